@@ -1,0 +1,94 @@
+# Two commands: `make study` runs the main job, `make test` runs the tests.
+# Each does all of its own set-up in .venv; nothing else on the machine is touched.
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3 2>/dev/null))
+STUDY ?= quick
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help study test check lint types layers format bench lock docs clean
+
+help:  ## show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---- set-up -------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "drdeploy needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3.11"; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "drdeploy needs Python 3.11 or newer; $(PYTHON) is older: say make PYTHON=/path/to/python3.11"; exit 2; }
+	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian: python3-venv)"; exit 2; }
+	"$(PYTHON)" -m venv $(VENV)
+
+$(VENV)/.installer: requirements/installer.txt | $(BIN)/python
+	-$(BIN)/python -m pip install --quiet --require-hashes -r requirements/installer.txt
+	@touch $@
+
+# uv is fast; pip knows the index and the certificates that the machine is configured for.
+define install
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r $(1) \
+	  || $(BIN)/python -m pip install --quiet --require-hashes -r $(1)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+endef
+
+# The test environment holds all that a study needs, so it serves both.
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/.installer
+	@echo "setting up $(VENV) (a few minutes the first time)"
+	$(call install,requirements/dev.txt)
+	@touch $(VENV)/.study $@
+
+$(VENV)/.study: requirements/study.txt pyproject.toml | $(VENV)/.installer
+	@echo "setting up $(VENV) (a few minutes the first time)"
+	$(call install,requirements/study.txt)
+	@touch $@
+
+# ---- the main job -------------------------------------------------------------------------
+
+study: $(VENV)/.study  ## measure, price and report (STUDY=quick|thesis|profiles|FILE.toml)
+	$(BIN)/drdeploy study run $(STUDY)
+	$(BIN)/drdeploy report results/$(basename $(notdir $(STUDY)))
+
+# ---- checks -------------------------------------------------------------------------------
+
+test: $(VENV)/.dev  ## style, types, layers, and every test
+	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: lint types layers  ## style, types and layers alone
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+layers: $(VENV)/.dev
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.dev  ## put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev  ## benchmarks, side by side (quiet machine wanted)
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+docs: $(VENV)/.dev  ## write the generated reference pages anew
+	$(BIN)/python scripts/write_reference.py
+
+# ---- locks --------------------------------------------------------------------------------
+
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header pyproject.toml
+
+lock: $(VENV)/.installer  ## resolve the dependencies anew (all locks agree with dev.txt)
+	$(COMPILE) --upgrade --extra dev -o requirements/dev.txt
+	$(COMPILE) -c requirements/dev.txt --extra study --extra train --extra tensorflow -o requirements/study.txt
+	$(COMPILE) -c requirements/dev.txt --extra train -o requirements/train.txt
+	$(COMPILE) -c requirements/dev.txt --extra serve -o requirements/serve.txt
+	$(COMPILE) -c requirements/dev.txt --extra tensorflow -o requirements/classic.txt
+	$(BIN)/python scripts/write_environment.py
+
+clean:  ## remove what was built; results stay
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

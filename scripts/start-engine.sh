@@ -1,0 +1,178 @@
+#!/usr/bin/env bash
+# Give a Debian 12 machine without Docker a container engine: Podman behind the Docker API.
+#
+#   eval "$(scripts/start-engine.sh)"    # exports DOCKER_HOST
+#   scripts/start-engine.sh stop         # ends it; images stay for the next start
+#
+# For continuous integration and development as root. Does nothing where an engine answers
+# already; safe to run again.
+#
+#   DRDEPLOY_ENGINE_DIR   socket, configuration and log    (default /run/drdeploy-engine)
+#   DRDEPLOY_BASE_MIRROR  Debian mirror of the base image  (default: mmdebstrap's own choice)
+set -euo pipefail
+
+readonly STATE_DIR=${DRDEPLOY_ENGINE_DIR:-/run/drdeploy-engine}
+readonly MIRROR=${DRDEPLOY_BASE_MIRROR:-}
+readonly SOCKET=$STATE_DIR/podman.sock
+readonly BASE_IMAGE=docker.io/library/debian:bookworm-slim
+readonly CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt
+# Not the packaged path: installing ca-certificates in a build would overwrite it.
+readonly CA_IN_IMAGE=/etc/ssl/stand-in-ca.crt
+readonly STAND_IN_LABEL=org.drdeploy.stand-in
+# Raise it when make_base_image changes.
+readonly RECIPE=2
+# iptables: netavark publishes ports with it. runc: crun fails where cgroup v1 and v2 are mixed.
+readonly PACKAGES=(podman runc netavark aardvark-dns iptables ca-certificates mmdebstrap)
+
+say() { printf 'start-engine: %s\n' "$*" >&2; }
+
+# Whether a Docker API answers at this unix:// URL.
+answers() {
+  python3 - "${1#unix://}" <<'PYTHON' 2>/dev/null
+import socket, sys
+with socket.socket(socket.AF_UNIX) as engine:
+    engine.settimeout(3)
+    engine.connect(sys.argv[1])
+    engine.sendall(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n")
+    sys.exit(b" 200 " not in engine.recv(64))
+PYTHON
+}
+
+use_what_is_there() {
+  local host
+  for host in "${DOCKER_HOST:-}" unix:///var/run/docker.sock; do
+    if [[ $host == unix://* && $host != "unix://$SOCKET" ]] && answers "$host"; then
+      say "an engine answers at $host already"
+      printf 'export DOCKER_HOST=%q\n' "$host"
+      exit 0
+    fi
+  done
+}
+
+require_root() {
+  if [[ $(id -u) -ne 0 ]]; then
+    say "needs root to install and run Podman; or install Docker and set DOCKER_HOST"
+    exit 1
+  fi
+}
+
+install_packages() {
+  local missing=() package
+  for package in "${PACKAGES[@]}"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+      missing+=("$package")
+  done
+  [[ ${#missing[@]} -eq 0 ]] && return
+  say "installing ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq >&2
+  apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+}
+
+write_configuration() {
+  mkdir -p "$STATE_DIR"
+  # Neither systemd nor journald need be there; without the ulimits runc fails on rlimit 7.
+  cat >"$STATE_DIR/containers.conf" <<'CONF'
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+log_driver = "k8s-file"
+CONF
+  export CONTAINERS_CONF=$STATE_DIR/containers.conf
+}
+
+start_service() {
+  answers "unix://$SOCKET" && return
+  rm -f "$SOCKET"
+  # A session of its own, with no descriptor of ours: it outlives this shell.  Not in the folder
+  # of the caller, either: the container monitor leaves a file `oom` where it was started.
+  setsid env -C "$STATE_DIR" podman system service --time=0 "unix://$SOCKET" \
+    </dev/null >"$STATE_DIR/podman.log" 2>&1 &
+  echo $! >"$STATE_DIR/podman.pid"
+  local _
+  for _ in $(seq 100); do
+    answers "unix://$SOCKET" && return
+    sleep 0.1
+  done
+  say "Podman does not answer; the end of its log:"
+  tail -n 20 "$STATE_DIR/podman.log" >&2
+  exit 1
+}
+
+# What the stand-in depends on; a change makes it anew, and with it all images that build on it.
+fingerprint() {
+  { echo "$RECIPE" && cat "$CA_BUNDLE" && apt_settings; } | sha256sum | cut -c1-16
+}
+
+# How this machine reaches its mirror: proxies, and checks that a frozen mirror fails.
+apt_settings() {
+  apt-config dump | grep -E '^Acquire::(https?::proxy|Check-Valid-Until|Check-Date|Retries)' || true
+}
+
+# `FROM debian:bookworm-slim` resolves to this where no image registry is in reach. As small as
+# the true one: the same paths are left out (https://github.com/debuerreotype/debuerreotype).
+make_base_image() {
+  if podman image exists "$BASE_IMAGE"; then
+    local label
+    label=$(podman image inspect -f "{{index .Labels \"$STAND_IN_LABEL\"}}" "$BASE_IMAGE")
+    [[ -z $label || $label == "$(fingerprint)" ]] && return
+  fi
+  say "making a stand-in for debian:bookworm-slim"
+  local settings=$STATE_DIR/apt.conf
+  apt_settings >"$settings"
+  mmdebstrap --quiet --variant=minbase \
+    --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
+    --dpkgopt='path-exclude=/usr/share/doc/*' \
+    --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+    --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/info/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --dpkgopt='path-exclude=/usr/share/groff/*' \
+    --dpkgopt='path-exclude=/usr/share/lintian/*' \
+    --aptopt="$settings" \
+    --customize-hook='mkdir -p "$1"/etc/ssl' \
+    --customize-hook="upload $CA_BUNDLE $CA_IN_IMAGE" \
+    --customize-hook='rm -rf "$1"/var/cache/apt/*.bin "$1"/var/lib/apt/lists/* "$1"/var/log/*' \
+    bookworm - ${MIRROR:+"$MIRROR"} 2>"$STATE_DIR/base.log" |
+    podman import --quiet \
+      --change 'CMD ["bash"]' \
+      --change "ENV SSL_CERT_FILE=$CA_IN_IMAGE" \
+      --change "ENV PIP_CERT=$CA_IN_IMAGE" \
+      --change "LABEL $STAND_IN_LABEL=$(fingerprint)" \
+      - "$BASE_IMAGE" >&2 && return
+  say "the base image cannot be made; the end of the log:"
+  tail -n 20 "$STATE_DIR/base.log" >&2
+  exit 1
+}
+
+stop_service() {
+  local pid
+  if pid=$(cat "$STATE_DIR/podman.pid" 2>/dev/null); then
+    # A process id may have been given to another process since.
+    if tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "podman system service.*$SOCKET"; then
+      kill "$pid"
+    fi
+  fi
+  rm -f "$STATE_DIR/podman.pid" "$SOCKET"
+}
+
+main() {
+  case $1 in
+    start) ;;
+    stop) stop_service && exit ;;
+    *) say "unknown: $1 (start or stop)" && exit 2 ;;
+  esac
+  use_what_is_there
+  require_root
+  install_packages
+  write_configuration
+  start_service
+  make_base_image
+  say "ready"
+  printf 'export DOCKER_HOST=%q\n' "unix://$SOCKET"
+}
+
+main "${1:-start}"

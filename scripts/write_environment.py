@@ -1,0 +1,64 @@
+"""Write ``environment.yml``: the direct dependencies of a study, pinned as the lock pins them.
+
+Conda users get the very versions of ``requirements/study.txt``; a test keeps the file in step.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = ROOT / "environment.yml"
+EXTRAS = ("serve", "cloud", "study", "train", "tensorflow")
+
+HEADER = """\
+# For Conda users: `conda env create -f environment.yml && conda activate drdeploy`, then
+# `pip install --no-deps --editable .`.  Written by scripts/write_environment.py.
+name: drdeploy
+channels:
+  - conda-forge
+dependencies:
+  - python=3.11
+  - pip
+  - nginx
+  - pip:
+"""
+
+
+def requirement_name(requirement: str) -> str:
+    """``tensorflow-cpu>=2.19; marker`` -> ``tensorflow-cpu``."""
+    return re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower()
+
+
+def direct_dependencies() -> list[str]:
+    """Names that ``pyproject.toml`` gives for the study's extras, sorted, each once."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    stated = list(project["dependencies"])
+    for extra in EXTRAS:
+        stated += project["optional-dependencies"][extra]
+    return sorted({requirement_name(item) for item in stated} - {"drdeploy"})
+
+
+def locked_lines() -> dict[str, list[str]]:
+    """Name -> its pins in the lock (several where a marker tells versions apart)."""
+    pins: dict[str, list[str]] = {}
+    for line in (ROOT / "requirements/study.txt").read_text().splitlines():
+        if re.match(r"[a-z0-9]", line):
+            pin = line.removesuffix("\\").strip()
+            pins.setdefault(requirement_name(pin), []).append(pin)
+    return pins
+
+
+def environment() -> str:
+    """The whole file."""
+    pins = locked_lines()
+    lines = [f'      - "{pin}"\n' for name in direct_dependencies() for pin in pins[name]]
+    return HEADER + "".join(lines)
+
+
+if __name__ == "__main__":
+    TARGET.write_text(environment())
+    sys.stdout.write(f"wrote {TARGET.name}\n")

@@ -1,0 +1,22 @@
+"""Measurements become a decision.
+
+The stages, one module each:
+
+``measurements``  reads a results folder and says which rows do not count, and why (``rows``: what
+                  a row must be)
+``statistics``    an ``Estimate`` is a value, its 95 % interval, n and the method
+``cost``          prices seconds: a pure function of measurements and a price sheet
+``scenarios``     groups rows by trial and kind of start
+``summaries``     one line per scenario: how fast, how dear, on how many rows
+``comparisons``   ratios between scenarios that differ in one thing, never without an interval
+``findings``      the answer in sentences: fastest, cheapest, best cold start
+``caveats``       what to know before believing the numbers
+``evidence``      all of the above, computed once
+``notation``      how a number, its unit and its interval are written
+``figures``       box plots, the break-down of latency, the cost: SVG, the same bytes every time
+``tables``        everything above as CSV, in full precision
+``report``        all of it in one self-contained page
+
+Nothing here measures, and nothing measured is thrown away: rows that do not count (warm-ups,
+failures, the wrong kind of start) stay in the frame and are reported as such.
+"""

@@ -1,0 +1,110 @@
+"""What a reader must know before believing the numbers, each as one sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from drdeploy.analysis.measurements import WARM_UP
+from drdeploy.analysis.statistics import BOOTSTRAP_ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from drdeploy.analysis.measurements import Measurements
+    from drdeploy.analysis.summaries import Summary
+
+MANY_FAILURES = 0.05
+_UNTRAINED = {
+    "random": "random weights",
+    "imagenet": "ImageNet weights below an untrained head",
+}
+
+
+def warnings_of(measurements: Measurements, summaries: Sequence[Summary]) -> tuple[str, ...]:
+    """What limits these measurements in particular, the gravest first."""
+    return (
+        *_unlimited(summaries),
+        *_mixed(measurements),
+        *_without_rows(summaries),
+        *_failures(measurements),
+        *_unpriced(summaries),
+        *_untrained(summaries),
+        *_small_samples(summaries),
+        *_unknown_machine(measurements),
+        *measurements.notes,
+    )
+
+
+def limits_of(measurements: Measurements) -> tuple[str, ...]:
+    """What the platform's rows cannot say."""
+    platforms = set(measurements.frame["platform"])
+    return tuple(text for platform, text in _OF_PLATFORM.items() if platform in platforms)
+
+
+_OF_PLATFORM = {
+    "local": (
+        "Rows with platform=local were measured on this machine over loopback. They hold no "
+        "network distance, no image pull, none of AWS's own placement and routing time, and the "
+        "CPU is this machine's: ratios between configurations carry over, absolute times and "
+        "costs do not."
+    ),
+    "aws": (
+        "Rows with platform=aws hold the network distance between the client and the region, and "
+        "whatever else the region was busy with."
+    ),
+}
+
+
+def _unlimited(summaries: Sequence[Summary]) -> Iterator[str]:
+    unlimited = [s.scenario.trial for s in summaries if not s.scenario.is_limited]
+    if unlimited:
+        yield (
+            f"Memory and CPU limits were not enforced in {len(unlimited)} of {len(summaries)} "
+            "scenarios (isolation=process): their differences between memory sizes mean nothing."
+        )
+
+
+def _mixed(measurements: Measurements) -> Iterator[str]:
+    for name, values in measurements.differences().items():
+        yield f"Rows that differ in {name} are compared, as asked: {'; '.join(values)}."
+
+
+def _without_rows(summaries: Sequence[Summary]) -> Iterator[str]:
+    for summary in summaries:
+        if not summary.scenario.n:
+            yield f"Trial {summary.scenario.trial} has no row that counts, hence no number."
+
+
+def _failures(measurements: Measurements) -> Iterator[str]:
+    asked = measurements.frame[~measurements.frame["is_warmup"]]
+    failed = sum(n for why, n in measurements.left_out.items() if why != WARM_UP)
+    if failed > MANY_FAILURES * len(asked):
+        yield f"{failed} of {len(asked)} invocations failed or started the wrong way."
+
+
+def _unpriced(summaries: Sequence[Summary]) -> Iterator[str]:
+    for reason in sorted({s.no_cost for s in summaries if s.no_cost}):
+        yield f"{reason} The scenarios concerned have no cost; pass a sheet with --prices."
+
+
+def _untrained(summaries: Sequence[Summary]) -> Iterator[str]:
+    for weights in sorted({s.scenario.weights for s in summaries}):
+        if weights in _UNTRAINED:
+            models = sorted(
+                {s.scenario.configuration.model for s in summaries if s.scenario.weights == weights}
+            )
+            yield (
+                f"{' and '.join(models)} {'have' if len(models) > 1 else 'has'} "
+                f"{_UNTRAINED[weights]}: the grades mean nothing, times and costs hold."
+            )
+
+
+def _small_samples(summaries: Sequence[Summary]) -> Iterator[str]:
+    smallest = min((s.scenario.n for s in summaries if s.scenario.n), default=BOOTSTRAP_ROWS)
+    if smallest < BOOTSTRAP_ROWS:
+        yield f"The smallest scenario has {smallest} row{'s' * (smallest > 1)} that count."
+
+
+def _unknown_machine(measurements: Measurements) -> Iterator[str]:
+    if not measurements.environment:
+        yield "There is no environment.json: which machine measured this is not known."

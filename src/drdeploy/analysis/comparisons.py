@@ -1,0 +1,119 @@
+"""Ratios between scenarios that differ in one thing alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+from drdeploy.analysis import statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from drdeploy.analysis.scenarios import Scenario
+    from drdeploy.analysis.statistics import Estimate
+
+Dimension = Literal["memory_mb", "instance_type", "profile", "precision", "start"]
+Quantity = Literal["total_latency_s", "prediction_s", "model_setup_s"]
+
+_START_ORDER = ("cold", "warm")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How many times as long the one takes as the other.
+
+    Attributes:
+        dimension: What the two differ in.
+        before: The one in the numerator.
+        after: The one in the denominator: above 1, it is the faster one.
+        means: Ratio of the mean times.
+        medians: Ratio of the median times.
+    """
+
+    dimension: Dimension
+    quantity: Quantity
+    before: Scenario
+    after: Scenario
+    means: Estimate
+    medians: Estimate
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the interval excludes that both take the same time."""
+        return self.means.excludes(1.0)
+
+
+def compare(
+    before: Scenario, after: Scenario, dimension: Dimension, quantity: Quantity
+) -> Comparison:
+    """Ratio of the times of two scenarios, by means and by medians."""
+    top, bottom = before.seconds(quantity), after.seconds(quantity)
+    return Comparison(
+        dimension=dimension,
+        quantity=quantity,
+        before=before,
+        after=after,
+        means=statistics.ratio_of_means(top, bottom),
+        medians=statistics.ratio_of_medians(top, bottom),
+    )
+
+
+def comparisons(
+    scenarios: Iterable[Scenario],
+    dimension: Dimension,
+    quantities: Sequence[Quantity] = ("total_latency_s",),
+) -> tuple[Comparison, ...]:
+    """Each step along the dimension, and from its first value to its last.
+
+    Scenarios are compared where all else is equal and both have rows; as in the study, memory
+    goes from less to more and a cold start is set against a warm one.
+    """
+    return tuple(
+        compare(before, after, dimension, quantity)
+        for before, after in _pairs(scenarios, dimension)
+        for quantity in quantities
+        if len(before.seconds(quantity)) and len(after.seconds(quantity))
+    )
+
+
+def _pairs(
+    scenarios: Iterable[Scenario], dimension: Dimension
+) -> Iterator[tuple[Scenario, Scenario]]:
+    alike: dict[tuple[str, ...], list[Scenario]] = {}
+    for scenario in scenarios:
+        if scenario.n:
+            alike.setdefault(_everything_but(dimension, scenario), []).append(scenario)
+    for group in alike.values():
+        steps = sorted(group, key=lambda scenario: _position(scenario, dimension))
+        pairs = list(pairwise(steps))
+        whole_way = [(steps[0], steps[-1])] if len(pairs) > 1 else []
+        yield from pairs + whole_way
+
+
+def _everything_but(dimension: Dimension, scenario: Scenario) -> tuple[str, ...]:
+    hosted = scenario.configuration
+    facts = {
+        "model": hosted.model,
+        "start": scenario.start,
+        "profile": hosted.profile,
+        "precision": hosted.precision,
+        "endpoint_kind": hosted.endpoint_kind,
+        "memory_mb": str(hosted.memory_mb),
+        "instance_type": hosted.instance_type,
+        "scenario": scenario.name,
+    }
+    if dimension == "start":  # the warm and the cold scenario differ in nothing but their start
+        facts["scenario"] = "closed loop" if scenario.name in _START_ORDER else scenario.name
+    return tuple(value for name, value in facts.items() if name != dimension)
+
+
+def _position(scenario: Scenario, dimension: Dimension) -> tuple[int, str]:
+    match dimension:
+        case "memory_mb":
+            return scenario.configuration.memory_mb, scenario.trial
+        case "start":
+            return int(scenario.start == "warm"), scenario.trial
+        case _:
+            return 0, str(getattr(scenario.configuration, dimension))

@@ -1,0 +1,139 @@
+"""Everything a report says, computed once; the page, the tables and the JSON only show it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.analysis.caveats import limits_of, warnings_of
+from drdeploy.analysis.comparisons import comparisons
+from drdeploy.analysis.findings import verdicts_of
+from drdeploy.analysis.scenarios import scenarios_of
+from drdeploy.analysis.summaries import summarise
+from drdeploy.grading.grade import RESEARCH_USE_NOTICE
+
+if TYPE_CHECKING:
+    from drdeploy.analysis.comparisons import Comparison, Dimension
+    from drdeploy.analysis.findings import Verdict
+    from drdeploy.analysis.measurements import Measurements
+    from drdeploy.analysis.scenarios import Configuration
+    from drdeploy.analysis.summaries import Summary
+    from drdeploy.sagemaker.prices import Price, PriceSheet
+
+_OTHER_DIMENSIONS: tuple[Dimension, ...] = ("instance_type", "profile", "precision")
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a results folder supports.
+
+    Attributes:
+        memory: Speed-ups from less to more memory: total, prediction and set-up time.
+        cold_over_warm: How many times as long a cold start takes.
+        others: Ratios between instances, profiles and precisions.
+    """
+
+    measurements: Measurements
+    summaries: tuple[Summary, ...]
+    memory: tuple[Comparison, ...]
+    cold_over_warm: tuple[Comparison, ...]
+    others: tuple[Comparison, ...]
+    verdicts: tuple[Verdict, ...]
+    warnings: tuple[str, ...]
+    limits: tuple[str, ...]
+
+    @property
+    def prices(self) -> tuple[Price, ...]:
+        """The prices that the costs rest on, each once."""
+        used = {s.cost.price.source: None for s in self.summaries if s.cost}
+        return tuple(sorted(used, key=lambda price: (price.unit, price.usd)))
+
+    @property
+    def configurations(self) -> tuple[Configuration, ...]:
+        """What was hosted, one per scenario."""
+        return tuple(summary.scenario.configuration for summary in self.summaries)
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """All ratios."""
+        return self.memory + self.cold_over_warm + self.others
+
+
+def gather(measurements: Measurements, sheet: PriceSheet, *, allow_mixed: bool = False) -> Evidence:
+    """Summarise, price and compare everything that was measured.
+
+    Raises:
+        AnalysisError: Platform, machine or isolation differ and ``allow_mixed`` is not given.
+    """
+    if not allow_mixed:
+        measurements.require_comparable()
+    scenarios = scenarios_of(measurements)
+    summaries = tuple(summarise(scenario, sheet) for scenario in scenarios)
+    return Evidence(
+        measurements=measurements,
+        summaries=summaries,
+        memory=comparisons(
+            [s for s in scenarios if s.configuration.endpoint_kind == "serverless"],
+            "memory_mb",
+            ("total_latency_s", "prediction_s", "model_setup_s"),
+        ),
+        cold_over_warm=comparisons(scenarios, "start"),
+        others=tuple(
+            ratio
+            for dimension in _OTHER_DIMENSIONS
+            for ratio in comparisons(scenarios, dimension, ("total_latency_s", "prediction_s"))
+        ),
+        verdicts=verdicts_of(summaries),
+        warnings=warnings_of(measurements, summaries),
+        limits=limits_of(measurements),
+    )
+
+
+def as_json(evidence: Evidence) -> dict[str, Any]:
+    """The same for programs; every estimate with its interval, n and method."""
+    return {
+        "source": str(evidence.measurements.source),
+        "rows": len(evidence.measurements.frame),
+        "counted": len(evidence.measurements.counted),
+        "left_out": evidence.measurements.left_out,
+        "warnings": evidence.warnings,
+        "verdicts": [asdict(verdict) for verdict in evidence.verdicts],
+        "scenarios": [_scenario_as_json(summary) for summary in evidence.summaries],
+        "comparisons": [_comparison_as_json(ratio) for ratio in evidence.comparisons],
+        "prices": [asdict(price) for price in evidence.prices],
+        "notice": RESEARCH_USE_NOTICE,
+    }
+
+
+def _scenario_as_json(summary: Summary) -> dict[str, Any]:
+    scenario = summary.scenario
+    return {
+        "trial": scenario.trial,
+        **asdict(scenario.configuration),
+        "scenario": scenario.name,
+        "start": scenario.start,
+        "platform": scenario.platform,
+        "isolation": scenario.isolation,
+        "weights": scenario.weights,
+        "n": scenario.n,
+        "left_out": scenario.left_out,
+        "total_latency_s": asdict(summary.total),
+        "prediction_s": asdict(summary.prediction),
+        "prediction_share": asdict(summary.prediction_share),
+        "model_setup_s": asdict(summary.setup),
+        "breakdown": asdict(summary.breakdown) if summary.breakdown else None,
+        "cost_usd": asdict(summary.cost.inference) if summary.cost else None,
+        "cost_per_million_usd": asdict(summary.cost.million) if summary.cost else None,
+        "no_cost": summary.no_cost,
+    }
+
+
+def _comparison_as_json(ratio: Comparison) -> dict[str, Any]:
+    return {
+        "dimension": ratio.dimension,
+        "quantity": ratio.quantity,
+        "numerator": ratio.before.trial,
+        "denominator": ratio.after.trial,
+        "ratio_of_means": asdict(ratio.means),
+        "ratio_of_medians": asdict(ratio.medians),
+    }

@@ -1,0 +1,256 @@
+"""One self-contained page, and beside it the tables as CSV and the figures as SVG."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+import drdeploy
+from drdeploy.analysis import notation, tables
+from drdeploy.analysis.figures import Drawing, drawings_of
+from drdeploy.analysis.statistics import BOOTSTRAP_ROWS, rows_needed
+from drdeploy.grading.grade import RESEARCH_USE_NOTICE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    import pandas as pd
+
+    from drdeploy.analysis.comparisons import Comparison
+    from drdeploy.analysis.evidence import Evidence
+    from drdeploy.analysis.statistics import Estimate
+    from drdeploy.analysis.summaries import Cost, Summary
+
+_QUANTITIES = {
+    "total_latency_s": "total latency",
+    "prediction_s": "prediction",
+    "model_setup_s": "set-up of the model",
+}
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a report left on disk."""
+
+    page: Path
+    tables: tuple[Path, ...]
+    figures: tuple[Path, ...]
+
+
+def write_report(evidence: Evidence, page: Path, *, written_at: datetime) -> Written:
+    """Write the page, ``tables/*.csv`` and ``figures/*.svg`` beside it."""
+    drawings = drawings_of(evidence.summaries)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(render(evidence, drawings, written_at=written_at), "utf-8")
+    return Written(
+        page=page,
+        tables=tuple(_write_tables(evidence, page.parent / "tables")),
+        figures=tuple(_write_figures(drawings, page.parent / "figures")),
+    )
+
+
+def render(evidence: Evidence, drawings: Sequence[Drawing], *, written_at: datetime) -> str:
+    """The page as HTML; it refers to nothing outside itself."""
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_template), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {
+        "quiet": _quiet,
+        "time": _time_cell,
+        "share": _share_cell,
+        "cost": _cost_cell,
+        "ratio": _ratio_cell,
+    }
+    return environment.get_template("report.html.j2").render(
+        evidence=evidence,
+        drawings=drawings,
+        overview=_overview(evidence),
+        groups=_groups(evidence),
+        memory=_step_rows(evidence.memory, evidence),
+        cold_over_warm=_step_rows(evidence.cold_over_warm, evidence),
+        others=_step_rows(evidence.others, evidence),
+        left_out=tables.left_out_table(s.scenario for s in evidence.summaries).to_dict("records"),
+        facts=_facts(evidence.measurements.environment),
+        unlimited=any(not summary.scenario.is_limited for summary in evidence.summaries),
+        bootstrap_rows=BOOTSTRAP_ROWS,
+        p95_rows=rows_needed(0.95),
+        notice=RESEARCH_USE_NOTICE,
+        version=drdeploy.__version__,
+        written_at=written_at.strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Scenarios of one model and kind of start, as one block of the table."""
+
+    title: str
+    summaries: tuple[Summary, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """One step between two configurations, with the ratios of all its quantities."""
+
+    title: str
+    start: str
+    before: str
+    after: str
+    ratios: dict[str, Estimate]
+
+
+def _overview(evidence: Evidence) -> dict[str, Any]:
+    frame = evidence.measurements.frame
+    days = sorted({str(moment)[:10] for moment in frame["started_at"] if moment})
+    return {
+        "studies": ", ".join(sorted(set(frame["study"]))),
+        "platform": ", ".join(sorted(set(frame["platform"]))),
+        "isolation": ", ".join(sorted(set(frame["isolation"]) - {""})),
+        "days": " to ".join(dict.fromkeys(days[:1] + days[-1:])),
+        "scenarios": len(evidence.summaries),
+        "asked": len(frame),
+        "counted": len(evidence.measurements.counted),
+        "price_dates": ", ".join(sorted({price.date for price in evidence.prices})),
+        "regions": ", ".join(sorted({price.region for price in evidence.prices})),
+    }
+
+
+def _groups(evidence: Evidence) -> list[Group]:
+    def block(summary: Summary) -> tuple[str, str]:
+        return summary.scenario.configuration.model, summary.scenario.start
+
+    found = []
+    for (model, start), members in groupby(evidence.summaries, block):
+        group = tuple(members)
+        labels = tuple(notation.labels([s.scenario for s in group], among=evidence.configurations))
+        found.append(Group(f"{model}, {start or 'start unknown'}", group, labels))
+    return found
+
+
+def _step_rows(ratios: Sequence[Comparison], evidence: Evidence) -> list[StepRow]:
+    def step(ratio: Comparison) -> tuple[str, str, str]:
+        return ratio.dimension, ratio.before.trial, ratio.after.trial
+
+    return [_step_row(list(members), evidence) for _, members in groupby(ratios, step)]
+
+
+def _step_row(ratios: list[Comparison], evidence: Evidence) -> StepRow:
+    before, after = ratios[0].before, ratios[0].after
+    by_start = ratios[0].dimension == "start"
+    first, second = (
+        notation.label(scenario.configuration, among=evidence.configurations)
+        for scenario in (before, after)
+    )
+    return StepRow(
+        title=before.configuration.model,
+        start="" if by_start else before.start,
+        before=before.start if by_start else first,
+        after=second,
+        ratios={_QUANTITIES[ratio.quantity]: ratio.means for ratio in ratios},
+    )
+
+
+def _facts(environment: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Facts about the runs, each with its distinct values over all runs."""
+    known: dict[str, dict[str, None]] = {}
+    for facts in environment.values():
+        for name, value in facts.items():
+            known.setdefault(name.replace("_", " "), {})[_in_words(value)] = None
+    return [(name, list(values)) for name, values in known.items()]
+
+
+def _in_words(value: Any) -> str:
+    match value:
+        case dict():
+            return ", ".join(f"{name} {_in_words(told)}" for name, told in value.items())
+        case list():
+            return " ".join(_in_words(told) for told in value)
+        case None:
+            return "none"
+        case _:
+            return str(value)
+
+
+def _template(name: str) -> str:
+    return (files("drdeploy.analysis") / "templates" / name).read_text("utf-8")
+
+
+def _quiet(sentence: str) -> Markup:
+    """Set interval and n back behind their number; keep numbers and units on one line."""
+    tied = re.sub(r"(\d) (MB|ms|s|USD|times)\b", "\\1\u00a0\\2", sentence)
+    told = re.split(r"(\([^()]*n = [^()]*\))", tied)
+    return Markup().join(
+        Markup('<span class="ci">{}</span>').format(part) if position % 2 else escape(part)
+        for position, part in enumerate(told)
+    )
+
+
+def _cell(value: str, interval: str, reason: str, *below: str) -> Markup:
+    """The value, below it the interval or else the reason for none."""
+    qualified = "" if interval else Markup('<small class="why">{}</small>').format(reason)
+    lines = Markup().join(Markup("<small>{}</small>").format(x) for x in (interval, *below) if x)
+    return Markup("<b>{}</b>{}{}").format(value, qualified, lines)
+
+
+def _time_cell(estimate: Estimate) -> Markup:
+    if estimate.value is None:
+        return Markup()
+    shown, interval = notation.time(estimate)
+    return _cell(shown, interval, estimate.reason)
+
+
+def _share_cell(estimate: Estimate) -> Markup:
+    percent = estimate.scaled(100)
+    return _cell(notation.value(percent, "%"), notation.interval(percent), percent.reason)
+
+
+def _cost_cell(cost: Cost) -> Markup:
+    million = cost.million
+    return _cell(
+        notation.value(million),
+        notation.interval(million),
+        million.reason,
+        f"{notation.value(cost.inference)} each",
+    )
+
+
+def _ratio_cell(estimate: Estimate) -> Markup:
+    cell = _cell(
+        f"{notation.value(estimate)} times",
+        notation.interval(estimate),
+        estimate.reason,
+        notation.rows(estimate),
+    )
+    shown = estimate.excludes(1.0) or not estimate.has_interval
+    return cell if shown else Markup('<span class="same">{}</span>').format(cell)
+
+
+def _write_tables(evidence: Evidence, folder: Path) -> Iterator[Path]:
+    frames: dict[str, pd.DataFrame] = {
+        "scenarios": tables.scenario_table(evidence.summaries),
+        "breakdown": tables.breakdown_table(evidence.summaries),
+        "comparisons": tables.comparison_table(evidence.comparisons),
+        "left_out": tables.left_out_table(s.scenario for s in evidence.summaries),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in frames.items():
+        path = folder / f"{name}.csv"
+        frame.to_csv(path, index=False, lineterminator="\n")
+        yield path
+
+
+def _write_figures(drawings: Sequence[Drawing], folder: Path) -> Iterator[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    for drawing in drawings:
+        path = folder / f"{drawing.name}.svg"
+        path.write_text(drawing.svg, "utf-8")
+        yield path

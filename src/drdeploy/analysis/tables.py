@@ -1,0 +1,126 @@
+"""The report's numbers as tables in full precision, for a spreadsheet or another program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from drdeploy.analysis.comparisons import Comparison
+    from drdeploy.analysis.scenarios import Scenario
+    from drdeploy.analysis.statistics import Estimate
+    from drdeploy.analysis.summaries import Summary
+
+
+def scenario_table(summaries: Iterable[Summary]) -> pd.DataFrame:
+    """One row per scenario: n, times, shares and costs, each with its interval."""
+    return pd.DataFrame([_scenario_row(summary) for summary in summaries])
+
+
+def breakdown_table(summaries: Iterable[Summary]) -> pd.DataFrame:
+    """One row per scenario that has one: where the mean total latency goes, in seconds."""
+    return pd.DataFrame(
+        [
+            {
+                **_identity(summary.scenario),
+                "setup_s": parts.setup_s,
+                "decode_transform_s": parts.decode_transform_s,
+                "prediction_s": parts.prediction_s,
+                "container_rest_s": parts.container_rest_s,
+                "outside_s": parts.outside_s,
+            }
+            for summary in summaries
+            if (parts := summary.breakdown)
+        ]
+    )
+
+
+def comparison_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
+    """One row per ratio, by means and by medians, with both samples' sizes."""
+    return pd.DataFrame(
+        [
+            {
+                "model": comparison.before.configuration.model,
+                "differs_in": comparison.dimension,
+                "quantity": comparison.quantity,
+                "numerator_trial": comparison.before.trial,
+                "denominator_trial": comparison.after.trial,
+                "numerator_n": comparison.means.n,
+                "denominator_n": comparison.means.n_other,
+                **_estimate("ratio_of_means", comparison.means),
+                **_estimate("ratio_of_medians", comparison.medians),
+            }
+            for comparison in comparisons
+        ]
+    )
+
+
+def left_out_table(scenarios: Iterable[Scenario]) -> pd.DataFrame:
+    """One row per trial and reason: how many rows do not count."""
+    rows = {
+        (scenario.trial, reason): {"trial": scenario.trial, "reason": reason, "rows": count}
+        for scenario in scenarios
+        for reason, count in scenario.left_out.items()
+    }
+    return pd.DataFrame(list(rows.values()), columns=["trial", "reason", "rows"])
+
+
+def _identity(scenario: Scenario) -> dict[str, Any]:
+    hosted = scenario.configuration
+    return {
+        "trial": scenario.trial,
+        "platform": scenario.platform,
+        "isolation": scenario.isolation,
+        "model": hosted.model,
+        "weights": scenario.weights,
+        "precision": hosted.precision,
+        "profile": hosted.profile,
+        "endpoint_kind": hosted.endpoint_kind,
+        "memory_mb": hosted.memory_mb or None,
+        "instance_type": hosted.instance_type,
+        "vcpu": scenario.vcpu,
+        "scenario": scenario.name,
+        "start": scenario.start,
+        "n": scenario.n,
+        "left_out": sum(scenario.left_out.values()),
+    }
+
+
+def _scenario_row(summary: Summary) -> dict[str, Any]:
+    return {
+        **_identity(summary.scenario),
+        **_estimate("total_latency_mean_s", summary.total.mean),
+        **_estimate("total_latency_median_s", summary.total.median),
+        **_estimate("total_latency_p95_s", summary.total.p95),
+        **_estimate("total_latency_sd_s", summary.total.sd),
+        **_estimate("prediction_mean_s", summary.prediction),
+        **_estimate("prediction_share", summary.prediction_share),
+        **_estimate("model_setup_mean_s", summary.setup),
+        **_cost_columns(summary),
+    }
+
+
+def _cost_columns(summary: Summary) -> dict[str, Any]:
+    cost = summary.cost
+    if cost is None:
+        return {"cost_note": summary.no_cost}
+    return {
+        **_estimate("cost_per_inference_usd", cost.inference),
+        **_estimate("cost_per_million_usd", cost.million),
+        **_estimate("cost_per_million_container_time_usd", cost.million_container),
+        "price_usd_per_hour": cost.price.usd_per_hour,
+        "price_date": cost.price.source.date,
+        "cost_note": "",
+    }
+
+
+def _estimate(name: str, estimate: Estimate) -> dict[str, Any]:
+    return {
+        name: estimate.value,
+        f"{name}_low": estimate.low,
+        f"{name}_high": estimate.high,
+        f"{name}_note": estimate.reason or estimate.method,
+    }

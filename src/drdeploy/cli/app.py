@@ -1,0 +1,64 @@
+"""The tree of commands.  A noun's file holds its verbs and is imported here alone."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated
+
+import typer
+
+import drdeploy
+
+NOUNS: dict[str, str] = {
+    "model": "Build, list and convert the grading models.",
+    "artifact": "Pack, inspect and verify model.tar.gz.",
+    "image": "Build container images and show what they weigh.",
+    "local": "The SageMaker-compatible service on this machine.",
+    "endpoint": "List, invoke and delete endpoints.",
+    "study": "Plan, run and follow a study.",
+    "prices": "The dated price sheet.",
+}
+"""Nouns with verbs of their own: ``drdeploy.cli.NOUN.app``."""
+
+COMMANDS: dict[str, str] = {
+    "grade": "grade",
+    "report": "report",
+    "serve": "serve",
+}
+"""Commands that stand alone: ``drdeploy.cli.NAME.FUNCTION``."""
+
+
+def build_app() -> typer.Typer:
+    """Assemble the whole command line."""
+    app = typer.Typer(
+        name="drdeploy",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        help="Decide how to host a diabetic-retinopathy grader: measure it, price it, choose. "
+        "For research use; not a medical device.",
+    )
+    app.callback()(_root)
+    for noun, help_text in NOUNS.items():
+        app.add_typer(
+            importlib.import_module(f"drdeploy.cli.{noun}").app, name=noun, help=help_text
+        )
+    for name, function in COMMANDS.items():
+        app.command(name)(getattr(importlib.import_module(f"drdeploy.cli.{name}"), function))
+    return app
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"drdeploy {drdeploy.__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+) -> None:
+    del version

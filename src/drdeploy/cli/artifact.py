@@ -1,0 +1,223 @@
+"""``drdeploy artifact``: pack a model, look into an archive, verify it."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import typer
+
+from drdeploy.cli.console import JsonOption, err, out, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from drdeploy.artifacts import ModelManifest
+    from drdeploy.fundus.transform import FundusTransform
+
+app = typer.Typer(no_args_is_help=True)
+
+ArchiveArgument = Annotated[Path, typer.Argument(help="A model.tar.gz.", dir_okay=False)]
+
+
+class Numbers(tuple[float, ...]):
+    """Numbers of one option, separated by commas, so that the first may be negative."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str, count: int) -> Self:
+        """Read exactly ``count`` numbers.
+
+        Raises:
+            typer.BadParameter: There are more, fewer, or something else.
+        """
+        try:
+            numbers = cls(float(part) for part in text.split(","))
+        except ValueError:
+            numbers = cls()
+        if len(numbers) != count:
+            raise typer.BadParameter(f"{text!r} is not {count} numbers separated by commas.")
+        return numbers
+
+
+def _two(text: str) -> Numbers:
+    return Numbers.parse(text, 2)
+
+
+def _three(text: str) -> Numbers:
+    return Numbers.parse(text, 3)
+
+
+@app.command()
+def pack(
+    model: Annotated[
+        Path, typer.Argument(help="A SavedModel's folder, an .onnx or a .keras file.", exists=True)
+    ],
+    *,
+    archive: Annotated[
+        Path, typer.Option("--out", help="The archive to write.", dir_okay=False)
+    ] = Path("model.tar.gz"),
+    name: Annotated[str, typer.Option(help="What to call it; its file's name if empty.")] = "",
+    classes: Annotated[
+        str, typer.Option(help="Class names in output order, separated by commas.")
+    ] = "",
+    icdr: Annotated[
+        bool, typer.Option("--icdr", help="The classes are the five grades of retinopathy.")
+    ] = False,
+    architecture: Annotated[str, typer.Option(help="The network.")] = "unknown",
+    weights: Annotated[
+        Literal["trained", "imagenet", "random", "unknown"],
+        typer.Option(help="Where the weights come from."),
+    ] = "unknown",
+    precision: Annotated[
+        Literal["fp32", "fp16", "bf16", "int8"], typer.Option(help="Of the weights.")
+    ] = "fp32",
+    output: Annotated[
+        Literal["probabilities", "logits"], typer.Option(help="What the model's outputs are.")
+    ] = "probabilities",
+    transform: Annotated[
+        Path | None,
+        typer.Option(help="A JSON or TOML file with the preprocessing.", dir_okay=False),
+    ] = None,
+    like: Annotated[
+        str, typer.Option(help="Preprocess as this network does, for example VGG19.")
+    ] = "",
+    height_px: Annotated[int | None, typer.Option(help="Model input height.", min=1)] = None,
+    width_px: Annotated[int | None, typer.Option(help="Model input width.", min=1)] = None,
+    crop: Annotated[
+        Literal["none", "field_of_view"] | None, typer.Option(help="What to cut away first.")
+    ] = None,
+    value_range: Annotated[
+        Numbers | None,
+        typer.Option(
+            parser=_two, metavar="LOW,HIGH", help="What the pixel values 0 and 255 become."
+        ),
+    ] = None,
+    channel_order: Annotated[
+        Literal["rgb", "bgr"] | None, typer.Option(help="Order of the channels.")
+    ] = None,
+    mean: Annotated[
+        Numbers | None, typer.Option(parser=_three, metavar="A,B,C", help="Subtracted per channel.")
+    ] = None,
+    std: Annotated[
+        Numbers | None, typer.Option(parser=_three, metavar="A,B,C", help="Divided by per channel.")
+    ] = None,
+    notes: Annotated[str, typer.Option(help="For the manifest's provenance.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Pack a model with its manifest, as SageMaker takes it.
+
+    Any image classifier will do; with --icdr it grades diabetic retinopathy.
+    """
+    from drdeploy.artifacts import Provenance
+    from drdeploy.artifacts import pack as pack_artifact
+
+    changes = {
+        "height_px": height_px,
+        "width_px": width_px,
+        "crop": crop,
+        "value_range": value_range,
+        "channel_order": channel_order,
+        "mean": mean,
+        "std": std,
+    }
+    with _as_packable(model) as source:
+        manifest = pack_artifact(
+            source,
+            archive,
+            name=name or model.stem,
+            architecture=architecture,
+            weights=weights,
+            precision=precision,
+            classes=_classes(classes, icdr=icdr),
+            output=output,
+            transform=_transform(transform, like, changes),
+            provenance=Provenance(notes=notes),
+        )
+    _show(archive, manifest, as_json=as_json)
+
+
+@app.command()
+def inspect(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
+    """Show an archive's manifest, without comparing the files with it."""
+    from drdeploy.artifacts import inspect as inspect_archive
+
+    _show(archive, inspect_archive(archive), as_json=as_json)
+
+
+@app.command()
+def verify(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
+    """Check every file of an archive against its manifest."""
+    from drdeploy.artifacts import verify as verify_archive
+
+    manifest = verify_archive(archive)
+    if as_json:
+        print_json({"archive": str(archive), "verified": True, "files": len(manifest.files)})
+        return
+    out.print(f"{archive}: {len(manifest.files)} files verified")
+
+
+def _classes(names: str, *, icdr: bool) -> tuple[str, ...]:
+    from drdeploy.errors import InvalidInput
+    from drdeploy.grading import ICDR_CLASSES
+
+    if icdr and names:
+        raise InvalidInput("Both --classes and --icdr name the classes", remedy="Give one of them")
+    return ICDR_CLASSES if icdr else tuple(part.strip() for part in names.split(",") if part)
+
+
+def _transform(file: Path | None, like: str, changes: dict[str, Any]) -> FundusTransform:
+    """A file, a known network or the defaults, and then what single options change."""
+    import msgspec
+
+    from drdeploy.artifacts import read_transform
+    from drdeploy.errors import InvalidInput
+    from drdeploy.fundus.transform import FundusTransform
+    from drdeploy.training.architectures import find_architecture
+
+    if file is not None and like:
+        raise InvalidInput("Both --transform and --like give a transform", remedy="Give one")
+    base = FundusTransform()
+    if file is not None:
+        base = read_transform(file)
+    elif like:
+        base = find_architecture(like).transform
+    given = {name: value for name, value in changes.items() if value is not None}
+    return msgspec.structs.replace(base, **given)
+
+
+@contextmanager
+def _as_packable(model: Path) -> Iterator[Path]:
+    """The model itself, or a SavedModel made of a .keras file for the while."""
+    if model.suffix != ".keras":
+        yield model
+        return
+    from drdeploy.training.convert import convert_keras_file
+
+    with tempfile.TemporaryDirectory(prefix="drdeploy-keras-") as folder:
+        with err.status(f"Converting {model.name} to a SavedModel"):
+            converted = convert_keras_file(model, Path(folder))
+        yield converted
+
+
+def _show(archive: Path, manifest: ModelManifest, *, as_json: bool) -> None:
+    import msgspec
+
+    fields: dict[str, Any] = msgspec.to_builtins(manifest)
+    if as_json:
+        print_json({"archive": str(archive), **fields})
+        return
+    size_bytes = sum(file.size_bytes for file in manifest.files)
+    out.print(f"{archive}: {manifest.name}", style="bold", highlight=False)
+    for field in ("architecture", "model_format", "entry", "precision", "weights", "output"):
+        out.print(f"  {field:13} {fields[field]}", highlight=False)
+    classes = ", ".join(manifest.classes) or "not named"
+    out.print(f"  {'classes':13} {classes}", highlight=False, markup=False)
+    for field, value in fields["transform"].items():
+        out.print(f"  {'transform.' + field:24} {value}", highlight=False)
+    out.print(f"  {'files':13} {len(manifest.files)}, {size_bytes / 1e6:.1f} MB", highlight=False)
+    if manifest.provenance.notes:
+        err.print(manifest.provenance.notes, style="yellow", markup=False)

@@ -1,0 +1,154 @@
+"""``drdeploy local``: the SageMaker-compatible service on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from drdeploy.cli.console import JsonOption, out, print_json
+
+if TYPE_CHECKING:
+    from drdeploy.sagemaker.local.service import LocalService
+
+app = typer.Typer(no_args_is_help=True)
+
+DEFAULT_PORT = 8765
+STOP_S = 60.0
+POLL_S = 0.05
+
+PortOption = Annotated[
+    int, typer.Option("--port", min=0, max=65535, help="On 127.0.0.1; `up` takes a free one for 0.")
+]
+IsolationChoice = Literal["auto", "container", "process"]
+
+
+@app.command()
+def up(
+    *,
+    port: PortOption = DEFAULT_PORT,
+    isolation: Annotated[
+        IsolationChoice,
+        typer.Option(help="What instances run in; auto: containers where an engine answers."),
+    ] = "auto",
+    idle_s: Annotated[
+        float, typer.Option("--idle-s", min=0.0, help="Seconds before an idle instance is stopped.")
+    ] = 300.0,
+    vcpu_per_gb: Annotated[
+        float,
+        typer.Option(
+            "--vcpu-per-gb", min=0.01, help="CPU of serverless memory; AWS Lambda's by default."
+        ),
+    ] = 1024 / 1769,
+    trial_start: Annotated[
+        bool,
+        typer.Option(help="Start a serverless endpoint's container once when it is created."),
+    ] = True,
+    until_stdin_closes: Annotated[
+        bool, typer.Option("--until-stdin-closes", help="End with the program that started this.")
+    ] = False,
+) -> None:
+    """Serve the SageMaker API until SIGTERM or Ctrl-C; prints one line when ready."""
+    from drdeploy.sagemaker.local.machine import Options
+    from drdeploy.sagemaker.local.service import LocalService
+
+    over = _end_signal(until_stdin_closes)
+    options = Options(idle_s=idle_s, mb_per_vcpu=1024 / vcpu_per_gb, trial_start=trial_start)
+    service = LocalService(port, isolation=isolation, options=options)
+    _serve(service, over)
+
+
+@app.command()
+def status(port: PortOption = DEFAULT_PORT, as_json: JsonOption = False) -> None:
+    """Show what the service on a port runs, and in what."""
+    facts = _facts_of(port)
+    if as_json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        if name != "endpoints":
+            out.print(f"{name}: {value}", markup=False, highlight=False)
+    for endpoint in facts["endpoints"]:
+        line = f"endpoint {endpoint['name']} ({endpoint['region']}): {endpoint['status']}"
+        out.print(line, markup=False, highlight=False)
+
+
+@app.command()
+def down(port: PortOption = DEFAULT_PORT) -> None:
+    """Stop the service on a port and wait until it is gone."""
+    import time
+
+    from drdeploy.errors import EndpointTimeout
+    from drdeploy.sagemaker.local.leftovers import find_service
+
+    service = find_service(port)
+    if service is None:
+        raise _nothing_there(port)
+    os.kill(service.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_S
+    while service.is_running():
+        if time.monotonic() >= deadline:
+            raise EndpointTimeout(
+                f"The service still runs after {STOP_S:g} s", where=f"process {service.pid}"
+            )
+        time.sleep(POLL_S)
+    out.print(f"drdeploy local: stopped the service on port {port}", highlight=False)
+
+
+def _serve(service: LocalService, over: threading.Event) -> None:
+    try:
+        service.start()
+        sys.stdout.write(
+            f"drdeploy local: ready at {service.url} (isolation={service.isolation})\n"
+        )
+        sys.stdout.flush()
+        over.wait()
+    finally:
+        service.stop()
+
+
+def _end_signal(until_stdin_closes: bool) -> threading.Event:
+    """An event that SIGTERM, Ctrl-C or the end of standard input sets."""
+    over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: over.set())
+    if until_stdin_closes:
+        threading.Thread(target=_set_at_end_of_input, args=(over,), daemon=True).start()
+    return over
+
+
+def _set_at_end_of_input(over: threading.Event) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    over.set()
+
+
+def _facts_of(port: int) -> dict[str, Any]:
+    import json
+    from urllib.error import URLError
+    from urllib.request import ProxyHandler, build_opener
+
+    from drdeploy.sagemaker.local.front import STATUS_PATH
+
+    url = f"http://127.0.0.1:{port}{STATUS_PATH}"
+    try:
+        # A proxy of the environment must not be asked about this machine.
+        with build_opener(ProxyHandler({})).open(url, timeout=10) as answer:
+            facts: dict[str, Any] = json.load(answer)
+    except (URLError, OSError, ValueError) as err:
+        raise _nothing_there(port) from err
+    return facts
+
+
+def _nothing_there(port: int) -> Exception:
+    from drdeploy.errors import InvalidInput
+
+    return InvalidInput(
+        f"No local service answers on port {port}",
+        where="--port",
+        remedy="Start one with `drdeploy local up`, or name its port",
+    )

@@ -1,0 +1,238 @@
+"""``drdeploy study``: plan, run and follow a study."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.errors import StudyError, UnknownPrice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from drdeploy.experiments.plan import Plan
+    from drdeploy.experiments.session import AwsAccount, Progress
+
+app = typer.Typer(no_args_is_help=True)
+
+StudyArgument = Annotated[str, typer.Argument(help="A TOML file, or a name in studies/.")]
+OnlyOption = Annotated[
+    str | None, typer.Option(help="Trials whose id has this part, or matches this pattern.")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Folder of the results; results/STUDY by default.")
+]
+
+INTERRUPTED = 130
+
+
+@app.command()
+def plan(study: StudyArgument, only: OnlyOption = None, as_json: JsonOption = False) -> None:
+    """Show the trials, their duration and their worst-case cost; call nothing."""
+    found = _plan(study, only)
+    if as_json:
+        print_json(_plan_facts(found))
+    else:
+        _print_plan(found)
+
+
+@app.command()
+def run(
+    study: StudyArgument,
+    *,
+    only: OnlyOption = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of the study's own.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder with photographs to send.", file_okay=False)
+    ] = None,
+    out_dir: OutOption = None,
+    endpoint_url: Annotated[
+        str | None, typer.Option(help="A local service that is there; else one is started.")
+    ] = None,
+    isolation: Annotated[
+        Literal["auto", "container", "process"],
+        typer.Option(help="What the local service that is started holds endpoints with."),
+    ] = "auto",
+    aws: Annotated[bool, typer.Option("--aws", help="Run on AWS; this costs money.")] = False,
+    role_arn: Annotated[str, typer.Option(help="On AWS: SageMaker's role.")] = "",
+    bucket: Annotated[str, typer.Option(help="On AWS: bucket for artifacts.")] = "",
+    registry: Annotated[str, typer.Option(help="On AWS: registry of the images.")] = "",
+    max_cost_usd: Annotated[
+        float, typer.Option(help="On AWS: refuse a plan whose worst case costs more.", min=0)
+    ] = 0.0,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Set earlier measurements aside and start anew.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what of a study is missing; run it again to go on after a break."""
+    from drdeploy.cli.study_progress import LiveNarrator
+    from drdeploy.experiments.results import Results
+    from drdeploy.experiments.session import RunOptions, run_study
+
+    found = _plan(study, only)
+    account = _account(found, role_arn, bucket, registry, max_cost_usd) if aws else None
+    options = RunOptions(
+        results=Results(out_dir or _default_out(found)),
+        seed=found.study.seed if seed is None else seed,
+        images=images,
+        endpoint_url=endpoint_url,
+        aws=account,
+        isolation=isolation,
+        fresh=fresh,
+    )
+    # An end that is asked for is the same whoever asks: delete endpoints, stop the service.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with LiveNarrator(found, err) as narrator:
+            outcome = run_study(found, options, narrator)
+    except KeyboardInterrupt as interruption:
+        for note in getattr(interruption, "__notes__", ()):
+            err.print(note, markup=False, soft_wrap=True)
+        err.print("interrupted; what was measured is kept, and the same command goes on from it")
+        raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        facts = {"finished": list(outcome.finished), "problems": dict(outcome.problems)}
+        print_json(facts | {"measurements": str(options.results.measurements)})
+    else:
+        out.print(f"{len(outcome.finished)} of {len(found.trials)} trials measured: ", end="")
+        out.print(str(options.results.measurements), markup=False, soft_wrap=True)
+    if outcome.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    study: StudyArgument,
+    only: OnlyOption = None,
+    out_dir: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how far each trial is, also while a run goes on."""
+    from drdeploy.experiments.results import Results
+    from drdeploy.experiments.session import study_progress
+
+    found = _plan(study, only)
+    progress = study_progress(found, Results(out_dir or _default_out(found)))
+    if as_json:
+        print_json(
+            [
+                {"trial": one.trial.id, "measured": one.measured, "of": one.trial.scenario.n}
+                for one in progress
+            ]
+        )
+    else:
+        _print_progress(progress)
+
+
+def _plan(study: str, only: str | None) -> Plan:
+    from drdeploy.experiments.models import check_own_artifacts
+    from drdeploy.experiments.plan import make_plan
+    from drdeploy.experiments.study import Study
+
+    found = make_plan(Study.load(study)).only(only)
+    check_own_artifacts(found.trials)
+    return found
+
+
+def _default_out(plan: Plan) -> Path:
+    return Path("results") / plan.study.name
+
+
+def _account(
+    plan: Plan, role_arn: str, bucket: str, registry: str, max_cost_usd: float
+) -> AwsAccount:
+    from drdeploy.experiments.session import AwsAccount
+    from drdeploy.sagemaker.prices import PriceSheet
+
+    if not (role_arn and bucket and registry):
+        raise StudyError(
+            "AWS needs more to run on", remedy="Name --role-arn, --bucket and --registry"
+        )
+    cost_usd = plan.worst_case_cost_usd(PriceSheet.load())
+    if cost_usd > max_cost_usd:
+        raise StudyError(
+            f"At worst this costs {cost_usd:.2f} USD, and {max_cost_usd:.2f} USD are allowed",
+            remedy=f"Allow it by --max-cost-usd {cost_usd:.2f}, or choose trials by --only",
+        )
+    return AwsAccount(role_arn, bucket, registry)
+
+
+def _plan_facts(plan: Plan) -> dict[str, Any]:
+    cost_usd, unknown = _worst_case_cost_usd(plan)
+    return {
+        "study": plan.study.name,
+        "title": plan.study.title,
+        "invocations": plan.invocations,
+        "expected_duration_s": plan.expected_duration_s,
+        "worst_case_cost_usd": cost_usd,
+        "unknown_prices": unknown,
+        "notes": list(plan.notes),
+        "trials": list(_trial_facts(plan)),
+    }
+
+
+def _trial_facts(plan: Plan) -> Iterator[dict[str, Any]]:
+    for trial in plan.trials:
+        yield {
+            "id": trial.id,
+            "model": trial.model_name,
+            "precision": trial.precision,
+            "image": trial.image.tag,
+            "profile": trial.image.profile,
+            "endpoint": trial.endpoint.model_dump(),
+            "vcpu": trial.vcpu,
+            "scenario": trial.scenario.model_dump(exclude_none=True),
+            "invocations": trial.invocations,
+            "expected_duration_s": trial.expected_duration_s,
+        }
+
+
+def _worst_case_cost_usd(plan: Plan) -> tuple[float | None, list[str]]:
+    from drdeploy.sagemaker.prices import PriceSheet
+
+    try:
+        return plan.worst_case_cost_usd(PriceSheet.load()), []
+    except UnknownPrice as unknown:
+        return None, [str(unknown)]
+
+
+def _print_plan(plan: Plan) -> None:
+    from rich.table import Table
+
+    table = Table("trial", "image", "vCPU", "requests", "about")
+    for trial in plan.trials:
+        duration = _duration(trial.expected_duration_s)
+        table.add_row(
+            trial.id, trial.image.tag, f"{trial.vcpu:.2f}", str(trial.invocations), duration
+        )
+    out.print(table)
+    cost_usd, unknown = _worst_case_cost_usd(plan)
+    cost = "not known" if cost_usd is None else f"at most {cost_usd:.2f} USD on AWS"
+    out.print(
+        f"{len(plan.trials)} trials, {plan.invocations} requests, "
+        f"about {_duration(plan.expected_duration_s)}; free here, {cost} ({plan.study.region})"
+    )
+    for note in (*plan.notes, *unknown):
+        out.print(f"note: {note}", markup=False, highlight=False)
+
+
+def _print_progress(progress: tuple[Progress, ...]) -> None:
+    from rich.table import Table
+
+    table = Table("trial", "measured", "of")
+    for one in progress:
+        table.add_row(one.trial.id, str(one.measured), str(one.trial.scenario.n))
+    out.print(table)
+    finished = sum(one.measured == one.trial.scenario.n for one in progress)
+    out.print(f"{finished} of {len(progress)} trials are finished")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

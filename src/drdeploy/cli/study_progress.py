@@ -1,0 +1,74 @@
+"""How a study's run shows itself: one bar, one line per trial, on standard error."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.console import Console
+
+    from drdeploy.errors import EndpointError
+    from drdeploy.experiments.measurement import Measurement
+    from drdeploy.experiments.plan import Plan, Trial
+
+
+class LiveNarrator:
+    """Tells of a run while it goes on."""
+
+    def __init__(self, plan: Plan, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._trials = [trial.id for trial in plan.trials]
+        self._task = self._progress.add_task("preparing", total=None)
+        self._latencies_s: list[float] = []
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def trial_started(self, trial: Trial, missing: int) -> None:
+        """A trial begins."""
+        self._latencies_s.clear()
+        position = f"{self._trials.index(trial.id) + 1}/{len(self._trials)}"
+        self._progress.reset(self._task, total=missing, description=f"{position} {trial.id}")
+
+    def measured(self, trial: Trial, measurement: Measurement) -> None:
+        """A row has been kept."""
+        del trial
+        if measurement.is_warmup or measurement.outcome == "wrong_start":
+            return
+        self._progress.advance(self._task)
+        if measurement.outcome == "ok":
+            self._latencies_s.append(measurement.total_latency_s)
+
+    def trial_ended(self, trial: Trial, error: EndpointError | None) -> None:
+        """A trial is over: its middle latency, or what went wrong."""
+        if error:
+            self.note(f"{trial.id}: {error}")
+        elif self._latencies_s:
+            middle = median(self._latencies_s)
+            self.note(f"{trial.id}: median {middle:.3f} s (n = {len(self._latencies_s)})")
+        else:
+            self.note(f"{trial.id}: no answer was counted")

@@ -1,0 +1,49 @@
+"""The SDK's exceptions, told as ours."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from drdeploy.errors import EngineError, EngineUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UNAVAILABLE_REMEDY = (
+    "Start Docker, or point DOCKER_HOST at an engine that runs; on a Debian machine without "
+    'Docker: eval "$(scripts/start-engine.sh)"'
+)
+
+
+def engine_unavailable(where: str = "") -> EngineUnavailable:
+    """No engine answers, with what to do about it."""
+    return EngineUnavailable("No container engine answers", where=where, remedy=UNAVAILABLE_REMEDY)
+
+
+@contextmanager
+def told(what: str, *, where: str = "") -> Iterator[None]:
+    """Raise the SDK's failures as an :class:`EngineError` that begins with ``what``.
+
+    Raises:
+        EngineUnavailable: The engine went away.
+        EngineError: It answered, and refused.
+    """
+    import requests
+    from docker.errors import APIError, DockerException, ImageNotFound
+
+    try:
+        yield
+    except ImageNotFound as err:
+        raise EngineError(
+            f"{what}: there is no such image",
+            where=where,
+            remedy="Build it first: drdeploy image build all",
+        ) from err
+    except APIError as err:
+        reason = str(err.explanation or err).strip()
+        raise EngineError(f"{what}: {reason}", where=where) from err
+    except requests.ConnectionError as err:
+        raise engine_unavailable(where) from err
+    except (DockerException, requests.RequestException) as err:
+        raise EngineError(f"{what}: {err}", where=where) from err

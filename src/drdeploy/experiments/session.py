@@ -1,0 +1,188 @@
+"""One ``study run``: prepare, find a place to run, measure, and leave nothing behind."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from drdeploy.experiments.environment import EnvironmentFile, host_facts
+from drdeploy.experiments.journal import Journal, read_measurements
+from drdeploy.experiments.models import ensure_artifacts
+from drdeploy.experiments.photographs import find_album
+from drdeploy.experiments.progress import missing_sequences
+from drdeploy.experiments.runner import Observer, Outcome, Runner, Supplies
+from drdeploy.experiments.target import (
+    aws_target,
+    image_digests,
+    local_target,
+    own_local_service,
+    prepare_isolation,
+)
+from drdeploy.sagemaker.clock import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from drdeploy.experiments.plan import Plan, Trial
+    from drdeploy.experiments.results import Results
+    from drdeploy.experiments.target import Isolation, Target
+
+PHOTOGRAPHS_CACHE = Path("build/photographs")
+
+
+class Narrator(Observer, Protocol):
+    """Is told of the preparations too."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+
+
+@dataclass(frozen=True)
+class AwsAccount:
+    """What AWS needs beyond credentials.
+
+    Attributes:
+        role_arn: What SageMaker assumes.
+        bucket: Where artifacts are uploaded to; it must exist.
+        registry: Put before the images' tags, for example an ECR registry.
+    """
+
+    role_arn: str
+    bucket: str
+    registry: str
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a plan.
+
+    Attributes:
+        images: Folder with photographs; None takes those beside the project, or synthetic ones.
+        endpoint_url: A local service that is there; None starts one.
+        aws: Run there instead.
+        isolation: What a local service of our own holds containers with.
+        fresh: Set earlier measurements aside first.
+    """
+
+    results: Results
+    seed: int
+    images: Path | None = None
+    endpoint_url: str | None = None
+    aws: AwsAccount | None = None
+    isolation: Isolation = "auto"
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far one trial is."""
+
+    trial: Trial
+    measured: int
+
+
+def study_progress(plan: Plan, results: Results) -> tuple[Progress, ...]:
+    """How far each trial is, told from the rows alone; may be asked while a run goes on."""
+    rows = read_measurements(results.measurements)
+    return tuple(
+        Progress(trial, trial.scenario.n - len(missing_sequences(trial, rows)))
+        for trial in plan.trials
+    )
+
+
+def run_study(plan: Plan, options: RunOptions, narrator: Narrator) -> Outcome:
+    """Measure what of the plan is missing.
+
+    Raises:
+        StudyError: Something that the trials need is missing, or the folder holds rows that
+            new ones must not be mixed with.
+        EndpointError: The place where they should run does not answer.
+    """
+    clock = Clock()
+    with ExitStack() as stack:
+        stack.enter_context(options.results.locked())
+        if options.fresh:
+            options.results.set_aside(clock.now())
+        journal = stack.enter_context(Journal(options.results.measurements))
+        rows = journal.read()
+        if not any(missing_sequences(trial, rows) for trial in plan.trials):
+            narrator.note("every trial is measured already")
+            return Outcome(tuple(trial.id for trial in plan.trials), {})
+        supplies = _supplies(plan, options, narrator)
+        target = stack.enter_context(_target(plan, options, narrator))
+        runner = Runner(
+            plan=plan,
+            target=target,
+            supplies=supplies,
+            journal=journal,
+            run_id=_run_id(clock.now()),
+            observer=narrator,
+            clock=clock,
+        )
+        return _run(runner, EnvironmentFile(options.results.environment), target)
+
+
+def _run(runner: Runner, environment: EnvironmentFile, target: Target) -> Outcome:
+    tags = {trial.image.tag for trial in runner.plan.trials}
+    is_contained = target.isolation == "container"
+    runner.begin(
+        environment,
+        {
+            **host_facts(),
+            **target.facts,
+            "started_at": runner.clock.now().isoformat(),
+            "image_digests": image_digests(tags) if is_contained else {},
+        },
+    )
+    try:
+        return runner.run()
+    finally:
+        environment.record(runner.run_id, {"ended_at": runner.clock.now().isoformat()})
+
+
+def _supplies(plan: Plan, options: RunOptions, narrator: Narrator) -> Supplies:
+    album = find_album(
+        options.images,
+        limit_bytes=min(trial.endpoint.payload_limit_bytes for trial in plan.trials),
+        seed=options.seed,
+        cache=PHOTOGRAPHS_CACHE,
+    )
+    narrator.note(f"{len(album.photographs)} photographs ({album.source})")
+    if album.left_out:
+        narrator.note(f"too large to send, left out: {', '.join(album.left_out)}")
+    artifacts = ensure_artifacts(plan.trials, seed=options.seed, note=narrator.note)
+    return Supplies(artifacts, album, options.seed)
+
+
+@contextmanager
+def _target(plan: Plan, options: RunOptions, narrator: Narrator) -> Iterator[Target]:
+    if options.aws:
+        account = options.aws
+        yield aws_target(
+            role_arn=account.role_arn,
+            bucket=account.bucket,
+            registry=account.registry,
+            region=plan.study.region,
+        )
+        return
+    if options.endpoint_url:
+        yield local_target(options.endpoint_url)
+        return
+    isolation = options.isolation
+    if isolation == "auto":
+        isolation = prepare_isolation({t.image.tag for t in plan.trials}, narrator.note)
+    with own_local_service(
+        idle_s=plan.study.local.idle_s,
+        isolation=isolation,
+        log=options.results.service_log,
+        note=narrator.note,
+    ) as target:
+        yield target
+
+
+def _run_id(now: datetime) -> str:
+    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"

@@ -1,0 +1,44 @@
+"""How a photograph becomes model input: the description.  It travels in the manifest."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+CAFFE_BGR_MEAN = (103.939, 116.779, 123.68)
+"""ImageNet mean per channel, BGR, as VGG and ResNet v1 were trained with."""
+
+
+class FundusTransform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The only preprocessing there is, applied in this order.
+
+    crop -> resize to ``height_px`` x ``width_px`` -> filter -> value range -> channel order
+    -> minus mean, over standard deviation.
+
+    Attributes:
+        height_px: Model input height in pixels.
+        width_px: Model input width in pixels.
+        crop: ``field_of_view`` cuts away the black surround and pads to a square, so that
+            the eye keeps its shape; ``none`` stretches the whole frame.
+        filter: ``graham`` subtracts the local mean colour (B. Graham, Kaggle report 2015).
+        interpolation: Resampling kernel, always with antialiasing except for ``nearest``.
+        value_range: What the pixel values 0 and 255 become.
+        channel_order: Order of the three channels that the model expects.
+        mean: Subtracted per channel, in the model's channel order, after scaling.
+        std: Divided by per channel, in the model's channel order.
+    """
+
+    height_px: int = 224
+    width_px: int = 224
+    crop: Literal["none", "field_of_view"] = "field_of_view"
+    filter: Literal["none", "graham"] = "none"
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    value_range: tuple[float, float] = (-1.0, 1.0)
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+STUDY_TRANSFORM = FundusTransform(crop="none", interpolation="nearest")
+"""What the original study did to every image: stretch to 224 x 224, scale to [-1, 1]."""

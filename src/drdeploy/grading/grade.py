@@ -1,0 +1,45 @@
+"""The International Clinical Diabetic Retinopathy (ICDR) severity scale."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+RESEARCH_USE_NOTICE = "For research use. Not a medical device."
+"""Shown wherever a grade is shown."""
+
+
+class Grade(IntEnum):
+    """ICDR severity of one eye (Wilkinson et al., Ophthalmology 2003, 110:1677-1682)."""
+
+    NO_DR = 0
+    MILD = 1
+    MODERATE = 2
+    SEVERE = 3
+    PDR = 4
+
+    @property
+    def label(self) -> str:
+        """The scale's own wording, for example ``Moderate NPDR``."""
+        return _LABELS[self]
+
+    @property
+    def is_referable(self) -> bool:
+        """Moderate or worse: to be seen by an ophthalmologist."""
+        return self >= Grade.MODERATE
+
+    @property
+    def is_vision_threatening(self) -> bool:
+        """Severe or proliferative.  Says nothing of macular oedema."""
+        return self >= Grade.SEVERE
+
+
+_LABELS = {
+    Grade.NO_DR: "No DR",
+    Grade.MILD: "Mild NPDR",
+    Grade.MODERATE: "Moderate NPDR",
+    Grade.SEVERE: "Severe NPDR",
+    Grade.PDR: "Proliferative DR",
+}
+
+ICDR_CLASSES: tuple[str, ...] = tuple(grade.label for grade in Grade)
+"""Class names that make a classifier an ICDR grader, in the order of the grades."""

@@ -1,0 +1,71 @@
+"""Pick the runtime for an artifact, and import it alone."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from drdeploy.errors import InvalidInput, ModelLoadFailed, RuntimeUnavailable
+from drdeploy.runtimes.cpu_limit import thread_count
+
+if TYPE_CHECKING:
+    from drdeploy.artifacts import ModelArtifact, ModelFormat
+    from drdeploy.runtimes.protocol import Runtime, RuntimeName
+
+DEFAULT: dict[ModelFormat, RuntimeName] = {"saved_model": "tensorflow", "onnx": "onnxruntime"}
+
+READS: dict[RuntimeName, tuple[ModelFormat, ...]] = {
+    "tensorflow": ("saved_model",),
+    "onnxruntime": ("onnx",),
+    "openvino": ("saved_model", "onnx"),
+}
+
+EXTRA: dict[RuntimeName, str] = {
+    "tensorflow": "tensorflow",
+    "onnxruntime": "serve",
+    "openvino": "openvino",
+}
+
+
+def load_runtime(
+    artifact: ModelArtifact, *, runtime: RuntimeName | None = None, threads: int | None = None
+) -> Runtime:
+    """Load a model.
+
+    Args:
+        artifact: An opened artifact.
+        runtime: TensorFlow for a SavedModel and ONNX Runtime for ONNX, if None.
+        threads: For one prediction; as many as the CPU limit allows, if None.
+
+    Raises:
+        RuntimeUnavailable: The library is not installed.
+        ModelLoadFailed: It does not read the format, or refuses the model.
+        InvalidInput: No runtime has that name, or ``threads`` is below one.
+    """
+    model_format = artifact.manifest.model_format
+    chosen = runtime or DEFAULT[model_format]
+    _check_choice(chosen, threads)
+    if model_format not in READS[chosen]:
+        raise ModelLoadFailed(
+            f"The runtime {chosen} does not read the format {model_format}",
+            where=artifact.manifest.name,
+            remedy=f"Use {DEFAULT[model_format]}",
+        )
+    try:
+        module = importlib.import_module(f"drdeploy.runtimes.{chosen}_runtime")
+    except ImportError as err:
+        raise RuntimeUnavailable(
+            f"The runtime {chosen} is not installed",
+            remedy=f"pip install 'drdeploy[{EXTRA[chosen]}]'",
+        ) from err
+    loaded: Runtime = module.load(artifact, threads=threads or thread_count())
+    return loaded
+
+
+def _check_choice(runtime: str, threads: int | None) -> None:
+    if runtime not in READS:
+        raise InvalidInput(
+            f"No runtime is called '{runtime}'", remedy=f"Choose one of {', '.join(READS)}"
+        )
+    if threads is not None and threads < 1:
+        raise InvalidInput(f"A model cannot be run by {threads} threads")

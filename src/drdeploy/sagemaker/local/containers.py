@@ -1,0 +1,177 @@
+"""The model server as ``IMAGE serve`` in the container engine, as SageMaker starts it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from drdeploy.engine import ContainerSpec, Mount
+from drdeploy.errors import EngineError
+from drdeploy.sagemaker.local.backend import (
+    STOP_GRACE_S,
+    ImageUnavailable,
+    InstanceSpec,
+    Isolation,
+    PlatformFailed,
+)
+from drdeploy.sagemaker.local.http_server import LOOPBACK
+from drdeploy.sagemaker.local.leftovers import LABEL
+from drdeploy.sagemaker.local.processes import PROFILE_OF_IMAGE, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from drdeploy.engine import Engine, RunningContainer
+    from drdeploy.engine.spec import Network
+
+MODEL_DIR = "/opt/ml/model"
+CONTAINER_PORT = 8080
+ALIVE_FOR_S = 1.0
+"""An inspection takes milliseconds; a container that was alive is believed this long."""
+LOG_TAIL_LINES = 20
+
+
+class ContainerBackend:
+    """Starts containers.
+
+    Args:
+        engine: Answers the Docker API.
+        service: Labels the containers.
+    """
+
+    isolation: Isolation = "container"
+
+    def __init__(self, engine: Engine, service: str) -> None:
+        self._engine = engine
+        self._service = service
+        self._network = engine.fastest_network
+        self._own_images: set[str] = set()
+
+    def pin(self, image: str) -> str:
+        """The image's id; one named with a registry is also looked for without it."""
+        for name in dict.fromkeys((image, image.rpartition("/")[2])):
+            try:
+                image_id = self._engine.image_id(name)
+            except EngineError:
+                continue
+            if PROFILE_OF_IMAGE.search(image):
+                self._own_images.add(image_id)
+            return image_id
+        raise ImageUnavailable(
+            f"The container engine has no image {image}",
+            remedy="Build it with `drdeploy image build`, or pull it",
+        )
+
+    def start(self, spec: InstanceSpec) -> ContainerInstance:
+        """See :class:`Backend`."""
+        try:
+            container = self._engine.run(self._container_spec(spec))
+        except (EngineError, OSError) as err:
+            reason = err.what if isinstance(err, EngineError) else str(err)
+            raise PlatformFailed(f"The container cannot be started: {reason}") from err
+        return ContainerInstance(spec, container)
+
+    def close(self) -> None:
+        """Remove whatever containers are still there."""
+        self._engine.remove_stale(f"{LABEL}={self._service}")
+
+    def _container_spec(self, spec: InstanceSpec) -> ContainerSpec:
+        network = self._network_for(spec.image)
+        port = free_port() if network == "host" else CONTAINER_PORT
+        return ContainerSpec(
+            image=spec.image,
+            env={
+                **spec.environment,
+                "SAGEMAKER_BIND_TO_PORT": str(port),
+                "DRDEPLOY_CONTAINER_ID": spec.name,
+                **({"DRDEPLOY_BIND_HOST": LOOPBACK} if network == "host" else {}),
+            },
+            mounts=(Mount(spec.model_dir, MODEL_DIR),),
+            memory_mb=spec.memory_mb,
+            cpus=spec.cpus,
+            port=port,
+            network=network,
+            labels={LABEL: self._service},
+            name=spec.name,
+        )
+
+    def _network_for(self, image: str) -> Network:
+        # Only our own images are known to listen where they are told to.
+        return self._network if image in self._own_images else "bridge"
+
+
+class ContainerInstance:
+    """A container; what is asked often is answered from memory."""
+
+    def __init__(
+        self,
+        spec: InstanceSpec,
+        container: RunningContainer,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = spec.name
+        self._container = container
+        self._clock = clock
+        self._believed_until = 0.0
+        self._is_over = False
+        self._is_stopped = False
+        self._oom_killed = False
+        self._stopping = threading.Lock()
+
+    @property
+    def port(self) -> int:
+        """See :class:`Instance`."""
+        return self._container.host_port or 0
+
+    def is_alive(self) -> bool:
+        """See :class:`Instance`."""
+        if not self._is_over and self._clock() >= self._believed_until:
+            self._look()
+        return not self._is_over
+
+    def look_again(self) -> None:
+        """See :class:`Instance`."""
+        self._believed_until = 0.0
+
+    def ran_out_of_memory(self) -> bool:
+        """See :class:`Instance`."""
+        return self._oom_killed
+
+    def memory_share(self) -> float | None:
+        """See :class:`Instance`."""
+        if self._is_over:
+            return None
+        try:
+            return self._container.stats().memory_utilization or None
+        except EngineError:
+            return None
+
+    def log_tail(self) -> str:
+        """See :class:`Instance`."""
+        try:
+            return self._container.logs(LOG_TAIL_LINES).strip()
+        except EngineError:
+            return ""
+
+    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """See :class:`Instance`."""
+        with self._stopping:
+            if self._is_stopped:
+                return
+            self._is_stopped = self._is_over = True
+            try:
+                if grace_s > 0:
+                    self._container.stop(round(grace_s))
+            finally:
+                self._container.remove()
+
+    def _look(self) -> None:
+        try:
+            state = self._container.exit_state()
+        except EngineError:
+            self._is_over = True
+            return
+        self._believed_until = self._clock() + ALIVE_FOR_S
+        self._is_over = not state.is_running
+        self._oom_killed = state.oom_killed

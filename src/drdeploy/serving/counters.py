@@ -1,0 +1,129 @@
+"""Numbers that all processes of a container share: invocations, statuses, durations.
+
+A worker may be killed at any instant and another takes its place; the numbers live in a small
+file that each process maps, and every change happens under a file lock that the kernel drops
+when its holder dies.  A change costs a few microseconds, and nothing is imported for it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import threading
+from bisect import bisect_left
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+STATUSES = (200, 400, 406, 408, 413, 415, 422, 431, 500, 503, 504)
+"""What POST /invocations may answer; anything else counts as 500."""
+STAGES = ("request", "decode", "transform", "predict")
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+
+_CELL_BYTES = 8
+_INVOCATIONS = 0
+_IMAGES = 1
+_WORKER_STARTS = 2
+_FIRST_STATUS = 3
+_FIRST_STAGE = _FIRST_STATUS + len(STATUSES)
+_CELLS_PER_STAGE = len(BUCKETS_S) + 2
+_CELLS = _FIRST_STAGE + len(STAGES) * _CELLS_PER_STAGE
+
+
+class Durations(NamedTuple):
+    """A histogram: observations per bucket (the last one is unbounded) and their sum."""
+
+    counts: tuple[int, ...]
+    sum_s: float
+
+
+class Snapshot(NamedTuple):
+    """All counters at one instant."""
+
+    invocations: int
+    images: int
+    worker_starts: int
+    responses: dict[int, int]
+    durations: dict[str, Durations]
+
+
+class Counters:
+    """The shared numbers of one container, mapped from a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.ftruncate(self._file, _CELLS * _CELL_BYTES)
+        self._map = mmap.mmap(self._file, _CELLS * _CELL_BYTES)
+        self._cells = memoryview(self._map).cast("d")
+        self._threads = threading.Lock()
+
+    def next_invocation(self) -> int:
+        """The number of this invocation in this container, from 1."""
+        with self._exclusively():
+            self._cells[_INVOCATIONS] += 1
+            return int(self._cells[_INVOCATIONS])
+
+    def count_worker_start(self) -> None:
+        """A worker became ready."""
+        with self._exclusively():
+            self._cells[_WORKER_STARTS] += 1
+
+    def count_response(self, status: int, duration_s: float) -> None:
+        """An invocation was answered."""
+        known = status if status in STATUSES else 500
+        with self._exclusively():
+            self._cells[_FIRST_STATUS + STATUSES.index(known)] += 1
+            self._observe("request", duration_s)
+
+    def count_images(self, stages: Sequence[tuple[float, float, float]]) -> None:
+        """Images were classified: decode, transform and predict, seconds, of each."""
+        with self._exclusively():
+            self._cells[_IMAGES] += len(stages)
+            for durations in stages:
+                for stage, duration_s in zip(STAGES[1:], durations, strict=True):
+                    self._observe(stage, duration_s)
+
+    def snapshot(self) -> Snapshot:
+        """All numbers at one instant."""
+        with self._exclusively():
+            cells = [float(cell) for cell in self._cells]
+        return Snapshot(
+            invocations=int(cells[_INVOCATIONS]),
+            images=int(cells[_IMAGES]),
+            worker_starts=int(cells[_WORKER_STARTS]),
+            responses={
+                status: int(cells[_FIRST_STATUS + place]) for place, status in enumerate(STATUSES)
+            },
+            durations={stage: _durations(cells, place) for place, stage in enumerate(STAGES)},
+        )
+
+    def close(self) -> None:
+        """Unmap and close the file."""
+        self._cells.release()
+        self._map.close()
+        os.close(self._file)
+
+    def _observe(self, stage: str, duration_s: float) -> None:
+        first = _FIRST_STAGE + STAGES.index(stage) * _CELLS_PER_STAGE
+        self._cells[first + bisect_left(BUCKETS_S, duration_s)] += 1
+        self._cells[first + len(BUCKETS_S) + 1] += duration_s
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        # A POSIX lock belongs to the process, so its threads need one of their own.
+        with self._threads:
+            fcntl.lockf(self._file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+
+def _durations(cells: list[float], place: int) -> Durations:
+    first = _FIRST_STAGE + place * _CELLS_PER_STAGE
+    counts = cells[first : first + len(BUCKETS_S) + 1]
+    return Durations(tuple(int(count) for count in counts), cells[first + len(BUCKETS_S) + 1])

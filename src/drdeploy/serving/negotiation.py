@@ -1,0 +1,78 @@
+"""In which form a client wants its answer (RFC 9110, section 12.5.1)."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from drdeploy.errors import NotAcceptable
+
+AnswerForm = Literal["json", "csv", "csv without header"]
+
+_MATCHES = {
+    "json": ("*/*", "application/*", "application/json"),
+    "csv": ("*/*", "text/*", "text/csv"),
+}
+"""The media ranges that allow a form, the least specific first."""
+
+
+class _Range(NamedTuple):
+    """One entry of ``Accept``."""
+
+    name: str
+    weight: float
+    place: int
+    has_header: bool
+
+
+def choose_form(accept: str) -> AnswerForm:
+    """The form that ``Accept`` prefers; JSON where it leaves the choice.
+
+    ``text/csv; header=absent`` (RFC 4180) leaves the column names out, as Batch Transform
+    needs where it joins answers by line.
+
+    Raises:
+        NotAcceptable: The header allows neither JSON nor CSV.
+    """
+    ranges = [
+        _parse(text, place) for place, text in enumerate((accept.strip() or "*/*").split(","))
+    ]
+    form, best = max(
+        ((form, _best(form, ranges)) for form in _MATCHES), key=lambda choice: choice[1][:3]
+    )
+    weight, _, _, has_header = best
+    if weight <= 0:
+        raise NotAcceptable(
+            "The answer is JSON or CSV, and Accept allows neither",
+            remedy="Accept application/json or text/csv",
+        )
+    if form == "json":
+        return "json"
+    return "csv" if has_header else "csv without header"
+
+
+def _best(form: str, ranges: list[_Range]) -> tuple[float, int, int, bool]:
+    """Weight of the most specific range that allows the form, how specific, minus its place."""
+    specificity = _MATCHES[form].index
+    matching = [
+        (specificity(each.name), -each.place, each.weight, each.has_header)
+        for each in ranges
+        if each.name in _MATCHES[form]
+    ]
+    if not matching:
+        return 0.0, 0, 0, True
+    specific, place, weight, has_header = max(matching)
+    return weight, specific, place, has_header
+
+
+def _parse(text: str, place: int) -> _Range:
+    name, *parameters = (part.strip().lower() for part in text.split(";"))
+    pairs = {key.strip(): value.strip() for key, _, value in (p.partition("=") for p in parameters)}
+    return _Range(name, _weight(pairs.get("q", "1")), place, pairs.get("header") != "absent")
+
+
+def _weight(text: str) -> float:
+    """A malformed weight counts as none at all."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,34 @@
+"""TensorFlow and Keras, imported on demand and without their chatter."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+from drdeploy.errors import RuntimeUnavailable
+
+
+class Frameworks(NamedTuple):
+    """The two modules."""
+
+    tensorflow: Any
+    keras: Any
+
+
+def import_frameworks() -> Frameworks:
+    """Import TensorFlow, and Keras on top of it.
+
+    Raises:
+        RuntimeUnavailable: TensorFlow is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    try:
+        import keras
+        import tensorflow as tf
+    except ImportError as err:
+        raise RuntimeUnavailable(
+            "Building a network needs TensorFlow", remedy="pip install 'drdeploy[train]'"
+        ) from err
+    return Frameworks(tf, keras)

@@ -1,0 +1,41 @@
+"""The study's network: a frozen Keras base with two dense layers and a softmax on top."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.grading.grade import ICDR_CLASSES
+from drdeploy.training.frameworks import import_frameworks
+
+if TYPE_CHECKING:
+    from drdeploy.training.architectures import Architecture
+
+HIDDEN_UNITS = 128
+
+
+def build_network(architecture: Architecture, *, class_count: int = len(ICDR_CLASSES)) -> Any:
+    """Build the network.  Its weights mean nothing yet.
+
+    The base ends in global average pooling; then Dense(128, relu) twice, and a softmax.
+
+    Returns:
+        A ``keras.Model``; :func:`base_of` gives its base's layers back.
+    """
+    keras = import_frameworks().keras
+    build_base = getattr(keras.applications, architecture.name)
+    base = build_base(
+        include_top=False, weights=None, pooling="avg", input_shape=architecture.input_shape
+    )
+    base.trainable = False
+    features = base.output
+    for index in (1, 2):
+        layer = keras.layers.Dense(HIDDEN_UNITS, activation="relu", name=f"hidden_{index}")
+        features = layer(features)
+    grades = keras.layers.Dense(class_count, activation="softmax", name="grades")(features)
+    return keras.Model(base.input, grades, name=architecture.name.lower())
+
+
+def base_of(network: Any) -> Any:
+    """The pretrained part of a network: everything up to the pooled features."""
+    keras = import_frameworks().keras
+    return keras.Model(network.input, network.get_layer("hidden_1").input)

@@ -1,0 +1,110 @@
+"""What several test packages need.
+
+A test that needs the container engine, nginx or the photographs beside the project skips on a
+user's machine and says why; under ``CI=true`` the same lack is a failure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from drdeploy.artifacts import ModelFormat
+    from drdeploy.engine import Engine
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+def require(present: bool, what: str) -> None:
+    """Skip for want of ``what``; fail instead where CI promises to have it."""
+    if present:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI must provide {what}")
+    pytest.skip(f"needs {what}")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real photographs, ``../shared``."""
+    require((SHARED / "data").is_dir(), "the photographs in ../shared/data")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def nginx() -> str:
+    """Path of the nginx binary."""
+    path = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    require(path is not None, "the nginx binary")
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """A container engine that answers."""
+    from drdeploy.engine import Engine
+
+    found = Engine.find()
+    require(found is not None, "a container engine: Docker, or scripts/start-engine.sh")
+    return found
+
+
+@pytest.fixture(scope="session")
+def lean_image(engine: Engine) -> str:
+    """``drdeploy:lean``, built from this checkout."""
+    from drdeploy.images import build_image
+
+    return build_image(engine, "lean").tag
+
+
+@pytest.fixture(scope="session")
+def classic_image(engine: Engine) -> str:
+    """``drdeploy:classic``, built from this checkout (minutes, the first time)."""
+    from drdeploy.images import build_image
+
+    return build_image(engine, "classic").tag
+
+
+@pytest.fixture(scope="session")
+def exported() -> Callable[[str], dict[ModelFormat, Path]]:
+    """Archives of a network with random weights, for example ``exported("mobilenet")``.
+
+    Exporting takes half a minute, so they are kept in ``build/`` until the code that makes
+    them changes.
+    """
+    cache = ROOT / "build" / "test-models" / _export_key()
+
+    def archives(architecture: str) -> dict[ModelFormat, Path]:
+        folder = cache / architecture
+        if not folder.is_dir():
+            from drdeploy.training.export import export_model
+
+            cache.mkdir(parents=True, exist_ok=True)
+            part = Path(tempfile.mkdtemp(dir=cache))
+            export_model(architecture, part, weights="random", seed=0)
+            part.replace(folder)
+        formats: tuple[ModelFormat, ...] = ("saved_model", "onnx")
+        return {name: folder / f"{architecture}-fp32-{name}.tar.gz" for name in formats}
+
+    return archives
+
+
+def _export_key() -> str:
+    package = ROOT / "src" / "drdeploy"
+    sources = [*package.glob("training/*.py"), *package.glob("artifacts/*.py")]
+    sources += package.glob("fundus/*.py")
+    digest = hashlib.sha256(version("keras").encode())
+    for source in sorted(sources):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,209 @@
+"""What SageMaker asks of a container, and what our clients rely on."""
+
+import base64
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+NOTICE = "For research use. Not a medical device."
+
+
+def error_of(answer) -> tuple[int, str]:
+    error = answer.json()["error"]
+    assert error["message"].endswith(".")
+    return answer.status_code, error["code"]
+
+
+def test_ping_answers_200_within_two_seconds(hosted):
+    started = time.monotonic()
+    assert hosted.client.get("/ping").status_code == 200
+    assert time.monotonic() - started < 2
+
+
+def test_a_photograph_is_answered_with_the_studys_fields_and_the_grade(hosted, photo):
+    answer = hosted.invoke(photo).json()
+    (probabilities,) = answer["predictions"]
+    assert sum(probabilities) == pytest.approx(1, abs=1e-3)
+    assert answer["grade"] == probabilities.index(max(probabilities))
+    assert list(answer["probabilities"].values()) == probabilities
+    assert answer["referable"] == (answer["grade"] >= 2)
+    assert answer["probabilities"][answer["label"]] == max(probabilities)
+    assert 0 < answer["predictionLatency"] <= answer["requestLatency"]
+    assert set(answer["timing"]) == {"decode_s", "transform_s", "predict_s"}
+    assert set(answer["model"]) == {"name", "digest", "precision", "weights", "runtime"}
+    assert answer["notice"] == NOTICE
+
+
+def test_every_admitted_invocation_has_the_next_number_of_one_container(hosted, photo):
+    first, second = (hosted.invoke(photo).json()["container"] for _ in range(2))
+    assert first["id"] == second["id"]
+    assert second["invocation"] == first["invocation"] + 1
+
+
+def test_raw_multipart_and_base64_mean_the_same(hosted, photo):
+    text = base64.b64encode(photo).decode()
+    answers = [
+        hosted.invoke(photo, "application/octet-stream"),
+        hosted.client.post("/invocations", content=photo),
+        hosted.client.post("/invocations", files={"file": photo}),
+        hosted.client.post("/invocations", json=[text]),
+        hosted.client.post("/invocations", json={"instances": [{"b64": text}]}),
+    ]
+    assert len({str(answer.json()["predictions"]) for answer in answers}) == 1
+
+
+def test_several_images_are_answered_in_their_order(hosted, photo):
+    text = base64.b64encode(photo).decode()
+    answer = hosted.client.post("/invocations", json=[text, text, text]).json()
+    assert len(answer["predictions"]) == 3
+    assert [result["grade"] for result in answer["results"]] == [answer["results"][0]["grade"]] * 3
+    assert answer["notice"] == NOTICE
+
+
+def test_csv_has_a_row_per_image(hosted, photo):
+    with_header = hosted.invoke(photo, accept="text/csv")
+    assert with_header.headers["content-type"] == "text/csv"
+    assert with_header.text.splitlines()[0].startswith("grade,label,No DR,")
+    without = hosted.invoke(photo, accept="text/csv; header=absent")
+    assert without.text.splitlines() == with_header.text.splitlines()[1:]
+    assert with_header.headers["x-drdeploy-notice"] == NOTICE
+
+
+def test_sagemakers_own_headers_come_back(hosted, photo):
+    headers = {
+        "X-Amzn-SageMaker-Custom-Attributes": "trace=1",
+        "X-Amzn-SageMaker-Inference-Id": "i-1",
+    }
+    answer = hosted.invoke(photo, **headers)
+    assert {name: answer.headers[name] for name in headers} == headers
+    too_long = hosted.invoke(photo, **{"X-Amzn-SageMaker-Inference-Id": "i" * 65})
+    assert error_of(too_long) == (400, "MalformedRequest")
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "refusal"),
+    [
+        (b"", {}, (400, "EmptyBody")),
+        (b"{", {"content-type": "application/json"}, (400, "MalformedRequest")),
+        (b"no image", {}, (415, "UnsupportedImage")),
+        (b"<p>", {"content-type": "text/html"}, (415, "UnsupportedImage")),
+        (b"\xff\xd8\xff\xe0", {}, (422, "UnreadableImage")),
+        (b"x", {"accept": "image/png"}, (406, "NotAcceptable")),
+        (bytes(7_000_000), {}, (413, "PayloadTooLarge")),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_with_a_code_and_a_sentence(
+    hosted, body, headers, refusal
+):
+    assert error_of(hosted.client.post("/invocations", content=body, headers=headers)) == refusal
+
+
+def test_unknown_paths_and_wrong_methods_are_told_apart(hosted):
+    assert error_of(hosted.client.get("/grade")) == (404, "UnknownPath")
+    answer = hosted.client.get("/invocations")
+    assert error_of(answer) == (405, "MethodNotAllowed")
+    assert answer.headers["allow"] == "POST"
+    assert hosted.client.post("/ping").headers["allow"] == "GET"
+
+
+def test_batch_transform_learns_how_much_to_send(hosted):
+    answer = hosted.client.get("/execution-parameters").json()
+    assert set(answer) == {"MaxConcurrentTransforms", "BatchStrategy", "MaxPayloadInMB"}
+    assert answer["MaxPayloadInMB"] == 6
+
+
+def test_metadata_names_the_model_and_the_limits(hosted):
+    answer = hosted.client.get("/metadata").json()
+    assert answer["model"]["name"] == "tiny"
+    assert answer["limits"]["max_payload_bytes"] == 6 * 1024 * 1024
+
+
+def test_metrics_count_what_was_answered(hosted, photo):
+    def count(status):
+        lines = hosted.client.get("/metrics").text.splitlines()
+        name = f'drdeploy_responses_total{{status="{status}"}} '
+        return next(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+    before = count(200), count(415)
+    hosted.invoke(photo)
+    hosted.invoke(b"no image")
+    assert (count(200), count(415)) == (before[0] + 1, before[1] + 1)
+
+
+def test_the_log_has_one_line_per_invocation_and_nothing_of_the_patient(hosted, photo):
+    answer = hosted.client.post(
+        "/invocations",
+        files={"Jane-Doe": ("Jane-Doe.jpg", photo)},
+        headers={"X-Amzn-SageMaker-Custom-Attributes": "patient=Jane-Doe"},
+    )
+    number = answer.json()["container"]["invocation"]
+    deadline = time.monotonic() + 10
+    while not (lines := [e for e in hosted.events() if e.get("invocation") == number]):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert {"status", "duration_s", "decode_s", "predict_s", "container"} <= set(lines[0])
+    assert len(lines) == 1
+    assert "Jane" not in hosted.log_path.read_text()
+
+
+def test_a_killed_worker_is_replaced(slow_hosted, photo):
+    assert slow_hosted.invoke(photo).status_code == 200
+    before = slow_hosted.pids()
+    for worker in slow_hosted.workers():
+        worker.kill()
+    deadline = time.monotonic() + 60
+    while ask_anew(slow_hosted, photo) != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not set(before) & set(slow_hosted.pids())
+
+
+def ask_anew(served, photo) -> int:
+    """Status over a connection of its own: the old one died with its worker."""
+    with served.connect() as client:
+        return client.post("/invocations", content=photo).status_code
+
+
+def test_overload_is_refused_at_once_with_a_time_to_retry(slow_hosted, photo):
+    def ask(_):
+        with slow_hosted.connect() as client:
+            return client.post("/invocations", content=photo)
+
+    with ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(ask, range(6)))
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert refused
+    for answer in refused:
+        assert error_of(answer) == (503, "Overloaded")
+        assert answer.headers["retry-after"] == "1"
+
+
+def test_sigterm_finishes_what_is_in_flight_and_accepts_nothing_new(slow_hosted, photo):
+    box = []
+    asking = threading.Thread(target=lambda: box.append(slow_hosted.invoke(photo)))
+    asking.start()
+    with slow_hosted.connect() as client:
+        while "drdeploy_invocations_total 1.0" not in client.get("/metrics").text:
+            time.sleep(0.005)
+    slow_hosted.signal(signal.SIGTERM)
+    deadline = time.monotonic() + 10
+    while not refuses(slow_hosted.url):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    asking.join(30)
+    assert box[0].status_code == 200
+    assert slow_hosted.wait(30) == 0
+
+
+def refuses(url: str) -> bool:
+    address = httpx.URL(url)
+    try:
+        socket.create_connection((address.host, address.port), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    return False

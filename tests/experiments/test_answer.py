@@ -1,0 +1,38 @@
+"""A container may answer as it likes; reading it never fails."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drdeploy.experiments.answer import ContainerAnswer
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+NAMES = ("requestLatency", "timing", "model", "container", "grade", "label")
+
+
+@given(st.binary())
+def test_any_bytes_are_read(body):
+    ContainerAnswer.read(body)
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), json_values))
+def test_any_json_is_read(document):
+    ContainerAnswer.read(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("body", [b"", b"1,2,3", b"[1]", b"{}", b'{"container": 3}'])
+def test_of_another_container_nothing_is_known(body):
+    assert ContainerAnswer.read(body) == ContainerAnswer()
+
+
+def test_the_original_studys_answer_is_understood():
+    body = b'{"predictions": [[1, 0]], "requestLatency": 0.06, "predictionLatency": 0.05}'
+    answer = ContainerAnswer.read(body)
+    assert (answer.container_latency_s, answer.prediction_s) == (0.06, 0.05)
+    assert answer.container_invocation is None

@@ -1,0 +1,41 @@
+"""A running local service, over real HTTP."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from local_aws import FAKE_SERVER, IDLE_S, Aws
+
+from drdeploy.sagemaker.local.machine import Options
+from drdeploy.sagemaker.local.service import LocalService
+
+TIMEOUT_S = 20.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home():
+    """Services of the tests keep to themselves; short, for the sockets below it."""
+    home = Path(tempfile.mkdtemp(prefix="drl-"))
+    home.chmod(0o711)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DRDEPLOY_LOCAL_HOME", str(home))
+        yield home
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def service(home):
+    """With the fake server; an idle instance goes after a second.  Plenty of CPU."""
+    options = Options(
+        idle_s=IDLE_S, mb_per_vcpu=512, trial_start=False, invocation_timeout_s=TIMEOUT_S
+    )
+    with LocalService(0, isolation="process", options=options, server_command=FAKE_SERVER) as it:
+        yield it
+
+
+@pytest.fixture(scope="session")
+def aws(service) -> Aws:
+    return Aws.at(service.url)

@@ -1,0 +1,68 @@
+"""S3, ECR, IAM and STS answer on the same port."""
+
+import io
+import urllib.request
+
+import pytest
+from local_aws import client
+
+MEGABYTE = 1024 * 1024
+
+
+def test_sts_knows_the_account(aws):
+    identity = client("sts", aws.url).get_caller_identity()
+    assert identity["Account"] == "123456789012"
+
+
+def test_iam_keeps_a_role(aws):
+    iam = client("iam", aws.url)
+    iam.create_role(RoleName="drdeploy-hosting", AssumeRolePolicyDocument="{}")
+    assert iam.get_role(RoleName="drdeploy-hosting")["Role"]["Arn"].endswith("/drdeploy-hosting")
+
+
+def test_ecr_keeps_a_repository(aws):
+    ecr = client("ecr", aws.url)
+    ecr.create_repository(repositoryName="drdeploy")
+    assert ecr.describe_repositories()["repositories"][0]["repositoryName"] == "drdeploy"
+
+
+def test_a_large_archive_travels_in_parts(aws):
+    aws.s3.create_bucket(Bucket="large")
+    data = bytes(range(256)) * 4096 * 20
+    aws.s3.upload_fileobj(io.BytesIO(data), "large", "model.tar.gz")
+    fetched = io.BytesIO()
+    aws.s3.download_fileobj("large", "model.tar.gz", fetched)
+    assert fetched.getvalue() == data
+
+
+def test_a_body_of_unknown_length_travels_in_chunks(aws):
+    aws.s3.create_bucket(Bucket="chunked")
+    chunks = (b"x" * 100_000 for _ in range(5))
+    request = urllib.request.Request(f"{aws.url}/chunked/key", data=chunks, method="PUT")
+    request.add_header("Transfer-Encoding", "chunked")
+    request.add_header("Content-Type", "application/gzip")
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 200
+    found = aws.s3.get_object(Bucket="chunked", Key="key")
+    assert found["Body"].read() == b"x" * 500_000
+
+
+def test_keys_with_spaces_and_accents_keep_their_names(aws):
+    aws.s3.create_bucket(Bucket="names")
+    aws.s3.put_object(Bucket="names", Key="a b/é+%.gz", Body=b"1", Metadata={"grade": "2"})
+    listed = aws.s3.list_objects_v2(Bucket="names")["Contents"]
+    assert [item["Key"] for item in listed] == ["a b/é+%.gz"]
+    found = aws.s3.head_object(Bucket="names", Key="a b/é+%.gz")
+    assert (found["ContentLength"], found["Metadata"]) == (1, {"grade": "2"})
+
+
+def test_what_is_not_there_is_an_error_and_not_a_hang(aws):
+    aws.s3.create_bucket(Bucket="empty")
+    with pytest.raises(aws.s3.exceptions.NoSuchKey):
+        aws.s3.get_object(Bucket="empty", Key="absent")
+
+
+def test_status_tells_what_runs(aws, service):
+    with urllib.request.urlopen(f"{aws.url}/_drdeploy/status") as answer:
+        text = answer.read().decode()
+    assert f'"isolation": "{service.isolation}"' in text

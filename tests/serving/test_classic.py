@@ -1,0 +1,87 @@
+"""What is particular to NGINX, Gunicorn, Uvicorn and FastAPI."""
+
+import signal
+
+import psutil
+import pytest
+from tiny_models import bare_saved_model
+
+
+def child(server, name):
+    (found,) = [
+        process
+        for process in psutil.Process(server.process.pid).children()
+        if name in " ".join(process.cmdline())
+    ]
+    return found
+
+
+@pytest.mark.nginx
+def test_a_bare_saved_model_is_served_as_the_studys_container_would(tmp_path, nginx, serve, photo):
+    model_dir = bare_saved_model(tmp_path)
+    server = serve(model_dir, DRDEPLOY_PROFILE="classic", MODEL_SERVER_WORKERS=1)
+    answer = server.invoke(photo).json()
+    assert len(answer["predictions"][0]) == 5
+    assert answer["model"]["runtime"] == "tensorflow"
+    assert not {"grade", "label", "referable", "probabilities"} & set(answer)
+
+
+@pytest.mark.nginx
+@pytest.mark.parametrize("name", ["nginx", "gunicorn"])
+def test_the_container_ends_when_a_child_ends(model_dir, nginx, serve, name):
+    server = serve(model_dir, DRDEPLOY_PROFILE="classic", MODEL_SERVER_WORKERS=1)
+    below = psutil.Process(server.process.pid).children(recursive=True)
+    child(server, name).kill()
+    assert server.wait(10) == 1
+    assert f"{name} ended (SIGKILL)" in server.events()[-1]["message"]
+    _, alive = psutil.wait_procs(below, timeout=5)
+    assert not alive
+
+
+@pytest.mark.nginx
+def test_a_model_that_cannot_be_loaded_ends_the_container_with_a_reason(tmp_path, nginx, serve):
+    server = serve(tmp_path, is_awaited=False, DRDEPLOY_PROFILE="classic", MODEL_SERVER_WORKERS=1)
+    assert server.wait(60) == 1
+    assert any(event.get("code") == "ManifestError" for event in server.events())
+
+
+@pytest.mark.nginx
+def test_there_is_one_worker_per_vcpu_and_they_share_the_metrics(model_dir, nginx, serve, photo):
+    server = serve(model_dir, DRDEPLOY_PROFILE="classic", MODEL_SERVER_WORKERS=2)
+    for number in range(1, 7):
+        with server.connect() as client:
+            answer = client.post("/invocations", content=photo).json()
+        assert answer["container"]["invocation"] == number
+    assert "drdeploy_images_total 6.0" in server.client.get("/metrics").text
+    assert len(server.workers()) == 2
+
+
+@pytest.mark.nginx
+def test_nginx_refuses_endless_headers_in_our_words(model_dir, nginx, serve):
+    server = serve(model_dir, DRDEPLOY_PROFILE="classic", MODEL_SERVER_WORKERS=1)
+    answer = server.client.get("/ping", headers={"a": "a" * 20_000})
+    assert answer.status_code == 431
+    assert answer.json()["error"]["code"] == "HeadersTooLarge"
+
+
+@pytest.mark.nginx
+def test_nothing_is_left_behind(model_dir, nginx, serve, tmp_path):
+    (tmp_path / "tmp").mkdir()
+    server = serve(
+        model_dir, DRDEPLOY_PROFILE="classic", MODEL_SERVER_WORKERS=1, TMPDIR=tmp_path / "tmp"
+    )
+    below = psutil.Process(server.process.pid).children(recursive=True)
+    server.signal(signal.SIGTERM)
+    assert server.wait(20) == 0
+    assert not any(process.is_running() for process in below)
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+@pytest.mark.nginx
+def test_nothing_outlives_a_killed_supervisor(model_dir, nginx, serve):
+    served = serve(model_dir, DRDEPLOY_PROFILE="classic")
+    below = psutil.Process(served.process.pid).children(recursive=True)
+    assert len(below) >= 4  # Gunicorn and NGINX with a worker each
+    served.signal(signal.SIGKILL)
+    _, alive = psutil.wait_procs(below, timeout=3)
+    assert alive == []

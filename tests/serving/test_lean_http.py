@@ -1,0 +1,203 @@
+"""HTTP as clients really speak it, well and badly, against a real lean server."""
+
+import re
+import socket
+import time
+
+import pytest
+from photographs import photograph
+
+
+def speak(server, *pieces: bytes, pause_s: float = 0.0, until_closed: bool = True) -> bytes:
+    """Send raw bytes and read what comes back."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(pause_s)
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+            if not until_closed and b"\r\n\r\n" in received:
+                break
+        return received
+
+
+def post(body: bytes, *headers: bytes) -> bytes:
+    lines = [b"POST /invocations HTTP/1.1", b"Host: x", *headers, b"", body]
+    return b"\r\n".join(lines)
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+def test_a_connection_serves_one_request_after_another(server, photo):
+    for _ in range(3):
+        assert server.invoke(photo).status_code == 200
+    assert server.client.get("/ping").headers.get("connection") is None
+
+
+def test_requests_sent_ahead_are_answered_in_their_order(server, photo):
+    length = b"Content-Length: %d" % len(photo)
+    answer = speak(
+        server,
+        post(photo, length)
+        + b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
+        + b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    )
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"200", b"404"]
+
+
+def test_a_chunked_body_is_read(server, photo):
+    half = len(photo) // 2
+    chunks = [b"%x\r\n%s\r\n" % (len(part), part) for part in (photo[:half], photo[half:])]
+    request = post(b"", b"Transfer-Encoding: chunked", b"Connection: close")
+    assert status(speak(server, request, *chunks, b"0\r\n\r\n", pause_s=0.02)) == 200
+
+
+def test_a_client_that_waits_for_100_continue_gets_it(server, photo):
+    head = post(b"", b"Expect: 100-continue", b"Content-Length: %d" % len(photo))
+    answer = speak(server, head, until_closed=False)
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def test_a_body_beyond_the_limit_is_refused_before_it_is_sent(server):
+    started = time.monotonic()
+    answer = speak(server, post(b"", b"Content-Length: 1000000000"), until_closed=False)
+    assert status(answer) == 413
+    assert time.monotonic() - started < 1
+
+
+def test_a_client_that_would_wait_for_100_continue_is_spared_a_refused_upload(server):
+    head = post(b"", b"Expect: 100-continue", b"Content-Length: 1000000000")
+    assert status(speak(server, head, until_closed=False)) == 413
+
+
+def test_a_chunked_body_beyond_the_limit_is_refused_and_the_refusal_can_be_read(server):
+    chunk = b"100000\r\n" + bytes(0x100000) + b"\r\n"
+    answer = speak(server, post(b"", b"Transfer-Encoding: chunked"), *[chunk] * 8)
+    assert status(answer) == 413
+
+
+def test_a_body_of_seven_megabytes_gets_its_refusal_through_an_ordinary_client(server):
+    answer = server.invoke(bytes(7_000_000))
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "PayloadTooLarge"
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /ping HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /ping HTTP/1.1\r\n" + b"A: b\r\n" * 5_000 + b"\r\n",
+        b"GET /ping HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 20_000,
+    ],
+)
+def test_endless_headers_are_refused(server, request_bytes):
+    assert status(speak(server, request_bytes)) == 431
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"nonsense\r\n\r\n",
+        b"GET /ping HTTP/9.9\r\n\r\n",
+        post(b"abc", b"Content-Length: three"),
+        post(b"abc", b"Content-Length: -3"),
+        post(b"abc", b"Content-Length: 3", b"Content-Length: 4"),
+        post(b"3\r\nabc\r\n0\r\n\r\n", b"Content-Length: 3", b"Transfer-Encoding: chunked"),
+        post(b"zz\r\nabc\r\n", b"Transfer-Encoding: chunked"),
+    ],
+)
+def test_what_is_no_http_is_refused_with_a_sentence(server, request_bytes):
+    answer = speak(server, request_bytes)
+    assert status(answer) == 400
+    assert b'{"error":{"code":"MalformedRequest","message":"' in answer
+
+
+def test_an_offer_to_upgrade_is_ignored(server):
+    headers = b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+    assert status(speak(server, b"GET /ping HTTP/1.1\r\nHost: x\r\n" + headers)) == 200
+
+
+def test_what_follows_a_sound_request_does_not_cost_it_its_answer(server, photo):
+    request = post(photo, b"Content-Length: %d" % len(photo))
+    assert status(speak(server, request + b"nonsense\r\n\r\n")) == 200
+
+
+def test_a_header_that_cannot_be_echoed_safely_is_refused(server, photo):
+    name = "X-Amzn-SageMaker-Custom-Attributes"
+    assert server.invoke(photo, **{name: "a" * 1024}).status_code == 200
+    assert server.invoke(photo, **{name: "a" * 1025}).status_code == 400
+
+
+def test_http_1_0_is_answered_and_the_connection_closed(server):
+    answer = speak(server, b"GET /ping HTTP/1.0\r\n\r\n")
+    assert status(answer) == 200
+
+
+def test_a_client_that_goes_away_in_the_middle_of_its_upload_harms_nobody(server, photo):
+    before = server.pids()
+    host, port = server.url.removeprefix("http://").split(":")
+    for _ in range(5):
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(post(photo[:50], b"Content-Length: %d" % len(photo)))
+    assert server.invoke(photo).status_code == 200
+    assert server.pids() == before
+
+
+def test_a_slow_request_is_refused_while_others_are_served(model_dir, serve, photo):
+    server = serve(model_dir, DRDEPLOY_READ_TIMEOUT_S=0.4)
+    head = post(b"", b"Content-Length: %d" % len(photo))
+    assert status(speak(server, b"GET /ping HT")) == 408
+    assert status(speak(server, head + photo[:10])) == 408
+    assert server.invoke(photo).status_code == 200
+
+
+def test_an_idle_connection_is_closed(model_dir, serve):
+    server = serve(model_dir, DRDEPLOY_KEEP_ALIVE_S=0.2)
+    assert speak(server) == b""
+
+
+def test_a_photograph_larger_than_the_sockets_buffers_arrives_whole(server):
+    assert server.invoke(photograph(1200, kind="PNG")).status_code == 200
+    assert server.invoke(photograph(1300, kind="TIFF"), "image/tiff").status_code == 200
+
+
+@pytest.mark.parametrize("trailer", [b"X: " + bytes(60), b"x" * 63], ids=["many", "one"])
+def test_endless_trailers_are_refused(server, trailer):
+    head = post(b"1\r\na\r\n0\r\n", b"Transfer-Encoding: chunked")
+    assert status(speak(server, head, b"X: x\r\n", (trailer + b"\r\n") * 512)) in {400, 431}
+
+
+def test_an_endless_chunk_extension_is_refused(server):
+    head = post(b"1;", b"Transfer-Encoding: chunked")
+    assert status(speak(server, head, b"x" * 32768, until_closed=False)) == 431
+
+
+def test_endless_requests_sent_ahead_end_the_connection(server, photo):
+    first = post(photo, b"Content-Length: %d" % len(photo))
+    answers = speak(server, first + b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200"]
+
+
+def test_a_client_that_reads_no_answers_is_not_read_either(server):
+    """Else its answers would pile up in the server."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=1) as connection:
+        assert ask_unread(connection, 20_000) < 20_000
+    assert server.client.get("/ping").status_code == 200
+
+
+def ask_unread(connection: socket.socket, requests: int) -> int:
+    """Ask and read nothing; how often that was possible."""
+    for sent in range(requests):
+        try:
+            connection.sendall(b"GET /metadata HTTP/1.1\r\nHost: x\r\n\r\n")
+        except (TimeoutError, ConnectionError):
+            return sent
+        time.sleep(0.0002)
+    return requests

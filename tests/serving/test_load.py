@@ -1,0 +1,122 @@
+"""Too much at once, hostile files, and what a cold start may import."""
+
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from photographs import hostile_images
+from served import serve_process
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def busy(slow_model_dir, tmp_path_factory):
+    """One invocation in work, one waiting, no more; a third of a second or so each."""
+    server = serve_process(
+        slow_model_dir,
+        tmp_path_factory.mktemp("log") / "server.log",
+        DRDEPLOY_THREADS=1,
+        DRDEPLOY_CONCURRENCY=1,
+        DRDEPLOY_QUEUE_LENGTH=1,
+        MODEL_SERVER_TIMEOUT=20,
+    )
+    yield server
+    server.close()
+
+
+def at_once(server, photo, count):
+    def ask(_):
+        with server.connect() as client:
+            started = time.monotonic()
+            answer = client.post("/invocations", content=photo)
+            return answer, time.monotonic() - started
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(ask, range(count)))
+
+
+def test_beyond_the_queue_clients_are_refused_at_once(busy, photo):
+    answers = at_once(busy, photo, 8)
+    served = [duration_s for answer, duration_s in answers if answer.status_code == 200]
+    refused = [(answer, seconds) for answer, seconds in answers if answer.status_code == 503]
+    assert len(served) + len(refused) == 8
+    assert len(served) >= 2
+    assert refused
+    assert all(answer.headers["retry-after"] == "1" for answer, _ in refused)
+    assert min(seconds for _, seconds in refused) < min(served)
+
+
+def test_ping_answers_while_the_model_computes(busy, photo):
+    with ThreadPoolExecutor(1) as threads:
+        work = threads.submit(at_once, busy, photo, 2)
+        slowest_s = 0.0
+        while not work.done():
+            started = time.monotonic()
+            assert busy.client.get("/ping").status_code == 200
+            slowest_s = max(slowest_s, time.monotonic() - started)
+    assert slowest_s < 2
+
+
+def test_no_answer_in_time_is_said_and_the_place_is_free_again(slow_model_dir, serve, photo):
+    server = serve(slow_model_dir, MODEL_SERVER_TIMEOUT=0.05, DRDEPLOY_THREADS=1)
+    answer = server.invoke(photo)
+    assert answer.status_code == 504
+    assert answer.json()["error"]["code"] == "ProcessingTimeout"
+
+
+def test_two_hundred_hostile_images_cost_a_refusal_each_and_nothing_else(model_dir, serve, photo):
+    server = serve(model_dir)
+    server.invoke(photo)
+    (worker,) = server.workers()
+    before = worker.memory_info().rss
+    for image in hostile_images(200):
+        answer = server.invoke(image)
+        assert 400 <= answer.status_code < 500, answer.text
+        message = answer.json()["error"]["message"]
+        assert message.endswith(".")
+        assert "\n" not in message
+    assert server.workers() == [worker]
+    assert worker.memory_info().rss - before < 150 * MIB
+    assert server.invoke(photo).status_code == 200
+
+
+def test_several_images_are_answered_together_and_a_bad_one_is_named(model_dir, serve, photo):
+    server = serve(model_dir, DRDEPLOY_MAX_IMAGES=3)
+    files = [("f", ("a.jpg", photo, "image/jpeg"))] * 2
+    answer = server.client.post("/invocations", files=files).json()
+    assert len(answer["results"]) == len(answer["predictions"]) == 2
+    assert answer["results"][0]["grade"] == answer["results"][1]["grade"]
+    refused = server.client.post("/invocations", files=[*files, ("f", ("b.jpg", b"no image"))])
+    assert refused.status_code == 415
+    assert refused.json()["error"]["message"].startswith("Image 3 of 3: ")
+    assert server.client.post("/invocations", files=files * 2).status_code == 413
+
+
+NOT_FOR_A_FIRST_ANSWER = {
+    "boto3", "click", "fastapi", "h11", "logging.config", "matplotlib", "multiprocessing",
+    "openvino", "pandas", "prometheus_client", "pydantic", "python_multipart", "rich", "scipy",
+    "starlette", "tensorflow", "typer", "uvicorn", "csv", "numpy.ma", "tarfile",
+    "tempfile", "unittest",
+}  # fmt: skip
+
+
+def test_the_first_answer_imports_nothing_that_it_does_not_need(model_dir, serve, photo):
+    server = serve(model_dir, PYTHONPROFILEIMPORTTIME=1)
+    assert server.invoke(photo).status_code == 200
+    lines = server.log_path.read_text().splitlines()
+    imported = {
+        line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")
+    }
+    assert "onnxruntime" in imported
+    assert not imported & NOT_FOR_A_FIRST_ANSWER
+
+
+def test_the_supervisor_loads_no_model_library(model_dir, serve):
+    server = serve(model_dir)
+    maps = subprocess.run(
+        ["cat", f"/proc/{server.process.pid}/maps"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "onnxruntime" not in maps
+    assert "numpy" not in maps

@@ -1,0 +1,149 @@
+"""boto3 clients of a local service, and the steps that most of its tests begin with."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import sys
+import tarfile
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+FAKE_SERVER = (sys.executable, "-S", "-E", str(Path(__file__).with_name("fake_server.py")))
+IDLE_S = 1.0
+"""How long the shared service keeps an idle instance."""
+ROLE = "arn:aws:iam::123456789012:role/drdeploy"
+
+
+def client(service_name: str, url: str, region: str = "us-east-1", **config: Any) -> Any:
+    return boto3.client(
+        service_name,
+        endpoint_url=url,
+        region_name=region,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"total_max_attempts": 1}, **config),
+    )
+
+
+def archive(marker: str = "one") -> bytes:
+    """A bare SavedModel as far as an archive shows it."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, data in (("1/saved_model.pb", marker.encode()), (f"1/{marker}", b"x")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+@dataclass
+class Aws:
+    """Clients of one service, and the steps that most tests begin with."""
+
+    url: str
+    sagemaker: Any
+    runtime: Any
+    cloudwatch: Any
+    s3: Any
+    names: Any
+
+    @classmethod
+    def at(cls, url: str) -> Aws:
+        names = ("sagemaker", "cloudwatch", "s3")
+        sagemaker, cloudwatch, s3 = (client(name, url) for name in names)
+        runtime = client("sagemaker-runtime", url, max_pool_connections=50)
+        return cls(url, sagemaker, runtime, cloudwatch, s3, itertools.count())
+
+    def name(self) -> str:
+        return f"e{next(self.names)}-{time.monotonic_ns() % 10**9}"
+
+    def put_archive(self, data: bytes | None = None, key: str = "model.tar.gz") -> str:
+        self.s3.create_bucket(Bucket="models")
+        self.s3.put_object(Bucket="models", Key=key, Body=archive() if data is None else data)
+        return f"s3://models/{key}"
+
+    def model(self, name: str, *, image="drdeploy:lean", url=None, **environment: str) -> None:
+        self.sagemaker.create_model(
+            ModelName=name,
+            ExecutionRoleArn=ROLE,
+            PrimaryContainer={
+                "Image": image,
+                "ModelDataUrl": url or self.put_archive(),
+                "Environment": environment,
+            },
+        )
+
+    def config(self, name: str, *, model: str | None = None, **variant: Any) -> None:
+        variant = variant or {"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 2}}
+        self.sagemaker.create_endpoint_config(
+            EndpointConfigName=name,
+            ProductionVariants=[
+                {"VariantName": "AllTraffic", "ModelName": model or name} | variant
+            ],
+        )
+
+    def endpoint(self, *, environment=None, image="drdeploy:lean", url=None, **variant: Any) -> str:
+        name = self.name()
+        self.model(name, image=image, url=url, **(environment or {}))
+        self.config(name, **variant)
+        self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+        self.wait(name)
+        return name
+
+    def status(self, name: str) -> str:
+        return self.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"]
+
+    def wait(self, name: str, status: str = "InService") -> None:
+        waiter = {"Delay": 0.1, "MaxAttempts": 900}
+        if status == "InService":
+            self.sagemaker.get_waiter("endpoint_in_service").wait(
+                EndpointName=name, WaiterConfig=waiter
+            )
+        elif status == "Deleted":
+            self.sagemaker.get_waiter("endpoint_deleted").wait(
+                EndpointName=name, WaiterConfig=waiter
+            )
+        else:
+            until(lambda: self.status(name) == status)
+
+    def failure_reason(self, name: str) -> str:
+        return self.sagemaker.describe_endpoint(EndpointName=name)["FailureReason"]
+
+    def delete(self, name: str) -> None:
+        self.sagemaker.delete_endpoint(EndpointName=name)
+        self.wait(name, "Deleted")
+
+    def metric(self, name: str, metric: str, *statistics: str) -> list[dict[str, Any]]:
+        """Everything recorded so far, as one datapoint."""
+        now = datetime.now(UTC)
+        return self.cloudwatch.get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName=metric,
+            Dimensions=[
+                {"Name": "EndpointName", "Value": name},
+                {"Name": "VariantName", "Value": "AllTraffic"},
+            ],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(seconds=1),
+            Period=7200,
+            Statistics=list(statistics or ("Average", "SampleCount", "Sum")),
+        )["Datapoints"]
+
+    def invoke(self, name: str, body: bytes = b"photograph", **arguments: Any) -> dict[str, Any]:
+        answer = self.runtime.invoke_endpoint(EndpointName=name, Body=body, **arguments)
+        return json.loads(answer["Body"].read())
+
+
+def until(condition: Any, timeout_s: float = 15.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.05)

@@ -1,0 +1,141 @@
+"""A real server to talk to: as a process here, as a container where a test has an engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psutil
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+READY_WITHIN_S = 60.0
+
+
+@dataclass
+class Served(ABC):
+    """What a contract test may do: ask, signal, wait.  Subclasses know where it runs."""
+
+    url: str
+    client: httpx.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client = self.connect()
+
+    def connect(self) -> httpx.Client:
+        """A client with connections of its own (without the certificates, which are slow)."""
+        return httpx.Client(base_url=self.url, timeout=60, verify=False)
+
+    def wait_until_ready(self) -> None:
+        """Ping until it answers 200."""
+        deadline = time.monotonic() + READY_WITHIN_S
+        while time.monotonic() < deadline:
+            try:
+                if self.client.get("/ping").status_code == 200:
+                    return
+            except httpx.TransportError:
+                self.fail_if_ended()
+                time.sleep(0.02)
+        raise TimeoutError(f"not ready within {READY_WITHIN_S} s")
+
+    @abstractmethod
+    def fail_if_ended(self) -> None:
+        """Say so if it can never become ready."""
+
+    def invoke(
+        self, body: bytes, content_type: str = "image/jpeg", **headers: str
+    ) -> httpx.Response:
+        return self.client.post(
+            "/invocations", content=body, headers={"content-type": content_type, **headers}
+        )
+
+    @abstractmethod
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+
+    @abstractmethod
+    def wait(self, timeout_s: float) -> int:
+        """Its exit status."""
+
+    def close(self) -> None:
+        self.client.close()
+
+
+@dataclass
+class ServedProcess(Served):
+    """The server as a process of this machine."""
+
+    process: subprocess.Popen[bytes]
+    log_path: Path
+
+    def fail_if_ended(self) -> None:
+        if self.process.poll() is not None:
+            raise AssertionError(f"the server ended: {self.log_path.read_text()}")
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, timeout_s: float) -> int:
+        return self.process.wait(timeout_s)
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log_path.read_text().splitlines()]
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that hold the model."""
+        below = psutil.Process(self.process.pid).children(recursive=True)
+        gunicorn = [child for child in below if "gunicorn" in " ".join(child.cmdline())]
+        if not gunicorn:
+            return sorted(below, key=lambda child: child.pid)
+        return sorted((w for w in gunicorn if not w.children()), key=lambda child: child.pid)
+
+    def pids(self) -> list[int]:
+        return [worker.pid for worker in self.workers()]
+
+    def close(self) -> None:
+        super().close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(40)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def serve_process(
+    model_dir: Path, log_path: Path, *, is_awaited: bool = True, **settings: object
+) -> ServedProcess:
+    """Start ``python -m drdeploy.serving`` with settings given by variable."""
+    port = free_port()
+    environment = {
+        **os.environ,
+        "DRDEPLOY_BIND_HOST": "127.0.0.1",
+        "DRDEPLOY_MODEL_DIR": str(model_dir),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        **{name: str(value) for name, value in settings.items()},
+    }
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "drdeploy.serving"], env=environment, stdout=log, stderr=log
+        )
+    served = ServedProcess(f"http://127.0.0.1:{port}", process, log_path)
+    if is_awaited:
+        served.wait_until_ready()
+    return served

@@ -1,0 +1,100 @@
+"""The documentation is run, not believed."""
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return runpy.run_path(str(ROOT / "scripts/write_reference.py"))
+
+
+@pytest.mark.parametrize("page", ["command-line.md", "measurements.md"])
+def test_a_reference_page_says_what_the_code_says(page, reference):
+    written = reference["PAGES"][page]()
+    assert (ROOT / "docs/reference" / page).read_text() == written, "run make docs"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_a_relative_link_leads_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_command_that_a_page_shows_exists(page):
+    from typer.main import get_command
+
+    from drdeploy.cli.app import build_app
+
+    nouns = get_command(build_app()).commands
+    for noun, verb in re.findall(
+        r"^drdeploy ([a-z]+)(?: ([a-z]+))?", page.read_text(), re.MULTILINE
+    ):
+        assert noun in nouns, f"drdeploy {noun}"
+        verbs = getattr(nouns[noun], "commands", None)
+        assert verbs is None or verb in verbs, f"drdeploy {noun} {verb}"
+
+
+def test_the_studies_of_the_tutorial_can_be_planned(tmp_path):
+    from drdeploy.experiments.study import Study
+
+    for block in re.findall(
+        r"```toml\n(.*?)```", (ROOT / "docs/tutorial.md").read_text(), re.DOTALL
+    ):
+        path = tmp_path / "my-study.toml"
+        path.write_text(block)
+        assert Study.load(path).trials
+
+
+def test_the_boto3_example_lives_a_whole_endpoint(local_service, exported, tmp_path):
+    from drdeploy.fundus.synthetic import synthetic_photograph
+
+    photograph = tmp_path / "photograph.jpg"
+    photograph.write_bytes(synthetic_photograph(1, width_px=1200, height_px=800))
+    answer = subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / "examples/endpoint_with_boto3.py"),
+            local_service,
+            str(exported("mobilenet")["onnx"]),
+            str(photograph),
+        ],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=120,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert '"referable"' in answer.stdout
+    assert "ModelSetupTime" in answer.stdout
+    assert "Not a medical device" in answer.stdout
+
+
+@pytest.fixture
+def local_service(tmp_path):
+    """A local service of its own, as a user starts it; gives its address."""
+    command = [sys.executable, "-c", "from drdeploy.cli import main; main()", "local", "up"]
+    service = subprocess.Popen(
+        [*command, "--port", "0", "--isolation", "process"],
+        env={**os.environ, "DRDEPLOY_LOCAL_HOME": str(tmp_path / "home")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with service:
+        try:
+            ready = service.stdout.readline()
+            yield re.search(r"http://\S+", ready)[0]
+        finally:
+            service.terminate()
+            service.wait(60)

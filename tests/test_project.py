@@ -1,0 +1,105 @@
+"""The project's frame: what a newcomer and the next engineer rely on."""
+
+import re
+import runpy
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import drdeploy
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
+    ).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_the_conda_environment_pins_what_the_lock_pins():
+    written = runpy.run_path(str(ROOT / "scripts/write_environment.py"))["environment"]()
+    assert (ROOT / "environment.yml").read_text() == written, "run scripts/write_environment.py"
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_a_lock_pins_every_package_by_hash_and_names_no_index(lock):
+    text = lock.read_text()
+    assert "://" not in text
+    assert "--index-url" not in text
+    packages = re.split(r"\n(?=[a-z0-9])", text.strip())
+    unpinned = [item.splitlines()[0] for item in packages if "--hash=sha256:" not in item]
+    assert unpinned == []
+
+
+def test_every_lock_agrees_with_the_test_environment():
+    def versions(lock: Path) -> set[str]:
+        return {
+            line.split(";")[0].removesuffix("\\").strip()
+            for line in lock.read_text().splitlines()
+            if re.match(r"[a-z0-9]", line)
+        }
+
+    tested = versions(ROOT / "requirements/dev.txt")
+    for lock in LOCKS:
+        if lock.name not in {"dev.txt", "installer.txt"}:
+            assert versions(lock) - tested == set(), f"{lock.name} is untested: run make lock"
+
+
+def test_no_tracked_file_names_a_path_of_one_machine_or_a_registry_host():
+    suspicious = re.compile(
+        rf"({re.escape(str(ROOT))}/|/(home|Users)/[a-z]+/"
+        r"|://[\w.-]*\b(pypi|pythonhosted|npmjs|debian)\b)"
+    )
+    offenders = [
+        str(path.relative_to(ROOT))
+        for path in tracked_files()
+        if path != Path(__file__).resolve()
+        and path.suffix not in {".png", ".jpg", ".gz", ".onnx"}
+        and suspicious.search(path.read_text(errors="ignore"))
+    ]
+    assert offenders == []
+
+
+def test_no_lock_file_of_a_tool_is_tracked():
+    names = {path.name for path in tracked_files()}
+    assert names.isdisjoint({"uv.lock", "poetry.lock", "pylock.toml"})
+
+
+def test_the_version_command_prints_the_package_version():
+    answer = subprocess.run(
+        [sys.executable, "-c", "from drdeploy.cli import main; main()", "--version"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert answer.stdout.strip() == f"drdeploy {drdeploy.__version__}"
+
+
+def test_every_noun_of_the_command_line_explains_itself():
+    from typer.testing import CliRunner
+
+    from drdeploy.cli.app import COMMANDS, NOUNS, build_app
+
+    app = build_app()
+    for name in [*NOUNS, *COMMANDS]:
+        answer = CliRunner().invoke(app, [name, "--help"])
+        assert answer.exit_code == 0, f"{name}: {answer.output}"
+        assert "Usage" in answer.output
+
+
+def test_the_readme_promises_only_commands_that_the_makefile_has():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    promised = set(re.findall(r"\bmake ([a-z]+)", (ROOT / "README.md").read_text()))
+    assert promised <= targets
+
+
+def test_extras_are_those_that_users_were_promised():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    promised = {"serve", "tensorflow", "openvino", "cloud", "train", "study", "dev"}
+    assert set(project["optional-dependencies"]) == promised
