@@ -12,13 +12,14 @@ The layers, top to bottom; an import only points down (``lint-imports`` keeps it
     experiments    study -> trials -> measurements
     sagemaker      endpoint configurations, quotas, prices, the boto3 client, the local service
     images         build container images and read their layers
-    training       the architectures, their export to SavedModel and ONNX
+    training       data sets, the architectures, fit, export, quantize, evaluate
     engine         the one seam to the container engine's API
     serving        the hosting contract: handlers, two profiles, the supervisor
     runtimes       load a model and predict
     artifacts      model.tar.gz and its manifest
     fundus         photograph -> model input
-    grading        what a grade is
+    grading        what a grade is, how good a grader is
+    estimate       a number that knows how sure it is
     errors         every error a user can meet
 
 ``serving`` and what lies below it is all that a lean container holds.  It imports neither

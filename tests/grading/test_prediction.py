@@ -64,3 +64,23 @@ def test_referable_and_not_referable_make_one(weights):
     below = float(prediction.probabilities[: Grade.MODERATE].sum())
     above = prediction.probability_at_or_above(Grade.MODERATE)
     assert below + above == pytest.approx(1.0, abs=1e-5)
+
+
+THRESHOLDS = (0.5, 0.4, 0.3, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "grade"),
+    [
+        ((0.6, 0.2, 0.1, 0.1, 0.0), Grade.NO_DR),  # nothing reaches its threshold
+        ((0.5, 0.2, 0.1, 0.1, 0.1), Grade.MILD),  # P(1 or worse) is exactly 0.5
+        ((0.4, 0.19, 0.31, 0.1, 0.0), Grade.MODERATE),
+        ((0.4, 0.3, 0.0, 0.3, 0.0), Grade.SEVERE),  # the highest that reaches its own
+        ((0.7, 0.0, 0.0, 0.0, 0.3), Grade.PDR),
+    ],
+)
+def test_thresholds_make_the_grade_the_highest_that_is_reached(probabilities, grade):
+    values = np.array(probabilities, dtype=np.float64)
+    prediction = Prediction(values, grade_thresholds=THRESHOLDS)
+    assert prediction.grade == grade
+    assert prediction.label == grade.label

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from drdeploy.analysis.estimate import CONFIDENCE, TAIL, Estimate, too_few
+from drdeploy.estimate import CONFIDENCE, TAIL, Estimate, too_few
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

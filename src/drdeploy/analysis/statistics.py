@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from drdeploy.analysis.estimate import TAIL, Estimate, too_few
 from drdeploy.analysis.order_statistics import median, percentile, rows_needed
+from drdeploy.estimate import TAIL, Estimate, too_few
 
 __all__ = [
     "Estimate",

@@ -21,11 +21,15 @@ from typing import TYPE_CHECKING, Any
 from drdeploy.artifacts.artifact import ModelArtifact, open_artifact
 from drdeploy.artifacts.manifest import (
     MANIFEST_NAME,
+    Clinical,
     FileDigest,
     ModelFormat,
     ModelManifest,
+    OperatingPoint,
     Precision,
     Provenance,
+    Quantization,
+    Rate,
     Weights,
 )
 
@@ -38,12 +42,16 @@ if TYPE_CHECKING:
 __all__ = [
     "MANIFEST_NAME",
     "ArchiveLimits",
+    "Clinical",
     "FileDigest",
     "ModelArtifact",
     "ModelFormat",
     "ModelManifest",
+    "OperatingPoint",
     "Precision",
     "Provenance",
+    "Quantization",
+    "Rate",
     "Weights",
     "extract",
     "inspect",

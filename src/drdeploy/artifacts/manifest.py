@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from drdeploy.errors import ManifestError
+from drdeploy.fundus.gradability_limits import GradabilityLimits  # noqa: TC001 - msgspec reads it
 from drdeploy.fundus.transform import FundusTransform
 from drdeploy.grading.grade import ICDR_CLASSES
 
@@ -43,6 +44,68 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     notes: str = ""
 
 
+class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A share of ``n`` photographs with its 95 % interval (Wilson 1927)."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A decision, locked on validation photographs: flag an eye or not.
+
+    Attributes:
+        name: ``high_sensitivity`` misses few and sends more healthy eyes to the specialist.
+        at_or_above: The ICDR grade from which an eye should be flagged (2 or 3).
+        threshold: An eye is flagged if P(grade >= ``at_or_above``) reaches it.
+        sensitivity: Of the validation photographs at or above that grade.
+        specificity: Of the validation photographs below it.
+    """
+
+    name: Literal["high_sensitivity", "balanced"]
+    at_or_above: Literal[2, 3]
+    threshold: float
+    sensitivity: Rate
+    specificity: Rate
+
+
+class Clinical(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a grader's probabilities become grades and decisions, and on what that was chosen.
+
+    Attributes:
+        chosen_on: The validation photographs, in words.
+        temperature: What the logits were divided by (Guo et al., ICML 2017).  It is part of the
+            graph: the outputs are calibrated as they are.
+        grade_thresholds: See :class:`drdeploy.grading.Prediction`.
+        operating_points: At most one of each name and grade.
+    """
+
+    chosen_on: str
+    temperature: float = 1.0
+    grade_thresholds: tuple[float, float, float, float] | None = None
+    operating_points: tuple[OperatingPoint, ...] = ()
+
+
+class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a paired comparison with the fp32 model said of a quantized one.
+
+    Attributes:
+        verdict: ``undecided`` where there were too few photographs to tell.
+        reason: In one sentence.
+        reference_digest: Of the fp32 artifact.
+        images: How many photographs both graded.
+        margin: Largest loss of sensitivity that was acceptable, as a share.
+    """
+
+    verdict: Literal["accepted", "refused", "undecided"]
+    reason: str
+    reference_digest: str
+    images: int
+    margin: float
+
+
 class ModelManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All that a server must know of a model; no code branches on its name.
 
@@ -55,6 +118,9 @@ class ModelManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         classes: Class names in output order.  The ICDR grades make it a DR grader.  Empty
             where nobody named them; the outputs are then called ``class_0`` and so on.
         output: Whether the model's outputs are probabilities or logits.
+        gradability: What a photograph must be to be graded; None where that is not checked.
+        clinical: How probabilities become grades and decisions; only of an ICDR grader.
+        quantization: What became of the sensitivity when the weights were made smaller.
         files: Every file but the manifest, with its digest.
     """
 
@@ -68,8 +134,16 @@ class ModelManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     classes: tuple[str, ...] = ICDR_CLASSES
     output: Literal["probabilities", "logits"] = "probabilities"
     transform: FundusTransform = FundusTransform()
+    gradability: GradabilityLimits | None = None
+    clinical: Clinical | None = None
+    quantization: Quantization | None = None
     files: tuple[FileDigest, ...] = ()
     provenance: Provenance = Provenance()
+
+    @property
+    def grade_thresholds(self) -> tuple[float, ...] | None:
+        """As :class:`drdeploy.grading.Prediction` takes them."""
+        return None if self.clinical is None else self.clinical.grade_thresholds
 
     @property
     def is_icdr(self) -> bool:
@@ -132,6 +206,7 @@ def check_manifest(manifest: ModelManifest) -> None:
     _check("classes", distinct, "Two classes have the same name")
     _check("classes", all(manifest.classes), "A class has an empty name")
     _check_transform(manifest.transform)
+    _check_clinical(manifest)
     _check_files(manifest)
 
 
@@ -149,6 +224,20 @@ def _check_transform(transform: FundusTransform) -> None:
     low, high = transform.value_range
     _check("transform.value_range", low != high, f"Black and white both become {low:g}")
     _check("transform.std", all(transform.std), "A standard deviation is zero")
+
+
+def _check_clinical(manifest: ModelManifest) -> None:
+    clinical = manifest.clinical
+    if clinical is None:
+        return
+    _check("clinical", manifest.is_icdr, "Only an ICDR grader has decisions at its grades")
+    for threshold in clinical.grade_thresholds or ():
+        _check("clinical.grade_thresholds", 0 < threshold < 1, f"{threshold:g} is not in (0, 1)")
+    points = [(point.name, point.at_or_above) for point in clinical.operating_points]
+    _check("clinical.operating_points", len(set(points)) == len(points), "One is named twice")
+    for index, point in enumerate(clinical.operating_points):
+        place = f"clinical.operating_points[{index}].threshold"
+        _check(place, 0 <= point.threshold <= 1, f"{point.threshold:g} is not in [0, 1]")
 
 
 def _check_files(manifest: ModelManifest) -> None:

@@ -9,11 +9,13 @@ from drdeploy.artifacts.artifact import digest_of
 from drdeploy.artifacts.bare import SAVED_MODEL_NAME
 from drdeploy.artifacts.manifest import (
     MANIFEST_NAME,
+    Clinical,
     FileDigest,
     ModelFormat,
     ModelManifest,
     Precision,
     Provenance,
+    Quantization,
     Weights,
     check_manifest,
     encode_manifest,
@@ -24,6 +26,8 @@ from drdeploy.grading.grade import ICDR_CLASSES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from drdeploy.fundus.gradability_limits import GradabilityLimits
 
 ENTRIES: dict[ModelFormat, str] = {"saved_model": "saved_model", "onnx": "model.onnx"}
 DEFAULT_TRANSFORM = FundusTransform()
@@ -41,6 +45,9 @@ def pack(
     classes: tuple[str, ...] = ICDR_CLASSES,
     output: Literal["probabilities", "logits"] = "probabilities",
     transform: FundusTransform = DEFAULT_TRANSFORM,
+    gradability: GradabilityLimits | None = None,
+    clinical: Clinical | None = None,
+    quantization: Quantization | None = None,
     provenance: Provenance = DEFAULT_PROVENANCE,
 ) -> ModelManifest:
     """Write an archive with a manifest; the same arguments make the same bytes.
@@ -56,6 +63,9 @@ def pack(
         classes: Class names in output order.
         output: Whether the outputs are probabilities or logits.
         transform: How a photograph becomes model input.
+        gradability: What a photograph must be to be graded.
+        clinical: How probabilities become grades and decisions.
+        quantization: What a comparison with the fp32 model said.
         provenance: Where the model comes from.
 
     Raises:
@@ -74,6 +84,9 @@ def pack(
         classes=classes,
         output=output,
         transform=transform,
+        gradability=gradability,
+        clinical=clinical,
+        quantization=quantization,
         files=tuple(
             FileDigest(path, digest_of(source), source.stat().st_size)
             for path, source in sources.items()

@@ -25,10 +25,14 @@ class Prediction:
     Attributes:
         probabilities: Shape ``(classes,)``, float32, each in [0, 1], summing to one.
         classes: The class names.
+        grade_thresholds: Of an ICDR grader, one per grade from 1 to 4: the grade is the highest
+            one whose probability *or worse* reaches its threshold.  The most probable class
+            where there are none.
     """
 
     probabilities: NDArray[np.float32]
     classes: tuple[str, ...] = ICDR_CLASSES
+    grade_thresholds: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no distribution over the classes.
@@ -53,12 +57,14 @@ class Prediction:
 
     @cached_property
     def index(self) -> int:
-        """Position of the most probable class; the first of equals."""
-        return int(np.argmax(self.probabilities))
+        """Position of the class that is answered; the first of equally probable ones."""
+        if self.grade_thresholds is None:
+            return int(np.argmax(self.probabilities))
+        return int(grades_of(self.probabilities[None], self.grade_thresholds)[0])
 
     @property
     def label(self) -> str:
-        """Name of the most probable class."""
+        """Name of the class that is answered."""
         return self.classes[self.index]
 
     @property
@@ -76,3 +82,24 @@ class Prediction:
         if not self.is_icdr:
             raise PredictionFailed("Only an ICDR grader has probabilities of being referable")
         return float(self.probabilities[int(grade) :].sum())
+
+
+def grades_of(
+    probabilities: NDArray[np.floating], grade_thresholds: tuple[float, ...] | None
+) -> NDArray[np.intp]:
+    """The grades of many photographs; the rule of :class:`Prediction` in one place.
+
+    Args:
+        probabilities: Shape ``(n, 5)``.
+        grade_thresholds: As :class:`Prediction` documents them.
+
+    Returns:
+        Shape ``(n,)``, 0 to 4.
+    """
+    if grade_thresholds is None:
+        return np.argmax(probabilities, axis=1)
+    or_worse = np.cumsum(probabilities[:, :0:-1], axis=1)[:, ::-1]
+    reached = or_worse >= np.asarray(grade_thresholds)
+    highest = reached.shape[1] - np.argmax(reached[:, ::-1], axis=1)
+    grades: NDArray[np.intp] = np.where(reached.any(axis=1), highest, 0)
+    return grades

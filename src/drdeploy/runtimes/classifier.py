@@ -38,10 +38,11 @@ class Classifier:
             raise PredictionFailed(
                 f"The model answered with shape {outputs.shape} for {len(batch)} images"
             )
-        if self.artifact.manifest.output == "logits":
+        manifest = self.artifact.manifest
+        if manifest.output == "logits":
             outputs = softmax(outputs)
-        classes = self.artifact.manifest.classes or unnamed_classes(outputs.shape[1])
-        return [Prediction(row, classes) for row in outputs]
+        classes = manifest.classes or unnamed_classes(outputs.shape[1])
+        return [Prediction(row, classes, manifest.grade_thresholds) for row in outputs]
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
