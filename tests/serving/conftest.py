@@ -21,6 +21,12 @@ def slow_model_dir(tmp_path_factory):
     return onnx_artifact(tmp_path_factory.mktemp("slow"), rounds=SLOW_ROUNDS)
 
 
+@pytest.fixture(scope="session")
+def very_slow_model_dir(tmp_path_factory):
+    """Still predicting when whoever watches it has long looked."""
+    return onnx_artifact(tmp_path_factory.mktemp("very-slow"), rounds=10 * SLOW_ROUNDS)
+
+
 @pytest.fixture
 def serve(tmp_path):
     """Start a server with settings; it is stopped at the end."""

@@ -97,8 +97,8 @@ def test_a_stop_signal_while_the_model_loads_is_obeyed(model_dir, serve):
     assert server.wait(10) == 0
 
 
-def test_what_does_not_finish_in_time_is_cut_off_and_reported(slow_model_dir, serve, photo):
-    server = serve(slow_model_dir, DRDEPLOY_DRAIN_S=0.05, DRDEPLOY_THREADS=1)
+def test_what_does_not_finish_in_time_is_cut_off_and_reported(very_slow_model_dir, serve, photo):
+    server = serve(very_slow_model_dir, DRDEPLOY_DRAIN_S=0.05, DRDEPLOY_THREADS=1)
     with pytest.raises(httpx.TransportError):
         in_flight_while_stopping(server, photo)
     assert server.wait(10) == 1
