@@ -97,9 +97,14 @@ def grades_of(
         Shape ``(n,)``, 0 to 4.
     """
     if grade_thresholds is None:
-        return np.argmax(probabilities, axis=1)
-    or_worse = np.cumsum(probabilities[:, :0:-1], axis=1)[:, ::-1]
-    reached = or_worse >= np.asarray(grade_thresholds)
+        most_probable: NDArray[np.intp] = np.argmax(probabilities, axis=1)
+        return most_probable
+    reached = probabilities_or_worse(probabilities)[:, 1:] >= np.asarray(grade_thresholds)
     highest = reached.shape[1] - np.argmax(reached[:, ::-1], axis=1)
     grades: NDArray[np.intp] = np.where(reached.any(axis=1), highest, 0)
     return grades
+
+
+def probabilities_or_worse(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
+    """P(grade >= g) for each grade g, shape ``(n, 5)``; the first column is one."""
+    return np.cumsum(probabilities[:, ::-1], axis=1)[:, ::-1]

@@ -1,0 +1,252 @@
+"""All that a credible evaluation of a grader reports, from labels and probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.errors import InvalidInput
+from drdeploy.estimate import Estimate
+from drdeploy.grading.grade import Grade
+from drdeploy.grading.intervals import auroc, wilson
+from drdeploy.grading.metrics import (
+    GRADES,
+    accuracy,
+    confusion_matrix,
+    expected_calibration_error,
+    kappa,
+)
+from drdeploy.grading.prediction import grades_of, probabilities_or_worse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+PREVALENCE = {Grade.MODERATE: 0.2, Grade.SEVERE: 0.08}
+"""Share of referable and of vision-threatening eyes among people with diabetes who are screened,
+for predictive values where nobody says another; about what screening programmes report."""
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """Flag an eye if P(grade >= ``at_or_above``) reaches ``threshold``."""
+
+    name: str
+    at_or_above: Grade
+    threshold: float
+
+
+@dataclass(frozen=True)
+class DecisionQuality:
+    """How good a decision is at telling eyes at or above a grade from the others."""
+
+    rule: DecisionRule
+    sensitivity: Estimate
+    specificity: Estimate
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How well eyes at or above a grade are told from the others.
+
+    Attributes:
+        positives: Photographs at or above it.
+        auroc: Of P(grade >= ``at_or_above``).
+        sensitivity: Of the grades that are answered.
+        specificity: Likewise.
+        ppv: Positive predictive value at ``prevalence``.
+        npv: Negative predictive value at ``prevalence``.
+        decisions: At the operating points that were locked in beforehand.
+    """
+
+    at_or_above: Grade
+    positives: int
+    auroc: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+    prevalence: float
+    ppv: Estimate
+    npv: Estimate
+    decisions: tuple[DecisionQuality, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A grader on labelled photographs.
+
+    Attributes:
+        n: Photographs that were graded; the figures are of these.
+        confusion: Shape ``(5, 5)``: rows are labels, columns answers.
+        grade_sensitivity: By grade: share of its photographs that were graded so.
+        ece: Expected calibration error.
+        ungradable: Share of all photographs that were refused.
+        missed: Positions of photographs labelled severe or worse and graded 0.
+    """
+
+    n: int
+    confusion: NDArray[np.int64]
+    kappa: Estimate
+    accuracy: Estimate
+    grade_sensitivity: dict[Grade, Estimate]
+    referable: Detection
+    vision_threatening: Detection
+    ece: Estimate
+    ungradable: Estimate
+    missed: tuple[int, ...]
+
+
+def evaluate(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    *,
+    grade_thresholds: tuple[float, ...] | None = None,
+    groups: ArrayLike | None = None,
+    is_gradable: ArrayLike | None = None,
+    rules: Sequence[DecisionRule] = (),
+    prevalence: float | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Evaluate a grader.
+
+    Args:
+        labels: Shape ``(n,)``, 0 to 4.
+        probabilities: Shape ``(n, 5)``; rows of ungradable photographs are not looked at.
+        grade_thresholds: See :class:`drdeploy.grading.Prediction`.
+        groups: Shape ``(n,)``: capture sessions or patients.
+        is_gradable: Shape ``(n,)``; all of them by default.
+        rules: Operating points, chosen on other photographs.
+        prevalence: Of referable eyes, for the predictive values; :data:`PREVALENCE` by default.
+        seed: Of the bootstrap.
+
+    Raises:
+        InvalidInput: The shapes do not fit, a label is no grade, or the prevalence is not
+            between 0 and 1.
+    """
+    truth, predicted = _checked(labels, probabilities)
+    gradable = np.ones(truth.size, bool) if is_gradable is None else np.asarray(is_gradable, bool)
+    sessions = np.arange(truth.size) if groups is None else np.asarray(groups)
+    where = np.flatnonzero(gradable)
+    truth, predicted, sessions = truth[where], predicted[where], sessions[where]
+    grades = grades_of(predicted, grade_thresholds)
+    confusion = confusion_matrix(truth, grades)
+    or_worse = probabilities_or_worse(predicted)
+    is_missed = (truth >= Grade.SEVERE) & (grades == Grade.NO_DR)
+    referable, threatening = (
+        _detection(grade, _Graded(truth, grades, or_worse), rules, prevalence)
+        for grade in (Grade.MODERATE, Grade.SEVERE)
+    )
+    return Evaluation(
+        n=where.size,
+        confusion=confusion,
+        kappa=kappa(truth, grades, sessions, seed=seed),
+        accuracy=accuracy(truth, grades, sessions, seed=seed),
+        grade_sensitivity={
+            grade: wilson(int(confusion[grade, grade]), int(confusion[grade].sum()))
+            for grade in Grade
+        },
+        referable=referable,
+        vision_threatening=threatening,
+        ece=expected_calibration_error(truth, predicted, sessions, seed=seed),
+        ungradable=wilson(int((~gradable).sum()), gradable.size),
+        missed=tuple(int(index) for index in where[is_missed]),
+    )
+
+
+def _checked(
+    labels: ArrayLike, probabilities: ArrayLike
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    truth = np.asarray(labels, dtype=np.intp)
+    predicted = np.asarray(probabilities, dtype=np.float64)
+    if truth.ndim != 1 or predicted.shape != (truth.size, GRADES):
+        raise InvalidInput(
+            f"Labels {truth.shape} and probabilities {predicted.shape} do not belong together",
+            remedy=f"Give one label and {GRADES} probabilities for each photograph",
+        )
+    if truth.size and not 0 <= truth.min() <= truth.max() < GRADES:
+        raise InvalidInput("A label is no ICDR grade from 0 to 4")
+    return truth, predicted
+
+
+@dataclass(frozen=True, eq=False)
+class _Graded:
+    """Labels ``(n,)``, grades ``(n,)`` and P(grade >= g) ``(n, 5)`` of the gradable."""
+
+    truth: NDArray[np.intp]
+    grades: NDArray[np.intp]
+    or_worse: NDArray[np.floating]
+
+
+def _detection(
+    at_or_above: Grade, graded: _Graded, rules: Sequence[DecisionRule], prevalence: float | None
+) -> Detection:
+    is_positive = graded.truth >= at_or_above
+    scores = graded.or_worse[:, at_or_above]
+    sensitivity, specificity = rates(is_positive, graded.grades >= at_or_above)
+    share = PREVALENCE[at_or_above]
+    if prevalence is not None and at_or_above == Grade.MODERATE:
+        share = prevalence
+    ppv, npv = predictive_values(sensitivity, specificity, share)
+    return Detection(
+        at_or_above=at_or_above,
+        positives=int(is_positive.sum()),
+        auroc=auroc(is_positive, scores),
+        sensitivity=sensitivity,
+        specificity=specificity,
+        prevalence=share,
+        ppv=ppv,
+        npv=npv,
+        decisions=tuple(
+            DecisionQuality(rule, *rates(is_positive, scores >= rule.threshold))
+            for rule in rules
+            if rule.at_or_above == at_or_above
+        ),
+    )
+
+
+def rates(
+    is_positive: NDArray[np.bool_], is_flagged: NDArray[np.bool_]
+) -> tuple[Estimate, Estimate]:
+    """Sensitivity and specificity of a decision, with Wilson intervals."""
+    positives = int(is_positive.sum())
+    return (
+        wilson(int((is_flagged & is_positive).sum()), positives),
+        wilson(int((~is_flagged & ~is_positive).sum()), is_positive.size - positives),
+    )
+
+
+def predictive_values(
+    sensitivity: Estimate, specificity: Estimate, prevalence: float
+) -> tuple[Estimate, Estimate]:
+    """Positive and negative predictive value where ``prevalence`` of the eyes are ill.
+
+    Bayes' rule.  Their limits are those from the limits of sensitivity and specificity together,
+    which is wider than 95 %.
+
+    Raises:
+        InvalidInput: ``prevalence`` is not between 0 and 1.
+    """
+    if not 0 < prevalence < 1:
+        raise InvalidInput(f"A prevalence of {prevalence:g} is not between 0 and 1")
+    if sensitivity.value is None or specificity.value is None:
+        missing = sensitivity if sensitivity.value is None else specificity
+        nothing = replace(missing, method="Bayes' rule")
+        return nothing, nothing
+    n, method = sensitivity.n + specificity.n, "Bayes' rule on both limits"
+    pairs = [
+        (getattr(sensitivity, field), getattr(specificity, field))
+        for field in ("value", "low", "high")
+    ]
+    positive = [_bayes(se, 1 - sp, prevalence) for se, sp in pairs]
+    negative = [_bayes(sp, 1 - se, 1 - prevalence) for se, sp in pairs]
+    return (
+        Estimate(positive[0], positive[1], positive[2], n, method),
+        Estimate(negative[0], negative[1], negative[2], n, method),
+    )
+
+
+def _bayes(right: float, wrong: float, prior: float) -> float | None:
+    evidence = right * prior + wrong * (1 - prior)
+    return right * prior / evidence if evidence else None
