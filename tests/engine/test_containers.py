@@ -68,6 +68,23 @@ def test_the_runtimes_see_the_cpu_limit(shell):
     assert float(said) == pytest.approx(0.58, abs=0.005)
 
 
+def test_the_cores_can_be_chosen(shell):
+    said, _ = shell("grep Cpus_allowed_list /proc/self/status", cpuset="0")
+    assert said.split() == ["Cpus_allowed_list:", "0"]
+
+
+def test_a_container_that_ended_starts_again_with_its_files(started, lean_image):
+    script = "test -e /tmp/x && echo again; touch /tmp/x; echo up"
+    spec = ContainerSpec(
+        lean_image, ("-c", script), entrypoint=("sh",), port=None, network="none", read_only=False
+    )
+    container = started(spec)
+    container.wait(10)
+    container.start()
+    container.wait(10)
+    assert container.logs().split() == ["up", "again", "up"]
+
+
 def test_the_root_cannot_be_written_to_but_tmp_can(shell):
     said, state = shell("touch /root.txt || touch /tmp/x && ls /tmp")
     assert "Read-only file system" in said
@@ -193,6 +210,7 @@ def test_memory_in_use_is_measured_against_the_limit(started, lean_image):
     stats = container.stats()
     assert stats.memory_limit_bytes == 256 * 1024 * 1024
     assert 50e6 < stats.memory_bytes < 100e6
+    assert stats.tasks == 1
 
 
 def test_stale_containers_are_removed_by_their_label_alone(engine, started, lean_image):

@@ -35,6 +35,13 @@ def test_mounts_are_read_only_unless_said_otherwise(tmp_path):
     assert spec.host_config(None)["binds"] == [f"{tmp_path}:/a:ro", f"{tmp_path}:/b:rw"]
 
 
+def test_a_container_has_no_capability_and_a_tmp_of_its_own_unless_said_otherwise():
+    locked = ContainerSpec("image").host_config(None)
+    assert (locked["cap_drop"], list(locked["tmpfs"])) == (["ALL"], ["/tmp"])
+    usual = ContainerSpec("image", read_only=False, drop_capabilities=False).host_config(None)
+    assert (usual["cap_drop"], usual["tmpfs"]) == (None, None)
+
+
 @pytest.mark.parametrize(
     "limits", [{"memory_mb": 0}, {"memory_mb": -5}, {"cpus": 0.0}, {"cpus": -1.0}]
 )

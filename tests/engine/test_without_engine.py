@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from drdeploy.engine import Engine, free_port
-from drdeploy.engine.container import _memory
+from drdeploy.engine.container import _stats
 from drdeploy.engine.kernel_log import tells_of_oom_kill
 from drdeploy.errors import EngineUnavailable
 
@@ -56,7 +56,7 @@ def test_a_kernel_log_that_cannot_be_read_tells_nothing(tmp_path):
 @pytest.mark.parametrize("name", ["total_inactive_file", "inactive_file"])
 def test_page_cache_that_can_be_dropped_is_not_memory_in_use(name):
     sample = {"memory_stats": {"usage": 900, "limit": 1000, "stats": {name: 400}}}
-    stats = _memory(sample)
+    stats = _stats(sample)
     assert (stats.memory_bytes, stats.memory_utilization) == (500, 0.5)
 
 

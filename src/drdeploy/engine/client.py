@@ -90,10 +90,18 @@ class Engine:
 
         Docker Desktop and remote engines run in a machine of their own.
         """
-        is_here = self.host.startswith("unix://") and os.uname().sysname == "Linux"
-        with told("The engine does not describe itself", where=self.host):
-            system = str(self._api.info().get("OperatingSystem", ""))
-        return "host" if is_here and "Docker Desktop" not in system else "bridge"
+        return "host" if self.is_here else "bridge"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its containers are processes of this very system."""
+        is_local = self.host.startswith("unix://") and os.uname().sysname == "Linux"
+        return is_local and "Docker Desktop" not in str(self._info().get("OperatingSystem", ""))
+
+    @property
+    def cores(self) -> int:
+        """Cores of the machine that containers run on."""
+        return int(self._info().get("NCPU", 0)) or 1
 
     def build(
         self,
@@ -211,6 +219,10 @@ class Engine:
                 except NotFound:
                     continue
         return ids
+
+    def _info(self) -> dict[str, Any]:
+        with told("The engine does not describe itself", where=self.host):
+            return dict(self._api.info())
 
     def _run_on(self, spec: ContainerSpec, host_port: int | None) -> RunningContainer:
         with told("The container cannot be created", where=spec.image):

@@ -38,10 +38,17 @@ class ExitState:
 
 @dataclass(frozen=True)
 class ContainerStats:
-    """Memory in use (page cache that can be dropped left out) and its limit, in bytes."""
+    """What a container uses.
+
+    Attributes:
+        memory_bytes: In use; page cache that can be dropped is left out.
+        memory_limit_bytes: Its limit.
+        tasks: Processes and threads.
+    """
 
     memory_bytes: int
     memory_limit_bytes: int
+    tasks: int = 0
 
     @property
     def memory_utilization(self) -> float:
@@ -70,6 +77,11 @@ class RunningContainer:
         if self.host_port is None:
             raise EngineError("The container publishes no port", where=self.id[:12])
         return f"http://127.0.0.1:{self.host_port}"
+
+    def start(self) -> None:
+        """Start it again after it ended: its files and its port are as they were."""
+        with self._told("The container does not start again"):
+            self.api.start(self.id)
 
     def stop(self, timeout_s: int = STOP_TIMEOUT_S) -> None:
         """Send SIGTERM, then SIGKILL after ``timeout_s``.  Fine if it already ended."""
@@ -121,11 +133,16 @@ class RunningContainer:
             oom_killed = tells_of_oom_kill(self.id)
         return ExitState(is_running, exit_code, oom_killed)
 
+    def main_pid(self) -> int:
+        """Process id, on the engine's host, of the process that is 1 inside; 0 once it ended."""
+        with self._told("The container cannot be inspected"):
+            return int(self.api.inspect_container(self.id)["State"]["Pid"])
+
     def stats(self) -> ContainerStats:
-        """Memory in use now."""
+        """Memory, processes and threads in use now."""
         with self._told("The container's use of memory cannot be read"):
             sample = self.api.stats(self.id, stream=False, one_shot=True)
-        return _memory(sample)
+        return _stats(sample)
 
     def logs(self, tail: int | None = None) -> str:
         """What it wrote to standard output and error, or the last ``tail`` lines of it."""
@@ -155,9 +172,13 @@ class RunningContainer:
         return told(what, where=f"{self.spec.image} {self.id[:12]}")
 
 
-def _memory(sample: dict[str, Any]) -> ContainerStats:
+def _stats(sample: dict[str, Any]) -> ContainerStats:
     memory = sample.get("memory_stats") or {}
     details = memory.get("stats") or {}
     # cgroup v1 and v2 name differently what `docker stats` subtracts as well.
     cache = details.get("total_inactive_file", details.get("inactive_file", 0))
-    return ContainerStats(max(0, memory.get("usage", 0) - cache), int(memory.get("limit", 0)))
+    return ContainerStats(
+        memory_bytes=max(0, memory.get("usage", 0) - cache),
+        memory_limit_bytes=int(memory.get("limit", 0)),
+        tasks=int((sample.get("pids_stats") or {}).get("current", 0)),
+    )

@@ -33,8 +33,8 @@ class Mount:
 class ContainerSpec:
     """One container, locked down as a model host locks it down.
 
-    Always without capabilities, without a way to gain any, and with a writable ``/tmp`` only
-    (in memory, counted against ``memory_mb``).
+    Unless said otherwise it has no capabilities, and a writable ``/tmp`` only (in memory,
+    counted against ``memory_mb``).  It can never gain a privilege.
 
     Attributes:
         image: Name and tag, or id.
@@ -43,12 +43,15 @@ class ContainerSpec:
         mounts: Folders of this machine.
         memory_mb: Hard limit in MiB, swap included: beyond it the kernel kills.
         cpus: CPU time per wall-clock time, for example 0.58.
+        cpuset: The host's cores that it may run on, for example ``0-1``; None is all.
         port: Port that the server listens on inside; None publishes nothing.
         host_port: Port on 127.0.0.1; None takes a free one.  With ``network="host"`` it is
             ``port`` itself, because nothing is translated.
         network: ``bridge`` publishes ``port``; ``host`` shares this machine's loopback, which
             starts some 130 ms sooner (see :attr:`Engine.fastest_network`); ``none`` has none.
-        read_only: Whether the root file system refuses writes.
+        read_only: Whether the root file system refuses writes; if not, ``/tmp`` is part of it.
+        drop_capabilities: Whether it has none; else the engine's usual ones, as an image needs
+            that starts as root and then becomes somebody else.
         labels: For finding the container again.
         name: Its name; None lets the engine choose.
         user: ``uid`` or ``uid:gid``; None is the image's own.
@@ -63,10 +66,12 @@ class ContainerSpec:
     mounts: tuple[Mount, ...] = ()
     memory_mb: int | None = None
     cpus: float | None = None
+    cpuset: str | None = None
     port: int | None = 8080
     host_port: int | None = None
     network: Network = "bridge"
     read_only: bool = True
+    drop_capabilities: bool = True
     labels: Mapping[str, str] = field(default_factory=dict)
     name: str | None = None
     user: str | None = None
@@ -97,9 +102,11 @@ class ContainerSpec:
     def host_config(self, host_port: int | None) -> dict[str, Any]:
         """The Docker API's ``HostConfig`` as keyword arguments of the SDK."""
         is_published = self.network == "bridge" and self.port is not None
+        tmp = f"rw,nosuid,nodev,size={self.tmp_mb}m,mode=1777"
         return {
             "binds": [_bind(mount) for mount in self.mounts],
-            "cap_drop": ["ALL"],
+            "cap_drop": ["ALL"] if self.drop_capabilities else None,
+            "cpuset_cpus": self.cpuset,
             "mem_limit": None if self.memory_mb is None else self.memory_mb * MEGABYTE,
             "memswap_limit": None if self.memory_mb is None else self.memory_mb * MEGABYTE,
             "nano_cpus": None if self.cpus is None else round(self.cpus * NANO),
@@ -108,7 +115,7 @@ class ContainerSpec:
             "port_bindings": {self.port: (LOOPBACK, host_port)} if is_published else None,
             "read_only": self.read_only,
             "security_opt": ["no-new-privileges"],
-            "tmpfs": {"/tmp": f"rw,nosuid,nodev,size={self.tmp_mb}m,mode=1777"},  # noqa: S108  the container's own
+            "tmpfs": {"/tmp": tmp} if self.read_only else None,  # noqa: S108  the container's own
         }
 
 
