@@ -1,116 +1,12 @@
-"""``drdeploy model``: list the networks, export one."""
+"""``drdeploy model``: one verb, one file."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
-
 import typer
 
-from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.model_export import export
+from drdeploy.cli.model_list import list_models
 
 app = typer.Typer(no_args_is_help=True)
-
-FORMATS = ("saved_model", "onnx")
-
-
-@app.command("list")
-def list_models(as_json: JsonOption = False) -> None:
-    """List the networks that can be built."""
-    from drdeploy.training.architectures import ARCHITECTURES
-
-    rows = [
-        {
-            "architecture": architecture.name,
-            "parameters": architecture.parameter_count,
-            "height_px": architecture.transform.height_px,
-            "width_px": architecture.transform.width_px,
-            "value_range": list(architecture.transform.value_range),
-            "channel_order": architecture.transform.channel_order,
-        }
-        for architecture in ARCHITECTURES.values()
-    ]
-    if as_json:
-        print_json(rows)
-        return
-    _print_table(rows)
-
-
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-
-    table = Table("architecture", "parameters", "input", "values", "channels", box=None)
-    for row in rows:
-        low, high = row["value_range"]
-        table.add_row(
-            row["architecture"],
-            f"{row['parameters']:,}",
-            f"{row['height_px']} x {row['width_px']}",
-            f"{low:g} to {high:g}",
-            row["channel_order"].upper(),
-        )
-    out.print(table)
-
-
-@app.command("export")
-def export(
-    architecture: Annotated[str, typer.Argument(help="A network that `model list` shows.")],
-    *,
-    weights: Annotated[
-        str,
-        typer.Option(help="'random', 'imagenet' (Keras downloads it), or a file for the base."),
-    ] = "random",
-    seed: Annotated[int, typer.Option(help="Of whatever weights are random.", min=0)] = 0,
-    out_dir: Annotated[
-        Path, typer.Option("--out", help="Folder for the archives.", file_okay=False)
-    ] = Path("build/models"),
-    formats: Annotated[
-        list[str] | None,
-        typer.Option("--format", help="saved_model or onnx; repeatable. Both by default."),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Build a network with the study's head and write one artifact per format."""
-    from drdeploy.artifacts import inspect
-    from drdeploy.training.export import export_model
-
-    chosen = _formats(formats)
-    with err.status(f"Building {architecture} and exporting it to {' and '.join(chosen)}"):
-        archives = export_model(
-            architecture, out_dir, weights=_weights(weights), seed=seed, formats=chosen
-        )
-    rows = [_summary(path, inspect(path)) for path in archives.values()]
-    if as_json:
-        print_json(rows)
-        return
-    for row in rows:
-        out.print(f"{row['archive']}  {row['size_bytes'] / 1e6:.1f} MB  weights={row['weights']}")
-    err.print(rows[0]["notes"], style="yellow")
-
-
-def _formats(names: list[str] | None) -> tuple[Any, ...]:
-    from drdeploy.errors import InvalidInput
-
-    for name in names or ():
-        if name not in FORMATS:
-            raise InvalidInput(
-                f"No format is called '{name}'", remedy=f"Choose one of {', '.join(FORMATS)}"
-            )
-    return tuple(dict.fromkeys(names)) if names else FORMATS
-
-
-def _weights(source: str) -> Any:
-    return source if source in {"random", "imagenet"} else Path(source)
-
-
-def _summary(path: Path, manifest: Any) -> dict[str, Any]:
-    return {
-        "archive": str(path),
-        "size_bytes": path.stat().st_size,
-        "name": manifest.name,
-        "architecture": manifest.architecture,
-        "model_format": manifest.model_format,
-        "precision": manifest.precision,
-        "weights": manifest.weights,
-        "notes": manifest.provenance.notes,
-    }
+app.command("list")(list_models)
+app.command("export")(export)
