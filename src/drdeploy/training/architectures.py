@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
+
+import msgspec
 
 from drdeploy.errors import InvalidInput
 from drdeploy.fundus.transform import CAFFE_BGR_MEAN, FundusTransform
@@ -30,6 +32,11 @@ class Architecture:
     name: str
     parameter_count: int
     transform: FundusTransform
+
+    def at_side(self, side_px: int) -> Architecture:
+        """The same network for larger or smaller input; its weights fit every size."""
+        transform = msgspec.structs.replace(self.transform, height_px=side_px, width_px=side_px)
+        return replace(self, transform=transform)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

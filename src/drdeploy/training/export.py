@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import drdeploy
 from drdeploy.artifacts import ModelFormat, Provenance, extract, pack
 from drdeploy.errors import ModelError
+from drdeploy.fundus.gradability_limits import GradabilityLimits
 from drdeploy.runtimes.load import load_runtime
 from drdeploy.training.architectures import find_architecture
 from drdeploy.training.convert import CONVERTERS
+from drdeploy.training.frameworks import import_frameworks
 from drdeploy.training.network import build_network
 from drdeploy.training.sample import sample_batch
 from drdeploy.training.weights import fill
@@ -23,14 +26,35 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from drdeploy.training.architectures import Architecture
-    from drdeploy.training.weights import Filled, WeightsSource
+    from drdeploy.artifacts import Clinical, Weights
+    from drdeploy.fundus.transform import FundusTransform
+    from drdeploy.training.weights import WeightsSource
 
 TOLERANCE = 1e-4
 """Largest difference in probability between an export and its network."""
 
+DEFAULT_GRADABILITY = GradabilityLimits()
+
 CHECKED = 2
 """Images that they are compared on: more than one, so that the batch is seen to be dynamic."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """What an archive says of the network in it.
+
+    Attributes:
+        name: Of the model, and of its archives.
+        transform: How a photograph becomes its input.
+    """
+
+    name: str
+    architecture: str
+    weights: Weights
+    transform: FundusTransform
+    provenance: Provenance
+    gradability: GradabilityLimits | None = DEFAULT_GRADABILITY
+    clinical: Clinical | None = None
 
 
 def export_model(
@@ -58,34 +82,81 @@ def export_model(
     network = build_network(found)
     sample = sample_batch(found.transform)
     filled = fill(network, found, weights, seed=seed, sample=sample)
+    described = Described(
+        name=found.name.lower(),
+        architecture=found.name,
+        weights=filled.weights,
+        transform=found.transform,
+        provenance=Provenance(
+            tool_version=drdeploy.__version__, source=filled.source, seed=seed, notes=filled.notes
+        ),
+    )
+    return export_network(network, described, out_dir, sample=sample, formats=formats)
+
+
+def export_network(
+    network: Any,
+    described: Described,
+    out_dir: Path,
+    *,
+    sample: NDArray[np.float32],
+    formats: Sequence[ModelFormat] = ("saved_model", "onnx"),
+) -> dict[ModelFormat, Path]:
+    """Write one archive per format, each proven to agree with the network.
+
+    Args:
+        network: With its final weights.
+        described: For the manifest.
+        out_dir: Made if absent; archives of the same name are replaced.
+        sample: Input of the network, ``(n, height, width, 3)``.
+        formats: Which to write.
+
+    Raises:
+        ModelError: An export disagrees with its network by more than 1e-4 in probability.
+    """
     check = sample[:CHECKED]
     expected = network(check, training=False).numpy()
     archives: dict[ModelFormat, Path] = {}
     for model_format in formats:
-        archive = out_dir / f"{found.name.lower()}-fp32-{model_format}.tar.gz"
+        archive = out_dir / f"{described.name}-fp32-{model_format}.tar.gz"
         with tempfile.TemporaryDirectory(prefix="drdeploy-export-") as scratch:
             draft = Path(scratch) / archive.name
             model = CONVERTERS[model_format](network, Path(scratch))
-            _pack(model, draft, found, filled, seed)
+            _pack(model, draft, described)
             _check_agreement(draft, check, expected)
             _publish(draft, archive)
         archives[model_format] = archive
     return archives
 
 
-def _pack(
-    model: Path, archive: Path, architecture: Architecture, filled: Filled, seed: int
-) -> None:
+def export_keras(network: Any, file: Path, *, sample: NDArray[np.float32]) -> Path:
+    """Write a ``.keras`` file, for whoever trains on; proven to agree with the network.
+
+    Raises:
+        ModelError: What was written disagrees by more than 1e-4 in probability.
+    """
+    keras = import_frameworks().keras
+    file.parent.mkdir(parents=True, exist_ok=True)
+    network.save(file)
+    check = sample[:CHECKED]
+    read = keras.models.load_model(file, compile=False)
+    _check_difference(
+        read(check, training=False).numpy(), network(check, training=False).numpy(), file.name
+    )
+    return file
+
+
+def _pack(model: Path, archive: Path, described: Described) -> None:
     pack(
         model,
         archive,
-        name=architecture.name.lower(),
-        architecture=architecture.name,
-        weights=filled.weights,
-        transform=architecture.transform,
-        provenance=Provenance(
-            tool_version=drdeploy.__version__, source=filled.source, seed=seed, notes=filled.notes
-        ),
+        name=described.name,
+        architecture=described.architecture,
+        weights=described.weights,
+        transform=described.transform,
+        gradability=described.gradability,
+        clinical=described.clinical,
+        provenance=described.provenance,
     )
 
 
@@ -93,13 +164,18 @@ def _check_agreement(
     archive: Path, sample: NDArray[np.float32], expected: NDArray[np.float32]
 ) -> None:
     artifact = extract(archive, archive.parent / "check")
+    manifest = artifact.manifest
     answered = load_runtime(artifact).predict(sample)
+    _check_difference(answered, expected, f"{manifest.name} as {manifest.model_format}")
+
+
+def _check_difference(
+    answered: NDArray[np.float32], expected: NDArray[np.float32], where: str
+) -> None:
     difference = float(np.abs(answered - expected).max())
     if not difference <= TOLERANCE:
         raise ModelError(
-            f"The {artifact.manifest.model_format} export differs from its network by "
-            f"{difference:.2g} in probability",
-            where=artifact.manifest.name,
+            f"The export differs from its network by {difference:.2g} in probability", where=where
         )
 
 

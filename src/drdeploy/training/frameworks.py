@@ -15,14 +15,18 @@ class Frameworks(NamedTuple):
     keras: Any
 
 
-def import_frameworks() -> Frameworks:
+def import_frameworks(*, accelerator: bool = False) -> Frameworks:
     """Import TensorFlow, and Keras on top of it.
+
+    Args:
+        accelerator: Let TensorFlow use a GPU if there is one; decided by the first call.
 
     Raises:
         RuntimeUnavailable: TensorFlow is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    if not accelerator:
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     try:
         import keras

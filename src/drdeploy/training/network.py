@@ -35,6 +35,17 @@ def build_network(architecture: Architecture, *, class_count: int = len(ICDR_CLA
     return keras.Model(base.input, grades, name=architecture.name.lower())
 
 
+def in_float32(network: Any, architecture: Architecture) -> Any:
+    """The same network in single precision, if it was built in a mixed one."""
+    policy = import_frameworks().keras.mixed_precision
+    if policy.dtype_policy().compute_dtype == "float32":
+        return network
+    policy.set_dtype_policy("float32")
+    single = build_network(architecture)
+    single.set_weights(network.get_weights())
+    return single
+
+
 def base_of(network: Any) -> Any:
     """The pretrained part of a network: everything up to the pooled features."""
     keras = import_frameworks().keras

@@ -1,0 +1,164 @@
+"""Labelled photographs with a grader's probabilities: what every figure is computed from."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.errors import InvalidInput, PredictionFailed, RequestRefused
+from drdeploy.grading import Grade
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from drdeploy.serving.inference import InferenceService
+    from drdeploy.training.datasets import Dataset
+
+PROBABILITY_COLUMNS = tuple(f"p{int(grade)}" for grade in Grade)
+COLUMNS = ("file", "group", "icdr_grade", "gradable", "reason", *PROBABILITY_COLUMNS)
+
+
+@dataclass(frozen=True, eq=False)
+class GradedSet:
+    """Photographs in a fixed order.
+
+    Attributes:
+        files: What each is called.
+        groups: Capture session or patient, shape ``(n,)``.
+        labels: Shape ``(n,)``, 0 to 4.
+        probabilities: Shape ``(n, 5)``; NaN where there is no grade.
+        reasons: Why there is no grade; empty where there is one.
+    """
+
+    files: tuple[str, ...]
+    groups: NDArray[np.str_]
+    labels: NDArray[np.intp]
+    probabilities: NDArray[np.float64]
+    reasons: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def is_gradable(self) -> NDArray[np.bool_]:
+        """Shape ``(n,)``."""
+        return np.array([not reason for reason in self.reasons], dtype=bool)
+
+    @classmethod
+    def of(cls, dataset: Dataset, probabilities: NDArray[np.floating]) -> GradedSet:
+        """A data set of which every photograph was graded."""
+        return cls(
+            files=names_of(dataset),
+            groups=dataset.groups,
+            labels=dataset.grades,
+            probabilities=np.asarray(probabilities, dtype=np.float64),
+            reasons=("",) * len(dataset),
+        )
+
+    def write(self, path: Path) -> None:
+        """Write it as CSV, a row for every photograph."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            for at, name in enumerate(self.files):
+                reason = self.reasons[at]
+                shares = ["" if reason else f"{p:.9g}" for p in self.probabilities[at]]
+                is_gradable = "false" if reason else "true"
+                label = int(self.labels[at])
+                writer.writerow([name, self.groups[at], label, is_gradable, reason, *shares])
+
+    @classmethod
+    def read(cls, path: Path) -> GradedSet:
+        """Read what :meth:`write` wrote.
+
+        Raises:
+            InvalidInput: There is no such file, or it is no such table.
+        """
+        if not path.is_file():
+            raise InvalidInput("There is no such file of predictions", where=str(path))
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+        missing = [name for name in COLUMNS if rows and name not in rows[0]]
+        if missing or not rows:
+            what = f"has no column '{missing[0]}'" if missing else "has no row"
+            raise InvalidInput(
+                f"The table {what}", where=str(path), remedy=f"It needs {', '.join(COLUMNS)}"
+            )
+        try:
+            return cls(
+                files=tuple(row["file"] for row in rows),
+                groups=np.array([row["group"] for row in rows], dtype=np.str_),
+                labels=np.array([int(row["icdr_grade"]) for row in rows], dtype=np.intp),
+                probabilities=np.array([_shares(row) for row in rows], dtype=np.float64),
+                reasons=tuple(_reason(row) for row in rows),
+            )
+        except ValueError as err:
+            raise InvalidInput(f"A value is no number: {err}", where=str(path)) from err
+
+
+def _shares(row: dict[str, str]) -> list[float]:
+    return [float(row[name]) if row[name] else float("nan") for name in PROBABILITY_COLUMNS]
+
+
+def _reason(row: dict[str, str]) -> str:
+    return "" if row["gradable"] == "true" else row["reason"] or "not gradable"
+
+
+def names_of(dataset: Dataset) -> tuple[str, ...]:
+    """Files relative to the data set's folder."""
+    return tuple(
+        one.file.relative_to(dataset.folder).as_posix()
+        if one.file.is_relative_to(dataset.folder)
+        else str(one.file)
+        for one in dataset.photographs
+    )
+
+
+def predict_dataset(
+    service: InferenceService,
+    dataset: Dataset,
+    *,
+    track: Callable[[Sequence[Path]], Sequence[Path]] = lambda files: files,
+) -> GradedSet:
+    """Grade every photograph exactly as a server would.
+
+    A photograph that cannot be read or graded has its reason instead.
+
+    Args:
+        service: A loaded ICDR grader.
+        dataset: What to grade.
+        track: Wraps the files, to show progress.
+
+    Raises:
+        InvalidInput: The model is no ICDR grader.
+    """
+    if not service.classifier.artifact.manifest.is_icdr:
+        raise InvalidInput(
+            "Only an ICDR grader can be evaluated on ICDR grades",
+            where=service.classifier.artifact.manifest.name,
+            remedy="Pack the model with `drdeploy artifact pack --icdr`",
+        )
+    graded = [_grade(service, file) for file in track([one.file for one in dataset.photographs])]
+    return GradedSet(
+        files=names_of(dataset),
+        groups=dataset.groups,
+        labels=dataset.grades,
+        probabilities=np.array([shares for shares, _ in graded]).reshape(-1, len(Grade)),
+        reasons=tuple(reason for _, reason in graded),
+    )
+
+
+def _grade(service: InferenceService, file: Path) -> tuple[NDArray[np.float64], str]:
+    nothing = np.full(len(Grade), np.nan)
+    try:
+        inference = service.infer([file.read_bytes()])[0]
+    except (RequestRefused, PredictionFailed) as err:
+        return nothing, err.sentence
+    return inference.prediction.probabilities.astype(np.float64), ""
