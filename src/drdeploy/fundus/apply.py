@@ -28,25 +28,28 @@ _RESAMPLING = {
 }
 
 
-def apply(transform: FundusTransform, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+def apply(
+    transform: FundusTransform, image: NDArray[np.uint8], view: FieldOfView | None = None
+) -> NDArray[np.float32]:
     """Model input from a photograph, in the order that the transform documents.
 
     Args:
         transform: What the model was trained with.
         image: RGB, shape ``(h, w, 3)``.
+        view: Where the eye is in it, if that is known already.
 
     Returns:
         Shape ``(height_px, width_px, 3)``, C-contiguous.
     """
     height_px, width_px = image.shape[:2]
     if transform.crop == "field_of_view":
-        view = field_of_view(image)
+        view = view or field_of_view(image)
         resized, eye = _cropped(transform, image, view), _inscribed(transform)
     else:
         resized = _stretched(transform, image)
         eye = _inscribed(transform)
         if transform.filter == "graham":
-            eye = _stretched_eye(transform, field_of_view(image), width_px, height_px)
+            eye = _stretched_eye(transform, view or field_of_view(image), width_px, height_px)
     if transform.filter == "graham":
         return _scaled(transform, graham(resized.astype(np.float32), eye))
     return _scaled(transform, resized)
