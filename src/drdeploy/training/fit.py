@@ -119,7 +119,9 @@ def predict(
 ) -> NDArray[np.float32]:
     """Probabilities ``(n, 5)`` of exact pixels ``(n, h, w, 3)``."""
     tf = import_frameworks().tensorflow
-    step = tf.function(lambda batch: network(_as_input(tf, batch, transform), training=False))
+    step = tf.function(
+        lambda batch: network(_as_input(tf, batch, transform), training=False), autograph=False
+    )
     answers = [
         step(tf.constant(pixels[at : at + batch_size])).numpy()
         for at in range(0, len(pixels), batch_size)
@@ -168,8 +170,8 @@ class _Trainer:
         self._features = self._keras.Model(network.input, last.input)
         base = {id(variable) for variable in base_of(network).variables}
         self._head = [variable for variable in self._all if id(variable) not in base]
-        self._step_of_head = self._tf.function(self._make_step(self._head))
-        self._step_of_all = self._tf.function(self._make_step(self._all))
+        self._step_of_head = self._tf.function(self._make_step(self._head), autograph=False)
+        self._step_of_all = self._tf.function(self._make_step(self._all), autograph=False)
 
     def state(self) -> list[Any]:
         """Every variable that training changes."""
