@@ -28,6 +28,7 @@ from drdeploy.serving.settings import MIB
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from drdeploy.artifacts import ModelManifest
     from drdeploy.serving.counters import Counters
     from drdeploy.serving.inference import Inference, InferenceService
     from drdeploy.serving.settings import Settings
@@ -76,7 +77,7 @@ class Handlers:
         facts = _facts(request, inferences)
         if form == "json":
             return self._json(request, inferences, facts)
-        body = csv_answer(inferences, has_header=form == "csv")
+        body = csv_answer(inferences, self._manifest, has_header=form == "csv")
         notice = ("X-Drdeploy-Notice", RESEARCH_USE_NOTICE)
         return Response(body=body, content_type=CSV, headers=(notice,), facts=facts)
 
@@ -92,12 +93,15 @@ class Handlers:
     def metadata(self, request: Request) -> Response:
         """The model, the limits, the versions."""
         del request
-        manifest = self.service.classifier.artifact.manifest
+        manifest = self._manifest
         return json_response({
             "model": self._model,
             "architecture": manifest.architecture,
             "classes": manifest.classes,
             "transform": manifest.transform,
+            "gradability": manifest.gradability,
+            "clinical": manifest.clinical,
+            "quantization": manifest.quantization,
             "provenance": manifest.provenance,
             "runtime_version": self.service.classifier.runtime.version,
             "server_version": __version__,
@@ -126,12 +130,16 @@ class Handlers:
         }
         return Response(body=render(self.counters.snapshot(), info), content_type=CONTENT_TYPE)
 
+    @property
+    def _manifest(self) -> ModelManifest:
+        return self.service.classifier.artifact.manifest
+
     def _json(
         self, request: Request, inferences: Sequence[Inference], facts: Mapping[str, object]
     ) -> Response:
         answer = json_answer(
             inferences,
-            is_named=bool(self.service.classifier.artifact.manifest.classes),
+            manifest=self._manifest,
             model=self._model,
             container=ContainerFacts(self.container_id, request.invocation),
             request_latency_s=self.clock() - request.head.received_at,

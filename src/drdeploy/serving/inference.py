@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from drdeploy.artifacts import open_artifact
 from drdeploy.errors import RequestRefused
 from drdeploy.fundus.apply import apply, decode_for
-from drdeploy.fundus.decode import ImageLimits
+from drdeploy.fundus.decode import ImageLimits, read_header
+from drdeploy.fundus.field_of_view import field_of_view
+from drdeploy.fundus.gradability import measure, ungradable_reason
 from drdeploy.runtimes.classifier import Classifier
 from drdeploy.runtimes.load import load_runtime
 
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from drdeploy.fundus.gradability import Reason
+    from drdeploy.fundus.transform import FundusTransform
     from drdeploy.grading import Prediction
     from drdeploy.runtimes.protocol import RuntimeName
     from drdeploy.serving.large_images import LargeImages
@@ -29,9 +36,17 @@ DEFAULT_LIMITS = ImageLimits()
 
 @dataclass(frozen=True)
 class Inference:
-    """One image's prediction and the seconds that each stage took."""
+    """What was found in one image, and the seconds that each stage took.
 
-    prediction: Prediction
+    Attributes:
+        prediction: None where the photograph cannot be graded.
+        ungradable: Why it cannot; None where it was graded.
+        is_assessed: Whether the manifest asks for that to be checked at all.
+    """
+
+    prediction: Prediction | None
+    ungradable: Reason | None
+    is_assessed: bool
     decode_s: float
     transform_s: float
     predict_s: float
@@ -75,8 +90,18 @@ class InferenceService:
         artifact = open_artifact(model_dir)
         loaded = load_runtime(artifact, runtime=runtime, threads=threads)
         service = cls(Classifier(artifact, loaded), limits, large_images=large_images)
-        service.infer([WARM_UP_PHOTOGRAPH.read_bytes()])
+        service.warm_up()
         return service
+
+    def warm_up(self) -> None:
+        """Go the whole way once with a small photograph, whatever its quality."""
+        image = decode_for(self._transform, WARM_UP_PHOTOGRAPH.read_bytes(), self.limits)
+        measure(image, field_of_view(image))
+        self.classifier.predict(apply(self._transform, image)[None])
+
+    @property
+    def _transform(self) -> FundusTransform:
+        return self.classifier.artifact.manifest.transform
 
     def infer(self, images: Sequence[bytes]) -> list[Inference]:
         """Classify images, one after the other: memory stays that of one.
@@ -97,21 +122,33 @@ class InferenceService:
             raise type(err)(what, where=err.where, remedy=err.remedy) from err
 
     def _infer_one(self, image: bytes) -> Inference:
-        transform = self.classifier.artifact.manifest.transform
         with self._turn(image):
             started = self.clock()
-            pixels = decode_for(transform, image, self.limits)
+            pixels = decode_for(self._transform, image, self.limits)
             decoded = self.clock()
-            batch = apply(transform, pixels)[None]
+            limits = self.classifier.artifact.manifest.gradability
+            view = field_of_view(pixels) if self._transform.crop != "none" or limits else None
+            ungradable = None
+            if limits is not None and view is not None:
+                quality = measure(pixels, view, reduction=self._reduction(image, pixels))
+                ungradable = ungradable_reason(quality, limits)
+            batch = None if ungradable else apply(self._transform, pixels, view)[None]
             del pixels  # before the next one's turn
             transformed = self.clock()
-        prediction = self.classifier.predict(batch)[0]
+        prediction = None if batch is None else self.classifier.predict(batch)[0]
         return Inference(
             prediction=prediction,
+            ungradable=ungradable,
+            is_assessed=limits is not None,
             decode_s=decoded - started,
             transform_s=transformed - decoded,
             predict_s=self.clock() - transformed,
         )
+
+    def _reduction(self, image: bytes, pixels: NDArray[np.uint8]) -> float:
+        """How many times smaller the photograph was decoded than it was sent."""
+        header = read_header(image, limits=self.limits)
+        return max(1.0, max(header.width_px, header.height_px) / max(pixels.shape[:2]))
 
     def _turn(self, image: bytes) -> AbstractContextManager[None]:
         if self.large_images is None:

@@ -161,4 +161,6 @@ def _grade(service: InferenceService, file: Path) -> tuple[NDArray[np.float64], 
         inference = service.infer([file.read_bytes()])[0]
     except (RequestRefused, PredictionFailed) as err:
         return nothing, err.sentence
+    if inference.prediction is None:
+        return nothing, inference.ungradable or "not gradable"
     return inference.prediction.probabilities.astype(np.float64), ""
