@@ -8,8 +8,11 @@ from rich.console import Console
 from typer import Typer
 from typer.testing import CliRunner
 
-from drdeploy.cli.grade import Row, grade, print_table
+from drdeploy.artifacts import pack
+from drdeploy.cli.grade import grade
+from drdeploy.cli.grade_rows import Row, in_order, print_table
 from drdeploy.errors import InvalidInput
+from drdeploy.fundus.gradability_limits import GradabilityLimits
 
 
 @pytest.fixture
@@ -65,7 +68,7 @@ def test_a_packed_artifact_is_accepted_too(run, folder, model_dir):
 
 
 def test_a_long_name_is_shown_whole_on_a_narrow_terminal(capsys, monkeypatch):
-    monkeypatch.setattr("drdeploy.cli.grade.out", Console(width=80))
+    monkeypatch.setattr("drdeploy.cli.grade_rows.out", Console(width=80))
     name = f"photographs/{'IDRiD_029_' * 8}left.jpg"
     print_table([Row(name, grade=2, label="Moderate NPDR", referable=True, probabilities=(1.0,))])
     cells = [
@@ -90,4 +93,58 @@ def test_rows_that_cannot_be_written_to_a_file_are_shown_first(run, folder, mode
 
 def test_a_missing_artifact_is_bad_input(run, folder, tmp_path):
     result = run(folder, "--artifact", tmp_path / "none.tar.gz")
+    assert isinstance(result.exception, InvalidInput)
+
+
+def row(name, *, severe=None, referable=0.0, **fields):
+    graded = {} if severe is None else {"probabilities": (1.0,), "grade": 0}
+    return Row(
+        name,
+        probability_vision_threatening=severe,
+        probability_referable=referable,
+        **graded,
+        **fields,
+    )
+
+
+def test_the_most_severe_comes_first_and_what_needs_a_human_stands_apart():
+    rows = [
+        row("broken.jpg", error="The file cannot be read."),
+        row("mild.jpg", severe=0.1, referable=0.3),
+        row("dark.jpg", gradable=False, ungradable_reason="too_dark"),
+        row("severe.jpg", severe=0.9),
+        row("b.jpg", severe=0.1, referable=0.2),
+        row("a.jpg", severe=0.1, referable=0.2),
+    ]
+    assert [one.image for one in in_order(rows, "severity")] == [
+        *("severe.jpg", "mild.jpg", "a.jpg", "b.jpg"),
+        "dark.jpg",
+        "broken.jpg",
+    ]
+    assert in_order(rows, "input") == rows
+
+
+def test_an_ungradable_photograph_is_a_row_with_its_reason_and_no_failure(
+    run, tmp_path, model_dir, photo
+):
+    folder = tmp_path / "strict"
+    pack(
+        model_dir / "model.onnx",
+        folder / "model.tar.gz",
+        name="strict",
+        gradability=GradabilityLimits(),
+    )
+    (tmp_path / "a.jpg").write_bytes(photo)
+    result = run(tmp_path / "a.jpg", "--artifact", folder / "model.tar.gz", "--json")
+    (found,) = json.loads(result.stdout)["results"]
+    assert result.exit_code == 0
+    assert found["gradable"] is False
+    assert found["ungradable_reason"]
+    assert found["grade"] is found["referable"] is None
+    shown = run(tmp_path / "a.jpg", "--artifact", folder / "model.tar.gz", "--sort", "severity")
+    assert "1 need a human" in shown.output
+
+
+def test_an_unknown_order_is_refused(run, folder, model_dir):
+    result = run(folder, "--artifact", model_dir, "--sort", "age")
     assert isinstance(result.exception, InvalidInput)

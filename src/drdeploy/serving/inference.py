@@ -148,7 +148,8 @@ class InferenceService:
     def _reduction(self, image: bytes, pixels: NDArray[np.uint8]) -> float:
         """How many times smaller the photograph was decoded than it was sent."""
         header = read_header(image, limits=self.limits)
-        return max(1.0, max(header.width_px, header.height_px) / max(pixels.shape[:2]))
+        sent_px, decoded_px = max(header.width_px, header.height_px), int(max(pixels.shape[:2]))
+        return max(1.0, sent_px / decoded_px)
 
     def _turn(self, image: bytes) -> AbstractContextManager[None]:
         if self.large_images is None:

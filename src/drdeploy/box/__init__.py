@@ -1,0 +1,31 @@
+"""The grader in the box: a MobileNet trained on IDRiD, as ONNX, fp32 and int8.
+
+``make model`` makes it; ``MODEL_CARD.md`` beside this file says on what it was trained, how good
+it is and what it must not be used for.  For research use. Not a medical device.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from drdeploy.errors import ArtifactError
+
+FOLDER = Path(__file__).parent
+NAME = "mobilenet-idrid"
+
+
+def box_artifact(precision: Literal["fp32", "int8"] = "fp32") -> Path:
+    """The archive of the grader in the box.
+
+    Raises:
+        ArtifactError: This installation has none.
+    """
+    path = FOLDER / f"{NAME}-{precision}.tar.gz"
+    if not path.is_file():
+        raise ArtifactError(
+            "There is no grader in the box",
+            where=str(path),
+            remedy="Run `make model`, or name an artifact of your own with --artifact",
+        )
+    return path

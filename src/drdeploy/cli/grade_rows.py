@@ -1,0 +1,202 @@
+"""One row for every photograph that was asked about: its grade, or why it has none."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.markup import escape
+from rich.table import Column, Table
+
+from drdeploy.cli.console import out
+from drdeploy.errors import PredictionFailed, RequestRefused
+from drdeploy.fundus.gradability import SENTENCES
+from drdeploy.grading.grade import RESEARCH_USE_NOTICE, Grade
+from drdeploy.serving.answer import screening
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from drdeploy.serving.inference import Inference, InferenceService
+
+Order = Literal["input", "severity"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One input: what was found, or why not.
+
+    Attributes:
+        gradable: None where that was not checked, or the file could not be read.
+        ungradable_reason: A word for programs; such an eye needs a human, it is not healthy.
+        probability_referable: P(grade >= 2); only from an ICDR grader.
+        probability_vision_threatening: P(grade >= 3); only from an ICDR grader.
+        screening: Which operating points flag the eye.
+        error: Why the file could not be used at all.
+    """
+
+    image: str
+    gradable: bool | None = None
+    ungradable_reason: str = ""
+    grade: int | None = None
+    label: str = ""
+    referable: bool | None = None
+    probability_referable: float | None = None
+    probability_vision_threatening: float | None = None
+    screening: dict[str, dict[str, bool]] | None = None
+    probabilities: tuple[float, ...] = ()
+    decode_s: float | None = None
+    transform_s: float | None = None
+    predict_s: float | None = None
+    error: str = ""
+
+    @property
+    def section(self) -> int:
+        """Graded rows first, then those that need a human, then files that failed."""
+        if self.error:
+            return 2
+        return 0 if self.probabilities else 1
+
+
+def grade_one(service: InferenceService, path: Path) -> Row:
+    """Grade one file; what cannot be graded says why."""
+    try:
+        inference = service.infer([path.read_bytes()])[0]
+    except IsADirectoryError:
+        return Row(str(path), error="The folder holds no JPEG, PNG or TIFF.")
+    except OSError as error:
+        return Row(str(path), error=f"{error.strerror or 'The file cannot be read'}.")
+    except (RequestRefused, PredictionFailed) as error:
+        return Row(str(path), error=error.sentence)
+    return _row(service, path, inference)
+
+
+def _row(service: InferenceService, path: Path, inference: Inference) -> Row:
+    timed = Row(
+        str(path),
+        decode_s=inference.decode_s,
+        transform_s=inference.transform_s,
+        predict_s=inference.predict_s,
+    )
+    prediction = inference.prediction
+    if prediction is None:
+        return replace(timed, gradable=False, ungradable_reason=inference.ungradable or "")
+    grade = prediction.grade
+    if grade is None:
+        referable = threatening = None
+    else:
+        referable = prediction.probability_at_or_above(Grade.MODERATE)
+        threatening = prediction.probability_at_or_above(Grade.SEVERE)
+    return replace(
+        timed,
+        gradable=True if inference.is_assessed else None,
+        grade=None if grade is None else int(grade),
+        label=prediction.label,
+        referable=None if grade is None else grade.is_referable,
+        probability_referable=referable,
+        probability_vision_threatening=threatening,
+        screening=screening(prediction, service.classifier.artifact.manifest) or None,
+        probabilities=tuple(prediction.probabilities.tolist()),
+    )
+
+
+def in_order(rows: Sequence[Row], order: Order) -> list[Row]:
+    """As they came, or the most severe first.
+
+    By P(grade >= 3), then P(grade >= 2), then the name.  Photographs that could not be graded
+    stand apart behind the graded ones, never among the healthy.
+    """
+    if order == "input":
+        return list(rows)
+    return sorted(
+        rows,
+        key=lambda row: (
+            row.section,
+            -(row.probability_vision_threatening or 0.0),
+            -(row.probability_referable or 0.0),
+            row.image,
+        ),
+    )
+
+
+def as_document(rows: Sequence[Row], classes: tuple[str, ...]) -> dict[str, Any]:
+    """The rows as one JSON document."""
+    return {
+        "notice": RESEARCH_USE_NOTICE,
+        "classes": classes,
+        "results": [asdict(row) for row in rows],
+    }
+
+
+def print_table(rows: Sequence[Row], order: Order = "input") -> None:
+    """The rows on the terminal, sections apart where they are sorted."""
+    image = Column("image", overflow="fold")  # a name cut short is no name
+    columns = ("grade", "label", "referable", "P(>=2)", "P(>=3)")
+    table = Table(image, *columns, caption=RESEARCH_USE_NOTICE)
+    before: Row | None = None
+    for row in rows:
+        if order == "severity" and before is not None and before.section != row.section:
+            table.add_section()
+        table.add_row(escape(row.image), *_cells(row))
+        before = row
+    out.print(table)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    if row.error:
+        return ("-", f"[red]{escape(row.error)}[/]")
+    if row.gradable is False:
+        sentences: dict[str, str] = dict(SENTENCES.items())
+        sentence = sentences.get(row.ungradable_reason, row.ungradable_reason)
+        return ("-", f"[yellow]{escape(sentence)}: needs a human[/]")
+    if row.grade is None:
+        return ("-", escape(row.label), "-", f"{max(row.probabilities):.3f}", "-")
+    return (
+        str(row.grade),
+        escape(row.label),
+        "yes" if row.referable else "no",
+        _share(row.probability_referable),
+        _share(row.probability_vision_threatening),
+    )
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def write_csv(path: Path, rows: Sequence[Row], classes: tuple[str, ...]) -> None:
+    """One line per input; probabilities in columns ``p_CLASS``, durations in seconds."""
+    width = max((len(row.probabilities) for row in rows), default=len(classes))
+    names = classes or tuple(str(index) for index in range(width))
+    flags = sorted({
+        (disease, name)
+        for row in rows
+        for disease, decisions in (row.screening or {}).items()
+        for name in decisions
+    })  # fmt: skip
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([
+            *("image", "gradable", "ungradable_reason", "grade", "label", "referable"),
+            *("probability_referable", "probability_vision_threatening", "error"),
+            *(f"{disease}_{name}" for disease, name in flags),
+            *(f"p_{name}" for name in names),
+            *("decode_s", "transform_s", "predict_s", "notice"),
+        ])  # fmt: skip
+        for row in rows:
+            probabilities = row.probabilities or ("",) * len(names)
+            screened = row.screening or {}
+            writer.writerow([
+                *(row.image, _word(row.gradable), row.ungradable_reason, row.grade, row.label),
+                *(_word(row.referable), row.probability_referable),
+                *(row.probability_vision_threatening, row.error),
+                *(_word(screened.get(disease, {}).get(name)) for disease, name in flags),
+                *probabilities,
+                *(row.decode_s, row.transform_s, row.predict_s, RESEARCH_USE_NOTICE),
+            ])  # fmt: skip
+
+
+def _word(value: bool | None) -> str:
+    return "" if value is None else str(value).lower()
