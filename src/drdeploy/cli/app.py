@@ -11,6 +11,7 @@ import drdeploy
 
 NOUNS: dict[str, str] = {
     "model": "Build, list and convert the grading models.",
+    "dataset": "Look at labelled photographs before training on them.",
     "artifact": "Pack, inspect and verify model.tar.gz.",
     "image": "Build container images and show what they weigh.",
     "local": "The SageMaker-compatible service on this machine.",

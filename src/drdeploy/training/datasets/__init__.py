@@ -1,23 +1,33 @@
 """Labelled photographs, in the layouts that users have.
 
 :func:`load_dataset` finds out which layout a folder has and reads it (``layouts`` holds one
-reader each); :func:`deduplicate` drops what is there twice; :func:`grouped_folds` splits by
-capture session, never by row.  Nothing is dropped silently: a :class:`Dataset` carries what was
-set aside, and why.
+reader each); :func:`readable` decodes every photograph once; :func:`deduplicate` drops what is
+there twice; :func:`grouped_folds` and :func:`grouped_split` split by capture session, never by
+row.  :func:`inspect_dataset` tells all of it beforehand, and ``pictures`` draws it.
+
+Nothing is dropped silently: a :class:`Dataset` carries what was set aside, and why.
 """
 
 from drdeploy.training.datasets.dataset import Dataset, LabelledPhotograph, SetAside
-from drdeploy.training.datasets.duplicates import deduplicate
-from drdeploy.training.datasets.folds import Fold, grouped_folds, leaking_groups
+from drdeploy.training.datasets.duplicates import Copies, deduplicate, find_copies
+from drdeploy.training.datasets.folds import Fold, grouped_folds, grouped_split, leaking_groups
+from drdeploy.training.datasets.inspection import Inspection, inspect_dataset
 from drdeploy.training.datasets.load import load_dataset
+from drdeploy.training.datasets.readability import readable
 
 __all__ = [
+    "Copies",
     "Dataset",
     "Fold",
+    "Inspection",
     "LabelledPhotograph",
     "SetAside",
     "deduplicate",
+    "find_copies",
     "grouped_folds",
+    "grouped_split",
+    "inspect_dataset",
     "leaking_groups",
     "load_dataset",
+    "readable",
 ]

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from drdeploy.errors import InvalidInput
 from drdeploy.grading import Grade
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -41,12 +41,18 @@ class LabelledPhotograph:
     sha256: str
 
 
+Cause = Literal["missing", "unreadable", "grade", "duplicate", "group"]
+"""Why a photograph is not used: there is no file, no image or no grade; it is there twice; or
+photographs of its group must stay unseen."""
+
+
 @dataclass(frozen=True)
 class SetAside:
-    """A photograph that is not used, and why."""
+    """A photograph that is not used, and why, in one word and in a sentence."""
 
     file: str
     reason: str
+    cause: Cause
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class Dataset:
         layout: Which layout that is.
         photographs: What is used.
         set_aside: What is not.
+        notes: What else was left unread, in sentences: a table without labels, photographs that
+            no table names.
     """
 
     name: str
@@ -66,6 +74,7 @@ class Dataset:
     layout: str
     photographs: tuple[LabelledPhotograph, ...]
     set_aside: tuple[SetAside, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.photographs)
@@ -79,6 +88,11 @@ class Dataset:
     def groups(self) -> NDArray[np.str_]:
         """Capture session or patient, shape ``(n,)``."""
         return np.array([one.group for one in self.photographs], dtype=np.str_)
+
+    @property
+    def knows_groups(self) -> bool:
+        """Whether it names sessions or patients; if not, only copies share a group."""
+        return any(one.group != one.sha256 for one in self.photographs)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -114,16 +128,42 @@ class Dataset:
             )
         return replace(self, name=f"{self.name}/{name}", photographs=chosen)
 
-    def training_part(self) -> Dataset:
-        """Its split ``train``, or all of it where it has no splits."""
-        return self.of_split("train") if "train" in self.splits else self
+    def training_part(self, *, apart_from: str | None = None) -> Dataset:
+        """Its split ``train``, or all of it where it has no splits.
+
+        Args:
+            apart_from: A split, usually ``test``, that must stay unseen: training photographs
+                of a group that has photographs in that split too are set aside.
+        """
+        part = self.of_split("train") if "train" in self.splits else self
+        if apart_from is None or apart_from not in self.splits:
+            return part
+        seen = {one.group for one in self.photographs if one.split == apart_from}
+        reasons = {
+            index: f"its group {one.group} also has photographs in '{apart_from}'"
+            for index, one in enumerate(part.photographs)
+            if one.group in seen
+        }
+        return part.setting_aside(reasons, "group")
 
     def take(self, indices: Iterable[int]) -> Dataset:
         """Some of its photographs, in the order of ``indices``."""
         return replace(self, photographs=tuple(self.photographs[index] for index in indices))
 
-    def without(self, dropped: dict[LabelledPhotograph, str]) -> Dataset:
-        """Set photographs aside, each with its reason."""
-        kept = tuple(one for one in self.photographs if one not in dropped)
-        aside = tuple(SetAside(str(one.file), why) for one, why in dropped.items())
-        return replace(self, photographs=kept, set_aside=self.set_aside + aside)
+    def setting_aside(self, reasons: Mapping[int, str], cause: Cause) -> Dataset:
+        """Without the photographs at some positions, each with its reason."""
+        kept = (index for index in range(len(self)) if index not in reasons)
+        aside = tuple(
+            SetAside(str(self.photographs[index].file), why, cause)
+            for index, why in reasons.items()
+        )
+        return replace(self.take(kept), set_aside=self.set_aside + aside)
+
+    def name_of(self, photograph: LabelledPhotograph) -> str:
+        """Its file within the data set: names alone may stand in several splits."""
+        return name_within(self.folder, photograph.file)
+
+
+def name_within(folder: Path, file: Path) -> str:
+    """A path below the folder, with slashes; or the whole path where it is elsewhere."""
+    return (file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix()

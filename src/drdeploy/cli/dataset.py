@@ -1,0 +1,227 @@
+"""``drdeploy dataset``: look at labelled photographs before training on them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from drdeploy.cli.console import JsonOption, err, out, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from drdeploy.training.datasets import Copies, Dataset, Inspection, SetAside
+    from drdeploy.training.datasets.inspection import Spread
+    from drdeploy.training.datasets.readability import Decoded
+
+app = typer.Typer(no_args_is_help=True)
+
+SHOWN = 10
+"""Lines of a list on the terminal; ``--json`` has all."""
+
+
+@app.callback()
+def _noun() -> None:
+    """Look at labelled photographs before training on them."""
+
+
+@app.command()
+def inspect(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder with labels.csv, of APTOS 2019, with a folder per grade, or of IDRiD."
+        ),
+    ],
+    *,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Folder for a sheet of samples and the class distribution.",
+            file_okay=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show grades, splits, duplicates, conflicting labels and unreadable files of a data set.
+
+    Every photograph is decoded once.  For research use. Not a medical device.
+    """
+    from drdeploy.training.datasets import inspect_dataset, load_dataset
+
+    with err.status("Reading the photographs"):
+        dataset = load_dataset(folder)
+    inspection = inspect_dataset(dataset, lambda decoded: _progress(decoded, len(dataset)))
+    files = _draw(inspection.usable, pictures)
+    if as_json:
+        print_json(_as_document(inspection, files))
+    else:
+        _print(inspection, files)
+
+
+def _progress(decoded: Iterable[Decoded], total: int) -> Iterable[Decoded]:
+    from rich.progress import track
+
+    return track(decoded, "decoding", total=total, console=err, transient=True)
+
+
+def _draw(dataset: Dataset, folder: Path | None) -> tuple[Path, ...]:
+    if folder is None:
+        return ()
+    from drdeploy.training.datasets.pictures import draw_pictures
+
+    with err.status("Drawing"):
+        return draw_pictures(dataset, folder)
+
+
+# ---- as JSON ------------------------------------------------------------------------------
+
+
+def _as_document(inspection: Inspection, pictures: tuple[Path, ...]) -> dict[str, Any]:
+    from drdeploy.grading.grade import RESEARCH_USE_NOTICE
+
+    dataset = inspection.dataset
+    return {
+        "notice": RESEARCH_USE_NOTICE,
+        "name": dataset.name,
+        "folder": str(dataset.folder),
+        "layout": dataset.layout,
+        **_counted(dataset),
+        "splits": {split: _counted(dataset.of_split(split)) for split in dataset.splits},
+        "usable": _counted(inspection.usable),
+        "duplicates": len(inspection.copies),
+        "conflicts": len(inspection.conflicts),
+        "copies": [_copies(dataset, copies) for copies in inspection.copies],
+        "missing": len(inspection.set_aside("missing")),
+        "unreadable": len(inspection.set_aside("unreadable")),
+        "without_grade": len(inspection.set_aside("grade")),
+        "set_aside": [asdict(one) for one in inspection.usable.set_aside],
+        "groups": {
+            "known": dataset.knows_groups,
+            "n": len(set(dataset.groups)),
+            "across_splits": list(inspection.leaking),
+        },
+        "sizes": {
+            "width_px": asdict(inspection.width_px),
+            "height_px": asdict(inspection.height_px),
+            "size_bytes": asdict(inspection.size_bytes),
+        },
+        "notes": dataset.notes,
+        "pictures": [str(file) for file in pictures],
+    }
+
+
+def _counted(dataset: Dataset) -> dict[str, Any]:
+    grades = {f"{grade:d}": count for grade, count in dataset.counts().items()}
+    return {"n": len(dataset), "grades": grades}
+
+
+def _copies(dataset: Dataset, copies: Copies) -> dict[str, Any]:
+    return {
+        "files": [dataset.name_of(one) for one in copies.photographs],
+        "grades": [int(one.grade) for one in copies.photographs],
+        "conflict": copies.is_conflict,
+    }
+
+
+# ---- on the terminal ----------------------------------------------------------------------
+
+
+def _print(inspection: Inspection, pictures: tuple[Path, ...]) -> None:
+    dataset = inspection.dataset
+    out.print(f"{dataset.name}: layout {dataset.layout}", style="bold", highlight=False)
+    _print_grades(inspection)
+    for sentence in _findings(inspection):
+        _say(f"  {sentence}")
+    _print_list("copies", [_told(dataset, copies) for copies in inspection.copies])
+    lost = inspection.set_aside("missing", "unreadable", "grade")
+    _print_list("not usable", [_aside(dataset, one) for one in lost])
+    for note in dataset.notes:
+        err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    for picture in pictures:
+        _say(f"wrote {picture}")
+
+
+def _print_grades(inspection: Inspection) -> None:
+    from rich.table import Table
+
+    from drdeploy.grading import Grade
+    from drdeploy.grading.grade import RESEARCH_USE_NOTICE
+
+    dataset = inspection.dataset
+    parts = {split: dataset.of_split(split) for split in dataset.splits}
+    columns = [*parts.values(), dataset, inspection.usable]
+    table = Table("grade", "", caption=RESEARCH_USE_NOTICE, caption_justify="left")
+    for name in (*parts, "all", "usable"):
+        table.add_column(name, justify="right")
+    table.add_column("of usable", justify="right")
+    for grade in Grade:
+        counts = [part.counts()[grade] for part in columns]
+        share = f"{counts[-1] / len(inspection.usable):.1%}"
+        table.add_row(f"{grade:d}", grade.label, *(f"{count:,}" for count in counts), share)
+    table.add_section()
+    table.add_row("", "all", *(f"{len(part):,}" for part in columns), "100.0%")
+    out.print(table)
+
+
+def _findings(inspection: Inspection) -> tuple[str, ...]:
+    conflicts = f"{len(inspection.conflicts):,} of them with different grades"
+    missing, unreadable, without_grade = (
+        f"{len(inspection.set_aside(cause)):,}" for cause in ("missing", "unreadable", "grade")
+    )
+    pixels = f"{_range(inspection.width_px)} x {_range(inspection.height_px)} pixels"
+    return (
+        f"{len(inspection.copies):,} photographs stand in it more than once, {conflicts}",
+        f"{missing} files missing, {unreadable} unreadable, {without_grade} without a grade",
+        _told_of_groups(inspection),
+        f"{pixels}, {inspection.size_bytes.median / 1e3:,.0f} kB (median)",
+        f"{len(inspection.usable):,} are usable: readable, each once, no conflicting grades",
+    )
+
+
+def _told_of_groups(inspection: Inspection) -> str:
+    dataset = inspection.dataset
+    if not dataset.knows_groups:
+        return (
+            "sessions or patients are not known: photographs of one patient may stand on both "
+            "sides of a split"
+        )
+    groups = f"{len(set(dataset.groups)):,} sessions or patients"
+    if not dataset.splits:
+        return groups
+    return f"{groups}, {len(inspection.leaking):,} of them in more than one split"
+
+
+def _range(spread: Spread) -> str:
+    if spread.smallest == spread.largest:
+        return f"{spread.median}"
+    return f"{spread.smallest}-{spread.largest} (median {spread.median})"
+
+
+def _told(dataset: Dataset, copies: Copies) -> str:
+    told = ", ".join(f"{dataset.name_of(one)}: {one.grade:d}" for one in copies.photographs)
+    return f"{told}  CONFLICT" if copies.is_conflict else told
+
+
+def _aside(dataset: Dataset, one: SetAside) -> str:
+    from drdeploy.training.datasets.dataset import name_within
+
+    return f"{name_within(dataset.folder, Path(one.file))}: {one.reason}"
+
+
+def _print_list(title: str, lines: list[str]) -> None:
+    if not lines:
+        return
+    _say(f"{title}:")
+    for line in lines[:SHOWN]:
+        _say(f"  {line}")
+    if len(lines) > SHOWN:
+        _say(f"  and {len(lines) - SHOWN:,} more (--json shows all)")
+
+
+def _say(line: str) -> None:
+    out.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,75 @@
+"""Tables of labels as people keep them: stray spaces, empty columns, names without suffix."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, Final
+
+from drdeploy.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+
+
+def read_header(table: Path) -> list[str]:
+    """The names of the columns, stripped of spaces; those of empty columns are empty.
+
+    Raises:
+        InvalidInput: The file is no CSV in UTF-8.
+    """
+    return next(_lines(table), [])
+
+
+def read_rows(table: Path, *required: str) -> list[dict[str, str]]:
+    """The rows of a table, names and values stripped of spaces; empty rows are left out.
+
+    Raises:
+        InvalidInput: A required column is missing, or the file is no CSV in UTF-8.
+    """
+    header = read_header(table)
+    missing = [name for name in required if name not in header]
+    if missing:
+        raise InvalidInput(
+            f"The table has no column '{missing[0]}'",
+            where=str(table),
+            remedy=f"It needs {' and '.join(required)}",
+        )
+    rows = list(_lines(table))[1:]
+    padded = ([*row, *[""] * (len(header) - len(row))] for row in rows if any(row))
+    return [
+        {name: value for name, value in zip(header, row, strict=False) if name} for row in padded
+    ]
+
+
+def _lines(table: Path) -> Iterator[list[str]]:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            for line in csv.reader(file):
+                yield [value.strip() for value in line]
+    except (UnicodeDecodeError, csv.Error) as err:
+        raise InvalidInput(
+            "The table is no CSV file in UTF-8", where=str(table), remedy="Save it as CSV UTF-8"
+        ) from err
+
+
+def photographs_in(folder: Path) -> list[Path]:
+    """Its files that have an image's suffix, sorted; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+
+
+class Shelf:
+    """The photographs of a folder, to be found by a name with or without its suffix."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        files = photographs_in(folder)
+        self._files = {file.stem: file for file in files} | {file.name: file for file in files}
+
+    def find(self, name: str) -> Path:
+        """The file of that name; where there is none, the path that it would have."""
+        return self._files.get(name, self.folder / name)
