@@ -1,0 +1,21 @@
+"""A figure with its interval, on one line of a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def shown(figure: dict[str, Any], digits: int = 3) -> str:
+    """``0.812 (0.770 to 0.850, n = 405)``; the reason where there is no such thing.
+
+    Args:
+        figure: As ``drdeploy.training.evaluation_document.figure`` makes it.
+        digits: After the point.
+    """
+    if figure["value"] is None:
+        return f"- ({figure.get('reason', 'unknown')})"
+    value = f"{figure['value']:.{digits}f}"
+    if figure["low"] is None:
+        return f"{value} ({figure.get('reason', 'no interval')}, n = {figure['n']})"
+    low, high = (f"{figure[limit]:.{digits}f}" for limit in ("low", "high"))
+    return f"{value} ({low} to {high}, n = {figure['n']})"
