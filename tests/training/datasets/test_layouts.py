@@ -67,7 +67,7 @@ def test_what_cannot_be_used_is_set_aside_with_its_reason(tmp_path):
     assert told["five.jpg"] == "'5' is no ICDR grade from 0 to 4"
     assert told["gone.jpg"] == "the file is missing"
     assert "no JPEG, PNG or TIFF" in told["text.jpg"]
-    assert "no image" in told["empty.jpg"]
+    assert told["empty.jpg"] == "the file is empty"
     assert "Is a directory" in told["folder.jpg"]
 
 

@@ -6,7 +6,7 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from drdeploy.errors import InvalidInput, RequestRefused
+from drdeploy.errors import EmptyBody, InvalidInput, RequestRefused
 from drdeploy.fundus.decode import read_header
 from drdeploy.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grading import Grade
@@ -82,6 +82,8 @@ def _photograph(entry: Entry) -> LabelledPhotograph | SetAside:
         return SetAside(str(entry.file), "the file is missing", "missing")
     except OSError as err:
         return SetAside(str(entry.file), f"the file cannot be read: {err.strerror}", "unreadable")
+    except EmptyBody:
+        return SetAside(str(entry.file), "the file is empty", "unreadable")
     except RequestRefused as err:
         return SetAside(str(entry.file), err.what, "unreadable")
     sha256 = entry.sha256 or hashlib.sha256(data).hexdigest()

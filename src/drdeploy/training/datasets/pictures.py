@@ -72,13 +72,14 @@ def sample_sheet(dataset: Dataset, *, seed: int = 0) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    counts = dataset.counts()
+    columns = min(SAMPLES_PER_GRADE, max(3, *counts.values()))
     size_in = THUMBNAIL_PX / DOTS_PER_INCH
     figure = Figure(
-        figsize=(SAMPLES_PER_GRADE * size_in + 0.4, len(Grade) * size_in + 0.5),
+        figsize=(columns * size_in + 0.4, len(Grade) * size_in + 0.5),
         layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0),
     )
-    grid = figure.subplots(len(Grade), SAMPLES_PER_GRADE)
-    counts = dataset.counts()
+    grid = figure.subplots(len(Grade), columns)
     for grade, row in zip(Grade, grid, strict=True):
         for axes, sample in zip(row, _samples(dataset, grade, seed), strict=False):
             axes.imshow(_thumbnail(sample))
@@ -93,6 +94,7 @@ def sample_sheet(dataset: Dataset, *, seed: int = 0) -> Figure:
 def class_distribution(dataset: Dataset) -> Figure:
     """A bar per grade with its count and share, stacked by split."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(6.4, 3.8))
     axes = figure.add_subplot()
@@ -107,6 +109,7 @@ def class_distribution(dataset: Dataset) -> Figure:
         )
     axes.set_xticks(range(len(Grade)), [f"{grade:d}\n{grade.label}" for grade in Grade])
     axes.set_ylabel("photographs")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(y=0.18)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#E3E3E3", linewidth=0.6)
