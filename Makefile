@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help study test check lint types layers format bench lock docs clean
+.PHONY: help study test check lint types layers format bench architectures lock docs clean
 
 help:  ## show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # ---- set-up -------------------------------------------------------------------------------
 
@@ -73,6 +73,9 @@ format: $(VENV)/.dev  ## put the code in order
 
 bench: $(VENV)/.dev  ## benchmarks, side by side (quiet machine wanted)
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+architectures: $(VENV)/.dev  ## build and export all 27 networks (20 minutes)
+	$(BIN)/python scripts/export_every_architecture.py
 
 docs: $(VENV)/.dev  ## write the generated reference pages anew
 	$(BIN)/python scripts/write_reference.py

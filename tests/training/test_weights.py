@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from drdeploy.errors import InvalidInput, ModelLoadFailed
+from drdeploy.training import weights
 from drdeploy.training.architectures import find_architecture
 from drdeploy.training.network import base_of, build_network
+from drdeploy.training.normalization import IMAGENET_MEAN, IMAGENET_STD
 from drdeploy.training.sample import sample_batch
 from drdeploy.training.weights import fill
 
@@ -40,6 +42,21 @@ def test_random_weights_answer_differently_to_different_photographs(sample):
     probabilities = network(sample, training=False).numpy()
     assert len(set(probabilities.argmax(axis=1))) >= 3
     assert probabilities.max() < 0.999
+
+
+@pytest.mark.parametrize("name", ["MobileNet", "EfficientNetB0", "Xception"])
+def test_every_kind_of_kernel_keeps_the_scale_of_what_it_sees(name, monkeypatch):
+    drawn = []
+
+    def record(rng, shape, fan_in):
+        drawn.append((shape, fan_in))
+        return np.zeros(shape, np.float32)
+
+    monkeypatch.setattr(weights, "_he_normal", record)
+    weights._randomise(build_network(find_architecture(name)), seed=0)
+    depthwise = [(shape, fan_in) for shape, fan_in in drawn if len(shape) == 4 and shape[3] == 1]
+    assert len(depthwise) >= 13
+    assert {fan_in for _, fan_in in depthwise} <= {9, 25}
 
 
 def test_random_weights_are_called_random(sample):
@@ -77,6 +94,41 @@ def test_the_imagenet_weights_beside_the_project_fit(shared, sample):
     network, _ = filled(path, sample)
     features = base_of(network)(sample, training=False).numpy()
     assert np.abs(features).mean() > 0.1
+
+
+@pytest.fixture(scope="module")
+def efficientnet_file(tmp_path_factory):
+    """As Keras gives EfficientNet's weights out: with the deviation in the variance's place."""
+    import keras
+
+    base = keras.applications.EfficientNetB0(include_top=False, weights=None, pooling="avg")
+    layer = next(one for one in base.layers if isinstance(one, keras.layers.Normalization))
+    layer.set_weights([np.array(IMAGENET_MEAN), np.array(IMAGENET_STD), np.array(0)])
+    path = tmp_path_factory.mktemp("weights") / "efficientnetb0.weights.h5"
+    base.save_weights(path)
+    return path
+
+
+@pytest.mark.parametrize("is_downloaded", [True, False], ids=["imagenet", "file"])
+def test_efficientnet_s_own_normalization_is_the_one_it_was_trained_with(
+    efficientnet_file, monkeypatch, is_downloaded
+):
+    import keras
+
+    monkeypatch.setattr(
+        "keras.src.utils.file_utils.get_file", lambda *_args, **_options: str(efficientnet_file)
+    )
+    efficientnet = find_architecture("EfficientNetB0")
+    photographs = sample_batch(efficientnet.transform)[:2]
+    keras_own = keras.applications.EfficientNetB0(
+        include_top=False, weights="imagenet", pooling="avg"
+    )
+    network = build_network(efficientnet)
+    source = "imagenet" if is_downloaded else efficientnet_file
+    fill(network, efficientnet, source, seed=0, sample=photographs)
+    ours = base_of(network)(photographs, training=False).numpy()
+    expected = keras_own(photographs, training=False).numpy()
+    assert np.abs(ours - expected).max() < 1e-3 * np.abs(expected).max()
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path, sample):

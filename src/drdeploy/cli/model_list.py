@@ -6,9 +6,17 @@ from typing import Any
 
 from drdeploy.cli.console import JsonOption, out, print_json
 
+IN_WORDS = {
+    "tf": "RGB, -1 to 1",
+    "caffe": "BGR, 0 to 255, minus the mean",
+    "torch": "RGB, 0 to 1, standardised",
+    "in-graph": "RGB, 0 to 255, scaled inside the graph",
+}
+"""The preprocessing of each kind, for a narrow terminal; ``--json`` has the numbers."""
+
 
 def list_models(as_json: JsonOption = False) -> None:
-    """List the networks that can be built."""
+    """List the networks that can be built, with the study's head and input size."""
     from drdeploy.training.architectures import ARCHITECTURES
 
     rows = [
@@ -17,8 +25,11 @@ def list_models(as_json: JsonOption = False) -> None:
             "parameters": architecture.parameter_count,
             "height_px": architecture.transform.height_px,
             "width_px": architecture.transform.width_px,
+            "preprocessing": architecture.preprocessing,
             "value_range": list(architecture.transform.value_range),
             "channel_order": architecture.transform.channel_order,
+            "mean": list(architecture.transform.mean),
+            "std": list(architecture.transform.std),
         }
         for architecture in ARCHITECTURES.values()
     ]
@@ -29,16 +40,13 @@ def list_models(as_json: JsonOption = False) -> None:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("architecture", "parameters", "input", "values", "channels", box=None)
+    table = Table("architecture", Column("parameters", justify="right"), "input", box=None)
+    table.add_column("preprocessing")
     for row in rows:
-        low, high = row["value_range"]
+        size = f"{row['height_px']} x {row['width_px']}"
         table.add_row(
-            row["architecture"],
-            f"{row['parameters']:,}",
-            f"{row['height_px']} x {row['width_px']}",
-            f"{low:g} to {high:g}",
-            row["channel_order"].upper(),
+            row["architecture"], f"{row['parameters']:,}", size, IN_WORDS[row["preprocessing"]]
         )
     out.print(table)

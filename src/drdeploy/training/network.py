@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.grading.grade import ICDR_CLASSES
 from drdeploy.training.frameworks import import_frameworks
+from drdeploy.training.normalization import settle_normalization
 
 if TYPE_CHECKING:
     from drdeploy.training.architectures import Architecture
@@ -26,6 +27,7 @@ def build_network(architecture: Architecture, *, class_count: int = len(ICDR_CLA
     base = build_base(
         include_top=False, weights=None, pooling="avg", input_shape=architecture.input_shape
     )
+    settle_normalization(base)
     base.trainable = False
     features = base.output
     for index in (1, 2):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import sys
 import warnings
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from drdeploy.errors import InvalidInput, ModelLoadFailed
+from drdeploy.training.architectures import STUDY_SIDE_PX
 from drdeploy.training.frameworks import import_frameworks
 from drdeploy.training.network import base_of
+from drdeploy.training.normalization import settle_normalization
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,25 +82,32 @@ def _fill_base(network: Any, architecture: Architecture, source: WeightsSource) 
         return Filled("random", origin, RANDOM)
     if source == "imagenet":
         _download(base, architecture)
+        settle_normalization(base)
         return Filled("imagenet", f"{origin}(weights='imagenet')", UNTRAINED)
     _load_file(base, source)
+    settle_normalization(base)
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     return Filled("imagenet", f"{origin}, base from {source.name} sha256:{digest}", UNTRAINED)
 
 
 def _randomise(network: Any, seed: int) -> None:
     """He initialisation (He et al., ICCV 2015): keeps the scale through ReLU layers."""
+    keras = import_frameworks().keras
     for index, layer in enumerate(network.layers):
         rng = np.random.default_rng([seed, index])
+        is_depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
         for variable in layer.weights:
-            if "kernel" in variable.path:
-                variable.assign(_he_normal(rng, tuple(variable.shape), variable.path))
+            if "kernel" in variable.name:
+                shape = tuple(variable.shape)
+                # (height, width, channels, multiplier): each output sees one channel.
+                sees_one = is_depthwise or variable.name == "depthwise_kernel"
+                fan_in = math.prod(shape[:2] if sees_one else shape[:-1])
+                variable.assign(_he_normal(rng, shape, fan_in))
 
 
-def _he_normal(rng: np.random.Generator, shape: tuple[int, ...], path: str) -> NDArray[np.float32]:
-    # A depthwise kernel is (height, width, channels, multiplier): each output sees one channel.
-    is_depthwise = "depthwise" in path or "conv_dw" in path
-    fan_in = np.prod(shape[:2] if is_depthwise else shape[:-1])
+def _he_normal(
+    rng: np.random.Generator, shape: tuple[int, ...], fan_in: int
+) -> NDArray[np.float32]:
     drawn = rng.standard_normal(shape, dtype=np.float32)
     return np.asarray(drawn * np.sqrt(2.0 / fan_in), dtype=np.float32)
 
@@ -128,7 +138,8 @@ def _download(base: Any, architecture: Architecture) -> None:
                 include_top=False,
                 weights="imagenet",
                 pooling="avg",
-                input_shape=base.input_shape[1:],
+                # Its weights fit every size; NASNet's are given out for this one alone.
+                input_shape=(STUDY_SIDE_PX, STUDY_SIDE_PX, 3),
             )
     except Exception as err:  # Keras raises a bare Exception when a URL cannot be fetched
         raise ModelLoadFailed(

@@ -1,0 +1,100 @@
+"""Build all 27 networks with random weights, export each, and compare its two exports.
+
+Too long for every test run (twenty minutes on two cores): ``make architectures``.  Names given
+as arguments are exported alone.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from drdeploy.artifacts import extract, verify
+from drdeploy.errors import DrdeployError
+from drdeploy.runtimes.load import load_runtime
+from drdeploy.training.architectures import ARCHITECTURES, Architecture, find_architecture
+from drdeploy.training.export import TOLERANCE, export_model
+from drdeploy.training.network import build_network
+from drdeploy.training.sample import sample_batch
+
+HEADER = "architecture        parameters  SavedModel MB  ONNX MB  difference  grades  seconds"
+
+
+def main(names: list[str]) -> int:
+    """Print one line per network; the number of networks that failed."""
+    print_line(HEADER)
+    # Each in a process of its own: TensorFlow keeps gigabytes of every network that it has seen.
+    command = [sys.executable, __file__, "--one"]
+    failed = sum(
+        subprocess.run([*command, name], check=False).returncode != 0
+        for name in names or ARCHITECTURES
+    )
+    total = len(names or ARCHITECTURES)
+    print_line(f"{total - failed} of {total} export to both formats")
+    return failed
+
+
+def export_one(name: str) -> bool:
+    """Print the line of one network; whether it exports."""
+    try:
+        print_line(export_and_compare(find_architecture(name)))
+    except DrdeployError as error:
+        print_line(f"{name}: FAILED: {error}")
+        return False
+    return True
+
+
+def export_and_compare(architecture: Architecture) -> str:
+    """The line of one network.
+
+    Raises:
+        DrdeployError: It has another size than stated, or its exports disagree.
+    """
+    started = time.perf_counter()
+    parameters = build_network(architecture).count_params()
+    if parameters != architecture.parameter_count:
+        raise DrdeployError(
+            f"It has {parameters:,} parameters, not {architecture.parameter_count:,}"
+        )
+    with tempfile.TemporaryDirectory(prefix="drdeploy-architectures-") as scratch:
+        archives = export_model(architecture.name, Path(scratch))
+        sizes_mb = {name: unpacked_mb(archive) for name, archive in archives.items()}
+        answers = [
+            load_runtime(extract(archive, Path(scratch) / name)).predict(
+                sample_batch(architecture.transform)
+            )
+            for name, archive in archives.items()
+        ]
+    difference = float(np.abs(answers[0] - answers[1]).max())
+    if not difference <= TOLERANCE:
+        raise DrdeployError(f"Its exports differ by {difference:.2g} in probability")
+    grades = len(set(answers[0].argmax(axis=1)))
+    return (
+        f"{architecture.name:18}  {parameters:>10,}  {sizes_mb['saved_model']:13.1f}"
+        f"  {sizes_mb['onnx']:7.1f}  {difference:10.1e}  {grades:6}"
+        f"  {time.perf_counter() - started:7.0f}"
+    )
+
+
+def unpacked_mb(archive: Path) -> float:
+    """Bytes of the files in an archive."""
+    return sum(file.size_bytes for file in verify(archive).files) / 1e6
+
+
+def print_line(line: str) -> None:
+    """At once: the next network takes a minute."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["--one", name]:
+            sys.exit(not export_one(name))
+        case names:
+            sys.exit(main(names) > 0)
