@@ -10,7 +10,7 @@ IN_WORDS = {
     "tf": "RGB, -1 to 1",
     "caffe": "BGR, 0 to 255, minus the mean",
     "torch": "RGB, 0 to 1, standardised",
-    "in-graph": "RGB, 0 to 255, scaled inside the graph",
+    "in-graph": "RGB, 0 to 255, scaled inside",
 }
 """The preprocessing of each kind, for a narrow terminal; ``--json`` has the numbers."""
 
