@@ -39,7 +39,7 @@ def shell(started, lean_image):
         container = started(
             ContainerSpec(lean_image, ("-c", command), entrypoint=("sh",), **options)
         )
-        state = container.wait(30)
+        state = container.wait(60)
         return container.logs(), state
 
     return run
@@ -79,9 +79,9 @@ def test_a_container_that_ended_starts_again_with_its_files(started, lean_image)
         lean_image, ("-c", script), entrypoint=("sh",), port=None, network="none", read_only=False
     )
     container = started(spec)
-    container.wait(10)
+    container.wait(30)
     container.start()
-    container.wait(10)
+    container.wait(30)
     assert container.logs().split() == ["up", "again", "up"]
 
 
@@ -129,7 +129,7 @@ def test_a_killed_container_is_not_taken_for_one_out_of_memory(started, lean_ima
         ContainerSpec(lean_image, ("60",), entrypoint=("sleep",), port=None, network="none")
     )
     container.kill()
-    state = container.wait(10)
+    state = container.wait(30)
     assert (state.exit_code, state.oom_killed) == (137, False)
 
 
@@ -158,7 +158,7 @@ def test_what_ended_or_is_gone_can_be_stopped_killed_and_removed_again(engine, l
     container = engine.run(
         ContainerSpec(lean_image, entrypoint=("true",), command=(), port=None, network="none")
     )
-    container.wait(10)
+    container.wait(30)
     container.kill()
     container.stop(1)
     container.remove()
@@ -236,7 +236,7 @@ def test_an_image_that_does_not_exist_is_told_with_what_to_do(engine):
         engine.run(ContainerSpec("drdeploy:no-such-image"))
 
 
-def _until(is_so, timeout_s=10.0):
+def _until(is_so, timeout_s=30.0):
     deadline = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < deadline, "waited in vain"
@@ -244,7 +244,7 @@ def _until(is_so, timeout_s=10.0):
 
 
 @contextmanager
-def _answer(url, timeout_s=10.0):
+def _answer(url, timeout_s=30.0):
     deadline = time.monotonic() + timeout_s
     while True:
         try:

@@ -135,14 +135,16 @@ def album():
 
 @pytest.mark.parametrize("max_in_flight", [1, 16])
 def test_open_loop_latency_counts_the_queue(album, max_in_flight):
-    """Twice the load that the server bears: the last request waits for half of all the others."""
+    """Twice the load that the server bears: the last request waits for half of all the others.
+
+    That is ten times as long as it is served, whatever else this machine does.
+    """
     observations = []
     scenario = OpenLoop(n=20, rate_per_s=100, arrivals="constant", max_in_flight=max_in_flight)
     run_scenario(scenario, range(1, 21), stage_that_takes(0.02, observations, album))
     latencies = {o.sequence: o.total_latency_s for o in observations if not o.is_warmup}
     assert len(latencies) == 20
     assert latencies[20] >= 20 * 0.02 - 19 * 0.01
-    assert latencies[20] > 4 * latencies[1]
 
 
 def test_open_loop_schedules_do_not_wait_for_answers(album):

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from local_aws import FAKE_SERVER, IDLE_S, Aws
+from local_aws import FAKE_SERVER, Aws, Hold
 
 from drdeploy.sagemaker.local.machine import Options
 from drdeploy.sagemaker.local.service import LocalService
@@ -28,10 +28,8 @@ def home():
 
 @pytest.fixture(scope="session")
 def service(home):
-    """With the fake server; an idle instance goes after a second.  Plenty of CPU."""
-    options = Options(
-        idle_s=IDLE_S, mb_per_vcpu=512, trial_start=False, invocation_timeout_s=TIMEOUT_S
-    )
+    """With the fake server.  Plenty of CPU, and an idle instance stays: a test may be slow."""
+    options = Options(mb_per_vcpu=512, trial_start=False, invocation_timeout_s=TIMEOUT_S)
     with LocalService(0, isolation="process", options=options, server_command=FAKE_SERVER) as it:
         yield it
 
@@ -39,3 +37,11 @@ def service(home):
 @pytest.fixture(scope="session")
 def aws(service) -> Aws:
     return Aws.at(service.url)
+
+
+@pytest.fixture
+def hold(tmp_path):
+    """Keeps calls in their containers; lets go at the end in any case."""
+    held = Hold(tmp_path)
+    yield held
+    held.release()

@@ -1,9 +1,10 @@
 """With a container engine, an endpoint runs ``IMAGE serve`` within its limits."""
 
 import json
+import shutil
 
 import pytest
-from local_aws import Aws, until
+from local_aws import FAKE_SERVER, Aws, until
 from photographs import photograph
 from tiny_models import onnx_artifact
 
@@ -13,7 +14,13 @@ from drdeploy.sagemaker.local.machine import Options
 from drdeploy.sagemaker.local.service import LocalService
 
 pytestmark = pytest.mark.engine
-IDLE_S = 2.0
+IDLE_S = 4.0
+FOREIGN = """
+FROM drdeploy:lean
+COPY fake_server.py /
+ENV COLOUR={colour}
+ENTRYPOINT ["python3", "/fake_server.py"]
+"""
 
 
 def label_of(service):
@@ -41,12 +48,25 @@ def model_url(aws, tmp_path_factory):
     return aws.put_archive((folder / "model.tar.gz").read_bytes(), "tiny.tar.gz")
 
 
+@pytest.fixture
+def foreign(engine, lean_image, tmp_path):
+    """Builds an image of somebody else's, with another server, each time under the same tag."""
+    shutil.copy(FAKE_SERVER[-1], tmp_path / "fake_server.py")
+
+    def build(colour="grey"):
+        (tmp_path / "Dockerfile").write_text(FOREIGN.format(colour=colour))
+        engine.build(tmp_path, "Dockerfile", "drdeploy-test:foreign", network="none")
+        return "drdeploy-test:foreign"
+
+    return build
+
+
 def test_a_photograph_is_graded_in_a_container(aws, contained, engine, model_url):
     assert contained.isolation == "container"
     name = aws.endpoint(url=model_url)
     assert aws.invoke(name, photograph())["container"]["invocation"] == 1
     assert len(engine.containers(label_of(contained))) == 1
-    until(lambda: not engine.containers(label_of(contained)), IDLE_S + 10)
+    until(lambda: not engine.containers(label_of(contained)))
     assert aws.invoke(name, photograph())["container"]["invocation"] == 1
     aws.delete(name)
 
@@ -71,6 +91,28 @@ def test_kill_9_of_the_container_costs_one_model_error_at_most(aws, contained, e
             errors += 1
     assert errors <= 1
     aws.delete(name)
+
+
+def test_a_container_that_runs_out_of_memory_is_a_model_error_and_is_replaced(aws, foreign):
+    name = aws.endpoint(image=foreign())
+    assert aws.invoke(name)["invocation"] == 1
+    with pytest.raises(aws.runtime.exceptions.ModelError) as caught:
+        aws.invoke(name, b"!eat 1100")
+    assert "ran out of memory" in caught.value.response["OriginalMessage"]
+    assert aws.invoke(name)["invocation"] == 1
+    aws.delete(name)
+
+
+def test_an_endpoint_keeps_the_image_that_it_was_created_with(aws, contained, engine, foreign):
+    name = aws.endpoint(image=foreign("blue"))
+    assert aws.invoke(name)["environment"]["COLOUR"] == "blue"
+    other = aws.endpoint(image=foreign("green"))
+    assert aws.invoke(other)["environment"]["COLOUR"] == "green"
+    until(lambda: not engine.containers(label_of(contained)))
+    cold = aws.invoke(name)
+    assert (cold["invocation"], cold["environment"]["COLOUR"]) == (1, "blue")
+    aws.delete(name)
+    aws.delete(other)
 
 
 def test_an_image_that_is_not_there_fails_the_endpoint(aws, model_url):

@@ -9,13 +9,22 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError, WaiterError
-from local_aws import FAKE_SERVER, IDLE_S, Aws, archive, until
+from local_aws import FAKE_SERVER, Aws, archive, until
 
 from drdeploy.sagemaker.local.machine import Options
 from drdeploy.sagemaker.local.service import LocalService
 
 SERVERLESS = {"MemorySizeInMB": 1024, "MaxConcurrency": 2}
 REAL_TIME = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+IDLE_S = 0.5
+
+
+@pytest.fixture(scope="module")
+def fleeting():
+    """A service that lets an idle instance go soon."""
+    options = Options(idle_s=IDLE_S, trial_start=False)
+    with LocalService(isolation="process", options=options, server_command=FAKE_SERVER) as own:
+        yield Aws.at(own.url)
 
 
 def is_running(pid):
@@ -46,11 +55,11 @@ def test_a_warm_instance_is_used_again(aws):
     assert second["invocation"] == 2
 
 
-def test_an_idle_instance_goes_and_the_next_request_is_cold(aws):
-    name = aws.endpoint()
-    first = aws.invoke(name)
-    until(lambda: not is_running(first["pid"]), IDLE_S + 3)
-    second = aws.invoke(name)
+def test_an_idle_instance_goes_and_the_next_request_is_cold(fleeting):
+    name = fleeting.endpoint()
+    first = fleeting.invoke(name)
+    until(lambda: not is_running(first["pid"]))
+    second = fleeting.invoke(name)
     assert second["invocation"] == 1
     assert second["pid"] != first["pid"]
 
@@ -87,30 +96,43 @@ def test_an_instance_that_runs_out_of_memory_is_replaced():
         assert aws.invoke(name)["invocation"] == 1
 
 
-def test_provisioned_instances_are_there_before_any_request_and_stay(aws, service):
+def test_provisioned_instances_are_there_before_any_request(aws, service):
     before = service.status()["instances"]
-    name = aws.endpoint(ServerlessConfig=SERVERLESS | {"ProvisionedConcurrency": 1})
+    aws.endpoint(ServerlessConfig=SERVERLESS | {"ProvisionedConcurrency": 1})
     assert service.status()["instances"] == before + 1
-    first = aws.invoke(name)
-    time.sleep(IDLE_S + 0.5)
-    assert aws.invoke(name)["pid"] == first["pid"]
 
 
-def test_a_dead_provisioned_instance_is_replaced_without_a_request(aws):
+def test_provisioned_instances_stay_when_idle(fleeting):
+    name = fleeting.endpoint(ServerlessConfig=SERVERLESS | {"ProvisionedConcurrency": 1})
+    first = fleeting.invoke(name)
+    time.sleep(2 * IDLE_S)
+    assert fleeting.invoke(name)["pid"] == first["pid"]
+
+
+def test_a_dead_provisioned_instance_is_replaced_without_a_request(aws, service):
     name = aws.endpoint(ServerlessConfig=SERVERLESS | {"ProvisionedConcurrency": 1})
     pid = aws.invoke(name)["pid"]
     os.kill(pid, signal.SIGKILL)
-    time.sleep(2)
-    assert aws.metric(name, "ModelSetupTime") == []
+    until(lambda: set(processes_of(service, name)) - {pid})
     assert aws.invoke(name)["invocation"] == 1
     assert aws.metric(name, "ModelSetupTime") == []
 
 
-def test_real_time_instances_share_the_calls(aws):
+def processes_of(service, name):
+    """Process ids of the endpoint's instances that are up."""
+    planes = service._front.control_planes()
+    (endpoint,) = filter(None, (plane.endpoints.find(name) for plane in planes))
+    (variant,) = endpoint._deployment.variants
+    return [worker.instance.process.pid for worker in variant.pool.workers()]
+
+
+def test_real_time_instances_share_the_calls(aws, hold):
     name = aws.endpoint(InstanceType="ml.m5.large", InitialInstanceCount=2)
     with ThreadPoolExecutor(2) as executor:
-        answers = list(executor.map(lambda _: aws.invoke(name, b"!sleep 0.5"), range(2)))
-    assert len({answer["pid"] for answer in answers}) == 2
+        calls = [executor.submit(aws.invoke, name, hold.body) for _ in range(2)]
+        hold.wait_for(2)
+        hold.release()
+    assert len({call.result()["pid"] for call in calls}) == 2
     described = aws.sagemaker.describe_endpoint(EndpointName=name)["ProductionVariants"][0]
     assert described["CurrentInstanceCount"] == 2
 
@@ -132,13 +154,15 @@ def test_instance_counts_can_be_changed(aws):
         until(lambda wanted=wanted: count() == wanted)
 
 
-def test_an_endpoint_keeps_the_artifact_it_was_created_with(aws):
+def test_an_endpoint_keeps_the_artifact_it_was_created_with(fleeting):
+    aws = fleeting
     url = aws.put_archive(archive("before"), "pinned.tar.gz")
     name = aws.endpoint(url=url)
     aws.put_archive(archive("after"), "pinned.tar.gz")
-    assert "1/before" in aws.invoke(name)["model_files"]
+    first = aws.invoke(name)
+    assert "1/before" in first["model_files"]
     aws.s3.delete_object(Bucket="models", Key="pinned.tar.gz")
-    time.sleep(IDLE_S + 0.5)
+    until(lambda: not is_running(first["pid"]))
     cold = aws.invoke(name)
     assert cold["invocation"] == 1
     assert "1/before" in cold["model_files"]
@@ -190,9 +214,10 @@ def new_config(aws, *, environment=None, **variant):
     return name
 
 
-def test_an_update_never_fails_a_call(aws):
+def test_an_update_never_fails_a_call(aws, tmp_path):
     name = aws.endpoint(environment={"COLOUR": "blue"}, **REAL_TIME)
-    green = new_config(aws, environment={"COLOUR": "green", "FAKE_START_S": "0.5"}, **REAL_TIME)
+    start = {"FAKE_START_AFTER": str(tmp_path / "go")}
+    green = new_config(aws, environment={"COLOUR": "green", **start}, **REAL_TIME)
     colours, over = [], threading.Event()
 
     def call_on():
@@ -203,6 +228,8 @@ def test_an_update_never_fails_a_call(aws):
         callers = [executor.submit(call_on) for _ in range(2)]
         aws.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=green)
         assert aws.status(name) == "Updating"
+        until(lambda: colours)
+        (tmp_path / "go").touch()
         aws.wait(name)
         after = aws.invoke(name)["environment"]["COLOUR"]
         over.set()
@@ -232,14 +259,16 @@ def test_a_failed_update_leaves_what_was_there(aws):
     assert aws.invoke(name)["pid"] == pid
 
 
-def test_a_second_update_has_to_wait(aws):
+def test_a_second_update_has_to_wait(aws, tmp_path):
     name = aws.endpoint()
-    slow = new_config(aws, environment={"FAKE_START_S": "1"}, **REAL_TIME)
+    start = {"FAKE_START_AFTER": str(tmp_path / "go")}
+    slow = new_config(aws, environment=start, **REAL_TIME)
     aws.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=slow)
     with pytest.raises(ClientError) as caught:
         aws.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=slow)
     assert caught.value.response["Error"]["Code"] == "ValidationException"
     assert "in-progress endpoint" in caught.value.response["Error"]["Message"]
+    (tmp_path / "go").touch()
     aws.wait(name)
 
 
@@ -263,14 +292,16 @@ def test_deleting_stops_the_instances(aws):
         aws.invoke(name)
 
 
-def test_deleting_while_it_is_created_leaves_no_instance(aws, service):
+def test_deleting_while_it_is_created_leaves_no_instance(aws, service, tmp_path):
     before = service.status()["instances"]
     name = aws.name()
-    aws.model(name, FAKE_START_S="1")
+    aws.model(name, FAKE_START_AFTER=str(tmp_path / "go"))
     aws.config(name, **REAL_TIME)
     aws.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    until(lambda: service.status()["instances"] > before)
     aws.delete(name)
-    until(lambda: service.status()["instances"] <= before, 10)
+    (tmp_path / "go").touch()
+    until(lambda: service.status()["instances"] <= before)
 
 
 def test_a_deleted_name_can_be_used_again(aws):

@@ -92,11 +92,16 @@ def test_a_place_is_free_again_when_a_late_thread_ends(make):
         return json_response("done")
 
     async def scene():
-        gateway = make(wait_first, stopped=stopped, timeout_s=0.05, queue_length=0)
+        gateway = make(wait_first, stopped=stopped, timeout_s=0.5, queue_length=0)
         assert (await post(gateway)).status == 504
         release.set()
-        await asyncio.sleep(0.15)
-        return (await post(gateway)).status
+        for _ in range(500):
+            answer = await post(gateway)
+            if answer.status != 503:
+                break
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.6)  # by when a thread that is stuck would have been noticed
+        return answer.status
 
     assert asyncio.run(scene()) == 200
     assert not stopped.is_set()

@@ -24,24 +24,24 @@ def enter(lock, image, entered):
         entered.set()
 
 
-def enters_meanwhile(lock, image):
+def enters_meanwhile(lock, image, *, within_s):
     """Whether a thread gets its turn while this one has its own."""
     entered = threading.Event()
     thread = threading.Thread(target=enter, args=(lock, image, entered))
     with LargeImages(lock).turn(LARGE, LIMITS):
         thread.start()
-        got_in = entered.wait(0.3)
-    thread.join(5)
+        got_in = entered.wait(within_s)
+    thread.join(30)
     assert entered.is_set()
     return got_in
 
 
 def test_two_large_images_are_not_in_work_at_once(lock):
-    assert not enters_meanwhile(lock, LARGE)
+    assert not enters_meanwhile(lock, LARGE, within_s=0.3)
 
 
 def test_an_ordinary_one_does_not_wait(lock):
-    assert enters_meanwhile(lock, SMALL)
+    assert enters_meanwhile(lock, SMALL, within_s=30)
 
 
 def test_a_worker_that_is_killed_in_its_turn_gives_it_up(lock):

@@ -63,10 +63,9 @@ def test_a_client_that_waits_for_100_continue_gets_it(server, photo):
 
 
 def test_a_body_beyond_the_limit_is_refused_before_it_is_sent(server):
-    started = time.monotonic()
+    """Whoever waited for the body would say 408 in the end."""
     answer = speak(server, post(b"", b"Content-Length: 1000000000"), until_closed=False)
     assert status(answer) == 413
-    assert time.monotonic() - started < 1
 
 
 def test_a_client_that_would_wait_for_100_continue_is_spared_a_refused_upload(server):
@@ -150,7 +149,7 @@ def test_a_client_that_goes_away_in_the_middle_of_its_upload_harms_nobody(server
 
 
 def test_a_slow_request_is_refused_while_others_are_served(model_dir, serve, photo):
-    server = serve(model_dir, DRDEPLOY_READ_TIMEOUT_S=0.4)
+    server = serve(model_dir, DRDEPLOY_READ_TIMEOUT_S=1)
     head = post(b"", b"Content-Length: %d" % len(photo))
     assert status(speak(server, b"GET /ping HT")) == 408
     assert status(speak(server, head + photo[:10])) == 408
@@ -175,7 +174,7 @@ def test_endless_trailers_are_refused(server, trailer):
 
 def test_an_endless_chunk_extension_is_refused(server):
     head = post(b"1;", b"Transfer-Encoding: chunked")
-    # Many times the limit: what arrives in one piece with the head is not counted.
+    # Several reads of the server's: what it reads together with the head is not counted.
     assert status(speak(server, head, *[b"x" * 65536] * 12, until_closed=False)) == 431
 
 

@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -17,21 +17,19 @@ import psutil
 import pytest
 from served import free_port
 
-
-def in_background(call):
-    """Run a call in a thread; join it with .result."""
-    box = []
-    thread = threading.Thread(target=lambda: box.append(call()))
-    thread.start()
-
-    def result():
-        thread.join(30)
-        return box[0]
-
-    return result
+from drdeploy.serving.settings import Settings
 
 
-def wait_for(condition, timeout_s=10.0):
+@contextlib.contextmanager
+def in_flight(server, photo):
+    """An invocation that the server has begun with, as a future."""
+    with ThreadPoolExecutor(1) as threads, server.connect() as other:
+        answer = threads.submit(server.invoke, photo)
+        wait_for(lambda: "drdeploy_invocations_total 1.0" in other.get("/metrics").text)
+        yield answer
+
+
+def wait_for(condition, timeout_s=30.0):
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -63,13 +61,11 @@ def test_a_killed_worker_is_replaced_and_the_next_request_succeeds(model_dir, se
 
 def test_a_stop_signal_lets_the_request_in_flight_finish(slow_model_dir, serve, photo):
     server = serve(slow_model_dir)
-    answer = in_background(lambda: server.invoke(photo))
-    with server.connect() as other:
-        wait_for(lambda: "drdeploy_invocations_total 1.0" in other.get("/metrics").text)
-    server.signal(signal.SIGTERM)
-    wait_for(lambda: refuses(server))
-    assert answer().status_code == 200
-    assert server.wait(10) == 0
+    with in_flight(server, photo) as answer:
+        server.signal(signal.SIGTERM)
+        wait_for(lambda: refuses(server))
+        assert answer.result(30).status_code == 200
+    assert server.wait(30) == 0
 
 
 def refuses(server) -> bool:
@@ -86,28 +82,24 @@ def test_an_idle_server_stops_at_once_and_says_success(model_dir, serve, number)
     server = serve(model_dir)
     started = time.monotonic()
     server.signal(number)
-    assert server.wait(10) == 0
-    assert time.monotonic() - started < 2
+    assert server.wait(30) == 0
+    assert time.monotonic() - started < Settings().drain_s / 5
 
 
 def test_a_stop_signal_while_the_model_loads_is_obeyed(model_dir, serve):
     server = serve(model_dir, is_awaited=False)
     wait_for(lambda: "worker started" in server.log_path.read_text())
     server.signal(signal.SIGTERM)
-    assert server.wait(10) == 0
+    assert server.wait(30) == 0
 
 
 def test_what_does_not_finish_in_time_is_cut_off_and_reported(very_slow_model_dir, serve, photo):
     server = serve(very_slow_model_dir, DRDEPLOY_DRAIN_S=0.05, DRDEPLOY_THREADS=1)
-    with pytest.raises(httpx.TransportError):
-        in_flight_while_stopping(server, photo)
-    assert server.wait(10) == 1
-
-
-def in_flight_while_stopping(server, photo):
-    stop = threading.Timer(0.1, server.signal, [signal.SIGTERM])
-    stop.start()
-    return server.invoke(photo)
+    with in_flight(server, photo) as answer:
+        server.signal(signal.SIGTERM)
+        with pytest.raises(httpx.TransportError):
+            answer.result(30)
+    assert server.wait(30) == 1
 
 
 def test_connections_made_before_the_model_is_loaded_wait_for_it(model_dir, serve):
@@ -152,10 +144,13 @@ def test_workers_do_not_outlive_a_killed_supervisor(model_dir, serve):
 def test_several_workers_share_the_port_the_invocations_and_the_metrics(model_dir, serve, photo):
     server = serve(model_dir, MODEL_SERVER_WORKERS=2)
     wait_for(lambda: sum(e["event"] == "worker ready" for e in server.events()) == 2)
-    numbers = [invocation_number(server, photo) for _ in range(20)]
-    assert numbers == list(range(1, 21))
-    assert len({e["pid"] for e in server.events() if e["event"] == "invocation"}) == 2
-    assert 'drdeploy_responses_total{status="200"} 20.0' in server.client.get("/metrics").text
+    one, other = server.workers()
+    for number, (stopped, serving) in enumerate([(one, other), (other, one)], 1):
+        stopped.suspend()
+        assert invocation_number(server, photo) == number
+        assert [e["pid"] for e in server.events() if e["event"] == "invocation"][-1] == serving.pid
+        stopped.resume()
+    assert 'drdeploy_responses_total{status="200"} 2.0' in server.client.get("/metrics").text
 
 
 def invocation_number(server, photo) -> int:
@@ -169,7 +164,7 @@ def test_the_state_folder_is_removed_and_nothing_else_is_written(model_dir, serv
     server = serve(model_dir, TMPDIR=tmp_path / "tmp")
     assert len(list((tmp_path / "tmp").iterdir())) == 1
     server.signal(signal.SIGTERM)
-    assert server.wait(10) == 0
+    assert server.wait(30) == 0
     assert not list((tmp_path / "tmp").iterdir())
 
 
@@ -234,7 +229,7 @@ def test_any_user_may_run_it_where_only_tmp_can_be_written(model_dir, photo):
             assert answer.status_code == 200
         finally:
             process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
         assert not list(Path(writable).iterdir())
 
 

@@ -31,6 +31,8 @@ class Handler(BaseHTTPRequestHandler):
         order, _, argument = body.decode("latin-1").partition(" ")
         if order == "!sleep":
             time.sleep(float(argument))
+        elif order == "!hold":
+            hold(Path(argument))
         elif order == "!die":
             os.kill(os.getpid(), signal.SIGKILL)
         elif order == "!status":
@@ -43,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
             hog = bytearray()
             while len(hog) < int(argument) * 1024 * 1024:
                 hog += b"x" * 16 * 1024 * 1024
-        model = Path(os.environ["DRDEPLOY_MODEL_DIR"])
+        model = Path(os.environ.get("DRDEPLOY_MODEL_DIR", "/opt/ml/model"))
         answer = {
             "pid": os.getpid(),
             "invocation": INVOCATIONS,
@@ -68,13 +70,26 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+def hold(folder):
+    """Say that the call has arrived, then keep it until the test lets go."""
+    (folder / f"{os.getpid()}-{INVOCATIONS}").touch()
+    wait_for(folder / "go")
+
+
+def wait_for(file):
+    while not file.exists():
+        time.sleep(0.01)
+
+
 def main():
     if os.environ.get("FAKE_FAILS"):
         sys.exit("the model cannot be loaded")
     time.sleep(float(os.environ.get("FAKE_START_S", "0")))
+    if os.environ.get("FAKE_START_AFTER"):
+        wait_for(Path(os.environ["FAKE_START_AFTER"]))
     port = int(os.environ["SAGEMAKER_BIND_TO_PORT"])
     ThreadingHTTPServer.request_queue_size = 128
-    server = ThreadingHTTPServer((os.environ["DRDEPLOY_BIND_HOST"], port), Handler)
+    server = ThreadingHTTPServer((os.environ.get("DRDEPLOY_BIND_HOST", ""), port), Handler)
     server.daemon_threads = True
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server.serve_forever()

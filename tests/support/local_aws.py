@@ -17,8 +17,6 @@ import boto3
 from botocore.config import Config
 
 FAKE_SERVER = (sys.executable, "-S", "-E", str(Path(__file__).with_name("fake_server.py")))
-IDLE_S = 1.0
-"""How long the shared service keeps an idle instance."""
 ROLE = "arn:aws:iam::123456789012:role/drdeploy"
 
 
@@ -142,7 +140,30 @@ class Aws:
         return json.loads(answer["Body"].read())
 
 
-def until(condition: Any, timeout_s: float = 15.0) -> None:
+@dataclass(frozen=True)
+class Hold:
+    """Calls that stay in their containers for as long as a test wants.
+
+    Usage: ``submit(aws.invoke, name, hold.body); hold.wait_for(1); …; hold.release()``.
+    """
+
+    folder: Path
+
+    @property
+    def body(self) -> bytes:
+        """What to send."""
+        return f"!hold {self.folder}".encode()
+
+    def wait_for(self, count: int) -> None:
+        """Until so many calls have reached a container."""
+        until(lambda: len(list(self.folder.glob("*-*"))) >= count)
+
+    def release(self) -> None:
+        """Let them be answered."""
+        (self.folder / "go").touch()
+
+
+def until(condition: Any, timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass"

@@ -6,8 +6,8 @@ The stages, in the order that one measurement travels through them:
    scenarios, and which of them meet.
 2. :mod:`~drdeploy.experiments.plan` makes it a list of trials, as data, with the expected
    duration and the worst-case cost.  Nothing is called and nothing is spent until then.
-3. :mod:`~drdeploy.experiments.models`, :mod:`~drdeploy.experiments.images` and
-   :mod:`~drdeploy.experiments.photographs` prepare what the trials need;
+3. :mod:`~drdeploy.experiments.models` and :mod:`~drdeploy.experiments.photographs` prepare
+   what the trials need;
    :mod:`~drdeploy.experiments.target` is where they run: a local service, or AWS.
 4. :mod:`~drdeploy.experiments.runner` hosts each trial, runs its scenario
    (:mod:`~drdeploy.experiments.scenarios`) and deletes what it made.

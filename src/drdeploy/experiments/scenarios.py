@@ -123,6 +123,8 @@ def _run_open_loop(scenario: OpenLoop, missing: Sequence[int], stage: Stage) -> 
     broken = Event()
 
     def send(sequence: int, due: float) -> None:
+        if broken.is_set():
+            return
         try:
             _observe(stage, sequence, due=due, due_at=begin_at + timedelta(seconds=due - begin))
         except BaseException:

@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.004
 """Between attempts to connect: 50 microseconds each, so one per cent of a core."""
-NEWS_S = 0.2
+NEWS_S = 1.0
+"""How long a container engine may take to know that a container has died."""
 REPEAT_S = 0.03
 """Between pings that are answered, but not with 200: those cost the container its own CPU."""
 SLICE_S = 0.25

@@ -70,6 +70,8 @@ class Connection(asyncio.Protocol):
             self._begin_headers()
         if self._is_in_headers:
             self._header_bytes += len(data)
+        # Counted by reads: what follows a head or a body within one read (256 KB at most, and
+        # never kept) is not.
         self._barren_bytes += len(data)
         try:
             self._parser.feed_data(data)
