@@ -1,0 +1,125 @@
+"""``drdeploy model quantize``: smaller weights, and a verdict on what that costs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import Annotated, Any, cast
+
+import typer
+
+from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.figures import shown
+from drdeploy.grading.grade import RESEARCH_USE_NOTICE
+
+
+def quantize(
+    artifact: Annotated[Path, typer.Argument(help="An ONNX archive in fp32.")],
+    calibration: Annotated[
+        Path, typer.Option("--calibration", help="Fundus photographs to take the ranges from.")
+    ],
+    *,
+    precision: Annotated[str, typer.Option(help="int8, bf16 or fp16.")] = "int8",
+    validation: Annotated[
+        Path | None,
+        typer.Option(help="Labelled photographs to judge by; the rest of --calibration if absent."),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Which split of --validation; all of it if absent.")
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Photographs to calibrate on.")] = 100,
+    margin: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Loss of sensitivity that is acceptable.")
+    ] = 0.02,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample and the bootstrap.")] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write it even if it is refused; its manifest says so.")
+    ] = False,
+    archive: Annotated[
+        Path | None, typer.Option("--out", help="Where to write; beside the artifact if absent.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Quantize a grader and compare it with the original, photograph by photograph.
+
+    Accepted, refused, or undecided for too few photographs. A refused model is not written
+    (exit status 1) unless forced. For research use. Not a medical device.
+    """
+    from rich.progress import track
+
+    from drdeploy.training.datasets import deduplicate, load_dataset
+    from drdeploy.training.quantization import quantize_artifact
+    from drdeploy.training.quantization.quantize import split_for_calibration
+
+    sample, rest = split_for_calibration(
+        deduplicate(load_dataset(calibration)).training_part(), images=images, seed=seed
+    )
+    if validation is not None:
+        rest = deduplicate(load_dataset(validation))
+        rest = rest if split is None else rest.of_split(split)
+    target = archive or _beside(artifact, precision)
+    outcome = quantize_artifact(
+        artifact,
+        target,
+        precision=cast("Any", precision),
+        calibration=sample,
+        validation=rest,
+        margin=margin,
+        seed=seed,
+        force=force,
+        track=lambda files: cast(
+            "Any", track(files, "judging", console=err, transient=True, total=len(files))
+        ),
+    )
+    document = {
+        "notice": RESEARCH_USE_NOTICE,
+        "precision": precision,
+        "calibrated_on": f"{len(sample)} photographs of {sample.name}",
+        "judged_on": f"{len(rest)} photographs of {rest.name}",
+        **outcome.document,
+    }
+    report = target.with_name(target.name.removesuffix(".tar.gz") + "-quantization.json")
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        print_json(document)
+    else:
+        _print(document, report)
+    if outcome.archive is None:
+        raise typer.Exit(1)
+
+
+def _beside(artifact: Path, precision: str) -> Path:
+    name = artifact.name.removesuffix(".tar.gz")
+    renamed = name.replace("fp32", precision) if "fp32" in name else f"{name}-{precision}"
+    return artifact.with_name(f"{renamed}.tar.gz")
+
+
+def _print(document: dict[str, Any], report: Path) -> None:
+    colour = {"accepted": "green", "refused": "red", "undecided": "yellow"}[document["verdict"]]
+    out.print(f"[bold {colour}]{document['verdict']}[/]: ", end="")
+    out.print(document["reason"], markup=False, highlight=False)
+    smaller = document["reference_size_bytes"] / document["size_bytes"]
+    rows = {
+        "judged on": document["judged_on"],
+        "size": f"{document['size_bytes'] / 1e6:.2f} MB, {smaller:.1f} times smaller",
+        "change of kappa": shown(document["kappa_change"]),
+        "sensitivity, grade >= 2": _change(document["sensitivity_change"]["referable"]),
+        "sensitivity, grade >= 3": _change(document["sensitivity_change"]["vision_threatening"]),
+        "grades changed": f"{len(document['changed'])} of {document['n']}",
+        "new misses of grade >= 3": str(len(document["new_misses"])),
+        "ECE": " to ".join("-" if e is None else f"{e:.3f}" for e in document["ece"].values()),
+        "details": str(report),
+    }
+    for name, value in rows.items():
+        out.print(f"  {name:26} {value}", markup=False, highlight=False, soft_wrap=True)
+    err.print(RESEARCH_USE_NOTICE, style="yellow")
+
+
+def _change(rate: dict[str, Any]) -> str:
+    if rate["value"] is None:
+        return shown(rate)
+    return (
+        f"{rate['value']:+.3f}, one-sided 95 % bound {rate['lower_bound_95']:+.4f} "
+        f"({rate['gained']} gained, {rate['lost']} lost of {rate['n']})"
+    )
