@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from drdeploy.engine.container import RunningContainer
+from drdeploy.engine.container import RunningContainer, remove_at_once
 from drdeploy.engine.failures import engine_unavailable, told
 from drdeploy.engine.ports import free_port
 from drdeploy.errors import EngineError, ImageBuildFailed
@@ -96,12 +97,12 @@ class Engine:
     def is_here(self) -> bool:
         """Whether its containers are processes of this very system."""
         is_local = self.host.startswith("unix://") and os.uname().sysname == "Linux"
-        return is_local and "Docker Desktop" not in str(self._info().get("OperatingSystem", ""))
+        return is_local and "Docker Desktop" not in str(self._info.get("OperatingSystem", ""))
 
     @property
     def cores(self) -> int:
         """Cores of the machine that containers run on."""
-        return int(self._info().get("NCPU", 0)) or 1
+        return int(self._info.get("NCPU", 0)) or 1
 
     def build(
         self,
@@ -209,17 +210,13 @@ class Engine:
         Returns:
             The ids of those removed.
         """
-        from docker.errors import NotFound
-
         ids = self.containers(label)
         for container_id in ids:
             with told("A stale container cannot be removed", where=container_id[:12]):
-                try:
-                    self._api.remove_container(container_id, force=True, v=True)
-                except NotFound:
-                    continue
+                remove_at_once(self._api, container_id)
         return ids
 
+    @cached_property
     def _info(self) -> dict[str, Any]:
         with told("The engine does not describe itself", where=self.host):
             return dict(self._api.info())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -152,13 +153,8 @@ class RunningContainer:
 
     def remove(self) -> None:
         """Kill it if it runs, and forget it.  Fine if that was done already."""
-        from docker.errors import NotFound
-
         with self._told("The container cannot be removed"):
-            try:
-                self.api.remove_container(self.id, force=True, v=True)
-            except NotFound:
-                return
+            remove_at_once(self.api, self.id)
 
     def _is_gone_or_over(self) -> bool:
         from docker.errors import NotFound
@@ -170,6 +166,19 @@ class RunningContainer:
 
     def _told(self, what: str) -> Any:
         return told(what, where=f"{self.spec.image} {self.id[:12]}")
+
+
+def remove_at_once(api: APIClient, container_id: str) -> None:
+    """Kill and remove a container, if it is there.
+
+    Killed first: to remove a running one, Podman asks it to stop and waits for ten seconds.
+    """
+    from docker.errors import APIError, NotFound
+
+    with suppress(APIError):  # it does not run
+        api.kill(container_id)
+    with suppress(NotFound):
+        api.remove_container(container_id, force=True, v=True)
 
 
 def _stats(sample: dict[str, Any]) -> ContainerStats:
