@@ -5,6 +5,7 @@ import pickle
 import pytest
 from tiny_models import tiny_onnx
 
+from drdeploy import box
 from drdeploy.artifacts import Provenance, pack
 from drdeploy.errors import StudyError
 from drdeploy.experiments import models
@@ -28,6 +29,15 @@ scenarios = [{{ kind = "warm", n = 1, interval_s = 0 }}]
 """
 
 
+@pytest.fixture(autouse=True)
+def box_folder(monkeypatch, tmp_path):
+    """A box of the test's own, empty unless it fills it."""
+    folder = tmp_path / "box"
+    folder.mkdir()
+    monkeypatch.setattr(box, "FOLDER", folder)
+    return folder
+
+
 @pytest.fixture
 def exports(monkeypatch):
     """What would be exported, instead of half a minute of TensorFlow."""
@@ -41,7 +51,7 @@ def exports(monkeypatch):
     return asked
 
 
-def write(archive, weights="random", seed=3):
+def write(archive, weights="random", seed=3, **described):
     archive.parent.mkdir(parents=True, exist_ok=True)
     pack(
         tiny_onnx(archive.parent),
@@ -50,6 +60,7 @@ def write(archive, weights="random", seed=3):
         architecture="MobileNet",
         weights=weights,
         provenance=Provenance(seed=seed),
+        **described,
     )
 
 
@@ -92,6 +103,37 @@ def test_trained_weights_are_the_best_and_are_kept(tmp_path, exports):
     plan = trials(tmp_path, 'architecture = "MobileNet"')
     ensure_artifacts(plan, seed=3, folder=tmp_path)
     assert exports == []
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_grader_in_the_box_goes_before_what_could_be_built(
+    tmp_path, exports, box_folder, precision
+):
+    boxed = box_folder / f"mobilenet-idrid-{precision}.tar.gz"
+    write(boxed, "trained", precision=precision)
+    write(tmp_path / "mobilenet-fp32-onnx.tar.gz", "imagenet")
+    plan = trials(tmp_path, 'architecture = "MobileNet"', precision)
+    (artifact,) = ensure_artifacts(plan, seed=3, folder=tmp_path).values()
+    assert artifact.path == boxed
+    assert exports == []
+
+
+@pytest.mark.parametrize(
+    ("model", "profile"),
+    [
+        ('architecture = "MobileNet"\nweights = "random"', "lean"),
+        ('architecture = "MobileNet"', "classic"),
+        ('architecture = "MobileNetV2"', "lean"),
+    ],
+)
+def test_the_box_is_left_shut_for_other_weights_formats_and_networks(
+    tmp_path, exports, box_folder, monkeypatch, model, profile
+):
+    monkeypatch.setattr(models, "WEIGHTS_BESIDE_THE_PROJECT", tmp_path)
+    write(box_folder / "mobilenet-idrid-fp32.tar.gz", "trained")
+    plan = trials(tmp_path, model, profile=profile)
+    ensure_artifacts(plan, seed=3, folder=tmp_path / "a")
+    assert len(exports) == 1
 
 
 def test_a_precision_that_was_not_made_is_refused(tmp_path, exports):

@@ -7,7 +7,6 @@ it is and what it must not be used for.  For research use. Not a medical device.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from drdeploy.errors import ArtifactError
 
@@ -15,8 +14,8 @@ FOLDER = Path(__file__).parent
 NAME = "mobilenet-idrid"
 
 
-def box_artifact(precision: Literal["fp32", "int8"] = "fp32") -> Path:
-    """The archive of the grader in the box.
+def box_artifact(precision: str = "fp32") -> Path:
+    """The archive of the grader in the box, ``fp32`` or ``int8``.
 
     Raises:
         ArtifactError: This installation has none.
@@ -24,7 +23,7 @@ def box_artifact(precision: Literal["fp32", "int8"] = "fp32") -> Path:
     path = FOLDER / f"{NAME}-{precision}.tar.gz"
     if not path.is_file():
         raise ArtifactError(
-            "There is no grader in the box",
+            f"There is no {precision} grader in the box",
             where=str(path),
             remedy="Run `make model`, or name an artifact of your own with --artifact",
         )

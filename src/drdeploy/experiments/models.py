@@ -1,5 +1,8 @@
 """The artifacts that a study's trials need; what is missing is built and exported.
 
+The best weights of an architecture are trained ones: of an archive in the folder, or of the grader
+in the box.
+
 An export runs in a process of its own: TensorFlow's memory and threads end with it and do not
 take part in what is measured.
 """
@@ -15,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from drdeploy.artifacts import inspect
+from drdeploy.box import box_artifact
 from drdeploy.errors import ArtifactError, StudyError
 
 if TYPE_CHECKING:
@@ -112,8 +116,12 @@ def _ensure(trial: Trial, seed: int, folder: Path, note: Callable[[str], None]) 
         return _own(trial, trial.model.artifact)
     architecture = str(trial.model.architecture)
     path = folder / f"{architecture.lower()}-{trial.precision}-{trial.image.takes}.tar.gz"
+    if trial.model.weights == "best":
+        trained = _trained(path) or _in_the_box(architecture, trial.precision, trial.image.takes)
+        if trained is not None:
+            return trained
     weights = weights_of(trial.model)
-    if not _is_current(path, trial.model, weights, seed):
+    if not _is_current(path, weights, seed):
         if trial.precision != "fp32":
             raise StudyError(
                 f"There is no {trial.precision} artifact of {architecture}",
@@ -124,6 +132,23 @@ def _ensure(trial: Trial, seed: int, folder: Path, note: Callable[[str], None]) 
         note(f"building {architecture} as {trial.image.takes} (weights: {label})")
         _export_elsewhere(architecture, folder, weights, seed, trial.image.takes)
     return Artifact.open(path)
+
+
+def _trained(path: Path) -> Artifact | None:
+    manifest = _manifest(path)
+    return Artifact.open(path) if manifest and manifest.weights == "trained" else None
+
+
+def _in_the_box(architecture: str, precision: str, model_format: ModelFormat) -> Artifact | None:
+    """The grader in the box, if it is this network in this form."""
+    try:
+        path = box_artifact(precision)
+    except ArtifactError:
+        return None
+    boxed = Artifact.open(path)
+    manifest = boxed.manifest
+    fits = manifest.architecture.lower() == architecture.lower()
+    return boxed if fits and manifest.model_format == model_format else None
 
 
 def _own(trial: Trial, path: Path) -> Artifact:
@@ -138,18 +163,21 @@ def _own(trial: Trial, path: Path) -> Artifact:
     return artifact
 
 
-def _is_current(path: Path, spec: ModelSpec, weights: Path | str, seed: int) -> bool:
-    """Whether the archive is what would be built; one with trained weights always is."""
-    if not path.is_file():
+def _is_current(path: Path, weights: Path | str, seed: int) -> bool:
+    """Whether the archive is what would be built."""
+    manifest = _manifest(path)
+    if manifest is None:
         return False
-    try:
-        manifest = inspect(path)
-    except ArtifactError:
-        return False
-    if spec.weights == "best" and manifest.weights == "trained":
-        return True
     wanted = weights if isinstance(weights, str) else "imagenet"
     return manifest.weights == wanted and manifest.provenance.seed in {None, seed}
+
+
+def _manifest(path: Path) -> ModelManifest | None:
+    """Of an archive; None where there is none, or a broken one."""
+    try:
+        return inspect(path) if path.is_file() else None
+    except ArtifactError:
+        return None
 
 
 def _export_elsewhere(

@@ -54,8 +54,9 @@ class ModelSpec(_Table):
     Attributes:
         architecture: Built and exported where its artifact is missing.
         artifact: A ``model.tar.gz``, relative to the study's file.
-        weights: ``best`` takes ImageNet's where their file lies beside the project, and random
-            ones otherwise; the manifest and every row say which.
+        weights: ``best`` takes trained ones (the grader in the box, or an archive of yours in
+            ``build/artifacts``), else ImageNet's where their file lies beside the project, else
+            random ones; the manifest and every row say which.
     """
 
     architecture: str | None = None
