@@ -69,8 +69,13 @@ class Checkpoint:
         with np.load(self.path, allow_pickle=False) as kept:
             return _history(kept)
 
-    def restore(self, variables: list[Any]) -> History:
+    def restore(self, variables: list[Any], *, is_part: bool = False) -> History:
         """Set the variables to what was saved; an empty history where nothing was.
+
+        Args:
+            variables: In the order that they were saved in.
+            is_part: Whether they may be the first of those that were saved: a network's, without
+                its optimizer's.
 
         Raises:
             InvalidInput: It belongs to another network or recipe.
@@ -78,7 +83,8 @@ class Checkpoint:
         if not self.path.is_file():
             return History()
         with np.load(self.path, allow_pickle=False) as kept:
-            fits = len(kept.files) - 2 == len(variables) and all(
+            count = len(kept.files) - 2
+            fits = (len(variables) <= count if is_part else len(variables) == count) and all(
                 kept[f"v{at}"].shape == tuple(variable.shape)
                 for at, variable in enumerate(variables)
             )

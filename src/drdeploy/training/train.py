@@ -173,6 +173,14 @@ def train(
     )
 
 
+def network_of_fold(plan: Plan, out_dir: Path, fold: int, temperature: float) -> Any:
+    """A finished fold's network, calibrated, as it predicted its validation photographs."""
+    network = build_network(plan.architecture)
+    RunFolder(out_dir).checkpoint(f"fold_{fold}").restore(network.variables, is_part=True)
+    fold_in(network, temperature)
+    return network
+
+
 @dataclass(frozen=True)
 class _Run:
     plan: Plan
