@@ -16,8 +16,10 @@ import numpy as np
 from drdeploy.errors import InvalidInput, ModelLoadFailed
 from drdeploy.training.architectures import STUDY_SIDE_PX
 from drdeploy.training.frameworks import import_frameworks
+from drdeploy.training.initial import he_normal, spread_logits
 from drdeploy.training.network import base_of
 from drdeploy.training.normalization import settle_normalization
+from drdeploy.training.notes import RANDOM, UNTRAINED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,12 +28,6 @@ if TYPE_CHECKING:
     from drdeploy.training.architectures import Architecture
 
 WeightsSource = Path | Literal["random", "imagenet"]
-
-LEAST_SPREAD = 0.01
-"""Of the logits' size: a smaller spread is not stretched to one, it would be rounding errors."""
-
-UNTRAINED = "The head is untrained (random): its grades mean nothing."
-RANDOM = "All weights are random: good for size, latency and cost; its grades mean nothing."
 
 
 @dataclass(frozen=True)
@@ -75,6 +71,21 @@ def fill(
     return filled
 
 
+def identify(source: WeightsSource, seed: int) -> str:
+    """A name for what a base will be filled with, without building it.
+
+    Returns:
+        ``random-SEED``, ``imagenet``, or ``file-`` and the beginning of the file's SHA-256.
+
+    Raises:
+        InvalidInput: The file is not there.
+    """
+    if isinstance(source, str):
+        return f"random-{seed}" if source == "random" else source
+    _check_file(source)
+    return f"file-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
+
+
 def _fill_base(network: Any, architecture: Architecture, source: WeightsSource) -> Filled:
     base = base_of(network)
     origin = f"keras.applications.{architecture.name}"
@@ -102,31 +113,16 @@ def _randomise(network: Any, seed: int) -> None:
                 # (height, width, channels, multiplier): each output sees one channel.
                 sees_one = is_depthwise or variable.name == "depthwise_kernel"
                 fan_in = math.prod(shape[:2] if sees_one else shape[:-1])
-                variable.assign(_he_normal(rng, shape, fan_in))
-
-
-def _he_normal(
-    rng: np.random.Generator, shape: tuple[int, ...], fan_in: int
-) -> NDArray[np.float32]:
-    drawn = rng.standard_normal(shape, dtype=np.float32)
-    return np.asarray(drawn * np.sqrt(2.0 / fan_in), dtype=np.float32)
+                variable.assign(he_normal(rng, shape, fan_in))
 
 
 def _spread_logits(network: Any, sample: NDArray[np.float32]) -> None:
     keras = import_frameworks().keras
     last = network.get_layer("grades")
     features = keras.Model(network.input, last.input)(sample, training=False).numpy()
-    kernel = last.kernel.numpy()
-    logits = features @ kernel
-    # Rounded, so that the last bits of another machine's sums do not make another model.
-    scale = _round(1.0 / np.maximum(logits.std(axis=0), LEAST_SPREAD * np.abs(logits).max()))
-    last.kernel.assign(kernel * scale)
-    last.bias.assign(-_round(logits.mean(axis=0) * scale))
-
-
-def _round(values: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Three significant digits."""
-    return np.asarray([float(f"{value:.3g}") for value in values], dtype=np.float32)
+    kernel, bias = spread_logits(features, last.kernel.numpy())
+    last.kernel.assign(kernel)
+    last.bias.assign(bias)
 
 
 def _download(base: Any, architecture: Architecture) -> None:
@@ -150,13 +146,17 @@ def _download(base: Any, architecture: Architecture) -> None:
     base.set_weights(pretrained.get_weights())
 
 
-def _load_file(base: Any, path: Path) -> None:
+def _check_file(path: Path) -> None:
     if not path.is_file():
         raise InvalidInput(
             "There is no such file of weights",
             where=str(path),
             remedy="Give 'random', 'imagenet' or the path of a .weights.h5 file",
         )
+
+
+def _load_file(base: Any, path: Path) -> None:
+    _check_file(path)
     try:
         with warnings.catch_warnings():
             # Keras only warns of layers that it leaves as they are.
