@@ -57,7 +57,8 @@ def up(
     from drdeploy.sagemaker.local.service import LocalService
 
     over = _end_signal(until_stdin_closes)
-    options = Options(idle_s=idle_s, mb_per_vcpu=1024 / vcpu_per_gb, trial_start=trial_start)
+    mb_per_vcpu = round(1024 / vcpu_per_gb, 3)  # 1769 is to be told as 1769
+    options = Options(idle_s=idle_s, mb_per_vcpu=mb_per_vcpu, trial_start=trial_start)
     service = LocalService(port, isolation=isolation, options=options)
     _serve(service, over)
 
