@@ -45,7 +45,8 @@ $(VENV)/.study: requirements/study.txt pyproject.toml | $(VENV)/.installer
 
 # ---- the main job -------------------------------------------------------------------------
 
-study: $(VENV)/.study  ## measure, price and report (STUDY=quick|thesis|profiles|FILE.toml)
+# `quick` needs no TensorFlow; the others export SavedModels, and a file may ask for anything.
+study: $(VENV)/$(if $(filter quick,$(STUDY)),.study,.dev)  ## measure, price and report (STUDY=quick|thesis|profiles|FILE.toml)
 	$(BIN)/drdeploy study run $(STUDY)
 	$(BIN)/drdeploy report results/$(basename $(notdir $(STUDY)))
 
@@ -87,7 +88,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 lock: $(VENV)/.installer  ## resolve the dependencies anew (all locks agree with dev.txt)
 	$(COMPILE) --upgrade --extra dev -o requirements/dev.txt
-	$(COMPILE) -c requirements/dev.txt --extra study --extra train --extra tensorflow -o requirements/study.txt
+	$(COMPILE) -c requirements/dev.txt --extra study -o requirements/study.txt
 	$(COMPILE) -c requirements/dev.txt --extra train -o requirements/train.txt
 	$(COMPILE) -c requirements/dev.txt --extra serve -o requirements/serve.txt
 	$(COMPILE) -c requirements/dev.txt --extra tensorflow -o requirements/classic.txt

@@ -1,6 +1,6 @@
-"""Write ``environment.yml``: the direct dependencies of a study, pinned as the lock pins them.
+"""Write ``environment.yml``: the direct dependencies of everything, pinned as the lock pins them.
 
-Conda users get the very versions of ``requirements/study.txt``; a test keeps the file in step.
+Conda users get the very versions of ``requirements/dev.txt``; a test keeps the file in step.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def direct_dependencies() -> list[str]:
 def locked_lines() -> dict[str, list[str]]:
     """Name -> its pins in the lock (several where a marker tells versions apart)."""
     pins: dict[str, list[str]] = {}
-    for line in (ROOT / "requirements/study.txt").read_text().splitlines():
+    for line in (ROOT / "requirements/dev.txt").read_text().splitlines():
         if re.match(r"[a-z0-9]", line):
             pin = line.removesuffix("\\").strip()
             pins.setdefault(requirement_name(pin), []).append(pin)

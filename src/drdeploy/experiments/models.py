@@ -194,6 +194,12 @@ def _hush_tensorflow() -> None:
 def _export(
     architecture: str, folder: Path, weights: Any, seed: int, model_format: ModelFormat
 ) -> None:
+    if (architecture.lower(), weights, model_format) == ("vgg19", "random", "onnx"):
+        # The second model of `quick`: a machine without TensorFlow can run that study.
+        from drdeploy.training.vgg19_onnx import export_vgg19_onnx
+
+        export_vgg19_onnx(folder, seed=seed)
+        return
     from drdeploy.training.export import export_model
 
     export_model(architecture, folder, weights=weights, seed=seed, formats=(model_format,))
