@@ -11,7 +11,27 @@ def test_the_same_grades_differ_in_nothing():
     labels = np.arange(5).repeat(20)
     found = compare(labels, labels, labels)
     assert found.changes == ()
-    assert (found.kappa.value, found.kappa.low, found.kappa.high) == (0, 0, 0)
+    assert found.kappa.value == 0
+    assert found.sensitivity[Grade.SEVERE].difference.value == 0
+
+
+def test_grades_that_never_differ_are_no_proof_that_kappa_cannot():
+    labels = np.arange(5).repeat(2)
+    found = compare(labels, labels, labels).kappa
+    assert found.low is None
+    assert "every resample" in found.reason
+
+
+def test_the_difference_of_kappa_is_scikit_learn_s():
+    from sklearn.metrics import cohen_kappa_score
+
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 5, 200)
+    first, second = (np.clip(labels + random.integers(-1, 2, 200), 0, 4) for _ in range(2))
+    one, two = (cohen_kappa_score(labels, x, weights="quadratic") for x in (first, second))
+    found = compare(labels, first, second).kappa
+    assert found.value == pytest.approx(two - one)
+    assert found.low < found.value < found.high
 
 
 def test_without_a_discordant_pair_the_bound_still_knows_how_few_there_were():

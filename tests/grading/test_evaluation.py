@@ -7,9 +7,15 @@ from hypothesis import strategies as st
 
 from drdeploy.errors import InvalidInput
 from drdeploy.grading import Grade
+from drdeploy.grading.curves import reliability
 from drdeploy.grading.evaluation import DecisionRule, evaluate, predictive_values
-from drdeploy.grading.intervals import auroc, wilson
-from drdeploy.grading.metrics import confusion_matrix, quadratic_weighted_kappa
+from drdeploy.grading.intervals import auroc, newcombe_limits, wilson
+from drdeploy.grading.metrics import (
+    confusion_matrix,
+    expected_calibration_error,
+    kappa,
+    quadratic_weighted_kappa,
+)
 
 
 def grader(n=300, seed=0, noise=0.8):
@@ -52,6 +58,58 @@ def test_delong_s_interval_covers_the_truth():
     assert 0.92 <= covered / 400 <= 0.98
 
 
+def test_delong_s_interval_is_about_the_bootstrap_s():
+    labels, probabilities = grader(150)
+    is_ill, scores = labels >= 2, probabilities[:, 2:].sum(axis=1)
+    random = np.random.default_rng(3)
+    drawn = [random.integers(0, 150, 150) for _ in range(800)]
+    areas = [auroc(is_ill[chosen], scores[chosen]).value for chosen in drawn]
+    found = auroc(is_ill, scores)
+    assert (found.low, found.high) == pytest.approx(np.quantile(areas, [0.025, 0.975]), abs=0.012)
+
+
+def test_copies_of_a_photograph_do_not_narrow_the_interval_of_the_area():
+    labels, probabilities = grader(100)
+    is_ill, scores = labels >= 2, probabilities[:, 2:].sum(axis=1)
+    alone = auroc(is_ill, scores)
+    together = auroc(is_ill.repeat(3), scores.repeat(3), np.arange(100).repeat(3))
+    apart = auroc(is_ill.repeat(3), scores.repeat(3))
+    assert (together.low, together.high) == pytest.approx((alone.low, alone.high), abs=1e-9)
+    assert apart.high - apart.low < 0.7 * (alone.high - alone.low)
+
+
+def test_sessions_with_both_eyes_get_the_interval_that_a_bootstrap_over_sessions_gives():
+    random = np.random.default_rng(5)
+    session = np.arange(80).repeat(2)
+    common = random.normal(0, 1, 80).repeat(2)
+    is_ill = random.random(160) < 0.5
+    scores = is_ill + common + random.normal(0, 0.5, 160)
+    eyes = np.arange(160).reshape(80, 2)
+    drawn = [eyes[random.integers(0, 80, 80)].ravel() for _ in range(800)]
+    areas = [auroc(is_ill[chosen], scores[chosen]).value for chosen in drawn]
+    found = auroc(is_ill, scores, session)
+    assert (found.low, found.high) == pytest.approx(np.quantile(areas, [0.025, 0.975]), abs=0.02)
+
+
+@pytest.mark.parametrize(("ill", "well"), [(1, 1), (1, 30), (5, 9), (60, 200)])
+def test_two_sides_that_do_not_overlap_are_no_proof_of_a_perfect_area(ill, well):
+    is_ill = np.arange(ill + well) < ill
+    found = auroc(is_ill, is_ill * 1.0)
+    assert found.value == found.high == 1
+    assert 0 < found.low < 1
+    assert found.low == pytest.approx(1 - newcombe_limits(0.0, well, ill)[1])
+
+
+def test_newcombe_s_interval_covers_the_truth_of_a_very_good_grader():
+    random = np.random.default_rng(2)
+    truth = 0.98558  # Phi(3.09 / sqrt 2)
+    covered = 0
+    for _ in range(400):
+        scores = np.concatenate([random.normal(3.09, 1, 12), random.normal(0, 1, 15)])
+        covered += not auroc(np.arange(27) < 12, scores).excludes(truth)
+    assert covered / 400 >= 0.92
+
+
 def test_wilson_s_interval_is_the_published_one():
     # Newcombe, Stat. Med. 1998, 17:857-872, table I.
     for successes, n, low, high in [(81, 263, 0.2553, 0.3662), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)]:  # fmt: skip # noqa: E501
@@ -92,6 +150,17 @@ def test_severe_eyes_that_were_graded_healthy_are_listed():
     assert evaluate([4, 0, 4, 0], probabilities).missed == (0,)
 
 
+def test_an_eye_that_cannot_be_graded_counts_as_referred_where_that_is_asked():
+    probabilities = np.eye(5)[[4, 0, 0, 0, 0]]
+    found = evaluate([4, 4, 0, 0, 3], probabilities, is_gradable=[1, 0, 1, 0, 1]).referable
+    assert (found.sensitivity.value, found.sensitivity.n) == (0.5, 2)
+    assert (found.sensitivity_referring.value, found.sensitivity_referring.n) == (
+        pytest.approx(2 / 3),
+        3,
+    )
+    assert (found.specificity.value, found.specificity_referring.value) == (1, 0.5)
+
+
 def test_predictive_values_follow_bayes():
     ppv, npv = predictive_values(wilson(90, 100), wilson(80, 100), 0.2)
     assert ppv.value == pytest.approx(0.18 / (0.18 + 0.16))
@@ -103,6 +172,58 @@ def test_a_grader_that_is_right_has_no_calibration_error():
     labels = np.arange(5).repeat(4)
     result = evaluate(labels, np.eye(5)[labels])
     assert (result.kappa.value, result.accuracy.value, result.ece.value) == (1, 1, 0)
+
+
+def test_all_right_is_no_proof_of_never_wrong():
+    labels = np.arange(5).repeat(4)
+    found = evaluate(labels, np.eye(5)[labels])
+    assert found.accuracy.low == pytest.approx(wilson(20, 20).low)
+    assert found.kappa.low is None
+    assert "every resample" in found.kappa.reason
+    by_pair = evaluate(labels, np.eye(5)[labels], groups=np.arange(20) // 2).accuracy
+    assert (by_pair.low, by_pair.n) == (pytest.approx(wilson(10, 10).low), 20)
+
+
+def test_the_calibration_error_s_interval_knows_that_small_samples_look_worse():
+    """The plain percentile interval covers next to never here."""
+    random = np.random.default_rng(4)
+
+    def drawn(n):
+        logits = random.normal(0, 1.2, (n, 5))
+        said, true = (
+            np.exp(scaled) / np.exp(scaled).sum(axis=1, keepdims=True)
+            for scaled in (logits, logits * 0.8)
+        )
+        return (true.cumsum(axis=1) > random.random((n, 1))).argmax(axis=1), said
+
+    labels, said = drawn(400_000)
+    truth = sum(  # of a large sample, without its interval
+        abs(one.share.value - one.probability) * one.share.n / labels.size
+        for one in reliability(said.max(axis=1), said.argmax(axis=1) == labels)
+    )
+    found = [expected_calibration_error(*drawn(200)) for _ in range(60)]
+    assert all(one.low <= one.value <= one.high for one in found)
+    assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.85
+
+
+def test_the_brier_score_is_scikit_learn_s():
+    from sklearn.metrics import brier_score_loss
+
+    labels, probabilities = grader()
+    found = evaluate(labels, probabilities).brier
+    expected = sum(brier_score_loss(labels == grade, probabilities[:, grade]) for grade in Grade)
+    assert found.value == pytest.approx(expected)
+    assert found.low < found.value < found.high
+
+
+def test_kappa_s_interval_covers_the_truth():
+    def graded(n, seed):
+        labels, probabilities = grader(n, seed)
+        return labels, probabilities.argmax(axis=1)
+
+    truth = kappa(*graded(200_000, 0)).value
+    found = [kappa(*graded(150, seed)) for seed in range(1, 121)]
+    assert 0.87 <= np.mean([not one.excludes(truth) for one in found]) <= 1
 
 
 def test_sessions_that_agree_within_themselves_widen_the_interval():

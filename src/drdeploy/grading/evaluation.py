@@ -14,6 +14,7 @@ from drdeploy.grading.intervals import auroc, wilson
 from drdeploy.grading.metrics import (
     GRADES,
     accuracy,
+    brier_score,
     confusion_matrix,
     expected_calibration_error,
     kappa,
@@ -59,6 +60,9 @@ class Detection:
         specificity: Likewise.
         ppv: Positive predictive value at ``prevalence``.
         npv: Negative predictive value at ``prevalence``.
+        sensitivity_referring: If eyes that cannot be graded are referred, as they should be:
+            of all photographs, not only of the graded.
+        specificity_referring: Likewise.
         decisions: At the operating points that were locked in beforehand.
     """
 
@@ -70,6 +74,8 @@ class Detection:
     prevalence: float
     ppv: Estimate
     npv: Estimate
+    sensitivity_referring: Estimate
+    specificity_referring: Estimate
     decisions: tuple[DecisionQuality, ...]
 
 
@@ -82,6 +88,7 @@ class Evaluation:
         confusion: Shape ``(5, 5)``: rows are labels, columns answers.
         grade_sensitivity: By grade: share of its photographs that were graded so.
         ece: Expected calibration error.
+        brier: Mean squared distance of the probabilities from the label's.
         ungradable: Share of all photographs that were refused.
         missed: Positions of photographs labelled severe or worse and graded 0.
     """
@@ -94,6 +101,7 @@ class Evaluation:
     referable: Detection
     vision_threatening: Detection
     ece: Estimate
+    brier: Estimate
     ungradable: Estimate
     missed: tuple[int, ...]
 
@@ -129,14 +137,14 @@ def evaluate(
     gradable = np.ones(truth.size, bool) if is_gradable is None else np.asarray(is_gradable, bool)
     sessions = np.arange(truth.size) if groups is None else np.asarray(groups)
     where = np.flatnonzero(gradable)
+    refused = truth[~gradable]
     truth, predicted, sessions = truth[where], predicted[where], sessions[where]
     grades = grades_of(predicted, grade_thresholds)
     confusion = confusion_matrix(truth, grades)
-    or_worse = probabilities_or_worse(predicted)
+    graded = _Graded(truth, grades, probabilities_or_worse(predicted), sessions, refused)
     is_missed = (truth >= Grade.SEVERE) & (grades == Grade.NO_DR)
     referable, threatening = (
-        _detection(grade, _Graded(truth, grades, or_worse), rules, prevalence)
-        for grade in (Grade.MODERATE, Grade.SEVERE)
+        _detection(grade, graded, rules, prevalence) for grade in (Grade.MODERATE, Grade.SEVERE)
     )
     return Evaluation(
         n=where.size,
@@ -150,6 +158,7 @@ def evaluate(
         referable=referable,
         vision_threatening=threatening,
         ece=expected_calibration_error(truth, predicted, sessions, seed=seed),
+        brier=brier_score(truth, predicted, sessions, seed=seed),
         ungradable=wilson(int((~gradable).sum()), gradable.size),
         missed=tuple(int(index) for index in where[is_missed]),
     )
@@ -172,11 +181,21 @@ def _checked(
 
 @dataclass(frozen=True, eq=False)
 class _Graded:
-    """Labels ``(n,)``, grades ``(n,)`` and P(grade >= g) ``(n, 5)`` of the gradable."""
+    """The gradable photographs, and the labels of the others.
+
+    Attributes:
+        truth: Labels, shape ``(n,)``.
+        grades: Answers, shape ``(n,)``.
+        or_worse: P(grade >= g), shape ``(n, 5)``.
+        groups: Shape ``(n,)``.
+        refused: Labels of photographs without a grade.
+    """
 
     truth: NDArray[np.intp]
     grades: NDArray[np.intp]
     or_worse: NDArray[np.floating]
+    groups: NDArray[np.generic]
+    refused: NDArray[np.intp]
 
 
 def _detection(
@@ -184,7 +203,12 @@ def _detection(
 ) -> Detection:
     is_positive = graded.truth >= at_or_above
     scores = graded.or_worse[:, at_or_above]
-    sensitivity, specificity = rates(is_positive, graded.grades >= at_or_above)
+    is_flagged = graded.grades >= at_or_above
+    sensitivity, specificity = rates(is_positive, is_flagged)
+    referring = rates(
+        np.concatenate([is_positive, graded.refused >= at_or_above]),
+        np.concatenate([is_flagged, np.ones(graded.refused.size, dtype=bool)]),
+    )
     share = PREVALENCE[at_or_above]
     if prevalence is not None and at_or_above == Grade.MODERATE:
         share = prevalence
@@ -192,12 +216,14 @@ def _detection(
     return Detection(
         at_or_above=at_or_above,
         positives=int(is_positive.sum()),
-        auroc=auroc(is_positive, scores),
+        auroc=auroc(is_positive, scores, graded.groups),
         sensitivity=sensitivity,
         specificity=specificity,
         prevalence=share,
         ppv=ppv,
         npv=npv,
+        sensitivity_referring=referring[0],
+        specificity_referring=referring[1],
         decisions=tuple(
             DecisionQuality(rule, *rates(is_positive, scores >= rule.threshold))
             for rule in rules

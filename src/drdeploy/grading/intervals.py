@@ -28,6 +28,11 @@ Z_ONE_SIDED = 1.6448536269514722
 RESAMPLES = 1999
 """(RESAMPLES + 1) * 0.025 is whole, so the limits are order statistics."""
 DRAWN_AT_ONCE = 200
+BISECTIONS = 60
+"""Enough for the last bit of a share."""
+ROUNDING = 1e-12
+"""Values that differ by less are the same."""
+BOOTSTRAP = "bootstrap over groups"
 NO_PHOTOGRAPH = "no photograph to tell it from"
 
 
@@ -43,20 +48,22 @@ def wilson(successes: int, n: int) -> Estimate:
     return Estimate(share, low, high, n, "Wilson")
 
 
-def auroc(is_positive: ArrayLike, scores: ArrayLike) -> Estimate:
+def auroc(is_positive: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> Estimate:
     """Area under the ROC curve: the chance that a positive scores above a negative.
 
-    Variance of DeLong et al. (Biometrics 1988, 44:837-845) from mid-ranks (Sun and Xu 2014), on
-    the logit scale so that the interval stays within 0 and 1.
+    Variance of DeLong et al. (Biometrics 1988, 44:837-845) from mid-ranks (Sun and Xu 2014), for
+    photographs in groups as Obuchowski extends it (Biometrics 1997, 53:567-578), on the logit
+    scale so that the interval stays within 0 and 1.  Where the two sides do not overlap that
+    variance is zero; there the interval is :func:`newcombe_limits` of the groups.
 
     Args:
         is_positive: Shape ``(n,)``, boolean.
         scores: Shape ``(n,)``; higher is more likely positive.
+        groups: Shape ``(n,)``: capture sessions or patients.
     """
     positive = np.asarray(is_positive, dtype=bool)
     values = np.asarray(scores, dtype=np.float64)
-    ill, well = values[positive], values[~positive]
-    n = positive.size
+    ill, well, n = values[positive], values[~positive], positive.size
     if min(ill.size, well.size) == 0:
         missing = "diseased" if ill.size == 0 else "healthy"
         return Estimate(None, None, None, n, "DeLong", reason=f"no {missing} photograph")
@@ -64,13 +71,63 @@ def auroc(is_positive: ArrayLike, scores: ArrayLike) -> Estimate:
     wins = (ranks[: ill.size] - _mid_ranks(ill)) / well.size
     losses = 1.0 - (ranks[ill.size :] - _mid_ranks(well)) / ill.size
     area = float(wins.mean())
-    if min(ill.size, well.size) == 1 or not 0 < area < 1:
-        reason = "no interval: one photograph on a side, or no overlap of the two"
-        return Estimate(area, None, None, n, "DeLong", reason=reason)
-    variance = wins.var(ddof=1) / ill.size + losses.var(ddof=1) / well.size
+    departures = np.empty(n)
+    departures[positive], departures[~positive] = wins - area, losses - area
+    _, member_of = np.unique(np.arange(n) if groups is None else groups, return_inverse=True)
+    among = [np.unique(member_of[side]).size for side in (positive, ~positive)]
+    variance = _variance(departures, positive, member_of) if min(among) > 1 else 0.0
+    if variance <= 0 or not 0 < area < 1:
+        limits = newcombe_limits(area, *among)
+        return Estimate(area, *limits, n, "Newcombe's method 5")
     half = Z_TWO_SIDED * math.sqrt(variance) / (area * (1 - area))
     logit = math.log(area / (1 - area))
-    return Estimate(area, _logistic(logit - half), _logistic(logit + half), n, "DeLong")
+    return Estimate(area, _logistic(logit - half), _logistic(logit + half), n, "DeLong over groups")
+
+
+def _variance(
+    departures: Floats, positive: NDArray[np.bool_], member_of: NDArray[np.intp]
+) -> float:
+    """Of an area, from how far each photograph's own share is off it.
+
+    With one photograph in each group it is DeLong's.
+    """
+    ill, well = (
+        np.bincount(member_of, weights=departures * side) / side.sum()
+        for side in (positive, ~positive)
+    )
+    variance = 2 * _more(ill.size) * float(ill @ well)
+    for side, sums in ((positive, ill), (~positive, well)):
+        variance += _more(np.unique(member_of[side]).size) * float(sums @ sums)
+    return variance
+
+
+def _more(count: int) -> float:
+    """What makes a sum of squares over that many groups unbiased."""
+    return count / (count - 1)
+
+
+def newcombe_limits(area: float, positives: int, negatives: int) -> tuple[float, float]:
+    """95 % limits of an area from how many independent ones stand on each side alone.
+
+    Newcombe, Stat. Med. 2006, 25:559-573, method 5: where the area is one standard error of
+    Hanley and McNeil's, times the normal quantile, from the limit.  It holds at areas of 0 and 1.
+    """
+
+    def is_within(limit: float) -> bool:
+        extra = (positives + negatives) / 2 - 1
+        spread = 1 + extra * ((1 - limit) / (2 - limit) + limit / (1 + limit))
+        error = math.sqrt(limit * (1 - limit) * spread / (positives * negatives))
+        return abs(area - limit) <= Z_TWO_SIDED * error
+
+    return _farthest(area, 0.0, is_within), _farthest(area, 1.0, is_within)
+
+
+def _farthest(inside: float, outside: float, is_within: Callable[[float], bool]) -> float:
+    """The last value on the way from inside to outside that is within, by bisection."""
+    for _ in range(BISECTIONS):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if is_within(middle) else (inside, middle)
+    return inside
 
 
 def of_sums(
@@ -89,31 +146,43 @@ def of_sums(
         seed: Of the resamples.
     """
     n = len(summands)
-    names = np.arange(n) if groups is None else np.asarray(groups)
-    method = "bootstrap over groups"
     if n == 0:
-        return Estimate(None, None, None, 0, method, reason=NO_PHOTOGRAPH)
+        return Estimate(None, None, None, 0, BOOTSTRAP, reason=NO_PHOTOGRAPH)
     value = float(statistic(summands.sum(axis=0, keepdims=True))[0])
-    _, member_of = np.unique(names, return_inverse=True)
-    count = int(member_of.max()) + 1
     if not math.isfinite(value):
-        return Estimate(None, None, None, n, method, reason="undefined for these photographs")
-    if count < 2:
-        return Estimate(value, None, None, n, method, reason="no interval: 1 group, 2 needed")
-    per_group = np.zeros((count, summands.shape[1]))
+        return Estimate(None, None, None, n, BOOTSTRAP, reason="undefined for these photographs")
+    alike, counts = np.unique(_sums_per_group(summands, groups), axis=0, return_counts=True)
+    if counts.sum() < 2:
+        return Estimate(value, None, None, n, BOOTSTRAP, reason="no interval: 1 group, 2 needed")
+    random = np.random.default_rng(seed)
+    drawn = [statistic(weights @ alike) for weights in _weights(counts, random)]
+    low, high = np.nanquantile(np.concatenate(drawn), [TAIL, 1 - TAIL])
+    if (
+        high - low < ROUNDING
+    ):  # all right, or nothing changed: more photographs would show some spread
+        reason = "no interval: every resample gives this value"
+        return Estimate(value, None, None, n, BOOTSTRAP, reason=reason)
+    return Estimate(value, float(low), float(high), n, BOOTSTRAP)
+
+
+def _sums_per_group(summands: Floats, groups: ArrayLike | None) -> Floats:
+    """The sums of each group, shape ``(groups, k)``."""
+    if groups is None:
+        return summands
+    names, member_of = np.unique(np.asarray(groups), return_inverse=True)
+    per_group = np.zeros((len(names), summands.shape[1]))
     np.add.at(per_group, member_of, summands)
-    drawn = np.concatenate(
-        [statistic(weights @ per_group) for weights in _weights(count, np.random.default_rng(seed))]
-    )
-    low, high = np.nanquantile(drawn, [TAIL, 1 - TAIL])
-    return Estimate(value, float(low), float(high), n, method)
+    return per_group
 
 
-def _weights(count: int, random: np.random.Generator) -> list[NDArray[np.int64]]:
-    """How often each group is drawn in each resample, a few resamples at a time."""
-    shares = np.full(count, 1.0 / count)
+def _weights(counts: NDArray[np.int64], random: np.random.Generator) -> list[NDArray[np.int64]]:
+    """How often each kind of group is drawn in each resample, a few resamples at a time.
+
+    Groups that add the same are one kind: a thousand photographs have 25 cells to fall in.
+    """
+    n = int(counts.sum())
     sizes = [min(DRAWN_AT_ONCE, RESAMPLES - at) for at in range(0, RESAMPLES, DRAWN_AT_ONCE)]
-    return [random.multinomial(count, shares, size=size) for size in sizes]
+    return [random.multinomial(n, counts / n, size=size) for size in sizes]
 
 
 def _mid_ranks(values: Floats) -> Floats:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from drdeploy.grading.grade import Grade
-from drdeploy.grading.intervals import of_sums
+from drdeploy.grading.intervals import of_sums, wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,8 +58,17 @@ def kappa(
 def accuracy(
     labels: Grades, grades: Grades, groups: NDArray[np.generic] | None = None, *, seed: int = 0
 ) -> Estimate:
-    """Share of photographs that get the label's grade, with its bootstrap interval."""
-    return of_sums(cells(labels, grades), _accuracy_of_cells, groups, seed=seed)
+    """Share of photographs that get the label's grade, with its bootstrap interval.
+
+    Where all of them do, or none does, every resample is the same: there the interval is Wilson's
+    of as many photographs as there are groups.
+    """
+    found = of_sums(cells(labels, grades), _accuracy_of_cells, groups, seed=seed)
+    if found.value not in {0.0, 1.0}:
+        return found
+    count = len(labels) if groups is None else len(np.unique(groups))
+    limits = wilson(count if found.value else 0, count)
+    return replace(limits, n=found.n, method="Wilson over groups")
 
 
 def expected_calibration_error(
@@ -70,8 +80,9 @@ def expected_calibration_error(
 ) -> Estimate:
     """Mean distance of confidence from accuracy over ten bins of the top class's probability.
 
-    Guo et al., On Calibration of Modern Neural Networks, ICML 2017.  The bootstrap's interval
-    leans upwards: a resample is a little worse calibrated than its sample.
+    Guo et al., On Calibration of Modern Neural Networks, ICML 2017.  A small sample is worse
+    calibrated than its population, and a resample worse than its sample: the upper limit is the
+    percentile's, the lower one as far on the other side of the value (the basic bootstrap's).
     """
     confidence = probabilities.max(axis=1, initial=0.0)
     is_right = probabilities.argmax(axis=1) == labels if len(labels) else np.zeros(0, dtype=bool)
@@ -80,9 +91,27 @@ def expected_calibration_error(
     place = np.arange(len(labels))
     summands[place, 0, bins] = 1.0
     summands[place, 1, bins] = confidence - is_right
-    return of_sums(
-        summands.reshape(len(labels), 2 * CALIBRATION_BINS), _ece_of_bins, groups, seed=seed
-    )
+    flat = summands.reshape(len(labels), 2 * CALIBRATION_BINS)
+    found = of_sums(flat, _ece_of_bins, groups, seed=seed)
+    if found.value is None or found.high is None:
+        return found
+    return replace(found, low=max(0.0, 2 * found.value - found.high))
+
+
+def brier_score(
+    labels: Grades,
+    probabilities: NDArray[np.floating],
+    groups: NDArray[np.generic] | None = None,
+    *,
+    seed: int = 0,
+) -> Estimate:
+    """Mean squared distance of the probabilities from the label's, 0 to 2.
+
+    Brier, Mon. Weather Rev. 1950, 78:1-3, in its original form, over all five grades.
+    """
+    distances = ((probabilities - np.eye(GRADES)[labels]) ** 2).sum(axis=1)
+    summands = np.stack([distances, np.ones(len(labels))], axis=1)
+    return of_sums(summands, lambda sums: sums[:, 0] / sums[:, 1], groups, seed=seed)
 
 
 def cells(labels: Grades, grades: Grades) -> Floats:
