@@ -33,7 +33,27 @@ def measurement_columns() -> str:
     return f"{NOTE}# measurements.csv\n\n{columns}\n\n```text\n{text}\n```\n"
 
 
-PAGES = {"command-line.md": command_line, "measurements.md": measurement_columns}
+def contract_clauses() -> str:
+    """The clauses of ``drdeploy image conform``."""
+    from drdeploy.images.conformance import CLAUSES, Severity
+
+    intro = (
+        "# Clauses of the hosting contract\n\n"
+        "`drdeploy image conform` judges them in this order. An image that fails one that it "
+        f"`{Severity.MUST}` keep does not conform (exit status 1); one that it "
+        f"`{Severity.SHOULD}` keep costs its clients or operators something; the rest is for "
+        "information. Practice is what AWS writes nowhere: learned from containers that failed."
+        "\n\n| clause | severity | it says | source |\n|---|---|---|---|\n"
+    )
+    rows = (f"| `{one.id}` | {one.severity} | {one.title} | {one.source} |\n" for one in CLAUSES)
+    return NOTE + intro + "".join(rows)
+
+
+PAGES = {
+    "command-line.md": command_line,
+    "conformance.md": contract_clauses,
+    "measurements.md": measurement_columns,
+}
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def reference():
     return runpy.run_path(str(ROOT / "scripts/write_reference.py"))
 
 
-@pytest.mark.parametrize("page", ["command-line.md", "measurements.md"])
+@pytest.mark.parametrize("page", ["command-line.md", "conformance.md", "measurements.md"])
 def test_a_reference_page_says_what_the_code_says(page, reference):
     written = reference["PAGES"][page]()
     assert (ROOT / "docs/reference" / page).read_text() == written, "run make docs"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from drdeploy.cli import image_conform
 from drdeploy.cli.console import JsonOption, err, out, print_json
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from drdeploy.images import ImageName, ImageSize
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(image_conform.conform)
 
 WhichImage = Literal["classic", "lean", "all"]
 MEGABYTE = 1_000_000

@@ -1,0 +1,14 @@
+# The same server behind a shell, which as the first process gets SIGTERM and ignores it.
+#
+#   docker build -f containers/broken/shell-form.Dockerfile -t broken:shell-form containers/broken
+
+FROM debian:bookworm-slim
+ARG DEBIAN_FRONTEND=noninteractive
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends python3 \
+ && apt-get clean \
+ && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/debconf/*-old
+COPY server.py /server.py
+RUN echo > /flaw
+USER 10001:10001
+ENTRYPOINT /usr/bin/python3 /server.py; exit $?
