@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from photographs import photograph
 from tiny_models import onnx_artifact
@@ -138,6 +139,25 @@ def test_a_killed_run_leaves_no_process_and_the_same_command_goes_on(workplace):
     ]
     assert counted(rows, "tiny-fp32-lean-2048mb-warm") == list(range(1, 7))
     assert len({row.run_id for row in rows}) == 2
+
+
+def test_a_killed_container_costs_at_most_its_own_request(workplace):
+    process = start(workplace, "--only", "warm")
+    wait_for_rows(workplace, 2, process)
+    for server in servers_below(process):
+        server.kill()
+    assert finish(process)["problems"] == {}
+    rows = rows_of(workplace)
+    assert set(counted(rows, "tiny-fp32-lean-2048mb-warm")) == set(range(1, 7))
+    failures = [row.outcome for row in rows if row.outcome not in {"ok", "wrong_start"}]
+    assert failures in ([], ["model_error"])
+    assert len({row.container_id for row in rows if row.container_id}) == 2
+    assert rows[-1].outcome == "ok"
+
+
+def servers_below(process):
+    found = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in found if "drdeploy.serving" in child.cmdline()]
 
 
 def test_ctrl_c_deletes_stops_and_keeps_the_rows(workplace):

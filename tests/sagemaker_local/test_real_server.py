@@ -117,6 +117,18 @@ def test_kill_9_of_a_worker_costs_one_model_error_at_most(real, endpoint):
     assert errors <= 1
 
 
+@pytest.mark.nginx
+@pytest.mark.parametrize(("image", "is_classic"), [("classic", True), ("lean", False)])
+def test_the_image_that_a_model_names_picks_the_profile(real, model_url, nginx, image, is_classic):
+    name = real.endpoint(image=f"registry.example/drdeploy:{image}", url=model_url)
+    container = real.invoke(name, photograph())["container"]["id"]
+    commands = [
+        process.cmdline() for process in psutil.process_iter() if _is_of(process, container)
+    ]
+    assert any("gunicorn" in command for command in commands) == is_classic
+    real.delete(name)
+
+
 def test_a_real_photograph_is_graded(real, endpoint, shared):
     image = next(iter(sorted(shared.glob("data/**/*.jp*g"))))
     answer = real.invoke(endpoint, image.read_bytes(), ContentType="image/jpeg")
