@@ -14,6 +14,7 @@ The layers, top to bottom; an import only points down (``lint-imports`` keeps it
     images         build container images and read their layers
     training       data sets, the architectures, fit, export, quantize, evaluate
     engine         the one seam to the container engine's API
+    pages          what every HTML page and picture has in common
     serving        the hosting contract: handlers, two profiles, the supervisor
     runtimes       load a model and predict
     artifacts      model.tar.gz and its manifest

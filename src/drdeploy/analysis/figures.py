@@ -1,22 +1,18 @@
-"""The study's figures as SVG: the same rows give the same bytes.
-
-Colours are Okabe and Ito's, which colour-blind readers tell apart; patterns and positions carry
-the same meaning, so that a black-and-white print does too.  Text stays text.
-"""
+"""The study's figures as SVG: the same rows give the same bytes."""
 
 from __future__ import annotations
 
-import io
 import re
-from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
 from drdeploy.analysis import notation
+from drdeploy.pages.picture import Picture, picture_of
+from drdeploy.pages.style import BLUE, GREEN, GREY, ORANGE, SKY, STYLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,10 +22,6 @@ if TYPE_CHECKING:
     from drdeploy.analysis.scenarios import Scenario
     from drdeploy.analysis.summaries import Breakdown, Summary
 
-BLUE, ORANGE, GREEN, SKY, PURPLE, GREY = (
-    *("#0072B2", "#E69F00", "#009E73", "#56B4E9", "#CC79A7"),
-    "#767676",
-)
 COLOUR_OF_START = {"warm": ORANGE, "cold": BLUE}
 PARTS = (
     ("set-up of the model", "setup_s", BLUE, "///"),
@@ -39,43 +31,10 @@ PARTS = (
     ("outside the container", "outside_s", "#D9D9D9", ""),
 )
 
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "drdeploy",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": "#E3E3E3",
-    "grid.linewidth": 0.6,
-    "hatch.linewidth": 0.5,
-    "figure.constrained_layout.use": True,
-}
 _WIDTH_IN, _HEIGHT_IN = 4.6, 2.8
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """One figure.
-
-    Attributes:
-        name: File name without its ending.
-        title: What it shows.
-        description: The same for who cannot see it.
-        svg: The picture, ids prefixed with the name so that several fit into one page.
-    """
-
-    name: str
-    title: str
-    description: str
-    svg: str
-
-
-def drawings_of(summaries: Sequence[Summary]) -> tuple[Drawing, ...]:
+def drawings_of(summaries: Sequence[Summary]) -> tuple[Picture, ...]:
     """Every figure that the rows allow: latency, its parts, cost; one panel per model."""
     measured = [summary for summary in summaries if summary.scenario.n]
     return tuple(
@@ -85,14 +44,14 @@ def drawings_of(summaries: Sequence[Summary]) -> tuple[Drawing, ...]:
     )
 
 
-def _latencies(summaries: Iterable[Summary]) -> Iterator[Drawing]:
+def _latencies(summaries: Iterable[Summary]) -> Iterator[Picture]:
     for (model, start), group in _by_model_and_start(summaries):
         scenarios = [summary.scenario for summary in group]
         title = f"{model}: total latency, {start}" if start else f"{model}: total latency"
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(STYLE):
             figure, axes = _panel()
             _draw_boxes(axes, scenarios)
-        yield _drawing(
+        yield picture_of(
             figure,
             f"latency-{model}-{start or 'any'}",
             title,
@@ -134,15 +93,15 @@ def _draw_rows(axes: Axes, position: float, sample: np.ndarray, colour: str) -> 
     )
 
 
-def _breakdowns(summaries: Iterable[Summary]) -> Iterator[Drawing]:
+def _breakdowns(summaries: Iterable[Summary]) -> Iterator[Picture]:
     for (model, start), group in _by_model_and_start(summaries):
         known = [(summary.scenario, summary.breakdown) for summary in group if summary.breakdown]
         if not known:
             continue
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(STYLE):
             figure, axes = _panel()
             _draw_parts(axes, known)
-        yield _drawing(
+        yield picture_of(
             figure,
             f"breakdown-{model}-{start or 'any'}",
             f"{model}: where the time goes, {start or 'any start'}",
@@ -180,15 +139,15 @@ def _draw_parts(axes: Axes, known: Sequence[tuple[Scenario, Breakdown]]) -> None
         figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
 
 
-def _costs(summaries: Iterable[Summary]) -> Iterator[Drawing]:
+def _costs(summaries: Iterable[Summary]) -> Iterator[Picture]:
     for (model, start), group in _by_model_and_start(summaries):
         priced = [summary for summary in group if summary.cost]
         if not priced:
             continue
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(STYLE):
             figure, axes = _panel()
             _draw_costs(axes, priced, COLOUR_OF_START.get(start, GREY))
-        yield _drawing(
+        yield picture_of(
             figure,
             f"cost-{model}-{start or 'any'}",
             f"{model}: cost per million inferences, {start or 'any start'}",
@@ -259,21 +218,3 @@ def _slimness(bars: Sequence[object]) -> float:
 def _panel() -> tuple[Figure, Axes]:
     figure = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN))
     return figure, figure.add_subplot()
-
-
-def _drawing(figure: Figure, name: str, title: str, description: str) -> Drawing:
-    safe = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    with mpl.rc_context(_STYLE):
-        svg = io.StringIO()
-        figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
-    return Drawing(safe, title, description, _for_a_page(svg.getvalue(), safe))
-
-
-def _for_a_page(svg: str, prefix: str) -> str:
-    """Drop the XML prologue and the fixed size, make ids unique to this figure."""
-    picture = svg[svg.index("<svg") :]
-    picture = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", picture, count=1)
-    picture = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", picture, count=1)
-    picture = re.sub(r' id="([^"]+)"', rf' id="{prefix}-\1"', picture)
-    picture = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', picture)
-    return re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", picture)

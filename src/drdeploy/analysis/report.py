@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 from markupsafe import Markup, escape
 
 import drdeploy
 from drdeploy.analysis import notation, tables
-from drdeploy.analysis.figures import Drawing, drawings_of
+from drdeploy.analysis.figures import drawings_of
 from drdeploy.analysis.statistics import BOOTSTRAP_ROWS, rows_needed
 from drdeploy.grading.grade import RESEARCH_USE_NOTICE
+from drdeploy.pages.page import environment_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from drdeploy.analysis.evidence import Evidence
     from drdeploy.analysis.statistics import Estimate
     from drdeploy.analysis.summaries import Cost, Summary
+    from drdeploy.pages.picture import Picture
 
 _QUANTITIES = {
     "total_latency_s": "total latency",
@@ -57,11 +57,9 @@ def write_report(evidence: Evidence, page: Path, *, written_at: datetime) -> Wri
     )
 
 
-def render(evidence: Evidence, drawings: Sequence[Drawing], *, written_at: datetime) -> str:
+def render(evidence: Evidence, drawings: Sequence[Picture], *, written_at: datetime) -> str:
     """The page as HTML; it refers to nothing outside itself."""
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template), autoescape=True, undefined=jinja2.StrictUndefined
-    )
+    environment = environment_for("drdeploy.analysis")
     environment.filters |= {
         "quiet": _quiet,
         "time": _time_cell,
@@ -180,10 +178,6 @@ def _in_words(value: Any) -> str:
             return str(value)
 
 
-def _template(name: str) -> str:
-    return (files("drdeploy.analysis") / "templates" / name).read_text("utf-8")
-
-
 def _quiet(sentence: str) -> Markup:
     """Set interval and n back behind their number; keep numbers and units on one line."""
     tied = re.sub(r"(\d) (MB|ms|s|USD|times)\b", "\\1\u00a0\\2", sentence)
@@ -248,7 +242,7 @@ def _write_tables(evidence: Evidence, folder: Path) -> Iterator[Path]:
         yield path
 
 
-def _write_figures(drawings: Sequence[Drawing], folder: Path) -> Iterator[Path]:
+def _write_figures(drawings: Sequence[Picture], folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for drawing in drawings:
         path = folder / f"{drawing.name}.svg"
