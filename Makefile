@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help study test check lint types layers format bench architectures lock docs clean
+.PHONY: help study model test check lint types layers format bench architectures lock docs clean
 
 help:  ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ $(VENV)/.study: requirements/study.txt pyproject.toml | $(VENV)/.installer
 study: $(VENV)/$(if $(filter quick,$(STUDY)),.study,.dev)  ## measure, price and report (STUDY=quick|thesis|profiles|FILE.toml)
 	$(BIN)/drdeploy study run $(STUDY)
 	$(BIN)/drdeploy report results/$(basename $(notdir $(STUDY)))
+
+model: $(VENV)/.dev  ## train the grader in the box (half an hour; DATA=DIR WEIGHTS=FILE)
+	$(BIN)/python scripts/make_model.py $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
 # ---- checks -------------------------------------------------------------------------------
 

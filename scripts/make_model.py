@@ -1,0 +1,230 @@
+"""Train the grader in the box, quantize it, judge both, and write its model card.
+
+    make model                        # the photographs and weights beside the project
+    make model DATA=DIR WEIGHTS=FILE  # a downloaded IDRiD, other ImageNet weights
+
+An interrupted run goes on where it stopped; a finished one is only packed and judged again.
+The same seed on the same machine gives the same weights.  For research use; not a medical device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from drdeploy.artifacts import extract, inspect
+from drdeploy.box import FOLDER, NAME
+from drdeploy.fundus.limits import LOCAL_FILE_LIMITS
+from drdeploy.serving.inference import InferenceService
+from drdeploy.training.datasets import deduplicate, load_dataset
+from drdeploy.training.evaluation_document import (
+    comparison_document,
+    evaluate_graded,
+    evaluation_document,
+)
+from drdeploy.training.predictions import GradedSet, predict_dataset
+from drdeploy.training.quantization import judge, quantize_onnx
+from drdeploy.training.quantization.out_of_fold import quantized_out_of_fold
+from drdeploy.training.quantization.quantize import (
+    calibration_batches,
+    pack_quantized,
+    split_for_calibration,
+)
+from drdeploy.training.recipe import find_recipe
+from drdeploy.training.run_document import run_document
+from drdeploy.training.train import Plan, Trained, train
+
+RUN = Path("build/training") / NAME
+LICENCE = "CC BY 4.0 (IDRiD: Porwal et al., 2018); initial weights Apache-2.0 (Keras Applications)"
+MARGIN = 0.02
+PRECISIONS = ("fp32", "int8")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"make-model: {text}\n")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/idrid_512"))
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=Path("../shared/weights/mobilenet_1_0_224_imagenet_notop.weights.h5"),
+    )
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    parser.add_argument("--run", type=Path, default=RUN)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Go the whole way."""
+    options = _arguments()
+    dataset = load_dataset(options.data)
+    weights: Any = options.weights if options.weights.is_file() else "imagenet"
+    plan = Plan.make(
+        "MobileNet", dataset, find_recipe("fine-tuned"), weights=weights, licence=LICENCE
+    )
+    trained = train(
+        plan,
+        options.run,
+        cache=Path("build/cache"),
+        on_epoch=lambda name, history: _say(f"{name}: epoch {history.epochs}"),
+    )
+    int8_out_of_fold = quantized_out_of_fold(
+        plan, options.run, trained.clinical.temperature, note=_say
+    )
+    int8_out_of_fold.write(options.run / "oof-int8.csv")
+    drafts = _quantized_drafts(trained, options.run)
+    unseen = _test_part(dataset, plan)
+    _say(f"IDRiD test, {len(unseen)} photographs, once")
+    tested = {precision: _predict(drafts[precision], unseen) for precision in PRECISIONS}
+    verdict = _judge_all(trained, int8_out_of_fold, tested, plan)
+    _publish(trained, drafts, verdict, options.out)
+    _write_documents(trained, tested, verdict, plan, options.out)
+    _say(f"wrote {options.out}: int8 {verdict.outcome}: {verdict.reason}")
+
+
+def _quantized_drafts(trained: Trained, run: Path) -> dict[str, Path]:
+    """The two archives; the int8 one still without its verdict."""
+    fp32 = trained.archives["onnx"]
+    artifact = extract(fp32, _fresh(run / "fp32"))
+    calibration, _ = split_for_calibration(trained.plan.dataset, seed=trained.plan.seed)
+    model = quantize_onnx(
+        artifact.entry_path,
+        run / "int8.onnx",
+        "int8",
+        calibration_batches(calibration, artifact.manifest.transform),
+    )
+    draft = run / "int8-draft.tar.gz"
+    pack_quantized(model, draft, artifact, "int8", None)
+    return {"fp32": fp32, "int8": draft}
+
+
+def _test_part(dataset: Any, plan: Plan) -> Any:
+    """The test split without duplicates; without sessions that training has seen."""
+    test = deduplicate(dataset).of_split("test")
+    seen = set(plan.dataset.groups)
+    return test.take([at for at, group in enumerate(test.groups) if group not in seen])
+
+
+def _predict(archive: Path, dataset: Any) -> GradedSet:
+    folder = extract(archive, _fresh(archive.parent / "judged")).folder
+    return predict_dataset(InferenceService.load(folder, limits=LOCAL_FILE_LIMITS), dataset)
+
+
+def _judge_all(
+    trained: Trained, int8_out_of_fold: GradedSet, tested: dict[str, GradedSet], plan: Plan
+) -> Any:
+    """int8 against fp32 on all photographs that the network which predicts has not seen."""
+    return judge(
+        _together(trained.out_of_fold, tested["fp32"]),
+        _together(int8_out_of_fold, tested["int8"]),
+        grade_thresholds=trained.clinical.grade_thresholds,
+        margin=MARGIN,
+        seed=plan.seed,
+    )
+
+
+def _together(one: GradedSet, two: GradedSet) -> GradedSet:
+    return GradedSet(
+        one.files + two.files,
+        np.concatenate([one.groups, two.groups]),
+        np.concatenate([one.labels, two.labels]),
+        np.concatenate([one.probabilities, two.probabilities]),
+        one.reasons + two.reasons,
+    )
+
+
+def _publish(trained: Trained, drafts: dict[str, Path], verdict: Any, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(drafts["fp32"], out / f"{NAME}-fp32.tar.gz")
+    artifact = extract(drafts["fp32"], _fresh(drafts["int8"].parent / "fp32"))
+    model = drafts["int8"].with_name("int8.onnx")
+    pack_quantized(model, out / f"{NAME}-int8.tar.gz", artifact, "int8", verdict)
+    trained.out_of_fold.write(out / "oof.csv")
+
+
+def _write_documents(
+    trained: Trained, tested: dict[str, GradedSet], verdict: Any, plan: Plan, out: Path
+) -> None:
+    document = {
+        "out_of_fold": _without_paths(run_document(trained)),
+        "test": {
+            precision: evaluation_document(evaluate_graded(graded, trained.clinical), graded)
+            for precision, graded in tested.items()
+        },
+        "int8_against_fp32": {
+            "verdict": verdict.outcome,
+            "reason": verdict.reason,
+            "margin": verdict.margin,
+            "images_needed": verdict.images_needed,
+            "ece": {"fp32": verdict.ece_before, "int8": verdict.ece_after},
+            **comparison_document(
+                verdict.comparison, _together(trained.out_of_fold, tested["fp32"])
+            ),
+        },
+        "archives": {
+            precision: _described(out / f"{NAME}-{precision}.tar.gz") for precision in PRECISIONS
+        },
+    }
+    text = json.dumps(document, indent=2)
+    (out / "metrics.json").write_text(f"{text}\n", encoding="utf-8")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - Markdown of our own numbers
+    )
+    environment.filters |= {"figure": _as_text, "change": _as_change}
+    card = environment.get_template("model_card.md.j2").render(
+        document, recipe=plan.recipe, plan=plan, set_aside=plan.dataset.set_aside
+    )
+    (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+
+
+def _described(archive: Path) -> dict[str, Any]:
+    manifest = inspect(archive)
+    (model,) = (file for file in manifest.files if file.path == manifest.entry)
+    return {
+        "file": archive.name,
+        "archive_bytes": archive.stat().st_size,
+        "model_bytes": model.size_bytes,
+        "sha256": model.sha256,
+    }
+
+
+def _without_paths(document: dict[str, Any]) -> dict[str, Any]:
+    """What a committed file may say: nothing of this machine's folders."""
+    return {
+        name: value for name, value in document.items() if name not in {"archives", "keras_file"}
+    }
+
+
+def _as_text(figure: dict[str, Any]) -> str:
+    if figure["value"] is None or figure["low"] is None:
+        return str(figure["value"])
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+
+
+def _as_change(rate: dict[str, Any]) -> str:
+    return (
+        f"{rate['value']:+.4f}, not below {rate['lower_bound_95']:+.4f} with 95 % confidence "
+        f"({rate['gained']} gained, {rate['lost']} lost of {rate['n']})"
+    )
+
+
+def _fresh(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+if __name__ == "__main__":
+    main()
