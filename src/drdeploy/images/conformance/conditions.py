@@ -1,13 +1,14 @@
 """Other conditions than an ordinary start: another port, a batch, a locked-down container.
 
 An image that keeps all of it is started once, under all conditions together.  One that does not
-is started under each alone, so that the one it fails is found.
+is started without the other port, which is the one that many ignore; then under each alone, so
+that the one it fails is found.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.images.conformance.clause import (
@@ -38,7 +39,8 @@ ALONE = {
     "read-only": Conditions(read_only=True),
     "user": Conditions(user=USER),
 }
-TOGETHER = Conditions(port=OTHER_PORT, env={**PORT_ENV, **BATCH_ENV}, read_only=True, user=USER)
+ON_8080 = Conditions(env=BATCH_ENV, read_only=True, user=USER)
+TOGETHER = replace(ON_8080, port=OTHER_PORT, env={**PORT_ENV, **BATCH_ENV})
 STRATEGIES = frozenset({"SINGLE_RECORD", "MULTI_RECORD"})
 PARAMETERS: dict[str, type] = {
     "MaxConcurrentTransforms": int,
@@ -52,7 +54,7 @@ class Trials:
     """What became of a start under each condition.
 
     Attributes:
-        starts: By condition; the same one if all were kept together.
+        starts: By condition; the same one for those that were kept together.
         execution_parameters: The answer of the one that was told of a batch, if it got ready.
     """
 
@@ -61,18 +63,9 @@ class Trials:
 
 
 def observe_conditions(seen: Examination) -> Trials:
-    """Start under all conditions; under each alone if that is too much."""
+    """Start under all conditions; under fewer if that is too much."""
     seen.require_answers()
-    together = seen.try_out(TOGETHER)
-    if together.is_serving:
-        starts = dict.fromkeys(ALONE, together)
-    else:
-        seen.discard(together)
-        starts = {}
-        for name, conditions in ALONE.items():
-            starts[name] = seen.try_out(conditions)
-            if name != "batch":
-                seen.discard(starts[name])
+    starts = _starts(seen)
     batch = starts["batch"]
     parameters = None
     if batch.hosted is not None and batch.ready_s is not None:
@@ -80,6 +73,30 @@ def observe_conditions(seen: Examination) -> Trials:
         parameters = ask(port, "GET", "/execution-parameters", timeout_s=limit_s)
     seen.discard(batch)
     return Trials(starts, parameters)
+
+
+def _starts(seen: Examination) -> Mapping[str, Start]:
+    """What became of each condition; the container that was told of a batch is left running."""
+    together = seen.try_out(TOGETHER)
+    if together.is_serving:
+        return dict.fromkeys(ALONE, together)
+    seen.discard(together)
+    on_8080 = seen.try_out(ON_8080)
+    if on_8080.is_serving:
+        return {**dict.fromkeys(ALONE, on_8080), "port": together}
+    seen.discard(on_8080)
+    starts = {name: _alone(seen, name) for name in ALONE}
+    if all(start.is_serving for start in starts.values()):
+        # A serverless endpoint has both at once.
+        return {**starts, "read-only": on_8080, "user": on_8080}
+    return starts
+
+
+def _alone(seen: Examination, name: str) -> Start:
+    start = seen.try_out(ALONE[name])
+    if name != "batch":
+        seen.discard(start)
+    return start
 
 
 @clause(Severity.MUST, HOSTING)

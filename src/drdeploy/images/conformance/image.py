@@ -81,6 +81,6 @@ def image_size(seen: Examination) -> Verdict:
 def bind_to_port_label(seen: Examination) -> Verdict:
     """A label says that the port can be chosen, as several containers on one endpoint need."""
     value = seen.image.labels.get(BIND_TO_PORT_LABEL)
-    if value is None:
+    if not value:
         return not_applicable(f"no label {BIND_TO_PORT_LABEL}")
     return judged(value == "true", f"{BIND_TO_PORT_LABEL}={value}")
