@@ -149,6 +149,14 @@ def test_an_eye_that_fills_the_frame_is_decoded_at_the_smallest_scale():
     assert decode_for(SMALL_INPUT, data).shape == (113, 150, 3)
 
 
+def test_the_eye_stays_as_large_as_is_asked_for():
+    data = encoded(Image.fromarray(disc(1200, 900, (600, 450), 150)), "JPEG")
+    assert decode_for(SMALL_INPUT, data, eye_px=256).shape == (900, 1200, 3)
+    stretched = FundusTransform(height_px=64, width_px=64, crop="none")
+    assert decode_for(stretched, data).shape == (113, 150, 3)
+    assert decode_for(stretched, data, eye_px=256).shape == (900, 1200, 3)
+
+
 def test_a_small_photograph_is_decoded_whole():
     data = encoded(gradient(200, 150), "JPEG")
     assert decode_for(FundusTransform(), data).shape == (150, 200, 3)

@@ -56,9 +56,13 @@ def apply(
 
 
 def decode_for(
-    transform: FundusTransform, data: bytes, limits: ImageLimits = ImageLimits()
+    transform: FundusTransform,
+    data: bytes,
+    limits: ImageLimits = ImageLimits(),
+    *,
+    eye_px: int = 0,
 ) -> NDArray[np.uint8]:
-    """Decode a photograph no larger than the transform needs.
+    """Decode a photograph no larger than the transform needs, its eye no smaller than ``eye_px``.
 
     The eye stays at least ``OVERSAMPLING`` times as large as the model's input, so that the input
     is nearly the one of a full decode.  How large the eye is shows only in the picture: it is
@@ -70,10 +74,11 @@ def decode_for(
     """
     if transform.interpolation == "nearest":
         return decode(data, limits=limits)
-    needed_px = ceil(OVERSAMPLING * max(transform.height_px, transform.width_px))
+    needed_px = max(ceil(OVERSAMPLING * max(transform.height_px, transform.width_px)), eye_px)
     header = read_header(data, limits=limits)
     image = decode(data, limits=limits, min_side_px=needed_px)
-    if transform.crop == "none" or reduction(header, needed_px) == 1:
+    looks_for_eye = transform.crop == "field_of_view" or eye_px > 0
+    if not looks_for_eye or reduction(header, needed_px) == 1:
         return image
     eye_share = field_of_view(image).side_px / min(image.shape[:2])
     larger_px = ceil(needed_px / eye_share)

@@ -13,7 +13,7 @@ from drdeploy.errors import RequestRefused
 from drdeploy.fundus.apply import apply, decode_for
 from drdeploy.fundus.decode import ImageLimits, read_header
 from drdeploy.fundus.field_of_view import field_of_view
-from drdeploy.fundus.gradability import measure, ungradable_reason
+from drdeploy.fundus.gradability import MEASURED_PX, measure, ungradable_reason
 from drdeploy.runtimes.classifier import Classifier
 from drdeploy.runtimes.load import load_runtime
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from drdeploy.fundus.field_of_view import FieldOfView
     from drdeploy.fundus.gradability import Reason
+    from drdeploy.fundus.gradability_limits import GradabilityLimits
     from drdeploy.fundus.transform import FundusTransform
     from drdeploy.grading import Prediction
     from drdeploy.runtimes.protocol import RuntimeName
@@ -95,13 +97,18 @@ class InferenceService:
 
     def warm_up(self) -> None:
         """Go the whole way once with a small photograph, whatever its quality."""
-        image = decode_for(self._transform, WARM_UP_PHOTOGRAPH.read_bytes(), self.limits)
-        measure(image, field_of_view(image))
-        self.classifier.predict(apply(self._transform, image)[None])
+        photograph = WARM_UP_PHOTOGRAPH.read_bytes()
+        image = self._decode(photograph)
+        view, _ = self._assess(photograph, image)
+        self.classifier.predict(apply(self._transform, image, view)[None])
 
     @property
     def _transform(self) -> FundusTransform:
         return self.classifier.artifact.manifest.transform
+
+    @property
+    def _gradability(self) -> GradabilityLimits | None:
+        return self.classifier.artifact.manifest.gradability
 
     def infer(self, images: Sequence[bytes]) -> list[Inference]:
         """Classify images, one after the other: memory stays that of one.
@@ -124,14 +131,9 @@ class InferenceService:
     def _infer_one(self, image: bytes) -> Inference:
         with self._turn(image):
             started = self.clock()
-            pixels = decode_for(self._transform, image, self.limits)
+            pixels = self._decode(image)
             decoded = self.clock()
-            limits = self.classifier.artifact.manifest.gradability
-            view = field_of_view(pixels) if self._transform.crop != "none" or limits else None
-            ungradable = None
-            if limits is not None and view is not None:
-                quality = measure(pixels, view, reduction=self._reduction(image, pixels))
-                ungradable = ungradable_reason(quality, limits)
+            view, ungradable = self._assess(image, pixels)
             batch = None if ungradable else apply(self._transform, pixels, view)[None]
             del pixels  # before the next one's turn
             transformed = self.clock()
@@ -139,17 +141,27 @@ class InferenceService:
         return Inference(
             prediction=prediction,
             ungradable=ungradable,
-            is_assessed=limits is not None,
+            is_assessed=self._gradability is not None,
             decode_s=decoded - started,
             transform_s=transformed - decoded,
             predict_s=self.clock() - transformed,
         )
 
-    def _reduction(self, image: bytes, pixels: NDArray[np.uint8]) -> float:
-        """How many times smaller the photograph was decoded than it was sent."""
+    def _decode(self, image: bytes) -> NDArray[np.uint8]:
+        eye_px = 0 if self._gradability is None else MEASURED_PX
+        return decode_for(self._transform, image, self.limits, eye_px=eye_px)
+
+    def _assess(
+        self, image: bytes, pixels: NDArray[np.uint8]
+    ) -> tuple[FieldOfView | None, Reason | None]:
+        """Where the eye is, and why it cannot be graded; neither if the manifest does not ask."""
+        if self._gradability is None:
+            return None, None
+        view = field_of_view(pixels)
         header = read_header(image, limits=self.limits)
-        sent_px, decoded_px = max(header.width_px, header.height_px), int(max(pixels.shape[:2]))
-        return max(1.0, sent_px / decoded_px)
+        reduction = max(header.width_px, header.height_px) / max(pixels.shape)
+        quality = measure(pixels, view, reduction=reduction)
+        return view, ungradable_reason(quality, self._gradability)
 
     def _turn(self, image: bytes) -> AbstractContextManager[None]:
         if self.large_images is None:
