@@ -130,9 +130,10 @@ def test_sensitivity_and_specificity_are_counted_at_both_grades():
 def test_operating_points_are_judged_at_their_own_threshold():
     labels, probabilities = grader()
     rules = [DecisionRule("high_sensitivity", Grade.MODERATE, 0.1)]
-    (found,) = evaluate(labels, probabilities, rules=rules).referable.decisions
+    (found,) = evaluate(labels, probabilities, rules=rules, prevalence=0.3).referable.decisions
     flagged = probabilities[:, 2:].sum(axis=1) >= 0.1
     assert found.sensitivity.value == pytest.approx(flagged[labels >= 2].mean())
+    assert (found.ppv, found.npv) == predictive_values(found.sensitivity, found.specificity, 0.3)
 
 
 def test_ungradable_photographs_count_in_their_share_alone():
@@ -166,6 +167,12 @@ def test_predictive_values_follow_bayes():
     assert ppv.value == pytest.approx(0.18 / (0.18 + 0.16))
     assert npv.value == pytest.approx(0.64 / (0.64 + 0.02))
     assert ppv.low < ppv.value < ppv.high
+
+
+def test_a_predictive_value_of_what_nobody_gets_is_no_number():
+    ppv, npv = predictive_values(wilson(9, 9), wilson(0, 9), 0.2)
+    assert ppv.value == pytest.approx(0.2)
+    assert (npv.value, npv.low, npv.reason) == (None, None, "no eye is cleared")
 
 
 def test_a_grader_that_is_right_has_no_calibration_error():

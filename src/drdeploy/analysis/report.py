@@ -14,7 +14,7 @@ from drdeploy.analysis import notation, tables
 from drdeploy.analysis.figures import drawings_of
 from drdeploy.analysis.statistics import BOOTSTRAP_ROWS, rows_needed
 from drdeploy.grading.grade import RESEARCH_USE_NOTICE
-from drdeploy.pages.page import environment_for
+from drdeploy.pages.page import cell, environment_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -188,28 +188,21 @@ def _quiet(sentence: str) -> Markup:
     )
 
 
-def _cell(value: str, interval: str, reason: str, *below: str) -> Markup:
-    """The value, below it the interval or else the reason for none."""
-    qualified = "" if interval else Markup('<small class="why">{}</small>').format(reason)
-    lines = Markup().join(Markup("<small>{}</small>").format(x) for x in (interval, *below) if x)
-    return Markup("<b>{}</b>{}{}").format(value, qualified, lines)
-
-
 def _time_cell(estimate: Estimate) -> Markup:
     if estimate.value is None:
         return Markup()
     shown, interval = notation.time(estimate)
-    return _cell(shown, interval, estimate.reason)
+    return cell(shown, interval, estimate.reason)
 
 
 def _share_cell(estimate: Estimate) -> Markup:
     percent = estimate.scaled(100)
-    return _cell(notation.value(percent, "%"), notation.interval(percent), percent.reason)
+    return cell(notation.value(percent, "%"), notation.interval(percent), percent.reason)
 
 
 def _cost_cell(cost: Cost) -> Markup:
     million = cost.million
-    return _cell(
+    return cell(
         notation.value(million),
         notation.interval(million),
         million.reason,
@@ -218,14 +211,14 @@ def _cost_cell(cost: Cost) -> Markup:
 
 
 def _ratio_cell(estimate: Estimate) -> Markup:
-    cell = _cell(
+    told = cell(
         f"{notation.value(estimate)} times",
         notation.interval(estimate),
         estimate.reason,
         notation.rows(estimate),
     )
     shown = estimate.excludes(1.0) or not estimate.has_interval
-    return cell if shown else Markup('<span class="same">{}</span>').format(cell)
+    return told if shown else Markup('<span class="same">{}</span>').format(told)
 
 
 def _write_tables(evidence: Evidence, folder: Path) -> Iterator[Path]:

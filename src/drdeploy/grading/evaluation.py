@@ -42,11 +42,16 @@ class DecisionRule:
 
 @dataclass(frozen=True)
 class DecisionQuality:
-    """How good a decision is at telling eyes at or above a grade from the others."""
+    """How good a decision is at telling eyes at or above a grade from the others.
+
+    The predictive values are at the :attr:`Detection.prevalence` that it belongs to.
+    """
 
     rule: DecisionRule
     sensitivity: Estimate
     specificity: Estimate
+    ppv: Estimate
+    npv: Estimate
 
 
 @dataclass(frozen=True)
@@ -225,11 +230,17 @@ def _detection(
         sensitivity_referring=referring[0],
         specificity_referring=referring[1],
         decisions=tuple(
-            DecisionQuality(rule, *rates(is_positive, scores >= rule.threshold))
+            _decision(rule, rates(is_positive, scores >= rule.threshold), share)
             for rule in rules
             if rule.at_or_above == at_or_above
         ),
     )
+
+
+def _decision(
+    rule: DecisionRule, found: tuple[Estimate, Estimate], prevalence: float
+) -> DecisionQuality:
+    return DecisionQuality(rule, *found, *predictive_values(*found, prevalence))
 
 
 def rates(
@@ -258,19 +269,32 @@ def predictive_values(
         raise InvalidInput(f"A prevalence of {prevalence:g} is not between 0 and 1")
     if sensitivity.value is None or specificity.value is None:
         missing = sensitivity if sensitivity.value is None else specificity
-        nothing = replace(missing, method="Bayes' rule")
+        nothing = replace(missing, method="Bayes' rule on both limits")
         return nothing, nothing
-    n, method = sensitivity.n + specificity.n, "Bayes' rule on both limits"
-    pairs = [
+    flagged = [_bayes(se, 1 - sp, prevalence) for se, sp in _at_limits(sensitivity, specificity)]
+    cleared = [
+        _bayes(sp, 1 - se, 1 - prevalence) for se, sp in _at_limits(sensitivity, specificity)
+    ]
+    n = sensitivity.n + specificity.n
+    return _predictive(flagged, n, "no eye is flagged"), _predictive(
+        cleared, n, "no eye is cleared"
+    )
+
+
+def _at_limits(sensitivity: Estimate, specificity: Estimate) -> list[tuple[float, float]]:
+    """Both at their values, their lower and their upper limits."""
+    return [
         (getattr(sensitivity, field), getattr(specificity, field))
         for field in ("value", "low", "high")
     ]
-    positive = [_bayes(se, 1 - sp, prevalence) for se, sp in pairs]
-    negative = [_bayes(sp, 1 - se, 1 - prevalence) for se, sp in pairs]
-    return (
-        Estimate(positive[0], positive[1], positive[2], n, method),
-        Estimate(negative[0], negative[1], negative[2], n, method),
-    )
+
+
+def _predictive(values: list[float | None], n: int, why_not: str) -> Estimate:
+    value, low, high = values
+    method = "Bayes' rule on both limits"
+    if value is None:
+        return Estimate(None, None, None, n, method, reason=why_not)
+    return Estimate(value, low, high, n, method)
 
 
 def _bayes(right: float, wrong: float, prior: float) -> float | None:

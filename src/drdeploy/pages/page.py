@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 import jinja2
+from markupsafe import Markup
 
 SHARED = "drdeploy.pages"
 """Where ``page.css`` is."""
@@ -29,3 +30,10 @@ def environment_for(package: str) -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.FunctionLoader(source), autoescape=True, undefined=jinja2.StrictUndefined
     )
+
+
+def cell(value: str, interval: str, reason: str, *below: str) -> Markup:
+    """A figure in a table: the value, below it the interval or else the reason for none."""
+    qualified = "" if interval else Markup('<small class="why">{}</small>').format(reason)
+    lines = Markup().join(Markup("<small>{}</small>").format(x) for x in (interval, *below) if x)
+    return Markup("<b>{}</b>{}{}").format(value, qualified, lines)

@@ -12,10 +12,14 @@ from drdeploy.grading.grade import RESEARCH_USE_NOTICE, Grade
 from drdeploy.training.operating_points import decision_rules
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from drdeploy.artifacts import Clinical
     from drdeploy.estimate import Estimate
     from drdeploy.grading.comparison import Comparison, PairedRate
     from drdeploy.grading.evaluation import Detection, Evaluation
+    from drdeploy.training.datasets import SetAside
+    from drdeploy.training.evaluation import Cell, Evaluated, Grader, TestSet
     from drdeploy.training.predictions import GradedSet
 
 DIGITS = 6
@@ -56,6 +60,7 @@ def evaluation_document(evaluation: Evaluation, graded: GradedSet) -> dict[str, 
         "referable": _detection(evaluation.referable),
         "vision_threatening": _detection(evaluation.vision_threatening),
         "ece": figure(evaluation.ece),
+        "brier": figure(evaluation.brier),
         "ungradable": {
             **figure(evaluation.ungradable),
             "files": [
@@ -96,6 +101,102 @@ def comparison_document(comparison: Comparison, graded: GradedSet) -> dict[str, 
     }
 
 
+def document_of(cells: Sequence[Cell]) -> dict[str, Any]:
+    """What ``--json`` prints: one grader on one set as it is, several as a matrix.
+
+    Args:
+        cells: Every grader on every set of photographs, grader by grader.
+    """
+    documents = [_cell(cell) for cell in cells]
+    return documents[0] if len(documents) == 1 else _matrix(documents)
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    document = _evaluated(cell.evaluated)
+    if cell.paired is not None and cell.against is not None:
+        paired = cell.paired
+        document["comparison"] = {
+            "first": paired.reference.name,
+            "second": paired.other.name,
+            "left_out": paired.left_out,
+            **comparison_document(paired.comparison, paired.graded),
+        }
+        document["against"] = _evaluated(cell.against)
+    return document
+
+
+def _evaluated(evaluated: Evaluated) -> dict[str, Any]:
+    return {
+        "grader": _grader(evaluated.grader),
+        "data": _test_set(evaluated.test_set),
+        "notes": [*evaluated.notes, *evaluated.test_set.notes],
+        **evaluation_document(evaluated.evaluation, evaluated.graded),
+    }
+
+
+def _matrix(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """All of them, and the main figures as a matrix."""
+    rows = list(dict.fromkeys(cell["grader"]["name"] for cell in cells))
+    columns = list(dict.fromkeys(cell["data"]["name"] for cell in cells))
+    at = {(cell["grader"]["name"], cell["data"]["name"]): cell for cell in cells}
+
+    def matrix(*path: str) -> list[list[Any]]:
+        return [[_below(at[row, column], path) for column in columns] for row in rows]
+
+    return {
+        "notice": RESEARCH_USE_NOTICE,
+        "matrix": {
+            "rows": rows,
+            "columns": columns,
+            "n": matrix("n"),
+            "kappa": matrix("kappa"),
+            **{
+                f"{disease}_{name}": matrix(disease, name)
+                for disease in _DISEASES
+                for name in ("auroc", "sensitivity", "specificity")
+            },
+        },
+        "evaluations": list(cells),
+    }
+
+
+def _below(document: dict[str, Any], path: Sequence[str]) -> Any:
+    for name in path:
+        document = document[name]
+    return document
+
+
+def _grader(grader: Grader) -> dict[str, Any]:
+    known: dict[str, Any] = {"name": grader.name, "source": grader.source}
+    manifest = grader.manifest
+    if manifest is not None:
+        known |= {
+            "architecture": manifest.architecture,
+            "precision": manifest.precision,
+            "weights": manifest.weights,
+            "trained_on": manifest.provenance.dataset,
+        }
+    clinical = grader.clinical
+    thresholds = None if clinical is None else clinical.grade_thresholds
+    return known | {
+        "grade_thresholds": None if thresholds is None else list(thresholds),
+        "thresholds_chosen_on": "" if clinical is None else clinical.chosen_on,
+    }
+
+
+def _test_set(test_set: TestSet) -> dict[str, Any]:
+    return {
+        "name": test_set.name,
+        "source": test_set.source,
+        "split": test_set.split,
+        "set_aside": [_aside(one) for one in test_set.set_aside],
+    }
+
+
+def _aside(one: SetAside) -> dict[str, str]:
+    return {"file": one.file, "reason": one.reason, "cause": one.cause}
+
+
 _DISEASES = {"referable": Grade.MODERATE, "vision_threatening": Grade.SEVERE}
 
 
@@ -121,11 +222,17 @@ def _detection(detection: Detection) -> dict[str, Any]:
         "prevalence": detection.prevalence,
         "ppv": figure(detection.ppv),
         "npv": figure(detection.npv),
+        "ungradable_referred": {
+            "sensitivity": figure(detection.sensitivity_referring),
+            "specificity": figure(detection.specificity_referring),
+        },
         "operating_points": {
             decision.rule.name: {
                 "threshold": decision.rule.threshold,
                 "sensitivity": figure(decision.sensitivity),
                 "specificity": figure(decision.specificity),
+                "ppv": figure(decision.ppv),
+                "npv": figure(decision.npv),
             }
             for decision in detection.decisions
         },

@@ -10,6 +10,9 @@ import numpy as np
 
 from drdeploy.errors import InvalidInput, PredictionFailed, RequestRefused
 from drdeploy.grading import Grade
+from drdeploy.grading.prediction import SUM_TOLERANCE
+from drdeploy.training.datasets.load import GRADES
+from drdeploy.training.datasets.tables import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 PROBABILITY_COLUMNS = tuple(f"p{int(grade)}" for grade in Grade)
 COLUMNS = ("file", "group", "icdr_grade", "gradable", "reason", *PROBABILITY_COLUMNS)
+NEEDED_COLUMNS = ("file", "icdr_grade", *PROBABILITY_COLUMNS)
+"""Of a table that somebody else wrote.  Without groups, every photograph is one of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,49 +81,61 @@ class GradedSet:
 
     @classmethod
     def read(cls, path: Path) -> GradedSet:
-        """Read what :meth:`write` wrote.
+        """Read what :meth:`write` wrote, or a table with :data:`NEEDED_COLUMNS`.
 
         Raises:
-            InvalidInput: There is no such file, or it is no such table.
+            InvalidInput: There is no such file, it lacks a column, or a row holds no grade or no
+                probabilities.
         """
         if not path.is_file():
             raise InvalidInput("There is no such file of predictions", where=str(path))
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-        missing = [name for name in COLUMNS if rows and name not in rows[0]]
-        if missing or not rows:
-            what = f"has no column '{missing[0]}'" if missing else "has no row"
-            raise InvalidInput(
-                f"The table {what}", where=str(path), remedy=f"It needs {', '.join(COLUMNS)}"
-            )
-        try:
-            return cls(
-                files=tuple(row["file"] for row in rows),
-                groups=np.array([row["group"] for row in rows], dtype=np.str_),
-                labels=np.array([int(row["icdr_grade"]) for row in rows], dtype=np.intp),
-                probabilities=np.array([_shares(row) for row in rows], dtype=np.float64),
-                reasons=tuple(_reason(row) for row in rows),
-            )
-        except ValueError as err:
-            raise InvalidInput(f"A value is no number: {err}", where=str(path)) from err
+        rows = read_rows(path, *NEEDED_COLUMNS)
+        if not rows:
+            raise InvalidInput("The table has no row", where=str(path))
+        read = [_row(row, f"{path}: row {place}") for place, row in enumerate(rows, 1)]
+        return cls(
+            files=tuple(row["file"] for row in rows),
+            groups=np.array([row.get("group") or row["file"] for row in rows], dtype=np.str_),
+            labels=np.array([label for label, _, _ in read], dtype=np.intp),
+            probabilities=np.array([shares for _, shares, _ in read], dtype=np.float64),
+            reasons=tuple(reason for _, _, reason in read),
+        )
+
+    def take(self, positions: Sequence[int] | NDArray[np.intp]) -> GradedSet:
+        """Some of the photographs, in the order of ``positions``."""
+        chosen = np.asarray(positions, dtype=np.intp)
+        return GradedSet(
+            files=tuple(self.files[at] for at in chosen),
+            groups=self.groups[chosen],
+            labels=self.labels[chosen],
+            probabilities=self.probabilities[chosen],
+            reasons=tuple(self.reasons[at] for at in chosen),
+        )
 
 
-def _shares(row: dict[str, str]) -> list[float]:
-    return [float(row[name]) if row[name] else float("nan") for name in PROBABILITY_COLUMNS]
-
-
-def _reason(row: dict[str, str]) -> str:
-    return "" if row["gradable"] == "true" else row["reason"] or "not gradable"
+def _row(row: dict[str, str], where: str) -> tuple[int, list[float], str]:
+    """Label, probabilities and the reason for none of a line of the table."""
+    label = GRADES.get(row["icdr_grade"])
+    if label is None:
+        raise InvalidInput(f"'{row['icdr_grade']}' is no ICDR grade from 0 to 4", where=where)
+    if row.get("gradable", "true") != "true":
+        return label, [float("nan")] * len(Grade), row.get("reason") or "not gradable"
+    try:
+        shares = [float(row[name]) for name in PROBABILITY_COLUMNS]
+    except ValueError as err:
+        raise InvalidInput(f"A probability is no number: {err}", where=where) from err
+    if not (min(shares) >= 0 and abs(sum(shares) - 1) <= SUM_TOLERANCE):  # NaN fails both
+        raise InvalidInput(
+            "These are no probabilities",
+            where=where,
+            remedy="p0 to p4 are at least 0 and sum to one; gradable is false where there are none",
+        )
+    return label, shares, ""
 
 
 def names_of(dataset: Dataset) -> tuple[str, ...]:
     """Files relative to the data set's folder."""
-    return tuple(
-        one.file.relative_to(dataset.folder).as_posix()
-        if one.file.is_relative_to(dataset.folder)
-        else str(one.file)
-        for one in dataset.photographs
-    )
+    return tuple(dataset.name_of(one) for one in dataset.photographs)
 
 
 def predict_dataset(

@@ -60,8 +60,10 @@ def _labels_root(folder: Path) -> Path | None:
     return folder if (folder / "labels.csv").is_file() else None
 
 
-def _read_labels(root: Path) -> Listing:
-    rows = read_rows(root / "labels.csv", "file", "icdr_grade")
+def read_labels(table: Path) -> Listing:
+    """Read a table whose files are named relative to its folder."""
+    root = table.parent
+    rows = read_rows(table, "file", "icdr_grade")
     return Listing(
         tuple(
             Entry(
@@ -191,7 +193,7 @@ LAYOUTS: Final = (
         "labels.csv",
         "a table labels.csv with the columns file and icdr_grade",
         _labels_root,
-        _read_labels,
+        lambda root: read_labels(root / "labels.csv"),
     ),
     Layout(
         "aptos2019",

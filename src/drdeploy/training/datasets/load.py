@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import EmptyBody, InvalidInput, RequestRefused
@@ -16,7 +17,7 @@ from drdeploy.training.datasets.dataset import (
     SetAside,
     name_within,
 )
-from drdeploy.training.datasets.layouts import LAYOUTS
+from drdeploy.training.datasets.layouts import LAYOUTS, read_labels
 from drdeploy.training.datasets.tables import photographs_in
 
 if TYPE_CHECKING:
@@ -29,17 +30,23 @@ GRADES = {text: grade for grade in Grade for text in (f"{grade:d}", f"{grade:d}.
 """How tables write a grade; as ``2.0`` where a column with gaps went through a program."""
 
 
-def load_dataset(folder: Path) -> Dataset:
+def load_dataset(folder: Path, *, keep_unreadable: bool = False) -> Dataset:
     """Read a data set of any known layout.
 
     Every listed file is opened.  What is missing, no image, or labelled with no ICDR grade is
     set aside with the reason.  Pixels are not decoded here: see
     :func:`~drdeploy.training.datasets.readability.readable`.
 
+    Args:
+        folder: That the layout starts in, or a table with the columns of ``labels.csv``.
+        keep_unreadable: A file that is no image stays, for whoever counts what a grader refuses.
+
     Raises:
         InvalidInput: There is no such folder, no layout fits, a table lacks a column, or no
             photograph is usable.
     """
+    if folder.is_file():
+        return _read("labels.csv", folder.parent, read_labels(folder), keep_unreadable)
     if not folder.is_dir():
         raise InvalidInput(
             "There is no such folder",
@@ -49,7 +56,7 @@ def load_dataset(folder: Path) -> Dataset:
     for layout in LAYOUTS:
         root = layout.root_in(folder)
         if root is not None:
-            return _read(layout.name, folder, layout.read(root))
+            return _read(layout.name, folder, layout.read(root), keep_unreadable)
     known = "; ".join(f"{layout.looks_like} ({layout.name})" for layout in LAYOUTS)
     raise InvalidInput(
         "The folder has none of the layouts that are read",
@@ -58,9 +65,10 @@ def load_dataset(folder: Path) -> Dataset:
     )
 
 
-def _read(layout: str, folder: Path, listing: Listing) -> Dataset:
+def _read(layout: str, folder: Path, listing: Listing, keep_unreadable: bool) -> Dataset:
+    opened = partial(_photograph, keep_unreadable=keep_unreadable)
     with ThreadPoolExecutor() as pool:  # reading and hashing both leave Python
-        read = list(pool.map(_photograph, listing.entries))
+        read = list(pool.map(opened, listing.entries))
     photographs = tuple(one for one in read if isinstance(one, LabelledPhotograph))
     aside = tuple(one for one in read if isinstance(one, SetAside))
     if not photographs:
@@ -70,14 +78,15 @@ def _read(layout: str, folder: Path, listing: Listing) -> Dataset:
     return Dataset(folder.resolve().name, folder, layout, photographs, aside, notes)
 
 
-def _photograph(entry: Entry) -> LabelledPhotograph | SetAside:
+def _photograph(entry: Entry, *, keep_unreadable: bool) -> LabelledPhotograph | SetAside:
     """The entry as a photograph, or why it is none."""
     grade = GRADES.get(entry.grade)
     if grade is None:
         return SetAside(str(entry.file), f"'{entry.grade}' is no ICDR grade from 0 to 4", "grade")
     try:
         data = entry.file.read_bytes()
-        read_header(data, limits=LOCAL_FILE_LIMITS)
+        if not keep_unreadable:
+            read_header(data, limits=LOCAL_FILE_LIMITS)
     except FileNotFoundError:
         return SetAside(str(entry.file), "the file is missing", "missing")
     except OSError as err:

@@ -1,0 +1,280 @@
+"""``drdeploy model evaluate``: how good graders are, on photographs whose grade is known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.figures import shown
+from drdeploy.errors import InvalidInput
+from drdeploy.grading.grade import RESEARCH_USE_NOTICE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from drdeploy.training.evaluation import Cell, Choice, Evaluated, Grader, Paired
+
+
+def evaluate(
+    artifacts: Annotated[
+        list[Path] | None,
+        typer.Argument(help="A model.tar.gz or its extracted folder; several make a matrix."),
+    ] = None,
+    *,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", help="Labelled photographs; repeatable, for a matrix."),
+    ] = None,
+    oof: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV with predictions instead, as `model train` writes it (oof.csv). An "
+            "ARTIFACT lends its thresholds."
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="train, test, ... or all; test if absent and if there is one."),
+    ] = None,
+    new_sessions: Annotated[
+        bool,
+        typer.Option(
+            "--new-sessions", help="Without photographs whose session stands in another split."
+        ),
+    ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="An artifact (with --oof: a CSV) to compare with, eye by eye."),
+    ] = None,
+    prevalence: Annotated[
+        float,
+        typer.Option(help="Share of referable eyes where it is used, for predictive values."),
+    ] = 0.2,
+    runtime: Annotated[
+        str, typer.Option(help="tensorflow, onnxruntime or openvino; else the format's own.")
+    ] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for evaluation.html, evaluation.json, predictions."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate graders by photographs that they have not seen.
+
+    Every figure has its 95 % interval. Thresholds are those that the artifact locks in; nothing
+    is chosen here. For research use. Not a medical device.
+    """
+    _check(artifacts, data, oof, prevalence)
+    if out_dir is not None:
+        from drdeploy.training.evaluation_page import check_can_draw
+
+        check_can_draw()
+    judging = _Judging(prevalence, seed, runtime)
+    if oof is not None:
+        cells = [_from_files(oof, against, artifacts, judging)]
+    else:
+        choices = _choices(data or [], split, new_sessions=new_sessions)
+        cells = _by_predicting(artifacts, against, choices, judging)
+    if out_dir is not None:
+        _write(out_dir, cells)
+    if as_json:
+        from drdeploy.training.evaluation_document import document_of
+
+        print_json(document_of(cells))
+    else:
+        _print(cells, out_dir)
+
+
+@dataclass(frozen=True)
+class _Judging:
+    prevalence: float
+    seed: int
+    runtime: str
+
+
+def _check(
+    artifacts: list[Path] | None, data: list[Path] | None, oof: Path | None, prevalence: float
+) -> None:
+    if (oof is None) == (not data):
+        raise InvalidInput(
+            "Photographs or predictions are needed, one of the two",
+            where="--data, --oof",
+            remedy="Name labelled photographs with --data, or predictions with --oof",
+        )
+    if oof is not None and len(artifacts or []) > 1:
+        raise InvalidInput("One artifact can lend its thresholds to --oof, not several")
+    if not 0 < prevalence < 1:
+        raise InvalidInput(
+            f"A prevalence of {prevalence:g} is not between 0 and 1", where="--prevalence"
+        )
+
+
+# ---- predictions in a file ----------------------------------------------------------------
+
+
+def _from_files(
+    oof: Path, against: Path | None, artifacts: list[Path] | None, judging: _Judging
+) -> Cell:
+    from drdeploy.training.evaluation import Cell, judge_file
+
+    lender = _grader(artifacts[0]) if artifacts else None
+    how: dict[str, Any] = {"prevalence": judging.prevalence, "seed": judging.seed}
+    other = None if against is None else judge_file(against, lender, **how)
+    return Cell.of(judge_file(oof, lender, **how), other, seed=judging.seed)
+
+
+# ---- predicting ---------------------------------------------------------------------------
+
+
+def _choices(folders: Sequence[Path], split: str | None, *, new_sessions: bool) -> list[Choice]:
+    from drdeploy.training.datasets import load_dataset
+    from drdeploy.training.evaluation import choose, told_apart
+
+    with err.status("Reading the photographs"):
+        choices = [
+            choose(load_dataset(folder, keep_unreadable=True), split, new_sessions=new_sessions)
+            for folder in folders
+        ]
+    named = told_apart([one.test_set for one in choices])
+    return [replace(one, test_set=name) for one, name in zip(choices, named, strict=True)]
+
+
+def _by_predicting(
+    artifacts: list[Path] | None,
+    against: Path | None,
+    choices: Sequence[Choice],
+    judging: _Judging,
+) -> list[Cell]:
+    from drdeploy.box import box_artifact
+    from drdeploy.training.evaluation import Cell, told_apart
+
+    paths = [*(artifacts or [box_artifact()]), *([against] if against else [])]
+    rows = [_row(grader, choices, judging) for grader in told_apart([*map(_grader, paths)])]
+    reference = rows.pop() if against else [None] * len(choices)
+    return [
+        Cell.of(one, other, seed=judging.seed)
+        for row in rows
+        for one, other in zip(row, reference, strict=True)
+    ]
+
+
+def _grader(path: Path) -> Grader:
+    from drdeploy.artifacts import inspect, open_artifact
+    from drdeploy.training.evaluation import Grader
+
+    if path.is_dir():
+        manifest = open_artifact(path, verify=False).manifest
+        return Grader(path.resolve().name, str(path), manifest)
+    if not path.is_file():
+        raise InvalidInput("There is no such artifact", where=str(path))
+    return Grader(path.name.removesuffix(".tar.gz"), str(path), inspect(path))
+
+
+def _row(grader: Grader, choices: Sequence[Choice], judging: _Judging) -> list[Evaluated]:
+    """One grader on every set of photographs."""
+    from drdeploy.cli.grade import loaded
+    from drdeploy.training.evaluation import judge, notes_on
+    from drdeploy.training.predictions import predict_dataset
+
+    def tracked(files: Sequence[Path]) -> Any:
+        from rich.progress import track
+
+        return track(files, f"grading with {grader.name}", console=err, transient=True)
+
+    with loaded(Path(grader.source), judging.runtime) as service:
+        graded = [predict_dataset(service, one.photographs, track=tracked) for one in choices]
+    return [
+        judge(
+            grader,
+            choice.test_set,
+            predictions,
+            prevalence=judging.prevalence,
+            seed=judging.seed,
+            notes=notes_on(grader, choice),
+        )
+        for choice, predictions in zip(choices, graded, strict=True)
+    ]
+
+
+# ---- what is left -------------------------------------------------------------------------
+
+
+def _write(folder: Path, cells: Sequence[Cell]) -> None:
+    """The page, the same as JSON, and every prediction."""
+    from drdeploy.training.evaluation_document import document_of
+    from drdeploy.training.evaluation_page import write_page
+
+    folder.mkdir(parents=True, exist_ok=True)
+    document = json.dumps(document_of(cells), indent=2) + "\n"
+    (folder / "evaluation.json").write_text(document, encoding="utf-8")
+    write_page(cells, folder / "evaluation.html", written_at=datetime.now(UTC))
+    for number, cell in enumerate(cells, 1):
+        name = "predictions.csv" if len(cells) == 1 else f"predictions-{number}.csv"
+        cell.evaluated.graded.write(folder / name)
+
+
+def _print(cells: Sequence[Cell], folder: Path | None) -> None:
+    for cell in cells:
+        _print_evaluated(cell.evaluated)
+        if cell.paired is not None:
+            _print_paired(cell.paired)
+    if folder is not None:
+        out.print(f"The page is at {folder / 'evaluation.html'}", highlight=False, soft_wrap=True)
+    err.print(RESEARCH_USE_NOTICE, style="yellow")
+
+
+def _print_evaluated(evaluated: Evaluated) -> None:
+    from drdeploy.training.evaluation_document import figure
+
+    found = evaluated.evaluation
+    title = f"{evaluated.grader.name} on {evaluated.test_set.name}, n = {found.n}"
+    out.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
+    rows = [("kappa", found.kappa), ("accuracy", found.accuracy)]
+    for detection in (found.referable, found.vision_threatening):
+        at = f"grade >= {int(detection.at_or_above)}"
+        rows += [
+            (f"AUROC, {at}", detection.auroc),
+            (f"sensitivity, {at}", detection.sensitivity),
+            (f"specificity, {at}", detection.specificity),
+        ]
+        for decision in detection.decisions:
+            name = decision.rule.name.replace("_", " ")
+            rows += [
+                (f"  {name}: sensitivity", decision.sensitivity),
+                (f"  {name}: specificity", decision.specificity),
+            ]
+    rows += [("calibration error", found.ece), ("ungradable", found.ungradable)]
+    for name, estimate in rows:
+        _say(f"  {name:32} {shown(figure(estimate))}")
+    for position in found.missed:
+        grade = int(evaluated.graded.labels[position])
+        _say(f"  grade {grade}, graded 0: {evaluated.graded.files[position]}")
+    if evaluated.test_set.set_aside:
+        _say(f"  set aside: {len(evaluated.test_set.set_aside)} (--json and --out list them)")
+    for note in (*evaluated.notes, *evaluated.test_set.notes):
+        err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_paired(paired: Paired) -> None:
+    from drdeploy.training.evaluation_document import figure
+
+    found = paired.comparison
+    _say(f"  against {paired.reference.name}, on the {found.n} photographs that both graded:")
+    _say(f"    {'change of kappa':30} {shown(figure(found.kappa))}")
+    for grade, rate in found.sensitivity.items():
+        name = f"change of sensitivity, >= {int(grade)}"
+        told = shown(figure(rate.difference))
+        _say(f"    {name:30} {told}, {rate.gained} gained, {rate.lost} lost")
+    _say(f"    {'grades changed':30} {len(found.changes)}")
+    _say(f"    {'new misses of grade >= 3':30} {len(found.new_misses)}")
+
+
+def _say(line: str) -> None:
+    out.print(line, markup=False, highlight=False, soft_wrap=True)
