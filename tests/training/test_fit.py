@@ -1,133 +1,15 @@
-"""Training learns, repeats itself bit by bit, and goes on where it was interrupted."""
-
-import csv
-import json
+"""What training is made of: recipes, augmentation, labels, weights, calibration, decisions."""
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from drdeploy.artifacts import inspect
-from drdeploy.cli.app import build_app
 from drdeploy.errors import InvalidInput
-from drdeploy.fundus.synthetic import synthetic_photograph
-from drdeploy.grading import Grade
-from drdeploy.training import train as train_module
-from drdeploy.training.architectures import Architecture
 from drdeploy.training.augmentation import augment
 from drdeploy.training.calibration import fit_temperature, with_temperature
 from drdeploy.training.checkpoint import Checkpoint, History
-from drdeploy.training.datasets import load_dataset
 from drdeploy.training.fit import sample_weights, soft_labels
 from drdeploy.training.operating_points import choose_operating_points
-from drdeploy.training.recipe import Augmentation, Recipe, find_recipe
-from drdeploy.training.train import Plan, train
-
-SIDE_PX = 48
-
-
-def tiny_network(architecture: Architecture, class_count: int = 5):
-    import keras
-
-    inputs = keras.Input(architecture.input_shape)
-    features = keras.layers.Conv2D(8, 5, strides=3, activation="relu")(inputs)
-    features = keras.layers.BatchNormalization()(features)
-    features = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(features)
-    features = keras.layers.GlobalMaxPooling2D()(features)
-    features = keras.layers.Dense(16, activation="relu", name="hidden_1")(features)
-    grades = keras.layers.Dense(class_count, activation="softmax", name="grades")(features)
-    return keras.Model(inputs, grades)
-
-
-@pytest.fixture
-def tiny(monkeypatch):
-    """A network of a few hundred weights in place of any other."""
-    monkeypatch.setattr(train_module, "build_network", tiny_network)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Thirty synthetic eyes, two of a session; the severe ones are much darker."""
-    folder = tmp_path_factory.mktemp("eyes")
-    rows = ["file,icdr_grade,session_group"]
-    for at in range(30):
-        grade = Grade(at % 5)
-        data = synthetic_photograph(at, grade=grade, width_px=96, height_px=72)
-        (folder / f"{at}.jpg").write_bytes(data)
-        rows.append(f"{at}.jpg,{int(grade)},{at // 10}-{at % 5}")
-    (folder / "labels.csv").write_text("\n".join(rows))
-    return folder
-
-
-def plan(folder, **recipe):
-    chosen = Recipe(epochs=2, head_epochs=1, batch_size=8, warm_up_epochs=1, **recipe)
-    return Plan.make("MobileNet", load_dataset(folder), chosen, side_px=SIDE_PX, folds=3)
-
-
-def test_the_same_seed_gives_the_same_predictions_to_the_last_bit(tiny, folder, tmp_path):
-    runs = [train(plan(folder), tmp_path / name) for name in ("one", "two")]
-    one, two = (run.out_of_fold.probabilities for run in runs)
-    assert np.array_equal(one, two)
-    assert runs[0].clinical == runs[1].clinical
-
-
-class PowerCutError(Exception):
-    pass
-
-
-def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tiny, folder, tmp_path):
-    whole = train(plan(folder), tmp_path / "whole")
-    epochs = 0
-
-    def cut(name, history):
-        nonlocal epochs
-        epochs += 1
-        if epochs == 3:  # in the middle of the second fold
-            raise PowerCutError
-
-    with pytest.raises(PowerCutError):
-        train(plan(folder), tmp_path / "cut", on_epoch=cut)
-    seen = []
-    resumed = train(
-        plan(folder), tmp_path / "cut", on_epoch=lambda name, history: seen.append(name)
-    )
-    assert seen == ["fold_1", "fold_2", "fold_2", "final", "final"]
-    assert np.array_equal(whole.out_of_fold.probabilities, resumed.out_of_fold.probabilities)
-
-
-def test_a_folder_with_another_run_is_refused(tiny, folder, tmp_path):
-    train(plan(folder), tmp_path / "run")
-    with pytest.raises(InvalidInput, match="other settings"):
-        train(plan(folder, smoothing=0.0), tmp_path / "run")
-
-
-def test_the_command_trains_exports_and_says_how_good_it_is(tiny, folder, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text("epochs = 2\nbatch_size = 8\nhead_epochs = 1\n")
-    command = ["model", "train", "mobilenet", "--data", str(folder), "--weights", "random"]
-    options = ["--recipe", str(recipe), "--size", str(SIDE_PX), "--folds", "3", "--json"]
-    result = CliRunner().invoke(build_app(), [*command, *options])
-    assert result.exit_code == 0, result.output
-    document = json.loads(result.stdout)
-    assert document["n"] == 30
-    assert document["kappa"]["n"] == 30
-    run = tmp_path / "build/training/mobilenet"
-    manifest = inspect(run / "exports/mobilenet-fp32-onnx.tar.gz")
-    assert (manifest.weights, manifest.transform.height_px) == ("trained", SIDE_PX)
-    assert manifest.clinical.grade_thresholds == (0.5, 0.5, 0.5, 0.5)
-    assert {point.at_or_above for point in manifest.clinical.operating_points} == {2, 3}
-    assert (run / "exports/mobilenet-fp32.keras").is_file()
-    assert (run / "history.svg").is_file()
-    rows = list(csv.DictReader((run / "oof.csv").open()))
-    assert [row["file"] for row in rows] == [f"{at}.jpg" for at in range(30)]
-
-
-def test_a_stalled_network_stops_early_and_keeps_its_best_weights(tiny, folder, tmp_path):
-    result = train(plan(folder, patience=1, learning_rate=1e-9), tmp_path / "run")
-    assert len(result.out_of_fold) == 30
-    history = list(csv.DictReader((tmp_path / "run/history.csv").open()))
-    assert max(int(row["epoch"]) for row in history) <= 2
+from drdeploy.training.recipe import Augmentation, find_recipe
 
 
 def test_an_unusable_recipe_says_which_field(tmp_path):
@@ -143,9 +25,6 @@ def test_an_unusable_recipe_says_which_field(tmp_path):
 def test_the_study_s_recipe_leaves_the_base_as_it_is():
     recipe = find_recipe("study")
     assert (recipe.trainable, recipe.augmentation, recipe.class_weight_power) == ("head", None, 0)
-
-
-# ---- the pieces ---------------------------------------------------------------------------
 
 
 def eye(side_px=64):

@@ -15,7 +15,7 @@ from drdeploy.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
     from drdeploy.training.checkpoint import History
-    from drdeploy.training.train import Plan, Trained
+    from drdeploy.training.train import Plan
 
 CACHE = Path("build/cache")
 
@@ -59,6 +59,7 @@ def train(
     """
     from drdeploy.training.datasets import load_dataset
     from drdeploy.training.recipe import find_recipe
+    from drdeploy.training.run_document import run_document
     from drdeploy.training.train import Plan
     from drdeploy.training.train import train as run
 
@@ -81,7 +82,7 @@ def train(
     _say_what_is_set_aside(plan)
     with _Progress(plan) as progress:
         trained = run(plan, folder, cache=CACHE, on_epoch=progress.on_epoch)
-    document = _document(trained)
+    document = run_document(trained)
     (folder / "metrics.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     if as_json:
         print_json(document)
@@ -92,23 +93,6 @@ def train(
 def _say_what_is_set_aside(plan: Plan) -> None:
     for one in plan.dataset.set_aside:
         err.print(f"set aside: {one.file}: {one.reason}", markup=False, soft_wrap=True)
-
-
-def _document(trained: Trained) -> dict[str, Any]:
-    from drdeploy.training.evaluation_document import evaluate_graded, evaluation_document
-
-    evaluation = evaluate_graded(trained.out_of_fold, trained.clinical)
-    return {
-        "architecture": trained.plan.architecture.name,
-        "evaluated_on": trained.clinical.chosen_on,
-        **evaluation_document(evaluation, trained.out_of_fold),
-        "temperature": trained.clinical.temperature,
-        "set_aside": [
-            {"file": one.file, "reason": one.reason} for one in trained.plan.dataset.set_aside
-        ],
-        "archives": {name: str(path) for name, path in trained.archives.items()},
-        "keras_file": str(trained.keras_file),
-    }
 
 
 def _print(document: dict[str, Any]) -> None:

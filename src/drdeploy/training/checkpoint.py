@@ -10,7 +10,10 @@ import numpy as np
 from drdeploy.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,22 @@ class Checkpoint:
 
     path: Path
 
-    def save(self, variables: list[Any], history: History) -> None:
-        """Write it; a reader sees the old one or the new one."""
+    def save(
+        self, variables: Sequence[Any], history: History, best: Sequence[Any] | None = None
+    ) -> None:
+        """Write it; a reader sees the old one or the new one.
+
+        Args:
+            variables: As they are now.
+            history: So far.
+            best: The network's variables as they were after its best epoch.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(f"{self.path.stem}.part.npz")
         arrays: dict[str, Any] = {
-            f"v{at}": np.asarray(variable) for at, variable in enumerate(variables)
+            f"{kind}{at}": np.asarray(variable)
+            for kind, kept in (("v", variables), ("b", best or ()))
+            for at, variable in enumerate(kept)
         }
         kappas = [np.nan if kappa is None else kappa for kappa in history.kappas]
         np.savez(part, losses=np.array(history.losses), kappas=np.array(kappas), **arrays)
@@ -69,7 +82,14 @@ class Checkpoint:
         with np.load(self.path, allow_pickle=False) as kept:
             return _history(kept)
 
-    def restore(self, variables: list[Any], *, is_part: bool = False) -> History:
+    def best(self) -> list[NDArray[np.generic]] | None:
+        """The network's variables after its best epoch; None where they were not kept."""
+        if not self.path.is_file():
+            return None
+        with np.load(self.path, allow_pickle=False) as kept:
+            return [kept[f"b{at}"] for at in range(_count(kept, "b"))] or None
+
+    def restore(self, variables: Sequence[Any], *, is_part: bool = False) -> History:
         """Set the variables to what was saved; an empty history where nothing was.
 
         Args:
@@ -83,7 +103,7 @@ class Checkpoint:
         if not self.path.is_file():
             return History()
         with np.load(self.path, allow_pickle=False) as kept:
-            count = len(kept.files) - 2
+            count = _count(kept, "v")
             fits = (len(variables) <= count if is_part else len(variables) == count) and all(
                 kept[f"v{at}"].shape == tuple(variable.shape)
                 for at, variable in enumerate(variables)
@@ -97,6 +117,10 @@ class Checkpoint:
             for at, variable in enumerate(variables):
                 variable.assign(kept[f"v{at}"])
             return _history(kept)
+
+
+def _count(kept: Any, kind: str) -> int:
+    return sum(name.startswith(kind) for name in kept.files)
 
 
 def _history(kept: Any) -> History:

@@ -96,42 +96,57 @@ def fit(
     """
     trainer = _Trainer(network, transform, parts.train, recipe, seed)
     history = History() if checkpoint is None else checkpoint.restore(trainer.state())
-    best: list[NDArray[np.generic]] | None = None
+    best = None if checkpoint is None else checkpoint.best()
+    predict_all = make_predictor(network, transform)
     while history.epochs < recipe.epochs and not history.is_stalled(recipe.patience):
         loss = trainer.run_epoch(history.epochs)
         kappa = None
         if parts.validation is not None:
-            kappa = _kappa(network, transform, parts.validation)
+            kappa = _kappa(parts.validation, predict_all(parts.validation.pixels))
         history = history.with_epoch(loss, kappa)
         if recipe.patience and history.is_best_last:
             best = [variable.numpy() for variable in network.variables]
         if checkpoint is not None:
-            checkpoint.save(trainer.state(), history)
+            checkpoint.save(trainer.state(), history, best)
         on_epoch(history)
     if best is not None:
         for variable, value in zip(network.variables, best, strict=True):
             variable.assign(value)
+        if checkpoint is not None:
+            checkpoint.save(trainer.state(), history, best)
     return history
 
 
 def predict(
-    network: Any, transform: FundusTransform, pixels: NDArray[np.uint8], *, batch_size: int = 16
+    network: Any, transform: FundusTransform, pixels: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
     """Probabilities ``(n, 5)`` of exact pixels ``(n, h, w, 3)``."""
+    return make_predictor(network, transform)(pixels)
+
+
+def make_predictor(
+    network: Any, transform: FundusTransform, *, batch_size: int = 16
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """:func:`predict` for many calls: the network is traced once, and followed as it changes."""
     tf = import_frameworks().tensorflow
     step = tf.function(
         lambda batch: network(_as_input(tf, batch, transform), training=False), autograph=False
     )
-    answers = [
-        step(tf.constant(pixels[at : at + batch_size])).numpy()
-        for at in range(0, len(pixels), batch_size)
-    ]
-    return np.concatenate(answers).astype(np.float32)
+
+    def predict_all(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        answers = [
+            step(tf.constant(pixels[at : at + batch_size])).numpy()
+            for at in range(0, len(pixels), batch_size)
+        ]
+        return np.concatenate(answers).astype(np.float32)
+
+    return predict_all
 
 
-def _kappa(network: Any, transform: FundusTransform, part: Part) -> float:
-    grades = grades_of(predict(network, transform, part.pixels), MEDIAN_GRADE)
-    return float(quadratic_weighted_kappa(confusion_matrix(part.labels, grades)))
+def _kappa(part: Part, probabilities: NDArray[np.float32]) -> float | None:
+    grades = grades_of(probabilities, MEDIAN_GRADE)
+    kappa = float(quadratic_weighted_kappa(confusion_matrix(part.labels, grades)))
+    return None if math.isnan(kappa) else kappa
 
 
 def _as_input(tf: Any, pixels: Any, transform: FundusTransform) -> Any:

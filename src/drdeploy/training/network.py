@@ -33,8 +33,9 @@ def build_network(architecture: Architecture, *, class_count: int = len(ICDR_CLA
     for index in (1, 2):
         layer = keras.layers.Dense(HIDDEN_UNITS, activation="relu", name=f"hidden_{index}")
         features = layer(features)
-    grades = keras.layers.Dense(class_count, activation="softmax", name="grades")(features)
-    return keras.Model(base.input, grades, name=architecture.name.lower())
+    # Probabilities in single precision, also where the rest computes in half.
+    last = keras.layers.Dense(class_count, activation="softmax", dtype="float32", name="grades")
+    return keras.Model(base.input, last(features), name=architecture.name.lower())
 
 
 def in_float32(network: Any, architecture: Architecture) -> Any:
