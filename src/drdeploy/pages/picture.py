@@ -14,6 +14,9 @@ from drdeploy.pages.style import STYLE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NOTHING = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+"""Metadata would name vocabularies elsewhere, and the hour."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -37,7 +40,7 @@ def picture_of(figure: Figure, name: str, title: str, description: str) -> Pictu
     safe = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     with mpl.rc_context(STYLE):
         svg = io.StringIO()
-        figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(svg, format="svg", transparent=True, metadata=NOTHING)
     return Picture(safe, title, description, _for_a_page(svg.getvalue(), safe))
 
 
