@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from drdeploy.cli.model_evaluate import evaluate
 from drdeploy.cli.model_export import export
 from drdeploy.cli.model_list import list_models
 from drdeploy.cli.model_quantize import quantize
@@ -14,3 +15,4 @@ app.command("list")(list_models)
 app.command("export")(export)
 app.command("train")(train)
 app.command("quantize")(quantize)
+app.command("evaluate")(evaluate)
