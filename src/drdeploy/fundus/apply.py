@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
     from drdeploy.fundus.transform import FundusTransform
 
-OVERSAMPLING = 1.5
-"""How much larger than the model's input the eye stays when a photograph is decoded small."""
+OVERSAMPLING = 2.0
+"""How much larger than the model's input the eye stays when a photograph is decoded small.
+
+At 1.5, which lets a camera's photograph be decoded at an eighth instead of a quarter in half the
+time, the trained grader's probabilities moved by up to 0.025; at 2.0 by up to 0.013."""
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,

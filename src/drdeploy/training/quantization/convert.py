@@ -6,6 +6,10 @@ the least and largest activation.  On the MobileNet in the box, percentile and e
 calibration changed as many grades and took three times as long; per-tensor weights are what
 ruins a MobileNet (its depthwise kernels differ in range by orders of magnitude).
 
+The first convolution, and all that follows the last one, stay in fp32: there ONNX Runtime and
+OpenVINO round differently (padding of an input whose zero is no zero, the mean of a pooling), so
+that they gave 3 % of the photographs another grade; without, less than 1 %, for 0.4 MB more.
+
 bf16 weights are rounded and stored as fp32: every runtime computes with them, OpenVINO in bf16
 itself where the processor can, and the archive compresses to half.  fp16 is stored as such and
 computed in fp32 by runtimes without fp16 kernels.
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
 
 SmallPrecision = Literal["int8", "bf16", "fp16"]
 BF16_DROPPED_BITS = 16
+
+ACTIVATIONS = frozenset({"Clip", "Relu"})
+"""Part of the convolution that they follow."""
 
 
 def quantize_onnx(
@@ -96,10 +103,20 @@ def _to_int8(model: Path, out: Path, batches: Iterable[NDArray[np.float32]]) -> 
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            # Probabilities are not worth the rounding, and clients read them.
-            nodes_to_exclude=[node.name for node in graph.node if node.op_type == "Softmax"],
+            nodes_to_exclude=_in_float(graph),
             extra_options={"WeightSymmetric": True},
         )
+
+
+def _in_float(graph: Any) -> list[str]:
+    """Names of the nodes that are left alone; a graph's nodes stand in the order of their use."""
+    convolutions = [at for at, node in enumerate(graph.node) if node.op_type == "Conv"]
+    if not convolutions:
+        return [node.name for node in graph.node if node.op_type == "Softmax"]
+    first, last = convolutions[0], convolutions[-1]
+    follows = last + 1 + (graph.node[last + 1].op_type in ACTIVATIONS)
+    left = [*graph.node[: first + 1], *graph.node[follows:]]
+    return [node.name for node in left]
 
 
 def _round_to_bf16(model: Path, out: Path) -> None:
