@@ -76,6 +76,7 @@ def evaluate(
         from drdeploy.training.evaluation_page import check_can_draw
 
         check_can_draw()
+        out_dir.mkdir(parents=True, exist_ok=True)
     judging = _Judging(prevalence, seed, runtime)
     if oof is not None:
         cells = [_from_files(oof, against, artifacts, judging)]
@@ -211,7 +212,6 @@ def _write(folder: Path, cells: Sequence[Cell]) -> None:
     from drdeploy.training.evaluation_document import document_of
     from drdeploy.training.evaluation_page import write_page
 
-    folder.mkdir(parents=True, exist_ok=True)
     document = json.dumps(document_of(cells), indent=2) + "\n"
     (folder / "evaluation.json").write_text(document, encoding="utf-8")
     write_page(cells, folder / "evaluation.html", written_at=datetime.now(UTC))
@@ -225,6 +225,8 @@ def _print(cells: Sequence[Cell], folder: Path | None) -> None:
         _print_evaluated(cell.evaluated)
         if cell.paired is not None:
             _print_paired(cell.paired)
+    if len(cells) > 1:
+        _print_matrix(cells)
     if folder is not None:
         out.print(f"The page is at {folder / 'evaluation.html'}", highlight=False, soft_wrap=True)
     err.print(RESEARCH_USE_NOTICE, style="yellow")
@@ -274,6 +276,20 @@ def _print_paired(paired: Paired) -> None:
         _say(f"    {name:30} {told}, {rate.gained} gained, {rate.lost} lost")
     _say(f"    {'grades changed':30} {len(found.changes)}")
     _say(f"    {'new misses of grade >= 3':30} {len(found.new_misses)}")
+
+
+def _print_matrix(cells: Sequence[Cell]) -> None:
+    from rich.table import Table
+
+    from drdeploy.training.evaluation_document import figure
+
+    evaluated = [cell.evaluated for cell in cells]
+    columns = list(dict.fromkeys(one.test_set.name for one in evaluated))
+    table = Table("kappa", *columns, box=None)
+    for name in dict.fromkeys(one.grader.name for one in evaluated):
+        row = [one.evaluation.kappa for one in evaluated if one.grader.name == name]
+        table.add_row(name, *(shown(figure(kappa)) for kappa in row))
+    out.print(table)
 
 
 def _say(line: str) -> None:
