@@ -10,7 +10,7 @@ from drdeploy.errors import RuntimeUnavailable
 from drdeploy.grading.grade import RESEARCH_USE_NOTICE, Grade
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -107,6 +107,7 @@ def render(cells: Sequence[Cell], *, written_at: datetime) -> str:
         rows=list(dict.fromkeys(cell.evaluated.grader.name for cell in cells)),
         columns=list(dict.fromkeys(cell.evaluated.test_set.name for cell in cells)),
         shown=[_shown(cell, number) for number, cell in enumerate(cells, 1)],
+        matrices=MATRICES,
         grades=list(Grade),
         reference_points=REFERENCE_POINTS,
         notice=RESEARCH_USE_NOTICE,
@@ -231,3 +232,14 @@ def _points_cell(estimate: Estimate) -> Markup:
     low, high = estimate.low, estimate.high
     interval = "" if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f}"
     return cell(value, interval, estimate.reason)
+
+
+MATRICES: tuple[tuple[str, Callable[[Estimate], Markup], Callable[[Evaluation], Estimate]], ...] = (
+    ("Quadratic weighted kappa", _number_cell, lambda of: of.kappa),
+    ("Area under the ROC curve, grade ≥ 2", _number_cell, lambda of: of.referable.auroc),
+    ("Sensitivity, grade ≥ 2", _percent_cell, lambda of: of.referable.sensitivity),
+    ("Specificity, grade ≥ 2", _percent_cell, lambda of: of.referable.specificity),
+    ("Sensitivity, grade ≥ 3", _percent_cell, lambda of: of.vision_threatening.sensitivity),
+    ("Specificity, grade ≥ 3", _percent_cell, lambda of: of.vision_threatening.specificity),
+)
+"""What several graders on several sets are compared by: title, how it is shown, what it is."""
