@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from drdeploy.analysis.caveats import warnings_of
 from drdeploy.analysis.measurements import ENVIRONMENT_FILE, MEASUREMENTS_FILE, load
 from drdeploy.analysis.rows import REQUIRED
 from drdeploy.errors import AnalysisError
@@ -18,6 +19,14 @@ def test_what_analysis_requires_is_what_experiments_write():
 def test_warm_ups_failures_and_wrong_starts_are_kept_but_do_not_count(quick):
     assert quick.left_out == {"warm_up": 6, "throttled": 1, "wrong_start": 1}
     assert len(quick.frame) == len(quick.counted) + 8
+
+
+def test_a_photograph_without_a_prediction_is_left_out_and_told(quick_rows, results_of):
+    rows = [replace(quick_rows[2], outcome="ungradable"), *quick_rows[3:]]
+    measured = load(results_of(rows))
+    assert measured.left_out["ungradable"] == 1
+    (told,) = [text for text in warnings_of(measured, ()) if "cannot be graded" in text]
+    assert told.startswith("1 invocation sent a photograph")
 
 
 def test_a_cold_scenario_never_counts_a_warm_start_even_if_the_row_says_ok(quick_rows, results_of):

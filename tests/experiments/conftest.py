@@ -62,6 +62,7 @@ class FakeHosting:
         self.setup_times = []
         self.sent = []
         self.script = {}
+        self.ungradable = set()
         self.refuse = {}
         self.is_gone = False
         self.lock = threading.Lock()
@@ -127,6 +128,7 @@ class FakeHosting:
     def _answer(self, endpoint):
         return json.dumps(
             {
+                "gradable": len(self.sent) not in self.ungradable,
                 "requestLatency": 0.05,
                 "predictionLatency": 0.01,
                 "grade": 2,

@@ -31,6 +31,13 @@ def test_of_another_container_nothing_is_known(body):
     assert ContainerAnswer.read(body) == ContainerAnswer()
 
 
+@pytest.mark.parametrize(
+    ("body", "is_ungradable"), [(b'{"gradable": false}', True), (b'{"gradable": true}', False)]
+)
+def test_a_photograph_that_cannot_be_graded_is_known(body, is_ungradable):
+    assert ContainerAnswer.read(body).is_ungradable is is_ungradable
+
+
 def test_the_original_studys_answer_is_understood():
     body = b'{"predictions": [[1, 0]], "requestLatency": 0.06, "predictionLatency": 0.05}'
     answer = ContainerAnswer.read(body)

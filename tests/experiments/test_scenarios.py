@@ -88,6 +88,15 @@ def test_a_failure_is_a_row_and_is_not_retried(plan_with, run, hosting, status, 
     assert [row.sequence for row in rows] == [0, 1, 2, 3, 4, 5]
 
 
+def test_a_photograph_that_cannot_be_graded_is_told_apart_and_not_sent_again(
+    plan_with, run, hosting
+):
+    hosting.ungradable = {3}
+    rows = run(plan_with(WARM))
+    assert [row.outcome for row in rows] == ["ok", "ok", "ungradable", "ok", "ok", "ok"]
+    assert [row.sequence for row in rows] == [0, 1, 2, 3, 4, 5]
+
+
 def test_real_time_endpoints_do_not_start_cold(plan_with, run, hosting):
     endpoint = '{kind = "realtime", instance_type = "ml.m5.xlarge"}'
     rows = run(plan_with(REAL_TIME, endpoint=endpoint))

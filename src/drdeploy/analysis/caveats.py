@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from drdeploy.analysis.measurements import WARM_UP
+from drdeploy.analysis.measurements import UNGRADABLE, WARM_UP
 from drdeploy.analysis.statistics import BOOTSTRAP_ROWS
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def warnings_of(measurements: Measurements, summaries: Sequence[Summary]) -> tup
         *_mixed(measurements),
         *_without_rows(summaries),
         *_failures(measurements),
+        *_ungradable(measurements),
         *_unpriced(summaries),
         *_untrained(summaries),
         *_small_samples(summaries),
@@ -77,9 +78,18 @@ def _without_rows(summaries: Sequence[Summary]) -> Iterator[str]:
 
 def _failures(measurements: Measurements) -> Iterator[str]:
     asked = measurements.frame[~measurements.frame["is_warmup"]]
-    failed = sum(n for why, n in measurements.left_out.items() if why != WARM_UP)
+    failed = sum(n for why, n in measurements.left_out.items() if why not in {WARM_UP, UNGRADABLE})
     if failed > MANY_FAILURES * len(asked):
         yield f"{failed} of {len(asked)} invocations failed or started the wrong way."
+
+
+def _ungradable(measurements: Measurements) -> Iterator[str]:
+    count = measurements.left_out.get(UNGRADABLE, 0)
+    if count:
+        yield (
+            f"{count} invocation{'s' * (count > 1)} sent a photograph that cannot be graded and "
+            "got no prediction: not counted, for it takes less time than a grade."
+        )
 
 
 def _unpriced(summaries: Sequence[Summary]) -> Iterator[str]:

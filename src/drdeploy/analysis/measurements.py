@@ -27,6 +27,7 @@ MEASUREMENTS_FILE = "measurements.csv"
 ENVIRONMENT_FILE = "environment.json"
 
 WARM_UP = "warm_up"
+UNGRADABLE = "ungradable"
 
 _MACHINE_FACTS = ("cpu_model", "cpu_count", "machine")
 """What ``experiments.environment`` tells of the machine that bears on a latency."""

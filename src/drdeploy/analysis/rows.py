@@ -25,9 +25,10 @@ NUMBERS = (
     *("memory_mb", "sequence", "total_latency_s", "container_latency_s", "prediction_s"),
     *OPTIONAL_NUMBERS,
 )
-OUTCOMES = frozenset(
-    {"ok", "throttled", "model_error", "unavailable", "timeout", "client_error", "wrong_start"}
-)
+OUTCOMES = frozenset({
+    *("ok", "throttled", "model_error", "unavailable", "timeout", "client_error"),
+    *("wrong_start", "ungradable"),
+})  # fmt: skip
 DESCRIBES_A_TRIAL = (
     *("platform", "isolation", "model", "architecture", "weights", "precision", "profile"),
     *("endpoint_kind", "memory_mb", "instance_type", "vcpu", "scenario"),

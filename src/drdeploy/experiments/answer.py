@@ -23,6 +23,7 @@ class ContainerAnswer:
     model_digest: str = ""
     container_id: str = ""
     container_invocation: int | None = None
+    is_ungradable: bool = False
 
     @classmethod
     def read(cls, body: bytes) -> Self:
@@ -46,6 +47,7 @@ class ContainerAnswer:
             model_digest=_text(model.get("digest")),
             container_id=_text(container.get("id")),
             container_invocation=_integer(container.get("invocation")),
+            is_ungradable=document.get("gradable") is False,
         )
 
 

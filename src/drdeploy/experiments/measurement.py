@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Platform = Literal["local", "aws"]
 Start = Literal["cold", "warm", ""]
-Outcome = InvocationOutcome | Literal["wrong_start"]
+Outcome = InvocationOutcome | Literal["wrong_start", "ungradable"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,9 @@ class Measurement:
         sequence: From 1; 0 for the uncounted request.
         is_warmup: Not to be counted.
         start: Whether the container had answered before; empty where that is not known.
-        outcome: ``ok``, the kind of failure, or ``wrong_start``: an answer of the other start
-            than the scenario asks for, not to be counted.
+        outcome: ``ok``, the kind of failure, ``wrong_start`` (an answer of the other start than
+            the scenario asks for) or ``ungradable`` (a photograph that was answered without a
+            prediction); ``ok`` alone is to be counted.
         status: HTTP status, 0 where no answer came.
         error: One line for a failure, otherwise empty.
         scheduled_at: When the request was due, UTC.

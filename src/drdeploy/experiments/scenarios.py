@@ -169,7 +169,7 @@ def _observe(
         scheduled_at=due_at or invocation.started_at,
         total_latency_s=invocation.latency_s if due is None else finished - due,
         start=start,
-        outcome=_outcome_of(invocation, start, wanted),
+        outcome=_outcome_of(invocation, answer, start, wanted),
         invocation=invocation,
         answer=answer,
     )
@@ -185,7 +185,11 @@ def _start_of(answer: ContainerAnswer, *, is_always_on: bool) -> Start:
     return "cold" if answer.container_invocation == 1 else "warm"
 
 
-def _outcome_of(invocation: Invocation, start: Start, wanted: Start) -> Outcome:
-    if invocation.outcome == "ok" and wanted and start and start != wanted:
+def _outcome_of(
+    invocation: Invocation, answer: ContainerAnswer, start: Start, wanted: Start
+) -> Outcome:
+    if invocation.outcome != "ok":
+        return invocation.outcome
+    if wanted and start and start != wanted:
         return "wrong_start"
-    return invocation.outcome
+    return "ungradable" if answer.is_ungradable else "ok"

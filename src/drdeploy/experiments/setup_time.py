@@ -40,7 +40,7 @@ def join_setup_times(
 
 def may_be_cold(row: Measurement) -> bool:
     """Answered, by a container that had not answered before as far as is known."""
-    return row.outcome in {"ok", "wrong_start"} and row.start != "warm"
+    return row.outcome in {"ok", "wrong_start", "ungradable"} and row.start != "warm"
 
 
 def _overlaps(row: Measurement, point: Datapoint, period_s: int) -> bool:
