@@ -8,6 +8,7 @@ from PIL import Image
 from drdeploy.errors import PayloadTooLarge, UnsupportedImage
 from drdeploy.fundus.apply import OVERSAMPLING, apply, decode_for
 from drdeploy.fundus.decode import ImageLimits, decode
+from drdeploy.fundus.field_of_view import field_of_view
 from drdeploy.fundus.transform import CAFFE_BGR_MEAN, STUDY_TRANSFORM, FundusTransform
 
 RAW = {"value_range": (0.0, 255.0)}
@@ -112,10 +113,10 @@ def photographs(shared):
 @pytest.mark.parametrize(
     ("crop", "image_filter", "interpolation", "allowed"),
     [
-        ("none", "none", "bilinear", 0.6),
-        ("field_of_view", "none", "bilinear", 0.6),
-        ("field_of_view", "none", "lanczos", 0.7),
-        ("field_of_view", "graham", "bilinear", 1.5),  # the filter's gain is four
+        ("none", "none", "bilinear", 0.2),
+        ("field_of_view", "none", "bilinear", 0.4),
+        ("field_of_view", "none", "lanczos", 0.5),
+        ("field_of_view", "graham", "bilinear", 1.2),  # the filter's gain is four
     ],
 )
 def test_a_reduced_decode_gives_nearly_the_same_input(
@@ -124,8 +125,23 @@ def test_a_reduced_decode_gives_nearly_the_same_input(
     transform = FundusTransform(crop=crop, filter=image_filter, interpolation=interpolation, **RAW)
     for data, full in photographs:
         reduced = decode_for(transform, data)
-        assert reduced.shape[0] < 800
-        assert np.abs(apply(transform, reduced) - apply(transform, full)).mean() < allowed  # of 255
+        assert reduced.shape[0] < 400
+        difference = np.abs(apply(transform, reduced) - apply(transform, full)).mean()
+        assert difference < allowed  # of 255
+
+
+@pytest.mark.parametrize("crop", ["none", "field_of_view"])
+def test_what_shrinks_by_averaging_is_the_same_input_however_far_it_was_decoded(crop):
+    data = encoded(Image.fromarray(disc(1200, 1200, (600, 600), 590)), "PNG")
+    transform = FundusTransform(crop=crop, height_px=64, width_px=64, **RAW)
+    whole, half, least = (decode(data, min_side_px=px) for px in (None, 600, 96))
+    assert (whole.shape[0], half.shape[0], least.shape[0]) == (1200, 600, 150)
+    view = field_of_view(whole)
+    inputs = [
+        apply(transform, image, view.shrunk(1200 / len(image))) for image in (whole, half, least)
+    ]
+    assert np.abs(inputs[1] - inputs[0]).max() <= 1.0  # the half was rounded once more
+    assert np.array_equal(inputs[2], inputs[0])
 
 
 def test_nearest_gets_the_whole_photograph():
@@ -145,15 +161,15 @@ def test_the_eye_stays_larger_than_the_input_by_the_safety_factor():
 
 
 def test_an_eye_that_fills_the_frame_is_decoded_at_the_smallest_scale():
-    data = encoded(Image.fromarray(disc(1600, 1200, (800, 600), 590)), "JPEG")
-    assert decode_for(SMALL_INPUT, data).shape == (150, 200, 3)
+    data = encoded(Image.fromarray(disc(1200, 900, (600, 450), 440)), "JPEG")
+    assert decode_for(SMALL_INPUT, data).shape == (113, 150, 3)
 
 
 def test_the_eye_stays_as_large_as_is_asked_for():
     data = encoded(Image.fromarray(disc(1200, 900, (600, 450), 150)), "JPEG")
     assert decode_for(SMALL_INPUT, data, eye_px=256).shape == (900, 1200, 3)
     stretched = FundusTransform(height_px=64, width_px=64, crop="none")
-    assert decode_for(stretched, data).shape == (225, 300, 3)
+    assert decode_for(stretched, data).shape == (113, 150, 3)
     assert decode_for(stretched, data, eye_px=256).shape == (900, 1200, 3)
 
 

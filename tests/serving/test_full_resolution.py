@@ -5,27 +5,26 @@ import pytest
 
 from drdeploy.artifacts import extract
 from drdeploy.box import box_artifact
-from drdeploy.fundus.apply import apply, decode_for
+from drdeploy.fundus.apply import apply
 from drdeploy.fundus.decode import decode
-from drdeploy.runtimes.classifier import Classifier
-from drdeploy.runtimes.load import load_runtime
+from drdeploy.serving.inference import InferenceService
 
 
 @pytest.fixture(scope="module")
-def grader(tmp_path_factory):
-    artifact = extract(box_artifact("fp32"), tmp_path_factory.mktemp("box") / "model")
-    return Classifier(artifact, load_runtime(artifact))
+def service(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("box") / "model"
+    return InferenceService.load(extract(box_artifact("fp32"), folder).folder)
 
 
-def test_a_scaled_decode_gives_the_grade_of_a_full_one(shared, grader):
-    transform = grader.artifact.manifest.transform
+def test_a_scaled_decode_gives_the_grade_of_a_full_one(shared, service):
+    transform = service.classifier.artifact.manifest.transform
     files = sorted((shared / "data/full_resolution").glob("*.jpg"))
     assert len(files) == 11
     for file in files:
         data = file.read_bytes()
-        whole, small = decode(data), decode_for(transform, data)
-        assert small.size < whole.size / 3
-        full, scaled = (grader.predict(apply(transform, one)[None])[0] for one in (whole, small))
-        assert scaled.grade == full.grade, file.name
-        difference = np.abs(scaled.probabilities - full.probabilities).max()
+        (served,) = service.infer([data])
+        assert served.prediction is not None, f"{file.name}: {served.ungradable}"
+        full = service.classifier.predict(apply(transform, decode(data))[None])[0]
+        assert served.prediction.grade == full.grade, file.name
+        difference = np.abs(served.prediction.probabilities - full.probabilities).max()
         assert difference < 0.02, f"{file.name}: {difference:.4f}"

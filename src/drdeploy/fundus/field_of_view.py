@@ -58,6 +58,12 @@ class FieldOfView:
         """The frame itself."""
         return cls(0.0, 0.0, float(width_px), float(height_px))
 
+    def shrunk(self, factor: float) -> FieldOfView:
+        """The same view in a frame that is that many times smaller."""
+        return FieldOfView(
+            self.left / factor, self.top / factor, self.right / factor, self.bottom / factor
+        )
+
     @property
     def width_px(self) -> float:
         """Width of the box."""
