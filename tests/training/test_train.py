@@ -26,12 +26,15 @@ from drdeploy.training import train as train_module
 from drdeploy.training.calibration import with_temperature
 from drdeploy.training.cross_fitting import cross_fit
 from drdeploy.training.datasets import grouped_folds
-from drdeploy.training.fit import MEDIAN_GRADE, predict
+from drdeploy.training.fit import MEDIAN_GRADE, Parts, fit, predict
+from drdeploy.training.network import base_of
 from drdeploy.training.operating_points import choose_operating_points
 from drdeploy.training.predictions import GradedSet
 from drdeploy.training.prepared import prepare
 from drdeploy.training.run_folder import RunFolder
+from drdeploy.training.sample import sample_batch
 from drdeploy.training.train import Plan, Trained, network_of_fold, train
+from drdeploy.training.weights import fill
 
 SUPPORT = Path(tiny_training.__file__).parent
 
@@ -177,9 +180,26 @@ def test_a_stalled_network_stops_early_and_keeps_its_best_weights(uninterrupted)
         run.plan.dataset.grades[fold.validation], grades_of(probabilities, MEDIAN_GRADE)
     )
     assert quadratic_weighted_kappa(confusion) == pytest.approx(max(kappas), abs=1e-4)
-    calibrated = with_temperature(probabilities, run.trained.clinical.temperature)
+    calibrated = network_of_fold(run.plan, run.folder, 0, run.trained.clinical.temperature)
+    answered = predict(calibrated, run.plan.architecture.transform, exact)
     expected = run.trained.out_of_fold.probabilities[fold.validation]
-    assert np.allclose(calibrated, expected, atol=1e-6)
+    assert np.allclose(answered, expected, atol=1e-5)
+
+
+def test_a_frozen_base_stays_as_it_was_and_the_head_learns(folder, tmp_path):
+    plan = tiny_plan(folder, trainable="head", augmentation=None)
+    transform, everything = plan.architecture.transform, np.arange(EYES)
+    network = tiny_network(plan.architecture)
+    fill(network, plan.architecture, "random", seed=0, sample=sample_batch(transform))
+    before = network.get_weights()
+    parts = Parts.of(prepare(plan.dataset, transform), plan.dataset.grades, everything, None)
+    fit(network, transform, parts, plan.recipe, seed=0)
+    base = len(base_of(network).weights)
+    same = [
+        np.array_equal(one, two) for one, two in zip(before, network.get_weights(), strict=True)
+    ]
+    assert all(same[:base])
+    assert not any(same[base:])
 
 
 def test_a_network_in_half_precision_learns_and_is_kept_in_single(folder, tmp_path, monkeypatch):
