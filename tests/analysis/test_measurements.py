@@ -29,6 +29,17 @@ def test_a_photograph_without_a_prediction_is_left_out_and_told(quick_rows, resu
     assert told.startswith("1 invocation sent a photograph")
 
 
+@pytest.mark.parametrize(("after", "is_told"), [(3.0, False), (87.0, True)])
+def test_other_work_on_the_machine_is_told(quick_rows, results_of, after, is_told):
+    environment = {
+        "run-1": {"cpu_busy_percent_before": 2.0, "cpu_busy_percent_after": after},
+        "without rows": {"cpu_busy_percent_before": 99.0},
+    }
+    told = warnings_of(load(results_of(quick_rows, environment)), ())
+    assert any("up to 87 % busy" in text for text in told) == is_told
+    assert is_told or not any("busy" in text for text in told)
+
+
 def test_a_cold_scenario_never_counts_a_warm_start_even_if_the_row_says_ok(quick_rows, results_of):
     cold = [row for row in quick_rows if row.scenario == "cold"]
     lying = replace(cold[0], start="warm", outcome="ok")

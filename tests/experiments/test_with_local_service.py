@@ -121,6 +121,8 @@ def test_a_study_of_a_model_of_ones_own_is_measured_whole(workplace):
     (facts,) = json.loads((workplace / "results/own/environment.json").read_text()).values()
     assert facts["isolation"] == rows[0].isolation
     assert facts["ended_at"] > facts["started_at"]
+    assert 0 <= facts["cpu_busy_percent_before"] <= 100
+    assert 0 <= facts["cpu_busy_percent_after"] <= 100
     wait_for_no_processes(workplace)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from drdeploy.analysis.measurements import UNGRADABLE, WARM_UP
 from drdeploy.analysis.statistics import BOOTSTRAP_ROWS
+from drdeploy.experiments.environment import BUSY_PERCENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ def warnings_of(measurements: Measurements, summaries: Sequence[Summary]) -> tup
     """What limits these measurements in particular, the gravest first."""
     return (
         *_unlimited(summaries),
+        *_busy(measurements),
         *_mixed(measurements),
         *_without_rows(summaries),
         *_failures(measurements),
@@ -62,6 +64,22 @@ def _unlimited(summaries: Sequence[Summary]) -> Iterator[str]:
         yield (
             f"Memory and CPU limits were not enforced in {len(unlimited)} of {len(summaries)} "
             "scenarios (isolation=process): their differences between memory sizes mean nothing."
+        )
+
+
+def _busy(measurements: Measurements) -> Iterator[str]:
+    runs = set(measurements.frame["run_id"])
+    seen = [
+        facts.get(f"cpu_busy_percent_{when}") or 0.0
+        for run_id, facts in measurements.environment.items()
+        for when in ("before", "after")
+        if run_id in runs
+    ]
+    if max(seen, default=0.0) > BUSY_PERCENT:
+        yield (
+            f"Other work kept the CPU up to {max(seen):.0f} % busy when it was looked at, before "
+            "and after measuring: it slows some configurations more than others. Measure again on "
+            "a quiet machine before you decide."
         )
 
 

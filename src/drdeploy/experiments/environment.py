@@ -28,6 +28,17 @@ HOST_FACTS = ("cpu_model", "cpu_count", "platform", "isolation")
 """Rows of one results folder agree in these; others would not be comparable."""
 
 
+BUSY_PERCENT = 20.0
+"""Above this, other work on the machine takes part in what is measured."""
+
+
+def cpu_busy_percent(over_s: float = 1.0) -> float:
+    """How busy all CPUs together are, looked at for that long: before and after measuring."""
+    import psutil
+
+    return float(psutil.cpu_percent(over_s))
+
+
 def host_facts() -> dict[str, Any]:
     """What can be told of this machine and this checkout."""
     cpu = _cpu_info()

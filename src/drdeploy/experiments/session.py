@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from drdeploy.experiments.environment import EnvironmentFile, host_facts
+from drdeploy.experiments.environment import (
+    BUSY_PERCENT,
+    EnvironmentFile,
+    cpu_busy_percent,
+    host_facts,
+)
 from drdeploy.experiments.journal import Journal, read_measurements
 from drdeploy.experiments.models import ensure_artifacts
 from drdeploy.experiments.photographs import find_album
@@ -123,10 +128,18 @@ def run_study(plan: Plan, options: RunOptions, narrator: Narrator) -> Outcome:
             observer=narrator,
             clock=clock,
         )
-        return _run(runner, EnvironmentFile(options.results.environment), target)
+        busy_percent = cpu_busy_percent()
+        if busy_percent > BUSY_PERCENT:
+            narrator.note(
+                f"other work keeps the CPU {busy_percent:.0f} % busy: that is measured too"
+            )
+        environment = EnvironmentFile(options.results.environment)
+        return _run(runner, environment, target, busy_percent)
 
 
-def _run(runner: Runner, environment: EnvironmentFile, target: Target) -> Outcome:
+def _run(
+    runner: Runner, environment: EnvironmentFile, target: Target, busy_percent: float
+) -> Outcome:
     tags = {trial.image.tag for trial in runner.plan.trials}
     is_contained = target.isolation == "container"
     runner.begin(
@@ -135,11 +148,14 @@ def _run(runner: Runner, environment: EnvironmentFile, target: Target) -> Outcom
             **host_facts(),
             **target.facts,
             "started_at": runner.clock.now().isoformat(),
+            "cpu_busy_percent_before": busy_percent,
             "image_digests": image_digests(tags) if is_contained else {},
         },
     )
     try:
-        return runner.run()
+        outcome = runner.run()
+        environment.record(runner.run_id, {"cpu_busy_percent_after": cpu_busy_percent()})
+        return outcome
     finally:
         environment.record(runner.run_id, {"ended_at": runner.clock.now().isoformat()})
 
