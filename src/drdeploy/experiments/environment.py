@@ -32,7 +32,7 @@ BUSY_PERCENT = 20.0
 """Above this, other work on the machine takes part in what is measured."""
 
 
-def cpu_busy_percent(over_s: float = 1.0) -> float:
+def cpu_busy_percent(over_s: float = 0.5) -> float:
     """How busy all CPUs together are, looked at for that long: before and after measuring."""
     import psutil
 
