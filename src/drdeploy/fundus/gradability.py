@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageFilter
 
 from drdeploy.fundus.field_of_view import FieldOfView
 
@@ -199,16 +199,11 @@ def _sharpness(eye: Image.Image, view: FieldOfView) -> float:
 @lru_cache(8)
 def _inside(width_px: int, height_px: int) -> Image.Image:
     """Where the eye is measured: within its rim, and within where it is cut off, if it is."""
-    inside = Image.new("L", (MEASURED_PX, MEASURED_PX))
-    rim = MEASURED_PX / 2 * (1 - RIM_SHARE)
-    ImageDraw.Draw(inside).ellipse((rim, rim, MEASURED_PX - 1 - rim, MEASURED_PX - 1 - rim), 255)
-    across, down = (
-        round((MEASURED_PX - RIM_SHARE * side_px) / 2) for side_px in (width_px, height_px)
-    )
-    box = (across, down, MEASURED_PX - across, MEASURED_PX - down)
-    cut = Image.new("L", inside.size)
-    cut.paste(inside.crop(box), box)
-    return cut
+    from_middle = np.abs(np.arange(MEASURED_PX) - (MEASURED_PX - 1) / 2)
+    across, down = from_middle, from_middle[:, None]
+    is_inside = np.hypot(across, down) <= RIM_SHARE * MEASURED_PX / 2
+    is_inside &= (across <= RIM_SHARE * width_px / 2) & (down <= RIM_SHARE * height_px / 2)
+    return Image.fromarray(np.where(is_inside, np.uint8(255), np.uint8(0)))
 
 
 @lru_cache(1)
