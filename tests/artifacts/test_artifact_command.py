@@ -6,9 +6,11 @@ import pytest
 from typer.testing import CliRunner
 
 from drdeploy.artifacts import inspect
+from drdeploy.box import box_artifact
 from drdeploy.cli.artifact import app
 from drdeploy.cli.console import friendly_errors
 from drdeploy.errors import InvalidInput, TruncatedArchive
+from drdeploy.fundus.gradability_limits import GradabilityLimits
 from drdeploy.fundus.transform import CAFFE_BGR_MEAN, FundusTransform
 from drdeploy.grading import ICDR_CLASSES
 
@@ -36,6 +38,19 @@ def test_classes_of_ones_own_are_named(packed):
 
 def test_icdr_makes_it_a_grader(packed):
     assert packed("--icdr").classes == ICDR_CLASSES
+
+
+def test_a_grader_looks_at_the_quality_first_unless_told_not_to(packed):
+    assert packed("--icdr").gradability == GradabilityLimits()
+    assert packed("--icdr", "--no-gradability").gradability is None
+    assert packed().gradability is None
+
+
+def test_inspect_shows_how_a_grader_decides():
+    shown = " ".join(run("inspect", box_artifact("int8")).split())
+    assert "gradability.min_eye_px 160" in shown
+    assert "high_sensitivity at >= 2: " in shown
+    assert "quantization.verdict accepted" in shown
 
 
 def test_without_class_names_there_are_none(packed):

@@ -4,7 +4,9 @@ import csv
 import json
 
 import pytest
+from PIL import Image, ImageFilter
 from rich.console import Console
+from tiny_models import onnx_artifact
 from typer import Typer
 from typer.testing import CliRunner
 
@@ -148,3 +150,24 @@ def test_an_ungradable_photograph_is_a_row_with_its_reason_and_no_failure(
 def test_an_unknown_order_is_refused(run, folder, model_dir):
     result = run(folder, "--artifact", model_dir, "--sort", "age")
     assert isinstance(result.exception, InvalidInput)
+
+
+def test_animals_have_no_severity(run, folder, tmp_path):
+    animals = onnx_artifact(tmp_path / "animals", classes=("cat", "dog", "horse"))
+    result = run(folder, "--artifact", animals, "--sort", "severity")
+    assert isinstance(result.exception, InvalidInput)
+
+
+def test_the_grader_in_the_box_is_the_default_and_ungradable_eyes_are_apart(run, shared, tmp_path):
+    eyes = sorted((shared / "data/idrid_512/test").glob("*.jpg"))[:4]
+    with Image.open(eyes[0]) as eye:
+        eye.filter(ImageFilter.GaussianBlur(12)).save(tmp_path / "blurred.jpg")
+    result = run(tmp_path / "blurred.jpg", *eyes, "--sort", "severity", "--json")
+    rows = json.loads(result.stdout)["results"]
+    assert result.exit_code == 0
+    assert rows[-1]["ungradable_reason"] == "too_blurred"
+    assert rows[-1]["referable"] is rows[-1]["probability_vision_threatening"] is None
+    severities = [row["probability_vision_threatening"] for row in rows[:-1]]
+    assert severities == sorted(severities, reverse=True)
+    assert all(row["gradable"] for row in rows[:-1])
+    assert set(rows[0]["screening"]) == {"referable", "vision_threatening"}

@@ -105,15 +105,23 @@ def pack(
     std: Annotated[
         Numbers | None, typer.Option(parser=_three, metavar="A,B,C", help="Divided by per channel.")
     ] = None,
+    no_gradability: Annotated[
+        bool,
+        typer.Option(
+            "--no-gradability", help="Of --icdr: grade whatever is sent, however poor it is."
+        ),
+    ] = False,
     notes: Annotated[str, typer.Option(help="For the manifest's provenance.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Pack a model with its manifest, as SageMaker takes it.
 
-    Any image classifier will do; with --icdr it grades diabetic retinopathy.
+    Any image classifier will do; with --icdr it grades diabetic retinopathy, and only
+    photographs that can be graded.
     """
     from drdeploy.artifacts import Provenance
     from drdeploy.artifacts import pack as pack_artifact
+    from drdeploy.fundus.gradability_limits import GradabilityLimits
 
     changes = {
         "height_px": height_px,
@@ -135,6 +143,7 @@ def pack(
             classes=_classes(classes, icdr=icdr),
             output=output,
             transform=_transform(transform, like, changes),
+            gradability=GradabilityLimits() if icdr and not no_gradability else None,
             provenance=Provenance(notes=notes),
         )
     _show(archive, manifest, as_json=as_json)
@@ -216,8 +225,24 @@ def _show(archive: Path, manifest: ModelManifest, *, as_json: bool) -> None:
         out.print(f"  {field:13} {fields[field]}", highlight=False)
     classes = ", ".join(manifest.classes) or "not named"
     out.print(f"  {'classes':13} {classes}", highlight=False, markup=False)
-    for field, value in fields["transform"].items():
-        out.print(f"  {'transform.' + field:24} {value}", highlight=False)
+    for part in ("transform", "gradability", "clinical", "quantization"):
+        _show_part(part, fields[part] or {})
     out.print(f"  {'files':13} {len(manifest.files)}, {size_bytes / 1e6:.1f} MB", highlight=False)
     if manifest.provenance.notes:
         err.print(manifest.provenance.notes, style="yellow", markup=False)
+
+
+def _show_part(part: str, fields: dict[str, Any]) -> None:
+    for field, value in fields.items():
+        for text in map(_as_text, value) if field == "operating_points" else [value]:
+            out.print(f"  {part + '.' + field:36} {text}", highlight=False, markup=False)
+
+
+def _as_text(point: dict[str, Any]) -> str:
+    decision = f"{point['name']} at >= {point['at_or_above']}: {point['threshold']:g}"
+    rates = [_rate(name, point[name]) for name in ("sensitivity", "specificity")]
+    return "; ".join([decision, *rates])
+
+
+def _rate(name: str, rate: dict[str, Any]) -> str:
+    return f"{name} {rate['value']:.3f} ({rate['low']:.3f} to {rate['high']:.3f}, n = {rate['n']})"

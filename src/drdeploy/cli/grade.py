@@ -66,6 +66,12 @@ def grade(
     order = _order(sort)
     with loaded(artifact or _in_the_box(), runtime) as service:
         classes = service.classifier.artifact.manifest.classes
+        if order == "severity" and not service.classifier.artifact.manifest.is_icdr:
+            raise InvalidInput(
+                "Only the grades of an ICDR grader have a severity",
+                where="--sort",
+                remedy="Leave --sort out",
+            )
         rows = in_order(with_progress(service, find_images(images)), order)
     if as_json:
         print_json(as_document(rows, classes))
