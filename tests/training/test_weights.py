@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from drdeploy.errors import InvalidInput, ModelLoadFailed
-from drdeploy.training import weights
+from drdeploy.training import random_weights
 from drdeploy.training.architectures import find_architecture
 from drdeploy.training.network import base_of, build_network
 from drdeploy.training.normalization import IMAGENET_MEAN, IMAGENET_STD
@@ -52,11 +52,22 @@ def test_every_kind_of_kernel_keeps_the_scale_of_what_it_sees(name, monkeypatch)
         drawn.append((shape, fan_in))
         return np.zeros(shape, np.float32)
 
-    monkeypatch.setattr(weights, "_he_normal", record)
-    weights._randomise(build_network(find_architecture(name)), seed=0)
+    monkeypatch.setattr(random_weights, "he_normal", record)
+    random_weights.randomise(build_network(find_architecture(name)), seed=0)
     depthwise = [(shape, fan_in) for shape, fan_in in drawn if len(shape) == 4 and shape[3] == 1]
     assert len(depthwise) >= 13
     assert {fan_in for _, fan_in in depthwise} <= {9, 25}
+
+
+@pytest.mark.parametrize("name", ["MobileNetV2", "EfficientNetB0"])
+def test_random_weights_keep_the_scale_through_a_deep_network(name):
+    architecture = find_architecture(name)
+    photographs = sample_batch(architecture.transform)
+    network = build_network(architecture)
+    fill(network, architecture, "random", seed=0, sample=photographs)
+    features = base_of(network)(photographs, training=False).numpy()
+    assert 0.05 < np.abs(features).mean() < 5
+    assert base_of(network).trainable_weights == []
 
 
 def test_random_weights_are_called_random(sample):

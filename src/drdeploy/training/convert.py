@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import ModelLoadFailed
 from drdeploy.training.frameworks import import_frameworks
+from drdeploy.training.normalization import fix_normalization
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,7 @@ OUTPUT_NAME = "probabilities"
 
 def _serving_function(network: Any) -> Any:
     tf = import_frameworks().tensorflow
+    fix_normalization(network)
     spec = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32, name=INPUT_NAME)
 
     def predict(image: Any) -> dict[str, Any]:

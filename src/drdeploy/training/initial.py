@@ -33,10 +33,10 @@ def spread_logits(
     """
     logits = features @ kernel
     # Rounded, so that the last bits of another machine's sums do not make another model.
-    scale = _round(1.0 / np.maximum(logits.std(axis=0), LEAST_SPREAD * np.abs(logits).max()))
-    return kernel * scale, -_round(logits.mean(axis=0) * scale)
+    scale = round_digits(1.0 / np.maximum(logits.std(axis=0), LEAST_SPREAD * np.abs(logits).max()))
+    return kernel * scale, -round_digits(logits.mean(axis=0) * scale)
 
 
-def _round(values: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Three significant digits."""
+def round_digits(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """To three significant digits: the last bits differ between machines.  Shape ``(n,)``."""
     return np.asarray([float(f"{value:.3g}") for value in values], dtype=np.float32)

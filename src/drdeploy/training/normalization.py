@@ -34,5 +34,13 @@ def settle_normalization(network: Any) -> None:
             layer.finalize_state()  # what the layer computes with is a copy
 
 
+def fix_normalization(network: Any) -> None:
+    """Make a graph's own statistics constants of it: a converter takes tensors for inputs."""
+    keras = import_frameworks().keras
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
+
+
 def _is_unset(layer: Any) -> bool:
     return not np.any(layer.adapt_mean) and bool(np.all(np.equal(layer.adapt_variance, 1)))

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from drdeploy.errors import InvalidInput, ModelLoadFailed
 from drdeploy.training.architectures import STUDY_SIDE_PX
 from drdeploy.training.frameworks import import_frameworks
-from drdeploy.training.initial import he_normal, spread_logits
+from drdeploy.training.initial import spread_logits
 from drdeploy.training.network import base_of
 from drdeploy.training.normalization import settle_normalization
 from drdeploy.training.notes import RANDOM, UNTRAINED
+from drdeploy.training.random_weights import randomise, settle
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from drdeploy.artifacts import Weights
@@ -49,9 +48,10 @@ def fill(
 ) -> Filled:
     """Give a network its weights.
 
-    Whatever is random is drawn from ``seed``, layer by layer.  The last layer is then scaled so
-    that its logits vary over ``sample`` with unit standard deviation about zero: a deep random
-    network otherwise gives every photograph the same answer.
+    Whatever is random is drawn from ``seed``, layer by layer.  A random base then gets the
+    statistics of ``sample`` in its batch normalization, and the last layer is scaled so that its
+    logits vary over ``sample`` with unit standard deviation about zero: a deep random network
+    otherwise gives every photograph the same answer, or enlarges rounding errors into another.
 
     Args:
         network: Made by :func:`drdeploy.training.network.build_network`.
@@ -65,8 +65,10 @@ def fill(
         InvalidInput: The file is not there, or does not fit the base.
         ModelLoadFailed: Keras cannot download the weights.
     """
-    _randomise(network, seed)
+    randomise(network, seed)
     filled = _fill_base(network, architecture, source)
+    if source == "random":
+        settle(network, sample)
     _spread_logits(network, sample)
     return filled
 
@@ -99,21 +101,6 @@ def _fill_base(network: Any, architecture: Architecture, source: WeightsSource) 
     settle_normalization(base)
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     return Filled("imagenet", f"{origin}, base from {source.name} sha256:{digest}", UNTRAINED)
-
-
-def _randomise(network: Any, seed: int) -> None:
-    """He initialisation (He et al., ICCV 2015): keeps the scale through ReLU layers."""
-    keras = import_frameworks().keras
-    for index, layer in enumerate(network.layers):
-        rng = np.random.default_rng([seed, index])
-        is_depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
-        for variable in layer.weights:
-            if "kernel" in variable.name:
-                shape = tuple(variable.shape)
-                # (height, width, channels, multiplier): each output sees one channel.
-                sees_one = is_depthwise or variable.name == "depthwise_kernel"
-                fan_in = math.prod(shape[:2] if sees_one else shape[:-1])
-                variable.assign(he_normal(rng, shape, fan_in))
 
 
 def _spread_logits(network: Any, sample: NDArray[np.float32]) -> None:
