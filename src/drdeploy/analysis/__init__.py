@@ -17,6 +17,8 @@ The stages, one module each:
 ``tables``        everything above as CSV, in full precision
 ``report``        all of it in one self-contained page
 
+``candidates`` stands beside them: networks compared before any is hosted.
+
 Nothing here measures, and nothing measured is thrown away: rows that do not count (warm-ups,
 failures, the wrong kind of start) stay in the frame and are reported as such.
 """

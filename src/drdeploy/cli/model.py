@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from drdeploy.cli.model_compare import compare
 from drdeploy.cli.model_evaluate import evaluate
 from drdeploy.cli.model_export import export
 from drdeploy.cli.model_list import list_models
@@ -15,4 +16,5 @@ app.command("list")(list_models)
 app.command("export")(export)
 app.command("train")(train)
 app.command("quantize")(quantize)
+app.command("compare")(compare)
 app.command("evaluate")(evaluate)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from drdeploy.artifacts import Clinical, Weights
     from drdeploy.fundus.transform import FundusTransform
+    from drdeploy.training.architectures import Architecture
     from drdeploy.training.weights import WeightsSource
 
 TOLERANCE = 1e-4
@@ -78,20 +79,45 @@ def export_model(
         InvalidInput: The architecture or the weights file does not exist or fit.
         ModelError: An export disagrees with its network by more than 1e-4 in probability.
     """
-    found = find_architecture(architecture)
-    network = build_network(found)
-    sample = sample_batch(found.transform)
-    filled = fill(network, found, weights, seed=seed, sample=sample)
+    built = build_filled(find_architecture(architecture), weights, seed=seed)
+    return export_network(
+        built.network, built.described, out_dir, sample=built.sample, formats=formats
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A network with its weights, ready to export.
+
+    Attributes:
+        sample: Input of it, shape ``(n, height, width, 3)``.
+    """
+
+    network: Any
+    described: Described
+    sample: NDArray[np.float32]
+
+
+def build_filled(architecture: Architecture, weights: WeightsSource, *, seed: int) -> Built:
+    """Build a network and fill it; the head's weights are random.
+
+    Raises:
+        InvalidInput: The weights file does not exist or fit.
+        ModelLoadFailed: Keras cannot download the weights.
+    """
+    network = build_network(architecture)
+    sample = sample_batch(architecture.transform)
+    filled = fill(network, architecture, weights, seed=seed, sample=sample)
     described = Described(
-        name=found.name.lower(),
-        architecture=found.name,
+        name=architecture.name.lower(),
+        architecture=architecture.name,
         weights=filled.weights,
-        transform=found.transform,
+        transform=architecture.transform,
         provenance=Provenance(
             tool_version=drdeploy.__version__, source=filled.source, seed=seed, notes=filled.notes
         ),
     )
-    return export_network(network, described, out_dir, sample=sample, formats=formats)
+    return Built(network, described, sample)
 
 
 def export_network(
