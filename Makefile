@@ -78,7 +78,7 @@ format: $(VENV)/.dev  ## put the code in order
 bench: $(VENV)/.dev  ## benchmarks, side by side (quiet machine wanted)
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
-architectures: $(VENV)/.dev  ## build and export all 27 networks (20 minutes)
+architectures: $(VENV)/.dev  ## build and export all 27 networks (half an hour)
 	$(BIN)/python scripts/export_every_architecture.py
 
 docs: $(VENV)/.dev  ## write the generated reference pages anew

@@ -1,6 +1,6 @@
 """Build all 27 networks with random weights, export each, and compare its two exports.
 
-Too long for every test run (twenty minutes on two cores): ``make architectures``.  Names given
+Too long for every test run (half an hour on two cores): ``make architectures``.  Names given
 as arguments are exported alone.
 """
 
