@@ -11,7 +11,7 @@ from drdeploy.artifacts import extract, inspect, verify
 from drdeploy.errors import InvalidInput, ModelError
 from drdeploy.training import export
 from drdeploy.training.architectures import find_architecture
-from drdeploy.training.convert import convert_keras_file
+from drdeploy.training.convert import convert_keras_file, convert_to_onnx
 
 FORMATS = pytest.mark.parametrize("model_format", ["saved_model", "onnx"])
 
@@ -37,6 +37,33 @@ def test_random_weights_are_admitted_in_the_manifest(exported, model_format):
 def test_every_weight_is_stored_once(exported, name, size_mb, model_format):
     files = verify(exported(name)[model_format]).files
     assert sum(file.size_bytes for file in files) / 1e6 == pytest.approx(size_mb, rel=0.05)
+
+
+def test_a_deep_network_exports_to_both_formats(tmp_path):
+    """Each export is compared with its network; ``make architectures`` does this for all 27."""
+    architecture = find_architecture("MobileNetV3Small")
+    archives = export.export_model(architecture.name, tmp_path)
+    for model_format in ("saved_model", "onnx"):
+        manifest = verify(archives[model_format])
+        assert manifest.transform == architecture.transform
+        assert manifest.transform.value_range == (0.0, 255.0)
+
+
+def test_a_network_s_own_normalization_is_part_of_the_graph(tmp_path):
+    import keras
+    import onnxruntime
+
+    inputs = keras.Input((8, 8, 3))
+    normalization = keras.layers.Normalization()
+    features = keras.layers.GlobalAveragePooling2D()(normalization(inputs))
+    network = keras.Model(inputs, features)
+    normalization.set_weights([np.array([1, 2, 3]), np.array([4, 9, 16]), np.array(0)])
+    normalization.finalize_state()
+    session = onnxruntime.InferenceSession(convert_to_onnx(network, tmp_path))
+    image = np.full((1, 8, 8, 3), 7, np.float32)
+    (answered,) = session.run(None, {session.get_inputs()[0].name: image})
+    assert len(session.get_inputs()) == 1
+    assert answered[0] == pytest.approx([3, 5 / 3, 1])
 
 
 SCRIPT = """
