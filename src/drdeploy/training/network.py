@@ -9,6 +9,9 @@ from drdeploy.training.frameworks import import_frameworks
 from drdeploy.training.normalization import settle_normalization
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from drdeploy.training.architectures import Architecture
 
 HIDDEN_UNITS = 128
@@ -53,3 +56,13 @@ def base_of(network: Any) -> Any:
     """The pretrained part of a network: everything up to the pooled features."""
     keras = import_frameworks().keras
     return keras.Model(network.input, network.get_layer("hidden_1").input)
+
+
+def answer(network: Any, batch: NDArray[np.float32], *, training: bool = False) -> Any:
+    """What a network answers to a batch, computed as a graph.
+
+    Called directly, Keras keeps every layer's output until the last one: gigabytes.
+    """
+    tf = import_frameworks().tensorflow
+    graph = tf.function(lambda images: network(images, training=training), autograph=False)
+    return graph(tf.constant(batch)).numpy()

@@ -14,6 +14,7 @@ import numpy as np
 
 from drdeploy.training.frameworks import import_frameworks
 from drdeploy.training.initial import he_normal, round_digits
+from drdeploy.training.network import answer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +61,7 @@ def settle(network: Any, sample: NDArray[np.float32]) -> None:
         layer.trainable, layer.momentum = True, 0.0
     for layer in dropping:
         layer.rate = 0.0
-    network(sample, training=True)
+    answer(network, sample, training=True)
     for layer, trainable, momentum in before:
         layer.trainable, layer.momentum = trainable, momentum
         layer.moving_mean.assign(round_digits(layer.moving_mean.numpy()))

@@ -14,7 +14,7 @@ from drdeploy.errors import InvalidInput, ModelLoadFailed
 from drdeploy.training.architectures import STUDY_SIDE_PX
 from drdeploy.training.frameworks import import_frameworks
 from drdeploy.training.initial import spread_logits
-from drdeploy.training.network import base_of
+from drdeploy.training.network import answer, base_of
 from drdeploy.training.normalization import settle_normalization
 from drdeploy.training.notes import RANDOM, UNTRAINED
 from drdeploy.training.random_weights import randomise, settle
@@ -106,7 +106,7 @@ def _fill_base(network: Any, architecture: Architecture, source: WeightsSource) 
 def _spread_logits(network: Any, sample: NDArray[np.float32]) -> None:
     keras = import_frameworks().keras
     last = network.get_layer("grades")
-    features = keras.Model(network.input, last.input)(sample, training=False).numpy()
+    features = answer(keras.Model(network.input, last.input), sample)
     kernel, bias = spread_logits(features, last.kernel.numpy())
     last.kernel.assign(kernel)
     last.bias.assign(bias)
