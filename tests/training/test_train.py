@@ -203,7 +203,11 @@ def test_a_frozen_base_stays_as_it_was_and_the_head_learns(folder, tmp_path):
 
 
 def test_a_network_in_half_precision_learns_and_is_kept_in_single(folder, tmp_path, monkeypatch):
-    """As on a GPU: half precision, and losses scaled so that small gradients survive it."""
+    """As on a GPU: half precision, and losses scaled so that small gradients survive it.
+
+    Five seeds gave a kappa of 0.88 to 0.93 after 16 epochs; after 6 it hung on the rounding of
+    the machine (0.42 on one, above 0.5 on another).
+    """
     keras = pytest.importorskip("keras")
     policy = keras.mixed_precision
     monkeypatch.setattr(
@@ -212,7 +216,7 @@ def test_a_network_in_half_precision_learns_and_is_kept_in_single(folder, tmp_pa
         lambda _: policy.set_dtype_policy("mixed_float16"),
     )
     try:
-        result = train(tiny_plan(folder, epochs=6), tmp_path / "run")
+        result = train(tiny_plan(folder, epochs=16), tmp_path / "run")
     finally:
         policy.set_dtype_policy("float32")
     confusion = confusion_matrix(
