@@ -2,6 +2,7 @@
 # Give a Debian 12 machine without Docker a container engine: Podman behind the Docker API.
 #
 #   eval "$(scripts/start-engine.sh)"    # exports DOCKER_HOST
+#   eval "$(scripts/start-engine.sh arm64)"   # the same, and images of arm64 build and run, emulated
 #   scripts/start-engine.sh stop         # ends it; images stay for the next start
 #
 # For continuous integration and development as root. Does nothing where an engine answers
@@ -15,6 +16,8 @@ readonly STATE_DIR=${DRDEPLOY_ENGINE_DIR:-/run/drdeploy-engine}
 readonly MIRROR=${DRDEPLOY_BASE_MIRROR:-}
 readonly SOCKET=$STATE_DIR/podman.sock
 readonly BASE_IMAGE=docker.io/library/debian:bookworm-slim
+# Docker Hub's own name of the arm64 variant.
+readonly ARM64_BASE_IMAGE=docker.io/arm64v8/debian:bookworm-slim
 readonly CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt
 # Not the packaged path: installing ca-certificates in a build would overwrite it.
 readonly CA_IN_IMAGE=/etc/ssl/stand-in-ca.crt
@@ -23,6 +26,8 @@ readonly STAND_IN_LABEL=org.drdeploy.stand-in
 readonly RECIPE=2
 # iptables: netavark publishes ports with it. runc: crun fails where cgroup v1 and v2 are mixed.
 readonly PACKAGES=(podman runc netavark aardvark-dns iptables ca-certificates mmdebstrap)
+readonly EMULATION_PACKAGES=(qemu-user-static binfmt-support arch-test)
+readonly BINFMT_MISC=/proc/sys/fs/binfmt_misc
 
 say() { printf 'start-engine: %s\n' "$*" >&2; }
 
@@ -43,6 +48,7 @@ use_what_is_there() {
   for host in "${DOCKER_HOST:-}" unix:///var/run/docker.sock; do
     if [[ $host == unix://* && $host != "unix://$SOCKET" ]] && answers "$host"; then
       say "an engine answers at $host already"
+      [[ $1 == start ]] || emulate_arm64
       printf 'export DOCKER_HOST=%q\n' "$host"
       exit 0
     fi
@@ -58,7 +64,7 @@ require_root() {
 
 install_packages() {
   local missing=() package
-  for package in "${PACKAGES[@]}"; do
+  for package in "$@"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
       missing+=("$package")
   done
@@ -115,15 +121,16 @@ apt_settings() {
 # `FROM debian:bookworm-slim` resolves to this where no image registry is in reach. As small as
 # the true one: the same paths are left out (https://github.com/debuerreotype/debuerreotype).
 make_base_image() {
-  if podman image exists "$BASE_IMAGE"; then
+  local image=$1 architecture=$2
+  if podman image exists "$image"; then
     local label
-    label=$(podman image inspect -f "{{index .Labels \"$STAND_IN_LABEL\"}}" "$BASE_IMAGE")
+    label=$(podman image inspect -f "{{index .Labels \"$STAND_IN_LABEL\"}}" "$image")
     [[ -z $label || $label == "$(fingerprint)" ]] && return
   fi
-  say "making a stand-in for debian:bookworm-slim"
+  say "making a stand-in for ${image#docker.io/}"
   local settings=$STATE_DIR/apt.conf
   apt_settings >"$settings"
-  mmdebstrap --quiet --variant=minbase \
+  mmdebstrap --quiet --variant=minbase --architectures="$architecture" \
     --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-include=/usr/share/doc/*/copyright' \
@@ -137,15 +144,25 @@ make_base_image() {
     --customize-hook="upload $CA_BUNDLE $CA_IN_IMAGE" \
     --customize-hook='rm -rf "$1"/var/cache/apt/*.bin "$1"/var/lib/apt/lists/* "$1"/var/log/*' \
     bookworm - ${MIRROR:+"$MIRROR"} 2>"$STATE_DIR/base.log" |
-    podman import --quiet \
+    podman import --quiet --arch "$architecture" \
       --change 'CMD ["bash"]' \
       --change "ENV SSL_CERT_FILE=$CA_IN_IMAGE" \
       --change "ENV PIP_CERT=$CA_IN_IMAGE" \
       --change "LABEL $STAND_IN_LABEL=$(fingerprint)" \
-      - "$BASE_IMAGE" >&2 && return
-  say "the base image cannot be made; the end of the log:"
+      - "$image" >&2 && return
+  podman image rm --force "$image" >/dev/null 2>&1 || true
+  say "${image#docker.io/} cannot be made; the end of the log:"
   tail -n 20 "$STATE_DIR/base.log" >&2
   exit 1
+}
+
+# Programs of arm64 run through QEMU, in containers too (the kernel keeps the interpreter open).
+emulate_arm64() {
+  [[ $(uname -m) == aarch64 ]] && return
+  require_root
+  install_packages "${EMULATION_PACKAGES[@]}"
+  [[ -e $BINFMT_MISC/register ]] || mount -t binfmt_misc binfmt_misc "$BINFMT_MISC"
+  update-binfmts --enable qemu-aarch64
 }
 
 stop_service() {
@@ -161,16 +178,20 @@ stop_service() {
 
 main() {
   case $1 in
-    start) ;;
+    start | arm64) ;;
     stop) stop_service && exit ;;
-    *) say "unknown: $1 (start or stop)" && exit 2 ;;
+    *) say "unknown: $1 (start, arm64 or stop)" && exit 2 ;;
   esac
-  use_what_is_there
+  use_what_is_there "$1"
   require_root
-  install_packages
+  install_packages "${PACKAGES[@]}"
   write_configuration
   start_service
-  make_base_image
+  make_base_image "$BASE_IMAGE" "$(dpkg --print-architecture)"
+  if [[ $1 == arm64 ]]; then
+    emulate_arm64
+    make_base_image "$ARM64_BASE_IMAGE" arm64
+  fi
   say "ready"
   printf 'export DOCKER_HOST=%q\n' "unix://$SOCKET"
 }

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from drdeploy.cli import image_conform
+from drdeploy.cli import image_conform, image_sizes
 from drdeploy.cli.console import JsonOption, err, out, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from drdeploy.engine import Engine, ImageSummary
-    from drdeploy.images import ImageName, ImageSize
+    from drdeploy.images import ImageName
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(image_conform.conform)
+app.command()(image_sizes.sizes)
 
 WhichImage = Literal["classic", "lean", "all"]
 MEGABYTE = 1_000_000
@@ -67,29 +66,6 @@ def list_images(as_json: JsonOption = False) -> None:
         out.print(f"{tags}  {image.id[:19]}  {size_mb:.0f} MB  {image.created_at}", highlight=False)
 
 
-@app.command()
-def sizes(
-    images: Annotated[
-        list[str] | None, typer.Argument(help="Tags; none: all images of this project.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """What each image and layer weighs, on disk and compressed as a registry stores it."""
-    from drdeploy.engine import Engine
-    from drdeploy.images import measure_size
-
-    engine = Engine.require()
-    tags = images or [tag for image in _ours(engine) for tag in image.tags]
-    measured = []
-    for tag in tags:
-        with err.status(f"compressing the layers of {tag}"):
-            measured.append(measure_size(engine, tag))
-    if as_json:
-        print_json([_size_row(size) for size in measured])
-    else:
-        _print_sizes(measured)
-
-
 def _names(which: WhichImage) -> tuple[ImageName, ...]:
     from drdeploy.images import IMAGE_NAMES
 
@@ -106,35 +82,3 @@ def _ours(engine: Engine) -> list[ImageSummary]:
         for image in engine.images()
         if any(tag.rpartition("/")[2].startswith("drdeploy:") for tag in image.tags)
     ]
-
-
-def _size_row(size: ImageSize) -> dict[str, object]:
-    totals = {"size_bytes": size.size_bytes, "compressed_bytes": size.compressed_bytes}
-    return {**asdict(size), **totals}
-
-
-def _print_sizes(measured: Sequence[ImageSize]) -> None:
-    from rich.table import Table
-
-    for size in measured:
-        table = Table("layer", caption=f"{size.image} {size.id[:19]}")
-        table.add_column("on disk, MB", justify="right")
-        table.add_column("compressed, MB", justify="right")
-        for layer in size.layers:
-            table.add_row(
-                _shorten(layer.created_by), _mb(layer.size_bytes), _mb(layer.compressed_bytes)
-            )
-        table.add_section()
-        table.add_row("all", _mb(size.size_bytes), _mb(size.compressed_bytes))
-        out.print(table)
-
-
-def _mb(size_bytes: int) -> str:
-    return f"{size_bytes / MEGABYTE:.1f}"
-
-
-def _shorten(instruction: str) -> str:
-    from rich.markup import escape
-
-    text = " ".join(instruction.removeprefix("/bin/sh -c").split())
-    return escape(text if len(text) <= 60 else f"{text[:59]}…")

@@ -1,57 +1,41 @@
-"""What an image weighs: on disk, and as a registry stores it.
-
-A registry keeps each layer as a gzip-compressed tar file (OCI image specification, media type
-``application/vnd.oci.image.layer.v1.tar+gzip``); engines compress with zlib's default level.
-That sum is what a host without the image pulls.
-"""
+"""What an image weighs: on disk, as a registry stores it, and what inside takes the space."""
 
 from __future__ import annotations
 
-import io
-import json
-import tarfile
-import zlib
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from drdeploy.errors import EngineError
+from drdeploy.images.archive import read_archive
+from drdeploy.images.contents import Contents, contents_of
+from drdeploy.images.layer_cache import LayerCache
+from drdeploy.images.layers import Layer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from drdeploy.engine import Engine
 
-GZIP_LEVEL = 6
-GZIP_FORMAT = 31
-"""zlib's ``wbits`` for a gzip header with the largest window."""
-GZIP_MAGIC = b"\x1f\x8b"
-CHUNK_BYTES = 1 << 20
 MEGABYTE = 1_000_000
 """Registries and disks count in powers of ten."""
 
 
 @dataclass(frozen=True)
-class LayerSize:
-    """One layer.
+class ImageSize:
+    """An image and its layers, the lowest first.
 
     Attributes:
-        created_by: The Dockerfile's instruction, as the engine recorded it.
-        size_bytes: Of the tar file.
-        compressed_bytes: Of the tar file compressed with gzip.
+        image: As it was asked for.
+        id: ``sha256:…`` of its configuration.
+        layers: What each holds.
+        instructions: The Dockerfile's for each layer, as the engine recorded them.
     """
-
-    created_by: str
-    size_bytes: int
-    compressed_bytes: int
-
-
-@dataclass(frozen=True)
-class ImageSize:
-    """An image and its layers, the lowest first."""
 
     image: str
     id: str
-    layers: tuple[LayerSize, ...]
+    layers: tuple[Layer, ...]
+    instructions: tuple[str, ...]
 
     @property
     def size_bytes(self) -> int:
@@ -63,101 +47,53 @@ class ImageSize:
         """All layers compressed: what a registry stores and a cold host pulls."""
         return sum(layer.compressed_bytes for layer in self.layers)
 
-
-@dataclass(frozen=True)
-class _Blob:
-    size_bytes: int
-    compressed_bytes: int
-    document: Any = None
+    @cached_property
+    def contents(self) -> Contents:
+        """What inside takes the space."""
+        return contents_of(self.layers)
 
 
-def measure_size(engine: Engine, image: str) -> ImageSize:
-    """Read an image from the engine and compress its layers (about 1 s per 20 MB).
+class _Instructions(msgspec.Struct):
+    made_by: tuple[str, ...]
+
+
+def measure_size(engine: Engine, image: str, *, cache: LayerCache | None = None) -> ImageSize:
+    """Read an image from the engine (about 1 s per 30 MB), or what is kept of its layers.
 
     Raises:
         EngineError: There is no such image, or its archive is of an unknown kind.
     """
-    blobs = dict(_blobs(engine, image))
+    cache = cache or LayerCache()
+    config = engine.image_config(image)
+    image_id = str(config["Id"])
+    digests = [str(digest) for digest in config["RootFS"]["Layers"]]
+    known = {digest: kept for digest in digests if (kept := cache.get(digest, Layer))}
+    instructions = cache.get(image_id, _Instructions)
+    if instructions is None or not set(digests) <= set(known):
+        instructions = _read_missing(engine, image, digests, known)
+        for digest, layer in known.items():
+            cache.put(digest, layer)
+        cache.put(image_id, instructions)
+    made_by = instructions.made_by or ("",) * len(digests)
+    return ImageSize(image, image_id, tuple(known[digest] for digest in digests), made_by)
+
+
+def _read_missing(
+    engine: Engine, image: str, digests: list[str], known: dict[str, Layer]
+) -> _Instructions:
+    """Add to ``known`` the layers that it lacks."""
+    names = {digest.rpartition(":")[2] for digest in known}
+
+    def skips(file: str) -> bool:
+        return any(name in file for name in names)
+
+    archive = read_archive(engine.save(image), skips=skips)
     try:
-        manifest = blobs["manifest.json"].document[0]
-        layers = [blobs[name] for name in manifest["Layers"]]
-        history = blobs[manifest["Config"]].document["history"]
-    except (KeyError, IndexError, TypeError) as err:
+        for digest, file in zip(digests, archive.layer_names, strict=True):
+            if digest not in known:
+                known[digest] = archive.layers[file]
+        return _Instructions(archive.instructions)
+    except (KeyError, IndexError, TypeError, ValueError) as err:
         raise EngineError(
             "The engine saves images in a form that is not understood", where=image
         ) from err
-    created_by = [step.get("created_by", "") for step in history if not step.get("empty_layer")]
-    names = created_by if len(created_by) == len(layers) else [""] * len(layers)
-    return ImageSize(
-        image,
-        engine.image_id(image),
-        tuple(
-            LayerSize(name, layer.size_bytes, layer.compressed_bytes)
-            for name, layer in zip(names, layers, strict=True)
-        ),
-    )
-
-
-def _blobs(engine: Engine, image: str) -> Iterator[tuple[str, _Blob]]:
-    """Every file of ``docker image save``, read once and never kept whole."""
-    stream = io.BufferedReader(_Chunks(engine.save(image)), CHUNK_BYTES)
-    with tarfile.open(fileobj=stream, mode="r|") as archive:
-        for member in archive:
-            content = archive.extractfile(member) if member.isfile() else None
-            if content is not None:
-                yield member.name, _weigh(content)
-
-
-def _weigh(content: IO[bytes]) -> _Blob:
-    head = content.read(CHUNK_BYTES)
-    if len(head) < CHUNK_BYTES and (document := _as_json(head)) is not None:
-        return _Blob(len(head), len(head), document)
-    if head.startswith(GZIP_MAGIC):
-        return _weigh_compressed(head, content)
-    press = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_FORMAT)
-    size = compressed = 0
-    chunk = head
-    while chunk:
-        size += len(chunk)
-        compressed += len(press.compress(chunk))
-        chunk = content.read(CHUNK_BYTES)
-    return _Blob(size, compressed + len(press.flush()))
-
-
-def _weigh_compressed(head: bytes, content: IO[bytes]) -> _Blob:
-    """A layer that the engine keeps compressed already."""
-    expand = zlib.decompressobj(GZIP_FORMAT)
-    size = compressed = 0
-    chunk = head
-    while chunk:
-        compressed += len(chunk)
-        size += len(expand.decompress(chunk))
-        chunk = content.read(CHUNK_BYTES)
-    return _Blob(size + len(expand.flush()), compressed)
-
-
-def _as_json(head: bytes) -> Any:
-    try:
-        return json.loads(head)
-    except ValueError:
-        return None
-
-
-class _Chunks(io.RawIOBase):
-    """Chunks as a file that can only be read forward."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        super().__init__()
-        self._chunks = chunks
-        self._left = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill ``buffer`` from the next chunk; 0 at the end."""
-        chunk = self._left or next(self._chunks, b"")
-        count = min(len(chunk), len(buffer))
-        buffer[:count] = chunk[:count]
-        self._left = chunk[count:]
-        return count
