@@ -24,6 +24,7 @@ NOUNS: dict[str, str] = {
 COMMANDS: dict[str, str] = {
     "grade": "grade",
     "report": "report",
+    "reproduce": "reproduce",
     "serve": "serve",
 }
 """Commands that stand alone: ``drdeploy.cli.NAME.FUNCTION``."""

@@ -1,0 +1,138 @@
+"""How often 95 % intervals cover the truth, on simulated latencies whose truth is known.
+
+The estimates of ``drdeploy.analysis`` themselves are called, once for each repetition.  Latencies
+are log-normal, or log-normal with a tail: some of the rows take several times as long.  Beside
+each coverage stands what its own sampling error is; what lies outside 93-98 % is marked.
+
+    python benchmarks/interval_coverage.py [--repetitions 1000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from drdeploy.analysis import statistics
+from drdeploy.analysis.differences import difference_of_means, paired_ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from drdeploy.estimate import Estimate
+
+    Floats = np.ndarray
+
+SIZES = (10, 25, 100)
+LEAST, MOST = 0.93, 0.98
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """A distribution: log-normal, of which ``share`` of the rows take ``factor`` times as long."""
+
+    sigma: float
+    share: float = 0.0
+    factor: float = 1.0
+
+    def __str__(self) -> str:
+        tail = f", {100 * self.share:.0f} % x {self.factor:g}" if self.share else ""
+        return f"sigma {self.sigma:g}{tail}"
+
+    def draw(self, rng: np.random.Generator, size: int) -> Floats:
+        """Independent rows."""
+        slow = np.where(rng.random(size) < self.share, self.factor, 1.0)
+        return rng.lognormal(0, self.sigma, size) * slow
+
+    @property
+    def mean(self) -> float:
+        """The truth."""
+        return math.exp(self.sigma**2 / 2) * (1 + self.share * (self.factor - 1))
+
+    def quantile(self, share: float) -> float:
+        """By bisection on the distribution function of the mixture."""
+        low, high = 1e-6, 1e6
+        for _ in range(200):
+            middle = math.sqrt(low * high)
+            below = (1 - self.share) * stats.norm.cdf(math.log(middle) / self.sigma)
+            below += self.share * stats.norm.cdf(math.log(middle / self.factor) / self.sigma)
+            low, high = (middle, high) if below < share else (low, middle)
+        return middle
+
+
+PLAIN = (Latencies(0.1), Latencies(0.25), Latencies(0.5), Latencies(0.8))
+TAILED = (
+    Latencies(0.25, 0.05, 2.5),
+    Latencies(0.3, 0.05, 3.0),
+    Latencies(0.2, 0.10, 2.0),
+    Latencies(0.3, 0.02, 4.0),
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A statistic, how a sample of it is drawn, and its truth."""
+
+    name: str
+    estimate: Callable[..., Estimate]
+    truth: Callable[[Latencies], float]
+    sizes: tuple[int, ...] = SIZES
+    samples: int = 1
+    is_paired: bool = False
+
+    def covers(self, latencies: Latencies, rng: np.random.Generator, n: int) -> bool:
+        """Whether the interval of one fresh sample holds the truth."""
+        drawn = [latencies.draw(rng, n) for _ in range(self.samples)]
+        if self.is_paired:  # what both sides of a pair share
+            shared = rng.lognormal(0, latencies.sigma, n)
+            drawn = [sample * shared for sample in drawn]
+        found = self.estimate(*drawn)
+        return found.has_interval and not found.excludes(self.truth(latencies))
+
+
+JUDGED = (
+    Judged("mean", statistics.mean, lambda d: d.mean),
+    Judged("median", statistics.median, lambda d: d.quantile(0.5)),
+    Judged("ratio of means", statistics.ratio_of_means, lambda _: 1.0, samples=2),
+    Judged("ratio of medians", statistics.ratio_of_medians, lambda _: 1.0, samples=2),
+    Judged("paired ratio", paired_ratio, lambda _: 1.0, samples=2, is_paired=True),
+    Judged("difference of means", difference_of_means, lambda _: 0.0, samples=2),
+    Judged("p95", lambda x: statistics.percentile(x, 0.95), lambda d: d.quantile(0.95), (100,)),
+)
+
+
+def coverage(judged: Judged, latencies: Latencies, n: int, repetitions: int) -> float:
+    """Share of repetitions whose interval holds the truth."""
+    rng = np.random.default_rng([2023, n])
+    return float(np.mean([judged.covers(latencies, rng, n) for _ in range(repetitions)]))
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=1000)
+    repetitions = parser.parse_args().repetitions
+    error = 100 * math.sqrt(0.95 * 0.05 / repetitions)
+    print(f"coverage in per cent of {repetitions} repetitions (one standard error: {error:.1f})")
+    outside = 0
+    for judged in JUDGED:
+        print(f"\n{judged.name:22s}" + "".join(f"{f'n = {n}':>9s}" for n in judged.sizes))
+        for latencies in PLAIN + TAILED:
+            shares = [coverage(judged, latencies, n, repetitions) for n in judged.sizes]
+            marks = [" " if LEAST <= share <= MOST else "*" for share in shares]
+            outside += marks.count("*")
+            told = "".join(
+                f"{100 * share:8.1f}{mark}" for share, mark in zip(shares, marks, strict=True)
+            )
+            print(f"{latencies!s:22s}{told}", flush=True)
+    print(f"\n{outside} outside {100 * LEAST:.0f}-{100 * MOST:.0f} %")
+    short = statistics.percentile(np.arange(1.0, 11.0), 0.95)
+    print(f"p95 of 10 rows: {short.reason}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""``drdeploy reproduce``: the published study recomputed from its raw rows."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads the annotation
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from drdeploy.cli.console import JsonOption, err, out, print_json
+
+if TYPE_CHECKING:
+    from drdeploy.analysis.reproduction.verdicts import Recomputed
+
+STYLES = {"reproduced": "green", "close": "cyan", "differs": "bold red", "not_recomputable": "dim"}
+
+
+def reproduce(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The study's CSV files and published.csv.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Recompute every figure of the published study, each with a verdict."""
+    from drdeploy.analysis.reproduction.document import document_of
+    from drdeploy.analysis.reproduction.findings import counts_of, does_not_hold
+    from drdeploy.analysis.reproduction.reproduction import reproduce as recompute
+
+    with err.status("Recomputing every printed figure"):
+        found = recompute(folder)
+    for note in found.measurements.notes:
+        err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        print_json([document_of(figure) for figure in found.figures])
+        return
+    for figure in found.figures:
+        _print_line(figure)
+    for sentence in does_not_hold(found.figures):
+        out.print(f"- {sentence}", markup=False, highlight=False, soft_wrap=True)
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts_of(found.figures).items())
+    out.print(told.replace("_", " "), markup=False, highlight=False)
+
+
+def _print_line(figure: Recomputed) -> None:
+    from drdeploy.analysis import notation
+
+    found = figure.estimate
+    value = notation.NO_VALUE if found is None else f"{found.value:.6g}"
+    interval = notation.interval(found) if found else ""
+    line = f"{figure.printed.id:32}{figure.printed.text:>11} {value:>11}  {interval:24}"
+    verdict = figure.verdict.replace("_", " ")
+    out.print(line, end="", markup=False, highlight=False, soft_wrap=True)
+    out.print(verdict, style=STYLES[figure.verdict], highlight=False, soft_wrap=True)
