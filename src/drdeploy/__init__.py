@@ -12,6 +12,7 @@ The layers, top to bottom; an import only points down (``lint-imports`` keeps it
     experiments    study -> trials -> measurements
     sagemaker      endpoint configurations, quotas, prices, the boto3 client, the local service
     images         build container images and read their layers
+    terraform      a provider that lets terraform apply infrastructure/ to the local service
     training       data sets, the architectures, fit, export, quantize, evaluate
     engine         the one seam to the container engine's API
     pages          what every HTML page and picture has in common

@@ -74,8 +74,12 @@ class SimulatedAws:
 
     @cached_property
     def _s3(self) -> Any:
-        from moto.s3.models import s3_backends
+        from moto.iam.access_control import PermissionResult
+        from moto.s3.models import FakeBucket, s3_backends
 
+        # Bucket policies are kept and read back, not enforced: moto takes a condition that is not
+        # met for a denial, so that "deny unencrypted connections" would deny every one.
+        FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL  # type: ignore[method-assign]
         return s3_backends[ACCOUNT][PARTITION]
 
     @cached_property

@@ -1,0 +1,43 @@
+variable "bucket_name" {
+  description = "Globally unique: 3 to 63 lower-case letters, digits and hyphens."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$", var.bucket_name))
+    error_message = "bucket_name must be 3 to 63 lower-case letters, digits and hyphens, not \"${var.bucket_name}\"."
+  }
+}
+
+variable "force_destroy" {
+  description = "Whether destroying the bucket deletes the archives within."
+  type        = bool
+  default     = false
+}
+
+variable "noncurrent_days" {
+  description = "How long an archive is kept after it was overwritten or deleted."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.noncurrent_days >= 1 && floor(var.noncurrent_days) == var.noncurrent_days
+    error_message = "noncurrent_days must be a whole number of at least 1, not ${var.noncurrent_days}."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "Key that encrypts the archives; null leaves that to S3's own keys, which cost nothing."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a KMS key (arn:aws:kms:REGION:ACCOUNT:key/ID), not \"${coalesce(var.kms_key_arn, "null")}\"."
+  }
+}
+
+variable "tags" {
+  description = "Of every resource."
+  type        = map(string)
+  default     = {}
+}

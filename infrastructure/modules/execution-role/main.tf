@@ -1,0 +1,121 @@
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  log_groups = join(":", [
+    "arn:${data.aws_partition.current.partition}:logs",
+    data.aws_region.current.region,
+    data.aws_caller_identity.current.account_id,
+    "log-group:/aws/sagemaker/Endpoints/${var.endpoint_name_prefix}*",
+  ])
+
+  always = [
+    {
+      Sid      = "ReadArchives"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject", "s3:GetObjectVersion"]
+      Resource = [for arn in sort(var.bucket_arns) : "${arn}/${var.artifact_prefix}*"]
+    },
+    {
+      Sid      = "FindArchives"
+      Effect   = "Allow"
+      Action   = ["s3:ListBucket"]
+      Resource = sort(var.bucket_arns)
+      Condition = {
+        StringLike = { "s3:prefix" = ["${var.artifact_prefix}*"] }
+      }
+    },
+    {
+      Sid      = "PullImages"
+      Effect   = "Allow"
+      Action   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+      Resource = sort(var.repository_arns)
+    },
+    {
+      # A token for the registry as a whole: the action knows no narrower resource.
+      Sid      = "LogInToTheRegistry"
+      Effect   = "Allow"
+      Action   = ["ecr:GetAuthorizationToken"]
+      Resource = ["*"]
+    },
+    {
+      Sid      = "WriteLogs"
+      Effect   = "Allow"
+      Action   = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
+      Resource = [local.log_groups, "${local.log_groups}:log-stream:*"]
+    },
+    {
+      # Metrics have no ARN; the namespaces are what can be narrowed.
+      Sid      = "WriteMetrics"
+      Effect   = "Allow"
+      Action   = ["cloudwatch:PutMetricData"]
+      Resource = ["*"]
+      Condition = {
+        StringEquals = { "cloudwatch:namespace" = ["AWS/SageMaker", "/aws/sagemaker/Endpoints"] }
+      }
+    },
+  ]
+
+  with_keys = length(var.kms_key_arns) == 0 ? [] : [{
+    Sid      = "DecryptArchivesAndImages"
+    Effect   = "Allow"
+    Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    Resource = sort(var.kms_key_arns)
+  }]
+
+  with_capture = length(var.capture_arns) == 0 ? [] : [{
+    Sid      = "WriteCapturedRequests"
+    Effect   = "Allow"
+    Action   = ["s3:PutObject"]
+    Resource = sort(var.capture_arns)
+  }]
+
+  in_vpc = var.in_vpc ? [{
+    # As the developer guide lists them; they are asked for before there is an interface to name.
+    Sid    = "AttachToSubnets"
+    Effect = "Allow"
+    Action = [
+      "ec2:CreateNetworkInterface",
+      "ec2:CreateNetworkInterfacePermission",
+      "ec2:DeleteNetworkInterface",
+      "ec2:DeleteNetworkInterfacePermission",
+      "ec2:DescribeDhcpOptions",
+      "ec2:DescribeNetworkInterfaces",
+      "ec2:DescribeSecurityGroups",
+      "ec2:DescribeSubnets",
+      "ec2:DescribeVpcs",
+    ]
+    Resource = ["*"]
+  }] : []
+}
+
+resource "aws_iam_role" "this" {
+  name        = var.name
+  description = "What SageMaker assumes to serve the models of drdeploy"
+  tags        = var.tags
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "OnlySageMakerForThisAccount"
+      Effect    = "Allow"
+      Principal = { Service = "sagemaker.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+      Condition = {
+        StringEquals = { "aws:SourceAccount" = data.aws_caller_identity.current.account_id }
+      }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "this" {
+  #checkov:skip=CKV_AWS_355:GetAuthorizationToken and PutMetricData know no resource (the latter is held to two namespaces); EC2's actions come before the interface they would name and only with in_vpc
+  #checkov:skip=CKV_AWS_290:As above
+  name = "serve-models"
+  role = aws_iam_role.this.name
+  policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = concat(local.always, local.with_keys, local.with_capture, local.in_vpc)
+  })
+}

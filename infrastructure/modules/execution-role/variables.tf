@@ -1,0 +1,84 @@
+variable "name" {
+  description = "Name of the role, at most 64 letters, digits and hyphens."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-zA-Z0-9-]{1,64}$", var.name))
+    error_message = "name must be 1 to 64 letters, digits and hyphens, not \"${var.name}\"."
+  }
+}
+
+variable "bucket_arns" {
+  description = "Buckets that archives are read from, each by its ARN."
+  type        = set(string)
+
+  validation {
+    condition     = length(var.bucket_arns) >= 1 && alltrue([for arn in var.bucket_arns : can(regex("^arn:[a-z-]+:s3:::[a-z0-9.-]+$", arn))])
+    error_message = "bucket_arns must name at least 1 bucket, each exactly (arn:aws:s3:::BUCKET, no wildcard), not ${join(", ", var.bucket_arns)}."
+  }
+}
+
+variable "artifact_prefix" {
+  description = "Folder of the buckets that archives are read from."
+  type        = string
+  default     = "artifacts/"
+
+  validation {
+    condition     = can(regex("^[^*?/][^*?]*/$", var.artifact_prefix))
+    error_message = "artifact_prefix must be a folder that ends with a slash, without wildcards, not \"${var.artifact_prefix}\"."
+  }
+}
+
+variable "repository_arns" {
+  description = "Repositories that images are pulled from, each by its ARN."
+  type        = set(string)
+
+  validation {
+    condition     = length(var.repository_arns) >= 1 && alltrue([for arn in var.repository_arns : can(regex("^arn:[a-z-]+:ecr:[a-z0-9-]+:[0-9]{12}:repository/[a-z0-9/_.-]+$", arn))])
+    error_message = "repository_arns must name at least 1 repository, each exactly (arn:aws:ecr:REGION:ACCOUNT:repository/NAME, no wildcard), not ${join(", ", var.repository_arns)}."
+  }
+}
+
+variable "endpoint_name_prefix" {
+  description = "Logs are written for endpoints whose names begin so."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-zA-Z0-9][a-zA-Z0-9-]*$", var.endpoint_name_prefix))
+    error_message = "endpoint_name_prefix must be letters, digits and hyphens, not \"${var.endpoint_name_prefix}\"."
+  }
+}
+
+variable "kms_key_arns" {
+  description = "Keys that encrypt archives or images, each by its ARN."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.kms_key_arns : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[a-zA-Z0-9-]+$", arn))])
+    error_message = "kms_key_arns must name keys, each exactly (arn:aws:kms:REGION:ACCOUNT:key/ID, no wildcard), not ${join(", ", var.kms_key_arns)}."
+  }
+}
+
+variable "capture_arns" {
+  description = "Where captured requests may be written: ARNs of folders, arn:aws:s3:::BUCKET/FOLDER/*."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.capture_arns : can(regex("^arn:[a-z-]+:s3:::[a-z0-9.-]+/[^*]+/\\*$", arn))])
+    error_message = "capture_arns must be folders of a bucket (arn:aws:s3:::BUCKET/FOLDER/*), not ${join(", ", var.capture_arns)}."
+  }
+}
+
+variable "in_vpc" {
+  description = "Whether containers are attached to subnets; SageMaker then makes network interfaces."
+  type        = bool
+  default     = false
+}
+
+variable "tags" {
+  description = "Of every resource."
+  type        = map(string)
+  default     = {}
+}

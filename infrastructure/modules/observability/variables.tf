@@ -1,0 +1,103 @@
+variable "name" {
+  description = "What the names of dashboard, alarms, topic and budget begin with."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-zA-Z0-9-]{1,54}$", var.name))
+    error_message = "name must be 1 to 54 letters, digits and hyphens, not \"${var.name}\"."
+  }
+}
+
+variable "endpoints" {
+  description = "Endpoints to watch, by key: endpoint_name and kind (serverless or realtime)."
+  type = map(object({
+    endpoint_name = string
+    kind          = string
+  }))
+
+  validation {
+    condition     = alltrue([for one in values(var.endpoints) : contains(["serverless", "realtime"], one.kind)])
+    error_message = "endpoints must each have the kind serverless or realtime, not ${join(", ", [for one in values(var.endpoints) : one.kind])}."
+  }
+}
+
+variable "create_alarms" {
+  description = "Whether every endpoint gets its alarms; each alarm costs about 0.10 USD a month."
+  type        = bool
+  default     = false
+}
+
+variable "max_latency_ms" {
+  description = "Alarm where the 95th percentile of ModelLatency lies above."
+  type        = number
+  default     = 5000
+
+  validation {
+    condition     = var.max_latency_ms > 0 && var.max_latency_ms <= 60000
+    error_message = "max_latency_ms must be above 0 and at most 60000 (SageMaker's own limit), not ${var.max_latency_ms}."
+  }
+}
+
+variable "max_errors" {
+  description = "Alarm where more than so many requests end in a 5XX within five minutes."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.max_errors >= 0
+    error_message = "max_errors must be at least 0, not ${var.max_errors}."
+  }
+}
+
+variable "max_setup_ms" {
+  description = "Alarm where a serverless container takes longer to start (ModelSetupTime)."
+  type        = number
+  default     = 30000
+
+  validation {
+    condition     = var.max_setup_ms > 0 && var.max_setup_ms <= 180000
+    error_message = "max_setup_ms must be above 0 and at most 180000 (SageMaker's own limit), not ${var.max_setup_ms}."
+  }
+}
+
+variable "alarm_email" {
+  description = "Told of alarms and of the budget; null tells nobody."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alarm_email == null || can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", var.alarm_email))
+    error_message = "alarm_email must be an e-mail address or null, not \"${coalesce(var.alarm_email, "null")}\"."
+  }
+}
+
+variable "monthly_budget_usd" {
+  description = "Budget of everything that carries budget_tag; told of at 80 % and when it is going to be exceeded.  null makes none."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.monthly_budget_usd == null ? true : var.monthly_budget_usd > 0
+    error_message = "monthly_budget_usd must be above 0 or null, not ${coalesce(var.monthly_budget_usd, 0)}."
+  }
+
+  validation {
+    condition     = var.monthly_budget_usd == null || var.alarm_email != null
+    error_message = "monthly_budget_usd needs alarm_email: a budget that tells nobody is of no use."
+  }
+}
+
+variable "budget_tag" {
+  description = "Key and value of the cost-allocation tag that the budget counts."
+  type = object({
+    key   = string
+    value = string
+  })
+  default = { key = "drdeploy:study", value = "drdeploy" }
+}
+
+variable "tags" {
+  description = "Of every resource."
+  type        = map(string)
+  default     = {}
+}

@@ -1,0 +1,9 @@
+output "repository_name" {
+  description = "Name of the repository."
+  value       = aws_ecrpublic_repository.this.repository_name
+}
+
+output "repository_uri" {
+  description = "Where everybody pulls images from."
+  value       = aws_ecrpublic_repository.this.repository_uri
+}

@@ -1,0 +1,204 @@
+locals {
+  variant        = "AllTraffic"
+  instance_types = jsondecode(file("${path.module}/instance_types.json"))
+  dimensions = {
+    EndpointName = var.name
+    VariantName  = local.variant
+  }
+
+  # SageMaker never changes a configuration: whatever changes here makes a new name, so that the
+  # new configuration exists, and is in service, before the old one is deleted.
+  identity = substr(sha256(jsonencode([
+    var.model_name,
+    var.instance_type,
+    var.initial_instance_count,
+    var.data_capture,
+    var.kms_key_arn,
+    var.startup_timeout_s,
+  ])), 0, 8)
+}
+
+# SageMaker would make the log group itself, without end of retention and without being deleted.
+resource "aws_cloudwatch_log_group" "this" {
+  #checkov:skip=CKV_AWS_158:Logs of the server hold no photograph and no grade; CloudWatch's own encryption is enough
+  #checkov:skip=CKV_AWS_338:A year is far beyond a study; log_retention_days says how long
+  name              = "/aws/sagemaker/Endpoints/${var.name}"
+  retention_in_days = var.log_retention_days
+  tags              = var.tags
+}
+
+resource "aws_sagemaker_endpoint_configuration" "this" {
+  #checkov:skip=CKV_AWS_98:A key is used where kms_key_arn is given; types with disks of their own refuse one
+  name        = "${var.name}-${local.identity}"
+  kms_key_arn = var.kms_key_arn
+  tags        = var.tags
+
+  production_variants {
+    variant_name           = local.variant
+    model_name             = var.model_name
+    instance_type          = var.instance_type
+    initial_instance_count = var.initial_instance_count
+
+    container_startup_health_check_timeout_in_seconds = var.startup_timeout_s
+  }
+
+  dynamic "data_capture_config" {
+    for_each = var.data_capture == null ? [] : [var.data_capture]
+
+    content {
+      enable_capture              = true
+      destination_s3_uri          = data_capture_config.value.destination_s3_uri
+      initial_sampling_percentage = data_capture_config.value.sampling_percentage
+      kms_key_id                  = data_capture_config.value.kms_key_id
+
+      capture_options {
+        capture_mode = "Input"
+      }
+
+      capture_options {
+        capture_mode = "Output"
+      }
+    }
+  }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "errors" {
+  alarm_name          = "${var.name}-errors"
+  alarm_description   = "More than ${var.guardrails.max_error_percent} % of the requests to ${var.name} end in a 5XX"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = var.guardrails.max_error_percent
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  tags                = var.tags
+
+  metric_query {
+    id          = "share"
+    expression  = "100 * errors / invocations"
+    label       = "5XX, percent"
+    return_data = true
+  }
+
+  metric_query {
+    id = "errors"
+
+    metric {
+      namespace   = "AWS/SageMaker"
+      metric_name = "Invocation5XXErrors"
+      period      = 60
+      stat        = "Sum"
+      dimensions  = local.dimensions
+    }
+  }
+
+  metric_query {
+    id = "invocations"
+
+    metric {
+      namespace   = "AWS/SageMaker"
+      metric_name = "Invocations"
+      period      = 60
+      stat        = "Sum"
+      dimensions  = local.dimensions
+    }
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "latency" {
+  alarm_name          = "${var.name}-latency"
+  alarm_description   = "The model of ${var.name} takes more than ${var.guardrails.max_latency_ms} ms on average"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = var.guardrails.max_latency_ms * 1000 # CloudWatch counts microseconds
+  namespace           = "AWS/SageMaker"
+  metric_name         = "ModelLatency"
+  statistic           = "Average"
+  period              = 60
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  dimensions          = local.dimensions
+  tags                = var.tags
+}
+
+resource "aws_sagemaker_endpoint" "this" {
+  name                 = var.name
+  endpoint_config_name = aws_sagemaker_endpoint_configuration.this.name
+  tags                 = var.tags
+
+  deployment_config {
+    blue_green_update_policy {
+      termination_wait_in_seconds = var.guardrails.termination_wait_s
+      # Beyond every step and every wait: SageMaker takes the deployment back after that.
+      maximum_execution_timeout_in_seconds = 14400
+
+      traffic_routing_configuration {
+        type                     = upper(replace(var.guardrails.traffic, "-", "_"))
+        wait_interval_in_seconds = var.guardrails.wait_s
+
+        dynamic "canary_size" {
+          for_each = var.guardrails.traffic == "canary" ? [var.guardrails.step_percent] : []
+
+          content {
+            type  = "CAPACITY_PERCENT"
+            value = canary_size.value
+          }
+        }
+
+        dynamic "linear_step_size" {
+          for_each = var.guardrails.traffic == "linear" ? [var.guardrails.step_percent] : []
+
+          content {
+            type  = "CAPACITY_PERCENT"
+            value = linear_step_size.value
+          }
+        }
+      }
+    }
+
+    auto_rollback_configuration {
+      alarms {
+        alarm_name = aws_cloudwatch_metric_alarm.errors.alarm_name
+      }
+
+      alarms {
+        alarm_name = aws_cloudwatch_metric_alarm.latency.alarm_name
+      }
+    }
+  }
+
+  depends_on = [aws_cloudwatch_log_group.this]
+}
+
+# Scaling changes the endpoint's instance count, never the configuration, so that no plan takes it
+# back.  A new configuration begins with initial_instance_count, which the variables hold between
+# the two capacities; scaling goes on from there.
+resource "aws_appautoscaling_target" "this" {
+  count              = var.autoscaling == null ? 0 : 1
+  service_namespace  = "sagemaker"
+  resource_id        = "endpoint/${aws_sagemaker_endpoint.this.name}/variant/${local.variant}"
+  scalable_dimension = "sagemaker:variant:DesiredInstanceCount"
+  min_capacity       = var.autoscaling.min_capacity
+  max_capacity       = var.autoscaling.max_capacity
+  tags               = var.tags
+}
+
+resource "aws_appautoscaling_policy" "this" {
+  count              = var.autoscaling == null ? 0 : 1
+  name               = "${var.name}-invocations"
+  policy_type        = "TargetTrackingScaling"
+  service_namespace  = aws_appautoscaling_target.this[0].service_namespace
+  resource_id        = aws_appautoscaling_target.this[0].resource_id
+  scalable_dimension = aws_appautoscaling_target.this[0].scalable_dimension
+
+  target_tracking_scaling_policy_configuration {
+    target_value       = var.autoscaling.target_invocations_per_minute
+    scale_in_cooldown  = var.autoscaling.scale_in_cooldown_s
+    scale_out_cooldown = var.autoscaling.scale_out_cooldown_s
+
+    predefined_metric_specification {
+      predefined_metric_type = "SageMakerVariantInvocationsPerInstance"
+    }
+  }
+}

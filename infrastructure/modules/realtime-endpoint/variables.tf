@@ -1,0 +1,165 @@
+variable "name" {
+  description = "Name of the endpoint, at most 54 letters, digits and hyphens; configurations add a digest to it."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", var.name)) && length(var.name) <= 54
+    error_message = "name must be 1 to 54 letters, digits and hyphens, not \"${var.name}\"."
+  }
+}
+
+variable "model_name" {
+  description = "Name of the model; another name is another configuration."
+  type        = string
+}
+
+variable "instance_type" {
+  description = "One of SageMaker's hosting types, for example ml.m5.xlarge; paid by the hour, around the clock."
+  type        = string
+
+  validation {
+    condition     = contains(local.instance_types, var.instance_type)
+    error_message = "instance_type must be one of SageMaker's ${length(local.instance_types)} hosting instance types (instance_types.json), not \"${var.instance_type}\"."
+  }
+}
+
+variable "initial_instance_count" {
+  description = "Instances that it starts with, at least 1."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.initial_instance_count >= 1 && floor(var.initial_instance_count) == var.initial_instance_count
+    error_message = "initial_instance_count must be at least 1, not ${var.initial_instance_count}."
+  }
+}
+
+variable "autoscaling" {
+  description = "Scales between min_capacity and max_capacity instances so that each gets about target_invocations_per_minute.  initial_instance_count lies between the two."
+  type = object({
+    min_capacity                  = number
+    max_capacity                  = number
+    target_invocations_per_minute = number
+    scale_in_cooldown_s           = optional(number, 300)
+    scale_out_cooldown_s          = optional(number, 60)
+  })
+  default = null
+
+  validation {
+    condition     = var.autoscaling == null ? true : var.autoscaling.min_capacity >= 1 && var.autoscaling.min_capacity <= var.autoscaling.max_capacity
+    error_message = "autoscaling.min_capacity must be at least 1 and at most max_capacity (${try(var.autoscaling.max_capacity, 0)}), not ${try(var.autoscaling.min_capacity, 0)}."
+  }
+
+  validation {
+    condition     = var.autoscaling == null ? true : var.initial_instance_count >= var.autoscaling.min_capacity && var.initial_instance_count <= var.autoscaling.max_capacity
+    error_message = "initial_instance_count (${var.initial_instance_count}) must lie between autoscaling.min_capacity and autoscaling.max_capacity (${try(var.autoscaling.min_capacity, 0)} to ${try(var.autoscaling.max_capacity, 0)}): a deployment begins with it."
+  }
+
+  validation {
+    condition     = var.autoscaling == null ? true : var.autoscaling.target_invocations_per_minute > 0
+    error_message = "autoscaling.target_invocations_per_minute must be above 0, not ${try(var.autoscaling.target_invocations_per_minute, 0)}."
+  }
+}
+
+variable "guardrails" {
+  description = "How a new configuration takes over (blue/green): traffic all-at-once, canary or linear, step_percent of the instances first, wait_s between steps, old instances kept for termination_wait_s.  A 5XX share above max_error_percent or a mean latency above max_latency_ms takes it back."
+  type = object({
+    traffic            = optional(string, "all-at-once")
+    step_percent       = optional(number, 10)
+    wait_s             = optional(number, 300)
+    termination_wait_s = optional(number, 300)
+    max_error_percent  = optional(number, 5)
+    max_latency_ms     = optional(number, 10000)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = contains(["all-at-once", "canary", "linear"], var.guardrails.traffic)
+    error_message = "guardrails.traffic must be all-at-once, canary or linear, not \"${var.guardrails.traffic}\"."
+  }
+
+  validation {
+    condition     = var.guardrails.step_percent >= 5 && var.guardrails.step_percent <= 50
+    error_message = "guardrails.step_percent must be 5 to 50, not ${var.guardrails.step_percent}."
+  }
+
+  validation {
+    condition     = var.guardrails.traffic == "all-at-once" || var.initial_instance_count >= 2
+    error_message = "guardrails.traffic ${var.guardrails.traffic} needs an initial_instance_count of at least 2, not ${var.initial_instance_count}: 1 instance cannot be divided."
+  }
+
+  validation {
+    condition     = var.guardrails.wait_s >= 0 && var.guardrails.wait_s <= 3600 && var.guardrails.termination_wait_s >= 0 && var.guardrails.termination_wait_s <= 3600
+    error_message = "guardrails.wait_s and guardrails.termination_wait_s must be 0 to 3600, not ${var.guardrails.wait_s} and ${var.guardrails.termination_wait_s}."
+  }
+
+  validation {
+    condition     = var.guardrails.max_error_percent > 0 && var.guardrails.max_error_percent <= 100
+    error_message = "guardrails.max_error_percent must be above 0 and at most 100, not ${var.guardrails.max_error_percent}."
+  }
+}
+
+variable "data_capture" {
+  description = "Keeps a share of requests and answers in S3.  They are photographs of patients: think before you do."
+  type = object({
+    destination_s3_uri  = string
+    sampling_percentage = number
+    kms_key_id          = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.data_capture == null ? true : can(regex("^s3://[a-z0-9][a-z0-9.-]+/.+", var.data_capture.destination_s3_uri))
+    error_message = "data_capture.destination_s3_uri must be s3://BUCKET/FOLDER, not \"${try(var.data_capture.destination_s3_uri, "")}\"."
+  }
+
+  validation {
+    condition     = var.data_capture == null ? true : var.data_capture.sampling_percentage >= 0 && var.data_capture.sampling_percentage <= 100
+    error_message = "data_capture.sampling_percentage must be 0 to 100, not ${try(var.data_capture.sampling_percentage, 0)}."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "Key that encrypts the instances' volumes; not for types with disks of their own."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a KMS key (arn:aws:kms:REGION:ACCOUNT:key/ID), not \"${coalesce(var.kms_key_arn, "null")}\"."
+  }
+
+  validation {
+    condition     = var.kms_key_arn == null || !can(regex("^ml\\.([a-z]+[0-9]+[a-z]*d[a-z]*|g4dn|g5|g6e?|p4de?|p5e?n?|trn1n?|inf2)\\.", var.instance_type))
+    error_message = "kms_key_arn must be null for ${var.instance_type}: its own disks are encrypted by hardware, and SageMaker refuses a key."
+  }
+}
+
+variable "startup_timeout_s" {
+  description = "How long a container may take to answer /ping: 60 to 3600."
+  type        = number
+  default     = 240
+
+  validation {
+    condition     = var.startup_timeout_s >= 60 && var.startup_timeout_s <= 3600
+    error_message = "startup_timeout_s must be 60 to 3600, not ${var.startup_timeout_s}."
+  }
+}
+
+variable "log_retention_days" {
+  description = "How long the endpoint's log is kept."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
+    error_message = "log_retention_days must be one that CloudWatch offers (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, … 3653), not ${var.log_retention_days}."
+  }
+}
+
+variable "tags" {
+  description = "Of every resource."
+  type        = map(string)
+  default     = {}
+}

@@ -1,0 +1,19 @@
+output "endpoint_name" {
+  description = "What requests are sent to."
+  value       = aws_sagemaker_endpoint.this.name
+}
+
+output "endpoint_arn" {
+  description = "ARN of the endpoint."
+  value       = aws_sagemaker_endpoint.this.arn
+}
+
+output "configuration_name" {
+  description = "The configuration in service; changes with the model and the size."
+  value       = aws_sagemaker_endpoint_configuration.this.name
+}
+
+output "log_group_name" {
+  description = "Where the containers' output goes."
+  value       = aws_cloudwatch_log_group.this.name
+}

@@ -1,0 +1,130 @@
+variable "name" {
+  description = "Name of the endpoint, at most 54 letters, digits and hyphens; configurations add a digest to it."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", var.name)) && length(var.name) <= 54
+    error_message = "name must be 1 to 54 letters, digits and hyphens, not \"${var.name}\"."
+  }
+}
+
+variable "model_name" {
+  description = "Name of the model; another name is another configuration."
+  type        = string
+}
+
+variable "model_supports_serverless" {
+  description = "What the module model says of it: serverless endpoints have no VPC and no network isolation."
+  type        = bool
+  default     = true
+
+  validation {
+    condition     = var.model_supports_serverless
+    error_message = "model_supports_serverless must be true: serverless endpoints have no VPC (vpc_config) and no network isolation (network_isolation); use a model without them, or a realtime endpoint."
+  }
+}
+
+variable "memory_mb" {
+  description = "Memory: 1024 to 6144 in steps of 1024; CPU comes in proportion."
+  type        = number
+
+  validation {
+    condition     = var.memory_mb >= 1024 && var.memory_mb <= 6144 && var.memory_mb % 1024 == 0
+    error_message = "memory_mb must be 1024 to 6144 MB in steps of 1024, not ${var.memory_mb}."
+  }
+}
+
+variable "max_concurrency" {
+  description = "Invocations at once before SageMaker throttles: 1 to 200."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.max_concurrency >= 1 && var.max_concurrency <= 200 && floor(var.max_concurrency) == var.max_concurrency
+    error_message = "max_concurrency must be 1 to 200, not ${var.max_concurrency}."
+  }
+}
+
+variable "provisioned_concurrency" {
+  description = "Containers kept warm, paid around the clock: 1 to 200 and at most max_concurrency; null keeps none."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.provisioned_concurrency == null ? true : var.provisioned_concurrency >= 1 && var.provisioned_concurrency <= 200 && floor(var.provisioned_concurrency) == var.provisioned_concurrency
+    error_message = "provisioned_concurrency must be 1 to 200 or null, not ${coalesce(var.provisioned_concurrency, 0)}."
+  }
+
+  validation {
+    condition     = var.provisioned_concurrency == null ? true : var.provisioned_concurrency <= var.max_concurrency
+    error_message = "provisioned_concurrency must be at most max_concurrency (${var.max_concurrency}), not ${coalesce(var.provisioned_concurrency, 0)}."
+  }
+}
+
+variable "provisioned_scaling" {
+  description = "Scales provisioned_concurrency between min_capacity and max_capacity: by use (target_utilization, 0 to 1) or by the clock (schedules).  The configuration's own number is only where it begins."
+  type = object({
+    min_capacity       = number
+    max_capacity       = number
+    target_utilization = optional(number)
+    schedules = optional(map(object({
+      schedule     = string
+      timezone     = optional(string, "UTC")
+      min_capacity = number
+      max_capacity = number
+    })), {})
+  })
+  default = null
+
+  validation {
+    condition     = var.provisioned_scaling == null || var.provisioned_concurrency != null
+    error_message = "provisioned_scaling needs provisioned_concurrency, the number that it begins with; it must not be null."
+  }
+
+  validation {
+    condition     = var.provisioned_scaling == null ? true : var.provisioned_scaling.min_capacity >= 1 && var.provisioned_scaling.min_capacity <= var.provisioned_scaling.max_capacity
+    error_message = "provisioned_scaling.min_capacity must be at least 1 and at most max_capacity (${try(var.provisioned_scaling.max_capacity, 0)}), not ${try(var.provisioned_scaling.min_capacity, 0)}."
+  }
+
+  validation {
+    condition     = var.provisioned_scaling == null ? true : var.provisioned_scaling.max_capacity <= var.max_concurrency
+    error_message = "provisioned_scaling.max_capacity must be at most max_concurrency (${var.max_concurrency}), not ${try(var.provisioned_scaling.max_capacity, 0)}."
+  }
+
+  validation {
+    condition     = try(var.provisioned_scaling.target_utilization, null) == null ? true : var.provisioned_scaling.target_utilization > 0 && var.provisioned_scaling.target_utilization < 1
+    error_message = "provisioned_scaling.target_utilization must be between 0 and 1, not ${try(var.provisioned_scaling.target_utilization, 0)}."
+  }
+
+  validation {
+    condition     = var.provisioned_scaling == null ? true : var.provisioned_scaling.target_utilization != null || length(var.provisioned_scaling.schedules) > 0
+    error_message = "provisioned_scaling must have a target_utilization or at least 1 of schedules."
+  }
+
+  validation {
+    condition     = alltrue([for one in values(try(var.provisioned_scaling.schedules, {})) : can(regex("^(cron|rate|at)\\(.+\\)$", one.schedule))])
+    error_message = "provisioned_scaling.schedules must each have a schedule of the form cron(…), rate(…) or at(…)."
+  }
+
+  validation {
+    condition     = alltrue([for one in values(try(var.provisioned_scaling.schedules, {})) : one.min_capacity >= 1 && one.min_capacity <= one.max_capacity && one.max_capacity <= var.max_concurrency])
+    error_message = "provisioned_scaling.schedules must each have 1 <= min_capacity <= max_capacity <= max_concurrency (${var.max_concurrency})."
+  }
+}
+
+variable "log_retention_days" {
+  description = "How long the endpoint's log is kept."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
+    error_message = "log_retention_days must be one that CloudWatch offers (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, … 3653), not ${var.log_retention_days}."
+  }
+}
+
+variable "tags" {
+  description = "Of every resource."
+  type        = map(string)
+  default     = {}
+}
