@@ -20,16 +20,16 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from drdeploy.analysis.statistics import Estimate, median
+from drdeploy.artifacts import open_artifact
+from drdeploy.serving.inference import InferenceService
 from harness.limits import control_groups
 from harness.models import Forms, forms_of, photographs
 from harness.options import Options, parser_for, read_options
 from harness.page import Bar, Page, at_least, rounded
 from harness.predictor import Predictor, Spec
 from harness.rounds import interleaved, ratio, written
-
-from drdeploy.analysis.statistics import Estimate, median
-from drdeploy.artifacts import open_artifact
-from drdeploy.serving.inference import InferenceService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -75,7 +75,8 @@ the original study serves; `signature` the same SavedModel called directly; `drd
 path around ONNX Runtime.  MobileNet is the grader in the box, whose int8 form was accepted by the
 quantization verdict; VGG19 has random weights, so its latency is real and its grades mean nothing.
 bf16 is computed by OpenVINO alone (ONNX Runtime widens it to fp32).  The peak is what a matrix
-product of 1536 x 1536 reaches in that precision in the same rounds.
+product of 1536 x 1536 reaches in that precision in the same rounds.  A round's value is its
+quickest call, which other work on the machine disturbs least; under a CPU limit the median.
 """
 
 
@@ -95,8 +96,7 @@ def matrix(page: Page, forms: Forms, options: Options) -> None:
     with ExitStack() as stack:
         predictors = {cell: opened(stack, spec) for cell, spec in specs.items()}
         asked: Mapping[Cell, Callable[[], float]] = {
-            cell: partial(typical_s, predictor, calls, least=cell[0] == "gemm")
-            for cell, predictor in predictors.items()
+            cell: partial(quickest_s, predictor, calls) for cell, predictor in predictors.items()
         }
         found = interleaved(asked, options.budget.rounds)
     keep(page, forms.name, "latency", found)
@@ -157,12 +157,9 @@ def opened(stack: ExitStack, spec: Spec, *more: object) -> Predictor:
     return predictor
 
 
-def typical_s(
-    predictor: Predictor, calls: int, *, pause_s: float = 0.0, least: bool = False
-) -> float:
-    """Median of a round's calls; the least, for a peak."""
-    seconds = predictor.latencies_s(calls, pause_s)
-    return float(min(seconds) if least else np.median(seconds))
+def quickest_s(predictor: Predictor, calls: int) -> float:
+    """The quickest of a round's calls: what other work on the machine disturbs least."""
+    return min(predictor.latencies_s(calls))
 
 
 def keep(page: Page, model: str, what: str, found: Mapping[Cell, list[float]]) -> None:
@@ -214,7 +211,7 @@ def batches(page: Page, forms: Forms, options: Options) -> None:
     calls = options.budget.calls(10)
     with ExitStack() as stack:
         asked = {
-            cell: partial(typical_s, opened(stack, spec), calls) for cell, spec in specs.items()
+            cell: partial(quickest_s, opened(stack, spec), calls) for cell, spec in specs.items()
         }
         # What a server does today: two threads of one each, side by side.
         pair = opened(stack, Spec("onnxruntime", str(forms.onnx("int8")), "int8", threads=1))
@@ -304,7 +301,7 @@ def under_limits(page: Page, forms: Forms, options: Options, groups: object) -> 
 
 def both(predictor: Predictor, calls: int, seconds: float, callers: int) -> tuple[float, float]:
     """Latency of one now and then, and images per second of a full house."""
-    latency = typical_s(predictor, calls, pause_s=NOW_AND_THEN_S)
+    latency = float(np.median(predictor.latencies_s(calls, NOW_AND_THEN_S)))
     return latency, predictor.throughput_per_s(seconds, callers)
 
 

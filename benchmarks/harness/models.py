@@ -12,18 +12,17 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from drdeploy.box import FOLDER, NAME
 from drdeploy.fundus.synthetic import synthetic_photograph
-
 from harness.options import BUILD, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 

@@ -45,6 +45,7 @@ class Options:
     """
 
     budget: Budget
+    is_quick: bool
     is_smoke: bool
     out: Path
     more: argparse.Namespace
@@ -66,6 +67,5 @@ def read_options(parser: argparse.ArgumentParser) -> Options:
     given = parser.parse_args()
     is_full = not (given.quick or given.smoke)
     budget = SMOKE if given.smoke else QUICK if given.quick else FULL
-    return Options(
-        budget, given.smoke, given.out or (RESULTS if is_full else BUILD / "results"), given
-    )
+    out = given.out or (RESULTS if is_full else BUILD / "results")
+    return Options(budget, given.quick, given.smoke, out, given)

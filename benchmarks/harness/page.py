@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from drdeploy.estimate import Estimate
-
     from harness.options import Options
 
 NOTICE = "Research use, not a medical device."
@@ -149,7 +148,9 @@ class Page:
 
     def _write_rows(self) -> None:
         names = list(dict.fromkeys(name for row in self.rows for name in row))
-        with (self.options.out / f"{self.name}.csv").open("w", newline="", encoding="utf-8") as file:
+        with (self.options.out / f"{self.name}.csv").open(
+            "w", newline="", encoding="utf-8"
+        ) as file:
             writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
@@ -169,4 +170,3 @@ class Page:
 def rounded(value: float) -> float:
     """Six significant digits: a CSV of microseconds needs no more."""
     return float(f"{value:.6g}")
-

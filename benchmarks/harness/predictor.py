@@ -82,13 +82,11 @@ class Predictor:
         return float(done["images"] / done["elapsed_s"])
 
     def _ask(self, **work: Any) -> dict[str, Any]:
-        assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(work) + "\n")
         self._process.stdin.flush()
         return self._read()
 
     def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith("{"):  # libraries print, too
                 answer: dict[str, Any] = json.loads(line)
@@ -97,7 +95,6 @@ class Predictor:
 
     def close(self) -> None:
         """End the process."""
-        assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(60)
 
