@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from drdeploy.engine import distribution
 from drdeploy.engine.container import RunningContainer, remove_at_once
 from drdeploy.engine.failures import engine_unavailable, told
 from drdeploy.engine.ports import free_port
@@ -197,6 +198,52 @@ class Engine:
         """
         with told(f"{image} cannot be saved", where=self.host):
             yield from self._api.get_image(image)
+
+    def push(
+        self,
+        image: str,
+        repository: str,
+        tag: str,
+        *,
+        credentials: Mapping[str, str] | None = None,
+    ) -> None:
+        """Push an image to ``REPOSITORY:TAG``, without leaving it that name here.
+
+        Args:
+            image: Tag or id of what is pushed.
+            repository: With the registry's host.
+            tag: There.
+            credentials: ``username`` and ``password``.
+
+        Raises:
+            EngineError: There is no such image, or the registry refuses.
+        """
+        with told(f"{image} cannot be pushed", where=self.host):
+            self._api.tag(image, repository, tag)
+        try:
+            distribution.push(self._api, repository, tag, credentials)
+        finally:
+            self.untag(f"{repository}:{tag}")
+
+    def pull(self, repository: str, reference: str) -> str:
+        """Pull by digest or tag; returns the image's id.
+
+        Raises:
+            EngineError: The registry refuses.
+        """
+        is_podman = "podman" in self.version.lower()
+        distribution.pull(self._api, repository, reference, is_podman=is_podman)
+        separator = "@" if reference.startswith("sha256:") else ":"
+        return self.image_id(f"{repository}{separator}{reference}")
+
+    def untag(self, reference: str) -> None:
+        """Take a name from an image; one that has no other is removed.
+
+        Raises:
+            EngineError: There is no such name, or a container still uses it.
+        """
+        with told(f"{reference} cannot be forgotten", where=self.host):
+            self._api.remove_image(reference, noprune=True)
 
     def containers(self, label: str) -> tuple[str, ...]:
         """Ids of the containers, running or not, with that ``name`` or ``name=value``."""

@@ -213,6 +213,19 @@ class Hosting:
             return False
         return True
 
+    def failure_reason(self, name: str) -> str:
+        """Why the endpoint has failed; empty where it has not, or there is none.
+
+        Raises:
+            EndpointError: The API refuses to say.
+        """
+        try:
+            with explained("describe the endpoint", name):
+                endpoint = self._clients.sagemaker.describe_endpoint(EndpointName=name)
+        except NoSuchResource:
+            return ""
+        return endpoint.get("FailureReason", "")
+
     # -- one invocation ----------------------------------------------------------------
 
     def invoke(

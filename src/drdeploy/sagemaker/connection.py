@@ -68,6 +68,19 @@ def connect(
     )
 
 
+def connect_to(service: str, endpoint_url: str | None = None, *, region: str | None = None) -> Any:
+    """Make the client of any other service: ECR, STS and what else a deployment consists of.
+
+    Raises:
+        InvalidInput: No region is known for AWS.
+    """
+    session = _session(endpoint_url, region)
+    local = is_loopback(endpoint_url)
+    options = {"s3": {"addressing_style": "path"}} if local and service == "s3" else {}
+    config = _config(local=local, **options)
+    return session.client(service, endpoint_url=endpoint_url, config=config)  # type: ignore[call-overload]  # the overloads want literal names
+
+
 def is_loopback(endpoint_url: str | None) -> bool:
     """Whether the URL names this very machine."""
     host = urlsplit(endpoint_url or "").hostname or ""

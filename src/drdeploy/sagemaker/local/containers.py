@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from drdeploy.engine import ContainerSpec, Mount
@@ -18,6 +19,8 @@ from drdeploy.sagemaker.local.backend import (
 from drdeploy.sagemaker.local.http_server import LOOPBACK
 from drdeploy.sagemaker.local.leftovers import LABEL
 from drdeploy.sagemaker.local.processes import PROFILE_OF_IMAGE, free_port
+from drdeploy.sagemaker.local.registry.routes import PROFILE_VARIABLE
+from drdeploy.sagemaker.local.registry.uri import EcrUri
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,30 +41,64 @@ class ContainerBackend:
     Args:
         engine: Answers the Docker API.
         service: Labels the containers.
+        registry: Host and port of the registry that stands in for ECR's.
     """
 
     isolation: Isolation = "container"
 
-    def __init__(self, engine: Engine, service: str) -> None:
+    def __init__(self, engine: Engine, service: str, registry: str = "") -> None:
+        self._registry = registry
         self._engine = engine
         self._service = service
         self._network = engine.fastest_network
         self._own_images: set[str] = set()
+        self._pulled_names: set[str] = set()
 
     def pin(self, image: str) -> str:
-        """The image's id; one named with a registry is also looked for without it."""
+        """The image's id.
+
+        An image of ECR's is pulled from the registry of this machine, where it holds it; any
+        other that is named with a registry is also looked for without it.
+        """
+        image_id = self._pulled(image) or self._found(image)
+        if self._is_own(image, image_id):
+            self._own_images.add(image_id)
+        return image_id
+
+    def _pulled(self, image: str) -> str | None:
+        stored = EcrUri.parse(image)
+        if stored is None:
+            return None
+        repository = f"{self._registry}/{stored.name}"
+        try:
+            image_id = self._engine.pull(repository, stored.reference)
+        except EngineError as err:
+            if stored.reference.startswith("sha256:"):
+                raise ImageUnavailable(
+                    f"The image {image} cannot be pulled: {err.what}",
+                    remedy="Push it with `drdeploy image push`, with an engine on this machine",
+                ) from err
+            return None
+        separator = "@" if stored.reference.startswith("sha256:") else ":"
+        self._pulled_names.add(f"{repository}{separator}{stored.reference}")
+        return image_id
+
+    def _found(self, image: str) -> str:
         for name in dict.fromkeys((image, image.rpartition("/")[2])):
             try:
-                image_id = self._engine.image_id(name)
+                return self._engine.image_id(name)
             except EngineError:
                 continue
-            if PROFILE_OF_IMAGE.search(image):
-                self._own_images.add(image_id)
-            return image_id
         raise ImageUnavailable(
             f"The container engine has no image {image}",
             remedy="Build it with `drdeploy image build`, or pull it",
         )
+
+    def _is_own(self, image: str, image_id: str) -> bool:
+        if PROFILE_OF_IMAGE.search(image):
+            return True
+        variables = self._engine.image_config(image_id).get("Config", {}).get("Env") or ()
+        return any(one.startswith(f"{PROFILE_VARIABLE}=") for one in variables)
 
     def start(self, spec: InstanceSpec) -> ContainerInstance:
         """See :class:`Backend`."""
@@ -73,8 +110,11 @@ class ContainerBackend:
         return ContainerInstance(spec, container)
 
     def close(self) -> None:
-        """Remove whatever containers are still there."""
+        """Remove whatever containers are still there, and the names that images were pulled by."""
         self._engine.remove_stale(f"{LABEL}={self._service}")
+        while self._pulled_names:
+            with suppress(EngineError):
+                self._engine.untag(self._pulled_names.pop())
 
     def _container_spec(self, spec: InstanceSpec) -> ContainerSpec:
         network = self._network_for(spec.image)

@@ -15,6 +15,8 @@ from drdeploy.sagemaker.local.api_errors import ApiError
 from drdeploy.sagemaker.local.control_plane import ControlPlane
 from drdeploy.sagemaker.local.http_server import LOOPBACK, Response
 from drdeploy.sagemaker.local.invocations import Invocations
+from drdeploy.sagemaker.local.registry.login import REGISTRY_LOGIN, pushing_here
+from drdeploy.sagemaker.local.registry.routes import PREFIX as REGISTRY_PREFIX
 from drdeploy.sagemaker.local.resources import Place
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from drdeploy.sagemaker.local.http_server import Request
     from drdeploy.sagemaker.local.machine import Machine
     from drdeploy.sagemaker.local.metrics import MetricLog
+    from drdeploy.sagemaker.local.registry.routes import Registry
     from drdeploy.sagemaker.local.simulated_aws import SimulatedAws
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,7 @@ log = logging.getLogger(__name__)
 STATUS_PATH = "/_drdeploy/status"
 DEFAULT_REGION = "us-east-1"
 TARGET_PREFIX = "SageMaker."
+OK = 200
 CREDENTIAL = re.compile(r"Credential=[^/]+/\d{8}/([\w-]+)/([\w-]+)/aws4_request")
 INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
 PORT = re.compile(r":\d*$")
@@ -43,6 +47,7 @@ class Front:
         machine: Where endpoints run.
         aws: Every other service.
         metrics: Written before CloudWatch is read.
+        registry: Images, in place of ECR's.
         status: Facts for ``GET /_drdeploy/status``.
     """
 
@@ -51,11 +56,13 @@ class Front:
         machine: Machine,
         aws: SimulatedAws,
         metrics: MetricLog,
+        registry: Registry,
         status: Callable[[], dict[str, Any]],
     ) -> None:
         self._machine = machine
         self._aws = aws
         self._metrics = metrics
+        self._registry = registry
         self._status = status
         self._regions: dict[str, tuple[ControlPlane, Invocations]] = {}
         self._lock = threading.Lock()
@@ -84,6 +91,9 @@ class Front:
     def _answer_other(self, request: Request, region: str, service: str) -> Response:
         if request.path == STATUS_PATH:
             return _json(200, self._status(), "application/json")
+        if not service and request.path.startswith(REGISTRY_PREFIX):
+            self._aws.warm_up()
+            return self._registry.answer(request)
         target = request.headers.get("X-Amz-Target") or ""
         if target.startswith(TARGET_PREFIX):
             return self._control(region, target.removeprefix(TARGET_PREFIX), request)
@@ -94,7 +104,10 @@ class Front:
             )
         if service == "monitoring":
             self._metrics.flush()
-        return self._aws.answer(request)
+        answer = self._aws.answer(request)
+        if target.endswith(REGISTRY_LOGIN) and answer.status == OK:
+            return pushing_here(answer, request.headers.get("Host") or LOOPBACK)
+        return answer
 
     def _control(self, region: str, operation: str, request: Request) -> Response:
         try:

@@ -29,10 +29,11 @@ from drdeploy.sagemaker.local.backend import (
 )
 from drdeploy.sagemaker.local.http_server import LOOPBACK
 from drdeploy.sagemaker.local.leftovers import note_process
+from drdeploy.sagemaker.local.registry.uri import EcrUri
 from drdeploy.sagemaker.local.sessions import KILLED_WAIT_S, kill_session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from drdeploy.sagemaker.local.cgroups import ControlGroup, ControlGroups
@@ -70,6 +71,7 @@ class ProcessBackend:
         folder: For logs and scratch files.
         groups: Where control groups can be made; None leaves the processes unconstrained.
         command: The server; its settings are in the environment.
+        profile_of: Tells the profile of an image in the registry, by name and reference.
     """
 
     def __init__(
@@ -77,7 +79,10 @@ class ProcessBackend:
         folder: Path,
         groups: ControlGroups | None,
         command: Sequence[str] = SERVER_COMMAND,
+        *,
+        profile_of: Callable[[str, str], str | None] = lambda _name, _reference: None,
     ) -> None:
+        self._profile_of = profile_of
         self._folder = folder
         self._groups = groups
         self._command = tuple(command)
@@ -90,7 +95,11 @@ class ProcessBackend:
         return "process+cgroup-v1" if self._groups.version == "v1" else "process+cgroup-v2"
 
     def pin(self, image: str) -> str:
-        """See :class:`Backend`."""
+        """See :class:`Backend`.  Of an image in the registry the profile is all that runs here."""
+        stored = EcrUri.parse(image)
+        profile = self._profile_of(stored.name, stored.reference) if stored else None
+        if profile is not None:
+            return f"drdeploy:{profile}"
         if PROFILE_OF_IMAGE.search(image) is None:
             raise ImageUnavailable(
                 f"The image {image} cannot run here without a container engine",

@@ -16,11 +16,11 @@ from drdeploy.sagemaker.local.machine import Machine, Options
 from drdeploy.sagemaker.local.metrics import MetricLog
 from drdeploy.sagemaker.local.pinning import ArtifactShelf
 from drdeploy.sagemaker.local.processes import SERVER_COMMAND, ProcessBackend
+from drdeploy.sagemaker.local.registry.routes import Registry
 from drdeploy.sagemaker.local.simulated_aws import SimulatedAws
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from drdeploy.engine import Engine
     from drdeploy.sagemaker.local.backend import Backend, Isolation
@@ -62,10 +62,11 @@ class LocalService:
         self._note, self._folder = leftovers.open_folder(self._server.port)
         self._aws = SimulatedAws()
         self._metrics = MetricLog(self._aws.put_metric_data)
-        backend = _backend(self._engine, self._note.name, self._folder, server_command)
+        registry = Registry(self._folder / "registry")
+        backend = self._backend(registry, server_command)
         shelf = ArtifactShelf(self._folder / "artifacts", self._aws.read_object)
         self._machine = Machine(self._note.name, backend, shelf, options or Options())
-        self._front = Front(self._machine, self._aws, self._metrics, self.status)
+        self._front = Front(self._machine, self._aws, self._metrics, registry, self.status)
         self._over = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="tick", daemon=True)
 
@@ -73,6 +74,11 @@ class LocalService:
     def url(self) -> str:
         """For ``endpoint_url``."""
         return f"http://{LOOPBACK}:{self._server.port}"
+
+    @property
+    def registry(self) -> str:
+        """Host and port of the image registry."""
+        return f"{LOOPBACK}:{self._server.port}"
 
     @property
     def isolation(self) -> Isolation:
@@ -120,6 +126,16 @@ class LocalService:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _backend(self, registry: Registry, server_command: Sequence[str]) -> Backend:
+        if self._engine is None:
+            groups = find_control_groups(self._note.name)
+            return ProcessBackend(
+                self._folder, groups, server_command, profile_of=registry.profile_of
+            )
+        from drdeploy.sagemaker.local.containers import ContainerBackend
+
+        return ContainerBackend(self._engine, self._note.name, registry=self.registry)
+
     def _tick(self) -> None:
         while not self._over.wait(TICK_S):
             try:
@@ -155,13 +171,3 @@ def _find_engine(isolation: IsolationChoice) -> Engine | None:
             remedy="Start Docker or Podman, or choose --isolation process",
         )
     return engine
-
-
-def _backend(
-    engine: Engine | None, name: str, folder: Path, server_command: Sequence[str]
-) -> Backend:
-    if engine is None:
-        return ProcessBackend(folder, find_control_groups(name), server_command)
-    from drdeploy.sagemaker.local.containers import ContainerBackend
-
-    return ContainerBackend(engine, name)
