@@ -3,7 +3,6 @@
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3 2>/dev/null))
 STUDY ?= quick
-BENCH_ARGS ?= --quick
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -76,9 +75,8 @@ format: $(VENV)/.dev  ## put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev  ## benchmarks, side by side (quiet machine wanted; BENCH_ARGS= for all of it)
-	@status=0; for file in benchmarks/*.py; do echo "== $$file"; \
-	  $(BIN)/python $$file $(BENCH_ARGS) || status=1; done; exit $$status
+bench: $(VENV)/.dev  ## benchmarks, side by side (quiet machine wanted)
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 architectures: $(VENV)/.dev  ## build and export all 27 networks (half an hour)
 	$(BIN)/python scripts/export_every_architecture.py

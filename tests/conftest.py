@@ -51,6 +51,14 @@ def nginx() -> str:
 
 
 @pytest.fixture(scope="session")
+def terraform_program() -> str:
+    """Path of Terraform."""
+    path = shutil.which("terraform")
+    require(path is not None, "terraform")
+    return str(path)
+
+
+@pytest.fixture(scope="session")
 def engine() -> Engine:
     """A container engine that answers."""
     from drdeploy.engine import Engine

@@ -10,6 +10,7 @@ The layers, top to bottom; an import only points down (``lint-imports`` keeps it
     cli            one thin file per noun
     analysis       statistics, cost, tables, figures, report
     experiments    study -> trials -> measurements
+    deployment     push, upload, plan, apply, verify: Terraform creates and deletes
     sagemaker      endpoint configurations, quotas, prices, the boto3 client, the local service
     images         build container images and read their layers
     terraform      a provider that lets terraform apply infrastructure/ to the local service

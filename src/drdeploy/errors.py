@@ -34,6 +34,13 @@
     ├── EndpointError            hosting
     │   ├── EndpointFailed       the endpoint reports Failed, with its reason
     │   └── EndpointTimeout      it did not get InService in time
+    ├── DeploymentError          infrastructure: what is created by Terraform
+    │   ├── TerraformUnavailable it is not installed, or too old
+    │   ├── TerraformFailed      init, plan or apply ended with an error; says what there is now
+    │   ├── PlanDeclined         nobody agreed to what was planned, or to its cost
+    │   ├── PushFailed           the registry does not take an image
+    │   ├── UploadFailed         the bucket does not take an archive
+    │   └── LeftBehind           something is still there after a deletion
     ├── StudyError               a study that cannot be planned, resumed or run
     └── AnalysisError            measurements that do not support the question
 
@@ -232,6 +239,34 @@ class EndpointFailed(EndpointError):
 
 class EndpointTimeout(EndpointError):
     """The endpoint did not reach the wanted status in time."""
+
+
+class DeploymentError(DrdeployError):
+    """Infrastructure cannot be created, changed or deleted."""
+
+
+class TerraformUnavailable(DeploymentError):
+    """Terraform is not installed, or too old."""
+
+
+class TerraformFailed(DeploymentError):
+    """Terraform ended with an error; the message says what there is now."""
+
+
+class PlanDeclined(DeploymentError):
+    """Nobody agreed to the plan, or to what it costs."""
+
+
+class PushFailed(DeploymentError):
+    """The registry does not take an image."""
+
+
+class UploadFailed(DeploymentError):
+    """The bucket does not take an archive."""
+
+
+class LeftBehind(DeploymentError):
+    """Something is still there, and may cost money, after everything was deleted."""
 
 
 class StudyError(DrdeployError):

@@ -233,7 +233,6 @@ def runner_for(tmp_path, hosting, fake_time, listener):
             metrics_period_s=1,
             metrics_delay_s=0.0,
             hosting_timeout_s=60.0,
-            registry="",
             facts={},
         )
         return Runner(

@@ -24,7 +24,8 @@ BRIEF_COLUMNS = (
     "study, trial, platform, isolation, model, architecture, weights, precision, profile, image, "
     "endpoint_kind, memory_mb, instance_type, vcpu, scenario, sequence, is_warmup, start, "
     "outcome, status, error, scheduled_at, started_at, total_latency_s, container_latency_s, "
-    "prediction_s, decode_s, transform_s, model_setup_s, photograph, payload_bytes, label, "
+    "prediction_s, decode_s, transform_s, model_setup_s, model_latency_s, "
+    "overhead_latency_s, photograph, payload_bytes, label, "
     "grade, model_digest, container_id, container_invocation, run_id"
 )
 
@@ -176,3 +177,15 @@ def test_rewriting_replaces_rows_and_appending_goes_on(tmp_path):
         journal.rewrite([later])
         journal.append(ROW)
         assert journal.read() == [later, ROW]
+
+
+def test_a_file_of_an_older_version_is_read_and_brought_up_to_date(tmp_path):
+    path = tmp_path / "measurements.csv"
+    added = [COLUMNS.index(name) for name in ("model_latency_s", "overhead_latency_s")]
+    lines = (encode_header() + encode_row(ROW)).decode().splitlines()
+    rows = [[v for n, v in enumerate(row) if n not in added] for row in csv.reader(lines)]
+    path.write_text("".join(",".join(row) + "\n" for row in rows))
+    assert read_measurements(path) == [ROW]
+    with Journal(path) as journal:
+        journal.append(ROW)
+    assert path.read_bytes() == encode_header() + encode_row(ROW) * 2

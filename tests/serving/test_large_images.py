@@ -6,11 +6,12 @@ import threading
 import pytest
 from image_files import encoded, gradient, png
 
-from drdeploy.fundus.decode import read_header
+from drdeploy.fundus.decode import ImageLimits
 from drdeploy.serving.large_images import LargeImages
 
-LARGE = read_header(png(3000, 2000, rows=b""))
-SMALL = read_header(encoded(gradient(), "PNG"))
+LIMITS = ImageLimits()
+LARGE = png(3000, 2000, rows=b"")
+SMALL = encoded(gradient(), "PNG")
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def lock(tmp_path):
 
 
 def enter(lock, image, entered):
-    with LargeImages(lock).turn(image):
+    with LargeImages(lock).turn(image, LIMITS):
         entered.set()
 
 
@@ -27,7 +28,7 @@ def enters_meanwhile(lock, image, *, within_s):
     """Whether a thread gets its turn while this one has its own."""
     entered = threading.Event()
     thread = threading.Thread(target=enter, args=(lock, image, entered))
-    with LargeImages(lock).turn(LARGE):
+    with LargeImages(lock).turn(LARGE, LIMITS):
         thread.start()
         got_in = entered.wait(within_s)
     thread.join(30)
@@ -47,14 +48,14 @@ def test_a_worker_that_is_killed_in_its_turn_gives_it_up(lock):
     told, telling = os.pipe()
     pid = os.fork()
     if pid == 0:
-        with LargeImages(lock).turn(LARGE):
+        with LargeImages(lock).turn(LARGE, LIMITS):
             os.write(telling, b"1")
             threading.Event().wait(30)
             os._exit(0)
     os.read(told, 1)
     os.kill(pid, 9)
     os.waitpid(pid, 0)
-    with LargeImages(lock).turn(LARGE):
+    with LargeImages(lock).turn(LARGE, LIMITS):
         pass
     os.close(told)
     os.close(telling)

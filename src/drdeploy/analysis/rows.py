@@ -19,7 +19,10 @@ REQUIRED = (
     "prediction_s",
 )
 OPTIONAL_TEXT = ("architecture", "image", "error", "photograph", "label", "model_digest", "run_id")
-OPTIONAL_NUMBERS = ("vcpu", "decode_s", "transform_s", "model_setup_s", "payload_bytes")
+OPTIONAL_NUMBERS = (
+    *("vcpu", "decode_s", "transform_s", "payload_bytes"),
+    *("model_setup_s", "model_latency_s", "overhead_latency_s"),
+)
 
 NUMBERS = (
     *("memory_mb", "sequence", "total_latency_s", "container_latency_s", "prediction_s"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import typer
 
+from drdeploy.cli import push
 from drdeploy.cli.console import JsonOption, err, out, print_json
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from drdeploy.fundus.transform import FundusTransform
 
 app = typer.Typer(no_args_is_help=True)
+app.command("push")(push.push_artifact)
 
 ArchiveArgument = Annotated[Path, typer.Argument(help="A model.tar.gz.", dir_okay=False)]
 

@@ -1,4 +1,4 @@
-"""``drdeploy endpoint``: list, invoke and delete endpoints, on AWS or on the local service."""
+"""``drdeploy endpoint``: deploy, list, invoke and delete endpoints, on AWS or locally."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from drdeploy.cli import endpoint_deploy
 from drdeploy.cli.console import JsonOption, out, print_json
 
 if TYPE_CHECKING:
     from drdeploy.sagemaker.invocation import Invocation
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(endpoint_deploy.deploy)
 
 EndpointUrlOption = Annotated[
     str | None,
@@ -80,10 +82,20 @@ def delete(
     endpoint_url: EndpointUrlOption = None,
     region: RegionOption = None,
 ) -> None:
-    """Delete an endpoint with the configuration and the model of the same name."""
+    """Delete an endpoint with all that belongs to it, and verify by listing that it is gone.
+
+    What `drdeploy endpoint deploy` created is deleted through Terraform, with its bucket,
+    repository and role; of any other the configuration and the model of the same name.
+    """
+    from drdeploy.deployment.workspace import Workspace
     from drdeploy.errors import EndpointError
     from drdeploy.sagemaker.client import Hosting
 
+    workspace = Workspace.of_endpoint(name)
+    if workspace.exists:
+        endpoint_deploy.show_swept(endpoint_deploy.delete_deployed(workspace))
+        out.print(f"{name} is deleted", markup=False, highlight=False)
+        return
     hosting = Hosting.connect(endpoint_url, region=region)
     there_was_one = hosting.exists(name)
     hosting.delete(name)  # a configuration or a model may be left of one

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.places import ProviderOption, TargetChoice, Terminal, YesOption
 from drdeploy.errors import StudyError, UnknownPrice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from drdeploy.deployment.provider import ProviderChoice
     from drdeploy.experiments.plan import Plan
-    from drdeploy.experiments.session import AwsAccount, Progress
+    from drdeploy.experiments.provisioned import Provisioning
+    from drdeploy.experiments.session import Progress
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -57,13 +60,21 @@ def run(
         Literal["auto", "container", "process"],
         typer.Option(help="What the local service that is started holds endpoints with."),
     ] = "auto",
-    aws: Annotated[bool, typer.Option("--aws", help="Run on AWS; this costs money.")] = False,
-    role_arn: Annotated[str, typer.Option(help="On AWS: SageMaker's role.")] = "",
-    bucket: Annotated[str, typer.Option(help="On AWS: bucket for artifacts.")] = "",
-    registry: Annotated[str, typer.Option(help="On AWS: registry of the images.")] = "",
+    target: Annotated[
+        TargetChoice | None,
+        typer.Option(
+            help="Let Terraform create the endpoints: on AWS (costs money) or on a local service. "
+            "Without it, a local service is asked for each endpoint directly."
+        ),
+    ] = None,
     max_cost_usd: Annotated[
         float, typer.Option(help="On AWS: refuse a plan whose worst case costs more.", min=0)
     ] = 0.0,
+    yes: YesOption = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="With --target: leave everything there in the end.")
+    ] = False,
+    provider: ProviderOption = "auto",
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Set earlier measurements aside and start anew.")
     ] = False,
@@ -71,24 +82,30 @@ def run(
 ) -> None:
     """Measure what of a study is missing; run it again to go on after a break."""
     from drdeploy.cli.study_progress import LiveNarrator
+    from drdeploy.experiments.provisioned import always_on_first
     from drdeploy.experiments.results import Results
     from drdeploy.experiments.session import RunOptions, run_study
 
     found = _plan(study, only)
-    account = _account(found, role_arn, bucket, registry, max_cost_usd) if aws else None
+    aws = target == "aws"
+    if aws:
+        _refuse_cost(found, max_cost_usd)
+    narrator = LiveNarrator(always_on_first(found) if target else found, err)
+    person = Terminal(yes=yes, is_local=not aws, pause=narrator.paused)
     options = RunOptions(
         results=Results(out_dir or _default_out(found)),
         seed=found.study.seed if seed is None else seed,
         images=images,
         endpoint_url=endpoint_url,
-        aws=account,
+        aws=aws,
+        provisioning=_provisioning(person, provider, keep=keep) if target else None,
         isolation=isolation,
         fresh=fresh,
     )
     # An end that is asked for is the same whoever asks: delete endpoints, stop the service.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with LiveNarrator(found, err) as narrator:
+        with narrator:
             outcome = run_study(found, options, narrator)
     except KeyboardInterrupt as interruption:
         for note in getattr(interruption, "__notes__", ()):
@@ -103,6 +120,29 @@ def run(
         out.print(str(options.results.measurements), markup=False, soft_wrap=True)
     if outcome.problems:
         raise typer.Exit(1)
+
+
+@app.command()
+def delete(study: StudyArgument, out_dir: OutOption = None) -> None:
+    """Delete whatever a run with --target left there, and verify it by listing."""
+    from drdeploy.cli.places import interruptible, local_service_answers
+    from drdeploy.experiments.provisioned import delete_study, study_workspace
+    from drdeploy.experiments.results import Results
+
+    found = _plan(study, None)
+    workspace = study_workspace(Results(out_dir or _default_out(found)))
+    if not workspace.exists:
+        raise StudyError(
+            "Nothing of this study was created through Terraform", where=str(workspace.folder)
+        )
+    endpoint_url = workspace.note().endpoint_url
+    if endpoint_url is not None and not local_service_answers(endpoint_url):
+        err.print(f"the local service at {endpoint_url} is gone, and everything in it")
+        workspace.forget()
+        return
+    is_local = endpoint_url is not None
+    with interruptible("the same command goes on"):
+        delete_study(workspace, Terminal(yes=True, is_local=is_local), "auto")
 
 
 @app.command()
@@ -143,23 +183,23 @@ def _default_out(plan: Plan) -> Path:
     return Path("results") / plan.study.name
 
 
-def _account(
-    plan: Plan, role_arn: str, bucket: str, registry: str, max_cost_usd: float
-) -> AwsAccount:
-    from drdeploy.experiments.session import AwsAccount
+def _provisioning(person: Terminal, provider: ProviderChoice, *, keep: bool) -> Provisioning:
+    from drdeploy.experiments.provisioned import Provisioning
     from drdeploy.sagemaker.prices import PriceSheet
 
-    if not (role_arn and bucket and registry):
-        raise StudyError(
-            "AWS needs more to run on", remedy="Name --role-arn, --bucket and --registry"
-        )
-    cost_usd = plan.worst_case_cost_usd(PriceSheet.load())
+    return Provisioning(person, PriceSheet.load(), provider, keep=keep)
+
+
+def _refuse_cost(plan: Plan, max_cost_usd: float) -> None:
+    from drdeploy.experiments.provisioned import worst_case_cost_usd
+    from drdeploy.sagemaker.prices import PriceSheet
+
+    cost_usd = worst_case_cost_usd(plan, PriceSheet.load())
     if cost_usd > max_cost_usd:
         raise StudyError(
             f"At worst this costs {cost_usd:.2f} USD, and {max_cost_usd:.2f} USD are allowed",
             remedy=f"Allow it by --max-cost-usd {cost_usd:.2f}, or choose trials by --only",
         )
-    return AwsAccount(role_arn, bucket, registry)
 
 
 def _plan_facts(plan: Plan) -> dict[str, Any]:

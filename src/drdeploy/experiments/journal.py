@@ -44,7 +44,9 @@ class Journal:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         repair(self.path)
         if self.path.exists() and self.path.stat().st_size:
-            read_measurements(self.path)
+            rows = read_measurements(self.path)
+            if not self.path.read_bytes().startswith(encode_header()):  # an older version's
+                replace_file(self.path, encode_header() + b"".join(map(encode_row, rows)))
         else:
             replace_file(self.path, encode_header())
         self._file = self._open()

@@ -56,6 +56,8 @@ class Measurement:
         decode_s: JPEG to pixels.
         transform_s: Pixels to model input.
         model_setup_s: CloudWatch ``ModelSetupTime``; only for a cold start.
+        model_latency_s: CloudWatch ``ModelLatency``; empty where it is not certain whose it is.
+        overhead_latency_s: CloudWatch ``OverheadLatency``, set-up included; likewise.
         photograph: File name.
         payload_bytes: Size of the request's body.
         label: Predicted class.
@@ -95,6 +97,8 @@ class Measurement:
     decode_s: float | None = None
     transform_s: float | None = None
     model_setup_s: float | None = None
+    model_latency_s: float | None = None
+    overhead_latency_s: float | None = None
     photograph: str
     payload_bytes: int
     label: str = ""
@@ -107,6 +111,9 @@ class Measurement:
 
 COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Measurement))
 """Of ``measurements.csv``, in order."""
+
+ADDED_LATER = ("model_latency_s", "overhead_latency_s")
+"""Columns that older files lack; there they are empty."""
 
 
 def encode_header() -> bytes:
@@ -127,20 +134,23 @@ def decode_rows(lines: Iterable[str], *, where: str) -> list[Measurement]:
     """
     reader = csv.reader(lines)
     header = tuple(next(reader, ()))
-    if header != COLUMNS:
+    columns = tuple(name for name in COLUMNS if name in header or name not in ADDED_LATER)
+    if header != columns:
         raise StudyError(
             f"These are not the columns of measurements: {_difference(header)}",
             where=where,
             remedy="Keep that file elsewhere, or name another folder with --out",
         )
-    return [_decode_row(row, f"{where}, row {number}") for number, row in enumerate(reader, 1)]
+    return [
+        _decode_row(header, row, f"{where}, row {number}") for number, row in enumerate(reader, 1)
+    ]
 
 
-def _decode_row(row: Sequence[str], where: str) -> Measurement:
+def _decode_row(columns: Sequence[str], row: Sequence[str], where: str) -> Measurement:
     try:
         values: dict[str, Any] = {
             name: _from_text(text, _COLUMN_TYPES[name])
-            for name, text in zip(COLUMNS, row, strict=True)
+            for name, text in zip(columns, row, strict=True)
         }
     except ValueError as err:
         raise StudyError(f"The row cannot be read: {err}", where=where) from err
@@ -210,7 +220,7 @@ def _line(values: Sequence[str]) -> bytes:
 
 
 def _difference(header: Sequence[str]) -> str:
-    missing = [name for name in COLUMNS if name not in header]
+    missing = [name for name in COLUMNS if name not in {*header, *ADDED_LATER}]
     foreign = [name for name in header if name not in COLUMNS]
     parts = [f"missing {', '.join(missing)}"] if missing else []
     parts += [f"unknown {', '.join(foreign)}"] if foreign else []

@@ -90,6 +90,27 @@ class Trial:
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
+    @property
+    def worst_case_duration_s(self) -> float:
+        """If every invocation takes SageMaker's 60 s."""
+        return self.invocations_max * INVOCATION_TIMEOUT_S + self.scenario.pauses_s
+
+    def hourly_usd(self, sheet: PriceSheet, region: str) -> float:
+        """What its endpoint costs without a request.
+
+        Raises:
+            UnknownPrice: The sheet does not know.
+        """
+        match self.endpoint:
+            case ServerlessConfig() if self.endpoint.provisioned_concurrency:
+                raise _unknown_provisioned(region)
+            case ServerlessConfig():
+                return 0.0
+            case RealTimeConfig(instance_type=instance_type, initial_instance_count=count):
+                return count * sheet.instance_hour(instance_type, region).usd
+            case _:
+                assert_never(self.endpoint)
+
     def worst_case_cost_usd(self, sheet: PriceSheet, region: str) -> float:
         """On AWS, if every invocation takes SageMaker's 60 s and carries the largest payload.
 
@@ -99,17 +120,14 @@ class Trial:
         busy_s = self.invocations_max * INVOCATION_TIMEOUT_S
         match self.endpoint:
             case ServerlessConfig() if self.endpoint.provisioned_concurrency:
-                raise UnknownPrice(
-                    f"No price is known for provisioned concurrency in {region}",
-                    where="price sheet",
-                )
+                raise _unknown_provisioned(region)
             case ServerlessConfig(memory_mb=memory_mb):
                 both_ways = 2 * self.invocations_max * self.endpoint.payload_limit_bytes
                 data_usd = both_ways / _BYTES_PER_GB * sheet.data_processed_gb(region).usd
                 return busy_s * sheet.serverless_second(memory_mb, region).usd + data_usd
-            case RealTimeConfig(instance_type=instance_type, initial_instance_count=count):
-                hours = (busy_s + self.scenario.pauses_s) / _SECONDS_PER_HOUR
-                return hours * count * sheet.instance_hour(instance_type, region).usd
+            case RealTimeConfig():
+                hours = self.worst_case_duration_s / _SECONDS_PER_HOUR
+                return hours * self.hourly_usd(sheet, region)
             case _:
                 assert_never(self.endpoint)
 
@@ -197,6 +215,12 @@ def _spread(study: Study, block: Block) -> Iterator[Trial]:
             scenario=scenario,
             vcpu=_vcpu_of(endpoint, trial_id),
         )
+
+
+def _unknown_provisioned(region: str) -> UnknownPrice:
+    return UnknownPrice(
+        f"No price is known for provisioned concurrency in {region}", where="price sheet"
+    )
 
 
 def _vcpu_of(endpoint: ServerlessConfig | RealTimeConfig, trial_id: str) -> float:

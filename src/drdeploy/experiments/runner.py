@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from drdeploy.errors import EndpointError
+from drdeploy.experiments.cloudwatch import join_metrics, read_metrics
 from drdeploy.experiments.models import artifact_key
 from drdeploy.experiments.progress import endpoint_name, missing_sequences
 from drdeploy.experiments.rows import RowMaker
 from drdeploy.experiments.scenarios import Stage, run_scenario
-from drdeploy.experiments.schedule import OpenLoop
-from drdeploy.experiments.setup_time import join_setup_times, may_be_cold
+from drdeploy.experiments.schedule import Cold, OpenLoop
 from drdeploy.sagemaker.clock import Clock
 from drdeploy.sagemaker.configs import RealTimeConfig
 from drdeploy.sagemaker.deployment import Deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from drdeploy.experiments.environment import EnvironmentFile
     from drdeploy.experiments.journal import Journal
@@ -90,6 +89,7 @@ class Runner:
         self.observer = observer
         self.clock = clock or Clock()
         self._uploaded: dict[Key, str] = {}
+        self._used: set[str] = set()
 
     def begin(self, environment: EnvironmentFile, facts: Mapping[str, Any]) -> None:
         """Note the conditions, after refusing to mix them with others.
@@ -116,6 +116,7 @@ class Runner:
             self.observer.trial_started(trial, len(missing))
             error = self._run_trial(trial, missing)
             self.observer.trial_ended(trial, error)
+            self.target.trial_ended(trial)
             if error:
                 problems[trial.id] = str(error)
         finished = tuple(trial.id for trial in self.plan.trials if trial.id not in problems)
@@ -124,12 +125,8 @@ class Runner:
     # -- one trial ---------------------------------------------------------------------
 
     def _run_trial(self, trial: Trial, missing: Sequence[int]) -> EndpointError | None:
-        name = endpoint_name(trial)
-        hosting = self.target.hosting
         try:
-            hosting.delete(name)  # what a killed run may have left
-            deployment = self._deployment(trial, name)
-            with hosting.deployed(deployment, timeout_s=self.target.hosting_timeout_s):
+            with self._hosted(trial) as name:
                 self._measure(trial, name, missing)
         except EndpointError as err:
             row = self._rows_of(trial).of_failed_hosting(str(err), self.clock.now())
@@ -139,6 +136,23 @@ class Runner:
         if left:
             return EndpointError(f"{len(left)} measurements got no answer", where=trial.id)
         return None
+
+    @contextmanager
+    def _hosted(self, trial: Trial) -> Iterator[str]:
+        """An endpoint for a trial: the one that was provisioned for it, or one of its own."""
+        provisioned = self.target.endpoints.get(trial.id)
+        if provisioned is not None:
+            if isinstance(trial.scenario, Cold) and provisioned in self._used:
+                self.clock.sleep(trial.scenario.interval_s)  # another trial has warmed it
+            self._used.add(provisioned)
+            yield provisioned
+            return
+        name = endpoint_name(trial)
+        hosting = self.target.hosting
+        hosting.delete(name)  # what a killed run may have left
+        deployment = self._deployment(trial, name)
+        with hosting.deployed(deployment, timeout_s=self.target.hosting_timeout_s):
+            yield name
 
     def _measure(self, trial: Trial, name: str, missing: Sequence[int]) -> None:
         def send(photograph: Photograph) -> Invocation:
@@ -166,10 +180,10 @@ class Runner:
             run_scenario(trial.scenario, missing, stage)
         except BaseException:
             with suppress(EndpointError):
-                self._join_setup_times(trial, name)
+                self._join_metrics(trial, name)
             raise
         self.clock.sleep(self.target.metrics_delay_s)
-        self._join_setup_times(trial, name)
+        self._join_metrics(trial, name)
 
     def _check_hosting(self, name: str) -> None:
         """Tell an endpoint that broke a connection from a service that is gone.
@@ -202,7 +216,7 @@ class Runner:
             )
         return Deployment(
             name=name,
-            image=self.target.image_uri(trial.image.tag),
+            image=trial.image.tag,
             model_data_url=self._uploaded[key],
             config=trial.endpoint,
             role_arn=self.target.role_arn,
@@ -219,23 +233,18 @@ class Runner:
         )
         return tuple(range(1, trial.scenario.n + 1))
 
-    def _join_setup_times(self, trial: Trial, name: str) -> None:
-        if isinstance(trial.endpoint, RealTimeConfig):
-            return
+    def _join_metrics(self, trial: Trial, name: str) -> None:
         rows = self.journal.read()
-        mine = [row for row in rows if row.trial == trial.id and self._has_metrics(row)]
-        cold = [row for row in mine if may_be_cold(row)]
-        if not cold:
+        sharing = {one for one, endpoint in self.target.endpoints.items() if endpoint == name}
+        sharing.add(trial.id)
+        mine = [row for row in rows if row.trial in sharing and self._has_metrics(row)]
+        if not mine:
             return
         period_s = self.target.metrics_period_s
-        points = self.target.hosting.metric(
-            name,
-            "ModelSetupTime",
-            start=min(row.started_at for row in cold) - timedelta(seconds=period_s),
-            end=self.clock.now() + timedelta(seconds=period_s),
-            period_s=period_s,
+        points = read_metrics(
+            self.target.hosting, name, mine, now=self.clock.now(), period_s=period_s
         )
-        joined = join_setup_times(mine, points, period_s=period_s)
+        joined = join_metrics(mine, points, period_s=period_s)
         later = dict(zip(map(id, mine), joined, strict=True))
         self.journal.rewrite([later.get(id(row), row) for row in rows])
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from drdeploy.deployment.account import Account
+from drdeploy.engine import Engine
 from drdeploy.experiments.environment import (
     BUSY_PERCENT,
     EnvironmentFile,
@@ -18,9 +20,11 @@ from drdeploy.experiments.journal import Journal, read_measurements
 from drdeploy.experiments.models import ensure_artifacts
 from drdeploy.experiments.photographs import find_album
 from drdeploy.experiments.progress import missing_sequences
+from drdeploy.experiments.provisioned import always_on_first, study_endpoints, study_workspace
 from drdeploy.experiments.runner import Observer, Outcome, Runner, Supplies
 from drdeploy.experiments.target import (
     aws_target,
+    build_images,
     image_digests,
     local_target,
     own_local_service,
@@ -29,10 +33,11 @@ from drdeploy.experiments.target import (
 from drdeploy.sagemaker.clock import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from drdeploy.experiments.plan import Plan, Trial
+    from drdeploy.experiments.provisioned import Provisioning
     from drdeploy.experiments.results import Results
     from drdeploy.experiments.target import Isolation, Target
 
@@ -47,28 +52,14 @@ class Narrator(Observer, Protocol):
 
 
 @dataclass(frozen=True)
-class AwsAccount:
-    """What AWS needs beyond credentials.
-
-    Attributes:
-        role_arn: What SageMaker assumes.
-        bucket: Where artifacts are uploaded to; it must exist.
-        registry: Put before the images' tags, for example an ECR registry.
-    """
-
-    role_arn: str
-    bucket: str
-    registry: str
-
-
-@dataclass(frozen=True)
 class RunOptions:
     """How to run a plan.
 
     Attributes:
         images: Folder with photographs; None takes those beside the project, or synthetic ones.
         endpoint_url: A local service that is there; None starts one.
-        aws: Run there instead.
+        aws: Run there instead; Terraform creates the endpoints.
+        provisioning: Let Terraform create the endpoints, on a local service too.
         isolation: What a local service of our own holds containers with.
         fresh: Set earlier measurements aside first.
     """
@@ -77,7 +68,8 @@ class RunOptions:
     seed: int
     images: Path | None = None
     endpoint_url: str | None = None
-    aws: AwsAccount | None = None
+    aws: bool = False
+    provisioning: Provisioning | None = None
     isolation: Isolation = "auto"
     fresh: bool = False
 
@@ -119,6 +111,11 @@ def run_study(plan: Plan, options: RunOptions, narrator: Narrator) -> Outcome:
             return Outcome(tuple(trial.id for trial in plan.trials), {})
         supplies = _supplies(plan, options, narrator)
         target = stack.enter_context(_target(plan, options, narrator))
+        if options.provisioning:
+            plan = always_on_first(plan)
+            target = stack.enter_context(
+                _provisioned(plan, supplies, target, options, lambda: _is_complete(plan, journal))
+            )
         runner = Runner(
             plan=plan,
             target=target,
@@ -176,28 +173,68 @@ def _supplies(plan: Plan, options: RunOptions, narrator: Narrator) -> Supplies:
 
 @contextmanager
 def _target(plan: Plan, options: RunOptions, narrator: Narrator) -> Iterator[Target]:
+    """Where the trials run: AWS, a local service that is there, or one of our own."""
+    tags = {trial.image.tag for trial in plan.trials}
     if options.aws:
-        account = options.aws
-        yield aws_target(
-            role_arn=account.role_arn,
-            bucket=account.bucket,
-            registry=account.registry,
-            region=plan.study.region,
-        )
+        build_images(Engine.require(), tags, narrator.note)
+        yield aws_target(plan.study.region)
         return
+    region = plan.study.region if options.provisioning else None
     if options.endpoint_url:
-        yield local_target(options.endpoint_url)
+        yield local_target(options.endpoint_url, region)
         return
     isolation = options.isolation
     if isolation == "auto":
-        isolation = prepare_isolation({t.image.tag for t in plan.trials}, narrator.note)
+        isolation = prepare_isolation(tags, narrator.note)
     with own_local_service(
         idle_s=plan.study.local.idle_s,
         isolation=isolation,
         log=options.results.service_log,
         note=narrator.note,
+        region=region,
     ) as target:
         yield target
+
+
+@contextmanager
+def _provisioned(
+    plan: Plan,
+    supplies: Supplies,
+    target: Target,
+    options: RunOptions,
+    is_complete: Callable[[], bool],
+) -> Iterator[Target]:
+    """The same place, with endpoints that Terraform created."""
+    if options.provisioning is None:
+        yield target
+        return
+    is_contained = target.platform == "aws" or target.isolation == "container"
+    with study_endpoints(
+        plan,
+        supplies.artifacts,
+        Account(target.endpoint_url, plan.study.region),
+        engine=Engine.require() if is_contained else None,
+        workspace=study_workspace(options.results),
+        provisioning=options.provisioning,
+        is_complete=is_complete,
+    ) as endpoints:
+        made = endpoints.provisioned
+        facts = {
+            "images": {tag: image.uri for tag, image in made.images.items()},
+            "archives": {path.name: archive.uri for path, archive in made.archives.items()},
+            "terraform": made.changes.summary,
+        }
+        yield replace(
+            target,
+            facts={**target.facts, **facts},
+            endpoints=endpoints.names,
+            trial_ended=endpoints.trial_ended,
+        )
+
+
+def _is_complete(plan: Plan, journal: Journal) -> bool:
+    rows = journal.read()
+    return not any(missing_sequences(trial, rows) for trial in plan.trials)
 
 
 def _run_id(now: datetime) -> str:

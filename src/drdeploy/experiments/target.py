@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.request import ProxyHandler, build_opener
 
@@ -28,10 +28,11 @@ from drdeploy.sagemaker.connection import is_loopback
 from drdeploy.sagemaker.deployment import LOCAL_ROLE_ARN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from drdeploy.experiments.measurement import Platform
+    from drdeploy.experiments.plan import Trial
     from drdeploy.images import ImageName
 
 READY_TIMEOUT_S = 60.0
@@ -47,12 +48,15 @@ class Target:
     """Everything that a trial needs to know of the place where it runs.
 
     Attributes:
+        endpoint_url: Of the local service; None is AWS.
         isolation: What holds a container to its size there.
         metrics_period_s: Resolution of its CloudWatch metrics.
         metrics_delay_s: How long a metric may take to appear.
         hosting_timeout_s: Within which an endpoint must be in service.
-        registry: Put before an image's tag.
         facts: Whatever else it says of itself.
+        endpoints: Names by trial, where they were provisioned beforehand; where a trial has none,
+            it is given one of its own.
+        trial_ended: Told of each trial that was measured, with or without an error.
     """
 
     hosting: Hosting
@@ -63,15 +67,13 @@ class Target:
     metrics_period_s: int
     metrics_delay_s: float
     hosting_timeout_s: float
-    registry: str
     facts: dict[str, Any]
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    trial_ended: Callable[[Trial], None] = lambda _trial: None
+    endpoint_url: str | None = None
 
-    def image_uri(self, tag: str) -> str:
-        """What the model's container image is called there."""
-        return f"{self.registry}/{tag}" if self.registry else tag
 
-
-def local_target(endpoint_url: str) -> Target:
+def local_target(endpoint_url: str, region: str | None = None) -> Target:
     """A local service that is there already.
 
     Raises:
@@ -80,9 +82,9 @@ def local_target(endpoint_url: str) -> Target:
     """
     if not is_loopback(endpoint_url):
         raise StudyError("The local service is on this machine", where=endpoint_url)
-    status = _status(endpoint_url)
+    status = local_status(endpoint_url)
     return Target(
-        hosting=Hosting.connect(endpoint_url, max_connections=256),
+        hosting=Hosting.connect(endpoint_url, region=region, max_connections=256),
         platform="local",
         isolation=str(status.get("isolation", "unknown")),
         bucket=LOCAL_BUCKET,
@@ -90,30 +92,34 @@ def local_target(endpoint_url: str) -> Target:
         metrics_period_s=1,
         metrics_delay_s=0.0,
         hosting_timeout_s=300.0,
-        registry="",
         facts={"service": status},
+        endpoint_url=endpoint_url,
     )
 
 
-def aws_target(*, role_arn: str, bucket: str, registry: str, region: str) -> Target:
-    """AWS, with the credentials of the environment."""
+def aws_target(region: str) -> Target:
+    """AWS, with the credentials of the environment; the endpoints are Terraform's."""
     return Target(
         hosting=Hosting.connect(region=region, max_connections=256),
         platform="aws",
         isolation="managed",
-        bucket=bucket,
-        role_arn=role_arn,
+        bucket="",
+        role_arn="",
         metrics_period_s=60,
         metrics_delay_s=180.0,
         hosting_timeout_s=1800.0,
-        registry=registry,
-        facts={"region": region, "registry": registry},
+        facts={"region": region},
     )
 
 
 @contextmanager
 def own_local_service(
-    *, idle_s: float, isolation: Isolation, log: Path, note: Callable[[str], None]
+    *,
+    idle_s: float,
+    isolation: Isolation,
+    log: Path,
+    note: Callable[[str], None],
+    region: str | None = None,
 ) -> Iterator[Target]:
     """Start a local service, and stop it at the end.
 
@@ -137,7 +143,7 @@ def own_local_service(
         )
     try:
         _wait_ready(service, log)
-        target = local_target(f"http://127.0.0.1:{port}")
+        target = local_target(f"http://127.0.0.1:{port}", region)
         note(f"local service ready (isolation: {target.isolation})")
         yield target
     finally:
@@ -158,13 +164,22 @@ def prepare_isolation(tags: Collection[str], note: Callable[[str], None]) -> Iso
         note("no container engine answers: containers run as processes")
         return "process"
     try:
-        for name in IMAGE_NAMES:
-            if image_tag(name) in tags:
-                _bring_up_to_date(engine, name, note)
+        build_images(engine, tags, note)
     except (EngineError, InvalidInput) as err:
         note(f"{err} Containers run as processes instead.")
         return "process"
     return "container"
+
+
+def build_images(engine: Engine, tags: Collection[str], note: Callable[[str], None]) -> None:
+    """Build those of the project's own images that are among these.
+
+    Raises:
+        ImageBuildFailed: One does not build and is not there from before.
+    """
+    for name in IMAGE_NAMES:
+        if image_tag(name) in tags:
+            _bring_up_to_date(engine, name, note)
 
 
 def _bring_up_to_date(engine: Engine, name: ImageName, note: Callable[[str], None]) -> None:
@@ -224,7 +239,12 @@ def _stop(service: subprocess.Popen[bytes]) -> None:
             pipe.close()
 
 
-def _status(endpoint_url: str) -> dict[str, Any]:
+def local_status(endpoint_url: str) -> dict[str, Any]:
+    """What a local service tells of itself.
+
+    Raises:
+        EndpointError: None answers.
+    """
     opener = build_opener(ProxyHandler({}))
     try:
         with opener.open(f"{endpoint_url}/_drdeploy/status", timeout=10) as answer:

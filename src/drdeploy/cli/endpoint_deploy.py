@@ -1,0 +1,258 @@
+"""``drdeploy endpoint deploy``, and the deletion of what it created: through Terraform."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.places import (
+    LocalUrlOption,
+    PricesOption,
+    ProviderOption,
+    RegionOption,
+    TargetOption,
+    Terminal,
+    UnknownPricesOption,
+    YesOption,
+    account_of,
+    engine_for,
+    interruptible,
+    local_service_answers,
+    sheet_of,
+)
+
+if TYPE_CHECKING:
+    from drdeploy.deployment.provision import Provisioned, Wish
+    from drdeploy.deployment.sweep import Swept
+    from drdeploy.deployment.variables import AnyConfig
+    from drdeploy.deployment.workspace import Workspace
+    from drdeploy.engine import Engine
+    from drdeploy.sagemaker.invocation import Invocation
+
+
+def deploy(
+    name: Annotated[str, typer.Argument(help="Of the endpoint; begins every name of it.")],
+    *,
+    artifact: Annotated[
+        Path | None,
+        typer.Option("--artifact", "-a", help="A model.tar.gz; the grader in the box by default."),
+    ] = None,
+    image: Annotated[
+        str, typer.Option(help="lean or classic (built if need be), or a tag in the engine.")
+    ] = "lean",
+    memory_mb: Annotated[
+        int, typer.Option(help="Of a serverless endpoint: 1024 to 6144 in steps of 1024.")
+    ] = 2048,
+    max_concurrency: Annotated[int, typer.Option(help="Of a serverless endpoint.")] = 5,
+    provisioned_concurrency: Annotated[
+        int | None, typer.Option(help="Containers kept warm; they cost money always.")
+    ] = None,
+    instance_type: Annotated[
+        str | None,
+        typer.Option(help="A real-time endpoint instead, always on: for example ml.m5.xlarge."),
+    ] = None,
+    instance_count: Annotated[int, typer.Option(help="Of a real-time endpoint.")] = 1,
+    photograph: Annotated[
+        Path | None,
+        typer.Option(help="Sent when all is done; a painted one by default.", dir_okay=False),
+    ] = None,
+    target: TargetOption = None,
+    endpoint_url: LocalUrlOption = None,
+    region: RegionOption = None,
+    provider: ProviderOption = "auto",
+    prices: PricesOption = None,
+    accept_unknown_prices: UnknownPricesOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build, push, upload, plan, agree, apply, wait, try it out.
+
+    Run it again with another image, archive or size: what changed becomes a new endpoint
+    configuration, and the endpoint answers throughout. deployments/NAME keeps Terraform's state.
+    """
+    from drdeploy.deployment.provider import ready_terraform
+    from drdeploy.deployment.provision import Provisioner
+    from drdeploy.deployment.workspace import Workspace
+
+    config = _config(
+        memory_mb, max_concurrency, provisioned_concurrency, instance_type, instance_count
+    )
+    account = account_of(target, endpoint_url, region)
+    workspace = Workspace.of_endpoint(name)
+    person = Terminal(yes=yes, is_local=account.platform == "local")
+    advice = f"the same command goes on, and `drdeploy endpoint delete {name}` deletes"
+    with interruptible(advice):
+        engine = engine_for(account)
+        tag = _image_tag(engine, image)
+        wish = _wish(name, tag, artifact, config, account.region_name())
+        _refuse_another_place(workspace, account.endpoint_url, wish)
+        with ready_terraform(
+            "single-endpoint", workspace, account, choice=provider, tell=person.note
+        ) as terraform:
+            provisioner = Provisioner(
+                account=account,
+                workspace=workspace,
+                terraform=terraform,
+                engine=engine,
+                person=person,
+                sheet=sheet_of(prices),
+                accept_unknown_prices=accept_unknown_prices,
+            )
+            provisioned = provisioner.provision(wish)
+            (endpoint,) = provisioned.endpoints.values()
+            answer = provisioner.try_out(endpoint, *_body(photograph))
+    _report(endpoint, provisioned, answer, as_json=as_json)
+
+
+def delete_deployed(workspace: Workspace, provider: Any = "auto") -> Swept | None:
+    """Delete what a deployment's folder tells of, and verify it by listing.
+
+    Returns:
+        None where it was in a local service that has ended: what it held ended with it.
+    """
+    from drdeploy.deployment.provider import ready_terraform
+    from drdeploy.deployment.sweep import sweep
+
+    note = workspace.note()
+    if note.endpoint_url is not None and not local_service_answers(note.endpoint_url):
+        err.print(f"the local service at {note.endpoint_url} is gone, and everything in it")
+        workspace.forget()
+        return None
+    person = Terminal(yes=True, is_local=note.endpoint_url is not None)
+    with (
+        interruptible("the same command goes on"),
+        ready_terraform(
+            note.environment, workspace, note.account, choice=provider, tell=person.note
+        ) as terraform,
+    ):
+        return sweep(note.account, workspace, terraform, person)
+
+
+def show_swept(swept: Swept | None) -> None:
+    """What was deleted, and how that is known."""
+    if swept is None:
+        return
+    out.print(f"deleted: {len(swept.deleted)} resources", highlight=False)
+    for sentence in swept.verified:
+        out.print(f"verified: {sentence}", markup=False, highlight=False)
+    for sentence in swept.unverified:
+        err.print(f"not verified: {sentence}", markup=False, highlight=False)
+
+
+def _config(
+    memory_mb: int,
+    max_concurrency: int,
+    provisioned_concurrency: int | None,
+    instance_type: str | None,
+    instance_count: int,
+) -> AnyConfig:
+    from pydantic import ValidationError
+
+    from drdeploy.errors import InvalidInput
+    from drdeploy.sagemaker.configs import RealTimeConfig, ServerlessConfig
+
+    try:
+        if instance_type:
+            return RealTimeConfig(
+                instance_type=instance_type, initial_instance_count=instance_count
+            )
+        return ServerlessConfig(
+            memory_mb=memory_mb,
+            max_concurrency=max_concurrency,
+            provisioned_concurrency=provisioned_concurrency,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "--" + "-".join(str(part) for part in first["loc"]).replace("_", "-")
+        raise InvalidInput(
+            first["msg"].removeprefix("Value error, "),
+            where=place.removesuffix("-") or "--provisioned-concurrency",
+        ) from error
+
+
+def _image_tag(engine: Engine | None, image: str) -> str:
+    """The image's tag in the engine, built if it is one of ours."""
+    from drdeploy.images import IMAGE_NAMES, build_image, image_tag
+
+    for name in IMAGE_NAMES:
+        if image in {name, image_tag(name)}:
+            if engine is not None:
+                err.print(f"building {image_tag(name)} (what did not change is cached)")
+                build_image(engine, name)
+            return image_tag(name)
+    return image
+
+
+def _wish(name: str, tag: str, artifact: Path | None, config: AnyConfig, region: str) -> Wish:
+    from drdeploy.box import box_artifact
+    from drdeploy.deployment.provision import ModelSource, Wish
+    from drdeploy.deployment.variables import EndpointVariables, Variables, checked_prefix
+
+    archive = artifact or box_artifact("fp32")
+    return Wish(
+        Variables("single-endpoint", checked_prefix(name), region),
+        {name: ModelSource(tag, archive)},
+        {name: EndpointVariables(name, config)},
+    )
+
+
+def _refuse_another_place(workspace: Workspace, endpoint_url: str | None, wish: Wish) -> None:
+    """One folder is one deployment in one place."""
+    from drdeploy.errors import InvalidInput
+
+    if not workspace.exists:
+        return
+    note = workspace.note()
+    is_aws = endpoint_url is None
+    if (note.endpoint_url is None) != is_aws or note.region != wish.foundation.region:
+        place = "AWS" if note.endpoint_url is None else "the local service"
+        raise InvalidInput(
+            f"{note.prefix} is deployed in {note.region} on {place} already",
+            where=str(workspace.folder),
+            remedy="Delete it first, or choose another name",
+        )
+
+
+def _body(photograph: Path | None) -> tuple[bytes, str]:
+    import mimetypes
+
+    from drdeploy.fundus.synthetic import synthetic_photograph
+
+    if photograph is None:
+        return synthetic_photograph(0), "image/jpeg"
+    kind = mimetypes.guess_type(photograph.name)[0] or "application/octet-stream"
+    return photograph.read_bytes(), kind
+
+
+def _report(endpoint: str, provisioned: Provisioned, answer: Invocation, *, as_json: bool) -> None:
+    import json
+
+    told = json.loads(answer.body)
+    if as_json:
+        images = {tag: image.uri for tag, image in provisioned.images.items()}
+        archives = {
+            str(path): {"uri": one.uri, "version_id": one.version_id, "sha256": one.sha256}
+            for path, one in provisioned.archives.items()
+        }
+        print_json(
+            {
+                "endpoint": endpoint,
+                "changes": provisioned.changes.summary,
+                "images": images,
+                "archives": archives,
+                "outputs": provisioned.outputs,
+                "answer": told,
+            }
+        )
+        return
+    out.print(f"endpoint {endpoint} is in service", markup=False, highlight=False)
+    if isinstance(told, dict) and "grade" in told:
+        out.print(f"it answers: grade {told['grade']} ({told['label']})", highlight=False)
+        out.print(told["notice"], markup=False, highlight=False)
+    for name, value in provisioned.outputs.items():
+        if name != "endpoint":
+            out.print(f"{name}: {value}", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"delete it with: drdeploy endpoint delete {endpoint}", highlight=False)

@@ -1,0 +1,78 @@
+"""``drdeploy image push`` and ``drdeploy artifact push``: what AWS needs to hold, by digest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path  # noqa: TC003 - typer reads the annotation
+from typing import Annotated
+
+import typer
+
+from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.places import LocalUrlOption, RegionOption, TargetOption, account_of, engine_for
+
+
+def push_image(
+    image: Annotated[str, typer.Argument(help="lean, classic, or a tag in the engine.")],
+    repository: Annotated[
+        str, typer.Option(help="Name of a private repository of ECR's that exists.")
+    ],
+    *,
+    target: TargetOption = None,
+    endpoint_url: LocalUrlOption = None,
+    region: RegionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Push an image to ECR, or to the local registry; prints its URI with the digest.
+
+    Nothing is sent where the registry holds the image already.
+    """
+    from drdeploy.deployment.images import find_repository
+    from drdeploy.deployment.images import push_image as push
+    from drdeploy.deployment.stand_in import push_stand_in
+    from drdeploy.errors import PushFailed
+    from drdeploy.images import IMAGE_NAMES, image_tag
+
+    account = account_of(target, endpoint_url, region)
+    account.check()
+    found = find_repository(account, repository)
+    if found is None:
+        raise PushFailed(
+            "There is no such repository",
+            where=repository,
+            remedy="Terraform creates it: `drdeploy endpoint deploy`, or the module image-registry",
+        )
+    tag = next((image_tag(name) for name in IMAGE_NAMES if image == name), image)
+    engine = engine_for(account)
+    pushed = push(account, engine, tag, found) if engine else push_stand_in(account, tag, found)
+    if as_json:
+        print_json(asdict(pushed) | {"digest": pushed.digest})
+        return
+    err.print("the registry holds it already" if pushed.was_there else "pushed")
+    out.print(pushed.uri, markup=False, highlight=False, soft_wrap=True)
+
+
+def push_artifact(
+    archive: Annotated[Path, typer.Argument(help="A model.tar.gz.", exists=True, dir_okay=False)],
+    bucket: Annotated[str, typer.Option(help="A bucket that exists.")],
+    *,
+    target: TargetOption = None,
+    endpoint_url: LocalUrlOption = None,
+    region: RegionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Upload a model.tar.gz to S3 under its digest; prints its URI and version.
+
+    Nothing is sent where the same bytes are there already.
+    """
+    from drdeploy.deployment.archives import upload_archive
+
+    account = account_of(target, endpoint_url, region)
+    account.check()
+    uploaded = upload_archive(account, archive, bucket)
+    if as_json:
+        print_json(asdict(uploaded))
+        return
+    err.print("the bucket holds it already" if uploaded.was_there else "uploaded")
+    version = f" version {uploaded.version_id}" if uploaded.version_id else ""
+    out.print(f"{uploaded.uri}{version}", markup=False, highlight=False, soft_wrap=True)
