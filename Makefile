@@ -95,6 +95,7 @@ lock: $(VENV)/.installer  ## resolve the dependencies anew (all locks agree with
 	$(COMPILE) -c requirements/dev.txt --extra train -o requirements/train.txt
 	$(COMPILE) -c requirements/dev.txt --extra serve -o requirements/serve.txt
 	$(COMPILE) -c requirements/dev.txt --extra tensorflow -o requirements/classic.txt
+	$(COMPILE) -c requirements/dev.txt --extra tensorflow-full -o requirements/baseline.txt
 	$(BIN)/python scripts/write_environment.py
 
 clean:  ## remove what was built; results stay

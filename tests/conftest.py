@@ -77,11 +77,11 @@ def lean_image(engine: Engine) -> str:
 
 
 @pytest.fixture(scope="session")
-def classic_image(engine: Engine) -> str:
-    """``drdeploy:classic``, built from this checkout (minutes, the first time)."""
+def reduced_image(engine: Engine) -> str:
+    """``drdeploy:reduced``, built from this checkout (minutes, the first time)."""
     from drdeploy.images import build_image
 
-    return build_image(engine, "classic").tag
+    return build_image(engine, "reduced").tag
 
 
 @pytest.fixture(scope="session")

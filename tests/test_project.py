@@ -101,5 +101,14 @@ def test_the_readme_promises_only_commands_that_the_makefile_has():
 
 def test_extras_are_those_that_users_were_promised():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    promised = {"serve", "tensorflow", "openvino", "cloud", "train", "study", "dev"}
+    promised = {
+        "serve",
+        "tensorflow",
+        "tensorflow-full",
+        "openvino",
+        "cloud",
+        "train",
+        "study",
+        "dev",
+    }
     assert set(project["optional-dependencies"]) == promised

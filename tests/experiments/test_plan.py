@@ -1,5 +1,6 @@
 """A study spreads out into trials; what cannot be run is refused before anything is spent."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,9 +71,12 @@ def test_the_thesis_takes_a_day_and_a_bit(thesis):
     assert pauses_s < thesis.expected_duration_s < pauses_s * 1.05
 
 
-def test_the_thesis_says_which_images_are_not_built_here(thesis):
-    assert len(thesis.notes) == 3
-    assert all("is not built here" in note for note in thesis.notes)
+def test_an_image_that_is_not_of_the_ladder_is_said_to_be_foreign(thesis):
+    assert thesis.notes == ()
+    trial = thesis.trials[0]
+    foreign = replace(trial, image=trial.image.model_copy(update={"tag": "registry/mine:3"}))
+    (note,) = replace(thesis, trials=(foreign,)).notes
+    assert "registry/mine:3) is not built here" in note
 
 
 def test_quick_has_12_trials_within_six_minutes():

@@ -155,7 +155,7 @@ def test_our_lean_image_keeps_every_clause(engine, lean_image, exported):
     assert missed == {}
 
 
-def test_the_studys_shape_of_container_gets_what_it_deserves(engine, classic_image, weights):
+def test_the_studys_shape_of_container_gets_what_it_deserves(engine, reduced_image, weights):
     """It hosts; it also fails where its clients would notice."""
     engine.build(STUDY_SHAPE, "Dockerfile", "drdeploy-study-shape")
     report = conform(

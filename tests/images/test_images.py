@@ -49,7 +49,7 @@ def hosted(engine):
 
 @pytest.mark.parametrize(
     ("name", "model_format", "runtime"),
-    [("lean", "onnx", "onnxruntime"), ("classic", "saved_model", "tensorflow")],
+    [("lean", "onnx", "onnxruntime"), ("reduced", "saved_model", "tensorflow")],
 )
 def test_an_image_grades_a_photograph_and_drains_when_stopped(
     request, hosted, model_dir, name, model_format, runtime

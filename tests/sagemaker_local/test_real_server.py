@@ -118,7 +118,7 @@ def test_kill_9_of_a_worker_costs_one_model_error_at_most(real, endpoint):
 
 
 @pytest.mark.nginx
-@pytest.mark.parametrize(("image", "is_classic"), [("classic", True), ("lean", False)])
+@pytest.mark.parametrize(("image", "is_classic"), [("reduced", True), ("minimal", False)])
 def test_the_image_that_a_model_names_picks_the_profile(real, model_url, nginx, image, is_classic):
     name = real.endpoint(image=f"registry.example/drdeploy:{image}", url=model_url)
     container = real.invoke(name, photograph())["container"]["id"]

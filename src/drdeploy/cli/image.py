@@ -20,20 +20,20 @@ app.command()(image_conform.conform)
 app.command()(image_sizes.sizes)
 app.command("push")(push.push_image)
 
-WhichImage = Literal["classic", "lean", "all"]
+WhichImage = Literal["ladder", "baseline", "two-step", "reduced", "lean", "minimal"]
 MEGABYTE = 1_000_000
 
 
 @app.command()
 def build(
-    which: Annotated[WhichImage, typer.Argument(help="classic, lean, or all of them.")],
+    which: Annotated[WhichImage, typer.Argument(help="A rung by its name, or all five: ladder.")],
     network: Annotated[
         str, typer.Option(help="Network of the build's steps, as `docker build --network`.")
     ] = "host",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the log.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Build drdeploy:lean and drdeploy:classic in the container engine."""
+    """Build the ladder of images, or one rung of it, in the container engine."""
     from drdeploy.engine import Engine
     from drdeploy.images import build_image
 
@@ -60,7 +60,7 @@ def list_images(as_json: JsonOption = False) -> None:
         print_json([asdict(image) for image in images])
         return
     if not images:
-        err.print("No image yet. Build them: drdeploy image build all")
+        err.print("No image yet. Build them: drdeploy image build ladder")
     for image in images:
         size_mb = image.size_bytes / MEGABYTE
         tags = " ".join(image.tags)
@@ -70,7 +70,7 @@ def list_images(as_json: JsonOption = False) -> None:
 def _names(which: WhichImage) -> tuple[ImageName, ...]:
     from drdeploy.images import IMAGE_NAMES
 
-    return IMAGE_NAMES if which == "all" else (which,)
+    return IMAGE_NAMES if which == "ladder" else (which,)
 
 
 def _log(line: str) -> None:

@@ -15,29 +15,29 @@ from urllib.request import ProxyHandler, Request, build_opener
 import drdeploy
 from drdeploy.deployment.images import PushedImage
 from drdeploy.errors import InvalidInput, PushFailed
+from drdeploy.sagemaker.local.processes import profile_of_image
 
 if TYPE_CHECKING:
     from drdeploy.deployment.account import Account
     from drdeploy.deployment.images import Repository
 
-PROFILES = ("lean", "classic")
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 
 
 def push_stand_in(account: Account, tag: str, repository: Repository) -> PushedImage:
-    """Put the stand-in of ``drdeploy:lean`` or ``drdeploy:classic`` into the local registry.
+    """Put the stand-in of an image of the ladder into the local registry.
 
     Raises:
         InvalidInput: The tag names no profile: such an image cannot run as a process.
         PushFailed: The registry refuses.
     """
-    profile = next((name for name in PROFILES if tag.rpartition(":")[2].startswith(name)), None)
+    profile = profile_of_image(tag)
     if profile is None:
         raise InvalidInput(
             f"The image {tag} cannot run without a container engine",
             where="image",
-            remedy="Name drdeploy:lean or drdeploy:classic, or start a container engine",
+            remedy="Name drdeploy:lean or drdeploy:reduced, or start a container engine",
         )
     config = {
         "architecture": "amd64",

@@ -38,7 +38,7 @@ def told(what: str, *, where: str = "") -> Iterator[None]:
         raise EngineError(
             f"{what}: there is no such image",
             where=where,
-            remedy="Build it first: drdeploy image build all",
+            remedy="Build it first: drdeploy image build ladder",
         ) from err
     except APIError as err:
         reason = str(err.explanation or err).strip()

@@ -1,7 +1,8 @@
-"""Container images: build the two that are measured, weigh them, check any other one.
+"""Container images: build the ladder, weigh it, check any other one.
 
-``build`` turns a Dockerfile of ``containers/`` into ``drdeploy:lean`` (ONNX Runtime, lean
-profile) or ``drdeploy:classic`` (TensorFlow, classic profile); ``sizes`` weighs an image and
+``build`` turns a Dockerfile of ``containers/`` into a rung: ``drdeploy:baseline``, ``two-step``
+and ``reduced`` (TensorFlow, classic profile: the study's three), ``lean`` and ``minimal`` (ONNX
+Runtime, lean profile); ``sizes`` weighs an image and
 says what inside takes the space: ``archive`` reads what the engine saves, ``layers`` one layer,
 ``contents`` lays them over each other and finds whose each file is.
 :mod:`~drdeploy.images.conformance` holds any image against the whole hosting contract.

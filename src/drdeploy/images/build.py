@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from drdeploy.engine import Engine
 
-ImageName = Literal["classic", "lean"]
+ImageName = Literal["baseline", "two-step", "reduced", "lean", "minimal"]
+"""The ladder, from the study's first image to the smallest that keeps the whole contract."""
 IMAGE_NAMES: tuple[ImageName, ...] = get_args(ImageName)
 
 DOCKERFILES = Path("containers")

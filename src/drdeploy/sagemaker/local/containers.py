@@ -18,7 +18,7 @@ from drdeploy.sagemaker.local.backend import (
 )
 from drdeploy.sagemaker.local.http_server import LOOPBACK
 from drdeploy.sagemaker.local.leftovers import LABEL
-from drdeploy.sagemaker.local.processes import PROFILE_OF_IMAGE, free_port
+from drdeploy.sagemaker.local.processes import free_port, profile_of_image
 from drdeploy.sagemaker.local.registry.routes import PROFILE_VARIABLE
 from drdeploy.sagemaker.local.registry.uri import EcrUri
 
@@ -95,7 +95,7 @@ class ContainerBackend:
         )
 
     def _is_own(self, image: str, image_id: str) -> bool:
-        if PROFILE_OF_IMAGE.search(image):
+        if profile_of_image(image):
             return True
         variables = self._engine.image_config(image_id).get("Config", {}).get("Env") or ()
         return any(one.startswith(f"{PROFILE_VARIABLE}=") for one in variables)

@@ -1,8 +1,8 @@
 """The model server as a process of this machine, where there is no container engine.
 
-The image's tag picks the server's profile: ``…drdeploy:lean…`` or ``…drdeploy:classic…``.  Each
-process is held in a control group of its own where one can be made, and unconstrained otherwise;
-:attr:`ProcessBackend.isolation` says which.
+The image's tag picks the server's profile: ``…drdeploy:lean`` the lean one, ``…drdeploy:reduced``
+the classic one.  Each process is held in a control group of its own where one can be made, and
+unconstrained otherwise; :attr:`ProcessBackend.isolation` says which.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from drdeploy.sagemaker.local.backend import (
     STOP_GRACE_S,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from drdeploy.sagemaker.local.cgroups import ControlGroup, ControlGroups
+    from drdeploy.serving.settings import ProfileName
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,10 @@ LOG_TAIL_BYTES = 2000
 PORTS = range(20_000, 32_000)
 """Below the ports that Linux gives to outgoing connections, so that none is taken meanwhile."""
 
-PROFILE_OF_IMAGE = re.compile(r"(?:^|/)drdeploy[\w.-]*:(lean|classic)\b")
+_OWN_IMAGE = re.compile(
+    r"(?:^|/)drdeploy[\w.-]*:"
+    r"(?:(?P<lean>lean|minimal)|(?P<classic>classic|baseline|two-step|reduced))\b"
+)
 
 SERVER_COMMAND = (sys.executable, "-m", "drdeploy.serving")
 
@@ -100,10 +104,10 @@ class ProcessBackend:
         profile = self._profile_of(stored.name, stored.reference) if stored else None
         if profile is not None:
             return f"drdeploy:{profile}"
-        if PROFILE_OF_IMAGE.search(image) is None:
+        if profile_of_image(image) is None:
             raise ImageUnavailable(
                 f"The image {image} cannot run here without a container engine",
-                remedy="Name drdeploy:lean or drdeploy:classic, or start a container engine",
+                remedy="Name drdeploy:lean or drdeploy:reduced, or start a container engine",
             )
         return image
 
@@ -154,8 +158,13 @@ class ProcessBackend:
             )
 
 
+def profile_of_image(image: str) -> ProfileName | None:
+    """The profile that an image of the ladder serves with, by its tag; None: not of the ladder."""
+    own = _OWN_IMAGE.search(image)
+    return cast("ProfileName | None", own and own.lastgroup)
+
+
 def _environment(spec: InstanceSpec, port: int, scratch: Path) -> Mapping[str, str]:
-    profile = PROFILE_OF_IMAGE.search(spec.image)
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return {
         **inherited,
@@ -165,7 +174,7 @@ def _environment(spec: InstanceSpec, port: int, scratch: Path) -> Mapping[str, s
         "SAGEMAKER_BIND_TO_PORT": str(port),
         "DRDEPLOY_BIND_HOST": LOOPBACK,
         "DRDEPLOY_MODEL_DIR": str(spec.model_dir),
-        "DRDEPLOY_PROFILE": profile[1] if profile else "lean",
+        "DRDEPLOY_PROFILE": profile_of_image(spec.image) or "lean",
         "DRDEPLOY_CONTAINER_ID": spec.name,
     }
 

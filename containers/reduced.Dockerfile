@@ -1,6 +1,6 @@
-# drdeploy:classic: TensorFlow behind NGINX, Gunicorn, Uvicorn and FastAPI, as the study served.
+# drdeploy:reduced: TensorFlow for the CPU and only what serving needs; the study's third image.
 #
-#   drdeploy image build classic     or     docker build -f containers/classic.Dockerfile .
+#   drdeploy image build reduced     or     docker build -f containers/reduced.Dockerfile .
 #
 # Three layers over Debian, the ones that change least first: Python and NGINX, the locked
 # dependencies, our source. A change of the source rebuilds the last alone.
@@ -53,7 +53,7 @@ ENV DRDEPLOY_PROFILE=classic \
     TF_CPP_MIN_LOG_LEVEL=2
 ARG VERSION=unknown
 LABEL org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.title="drdeploy classic" \
+      org.opencontainers.image.title="drdeploy reduced" \
       org.opencontainers.image.description="Grades fundus photographs with TensorFlow. For research use. Not a medical device." \
       org.opencontainers.image.licenses="Apache-2.0" \
       com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"

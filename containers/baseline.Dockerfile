@@ -1,0 +1,33 @@
+# drdeploy:baseline: one stage with everything that a first attempt holds; the study's first image.
+#
+#   drdeploy image build baseline     or     docker build -f containers/baseline.Dockerfile .
+#
+# Kept as such images are written, so that the rungs above it have something to be held against:
+# build tools, the complete TensorFlow, package lists and pip's cache all stay inside. It serves
+# as well as the others.
+
+FROM debian:bookworm-slim
+ARG DEBIAN_FRONTEND=noninteractive
+RUN apt-get update \
+ && apt-get install -y build-essential git nginx python3 python3-dev python3-pip python3-venv wget
+COPY requirements/baseline.txt /opt/requirements.txt
+RUN python3 -m venv /opt/venv \
+ && /opt/venv/bin/python -m pip install --quiet --progress-bar off --only-binary :all: \
+      --require-hashes -r /opt/requirements.txt
+COPY src/drdeploy /opt/venv/lib/python3.11/site-packages/drdeploy
+COPY containers/serve.py /usr/local/bin/drdeploy-serve.py
+RUN useradd --system --uid 10001 --user-group --home-dir /tmp --no-create-home grader
+ENV DRDEPLOY_PROFILE=classic \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    TF_CPP_MIN_LOG_LEVEL=2
+ARG VERSION=unknown
+LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.title="drdeploy baseline" \
+      org.opencontainers.image.description="Grades fundus photographs with TensorFlow. For research use. Not a medical device." \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
+USER 10001:10001
+EXPOSE 8080
+ENTRYPOINT ["/opt/venv/bin/python", "/usr/local/bin/drdeploy-serve.py"]
+CMD ["serve"]

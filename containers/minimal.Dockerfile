@@ -1,0 +1,58 @@
+# drdeploy:minimal: ONNX Runtime and the fewest files that serve it.
+#
+#   drdeploy image build minimal        or        docker build -f containers/minimal.Dockerfile .
+#
+# Three layers over Debian, the ones that change least first: Python, the locked dependencies,
+# our source. A change of the source rebuilds the last alone.
+
+FROM debian:bookworm-slim AS python
+ARG DEBIAN_FRONTEND=noninteractive
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends python3 \
+ && apt-get clean \
+ && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/debconf/*-old
+
+FROM python AS dependencies
+ARG DEBIAN_FRONTEND=noninteractive
+RUN apt-get update && apt-get install -y --no-install-recommends python3-pip
+COPY requirements/serve.txt /build/requirements.txt
+RUN python3 -m pip install --quiet --progress-bar off --root-user-action ignore \
+      --no-cache-dir --no-compile --only-binary :all: --require-hashes \
+      --target /build/site -r /build/requirements.txt \
+ && rm -rf /build/site/bin \
+ && find /build/site -type d -name tests -prune -exec rm -rf {} +
+# Byte code that is never checked against its source: the container's files do not change, the
+# root may be read-only, and a cold start must not compile.
+RUN python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+      -s /build/site -p /usr/local/lib/python3.11/dist-packages /build/site
+
+FROM python AS source
+COPY src/drdeploy /build/site/drdeploy
+COPY containers/serve.py /build/serve.py
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash \
+      -s /build/site -p /usr/local/lib/python3.11/dist-packages /build/site
+
+FROM python
+RUN useradd --system --uid 10001 --user-group --home-dir /tmp --no-create-home grader
+COPY --from=dependencies /build/site /usr/local/lib/python3.11/dist-packages
+COPY --from=source /build/site /usr/local/lib/python3.11/dist-packages
+COPY --from=source /build/serve.py /usr/local/bin/drdeploy-serve.py
+# Measured on a cold start of 0.45 s of CPU: one thread in NumPy's OpenBLAS, which predicts
+# nothing here, saves 75 ms; a heap that grows in steps of 16 MB and is not given back at once
+# saves 60 ms of page faults.
+ENV DRDEPLOY_PROFILE=lean \
+    MALLOC_TOP_PAD_=16777216 \
+    MALLOC_TRIM_THRESHOLD_=134217728 \
+    OPENBLAS_NUM_THREADS=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+ARG VERSION=unknown
+LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.title="drdeploy minimal" \
+      org.opencontainers.image.description="Grades fundus photographs with ONNX Runtime. For research use. Not a medical device." \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
+USER 10001:10001
+EXPOSE 8080
+ENTRYPOINT ["/usr/bin/python3", "/usr/local/bin/drdeploy-serve.py"]
+CMD ["serve"]

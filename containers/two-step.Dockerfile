@@ -1,0 +1,40 @@
+# drdeploy:two-step: built in one stage, served from another; the study's second image.
+#
+#   drdeploy image build two-step     or     docker build -f containers/two-step.Dockerfile .
+#
+# The build tools, the package lists and pip's cache stay behind; the complete TensorFlow comes
+# along, with what only development needs.
+
+FROM debian:bookworm-slim AS build
+ARG DEBIAN_FRONTEND=noninteractive
+RUN apt-get update \
+ && apt-get install -y build-essential git python3 python3-dev python3-pip python3-venv
+COPY requirements/baseline.txt /opt/requirements.txt
+RUN python3 -m venv /opt/venv \
+ && /opt/venv/bin/python -m pip install --quiet --progress-bar off --only-binary :all: \
+      --require-hashes -r /opt/requirements.txt
+
+FROM debian:bookworm-slim
+ARG DEBIAN_FRONTEND=noninteractive
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends nginx-light python3 \
+ && apt-get clean \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --system --uid 10001 --user-group --home-dir /tmp --no-create-home grader
+COPY --from=build /opt/venv /opt/venv
+COPY src/drdeploy /opt/venv/lib/python3.11/site-packages/drdeploy
+COPY containers/serve.py /usr/local/bin/drdeploy-serve.py
+ENV DRDEPLOY_PROFILE=classic \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    TF_CPP_MIN_LOG_LEVEL=2
+ARG VERSION=unknown
+LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.title="drdeploy two-step" \
+      org.opencontainers.image.description="Grades fundus photographs with TensorFlow. For research use. Not a medical device." \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
+USER 10001:10001
+EXPOSE 8080
+ENTRYPOINT ["/opt/venv/bin/python", "/usr/local/bin/drdeploy-serve.py"]
+CMD ["serve"]
