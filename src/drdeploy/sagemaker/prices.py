@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_REGION = "us-east-1"
 """The region that the packaged sheet covers; every :class:`Price` names its own."""
 
-Unit = Literal["second", "hour", "GB"]
+Unit = Literal["second", "hour", "GB", "GB-month", "request"]
 
 Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}(-\d{2})?$")]
@@ -34,7 +34,8 @@ class Price:
     """One price and where it comes from.
 
     Attributes:
-        item: ``serverless 2048 MB``, ``ml.m5.xlarge`` or ``serverless data processing``.
+        item: For example ``serverless 2048 MB``, ``ml.m5.xlarge`` or ``serverless data
+            processing``.
         unit: What ``usd`` is paid per.
         date: When the source read it, ``YYYY-MM`` or ``YYYY-MM-DD``.
     """
@@ -83,6 +84,27 @@ class PriceSheet:
         """Price of a GB into or out of a serverless endpoint."""
         return self._newest(_DATA_ITEM, region)
 
+    def provisioned_held_second(self, memory_mb: int, region: str = DEFAULT_REGION) -> Price:
+        """Price of one second for which one container of that size is held provisioned."""
+        return self._newest(_held_item(memory_mb), region)
+
+    def provisioned_duration_second(self, memory_mb: int, region: str = DEFAULT_REGION) -> Price:
+        """Price of one second for which a provisioned container of that size works."""
+        return self._newest(_duration_item(memory_mb), region)
+
+    def registry_gb_month(self, region: str = DEFAULT_REGION) -> Price:
+        """Price of a GB of images, stored for a month."""
+        return self._newest(_REGISTRY_ITEM, region)
+
+    def bucket_gb_month(self, region: str = DEFAULT_REGION) -> Price:
+        """Price of a GB of artifacts, stored for a month."""
+        return self._newest(_BUCKET_ITEM, region)
+
+    def request(self, region: str = DEFAULT_REGION) -> Price | None:
+        """Price of one request; None where the sheet has none, for SageMaker lists none."""
+        known = [p for p in self.prices if p.item == _REQUEST_ITEM and p.region == region]
+        return max(known, key=lambda price: price.date) if known else None
+
     def _newest(self, item: str, region: str) -> Price:
         known = [p for p in self.prices if p.item == item and p.region == region]
         if not known:
@@ -104,10 +126,21 @@ class PriceSheet:
 
 
 _DATA_ITEM = "serverless data processing"
+_REGISTRY_ITEM = "image storage"
+_BUCKET_ITEM = "artifact storage"
+_REQUEST_ITEM = "request"
 
 
 def _serverless_item(memory_mb: int) -> str:
     return f"serverless {memory_mb} MB"
+
+
+def _held_item(memory_mb: int) -> str:
+    return f"provisioned concurrency {memory_mb} MB, held"
+
+
+def _duration_item(memory_mb: int) -> str:
+    return f"provisioned concurrency {memory_mb} MB, at work"
 
 
 class _Entry(BaseModel):
@@ -137,24 +170,40 @@ class _InstanceHour(_Entry):
             yield self.price(instance_type, usd, "hour")
 
 
-class _DataProcessedGb(_Entry):
-    usd: Usd
+class _ProvisionedSecond(_Entry):
+    held_usd_by_memory_mb: dict[int, Usd]
+    duration_usd_by_memory_mb: dict[int, Usd]
 
     def prices(self) -> Iterator[Price]:
-        yield self.price(_DATA_ITEM, self.usd, "GB")
+        for memory_mb, usd in self.held_usd_by_memory_mb.items():
+            yield self.price(_held_item(memory_mb), usd, "second")
+        for memory_mb, usd in self.duration_usd_by_memory_mb.items():
+            yield self.price(_duration_item(memory_mb), usd, "second")
+
+
+class _Single(_Entry):
+    usd: Usd
 
 
 class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     serverless_second: tuple[_ServerlessSecond, ...] = ()
+    provisioned_second: tuple[_ProvisionedSecond, ...] = ()
     instance_hour: tuple[_InstanceHour, ...] = ()
-    data_processed_gb: tuple[_DataProcessedGb, ...] = ()
+    data_processed_gb: tuple[_Single, ...] = ()
+    registry_gb_month: tuple[_Single, ...] = ()
+    bucket_gb_month: tuple[_Single, ...] = ()
+    request: tuple[_Single, ...] = ()
 
     def prices(self) -> Iterator[Price]:
-        for second in self.serverless_second:
-            yield from second.prices()
-        for hour in self.instance_hour:
-            yield from hour.prices()
-        for gb in self.data_processed_gb:
-            yield from gb.prices()
+        for entry in (*self.serverless_second, *self.provisioned_second, *self.instance_hour):
+            yield from entry.prices()
+        singles: tuple[tuple[str, Unit, tuple[_Single, ...]], ...] = (
+            (_DATA_ITEM, "GB", self.data_processed_gb),
+            (_REGISTRY_ITEM, "GB-month", self.registry_gb_month),
+            (_BUCKET_ITEM, "GB-month", self.bucket_gb_month),
+            (_REQUEST_ITEM, "request", self.request),
+        )
+        for item, unit, entries in singles:
+            yield from (entry.price(item, entry.usd, unit) for entry in entries)

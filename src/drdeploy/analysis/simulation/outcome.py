@@ -1,0 +1,87 @@
+"""What came of simulated traffic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+class Start(IntEnum):
+    """How a request was begun."""
+
+    WARM = 0
+    COLD = 1
+    PROVISIONED = 2
+    THROTTLED = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One simulated stretch of traffic; the clients' requests alone, in order of arrival.
+
+    Attributes:
+        latency_s: As the client sees it, waiting included; infinite where throttled: a request
+            that is refused is never answered.
+        waiting_s: For a free worker; zero on a serverless endpoint, which does not queue.
+        busy_s: That a container was taken; zero where throttled.
+        starts: :class:`Start` of each, as ``uint8``.
+        keep_warm_requests: That nobody asked for, sent to keep containers warm.
+        on_demand_s: Billed at the price on demand, those of keep-warm requests among them.
+        provisioned_duration_s: Billed at the price of provisioned containers at work.
+        provisioned_held_s: Container-seconds that were held provisioned.
+    """
+
+    times_s: Floats
+    latency_s: Floats
+    waiting_s: Floats
+    busy_s: Floats
+    starts: NDArray[np.uint8]
+    keep_warm_requests: int = 0
+    on_demand_s: float = 0.0
+    provisioned_duration_s: float = 0.0
+    provisioned_held_s: float = 0.0
+
+    @property
+    def n(self) -> int:
+        """Requests of clients."""
+        return self.latency_s.size
+
+    def count(self, start: Start) -> int:
+        """How many began that way."""
+        return int((self.starts == start).sum())
+
+    @property
+    def cold_share(self) -> float:
+        """Of the answered requests, those that a container was started for."""
+        answered = self.n - self.count(Start.THROTTLED)
+        return self.count(Start.COLD) / answered if answered else 0.0
+
+    @property
+    def throttled_share(self) -> float:
+        """Of all requests, those that were refused."""
+        return self.count(Start.THROTTLED) / self.n
+
+    def latency_percentile_s(self, share: float) -> float:
+        """A percentile over all requests: the smallest latency that ``share`` of them keep."""
+        return float(np.quantile(self.latency_s, share, method="inverted_cdf"))
+
+    def peak_concurrency(self) -> int:
+        """Most requests of clients that were under way at once."""
+        accepted = self.starts != Start.THROTTLED
+        begins = (self.times_s + self.waiting_s)[accepted]
+        ends = np.sort(begins + self.busy_s[accepted])
+        done = np.searchsorted(ends, np.sort(begins), side="right")
+        return int((np.arange(1, begins.size + 1) - done).max(initial=0))
+
+
+def billed_s(busy_s: Floats) -> float:
+    """Seconds to pay for: each invocation rounded up to a millisecond."""
+    return float(np.ceil(np.round(busy_s * 1000, 6)).sum() / 1000)

@@ -1,0 +1,79 @@
+"""How a month's requests spread over the hours of a week."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+HOURS_PER_DAY = 24
+DAYS_PER_WEEK = 7
+HOURS_PER_WEEK = HOURS_PER_DAY * DAYS_PER_WEEK
+
+CLINIC_HOURS = (*(0,) * 8, 6, 10, 10, 8, 4, 8, 10, 8, 6, *(0,) * 7)
+"""Busy in the morning and the afternoon, quiet at noon, closed at night (an assumption)."""
+WORKING_HOURS = (*(0,) * 8, *(1,) * 10, *(0,) * 6)
+"""8:00 to 18:00, evenly."""
+MONDAY_TO_FRIDAY = (1, 1, 1, 1, 1, 0, 0)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Shares of a week's requests.
+
+    Attributes:
+        name: For messages.
+        by_hour: 168 shares that sum to 1; the first hour is Monday 0:00 to 1:00.
+    """
+
+    name: str
+    by_hour: tuple[float, ...]
+
+    @classmethod
+    def of(cls, name: str, hours: Sequence[float], days: Sequence[float]) -> Shape:
+        """From 24 weights of the hours and 7 of the days, Monday first.
+
+        Raises:
+            InvalidInput: Another number of weights, a negative one, or nothing but zeros.
+        """
+        if len(hours) != HOURS_PER_DAY or len(days) != DAYS_PER_WEEK:
+            raise InvalidInput(
+                f"A shape takes 24 weights of hours and 7 of days, not {len(hours)} and {len(days)}",
+                where=name,
+            )
+        weights = np.outer(np.asarray(days, float), np.asarray(hours, float)).ravel()
+        if not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum():
+            raise InvalidInput(
+                "Weights are finite, not negative, and not all zero",
+                where=name,
+                remedy="Say for example --hours 0,0,0,0,0,0,0,0,1,1,1,1,1,1,1,1,1,1,0,0,0,0,0,0",
+            )
+        return cls(name, tuple((weights / weights.sum()).tolist()))
+
+    @property
+    def peak_share(self) -> float:
+        """Share of a week's requests that falls into its busiest hour."""
+        return max(self.by_hour)
+
+    def requests_by_hour(self, requests_per_week: float) -> NDArray[np.float64]:
+        """Expected requests of each of the 168 hours."""
+        return np.asarray(self.by_hour) * requests_per_week
+
+
+SHAPES: dict[str, Shape] = {
+    shape.name: shape
+    for shape in (
+        Shape.of("clinic", CLINIC_HOURS, MONDAY_TO_FRIDAY),
+        Shape.of("working-hours", WORKING_HOURS, MONDAY_TO_FRIDAY),
+        Shape.of("flat", (1,) * HOURS_PER_DAY, (1,) * DAYS_PER_WEEK),
+    )
+}
+"""Shapes by name."""
