@@ -46,7 +46,7 @@ class Shape:
         """
         if len(hours) != HOURS_PER_DAY or len(days) != DAYS_PER_WEEK:
             raise InvalidInput(
-                f"A shape takes 24 weights of hours and 7 of days, not {len(hours)} and {len(days)}",
+                f"A shape has 24 weights of hours and 7 of days, not {len(hours)} and {len(days)}",
                 where=name,
             )
         weights = np.outer(np.asarray(days, float), np.asarray(hours, float)).ravel()

@@ -9,6 +9,7 @@ stands twice is an error, for it is not known which count is meant.
 from __future__ import annotations
 
 import csv
+import itertools
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ def read_trace(path: Path, *, seed: int = 0) -> Arrivals:
 
 def _of_moments(path: Path, moments: list[datetime]) -> Arrivals:
     ordered = sorted(moments)
-    steps = zip(moments, moments[1:], strict=False)
+    steps = itertools.pairwise(moments)
     out_of_order = sum(earlier > later for earlier, later in steps)
     notes = []
     if out_of_order:
@@ -74,7 +75,7 @@ def _of_moments(path: Path, moments: list[datetime]) -> Arrivals:
 def _of_counts(path: Path, minutes: list[datetime], counts: list[int], seed: int) -> Arrivals:
     order = sorted(range(len(minutes)), key=minutes.__getitem__)
     begins = [minutes[index] for index in order]
-    for earlier, later in zip(begins, begins[1:], strict=False):
+    for earlier, later in itertools.pairwise(begins):
         if earlier == later:
             raise InvalidInput(
                 f"The minute {earlier.isoformat()} stands twice",
@@ -150,7 +151,9 @@ def _counts(rows: Sequence[dict[str, str]], path: Path) -> list[int]:
         text = (row[COUNT] or "").strip()
         if not text.isdecimal():
             raise InvalidInput(
-                f"{row[COUNT]!r} is no count", where=f"{path}, line {line}", remedy="Write 0 or more"
+                f"{row[COUNT]!r} is no count",
+                where=f"{path}, line {line}",
+                remedy="Write 0 or more",
             )
         counts.append(int(text))
     return counts

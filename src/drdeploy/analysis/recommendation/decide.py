@@ -1,0 +1,196 @@
+"""From measurements, traffic, prices and requirements to the decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from drdeploy.analysis.cost.sensitivity import sensitivities
+from drdeploy.analysis.recommendation import wording
+from drdeploy.analysis.recommendation.break_even import break_evens, cost_curves
+from drdeploy.analysis.recommendation.confidence import confidence
+from drdeploy.analysis.recommendation.decision import Decision, Unusable
+from drdeploy.analysis.recommendation.hosted import hosted_of
+from drdeploy.analysis.recommendation.judged import judged
+from drdeploy.analysis.recommendation.judging import failures, sensitivity_failure
+from drdeploy.analysis.recommendation.options import Option, Setting, options_of
+from drdeploy.analysis.recommendation.requirements import Assumptions, Requirements
+from drdeploy.analysis.softening.comparison import compare
+from drdeploy.analysis.softening.demand import season_of
+from drdeploy.analysis.traffic.arrivals import Arrivals, Traffic
+from drdeploy.analysis.traffic.shape import Shape
+from drdeploy.errors import AnalysisError
+from drdeploy.grading.grade import RESEARCH_USE_NOTICE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from drdeploy.analysis.measurements import Measurements
+    from drdeploy.analysis.recommendation.hosted import Hosted
+    from drdeploy.analysis.softening.comparison import Comparison
+    from drdeploy.sagemaker.prices import Price, PriceSheet
+
+SEED = 2023
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is to be decided.
+
+    Attributes:
+        traffic: A month and its shape, or the arrivals of a trace.
+        required: What must be met.
+        assumptions: What nobody measured.
+        seed: Of arrivals, simulation and bootstrap.
+    """
+
+    traffic: Traffic | Arrivals
+    required: Requirements = field(default_factory=Requirements)
+    assumptions: Assumptions = field(default_factory=Assumptions)
+    seed: int = SEED
+
+
+def decide(
+    measurements: Measurements,
+    sheet: PriceSheet,
+    question: Question,
+    *,
+    allow_mixed: bool = False,
+) -> Decision:
+    """Play, price and judge every option.
+
+    Raises:
+        AnalysisError: No configuration has the rows that a simulation needs, or rows of different
+            platforms or machines are mixed and ``allow_mixed`` is not given.
+    """
+    if not allow_mixed:
+        measurements.require_comparable()
+    hosted = hosted_of(measurements)
+    unusable = tuple(Unusable(one.name, one.unusable) for one in hosted if one.unusable)
+    if len(unusable) == len(hosted):
+        raise AnalysisError(
+            "No configuration can be decided on: "
+            + "; ".join(f"{one.name}: {one.reason}" for one in unusable),
+            where=str(measurements.source),
+            remedy="Measure a warm scenario of each configuration, and a cold one of each "
+            "serverless configuration",
+        )
+    setting = Setting(_arrivals(question), sheet, question.assumptions, question.seed)
+    options = tuple(options_of(hosted, setting))
+    return _decision(measurements, question, setting, options, unusable)
+
+
+def _decision(
+    measurements: Measurements,
+    question: Question,
+    setting: Setting,
+    options: Sequence[Option],
+    unusable: tuple[Unusable, ...],
+) -> Decision:
+    required = question.required
+    failing = {option.name: failures(option, required) for option in options}
+    meeting = sorted((o for o in options if not failing[o.name]), key=_usd)
+    excluded = sorted(
+        (o for o in options if failing[o.name]), key=lambda o: (len(failing[o.name]), _usd(o))
+    )
+    winner = meeting[0] if meeting else None
+    told = {o.name: judged(o, failing[o.name], question, setting.arrivals) for o in options}
+    softened = _softened(options, winner)
+    document = Decision(
+        answer=(),
+        traffic=setting.arrivals.told,
+        requests_per_month=setting.arrivals.requests_per_month,
+        required=required,
+        assumptions=question.assumptions.told,
+        winner=told[winner.name] if winner else None,
+        runners_up=tuple(told[option.name] for option in meeting[1:]),
+        excluded=tuple(told[option.name] for option in excluded),
+        unusable=unusable,
+        confidence=confidence(
+            winner.name if winner else None,
+            [o for o in options if o.bill and not sensitivity_failure(o.hosted, required)],
+            required,
+            seed=question.seed,
+        ),
+        break_even=break_evens(
+            cost_curves(_of_same_model(options, winner), _as_traffic(question), setting)
+        ),
+        prices=sensitivities(winner.name, {o.name: o.bill for o in meeting if o.bill})
+        if winner
+        else (),
+        softening=_softening(options, softened, required),
+        softened=softened.name if softened else "",
+        simulated_requests=setting.arrivals.n,
+        seed=question.seed,
+        notes=(*setting.arrivals.notes, *measurements.notes, *_payload_notes(options, question)),
+        price_sources=_prices(options),
+        platform=", ".join(sorted(set(measurements.frame["platform"]))),
+        source=measurements.source.name,
+        notice=RESEARCH_USE_NOTICE,
+    )
+    return wording.answered(document)
+
+
+def _arrivals(question: Question) -> Arrivals:
+    if isinstance(question.traffic, Arrivals):
+        return question.traffic
+    return question.traffic.arrivals(question.seed)
+
+
+def _as_traffic(question: Question) -> Traffic:
+    """Of a trace: its mean week, at any volume."""
+    if isinstance(question.traffic, Traffic):
+        return question.traffic
+    arrivals = question.traffic
+    season = season_of(arrivals)
+    shape = Shape("trace", tuple((season / season.sum()).tolist()))
+    return Traffic(
+        requests_per_month=arrivals.requests_per_month, shape=shape, photographs_per_patient=1
+    )
+
+
+def _usd(option: Option) -> float:
+    return option.bill.usd if option.bill else float("inf")
+
+
+def _of_same_model(options: Sequence[Option], winner: Option | None) -> list[Option]:
+    """Break-evens compare hosting, not models: the winner's, else those of the cheapest option."""
+    model = (winner or min(options, key=_usd)).hosted.configuration.model
+    return [option for option in options if option.hosted.configuration.model == model]
+
+
+def _softened(options: Sequence[Option], winner: Option | None) -> Hosted | None:
+    """The configuration to compare policies on: the winner's, or the cheapest serverless one."""
+    serverless = [option for option in options if option.policy]
+    if not serverless:
+        return None
+    if winner and winner.policy:
+        return winner.hosted
+    return min(_of_same_model(serverless, None), key=_usd).hosted
+
+
+def _softening(
+    options: Sequence[Option], hosted: Hosted | None, required: Requirements
+) -> Comparison | None:
+    if hosted is None:
+        return None
+    played = [option.played for option in options if option.hosted is hosted]
+    return compare([one for one in played if one], p95_s=required.p95_s)
+
+
+def _payload_notes(options: Sequence[Option], question: Question) -> tuple[str, ...]:
+    unknown = {o.hosted.name for o in options if o.policy and o.hosted.request_bytes is None}
+    if not unknown:
+        return ()
+    size_kb = question.assumptions.request_bytes / 1000
+    return (
+        (
+            f"The rows do not say how large the photographs were; {size_kb:g} KB each is "
+            "assumed for the data that is processed."
+        ),
+    )
+
+
+def _prices(options: Sequence[Option]) -> tuple[Price, ...]:
+    used = {line.price: None for option in options if option.bill for line in option.bill.lines}
+    return tuple(sorted(used, key=lambda price: (price.unit, price.item)))

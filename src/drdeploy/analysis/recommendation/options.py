@@ -1,0 +1,169 @@
+"""Every way of hosting that is considered, played in the simulation and priced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING
+
+from drdeploy.analysis.cost.bill import Bill, Endpoint, bill
+from drdeploy.analysis.cost.usage import Stored, real_time_usage, serverless_usage
+from drdeploy.analysis.simulation.real_time import simulate_real_time
+from drdeploy.analysis.simulation.serverless import Scaling, simulate_serverless
+from drdeploy.analysis.softening.comparison import Played
+from drdeploy.analysis.softening.policies import POLICIES, make_policy
+from drdeploy.errors import UnknownPrice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from drdeploy.analysis.cost.bill import Usage
+    from drdeploy.analysis.recommendation.hosted import Hosted
+    from drdeploy.analysis.recommendation.requirements import Assumptions
+    from drdeploy.analysis.simulation.outcome import Outcome
+    from drdeploy.analysis.simulation.service import Times
+    from drdeploy.analysis.softening.policies import Policy, PolicyName
+    from drdeploy.analysis.traffic.arrivals import Arrivals
+    from drdeploy.sagemaker.prices import PriceSheet
+
+
+@dataclass(frozen=True, eq=False)
+class Option:
+    """A configuration, and how it is run.
+
+    Attributes:
+        name: Distinct.
+        policy: Of a serverless endpoint, what is done against cold starts.
+        instances: Of a real-time endpoint, else 0.
+        outcome: Of the simulation.
+        months: Of requests that were simulated.
+        bill: Of a month; None where a price is not known, which ``no_cost`` then names.
+    """
+
+    name: str
+    hosted: Hosted
+    policy: Policy | None
+    instances: int
+    outcome: Outcome
+    months: float
+    bill: Bill | None
+    no_cost: str
+
+    @property
+    def kind(self) -> str:
+        """``serverless``, ``serverless, POLICY`` or ``real-time``."""
+        if self.policy is None:
+            return "real-time"
+        return "serverless" if self.policy.name == "nothing" else f"serverless, {self.policy.name}"
+
+    @property
+    def p95_s(self) -> float:
+        """95 of 100 requests are answered within it."""
+        return self.outcome.latency_percentile_s(0.95)
+
+    @property
+    def played(self) -> Played | None:
+        """For the comparison of policies; None for a real-time option."""
+        if self.policy is None:
+            return None
+        usd = self.bill.usd if self.bill else None
+        return Played(self.policy, self.outcome, self.months, usd, self.no_cost)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all options share."""
+
+    arrivals: Arrivals
+    sheet: PriceSheet
+    assumptions: Assumptions
+    seed: int
+
+
+def options_of(
+    hosted: Sequence[Hosted], setting: Setting, policies: Sequence[PolicyName] = POLICIES
+) -> Iterator[Option]:
+    """Play every configuration that has times, with every policy or enough instances."""
+    for one in hosted:
+        if one.service is None:
+            continue
+        if one.is_serverless:
+            for policy in policies:
+                yield serverless_option(one, policy, setting)
+        else:
+            yield real_time_option(one, setting)
+
+
+def serverless_option(hosted: Hosted, name: PolicyName, setting: Setting) -> Option:
+    """Play one policy on a serverless configuration."""
+    service, assumed = hosted.times, setting.assumptions
+    policy = make_policy(
+        name, setting.arrivals, busy_s=service.warm.mean_busy_s, idle_s=assumed.idle_s
+    )
+    outcome = simulate_serverless(
+        setting.arrivals,
+        service,
+        Scaling(assumed.max_concurrency, assumed.idle_s),
+        policy.measures,
+        seed=setting.seed,
+    )
+    usage = serverless_usage(outcome, setting.arrivals.months, stored(hosted, assumed))
+    endpoint = Endpoint(memory_mb=hosted.configuration.memory_mb)
+    priced, no_cost = _bill_or_reason(endpoint, usage, setting)
+    suffix = "" if name == "nothing" else f", {name}"
+    return Option(
+        name=f"{hosted.name}{suffix}",
+        hosted=hosted,
+        policy=policy,
+        instances=0,
+        outcome=outcome,
+        months=setting.arrivals.months,
+        bill=priced,
+        no_cost=no_cost,
+    )
+
+
+def real_time_option(hosted: Hosted, setting: Setting) -> Option:
+    """Play a real-time configuration with as many instances as the busiest hour takes."""
+    service, assumed = hosted.times, setting.assumptions
+    instances = instances_for(setting.arrivals.peak_per_s(), service.warm, assumed)
+    outcome = simulate_real_time(
+        setting.arrivals, service.warm, instances * assumed.requests_at_once, seed=setting.seed
+    )
+    usage = real_time_usage(setting.arrivals.requests_per_month, instances, stored(hosted, assumed))
+    endpoint = Endpoint(instance_type=hosted.configuration.instance_type)
+    priced, no_cost = _bill_or_reason(endpoint, usage, setting)
+    return Option(
+        name=f"{hosted.name} x {instances}",
+        hosted=hosted,
+        policy=None,
+        instances=instances,
+        outcome=outcome,
+        months=setting.arrivals.months,
+        bill=priced,
+        no_cost=no_cost,
+    )
+
+
+def instances_for(peak_per_s: float, times: Times, assumed: Assumptions) -> int:
+    """Instances that carry the busiest hour with head-room."""
+    load = peak_per_s * times.mean_busy_s
+    needed = ceil(load / (assumed.requests_at_once * (1 - assumed.headroom)))
+    return max(needed, assumed.fewest_instances)
+
+
+def stored(hosted: Hosted, assumed: Assumptions) -> Stored:
+    """What is kept and carried; the photographs' size as measured, or as assumed."""
+    return Stored(
+        image_gb=assumed.image_gb,
+        artifact_gb=assumed.artifact_gb,
+        request_bytes=hosted.request_bytes or assumed.request_bytes,
+        response_bytes=assumed.response_bytes,
+    )
+
+
+def _bill_or_reason(endpoint: Endpoint, usage: Usage, setting: Setting) -> tuple[Bill | None, str]:
+    try:
+        return bill(endpoint, usage, setting.sheet, setting.assumptions.region), ""
+    except UnknownPrice as err:
+        return None, f"{err.what}."
