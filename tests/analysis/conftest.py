@@ -126,6 +126,31 @@ def quick(quick_results) -> Measurements:
     return load(quick_results)
 
 
+def as_instances(rows: list[Measurement]) -> list[Measurement]:
+    """The warm trials of one size, once more on instances."""
+    return [
+        replace(
+            row,
+            trial=row.trial.replace("1024mb-warm", f"{family}.xlarge-real-time"),
+            endpoint_kind="realtime",
+            memory_mb=None,
+            instance_type=f"ml.{family}.xlarge",
+            vcpu=4.0,
+            scenario="real-time",
+        )
+        for family in ("m5", "c7g")
+        for row in rows
+        if row.trial.endswith("1024mb-warm")
+    ]
+
+
+@pytest.fixture(scope="session")
+def both_kinds(tmp_path_factory, quick_rows) -> Path:
+    """Results of serverless and of real-time endpoints."""
+    rows = [*quick_rows, *as_instances(quick_rows)]
+    return write_results(tmp_path_factory.mktemp("results") / "both", rows)
+
+
 @pytest.fixture
 def results_of(tmp_path):
     """Writes rows as a results folder."""

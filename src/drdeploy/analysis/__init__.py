@@ -5,7 +5,8 @@ The stages, one module each:
 ``measurements``  reads a results folder and says which rows do not count, and why (``rows``: what
                   a row must be)
 ``statistics``    an ``Estimate`` is a value, its 95 % interval, n and the method
-``cost``          prices seconds: a pure function of measurements and a price sheet
+``cost``          what an inference and a month cost: a pure function of measurements, traffic and a
+                  price sheet
 ``scenarios``     groups rows by trial and kind of start
 ``summaries``     one line per scenario: how fast, how dear, on how many rows
 ``comparisons``   ratios between scenarios that differ in one thing, never without an interval
@@ -16,6 +17,13 @@ The stages, one module each:
 ``figures``       box plots, the break-down of latency, the cost: SVG, the same bytes every time
 ``tables``        everything above as CSV, in full precision
 ``report``        all of it in one self-contained page
+
+From measurements to a decision:
+
+``traffic``         when photographs arrive: drawn from a shape, or read from a trace
+``simulation``      what that does to an endpoint: cold starts, waiting, seconds to pay for
+``softening``       what can be done against cold starts
+``recommendation``  the cheapest option that meets every requirement, and how sure that is
 
 ``candidates`` stands beside them: networks compared before any is hosted.
 

@@ -23,6 +23,7 @@ NOUNS: dict[str, str] = {
 
 COMMANDS: dict[str, str] = {
     "grade": "grade",
+    "recommend": "recommend",
     "report": "report",
     "reproduce": "reproduce",
     "serve": "serve",

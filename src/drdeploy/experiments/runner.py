@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from drdeploy.errors import EndpointError
 from drdeploy.experiments.cloudwatch import join_metrics, read_metrics
 from drdeploy.experiments.models import artifact_key
@@ -263,7 +265,14 @@ class Runner:
                 trial.id: {
                     "definition": trial.fingerprint,
                     "artifact": artifacts[artifact_key(trial)].sha256,
+                    "operating_points": _operating_points(artifacts[artifact_key(trial)]),
                 }
                 for trial in self.plan.trials
             },
         }
+
+
+def _operating_points(artifact: Artifact) -> list[Any]:
+    """The decisions that are locked into an artifact, with the sensitivity of each."""
+    clinical = artifact.manifest.clinical
+    return [] if clinical is None else [msgspec.to_builtins(p) for p in clinical.operating_points]

@@ -197,8 +197,12 @@ class _Document(BaseModel):
     request: tuple[_Single, ...] = ()
 
     def prices(self) -> Iterator[Price]:
-        for entry in (*self.serverless_second, *self.provisioned_second, *self.instance_hour):
-            yield from entry.prices()
+        for second in self.serverless_second:
+            yield from second.prices()
+        for provisioned in self.provisioned_second:
+            yield from provisioned.prices()
+        for hour in self.instance_hour:
+            yield from hour.prices()
         singles: tuple[tuple[str, Unit, tuple[_Single, ...]], ...] = (
             (_DATA_ITEM, "GB", self.data_processed_gb),
             (_REGISTRY_ITEM, "GB-month", self.registry_gb_month),

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 VOLUMES = np.logspace(2, 8, 25)
 """Requests a month that are looked at: 100 to 100 million, four to a decade."""
-MOST_SIMULATED = 300_000
+MOST_SIMULATED = 100_000.0
 ENOUGH_REQUESTS = 5_000
 SIMULATED_WEEKS = 52
 """At the most; fewer where they hold enough requests for a share of cold starts."""
@@ -101,13 +101,22 @@ def _break_even(one: CostCurve, other: CostCurve) -> BreakEven:
 
 
 def _on_demand_usd(option: Option, traffic: Traffic, setting: Setting) -> float:
-    simulated = replace(traffic, requests_per_month=min(traffic.requests_per_month, MOST_SIMULATED))
-    enough = ceil(ENOUGH_REQUESTS / simulated.requests_per_week)
+    volume = traffic.requests_per_month
+    if volume > MOST_SIMULATED:
+        # What does not grow with the requests is stored; the rest is in proportion.
+        kept_usd = _usd(_endpoint(option), _storage(option, setting), setting)
+        most = replace(traffic, requests_per_month=MOST_SIMULATED)
+        varying_usd = _simulated_usd(option, most, setting) - kept_usd
+        return kept_usd + varying_usd * volume / MOST_SIMULATED
+    return _simulated_usd(option, traffic, setting)
+
+
+def _simulated_usd(option: Option, traffic: Traffic, setting: Setting) -> float:
+    enough = ceil(ENOUGH_REQUESTS / traffic.requests_per_week)
     weeks = min(max(enough, 1), SIMULATED_WEEKS)
-    arrivals = simulated.arrivals(setting.seed, weeks=weeks)
+    arrivals = traffic.arrivals(setting.seed, weeks=weeks)
     played = serverless_option(option.hosted, "nothing", replace(setting, arrivals=arrivals))
-    usd = played.bill.usd if played.bill else float("nan")
-    return usd * traffic.requests_per_month / arrivals.requests_per_month
+    return played.bill.usd if played.bill else float("nan")
 
 
 def _provisioned_usd(option: Option, traffic: Traffic, setting: Setting) -> float:
@@ -123,7 +132,7 @@ def _provisioned_usd(option: Option, traffic: Traffic, setting: Setting) -> floa
         image_gb=kept.image_gb,
         artifact_gb=kept.artifact_gb,
     )
-    return _usd(Endpoint(memory_mb=option.hosted.configuration.memory_mb), usage, setting)
+    return _usd(_endpoint(option), usage, setting)
 
 
 def _real_time_usd(option: Option, traffic: Traffic, setting: Setting) -> float:
@@ -132,8 +141,17 @@ def _real_time_usd(option: Option, traffic: Traffic, setting: Setting) -> float:
     usage = real_time_usage(
         traffic.requests_per_month, instances, stored(option.hosted, setting.assumptions)
     )
-    endpoint = Endpoint(instance_type=option.hosted.configuration.instance_type)
-    return _usd(endpoint, usage, setting)
+    return _usd(_endpoint(option), usage, setting)
+
+
+def _endpoint(option: Option) -> Endpoint:
+    configuration = option.hosted.configuration
+    return Endpoint(configuration.memory_mb, configuration.instance_type)
+
+
+def _storage(option: Option, setting: Setting) -> Usage:
+    kept = stored(option.hosted, setting.assumptions)
+    return Usage(image_gb=kept.image_gb, artifact_gb=kept.artifact_gb)
 
 
 def _usd(endpoint: Endpoint, usage: Usage, setting: Setting) -> float:

@@ -88,6 +88,7 @@ def _decision(
     unusable: tuple[Unusable, ...],
 ) -> Decision:
     required = question.required
+    everything, options = options, [option for option in options if option.is_distinct]
     failing = {option.name: failures(option, required) for option in options}
     meeting = sorted((o for o in options if not failing[o.name]), key=_usd)
     excluded = sorted(
@@ -118,11 +119,16 @@ def _decision(
         prices=sensitivities(winner.name, {o.name: o.bill for o in meeting if o.bill})
         if winner
         else (),
-        softening=_softening(options, softened, required),
+        softening=_softening(everything, softened, required),
         softened=softened.name if softened else "",
         simulated_requests=setting.arrivals.n,
         seed=question.seed,
-        notes=(*setting.arrivals.notes, *measurements.notes, *_payload_notes(options, question)),
+        notes=(
+            *setting.arrivals.notes,
+            *measurements.notes,
+            *_payload_notes(options, question),
+            *_unpriced_notes(options),
+        ),
         price_sources=_prices(options),
         platform=", ".join(sorted(set(measurements.frame["platform"]))),
         source=measurements.source.name,
@@ -189,6 +195,14 @@ def _payload_notes(options: Sequence[Option], question: Question) -> tuple[str, 
             "assumed for the data that is processed."
         ),
     )
+
+
+def _unpriced_notes(options: Sequence[Option]) -> tuple[str, ...]:
+    unpriced = sorted({option.no_cost for option in options if option.no_cost})
+    if not unpriced:
+        return ()
+    remedy = "What needs them is excluded; take a sheet that has them (`drdeploy prices update`)."
+    return (f"{' '.join(unpriced)} {remedy}",)
 
 
 def _prices(options: Sequence[Option]) -> tuple[Price, ...]:

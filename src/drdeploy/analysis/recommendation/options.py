@@ -57,6 +57,16 @@ class Option:
         return "serverless" if self.policy.name == "nothing" else f"serverless, {self.policy.name}"
 
     @property
+    def does_nothing(self) -> bool:
+        """Whether a policy finds nothing to do in this traffic, or is to do nothing."""
+        return self.policy is not None and self.policy.measures.are_none
+
+    @property
+    def is_distinct(self) -> bool:
+        """Whether it differs from doing nothing; the comparison of policies shows it anyway."""
+        return not self.does_nothing or self.kind == "serverless"
+
+    @property
     def p95_s(self) -> float:
         """95 of 100 requests are answered within it."""
         return self.outcome.latency_percentile_s(0.95)
@@ -88,19 +98,32 @@ def options_of(
         if one.service is None:
             continue
         if one.is_serverless:
+            played: Outcome | None = None
             for policy in policies:
-                yield serverless_option(one, policy, setting)
+                option = serverless_option(one, policy, setting, played)
+                played = played or (option.outcome if option.does_nothing else None)
+                yield option
         else:
             yield real_time_option(one, setting)
 
 
-def serverless_option(hosted: Hosted, name: PolicyName, setting: Setting) -> Option:
-    """Play one policy on a serverless configuration."""
+def serverless_option(
+    hosted: Hosted, name: PolicyName, setting: Setting, if_nothing: Outcome | None = None
+) -> Option:
+    """Play one policy on a serverless configuration.
+
+    Args:
+        hosted: The configuration.
+        name: Of the policy.
+        setting: Traffic, prices, assumptions.
+        if_nothing: What came of doing nothing, for a policy that finds nothing to do.
+    """
     service, assumed = hosted.times, setting.assumptions
     policy = make_policy(
         name, setting.arrivals, busy_s=service.warm.mean_busy_s, idle_s=assumed.idle_s
     )
-    outcome = simulate_serverless(
+    outcome = if_nothing if policy.measures.are_none else None
+    outcome = outcome or simulate_serverless(
         setting.arrivals,
         service,
         Scaling(assumed.max_concurrency, assumed.idle_s),

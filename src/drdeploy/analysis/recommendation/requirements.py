@@ -98,8 +98,8 @@ class Assumptions:
                 "bound."
             ),
             (
-                "A keep-warm request sends a photograph and is billed like any other; whoever sends "
-                "it is not billed here."
+                "A keep-warm request sends a photograph and is billed like any other; whoever "
+                "sends it is not billed here."
             ),
             (
                 f"{self.image_gb:g} GB of images and {self.artifact_gb:g} GB of artifacts are "

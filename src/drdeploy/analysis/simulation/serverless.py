@@ -65,6 +65,11 @@ class Measures:
         default_factory=lambda: np.empty(0, dtype=np.int64)
     )
 
+    @property
+    def are_none(self) -> bool:
+        """Whether nothing is done at all."""
+        return not self.keep_warm_s.size and not self.provisioned_by_hour.any()
+
 
 @dataclass
 class _Pool:

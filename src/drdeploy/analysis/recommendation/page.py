@@ -1,0 +1,54 @@
+"""The decision as a page of its own, or as the first section of the report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+import drdeploy
+from drdeploy.analysis.notation import number
+from drdeploy.analysis.recommendation import wording
+from drdeploy.pages.page import environment_for
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import jinja2
+
+    from drdeploy.analysis.recommendation.decision import Decision
+
+MOST_EXCLUDED = 12
+"""Excluded options that are shown at once; the others are folded away."""
+
+
+def section(decision: Decision) -> Markup:
+    """One ``<section id="decision">``; it needs ``page.css`` and nothing else."""
+    template = _environment().get_template("decision-section.html.j2")
+    return Markup(template.render(decision=decision, most_excluded=MOST_EXCLUDED))  # noqa: S704 - Jinja has escaped it
+
+
+def page(decision: Decision, *, written_at: datetime) -> str:
+    """A whole page; it refers to nothing outside itself."""
+    return (
+        _environment()
+        .get_template("decision.html.j2")
+        .render(
+            section=section(decision),
+            decision=decision,
+            version=drdeploy.__version__,
+            written_at=written_at.strftime("%Y-%m-%d %H:%M UTC"),
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = environment_for("drdeploy.analysis")
+    environment.filters |= {
+        "usd": wording.usd,
+        "seconds": wording.seconds,
+        "number": number,
+        "break_even": wording.break_even_told,
+        "required": wording.required_told,
+    }
+    return environment
