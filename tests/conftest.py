@@ -59,6 +59,16 @@ def terraform_program() -> str:
 
 
 @pytest.fixture(scope="session")
+def browser() -> str:
+    """Path of Chromium."""
+    from browser import find_browser
+
+    path = find_browser()
+    require(path is not None, "a browser: Chromium")
+    return str(path)
+
+
+@pytest.fixture(scope="session")
 def engine() -> Engine:
     """A container engine that answers."""
     from drdeploy.engine import Engine

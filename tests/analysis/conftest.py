@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from drdeploy.analysis.measurements import Measurements, load
+from drdeploy.analysis.reproduction.reproduction import reproduce
 from drdeploy.experiments.measurement import Measurement, encode_header, encode_row
 
 START = datetime(2025, 3, 3, 9, 0, tzinfo=UTC)
@@ -159,3 +160,13 @@ def results_of(tmp_path):
         return write_results(tmp_path / "results", rows, environment)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def original_folder(shared):
+    return shared / "data" / "thesis-results"
+
+
+@pytest.fixture(scope="session")
+def original(original_folder):
+    return reproduce(original_folder)

@@ -8,6 +8,7 @@ import pytest
 
 from drdeploy.analysis.figures import drawings_of
 from drdeploy.analysis.measurements import load
+from drdeploy.analysis.panels import panels_of
 from drdeploy.analysis.scenarios import scenarios_of
 from drdeploy.analysis.summaries import summarise
 from drdeploy.sagemaker.prices import PriceSheet
@@ -25,12 +26,33 @@ def drawings(summaries):
 
 def test_each_model_and_start_has_its_latency_its_parts_and_its_cost(drawings):
     names = {drawing.name for drawing in drawings}
-    assert names == {
-        f"{figure}-{model}-{start}"
-        for figure in ("latency", "breakdown", "cost")
+    wanted = {
+        f"{figure}-by-memory-{model}-{start}"
+        for figure in ("total-latency", "prediction-time", "breakdown", "cost")
         for model in ("mobilenet", "vgg19")
         for start in ("warm", "cold")
     }
+    setup = {f"modelsetuptime-by-memory-{model}-cold" for model in ("mobilenet", "vgg19")}
+    assert names == wanted | setup
+
+
+def test_instances_and_images_have_panels_of_their_own(quick_rows, results_of):
+    first = quick_rows[1:5]
+    rows = [
+        *first,
+        *(replace(row, memory_mb=2048, trial="other-size") for row in first),
+        *(replace(row, image="drdeploy:small", trial="other-image") for row in first),
+        *(
+            replace(row, endpoint_kind="realtime", memory_mb=None, instance_type=name, trial=name)
+            for row in first
+            for name in ("ml.m5.xlarge", "ml.m4.xlarge")
+        ),
+    ]
+    summaries = [summarise(s, PriceSheet.load()) for s in scenarios_of(load(results_of(rows)))]
+    panels = {panel.by: panel.labels for panel in panels_of(summaries)}
+    assert panels["memory"] == ("1024 MB", "2048 MB")
+    assert panels["instance"] == ("ml.m4\nxlarge", "ml.m5\nxlarge")
+    assert panels["image"] == ("1024 MB\ndrdeploy:lean", "1024 MB\ndrdeploy:small")
 
 
 def test_the_same_rows_give_the_same_bytes(summaries, drawings):
@@ -51,7 +73,7 @@ def test_no_id_is_used_by_two_figures(drawings):
 
 def test_axes_name_their_unit(drawings):
     for drawing in drawings:
-        assert re.search(r"latency \((ms|s)\)|USD per million", drawing.svg)
+        assert re.search(r"(latency|time|Time) \((ms|s)\)|USD per million", drawing.svg)
 
 
 def test_text_stays_text(drawings):
@@ -66,4 +88,4 @@ def test_a_scenario_without_rows_or_prices_draws_nothing(quick_rows, results_of)
 
 def test_one_row_can_be_drawn(quick_rows, results_of):
     scenarios = scenarios_of(load(results_of([quick_rows[1]])))
-    assert len(drawings_of([summarise(s, PriceSheet.load()) for s in scenarios])) == 3
+    assert len(drawings_of([summarise(s, PriceSheet.load()) for s in scenarios])) == 4

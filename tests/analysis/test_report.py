@@ -180,7 +180,36 @@ def test_the_tables_hold_the_page_s_numbers_in_full(quick_results, written):
         "comparisons.csv",
         "left_out.csv",
         "scenarios.csv",
+        "steadiness.csv",
     }
+
+
+def test_every_scenario_names_the_lines_of_its_rows(quick_results, written):
+    table = pd.read_csv(written.page.parent / "tables" / "steadiness.csv").set_index("trial")
+    lines = (quick_results / "measurements.csv").read_text().splitlines()
+    first, last = map(int, table.loc["vgg19-fp32-lean-2048mb-warm", "lines"].split("-"))
+    rows = lines[first - 1 : last]
+    assert len(rows) == table.loc["vgg19-fp32-lean-2048mb-warm", "n"]
+    assert all("vgg19-fp32-lean-2048mb-warm" in row for row in rows)
+
+
+def test_outliers_are_listed_with_their_line_and_counted(quick_rows, results_of):
+    slow = replace(quick_rows[5], total_latency_s=9.0)
+    page = page_of(results_of([*quick_rows[:5], slow, *quick_rows[6:]]))
+    assert "9.00 s (line 7)" in text_of(page)
+
+
+def test_a_drift_is_told_at_the_top(quick_rows, results_of):
+    rows = [
+        replace(row, total_latency_s=0.2 + 0.02 * row.sequence)
+        if row.trial == "vgg19-fp32-lean-2048mb-warm"
+        else row
+        for row in quick_rows
+    ]
+    page = page_of(results_of(rows))
+    warnings = page[: page.index('id="answer"')]
+    assert "Latency drifts from the first row to the last" in warnings
+    assert "vgg19-fp32-lean-2048mb-warm" in warnings
 
 
 def test_no_ratio_stands_without_its_interval_and_n(written, page):
@@ -207,7 +236,7 @@ def test_the_command_writes_the_page_and_prints_the_answer(command, small_result
     result = command(small_results)
     assert result.exit_code == 0
     assert (small_results / "report.html").is_file()
-    assert len(list((small_results / "figures").glob("*.svg"))) == 3
+    assert len(list((small_results / "figures").glob("*.svg"))) == 4
     assert "Cheapest when warm is 1024 MB" in result.stdout
 
 

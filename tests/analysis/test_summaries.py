@@ -119,3 +119,20 @@ def test_scenarios_that_differ_in_two_things_are_not_compared(quick_rows, result
 def test_set_up_time_is_compared_for_cold_starts_alone(scenarios):
     ratios = comparisons(scenarios, "memory_mb", ("model_setup_s",))
     assert {ratio.before.start for ratio in ratios} == {"cold"}
+
+
+def test_images_of_one_profile_are_compared_in_the_order_of_the_study(quick_rows, results_of):
+    first = [row for row in quick_rows if row.trial == "vgg19-fp32-lean-1024mb-cold"]
+    rows = [
+        replace(row, image=f"drdeploy:{image}", trial=f"cold-{image}")
+        for image in ("whole", "two-step", "reduced")
+        for row in first
+    ]
+    scenarios = scenarios_of(load(results_of(rows)))
+    told = [(r.before.trial, r.after.trial) for r in comparisons(scenarios, "image")]
+    assert told == [
+        ("cold-whole", "cold-two-step"),
+        ("cold-two-step", "cold-reduced"),
+        ("cold-whole", "cold-reduced"),
+    ]
+    assert comparisons(scenarios, "memory_mb") == ()

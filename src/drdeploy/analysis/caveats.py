@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from drdeploy.analysis.measurements import UNGRADABLE, WARM_UP
+from drdeploy.analysis.stability import Stability
 from drdeploy.analysis.statistics import BOOTSTRAP_ROWS
 from drdeploy.experiments.environment import BUSY_PERCENT
 
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from drdeploy.analysis.summaries import Summary
 
 MANY_FAILURES = 0.05
+MANY_ALARMS = 0.1
+_UNSTEADY = {
+    Stability.DRIFTS: "Latency drifts from the first row to the last, so that intervals are too "
+    "short,",
+    Stability.DEPENDENT: "Rows depend on the ones before, so that intervals are too short,",
+}
 _UNTRAINED = {
     "random": "random weights",
     "imagenet": "ImageNet weights below an untrained head",
@@ -32,6 +39,7 @@ def warnings_of(measurements: Measurements, summaries: Sequence[Summary]) -> tup
         *_ungradable(measurements),
         *_unpriced(summaries),
         *_untrained(summaries),
+        *_unsteady(summaries),
         *_small_samples(summaries),
         *_unknown_machine(measurements),
         *measurements.notes,
@@ -125,6 +133,20 @@ def _untrained(summaries: Sequence[Summary]) -> Iterator[str]:
                 f"{' and '.join(models)} {'have' if len(models) > 1 else 'has'} "
                 f"{_UNTRAINED[weights]}: the grades mean nothing, times and costs hold."
             )
+
+
+def _unsteady(summaries: Sequence[Summary]) -> Iterator[str]:
+    for verdict, told in _UNSTEADY.items():
+        trials = [s.scenario.trial for s in summaries if s.steadiness.verdict is verdict]
+        if trials:
+            yield f"{told} in {len(trials)} of {len(summaries)} scenarios: {', '.join(trials)}."
+    checks = [s.steadiness.halves for s in summaries if s.steadiness.halves.has_interval]
+    alarms = sum(check.excludes(1.0) for check in checks)
+    if alarms > 1 + MANY_ALARMS * len(checks):
+        yield (
+            f"Odd rows differ from even rows of the same scenario in {alarms} of {len(checks)} "
+            "scenarios: intervals of these measurements are too short to compare by."
+        )
 
 
 def _small_samples(summaries: Sequence[Summary]) -> Iterator[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from drdeploy.analysis.scenarios import Scenario
     from drdeploy.analysis.statistics import Estimate
 
-Dimension = Literal["memory_mb", "instance_type", "profile", "precision", "start"]
+Dimension = Literal["memory_mb", "instance_type", "image", "profile", "precision", "start"]
 Quantity = Literal["total_latency_s", "prediction_s", "model_setup_s"]
 
 _START_ORDER = ("cold", "warm")
@@ -102,8 +102,11 @@ def _everything_but(dimension: Dimension, scenario: Scenario) -> tuple[str, ...]
         "endpoint_kind": hosted.endpoint_kind,
         "memory_mb": str(hosted.memory_mb),
         "instance_type": hosted.instance_type,
+        "image": hosted.image,
         "scenario": scenario.name,
     }
+    if dimension == "profile":  # two profiles are two images by nature
+        facts["image"] = ""
     if dimension == "start":  # the warm and the cold scenario differ in nothing but their start
         facts["scenario"] = "closed loop" if scenario.name in _START_ORDER else scenario.name
     return tuple(value for name, value in facts.items() if name != dimension)
@@ -115,5 +118,7 @@ def _position(scenario: Scenario, dimension: Dimension) -> tuple[int, str]:
             return scenario.configuration.memory_mb, scenario.trial
         case "start":
             return int(scenario.start == "warm"), scenario.trial
+        case "image":  # in the order of the study, which goes from the largest to the smallest
+            return int(scenario.rows.index[0]), scenario.trial
         case _:
             return 0, str(getattr(scenario.configuration, dimension))

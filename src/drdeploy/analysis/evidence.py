@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from drdeploy.analysis.summaries import Summary
     from drdeploy.sagemaker.prices import Price, PriceSheet
 
-_OTHER_DIMENSIONS: tuple[Dimension, ...] = ("instance_type", "profile", "precision")
+_OTHER_DIMENSIONS: tuple[Dimension, ...] = ("instance_type", "image", "profile", "precision")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Evidence:
     Attributes:
         memory: Speed-ups from less to more memory: total, prediction and set-up time.
         cold_over_warm: How many times as long a cold start takes.
-        others: Ratios between instances, profiles and precisions.
+        others: Ratios between instances, images, profiles and precisions.
     """
 
     measurements: Measurements

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 MEASUREMENTS_FILE = "measurements.csv"
 ENVIRONMENT_FILE = "environment.json"
 
+LINE = "line"
+"""The column that says where in the file a row stands, so that a number can be traced."""
+FIRST_LINE = 2
+"""After the header."""
 WARM_UP = "warm_up"
 UNGRADABLE = "ungradable"
 
@@ -38,7 +42,7 @@ class Measurements:
     """Everything that a results folder says.
 
     Attributes:
-        frame: Every row; ``left_out`` is empty where the row counts.
+        frame: Every row, with its ``line`` in the file; ``left_out`` is empty where it counts.
         environment: Facts per ``run_id``; empty where there is no ``environment.json``.
         source: The file that the rows came from.
         notes: What had to be set aside while reading, as sentences.
@@ -134,6 +138,8 @@ def from_frame(
     rows = typed(frame.reset_index(drop=True), source)
     require_sense(rows, source)
     rows, repeats = _without_repeats(rows)
+    rows[LINE] = rows.index + FIRST_LINE
+    rows = rows.reset_index(drop=True)
     rows["start"] = _start(rows)
     rows["left_out"] = _why_left_out(rows)
     return Measurements(rows, environment or {}, source, (*notes, *repeats))
@@ -183,7 +189,7 @@ def _without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]
     if not count:
         return frame, ()
     told = f"{count} line{'s' * (count > 1)} stood in the file twice, word for word; counted once."
-    return frame[~repeated].reset_index(drop=True), (told,)
+    return frame[~repeated].copy(), (told,)
 
 
 def _start(frame: pd.DataFrame) -> pd.Series:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup, escape
-
 import drdeploy
-from drdeploy.analysis import notation, tables
+from drdeploy.analysis import cells, notation, tables
 from drdeploy.analysis.figures import drawings_of
 from drdeploy.analysis.statistics import BOOTSTRAP_ROWS, rows_needed
 from drdeploy.grading.grade import RESEARCH_USE_NOTICE
-from drdeploy.pages.page import cell, environment_for
+from drdeploy.pages.page import environment_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
     from drdeploy.analysis.comparisons import Comparison
     from drdeploy.analysis.evidence import Evidence
     from drdeploy.analysis.statistics import Estimate
-    from drdeploy.analysis.summaries import Cost, Summary
+    from drdeploy.analysis.summaries import Summary
     from drdeploy.pages.picture import Picture
 
 _QUANTITIES = {
@@ -61,11 +58,9 @@ def render(evidence: Evidence, drawings: Sequence[Picture], *, written_at: datet
     """The page as HTML; it refers to nothing outside itself."""
     environment = environment_for("drdeploy.analysis")
     environment.filters |= {
-        "quiet": _quiet,
-        "time": _time_cell,
-        "share": _share_cell,
-        "cost": _cost_cell,
-        "ratio": _ratio_cell,
+        **cells.FILTERS,
+        "lines": tables.lines_of,
+        "outlier_rows": tables.outlier_lines,
     }
     return environment.get_template("report.html.j2").render(
         evidence=evidence,
@@ -79,7 +74,7 @@ def render(evidence: Evidence, drawings: Sequence[Picture], *, written_at: datet
         facts=_facts(evidence.measurements.environment),
         unlimited=any(not summary.scenario.is_limited for summary in evidence.summaries),
         bootstrap_rows=BOOTSTRAP_ROWS,
-        p95_rows=rows_needed(0.95),
+        rows_needed={share: rows_needed(share) for share in (0.90, 0.95, 0.99)},
         notice=RESEARCH_USE_NOTICE,
         version=drdeploy.__version__,
         written_at=written_at.strftime("%Y-%m-%d %H:%M UTC"),
@@ -178,54 +173,12 @@ def _in_words(value: Any) -> str:
             return str(value)
 
 
-def _quiet(sentence: str) -> Markup:
-    """Set interval and n back behind their number; keep numbers and units on one line."""
-    tied = re.sub(r"(\d) (MB|ms|s|USD|times)\b", "\\1\u00a0\\2", sentence)
-    told = re.split(r"(\([^()]*n = [^()]*\))", tied)
-    return Markup().join(
-        Markup('<span class="ci">{}</span>').format(part) if position % 2 else escape(part)
-        for position, part in enumerate(told)
-    )
-
-
-def _time_cell(estimate: Estimate) -> Markup:
-    if estimate.value is None:
-        return Markup()
-    shown, interval = notation.time(estimate)
-    return cell(shown, interval, estimate.reason)
-
-
-def _share_cell(estimate: Estimate) -> Markup:
-    percent = estimate.scaled(100)
-    return cell(notation.value(percent, "%"), notation.interval(percent), percent.reason)
-
-
-def _cost_cell(cost: Cost) -> Markup:
-    million = cost.million
-    return cell(
-        notation.value(million),
-        notation.interval(million),
-        million.reason,
-        f"{notation.value(cost.inference)} each",
-    )
-
-
-def _ratio_cell(estimate: Estimate) -> Markup:
-    told = cell(
-        f"{notation.value(estimate)} times",
-        notation.interval(estimate),
-        estimate.reason,
-        notation.rows(estimate),
-    )
-    shown = estimate.excludes(1.0) or not estimate.has_interval
-    return told if shown else Markup('<span class="same">{}</span>').format(told)
-
-
 def _write_tables(evidence: Evidence, folder: Path) -> Iterator[Path]:
     frames: dict[str, pd.DataFrame] = {
         "scenarios": tables.scenario_table(evidence.summaries),
         "breakdown": tables.breakdown_table(evidence.summaries),
         "comparisons": tables.comparison_table(evidence.comparisons),
+        "steadiness": tables.steadiness_table(evidence.summaries),
         "left_out": tables.left_out_table(s.scenario for s in evidence.summaries),
     }
     folder.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,7 @@ class Configuration:
     Attributes:
         memory_mb: Of a serverless endpoint; 0 for an instance.
         instance_type: Of a real-time endpoint; empty for a serverless one.
+        image: Tag of the container image, where rows say it.
     """
 
     model: str
@@ -35,6 +36,7 @@ class Configuration:
     endpoint_kind: str
     memory_mb: int
     instance_type: str
+    image: str = ""
 
     @property
     def size(self) -> str:
@@ -127,6 +129,7 @@ def _configuration(rows: pd.DataFrame) -> Configuration:
         endpoint_kind=_told(rows, "endpoint_kind"),
         memory_mb=int(memory_mb.iloc[0]) if len(memory_mb) else 0,
         instance_type=_told(rows, "instance_type"),
+        image=_told(rows, "image"),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from drdeploy.analysis import statistics
 from drdeploy.analysis.cost import MILLION, CostBasis, SecondPrice, cost_usd, second_price
+from drdeploy.analysis.stability import Steadiness, steadiness
 from drdeploy.errors import UnknownPrice
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ class Latency:
 
     mean: Estimate
     median: Estimate
+    p90: Estimate
     p95: Estimate
+    p99: Estimate
     sd: Estimate
 
 
@@ -76,6 +79,7 @@ class Summary:
 
     Attributes:
         cost: None where the price is unknown; ``no_cost`` then says which.
+        steadiness: Of the total latency, in the order of the rows.
     """
 
     scenario: Scenario
@@ -86,6 +90,7 @@ class Summary:
     breakdown: Breakdown | None
     cost: Cost | None
     no_cost: str
+    steadiness: Steadiness
 
 
 def summarise(scenario: Scenario, sheet: PriceSheet) -> Summary:
@@ -102,6 +107,7 @@ def summarise(scenario: Scenario, sheet: PriceSheet) -> Summary:
         breakdown=breakdown_of(scenario),
         cost=cost,
         no_cost=no_cost,
+        steadiness=steadiness(scenario.seconds("total_latency_s")),
     )
 
 
@@ -129,7 +135,9 @@ def _latency(scenario: Scenario) -> Latency:
     return Latency(
         mean=statistics.mean(seconds),
         median=statistics.median(seconds),
+        p90=statistics.percentile(seconds, 0.90),
         p95=statistics.percentile(seconds, 0.95),
+        p99=statistics.percentile(seconds, 0.99),
         sd=statistics.standard_deviation(seconds),
     )
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+
+from drdeploy.analysis.measurements import LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,6 +61,27 @@ def comparison_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
     )
 
 
+def steadiness_table(summaries: Iterable[Summary]) -> pd.DataFrame:
+    """One row per scenario: drift, dependence, outliers, rows against rows, and their lines."""
+    return pd.DataFrame([_steadiness_row(summary) for summary in summaries])
+
+
+def lines_of(scenario: Scenario) -> str:
+    """Where the scenario's rows stand in the file: ``3-27, 30``."""
+    lines = scenario.rows[LINE].to_numpy(dtype=int)
+    if not lines.size:
+        return ""
+    runs = np.split(lines, np.flatnonzero(np.diff(lines) != 1) + 1)
+    return ", ".join(f"{run[0]}-{run[-1]}" if run.size > 1 else f"{run[0]}" for run in runs)
+
+
+def outlier_lines(summary: Summary) -> tuple[tuple[int, float], ...]:
+    """Line in the file and seconds of each outlier."""
+    rows = summary.scenario.rows.dropna(subset="total_latency_s")
+    lines = rows[LINE].to_numpy(dtype=int)
+    return tuple((int(lines[one.position]), one.value) for one in summary.steadiness.outliers)
+
+
 def left_out_table(scenarios: Iterable[Scenario]) -> pd.DataFrame:
     """One row per trial and reason: how many rows do not count."""
     rows = {
@@ -94,7 +118,9 @@ def _scenario_row(summary: Summary) -> dict[str, Any]:
         **_identity(summary.scenario),
         **_estimate("total_latency_mean_s", summary.total.mean),
         **_estimate("total_latency_median_s", summary.total.median),
+        **_estimate("total_latency_p90_s", summary.total.p90),
         **_estimate("total_latency_p95_s", summary.total.p95),
+        **_estimate("total_latency_p99_s", summary.total.p99),
         **_estimate("total_latency_sd_s", summary.total.sd),
         **_estimate("prediction_mean_s", summary.prediction),
         **_estimate("prediction_share", summary.prediction_share),
@@ -114,6 +140,21 @@ def _cost_columns(summary: Summary) -> dict[str, Any]:
         "price_usd_per_hour": cost.price.usd_per_hour,
         "price_date": cost.price.source.date,
         "cost_note": "",
+    }
+
+
+def _steadiness_row(summary: Summary) -> dict[str, Any]:
+    found = summary.steadiness
+    return {
+        **_identity(summary.scenario),
+        "verdict": found.verdict.value,
+        "drift": found.drift,
+        "drift_p": found.drift_p,
+        "autocorrelation": found.autocorrelation,
+        "autocorrelation_p": found.autocorrelation_p,
+        **_estimate("odd_over_even_rows", found.halves),
+        "outlier_lines": " ".join(str(line) for line, _ in outlier_lines(summary)),
+        "lines": lines_of(summary.scenario),
     }
 
 

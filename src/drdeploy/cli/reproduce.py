@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads the annotation
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,8 +11,10 @@ import typer
 from drdeploy.cli.console import JsonOption, err, out, print_json
 
 if TYPE_CHECKING:
+    from drdeploy.analysis.reproduction.reproduction import Reproduction
     from drdeploy.analysis.reproduction.verdicts import Recomputed
 
+DEFAULT_FOLDER = Path("results/reproduction")
 STYLES = {"reproduced": "green", "close": "cyan", "differs": "bold red", "not_recomputable": "dim"}
 
 
@@ -19,6 +22,15 @@ def reproduce(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="The study's CSV files and published.csv.")
     ],
+    folder_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="For the page, its figures and tables, and the rows as measurements.csv; "
+            "results/reproduction by default, with --json nothing.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Recompute every figure of the published study, each with a verdict."""
@@ -26,8 +38,10 @@ def reproduce(
     from drdeploy.analysis.reproduction.findings import counts_of, does_not_hold
     from drdeploy.analysis.reproduction.reproduction import reproduce as recompute
 
+    wanted = folder_out or (None if as_json else DEFAULT_FOLDER)
     with err.status("Recomputing every printed figure"):
         found = recompute(folder)
+        page = _write(found, wanted) if wanted else None
     for note in found.measurements.notes:
         err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     if as_json:
@@ -39,6 +53,16 @@ def reproduce(
         out.print(f"- {sentence}", markup=False, highlight=False, soft_wrap=True)
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts_of(found.figures).items())
     out.print(told.replace("_", " "), markup=False, highlight=False)
+    if page:
+        out.print(f"The page is at {page}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _write(found: Reproduction, folder: Path) -> Path:
+    from drdeploy.analysis.reproduction.page import write_reproduction
+    from drdeploy.sagemaker.prices import PriceSheet
+
+    sheet = PriceSheet.load()
+    return write_reproduction(found, folder, sheet, written_at=datetime.now(UTC)).page
 
 
 def _print_line(figure: Recomputed) -> None:

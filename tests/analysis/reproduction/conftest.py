@@ -1,4 +1,4 @@
-"""A made-up study of the original's shape, whose truth is known, and the original itself."""
+"""A made-up study of the original's shape, whose truth is known."""
 
 from pathlib import Path
 
@@ -46,13 +46,3 @@ def made_up(tmp_path):
 def verdict_on(made_up):
     """The one verdict on one printed figure."""
     return lambda *printed: reproduce(made_up(*printed)).figures[0]
-
-
-@pytest.fixture(scope="session")
-def original_folder(shared):
-    return shared / "data" / "thesis-results"
-
-
-@pytest.fixture(scope="session")
-def original(original_folder):
-    return reproduce(original_folder)

@@ -45,7 +45,7 @@ def test_swapped_sizes_are_found_as_the_reading_that_gives_the_number(verdict_on
     assert figure.verdict is Verdict.DIFFERS
     assert figure.departure_percent == pytest.approx(-20)
     (reading, value), *_ = figure.search.matches
-    assert reading.departures == ("warm-up-Net-3gb in place of warm-up-Net-2gb",)
+    assert reading.departures == ("3072 MB in place of 2048 MB (warm-up-Net-3gb)",)
     assert value == pytest.approx(2.5)
     assert figure.search.is_telling
 

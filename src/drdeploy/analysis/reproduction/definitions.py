@@ -264,7 +264,10 @@ def _no(reason: str) -> Callable[[Printed, Study], Definition]:
 _IMAGE_SPEED_UP = "cold-start total latency speed-up largest to smallest image"
 
 _DEFINITIONS: tuple[tuple[str, Callable[[Printed, Study], Definition]], ...] = (
-    ("parameters", _no("a property of the network, not of the rows (`drdeploy model list`)")),
+    (
+        "parameters",
+        _no("a property of the network, not of the rows (drdeploy model list tells it)"),
+    ),
     ("SavedModel size on disk", _no("a property of the files, of which none was published")),
     ("image size (compressed|on disk)", _no("the study published the sizes alone")),
     (_IMAGE_SPEED_UP, _against_before(BASE_MB)),

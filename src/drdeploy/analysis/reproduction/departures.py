@@ -164,9 +164,8 @@ def other_rows(formula: Formula, samples: Samples) -> Iterator[Departure]:
                 continue
             if bool(here.family) != bool(there.family) or here.start != there.start:
                 continue
-            yield Departure(
-                f"rows of term {at}", f"{name} in place of {here.name}", _with_terms(_at(at, name))
-            )
+            words = f"{there.size} in place of {here.size} ({name})"
+            yield Departure(f"rows of term {at}", words, _with_terms(_at(at, name)))
     models = {one.model for name in samples.experiments if (one := experiment_of(name))}
     for model in sorted(models):
         yield Departure(

@@ -35,7 +35,7 @@ def sentence_of(figure: Recomputed) -> str:
         return f"{opening}; not recomputable: {figure.definition.why_not}."
     departure = figure.departure_percent or 0.0
     return (
-        f"{opening}, the rows give {notation.number(found.value)} "
+        f"{opening}, the rows give {with_digits_of(printed.text, found.value)} "
         f"{notation.in_brackets(found)}, {abs(departure):.2g} % "
         f"{'more' if departure > 0 else 'less'}{_within(figure)}. {explanation_of(figure)}".strip()
     )
@@ -46,21 +46,29 @@ def explanation_of(figure: Recomputed) -> str:
     search = figure.search
     if search is None:
         return ""
-    near = "".join(
-        f" Close to it comes {told(reading)}: {notation.number(value)}."
-        for reading, value in figure.near[:1]
-    )
+    text, near = figure.printed.text, ""
+    known = {words for reading, _ in search.matches for words in reading.departures}
+    for reading, value in figure.near[:1]:
+        if not known.intersection(reading.departures):
+            near = f" Close to it comes {told(reading)}: {with_digits_of(text, value)}."
     tried = f"{search.tried} readings were tried"
     if not search.matches:
         return f"No other reading gives the printed digits ({tried}).{near}"
-    given = "; or ".join(f"{told(reading)} ({value:.7g})" for reading, value in search.matches[:3])
+    given = "; or ".join(
+        f"{told(reading)}: {with_digits_of(text, value)}" for reading, value in search.matches[:3]
+    )
     more = f" and {search.found - 3} more" if search.found > 3 else ""
     if search.is_telling:
-        return f"What gives the printed digits: {given}{more}.{near}"
+        return f"What gives the printed digits is {given}{more}.{near}"
     return (
         f"The printed digits also come of {given}{more}, but {tried} and about "
         f"{search.by_chance:.1f} would hit them by chance: this says little.{near}"
     )
+
+
+def with_digits_of(text: str, value: float) -> str:
+    """The value with one decimal more than was printed, never in powers of ten."""
+    return f"{value:.{len(text.partition('.')[2]) + 1}f}"
 
 
 def _within(figure: Recomputed) -> str:

@@ -125,16 +125,19 @@ class Formula:
         return float(self.scale * combine(self.form, *(_amount(t, summary) for t in self.terms)))
 
     def __str__(self) -> str:
-        first, second = str(self.first), str(self.second)
+        first, *others = (
+            f"mean {term}" if isinstance(term.operand, Rows) else str(term) for term in self.terms
+        )
+        second = "".join(others)
         match self.form:
             case Form.AMOUNT:
-                return f"mean {first}"
+                return first
             case Form.RATIO:
-                return f"mean {first} over mean {second}"
+                return f"{first} over {second}"
             case Form.REDUCTION:
-                return f"1 - (mean {second}) / (mean {first})"
+                return f"1 - ({second}) / ({first})"
             case Form.EXCESS:
-                return f"(mean {first}) / (mean {second}) - 1"
+                return f"({first}) / ({second}) - 1"
             case unexpected:
                 assert_never(unexpected)
 

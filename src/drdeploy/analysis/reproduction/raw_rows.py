@@ -51,6 +51,11 @@ class Experiment:
         """``ml.m5.xlarge``: the study used no other size."""
         return f"ml.{self.family}.xlarge" if self.family else ""
 
+    @property
+    def size(self) -> str:
+        """``1024 MB`` or ``ml.m5.xlarge``."""
+        return self.instance_type or f"{self.memory_mb} MB"
+
 
 def experiment_of(name: str) -> Experiment | None:
     """What a file measured, by its name; None where the name is none of the study's."""
