@@ -57,8 +57,17 @@ def grade(aws: Aws, endpoint: str) -> dict:
     return json.loads(answer["Body"].read())
 
 
+def left(aws: Aws, prefix: str) -> dict[str, list]:
+    """What the account holds of that prefix; other tests of this process share the account."""
+    return {
+        kind: own
+        for kind, found in everything(aws).items()
+        if (own := [one for one in found if prefix in repr(one)])
+    }
+
+
 def everything(aws: Aws) -> dict[str, list]:
-    """Whatever the account holds that these environments could have made."""
+    """Whatever these environments can make."""
     logs, iam, ecr = client("logs", aws.url), client("iam", aws.url), client("ecr", aws.url)
     scaling, sns = client("application-autoscaling", aws.url), client("sns", aws.url)
     budgets = client("budgets", aws.url)
@@ -91,7 +100,7 @@ def test_the_study_of_the_thesis_from_nothing_to_nothing(environment, aws, archi
     endpoints = study.apply()["endpoints"]
     kinds = [one["kind"] for one in endpoints.values()]
     assert (kinds.count("serverless"), kinds.count("realtime")) == (6, 8)
-    assert len(everything(aws)["configurations"]) == 14
+    assert len(left(aws, "dr-thesis")["configurations"]) == 14
     assert study.planned() == {}
 
     for endpoint in endpoints.values():
@@ -100,7 +109,7 @@ def test_the_study_of_the_thesis_from_nothing_to_nothing(environment, aws, archi
         assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-3)
 
     study.destroy()
-    assert {kind: left for kind, left in everything(aws).items() if left} == {}
+    assert left(aws, "dr-thesis") == {}
 
 
 def watched(thesis: dict) -> dict:
@@ -147,7 +156,7 @@ def test_a_new_image_makes_one_configuration_each_and_no_request_fails(environme
 
     changed = {key for key in after if after[key] != before[key]}
     assert changed == {"small", "big"}
-    names = {one["EndpointConfigName"] for one in everything(aws)["configurations"]}
+    names = {one["EndpointConfigName"] for one in left(aws, "dr-update")["configurations"]}
     assert names == {one["configuration_name"] for one in after.values()}
     for endpoint in after.values():
         described = aws.sagemaker.describe_endpoint(EndpointName=endpoint["endpoint_name"])
@@ -208,7 +217,7 @@ def test_an_endpoint_that_fails_is_told_with_its_reason_and_can_be_destroyed(
     assert single.apply()["endpoint"]["endpoint_name"] == "dr-failing"
     grade(aws, "dr-failing")
     single.destroy()
-    assert {kind: left for kind, left in everything(aws).items() if left} == {}
+    assert left(aws, "dr-failing") == {}
 
 
 def test_an_update_that_fails_leaves_the_old_configuration_in_service(environment, aws, archive):
@@ -233,7 +242,7 @@ def test_an_update_that_fails_leaves_the_old_configuration_in_service(environmen
     assert after["configuration_name"] != before["configuration_name"]
     grade(aws, "dr-back")
     single.destroy()
-    assert {kind: left for kind, left in everything(aws).items() if left} == {}
+    assert left(aws, "dr-back") == {}
 
 
 def test_what_somebody_deleted_by_hand_is_planned_anew(environment, aws, archive):
@@ -293,4 +302,4 @@ def test_scaling_is_registered_and_never_changes_the_configuration(environment, 
     )
     assert single.planned() == {}
     single.destroy()
-    assert {kind: left for kind, left in everything(aws).items() if left} == {}
+    assert left(aws, "dr-scaled") == {}
