@@ -64,9 +64,9 @@ HEAD = """\
 
 A clinic, a city and a country ask `drdeploy recommend` how to host; once with the rows that the
 original study published (SageMaker, us-east-1, 2023), once with rows of this project's own. Each
-answer is the cheapest option that meets what is asked, at the dated prices of `drdeploy prices show`;
-what is assumed stands last. A negative cost per avoided cold start is a saving: a cold start is billed
-too. Results are for research use; this is not a medical device.
+answer is the cheapest option that meets what is asked, at the dated prices of
+`drdeploy prices show`; what is assumed stands last. A negative cost per avoided cold start is a
+saving: a cold start is billed too. Results are for research use; this is not a medical device.
 """
 
 OF_STUDY = (
@@ -82,11 +82,13 @@ def main() -> int:
     parser.add_argument("--study", type=Path, default=STUDY)
     parser.add_argument("--ours", type=Path, default=OURS)
     options = parser.parse_args()
-    study, ours = load_study(options.study), load(options.ours)
+    study = load_study(options.study)
     parts = [HEAD, f"## The original study's rows\n\n{OF_STUDY}\n"]
     parts += [told(case, study, None) for case in CASES]
-    parts.append(f"## Our rows\n\n{about(ours)}\n")
-    parts += [told(case, ours, OUR_SENSITIVITY) for case in CASES]
+    if options.ours.exists():
+        ours = load(options.ours)
+        parts.append(f"## Our rows\n\n{about(ours)}\n")
+        parts += [told(case, ours, OUR_SENSITIVITY) for case in CASES]
     parts.append(assumed_told())
     PAGE.write_text("\n".join(parts), "utf-8")
     sys.stdout.write(f"wrote {PAGE.relative_to(ROOT)}\n")
@@ -127,9 +129,10 @@ def about(measurements: Measurements) -> str:
     return (
         f"Measured on this project's local service (platform {_all(frame['platform'])}, isolation "
         f"{_all(frame['isolation'])}) on {facts.get('cpu_count', '?')} cores of "
-        f"{facts.get('cpu_model', 'an unknown processor')}, study {_all(frame['study'])}: no network, no image pull and no "
-        "placement time of AWS is in them, so take the order and the ratios, not the seconds. The "
-        "lean profile; MobileNet is the grader in the box, VGG19 has random weights. A sensitivity of "
+        f"{facts.get('cpu_model', 'an unknown processor')}, study {_all(frame['study'])}: no "
+        "network, no image pull and no placement time of AWS is in them, so take the order and the "
+        "ratios, not the seconds. The lean profile; MobileNet is the grader in the box, VGG19 has "
+        "random weights. A sensitivity of "
         "90 % at grade >= 2 is asked as well. The instance is ml.c5.large."
     )
 
