@@ -36,12 +36,18 @@ class Account:
         return Hosting.connect(self.endpoint_url, region=self.region, max_connections=256)
 
     def client(self, service: str) -> Any:
-        """A boto3 client.
+        """A boto3 client; making one takes a third of a second, so each is made once.
 
         Raises:
             InvalidInput: No region is known for AWS.
         """
-        return connect_to(service, self.endpoint_url, region=self.region)
+        if service not in self._clients:
+            self._clients[service] = connect_to(service, self.endpoint_url, region=self.region)
+        return self._clients[service]
+
+    @cached_property
+    def _clients(self) -> dict[str, Any]:
+        return {}
 
     def region_name(self) -> str:
         """The region in use.

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from drdeploy.sagemaker.prices import PriceSheet
 
 WAIT_S = 1800.0
+HOSTING = frozenset({
+    *("aws_sagemaker_endpoint", "aws_sagemaker_endpoint_configuration", "aws_sagemaker_model"),
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -168,14 +171,20 @@ class Provisioner:
         kept = {key: one for key, one in self._variables.endpoints.items() if key not in keys}
         self._reduced(replace(self._variables, endpoints=kept))
 
-    def withdraw(self) -> None:
+    def withdraw(self) -> bool:
         """Delete every endpoint and model; what was pushed and uploaded stays.
+
+        Returns:
+            Whether there were any.
 
         Raises:
             TerraformFailed: Something cannot be deleted; the message names what there is.
         """
-        if self._variables is not None:
-            self._reduced(self._variables.foundation())
+        hosted = any(one.type in HOSTING for one in self._workspace.resources())
+        if self._variables is None or not hosted:
+            return False
+        self._reduced(self._variables.foundation())
+        return True
 
     def try_out(self, name: str, photograph: bytes, content_type: str) -> Invocation:
         """Send one photograph.

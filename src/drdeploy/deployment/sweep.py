@@ -1,16 +1,17 @@
-"""Delete a deployment, and verify by listing that nothing of it is left."""
+"""Delete a deployment, and verify by looking that nothing of it is left."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from drdeploy.errors import EndpointError, LeftBehind
 from drdeploy.sagemaker.refusals import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from drdeploy.deployment.account import Account
     from drdeploy.deployment.provision import Person
@@ -54,7 +55,7 @@ def sweep(account: Account, workspace: Workspace, terraform: Terraform, person: 
 
 
 def verify(account: Account, resources: Iterable[Resource]) -> Swept:
-    """List each kind that costs money or may be in the way, and look for these.
+    """Look for each of these that costs money or may be in the way.
 
     Raises:
         LeftBehind: Something of it is still there.
@@ -64,18 +65,17 @@ def verify(account: Account, resources: Iterable[Resource]) -> Swept:
     for resource in resources:
         by_type[resource.type].append(resource.name)
     verified, unverified, left = [], [], []
-    for kind, (plural, listing) in LISTINGS.items():
+    for kind, (plural, find) in FINDERS.items():
         if kind not in by_type:
             continue
         try:
-            with explained(f"list the {plural}", account.endpoint_url or "AWS"):
-                there = set(listing(account))
+            with explained(f"look for the {plural}", account.endpoint_url or "AWS"):
+                remaining = sorted(find(account, by_type[kind]))
         except EndpointError as err:
             unverified.append(f"{plural}: {err.what}")
             continue
-        remaining = sorted(there & set(by_type[kind]))
         left += [f"{kind.removeprefix('aws_')} {name}" for name in remaining]
-        verified.append(f"{plural}: {len(by_type[kind])} deleted, {len(remaining)} still listed")
+        verified.append(f"{plural}: {len(by_type[kind])} deleted, {len(remaining)} still there")
     if left:
         raise LeftBehind(
             f"Still there after the deletion: {', '.join(left)}",
@@ -85,48 +85,81 @@ def verify(account: Account, resources: Iterable[Resource]) -> Swept:
     return Swept(resources, tuple(verified), tuple(unverified))
 
 
-def _paged(service: str, operation: str, member: str, name: str) -> Callable[[Account], Any]:
-    def listing(account: Account) -> Iterator[str]:
-        for page in account.client(service).get_paginator(operation).paginate():
-            yield from (str(one[name]) for one in page[member])
-
-    return listing
+Finder = Callable[["Account", "Iterable[str]"], "set[str]"]
+"""Which of these names are still there."""
 
 
-def _buckets(account: Account) -> Iterator[str]:
-    yield from (one["Name"] for one in account.client("s3").list_buckets()["Buckets"])
+def _listed(service: str, operation: str, member: str, name: str, **request: str) -> Finder:
+    """By listing all that there is of the kind."""
+
+    def find(account: Account, names: Iterable[str]) -> set[str]:
+        pages = account.client(service).get_paginator(operation).paginate(**request)
+        return {str(one[name]) for page in pages for one in page[member]} & set(names)
+
+    return find
 
 
-LISTINGS: Mapping[str, tuple[str, Callable[[Account], Iterable[str]]]] = {
+def _asked(service: str, operation: str, member: str, *absent: str, many: bool = False) -> Finder:
+    """By asking for each name: listing them all would need a right to all of the account."""
+
+    def is_there(account: Account, name: str) -> bool:
+        from botocore.exceptions import ClientError
+
+        try:
+            getattr(account.client(service), operation)(**{member: [name] if many else name})
+        except ClientError as err:
+            if err.response.get("Error", {}).get("Code") in absent:
+                return False
+            raise
+        return True
+
+    def find(account: Account, names: Iterable[str]) -> set[str]:
+        return {name for name in names if is_there(account, name)}
+
+    return find
+
+
+FINDERS: Mapping[str, tuple[str, Finder]] = {
     "aws_sagemaker_endpoint": (
         "endpoints",
-        _paged("sagemaker", "list_endpoints", "Endpoints", "EndpointName"),
+        _listed("sagemaker", "list_endpoints", "Endpoints", "EndpointName"),
     ),
     "aws_sagemaker_endpoint_configuration": (
         "endpoint configurations",
-        _paged("sagemaker", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
+        _listed("sagemaker", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
     ),
     "aws_sagemaker_model": (
         "models",
-        _paged("sagemaker", "list_models", "Models", "ModelName"),
+        _listed("sagemaker", "list_models", "Models", "ModelName"),
     ),
-    "aws_ecr_repository": (
-        "image repositories",
-        _paged("ecr", "describe_repositories", "repositories", "repositoryName"),
-    ),
-    "aws_s3_bucket": ("buckets", _buckets),
     "aws_cloudwatch_log_group": (
         "log groups",
-        _paged("logs", "describe_log_groups", "logGroups", "logGroupName"),
+        _listed("logs", "describe_log_groups", "logGroups", "logGroupName"),
     ),
     "aws_cloudwatch_metric_alarm": (
         "alarms",
-        _paged("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
+        _listed("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
     ),
     "aws_cloudwatch_dashboard": (
         "dashboards",
-        _paged("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
+        _asked(
+            "cloudwatch",
+            "get_dashboard",
+            "DashboardName",
+            *("ResourceNotFound", "DashboardNotFoundError"),
+        ),
     ),
-    "aws_iam_role": ("roles", _paged("iam", "list_roles", "Roles", "RoleName")),
+    "aws_ecr_repository": (
+        "image repositories",
+        _asked(
+            "ecr",
+            "describe_repositories",
+            "repositoryNames",
+            "RepositoryNotFoundException",
+            many=True,
+        ),
+    ),
+    "aws_s3_bucket": ("buckets", _asked("s3", "head_bucket", "Bucket", "404", "NoSuchBucket")),
+    "aws_iam_role": ("roles", _asked("iam", "get_role", "RoleName", "NoSuchEntity")),
 }
-"""Kinds of resources, and who lists them."""
+"""Kinds of resources, and how it is found out which of them are still there."""

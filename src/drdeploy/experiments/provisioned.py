@@ -44,6 +44,11 @@ PREFIX_MAX = 20
 DEPLOYMENT_ALLOWANCE_S = 1800.0
 """For creating and deleting a study's endpoints on AWS, in the worst case that is priced."""
 
+UPLOADS_STAY = (
+    "the endpoints are deleted; images and archives stay for the next run "
+    "(`drdeploy study delete` deletes them too)"
+)
+
 
 @dataclass(frozen=True)
 class Provisioning:
@@ -212,7 +217,8 @@ def _withdraw(provisioner: Provisioner, provisioning: Provisioning, error: BaseE
     if provisioning.keep:
         return
     try:
-        provisioner.withdraw()
+        if provisioner.withdraw():
+            error.add_note(UPLOADS_STAY)
     except DrdeployError as left:
         error.add_note(str(left))
 
@@ -231,10 +237,7 @@ def _clear(
         sweep_all()
     else:
         provisioner.withdraw()
-        note(
-            "the endpoints are deleted; image and archives stay for the next run "
-            "(`drdeploy study delete` deletes them too)"
-        )
+        note(UPLOADS_STAY)
 
 
 def _sweep(account: Account, workspace: Workspace, terraform: Terraform, person: Person) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -108,13 +109,19 @@ def run_study(plan: Plan, options: RunOptions, narrator: Narrator) -> Outcome:
         rows = journal.read()
         if not any(missing_sequences(trial, rows) for trial in plan.trials):
             narrator.note("every trial is measured already")
+            if study_workspace(options.results).exists:
+                narrator.note("an earlier run left something: `drdeploy study delete` deletes it")
             return Outcome(tuple(trial.id for trial in plan.trials), {})
         supplies = _supplies(plan, options, narrator)
         target = stack.enter_context(_target(plan, options, narrator))
         if options.provisioning:
             plan = always_on_first(plan)
+            unfinished = tuple(one for one in plan.trials if missing_sequences(one, rows))
+            needed = replace(plan, trials=unfinished)
             target = stack.enter_context(
-                _provisioned(plan, supplies, target, options, lambda: _is_complete(plan, journal))
+                _provisioned(
+                    needed, supplies, target, options, partial(_is_complete, plan, journal)
+                )
             )
         runner = Runner(
             plan=plan,
