@@ -54,7 +54,7 @@ def nginx() -> str:
 def terraform_program() -> str:
     """Path of Terraform."""
     path = shutil.which("terraform")
-    require(path is not None, "terraform")
+    require(path is not None, "terraform 1.9 or newer (developer.hashicorp.com/terraform/install)")
     return str(path)
 
 

@@ -219,6 +219,33 @@ def test_no_ratio_stands_without_its_interval_and_n(written, page):
     assert re.search(r"\d times (?!.{0,40}n = )", text_of(page)) is None
 
 
+def test_the_decision_comes_before_everything_else(decided):
+    text = decided.read_text()
+    assert text.index('id="decision"') < text.index('id="answer"') < text.index('id="scenarios"')
+    assert "Host mobilenet fp32 lean, 1024 MB" in text_of(text)
+    assert "50,000 photographs a month, shape clinic" in text_of(text)
+
+
+def test_failures_alone_give_no_decision_and_say_why(quick_rows, results_of, command):
+    folder = results_of([replace(row, outcome="timeout") for row in quick_rows])
+    answer = command(folder)
+    assert answer.exit_code == 0
+    assert "No decision" in answer.stdout
+    told = text_of((folder / "report.html").read_text())
+    assert "No configuration can be decided on" in told
+
+
+@pytest.fixture(scope="module")
+def decided(quick_results, tmp_path_factory):
+    """The report as the command writes it."""
+    page = tmp_path_factory.mktemp("decided") / "report.html"
+    app = typer.Typer()
+    app.command()(report_command)
+    answer = CliRunner().invoke(app, [str(quick_results), "--out", str(page)])
+    assert answer.exit_code == 0, answer.output
+    return page
+
+
 @pytest.fixture
 def small_results(quick_rows, results_of):
     """One model, warm: few figures to draw."""

@@ -128,8 +128,8 @@ variable "endpoints" {
   }
 
   validation {
-    condition     = alltrue([for key in keys(var.endpoints) : length("${var.name_prefix}-${key}") <= 54])
-    error_message = "endpoints must have names (NAME_PREFIX-KEY) of at most 54 characters; too long: ${join(", ", [for key in keys(var.endpoints) : key if length("${var.name_prefix}-${key}") > 54])}."
+    condition     = alltrue([for key in keys(var.endpoints) : length("${var.name_prefix}-${key}") <= 43])
+    error_message = "endpoints must have names (NAME_PREFIX-KEY) of at most 43 characters; too long: ${join(", ", [for key in keys(var.endpoints) : key if length("${var.name_prefix}-${key}") > 43])}."
   }
 
   validation {

@@ -1,26 +1,29 @@
 locals {
-  # All that the container's behaviour depends on.  SageMaker never changes a model: a new
-  # digest here is a new name, so that the new one can exist before the old one is deleted.
+  # SageMaker never changes a model: a new one stands beside the old one until that is deleted.  A
+  # digest tells what it is made of; the time keeps a model that is rolled back to from meeting
+  # its own name, which a failed deployment leaves behind.
   identity = substr(sha256(jsonencode([
     var.image_uri,
     var.model_data_url,
-    var.model_data_sha256,
-    var.model_data_version_id,
     var.environment,
     var.network_isolation,
     var.vpc_config,
-  ])), 0, 8)
+  ])), 0, 6)
 }
 
 resource "aws_sagemaker_model" "this" {
   #checkov:skip=CKV_AWS_370:Isolation is a choice (network_isolation); SageMaker offers it for real-time endpoints only
-  name                     = "${var.name}-${local.identity}"
+  name                     = "${var.name}-${local.identity}-${formatdate("YYMMDDhhmmss", plantimestamp())}"
   execution_role_arn       = var.execution_role_arn
   enable_network_isolation = var.network_isolation
-  tags = merge(var.tags, {
-    "drdeploy:model-data-sha256" = var.model_data_sha256
-    "drdeploy:image-digest"      = element(split("@", var.image_uri), 1)
-  })
+  tags = merge(
+    var.tags,
+    {
+      "drdeploy:model-data-sha256" = var.model_data_sha256
+      "drdeploy:image-digest"      = element(split("@", var.image_uri), 1)
+    },
+    var.model_data_version_id == null ? {} : { "drdeploy:model-data-version" = var.model_data_version_id },
+  )
 
   primary_container {
     image          = var.image_uri
@@ -39,5 +42,6 @@ resource "aws_sagemaker_model" "this" {
 
   lifecycle {
     create_before_destroy = true
+    ignore_changes        = [name] # of every plan: only what is made anew gets a new name
   }
 }

@@ -1,10 +1,10 @@
 variable "name" {
-  description = "What the model's name begins with; a digest of what it is made of follows."
+  description = "What the model's name begins with, at most 43 letters, digits and hyphens; a digest and a time follow."
   type        = string
 
   validation {
-    condition     = can(regex("^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", var.name)) && length(var.name) <= 54
-    error_message = "name must be 1 to 54 letters, digits and hyphens, not \"${var.name}\"."
+    condition     = can(regex("^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", var.name)) && length(var.name) <= 43
+    error_message = "name must be 1 to 43 letters, digits and hyphens, not \"${var.name}\"."
   }
 }
 
@@ -44,7 +44,7 @@ variable "model_data_url" {
 }
 
 variable "model_data_version_id" {
-  description = "S3's version of the archive, where it is known; another version is another model."
+  description = "S3's version of the archive, where it is known; kept as a tag, for the digest in model_data_url says what is served."
   type        = string
   default     = null
 }

@@ -6,8 +6,9 @@ locals {
     VariantName  = local.variant
   }
 
-  # SageMaker never changes a configuration: whatever changes here makes a new name, so that the
-  # new configuration exists, and is in service, before the old one is deleted.
+  # SageMaker never changes a configuration: a new one is in service before the old one is deleted.
+  # A digest tells what it is made of; the time keeps a configuration that is rolled back to from
+  # meeting its own name, which a failed deployment leaves behind.
   identity = substr(sha256(jsonencode([
     var.model_name,
     var.instance_type,
@@ -15,7 +16,7 @@ locals {
     var.data_capture,
     var.kms_key_arn,
     var.startup_timeout_s,
-  ])), 0, 8)
+  ])), 0, 6)
 }
 
 # SageMaker would make the log group itself, without end of retention and without being deleted.
@@ -29,7 +30,7 @@ resource "aws_cloudwatch_log_group" "this" {
 
 resource "aws_sagemaker_endpoint_configuration" "this" {
   #checkov:skip=CKV_AWS_98:A key is used where kms_key_arn is given; types with disks of their own refuse one
-  name        = "${var.name}-${local.identity}"
+  name        = "${var.name}-${local.identity}-${formatdate("YYMMDDhhmmss", plantimestamp())}"
   kms_key_arn = var.kms_key_arn
   tags        = var.tags
 
@@ -63,6 +64,7 @@ resource "aws_sagemaker_endpoint_configuration" "this" {
 
   lifecycle {
     create_before_destroy = true
+    ignore_changes        = [name] # of every plan: only what is made anew gets a new name
   }
 }
 

@@ -1,10 +1,10 @@
 variable "name" {
-  description = "Name of the endpoint, at most 54 letters, digits and hyphens; configurations add a digest to it."
+  description = "Name of the endpoint, at most 43 letters, digits and hyphens; configurations add a digest and a time to it."
   type        = string
 
   validation {
-    condition     = can(regex("^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", var.name)) && length(var.name) <= 54
-    error_message = "name must be 1 to 54 letters, digits and hyphens, not \"${var.name}\"."
+    condition     = can(regex("^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", var.name)) && length(var.name) <= 43
+    error_message = "name must be 1 to 43 letters, digits and hyphens, not \"${var.name}\"."
   }
 }
 

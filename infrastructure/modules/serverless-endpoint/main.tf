@@ -1,14 +1,15 @@
 locals {
   variant = "AllTraffic"
 
-  # SageMaker never changes a configuration: whatever changes here makes a new name, so that the
-  # new configuration exists, and is in service, before the old one is deleted.
+  # SageMaker never changes a configuration: a new one is in service before the old one is deleted.
+  # A digest tells what it is made of; the time keeps a configuration that is rolled back to from
+  # meeting its own name, which a failed deployment leaves behind.
   identity = substr(sha256(jsonencode([
     var.model_name,
     var.memory_mb,
     var.max_concurrency,
     var.provisioned_concurrency,
-  ])), 0, 8)
+  ])), 0, 6)
 }
 
 # SageMaker would make the log group itself, without end of retention and without being deleted.
@@ -22,7 +23,7 @@ resource "aws_cloudwatch_log_group" "this" {
 
 resource "aws_sagemaker_endpoint_configuration" "this" {
   #checkov:skip=CKV_AWS_98:A serverless endpoint has no volume that a key could encrypt
-  name = "${var.name}-${local.identity}"
+  name = "${var.name}-${local.identity}-${formatdate("YYMMDDhhmmss", plantimestamp())}"
   tags = var.tags
 
   production_variants {
@@ -38,6 +39,7 @@ resource "aws_sagemaker_endpoint_configuration" "this" {
 
   lifecycle {
     create_before_destroy = true
+    ignore_changes        = [name] # of every plan: only what is made anew gets a new name
   }
 }
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import drdeploy
 from drdeploy.analysis import cells, notation, tables
 from drdeploy.analysis.figures import drawings_of
+from drdeploy.analysis.recommendation.decision import Decision
+from drdeploy.analysis.recommendation.page import section
 from drdeploy.analysis.statistics import BOOTSTRAP_ROWS, rows_needed
 from drdeploy.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.pages.page import environment_for
@@ -34,6 +36,13 @@ _QUANTITIES = {
 
 
 @dataclass(frozen=True)
+class NoDecision:
+    """Why these measurements allow no decision."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class Written:
     """What a report left on disk."""
 
@@ -42,11 +51,18 @@ class Written:
     figures: tuple[Path, ...]
 
 
-def write_report(evidence: Evidence, page: Path, *, written_at: datetime) -> Written:
+def write_report(
+    evidence: Evidence,
+    page: Path,
+    *,
+    written_at: datetime,
+    decision: Decision | NoDecision | None = None,
+) -> Written:
     """Write the page, ``tables/*.csv`` and ``figures/*.svg`` beside it."""
     drawings = drawings_of(evidence.summaries)
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(render(evidence, drawings, written_at=written_at), "utf-8")
+    text = render(evidence, drawings, written_at=written_at, decision=decision)
+    page.write_text(text, "utf-8")
     return Written(
         page=page,
         tables=tuple(_write_tables(evidence, page.parent / "tables")),
@@ -54,7 +70,13 @@ def write_report(evidence: Evidence, page: Path, *, written_at: datetime) -> Wri
     )
 
 
-def render(evidence: Evidence, drawings: Sequence[Picture], *, written_at: datetime) -> str:
+def render(
+    evidence: Evidence,
+    drawings: Sequence[Picture],
+    *,
+    written_at: datetime,
+    decision: Decision | NoDecision | None = None,
+) -> str:
     """The page as HTML; it refers to nothing outside itself."""
     environment = environment_for("drdeploy.analysis")
     environment.filters |= {
@@ -64,6 +86,8 @@ def render(evidence: Evidence, drawings: Sequence[Picture], *, written_at: datet
     }
     return environment.get_template("report.html.j2").render(
         evidence=evidence,
+        decision=decision,
+        decision_section=section(decision) if isinstance(decision, Decision) else "",
         drawings=drawings,
         overview=_overview(evidence),
         groups=_groups(evidence),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path  # noqa: TC003 - typer reads the annotation
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drdeploy.cli.console import JsonOption, out, print_json
+from drdeploy.cli.console import JsonOption, err, out, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,6 +39,39 @@ def show(
         print_json([asdict(price) for price in prices.prices])
     else:
         out.print(_table(prices))
+
+
+@app.command()
+def update(
+    region: Annotated[str, typer.Option(help="Whose prices.")] = "us-east-1",
+    sheet: Annotated[
+        Path, typer.Option("--out", help="The sheet to write; what it held before is replaced.")
+    ] = Path("prices.toml"),
+    as_json: JsonOption = False,
+) -> None:
+    """Read today's prices from AWS (needs credentials) and write them as a sheet of your own."""
+    import boto3
+
+    from drdeploy.experiments.journal import replace_file
+    from drdeploy.sagemaker import price_list
+    from drdeploy.sagemaker.prices import PriceSheet
+
+    client = boto3.client("pricing", region_name=price_list.API_REGION)
+    with err.status("Reading the price list"):
+        collected = price_list.collect(price_list.products(client, region), region)
+    text = price_list.as_toml(collected, region=region, on=datetime.now(UTC).date())
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(sheet, text.encode())
+    prices = PriceSheet.load(sheet).prices
+    if as_json:
+        print_json({"sheet": str(sheet), "prices": [asdict(price) for price in prices]})
+    else:
+        out.print(
+            f"{len(prices)} prices of {region} are in {sheet}; use it with --prices {sheet}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _table(sheet: PriceSheet) -> Table:

@@ -172,17 +172,11 @@ def _traffic(
 
 
 def _shape(name: str, hours: str | None, days: str) -> Shape:
-    from drdeploy.analysis.traffic.shape import SHAPES, Shape
+    from drdeploy.analysis.traffic.shape import Shape, shape_named
 
     if hours is not None:
         return Shape.of("of your own", _numbers(hours, "--hours"), _numbers(days, "--days"))
-    if name not in SHAPES:
-        raise InvalidInput(
-            f"There is no shape {name!r}",
-            where="--shape",
-            remedy=f"Name one of {', '.join(SHAPES)}, or give --hours and --days",
-        )
-    return SHAPES[name]
+    return shape_named(name)
 
 
 def _numbers(text: str, where: str) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003 - typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
@@ -9,13 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.errors import AnalysisError
 
 if TYPE_CHECKING:
     from drdeploy.analysis.evidence import Evidence
+    from drdeploy.analysis.measurements import Measurements
+    from drdeploy.analysis.recommendation.decide import Question
+    from drdeploy.analysis.recommendation.decision import Decision
+    from drdeploy.analysis.report import NoDecision
+    from drdeploy.sagemaker.prices import PriceSheet
 
 
 def report(
     results: Annotated[Path, typer.Argument(help="The folder that holds measurements.csv.")],
+    *,
     page: Annotated[
         Path | None, typer.Option("--out", help="The page; RESULTS/report.html by default.")
     ] = None,
@@ -26,28 +34,84 @@ def report(
         bool,
         typer.Option("--mixed", help="Compare rows of different platforms or machines too."),
     ] = False,
+    requests_per_month: Annotated[
+        float, typer.Option("--requests", help="Photographs a month, for the decision.")
+    ] = 50_000,
+    shape: Annotated[
+        str, typer.Option(help="Of their week: clinic, working-hours or flat.")
+    ] = "clinic",
+    p95_s: Annotated[
+        float | None,
+        typer.Option("--p95", help="Seconds, cold starts and waiting included; else any."),
+    ] = None,
+    min_sensitivity: Annotated[
+        float | None, typer.Option(help="A share; the lower 95 % limit must reach it.")
+    ] = None,
+    budget_usd: Annotated[
+        float | None, typer.Option("--budget", help="USD a month, at the most.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Report what each configuration costs and how fast it is."""
     from drdeploy.analysis.evidence import as_json as evidence_as_json
     from drdeploy.analysis.evidence import gather
     from drdeploy.analysis.measurements import load
+    from drdeploy.analysis.recommendation.decide import Question
+    from drdeploy.analysis.recommendation.decision import Decision
+    from drdeploy.analysis.recommendation.decision import as_json as decision_as_json
+    from drdeploy.analysis.recommendation.requirements import Requirements
     from drdeploy.analysis.report import write_report
+    from drdeploy.analysis.traffic.arrivals import Traffic
+    from drdeploy.analysis.traffic.shape import shape_named
     from drdeploy.sagemaker.prices import PriceSheet
 
-    with err.status("Reading the measurements"):
-        evidence = gather(load(results), PriceSheet.load(prices), allow_mixed=mixed)
+    sheet = PriceSheet.load(prices)
+    question = Question(
+        traffic=Traffic(requests_per_month=requests_per_month, shape=shape_named(shape)),
+        required=Requirements(p95_s=p95_s, min_sensitivity=min_sensitivity, budget_usd=budget_usd),
+    )
+    with err.status("Reading the measurements, simulating the traffic"):
+        measurements = load(results)
+        evidence = gather(measurements, sheet, allow_mixed=mixed)
+        decision = _decision(measurements, sheet, question, mixed=mixed)
         folder = results if results.is_dir() else results.parent
         written = write_report(
-            evidence, page or folder / "report.html", written_at=datetime.now(UTC)
+            evidence,
+            page or folder / "report.html",
+            written_at=datetime.now(UTC),
+            decision=decision,
         )
     if as_json:
-        print_json({"report": str(written.page), **evidence_as_json(evidence)})
+        told = decision_as_json(decision) if isinstance(decision, Decision) else asdict(decision)
+        print_json({"report": str(written.page), "decision": told, **evidence_as_json(evidence)})
     else:
-        _print_answer(evidence, written.page)
+        _print_answer(evidence, decision, written.page)
 
 
-def _print_answer(evidence: Evidence, page: Path) -> None:
+def _decision(
+    measurements: Measurements, sheet: PriceSheet, question: Question, *, mixed: bool
+) -> Decision | NoDecision:
+    """The report holds without a decision too: it says why there is none."""
+    from drdeploy.analysis.recommendation.decide import decide
+    from drdeploy.analysis.report import NoDecision
+
+    try:
+        return decide(measurements, sheet, question, allow_mixed=mixed)
+    except AnalysisError as error:
+        return NoDecision(str(error))
+
+
+def _told(decision: Decision | NoDecision) -> tuple[str, ...]:
+    from drdeploy.analysis.report import NoDecision
+
+    if isinstance(decision, NoDecision):
+        return (f"No decision. {decision.why}",)
+    return (f"For {decision.traffic}:", *decision.answer)
+
+
+def _print_answer(evidence: Evidence, decision: Decision | NoDecision, page: Path) -> None:
+    for sentence in _told(decision):
+        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
     for verdict in evidence.verdicts:
         always_on = " on an always-on instance" if verdict.endpoint_kind == "realtime" else ""
         out.print(f"{verdict.model}{always_on}", style="bold", markup=False, highlight=False)

@@ -92,6 +92,8 @@ def translated(shape: Any, value: Any) -> Any:
         return [translated(shape.member, one) for one in value]
     if shape.type_name in {"integer", "long"}:
         return int(value)
+    if shape.type_name in {"float", "double"}:
+        return float(value)  # Terraform sends a decimal fraction as text
     if shape.type_name == "string" and not isinstance(value, str):
         return str(value)
     return value

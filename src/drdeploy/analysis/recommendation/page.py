@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
     from drdeploy.analysis.recommendation.decision import Decision
 
-MOST_EXCLUDED = 12
-"""Excluded options that are shown at once; the others are folded away."""
+MOST_RUNNERS_UP, MOST_EXCLUDED = 5, 6
+"""Options that are shown at once; the others are folded away."""
 
 
 def section(decision: Decision) -> Markup:
     """One ``<section id="decision">``; it needs ``page.css`` and nothing else."""
     template = _environment().get_template("decision-section.html.j2")
-    return Markup(template.render(decision=decision, most_excluded=MOST_EXCLUDED))  # noqa: S704 - Jinja has escaped it
+    text = template.render(
+        decision=decision, most_runners_up=MOST_RUNNERS_UP, most_excluded=MOST_EXCLUDED
+    )
+    return Markup(text)  # noqa: S704 - Jinja has escaped it
 
 
 def page(decision: Decision, *, written_at: datetime) -> str:

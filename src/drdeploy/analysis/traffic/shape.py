@@ -77,3 +77,18 @@ SHAPES: dict[str, Shape] = {
     )
 }
 """Shapes by name."""
+
+
+def shape_named(name: str) -> Shape:
+    """One of :data:`SHAPES`.
+
+    Raises:
+        InvalidInput: There is none of that name.
+    """
+    if name not in SHAPES:
+        raise InvalidInput(
+            f"There is no shape {name!r}",
+            where="--shape",
+            remedy=f"Name one of {', '.join(SHAPES)}",
+        )
+    return SHAPES[name]

@@ -1,9 +1,10 @@
-"""moto in this process: S3, ECR, IAM, STS, CloudWatch.  The one seam to it."""
+"""moto in this process: S3, ECR, IAM, STS, CloudWatch, logs, scaling.  The one seam to it."""
 
 from __future__ import annotations
 
 import threading
-from functools import cached_property
+from enum import Enum
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -31,6 +32,7 @@ class SimulatedAws:
     def warm_up(self) -> None:
         """Import moto and its S3 and CloudWatch."""
         with self._lock:
+            _fill_gaps_of_moto()
             _ = self._dispatcher, self._s3, self._cloudwatch
 
     def answer(self, request: Request) -> Response:
@@ -74,12 +76,8 @@ class SimulatedAws:
 
     @cached_property
     def _s3(self) -> Any:
-        from moto.iam.access_control import PermissionResult
-        from moto.s3.models import FakeBucket, s3_backends
+        from moto.s3.models import s3_backends
 
-        # Bucket policies are kept and read back, not enforced: moto takes a condition that is not
-        # met for a denial, so that "deny unencrypted connections" would deny every one.
-        FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL  # type: ignore[method-assign]
         return s3_backends[ACCOUNT][PARTITION]
 
     @cached_property
@@ -87,6 +85,23 @@ class SimulatedAws:
         from moto.cloudwatch.models import cloudwatch_backends
 
         return cloudwatch_backends[ACCOUNT]
+
+
+@cache
+def _fill_gaps_of_moto() -> None:
+    """Two things that Terraform needs and moto 5.2 has not."""
+    from moto.applicationautoscaling import models, responses
+    from moto.iam.access_control import PermissionResult
+    from moto.s3.models import FakeBucket
+
+    # Bucket policies are kept and read back, not enforced: moto takes a condition that is not
+    # met for a denial, so that "deny unencrypted connections" would deny every one.
+    FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL  # type: ignore[method-assign]
+
+    known = {one.name: one.value for one in models.ScalableDimensionValueSet}
+    known["SAGEMAKER_PROVISIONED"] = "sagemaker:variant:DesiredProvisionedConcurrency"
+    for module in (models, responses):
+        vars(module)["ScalableDimensionValueSet"] = Enum("ScalableDimensionValueSet", known)
 
 
 def _environ_of(request: Request) -> dict[str, Any]:

@@ -1,0 +1,152 @@
+"""The simulation of a serverless endpoint against the local service, on the same arrivals.
+
+Feeds the simulation with the warm and cold rows of a results folder, plays the arrivals of each of
+its open-loop trials on it, and compares the share of cold starts and the p95 of what was answered
+with the rows that were measured.  The simulation draws its times at random: the median over seeds
+is compared, and their range is told.
+
+    drdeploy study run studies/open-loop.toml
+    python benchmarks/simulation_against_service.py results/open-loop
+
+Exit status 1 where a cold share is more than 5 percentage points off, or a p95 more than 15 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from drdeploy.analysis.measurements import Measurements, load
+from drdeploy.analysis.recommendation.hosted import OPEN_LOOP, Hosted, hosted_of
+from drdeploy.analysis.simulation.outcome import Start
+from drdeploy.analysis.simulation.serverless import Scaling, simulate_serverless
+from drdeploy.analysis.traffic.arrivals import Arrivals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SEEDS = range(200)
+COLD_POINTS = 5.0
+P95_RATIO = 0.15
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was measured, or what one seed simulated."""
+
+    cold_share: float
+    p95_s: float
+    throttled: int
+
+
+def main() -> int:
+    """Compare every open-loop trial; print one line each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("results", type=Path, nargs="?", default=Path("results/open-loop"))
+    parser.add_argument("--idle", type=float, default=1.0, help="idle_s of the study")
+    options = parser.parse_args()
+    if not options.results.exists():
+        print(f"nothing to compare in {options.results}: run the study open-loop first")
+        return 0
+    measurements = load(options.results)
+    by_configuration = {one.configuration: one for one in hosted_of(measurements)}
+    print("trial | n | cold: measured, simulated | p95: measured, simulated | refused: both")
+    is_close = [
+        compare(str(trial), rows, hosted, options.idle)
+        for trial, rows in open_loops(measurements)
+        if (hosted := hosted_for(rows, by_configuration.values()))
+    ]
+    print(f"{sum(is_close)} of {len(is_close)} trials within 5 points and 15 %")
+    return 0 if is_close and all(is_close) else 1
+
+
+def open_loops(measurements: Measurements) -> list[tuple[object, pd.DataFrame]]:
+    """The trials with arrivals of their own, in a stable order."""
+    frame = measurements.frame
+    return list(frame[frame["scenario"] == OPEN_LOOP].groupby("trial", sort=True))
+
+
+def hosted_for(rows: pd.DataFrame, hosted: Iterable[Hosted]) -> Hosted | None:
+    """The configuration that the trial ran on, with its warm and cold rows."""
+    first = rows.iloc[0]
+    return next(
+        (
+            one
+            for one in hosted
+            if one.configuration.memory_mb == first["memory_mb"]
+            and one.configuration.model == first["model"]
+        ),
+        None,
+    )
+
+
+def compare(trial: str, rows: pd.DataFrame, hosted: Hosted, idle_s: float) -> bool:
+    """Print the trial's line; whether it is close enough."""
+    asked = rows[~rows["is_warmup"]]
+    measured = Seen(
+        cold_share=float((asked.loc[asked["outcome"] == "ok", "start"] == "cold").mean()),
+        p95_s=p95_of(asked.loc[asked["outcome"] == "ok", "total_latency_s"]),
+        throttled=int((asked["outcome"] == "throttled").sum()),
+    )
+    arrivals, warm_ups = arrivals_of(rows)
+    simulated = [
+        simulate(arrivals, warm_ups, hosted, Scaling(concurrency_of(trial), idle_s), seed)
+        for seed in SEEDS
+    ]
+    cold = np.array([one.cold_share for one in simulated]) * 100
+    p95 = np.array([one.p95_s for one in simulated])
+    refused = np.median([one.throttled for one in simulated])
+    off_points = abs(np.median(cold) - measured.cold_share * 100)
+    off_ratio = abs(np.median(p95) / measured.p95_s - 1)
+    print(
+        f"{trial} | {len(asked)} | {measured.cold_share:.1%}, {np.median(cold):.1f} % "
+        f"({cold.min():.1f} to {cold.max():.1f}), off {off_points:.1f} points | "
+        f"{measured.p95_s:.3f}, {np.median(p95):.3f} ({np.quantile(p95, 0.025):.3f} to "
+        f"{np.quantile(p95, 0.975):.3f}), off {off_ratio:.0%} | "
+        f"{measured.throttled}, {refused:.0f}"
+    )
+    return bool(off_points <= COLD_POINTS and off_ratio <= P95_RATIO)
+
+
+def arrivals_of(rows: pd.DataFrame) -> tuple[Arrivals, int]:
+    """When the requests were due, the uncounted ones first; and how many those are."""
+    due = pd.to_datetime(rows["scheduled_at"]).to_numpy(dtype="datetime64[ns]")
+    order = np.argsort(due, kind="stable")
+    seconds = (due[order] - due[order][0]) / np.timedelta64(1, "s")
+    warm_ups = int(rows["is_warmup"].sum())
+    return Arrivals(seconds, float(seconds[-1]) + 1, 0.0, len(seconds), "measured"), warm_ups
+
+
+def concurrency_of(trial: str) -> int:
+    """``-c2`` in the trial's name."""
+    parts = [part[1:] for part in trial.split("-") if part[:1] == "c" and part[1:].isdecimal()]
+    return int(parts[0]) if parts else 1
+
+
+def simulate(
+    arrivals: Arrivals, warm_ups: int, hosted: Hosted, scaling: Scaling, seed: int
+) -> Seen:
+    """One seed, without the uncounted requests."""
+    outcome = simulate_serverless(arrivals, hosted.times, scaling, seed=seed)
+    latency, starts = outcome.latency_s[warm_ups:], outcome.starts[warm_ups:]
+    answered = starts != Start.THROTTLED
+    return Seen(
+        cold_share=float((starts[answered] == Start.COLD).mean()),
+        p95_s=p95_of(latency[answered]),
+        throttled=int((~answered).sum()),
+    )
+
+
+def p95_of(latencies_s: object) -> float:
+    """Of what was answered."""
+    return float(np.quantile(np.asarray(latencies_s), 0.95))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Write the tables of inputs and outputs into every README below ``infrastructure/``.
+
+What stands above the marker is written by hand; what stands below it comes from
+``variables.tf`` and ``outputs.tf``.  A test keeps the two in step.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+INFRASTRUCTURE = Path(__file__).resolve().parent.parent / "infrastructure"
+MARKER = "<!-- Below: scripts/write_module_docs.py -->"
+
+BLOCK = re.compile(r'^(variable|output) "(\w+)" \{\n(.*?)^\}', re.MULTILINE | re.DOTALL)
+ARGUMENT = re.compile(r"^  (\w+) += (.*?)(?=^  \w|\Z|^\n)", re.MULTILINE | re.DOTALL)
+LIMIT = re.compile(r'error_message = "(.*)"')
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A variable or an output.
+
+    Attributes:
+        kind: ``variable`` or ``output``.
+        name: As it is written.
+        arguments: Of its block, as text.
+    """
+
+    kind: str
+    name: str
+    arguments: dict[str, str]
+
+    @property
+    def description(self) -> str:
+        """Without quotation marks; a bar would end the cell."""
+        text = self.arguments["description"].strip().strip('"')
+        return text.replace('\\"', '"').replace("|", "\\|")
+
+    @property
+    def row(self) -> str:
+        """One line of the table."""
+        if self.kind == "output":
+            return f"| `{self.name}` | {self.description} |"
+        default = self.arguments.get("default")
+        shown = "required" if default is None else f"`{' '.join(default.split())}`"
+        return (
+            f"| `{self.name}` | {self.description} | `{_plain(self.arguments['type'])}` | {shown} |"
+        )
+
+
+def entries(file: Path) -> list[Entry]:
+    """Every block of a file, in its order."""
+    text = file.read_text(encoding="utf-8")
+    return [
+        Entry(kind, name, {found[1]: found[2].strip() for found in ARGUMENT.finditer(body)})
+        for kind, name, body in BLOCK.findall(text)
+    ]
+
+
+def tables(folder: Path) -> str:
+    """What stands below the marker."""
+    inputs = [one.row for one in entries(folder / "variables.tf")]
+    outputs = [one.row for one in entries(folder / "outputs.tf")]
+    return "\n".join(
+        [
+            "## Inputs",
+            "",
+            "| name | what it is | type | default |",
+            "|---|---|---|---|",
+            *inputs,
+            "",
+            "## Outputs",
+            "",
+            "| name | what it is |",
+            "|---|---|",
+            *outputs,
+            "",
+        ]
+    )
+
+
+def written(readme: Path) -> str:
+    """The whole README, its tables anew."""
+    head, _, _ = readme.read_text(encoding="utf-8").partition(MARKER)
+    return f"{head.rstrip()}\n\n{MARKER}\n\n{tables(readme.parent)}"
+
+
+def readmes() -> list[Path]:
+    """Those with tables."""
+    return sorted(file.parent / "README.md" for file in INFRASTRUCTURE.glob("*/*/variables.tf"))
+
+
+def main() -> None:
+    """Write them all."""
+    for readme in readmes():
+        readme.write_text(written(readme), encoding="utf-8")
+
+
+def _plain(type_text: str) -> str:
+    """``object`` for a long type; its members stand in the description."""
+    one_line = " ".join(type_text.split())
+    return one_line if len(one_line) <= 40 else one_line.partition("({")[0].replace("(", " of ")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""What SageMaker would refuse fails at plan, by the variable's name and its limit."""
+
+import re
+
+import pytest
+from terraform import DIGEST, model, realtime, serverless
+
+KMS = "arn:aws:kms:us-east-1:123456789012:key/abc"
+VPC = {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]}
+ALARMED = {"allow_always_on": True}
+
+WRONG = {
+    "memory between the steps": (
+        {"endpoints": {"e": serverless(1500)}},
+        "memory_mb must be 1024 to 6144 MB in steps of 1024, not 1500",
+    ),
+    "memory above the largest": (
+        {"endpoints": {"e": serverless(7168)}},
+        "memory_mb must be 1024 to 6144 MB in steps of 1024, not 7168",
+    ),
+    "no memory": (
+        {"endpoints": {"e": serverless(None)}},
+        "endpoints of kind serverless must have memory_mb",
+    ),
+    "concurrency beyond the limit": (
+        {"endpoints": {"e": serverless(max_concurrency=201)}},
+        "max_concurrency must be 1 to 200, not 201",
+    ),
+    "no concurrency": (
+        {"endpoints": {"e": serverless(max_concurrency=0)}},
+        "max_concurrency must be 1 to 200, not 0",
+    ),
+    "provisioned above max concurrency": (
+        ALARMED | {"endpoints": {"e": serverless(max_concurrency=2, provisioned_concurrency=3)}},
+        "provisioned_concurrency must be at most max_concurrency (2), not 3",
+    ),
+    "provisioned, and nobody agreed to pay": (
+        {"endpoints": {"e": serverless(max_concurrency=2, provisioned_concurrency=1)}},
+        "allow_always_on must be true: e would be paid around the clock",
+    ),
+    "always on, and nobody agreed to pay": (
+        {"endpoints": {"e": realtime()}},
+        "allow_always_on must be true: e would be paid around the clock",
+    ),
+    "serverless in a VPC": (
+        {"models": {"mobilenet": model(vpc_config=VPC)}, "endpoints": {"e": serverless()}},
+        "serverless endpoints have no VPC (vpc_config)",
+    ),
+    "serverless, isolated": (
+        {"models": {"mobilenet": model(network_isolation=True)}, "endpoints": {"e": serverless()}},
+        "no network isolation (network_isolation)",
+    ),
+    "serverless with a key": (
+        {"endpoints": {"e": serverless(kms_key_arn=KMS)}},
+        "serverless cannot have instance_type, initial_instance_count, kms_key_arn, autoscaling",
+    ),
+    "serverless with data capture": (
+        {
+            "endpoints": {
+                "e": serverless(
+                    data_capture={"destination_s3_uri": "s3://b/f", "sampling_percentage": 5}
+                )
+            }
+        },
+        "endpoints of kind serverless cannot have instance_type",
+    ),
+    "serverless with instances": (
+        {"endpoints": {"e": serverless(instance_type="ml.m5.xlarge")}},
+        "endpoints of kind serverless cannot have instance_type",
+    ),
+    "realtime with memory": (
+        ALARMED | {"endpoints": {"e": realtime(memory_mb=1024)}},
+        "endpoints of kind realtime cannot have memory_mb",
+    ),
+    "unknown instance type": (
+        ALARMED | {"endpoints": {"e": realtime("ml.z9.huge")}},
+        'hosting instance types (instance_types.json), not "ml.z9.huge"',
+    ),
+    "no instance type": (
+        ALARMED | {"endpoints": {"e": realtime(None)}},
+        "endpoints of kind realtime must have instance_type; missing in e",
+    ),
+    "no instance": (
+        ALARMED | {"endpoints": {"e": realtime(initial_instance_count=0)}},
+        "initial_instance_count must be at least 1, not 0",
+    ),
+    "a key for a type with disks of its own": (
+        ALARMED | {"endpoints": {"e": realtime("ml.m5d.xlarge", kms_key_arn=KMS)}},
+        "kms_key_arn must be null for ml.m5d.xlarge",
+    ),
+    "begins outside of its capacities": (
+        ALARMED
+        | {
+            "endpoints": {
+                "e": realtime(
+                    autoscaling={
+                        "min_capacity": 2,
+                        "max_capacity": 4,
+                        "target_invocations_per_minute": 100,
+                    }
+                )
+            }
+        },
+        "initial_instance_count (1) must lie between autoscaling.min_capacity and",
+    ),
+    "a canary of one instance": (
+        ALARMED | {"endpoints": {"e": realtime(guardrails={"traffic": "canary"})}},
+        "guardrails.traffic canary needs an initial_instance_count of at least 2, not 1",
+    ),
+    "unknown kind": (
+        {"endpoints": {"e": {"model": "mobilenet", "kind": "batch"}}},
+        "endpoints must each have the kind serverless or realtime, not batch",
+    ),
+    "unknown model": (
+        {"endpoints": {"e": serverless(model="vgg19")}},
+        "endpoints must each name a model of models (mobilenet); unknown: vgg19",
+    ),
+    "image by tag": (
+        {"models": {"mobilenet": model() | {"image_uri": "registry.example/drdeploy:latest"}}},
+        "image_uri must name the image by digest (REPOSITORY@sha256: and 64 hexadecimal digits)",
+    ),
+    "image by half a digest": (
+        {"models": {"mobilenet": model(DIGEST[:32])}},
+        "image_uri must name the image by digest",
+    ),
+    "archive without digest": (
+        {"models": {"mobilenet": model() | {"model_data_sha256": ""}}},
+        "model_data_sha256 must be the archive's SHA-256, 64 hexadecimal digits",
+    ),
+    "archive under another digest": (
+        {"models": {"mobilenet": model() | {"model_data_url": "s3://models/latest/m.tar.gz"}}},
+        "model_data_url must contain the folder /cdcdcdcdcdcdcdcd/",
+    ),
+    "archive that is none": (
+        {"models": {"mobilenet": model() | {"model_data_url": "https://example.org/m.zip"}}},
+        "model_data_url must be s3://BUCKET/KEY.tar.gz",
+    ),
+    "a prefix with capitals": (
+        {"name_prefix": "DR"},
+        "name_prefix must be 2 to 20 lower-case letters, digits and hyphens",
+    ),
+    "a name too long": (
+        {"endpoints": {"e" * 50: serverless()}},
+        "endpoints must have names (NAME_PREFIX-KEY) of at most 43 characters",
+    ),
+    "a region that is none": ({"region": "mars"}, "region must be the name of an AWS region"),
+    "a retention that CloudWatch has not": (
+        {"endpoints": {"e": serverless()}, "log_retention_days": 31},
+        "log_retention_days must be one that CloudWatch offers",
+    ),
+    "a budget that tells nobody": (
+        {"endpoints": {"e": serverless()}, "monthly_budget_usd": 20},
+        "monthly_budget_usd needs alarm_email",
+    ),
+    "more serverless endpoints than a region has": (
+        {"endpoints": {f"e{number}": serverless() for number in range(51)}},
+        "endpoints must be at most 50 of kind serverless",
+    ),
+}
+
+
+def said(text: str) -> str:
+    """Terraform's message without its frame and line breaks."""
+    return re.sub(r"\s+", " ", re.sub(r"[│╷╵]", " ", text))
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_input_fails_at_plan(environment, case):
+    values, message = WRONG[case]
+    study = environment("study", **{"models": {"mobilenet": model()}, **values})
+    done = study.with_values("plan", "-refresh=false", check=False)
+    assert done.returncode == 1
+    assert message in said(done.stderr)
+
+
+def test_the_same_without_the_mistake_is_planned(environment):
+    endpoints = {"small": serverless(max_concurrency=2), "big": realtime(initial_instance_count=2)}
+    study = environment(
+        "study", models={"mobilenet": model()}, endpoints=endpoints, allow_always_on=True
+    )
+    planned = study.planned()
+    assert set(planned.values()) == {("create",)}
+    assert 'module.serverless_endpoint["small"].aws_sagemaker_endpoint.this' in planned
+    assert 'module.realtime_endpoint["big"].aws_sagemaker_endpoint.this' in planned
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"endpoint": {"kind": "serverless", "memory_mb": 1024}}, "endpoint needs a model"),
+        (
+            {"model": model(), "endpoint": {"kind": "serverless", "memory_mb": 1500}},
+            "memory_mb must be 1024 to 6144 MB in steps of 1024, not 1500",
+        ),
+        ({"model": model(), "endpoint": {"kind": "batch"}}, "endpoint.kind must be serverless or"),
+        (
+            {"model": model(), "endpoint": {"kind": "serverless"}},
+            "endpoint.memory_mb must be given",
+        ),
+        (
+            {"model": model(), "endpoint": {"kind": "realtime"}},
+            "endpoint.instance_type must be given",
+        ),
+        (
+            {"model": model(), "endpoint": {"kind": "realtime", "instance_type": "ml.m5.xlarge"}},
+            "allow_always_on must be true",
+        ),
+        (
+            {"model": model(), "endpoint": {"kind": "serverless", "kms_key_arn": KMS}},
+            "serverless cannot have instance_type, initial_instance_count, kms_key_arn",
+        ),
+    ],
+)
+def test_a_single_endpoint_is_checked_alike(environment, values, message):
+    single = environment("single-endpoint", **values)
+    done = single.with_values("plan", "-refresh=false", check=False)
+    assert done.returncode == 1
+    assert message in said(done.stderr)
