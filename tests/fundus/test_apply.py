@@ -6,9 +6,10 @@ from image_files import disc, encoded, gradient
 from PIL import Image
 
 from drdeploy.errors import PayloadTooLarge, UnsupportedImage
-from drdeploy.fundus.apply import OVERSAMPLING, apply, decode_for
-from drdeploy.fundus.decode import ImageLimits, decode
+from drdeploy.fundus.apply import OVERSAMPLING, apply, decode_for, see
+from drdeploy.fundus.decode import ImageLimits, decode, read_header
 from drdeploy.fundus.field_of_view import field_of_view
+from drdeploy.fundus.synthetic import synthetic_photograph
 from drdeploy.fundus.transform import CAFFE_BGR_MEAN, STUDY_TRANSFORM, FundusTransform
 
 RAW = {"value_range": (0.0, 255.0)}
@@ -194,3 +195,12 @@ def test_the_thinnest_pictures_still_become_input(size):
     data = encoded(Image.new("RGB", size, (90, 40, 10)), "PNG")
     transform = FundusTransform(filter="graham")
     assert apply(transform, decode_for(transform, data)).shape == (224, 224, 3)
+
+
+def test_the_eye_is_looked_for_once_and_where_it_was_found_is_told():
+    transform = FundusTransform()
+    data = synthetic_photograph(3, width_px=2144, height_px=1424)
+    seen = see(transform, read_header(data), eye_px=256)
+    assert seen.view == field_of_view(seen.image)
+    whole = see(transform, read_header(synthetic_photograph(3, width_px=400, height_px=400)))
+    assert whole.view is None  # decoded in full: nobody had to look

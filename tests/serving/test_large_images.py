@@ -6,12 +6,11 @@ import threading
 import pytest
 from image_files import encoded, gradient, png
 
-from drdeploy.fundus.decode import ImageLimits
+from drdeploy.fundus.decode import read_header
 from drdeploy.serving.large_images import LargeImages
 
-LIMITS = ImageLimits()
-LARGE = png(3000, 2000, rows=b"")
-SMALL = encoded(gradient(), "PNG")
+LARGE = read_header(png(3000, 2000, rows=b""))
+SMALL = read_header(encoded(gradient(), "PNG"))
 
 
 @pytest.fixture
@@ -20,7 +19,7 @@ def lock(tmp_path):
 
 
 def enter(lock, image, entered):
-    with LargeImages(lock).turn(image, LIMITS):
+    with LargeImages(lock).turn(image):
         entered.set()
 
 
@@ -28,7 +27,7 @@ def enters_meanwhile(lock, image, *, within_s):
     """Whether a thread gets its turn while this one has its own."""
     entered = threading.Event()
     thread = threading.Thread(target=enter, args=(lock, image, entered))
-    with LargeImages(lock).turn(LARGE, LIMITS):
+    with LargeImages(lock).turn(LARGE):
         thread.start()
         got_in = entered.wait(within_s)
     thread.join(30)
@@ -48,14 +47,14 @@ def test_a_worker_that_is_killed_in_its_turn_gives_it_up(lock):
     told, telling = os.pipe()
     pid = os.fork()
     if pid == 0:
-        with LargeImages(lock).turn(LARGE, LIMITS):
+        with LargeImages(lock).turn(LARGE):
             os.write(telling, b"1")
             threading.Event().wait(30)
             os._exit(0)
     os.read(told, 1)
     os.kill(pid, 9)
     os.waitpid(pid, 0)
-    with LargeImages(lock).turn(LARGE, LIMITS):
+    with LargeImages(lock).turn(LARGE):
         pass
     os.close(told)
     os.close(telling)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from math import ceil, floor, log2
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from drdeploy.fundus.decode import ImageLimits, decode, read_header, reduction
+from drdeploy.fundus.decode import ImageLimits, decode_pixels, read_header, reduction
 from drdeploy.fundus.field_of_view import FieldOfView, field_of_view
 from drdeploy.fundus.graham import Eye, graham
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from drdeploy.fundus.header import ImageHeader
     from drdeploy.fundus.transform import FundusTransform
 
 OVERSAMPLING = 1.5
@@ -62,29 +63,54 @@ def decode_for(
     *,
     eye_px: int = 0,
 ) -> NDArray[np.uint8]:
-    """Decode a photograph no larger than the transform needs, its eye no smaller than ``eye_px``.
+    """Decode a photograph no larger than the transform needs: :func:`see`, but its pixels alone.
+
+    Raises:
+        RequestRefused: As :func:`~drdeploy.fundus.decode.decode`.
+    """
+    return see(transform, read_header(data, limits=limits), eye_px=eye_px).image
+
+
+class Seen(NamedTuple):
+    """A decoded photograph.
+
+    Attributes:
+        image: RGB, shape ``(h, w, 3)``.
+        view: Where the eye is in it, if that had to be found out.
+    """
+
+    image: NDArray[np.uint8]
+    view: FieldOfView | None
+
+
+def see(transform: FundusTransform, header: ImageHeader, *, eye_px: int = 0) -> Seen:
+    """Decode no more of a photograph than the transform needs, its eye no smaller than ``eye_px``.
 
     The eye stays at least ``OVERSAMPLING`` times as large as the model's input, so that the input
     is nearly the one of a full decode.  How large the eye is shows only in the picture: it is
     decoded once for the case that the eye fills the frame, and again, larger, where it does not.
     A transform with ``nearest`` picks single pixels of the photograph, so it gets all of them.
 
+    Args:
+        transform: What the model was trained with.
+        header: Of the file, within the limits.
+        eye_px: Least diameter of the eye, for whatever else looks at it; 0 if nothing does.
+
     Raises:
         RequestRefused: As :func:`~drdeploy.fundus.decode.decode`.
     """
     if transform.interpolation == "nearest":
-        return decode(data, limits=limits)
+        return Seen(decode_pixels(header), None)
     needed_px = max(_needed_px(transform), eye_px)
-    header = read_header(data, limits=limits)
-    image = decode(data, limits=limits, min_side_px=needed_px)
+    image = decode_pixels(header, min_side_px=needed_px)
     looks_for_eye = transform.crop == "field_of_view" or eye_px > 0
     if not looks_for_eye or reduction(header, needed_px) == 1:
-        return image
-    eye_share = field_of_view(image).side_px / min(image.shape[:2])
-    larger_px = ceil(needed_px / eye_share)
+        return Seen(image, None)
+    view = field_of_view(image)
+    larger_px = ceil(needed_px / (view.side_px / min(image.shape[:2])))
     if reduction(header, larger_px) < reduction(header, needed_px):
-        return decode(data, limits=limits, min_side_px=larger_px)
-    return image
+        return Seen(decode_pixels(header, min_side_px=larger_px), None)
+    return Seen(image, view)
 
 
 def _averaged(

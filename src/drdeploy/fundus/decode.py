@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from drdeploy.fundus.header import ImageHeader
 
-__all__ = ["ImageLimits", "decode", "read_header", "reduction"]
+__all__ = ["ImageLimits", "decode", "decode_pixels", "read_header", "reduction"]
 
 REDUCTIONS = (8, 4, 2)
 """By how much the inverse DCT of a JPEG can shrink a picture while it decodes."""
@@ -53,7 +53,16 @@ def decode(
         UnreadableImage: Truncated, damaged, or built to be slow to decode.
         PayloadTooLarge: Beyond a limit.
     """
-    header = read_header(data, limits=limits)
+    return decode_pixels(read_header(data, limits=limits), min_side_px=min_side_px)
+
+
+def decode_pixels(header: ImageHeader, *, min_side_px: int | None = None) -> NDArray[np.uint8]:
+    """The same for a file whose header is read, and within the limits.
+
+    Raises:
+        UnsupportedImage: A kind of it that no photograph has.
+        UnreadableImage: Truncated or damaged.
+    """
     try:
         return _decode(header, reduction(header, min_side_px))
     except RequestRefused:

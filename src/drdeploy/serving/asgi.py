@@ -1,7 +1,7 @@
 """The gateway as a plain ASGI application: no framework, nothing to import.
 
 The lean profile's own server calls it; so can any other ASGI server, which is how
-``benchmarks/server_stacks.py`` compares them.
+``benchmarks/servers.py`` compares them.
 """
 
 from __future__ import annotations

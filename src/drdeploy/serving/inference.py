@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from drdeploy.artifacts import open_artifact
 from drdeploy.errors import RequestRefused
-from drdeploy.fundus.apply import apply, decode_for
+from drdeploy.fundus.apply import apply, see
 from drdeploy.fundus.decode import ImageLimits, read_header
 from drdeploy.fundus.field_of_view import field_of_view
 from drdeploy.fundus.gradability import MEASURED_PX, measure, ungradable_reason
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from drdeploy.fundus.apply import Seen
     from drdeploy.fundus.field_of_view import FieldOfView
     from drdeploy.fundus.gradability import Reason
     from drdeploy.fundus.gradability_limits import GradabilityLimits
+    from drdeploy.fundus.header import ImageHeader
     from drdeploy.fundus.transform import FundusTransform
     from drdeploy.grading import Prediction
     from drdeploy.runtimes.protocol import RuntimeName
@@ -98,8 +100,9 @@ class InferenceService:
     def warm_up(self) -> None:
         """Go the whole way once with a small photograph, whatever its quality."""
         photograph = WARM_UP_PHOTOGRAPH.read_bytes()
-        image = self._decode(photograph)
-        view, _ = self._assess(photograph, image)
+        header = read_header(photograph, limits=self.limits)
+        image, view = self._decode(header)
+        view, _ = self._assess(header, image, view)
         self.classifier.predict(apply(self._transform, image, view)[None])
 
     @property
@@ -129,13 +132,16 @@ class InferenceService:
             raise type(err)(what, where=err.where, remedy=err.remedy) from err
 
     def _infer_one(self, image: bytes) -> Inference:
-        with self._turn(image):
-            started = self.clock()
-            pixels = self._decode(image)
+        started = self.clock()
+        header = read_header(image, limits=self.limits)
+        header_s = self.clock() - started
+        with self._turn(header):
+            started = self.clock() - header_s
+            pixels, view = self._decode(header)
             decoded = self.clock()
-            view, ungradable = self._assess(image, pixels)
+            view, ungradable = self._assess(header, pixels, view)
             batch = None if ungradable else apply(self._transform, pixels, view)[None]
-            del pixels  # before the next one's turn
+            del pixels, header  # before the next one's turn
             transformed = self.clock()
         prediction = None if batch is None else self.classifier.predict(batch)[0]
         return Inference(
@@ -147,23 +153,22 @@ class InferenceService:
             predict_s=self.clock() - transformed,
         )
 
-    def _decode(self, image: bytes) -> NDArray[np.uint8]:
+    def _decode(self, header: ImageHeader) -> Seen:
         eye_px = 0 if self._gradability is None else MEASURED_PX
-        return decode_for(self._transform, image, self.limits, eye_px=eye_px)
+        return see(self._transform, header, eye_px=eye_px)
 
     def _assess(
-        self, image: bytes, pixels: NDArray[np.uint8]
+        self, header: ImageHeader, pixels: NDArray[np.uint8], view: FieldOfView | None
     ) -> tuple[FieldOfView | None, Reason | None]:
-        """Where the eye is, and why it cannot be graded; neither if the manifest does not ask."""
+        """Where the eye is, and why it cannot be graded; no reason if the manifest does not ask."""
         if self._gradability is None:
-            return None, None
-        view = field_of_view(pixels)
-        header = read_header(image, limits=self.limits)
+            return view, None
+        view = view or field_of_view(pixels)
         reduction = max(header.width_px, header.height_px) / max(pixels.shape)
         quality = measure(pixels, view, reduction=reduction)
         return view, ungradable_reason(quality, self._gradability)
 
-    def _turn(self, image: bytes) -> AbstractContextManager[None]:
+    def _turn(self, header: ImageHeader) -> AbstractContextManager[None]:
         if self.large_images is None:
             return nullcontext()
-        return self.large_images.turn(image, self.limits)
+        return self.large_images.turn(header)

@@ -13,14 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drdeploy.fundus.decode import read_header
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from drdeploy.fundus.header import ImageHeader
-    from drdeploy.fundus.limits import ImageLimits
 
 LARGE_JPEG_PX = 16_000_000
 """Decoded at reduced scale it takes 3 bytes per pixel, at full scale 10."""
@@ -40,13 +37,9 @@ class LargeImages:
     lock: Path
 
     @contextmanager
-    def turn(self, image: bytes, limits: ImageLimits) -> Iterator[None]:
-        """Wait, if the image is large, until no other large one is in work.
-
-        Raises:
-            RequestRefused: As :func:`~drdeploy.fundus.decode.read_header`.
-        """
-        if not _is_large(read_header(image, limits=limits)):
+    def turn(self, header: ImageHeader) -> Iterator[None]:
+        """Wait, if the image is large, until no other large one is in work."""
+        if not _is_large(header):
             yield
             return
         file = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,0 +1,196 @@
+"""The models that are compared, each in every form: built once, below ``build/benchmarks``.
+
+MobileNet is the grader in the box.  Its Keras network is made from the box's fp32 weights, so
+that the study's way (``model.predict``) answers with the same probabilities: where the export has
+folded a normalization into a convolution, the normalization keeps the bias and is otherwise one.
+VGG19 has random weights: its latency is real, its grades mean nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from drdeploy.box import FOLDER, NAME
+from drdeploy.fundus.synthetic import synthetic_photograph
+from harness.options import BUILD, ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+TOLERANCE = 1e-4
+SHARED = ROOT.parent / "shared" / "data"
+CALIBRATION_IMAGES = 60
+SYNTHETIC_IMAGES = 16
+
+
+@dataclass(frozen=True)
+class Forms:
+    """One network in every form.
+
+    Attributes:
+        fp32: Folder of the artifact in fp32; likewise ``int8``.
+        keras: A ``.keras`` file.
+        saved_model: Its folder.
+        flop: Floating-point operations of one image, two for a multiplication with addition.
+    """
+
+    name: str
+    fp32: Path
+    int8: Path
+    keras: Path
+    saved_model: Path
+    flop: float
+
+    def onnx(self, precision: str) -> Path:
+        """The graph in that precision; bf16 computes with the one in fp32."""
+        return (self.int8 if precision == "int8" else self.fp32) / "model.onnx"
+
+
+def forms_of(name: str) -> Forms:
+    """Build what is missing, in a process of its own: TensorFlow's threads end with it."""
+    folder = BUILD / "models" / name
+    if not (folder / "done").exists():
+        path = os.pathsep.join(
+            filter(None, (str(ROOT / "benchmarks"), os.environ.get("PYTHONPATH")))
+        )
+        subprocess.run(
+            [sys.executable, "-m", "harness.models", name],
+            check=True, env={**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )  # fmt: skip
+    return Forms(
+        name, folder / "fp32", folder / "int8", folder / "model.keras", folder / "saved_model",
+        float((folder / "flop").read_text(encoding="ascii")),
+    )  # fmt: skip
+
+
+def photographs() -> list[bytes]:
+    """Photographs of 512 pixels: the real ones beside the project, or painted ones."""
+    real = sorted((SHARED / "idrid_512" / "train").glob("*.jpg"))[:CALIBRATION_IMAGES]
+    if real:
+        return [file.read_bytes() for file in real]
+    return [synthetic_photograph(seed, width_px=512, height_px=512)
+            for seed in range(SYNTHETIC_IMAGES)]  # fmt: skip
+
+
+def build(name: str) -> None:
+    """Write all forms of one network."""
+    folder = BUILD / "models" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    network = _mobilenet(folder) if name == "mobilenet" else _vgg19(folder)
+    network.save(folder / "model.keras")
+    from drdeploy.training.convert import convert_to_saved_model
+
+    convert_to_saved_model(network, folder).rename(folder / "saved_model")
+    flop = count_flop(folder / "fp32" / "model.onnx")
+    (folder / "flop").write_text(f"{flop:g}", encoding="ascii")
+    (folder / "done").touch()
+
+
+def _mobilenet(folder: Path) -> Any:
+    from drdeploy.artifacts import extract
+    from drdeploy.training.architectures import find_architecture
+    from drdeploy.training.network import build_network
+
+    for precision in ("fp32", "int8"):
+        extract(FOLDER / f"{NAME}-{precision}.tar.gz", folder / precision)
+    network = build_network(find_architecture("MobileNet"))
+    _fill(network, folder / "fp32" / "model.onnx")
+    _check(network, folder / "fp32")
+    return network
+
+
+def _fill(network: Any, graph: Path) -> None:
+    """Set a MobileNet's weights to those of its export."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(graph)
+    tensors = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    products = [node for node in model.graph.node if node.op_type == "MatMul"]
+    biases = [node for node in model.graph.node if node.op_type == "Add"]
+    filled = [layer for layer in network.layers if "Conv" in type(layer).__name__]
+    normalizations = [layer for layer in network.layers if "Norm" in type(layer).__name__]
+    for node, layer, after in zip(convolutions, filled, normalizations, strict=True):
+        kernel, bias = tensors[node.input[1]], tensors[node.input[2]]
+        is_depthwise = "Depthwise" in type(layer).__name__
+        layer.set_weights([kernel.transpose((2, 3, 0, 1) if is_depthwise else (2, 3, 1, 0))])
+        one, none = np.ones_like(bias), np.zeros_like(bias)
+        after.set_weights([one, bias, none, one - np.float32(after.epsilon)])
+    dense = [layer for layer in network.layers if type(layer).__name__ == "Dense"]
+    for product, add, layer in zip(products, biases, dense, strict=True):
+        layer.set_weights([tensors[product.input[1]], tensors[add.input[1]]])
+
+
+def _check(network: Any, artifact: Path) -> None:
+    """The two must be one network."""
+    from drdeploy.artifacts import open_artifact
+    from drdeploy.runtimes.load import load_runtime
+
+    opened = open_artifact(artifact)
+    batch = np.stack(list(_inputs(opened.manifest.transform, photographs()[:4])))
+    difference = load_runtime(opened).predict(batch) - network.predict(batch, verbose=0)
+    if not np.abs(difference).max() <= TOLERANCE:
+        raise SystemExit(f"the Keras network differs by {np.abs(difference).max():.2g}")
+
+
+def _inputs(transform: Any, files: list[bytes]) -> Iterator[NDArray[np.float32]]:
+    from drdeploy.fundus.apply import apply, decode_for
+
+    for data in files:
+        yield apply(transform, decode_for(transform, data))
+
+
+def _vgg19(folder: Path) -> Any:
+    from drdeploy.artifacts import extract
+    from drdeploy.training.architectures import find_architecture
+    from drdeploy.training.export import build_filled, export_network
+    from drdeploy.training.quantization.convert import quantize_onnx
+    from drdeploy.training.quantization.quantize import pack_quantized
+
+    built = build_filled(find_architecture("VGG19"), "random", seed=0)
+    archive = export_network(
+        built.network, built.described, folder, sample=built.sample, formats=("onnx",)
+    )["onnx"]
+    artifact = extract(archive, folder / "fp32")
+    batches = (one[None] for one in _inputs(artifact.manifest.transform, photographs()))
+    small = quantize_onnx(artifact.entry_path, folder / "int8.onnx", "int8", batches)
+    pack_quantized(small, folder / "int8.tar.gz", artifact, "int8", None)
+    extract(folder / "int8.tar.gz", folder / "int8")
+    for left in (archive, small, folder / "int8.tar.gz"):
+        left.unlink()
+    return built.network
+
+
+def count_flop(graph: Path) -> float:
+    """Of one image: convolutions and matrix products, which are all but a few per cent."""
+    import onnx
+
+    model = onnx.load(graph)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    model = onnx.shape_inference.infer_shapes(model)
+    shapes = {
+        value.name: [one.dim_value for one in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.value_info, *model.graph.output)
+    }
+    weights = {one.name: list(one.dims) for one in model.graph.initializer}
+    total = 0.0
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            total += 2.0 * np.prod(shapes[node.output[0]][1:]) * np.prod(weights[node.input[1]][1:])
+        elif node.op_type == "MatMul" and node.input[1] in weights:
+            total += 2.0 * np.prod(weights[node.input[1]])
+    return total
+
+
+if __name__ == "__main__":
+    build(sys.argv[1])

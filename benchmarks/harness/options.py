@@ -1,0 +1,71 @@
+"""The command line that every benchmark has."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "docs" / "benchmarks"
+BUILD = ROOT / "build" / "benchmarks"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is measured.
+
+    Attributes:
+        rounds: How often everything is measured in turn; the interval needs six.
+        effort: Factor on the calls within a round.
+    """
+
+    rounds: int
+    effort: float
+
+    def calls(self, full: int) -> int:
+        """Calls in one round, at least one."""
+        return max(1, round(full * self.effort))
+
+    def seconds(self, full: float) -> float:
+        """A stretch of load in one round."""
+        return max(0.3, full * self.effort)
+
+
+FULL, QUICK, SMOKE = Budget(15, 1.0), Budget(7, 0.4), Budget(1, 0.02)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for.
+
+    Attributes:
+        is_smoke: One round to see that it runs; nothing is judged.
+        out: Folder for the results.
+    """
+
+    budget: Budget
+    is_quick: bool
+    is_smoke: bool
+    out: Path
+    more: argparse.Namespace
+
+
+def parser_for(documentation: str) -> argparse.ArgumentParser:
+    """The options of all benchmarks; one may add its own."""
+    parser = argparse.ArgumentParser(description=documentation.splitlines()[0])
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="fewer rounds and calls")
+    size.add_argument("--smoke", action="store_true", help="one round, nothing is judged")
+    parser.add_argument("--out", type=Path, help="folder for the results [docs/benchmarks, or"
+                        " build/benchmarks/results if --quick or --smoke]")  # fmt: skip
+    return parser
+
+
+def read_options(parser: argparse.ArgumentParser) -> Options:
+    """Read them."""
+    given = parser.parse_args()
+    is_full = not (given.quick or given.smoke)
+    budget = SMOKE if given.smoke else QUICK if given.quick else FULL
+    out = given.out or (RESULTS if is_full else BUILD / "results")
+    return Options(budget, given.quick, given.smoke, out, given)

@@ -1,0 +1,172 @@
+"""What a benchmark leaves behind: ``NAME.csv``, ``NAME-*.svg`` and ``NAME.md``."""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from drdeploy.experiments.environment import cpu_busy_percent, host_facts
+from drdeploy.pages.style import BLUE, GREY, INK, ORANGE, STYLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from drdeploy.estimate import Estimate
+    from harness.options import Options
+
+NOTICE = "Research use, not a medical device."
+COLOURS = (BLUE, ORANGE, GREY)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A floor that the benchmark was written to hold against.
+
+    Attributes:
+        is_met: Judged by the whole interval where there is one.
+        found: What was measured, as text.
+    """
+
+    claim: str
+    is_met: bool
+    found: str
+
+
+def at_least(claim: str, estimate: Estimate, floor: float, found: str) -> Bar:
+    """Met if the interval's lower end, or the value where there is none, reaches the floor."""
+    low = estimate.low if estimate.low is not None else estimate.value
+    return Bar(claim, low is not None and low >= floor, found)
+
+
+@dataclass
+class Page:
+    """Results on their way to a folder.
+
+    Attributes:
+        rows: All that was measured, a row per value and round.
+    """
+
+    name: str
+    title: str
+    introduction: str
+    options: Options
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    bars: list[Bar] = field(default_factory=list)
+    _parts: list[str] = field(default_factory=list)
+    _busy_before: float = field(default_factory=cpu_busy_percent)
+
+    def __post_init__(self) -> None:
+        self.options.out.mkdir(parents=True, exist_ok=True)
+
+    def text(self, text: str) -> None:
+        """A paragraph or a heading."""
+        self._parts.append(text)
+        print(f"\n{text}")
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """A table, printed as well."""
+        lines = [header, ["---"] * len(header), *rows]
+        text = "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+        self.text(text)
+
+    def bar_plot(
+        self, name: str, title: str, unit: str, bars: Sequence[tuple[str, Estimate, int]]
+    ) -> None:
+        """Horizontal bars with intervals: label, estimate and colour of each."""
+        with mpl.rc_context(STYLE | {"axes.grid.axis": "x"}):
+            figure = Figure(figsize=(7, 0.8 + 0.26 * len(bars)))
+            axes = figure.subplots()
+            for place, (_, estimate, colour) in enumerate(bars):
+                value = estimate.value or 0.0
+                axes.barh(place, value, color=COLOURS[colour % len(COLOURS)], height=0.7)
+                if estimate.low is not None and estimate.high is not None:
+                    axes.plot([estimate.low, estimate.high], [place, place], color=INK, linewidth=1)
+            axes.set_yticks(range(len(bars)), [label for label, _, _ in bars])
+            axes.invert_yaxis()
+            axes.set_xlabel(unit)
+            axes.set_title(title, loc="left")
+            self._save(figure, name, title)
+
+    def line_plot(
+        self,
+        name: str,
+        title: str,
+        axes_named: tuple[str, str],
+        lines: Sequence[tuple[str, Sequence[float], Sequence[float]]],
+        *,
+        is_log: bool = False,
+    ) -> None:
+        """Lines: label, x and y of each."""
+        with mpl.rc_context(STYLE):
+            figure = Figure(figsize=(7, 3.4))
+            axes = figure.subplots()
+            for place, (label, x, y) in enumerate(lines):
+                axes.plot(x, y, marker="osv^Dx*+"[place % 8], label=label, linewidth=1.2)
+            axes.set_xlabel(axes_named[0])
+            axes.set_ylabel(axes_named[1])
+            if is_log:
+                axes.set_xscale("log", base=2)
+                axes.set_yscale("log")
+                axes.set_xticks(lines[0][1], [f"{x:g}" for x in lines[0][1]])
+            axes.set_title(title, loc="left")
+            axes.legend(fontsize=8)
+            self._save(figure, name, title)
+
+    def _save(self, figure: Figure, name: str, title: str) -> None:
+        file = f"{self.name}-{name}.svg"
+        figure.savefig(self.options.out / file, format="svg", metadata={"Date": None})
+        self._parts.append(f"![{title}]({file})")
+
+    def finish(self) -> int:
+        """Write all of it.
+
+        Returns:
+            The exit status: 1 if a bar was missed, except in a smoke run.
+        """
+        self._write_rows()
+        verdicts = [
+            f"- **{'met' if bar.is_met else 'missed'}**: {bar.claim}: {bar.found}"
+            for bar in self.bars
+        ]
+        if verdicts:
+            print("\n" + "\n".join(verdicts))
+        parts = [f"# {self.title}", self.introduction.strip(), self._facts()]
+        if verdicts:
+            parts += ["## Verdict", "\n".join(verdicts)]
+        text = "\n\n".join([*parts, *self._parts]) + "\n"
+        page = self.options.out / f"{self.name}.md"
+        page.write_text(text, encoding="utf-8")
+        print(f"\nwritten: {page}")
+        return 0 if self.options.is_smoke or all(bar.is_met for bar in self.bars) else 1
+
+    def _write_rows(self) -> None:
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        with (self.options.out / f"{self.name}.csv").open(
+            "w", newline="", encoding="utf-8"
+        ) as file:
+            writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def _facts(self) -> str:
+        facts = host_facts()
+        versions = ", ".join(f"{name} {value}" for name, value in facts["packages"].items())
+        busy = f"{self._busy_before:.0f} % before and {cpu_busy_percent():.0f} % after"
+        return (
+            f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC on {os.cpu_count()} cores of "
+            f"{facts['cpu_model']}, {platform.system()} {platform.release().split('-')[0]}, Python "
+            f"{facts['python']}; {versions}.  {self.options.budget.rounds} interleaved rounds; "
+            f"95 % intervals in brackets; the machine was busy {busy}.  {NOTICE}"
+        )
+
+
+def rounded(value: float) -> float:
+    """Six significant digits: a CSV of microseconds needs no more."""
+    return float(f"{value:.6g}")

@@ -1,0 +1,247 @@
+"""The servers that are compared: how each is started, and how it is asked."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import string
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from drdeploy.serving.classic.nginx import SBIN
+from harness.options import BUILD, ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from harness.models import Forms
+
+PEERS = ROOT / "benchmarks" / "peers"
+READY_WITHIN_S = 90.0
+STOPS_WITHIN_S = 20.0
+QUEUE_LENGTH = 64
+"""Of our servers: the load of 32 clients is to be answered, not shed."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """How to start one.
+
+    Attributes:
+        command: ``$port`` and ``$folder`` are filled in.
+        path: Where it grades.
+        files: Written into the folder first; the same is filled in.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    path: str = "/invocations"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Running:
+    """A server that has answered.
+
+    Attributes:
+        start_s: From the start of its process until its first answer.
+    """
+
+    server: Server
+    port: int
+    process: psutil.Process
+    start_s: float
+
+    def memory_mb(self) -> float:
+        """Resident memory of all its processes, in MB of 10^6 bytes."""
+        total = 0
+        for process in (self.process, *self.process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += process.memory_info().rss
+        return total / 1e6
+
+
+@contextmanager
+def running(server: Server, photograph: bytes) -> Iterator[Running]:
+    """Start a server, wait for its first grade, stop it and all that it started."""
+    with tempfile.TemporaryDirectory(prefix="drdeploy-bench-") as folder:
+        port = free_port()
+        names = {"port": str(port), "folder": folder}
+        for name, text in server.files.items():
+            (Path(folder) / name).write_text(fill(text, names), encoding="utf-8")
+        environment = {**os.environ, "TMPDIR": folder, **server.environment}
+        environment = {name: fill(value, names) for name, value in environment.items()}
+        with (Path(folder) / "log").open("wb") as log:
+            started = time.perf_counter()
+            child = subprocess.Popen(
+                [fill(part, names) for part in server.command], env=environment, stdout=log,
+                stderr=log, cwd=ROOT, start_new_session=True,
+            )  # fmt: skip
+        process = psutil.Process(child.pid)
+        try:
+            first_answer(server, port, photograph, child, Path(folder) / "log")
+            yield Running(server, port, process, time.perf_counter() - started)
+        finally:
+            stop(child)
+
+
+def fill(text: str, names: Mapping[str, str]) -> str:
+    """Fill in ``$port`` and ``$folder``."""
+    return string.Template(text).safe_substitute(names)
+
+
+def stop(child: subprocess.Popen[bytes]) -> None:
+    """Ask it to end, then kill what is left of its session."""
+    children = []
+    with suppress(psutil.NoSuchProcess):
+        children = psutil.Process(child.pid).children(recursive=True)
+    child.send_signal(signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(STOPS_WITHIN_S)
+    for process in children:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    if child.poll() is None:
+        child.kill()
+    child.wait(STOPS_WITHIN_S)
+
+
+def first_answer(
+    server: Server, port: int, photograph: bytes, child: subprocess.Popen[bytes], log: Path
+) -> None:
+    """Ask until a photograph is graded."""
+    deadline = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            break
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=READY_WITHIN_S)
+        with suppress(ConnectionError, http.client.HTTPException):
+            connection.request("POST", server.path, photograph, {"Content-Type": "image/jpeg"})
+            if connection.getresponse().status == http.HTTPStatus.OK:
+                return
+        connection.close()
+        time.sleep(0.005)
+    raise SystemExit(f"{server.name} does not answer:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def free_port() -> int:
+    """A port that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def ours(profile: str, model: Path, **settings: str) -> Server:
+    """One of our profiles, by its defaults but for what is given."""
+    return Server(
+        profile,
+        (sys.executable, "-m", "drdeploy.serving"),
+        environment={
+            "DRDEPLOY_PROFILE": profile,
+            "DRDEPLOY_MODEL_DIR": str(model),
+            "DRDEPLOY_BIND_HOST": "127.0.0.1",
+            "SAGEMAKER_BIND_TO_PORT": "$port",
+            "MALLOC_TOP_PAD_": "16777216",
+            "MALLOC_TRIM_THRESHOLD_": "134217728",
+            **settings,
+        },
+    )
+
+
+def peer(name: str, forms: Forms, *, workers: int, threads: int) -> Server:
+    """A peer in a virtual environment of its own, made here if need be."""
+    environment = {
+        "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(PEERS))),
+        "PEER_PORT": "$port",
+        "PEER_WORKERS": str(workers),
+        "PEER_THREADS": str(threads),
+        "PEER_MODEL": str(forms.int8),
+        "MALLOC_TOP_PAD_": "16777216",
+        "MALLOC_TRIM_THRESHOLD_": "134217728",
+        "BENTOML_DO_NOT_TRACK": "True",
+        "BENTOML_HOME": "$folder",
+    }
+    scripts = installed(name)
+    python, script = str(scripts / "python"), str(PEERS / f"{name}_server.py")
+    command, path = {
+        "mosec": ((python, script, "--address", "127.0.0.1", "--port", "$port"), "/inference"),
+        "litserve": ((python, script), "/invocations"),
+        "bentoml": (
+            (str(scripts / "bentoml"), "serve", "bentoml_server:Grading", "--working-dir",
+             str(PEERS), "--host", "127.0.0.1", "--port", "$port"),
+            "/invocations",
+        ),
+        "kserve": ((python, script), "/v1/models/grader:predict"),
+    }[name]  # fmt: skip
+    return Server(name, command, path, environment)
+
+
+def installed(name: str) -> Path:
+    """The scripts of a peer's virtual environment."""
+    folder, pins = BUILD / "peers" / name, PEERS / f"{name}.txt"
+    done = folder / "done"
+    if not done.exists() or done.read_text(encoding="utf-8") != pins.read_text(encoding="utf-8"):
+        print(f"installing {name}", flush=True)
+        uv = str(Path(sys.executable).with_name("uv"))
+        python = str(folder / "bin" / "python")
+        subprocess.run(
+            [uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True
+        )
+        subprocess.run(
+            [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python,
+             "-r", str(pins)], check=True,
+        )  # fmt: skip
+        done.write_text(pins.read_text(encoding="utf-8"), encoding="utf-8")
+    return folder / "bin"
+
+
+def uvicorn(forms: Forms) -> Server:
+    """Our gateway on Uvicorn, with the settings of our lean profile."""
+    lean = ours("lean", forms.int8, DRDEPLOY_QUEUE_LENGTH=str(QUEUE_LENGTH))
+    environment = {
+        **lean.environment, "PEER_PORT": "$port", "PEER_WORKERS": "1", "PEER_THREADS": "2",
+        "PEER_MODEL": str(forms.int8),
+    }  # fmt: skip
+    script = str(PEERS / "uvicorn_server.py")
+    return Server("uvicorn", (sys.executable, script), environment=environment)
+
+
+def study(forms: Forms) -> Server:
+    """The original study's stack: NGINX, Gunicorn, a Uvicorn worker, FastAPI, Keras."""
+    path = os.pathsep.join(filter(None, (str(PEERS), os.environ.get("PYTHONPATH"))))
+    serve = (
+        "trap 'kill $gunicorn $nginx 2>/dev/null' TERM\n"
+        f'"{sys.executable}" -m gunicorn --bind unix:$folder/gunicorn.sock --workers 2 '
+        "--worker-class uvicorn_worker.UvicornWorker --timeout 60 --no-control-socket "
+        "study_server:app &\n"
+        "gunicorn=$!\n"
+        "nginx -c $folder/nginx.conf &\nnginx=$!\nwait\nwait\n"
+    )
+    user = "user root;\n" if os.geteuid() == 0 else ""  # the socket's folder is that user's alone
+    nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}{os.pathsep}{SBIN}")
+    return Server(
+        "study",
+        ("/bin/sh", "$folder/serve"),
+        environment={
+            "PYTHONPATH": path,
+            "PEER_KERAS": str(forms.keras),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "PATH": f"{os.environ.get('PATH', '')}{os.pathsep}{Path(nginx or '').parent}",
+        },
+        files={
+            "serve": serve,
+            "nginx.conf": user + (PEERS / "study_nginx.conf").read_text(encoding="utf-8"),
+        },
+    )

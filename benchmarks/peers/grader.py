@@ -1,0 +1,29 @@
+"""The work that every peer does for a request: ours, so that only the server differs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from drdeploy.serving.inference import InferenceService
+
+PORT = int(os.environ["PEER_PORT"])
+WORKERS = int(os.environ["PEER_WORKERS"])
+THREADS = int(os.environ["PEER_THREADS"])
+
+
+class Grader:
+    """A model, loaded and warm."""
+
+    def __init__(self) -> None:
+        self._service = InferenceService.load(Path(os.environ["PEER_MODEL"]), threads=THREADS)
+
+    def grade(self, photograph: bytes) -> dict[str, object]:
+        """The grade and its probabilities."""
+        prediction = self._service.infer([photograph])[0].prediction
+        if prediction is None:
+            return {"grade": None}
+        return {
+            "grade": int(prediction.grade),
+            "probabilities": [float(share) for share in prediction.probabilities],
+        }

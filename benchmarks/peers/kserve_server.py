@@ -1,0 +1,28 @@
+"""KServe's Python server, without gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+
+from grader import PORT, Grader
+from kserve import Model, ModelServer
+
+
+class Grading(Model):
+    """The model of the one process."""
+
+    def __init__(self) -> None:
+        super().__init__("grader")
+        self._grader = Grader()
+        self.ready = True
+
+    async def predict(
+        self, payload: bytes, headers: object = None, response_headers: object = None
+    ) -> dict[str, object]:
+        """Grade it beside the event loop."""
+        del headers, response_headers
+        return await asyncio.to_thread(self._grader.grade, payload)
+
+
+if __name__ == "__main__":
+    ModelServer(http_port=PORT, enable_grpc=False, enable_latency_logging=False).start([Grading()])

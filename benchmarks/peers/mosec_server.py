@@ -1,0 +1,28 @@
+"""mosec: a server in Rust in front of worker processes."""
+
+from __future__ import annotations
+
+from grader import WORKERS, Grader
+from mosec import Server, Worker
+
+
+class Grading(Worker):
+    """One worker process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._grader = Grader()
+
+    def deserialize(self, data: bytes) -> bytes:
+        """The photograph as it came."""
+        return data
+
+    def forward(self, data: bytes) -> dict[str, object]:
+        """Grade it."""
+        return self._grader.grade(data)
+
+
+if __name__ == "__main__":
+    server = Server()
+    server.append_worker(Grading, num=WORKERS)
+    server.run()

@@ -1,0 +1,33 @@
+"""Our own gateway on Uvicorn: what the lean profile's HTTP is worth."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import uvicorn
+from grader import PORT
+
+from drdeploy.serving.asgi import Application
+from drdeploy.serving.capacity import plan_capacity
+from drdeploy.serving.counters import Counters
+from drdeploy.serving.gateway import Gateway
+from drdeploy.serving.handlers import Handlers
+from drdeploy.serving.load import load_service
+from drdeploy.serving.log import Log
+from drdeploy.serving.settings import read_settings
+
+if __name__ == "__main__":
+    settings = read_settings(os.environ)
+    with tempfile.TemporaryDirectory() as folder:
+        service = load_service(settings, Path(folder))
+        capacity = plan_capacity(settings)
+        counters = Counters(Path(folder) / "counters")
+        handlers = Handlers(
+            service, settings, counters, "uvicorn", capacity.workers, capacity.concurrency
+        )
+        uvicorn.run(
+            Application(Gateway(handlers, Log("error"))), host="127.0.0.1", port=PORT,
+            http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
+        )  # fmt: skip

@@ -1,0 +1,268 @@
+"""From a photograph as the camera writes it to a grade: our way against the study's.
+
+Run ``python benchmarks/photograph_to_grade.py`` (two minutes).  The ten photographs of 4288 x 2848
+beside the project are used, or painted ones of that size.  All ways take turns on each photograph,
+and the ratio is formed photograph by photograph.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from drdeploy.analysis.statistics import median
+from drdeploy.artifacts import open_artifact
+from drdeploy.fundus.apply import apply
+from drdeploy.fundus.decode import decode
+from drdeploy.fundus.synthetic import synthetic_photograph
+from drdeploy.grading.prediction import Prediction
+from drdeploy.serving.inference import InferenceService
+from harness.models import SHARED, Forms, forms_of
+from harness.options import BUILD, Options, parser_for, read_options
+from harness.page import Bar, Page, at_least, rounded
+from harness.rounds import interleaved, ratio, written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from drdeploy.artifacts import ModelManifest
+
+    Grade = Callable[[bytes], Prediction | None]
+
+FLOOR = 25.0
+WIDTH_PX, HEIGHT_PX = 4288, 2848
+PAINTED = 4
+SMALL_PX = 336
+"""Shorter side that our transform wants of a decoder."""
+SIMPLEJPEG = "simplejpeg==1.9.0"
+CALLS = 3
+
+INTRODUCTION = """
+MobileNet, the grader in the box.  *The study's way* decodes with Pillow, stretches the frame to
+224 x 224 and asks Keras `model.predict`.  That is not how this model was trained (it wants the eye
+cut out of the frame), so its grades are held against *the study's way with the model's transform*:
+Pillow's full decode, the model's own transform, and the same Keras network.  *Ours* is what the
+server does with a request's body: decode in the DCT at an eighth, check the quality, transform,
+predict.
+"""
+STUDY, FAITHFUL, OURS, OURS_FP32 = (
+    "the study's way",
+    "the study's way with the model's transform",
+    "ours, int8",
+    "ours, fp32",
+)
+
+
+def main() -> int:
+    """Measure, write the page, say which bars are met."""
+    options = read_options(parser_for(__doc__))
+    page = Page("photograph_to_grade", "Photograph to grade", INTRODUCTION, options)
+    files = photographs()
+    if options.is_smoke:
+        files = dict(list(files.items())[:1])
+    forms = forms_of("mobilenet")
+    decoders(page, next(iter(files.values())), options)
+    ways = all_ways(forms)
+    whole(page, ways, files, options)
+    stages(page, forms, files, options)
+    return page.finish()
+
+
+def photographs() -> dict[str, bytes]:
+    """Name and content of each."""
+    real = sorted((SHARED / "full_resolution").glob("IDRiD_*.jpg"))
+    if real:
+        return {file.stem: file.read_bytes() for file in real}
+    return {
+        f"painted {seed}": synthetic_photograph(seed, width_px=WIDTH_PX, height_px=HEIGHT_PX)
+        for seed in range(PAINTED)
+    }
+
+
+def all_ways(forms: Forms) -> dict[str, Grade]:
+    """The four ways, each from bytes to a prediction."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import keras
+
+    manifest = open_artifact(forms.fp32).manifest
+    network = keras.models.load_model(forms.keras, compile=False)
+    return {
+        STUDY: partial(as_the_study, network, manifest),
+        FAITHFUL: partial(with_the_transform, network, manifest),
+        OURS: partial(as_served, InferenceService.load(forms.int8)),
+        OURS_FP32: partial(as_served, InferenceService.load(forms.fp32)),
+    }
+
+
+def as_the_study(network: Any, manifest: ModelManifest, data: bytes) -> Prediction:
+    """Pillow and ``model.predict``."""
+    image = Image.open(io.BytesIO(data)).convert("RGB").resize((224, 224))
+    pixels = np.asarray(image, dtype=np.float32) / 127.5 - 1
+    return prediction_of(network.predict(pixels[None], verbose=0), manifest)
+
+
+def with_the_transform(network: Any, manifest: ModelManifest, data: bytes) -> Prediction:
+    """The same, of what the network was trained to see."""
+    pixels = apply(manifest.transform, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+    return prediction_of(network.predict(pixels[None], verbose=0), manifest)
+
+
+def prediction_of(answer: Any, manifest: ModelManifest) -> Prediction:
+    """Probabilities become a grade as everywhere."""
+    return Prediction(answer[0], manifest.classes, manifest.grade_thresholds)
+
+
+def as_served(service: InferenceService, data: bytes) -> Prediction | None:
+    """What the server does."""
+    return service.infer([data])[0].prediction
+
+
+def decoders(page: Page, data: bytes, options: Options) -> None:
+    """Each decoder on the first photograph."""
+    simplejpeg = import_simplejpeg()
+
+    def draft() -> object:
+        image = Image.open(io.BytesIO(data))
+        image.draft("RGB", (image.width // 8, image.height // 8))
+        return np.asarray(image)
+
+    known: dict[str, Callable[[], object]] = {
+        "Pillow, full": lambda: np.asarray(Image.open(io.BytesIO(data)).convert("RGB")),
+        "Pillow, draft (1/8 in the DCT)": draft,
+        "simplejpeg, full": lambda: simplejpeg.decode_jpeg(data),
+        "simplejpeg, scaled (1/8 in the DCT)": lambda: simplejpeg.decode_jpeg(
+            data, min_height=SMALL_PX, min_width=SMALL_PX, min_factor=8
+        ),
+        "ours: checked, then Pillow's draft": lambda: decode(data, min_side_px=SMALL_PX),
+    }
+    calls = options.budget.calls(5)
+    found = interleaved(
+        {name: partial(typical_s, call, calls) for name, call in known.items()},
+        options.budget.rounds,
+    )
+    page.rows += [
+        {"measured": "decode", "way": name, "round": place, "value": rounded(value)}
+        for name, values in found.items()
+        for place, value in enumerate(values)
+    ]
+    page.text("## Decoders")
+    page.table(
+        ["decoder", "time", "x Pillow, full"],
+        [
+            [name, written(median(values).scaled(1e3), "ms"),
+             written(ratio(found["Pillow, full"], values))]
+            for name, values in sorted(found.items(), key=lambda item: np.median(item[1]))
+        ],
+    )  # fmt: skip
+
+
+def import_simplejpeg() -> Any:
+    """Not what we depend on, so it is installed beside the benchmarks."""
+    folder = BUILD / "peers" / "simplejpeg"
+    if not (folder / "simplejpeg").is_dir():
+        uv = str(Path(sys.executable).with_name("uv"))
+        subprocess.run(
+            [uv, "pip", "install", "--quiet", "--no-deps", "--python", sys.executable,
+             "--target", str(folder), SIMPLEJPEG], check=True,
+        )  # fmt: skip
+    sys.path.append(str(folder))
+    import simplejpeg
+
+    return simplejpeg
+
+
+def typical_s(call: Callable[[], object], calls: int) -> float:
+    """Median of some calls, after one that is not counted."""
+    call()
+    seconds = []
+    for _ in range(calls):
+        started = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds))
+
+
+def whole(page: Page, ways: dict[str, Grade], files: dict[str, bytes], options: Options) -> None:
+    """All the way, and whether the grades are the same."""
+    calls = options.budget.calls(CALLS)
+    page.text("## The whole way")
+    grades = {
+        (name, way): grade(data) for name, data in files.items() for way, grade in ways.items()
+    }
+    found = interleaved(
+        {
+            (name, way): partial(typical_s, partial(grade, data), calls)
+            for name, data in files.items()
+            for way, grade in ways.items()
+        },
+        max(1, options.budget.rounds // 3),
+    )
+    page.rows += [
+        {"measured": "whole", "way": way, "photograph": name, "round": place,
+         "value": rounded(value)}
+        for (name, way), values in found.items() for place, value in enumerate(values)
+    ]  # fmt: skip
+    times = {way: [np.median(found[name, way]) for name in files] for way in ways}
+    page.table(
+        ["way", "time", "x ours, int8"],
+        [
+            [way, written(median(values).scaled(1e3), "ms"), written(ratio(values, times[OURS]))]
+            for way, values in times.items()
+        ],
+    )
+    page.bar_plot(
+        "whole", "4288 x 2848 JPEG to grade", "ms",
+        [(way, median(values).scaled(1e3), int(way != OURS)) for way, values in times.items()],
+    )  # fmt: skip
+    page.table(
+        ["photograph", *(f"{way}: grade (ms)" for way in ways)],
+        [
+            [name, *(f"{grade_of(grades[name, way])} ({1e3 * np.median(found[name, way]):.0f})"
+                     for way in ways)]
+            for name in files
+        ],
+    )  # fmt: skip
+    faster = ratio(times[STUDY], times[OURS])
+    page.bars.append(at_least(
+        f"at least {FLOOR:g} x as fast as the study's way", faster, FLOOR, f"{written(faster)} x"
+    ))  # fmt: skip
+    same = [grade_of(grades[n, OURS]) == grade_of(grades[n, FAITHFUL]) for n in files]
+    page.bars.append(
+        Bar("the same grade on every photograph", all(same), f"{sum(same)} of {len(same)}")
+    )
+
+
+def grade_of(prediction: Prediction | None) -> str:
+    """As text."""
+    return "cannot be graded" if prediction is None else str(int(prediction.grade))
+
+
+def stages(page: Page, forms: Forms, files: dict[str, bytes], options: Options) -> None:
+    """Where our time goes."""
+    service = InferenceService.load(forms.int8)
+    measured = [
+        service.infer([data])[0] for _ in range(options.budget.calls(10)) for data in files.values()
+    ]
+    parts = {
+        "decode (with the header checked and the eye found)": [one.decode_s for one in measured],
+        "quality and transform": [one.transform_s for one in measured],
+        "predict": [one.predict_s for one in measured],
+    }
+    page.text("## Where our time goes (int8)")
+    page.table(
+        ["stage", "time"],
+        [[name, written(median(values).scaled(1e3), "ms")] for name, values in parts.items()],
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

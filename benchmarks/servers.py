@@ -1,0 +1,205 @@
+"""Our servers against those that a user would pick.
+
+Run ``python benchmarks/servers.py`` (five minutes; ``--only lean mosec`` for some of them).  The
+peers are installed from the package index into ``build/benchmarks/peers``, at the versions in
+``benchmarks/peers/*.txt``; each adaptor there is about thirty lines.
+
+In each round each server is started, asked by 1, 2, 8 and 32 clients on kept connections, and
+stopped: time to the first grade, latency, throughput, resident memory under load.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from drdeploy.analysis.statistics import median, percentile
+from harness.load import closed_loop, request_of
+from harness.models import forms_of, photographs
+from harness.options import Options, parser_for, read_options
+from harness.page import Bar, Page, rounded
+from harness.rounds import interleaved, ratio, written
+from harness.servers import QUEUE_LENGTH, Server, ours, peer, running, study, uvicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from drdeploy.estimate import Estimate
+    from harness.models import Forms
+
+CLIENTS = (1, 2, 8, 32)
+SECONDS = 1.5
+WARM_UP_S = 0.3
+
+INTRODUCTION = """
+The same model (MobileNet in int8 on ONNX Runtime), the same work per request (our decoding, check
+of quality and transform) and the same body (a photograph of 512 x 512 as JPEG) in every server,
+so that only the server differs.  `lean` and `classic` are ours, with a queue of 64 so that 32
+clients are all answered; `uvicorn` is our gateway on Uvicorn instead of our own protocol.  Peers
+with worker processes have two of one thread each, which on two cores is their best; KServe has one
+process and two threads.  `study` is the original study's stack: NGINX, Gunicorn, two Uvicorn
+workers, FastAPI, Pillow and Keras `model.predict` in fp32.  Clients are one process on the same two
+cores.
+"""
+
+
+class Asked(NamedTuple):
+    """One server in one round."""
+
+    start_s: float
+    memory_mb: float
+    latencies_s: dict[int, list[float]]
+    per_s: dict[int, float]
+    failures: int
+
+
+def servers(forms: Forms) -> dict[str, Callable[[], Server]]:
+    """All that there are."""
+    queue = {"DRDEPLOY_QUEUE_LENGTH": str(QUEUE_LENGTH)}
+    return {
+        "lean": lambda: ours("lean", forms.int8, **queue),
+        "classic": lambda: ours("classic", forms.int8, **queue),
+        "uvicorn": lambda: uvicorn(forms),
+        "mosec": lambda: peer("mosec", forms, workers=2, threads=1),
+        "litserve": lambda: peer("litserve", forms, workers=2, threads=1),
+        "bentoml": lambda: peer("bentoml", forms, workers=2, threads=1),
+        "kserve": lambda: peer("kserve", forms, workers=1, threads=2),
+        "study": lambda: study(forms),
+    }
+
+
+def main() -> int:
+    """Measure, write the page, say which bars are met."""
+    forms = forms_of("mobilenet")
+    known = servers(forms)
+    parser = parser_for(__doc__)
+    parser.add_argument("--only", nargs="+", choices=known, default=list(known))
+    parser.add_argument("--rounds", type=int, help="instead of the budget's")
+    options = read_options(parser)
+    page = Page("servers", "Servers, side by side", INTRODUCTION, options)
+    photograph = photographs()[0]
+    chosen = {name: known[name]() for name in options.more.only}
+    asked = {name: partial(ask, server, photograph, options) for name, server in chosen.items()}
+    found = interleaved(asked, options.more.rounds or options.budget.rounds)
+    keep(page, found)
+    show(page, found)
+    if "lean" in found:
+        judge(page, found)
+    return page.finish()
+
+
+def ask(server: Server, photograph: bytes, options: Options) -> Asked:
+    """Start it, load it, stop it."""
+    request = request_of(server.path, photograph)
+    seconds = options.budget.seconds(SECONDS)
+    clients = CLIENTS[:1] if options.is_smoke else CLIENTS
+    with running(server, photograph) as started:
+        closed_loop(started.port, request, concurrency=2, seconds=WARM_UP_S)
+        loads = {
+            count: closed_loop(started.port, request, concurrency=count, seconds=seconds)
+            for count in clients
+        }
+        memory_mb = started.memory_mb()
+    print(f"{server.name}: " + ", ".join(f"{load.per_s:.0f}/s" for load in loads.values()),
+          flush=True)  # fmt: skip
+    return Asked(
+        started.start_s,
+        memory_mb,
+        {count: load.latencies_s for count, load in loads.items()},
+        {count: load.per_s for count, load in loads.items()},
+        sum(load.failures for load in loads.values()),
+    )
+
+
+def keep(page: Page, found: dict[str, list[Asked]]) -> None:
+    """Rows for the CSV."""
+    for name, rounds in found.items():
+        for place, one in enumerate(rounds):
+            page.rows += [
+                {
+                    "server": name, "round": place, "clients": count,
+                    "start_s": rounded(one.start_s), "memory_mb": rounded(one.memory_mb),
+                    "p50_ms": rounded(1e3 * float(np.median(latencies))),
+                    "p99_ms": rounded(1e3 * float(np.percentile(latencies, 99))),
+                    "per_s": rounded(one.per_s[count]), "failures": one.failures,
+                }
+                for count, latencies in one.latencies_s.items()
+            ]  # fmt: skip
+
+
+def show(page: Page, found: dict[str, list[Asked]]) -> None:
+    """One table for each number of clients, one for start and memory, and plots."""
+    counts = list(next(iter(found.values()))[0].latencies_s)
+    for count in counts:
+        page.text(f"## {count} client{'s' * (count != 1)}")
+        rows = []
+        for name, rounds in sorted(
+            found.items(), key=lambda item: -np.median([one.per_s[count] for one in item[1]])
+        ):
+            pooled = np.concatenate([one.latencies_s[count] for one in rounds])
+            middle = median([np.median(one.latencies_s[count]) for one in rounds])
+            rows.append([
+                name, written(middle.scaled(1e3), "ms"),
+                written(percentile(pooled, 0.99).scaled(1e3), "ms"),
+                written(median([one.per_s[count] for one in rounds])),
+                sum(one.failures for one in rounds) or "none",
+            ])  # fmt: skip
+        page.table(["server", "p50", "p99", "photographs/s", "failures"], rows)
+    page.text("## Start and memory")
+    starts = {name: median([one.start_s for one in rounds]) for name, rounds in found.items()}
+    page.table(
+        ["server", "start to first grade", "resident memory"],
+        [
+            [name, written(start, "s"),
+             written(median([one.memory_mb for one in found[name]]), "MB")]
+            for name, start in sorted(starts.items(), key=lambda item: item[1].value or 0)
+        ],
+    )  # fmt: skip
+    page.bar_plot(
+        "start", "Start to first grade", "s",
+        [(name, start, int(name != "lean")) for name, start in starts.items()],
+    )  # fmt: skip
+    if len(counts) > 1:
+        page.line_plot(
+            "throughput", "Throughput", ("clients", "photographs/s"),
+            [(name, counts, [float(np.median([one.per_s[c] for one in rounds])) for c in counts])
+             for name, rounds in found.items()], is_log=True,
+        )  # fmt: skip
+
+
+def judge(page: Page, found: dict[str, list[Asked]]) -> None:
+    """Ours ahead of each peer: every ratio's whole interval above 1."""
+    lean = found["lean"]
+    for name, rounds in found.items():
+        if name in {"lean", "classic"}:
+            continue
+        ratios = comparisons(lean, rounds)
+        behind = [what for what, estimate in ratios.items() if (estimate.low or 0) <= 1]
+        text = ", ".join(f"{what} {written(estimate)}" for what, estimate in ratios.items())
+        what = f"not shown for {', '.join(behind)}; " if behind else ""
+        page.bars.append(Bar(f"lean ahead of {name} in all", not behind, f"{what}x better: {text}"))
+
+
+def comparisons(ours_: list[Asked], theirs: list[Asked]) -> dict[str, Estimate]:
+    """How many times better ours is, in each respect."""
+
+    def tail(rounds: list[Asked], count: int, percent: float) -> list[float]:
+        return [float(np.percentile(one.latencies_s[count], percent)) for one in rounds]
+
+    found = {
+        "start": ratio([one.start_s for one in theirs], [one.start_s for one in ours_]),
+        "p50 at 1": ratio(tail(theirs, 1, 50), tail(ours_, 1, 50)),
+    }
+    for count in sorted({8, 32} & set(ours_[0].per_s)):
+        found[f"p99 at {count}"] = ratio(tail(theirs, count, 99), tail(ours_, count, 99))
+        found[f"throughput at {count}"] = ratio(
+            [one.per_s[count] for one in ours_], [one.per_s[count] for one in theirs]
+        )
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""A lean server at 80 % of what it can do, for minutes; then at five times what it can do.
+
+Run ``python benchmarks/soak.py`` (ten minutes and a half; ``--minutes 2`` for less).  The
+server is a process of this machine.
+
+- Soak: every request is answered with 200, and resident memory at the end is within 5 % of what
+  it was after the first minute (or after a quarter of the time, if that is sooner).
+- Overload: five times the capacity is offered for ten seconds.  What is not answered with 200 is
+  refused with 503 and ``Retry-After``; nothing else happens.
+- Recovery: afterwards, at 80 % again, the median is back within 20 % of that before, at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.load import OK, Load, closed_loop, open_loop, request_of
+from harness.models import forms_of, photographs
+from harness.options import Options, parser_for, read_options
+from harness.page import Bar, Page, rounded
+from harness.servers import Running, ours, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MINUTES = {False: 10.0, True: 1.5}
+"""By whether it should be quick."""
+SMOKE_MINUTES = 0.05
+SHARE = 0.8
+OVERLOAD = 5.0
+OVERLOAD_S = 10.0
+RECOVERY_S = 10.0
+CAPACITY_S = 5.0
+CAPACITY_CLIENTS = 8
+UNAVAILABLE = 503
+GROWTH = 0.05
+SLOWER = 1.2
+RECOVERS_WITHIN_S = 1.0
+LOOKS = 60
+WINDOW = 20
+"""Answers over which a median is taken to find when it is back."""
+
+INTRODUCTION = """
+MobileNet in int8, a photograph of 512 x 512 as JPEG, the lean profile with its default settings.
+Capacity is what eight clients in a closed loop get answered; the soak offers 80 % of it in an open
+loop, at intervals that vary by half, whether earlier requests are answered or not.
+"""
+
+
+def main() -> int:
+    """Measure, write the page, say whether it held."""
+    parser = parser_for(__doc__)
+    parser.add_argument("--minutes", type=float, help="of the soak [10; 1.5 if --quick]")
+    options = read_options(parser)
+    page = Page("soak", "Soak and overload", INTRODUCTION, options)
+    photograph = photographs()[0]
+    with running(ours("lean", forms_of("mobilenet").int8), photograph) as server:
+        soak(page, server, request_of(server.server.path, photograph), options)
+    return page.finish()
+
+
+def soak(page: Page, server: Running, request: bytes, options: Options) -> None:
+    """All three parts."""
+    short = options.is_smoke
+    minutes = options.more.minutes or (SMOKE_MINUTES if short else MINUTES[options.is_quick])
+    closed_loop(server.port, request, concurrency=2, seconds=1)
+    loaded = closed_loop(
+        server.port, request, concurrency=CAPACITY_CLIENTS, seconds=1 if short else CAPACITY_S
+    )
+    rate = SHARE * loaded.per_s
+    page.text(f"Capacity: {loaded.per_s:.0f} photographs/s; offered {rate:.0f}/s.")
+
+    seconds = minutes * 60
+    memory, steady = watched(
+        server, seconds,
+        lambda: open_loop(server.port, request, rate_per_s=rate, seconds=seconds),
+    )  # fmt: skip
+    judge_soak(page, memory, steady, seconds)
+    overload_s, recovery_s = (1.0, 1.0) if short else (OVERLOAD_S, RECOVERY_S)
+    offered = OVERLOAD * loaded.per_s
+    overload = open_loop(server.port, request, rate_per_s=offered, seconds=overload_s)
+    after = open_loop(server.port, request, rate_per_s=rate, seconds=recovery_s, seed=2)
+    judge_overload(page, overload, offered)
+    judge_recovery(page, steady, after)
+    for phase, load in (("soak", steady), ("overload", overload), ("recovery", after)):
+        page.rows += per_second(phase, load)
+
+
+def watched(
+    server: Running, seconds: float, work: Callable[[], Load]
+) -> tuple[list[tuple[float, float]], Load]:
+    """Do the work, and look at the memory sixty times meanwhile."""
+    memory: list[tuple[float, float]] = []
+    is_over = threading.Event()
+    started = time.monotonic()
+
+    def look() -> None:
+        while not is_over.wait(seconds / LOOKS):
+            memory.append((time.monotonic() - started, server.memory_mb()))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        done = work()
+    finally:
+        memory.append((time.monotonic() - started, server.memory_mb()))
+        is_over.set()
+        thread.join()
+    return memory, done
+
+
+def judge_soak(page: Page, memory: list[tuple[float, float]], steady: Load, seconds: float) -> None:
+    """No failure, no growth."""
+    first_s = min(60.0, seconds / 4)
+    first = next((mb for at_s, mb in memory if at_s >= first_s), memory[-1][1])
+    last = memory[-1][1]
+    latencies_ms = 1e3 * np.array(steady.latencies_s)
+    p50, p99 = np.percentile(latencies_ms, (50, 99))
+    page.text(
+        f"Soak of {seconds / 60:g} minutes: {len(steady.answers)} requests, p50 {p50:.1f} ms, "
+        f"p99 {p99:.1f} ms, slowest {latencies_ms.max():.0f} ms."
+    )
+    page.bars += [
+        Bar(
+            "no request fails at 80 % of capacity", steady.failures == 0,
+            f"{steady.failures} of {len(steady.answers)}",
+        ),
+        Bar(
+            f"resident memory at the end within {GROWTH:.0%} of that after {first_s:.0f} s",
+            abs(last / first - 1) <= GROWTH, f"{first:.1f} MB, then {last:.1f} MB",
+        ),
+    ]  # fmt: skip
+    page.rows += [
+        {"phase": "memory", "at_s": rounded(at_s), "memory_mb": rounded(mb)} for at_s, mb in memory
+    ]
+    page.line_plot(
+        "memory", "Resident memory at 80 % of capacity", ("s", "MB"),
+        [("all processes", [at_s for at_s, _ in memory], [mb for _, mb in memory])],
+    )  # fmt: skip
+
+
+def judge_overload(page: Page, overload: Load, offered: float) -> None:
+    """Sheds, and says when to come again."""
+    served = [one for one in overload.answers if one.status == OK]
+    shed = [one for one in overload.answers if one.status == UNAVAILABLE]
+    told = [one for one in shed if one.retry_after]
+    other = len(overload.answers) - len(served) - len(shed)
+    page.text(
+        f"Overload: {offered:.0f} requests/s wanted, {len(overload.answers) / overload.seconds:.0f}"
+        f"/s sent; {len(served) / overload.seconds:.0f}/s answered with 200 (p50 "
+        f"{np.median(overload.latencies_s or [0]) * 1e3:.0f} ms), {len(shed)} refused with 503 in "
+        f"{np.median([one.latency_s for one in shed] or [0]) * 1e3:.1f} ms (median)."
+    )
+    page.bars.append(
+        Bar(
+            "overload is shed with 503 and Retry-After, and nothing else fails",
+            bool(shed) and len(told) == len(shed) and other == 0,
+            f"{len(served)} answered, {len(shed)} shed ({len(told)} with Retry-After), "
+            f"{other} otherwise",
+        )
+    )
+
+
+def judge_recovery(page: Page, steady: Load, after: Load) -> None:
+    """Seconds until a window of answers has its median back."""
+    limit_s = SLOWER * float(np.median(steady.latencies_s))
+    answers = sorted(after.answers)
+    back_s = next(
+        (
+            answers[place].sent_s
+            for place in range(max(1, len(answers) - WINDOW))
+            if np.median([one.latency_s for one in answers[place : place + WINDOW]]) <= limit_s
+        ),
+        None,
+    )
+    page.bars += [
+        Bar(
+            f"p50 within {SLOWER - 1:.0%} of before in {RECOVERS_WITHIN_S:g} s after overload",
+            back_s is not None and back_s <= RECOVERS_WITHIN_S,
+            "never" if back_s is None else f"after {back_s:.2f} s",
+        ),
+        Bar(
+            "no request fails after overload", after.failures == 0,
+            f"{after.failures} of {len(after.answers)}",
+        ),
+    ]  # fmt: skip
+
+
+def per_second(phase: str, load: Load) -> list[dict[str, object]]:
+    """Rows for the CSV: each second of a phase."""
+    rows: list[dict[str, object]] = []
+    for second in range(int(load.seconds)):
+        within = [one for one in load.answers if second <= one.sent_s < second + 1]
+        latencies = [one.latency_s for one in within if one.status == OK]
+        rows.append({
+            "phase": phase, "at_s": second, "answered": len(latencies),
+            "refused": sum(one.status == UNAVAILABLE for one in within),
+            "p50_ms": rounded(1e3 * float(np.median(latencies))) if latencies else "",
+        })  # fmt: skip
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())
