@@ -44,6 +44,18 @@ NOW_AND_THEN_S = 0.15
 BATCHES = (1, 2, 4, 8)
 JUDGED = 40
 STUDY = ("keras", "fp32", 2)
+KINDS = (
+    ("keras", "fp32"), ("signature", "fp32"), ("onnxruntime", "fp32"), ("openvino", "fp32"),
+    ("openvino", "bf16"), ("onnxruntime", "int8"), ("openvino", "int8"), ("drdeploy", "fp32"),
+    ("drdeploy", "int8"), ("gemm", "fp32"), ("gemm", "bf16"), ("gemm", "int8"),
+)  # fmt: skip
+"""Kinds of predictor, and their precisions."""
+SMOKED = ("keras", "drdeploy", "gemm")
+IDLE = (
+    ("onnxruntime", 1, "wait"), ("onnxruntime", 2, "wait"), ("onnxruntime", 2, "spin"),
+    ("openvino", 1, ""), ("openvino", 2, ""),
+)  # fmt: skip
+"""Under a CPU limit: kinds of predictor, threads, and what idle ones do."""
 
 Cell = tuple[str, str, int]
 """Kind of predictor, precision, threads."""
@@ -82,16 +94,12 @@ quickest call, which other work on the machine disturbs least; under a CPU limit
 
 def matrix(page: Page, forms: Forms, options: Options) -> None:
     """Every runtime at every precision on one thread and on two."""
-    specs = {
-        (kind, precision, threads): spec_of(forms, kind, precision, threads)
-        for threads in ((2,) if options.is_smoke else (1, 2))
-        for kind, precision in (
-            ("keras", "fp32"), ("signature", "fp32"), ("onnxruntime", "fp32"),
-            ("openvino", "fp32"), ("openvino", "bf16"), ("onnxruntime", "int8"),
-            ("openvino", "int8"), ("drdeploy", "fp32"), ("drdeploy", "int8"),
-            ("gemm", "fp32"), ("gemm", "bf16"), ("gemm", "int8"),
-        )
-    }  # fmt: skip
+    cells = [(kind, precision, threads) for threads in (1, 2) for kind, precision in KINDS]
+    if options.is_smoke:
+        cells = [
+            cell for cell in cells if cell[2] == 2 and cell[0] in {"keras", "drdeploy", "gemm"}
+        ]
+    specs = {cell: spec_of(forms, *cell) for cell in cells}
     calls = options.budget.calls(CALLS[forms.name])
     with ExitStack() as stack:
         predictors = {cell: opened(stack, spec) for cell, spec in specs.items()}
@@ -254,14 +262,15 @@ def under_limits(page: Page, forms: Forms, options: Options, groups: object) -> 
     for cpus in LIMITS[:1] if options.is_smoke else LIMITS:
         specs = {
             (kind, threads, idle): Spec(
-                kind, str(forms.onnx("int8")), "int8", threads,
-                spins=None if kind == "openvino" else idle == "spin", cpus=cpus,
+                kind,
+                str(forms.onnx("int8")),
+                "int8",
+                threads,
+                spins=None if kind == "openvino" else idle == "spin",
+                cpus=cpus,
             )
-            for kind, threads, idle in (
-                ("onnxruntime", 1, "wait"), ("onnxruntime", 2, "wait"),
-                ("onnxruntime", 2, "spin"), ("openvino", 1, ""), ("openvino", 2, ""),
-            )
-        }  # fmt: skip
+            for kind, threads, idle in (IDLE[:1] if options.is_smoke else IDLE)
+        }
         specs["drdeploy", 0, "chooses"] = Spec(
             "drdeploy", str(forms.int8), "int8", threads=0, cpus=cpus
         )

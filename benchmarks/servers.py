@@ -47,12 +47,17 @@ cores.
 
 
 class Asked(NamedTuple):
-    """One server in one round."""
+    """One server in one round; by number of clients where it is a dictionary.
+
+    Attributes:
+        cpu_ms: CPU time per photograph, of all the server's processes.
+    """
 
     start_s: float
     memory_mb: float
     latencies_s: dict[int, list[float]]
     per_s: dict[int, float]
+    cpu_ms: dict[int, float]
     failures: int
 
 
@@ -98,10 +103,12 @@ def ask(server: Server, photograph: bytes, options: Options) -> Asked:
     clients = CLIENTS[:1] if options.is_smoke else CLIENTS
     with running(server, photograph) as started:
         closed_loop(started.port, request, concurrency=2, seconds=WARM_UP_S)
-        loads = {
-            count: closed_loop(started.port, request, concurrency=count, seconds=seconds)
-            for count in clients
-        }
+        loads, cpu_ms = {}, {}
+        for count in clients:
+            before_s = started.cpu_s()
+            loads[count] = closed_loop(started.port, request, concurrency=count, seconds=seconds)
+            used_s = started.cpu_s() - before_s
+            cpu_ms[count] = 1e3 * used_s / max(1, len(loads[count].latencies_s))
         memory_mb = started.memory_mb()
     print(f"{server.name}: " + ", ".join(f"{load.per_s:.0f}/s" for load in loads.values()),
           flush=True)  # fmt: skip
@@ -110,6 +117,7 @@ def ask(server: Server, photograph: bytes, options: Options) -> Asked:
         memory_mb,
         {count: load.latencies_s for count, load in loads.items()},
         {count: load.per_s for count, load in loads.items()},
+        cpu_ms,
         sum(load.failures for load in loads.values()),
     )
 
@@ -124,7 +132,8 @@ def keep(page: Page, found: dict[str, list[Asked]]) -> None:
                     "start_s": rounded(one.start_s), "memory_mb": rounded(one.memory_mb),
                     "p50_ms": rounded(1e3 * float(np.median(latencies))),
                     "p99_ms": rounded(1e3 * float(np.percentile(latencies, 99))),
-                    "per_s": rounded(one.per_s[count]), "failures": one.failures,
+                    "per_s": rounded(one.per_s[count]),
+                    "cpu_ms": rounded(one.cpu_ms[count]), "failures": one.failures,
                 }
                 for count, latencies in one.latencies_s.items()
             ]  # fmt: skip
@@ -145,9 +154,10 @@ def show(page: Page, found: dict[str, list[Asked]]) -> None:
                 name, written(middle.scaled(1e3), "ms"),
                 written(percentile(pooled, 0.99).scaled(1e3), "ms"),
                 written(median([one.per_s[count] for one in rounds])),
+                written(median([one.cpu_ms[count] for one in rounds]), "ms"),
                 sum(one.failures for one in rounds) or "none",
             ])  # fmt: skip
-        page.table(["server", "p50", "p99", "photographs/s", "failures"], rows)
+        page.table(["server", "p50", "p99", "photographs/s", "CPU each", "failures"], rows)
     page.text("## Start and memory")
     starts = {name: median([one.start_s for one in rounds]) for name, rounds in found.items()}
     page.table(

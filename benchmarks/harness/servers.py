@@ -66,11 +66,14 @@ class Running:
 
     def memory_mb(self) -> float:
         """Resident memory of all its processes, in MB of 10^6 bytes."""
-        total = 0
-        for process in (self.process, *self.process.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                total += process.memory_info().rss
-        return total / 1e6
+        return sum(process.memory_info().rss for process in self._all()) / 1e6
+
+    def cpu_s(self) -> float:
+        """CPU time that all its processes have used so far."""
+        return sum(sum(process.cpu_times()[:2]) for process in self._all())
+
+    def _all(self) -> list[psutil.Process]:
+        return [self.process, *self.process.children(recursive=True)]
 
 
 @contextmanager

@@ -226,6 +226,16 @@ def test_idle_threads_wait_where_the_limit_is_below_their_number():
     assert session_options(2, cpus=2.0).get_session_config_entry(entry) == "1"
 
 
+def test_idle_threads_spin_no_longer_than_between_two_layers():
+    # By default they go on for a millisecond after the last, which doubles the CPU of a request.
+    from drdeploy.runtimes.onnxruntime_runtime import session_options
+
+    spin_us = session_options(2, cpus=2.0).get_session_config_entry(
+        "session.intra_op.spin_duration_us"
+    )
+    assert 0 < int(spin_us) <= 200
+
+
 def test_onnx_is_loaded_without_importing_another_runtime(pets):
     artifact = pets()
     script = f"""

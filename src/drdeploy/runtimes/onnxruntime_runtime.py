@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from drdeploy.runtimes.protocol import RuntimeName
 
 LOG_ERRORS_ONLY = 3
+SPIN_US = 100
+"""Before an idle thread sleeps; releases of ONNX Runtime that do not know it ignore it."""
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
@@ -76,7 +78,9 @@ def session_options(threads: int, cpus: float | None = None) -> ort.SessionOptio
     """Options for one prediction at a time on that many threads.
 
     Idle threads wait instead of spinning where the CPU limit is below their number: under a
-    quota, a spinning thread spends the time that the working ones need.
+    quota, a spinning thread spends the time that the working ones need.  Elsewhere they spin for
+    as long as the gap between two layers is, and no longer: by default they spin on after the
+    prediction, and double the CPU time of a request (25 ms for 13 ms, MobileNet in int8).
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -87,6 +91,7 @@ def session_options(threads: int, cpus: float | None = None) -> ort.SessionOptio
     limit = available_cpus() if cpus is None else cpus
     spins = "0" if limit < threads else "1"
     options.add_session_config_entry("session.intra_op.allow_spinning", spins)
+    options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
     return options
 
 
