@@ -80,7 +80,7 @@ def session_options(threads: int, cpus: float | None = None) -> ort.SessionOptio
     Idle threads wait instead of spinning where the CPU limit is below their number: under a
     quota, a spinning thread spends the time that the working ones need.  Elsewhere they spin for
     as long as the gap between two layers is, and no longer: by default they spin on after the
-    prediction, and double the CPU time of a request (25 ms for 13 ms, MobileNet in int8).
+    prediction, and on a busy machine double the CPU time of a request.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
