@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "worked-decisions.md"
 STUDY = ROOT.parent / "shared" / "data" / "thesis-results"
 OURS = ROOT / "examples" / "decision"
+ASSUMED_PRICES = ROOT / "examples" / "assumed-provisioned-prices.toml"
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def told(case: Case, measurements: Measurements, min_sensitivity: float | None) 
         f"### {case.name}: {case.told}\n",
         f"Asked: {wording.required_told(decision.required)}. Traffic: {decision.traffic}.\n",
         *(f"- {sentence}" for sentence in decision.answer),
-        *_if_more_at_once(case, measurements, min_sensitivity, decision),
+        *_otherwise(case, measurements, min_sensitivity, decision),
         "",
         "| option | USD a month | per patient | p95 | cold starts | why it loses |",
         "|---|---|---|---|---|---|",
@@ -178,17 +179,35 @@ def _why(option: Judged, decision: Decision) -> str:
     return f"{wording.usd(more)} a month more"
 
 
-def _if_more_at_once(
+def _otherwise(
     case: Case, measurements: Measurements, min_sensitivity: float | None, decision: Decision
 ) -> Iterator[str]:
-    """What the assumption about instances decides."""
-    other = decide(measurements, PriceSheet.load(), question(case, min_sensitivity, at_once=4))
-    before = {one.below + one.above: one for one in decision.break_even}
-    for one in other.break_even:
-        if before.get(one.below + one.above) != one:
-            yield f"- If an instance served four requests at once: {wording.break_even_told(one)}"
-    if decision.winner and other.winner and decision.winner.name != other.winner.name:
-        yield f"- And then {other.winner.name} would win."
+    """What two things decide that are not known: provisioned prices, and requests at once."""
+    sheet = PriceSheet.load().joined(PriceSheet.load(ASSUMED_PRICES))
+    other = decide(measurements, sheet, question(case, min_sensitivity, at_once=4))
+    yield (
+        "\nIf provisioned concurrency were priced in Lambda's proportions (assumed, "
+        "[the sheet](../examples/assumed-provisioned-prices.toml)), and an instance served four "
+        "requests at once:\n"
+    )
+    winner = other.winner
+    same = winner and decision.winner and winner.name == decision.winner.name
+    if winner:
+        kept = "would still win" if same else "would win"
+        yield f"- {winner.name} {kept}, at {wording.usd(winner.usd_per_month)} a month."
+    provisioned = [
+        one
+        for one in (other.winner, *other.runners_up, *other.excluded)
+        if one and one.policy == "provisioned" and one.usd_per_month is not None
+    ]
+    if provisioned:
+        best = min(provisioned, key=lambda one: one.usd_per_month or 0.0)
+        yield (
+            f"- The cheapest with provisioned concurrency: {best.name}, "
+            f"{wording.usd(best.usd_per_month)} a month, p95 {wording.seconds(best.p95_s)}, "
+            f"{best.cold_share:.2%} cold starts."
+        )
+    yield from (f"- {wording.break_even_told(one)}" for one in other.break_even)
 
 
 def _softening(decision: Decision) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """A price has a date, a region and a source; an unknown one is an error."""
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -80,3 +81,24 @@ def test_show_prints_every_price_as_json(sheet):
     result = CliRunner().invoke(app, ["show", "--json"])
     assert result.exit_code == 0
     assert len(json.loads(result.stdout)) == len(sheet.prices)
+
+
+def test_a_joined_sheet_has_the_prices_of_both(sheet, tmp_path):
+    path = tmp_path / "prices.toml"
+    path.write_text(
+        '[[data_processed_gb]]\nregion = "us-east-1"\nsource = "s"\ndate = "2030-01"\nusd = 9.0\n'
+    )
+    joined = sheet.joined(PriceSheet.load(path))
+    assert joined.data_processed_gb().usd == 9.0
+    assert joined.serverless_second(1024) == sheet.serverless_second(1024)
+
+
+def test_the_example_sheet_adds_provisioned_concurrency(sheet):
+    root = Path(__file__).resolve().parents[2]
+    joined = sheet.joined(PriceSheet.load(root / "examples/assumed-provisioned-prices.toml"))
+    for memory_mb in (1024, 2048, 3072, 4096, 5120, 6144):
+        on_demand = joined.serverless_second(memory_mb).usd
+        held = joined.provisioned_held_second(memory_mb)
+        assert held.usd == pytest.approx(on_demand / 4)
+        assert held.usd < joined.provisioned_duration_second(memory_mb).usd < on_demand
+        assert "ASSUMED" in held.source

@@ -75,6 +75,9 @@ def recommend(
     prices: Annotated[
         Path | None, typer.Option(help="A price sheet of your own instead of the packaged one.")
     ] = None,
+    add_prices: Annotated[
+        Path | None, typer.Option(help="A sheet besides, for what the other one lacks.")
+    ] = None,
     region: Annotated[str, typer.Option(help="Whose prices.")] = "us-east-1",
     mixed: Annotated[
         bool, typer.Option("--mixed", help="Take rows of different platforms or machines too.")
@@ -121,10 +124,11 @@ def recommend(
         ),
         seed=seed,
     )
+    sheet = PriceSheet.load(prices)
+    if add_prices:
+        sheet = sheet.joined(PriceSheet.load(add_prices))
     with err.status("Simulating the options"):
-        decision = decide(
-            _measurements(results), PriceSheet.load(prices), question, allow_mixed=mixed
-        )
+        decision = decide(_measurements(results), sheet, question, allow_mixed=mixed)
     if page:
         _write_page(decision, page)
     if tfvars:

@@ -72,6 +72,10 @@ class PriceSheet:
             ) from err
         return cls(tuple(document.prices()))
 
+    def joined(self, other: PriceSheet) -> PriceSheet:
+        """Both sheets as one; of two prices of the same item the newer one wins."""
+        return PriceSheet((*self.prices, *other.prices))
+
     def serverless_second(self, memory_mb: int, region: str = DEFAULT_REGION) -> Price:
         """Price of one second of a serverless endpoint of that size."""
         return self._newest(_serverless_item(memory_mb), region)
