@@ -1,5 +1,7 @@
 """Policies against cold starts: what each does, and that none of them sees the future."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -129,13 +131,41 @@ def test_settings_are_what_terraform_and_sagemaker_take(clinic):
     policy = make_policy("provisioned", clinic, busy_s=0.2, idle_s=IDLE_S)
     told = serverless_variables(2048, policy, peak_concurrency=4, headroom=0.3)
     assert endpoint_config.validate_python(told["endpoint"]).max_concurrency == 6
-    assert told["endpoint"]["provisioned_concurrency"] >= 1
+    assert told["endpoint"]["provisioned_concurrency"] == 1
+    assert "provisioned_scaling" not in told["endpoint"]  # always one
     assert told["allow_always_on"] is True
     nothing = make_policy("nothing", clinic, busy_s=0.2, idle_s=IDLE_S)
     told = serverless_variables(1024, nothing, peak_concurrency=500, headroom=0.3)
     assert endpoint_config.validate_python(told["endpoint"]).max_concurrency == 200
     assert told["allow_always_on"] is False
     assert endpoint_config.validate_python(real_time_variables("ml.m5.xlarge", 2)["endpoint"])
+
+
+def test_provisioned_containers_are_scheduled_where_their_number_changes():
+    busy = Traffic(requests_per_month=2_000_000, shape=SHAPES["working-hours"])
+    policy = make_policy("provisioned", busy.arrivals(1, weeks=1), busy_s=0.2, idle_s=IDLE_S)
+    steady = replace(
+        policy,
+        containers_by_hour=tuple(4 if 8 <= at % 24 < 18 and at < 120 else 1 for at in range(168)),
+    )
+    told = serverless_variables(2048, steady, peak_concurrency=3, headroom=0.3)["endpoint"]
+    assert told["provisioned_scaling"] == {
+        "min_capacity": 1,
+        "max_capacity": 4,
+        "schedules": {
+            "at-08-hold-4": {
+                "schedule": "cron(0 8 ? * MON,TUE,WED,THU,FRI *)",
+                "min_capacity": 4,
+                "max_capacity": 4,
+            },
+            "at-18-hold-1": {
+                "schedule": "cron(0 18 ? * MON,TUE,WED,THU,FRI *)",
+                "min_capacity": 1,
+                "max_capacity": 1,
+            },
+        },
+    }
+    assert min(policy.containers_by_hour) == 1
 
 
 def test_a_schedule_is_told_in_stretches_of_a_day(clinic):

@@ -19,6 +19,7 @@ from drdeploy.analysis.cost.inference import SECONDS_PER_HOUR
 from drdeploy.analysis.cost.usage import HOURS_PER_MONTH, real_time_usage
 from drdeploy.analysis.recommendation.options import instances_for, serverless_option, stored
 from drdeploy.analysis.softening.demand import containers_for
+from drdeploy.analysis.softening.policies import FEWEST_PROVISIONED
 from drdeploy.analysis.traffic.shape import HOURS_PER_WEEK
 from drdeploy.errors import UnknownPrice
 
@@ -122,7 +123,8 @@ def _simulated_usd(option: Option, traffic: Traffic, setting: Setting) -> float:
 def _provisioned_usd(option: Option, traffic: Traffic, setting: Setting) -> float:
     busy_s = option.hosted.times.warm.mean_busy_s
     by_hour = traffic.shape.requests_by_hour(traffic.requests_per_week)
-    held = float(containers_for(by_hour, busy_s).sum()) * HOURS_PER_MONTH / HOURS_PER_WEEK
+    containers = np.maximum(containers_for(by_hour, busy_s), FEWEST_PROVISIONED)
+    held = float(containers.sum()) * HOURS_PER_MONTH / HOURS_PER_WEEK
     kept = stored(option.hosted, setting.assumptions)
     usage = Usage(
         requests=traffic.requests_per_month,

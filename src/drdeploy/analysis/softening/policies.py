@@ -30,6 +30,8 @@ POLICIES: tuple[PolicyName, ...] = (
     "hybrid-histogram",
     "forecast",
 )
+FEWEST_PROVISIONED = 1
+"""Application Auto Scaling goes no lower."""
 KEEP_WARM_MARGIN = 0.9
 """A keep-warm request comes this share of the idle time after the last one."""
 
@@ -78,13 +80,13 @@ def make_policy(name: PolicyName, arrivals: Arrivals, *, busy_s: float, idle_s: 
                 tuple(one.tolist()),
             )
         case "provisioned":
+            held = np.maximum(weekly, FEWEST_PROVISIONED)
             return Policy(
                 name,
-                f"up to {int(weekly.max())} containers are provisioned in "
-                f"{int((weekly > 0).sum())} hours of the week",
-                Measures(provisioned_by_hour=over_horizon(weekly, arrivals)),
+                f"{_from_to(held)} containers are provisioned, by the hour of the week",
+                Measures(provisioned_by_hour=over_horizon(held, arrivals)),
                 0.0,
-                tuple(weekly.tolist()),
+                tuple(held.tolist()),
             )
         case "hybrid-histogram":
             moments = keep_warm_moments(arrivals.times_s, interval_s, arrivals.horizon_s)
@@ -99,6 +101,11 @@ def make_policy(name: PolicyName, arrivals: Arrivals, *, busy_s: float, idle_s: 
                 Measures(_moments(planned, interval_s, arrivals.horizon_s)),
                 interval_s,
             )
+
+
+def _from_to(containers: NDArray[np.int64]) -> str:
+    fewest, most = int(containers.min()), int(containers.max())
+    return f"{fewest}" if fewest == most else f"{fewest} to {most}"
 
 
 def _moments(

@@ -1,8 +1,9 @@
 """An option as variables that the Terraform environment ``single-endpoint`` takes.
 
-Terraform creates the endpoint.  Who sends keep-warm requests, and a schedule of provisioned
-concurrency (Application Auto Scaling, scheduled actions on ``DesiredProvisionedConcurrency``), are
-told beside the variables, as hours of a week.
+Provisioned concurrency by the hour becomes ``provisioned_scaling`` with one schedule for each hour
+and number of containers.  Hours are those of the traffic, written without a time zone, which means
+UTC: add ``timezone`` where they are local.  Who sends keep-warm requests is not Terraform's: their
+hours are told beside.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from drdeploy.analysis.traffic.shape import HOURS_PER_DAY
 from drdeploy.sagemaker import quotas
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from drdeploy.analysis.softening.policies import Policy
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -32,14 +35,35 @@ def serverless_variables(
     """
     provisioned = max(policy.containers_by_hour, default=0) if policy.name == "provisioned" else 0
     wanted = max(ceil(peak_concurrency / (1 - headroom)), provisioned, 1)
+    endpoint: dict[str, Any] = {
+        "kind": "serverless",
+        "memory_mb": memory_mb,
+        "max_concurrency": min(wanted, quotas.serverless_max_concurrency().maximum or wanted),
+        "provisioned_concurrency": provisioned or None,
+    }
+    if provisioned and min(policy.containers_by_hour) < provisioned:
+        endpoint["provisioned_scaling"] = {
+            "min_capacity": min(policy.containers_by_hour),
+            "max_capacity": provisioned,
+            "schedules": _schedules(policy.containers_by_hour),
+        }
+    return {"endpoint": endpoint, "allow_always_on": provisioned > 0}
+
+
+def _schedules(containers_by_hour: Sequence[int]) -> dict[str, dict[str, Any]]:
+    """One for each hour at which the number changes, and number that it changes to."""
+    days: dict[tuple[int, int], list[str]] = {}
+    for at, containers in enumerate(containers_by_hour):
+        if containers != containers_by_hour[at - 1]:  # Sunday's last comes before Monday's first
+            day, hour = divmod(at, HOURS_PER_DAY)
+            days.setdefault((hour, containers), []).append(DAYS[day][:3].upper())
     return {
-        "endpoint": {
-            "kind": "serverless",
-            "memory_mb": memory_mb,
-            "max_concurrency": min(wanted, quotas.serverless_max_concurrency().maximum or wanted),
-            "provisioned_concurrency": provisioned or None,
-        },
-        "allow_always_on": provisioned > 0,
+        f"at-{hour:02}-hold-{containers}": {
+            "schedule": f"cron(0 {hour} ? * {','.join(names)} *)",
+            "min_capacity": containers,
+            "max_capacity": containers,
+        }
+        for (hour, containers), names in days.items()
     }
 
 
