@@ -52,7 +52,7 @@ def test_instances_and_images_have_panels_of_their_own(quick_rows, results_of):
     panels = {panel.by: panel.labels for panel in panels_of(summaries)}
     assert panels["memory"] == ("1024 MB", "2048 MB")
     assert panels["instance"] == ("ml.m4\nxlarge", "ml.m5\nxlarge")
-    assert panels["image"] == ("1024 MB\ndrdeploy:lean", "1024 MB\ndrdeploy:small")
+    assert panels["image"] == ("1024 MB\nlean", "1024 MB\nsmall")
 
 
 def test_the_same_rows_give_the_same_bytes(summaries, drawings):

@@ -17,6 +17,7 @@ The stages, one module each:
 ``caveats``       what to know before believing the numbers
 ``evidence``      all of the above, computed once
 ``notation``      how a number, its unit and its interval are written
+``image_figure``  cold starts along the ladder of images
 ``figures``       box plots (``boxes``), the break-down of latency, the cost: SVG, the same bytes
                   every time; ``panels``: which scenarios stand in one picture
 ``tables``        everything above as CSV, in full precision

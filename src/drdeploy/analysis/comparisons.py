@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from drdeploy.analysis import statistics
+from drdeploy.analysis.scenarios import image_position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from drdeploy.analysis.scenarios import Scenario
     from drdeploy.analysis.statistics import Estimate
 
-Dimension = Literal["memory_mb", "instance_type", "image", "profile", "precision", "start"]
+Dimension = Literal["memory_mb", "instance_type", "image", "precision", "start"]
 Quantity = Literal["total_latency_s", "prediction_s", "model_setup_s"]
 
 _START_ORDER = ("cold", "warm")
@@ -68,7 +69,8 @@ def comparisons(
     """Each step along the dimension, and from its first value to its last.
 
     Scenarios are compared where all else is equal and both have rows; as in the study, memory
-    goes from less to more and a cold start is set against a warm one.
+    goes from less to more, images from the first rung of the ladder to each that follows, and
+    a cold start is set against a warm one.
     """
     return tuple(
         compare(before, after, dimension, quantity)
@@ -88,8 +90,14 @@ def _pairs(
     for group in alike.values():
         steps = sorted(group, key=lambda scenario: _position(scenario, dimension))
         pairs = list(pairwise(steps))
-        whole_way = [(steps[0], steps[-1])] if len(pairs) > 1 else []
-        yield from pairs + whole_way
+        beyond = steps[2:] if dimension == "image" else steps[2:][-1:]
+        pairs += [(steps[0], step) for step in beyond]
+        yield from (pair for pair in pairs if _differ(*pair, dimension))
+
+
+def _differ(before: Scenario, after: Scenario, dimension: Dimension) -> bool:
+    """Two trials of one image tell nothing of images."""
+    return dimension != "image" or before.configuration.image != after.configuration.image
 
 
 def _everything_but(dimension: Dimension, scenario: Scenario) -> tuple[str, ...]:
@@ -97,28 +105,28 @@ def _everything_but(dimension: Dimension, scenario: Scenario) -> tuple[str, ...]
     facts = {
         "model": hosted.model,
         "start": scenario.start,
+        "image": hosted.image,
         "profile": hosted.profile,
         "precision": hosted.precision,
         "endpoint_kind": hosted.endpoint_kind,
         "memory_mb": str(hosted.memory_mb),
         "instance_type": hosted.instance_type,
-        "image": hosted.image,
         "scenario": scenario.name,
     }
-    if dimension == "profile":  # two profiles are two images by nature
-        facts["image"] = ""
     if dimension == "start":  # the warm and the cold scenario differ in nothing but their start
         facts["scenario"] = "closed loop" if scenario.name in _START_ORDER else scenario.name
+    if dimension == "image":  # how it serves is part of it
+        del facts["profile"]
     return tuple(value for name, value in facts.items() if name != dimension)
 
 
 def _position(scenario: Scenario, dimension: Dimension) -> tuple[int, str]:
     match dimension:
+        case "image":
+            return image_position(scenario.configuration.image)
         case "memory_mb":
             return scenario.configuration.memory_mb, scenario.trial
         case "start":
             return int(scenario.start == "warm"), scenario.trial
-        case "image":  # in the order of the study, which goes from the largest to the smallest
-            return int(scenario.rows.index[0]), scenario.trial
         case _:
             return 0, str(getattr(scenario.configuration, dimension))

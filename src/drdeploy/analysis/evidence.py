@@ -13,14 +13,15 @@ from drdeploy.analysis.summaries import summarise
 from drdeploy.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
-    from drdeploy.analysis.comparisons import Comparison, Dimension
+    from drdeploy.analysis.comparisons import Comparison, Dimension, Quantity
     from drdeploy.analysis.findings import Verdict
     from drdeploy.analysis.measurements import Measurements
     from drdeploy.analysis.scenarios import Configuration
     from drdeploy.analysis.summaries import Summary
     from drdeploy.sagemaker.prices import Price, PriceSheet
 
-_OTHER_DIMENSIONS: tuple[Dimension, ...] = ("instance_type", "image", "profile", "precision")
+_ALL_TIMES: tuple[Quantity, ...] = ("total_latency_s", "prediction_s", "model_setup_s")
+_OTHER_DIMENSIONS: tuple[Dimension, ...] = ("instance_type", "precision")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +31,15 @@ class Evidence:
     Attributes:
         memory: Speed-ups from less to more memory: total, prediction and set-up time.
         cold_over_warm: How many times as long a cold start takes.
-        others: Ratios between instances, images, profiles and precisions.
+        images: Speed-ups along the ladder of images: total, prediction and set-up time.
+        others: Ratios between instances and precisions.
     """
 
     measurements: Measurements
     summaries: tuple[Summary, ...]
     memory: tuple[Comparison, ...]
     cold_over_warm: tuple[Comparison, ...]
+    images: tuple[Comparison, ...]
     others: tuple[Comparison, ...]
     verdicts: tuple[Verdict, ...]
     warnings: tuple[str, ...]
@@ -56,7 +59,7 @@ class Evidence:
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
         """All ratios."""
-        return self.memory + self.cold_over_warm + self.others
+        return self.memory + self.cold_over_warm + self.images + self.others
 
 
 def gather(measurements: Measurements, sheet: PriceSheet, *, allow_mixed: bool = False) -> Evidence:
@@ -75,9 +78,10 @@ def gather(measurements: Measurements, sheet: PriceSheet, *, allow_mixed: bool =
         memory=comparisons(
             [s for s in scenarios if s.configuration.endpoint_kind == "serverless"],
             "memory_mb",
-            ("total_latency_s", "prediction_s", "model_setup_s"),
+            _ALL_TIMES,
         ),
         cold_over_warm=comparisons(scenarios, "start"),
+        images=comparisons(scenarios, "image", _ALL_TIMES),
         others=tuple(
             ratio
             for dimension in _OTHER_DIMENSIONS

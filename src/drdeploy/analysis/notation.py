@@ -82,19 +82,10 @@ def label(configuration: Configuration, *, among: Iterable[Configuration]) -> st
     others = list(among)
     telling = [
         name
-        for name in ("profile", "precision")
+        for name in ("image", "precision")
         if len({getattr(other, name) for other in others}) > 1
     ]
-    names = [getattr(configuration, name) for name in telling]
-    images = {other.image for other in others if other.profile == configuration.profile}
-    if len(images) > 1:
-        names.append(image_name(configuration.image) or "image unknown")
-    return ", ".join([configuration.size, *names])
-
-
-def image_name(image: str) -> str:
-    """The tag without registry and repository path."""
-    return image.rpartition("/")[2]
+    return ", ".join([configuration.size, *(getattr(configuration, name) for name in telling)])
 
 
 def labels(scenarios: Sequence[Scenario], *, among: Iterable[Configuration]) -> list[str]:

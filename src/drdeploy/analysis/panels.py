@@ -48,7 +48,7 @@ class Panel:
 def panels_of(summaries: Iterable[Summary]) -> tuple[Panel, ...]:
     """Panels of all scenarios that have rows.
 
-    Images of one profile at one memory size are a panel of their own; so is every set of memory
+    Images at one memory size are a panel of their own; so is every set of memory
     sizes, and every set of instances.
     """
     measured = sorted((s for s in summaries if s.scenario.n), key=_order)
@@ -90,7 +90,7 @@ def _images_at_one_size(group: Sequence[Summary]) -> list[Summary]:
 
 def _but_for_the_image(summary: Summary) -> tuple[object, ...]:
     hosted = summary.scenario.configuration
-    return hosted.memory_mb, hosted.profile, hosted.precision, summary.scenario.name
+    return hosted.memory_mb, hosted.precision, summary.scenario.name
 
 
 def _has_other_sizes(summary: Summary, group: Sequence[Summary]) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import drdeploy
 from drdeploy.analysis import cells, notation, tables
 from drdeploy.analysis.figures import drawings_of
+from drdeploy.analysis.image_figure import drawings_of_images
 from drdeploy.analysis.recommendation.decision import Decision
 from drdeploy.analysis.recommendation.page import section
 from drdeploy.analysis.statistics import BOOTSTRAP_ROWS, rows_needed
@@ -59,7 +60,7 @@ def write_report(
     decision: Decision | NoDecision | None = None,
 ) -> Written:
     """Write the page, ``tables/*.csv`` and ``figures/*.svg`` beside it."""
-    drawings = drawings_of(evidence.summaries)
+    drawings = (*drawings_of_images(evidence.summaries), *drawings_of(evidence.summaries))
     page.parent.mkdir(parents=True, exist_ok=True)
     text = render(evidence, drawings, written_at=written_at, decision=decision)
     page.write_text(text, "utf-8")
@@ -93,9 +94,13 @@ def render(
         groups=_groups(evidence),
         memory=_step_rows(evidence.memory, evidence),
         cold_over_warm=_step_rows(evidence.cold_over_warm, evidence),
+        images=_step_rows(evidence.images, evidence),
         others=_step_rows(evidence.others, evidence),
         left_out=tables.left_out_table(s.scenario for s in evidence.summaries).to_dict("records"),
         facts=_facts(evidence.measurements.environment),
+        without_images=any(
+            summary.scenario.isolation.startswith("process") for summary in evidence.summaries
+        ),
         unlimited=any(not summary.scenario.is_limited for summary in evidence.summaries),
         bootstrap_rows=BOOTSTRAP_ROWS,
         rows_needed={share: rows_needed(share) for share in (0.90, 0.95, 0.99)},

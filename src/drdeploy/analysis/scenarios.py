@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from drdeploy.images import IMAGE_NAMES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,7 +29,7 @@ class Configuration:
     Attributes:
         memory_mb: Of a serverless endpoint; 0 for an instance.
         instance_type: Of a real-time endpoint; empty for a serverless one.
-        image: Tag of the container image, where rows say it.
+        image: Short name of the container image, ``lean``; where no row tells it, the profile.
     """
 
     model: str
@@ -122,15 +124,22 @@ def _scenario(trial: str, rows: pd.DataFrame, start: str) -> Scenario:
 
 def _configuration(rows: pd.DataFrame) -> Configuration:
     memory_mb = rows["memory_mb"].dropna()
+    profile = _told(rows, "profile")
     return Configuration(
         model=_told(rows, "model"),
-        profile=_told(rows, "profile"),
+        profile=profile,
         precision=_told(rows, "precision"),
         endpoint_kind=_told(rows, "endpoint_kind"),
         memory_mb=int(memory_mb.iloc[0]) if len(memory_mb) else 0,
         instance_type=_told(rows, "instance_type"),
-        image=_told(rows, "image"),
+        image=_short(_told(rows, "image")) or profile,
     )
+
+
+def _short(image: str) -> str:
+    """``lean`` for ``drdeploy:lean``, whatever registry it is in; another's name as it is."""
+    name = image.rpartition("/")[2]
+    return name.removeprefix("drdeploy:")
 
 
 def _told(rows: pd.DataFrame, name: str) -> str:
@@ -139,6 +148,13 @@ def _told(rows: pd.DataFrame, name: str) -> str:
     return str(values.iloc[0]) if len(values) else ""
 
 
+def image_position(image: str) -> tuple[int, str]:
+    """The ladder's images in its order, others after them by name."""
+    ladder = [str(name) for name in IMAGE_NAMES]
+    return ladder.index(image) if image in ladder else len(ladder), image
+
+
 def _order(scenario: Scenario) -> tuple[object, ...]:
     warm_first = {"warm": 0, "cold": 1}.get(scenario.start, 2)
-    return scenario.configuration.model, warm_first, scenario.configuration, scenario.name
+    hosted = scenario.configuration
+    return hosted.model, warm_first, image_position(hosted.image), hosted, scenario.name

@@ -102,6 +102,7 @@ def _identity(scenario: Scenario) -> dict[str, Any]:
         "weights": scenario.weights,
         "precision": hosted.precision,
         "profile": hosted.profile,
+        "image": hosted.image,
         "endpoint_kind": hosted.endpoint_kind,
         "memory_mb": hosted.memory_mb or None,
         "instance_type": hosted.instance_type,
