@@ -5,7 +5,8 @@
 # Three layers over Debian, the ones that change least first: Python and NGINX, the locked
 # dependencies, our source. A change of the source rebuilds the last alone.
 
-FROM debian:bookworm-slim AS python
+ARG BASE=debian:bookworm-slim
+FROM ${BASE} AS python
 ARG DEBIAN_FRONTEND=noninteractive
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3 \

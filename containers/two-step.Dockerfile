@@ -3,12 +3,13 @@
 #   drdeploy image build two-step     or     docker build -f containers/two-step.Dockerfile .
 #
 # The build tools, the package lists and pip's cache stay behind; the complete TensorFlow comes
-# along, with what only development needs.
+# along, with what only development needs. The first stage is drdeploy:baseline's to the letter, so
+# that an engine that built that one takes it from its cache.
 
 FROM debian:bookworm-slim AS build
 ARG DEBIAN_FRONTEND=noninteractive
 RUN apt-get update \
- && apt-get install -y build-essential git python3 python3-dev python3-pip python3-venv
+ && apt-get install -y build-essential git nginx python3 python3-dev python3-pip python3-venv wget
 COPY requirements/baseline.txt /opt/requirements.txt
 RUN python3 -m venv /opt/venv \
  && /opt/venv/bin/python -m pip install --quiet --progress-bar off --only-binary :all: \

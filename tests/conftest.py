@@ -6,6 +6,7 @@ user's machine and says why; under ``CI=true`` the same lack is a failure.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from drdeploy.artifacts import ModelFormat
     from drdeploy.engine import Engine
+    from drdeploy.images import ImageName, Platform
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -79,19 +81,27 @@ def engine() -> Engine:
 
 
 @pytest.fixture(scope="session")
-def lean_image(engine: Engine) -> str:
-    """``drdeploy:lean``, built from this checkout."""
+def ladder_image(engine: Engine) -> Callable[..., str]:
+    """``drdeploy:NAME`` by name (and platform), built from this checkout once per session."""
     from drdeploy.images import build_image
 
-    return build_image(engine, "lean").tag
+    @functools.cache
+    def build(name: ImageName, platform: Platform | None = None) -> str:
+        return build_image(engine, name, platform=platform).tag
+
+    return build
 
 
 @pytest.fixture(scope="session")
-def reduced_image(engine: Engine) -> str:
-    """``drdeploy:reduced``, built from this checkout (minutes, the first time)."""
-    from drdeploy.images import build_image
+def lean_image(ladder_image: Callable[..., str]) -> str:
+    """``drdeploy:lean``."""
+    return ladder_image("lean")
 
-    return build_image(engine, "reduced").tag
+
+@pytest.fixture(scope="session")
+def reduced_image(ladder_image: Callable[..., str]) -> str:
+    """``drdeploy:reduced`` (minutes, the first time)."""
+    return ladder_image("reduced")
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,11 @@ def test_a_photograph_is_answered_with_the_studys_fields_and_the_grade(hosted, p
     assert answer["notice"] == NOTICE
 
 
+def test_every_host_of_the_same_model_answers_the_same(hosted, photo, probabilities):
+    (answered,) = hosted.invoke(photo).json()["predictions"]
+    assert answered == pytest.approx(list(probabilities), abs=1e-5)
+
+
 def test_every_admitted_invocation_has_the_next_number_of_one_container(hosted, photo):
     first, second = (hosted.invoke(photo).json()["container"] for _ in range(2))
     assert first["id"] == second["id"]
@@ -148,7 +153,7 @@ def test_the_log_has_one_line_per_invocation_and_nothing_of_the_patient(hosted, 
         time.sleep(0.01)
     assert {"status", "duration_s", "decode_s", "predict_s", "container"} <= set(lines[0])
     assert len(lines) == 1
-    assert "Jane" not in hosted.log_path.read_text()
+    assert "Jane" not in hosted.log()
 
 
 def test_a_killed_worker_is_replaced(slow_hosted, photo):

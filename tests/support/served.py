@@ -16,8 +16,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
+from drdeploy.engine import ContainerSpec, Mount
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from drdeploy.engine import Engine, RunningContainer
 
 READY_WITHIN_S = 60.0
 
@@ -36,9 +40,9 @@ class Served(ABC):
         """A client with connections of its own (without the certificates, which are slow)."""
         return httpx.Client(base_url=self.url, timeout=60, verify=False)
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, within_s: float = READY_WITHIN_S) -> None:
         """Ping until it answers 200."""
-        deadline = time.monotonic() + READY_WITHIN_S
+        deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             try:
                 if self.client.get("/ping").status_code == 200:
@@ -46,7 +50,7 @@ class Served(ABC):
             except httpx.TransportError:
                 self.fail_if_ended()
                 time.sleep(0.02)
-        raise TimeoutError(f"not ready within {READY_WITHIN_S} s")
+        raise TimeoutError(f"not ready within {within_s} s")
 
     @abstractmethod
     def fail_if_ended(self) -> None:
@@ -66,6 +70,28 @@ class Served(ABC):
     @abstractmethod
     def wait(self, timeout_s: float) -> int:
         """Its exit status."""
+
+    @abstractmethod
+    def log(self) -> str:
+        """What it wrote so far."""
+
+    @abstractmethod
+    def main_pid(self) -> int:
+        """Its first process, as this machine numbers it."""
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log().splitlines()]
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that hold the model."""
+        below = psutil.Process(self.main_pid()).children(recursive=True)
+        gunicorn = [child for child in below if "gunicorn" in " ".join(child.cmdline())]
+        if not gunicorn:
+            return sorted(below, key=lambda child: child.pid)
+        return sorted((w for w in gunicorn if not w.children()), key=lambda child: child.pid)
+
+    def pids(self) -> list[int]:
+        return [worker.pid for worker in self.workers()]
 
     def close(self) -> None:
         self.client.close()
@@ -88,19 +114,11 @@ class ServedProcess(Served):
     def wait(self, timeout_s: float) -> int:
         return self.process.wait(timeout_s)
 
-    def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log_path.read_text().splitlines()]
+    def log(self) -> str:
+        return self.log_path.read_text()
 
-    def workers(self) -> list[psutil.Process]:
-        """The processes that hold the model."""
-        below = psutil.Process(self.process.pid).children(recursive=True)
-        gunicorn = [child for child in below if "gunicorn" in " ".join(child.cmdline())]
-        if not gunicorn:
-            return sorted(below, key=lambda child: child.pid)
-        return sorted((w for w in gunicorn if not w.children()), key=lambda child: child.pid)
-
-    def pids(self) -> list[int]:
-        return [worker.pid for worker in self.workers()]
+    def main_pid(self) -> int:
+        return self.process.pid
 
     def close(self) -> None:
         super().close()
@@ -111,6 +129,54 @@ class ServedProcess(Served):
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait(10)
+
+
+@dataclass
+class ServedContainer(Served):
+    """The server as SageMaker starts it."""
+
+    container: RunningContainer
+
+    def fail_if_ended(self) -> None:
+        if not self.container.exit_state().is_running:
+            raise AssertionError(f"the server ended: {self.log()}")
+
+    def signal(self, number: int) -> None:
+        self.container.kill(signal.Signals(number).name)
+
+    def wait(self, timeout_s: float) -> int:
+        return self.container.wait(timeout_s).exit_code
+
+    def log(self) -> str:
+        return self.container.logs()
+
+    def main_pid(self) -> int:
+        return self.container.main_pid()
+
+    def close(self) -> None:
+        super().close()
+        self.container.remove()
+
+
+def serve_container(
+    engine: Engine,
+    image: str,
+    model_dir: Path,
+    *,
+    ready_s: float = READY_WITHIN_S,
+    **settings: object,
+) -> ServedContainer:
+    """Run ``IMAGE serve`` with settings given by variable."""
+    environment = {name: str(value) for name, value in settings.items()}
+    mounts = (Mount(model_dir, "/opt/ml/model"),)
+    container = engine.run(ContainerSpec(image, env=environment, mounts=mounts, memory_mb=2048))
+    served = ServedContainer(container.url, container)
+    try:
+        served.wait_until_ready(ready_s)
+    except BaseException:
+        served.close()
+        raise
+    return served
 
 
 def free_port() -> int:

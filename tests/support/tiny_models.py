@@ -66,6 +66,34 @@ def onnx_artifact(
     return folder / "model"
 
 
+def saved_model_artifact(folder: Path, *, rounds: int = 0) -> Path:
+    """An extracted artifact with the same classifier as :func:`onnx_artifact`, as SavedModel."""
+    import tensorflow as tf
+
+    seed = np.random.default_rng(3)
+    weights = tf.Variable(seed.normal(size=(3, 5)).astype(np.float32))
+    kernel = tf.Variable(np.full((7, 7, 3, 3), 1e-3, dtype=np.float32))
+
+    class Tiny(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights, self.kernel = weights, kernel
+
+        @tf.function(input_signature=[tf.TensorSpec((None, SIDE_PX, SIDE_PX, 3), tf.float32, "x")])
+        def __call__(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            for _ in range(rounds):
+                x = tf.nn.conv2d(x, self.kernel, strides=1, padding="SAME")
+            return {"y": tf.nn.softmax(tf.reduce_mean(x, [1, 2]) @ self.weights)}
+
+    model = Tiny()
+    folder.mkdir(parents=True, exist_ok=True)
+    tf.saved_model.save(model, str(folder / "exported"), {"serving_default": model.__call__})
+    archive = folder / "model.tar.gz"
+    pack(folder / "exported", archive, name="tiny", architecture="Tiny", weights="random")
+    extract(archive, folder / "model")
+    return folder / "model"
+
+
 def bare_saved_model(folder: Path) -> Path:
     """An extracted archive with a TensorFlow SavedModel and nothing else, as the study's."""
     import tensorflow as tf

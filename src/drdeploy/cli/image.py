@@ -21,12 +21,17 @@ app.command()(image_sizes.sizes)
 app.command("push")(push.push_image)
 
 WhichImage = Literal["ladder", "baseline", "two-step", "reduced", "lean", "minimal"]
+Platform = Literal["linux/amd64", "linux/arm64"]
 MEGABYTE = 1_000_000
 
 
 @app.command()
 def build(
     which: Annotated[WhichImage, typer.Argument(help="A rung by its name, or all five: ladder.")],
+    platform: Annotated[
+        Platform | None,
+        typer.Option(help="Of the image, as `docker build --platform`; another one is emulated."),
+    ] = None,
     network: Annotated[
         str, typer.Option(help="Network of the build's steps, as `docker build --network`.")
     ] = "host",
@@ -41,7 +46,8 @@ def build(
     built = []
     for name in _names(which):
         started = time.monotonic()
-        image = build_image(engine, name, network=network, log=None if quiet else _log)
+        log = None if quiet else _log
+        image = build_image(engine, name, platform=platform, network=network, log=log)
         built.append({**asdict(image), "build_s": round(time.monotonic() - started, 1)})
     if as_json:
         print_json(built)

@@ -54,7 +54,7 @@ def sizes(
         print_json([document_of(size) for size in measured])
         return
     if not measured:
-        err.print("No image yet. Build them: drdeploy image build all")
+        err.print("No image yet. Build them: drdeploy image build ladder")
         return
     out.print(_summary(measured))
     for size in measured:

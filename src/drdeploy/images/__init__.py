@@ -8,7 +8,7 @@ says what inside takes the space: ``archive`` reads what the engine saves, ``lay
 :mod:`~drdeploy.images.conformance` holds any image against the whole hosting contract.
 """
 
-from drdeploy.images.build import IMAGE_NAMES, ImageName, ImageRef, build_image, image_tag
+from drdeploy.images.build import IMAGE_NAMES, ImageName, ImageRef, Platform, build_image, image_tag
 from drdeploy.images.size_rows import document_of, write_sizes
 from drdeploy.images.sizes import ImageSize, measure_size
 
@@ -17,6 +17,7 @@ __all__ = [
     "ImageName",
     "ImageRef",
     "ImageSize",
+    "Platform",
     "build_image",
     "document_of",
     "image_tag",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import drdeploy
-from drdeploy.errors import InvalidInput
+from drdeploy.errors import ImageBuildFailed, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,16 @@ ImageName = Literal["baseline", "two-step", "reduced", "lean", "minimal"]
 IMAGE_NAMES: tuple[ImageName, ...] = get_args(ImageName)
 
 DOCKERFILES = Path("containers")
+
+Platform = Literal["linux/amd64", "linux/arm64"]
+ARM64: Platform = "linux/arm64"
+ARM64_BASE = "arm64v8/debian:bookworm-slim"
+"""Docker Hub's own name of the arm64 variant: an engine keeps one platform of a tag."""
+ARM64_IMAGES: tuple[ImageName, ...] = ("reduced", "lean")
+EMULATION_REMEDY = (
+    "Let QEMU run them: `docker run --privileged --rm tonistiigi/binfmt --install arm64`, or on a "
+    'Debian machine without Docker `eval "$(scripts/start-engine.sh arm64)"`'
+)
 
 
 @dataclass(frozen=True)
@@ -34,15 +44,16 @@ class ImageRef:
     id: str
 
 
-def image_tag(name: ImageName) -> str:
-    """The tag of a name: ``lean`` is ``drdeploy:lean``."""
-    return f"drdeploy:{name}"
+def image_tag(name: ImageName, platform: Platform | None = None) -> str:
+    """The tag of a name: ``lean`` is ``drdeploy:lean``, on arm64 ``drdeploy:lean-arm64``."""
+    return f"drdeploy:{name}-arm64" if platform == ARM64 else f"drdeploy:{name}"
 
 
 def build_image(
     engine: Engine,
     name: ImageName,
     *,
+    platform: Platform | None = None,
     root: Path | None = None,
     network: str = "host",
     log: Callable[[str], None] | None = None,
@@ -52,23 +63,42 @@ def build_image(
     Args:
         engine: Builds.
         name: Which image.
+        platform: None is the engine's own; another one is emulated.
         root: The checkout; None finds the one that this package runs from.
         network: Of the build's steps; ``host`` reaches the registries that this machine reaches.
         log: Called with each line of the build's output.
 
     Raises:
         ImageBuildFailed: The message carries the end of the log.
-        InvalidInput: There are no Dockerfiles beside this package.
+        InvalidInput: There are no Dockerfiles beside this package, or none for the platform.
     """
-    tag = image_tag(name)
-    image_id = engine.build(
-        root or checkout(),
-        str(DOCKERFILES / f"{name}.Dockerfile"),
-        tag,
-        {"VERSION": drdeploy.__version__},
-        network=network,
-        log=log,
-    )
+    if platform == ARM64 and name not in ARM64_IMAGES:
+        raise InvalidInput(
+            f"{name} is not built for {platform}",
+            where="platform",
+            remedy=f"Name one of {', '.join(ARM64_IMAGES)}",
+        )
+    tag = image_tag(name, platform)
+    dockerfile = str(DOCKERFILES / f"{name}.Dockerfile")
+    base = {"BASE": ARM64_BASE} if platform == ARM64 else {}
+    try:
+        image_id = engine.build(
+            root or checkout(),
+            dockerfile,
+            tag,
+            {"VERSION": drdeploy.__version__, **base},
+            network=network,
+            platform=platform,
+            log=log,
+        )
+    except ImageBuildFailed as err:
+        if platform is None or "exec format error" not in str(err).lower():
+            raise
+        raise ImageBuildFailed(
+            f"{tag} does not build: this machine runs no programs of {platform}",
+            where=dockerfile,
+            remedy=EMULATION_REMEDY,
+        ) from err
     return ImageRef(tag, image_id)
 
 
