@@ -143,11 +143,23 @@ def test_an_image_that_does_not_start_fails_one_clause_and_the_rest_say_why_not(
     assert any("serves-on-8080" in verdict.evidence for verdict in skipped)
 
 
-def test_our_lean_image_keeps_every_clause(engine, lean_image, exported):
+@pytest.mark.parametrize(
+    ("name", "model_format"),
+    [
+        ("lean", "onnx"),
+        ("minimal", "onnx"),
+        pytest.param("reduced", "saved_model", marks=pytest.mark.ladder),
+        pytest.param("two-step", "saved_model", marks=pytest.mark.ladder),
+        pytest.param("baseline", "saved_model", marks=pytest.mark.ladder),
+    ],
+)
+def test_each_rung_of_the_ladder_keeps_every_clause(
+    engine, ladder_image, exported, name, model_format
+):
     report = conform(
         engine,
-        lean_image,
-        exported("mobilenet")["onnx"],
+        ladder_image(name),
+        exported("mobilenet")[model_format],
         photograph=Photograph.synthetic(),
         contract=Contract(start_s=60, load_s=1.0),
     )

@@ -49,12 +49,18 @@ def hosted(engine):
 
 @pytest.mark.parametrize(
     ("name", "model_format", "runtime"),
-    [("lean", "onnx", "onnxruntime"), ("reduced", "saved_model", "tensorflow")],
+    [
+        ("lean", "onnx", "onnxruntime"),
+        ("minimal", "onnx", "onnxruntime"),
+        ("reduced", "saved_model", "tensorflow"),
+        pytest.param("two-step", "saved_model", "tensorflow", marks=pytest.mark.ladder),
+        pytest.param("baseline", "saved_model", "tensorflow", marks=pytest.mark.ladder),
+    ],
 )
 def test_an_image_grades_a_photograph_and_drains_when_stopped(
-    request, hosted, model_dir, name, model_format, runtime
+    ladder_image, hosted, model_dir, name, model_format, runtime
 ):
-    container = hosted(request.getfixturevalue(f"{name}_image"), model_dir(model_format))
+    container = hosted(ladder_image(name), model_dir(model_format))
     answer = _grade(container)
     assert sum(answer["predictions"][0]) == pytest.approx(1.0, abs=1e-3)
     assert answer["model"]["runtime"] == runtime
