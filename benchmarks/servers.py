@@ -108,7 +108,7 @@ def ask(server: Server, photograph: bytes, options: Options) -> Asked:
             before_s = started.cpu_s()
             loads[count] = closed_loop(started.port, request, concurrency=count, seconds=seconds)
             used_s = started.cpu_s() - before_s
-            cpu_ms[count] = 1e3 * used_s / max(1, len(loads[count].latencies_s))
+            cpu_ms[count] = 1e3 * used_s / (len(loads[count].answers) + loads[count].late)
         memory_mb = started.memory_mb()
     print(f"{server.name}: " + ", ".join(f"{load.per_s:.0f}/s" for load in loads.values()),
           flush=True)  # fmt: skip

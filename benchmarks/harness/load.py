@@ -29,9 +29,14 @@ class Answered(NamedTuple):
 
 @dataclass
 class Load:
-    """All that was answered in a stretch of load."""
+    """All that was answered in a stretch of load.
+
+    Attributes:
+        late: Answers after its end, to requests sent before: work, but not counted.
+    """
 
     seconds: float
+    late: int = 0
     answers: list[Answered] = field(default_factory=list)
 
     @property
@@ -132,6 +137,8 @@ async def _closed_loop(port: int, request: bytes, concurrency: int, seconds: flo
         now = time.perf_counter()
         if now - started < seconds:
             load.answers.append(Answered(sent_at - started, now - sent_at, status, retry_after))
+        else:
+            load.late += 1
         if now - started < seconds and connection.is_open:
             connection.send(request)
             return
