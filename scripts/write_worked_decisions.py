@@ -1,7 +1,9 @@
 """Write docs/worked-decisions.md: three decisions, for the original study's rows and for ours.
 
-    python scripts/write_worked_decisions.py [--study ../shared/data/thesis-results] [--ours DIR]
+    drdeploy study run decision
+    python scripts/write_worked_decisions.py [--keep results/decision]
 
+`--keep` first copies what a decision needs of a results folder to examples/decision.
 Every number of the page comes from `drdeploy.analysis.recommendation`; run it again after a change
 of the rows, the prices or the simulation.
 """
@@ -9,24 +11,31 @@ of the rows, the prices or the simulation.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drdeploy.analysis.measurements import Measurements, load
+import pandas as pd
+
+from drdeploy.analysis.measurements import (
+    ENVIRONMENT_FILE,
+    MEASUREMENTS_FILE,
+    Measurements,
+    load,
+)
 from drdeploy.analysis.recommendation import wording
 from drdeploy.analysis.recommendation.decide import Question, decide
 from drdeploy.analysis.recommendation.requirements import Assumptions, Requirements
 from drdeploy.analysis.reproduction.raw_rows import load_study
+from drdeploy.analysis.rows import REQUIRED
 from drdeploy.analysis.traffic.arrivals import Traffic
 from drdeploy.analysis.traffic.shape import SHAPES
 from drdeploy.sagemaker.prices import PriceSheet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import pandas as pd
 
     from drdeploy.analysis.recommendation.decision import Decision, Judged
 
@@ -75,6 +84,11 @@ OF_STUDY = (
     "printed no sensitivity, so none can be asked of them."
 )
 OUR_SENSITIVITY = 0.9
+KEPT_BESIDES = ("vcpu", "model_setup_s", "payload_bytes", "run_id")
+KEPT_FACTS = (
+    *("platform", "isolation", "cpu_model", "cpu_count", "machine", "kernel", "drdeploy"),
+    *("started_at", "cpu_busy_percent_before", "cpu_busy_percent_after", "trials"),
+)
 
 
 def main() -> int:
@@ -82,7 +96,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--study", type=Path, default=STUDY)
     parser.add_argument("--ours", type=Path, default=OURS)
+    parser.add_argument("--keep", type=Path, help="results to copy to examples/decision")
     options = parser.parse_args()
+    if options.keep:
+        keep(options.keep)
     study = load_study(options.study)
     parts = [HEAD, f"## The original study's rows\n\n{OF_STUDY}\n"]
     parts += [told(case, study, None) for case in CASES]
@@ -94,6 +111,19 @@ def main() -> int:
     PAGE.write_text("\n".join(parts), "utf-8")
     sys.stdout.write(f"wrote {PAGE.relative_to(ROOT)}\n")
     return 0
+
+
+def keep(results: Path) -> None:
+    """Copy a results folder without what no decision needs."""
+    frame = pd.read_csv(results / MEASUREMENTS_FILE, dtype=str, keep_default_na=False)
+    kept = [name for name in (*REQUIRED, *KEPT_BESIDES) if name in frame]
+    OURS.mkdir(parents=True, exist_ok=True)
+    frame[kept].to_csv(OURS / MEASUREMENTS_FILE, index=False, lineterminator="\n")
+    runs = json.loads((results / ENVIRONMENT_FILE).read_text("utf-8"))
+    facts = {
+        run: {name: told[name] for name in KEPT_FACTS if name in told} for run, told in runs.items()
+    }
+    (OURS / ENVIRONMENT_FILE).write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
 
 
 def told(case: Case, measurements: Measurements, min_sensitivity: float | None) -> str:

@@ -1,5 +1,7 @@
 """The simulation keeps its invariants, and the closed forms where there are any."""
 
+import heapq
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,6 +20,9 @@ from drdeploy.analysis.simulation.serverless import Measures, Scaling, simulate_
 from drdeploy.analysis.simulation.service import ServiceTimes, Times
 from drdeploy.analysis.traffic.arrivals import Arrivals
 from drdeploy.errors import AnalysisError
+from drdeploy.sagemaker.local.pool import Saturated
+from drdeploy.sagemaker.local.serverless import Scaling as PoolScaling
+from drdeploy.sagemaker.local.serverless import ServerlessPool
 
 WARM_S, COLD_S = 0.25, 2.0
 
@@ -83,7 +88,7 @@ def test_the_quick_pool_does_what_a_slow_one_does(times, idle_s, seed):
     outcome = simulate_serverless(arrivals_at(times), constant(), Scaling(3, idle_s), seed=seed)
     containers, expected = [], []  # when each container is free, or was freed
     for now in times:
-        containers = [free for free in containers if free > now or now - free <= idle_s]
+        containers = [free for free in containers if free > now or now - free < idle_s]
         idle = [free for free in containers if free <= now]
         if idle:
             containers.remove(max(idle))
@@ -95,6 +100,58 @@ def test_the_quick_pool_does_what_a_slow_one_does(times, idle_s, seed):
             continue
         containers.append(now + (WARM_S if expected[-1] == Start.WARM else COLD_S))
     assert [Start(start) for start in outcome.starts] == expected
+
+
+class Clock:
+    """Shows what it is set to."""
+
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
+class Worker:
+    """Of the local service's pool, as far as the pool looks at one."""
+
+    idle_since, setup_s = 0.0, COLD_S
+
+    def is_usable(self):
+        return True
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    times=st.lists(st.floats(0, 3_000), min_size=1, max_size=60, unique=True).map(sorted),
+    most=st.integers(1, 4),
+    idle_s=st.floats(0.5, 900),
+)
+def test_the_rules_are_those_of_the_local_service(times, most, idle_s):
+    """The service's own pool, with a clock that the test sets and containers that start at once."""
+    clock = Clock()
+    pool = ServerlessPool(
+        PoolScaling(max_concurrency=most, provisioned=0, idle_s=idle_s),
+        launch=Worker,
+        trial=None,
+        retire=lambda worker: None,
+        clock=clock,
+    )
+    under_way, seen = [], []
+    for number, now in enumerate(times):
+        while under_way and under_way[0][0] <= now:
+            clock.now, _, lease = heapq.heappop(under_way)
+            pool.release(lease, broken=False)
+        clock.now = now
+        try:
+            lease = pool.acquire(5.0)
+        except Saturated:
+            seen.append(Start.THROTTLED)
+            continue
+        is_cold = lease.setup_s is not None
+        seen.append(Start.COLD if is_cold else Start.WARM)
+        heapq.heappush(under_way, (now + (COLD_S if is_cold else WARM_S), number, lease))
+    outcome = simulate_serverless(arrivals_at(times), constant(), Scaling(most, idle_s), seed=0)
+    assert [Start(start) for start in outcome.starts] == seen
 
 
 @settings(max_examples=100, deadline=None)

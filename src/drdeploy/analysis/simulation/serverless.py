@@ -185,7 +185,7 @@ def _serve(
         elif len(held) < provisioned:
             heappush(held, now + if_warm)
             starts.append(_PROVISIONED)
-        elif idle and now - idle[-1] <= idle_s:
+        elif idle and now - idle[-1] < idle_s:
             idle.pop()
             heappush(busy, now + if_warm)
             starts.append(_WARM)
