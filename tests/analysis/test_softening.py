@@ -41,7 +41,8 @@ def clinic():
 def played(name, arrivals):
     policy = make_policy(name, arrivals, busy_s=0.2, idle_s=IDLE_S)
     outcome = simulate_serverless(arrivals, SERVICE, Scaling(200, IDLE_S), policy.measures, seed=1)
-    return Played(policy, outcome, arrivals.months, 1.0 + outcome.on_demand_s * 1e-4)
+    usd = 1.0 + outcome.on_demand_s * 1e-4
+    return Played(policy, outcome.figures(), arrivals.months, usd)
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +52,12 @@ def all_played(clinic):
 
 @pytest.mark.parametrize("name", POLICIES[1:])
 def test_every_policy_spares_a_clinic_cold_starts(all_played, name):
-    nothing = all_played["nothing"].outcome.cold_share
-    assert all_played[name].outcome.cold_share < 0.6 * nothing
+    nothing = all_played["nothing"].figures.cold_share
+    assert all_played[name].figures.cold_share < 0.6 * nothing
 
 
 def test_keep_warm_requests_in_opening_hours_leave_hardly_a_cold_start(all_played):
-    assert all_played["keep-warm"].outcome.cold_share < 0.01
+    assert all_played["keep-warm"].figures.cold_share < 0.01
 
 
 def test_the_best_is_the_cheapest_that_is_quick_enough(all_played):
@@ -68,7 +69,7 @@ def test_the_best_is_the_cheapest_that_is_quick_enough(all_played):
 
 def test_doing_nothing_is_best_where_it_is_quick_enough(all_played):
     costly = {
-        name: Played(one.policy, one.outcome, one.months, 1.0 if name == "nothing" else 2.0)
+        name: Played(one.policy, one.figures, one.months, 1.0 if name == "nothing" else 2.0)
         for name, one in all_played.items()
     }
     assert compare(list(costly.values()), p95_s=60.0).best == "nothing"
@@ -76,7 +77,7 @@ def test_doing_nothing_is_best_where_it_is_quick_enough(all_played):
 
 def test_a_cost_that_is_not_known_is_told_and_never_wins(all_played):
     nothing, warm = all_played["nothing"], all_played["keep-warm"]
-    unpriced = Played(warm.policy, warm.outcome, warm.months, None, "No price is known.")
+    unpriced = Played(warm.policy, warm.figures, warm.months, None, "No price is known.")
     found = compare([nothing, unpriced], p95_s=1.0)
     assert found.lines[1].usd is None
     assert found.lines[1].usd_per_avoided is None

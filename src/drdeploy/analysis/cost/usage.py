@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.analysis.cost.bill import BYTES_PER_GB, DAYS_PER_MONTH, Usage
-from drdeploy.analysis.simulation.outcome import Start
 
 if TYPE_CHECKING:
-    from drdeploy.analysis.simulation.outcome import Outcome
+    from drdeploy.analysis.simulation.outcome import Figures
 
 HOURS_PER_MONTH = DAYS_PER_MONTH * 24
 
@@ -36,14 +35,14 @@ class Stored:
         return (self.request_bytes + self.response_bytes) / BYTES_PER_GB
 
 
-def serverless_usage(outcome: Outcome, months: float, stored: Stored) -> Usage:
+def serverless_usage(figures: Figures, months: float, stored: Stored) -> Usage:
     """A month of a serverless endpoint; the simulated stretch holds ``months`` of requests."""
-    answered = outcome.n - outcome.count(Start.THROTTLED) + outcome.keep_warm_requests
+    answered = figures.answered + figures.keep_warm_requests
     return Usage(
         requests=answered / months,
-        on_demand_s=outcome.on_demand_s / months,
-        provisioned_duration_s=outcome.provisioned_duration_s / months,
-        provisioned_held_s=outcome.provisioned_held_s / months,
+        on_demand_s=figures.on_demand_s / months,
+        provisioned_duration_s=figures.provisioned_duration_s / months,
+        provisioned_held_s=figures.provisioned_held_s / months,
         data_gb=answered * stored.carried_gb / months,
         image_gb=stored.image_gb,
         artifact_gb=stored.artifact_gb,

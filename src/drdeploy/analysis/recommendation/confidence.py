@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drdeploy.analysis.simulation.outcome import Start
+from drdeploy.analysis.simulation.outcome import WAITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from drdeploy.analysis.simulation.service import ServiceTimes
 
 RESAMPLES = 400
-WAITS = 2_000
-"""Simulated waits of a real-time option that a resample is combined with."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def confidence(
         resamples: How many.
     """
     rng = np.random.default_rng(seed)
-    contenders = [_Contender.of(option, rng) for option in options]
+    contenders = [_Contender.of(option) for option in options]
     wins: dict[str, int] = {}
     for _ in range(resamples):
         name = _winner(contenders, required, rng)
@@ -113,17 +111,17 @@ class _Contender:
     waits_s: NDArray[np.float64]
 
     @classmethod
-    def of(cls, option: Option, rng: np.random.Generator) -> _Contender:
-        outcome, months = option.outcome, option.months
-        served = outcome.count(Start.WARM) + outcome.keep_warm_requests
+    def of(cls, option: Option) -> _Contender:
+        figures, months = option.figures, option.months
+        served = figures.warm + figures.keep_warm_requests
         bare = cls(
             option=option,
             fixed_usd=0.0,
             second_usd=_by_second(option),
             warm=served / months if option.policy else 0.0,
-            cold=outcome.count(Start.COLD) / months,
-            provisioned=outcome.count(Start.PROVISIONED) / months,
-            waits_s=rng.choice(outcome.waiting_s, WAITS),
+            cold=figures.cold / months,
+            provisioned=figures.provisioned / months,
+            waits_s=figures.waits_s,
         )
         bill_usd = option.bill.usd if option.bill else 0.0
         return replace(bare, fixed_usd=bill_usd - bare.usd(option.hosted.times))
@@ -138,14 +136,14 @@ class _Contender:
 
     def p95_s(self, service: ServiceTimes, rng: np.random.Generator) -> float:
         """With these rows."""
-        outcome = self.option.outcome
+        figures = self.option.figures
         if service.cold is None:
             drawn = service.warm.total_s[rng.integers(0, service.warm.n, WAITS)]
             return float(np.quantile(self.waits_s + drawn, 0.95))
-        answered = 1 - outcome.throttled_share
+        answered = 1 - figures.throttled_share
         return mixture_percentile(
-            (service.warm.total_s, (1 - outcome.cold_share) * answered),
-            (service.cold.total_s, outcome.cold_share * answered),
+            (service.warm.total_s, (1 - figures.cold_share) * answered),
+            (service.cold.total_s, figures.cold_share * answered),
             0.95,
         )
 

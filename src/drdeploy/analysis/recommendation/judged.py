@@ -23,11 +23,10 @@ def judged(
     option: Option, failing: tuple[str, ...], question: Question, arrivals: Arrivals
 ) -> Judged:
     """Figures of an option."""
-    hosted, outcome = option.hosted, option.outcome
+    hosted, figures = option.hosted, option.figures
     usd = option.bill.usd if option.bill else None
     each = None if usd is None else usd / arrivals.requests_per_month
     times = hosted.times
-    peak = outcome.peak_concurrency()
     return Judged(
         name=option.name,
         kind=option.kind,
@@ -44,18 +43,18 @@ def judged(
         if each is None
         else each * question.assumptions.photographs_per_patient,
         bill=tuple(_lines(option)),
-        p50_s=_finite(outcome.latency_percentile_s(0.5)),
+        p50_s=_finite(figures.p50_s),
         p95_s=_finite(option.p95_s),
-        cold_share=outcome.cold_share,
-        throttled_share=outcome.throttled_share,
-        waiting_p95_s=float(_percentile_95(option)),
-        peak_concurrency=peak,
+        cold_share=figures.cold_share,
+        throttled_share=figures.throttled_share,
+        waiting_p95_s=figures.waiting_p95_s,
+        peak_concurrency=figures.peak_concurrency,
         sensitivity=best_point(hosted, question.required.at_grade),
         warm_rows=times.warm.n,
         cold_rows=times.cold.n if times.cold else 0,
         trials=hosted.trials,
         failures=failing,
-        settings=_settings(option, question, peak),
+        settings=_settings(option, question),
         schedule=tuple(schedule_of(option.policy)) if option.policy else (),
     )
 
@@ -65,13 +64,13 @@ def _instances(option: Option) -> str:
     return f"{count} instance{'s' * (count > 1)} day and night"
 
 
-def _settings(option: Option, question: Question, peak: int) -> dict[str, Any]:
+def _settings(option: Option, question: Question) -> dict[str, Any]:
     if option.policy is None:
         return real_time_variables(option.hosted.configuration.instance_type, option.instances)
     return serverless_variables(
         option.hosted.configuration.memory_mb,
         option.policy,
-        peak_concurrency=peak,
+        peak_concurrency=option.figures.peak_concurrency,
         headroom=question.assumptions.headroom,
     )
 
@@ -89,12 +88,6 @@ def _lines(option: Option) -> list[BillLine]:
         )
         for line in lines
     ]
-
-
-def _percentile_95(option: Option) -> float:
-    import numpy as np
-
-    return float(np.quantile(option.outcome.waiting_s, 0.95, method="inverted_cdf"))
 
 
 def _finite(value: float) -> float | None:

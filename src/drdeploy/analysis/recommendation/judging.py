@@ -49,11 +49,11 @@ def best_point(hosted: Hosted, at_grade: int) -> OperatingPoint | None:
 def _failures(option: Option, required: Requirements) -> Iterator[str]:
     if option.bill is None:
         yield f"its cost is not known: {option.no_cost.rstrip('.')}"
-    throttled = option.outcome.throttled_share
+    throttled = option.figures.throttled_share
     if throttled > required.throttled_at_most:
         yield f"{throttled:.2%} of the requests are refused for want of concurrency"
     if required.p95_s is not None and option.p95_s > required.p95_s:
-        cold = option.outcome.cold_share
+        cold = option.figures.cold_share
         start = f" ({cold:.1%} cold starts)" if option.policy is not None else ""
         told = "without end" if option.p95_s == float("inf") else f"{number(option.p95_s)} s"
         yield f"p95 {told}{start}, above {required.p95_s:g} s"

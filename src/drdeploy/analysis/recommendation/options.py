@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from drdeploy.analysis.cost.bill import Usage
     from drdeploy.analysis.recommendation.hosted import Hosted
     from drdeploy.analysis.recommendation.requirements import Assumptions
-    from drdeploy.analysis.simulation.outcome import Outcome
+    from drdeploy.analysis.simulation.outcome import Figures
     from drdeploy.analysis.simulation.service import Times
     from drdeploy.analysis.softening.policies import Policy, PolicyName
     from drdeploy.analysis.traffic.arrivals import Arrivals
@@ -35,7 +35,7 @@ class Option:
         name: Distinct.
         policy: Of a serverless endpoint, what is done against cold starts.
         instances: Of a real-time endpoint, else 0.
-        outcome: Of the simulation.
+        figures: Of the simulation.
         months: Of requests that were simulated.
         bill: Of a month; None where a price is not known, which ``no_cost`` then names.
     """
@@ -44,7 +44,7 @@ class Option:
     hosted: Hosted
     policy: Policy | None
     instances: int
-    outcome: Outcome
+    figures: Figures
     months: float
     bill: Bill | None
     no_cost: str
@@ -69,7 +69,7 @@ class Option:
     @property
     def p95_s(self) -> float:
         """95 of 100 requests are answered within it."""
-        return self.outcome.latency_percentile_s(0.95)
+        return self.figures.p95_s
 
     @property
     def played(self) -> Played | None:
@@ -77,7 +77,7 @@ class Option:
         if self.policy is None:
             return None
         usd = self.bill.usd if self.bill else None
-        return Played(self.policy, self.outcome, self.months, usd, self.no_cost)
+        return Played(self.policy, self.figures, self.months, usd, self.no_cost)
 
 
 @dataclass(frozen=True)
@@ -98,17 +98,17 @@ def options_of(
         if one.service is None:
             continue
         if one.is_serverless:
-            played: Outcome | None = None
+            played: Figures | None = None
             for policy in policies:
                 option = serverless_option(one, policy, setting, played)
-                played = played or (option.outcome if option.does_nothing else None)
+                played = played or (option.figures if option.does_nothing else None)
                 yield option
         else:
             yield real_time_option(one, setting)
 
 
 def serverless_option(
-    hosted: Hosted, name: PolicyName, setting: Setting, if_nothing: Outcome | None = None
+    hosted: Hosted, name: PolicyName, setting: Setting, if_nothing: Figures | None = None
 ) -> Option:
     """Play one policy on a serverless configuration.
 
@@ -122,15 +122,18 @@ def serverless_option(
     policy = make_policy(
         name, setting.arrivals, busy_s=service.warm.mean_busy_s, idle_s=assumed.idle_s
     )
-    outcome = if_nothing if policy.measures.are_none else None
-    outcome = outcome or simulate_serverless(
-        setting.arrivals,
-        service,
-        Scaling(assumed.max_concurrency, assumed.idle_s),
-        policy.measures,
-        seed=setting.seed,
+    figures = if_nothing if policy.measures.are_none else None
+    figures = (
+        figures
+        or simulate_serverless(
+            setting.arrivals,
+            service,
+            Scaling(assumed.max_concurrency, assumed.idle_s),
+            policy.measures,
+            seed=setting.seed,
+        ).figures()
     )
-    usage = serverless_usage(outcome, setting.arrivals.months, stored(hosted, assumed))
+    usage = serverless_usage(figures, setting.arrivals.months, stored(hosted, assumed))
     endpoint = Endpoint(memory_mb=hosted.configuration.memory_mb)
     priced, no_cost = _bill_or_reason(endpoint, usage, setting)
     suffix = "" if name == "nothing" else f", {name}"
@@ -139,7 +142,7 @@ def serverless_option(
         hosted=hosted,
         policy=policy,
         instances=0,
-        outcome=outcome,
+        figures=figures,
         months=setting.arrivals.months,
         bill=priced,
         no_cost=no_cost,
@@ -150,9 +153,9 @@ def real_time_option(hosted: Hosted, setting: Setting) -> Option:
     """Play a real-time configuration with as many instances as the busiest hour takes."""
     service, assumed = hosted.times, setting.assumptions
     instances = instances_for(setting.arrivals.peak_per_s(), service.warm, assumed)
-    outcome = simulate_real_time(
+    figures = simulate_real_time(
         setting.arrivals, service.warm, instances * assumed.requests_at_once, seed=setting.seed
-    )
+    ).figures()
     usage = real_time_usage(setting.arrivals.requests_per_month, instances, stored(hosted, assumed))
     endpoint = Endpoint(instance_type=hosted.configuration.instance_type)
     priced, no_cost = _bill_or_reason(endpoint, usage, setting)
@@ -161,7 +164,7 @@ def real_time_option(hosted: Hosted, setting: Setting) -> Option:
         hosted=hosted,
         policy=None,
         instances=instances,
-        outcome=outcome,
+        figures=figures,
         months=setting.arrivals.months,
         bill=priced,
         no_cost=no_cost,

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
+WAITS = 2_000
+"""Waits that are kept of an outcome."""
+
+
 class Start(IntEnum):
     """How a request was begun."""
 
@@ -80,6 +84,71 @@ class Outcome:
         ends = np.sort(begins + self.busy_s[accepted])
         done = np.searchsorted(ends, np.sort(begins), side="right")
         return int((np.arange(1, begins.size + 1) - done).max(initial=0))
+
+    def figures(self) -> Figures:
+        """What a decision needs of it, in constant memory."""
+        sample = np.linspace(0, self.n - 1, WAITS).astype(np.int64)
+        return Figures(
+            n=self.n,
+            warm=self.count(Start.WARM),
+            cold=self.count(Start.COLD),
+            provisioned=self.count(Start.PROVISIONED),
+            throttled=self.count(Start.THROTTLED),
+            p50_s=self.latency_percentile_s(0.5),
+            p95_s=self.latency_percentile_s(0.95),
+            waiting_p95_s=float(np.quantile(self.waiting_s, 0.95, method="inverted_cdf")),
+            waits_s=self.waiting_s[sample],
+            peak_concurrency=self.peak_concurrency(),
+            keep_warm_requests=self.keep_warm_requests,
+            on_demand_s=self.on_demand_s,
+            provisioned_duration_s=self.provisioned_duration_s,
+            provisioned_held_s=self.provisioned_held_s,
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Figures:
+    """An outcome in numbers; the arrays of a country's traffic would not fit for every option.
+
+    Attributes:
+        n: Requests of clients: ``warm``, ``cold``, ``provisioned`` or ``throttled``.
+        p50_s: Of the latency of all of them; infinite where that many are refused.
+        p95_s: The same.
+        waiting_p95_s: For a free worker.
+        waits_s: Waiting of requests that are evenly spread over the traffic; shape ``(WAITS,)``.
+        peak_concurrency: Most requests at once.
+        keep_warm_requests: As in :class:`Outcome`, like the seconds.
+    """
+
+    n: int
+    warm: int
+    cold: int
+    provisioned: int
+    throttled: int
+    p50_s: float
+    p95_s: float
+    waiting_p95_s: float
+    waits_s: Floats
+    peak_concurrency: int
+    keep_warm_requests: int
+    on_demand_s: float
+    provisioned_duration_s: float
+    provisioned_held_s: float
+
+    @property
+    def answered(self) -> int:
+        """Those that were not refused."""
+        return self.n - self.throttled
+
+    @property
+    def cold_share(self) -> float:
+        """Of the answered requests."""
+        return self.cold / self.answered if self.answered else 0.0
+
+    @property
+    def throttled_share(self) -> float:
+        """Of all requests."""
+        return self.throttled / self.n
 
 
 def billed_s(busy_s: Floats) -> float:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drdeploy.analysis.simulation.outcome import Start
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drdeploy.analysis.simulation.outcome import Outcome
+    from drdeploy.analysis.simulation.outcome import Figures
     from drdeploy.analysis.softening.policies import Policy
 
 
@@ -24,7 +22,7 @@ class Played:
     """
 
     policy: Policy
-    outcome: Outcome
+    figures: Figures
     months: float
     usd: float | None
     no_cost: str = ""
@@ -88,8 +86,8 @@ def compare(played: Sequence[Played], *, p95_s: float | None) -> Comparison:
 
 
 def _line(one: Played, nothing: Played) -> Softening:
-    cold = one.outcome.count(Start.COLD) / one.months
-    avoided = nothing.outcome.count(Start.COLD) / nothing.months - cold
+    cold = one.figures.cold / one.months
+    avoided = nothing.figures.cold / nothing.months - cold
     per_avoided, note = None, one.no_cost
     if one is not nothing and one.usd is not None and nothing.usd is not None:
         if avoided > 0:
@@ -99,12 +97,12 @@ def _line(one: Played, nothing: Played) -> Softening:
     return Softening(
         policy=one.policy.name,
         told=one.policy.told,
-        cold_share=one.outcome.cold_share,
+        cold_share=one.figures.cold_share,
         cold_starts=cold,
-        p95_s=one.outcome.latency_percentile_s(0.95),
+        p95_s=one.figures.p95_s,
         usd=one.usd,
         usd_per_avoided=per_avoided,
-        keep_warm_requests=one.outcome.keep_warm_requests / one.months,
+        keep_warm_requests=one.figures.keep_warm_requests / one.months,
         note=note,
     )
 
