@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from drdeploy.analysis.differences import difference_of_means, paired_difference, paired_ratio
+from drdeploy.analysis.differences import (
+    difference_of_means,
+    paired_difference,
+    paired_ratio,
+    paired_ratio_of_medians,
+)
 from drdeploy.analysis.statistics import ratio_of_means
 from drdeploy.errors import AnalysisError
 
@@ -40,6 +45,14 @@ def test_pairs_show_a_difference_that_independent_samples_hide():
     one, other = pairs(np.random.default_rng(3), 25)
     assert paired_ratio(one, other).excludes(1.0)
     assert not ratio_of_means(one, other).excludes(1.0)
+
+
+def test_a_ratio_of_medians_of_pairs_is_that_of_the_medians():
+    one, other = pairs(np.random.default_rng(3), 25)
+    ratio = paired_ratio_of_medians(one, other)
+    assert ratio.value == pytest.approx(np.median(one) / np.median(other))
+    assert ratio.low < ratio.value < ratio.high
+    assert not paired_ratio_of_medians([1.0, 2.0], [1.0, 2.0]).has_interval
 
 
 def test_samples_of_different_length_are_no_pairs():

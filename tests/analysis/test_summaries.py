@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from drdeploy.analysis.comparisons import comparisons
 from drdeploy.analysis.measurements import load
 from drdeploy.analysis.scenarios import scenarios_of
+from drdeploy.analysis.statistics import ratio_of_means
 from drdeploy.analysis.summaries import summarise
 from drdeploy.sagemaker.prices import PriceSheet
 
@@ -119,6 +121,37 @@ def test_scenarios_that_differ_in_two_things_are_not_compared(quick_rows, result
 def test_set_up_time_is_compared_for_cold_starts_alone(scenarios):
     ratios = comparisons(scenarios, "memory_mb", ("model_setup_s",))
     assert {ratio.before.start for ratio in ratios} == {"cold"}
+
+
+def test_rows_of_the_same_photographs_are_paired_and_the_ratio_is_that_of_all_rows(
+    quick_rows, results_of
+):
+    rng = np.random.default_rng(2)
+    costs = dict(zip("abcdefghijkl", rng.lognormal(0, 0.6, 12), strict=True))
+    first = [row for row in quick_rows if row.trial == "vgg19-fp32-lean-1024mb-warm"][1:13]
+    orders = {1024: "abcdefghijkl", 2048: "lkjihgfedcba"}
+    rows = [
+        replace(
+            row,
+            photograph=f"{name}.jpg",
+            memory_mb=memory_mb,
+            outcome="ok",
+            sequence=sequence,
+            trial=str(memory_mb),
+            total_latency_s=float(costs[name]) * 1024 / memory_mb * float(rng.lognormal(0, 0.02)),
+        )
+        for memory_mb, order in orders.items()
+        for sequence, (row, name) in enumerate(zip(first, order, strict=True), start=1)
+    ]
+    (paired,) = comparisons(scenarios_of(load(results_of(rows))), "memory_mb")
+    top, bottom = paired.before.seconds("total_latency_s"), paired.after.seconds("total_latency_s")
+    apart = ratio_of_means(top, bottom)
+    assert paired.is_paired
+    assert paired.means.value == pytest.approx(apart.value)
+    assert (paired.means.high - paired.means.low) < 0.2 * (apart.high - apart.low)
+    other = [replace(row, photograph="other.jpg") if row is rows[0] else row for row in rows]
+    (unlike,) = comparisons(scenarios_of(load(results_of(other))), "memory_mb")
+    assert not unlike.is_paired
 
 
 def test_images_are_compared_in_the_order_of_the_ladder(quick_rows, results_of):

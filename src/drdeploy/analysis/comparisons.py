@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from drdeploy.analysis import statistics
+from drdeploy.analysis.differences import paired_ratio, paired_ratio_of_medians
 from drdeploy.analysis.scenarios import image_position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from drdeploy.analysis.scenarios import Scenario
     from drdeploy.analysis.statistics import Estimate
@@ -19,6 +24,8 @@ Dimension = Literal["memory_mb", "instance_type", "image", "precision", "start"]
 Quantity = Literal["total_latency_s", "prediction_s", "model_setup_s"]
 
 _START_ORDER = ("cold", "warm")
+FEWEST_PHOTOGRAPHS = 3
+"""With one or two there is nothing to pair by."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class Comparison:
         after: The one in the denominator: above 1, it is the faster one.
         means: Ratio of the mean times.
         medians: Ratio of the median times.
+        is_paired: Whether rows of the same photograph were set against each other.
     """
 
     dimension: Dimension
@@ -39,6 +47,7 @@ class Comparison:
     after: Scenario
     means: Estimate
     medians: Estimate
+    is_paired: bool = False
 
     @property
     def is_shown(self) -> bool:
@@ -50,15 +59,48 @@ def compare(
     before: Scenario, after: Scenario, dimension: Dimension, quantity: Quantity
 ) -> Comparison:
     """Ratio of the times of two scenarios, by means and by medians."""
-    top, bottom = before.seconds(quantity), after.seconds(quantity)
+    pairs = photograph_pairs(before, after, quantity)
+    top, bottom = pairs or (before.seconds(quantity), after.seconds(quantity))
+    of_medians = paired_ratio_of_medians if pairs else statistics.ratio_of_medians
     return Comparison(
         dimension=dimension,
         quantity=quantity,
         before=before,
         after=after,
-        means=statistics.ratio_of_means(top, bottom),
-        medians=statistics.ratio_of_medians(top, bottom),
+        means=mean_ratio(before, after, quantity),
+        medians=of_medians(top, bottom),
+        is_paired=pairs is not None,
     )
+
+
+def mean_ratio(before: Scenario, after: Scenario, quantity: Quantity) -> Estimate:
+    """Ratio of the mean times.
+
+    Where both sent each photograph equally often, rows are paired by it: what the photograph
+    itself costs then falls out of the interval.
+    """
+    pairs = photograph_pairs(before, after, quantity)
+    if pairs:
+        return paired_ratio(*pairs)
+    return statistics.ratio_of_means(before.seconds(quantity), after.seconds(quantity))
+
+
+def photograph_pairs(
+    before: Scenario, after: Scenario, quantity: Quantity
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """All rows of both, each beside one of the same photograph; None where they do not pair up."""
+    sides = []
+    for scenario in (before, after):
+        rows = scenario.rows[["photograph", quantity]].dropna()
+        rows = rows.assign(time=rows.groupby("photograph").cumcount())
+        sides.append(rows.set_index(["photograph", "time"])[quantity])
+    one, other = sides
+    names = one.index.get_level_values("photograph")
+    if "" in names or names.nunique() < FEWEST_PHOTOGRAPHS:
+        return None
+    if not one.index.sort_values().equals(other.index.sort_values()):
+        return None
+    return one.to_numpy(dtype=np.float64), other.loc[one.index].to_numpy(dtype=np.float64)
 
 
 def comparisons(

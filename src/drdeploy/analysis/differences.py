@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drdeploy.analysis.statistics import BOOTSTRAP_ROWS, FEWEST_ROWS, SEED, as_sample, share_of
+from drdeploy.analysis.statistics import (
+    BOOTSTRAP_ROWS,
+    FEWEST_ROWS,
+    MEDIAN_BOOTSTRAP_ROWS,
+    SEED,
+    as_sample,
+    share_of,
+)
 from drdeploy.analysis.studentised import (
     OF_A_COMPARISON,
     Pivot,
@@ -23,7 +30,7 @@ from drdeploy.analysis.studentised import (
     welch,
 )
 from drdeploy.errors import AnalysisError
-from drdeploy.estimate import Estimate, too_few
+from drdeploy.estimate import TAIL, Estimate, too_few
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -85,7 +92,30 @@ def paired_ratio(one: ArrayLike, other: ArrayLike, *, seed: int = SEED) -> Estim
     """
     pairs = _pairs(one, other)
     ratio = share_of(pairs[:, 0], pairs[:, 1], seed=seed)
-    return replace(ratio, method=f"{ratio.method}, paired")
+    return replace(ratio, method=f"{ratio.method}, paired", n_other=ratio.n)
+
+
+def paired_ratio_of_medians(one: ArrayLike, other: ArrayLike, *, seed: int = SEED) -> Estimate:
+    """Ratio of the medians of both sides of pairs, percentile bootstrap over pairs.
+
+    Raises:
+        AnalysisError: The samples are not of one length.
+    """
+    pairs = _pairs(one, other)
+    n = len(pairs)
+    medians = np.median(pairs, axis=0) if n else np.array([np.nan, np.nan])
+    estimate = Estimate(
+        float(medians[0] / medians[1]) if n and medians[1] else None,
+        *(None, None, n, "percentile bootstrap, paired"),
+        n_other=n,
+    )
+    if n < MEDIAN_BOOTSTRAP_ROWS:
+        return replace(estimate, reason=too_few(n, MEDIAN_BOOTSTRAP_ROWS))
+    if pairs.min() <= 0:
+        return replace(estimate, reason="no interval: a value is zero or negative")
+    drawn = np.median(resampled(pairs, np.random.default_rng(seed)), axis=1)
+    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [TAIL, 1 - TAIL])
+    return _with_limits(estimate, (float(low), float(high)))
 
 
 def _pairs(one: ArrayLike, other: ArrayLike) -> Floats:

@@ -126,6 +126,7 @@ def _scenario_as_json(summary: Summary) -> dict[str, Any]:
         "prediction_share": asdict(summary.prediction_share),
         "model_setup_s": asdict(summary.setup),
         "breakdown": asdict(summary.breakdown) if summary.breakdown else None,
+        "steadiness": asdict(summary.steadiness),
         "cost_usd": asdict(summary.cost.inference) if summary.cost else None,
         "cost_per_million_usd": asdict(summary.cost.million) if summary.cost else None,
         "no_cost": summary.no_cost,
@@ -138,6 +139,7 @@ def _comparison_as_json(ratio: Comparison) -> dict[str, Any]:
         "quantity": ratio.quantity,
         "numerator": ratio.before.trial,
         "denominator": ratio.after.trial,
+        "paired": ratio.is_paired,
         "ratio_of_means": asdict(ratio.means),
         "ratio_of_medians": asdict(ratio.medians),
     }

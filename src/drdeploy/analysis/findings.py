@@ -13,8 +13,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from drdeploy.analysis import notation
+from drdeploy.analysis.comparisons import mean_ratio
 from drdeploy.analysis.cost import MILLION
-from drdeploy.analysis.statistics import Estimate, ratio_of_means
+from drdeploy.analysis.statistics import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -213,8 +214,7 @@ def _for_more_money(cost_ratio: Estimate) -> str:
 
 
 def _latency_ratio(one: Summary, other: Summary) -> Estimate:
-    quantity = "total_latency_s"
-    return ratio_of_means(one.scenario.seconds(quantity), other.scenario.seconds(quantity))
+    return mean_ratio(one.scenario, other.scenario, "total_latency_s")
 
 
 def _cost_ratio(one: Summary, other: Summary) -> Estimate:

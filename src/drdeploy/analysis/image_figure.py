@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from drdeploy.analysis import notation
+from drdeploy.analysis.comparisons import mean_ratio
 from drdeploy.analysis.scenarios import image_position
-from drdeploy.analysis.statistics import ratio_of_means
 from drdeploy.pages.picture import Picture, picture_of
 from drdeploy.pages.style import BLUE, INK, STYLE
 
@@ -67,7 +67,6 @@ def _draw(axes: Axes, group: Sequence[Summary]) -> None:
     unit, factor = notation.unit_of_time(max(mean.value or 0.0 for mean in means))
     longest = max((mean.high or mean.value or 0.0) for mean in means) * factor
     positions = np.arange(len(group))[::-1]
-    first = group[0].scenario.seconds("total_latency_s")
     for position, summary, mean in zip(positions, group, means, strict=True):
         told = mean.scaled(factor)
         value = told.value or 0.0
@@ -79,7 +78,7 @@ def _draw(axes: Axes, group: Sequence[Summary]) -> None:
             end = told.high
         text = notation.value(told, unit)
         if summary is not group[0]:
-            ratio = ratio_of_means(first, summary.scenario.seconds("total_latency_s"))
+            ratio = mean_ratio(group[0].scenario, summary.scenario, "total_latency_s")
             text += f"   {notation.value(ratio)} times as fast"
             text += f" ({notation.interval(ratio)})" if ratio.has_interval else ""
         is_inside = value > longest / 2

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    import pandas as pd
-
     from drdeploy.analysis.comparisons import Comparison
     from drdeploy.analysis.evidence import Evidence
     from drdeploy.analysis.statistics import Estimate
@@ -203,15 +201,8 @@ def _in_words(value: Any) -> str:
 
 
 def _write_tables(evidence: Evidence, folder: Path) -> Iterator[Path]:
-    frames: dict[str, pd.DataFrame] = {
-        "scenarios": tables.scenario_table(evidence.summaries),
-        "breakdown": tables.breakdown_table(evidence.summaries),
-        "comparisons": tables.comparison_table(evidence.comparisons),
-        "steadiness": tables.steadiness_table(evidence.summaries),
-        "left_out": tables.left_out_table(s.scenario for s in evidence.summaries),
-    }
     folder.mkdir(parents=True, exist_ok=True)
-    for name, frame in frames.items():
+    for name, frame in tables.tables_of(evidence).items():
         path = folder / f"{name}.csv"
         frame.to_csv(path, index=False, lineterminator="\n")
         yield path

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from drdeploy.analysis.comparisons import Comparison
+    from drdeploy.analysis.evidence import Evidence
     from drdeploy.analysis.scenarios import Scenario
     from drdeploy.analysis.statistics import Estimate
     from drdeploy.analysis.summaries import Summary
@@ -53,6 +54,7 @@ def comparison_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
                 "denominator_trial": comparison.after.trial,
                 "numerator_n": comparison.means.n,
                 "denominator_n": comparison.means.n_other,
+                "paired": comparison.is_paired,
                 **_estimate("ratio_of_means", comparison.means),
                 **_estimate("ratio_of_medians", comparison.medians),
             }
@@ -80,6 +82,17 @@ def outlier_lines(summary: Summary) -> tuple[tuple[int, float], ...]:
     rows = summary.scenario.rows.dropna(subset="total_latency_s")
     lines = rows[LINE].to_numpy(dtype=int)
     return tuple((int(lines[one.position]), one.value) for one in summary.steadiness.outliers)
+
+
+def tables_of(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Every table by the name of its file."""
+    return {
+        "scenarios": scenario_table(evidence.summaries),
+        "breakdown": breakdown_table(evidence.summaries),
+        "comparisons": comparison_table(evidence.comparisons),
+        "steadiness": steadiness_table(evidence.summaries),
+        "left_out": left_out_table(s.scenario for s in evidence.summaries),
+    }
 
 
 def left_out_table(scenarios: Iterable[Scenario]) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 import drdeploy
 from drdeploy.analysis import notation
+from drdeploy.analysis.evidence import gather
 from drdeploy.analysis.measurements import LINE, MEASUREMENTS_FILE
 from drdeploy.analysis.reproduction.figures import figures_of
 from drdeploy.analysis.reproduction.findings import (
@@ -20,9 +21,7 @@ from drdeploy.analysis.reproduction.findings import (
 )
 from drdeploy.analysis.reproduction.printed import Verdict
 from drdeploy.analysis.reproduction.tables import places_of, result_tables, verdict_table
-from drdeploy.analysis.scenarios import scenarios_of
-from drdeploy.analysis.summaries import summarise
-from drdeploy.analysis.tables import scenario_table
+from drdeploy.analysis.tables import tables_of
 from drdeploy.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.pages.page import cell, environment_for
 
@@ -31,10 +30,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from drdeploy.analysis.evidence import Evidence
     from drdeploy.analysis.reproduction.figures import StudyFigure
     from drdeploy.analysis.reproduction.reproduction import Reproduction
     from drdeploy.analysis.reproduction.verdicts import Recomputed
-    from drdeploy.analysis.summaries import Summary
     from drdeploy.sagemaker.prices import PriceSheet
 
     Groups = dict[str, list[Recomputed]]
@@ -57,13 +56,13 @@ def write_reproduction(
 
     The rows are a results folder as any other: ``drdeploy report`` and ``recommend`` read it.
     """
-    summaries = tuple(summarise(s, sheet) for s in scenarios_of(found.measurements))
-    figures = figures_of(summaries, found.figures)
+    evidence = gather(found.measurements, sheet)
+    figures = figures_of(evidence.summaries, found.figures)
     for name in ("figures", "tables"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     page = folder / PAGE
     page.write_text(render(found, figures, written_at=written_at), "utf-8")
-    return Written(page, (*_pictures(figures, folder), *_tables(found, summaries, folder)))
+    return Written(page, (*_pictures(figures, folder), *_tables(found, evidence, folder)))
 
 
 def render(found: Reproduction, figures: Sequence[StudyFigure], *, written_at: datetime) -> str:
@@ -147,12 +146,11 @@ def _pictures(figures: Sequence[StudyFigure], folder: Path) -> list[Path]:
     return written
 
 
-def _tables(found: Reproduction, summaries: Sequence[Summary], folder: Path) -> list[Path]:
-    frames = {
-        folder / "tables" / "verdicts.csv": verdict_table(found.figures),
-        folder / "tables" / "scenarios.csv": scenario_table(summaries),
-        folder / MEASUREMENTS_FILE: found.measurements.frame.drop(columns=["left_out", LINE]),
-    }
+def _tables(found: Reproduction, evidence: Evidence, folder: Path) -> list[Path]:
+    tables = {"verdicts": verdict_table(found.figures), **tables_of(evidence)}
+    frames = {folder / "tables" / f"{name}.csv": frame for name, frame in tables.items()}
+    rows = found.measurements.frame.drop(columns=["left_out", LINE])
+    frames[folder / MEASUREMENTS_FILE] = rows
     for path, frame in frames.items():
         frame.to_csv(path, index=False, lineterminator="\n")
     return list(frames)
