@@ -157,8 +157,8 @@ def provisioner_for(account, workspace, person, engine=None, environment="single
         yield made, terraform
 
 
-def wish_for(archive, *, image="drdeploy:lean", environment="single-endpoint", **configs):
-    foundation = Variables(environment, "grader", "us-east-1")
+def wish_for(prefix, archive, *, image="drdeploy:lean", environment="single-endpoint", **configs):
+    foundation = Variables(environment, prefix, "us-east-1")
     endpoints = {key: EndpointVariables("m", config) for key, config in configs.items()}
     return Wish(foundation, {"m": ModelSource(image, archive)}, endpoints)
 
@@ -212,14 +212,16 @@ def test_a_new_image_makes_new_configurations_and_no_request_fails_meanwhile(
     before = everything_in(contained)
     relabelled = relabel(engine, lean_image)
     with provisioner_for(contained, workspace, person, engine, "study") as (made, terraform):
-        wish = wish_for(archive, environment="study", **configs)
+        wish = wish_for("changed", archive, environment="study", **configs)
         first = made.provision(wish)
         with asked_all_the_time(contained, first.endpoints.values()) as outcomes:
             second = made.provision(
-                wish_for(archive, image=relabelled, environment="study", **configs)
+                wish_for("changed", archive, image=relabelled, environment="study", **configs)
             )
             until(lambda: all(len(each) > 5 for each in outcomes.values()))
-        again = made.provision(wish_for(archive, image=relabelled, environment="study", **configs))
+        again = made.provision(
+            wish_for("changed", archive, image=relabelled, environment="study", **configs)
+        )
         sweep(contained, workspace, terraform, person)
     changed = sorted((one.type, one.action) for one in second.changes.changes)
     assert changed == [
@@ -256,6 +258,7 @@ def asked_all_the_time(account, names):
 
     def ask(name):
         while not over.is_set():
+            time.sleep(0.05)
             answer = account.hosting.invoke(name, body)
             outcomes[name].append(answer.outcome if answer.outcome == "ok" else answer.error)
 
@@ -299,14 +302,14 @@ def test_a_failed_endpoint_tells_its_reason_what_is_left_and_a_next_deployment_h
     workspace = Workspace(tmp_path / "work")
     before = everything_in(uncontained)
     with provisioner_for(uncontained, workspace, person) as (made, terraform):
-        wish = wish_for(broken_archive(tmp_path), one=ALWAYS_ON)
+        wish = wish_for("healed", broken_archive(tmp_path), one=ALWAYS_ON)
         with pytest.raises(TerraformFailed) as failure:
             made.provision(wish)
         told = str(failure.value)
         assert "Failed" in told
-        for left in ("s3_bucket grader-artifacts", "ecr_repository grader/drdeploy"):
+        for left in ("s3_bucket healed-artifacts", "ecr_repository healed/drdeploy"):
             assert left in told
-        healed = made.provision(wish_for(archive_in(tmp_path / "tiny"), one=ALWAYS_ON))
+        healed = made.provision(wish_for("healed", archive_in(tmp_path / "tiny"), one=ALWAYS_ON))
         answer = made.try_out(healed.endpoints["one"], photograph(seed=1), "image/jpeg")
         assert b'"grade"' in answer.body
         swept = sweep(uncontained, workspace, terraform, person)
@@ -324,7 +327,7 @@ def test_a_plan_that_nobody_agrees_to_creates_nothing(
         provisioner_for(uncontained, workspace, person) as (made, _),
         pytest.raises(PlanDeclined, match="Nothing was left behind"),
     ):
-        made.provision(wish_for(archive_in(tmp_path / "tiny"), one=SMALL))
+        made.provision(wish_for("declined", archive_in(tmp_path / "tiny"), one=SMALL))
     assert everything_in(uncontained) == before
     assert len(person.proposals) == 1
 

@@ -23,6 +23,7 @@ from drdeploy.cli.places import (
     local_service_answers,
     sheet_of,
 )
+from drdeploy.errors import InvalidInput
 
 if TYPE_CHECKING:
     from drdeploy.deployment.provision import Provisioned, Wish
@@ -80,6 +81,7 @@ def deploy(
     config = _config(
         memory_mb, max_concurrency, provisioned_concurrency, instance_type, instance_count
     )
+    body = _body(photograph)
     account = account_of(target, endpoint_url, region)
     workspace = Workspace.of_endpoint(name)
     person = Terminal(yes=yes, is_local=account.platform == "local")
@@ -103,7 +105,7 @@ def deploy(
             )
             provisioned = provisioner.provision(wish)
             (endpoint,) = provisioned.endpoints.values()
-            answer = provisioner.try_out(endpoint, *_body(photograph))
+            answer = provisioner.try_out(endpoint, *body)
     _report(endpoint, provisioned, answer, as_json=as_json)
 
 
@@ -151,7 +153,6 @@ def _config(
 ) -> AnyConfig:
     from pydantic import ValidationError
 
-    from drdeploy.errors import InvalidInput
     from drdeploy.sagemaker.configs import RealTimeConfig, ServerlessConfig
 
     try:
@@ -201,8 +202,6 @@ def _wish(name: str, tag: str, artifact: Path | None, config: AnyConfig, region:
 
 def _refuse_another_place(workspace: Workspace, endpoint_url: str | None, wish: Wish) -> None:
     """One folder is one deployment in one place."""
-    from drdeploy.errors import InvalidInput
-
     if not workspace.exists:
         return
     note = workspace.note()
@@ -223,7 +222,13 @@ def _body(photograph: Path | None) -> tuple[bytes, str]:
 
     if photograph is None:
         return synthetic_photograph(0), "image/jpeg"
-    kind = mimetypes.guess_type(photograph.name)[0] or "application/octet-stream"
+    kind = mimetypes.guess_type(photograph.name)[0] or ""
+    if not kind.startswith("image/"):
+        raise InvalidInput(
+            "Its name is not that of a photograph",
+            where=str(photograph),
+            remedy="Name a .jpg, .png or .tif, or leave --photograph out",
+        )
     return photograph.read_bytes(), kind
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from drdeploy.deployment.account import Account
+from drdeploy.deployment.terraform import check_terraform
 from drdeploy.engine import Engine
 from drdeploy.experiments.environment import (
     BUSY_PERCENT,
@@ -112,6 +113,7 @@ def run_study(plan: Plan, options: RunOptions, narrator: Narrator) -> Outcome:
             if study_workspace(options.results).exists:
                 narrator.note("an earlier run left something: `drdeploy study delete` deletes it")
             return Outcome(tuple(trial.id for trial in plan.trials), {})
+        _refuse_early(plan, options)
         supplies = _supplies(plan, options, narrator)
         target = stack.enter_context(_target(plan, options, narrator))
         if options.provisioning:
@@ -178,6 +180,19 @@ def _supplies(plan: Plan, options: RunOptions, narrator: Narrator) -> Supplies:
     return Supplies(artifacts, album, options.seed)
 
 
+def _refuse_early(plan: Plan, options: RunOptions) -> None:
+    """Before artifacts and images are built, which takes minutes: what would end the run anyway.
+
+    Raises:
+        TerraformUnavailable: It is needed, and not installed.
+        EndpointError: AWS refuses the credentials.
+    """
+    if options.provisioning:
+        check_terraform()
+    if options.aws:
+        Account(region=plan.study.region).check()
+
+
 @contextmanager
 def _target(plan: Plan, options: RunOptions, narrator: Narrator) -> Iterator[Target]:
     """Where the trials run: AWS, a local service that is there, or one of our own."""
@@ -188,7 +203,10 @@ def _target(plan: Plan, options: RunOptions, narrator: Narrator) -> Iterator[Tar
         return
     region = plan.study.region if options.provisioning else None
     if options.endpoint_url:
-        yield local_target(options.endpoint_url, region)
+        target = local_target(options.endpoint_url, region)
+        if options.provisioning and target.isolation == "container":
+            build_images(Engine.require(), tags, narrator.note)
+        yield target
         return
     isolation = options.isolation
     if isolation == "auto":

@@ -39,6 +39,9 @@ READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 45.0
 """SageMaker gives a container 30 s to stop; the service needs a little longer."""
 
+STATUS_TIMEOUT_S = 60.0
+"""The service asks its engine what still runs, and engines under load are slow to say."""
+
 LOCAL_BUCKET = "drdeploy-artifacts"
 Isolation = Literal["auto", "container", "process"]
 
@@ -247,7 +250,7 @@ def local_status(endpoint_url: str) -> dict[str, Any]:
     """
     opener = build_opener(ProxyHandler({}))
     try:
-        with opener.open(f"{endpoint_url}/_drdeploy/status", timeout=10) as answer:
+        with opener.open(f"{endpoint_url}/_drdeploy/status", timeout=STATUS_TIMEOUT_S) as answer:
             status: dict[str, Any] = json.load(answer)
     except (OSError, ValueError) as err:
         raise EndpointError(

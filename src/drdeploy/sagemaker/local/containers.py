@@ -32,6 +32,8 @@ MODEL_DIR = "/opt/ml/model"
 CONTAINER_PORT = 8080
 ALIVE_FOR_S = 1.0
 """An inspection takes milliseconds; a container that was alive is believed this long."""
+MEMORY_FOR_S = 1.0
+"""An engine takes up to a second to tell it; asked for each request, metrics would fall behind."""
 LOG_TAIL_LINES = 20
 
 
@@ -154,6 +156,8 @@ class ContainerInstance:
         self._container = container
         self._clock = clock
         self._believed_until = 0.0
+        self._share: float | None = None
+        self._share_until = 0.0
         self._is_over = False
         self._is_stopped = False
         self._oom_killed = False
@@ -182,6 +186,12 @@ class ContainerInstance:
         """See :class:`Instance`."""
         if self._is_over:
             return None
+        if self._clock() >= self._share_until:
+            self._share = self._memory_share_now()
+            self._share_until = self._clock() + MEMORY_FOR_S
+        return self._share
+
+    def _memory_share_now(self) -> float | None:
         try:
             return self._container.stats().memory_utilization or None
         except EngineError:
