@@ -44,6 +44,15 @@ $(VENV)/.study: requirements/study.txt pyproject.toml | $(VENV)/.installer
 	$(call install,requirements/study.txt)
 	@touch $@
 
+# Scans infrastructure/; its pins of boto3 and others are no one else's, so it lives by itself.
+# Where it cannot be had, its test says so.
+CHECKOV := build/checkov
+$(CHECKOV)/.ready: requirements/checkov.txt | $(VENV)/.installer
+	$(BIN)/python -m venv $(CHECKOV)
+	-$(BIN)/uv pip install --quiet --python $(CHECKOV)/bin/python --require-hashes -r $< \
+	  || $(CHECKOV)/bin/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
+
 # ---- the main job -------------------------------------------------------------------------
 
 # `quick` needs no TensorFlow; the others export SavedModels, and a file may ask for anything.
@@ -56,7 +65,7 @@ model: $(VENV)/.dev  ## train the grader in the box (half an hour; DATA=DIR WEIG
 
 # ---- checks -------------------------------------------------------------------------------
 
-test: $(VENV)/.dev  ## style, types, layers, and every test
+test: $(VENV)/.dev $(CHECKOV)/.ready  ## style, types, layers, and every test
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
@@ -100,6 +109,9 @@ lock: $(VENV)/.installer  ## resolve the dependencies anew (all locks agree with
 	$(COMPILE) -c requirements/dev.txt --extra serve -o requirements/serve.txt
 	$(COMPILE) -c requirements/dev.txt --extra tensorflow -o requirements/classic.txt
 	$(COMPILE) -c requirements/dev.txt --extra tensorflow-full -o requirements/baseline.txt
+	echo "checkov>=3.2" | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade - \
+	  -o requirements/checkov.txt
 	$(BIN)/python scripts/write_environment.py
 
 clean:  ## remove what was built; results stay

@@ -71,6 +71,14 @@ def browser() -> str:
 
 
 @pytest.fixture(scope="session")
+def checkov_program() -> str:
+    """Path of checkov, which `make test` installs by itself."""
+    path = ROOT / "build" / "checkov" / "bin" / "checkov"
+    require(path.is_file(), "checkov: make build/checkov/.ready")
+    return str(path)
+
+
+@pytest.fixture(scope="session")
 def engine() -> Engine:
     """A container engine that answers."""
     from drdeploy.engine import Engine

@@ -156,9 +156,9 @@ locals {
 
 resource "aws_iam_policy" "this" {
   #checkov:skip=CKV_AWS_355:What stands with * are lists, metrics, a registry token and application-autoscaling (held to sagemaker); none knows a narrower resource
-  #checkov:skip=CKV_AWS_290:As above
+  #checkov:skip=CKV_AWS_290:What writes with * is application-autoscaling alone, which knows no narrower resource and is held to sagemaker
   #checkov:skip=CKV_AWS_289:The role that is managed is held to NAME_PREFIX-* and can be passed to SageMaker only
-  #checkov:skip=CKV_AWS_286:As above
+  #checkov:skip=CKV_AWS_286:Roles other than NAME_PREFIX-* cannot be written, and those can be passed to SageMaker only
   #checkov:skip=CKV_AWS_288:Reading the archives and logs of NAME_PREFIX is the purpose
   count       = var.create ? 1 : 0
   name        = "${var.name_prefix}-deployer"
