@@ -38,9 +38,8 @@ def test_nothing_fails(checkov_program):
 
 
 def test_what_should_fail_does(checkov_program, tmp_path):
-    (tmp_path / "main.tf").write_text(
-        'resource "aws_ecr_repository" "this" {\n  name = "x"\n  image_tag_mutability = "MUTABLE"\n}\n'
-    )
+    written = '  name                 = "x"\n  image_tag_mutability = "MUTABLE"\n'
+    (tmp_path / "main.tf").write_text(f'resource "aws_ecr_repository" "this" {{\n{written}}}\n')
     found = scan(checkov_program, tmp_path)
     assert "CKV_AWS_51" in {one["check_id"] for one in found["results"]["failed_checks"]}
 

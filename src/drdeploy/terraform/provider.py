@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
+import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -48,9 +48,22 @@ def provider_of(*, endpoint_url: str) -> Iterator[dict[str, str]]:
         server.add_insecure_port(f"unix://{socket}")
         server.start()
         try:
-            yield {"TF_REATTACH_PROVIDERS": _reattach(socket), "CHECKPOINT_DISABLE": "1"}
+            with _bystander() as pid:
+                attach = _reattach(socket, pid)
+                yield {"TF_REATTACH_PROVIDERS": attach, "CHECKPOINT_DISABLE": "1"}
         finally:
             server.stop(grace=None).wait()
+
+
+@contextlib.contextmanager
+def _bystander() -> Iterator[int]:
+    """A process for Terraform to kill.
+
+    It kills the provider that it is told of where that no longer answers, which would be the
+    program that runs this.  This one does nothing, and ends with us: its input closes.
+    """
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        yield process.pid
 
 
 def _handlers(servicer: Servicer) -> Any:
@@ -65,11 +78,11 @@ def _handlers(servicer: Servicer) -> Any:
     return grpc.method_handlers_generic_handler(f"{PACKAGE}.Provider", methods)
 
 
-def _reattach(socket: str) -> str:
+def _reattach(socket: str, pid: int) -> str:
     plugin = {
         "Protocol": "grpc",
         "ProtocolVersion": 6,
-        "Pid": os.getpid(),
+        "Pid": pid,
         "Test": True,  # Terraform leaves it running
         "Addr": {"Network": "unix", "String": socket},
     }

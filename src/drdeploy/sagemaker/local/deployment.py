@@ -13,6 +13,7 @@ from drdeploy.sagemaker import quotas
 from drdeploy.sagemaker.local.api_errors import invalid
 from drdeploy.sagemaker.local.backend import StartFailed
 from drdeploy.sagemaker.local.real_time import RealTimePool
+from drdeploy.sagemaker.local.role_access import check_role
 from drdeploy.sagemaker.local.rules import container_of, model_data_url
 from drdeploy.sagemaker.local.serverless import Scaling, ServerlessPool
 
@@ -168,6 +169,7 @@ class Deployment:
 
     def _pinned(self, request: dict[str, Any]) -> Variant:
         model = self._models[request["ModelName"]].request
+        check_role(model, self._machine.policies_of_role)
         image = container_of(model)["Image"]
         size = self._size_of(request)
         resolved = self._machine.backend.pin(image)

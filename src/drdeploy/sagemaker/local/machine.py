@@ -71,6 +71,7 @@ class Machine:
         backend: What instances run in.
         shelf: Where their artifacts come from.
         options: What the user set.
+        policies_of_role: By the role's ARN; None where there is no such role.
         clock: For waiting.
     """
 
@@ -80,8 +81,11 @@ class Machine:
         backend: Backend,
         shelf: ArtifactShelf,
         options: Options,
+        *,
+        policies_of_role: Callable[[str], list[str] | None] = lambda _: None,
         clock: Clock | None = None,
     ) -> None:
+        self.policies_of_role = policies_of_role
         self.backend = backend
         self.shelf = shelf
         self.options = options

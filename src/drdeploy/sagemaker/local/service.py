@@ -65,7 +65,13 @@ class LocalService:
         registry = Registry(self._folder / "registry")
         backend = self._backend(registry, server_command)
         shelf = ArtifactShelf(self._folder / "artifacts", self._aws.read_object)
-        self._machine = Machine(self._note.name, backend, shelf, options or Options())
+        self._machine = Machine(
+            self._note.name,
+            backend,
+            shelf,
+            options or Options(),
+            policies_of_role=self._aws.policies_of_role,
+        )
         self._front = Front(self._machine, self._aws, self._metrics, registry, self.status)
         self._over = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="tick", daemon=True)

@@ -60,6 +60,20 @@ class SimulatedAws:
             raise KeyError(uri)
         return bytes(found.value)
 
+    def policies_of_role(self, role_arn: str) -> list[str] | None:
+        """The policies of a role as JSON; None where IAM does not know the role."""
+        self.warm_up()
+        from moto.iam.exceptions import NotFoundException
+        from moto.iam.models import iam_backends
+
+        iam = iam_backends[ACCOUNT][PARTITION]
+        try:
+            role = iam.get_role_by_arn(role_arn)
+        except NotFoundException:
+            return None
+        attached: list[Any] = list(role.managed_policies.values())
+        return [*role.policies.values(), *(policy.document for policy in attached)]
+
     def put_metric_data(self, region: str, namespace: str, data: list[dict[str, Any]]) -> None:
         """Write to a region's CloudWatch."""
         self.warm_up()

@@ -1,0 +1,148 @@
+"""The provider itself: whom it speaks to, what it says, and that it ends."""
+
+import json
+import os
+import subprocess
+
+import pytest
+from terraform import INFRASTRUCTURE, Terraform, model
+
+from drdeploy.errors import InvalidInput
+from drdeploy.terraform import provider_of
+from drdeploy.terraform.aws import translated
+from drdeploy.terraform.planning import plan_creation, plan_update, replaced_by
+from drdeploy.terraform.resources import DATA_SOURCES, RESOURCES
+from drdeploy.terraform.schema import aws_schema
+from drdeploy.terraform.values import UNKNOWN, decode, encode
+from drdeploy.terraform.wire import message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://sagemaker.us-east-1.amazonaws.com",
+        "http://192.168.0.1:8765",
+        "http://127.0.0.1.example.org:8765",
+        "http://localhost@example.org",
+    ],
+)
+def test_it_speaks_to_this_machine_only(url):
+    with (
+        pytest.raises(InvalidInput, match="speaks to this machine only"),
+        provider_of(endpoint_url=url),
+    ):
+        pass
+
+
+def test_terraform_that_comes_too_late_harms_nobody(terraform_program, tmp_path):
+    """Terraform kills the process that it is told of where no provider answers."""
+    with provider_of(endpoint_url="http://127.0.0.1:9") as environment:
+        (attached,) = json.loads(environment["TF_REATTACH_PROVIDERS"]).values()
+        assert attached["Pid"] != os.getpid()
+    folder = INFRASTRUCTURE / "modules" / "model"
+    late = Terraform(folder, tmp_path / "work", environment)
+    assert late.run("init", "-input=false", check=False) is not None
+    assert late.run("validate", check=False).returncode != 0
+    done = subprocess.run(["ps", "-p", str(attached["Pid"])], capture_output=True, check=False)
+    assert done.returncode == 1, "the bystander has ended"
+
+
+def test_a_service_that_does_not_answer_is_named(terraform_program, tmp_path):
+    with provider_of(endpoint_url="http://127.0.0.1:9") as environment:
+        folder = INFRASTRUCTURE / "environments" / "single-endpoint"
+        terraform = Terraform(folder, tmp_path, environment, {"name_prefix": "dr-x"}).init()
+        done = terraform.with_values("plan", check=False)
+    assert done.returncode == 1
+    assert "Could not connect to the endpoint URL" in " ".join(done.stderr.split())
+
+
+def test_every_resource_that_the_modules_use_has_a_schema_and_a_handler():
+    used = {
+        line.split('"')[1]
+        for file in INFRASTRUCTURE.glob("*/*/*.tf")
+        for line in file.read_text().splitlines()
+        if line.startswith('resource "')
+    }
+    schema = aws_schema()
+    assert used <= set(schema.resources)
+    # The local service has no public gallery: environments make none.
+    assert used - set(RESOURCES) == {"aws_ecrpublic_repository"}
+    assert set(RESOURCES) <= set(schema.resources)
+    assert set(DATA_SOURCES) == set(schema.data_sources)
+
+
+def test_the_schema_says_whose_facts_it_holds():
+    file = INFRASTRUCTURE.parent / "src/drdeploy/terraform/aws_schema.json"
+    about = json.loads(file.read_text())["about"]
+    assert "hashicorp/aws 6.25.0" in about
+    assert "MPL-2.0" in about
+
+
+def test_values_survive_the_wire():
+    value = {"a": None, "b": [1, 2.5, "x", True], "c": {"d": UNKNOWN}}
+    sent = message("DynamicValue")(msgpack=encode(value))
+    assert decode(sent) == value
+    assert decode(message("DynamicValue")(json=b'{"a": 1}')) == {"a": 1}
+    assert decode(message("DynamicValue")()) is None
+
+
+def test_what_is_computed_is_unknown_until_it_is_there():
+    block = aws_schema().resources["aws_sagemaker_model"]
+    config = dict.fromkeys(block.attributes) | {"name": "m", "primary_container": []}
+    planned = plan_creation(block, dict(config), config)
+    assert planned["name"] == "m"
+    assert planned["arn"] is UNKNOWN
+    assert planned["enable_network_isolation"] is None
+
+
+def test_only_what_can_change_in_place_does():
+    block = aws_schema().resources["aws_sagemaker_endpoint"]
+    prior = dict.fromkeys(block.attributes) | {"name": "e", "endpoint_config_name": "old"}
+    prior |= {"arn": "arn", "deployment_config": []}
+    changed = prior | {"endpoint_config_name": "new"}
+    in_place = RESOURCES["aws_sagemaker_endpoint"].in_place
+    planned = plan_update(block, prior, changed, changed)
+    assert planned["arn"] == "arn"
+    assert replaced_by(block, prior, planned, in_place) == ()
+    renamed = prior | {"name": "other"}
+    assert replaced_by(block, prior, plan_update(block, prior, renamed, renamed), in_place) == (
+        "name",
+    )
+
+
+def test_names_of_terraform_become_names_of_the_api():
+    from drdeploy.sagemaker.local.shapes import service_model
+
+    operation = service_model("sagemaker").operation_model("CreateEndpointConfig")
+    variant = {
+        "variant_name": "AllTraffic",
+        "model_name": "m",
+        "instance_type": None,
+        "serverless_config": [{"memory_size_in_mb": 1024.0, "max_concurrency": 1}],
+    }
+    values = {
+        "endpoint_config_name": "c",
+        "production_variants": [variant],
+        "tags": {"clinic": "one"},
+        "data_capture_config": [],
+    }
+    assert translated(operation.input_shape, values) == {
+        "EndpointConfigName": "c",
+        "ProductionVariants": [
+            {
+                "VariantName": "AllTraffic",
+                "ModelName": "m",
+                "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1},
+            }
+        ],
+        "Tags": [{"Key": "clinic", "Value": "one"}],
+    }
+
+
+def test_importing_is_refused_in_one_sentence(environment):
+    single = environment("single-endpoint", name_prefix="dr-import", model=model())
+    done = single.with_values(
+        "import", "module.model[0].aws_sagemaker_model.this", "m", check=False
+    )
+    assert done.returncode == 1
+    assert "The test provider imports nothing" in " ".join(done.stderr.split())
