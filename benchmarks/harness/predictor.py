@@ -1,7 +1,6 @@
 """A model in a process of its own: threads are set once per process, and memory stays apart.
 
-The parent sends a JSON line (:class:`Work`) and reads one back.  ``python -m harness.predictor``
-is the child.
+The parent sends a line of JSON and reads one back.  ``python -m harness.predictor`` is the child.
 """
 
 from __future__ import annotations
@@ -12,48 +11,20 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from harness.limits import limited
+from harness.loaders import LOADERS, Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from contextlib import ExitStack
 
     from drdeploy.sagemaker.local.cgroups import ControlGroups
+    from harness.loaders import Predict
 
-    Predict = Callable[[], object]
-
-Kind = Literal["keras", "signature", "onnxruntime", "openvino", "drdeploy", "gemm"]
-GEMM_SIDE = 1536
 WARM_UPS = 5
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What a predictor loads.
-
-    Attributes:
-        kind: ``keras`` is ``model.predict``, as the original study serves; ``signature`` a
-            SavedModel called directly; ``drdeploy`` the whole of our path, from a batch to
-            checked probabilities; ``gemm`` a matrix product, for the machine's peak.
-        model: A ``.keras`` file, a SavedModel, an ONNX file or an artifact's folder.
-        spins: Idle threads wait by spinning; None leaves it to the runtime.
-        runtime: Of ``drdeploy``, if not its own choice.
-        cpus: Limit of the process; None for none.
-    """
-
-    kind: Kind
-    model: str
-    precision: str = "fp32"
-    threads: int = 1
-    spins: bool | None = None
-    batch: int = 1
-    runtime: str | None = None
-    cpus: float | None = None
 
 
 class Predictor:
@@ -97,6 +68,19 @@ class Predictor:
         """End the process."""
         self._process.stdin.close()
         self._process.wait(60)
+
+    def quickest_s(self, calls: int) -> float:
+        """The quickest of so many calls: what other work on the machine disturbs least."""
+        return min(self.latencies_s(calls))
+
+
+def opened(
+    stack: ExitStack, spec: Spec, groups: ControlGroups | None = None, name: str = ""
+) -> Predictor:
+    """A predictor that the stack closes."""
+    predictor = Predictor(spec, groups, name)
+    stack.callback(predictor.close)
+    return predictor
 
 
 def serve(spec: Spec) -> None:
@@ -144,139 +128,6 @@ def _load(predict: Predict, work: dict[str, Any], batch: int) -> dict[str, Any]:
         thread.join()
     return {"images": sum(counts), "elapsed_s": time.perf_counter() - started}
 
-
-def _batch(spec: Spec) -> np.ndarray:
-    shape = (spec.batch, 224, 224, 3)
-    return np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
-
-
-def _keras(spec: Spec) -> Predict:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import keras
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(spec.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(spec.threads)
-    model = keras.models.load_model(spec.model, compile=False)
-    batch = _batch(spec)
-    return lambda: model.predict(batch, verbose=0)
-
-
-def _signature(spec: Spec) -> Predict:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(spec.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    model = tf.saved_model.load(spec.model)
-    function = model.signatures["serving_default"]
-    batch = _batch(spec)
-
-    def predict() -> object:
-        (output,) = function(tf.constant(batch)).values()
-        return output.numpy()
-
-    predict.model = model  # type: ignore[attr-defined]  # owns the variables
-    return predict
-
-
-def _onnxruntime(spec: Spec, model: object = None) -> Predict:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = spec.threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    if spec.spins is not None:
-        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spec.spins)))
-    session = ort.InferenceSession(model or spec.model, options, providers=["CPUExecutionProvider"])
-    (given,) = session.get_inputs()
-    feed = {given.name: _batch(spec) if model is None else _gemm_input(spec)}
-    return lambda: session.run(None, feed)
-
-
-def _openvino(spec: Spec, model: object = None) -> Predict:
-    import openvino as ov
-    from openvino import properties
-    from openvino.properties import hint
-
-    core = ov.Core()
-    loaded = core.read_model(model or spec.model)
-    compiled = core.compile_model(loaded, "CPU", {
-        hint.performance_mode: hint.PerformanceMode.LATENCY,
-        hint.inference_precision: ov.Type.bf16 if spec.precision == "bf16" else ov.Type.f32,
-        hint.enable_cpu_pinning: False,
-        properties.inference_num_threads: spec.threads,
-    })  # fmt: skip
-    batch = _batch(spec) if model is None else _gemm_input(spec)
-    own = threading.local()
-
-    def predict() -> object:
-        if not hasattr(own, "request"):
-            own.request = compiled.create_infer_request()
-        return own.request.infer([batch], share_inputs=True)[0]
-
-    return predict
-
-
-def _drdeploy(spec: Spec) -> Predict:
-    from drdeploy.artifacts import open_artifact
-    from drdeploy.runtimes.classifier import Classifier
-    from drdeploy.runtimes.load import load_runtime
-
-    artifact = open_artifact(Path(spec.model))
-    runtime: Any = spec.runtime
-    loaded = load_runtime(artifact, runtime=runtime, threads=spec.threads or None)
-    classifier = Classifier(artifact, loaded)
-    batch = _batch(spec)
-    return lambda: classifier.predict(batch)
-
-
-def _gemm(spec: Spec) -> Predict:
-    """The faster library of the two is what the machine can do, as far as we can tell."""
-    graph = _gemm_graph(spec.precision)
-    load = _openvino if spec.precision == "bf16" else _onnxruntime
-    return load(spec, graph)
-
-
-def _gemm_input(spec: Spec) -> np.ndarray:
-    draw = np.random.default_rng(2)
-    shape = (GEMM_SIDE, GEMM_SIDE)
-    if spec.precision == "int8":
-        return draw.integers(0, 255, shape).astype(np.uint8)
-    return draw.uniform(-1, 1, shape).astype(np.float32)
-
-
-def _gemm_graph(precision: str) -> bytes:
-    from onnx import TensorProto, helper, numpy_helper
-
-    is_int8 = precision == "int8"
-    draw = np.random.default_rng(3)
-    shape = (GEMM_SIDE, GEMM_SIDE)
-    weights = draw.integers(-127, 127, shape).astype(np.int8)
-    kernel = weights if is_int8 else (weights / 127).astype(np.float32)
-    given = TensorProto.UINT8 if is_int8 else TensorProto.FLOAT
-    found = TensorProto.INT32 if is_int8 else TensorProto.FLOAT
-    graph = helper.make_graph(
-        [helper.make_node("MatMulInteger" if is_int8 else "MatMul", ["x", "w"], ["y"])],
-        "gemm",
-        [helper.make_tensor_value_info("x", given, shape)],
-        [helper.make_tensor_value_info("y", found, shape)],
-        [numpy_helper.from_array(kernel, "w")],
-    )
-    opset = [helper.make_opsetid("", 17)]
-    data: bytes = helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
-    return data
-
-
-LOADERS: dict[Kind, Callable[[Spec], Predict]] = {
-    "keras": _keras,
-    "signature": _signature,
-    "onnxruntime": _onnxruntime,
-    "openvino": _openvino,
-    "drdeploy": _drdeploy,
-    "gemm": _gemm,
-}
 
 if __name__ == "__main__":
     serve(Spec(**json.loads(sys.argv[1])))

@@ -14,6 +14,7 @@ FOLDER = ROOT / "benchmarks"
 
 SMOKE = {
     "runtimes": (["--models", "mobilenet"], {"model", "measured", "runtime", "value"}),
+    "cpu_limits": ([], {"model", "measured", "runtime", "value"}),
     "photograph_to_grade": ([], {"measured", "way", "value"}),
     "servers": (["--only", "lean", "mosec"], {"server", "p50_ms", "per_s", "failures"}),
     "soak": ([], {"phase", "at_s", "memory_mb"}),
