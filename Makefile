@@ -56,7 +56,7 @@ $(CHECKOV)/.ready: requirements/checkov.txt | $(VENV)/.installer
 # ---- the main job -------------------------------------------------------------------------
 
 # `quick` needs no TensorFlow; the others export SavedModels, and a file may ask for anything.
-study: $(VENV)/$(if $(filter quick,$(STUDY)),.study,.dev)  ## measure, price and report (STUDY=quick|thesis|profiles|FILE.toml)
+study: $(VENV)/$(if $(filter quick,$(STUDY)),.study,.dev)  ## measure, price and report (STUDY=quick|images|profiles|thesis|FILE.toml)
 	$(BIN)/drdeploy study run $(STUDY)
 	$(BIN)/drdeploy report results/$(basename $(notdir $(STUDY)))
 

@@ -26,7 +26,6 @@ readonly STAND_IN_LABEL=org.drdeploy.stand-in
 readonly RECIPE=2
 # iptables: netavark publishes ports with it. runc: crun fails where cgroup v1 and v2 are mixed.
 readonly PACKAGES=(podman runc netavark aardvark-dns iptables ca-certificates mmdebstrap)
-readonly EMULATION_PACKAGES=(qemu-user-static binfmt-support arch-test)
 readonly BINFMT_MISC=/proc/sys/fs/binfmt_misc
 
 say() { printf 'start-engine: %s\n' "$*" >&2; }
@@ -156,13 +155,42 @@ make_base_image() {
   exit 1
 }
 
-# Programs of arm64 run through QEMU, in containers too (the kernel keeps the interpreter open).
+# Programs of arm64 run through QEMU, in containers too: the kernel keeps the interpreter open
+# (flag F). QEMU 7.2 of Debian 12 itself crashes in ONNX Runtime: the one of its backports does not.
 emulate_arm64() {
   [[ $(uname -m) == aarch64 ]] && return
-  require_root
-  install_packages "${EMULATION_PACKAGES[@]}"
+  if [[ $(id -u) -ne 0 ]]; then
+    say "needs root to register QEMU with the kernel"
+    exit 1
+  fi
+  install_packages arch-test
   [[ -e $BINFMT_MISC/register ]] || mount -t binfmt_misc binfmt_misc "$BINFMT_MISC"
-  update-binfmts --enable qemu-aarch64
+  [[ -x $STATE_DIR/qemu-aarch64 ]] || fetch_qemu
+  [[ -e $BINFMT_MISC/drdeploy-aarch64 ]] && return
+  # The magic and the mask of QEMU's own qemu-binfmt-conf.sh: ELF, 64 bit, little-endian, aarch64.
+  local magic='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
+  local mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
+  printf '%s' ":drdeploy-aarch64:M::$magic:$mask:$STATE_DIR/qemu-aarch64:F" >"$BINFMT_MISC/register"
+}
+
+# From this machine's own mirror, and without a new source in its apt configuration.
+fetch_qemu() {
+  local folder=$STATE_DIR/qemu mirror
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' |
+    head -n 1)
+  say "fetching QEMU from bookworm-backports"
+  mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
+  echo "deb $mirror bookworm-backports main" >"$folder/sources.list"
+  local options=(
+    -qq -o "Dir::Etc::SourceList=$folder/sources.list" -o Dir::Etc::SourceParts=/dev/null
+    -o "Dir::State::Lists=$folder/lists" -o "Dir::Cache=$folder/cache"
+    -o APT::Sandbox::User=root
+  )
+  apt-get "${options[@]}" update >&2
+  (cd "$folder" && apt-get "${options[@]}" download qemu-user/bookworm-backports >&2 &&
+    dpkg -x qemu-user_*.deb extracted)
+  mv "$folder/extracted/usr/bin/qemu-aarch64" "$STATE_DIR/qemu-aarch64"
+  rm -rf "$folder"
 }
 
 stop_service() {

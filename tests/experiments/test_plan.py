@@ -9,6 +9,7 @@ from drdeploy.errors import StudyError, UnknownPrice
 from drdeploy.experiments.plan import make_plan
 from drdeploy.experiments.schedule import Cold, OpenLoop, RealTime, Warm
 from drdeploy.experiments.study import Study, find_study
+from drdeploy.images import IMAGE_NAMES
 from drdeploy.sagemaker.prices import PriceSheet
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +88,15 @@ def test_quick_has_12_trials_within_six_minutes():
     ]
     assert len(plan.trials) == 12
     assert plan.expected_duration_s <= 360
+
+
+def test_images_has_a_cold_trial_for_each_rung_and_model_within_ten_minutes():
+    plan = plan_of(ROOT / "studies" / "images.toml")
+    told = {(trial.model_name, trial.image_name) for trial in plan.trials}
+    assert len(told) == len(plan.trials) == 2 * len(IMAGE_NAMES)
+    assert {image for _, image in told} == set(IMAGE_NAMES)
+    assert len(of_kind(plan, Cold)) == len(plan.trials)
+    assert plan.expected_duration_s <= 600
 
 
 def test_quick_pauses_longer_than_its_endpoints_take_to_scale_down():
@@ -170,7 +180,7 @@ def test_a_bare_name_is_looked_up_in_studies(monkeypatch, tmp_path):
 
 
 def test_an_unknown_study_names_those_there_are():
-    with pytest.raises(StudyError, match=r"profiles.*quick.*thesis"):
+    with pytest.raises(StudyError, match=r"images.*profiles.*quick.*thesis"):
         find_study("nonesuch")
 
 

@@ -79,7 +79,7 @@ def _draw(axes: Axes, group: Sequence[Summary]) -> None:
         text = notation.value(told, unit)
         if summary is not group[0]:
             ratio = mean_ratio(group[0].scenario, summary.scenario, "total_latency_s")
-            text += f"   {notation.value(ratio)} times as fast"
+            text += f", {notation.value(ratio)} times as fast"
             text += f" ({notation.interval(ratio)})" if ratio.has_interval else ""
         is_inside = value > longest / 2
         axes.annotate(
