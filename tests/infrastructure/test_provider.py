@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import subprocess
+import sys
 
 import pytest
 from terraform import INFRASTRUCTURE, Terraform, model
@@ -146,3 +148,38 @@ def test_importing_is_refused_in_one_sentence(environment):
     )
     assert done.returncode == 1
     assert "The test provider imports nothing" in " ".join(done.stderr.split())
+
+
+def attached(*arguments, **more):
+    command = [sys.executable, "-m", "drdeploy.terraform", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **more)
+
+
+def test_terraform_by_hand_with_the_provider_attached(service, terraform_program, tmp_path):
+    folder = tmp_path / "module"
+    shutil.copytree(INFRASTRUCTURE / "modules" / "deployer-policy", folder)
+    run = (service.url, terraform_program, f"-chdir={folder}")
+    clean = {**os.environ, "TF_CLI_CONFIG_FILE": os.devnull}
+    assert attached(*run, "init", env=clean).returncode == 0
+    done = attached(*run, "apply", "-auto-approve", "-var=name_prefix=dr-hand", env=clean)
+    assert done.returncode == 0, done.stderr
+    assert "Apply complete! Resources: 1 added" in done.stdout
+    done = attached(*run, "destroy", "-auto-approve", "-var=name_prefix=dr-hand", env=clean)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        ((), 2, "usage:"),
+        (("http://127.0.0.1:9",), 2, "usage:"),
+        (("https://example.org", "true"), 2, "speaks to this machine only"),
+        (("http://127.0.0.1:9", "no-such-command"), 2, "no-such-command"),
+        (("http://127.0.0.1:9", "false"), 1, ""),
+    ],
+)
+def test_a_command_that_cannot_be_run_is_told(arguments, status, told):
+    done = attached(*arguments)
+    assert done.returncode == status
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
