@@ -18,7 +18,7 @@ from drdeploy.analysis.recommendation.page import page
 from drdeploy.analysis.recommendation.requirements import Assumptions, Requirements
 from drdeploy.analysis.traffic.arrivals import Traffic
 from drdeploy.cli.app import build_app
-from drdeploy.errors import AnalysisError, InvalidInput
+from drdeploy.errors import AnalysisError, InvalidInput, UnknownPrice
 from drdeploy.sagemaker.configs import endpoint_config
 from drdeploy.sagemaker.prices import PriceSheet
 
@@ -161,6 +161,19 @@ def test_a_price_that_is_not_known_excludes_and_is_told(measured):
     assert {one.policy for one in unpriced} == {"provisioned"}
     assert all("not known" in one.failures[0] for one in unpriced)
     assert any("provisioned concurrency" in note for note in decision.notes)
+
+
+def test_a_sheet_that_prices_nothing_is_an_error(measured, sheet):
+    elsewhere = replace(question(), assumptions=Assumptions(region="mars-1"))
+    with pytest.raises(UnknownPrice, match="mars-1"):
+        decide(measured, sheet, elsewhere)
+
+
+def test_instances_alone_can_be_decided_on(measured, sheet):
+    alone = replace(measured, frame=measured.frame[measured.frame["scenario"] == "real-time"])
+    decision = decide(alone, sheet, question(p95_s=5.0))
+    assert decision.winner.kind == "real-time"
+    assert decision.softening is None
 
 
 def test_a_trial_with_failures_only_is_told_and_not_simulated(quick_rows, results_of, sheet):

@@ -19,7 +19,7 @@ from drdeploy.analysis.softening.comparison import compare
 from drdeploy.analysis.softening.demand import season_of
 from drdeploy.analysis.traffic.arrivals import Arrivals, Traffic
 from drdeploy.analysis.traffic.shape import Shape
-from drdeploy.errors import AnalysisError
+from drdeploy.errors import AnalysisError, UnknownPrice
 from drdeploy.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def decide(
     Raises:
         AnalysisError: No configuration has the rows that a simulation needs, or rows of different
             platforms or machines are mixed and ``allow_mixed`` is not given.
+        UnknownPrice: The sheet prices none of the options.
     """
     if not allow_mixed:
         measurements.require_comparable()
@@ -77,6 +78,12 @@ def decide(
         )
     setting = Setting(_arrivals(question), sheet, question.assumptions, question.seed)
     options = tuple(options_of(hosted, setting))
+    if not any(option.bill for option in options):
+        raise UnknownPrice(
+            f"No option has a known cost: {' '.join(sorted({o.no_cost for o in options}))}",
+            where=f"price sheet, region {question.assumptions.region}",
+            remedy="Write a sheet with `drdeploy prices update`, or name a region that is priced",
+        )
     return _decision(measurements, question, setting, options, unusable)
 
 
