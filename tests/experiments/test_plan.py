@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from drdeploy.errors import StudyError, UnknownPrice
-from drdeploy.experiments.plan import make_plan
+from drdeploy.experiments.plan import DEPLOYMENT_ALLOWANCE_S, make_plan
 from drdeploy.experiments.schedule import Cold, OpenLoop, RealTime, Warm
 from drdeploy.experiments.study import Study, find_study
 from drdeploy.images import IMAGE_NAMES
@@ -120,8 +120,16 @@ def test_worst_case_of_a_cold_trial_pays_for_every_attempt(tmp_path):
 def test_an_always_on_endpoint_is_paid_while_it_waits(tmp_path):
     scenario = WARM.replace("warm", "real-time")
     plan = plan_of(small(tmp_path, REALTIME, scenario))
-    hours = (26 * 60 + 25 * 5) / 3600
+    hours = (26 * 60 + 25 * 5 + DEPLOYMENT_ALLOWANCE_S) / 3600
     assert plan.worst_case_cost_usd(PriceSheet.load()) == pytest.approx(hours * 0.23)
+
+
+def test_every_always_on_endpoint_is_paid_until_the_last_is_measured(tmp_path):
+    scenario = WARM.replace("warm", "real-time")
+    two = ", ".join([REALTIME, REALTIME.replace("m5", "c5")])
+    plan = plan_of(small(tmp_path, two, scenario))
+    hours = (2 * (26 * 60 + 25 * 5) + DEPLOYMENT_ALLOWANCE_S) / 3600
+    assert plan.worst_case_cost_usd(PriceSheet.load()) == pytest.approx(hours * (0.23 + 0.204))
 
 
 def test_an_unknown_price_is_an_error_not_a_zero(tmp_path):

@@ -119,6 +119,8 @@ def test_a_study_of_a_model_of_ones_own_is_measured_whole(workplace):
     cold = [row for row in rows if row.scenario == "cold"]
     assert all(row.start == "cold" and row.container_invocation == 1 for row in cold)
     assert all(0 < row.model_setup_s < row.total_latency_s for row in cold)
+    assert all(0 < row.model_latency_s < row.total_latency_s for row in cold)
+    assert all(row.model_setup_s <= row.overhead_latency_s for row in cold)
     assert {row.photograph for row in rows} == {"1.jpg", "2.jpg"}
     (facts,) = json.loads((workplace / "results/own/environment.json").read_text()).values()
     assert facts["isolation"] == rows[0].isolation

@@ -191,10 +191,9 @@ def _provisioning(person: Terminal, provider: ProviderChoice, *, keep: bool) -> 
 
 
 def _refuse_cost(plan: Plan, max_cost_usd: float) -> None:
-    from drdeploy.experiments.provisioned import worst_case_cost_usd
     from drdeploy.sagemaker.prices import PriceSheet
 
-    cost_usd = worst_case_cost_usd(plan, PriceSheet.load())
+    cost_usd = plan.worst_case_cost_usd(PriceSheet.load())
     if cost_usd > max_cost_usd:
         raise StudyError(
             f"At worst this costs {cost_usd:.2f} USD, and {max_cost_usd:.2f} USD are allowed",

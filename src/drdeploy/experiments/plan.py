@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 from typing import TYPE_CHECKING, Self, assert_never
 
+from drdeploy.deployment.variables import is_always_on
 from drdeploy.errors import InvalidInput, StudyError, UnknownPrice
 from drdeploy.experiments.schedule import Cold, OpenLoop, RealTime, Scenario, Warm
 from drdeploy.images import IMAGE_NAMES, image_tag
@@ -28,6 +29,9 @@ ASSUMED_HOSTING_S = 4.0
 ASSUMED_COLD_S = {"lean": 1.5, "classic": 8.0}
 ASSUMED_WARM_S = {"lean": 0.2, "classic": 0.4}
 """One invocation on two cores; only the expected duration depends on these."""
+
+DEPLOYMENT_ALLOWANCE_S = 1800.0
+"""To create and delete a study's endpoints on AWS, in the worst case that is priced."""
 
 _SECONDS_PER_HOUR = 3600
 _BYTES_PER_GB = 1024**3
@@ -152,11 +156,26 @@ class Plan:
     def worst_case_cost_usd(self, sheet: PriceSheet) -> float:
         """Of all trials, on AWS.
 
+        Every endpoint that is always on is paid until the last of them has been measured (see
+        :mod:`~drdeploy.experiments.provisioned`), and while all are created and deleted.
+
         Raises:
             UnknownPrice: The sheet does not know one of them.
         """
         region = self.study.region
-        return sum(trial.worst_case_cost_usd(sheet, region) for trial in self.trials)
+        standing = [trial for trial in self.trials if is_always_on(trial.endpoint)]
+        scaling_usd = sum(
+            trial.worst_case_cost_usd(sheet, region)
+            for trial in self.trials
+            if not is_always_on(trial.endpoint)
+        )
+        hosts = {
+            (one.model_name, one.precision, one.image_name, one.endpoint.label): one
+            for one in standing
+        }
+        hourly_usd = sum(one.hourly_usd(sheet, region) for one in hosts.values())
+        standing_s = sum(one.worst_case_duration_s for one in standing) + DEPLOYMENT_ALLOWANCE_S
+        return scaling_usd + hourly_usd * standing_s / _SECONDS_PER_HOUR
 
     def only(self, pattern: str | None) -> Self:
         """The trials whose id matches: with ``*`` or ``?`` the whole id, else a part of it.

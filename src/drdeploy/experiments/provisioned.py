@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from drdeploy.sagemaker.prices import PriceSheet
 
 PREFIX_MAX = 20
-DEPLOYMENT_ALLOWANCE_S = 1800.0
-"""For creating and deleting a study's endpoints on AWS, in the worst case that is priced."""
-
 UPLOADS_STAY = (
     "the endpoints are deleted; images and archives stay for the next run "
     "(`drdeploy study delete` deletes them too)"
@@ -133,27 +130,6 @@ def always_on_first(plan: Plan) -> Plan:
     """The same trials, those that cost money by the hour at the front."""
     ordered = sorted(plan.trials, key=lambda trial: not is_always_on(trial.endpoint))
     return replace(plan, trials=tuple(ordered))
-
-
-def worst_case_cost_usd(plan: Plan, sheet: PriceSheet) -> float:
-    """Of the plan on AWS: every always-on endpoint is paid until the last of them is done.
-
-    Raises:
-        UnknownPrice: The sheet does not know one of the prices.
-    """
-    region = plan.study.region
-    scaling = [trial for trial in plan.trials if not is_always_on(trial.endpoint)]
-    standing = [trial for trial in plan.trials if is_always_on(trial.endpoint)]
-    usd = sum(trial.worst_case_cost_usd(sheet, region) for trial in scaling)
-    if not standing:
-        return usd
-    busy_s = sum(trial.worst_case_duration_s for trial in standing) + DEPLOYMENT_ALLOWANCE_S
-    hosts = {
-        (trial.model_name, trial.precision, trial.image_name, trial.endpoint.label): trial
-        for trial in standing
-    }
-    hourly_usd = sum(trial.hourly_usd(sheet, region) for trial in hosts.values())
-    return usd + hourly_usd * busy_s / 3600
 
 
 @contextmanager
