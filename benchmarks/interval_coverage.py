@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -111,8 +112,8 @@ def coverage(judged: Judged, latencies: Latencies, n: int, repetitions: int) -> 
     return float(np.mean([judged.covers(latencies, rng, n) for _ in range(repetitions)]))
 
 
-def main() -> None:
-    """Print the table."""
+def main() -> int:
+    """Print the table; the exit status is 1 if a coverage lies outside."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=1000)
     repetitions = parser.parse_args().repetitions
@@ -132,7 +133,8 @@ def main() -> None:
     print(f"\n{outside} outside {100 * LEAST:.0f}-{100 * MOST:.0f} %")
     short = statistics.percentile(np.arange(1.0, 11.0), 0.95)
     print(f"p95 of 10 rows: {short.reason}")
+    return int(outside > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
