@@ -34,6 +34,11 @@ def test_few_or_equal_rows_allow_no_verdict(sample):
     assert steadiness(sample).verdict is Stability.TOO_FEW
 
 
+def test_rows_that_are_equal_but_for_the_last_have_no_dependence():
+    found = steadiness([2.0] * 10 + [3.0])
+    assert (found.autocorrelation, found.autocorrelation_p) == (None, None)
+
+
 def test_outliers_are_listed_with_their_place_and_nothing_is_taken_out():
     sample = [1.0, 1.06, 0.94, 1.0, 5.0, 1.05, 0.95, 0.98, 1.02]
     found = steadiness(sample)

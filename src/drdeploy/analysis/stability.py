@@ -81,14 +81,22 @@ def steadiness(sample: ArrayLike) -> Steadiness:
     drift_p = float(stats.kendalltau(order, values).pvalue)
     slope = float(stats.theilslopes(values, order).slope)
     drift = slope * (values.size - 1) / float(np.median(values))
-    together = stats.spearmanr(values[:-1], values[1:])
-    dependence, dependence_p = float(together.statistic), float(together.pvalue)
+    dependence, dependence_p = _dependence(values)
     verdict = Stability.STEADY
     if drift_p < LEVEL:
         verdict = Stability.DRIFTS
-    elif dependence_p < LEVEL:
+    elif dependence_p is not None and dependence_p < LEVEL:
         verdict = Stability.DEPENDENT
     return Steadiness(verdict, drift, drift_p, dependence, dependence_p, outliers, halves)
+
+
+def _dependence(values: Floats) -> tuple[float | None, float | None]:
+    """Rank correlation of neighbours and its p; None where either side does not vary."""
+    before, after = values[:-1], values[1:]
+    if np.ptp(before) == 0 or np.ptp(after) == 0:
+        return None, None
+    found = stats.spearmanr(before, after)
+    return float(found.statistic), float(found.pvalue)
 
 
 def outliers_of(values: Floats) -> tuple[Outlier, ...]:
