@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from drdeploy.deployment.account import Account
-    from drdeploy.deployment.provision import Proposal
+    from drdeploy.deployment.agreement import Proposal
     from drdeploy.engine import Engine
     from drdeploy.sagemaker.prices import PriceSheet
 
@@ -144,11 +144,11 @@ class Terminal:
         self._is_local = is_local
 
     def note(self, text: str) -> None:
-        """See :class:`~drdeploy.deployment.provision.Person`."""
+        """See :class:`~drdeploy.deployment.agreement.Person`."""
         err.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def agrees(self, proposal: Proposal) -> bool:
-        """See :class:`~drdeploy.deployment.provision.Person`."""
+        """See :class:`~drdeploy.deployment.agreement.Person`."""
         self.note(f"plan: {proposal.title}: {proposal.changes.summary}")
         for change in proposal.changes.changes:
             self.note(f"  {change.action:8}{change.address}")

@@ -12,8 +12,10 @@ The stages, in the order that a deployment travels through them:
 5. :mod:`~drdeploy.deployment.terraform` runs the one program that creates and deletes;
    :mod:`~drdeploy.deployment.provider` finds its provider.
 6. :mod:`~drdeploy.deployment.changes` reads Terraform's plan, :mod:`~drdeploy.deployment.cost`
-   prices it, and somebody agrees to it before it is applied.
-7. :mod:`~drdeploy.deployment.provision` leads through all of this;
+   prices it, and somebody agrees to it (:mod:`~drdeploy.deployment.agreement`) before it is
+   applied.
+7. :mod:`~drdeploy.deployment.provision` leads through all of this, and
+   :mod:`~drdeploy.deployment.leftovers` names what there is where it ends early;
    :mod:`~drdeploy.deployment.sweep` deletes, and verifies by listing what is left.
 
 Interrupted anywhere, the folder and Terraform's state say what there is: the next run of the same

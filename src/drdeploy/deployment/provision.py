@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from drdeploy.deployment.agreement import Proposal
 from drdeploy.deployment.archives import UploadedArchive, bucket_exists, upload_archive
-from drdeploy.deployment.cost import CostEstimate, estimate_cost
+from drdeploy.deployment.cost import estimate_cost
 from drdeploy.deployment.images import PushedImage, Repository, find_repository, push_image
+from drdeploy.deployment.leftovers import Leftovers
 from drdeploy.deployment.stand_in import push_stand_in
-from drdeploy.deployment.state import NAMED_IN_MESSAGES
 from drdeploy.deployment.variables import ModelVariables, Variables
 from drdeploy.errors import DeploymentError, EndpointError, PlanDeclined, UnknownPrice
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from drdeploy.deployment.account import Account
+    from drdeploy.deployment.agreement import Person
     from drdeploy.deployment.changes import Changes
     from drdeploy.deployment.terraform import Terraform
     from drdeploy.deployment.variables import EndpointVariables
@@ -62,15 +63,6 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Proposal:
-    """What somebody is to agree to before it is applied."""
-
-    title: str
-    changes: Changes
-    cost: CostEstimate
-
-
-@dataclass(frozen=True)
 class Provisioned:
     """What there is now.
 
@@ -87,16 +79,6 @@ class Provisioned:
     images: Mapping[str, PushedImage]
     archives: Mapping[Path, UploadedArchive]
     changes: Changes
-
-
-class Person(Protocol):
-    """Is told what goes on, and agrees to it or not."""
-
-    def note(self, text: str) -> None:
-        """Something worth a line."""
-
-    def agrees(self, proposal: Proposal) -> bool:
-        """Whether it may be applied."""
 
 
 class Provisioner:
@@ -130,6 +112,7 @@ class Provisioner:
         self._person = person
         self._sheet = sheet
         self._accept_unknown_prices = accept_unknown_prices
+        self._leftovers = Leftovers(account, workspace)
         self._variables: Variables | None = None
 
     def provision(self, wish: Wish) -> Provisioned:
@@ -144,7 +127,7 @@ class Provisioner:
             EndpointTimeout: An endpoint did not get ready in time.
         """
         self._account.check()
-        with self._naming_what_is_left():
+        with self._leftovers.named():
             repository, bucket = self._foundation(wish.foundation)
             images = {tag: self._pushed(tag, repository) for tag in _distinct_images(wish)}
             archives = {path: self._uploaded(path, bucket) for path in _distinct_archives(wish)}
@@ -194,7 +177,7 @@ class Provisioner:
         """
         answer = self._account.hosting.invoke(name, photograph, content_type=content_type)
         if answer.outcome != "ok":
-            with self._naming_what_is_left():
+            with self._leftovers.named():
                 raise EndpointError(
                     f"The endpoint does not answer a photograph: {answer.error}", where=name
                 )
@@ -244,7 +227,7 @@ class Provisioner:
         return uploaded
 
     def _reduced(self, variables: Variables) -> None:
-        with self._naming_what_is_left():
+        with self._leftovers.named():
             self._workspace.write(variables, self._account)
             self._variables = variables
             if self._terraform.plan():
@@ -268,46 +251,6 @@ class Provisioner:
             raise PlanDeclined("The plan was not agreed to; nothing of it was done", where=title)
         self._terraform.apply()
         return changes
-
-    @contextmanager
-    def _naming_what_is_left(self) -> Iterator[None]:
-        """Whatever ends this, say what there is now and how it is deleted."""
-        try:
-            yield
-        except (DeploymentError, EndpointError) as err:
-            reasons = "".join(f"; {reason}" for reason in self._failures())
-            told = f"{err.what}{reasons}"
-            raise type(err)(told, where=err.where, remedy=self._remedy(err.remedy)) from err
-        except BaseException as err:
-            if left := self._left():
-                err.add_note(left)
-            raise
-
-    def _remedy(self, remedy: str) -> str:
-        return ". ".join(part for part in (remedy, self._left()) if part)
-
-    def _left(self) -> str:
-        resources = self._workspace.resources()
-        if not resources:
-            return "Nothing was left behind"
-        named = ", ".join(str(one) for one in resources if one.type in NAMED_IN_MESSAGES)
-        return (
-            f"There are now, and may cost money: {named}. Run the same command to go on, or "
-            f"delete them ({self._workspace.folder} keeps the state)"
-        )
-
-    def _failures(self) -> list[str]:
-        """Why endpoints that there are have failed, as SageMaker says it."""
-        reasons = []
-        for resource in self._workspace.resources():
-            if resource.type == "aws_sagemaker_endpoint":
-                try:
-                    reason = self._account.hosting.failure_reason(resource.name)
-                except EndpointError:
-                    continue
-                if reason:
-                    reasons.append(f"endpoint {resource.name} has failed: {reason}")
-        return reasons
 
 
 def _distinct_images(wish: Wish) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from drdeploy.deployment.account import Account
-    from drdeploy.deployment.provision import Person
+    from drdeploy.deployment.agreement import Person
     from drdeploy.deployment.state import Resource
     from drdeploy.deployment.terraform import Terraform
     from drdeploy.deployment.workspace import Workspace

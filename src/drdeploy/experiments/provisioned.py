@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from drdeploy.deployment.account import Account
+    from drdeploy.deployment.agreement import Person
     from drdeploy.deployment.provider import ProviderChoice
-    from drdeploy.deployment.provision import Person, Provisioned
+    from drdeploy.deployment.provision import Provisioned
     from drdeploy.deployment.terraform import Terraform
     from drdeploy.engine import Engine
     from drdeploy.experiments.models import Artifact, Key
