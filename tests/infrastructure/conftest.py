@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from local_aws import FAKE_SERVER, Aws
-from terraform import INFRASTRUCTURE, Terraform
+from terraform import ENVIRONMENTS, INFRASTRUCTURE, Terraform
 
 from drdeploy.sagemaker.local.machine import Options
 from drdeploy.sagemaker.local.service import LocalService
@@ -45,8 +45,18 @@ def provider(service, terraform_program):
         yield environment
 
 
+@pytest.fixture(scope="module")
+def data(provider, tmp_path_factory):
+    """What ``init`` makes of each environment, once."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ENVIRONMENTS:
+        at = INFRASTRUCTURE / "environments" / name
+        Terraform(at, folder, provider, data=folder / name).init()
+    return folder
+
+
 @pytest.fixture
-def environment(provider, tmp_path):
+def environment(provider, data, tmp_path):
     """``environment("study", name_prefix="dr")``: terraform there, initialized.
 
     What a failed test leaves is destroyed, so that the next one begins with nothing.
@@ -56,7 +66,7 @@ def environment(provider, tmp_path):
     def initialized(name: str, **values) -> Terraform:
         folder = INFRASTRUCTURE / "environments" / name
         values = {"name_prefix": "dr-study", **values}
-        made.append(Terraform(folder, tmp_path / name, provider, values).init())
+        made.append(Terraform(folder, tmp_path / name, provider, values, data / name))
         return made[-1]
 
     yield initialized

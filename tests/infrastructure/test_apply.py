@@ -303,3 +303,47 @@ def test_scaling_is_registered_and_never_changes_the_configuration(environment, 
     assert single.planned() == {}
     single.destroy()
     assert left(aws, "dr-scaled") == {}
+
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/0f1e2d3c"
+
+
+def test_a_realtime_endpoint_with_everything_on(environment, aws, archive):
+    single = environment("single-endpoint", name_prefix="dr-full", allow_always_on=True)
+    bucket = single.apply()["artifact_bucket"]
+    vpc = {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]}
+    single.values |= {
+        "model": upload(aws, bucket, archive) | {"vpc_config": vpc, "network_isolation": True},
+        "endpoint": {
+            "kind": "realtime",
+            "instance_type": "ml.m5.xlarge",
+            "initial_instance_count": 2,
+            "kms_key_arn": KEY,
+            "autoscaling": {"min_capacity": 2, "max_capacity": 4}
+            | {"target_invocations_per_minute": 300},
+            "guardrails": {"traffic": "canary", "step_percent": 50, "wait_s": 60},
+            "data_capture": {"destination_s3_uri": f"s3://{bucket}/captured"}
+            | {"sampling_percentage": 5, "kms_key_id": KEY},
+        },
+    }
+    endpoint = single.apply()["endpoint"]
+    grade(aws, "dr-full")
+    name = endpoint["configuration_name"]
+    config = aws.sagemaker.describe_endpoint_config(EndpointConfigName=name)
+    assert config["KmsKeyId"] == KEY
+    assert config["DataCaptureConfig"]["DestinationS3Uri"] == f"s3://{bucket}/captured"
+    described = aws.sagemaker.describe_model(ModelName=endpoint["model_name"])
+    assert described["VpcConfig"] == {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
+    role = described["ExecutionRoleArn"].rpartition("/")[2]
+    policy = client("iam", aws.url).get_role_policy(RoleName=role, PolicyName="serve-models")
+    sids = [one["Sid"] for one in policy["PolicyDocument"]["Statement"]]
+    assert sids[-3:] == ["DecryptArchivesAndImages", "WriteCapturedRequests", "AttachToSubnets"]
+
+    # What autoscaling does under load: no plan takes it back.
+    aws.sagemaker.update_endpoint_weights_and_capacities(
+        EndpointName="dr-full",
+        DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 3}],
+    )
+    assert single.planned() == {}
+    single.destroy()
+    assert left(aws, "dr-full") == {}

@@ -29,12 +29,14 @@ class Terraform:
         work: For state, variables and what ``init`` downloads.
         provider: What :func:`drdeploy.terraform.provider_of` yields.
         values: Of the variables.
+        data: What ``init`` makes; by default below ``work``.
     """
 
     folder: Path
     work: Path
     provider: dict[str, str]
     values: dict[str, Any] = field(default_factory=dict)
+    data: Path | None = None
 
     def init(self) -> Terraform:
         self.run("init", "-input=false")
@@ -45,7 +47,7 @@ class Terraform:
             **os.environ,
             **self.provider,
             "TF_CLI_CONFIG_FILE": os.devnull,
-            "TF_DATA_DIR": str(self.work / "data"),
+            "TF_DATA_DIR": str(self.data or self.work / "data"),
             "TF_IN_AUTOMATION": "1",
         }
         done = subprocess.run(

@@ -1,4 +1,5 @@
 data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
 
 locals {
   tags = merge({ "drdeploy:endpoint" = var.name_prefix, "drdeploy:managed-by" = "terraform" }, var.tags)
@@ -18,7 +19,9 @@ locals {
     model_name         = module.model[0].model_name
     kind               = local.kind
   }
+
   capture_uris = compact([try(var.endpoint.data_capture.destination_s3_uri, null)])
+  kms_key_arns = compact([try(var.endpoint.kms_key_arn, null), try(var.endpoint.data_capture.kms_key_id, null)])
 }
 
 module "artifact_store" {
@@ -43,7 +46,8 @@ module "execution_role" {
   bucket_arns          = [module.artifact_store.bucket_arn]
   repository_arns      = [module.image_registry.repository_arn]
   in_vpc               = try(var.model.vpc_config, null) != null
-  capture_arns         = toset([for uri in local.capture_uris : "arn:aws:s3:::${trimsuffix(trimprefix(uri, "s3://"), "/")}/*"])
+  kms_key_arns         = toset(local.kms_key_arns)
+  capture_arns         = toset([for uri in local.capture_uris : "arn:${data.aws_partition.current.partition}:s3:::${trimsuffix(trimprefix(uri, "s3://"), "/")}/*"])
 }
 
 module "model" {

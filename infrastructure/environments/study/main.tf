@@ -1,4 +1,5 @@
 data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
 
 locals {
   tags = merge({ "drdeploy:study" = var.name_prefix, "drdeploy:managed-by" = "terraform" }, var.tags)
@@ -10,6 +11,9 @@ locals {
 
   serverless = { for key, one in var.endpoints : key => one if one.kind == "serverless" }
   realtime   = { for key, one in var.endpoints : key => one if one.kind == "realtime" }
+
+  capture_uris = compact([for one in values(var.endpoints) : try(one.data_capture.destination_s3_uri, null)])
+  kms_key_arns = compact(flatten([for one in values(var.endpoints) : [one.kms_key_arn, try(one.data_capture.kms_key_id, null)]]))
 
   endpoints = merge(
     { for key, one in local.serverless : key => {
@@ -52,11 +56,8 @@ module "execution_role" {
   bucket_arns          = [module.artifact_store.bucket_arn]
   repository_arns      = [for registry in module.image_registry : registry.repository_arn]
   in_vpc               = anytrue([for model in values(var.models) : model.vpc_config != null])
-  capture_arns         = toset([for uri in local.capture_uris : "arn:aws:s3:::${trimsuffix(trimprefix(uri, "s3://"), "/")}/*"])
-}
-
-locals {
-  capture_uris = compact([for one in values(var.endpoints) : try(one.data_capture.destination_s3_uri, null)])
+  kms_key_arns         = toset(local.kms_key_arns)
+  capture_arns         = toset([for uri in local.capture_uris : "arn:${data.aws_partition.current.partition}:s3:::${trimsuffix(trimprefix(uri, "s3://"), "/")}/*"])
 }
 
 module "model" {

@@ -31,7 +31,7 @@ locals {
       stat   = panel.stat
       period = 60
       metrics = [for key, one in var.endpoints :
-        ["AWS/SageMaker", panel.metric, "EndpointName", one.endpoint_name, "VariantName", local.variant, { label = key }]
+        [panel.metric == "MemoryUtilization" && one.kind == "realtime" ? "/aws/sagemaker/Endpoints" : "AWS/SageMaker", panel.metric, "EndpointName", one.endpoint_name, "VariantName", local.variant, { label = key }]
         if contains(panel.kinds, one.kind)
       ]
     }
@@ -44,9 +44,10 @@ resource "aws_cloudwatch_dashboard" "this" {
 }
 
 resource "aws_sns_topic" "this" {
+  #checkov:skip=CKV_AWS_26:CloudWatch cannot publish to a topic under the key that AWS manages (alias/aws/sns); a key of one's own is used where kms_key_arn is given
   count             = var.alarm_email == null ? 0 : 1
   name              = "${var.name}-alarms"
-  kms_master_key_id = "alias/aws/sns"
+  kms_master_key_id = var.kms_key_arn
   tags              = var.tags
 }
 
@@ -131,7 +132,7 @@ resource "aws_budgets_budget" "this" {
 
   cost_filter {
     name   = "TagKeyValue"
-    values = ["user:${var.budget_tag.key}$${var.budget_tag.value}"]
+    values = [format("user:%s$%s", var.budget_tag.key, var.budget_tag.value)]
   }
 
   dynamic "notification" {

@@ -71,6 +71,17 @@ variable "alarm_email" {
   }
 }
 
+variable "kms_key_arn" {
+  description = "Key that encrypts what alarms say; its policy must let cloudwatch.amazonaws.com use it.  null encrypts nothing: the mails are plain as well."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a KMS key (arn:aws:kms:REGION:ACCOUNT:key/ID), not \"${coalesce(var.kms_key_arn, "null")}\"."
+  }
+}
+
 variable "monthly_budget_usd" {
   description = "Budget of everything that carries budget_tag; told of at 80 % and when it is going to be exceeded.  null makes none."
   type        = number

@@ -110,6 +110,11 @@ variable "data_capture" {
   default = null
 
   validation {
+    condition     = try(var.data_capture.kms_key_id, null) == null ? true : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", var.data_capture.kms_key_id))
+    error_message = "data_capture.kms_key_id must be the ARN of a KMS key (arn:aws:kms:REGION:ACCOUNT:key/ID), which the execution role is allowed to use; not \"${coalesce(try(var.data_capture.kms_key_id, null), "null")}\"."
+  }
+
+  validation {
     condition     = var.data_capture == null ? true : can(regex("^s3://[a-z0-9][a-z0-9.-]+/.+", var.data_capture.destination_s3_uri))
     error_message = "data_capture.destination_s3_uri must be s3://BUCKET/FOLDER, not \"${try(var.data_capture.destination_s3_uri, "")}\"."
   }
@@ -126,7 +131,7 @@ variable "kms_key_arn" {
   default     = null
 
   validation {
-    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/", var.kms_key_arn))
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", var.kms_key_arn))
     error_message = "kms_key_arn must be the ARN of a KMS key (arn:aws:kms:REGION:ACCOUNT:key/ID), not \"${coalesce(var.kms_key_arn, "null")}\"."
   }
 

@@ -26,6 +26,11 @@ run "a_dashboard_and_nothing_that_costs" {
   }
 
   assert {
+    condition     = toset([for row in [for one in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : one.properties.metrics if strcontains(one.properties.title, "Memory")][0] : "${row[3]} ${row[0]}"]) == toset(["dr-study-small AWS/SageMaker", "dr-study-big /aws/sagemaker/Endpoints"])
+    error_message = "memory of instances has a namespace of its own"
+  }
+
+  assert {
     condition     = [for one in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : length(one.properties.metrics) if one.properties.title == "Invocations"] == [2]
     error_message = "every endpoint is watched"
   }
@@ -54,6 +59,16 @@ run "alarms_for_latency_errors_and_setup" {
   assert {
     condition     = aws_budgets_budget.this[0].limit_amount == "20.00" && length(aws_budgets_budget.this[0].notification) == 2
     error_message = "told at 80 % and of a forecast beyond"
+  }
+
+  assert {
+    condition     = one(aws_budgets_budget.this[0].cost_filter).values == tolist(["user:drdeploy:study$drdeploy"])
+    error_message = "the budget counts what carries the tag: KEY$VALUE"
+  }
+
+  assert {
+    condition     = aws_sns_topic.this[0].kms_master_key_id == null
+    error_message = "CloudWatch cannot publish under alias/aws/sns"
   }
 }
 
