@@ -186,6 +186,16 @@ def test_facts_are_kept_per_run(measured, plan_with):
     assert runs["r1"]["isolation"] == "process"
 
 
+def test_the_sensitivities_locked_into_an_artifact_are_facts_of_a_run():
+    from drdeploy.box import box_artifact
+    from drdeploy.experiments.models import Artifact
+    from drdeploy.experiments.runner import _operating_points
+
+    points = _operating_points(Artifact.open(box_artifact("fp32")))
+    assert {(point["name"], point["at_or_above"]) for point in points} >= {("high_sensitivity", 2)}
+    assert all(0 < point["sensitivity"]["low"] <= 1 for point in points)
+
+
 def test_host_facts_name_what_a_latency_depends_on():
     facts = host_facts()
     assert facts["cpu_model"]
