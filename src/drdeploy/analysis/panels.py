@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 from drdeploy.analysis import notation
+from drdeploy.analysis.measurements import LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -70,7 +71,7 @@ def _order(summary: Summary) -> tuple[object, ...]:
 
 def _split(key: Key, group: list[Summary]) -> Iterator[Panel]:
     if key[2] == "realtime":
-        yield _panel(key, "instance", group)
+        yield _panel(key, "instance", sorted(group, key=_first_line))
         return
     several = _images_at_one_size(group)
     by_memory = [s for s in group if s not in several or _has_other_sizes(s, group)]
@@ -79,6 +80,11 @@ def _split(key: Key, group: list[Summary]) -> Iterator[Panel]:
     for _, same_size in groupby(several, lambda s: s.scenario.configuration.memory_mb):
         in_order = sorted(same_size, key=lambda s: int(s.scenario.rows.index[0]))
         yield _panel(key, "image", in_order)
+
+
+def _first_line(summary: Summary) -> int:
+    """Instances stand in the order in which they were measured: a study has its own."""
+    return int(summary.scenario.rows[LINE].iloc[0])
 
 
 def _images_at_one_size(group: Sequence[Summary]) -> list[Summary]:

@@ -25,6 +25,7 @@ COLUMNS = {
 }
 """The study's columns, in seconds, and what they are called here."""
 WARM, COLD = "warm-up", "cold-start"
+FAMILIES = ("m4", "m5", "m6g", "c7g")
 
 _SERVERLESS = re.compile(rf"(?P<start>{WARM}|{COLD})-(?P<model>\w+)-(?P<memory_gb>\d+)gb")
 _REAL_TIME = re.compile(r"(?P<model>\w+)-(?P<family>[a-z]\d[a-z]*)")
@@ -77,7 +78,8 @@ def load_study(folder: Path) -> Measurements:
         AnalysisError: No such file at all, a missing column, or a value that is no time.
     """
     files = sorted(path for path in folder.glob("*.csv") if path.name != PUBLISHED_FILE)
-    known = {path: found for path in files if (found := experiment_of(path.stem))}
+    found = [(path, experiment) for path in files if (experiment := experiment_of(path.stem))]
+    known = dict(sorted(found, key=lambda one: _order(one[1])))
     if not known:
         raise AnalysisError(
             "There is no raw file of the study here",
@@ -89,6 +91,12 @@ def load_study(folder: Path) -> Measurements:
     frames = [_as_measurements(raw[path], known[path]) for path in known]
     notes = (*_not_ours(path for path in files if path not in known), *_odd_numbers(raw))
     return from_frame(pd.concat(frames, ignore_index=True), folder, notes=notes)
+
+
+def _order(experiment: Experiment) -> tuple[int, str]:
+    """Of the study's instances: m4, m5, m6g, c7g, as its table of prices has them."""
+    family = experiment.family
+    return (FAMILIES.index(family) if family in FAMILIES else len(FAMILIES), experiment.name)
 
 
 def _read(path: Path) -> pd.DataFrame:
