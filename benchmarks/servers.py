@@ -10,6 +10,7 @@ stopped: time to the first grade, latency, throughput, resident memory under loa
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -86,7 +87,12 @@ def main() -> int:
     options = read_options(parser)
     page = Page("servers", "Servers, side by side", INTRODUCTION, options)
     photograph = photographs()[0]
-    chosen = {name: known[name]() for name in options.more.only}
+    chosen = {}
+    for name in options.more.only:
+        try:
+            chosen[name] = known[name]()
+        except subprocess.CalledProcessError:
+            page.text(f"{name} cannot be installed here and was left out.")
     asked = {name: partial(ask, server, photograph, options) for name, server in chosen.items()}
     found = interleaved(asked, options.more.rounds or options.budget.rounds)
     keep(page, found)
