@@ -3,13 +3,17 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
+from local_aws import Aws, archive, until
 from terraform import INFRASTRUCTURE, Terraform, model
 
 from drdeploy.errors import InvalidInput
+from drdeploy.sagemaker.local.machine import Options
+from drdeploy.sagemaker.local.service import LocalService
 from drdeploy.terraform import provider_of
 from drdeploy.terraform.aws import translated
 from drdeploy.terraform.planning import plan_creation, plan_update, replaced_by
@@ -183,3 +187,30 @@ def test_a_command_that_cannot_be_run_is_told(arguments, status, told):
     assert done.returncode == status
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_ends_the_wait_and_what_there_is_can_be_destroyed(terraform_program, home, tmp_path):
+    never_ready = (sys.executable, "-c", "import time; time.sleep(600)")
+    options = Options(mb_per_vcpu=512, trial_start=True)
+    folder = INFRASTRUCTURE / "environments" / "single-endpoint"
+    with (
+        LocalService(0, isolation="process", options=options, server_command=never_ready) as it,
+        provider_of(endpoint_url=it.url) as environment,
+    ):
+        aws = Aws.at(it.url)
+        single = Terraform(folder, tmp_path, environment, {"name_prefix": "dr-break"}).init()
+        bucket = single.apply()["artifact_bucket"]
+        key = f"artifacts/{'cd' * 8}/model.tar.gz"
+        aws.s3.put_object(Bucket=bucket, Key=key, Body=archive())
+        single.values |= {
+            "model": model() | {"model_data_url": f"s3://{bucket}/{key}"},
+            "endpoint": {"kind": "serverless", "memory_mb": 1024},
+        }
+        with single.started("apply", "-auto-approve") as process:
+            until(lambda: "dr-break" in str(aws.sagemaker.list_endpoints()["Endpoints"]))
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=120)
+        assert process.returncode == 1
+        assert "Interrupted before the endpoint had settled" in " ".join(output.split())
+        single.destroy()
+        assert "dr-break" not in str(aws.sagemaker.list_endpoints()["Endpoints"])

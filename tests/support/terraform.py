@@ -42,17 +42,20 @@ class Terraform:
         self.run("init", "-input=false")
         return self
 
-    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        environment = {
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
             **os.environ,
             **self.provider,
             "TF_CLI_CONFIG_FILE": os.devnull,
             "TF_DATA_DIR": str(self.data or self.work / "data"),
             "TF_IN_AUTOMATION": "1",
         }
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             ["terraform", f"-chdir={self.folder}", *arguments, *self._plain(arguments[0])],
-            env=environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=300,
@@ -63,18 +66,26 @@ class Terraform:
 
     def with_values(self, command: str, *options: str, check: bool = True):
         """``plan``, ``apply`` or ``destroy``."""
+        return self.run(command, *self._values(), *options, check=check)
+
+    def started(self, command: str, *options: str) -> subprocess.Popen[str]:
+        """As :meth:`with_values`, without waiting; interruptible also in the background."""
+        # A shell that runs tests in the background ignores Ctrl-C, and children inherit that.
+        interruptible = ["env", "--default-signal=INT", "terraform", f"-chdir={self.folder}"]
+        return subprocess.Popen(
+            [*interruptible, command, *self._values(), *options, "-no-color"],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def _values(self) -> list[str]:
         self.work.mkdir(parents=True, exist_ok=True)
         variables = self.work / "study.tfvars.json"
         variables.write_text(json.dumps(self.values))
-        return self.run(
-            command,
-            "-input=false",
-            "-compact-warnings",
-            f"-var-file={variables}",
-            f"-state={self.work / 'terraform.tfstate'}",
-            *options,
-            check=check,
-        )
+        state = f"-state={self.work / 'terraform.tfstate'}"
+        return ["-input=false", "-compact-warnings", f"-var-file={variables}", state]
 
     def apply(self) -> dict[str, Any]:
         """Apply; what the outputs say."""

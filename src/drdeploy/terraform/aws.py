@@ -17,6 +17,9 @@ class Aws:
     Args:
         endpoint_url: Of the local service.
 
+    Attributes:
+        interrupted: Terraform was, and whoever waits gives up.
+
     Raises:
         InvalidInput: The address is not on this machine.
     """
@@ -32,6 +35,7 @@ class Aws:
         self.endpoint_url = endpoint_url
         self.region = "us-east-1"
         self.default_tags: dict[str, str] = {}
+        self.interrupted = threading.Event()
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 

@@ -85,13 +85,15 @@ class Servicer:
         return message("Nothing")()
 
     def StopProvider(self, _request: Any, _context: Any) -> Any:
-        """Terraform was interrupted; what waits goes on waiting until it ends us."""
+        """Terraform was interrupted: whoever waits gives up, and says what there is."""
+        self._aws.interrupted.set()
         return message("StopProviderResponse")()
 
     @_answering
     def ConfigureProvider(self, request: Any) -> Any:
         """Region and tags of all; everything else is of AWS and not of this machine."""
         config = decode(request.config)
+        self._aws.interrupted.clear()
         if isinstance(config.get("region"), str):
             self._aws.region = config["region"]
         default = (config.get("default_tags") or [{}])[0].get("tags")

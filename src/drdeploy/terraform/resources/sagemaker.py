@@ -93,7 +93,10 @@ class Endpoint(Resource):
         request = {**new, "endpoint_name": name, "tags": new["tags_all"]}
         created = aws.call("sagemaker", "create_endpoint", request)
         values = {"id": name, "arn": created["EndpointArn"]}
-        answer = _wait_until_settled(aws, name)
+        try:
+            answer = _wait_until_settled(aws, name)
+        except EndpointError as err:
+            raise CreatedButUnusable(err.what, where=name, values=values) from err
         if answer["EndpointStatus"] != "InService":
             raise CreatedButUnusable(
                 f"The endpoint is {answer['EndpointStatus']}: {_reason(answer)}",
@@ -128,7 +131,7 @@ class Endpoint(Resource):
         found(lambda: aws.client("sagemaker").delete_endpoint(EndpointName=old["id"]))
         deadline = time.monotonic() + WAIT_S
         while found(lambda: _describe(aws, old["id"])) is not None:
-            _pause(deadline, old["id"])
+            _pause(aws, deadline, old["id"])
 
 
 def _describe(aws: Aws, name: str) -> dict[str, Any]:
@@ -143,14 +146,20 @@ def _reason(answer: dict[str, Any]) -> str:
 def _wait_until_settled(aws: Aws, name: str) -> dict[str, Any]:
     deadline = time.monotonic() + WAIT_S
     while (answer := _describe(aws, name))["EndpointStatus"] not in FINAL:
-        _pause(deadline, name)
+        _pause(aws, deadline, name)
     return answer
 
 
-def _pause(deadline: float, name: str) -> None:
+def _pause(aws: Aws, deadline: float, name: str) -> None:
+    """Wait a moment.
+
+    Raises:
+        EndpointError: It has been too long, or Terraform was interrupted.
+    """
     if time.monotonic() >= deadline:
         raise EndpointError(f"The endpoint has not settled after {WAIT_S:g} s", where=name)
-    time.sleep(POLL_S)
+    if aws.interrupted.wait(POLL_S):
+        raise EndpointError("Interrupted before the endpoint had settled", where=name)
 
 
 SAGEMAKER: dict[str, Resource] = {
