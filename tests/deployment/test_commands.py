@@ -111,3 +111,13 @@ def test_a_deployment_in_a_service_that_ended_is_forgotten(tmp_path, monkeypatch
     answer = CliRunner().invoke(build_app(), ["endpoint", "delete", "gone"])
     assert answer.exit_code == 0
     assert not folder.exists()
+
+
+def test_a_deployment_elsewhere_is_not_touched_by_a_deletion_here(run, tmp_path):
+    folder = tmp_path / "deployments" / "twin"
+    folder.mkdir(parents=True)
+    note = {"environment": "single-endpoint", "prefix": "twin", "region": "us-east-1"}
+    (folder / "deployment.json").write_text(json.dumps({**note, "endpoint_url": None}))
+    answer = run("endpoint", "delete", "twin")
+    assert "There is no such endpoint" in str(answer.exception)
+    assert (folder / "deployment.json").exists()

@@ -204,13 +204,12 @@ def test_the_original_studys_14_endpoints_each_answer_and_nothing_is_left(
 
 
 def test_a_new_image_makes_new_configurations_and_no_request_fails_meanwhile(
-    tmp_path, terraform_program, contained, engine, lean_image, person
+    tmp_path, terraform_program, contained, engine, relabelled, person
 ):
     archive = archive_in(tmp_path / "tiny")
     configs = {"small": SMALL, "steady": ALWAYS_ON}
     workspace = Workspace(tmp_path / "work")
     before = everything_in(contained)
-    relabelled = relabel(engine, lean_image)
     with provisioner_for(contained, workspace, person, engine, "study") as (made, terraform):
         wish = wish_for("changed", archive, environment="study", **configs)
         first = made.provision(wish)
@@ -242,13 +241,16 @@ def test_a_new_image_makes_new_configurations_and_no_request_fails_meanwhile(
     assert everything_in(contained) == before
 
 
-def relabel(engine, image):
+@pytest.fixture
+def relabelled(engine, lean_image):
     """The same server under another digest."""
     tag = "drdeploy-test:lean-relabelled"
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "Dockerfile").write_text(f"FROM {image}\nLABEL drdeploy.test=relabelled\n")
+        dockerfile = f"FROM {lean_image}\nLABEL drdeploy.test=relabelled\n"
+        Path(folder, "Dockerfile").write_text(dockerfile)
         engine.build(Path(folder), "Dockerfile", tag)
-    return tag
+    yield tag
+    engine.untag(tag)
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def delete(
     from drdeploy.sagemaker.client import Hosting
 
     workspace = Workspace.of_endpoint(name)
-    if workspace.exists:
+    if workspace.exists and workspace.note().is_at(endpoint_url, region):
         endpoint_deploy.show_swept(endpoint_deploy.delete_deployed(workspace))
         out.print(f"{name} is deleted", markup=False, highlight=False)
         return

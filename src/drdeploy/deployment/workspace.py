@@ -42,6 +42,11 @@ class Note:
         """Where it is."""
         return Account(self.endpoint_url, self.region)
 
+    def is_at(self, endpoint_url: str | None, region: str | None) -> bool:
+        """Whether that is where it is; what is not said (None) contradicts nothing."""
+        is_there = endpoint_url in {None, self.endpoint_url}
+        return is_there and region in {None, self.region}
+
 
 @dataclass(frozen=True)
 class Workspace:
