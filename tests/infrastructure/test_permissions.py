@@ -153,6 +153,7 @@ def uploaded(aws, bucket: str, folder: str = "artifacts") -> dict:
 
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}-execution-us-east-1"
+SCALER = "sagemaker.application-autoscaling.amazonaws.com"
 TO_SAGEMAKER = {"iam:PassedToService": "sagemaker.amazonaws.com"}
 
 
@@ -167,6 +168,16 @@ TO_SAGEMAKER = {"iam:PassedToService": "sagemaker.amazonaws.com"}
         ("ecr:UploadLayerPart", arn("ecr", f"repository/{PREFIX}/drdeploy"), {}),
         ("ecr:PutImage", arn("ecr", f"repository/{PREFIX}/drdeploy"), {}),
         ("iam:PassRole", ROLE, TO_SAGEMAKER),
+        (
+            "cloudwatch:PutMetricAlarm",
+            arn("cloudwatch", f"alarm:TargetTracking-endpoint/{PREFIX}-small/variant/AllTraffic-1"),
+            {},
+        ),
+        (
+            "iam:CreateServiceLinkedRole",
+            f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/{SCALER}/AWSServiceRoleFor",
+            {"iam:AWSServiceName": SCALER},
+        ),
     ],
 )
 def test_a_deployer_may_also(deployer, action, resource, context):
@@ -187,6 +198,7 @@ def test_a_deployer_may_also(deployer, action, resource, context):
         ("iam:PassRole", ROLE, {"iam:PassedToService": "ec2.amazonaws.com"}),
         ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/admin", TO_SAGEMAKER),
         ("iam:AttachRolePolicy", ROLE, {}),
+        ("iam:CreateServiceLinkedRole", "*", {"iam:AWSServiceName": "ec2.amazonaws.com"}),
         ("iam:CreateUser", f"arn:aws:iam::{ACCOUNT}:user/{PREFIX}", {}),
         ("iam:CreateAccessKey", "*", {}),
         ("ec2:RunInstances", "*", {}),

@@ -154,6 +154,15 @@ def test_importing_is_refused_in_one_sentence(environment):
     assert "The test provider imports nothing" in " ".join(done.stderr.split())
 
 
+def test_what_the_local_service_has_not_is_said(provider, tmp_path):
+    folder = INFRASTRUCTURE / "modules" / "public-image-registry"
+    public = Terraform(folder, tmp_path, provider, {"name": "drdeploy"}).init()
+    done = public.with_values("apply", "-auto-approve", check=False)
+    assert done.returncode == 1
+    told = " ".join(done.stderr.split())
+    assert "aws_ecrpublic_repository: The local service has no such resource" in told
+
+
 def attached(*arguments, **more):
     command = [sys.executable, "-m", "drdeploy.terraform", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **more)

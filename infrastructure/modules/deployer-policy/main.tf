@@ -108,7 +108,8 @@ locals {
         "cloudwatch:DeleteAlarms", "cloudwatch:ListTagsForResource", "cloudwatch:PutMetricAlarm",
         "cloudwatch:TagResource", "cloudwatch:UntagResource",
       ]
-      Resource = [local.alarms]
+      # Target tracking makes its own alarms, with the rights of who registers it.
+      Resource = [local.alarms, "arn:${local.partition}:cloudwatch:${local.regional}:alarm:TargetTracking-endpoint/${var.name_prefix}*"]
     },
     {
       Sid      = "Dashboards"
@@ -128,6 +129,16 @@ locals {
       Resource = ["*"]
       Condition = {
         StringEqualsIfExists = { "application-autoscaling:service-namespace" = "sagemaker" }
+      }
+    },
+    {
+      # Once in an account's life: the role that application-autoscaling scales with.
+      Sid      = "RoleOfAutoscaling"
+      Effect   = "Allow"
+      Action   = ["iam:CreateServiceLinkedRole"]
+      Resource = ["arn:${local.partition}:iam::${local.account}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/*"]
+      Condition = {
+        StringEquals = { "iam:AWSServiceName" = "sagemaker.application-autoscaling.amazonaws.com" }
       }
     },
     {

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from drdeploy.terraform.aws import Aws
+    from drdeploy.terraform.resources.base import Resource
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class Servicer:
     def ReadResource(self, request: Any) -> Any:
         """What has become of it."""
         state = decode(request.current_state)
-        changes = RESOURCES[request.type_name].read(self._aws, state)
+        changes = _handler(request).read(self._aws, state)
         new_state = None if changes is None else {**state, **changes}
         return message("StateResponse")(state=_value(new_state))
 
@@ -139,7 +140,7 @@ class Servicer:
             planned = self._with_defaults(block, plan_creation(block, proposed, config), config)
             return answer(planned_state=_value(planned))
         planned = self._with_defaults(block, plan_update(block, prior, proposed, config), config)
-        handler = RESOURCES[request.type_name]
+        handler = _handler(request)
         step = message("Step")
         return answer(
             planned_state=_value(planned),
@@ -164,7 +165,7 @@ class Servicer:
     def ApplyResourceChange(self, request: Any) -> Any:
         """Do it."""
         prior, planned = decode(request.prior_state), decode(request.planned_state)
-        handler, answer = RESOURCES[request.type_name], message("ApplyResourceChangeResponse")
+        handler, answer = _handler(request), message("ApplyResourceChangeResponse")
         if planned is None:
             handler.delete(self._aws, prior)
             return answer(new_state=_value(None))
@@ -197,6 +198,17 @@ def _filled(planned: State, computed: State) -> State:
         name: computed.get(name) if name in unknown else settled(value)
         for name, value in planned.items()
     }
+
+
+def _handler(request: Any) -> Resource:
+    try:
+        return RESOURCES[request.type_name]
+    except KeyError as err:
+        raise DrdeployError(
+            "The local service has no such resource",
+            where=request.type_name,
+            remedy="Leave it out here; on AWS, HashiCorp's provider creates it",
+        ) from err
 
 
 def _capabilities() -> Any:

@@ -23,7 +23,7 @@ run "every_action_is_named" {
   }
 
   assert {
-    condition     = alltrue([for one in local.statements : one.Sid == "Look" || one.Sid == "Scaling" || alltrue([for arn in one.Resource : strcontains(arn, "dr-study")])])
+    condition     = alltrue([for one in local.statements : contains(["Look", "Scaling", "RoleOfAutoscaling"], one.Sid) || alltrue([for arn in one.Resource : strcontains(arn, "dr-study")])])
     error_message = "only what begins with name_prefix may be changed"
   }
 
