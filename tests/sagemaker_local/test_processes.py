@@ -61,7 +61,7 @@ def test_a_process_in_another_folder_is_nobody_of_ours(start):
     child.kill()
 
 
-@pytest.mark.parametrize("name", ["lean", "classic"])
+@pytest.mark.parametrize("name", ["reduced", "lean", "minimal"])
 def test_a_process_gets_the_memory_and_thread_settings_of_its_image(name):
     text = (CONTAINERS / f"{name}.Dockerfile").read_text()
     of_image = dict(re.findall(r"((?:MALLOC|OPENBLAS)\w+)=(\S+)", text))

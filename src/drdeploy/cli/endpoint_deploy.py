@@ -42,7 +42,8 @@ def deploy(
         typer.Option("--artifact", "-a", help="A model.tar.gz; the grader in the box by default."),
     ] = None,
     image: Annotated[
-        str, typer.Option(help="lean or classic (built if need be), or a tag in the engine.")
+        str,
+        typer.Option(help="lean, minimal, reduced, … (built if need be), or a tag in the engine."),
     ] = "lean",
     memory_mb: Annotated[
         int, typer.Option(help="Of a serverless endpoint: 1024 to 6144 in steps of 1024.")

@@ -13,7 +13,7 @@ from drdeploy.cli.places import LocalUrlOption, RegionOption, TargetOption, acco
 
 
 def push_image(
-    image: Annotated[str, typer.Argument(help="lean, classic, or a tag in the engine.")],
+    image: Annotated[str, typer.Argument(help="lean, minimal, reduced, … or a tag in the engine.")],
     repository: Annotated[
         str, typer.Option(help="Name of a private repository of ECR's that exists.")
     ],
