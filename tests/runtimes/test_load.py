@@ -219,20 +219,18 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(pets, monkeypat
 
 
 def test_idle_threads_wait_where_the_limit_is_below_their_number():
-    from drdeploy.runtimes.onnxruntime_runtime import session_options
+    from drdeploy.runtimes.onnxruntime_runtime import session_entries
 
     entry = "session.intra_op.allow_spinning"
-    assert session_options(2, cpus=1.16).get_session_config_entry(entry) == "0"
-    assert session_options(2, cpus=2.0).get_session_config_entry(entry) == "1"
+    assert session_entries(2, cpus=1.16)[entry] == "0"
+    assert session_entries(2, cpus=2.0)[entry] == "1"
 
 
 def test_idle_threads_spin_no_longer_than_between_two_layers():
     # By default they go on for a millisecond after the last, which doubles the CPU of a request.
-    from drdeploy.runtimes.onnxruntime_runtime import session_options
+    from drdeploy.runtimes.onnxruntime_runtime import session_entries
 
-    spin_us = session_options(2, cpus=2.0).get_session_config_entry(
-        "session.intra_op.spin_duration_us"
-    )
+    spin_us = session_entries(2, cpus=2.0)["session.intra_op.spin_duration_us"]
     assert 0 < int(spin_us) <= 200
 
 

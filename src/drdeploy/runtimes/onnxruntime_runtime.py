@@ -4,40 +4,57 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
 
-# Its wheels report use to their maker unless told not to before they are imported; a server
+# Its wheels report use to their maker unless told not to before they are loaded; a server
 # of patients' photographs does not, and a cold start need not wait for it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-import onnxruntime as ort
-
 from drdeploy.errors import ModelLoadFailed, PredictionFailed
 from drdeploy.runtimes.cpu_limit import available_cpus
+from drdeploy.runtimes.onnxruntime_library import Library, find_library
 from drdeploy.runtimes.signature import Signature, read_signature
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
     from drdeploy.artifacts import ModelArtifact
+    from drdeploy.runtimes.onnxruntime_library import Node
     from drdeploy.runtimes.protocol import RuntimeName
 
-LOG_ERRORS_ONLY = 3
+
 SPIN_US = 100
 """Before an idle thread sleeps; releases of ONNX Runtime that do not know it ignore it."""
-DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
+
+LIBRARY_PATH = find_library()
+if LIBRARY_PATH is None:
+    # Fails here, where a runtime that is not installed is looked for.
+    from drdeploy.runtimes.onnxruntime_binding import VERSION, BindingSession
+
+
+class Session(Protocol):
+    """A loaded model, in the C library or in the Python extension."""
+
+    @property
+    def inputs(self) -> Sequence[Node]: ...  # noqa: D102
+    @property
+    def outputs(self) -> Sequence[Node]: ...  # noqa: D102
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
 class OnnxRuntime:
     """A loaded session.  ONNX Runtime allows concurrent calls of one session."""
 
-    session: ort.InferenceSession
-    input_name: str
+    session: Session
     signature: Signature
+    version: str
     name: RuntimeName = "onnxruntime"
-    version: str = ort.__version__
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict a batch; see :class:`drdeploy.runtimes.protocol.Runtime`."""
@@ -45,11 +62,9 @@ class OnnxRuntime:
 
     def _run(self, data: NDArray[np.floating]) -> NDArray[np.floating]:
         try:
-            outputs: list[Any] = self.session.run(None, {self.input_name: data})
+            return self.session.run(data)
         except Exception as err:  # its exceptions have no common base but Exception
             raise PredictionFailed("ONNX Runtime refused the batch") from err
-        result: NDArray[np.floating] = outputs[0]
-        return result
 
 
 def load(artifact: ModelArtifact, *, threads: int) -> OnnxRuntime:
@@ -59,8 +74,8 @@ def load(artifact: ModelArtifact, *, threads: int) -> OnnxRuntime:
         ModelLoadFailed: ONNX Runtime refuses it, or it does not fit its manifest.
     """
     try:
-        session = ort.InferenceSession(
-            artifact.entry_path, session_options(threads), providers=["CPUExecutionProvider"]
+        session, version = _open(
+            str(artifact.entry_path), threads=threads, entries=session_entries(threads)
         )
     except Exception as err:  # its exceptions have no common base but Exception
         raise ModelLoadFailed(
@@ -68,32 +83,35 @@ def load(artifact: ModelArtifact, *, threads: int) -> OnnxRuntime:
             where=artifact.manifest.name,
             remedy="The log says why; check the file with onnx.checker",
         ) from err
-    inputs = [(_shape(node), DTYPES.get(node.type, node.type)) for node in session.get_inputs()]
-    outputs = [_shape(node) for node in session.get_outputs()]
-    signature = read_signature(artifact, inputs=inputs, outputs=outputs)
-    return OnnxRuntime(session, session.get_inputs()[0].name, signature)
+    inputs = [(node.shape, node.dtype) for node in session.inputs]
+    signature = read_signature(
+        artifact, inputs=inputs, outputs=[node.shape for node in session.outputs]
+    )
+    return OnnxRuntime(session, signature, version)
 
 
-def session_options(threads: int, cpus: float | None = None) -> ort.SessionOptions:
-    """Options for one prediction at a time on that many threads.
+def session_entries(threads: int, cpus: float | None = None) -> dict[str, str]:
+    """What a session is told beyond its number of threads.
 
     Idle threads wait instead of spinning where the CPU limit is below their number: under a
     quota, a spinning thread spends the time that the working ones need.  Elsewhere they spin for
     as long as the gap between two layers is, and no longer: by default they spin on after the
     prediction, and on a busy machine double the CPU time of a request.
     """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = LOG_ERRORS_ONLY
     limit = available_cpus() if cpus is None else cpus
-    spins = "0" if limit < threads else "1"
-    options.add_session_config_entry("session.intra_op.allow_spinning", spins)
-    options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
-    return options
+    return {
+        "session.intra_op.allow_spinning": "0" if limit < threads else "1",
+        "session.intra_op.spin_duration_us": str(SPIN_US),
+    }
 
 
-def _shape(node: ort.NodeArg) -> tuple[int | None, ...]:
-    return tuple(side if isinstance(side, int) else None for side in node.shape)
+def _open(path: str, *, threads: int, entries: Mapping[str, str]) -> tuple[Session, str]:
+    if LIBRARY_PATH is None:
+        return BindingSession(path, threads=threads, entries=entries), VERSION
+    library = _library(LIBRARY_PATH)
+    return library.load(path, threads=threads, entries=entries), library.version
+
+
+@cache
+def _library(path: Path) -> Library:
+    return Library(path)
