@@ -1,0 +1,30 @@
+#!/bin/sh
+# Put blas.c in the place of the OpenBLAS that NumPy's wheel carries.
+#
+#   slim_numpy.sh SITE BLAS_C      SITE: the folder that holds numpy and numpy.libs
+#
+# What NumPy asks for and blas.c lacks gets a routine that says its name and ends the process.
+set -eu
+site=$1
+source=$2
+library=$(ls "$site"/numpy.libs/libscipy_openblas*)
+work=$(mktemp -d)
+
+find "$site/numpy" -name '*.so' -exec nm -D --undefined-only {} + |
+  awk '$2 ~ /^scipy_/ {print $2}' | sort -u >"$work/asked"
+gcc -O3 -fPIC -c -o "$work/blas.o" "$source"
+nm --defined-only "$work/blas.o" | awk '$3 ~ /^scipy_/ {print $3}' | sort -u >"$work/here"
+{
+  echo '#include <stdio.h>'
+  echo '#include <stdlib.h>'
+  comm -23 "$work/asked" "$work/here" | while read -r name; do
+    printf 'void %s(void) { fputs("%s is not in this image\\n", stderr); abort(); }\n' \
+      "$name" "$name"
+  done
+} >"$work/rest.c"
+gcc -O1 -fPIC -shared -s -Wl,-soname,"$(basename "$library")" -o "$work/library.so" \
+  "$work/blas.o" "$work/rest.c"
+rm -f "$site"/numpy.libs/*
+mv "$work/library.so" "$library"
+chmod 755 "$library"
+rm -r "$work"
