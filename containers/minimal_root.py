@@ -6,7 +6,7 @@ Everything Python is byte code without its source, in one folder, so that an imp
 place.  Shared libraries are those that the dynamic loader names for what is copied.
 """
 
-# ruff: noqa: INP001, S404, S603, T201  a script beside the Dockerfiles, no package
+# ruff: noqa: INP001  a script beside the Dockerfiles, no package
 import compileall
 import shutil
 import subprocess
