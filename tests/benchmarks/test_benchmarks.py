@@ -18,6 +18,7 @@ SMOKE = {
     "photograph_to_grade": ([], {"measured", "way", "value"}),
     "servers": (["--only", "lean", "mosec"], {"server", "p50_ms", "per_s", "failures"}),
     "soak": ([], {"phase", "at_s", "memory_mb"}),
+    "cold_start": (["--only", "minimal"], {"image", "memory_mb", "total_s", "load_s"}),
 }
 
 

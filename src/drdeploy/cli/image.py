@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from drdeploy.cli import image_conform, image_sizes, push
+from drdeploy.cli import image_cold_start, image_conform, image_sizes, push
 from drdeploy.cli.console import JsonOption, err, out, print_json
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 app.command()(image_conform.conform)
 app.command()(image_sizes.sizes)
+app.command()(image_cold_start.cold_start)
 app.command("push")(push.push_image)
 
 WhichImage = Literal["ladder", "baseline", "two-step", "reduced", "lean", "minimal"]

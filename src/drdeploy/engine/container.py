@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.engine.failures import told
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from docker import APIClient
 
     from drdeploy.engine.spec import ContainerSpec
+
+_MICROSECONDS = re.compile(r"(\.\d{6})\d+")
+"""Engines tell nanoseconds, which Python does not read."""
 
 STOP_TIMEOUT_S = 30
 """How long SageMaker waits between SIGTERM and SIGKILL."""
@@ -138,6 +143,12 @@ class RunningContainer:
         """Process id, on the engine's host, of the process that is 1 inside; 0 once it ended."""
         with self._told("The container cannot be inspected"):
             return int(self.api.inspect_container(self.id)["State"]["Pid"])
+
+    def started_at(self) -> float:
+        """When the engine started its process, in seconds since the epoch."""
+        with self._told("The container cannot be inspected"):
+            text: str = self.api.inspect_container(self.id)["State"]["StartedAt"]
+        return datetime.fromisoformat(_MICROSECONDS.sub(r"\1", text)).timestamp()
 
     def stats(self) -> ContainerStats:
         """Memory, processes and threads in use now."""

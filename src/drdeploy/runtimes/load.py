@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 from drdeploy.errors import InvalidInput, ModelLoadFailed, RuntimeUnavailable
 from drdeploy.runtimes.cpu_limit import thread_count
@@ -27,6 +27,14 @@ EXTRA: dict[RuntimeName, str] = {
 }
 
 
+class RuntimeModule(Protocol):
+    """An imported runtime."""
+
+    def load(self, artifact: ModelArtifact, *, threads: int) -> Runtime:
+        """Load a model."""
+        ...
+
+
 def load_runtime(
     artifact: ModelArtifact, *, runtime: RuntimeName | None = None, threads: int | None = None
 ) -> Runtime:
@@ -42,9 +50,23 @@ def load_runtime(
         ModelLoadFailed: It does not read the format, or refuses the model.
         InvalidInput: No runtime has that name, or ``threads`` is below one.
     """
+    if threads is not None and threads < 1:
+        raise InvalidInput(f"A model cannot be run by {threads} threads")
+    module = import_runtime(artifact, runtime=runtime)
+    return module.load(artifact, threads=threads or thread_count())
+
+
+def import_runtime(artifact: ModelArtifact, *, runtime: RuntimeName | None = None) -> RuntimeModule:
+    """Import what :func:`load_runtime` loads with; a cold start tells its time apart.
+
+    Raises:
+        RuntimeUnavailable: The library is not installed.
+        ModelLoadFailed: It does not read the artifact's format.
+        InvalidInput: No runtime has that name.
+    """
     model_format = artifact.manifest.model_format
     chosen = runtime or DEFAULT[model_format]
-    _check_choice(chosen, threads)
+    _check_choice(chosen)
     if model_format not in READS[chosen]:
         raise ModelLoadFailed(
             f"The runtime {chosen} does not read the format {model_format}",
@@ -53,19 +75,16 @@ def load_runtime(
         )
     try:
         module = importlib.import_module(f"drdeploy.runtimes.{chosen}_runtime")
+        return cast("RuntimeModule", module)
     except ImportError as err:
         raise RuntimeUnavailable(
             f"The runtime {chosen} is not installed",
             remedy=f"pip install 'drdeploy[{EXTRA[chosen]}]'",
         ) from err
-    loaded: Runtime = module.load(artifact, threads=threads or thread_count())
-    return loaded
 
 
-def _check_choice(runtime: str, threads: int | None) -> None:
+def _check_choice(runtime: str) -> None:
     if runtime not in READS:
         raise InvalidInput(
             f"No runtime is called '{runtime}'", remedy=f"Choose one of {', '.join(READS)}"
         )
-    if threads is not None and threads < 1:
-        raise InvalidInput(f"A model cannot be run by {threads} threads")

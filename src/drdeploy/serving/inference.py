@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from drdeploy.fundus.decode import ImageLimits, read_header
 from drdeploy.fundus.field_of_view import field_of_view
 from drdeploy.fundus.gradability import MEASURED_PX, measure, ungradable_reason
 from drdeploy.runtimes.classifier import Classifier
-from drdeploy.runtimes.load import load_runtime
+from drdeploy.runtimes.load import import_runtime, load_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,6 +57,19 @@ class Inference:
 
 
 @dataclass(frozen=True)
+class LoadTimes:
+    """Seconds of what a load consists of: a cold start's part that is the model's."""
+
+    import_runtime_s: float
+    load_s: float
+    first_prediction_s: float
+
+    def fields(self) -> dict[str, float]:
+        """As a log line tells them."""
+        return {name: round(value, 4) for name, value in vars(self).items()}
+
+
+@dataclass(frozen=True)
 class InferenceService:
     """The one loaded model of a process.  Safe to call from several threads at once.
 
@@ -67,6 +80,7 @@ class InferenceService:
     limits: ImageLimits = DEFAULT_LIMITS
     clock: Callable[[], float] = time.perf_counter
     large_images: LargeImages | None = None
+    load_times: LoadTimes | None = None
 
     @classmethod
     def load(
@@ -91,11 +105,16 @@ class InferenceService:
             ArtifactError: The folder holds no model that can be used.
             ModelError: The runtime is missing, refuses the model, or does not predict.
         """
+        started = time.perf_counter()
         artifact = open_artifact(model_dir)
+        import_runtime(artifact, runtime=runtime)
+        imported = time.perf_counter()
         loaded = load_runtime(artifact, runtime=runtime, threads=threads)
         service = cls(Classifier(artifact, loaded), limits, large_images=large_images)
+        loaded_at = time.perf_counter()
         service.warm_up()
-        return service
+        times = LoadTimes(imported - started, loaded_at - imported, time.perf_counter() - loaded_at)
+        return replace(service, load_times=times)
 
     def warm_up(self) -> None:
         """Go the whole way once with a small photograph, whatever its quality."""

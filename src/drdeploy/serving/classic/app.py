@@ -61,7 +61,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     except DrdeployError as err:
         log.failure("model refused", err, code=err.code)
         raise
-    log.event("model loaded", duration_s=round(time.perf_counter() - started, 3))
+    duration_s = round(time.perf_counter() - started, 3)
+    told = {} if service.load_times is None else service.load_times.fields()
+    log.event("model loaded", duration_s=duration_s, **told)
     capacity = plan_capacity(settings)
     counters = Counters(folder / COUNTERS_NAME)
     handlers = Handlers(

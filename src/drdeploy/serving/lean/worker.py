@@ -61,7 +61,9 @@ def run_worker(
     except DrdeployError as err:
         log.failure("model refused", err, code=err.code)
         return EXIT_LOAD_REFUSED
-    log.event("model loaded", duration_s=round(time.perf_counter() - started, 3))
+    duration_s = round(time.perf_counter() - started, 3)
+    told = {} if service.load_times is None else service.load_times.fields()
+    log.event("model loaded", duration_s=duration_s, **told)
     counters = Counters(counters_path)
     handlers = Handlers(
         service, settings, counters, container_id, capacity.workers, capacity.concurrency

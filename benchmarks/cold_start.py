@@ -1,0 +1,145 @@
+"""Cold start of every rung of the ladder, from the request for a container to its first answer.
+
+Run ``python benchmarks/cold_start.py`` with a container engine; images that are missing are
+built (``drdeploy image build ladder``: a quarter of an hour, once).  MobileNet, at the CPU of 1024,
+2048 and 3072 MB; the study's rungs load the SavedModel, ours the int8 ONNX.  Beside them starts a
+container that does nothing: no image can be faster in the same engine.
+
+- At 1024 MB, ``minimal`` starts at least 12 times faster than ``baseline``.
+- It takes at most 2.5 times as long as the empty container.
+"""
+
+from __future__ import annotations
+
+import sys
+from statistics import median
+from typing import TYPE_CHECKING, get_args
+
+from drdeploy.engine import Engine
+from drdeploy.fundus.synthetic import synthetic_photograph
+from drdeploy.images import ImageName, build_image, image_tag
+from drdeploy.images.cold_start import STAGES, empty_start_s, measure_cold_start
+from drdeploy.sagemaker.quotas import vcpu_of_memory
+from harness.models import forms_of
+from harness.options import Options, parser_for, read_options
+from harness.page import Bar, Page, at_least, rounded
+from harness.rounds import interleaved, ratio, written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from drdeploy.images.cold_start import ColdStart, Stage
+
+MEMORY_MB = (1024, 2048, 3072)
+JUDGED_MB = 1024
+STUDYS = ("baseline", "two-step", "reduced")
+EMPTY = "empty"
+EMPTY_IMAGE = "debian:bookworm-slim"
+AT_LEAST, WITHIN = 12.0, 2.5
+ROUNDS = {"full": 10, "quick": 7, "smoke": 1}
+
+INTRODUCTION = """
+A photograph of 224 x 224 as JPEG is sent as soon as the port takes connections.  Nothing is
+pulled: the images are on the machine, and the file cache is warm.  The empty container is
+Debian's with `/bin/true`.
+"""
+
+
+def main() -> int:
+    """Measure, write the page, say whether it held."""
+    parser = parser_for(__doc__)
+    parser.add_argument("--only", nargs="+", choices=get_args(ImageName), help="these rungs")
+    options = read_options(parser)
+    names = options.more.only or get_args(ImageName)
+    page = Page("cold_start", "Cold start", INTRODUCTION, options)
+    engine = Engine.require()
+    ready = {tag for image in engine.images() for tag in image.tags}
+    for name in names:
+        if image_tag(name) not in ready:
+            build_image(engine, name)
+    for memory_mb in (JUDGED_MB,) if options.is_smoke else MEMORY_MB:
+        compare(page, engine, names, memory_mb, options)
+    return page.finish()
+
+
+def compare(
+    page: Page, engine: Engine, names: tuple[ImageName, ...], memory_mb: int, options: Options
+) -> None:
+    """All rungs at one memory size, in turns."""
+    forms = forms_of("mobilenet")
+    photograph = synthetic_photograph(1, width_px=224, height_px=224)
+    cpus = vcpu_of_memory(memory_mb)
+    starts: dict[str, list[ColdStart]] = {name: [] for name in names}
+
+    def started(name: str, folder: Path) -> Callable[[], float]:
+        def measure() -> float:
+            found = measure_cold_start(
+                engine, image_tag(name), folder, photograph, memory_mb=memory_mb, cpus=cpus
+            )
+            starts[name].append(found)
+            return found.total_s
+
+        return measure
+
+    measured = {
+        name: started(name, forms.saved_model if name in STUDYS else forms.int8) for name in names
+    }
+    measured[EMPTY] = lambda: empty_start_s(engine, EMPTY_IMAGE, memory_mb=memory_mb, cpus=cpus)
+    rounds = ROUNDS["smoke" if options.is_smoke else "quick" if options.is_quick else "full"]
+    values = interleaved(measured, rounds)
+    page.text(f"## {memory_mb} MB ({cpus:.2f} CPU)")
+    against = names[0]
+    page.table(
+        ["image", "cold start, s", f"times faster than {against}", "times an empty container"],
+        [
+            [
+                name,
+                f"{median(taken):.3f}",
+                written(ratio(values[against], taken)),
+                written(ratio(taken, values[EMPTY])),
+            ]
+            for name, taken in values.items()
+        ],
+    )
+    page.table(
+        ["image", *(f"{stage.replace('_', ' ')}, ms" for stage in STAGES)],
+        [
+            [name, *(f"{1e3 * median_of(found, stage):.0f}" for stage in STAGES)]
+            for name, found in starts.items()
+        ],
+    )  # fmt: skip
+    page.rows += [
+        {
+            "memory_mb": memory_mb, "image": name, "round": at, "total_s": rounded(taken),
+            **({f"{stage}_s": rounded(starts[name][at].stages_s[stage]) for stage in STAGES}
+               if name in starts else {}),
+        }
+        for name, all_taken in values.items() for at, taken in enumerate(all_taken)
+    ]  # fmt: skip
+    if memory_mb == JUDGED_MB:
+        judge(page, values)
+
+
+def median_of(starts: list[ColdStart], stage: Stage) -> float:
+    """Seconds of a stage."""
+    return median(one.stages_s[stage] for one in starts)
+
+
+def judge(page: Page, values: dict[str, list[float]]) -> None:
+    """Hold the two claims against what was found at 1024 MB."""
+    if "minimal" not in values:
+        return
+    if "baseline" in values:
+        faster = ratio(values["baseline"], values["minimal"])
+        claim = f"minimal at least {AT_LEAST:g} times faster than baseline at {JUDGED_MB} MB"
+        page.bars.append(at_least(claim, faster, AT_LEAST, written(faster, "times")))
+    against = ratio(values["minimal"], values[EMPTY])
+    high = against.high if against.high is not None else against.value
+    claim = f"minimal within {WITHIN:g} times an empty container at {JUDGED_MB} MB"
+    is_met = high is not None and high <= WITHIN
+    page.bars.append(Bar(claim, is_met, written(against, "times")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""``drdeploy image cold-start``: what a cold start spends its time on."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from drdeploy.artifacts import ModelFormat
+    from drdeploy.engine import Engine
+    from drdeploy.images.cold_start import ColdStart, Stage
+    from drdeploy.images.imports import ImportTime
+
+MEGABIT_BYTES = 125_000
+TOLD_IMPORTS = 8
+
+
+@dataclass(frozen=True)
+class _Row:
+    image: str
+    starts: tuple[ColdStart, ...]
+    imports: tuple[ImportTime, ...]
+    compressed_bytes: int
+    pull_s: float
+
+    @property
+    def total_s(self) -> float:
+        return median(start.total_s for start in self.starts)
+
+    @property
+    def stages_s(self) -> Mapping[Stage, float]:
+        from drdeploy.images.cold_start import STAGES
+
+        return {stage: median(one.stages_s[stage] for one in self.starts) for stage in STAGES}
+
+
+def cold_start(  # noqa: PLR0917 - typer passes by name
+    images: Annotated[list[str], typer.Argument(help="Tags of images of the ladder.")],
+    artifacts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--artifact",
+            "-a",
+            help="A model.tar.gz; one per format, and each image takes what it can load. Without"
+            " any: the grader in the box, which lean and minimal load.",
+        ),
+    ] = None,
+    memory_mb: Annotated[
+        int, typer.Option(min=128, help="Sets the CPU too, as Lambda does.")
+    ] = 1024,
+    n: Annotated[int, typer.Option("-n", min=1, help="Cold starts of each image.")] = 10,
+    bandwidth_mbit_s: Annotated[
+        float, typer.Option(min=0.0, help="Adds the pull of the compressed layers; 0: no pull.")
+    ] = 0.0,
+    csv_path: Annotated[
+        Path | None, typer.Option("--csv", help="Write a row per cold start.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the stages (SVG).")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start containers and tell what the time went into, down to the packages imported.
+
+    The images take turns. Medians are told; each start is in the CSV. Research use, not a
+    medical device.
+    """
+    from drdeploy.engine import Engine
+
+    engine = Engine.require()
+    with tempfile.TemporaryDirectory() as folder:
+        models = _extract(artifacts or [], Path(folder))
+        rows = _measure(
+            engine, images, models, memory_mb=memory_mb, n=n, bandwidth_mbit_s=bandwidth_mbit_s
+        )
+    if csv_path:
+        _write(rows, csv_path, memory_mb)
+    if plot:
+        from drdeploy.images.cold_start_figure import draw_cold_starts
+
+        plot.parent.mkdir(parents=True, exist_ok=True)
+        stages = {row.image: row.stages_s for row in rows}
+        picture = draw_cold_starts(stages, {row.image: row.pull_s for row in rows})
+        plot.write_text(picture.svg, "utf-8")
+    if as_json:
+        print_json([_document(row) for row in rows])
+    else:
+        _print(rows)
+
+
+def _extract(artifacts: Sequence[Path], folder: Path) -> dict[ModelFormat, Path]:
+    from drdeploy.artifacts import extract
+    from drdeploy.box import box_artifact
+
+    found: dict[ModelFormat, Path] = {}
+    for number, archive in enumerate(artifacts or [box_artifact("int8")]):
+        into = folder / str(number)
+        manifest = extract(archive, into).manifest
+        into.chmod(0o755)
+        found[manifest.model_format] = into
+    folder.chmod(0o755)
+    return found
+
+
+def _model_for(engine: Engine, image: str, models: Mapping[ModelFormat, Path]) -> Path:
+    variables = engine.image_config(image)["Config"].get("Env") or []
+    is_classic = "DRDEPLOY_PROFILE=classic" in variables
+    wanted: ModelFormat = "saved_model" if is_classic else "onnx"
+    if wanted not in models:
+        raise InvalidInput(
+            f"The image {image} loads {wanted}, and no such artifact was given",
+            where="--artifact",
+            remedy="`drdeploy model export mobilenet` makes both formats",
+        )
+    return models[wanted]
+
+
+def _measure(
+    engine: Engine,
+    images: Sequence[str],
+    models: Mapping[ModelFormat, Path],
+    *,
+    memory_mb: int,
+    n: int,
+    bandwidth_mbit_s: float,
+) -> list[_Row]:
+    from drdeploy.fundus.synthetic import synthetic_photograph
+    from drdeploy.images import measure_size
+    from drdeploy.images.cold_start import measure_cold_start
+    from drdeploy.images.imports import measure_imports
+    from drdeploy.sagemaker.quotas import vcpu_of_memory
+
+    photograph = synthetic_photograph(1, width_px=224, height_px=224)
+    folders = {image: _model_for(engine, image, models) for image in images}
+    cpus = vcpu_of_memory(memory_mb)
+    starts: dict[str, list[ColdStart]] = {image: [] for image in images}
+    for turn in range(n):
+        for image in images:
+            with err.status(f"cold start {turn + 1} of {n}: {image}"):
+                starts[image].append(
+                    measure_cold_start(
+                        engine, image, folders[image], photograph, memory_mb=memory_mb, cpus=cpus
+                    )
+                )
+    rows = []
+    for image in images:
+        with err.status(f"imports and layers of {image}"):
+            imports = measure_imports(engine, image, folders[image], memory_mb=memory_mb, cpus=cpus)
+            size = measure_size(engine, image).compressed_bytes
+        pull_s = size / (bandwidth_mbit_s * MEGABIT_BYTES) if bandwidth_mbit_s else 0.0
+        rows.append(_Row(image, tuple(starts[image]), imports, size, pull_s))
+    return rows
+
+
+def _write(rows: Sequence[_Row], path: Path, memory_mb: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        stages = list(rows[0].starts[0].stages_s)
+        names = [f"{stage}_s" for stage in stages]
+        writer.writerow(["image", "memory_mb", "sequence", "total_s", *names, "pull_s"])
+        for row in rows:
+            for sequence, start in enumerate(row.starts):
+                seconds = [start.total_s, *(start.stages_s[stage] for stage in stages), row.pull_s]
+                told = [f"{value:.6f}" for value in seconds]
+                writer.writerow([row.image, memory_mb, sequence, *told])
+
+
+def _document(row: _Row) -> dict[str, Any]:
+    return {
+        "image": row.image,
+        "n": len(row.starts),
+        "total_s": row.total_s,
+        "stages_s": dict(row.stages_s),
+        "compressed_bytes": row.compressed_bytes,
+        "pull_s": row.pull_s,
+        "imports": [
+            {"package": one.package, "modules": one.modules, "self_s": one.self_s}
+            for one in row.imports
+        ],
+    }
+
+
+def _print(rows: Sequence[_Row]) -> None:
+    from rich.table import Table
+
+    from drdeploy.images.cold_start import MEANING, STAGES
+
+    table = Table("median of the cold starts, ms", caption="stages are medians of their own")
+    for row in rows:
+        table.add_column(row.image, justify="right")
+    for stage in STAGES:
+        table.add_row(MEANING[stage], *(f"{row.stages_s[stage] * 1e3:.0f}" for row in rows))
+    table.add_section()
+    table.add_row("all, from request to answer", *(f"{row.total_s * 1e3:.0f}" for row in rows))
+    if any(row.pull_s for row in rows):
+        table.add_row("pull of the image, computed", *(f"{row.pull_s * 1e3:.0f}" for row in rows))
+    out.print(table)
+    for row in rows:
+        told = ", ".join(
+            f"{one.package} {one.self_s * 1e3:.0f} ({one.modules})"
+            for one in row.imports[:TOLD_IMPORTS]
+        )
+        out.print(f"{row.image} imports, ms (modules): {told}", highlight=False, soft_wrap=True)
