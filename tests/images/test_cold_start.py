@@ -65,7 +65,7 @@ def test_the_imports_are_those_of_the_server(engine, minimal_image, grader):
     imports = measure_imports(engine, minimal_image, grader, memory_mb=1024, cpus=1)
     packages = {one.package for one in imports}
     assert {"drdeploy", "numpy", "PIL"} <= packages
-    assert not {"ssl", "onnxruntime", "typer", "site"} & packages
+    assert not {"onnxruntime", "typer", "site"} & packages
 
 
 @pytest.mark.engine
