@@ -11,3 +11,12 @@ servers that others would pick.
 The application itself is plain ASGI (:mod:`drdeploy.serving.asgi`): should another server do
 better one day, it can take this one's place.
 """
+
+import sys
+
+# TLS ends before the container: asyncio does without, and a cold start is spared OpenSSL.
+sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
+import asyncio  # noqa: E402, F401
+
+if sys.modules["ssl"] is None:
+    del sys.modules["ssl"]
