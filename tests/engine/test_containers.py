@@ -86,9 +86,10 @@ def test_a_container_that_ended_starts_again_with_its_files(started, lean_image)
 
 
 def test_the_root_cannot_be_written_to_but_tmp_can(shell):
+    # The two streams are told in any order.
     said, state = shell("touch /root.txt || touch /tmp/x && ls /tmp")
     assert "Read-only file system" in said
-    assert said.splitlines()[-1] == "x"
+    assert "x" in said.splitlines()
     assert state.exit_code == 0
 
 

@@ -95,7 +95,7 @@ def test_several_images_are_answered_together_and_a_bad_one_is_named(model_dir, 
     assert server.client.post("/invocations", files=files * 2).status_code == 413
 
 
-FOR_A_FIRST_ANSWER = {"PIL", "drdeploy", "httptools", "msgspec", "numpy", "onnxruntime"}
+FOR_A_FIRST_ANSWER = {"PIL", "drdeploy", "httptools", "msgspec", "numpy"}
 """Of what is no part of Python: a new one is weighed (``drdeploy image``, cold start) first."""
 
 TRIED = {"org", "typing_extensions"}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from drdeploy.engine.spec import ContainerSpec, Network
 
-PROBE_TIMEOUT_S = 3.0
+PROBE_TIMEOUT_S = 15.0
 CALL_TIMEOUT_S = 120
 BUILD_TIMEOUT_S = 1800
 LOG_TAIL_LINES = 30
