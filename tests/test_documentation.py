@@ -39,7 +39,7 @@ def test_every_command_that_a_page_shows_exists(page):
 
     nouns = get_command(build_app()).commands
     for noun, verb in re.findall(
-        r"^drdeploy ([a-z]+)(?: ([a-z]+))?", page.read_text(), re.MULTILINE
+        r"^drdeploy ([a-z]+)(?: ([a-z-]+))?", page.read_text(), re.MULTILINE
     ):
         assert noun in nouns, f"drdeploy {noun}"
         verbs = getattr(nouns[noun], "commands", None)
