@@ -26,7 +26,7 @@ FROM dependencies AS root
 COPY src/drdeploy /build/site/drdeploy
 COPY containers/serve.py /build/site/drdeploy_serve.py
 COPY containers/minimal_root.py /build/minimal_root.py
-RUN rm -rf /build/site/*.dist-info && python3 /build/minimal_root.py /build/site /root-of-image
+RUN rm -rf /build/site/*.dist-info && python3 -X no_debug_ranges /build/minimal_root.py /build/site /root-of-image
 
 FROM scratch
 COPY --from=root /root-of-image /
