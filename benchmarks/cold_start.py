@@ -37,7 +37,6 @@ STUDYS = ("baseline", "two-step", "reduced")
 EMPTY = "empty"
 EMPTY_IMAGE = "debian:bookworm-slim"
 AT_LEAST, WITHIN = 12.0, 2.5
-ROUNDS = {"full": 10, "quick": 7, "smoke": 1}
 
 INTRODUCTION = """
 A photograph of 224 x 224 as JPEG is sent as soon as the port takes connections.  Nothing is
@@ -86,7 +85,7 @@ def compare(
         name: started(name, forms.saved_model if name in STUDYS else forms.int8) for name in names
     }
     measured[EMPTY] = lambda: empty_start_s(engine, EMPTY_IMAGE, memory_mb=memory_mb, cpus=cpus)
-    rounds = ROUNDS["smoke" if options.is_smoke else "quick" if options.is_quick else "full"]
+    rounds = options.budget.rounds
     values = interleaved(measured, rounds)
     page.text(f"## {memory_mb} MB ({cpus:.2f} CPU)")
     against = names[0]
