@@ -21,8 +21,8 @@ from drdeploy.serving.settings import read_settings
 if __name__ == "__main__":
     settings = read_settings(os.environ)
     with tempfile.TemporaryDirectory() as folder:
-        service = load_service(settings, Path(folder))
         capacity = plan_capacity(settings)
+        service = load_service(settings, capacity.threads, Path(folder))
         counters = Counters(Path(folder) / "counters")
         handlers = Handlers(
             service, settings, counters, "uvicorn", capacity.workers, capacity.concurrency

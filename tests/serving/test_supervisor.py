@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -151,6 +152,34 @@ def test_several_workers_share_the_port_the_invocations_and_the_metrics(model_di
         assert [e["pid"] for e in server.events() if e["event"] == "invocation"][-1] == serving.pid
         stopped.resume()
     assert 'drdeploy_responses_total{status="200"} 2.0' in server.client.get("/metrics").text
+
+
+def test_kept_connections_are_spread_over_the_workers(model_dir, serve, photo):
+    server = serve(model_dir, MODEL_SERVER_WORKERS=2)
+    wait_for(lambda: sum(e["event"] == "worker ready" for e in server.events()) == 2)
+    with contextlib.ExitStack() as clients:
+        for _ in range(8):
+            client = clients.enter_context(server.connect())
+            assert client.post("/invocations", content=photo).status_code == 200
+    taken = Counter(e["pid"] for e in server.events() if e["event"] == "invocation")
+    assert len(taken) == 2
+    assert min(taken.values()) >= 2, taken
+
+
+def test_who_waits_at_the_door_when_the_server_stops_is_answered(model_dir, serve, photo):
+    server = serve(model_dir, MODEL_SERVER_WORKERS=2)
+    wait_for(lambda: sum(e["event"] == "worker ready" for e in server.events()) == 2)
+    for worker in server.workers():
+        worker.suspend()
+    port = int(server.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as waiting:
+        head = f"POST /invocations HTTP/1.1\r\nHost: grader\r\nContent-Length: {len(photo)}\r\n\r\n"
+        waiting.sendall(head.encode() + photo)
+        server.signal(signal.SIGTERM)
+        for worker in server.workers():
+            worker.resume()
+        assert waiting.recv(12) == b"HTTP/1.1 200"
+    assert server.wait(30) == 0
 
 
 def invocation_number(server, photo) -> int:

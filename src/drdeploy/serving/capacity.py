@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Capacity:
-    """Worker processes, and invocations in work at once in each of them."""
+    """Worker processes; in each, invocations in work at once and threads for a prediction."""
 
     workers: int
     concurrency: int
+    threads: int
 
 
 def plan_capacity(settings: Settings, vcpus: float | None = None) -> Capacity:
@@ -34,4 +35,10 @@ def plan_capacity(settings: Settings, vcpus: float | None = None) -> Capacity:
     """
     cpus = available_cpus() if vcpus is None else vcpus
     workers = settings.workers or (max(1, math.floor(cpus)) if settings.profile == "classic" else 1)
-    return Capacity(workers, settings.concurrency or max(1, math.ceil(cpus / workers)))
+    share = _whole(cpus / workers)
+    threads = settings.threads or (_whole(cpus) if settings.profile == "classic" else share)
+    return Capacity(workers, settings.concurrency or share, threads)
+
+
+def _whole(cpus: float) -> int:
+    return max(1, math.ceil(round(cpus, 2)))

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from drdeploy.serving.settings import Settings
 
 
-def load_service(settings: Settings, folder: Path) -> InferenceService:
+def load_service(settings: Settings, threads: int, folder: Path) -> InferenceService:
     """Load the model that the settings name, as they say.
 
     Args:
         settings: The server's.
+        threads: For one prediction.
         folder: Shared by the processes of the container.
 
     Raises:
@@ -28,7 +29,7 @@ def load_service(settings: Settings, folder: Path) -> InferenceService:
     return InferenceService.load(
         Path(settings.model_dir),
         runtime=settings.runtime or None,
-        threads=settings.threads or None,
+        threads=threads,
         limits=replace(DEFAULT_LIMITS, max_bytes=settings.max_payload_bytes),
         large_images=LargeImages(folder / LARGE_IMAGES_NAME),
     )

@@ -55,16 +55,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings = read_settings(os.environ)
     log = Log(settings.log_level)
     folder = Path(settings.state_dir)
+    capacity = plan_capacity(settings)
     started = time.perf_counter()
     try:
-        service = load_service(settings, folder)
+        service = load_service(settings, capacity.threads, folder)
     except DrdeployError as err:
         log.failure("model refused", err, code=err.code)
         raise
     duration_s = round(time.perf_counter() - started, 3)
     told = {} if service.load_times is None else service.load_times.fields()
     log.event("model loaded", duration_s=duration_s, **told)
-    capacity = plan_capacity(settings)
     counters = Counters(folder / COUNTERS_NAME)
     handlers = Handlers(
         service, settings, counters, settings.container_id, capacity.workers, capacity.concurrency

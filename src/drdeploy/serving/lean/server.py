@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.serving.lean.protocol import Connection
+from drdeploy.serving.lean.door import Door
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Coroutine
 
     from drdeploy.serving.asgi import Application
+    from drdeploy.serving.lean.protocol import Connection
     from drdeploy.serving.log import Log
     from drdeploy.serving.settings import Settings
-
-BACKLOG = 1024
-"""Connections that wait in the kernel, for example while a killed worker is replaced."""
-
 
 LAST_LOOK_S = 0.02
 """After the last connection is taken: what its client has sent by then is still answered."""
@@ -35,16 +32,16 @@ class LeanServer:
         self.is_draining = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
-        self._listening: asyncio.Server | None = None
+        self._door: Door | None = None
 
-    async def listen(self, listener: socket.socket) -> None:
-        """Start to accept."""
-        # The number is also how many connections one wake-up takes; a worker that takes one at
-        # a time leaves the others to its siblings.
-        self._listening = await self.loop.create_server(
-            lambda: Connection(self), sock=listener, backlog=1
-        )
-        listener.listen(BACKLOG)
+    def listen(self, listener: socket.socket, *, siblings: int) -> None:
+        """Start to accept.
+
+        Args:
+            listener: Shared with the sibling workers, and not blocking.
+            siblings: How many other workers accept on it.
+        """
+        self._door = Door(listener, self, gives_way=siblings > 0)
 
     async def drain(self, timeout_s: float) -> bool:
         """Accept nothing new, finish what is in flight.
@@ -53,8 +50,8 @@ class LeanServer:
             Whether all of it was finished in time.
         """
         self.is_draining = True
-        if self._listening is not None:
-            self._listening.close()
+        if self._door is not None:
+            self._door.close()
         await asyncio.sleep(LAST_LOOK_S)
         for connection in tuple(self.connections):
             connection.drain()

@@ -43,7 +43,7 @@ def run_worker(
 
     Args:
         settings: The server's.
-        capacity: How many invocations to work on at once.
+        capacity: How many workers, invocations at once, threads.
         listener: Bound by the supervisor; connections have been waiting in it.
         counters_path: The container's shared counters.
         container_id: This container's name.
@@ -57,7 +57,7 @@ def run_worker(
     bridge_logging(log)
     started = time.perf_counter()
     try:
-        service = load_service(settings, counters_path.parent)
+        service = load_service(settings, capacity.threads, counters_path.parent)
     except DrdeployError as err:
         log.failure("model refused", err, code=err.code)
         return EXIT_LOAD_REFUSED
@@ -81,7 +81,7 @@ async def _serve(
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_reader(lifeline_fd, _stop_on_end, loop, lifeline_fd, stopping)
     server = LeanServer(Application(Gateway(handlers, log)), handlers.settings, log)
-    await server.listen(listener)
+    server.listen(listener, siblings=handlers.workers - 1)
     handlers.counters.count_worker_start()
     os.write(ready_fd, READY)
     await stopping.wait()
