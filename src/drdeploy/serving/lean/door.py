@@ -1,8 +1,8 @@
-"""Where connections come in: how a worker takes them without taking them all.
+"""Where connections come in: how a worker takes its share of them.
 
 The kernel wakes every worker that waits on the shared socket, and one that is quick takes every
-connection of a client that opens several, and keeps them.  So a worker waits the longer with the
-next one the more it has: its siblings with fewer are there first.
+connection of a client that opens several, and keeps them.  So a worker gives way while a sibling
+has fewer; if that one does not come, it takes the connection after all.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
+from drdeploy.serving.lean.crowd import CLOSED
 from drdeploy.serving.lean.protocol import Connection
 
 if TYPE_CHECKING:
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Coroutine
 
+    from drdeploy.serving.lean.crowd import Crowd
     from drdeploy.serving.lean.server import LeanServer
 
-WAIT_PER_CONNECTION_S = 0.001
-LONGEST_WAIT_S = 0.01
+GIVE_WAY_S = 0.02
+"""How long a sibling with fewer connections may take to come to the door."""
+LOOK_EVERY_S = 0.001
 PAUSE_S = 1.0
 """After the process or the system has run out of files or memory."""
 
@@ -31,16 +34,28 @@ class Door:
     """The listening socket of one worker.
 
     Args:
-        gives_way: Whether siblings accept on the same socket.
+        listener: Shared with its siblings, and not blocking.
+        crowd: How many connections each of them has.
+        place: This worker's in it.
     """
 
-    def __init__(self, listener: socket.socket, server: LeanServer, *, gives_way: bool) -> None:
+    def __init__(
+        self, listener: socket.socket, server: LeanServer, *, crowd: Crowd, place: int
+    ) -> None:
         self._listener = listener
         self._server = server
-        self._gives_way = gives_way
+        self._crowd = crowd
+        self._place = place
+        self._inside = 0
         self._waiting: asyncio.TimerHandle | None = None
         self._entering: set[asyncio.Task[Any]] = set()
         self._open()
+
+    def leave(self) -> None:
+        """One that came in is gone."""
+        self._inside -= 1
+        if not self._server.is_draining:
+            self._crowd.note(self._place, self._inside)
 
     def close(self) -> None:
         """Accept nothing new; who is waiting outside already comes in."""
@@ -48,9 +63,11 @@ class Door:
             pass
         self._shut()
         self._listener.close()
+        self._crowd.note(self._place, CLOSED)
 
     def _open(self) -> None:
         self._waiting = None
+        self._crowd.note(self._place, self._inside)
         self._server.loop.add_reader(self._listener, self._someone_is_there)
 
     def _shut(self) -> None:
@@ -59,17 +76,21 @@ class Door:
         self._server.loop.remove_reader(self._listener)
 
     def _someone_is_there(self) -> None:
-        mine = len(self._server.connections) + len(self._entering)
-        if not (self._gives_way and mine):
+        if self._crowd.is_least(self._place):
             self._accept()
-            return
-        self._shut()
-        wait_s = min(mine * WAIT_PER_CONNECTION_S, LONGEST_WAIT_S)
-        self._waiting = self._server.loop.call_later(wait_s, self._take_what_is_left)
+        else:
+            self._shut()
+            self._look_later(self._server.loop.time() + GIVE_WAY_S)
 
-    def _take_what_is_left(self) -> None:
-        self._open()
-        self._accept()
+    def _look_later(self, until: float) -> None:
+        self._waiting = self._server.loop.call_later(LOOK_EVERY_S, self._look_again, until)
+
+    def _look_again(self, until: float) -> None:
+        if self._crowd.is_least(self._place) or self._server.loop.time() >= until:
+            self._open()
+            self._accept()
+        else:
+            self._look_later(until)
 
     def _accept(self) -> bool:
         """Take one connection, if one is there still."""
@@ -82,9 +103,12 @@ class Door:
                 raise
             self._server.log.failure("cannot accept", err)
             self._shut()
+            self._crowd.note(self._place, CLOSED)
             self._waiting = self._server.loop.call_later(PAUSE_S, self._open)
             return False
         client.setblocking(False)
+        self._inside += 1
+        self._crowd.note(self._place, self._inside)
         self._enter(
             self._server.loop.connect_accepted_socket(lambda: Connection(self._server), client)
         )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from drdeploy.serving.asgi import Application
+    from drdeploy.serving.lean.crowd import Crowd
     from drdeploy.serving.lean.protocol import Connection
     from drdeploy.serving.log import Log
     from drdeploy.serving.settings import Settings
@@ -34,14 +35,9 @@ class LeanServer:
         self._changed = asyncio.Event()
         self._door: Door | None = None
 
-    def listen(self, listener: socket.socket, *, siblings: int) -> None:
-        """Start to accept.
-
-        Args:
-            listener: Shared with the sibling workers, and not blocking.
-            siblings: How many other workers accept on it.
-        """
-        self._door = Door(listener, self, gives_way=siblings > 0)
+    def listen(self, listener: socket.socket, *, crowd: Crowd, place: int) -> None:
+        """Start to accept; the arguments are those of :class:`~drdeploy.serving.lean.door.Door`."""
+        self._door = Door(listener, self, crowd=crowd, place=place)
 
     async def drain(self, timeout_s: float) -> bool:
         """Accept nothing new, finish what is in flight.
@@ -78,4 +74,6 @@ class LeanServer:
     def forget(self, connection: Connection) -> None:
         """A connection ended."""
         self.connections.discard(connection)
+        if self._door is not None:
+            self._door.leave()
         self._changed.set()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import ServerError
+from drdeploy.serving.lean.crowd import CLOSED, Crowd
 from drdeploy.serving.processes import (
     EXIT_LOAD_REFUSED,
     STOP_SIGNALS,
@@ -46,6 +47,7 @@ class Worker:
     """A forked worker as the supervisor sees it."""
 
     ready_fd: int
+    place: int
     is_ready: bool = False
 
 
@@ -73,6 +75,7 @@ class LeanSupervision:
         self._signals = signals
         self._clock = clock
         self._workers: dict[int, Worker] = {}
+        self._crowd = Crowd(capacity.workers)
         self._lifeline = os.pipe()
         self._failed_starts = 0
         self._start_not_before = 0.0
@@ -113,19 +116,21 @@ class LeanSupervision:
         return max(0.0, self._start_not_before - self._clock())
 
     def _start(self) -> None:
+        taken = {worker.place for worker in self._workers.values()}
+        place = next(place for place in range(self._capacity.workers) if place not in taken)
         ready_read, ready_write = os.pipe()
         sys.stdout.flush()
         # A signal between fork and become_child would be taken by the supervisor's handler.
         signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
         pid = os.fork()
         if pid == 0:
-            self._be_worker(ready_read, ready_write)
+            self._be_worker(place, ready_read, ready_write)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
         os.close(ready_write)
-        self._workers[pid] = Worker(ready_read)
+        self._workers[pid] = Worker(ready_read, place)
         self._log.event("worker started", worker=pid)
 
-    def _be_worker(self, ready_read: int, ready_write: int) -> None:
+    def _be_worker(self, place: int, ready_read: int, ready_write: int) -> None:
         exit_code = 1
         try:
             become_child()
@@ -139,6 +144,8 @@ class LeanSupervision:
                 self._settings,
                 self._capacity,
                 listener=self._listener,
+                crowd=self._crowd,
+                place=place,
                 counters_path=self._counters_path,
                 container_id=self._container_id,
                 ready_fd=ready_write,
@@ -163,6 +170,7 @@ class LeanSupervision:
         worker = self._workers.pop(pid, None)
         if worker is None:
             return  # an orphan that PID 1 inherited
+        self._crowd.note(worker.place, CLOSED)
         self._note_ready_at_last(worker)
         os.close(worker.ready_fd)
         self._log.event("worker ended", "warning", worker=pid, how=say_how(exit_code))

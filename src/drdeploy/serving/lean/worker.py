@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import DrdeployError
@@ -21,9 +22,11 @@ from drdeploy.serving.processes import EXIT_LOAD_REFUSED
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from pathlib import Path
 
     from drdeploy.serving.capacity import Capacity
+    from drdeploy.serving.lean.crowd import Crowd
     from drdeploy.serving.settings import Settings
 
 READY = b"1"
@@ -34,6 +37,8 @@ def run_worker(
     capacity: Capacity,
     *,
     listener: socket.socket,
+    crowd: Crowd,
+    place: int,
     counters_path: Path,
     container_id: str,
     ready_fd: int,
@@ -45,6 +50,8 @@ def run_worker(
         settings: The server's.
         capacity: How many workers, invocations at once, threads.
         listener: Bound by the supervisor; connections have been waiting in it.
+        crowd: The workers' connections.
+        place: Of this worker among them, from 0.
         counters_path: The container's shared counters.
         container_id: This container's name.
         ready_fd: Written to once requests are accepted.
@@ -70,18 +77,24 @@ def run_worker(
     )
     gc.collect()
     gc.freeze()  # what is loaded now stays; no collection need look at it again
-    return asyncio.run(_serve(handlers, log, listener, ready_fd, lifeline_fd))
+    let_in = partial(LeanServer.listen, listener=listener, crowd=crowd, place=place)
+    return asyncio.run(_serve(handlers, log, let_in, ready_fd=ready_fd, lifeline_fd=lifeline_fd))
 
 
 async def _serve(
-    handlers: Handlers, log: Log, listener: socket.socket, ready_fd: int, lifeline_fd: int
+    handlers: Handlers,
+    log: Log,
+    let_in: Callable[[LeanServer], None],
+    *,
+    ready_fd: int,
+    lifeline_fd: int,
 ) -> int:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_reader(lifeline_fd, _stop_on_end, loop, lifeline_fd, stopping)
     server = LeanServer(Application(Gateway(handlers, log)), handlers.settings, log)
-    server.listen(listener, siblings=handlers.workers - 1)
+    let_in(server)
     handlers.counters.count_worker_start()
     os.write(ready_fd, READY)
     await stopping.wait()
