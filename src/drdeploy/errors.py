@@ -53,6 +53,11 @@ from __future__ import annotations
 from http import HTTPStatus
 
 
+def install_remedy(extra: str) -> str:
+    """How to install what an extra of ``pyproject.toml`` holds; the project comes as a clone."""
+    return f"In the project's folder: pip install -e '.[{extra}]'"
+
+
 class DrdeployError(Exception):
     """Base of the tree.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Protocol, cast
 
-from drdeploy.errors import InvalidInput, ModelLoadFailed, RuntimeUnavailable
+from drdeploy.errors import InvalidInput, ModelLoadFailed, RuntimeUnavailable, install_remedy
 from drdeploy.runtimes.cpu_limit import thread_count
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def import_runtime(artifact: ModelArtifact, *, runtime: RuntimeName | None = Non
     except ImportError as err:
         raise RuntimeUnavailable(
             f"The runtime {chosen} is not installed",
-            remedy=f"pip install 'drdeploy[{EXTRA[chosen]}]'",
+            remedy=install_remedy(EXTRA[chosen]),
         ) from err
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import drdeploy
-from drdeploy.errors import RuntimeUnavailable
+from drdeploy.errors import RuntimeUnavailable, install_remedy
 from drdeploy.grading.grade import RESEARCH_USE_NOTICE, Grade
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def check_can_draw() -> None:
         import matplotlib as mpl
     except ImportError as err:
         raise RuntimeUnavailable(
-            "A page needs Matplotlib and Jinja", remedy="pip install 'drdeploy[study]'"
+            "A page needs Matplotlib and Jinja", remedy=install_remedy("study")
         ) from err
     del jinja2, mpl
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
-from drdeploy.errors import RuntimeUnavailable
+from drdeploy.errors import RuntimeUnavailable, install_remedy
 
 
 class Frameworks(NamedTuple):
@@ -33,6 +33,6 @@ def import_frameworks(*, accelerator: bool = False) -> Frameworks:
         import tensorflow as tf
     except ImportError as err:
         raise RuntimeUnavailable(
-            "Building a network needs TensorFlow", remedy="pip install 'drdeploy[train]'"
+            "Building a network needs TensorFlow", remedy=install_remedy("train")
         ) from err
     return Frameworks(tf, keras)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from drdeploy.errors import RuntimeUnavailable
+from drdeploy.errors import RuntimeUnavailable, install_remedy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ def draw_history(histories: dict[str, History], file: Path) -> Path:
         from matplotlib.figure import Figure
     except ImportError as err:
         raise RuntimeUnavailable(
-            "Drawing needs Matplotlib", remedy="pip install 'drdeploy[study]'"
+            "Drawing needs Matplotlib", remedy=install_remedy("study")
         ) from err
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from drdeploy.errors import RuntimeUnavailable
+from drdeploy.errors import RuntimeUnavailable, install_remedy
 from drdeploy.fundus.decode import decode
 from drdeploy.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grading import Grade
@@ -57,7 +57,7 @@ def draw_pictures(dataset: Dataset, folder: Path, *, seed: int = 0) -> tuple[Pat
         import matplotlib as mpl
     except ImportError as err:
         raise RuntimeUnavailable(
-            "Drawing needs Matplotlib", remedy="pip install 'drdeploy[study]'"
+            "Drawing needs Matplotlib", remedy=install_remedy("study")
         ) from err
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(_STYLE):
