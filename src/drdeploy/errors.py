@@ -58,6 +58,11 @@ def install_remedy(extra: str) -> str:
     return f"In the project's folder: pip install -e '.[{extra}]'"
 
 
+def reason_of(err: Exception) -> str:
+    """What a library says of its own error, on one line."""
+    return " ".join(str(err).split()) or type(err).__name__
+
+
 class DrdeployError(Exception):
     """Base of the tree.
 

@@ -177,22 +177,22 @@ def test_a_model_that_does_not_fit_its_manifest_is_refused(tmp_path, fields, sha
 
 
 @pytest.mark.parametrize(
-    ("model_format", "runtime"),
+    ("model_format", "runtime", "reason"),
     [
-        ("onnx", "onnxruntime"),
-        ("onnx", "openvino"),
-        ("saved_model", "tensorflow"),
-        ("saved_model", "openvino"),
+        ("onnx", "onnxruntime", "ONNX Runtime refuses the model: .*Protobuf parsing failed"),
+        ("onnx", "openvino", "OpenVINO refuses the model: Unable to read the model"),
+        ("saved_model", "tensorflow", "TensorFlow refuses the model: Cannot parse file"),
+        ("saved_model", "openvino", "OpenVINO refuses the model: .*cannot be parsed"),
     ],
 )
-def test_a_damaged_model_is_refused(tmp_path, model_format, runtime):
+def test_a_damaged_model_is_refused_with_the_reason(tmp_path, model_format, runtime, reason):
     path = tmp_path / "model" if model_format == "onnx" else tmp_path / "model" / "saved_model.pb"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"\x08\x07damaged" * 40)
     manifest = ModelManifest(
         name="x", architecture="x", weights="random", entry="model", model_format=model_format
     )
-    with pytest.raises(ModelLoadFailed):
+    with pytest.raises(ModelLoadFailed, match=reason):
         load_runtime(ModelArtifact(tmp_path, manifest, ""), runtime=runtime)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 # of patients' photographs does not, and a cold start need not wait for it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from drdeploy.errors import ModelLoadFailed, PredictionFailed
+from drdeploy.errors import ModelLoadFailed, PredictionFailed, reason_of
 from drdeploy.runtimes.cpu_limit import available_cpus
 from drdeploy.runtimes.onnxruntime_library import Library, find_library
 from drdeploy.runtimes.signature import Signature, read_signature
@@ -79,9 +79,9 @@ def load(artifact: ModelArtifact, *, threads: int) -> OnnxRuntime:
         )
     except Exception as err:  # its exceptions have no common base but Exception
         raise ModelLoadFailed(
-            f"ONNX Runtime refuses the model ({type(err).__name__})",
+            f"ONNX Runtime refuses the model: {reason_of(err)}",
             where=artifact.manifest.name,
-            remedy="The log says why; check the file with onnx.checker",
+            remedy="Check the file with onnx.checker",
         ) from err
     inputs = [(node.shape, node.dtype) for node in session.inputs]
     signature = read_signature(

@@ -58,7 +58,7 @@ def load(artifact: ModelArtifact, *, threads: int) -> OpenVinoRuntime:
         )
     except RuntimeError as err:
         raise ModelLoadFailed(
-            "OpenVINO refuses the model", where=artifact.manifest.name, remedy="The log says why"
+            f"OpenVINO refuses the model: {_reason(err)}", where=artifact.manifest.name
         ) from err
     signature = read_signature(
         artifact,
@@ -66,6 +66,11 @@ def load(artifact: ModelArtifact, *, threads: int) -> OpenVinoRuntime:
         outputs=[_shape(port) for port in compiled.outputs],
     )
     return OpenVinoRuntime(compiled, signature)
+
+
+def _reason(err: RuntimeError) -> str:
+    """Its last line; those before name places in OpenVINO's source."""
+    return (str(err).strip().splitlines() or [type(err).__name__])[-1]
 
 
 def compile_options(threads: int, precision: Precision) -> dict[str, object]:

@@ -12,7 +12,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import tensorflow as tf  # after the variables that it reads
 
-from drdeploy.errors import ModelLoadFailed, PredictionFailed  # likewise
+from drdeploy.errors import ModelLoadFailed, PredictionFailed, reason_of  # likewise
 from drdeploy.runtimes.signature import Signature, read_signature  # likewise
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def load(artifact: ModelArtifact, *, threads: int) -> TensorFlowRuntime:
         model = tf.saved_model.load(str(artifact.entry_path))
     except Exception as err:  # a damaged SavedModel raises whatever its parser does
         raise ModelLoadFailed(
-            f"TensorFlow refuses the model ({type(err).__name__})",
+            f"TensorFlow refuses the model: {reason_of(err)}",
             where=artifact.manifest.name,
             remedy="Save it again with keras.Model.export or tf.saved_model.save",
         ) from err
