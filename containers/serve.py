@@ -1,6 +1,10 @@
-"""Entry point of the images: ``docker run IMAGE serve``, as SageMaker starts them."""
+"""Entry point of the images: ``docker run IMAGE serve``, as SageMaker starts them.
+
+Outside a container the server listens on loopback; in one it must be reached from outside.
+"""
 
 # ruff: noqa: INP001  a script beside the Dockerfiles, no package
+import os
 import sys
 
 if sys.argv[1:2] != ["serve"]:
@@ -8,4 +12,5 @@ if sys.argv[1:2] != ["serve"]:
 
 from drdeploy.serving.supervisor import main
 
-sys.exit(main(sys.argv[2:]))
+host = os.environ.get("DRDEPLOY_BIND_HOST") or "0.0.0.0"
+sys.exit(main(sys.argv[2:], {**os.environ, "DRDEPLOY_BIND_HOST": host}))

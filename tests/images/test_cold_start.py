@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import dataclass
 
 import pytest
 from typer.testing import CliRunner
@@ -15,6 +16,7 @@ from drdeploy.errors import EngineError
 from drdeploy.fundus.synthetic import synthetic_photograph
 from drdeploy.images.cold_start import STAGES, empty_start_s, measure_cold_start
 from drdeploy.images.imports import measure_imports, read_import_times
+from drdeploy.images.server_spec import server_spec
 
 PHOTOGRAPH = synthetic_photograph(1, width_px=224, height_px=224)
 
@@ -43,6 +45,29 @@ def test_import_times_are_summed_by_package():
     first, second = read_import_times(told)
     assert (first.package, first.modules, first.self_s) == ("drdeploy", 1, 0.0004)
     assert (second.package, second.modules, second.self_s) == ("numpy", 2, 0.00015)
+
+
+@dataclass(frozen=True)
+class EngineElsewhere:
+    """An engine as far as a spec asks it."""
+
+    fastest_network: str
+
+
+def test_a_server_on_this_machines_network_takes_a_free_port_of_the_loopback(tmp_path):
+    specs = [
+        server_spec(EngineElsewhere("host"), "drdeploy:lean", tmp_path, memory_mb=1024, cpus=1)
+        for _ in range(2)
+    ]
+    for spec in specs:
+        assert spec.env["DRDEPLOY_BIND_HOST"] == "127.0.0.1"
+        assert spec.env["SAGEMAKER_BIND_TO_PORT"] == str(spec.port)
+    assert 8080 not in {spec.port for spec in specs}
+
+
+def test_a_server_on_a_network_of_its_own_keeps_the_images_settings(tmp_path):
+    spec = server_spec(EngineElsewhere("bridge"), "drdeploy:lean", tmp_path, memory_mb=1024, cpus=1)
+    assert (spec.env, spec.port, spec.network) == ({}, 8080, "bridge")
 
 
 @pytest.mark.engine

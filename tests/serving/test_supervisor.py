@@ -1,6 +1,7 @@
 """What PID 1 owes a container, against real processes and real signals."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -203,6 +204,39 @@ def test_a_port_in_use_is_reported(model_dir, serve):
     ended = run_serve(SAGEMAKER_BIND_TO_PORT=port, DRDEPLOY_BIND_HOST="127.0.0.1")
     assert ended.returncode == 2
     assert "cannot listen there" in ended.stderr
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("command", "told", "host"),
+    [
+        (("-m", "drdeploy.serving"), {}, "127.0.0.1"),
+        (("-c", "from drdeploy.cli import main; main()", "serve"), {}, "127.0.0.1"),
+        ((str(ROOT / "containers/serve.py"), "serve"), {}, "0.0.0.0"),
+        ((str(ROOT / "containers/serve.py"), "serve"), {"DRDEPLOY_BIND_HOST": ""}, "0.0.0.0"),
+        (
+            (str(ROOT / "containers/serve.py"), "serve"),
+            {"DRDEPLOY_BIND_HOST": "127.0.0.1"},
+            "127.0.0.1",
+        ),
+    ],
+    ids=["module", "command", "image", "image-empty", "image-told"],
+)
+def test_only_an_image_listens_on_every_interface_by_itself(tmp_path, command, told, host):
+    environment = {**os.environ, "SAGEMAKER_BIND_TO_PORT": str(free_port())}
+    environment |= {"DRDEPLOY_MODEL_DIR": str(tmp_path / "no-model"), **told}
+    ended = subprocess.run(
+        [sys.executable, *command],
+        check=False,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    events = [json.loads(line) for line in (ended.stdout + ended.stderr).splitlines() if line]
+    assert [event["host"] for event in events if event["event"] == "listening"] == [host]
 
 
 def test_a_bad_setting_ends_the_command_with_its_name():

@@ -27,8 +27,8 @@ class Measurement:
         study: Name of the study.
         trial: Stable id, for example ``mobilenet-fp32-lean-1024mb-cold``.
         platform: ``local`` or ``aws``.
-        isolation: What held the container to its size: ``container``, ``process+cgroup-v2``,
-            ``process``, or ``managed`` on AWS.
+        isolation: What held the container to its size: ``container``, ``process+cgroup-v1``,
+            ``process+cgroup-v2``, ``process`` (nothing did), or ``managed`` on AWS.
         model: Name in the study.
         architecture: The network, from the manifest.
         weights: ``trained``, ``imagenet``, ``random`` or ``unknown``, from the manifest.

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from drdeploy.engine import ContainerSpec, Mount
+from drdeploy.engine import ContainerSpec
 from drdeploy.errors import EngineError
+from drdeploy.images.server_spec import server_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -71,13 +72,7 @@ def measure_cold_start(
     Raises:
         EngineError: It ends, or does not answer within two minutes; the message carries its log.
     """
-    spec = ContainerSpec(
-        image,
-        mounts=(Mount(model_dir, "/opt/ml/model"),),
-        memory_mb=memory_mb,
-        cpus=cpus,
-        network=engine.fastest_network,
-    )
+    spec = server_spec(engine, image, model_dir, memory_mb=memory_mb, cpus=cpus)
     asked = time.time()
     container = engine.run(spec)
     try:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from drdeploy.engine import ContainerSpec, Mount
 from drdeploy.errors import EngineError
+from drdeploy.images.server_spec import server_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,15 +49,12 @@ def measure_imports(
     interpreter, *rest = engine.image_config(image)["Config"]["Entrypoint"]
     if "python" not in interpreter:
         raise EngineError("Its entry point is no Python interpreter", where=image)
+    spec = server_spec(engine, image, model_dir, memory_mb=memory_mb, cpus=cpus)
     container = engine.run(
-        ContainerSpec(
-            image,
+        replace(
+            spec,
             entrypoint=(interpreter, "-X", "importtime", *rest),
-            env={"PYTHONPROFILEIMPORTTIME": "1"},  # of the processes that it starts
-            mounts=(Mount(model_dir, "/opt/ml/model"),),
-            memory_mb=memory_mb,
-            cpus=cpus,
-            network=engine.fastest_network,
+            env={**spec.env, "PYTHONPROFILEIMPORTTIME": "1"},  # of the processes that it starts
         )
     )
     try:

@@ -61,7 +61,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_variable):
         str,
         _meta("Writable folder for sockets and counters; empty: a fresh one under TMPDIR or /tmp."),
     ] = ""
-    bind_host: Annotated[str, _meta("Address to listen on.", min_length=1)] = "0.0.0.0"
+    bind_host: Annotated[
+        str,
+        _meta("Address to listen on; the project's images listen on 0.0.0.0.", min_length=1),
+    ] = "127.0.0.1"
     port: Annotated[int, _meta("Port to listen on.", ge=1, le=65535)] = 8080
     workers: Annotated[
         int, _meta("Worker processes; 0: one (lean) or one per vCPU (classic).", ge=0, le=128)
