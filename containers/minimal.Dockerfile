@@ -23,10 +23,10 @@ COPY containers/blas.c containers/slim_numpy.sh containers/slim_site.sh /build/
 RUN sh /build/slim_site.sh /build/site && sh /build/slim_numpy.sh /build/site /build/blas.c
 
 FROM dependencies AS root
-COPY src/drdeploy /build/site/drdeploy
+COPY src/drdeploy LICENSE /build/site/drdeploy/
 COPY containers/serve.py /build/site/drdeploy_serve.py
 COPY containers/minimal_root.py /build/minimal_root.py
-RUN rm -rf /build/site/*.dist-info && python3 -X no_debug_ranges /build/minimal_root.py /build/site /root-of-image
+RUN python3 -X no_debug_ranges /build/minimal_root.py /build/site /root-of-image
 
 FROM scratch
 COPY --from=root /root-of-image /

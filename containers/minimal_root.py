@@ -3,11 +3,13 @@
     minimal_root.py SITE ROOT
 
 Everything Python is byte code without its source, in one folder, so that an import looks in one
-place.  Shared libraries are those that the dynamic loader names for what is copied.
+place.  Shared libraries are those that the dynamic loader names for what is copied.  The licence of
+everything that is copied comes along.
 """
 
 # ruff: noqa: INP001  a script beside the Dockerfiles, no package
 import compileall
+import re
 import shutil
 import subprocess
 import sys
@@ -34,13 +36,27 @@ ADDS_DOCSTRINGS = ("_add_newdocs.py", "_add_newdocs_scalars.py")
 """Of NumPy's compiled functions: 5 ms of every start, for nobody to read."""
 
 
+PACKAGE_LISTS = Path("/var/lib/dpkg/info")
+"""Of the distribution: which files each package brought."""
+
+COPYRIGHT = Path("/usr/share/doc")
+"""Of the distribution: a folder for each package, with a file of that name."""
+
+COMMON_LICENCES = Path("/usr/share/common-licenses")
+"""Whole texts that the copyright files of many packages name instead of repeating them."""
+
+IS_LICENCE = re.compile(r"licen[cs]e|copying|notice", re.IGNORECASE)
+"""In the path of a file within a ``dist-info`` folder."""
+
+
 def main(site: Path, root: Path) -> None:
-    """Copy, compile, and complete with libraries."""
+    """Copy, compile, and complete with libraries and licences."""
     library = root / "usr/lib/python3.11"
     # Empty: by this folder the interpreter knows where it is installed.
     (library / "lib-dynload").mkdir(parents=True)
     _copy_standard_library(library)
-    shutil.copytree(site, library, dirs_exist_ok=True, symlinks=True)
+    metadata = shutil.ignore_patterns("*.dist-info")
+    shutil.copytree(site, library, dirs_exist_ok=True, symlinks=True, ignore=metadata)
     shutil.rmtree(library / "numpy/_typing")
     (library / "numpy/_typing.py").write_text(ARRAYS_ARE_LISTS_HERE)
     for name in ADDS_DOCSTRINGS:
@@ -48,10 +64,12 @@ def main(site: Path, root: Path) -> None:
     _compile(library)
     (root / "usr/bin").mkdir(parents=True)
     shutil.copy2(INTERPRETER, root / "usr/bin/python3.11")
-    for path in _libraries_of([INTERPRETER, *library.rglob("*.so*")], inside=library):
+    libraries = _libraries_of([INTERPRETER, *library.rglob("*.so*")], inside=library)
+    for path in libraries:
         target = root / str(path).removeprefix("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, target, follow_symlinks=True)
+    _copy_licences(site, [INTERPRETER, *libraries, *_standard_library()], root)
     for folder in ("tmp", "proc", "sys", "dev", "opt/ml/model"):
         (root / folder).mkdir(parents=True)
     (root / "tmp").chmod(0o1777)
@@ -61,17 +79,28 @@ def main(site: Path, root: Path) -> None:
 
 
 def _copy_standard_library(library: Path) -> None:
-    source = Path(sysconfig.get_path("stdlib"))
-    for entry in source.iterdir():
-        if entry.name in LEFT_OUT or entry.name.startswith("config-"):
-            continue
+    for entry in _standard_library():
         if entry.is_dir():
             shutil.copytree(entry, library / entry.name)
-        elif entry.suffix == ".py":
+        else:
             shutil.copy2(entry, library)
-    for extension in (source / "lib-dynload").iterdir():
-        if not extension.name.startswith((*LEFT_OUT_EXTENSIONS, "readline")):
-            shutil.copy2(extension, library)
+
+
+def _standard_library() -> list[Path]:
+    """What is copied of it: packages, modules, and extensions, all into one folder."""
+    source = Path(sysconfig.get_path("stdlib"))
+    modules = [
+        entry
+        for entry in source.iterdir()
+        if entry.name not in LEFT_OUT and not entry.name.startswith("config-")
+        if entry.is_dir() or entry.suffix == ".py"
+    ]
+    extensions = [
+        entry
+        for entry in (source / "lib-dynload").iterdir()
+        if not entry.name.startswith((*LEFT_OUT_EXTENSIONS, "readline"))
+    ]
+    return modules + extensions
 
 
 def _compile(library: Path) -> None:
@@ -97,6 +126,48 @@ def _libraries_of(files: list[Path], inside: Path) -> set[Path]:
             if path.startswith("/") and not Path(path).is_relative_to(inside):
                 found.add(Path(path))
     return found
+
+
+def _copy_licences(site: Path, of_debian: list[Path], root: Path) -> None:
+    """A folder in ``usr/share/licenses`` for each distribution in ``site`` and Debian package.
+
+    What has its licence beside its code, as ONNX Runtime and this project, keeps it there.
+    """
+    licences = root / "usr/share/licenses"
+    for metadata in site.glob("*.dist-info"):
+        for path in metadata.rglob("*"):
+            within = path.relative_to(metadata)
+            if path.is_file() and IS_LICENCE.search(str(within)):
+                _copy(path, licences / metadata.stem / str(within).removeprefix("licenses/"))
+    common: set[str] = set()
+    for package in _packages_of(of_debian):
+        text = COPYRIGHT / package / "copyright"
+        _copy(text, licences / package / "copyright")
+        common.update(re.findall(rf"{COMMON_LICENCES}/([\w.+-]*\w)", text.read_text("utf-8")))
+    for name in common:
+        _copy(COMMON_LICENCES / name, root / str(COMMON_LICENCES).removeprefix("/") / name)
+
+
+def _packages_of(files: list[Path]) -> set[str]:
+    """The Debian packages that brought these files."""
+    owners: dict[str, str] = {}
+    for listed in PACKAGE_LISTS.glob("*.list"):
+        package = listed.stem.partition(":")[0]
+        # /lib is /usr/lib; packages name either.
+        paths = (line.removeprefix("/usr") for line in listed.read_text("utf-8").splitlines())
+        owners.update(dict.fromkeys(paths, package))
+    found: set[str] = set()
+    for file in files:
+        owner = owners.get(str(file.resolve()).removeprefix("/usr"))
+        if owner is None:
+            sys.exit(f"no package of Debian owns {file}, so its licence is not known")
+        found.add(owner)
+    return found
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
 
 
 if __name__ == "__main__":
