@@ -1,10 +1,9 @@
-# drdeploy:baseline: one stage with everything that a first attempt holds; the study's first image.
+# drdeploy:baseline: what a first attempt looks like, and the study's first image.  One stage on
+# Debian with build tools, NGINX, the complete TensorFlow, package lists and pip's cache, all of
+# which stay inside.  It serves like the other rungs, and they are held against it.
 #
-#   drdeploy image build baseline     or     docker build -f containers/baseline.Dockerfile .
-#
-# Kept as such images are written, so that the rungs above it have something to be held against:
-# build tools, the complete TensorFlow, package lists and pip's cache all stay inside. It serves
-# as well as the others.
+#   drdeploy image build baseline
+#   docker build -f containers/baseline.Dockerfile -t drdeploy:baseline .
 
 FROM debian:bookworm-slim
 ARG DEBIAN_FRONTEND=noninteractive

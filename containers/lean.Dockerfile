@@ -1,9 +1,10 @@
-# drdeploy:lean: ONNX Runtime behind one light ASGI server.
+# drdeploy:lean: ONNX Runtime's C library behind one light ASGI server, on Debian with its shell and
+# apt.  The locked dependencies are slimmed (slim_site.sh, slim_numpy.sh) and, like our source,
+# compiled to byte code in stages of their own, and copied over Debian's Python, what changes least
+# first: a change of the source rebuilds the last layers alone.
 #
-#   drdeploy image build lean        or        docker build -f containers/lean.Dockerfile .
-#
-# Three layers over Debian, the ones that change least first: Python, the locked dependencies,
-# our source. A change of the source rebuilds the last alone.
+#   drdeploy image build lean
+#   docker build -f containers/lean.Dockerfile -t drdeploy:lean .
 
 ARG BASE=debian:bookworm-slim
 FROM ${BASE} AS python

@@ -1,9 +1,10 @@
-# drdeploy:minimal: ONNX Runtime and the fewest files that keep the whole contract.
+# drdeploy:minimal: the server of drdeploy:lean with the fewest files that keep the whole contract: an
+# interpreter, byte code, the libraries that they open, and the licences of all that; no shell, no
+# package manager, no source.  minimal_root.py gathers them into an empty image.  To look inside, run
+# `drdeploy:lean`.
 #
-#   drdeploy image build minimal     or     docker build -f containers/minimal.Dockerfile .
-#
-# Nothing of a distribution but an interpreter and the libraries that it opens: no shell, no
-# package manager, no source. To look inside, run `drdeploy:lean`.
+#   drdeploy image build minimal
+#   docker build -f containers/minimal.Dockerfile -t drdeploy:minimal .
 
 FROM debian:bookworm-slim AS python
 ARG DEBIAN_FRONTEND=noninteractive

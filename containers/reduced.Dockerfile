@@ -1,9 +1,10 @@
-# drdeploy:reduced: TensorFlow for the CPU and only what serving needs; the study's third image.
+# drdeploy:reduced: TensorFlow for the CPU behind NGINX, and only what serving needs; the study's
+# third image.  The locked dependencies and our source are compiled to byte code in stages of their
+# own and copied over Debian's Python and NGINX, what changes least first: a change of the source
+# rebuilds the last layers alone.
 #
-#   drdeploy image build reduced     or     docker build -f containers/reduced.Dockerfile .
-#
-# Three layers over Debian, the ones that change least first: Python and NGINX, the locked
-# dependencies, our source. A change of the source rebuilds the last alone.
+#   drdeploy image build reduced
+#   docker build -f containers/reduced.Dockerfile -t drdeploy:reduced .
 
 ARG BASE=debian:bookworm-slim
 FROM ${BASE} AS python

@@ -1,10 +1,9 @@
-# drdeploy:two-step: built in one stage, served from another; the study's second image.
+# drdeploy:two-step: built in one stage, served from another; the study's second image.  It holds
+# NGINX, Python and the complete TensorFlow; build tools, package lists and pip's cache stay behind.
+# The first stage is baseline's to the letter, so that an engine that built that one has it cached.
 #
-#   drdeploy image build two-step     or     docker build -f containers/two-step.Dockerfile .
-#
-# The build tools, the package lists and pip's cache stay behind; the complete TensorFlow comes
-# along, with what only development needs. The first stage is drdeploy:baseline's to the letter, so
-# that an engine that built that one takes it from its cache.
+#   drdeploy image build two-step
+#   docker build -f containers/two-step.Dockerfile -t drdeploy:two-step .
 
 FROM debian:bookworm-slim AS build
 ARG DEBIAN_FRONTEND=noninteractive
