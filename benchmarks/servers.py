@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,12 +35,15 @@ if TYPE_CHECKING:
 CLIENTS = (1, 2, 8, 32)
 SECONDS = 1.5
 WARM_UP_S = 0.3
+OURS = ("lean", "lean x 2")
 
 INTRODUCTION = """
 The same model (MobileNet in int8 on ONNX Runtime), the same work per request (our decoding, check
 of quality and transform) and the same body (a photograph of 512 x 512 as JPEG) in every server,
 so that only the server differs.  `lean` and `classic` are ours, with a queue of 64 so that 32
-clients are all answered; `uvicorn` is our gateway on Uvicorn instead of our own protocol.  Peers
+clients are all answered; `lean x 2` is `lean` with `MODEL_SERVER_WORKERS=2`, one thread each, as
+the peers have it, where `lean` by itself is one process whose threads share each prediction;
+`uvicorn` is our gateway on Uvicorn instead of our own protocol.  Peers
 with worker processes have two of one thread each, which on two cores is their best; KServe has one
 process and two threads.  `study` is the original study's stack: NGINX, Gunicorn, two Uvicorn
 workers, FastAPI, Pillow and Keras `model.predict` in fp32.  Clients are one process on the same two
@@ -67,6 +71,9 @@ def servers(forms: Forms) -> dict[str, Callable[[], Server]]:
     queue = {"DRDEPLOY_QUEUE_LENGTH": str(QUEUE_LENGTH)}
     return {
         "lean": lambda: ours("lean", forms.int8, **queue),
+        "lean x 2": lambda: replace(
+            ours("lean", forms.int8, MODEL_SERVER_WORKERS="2", **queue), name="lean x 2"
+        ),
         "classic": lambda: ours("classic", forms.int8, **queue),
         "uvicorn": lambda: uvicorn(forms),
         "mosec": lambda: peer("mosec", forms, workers=2, threads=1),
@@ -97,8 +104,7 @@ def main() -> int:
     found = interleaved(asked, options.more.rounds or options.budget.rounds)
     keep(page, found)
     show(page, found)
-    if "lean" in found:
-        judge(page, found)
+    judge(page, found)
     return page.finish()
 
 
@@ -176,7 +182,7 @@ def show(page: Page, found: dict[str, list[Asked]]) -> None:
     )  # fmt: skip
     page.bar_plot(
         "start", "Start to first grade", "s",
-        [(name, start, int(name != "lean")) for name, start in starts.items()],
+        [(name, start, int(name not in OURS)) for name, start in starts.items()],
     )  # fmt: skip
     if len(counts) > 1:
         page.line_plot(
@@ -188,15 +194,17 @@ def show(page: Page, found: dict[str, list[Asked]]) -> None:
 
 def judge(page: Page, found: dict[str, list[Asked]]) -> None:
     """Ours ahead of each peer: every ratio's whole interval above 1."""
-    lean = found["lean"]
-    for name, rounds in found.items():
-        if name in {"lean", "classic"}:
-            continue
-        ratios = comparisons(lean, rounds)
-        behind = [what for what, estimate in ratios.items() if (estimate.low or 0) <= 1]
-        text = ", ".join(f"{what} {written(estimate)}" for what, estimate in ratios.items())
-        what = f"not shown for {', '.join(behind)}; " if behind else ""
-        page.bars.append(Bar(f"lean ahead of {name} in all", not behind, f"{what}x better: {text}"))
+    for own in [name for name in OURS if name in found]:
+        for name, rounds in found.items():
+            if name in {*OURS, "classic"}:
+                continue
+            ratios = comparisons(found[own], rounds)
+            behind = [what for what, estimate in ratios.items() if (estimate.low or 0) <= 1]
+            text = ", ".join(f"{what} {written(estimate)}" for what, estimate in ratios.items())
+            what = f"not shown for {', '.join(behind)}; " if behind else ""
+            page.bars.append(
+                Bar(f"{own} ahead of {name} in all", not behind, f"{what}x better: {text}")
+            )
 
 
 def comparisons(ours_: list[Asked], theirs: list[Asked]) -> dict[str, Estimate]:
