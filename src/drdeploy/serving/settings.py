@@ -70,7 +70,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_variable):
         int, _meta("Worker processes; 0: one (lean) or one per vCPU (classic).", ge=0, le=128)
     ] = 0
     threads: Annotated[
-        int, _meta(
+        int,
+        _meta(
             "Threads of the runtime in each worker; 0: its share of the vCPUs (lean) or all of "
             "them (classic).",
             ge=0,
@@ -78,7 +79,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_variable):
         ),
     ] = 0
     concurrency: Annotated[
-        int, _meta("Images in work at once in each worker; 0: its share of the vCPUs.", ge=0, le=256)
+        int,
+        _meta("Images in work at once in each worker; 0: its share of the vCPUs.", ge=0, le=256),
     ] = 0
     queue_length: Annotated[
         int,
