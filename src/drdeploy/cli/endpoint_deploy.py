@@ -26,6 +26,7 @@ from drdeploy.cli.places import (
 from drdeploy.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from drdeploy.deployment.account import Account
     from drdeploy.deployment.provision import Provisioned, Wish
     from drdeploy.deployment.sweep import Swept
     from drdeploy.deployment.variables import AnyConfig
@@ -89,7 +90,7 @@ def deploy(
     advice = f"the same command goes on, and `drdeploy endpoint delete {name}` deletes"
     with interruptible(advice):
         engine = engine_for(account)
-        tag = _image_tag(engine, image)
+        tag = _image_tag(engine, image, config, account)
         wish = _wish(name, tag, artifact, config, account.region_name())
         _refuse_another_place(workspace, account.endpoint_url, wish)
         with ready_terraform(
@@ -175,17 +176,19 @@ def _config(
         ) from error
 
 
-def _image_tag(engine: Engine | None, image: str) -> str:
-    """The image's tag in the engine, built if it is one of ours."""
-    from drdeploy.images import IMAGE_NAMES, build_image, image_tag
+def _image_tag(engine: Engine | None, image: str, config: AnyConfig, account: Account) -> str:
+    """The image's tag in the engine, built if it is one of ours, for the right processor."""
+    from drdeploy.deployment.architectures import fitting_tag
+    from drdeploy.images import IMAGE_NAMES, build_image, image_tag, own_image
 
-    for name in IMAGE_NAMES:
-        if image in {name, image_tag(name)}:
-            if engine is not None:
-                err.print(f"building {image_tag(name)} (what did not change is cached)")
-                build_image(engine, name)
-            return image_tag(name)
-    return image
+    tag = next((image_tag(name) for name in IMAGE_NAMES if image == name), image)
+    if account.platform == "aws":
+        tag = fitting_tag(tag, config)
+    own = own_image(tag)
+    if own is not None and engine is not None:
+        err.print(f"building {tag} (what did not change is cached)")
+        build_image(engine, own.name, platform=own.platform)
+    return tag
 
 
 def _wish(name: str, tag: str, artifact: Path | None, config: AnyConfig, region: str) -> Wish:

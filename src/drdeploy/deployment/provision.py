@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.deployment.agreement import Proposal
+from drdeploy.deployment.architectures import check_architectures
 from drdeploy.deployment.archives import UploadedArchive, bucket_exists, upload_archive
 from drdeploy.deployment.cost import estimate_cost
 from drdeploy.deployment.images import PushedImage, Repository, find_repository, push_image
@@ -119,6 +120,7 @@ class Provisioner:
         """Bring about what is wanted, and wait until every endpoint answers requests.
 
         Raises:
+            InvalidInput: An image does not run on the processor of an instance.
             PlanDeclined: Somebody did not agree; nothing more was created.
             TerraformFailed: Something could not be created; the message names what there is.
             PushFailed: The registry does not take an image.
@@ -127,6 +129,8 @@ class Provisioner:
             EndpointTimeout: An endpoint did not get ready in time.
         """
         self._account.check()
+        if self._engine is not None and self._account.platform == "aws":
+            check_architectures(self._engine, wish)
         with self._leftovers.named():
             repository, bucket = self._foundation(wish.foundation)
             images = {tag: self._pushed(tag, repository) for tag in _distinct_images(wish)}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from drdeploy.deployment.architectures import fitting_tag
 from drdeploy.deployment.provider import ready_terraform
 from drdeploy.deployment.provision import ModelSource, Provisioner, Wish
 from drdeploy.deployment.sweep import sweep
@@ -79,17 +80,25 @@ class StudyWish:
     key_of_trial: Mapping[str, str]
 
     @classmethod
-    def of(cls, plan: Plan, artifacts: Mapping[Key, Artifact]) -> Self:
-        """One model for each archive and image, one endpoint for each of its configurations."""
+    def of(cls, plan: Plan, artifacts: Mapping[Key, Artifact], *, on_aws: bool) -> Self:
+        """One model for each archive and image, one endpoint for each of its configurations.
+
+        Args:
+            plan: Of the study.
+            artifacts: Its archives.
+            on_aws: Where Graviton instances need images of their own.
+        """
         prefix = key_of(f"dr-{plan.study.name}", longest=PREFIX_MAX)
         longest = ENDPOINT_NAME_MAX - len(prefix) - 1
         models, endpoints, key_of_trial = {}, {}, {}
         for trial in plan.trials:
             base = f"{trial.model_name}-{trial.precision}-{trial.image_name}"
-            model = key_of(base, longest=longest)
+            tag = hosted_tag(trial, on_aws=on_aws)
+            suffix = "" if tag == trial.image.tag else "-arm64"
+            model = key_of(base + suffix, longest=longest)
             endpoint = key_of(f"{base}-{trial.endpoint.label}", longest=longest)
             archive = artifacts[artifact_key(trial)].path
-            models[model] = ModelSource(trial.image.tag, archive, trial.image.environment)
+            models[model] = ModelSource(tag, archive, trial.image.environment)
             endpoints[endpoint] = EndpointVariables(model, trial.endpoint)
             key_of_trial[trial.id] = endpoint
         foundation = Variables("study", prefix, plan.study.region)
@@ -120,6 +129,11 @@ class StudyEndpoints:
         self._waiting.discard(trial.id)
         if not self._waiting:
             self._provisioner.release(self._always_on)
+
+
+def hosted_tag(trial: Trial, *, on_aws: bool) -> str:
+    """The image that a trial's endpoint runs: on AWS the one for its processor."""
+    return fitting_tag(trial.image.tag, trial.endpoint) if on_aws else trial.image.tag
 
 
 def study_workspace(results: Results) -> Workspace:
@@ -166,7 +180,7 @@ def study_endpoints(
             sheet=provisioning.sheet,
             accept_unknown_prices=provisioning.accept_unknown_prices,
         )
-        wish = StudyWish.of(plan, artifacts)
+        wish = StudyWish.of(plan, artifacts, on_aws=account.platform == "aws")
         try:
             yield StudyEndpoints(plan, wish, provisioner.provision(wish.wish), provisioner)
         except BaseException as err:

@@ -22,7 +22,12 @@ from drdeploy.experiments.journal import Journal, read_measurements
 from drdeploy.experiments.models import ensure_artifacts
 from drdeploy.experiments.photographs import find_album
 from drdeploy.experiments.progress import missing_sequences
-from drdeploy.experiments.provisioned import always_on_first, study_endpoints, study_workspace
+from drdeploy.experiments.provisioned import (
+    always_on_first,
+    hosted_tag,
+    study_endpoints,
+    study_workspace,
+)
 from drdeploy.experiments.runner import Observer, Outcome, Runner, Supplies
 from drdeploy.experiments.target import (
     aws_target,
@@ -196,7 +201,7 @@ def _refuse_early(plan: Plan, options: RunOptions) -> None:
 @contextmanager
 def _target(plan: Plan, options: RunOptions, narrator: Narrator) -> Iterator[Target]:
     """Where the trials run: AWS, a local service that is there, or one of our own."""
-    tags = {trial.image.tag for trial in plan.trials}
+    tags = {hosted_tag(trial, on_aws=options.aws) for trial in plan.trials}
     if options.aws:
         build_images(Engine.require(), tags, narrator.note)
         yield aws_target(plan.study.region)

@@ -22,7 +22,7 @@ from drdeploy.errors import (
     InvalidInput,
     StudyError,
 )
-from drdeploy.images import IMAGE_NAMES, build_image, image_tag
+from drdeploy.images import build_image, own_image
 from drdeploy.sagemaker.client import Hosting
 from drdeploy.sagemaker.connection import is_loopback
 from drdeploy.sagemaker.deployment import LOCAL_ROLE_ARN
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from drdeploy.experiments.measurement import Platform
     from drdeploy.experiments.plan import Trial
-    from drdeploy.images import ImageName
+    from drdeploy.images import OwnImage
 
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 45.0
@@ -180,17 +180,16 @@ def build_images(engine: Engine, tags: Collection[str], note: Callable[[str], No
     Raises:
         ImageBuildFailed: One does not build and is not there from before.
     """
-    for name in IMAGE_NAMES:
-        if image_tag(name) in tags:
-            _bring_up_to_date(engine, name, note)
+    for image in filter(None, map(own_image, sorted(tags))):
+        _bring_up_to_date(engine, image, note)
 
 
-def _bring_up_to_date(engine: Engine, name: ImageName, note: Callable[[str], None]) -> None:
-    tag = image_tag(name)
-    is_there = tag in {known for image in engine.images() for known in image.tags}
+def _bring_up_to_date(engine: Engine, image: OwnImage, note: Callable[[str], None]) -> None:
+    tag = image.tag
+    is_there = tag in {known for one in engine.images() for known in one.tags}
     note(f"building image {tag}" + (" (what did not change is cached)" if is_there else ""))
     try:
-        build_image(engine, name)
+        build_image(engine, image.name, platform=image.platform)
     except ImageBuildFailed as err:
         if not is_there:
             raise

@@ -8,19 +8,32 @@ says what inside takes the space: ``archive`` reads what the engine saves, ``lay
 :mod:`~drdeploy.images.conformance` holds any image against the whole hosting contract.
 """
 
-from drdeploy.images.build import IMAGE_NAMES, ImageName, ImageRef, Platform, build_image, image_tag
+from drdeploy.images.build import (
+    ARM64,
+    IMAGE_NAMES,
+    ImageName,
+    ImageRef,
+    OwnImage,
+    Platform,
+    build_image,
+    image_tag,
+    own_image,
+)
 from drdeploy.images.size_rows import document_of, write_sizes
 from drdeploy.images.sizes import ImageSize, measure_size
 
 __all__ = [
+    "ARM64",
     "IMAGE_NAMES",
     "ImageName",
     "ImageRef",
     "ImageSize",
+    "OwnImage",
     "Platform",
     "build_image",
     "document_of",
     "image_tag",
     "measure_size",
+    "own_image",
     "write_sizes",
 ]

@@ -32,6 +32,30 @@ EMULATION_REMEDY = (
 
 
 @dataclass(frozen=True)
+class OwnImage:
+    """A rung of the ladder on a platform; None is the engine's own."""
+
+    name: ImageName
+    platform: Platform | None = None
+
+    @property
+    def tag(self) -> str:
+        """What it is called in the engine."""
+        return image_tag(self.name, self.platform)
+
+    def on(self, platform: Platform) -> OwnImage:
+        """The same for another platform."""
+        return OwnImage(self.name, platform)
+
+
+def own_image(tag: str) -> OwnImage | None:
+    """Which of our images a tag names; None if it names somebody else's."""
+    platforms: tuple[Platform | None, ...] = (None, ARM64)
+    ours = (OwnImage(name, platform) for name in IMAGE_NAMES for platform in platforms)
+    return next((image for image in ours if image.tag == tag), None)
+
+
+@dataclass(frozen=True)
 class ImageRef:
     """An image that was built.
 
