@@ -6,6 +6,7 @@ part of why a cold start is short.  The supervisor itself loads no model and sta
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -132,6 +133,7 @@ class LeanSupervision:
 
     def _be_worker(self, place: int, ready_read: int, ready_write: int) -> None:
         exit_code = 1
+        gc.disable()  # until it has loaded: hardly anything that it makes by then is garbage
         try:
             become_child()
             os.close(ready_read)
