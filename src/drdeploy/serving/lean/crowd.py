@@ -25,6 +25,11 @@ class Crowd:
         """Worker ``place`` (from 0) has that many."""
         self._cells[place] = connections
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is one worker."""
+        return len(self._cells) == 1
+
     def is_least(self, place: int) -> bool:
         """Whether no other worker has fewer."""
         return self._cells[place] <= min(self._cells)

@@ -76,7 +76,8 @@ class Door:
         self._server.loop.remove_reader(self._listener)
 
     def _someone_is_there(self) -> None:
-        if self._crowd.is_least(self._place):
+        # Who has some looks again even if nobody has fewer: a sibling may just have lost one.
+        if self._crowd.is_alone or not self._inside:
             self._accept()
         else:
             self._shut()
