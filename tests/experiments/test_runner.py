@@ -13,6 +13,8 @@ from drdeploy.errors import StudyError
 from drdeploy.experiments.environment import EnvironmentFile, host_facts
 from drdeploy.experiments.journal import Journal, read_measurements
 from drdeploy.experiments.progress import endpoint_name, missing_sequences
+from drdeploy.experiments.results import Results
+from drdeploy.experiments.session import RunOptions, run_study
 from drdeploy.sagemaker.clock import Clock
 
 WARM = '{kind = "warm", n = 5, interval_s = 2}'
@@ -174,6 +176,34 @@ def test_a_study_that_changed_is_refused(measured, plan_with):
     changed = plan_with(WARM.replace("= 2", "= 3"))
     with pytest.raises(StudyError, match="another definition"):
         make(changed, journal, run_id="r2").begin(environment, {"cpu_model": "A", "cpu_count": 2})
+
+
+@pytest.mark.parametrize("fewer", [WARM.replace("n = 5", "n = 4"), WARM.replace("= 2", "= 3")])
+def test_a_measured_study_that_changed_since_is_not_called_measured(
+    measured, plan_with, tmp_path, fewer
+):
+    del measured
+    options = RunOptions(Results(tmp_path), seed=7)
+    with pytest.raises(StudyError, match=r"another definition.*--fresh"):
+        run_study(plan_with(fewer), options, Silent())
+
+
+def test_a_measured_study_that_did_not_change_is(measured, plan_with, tmp_path):
+    del measured
+    told = Silent()
+    outcome = run_study(plan_with(WARM), RunOptions(Results(tmp_path), seed=7), told)
+    assert not outcome.problems
+    assert told.notes == ["every trial is measured already"]
+
+
+class Silent:
+    """A narrator who is told of preparations alone."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
 
 
 def test_facts_are_kept_per_run(measured, plan_with):

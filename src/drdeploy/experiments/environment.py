@@ -91,7 +91,7 @@ class EnvironmentFile:
         """Rows measured under other conditions are not to be mixed with new ones.
 
         Args:
-            facts: Of the run that is about to begin.
+            facts: Of the run that is about to begin, as far as they are known.
             run_ids_by_trial: Runs that have measured each trial so far.
 
         Raises:
@@ -112,7 +112,7 @@ class EnvironmentFile:
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any], trial: str) -> str:
     for name in (*HOST_FACTS, "seed"):
-        if name in before and before[name] != now[name]:
+        if name in before and name in now and before[name] != now[name]:
             return f"{name.replace('_', ' ')}: {before[name]}, and now {now[name]}"
     earlier, later = before.get("trials", {}).get(trial, {}), now["trials"].get(trial, {})
     for name in earlier.keys() & later.keys():

@@ -44,6 +44,14 @@ def missing_sequences(trial: Trial, rows: Iterable[Measurement]) -> tuple[int, .
     return tuple(number for number in range(1, trial.scenario.n + 1) if number not in settled)
 
 
+def runs_by_trial(rows: Iterable[Measurement]) -> dict[str, set[str]]:
+    """Which runs measured each trial."""
+    runs: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        runs[row.trial].add(row.run_id)
+    return runs
+
+
 def endpoint_name(trial: Trial) -> str:
     """The same for the same trial, so that a later run finds what an earlier one left."""
     digest = hashlib.sha256(f"{trial.study}/{trial.id}".encode()).hexdigest()[:8]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,7 +11,7 @@ import msgspec
 from drdeploy.errors import EndpointError
 from drdeploy.experiments.cloudwatch import join_metrics, read_metrics
 from drdeploy.experiments.models import artifact_key
-from drdeploy.experiments.progress import endpoint_name, missing_sequences
+from drdeploy.experiments.progress import endpoint_name, missing_sequences, runs_by_trial
 from drdeploy.experiments.rows import RowMaker
 from drdeploy.experiments.scenarios import Stage, run_scenario
 from drdeploy.experiments.schedule import Cold, OpenLoop
@@ -100,10 +99,7 @@ class Runner:
             StudyError: Rows of this plan's trials were measured under other conditions.
         """
         facts = {**facts, **self._own_facts()}
-        runs: dict[str, set[str]] = defaultdict(set)
-        for row in self.journal.read():
-            runs[row.trial].add(row.run_id)
-        environment.refuse_another_setting(facts, runs)
+        environment.refuse_another_setting(facts, runs_by_trial(self.journal.read()))
         environment.record(self.run_id, facts)
 
     def run(self) -> Outcome:

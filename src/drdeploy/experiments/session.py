@@ -21,7 +21,7 @@ from drdeploy.experiments.environment import (
 from drdeploy.experiments.journal import Journal, read_measurements
 from drdeploy.experiments.models import ensure_artifacts
 from drdeploy.experiments.photographs import find_album
-from drdeploy.experiments.progress import missing_sequences
+from drdeploy.experiments.progress import missing_sequences, runs_by_trial
 from drdeploy.experiments.provisioned import (
     always_on_first,
     hosted_tag,
@@ -113,6 +113,10 @@ def run_study(plan: Plan, options: RunOptions, narrator: Narrator) -> Outcome:
             options.results.set_aside(clock.now())
         journal = stack.enter_context(Journal(options.results.measurements))
         rows = journal.read()
+        environment = EnvironmentFile(options.results.environment)
+        definitions = {trial.id: {"definition": trial.fingerprint} for trial in plan.trials}
+        known = {"seed": options.seed, "trials": definitions}
+        environment.refuse_another_setting(known, runs_by_trial(rows))
         if not any(missing_sequences(trial, rows) for trial in plan.trials):
             narrator.note("every trial is measured already")
             if study_workspace(options.results).exists:
@@ -144,7 +148,6 @@ def run_study(plan: Plan, options: RunOptions, narrator: Narrator) -> Outcome:
             narrator.note(
                 f"other work keeps the CPU {busy_percent:.0f} % busy: that is measured too"
             )
-        environment = EnvironmentFile(options.results.environment)
         return _run(runner, environment, target, busy_percent)
 
 
