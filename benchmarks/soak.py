@@ -128,7 +128,7 @@ def judge_soak(page: Page, memory: list[tuple[float, float]], steady: Load, seco
     page.bars += [
         Bar(
             "no request fails at 80 % of capacity", steady.failures == 0,
-            f"{steady.failures} of {len(steady.answers)}",
+            told(steady),
         ),
         Bar(
             f"resident memory at the end within {GROWTH:.0%} of that after {first_s:.0f} s",
@@ -186,7 +186,7 @@ def judge_recovery(page: Page, steady: Load, after: Load) -> None:
         ),
         Bar(
             "no request fails after overload", after.failures == 0,
-            f"{after.failures} of {len(after.answers)}",
+            told(after),
         ),
     ]  # fmt: skip
 
@@ -203,6 +203,12 @@ def per_second(phase: str, load: Load) -> list[dict[str, object]]:
             "p50_ms": rounded(1e3 * float(np.median(latencies))) if latencies else "",
         })  # fmt: skip
     return rows
+
+
+def told(load: Load) -> str:
+    """How many requests failed, and how."""
+    how = ", ".join(f"{n} x status {status}" for status, n in load.failures_by_status.items())
+    return f"{load.failures} of {len(load.answers)}" + (f" ({how})" if how else "")
 
 
 if __name__ == "__main__":

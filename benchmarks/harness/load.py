@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -48,6 +49,11 @@ class Load:
     def failures(self) -> int:
         """Requests that were not."""
         return len(self.answers) - len(self.latencies_s)
+
+    @property
+    def failures_by_status(self) -> dict[int, int]:
+        """How many of each status; ``NO_ANSWER`` where the connection ended instead."""
+        return dict(Counter(one.status for one in self.answers if one.status != OK))
 
     @property
     def per_s(self) -> float:
