@@ -195,8 +195,10 @@ def test_failures_alone_are_an_error(quick_rows, results_of, sheet):
 
 def test_warm_rows_alone_tell_nothing_of_cold_starts(quick_rows, results_of, sheet):
     rows = [row for row in quick_rows if row.scenario == "warm"]
-    with pytest.raises(AnalysisError, match="no cold start was measured"):
+    with pytest.raises(AnalysisError, match="no cold start was measured") as refused:
         decide(load(results_of(rows)), sheet, question())
+    assert str(refused.value).count("no cold start was measured") == 1
+    assert "all 6 of them" in str(refused.value)
 
 
 def test_rows_of_different_platforms_are_not_mixed(quick_rows, results_of, sheet):

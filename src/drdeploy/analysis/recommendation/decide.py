@@ -70,8 +70,7 @@ def decide(
     unusable = tuple(Unusable(one.name, one.unusable) for one in hosted if one.unusable)
     if len(unusable) == len(hosted):
         raise AnalysisError(
-            "No configuration can be decided on: "
-            + "; ".join(f"{one.name}: {one.reason}" for one in unusable),
+            f"No configuration can be decided on: {_reasons(unusable)}",
             where=str(measurements.source),
             remedy="Measure a warm scenario of each configuration, and a cold one of each "
             "serverless configuration",
@@ -85,6 +84,19 @@ def decide(
             remedy="Write a sheet with `drdeploy prices update`, or name a region that is priced",
         )
     return _decision(measurements, question, setting, options, unusable)
+
+
+def _reasons(unusable: Sequence[Unusable]) -> str:
+    """Each reason once, with those that it holds for."""
+    names: dict[str, list[str]] = {}
+    for one in unusable:
+        names.setdefault(one.reason, []).append(one.name)
+    return "; ".join(
+        f"{reason} (all {len(those)} of them)"
+        if len(those) == len(unusable) > 1
+        else f"{', '.join(dict.fromkeys(those))}: {reason}"
+        for reason, those in names.items()
+    )
 
 
 def _decision(
