@@ -166,11 +166,14 @@ emulate_arm64() {
   install_packages arch-test
   [[ -e $BINFMT_MISC/register ]] || mount -t binfmt_misc binfmt_misc "$BINFMT_MISC"
   [[ -x $STATE_DIR/qemu-aarch64 ]] || fetch_qemu
-  [[ -e $BINFMT_MISC/drdeploy-aarch64 ]] && return
+  # mmdebstrap looks for this name; where another QEMU has it, the kernel asks the latest one first.
+  local name=qemu-aarch64
+  grep -qs "^interpreter $STATE_DIR/qemu-aarch64$" "$BINFMT_MISC"/*-aarch64 && return
+  [[ -e $BINFMT_MISC/$name ]] && name=drdeploy-aarch64
   # The magic and the mask of QEMU's own qemu-binfmt-conf.sh: ELF, 64 bit, little-endian, aarch64.
   local magic='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
   local mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
-  printf '%s' ":drdeploy-aarch64:M::$magic:$mask:$STATE_DIR/qemu-aarch64:F" >"$BINFMT_MISC/register"
+  printf '%s' ":$name:M::$magic:$mask:$STATE_DIR/qemu-aarch64:F" >"$BINFMT_MISC/register"
 }
 
 # From this machine's own mirror, and without a new source in its apt configuration.
