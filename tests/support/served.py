@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 READY_WITHIN_S = 60.0
 
 
+UNKNOWN_PROCESSOR = "onnxruntime cpuid_info warning: Unknown CPU vendor"
+"""ONNX Runtime's C library writes it on a processor without a name, as QEMU's is."""
+
+
 @dataclass
 class Served(ABC):
     """What a contract test may do: ask, signal, wait.  Subclasses know where it runs."""
@@ -80,7 +84,11 @@ class Served(ABC):
         """Its first process, as this machine numbers it."""
 
     def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log().splitlines()]
+        return [
+            json.loads(line)
+            for line in self.log().splitlines()
+            if not line.startswith(UNKNOWN_PROCESSOR)
+        ]
 
     def workers(self) -> list[psutil.Process]:
         """The processes that hold the model."""
