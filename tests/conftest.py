@@ -10,6 +10,7 @@ import functools
 import hashlib
 import os
 import shutil
+import subprocess
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -50,6 +51,14 @@ def nginx() -> str:
     path = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     require(path is not None, "the nginx binary")
     return str(path)
+
+
+@pytest.fixture(scope="session")
+def mount_namespaces() -> None:
+    """This user may lay out a file system of its own."""
+    tools = shutil.which("unshare") and shutil.which("setpriv")
+    may = bool(tools) and subprocess.run(["unshare", "-m", "true"], check=False).returncode == 0
+    require(may, "root and mount namespaces (util-linux)")
 
 
 @pytest.fixture(scope="session")

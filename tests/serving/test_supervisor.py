@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -263,12 +262,7 @@ exec setpriv --reuid 12345 --regid 12345 --clear-groups \\
 """A user who may read everything (the checkout may be root's) and write one folder."""
 
 
-def can_unshare() -> bool:
-    tools = shutil.which("unshare") and shutil.which("setpriv")
-    return bool(tools) and subprocess.run(["unshare", "-m", "true"], check=False).returncode == 0
-
-
-@pytest.mark.skipif(not can_unshare(), reason="needs root and mount namespaces")
+@pytest.mark.usefixtures("mount_namespaces")
 def test_any_user_may_run_it_where_only_tmp_can_be_written(model_dir, photo):
     port = str(free_port())
     with tempfile.TemporaryDirectory() as writable:

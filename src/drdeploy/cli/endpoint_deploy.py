@@ -179,9 +179,9 @@ def _config(
 def _image_tag(engine: Engine | None, image: str, config: AnyConfig, account: Account) -> str:
     """The image's tag in the engine, built if it is one of ours, for the right processor."""
     from drdeploy.deployment.architectures import fitting_tag
-    from drdeploy.images import IMAGE_NAMES, build_image, image_tag, own_image
+    from drdeploy.images import build_image, own_image, tag_of
 
-    tag = next((image_tag(name) for name in IMAGE_NAMES if image == name), image)
+    tag = tag_of(image)
     if account.platform == "aws":
         tag = fitting_tag(tag, config)
     own = own_image(tag)

@@ -31,7 +31,7 @@ def push_image(
     from drdeploy.deployment.images import push_image as push
     from drdeploy.deployment.stand_in import push_stand_in
     from drdeploy.errors import PushFailed
-    from drdeploy.images import IMAGE_NAMES, image_tag
+    from drdeploy.images import tag_of
 
     account = account_of(target, endpoint_url, region)
     account.check()
@@ -42,7 +42,7 @@ def push_image(
             where=repository,
             remedy="Terraform creates it: `drdeploy endpoint deploy`, or the module image-registry",
         )
-    tag = next((image_tag(name) for name in IMAGE_NAMES if image == name), image)
+    tag = tag_of(image)
     engine = engine_for(account)
     pushed = push(account, engine, tag, found) if engine else push_stand_in(account, tag, found)
     if as_json:

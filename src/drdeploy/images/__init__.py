@@ -18,6 +18,7 @@ from drdeploy.images.build import (
     build_image,
     image_tag,
     own_image,
+    tag_of,
 )
 from drdeploy.images.size_rows import document_of, write_sizes
 from drdeploy.images.sizes import ImageSize, measure_size
@@ -35,5 +36,6 @@ __all__ = [
     "image_tag",
     "measure_size",
     "own_image",
+    "tag_of",
     "write_sizes",
 ]

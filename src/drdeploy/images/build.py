@@ -31,6 +31,11 @@ EMULATION_REMEDY = (
 )
 
 
+def tag_of(image: str) -> str:
+    """The tag that somebody means: of one of our names, or the one that was given."""
+    return next((image_tag(name) for name in IMAGE_NAMES if image == name), image)
+
+
 @dataclass(frozen=True)
 class OwnImage:
     """A rung of the ladder on a platform; None is the engine's own."""

@@ -14,6 +14,7 @@ import io
 import re
 import tarfile
 import zlib
+from abc import abstractmethod
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
@@ -161,8 +162,9 @@ class _Source(io.RawIOBase):
         buffer[: len(data)] = data
         return len(data)
 
+    @abstractmethod
     def _next(self, size: int) -> bytes:
-        raise NotImplementedError
+        """At most so many bytes of what is read; none at its end."""
 
     def _stored(self, size: int) -> bytes:
         """The next bytes as the engine keeps them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from drdeploy.errors import EndpointError
@@ -49,7 +50,7 @@ class CreatedButUnusable(EndpointError):
         self.values = values
 
 
-class Resource:
+class Resource(ABC):
     """A handler.
 
     Attributes:
@@ -58,21 +59,21 @@ class Resource:
 
     in_place: ClassVar[frozenset[str]] = TAGS
 
+    @abstractmethod
     def create(self, aws: Aws, new: State) -> State:
         """Create it; returns what the API computed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, aws: Aws, old: State) -> State | None:
         """What differs from the state; None where it is gone."""
-        raise NotImplementedError
 
+    @abstractmethod
     def update(self, aws: Aws, old: State, new: State) -> State:
         """Change it in place; returns what the API computed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def delete(self, aws: Aws, old: State) -> None:
         """Delete it and wait until it is gone."""
-        raise NotImplementedError
 
 
 def is_gone(err: Exception) -> bool:
