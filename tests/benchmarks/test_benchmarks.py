@@ -17,6 +17,7 @@ SMOKE = {
     "cpu_limits": ([], {"model", "measured", "runtime", "value"}),
     "photograph_to_grade": ([], {"measured", "way", "value"}),
     "servers": (["--only", "lean", "mosec"], {"server", "p50_ms", "per_s", "failures"}),
+    "server_overhead": ([], {"way", "whole_ms", "model_ms"}),
     "soak": ([], {"phase", "at_s", "memory_mb"}),
     "cold_start": (["--only", "minimal"], {"image", "memory_mb", "total_s", "load_s"}),
 }

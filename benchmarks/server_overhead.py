@@ -1,0 +1,107 @@
+"""What the lean server adds to a photograph: one client on loopback, MobileNet fp32, 224 x 224.
+
+Run ``python benchmarks/server_overhead.py`` (half a minute).  A photograph is graded in this
+process and by a server on a kept connection, in turns; the overhead is the difference of their
+medians within a round: at most 1.5 ms.  The difference to the model alone is told beside it;
+decoding, the check of quality and the transform are part of that one.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.analysis.statistics import median
+from drdeploy.fundus.synthetic import synthetic_photograph
+from drdeploy.serving.inference import InferenceService
+from harness.load import closed_loop, request_of
+from harness.models import forms_of
+from harness.options import Options, parser_for, read_options
+from harness.page import Bar, Page, rounded
+from harness.rounds import interleaved, written
+from harness.servers import ours, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from drdeploy.estimate import Estimate
+
+AT_MOST_MS = 1.5
+CALLS = 60
+SECONDS = 1.0
+UNCOUNTED = 3
+
+INTRODUCTION = """
+MobileNet in fp32 on ONNX Runtime; a painted photograph of 224 x 224 as JPEG; one client on a kept
+connection.  *In process* decodes, checks, transforms and predicts without a server; *model alone*
+is the prediction of the same calls.
+"""
+
+
+def main() -> int:
+    """Measure, write the page, say whether the bar is met."""
+    options = read_options(parser_for(__doc__))
+    page = Page("server_overhead", "Overhead of the server", INTRODUCTION, options)
+    model = forms_of("mobilenet").fp32
+    photograph = synthetic_photograph(1, width_px=224, height_px=224)
+    service = InferenceService.load(model)
+    with ExitStack() as stack:
+        port = stack.enter_context(running(ours("lean", model), photograph)).port
+        found = interleaved(ways(service, port, photograph, options), options.budget.rounds)
+    served, local = (np.array(found[name]) for name in ("over loopback", "in process"))
+    overhead = median(served[:, 0] - local[:, 0])
+    page.table(
+        ["way", "median of a round"],
+        [
+            ["over loopback", written(median(served[:, 0]), "ms")],
+            ["in process", written(median(local[:, 0]), "ms")],
+            ["model alone", written(median(local[:, 1]), "ms")],
+            ["server's share: over loopback - in process", written(overhead, "ms")],
+            ["over loopback - model alone", written(median(served[:, 0] - local[:, 1]), "ms")],
+        ],
+    )
+    page.rows += [
+        {"way": name, "round": at, "whole_ms": rounded(whole), "model_ms": rounded(alone)}
+        for name, rounds in found.items()
+        for at, (whole, alone) in enumerate(rounds)
+    ]
+    page.bars.append(judged(overhead))
+    return page.finish()
+
+
+def ways(
+    service: InferenceService, port: int, photograph: bytes, options: Options
+) -> dict[str, Callable[[], tuple[float, float]]]:
+    """Median milliseconds of the whole and of the model, by a server and without."""
+    request = request_of("/invocations", photograph)
+
+    def over_loopback() -> tuple[float, float]:
+        seconds = options.budget.seconds(SECONDS)
+        load = closed_loop(port, request, concurrency=1, seconds=seconds)
+        return 1e3 * float(np.median(load.latencies_s[UNCOUNTED:])), float("nan")
+
+    def in_process() -> tuple[float, float]:
+        whole, alone = [], []
+        for _ in range(UNCOUNTED + options.budget.calls(CALLS)):
+            started = time.perf_counter()
+            (inference,) = service.infer([photograph])
+            whole.append(time.perf_counter() - started)
+            alone.append(inference.predict_s)
+        return 1e3 * float(np.median(whole[UNCOUNTED:])), 1e3 * float(np.median(alone[UNCOUNTED:]))
+
+    return {"over loopback": over_loopback, "in process": in_process}
+
+
+def judged(overhead: Estimate) -> Bar:
+    """Met where the whole interval is within the bar."""
+    high = overhead.high if overhead.high is not None else overhead.value
+    is_met = high is not None and high <= AT_MOST_MS
+    return Bar(f"the server adds at most {AT_MOST_MS:g} ms", is_met, written(overhead, "ms"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
