@@ -18,7 +18,9 @@ from pathlib import Path
 
 import boto3
 
-endpoint_url, artifact, photograph = sys.argv[1:4]
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
+endpoint_url, artifact, photograph = sys.argv[1:]
 session = boto3.Session(
     aws_access_key_id="local",
     aws_secret_access_key="local",  # noqa: S106 - the local service takes any
