@@ -15,11 +15,11 @@ import sys
 from statistics import median
 from typing import TYPE_CHECKING, get_args
 
-from drdeploy.engine import Engine
-from drdeploy.fundus.synthetic import synthetic_photograph
-from drdeploy.images import ImageName, build_image, image_tag
-from drdeploy.images.cold_start import STAGES, empty_start_s, measure_cold_start
-from drdeploy.sagemaker.quotas import vcpu_of_memory
+from drdeploy.grader.synthetic.photograph import synthetic_photograph
+from drdeploy.hosting.engine import Engine
+from drdeploy.hosting.images import ImageName, build_image, image_tag
+from drdeploy.hosting.images.cold_start import STAGES, empty_start_s, measure_cold_start
+from drdeploy.hosting.sagemaker.quotas import vcpu_of_memory
 from harness.models import forms_of
 from harness.options import Options, parser_for, read_options
 from harness.page import Bar, Page, at_least, rounded
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from drdeploy.images.cold_start import ColdStart, Stage
+    from drdeploy.hosting.images.cold_start import ColdStart, Stage
 
 MEMORY_MB = (1024, 2048, 3072)
 JUDGED_MB = 1024

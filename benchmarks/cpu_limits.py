@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drdeploy.analysis.statistics import median
+from drdeploy.statistics.means import median
 from harness.limits import control_groups
 from harness.loaders import Spec
 from harness.models import forms_of
@@ -30,8 +30,8 @@ from harness.rounds import interleaved, ratio, written
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from drdeploy.estimate import Estimate
-    from drdeploy.sagemaker.local.cgroups import ControlGroups
+    from drdeploy.hosting.local.instances.cgroups import ControlGroups
+    from drdeploy.statistics.estimate import Estimate
     from harness.models import Forms
     from harness.options import Options
     from harness.predictor import Predictor

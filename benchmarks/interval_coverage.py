@@ -1,6 +1,6 @@
 """How often 95 % intervals cover the truth, on simulated latencies whose truth is known.
 
-The estimates of ``drdeploy.analysis`` themselves are called, once for each repetition.  Latencies
+The estimates of ``drdeploy.statistics`` themselves are called, once for each repetition.  Latencies
 are log-normal, or log-normal with a tail: some of the rows take several times as long.  Beside
 each coverage stands what its own sampling error is; what lies outside 93-98 % is marked.
 
@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from drdeploy.analysis import statistics
-from drdeploy.analysis.differences import difference_of_means, paired_ratio
+from drdeploy.statistics import means as statistics
+from drdeploy.statistics.differences import difference_of_means, paired_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drdeploy.estimate import Estimate
+    from drdeploy.statistics.estimate import Estimate
 
     Floats = np.ndarray
 

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from drdeploy.analysis.statistics import median
-from drdeploy.artifacts import open_artifact
-from drdeploy.fundus.apply import apply
-from drdeploy.fundus.decode import decode
-from drdeploy.fundus.synthetic import synthetic_photograph
-from drdeploy.grading.prediction import Prediction
-from drdeploy.serving.inference import InferenceService
+from drdeploy.grader.artifacts import open_artifact
+from drdeploy.grader.fundus.apply import apply
+from drdeploy.grader.fundus.decode import decode
+from drdeploy.grader.grading.prediction import Prediction
+from drdeploy.grader.inference import InferenceService
+from drdeploy.grader.synthetic.photograph import synthetic_photograph
+from drdeploy.statistics.means import median
 from harness.models import SHARED, Forms, forms_of
 from harness.options import BUILD, Options, parser_for, read_options
 from harness.page import Bar, Page, at_least, rounded
@@ -34,7 +34,7 @@ from harness.rounds import interleaved, ratio, written
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drdeploy.artifacts import ModelManifest
+    from drdeploy.grader.artifacts import ModelManifest
 
     Grade = Callable[[bytes], Prediction | None]
 

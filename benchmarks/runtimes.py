@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drdeploy.analysis.statistics import median
-from drdeploy.artifacts import open_artifact
-from drdeploy.serving.inference import InferenceService
+from drdeploy.grader.artifacts import open_artifact
+from drdeploy.grader.inference import InferenceService
+from drdeploy.statistics.means import median
 from harness.loaders import Spec
 from harness.models import Forms, forms_of, photographs
 from harness.options import Options, parser_for, read_options

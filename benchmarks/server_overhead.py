@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drdeploy.analysis.statistics import median
-from drdeploy.fundus.synthetic import synthetic_photograph
-from drdeploy.serving.inference import InferenceService
+from drdeploy.grader.inference import InferenceService
+from drdeploy.grader.synthetic.photograph import synthetic_photograph
+from drdeploy.statistics.means import median
 from harness.load import closed_loop, request_of
 from harness.models import forms_of
 from harness.options import Options, parser_for, read_options
@@ -28,7 +28,7 @@ from harness.servers import ours, running
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drdeploy.estimate import Estimate
+    from drdeploy.statistics.estimate import Estimate
 
 AT_MOST_MS = 1.5
 CALLS = 60

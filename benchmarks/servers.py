@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from drdeploy.analysis.statistics import median, percentile
+from drdeploy.statistics.means import median, percentile
 from harness.load import closed_loop, request_of
 from harness.models import forms_of, photographs
 from harness.options import Options, parser_for, read_options
@@ -29,7 +29,7 @@ from harness.servers import QUEUE_LENGTH, Server, ours, peer, running, study, uv
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drdeploy.estimate import Estimate
+    from drdeploy.statistics.estimate import Estimate
     from harness.models import Forms
 
 CLIENTS = (1, 2, 8, 32)

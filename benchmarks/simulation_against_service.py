@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from drdeploy.analysis.measurements import Measurements, load
-from drdeploy.analysis.recommendation.hosted import OPEN_LOOP, Hosted, hosted_of
-from drdeploy.analysis.simulation.outcome import Start
-from drdeploy.analysis.simulation.serverless import Scaling, simulate_serverless
-from drdeploy.analysis.traffic.arrivals import Arrivals
+from drdeploy.study.measurements.load import Measurements, load
+from drdeploy.study.recommendation.hosted import OPEN_LOOP, Hosted, hosted_of
+from drdeploy.study.recommendation.simulation.outcome import Start
+from drdeploy.study.recommendation.simulation.serverless import Scaling, simulate_serverless
+from drdeploy.study.recommendation.traffic.arrivals import Arrivals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,11 +15,11 @@ import time
 
 import numpy as np
 
-from drdeploy.analysis.simulation.real_time import simulate_real_time
-from drdeploy.analysis.simulation.serverless import Scaling, simulate_serverless
-from drdeploy.analysis.simulation.service import ServiceTimes, Times
-from drdeploy.analysis.traffic.arrivals import Arrivals, Traffic
-from drdeploy.analysis.traffic.shape import SHAPES
+from drdeploy.study.recommendation.simulation.real_time import simulate_real_time
+from drdeploy.study.recommendation.simulation.serverless import Scaling, simulate_serverless
+from drdeploy.study.recommendation.simulation.service import ServiceTimes, Times
+from drdeploy.study.recommendation.traffic.arrivals import Arrivals, Traffic
+from drdeploy.study.recommendation.traffic.shape import SHAPES
 
 REQUESTS_PER_YEAR = 10_000_000
 WEEKS = 52

@@ -10,7 +10,7 @@ import sys
 if sys.argv[1:2] != ["serve"]:
     sys.exit("This image knows one command: serve")
 
-from drdeploy.serving.supervisor import main
+from drdeploy.hosting.serving.supervisor import main
 
 host = os.environ.get("DRDEPLOY_BIND_HOST") or "0.0.0.0"
 sys.exit(main(sys.argv[2:], {**os.environ, "DRDEPLOY_BIND_HOST": host}))

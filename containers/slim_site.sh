@@ -5,7 +5,7 @@
 set -eu
 site=$1
 
-# Kept of ONNX Runtime: its C library, which drdeploy.runtimes calls by itself, and the licence.
+# Kept of ONNX Runtime: its C library, which drdeploy.grader.runtimes calls by itself, and the licence.
 rm -f "$site"/onnxruntime/capi/onnxruntime_pybind11_state*.so \
   "$site"/onnxruntime/capi/libonnxruntime_providers_shared.so
 rm -rf "$site"/onnxruntime/backend "$site"/onnxruntime/datasets \

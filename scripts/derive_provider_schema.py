@@ -1,4 +1,4 @@
-"""Derive ``src/drdeploy/terraform/aws_schema.json`` from the npm package ``@cdktf/provider-aws``.
+"""Derive the test provider's ``aws_schema.json`` from the npm package ``@cdktf/provider-aws``.
 
 The package holds, generated from the provider itself, the name, type and necessity of every
 argument.  Only these facts are taken, and only for what the modules use:
@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).resolve().parent.parent / "src/drdeploy/terraform/aws_schema.json"
+TARGET = Path(__file__).resolve().parent.parent / "tests/support/aws_provider/aws_schema.json"
 
 RESOURCES = (
     "appautoscaling-policy",

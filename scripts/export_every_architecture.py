@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from drdeploy.artifacts import extract, verify
 from drdeploy.errors import DrdeployError
-from drdeploy.runtimes.load import load_runtime
-from drdeploy.training.architectures import ARCHITECTURES, Architecture, find_architecture
-from drdeploy.training.export import TOLERANCE, export_model
-from drdeploy.training.network import build_network
-from drdeploy.training.sample import sample_batch
+from drdeploy.grader.artifacts import extract, verify
+from drdeploy.grader.networks.architectures import ARCHITECTURES, Architecture, find_architecture
+from drdeploy.grader.networks.export import TOLERANCE, export_model
+from drdeploy.grader.networks.network import build_network
+from drdeploy.grader.networks.sample import sample_batch
+from drdeploy.grader.runtimes.load import load_runtime
 
 HEADER = "architecture        parameters  SavedModel MB  ONNX MB  difference  grades  seconds"
 

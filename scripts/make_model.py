@@ -19,27 +19,24 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from drdeploy.artifacts import extract, inspect
-from drdeploy.box import FOLDER, NAME
-from drdeploy.fundus.limits import LOCAL_FILE_LIMITS
-from drdeploy.serving.inference import InferenceService
-from drdeploy.training.datasets import deduplicate, load_dataset
-from drdeploy.training.evaluation_document import (
-    comparison_document,
-    evaluate_graded,
-    evaluation_document,
-)
-from drdeploy.training.predictions import GradedSet, predict_dataset
-from drdeploy.training.quantization import judge, quantize_onnx
-from drdeploy.training.quantization.out_of_fold import quantized_out_of_fold
-from drdeploy.training.quantization.quantize import (
+from drdeploy.grader.artifacts import extract, inspect
+from drdeploy.grader.box import FOLDER, NAME
+from drdeploy.grader.datasets import deduplicate, load_dataset
+from drdeploy.grader.evaluation.document import comparison_document, evaluation_document
+from drdeploy.grader.evaluation.evaluation import evaluate_graded
+from drdeploy.grader.evaluation.predictions import GradedSet, predict_dataset
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+from drdeploy.grader.inference import InferenceService
+from drdeploy.grader.quantization import judge, quantize_onnx
+from drdeploy.grader.quantization.out_of_fold import quantized_out_of_fold
+from drdeploy.grader.quantization.quantize import (
     calibration_batches,
     pack_quantized,
     split_for_calibration,
 )
-from drdeploy.training.recipe import find_recipe
-from drdeploy.training.run_document import run_document
-from drdeploy.training.train import Plan, Trained, train
+from drdeploy.grader.training.recipe import find_recipe
+from drdeploy.grader.training.run_document import run_document
+from drdeploy.grader.training.train import Plan, Trained, train
 
 RUN = Path("build/training") / NAME
 LICENCE = "CC BY 4.0 (IDRiD: Porwal et al., 2018); initial weights Apache-2.0 (Keras Applications)"

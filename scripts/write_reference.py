@@ -25,7 +25,7 @@ def command_line() -> str:
 
 def measurement_columns() -> str:
     """The columns of ``measurements.csv``."""
-    from drdeploy.experiments.measurement import Measurement
+    from drdeploy.study.measurements.measurement import Measurement
 
     names = [f"`{field.name}`" for field in dataclasses.fields(Measurement)]
     text = (Measurement.__doc__ or "").strip()
@@ -35,7 +35,7 @@ def measurement_columns() -> str:
 
 def contract_clauses() -> str:
     """The clauses of ``drdeploy image conform``."""
-    from drdeploy.images.conformance import CLAUSES, Severity
+    from drdeploy.hosting.conformance import CLAUSES, Severity
 
     intro = (
         "# Clauses of the hosting contract\n\n"

@@ -4,7 +4,7 @@
     python scripts/write_worked_decisions.py [--keep results/decision]
 
 `--keep` first copies what a decision needs of a results folder to examples/decision.
-Every number of the page comes from `drdeploy.analysis.recommendation`; run it again after a change
+Every number of the page comes from `drdeploy.study.recommendation`; run it again after a change
 of the rows, the prices or the simulation.
 """
 
@@ -19,25 +19,20 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from drdeploy.analysis.measurements import (
-    ENVIRONMENT_FILE,
-    MEASUREMENTS_FILE,
-    Measurements,
-    load,
-)
-from drdeploy.analysis.recommendation import wording
-from drdeploy.analysis.recommendation.decide import Question, decide
-from drdeploy.analysis.recommendation.requirements import Assumptions, Requirements
-from drdeploy.analysis.reproduction.raw_rows import load_study
-from drdeploy.analysis.rows import REQUIRED
-from drdeploy.analysis.traffic.arrivals import Traffic
-from drdeploy.analysis.traffic.shape import SHAPES
-from drdeploy.sagemaker.prices import PriceSheet
+from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.study.measurements.load import ENVIRONMENT_FILE, MEASUREMENTS_FILE, Measurements, load
+from drdeploy.study.measurements.validation import REQUIRED
+from drdeploy.study.recommendation import wording
+from drdeploy.study.recommendation.decide import Question, decide
+from drdeploy.study.recommendation.requirements import Assumptions, Requirements
+from drdeploy.study.recommendation.traffic.arrivals import Traffic
+from drdeploy.study.recommendation.traffic.shape import SHAPES
+from drdeploy.study.thesis.raw_rows import load_study
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drdeploy.analysis.recommendation.decision import Decision, Judged
+    from drdeploy.study.recommendation.decision import Decision, Judged
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "worked-decisions.md"

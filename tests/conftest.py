@@ -21,9 +21,9 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drdeploy.artifacts import ModelFormat
-    from drdeploy.engine import Engine
-    from drdeploy.images import ImageName, Platform
+    from drdeploy.grader.artifacts import ModelFormat
+    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.images import ImageName, Platform
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -90,7 +90,7 @@ def checkov_program() -> str:
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     """A container engine that answers."""
-    from drdeploy.engine import Engine
+    from drdeploy.hosting.engine import Engine
 
     found = Engine.find()
     require(found is not None, "a container engine: Docker, or scripts/start-engine.sh")
@@ -100,7 +100,7 @@ def engine() -> Engine:
 @pytest.fixture(scope="session")
 def ladder_image(engine: Engine) -> Callable[..., str]:
     """``drdeploy:NAME`` by name (and platform), built from this checkout once per session."""
-    from drdeploy.images import build_image
+    from drdeploy.hosting.images import build_image
 
     @functools.cache
     def build(name: ImageName, platform: Platform | None = None) -> str:
@@ -133,7 +133,7 @@ def exported() -> Callable[[str], dict[ModelFormat, Path]]:
     def archives(architecture: str) -> dict[ModelFormat, Path]:
         folder = cache / architecture
         if not folder.is_dir():
-            from drdeploy.training.export import export_model
+            from drdeploy.grader.networks.export import export_model
 
             cache.mkdir(parents=True, exist_ok=True)
             part = Path(tempfile.mkdtemp(dir=cache))

@@ -47,7 +47,7 @@ def test_every_command_that_a_page_shows_exists(page):
 
 
 def test_the_studies_of_the_tutorial_can_be_planned(tmp_path):
-    from drdeploy.experiments.study import Study
+    from drdeploy.study.design.study import Study
 
     for block in re.findall(
         r"```toml\n(.*?)```", (ROOT / "docs/tutorial.md").read_text(), re.DOTALL
@@ -58,7 +58,7 @@ def test_the_studies_of_the_tutorial_can_be_planned(tmp_path):
 
 
 def test_the_boto3_example_lives_a_whole_endpoint(local_service, exported, tmp_path):
-    from drdeploy.fundus.synthetic import synthetic_photograph
+    from drdeploy.grader.synthetic.photograph import synthetic_photograph
 
     photograph = tmp_path / "photograph.jpg"
     photograph.write_bytes(synthetic_photograph(1, width_px=1200, height_px=800))

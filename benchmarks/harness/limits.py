@@ -6,13 +6,13 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from drdeploy.sagemaker.local.cgroups import find_control_groups
-from drdeploy.sagemaker.local.processes import ENTER_GROUPS
+from drdeploy.hosting.local.instances.cgroups import find_control_groups
+from drdeploy.hosting.local.instances.processes import ENTER_GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from drdeploy.sagemaker.local.cgroups import ControlGroups
+    from drdeploy.hosting.local.instances.cgroups import ControlGroups
 
 MEMORY_MB = 6144
 """Not what is measured here: enough for each of them."""

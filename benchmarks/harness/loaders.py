@@ -118,9 +118,9 @@ def _openvino(spec: Spec, model: object = None) -> Predict:
 
 
 def _drdeploy(spec: Spec) -> Predict:
-    from drdeploy.artifacts import open_artifact
-    from drdeploy.runtimes.classifier import Classifier
-    from drdeploy.runtimes.load import load_runtime
+    from drdeploy.grader.artifacts import open_artifact
+    from drdeploy.grader.runtimes.classifier import Classifier
+    from drdeploy.grader.runtimes.load import load_runtime
 
     artifact = open_artifact(Path(spec.model))
     runtime: Any = spec.runtime

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drdeploy.box import FOLDER, NAME
-from drdeploy.fundus.synthetic import synthetic_photograph
+from drdeploy.grader.box import FOLDER, NAME
+from drdeploy.grader.synthetic.photograph import synthetic_photograph
 from harness.options import BUILD, ROOT
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def build(name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     network = _mobilenet(folder) if name == "mobilenet" else _vgg19(folder)
     network.save(folder / "model.keras")
-    from drdeploy.training.convert import convert_to_saved_model
+    from drdeploy.grader.networks.convert import convert_to_saved_model
 
     convert_to_saved_model(network, folder).rename(folder / "saved_model")
     flop = count_flop(folder / "fp32" / "model.onnx")
@@ -96,9 +96,9 @@ def build(name: str) -> None:
 
 
 def _mobilenet(folder: Path) -> Any:
-    from drdeploy.artifacts import extract
-    from drdeploy.training.architectures import find_architecture
-    from drdeploy.training.network import build_network
+    from drdeploy.grader.artifacts import extract
+    from drdeploy.grader.networks.architectures import find_architecture
+    from drdeploy.grader.networks.network import build_network
 
     for precision in ("fp32", "int8"):
         extract(FOLDER / f"{NAME}-{precision}.tar.gz", folder / precision)
@@ -133,8 +133,8 @@ def _fill(network: Any, graph: Path) -> None:
 
 def _check(network: Any, artifact: Path) -> None:
     """The two must be one network."""
-    from drdeploy.artifacts import open_artifact
-    from drdeploy.runtimes.load import load_runtime
+    from drdeploy.grader.artifacts import open_artifact
+    from drdeploy.grader.runtimes.load import load_runtime
 
     opened = open_artifact(artifact)
     batch = np.stack(list(_inputs(opened.manifest.transform, photographs()[:4])))
@@ -144,18 +144,18 @@ def _check(network: Any, artifact: Path) -> None:
 
 
 def _inputs(transform: Any, files: list[bytes]) -> Iterator[NDArray[np.float32]]:
-    from drdeploy.fundus.apply import apply, decode_for
+    from drdeploy.grader.fundus.apply import apply, decode_for
 
     for data in files:
         yield apply(transform, decode_for(transform, data))
 
 
 def _vgg19(folder: Path) -> Any:
-    from drdeploy.artifacts import extract
-    from drdeploy.training.architectures import find_architecture
-    from drdeploy.training.export import build_filled, export_network
-    from drdeploy.training.quantization.convert import quantize_onnx
-    from drdeploy.training.quantization.quantize import pack_quantized
+    from drdeploy.grader.artifacts import extract
+    from drdeploy.grader.networks.architectures import find_architecture
+    from drdeploy.grader.networks.export import build_filled, export_network
+    from drdeploy.grader.quantization.convert import quantize_onnx
+    from drdeploy.grader.quantization.quantize import pack_quantized
 
     built = build_filled(find_architecture("VGG19"), "random", seed=0)
     archive = export_network(

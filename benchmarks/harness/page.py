@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from drdeploy.experiments.environment import cpu_busy_percent, host_facts
 from drdeploy.pages.style import BLUE, GREY, INK, ORANGE, STYLE
+from drdeploy.study.measurements.environment import cpu_busy_percent, host_facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drdeploy.estimate import Estimate
+    from drdeploy.statistics.estimate import Estimate
     from harness.options import Options
 
 NOTICE = "Research use, not a medical device."

@@ -21,7 +21,7 @@ from harness.loaders import LOADERS, Spec
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
-    from drdeploy.sagemaker.local.cgroups import ControlGroups
+    from drdeploy.hosting.local.instances.cgroups import ControlGroups
     from harness.loaders import Predict
 
 WARM_UPS = 5

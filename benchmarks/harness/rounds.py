@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from drdeploy.analysis.notation import interval, number
-from drdeploy.analysis.statistics import Estimate, median
+from drdeploy.statistics.means import Estimate, median
+from drdeploy.statistics.notation import interval, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

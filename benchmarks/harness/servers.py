@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from drdeploy.serving.classic.nginx import SBIN
+from drdeploy.hosting.serving.classic.nginx import SBIN
 from harness.options import BUILD, ROOT
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def ours(profile: str, model: Path, **settings: str) -> Server:
     """One of our profiles, by its defaults but for what is given."""
     return Server(
         profile,
-        (sys.executable, "-m", "drdeploy.serving"),
+        (sys.executable, "-m", "drdeploy.hosting.serving"),
         environment={
             "DRDEPLOY_PROFILE": profile,
             "DRDEPLOY_MODEL_DIR": str(model),

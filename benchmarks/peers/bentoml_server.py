@@ -3,6 +3,7 @@
 from pathlib import Path  # the annotations of the service are read when it starts
 
 import bentoml
+
 from grader import WORKERS, Grader
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from drdeploy.serving.inference import InferenceService
+from drdeploy.grader.inference import InferenceService
 
 PORT = int(os.environ["PEER_PORT"])
 WORKERS = int(os.environ["PEER_WORKERS"])

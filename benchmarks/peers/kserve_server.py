@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from grader import PORT, Grader
 from kserve import Model, ModelServer
+
+from grader import PORT, Grader
 
 
 class Grading(Model):

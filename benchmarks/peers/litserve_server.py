@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import litserve
 from fastapi import Body
+
 from grader import PORT, WORKERS, Grader
 
 

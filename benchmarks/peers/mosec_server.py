@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from grader import WORKERS, Grader
 from mosec import Server, Worker
+
+from grader import WORKERS, Grader
 
 
 class Grading(Worker):

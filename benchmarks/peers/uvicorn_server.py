@@ -7,16 +7,16 @@ import tempfile
 from pathlib import Path
 
 import uvicorn
-from grader import PORT
 
-from drdeploy.serving.asgi import Application
-from drdeploy.serving.capacity import plan_capacity
-from drdeploy.serving.counters import Counters
-from drdeploy.serving.gateway import Gateway
-from drdeploy.serving.handlers import Handlers
-from drdeploy.serving.load import load_service
-from drdeploy.serving.log import Log
-from drdeploy.serving.settings import read_settings
+from drdeploy.hosting.serving.asgi import Application
+from drdeploy.hosting.serving.capacity import plan_capacity
+from drdeploy.hosting.serving.counters import Counters
+from drdeploy.hosting.serving.gateway import Gateway
+from drdeploy.hosting.serving.handlers import Handlers
+from drdeploy.hosting.serving.load import load_service
+from drdeploy.hosting.serving.log import Log
+from drdeploy.hosting.serving.settings import read_settings
+from grader import PORT
 
 if __name__ == "__main__":
     settings = read_settings(os.environ)

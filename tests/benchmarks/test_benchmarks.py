@@ -76,9 +76,9 @@ def test_a_ratio_is_formed_within_its_round(harness):
 
 def test_operations_are_counted_as_the_literature_counts_them(harness, tmp_path):
     del harness  # puts the folder on the path
-    from drdeploy.artifacts import extract
-    from drdeploy.box import FOLDER as BOX
-    from drdeploy.box import NAME
+    from drdeploy.grader.artifacts import extract
+    from drdeploy.grader.box import FOLDER as BOX
+    from drdeploy.grader.box import NAME
     from harness.models import count_flop
 
     graph = extract(BOX / f"{NAME}-fp32.tar.gz", tmp_path / "model").entry_path

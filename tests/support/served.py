@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
-from drdeploy.engine import ContainerSpec, Mount
+from drdeploy.hosting.engine import ContainerSpec, Mount
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from drdeploy.engine import Engine, RunningContainer
+    from drdeploy.hosting.engine import Engine, RunningContainer
 
 READY_WITHIN_S = 60.0
 
@@ -196,7 +196,7 @@ def free_port() -> int:
 def serve_process(
     model_dir: Path, log_path: Path, *, is_awaited: bool = True, **settings: object
 ) -> ServedProcess:
-    """Start ``python -m drdeploy.serving`` with settings given by variable."""
+    """Start ``python -m drdeploy.hosting.serving`` with settings given by variable."""
     port = free_port()
     environment = {
         **os.environ,
@@ -207,7 +207,10 @@ def serve_process(
     }
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "drdeploy.serving"], env=environment, stdout=log, stderr=log
+            [sys.executable, "-m", "drdeploy.hosting.serving"],
+            env=environment,
+            stdout=log,
+            stderr=log,
         )
     served = ServedProcess(f"http://127.0.0.1:{port}", process, log_path)
     if is_awaited:

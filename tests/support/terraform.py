@@ -27,7 +27,7 @@ class Terraform:
     Attributes:
         folder: With the configuration.
         work: For state, variables and what ``init`` downloads.
-        provider: What :func:`drdeploy.terraform.provider_of` yields.
+        provider: What :func:`aws_provider.provider_of` yields.
         values: Of the variables.
         data: What ``init`` makes; by default below ``work``.
     """

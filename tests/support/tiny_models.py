@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from drdeploy.artifacts import extract, pack
-from drdeploy.grading import ICDR_CLASSES
+from drdeploy.grader.artifacts import extract, pack
+from drdeploy.grader.grading import ICDR_CLASSES
 
 if TYPE_CHECKING:
     from pathlib import Path

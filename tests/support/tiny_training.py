@@ -4,11 +4,11 @@ import io
 
 from PIL import Image
 
-from drdeploy.fundus.synthetic import synthetic_photograph
-from drdeploy.grading import Grade
-from drdeploy.training.datasets import load_dataset
-from drdeploy.training.recipe import Augmentation, Recipe
-from drdeploy.training.train import Plan
+from drdeploy.grader.datasets import load_dataset
+from drdeploy.grader.grading import Grade
+from drdeploy.grader.synthetic.photograph import synthetic_photograph
+from drdeploy.grader.training.recipe import Augmentation, Recipe
+from drdeploy.grader.training.train import Plan
 
 SIDE_PX = 48
 EYES = 30

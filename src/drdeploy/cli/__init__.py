@@ -12,7 +12,7 @@ import sys
 def main() -> None:
     """Entry point of the ``drdeploy`` command."""
     if sys.argv[1:2] == ["serve"] and "--help" not in sys.argv[2:]:
-        from drdeploy.serving.supervisor import main as serve
+        from drdeploy.hosting.serving.supervisor import main as serve
 
         raise SystemExit(serve(sys.argv[2:]))
 

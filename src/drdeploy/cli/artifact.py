@@ -15,8 +15,8 @@ from drdeploy.cli.console import JsonOption, err, out, print_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drdeploy.artifacts import ModelManifest
-    from drdeploy.fundus.transform import FundusTransform
+    from drdeploy.grader.artifacts import ModelManifest
+    from drdeploy.grader.fundus.transform import FundusTransform
 
 app = typer.Typer(no_args_is_help=True)
 app.command("push")(push.push_artifact)
@@ -121,9 +121,9 @@ def pack(
     Any image classifier will do; with --icdr it grades diabetic retinopathy, and only
     photographs that can be graded.
     """
-    from drdeploy.artifacts import Provenance
-    from drdeploy.artifacts import pack as pack_artifact
-    from drdeploy.fundus.gradability_limits import GradabilityLimits
+    from drdeploy.grader.artifacts import Provenance
+    from drdeploy.grader.artifacts import pack as pack_artifact
+    from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
 
     changes = {
         "height_px": height_px,
@@ -154,7 +154,7 @@ def pack(
 @app.command()
 def inspect(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
     """Show an archive's manifest, without comparing the files with it."""
-    from drdeploy.artifacts import inspect as inspect_archive
+    from drdeploy.grader.artifacts import inspect as inspect_archive
 
     _show(archive, inspect_archive(archive), as_json=as_json)
 
@@ -162,7 +162,7 @@ def inspect(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
 @app.command()
 def verify(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
     """Check every file of an archive against its manifest."""
-    from drdeploy.artifacts import verify as verify_archive
+    from drdeploy.grader.artifacts import verify as verify_archive
 
     manifest = verify_archive(archive)
     if as_json:
@@ -173,7 +173,7 @@ def verify(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
 
 def _classes(names: str, *, icdr: bool) -> tuple[str, ...]:
     from drdeploy.errors import InvalidInput
-    from drdeploy.grading import ICDR_CLASSES
+    from drdeploy.grader.grading import ICDR_CLASSES
 
     if icdr and names:
         raise InvalidInput("Both --classes and --icdr name the classes", remedy="Give one of them")
@@ -184,10 +184,10 @@ def _transform(file: Path | None, like: str, changes: dict[str, Any]) -> FundusT
     """A file, a known network or the defaults, and then what single options change."""
     import msgspec
 
-    from drdeploy.artifacts import read_transform
     from drdeploy.errors import InvalidInput
-    from drdeploy.fundus.transform import FundusTransform
-    from drdeploy.training.architectures import find_architecture
+    from drdeploy.grader.artifacts import read_transform
+    from drdeploy.grader.fundus.transform import FundusTransform
+    from drdeploy.grader.networks.architectures import find_architecture
 
     if file is not None and like:
         raise InvalidInput("Both --transform and --like give a transform", remedy="Give one")
@@ -206,7 +206,7 @@ def _as_packable(model: Path) -> Iterator[Path]:
     if model.suffix != ".keras":
         yield model
         return
-    from drdeploy.training.convert import convert_keras_file
+    from drdeploy.grader.networks.convert import convert_keras_file
 
     with tempfile.TemporaryDirectory(prefix="drdeploy-keras-") as folder:
         with err.status(f"Converting {model.name} to a SavedModel"):

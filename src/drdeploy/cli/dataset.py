@@ -13,9 +13,9 @@ from drdeploy.cli.console import JsonOption, err, out, print_json
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from drdeploy.training.datasets import Copies, Dataset, Inspection, SetAside
-    from drdeploy.training.datasets.inspection import Spread
-    from drdeploy.training.datasets.readability import Decoded
+    from drdeploy.grader.datasets import Copies, Dataset, Inspection, SetAside
+    from drdeploy.grader.datasets.inspection import Spread
+    from drdeploy.grader.datasets.readability import Decoded
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -51,7 +51,7 @@ def inspect(
 
     Every photograph is decoded once.  For research use. Not a medical device.
     """
-    from drdeploy.training.datasets import inspect_dataset, load_dataset
+    from drdeploy.grader.datasets import inspect_dataset, load_dataset
 
     with err.status("Reading the photographs"):
         dataset = load_dataset(folder)
@@ -72,7 +72,7 @@ def _progress(decoded: Iterable[Decoded], total: int) -> Iterable[Decoded]:
 def _draw(dataset: Dataset, folder: Path | None) -> tuple[Path, ...]:
     if folder is None:
         return ()
-    from drdeploy.training.datasets.pictures import draw_pictures
+    from drdeploy.grader.datasets.pictures import draw_pictures
 
     with err.status("Drawing"):
         return draw_pictures(dataset, folder)
@@ -82,7 +82,7 @@ def _draw(dataset: Dataset, folder: Path | None) -> tuple[Path, ...]:
 
 
 def _as_document(inspection: Inspection, pictures: tuple[Path, ...]) -> dict[str, Any]:
-    from drdeploy.grading.grade import RESEARCH_USE_NOTICE
+    from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
     dataset = inspection.dataset
     return {
@@ -149,8 +149,8 @@ def _print(inspection: Inspection, pictures: tuple[Path, ...]) -> None:
 def _print_grades(inspection: Inspection) -> None:
     from rich.table import Table
 
-    from drdeploy.grading import Grade
-    from drdeploy.grading.grade import RESEARCH_USE_NOTICE
+    from drdeploy.grader.grading import Grade
+    from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
     dataset = inspection.dataset
     parts = {split: dataset.of_split(split) for split in dataset.splits}
@@ -208,7 +208,7 @@ def _told(dataset: Dataset, copies: Copies) -> str:
 
 
 def _aside(dataset: Dataset, one: SetAside) -> str:
-    from drdeploy.training.datasets.dataset import name_within
+    from drdeploy.grader.datasets.dataset import name_within
 
     return f"{name_within(dataset.folder, Path(one.file))}: {one.reason}"
 

@@ -12,7 +12,7 @@ from drdeploy.cli import endpoint_deploy
 from drdeploy.cli.console import JsonOption, out, print_json
 
 if TYPE_CHECKING:
-    from drdeploy.sagemaker.invocation import Invocation
+    from drdeploy.hosting.sagemaker.invocation import Invocation
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(endpoint_deploy.deploy)
@@ -63,7 +63,7 @@ def invoke(
     as_json: JsonOption = False,
 ) -> None:
     """Send a photograph to an endpoint and print its answer."""
-    from drdeploy.sagemaker.client import Hosting
+    from drdeploy.hosting.sagemaker.client import Hosting
 
     hosting = Hosting.connect(endpoint_url, region=region)
     kind = content_type or _content_type(image)
@@ -87,9 +87,9 @@ def delete(
     What `drdeploy endpoint deploy` created is deleted through Terraform, with its bucket,
     repository and role; of any other the configuration and the model of the same name.
     """
-    from drdeploy.deployment.workspace import Workspace
     from drdeploy.errors import EndpointError
-    from drdeploy.sagemaker.client import Hosting
+    from drdeploy.hosting.deployment.workspace import Workspace
+    from drdeploy.hosting.sagemaker.client import Hosting
 
     workspace = Workspace.of_endpoint(name)
     if workspace.exists and workspace.note().is_at(endpoint_url, region):
@@ -109,8 +109,8 @@ def delete(
 
 
 def _endpoints(endpoint_url: str | None, region: str | None) -> list[dict[str, Any]]:
-    from drdeploy.sagemaker.connection import connect
-    from drdeploy.sagemaker.refusals import explained
+    from drdeploy.hosting.sagemaker.connection import connect
+    from drdeploy.hosting.sagemaker.refusals import explained
 
     sagemaker = connect(endpoint_url, region=region).sagemaker
     with explained("list the endpoints", endpoint_url or "AWS"):

@@ -26,13 +26,13 @@ from drdeploy.cli.places import (
 from drdeploy.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from drdeploy.deployment.account import Account
-    from drdeploy.deployment.provision import Provisioned, Wish
-    from drdeploy.deployment.sweep import Swept
-    from drdeploy.deployment.variables import AnyConfig
-    from drdeploy.deployment.workspace import Workspace
-    from drdeploy.engine import Engine
-    from drdeploy.sagemaker.invocation import Invocation
+    from drdeploy.hosting.deployment.account import Account
+    from drdeploy.hosting.deployment.provision import Provisioned, Wish
+    from drdeploy.hosting.deployment.sweep import Swept
+    from drdeploy.hosting.deployment.variables import AnyConfig
+    from drdeploy.hosting.deployment.workspace import Workspace
+    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.sagemaker.invocation import Invocation
 
 
 def deploy(
@@ -76,9 +76,9 @@ def deploy(
     Run it again with another image, archive or size: what changed becomes a new endpoint
     configuration, and the endpoint answers throughout. deployments/NAME keeps Terraform's state.
     """
-    from drdeploy.deployment.provider import ready_terraform
-    from drdeploy.deployment.provision import Provisioner
-    from drdeploy.deployment.workspace import Workspace
+    from drdeploy.hosting.deployment.provider import ready_terraform
+    from drdeploy.hosting.deployment.provision import Provisioner
+    from drdeploy.hosting.deployment.workspace import Workspace
 
     config = _config(
         memory_mb, max_concurrency, provisioned_concurrency, instance_type, instance_count
@@ -117,8 +117,8 @@ def delete_deployed(workspace: Workspace, provider: Any = "auto") -> Swept | Non
     Returns:
         None where it was in a local service that has ended: what it held ended with it.
     """
-    from drdeploy.deployment.provider import ready_terraform
-    from drdeploy.deployment.sweep import sweep
+    from drdeploy.hosting.deployment.provider import ready_terraform
+    from drdeploy.hosting.deployment.sweep import sweep
 
     note = workspace.note()
     if note.endpoint_url is not None and not local_service_answers(note.endpoint_url):
@@ -155,7 +155,7 @@ def _config(
 ) -> AnyConfig:
     from pydantic import ValidationError
 
-    from drdeploy.sagemaker.configs import RealTimeConfig, ServerlessConfig
+    from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
 
     try:
         if instance_type:
@@ -178,8 +178,8 @@ def _config(
 
 def _image_tag(engine: Engine | None, image: str, config: AnyConfig, account: Account) -> str:
     """The image's tag in the engine, built if it is one of ours, for the right processor."""
-    from drdeploy.deployment.architectures import fitting_tag
-    from drdeploy.images import build_image, own_image, tag_of
+    from drdeploy.hosting.deployment.architectures import fitting_tag
+    from drdeploy.hosting.images import build_image, own_image, tag_of
 
     tag = tag_of(image)
     if account.platform == "aws":
@@ -192,9 +192,9 @@ def _image_tag(engine: Engine | None, image: str, config: AnyConfig, account: Ac
 
 
 def _wish(name: str, tag: str, artifact: Path | None, config: AnyConfig, region: str) -> Wish:
-    from drdeploy.box import box_artifact
-    from drdeploy.deployment.provision import ModelSource, Wish
-    from drdeploy.deployment.variables import EndpointVariables, Variables, checked_prefix
+    from drdeploy.grader.box import box_artifact
+    from drdeploy.hosting.deployment.provision import ModelSource, Wish
+    from drdeploy.hosting.deployment.variables import EndpointVariables, Variables, checked_prefix
 
     archive = artifact or box_artifact("fp32")
     return Wish(
@@ -222,7 +222,7 @@ def _refuse_another_place(workspace: Workspace, endpoint_url: str | None, wish: 
 def _body(photograph: Path | None) -> tuple[bytes, str]:
     import mimetypes
 
-    from drdeploy.fundus.synthetic import synthetic_photograph
+    from drdeploy.grader.synthetic.photograph import synthetic_photograph
 
     if photograph is None:
         return synthetic_photograph(0), "image/jpeg"

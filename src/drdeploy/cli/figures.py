@@ -9,7 +9,7 @@ def shown(figure: dict[str, Any], digits: int = 3) -> str:
     """``0.812 (0.770 to 0.850, n = 405)``; the reason where there is no such thing.
 
     Args:
-        figure: As ``drdeploy.training.evaluation_document.figure`` makes it.
+        figure: As ``drdeploy.grader.evaluation.document.figure`` makes it.
         digits: After the point.
     """
     if figure["value"] is None:

@@ -21,12 +21,12 @@ from drdeploy.cli.grade_rows import (
     write_csv,
 )
 from drdeploy.errors import InvalidInput
-from drdeploy.grading.grade import RESEARCH_USE_NOTICE
+from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from drdeploy.serving.inference import InferenceService
+    from drdeploy.grader.inference import InferenceService
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 """What is taken from a folder.  A file that is named is tried whatever it is called."""
@@ -100,7 +100,7 @@ def _order(name: str) -> Order:
 
 
 def _in_the_box() -> Path:
-    from drdeploy.box import box_artifact
+    from drdeploy.grader.box import box_artifact
 
     return box_artifact("fp32")
 
@@ -124,10 +124,10 @@ def find_images(inputs: Sequence[Path]) -> list[Path]:
 @contextmanager
 def loaded(path: Path, runtime: str) -> Iterator[InferenceService]:
     """The model of an archive or of an extracted folder, ready to infer."""
-    from drdeploy.artifacts import extract
-    from drdeploy.fundus.limits import LOCAL_FILE_LIMITS
-    from drdeploy.runtimes.protocol import RuntimeName
-    from drdeploy.serving.inference import InferenceService
+    from drdeploy.grader.artifacts import extract
+    from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+    from drdeploy.grader.inference import InferenceService
+    from drdeploy.grader.runtimes.protocol import RuntimeName
 
     if runtime and runtime not in get_args(RuntimeName):
         raise InvalidInput(

@@ -11,15 +11,15 @@ from rich.table import Column, Table
 
 from drdeploy.cli.console import out
 from drdeploy.errors import PredictionFailed, RequestRefused
-from drdeploy.fundus.gradability import SENTENCES
-from drdeploy.grading.grade import RESEARCH_USE_NOTICE, Grade
-from drdeploy.serving.answer import screening
+from drdeploy.grader.fundus.gradability import SENTENCES
+from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE, Grade
+from drdeploy.hosting.serving.answer import screening
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from drdeploy.serving.inference import Inference, InferenceService
+    from drdeploy.grader.inference import Inference, InferenceService
 
 Order = Literal["input", "severity"]
 

@@ -12,8 +12,8 @@ from drdeploy.cli import image_cold_start, image_conform, image_sizes, push
 from drdeploy.cli.console import JsonOption, err, out, print_json
 
 if TYPE_CHECKING:
-    from drdeploy.engine import Engine, ImageSummary
-    from drdeploy.images import ImageName
+    from drdeploy.hosting.engine import Engine, ImageSummary
+    from drdeploy.hosting.images import ImageName
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(image_conform.conform)
@@ -40,8 +40,8 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Build the ladder of images, or one rung of it, in the container engine."""
-    from drdeploy.engine import Engine
-    from drdeploy.images import build_image
+    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.images import build_image
 
     engine = Engine.require()
     built = []
@@ -60,7 +60,7 @@ def build(
 @app.command("list")
 def list_images(as_json: JsonOption = False) -> None:
     """The images of this project that the engine holds."""
-    from drdeploy.engine import Engine
+    from drdeploy.hosting.engine import Engine
 
     images = _ours(Engine.require())
     if as_json:
@@ -75,7 +75,7 @@ def list_images(as_json: JsonOption = False) -> None:
 
 
 def _names(which: WhichImage) -> tuple[ImageName, ...]:
-    from drdeploy.images import IMAGE_NAMES
+    from drdeploy.hosting.images import IMAGE_NAMES
 
     return IMAGE_NAMES if which == "ladder" else (which,)
 

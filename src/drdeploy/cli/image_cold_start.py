@@ -17,10 +17,10 @@ from drdeploy.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from drdeploy.artifacts import ModelFormat
-    from drdeploy.engine import Engine
-    from drdeploy.images.cold_start import ColdStart, Stage
-    from drdeploy.images.imports import ImportTime
+    from drdeploy.grader.artifacts import ModelFormat
+    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.images.cold_start import ColdStart, Stage
+    from drdeploy.hosting.images.imports import ImportTime
 
 MEGABIT_BYTES = 125_000
 TOLD_IMPORTS = 8
@@ -40,7 +40,7 @@ class _Row:
 
     @property
     def stages_s(self) -> Mapping[Stage, float]:
-        from drdeploy.images.cold_start import STAGES
+        from drdeploy.hosting.images.cold_start import STAGES
 
         return {stage: median(one.stages_s[stage] for one in self.starts) for stage in STAGES}
 
@@ -74,7 +74,7 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
     The images take turns. Medians are told; each start is in the CSV. Research use, not a
     medical device.
     """
-    from drdeploy.engine import Engine
+    from drdeploy.hosting.engine import Engine
 
     engine = Engine.require()
     with tempfile.TemporaryDirectory() as folder:
@@ -85,7 +85,7 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
     if csv_path:
         _write(rows, csv_path, memory_mb)
     if plot:
-        from drdeploy.images.cold_start_figure import draw_cold_starts
+        from drdeploy.hosting.images.cold_start_figure import draw_cold_starts
 
         plot.parent.mkdir(parents=True, exist_ok=True)
         stages = {row.image: row.stages_s for row in rows}
@@ -98,8 +98,8 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
 
 
 def _extract(artifacts: Sequence[Path], folder: Path) -> dict[ModelFormat, Path]:
-    from drdeploy.artifacts import extract
-    from drdeploy.box import box_artifact
+    from drdeploy.grader.artifacts import extract
+    from drdeploy.grader.box import box_artifact
 
     found: dict[ModelFormat, Path] = {}
     for number, archive in enumerate(artifacts or [box_artifact("int8")]):
@@ -133,11 +133,11 @@ def _measure(
     n: int,
     bandwidth_mbit_s: float,
 ) -> list[_Row]:
-    from drdeploy.fundus.synthetic import synthetic_photograph
-    from drdeploy.images import measure_size
-    from drdeploy.images.cold_start import measure_cold_start
-    from drdeploy.images.imports import measure_imports
-    from drdeploy.sagemaker.quotas import vcpu_of_memory
+    from drdeploy.grader.synthetic.photograph import synthetic_photograph
+    from drdeploy.hosting.images import measure_size
+    from drdeploy.hosting.images.cold_start import measure_cold_start
+    from drdeploy.hosting.images.imports import measure_imports
+    from drdeploy.hosting.sagemaker.quotas import vcpu_of_memory
 
     photograph = synthetic_photograph(1, width_px=224, height_px=224)
     folders = {image: _model_for(engine, image, models) for image in images}
@@ -193,7 +193,7 @@ def _document(row: _Row) -> dict[str, Any]:
 def _print(rows: Sequence[_Row]) -> None:
     from rich.table import Table
 
-    from drdeploy.images.cold_start import MEANING, STAGES
+    from drdeploy.hosting.images.cold_start import MEANING, STAGES
 
     table = Table("median of the cold starts, ms", caption="stages are medians of their own")
     for row in rows:

@@ -17,7 +17,7 @@ from drdeploy.errors import DrdeployError, InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drdeploy.images.conformance import Clause, Finding, Photograph
+    from drdeploy.hosting.conformance import Clause, Finding, Photograph
 
 CANNOT_RUN = 2
 COLOURS = {"pass": "green", "fail": "bold red", "skip": "yellow", "not_applicable": "dim"}
@@ -49,9 +49,9 @@ def conform(  # noqa: PLR0917 - typer passes by name
     docs/reference/conformance.md lists the clauses.
     """
     with _cannot_run(), _terminable(), err.status("starting") as status:
-        from drdeploy.engine import Engine
-        from drdeploy.images.conformance import chosen
-        from drdeploy.images.conformance import conform as check
+        from drdeploy.hosting.conformance import chosen
+        from drdeploy.hosting.conformance import conform as check
+        from drdeploy.hosting.engine import Engine
 
         clauses = chosen(only or ())
         body = _photograph(photograph, content_type)
@@ -79,7 +79,7 @@ def conform(  # noqa: PLR0917 - typer passes by name
 
 
 def _photograph(path: Path | None, content_type: str) -> Photograph:
-    from drdeploy.images.conformance import Photograph
+    from drdeploy.hosting.conformance import Photograph
 
     if path is None:
         return Photograph.synthetic()

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from drdeploy.engine import Engine
-    from drdeploy.images import ImageSize
+    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.images import ImageSize
 
 MEGABYTE = 1_000_000
 TITLE_LENGTH = 45
@@ -38,8 +38,9 @@ def sizes(
 
     What was read of a layer is kept in the user's cache folder, so that a repeat is quick.
     """
-    from drdeploy.engine import Engine
-    from drdeploy.images import document_of, measure_size, write_sizes
+    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.images import document_of, measure_size, write_sizes
+    from drdeploy.study.thesis.published_images import PUBLISHED_IMAGES
 
     engine = Engine.require()
     measured = []
@@ -47,7 +48,7 @@ def sizes(
         with err.status(f"compressing the layers of {tag}"):
             measured.append(measure_size(engine, tag))
     if csv:
-        write_sizes(measured, csv)
+        write_sizes(measured, csv, references=PUBLISHED_IMAGES)
     if plot and measured:
         _draw(measured, plot)
     if as_json:
@@ -64,21 +65,22 @@ def sizes(
 
 
 def _ladder(engine: Engine) -> list[str]:
-    from drdeploy.images import IMAGE_NAMES, image_tag
+    from drdeploy.hosting.images import IMAGE_NAMES, image_tag
 
     there = {tag for image in engine.images() for tag in image.tags}
     return [tag for tag in map(image_tag, IMAGE_NAMES) if tag in there]
 
 
 def _draw(measured: Sequence[ImageSize], path: Path) -> None:
-    from drdeploy.images.size_figure import draw_sizes
+    from drdeploy.hosting.images.size_figure import draw_sizes
+    from drdeploy.study.thesis.published_images import PUBLISHED_IMAGES
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(draw_sizes(measured).svg, "utf-8")
+    path.write_text(draw_sizes(measured, references=PUBLISHED_IMAGES).svg, "utf-8")
 
 
 def _summary(measured: Sequence[ImageSize]) -> Table:
-    from drdeploy.images.published import PUBLISHED_IMAGES, SOURCE
+    from drdeploy.study.thesis.published_images import PUBLISHED_IMAGES, SOURCE
 
     largest = max(measured, key=lambda size: size.compressed_bytes)
     smaller = f"times smaller than {largest.image}"

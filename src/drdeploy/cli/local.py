@@ -13,7 +13,7 @@ import typer
 from drdeploy.cli.console import JsonOption, out, print_json
 
 if TYPE_CHECKING:
-    from drdeploy.sagemaker.local.service import LocalService
+    from drdeploy.hosting.local.service import LocalService
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -53,8 +53,8 @@ def up(
     ] = False,
 ) -> None:
     """Serve the SageMaker API until SIGTERM or Ctrl-C; prints one line when ready."""
-    from drdeploy.sagemaker.local.machine import Options
-    from drdeploy.sagemaker.local.service import LocalService
+    from drdeploy.hosting.local.endpoints.machine import Options
+    from drdeploy.hosting.local.service import LocalService
 
     over = _end_signal(until_stdin_closes)
     mb_per_vcpu = round(1024 / vcpu_per_gb, 3)  # 1769 is to be told as 1769
@@ -84,7 +84,7 @@ def down(port: PortOption = DEFAULT_PORT) -> None:
     import time
 
     from drdeploy.errors import EndpointTimeout
-    from drdeploy.sagemaker.local.leftovers import find_service
+    from drdeploy.hosting.local.instances.leftovers import find_service
 
     service = find_service(port)
     if service is None:
@@ -133,7 +133,7 @@ def _facts_of(port: int) -> dict[str, Any]:
     from urllib.error import URLError
     from urllib.request import ProxyHandler, build_opener
 
-    from drdeploy.sagemaker.local.front import STATUS_PATH
+    from drdeploy.hosting.local.api.front import STATUS_PATH
 
     url = f"http://127.0.0.1:{port}{STATUS_PATH}"
     try:

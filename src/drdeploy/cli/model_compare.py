@@ -9,14 +9,14 @@ import typer
 
 from drdeploy.cli.console import JsonOption, err, out, print_json
 from drdeploy.errors import InvalidInput
-from drdeploy.grading.grade import RESEARCH_USE_NOTICE
+from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drdeploy.analysis.cost import SecondPrice
-    from drdeploy.training.compare import Candidate, Compared, Comparison
-    from drdeploy.training.weights import WeightsSource
+    from drdeploy.grader.networks.weights import WeightsSource
+    from drdeploy.grader.training.compare import Candidate, Compared, Comparison
+    from drdeploy.study.recommendation.cost import SecondPrice
 
 ALL = "all"
 
@@ -51,11 +51,11 @@ def compare(
     All see the same folds of the same photographs, each photograph once, capture sessions kept
     together.  For research use. Not a medical device.
     """
-    from drdeploy.analysis.candidates import document_of, summarise
-    from drdeploy.analysis.cost import second_price
-    from drdeploy.sagemaker.prices import PriceSheet
-    from drdeploy.training.compare import Comparison
-    from drdeploy.training.datasets import deduplicate, load_dataset
+    from drdeploy.grader.datasets import deduplicate, load_dataset
+    from drdeploy.grader.training.compare import Comparison
+    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.study.recommendation.candidates import document_of, summarise
+    from drdeploy.study.recommendation.cost import second_price
 
     price = second_price("serverless", memory_mb, "", PriceSheet.load())
     candidates = _candidates(architectures, weights or ["random"])
@@ -78,8 +78,8 @@ def compare(
 
 def _candidates(names: Sequence[str], specifications: Sequence[str]) -> list[Candidate]:
     """Every network with its weights."""
-    from drdeploy.training.architectures import ARCHITECTURES, find_architecture
-    from drdeploy.training.compare import Candidate
+    from drdeploy.grader.networks.architectures import ARCHITECTURES, find_architecture
+    from drdeploy.grader.training.compare import Candidate
 
     chosen = list(ARCHITECTURES) if ALL in names else [name.lower() for name in names]
     found = [find_architecture(name) for name in dict.fromkeys(chosen)]
@@ -99,7 +99,7 @@ def _candidates(names: Sequence[str], specifications: Sequence[str]) -> list[Can
 
 def _weights(specifications: Sequence[str]) -> tuple[WeightsSource, dict[str, WeightsSource]]:
     """What all networks are filled with, and what single ones are instead."""
-    from drdeploy.training.architectures import ARCHITECTURES
+    from drdeploy.grader.networks.architectures import ARCHITECTURES
 
     common: WeightsSource = "random"
     own: dict[str, WeightsSource] = {}
@@ -144,7 +144,7 @@ def _run(comparison: Comparison, candidates: Sequence[Candidate]) -> list[Compar
 
 
 def _notes(comparison: Comparison, rows: Sequence[dict[str, Any]], price: SecondPrice) -> list[str]:
-    from drdeploy.training.notes import RANDOM
+    from drdeploy.grader.networks.notes import RANDOM
 
     sessions = len(set(comparison.dataset.groups))
     whose = (

@@ -13,12 +13,12 @@ import typer
 from drdeploy.cli.console import JsonOption, err, out, print_json
 from drdeploy.cli.figures import shown
 from drdeploy.errors import InvalidInput
-from drdeploy.grading.grade import RESEARCH_USE_NOTICE
+from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drdeploy.training.evaluation import Cell, Choice, Evaluated, Grader, Paired
+    from drdeploy.grader.evaluation.graders import Cell, Choice, Evaluated, Grader, Paired
 
 
 def evaluate(
@@ -73,7 +73,7 @@ def evaluate(
     """
     _check(artifacts, data, oof, prevalence)
     if out_dir is not None:
-        from drdeploy.training.evaluation_page import check_can_draw
+        from drdeploy.grader.evaluation.page import check_can_draw
 
         check_can_draw()
         out_dir.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def evaluate(
     if out_dir is not None:
         _write(out_dir, cells)
     if as_json:
-        from drdeploy.training.evaluation_document import document_of
+        from drdeploy.grader.evaluation.document import document_of
 
         print_json(document_of(cells))
     else:
@@ -123,7 +123,7 @@ def _check(
 def _from_files(
     oof: Path, against: Path | None, artifacts: list[Path] | None, judging: _Judging
 ) -> Cell:
-    from drdeploy.training.evaluation import Cell, judge_file
+    from drdeploy.grader.evaluation.graders import Cell, judge_file
 
     lender = _grader(artifacts[0]) if artifacts else None
     how: dict[str, Any] = {"prevalence": judging.prevalence, "seed": judging.seed}
@@ -135,8 +135,8 @@ def _from_files(
 
 
 def _choices(folders: Sequence[Path], split: str | None, *, new_sessions: bool) -> list[Choice]:
-    from drdeploy.training.datasets import load_dataset
-    from drdeploy.training.evaluation import choose, told_apart
+    from drdeploy.grader.datasets import load_dataset
+    from drdeploy.grader.evaluation.graders import choose, told_apart
 
     with err.status("Reading the photographs"):
         choices = [
@@ -153,8 +153,8 @@ def _by_predicting(
     choices: Sequence[Choice],
     judging: _Judging,
 ) -> list[Cell]:
-    from drdeploy.box import box_artifact
-    from drdeploy.training.evaluation import Cell, told_apart
+    from drdeploy.grader.box import box_artifact
+    from drdeploy.grader.evaluation.graders import Cell, told_apart
 
     paths = [*(artifacts or [box_artifact()]), *([against] if against else [])]
     rows = [_row(grader, choices, judging) for grader in told_apart([*map(_grader, paths)])]
@@ -167,8 +167,8 @@ def _by_predicting(
 
 
 def _grader(path: Path) -> Grader:
-    from drdeploy.artifacts import inspect, open_artifact
-    from drdeploy.training.evaluation import Grader
+    from drdeploy.grader.artifacts import inspect, open_artifact
+    from drdeploy.grader.evaluation.graders import Grader
 
     if path.is_dir():
         manifest = open_artifact(path, verify=False).manifest
@@ -181,8 +181,8 @@ def _grader(path: Path) -> Grader:
 def _row(grader: Grader, choices: Sequence[Choice], judging: _Judging) -> list[Evaluated]:
     """One grader on every set of photographs."""
     from drdeploy.cli.grade import loaded
-    from drdeploy.training.evaluation import judge, notes_on
-    from drdeploy.training.predictions import predict_dataset
+    from drdeploy.grader.evaluation.graders import judge, notes_on
+    from drdeploy.grader.evaluation.predictions import predict_dataset
 
     def tracked(files: Sequence[Path]) -> Any:
         from rich.progress import track
@@ -209,8 +209,8 @@ def _row(grader: Grader, choices: Sequence[Choice], judging: _Judging) -> list[E
 
 def _write(folder: Path, cells: Sequence[Cell]) -> None:
     """The page, the same as JSON, and every prediction."""
-    from drdeploy.training.evaluation_document import document_of
-    from drdeploy.training.evaluation_page import write_page
+    from drdeploy.grader.evaluation.document import document_of
+    from drdeploy.grader.evaluation.page import write_page
 
     document = json.dumps(document_of(cells), indent=2) + "\n"
     (folder / "evaluation.json").write_text(document, encoding="utf-8")
@@ -233,7 +233,7 @@ def _print(cells: Sequence[Cell], folder: Path | None) -> None:
 
 
 def _print_evaluated(evaluated: Evaluated) -> None:
-    from drdeploy.training.evaluation_document import figure
+    from drdeploy.grader.evaluation.document import figure
 
     found = evaluated.evaluation
     title = f"{evaluated.grader.name} on {evaluated.test_set.name}, n = {found.n}"
@@ -265,7 +265,7 @@ def _print_evaluated(evaluated: Evaluated) -> None:
 
 
 def _print_paired(paired: Paired) -> None:
-    from drdeploy.training.evaluation_document import figure
+    from drdeploy.grader.evaluation.document import figure
 
     found = paired.comparison
     _say(f"  against {paired.reference.name}, on the {found.n} photographs that both graded:")
@@ -281,7 +281,7 @@ def _print_paired(paired: Paired) -> None:
 def _print_matrix(cells: Sequence[Cell]) -> None:
     from rich.table import Table
 
-    from drdeploy.training.evaluation_document import figure
+    from drdeploy.grader.evaluation.document import figure
 
     evaluated = [cell.evaluated for cell in cells]
     columns = list(dict.fromkeys(one.test_set.name for one in evaluated))

@@ -30,8 +30,8 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Build a network with the study's head and write one artifact per format."""
-    from drdeploy.artifacts import inspect
-    from drdeploy.training.export import export_model
+    from drdeploy.grader.artifacts import inspect
+    from drdeploy.grader.networks.export import export_model
 
     chosen = _formats(formats)
     with err.status(f"Building {architecture} and exporting it to {' and '.join(chosen)}"):

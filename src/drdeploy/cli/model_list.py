@@ -17,7 +17,7 @@ IN_WORDS = {
 
 def list_models(as_json: JsonOption = False) -> None:
     """List the networks that can be built, with the study's head and input size."""
-    from drdeploy.training.architectures import ARCHITECTURES
+    from drdeploy.grader.networks.architectures import ARCHITECTURES
 
     rows = [
         {

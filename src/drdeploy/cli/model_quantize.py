@@ -10,7 +10,7 @@ import typer
 
 from drdeploy.cli.console import JsonOption, err, out, print_json
 from drdeploy.cli.figures import shown
-from drdeploy.grading.grade import RESEARCH_USE_NOTICE
+from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
 
 def quantize(
@@ -47,9 +47,9 @@ def quantize(
     """
     from rich.progress import track
 
-    from drdeploy.training.datasets import deduplicate, load_dataset
-    from drdeploy.training.quantization import quantize_artifact
-    from drdeploy.training.quantization.quantize import split_for_calibration
+    from drdeploy.grader.datasets import deduplicate, load_dataset
+    from drdeploy.grader.quantization import quantize_artifact
+    from drdeploy.grader.quantization.quantize import split_for_calibration
 
     sample, rest = split_for_calibration(
         deduplicate(load_dataset(calibration)).training_part(), images=images, seed=seed

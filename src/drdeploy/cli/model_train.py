@@ -11,11 +11,11 @@ import typer
 
 from drdeploy.cli.console import JsonOption, err, out, print_json
 from drdeploy.cli.figures import shown
-from drdeploy.grading.grade import RESEARCH_USE_NOTICE
+from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
-    from drdeploy.training.checkpoint import History
-    from drdeploy.training.train import Plan
+    from drdeploy.grader.training.checkpoint import History
+    from drdeploy.grader.training.train import Plan
 
 CACHE = Path("build/cache")
 
@@ -57,11 +57,11 @@ def train(
     figures come from that. Then the network that is exported is trained on all of them.
     For research use. Not a medical device.
     """
-    from drdeploy.training.datasets import load_dataset
-    from drdeploy.training.recipe import find_recipe
-    from drdeploy.training.run_document import run_document
-    from drdeploy.training.train import Plan
-    from drdeploy.training.train import train as run
+    from drdeploy.grader.datasets import load_dataset
+    from drdeploy.grader.training.recipe import find_recipe
+    from drdeploy.grader.training.run_document import run_document
+    from drdeploy.grader.training.train import Plan
+    from drdeploy.grader.training.train import train as run
 
     chosen = find_recipe(preset, recipe)
     if epochs is not None:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from drdeploy.deployment.account import Account
-    from drdeploy.deployment.agreement import Proposal
-    from drdeploy.engine import Engine
-    from drdeploy.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.deployment.account import Account
+    from drdeploy.hosting.deployment.agreement import Proposal
+    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.sagemaker.prices import PriceSheet
 
 LOCAL_URL = "http://127.0.0.1:8765"
 INTERRUPTED = 130
@@ -65,7 +65,7 @@ def account_of(
     Raises:
         InvalidInput: It is not said, or said twice.
     """
-    from drdeploy.deployment.account import Account
+    from drdeploy.hosting.deployment.account import Account
 
     if target is None and endpoint_url is None:
         raise InvalidInput(
@@ -91,10 +91,10 @@ def engine_for(account: Account) -> Engine | None:
         EngineUnavailable: Images are needed and no engine answers.
         EndpointError: The local service does not answer.
     """
-    from drdeploy.engine import Engine
+    from drdeploy.hosting.engine import Engine
 
     if account.platform == "local":
-        from drdeploy.experiments.target import local_status
+        from drdeploy.study.running.target import local_status
 
         if local_status(str(account.endpoint_url)).get("isolation") != "container":
             return None
@@ -118,7 +118,7 @@ def local_service_answers(endpoint_url: str) -> bool:
 
 def sheet_of(prices: Path | None) -> PriceSheet:
     """The packaged sheet, or one of the user's."""
-    from drdeploy.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker.prices import PriceSheet
 
     return PriceSheet.load(prices)
 
@@ -144,11 +144,11 @@ class Terminal:
         self._is_local = is_local
 
     def note(self, text: str) -> None:
-        """See :class:`~drdeploy.deployment.agreement.Person`."""
+        """See :class:`~drdeploy.hosting.deployment.agreement.Person`."""
         err.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def agrees(self, proposal: Proposal) -> bool:
-        """See :class:`~drdeploy.deployment.agreement.Person`."""
+        """See :class:`~drdeploy.hosting.deployment.agreement.Person`."""
         self.note(f"plan: {proposal.title}: {proposal.changes.summary}")
         for change in proposal.changes.changes:
             self.note(f"  {change.action:8}{change.address}")

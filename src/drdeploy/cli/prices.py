@@ -14,7 +14,7 @@ from drdeploy.cli.console import JsonOption, err, out, print_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from drdeploy.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker.prices import PriceSheet
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -32,7 +32,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Print every known price with its region, date and source."""
-    from drdeploy.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker.prices import PriceSheet
 
     prices = PriceSheet.load(sheet)
     if as_json:
@@ -52,9 +52,9 @@ def update(
     """Read today's prices from AWS (needs credentials) and write them as a sheet of your own."""
     import boto3
 
-    from drdeploy.experiments.journal import replace_file
-    from drdeploy.sagemaker import price_list
-    from drdeploy.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import price_list
+    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.study.measurements.journal import replace_file
 
     client = boto3.client("pricing", region_name=price_list.API_REGION)
     with err.status("Reading the price list"):

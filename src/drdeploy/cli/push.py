@@ -27,11 +27,11 @@ def push_image(
 
     Nothing is sent where the registry holds the image already.
     """
-    from drdeploy.deployment.images import find_repository
-    from drdeploy.deployment.images import push_image as push
-    from drdeploy.deployment.stand_in import push_stand_in
     from drdeploy.errors import PushFailed
-    from drdeploy.images import tag_of
+    from drdeploy.hosting.deployment.images import find_repository
+    from drdeploy.hosting.deployment.images import push_image as push
+    from drdeploy.hosting.deployment.stand_in import push_stand_in
+    from drdeploy.hosting.images import tag_of
 
     account = account_of(target, endpoint_url, region)
     account.check()
@@ -65,7 +65,7 @@ def push_artifact(
 
     Nothing is sent where the same bytes are there already.
     """
-    from drdeploy.deployment.archives import upload_archive
+    from drdeploy.hosting.deployment.archives import upload_archive
 
     account = account_of(target, endpoint_url, region)
     account.check()

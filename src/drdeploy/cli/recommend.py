@@ -15,10 +15,10 @@ from drdeploy.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drdeploy.analysis.measurements import Measurements
-    from drdeploy.analysis.recommendation.decision import Decision, Judged
-    from drdeploy.analysis.traffic.arrivals import Arrivals, Traffic
-    from drdeploy.analysis.traffic.shape import Shape
+    from drdeploy.study.measurements.load import Measurements
+    from drdeploy.study.recommendation.decision import Decision, Judged
+    from drdeploy.study.recommendation.traffic.arrivals import Arrivals, Traffic
+    from drdeploy.study.recommendation.traffic.shape import Shape
 
 SHOWN = 8
 
@@ -91,10 +91,10 @@ def recommend(
     as_json: JsonOption = False,
 ) -> None:
     """Choose how to host: simulate the traffic on every option, price it, and judge it."""
-    from drdeploy.analysis.recommendation.decide import Question, decide
-    from drdeploy.analysis.recommendation.decision import as_json as decision_as_json
-    from drdeploy.analysis.recommendation.requirements import Assumptions, Requirements
-    from drdeploy.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.study.recommendation.decide import Question, decide
+    from drdeploy.study.recommendation.decision import as_json as decision_as_json
+    from drdeploy.study.recommendation.requirements import Assumptions, Requirements
 
     question = Question(
         traffic=_traffic(
@@ -141,8 +141,8 @@ def recommend(
 
 def _measurements(results: Path) -> Measurements:
     """A results folder, or the original study's files as they were published."""
-    from drdeploy.analysis.measurements import MEASUREMENTS_FILE, load
-    from drdeploy.analysis.reproduction.raw_rows import experiment_of, load_study
+    from drdeploy.study.measurements.load import MEASUREMENTS_FILE, load
+    from drdeploy.study.thesis.raw_rows import experiment_of, load_study
 
     is_measured_here = (results / MEASUREMENTS_FILE).exists() or results.is_file()
     if not is_measured_here and any(experiment_of(path.stem) for path in results.glob("*.csv")):
@@ -157,8 +157,8 @@ def _traffic(
     visit: tuple[int, float],
     seed: int,
 ) -> Traffic | Arrivals:
-    from drdeploy.analysis.traffic.arrivals import Traffic
-    from drdeploy.analysis.traffic.trace import read_trace
+    from drdeploy.study.recommendation.traffic.arrivals import Traffic
+    from drdeploy.study.recommendation.traffic.trace import read_trace
 
     if (requests_per_month is None) == (trace is None):
         raise InvalidInput(
@@ -176,7 +176,7 @@ def _traffic(
 
 
 def _shape(name: str, hours: str | None, days: str) -> Shape:
-    from drdeploy.analysis.traffic.shape import Shape, shape_named
+    from drdeploy.study.recommendation.traffic.shape import Shape, shape_named
 
     if hours is not None:
         return Shape.of("of your own", _numbers(hours, "--hours"), _numbers(days, "--days"))
@@ -193,7 +193,7 @@ def _numbers(text: str, where: str) -> list[float]:
 
 
 def _write_page(decision: Decision, path: Path) -> None:
-    from drdeploy.analysis.recommendation.page import page
+    from drdeploy.study.recommendation.page import page
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(decision, written_at=datetime.now(UTC)), "utf-8")
@@ -231,7 +231,7 @@ def _print(decision: Decision) -> None:
 def _print_options(title: str, options: Sequence[Judged]) -> None:
     from rich.table import Table
 
-    from drdeploy.analysis.recommendation.wording import seconds, usd
+    from drdeploy.study.recommendation.wording import seconds, usd
 
     if not options:
         return

@@ -13,12 +13,12 @@ from drdeploy.cli.console import JsonOption, err, out, print_json
 from drdeploy.errors import AnalysisError
 
 if TYPE_CHECKING:
-    from drdeploy.analysis.evidence import Evidence
-    from drdeploy.analysis.measurements import Measurements
-    from drdeploy.analysis.recommendation.decide import Question
-    from drdeploy.analysis.recommendation.decision import Decision
-    from drdeploy.analysis.report import NoDecision
-    from drdeploy.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.study.measurements.load import Measurements
+    from drdeploy.study.recommendation.decide import Question
+    from drdeploy.study.recommendation.decision import Decision
+    from drdeploy.study.report.evidence import Evidence
+    from drdeploy.study.report.report import NoDecision
 
 
 def report(
@@ -53,17 +53,17 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Report what each configuration costs and how fast it is."""
-    from drdeploy.analysis.evidence import as_json as evidence_as_json
-    from drdeploy.analysis.evidence import gather
-    from drdeploy.analysis.measurements import load
-    from drdeploy.analysis.recommendation.decide import Question
-    from drdeploy.analysis.recommendation.decision import Decision
-    from drdeploy.analysis.recommendation.decision import as_json as decision_as_json
-    from drdeploy.analysis.recommendation.requirements import Requirements
-    from drdeploy.analysis.report import write_report
-    from drdeploy.analysis.traffic.arrivals import Traffic
-    from drdeploy.analysis.traffic.shape import shape_named
-    from drdeploy.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.study.measurements.load import load
+    from drdeploy.study.recommendation.decide import Question
+    from drdeploy.study.recommendation.decision import Decision
+    from drdeploy.study.recommendation.decision import as_json as decision_as_json
+    from drdeploy.study.recommendation.requirements import Requirements
+    from drdeploy.study.recommendation.traffic.arrivals import Traffic
+    from drdeploy.study.recommendation.traffic.shape import shape_named
+    from drdeploy.study.report.evidence import as_json as evidence_as_json
+    from drdeploy.study.report.evidence import gather
+    from drdeploy.study.report.report import write_report
 
     sheet = PriceSheet.load(prices)
     question = Question(
@@ -92,8 +92,8 @@ def _decision(
     measurements: Measurements, sheet: PriceSheet, question: Question, *, mixed: bool
 ) -> Decision | NoDecision:
     """The report holds without a decision too: it says why there is none."""
-    from drdeploy.analysis.recommendation.decide import decide
-    from drdeploy.analysis.report import NoDecision
+    from drdeploy.study.recommendation.decide import decide
+    from drdeploy.study.report.report import NoDecision
 
     try:
         return decide(measurements, sheet, question, allow_mixed=mixed)
@@ -102,7 +102,7 @@ def _decision(
 
 
 def _told(decision: Decision | NoDecision) -> tuple[str, ...]:
-    from drdeploy.analysis.report import NoDecision
+    from drdeploy.study.report.report import NoDecision
 
     if isinstance(decision, NoDecision):
         return (f"No decision. {decision.why}",)

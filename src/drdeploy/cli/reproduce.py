@@ -11,8 +11,8 @@ import typer
 from drdeploy.cli.console import JsonOption, err, out, print_json
 
 if TYPE_CHECKING:
-    from drdeploy.analysis.reproduction.reproduction import Reproduction
-    from drdeploy.analysis.reproduction.verdicts import Recomputed
+    from drdeploy.study.thesis.reproduction import Reproduction
+    from drdeploy.study.thesis.verdicts import Recomputed
 
 DEFAULT_FOLDER = Path("results/reproduction")
 STYLES = {"reproduced": "green", "close": "cyan", "differs": "bold red", "not_recomputable": "dim"}
@@ -34,9 +34,9 @@ def reproduce(
     as_json: JsonOption = False,
 ) -> None:
     """Recompute every figure of the published study, each with a verdict."""
-    from drdeploy.analysis.reproduction.document import document_of
-    from drdeploy.analysis.reproduction.findings import counts_of, does_not_hold
-    from drdeploy.analysis.reproduction.reproduction import reproduce as recompute
+    from drdeploy.study.thesis.document import document_of
+    from drdeploy.study.thesis.findings import counts_of, does_not_hold
+    from drdeploy.study.thesis.reproduction import reproduce as recompute
 
     wanted = folder_out or (None if as_json else DEFAULT_FOLDER)
     with err.status("Recomputing every printed figure"):
@@ -58,15 +58,15 @@ def reproduce(
 
 
 def _write(found: Reproduction, folder: Path) -> Path:
-    from drdeploy.analysis.reproduction.page import write_reproduction
-    from drdeploy.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.study.thesis.page import write_reproduction
 
     sheet = PriceSheet.load()
     return write_reproduction(found, folder, sheet, written_at=datetime.now(UTC)).page
 
 
 def _print_line(figure: Recomputed) -> None:
-    from drdeploy.analysis import notation
+    from drdeploy.statistics import notation
 
     found = figure.estimate
     value = notation.NO_VALUE if found is None else f"{found.value:.6g}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from drdeploy.serving.supervisor import help_text, main
+from drdeploy.hosting.serving.supervisor import help_text, main
 
 
 def serve() -> None:

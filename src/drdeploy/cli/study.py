@@ -15,10 +15,10 @@ from drdeploy.errors import StudyError, UnknownPrice
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drdeploy.deployment.provider import ProviderChoice
-    from drdeploy.experiments.plan import Plan
-    from drdeploy.experiments.provisioned import Provisioning
-    from drdeploy.experiments.session import Progress
+    from drdeploy.hosting.deployment.provider import ProviderChoice
+    from drdeploy.study.design.plan import Plan
+    from drdeploy.study.running.provisioned import Provisioning
+    from drdeploy.study.running.session import Progress
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -82,9 +82,9 @@ def run(
 ) -> None:
     """Measure what of a study is missing; run it again to go on after a break."""
     from drdeploy.cli.study_progress import LiveNarrator
-    from drdeploy.experiments.provisioned import always_on_first
-    from drdeploy.experiments.results import Results
-    from drdeploy.experiments.session import RunOptions, run_study
+    from drdeploy.study.measurements.results import Results
+    from drdeploy.study.running.provisioned import always_on_first
+    from drdeploy.study.running.session import RunOptions, run_study
 
     found = _plan(study, only)
     aws = target == "aws"
@@ -126,8 +126,8 @@ def run(
 def delete(study: StudyArgument, out_dir: OutOption = None) -> None:
     """Delete whatever a run with --target left there, and verify it by listing."""
     from drdeploy.cli.places import interruptible, local_service_answers
-    from drdeploy.experiments.provisioned import delete_study, study_workspace
-    from drdeploy.experiments.results import Results
+    from drdeploy.study.measurements.results import Results
+    from drdeploy.study.running.provisioned import delete_study, study_workspace
 
     found = _plan(study, None)
     workspace = study_workspace(Results(out_dir or _default_out(found)))
@@ -153,8 +153,8 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show how far each trial is, also while a run goes on."""
-    from drdeploy.experiments.results import Results
-    from drdeploy.experiments.session import study_progress
+    from drdeploy.study.measurements.results import Results
+    from drdeploy.study.running.session import study_progress
 
     found = _plan(study, only)
     progress = study_progress(found, Results(out_dir or _default_out(found)))
@@ -170,9 +170,9 @@ def status(
 
 
 def _plan(study: str, only: str | None) -> Plan:
-    from drdeploy.experiments.models import check_own_artifacts
-    from drdeploy.experiments.plan import make_plan
-    from drdeploy.experiments.study import Study
+    from drdeploy.study.design.plan import make_plan
+    from drdeploy.study.design.study import Study
+    from drdeploy.study.running.models import check_own_artifacts
 
     found = make_plan(Study.load(study)).only(only)
     check_own_artifacts(found.trials)
@@ -184,14 +184,14 @@ def _default_out(plan: Plan) -> Path:
 
 
 def _provisioning(person: Terminal, provider: ProviderChoice, *, keep: bool) -> Provisioning:
-    from drdeploy.experiments.provisioned import Provisioning
-    from drdeploy.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.study.running.provisioned import Provisioning
 
     return Provisioning(person, PriceSheet.load(), provider, keep=keep)
 
 
 def _refuse_cost(plan: Plan, max_cost_usd: float) -> None:
-    from drdeploy.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker.prices import PriceSheet
 
     cost_usd = plan.worst_case_cost_usd(PriceSheet.load())
     if cost_usd > max_cost_usd:
@@ -232,7 +232,7 @@ def _trial_facts(plan: Plan) -> Iterator[dict[str, Any]]:
 
 
 def _worst_case_cost_usd(plan: Plan) -> tuple[float | None, list[str]]:
-    from drdeploy.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker.prices import PriceSheet
 
     try:
         return plan.worst_case_cost_usd(PriceSheet.load()), []

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from drdeploy.errors import EndpointError
-    from drdeploy.experiments.measurement import Measurement
-    from drdeploy.experiments.plan import Plan, Trial
+    from drdeploy.study.design.plan import Plan, Trial
+    from drdeploy.study.measurements.measurement import Measurement
 
 
 class LiveNarrator:

@@ -1,0 +1,212 @@
+"""A gzip-compressed tar file: written reproducibly, read with suspicion."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from drdeploy.errors import ArtifactError, TruncatedArchive, UnsafeArchive
+from drdeploy.grader.artifacts.manifest import is_safe_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from typing_extensions import Buffer
+
+CHUNK_BYTES = 1024 * 1024
+COMPRESSION_LEVEL = 6
+HEADER_BYTES_MAX = 64 * 1024
+"""Extended headers (long names) are read into memory at once; no honest one is larger."""
+
+
+@dataclass(frozen=True)
+class ArchiveLimits:
+    """How much an archive may unpack to.
+
+    The default size is SageMaker Serverless Inference's disk (5 GB).
+    """
+
+    max_files: int = 10_000
+    max_bytes: int = 5 * 1024**3
+
+
+def write_archive(archive: Path, members: Mapping[str, Path | bytes]) -> None:
+    """Write files (or bytes) under the given names, in the given order.
+
+    Owner, times and modes are fixed, so that the same contents make the same bytes.  The
+    archive appears at its place only when it is complete.
+    """
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    part = archive.with_name(f".{archive.name}.part")
+    try:
+        with (
+            part.open("wb") as raw,
+            gzip.GzipFile("", "wb", COMPRESSION_LEVEL, raw, mtime=0) as stream,
+            tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            for name, content in members.items():
+                _add(tar, name, content)
+        part.replace(archive)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _add(tar: tarfile.TarFile, name: str, content: Path | bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.mode = 0o644
+    if isinstance(content, bytes):
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+        return
+    info.size = content.stat().st_size
+    with content.open("rb") as file:
+        tar.addfile(info, file)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A regular file of an archive, to be read before the next one is asked for."""
+
+    name: str
+    size_bytes: int
+    file: IO[bytes]
+    archive: Path
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its content, a piece at a time.
+
+        Raises:
+            TruncatedArchive: The archive ends before the file does, or is damaged.
+            UnsafeArchive: The archive unpacks to more than it may.
+        """
+        with _named_errors(self.archive):
+            while chunk := self.file.read(CHUNK_BYTES):
+                yield chunk
+
+
+def read_archive(archive: Path, limits: ArchiveLimits) -> Iterator[Member]:
+    """Stream an archive's regular files.  Nothing is written.
+
+    Raises:
+        ArtifactError: The file cannot be opened.
+        UnsafeArchive: A member is a link or device, leaves the folder, comes twice, or the
+            whole is too large; found while reading, whatever the headers claim.
+        TruncatedArchive: It ends too early, is damaged, or is no gzip-compressed tar file.
+    """
+    try:
+        raw = archive.open("rb")
+    except OSError as err:
+        raise ArtifactError(f"Cannot read it: {err.strerror}", where=str(archive)) from err
+    with raw, gzip.GzipFile(fileobj=raw, mode="rb") as unzipped, _named_errors(archive):
+        yield from _members(_BoundedReader(unzipped, limits.max_bytes), archive, limits)
+
+
+@contextmanager
+def _named_errors(archive: Path) -> Iterator[None]:
+    """What the decompressor and tarfile raise, as errors that name the archive."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as err:
+        raise TruncatedArchive(
+            "The archive ends too early, is damaged, or is no gzip-compressed tar file",
+            where=str(archive),
+            remedy="Copy or pack it again",
+        ) from err
+    except (RecursionError, ValueError, OverflowError) as err:
+        raise UnsafeArchive("A header of the archive is malformed", where=str(archive)) from err
+    except UnsafeArchive as err:
+        raise UnsafeArchive(err.what, where=str(archive), remedy=err.remedy) from err
+
+
+def _members(stream: _BoundedReader, archive: Path, limits: ArchiveLimits) -> Iterator[Member]:
+    names = _Names(limits.max_files)
+    with tarfile.open(fileobj=stream, mode="r|", tarinfo=_BoundedTarInfo) as tar:
+        for info in tar:
+            name = names.admit(info)
+            if name is None:
+                continue
+            file = tar.extractfile(info)
+            if file is not None:
+                yield Member(name, info.size, file, archive)
+    # What follows the end mark is read too: gzip's checksum stands at the very end.
+    while stream.read(CHUNK_BYTES):
+        pass
+
+
+class _BoundedReader(io.RawIOBase):
+    """Counts what comes out of the decompressor, whatever the headers promised."""
+
+    def __init__(self, source: gzip.GzipFile, max_bytes: int) -> None:
+        self._source = source
+        self._left = max_bytes
+        self._max_bytes = max_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        count = self._source.readinto(memoryview(buffer))
+        self._left -= count
+        if self._left < 0:
+            raise UnsafeArchive(f"It unpacks to more than {self._max_bytes} bytes")
+        return count
+
+
+class _BoundedTarInfo(tarfile.TarInfo):
+    """Refuses headers that tarfile would read into memory whole."""
+
+    _EXTENDED = (
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+    )
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        """The hook that tarfile offers subclasses, called before a header is acted upon."""
+        too_long = self.type in self._EXTENDED and self.size > HEADER_BYTES_MAX
+        if too_long or self.size < 0 or self.type == tarfile.GNUTYPE_SPARSE:
+            raise UnsafeArchive("A header of the archive is malformed")
+        return super()._proc_member(tar)  # type: ignore[misc,no-any-return]  # not in typeshed
+
+
+class _Names:
+    """The names met so far: refuses what leaves the folder, comes twice, or is too much."""
+
+    def __init__(self, max_files: int) -> None:
+        self._max_files = max_files
+        self._seen = 0
+        self._files: set[str] = set()
+        self._folders: set[str] = set()
+
+    def admit(self, info: tarfile.TarInfo) -> str | None:
+        """The normalised name of a regular file; None for a folder."""
+        self._seen += 1
+        if self._seen > self._max_files:
+            raise UnsafeArchive(f"It holds more than {self._max_files} files")
+        name = info.name.removeprefix("./")
+        if info.isdir() and name in {"", "."}:
+            return None
+        if not is_safe_path(name):
+            raise UnsafeArchive(f"'{info.name}' would be written outside its folder")
+        if not (info.isreg() or info.isdir()):
+            raise UnsafeArchive(f"'{name}' is no regular file")
+        self._record(name, info.isdir())
+        return None if info.isdir() else name
+
+    def _record(self, name: str, is_folder: bool) -> None:
+        parts = name.split("/")
+        parents = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
+        clashes = name in self._files or not parents.isdisjoint(self._files)
+        if clashes or (not is_folder and name in self._folders):
+            raise UnsafeArchive(f"'{name}' comes twice")
+        self._folders |= parents | ({name} if is_folder else set())
+        if not is_folder:
+            self._files.add(name)

@@ -1,0 +1,97 @@
+"""An extracted artifact: opened and verified."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from drdeploy.errors import ArtifactError, DigestMismatch, ManifestError
+from drdeploy.grader.artifacts.bare import find_saved_model, study_manifest
+from drdeploy.grader.artifacts.manifest import MANIFEST_NAME, ModelManifest, decode_manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ModelArtifact:
+    """An extracted model.
+
+    Attributes:
+        folder: Holds the manifest and its files.
+        manifest: What it says.
+        digest: SHA-256 of ``manifest.json``, and through it of every file; of
+            ``saved_model.pb`` where there is no manifest.
+    """
+
+    folder: Path
+    manifest: ModelManifest
+    digest: str
+
+    @property
+    def entry_path(self) -> Path:
+        """The SavedModel's folder or the ONNX file."""
+        return self.folder / self.manifest.entry
+
+
+def open_artifact(folder: Path, *, verify: bool = True) -> ModelArtifact:
+    """Open an extracted artifact.
+
+    Args:
+        folder: For example ``/opt/ml/model``.
+        verify: Compare every file with its digest (about a second per gigabyte).
+
+    Raises:
+        ManifestError: The manifest is wrong, or a file that it names is missing.
+        DigestMismatch: A file is not the one that it names.
+        ArtifactError: There is no such folder.
+    """
+    if not folder.is_dir():
+        raise ArtifactError("There is no such folder", where=str(folder))
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        return _open_bare(folder)
+    data = path.read_bytes()
+    artifact = ModelArtifact(folder, decode_manifest(data), hashlib.sha256(data).hexdigest())
+    _verify_folder(artifact, with_digests=verify)
+    return artifact
+
+
+def _open_bare(folder: Path) -> ModelArtifact:
+    names = [str(path.relative_to(folder).as_posix()) for path in sorted(folder.rglob("*.pb"))]
+    manifest = study_manifest(names)
+    return ModelArtifact(folder, manifest, digest_of(folder / find_saved_model(names)))
+
+
+def _verify_folder(artifact: ModelArtifact, *, with_digests: bool) -> None:
+    for file in artifact.manifest.files:
+        path = artifact.folder / file.path
+        if not path.is_file():
+            raise missing_file(file.path)
+        if path.stat().st_size != file.size_bytes or (
+            with_digests and digest_of(path) != file.sha256
+        ):
+            raise mismatch(file.path)
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def missing_file(path: str) -> ManifestError:
+    """The error for a file that the manifest names and nobody finds."""
+    return ManifestError(
+        f"The manifest names '{path}', which is missing", where=f"{MANIFEST_NAME}: files"
+    )
+
+
+def mismatch(path: str) -> DigestMismatch:
+    """The error for a file that is another than the manifest names."""
+    return DigestMismatch(
+        f"'{path}' is not the file that the manifest names",
+        where=path,
+        remedy="Copy or pack the artifact again",
+    )

@@ -1,0 +1,145 @@
+"""An archive comes out as a folder, or is looked into: trusted in nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from drdeploy.errors import ArtifactError, ManifestError, UnsafeArchive
+from drdeploy.grader.artifacts.archive import CHUNK_BYTES, ArchiveLimits, Member, read_archive
+from drdeploy.grader.artifacts.artifact import ModelArtifact, mismatch, missing_file
+from drdeploy.grader.artifacts.bare import find_saved_model, study_manifest
+from drdeploy.grader.artifacts.manifest import (
+    MANIFEST_NAME,
+    FileDigest,
+    ModelManifest,
+    decode_manifest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DEFAULT_LIMITS = ArchiveLimits()
+MANIFEST_BYTES_MAX = 4 * 1024 * 1024
+
+
+def extract(
+    archive: Path, folder: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS
+) -> ModelArtifact:
+    """Extract an archive and verify every file, as it is written.
+
+    The folder appears only when all is well; a refused archive leaves nothing behind.
+
+    Args:
+        archive: A ``model.tar.gz``.
+        folder: Absent or empty.
+        limits: How much it may unpack to.
+
+    Raises:
+        UnsafeArchive: It would write outside its folder, holds links, or is too large.
+        TruncatedArchive: It ends too early.
+        ManifestError: The manifest is wrong, or does not name exactly the files there are.
+        DigestMismatch: A file is not the one that the manifest names.
+        ArtifactError: The folder is in use.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ArtifactError("The folder is not empty", where=str(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        contents = _read(archive, limits, into=part)
+        _check_contents(contents)
+        part.chmod(0o755)
+        part.replace(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return ModelArtifact(folder, contents.manifest, contents.digest)
+
+
+def verify(archive: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> ModelManifest:
+    """Check an archive as :func:`extract` would, without writing it.
+
+    Raises:
+        ArtifactError: One of those of :func:`extract`.
+    """
+    contents = _read(archive, limits)
+    _check_contents(contents)
+    return contents.manifest
+
+
+def inspect(archive: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> ModelManifest:
+    """The manifest alone; the files are not compared with it.
+
+    Raises:
+        ArtifactError: The archive is unreadable or unsafe, or its manifest is wrong.
+    """
+    for member in read_archive(archive, limits):
+        if member.name == MANIFEST_NAME:
+            return decode_manifest(_manifest_bytes(member))
+    return _read(archive, limits).manifest
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What an archive was found to hold."""
+
+    files: Mapping[str, FileDigest]
+    manifest: ModelManifest
+    digest: str
+    is_bare: bool
+
+
+def _read(archive: Path, limits: ArchiveLimits, into: Path | None = None) -> _Contents:
+    files: dict[str, FileDigest] = {}
+    manifest_bytes: bytes | None = None
+    for member in read_archive(archive, limits):
+        chunks: Iterator[bytes] = member.chunks()
+        if member.name == MANIFEST_NAME:
+            manifest_bytes = _manifest_bytes(member)
+            chunks = iter([manifest_bytes])
+        files[member.name] = _consume(member, chunks, into)
+    if manifest_bytes is None:
+        pb = files[find_saved_model(files)]
+        manifest = study_manifest(files, tuple(files[name] for name in sorted(files)))
+        return _Contents(files, manifest, pb.sha256, is_bare=True)
+    digest = files.pop(MANIFEST_NAME).sha256
+    return _Contents(files, decode_manifest(manifest_bytes), digest, is_bare=False)
+
+
+def _manifest_bytes(member: Member) -> bytes:
+    if member.size_bytes > MANIFEST_BYTES_MAX:
+        raise UnsafeArchive(f"{MANIFEST_NAME} is larger than {MANIFEST_BYTES_MAX} bytes")
+    return b"".join(member.chunks())
+
+
+def _consume(member: Member, chunks: Iterator[bytes], into: Path | None) -> FileDigest:
+    """Hash a file and, if told where, write it."""
+    digest = hashlib.sha256()
+    if into is None:
+        for chunk in chunks:
+            digest.update(chunk)
+    else:
+        path = into / PurePosixPath(member.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb", buffering=CHUNK_BYTES) as file:
+            for chunk in chunks:
+                digest.update(chunk)
+                file.write(chunk)
+    return FileDigest(member.name, digest.hexdigest(), member.size_bytes)
+
+
+def _check_contents(contents: _Contents) -> None:
+    if contents.is_bare:
+        return
+    named = {file.path: file for file in contents.manifest.files}
+    for path in sorted(contents.files.keys() - named.keys()):
+        raise ManifestError(f"The manifest does not name '{path}'", where=f"{MANIFEST_NAME}: files")
+    for path, file in named.items():
+        if path not in contents.files:
+            raise missing_file(path)
+        if contents.files[path] != file:
+            raise mismatch(path)

@@ -1,0 +1,265 @@
+"""``manifest.json``: all that a server must know of a model."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import PurePosixPath
+from typing import Literal
+
+import msgspec
+
+from drdeploy.errors import ManifestError
+from drdeploy.grader.fundus.gradability_limits import GradabilityLimits  # noqa: TC001 - msgspec reads it
+from drdeploy.grader.fundus.transform import FundusTransform
+from drdeploy.grader.grading.grade import ICDR_CLASSES
+
+MANIFEST_NAME = "manifest.json"
+SCHEMA_VERSION = 1
+MAX_SIDE_PX = 4096
+"""No classifier of photographs has a larger input; a typing error might."""
+
+ModelFormat = Literal["saved_model", "onnx"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Weights = Literal["trained", "imagenet", "random", "unknown"]
+
+
+class FileDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of the artifact: path relative to the manifest, SHA-256, size."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the model comes from.  All of it optional, none of it used to predict."""
+
+    created_at: str = ""
+    tool_version: str = ""
+    source: str = ""
+    dataset: str = ""
+    licence: str = ""
+    seed: int | None = None
+    notes: str = ""
+
+
+class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A share of ``n`` photographs with its 95 % interval (Wilson 1927)."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A decision, locked on validation photographs: flag an eye or not.
+
+    Attributes:
+        name: ``high_sensitivity`` misses few and sends more healthy eyes to the specialist.
+        at_or_above: The ICDR grade from which an eye should be flagged (2 or 3).
+        threshold: An eye is flagged if P(grade >= ``at_or_above``) reaches it.
+        sensitivity: Of the validation photographs at or above that grade.
+        specificity: Of the validation photographs below it.
+    """
+
+    name: Literal["high_sensitivity", "balanced"]
+    at_or_above: Literal[2, 3]
+    threshold: float
+    sensitivity: Rate
+    specificity: Rate
+
+
+class Clinical(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a grader's probabilities become grades and decisions, and on what that was chosen.
+
+    Attributes:
+        chosen_on: The validation photographs, in words.
+        temperature: What the logits were divided by (Guo et al., ICML 2017).  It is part of the
+            graph: the outputs are calibrated as they are.
+        grade_thresholds: See :class:`drdeploy.grader.grading.Prediction`.
+        operating_points: At most one of each name and grade.
+    """
+
+    chosen_on: str
+    temperature: float = 1.0
+    grade_thresholds: tuple[float, float, float, float] | None = None
+    operating_points: tuple[OperatingPoint, ...] = ()
+
+
+class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a paired comparison with the fp32 model said of a quantized one.
+
+    Attributes:
+        verdict: ``undecided`` where there were too few photographs to tell.
+        reason: In one sentence.
+        reference_digest: Of the fp32 artifact.
+        images: How many photographs both graded.
+        margin: Largest loss of sensitivity that was acceptable, as a share.
+    """
+
+    verdict: Literal["accepted", "refused", "undecided"]
+    reason: str
+    reference_digest: str
+    images: int
+    margin: float
+
+
+class ModelManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All that a server must know of a model; no code branches on its name.
+
+    Attributes:
+        name: What the user calls the model, for example ``mobilenet``.
+        architecture: The network, for example ``MobileNet``.
+        model_format: ``saved_model`` (a folder) or ``onnx`` (a file).
+        entry: That folder or file, relative to the manifest.
+        weights: Where the weights come from.  ``random`` predicts nothing of use.
+        classes: Class names in output order.  The ICDR grades make it a DR grader.  Empty
+            where nobody named them; the outputs are then called ``class_0`` and so on.
+        output: Whether the model's outputs are probabilities or logits.
+        gradability: What a photograph must be to be graded; None where that is not checked.
+        clinical: How probabilities become grades and decisions; only of an ICDR grader.
+        quantization: What became of the sensitivity when the weights were made smaller.
+        files: Every file but the manifest, with its digest.
+    """
+
+    schema_version: Literal[1] = 1
+    name: str
+    architecture: str
+    model_format: ModelFormat
+    entry: str
+    weights: Weights
+    precision: Precision = "fp32"
+    classes: tuple[str, ...] = ICDR_CLASSES
+    output: Literal["probabilities", "logits"] = "probabilities"
+    transform: FundusTransform = FundusTransform()
+    gradability: GradabilityLimits | None = None
+    clinical: Clinical | None = None
+    quantization: Quantization | None = None
+    files: tuple[FileDigest, ...] = ()
+    provenance: Provenance = Provenance()
+
+    @property
+    def grade_thresholds(self) -> tuple[float, ...] | None:
+        """As :class:`drdeploy.grader.grading.Prediction` takes them."""
+        return None if self.clinical is None else self.clinical.grade_thresholds
+
+    @property
+    def is_icdr(self) -> bool:
+        """Whether the classes are the five ICDR grades."""
+        return self.classes == ICDR_CLASSES
+
+
+class _Version(msgspec.Struct):
+    schema_version: int = SCHEMA_VERSION
+
+
+def encode_manifest(manifest: ModelManifest) -> bytes:
+    """The manifest as indented JSON, defaults written out: readable in ten years."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+
+
+def decode_manifest(data: bytes) -> ModelManifest:
+    """Read and check a manifest.
+
+    Raises:
+        ManifestError: It is no JSON, comes from a newer version, or a field is wrong; the
+            message names the field.
+    """
+    try:
+        version = msgspec.json.decode(data, type=_Version).schema_version
+        if version <= SCHEMA_VERSION:
+            manifest = msgspec.json.decode(data, type=ModelManifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as err:
+        raise _unreadable(str(err)) from err
+    if version > SCHEMA_VERSION:
+        raise ManifestError(
+            f"The manifest has schema version {version}; this drdeploy reads up to "
+            f"{SCHEMA_VERSION}",
+            where=MANIFEST_NAME,
+            remedy="Upgrade drdeploy",
+        )
+    check_manifest(manifest)
+    return manifest
+
+
+def _unreadable(message: str) -> ManifestError:
+    """A decoding error with its field in ``where`` instead of at the message's end."""
+    what, _, field = message.partition(" - at `$")
+    place = field.rstrip("`").lstrip(".")
+    return ManifestError(
+        what.replace("`", "'"),
+        where=f"{MANIFEST_NAME}: {place}" if place else MANIFEST_NAME,
+        remedy="Write the manifest with `drdeploy artifact pack`",
+    )
+
+
+def check_manifest(manifest: ModelManifest) -> None:
+    """Check what types alone cannot say.
+
+    Raises:
+        ManifestError: Names the field.
+    """
+    _check("name", bool(manifest.name.strip()), "A model needs a name")
+    distinct = len(set(manifest.classes)) == len(manifest.classes)
+    _check("classes", distinct, "Two classes have the same name")
+    _check("classes", all(manifest.classes), "A class has an empty name")
+    _check_transform(manifest.transform)
+    _check_clinical(manifest)
+    _check_files(manifest)
+
+
+def _check_transform(transform: FundusTransform) -> None:
+    for field in ("height_px", "width_px"):
+        side_px = getattr(transform, field)
+        _check(
+            f"transform.{field}",
+            1 <= side_px <= MAX_SIDE_PX,
+            f"A side of {side_px} pixels is not within 1 to {MAX_SIDE_PX}",
+        )
+    for field in ("value_range", "mean", "std"):
+        finite = all(map(math.isfinite, getattr(transform, field)))
+        _check(f"transform.{field}", finite, "A value is not a finite number")
+    low, high = transform.value_range
+    _check("transform.value_range", low != high, f"Black and white both become {low:g}")
+    _check("transform.std", all(transform.std), "A standard deviation is zero")
+
+
+def _check_clinical(manifest: ModelManifest) -> None:
+    clinical = manifest.clinical
+    if clinical is None:
+        return
+    _check("clinical", manifest.is_icdr, "Only an ICDR grader has decisions at its grades")
+    for threshold in clinical.grade_thresholds or ():
+        _check("clinical.grade_thresholds", 0 < threshold < 1, f"{threshold:g} is not in (0, 1)")
+    points = [(point.name, point.at_or_above) for point in clinical.operating_points]
+    _check("clinical.operating_points", len(set(points)) == len(points), "One is named twice")
+    for index, point in enumerate(clinical.operating_points):
+        place = f"clinical.operating_points[{index}].threshold"
+        _check(place, 0 <= point.threshold <= 1, f"{point.threshold:g} is not in [0, 1]")
+
+
+def _check_files(manifest: ModelManifest) -> None:
+    paths = [file.path for file in manifest.files]
+    _check("entry", is_safe_path(manifest.entry), f"'{manifest.entry}' is no path inside it")
+    for index, file in enumerate(manifest.files):
+        place = f"files[{index}]"
+        _check(f"{place}.path", is_safe_path(file.path), f"'{file.path}' is no path inside it")
+        is_digest = re.fullmatch(r"[0-9a-f]{64}", file.sha256) is not None
+        _check(f"{place}.sha256", is_digest, "It is no SHA-256 in hexadecimal")
+    _check("files", len(set(paths)) == len(paths), "A file is named twice")
+    entry = PurePosixPath(manifest.entry)
+    holds_entry = any(PurePosixPath(path).is_relative_to(entry) for path in paths)
+    _check("files", holds_entry, f"No file belongs to the entry '{manifest.entry}'")
+
+
+def is_safe_path(path: str) -> bool:
+    """Whether it is a normalised path that stays inside its folder."""
+    parts = path.split("/")
+    return "\0" not in path and not any(part in {"", ".", ".."} for part in parts)
+
+
+def _check(field: str, is_right: bool, what: str) -> None:
+    if not is_right:
+        raise ManifestError(what, where=f"{MANIFEST_NAME}: {field}")

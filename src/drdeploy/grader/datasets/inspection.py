@@ -1,0 +1,98 @@
+"""What one should know of a data set before anything is trained or judged on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.errors import InvalidInput
+from drdeploy.grader.datasets.duplicates import deduplicate, find_copies
+from drdeploy.grader.datasets.folds import leaking_groups
+from drdeploy.grader.datasets.readability import decode_all, without_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from drdeploy.grader.datasets.dataset import Cause, Dataset, SetAside
+    from drdeploy.grader.datasets.duplicates import Copies
+    from drdeploy.grader.datasets.readability import Decoded
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Smallest, median and largest of some sizes."""
+
+    smallest: int
+    median: int
+    largest: int
+
+    @classmethod
+    def of(cls, values: Iterable[int]) -> Spread:
+        """Of at least one value."""
+        ordered = sorted(values)
+        return cls(ordered[0], round(float(np.median(ordered))), ordered[-1])
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A data set with what was found in it.
+
+    Attributes:
+        dataset: As it was read.
+        usable: What decodes, each photograph once: what training and evaluation take.
+        copies: Photographs that stand in it several times.
+        leaking: Groups with photographs in more than one split.
+        width_px: Of what decodes.
+        height_px: Of what decodes.
+        size_bytes: Of their files.
+    """
+
+    dataset: Dataset
+    usable: Dataset
+    copies: tuple[Copies, ...]
+    leaking: tuple[str, ...]
+    width_px: Spread
+    height_px: Spread
+    size_bytes: Spread
+
+    @property
+    def conflicts(self) -> tuple[Copies, ...]:
+        """Photographs whose copies carry different grades."""
+        return tuple(copies for copies in self.copies if copies.is_conflict)
+
+    def set_aside(self, *causes: Cause) -> tuple[SetAside, ...]:
+        """What is not usable for one of these causes."""
+        return tuple(one for one in self.usable.set_aside if one.cause in causes)
+
+
+def inspect_dataset(
+    dataset: Dataset, track: Callable[[Iterable[Decoded]], Iterable[Decoded]] = lambda all_: all_
+) -> Inspection:
+    """Decode every photograph and look for what would spoil a result.
+
+    Args:
+        dataset: As :func:`load_dataset` gave it.
+        track: Wraps the photographs as they are decoded, to show progress.
+
+    Raises:
+        InvalidInput: No photograph decodes.
+    """
+    decoded = decode_all(dataset, track)
+    readable = without_problems(dataset, decoded)
+    fine = [one for one in decoded if not one.problem]
+    if not fine:
+        raise InvalidInput(
+            f"No photograph of the data set decodes: {decoded[0].problem}",
+            where=str(dataset.folder),
+        )
+    return Inspection(
+        dataset=dataset,
+        usable=deduplicate(readable),
+        copies=find_copies(dataset),
+        leaking=leaking_groups(dataset),
+        width_px=Spread.of(one.width_px for one in fine),
+        height_px=Spread.of(one.height_px for one in fine),
+        size_bytes=Spread.of(one.size_bytes for one in fine),
+    )

@@ -1,0 +1,111 @@
+"""Find out which layout a folder has, and read it."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+from drdeploy.errors import EmptyBody, InvalidInput, RequestRefused
+from drdeploy.grader.datasets.dataset import Dataset, LabelledPhotograph, SetAside, name_within
+from drdeploy.grader.datasets.layouts import LAYOUTS, read_labels
+from drdeploy.grader.datasets.tables import photographs_in
+from drdeploy.grader.fundus.decode import read_header
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+from drdeploy.grader.grading import Grade
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from drdeploy.grader.datasets.layouts import Entry, Listing
+
+GRADES = {text: grade for grade in Grade for text in (f"{grade:d}", f"{grade:d}.0")}
+"""How tables write a grade; as ``2.0`` where a column with gaps went through a program."""
+
+
+def load_dataset(folder: Path, *, keep_unreadable: bool = False) -> Dataset:
+    """Read a data set of any known layout.
+
+    Every listed file is opened.  What is missing, no image, or labelled with no ICDR grade is
+    set aside with the reason.  Pixels are not decoded here: see
+    :func:`~drdeploy.grader.datasets.readability.readable`.
+
+    Args:
+        folder: That the layout starts in, or a table with the columns of ``labels.csv``.
+        keep_unreadable: A file that is no image stays, for whoever counts what a grader refuses.
+
+    Raises:
+        InvalidInput: There is no such folder, no layout fits, a table lacks a column, or no
+            photograph is usable.
+    """
+    if folder.is_file():
+        return _read("labels.csv", folder.parent, read_labels(folder), keep_unreadable)
+    if not folder.is_dir():
+        raise InvalidInput(
+            "There is no such folder",
+            where=str(folder),
+            remedy="Name the folder that holds the table of labels",
+        )
+    for layout in LAYOUTS:
+        root = layout.root_in(folder)
+        if root is not None:
+            return _read(layout.name, folder, layout.read(root), keep_unreadable)
+    known = "; ".join(f"{layout.looks_like} ({layout.name})" for layout in LAYOUTS)
+    raise InvalidInput(
+        "The folder has none of the layouts that are read",
+        where=str(folder),
+        remedy=f"These are: {known}",
+    )
+
+
+def _read(layout: str, folder: Path, listing: Listing, keep_unreadable: bool) -> Dataset:
+    opened = partial(_photograph, keep_unreadable=keep_unreadable)
+    with ThreadPoolExecutor() as pool:  # reading and hashing both leave Python
+        read = list(pool.map(opened, listing.entries))
+    photographs = tuple(one for one in read if isinstance(one, LabelledPhotograph))
+    aside = tuple(one for one in read if isinstance(one, SetAside))
+    if not photographs:
+        why = f": {aside[0].file}: {aside[0].reason}" if aside else ""
+        raise InvalidInput(f"The data set has no usable photograph{why}", where=str(folder))
+    notes = (*listing.notes, *_unlisted(folder, listing))
+    return Dataset(folder.resolve().name, folder, layout, photographs, aside, notes)
+
+
+def _photograph(entry: Entry, *, keep_unreadable: bool) -> LabelledPhotograph | SetAside:
+    """The entry as a photograph, or why it is none."""
+    grade = GRADES.get(entry.grade)
+    if grade is None:
+        return SetAside(str(entry.file), f"'{entry.grade}' is no ICDR grade from 0 to 4", "grade")
+    try:
+        data = entry.file.read_bytes()
+        if not keep_unreadable:
+            read_header(data, limits=LOCAL_FILE_LIMITS)
+    except FileNotFoundError:
+        return SetAside(str(entry.file), "the file is missing", "missing")
+    except OSError as err:
+        return SetAside(str(entry.file), f"the file cannot be read: {err.strerror}", "unreadable")
+    except EmptyBody:
+        return SetAside(str(entry.file), "the file is empty", "unreadable")
+    except RequestRefused as err:
+        return SetAside(str(entry.file), err.what, "unreadable")
+    sha256 = entry.sha256 or hashlib.sha256(data).hexdigest()
+    return LabelledPhotograph(
+        file=entry.file,
+        image_id=entry.image_id or entry.file.stem,
+        grade=grade,
+        split=entry.split or None,
+        group=entry.group or sha256,
+        sha256=sha256,
+    )
+
+
+def _unlisted(folder: Path, listing: Listing) -> Iterator[str]:
+    """A note for every folder with photographs that stand in no table."""
+    listed = {entry.file for entry in listing.entries}
+    for parent in sorted({file.parent for file in listed}):
+        unlisted = sum(file not in listed for file in photographs_in(parent))
+        if unlisted:
+            where = name_within(folder, parent)
+            yield f"Photographs in {where} that no table labels, not read: {unlisted:,}."

@@ -1,0 +1,171 @@
+"""Samples and class distribution as pictures: figures 5.1 and 5.2 of the original study."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from drdeploy.errors import RuntimeUnavailable, install_remedy
+from drdeploy.grader.fundus.decode import decode
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+from drdeploy.grader.grading import Grade
+from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.datasets.dataset import Dataset, LabelledPhotograph
+
+SAMPLES_PER_GRADE = 6
+THUMBNAIL_PX = 220
+DOTS_PER_INCH = 160
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#767676")
+"""Of the splits: Okabe and Ito's, which colour-blind readers tell apart."""
+HATCHES = ("", "///", "...", "xx", "\\\\\\")
+"""The same in black and white."""
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "drdeploy",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "hatch.linewidth": 0.5,
+    "figure.constrained_layout.use": True,
+}
+
+
+def draw_pictures(dataset: Dataset, folder: Path, *, seed: int = 0) -> tuple[Path, ...]:
+    """Write both pictures, each as PNG and as SVG.
+
+    Args:
+        dataset: Its photographs must decode.
+        folder: Made if it is not there.
+        seed: Of the choice of samples.
+
+    Raises:
+        RuntimeUnavailable: Matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl
+    except ImportError as err:
+        raise RuntimeUnavailable(
+            "Drawing needs Matplotlib", remedy=install_remedy("study")
+        ) from err
+    folder.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context(_STYLE):
+        return (
+            *_save(sample_sheet(dataset, seed=seed), folder / "samples"),
+            *_save(class_distribution(dataset), folder / "class_distribution"),
+        )
+
+
+def sample_sheet(dataset: Dataset, *, seed: int = 0) -> Figure:
+    """A row per grade with up to six photographs, chosen by the seed."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    counts = dataset.counts()
+    columns = min(SAMPLES_PER_GRADE, max(3, *counts.values()))
+    size_in = THUMBNAIL_PX / DOTS_PER_INCH
+    figure = Figure(
+        figsize=(columns * size_in + 0.4, len(Grade) * size_in + 0.5),
+        layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0),
+    )
+    grid = figure.subplots(len(Grade), columns)
+    for grade, row in zip(Grade, grid, strict=True):
+        for axes, sample in zip(row, _samples(dataset, grade, seed), strict=False):
+            axes.imshow(_thumbnail(sample))
+        for axes in row:
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        row[0].set_ylabel(f"{grade:d}  {grade.label}\nn = {counts[grade]:,}")
+    _title(figure, f"{dataset.name}: samples of each grade")
+    return figure
+
+
+def class_distribution(dataset: Dataset) -> Figure:
+    """A bar per grade with its count and share, stacked by split."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(6.4, 3.8))
+    axes = figure.add_subplot()
+    _stack(axes, dataset)
+    for grade, count in dataset.counts().items():
+        axes.annotate(
+            f"{count:,}\n{count / len(dataset):.1%}",
+            (int(grade), count),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+        )
+    axes.set_xticks(range(len(Grade)), [f"{grade:d}\n{grade.label}" for grade in Grade])
+    axes.set_ylabel("photographs")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(y=0.18)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#E3E3E3", linewidth=0.6)
+    axes.set_axisbelow(True)
+    _title(figure, f"{dataset.name}: photographs by grade, n = {len(dataset):,}")
+    return figure
+
+
+def _stack(axes: Axes, dataset: Dataset) -> None:
+    """Parts of each bar, the training split at the bottom."""
+    splits = sorted(dataset.splits, key=lambda name: name != "train") or [""]
+    base = np.zeros(len(Grade))
+    for at, split in enumerate(splits):
+        part = dataset.of_split(split) if split else dataset
+        heights = np.array(list(part.counts().values()))
+        style = at % len(COLOURS)
+        axes.bar(
+            range(len(Grade)),
+            heights,
+            bottom=base,
+            width=0.62,
+            color=COLOURS[style],
+            hatch=HATCHES[style],
+            edgecolor="white",
+            label=f"{split}, n = {len(part):,}",
+        )
+        base += heights
+    if len(splits) > 1:
+        axes.legend(frameon=False)
+
+
+def _samples(dataset: Dataset, grade: Grade, seed: int) -> list[LabelledPhotograph]:
+    """Chosen without regard to the other grades, in the data set's order."""
+    having = np.flatnonzero(dataset.grades == grade)
+    random = np.random.default_rng([seed, int(grade)])
+    count = min(SAMPLES_PER_GRADE, len(having))
+    chosen = np.sort(random.choice(having, count, replace=False)) if count else having
+    return [dataset.photographs[index] for index in chosen]
+
+
+def _thumbnail(photograph: LabelledPhotograph) -> NDArray[np.uint8]:
+    """Shape ``(THUMBNAIL_PX, THUMBNAIL_PX, 3)``, on black."""
+    pixels = decode(
+        photograph.file.read_bytes(), limits=LOCAL_FILE_LIMITS, min_side_px=THUMBNAIL_PX
+    )
+    size = (THUMBNAIL_PX, THUMBNAIL_PX)
+    return np.asarray(ImageOps.pad(Image.fromarray(pixels), size, Image.Resampling.LANCZOS))
+
+
+def _title(figure: Figure, text: str) -> None:
+    figure.suptitle(text, fontsize=11, fontweight="bold")
+    figure.supxlabel(RESEARCH_USE_NOTICE, fontsize=7, color="#555555", x=0.99, ha="right")
+
+
+def _save(figure: Figure, stem: Path) -> tuple[Path, Path]:
+    png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
+    figure.savefig(png, dpi=DOTS_PER_INCH)
+    figure.savefig(svg, dpi=DOTS_PER_INCH, metadata={"Date": None})
+    return png, svg

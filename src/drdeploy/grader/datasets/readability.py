@@ -1,0 +1,84 @@
+"""Whether photographs decode: a file may begin well and end too early."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from drdeploy.errors import RequestRefused
+from drdeploy.grader.fundus.decode import decode, read_header
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from drdeploy.grader.datasets.dataset import Dataset
+
+CHECKED_SIDE_PX = 256
+"""A JPEG is decoded down to about that size: every byte is read, and it is faster."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What decoding one photograph showed.
+
+    Attributes:
+        size_bytes: Of the file.
+        width_px: As stored; 0 where it could not be read.
+        height_px: As stored.
+        problem: Why it does not decode; empty if it does.
+    """
+
+    size_bytes: int = 0
+    width_px: int = 0
+    height_px: int = 0
+    problem: str = ""
+
+
+def decode_all(
+    dataset: Dataset, track: Callable[[Iterable[Decoded]], Iterable[Decoded]] = lambda all_: all_
+) -> tuple[Decoded, ...]:
+    """Decode every photograph of a data set once.
+
+    Args:
+        dataset: What to decode.
+        track: Wraps the results as they come, to show progress.
+
+    Returns:
+        One result per photograph, in the data set's order.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return tuple(track(pool.map(_decode, (one.file for one in dataset.photographs))))
+
+
+def readable(dataset: Dataset) -> Dataset:
+    """The data set without photographs that do not decode; these are set aside."""
+    return without_problems(dataset, decode_all(dataset))
+
+
+def without_problems(dataset: Dataset, decoded: Iterable[Decoded]) -> Dataset:
+    """Set aside what did not decode.  ``decoded`` is in the data set's order."""
+    reasons = {index: one.problem for index, one in enumerate(decoded) if one.problem}
+    return dataset.setting_aside(reasons, "unreadable")
+
+
+def _decode(file: Path) -> Decoded:
+    try:
+        data = file.read_bytes()
+        header = read_header(data, limits=LOCAL_FILE_LIMITS)
+    except OSError as err:
+        return Decoded(problem=f"the file cannot be read: {err.strerror}")
+    except RequestRefused as err:
+        return Decoded(len(data), problem=err.what)
+    return Decoded(len(data), header.width_px, header.height_px, _problem(data))
+
+
+def _problem(data: bytes) -> str:
+    try:
+        decode(data, limits=LOCAL_FILE_LIMITS, min_side_px=CHECKED_SIDE_PX)
+    except RequestRefused as err:
+        return err.what
+    return ""

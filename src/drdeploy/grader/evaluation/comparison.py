@@ -1,0 +1,186 @@
+"""Two graders on the same photographs: paired, never two intervals side by side."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.grader.evaluation.metrics import cells, kappa_of_cells
+from drdeploy.grader.grading.grade import Grade
+from drdeploy.statistics.estimate import Estimate
+from drdeploy.statistics.proportions import NO_PHOTOGRAPH, Z_ONE_SIDED, Z_TWO_SIDED, of_sums
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+
+BISECTIONS = 60
+
+
+@dataclass(frozen=True)
+class PairedRate:
+    """A share of the same photographs under two graders.
+
+    Attributes:
+        difference: Second minus first, with its two-sided 95 % score interval.
+        lower_bound: One-sided 95 % bound: the second loses no more than this.
+        upper_bound: One-sided 95 % bound on the other side.
+        gained: Photographs that only the second has right.
+        lost: Photographs that only the first has right.
+        p_value: Of McNemar's exact test that both are equally good.
+    """
+
+    difference: Estimate
+    lower_bound: float | None
+    upper_bound: float | None
+    gained: int
+    lost: int
+    p_value: float | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """A photograph that the two grade differently."""
+
+    position: int
+    label: Grade
+    first: Grade
+    second: Grade
+
+    @property
+    def is_new_miss(self) -> bool:
+        """Severe or worse, seen as such by the first and no longer by the second."""
+        return self.label >= Grade.SEVERE and self.first >= Grade.SEVERE > self.second
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The second grader against the first.
+
+    Attributes:
+        n: Photographs that both graded.
+        kappa: Difference of quadratic weighted kappa, second minus first.
+        sensitivity: By the grade at or above which an eye should be found.
+        specificity: Likewise.
+        changes: Every photograph with another grade.
+    """
+
+    n: int
+    kappa: Estimate
+    sensitivity: dict[Grade, PairedRate]
+    specificity: dict[Grade, PairedRate]
+    changes: tuple[Change, ...]
+
+    @property
+    def new_misses(self) -> tuple[Change, ...]:
+        """Severe or worse, found by the first alone."""
+        return tuple(change for change in self.changes if change.is_new_miss)
+
+
+def compare(
+    labels: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two graders' grades of the same photographs.
+
+    Args:
+        labels: Shape ``(n,)``, 0 to 4.
+        first: Grades of the first, shape ``(n,)``.
+        second: Grades of the second, shape ``(n,)``.
+        groups: Capture sessions or patients, shape ``(n,)``.
+        seed: Of the bootstrap of kappa.
+    """
+    truth, one, two = (np.asarray(values, dtype=np.intp) for values in (labels, first, second))
+    summands = np.concatenate([cells(truth, one), cells(truth, two)], axis=1)
+    thresholds = (Grade.MODERATE, Grade.SEVERE)
+    return Comparison(
+        n=truth.size,
+        kappa=of_sums(summands, _kappa_gain, groups, seed=seed),
+        sensitivity={
+            grade: _paired(one >= grade, two >= grade, truth >= grade) for grade in thresholds
+        },
+        specificity={
+            grade: _paired(one < grade, two < grade, truth < grade) for grade in thresholds
+        },
+        changes=tuple(
+            Change(int(at), Grade(int(truth[at])), Grade(int(one[at])), Grade(int(two[at])))
+            for at in np.flatnonzero(one != two)
+        ),
+    )
+
+
+def _kappa_gain(sums: Floats) -> Floats:
+    half = sums.shape[1] // 2
+    return kappa_of_cells(sums[:, half:]) - kappa_of_cells(sums[:, :half])
+
+
+def _paired(
+    first: NDArray[np.bool_], second: NDArray[np.bool_], among: NDArray[np.bool_]
+) -> PairedRate:
+    gained = int((~first & second & among).sum())
+    lost = int((first & ~second & among).sum())
+    return paired_rate(gained, lost, int(among.sum()))
+
+
+def paired_rate(gained: int, lost: int, n: int) -> PairedRate:
+    """The difference of two paired shares, with score limits.
+
+    Tango, Stat. Med. 1998, 17:891-908.  Unlike Wald's, they hold where hardly any pair, or none,
+    is discordant: with none, the bound is ``-z² / (n + z²)``.
+    """
+    method = "Tango's score"
+    if n == 0:
+        nothing = Estimate(None, None, None, 0, method, reason=NO_PHOTOGRAPH)
+        return PairedRate(nothing, None, None, 0, 0, None)
+    low, high = score_limits(gained, lost, n, Z_TWO_SIDED)
+    bounds = score_limits(gained, lost, n, Z_ONE_SIDED)
+    difference = Estimate((gained - lost) / n, low, high, n, method)
+    return PairedRate(difference, *bounds, gained, lost, mcnemar(gained, lost))
+
+
+def score_limits(gained: float, lost: float, n: int, z: float) -> tuple[float, float]:
+    """Where the score statistic of the difference reaches z on either side."""
+    observed = (gained - lost) / n
+    return (
+        _crossing(gained, lost, n, (-1.0, observed), z),
+        _crossing(gained, lost, n, (1.0, observed), -z),
+    )
+
+
+def _crossing(gained: float, lost: float, n: int, between: tuple[float, float], z: float) -> float:
+    outside, inside = between
+    for _ in range(BISECTIONS):
+        middle = (outside + inside) / 2
+        if abs(_score(gained, lost, n, middle)) > abs(z):
+            outside = middle
+        else:
+            inside = middle
+    return inside
+
+
+def _score(gained: float, lost: float, n: int, difference: float) -> float:
+    """How many standard errors the counts are from a true difference."""
+    linear = -gained - lost + (2 * n - gained + lost) * difference
+    constant = -lost * difference * (1 - difference)
+    root = math.sqrt(max(0.0, linear**2 - 8 * n * constant))
+    rate_lost = (root - linear) / (4 * n)
+    variance = n * (2 * rate_lost + difference * (1 - difference))
+    distance = gained - lost - n * difference
+    if variance <= 0:
+        return math.copysign(math.inf, distance) if distance else 0.0
+    return distance / math.sqrt(variance)
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Exact two-sided p-value that gains and losses are equally likely (McNemar 1947)."""
+    n, least = gained + lost, min(gained, lost)
+    tail: float = sum(math.comb(n, k) for k in range(least + 1)) / 2**n
+    return min(1.0, 2 * tail)

@@ -1,0 +1,333 @@
+"""All that a credible evaluation of a grader reports, from labels and probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.errors import InvalidInput
+from drdeploy.grader.evaluation.metrics import (
+    GRADES,
+    accuracy,
+    brier_score,
+    confusion_matrix,
+    expected_calibration_error,
+    kappa,
+)
+from drdeploy.grader.grading.grade import Grade
+from drdeploy.grader.grading.prediction import grades_of, probabilities_or_worse
+from drdeploy.statistics.estimate import Estimate
+from drdeploy.statistics.proportions import auroc, wilson
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from drdeploy.grader.artifacts import Clinical
+    from drdeploy.grader.evaluation.predictions import GradedSet
+
+PREVALENCE = {Grade.MODERATE: 0.2, Grade.SEVERE: 0.08}
+"""Share of referable and of vision-threatening eyes among people with diabetes who are screened,
+for predictive values where nobody says another; about what screening programmes report."""
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """Flag an eye if P(grade >= ``at_or_above``) reaches ``threshold``."""
+
+    name: str
+    at_or_above: Grade
+    threshold: float
+
+
+@dataclass(frozen=True)
+class DecisionQuality:
+    """How good a decision is at telling eyes at or above a grade from the others.
+
+    The predictive values are at the :attr:`Detection.prevalence` that it belongs to.
+    """
+
+    rule: DecisionRule
+    sensitivity: Estimate
+    specificity: Estimate
+    ppv: Estimate
+    npv: Estimate
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How well eyes at or above a grade are told from the others.
+
+    Attributes:
+        positives: Photographs at or above it.
+        auroc: Of P(grade >= ``at_or_above``).
+        sensitivity: Of the grades that are answered.
+        specificity: Likewise.
+        ppv: Positive predictive value at ``prevalence``.
+        npv: Negative predictive value at ``prevalence``.
+        sensitivity_referring: If eyes that cannot be graded are referred, as they should be:
+            of all photographs, not only of the graded.
+        specificity_referring: Likewise.
+        decisions: At the operating points that were locked in beforehand.
+    """
+
+    at_or_above: Grade
+    positives: int
+    auroc: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+    prevalence: float
+    ppv: Estimate
+    npv: Estimate
+    sensitivity_referring: Estimate
+    specificity_referring: Estimate
+    decisions: tuple[DecisionQuality, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A grader on labelled photographs.
+
+    Attributes:
+        n: Photographs that were graded; the figures are of these.
+        confusion: Shape ``(5, 5)``: rows are labels, columns answers.
+        grade_sensitivity: By grade: share of its photographs that were graded so.
+        ece: Expected calibration error.
+        brier: Mean squared distance of the probabilities from the label's.
+        ungradable: Share of all photographs that were refused.
+        missed: Positions of photographs labelled severe or worse and graded 0.
+    """
+
+    n: int
+    confusion: NDArray[np.int64]
+    kappa: Estimate
+    accuracy: Estimate
+    grade_sensitivity: dict[Grade, Estimate]
+    referable: Detection
+    vision_threatening: Detection
+    ece: Estimate
+    brier: Estimate
+    ungradable: Estimate
+    missed: tuple[int, ...]
+
+
+def evaluate(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    *,
+    grade_thresholds: tuple[float, ...] | None = None,
+    groups: ArrayLike | None = None,
+    is_gradable: ArrayLike | None = None,
+    rules: Sequence[DecisionRule] = (),
+    prevalence: float | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Evaluate a grader.
+
+    Args:
+        labels: Shape ``(n,)``, 0 to 4.
+        probabilities: Shape ``(n, 5)``; rows of ungradable photographs are not looked at.
+        grade_thresholds: See :class:`drdeploy.grader.grading.Prediction`.
+        groups: Shape ``(n,)``: capture sessions or patients.
+        is_gradable: Shape ``(n,)``; all of them by default.
+        rules: Operating points, chosen on other photographs.
+        prevalence: Of referable eyes, for the predictive values; :data:`PREVALENCE` by default.
+        seed: Of the bootstrap.
+
+    Raises:
+        InvalidInput: The shapes do not fit, a label is no grade, or the prevalence is not
+            between 0 and 1.
+    """
+    truth, predicted = _checked(labels, probabilities)
+    gradable = np.ones(truth.size, bool) if is_gradable is None else np.asarray(is_gradable, bool)
+    sessions = np.arange(truth.size) if groups is None else np.asarray(groups)
+    where = np.flatnonzero(gradable)
+    refused = truth[~gradable]
+    truth, predicted, sessions = truth[where], predicted[where], sessions[where]
+    grades = grades_of(predicted, grade_thresholds)
+    confusion = confusion_matrix(truth, grades)
+    graded = _Graded(truth, grades, probabilities_or_worse(predicted), sessions, refused)
+    is_missed = (truth >= Grade.SEVERE) & (grades == Grade.NO_DR)
+    referable, threatening = (
+        _detection(grade, graded, rules, prevalence) for grade in (Grade.MODERATE, Grade.SEVERE)
+    )
+    return Evaluation(
+        n=where.size,
+        confusion=confusion,
+        kappa=kappa(truth, grades, sessions, seed=seed),
+        accuracy=accuracy(truth, grades, sessions, seed=seed),
+        grade_sensitivity={
+            grade: wilson(int(confusion[grade, grade]), int(confusion[grade].sum()))
+            for grade in Grade
+        },
+        referable=referable,
+        vision_threatening=threatening,
+        ece=expected_calibration_error(truth, predicted, sessions, seed=seed),
+        brier=brier_score(truth, predicted, sessions, seed=seed),
+        ungradable=wilson(int((~gradable).sum()), gradable.size),
+        missed=tuple(int(index) for index in where[is_missed]),
+    )
+
+
+def evaluate_graded(
+    graded: GradedSet,
+    clinical: Clinical | None,
+    *,
+    prevalence: float | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Evaluate predictions with the thresholds that the manifest locks in."""
+    return evaluate(
+        graded.labels,
+        graded.probabilities,
+        grade_thresholds=None if clinical is None else clinical.grade_thresholds,
+        groups=graded.groups,
+        is_gradable=graded.is_gradable,
+        rules=decision_rules(clinical),
+        prevalence=prevalence,
+        seed=seed,
+    )
+
+
+def decision_rules(clinical: Clinical | None) -> tuple[DecisionRule, ...]:
+    """What an evaluation judges."""
+    points = () if clinical is None else clinical.operating_points
+    return tuple(
+        DecisionRule(point.name, Grade(point.at_or_above), point.threshold) for point in points
+    )
+
+
+def _checked(
+    labels: ArrayLike, probabilities: ArrayLike
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    truth = np.asarray(labels, dtype=np.intp)
+    predicted = np.asarray(probabilities, dtype=np.float64)
+    if truth.ndim != 1 or predicted.shape != (truth.size, GRADES):
+        raise InvalidInput(
+            f"Labels {truth.shape} and probabilities {predicted.shape} do not belong together",
+            remedy=f"Give one label and {GRADES} probabilities for each photograph",
+        )
+    if truth.size and not 0 <= truth.min() <= truth.max() < GRADES:
+        raise InvalidInput("A label is no ICDR grade from 0 to 4")
+    return truth, predicted
+
+
+@dataclass(frozen=True, eq=False)
+class _Graded:
+    """The gradable photographs, and the labels of the others.
+
+    Attributes:
+        truth: Labels, shape ``(n,)``.
+        grades: Answers, shape ``(n,)``.
+        or_worse: P(grade >= g), shape ``(n, 5)``.
+        groups: Shape ``(n,)``.
+        refused: Labels of photographs without a grade.
+    """
+
+    truth: NDArray[np.intp]
+    grades: NDArray[np.intp]
+    or_worse: NDArray[np.floating]
+    groups: NDArray[np.generic]
+    refused: NDArray[np.intp]
+
+
+def _detection(
+    at_or_above: Grade, graded: _Graded, rules: Sequence[DecisionRule], prevalence: float | None
+) -> Detection:
+    is_positive = graded.truth >= at_or_above
+    scores = graded.or_worse[:, at_or_above]
+    is_flagged = graded.grades >= at_or_above
+    sensitivity, specificity = rates(is_positive, is_flagged)
+    referring = rates(
+        np.concatenate([is_positive, graded.refused >= at_or_above]),
+        np.concatenate([is_flagged, np.ones(graded.refused.size, dtype=bool)]),
+    )
+    share = PREVALENCE[at_or_above]
+    if prevalence is not None and at_or_above == Grade.MODERATE:
+        share = prevalence
+    ppv, npv = predictive_values(sensitivity, specificity, share)
+    return Detection(
+        at_or_above=at_or_above,
+        positives=int(is_positive.sum()),
+        auroc=auroc(is_positive, scores, graded.groups),
+        sensitivity=sensitivity,
+        specificity=specificity,
+        prevalence=share,
+        ppv=ppv,
+        npv=npv,
+        sensitivity_referring=referring[0],
+        specificity_referring=referring[1],
+        decisions=tuple(
+            _decision(rule, rates(is_positive, scores >= rule.threshold), share)
+            for rule in rules
+            if rule.at_or_above == at_or_above
+        ),
+    )
+
+
+def _decision(
+    rule: DecisionRule, found: tuple[Estimate, Estimate], prevalence: float
+) -> DecisionQuality:
+    return DecisionQuality(rule, *found, *predictive_values(*found, prevalence))
+
+
+def rates(
+    is_positive: NDArray[np.bool_], is_flagged: NDArray[np.bool_]
+) -> tuple[Estimate, Estimate]:
+    """Sensitivity and specificity of a decision, with Wilson intervals."""
+    positives = int(is_positive.sum())
+    return (
+        wilson(int((is_flagged & is_positive).sum()), positives),
+        wilson(int((~is_flagged & ~is_positive).sum()), is_positive.size - positives),
+    )
+
+
+def predictive_values(
+    sensitivity: Estimate, specificity: Estimate, prevalence: float
+) -> tuple[Estimate, Estimate]:
+    """Positive and negative predictive value where ``prevalence`` of the eyes are ill.
+
+    Bayes' rule.  Their limits are those from the limits of sensitivity and specificity together,
+    which is wider than 95 %.
+
+    Raises:
+        InvalidInput: ``prevalence`` is not between 0 and 1.
+    """
+    if not 0 < prevalence < 1:
+        raise InvalidInput(f"A prevalence of {prevalence:g} is not between 0 and 1")
+    if sensitivity.value is None or specificity.value is None:
+        missing = sensitivity if sensitivity.value is None else specificity
+        nothing = replace(missing, method="Bayes' rule on both limits")
+        return nothing, nothing
+    flagged = [_bayes(se, 1 - sp, prevalence) for se, sp in _at_limits(sensitivity, specificity)]
+    cleared = [
+        _bayes(sp, 1 - se, 1 - prevalence) for se, sp in _at_limits(sensitivity, specificity)
+    ]
+    n = sensitivity.n + specificity.n
+    return _predictive(flagged, n, "no eye is flagged"), _predictive(
+        cleared, n, "no eye is cleared"
+    )
+
+
+def _at_limits(sensitivity: Estimate, specificity: Estimate) -> list[tuple[float, float]]:
+    """Both at their values, their lower and their upper limits."""
+    return [
+        (getattr(sensitivity, field), getattr(specificity, field))
+        for field in ("value", "low", "high")
+    ]
+
+
+def _predictive(values: list[float | None], n: int, why_not: str) -> Estimate:
+    value, low, high = values
+    method = "Bayes' rule on both limits"
+    if value is None:
+        return Estimate(None, None, None, n, method, reason=why_not)
+    return Estimate(value, low, high, n, method)
+
+
+def _bayes(right: float, wrong: float, prior: float) -> float | None:
+    evidence = right * prior + wrong * (1 - prior)
+    return right * prior / evidence if evidence else None

@@ -1,0 +1,226 @@
+"""An evaluation's pictures: confusion matrix, ROC, reliability, risk over coverage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from drdeploy.grader.evaluation.curves import reliability, risk_coverage, roc_curve
+from drdeploy.grader.grading import Grade
+from drdeploy.grader.grading.prediction import grades_of, probabilities_or_worse
+from drdeploy.pages.picture import Picture, picture_of
+from drdeploy.pages.style import BLUE, GREY, INK, ORANGE, PALE, STYLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.axes import Axes
+
+    from drdeploy.grader.evaluation.evaluation import Detection
+    from drdeploy.grader.evaluation.graders import Evaluated
+    from drdeploy.grader.evaluation.predictions import GradedSet
+    from drdeploy.statistics.estimate import Estimate
+
+SIZE_IN = (4.6, 4.0)
+DARK_FROM = 0.55
+"""Share of a row from which the number on it is white."""
+LOOKS = {Grade.MODERATE: (BLUE, "-"), Grade.SEVERE: (ORANGE, "--")}
+MARKS = {"grade": "s", "high_sensitivity": "^", "balanced": "o"}
+
+
+def pictures_of(evaluated: Evaluated, prefix: str) -> tuple[Picture, ...]:
+    """The four pictures; none where no photograph was graded.
+
+    Args:
+        evaluated: What to show.
+        prefix: Tells the pictures from others on the page.
+    """
+    if not evaluated.evaluation.n:
+        return ()
+    drawn: tuple[tuple[str, str, Callable[[Axes, Evaluated], None]], ...] = (
+        ("Confusion matrix", "Counts of answers, and shares of each label", _confusion),
+        ("ROC", "Sensitivity over the share of false alarms at grades 2 and 3", _roc),
+        ("Reliability", "How often what was said to be that probable is so", _reliability),
+        ("Risk and coverage", "Errors among the surest answers", _risk),
+    )  # fmt: skip
+    return tuple(
+        _picture(evaluated, draw, f"{prefix} {title}", title, description)
+        for title, description, draw in drawn
+    )
+
+
+def _picture(
+    evaluated: Evaluated,
+    draw: Callable[[Axes, Evaluated], None],
+    name: str,
+    title: str,
+    description: str,
+) -> Picture:
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=SIZE_IN)
+        draw(figure.add_subplot(), evaluated)
+    return picture_of(figure, name, title, description)
+
+
+def _confusion(axes: Axes, evaluated: Evaluated) -> None:
+    counts = evaluated.evaluation.confusion
+    of_label = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(of_label, 1)
+    axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=2)
+    for label in Grade:
+        for answer in Grade:
+            share, count = shares[label, answer], counts[label, answer]
+            axes.text(
+                answer + 0.5,
+                label + 0.5,
+                f"{count:,}\n{share:.0%}" if count else "0",
+                ha="center",
+                va="center",
+                color="white" if share >= DARK_FROM else INK,
+                fontweight="bold" if label == answer else "normal",
+            )
+    places = np.arange(len(Grade)) + 0.5
+    axes.set_xticks(places, [f"{grade:d}" for grade in Grade])
+    axes.set_yticks(
+        places, [f"{grade:d} {grade.label}\nn = {of_label[grade, 0]:,}" for grade in Grade]
+    )
+    axes.tick_params(length=0)
+    axes.set_xlabel("graded")
+    axes.set_ylabel("label")
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
+def _roc(axes: Axes, evaluated: Evaluated) -> None:
+    graded = _graded(evaluated)
+    or_worse = probabilities_or_worse(graded.probabilities)
+    found = evaluated.evaluation
+    for detection in (found.referable, found.vision_threatening):
+        at = detection.at_or_above
+        curve = roc_curve(graded.labels >= at, or_worse[:, at])
+        if curve is None or detection.auroc.value is None:
+            continue
+        colour, line = LOOKS[at]
+        label = f"grade ≥ {at:d}: area {detection.auroc.value:.3f}"
+        axes.plot(curve.of_healthy, curve.of_diseased, line, color=colour, label=label)
+        _mark_decisions(axes, detection, colour)
+    for name, mark in MARKS.items():
+        if name == "grade" or found.referable.decisions or found.vision_threatening.decisions:
+            shown = name.replace("_", " ") if name != "grade" else "the grade answered"
+            axes.plot([], [], mark, color=GREY, label=shown, linestyle="none")
+    axes.plot([0, 1], [0, 1], ":", color=GREY, lw=0.8)
+    _unit_square(axes, "1 - specificity", "sensitivity")
+    axes.legend(loc="lower right", frameon=False, fontsize=8)
+
+
+def _mark_decisions(axes: Axes, detection: Detection, colour: str) -> None:
+    """Each decision with its two intervals."""
+    decisions = [("grade", detection.sensitivity, detection.specificity)]
+    decisions += [(one.rule.name, one.sensitivity, one.specificity) for one in detection.decisions]
+    for name, sensitivity, specificity in decisions:
+        if sensitivity.value is None or specificity.value is None:
+            continue
+        below, above = _bars(sensitivity)
+        left, right = _bars(specificity)[::-1]
+        axes.errorbar(
+            1 - specificity.value,
+            sensitivity.value,
+            xerr=[[left], [right]],
+            yerr=[[below], [above]],
+            fmt=MARKS.get(name, "D"),
+            color=colour,
+            mec="white",
+            mew=0.6,
+            ms=7,
+            lw=0.9,
+            zorder=3,
+        )
+
+
+def _reliability(axes: Axes, evaluated: Evaluated) -> None:
+    graded = _graded(evaluated)
+    is_right = graded.probabilities.argmax(axis=1) == graded.labels
+    referable = probabilities_or_worse(graded.probabilities)[:, Grade.MODERATE]
+    events = (
+        ("the most probable grade", graded.probabilities.max(axis=1), is_right),
+        ("grade ≥ 2", referable, graded.labels >= Grade.MODERATE),
+    )  # fmt: skip
+    for (name, probability, came_true), colour, mark in zip(
+        events, (INK, BLUE), ("o", "s"), strict=True
+    ):
+        bins = [one for one in reliability(probability, came_true) if one.share.value is not None]
+        axes.errorbar(
+            [one.probability for one in bins],
+            [one.share.value or 0.0 for one in bins],
+            yerr=np.array([_bars(one.share) for one in bins]).T,
+            fmt=f"{mark}-",
+            color=colour,
+            ms=4,
+            lw=0.9,
+            capsize=2,
+            label=name,
+        )
+    axes.plot([0, 1], [0, 1], ":", color=GREY, lw=0.8)
+    _unit_square(axes, "probability said", "how often it was so")
+    axes.legend(loc="upper left", frameon=False, fontsize=8)
+
+
+def _risk(axes: Axes, evaluated: Evaluated) -> None:
+    graded = _graded(evaluated)
+    grades = grades_of(graded.probabilities, evaluated.grader.grade_thresholds)
+    referable = probabilities_or_worse(graded.probabilities)[:, Grade.MODERATE]
+    is_referred = grades >= Grade.MODERATE
+    lines = (
+        (
+            "another grade than the label",
+            graded.probabilities[np.arange(len(graded)), grades],
+            grades != graded.labels,
+        ),
+        (
+            "on the wrong side of grade ≥ 2",
+            np.where(is_referred, referable, 1 - referable),
+            is_referred != (graded.labels >= Grade.MODERATE),
+        ),
+    )
+    for (name, confidence, is_wrong), colour, line in zip(
+        lines, (INK, BLUE), ("-", "--"), strict=True
+    ):
+        curve = risk_coverage(confidence, is_wrong)
+        axes.plot(curve.coverage, curve.risk, line, color=colour, label=name)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(bottom=0)
+    _percent(axes)
+    axes.set_xlabel("share that keeps its answer, the surest first")
+    axes.set_ylabel("wrong among these")
+    axes.legend(loc="upper left", frameon=False, fontsize=8)
+
+
+def _graded(evaluated: Evaluated) -> GradedSet:
+    return evaluated.graded.take(np.flatnonzero(evaluated.graded.is_gradable))
+
+
+def _bars(estimate: Estimate) -> tuple[float, float]:
+    """From the value down to the lower limit, and up to the upper one."""
+    value = estimate.value or 0.0
+    low = value if estimate.low is None else estimate.low
+    high = value if estimate.high is None else estimate.high
+    return max(0.0, value - low), max(0.0, high - value)
+
+
+def _unit_square(axes: Axes, across: str, up: str) -> None:
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.grid(visible=True, axis="both", color=PALE)
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+
+
+def _percent(axes: Axes) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))

@@ -1,0 +1,245 @@
+"""An evaluation as one page that stands alone: the decision first, then what it rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import drdeploy
+from drdeploy.errors import RuntimeUnavailable, install_remedy
+from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE, Grade
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from markupsafe import Markup
+
+    from drdeploy.grader.evaluation.evaluation import DecisionQuality, Detection, Evaluation
+    from drdeploy.grader.evaluation.graders import Cell
+    from drdeploy.statistics.estimate import Estimate
+
+DIGITS = 3
+NO_VALUE = "—"
+
+
+@dataclass(frozen=True)
+class ReferencePoint:
+    """What others reached on photographs of their own: a landmark, not a comparison."""
+
+    who: str
+    sensitivity: str = ""
+    specificity: str = ""
+    kappa: str = ""
+
+
+REFERENCE_POINTS = (
+    ReferencePoint("IDx-DR (96.1 % of eyes could be graded)", "87.2 %", "90.7 %"),
+    ReferencePoint("EyeArt", "96 %", "88 %"),
+    ReferencePoint("Google, at a high-sensitivity point", "97.5 %", "93.4 %"),
+    ReferencePoint("Human graders against adjudication", kappa="0.78 to 0.85"),
+    ReferencePoint("Small models on APTOS 2019, cross-validated", kappa="0.87 to 0.92"),
+    ReferencePoint("One such model on sets it had not seen: IDRiD", kappa="0.72"),
+    ReferencePoint("Messidor", kappa="0.55"),
+    ReferencePoint("EyePACS", kappa="0.47"),
+)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One row of the table of decisions."""
+
+    name: str
+    at_or_above: Grade
+    threshold: float | None
+    sensitivity: Estimate
+    specificity: Estimate
+    ppv: Estimate
+    npv: Estimate
+    locked: str
+
+
+def check_can_draw() -> None:
+    """Say so before an hour of grading, not after it.
+
+    Raises:
+        RuntimeUnavailable: Matplotlib or Jinja is not installed.
+    """
+    try:
+        import jinja2
+        import matplotlib as mpl
+    except ImportError as err:
+        raise RuntimeUnavailable(
+            "A page needs Matplotlib and Jinja", remedy=install_remedy("study")
+        ) from err
+    del jinja2, mpl
+
+
+def write_page(cells: Sequence[Cell], page: Path, *, written_at: datetime) -> Path:
+    """Write the page; it refers to nothing outside itself.
+
+    Args:
+        cells: Every grader on every set of photographs, grader by grader.
+        page: The file.
+        written_at: Stands in the footer.
+    """
+    page.write_text(render(cells, written_at=written_at), encoding="utf-8")
+    return page
+
+
+def render(cells: Sequence[Cell], *, written_at: datetime) -> str:
+    """The page as HTML."""
+    from drdeploy.pages.page import environment_for
+
+    environment = environment_for("drdeploy.grader.evaluation")
+    environment.filters |= {
+        "number": _number,
+        "percent": _percent,
+        "number_cell": _number_cell,
+        "percent_cell": _percent_cell,
+        "points_cell": _points_cell,
+        "brackets": _brackets,
+        "points": _points,
+    }
+    return environment.get_template("evaluation.html.j2").render(
+        cells=cells,
+        rows=list(dict.fromkeys(cell.evaluated.grader.name for cell in cells)),
+        columns=list(dict.fromkeys(cell.evaluated.test_set.name for cell in cells)),
+        shown=[_shown(cell, number) for number, cell in enumerate(cells, 1)],
+        matrices=MATRICES,
+        grades=list(Grade),
+        reference_points=REFERENCE_POINTS,
+        notice=RESEARCH_USE_NOTICE,
+        version=drdeploy.__version__,
+        written_at=written_at.strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _shown(cell: Cell, number: int) -> dict[str, Any]:
+    """What the template shows of one grader on one set."""
+    from drdeploy.grader.evaluation.figures import pictures_of
+
+    evaluated = cell.evaluated
+    graded, found = evaluated.graded, evaluated.evaluation
+    return {
+        "anchor": f"e{number}",
+        "cell": cell,
+        "grader": evaluated.grader,
+        "test_set": evaluated.test_set,
+        "found": found,
+        "notes": (*evaluated.notes, *evaluated.test_set.notes),
+        "decisions": _decisions(cell),
+        "counts": {grade: int(found.confusion[grade].sum()) for grade in Grade},
+        "pictures": pictures_of(evaluated, f"e{number}"),
+        "missed": [(graded.files[at], Grade(int(graded.labels[at]))) for at in found.missed],
+        "refused": [
+            (file, Grade(int(label)), reason)
+            for file, label, reason in zip(graded.files, graded.labels, graded.reasons, strict=True)
+            if reason
+        ],
+        "total": len(graded),
+    }
+
+
+def _decisions(cell: Cell) -> list[Decision]:
+    """By grade: what is answered, and every operating point."""
+    evaluation: Evaluation = cell.evaluated.evaluation
+    detections = (evaluation.referable, evaluation.vision_threatening)
+    return [row for detection in detections for row in _decisions_at(detection, _locked(cell))]
+
+
+def _decisions_at(detection: Detection, locked: dict[tuple[str, int], str]) -> list[Decision]:
+    at = detection.at_or_above
+    answered = Decision(
+        "the grade answered",
+        at,
+        None,
+        detection.sensitivity,
+        detection.specificity,
+        detection.ppv,
+        detection.npv,
+        "",
+    )
+    return [answered] + [
+        Decision(
+            one.rule.name.replace("_", " "),
+            at,
+            one.rule.threshold,
+            one.sensitivity,
+            one.specificity,
+            one.ppv,
+            one.npv,
+            locked.get((one.rule.name, int(at)), ""),
+        )
+        for one in detection.decisions
+    ]
+
+
+def _points(detection: Detection) -> dict[str, DecisionQuality | None]:
+    """The operating points by name, None for one that is not locked in."""
+    by_name = {one.rule.name: one for one in detection.decisions}
+    return {name: by_name.get(name) for name in ("high_sensitivity", "balanced")}
+
+
+def _locked(cell: Cell) -> dict[tuple[str, int], str]:
+    """What each operating point promised when it was chosen."""
+    clinical = cell.evaluated.grader.clinical
+    points = () if clinical is None else clinical.operating_points
+    return {
+        (one.name, one.at_or_above): f"{one.sensitivity.value:.1%} / {one.specificity.value:.1%}"
+        for one in points
+    }
+
+
+def _number(estimate: Estimate, digits: int = DIGITS) -> str:
+    return NO_VALUE if estimate.value is None else f"{estimate.value:.{digits}f}"
+
+
+def _percent(estimate: Estimate) -> str:
+    return NO_VALUE if estimate.value is None else f"{100 * estimate.value:.1f}\u00a0%"
+
+
+def _brackets(estimate: Estimate, unit: str = "") -> str:
+    """``(0.75 to 0.84, n = 405)`` for running text, or why there is no interval."""
+    interval = _interval(estimate, 100 if unit == "%" else 1, 1 if unit == "%" else DIGITS)
+    return f"({interval or estimate.reason}, n = {estimate.n})"
+
+
+def _interval(estimate: Estimate, factor: float, digits: int) -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{factor * estimate.low:.{digits}f} to {factor * estimate.high:.{digits}f}"
+
+
+def _number_cell(estimate: Estimate) -> Markup:
+    from drdeploy.pages.page import cell
+
+    return cell(_number(estimate), _interval(estimate, 1, DIGITS), estimate.reason)
+
+
+def _percent_cell(estimate: Estimate) -> Markup:
+    from drdeploy.pages.page import cell
+
+    return cell(_percent(estimate), _interval(estimate, 100, 1), estimate.reason)
+
+
+def _points_cell(estimate: Estimate) -> Markup:
+    """A difference of shares, in percentage points with its sign."""
+    from drdeploy.pages.page import cell
+
+    value = NO_VALUE if estimate.value is None else f"{100 * estimate.value:+.1f}"
+    low, high = estimate.low, estimate.high
+    interval = "" if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f}"
+    return cell(value, interval, estimate.reason)
+
+
+MATRICES: tuple[tuple[str, Callable[[Estimate], Markup], Callable[[Evaluation], Estimate]], ...] = (
+    ("Quadratic weighted kappa", _number_cell, lambda of: of.kappa),
+    ("Area under the ROC curve, grade ≥ 2", _number_cell, lambda of: of.referable.auroc),
+    ("Sensitivity, grade ≥ 2", _percent_cell, lambda of: of.referable.sensitivity),
+    ("Specificity, grade ≥ 2", _percent_cell, lambda of: of.referable.specificity),
+    ("Sensitivity, grade ≥ 3", _percent_cell, lambda of: of.vision_threatening.sensitivity),
+    ("Specificity, grade ≥ 3", _percent_cell, lambda of: of.vision_threatening.specificity),
+)
+"""What several graders on several sets are compared by: title, how it is shown, what it is."""

@@ -1,0 +1,183 @@
+"""Labelled photographs with a grader's probabilities: what every figure is computed from."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.errors import InvalidInput, PredictionFailed, RequestRefused
+from drdeploy.grader.datasets.load import GRADES
+from drdeploy.grader.datasets.tables import read_rows
+from drdeploy.grader.grading import Grade
+from drdeploy.grader.grading.prediction import SUM_TOLERANCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.datasets import Dataset
+    from drdeploy.grader.inference import InferenceService
+
+PROBABILITY_COLUMNS = tuple(f"p{int(grade)}" for grade in Grade)
+COLUMNS = ("file", "group", "icdr_grade", "gradable", "reason", *PROBABILITY_COLUMNS)
+NEEDED_COLUMNS = ("file", "icdr_grade", *PROBABILITY_COLUMNS)
+"""Of a table that somebody else wrote.  Without groups, every photograph is one of its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class GradedSet:
+    """Photographs in a fixed order.
+
+    Attributes:
+        files: What each is called.
+        groups: Capture session or patient, shape ``(n,)``.
+        labels: Shape ``(n,)``, 0 to 4.
+        probabilities: Shape ``(n, 5)``; NaN where there is no grade.
+        reasons: Why there is no grade; empty where there is one.
+    """
+
+    files: tuple[str, ...]
+    groups: NDArray[np.str_]
+    labels: NDArray[np.intp]
+    probabilities: NDArray[np.float64]
+    reasons: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def is_gradable(self) -> NDArray[np.bool_]:
+        """Shape ``(n,)``."""
+        return np.array([not reason for reason in self.reasons], dtype=bool)
+
+    @classmethod
+    def of(cls, dataset: Dataset, probabilities: NDArray[np.floating]) -> GradedSet:
+        """A data set of which every photograph was graded."""
+        return cls(
+            files=names_of(dataset),
+            groups=dataset.groups,
+            labels=dataset.grades,
+            probabilities=np.asarray(probabilities, dtype=np.float64),
+            reasons=("",) * len(dataset),
+        )
+
+    def write(self, path: Path) -> None:
+        """Write it as CSV, a row for every photograph."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            for at, name in enumerate(self.files):
+                reason = self.reasons[at]
+                shares = ["" if reason else f"{p:.9g}" for p in self.probabilities[at]]
+                is_gradable = "false" if reason else "true"
+                label = int(self.labels[at])
+                writer.writerow([name, self.groups[at], label, is_gradable, reason, *shares])
+
+    @classmethod
+    def read(cls, path: Path) -> GradedSet:
+        """Read what :meth:`write` wrote, or a table with :data:`NEEDED_COLUMNS`.
+
+        Raises:
+            InvalidInput: There is no such file, it lacks a column, or a row holds no grade or no
+                probabilities.
+        """
+        if not path.is_file():
+            raise InvalidInput("There is no such file of predictions", where=str(path))
+        rows = read_rows(path, *NEEDED_COLUMNS)
+        if not rows:
+            raise InvalidInput("The table has no row", where=str(path))
+        read = [_row(row, f"{path}: row {place}") for place, row in enumerate(rows, 1)]
+        return cls(
+            files=tuple(row["file"] for row in rows),
+            groups=np.array([row.get("group") or row["file"] for row in rows], dtype=np.str_),
+            labels=np.array([label for label, _, _ in read], dtype=np.intp),
+            probabilities=np.array([shares for _, shares, _ in read], dtype=np.float64),
+            reasons=tuple(reason for _, _, reason in read),
+        )
+
+    def take(self, positions: Sequence[int] | NDArray[np.intp]) -> GradedSet:
+        """Some of the photographs, in the order of ``positions``."""
+        chosen = np.asarray(positions, dtype=np.intp)
+        return GradedSet(
+            files=tuple(self.files[at] for at in chosen),
+            groups=self.groups[chosen],
+            labels=self.labels[chosen],
+            probabilities=self.probabilities[chosen],
+            reasons=tuple(self.reasons[at] for at in chosen),
+        )
+
+
+def _row(row: dict[str, str], where: str) -> tuple[int, list[float], str]:
+    """Label, probabilities and the reason for none of a line of the table."""
+    label = GRADES.get(row["icdr_grade"])
+    if label is None:
+        raise InvalidInput(f"'{row['icdr_grade']}' is no ICDR grade from 0 to 4", where=where)
+    if row.get("gradable", "true") != "true":
+        return label, [float("nan")] * len(Grade), row.get("reason") or "not gradable"
+    try:
+        shares = [float(row[name]) for name in PROBABILITY_COLUMNS]
+    except ValueError as err:
+        raise InvalidInput(f"A probability is no number: {err}", where=where) from err
+    if not (min(shares) >= 0 and abs(sum(shares) - 1) <= SUM_TOLERANCE):  # NaN fails both
+        raise InvalidInput(
+            "These are no probabilities",
+            where=where,
+            remedy="p0 to p4 are at least 0 and sum to one; gradable is false where there are none",
+        )
+    return label, shares, ""
+
+
+def names_of(dataset: Dataset) -> tuple[str, ...]:
+    """Files relative to the data set's folder."""
+    return tuple(dataset.name_of(one) for one in dataset.photographs)
+
+
+def predict_dataset(
+    service: InferenceService,
+    dataset: Dataset,
+    *,
+    track: Callable[[Sequence[Path]], Sequence[Path]] = lambda files: files,
+) -> GradedSet:
+    """Grade every photograph exactly as a server would.
+
+    A photograph that cannot be read or graded has its reason instead.
+
+    Args:
+        service: A loaded ICDR grader.
+        dataset: What to grade.
+        track: Wraps the files, to show progress.
+
+    Raises:
+        InvalidInput: The model is no ICDR grader.
+    """
+    if not service.classifier.artifact.manifest.is_icdr:
+        raise InvalidInput(
+            "Only an ICDR grader can be evaluated on ICDR grades",
+            where=service.classifier.artifact.manifest.name,
+            remedy="Pack the model with `drdeploy artifact pack --icdr`",
+        )
+    graded = [_grade(service, file) for file in track([one.file for one in dataset.photographs])]
+    return GradedSet(
+        files=names_of(dataset),
+        groups=dataset.groups,
+        labels=dataset.grades,
+        probabilities=np.array([shares for shares, _ in graded]).reshape(-1, len(Grade)),
+        reasons=tuple(reason for _, reason in graded),
+    )
+
+
+def _grade(service: InferenceService, file: Path) -> tuple[NDArray[np.float64], str]:
+    nothing = np.full(len(Grade), np.nan)
+    try:
+        inference = service.infer([file.read_bytes()])[0]
+    except (RequestRefused, PredictionFailed) as err:
+        return nothing, err.sentence
+    if inference.prediction is None:
+        return nothing, inference.ungradable or "not gradable"
+    return inference.prediction.probabilities.astype(np.float64), ""

@@ -1,0 +1,58 @@
+"""What an image file says of itself, read without decoding a pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from drdeploy.errors import PayloadTooLarge, UnreadableImage
+
+if TYPE_CHECKING:
+    from drdeploy.grader.fundus.limits import ImageLimits
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """A file's claims, and its bytes without what the pixels do not need.
+
+    Attributes:
+        format: Told from the content; a declared type or a file name counts for nothing.
+        width_px: As stored, that is before the orientation is followed.
+        height_px: As stored.
+        orientation: EXIF orientation, 1 to 8, still to be followed; 1 is upright.
+        data: What is handed to the decoder.
+    """
+
+    format: Literal["JPEG", "PNG", "TIFF"]
+    width_px: int
+    height_px: int
+    orientation: int
+    data: bytes
+
+    def check(self, limits: ImageLimits) -> None:
+        """Hold the claimed size against the limits.
+
+        Raises:
+            UnreadableImage: A side is zero.
+            PayloadTooLarge: A side or the number of pixels is beyond its limit.
+        """
+        sides = (self.width_px, self.height_px)
+        if min(sides) < 1:
+            raise UnreadableImage(f"The {self.format} says that it has no pixels")
+        if max(sides) > limits.max_side_px:
+            raise PayloadTooLarge(
+                f"The image measures {sides[0]} x {sides[1]} pixels, "
+                f"with at most {limits.max_side_px} allowed on a side",
+                remedy="Send it at a lower resolution",
+            )
+        if sides[0] * sides[1] > limits.max_pixels:
+            raise PayloadTooLarge(
+                f"The image has {sides[0] * sides[1]} pixels, "
+                f"with at most {limits.max_pixels} allowed",
+                remedy="Send it at a lower resolution",
+            )
+
+
+def truncated(file_format: str) -> UnreadableImage:
+    """The refusal of a file that ends too early."""
+    return UnreadableImage(f"The {file_format} ends before its image does", remedy="Send it again")

@@ -1,0 +1,67 @@
+"""Read the chunks of a PNG file (W3C, Portable Network Graphics, third edition)."""
+
+from __future__ import annotations
+
+import zlib
+
+from drdeploy.errors import UnreadableImage
+from drdeploy.grader.fundus.formats.header import ImageHeader, truncated
+from drdeploy.grader.fundus.formats.ifd import UPRIGHT, exif_orientation
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+MAX_CHUNKS = 65_536
+"""Encoders write image data in chunks of 8 kB and more, so this is half a gigabyte."""
+
+# Text and colour profiles are compressed and may grow a thousandfold: they are never inflated.
+# Nor are the frames of an animation after its first picture.
+_NEEDED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+
+
+def read_header(data: bytes) -> ImageHeader:
+    """What a PNG says of itself.
+
+    Raises:
+        UnreadableImage: It ends too early, a checksum is wrong, or it does not start with IHDR.
+    """
+    kept = [SIGNATURE]
+    orientation = UPRIGHT
+    position = len(SIGNATURE)
+    for _ in range(MAX_CHUNKS):
+        kind, body, end = _chunk(data, position)
+        if kind in _NEEDED:
+            _check(data, position, end)
+            kept.append(data[position:end])
+        elif kind == b"eXIf":
+            orientation = exif_orientation(body)
+        if kind == b"IEND":
+            return _header(kept, orientation)
+        position = end
+    raise UnreadableImage("The PNG is cut into more parts than any photograph")
+
+
+def _chunk(data: bytes, position: int) -> tuple[bytes, bytes, int]:
+    body_start = position + 8
+    body_end = body_start + int.from_bytes(data[position : position + 4])
+    if body_end + 4 > len(data):
+        raise truncated("PNG")
+    return data[position + 4 : body_start], data[body_start:body_end], body_end + 4
+
+
+def _check(data: bytes, position: int, end: int) -> None:
+    content = memoryview(data)[position + 4 : end - 4]
+    if zlib.crc32(content) != int.from_bytes(data[end - 4 : end]):
+        raise UnreadableImage("A checksum of the PNG is wrong", remedy="Send it again")
+
+
+def _header(kept: list[bytes], orientation: int) -> ImageHeader:
+    first = kept[1]
+    if first[4:8] != b"IHDR" or len(first) != 25:
+        raise UnreadableImage("The PNG does not start with its header")
+    return ImageHeader(
+        format="PNG",
+        width_px=int.from_bytes(first[8:12]),
+        height_px=int.from_bytes(first[12:16]),
+        orientation=orientation,
+        data=b"".join(kept),
+    )

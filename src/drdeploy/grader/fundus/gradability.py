@@ -1,0 +1,234 @@
+"""Whether a photograph shows an eye well enough to be graded.
+
+Measured within 0.9 of the eye's radius on a copy whose eye is 256 pixels wide, so that neither
+the camera's resolution nor how far the photograph was decoded matters.  A fundus is orange: what
+is not, is no fundus, except a photograph that was filtered to even grey (as the data set of the
+original study is).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image, ImageChops, ImageFilter
+
+from drdeploy.grader.fundus.field_of_view import FieldOfView
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
+
+Reason = Literal["too_small", "too_dark", "too_bright", "no_field_of_view", "too_blurred"]
+
+SENTENCES: dict[Reason, str] = {
+    "too_small": "The eye is too small in the photograph",
+    "too_dark": "The photograph is too dark",
+    "too_bright": "The photograph is overexposed",
+    "no_field_of_view": "The picture does not show a whole fundus",
+    "too_blurred": "The photograph is too blurred",
+}
+
+MEASURED_PX = 256
+"""Diameter of the eye in the copy; in what is measured it should be no smaller."""
+COLOUR_PX = 64
+"""Colour is measured on a smaller one."""
+RIM_SHARE = 0.9
+"""Of the radius: beyond lies the rim, where every photograph is sharp and dark."""
+CORNER_SHARE = 1.08
+"""Of the radius: beyond lie the corners, dark around any disc."""
+LIT_SHARE = 0.25
+"""Of the mean brightness: below it a part of the eye is in the dark."""
+CLIPPED_LEVEL = 240.0
+"""Of green, which shows vessels and lesions: from here on nothing is told from anything.  Red is
+clipped in many a good photograph."""
+BLUR_PX = 2.0
+"""Standard deviation of the blurred copy: vessels and lesions are finer."""
+ROUNDING = 1
+"""A difference of so many levels may come from compression alone and does not count."""
+LEVELS = np.arange(256)
+
+GREY_LEVEL, GREY_TOLERANCE = 128.0, 35.0
+GREY_SATURATION, GREY_SPREAD = (0.03, 0.25), 0.22
+"""Of a photograph that was filtered to even grey.  Its details keep a trace of colour, which a
+picture taken in grey, of whatever it is, does not have."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What was measured; shares and levels as :class:`GradabilityLimits` documents them."""
+
+    eye_px: float
+    is_framed: bool
+    roundness: float
+    lit_share: float
+    stray_share: float
+    brightness: float
+    clipped_share: float
+    spread: float
+    saturation: float
+    warm_share: float
+    redness: float
+    hue_spread: float
+    sharpness: float
+
+    @property
+    def is_filtered_grey(self) -> bool:
+        """Whether the local mean was taken away, as Graham's filter does."""
+        least, most = GREY_SATURATION
+        return (
+            abs(self.brightness - GREY_LEVEL) <= GREY_TOLERANCE
+            and least <= self.saturation <= most
+            and self.spread <= GREY_SPREAD
+        )
+
+
+def ungradable_reason(quality: Quality, limits: GradabilityLimits) -> Reason | None:
+    """The first limit that is passed, or None."""
+    if quality.eye_px < limits.min_eye_px:
+        return "too_small"
+    if quality.brightness < limits.min_brightness:
+        return "too_dark"
+    if quality.clipped_share > limits.max_clipped_share:
+        return "too_bright"
+    if not _is_fundus(quality, limits):
+        return "no_field_of_view"
+    if quality.sharpness < limits.min_sharpness:
+        return "too_blurred"
+    return None
+
+
+def _is_fundus(quality: Quality, limits: GradabilityLimits) -> bool:
+    if quality.sharpness > limits.max_sharpness:
+        return False
+    if not _is_whole(quality, limits):
+        return False
+    if quality.is_filtered_grey:
+        return True
+    is_warm = quality.warm_share >= limits.min_warm_share
+    return is_warm and (quality.is_framed or _is_one_tissue(quality, limits))
+
+
+def _is_whole(quality: Quality, limits: GradabilityLimits) -> bool:
+    """Whether it has the shape of an eye, none of which is cut off or covered."""
+    return (
+        quality.roundness >= limits.min_roundness
+        and quality.lit_share >= limits.min_lit_share
+        and (not quality.is_framed or quality.stray_share <= limits.max_stray_share)
+    )
+
+
+def _is_one_tissue(quality: Quality, limits: GradabilityLimits) -> bool:
+    """Whether it is red and even enough for the inside of an eye, of which no rim is seen."""
+    return (
+        quality.redness >= limits.unframed_min_redness
+        and quality.hue_spread <= limits.unframed_max_hue_spread
+        and quality.spread <= limits.unframed_max_spread
+    )
+
+
+def measure(image: NDArray[np.uint8], view: FieldOfView, *, reduction: float = 1.0) -> Quality:
+    """Measure a photograph (about two milliseconds at 512 x 512).
+
+    Args:
+        image: RGB, shape ``(h, w, 3)``.
+        view: Where the eye is in it.
+        reduction: How many times smaller the image is than the photograph that was sent.
+    """
+    eye = _eye(image, view)
+    light, red, green, blue = _colours(eye)
+    is_seen = _disc_area() & (light > 0)  # black is what was cut off, or the whole photograph
+    if not is_seen.any():
+        is_seen = _disc_area()
+    brightness = float(light[is_seen].mean())
+    is_lit = light >= LIT_SHARE * brightness
+    is_warm = (red > green) & (green >= 0.8 * blue)
+    total = red + green + blue
+    scale = max(brightness, 1.0)
+    colour = light - np.minimum(np.minimum(red, green), blue)
+    hue = green / np.maximum(red, 1.0)
+    sides = sorted((view.width_px, view.height_px))
+    return Quality(
+        eye_px=view.side_px * reduction,
+        is_framed=view != FieldOfView.whole(image.shape[1], image.shape[0]),
+        roundness=sides[0] / max(sides[1], 1.0),
+        lit_share=float(is_lit[_disc_area()].mean()),
+        stray_share=_stray_share(is_lit),
+        brightness=brightness,
+        clipped_share=float((green[is_seen] >= CLIPPED_LEVEL).mean()),
+        spread=float(total[is_seen].std()) / 3 / scale,
+        saturation=float(colour[is_seen].mean()) / scale,
+        warm_share=float(is_warm[is_seen].mean()),
+        redness=float(red[is_seen].sum()) / max(float(total[is_seen].sum()), 1.0),
+        hue_spread=float(hue[is_seen & is_lit].std()),
+        sharpness=_sharpness(eye, view),
+    )
+
+
+def _eye(image: NDArray[np.uint8], view: FieldOfView) -> Image.Image:
+    """The square around the eye, black where it reaches out of the frame."""
+    left = round((view.left + view.right - view.side_px) / 2)
+    top = round((view.top + view.bottom - view.side_px) / 2)
+    side = max(1, round(view.side_px))
+    return Image.fromarray(image).crop((left, top, left + side, top + side))
+
+
+def _colours(eye: Image.Image) -> tuple[NDArray[np.float32], ...]:
+    """The brightest of the channels, and red, green and blue, of a small copy."""
+    small = eye.resize((COLOUR_PX, COLOUR_PX), Image.Resampling.BOX, reducing_gap=1.0)
+    red, green, blue = (np.asarray(channel, dtype=np.float32) for channel in small.split())
+    return np.maximum(np.maximum(red, green), blue), red, green, blue
+
+
+def _sharpness(eye: Image.Image, view: FieldOfView) -> float:
+    green = eye.getchannel("G").resize(
+        (MEASURED_PX, MEASURED_PX), Image.Resampling.BILINEAR, reducing_gap=2.0
+    )
+    blurred = green.filter(ImageFilter.GaussianBlur(BLUR_PX))
+    scale = MEASURED_PX / view.side_px
+    inside = _inside(round(view.width_px * scale), round(view.height_px * scale))
+    counts = ImageChops.difference(green, blurred).histogram(inside)
+    levels = green.histogram(inside)
+    detail = np.dot(counts, np.maximum(LEVELS - ROUNDING, 0))
+    return float(detail / max(np.dot(levels, LEVELS), 1))
+
+
+@lru_cache(8)
+def _inside(width_px: int, height_px: int) -> Image.Image:
+    """Where the eye is measured: within its rim, and within where it is cut off, if it is."""
+    from_middle = np.abs(np.arange(MEASURED_PX) - (MEASURED_PX - 1) / 2)
+    across, down = from_middle, from_middle[:, None]
+    is_inside = np.hypot(across, down) <= RIM_SHARE * MEASURED_PX / 2
+    is_inside &= (across <= RIM_SHARE * width_px / 2) & (down <= RIM_SHARE * height_px / 2)
+    return Image.fromarray(np.where(is_inside, np.uint8(255), np.uint8(0)))
+
+
+@lru_cache(1)
+def _disc_area() -> NDArray[np.bool_]:
+    """Where colour is measured."""
+    return _distance() <= RIM_SHARE
+
+
+def _stray_share(is_lit: NDArray[np.bool_]) -> float:
+    """How much is lit in the darker two of the four corners around the disc.
+
+    In the others the eye itself may be, where the frame cuts it off on one side.
+    """
+    half = COLOUR_PX // 2
+    shares = [
+        float(is_lit[rows, columns][_distance()[rows, columns] > CORNER_SHARE].mean())
+        for rows in (slice(half), slice(half, None))
+        for columns in (slice(half), slice(half, None))
+    ]
+    return sum(sorted(shares)[:2]) / 2
+
+
+@lru_cache(1)
+def _distance() -> NDArray[np.float64]:
+    """From the centre of the eye, in radii."""
+    y, x = np.mgrid[:COLOUR_PX, :COLOUR_PX] - (COLOUR_PX - 1) / 2
+    distance: NDArray[np.float64] = np.hypot(x, y) / (COLOUR_PX / 2)
+    return distance

@@ -1,0 +1,213 @@
+"""A network becomes artifacts: a SavedModel and an ONNX file, proven to agree with it."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import drdeploy
+from drdeploy.errors import ModelError
+from drdeploy.grader.artifacts import ModelFormat, Provenance, extract, pack
+from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
+from drdeploy.grader.networks.architectures import find_architecture
+from drdeploy.grader.networks.convert import CONVERTERS
+from drdeploy.grader.networks.frameworks import import_frameworks
+from drdeploy.grader.networks.network import build_network
+from drdeploy.grader.networks.sample import sample_batch
+from drdeploy.grader.networks.weights import fill
+from drdeploy.grader.runtimes.load import load_runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.artifacts import Clinical, Weights
+    from drdeploy.grader.fundus.transform import FundusTransform
+    from drdeploy.grader.networks.architectures import Architecture
+    from drdeploy.grader.networks.weights import WeightsSource
+
+TOLERANCE = 1e-4
+"""Largest difference in probability between an export and its network."""
+
+DEFAULT_GRADABILITY = GradabilityLimits()
+
+CHECKED = 2
+"""Images that they are compared on: more than one, so that the batch is seen to be dynamic."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """What an archive says of the network in it.
+
+    Attributes:
+        name: Of the model, and of its archives.
+        transform: How a photograph becomes its input.
+    """
+
+    name: str
+    architecture: str
+    weights: Weights
+    transform: FundusTransform
+    provenance: Provenance
+    gradability: GradabilityLimits | None = DEFAULT_GRADABILITY
+    clinical: Clinical | None = None
+
+
+def export_model(
+    architecture: str,
+    out_dir: Path,
+    *,
+    weights: WeightsSource = "random",
+    seed: int = 0,
+    formats: Sequence[ModelFormat] = ("saved_model", "onnx"),
+) -> dict[ModelFormat, Path]:
+    """Build a network and write one archive per format, ``NAME-fp32-FORMAT.tar.gz``.
+
+    Args:
+        architecture: A name in :data:`drdeploy.grader.networks.architectures.ARCHITECTURES`.
+        out_dir: Made if absent; archives of the same name are replaced.
+        weights: ``random``, ``imagenet``, or a file for the base.
+        seed: Of whatever is random.
+        formats: Which to write.
+
+    Raises:
+        InvalidInput: The architecture or the weights file does not exist or fit.
+        ModelError: An export disagrees with its network by more than 1e-4 in probability.
+    """
+    built = build_filled(find_architecture(architecture), weights, seed=seed)
+    return export_network(
+        built.network, built.described, out_dir, sample=built.sample, formats=formats
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A network with its weights, ready to export.
+
+    Attributes:
+        sample: Input of it, shape ``(n, height, width, 3)``.
+    """
+
+    network: Any
+    described: Described
+    sample: NDArray[np.float32]
+
+
+def build_filled(architecture: Architecture, weights: WeightsSource, *, seed: int) -> Built:
+    """Build a network and fill it; the head's weights are random.
+
+    Raises:
+        InvalidInput: The weights file does not exist or fit.
+        ModelLoadFailed: Keras cannot download the weights.
+    """
+    network = build_network(architecture)
+    sample = sample_batch(architecture.transform)
+    filled = fill(network, architecture, weights, seed=seed, sample=sample)
+    described = Described(
+        name=architecture.name.lower(),
+        architecture=architecture.name,
+        weights=filled.weights,
+        transform=architecture.transform,
+        provenance=Provenance(
+            tool_version=drdeploy.__version__, source=filled.source, seed=seed, notes=filled.notes
+        ),
+    )
+    return Built(network, described, sample)
+
+
+def export_network(
+    network: Any,
+    described: Described,
+    out_dir: Path,
+    *,
+    sample: NDArray[np.float32],
+    formats: Sequence[ModelFormat] = ("saved_model", "onnx"),
+) -> dict[ModelFormat, Path]:
+    """Write one archive per format, each proven to agree with the network.
+
+    Args:
+        network: With its final weights.
+        described: For the manifest.
+        out_dir: Made if absent; archives of the same name are replaced.
+        sample: Input of the network, ``(n, height, width, 3)``.
+        formats: Which to write.
+
+    Raises:
+        ModelError: An export disagrees with its network by more than 1e-4 in probability.
+    """
+    check = sample[:CHECKED]
+    expected = network(check, training=False).numpy()
+    archives: dict[ModelFormat, Path] = {}
+    for model_format in formats:
+        archive = out_dir / f"{described.name}-fp32-{model_format}.tar.gz"
+        with tempfile.TemporaryDirectory(prefix="drdeploy-export-") as scratch:
+            draft = Path(scratch) / archive.name
+            model = CONVERTERS[model_format](network, Path(scratch))
+            _pack(model, draft, described)
+            _check_agreement(draft, check, expected)
+            _publish(draft, archive)
+        archives[model_format] = archive
+    return archives
+
+
+def export_keras(network: Any, file: Path, *, sample: NDArray[np.float32]) -> Path:
+    """Write a ``.keras`` file, for whoever trains on; proven to agree with the network.
+
+    Raises:
+        ModelError: What was written disagrees by more than 1e-4 in probability.
+    """
+    keras = import_frameworks().keras
+    file.parent.mkdir(parents=True, exist_ok=True)
+    network.save(file)
+    check = sample[:CHECKED]
+    read = keras.models.load_model(file, compile=False)
+    _check_difference(
+        read(check, training=False).numpy(), network(check, training=False).numpy(), file.name
+    )
+    return file
+
+
+def _pack(model: Path, archive: Path, described: Described) -> None:
+    pack(
+        model,
+        archive,
+        name=described.name,
+        architecture=described.architecture,
+        weights=described.weights,
+        transform=described.transform,
+        gradability=described.gradability,
+        clinical=described.clinical,
+        provenance=described.provenance,
+    )
+
+
+def _check_agreement(
+    archive: Path, sample: NDArray[np.float32], expected: NDArray[np.float32]
+) -> None:
+    artifact = extract(archive, archive.parent / "check")
+    manifest = artifact.manifest
+    answered = load_runtime(artifact).predict(sample)
+    _check_difference(answered, expected, f"{manifest.name} as {manifest.model_format}")
+
+
+def _check_difference(
+    answered: NDArray[np.float32], expected: NDArray[np.float32], where: str
+) -> None:
+    difference = float(np.abs(answered - expected).max())
+    if not difference <= TOLERANCE:
+        raise ModelError(
+            f"The export differs from its network by {difference:.2g} in probability", where=where
+        )
+
+
+def _publish(draft: Path, archive: Path) -> None:
+    """Copy beside its place, then rename: the archive is there whole or not at all."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    part = archive.with_name(f".{archive.name}.part")
+    part.write_bytes(draft.read_bytes())
+    part.replace(archive)

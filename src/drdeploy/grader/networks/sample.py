@@ -1,0 +1,30 @@
+"""A small batch of network input, the same everywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.grader.fundus.apply import apply, decode_for
+from drdeploy.grader.grading.grade import Grade
+from drdeploy.grader.synthetic.photograph import synthetic_photograph
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.fundus.transform import FundusTransform
+
+EYES_PER_GRADE = 2
+WIDTH_PX, HEIGHT_PX = 1072, 712
+"""A quarter of a fundus camera's: more than any network looks at."""
+
+
+def sample_batch(transform: FundusTransform) -> NDArray[np.float32]:
+    """Synthetic photographs of every grade as network input, ``(10, height, width, 3)``."""
+    photographs = (
+        synthetic_photograph(seed, grade=grade, width_px=WIDTH_PX, height_px=HEIGHT_PX)
+        for seed in range(EYES_PER_GRADE)
+        for grade in Grade
+    )
+    return np.stack([apply(transform, decode_for(transform, data)) for data in photographs])

@@ -1,0 +1,220 @@
+"""From an fp32 archive to a smaller one, with the verdict in its manifest."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+import drdeploy
+from drdeploy.errors import InvalidInput
+from drdeploy.grader.artifacts import Quantization, extract, pack
+from drdeploy.grader.evaluation.document import comparison_document
+from drdeploy.grader.evaluation.predictions import predict_dataset
+from drdeploy.grader.fundus.apply import apply, decode_for
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+from drdeploy.grader.inference import InferenceService
+from drdeploy.grader.quantization.convert import quantize_onnx
+from drdeploy.grader.quantization.verdict import DEFAULT_MARGIN, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.artifacts import ModelArtifact, ModelManifest
+    from drdeploy.grader.datasets import Dataset
+    from drdeploy.grader.evaluation.predictions import GradedSet
+    from drdeploy.grader.fundus.transform import FundusTransform
+    from drdeploy.grader.quantization.convert import SmallPrecision
+    from drdeploy.grader.quantization.verdict import Verdict
+
+CALIBRATION_IMAGES = 100
+
+
+@dataclass(frozen=True)
+class QuantizationOutcome:
+    """What became of it.
+
+    Attributes:
+        archive: The quantized artifact; None where it was refused.
+        size_bytes: Of its model file.
+        verdict: Against the fp32 artifact.
+        reference: Predictions in fp32 of the validation photographs.
+    """
+
+    archive: Path | None
+    size_bytes: int
+    reference_size_bytes: int
+    verdict: Verdict
+    reference: GradedSet
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """All of it, as plain values."""
+        verdict = self.verdict
+        return {
+            "verdict": verdict.outcome,
+            "reason": verdict.reason,
+            "margin": verdict.margin,
+            "images_needed": verdict.images_needed,
+            "size_bytes": self.size_bytes,
+            "reference_size_bytes": self.reference_size_bytes,
+            "ece": {"fp32": verdict.ece_before, "quantized": verdict.ece_after},
+            **comparison_document(verdict.comparison, self.reference),
+            "archive": None if self.archive is None else str(self.archive),
+        }
+
+
+def split_for_calibration(
+    dataset: Dataset, *, images: int = CALIBRATION_IMAGES, seed: int = 0
+) -> tuple[Dataset, Dataset]:
+    """A seeded sample to calibrate on, at most half, and the rest to judge by.
+
+    Sessions stay together: no session of the sample is in the rest.
+    """
+    order = np.random.default_rng(seed).permutation(len(dataset))
+    wanted = min(images, len(dataset) // 2)
+    sample = np.sort(order[:wanted])
+    sessions = set(dataset.groups[sample])
+    rest = [at for at in range(len(dataset)) if dataset.groups[at] not in sessions]
+    return dataset.take(sample.tolist()), dataset.take(rest)
+
+
+def quantize_artifact(
+    archive: Path,
+    out: Path,
+    *,
+    precision: SmallPrecision,
+    calibration: Dataset,
+    validation: Dataset,
+    margin: float = DEFAULT_MARGIN,
+    seed: int = 0,
+    force: bool = False,
+    track: Callable[[Sequence[Path]], Sequence[Path]] = lambda files: files,
+) -> QuantizationOutcome:
+    """Quantize an archive, judge it, and write the smaller archive unless it is refused.
+
+    Args:
+        archive: In fp32, as ONNX.
+        out: Where to write.
+        precision: Of the new one.
+        calibration: Photographs that the ranges of activations are taken from.
+        validation: Labelled photographs for the verdict, better none of ``calibration``.
+        margin: Loss of sensitivity that is still acceptable.
+        seed: Of the bootstrap.
+        force: Write it though it is refused; its manifest says so.
+        track: Wraps files, to show progress.
+
+    Raises:
+        InvalidInput: The archive is not ONNX in fp32, or a data set is empty.
+        ModelError: ONNX Runtime cannot rewrite or run it.
+    """
+    _check(archive, calibration, validation)
+    with tempfile.TemporaryDirectory(prefix="drdeploy-quantize-") as scratch:
+        artifact = extract(archive, Path(scratch) / "fp32")
+        _check_manifest(artifact.manifest)
+        transform = artifact.manifest.transform
+        model = quantize_onnx(
+            artifact.entry_path,
+            Path(scratch) / "model.onnx",
+            precision,
+            calibration_batches(calibration, transform),
+        )
+        draft = Path(scratch) / "draft.tar.gz"
+        pack_quantized(model, draft, artifact, precision, None)
+        reference = _predict(artifact.folder, validation, track)
+        quantized = _predict(extract(draft, Path(scratch) / "small").folder, validation, track)
+        verdict = judge(
+            reference,
+            quantized,
+            grade_thresholds=artifact.manifest.grade_thresholds,
+            margin=margin,
+            seed=seed,
+        )
+        is_kept = force or verdict.outcome != "refused"
+        if is_kept:
+            pack_quantized(model, out, artifact, precision, verdict)
+        return QuantizationOutcome(
+            out if is_kept else None,
+            model.stat().st_size,
+            artifact.entry_path.stat().st_size,
+            verdict,
+            reference,
+        )
+
+
+def pack_quantized(
+    model: Path,
+    archive: Path,
+    reference: ModelArtifact,
+    precision: SmallPrecision,
+    verdict: Verdict | None,
+) -> ModelManifest:
+    """Pack a quantized model with all that its reference's manifest says, and the verdict."""
+    manifest = reference.manifest
+    return pack(
+        model,
+        archive,
+        name=manifest.name,
+        architecture=manifest.architecture,
+        weights=manifest.weights,
+        precision=precision,
+        classes=manifest.classes,
+        output=manifest.output,
+        transform=manifest.transform,
+        gradability=manifest.gradability,
+        clinical=manifest.clinical,
+        quantization=None if verdict is None else _as_manifest(verdict, reference),
+        provenance=msgspec.structs.replace(manifest.provenance, tool_version=drdeploy.__version__),
+    )
+
+
+def _as_manifest(verdict: Verdict, reference: ModelArtifact) -> Quantization:
+    return Quantization(
+        verdict=verdict.outcome,
+        reason=verdict.reason,
+        reference_digest=reference.digest,
+        images=verdict.comparison.n,
+        margin=verdict.margin,
+    )
+
+
+def calibration_batches(
+    dataset: Dataset, transform: FundusTransform
+) -> Iterator[NDArray[np.float32]]:
+    """Network input, one photograph at a time, exactly as a server makes it."""
+    for one in dataset.photographs:
+        image = decode_for(transform, one.file.read_bytes(), LOCAL_FILE_LIMITS)
+        yield apply(transform, image)[None]
+
+
+def _predict(
+    folder: Path, dataset: Dataset, track: Callable[[Sequence[Path]], Sequence[Path]]
+) -> GradedSet:
+    service = InferenceService.load(folder, limits=LOCAL_FILE_LIMITS)
+    return predict_dataset(service, dataset, track=track)
+
+
+def _check(archive: Path, calibration: Dataset, validation: Dataset) -> None:
+    if not archive.is_file():
+        raise InvalidInput("There is no such artifact", where=str(archive))
+    for name, dataset in (("calibrate", calibration), ("judge", validation)):
+        if not len(dataset):
+            raise InvalidInput(
+                f"There is no photograph left to {name} by", where=str(dataset.folder)
+            )
+
+
+def _check_manifest(manifest: ModelManifest) -> None:
+    if manifest.model_format != "onnx" or manifest.precision != "fp32":
+        raise InvalidInput(
+            f"Only an ONNX model in fp32 can be quantized, not {manifest.model_format} "
+            f"in {manifest.precision}",
+            where=manifest.name,
+            remedy="Export it with --format onnx",
+        )

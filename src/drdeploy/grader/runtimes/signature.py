@@ -1,0 +1,132 @@
+"""What a model takes and gives, compared with what its manifest says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.errors import ModelLoadFailed, PredictionFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.artifacts import ModelArtifact
+
+Shape = tuple[int | None, ...]
+"""None where the model takes any size."""
+
+RGB_CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class Signature:
+    """How to hand a batch to a model.
+
+    Attributes:
+        image_shape: Height, width and channels, as the manifest's transform makes them.
+        is_channels_first: The model takes ``(n, 3, height, width)``.
+        batch_size: The one size that it takes; None for any.
+        dtype: Of its input.
+    """
+
+    image_shape: tuple[int, int, int]
+    is_channels_first: bool
+    batch_size: int | None
+    dtype: np.dtype[np.float32] | np.dtype[np.float16]
+
+    def run(
+        self,
+        batch: NDArray[np.float32],
+        predict: Callable[[NDArray[np.floating]], NDArray[np.floating]],
+    ) -> NDArray[np.float32]:
+        """Predict a batch ``(n, height, width, 3)`` in the shape and pieces the model takes.
+
+        Raises:
+            PredictionFailed: The batch has another shape.
+        """
+        if batch.ndim != 4 or batch.shape[1:] != self.image_shape:
+            raise PredictionFailed(f"The batch {batch.shape} is not one of {self.image_shape}")
+        data = np.moveaxis(batch, 3, 1) if self.is_channels_first else batch
+        data = np.ascontiguousarray(data, dtype=self.dtype)
+        if self.batch_size is None or len(data) == self.batch_size:
+            return np.asarray(predict(data), dtype=np.float32)
+        pieces = [predict(piece) for piece in _pieces(data, self.batch_size)]
+        return np.concatenate(pieces)[: len(data)].astype(np.float32)
+
+
+def _pieces(data: NDArray[np.floating], size: int) -> list[NDArray[np.floating]]:
+    """Batches of exactly that size; the last is filled up with zeros."""
+    padding = -len(data) % size
+    padded = np.concatenate([data, np.zeros((padding, *data.shape[1:]), data.dtype)])
+    return np.split(padded, len(padded) // size)
+
+
+def read_signature(
+    artifact: ModelArtifact,
+    *,
+    inputs: Sequence[tuple[Shape, str]],
+    outputs: Sequence[Shape],
+) -> Signature:
+    """Check a model's inputs (shape and dtype's name) and outputs against its manifest.
+
+    Raises:
+        ModelLoadFailed: It is no classifier of RGB photographs, or not of the size or the
+            number of classes that the manifest says.
+    """
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise _refused(
+            artifact,
+            f"The model has {len(inputs)} inputs and {len(outputs)} outputs, not one of each",
+        )
+    shape, dtype = inputs[0]
+    if dtype not in {"float32", "float16"}:
+        raise _refused(artifact, f"The model takes {dtype}, not floating-point pixels")
+    transform = artifact.manifest.transform
+    signature = Signature(
+        image_shape=(transform.height_px, transform.width_px, RGB_CHANNELS),
+        is_channels_first=_is_channels_first(artifact, shape),
+        batch_size=shape[0],
+        dtype=np.dtype(dtype),
+    )
+    _check_size(artifact, shape, signature)
+    _check_outputs(artifact, outputs[0])
+    return signature
+
+
+def _is_channels_first(artifact: ModelArtifact, shape: Shape) -> bool:
+    if len(shape) == 4 and shape[3] in {RGB_CHANNELS, None}:
+        return shape[3] is None and shape[1] == RGB_CHANNELS
+    if len(shape) == 4 and shape[1] == RGB_CHANNELS:
+        return True
+    raise _refused(artifact, f"The model's input {shape} is no batch of RGB images")
+
+
+def _check_size(artifact: ModelArtifact, shape: Shape, signature: Signature) -> None:
+    taken = shape[2:4] if signature.is_channels_first else shape[1:3]
+    given = signature.image_shape[:2]
+    if any(want not in {None, have} for want, have in zip(taken, given, strict=True)):
+        raise _refused(
+            artifact,
+            f"The model takes images of {taken} pixels, the manifest's transform makes {given}",
+            "Pack the model with its own height_px and width_px",
+        )
+
+
+def _check_outputs(artifact: ModelArtifact, shape: Shape) -> None:
+    classes = artifact.manifest.classes
+    if len(shape) != 2:
+        raise _refused(artifact, f"The model's output {shape} is not one row per image")
+    if classes and shape[1] not in {None, len(classes)}:
+        raise _refused(
+            artifact,
+            f"The model has {shape[1]} outputs, the manifest names {len(classes)} classes",
+            "Pack the model with its own class names",
+        )
+
+
+def _refused(artifact: ModelArtifact, what: str, remedy: str = "") -> ModelLoadFailed:
+    return ModelLoadFailed(what, where=artifact.manifest.name, remedy=remedy)

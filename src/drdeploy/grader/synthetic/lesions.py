@@ -1,0 +1,182 @@
+"""The lesions that make a grade, as far as a painted eye can show them.
+
+What belongs to which grade follows the ICDR scale (Wilkinson et al., Ophthalmology 2003,
+110:1677-1682): microaneurysms only; more than these; many haemorrhages in all four quadrants;
+new vessels or bleeding before the retina.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import cos, hypot, pi, sin
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from drdeploy.grader.grading.grade import Grade
+
+if TYPE_CHECKING:
+    from drdeploy.grader.synthetic.anatomy import Anatomy
+
+    Point = tuple[float, float]
+    Colour = tuple[int, int, int]
+
+BLOOD: Colour = (112, 22, 12)
+EXUDATE: Colour = (250, 222, 120)
+COTTON_WOOL: Colour = (240, 205, 160)
+
+OVERDRAWN = 2
+LOBES = (2, 3, 5)
+LOBE_DEPTH = 0.13
+"""A blot's outline: a circle with waves of two, three and five lobes, each of that height."""
+
+
+@dataclass(frozen=True)
+class Burden:
+    """How many lesions of each kind."""
+
+    microaneurysms: int = 0
+    haemorrhages: int = 0
+    exudate_clusters: int = 0
+    cotton_wool_spots: int = 0
+    new_vessel_tufts: int = 0
+    preretinal_bleeds: int = 0
+
+
+BURDEN_BY_GRADE = {
+    Grade.NO_DR: Burden(),
+    Grade.MILD: Burden(microaneurysms=7),
+    Grade.MODERATE: Burden(microaneurysms=20, haemorrhages=9, exudate_clusters=3),
+    Grade.SEVERE: Burden(
+        microaneurysms=45, haemorrhages=85, exudate_clusters=4, cotton_wool_spots=6
+    ),
+    Grade.PDR: Burden(
+        microaneurysms=40,
+        haemorrhages=45,
+        exudate_clusters=3,
+        cotton_wool_spots=3,
+        new_vessel_tufts=4,
+        preretinal_bleeds=1,
+    ),
+}
+
+
+def draw_lesions(
+    canvas: Image.Image, random: np.random.Generator, grade: Grade, eye: Anatomy
+) -> Image.Image:
+    """The canvas with the lesions of the grade."""
+    burden = BURDEN_BY_GRADE[grade]
+    soft, sharp = _Layer(canvas.size), _Layer(canvas.size)
+    for _ in range(burden.cotton_wool_spots):
+        soft.blot(random, _somewhere(random, eye), eye.radius * random.uniform(0.03, 0.05), 190)
+    for _ in range(burden.exudate_clusters):
+        _exudates(random, sharp, eye)
+    canvas = soft.over(canvas, COTTON_WOOL, blur=eye.radius * 0.012)
+    canvas = sharp.over(canvas, EXUDATE, blur=0.5)
+    return _bleed(canvas, random, burden, eye)
+
+
+def _bleed(
+    canvas: Image.Image, random: np.random.Generator, burden: Burden, eye: Anatomy
+) -> Image.Image:
+    blood, fine = _Layer(canvas.size), _Layer(canvas.size)
+    for _ in range(burden.microaneurysms):
+        blood.blot(random, _somewhere(random, eye), eye.radius * random.uniform(0.004, 0.007), 215)
+    for _ in range(burden.haemorrhages):
+        size = eye.radius * random.uniform(0.008, 0.026)
+        blood.blot(random, _somewhere(random, eye), size, int(random.integers(150, 225)))
+    for _ in range(burden.new_vessel_tufts):
+        _new_vessels(random, fine, eye)
+    for _ in range(burden.preretinal_bleeds):
+        _boat(random, blood, eye)
+    return fine.over(blood.over(canvas, BLOOD, blur=1.1), BLOOD, blur=0.5)
+
+
+class _Layer:
+    """A mask to draw one colour through."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._size = size
+        self._mask = Image.new("L", (size[0] * OVERDRAWN, size[1] * OVERDRAWN))
+        self._pen = ImageDraw.Draw(self._mask)
+
+    def blot(self, random: np.random.Generator, at: Point, size: float, strength: int) -> None:
+        """An irregular spot."""
+        angles = np.linspace(0, 2 * pi, 24, endpoint=False)
+        lobes = random.uniform(0, 2 * pi, 3)
+        reach = size * sum(
+            (
+                0.16 * np.sin(count * angles + lobe)
+                for count, lobe in zip((2, 3, 5), lobes, strict=True)
+            ),
+            start=np.ones_like(angles),
+        )
+        outline = zip(at[0] + reach * np.cos(angles), at[1] + reach * np.sin(angles), strict=True)
+        self.polygon([(float(x), float(y)) for x, y in outline], strength)
+
+    def polygon(self, corners: list[Point], strength: int) -> None:
+        """A filled outline in painted pixels."""
+        self._pen.polygon([(x * OVERDRAWN, y * OVERDRAWN) for x, y in corners], fill=strength)
+
+    def line(self, points: list[Point], strength: int) -> None:
+        """A hairline through painted pixels."""
+        self._pen.line([(x * OVERDRAWN, y * OVERDRAWN) for x, y in points], strength, OVERDRAWN)
+
+    def over(self, canvas: Image.Image, colour: Colour, *, blur: float) -> Image.Image:
+        """The canvas with the colour laid on through the mask."""
+        mask = self._mask.resize(self._size, Image.Resampling.BOX)
+        mask = mask.filter(ImageFilter.GaussianBlur(blur))
+        return Image.composite(Image.new("RGB", self._size, colour), canvas, mask)
+
+
+def _somewhere(random: np.random.Generator, eye: Anatomy) -> Point:
+    """A point of the visible retina, off the optic disc and off the centre of the macula."""
+    while True:
+        angle, share = random.uniform(0, 2 * pi), 0.88 * random.uniform(0.02, 1) ** 0.5
+        x = eye.width_px / 2 + share * eye.radius * cos(angle)
+        y = eye.height_px / 2 + share * eye.radius * sin(angle)
+        near_disc = hypot(x - eye.disc[0], y - eye.disc[1]) < eye.radius * 0.17
+        near_macula = hypot(x - eye.macula[0], y - eye.macula[1]) < eye.radius * 0.06
+        if 0 < y < eye.height_px and not near_disc and not near_macula:
+            return x, y
+
+
+def _exudates(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
+    """A ring of yellow specks not far from the macula."""
+    angle, distance = random.uniform(0, 2 * pi), eye.radius * random.uniform(0.16, 0.36)
+    centre = (eye.macula[0] + distance * cos(angle), eye.macula[1] + distance * sin(angle))
+    ring = eye.radius * random.uniform(0.04, 0.08)
+    for _ in range(int(random.integers(18, 34))):
+        turn, reach = random.uniform(0, 2 * pi), ring * random.normal(1.0, 0.28)
+        at = (centre[0] + reach * cos(turn), centre[1] + reach * sin(turn))
+        layer.blot(random, at, eye.radius * random.uniform(0.003, 0.009), 235)
+
+
+def _new_vessels(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
+    """A tuft of hair-thin loops at the optic disc or along the arcades."""
+    start_angle = random.uniform(0, 2 * pi)
+    distance = eye.radius * random.choice([0.05, 0.3])
+    root = (eye.disc[0] + distance * cos(start_angle), eye.disc[1] + distance * sin(start_angle))
+    step = eye.radius * 0.011
+    for _ in range(14):
+        heading, at = random.uniform(0, 2 * pi), root
+        curl = random.normal(0, 0.35)
+        points = [at]
+        for _ in range(int(random.integers(7, 15))):
+            heading += curl + random.normal(0, 0.35)
+            at = (at[0] + step * cos(heading), at[1] + step * sin(heading))
+            points.append(at)
+        layer.line(points, 200)
+
+
+def _boat(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
+    """Blood that settled before the retina: level above, round below."""
+    at = (eye.macula[0], eye.macula[1] + eye.radius * random.uniform(0.25, 0.4))
+    half = eye.radius * random.uniform(0.13, 0.2)
+    angles = np.linspace(0, pi, 24)
+    corners = [
+        (at[0] + half * cos(float(angle)), at[1] + 0.55 * half * sin(float(angle)))
+        for angle in angles
+    ]
+    layer.polygon(corners, 235)

@@ -1,0 +1,93 @@
+"""Photographs as they might have been, drawn inside TensorFlow from a stateless seed."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.grader.networks.frameworks import import_frameworks
+
+if TYPE_CHECKING:
+    from drdeploy.grader.training.recipe import Augmentation
+
+DRAWS = 12
+"""Random numbers per photograph."""
+SMALLEST = 1e-4
+"""Of a pixel's value: a power of zero has no gradient and no use."""
+
+
+def augment(
+    pixels: Any, height_px: int, width_px: int, seed: Any, choices: Augmentation | None
+) -> Any:
+    """Cut the network's input out of larger photographs, changed at random.
+
+    Args:
+        pixels: Tensor ``(n, H, W, 3)``, 0 to 255, larger than the input.
+        height_px: Of the input.
+        width_px: Of the input.
+        seed: Tensor ``(2,)``, int32; the same seed draws the same.
+        choices: None only scales down.
+
+    Returns:
+        Tensor ``(n, height_px, width_px, 3)``, 0 to 255.
+    """
+    tf = import_frameworks().tensorflow
+    images = tf.cast(pixels, tf.float32)
+    if choices is None:
+        return tf.image.resize(images, (height_px, width_px), antialias=True)
+    # In [-1, 1), one row of draws per photograph.
+    draws = tf.random.stateless_uniform((tf.shape(images)[0], DRAWS), seed, -1.0, 1.0)
+    moved = _move(tf, images, (height_px, width_px), draws, choices)
+    return _recolour(tf, moved / 255.0, draws, choices) * 255.0
+
+
+def _move(tf: Any, images: Any, size: tuple[int, int], draws: Any, choices: Augmentation) -> Any:
+    """One resampling for mirror, turn, zoom, stretch and shift.
+
+    The matrix takes a pixel of the input back to a pixel of the larger photograph.
+    """
+    height_px, width_px = size
+    source_h, source_w = images.shape[1], images.shape[2]
+    angle = draws[:, 0] * math.radians(choices.rotation_deg)
+    smallest, largest = choices.zoom
+    zoom = (smallest + largest) / 2 + draws[:, 1] * (largest - smallest) / 2
+    step = source_h / height_px / zoom
+    mirror = tf.where(draws[:, 2] < 0, -1.0, 1.0) if choices.flips else tf.ones_like(angle)
+    stretch = tf.exp(draws[:, 3] * choices.stretch)
+    cos, sin = tf.cos(angle) * step, tf.sin(angle) * step
+    xx, xy = cos * mirror * stretch, -sin
+    yx, yy = sin * mirror * stretch, cos
+    middle_x, middle_y = (width_px - 1) / 2, (height_px - 1) / 2
+    shift_x = (source_w - 1) / 2 + draws[:, 4] * choices.shift * source_w
+    shift_y = (source_h - 1) / 2 + draws[:, 5] * choices.shift * source_h
+    none = tf.zeros_like(angle)
+    matrix = tf.stack(
+        [
+            *(xx, xy, shift_x - xx * middle_x - xy * middle_y),
+            *(yx, yy, shift_y - yx * middle_x - yy * middle_y),
+            *(none, none),
+        ],
+        axis=1,
+    )
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=matrix,
+        output_shape=[height_px, width_px],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )
+
+
+def _recolour(tf: Any, images: Any, draws: Any, choices: Augmentation) -> Any:
+    """Another light, another sensor: values in [0, 1] in and out."""
+
+    def each(column: Any) -> Any:
+        return tf.reshape(column, (-1, 1, 1, 1))
+
+    gain = tf.exp(draws[:, 6:9] * choices.colour + draws[:, 9:10] * choices.brightness)
+    lit = tf.clip_by_value(images * gain[:, None, None, :], SMALLEST, 1.0)
+    bent = lit ** each(tf.exp(draws[:, 10] * choices.gamma))
+    grey = tf.reduce_mean(bent, axis=-1, keepdims=True)
+    vivid = grey + (bent - grey) * each(1.0 + draws[:, 11] * choices.saturation)
+    return tf.clip_by_value(vivid, 0.0, 1.0)

@@ -1,0 +1,268 @@
+"""Train one network on some photographs: the loop, its schedule, its checkpoints.
+
+All that is random is drawn from ``(seed, epoch, step)``, so that a run that is taken up again
+from a checkpoint ends in the same weights as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from drdeploy.grader.evaluation.metrics import GRADES, confusion_matrix, quadratic_weighted_kappa
+from drdeploy.grader.grading.prediction import grades_of
+from drdeploy.grader.networks.frameworks import import_frameworks
+from drdeploy.grader.networks.network import base_of
+from drdeploy.grader.training.augmentation import augment
+from drdeploy.grader.training.checkpoint import Checkpoint, History
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.fundus.transform import FundusTransform
+    from drdeploy.grader.training.prepared import Prepared
+    from drdeploy.grader.training.recipe import Recipe
+
+MEDIAN_GRADE = (0.5, 0.5, 0.5, 0.5)
+"""Grade thresholds: the posterior median, which errs by the fewest grades (Prediction)."""
+
+NEIGHBOUR_SPREAD = 0.5
+"""Standard deviation, in grades, of how smoothing spreads a label."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some photographs of a prepared data set.
+
+    Attributes:
+        pixels: Shape ``(n, h, w, 3)``, uint8.
+        labels: Shape ``(n,)``.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a network learns from, and what it is watched on."""
+
+    train: Part
+    validation: Part | None
+
+    @classmethod
+    def of(
+        cls,
+        prepared: Prepared,
+        labels: NDArray[np.intp],
+        train: NDArray[np.intp],
+        validation: NDArray[np.intp] | None,
+    ) -> Parts:
+        """Pick positions of a prepared data set."""
+        watched = (
+            None if validation is None else Part(prepared.exact[validation], labels[validation])
+        )
+        return cls(Part(prepared.large[train], labels[train]), watched)
+
+
+def fit(
+    network: Any,
+    transform: FundusTransform,
+    parts: Parts,
+    recipe: Recipe,
+    *,
+    seed: int,
+    checkpoint: Checkpoint | None = None,
+    on_epoch: Callable[[History], None] = lambda _: None,
+) -> History:
+    """Train ``network`` in place.
+
+    Args:
+        network: Made by :func:`drdeploy.grader.networks.network.build_network`, filled.
+        transform: The network's: what its value range is.
+        parts: Photographs.
+        recipe: How.
+        seed: Of order and augmentation.
+        checkpoint: Taken up if it holds anything, written after every epoch.
+        on_epoch: Told after every epoch.
+
+    Returns:
+        Loss and validation kappa by epoch.
+    """
+    trainer = _Trainer(network, transform, parts.train, recipe, seed)
+    history = History() if checkpoint is None else checkpoint.restore(trainer.state())
+    best = None if checkpoint is None else checkpoint.best()
+    predict_all = make_predictor(network, transform)
+    while history.epochs < recipe.epochs and not history.is_stalled(recipe.patience):
+        loss = trainer.run_epoch(history.epochs)
+        kappa = None
+        if parts.validation is not None:
+            kappa = _kappa(parts.validation, predict_all(parts.validation.pixels))
+        history = history.with_epoch(loss, kappa)
+        if recipe.patience and history.is_best_last:
+            best = [variable.numpy() for variable in network.variables]
+        if checkpoint is not None:
+            checkpoint.save(trainer.state(), history, best)
+        on_epoch(history)
+    if best is not None:
+        for variable, value in zip(network.variables, best, strict=True):
+            variable.assign(value)
+        if checkpoint is not None:
+            checkpoint.save(trainer.state(), history, best)
+    return history
+
+
+def predict(
+    network: Any, transform: FundusTransform, pixels: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Probabilities ``(n, 5)`` of exact pixels ``(n, h, w, 3)``."""
+    return make_predictor(network, transform)(pixels)
+
+
+def make_predictor(
+    network: Any, transform: FundusTransform, *, batch_size: int = 16
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """:func:`predict` for many calls: the network is traced once, and followed as it changes."""
+    tf = import_frameworks().tensorflow
+    step = tf.function(
+        lambda batch: network(_as_input(tf, batch, transform), training=False), autograph=False
+    )
+
+    def predict_all(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        answers = [
+            step(tf.constant(pixels[at : at + batch_size])).numpy()
+            for at in range(0, len(pixels), batch_size)
+        ]
+        return np.concatenate(answers).astype(np.float32)
+
+    return predict_all
+
+
+def _kappa(part: Part, probabilities: NDArray[np.float32]) -> float | None:
+    grades = grades_of(probabilities, MEDIAN_GRADE)
+    kappa = float(quadratic_weighted_kappa(confusion_matrix(part.labels, grades)))
+    return None if math.isnan(kappa) else kappa
+
+
+def _as_input(tf: Any, pixels: Any, transform: FundusTransform) -> Any:
+    """Value range, channel order, mean and deviation, as ``fundus.apply`` ends with."""
+    low, high = transform.value_range
+    scaled = tf.cast(pixels, tf.float32) * ((high - low) / 255.0) + low
+    ordered = scaled[..., ::-1] if transform.channel_order == "bgr" else scaled
+    return (ordered - tf.constant(transform.mean)) / tf.constant(transform.std)
+
+
+class _Trainer:
+    """A network, its optimizer, and the compiled step of each stage."""
+
+    def __init__(
+        self, network: Any, transform: FundusTransform, part: Part, recipe: Recipe, seed: int
+    ) -> None:
+        self._tf, self._keras = import_frameworks()
+        self._network = network
+        self._transform = transform
+        self._part = part
+        self._recipe = recipe
+        self._seed = seed
+        self._targets = soft_labels(part.labels, recipe.smoothing)
+        self._weights = sample_weights(part.labels, recipe.class_weight_power)
+        self._steps = max(1, len(part.labels) // recipe.batch_size)
+        self._set_trainable(base_too=recipe.trainable == "all")
+        self._optimizer = self._keras.optimizers.AdamW(
+            recipe.learning_rate, weight_decay=recipe.weight_decay, clipnorm=recipe.clip_norm
+        )
+        if self._keras.mixed_precision.dtype_policy().name == "mixed_float16":
+            self._optimizer = self._keras.optimizers.LossScaleOptimizer(self._optimizer)
+        self._all = list(network.trainable_variables)
+        self._optimizer.build(self._all)
+        last = network.get_layer("grades")
+        self._last = last
+        self._features = self._keras.Model(network.input, last.input)
+        base = {id(variable) for variable in base_of(network).variables}
+        self._head = [variable for variable in self._all if id(variable) not in base]
+        self._step_of_head = self._tf.function(self._make_step(self._head), autograph=False)
+        self._step_of_all = self._tf.function(self._make_step(self._all), autograph=False)
+
+    def state(self) -> list[Any]:
+        """Every variable that training changes."""
+        return [*self._network.variables, *self._optimizer.variables]
+
+    def run_epoch(self, epoch: int) -> float:
+        """One pass over the photographs; the mean loss."""
+        recipe, part = self._recipe, self._part
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(part.labels))
+        is_head_only = recipe.trainable == "head" or epoch < recipe.head_epochs
+        step = self._step_of_head if is_head_only else self._step_of_all
+        losses = []
+        for number in range(self._steps):
+            chosen = order[number * recipe.batch_size : (number + 1) * recipe.batch_size]
+            done = epoch * self._steps + number
+            self._optimizer.learning_rate = self._learning_rate(done)
+            loss = step(
+                self._tf.constant(part.pixels[chosen]),
+                self._tf.constant(self._targets[chosen]),
+                self._tf.constant(self._weights[chosen]),
+                self._tf.constant([self._seed, done], dtype=self._tf.int32),
+            )
+            losses.append(float(loss))
+        return float(np.mean(losses))
+
+    def _learning_rate(self, done: int) -> float:
+        recipe = self._recipe
+        warm, total = recipe.warm_up_epochs * self._steps, recipe.epochs * self._steps
+        if done < warm:
+            return recipe.learning_rate * (done + 1) / warm
+        along = (done - warm) / max(1, total - warm)
+        return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * along))
+
+    def _set_trainable(self, *, base_too: bool) -> None:
+        for layer in base_of(self._network).layers:
+            is_norm = isinstance(layer, self._keras.layers.BatchNormalization)
+            layer.trainable = base_too and not is_norm
+
+    def _make_step(self, chosen: list[Any]) -> Callable[..., Any]:
+        tf, recipe, transform = self._tf, self._recipe, self._transform
+        scale = tf.range(GRADES, dtype=tf.float32)
+
+        def step(pixels: Any, targets: Any, weights: Any, seed: Any) -> Any:
+            size = (transform.height_px, transform.width_px)
+            images = augment(pixels, *size, seed, recipe.augmentation)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch([variable.value for variable in chosen])
+                features = self._features(_as_input(tf, images, transform), training=True)
+                logits = tf.cast(features, tf.float32) @ self._last.kernel + self._last.bias
+                entropy = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+                expected = tf.linalg.matvec(tf.nn.softmax(logits), scale)
+                distance = expected - tf.linalg.matvec(targets, scale)
+                loss = tf.reduce_mean(weights * (entropy + recipe.ordinal_weight * distance**2))
+                scaled = self._optimizer.scale_loss(loss)
+            gradients = tape.gradient(scaled, chosen)
+            self._optimizer.apply(gradients, chosen)
+            return loss
+
+        return step
+
+
+def soft_labels(labels: NDArray[np.intp], smoothing: float) -> NDArray[np.float32]:
+    """One-hot labels of which ``smoothing`` is spread over the neighbouring grades.
+
+    Returns:
+        Shape ``(n, 5)``; rows sum to one.
+    """
+    distance = np.arange(GRADES)[None] - labels[:, None]
+    near = np.exp(-(distance**2) / (2 * NEIGHBOUR_SPREAD**2))
+    near /= near.sum(axis=1, keepdims=True)
+    sharp = (distance == 0).astype(np.float64)
+    return np.asarray((1 - smoothing) * sharp + smoothing * near, dtype=np.float32)
+
+
+def sample_weights(labels: NDArray[np.intp], power: float) -> NDArray[np.float32]:
+    """Weight of each photograph, mean one: the inverse of its grade's share to a power."""
+    share = np.bincount(labels, minlength=GRADES) / len(labels)
+    weights = share[labels] ** -power
+    return np.asarray(weights / weights.mean(), dtype=np.float32)

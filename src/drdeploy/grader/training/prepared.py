@@ -1,0 +1,99 @@
+"""Photographs as a network is trained on them: decoded, cropped and scaled once."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from drdeploy.grader.fundus.apply import apply, decode_for
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.datasets import Dataset
+    from drdeploy.grader.fundus.transform import FundusTransform
+
+MARGIN = 1.15
+"""How much larger than the network's input a photograph is kept, for augmentation to zoom in."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Pixels of a data set in its order.
+
+    Attributes:
+        large: Shape ``(n, MARGIN * height, MARGIN * width, 3)``, RGB, to augment from.
+        exact: Shape ``(n, height, width, 3)``, RGB: what a server's transform makes of them,
+            before the value range.
+    """
+
+    large: NDArray[np.uint8]
+    exact: NDArray[np.uint8]
+
+
+def prepare(dataset: Dataset, transform: FundusTransform, cache: Path | None = None) -> Prepared:
+    """Decode and transform a data set, or take it from the cache.
+
+    Args:
+        dataset: Its photographs must be readable.
+        transform: The network's.
+        cache: A folder for ``SHA256.npz``, keyed by the contents and the transform.
+
+    Raises:
+        RequestRefused: A photograph cannot be decoded.
+    """
+    pixels = as_pixels(transform)
+    larger = msgspec.structs.replace(
+        pixels,
+        height_px=math.ceil(transform.height_px * MARGIN),
+        width_px=math.ceil(transform.width_px * MARGIN),
+    )
+    path = None if cache is None else cache / f"{_key(dataset, pixels)}.npz"
+    if path is not None and path.is_file():
+        with np.load(path, allow_pickle=False) as kept:
+            return Prepared(kept["large"], kept["exact"])
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        files = [one.file for one in dataset.photographs]
+        both = list(pool.map(lambda file: (_pixels(file, larger), _pixels(file, pixels)), files))
+    prepared = Prepared(np.stack([one for one, _ in both]), np.stack([two for _, two in both]))
+    if path is not None:
+        _keep(prepared, path)
+    return prepared
+
+
+def as_pixels(transform: FundusTransform) -> FundusTransform:
+    """The same crop, size and filter, ending in RGB from 0 to 255."""
+    return msgspec.structs.replace(
+        transform,
+        value_range=(0.0, 255.0),
+        channel_order="rgb",
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+    )
+
+
+def _pixels(file: Path, transform: FundusTransform) -> NDArray[np.uint8]:
+    image = decode_for(transform, file.read_bytes(), LOCAL_FILE_LIMITS)
+    return np.clip(np.rint(apply(transform, image)), 0, 255).astype(np.uint8)
+
+
+def _key(dataset: Dataset, transform: FundusTransform) -> str:
+    described = dataset.digest.encode() + msgspec.json.encode(transform)
+    return hashlib.sha256(described).hexdigest()
+
+
+def _keep(prepared: Prepared, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.stem}.part.npz")
+    np.savez(part, large=prepared.large, exact=prepared.exact)
+    part.replace(path)

@@ -1,0 +1,261 @@
+"""The whole way from a data set to a grader whose quality is known.
+
+Every fold trains a network on the others and predicts its own photographs; on these out-of-fold
+predictions the temperature and the operating points are chosen, and from them come all figures.
+The network that is exported is then trained on all photographs, in the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+import drdeploy
+from drdeploy.grader.artifacts import Provenance
+from drdeploy.grader.datasets import deduplicate, grouped_folds
+from drdeploy.grader.evaluation.predictions import GradedSet
+from drdeploy.grader.networks.architectures import find_architecture
+from drdeploy.grader.networks.export import Described, export_keras, export_network
+from drdeploy.grader.networks.network import build_network, in_float32
+from drdeploy.grader.networks.sample import sample_batch
+from drdeploy.grader.networks.weights import fill
+from drdeploy.grader.training.calibration import fit_temperature, fold_in, with_temperature
+from drdeploy.grader.training.determinism import make_deterministic
+from drdeploy.grader.training.fit import Parts, fit, predict
+from drdeploy.grader.training.history_figure import draw_history
+from drdeploy.grader.training.operating_points import choose_operating_points
+from drdeploy.grader.training.prepared import prepare
+from drdeploy.grader.training.run_folder import RunFolder, RunSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.artifacts import Clinical, ModelFormat
+    from drdeploy.grader.datasets import Dataset, Fold
+    from drdeploy.grader.networks.architectures import Architecture
+    from drdeploy.grader.networks.weights import WeightsSource
+    from drdeploy.grader.training.checkpoint import History
+    from drdeploy.grader.training.prepared import Prepared
+    from drdeploy.grader.training.recipe import Recipe
+
+FINAL = "final"
+"""Name of the network that is trained on all photographs and exported."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train, on what, and how.
+
+    Attributes:
+        architecture: With the transform that photographs go through.
+        dataset: Deduplicated training photographs.
+        weights: Of the base at the start.
+    """
+
+    architecture: Architecture
+    dataset: Dataset
+    weights: WeightsSource
+    recipe: Recipe
+    folds: int
+    seed: int
+    licence: str = ""
+
+    @classmethod
+    def make(
+        cls,
+        architecture: str,
+        dataset: Dataset,
+        recipe: Recipe,
+        *,
+        weights: WeightsSource = "random",
+        side_px: int | None = None,
+        folds: int = 5,
+        seed: int = 0,
+        licence: str = "",
+    ) -> Plan:
+        """Plan on the training part of a data set, each photograph once.
+
+        Raises:
+            InvalidInput: There is no such architecture.
+        """
+        found = find_architecture(architecture)
+        if side_px is not None:
+            found = found.at_side(side_px)
+        photographs = deduplicate(dataset).training_part()
+        return cls(found, photographs, weights, recipe, folds, seed, licence)
+
+    @property
+    def settings(self) -> RunSettings:
+        """What tells this run from another."""
+        return RunSettings(
+            architecture=self.architecture.name,
+            weights=str(getattr(self.weights, "name", self.weights)),
+            recipe=self.recipe,
+            side_px=self.architecture.transform.height_px,
+            folds=self.folds,
+            seed=self.seed,
+            dataset=self.dataset.name,
+            dataset_digest=self.dataset.digest,
+        )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run has made.
+
+    Attributes:
+        out_of_fold: Calibrated predictions of every photograph by a network that never saw it.
+        archives: By format.
+    """
+
+    plan: Plan
+    out_of_fold: GradedSet
+    clinical: Clinical
+    archives: dict[ModelFormat, Path]
+    keras_file: Path
+
+
+def train(
+    plan: Plan,
+    out_dir: Path,
+    *,
+    cache: Path | None = None,
+    on_epoch: Callable[[str, History], None] = lambda _name, _history: None,
+) -> Trained:
+    """Train, or go on where an interrupted run stopped.
+
+    Args:
+        plan: What and how.
+        out_dir: The run's folder.
+        cache: Where prepared photographs are kept.
+        on_epoch: Told the network's name and its history after every epoch.
+
+    Raises:
+        InvalidInput: The folder holds another run.
+        RequestRefused: A photograph cannot be decoded.
+        ModelError: An export disagrees with its network.
+    """
+    folder = RunFolder(out_dir)
+    folder.claim(plan.settings)
+    make_deterministic(plan.seed)
+    prepared = prepare(plan.dataset, plan.architecture.transform, cache)
+    run = _Run(plan, folder, prepared, on_epoch, {})
+    raw = run.predict_out_of_fold()
+    temperature = fit_temperature(plan.dataset.grades, raw)
+    out_of_fold = GradedSet.of(plan.dataset, with_temperature(raw, temperature))
+    out_of_fold.write(out_dir / "oof.csv")
+    clinical = choose_operating_points(
+        out_of_fold.labels,
+        out_of_fold.probabilities,
+        chosen_on=f"out-of-fold predictions of {len(plan.dataset)} photographs of "
+        f"{plan.dataset.name} ({plan.folds} folds grouped by capture session)",
+        temperature=temperature,
+    )
+    network = in_float32(run.train_final(), plan.architecture)
+    fold_in(network, temperature)
+    folder.write_history(run.histories)
+    draw_history(run.histories, out_dir / "history.svg")
+    described = _describe(plan, clinical)
+    sample = sample_batch(plan.architecture.transform)
+    exports = out_dir / "exports"
+    return Trained(
+        plan,
+        out_of_fold,
+        clinical,
+        export_network(network, described, exports, sample=sample),
+        export_keras(network, exports / f"{described.name}-fp32.keras", sample=sample),
+    )
+
+
+def network_of_fold(plan: Plan, out_dir: Path, fold: int, temperature: float) -> Any:
+    """A finished fold's network, calibrated, as it predicted its validation photographs."""
+    network = build_network(plan.architecture)
+    RunFolder(out_dir).checkpoint(f"fold_{fold}").restore(network.variables, is_part=True)
+    fold_in(network, temperature)
+    return network
+
+
+@dataclass(frozen=True)
+class _Run:
+    plan: Plan
+    folder: RunFolder
+    prepared: Prepared
+    on_epoch: Callable[[str, History], None]
+    histories: dict[str, History]
+
+    def predict_out_of_fold(self) -> NDArray[np.float64]:
+        """Uncalibrated probabilities of every photograph, ``(n, 5)``."""
+        folds = grouped_folds(self.plan.dataset, self.plan.folds, seed=self.plan.seed)
+        probabilities = np.empty((len(self.plan.dataset), 5))
+        for number, fold in enumerate(folds):
+            probabilities[fold.validation] = self._fold(number, fold)
+        return probabilities
+
+    def train_final(self) -> Any:
+        """The network trained on all photographs, for as long as the folds were."""
+        everything = np.arange(len(self.plan.dataset))
+        parts = Parts.of(self.prepared, self.plan.dataset.grades, everything, None)
+        return self._fit(FINAL, parts, self._final_recipe(), seed=self.plan.folds)
+
+    def _fold(self, number: int, fold: Fold) -> NDArray[np.float32]:
+        name = f"fold_{number}"
+        kept = self.folder.predictions(number)
+        if kept is not None:
+            self.histories[name] = self.folder.checkpoint(name).history()
+            return kept
+        parts = Parts.of(self.prepared, self.plan.dataset.grades, fold.train, fold.validation)
+        network = self._fit(name, parts, self.plan.recipe, seed=number)
+        transform = self.plan.architecture.transform
+        probabilities = predict(network, transform, self.prepared.exact[fold.validation])
+        self.folder.keep_predictions(number, probabilities)
+        return probabilities
+
+    def _fit(self, name: str, parts: Parts, recipe: Recipe, *, seed: int) -> Any:
+        plan = self.plan
+        network = build_network(plan.architecture)
+        sample = sample_batch(plan.architecture.transform)
+        fill(network, plan.architecture, plan.weights, seed=plan.seed, sample=sample)
+        self.histories[name] = fit(
+            network,
+            plan.architecture.transform,
+            parts,
+            recipe,
+            seed=1000 * plan.seed + seed,
+            checkpoint=self.folder.checkpoint(name),
+            on_epoch=lambda history: self.on_epoch(name, history),
+        )
+        return network
+
+    def _final_recipe(self) -> Recipe:
+        """Nothing is held out to stop early by: as many epochs as the median fold was best at."""
+        if not self.plan.recipe.patience:
+            return self.plan.recipe
+        best = sorted(history.best_epoch + 1 for history in self.histories.values())
+        return msgspec.structs.replace(self.plan.recipe, epochs=best[len(best) // 2], patience=0)
+
+
+def _describe(plan: Plan, clinical: Clinical) -> Described:
+    name = plan.architecture.name
+    start = getattr(plan.weights, "name", plan.weights)
+    return Described(
+        name=name.lower(),
+        architecture=name,
+        weights="trained",
+        transform=plan.architecture.transform,
+        clinical=clinical,
+        provenance=Provenance(
+            tool_version=drdeploy.__version__,
+            source=f"keras.applications.{name}, base from {start}",
+            dataset=f"{plan.dataset.name}, {len(plan.dataset)} photographs, "
+            f"sha256:{plan.dataset.digest}",
+            licence=plan.licence,
+            seed=plan.seed,
+            notes="For research use. Not a medical device.",
+        ),
+    )

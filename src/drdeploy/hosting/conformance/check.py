@@ -1,0 +1,171 @@
+"""Judge an image clause by clause."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.errors import EngineError, EngineUnavailable, InvalidInput
+from drdeploy.hosting.conformance.clause import Clause, Outcome, Severity, Unjudged, Verdict
+from drdeploy.hosting.conformance.contract import Contract
+from drdeploy.hosting.conformance.examination import Examination
+from drdeploy.hosting.conformance.hosting import Host
+from drdeploy.hosting.conformance.registry import CLAUSES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from drdeploy.hosting.conformance.bodies import Photograph
+    from drdeploy.hosting.engine import Engine
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A clause and its verdict on one image."""
+
+    clause: Clause
+    verdict: Verdict
+
+    def row(self) -> dict[str, str]:
+        """For ``--json``."""
+        return {
+            "id": self.clause.id,
+            "title": self.clause.title,
+            "severity": str(self.clause.severity),
+            "source": self.clause.source,
+            "outcome": str(self.verdict.outcome),
+            "evidence": self.verdict.evidence,
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings on an image.
+
+    Attributes:
+        image: As it was named.
+        image_id: ``sha256:…``.
+        memory_mb: Limit of the containers.
+        cpus: Limit of the containers.
+        duration_s: Of the check.
+        findings: In the order of the clauses.
+    """
+
+    image: str
+    image_id: str
+    memory_mb: int
+    cpus: float
+    duration_s: float
+    findings: tuple[Finding, ...]
+
+    @property
+    def conforms(self) -> bool:
+        """Whether no clause that must be kept is failed."""
+        return not self.failed(Severity.MUST)
+
+    def failed(self, severity: Severity) -> tuple[str, ...]:
+        """Ids of the failed clauses of a severity."""
+        return tuple(
+            finding.clause.id
+            for finding in self.findings
+            if finding.verdict.outcome is Outcome.FAIL and finding.clause.severity is severity
+        )
+
+    @property
+    def summary(self) -> str:
+        """Counts in one line."""
+        counts = Counter(finding.verdict.outcome for finding in self.findings)
+        failed = ", ".join(f"{len(self.failed(one))} {one}" for one in Severity)
+        return (
+            f"{counts[Outcome.PASS]} passed, {counts[Outcome.FAIL]} failed ({failed}), "
+            f"{counts[Outcome.SKIP]} skipped, {counts[Outcome.NOT_APPLICABLE]} not applicable, "
+            f"in {self.duration_s:.0f} s"
+        )
+
+    def document(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "image": self.image,
+            "image_id": self.image_id,
+            "conforms": self.conforms,
+            "memory_mb": self.memory_mb,
+            "cpus": self.cpus,
+            "duration_s": round(self.duration_s, 1),
+            "clauses": [finding.row() for finding in self.findings],
+        }
+
+
+def conform(
+    engine: Engine,
+    image: str,
+    artifact: Path,
+    *,
+    photograph: Photograph,
+    memory_mb: int = 2048,
+    cpus: float = 1.0,
+    clauses: Sequence[Clause] = CLAUSES,
+    contract: Contract = Contract(),
+    begin: Callable[[Clause], None] = lambda _: None,
+    end: Callable[[Finding], None] = lambda _: None,
+) -> Report:
+    """Check an image against the contract.  No container outlives the call.
+
+    Args:
+        engine: Runs the containers.
+        image: Name and tag, or id.
+        artifact: A ``model.tar.gz`` that the image can load.
+        photograph: A body that the image can answer.
+        memory_mb: Limit of each container.
+        cpus: Limit of each container.
+        clauses: Which, in the order of :data:`CLAUSES`.
+        contract: The figures.
+        begin: Called before a clause is judged.
+        end: Called with each finding.
+
+    Raises:
+        InvalidInput: There is no such image, or a limit that no engine could keep.
+        ArtifactError: The artifact is no readable archive.
+        EngineError: The engine went away.
+    """
+    began = time.monotonic()
+    image_id = _image_id(engine, image)
+    findings = []
+    with Host(
+        engine,
+        image_id,
+        artifact,
+        photograph=photograph,
+        contract=contract,
+        memory_mb=memory_mb,
+        cpus=cpus,
+    ) as host:
+        seen = Examination(host)
+        for clause in clauses:
+            begin(clause)
+            findings.append(Finding(clause, _judge(clause, seen)))
+            end(findings[-1])
+    duration_s = time.monotonic() - began
+    return Report(image, image_id, memory_mb, cpus, duration_s, tuple(findings))
+
+
+def _image_id(engine: Engine, image: str) -> str:
+    try:
+        return engine.image_id(image)
+    except EngineUnavailable:
+        raise
+    except EngineError as err:
+        raise InvalidInput(
+            f"The container engine has no image {image}",
+            where="IMAGE",
+            remedy="Build it (`drdeploy image build`) or pull it; `drdeploy image list` shows ours",
+        ) from err
+
+
+def _judge(clause: Clause, seen: Examination) -> Verdict:
+    try:
+        return clause.judge(seen)
+    except Unjudged as why:
+        return Verdict(Outcome.SKIP, str(why))

@@ -1,0 +1,300 @@
+"""Host an image as SageMaker does, under whatever conditions a clause is about."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drdeploy.errors import EngineError, TruncatedArchive
+from drdeploy.grader.artifacts.archive import ArchiveLimits, read_archive
+from drdeploy.hosting.conformance.client import INVOCATIONS, Answer, ask
+from drdeploy.hosting.engine import ContainerSpec, Mount
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+    from drdeploy.hosting.conformance.bodies import Photograph
+    from drdeploy.hosting.conformance.contract import Contract
+    from drdeploy.hosting.engine import Engine, ExitState, RunningContainer
+
+MODEL_DIR = "/opt/ml/model"
+PORT = 8080
+LABEL = "drdeploy.conformance"
+"""Of every container that is started here; its value names the check."""
+POLL_S = 0.02
+SETTLED_WITHIN_S = 1.0
+"""By then an engine has noticed that a container ended."""
+PATIENCE_S = 3.0
+PATIENCE_RATIO = 3.0
+"""What takes so many times as long as the first start, and so much longer, will not come."""
+ALSO_READ_ONLY = ("/run", "/var/tmp")  # noqa: S108  the container's own
+"""Podman keeps these writable in a container whose root is not; SageMaker promises neither."""
+LOG_LINE_CHARS = 120
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How one container is hosted; the defaults are an ordinary ``docker run IMAGE serve``.
+
+    Attributes:
+        port: That the server is told and that is published.
+        env: Environment variables.
+        read_only: Whether the root file system is.
+        user: ``uid:gid``; None is the image's own.
+        model: Folder to mount instead of the artifact.
+        cpuset: Cores of the host.
+        mounts: Further files of this machine.
+    """
+
+    port: int = PORT
+    env: Mapping[str, str] = field(default_factory=dict)
+    read_only: bool = False
+    user: str | None = None
+    model: Path | None = None
+    cpuset: str | None = None
+    mounts: tuple[Mount, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """A container of the image under check."""
+
+    container: RunningContainer
+    contract: Contract
+
+    @property
+    def port(self) -> int:
+        """Where it answers on this machine."""
+        return self.container.host_port or 0
+
+    def ping(self) -> Answer:
+        """Ask whether it is ready."""
+        return ask(self.port, "GET", "/ping", timeout_s=self.contract.ping_s)
+
+    def invoke(
+        self, body: bytes, headers: Mapping[str, str], timeout_s: float | None = None
+    ) -> Answer:
+        """Send a body to be answered."""
+        timeout_s = timeout_s or self.contract.answer_s
+        return ask(self.port, "POST", INVOCATIONS, body, headers, timeout_s=timeout_s)
+
+    def grade(self, photograph: Photograph) -> Answer:
+        """Send the photograph."""
+        return self.invoke(photograph.data, photograph.headers)
+
+    def ended(self) -> ExitState | None:
+        """How it ended; None while it runs."""
+        state = self.container.exit_state()
+        return None if state.is_running else state
+
+    def ended_since(self, answer: Answer) -> ExitState | None:
+        """How it ended, if it did; without an answer that may take the engine a moment to know."""
+        deadline = time.monotonic() + SETTLED_WITHIN_S
+        while (state := self.ended()) is None and not answer.status:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(POLL_S)
+        return state
+
+    def last_words(self) -> str:
+        """The last line of its log, shortened."""
+        lines = self.container.logs(tail=5).strip().splitlines() or ["nothing in its log"]
+        text = " ".join(lines[-1].split())
+        return text if len(text) <= LOG_LINE_CHARS else f"{text[: LOG_LINE_CHARS - 1]}…"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What became of a container that was started.
+
+    Attributes:
+        hosted: The container; None if the engine could not start it.
+        ready_s: From the start to the first ping that said 200; None if none did.
+        first: The answer to the photograph that was sent at that moment.
+        served_s: From the start until a photograph was answered with 2xx; None if none was.
+        trouble: Why it is not ready.
+    """
+
+    hosted: Hosted | None
+    ready_s: float | None = None
+    first: Answer | None = None
+    served_s: float | None = None
+    trouble: str = ""
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether it got ready and answered a photograph."""
+        return self.served_s is not None
+
+    def __str__(self) -> str:
+        if self.ready_s is None:
+            return f"never ready: {self.trouble}"
+        return f"ready after {self.ready_s:.2f} s, the photograph then: {self.first}"
+
+
+def patience_s(ready_s: float) -> float:
+    """How long to wait for something, when a start took so long."""
+    return PATIENCE_S + PATIENCE_RATIO * ready_s
+
+
+class Host:
+    """Starts containers of one image; ``with`` removes them all, whatever happens.
+
+    Args:
+        engine: Runs them.
+        image: Name and tag, or id.
+        artifact: A ``model.tar.gz`` of any kind.
+        photograph: Sent to whatever gets ready.
+        contract: The figures.
+        memory_mb: Limit of each container.
+        cpus: Limit of each container.
+
+    Attributes:
+        is_model_writable: Whether each container gets a copy of the model that it may write to,
+            for an image that does not start otherwise.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        image: str,
+        artifact: Path,
+        *,
+        photograph: Photograph,
+        contract: Contract,
+        memory_mb: int,
+        cpus: float,
+    ) -> None:
+        self.engine = engine
+        self.image = image
+        self.photograph = photograph
+        self.contract = contract
+        self.memory_mb = memory_mb
+        self.cpus = cpus
+        self.is_model_writable = False
+        self._artifact = artifact
+        self._name = uuid.uuid4().hex[:12]
+
+    def __enter__(self) -> Self:
+        self.folder = Path(tempfile.mkdtemp(prefix="drdeploy-conform-"))
+        try:
+            unpack(self._artifact, self.folder / "model")
+        except BaseException:
+            self._clear()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        try:
+            self.engine.remove_stale(f"{LABEL}={self._name}")
+        finally:
+            self._clear()
+
+    @property
+    def model(self) -> Path:
+        """The artifact's files, as SageMaker extracts them."""
+        return self.folder / "model"
+
+    def start(self, conditions: Conditions) -> Hosted:
+        """Start a container and do not wait for it.
+
+        Raises:
+            EngineError: The engine cannot start it.
+        """
+        return Hosted(self.engine.run(self._spec(conditions)), self.contract)
+
+    def try_out(self, conditions: Conditions, patience_s: float) -> Start:
+        """Start a container, wait until it is ready, and send the photograph at that moment."""
+        began = time.monotonic()
+        try:
+            hosted = self.start(conditions)
+        except EngineError as err:
+            return Start(None, trouble=err.what)
+        return self.await_ready(hosted, began, patience_s)
+
+    def await_ready(self, hosted: Hosted, began: float, patience_s: float) -> Start:
+        """Ping a container that began at that time until it says 200."""
+        while (waited_s := time.monotonic() - began) < patience_s:
+            ping = hosted.ping()
+            if ping.status == 200:
+                return self._await_answer(hosted, began)
+            if (state := hosted.ended()) is not None:
+                how = "out of memory" if state.oom_killed else f"status {state.exit_code}"
+                ended = f"it ended after {waited_s:.1f} s ({how}): {hosted.last_words()}"
+                return Start(hosted, trouble=ended)
+            time.sleep(POLL_S)
+        return Start(hosted, trouble=f"no ping said 200 within {patience_s:.0f} s (last: {ping})")
+
+    def _await_answer(self, hosted: Hosted, began: float) -> Start:
+        """Send the photograph at the moment that it said it is ready, then until it is."""
+        ready_s = time.monotonic() - began
+        first = answer = hosted.grade(self.photograph)
+        while not answer.is_success and time.monotonic() - began < ready_s + patience_s(ready_s):
+            if hosted.ended() is not None:
+                break
+            time.sleep(POLL_S)
+            answer = hosted.grade(self.photograph)
+        served_s = answer.ended_at - began if answer.is_success else None
+        return Start(hosted, ready_s, first, served_s)
+
+    def _spec(self, conditions: Conditions) -> ContainerSpec:
+        model = Mount(conditions.model or self.model, MODEL_DIR)
+        if self.is_model_writable and conditions.model is None:
+            model = Mount(self._writable_model(), MODEL_DIR, read_only=False)
+        closed = tuple(Mount(self._nothing(), place) for place in ALSO_READ_ONLY)
+        told = {} if conditions.port == PORT else {"SAGEMAKER_BIND_TO_PORT": str(conditions.port)}
+        return ContainerSpec(
+            self.image,
+            env={**told, **conditions.env},
+            mounts=(model, *conditions.mounts, *(closed if conditions.read_only else ())),
+            memory_mb=self.memory_mb,
+            cpus=self.cpus,
+            cpuset=conditions.cpuset,
+            port=conditions.port,
+            read_only=conditions.read_only,
+            drop_capabilities=conditions.user is not None,
+            labels={LABEL: self._name},
+            user=conditions.user,
+        )
+
+    def _writable_model(self) -> Path:
+        copy = Path(tempfile.mkdtemp(dir=self.folder)) / "model"
+        shutil.copytree(self.model, copy)
+        for path in (copy, *copy.rglob("*")):
+            path.chmod(0o777)
+        return copy
+
+    def _nothing(self) -> Path:
+        folder = self.folder / "nothing"
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+        return folder
+
+    def _clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Write an archive's files for any user to read, whatever they are.
+
+    Raises:
+        ArtifactError: It is no readable ``.tar.gz``, or would write outside its folder.
+    """
+    folder.mkdir(parents=True)
+    for member in read_archive(archive, ArchiveLimits()):
+        path = folder / member.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            for chunk in member.chunks():
+                file.write(chunk)
+        path.chmod(0o644)
+    if not any(folder.iterdir()):
+        raise TruncatedArchive("The archive holds no file", where=str(archive))
+    for path in (folder, *folder.rglob("*/")):
+        path.chmod(0o755)

@@ -1,0 +1,86 @@
+"""What can be told without starting a container."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from drdeploy.hosting.conformance.clause import (
+    Severity,
+    Verdict,
+    clause,
+    judged,
+    not_applicable,
+    passed,
+)
+from drdeploy.hosting.conformance.contract import HOSTING, PIPELINES, SERVERLESS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from drdeploy.hosting.conformance.examination import Examination
+    from drdeploy.hosting.engine import Engine
+
+SHELLS = frozenset({"sh", "bash", "dash", "ash"})
+BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """An image's configuration.
+
+    Attributes:
+        id: ``sha256:…``.
+        entrypoint: The words of its ENTRYPOINT.
+        labels: By name.
+        size_bytes: On disk.
+    """
+
+    id: str
+    entrypoint: tuple[str, ...]
+    labels: Mapping[str, str]
+    size_bytes: int
+
+
+def look_at_image(engine: Engine, image: str) -> ImageFacts:
+    """Read an image's configuration.
+
+    Raises:
+        EngineError: There is no such image.
+    """
+    described: Mapping[str, Any] = engine.image_config(image)
+    config: Mapping[str, Any] = described.get("Config") or {}
+    entrypoint = config.get("Entrypoint") or ()
+    return ImageFacts(
+        id=str(described["Id"]),
+        entrypoint=(entrypoint,) if isinstance(entrypoint, str) else tuple(entrypoint),
+        labels=dict(config.get("Labels") or {}),
+        size_bytes=int(described.get("Size") or 0),
+    )
+
+
+@clause(Severity.MUST, HOSTING)
+def exec_form(seen: Examination) -> Verdict:
+    """The ENTRYPOINT is in exec form, so that signals reach the server and not a shell."""
+    words = seen.image.entrypoint
+    if not words:
+        return passed("no ENTRYPOINT: the host runs the program `serve` itself")
+    is_shell = words[0].rpartition("/")[2] in SHELLS and "-c" in words[1:2]
+    return judged(not is_shell, f"ENTRYPOINT {list(words)}")
+
+
+@clause(Severity.SHOULD, SERVERLESS)
+def image_size(seen: Examination) -> Verdict:
+    """The image is no larger than a serverless endpoint takes."""
+    size, limit = seen.image.size_bytes, seen.contract.image_bytes
+    return judged(size <= limit, f"{size / 1e9:.2f} GB on disk of {limit / 1e9:.0f} GB")
+
+
+@clause(Severity.OPTIONAL, PIPELINES)
+def bind_to_port_label(seen: Examination) -> Verdict:
+    """A label says that the port can be chosen, as several containers on one endpoint need."""
+    value = seen.image.labels.get(BIND_TO_PORT_LABEL)
+    if not value:
+        return not_applicable(f"no label {BIND_TO_PORT_LABEL}")
+    return judged(value == "true", f"{BIND_TO_PORT_LABEL}={value}")

@@ -1,0 +1,102 @@
+"""A ``model.tar.gz`` in S3, by digest and version; uploaded only where it is not there yet."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.errors import UploadFailed
+from drdeploy.grader.artifacts import inspect
+from drdeploy.hosting.sagemaker.refusals import explained
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from drdeploy.hosting.deployment.account import Account
+
+DIGEST_METADATA = "sha256"
+
+
+@dataclass(frozen=True)
+class UploadedArchive:
+    """An archive as a model names it.
+
+    Attributes:
+        uri: ``s3://BUCKET/artifacts/DIGEST/NAME``.
+        version_id: S3's; empty where the bucket keeps no versions.
+        sha256: Of the archive.
+        was_there: The same bytes were there already.
+    """
+
+    uri: str
+    version_id: str
+    sha256: str
+    was_there: bool
+
+
+def bucket_exists(account: Account, bucket: str) -> bool:
+    """Whether there is such a bucket.
+
+    Raises:
+        EndpointError: S3 refuses to say.
+    """
+    from botocore.exceptions import ClientError
+
+    with explained("look for the bucket", f"s3://{bucket}"):
+        try:
+            account.client("s3").head_bucket(Bucket=bucket)
+        except ClientError as err:
+            if _is_absent(err):
+                return False
+            raise
+    return True
+
+
+def upload_archive(account: Account, archive: Path, bucket: str) -> UploadedArchive:
+    """Upload an archive under its own digest, after looking whether it is one.
+
+    Raises:
+        ArtifactError: It is no ``model.tar.gz``.
+        UploadFailed: There is no such bucket.
+        EndpointError: S3 refuses.
+    """
+    inspect(archive)
+    with archive.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    key = f"artifacts/{sha256[:16]}/{archive.name}"
+    uri = f"s3://{bucket}/{key}"
+    if not bucket_exists(account, bucket):
+        raise UploadFailed(
+            "There is no such bucket",
+            where=f"s3://{bucket}",
+            remedy="Name one that exists, or let `drdeploy endpoint deploy` create it",
+        )
+    s3 = account.client("s3")
+    found = _head(s3, bucket, key, uri)
+    was_there = found is not None and found.get("Metadata", {}).get(DIGEST_METADATA) == sha256
+    if not was_there:
+        with explained(f"upload {archive.name}", uri):
+            s3.upload_file(
+                str(archive), bucket, key, ExtraArgs={"Metadata": {DIGEST_METADATA: sha256}}
+            )
+        found = _head(s3, bucket, key, uri)
+    version_id = (found or {}).get("VersionId") or ""
+    return UploadedArchive(uri, "" if version_id == "null" else version_id, sha256, was_there)
+
+
+def _head(s3: Any, bucket: str, key: str, uri: str) -> dict[str, Any] | None:
+    from botocore.exceptions import ClientError
+
+    with explained("look for the archive", uri):
+        try:
+            found: dict[str, Any] = s3.head_object(Bucket=bucket, Key=key)
+        except ClientError as err:
+            if _is_absent(err):
+                return None
+            raise
+    return found
+
+
+def _is_absent(error: Any) -> bool:
+    return error.response.get("Error", {}).get("Code", "") in {"404", "NoSuchBucket", "NoSuchKey"}

@@ -1,0 +1,100 @@
+"""Terraform's plan as data: what is created, changed and deleted, and what endpoints there will be.
+
+Source: "JSON Output Format" of Terraform's documentation (format version 1.x).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+Action = Literal["create", "update", "delete", "replace"]
+ENDPOINT_CONFIGURATION = "aws_sagemaker_endpoint_configuration"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One resource that will not stay as it is."""
+
+    address: str
+    type: str
+    action: Action
+
+
+@dataclass(frozen=True)
+class Changes:
+    """All changes of a plan.
+
+    Attributes:
+        changes: In Terraform's order.
+        configurations: Every endpoint configuration that there will be afterwards, by the
+            endpoint's key in the variables; of a single endpoint by its kind.
+    """
+
+    changes: tuple[Change, ...]
+    configurations: Mapping[str, ServerlessConfig | RealTimeConfig]
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Self:
+        """Read what ``terraform show -json`` prints of a plan."""
+        changes = tuple(_changes(document))
+        root = document.get("planned_values", {}).get("root_module", {})
+        return cls(changes, dict(_configurations(root)))
+
+    def __bool__(self) -> bool:
+        return bool(self.changes)
+
+    @property
+    def summary(self) -> str:
+        """For example ``26 to create, 1 to replace``."""
+        counts = Counter(change.action for change in self.changes)
+        order: tuple[Action, ...] = ("create", "update", "replace", "delete")
+        told = [f"{counts[action]} to {action}" for action in order if counts[action]]
+        return ", ".join(told) or "nothing to change"
+
+
+def _changes(document: Mapping[str, Any]) -> Iterator[Change]:
+    for resource in document.get("resource_changes", ()):
+        actions = set(resource["change"]["actions"])
+        if resource.get("mode") != "managed" or actions <= {"no-op", "read"}:
+            continue
+        action: Action = "replace" if {"create", "delete"} <= actions else next(iter(actions))
+        yield Change(resource["address"], resource["type"], action)
+
+
+def _configurations(
+    module: Mapping[str, Any],
+) -> Iterator[tuple[str, ServerlessConfig | RealTimeConfig]]:
+    for resource in module.get("resources", ()):
+        if resource.get("type") == ENDPOINT_CONFIGURATION:
+            yield _endpoint_key(resource["address"]), _configuration(resource["values"])
+    for child in module.get("child_modules", ()):
+        yield from _configurations(child)
+
+
+def _endpoint_key(address: str) -> str:
+    """``module.serverless_endpoint["small"].…`` is ``small``; ``…[0].…`` is its module's name."""
+    module, _, rest = address.removeprefix("module.").partition("[")
+    key = rest.partition("]")[0].strip('"')
+    return module if key.isdigit() or not key else key
+
+
+def _configuration(values: Mapping[str, Any]) -> ServerlessConfig | RealTimeConfig:
+    variant = values["production_variants"][0]
+    serverless = (variant.get("serverless_config") or [None])[0]
+    if serverless is None:
+        return RealTimeConfig(
+            instance_type=variant["instance_type"],
+            initial_instance_count=variant.get("initial_instance_count") or 1,
+        )
+    return ServerlessConfig(
+        memory_mb=serverless["memory_size_in_mb"],
+        max_concurrency=serverless["max_concurrency"],
+        provisioned_concurrency=serverless.get("provisioned_concurrency") or None,
+    )

@@ -1,0 +1,357 @@
+"""Find an engine, build images with it, start containers."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from drdeploy.errors import EngineError, ImageBuildFailed
+from drdeploy.hosting.engine import distribution
+from drdeploy.hosting.engine.container import RunningContainer, remove_at_once
+from drdeploy.hosting.engine.failures import engine_unavailable, told
+from drdeploy.hosting.engine.ports import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from docker import APIClient
+
+    from drdeploy.hosting.engine.spec import ContainerSpec, Network
+
+PROBE_TIMEOUT_S = 15.0
+CALL_TIMEOUT_S = 120
+BUILD_TIMEOUT_S = 1800
+LOG_TAIL_LINES = 30
+PORT_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class ImageSummary:
+    """An image that the engine holds.
+
+    Attributes:
+        id: ``sha256:…`` of its configuration.
+        tags: Names with tags, without the registry that local images are filed under.
+        size_bytes: On disk, as the engine counts.
+        created_at: ISO 8601.
+    """
+
+    id: str
+    tags: tuple[str, ...]
+    size_bytes: int
+    created_at: str
+
+
+class Engine:
+    """A container engine that answers; safe to use from several threads.
+
+    Args:
+        api: The SDK's low-level client.  Its high-level one inspects after every call, which
+            a cold start would pay for.
+        host: Where the engine answers, as a URL.
+    """
+
+    def __init__(self, api: APIClient, host: str) -> None:
+        self._api = api
+        self.host = host
+
+    @classmethod
+    def find(cls, environ: Mapping[str, str] = os.environ) -> Self | None:
+        """The engine at ``DOCKER_HOST``, else at a usual socket; None where none answers."""
+        for host in _candidates(environ):
+            if (api := _connect(host)) is not None:
+                return cls(api, host)
+        return None
+
+    @classmethod
+    def require(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """As :meth:`find`.
+
+        Raises:
+            EngineUnavailable: None answers.
+        """
+        engine = cls.find(environ)
+        if engine is None:
+            raise engine_unavailable(environ.get("DOCKER_HOST", ""))
+        return engine
+
+    @property
+    def version(self) -> str:
+        """Name and version, for example ``Podman Engine 4.3.1``."""
+        with told("The engine does not tell its version", where=self.host):
+            answer = self._api.version()
+        components = answer.get("Components") or [{}]
+        return f"{components[0].get('Name', 'Engine')} {answer.get('Version', '')}".strip()
+
+    @property
+    def fastest_network(self) -> Network:
+        """``host`` where the engine shares this machine's loopback, else ``bridge``.
+
+        Docker Desktop and remote engines run in a machine of their own.
+        """
+        return "host" if self.is_here else "bridge"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its containers are processes of this very system."""
+        is_local = self.host.startswith("unix://") and os.uname().sysname == "Linux"
+        return is_local and "Docker Desktop" not in str(self._info.get("OperatingSystem", ""))
+
+    @property
+    def cores(self) -> int:
+        """Cores of the machine that containers run on."""
+        return int(self._info.get("NCPU", 0)) or 1
+
+    def build(
+        self,
+        context: Path,
+        dockerfile: str,
+        tag: str,
+        build_args: Mapping[str, str] | None = None,
+        *,
+        network: str = "host",
+        platform: str | None = None,
+        log: Callable[[str], None] | None = None,
+    ) -> str:
+        """Build an image; the cached layers are used.
+
+        Args:
+            context: Folder that is sent, less what its ``.dockerignore`` names.
+            dockerfile: Path relative to ``context``.
+            tag: What to call the image.
+            build_args: For the Dockerfile's ``ARG``.
+            network: Of the steps that run; ``host`` reaches whatever this machine reaches.
+            platform: For example ``linux/arm64``; None is the engine's own.
+            log: Called with each line of the build's output.
+
+        Returns:
+            The image's id.
+
+        Raises:
+            ImageBuildFailed: The message carries the end of the log.
+        """
+        lines: list[str] = []
+        with told(f"{tag} cannot be built", where=dockerfile):
+            events = self._api.build(
+                path=str(context),
+                dockerfile=dockerfile,
+                tag=tag,
+                buildargs=dict(build_args or {}),
+                network_mode=network,
+                platform=platform,
+                rm=True,
+                decode=True,
+                timeout=BUILD_TIMEOUT_S,
+            )
+            for line in _log_lines(events, tag, dockerfile, lines):
+                lines.append(line)
+                if log is not None:
+                    log(line)
+        return self.image_id(tag)
+
+    def run(self, spec: ContainerSpec) -> RunningContainer:
+        """Create and start a container: two calls, no more.
+
+        Raises:
+            EngineError: No such image, or the engine refuses; the container is then removed.
+        """
+        attempts = PORT_ATTEMPTS if spec.host_port is None and spec.network == "bridge" else 1
+        for attempt in range(attempts):
+            try:
+                return self._run_on(spec, _host_port(spec))
+            except EngineError as err:
+                # Another process may take the port between our probe and the engine's bind.
+                if attempt + 1 == attempts or not _is_port_taken(err):
+                    raise
+        raise EngineError("No free port was found", where=spec.image)
+
+    def images(self) -> tuple[ImageSummary, ...]:
+        """The images that carry a tag."""
+        with told("The engine does not list its images", where=self.host):
+            return tuple(_summary(image) for image in self._api.images() if image.get("RepoTags"))
+
+    def image_id(self, image: str) -> str:
+        """The id that a tag stands for now.
+
+        Raises:
+            EngineError: There is no such image.
+        """
+        return str(self.image_config(image)["Id"])
+
+    def image_config(self, image: str) -> dict[str, Any]:
+        """The image's description as ``docker inspect`` prints it.
+
+        Raises:
+            EngineError: There is no such image.
+        """
+        with told(f"{image} cannot be found", where=self.host):
+            return dict(self._api.inspect_image(image))  # type: ignore[no-untyped-call]  # stubs
+
+    def save(self, image: str) -> Iterator[bytes]:
+        """The image as ``docker image save`` writes it: a tar file in chunks.
+
+        Raises:
+            EngineError: There is no such image.
+        """
+        with told(f"{image} cannot be saved", where=self.host):
+            yield from self._api.get_image(image)
+
+    def push(
+        self,
+        image: str,
+        repository: str,
+        tag: str,
+        *,
+        credentials: Mapping[str, str] | None = None,
+    ) -> None:
+        """Push an image to ``REPOSITORY:TAG``, without leaving it that name here.
+
+        Args:
+            image: Tag or id of what is pushed.
+            repository: With the registry's host.
+            tag: There.
+            credentials: ``username`` and ``password``.
+
+        Raises:
+            EngineError: There is no such image, or the registry refuses.
+        """
+        with told(f"{image} cannot be pushed", where=self.host):
+            self._api.tag(image, repository, tag)
+        try:
+            distribution.push(self._api, repository, tag, credentials)
+        finally:
+            self.untag(f"{repository}:{tag}")
+
+    def pull(self, repository: str, reference: str) -> str:
+        """Pull by digest or tag; returns the image's id.
+
+        Raises:
+            EngineError: The registry refuses.
+        """
+        is_podman = "podman" in self.version.lower()
+        distribution.pull(self._api, repository, reference, is_podman=is_podman)
+        separator = "@" if reference.startswith("sha256:") else ":"
+        return self.image_id(f"{repository}{separator}{reference}")
+
+    def untag(self, reference: str) -> None:
+        """Take a name from an image; one that has no other is removed.
+
+        Raises:
+            EngineError: There is no such name, or a container still uses it.
+        """
+        with told(f"{reference} cannot be forgotten", where=self.host):
+            self._api.remove_image(reference, noprune=True)
+
+    def containers(self, label: str) -> tuple[str, ...]:
+        """Ids of the containers, running or not, with that ``name`` or ``name=value``."""
+        with told("The engine does not list its containers", where=self.host):
+            found = self._api.containers(all=True, filters={"label": label})
+        return tuple(str(one["Id"]) for one in found)
+
+    def remove_stale(self, label: str) -> tuple[str, ...]:
+        """Kill and remove every container with that ``name`` or ``name=value``.
+
+        Returns:
+            The ids of those removed.
+        """
+        ids = self.containers(label)
+        for container_id in ids:
+            with told("A stale container cannot be removed", where=container_id[:12]):
+                remove_at_once(self._api, container_id)
+        return ids
+
+    @cached_property
+    def _info(self) -> dict[str, Any]:
+        with told("The engine does not describe itself", where=self.host):
+            return dict(self._api.info())
+
+    def _run_on(self, spec: ContainerSpec, host_port: int | None) -> RunningContainer:
+        with told("The container cannot be created", where=spec.image):
+            created = self._api.create_container(
+                spec.image,
+                command=list(spec.command),
+                entrypoint=None if spec.entrypoint is None else list(spec.entrypoint),
+                environment=dict(spec.env),
+                host_config=self._api.create_host_config(**spec.host_config(host_port)),
+                labels=dict(spec.labels),
+                name=spec.name,
+                ports=None if spec.port is None else [spec.port],
+                user=spec.user,
+            )
+        container = RunningContainer(str(created["Id"]), spec, host_port, self._api)
+        try:
+            with told("The container does not start", where=spec.image):
+                self._api.start(container.id)
+        except EngineError:
+            container.remove()
+            raise
+        return container
+
+
+def _candidates(environ: Mapping[str, str]) -> Iterator[str]:
+    if environ.get("DOCKER_HOST"):
+        yield environ["DOCKER_HOST"]
+        return
+    sockets = [Path("/var/run/docker.sock"), Path("/run/podman/podman.sock")]
+    if environ.get("XDG_RUNTIME_DIR"):
+        sockets.append(Path(environ["XDG_RUNTIME_DIR"]) / "podman" / "podman.sock")
+    sockets.append(Path.home() / ".docker" / "run" / "docker.sock")
+    yield from (f"unix://{path}" for path in sockets if path.exists())
+
+
+def _connect(host: str) -> APIClient | None:
+    import requests
+    from docker import APIClient
+    from docker.errors import DockerException
+
+    try:
+        api = APIClient(base_url=host, version="auto", timeout=int(PROBE_TIMEOUT_S))
+    except (DockerException, requests.RequestException, OSError, ValueError):
+        return None
+    api.timeout = CALL_TIMEOUT_S
+    return api
+
+
+def _host_port(spec: ContainerSpec) -> int | None:
+    if spec.port is None or spec.network == "none":
+        return None
+    if spec.network == "host":
+        return spec.port
+    return spec.host_port or free_port()
+
+
+def _is_port_taken(err: EngineError) -> bool:
+    return "already in use" in err.what or "already allocated" in err.what
+
+
+def _log_lines(
+    events: Iterable[dict[str, Any]], tag: str, dockerfile: str, so_far: list[str]
+) -> Iterator[str]:
+    for event in events:
+        yield from str(event.get("stream", "")).splitlines()
+        if "error" in event:
+            tail = "\n".join(so_far[-LOG_TAIL_LINES:])
+            raise ImageBuildFailed(
+                f"{tag} does not build: {str(event['error']).strip()}",
+                where=dockerfile,
+                remedy=f"The end of its log:\n{tail}",
+            )
+
+
+def _summary(image: dict[str, Any]) -> ImageSummary:
+    from datetime import UTC, datetime
+
+    return ImageSummary(
+        id=str(image["Id"]),
+        tags=tuple(_short(tag) for tag in image["RepoTags"]),
+        size_bytes=int(image["Size"]),
+        created_at=datetime.fromtimestamp(int(image["Created"]), tz=UTC).isoformat(),
+    )
+
+
+def _short(tag: str) -> str:
+    """``docker.io/library/drdeploy:lean`` (Podman's spelling) as ``drdeploy:lean``."""
+    return tag.removeprefix("docker.io/library/").removeprefix("localhost/")

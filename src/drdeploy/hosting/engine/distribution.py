@@ -1,0 +1,110 @@
+"""To a registry and back: push and pull, whether Docker or Podman answers.
+
+A registry on this machine speaks plain HTTP.  Docker takes that for granted of 127.0.0.0/8
+(documentation of ``insecure-registries``); Podman has to be told with each call, and its
+Docker-compatible pull has no word for it, so there the pull is its own API's.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.errors import EngineError
+from drdeploy.hosting.engine.failures import told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from requests import Response
+
+TRANSFER_TIMEOUT_S = 1800
+LIBPOD = "/v4.0.0/libpod"
+_AUTH_HEADER = "X-Registry-Auth"
+
+
+def push(api: Any, repository: str, tag: str, credentials: Mapping[str, str] | None = None) -> None:
+    """Push ``REPOSITORY:TAG``, which the engine holds.
+
+    Args:
+        api: The SDK's low-level client; its own ``push`` has no parameter for plain HTTP.
+        repository: With the registry's host.
+        tag: As the registry shall know it.
+        credentials: ``username`` and ``password``; sent to the engine, kept nowhere.
+
+    Raises:
+        EngineError: The registry or the engine refuses; the message says what it said.
+    """
+    where = f"{repository}:{tag}"
+    with told("The image cannot be pushed", where=where):
+        answer = api._post(  # noqa: SLF001 - see Args
+            api._url("/images/{0}/push", repository),  # noqa: SLF001 - see Args
+            params={"tag": tag, **_plain_http(repository)},
+            headers={_AUTH_HEADER: _encoded(credentials)},
+            stream=True,
+            timeout=TRANSFER_TIMEOUT_S,
+        )
+        _raise_refusal(answer, "The image cannot be pushed", where)
+
+
+def pull(api: Any, repository: str, reference: str, *, is_podman: bool) -> None:
+    """Pull by digest or tag.
+
+    Raises:
+        EngineError: The registry or the engine refuses.
+    """
+    separator = "@" if reference.startswith("sha256:") else ":"
+    where = f"{repository}{separator}{reference}"
+    with told("The image cannot be pulled", where=where):
+        if is_podman and _plain_http(repository):
+            url = f"{api.base_url}{LIBPOD}/images/pull"
+            params = {"reference": where, "policy": "always", **_plain_http(repository)}
+        else:
+            url = api._url("/images/create")  # noqa: SLF001 - see push
+            params = {"fromImage": repository, "tag": reference}
+        answer = api._post(  # noqa: SLF001 - see push
+            url,
+            params=params,
+            headers={_AUTH_HEADER: _encoded(None)},
+            stream=True,
+            timeout=TRANSFER_TIMEOUT_S,
+        )
+        _raise_refusal(answer, "The image cannot be pulled", where)
+
+
+def _raise_refusal(answer: Response, what: str, where: str) -> None:
+    """Refusals come within the stream, and before it with a status."""
+    answer.encoding = "utf-8"
+    for event in _events(answer):
+        refusal = event.get("error") or event.get("message")
+        if refusal:
+            raise EngineError(f"{what}: {refusal}", where=where)
+    if not answer.ok:
+        raise EngineError(f"{what}: the engine answers {answer.status_code}", where=where)
+
+
+def _events(answer: Response) -> Iterator[dict[str, Any]]:
+    for line in answer.iter_lines(decode_unicode=True):
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            yield event
+
+
+def _plain_http(repository: str) -> dict[str, str]:
+    host = repository.partition("/")[0].rpartition(":")[0] or repository.partition("/")[0]
+    try:
+        is_here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_here = host == "localhost"
+    return {"tlsVerify": "false"} if is_here else {}
+
+
+def _encoded(credentials: Mapping[str, str] | None) -> str:
+    from docker.auth import encode_header
+
+    header = encode_header(dict(credentials or {}))
+    return header.decode() if isinstance(header, bytes) else str(header)

@@ -1,0 +1,99 @@
+"""An image as ``docker image save`` writes it: a tar file of documents and layers."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.errors import EngineError
+from drdeploy.hosting.images.layers import Layer, read_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CHUNK_BYTES = 1 << 20
+"""No document of an image is larger; a smaller layer is none of JSON."""
+
+
+@dataclass
+class Archive:
+    """What was read of it.
+
+    Attributes:
+        documents: By file name: ``manifest.json``, and the configuration that it names.
+        layers: By file name; those that were skipped are left out.
+    """
+
+    documents: dict[str, Any] = field(default_factory=dict)
+    layers: dict[str, Layer] = field(default_factory=dict)
+
+    @property
+    def layer_names(self) -> list[str]:
+        """The file of each layer, the lowest first."""
+        return list(self.documents["manifest.json"][0]["Layers"])
+
+    @property
+    def instructions(self) -> tuple[str, ...]:
+        """What made each layer, as the engine recorded it; empty if it recorded no such list."""
+        history = self.documents[self.documents["manifest.json"][0]["Config"]].get("history", [])
+        made = tuple(step.get("created_by", "") for step in history if not step.get("empty_layer"))
+        return made if len(made) == len(self.layer_names) else ()
+
+
+def read_archive(chunks: Iterator[bytes], *, skips: Callable[[str], bool]) -> Archive:
+    """Read it once, forward, never kept whole.
+
+    Args:
+        chunks: Of the tar file.
+        skips: Whether the file of that name is a layer that need not be read.
+
+    Raises:
+        EngineError: Something in it is neither a document nor a layer.
+    """
+    archive = Archive()
+    stream = io.BufferedReader(_Chunks(chunks), CHUNK_BYTES)
+    try:
+        with tarfile.open(fileobj=stream, mode="r|") as files:
+            for member in files:
+                content = files.extractfile(member) if member.isfile() else None
+                if content is None or skips(member.name):
+                    continue
+                head = content.read(CHUNK_BYTES) if member.size < CHUNK_BYTES else b""
+                if head and (document := _as_json(head)) is not None:
+                    archive.documents[member.name] = document
+                elif member.size:
+                    archive.layers[member.name] = read_layer(io.BytesIO(head) if head else content)
+    except (tarfile.TarError, zlib.error) as err:
+        raise EngineError("The engine saves layers in a form that is not understood") from err
+    return archive
+
+
+def _as_json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
+class _Chunks(io.RawIOBase):
+    """Chunks as a file that can only be read forward."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        super().__init__()
+        self._chunks = chunks
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill ``buffer`` from the next chunk; 0 at the end."""
+        chunk = self._left or next(self._chunks, b"")
+        count = min(len(chunk), len(buffer))
+        buffer[:count] = chunk[:count]
+        self._left = chunk[count:]
+        return count

@@ -1,0 +1,147 @@
+"""From a Dockerfile to an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import drdeploy
+from drdeploy.errors import ImageBuildFailed, InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from drdeploy.hosting.engine import Engine
+
+ImageName = Literal["baseline", "two-step", "reduced", "lean", "minimal"]
+"""The ladder, from the study's first image to the smallest that keeps the whole contract."""
+IMAGE_NAMES: tuple[ImageName, ...] = get_args(ImageName)
+
+DOCKERFILES = Path("containers")
+
+Platform = Literal["linux/amd64", "linux/arm64"]
+ARM64: Platform = "linux/arm64"
+ARM64_BASE = "arm64v8/debian:bookworm-slim"
+"""Docker Hub's own name of the arm64 variant: an engine keeps one platform of a tag."""
+ARM64_IMAGES: tuple[ImageName, ...] = ("reduced", "lean")
+EMULATION_REMEDY = (
+    "Let QEMU run them: `docker run --privileged --rm tonistiigi/binfmt --install arm64`, or on a "
+    'Debian machine without Docker `eval "$(scripts/start-engine.sh arm64)"`'
+)
+
+
+def tag_of(image: str) -> str:
+    """The tag that somebody means: of one of our names, or the one that was given."""
+    return next((image_tag(name) for name in IMAGE_NAMES if image == name), image)
+
+
+@dataclass(frozen=True)
+class OwnImage:
+    """A rung of the ladder on a platform; None is the engine's own."""
+
+    name: ImageName
+    platform: Platform | None = None
+
+    @property
+    def tag(self) -> str:
+        """What it is called in the engine."""
+        return image_tag(self.name, self.platform)
+
+    def on(self, platform: Platform) -> OwnImage:
+        """The same for another platform."""
+        return OwnImage(self.name, platform)
+
+
+def own_image(tag: str) -> OwnImage | None:
+    """Which of our images a tag names; None if it names somebody else's."""
+    platforms: tuple[Platform | None, ...] = (None, ARM64)
+    ours = (OwnImage(name, platform) for name in IMAGE_NAMES for platform in platforms)
+    return next((image for image in ours if image.tag == tag), None)
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """An image that was built.
+
+    Attributes:
+        tag: What to run, for example ``drdeploy:lean``.
+        id: ``sha256:…`` of its configuration: the same id is the same image.
+    """
+
+    tag: str
+    id: str
+
+
+def image_tag(name: ImageName, platform: Platform | None = None) -> str:
+    """The tag of a name: ``lean`` is ``drdeploy:lean``, on arm64 ``drdeploy:lean-arm64``."""
+    return f"drdeploy:{name}-arm64" if platform == ARM64 else f"drdeploy:{name}"
+
+
+def build_image(
+    engine: Engine,
+    name: ImageName,
+    *,
+    platform: Platform | None = None,
+    root: Path | None = None,
+    network: str = "host",
+    log: Callable[[str], None] | None = None,
+) -> ImageRef:
+    """Build ``drdeploy:NAME``; what did not change comes from the engine's cache.
+
+    Args:
+        engine: Builds.
+        name: Which image.
+        platform: None is the engine's own; another one is emulated.
+        root: The checkout; None finds the one that this package runs from.
+        network: Of the build's steps; ``host`` reaches the registries that this machine reaches.
+        log: Called with each line of the build's output.
+
+    Raises:
+        ImageBuildFailed: The message carries the end of the log.
+        InvalidInput: There are no Dockerfiles beside this package, or none for the platform.
+    """
+    if platform == ARM64 and name not in ARM64_IMAGES:
+        raise InvalidInput(
+            f"{name} is not built for {platform}",
+            where="platform",
+            remedy=f"Name one of {', '.join(ARM64_IMAGES)}",
+        )
+    tag = image_tag(name, platform)
+    dockerfile = str(DOCKERFILES / f"{name}.Dockerfile")
+    base = {"BASE": ARM64_BASE} if platform == ARM64 else {}
+    try:
+        image_id = engine.build(
+            root or checkout(),
+            dockerfile,
+            tag,
+            {"VERSION": drdeploy.__version__, **base},
+            network=network,
+            platform=platform,
+            log=log,
+        )
+    except ImageBuildFailed as err:
+        if platform is None or "exec format error" not in str(err).lower():
+            raise
+        raise ImageBuildFailed(
+            f"{tag} does not build: this machine runs no programs of {platform}",
+            where=dockerfile,
+            remedy=EMULATION_REMEDY,
+        ) from err
+    return ImageRef(tag, image_id)
+
+
+def checkout(start: Path = Path(drdeploy.__file__)) -> Path:
+    """The folder above ``start`` that holds ``containers/``.
+
+    Raises:
+        InvalidInput: The package was installed without its checkout.
+    """
+    for folder in start.resolve().parents:
+        if (folder / DOCKERFILES / "lean.Dockerfile").is_file():
+            return folder
+    raise InvalidInput(
+        "The Dockerfiles are not beside this package",
+        where=str(start.parent),
+        remedy="Images are built from a clone of the project: install it with `pip install -e .`",
+    )

@@ -1,0 +1,160 @@
+"""What takes the space in an image: its packages, and its largest shared libraries.
+
+Layers are laid over each other as an engine does; what a higher layer replaces or removes is
+still stored and pulled, and is told apart as ``hidden``. A file belongs to the Debian package
+or the Python distribution that lists it; byte code to its source's; what no list names, below
+``site-packages``, to its top folder's; the rest to its place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from drdeploy.hosting.images.layers import Layer, LayerFile
+
+PartKind = Literal["debian", "python", "hidden", "other"]
+Owner = tuple[PartKind, str]
+
+HIDDEN: Owner = ("hidden", "replaced or removed by a higher layer")
+USR_MERGED = ("bin/", "sbin/", "lib/", "lib32/", "lib64/", "libx32/")
+"""Folders that are links into ``usr/`` since Debian 12; packages list their old names."""
+
+_SITE = re.compile(r"(?:^|.*/)(?:site|dist)-packages/([^/]+)(/?)")
+_DIST_INFO = re.compile(r"([^/]+)-([^/-]+)\.(?:dist|egg)-info$")
+_BYTE_CODE = re.compile(r"__pycache__/([^/]+)\.cpython-\d+(?:\.opt-\d)?\.pyc$")
+_DPKG_INFO = re.compile(r"var/lib/dpkg/info/([^/:]+)(?::\w+)?\.\w+$")
+_LIBRARY = re.compile(r"\.so(?:\.[\d.]+)?$")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A package, what a higher layer hides, or a place.
+
+    Attributes:
+        kind: Who put it there.
+        name: Of the package, with the version if a Python distribution tells it; or a folder.
+        size_bytes: Of its files in the layers' tar files.
+        compressed_bytes: Of the same, compressed.
+    """
+
+    kind: PartKind
+    name: str
+    size_bytes: int
+    compressed_bytes: int
+
+
+@dataclass(frozen=True)
+class Library:
+    """A shared library: its path from the root, whose it is, and its size."""
+
+    path: str
+    owner: str
+    size_bytes: int
+    compressed_bytes: int
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Parts and libraries, each the largest first; the parts add up to the image."""
+
+    parts: tuple[Part, ...]
+    libraries: tuple[Library, ...]
+
+
+def contents_of(layers: Sequence[Layer]) -> Contents:
+    """Whose the bytes of an image are; ``layers`` lowest first."""
+    seen, hidden = _laid_over(layers)
+    owners = _Owners(layers, seen)
+    sums: dict[Owner, list[int]] = defaultdict(lambda: [0, 0])
+    libraries = []
+    for file, owner in (
+        *((file, owners.of(file.path)) for file in seen),
+        *((f, HIDDEN) for f in hidden),
+    ):
+        sums[owner][0] += file.size_bytes
+        sums[owner][1] += file.compressed_bytes
+        if owner is not HIDDEN and _LIBRARY.search(file.path):
+            libraries.append(Library(file.path, owner[1], file.size_bytes, file.compressed_bytes))
+    parts = [Part(kind, name, *sizes) for (kind, name), sizes in sums.items()]
+    return Contents(
+        tuple(sorted(parts, key=lambda part: (-part.size_bytes, part.name))),
+        tuple(sorted(libraries, key=lambda library: (-library.size_bytes, library.path))),
+    )
+
+
+def _laid_over(layers: Iterable[Layer]) -> tuple[list[LayerFile], list[LayerFile]]:
+    """Files that a container sees, and those that it no longer does."""
+    seen: dict[str, LayerFile] = {}
+    hidden: list[LayerFile] = []
+    for layer in layers:
+        removed, emptied = set(layer.removed), set(layer.emptied)
+        if removed or emptied:
+            gone = [p for p in seen if p in removed or _is_below(p, removed | emptied)]
+            hidden.extend(seen.pop(path) for path in gone)
+        for file in layer.files:
+            if (below := seen.get(file.path)) is not None:
+                hidden.append(below)
+            seen[file.path] = file
+    return list(seen.values()), hidden
+
+
+def _is_below(path: str, folders: set[str]) -> bool:
+    while path:
+        path = path.rpartition("/")[0]
+        if path in folders:
+            return True
+    return False
+
+
+class _Owners:
+    """Who owns a path."""
+
+    def __init__(self, layers: Iterable[Layer], seen: Iterable[LayerFile]) -> None:
+        self._listed: dict[str, Owner] = {}
+        for layer in layers:
+            for claim in layer.claims:
+                kind: PartKind = "debian" if claim.kind == "debian" else "python"
+                for path in claim.paths:
+                    self._claim(path, (kind, claim.package))
+        self._by_top_folder = self._count_top_folders(seen)
+
+    def of(self, path: str) -> Owner:
+        if owner := self._listed.get(path) or self._listed.get(_BYTE_CODE.sub(r"\1.py", path)):
+            return owner
+        if package := _DPKG_INFO.match(path):
+            return "debian", package[1]
+        if site := _SITE.match(path):
+            return self._by_top_folder.get(site[0].rstrip("/")) or ("python", _named(site[1]))
+        depth = 3 if path.startswith(("usr/", "var/", "opt/")) else 2
+        return "other", "/" + "/".join(path.split("/")[:-1][:depth])
+
+    def _claim(self, path: str, owner: Owner) -> None:
+        """A Debian package's word counts more: it may ship a distribution's list as well."""
+        if owner[0] == "debian":
+            self._listed[path] = owner
+            if path.startswith(USR_MERGED):
+                self._listed[f"usr/{path}"] = owner
+        else:
+            self._listed.setdefault(path, owner)
+
+    def _count_top_folders(self, seen: Iterable[LayerFile]) -> dict[str, Owner]:
+        """Of each folder right below ``site-packages``, who lists most of its bytes."""
+        counts: dict[str, Counter[Owner]] = defaultdict(Counter)
+        for file in seen:
+            site, owner = _SITE.match(file.path), self._listed.get(file.path)
+            if site and owner and site[2]:
+                counts[site[0].rstrip("/")][owner] += file.size_bytes
+        return {folder: count.most_common(1)[0][0] for folder, count in counts.items()}
+
+
+def _named(top: str) -> str:
+    """A distribution without a list, by its folder or its module."""
+    if found := _DIST_INFO.match(top):
+        return f"{found[1].replace('_', '-').lower()} {found[2]}"
+    return top.partition(".")[0]

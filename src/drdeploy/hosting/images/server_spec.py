@@ -1,0 +1,37 @@
+"""A container of one of this project's images that serves a model to this machine alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from drdeploy.hosting.engine import ContainerSpec, Mount, free_port
+from drdeploy.hosting.engine.ports import LOOPBACK
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from drdeploy.hosting.engine import Engine
+
+CONTAINER_PORT = 8080
+
+
+def server_spec(
+    engine: Engine, image: str, model_dir: Path, *, memory_mb: int, cpus: float
+) -> ContainerSpec:
+    """The spec.
+
+    On this machine's own network it takes a free port of the loopback; on one of its own it
+    listens everywhere, and the engine publishes the port on the loopback.
+    """
+    network = engine.fastest_network
+    port = free_port() if network == "host" else CONTAINER_PORT
+    on_loopback = {"SAGEMAKER_BIND_TO_PORT": str(port), "DRDEPLOY_BIND_HOST": LOOPBACK}
+    return ContainerSpec(
+        image,
+        env=on_loopback if network == "host" else {},
+        mounts=(Mount(model_dir, "/opt/ml/model"),),
+        memory_mb=memory_mb,
+        cpus=cpus,
+        port=port,
+        network=network,
+    )

@@ -1,0 +1,77 @@
+"""What images weigh as rows, for a spreadsheet or another program."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from drdeploy.hosting.images.reference import ReferenceImage
+    from drdeploy.hosting.images.sizes import ImageSize
+
+COLUMNS = (
+    *("image", "image_id", "level", "kind", "name", "owner", "size_bytes", "compressed_bytes"),
+)
+"""``level`` is ``image``, ``layer``, ``part``, ``library`` or ``published``; the layers of an
+image add up to it, and so do its parts.  Libraries are files of parts."""
+
+
+def write_sizes(
+    sizes: Iterable[ImageSize], path: Path, *, references: Iterable[ReferenceImage] = ()
+) -> None:
+    """Write a row per image, layer, part and library, and one per reference image."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        for size in sizes:
+            writer.writerows(_rows(size))
+        writer.writerows(_published(references))
+
+
+def document_of(size: ImageSize) -> dict[str, Any]:
+    """The same as one document."""
+    return {
+        "image": size.image,
+        "id": size.id,
+        "size_bytes": size.size_bytes,
+        "compressed_bytes": size.compressed_bytes,
+        "layers": [
+            {
+                "created_by": instruction,
+                "size_bytes": layer.size_bytes,
+                "compressed_bytes": layer.compressed_bytes,
+            }
+            for instruction, layer in zip(size.instructions, size.layers, strict=True)
+        ],
+        "parts": [asdict(part) for part in size.contents.parts],
+        "libraries": [asdict(library) for library in size.contents.libraries],
+    }
+
+
+def _rows(size: ImageSize) -> Iterator[dict[str, Any]]:
+    document = document_of(size)
+    of_image = {"image": size.image, "image_id": size.id}
+    sizes = {name: document[name] for name in ("size_bytes", "compressed_bytes")}
+    yield {**of_image, "level": "image", **sizes}
+    for layer in document["layers"]:
+        yield {**of_image, "level": "layer", "name": layer.pop("created_by"), **layer}
+    for part in document["parts"]:
+        yield {**of_image, "level": "part", **part}
+    for library in document["libraries"]:
+        yield {**of_image, "level": "library", "name": library.pop("path"), **library}
+
+
+def _published(references: Iterable[ReferenceImage]) -> Iterator[dict[str, Any]]:
+    for image in references:
+        yield {
+            "image": image.name,
+            "level": "published",
+            "name": image.source,
+            "size_bytes": round(image.on_disk_gb * 1e9),
+            "compressed_bytes": image.compressed_mb * 1_000_000,
+        }

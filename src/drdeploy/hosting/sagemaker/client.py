@@ -1,0 +1,346 @@
+"""The one client: create, wait, invoke, read metrics, delete.
+
+>>> hosting = Hosting.connect("http://127.0.0.1:8765")
+>>> uri = hosting.upload_artifact(Path("mobilenet-fp32-onnx.tar.gz"), bucket="drdeploy")
+>>> small = ServerlessConfig(memory_mb=1024)
+>>> with hosting.deployed(Deployment("demo", "drdeploy:lean", uri, small)):
+...     answer = hosting.invoke("demo", photograph, content_type="image/jpeg")
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal, Self, get_args
+
+from drdeploy.errors import EndpointError, EndpointFailed, EndpointTimeout
+from drdeploy.hosting.sagemaker.clock import Clock
+from drdeploy.hosting.sagemaker.connection import Clients, connect, is_loopback
+from drdeploy.hosting.sagemaker.deployment import VARIANT, Deployment
+from drdeploy.hosting.sagemaker.invocation import (
+    Invocation,
+    failure_of_connection,
+    failure_of_response,
+)
+from drdeploy.hosting.sagemaker.refusals import NoSuchResource, explained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+    from datetime import datetime
+    from pathlib import Path
+METRICS_NAMESPACE = "AWS/SageMaker"
+
+MetricName = Literal[
+    "ModelSetupTime", "ModelLatency", "OverheadLatency", "Invocations", "MemoryUtilization"
+]
+ResourceKind = Literal["endpoint", "endpoint configuration", "model"]
+"""What a deployment consists of, in the order of deletion."""
+
+MAX_DATAPOINTS = 1440
+"""That one request may span (API reference, ``GetMetricStatistics``)."""
+
+_POLL_S = 0.2
+_POLL_AWS_S = 5.0
+
+
+@dataclass(frozen=True)
+class Datapoint:
+    """One period of a CloudWatch metric.
+
+    Attributes:
+        start: Begin of the period, UTC.
+        average: In the metric's own unit (microseconds for times).
+        samples: Observations within the period.
+    """
+
+    start: datetime
+    average: float
+    samples: int
+
+
+class Hosting:
+    """A typed façade over the boto3 calls that are used, and no others."""
+
+    def __init__(self, clients: Clients, *, is_local: bool, clock: Clock | None = None) -> None:
+        self.is_local = is_local
+        self._clients = clients
+        self._clock = clock or Clock()
+
+    @classmethod
+    def connect(
+        cls,
+        endpoint_url: str | None = None,
+        *,
+        region: str | None = None,
+        max_connections: int = 10,
+        clock: Clock | None = None,
+    ) -> Self:
+        """Speak to the local service at ``endpoint_url``, or to AWS where it is None."""
+        clients = connect(endpoint_url, region=region, max_connections=max_connections)
+        return cls(clients, is_local=is_loopback(endpoint_url), clock=clock)
+
+    # -- the artifact ------------------------------------------------------------------
+
+    def upload_artifact(self, archive: Path, *, bucket: str) -> str:
+        """Put a ``model.tar.gz`` into S3, under its own digest.
+
+        Returns:
+            Its ``s3://`` URI.  The digest in the key pins what an endpoint was created with.
+
+        Raises:
+            EndpointError: S3 refuses, or the bucket does not exist (on AWS none is made).
+        """
+        with archive.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        key = f"artifacts/{digest[:16]}/{archive.name}"
+        with explained(f"upload {archive.name}", f"s3://{bucket}/{key}"):
+            if self.is_local:
+                self._clients.s3.create_bucket(Bucket=bucket)
+            self._clients.s3.upload_file(str(archive), bucket, key)
+        return f"s3://{bucket}/{key}"
+
+    # -- the endpoint ------------------------------------------------------------------
+
+    def create(self, deployment: Deployment) -> None:
+        """Create model, endpoint configuration and endpoint; return without waiting.
+
+        Raises:
+            EndpointError: The API refuses; what had been created is deleted again.
+        """
+        name = deployment.name
+        made: list[ResourceKind] = []
+        try:
+            for kind, creation in self._creations(deployment).items():
+                with explained(f"create the {kind}", name):
+                    creation()
+                made.append(kind)
+        except BaseException as err:
+            # Only what this call made: another's endpoint of the same name stays.
+            self._delete_after(err, name, made)
+            raise
+
+    def _creations(self, deployment: Deployment) -> dict[ResourceKind, Callable[[], object]]:
+        name = deployment.name
+        sagemaker = self._clients.sagemaker
+        return {
+            "model": lambda: sagemaker.create_model(
+                ModelName=name,
+                ExecutionRoleArn=deployment.role_arn,
+                PrimaryContainer={
+                    "Image": deployment.image,
+                    "ModelDataUrl": deployment.model_data_url,
+                    "Environment": dict(deployment.environment),
+                },
+            ),
+            "endpoint configuration": lambda: sagemaker.create_endpoint_config(
+                EndpointConfigName=name, ProductionVariants=[deployment.production_variant]
+            ),
+            "endpoint": lambda: sagemaker.create_endpoint(
+                EndpointName=name, EndpointConfigName=name
+            ),
+        }
+
+    def wait_in_service(self, name: str, *, timeout_s: float = 1800.0) -> None:
+        """Wait until the endpoint answers.
+
+        Raises:
+            EndpointFailed: It reports ``Failed``; the message carries its reason.
+            EndpointTimeout: It is still not in service after ``timeout_s``.
+        """
+        deadline = self._clock.monotonic() + timeout_s
+        while True:
+            with explained("describe the endpoint", name):
+                endpoint = self._clients.sagemaker.describe_endpoint(EndpointName=name)
+            status = endpoint["EndpointStatus"]
+            if status == "InService":
+                return
+            if status in {"Failed", "OutOfService", "UpdateRollbackFailed"}:
+                reason = endpoint.get("FailureReason", "no reason was given")
+                raise EndpointFailed(f"The endpoint is {status}: {reason}", where=name)
+            self._poll_or_give_up(deadline, name, f"{status} and not InService", timeout_s)
+
+    @contextmanager
+    def deployed(
+        self, deployment: Deployment, *, timeout_s: float = 1800.0
+    ) -> Iterator[Deployment]:
+        """Create, wait, and delete at the end, whatever happens in between."""
+        self.create(deployment)
+        try:
+            self.wait_in_service(deployment.name, timeout_s=timeout_s)
+            yield deployment
+        except BaseException as err:
+            self._delete_after(err, deployment.name, get_args(ResourceKind))
+            raise
+        self.delete(deployment.name)
+
+    def delete(
+        self,
+        name: str,
+        *,
+        kinds: Collection[ResourceKind] = get_args(ResourceKind),
+        timeout_s: float = 600.0,
+    ) -> None:
+        """Delete endpoint, configuration and model of that name; absent ones are fine.
+
+        Raises:
+            EndpointError: Something could not be deleted; the message names what remains.
+        """
+        sagemaker = self._clients.sagemaker
+        deletions: dict[ResourceKind, Callable[[], object]] = {
+            "endpoint": lambda: self._delete_endpoint(name, timeout_s),
+            "endpoint configuration": lambda: sagemaker.delete_endpoint_config(
+                EndpointConfigName=name
+            ),
+            "model": lambda: sagemaker.delete_model(ModelName=name),
+        }
+        errors = {
+            kind: _refusal(kind, name, deletion)
+            for kind, deletion in deletions.items()
+            if kind in kinds
+        }
+        remaining = {kind: error for kind, error in errors.items() if error}
+        if remaining:
+            raise EndpointError(
+                "; ".join(error.what for error in remaining.values()),
+                where=name,
+                remedy=f"Delete by hand what remains and may cost money: {', '.join(remaining)}",
+            ) from next(iter(remaining.values()))
+
+    def exists(self, name: str) -> bool:
+        """Whether there is an endpoint of that name, in whatever status."""
+        try:
+            with explained("describe the endpoint", name):
+                self._clients.sagemaker.describe_endpoint(EndpointName=name)
+        except NoSuchResource:
+            return False
+        return True
+
+    def failure_reason(self, name: str) -> str:
+        """Why the endpoint has failed; empty where it has not, or there is none.
+
+        Raises:
+            EndpointError: The API refuses to say.
+        """
+        try:
+            with explained("describe the endpoint", name):
+                endpoint = self._clients.sagemaker.describe_endpoint(EndpointName=name)
+        except NoSuchResource:
+            return ""
+        return endpoint.get("FailureReason", "")
+
+    # -- one invocation ----------------------------------------------------------------
+
+    def invoke(
+        self,
+        name: str,
+        body: bytes,
+        *,
+        content_type: str = "image/jpeg",
+        accept: str = "application/json",
+    ) -> Invocation:
+        """Send one request, once.  A failure is returned, never raised and never retried."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        started_at, start = self._clock.now(), self._clock.monotonic()
+        status, answer, answer_type = 0, b"", ""
+        try:
+            response = self._clients.runtime.invoke_endpoint(
+                EndpointName=name, Body=body, ContentType=content_type, Accept=accept
+            )
+            answer = response["Body"].read()
+            answer_type = response.get("ContentType", "")
+            status = response["ResponseMetadata"]["HTTPStatusCode"]
+            failure = None
+        except ClientError as err:
+            failure = failure_of_response(err)
+        except (BotoCoreError, OSError) as err:
+            failure = failure_of_connection(err)
+        return Invocation(
+            outcome=failure.outcome if failure else "ok",
+            status=failure.status if failure else status,
+            error=failure.error if failure else "",
+            body=b"" if failure else answer,
+            content_type="" if failure else answer_type,
+            payload_bytes=len(body),
+            started_at=started_at,
+            latency_s=self._clock.monotonic() - start,
+        )
+
+    # -- metrics -----------------------------------------------------------------------
+
+    def metric(
+        self, name: str, metric: MetricName, *, start: datetime, end: datetime, period_s: int = 60
+    ) -> tuple[Datapoint, ...]:
+        """Datapoints of one metric of the endpoint, oldest first.
+
+        AWS keeps these metrics per minute; the local service knows every second.
+
+        Raises:
+            EndpointError: CloudWatch refuses.
+        """
+        window = timedelta(seconds=period_s * MAX_DATAPOINTS)
+        points: list[Datapoint] = []
+        while start < end:
+            points += self._datapoints(name, metric, start, min(start + window, end), period_s)
+            start += window
+        return tuple(sorted(points, key=lambda point: point.start))
+
+    def _datapoints(
+        self, name: str, metric: MetricName, start: datetime, end: datetime, period_s: int
+    ) -> list[Datapoint]:
+        with explained(f"read the metric {metric}", name):
+            answer = self._clients.cloudwatch.get_metric_statistics(
+                Namespace=METRICS_NAMESPACE,
+                MetricName=metric,
+                Dimensions=[
+                    {"Name": "EndpointName", "Value": name},
+                    {"Name": "VariantName", "Value": VARIANT},
+                ],
+                StartTime=start,
+                EndTime=end,
+                Period=period_s,
+                Statistics=["Average", "SampleCount"],
+            )
+        return [
+            Datapoint(point["Timestamp"], point["Average"], int(point["SampleCount"]))
+            for point in answer["Datapoints"]
+        ]
+
+    # -- the rest ----------------------------------------------------------------------
+
+    def _delete_endpoint(self, name: str, timeout_s: float) -> None:
+        self._clients.sagemaker.delete_endpoint(EndpointName=name)
+        deadline = self._clock.monotonic() + timeout_s
+        while self.exists(name):
+            self._poll_or_give_up(deadline, name, "still there after its deletion", timeout_s)
+
+    def _poll_or_give_up(self, deadline: float, name: str, state: str, timeout_s: float) -> None:
+        if self._clock.monotonic() >= deadline:
+            raise EndpointTimeout(f"The endpoint is {state} after {timeout_s:.0f} s", where=name)
+        self._clock.sleep(_POLL_S if self.is_local else _POLL_AWS_S)
+
+    def _delete_after(
+        self, error: BaseException, name: str, kinds: Collection[ResourceKind]
+    ) -> None:
+        """Delete while another error is under way, and say with it what remains."""
+        try:
+            self.delete(name, kinds=kinds)
+        except EndpointError as left:
+            if isinstance(error, EndpointError):
+                told = f"{error.what}; and then: {left.what}"
+                raise type(error)(told, where=name, remedy=left.remedy) from error
+            error.add_note(str(left))
+
+
+def _refusal(kind: str, name: str, deletion: Callable[[], object]) -> EndpointError | None:
+    """Delete; None where it worked or there was nothing to delete."""
+    try:
+        with explained(f"delete the {kind}", name):
+            deletion()
+    except NoSuchResource:
+        return None
+    except EndpointError as err:
+        return err
+    return None

@@ -1,0 +1,126 @@
+"""What an endpoint is made of.  What SageMaker would refuse cannot be constructed.
+
+>>> ServerlessConfig(memory_mb=2048, max_concurrency=5)
+>>> RealTimeConfig(instance_type="ml.m5.xlarge")
+
+The two are told apart by ``kind``, in TOML and in JSON alike.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+
+from drdeploy.hosting.sagemaker import quotas
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerlessConfig(_Config):
+    """Pay per use: scaled to zero when idle, refused beyond ``max_concurrency``.
+
+    Attributes:
+        memory_mb: 1024 to 6144 in steps of 1024; CPU comes in proportion.
+        max_concurrency: Invocations at once before SageMaker throttles.
+        provisioned_concurrency: Containers kept warm, at most ``max_concurrency``.
+    """
+
+    kind: Literal["serverless"] = "serverless"
+    memory_mb: int
+    max_concurrency: int = 1
+    provisioned_concurrency: int | None = None
+
+    @field_validator("memory_mb")
+    @classmethod
+    def _memory_is_offered(cls, value: int) -> int:
+        allowed = quotas.serverless_memory_mb()
+        step = quotas.SERVERLESS_MEMORY_STEP_MB
+        if value not in allowed or value % step:
+            raise ValueError(f"must be {allowed} MB in steps of {step}, not {value}")
+        return value
+
+    @field_validator("max_concurrency")
+    @classmethod
+    def _concurrency_is_offered(cls, value: int) -> int:
+        return _within(quotas.serverless_max_concurrency(), value)
+
+    @field_validator("provisioned_concurrency")
+    @classmethod
+    def _provisioned_is_offered(cls, value: int | None) -> int | None:
+        return (
+            None if value is None else _within(quotas.serverless_provisioned_concurrency(), value)
+        )
+
+    @model_validator(mode="after")
+    def _provisioned_within_max(self) -> Self:
+        provisioned = self.provisioned_concurrency or 0
+        if provisioned > self.max_concurrency:
+            raise ValueError(
+                f"provisioned_concurrency {provisioned} exceeds "
+                f"max_concurrency {self.max_concurrency}"
+            )
+        return self
+
+    @property
+    def label(self) -> str:
+        """Short and stable, for trial ids: ``1024mb``, ``1024mb-c5-p2``."""
+        concurrency = f"-c{self.max_concurrency}" if self.max_concurrency > 1 else ""
+        provisioned = f"-p{self.provisioned_concurrency}" if self.provisioned_concurrency else ""
+        return f"{self.memory_mb}mb{concurrency}{provisioned}"
+
+    @property
+    def payload_limit_bytes(self) -> int:
+        """Largest request and response body."""
+        return quotas.SERVERLESS_PAYLOAD_BYTES
+
+
+class RealTimeConfig(_Config):
+    """Always on: instances paid by the hour.
+
+    Attributes:
+        instance_type: One of SageMaker's hosting types, for example ``ml.m5.xlarge``.
+        initial_instance_count: Instances that it starts with.
+    """
+
+    kind: Literal["realtime"] = "realtime"
+    instance_type: str
+    initial_instance_count: int = 1
+
+    @field_validator("instance_type")
+    @classmethod
+    def _type_is_offered(cls, value: str) -> str:
+        if value not in quotas.instance_types():
+            raise ValueError(f"{value!r} is no SageMaker hosting instance type")
+        return value
+
+    @field_validator("initial_instance_count")
+    @classmethod
+    def _count_is_offered(cls, value: int) -> int:
+        return _within(quotas.initial_instance_count(), value)
+
+    @property
+    def label(self) -> str:
+        """Short and stable, for trial ids: ``m5.xlarge``, ``m5.xlarge-x2``."""
+        count = f"-x{self.initial_instance_count}" if self.initial_instance_count > 1 else ""
+        return f"{self.instance_type.removeprefix('ml.')}{count}"
+
+    @property
+    def payload_limit_bytes(self) -> int:
+        """Largest request and response body."""
+        return quotas.REALTIME_PAYLOAD_BYTES
+
+
+EndpointConfig = Annotated[ServerlessConfig | RealTimeConfig, Field(discriminator="kind")]
+"""Either of the two; parse one with :data:`endpoint_config`."""
+
+endpoint_config: TypeAdapter[ServerlessConfig | RealTimeConfig] = TypeAdapter(EndpointConfig)
+"""``endpoint_config.validate_python({"kind": "serverless", "memory_mb": 1024})``."""
+
+
+def _within(allowed: quotas.IntegerRange, value: int) -> int:
+    if value not in allowed:
+        raise ValueError(f"must be {allowed}, not {value}")
+    return value

@@ -1,0 +1,105 @@
+"""vCPU and memory behind an ``ml.*`` instance type, for the families without accelerator.
+
+Source: AWS, "Amazon EC2 instance types" (specifications of general purpose, compute optimized
+and memory optimized instances) and the SageMaker AI pricing page, which lists the same figures
+for ``ml.*``; read as of 2025-06.  Within a family the memory per vCPU is constant and a size's
+name gives its vCPU (``large`` 2, ``xlarge`` 4, ``Nxlarge`` 4N); the exceptions are listed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+from drdeploy.errors import InvalidInput
+from drdeploy.hosting.sagemaker import quotas
+
+Architecture = Literal["x86_64", "arm64"]
+
+MB_PER_GIB = 1024
+
+
+@dataclass(frozen=True)
+class InstanceResources:
+    """What one instance offers."""
+
+    vcpu: int
+    memory_mb: int
+    architecture: Architecture
+
+
+@dataclass(frozen=True)
+class _Family:
+    memory_gib_per_vcpu: float
+    architecture: Architecture
+
+
+_COMPUTE_X86 = _Family(2, "x86_64")
+_GENERAL_X86 = _Family(4, "x86_64")
+_MEMORY_X86 = _Family(8, "x86_64")
+_COMPUTE_ARM = _Family(2, "arm64")
+_GENERAL_ARM = _Family(4, "arm64")
+_MEMORY_ARM = _Family(8, "arm64")
+
+_FAMILIES: dict[str, _Family] = {
+    **dict.fromkeys(("c5", "c5d", "c6i", "c6in", "c7i"), _COMPUTE_X86),
+    **dict.fromkeys(("m4", "m5", "m5d", "m6i", "m7i"), _GENERAL_X86),
+    **dict.fromkeys(("r5", "r5d", "r6i", "r7i"), _MEMORY_X86),
+    **dict.fromkeys(("c6g", "c6gd", "c6gn", "c7g", "c8g"), _COMPUTE_ARM),
+    **dict.fromkeys(("m6g", "m6gd", "m8g"), _GENERAL_ARM),
+    **dict.fromkeys(("r6g", "r6gd", "r7gd", "r8g"), _MEMORY_ARM),
+    "c4": _Family(1.875, "x86_64"),
+}
+
+_EXCEPTIONS: dict[str, InstanceResources] = {
+    "ml.c4.8xlarge": InstanceResources(36, 60 * MB_PER_GIB, "x86_64"),
+    "ml.t2.medium": InstanceResources(2, 4 * MB_PER_GIB, "x86_64"),
+    "ml.t2.large": InstanceResources(2, 8 * MB_PER_GIB, "x86_64"),
+    "ml.t2.xlarge": InstanceResources(4, 16 * MB_PER_GIB, "x86_64"),
+    "ml.t2.2xlarge": InstanceResources(8, 32 * MB_PER_GIB, "x86_64"),
+}
+
+_VCPU_PER_XLARGE = 4
+_NAMED_SIZES = {"medium": 1, "large": 2, "xlarge": _VCPU_PER_XLARGE}
+
+
+def instance_resources(instance_type: str) -> InstanceResources:
+    """What an instance type offers.
+
+    Raises:
+        InvalidInput: SageMaker hosts on no such type, or it is of a family (accelerators)
+            whose resources are not known here.
+    """
+    if instance_type not in quotas.instance_types():
+        raise InvalidInput(
+            f"{instance_type!r} is no SageMaker hosting instance type",
+            where="instance_type",
+            remedy=_suggestion(instance_type),
+        )
+    if instance_type in _EXCEPTIONS:
+        return _EXCEPTIONS[instance_type]
+    _, family_name, size = instance_type.split(".")
+    if family_name not in _FAMILIES:
+        raise InvalidInput(
+            f"vCPU and memory of {instance_type} are not known",
+            where="instance_type",
+            remedy=f"Use one of the families {', '.join(sorted(_FAMILIES))}, t2",
+        )
+    return _resources_of(_FAMILIES[family_name], _vcpu_of(size))
+
+
+def _resources_of(family: _Family, vcpu: int) -> InstanceResources:
+    memory_mb = int(vcpu * family.memory_gib_per_vcpu * MB_PER_GIB)
+    return InstanceResources(vcpu, memory_mb, family.architecture)
+
+
+def _vcpu_of(size: str) -> int:
+    if size in _NAMED_SIZES:
+        return _NAMED_SIZES[size]
+    return int(size.removesuffix("xlarge")) * _VCPU_PER_XLARGE
+
+
+def _suggestion(instance_type: str) -> str:
+    close = get_close_matches(instance_type, sorted(quotas.instance_types()), n=3)
+    return f"Did you mean {' or '.join(close)}" if close else "Name it like ml.m5.xlarge"

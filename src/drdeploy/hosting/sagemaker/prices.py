@@ -1,0 +1,217 @@
+"""A dated, regional price sheet.  An unknown price is an error, never a default.
+
+>>> sheet = PriceSheet.load()
+>>> sheet.serverless_second(2048).usd
+4e-05
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from drdeploy.errors import InvalidInput, UnknownPrice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DEFAULT_REGION = "us-east-1"
+"""The region that the packaged sheet covers; every :class:`Price` names its own."""
+
+Unit = Literal["second", "hour", "GB", "GB-month", "request"]
+
+Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}(-\d{2})?$")]
+
+
+@dataclass(frozen=True)
+class Price:
+    """One price and where it comes from.
+
+    Attributes:
+        item: For example ``serverless 2048 MB``, ``ml.m5.xlarge`` or ``serverless data
+            processing``.
+        unit: What ``usd`` is paid per.
+        date: When the source read it, ``YYYY-MM`` or ``YYYY-MM-DD``.
+    """
+
+    item: str
+    usd: float
+    unit: Unit
+    region: str
+    date: str
+    source: str
+
+
+@dataclass(frozen=True)
+class PriceSheet:
+    """All known prices."""
+
+    prices: tuple[Price, ...]
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Self:
+        """Read a sheet; the packaged one by default.
+
+        Raises:
+            InvalidInput: The file is no TOML, or has an unknown or a missing field.
+        """
+        source = path or files("drdeploy.hosting.sagemaker") / "prices.toml"
+        try:
+            document = _Document.model_validate(tomllib.loads(source.read_text("utf-8")))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as err:
+            raise InvalidInput(
+                f"The price sheet cannot be read: {err}",
+                where=str(source),
+                remedy="Compare it with the packaged prices.toml",
+            ) from err
+        return cls(tuple(document.prices()))
+
+    def joined(self, other: PriceSheet) -> PriceSheet:
+        """Both sheets as one; of two prices of the same item the newer one wins."""
+        return PriceSheet((*self.prices, *other.prices))
+
+    def serverless_second(self, memory_mb: int, region: str = DEFAULT_REGION) -> Price:
+        """Price of one second of a serverless endpoint of that size."""
+        return self._newest(_serverless_item(memory_mb), region)
+
+    def instance_hour(self, instance_type: str, region: str = DEFAULT_REGION) -> Price:
+        """Price of one hour of one instance."""
+        return self._newest(instance_type, region)
+
+    def data_processed_gb(self, region: str = DEFAULT_REGION) -> Price:
+        """Price of a GB into or out of a serverless endpoint."""
+        return self._newest(_DATA_ITEM, region)
+
+    def provisioned_held_second(self, memory_mb: int, region: str = DEFAULT_REGION) -> Price:
+        """Price of one second for which one container of that size is held provisioned."""
+        return self._newest(_held_item(memory_mb), region)
+
+    def provisioned_duration_second(self, memory_mb: int, region: str = DEFAULT_REGION) -> Price:
+        """Price of one second for which a provisioned container of that size works."""
+        return self._newest(_duration_item(memory_mb), region)
+
+    def registry_gb_month(self, region: str = DEFAULT_REGION) -> Price:
+        """Price of a GB of images, stored for a month."""
+        return self._newest(_REGISTRY_ITEM, region)
+
+    def bucket_gb_month(self, region: str = DEFAULT_REGION) -> Price:
+        """Price of a GB of artifacts, stored for a month."""
+        return self._newest(_BUCKET_ITEM, region)
+
+    def request(self, region: str = DEFAULT_REGION) -> Price | None:
+        """Price of one request; None where the sheet has none, for SageMaker lists none."""
+        known = [p for p in self.prices if p.item == _REQUEST_ITEM and p.region == region]
+        return max(known, key=lambda price: price.date) if known else None
+
+    def _newest(self, item: str, region: str) -> Price:
+        known = [p for p in self.prices if p.item == item and p.region == region]
+        if not known:
+            raise UnknownPrice(
+                f"No price is known for {item} in {region}",
+                where="price sheet",
+                remedy=f"{self._what_is_known(item, region)}; add the price to a sheet of your own",
+            )
+        return max(known, key=lambda price: price.date)
+
+    def _what_is_known(self, item: str, region: str) -> str:
+        elsewhere = sorted({p.region for p in self.prices if p.item == item})
+        if elsewhere:
+            return f"It is known in {', '.join(elsewhere)}"
+        here = sorted({p.item for p in self.prices if p.region == region})
+        if here:
+            return f"Known in {region}: {', '.join(here)}"
+        return f"Known regions: {', '.join(sorted({p.region for p in self.prices})) or 'none'}"
+
+
+_DATA_ITEM = "serverless data processing"
+_REGISTRY_ITEM = "image storage"
+_BUCKET_ITEM = "artifact storage"
+_REQUEST_ITEM = "request"
+
+
+def _serverless_item(memory_mb: int) -> str:
+    return f"serverless {memory_mb} MB"
+
+
+def _held_item(memory_mb: int) -> str:
+    return f"provisioned concurrency {memory_mb} MB, held"
+
+
+def _duration_item(memory_mb: int) -> str:
+    return f"provisioned concurrency {memory_mb} MB, at work"
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    region: str
+    date: Month
+    source: str
+
+    def price(self, item: str, usd: float, unit: Unit) -> Price:
+        return Price(item, usd, unit, self.region, self.date, self.source)
+
+
+class _ServerlessSecond(_Entry):
+    usd_by_memory_mb: dict[int, Usd]
+
+    def prices(self) -> Iterator[Price]:
+        for memory_mb, usd in self.usd_by_memory_mb.items():
+            yield self.price(_serverless_item(memory_mb), usd, "second")
+
+
+class _InstanceHour(_Entry):
+    usd_by_type: dict[str, Usd]
+
+    def prices(self) -> Iterator[Price]:
+        for instance_type, usd in self.usd_by_type.items():
+            yield self.price(instance_type, usd, "hour")
+
+
+class _ProvisionedSecond(_Entry):
+    held_usd_by_memory_mb: dict[int, Usd]
+    duration_usd_by_memory_mb: dict[int, Usd]
+
+    def prices(self) -> Iterator[Price]:
+        for memory_mb, usd in self.held_usd_by_memory_mb.items():
+            yield self.price(_held_item(memory_mb), usd, "second")
+        for memory_mb, usd in self.duration_usd_by_memory_mb.items():
+            yield self.price(_duration_item(memory_mb), usd, "second")
+
+
+class _Single(_Entry):
+    usd: Usd
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    serverless_second: tuple[_ServerlessSecond, ...] = ()
+    provisioned_second: tuple[_ProvisionedSecond, ...] = ()
+    instance_hour: tuple[_InstanceHour, ...] = ()
+    data_processed_gb: tuple[_Single, ...] = ()
+    registry_gb_month: tuple[_Single, ...] = ()
+    bucket_gb_month: tuple[_Single, ...] = ()
+    request: tuple[_Single, ...] = ()
+
+    def prices(self) -> Iterator[Price]:
+        for second in self.serverless_second:
+            yield from second.prices()
+        for provisioned in self.provisioned_second:
+            yield from provisioned.prices()
+        for hour in self.instance_hour:
+            yield from hour.prices()
+        singles: tuple[tuple[str, Unit, tuple[_Single, ...]], ...] = (
+            (_DATA_ITEM, "GB", self.data_processed_gb),
+            (_REGISTRY_ITEM, "GB-month", self.registry_gb_month),
+            (_BUCKET_ITEM, "GB-month", self.bucket_gb_month),
+            (_REQUEST_ITEM, "request", self.request),
+        )
+        for item, unit, entries in singles:
+            yield from (entry.price(item, entry.usd, unit) for entry in entries)

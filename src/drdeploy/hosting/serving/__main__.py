@@ -1,0 +1,9 @@
+"""``python -m drdeploy.hosting.serving``: the same as ``drdeploy serve``."""
+
+from __future__ import annotations
+
+import sys
+
+from drdeploy.hosting.serving.supervisor import main
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,23 @@
+"""What libraries log, as JSON lines among our own."""
+
+from __future__ import annotations
+
+import logging
+
+from drdeploy.hosting.serving.log import Level, Log
+
+
+class LogBridge(logging.Handler):
+    """A handler for :mod:`logging`; Gunicorn's configuration names it too."""
+
+    def __init__(self, log: Log | None = None) -> None:
+        super().__init__()
+        self._log = log or Log()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        level: Level = "error" if record.levelno >= logging.ERROR else "warning"
+        if record.exc_info and record.exc_info[1] is not None:
+            self._log.failure("library", record.exc_info[1], logger=record.name)
+        else:
+            self._log.event("library", level, logger=record.name, message=record.getMessage())

@@ -1,0 +1,78 @@
+"""The shared counters in Prometheus' text format.
+
+``prometheus_client`` is imported here alone, that is, by the first scrape and never by a
+cold start.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+
+from drdeploy.hosting.serving.counters import BUCKETS_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from prometheus_client.metrics_core import Metric
+
+    from drdeploy.hosting.serving.counters import Durations, Snapshot
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def render(snapshot: Snapshot, info: Mapping[str, str]) -> bytes:
+    """Render the counters of the container; ``info`` labels the model that it serves."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(snapshot, info))
+    return generate_latest(registry)
+
+
+class _Collector:
+    def __init__(self, snapshot: Snapshot, info: Mapping[str, str]) -> None:
+        self._snapshot = snapshot
+        self._info = info
+
+    def collect(self) -> Iterator[Metric]:
+        model = GaugeMetricFamily("drdeploy_model_info", "The model served.", labels=[*self._info])
+        model.add_metric([*self._info.values()], 1.0)
+        yield model
+        yield from self._counts()
+        yield from self._histograms()
+
+    def _counts(self) -> Iterator[Metric]:
+        snapshot = self._snapshot
+        yield CounterMetricFamily(
+            "drdeploy_invocations", "Invocations admitted.", value=snapshot.invocations
+        )
+        yield CounterMetricFamily("drdeploy_images", "Images classified.", value=snapshot.images)
+        yield CounterMetricFamily(
+            "drdeploy_worker_starts", "Workers that became ready.", value=snapshot.worker_starts
+        )
+        responses = CounterMetricFamily(
+            "drdeploy_responses", "Invocations answered, by status.", labels=["status"]
+        )
+        for status, count in snapshot.responses.items():
+            responses.add_metric([str(status)], count)
+        yield responses
+
+    def _histograms(self) -> Iterator[Metric]:
+        for stage, durations in self._snapshot.durations.items():
+            yield HistogramMetricFamily(
+                f"drdeploy_{stage}_duration_seconds",
+                f"Duration of {stage}.",
+                buckets=_cumulative(durations),
+                sum_value=durations.sum_s,
+            )
+
+
+def _cumulative(durations: Durations) -> list[tuple[str, float]]:
+    bounds = [*(str(bound) for bound in BUCKETS_S), "+Inf"]
+    return list(zip(bounds, map(float, accumulate(durations.counts)), strict=True))

@@ -1,0 +1,281 @@
+"""Trials as data: how many, how long, at what cost.  Nothing is called and nothing is spent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from itertools import product
+from typing import TYPE_CHECKING, Self, assert_never
+
+from drdeploy.errors import InvalidInput, StudyError, UnknownPrice
+from drdeploy.hosting.deployment.variables import is_always_on
+from drdeploy.hosting.images import IMAGE_NAMES, image_tag
+from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
+from drdeploy.hosting.sagemaker.instances import instance_resources
+from drdeploy.hosting.sagemaker.quotas import INVOCATION_TIMEOUT_S, vcpu_of_memory
+from drdeploy.study.design.scenarios import Cold, OpenLoop, RealTime, Scenario, Warm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from drdeploy.grader.artifacts import Precision
+    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.study.design.study import Block, ImageSpec, ModelSpec, Study
+
+ASSUMED_HOSTING_S = 4.0
+"""To create and delete an endpoint on the local service.  AWS takes minutes."""
+ASSUMED_COLD_S = {"lean": 1.5, "classic": 8.0}
+ASSUMED_WARM_S = {"lean": 0.2, "classic": 0.4}
+"""One invocation on two cores; only the expected duration depends on these."""
+
+DEPLOYMENT_ALLOWANCE_S = 1800.0
+"""To create and delete a study's endpoints on AWS, in the worst case that is priced."""
+
+_SECONDS_PER_HOUR = 3600
+_BYTES_PER_GB = 1024**3
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One model in one image on one endpoint under one scenario.
+
+    Attributes:
+        id: Stable, for example ``mobilenet-fp32-lean-1024mb-cold``.
+        vcpu: That the endpoint is taken to have.
+    """
+
+    id: str
+    study: str
+    model_name: str
+    model: ModelSpec
+    precision: Precision
+    image_name: str
+    image: ImageSpec
+    endpoint: ServerlessConfig | RealTimeConfig
+    scenario: Scenario
+    vcpu: float
+
+    @property
+    def has_warm_up(self) -> bool:
+        """Whether an uncounted request comes first."""
+        return not isinstance(self.scenario, Cold)
+
+    @property
+    def invocations(self) -> int:
+        """Requests that are sent if nothing goes wrong, the uncounted one among them."""
+        return self.scenario.n + self.has_warm_up
+
+    @property
+    def invocations_max(self) -> int:
+        """Requests that may be sent at most."""
+        attempts = self.scenario.attempts if isinstance(self.scenario, Cold) else 1
+        return self.scenario.n * attempts + self.has_warm_up
+
+    @property
+    def expected_duration_s(self) -> float:
+        """Pauses, plus assumed times for hosting and invocations."""
+        profile = self.image.profile
+        cold = self.scenario.n if isinstance(self.scenario, Cold) else 1
+        busy = cold * ASSUMED_COLD_S[profile]
+        if isinstance(self.scenario, Warm | RealTime):
+            busy += self.scenario.n * ASSUMED_WARM_S[profile]
+        return self.scenario.pauses_s + busy + ASSUMED_HOSTING_S
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with anything that its measurements depend on."""
+        facts = {
+            "model": self.model.model_dump(mode="json"),
+            "image": self.image.model_dump(mode="json"),
+            "endpoint": self.endpoint.model_dump(mode="json"),
+            "scenario": self.scenario.model_dump(mode="json"),
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def worst_case_duration_s(self) -> float:
+        """If every invocation takes SageMaker's 60 s."""
+        return self.invocations_max * INVOCATION_TIMEOUT_S + self.scenario.pauses_s
+
+    def hourly_usd(self, sheet: PriceSheet, region: str) -> float:
+        """What its endpoint costs without a request.
+
+        Raises:
+            UnknownPrice: The sheet does not know.
+        """
+        match self.endpoint:
+            case ServerlessConfig() if self.endpoint.provisioned_concurrency:
+                raise _unknown_provisioned(region)
+            case ServerlessConfig():
+                return 0.0
+            case RealTimeConfig(instance_type=instance_type, initial_instance_count=count):
+                return count * sheet.instance_hour(instance_type, region).usd
+            case _:
+                assert_never(self.endpoint)
+
+    def worst_case_cost_usd(self, sheet: PriceSheet, region: str) -> float:
+        """On AWS, if every invocation takes SageMaker's 60 s and carries the largest payload.
+
+        Raises:
+            UnknownPrice: The sheet does not know what it would be paid with.
+        """
+        busy_s = self.invocations_max * INVOCATION_TIMEOUT_S
+        match self.endpoint:
+            case ServerlessConfig() if self.endpoint.provisioned_concurrency:
+                raise _unknown_provisioned(region)
+            case ServerlessConfig(memory_mb=memory_mb):
+                both_ways = 2 * self.invocations_max * self.endpoint.payload_limit_bytes
+                data_usd = both_ways / _BYTES_PER_GB * sheet.data_processed_gb(region).usd
+                return busy_s * sheet.serverless_second(memory_mb, region).usd + data_usd
+            case RealTimeConfig():
+                hours = self.worst_case_duration_s / _SECONDS_PER_HOUR
+                return hours * self.hourly_usd(sheet, region)
+            case _:
+                assert_never(self.endpoint)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials of a study, in the order in which they run, and what to know beforehand."""
+
+    study: Study
+    trials: tuple[Trial, ...]
+
+    @property
+    def expected_duration_s(self) -> float:
+        """Of all trials, one after the other."""
+        return sum(trial.expected_duration_s for trial in self.trials)
+
+    @property
+    def invocations(self) -> int:
+        """Of all trials."""
+        return sum(trial.invocations for trial in self.trials)
+
+    def worst_case_cost_usd(self, sheet: PriceSheet) -> float:
+        """Of all trials, on AWS.
+
+        Every endpoint that is always on is paid until the last of them has been measured (see
+        :mod:`~drdeploy.study.running.provisioned`), and while all are created and deleted.
+
+        Raises:
+            UnknownPrice: The sheet does not know one of them.
+        """
+        region = self.study.region
+        standing = [trial for trial in self.trials if is_always_on(trial.endpoint)]
+        scaling_usd = sum(
+            trial.worst_case_cost_usd(sheet, region)
+            for trial in self.trials
+            if not is_always_on(trial.endpoint)
+        )
+        hosts = {
+            (one.model_name, one.precision, one.image_name, one.endpoint.label): one
+            for one in standing
+        }
+        hourly_usd = sum(one.hourly_usd(sheet, region) for one in hosts.values())
+        standing_s = sum(one.worst_case_duration_s for one in standing) + DEPLOYMENT_ALLOWANCE_S
+        return scaling_usd + hourly_usd * standing_s / _SECONDS_PER_HOUR
+
+    def only(self, pattern: str | None) -> Self:
+        """The trials whose id matches: with ``*`` or ``?`` the whole id, else a part of it.
+
+        Raises:
+            StudyError: None does.
+        """
+        if pattern is None:
+            return self
+        whole = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
+        chosen = tuple(trial for trial in self.trials if fnmatchcase(trial.id, whole))
+        if not chosen:
+            ids = ", ".join(trial.id for trial in self.trials)
+            raise StudyError(f"No trial matches {pattern!r}", remedy=f"There are {ids}")
+        return replace(self, trials=chosen)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the plan should know before it runs."""
+        return tuple(_image_notes(self.trials))
+
+
+def make_plan(study: Study) -> Plan:
+    """Spread the study's blocks out.
+
+    Raises:
+        StudyError: Two trials are the same, or a scenario does not fit its endpoint.
+    """
+    trials = tuple(trial for block in study.trials for trial in _spread(study, block))
+    seen: set[str] = set()
+    for trial in trials:
+        if trial.id in seen:
+            raise StudyError(
+                f"Trial {trial.id} appears twice",
+                where=study.name,
+                remedy="Give one of the scenarios a name, or take it out of a block",
+            )
+        seen.add(trial.id)
+    return Plan(study, trials)
+
+
+def _spread(study: Study, block: Block) -> Iterator[Trial]:
+    lists = (block.models, block.precisions, block.images, block.endpoints, block.scenarios)
+    for model, precision, image, endpoint, scenario in product(*lists):
+        trial_id = f"{model}-{precision}-{image}-{endpoint.label}-{scenario.label}"
+        _check_fit(trial_id, endpoint, scenario)
+        yield Trial(
+            id=trial_id,
+            study=study.name,
+            model_name=model,
+            model=study.models[model],
+            precision=precision,
+            image_name=image,
+            image=study.images[image],
+            endpoint=endpoint,
+            scenario=scenario,
+            vcpu=_vcpu_of(endpoint, trial_id),
+        )
+
+
+def _unknown_provisioned(region: str) -> UnknownPrice:
+    return UnknownPrice(
+        f"No price is known for provisioned concurrency in {region}", where="price sheet"
+    )
+
+
+def _vcpu_of(endpoint: ServerlessConfig | RealTimeConfig, trial_id: str) -> float:
+    if isinstance(endpoint, ServerlessConfig):
+        return round(vcpu_of_memory(endpoint.memory_mb), 4)
+    try:
+        return float(instance_resources(endpoint.instance_type).vcpu)
+    except InvalidInput as err:
+        raise StudyError(err.what, where=trial_id, remedy=err.remedy) from err
+
+
+def _check_fit(
+    trial_id: str, endpoint: ServerlessConfig | RealTimeConfig, scenario: Scenario
+) -> None:
+    is_serverless = isinstance(endpoint, ServerlessConfig)
+    match scenario:
+        case Warm() | Cold() if not is_serverless:
+            problem = f"A {scenario.kind} scenario needs a serverless endpoint"
+        case RealTime() if is_serverless:
+            problem = "A real-time scenario needs an endpoint with an instance type"
+        case Cold() if isinstance(endpoint, ServerlessConfig) and endpoint.provisioned_concurrency:
+            problem = "An endpoint with provisioned concurrency never starts cold"
+        case Warm() | Cold() | RealTime() | OpenLoop():
+            return
+        case _:
+            assert_never(scenario)
+    raise StudyError(problem, where=trial_id)
+
+
+def _image_notes(trials: tuple[Trial, ...]) -> Iterator[str]:
+    for name in dict.fromkeys(trial.image_name for trial in trials):
+        users = [trial for trial in trials if trial.image_name == name]
+        image = users[0].image
+        if image.tag not in map(image_tag, IMAGE_NAMES):
+            yield (
+                f"image {name} ({image.tag}) is not built here: with a container engine its "
+                f"{len(users)} trials need that tag to exist; without one they run as processes "
+                f"of the {image.profile} profile, and image size plays no part"
+            )

@@ -1,0 +1,224 @@
+"""A study is one TOML file: what there is, and which of it meets.
+
+::
+
+    title = "Two models, three memory sizes"
+    seed = 2023
+
+    [models.mobilenet]
+    architecture = "MobileNet"
+
+    [images.lean]
+    tag = "drdeploy:lean"
+    profile = "lean"
+
+    [[trials]]                                    # every combination of these lists
+    models = ["mobilenet"]
+    images = ["lean"]
+    endpoints = [{ kind = "serverless", memory_mb = 1024 }]
+    scenarios = [{ kind = "warm", n = 25, interval_s = 5 }]
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from drdeploy.errors import StudyError
+from drdeploy.grader.artifacts import ModelFormat, Precision
+from drdeploy.hosting.sagemaker.configs import EndpointConfig
+from drdeploy.hosting.sagemaker.prices import DEFAULT_REGION
+from drdeploy.study.design.scenarios import AnyScenario, Seconds, Slug
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic_core import ErrorDetails
+
+Profile = Literal["lean", "classic"]
+
+STUDIES_FOLDER = "studies"
+_SOURCE_CHECKOUT = Path(__file__).resolve().parents[4]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSpec(_Table):
+    """A model: one of the architectures, or an artifact of your own.
+
+    Attributes:
+        architecture: Built and exported where its artifact is missing.
+        artifact: A ``model.tar.gz``, relative to the study's file.
+        weights: ``best`` takes trained ones (the grader in the box, or an archive of yours in
+            ``build/artifacts``), else ImageNet's where their file lies beside the project, else
+            random ones; the manifest and every row say which.
+    """
+
+    architecture: str | None = None
+    artifact: Path | None = None
+    weights: Literal["best", "random", "imagenet"] = "best"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.architecture is None) == (self.artifact is None):
+            raise ValueError("name either an architecture or an artifact")
+        return self
+
+
+class ImageSpec(_Table):
+    """A container image.
+
+    Attributes:
+        tag: In the container engine, or below the registry of an AWS target.
+        profile: How it serves; without a container engine its tag chooses it.
+        model_format: Of the artifact it takes; by default what its profile was built for.
+        environment: Of the container.
+    """
+
+    tag: str
+    profile: Profile
+    model_format: ModelFormat | None = None
+    environment: dict[str, str] = {}
+
+    @property
+    def takes(self) -> ModelFormat:
+        """The format of the artifact it is given."""
+        return self.model_format or ("onnx" if self.profile == "lean" else "saved_model")
+
+
+class Block(_Table):
+    """Every combination of its lists is a trial."""
+
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    precisions: Annotated[tuple[Precision, ...], Field(min_length=1)] = ("fp32",)
+    images: Annotated[tuple[str, ...], Field(min_length=1)]
+    endpoints: Annotated[tuple[EndpointConfig, ...], Field(min_length=1)]
+    scenarios: Annotated[tuple[AnyScenario, ...], Field(min_length=1)]
+
+
+class LocalSettings(_Table):
+    """Of the local service that a study starts for itself.
+
+    Attributes:
+        idle_s: A serverless endpoint without requests scales to zero after this time.
+    """
+
+    idle_s: Seconds = 300.0
+
+
+class Study(_Table):
+    """All of it.  ``name`` is the file's own, without ``.toml``.
+
+    Attributes:
+        seed: Of arrival times, the order of photographs, and random weights.
+        region: Whose prices the plan and the report use.
+    """
+
+    name: Slug
+    title: str
+    seed: int = 0
+    region: str = DEFAULT_REGION
+    local: LocalSettings = LocalSettings()
+    models: Annotated[dict[Slug, ModelSpec], Field(min_length=1)]
+    images: Annotated[dict[Slug, ImageSpec], Field(min_length=1)]
+    trials: Annotated[tuple[Block, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_are_defined(self) -> Self:
+        for block in self.trials:
+            _check_names("model", block.models, self.models)
+            _check_names("image", block.images, self.images)
+        return self
+
+    @classmethod
+    def load(cls, path_or_name: str | Path) -> Self:
+        """Read a study.
+
+        Args:
+            path_or_name: A file, or a bare name looked up in ``studies/``.
+
+        Raises:
+            StudyError: There is no such study; or the file says something else than a study,
+                with the field and the limit.
+        """
+        path = find_study(path_or_name)
+        try:
+            document = tomllib.loads(path.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+            raise StudyError(f"The file is no TOML: {err}", where=str(path)) from err
+        try:
+            return cls.model_validate(_with_paths({"name": path.stem, **document}, path.parent))
+        except ValidationError as err:
+            raise StudyError(_sentences(err), where=str(path)) from err
+
+
+def find_study(path_or_name: str | Path) -> Path:
+    """The study's file.
+
+    Raises:
+        StudyError: There is none; the message names those there are.
+    """
+    path = Path(path_or_name)
+    if path.is_file():
+        return path
+    folders = [Path(STUDIES_FOLDER), _SOURCE_CHECKOUT / STUDIES_FOLDER]
+    for folder in folders:
+        named = folder / f"{path_or_name}.toml"
+        if named.is_file():
+            return named
+    known = sorted({file.stem for folder in folders for file in folder.glob("*.toml")})
+    raise StudyError(
+        f"There is no study {str(path_or_name)!r}",
+        remedy=f"Name a TOML file or one of: {', '.join(known) or 'none here'}",
+    )
+
+
+def _with_paths(document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Resolve the artifacts' paths against the study's folder."""
+    models = document.get("models")
+    if not isinstance(models, dict):
+        return document
+    resolved = {
+        name: spec | {"artifact": folder / spec["artifact"]}
+        if isinstance(spec, dict) and isinstance(spec.get("artifact"), str)
+        else spec
+        for name, spec in models.items()
+    }
+    return document | {"models": resolved}
+
+
+_PLAIN = {
+    "missing": "is missing",
+    "extra_forbidden": "there is no such field",
+    "too_short": "needs at least one",
+}
+
+
+def _check_names(kind: str, names: Iterable[str], defined: dict[str, Any]) -> None:
+    for name in names:
+        if name not in defined:
+            raise ValueError(f"{kind} {name!r} is not defined; there are {', '.join(defined)}")
+
+
+def _sentences(error: ValidationError) -> str:
+    """``trials.0.endpoints.0.memory_mb: must be ...; ...``."""
+    details = error.errors()
+    return "; ".join(
+        f"{'.'.join(str(part) for part in detail['loc']) or 'study'}: "
+        f"{_PLAIN.get(detail['type'], detail['msg'].removeprefix('Value error, '))}"
+        for detail in details
+        if not _is_consequence(detail, details)
+    )
+
+
+def _is_consequence(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """A list counts as empty when what it holds is wrong: only that is worth saying."""
+    place = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in details
+    )

@@ -1,0 +1,169 @@
+"""The facts that measurements depend on, kept per run in ``environment.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import drdeploy
+from drdeploy.errors import StudyError
+from drdeploy.study.measurements.journal import replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+PACKAGES = (
+    *("boto3", "fastapi", "gunicorn", "httptools", "moto", "msgspec", "numpy", "onnxruntime"),
+    *("openvino", "pillow", "simplejpeg", "tensorflow-cpu", "tensorflow", "uvicorn"),
+)
+"""Whose versions bear on a latency."""
+
+HOST_FACTS = ("cpu_model", "cpu_count", "platform", "isolation")
+"""Rows of one results folder agree in these; others would not be comparable."""
+
+
+BUSY_PERCENT = 20.0
+"""Above this, other work on the machine takes part in what is measured."""
+
+
+def cpu_busy_percent(over_s: float = 0.5) -> float:
+    """How busy all CPUs together are, looked at for that long: before and after measuring."""
+    import psutil
+
+    return float(psutil.cpu_percent(over_s))
+
+
+def host_facts() -> dict[str, Any]:
+    """What can be told of this machine and this checkout."""
+    cpu = _cpu_info()
+    return {
+        "cpu_model": cpu.get("model name", platform.processor() or platform.machine()),
+        "cpu_flags": cpu.get("flags", cpu.get("Features", "")).split(),
+        "cpu_count": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "machine": platform.machine(),
+        "operating_system": _operating_system(),
+        "kernel": platform.release(),
+        "python": sys.version.split()[0],
+        "drdeploy": drdeploy.__version__,
+        "packages": _versions(),
+        "git": _git(),
+    }
+
+
+class EnvironmentFile:
+    """``environment.json``: facts by ``run_id``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """Facts by run.
+
+        Raises:
+            StudyError: The file is no JSON object.
+        """
+        if not self.path.exists():
+            return {}
+        try:
+            runs = json.loads(self.path.read_text("utf-8"))
+        except ValueError as err:
+            raise StudyError(f"The file is no JSON: {err}", where=str(self.path)) from err
+        if not isinstance(runs, dict):
+            raise StudyError("The file is no object of runs", where=str(self.path))
+        return runs
+
+    def record(self, run_id: str, facts: Mapping[str, Any]) -> None:
+        """Add a run, or more facts to it."""
+        runs = self.read()
+        runs[run_id] = {**runs.get(run_id, {}), **facts}
+        replace_file(self.path, (json.dumps(runs, indent=2, default=str) + "\n").encode())
+
+    def refuse_another_setting(
+        self, facts: Mapping[str, Any], run_ids_by_trial: Mapping[str, Collection[str]]
+    ) -> None:
+        """Rows measured under other conditions are not to be mixed with new ones.
+
+        Args:
+            facts: Of the run that is about to begin, as far as they are known.
+            run_ids_by_trial: Runs that have measured each trial so far.
+
+        Raises:
+            StudyError: The machine, the study, a model or the seed is another one.
+        """
+        runs = self.read()
+        for trial, run_ids in run_ids_by_trial.items():
+            for run_id in sorted(run_ids):
+                difference = _difference(runs.get(run_id, {}), facts, trial)
+                if difference:
+                    raise StudyError(
+                        f"Run {run_id} measured {trial} with another {difference}",
+                        where=str(self.path.parent),
+                        remedy="Start anew with --fresh (the old rows are kept aside), "
+                        "or name another folder with --out",
+                    )
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any], trial: str) -> str:
+    for name in (*HOST_FACTS, "seed"):
+        if name in before and name in now and before[name] != now[name]:
+            return f"{name.replace('_', ' ')}: {before[name]}, and now {now[name]}"
+    earlier, later = before.get("trials", {}).get(trial, {}), now["trials"].get(trial, {})
+    for name in earlier.keys() & later.keys():
+        if earlier[name] != later[name]:
+            return f"{name}: {earlier[name]}, and now {later[name]}"
+    return ""
+
+
+def _cpu_info() -> dict[str, str]:
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return {}
+    first = path.read_text("utf-8", errors="replace").split("\n\n", 1)[0]
+    pairs = (line.split(":", 1) for line in first.splitlines() if ":" in line)
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+def _operating_system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.platform()
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _git() -> dict[str, Any]:
+    commit = _git_output("rev-parse", "HEAD")
+    if not commit:
+        return {}
+    return {"commit": commit, "has_changes": bool(_git_output("status", "--porcelain"))}
+
+
+def _git_output(*arguments: str) -> str:
+    folder = Path(__file__).parent
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.strip()

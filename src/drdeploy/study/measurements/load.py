@@ -1,0 +1,209 @@
+"""A results folder as one validated frame; every row is kept, and what does not count is marked.
+
+A row counts when it is no warm-up, its outcome is ``ok``, and the container started the way the
+scenario wants: a cold scenario counts cold starts alone, a warm one never counts a cold start.
+The column ``left_out`` holds the reason for every other row.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from drdeploy.errors import AnalysisError
+from drdeploy.study.measurements.validation import no_sense, require_columns, require_sense, typed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+MEASUREMENTS_FILE = "measurements.csv"
+ENVIRONMENT_FILE = "environment.json"
+
+LINE = "line"
+"""The column that says where in the file a row stands, so that a number can be traced."""
+FIRST_LINE = 2
+"""After the header."""
+WARM_UP = "warm_up"
+UNGRADABLE = "ungradable"
+
+_MACHINE_FACTS = ("cpu_model", "cpu_count", "machine")
+"""What ``experiments.environment`` tells of the machine that bears on a latency."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """Everything that a results folder says.
+
+    Attributes:
+        frame: Every row, with its ``line`` in the file; ``left_out`` is empty where it counts.
+        environment: Facts per ``run_id``; empty where there is no ``environment.json``.
+        source: The file that the rows came from.
+        notes: What had to be set aside while reading, as sentences.
+    """
+
+    frame: pd.DataFrame
+    environment: Mapping[str, Mapping[str, Any]]
+    source: Path
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def counted(self) -> pd.DataFrame:
+        """The rows that count."""
+        return self.frame[self.frame["left_out"] == ""]
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many rows do not count, per reason, the most frequent first."""
+        reasons = self.frame.loc[self.frame["left_out"] != "", "left_out"]
+        return dict(Counter(reasons).most_common())
+
+    def differences(self) -> dict[str, list[str]]:
+        """What varies between rows that ought to come from one place: name -> values."""
+        varying = {
+            "platform": _distinct(self.frame["platform"]),
+            "isolation": _distinct(self.frame["isolation"]),
+            "machine": sorted(set(self._machines())),
+            "model digest within a trial": self._unsteady_trials(),
+        }
+        return {
+            name: values
+            for name, values in varying.items()
+            if len(values) > (0 if "trial" in name else 1)
+        }
+
+    def require_comparable(self) -> None:
+        """Refuse to compare rows from different places.
+
+        Raises:
+            AnalysisError: Platform, isolation or machine differ, or a trial's model changed.
+        """
+        differences = self.differences()
+        if differences:
+            told = "; ".join(f"{name}: {', '.join(v)}" for name, v in differences.items())
+            raise AnalysisError(
+                f"Rows that were measured under different conditions are not compared ({told})",
+                where=str(self.source),
+                remedy="Report them apart, or pass --mixed if the difference is what you study",
+            )
+
+    def _machines(self) -> Iterator[str]:
+        for run_id in _distinct(self.frame["run_id"]):
+            facts = self.environment.get(run_id, {})
+            known = {name: facts[name] for name in _MACHINE_FACTS if name in facts}
+            if known:
+                yield json.dumps(known, sort_keys=True, default=str)
+
+    def _unsteady_trials(self) -> list[str]:
+        known = self.frame[self.frame["model_digest"] != ""]
+        digests = known.groupby("trial")["model_digest"].nunique()
+        return sorted(str(trial) for trial in digests[digests > 1].index)
+
+
+def load(results: Path) -> Measurements:
+    """Read ``measurements.csv`` (or that file itself) and ``environment.json`` beside it.
+
+    Raises:
+        AnalysisError: No such file, no row, a missing column, or a value that is none.
+    """
+    source = results / MEASUREMENTS_FILE if results.is_dir() else results
+    frame, notes = _read_rows(source)
+    return from_frame(frame, source, _read_environment(source.parent), notes)
+
+
+def from_frame(
+    frame: pd.DataFrame,
+    source: Path,
+    environment: Mapping[str, Mapping[str, Any]] | None = None,
+    notes: tuple[str, ...] = (),
+) -> Measurements:
+    """Validate rows that are in memory already, for example another study's, translated.
+
+    Args:
+        frame: Columns as in ``measurements.csv``; the optional ones may be absent.
+        source: Where they came from, for messages.
+        environment: Facts per ``run_id``.
+        notes: Sentences to carry along.
+
+    Raises:
+        AnalysisError: As :func:`load`.
+    """
+    require_columns(frame, source)
+    rows = typed(frame.reset_index(drop=True), source)
+    require_sense(rows, source)
+    rows, repeats = _without_repeats(rows)
+    rows[LINE] = rows.index + FIRST_LINE
+    rows = rows.reset_index(drop=True)
+    rows["start"] = _start(rows)
+    rows["left_out"] = _why_left_out(rows)
+    return Measurements(rows, environment or {}, source, (*notes, *repeats))
+
+
+def _read_rows(source: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    try:
+        text = source.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        reason = err.strerror if isinstance(err, OSError) else "It is no text in UTF-8"
+        raise AnalysisError(
+            f"The measurements cannot be read: {reason}",
+            where=str(source),
+            remedy="Name the folder that `drdeploy study run` wrote",
+        ) from err
+    header, *rows = list(csv.reader(io.StringIO(text))) or [[]]
+    torn = bool(rows) and len(rows[-1]) < len(header) and not text.endswith("\n")
+    rows = rows[:-1] if torn else rows
+    for line, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise no_sense(source, line, f"{len(row)} fields where the header has {len(header)}")
+    notes = ("The last line was cut off while it was written; it is left out.",) if torn else ()
+    return pd.DataFrame(rows, columns=header, dtype=str), notes
+
+
+def _read_environment(folder: Path) -> dict[str, dict[str, Any]]:
+    path = folder / ENVIRONMENT_FILE
+    if not path.is_file():
+        return {}
+    try:
+        facts = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as err:
+        raise AnalysisError(
+            "The facts about the environment are no JSON",
+            where=str(path),
+            remedy="Move the file away to report without them",
+        ) from err
+    if not isinstance(facts, dict):
+        return {}
+    return {str(run): told for run, told in facts.items() if isinstance(told, dict)}
+
+
+def _without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """A line that was written twice is one measurement."""
+    repeated = frame.duplicated(keep="first")
+    count = int(repeated.sum())
+    if not count:
+        return frame, ()
+    told = f"{count} line{'s' * (count > 1)} stood in the file twice, word for word; counted once."
+    return frame[~repeated].copy(), (told,)
+
+
+def _start(frame: pd.DataFrame) -> pd.Series:
+    """What a scenario implies where the row says nothing: an always-on instance is warm."""
+    implied = frame["scenario"].isin(["warm", "real-time", "realtime"]) & (frame["start"] == "")
+    return frame["start"].mask(implied, "warm")
+
+
+def _why_left_out(frame: pd.DataFrame) -> pd.Series:
+    reason = frame["outcome"].mask(frame["outcome"] == "ok", "")
+    wanted = frame["scenario"].map({"cold": "cold", "warm": "warm"}).fillna(frame["start"])
+    reason = reason.mask((reason == "") & (frame["start"] != wanted), "wrong_start")
+    return reason.mask(frame["is_warmup"], WARM_UP)
+
+
+def _distinct(column: pd.Series) -> list[str]:
+    return sorted({str(value) for value in column if str(value)})

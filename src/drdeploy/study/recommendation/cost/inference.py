@@ -1,0 +1,94 @@
+"""What an inference costs: a pure function of measured seconds and a dated price sheet.
+
+The default is the study's definition (sections 6.1.2.1 and 6.2.2): price per second times total
+latency as the client saw it.  AWS bills a serverless endpoint for the time that its container
+works, which is shorter; :attr:`CostBasis.CONTAINER_TIME` prices that.  An instance is billed by
+the hour whether it is asked or not, so its cost per inference holds only for an instance that
+is busy all the time, one request after the other: the floor, not the bill.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, assert_never
+
+from drdeploy.errors import AnalysisError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from drdeploy.hosting.sagemaker.prices import Price, PriceSheet
+
+SECONDS_PER_HOUR = 3600
+MILLION = 1_000_000
+
+EndpointKind = Literal["serverless", "realtime"]
+
+
+class CostBasis(StrEnum):
+    """Which seconds are priced; the value is the column that holds them."""
+
+    TOTAL_LATENCY = "total_latency_s"
+    CONTAINER_TIME = "container_latency_s"
+
+
+@dataclass(frozen=True)
+class SecondPrice:
+    """What one second of an endpoint costs, and the price that says so.
+
+    Attributes:
+        usd_per_second: For the whole endpoint with one instance.
+        source: The dated price behind it.
+    """
+
+    usd_per_second: float
+    source: Price
+
+    @property
+    def usd_per_hour(self) -> float:
+        """For an endpoint that works (serverless) or stands ready (instance) the whole hour."""
+        return self.usd_per_second * SECONDS_PER_HOUR
+
+
+def second_price(
+    kind: str, memory_mb: int | None, instance_type: str, sheet: PriceSheet
+) -> SecondPrice:
+    """Look up what a second of that endpoint costs.
+
+    Raises:
+        UnknownPrice: The sheet does not name that size or instance.
+        AnalysisError: A serverless row without a memory size.
+    """
+    match _known(kind):
+        case "serverless":
+            if memory_mb is None:
+                raise AnalysisError(
+                    "A serverless row has no memory size",
+                    remedy="Fill memory_mb in the measurements",
+                )
+            price = sheet.serverless_second(memory_mb)
+            return SecondPrice(price.usd, price)
+        case "realtime":
+            price = sheet.instance_hour(instance_type)
+            return SecondPrice(price.usd / SECONDS_PER_HOUR, price)
+        case unexpected:
+            assert_never(unexpected)
+
+
+def cost_usd(
+    rows: pd.DataFrame, price: SecondPrice, basis: CostBasis = CostBasis.TOTAL_LATENCY
+) -> pd.Series:
+    """Cost of each row in USD; rows without the priced time are absent, not free."""
+    return (rows[basis.value].dropna() * price.usd_per_second).rename("cost_usd")
+
+
+def _known(kind: str) -> EndpointKind:
+    match kind:
+        case "serverless" | "realtime":
+            return kind
+        case _:
+            raise AnalysisError(
+                f"The endpoint kind {kind!r} has no price",
+                remedy="Use serverless or realtime in endpoint_kind",
+            )

@@ -1,0 +1,166 @@
+"""The configurations that were measured, each with the times that a simulation needs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from drdeploy.errors import AnalysisError
+from drdeploy.study.measurements.scenarios import scenarios_of
+from drdeploy.study.recommendation.simulation.service import ServiceTimes, times_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from drdeploy.study.measurements.load import Measurements
+    from drdeploy.study.measurements.scenarios import Configuration, Scenario
+
+OPEN_LOOP = "open-loop"
+FEW_ROWS = 59
+"""Below so many rows a p95 has no interval."""
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A decision that is locked into the artifact, as the manifest tells it.
+
+    Attributes:
+        sensitivity: Of the validation photographs at or above ``at_grade``; low is the lower limit
+            of its 95 % interval, n the photographs.
+    """
+
+    name: str
+    at_grade: int
+    sensitivity: float
+    low: float
+    n: int
+
+
+@dataclass(frozen=True, eq=False)
+class Hosted:
+    """One configuration.
+
+    Attributes:
+        name: Distinct, for example ``mobilenet fp32 lean, 1024 MB``.
+        service: Its measured times; None where ``unusable`` says why there are none.
+        request_bytes: Mean size of the photographs that were sent; None where rows do not say.
+        operating_points: Empty where the results hold no clinical figures.
+        trials: Where the rows are.
+    """
+
+    name: str
+    configuration: Configuration
+    service: ServiceTimes | None
+    request_bytes: float | None
+    operating_points: tuple[OperatingPoint, ...]
+    trials: tuple[str, ...]
+    unusable: str = ""
+
+    @property
+    def times(self) -> ServiceTimes:
+        """The measured times.
+
+        Raises:
+            AnalysisError: There are none.
+        """
+        if self.service is None:
+            raise AnalysisError(f"{self.name} cannot be simulated: {self.unusable}")
+        return self.service
+
+    @property
+    def is_serverless(self) -> bool:
+        """Whether it scales to zero."""
+        return self.configuration.endpoint_kind == "serverless"
+
+
+def hosted_of(measurements: Measurements) -> tuple[Hosted, ...]:
+    """Group what was measured by configuration; rows of an open loop hold waiting: not counted.
+
+    A configuration whose trials failed, or that lacks a kind of start, is there and says so.
+    """
+    groups: dict[Configuration, list[Scenario]] = defaultdict(list)
+    for scenario in scenarios_of(measurements):
+        if scenario.name != OPEN_LOOP:
+            groups[scenario.configuration].append(scenario)
+    points = _operating_points(measurements.environment)
+    return tuple(
+        _hosted(configuration, scenarios, points)
+        for configuration, scenarios in sorted(groups.items())
+    )
+
+
+def _hosted(
+    configuration: Configuration,
+    scenarios: list[Scenario],
+    points: Mapping[str, tuple[OperatingPoint, ...]],
+) -> Hosted:
+    warm, cold = (_rows(scenarios, start) for start in ("warm", "cold"))
+    payload = pd.concat([warm, cold])["payload_bytes"].dropna()
+    trials = tuple(sorted({scenario.trial for scenario in scenarios}))
+    unusable = _unusable(configuration, scenarios, len(warm), len(cold))
+    service = None
+    if not unusable:
+        service = ServiceTimes(times_of(warm), times_of(cold) if len(cold) else None)
+    known = [points[trial] for trial in trials if trial in points]
+    return Hosted(
+        name=f"{' '.join(_told(configuration))}, {configuration.size}",
+        configuration=configuration,
+        service=service,
+        request_bytes=float(np.mean(payload)) if len(payload) else None,
+        operating_points=known[0] if known else (),
+        trials=trials,
+        unusable=unusable,
+    )
+
+
+def _told(configuration: Configuration) -> list[str]:
+    parts = (configuration.model, configuration.precision, configuration.profile)
+    return [part for part in parts if part]
+
+
+def _rows(scenarios: Iterable[Scenario], start: str) -> pd.DataFrame:
+    frames = [scenario.rows for scenario in scenarios if scenario.start == start]
+    wanted = ["start", "total_latency_s", "container_latency_s", "model_setup_s", "payload_bytes"]
+    if not frames:
+        return pd.DataFrame(columns=wanted)
+    return pd.concat(frames)[wanted]
+
+
+def _unusable(configuration: Configuration, scenarios: list[Scenario], warm: int, cold: int) -> str:
+    left_out = sum(sum(scenario.left_out.values()) for scenario in scenarios)
+    if not warm and not cold:
+        return f"none of its {left_out} rows counts: every request failed or began the wrong way"
+    if not warm:
+        return "no warm request was measured"
+    if configuration.endpoint_kind == "serverless" and not cold:
+        return "no cold start was measured, so no latency with cold starts can be told"
+    return ""
+
+
+def _operating_points(
+    environment: Mapping[str, Mapping[str, Any]],
+) -> dict[str, tuple[OperatingPoint, ...]]:
+    """By trial, from the facts that a run wrote down about its artifacts."""
+    found: dict[str, tuple[OperatingPoint, ...]] = {}
+    for facts in environment.values():
+        trials = facts.get("trials")
+        for trial, told in (trials if isinstance(trials, dict) else {}).items():
+            points = told.get("operating_points") if isinstance(told, dict) else None
+            if points:
+                found[str(trial)] = tuple(_operating_point(point) for point in points)
+    return found
+
+
+def _operating_point(point: Mapping[str, Any]) -> OperatingPoint:
+    sensitivity = point["sensitivity"]
+    return OperatingPoint(
+        name=str(point["name"]),
+        at_grade=int(point["at_or_above"]),
+        sensitivity=float(sensitivity["value"]),
+        low=float(sensitivity["low"]),
+        n=int(sensitivity["n"]),
+    )

@@ -1,0 +1,57 @@
+"""The decision as a page of its own, or as the first section of the report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+import drdeploy
+from drdeploy.pages.page import environment_for
+from drdeploy.statistics.notation import number
+from drdeploy.study.recommendation import wording
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import jinja2
+
+    from drdeploy.study.recommendation.decision import Decision
+
+MOST_RUNNERS_UP, MOST_EXCLUDED = 5, 6
+"""Options that are shown at once; the others are folded away."""
+
+
+def section(decision: Decision) -> Markup:
+    """One ``<section id="decision">``; it needs ``page.css`` and nothing else."""
+    template = _environment().get_template("decision-section.html.j2")
+    text = template.render(
+        decision=decision, most_runners_up=MOST_RUNNERS_UP, most_excluded=MOST_EXCLUDED
+    )
+    return Markup(text)  # noqa: S704 - Jinja has escaped it
+
+
+def page(decision: Decision, *, written_at: datetime) -> str:
+    """A whole page; it refers to nothing outside itself."""
+    return (
+        _environment()
+        .get_template("decision.html.j2")
+        .render(
+            section=section(decision),
+            decision=decision,
+            version=drdeploy.__version__,
+            written_at=written_at.strftime("%Y-%m-%d %H:%M UTC"),
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = environment_for("drdeploy.study.recommendation")
+    environment.filters |= {
+        "usd": wording.usd,
+        "seconds": wording.seconds,
+        "number": number,
+        "break_even": wording.break_even_told,
+        "required": wording.required_told,
+    }
+    return environment

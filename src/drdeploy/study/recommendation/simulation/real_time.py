@@ -1,0 +1,57 @@
+"""An endpoint that is always on: requests wait in one line for the next free worker.
+
+SageMaker spreads requests over instances; that the least busy one is chosen makes the lines of all
+of them one line, which is what the local service does.
+"""
+
+from __future__ import annotations
+
+from heapq import heapreplace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.errors import AnalysisError
+from drdeploy.study.recommendation.simulation.outcome import Outcome, Start
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from drdeploy.study.recommendation.simulation.service import Times
+    from drdeploy.study.recommendation.traffic.arrivals import Arrivals
+
+
+def simulate_real_time(arrivals: Arrivals, times: Times, workers: int, *, seed: int) -> Outcome:
+    """Play arrivals on workers that serve one request each at a time, first come first served.
+
+    Raises:
+        AnalysisError: There is no worker.
+    """
+    if workers < 1:
+        raise AnalysisError("An endpoint that is always on has at least one worker")
+    rows = np.random.default_rng((seed, 0)).integers(0, times.n, arrivals.n, dtype=np.uint32)
+    busy = times.busy_s[rows]
+    waiting = waiting_s(arrivals.times_s, busy, workers)
+    return Outcome(
+        times_s=arrivals.times_s,
+        latency_s=waiting + times.total_s[rows],
+        waiting_s=waiting,
+        busy_s=busy,
+        starts=np.full(arrivals.n, Start.WARM, dtype=np.uint8),
+    )
+
+
+def waiting_s(
+    times_s: NDArray[np.float64], busy_s: NDArray[np.float64], workers: int
+) -> NDArray[np.float64]:
+    """Waiting of each request in one line before ``workers`` (Kiefer and Wolfowitz 1955).
+
+    The heap holds when each worker is free again; the next request takes the first of them.
+    """
+    free_at = [0.0] * workers
+    waits = []
+    for now, busy in zip(times_s.tolist(), busy_s.tolist(), strict=True):
+        begin = max(now, free_at[0])
+        heapreplace(free_at, begin + busy)
+        waits.append(begin - now)
+    return np.asarray(waits, dtype=np.float64)

@@ -1,0 +1,121 @@
+"""Which scenarios stand in one picture: one model, one kind of start, and what they differ in."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Literal
+
+from drdeploy.study.measurements.labels import labels_of
+from drdeploy.study.measurements.load import LINE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from drdeploy.study.report.summaries import Summary
+
+By = Literal["memory", "instance", "image"]
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Summaries side by side.
+
+    Attributes:
+        by: What tells them from each other.
+        labels: One for each, in short lines.
+    """
+
+    model: str
+    start: str
+    by: By
+    summaries: tuple[Summary, ...]
+    labels: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """For a file: ``by-memory-vgg19-warm``."""
+        return f"by-{self.by}-{self.model}-{self.start or 'any'}"
+
+    @property
+    def title(self) -> str:
+        """``vgg19, warm, by memory``."""
+        return ", ".join(part for part in (self.model, self.start, f"by {self.by}") if part)
+
+
+def panels_of(summaries: Iterable[Summary]) -> tuple[Panel, ...]:
+    """Panels of all scenarios that have rows.
+
+    Images at one memory size are a panel of their own; so is every set of memory
+    sizes, and every set of instances.
+    """
+    measured = sorted((s for s in summaries if s.scenario.n), key=_order)
+    return tuple(
+        panel for key, group in groupby(measured, _key) for panel in _split(key, list(group))
+    )
+
+
+def _key(summary: Summary) -> Key:
+    hosted = summary.scenario.configuration
+    return hosted.model, summary.scenario.start, hosted.endpoint_kind
+
+
+def _order(summary: Summary) -> tuple[object, ...]:
+    model, start, kind = _key(summary)
+    hosted, name = summary.scenario.configuration, summary.scenario.name
+    return model, kind != "serverless", start != "warm", start, hosted, name
+
+
+def _split(key: Key, group: list[Summary]) -> Iterator[Panel]:
+    if key[2] == "realtime":
+        yield _panel(key, "instance", sorted(group, key=_first_line))
+        return
+    several = _images_at_one_size(group)
+    by_memory = [s for s in group if s not in several or _has_other_sizes(s, group)]
+    if by_memory:
+        yield _panel(key, "memory", by_memory)
+    for _, same_size in groupby(several, lambda s: s.scenario.configuration.memory_mb):
+        in_order = sorted(same_size, key=lambda s: int(s.scenario.rows.index[0]))
+        yield _panel(key, "image", in_order)
+
+
+def _first_line(summary: Summary) -> int:
+    """Instances stand in the order in which they were measured: a study has its own."""
+    return int(summary.scenario.rows[LINE].iloc[0])
+
+
+def _images_at_one_size(group: Sequence[Summary]) -> list[Summary]:
+    """Those that share everything but the image with another one, by size."""
+    counted = Counter(_but_for_the_image(s) for s in group)
+    several = [s for s in group if counted[_but_for_the_image(s)] > 1]
+    return sorted(several, key=lambda s: s.scenario.configuration.memory_mb)
+
+
+def _but_for_the_image(summary: Summary) -> tuple[object, ...]:
+    hosted = summary.scenario.configuration
+    return hosted.memory_mb, hosted.precision, summary.scenario.name
+
+
+def _has_other_sizes(summary: Summary, group: Sequence[Summary]) -> bool:
+    mine = summary.scenario.configuration
+    alike = [
+        s.scenario.configuration
+        for s in group
+        if (s.scenario.configuration.image, s.scenario.configuration.profile)
+        == (mine.image, mine.profile)
+    ]
+    return len({hosted.memory_mb for hosted in alike}) > 1
+
+
+def _panel(key: Key, by: By, group: Sequence[Summary]) -> Panel:
+    scenarios = [summary.scenario for summary in group]
+    told = labels_of(scenarios, among=[s.configuration for s in scenarios])
+    return Panel(key[0], key[1], by, tuple(group), tuple(_in_lines(label) for label in told))
+
+
+def _in_lines(label: str) -> str:
+    """Short lines: ``2048 MB`` over ``lean``, ``ml.c7g`` over ``xlarge``."""
+    return re.sub(r"^(ml\.\w+)\.", r"\1\n", label).replace(", ", "\n")

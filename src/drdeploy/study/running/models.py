@@ -1,0 +1,205 @@
+"""The artifacts that a study's trials need; what is missing is built and exported.
+
+The best weights of an architecture are trained ones: of an archive in the folder, or of the grader
+in the box.
+
+An export runs in a process of its own: TensorFlow's memory and threads end with it and do not
+take part in what is measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from drdeploy.errors import ArtifactError, StudyError
+from drdeploy.grader.artifacts import inspect
+from drdeploy.grader.box import box_artifact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from drdeploy.grader.artifacts import ModelFormat, ModelManifest
+    from drdeploy.study.design.plan import Trial
+    from drdeploy.study.design.study import ModelSpec
+
+WEIGHTS_BESIDE_THE_PROJECT = Path("../shared/weights")
+ARTIFACTS_FOLDER = Path("build/artifacts")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An archive that is there.
+
+    Attributes:
+        sha256: Of the archive.
+    """
+
+    path: Path
+    manifest: ModelManifest
+    sha256: str
+
+    @classmethod
+    def open(cls, path: Path) -> Artifact:
+        """Read its manifest and its digest.
+
+        Raises:
+            StudyError: There is no such file.
+            ArtifactError: It is no artifact.
+        """
+        if not path.is_file():
+            raise StudyError("There is no such artifact", where=str(path))
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(path, inspect(path), digest)
+
+
+Key = tuple[str, str, str]
+"""Model name, precision, format."""
+
+
+def artifact_key(trial: Trial) -> Key:
+    """What tells a trial's artifact from the others of its study."""
+    return (trial.model_name, trial.precision, trial.image.takes)
+
+
+def ensure_artifacts(
+    trials: Iterable[Trial],
+    *,
+    seed: int,
+    folder: Path = ARTIFACTS_FOLDER,
+    note: Callable[[str], None] = lambda _: None,
+) -> dict[Key, Artifact]:
+    """Find or build every artifact.
+
+    Args:
+        trials: Of the plan.
+        seed: Of random weights.
+        folder: Where built ones are kept.
+        note: Told what is being built.
+
+    Raises:
+        StudyError: One is missing and cannot be built from an architecture.
+    """
+    needed = {artifact_key(trial): trial for trial in trials}
+    return {key: _ensure(trial, seed, folder, note) for key, trial in needed.items()}
+
+
+def check_own_artifacts(trials: Iterable[Trial]) -> None:
+    """Refuse in the plan what the run would refuse: artifacts of one's own that do not fit.
+
+    Raises:
+        StudyError: One is not there, or not in the format that its image takes.
+        ArtifactError: One is no artifact.
+    """
+    for trial in {artifact_key(trial): trial for trial in trials}.values():
+        if trial.model.artifact is not None:
+            _own(trial, trial.model.artifact)
+
+
+def weights_of(spec: ModelSpec) -> Path | Literal["random", "imagenet"]:
+    """What ``weights`` in the study means on this machine."""
+    if spec.weights != "best":
+        return spec.weights
+    pattern = f"{(spec.architecture or '').lower()}_*imagenet*.h5"
+    found = sorted(WEIGHTS_BESIDE_THE_PROJECT.glob(pattern))
+    return found[0].resolve() if found else "random"
+
+
+def _ensure(trial: Trial, seed: int, folder: Path, note: Callable[[str], None]) -> Artifact:
+    if trial.model.artifact is not None:
+        return _own(trial, trial.model.artifact)
+    architecture = str(trial.model.architecture)
+    path = folder / f"{architecture.lower()}-{trial.precision}-{trial.image.takes}.tar.gz"
+    if trial.model.weights == "best":
+        trained = _trained(path) or _in_the_box(architecture, trial.precision, trial.image.takes)
+        if trained is not None:
+            return trained
+    weights = weights_of(trial.model)
+    if not _is_current(path, weights, seed):
+        if trial.precision != "fp32":
+            raise StudyError(
+                f"There is no {trial.precision} artifact of {architecture}",
+                where=str(path),
+                remedy="Name an artifact of your own in that precision, or leave it out",
+            )
+        label = weights if isinstance(weights, str) else weights.name
+        note(f"building {architecture} as {trial.image.takes} (weights: {label})")
+        _export_elsewhere(architecture, folder, weights, seed, trial.image.takes)
+    return Artifact.open(path)
+
+
+def _trained(path: Path) -> Artifact | None:
+    manifest = _manifest(path)
+    return Artifact.open(path) if manifest and manifest.weights == "trained" else None
+
+
+def _in_the_box(architecture: str, precision: str, model_format: ModelFormat) -> Artifact | None:
+    """The grader in the box, if it is this network in this form."""
+    try:
+        path = box_artifact(precision)
+    except ArtifactError:
+        return None
+    boxed = Artifact.open(path)
+    manifest = boxed.manifest
+    fits = manifest.architecture.lower() == architecture.lower()
+    return boxed if fits and manifest.model_format == model_format else None
+
+
+def _own(trial: Trial, path: Path) -> Artifact:
+    artifact = Artifact.open(path)
+    if artifact.manifest.model_format != trial.image.takes:
+        raise StudyError(
+            f"Image {trial.image_name} takes {trial.image.takes}, "
+            f"and the artifact is {artifact.manifest.model_format}",
+            where=str(path),
+            remedy="Say model_format in the image's table, or export the model in that format",
+        )
+    return artifact
+
+
+def _is_current(path: Path, weights: Path | str, seed: int) -> bool:
+    """Whether the archive is what would be built."""
+    manifest = _manifest(path)
+    if manifest is None:
+        return False
+    wanted = weights if isinstance(weights, str) else "imagenet"
+    return manifest.weights == wanted and manifest.provenance.seed in {None, seed}
+
+
+def _manifest(path: Path) -> ModelManifest | None:
+    """Of an archive; None where there is none, or a broken one."""
+    try:
+        return inspect(path) if path.is_file() else None
+    except ArtifactError:
+        return None
+
+
+def _export_elsewhere(
+    architecture: str, folder: Path, weights: Path | str, seed: int, model_format: ModelFormat
+) -> None:
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_hush_tensorflow) as pool:
+        pool.submit(_export, architecture, folder, weights, seed, model_format).result()
+
+
+def _hush_tensorflow() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _export(
+    architecture: str, folder: Path, weights: Any, seed: int, model_format: ModelFormat
+) -> None:
+    if (architecture.lower(), weights, model_format) == ("vgg19", "random", "onnx"):
+        # The second model of `quick`: a machine without TensorFlow can run that study.
+        from drdeploy.grader.networks.vgg19_onnx import export_vgg19_onnx
+
+        export_vgg19_onnx(folder, seed=seed)
+        return
+    from drdeploy.grader.networks.export import export_model
+
+    export_model(architecture, folder, weights=weights, seed=seed, formats=(model_format,))

@@ -1,0 +1,122 @@
+"""What is sent: real photographs where there are some, synthetic ones otherwise."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.errors import StudyError
+from drdeploy.grader.grading import Grade
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+BESIDE_THE_PROJECT = Path("../shared/data/full_resolution")
+"""Photographs that are used where they lie there."""
+
+CONTENT_TYPES = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+}
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One request's body."""
+
+    name: str
+    data: bytes
+    content_type: str
+
+
+@dataclass(frozen=True)
+class Album:
+    """The photographs of a study.
+
+    Attributes:
+        source: ``synthetic``, or the folder's name.
+        left_out: Those that are too large for one of the study's endpoints.
+    """
+
+    photographs: tuple[Photograph, ...]
+    source: str
+    left_out: tuple[str, ...] = ()
+
+    def for_trial(self, seed: str) -> TrialAlbum:
+        """The order for one trial; the same for the same seed."""
+        order = list(self.photographs)
+        random.Random(seed).shuffle(order)
+        return TrialAlbum(tuple(order))
+
+
+@dataclass(frozen=True)
+class TrialAlbum:
+    """A trial's order: a sequence number always gets the same photograph, also after a break."""
+
+    order: Sequence[Photograph]
+
+    def at(self, sequence: int) -> Photograph:
+        """The photograph of that sequence number."""
+        return self.order[sequence % len(self.order)]
+
+
+def find_album(
+    folder: Path | None, *, limit_bytes: int, seed: int, cache: Path, synthetic: int = 5
+) -> Album:
+    """The photographs that a study sends.
+
+    Args:
+        folder: Where they lie.  None takes those beside the project, or makes synthetic ones.
+        limit_bytes: The smallest payload limit among the endpoints.
+        seed: Of synthetic photographs.
+        cache: Where synthetic photographs are kept.
+        synthetic: How many of those.
+
+    Raises:
+        StudyError: The folder holds no photograph, or none that is small enough.
+    """
+    chosen = folder or (BESIDE_THE_PROJECT if BESIDE_THE_PROJECT.is_dir() else None)
+    if chosen is None:
+        paths: list[Path] = [_synthetic(cache, seed + number) for number in range(synthetic)]
+        return _album(paths, "synthetic", limit_bytes)
+    if not chosen.is_dir():
+        raise StudyError("There is no such folder", where=str(chosen))
+    paths = sorted(
+        path for path in chosen.iterdir() if path.suffix.lower() in CONTENT_TYPES and path.is_file()
+    )
+    return _album(paths, chosen.resolve().name, limit_bytes)
+
+
+def _album(paths: Iterable[Path], source: str, limit_bytes: int) -> Album:
+    fitting, left_out = [], []
+    for path in paths:
+        if path.stat().st_size > limit_bytes:
+            left_out.append(path.name)
+        else:
+            content_type = CONTENT_TYPES[path.suffix.lower()]
+            fitting.append(Photograph(path.name, path.read_bytes(), content_type))
+    if not fitting:
+        raise StudyError(
+            f"There is no JPEG, PNG or TIFF of at most {limit_bytes} bytes",
+            where=source,
+            remedy="Name a folder with photographs by --images",
+        )
+    return Album(tuple(fitting), source, tuple(left_out))
+
+
+def _synthetic(cache: Path, seed: int) -> Path:
+    from drdeploy.grader.synthetic.photograph import synthetic_photograph
+
+    grade: Any = Grade(seed % len(Grade))
+    path = cache / f"synthetic-{seed}-grade{int(grade)}.jpg"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.part")
+        draft.write_bytes(synthetic_photograph(seed, grade=grade))
+        draft.replace(path)
+    return path

@@ -1,0 +1,290 @@
+"""What each printed figure says that it is.
+
+A figure is defined by the words that stand beside it (quantity, model, configuration), never by
+its number.  Measured quantities of which the study left no rows are said to be that.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from drdeploy.study.thesis.formulas import Constant, Form, Formula, Rows, Term
+from drdeploy.study.thesis.raw_rows import COLD, WARM, experiment_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from drdeploy.study.thesis.formulas import Samples
+    from drdeploy.study.thesis.printed import Printed
+
+TOTAL, PREDICTION = "total_latency_s", "prediction_s"
+PERCENT = 100.0
+BASE_MB, TUNED_MB = 1024, 2048
+"""The size that sections 6.1.2 start from, and the one that they recommend."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a figure is.
+
+    Attributes:
+        formula: None where neither rows nor prices say anything.
+        why_not: Why it cannot be recomputed; empty where it can.
+        note: What the definition takes for granted.
+    """
+
+    formula: Formula | None
+    why_not: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What a definition may look at: all printed figures, and which rows there are."""
+
+    printed: Sequence[Printed]
+    samples: Samples
+
+    def number(self, quantity: str, configuration: str = "", model: str = "") -> Printed | None:
+        """The first printed figure of that quantity, configuration and model."""
+        alike = (
+            figure
+            for figure in self.printed
+            if figure.quantity == quantity
+            and configuration in {"", figure.configuration}
+            and model in {"", figure.model}
+        )
+        return next(alike, None)
+
+
+def define(figure: Printed, study: Study) -> Definition:
+    """The definition of a figure, by its words."""
+    for pattern, build in _DEFINITIONS:
+        if re.fullmatch(pattern, figure.quantity):
+            try:
+                return _checked(build(figure, study), study)
+            except _UnclearError as unclear:
+                return Definition(None, str(unclear))
+    return Definition(None, f"it is not known here how “{figure.quantity}” is computed")
+
+
+class _UnclearError(ValueError):
+    """The words beside a figure do not say enough."""
+
+
+def _checked(definition: Definition, study: Study) -> Definition:
+    """Rows that are not there, and printed numbers in place of rows, make it not recomputable."""
+    formula = definition.formula
+    if formula is None or definition.why_not:
+        return definition
+    missing = sorted({r.experiment for r in formula.rows} - set(study.samples.experiments))
+    if missing:
+        return Definition(None, f"the raw rows of {', '.join(missing)} are not there")
+    if formula.rests_on_printed_measurements:
+        return Definition(formula, _NO_ROWS, definition.note)
+    return definition
+
+
+_NO_ROWS = "the study published no raw rows of what it compares with (the larger image)"
+_NEVER_PUBLISHED = "the study published no raw rows of it"
+_A_PRICE = "a price on the provider's list, not a measurement"
+
+
+# ---- what the words mean ------------------------------------------------------------------
+
+
+def _warm(model: str, memory_mb: int, quantity: str) -> Rows:
+    return Rows(f"{WARM}-{model}-{memory_mb // 1024}gb", quantity)
+
+
+def _cold(model: str, memory_mb: int, quantity: str = TOTAL) -> Rows:
+    return Rows(f"{COLD}-{model}-{memory_mb // 1024}gb", quantity)
+
+
+def _sizes(figure: Printed, count: int) -> list[int]:
+    """The memory sizes that the figure names: ``1024 MB / 2048 MB``."""
+    named = re.findall(r"(\d{4}) MB", figure.configuration) or re.findall(
+        r"(\d{4}) MB", figure.quantity
+    )
+    return [int(size) for size in _exactly(count, named, "memory sizes", figure)]
+
+
+def _families(figure: Printed, count: int) -> list[str]:
+    """The instance families that the figure names: ``m6g / m5``."""
+    named = re.findall(r"\b[a-z]\d[a-z]*\b", figure.configuration)
+    return _exactly(count, named, "instances", figure)
+
+
+def _exactly(count: int, named: list[str], what: str, figure: Printed) -> list[str]:
+    if len(named) != count:
+        raise _UnclearError(
+            f"the configuration “{figure.configuration}” names {len(named)} {what}, not {count}"
+        )
+    return named
+
+
+def _warm_speed_up(quantity: str) -> Callable[[Printed, Study], Definition]:
+    def build(figure: Printed, study: Study) -> Definition:
+        del study
+        slow, fast = (Term(_warm(figure.model, size, quantity)) for size in _sizes(figure, 2))
+        return Definition(Formula(Form.RATIO, slow, fast))
+
+    return build
+
+
+def _cold_speed_up(figure: Printed, study: Study) -> Definition:
+    del study
+    slow, fast = (Term(_cold(figure.model, size)) for size in _sizes(figure, 2))
+    return Definition(Formula(Form.RATIO, slow, fast))
+
+
+def _cold_over_warm(figure: Printed, study: Study) -> Definition:
+    del study
+    (size,) = _sizes(figure, 1)
+    cold, warm = Term(_cold(figure.model, size)), Term(_warm(figure.model, size, TOTAL))
+    return Definition(Formula(Form.RATIO, cold, warm))
+
+
+def _share(figure: Printed, study: Study) -> Definition:
+    """Of an instance, or of the warm serverless rows at the base size where none is named."""
+    del study
+    is_instance = figure.configuration != "warm"
+    scale = PERCENT if figure.unit == "percent" else 1.0
+    if is_instance:
+        name, note = f"{figure.model}-{_families(figure, 1)[0]}", ""
+    else:
+        name = f"{WARM}-{figure.model}-{BASE_MB // 1024}gb"
+        note = f"no size is printed beside it; taken at {BASE_MB} MB, where the section starts"
+    part, whole = Term(Rows(name, PREDICTION)), Term(Rows(name, TOTAL))
+    return Definition(Formula(Form.RATIO, part, whole, scale, is_paired=True), note=note)
+
+
+def _priced(model: str, size: int, study: Study) -> Term | None:
+    price = study.number("serverless price per second", f"{size} MB")
+    if price is None:
+        return None
+    return Term(_warm(model, size, TOTAL), price.value, f"{price.where}, {size} MB")
+
+
+def _cost(figure: Printed, study: Study) -> Definition:
+    (size,) = _sizes(figure, 1)
+    term = _priced(figure.model, size, study)
+    if term is None:
+        return Definition(None, f"no price of {size} MB is printed")
+    return Definition(Formula(Form.AMOUNT, term))
+
+
+def _cost_reduction(figure: Printed, study: Study) -> Definition:
+    before, after = (_priced(figure.model, size, study) for size in _sizes(figure, 2))
+    if before is None or after is None:
+        return Definition(None, "the price of a size is not printed")
+    return Definition(Formula(Form.REDUCTION, before, after, PERCENT))
+
+
+def _after_optimisation(figure: Printed, study: Study) -> Definition:
+    del study
+    (size,) = _sizes(figure, 1)
+    return Definition(Formula(Form.AMOUNT, Term(_cold(figure.model, size))))
+
+
+def _before(figure: Printed, study: Study) -> Term | None:
+    before = study.number("cold-start latency before optimisation", model=figure.model)
+    if before is None:
+        return None
+    return Term(Constant(before.value, f"printed in {before.where}", is_measured=True))
+
+
+def _before_optimisation(figure: Printed, study: Study) -> Definition:
+    """No rows; but the printed speed-up of the smaller image times the rows at the base size."""
+    gain = study.number(_IMAGE_SPEED_UP, model=figure.model)
+    if gain is None:
+        return Definition(None, _NEVER_PUBLISHED)
+    inverse = Term(Constant(1 / gain.value, f"1 over {gain.text}, {gain.where}", is_measured=True))
+    return Definition(Formula(Form.RATIO, Term(_cold(figure.model, BASE_MB)), inverse))
+
+
+def _against_before(size_mb: int) -> Callable[[Printed, Study], Definition]:
+    def build(figure: Printed, study: Study) -> Definition:
+        before = _before(figure, study)
+        if before is None:
+            return Definition(None, _NEVER_PUBLISHED)
+        return Definition(Formula(Form.RATIO, before, Term(_cold(figure.model, size_mb))))
+
+    return build
+
+
+def _instances(figure: Printed, study: Study) -> Definition:
+    del study
+    slow, fast = (
+        Term(Rows(f"{figure.model}-{family}", PREDICTION)) for family in _families(figure, 2)
+    )
+    return Definition(Formula(Form.RATIO, slow, fast))
+
+
+def _largest_between_instances(figure: Printed, study: Study) -> Definition:
+    found = [experiment_of(name) for name in study.samples.experiments]
+    named = [one.name for one in found if one and one.family and one.model == figure.model]
+    if len(named) < 2:
+        return Definition(None, f"the raw rows of {figure.model} on instances are not there")
+    ranked = sorted(named, key=lambda name: study.samples.mean(Rows(name, TOTAL)))
+    slow, fast = Term(Rows(ranked[-1], TOTAL)), Term(Rows(ranked[0], TOTAL))
+    note = "the interval takes the slowest and the fastest as given"
+    return Definition(Formula(Form.RATIO, slow, fast), note=note)
+
+
+def _performance_loss(figure: Printed, study: Study) -> Definition:
+    """Performance is one over time: 1 - (1 / t of the one) / (1 / t of the other)."""
+    del study
+    slow, fast = (
+        Term(Rows(f"{figure.model}-{family}", PREDICTION)) for family in _families(figure, 2)
+    )
+    note = "performance is taken as one over the prediction time, which the section compares"
+    return Definition(Formula(Form.REDUCTION, slow, fast, PERCENT), note=note)
+
+
+def _price_reduction(figure: Printed, study: Study) -> Definition:
+    prices = [study.number("price per hour", f"ml.{f}.xlarge") for f in _families(figure, 2)]
+    terms = [Term(Constant(p.value, f"{p.where}, {p.configuration}")) for p in prices if p]
+    if len(terms) < 2:
+        return Definition(None, "the prices are not printed")
+    note = "from the printed prices"
+    return Definition(Formula(Form.REDUCTION, terms[0], terms[1], PERCENT), note=note)
+
+
+def _no(reason: str) -> Callable[[Printed, Study], Definition]:
+    def build(figure: Printed, study: Study) -> Definition:
+        del figure, study
+        return Definition(None, reason)
+
+    return build
+
+
+_IMAGE_SPEED_UP = "cold-start total latency speed-up largest to smallest image"
+
+_DEFINITIONS: tuple[tuple[str, Callable[[Printed, Study], Definition]], ...] = (
+    (
+        "parameters",
+        _no("a property of the network, not of the rows (drdeploy model list tells it)"),
+    ),
+    ("SavedModel size on disk", _no("a property of the files, of which none was published")),
+    ("image size (compressed|on disk)", _no("the study published the sizes alone")),
+    (_IMAGE_SPEED_UP, _against_before(BASE_MB)),
+    ("warm prediction time speed-up", _warm_speed_up(PREDICTION)),
+    ("(largest )?warm total latency speed-up( from memory)?", _warm_speed_up(TOTAL)),
+    ("prediction time (share of|over) total latency", _share),
+    (r"cost reduction .*", _cost_reduction),
+    ("mean cost per inference", _cost),
+    ("cold-start total latency speed-up", _cold_speed_up),
+    ("mean ModelSetupTime", _no("the study published no rows of CloudWatch's ModelSetupTime")),
+    ("cold-start latency before optimisation", _before_optimisation),
+    ("cold-start latency after optimisation", _after_optimisation),
+    ("cold-start speed-up of all optimisations", _against_before(TUNED_MB)),
+    ("cold-start over warm total latency", _cold_over_warm),
+    ("(serverless price per second|price per hour)", _no(_A_PRICE)),
+    ("prediction time speed-up", _instances),
+    ("price reduction.*", _price_reduction),
+    ("largest total latency speed-up between instances", _largest_between_instances),
+    ("performance loss of .*", _performance_loss),
+)

@@ -1,0 +1,78 @@
+"""What does not hold, and what holds only under a condition, in plain sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from drdeploy.statistics import notation
+from drdeploy.study.thesis.document import told
+from drdeploy.study.thesis.printed import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from drdeploy.study.thesis.verdicts import Recomputed
+
+
+def counts_of(figures: Iterable[Recomputed]) -> dict[Verdict, int]:
+    """How many figures have each verdict; all four are there."""
+    counted = Counter(figure.verdict for figure in figures)
+    return {verdict: counted[verdict] for verdict in Verdict}
+
+
+def does_not_hold(figures: Sequence[Recomputed]) -> tuple[str, ...]:
+    """One sentence or two for every figure that differs."""
+    return tuple(sentence_of(figure) for figure in figures if figure.verdict is Verdict.DIFFERS)
+
+
+def sentence_of(figure: Recomputed) -> str:
+    """What was printed, what the rows give, and what would give the print."""
+    printed, found = figure.printed, figure.estimate
+    subject = ", ".join(part for part in (printed.model, printed.configuration) if part)
+    opening = f"{printed.where}, {printed.quantity} ({subject}): printed {printed.text}"
+    if found is None or found.value is None:
+        return f"{opening}; not recomputable: {figure.definition.why_not}."
+    departure = figure.departure_percent or 0.0
+    return (
+        f"{opening}, the rows give {with_digits_of(printed.text, found.value)} "
+        f"{notation.in_brackets(found)}, {abs(departure):.2g} % "
+        f"{'more' if departure > 0 else 'less'}{_within(figure)}. {explanation_of(figure)}".strip()
+    )
+
+
+def explanation_of(figure: Recomputed) -> str:
+    """Which reading gives the printed number; empty for a figure that is reproduced."""
+    search = figure.search
+    if search is None:
+        return ""
+    text, near = figure.printed.text, ""
+    known = {words for reading, _ in search.matches for words in reading.departures}
+    for reading, value in figure.near[:1]:
+        if not known.intersection(reading.departures):
+            near = f" Close to it comes {told(reading)}: {with_digits_of(text, value)}."
+    tried = f"{search.tried} readings were tried"
+    if not search.matches:
+        return f"No other reading gives the printed digits ({tried}).{near}"
+    given = "; or ".join(
+        f"{told(reading)}: {with_digits_of(text, value)}" for reading, value in search.matches[:3]
+    )
+    more = f" and {search.found - 3} more" if search.found > 3 else ""
+    if search.is_telling:
+        return f"What gives the printed digits is {given}{more}.{near}"
+    return (
+        f"The printed digits also come of {given}{more}, but {tried} and about "
+        f"{search.by_chance:.1f} would hit them by chance: this says little.{near}"
+    )
+
+
+def with_digits_of(text: str, value: float) -> str:
+    """The value with one decimal more than was printed, never in powers of ten."""
+    return f"{value:.{len(text.partition('.')[2]) + 1}f}"
+
+
+def _within(figure: Recomputed) -> str:
+    found = figure.estimate
+    if found is None or not found.has_interval or found.excludes(figure.printed.value):
+        return ""
+    return "; the printed number lies within that interval"

@@ -1,0 +1,250 @@
+"""A printed figure as arithmetic on samples.
+
+A figure is an amount (one mean, perhaps times a price), a ratio of two amounts, or by how much
+the second is below the first.  Its interval is that of the rows; a price is taken as exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, assert_never
+
+import numpy as np
+
+from drdeploy.statistics import means as statistics
+from drdeploy.statistics.estimate import Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from drdeploy.study.measurements.load import Measurements
+
+    Floats = NDArray[np.float64]
+
+QUANTITIES = {
+    "total_latency_s": "total latency",
+    "prediction_s": "prediction time",
+    "container_latency_s": "time in the container",
+}
+"""Columns of the measurements that the study has, and their names in sentences."""
+
+
+class Form(StrEnum):
+    """How two amounts make one figure."""
+
+    AMOUNT = "amount"
+    RATIO = "ratio"
+    REDUCTION = "reduction"
+    EXCESS = "excess"
+    """How much the first is above the second: what some call the reduction."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one experiment, in one column."""
+
+    experiment: str
+    quantity: str
+
+    def __str__(self) -> str:
+        return f"{QUANTITIES[self.quantity]} of {self.experiment}"
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A number that stands for itself.
+
+    Attributes:
+        source: Where it was printed.
+        is_measured: Whether somebody measured it, so that there ought to be rows.
+    """
+
+    value: float
+    source: str
+    is_measured: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.value:.7g} ({self.source})"
+
+
+@dataclass(frozen=True)
+class Term:
+    """An operand times a price.
+
+    Attributes:
+        usd_per_second: 1 where no price comes in.
+        price: Where the price was printed, for sentences.
+    """
+
+    operand: Rows | Constant
+    usd_per_second: float = 1.0
+    price: str = ""
+
+    def __str__(self) -> str:
+        priced = f" x {self.usd_per_second:.7g} USD/s ({self.price})" if self.price else ""
+        return f"{self.operand}{priced}"
+
+
+@dataclass(frozen=True)
+class Formula:
+    """What a figure is computed from.
+
+    Attributes:
+        second: None for an amount.
+        scale: 100 for a figure in percent.
+        is_paired: Whether both terms stem from the same invocations.
+    """
+
+    form: Form
+    first: Term
+    second: Term | None = None
+    scale: float = 1.0
+    is_paired: bool = False
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """One or two."""
+        return (self.first,) if self.second is None else (self.first, self.second)
+
+    @property
+    def rows(self) -> tuple[Rows, ...]:
+        """The operands that have rows."""
+        return tuple(term.operand for term in self.terms if isinstance(term.operand, Rows))
+
+    @property
+    def rests_on_printed_measurements(self) -> bool:
+        """Whether a term is a measured number of which only the print is left."""
+        constants = [t.operand for t in self.terms if isinstance(t.operand, Constant)]
+        return any(constant.is_measured for constant in constants)
+
+    def value(self, summary: Callable[[Rows], float]) -> float:
+        """The figure, each operand's rows summarised to one number."""
+        return float(self.scale * combine(self.form, *(_amount(t, summary) for t in self.terms)))
+
+    def __str__(self) -> str:
+        first, *others = (
+            f"mean {term}" if isinstance(term.operand, Rows) else str(term) for term in self.terms
+        )
+        second = "".join(others)
+        match self.form:
+            case Form.AMOUNT:
+                return first
+            case Form.RATIO:
+                return f"{first} over {second}"
+            case Form.REDUCTION:
+                return f"1 - ({second}) / ({first})"
+            case Form.EXCESS:
+                return f"({first}) / ({second}) - 1"
+            case unexpected:
+                assert_never(unexpected)
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The measured seconds of every experiment and column."""
+
+    seconds: Mapping[Rows, Floats]
+
+    @classmethod
+    def of(cls, measurements: Measurements) -> Samples:
+        """The rows that count, in the order they were measured."""
+        return cls(
+            {
+                Rows(str(trial), quantity): rows[quantity].to_numpy(dtype=np.float64)
+                for trial, rows in measurements.counted.groupby("trial")
+                for quantity in QUANTITIES
+            }
+        )
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """Names of the experiments that have rows."""
+        return tuple(sorted({rows.experiment for rows in self.seconds}))
+
+    def mean(self, rows: Rows) -> float:
+        """Arithmetic mean."""
+        return float(self.seconds[rows].mean())
+
+
+def combine(form: Form, first: float, second: float = 1.0) -> float:
+    """The form's arithmetic; arrays work too."""
+    match form:
+        case Form.AMOUNT:
+            return first
+        case Form.RATIO:
+            return first / second
+        case Form.REDUCTION:
+            return 1 - second / first
+        case Form.EXCESS:
+            return first / second - 1
+        case unexpected:
+            assert_never(unexpected)
+
+
+def estimate(formula: Formula, samples: Samples) -> Estimate:
+    """The figure with its 95 % interval, from the means of its rows.
+
+    Figures of constants alone have no interval and say so.
+    """
+    means = _of_means(formula, samples)
+    if means is None:
+        reason = "no interval: computed from printed prices, which are exact"
+        return Estimate(formula.value(samples.mean), None, None, 0, "arithmetic", reason=reason)
+    match formula.form:
+        case Form.AMOUNT | Form.RATIO:
+            return means.scaled(formula.scale)
+        case Form.REDUCTION:  # means is second over first
+            return _below_one(means).scaled(formula.scale)
+        case Form.EXCESS:
+            return _shifted(means, -1.0).scaled(formula.scale)
+        case unexpected:
+            assert_never(unexpected)
+
+
+def _of_means(formula: Formula, samples: Samples) -> Estimate | None:
+    """The mean of the one term, or the ratio of the two (turned round for a reduction)."""
+    if not formula.rows:
+        return None
+    if formula.second is None:
+        return statistics.mean(_seconds(formula.first, samples)).scaled(_price(formula.first))
+    is_turned = formula.form is Form.REDUCTION
+    top, bottom = (formula.second, formula.first) if is_turned else (formula.first, formula.second)
+    of_two = statistics.share_of if formula.is_paired else statistics.ratio_of_means
+    ratio = of_two(_seconds(top, samples), _seconds(bottom, samples))
+    return ratio.scaled(_price(top) / _price(bottom))
+
+
+def _seconds(term: Term, samples: Samples) -> Floats:
+    if isinstance(term.operand, Constant):
+        return np.array([term.operand.value])
+    return samples.seconds[term.operand]
+
+
+def _price(term: Term) -> float:
+    return term.usd_per_second
+
+
+def _amount(term: Term, summary: Callable[[Rows], float]) -> float:
+    operand = term.operand
+    value = operand.value if isinstance(operand, Constant) else summary(operand)
+    return value * term.usd_per_second
+
+
+def _below_one(ratio: Estimate) -> Estimate:
+    """One minus the ratio: the limits change sides."""
+    flipped = replace(ratio, low=ratio.high, high=ratio.low)
+
+    def taken(limit: float | None) -> float | None:
+        return None if limit is None else 1 - limit
+
+    return replace(flipped, value=taken(ratio.value), low=taken(ratio.high), high=taken(ratio.low))
+
+
+def _shifted(ratio: Estimate, by: float) -> Estimate:
+    def moved(limit: float | None) -> float | None:
+        return None if limit is None else limit + by
+
+    return replace(ratio, value=moved(ratio.value), low=moved(ratio.low), high=moved(ratio.high))

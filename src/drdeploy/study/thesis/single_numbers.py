@@ -1,0 +1,81 @@
+"""Ways in which rows become one number: which rows, which statistic, rounded how."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from drdeploy.study.thesis.formulas import Floats
+
+ROW_BY_ROW = "row by row"
+FENCE = 1.5
+"""Box lengths, as the study's box plots have it."""
+
+
+def _without_outliers(seconds: Floats) -> Floats:
+    low, high = np.quantile(seconds, [0.25, 0.75])
+    reach = FENCE * (high - low)
+    kept: Floats = seconds[(seconds >= low - reach) & (seconds <= high + reach)]
+    return kept
+
+
+def _rounded(decimals: int) -> Callable[[float], float]:
+    return lambda value: round(value, decimals)
+
+
+def _truncated(decimals: int) -> Callable[[float], float]:
+    return lambda value: float(np.floor(value * 10**decimals) / 10**decimals)
+
+
+def _significant(digits: int) -> Callable[[float], float]:
+    return lambda value: float(f"{value:.{digits}g}")
+
+
+STATISTICS: dict[str, tuple[str, Callable[[Floats], float]]] = {
+    "mean": ("", lambda x: float(np.mean(x))),
+    "median": ("medians in place of means", lambda x: float(np.median(x))),
+    "minimum": ("the fastest rows in place of means", lambda x: float(np.min(x))),
+    "maximum": ("the slowest rows in place of means", lambda x: float(np.max(x))),
+    "geometric mean": ("geometric means", lambda x: float(np.exp(np.mean(np.log(x))))),
+    "first quartile": ("first quartiles", lambda x: float(np.quantile(x, 0.25))),
+    "third quartile": ("third quartiles", lambda x: float(np.quantile(x, 0.75))),
+    "p90": ("90th percentiles", lambda x: float(np.quantile(x, 0.90))),
+    "p95": ("95th percentiles", lambda x: float(np.quantile(x, 0.95))),
+    ROW_BY_ROW: ("the mean of the ratios row by row", lambda x: float(np.mean(x))),
+}
+"""Name -> what is said of it (nothing of the definition's own), and the statistic."""
+
+SUBSETS: dict[str, tuple[str, Callable[[Floats], Floats]]] = {
+    "all": ("", lambda x: x),
+    "without first": ("without the first row", lambda x: x[1:]),
+    "without last": ("without the last row", lambda x: x[:-1]),
+    "without slowest": ("without the slowest row", lambda x: np.sort(x)[:-1]),
+    "without extremes": ("without fastest and slowest row", lambda x: np.sort(x)[1:-1]),
+    "without outliers": ("without the outliers of the box plot", _without_outliers),
+    "first ten": ("the first ten rows", lambda x: x[:10]),
+}
+
+_DECIMALS = {1: "one decimal", 2: "two decimals", 3: "three", 4: "four", 5: "five"}
+
+
+def _decimals(count: int) -> str:
+    return _DECIMALS[count] if count < 3 else f"{_DECIMALS[count]} decimals"
+
+
+ROUNDINGS: dict[str, tuple[str, Callable[[float], float]]] = {
+    "none": ("", lambda value: value),
+    **{
+        f"rounded {n}": (f"means in seconds rounded to {_decimals(n)} first", _rounded(n))
+        for n in _DECIMALS
+    },
+    "significant 2": ("means rounded to two significant digits first", _significant(2)),
+    "significant 3": ("means rounded to three significant digits first", _significant(3)),
+    **{
+        f"truncated {n}": (f"means in seconds cut to {_decimals(n)} first", _truncated(n))
+        for n in _DECIMALS
+    },
+}

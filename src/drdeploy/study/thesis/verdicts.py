@@ -1,0 +1,111 @@
+"""The verdict on every printed figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from drdeploy.study.thesis.definitions import Definition, Study, define
+from drdeploy.study.thesis.formulas import Constant, Form, Samples, estimate
+from drdeploy.study.thesis.printed import Verdict
+from drdeploy.study.thesis.readings import near, search
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from drdeploy.statistics.estimate import Estimate
+    from drdeploy.study.measurements.load import Measurements
+    from drdeploy.study.thesis.departures import Reading
+    from drdeploy.study.thesis.formulas import Term
+    from drdeploy.study.thesis.printed import Printed
+    from drdeploy.study.thesis.readings import Search
+
+
+@dataclass(frozen=True, eq=False)
+class CrossCheck:
+    """What the rows say of a figure that rests on a printed measurement as well.
+
+    Attributes:
+        value: From the rows that there are and the printed number.
+        verdict: How that stands to the printed figure.
+    """
+
+    value: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Recomputed:
+    """One printed figure and what the rows make of it.
+
+    Attributes:
+        estimate: From the rows; None where the figure cannot be recomputed.
+        search: For another reading; None where none is needed.
+        near: Where the figure differs, readings with other rows that are within 1 % of it.
+        check: Of a figure that cannot be recomputed, if its parts can be checked.
+    """
+
+    printed: Printed
+    definition: Definition
+    verdict: Verdict
+    estimate: Estimate | None
+    search: Search | None
+    check: CrossCheck | None
+    near: tuple[tuple[Reading, float], ...] = ()
+
+    @property
+    def value(self) -> float | None:
+        """What the rows give."""
+        return self.estimate.value if self.estimate else None
+
+    @property
+    def departure_percent(self) -> float | None:
+        """By how much the recomputed value is above the printed one."""
+        if self.value is None or not self.printed.value:
+            return None
+        return 100 * (self.value / self.printed.value - 1)
+
+
+def recompute(measurements: Measurements, printed: Sequence[Printed]) -> tuple[Recomputed, ...]:
+    """Judge every printed figure, in the order of the file."""
+    samples = Samples.of(measurements)
+    study = Study(printed, samples)
+    definitions = [define(figure, study) for figure in printed]
+    amounts = _printed_terms(printed, definitions)
+    return tuple(
+        _judge(figure, definition, samples, amounts)
+        for figure, definition in zip(printed, definitions, strict=True)
+    )
+
+
+def _printed_terms(
+    printed: Sequence[Printed], definitions: Sequence[Definition]
+) -> dict[Term, Constant]:
+    """Means that were printed themselves: another figure may have been computed from the print."""
+    return {
+        definition.formula.first: Constant(figure.value, f"printed in {figure.where}")
+        for figure, definition in zip(printed, definitions, strict=True)
+        if definition.formula and definition.formula.form is Form.AMOUNT and not definition.why_not
+    }
+
+
+def _judge(
+    figure: Printed, definition: Definition, samples: Samples, amounts: Mapping[Term, Constant]
+) -> Recomputed:
+    formula = definition.formula
+    if formula is None or definition.why_not:
+        check = None
+        if formula is not None:
+            value = formula.value(samples.mean)
+            check = CrossCheck(value, figure.judge(value))
+        return Recomputed(figure, definition, Verdict.NOT_RECOMPUTABLE, None, None, check)
+    found = estimate(formula, samples)
+    if found.value is None:
+        unknown = Definition(formula, found.reason or "the rows give no value", definition.note)
+        return Recomputed(figure, unknown, Verdict.NOT_RECOMPUTABLE, None, None, None)
+    verdict = figure.judge(found.value)
+    if verdict is Verdict.REPRODUCED:
+        return Recomputed(figure, definition, verdict, found, None, None)
+    searched = search(figure, formula, samples, amounts)
+    close = near(figure, formula, samples) if verdict is Verdict.DIFFERS else ()
+    return Recomputed(figure, definition, verdict, found, searched, None, close)

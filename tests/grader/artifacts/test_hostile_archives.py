@@ -1,0 +1,224 @@
+"""Nothing that an archive says of itself is believed."""
+
+import contextlib
+import gzip
+import io
+import random
+import tarfile
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from drdeploy.errors import (
+    ArtifactError,
+    DigestMismatch,
+    ManifestError,
+    TruncatedArchive,
+    UnsafeArchive,
+)
+from drdeploy.grader.artifacts import ArchiveLimits, extract, pack, verify
+
+MANIFEST = "manifest.json"
+
+
+def member(name, content=b"x", **fields):
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info, content
+
+
+def written(path, members, tar_format=tarfile.PAX_FORMAT):
+    with tarfile.open(path, "w:gz", format=tar_format) as tar:
+        for info, content in members:
+            tar.addfile(info, io.BytesIO(content) if info.isreg() else None)
+    return path
+
+
+def members_of(archive):
+    with tarfile.open(archive) as tar:
+        return [(info, tar.extractfile(info).read()) for info in tar]
+
+
+def refused(archive, tmp_path, error, match=None, **kwargs):
+    """Extraction and verification both refuse, and nothing is left behind."""
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(error, match=match):
+        extract(archive, tmp_path / "out", **kwargs)
+    assert set(tmp_path.rglob("*")) == before
+    with pytest.raises(error, match=match):
+        verify(archive, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../evil", "/etc/evil", "a/../../evil", "a//b", "..", "a/./b", "./../evil", "a/.."],
+)
+def test_a_path_out_of_the_folder_is_refused(tmp_path, archive, name):
+    path = written(tmp_path / "bad.tar.gz", [member(name), *members_of(archive)])
+    refused(path, tmp_path, UnsafeArchive, "outside")
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        (tarfile.SYMTYPE, "link"),
+        (tarfile.LNKTYPE, "hard link"),
+        (tarfile.CHRTYPE, "device"),
+        (tarfile.BLKTYPE, "device"),
+        (tarfile.FIFOTYPE, "pipe"),
+    ],
+)
+def test_links_devices_and_pipes_are_refused(tmp_path, archive, kind, what):
+    evil = member("weights", b"", type=kind, linkname="/etc/passwd")
+    path = written(tmp_path / "bad.tar.gz", [*members_of(archive), evil])
+    refused(path, tmp_path, UnsafeArchive, "no regular file")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("model.onnx", "model.onnx"), ("a", "a/b"), ("a/b", "a"), ("./a", "a")],
+)
+def test_a_name_that_comes_twice_is_refused(tmp_path, names):
+    path = written(tmp_path / "bad.tar.gz", [member(name) for name in names])
+    refused(path, tmp_path, UnsafeArchive, "comes twice")
+
+
+def test_too_many_files_are_refused(tmp_path):
+    path = written(tmp_path / "bad.tar.gz", [member(f"f{index}") for index in range(30)])
+    refused(path, tmp_path, UnsafeArchive, "more than 20 files", limits=ArchiveLimits(max_files=20))
+
+
+def test_a_bomb_is_refused_while_it_is_read(tmp_path):
+    content = bytes(30_000_000)
+    path = written(tmp_path / "bomb.tar.gz", [member("model.onnx", content)])
+    assert path.stat().st_size < 100_000
+    limits = ArchiveLimits(max_bytes=1_000_000)
+    refused(path, tmp_path, UnsafeArchive, "more than 1000000 bytes", limits=limits)
+
+
+def test_a_bomb_behind_the_end_of_the_tar_is_refused(tmp_path, archive):
+    path = tmp_path / "bomb.tar.gz"
+    path.write_bytes(archive.read_bytes() + gzip.compress(bytes(30_000_000)))
+    refused(path, tmp_path, UnsafeArchive, limits=ArchiveLimits(max_bytes=1_000_000))
+
+
+def test_a_long_name_header_is_not_read_into_memory(tmp_path):
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 3 * 1024**3
+    path = tmp_path / "bad.tar.gz"
+    path.write_bytes(gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(10_000_000)))
+    refused(path, tmp_path, UnsafeArchive, "malformed")
+
+
+def test_headers_upon_headers_are_refused(tmp_path):
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 1
+    link = header.tobuf(tarfile.GNU_FORMAT) + b"a" + bytes(511)
+    path = tmp_path / "bad.tar.gz"
+    path.write_bytes(gzip.compress(link * 20_000))
+    refused(path, tmp_path, UnsafeArchive, "malformed")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_truncated_archive_is_refused(tmp_path, archive, share):
+    data = archive.read_bytes()
+    path = tmp_path / "short.tar.gz"
+    path.write_bytes(data[: int(len(data) * share)])
+    refused(path, tmp_path, TruncatedArchive)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.999])
+def test_an_archive_cut_inside_a_large_file_is_refused(tmp_path, share):
+    (tmp_path / "large.onnx").write_bytes(random.Random(0).randbytes(3_000_000))
+    pack(tmp_path / "large.onnx", tmp_path / "large.tar.gz", name="large")
+    data = (tmp_path / "large.tar.gz").read_bytes()
+    path = tmp_path / "short.tar.gz"
+    path.write_bytes(data[: int(len(data) * share)])
+    refused(path, tmp_path, TruncatedArchive, r"short\.tar\.gz")
+
+
+def test_damage_inside_a_large_file_is_found(tmp_path):
+    (tmp_path / "large.onnx").write_bytes(random.Random(0).randbytes(3_000_000))
+    pack(tmp_path / "large.onnx", tmp_path / "large.tar.gz", name="large")
+    data = bytearray((tmp_path / "large.tar.gz").read_bytes())
+    data[1_500_000] ^= 0xFF
+    path = tmp_path / "damaged.tar.gz"
+    path.write_bytes(data)
+    refused(path, tmp_path, ArtifactError)
+
+
+def test_what_is_no_archive_is_refused(tmp_path):
+    path = tmp_path / "photo.tar.gz"
+    path.write_bytes(b"\xff\xd8\xff\xe0 not an archive")
+    refused(path, tmp_path, TruncatedArchive)
+
+
+def test_a_missing_archive_is_named(tmp_path):
+    with pytest.raises(ArtifactError, match=r"absent\.tar\.gz: Cannot read it"):
+        verify(tmp_path / "absent.tar.gz")
+
+
+def test_a_changed_file_is_refused(tmp_path, archive):
+    (manifest, text), (info, content) = members_of(archive)
+    changed = bytes([content[0] ^ 1]) + content[1:]
+    path = written(tmp_path / "bad.tar.gz", [(manifest, text), (info, changed)])
+    refused(path, tmp_path, DigestMismatch, r"model\.onnx")
+
+
+def test_a_file_that_the_manifest_does_not_name_is_refused(tmp_path, archive):
+    path = written(tmp_path / "bad.tar.gz", [*members_of(archive), member("extra.so")])
+    refused(path, tmp_path, ManifestError, r"does not name 'extra\.so'")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path, archive):
+    path = written(tmp_path / "bad.tar.gz", members_of(archive)[:1])
+    refused(path, tmp_path, ManifestError, r"'model\.onnx', which is missing")
+
+
+def test_an_archive_made_by_hand_is_as_good(tmp_path, archive):
+    """With ``./`` before the names, folders of their own, and the manifest last."""
+    folder = member(".", b"", type=tarfile.DIRTYPE)
+    files = [member(f"./{info.name}", content) for info, content in reversed(members_of(archive))]
+    path = written(tmp_path / "by-hand.tar.gz", [folder, *files])
+    assert extract(path, tmp_path / "out").manifest == verify(archive)
+
+
+@pytest.fixture(scope="module")
+def valid(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("valid")
+    (folder / "m.onnx").write_bytes(bytes(range(200)) * 5)
+    manifest = pack(folder / "m.onnx", folder / "m.tar.gz", name="grader")
+    return (folder / "m.tar.gz").read_bytes(), manifest
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(data=st.data())
+def test_a_mutated_archive_is_the_same_model_or_refused(tmp_path, valid, data):
+    original, manifest = valid
+    content = bytearray(original)
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path / "mutated.tar.gz"
+    path.write_bytes(content)
+    with contextlib.suppress(ArtifactError):
+        assert verify(path) == manifest
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(data=st.data())
+def test_a_mutated_tar_is_the_same_model_or_refused(tmp_path, valid, data):
+    """The damage is done inside, where gzip's checksum does not tell."""
+    original, manifest = valid
+    content = bytearray(gzip.decompress(original))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, 4095))] = data.draw(st.integers(0, 255))
+    path = tmp_path / "mutated.tar.gz"
+    path.write_bytes(gzip.compress(bytes(content), 1))
+    try:
+        found = verify(path)
+    except ArtifactError:
+        return
+    assert found.files == manifest.files

@@ -1,0 +1,74 @@
+"""What a manifest may say, and how it is told what is wrong."""
+
+import json
+
+import msgspec
+import pytest
+
+from drdeploy.errors import ManifestError
+from drdeploy.grader.artifacts import FileDigest, ModelManifest
+from drdeploy.grader.artifacts.manifest import decode_manifest, encode_manifest
+from drdeploy.grader.fundus.transform import FundusTransform
+
+GOOD = ModelManifest(
+    name="grader",
+    architecture="MobileNet",
+    model_format="onnx",
+    entry="model.onnx",
+    weights="random",
+    files=(FileDigest("model.onnx", "0" * 64, 12),),
+)
+
+
+def changed(**fields):
+    """The good manifest's bytes with top-level fields replaced, or dropped where None."""
+    content = {**json.loads(encode_manifest(GOOD)), **fields}
+    return json.dumps({k: v for k, v in content.items() if v is not None}).encode()
+
+
+def test_a_manifest_survives_writing_and_reading():
+    assert decode_manifest(encode_manifest(GOOD)) == GOOD
+
+
+def test_every_field_is_written_out():
+    fields = {field.name for field in msgspec.structs.fields(FundusTransform)}
+    assert fields == set(json.loads(encode_manifest(GOOD))["transform"])
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        (changed(weights="good"), "weights"),
+        (changed(name=3), "name"),
+        (changed(name="  "), "name"),
+        (changed(architecture=None), "architecture"),
+        (changed(surplus=1), "surplus"),
+        (changed(classes=["a", "a"]), "classes"),
+        (changed(classes=["a", ""]), "classes"),
+        (changed(entry="../model.onnx"), "entry"),
+        (changed(entry="other.onnx"), "other.onnx"),
+        (changed(transform={"crop": "circle"}), "transform.crop"),
+        (changed(transform={"width_px": 0}), "transform.width_px"),
+        (changed(transform={"std": [1, 0, 1]}), "transform.std"),
+        (changed(transform={"value_range": [1, 1]}), "transform.value_range"),
+        (changed(files=[]), "files"),
+        (changed(files=[{"path": "/etc/x", "sha256": "0" * 64, "size_bytes": 1}]), "files[0]"),
+        (changed(files=[{"path": "model.onnx", "sha256": "ab", "size_bytes": 1}]), "sha256"),
+        (changed(files=[{"path": "model.onnx", "sha256": "0" * 64}]), "size_bytes"),
+    ],
+)
+def test_the_wrong_field_is_named(content, field):
+    with pytest.raises(ManifestError, match=r"manifest\.json") as refusal:
+        decode_manifest(content)
+    assert field in str(refusal.value)
+
+
+def test_a_newer_manifest_asks_for_a_newer_drdeploy():
+    with pytest.raises(ManifestError, match=r"schema version 7.*Upgrade"):
+        decode_manifest(changed(schema_version=7, wholly="new"))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null", b'{"name": "\xff"}'])
+def test_what_is_no_json_object_is_refused(content):
+    with pytest.raises(ManifestError):
+        decode_manifest(content)

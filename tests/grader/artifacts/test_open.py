@@ -1,0 +1,99 @@
+"""Opening what SageMaker extracted."""
+
+import shutil
+import tarfile
+
+import pytest
+
+from drdeploy.errors import ArtifactError, DigestMismatch, ManifestError, UnsafeArchive
+from drdeploy.grader.artifacts import ArchiveLimits, extract, inspect, open_artifact, verify
+from drdeploy.grader.artifacts.artifact import digest_of
+from drdeploy.grader.fundus.transform import STUDY_TRANSFORM
+
+
+@pytest.fixture
+def opened(tmp_path, archive):
+    return extract(archive, tmp_path / "model")
+
+
+def bare(saved_model, path, place):
+    """An archive as the original study's: a SavedModel somewhere, and no manifest."""
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(saved_model, arcname=place)
+    return path
+
+
+def test_a_changed_byte_is_found(opened):
+    content = bytearray(opened.entry_path.read_bytes())
+    content[10] ^= 1
+    opened.entry_path.write_bytes(content)
+    with pytest.raises(DigestMismatch, match=r"model\.onnx"):
+        open_artifact(opened.folder)
+
+
+def test_digests_are_not_computed_when_told_not_to(opened):
+    content = bytearray(opened.entry_path.read_bytes())
+    content[10] ^= 1
+    opened.entry_path.write_bytes(content)
+    assert open_artifact(opened.folder, verify=False) == opened
+
+
+def test_a_shortened_file_is_found_even_then(opened):
+    opened.entry_path.write_bytes(b"short")
+    with pytest.raises(DigestMismatch):
+        open_artifact(opened.folder, verify=False)
+
+
+def test_a_missing_file_is_named(opened):
+    opened.entry_path.unlink()
+    with pytest.raises(ManifestError, match=r"model\.onnx"):
+        open_artifact(opened.folder)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(ArtifactError, match="nowhere"):
+        open_artifact(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("place", [".", "model", "1", "export/Servo/1"])
+def test_a_bare_saved_model_gets_the_study_s_preprocessing(tmp_path, saved_model, place):
+    archive = bare(saved_model, tmp_path / "bare.tar.gz", place)
+    artifact = extract(archive, tmp_path / "model")
+    assert (artifact.entry_path / "saved_model.pb").is_file()
+    assert artifact.manifest.transform == STUDY_TRANSFORM
+    assert (artifact.manifest.weights, artifact.manifest.classes) == ("unknown", ())
+    assert artifact.manifest.output == "probabilities"
+
+
+def test_a_bare_archive_looks_the_same_from_every_side(tmp_path, saved_model):
+    archive = bare(saved_model, tmp_path / "bare.tar.gz", "1")
+    artifact = extract(archive, tmp_path / "model")
+    opened = open_artifact(tmp_path / "model")
+    assert inspect(archive) == verify(archive) == artifact.manifest
+    assert (opened.digest, opened.manifest.entry) == (artifact.digest, artifact.manifest.entry)
+    assert opened.digest == digest_of(saved_model / "saved_model.pb")
+
+
+def test_the_newest_of_numbered_versions_is_taken(tmp_path, saved_model):
+    for version in ("2", "10", "9"):
+        shutil.copytree(saved_model, tmp_path / "model" / version)
+    assert open_artifact(tmp_path / "model").manifest.entry == "10"
+
+
+def test_several_saved_models_are_refused(tmp_path, saved_model):
+    for name in ("left", "right"):
+        shutil.copytree(saved_model, tmp_path / "model" / name)
+    with pytest.raises(ManifestError, match="several"):
+        open_artifact(tmp_path / "model")
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    (tmp_path / "model").mkdir()
+    with pytest.raises(ManifestError, match="neither"):
+        open_artifact(tmp_path / "model")
+
+
+def test_a_bare_archive_is_bounded_too(tmp_path, saved_model):
+    archive = bare(saved_model, tmp_path / "bare.tar.gz", ".")
+    with pytest.raises(UnsafeArchive):
+        inspect(archive, limits=ArchiveLimits(max_bytes=4096))

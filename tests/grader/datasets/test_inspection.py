@@ -1,0 +1,118 @@
+"""``drdeploy dataset inspect`` tells what is in a data set and what is wrong with it."""
+
+import json
+
+import numpy as np
+import pytest
+from image_files import png
+from PIL import Image
+from typer.testing import CliRunner
+
+from drdeploy.cli.dataset import app
+from drdeploy.errors import InvalidInput
+from drdeploy.grader.datasets import load_dataset, readable
+from drdeploy.grader.grading import Grade
+from drdeploy.grader.synthetic.photograph import synthetic_photograph
+
+PICTURES = ("samples.png", "samples.svg", "class_distribution.png", "class_distribution.svg")
+
+
+def run(*arguments):
+    """Standard output of the command; its errors are raised."""
+    arguments = ["inspect", *map(str, arguments)]
+    return CliRunner().invoke(app, arguments, catch_exceptions=False).stdout
+
+
+def damage(file):
+    """A PNG that is in order but for its pixels, which end too early."""
+    file.write_bytes(png(120, 80, rows=bytes(1000)))
+
+
+@pytest.fixture
+def painted(tmp_path):
+    """Eyes that nobody has, in folders of grades, one of them damaged."""
+    names = ("No_DR", "Mild", "Moderate", "Severe", "Proliferate_DR")
+    for grade, name in zip(Grade, names, strict=True):
+        (tmp_path / name).mkdir()
+        for seed in range(2):
+            data = synthetic_photograph(seed, grade=grade, width_px=120, height_px=80)
+            (tmp_path / name / f"{seed}.jpg").write_bytes(data)
+    damage(tmp_path / "Severe" / "1.jpg")
+    return tmp_path
+
+
+def test_the_real_photographs_are_told_with_their_traps(shared):
+    told = json.loads(run(shared / "data" / "idrid_512", "--json"))
+    assert (told["layout"], told["n"]) == ("labels.csv", 516)
+    train = {"0": 134, "1": 20, "2": 136, "3": 74, "4": 49}
+    assert told["splits"]["train"] == {"n": 413, "grades": train}
+    assert told["splits"]["test"]["n"] == 103
+    assert (told["duplicates"], told["conflicts"], len(told["copies"])) == (6, 3, 6)
+    assert len(told["groups"]["across_splits"]) == 19
+    assert told["missing"] == told["unreadable"] == told["without_grade"] == 0
+    assert told["usable"]["n"] == 507
+    assert told["sizes"]["width_px"] == {"smallest": 512, "median": 512, "largest": 512}
+    assert "Not a medical device" in told["notice"]
+
+
+def test_a_photograph_that_does_not_decode_is_found(painted):
+    told = json.loads(run(painted, "--json"))
+    (one,) = told["set_aside"]
+    assert one["file"].endswith("Severe/1.jpg")
+    assert (one["cause"], told["unreadable"]) == ("unreadable", 1)
+    assert told["usable"]["grades"]["3"] == 1
+    assert told["n"] == 10
+
+
+def test_what_does_not_decode_can_be_set_aside(painted):
+    dataset = readable(load_dataset(painted))
+    assert len(dataset) == 9
+    assert [one.cause for one in dataset.set_aside] == ["unreadable"]
+
+
+def test_the_terminal_shows_grades_copies_and_what_is_not_usable(labelled, tmp_path):
+    dataset = labelled((7, 1, "train", "a"), (7, 2, "test", "a"), (8, 0, "train", "b"))
+    (tmp_path / "labels.csv").open("a").write("gone.jpg,3,train,c\n")
+    text = run(dataset.folder)
+    assert "0.jpg: 1, 1.jpg: 2  CONFLICT" in text
+    assert "gone.jpg: the file is missing" in text
+    assert "1 files missing, 0 unreadable, 0 without a grade" in text
+    assert "1 photographs stand in it more than once" in text
+    assert "2 sessions or patients, 1 of them in more than one split" in text
+    assert "Moderate NPDR" in text
+    assert "For research use. Not a medical device." in text
+
+
+def test_it_says_where_sessions_are_not_known(painted):
+    assert "sessions or patients are not known" in run(painted)
+
+
+def test_pictures_are_drawn_of_what_is_usable(painted, tmp_path):
+    folder = tmp_path / "made" / "pictures"
+    told = json.loads(run(painted, "--out", folder, "--json"))
+    assert told["pictures"] == [str(folder / name) for name in PICTURES]
+    svg = (folder / "class_distribution.svg").read_text()
+    assert "n = 9" in svg
+    assert "Proliferative DR" in svg
+    assert "Not a medical device" in svg
+    with Image.open(folder / "samples.png") as sheet:
+        pixels = np.asarray(sheet.convert("RGB")).astype(int)
+    # Rows of photographs: orange eyes, two in each row but one in that of the damaged file.
+    orange = (pixels[..., 0] - pixels[..., 2]) > 60
+    height = len(orange) // 5
+    share = [orange[at * height : (at + 1) * height].mean() for at in range(5)]
+    assert share[3] < 0.75 * min(share[:3])
+
+
+def test_the_same_data_set_gives_the_same_pictures(painted, tmp_path):
+    for name in ("first", "second"):
+        run(painted, "--out", tmp_path / name)
+    for name in PICTURES:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_a_data_set_of_which_nothing_decodes_is_refused(painted):
+    for file in painted.rglob("*.jpg"):
+        damage(file)
+    with pytest.raises(InvalidInput, match="No photograph of the data set decodes"):
+        run(painted, "--json")

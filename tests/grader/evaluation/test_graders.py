@@ -1,0 +1,163 @@
+"""What graders are judged by, and what must be known of it."""
+
+import msgspec
+import numpy as np
+import pytest
+from labelled_folders import write_photograph, write_table
+from tiny_models import onnx_artifact
+
+from drdeploy.errors import InvalidInput
+from drdeploy.grader.artifacts import Provenance, open_artifact
+from drdeploy.grader.datasets import deduplicate, load_dataset
+from drdeploy.grader.evaluation.graders import (
+    Grader,
+    TestSet,
+    choose,
+    compare_pairwise,
+    judge,
+    judge_file,
+    notes_on,
+    told_apart,
+)
+from drdeploy.grader.evaluation.predictions import GradedSet
+from drdeploy.grader.grading import Grade
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Two splits that share a session; a copy on each side, one of them contradicting itself."""
+    rows = [
+        # file, seed, grade, split, session
+        ("train/a.jpg", 1, 0, "train", "s1"),
+        ("train/b.jpg", 2, 2, "train", "s2"),
+        ("train/copy.jpg", 3, 1, "train", "s3"),
+        ("train/conflict.jpg", 4, 3, "train", "s4"),
+        ("train/gone.jpg", None, 3, "train", "s4"),
+        ("test/c.jpg", 5, 3, "test", "s2"),
+        ("test/d.jpg", 6, 4, "test", "s5"),
+        ("test/copy.jpg", 3, 1, "test", "s3"),
+        ("test/conflict.jpg", 4, 2, "test", "s6"),
+        ("test/e.jpg", 7, 0, "test", "s7"),
+    ]
+    for file, seed, *_ in rows:
+        if seed is not None:
+            write_photograph(tmp_path / file, seed)
+    header = ("file", "icdr_grade", "split", "session_group")
+    write_table(tmp_path / "labels.csv", header, *[(file, *rest) for file, _, *rest in rows])
+    return load_dataset(tmp_path)
+
+
+def names(choice):
+    return [photograph.image_id for photograph in choice.photographs.photographs]
+
+
+def graded(labels, answers, files=None, reasons=None):
+    """Certain answers."""
+    n = len(labels)
+    return GradedSet(
+        files=tuple(files or map(str, range(n))),
+        groups=np.array([str(at) for at in range(n)]),
+        labels=np.array(labels),
+        probabilities=np.eye(5)[answers],
+        reasons=tuple(reasons or [""] * n),
+    )
+
+
+def judged(name, *args, **kwargs):
+    return judge(Grader(name, name), TestSet("set", "set"), graded(*args, **kwargs))
+
+
+def test_the_test_split_is_taken_where_there_is_one(dataset):
+    choice = choose(dataset)
+    assert choice.test_set.split == "test"
+    assert names(choice) == ["c", "d", "copy", "e"]
+
+
+def test_another_split_or_all_are_taken_where_they_are_named(dataset):
+    assert names(choose(dataset, "train")) == ["a", "b"]
+    assert choose(dataset, "all").test_set.split == "all"
+    assert len(choose(dataset, "all").photographs) == 6
+    with pytest.raises(InvalidInput, match="no split 'validation'"):
+        choose(dataset, "validation")
+
+
+def test_what_is_set_aside_of_the_split_is_told_and_nothing_of_another(dataset):
+    (conflict,) = choose(dataset).test_set.set_aside[-1:]
+    assert conflict.file.endswith("test/conflict.jpg")
+    files = {one.file.rpartition("/")[2] for one in choose(dataset).test_set.set_aside}
+    assert files == {"conflict.jpg", "gone.jpg"}  # of a missing file the split is not known
+
+
+def test_sessions_of_another_split_are_told_and_can_be_set_aside(dataset):
+    (note,) = choose(dataset).test_set.notes
+    assert note.startswith("2 of the 4 photographs share")
+    strict = choose(dataset, new_sessions=True)
+    assert names(strict) == ["d", "e"]
+    reasons = [one.reason for one in strict.test_set.set_aside]
+    assert reasons.count("its session or patient stands in another split too") == 2
+    assert not any("share a session" in note for note in strict.test_set.notes)
+
+
+def test_without_sessions_a_note_says_what_that_does_to_intervals(tmp_path):
+    write_photograph(tmp_path / "a.jpg", 1)
+    write_table(tmp_path / "labels.csv", ("file", "icdr_grade"), ("a.jpg", 2))
+    (note,) = choose(load_dataset(tmp_path)).test_set.notes
+    assert "may be too narrow" in note
+
+
+def test_a_grader_judged_by_its_own_training_photographs_is_told(dataset, tmp_path):
+    manifest = open_artifact(onnx_artifact(tmp_path / "tiny")).manifest
+    digest = deduplicate(dataset).training_part().digest
+    provenance = Provenance(dataset=f"mine, sha256:{digest}")
+    tiny = Grader("tiny", "", msgspec.structs.replace(manifest, provenance=provenance))
+    notes = notes_on(tiny, choose(dataset, "train"))
+    assert any(note.startswith("2 of the 2 photographs were trained on") for note in notes)
+    assert not any("trained on" in note for note in notes_on(tiny, choose(dataset)))
+
+
+def test_random_weights_are_told(dataset, tmp_path):
+    manifest = open_artifact(onnx_artifact(tmp_path / "tiny")).manifest
+    (note,) = notes_on(Grader("tiny", "tiny", manifest), choose(dataset))
+    assert "mean nothing" in note
+
+
+def test_two_graders_are_compared_on_what_both_graded():
+    first = judged("old", [0, 3, 4, 2], [0, 3, 4, 2])
+    second = judged("new", [0, 3, 4, 2], [0, 2, 4, 2], reasons=["too dark", "", "", ""])
+    found = compare_pairwise(first, second)
+    assert (found.comparison.n, found.left_out) == (3, 1)
+    (change,) = found.comparison.changes
+    assert found.graded.files[change.position] == "1"
+    assert change.is_new_miss
+    assert found.comparison.sensitivity[Grade.SEVERE].difference.value == -0.5
+
+
+def test_two_tables_are_matched_by_their_files_not_by_their_order():
+    first = judged("old", [0, 3, 4], [0, 3, 4], files=["a", "b", "c"])
+    second = judged("new", [4, 0, 1], [4, 0, 1], files=["c", "a", "x"])
+    found = compare_pairwise(first, second)
+    assert found.graded.files == ("a", "c")
+    assert found.comparison.changes == ()
+    assert found.left_out == 2
+
+
+def test_graders_with_other_labels_or_nothing_in_common_are_not_compared():
+    first = judged("old", [0, 3], [0, 3])
+    with pytest.raises(InvalidInput, match="different labels for 1"):
+        compare_pairwise(first, judged("new", [0, 4], [0, 3]))
+    with pytest.raises(InvalidInput, match="in common"):
+        compare_pairwise(first, judged("new", [0, 3], [0, 3], files=["x", "y"]))
+
+
+def test_a_table_without_an_artifact_is_judged_by_its_most_probable_grades(tmp_path):
+    path = tmp_path / "run" / "oof.csv"
+    graded([0, 3, 4], [0, 3, 3]).write(path)
+    found = judge_file(path, None)
+    assert found.grader.name == "run/oof.csv"
+    assert found.evaluation.accuracy.value == pytest.approx(2 / 3)
+    assert "most probable grade" in found.notes[0]
+
+
+def test_those_of_the_same_name_are_called_by_their_paths():
+    named = told_apart([Grader("m", "a/m"), Grader("m", "b/m"), Grader("n", "n")])
+    assert [one.name for one in named] == ["a/m", "b/m", "n"]

@@ -1,0 +1,306 @@
+"""Bytes from someone who means harm: a refusal each, soon, and in bounded memory."""
+
+import random
+import resource
+import struct
+import subprocess
+import sys
+import time
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from image_files import encoded, gradient, jpeg_claiming, png, png_chunk, tiff
+from PIL import Image
+
+from drdeploy.errors import PayloadTooLarge, RequestRefused, UnreadableImage, UnsupportedImage
+from drdeploy.grader.fundus.decode import ImageLimits, decode
+from drdeploy.grader.fundus.formats import jpeg
+from drdeploy.grader.fundus.formats import png as png_header
+from drdeploy.grader.fundus.formats.ifd import MAX_ENTRIES
+
+SEEDS = [
+    encoded(gradient(), "JPEG"),
+    encoded(gradient(), "JPEG", progressive=True),
+    encoded(gradient().convert("CMYK"), "JPEG"),
+    encoded(gradient().convert("L"), "JPEG"),
+    encoded(gradient(), "PNG"),
+    encoded(gradient().quantize(16), "PNG"),
+    encoded(gradient().convert("RGBA"), "PNG"),
+    encoded(Image.fromarray(np.arange(900, dtype=np.uint16).reshape(30, 30)), "PNG"),
+    encoded(gradient(), "TIFF"),
+    encoded(gradient(), "TIFF", compression="tiff_lzw"),
+    encoded(gradient(), "TIFF", compression="tiff_adobe_deflate"),
+    encoded(gradient(), "TIFF", compression="jpeg"),
+    encoded(gradient().quantize(16), "TIFF"),
+]
+NASTY = [b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"\0\0\x75\x30", b"\x30\x75\0\0"]
+
+
+def decodes_or_is_refused(data):
+    """True if it decoded; any exception but a refusal of one sentence fails the test."""
+    try:
+        pixels = decode(data, min_side_px=20)
+    except RequestRefused as err:
+        refusal = err
+    else:
+        return pixels.dtype == np.uint8 and pixels.shape[2] == 3
+    assert 400 <= refusal.http_status < 500
+    assert refusal.sentence.endswith(".")
+    assert "\n" not in refusal.sentence
+    return False
+
+
+def mutated(seed):
+    """One of the seeds with a few bytes changed, removed or put in; PNG checksums made right."""
+    rng = random.Random(seed)
+    data = bytearray(rng.choice(SEEDS))
+    for _ in range(rng.choice([1, 2, 5, 20])):
+        at = rng.randrange(min(len(data), rng.choice([64, 400, len(data)])))
+        change = rng.randrange(4)
+        if change == 0:
+            data[at] = rng.randrange(256)
+        elif change == 1:
+            data[at : at + 4] = rng.choice(NASTY)
+        elif change == 2 and len(data) > 100:
+            del data[at : at + rng.randrange(1, 50)]
+        else:
+            data[at:at] = rng.randbytes(rng.randrange(1, 20))
+    return _with_checksums(bytes(data)) if data[:4] == b"\x89PNG" else bytes(data)
+
+
+def _with_checksums(data):
+    fixed, position = [data[:8]], 8
+    while position + 12 <= len(data):
+        length = int.from_bytes(data[position : position + 4])
+        if position + 12 + length > len(data):
+            break
+        fixed.append(png_chunk(data[position + 4 : position + 8], data[position + 8 :][:length]))
+        position += 12 + length
+    return b"".join(fixed) + data[position:]
+
+
+def peak_memory_mb(data):
+    """Of a fresh process that decodes the data: Python, NumPy and Pillow alone take about 40."""
+    program = (
+        "import sys; from drdeploy.grader.fundus.decode import decode\n"
+        "from drdeploy.errors import RequestRefused\n"
+        "try: decode(sys.stdin.buffer.read(), min_side_px=336)\n"
+        "except RequestRefused: pass\n"
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, input=data, capture_output=True, check=True)
+    return int(done.stdout) / 1024
+
+
+def test_mutated_images_decode_or_are_refused():
+    outcomes = [decodes_or_is_refused(mutated(seed)) for seed in range(800)]
+    assert 0 < sum(outcomes) < len(outcomes)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.sampled_from(SEEDS), share=st.floats(0, 1))
+def test_every_prefix_of_a_file_is_refused(seed, share):
+    prefix = seed[: int(len(seed) * share)]
+    if len(prefix) < len(seed):
+        assert not decodes_or_is_refused(prefix) or prefix[:2] == b"II"
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    start=st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*"]),
+    rest=st.binary(max_size=300),
+)
+def test_arbitrary_bytes_behind_a_signature_are_refused(start, rest):
+    assert not decodes_or_is_refused(start + rest)
+
+
+@pytest.mark.parametrize("sides", [(30_000, 2), (2, 30_000), (30_000, 30_000)])
+def test_sides_of_30000_pixels_are_too_large_in_every_format(sides):
+    width, height = sides
+    for data in (
+        png(width, height, rows=b""),
+        jpeg_claiming(width, height),
+        tiff({256: width, 257: height, 258: 8, 262: 1, 273: 8, 278: height, 279: 1}),
+    ):
+        with pytest.raises(PayloadTooLarge, match="at most 10000 allowed on a side"):
+            decode(data)
+
+
+def test_a_picture_within_the_sides_but_with_too_many_pixels_is_too_large():
+    with pytest.raises(PayloadTooLarge, match="pixels, with at most 40000000"):
+        decode(png(9_000, 9_000, rows=b""))
+
+
+@pytest.mark.parametrize("data", [png(0, 5, rows=b""), jpeg_claiming(0, 5), tiff({256: 0, 257: 5})])
+def test_a_side_of_zero_is_unreadable(data):
+    with pytest.raises(UnreadableImage):
+        decode(data)
+
+
+def test_a_jpeg_that_claims_more_than_its_bytes_can_hold_is_unreadable():
+    with pytest.raises(UnreadableImage, match="ends before its image"):
+        decode(jpeg_claiming(8_000, 5_000))
+
+
+def test_a_jpeg_with_endless_scans_is_unreadable():
+    data = encoded(gradient(), "JPEG", progressive=True)
+    last_scan = data[data.rindex(b"\xff\xda") : -2]
+    bomb = data[:-2] + last_scan * jpeg.MAX_SCANS + b"\xff\xd9"
+    with pytest.raises(UnreadableImage, match="more parts than any photograph"):
+        decode(bomb)
+
+
+def test_a_jpeg_of_endless_segments_is_unreadable_soon():
+    comment = b"\xff\xfe\x00\x02"
+    data = encoded(gradient(), "JPEG")
+    started = time.perf_counter()
+    with pytest.raises(UnreadableImage, match="more parts"):
+        decode(data[:2] + comment * 1_000_000 + data[2:])
+    assert time.perf_counter() - started < 1.0
+
+
+def test_a_png_of_endless_chunks_is_unreadable_soon():
+    empty = png_chunk(b"IDAT", b"")
+    started = time.perf_counter()
+    with pytest.raises(UnreadableImage, match="more parts"):
+        decode(png(8, 8, before_image=empty * (png_header.MAX_CHUNKS + 1)))
+    assert time.perf_counter() - started < 2.0
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
+def test_compressed_text_and_profiles_are_never_inflated(kind):
+    megabyte = zlib.compress(bytes(1024 * 1024), 9)
+    prefix = {b"zTXt": b"k\0\0", b"iTXt": b"k\0\1\0\0\0", b"iCCP": b"k\0\0"}[kind]
+    bomb = png(8, 8, before_image=png_chunk(kind, prefix + megabyte) * 4000)
+    started = time.perf_counter()
+    assert decode(bomb).shape == (8, 8, 3)
+    assert time.perf_counter() - started < 1.0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_image_data_far_beyond_the_picture_are_not_kept():
+    bomb = png(8, 8, rows=bytes(100_000_000))
+    assert peak_memory_mb(bomb) < 90
+
+
+def test_a_wrong_checksum_is_unreadable():
+    data = bytearray(encoded(gradient(), "PNG"))
+    data[data.index(b"IDAT") + 20] ^= 1
+    with pytest.raises(UnreadableImage, match="checksum"):
+        decode(bytes(data))
+
+
+def test_a_jpeg_with_two_frames_is_unreadable():
+    data = encoded(gradient(), "JPEG")
+    frame = data.index(b"\xff\xc0")
+    segment = data[frame : frame + 19]
+    with pytest.raises(UnreadableImage, match="one frame header"):
+        decode(data[:frame] + segment + data[frame:])
+
+
+@pytest.mark.parametrize("marker", [b"\xff\xc3", b"\xff\xc9", b"\xff\xca"])
+def test_lossless_and_arithmetic_jpeg_are_unsupported(marker):
+    with pytest.raises(UnsupportedImage, match="baseline"):
+        decode(encoded(gradient(), "JPEG").replace(b"\xff\xc0", marker, 1))
+
+
+def test_a_12_bit_jpeg_is_unsupported():
+    data = bytearray(encoded(gradient(), "JPEG"))
+    data[data.index(b"\xff\xc0") + 4] = 12
+    with pytest.raises(UnsupportedImage, match="12-bit"):
+        decode(bytes(data))
+
+
+def test_an_endless_tiff_directory_is_unreadable():
+    entries = dict.fromkeys(range(1000, 1001 + MAX_ENTRIES), 1)
+    with pytest.raises(UnreadableImage, match="entries"):
+        decode(tiff(entries))
+
+
+def test_tiff_entries_that_share_their_bytes_are_unreadable():
+    entry = struct.pack("<HHII", 700, 1, 900, 0)
+    data = b"II*\x00" + struct.pack("<IH", 8, 100) + entry * 100
+    with pytest.raises(UnreadableImage, match="claims more than the file holds"):
+        decode(data)
+
+
+def test_a_tile_larger_than_its_picture_is_unreadable():
+    entries = {256: 8, 257: 8, 258: 8, 262: 1, 322: 1 << 30, 323: 1 << 30, 324: 8, 325: 8}
+    with pytest.raises(UnreadableImage, match="tiles"):
+        decode(tiff(entries))
+
+
+@pytest.mark.parametrize("compression", [2, 3, 4, 6, 34712, 34925, 50000, 50001, 12345])
+def test_rare_tiff_compressions_are_unsupported(compression):
+    entries = {256: 8, 257: 8, 258: 8, 259: compression, 262: 1, 273: 8, 278: 8, 279: 1}
+    with pytest.raises(UnsupportedImage, match=f"compression {compression}"):
+        decode(tiff(entries))
+
+
+def test_a_png_that_gives_its_size_twice_is_unreadable():
+    second = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 9000, 9000, 8, 2, 0, 0, 0))
+    with pytest.raises(UnreadableImage, match="contradicts itself"):
+        decode(png(10, 10, before_image=second))
+
+
+DECISIVE_TWICE = [(256, 3, 10), (256, 3, 9000), (257, 3, 10), (273, 4, 8), (279, 4, 1)]
+SIGNED_TILES = [
+    (256, 3, 10),
+    (257, 3, 10),
+    (273, 4, 8),
+    (279, 4, 1),
+    (322, 9, 9000),
+    (323, 9, 9000),
+]
+STRIPS_AND_TILES = [
+    (256, 3, 10),
+    (257, 3, 10),
+    (273, 4, 8),
+    (279, 4, 1),
+    (322, 4, 10),
+    (323, 4, 10),
+]
+
+
+@pytest.mark.parametrize("entries", [DECISIVE_TWICE, SIGNED_TILES, STRIPS_AND_TILES])
+def test_a_tiff_that_readers_may_understand_differently_is_unreadable(entries):
+    body = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    with pytest.raises(UnreadableImage, match=r"ambiguous|strips and"):
+        decode(b"II*\x00" + struct.pack("<IH", 8, len(entries)) + body + bytes(4))
+
+
+def test_a_tiff_with_fewer_strips_than_rows_is_unreadable():
+    entries = {256: 8, 257: 800, 258: 8, 262: 1, 273: 8, 278: 8, 279: 64}
+    with pytest.raises(UnreadableImage, match="ends before"):
+        decode(tiff(entries, bytes(64)))
+
+
+def test_a_tiff_of_floating_point_numbers_is_unsupported():
+    data = encoded(Image.fromarray(np.zeros((4, 4), dtype=np.float32)), "TIFF")
+    with pytest.raises(UnsupportedImage, match="kind of pixel"):
+        decode(data)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_the_largest_allowed_jpeg_at_reduced_scale_takes_little_memory():
+    data = encoded(Image.new("L", (8000, 5000), 90), "JPEG")
+    assert peak_memory_mb(data) < 90
+
+
+def test_two_hundred_hostile_images_leave_memory_bounded():
+    tracked = resource.RUSAGE_SELF
+    before = resource.getrusage(tracked).ru_maxrss
+    for seed in range(200):
+        decodes_or_is_refused(mutated(100_000 + seed))
+        decodes_or_is_refused(png(9_999, 4_000, rows=bytes(1000)) if seed % 50 == 0 else b"\xff")
+    grown_mb = (resource.getrusage(tracked).ru_maxrss - before) / 1024
+    assert grown_mb < 400
+
+
+def test_small_limits_hold_for_small_files_too():
+    with pytest.raises(PayloadTooLarge):
+        decode(SEEDS[0], limits=ImageLimits(max_bytes=10))

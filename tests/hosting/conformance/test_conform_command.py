@@ -1,0 +1,129 @@
+"""``drdeploy image conform``: lines, JSON, exit status, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from drdeploy.hosting.conformance.hosting import LABEL
+
+COMMAND = [
+    sys.executable,
+    "-c",
+    "from drdeploy.cli import main; main()",
+    "image",
+    "conform",
+]
+
+
+@pytest.fixture(scope="module")
+def eye(small_photograph, tmp_path_factory):
+    """A small photograph as a file: painting one at camera resolution takes a second."""
+    path = tmp_path_factory.mktemp("photograph") / "eye.jpg"
+    path.write_bytes(small_photograph.data)
+    return path
+
+
+@pytest.fixture(scope="module")
+def conform(weights, eye):
+    """Run the command to its end."""
+
+    def run(image, *options, artifact=weights, **environment):
+        return subprocess.run(
+            [*COMMAND, image, "--artifact", str(artifact), "--image", str(eye), *options],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            env={**os.environ, **environment},
+        )
+
+    return run
+
+
+def only(*ids):
+    return [word for one in ids for word in ("--only", one)]
+
+
+@pytest.mark.engine
+def test_one_line_a_clause_a_summary_and_status_0(conform, broken_image):
+    done = conform(broken_image("leaking"), *only("exec-form", "refuses-empty-body"))
+    assert done.returncode == 0, done.stderr  # a clause that should be kept is failed
+    lines = done.stdout.splitlines()
+    assert [line.split()[:3] for line in lines[:2]] == [
+        ["pass", "must", "exec-form"],
+        ["fail", "should", "refuses-empty-body"],
+    ]
+    assert "answered 500" in lines[1]
+    assert lines[2].startswith("1 passed, 1 failed (0 must, 1 should, 0 optional)")
+
+
+@pytest.mark.engine
+def test_status_1_if_a_clause_that_must_be_kept_is_failed_and_all_of_it_as_json(
+    engine, conform, broken_image
+):
+    done = conform(broken_image("shell-form"), "--json", *only("exec-form", "image-size"))
+    assert done.returncode == 1, done.stderr
+    document = json.loads(done.stdout)
+    assert document["conforms"] is False
+    assert document["image_id"] == engine.image_id("drdeploy-broken:shell-form")
+    assert [clause["outcome"] for clause in document["clauses"]] == ["fail", "pass"]
+    assert set(document["clauses"][0]) == {
+        "id",
+        "title",
+        "severity",
+        "source",
+        "outcome",
+        "evidence",
+    }
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_check_that_is_interrupted_leaves_no_container(
+    engine, broken_image, weights, eye, number
+):
+    tag = broken_image("eternal")
+    words = [*COMMAND, tag, "--artifact", str(weights), "--image", str(eye)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as check:
+        deadline = time.monotonic() + 60
+        while not (started := engine.containers(LABEL)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        check.send_signal(number)
+        check.communicate(timeout=120)
+    assert check.returncode == 128 + number
+    assert not set(started) & set(engine.containers(LABEL))
+
+
+@pytest.mark.engine
+def test_an_image_that_does_not_exist_cannot_be_checked(engine, conform):
+    done = conform("drdeploy:no-such-image")
+    assert done.returncode == 2
+    assert "no image drdeploy:no-such-image" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.engine
+def test_an_artifact_that_is_none_cannot_be_used(engine, conform, broken_image, eye):
+    done = conform(broken_image("sound"), artifact=eye)
+    assert done.returncode == 2
+    assert "TruncatedArchive" in done.stderr
+
+
+def test_an_unknown_clause_is_refused_with_those_there_are(conform):
+    done = conform("any", *only("exec-from"))
+    assert done.returncode == 2
+    assert "exec-form" in done.stderr
+
+
+def test_without_an_engine_it_says_so(conform, tmp_path):
+    done = conform("any", DOCKER_HOST=f"unix://{tmp_path}/none.sock")
+    assert done.returncode == 2
+    assert "EngineUnavailable" in done.stderr

@@ -1,0 +1,129 @@
+"""Servers that must keep SageMaker's hosting contract: a process per profile, and the images.
+
+Whatever yields a :class:`served.Served` (a URL, a way to signal it, a way to wait for it) can
+stand behind ``hosted``. All of them serve the same small classifier, as ONNX or as SavedModel.
+
+Of the ladder, a plain run takes the images that other tests build anyway, one for each way of
+serving; ``-m ladder`` takes those that are large and differ from ``reduced`` in size alone, and
+``-m emulated`` those of arm64 (after ``scripts/start-engine.sh arm64``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from photographs import photograph
+from served import serve_container, serve_process
+from tiny_models import onnx_artifact, saved_model_artifact
+
+if TYPE_CHECKING:
+    from served import Served
+
+SLOW_ROUNDS, EMULATED_ROUNDS = 40, 2
+READY_S, EMULATED_READY_S = 180.0, 600.0
+"""So long a server may take; TensorFlow needs six seconds of CPU on a machine with nothing else."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """What to start: a profile as a process, or an image of the ladder."""
+
+    name: str
+    model_format: str = "onnx"
+    kind: str = "image"
+    platform: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.kind}" if self.platform is None else f"{self.name}-arm64"
+
+
+ENGINE, LADDER, EMULATED = pytest.mark.engine, pytest.mark.ladder, pytest.mark.emulated
+ARM64 = "linux/arm64"
+HOSTS = [
+    pytest.param(Host("lean", kind="process"), id="lean-process"),
+    pytest.param(Host("classic", kind="process"), id="classic-process"),
+    pytest.param(Host("lean"), id="lean-image", marks=ENGINE),
+    pytest.param(Host("minimal"), id="minimal-image", marks=ENGINE),
+    pytest.param(Host("reduced", "saved_model"), id="reduced-image", marks=ENGINE),
+    pytest.param(Host("two-step", "saved_model"), id="two-step-image", marks=[ENGINE, LADDER]),
+    pytest.param(Host("baseline", "saved_model"), id="baseline-image", marks=[ENGINE, LADDER]),
+    pytest.param(Host("lean", platform=ARM64), id="lean-arm64-image", marks=[ENGINE, EMULATED]),
+    pytest.param(
+        Host("reduced", "saved_model", platform=ARM64),
+        id="reduced-arm64-image",
+        marks=[ENGINE, EMULATED],
+    ),
+]
+
+
+@pytest.fixture(scope="session")
+def photo():
+    return photograph()
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory):
+    """The classifier in a format, and so many rounds slow; readable for an image's own user."""
+    made = {}
+
+    def make(model_format, rounds=0):
+        if (model_format, rounds) not in made:
+            build = {"onnx": onnx_artifact, "saved_model": saved_model_artifact}[model_format]
+            folder = build(tmp_path_factory.mktemp(model_format), rounds=rounds)
+            for path in (folder, *folder.rglob("*")):
+                path.chmod(0o755 if path.is_dir() else 0o644)
+            made[model_format, rounds] = folder
+        return made[model_format, rounds]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def probabilities(model_dir, photo):
+    """What the classifier makes of the photograph, in this process."""
+    from drdeploy.grader.inference import InferenceService
+
+    (inference,) = InferenceService.load(model_dir("onnx")).infer([photo])
+    return inference.prediction.probabilities
+
+
+def start(request, host: Host, folder, log_folder, **settings: Any) -> Served:
+    """A server that is ready."""
+    settings["MODEL_SERVER_WORKERS"] = 1
+    if host.kind == "process":
+        if host.name == "classic":
+            request.getfixturevalue("nginx")
+        return serve_process(folder, log_folder / "log", DRDEPLOY_PROFILE=host.name, **settings)
+    image = request.getfixturevalue("ladder_image")(host.name, host.platform)
+    ready_s = EMULATED_READY_S if host.platform else READY_S
+    return serve_container(
+        request.getfixturevalue("engine"), image, folder, ready_s=ready_s, **settings
+    )
+
+
+@pytest.fixture(scope="session", params=HOSTS)
+def hosted(request, model_dir, tmp_path_factory):
+    """A server for many tests: none of them may stop it."""
+    host = request.param
+    served = start(request, host, model_dir(host.model_format), tmp_path_factory.mktemp(host.name))
+    yield served
+    served.close()
+
+
+@pytest.fixture(params=HOSTS)
+def slow_hosted(request, model_dir, tmp_path):
+    """A server for one test, which may stop it; a prediction takes a moment."""
+    host = request.param
+    served = start(
+        request,
+        host,
+        model_dir(host.model_format, EMULATED_ROUNDS if host.platform else SLOW_ROUNDS),
+        tmp_path,
+        DRDEPLOY_THREADS=1,
+        DRDEPLOY_CONCURRENCY=1,
+        DRDEPLOY_QUEUE_LENGTH=1,
+    )
+    yield served
+    served.close()

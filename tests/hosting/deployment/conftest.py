@@ -1,0 +1,101 @@
+"""Accounts whose every call is scripted, and a Terraform configuration that needs no provider."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.stub import Stubber
+
+from drdeploy.hosting.deployment.account import Account
+from drdeploy.hosting.deployment.terraform import Terraform
+from drdeploy.hosting.deployment.workspace import Workspace
+from drdeploy.hosting.sagemaker.client import Hosting
+from drdeploy.hosting.sagemaker.clock import Clock
+from drdeploy.hosting.sagemaker.connection import Clients
+
+
+class StubbedAccount(Account):
+    """AWS as far as a test has scripted it; anything else that is asked fails the test."""
+
+    def __init__(self):
+        super().__init__(None, "us-east-1")
+        self.__dict__["_stubs"] = {}
+
+    def stub(self, service):
+        if service not in self._stubs:
+            made = boto3.client(
+                service,
+                region_name="us-east-1",
+                aws_access_key_id="test",
+                aws_secret_access_key="test",
+                config=Config(retries={"total_max_attempts": 1}),
+            )
+            self._stubs[service] = (made, Stubber(made))
+            self._stubs[service][1].activate()
+        return self._stubs[service][1]
+
+    def client(self, service):
+        self.stub(service)
+        return self._stubs[service][0]
+
+    @property
+    def hosting(self):
+        names = ("sagemaker", "sagemaker-runtime", "cloudwatch", "s3")
+        clients = Clients(*(self.client(name) for name in names))
+        ticks = iter(range(0, 10**6, 600))
+        clock = Clock(monotonic=lambda: float(next(ticks)), sleep=lambda _: None)
+        return Hosting(clients, is_local=False, clock=clock)
+
+    def done(self):
+        for _, stub in self._stubs.values():
+            stub.assert_no_pending_responses()
+
+
+@pytest.fixture
+def account():
+    made = StubbedAccount()
+    yield made
+    made.done()
+
+
+@dataclass
+class Scripted:
+    """A person who agrees or not, and remembers."""
+
+    answer: bool = True
+
+    def __post_init__(self):
+        self.notes, self.proposals = [], []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def agrees(self, proposal):
+        self.proposals.append(proposal)
+        return self.answer
+
+
+@pytest.fixture
+def person():
+    return Scripted()
+
+
+@pytest.fixture
+def terraform_of(tmp_path, terraform_program):
+    """Real Terraform on a configuration of `terraform_data`, which needs no provider."""
+
+    def make(configuration, tell=lambda _: None):
+        folder = tmp_path / "configuration"
+        folder.mkdir(exist_ok=True)
+        (folder / "main.tf").write_text(configuration)
+        workspace = Workspace(tmp_path / "work")
+        terraform = Terraform(folder, workspace, os.environ, tell, terraform_program)
+        terraform.init()
+        workspace.variables.write_text("{}")
+        return terraform
+
+    return make

@@ -1,0 +1,81 @@
+"""Graviton takes arm64, everything else x86-64."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from drdeploy.errors import InvalidInput
+from drdeploy.hosting.deployment.architectures import (
+    architecture_of,
+    check_architectures,
+    fitting_tag,
+)
+from drdeploy.hosting.deployment.provision import ModelSource, Wish
+from drdeploy.hosting.deployment.variables import EndpointVariables, Variables
+from drdeploy.hosting.images import ARM64, own_image
+from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
+from drdeploy.study.design.plan import make_plan
+from drdeploy.study.design.study import Study
+from drdeploy.study.running.provisioned import hosted_tag
+
+SERVERLESS = ServerlessConfig(memory_mb=2048)
+X86 = RealTimeConfig(instance_type="ml.m5.xlarge")
+GRAVITON = RealTimeConfig(instance_type="ml.m6g.xlarge")
+
+
+def test_the_processor_behind_a_configuration():
+    assert architecture_of(X86) == "x86_64"
+    assert architecture_of(GRAVITON) == "arm64"
+    assert architecture_of(SERVERLESS) is None
+    assert architecture_of(RealTimeConfig(instance_type="ml.g5.xlarge")) is None
+
+
+def test_our_images_have_a_sibling_for_graviton_and_others_are_left_alone():
+    assert fitting_tag("drdeploy:lean", GRAVITON) == "drdeploy:lean-arm64"
+    assert fitting_tag("drdeploy:lean", X86) == "drdeploy:lean"
+    assert fitting_tag("drdeploy:lean", SERVERLESS) == "drdeploy:lean"
+    assert fitting_tag("flowers:3", GRAVITON) == "flowers:3"
+    assert own_image("drdeploy:reduced-arm64").platform == ARM64
+    assert own_image("flowers:lean") is None
+
+
+@pytest.mark.parametrize(
+    ("built_for", "config", "needed"),
+    [("amd64", GRAVITON, "linux/arm64"), ("arm64", X86, "linux/amd64")],
+)
+def test_an_image_that_the_instance_cannot_run_is_refused(built_for, config, needed, tmp_path):
+    with pytest.raises(InvalidInput, match=rf"flowers:3 is built for {built_for}.*{needed}"):
+        check_architectures(engine(built_for), wish(config, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("built_for", "config"),
+    [("amd64", X86), ("arm64", GRAVITON), ("amd64", SERVERLESS), ("riscv64", X86)],
+)
+def test_an_image_that_it_can_run_or_of_which_nothing_is_known_goes_on(built_for, config, tmp_path):
+    check_architectures(engine(built_for), wish(config, tmp_path))
+
+
+def test_on_aws_the_thesis_study_takes_arm64_images_for_graviton_alone():
+    plan = make_plan(Study.load("thesis"))
+    tags = {
+        trial.endpoint.label: hosted_tag(trial, on_aws=True)
+        for trial in plan.trials
+        if isinstance(trial.endpoint, RealTimeConfig)
+    }
+    assert {label: tag for label, tag in tags.items() if tag.endswith("-arm64")} == {
+        "m6g.xlarge": "drdeploy:reduced-arm64",
+        "c7g.xlarge": "drdeploy:reduced-arm64",
+    }
+
+
+def engine(architecture):
+    return SimpleNamespace(image_config=lambda tag: {"Architecture": architecture})
+
+
+def wish(config, tmp_path):
+    return Wish(
+        Variables("single-endpoint", "grader", "us-east-1"),
+        {"grader": ModelSource("flowers:3", tmp_path / "model.tar.gz")},
+        {"grader": EndpointVariables("grader", config)},
+    )

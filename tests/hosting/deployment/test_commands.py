@@ -1,0 +1,123 @@
+"""The commands, as somebody types them, against a local service that runs processes."""
+
+import json
+
+import pytest
+from tiny_models import onnx_artifact
+from typer.testing import CliRunner
+
+from drdeploy.cli.app import build_app
+from drdeploy.errors import DeploymentError, InvalidInput, PushFailed, UploadFailed
+from drdeploy.hosting.local.service import LocalService
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DRDEPLOY_LOCAL_HOME", str(home))
+        with LocalService(0, isolation="process") as service:
+            yield service.url
+
+
+@pytest.fixture
+def run(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments, **options):
+        place = ["--endpoint-url", url]
+        return CliRunner().invoke(build_app(), [*map(str, arguments), *place], **options)
+
+    return invoke
+
+
+def test_an_endpoint_is_deployed_again_without_a_change_and_deleted(
+    run, tmp_path, terraform_program
+):
+    onnx_artifact(tmp_path / "tiny")
+    deploy = ("endpoint", "deploy", "typed", "--artifact", tmp_path / "tiny" / "model.tar.gz")
+    deploy += ("--target", "local", "--provider", "built-in")
+    declined = run(*deploy, input="n\n")
+    assert isinstance(declined.exception, DeploymentError)
+    first = json.loads(run(*deploy, "--yes", "--json").stdout)
+    assert first["answer"]["notice"]
+    assert first["outputs"]["endpoint"]["endpoint_name"] == "typed"
+    assert "@sha256:" in first["images"]["drdeploy:lean"]
+    again = json.loads(run(*deploy, "--yes", "--json").stdout)
+    assert again["changes"] == "nothing to change"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+        deleted = run("endpoint", "delete", "typed")
+    assert "endpoints: 1 deleted, 0 still there" in deleted.stdout
+    assert not (tmp_path / "deployments" / "typed").exists()
+    assert json.loads(run("endpoint", "list", "--json").stdout) == []
+
+
+def test_what_is_pushed_must_have_somewhere_to_go(run, tmp_path):
+    onnx_artifact(tmp_path / "tiny")
+    archive = tmp_path / "tiny" / "model.tar.gz"
+    image = run("image", "push", "lean", "--repository", "none/such", "--target", "local")
+    assert isinstance(image.exception, PushFailed)
+    upload = run("artifact", "push", archive, "--bucket", "none-such", "--target", "local")
+    assert isinstance(upload.exception, UploadFailed)
+
+
+def test_a_push_prints_what_a_model_names_and_the_second_sends_nothing(run, url, tmp_path):
+    from local_aws import client
+
+    client("ecr", url).create_repository(repositoryName="mine/drdeploy")
+    s3 = client("s3", url)
+    s3.create_bucket(Bucket="mine")
+    s3.put_bucket_versioning(Bucket="mine", VersioningConfiguration={"Status": "Enabled"})
+    onnx_artifact(tmp_path / "tiny")
+    image = ("image", "push", "lean", "--repository", "mine/drdeploy", "--target", "local")
+    archive = ("artifact", "push", tmp_path / "tiny" / "model.tar.gz", "--bucket", "mine")
+    for push in (image, (*archive, "--target", "local")):
+        first, second = (json.loads(run(*push, "--json").stdout) for _ in range(2))
+        assert (first["was_there"], second["was_there"]) == (False, True)
+        assert first["uri"] == second["uri"]
+    assert second["version_id"]
+    assert len(s3.list_object_versions(Bucket="mine")["Versions"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--memory-mb", "1500"), "--memory-mb: must be 1024 to 6144 MB in steps of 1024"),
+        (("--instance-type", "ml.m5.gigantic"), "no SageMaker hosting instance type"),
+        (("--provisioned-concurrency", "9"), "exceeds max_concurrency"),
+        (("--photograph", "notes.txt"), "not that of a photograph"),
+        (("--region", "eu-west-1"), "deployed in us-east-1"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_asked(run, tmp_path, options, reason):
+    (tmp_path / "notes.txt").write_text("none")
+    folder = tmp_path / "deployments" / "typed"
+    folder.mkdir(parents=True)
+    note = {"environment": "single-endpoint", "prefix": "typed", "region": "us-east-1"}
+    (folder / "deployment.json").write_text(json.dumps({**note, "endpoint_url": "http://x"}))
+    answer = run("endpoint", "deploy", "typed", "--target", "local", "--yes", *options)
+    assert isinstance(answer.exception, InvalidInput), answer.output
+    assert reason in str(answer.exception)
+
+
+def test_a_deployment_in_a_service_that_ended_is_forgotten(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "deployments" / "gone"
+    folder.mkdir(parents=True)
+    note = {"environment": "single-endpoint", "prefix": "gone", "region": "us-east-1"}
+    url = "http://127.0.0.1:9"
+    (folder / "deployment.json").write_text(json.dumps({**note, "endpoint_url": url}))
+    answer = CliRunner().invoke(build_app(), ["endpoint", "delete", "gone"])
+    assert answer.exit_code == 0
+    assert not folder.exists()
+
+
+def test_a_deployment_elsewhere_is_not_touched_by_a_deletion_here(run, tmp_path):
+    folder = tmp_path / "deployments" / "twin"
+    folder.mkdir(parents=True)
+    note = {"environment": "single-endpoint", "prefix": "twin", "region": "us-east-1"}
+    (folder / "deployment.json").write_text(json.dumps({**note, "endpoint_url": None}))
+    answer = run("endpoint", "delete", "twin")
+    assert "There is no such endpoint" in str(answer.exception)
+    assert (folder / "deployment.json").exists()

@@ -1,0 +1,390 @@
+"""Terraform onto the local service, endpoints that answer, and nothing left in the end."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from photographs import photograph
+from tiny_models import onnx_artifact
+
+from drdeploy.errors import PlanDeclined, TerraformFailed
+from drdeploy.hosting.deployment.account import Account
+from drdeploy.hosting.deployment.provider import ready_terraform
+from drdeploy.hosting.deployment.provision import ModelSource, Provisioner, Wish
+from drdeploy.hosting.deployment.sweep import sweep
+from drdeploy.hosting.deployment.variables import EndpointVariables, Variables
+from drdeploy.hosting.deployment.workspace import Workspace
+from drdeploy.hosting.local.endpoints.machine import Options
+from drdeploy.hosting.local.service import LocalService
+from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
+from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.study.design.plan import make_plan
+from drdeploy.study.design.study import Study
+from drdeploy.study.measurements.journal import read_measurements
+from drdeploy.study.measurements.results import Results
+from drdeploy.study.running.provisioned import Provisioning, study_workspace
+from drdeploy.study.running.session import RunOptions, run_study
+
+MATRIX = """
+title = "The shape of the original study, one photograph each"
+[models.one]
+artifact = "one/model.tar.gz"
+[models.two]
+artifact = "two/model.tar.gz"
+[images.lean]
+tag = "drdeploy:lean"
+profile = "lean"
+[[trials]]
+models = ["one", "two"]
+images = ["lean"]
+endpoints = [
+  { kind = "serverless", memory_mb = 1024 },
+  { kind = "serverless", memory_mb = 2048 },
+  { kind = "serverless", memory_mb = 3072 },
+]
+scenarios = [{ kind = "cold", n = 1, interval_s = 2 }]
+[[trials]]
+models = ["one", "two"]
+images = ["lean"]
+endpoints = [
+  { kind = "realtime", instance_type = "ml.m4.xlarge" },
+  { kind = "realtime", instance_type = "ml.m5.xlarge" },
+  { kind = "realtime", instance_type = "ml.m6g.xlarge" },
+  { kind = "realtime", instance_type = "ml.c7g.xlarge" },
+]
+scenarios = [{ kind = "real-time", n = 1, interval_s = 0 }]
+"""
+STEADY = """
+title = "Two trials on one that is always on, one on one that scales to zero"
+[models.tiny]
+artifact = "tiny/model.tar.gz"
+[images.lean]
+tag = "drdeploy:lean"
+profile = "lean"
+[[trials]]
+models = ["tiny"]
+images = ["lean"]
+endpoints = [{ kind = "serverless", memory_mb = 2048 }]
+scenarios = [{ kind = "warm", n = 1, interval_s = 0 }]
+[[trials]]
+models = ["tiny"]
+images = ["lean"]
+endpoints = [{ kind = "realtime", instance_type = "ml.c5.large" }]
+scenarios = [
+  { kind = "real-time", n = 1, interval_s = 0 },
+  { kind = "open-loop", n = 2, rate_per_s = 20 },
+]
+"""
+SMALL = ServerlessConfig(memory_mb=2048, max_concurrency=4)
+ALWAYS_ON = RealTimeConfig(instance_type="ml.c5.large")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home():
+    """Short, for the sockets below it."""
+    home = Path(tempfile.mkdtemp(prefix="drd-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DRDEPLOY_LOCAL_HOME", str(home))
+        yield home
+    shutil.rmtree(home)
+
+
+@contextmanager
+def account_of_a_service(isolation):
+    options = Options(mb_per_vcpu=512, trial_start=False)
+    with LocalService(0, isolation=isolation, options=options) as service:
+        yield Account(service.url, "us-east-1")
+
+
+@pytest.fixture(scope="module")
+def contained(engine):
+    with account_of_a_service("container") as account:
+        yield account
+
+
+@pytest.fixture(scope="module")
+def uncontained():
+    with account_of_a_service("process") as account:
+        yield account
+
+
+def everything_in(account):
+    """Names of whatever could cost money, by kind."""
+    sagemaker, s3, ecr = (account.client(name) for name in ("sagemaker", "s3", "ecr"))
+    groups = account.client("logs").describe_log_groups()["logGroups"]
+    dashboards = account.client("cloudwatch").list_dashboards()["DashboardEntries"]
+    return {
+        "endpoints": names(sagemaker.list_endpoints(MaxResults=100)["Endpoints"]),
+        "configurations": names(sagemaker.list_endpoint_configs(MaxResults=100)["EndpointConfigs"]),
+        "models": names(sagemaker.list_models(MaxResults=100)["Models"]),
+        "buckets": names(s3.list_buckets()["Buckets"]),
+        "repositories": names(ecr.describe_repositories()["repositories"]),
+        "roles": names(account.client("iam").list_roles()["Roles"]),
+        "log groups": names(groups),
+        "dashboards": names(dashboards),
+    }
+
+
+def names(described):
+    keys = {"EndpointName", "EndpointConfigName", "ModelName", "Name", "repositoryName"}
+    keys |= {"RoleName", "logGroupName", "DashboardName"}
+    return sorted(value for one in described for key, value in one.items() if key in keys)
+
+
+def archive_in(folder, **options):
+    onnx_artifact(folder, **options)
+    return folder / "model.tar.gz"
+
+
+@contextmanager
+def provisioner_for(account, workspace, person, engine=None, environment="single-endpoint"):
+    with ready_terraform(environment, workspace, account, choice="built-in") as terraform:
+        made = Provisioner(
+            account=account,
+            workspace=workspace,
+            terraform=terraform,
+            engine=engine,
+            person=person,
+            sheet=PriceSheet.load(),
+        )
+        yield made, terraform
+
+
+def wish_for(prefix, archive, *, image="drdeploy:lean", environment="single-endpoint", **configs):
+    foundation = Variables(environment, prefix, "us-east-1")
+    endpoints = {key: EndpointVariables("m", config) for key, config in configs.items()}
+    return Wish(foundation, {"m": ModelSource(image, archive)}, endpoints)
+
+
+def test_the_original_studys_14_endpoints_each_answer_and_nothing_is_left(
+    tmp_path, terraform_program, contained, lean_image, person
+):
+    before = everything_in(contained)
+    for name, classes in (("one", ("a", "b", "c", "d", "e")), ("two", ("v", "w", "x", "y", "z"))):
+        onnx_artifact(tmp_path / name, classes=classes)
+    (tmp_path / "matrix.toml").write_text(MATRIX)
+    (tmp_path / "photographs").mkdir()
+    (tmp_path / "photographs" / "eye.jpg").write_bytes(photograph(seed=1))
+    results = Results(tmp_path / "results")
+    person.trial_started = person.measured = lambda trial, what: None
+    seen = []
+    person.trial_ended = lambda trial, error: seen.append(
+        (trial.endpoint.kind, len(everything_in(contained)["endpoints"]), error)
+    )
+    options = RunOptions(
+        results=results,
+        seed=0,
+        images=tmp_path / "photographs",
+        endpoint_url=contained.endpoint_url,
+        provisioning=Provisioning(person, PriceSheet.load(), "built-in"),
+    )
+    outcome = run_study(make_plan(Study.load(tmp_path / "matrix.toml")), options, person)
+
+    assert (len(outcome.finished), outcome.problems) == (14, {})
+    configurations = person.proposals[-1].changes.configurations.values()
+    kinds = [config.kind for config in configurations]
+    assert (kinds.count("serverless"), kinds.count("realtime")) == (6, 8)
+    rows = [row for row in read_measurements(results.measurements) if not row.is_warmup]
+    assert {row.outcome for row in rows} == {"ok"}
+    assert len({row.trial for row in rows}) == 14
+    assert {row.isolation for row in rows} == {"container"}
+    assert all(row.start != "cold" or row.model_setup_s > 0 for row in rows)
+    # What is always on goes before the others are measured.
+    assert seen == [("realtime", 14, None)] * 8 + [("serverless", 6, None)] * 6
+    assert everything_in(contained) == before
+    assert any("endpoints: 6 deleted, 0 still there" in note for note in person.notes)
+    assert not study_workspace(results).exists
+
+
+def test_a_new_image_makes_new_configurations_and_no_request_fails_meanwhile(
+    tmp_path, terraform_program, contained, engine, relabelled, person
+):
+    archive = archive_in(tmp_path / "tiny")
+    configs = {"small": SMALL, "steady": ALWAYS_ON}
+    workspace = Workspace(tmp_path / "work")
+    before = everything_in(contained)
+    with provisioner_for(contained, workspace, person, engine, "study") as (made, terraform):
+        wish = wish_for("changed", archive, environment="study", **configs)
+        first = made.provision(wish)
+        with asked_all_the_time(contained, first.endpoints.values()) as outcomes:
+            second = made.provision(
+                wish_for("changed", archive, image=relabelled, environment="study", **configs)
+            )
+            until(lambda: all(len(each) > 5 for each in outcomes.values()))
+        again = made.provision(
+            wish_for("changed", archive, image=relabelled, environment="study", **configs)
+        )
+        sweep(contained, workspace, terraform, person)
+    changed = sorted((one.type, one.action) for one in second.changes.changes)
+    assert changed == [
+        ("aws_sagemaker_endpoint", "update"),
+        ("aws_sagemaker_endpoint", "update"),
+        ("aws_sagemaker_endpoint_configuration", "replace"),
+        ("aws_sagemaker_endpoint_configuration", "replace"),
+        ("aws_sagemaker_model", "replace"),
+    ]
+    (old,), (new,) = first.images.values(), second.images.values()
+    assert old.digest != new.digest
+    assert (next(iter(second.archives.values())).was_there, new.was_there) == (True, False)
+    assert (again.changes.summary, next(iter(again.images.values())).was_there) == (
+        "nothing to change",
+        True,
+    )
+    assert {outcome for each in outcomes.values() for outcome in each} == {"ok"}
+    assert everything_in(contained) == before
+
+
+@pytest.fixture
+def relabelled(engine, lean_image):
+    """The same server under another digest."""
+    tag = "drdeploy-test:lean-relabelled"
+    with tempfile.TemporaryDirectory() as folder:
+        dockerfile = f"FROM {lean_image}\nLABEL drdeploy.test=relabelled\n"
+        Path(folder, "Dockerfile").write_text(dockerfile)
+        engine.build(Path(folder), "Dockerfile", tag)
+    yield tag
+    engine.untag(tag)
+
+
+@contextmanager
+def asked_all_the_time(account, names):
+    body, over = photograph(seed=1), threading.Event()
+    outcomes = {name: [] for name in names}
+
+    def ask(name):
+        while not over.is_set():
+            time.sleep(0.05)
+            answer = account.hosting.invoke(name, body)
+            outcomes[name].append(answer.outcome if answer.outcome == "ok" else answer.error)
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in outcomes]
+    for thread in threads:
+        thread.start()
+    try:
+        until(lambda: all(outcomes.values()))
+        yield outcomes
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def until(condition, timeout_s=120):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def broken_archive(folder):
+    """An archive whose manifest is sound, and whose model does not load."""
+    import tarfile
+
+    sound = archive_in(folder / "sound")
+    broken = folder / "broken.tar.gz"
+    with tarfile.open(sound) as source, tarfile.open(broken, "w:gz") as target:
+        for member in source.getmembers():
+            data = source.extractfile(member).read() if member.isfile() else b""
+            if member.name.endswith(".onnx"):
+                data = b"no model" + data[8:]
+            target.addfile(member, io.BytesIO(data))
+    return broken
+
+
+def test_a_failed_endpoint_tells_its_reason_what_is_left_and_a_next_deployment_heals_it(
+    tmp_path, terraform_program, uncontained, person
+):
+    workspace = Workspace(tmp_path / "work")
+    before = everything_in(uncontained)
+    with provisioner_for(uncontained, workspace, person) as (made, terraform):
+        wish = wish_for("healed", broken_archive(tmp_path), one=ALWAYS_ON)
+        with pytest.raises(TerraformFailed) as failure:
+            made.provision(wish)
+        told = str(failure.value)
+        assert "Failed" in told
+        for left in ("s3_bucket healed-artifacts", "ecr_repository healed/drdeploy"):
+            assert left in told
+        healed = made.provision(wish_for("healed", archive_in(tmp_path / "tiny"), one=ALWAYS_ON))
+        answer = made.try_out(healed.endpoints["one"], photograph(seed=1), "image/jpeg")
+        assert b'"grade"' in answer.body
+        swept = sweep(uncontained, workspace, terraform, person)
+    assert "endpoints: 1 deleted, 0 still there" in swept.verified
+    assert everything_in(uncontained) == before
+
+
+def test_a_plan_that_nobody_agrees_to_creates_nothing(
+    tmp_path, terraform_program, uncontained, person
+):
+    before = everything_in(uncontained)
+    person.answer = False
+    workspace = Workspace(tmp_path / "work")
+    with (
+        provisioner_for(uncontained, workspace, person) as (made, _),
+        pytest.raises(PlanDeclined, match="Nothing was left behind"),
+    ):
+        made.provision(wish_for("declined", archive_in(tmp_path / "tiny"), one=SMALL))
+    assert everything_in(uncontained) == before
+    assert len(person.proposals) == 1
+
+
+def test_a_study_that_nobody_agrees_to_creates_nothing_on_its_way_out_either(
+    tmp_path, terraform_program, uncontained, person
+):
+    onnx_artifact(tmp_path / "tiny")
+    (tmp_path / "steady.toml").write_text(STEADY)
+    before = everything_in(uncontained)
+    person.answer = False
+    options = RunOptions(
+        results=Results(tmp_path / "results"),
+        seed=0,
+        endpoint_url=uncontained.endpoint_url,
+        provisioning=Provisioning(person, PriceSheet.load(), "built-in"),
+    )
+    with pytest.raises(PlanDeclined):
+        run_study(make_plan(Study.load(tmp_path / "steady.toml")), options, person)
+    assert everything_in(uncontained) == before
+
+
+def test_an_interrupted_study_leaves_no_endpoint_and_its_next_run_creates_what_is_missing(
+    tmp_path, terraform_program, uncontained, person
+):
+    onnx_artifact(tmp_path / "tiny")
+    (tmp_path / "steady.toml").write_text(STEADY)
+    before = everything_in(uncontained)
+    options = RunOptions(
+        results=Results(tmp_path / "results"),
+        seed=0,
+        endpoint_url=uncontained.endpoint_url,
+        provisioning=Provisioning(person, PriceSheet.load(), "built-in"),
+    )
+    plan = make_plan(Study.load(tmp_path / "steady.toml"))
+    ended, there = [], []
+    person.trial_started = person.measured = lambda trial, what: None
+
+    def interrupt(trial, error):
+        raise KeyboardInterrupt
+
+    person.trial_ended = interrupt
+    with pytest.raises(KeyboardInterrupt) as interruption:
+        run_study(plan, options, person)
+    assert "images and archives stay" in interruption.value.__notes__[-1]
+    left = everything_in(uncontained)
+    assert (left["endpoints"], left["models"]) == (before["endpoints"], before["models"])
+    assert len(left["buckets"]) == len(before["buckets"]) + 1
+
+    def note(trial, error):
+        ended.append(trial.scenario.kind)
+        there.append(len(everything_in(uncontained)["endpoints"]))
+
+    person.trial_ended = note
+    assert run_study(plan, options, person).problems == {}
+    # The first trial was measured before; the steady endpoint goes when the second is.
+    assert (ended, there) == (["open-loop", "warm"], [2, 1])
+    assert everything_in(uncontained) == before

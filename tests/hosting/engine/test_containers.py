@@ -1,0 +1,258 @@
+"""Containers in a real engine keep their limits and tell how they ended."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+from drdeploy.errors import EngineError
+from drdeploy.hosting.engine import ContainerSpec, Mount, free_port
+
+pytestmark = pytest.mark.engine
+
+LABEL = "drdeploy.test"
+
+
+@pytest.fixture
+def started(engine):
+    """Start containers that do not outlive the test."""
+    containers = []
+
+    def run(spec):
+        containers.append(engine.run(spec))
+        return containers[-1]
+
+    yield run
+    for container in containers:
+        container.remove()
+
+
+@pytest.fixture
+def shell(started, lean_image):
+    """Run a shell command to its end: what it wrote, and how it ended."""
+
+    def run(command, **options):
+        options = {"port": None, "network": "none", "labels": {LABEL: "shell"}, **options}
+        container = started(
+            ContainerSpec(lean_image, ("-c", command), entrypoint=("sh",), **options)
+        )
+        state = container.wait(60)
+        return container.logs(), state
+
+    return run
+
+
+def python_server(image, port, **options):
+    command = ("-m", "http.server", "--bind", options.pop("bind", "0.0.0.0"), str(port))
+    return ContainerSpec(
+        image, command, entrypoint=("python3",), port=port, labels={LABEL: "server"}, **options
+    )
+
+
+def test_the_memory_limit_can_be_read_inside(shell):
+    said, _ = shell(
+        "cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes 2>/dev/null || cat memory.max",
+        memory_mb=96,
+    )
+    assert int(said) == 96 * 1024 * 1024
+
+
+def test_the_runtimes_see_the_cpu_limit(shell):
+    said, _ = shell(
+        "python3 -c 'from drdeploy.grader.runtimes import cpu_limit as c; "
+        "print(c.available_cpus())'",
+        cpus=0.58,
+    )
+    assert float(said) == pytest.approx(0.58, abs=0.005)
+
+
+def test_the_cores_can_be_chosen(shell):
+    said, _ = shell("grep Cpus_allowed_list /proc/self/status", cpuset="0")
+    assert said.split() == ["Cpus_allowed_list:", "0"]
+
+
+def test_a_container_that_ended_starts_again_with_its_files(started, lean_image):
+    script = "test -e /tmp/x && echo again; touch /tmp/x; echo up"
+    spec = ContainerSpec(
+        lean_image, ("-c", script), entrypoint=("sh",), port=None, network="none", read_only=False
+    )
+    container = started(spec)
+    container.wait(30)
+    container.start()
+    container.wait(30)
+    assert container.logs().split() == ["up", "again", "up"]
+
+
+def test_the_root_cannot_be_written_to_but_tmp_can(shell):
+    # The two streams are told in any order.
+    said, state = shell("touch /root.txt || touch /tmp/x && ls /tmp")
+    assert "Read-only file system" in said
+    assert "x" in said.splitlines()
+    assert state.exit_code == 0
+
+
+def test_no_capability_is_left_not_even_to_root(shell):
+    said, _ = shell("grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status", user="0")
+    assert [line.split()[1].lstrip("0") for line in said.splitlines()] == ["", "", "1"]
+
+
+def test_the_user_is_the_images_own_and_not_root(shell):
+    said, _ = shell("id -u")
+    assert said.strip() != "0"
+
+
+def test_processes_are_limited(shell):
+    # Room for the dozen threads with which the engine itself starts a container.
+    said, _ = shell("for i in $(seq 60); do sleep 1 & done; wait", pids=30)
+    assert "fork" in said.lower()
+
+
+def test_a_mount_cannot_be_written_to(shell, tmp_path):
+    tmp_path.chmod(0o777)
+    said, _ = shell("touch /data/x", mounts=(Mount(tmp_path, "/data"),))
+    assert "Read-only file system" in said
+
+
+def test_the_exit_status_is_the_commands(shell):
+    _, state = shell("exit 7")
+    assert (state.is_running, state.exit_code, state.oom_killed) == (False, 7, False)
+
+
+def test_a_container_beyond_its_memory_is_known_as_such(shell):
+    _, state = shell("tail /dev/zero", memory_mb=32)
+    assert (state.exit_code, state.oom_killed) == (137, True)
+
+
+def test_a_killed_container_is_not_taken_for_one_out_of_memory(started, lean_image):
+    container = started(
+        ContainerSpec(lean_image, ("60",), entrypoint=("sleep",), port=None, network="none")
+    )
+    container.kill()
+    state = container.wait(30)
+    assert (state.exit_code, state.oom_killed) == (137, False)
+
+
+def test_stop_lets_the_process_finish_first(started, lean_image):
+    script = "trap 'sleep 0.5; echo finished; exit 0' TERM; echo up; while :; do sleep 0.05; done"
+    container = started(
+        ContainerSpec(lean_image, ("-c", script), entrypoint=("sh",), port=None, network="none")
+    )
+    _until(lambda: "up" in container.logs())
+    container.stop(10)
+    assert "finished" in container.logs()
+    assert container.exit_state().exit_code == 0
+
+
+def test_stop_kills_what_does_not_listen(started, lean_image):
+    script = "trap '' TERM; echo up; while :; do sleep 0.05; done"
+    container = started(
+        ContainerSpec(lean_image, ("-c", script), entrypoint=("sh",), port=None, network="none")
+    )
+    _until(lambda: "up" in container.logs())
+    container.stop(1)
+    assert container.exit_state().exit_code == 137
+
+
+def test_what_ended_or_is_gone_can_be_stopped_killed_and_removed_again(engine, lean_image):
+    container = engine.run(
+        ContainerSpec(lean_image, entrypoint=("true",), command=(), port=None, network="none")
+    )
+    container.wait(30)
+    container.kill()
+    container.stop(1)
+    container.remove()
+    container.kill()
+    container.remove()
+
+
+@pytest.mark.parametrize("network", ["bridge", "host"])
+def test_a_server_answers_on_its_loopback_port(engine, started, lean_image, network):
+    if network == "host" and engine.fastest_network != "host":
+        pytest.skip("the engine does not share this machine's loopback")
+    port = free_port() if network == "host" else 8080
+    bind = "127.0.0.1" if network == "host" else "0.0.0.0"
+    container = started(python_server(lean_image, port, network=network, bind=bind))
+    with _answer(f"{container.url}/etc/hostname") as answer:
+        assert answer.status == 200
+
+
+def test_a_taken_port_is_refused_and_leaves_no_container(engine, started, lean_image):
+    taken = started(python_server(lean_image, 8080))
+    label = f"{LABEL}.taken"
+    spec = ContainerSpec(
+        lean_image,
+        ("60",),
+        entrypoint=("sleep",),
+        host_port=taken.host_port,
+        labels={label: "yes"},
+    )
+    with pytest.raises(EngineError):
+        started(spec)
+    assert engine.containers(label) == ()
+
+
+def test_memory_in_use_is_measured_against_the_limit(started, lean_image):
+    script = (
+        "held = bytearray(b'x' * 50_000_000); print('up', flush=True); import time; time.sleep(60)"
+    )
+    container = started(
+        ContainerSpec(
+            lean_image,
+            ("-c", script),
+            entrypoint=("python3",),
+            memory_mb=256,
+            port=None,
+            network="none",
+        )
+    )
+    _until(lambda: "up" in container.logs())
+    stats = container.stats()
+    assert stats.memory_limit_bytes == 256 * 1024 * 1024
+    assert 50e6 < stats.memory_bytes < 100e6
+    assert stats.tasks == 1
+
+
+def test_stale_containers_are_removed_by_their_label_alone(engine, started, lean_image):
+    def sleeper(value):
+        return started(
+            ContainerSpec(
+                lean_image,
+                ("60",),
+                entrypoint=("sleep",),
+                port=None,
+                network="none",
+                labels={f"{LABEL}.stale": value},
+            )
+        )
+
+    stale, kept = sleeper("one"), sleeper("two")
+    assert engine.remove_stale(f"{LABEL}.stale=one") == (stale.id,)
+    assert engine.containers(f"{LABEL}.stale") == (kept.id,)
+
+
+def test_an_image_that_does_not_exist_is_told_with_what_to_do(engine):
+    with pytest.raises(EngineError, match="drdeploy image build"):
+        engine.run(ContainerSpec("drdeploy:no-such-image"))
+
+
+def _until(is_so, timeout_s=30.0):
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+@contextmanager
+def _answer(url, timeout_s=30.0):
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                yield answer
+                return
+        except OSError:
+            assert time.monotonic() < deadline, f"no answer from {url}"
+            time.sleep(0.02)

@@ -1,0 +1,64 @@
+"""What is told where no engine answers, and what is read without one."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from drdeploy.errors import EngineUnavailable
+from drdeploy.hosting.engine import Engine, free_port
+from drdeploy.hosting.engine.container import _stats
+from drdeploy.hosting.engine.kernel_log import tells_of_oom_kill
+
+
+def test_none_is_found_where_nothing_listens(tmp_path):
+    assert Engine.find({"DOCKER_HOST": f"unix://{tmp_path}/no.sock"}) is None
+
+
+def test_none_is_found_behind_an_address_that_is_no_address():
+    assert Engine.find({"DOCKER_HOST": "nonsense://"}) is None
+
+
+def test_none_is_found_where_something_else_answers(tmp_path):
+    path = tmp_path / "other.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        threading.Thread(target=_hang_up, args=(listener,), daemon=True).start()
+        assert Engine.find({"DOCKER_HOST": f"unix://{path}"}) is None
+
+
+def test_requiring_an_engine_tells_where_it_was_looked_for_and_what_to_do(tmp_path):
+    host = f"unix://{tmp_path}/no.sock"
+    with pytest.raises(EngineUnavailable, match="DOCKER_HOST") as caught:
+        Engine.require({"DOCKER_HOST": host})
+    assert caught.value.where == host
+
+
+def test_a_free_port_can_be_bound():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", free_port()))
+
+
+def test_the_kernel_log_names_the_container_that_ran_out_of_memory(tmp_path):
+    log = tmp_path / "kmsg"
+    log.write_text("4,1,2,-;oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/docker/abc123,task=x\n")
+    assert tells_of_oom_kill("abc123", log)
+    assert not tells_of_oom_kill("def456", log)
+
+
+def test_a_kernel_log_that_cannot_be_read_tells_nothing(tmp_path):
+    assert not tells_of_oom_kill("abc123", tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["total_inactive_file", "inactive_file"])
+def test_page_cache_that_can_be_dropped_is_not_memory_in_use(name):
+    sample = {"memory_stats": {"usage": 900, "limit": 1000, "stats": {name: 400}}}
+    stats = _stats(sample)
+    assert (stats.memory_bytes, stats.memory_utilization) == (500, 0.5)
+
+
+def _hang_up(listener):
+    listener.accept()[0].close()

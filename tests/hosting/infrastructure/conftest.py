@@ -1,0 +1,75 @@
+"""A local service, the provider that speaks to it, and terraform in a folder of its own."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from aws_provider import provider_of
+from local_aws import FAKE_SERVER, Aws
+from terraform import ENVIRONMENTS, INFRASTRUCTURE, Terraform
+
+from drdeploy.hosting.local.endpoints.machine import Options
+from drdeploy.hosting.local.service import LocalService
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home():
+    """Services of the tests keep to themselves; short, for the sockets below it."""
+    home = Path(tempfile.mkdtemp(prefix="drl-"))
+    home.chmod(0o711)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DRDEPLOY_LOCAL_HOME", str(home))
+        yield home
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="module")
+def service(home):
+    """With the fake server, which starts in a moment; plenty of CPU."""
+    options = Options(mb_per_vcpu=512, trial_start=False)
+    with LocalService(0, isolation="process", options=options, server_command=FAKE_SERVER) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def aws(service) -> Aws:
+    return Aws.at(service.url)
+
+
+@pytest.fixture(scope="module")
+def provider(service, terraform_program):
+    with provider_of(endpoint_url=service.url) as environment:
+        yield environment
+
+
+@pytest.fixture(scope="module")
+def data(provider, tmp_path_factory):
+    """What ``init`` makes of each environment, once."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ENVIRONMENTS:
+        at = INFRASTRUCTURE / "environments" / name
+        Terraform(at, folder, provider, data=folder / name).init()
+    return folder
+
+
+@pytest.fixture
+def environment(provider, data, tmp_path):
+    """``environment("study", name_prefix="dr")``: terraform there, initialized.
+
+    What a failed test leaves is destroyed, so that the next one begins with nothing.
+    """
+    made = []
+
+    def initialized(name: str, **values) -> Terraform:
+        folder = INFRASTRUCTURE / "environments" / name
+        values = {"name_prefix": "dr-study", **values}
+        made.append(Terraform(folder, tmp_path / name, provider, values, data / name))
+        return made[-1]
+
+    yield initialized
+    for one in made:
+        if one.has_resources():
+            one.with_values("destroy", "-auto-approve", check=False)

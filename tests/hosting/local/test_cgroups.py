@@ -1,0 +1,116 @@
+"""Control groups hold a process to its memory and CPU, and are removed with what is in them."""
+
+import subprocess
+import sys
+import time
+import uuid
+
+import pytest
+
+from drdeploy.hosting.local.instances.cgroups import find_control_groups
+from drdeploy.hosting.local.instances.cgroups.v2 import GroupsV2
+
+BURN = (
+    "import time, os; end = time.time() + 1\nwhile time.time() < end: pass\nprint(os.times().user)"
+)
+HOG = "x = bytearray(); \nwhile True: x += b'x' * 8 * 1024 * 1024"
+ENTER = 'for file in $1; do echo $$ > "$file"; done; shift; exec "$@"'
+
+
+@pytest.fixture
+def groups():
+    found = find_control_groups(f"drdeploy-test-{uuid.uuid4().hex[:8]}")
+    if found is None:
+        pytest.skip("this user may make no control groups here")
+    yield found
+    found.remove()
+
+
+def run_in(group, code):
+    entrances = " ".join(map(str, group.entrances))
+    command = ["/bin/sh", "-c", ENTER, "enter", entrances, sys.executable, "-S", "-c", code]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_cpu_time_is_limited(groups):
+    group = groups.create("slow", memory_mb=256, cpus=0.2)
+    output, _ = run_in(group, BURN).communicate(timeout=20)
+    assert float(output) < 0.45
+
+
+def test_memory_beyond_the_limit_kills_and_is_counted(groups):
+    group = groups.create("small", memory_mb=64, cpus=None)
+    assert run_in(group, HOG).wait(20) != 0
+    assert group.oom_kills() > 0
+
+
+def test_memory_in_use_is_told(groups):
+    group = groups.create("used", memory_mb=256, cpus=None)
+    process = run_in(
+        group, "x = b'x' * 50_000_000; print(1, flush=True); import time; time.sleep(9)"
+    )
+    process.stdout.readline()
+    assert 50_000_000 < group.memory_bytes() < 120_000_000
+    process.kill()
+    process.communicate()
+
+
+def test_removing_a_group_kills_what_is_in_it(groups):
+    group = groups.create("gone", memory_mb=64, cpus=None)
+    process = run_in(group, "import time; print(1, flush=True); time.sleep(60)")
+    process.stdout.readline()
+    begin = time.monotonic()
+    group.remove()
+    assert process.wait(5) == -9
+    assert time.monotonic() - begin < 3
+    assert not any(path.parent.exists() for path in group.entrances)
+    process.communicate()
+
+
+def test_nothing_is_found_where_nothing_is_mounted(tmp_path):
+    assert find_control_groups("drdeploy-test", tmp_path) is None
+
+
+def test_version_1_needs_both_controllers(tmp_path):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("1:cpu:/\n0::/\n")
+    (tmp_path / "sys/fs/cgroup/cpu").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/cpu/cgroup.procs").write_text("")
+    assert find_control_groups("drdeploy-test", tmp_path) is None
+
+
+class UnifiedTree:
+    """Files as the kernel shows them under version 2, as far as they are written to."""
+
+    def __init__(self, root, name):
+        self.mount = root / "sys/fs/cgroup"
+        (root / "proc/self").mkdir(parents=True)
+        (root / "proc/self/cgroup").write_text("0::/user.slice\n")
+        self.mount.mkdir(parents=True)
+        (self.mount / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+        (self.mount / "cgroup.subtree_control").write_text("cpu memory pids\n")
+        self.group = self.mount / name / "one"
+        self.group.mkdir(parents=True)
+        (self.mount / name / "cgroup.subtree_control").write_text("")
+        for file in ("memory.max", "memory.swap.max", "cpu.max"):
+            (self.group / file).write_text("max" + " " * 20)
+
+
+def test_version_2_limits_are_written_in_its_own_files(tmp_path):
+    tree = UnifiedTree(tmp_path, "drdeploy-test")
+    GroupsV2(tree.mount / "drdeploy-test").create("one", memory_mb=1024, cpus=0.58)
+    assert (tree.group / "memory.max").read_text().split() == [str(1024 * 1024 * 1024)]
+    assert (tree.group / "memory.swap.max").read_text()[0] == "0"
+    assert (tree.group / "cpu.max").read_text().split() == ["58000", "100000"]
+    handed_down = (tree.mount / "drdeploy-test" / "cgroup.subtree_control").read_text()
+    assert handed_down == "+cpu +memory"
+
+
+def test_version_2_counts_kills_and_leaves_droppable_cache_out(tmp_path):
+    tree = UnifiedTree(tmp_path, "drdeploy-test")
+    group = GroupsV2(tree.mount / "drdeploy-test").create("one", memory_mb=1024, cpus=None)
+    (tree.group / "memory.events").write_text("low 0\noom 2\noom_kill 1\n")
+    (tree.group / "memory.current").write_text("1000\n")
+    (tree.group / "memory.stat").write_text("anon 500\ninactive_file 300\n")
+    assert (group.oom_kills(), group.memory_bytes()) == (1, 700)
+    assert group.entrances == (tree.group / "cgroup.procs",)

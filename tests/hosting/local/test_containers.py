@@ -1,0 +1,144 @@
+"""With a container engine, an endpoint runs ``IMAGE serve`` within its limits."""
+
+import json
+import shutil
+
+import pytest
+from local_aws import FAKE_SERVER, Aws, until
+from photographs import photograph
+from tiny_models import onnx_artifact
+
+from drdeploy.hosting.engine import ContainerSpec
+from drdeploy.hosting.local.endpoints.machine import Options
+from drdeploy.hosting.local.instances.leftovers import LABEL
+from drdeploy.hosting.local.service import LocalService
+
+pytestmark = pytest.mark.engine
+IDLE_S = 4.0
+FOREIGN = """
+FROM drdeploy:lean
+COPY fake_server.py /
+ENV COLOUR={colour}
+ENTRYPOINT ["python3", "/fake_server.py"]
+"""
+
+
+def label_of(service):
+    """Of this service's own containers; the engine may serve others."""
+    return f"{LABEL}={service._note.name}"
+
+
+@pytest.fixture(scope="module")
+def contained(engine, lean_image):
+    options = Options(idle_s=IDLE_S, trial_start=False)
+    with LocalService(isolation="container", options=options) as service:
+        yield service
+    assert engine.containers(label_of(service)) == ()
+
+
+@pytest.fixture(scope="module")
+def aws(contained):
+    return Aws.at(contained.url)
+
+
+@pytest.fixture(scope="module")
+def model_url(aws, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    onnx_artifact(folder)
+    return aws.put_archive((folder / "model.tar.gz").read_bytes(), "tiny.tar.gz")
+
+
+@pytest.fixture
+def foreign(engine, lean_image, tmp_path):
+    """Builds an image of somebody else's, with another server, each time under the same tag."""
+    shutil.copy(FAKE_SERVER[-1], tmp_path / "fake_server.py")
+
+    def build(colour="grey"):
+        (tmp_path / "Dockerfile").write_text(FOREIGN.format(colour=colour))
+        engine.build(tmp_path, "Dockerfile", "drdeploy-test:foreign", network="none")
+        return "drdeploy-test:foreign"
+
+    return build
+
+
+def test_a_photograph_is_graded_in_a_container(aws, contained, engine, model_url):
+    assert contained.isolation == "container"
+    name = aws.endpoint(url=model_url)
+    assert aws.invoke(name, photograph())["container"]["invocation"] == 1
+    assert len(engine.containers(label_of(contained))) == 1
+    until(lambda: not engine.containers(label_of(contained)))
+    assert aws.invoke(name, photograph())["container"]["invocation"] == 1
+    aws.delete(name)
+
+
+def test_the_containers_memory_is_recorded(aws, model_url):
+    name = aws.endpoint(url=model_url)
+    aws.invoke(name, photograph())
+    assert 0 < aws.metric(name, "MemoryUtilization")[0]["Average"] < 100
+    aws.delete(name)
+
+
+def test_kill_9_of_the_container_costs_one_model_error_at_most(aws, contained, engine, model_url):
+    name = aws.endpoint(url=model_url)
+    aws.invoke(name, photograph())
+    for container_id in engine.containers(label_of(contained)):
+        engine._api.kill(container_id, signal="SIGKILL")
+    errors = 0
+    for _ in range(2):
+        try:
+            aws.invoke(name, photograph())
+        except aws.runtime.exceptions.ModelError:
+            errors += 1
+    assert errors <= 1
+    aws.delete(name)
+
+
+def test_a_container_that_runs_out_of_memory_is_a_model_error_and_is_replaced(aws, foreign):
+    name = aws.endpoint(image=foreign())
+    assert aws.invoke(name)["invocation"] == 1
+    with pytest.raises(aws.runtime.exceptions.ModelError) as caught:
+        aws.invoke(name, b"!eat 1100")
+    assert "ran out of memory" in caught.value.response["OriginalMessage"]
+    assert aws.invoke(name)["invocation"] == 1
+    aws.delete(name)
+
+
+def test_an_endpoint_keeps_the_image_that_it_was_created_with(aws, contained, engine, foreign):
+    name = aws.endpoint(image=foreign("blue"))
+    assert aws.invoke(name)["environment"]["COLOUR"] == "blue"
+    other = aws.endpoint(image=foreign("green"))
+    assert aws.invoke(other)["environment"]["COLOUR"] == "green"
+    until(lambda: not engine.containers(label_of(contained)))
+    cold = aws.invoke(name)
+    assert (cold["invocation"], cold["environment"]["COLOUR"]) == (1, "blue")
+    aws.delete(name)
+    aws.delete(other)
+
+
+def test_an_image_that_is_not_there_fails_the_endpoint(aws, model_url):
+    name = aws.name()
+    aws.model(name, image="no-such-image:1", url=model_url)
+    aws.config(name)
+    aws.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    aws.wait(name, "Failed")
+    assert "has no image no-such-image:1" in aws.failure_reason(name)
+
+
+def test_the_registrys_name_of_an_image_is_found_locally(aws, model_url):
+    name = aws.endpoint(
+        image="123456789012.dkr.ecr.us-east-1.amazonaws.com/drdeploy:lean", url=model_url
+    )
+    described = aws.sagemaker.describe_endpoint(EndpointName=name)["ProductionVariants"][0]
+    assert described["DeployedImages"][0]["ResolvedImage"].startswith("sha256:")
+    aws.delete(name)
+
+
+def test_containers_of_a_killed_service_are_swept_by_the_next(engine, lean_image, home):
+    folder = home / "drdeploy-gone"
+    folder.mkdir()
+    note = {"name": "drdeploy-gone", "port": 1, "pid": 1, "began": 1.0}
+    (folder / "service.json").write_text(json.dumps(note))
+    label = {LABEL: "drdeploy-gone"}
+    engine.run(ContainerSpec(lean_image, ("60",), entrypoint=("sleep",), port=None, labels=label))
+    LocalService(isolation="container").stop()
+    assert engine.containers(f"{LABEL}=drdeploy-gone") == ()

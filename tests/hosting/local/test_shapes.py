@@ -1,0 +1,134 @@
+"""Requests are held against botocore's own model, in AWS's words."""
+
+import pytest
+
+from drdeploy.hosting.local.api.shapes import check, check_request, compiled, service_model
+from drdeploy.hosting.local.api_errors import ApiError
+
+VARIANT = "productionVariants.1.member"
+OPERATIONS = (
+    "CreateModel",
+    "CreateEndpointConfig",
+    "CreateEndpoint",
+    "UpdateEndpoint",
+    "UpdateEndpointWeightsAndCapacities",
+    "ListEndpoints",
+    "AddTags",
+)
+
+
+def refusal(operation, request):
+    with pytest.raises(ApiError) as caught:
+        check_request(service_model("sagemaker").operation_model(operation), request)
+    return caught.value
+
+
+def config(**variant):
+    variant = {"VariantName": "v", "ModelName": "m"} | variant
+    return {"EndpointConfigName": "c", "ProductionVariants": [variant]}
+
+
+def test_a_number_over_its_maximum_is_named_with_its_place():
+    serverless = {"MemorySizeInMB": 1024, "MaxConcurrency": 5000}
+    error = refusal("CreateEndpointConfig", config(ServerlessConfig=serverless))
+    assert error.code == "ValidationError"
+    assert error.message == (
+        f"1 validation error detected: Value '5000' at '{VARIANT}.serverlessConfig.maxConcurrency'"
+        " failed to satisfy constraint: Member must have value less than or equal to 200"
+    )
+
+
+def test_a_number_under_its_minimum_is_refused():
+    serverless = {"MemorySizeInMB": 512, "MaxConcurrency": 1}
+    error = refusal("CreateEndpointConfig", config(ServerlessConfig=serverless))
+    assert "greater than or equal to 1024" in error.message
+
+
+def test_every_violation_is_reported_at_once():
+    serverless = {"MemorySizeInMB": 8000, "MaxConcurrency": 0}
+    error = refusal("CreateEndpointConfig", config(ServerlessConfig=serverless))
+    assert error.message.startswith("2 validation errors detected: ")
+    assert "memorySizeInMB" in error.message
+    assert "maxConcurrency" in error.message
+
+
+def test_a_missing_member_must_not_be_null():
+    error = refusal("CreateEndpoint", {"EndpointName": "e"})
+    assert "Value null at 'endpointConfigName'" in error.message
+    assert error.message.endswith("Member must not be null")
+
+
+def test_null_counts_as_missing():
+    error = refusal("CreateEndpoint", {"EndpointName": "e", "EndpointConfigName": None})
+    assert "Member must not be null" in error.message
+
+
+def test_a_name_outside_its_pattern_is_refused():
+    error = refusal("CreateEndpoint", {"EndpointName": "no spaces", "EndpointConfigName": "c"})
+    assert "Member must satisfy regular expression pattern: [a-zA-Z0-9]" in error.message
+
+
+def test_an_unknown_instance_type_is_told_the_known_ones():
+    error = refusal("CreateEndpointConfig", config(InstanceType="ml.x9.huge"))
+    assert "Member must satisfy enum value set: [" in error.message
+    assert "ml.m5.xlarge" in error.message
+
+
+def test_a_list_over_its_length_is_refused():
+    request = config() | {"ProductionVariants": [{"VariantName": f"v{i}"} for i in range(11)]}
+    error = refusal("CreateEndpointConfig", request)
+    assert "at 'productionVariants' failed" in error.message
+    assert "length less than or equal to 10" in error.message
+
+
+def test_values_within_a_map_are_checked():
+    container = {"Image": "i", "Environment": {"NOT-A-NAME": "x"}}
+    error = refusal("CreateModel", {"ModelName": "m", "PrimaryContainer": container})
+    assert "'NOT-A-NAME' at 'primaryContainer.environment.key'" in error.message
+
+
+@pytest.mark.parametrize("value", ["1024", 1024.5, True, [1024]])
+def test_a_value_of_another_type_is_no_request_at_all(value):
+    serverless = {"MemorySizeInMB": value, "MaxConcurrency": 1}
+    error = refusal("CreateEndpointConfig", config(ServerlessConfig=serverless))
+    assert error.code == "SerializationException"
+
+
+def test_what_the_model_allows_passes():
+    serverless = {"MemorySizeInMB": 6144, "MaxConcurrency": 200, "ProvisionedConcurrency": 1}
+    operation = service_model("sagemaker").operation_model("CreateEndpointConfig")
+    check_request(operation, config(ServerlessConfig=serverless))
+
+
+def test_every_pattern_of_the_served_operations_can_be_compiled():
+    seen = set()
+
+    def walk(shape):
+        if shape.name in seen:
+            return
+        seen.add(shape.name)
+        if "pattern" in shape.metadata:
+            compiled(shape.metadata["pattern"])
+        for inner in [
+            *getattr(shape, "members", {}).values(),
+            *(getattr(shape, name) for name in ("member", "key", "value") if hasattr(shape, name)),
+        ]:
+            walk(inner)
+
+    for name in OPERATIONS:
+        walk(service_model("sagemaker").operation_model(name).input_shape)
+    walk(service_model("sagemaker-runtime").operation_model("InvokeEndpoint").input_shape)
+    assert len(seen) > 100
+
+
+def test_classes_that_python_lacks_are_translated():
+    assert compiled(r"\p{ASCII}*").fullmatch("a b~")
+    assert not compiled(r"\p{ASCII}*").fullmatch("é")
+    assert compiled(r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)").fullmatch("grade é 4")
+    assert not compiled(r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)").fullmatch("a;b")
+
+
+def test_a_header_is_named_as_the_caller_calls_it():
+    members = service_model("sagemaker-runtime").shape_for("InvokeEndpointInput").members
+    with pytest.raises(ApiError, match="at 'customAttributes' failed"):
+        check(members["CustomAttributes"], "x" * 1025, "CustomAttributes")

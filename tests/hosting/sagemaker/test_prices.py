@@ -1,0 +1,104 @@
+"""A price has a date, a region and a source; an unknown one is an error."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from drdeploy.cli.prices import app
+from drdeploy.errors import InvalidInput, UnknownPrice
+from drdeploy.hosting.sagemaker.prices import PriceSheet
+
+
+@pytest.fixture(scope="module")
+def sheet():
+    return PriceSheet.load()
+
+
+@pytest.mark.parametrize(
+    ("memory_mb", "usd"),
+    [(1024, 2e-5), (2048, 4e-5), (3072, 6e-5), (4096, 8e-5), (5120, 1e-4), (6144, 1.2e-4)],
+)
+def test_serverless_seconds_cost_what_the_study_says(sheet, memory_mb, usd):
+    price = sheet.serverless_second(memory_mb)
+    assert (price.usd, price.unit, price.region, price.date) == (
+        usd,
+        "second",
+        "us-east-1",
+        "2023-03",
+    )
+
+
+def test_instance_hours_carry_their_source(sheet):
+    price = sheet.instance_hour("ml.c7g.xlarge")
+    assert price.usd == 0.174
+    assert "study" in price.source
+
+
+def test_data_processing_is_priced_per_gb(sheet):
+    assert (sheet.data_processed_gb().usd, sheet.data_processed_gb().unit) == (0.016, "GB")
+
+
+def test_unknown_item_names_item_region_and_what_is_known(sheet):
+    with pytest.raises(UnknownPrice) as caught:
+        sheet.instance_hour("ml.p5.48xlarge")
+    message = str(caught.value)
+    assert "ml.p5.48xlarge" in message
+    assert "us-east-1" in message
+    assert "ml.c5.xlarge" in message
+
+
+def test_unknown_region_names_where_the_item_is_known(sheet):
+    with pytest.raises(UnknownPrice, match=r"sa-east-1.*known in us-east-1"):
+        sheet.serverless_second(1024, "sa-east-1")
+
+
+def test_the_newest_of_two_prices_wins(tmp_path):
+    path = tmp_path / "prices.toml"
+    entry = '[[data_processed_gb]]\nregion = "r"\nsource = "s"\ndate = "{}"\nusd = {}\n'
+    path.write_text(entry.format("2025-01", 2.0) + entry.format("2024-12", 1.0))
+    assert PriceSheet.load(path).data_processed_gb("r").usd == 2.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not toml",
+        '[[data_processed_gb]]\nregion = "r"\ndate = "2025-01"\nusd = 1.0\n',
+        '[[data_processed_gb]]\nregion = "r"\nsource = "s"\ndate = "soon"\nusd = 1.0\n',
+        '[[data_processed_gb]]\nregion = "r"\nsource = "s"\ndate = "2025-01"\nusd = -1.0\n',
+    ],
+)
+def test_a_price_without_source_date_or_sense_is_refused(tmp_path, text):
+    path = tmp_path / "prices.toml"
+    path.write_text(text)
+    with pytest.raises(InvalidInput, match=r"prices\.toml"):
+        PriceSheet.load(path)
+
+
+def test_show_prints_every_price_as_json(sheet):
+    result = CliRunner().invoke(app, ["show", "--json"])
+    assert result.exit_code == 0
+    assert len(json.loads(result.stdout)) == len(sheet.prices)
+
+
+def test_a_joined_sheet_has_the_prices_of_both(sheet, tmp_path):
+    path = tmp_path / "prices.toml"
+    path.write_text(
+        '[[data_processed_gb]]\nregion = "us-east-1"\nsource = "s"\ndate = "2030-01"\nusd = 9.0\n'
+    )
+    joined = sheet.joined(PriceSheet.load(path))
+    assert joined.data_processed_gb().usd == 9.0
+    assert joined.serverless_second(1024) == sheet.serverless_second(1024)
+
+
+def test_the_example_sheet_adds_provisioned_concurrency(sheet):
+    root = Path(__file__).resolve().parents[3]
+    joined = sheet.joined(PriceSheet.load(root / "examples/assumed-provisioned-prices.toml"))
+    for memory_mb in (1024, 2048, 3072, 4096, 5120, 6144):
+        on_demand = joined.serverless_second(memory_mb).usd
+        held = joined.provisioned_held_second(memory_mb)
+        assert held.usd == pytest.approx(on_demand / 4)
+        assert held.usd < joined.provisioned_duration_second(memory_mb).usd < on_demand
+        assert "ASSUMED" in held.source

@@ -1,0 +1,33 @@
+import pytest
+
+from drdeploy.errors import NotAcceptable
+from drdeploy.hosting.serving.negotiation import choose_form
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("", "json"),
+        ("*/*", "json"),
+        ("application/json", "json"),
+        ("application/*", "json"),
+        ("text/csv", "csv"),
+        ("text/*", "csv"),
+        ("TEXT/CSV; header=absent", "csv without header"),
+        ("text/csv;q=0.4, application/json;q=0.9", "json"),
+        ("application/json;q=0.1, text/csv", "csv"),
+        ("*/*;q=0.5, text/csv;q=0.5", "csv"),
+        ("text/html, */*;q=0.1", "json"),
+        ("application/json;q=0, text/csv", "csv"),
+        ("application/json;q=0, */*", "csv"),
+        ("application/json;q=much, text/csv;q=0.1", "csv"),
+    ],
+)
+def test_the_form_that_accept_prefers_is_chosen(accept, form):
+    assert choose_form(accept) == form
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", "image/*", "*/*;q=0"])
+def test_what_allows_neither_json_nor_csv_is_refused(accept):
+    with pytest.raises(NotAcceptable):
+        choose_form(accept)

@@ -1,0 +1,114 @@
+"""Traffic is drawn from a shape, or read from a trace whose faults are errors or told."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drdeploy.errors import InvalidInput
+from drdeploy.study.recommendation.traffic.arrivals import Traffic, weeks_for
+from drdeploy.study.recommendation.traffic.shape import HOURS_PER_WEEK, SHAPES, Shape
+from drdeploy.study.recommendation.traffic.trace import read_trace
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_shares_of_a_shape_sum_to_one(name):
+    assert sum(SHAPES[name].by_hour) == pytest.approx(1.0)
+    assert len(SHAPES[name].by_hour) == HOURS_PER_WEEK
+
+
+@pytest.mark.parametrize(
+    ("hours", "days"),
+    [((1,) * 23, (1,) * 7), ((0,) * 24, (1,) * 7), ((-1, *(1,) * 23), (1,) * 7)],
+)
+def test_weights_that_make_no_shape_are_refused(hours, days):
+    with pytest.raises(InvalidInput):
+        Shape.of("mine", hours, days)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    requests=st.floats(500, 50_000),
+    per_patient=st.integers(1, 6),
+    name=st.sampled_from(sorted(SHAPES)),
+    seed=st.integers(0, 2**32),
+)
+def test_arrivals_are_ascending_and_as_many_as_asked_for(requests, per_patient, name, seed):
+    traffic = Traffic(
+        requests_per_month=requests, shape=SHAPES[name], photographs_per_patient=per_patient
+    )
+    arrivals = traffic.arrivals(seed)
+    assert (np.diff(arrivals.times_s) >= 0).all()
+    assert arrivals.n % per_patient == 0
+    patients = traffic.requests_per_week * weeks_for(traffic.requests_per_week) / per_patient
+    assert abs(arrivals.n / per_patient - patients) < 7 * np.sqrt(patients)
+    assert np.array_equal(arrivals.times_s, traffic.arrivals(seed).times_s)
+
+
+def test_arrivals_follow_the_shape():
+    traffic = Traffic(requests_per_month=400_000, between_photographs_s=0.0)
+    arrivals = traffic.arrivals(1, weeks=1)
+    counts = np.bincount(arrivals.hours_of_week(), minlength=HOURS_PER_WEEK)
+    shares = np.array(traffic.shape.by_hour)
+    assert counts[shares == 0].sum() == 0
+    assert np.corrcoef(counts, shares)[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("wrong", [{"requests_per_month": 0}, {"photographs_per_patient": 0}])
+def test_traffic_that_cannot_be_is_refused(wrong):
+    with pytest.raises(InvalidInput):
+        Traffic(**({"requests_per_month": 100.0} | wrong))
+
+
+@pytest.fixture
+def trace(tmp_path):
+    def write(text):
+        path = tmp_path / "trace.csv"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_moments_out_of_order_are_sorted_and_told(trace):
+    arrivals = read_trace(
+        trace("arrived_at\n2025-03-03T09:00:10\n2025-03-03T09:00:00\n2025-03-03T10:00:00\n")
+    )
+    assert list(arrivals.times_s) == [0.0, 10.0, 3600.0]
+    assert any("sorted" in note for note in arrivals.notes)
+    assert arrivals.begins_at_hour == 9.0  # a Monday
+
+
+def test_minutes_that_are_missing_count_as_empty_and_are_told(trace):
+    arrivals = read_trace(
+        trace("minute,count\n2025-03-03T09:00,2\n2025-03-03T09:05,3\n2025-03-03T09:01,0\n")
+    )
+    assert arrivals.n == 5
+    assert arrivals.horizon_s == 360.0
+    assert (np.floor(arrivals.times_s / 60) == [0, 0, 5, 5, 5]).all()
+    assert any("3 minutes are missing" in note for note in arrivals.notes)
+    assert any("out of order" in note for note in arrivals.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "has none"),
+        ("when\n2025-03-03\n", "when"),
+        ("arrived_at\n2025-03-03T09:00:00\nsoon\n", "line 3"),
+        ("arrived_at\n2025-03-03T09:00:00\n", "1 arrival"),
+        ("arrived_at\n2025-03-03T09:00:00\n2025-03-03T09:00:00\n", "same moment"),
+        ("arrived_at\n2025-03-03T09:00:00\n2025-03-03T09:00:00+00:00\n", "time zone"),
+        ("minute,count\n2025-03-03T09:00,2\n2025-03-03T09:00,3\n", "twice"),
+        ("minute,count\n2025-03-03T09:00,-2\n", "no count"),
+        ("minute,count\n2025-03-03T09:00,0\n", "0 arrivals"),
+    ],
+)
+def test_a_trace_that_says_nothing_is_an_error(trace, text, what):
+    with pytest.raises(InvalidInput, match=what):
+        read_trace(trace(text))
+
+
+def test_a_trace_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        read_trace(tmp_path / "none.csv")

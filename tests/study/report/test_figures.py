@@ -1,0 +1,91 @@
+"""Figures are the same bytes every time, well-formed, and fit into one page."""
+
+import re
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.study.measurements.load import load
+from drdeploy.study.measurements.scenarios import scenarios_of
+from drdeploy.study.report.figures import drawings_of
+from drdeploy.study.report.panels import panels_of
+from drdeploy.study.report.summaries import summarise
+
+
+@pytest.fixture(scope="module")
+def summaries(quick):
+    return [summarise(scenario, PriceSheet.load()) for scenario in scenarios_of(quick)]
+
+
+@pytest.fixture(scope="module")
+def drawings(summaries):
+    return drawings_of(summaries)
+
+
+def test_each_model_and_start_has_its_latency_its_parts_and_its_cost(drawings):
+    names = {drawing.name for drawing in drawings}
+    wanted = {
+        f"{figure}-by-memory-{model}-{start}"
+        for figure in ("total-latency", "prediction-time", "breakdown", "cost")
+        for model in ("mobilenet", "vgg19")
+        for start in ("warm", "cold")
+    }
+    setup = {f"modelsetuptime-by-memory-{model}-cold" for model in ("mobilenet", "vgg19")}
+    assert names == wanted | setup
+
+
+def test_instances_and_images_have_panels_of_their_own(quick_rows, results_of):
+    first = quick_rows[1:5]
+    rows = [
+        *first,
+        *(replace(row, memory_mb=2048, trial="other-size") for row in first),
+        *(replace(row, image="drdeploy:small", trial="other-image") for row in first),
+        *(
+            replace(row, endpoint_kind="realtime", memory_mb=None, instance_type=name, trial=name)
+            for row in first
+            for name in ("ml.m5.xlarge", "ml.m4.xlarge")
+        ),
+    ]
+    summaries = [summarise(s, PriceSheet.load()) for s in scenarios_of(load(results_of(rows)))]
+    panels = {panel.by: panel.labels for panel in panels_of(summaries)}
+    assert panels["memory"] == ("1024 MB", "2048 MB")
+    assert panels["instance"] == ("ml.m5\nxlarge", "ml.m4\nxlarge")  # as measured
+    assert panels["image"] == ("1024 MB\nlean", "1024 MB\nsmall")
+
+
+def test_the_same_rows_give_the_same_bytes(summaries, drawings):
+    assert [drawing.svg for drawing in drawings_of(summaries)] == [d.svg for d in drawings]
+
+
+def test_every_figure_is_well_formed_and_scales(drawings):
+    for drawing in drawings:
+        root = ET.fromstring(drawing.svg)
+        assert "viewBox" in root.attrib
+        assert "width" not in root.attrib
+
+
+def test_no_id_is_used_by_two_figures(drawings):
+    ids = [i for drawing in drawings for i in set(re.findall(r' id="([^"]+)"', drawing.svg))]
+    assert len(ids) == len(set(ids))
+
+
+def test_axes_name_their_unit(drawings):
+    for drawing in drawings:
+        assert re.search(r"(latency|time|Time) \((ms|s)\)|USD per million", drawing.svg)
+
+
+def test_text_stays_text(drawings):
+    assert all("<text" in drawing.svg for drawing in drawings)
+
+
+def test_a_scenario_without_rows_or_prices_draws_nothing(quick_rows, results_of):
+    failed = [replace(row, outcome="timeout") for row in quick_rows[1:5]]
+    scenarios = scenarios_of(load(results_of(failed)))
+    assert drawings_of([summarise(s, PriceSheet.load()) for s in scenarios]) == ()
+
+
+def test_one_row_can_be_drawn(quick_rows, results_of):
+    scenarios = scenarios_of(load(results_of([quick_rows[1]])))
+    assert len(drawings_of([summarise(s, PriceSheet.load()) for s in scenarios])) == 4

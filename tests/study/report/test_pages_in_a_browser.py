@@ -1,0 +1,97 @@
+"""The pages as a reader meets them: on a phone, on a desk, on paper."""
+
+from datetime import UTC, datetime
+
+import pytest
+from browser import look_at, print_page
+
+from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.study.measurements.load import load
+from drdeploy.study.recommendation.decide import Question, decide
+from drdeploy.study.recommendation.traffic.arrivals import Traffic
+from drdeploy.study.recommendation.traffic.shape import SHAPES
+from drdeploy.study.report.evidence import gather
+from drdeploy.study.report.report import write_report
+from drdeploy.study.thesis.page import write_reproduction
+
+WRITTEN_AT = datetime(2025, 3, 4, tzinfo=UTC)
+PHONE_PX, DESK_PX = 390, 1280
+FIRST_SCREEN_PX = 844
+READABLE_PX = 14
+PAGES = ("report", "reproduction")
+FIRST = {"report": "decision", "reproduction": "answer"}
+
+
+@pytest.fixture(scope="module")
+def pages(quick_results, original, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    sheet = PriceSheet.load()
+    report, rows = folder / "report.html", load(quick_results)
+    question = Question(traffic=Traffic(requests_per_month=5_000, shape=SHAPES["clinic"]))
+    write_report(
+        gather(rows, sheet),
+        report,
+        written_at=WRITTEN_AT,
+        decision=decide(rows, sheet, question),
+    )
+    written = write_reproduction(original, folder, sheet, written_at=WRITTEN_AT)
+    return {"report": report, "reproduction": written.page}
+
+
+@pytest.fixture(scope="module")
+def seen(browser, pages, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("browser")
+    return {
+        (name, width): look_at(browser, page, folder, width)
+        for name, page in pages.items()
+        for width in (PHONE_PX, DESK_PX)
+    }
+
+
+@pytest.mark.parametrize("width", [PHONE_PX, DESK_PX])
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_stands_outside_the_screen(seen, name, width):
+    view = seen[name, width]
+    assert view["width"] == width
+    assert view["outside"] == []
+    assert view["scroll_width"] <= width
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_on_a_phone_the_answer_begins_on_the_first_screen_in_readable_letters(seen, name):
+    view = seen[name, PHONE_PX]
+    first = view["tops"][FIRST[name]]
+    assert first == min(view["tops"].values())
+    assert first < FIRST_SCREEN_PX / 2
+    assert view["font_px"] >= READABLE_PX
+
+
+@pytest.mark.parametrize("width", [PHONE_PX, DESK_PX])
+@pytest.mark.parametrize(("name", "count"), [("report", 18), ("reproduction", 12)])
+def test_every_figure_is_drawn_within_the_page(seen, name, count, width):
+    pictures = seen[name, width]["pictures"]
+    assert len(pictures) == count
+    assert all(250 < across <= width and 120 < down < across for across, down in pictures)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_fetches_nothing(seen, name):
+    assert seen[name, DESK_PX]["requests"] == []
+
+
+def test_on_a_phone_each_cell_carries_its_column_s_name(seen):
+    assert {'"mean"', '"p95"', '"USD per million"'} <= set(seen["report", PHONE_PX]["labels"])
+    assert seen["report", DESK_PX]["labels"] == ["none"]
+
+
+def test_what_stands_outside_the_screen_would_be_seen(browser, tmp_path):
+    page = tmp_path / "wide.html"
+    page.write_text('<section id="answer"><p class="far" style="width:900px">Far out</p></section>')
+    view = look_at(browser, page, tmp_path, PHONE_PX)
+    assert any("P.far Far out" in one for one in view["outside"])
+    assert view["scroll_width"] > PHONE_PX
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_prints_on_a_few_sheets(browser, pages, name, tmp_path):
+    assert 3 <= print_page(browser, pages[name], tmp_path) <= 25

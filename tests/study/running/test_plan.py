@@ -1,0 +1,223 @@
+"""A study spreads out into trials; what cannot be run is refused before anything is spent."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from drdeploy.errors import StudyError, UnknownPrice
+from drdeploy.hosting.images import IMAGE_NAMES
+from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.study.design.plan import DEPLOYMENT_ALLOWANCE_S, make_plan
+from drdeploy.study.design.scenarios import Cold, OpenLoop, RealTime, Warm
+from drdeploy.study.design.study import Study, find_study
+
+ROOT = Path(__file__).resolve().parents[3]
+
+SMALL = """
+title = "small"
+[models.mobilenet]
+architecture = "MobileNet"
+[images.lean]
+tag = "drdeploy:lean"
+profile = "lean"
+[[trials]]
+models = ["mobilenet"]
+images = ["lean"]
+endpoints = [{ENDPOINT}]
+scenarios = [{SCENARIO}]
+"""
+SERVERLESS = '{kind = "serverless", memory_mb = 1024}'
+REALTIME = '{kind = "realtime", instance_type = "ml.m5.xlarge"}'
+WARM = '{kind = "warm", n = 25, interval_s = 5}'
+COLD = '{kind = "cold", n = 10, interval_s = 900}'
+
+
+def small(tmp_path, endpoint=SERVERLESS, scenario=WARM, **changes):
+    text = SMALL.replace("{ENDPOINT}", endpoint).replace("{SCENARIO}", scenario)
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    path = tmp_path / "small.toml"
+    path.write_text(text)
+    return path
+
+
+def plan_of(path):
+    return make_plan(Study.load(path))
+
+
+@pytest.fixture(scope="module")
+def thesis():
+    return plan_of(ROOT / "studies" / "thesis.toml")
+
+
+def of_kind(plan, kind):
+    return [trial for trial in plan.trials if isinstance(trial.scenario, kind)]
+
+
+def test_the_thesis_has_its_26_scenarios(thesis):
+    assert len(thesis.trials) == len({trial.id for trial in thesis.trials}) == 26
+    assert [len(of_kind(thesis, kind)) for kind in (Warm, Cold, RealTime)] == [6, 12, 8]
+
+
+def test_the_thesis_keeps_its_counts_and_intervals(thesis):
+    warm, cold, real_time = (of_kind(thesis, kind) for kind in (Warm, Cold, RealTime))
+    assert {(t.scenario.n, t.scenario.interval_s) for t in warm + real_time} == {(25, 5)}
+    assert {(t.scenario.n, t.scenario.interval_s) for t in cold} == {(10, 900)}
+    assert thesis.invocations == 14 * 26 + 12 * 10
+
+
+def test_the_thesis_takes_a_day_and_a_bit(thesis):
+    pauses_s = 12 * 9 * 900 + 14 * 25 * 5
+    assert pauses_s < thesis.expected_duration_s < pauses_s * 1.05
+
+
+def test_an_image_that_is_not_of_the_ladder_is_said_to_be_foreign(thesis):
+    assert thesis.notes == ()
+    trial = thesis.trials[0]
+    foreign = replace(trial, image=trial.image.model_copy(update={"tag": "registry/mine:3"}))
+    (note,) = replace(thesis, trials=(foreign,)).notes
+    assert "registry/mine:3) is not built here" in note
+
+
+def test_quick_has_12_trials_within_six_minutes():
+    plan = plan_of(ROOT / "studies" / "quick.toml")
+    assert [trial.id for trial in plan.trials[:2]] == [
+        "mobilenet-fp32-lean-1024mb-warm",
+        "mobilenet-fp32-lean-1024mb-cold",
+    ]
+    assert len(plan.trials) == 12
+    assert plan.expected_duration_s <= 360
+
+
+def test_images_has_a_cold_trial_for_each_rung_and_model_within_ten_minutes():
+    plan = plan_of(ROOT / "studies" / "images.toml")
+    told = {(trial.model_name, trial.image_name) for trial in plan.trials}
+    assert len(told) == len(plan.trials) == 2 * len(IMAGE_NAMES)
+    assert {image for _, image in told} == set(IMAGE_NAMES)
+    assert len(of_kind(plan, Cold)) == len(plan.trials)
+    assert plan.expected_duration_s <= 600
+
+
+def test_quick_pauses_longer_than_its_endpoints_take_to_scale_down():
+    study = Study.load(ROOT / "studies" / "quick.toml")
+    cold = of_kind(make_plan(study), Cold)
+    assert all(trial.scenario.interval_s > study.local.idle_s for trial in cold)
+
+
+def test_worst_case_cost_is_60_s_and_4_mb_each_way(tmp_path):
+    plan = plan_of(small(tmp_path))
+    seconds_usd = 26 * 60 * 0.00002
+    data_usd = 26 * 8 / 1024 * 0.016
+    assert plan.worst_case_cost_usd(PriceSheet.load()) == pytest.approx(seconds_usd + data_usd)
+
+
+def test_worst_case_of_a_cold_trial_pays_for_every_attempt(tmp_path):
+    (trial,) = plan_of(small(tmp_path, scenario=COLD)).trials
+    assert (trial.invocations, trial.invocations_max) == (10, 30)
+
+
+def test_an_always_on_endpoint_is_paid_while_it_waits(tmp_path):
+    scenario = WARM.replace("warm", "real-time")
+    plan = plan_of(small(tmp_path, REALTIME, scenario))
+    hours = (26 * 60 + 25 * 5 + DEPLOYMENT_ALLOWANCE_S) / 3600
+    assert plan.worst_case_cost_usd(PriceSheet.load()) == pytest.approx(hours * 0.23)
+
+
+def test_every_always_on_endpoint_is_paid_until_the_last_is_measured(tmp_path):
+    scenario = WARM.replace("warm", "real-time")
+    two = ", ".join([REALTIME, REALTIME.replace("m5", "c5")])
+    plan = plan_of(small(tmp_path, two, scenario))
+    hours = (2 * (26 * 60 + 25 * 5) + DEPLOYMENT_ALLOWANCE_S) / 3600
+    assert plan.worst_case_cost_usd(PriceSheet.load()) == pytest.approx(hours * (0.23 + 0.204))
+
+
+def test_an_unknown_price_is_an_error_not_a_zero(tmp_path):
+    endpoint = '{kind = "realtime", instance_type = "ml.m5.large"}'
+    plan = plan_of(small(tmp_path, endpoint, WARM.replace("warm", "real-time")))
+    with pytest.raises(UnknownPrice, match=r"ml\.m5\.large"):
+        plan.worst_case_cost_usd(PriceSheet.load())
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "scenario", "reason"),
+    [
+        (REALTIME, COLD, "needs a serverless endpoint"),
+        (REALTIME, WARM, "needs a serverless endpoint"),
+        (SERVERLESS, WARM.replace("warm", "real-time"), "needs an endpoint with an instance"),
+        (SERVERLESS.replace("}", ", provisioned_concurrency = 1}"), COLD, "never starts cold"),
+        (f"{SERVERLESS}, {SERVERLESS}", WARM, "appears twice"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(tmp_path, endpoint, scenario, reason):
+    with pytest.raises(StudyError, match=reason):
+        plan_of(small(tmp_path, endpoint, scenario))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field_and_limit"),
+    [
+        ("1024", "1500", r"trials\.0\.endpoints\.0\.serverless\.memory_mb: must be 1024 to 6144"),
+        ("n = 25", "n = 0", r"scenarios\.0\.warm\.n: .*greater than or equal to 1"),
+        ('images = ["lean"]', 'images = ["fat"]', "image 'fat' is not defined; there are lean"),
+        ('title = "small"', "", "title: is missing"),
+        ('title = "small"', 'title = "small"\ncolour = 1', "colour: there is no such field"),
+        ('architecture = "MobileNet"', "", "either an architecture or an artifact"),
+        ("[[trials]]", "[[trials", "no TOML"),
+    ],
+)
+def test_a_mistake_is_named_with_file_field_and_limit(tmp_path, old, new, field_and_limit):
+    with pytest.raises(StudyError, match=rf"small\.toml.*{field_and_limit}"):
+        plan_of(small(tmp_path, **{old: new}))
+
+
+def test_one_mistake_is_said_once(tmp_path):
+    with pytest.raises(StudyError) as refusal:
+        plan_of(small(tmp_path, **{"1024": "1500"}))
+    assert refusal.value.what.count(";") == 0
+
+
+def test_an_artifact_is_found_beside_the_study(tmp_path):
+    path = small(tmp_path, **{'architecture = "MobileNet"': 'artifact = "cats.tar.gz"'})
+    assert Study.load(path).models["mobilenet"].artifact == tmp_path / "cats.tar.gz"
+
+
+def test_a_bare_name_is_looked_up_in_studies(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert find_study("thesis") == ROOT / "studies" / "thesis.toml"
+
+
+def test_an_unknown_study_names_those_there_are():
+    with pytest.raises(StudyError, match=r"images.*profiles.*quick.*thesis"):
+        find_study("nonesuch")
+
+
+def test_only_takes_a_part_of_the_id_or_a_pattern(thesis):
+    assert len(thesis.only("vgg19").trials) == 13
+    assert len(thesis.only("*-1024mb-warm").trials) == 2
+    with pytest.raises(StudyError, match="No trial matches"):
+        thesis.only("resnet")
+
+
+def test_a_fingerprint_changes_with_what_is_measured(tmp_path):
+    (before,) = plan_of(small(tmp_path)).trials
+    (after,) = plan_of(small(tmp_path, scenario=WARM.replace("= 5", "= 6"))).trials
+    assert before.id == after.id
+    assert before.fingerprint != after.fingerprint
+
+
+def test_arrivals_are_the_same_for_the_same_seed():
+    scenario = OpenLoop(n=50, rate_per_s=10)
+    assert scenario.arrival_times_s("7") == scenario.arrival_times_s("7")
+    assert scenario.arrival_times_s("7") != scenario.arrival_times_s("8")
+
+
+def test_poisson_arrivals_come_at_the_rate_asked_for():
+    times = OpenLoop(n=4000, rate_per_s=10).arrival_times_s("7")
+    assert times[-1] == pytest.approx(400, rel=0.1)
+    assert list(times) == sorted(times)
+
+
+def test_constant_arrivals_are_evenly_spaced():
+    times = OpenLoop(n=4, rate_per_s=2, arrivals="constant").arrival_times_s("7")
+    assert times == pytest.approx((0.5, 1.0, 1.5, 2.0))

@@ -1,0 +1,62 @@
+"""``drdeploy study`` shows before it spends, and says what is wrong in words."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from drdeploy.cli.study import app
+from drdeploy.errors import EndpointError, StudyError
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, arguments)
+
+
+def test_plan_shows_trials_duration_and_cost_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = json.loads(invoke("plan", "thesis", "--json").stdout)
+    assert len(answer["trials"]) == 26
+    assert answer["invocations"] == 484
+    assert 8 < answer["worst_case_cost_usd"] < 9
+    assert answer["expected_duration_s"] > 27 * 3600
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_prints_every_trial_for_people():
+    text = invoke("plan", "quick", "--only", "vgg19").stdout
+    assert text.count("vgg19-fp32-lean") == 6
+    assert "at most" in text
+
+
+def test_status_of_a_study_that_was_not_begun_is_nothing_measured(tmp_path):
+    answer = json.loads(invoke("status", "quick", "--out", str(tmp_path), "--json").stdout)
+    assert [one["measured"] for one in answer] == [0] * 12
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--target", "aws"], "At worst this costs 0.85 USD, and 0.00 USD are allowed"),
+        (["--only", "nonesuch"], "No trial matches"),
+    ],
+)
+def test_what_cannot_or_must_not_run_is_refused(tmp_path, options, reason):
+    result = invoke("run", "quick", "--out", str(tmp_path), *options)
+    assert isinstance(result.exception, StudyError)
+    assert reason in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_local_service_that_is_not_there_is_named():
+    from drdeploy.study.running.target import local_target
+
+    with pytest.raises(EndpointError, match=r"drdeploy local up"):
+        local_target("http://127.0.0.1:9")
+
+
+def test_a_local_service_elsewhere_is_refused():
+    from drdeploy.study.running.target import local_target
+
+    with pytest.raises(StudyError, match="on this machine"):
+        local_target("http://192.0.2.1:8765")

@@ -1,0 +1,177 @@
+"""The whole path with real parts: the command, its local service, a real server, a tiny model."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from photographs import photograph
+from tiny_models import onnx_artifact
+
+from drdeploy.study.measurements.journal import read_measurements
+
+STUDY = """
+title = "A tiny model of one's own"
+[local]
+idle_s = 1.5
+[models.tiny]
+artifact = "tiny/model.tar.gz"
+[images.lean]
+tag = "drdeploy:lean"
+profile = "lean"
+[[trials]]
+models = ["tiny"]
+images = ["lean"]
+endpoints = [{ kind = "serverless", memory_mb = 2048 }]
+scenarios = [
+  { kind = "warm", n = 6, interval_s = 0.2 },
+  { kind = "cold", n = 2, interval_s = 2.0 },
+]
+[[trials]]
+models = ["tiny"]
+images = ["lean"]
+endpoints = [{ kind = "realtime", instance_type = "ml.c5.large" }]
+scenarios = [{ kind = "open-loop", n = 10, rate_per_s = 50 }]
+"""
+
+COMMAND = [sys.executable, "-c", "from drdeploy.cli import main; main()", "study", "run"]
+
+
+@pytest.fixture
+def workplace(tmp_path):
+    """A folder with a study, its artifact and two photographs."""
+    onnx_artifact(tmp_path / "tiny")
+    (tmp_path / "photographs").mkdir()
+    for seed in (1, 2):
+        (tmp_path / "photographs" / f"{seed}.jpg").write_bytes(photograph(seed=seed))
+    (tmp_path / "own.toml").write_text(STUDY)
+    return tmp_path
+
+
+def start(workplace, *options):
+    arguments = ["own.toml", "--isolation", "process", "--images", "photographs", "--json"]
+    return subprocess.Popen(
+        [*COMMAND, *arguments, *options],
+        cwd=workplace,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests in the background ignores Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no thread
+    )
+
+
+def finish(process):
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return json.loads(output)
+
+
+def rows_of(workplace):
+    return read_measurements(workplace / "results" / "own" / "measurements.csv")
+
+
+def wait_for_rows(workplace, count, process):
+    while len(rows_of(workplace)) < count:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+
+
+def counted(rows, trial):
+    return sorted(r.sequence for r in rows if r.trial == trial and not r.is_warmup)
+
+
+def processes_of(workplace):
+    """Command lines that name the folder, whoever started them, and local services of ours."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+                where = str((entry / "cwd").readlink())
+            except OSError:
+                continue
+            if str(workplace) in text.decode(errors="replace") or where == str(workplace):
+                found.append((entry.name, text[:200]))
+    return found
+
+
+def wait_for_no_processes(workplace, timeout_s=90):
+    deadline = time.monotonic() + timeout_s
+    while (left := processes_of(workplace)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == []
+
+
+def test_a_study_of_a_model_of_ones_own_is_measured_whole(workplace):
+    answer = finish(start(workplace))
+    assert answer["problems"] == {}
+    rows = rows_of(workplace)
+    assert counted(rows, "tiny-fp32-lean-2048mb-warm") == list(range(1, 7))
+    assert counted(rows, "tiny-fp32-lean-2048mb-cold") == [1, 2]
+    assert counted(rows, "tiny-fp32-lean-c5.large-open-loop") == list(range(1, 11))
+    assert {row.outcome for row in rows} == {"ok"}
+    cold = [row for row in rows if row.scenario == "cold"]
+    assert all(row.start == "cold" and row.container_invocation == 1 for row in cold)
+    assert all(0 < row.model_setup_s < row.total_latency_s for row in cold)
+    assert all(0 < row.model_latency_s < row.total_latency_s for row in cold)
+    assert all(row.model_setup_s <= row.overhead_latency_s for row in cold)
+    assert {row.photograph for row in rows} == {"1.jpg", "2.jpg"}
+    (facts,) = json.loads((workplace / "results/own/environment.json").read_text()).values()
+    assert facts["isolation"] == rows[0].isolation
+    assert facts["ended_at"] > facts["started_at"]
+    assert 0 <= facts["cpu_busy_percent_before"] <= 100
+    assert 0 <= facts["cpu_busy_percent_after"] <= 100
+    wait_for_no_processes(workplace)
+
+
+def test_a_killed_run_leaves_no_process_and_the_same_command_goes_on(workplace):
+    process = start(workplace, "--only", "warm")
+    wait_for_rows(workplace, 2, process)
+    process.kill()
+    process.communicate(timeout=60)
+    kept = rows_of(workplace)
+    wait_for_no_processes(workplace)
+
+    finish(start(workplace, "--only", "warm"))
+    rows = rows_of(workplace)
+    assert [(row.sequence, row.started_at) for row in rows[: len(kept)]] == [
+        (row.sequence, row.started_at) for row in kept
+    ]
+    assert counted(rows, "tiny-fp32-lean-2048mb-warm") == list(range(1, 7))
+    assert len({row.run_id for row in rows}) == 2
+
+
+def test_a_killed_container_costs_at_most_its_own_request(workplace):
+    process = start(workplace, "--only", "warm")
+    wait_for_rows(workplace, 2, process)
+    for server in servers_below(process):
+        server.kill()
+    assert finish(process)["problems"] == {}
+    rows = rows_of(workplace)
+    assert set(counted(rows, "tiny-fp32-lean-2048mb-warm")) == set(range(1, 7))
+    failures = [row.outcome for row in rows if row.outcome not in {"ok", "wrong_start"}]
+    assert failures in ([], ["model_error"])
+    assert len({row.container_id for row in rows if row.container_id}) == 2
+    assert rows[-1].outcome == "ok"
+
+
+def servers_below(process):
+    found = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in found if "drdeploy.hosting.serving" in child.cmdline()]
+
+
+def test_ctrl_c_deletes_stops_and_keeps_the_rows(workplace):
+    process = start(workplace, "--only", "cold")
+    wait_for_rows(workplace, 1, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from it" in errors
+    assert counted(rows_of(workplace), "tiny-fp32-lean-2048mb-cold")[:1] == [1]
+    wait_for_no_processes(workplace)

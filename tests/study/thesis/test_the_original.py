@@ -1,0 +1,106 @@
+"""What the original study printed, against its own raw rows."""
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from drdeploy.cli.reproduce import reproduce as reproduce_command
+from drdeploy.statistics.means import percentile
+from drdeploy.study.measurements.scenarios import scenarios_of
+from drdeploy.study.thesis.findings import counts_of, does_not_hold
+from drdeploy.study.thesis.printed import Verdict
+
+pytestmark = pytest.mark.shared
+
+DIFFERS = {
+    "s6.1.2.1-warm-pred-mobilenet": "3072 MB in place of 2048 MB (warm-up-MobileNet-3gb)",
+    "s6.1.2.1-warm-total-mobilenet": "90th percentiles",
+    "s6.1.2.1-cost-reduction-vgg19": None,
+    "s6.1.3-cold-over-warm-mobilenet": "1024 MB in place of 2048 MB "
+    "(cold-start-MobileNet-1gb); means in seconds rounded to two decimals first",
+    "s6.1.3-cold-over-warm-vgg19": "1024 MB in place of 2048 MB "
+    "(cold-start-VGG19-1gb); means in seconds rounded to two decimals first",
+    "t6.7-max-speedup-mobilenet": "ml.c7g.xlarge in place of ml.m5.xlarge (MobileNet-c7g); "
+    "means in seconds rounded to five decimals first",
+    "s7-warm-speedup": None,
+}
+
+
+@pytest.fixture(scope="module")
+def run():
+    app = typer.Typer()
+    app.command()(reproduce_command)
+    return lambda *args: CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+@pytest.fixture(scope="module")
+def told(run, original_folder):
+    return {row["id"]: row for row in json.loads(run(original_folder, "--json").stdout)}
+
+
+def test_every_printed_figure_has_a_verdict(told):
+    assert len(told) == 66
+    assert {row["verdict"] for row in told.values()} == {verdict.value for verdict in Verdict}
+    for row in told.values():
+        assert {"id", "published", "recomputed", "interval", "verdict"} <= set(row)
+        assert (row["recomputed"] is None) == (row["verdict"] == "not_recomputable")
+        assert row["reason"] or row["interval"]
+
+
+def test_the_figures_that_do_not_follow_are_found_with_the_reading_that_gives_them(told):
+    differing = {id_: row["reading"] for id_, row in told.items() if row["verdict"] == "differs"}
+    assert differing == DIFFERS
+
+
+def test_the_recomputed_value_lies_within_its_interval(told):
+    for row in told.values():
+        if row["interval"]:
+            assert row["interval"][0] < row["recomputed"] < row["interval"][1]
+
+
+def test_the_other_size_comes_close_to_the_total_speed_up_of_mobilenet(told):
+    (near,) = told["s6.1.2.1-warm-total-mobilenet"]["near_readings"]
+    assert near["reading"] == "3072 MB in place of 2048 MB (warm-up-MobileNet-3gb)"
+    assert near["value"] == pytest.approx(1.3825, abs=1e-4)
+
+
+def test_means_rounded_before_they_were_divided_explain_what_is_close(told):
+    for id_ in ("s6.1.2.1-warm-pred-vgg19", "s6.1.2.2-cold-vgg19", "t6.7-share-mobilenet"):
+        assert told[id_]["verdict"] == "close"
+        assert "rounded to" in told[id_]["reading"]
+
+
+def test_what_rests_on_unpublished_rows_agrees_with_the_rows_that_there_are(told):
+    for id_ in ("s6.1.1-image-speedup-vgg19", "s6.1.3-coldspeedup-mobilenet"):
+        assert told[id_]["verdict"] == "not_recomputable"
+        assert told[id_]["cross_check"]["verdict"] == "reproduced"
+
+
+def test_each_figure_that_does_not_hold_is_told_in_a_sentence(original):
+    sentences = does_not_hold(original.figures)
+    assert len(sentences) == len(DIFFERS) == counts_of(original.figures)[Verdict.DIFFERS]
+    assert (
+        "printed 57.42, the rows give 34.527 (33.3 to 35.7, n = 10 and 25), 40 % less"
+        in " ".join(sentences)
+    )
+
+
+def test_the_command_lists_every_figure_and_counts_the_verdicts(run, original_folder, tmp_path):
+    answer = run(original_folder, "--out", tmp_path)
+    assert answer.exit_code == 0
+    assert "17 reproduced, 10 close, 7 differs, 32 not recomputable" in answer.stdout
+    assert answer.stdout.count("not recomputable") >= 32
+
+
+def test_a_file_with_odd_row_numbers_is_told_of(original):
+    assert any("MobileNet-m5.csv" in note for note in original.measurements.notes)
+
+
+def test_ten_cold_rows_allow_no_interval_for_p95(original):
+    rows = {scenario.trial: scenario for scenario in scenarios_of(original.measurements)}
+    seconds = rows["cold-start-VGG19-1gb"].seconds("total_latency_s")
+    p95 = percentile(seconds, 0.95)
+    assert p95.low is None
+    assert p95.reason == "no interval: 10 rows, 59 needed"
