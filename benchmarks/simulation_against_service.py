@@ -23,9 +23,12 @@ import numpy as np
 import pandas as pd
 
 from drdeploy.study.measurements.load import Measurements, load
-from drdeploy.study.recommendation.hosted import OPEN_LOOP, Hosted, hosted_of
-from drdeploy.study.recommendation.simulation.outcome import Start
-from drdeploy.study.recommendation.simulation.serverless import Scaling, simulate_serverless
+from drdeploy.study.recommendation.configurations import OPEN_LOOP, MeasuredConfiguration, hosted_of
+from drdeploy.study.recommendation.simulation.outcome import SimulatedStart
+from drdeploy.study.recommendation.simulation.serverless import (
+    SimulatedScaling,
+    simulate_serverless,
+)
 from drdeploy.study.recommendation.traffic.arrivals import Arrivals
 
 if TYPE_CHECKING:
@@ -72,7 +75,9 @@ def open_loops(measurements: Measurements) -> list[tuple[object, pd.DataFrame]]:
     return list(frame[frame["scenario"] == OPEN_LOOP].groupby("trial", sort=True))
 
 
-def hosted_for(rows: pd.DataFrame, hosted: Iterable[Hosted]) -> Hosted | None:
+def hosted_for(
+    rows: pd.DataFrame, hosted: Iterable[MeasuredConfiguration]
+) -> MeasuredConfiguration | None:
     """The configuration that the trial ran on, with its warm and cold rows."""
     first = rows.iloc[0]
     return next(
@@ -86,7 +91,7 @@ def hosted_for(rows: pd.DataFrame, hosted: Iterable[Hosted]) -> Hosted | None:
     )
 
 
-def compare(trial: str, rows: pd.DataFrame, hosted: Hosted, idle_s: float) -> bool:
+def compare(trial: str, rows: pd.DataFrame, hosted: MeasuredConfiguration, idle_s: float) -> bool:
     """Print the trial's line; whether it is close enough."""
     asked = rows[~rows["is_warmup"]]
     measured = Seen(
@@ -96,7 +101,7 @@ def compare(trial: str, rows: pd.DataFrame, hosted: Hosted, idle_s: float) -> bo
     )
     arrivals, warm_ups = arrivals_of(rows)
     simulated = [
-        simulate(arrivals, warm_ups, hosted, Scaling(concurrency_of(trial), idle_s), seed)
+        simulate(arrivals, warm_ups, hosted, SimulatedScaling(concurrency_of(trial), idle_s), seed)
         for seed in SEEDS
     ]
     cold = np.array([one.cold_share for one in simulated]) * 100
@@ -130,14 +135,18 @@ def concurrency_of(trial: str) -> int:
 
 
 def simulate(
-    arrivals: Arrivals, warm_ups: int, hosted: Hosted, scaling: Scaling, seed: int
+    arrivals: Arrivals,
+    warm_ups: int,
+    hosted: MeasuredConfiguration,
+    scaling: SimulatedScaling,
+    seed: int,
 ) -> Seen:
     """One seed, without the uncounted requests."""
     outcome = simulate_serverless(arrivals, hosted.times, scaling, seed=seed)
     latency, starts = outcome.latency_s[warm_ups:], outcome.starts[warm_ups:]
-    answered = starts != Start.THROTTLED
+    answered = starts != SimulatedStart.THROTTLED
     return Seen(
-        cold_share=float((starts[answered] == Start.COLD).mean()),
+        cold_share=float((starts[answered] == SimulatedStart.COLD).mean()),
         p95_s=p95_of(latency[answered]),
         throttled=int((~answered).sum()),
     )

@@ -16,7 +16,10 @@ import time
 import numpy as np
 
 from drdeploy.study.recommendation.simulation.real_time import simulate_real_time
-from drdeploy.study.recommendation.simulation.serverless import Scaling, simulate_serverless
+from drdeploy.study.recommendation.simulation.serverless import (
+    SimulatedScaling,
+    simulate_serverless,
+)
 from drdeploy.study.recommendation.simulation.service import ServiceTimes, Times
 from drdeploy.study.recommendation.traffic.arrivals import Arrivals, Traffic
 from drdeploy.study.recommendation.traffic.shape import SHAPES
@@ -48,7 +51,7 @@ def main(runs: int) -> None:
             begin = time.perf_counter()
             arrivals = year(run)
             outcome = (
-                simulate_serverless(arrivals, service, Scaling(200, 600.0), seed=run)
+                simulate_serverless(arrivals, service, SimulatedScaling(200, 600.0), seed=run)
                 if kind == "serverless"
                 else simulate_real_time(arrivals, service.warm, 4, seed=run)
             )

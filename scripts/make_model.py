@@ -36,7 +36,7 @@ from drdeploy.grader.quantization.quantize import (
 )
 from drdeploy.grader.training.recipe import find_recipe
 from drdeploy.grader.training.run_document import run_document
-from drdeploy.grader.training.train import Plan, Trained, train
+from drdeploy.grader.training.train import Trained, TrainingPlan, train
 
 RUN = Path("build/training") / NAME
 LICENCE = "CC BY 4.0 (IDRiD: Porwal et al., 2018); initial weights Apache-2.0 (Keras Applications)"
@@ -66,7 +66,7 @@ def main() -> None:
     options = _arguments()
     dataset = load_dataset(options.data)
     weights: Any = options.weights if options.weights.is_file() else "imagenet"
-    plan = Plan.make(
+    plan = TrainingPlan.make(
         "MobileNet", dataset, find_recipe("fine-tuned"), weights=weights, licence=LICENCE
     )
     trained = train(
@@ -105,7 +105,7 @@ def _quantized_drafts(trained: Trained, run: Path) -> dict[str, Path]:
     return {"fp32": fp32, "int8": draft}
 
 
-def _test_part(dataset: Any, plan: Plan) -> Any:
+def _test_part(dataset: Any, plan: TrainingPlan) -> Any:
     """The test split without duplicates; without sessions that training has seen."""
     test = deduplicate(dataset).of_split("test")
     seen = set(plan.dataset.groups)
@@ -118,7 +118,7 @@ def _predict(archive: Path, dataset: Any) -> GradedSet:
 
 
 def _judge_all(
-    trained: Trained, int8_out_of_fold: GradedSet, tested: dict[str, GradedSet], plan: Plan
+    trained: Trained, int8_out_of_fold: GradedSet, tested: dict[str, GradedSet], plan: TrainingPlan
 ) -> Any:
     """int8 against fp32 on all photographs that the network which predicts has not seen."""
     return judge(
@@ -150,7 +150,7 @@ def _publish(trained: Trained, drafts: dict[str, Path], verdict: Any, out: Path)
 
 
 def _write_documents(
-    trained: Trained, tested: dict[str, GradedSet], verdict: Any, plan: Plan, out: Path
+    trained: Trained, tested: dict[str, GradedSet], verdict: Any, plan: TrainingPlan, out: Path
 ) -> None:
     document = {
         "out_of_fold": _without_paths(run_document(trained)),

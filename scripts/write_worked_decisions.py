@@ -32,7 +32,7 @@ from drdeploy.study.thesis.raw_rows import load_study
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drdeploy.study.recommendation.decision import Decision, Judged
+    from drdeploy.study.recommendation.decision import Decision, EvaluatedOption
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "worked-decisions.md"
@@ -178,14 +178,14 @@ def _rows(decision: Decision) -> Iterator[str]:
             yield _row(option, decision)
 
 
-def _is_telling(option: Judged, decision: Decision) -> bool:
+def _is_telling(option: EvaluatedOption, decision: Decision) -> bool:
     """The winner's own configuration run otherwise, and the plain form of every other."""
     winner = decision.winner
     own = winner and (option.model, option.size) == (winner.model, winner.size)
     return bool(own) or option.kind in {"serverless", "real-time"}
 
 
-def _row(option: Judged, decision: Decision) -> str:
+def _row(option: EvaluatedOption, decision: Decision) -> str:
     cold = f"{option.cold_share:.2%}" if option.policy else "none"
     return (
         f"| {option.name} | {wording.usd(option.usd_per_month).removesuffix(' USD')} | "
@@ -194,7 +194,7 @@ def _row(option: Judged, decision: Decision) -> str:
     )
 
 
-def _why(option: Judged, decision: Decision) -> str:
+def _why(option: EvaluatedOption, decision: Decision) -> str:
     winner = decision.winner
     if option is winner:
         return "**it wins**"

@@ -8,7 +8,7 @@ from drdeploy.grader.datasets import load_dataset
 from drdeploy.grader.grading import Grade
 from drdeploy.grader.synthetic.photograph import synthetic_photograph
 from drdeploy.grader.training.recipe import Augmentation, Recipe
-from drdeploy.grader.training.train import Plan
+from drdeploy.grader.training.train import TrainingPlan
 
 SIDE_PX = 48
 EYES = 30
@@ -52,4 +52,4 @@ def paint_eyes(folder):
 def tiny_plan(folder, **choices):
     """Three folds, two epochs."""
     recipe = Recipe(**{**QUICK, **choices})
-    return Plan.make("MobileNet", load_dataset(folder), recipe, side_px=SIDE_PX, folds=3)
+    return TrainingPlan.make("MobileNet", load_dataset(folder), recipe, side_px=SIDE_PX, folds=3)

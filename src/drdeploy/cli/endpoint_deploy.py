@@ -14,7 +14,7 @@ from drdeploy.cli.places import (
     ProviderOption,
     RegionOption,
     TargetOption,
-    Terminal,
+    TerminalApprover,
     UnknownPricesOption,
     YesOption,
     account_of,
@@ -27,8 +27,8 @@ from drdeploy.errors import InvalidInput
 
 if TYPE_CHECKING:
     from drdeploy.hosting.deployment.account import Account
-    from drdeploy.hosting.deployment.provision import Provisioned, Wish
-    from drdeploy.hosting.deployment.sweep import Swept
+    from drdeploy.hosting.deployment.provision import DesiredEndpoints, Provisioned
+    from drdeploy.hosting.deployment.teardown import TeardownReport
     from drdeploy.hosting.deployment.variables import AnyConfig
     from drdeploy.hosting.deployment.workspace import Workspace
     from drdeploy.hosting.engine import Engine
@@ -86,7 +86,7 @@ def deploy(
     body = _body(photograph)
     account = account_of(target, endpoint_url, region)
     workspace = Workspace.of_endpoint(name)
-    person = Terminal(yes=yes, is_local=account.platform == "local")
+    person = TerminalApprover(yes=yes, is_local=account.platform == "local")
     advice = f"the same command goes on, and `drdeploy endpoint delete {name}` deletes"
     with interruptible(advice):
         engine = engine_for(account)
@@ -111,21 +111,21 @@ def deploy(
     _report(endpoint, provisioned, answer, as_json=as_json)
 
 
-def delete_deployed(workspace: Workspace, provider: Any = "auto") -> Swept | None:
+def delete_deployed(workspace: Workspace, provider: Any = "auto") -> TeardownReport | None:
     """Delete what a deployment's folder tells of, and verify it by listing.
 
     Returns:
         None where it was in a local service that has ended: what it held ended with it.
     """
     from drdeploy.hosting.deployment.provider import ready_terraform
-    from drdeploy.hosting.deployment.sweep import sweep
+    from drdeploy.hosting.deployment.teardown import sweep
 
     note = workspace.note()
     if note.endpoint_url is not None and not local_service_answers(note.endpoint_url):
         err.print(f"the local service at {note.endpoint_url} is gone, and everything in it")
         workspace.forget()
         return None
-    person = Terminal(yes=True, is_local=note.endpoint_url is not None)
+    person = TerminalApprover(yes=True, is_local=note.endpoint_url is not None)
     with (
         interruptible("the same command goes on"),
         ready_terraform(
@@ -135,7 +135,7 @@ def delete_deployed(workspace: Workspace, provider: Any = "auto") -> Swept | Non
         return sweep(note.account, workspace, terraform, person)
 
 
-def show_swept(swept: Swept | None) -> None:
+def show_swept(swept: TeardownReport | None) -> None:
     """What was deleted, and how that is known."""
     if swept is None:
         return
@@ -191,20 +191,24 @@ def _image_tag(engine: Engine | None, image: str, config: AnyConfig, account: Ac
     return tag
 
 
-def _wish(name: str, tag: str, artifact: Path | None, config: AnyConfig, region: str) -> Wish:
+def _wish(
+    name: str, tag: str, artifact: Path | None, config: AnyConfig, region: str
+) -> DesiredEndpoints:
     from drdeploy.grader.box import box_artifact
-    from drdeploy.hosting.deployment.provision import ModelSource, Wish
+    from drdeploy.hosting.deployment.provision import DesiredEndpoints, ModelSource
     from drdeploy.hosting.deployment.variables import EndpointVariables, Variables, checked_prefix
 
     archive = artifact or box_artifact("fp32")
-    return Wish(
+    return DesiredEndpoints(
         Variables("single-endpoint", checked_prefix(name), region),
         {name: ModelSource(tag, archive)},
         {name: EndpointVariables(name, config)},
     )
 
 
-def _refuse_another_place(workspace: Workspace, endpoint_url: str | None, wish: Wish) -> None:
+def _refuse_another_place(
+    workspace: Workspace, endpoint_url: str | None, wish: DesiredEndpoints
+) -> None:
     """One folder is one deployment in one place."""
     if not workspace.exists:
         return

@@ -17,7 +17,7 @@ from drdeploy.errors import DrdeployError, InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drdeploy.hosting.conformance import Clause, Finding, Photograph
+    from drdeploy.hosting.conformance import Clause, ClauseFinding, ProbePhotograph
 
 CANNOT_RUN = 2
 COLOURS = {"pass": "green", "fail": "bold red", "skip": "yellow", "not_applicable": "dim"}
@@ -78,25 +78,25 @@ def conform(  # noqa: PLR0917 - typer passes by name
         raise typer.Exit(1)
 
 
-def _photograph(path: Path | None, content_type: str) -> Photograph:
-    from drdeploy.hosting.conformance import Photograph
+def _photograph(path: Path | None, content_type: str) -> ProbePhotograph:
+    from drdeploy.hosting.conformance import ProbePhotograph
 
     if path is None:
-        return Photograph.synthetic()
+        return ProbePhotograph.synthetic()
     try:
-        return Photograph.read(path, content_type)
+        return ProbePhotograph.read(path, content_type)
     except OSError as error:
         raise InvalidInput(f"It cannot be read: {error.strerror}", where=str(path)) from error
 
 
-def _print(finding: Finding) -> None:
+def _print(finding: ClauseFinding) -> None:
     outcome, clause = str(finding.verdict.outcome), finding.clause
     told = f"[{COLOURS[outcome]}]{SHORT.get(outcome, outcome):4}[/]"
     line = f"{told}  {clause.severity:8}  {clause.id:24}  {escape(finding.verdict.evidence)}"
     out.print(line, highlight=False, soft_wrap=True)
 
 
-def _ignore(finding: Finding) -> None:
+def _ignore(finding: ClauseFinding) -> None:
     del finding
 
 

@@ -133,7 +133,7 @@ def _facts_of(port: int) -> dict[str, Any]:
     from urllib.error import URLError
     from urllib.request import ProxyHandler, build_opener
 
-    from drdeploy.hosting.local.api.front import STATUS_PATH
+    from drdeploy.hosting.local.api.router import STATUS_PATH
 
     url = f"http://127.0.0.1:{port}{STATUS_PATH}"
     try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from drdeploy.grader.networks.weights import WeightsSource
-    from drdeploy.grader.training.compare import Candidate, Compared, Comparison
+    from drdeploy.grader.training.compare import Candidate, Compared, NetworkComparison
     from drdeploy.study.recommendation.cost import SecondPrice
 
 ALL = "all"
@@ -52,7 +52,7 @@ def compare(
     together.  For research use. Not a medical device.
     """
     from drdeploy.grader.datasets import deduplicate, load_dataset
-    from drdeploy.grader.training.compare import Comparison
+    from drdeploy.grader.training.compare import NetworkComparison
     from drdeploy.hosting.sagemaker.prices import PriceSheet
     from drdeploy.study.recommendation.candidates import document_of, summarise
     from drdeploy.study.recommendation.cost import second_price
@@ -63,7 +63,7 @@ def compare(
         dataset = deduplicate(load_dataset(data)).training_part()
     for one in dataset.set_aside:
         err.print(f"set aside: {one.file}: {one.reason}", markup=False, soft_wrap=True)
-    comparison = Comparison(dataset, folds, seed, out_dir)
+    comparison = NetworkComparison(dataset, folds, seed, out_dir)
     compared = _run(comparison, candidates)
     rows = [document_of(summary) for summary in summarise(compared, price, seed=seed)]
     notes = _notes(comparison, rows, price)
@@ -120,7 +120,7 @@ def _source(text: str) -> WeightsSource:
             return Path(text)
 
 
-def _run(comparison: Comparison, candidates: Sequence[Candidate]) -> list[Compared]:
+def _run(comparison: NetworkComparison, candidates: Sequence[Candidate]) -> list[Compared]:
     from rich.progress import Progress
 
     names = [candidate.architecture.name for candidate in candidates]
@@ -143,7 +143,9 @@ def _run(comparison: Comparison, candidates: Sequence[Candidate]) -> list[Compar
     return compared
 
 
-def _notes(comparison: Comparison, rows: Sequence[dict[str, Any]], price: SecondPrice) -> list[str]:
+def _notes(
+    comparison: NetworkComparison, rows: Sequence[dict[str, Any]], price: SecondPrice
+) -> list[str]:
     from drdeploy.grader.networks.notes import RANDOM
 
     sessions = len(set(comparison.dataset.groups))

@@ -15,7 +15,7 @@ from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
     from drdeploy.grader.training.checkpoint import History
-    from drdeploy.grader.training.train import Plan
+    from drdeploy.grader.training.train import TrainingPlan
 
 CACHE = Path("build/cache")
 
@@ -60,7 +60,7 @@ def train(
     from drdeploy.grader.datasets import load_dataset
     from drdeploy.grader.training.recipe import find_recipe
     from drdeploy.grader.training.run_document import run_document
-    from drdeploy.grader.training.train import Plan
+    from drdeploy.grader.training.train import TrainingPlan
     from drdeploy.grader.training.train import train as run
 
     chosen = find_recipe(preset, recipe)
@@ -68,7 +68,7 @@ def train(
         chosen = msgspec.structs.replace(chosen, epochs=epochs)
     start: Any = weights if weights in {"random", "imagenet"} else Path(weights)
     with err.status("Reading the data set"):
-        plan = Plan.make(
+        plan = TrainingPlan.make(
             architecture,
             load_dataset(data),
             chosen,
@@ -90,7 +90,7 @@ def train(
         _print(document)
 
 
-def _say_what_is_set_aside(plan: Plan) -> None:
+def _say_what_is_set_aside(plan: TrainingPlan) -> None:
     for one in plan.dataset.set_aside:
         err.print(f"set aside: {one.file}: {one.reason}", markup=False, soft_wrap=True)
 
@@ -115,7 +115,7 @@ def _print(document: dict[str, Any]) -> None:
 class _Progress:
     """One bar for all networks; a line when one is finished."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: TrainingPlan) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._epochs = plan.recipe.epochs

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from drdeploy.hosting.deployment.account import Account
-    from drdeploy.hosting.deployment.agreement import Proposal
+    from drdeploy.hosting.deployment.approval import Proposal
     from drdeploy.hosting.engine import Engine
     from drdeploy.hosting.sagemaker.prices import PriceSheet
 
@@ -123,7 +123,7 @@ def sheet_of(prices: Path | None) -> PriceSheet:
     return PriceSheet.load(prices)
 
 
-class Terminal:
+class TerminalApprover:
     """The person at the terminal: told on standard error, asked unless they agreed beforehand.
 
     Args:
@@ -144,11 +144,11 @@ class Terminal:
         self._is_local = is_local
 
     def note(self, text: str) -> None:
-        """See :class:`~drdeploy.hosting.deployment.agreement.Person`."""
+        """See :class:`~drdeploy.hosting.deployment.approval.Person`."""
         err.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def agrees(self, proposal: Proposal) -> bool:
-        """See :class:`~drdeploy.hosting.deployment.agreement.Person`."""
+        """See :class:`~drdeploy.hosting.deployment.approval.Person`."""
         self.note(f"plan: {proposal.title}: {proposal.changes.summary}")
         for change in proposal.changes.changes:
             self.note(f"  {change.action:8}{change.address}")

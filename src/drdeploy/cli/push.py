@@ -30,7 +30,7 @@ def push_image(
     from drdeploy.errors import PushFailed
     from drdeploy.hosting.deployment.images import find_repository
     from drdeploy.hosting.deployment.images import push_image as push
-    from drdeploy.hosting.deployment.stand_in import push_stand_in
+    from drdeploy.hosting.deployment.placeholder import push_placeholder
     from drdeploy.hosting.images import tag_of
 
     account = account_of(target, endpoint_url, region)
@@ -44,7 +44,7 @@ def push_image(
         )
     tag = tag_of(image)
     engine = engine_for(account)
-    pushed = push(account, engine, tag, found) if engine else push_stand_in(account, tag, found)
+    pushed = push(account, engine, tag, found) if engine else push_placeholder(account, tag, found)
     if as_json:
         print_json(asdict(pushed) | {"digest": pushed.digest})
         return

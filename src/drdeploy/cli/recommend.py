@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from drdeploy.study.measurements.load import Measurements
-    from drdeploy.study.recommendation.decision import Decision, Judged
+    from drdeploy.study.recommendation.decision import Decision, EvaluatedOption
     from drdeploy.study.recommendation.traffic.arrivals import Arrivals, Traffic
     from drdeploy.study.recommendation.traffic.shape import Shape
 
@@ -228,7 +228,7 @@ def _print(decision: Decision) -> None:
     err.print(decision.notice, markup=False, soft_wrap=True)
 
 
-def _print_options(title: str, options: Sequence[Judged]) -> None:
+def _print_options(title: str, options: Sequence[EvaluatedOption]) -> None:
     from rich.table import Table
 
     from drdeploy.study.recommendation.wording import seconds, usd

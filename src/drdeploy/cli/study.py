@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from drdeploy.cli.console import JsonOption, err, out, print_json
-from drdeploy.cli.places import ProviderOption, TargetChoice, Terminal, YesOption
+from drdeploy.cli.places import ProviderOption, TargetChoice, TerminalApprover, YesOption
 from drdeploy.errors import StudyError, UnknownPrice
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.deployment.provider import ProviderChoice
     from drdeploy.study.design.plan import Plan
     from drdeploy.study.running.provisioned import Provisioning
-    from drdeploy.study.running.session import Progress
+    from drdeploy.study.running.session import TrialProgress
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -81,7 +81,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Measure what of a study is missing; run it again to go on after a break."""
-    from drdeploy.cli.study_progress import LiveNarrator
+    from drdeploy.cli.study_progress import LiveProgress
     from drdeploy.study.measurements.results import Results
     from drdeploy.study.running.provisioned import always_on_first
     from drdeploy.study.running.session import RunOptions, run_study
@@ -90,8 +90,8 @@ def run(
     aws = target == "aws"
     if aws:
         _refuse_cost(found, max_cost_usd)
-    narrator = LiveNarrator(always_on_first(found) if target else found, err)
-    person = Terminal(yes=yes, is_local=not aws, pause=narrator.paused)
+    narrator = LiveProgress(always_on_first(found) if target else found, err)
+    person = TerminalApprover(yes=yes, is_local=not aws, pause=narrator.paused)
     options = RunOptions(
         results=Results(out_dir or _default_out(found)),
         seed=found.study.seed if seed is None else seed,
@@ -142,7 +142,7 @@ def delete(study: StudyArgument, out_dir: OutOption = None) -> None:
         return
     is_local = endpoint_url is not None
     with interruptible("the same command goes on"):
-        delete_study(workspace, Terminal(yes=True, is_local=is_local), "auto")
+        delete_study(workspace, TerminalApprover(yes=True, is_local=is_local), "auto")
 
 
 @app.command()
@@ -183,7 +183,9 @@ def _default_out(plan: Plan) -> Path:
     return Path("results") / plan.study.name
 
 
-def _provisioning(person: Terminal, provider: ProviderChoice, *, keep: bool) -> Provisioning:
+def _provisioning(
+    person: TerminalApprover, provider: ProviderChoice, *, keep: bool
+) -> Provisioning:
     from drdeploy.hosting.sagemaker.prices import PriceSheet
     from drdeploy.study.running.provisioned import Provisioning
 
@@ -260,7 +262,7 @@ def _print_plan(plan: Plan) -> None:
         out.print(f"note: {note}", markup=False, highlight=False)
 
 
-def _print_progress(progress: tuple[Progress, ...]) -> None:
+def _print_progress(progress: tuple[TrialProgress, ...]) -> None:
     from rich.table import Table
 
     table = Table("trial", "measured", "of")

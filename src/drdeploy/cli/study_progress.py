@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from drdeploy.study.measurements.measurement import Measurement
 
 
-class LiveNarrator:
+class LiveProgress:
     """Tells of a run while it goes on."""
 
     def __init__(self, plan: Plan, console: Console) -> None:

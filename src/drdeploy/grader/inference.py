@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from drdeploy.grader.fundus.apply import Seen
+    from drdeploy.grader.fundus.apply import DecodedPhotograph
     from drdeploy.grader.fundus.field_of_view import FieldOfView
     from drdeploy.grader.fundus.formats.header import ImageHeader
     from drdeploy.grader.fundus.gradability import Reason
@@ -178,7 +178,7 @@ class InferenceService:
             predict_s=self.clock() - transformed,
         )
 
-    def _decode(self, header: ImageHeader) -> Seen:
+    def _decode(self, header: ImageHeader) -> DecodedPhotograph:
         eye_px = 0 if self._gradability is None else MEASURED_PX
         return see(self._transform, header, eye_px=eye_px)
 

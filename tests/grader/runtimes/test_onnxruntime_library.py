@@ -12,7 +12,11 @@ import pytest
 from drdeploy.grader.artifacts import extract
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.runtimes.onnxruntime_binding import BindingSession
-from drdeploy.grader.runtimes.onnxruntime_library import Library, LibraryRefused, find_library
+from drdeploy.grader.runtimes.onnxruntime_library import (
+    LibraryRefused,
+    OnnxRuntimeLibrary,
+    find_library,
+)
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +24,7 @@ def library():
     path = find_library()
     if path is None:
         pytest.skip("the onnxruntime of this system carries no C library")
-    return Library(path)
+    return OnnxRuntimeLibrary(path)
 
 
 @pytest.fixture(scope="module", params=["fp32", "int8"])

@@ -13,7 +13,7 @@ from drdeploy.grader.networks import export
 from drdeploy.grader.networks.architectures import find_architecture
 from drdeploy.grader.training import compare as module
 from drdeploy.grader.training.baseline import predict_out_of_fold
-from drdeploy.grader.training.compare import PREDICTIONS, Candidate, Comparison
+from drdeploy.grader.training.compare import PREDICTIONS, Candidate, NetworkComparison
 
 MOBILENET = find_architecture("MobileNet").at_side(SIDE_PX)
 CANDIDATE = Candidate(MOBILENET, "random")
@@ -35,7 +35,7 @@ def dataset(tmp_path_factory):
 @pytest.fixture(scope="module")
 def comparison(dataset, tmp_path_factory):
     """One that has run, by a clock that ticks once a second when it is asked."""
-    made = Comparison(dataset, 3, 0, tmp_path_factory.mktemp("compare"))
+    made = NetworkComparison(dataset, 3, 0, tmp_path_factory.mktemp("compare"))
     with pytest.MonkeyPatch.context() as patch:
         use_tiny_networks(patch)
         made.run(CANDIDATE, clock=itertools.count().__next__)

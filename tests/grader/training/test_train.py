@@ -34,7 +34,7 @@ from drdeploy.grader.training.fit import MEDIAN_GRADE, Parts, fit, predict
 from drdeploy.grader.training.operating_points import choose_operating_points
 from drdeploy.grader.training.prepared import prepare
 from drdeploy.grader.training.run_folder import RunFolder
-from drdeploy.grader.training.train import Plan, Trained, network_of_fold, train
+from drdeploy.grader.training.train import Trained, TrainingPlan, network_of_fold, train
 
 SUPPORT = Path(tiny_training.__file__).parent
 
@@ -70,7 +70,7 @@ STOPPING_EARLY = {"epochs": 8, "patience": 2}
 @dataclass(frozen=True)
 class Run:
     folder: Path
-    plan: Plan
+    plan: TrainingPlan
     trained: Trained
 
 

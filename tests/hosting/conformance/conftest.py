@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from photographs import photograph
 
-from drdeploy.hosting.conformance import Photograph
+from drdeploy.hosting.conformance import ProbePhotograph
 
 ROOT = Path(__file__).resolve().parents[3]
 BROKEN = ROOT / "containers" / "broken"
@@ -19,7 +19,7 @@ BROKEN = ROOT / "containers" / "broken"
 @pytest.fixture(scope="session")
 def small_photograph():
     """A JPEG that is quickly made and sent."""
-    return Photograph(photograph())
+    return ProbePhotograph(photograph())
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from drdeploy.grader.synthetic.photograph import synthetic_photograph
-from drdeploy.hosting.conformance import CLAUSES, Contract, Outcome, Photograph, Severity, conform
+from drdeploy.hosting.conformance import (
+    CLAUSES,
+    ClauseOutcome,
+    Contract,
+    ProbePhotograph,
+    Severity,
+    conform,
+)
 from drdeploy.hosting.conformance.hosting import LABEL
 
 pytestmark = pytest.mark.engine
@@ -108,9 +115,9 @@ def test_an_image_conforms_unless_it_fails_what_it_must_keep(reports):
 
 def test_nothing_is_skipped_of_a_sound_image(reports):
     outcomes = {f.clause.id: f.verdict.outcome for f in reports["sound"].findings}
-    assert set(outcomes.values()) <= {Outcome.PASS, Outcome.NOT_APPLICABLE}
+    assert set(outcomes.values()) <= {ClauseOutcome.PASS, ClauseOutcome.NOT_APPLICABLE}
     assert list(outcomes) == [clause.id for clause in CLAUSES]
-    assert [i for i, o in outcomes.items() if o is Outcome.NOT_APPLICABLE] == [
+    assert [i for i, o in outcomes.items() if o is ClauseOutcome.NOT_APPLICABLE] == [
         "replaces-killed-worker"
     ]
 
@@ -131,7 +138,7 @@ def test_an_image_that_does_not_start_fails_one_clause_and_the_rest_say_why_not(
 ):
     report = conform(engine, "debian:bookworm-slim", weights, photograph=small_photograph)
     assert failed(report) == {"serves-on-8080"}
-    skipped = [f.verdict for f in report.findings if f.verdict.outcome is Outcome.SKIP]
+    skipped = [f.verdict for f in report.findings if f.verdict.outcome is ClauseOutcome.SKIP]
     assert len(skipped) > 30
     assert any("serves-on-8080" in verdict.evidence for verdict in skipped)
 
@@ -145,7 +152,7 @@ def conformance_of(engine, ladder_image, exported):
             engine,
             ladder_image(name),
             exported("mobilenet")[model_format],
-            photograph=Photograph.synthetic(),
+            photograph=ProbePhotograph.synthetic(),
             contract=Contract(start_s=60, load_s=1.0),
         )
 
@@ -155,7 +162,9 @@ def conformance_of(engine, ladder_image, exported):
 @pytest.mark.parametrize("name", ["lean", "minimal"])
 def test_our_own_images_keep_every_clause(conformance_of, name):
     report = conformance_of(name, "onnx")
-    missed = {f.clause.id: f.verdict for f in report.findings if f.verdict.outcome != Outcome.PASS}
+    missed = {
+        f.clause.id: f.verdict for f in report.findings if f.verdict.outcome != ClauseOutcome.PASS
+    }
     assert missed == {}
 
 
@@ -173,7 +182,7 @@ def test_the_studys_shape_of_container_gets_what_it_deserves(engine, reduced_ima
         engine,
         "drdeploy-study-shape",
         weights,
-        photograph=Photograph(synthetic_photograph(1, width_px=2144, height_px=1424)),
+        photograph=ProbePhotograph(synthetic_photograph(1, width_px=2144, height_px=1424)),
         memory_mb=1024,
         contract=Contract(start_s=60, stop_s=10, load_s=1.0),
     )
@@ -192,7 +201,7 @@ def test_the_studys_shape_of_container_gets_what_it_deserves(engine, reduced_ima
         "finishes-uploads",
         "cpu-limit",  # a worker for each core of the machine
     } <= failed(report)
-    passed = {f.clause.id for f in report.findings if f.verdict.outcome is Outcome.PASS}
+    passed = {f.clause.id for f in report.findings if f.verdict.outcome is ClauseOutcome.PASS}
     assert {
         "exec-form",
         "serves-on-8080",

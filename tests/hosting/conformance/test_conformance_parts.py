@@ -15,10 +15,17 @@ from PIL import Image
 
 from drdeploy.errors import InvalidInput, TruncatedArchive
 from drdeploy.grader.fundus.decode import decode
-from drdeploy.hosting.conformance import CLAUSES, Contract, Outcome, Photograph, Severity, chosen
-from drdeploy.hosting.conformance.client import Answer, ask
+from drdeploy.hosting.conformance import (
+    CLAUSES,
+    ClauseOutcome,
+    Contract,
+    ProbePhotograph,
+    Severity,
+    chosen,
+)
+from drdeploy.hosting.conformance.client import ProbeAnswer, ask
 from drdeploy.hosting.conformance.conditions import Trials
-from drdeploy.hosting.conformance.hosting import Hosted, Start, unpack
+from drdeploy.hosting.conformance.hosting import ContainerStart, ContainerUnderTest, unpack
 from drdeploy.hosting.conformance.image import ImageFacts
 from drdeploy.hosting.conformance.loading import Load
 from drdeploy.hosting.conformance.requests import Requests
@@ -38,7 +45,7 @@ def judge(clause_id, **observed):
 
 
 def answered(status=200, **times):
-    return Answer(status, body=b"{}", **{"connect_s": 0.001, "total_s": 0.01, **times})
+    return ProbeAnswer(status, body=b"{}", **{"connect_s": 0.001, "total_s": 0.01, **times})
 
 
 # ---- what is sent ----
@@ -56,8 +63,8 @@ def test_a_padded_photograph_is_the_same_picture_in_so_many_bytes(small_photogra
 def test_a_photographs_type_is_told_from_its_name_unless_given(tmp_path):
     path = tmp_path / "eye.png"
     path.write_bytes(b"png")
-    assert Photograph.read(path).content_type == "image/png"
-    assert Photograph.read(path, "application/x-image").content_type == "application/x-image"
+    assert ProbePhotograph.read(path).content_type == "image/png"
+    assert ProbePhotograph.read(path, "application/x-image").content_type == "application/x-image"
 
 
 def test_any_archive_is_unpacked_for_any_user(weights, tmp_path):
@@ -140,11 +147,11 @@ def test_a_server_that_says_nothing_times_out():
 @pytest.mark.parametrize(
     ("entrypoint", "outcome"),
     [
-        (("/usr/bin/serve",), Outcome.PASS),
-        ((), Outcome.PASS),
-        (("/bin/sh", "/start.sh"), Outcome.PASS),
-        (("/bin/sh", "-c", "serve"), Outcome.FAIL),
-        (("bash", "-c", "serve"), Outcome.FAIL),
+        (("/usr/bin/serve",), ClauseOutcome.PASS),
+        ((), ClauseOutcome.PASS),
+        (("/bin/sh", "/start.sh"), ClauseOutcome.PASS),
+        (("/bin/sh", "-c", "serve"), ClauseOutcome.FAIL),
+        (("bash", "-c", "serve"), ClauseOutcome.FAIL),
     ],
 )
 def test_a_shell_between_host_and_server_is_seen(entrypoint, outcome):
@@ -153,18 +160,18 @@ def test_a_shell_between_host_and_server_is_seen(entrypoint, outcome):
 
 
 def test_an_image_beyond_ten_gigabytes_is_too_large():
-    assert judge("image-size", image=ImageFacts("", (), {}, 10**10)) is Outcome.PASS
-    assert judge("image-size", image=ImageFacts("", (), {}, 10**10 + 1)) is Outcome.FAIL
+    assert judge("image-size", image=ImageFacts("", (), {}, 10**10)) is ClauseOutcome.PASS
+    assert judge("image-size", image=ImageFacts("", (), {}, 10**10 + 1)) is ClauseOutcome.FAIL
 
 
 @pytest.mark.parametrize(
     ("warm", "outcome"),
     [
-        ([answered()], Outcome.PASS),
-        ([answered(), answered(500)], Outcome.FAIL),
-        ([answered(total_s=61.0)], Outcome.FAIL),
-        ([Answer(200, body=bytes(5 * 1024 * 1024))], Outcome.FAIL),
-        ([Answer(200)], Outcome.FAIL),
+        ([answered()], ClauseOutcome.PASS),
+        ([answered(), answered(500)], ClauseOutcome.FAIL),
+        ([answered(total_s=61.0)], ClauseOutcome.FAIL),
+        ([ProbeAnswer(200, body=bytes(5 * 1024 * 1024))], ClauseOutcome.FAIL),
+        ([ProbeAnswer(200)], ClauseOutcome.FAIL),
     ],
     ids=["good", "an error", "late", "long", "empty"],
 )
@@ -174,10 +181,11 @@ def test_a_photograph_is_answered_in_time_and_in_bounds(small_photograph, warm, 
 
 
 @pytest.mark.parametrize(
-    ("first_s", "outcome"), [(0.3, Outcome.PASS), (0.6, Outcome.FAIL), (5.0, Outcome.FAIL)]
+    ("first_s", "outcome"),
+    [(0.3, ClauseOutcome.PASS), (0.6, ClauseOutcome.FAIL), (5.0, ClauseOutcome.FAIL)],
 )
 def test_a_first_answer_that_takes_much_longer_was_not_prepared_for(first_s, outcome):
-    start = Start(None, 1.0, answered(total_s=first_s), 1.1)
+    start = ContainerStart(None, 1.0, answered(total_s=first_s), 1.1)
     requests = Requests((answered(total_s=0.05),), 1, {})
     assert judge("warmed-up", serving=start, requests=requests) is outcome
 
@@ -189,10 +197,10 @@ def load(answers=(answered(),), pings=(answered(),), **seen):
 @pytest.mark.parametrize(
     ("answers", "outcome"),
     [
-        ([answered(), answered(503), answered(429)], Outcome.PASS),
-        ([answered(), answered(502)], Outcome.FAIL),
-        ([answered(), answered(0)], Outcome.FAIL),
-        ([answered(503)], Outcome.FAIL),
+        ([answered(), answered(503), answered(429)], ClauseOutcome.PASS),
+        ([answered(), answered(502)], ClauseOutcome.FAIL),
+        ([answered(), answered(0)], ClauseOutcome.FAIL),
+        ([answered(503)], ClauseOutcome.FAIL),
     ],
 )
 def test_under_load_a_server_may_say_that_it_is_full_but_not_fail(answers, outcome):
@@ -201,35 +209,35 @@ def test_under_load_a_server_may_say_that_it_is_full_but_not_fail(answers, outco
 
 def test_one_slow_connection_is_forgiven_and_two_are_not():
     slow = answered(connect_s=1.0)
-    assert judge("accepts-sockets", load=load([answered(), slow])) is Outcome.PASS
-    assert judge("accepts-sockets", load=load([slow], [slow])) is Outcome.FAIL
+    assert judge("accepts-sockets", load=load([answered(), slow])) is ClauseOutcome.PASS
+    assert judge("accepts-sockets", load=load([slow], [slow])) is ClauseOutcome.FAIL
 
 
 def test_a_late_ping_or_one_without_200_is_counted():
-    assert judge("ping-under-load", load=load()) is Outcome.PASS
-    assert judge("ping-under-load", load=load(pings=[answered(total_s=2.1)])) is Outcome.FAIL
-    assert judge("ping-under-load", load=load(pings=[answered(503)])) is Outcome.FAIL
+    assert judge("ping-under-load", load=load()) is ClauseOutcome.PASS
+    assert judge("ping-under-load", load=load(pings=[answered(total_s=2.1)])) is ClauseOutcome.FAIL
+    assert judge("ping-under-load", load=load(pings=[answered(503)])) is ClauseOutcome.FAIL
 
 
 def test_memory_close_to_the_limit_is_too_much():
     def peak(used_mb):
         return load(peak=SimpleNamespace(memory_bytes=used_mb * 1024 * 1024))
 
-    assert judge("memory-limit", load=peak(940)) is Outcome.PASS
-    assert judge("memory-limit", load=peak(960)) is Outcome.FAIL
+    assert judge("memory-limit", load=peak(940)) is ClauseOutcome.PASS
+    assert judge("memory-limit", load=peak(960)) is ClauseOutcome.FAIL
 
 
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [
-        (Answer(404), Outcome.NOT_APPLICABLE),
-        (Answer(200, body=b'{"MaxPayloadInMB": 6}'), Outcome.PASS),
-        (Answer(200, body=b"{}"), Outcome.PASS),
-        (Answer(200, body=b"<html>"), Outcome.FAIL),
-        (Answer(200, body=b'{"MaxPayloadInMB": "6"}'), Outcome.FAIL),
-        (Answer(200, body=b'{"MaxPayload": 6}'), Outcome.FAIL),
-        (Answer(200, body=b'{"BatchStrategy": "ALL"}'), Outcome.FAIL),
-        (Answer(500), Outcome.FAIL),
+        (ProbeAnswer(404), ClauseOutcome.NOT_APPLICABLE),
+        (ProbeAnswer(200, body=b'{"MaxPayloadInMB": 6}'), ClauseOutcome.PASS),
+        (ProbeAnswer(200, body=b"{}"), ClauseOutcome.PASS),
+        (ProbeAnswer(200, body=b"<html>"), ClauseOutcome.FAIL),
+        (ProbeAnswer(200, body=b'{"MaxPayloadInMB": "6"}'), ClauseOutcome.FAIL),
+        (ProbeAnswer(200, body=b'{"MaxPayload": 6}'), ClauseOutcome.FAIL),
+        (ProbeAnswer(200, body=b'{"BatchStrategy": "ALL"}'), ClauseOutcome.FAIL),
+        (ProbeAnswer(500), ClauseOutcome.FAIL),
     ],
 )
 def test_execution_parameters_are_what_batch_transform_understands(answer, outcome):
@@ -257,6 +265,6 @@ def test_clauses_are_chosen_by_id_in_their_own_order():
 
 def test_the_last_words_of_a_container_are_one_short_line():
     container = SimpleNamespace(logs=lambda tail: "first\n" + "word " * 100 + "\n")
-    words = Hosted(container, Contract()).last_words()
+    words = ContainerUnderTest(container, Contract()).last_words()
     assert len(words) == 120
     assert words.endswith("…")

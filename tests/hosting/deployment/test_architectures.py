@@ -10,7 +10,7 @@ from drdeploy.hosting.deployment.architectures import (
     check_architectures,
     fitting_tag,
 )
-from drdeploy.hosting.deployment.provision import ModelSource, Wish
+from drdeploy.hosting.deployment.provision import DesiredEndpoints, ModelSource
 from drdeploy.hosting.deployment.variables import EndpointVariables, Variables
 from drdeploy.hosting.images import ARM64, own_image
 from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
@@ -74,7 +74,7 @@ def engine(architecture):
 
 
 def wish(config, tmp_path):
-    return Wish(
+    return DesiredEndpoints(
         Variables("single-endpoint", "grader", "us-east-1"),
         {"grader": ModelSource("flowers:3", tmp_path / "model.tar.gz")},
         {"grader": EndpointVariables("grader", config)},

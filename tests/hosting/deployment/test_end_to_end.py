@@ -17,8 +17,8 @@ from tiny_models import onnx_artifact
 from drdeploy.errors import PlanDeclined, TerraformFailed
 from drdeploy.hosting.deployment.account import Account
 from drdeploy.hosting.deployment.provider import ready_terraform
-from drdeploy.hosting.deployment.provision import ModelSource, Provisioner, Wish
-from drdeploy.hosting.deployment.sweep import sweep
+from drdeploy.hosting.deployment.provision import DesiredEndpoints, ModelSource, Provisioner
+from drdeploy.hosting.deployment.teardown import sweep
 from drdeploy.hosting.deployment.variables import EndpointVariables, Variables
 from drdeploy.hosting.deployment.workspace import Workspace
 from drdeploy.hosting.local.endpoints.machine import Options
@@ -160,7 +160,7 @@ def provisioner_for(account, workspace, person, engine=None, environment="single
 def wish_for(prefix, archive, *, image="drdeploy:lean", environment="single-endpoint", **configs):
     foundation = Variables(environment, prefix, "us-east-1")
     endpoints = {key: EndpointVariables("m", config) for key, config in configs.items()}
-    return Wish(foundation, {"m": ModelSource(image, archive)}, endpoints)
+    return DesiredEndpoints(foundation, {"m": ModelSource(image, archive)}, endpoints)
 
 
 def test_the_original_studys_14_endpoints_each_answer_and_nothing_is_left(

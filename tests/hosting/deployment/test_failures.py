@@ -21,11 +21,11 @@ from drdeploy.errors import (
     UnknownPrice,
 )
 from drdeploy.hosting.deployment.account import Account
-from drdeploy.hosting.deployment.changes import Change, Changes
+from drdeploy.hosting.deployment.changes import Changes, ResourceChange
 from drdeploy.hosting.deployment.images import PushedImage
-from drdeploy.hosting.deployment.provision import ModelSource, Provisioner, Wish
+from drdeploy.hosting.deployment.provision import DesiredEndpoints, ModelSource, Provisioner
 from drdeploy.hosting.deployment.state import Resource
-from drdeploy.hosting.deployment.sweep import sweep, verify
+from drdeploy.hosting.deployment.teardown import sweep, verify
 from drdeploy.hosting.deployment.variables import EndpointVariables, Variables
 from drdeploy.hosting.deployment.workspace import Workspace
 from drdeploy.hosting.sagemaker.configs import ServerlessConfig
@@ -60,7 +60,7 @@ class ScriptedTerraform:
 
     def plan(self, *, destroy=False):
         config = {"serverless_endpoint": ServerlessConfig(memory_mb=2048)}
-        return Changes((Change("aws_sagemaker_endpoint.this", "x", "create"),), config)
+        return Changes((ResourceChange("aws_sagemaker_endpoint.this", "x", "create"),), config)
 
     def apply(self):
         if self.refusal:
@@ -92,7 +92,7 @@ def wish(tmp_path):
     onnx_artifact(tmp_path / "tiny")
     source = ModelSource("drdeploy:lean", tmp_path / "tiny" / "model.tar.gz")
     endpoint = EndpointVariables("grader", ServerlessConfig(memory_mb=2048))
-    return Wish(
+    return DesiredEndpoints(
         Variables("single-endpoint", "grader", "us-east-1"),
         {"grader": source},
         {"grader": endpoint},
@@ -223,7 +223,7 @@ def test_a_plan_that_is_declined_applies_nothing(account, workspace, provisioner
 
 def test_an_unknown_price_stops_before_anybody_is_asked(account, provisioner, wish, person):
     script(account)
-    elsewhere = Wish(
+    elsewhere = DesiredEndpoints(
         Variables("single-endpoint", "grader", "eu-west-1"), wish.models, wish.endpoints
     )
     with pytest.raises(UnknownPrice, match=r"eu-west-1.*--accept-unknown-prices"):

@@ -14,7 +14,7 @@ from drdeploy.hosting.sagemaker.client import Hosting
 from drdeploy.hosting.sagemaker.clock import Clock
 from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
 from drdeploy.hosting.sagemaker.connection import READ_TIMEOUT_S, connect, is_loopback
-from drdeploy.hosting.sagemaker.deployment import VARIANT, Deployment
+from drdeploy.hosting.sagemaker.deployment import VARIANT, EndpointDefinition
 
 URL = "http://127.0.0.1:9"
 ARN = "arn:aws:sagemaker:us-east-1:000000000000:thing/demo"
@@ -50,7 +50,7 @@ def hosting(clients):
     return Hosting(clients, is_local=True, clock=FakeTime().clock())
 
 
-DEPLOYMENT = Deployment(
+DEPLOYMENT = EndpointDefinition(
     "demo", "drdeploy:lean", "s3://bucket/model.tar.gz", ServerlessConfig(memory_mb=1024)
 )
 
@@ -149,7 +149,7 @@ def test_deleting_what_is_not_there_is_fine(hosting, control):
 
 def test_a_serverless_variant_is_what_the_api_takes():
     config = ServerlessConfig(memory_mb=2048, max_concurrency=5, provisioned_concurrency=2)
-    variant = Deployment("demo", "i", "s3://b/k", config).production_variant
+    variant = EndpointDefinition("demo", "i", "s3://b/k", config).production_variant
     assert variant["ServerlessConfig"] == {
         "MemorySizeInMB": 2048,
         "MaxConcurrency": 5,
@@ -159,7 +159,7 @@ def test_a_serverless_variant_is_what_the_api_takes():
 
 def test_a_realtime_variant_is_what_the_api_takes():
     config = RealTimeConfig(instance_type="ml.m5.xlarge", initial_instance_count=2)
-    variant = Deployment("demo", "i", "s3://b/k", config).production_variant
+    variant = EndpointDefinition("demo", "i", "s3://b/k", config).production_variant
     assert (variant["InstanceType"], variant["InitialInstanceCount"]) == ("ml.m5.xlarge", 2)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from drdeploy.errors import AnalysisError, UnknownPrice
 from drdeploy.hosting.sagemaker.prices import Price, PriceSheet
-from drdeploy.study.recommendation.cost.bill import Bill, Endpoint, Line, Usage, bill
+from drdeploy.study.recommendation.cost.bill import Bill, BilledEndpoint, Line, Usage, bill
 from drdeploy.study.recommendation.cost.sensitivity import sensitivities
 
 REGION = "us-east-1"
@@ -34,19 +34,19 @@ def sheet(tmp_path):
 
 def test_a_serverless_month_is_seconds_data_and_storage():
     usage = Usage(requests=1000, on_demand_s=500.0, data_gb=2.0, image_gb=0.5, artifact_gb=1.0)
-    found = bill(Endpoint(memory_mb=2048), usage, PriceSheet.load(), REGION)
+    found = bill(BilledEndpoint(memory_mb=2048), usage, PriceSheet.load(), REGION)
     assert found.usd == pytest.approx(500 * 4e-5 + 2 * 0.016 + 0.5 * 0.10 + 1.0 * 0.023)
 
 
 def test_provisioned_concurrency_is_paid_held_and_at_work(sheet):
     usage = Usage(provisioned_held_s=3600.0, provisioned_duration_s=100.0)
-    found = bill(Endpoint(memory_mb=2048), usage, sheet, REGION)
+    found = bill(BilledEndpoint(memory_mb=2048), usage, sheet, REGION)
     assert found.usd == pytest.approx(0.036 + 0.002)
 
 
 def test_an_instance_month_is_its_hours():
     found = bill(
-        Endpoint(instance_type="ml.m5.xlarge"),
+        BilledEndpoint(instance_type="ml.m5.xlarge"),
         Usage(requests=10, instance_hours=1461.0),
         PriceSheet.load(),
         REGION,
@@ -56,15 +56,15 @@ def test_an_instance_month_is_its_hours():
 
 def test_requests_are_charged_only_by_a_sheet_that_prices_them(sheet):
     usage = Usage(requests=1e6)
-    assert bill(Endpoint(memory_mb=2048), usage, sheet, REGION).usd == pytest.approx(1.0)
-    assert bill(Endpoint(memory_mb=2048), usage, PriceSheet.load(), REGION).usd == 0
+    assert bill(BilledEndpoint(memory_mb=2048), usage, sheet, REGION).usd == pytest.approx(1.0)
+    assert bill(BilledEndpoint(memory_mb=2048), usage, PriceSheet.load(), REGION).usd == 0
 
 
 @pytest.mark.parametrize(
     ("endpoint", "usage"),
     [
-        (Endpoint(memory_mb=2048), Usage(provisioned_held_s=1.0)),
-        (Endpoint(instance_type="ml.c6i.large"), Usage(instance_hours=1.0)),
+        (BilledEndpoint(memory_mb=2048), Usage(provisioned_held_s=1.0)),
+        (BilledEndpoint(instance_type="ml.c6i.large"), Usage(instance_hours=1.0)),
     ],
 )
 def test_what_was_used_without_a_known_price_is_an_error(endpoint, usage):
@@ -74,14 +74,14 @@ def test_what_was_used_without_a_known_price_is_an_error(endpoint, usage):
 
 def test_an_unknown_region_is_an_error():
     with pytest.raises(UnknownPrice, match="mars-1"):
-        bill(Endpoint(memory_mb=1024), Usage(on_demand_s=1.0), PriceSheet.load(), "mars-1")
+        bill(BilledEndpoint(memory_mb=1024), Usage(on_demand_s=1.0), PriceSheet.load(), "mars-1")
 
 
 def test_an_endpoint_is_one_of_the_two_kinds():
     with pytest.raises(AnalysisError):
-        Endpoint(memory_mb=1024, instance_type="ml.m5.xlarge")
+        BilledEndpoint(memory_mb=1024, instance_type="ml.m5.xlarge")
     with pytest.raises(AnalysisError):
-        Endpoint()
+        BilledEndpoint()
 
 
 def test_a_price_moves_until_another_option_is_cheaper():

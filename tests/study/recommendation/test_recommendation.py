@@ -15,9 +15,9 @@ from drdeploy.hosting.sagemaker.prices import PriceSheet
 from drdeploy.study.measurements.load import load
 from drdeploy.study.recommendation.break_even import BreakEven, CostCurve, break_evens
 from drdeploy.study.recommendation.confidence import mixture_percentile
+from drdeploy.study.recommendation.configurations import hosted_of
 from drdeploy.study.recommendation.decide import Question, decide
 from drdeploy.study.recommendation.decision import as_json
-from drdeploy.study.recommendation.hosted import hosted_of
 from drdeploy.study.recommendation.page import page
 from drdeploy.study.recommendation.requirements import Assumptions, Requirements
 from drdeploy.study.recommendation.traffic.arrivals import Traffic
@@ -138,7 +138,7 @@ def test_a_sensitivity_needs_clinical_figures(measured, sheet):
 
 
 def test_the_lower_limit_of_a_sensitivity_counts(measured):
-    from drdeploy.study.recommendation.judging import sensitivity_failure
+    from drdeploy.study.recommendation.checks import sensitivity_failure
 
     vgg19 = next(one for one in hosted_of(measured) if one.configuration.model == "vgg19")
     assert not sensitivity_failure(vgg19, Requirements(min_sensitivity=0.92))

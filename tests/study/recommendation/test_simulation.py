@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from drdeploy.errors import AnalysisError
 from drdeploy.hosting.local.endpoints.pool import Saturated
-from drdeploy.hosting.local.endpoints.serverless import Scaling as PoolScaling
-from drdeploy.hosting.local.endpoints.serverless import ServerlessPool
+from drdeploy.hosting.local.endpoints.serverless import PoolScaling, ServerlessPool
 from drdeploy.study.recommendation.simulation.erlang import (
     erlang_b,
     erlang_c,
@@ -18,11 +17,11 @@ from drdeploy.study.recommendation.simulation.erlang import (
     share_waiting_longer,
     workers_for,
 )
-from drdeploy.study.recommendation.simulation.outcome import Start, billed_s
+from drdeploy.study.recommendation.simulation.outcome import SimulatedStart, billed_s
 from drdeploy.study.recommendation.simulation.real_time import simulate_real_time, waiting_s
 from drdeploy.study.recommendation.simulation.serverless import (
     Measures,
-    Scaling,
+    SimulatedScaling,
     simulate_serverless,
 )
 from drdeploy.study.recommendation.simulation.service import ServiceTimes, Times
@@ -54,7 +53,7 @@ def exponential(mean_s, n=200_000, seed=5):
 
 
 random_traffic = st.lists(st.floats(0, 5_000), min_size=1, max_size=120).map(sorted)
-scalings = st.builds(Scaling, st.integers(1, 5), st.floats(0.5, 2_000))
+scalings = st.builds(SimulatedScaling, st.integers(1, 5), st.floats(0.5, 2_000))
 
 
 @settings(max_examples=150, deadline=None)
@@ -62,8 +61,8 @@ scalings = st.builds(Scaling, st.integers(1, 5), st.floats(0.5, 2_000))
 def test_every_request_is_warm_cold_provisioned_or_refused(times, scaling, seed, held):
     measures = Measures(provisioned_by_hour=np.array([held, 0]))
     outcome = simulate_serverless(arrivals_at(times), constant(), scaling, measures, seed=seed)
-    assert sum(outcome.count(start) for start in Start) == outcome.n == len(times)
-    refused = outcome.starts == Start.THROTTLED
+    assert sum(outcome.count(start) for start in SimulatedStart) == outcome.n == len(times)
+    refused = outcome.starts == SimulatedStart.THROTTLED
     assert np.isinf(outcome.latency_s[refused]).all()
     assert (outcome.busy_s[refused] == 0).all()
     assert outcome.peak_concurrency() <= scaling.max_concurrency
@@ -89,21 +88,23 @@ def test_the_same_seed_gives_the_same_outcome(times, scaling, seed):
 @given(times=random_traffic, idle_s=st.floats(1, 500), seed=st.integers(0, 99))
 def test_the_quick_pool_does_what_a_slow_one_does(times, idle_s, seed):
     """Containers one by one, with expiries as events, against the pool without them."""
-    outcome = simulate_serverless(arrivals_at(times), constant(), Scaling(3, idle_s), seed=seed)
+    outcome = simulate_serverless(
+        arrivals_at(times), constant(), SimulatedScaling(3, idle_s), seed=seed
+    )
     containers, expected = [], []  # when each container is free, or was freed
     for now in times:
         containers = [free for free in containers if free > now or now - free < idle_s]
         idle = [free for free in containers if free <= now]
         if idle:
             containers.remove(max(idle))
-            expected.append(Start.WARM)
+            expected.append(SimulatedStart.WARM)
         elif len(containers) < 3:
-            expected.append(Start.COLD)
+            expected.append(SimulatedStart.COLD)
         else:
-            expected.append(Start.THROTTLED)
+            expected.append(SimulatedStart.THROTTLED)
             continue
-        containers.append(now + (WARM_S if expected[-1] == Start.WARM else COLD_S))
-    assert [Start(start) for start in outcome.starts] == expected
+        containers.append(now + (WARM_S if expected[-1] == SimulatedStart.WARM else COLD_S))
+    assert [SimulatedStart(start) for start in outcome.starts] == expected
 
 
 class Clock:
@@ -149,13 +150,15 @@ def test_the_rules_are_those_of_the_local_service(times, most, idle_s):
         try:
             lease = pool.acquire(5.0)
         except Saturated:
-            seen.append(Start.THROTTLED)
+            seen.append(SimulatedStart.THROTTLED)
             continue
         is_cold = lease.setup_s is not None
-        seen.append(Start.COLD if is_cold else Start.WARM)
+        seen.append(SimulatedStart.COLD if is_cold else SimulatedStart.WARM)
         heapq.heappush(under_way, (now + (COLD_S if is_cold else WARM_S), number, lease))
-    outcome = simulate_serverless(arrivals_at(times), constant(), Scaling(most, idle_s), seed=0)
-    assert [Start(start) for start in outcome.starts] == seen
+    outcome = simulate_serverless(
+        arrivals_at(times), constant(), SimulatedScaling(most, idle_s), seed=0
+    )
+    assert [SimulatedStart(start) for start in outcome.starts] == seen
 
 
 @settings(max_examples=100, deadline=None)
@@ -174,15 +177,20 @@ def test_nobody_waits_while_a_worker_is_free(times, workers):
 
 def test_a_first_request_is_cold_and_so_is_one_after_the_idle_time():
     outcome = simulate_serverless(
-        arrivals_at([0, 100, 701, 800]), constant(), Scaling(5, 600.0), seed=0
+        arrivals_at([0, 100, 701, 800]), constant(), SimulatedScaling(5, 600.0), seed=0
     )
-    assert outcome.starts.tolist() == [Start.COLD, Start.WARM, Start.COLD, Start.WARM]
+    assert outcome.starts.tolist() == [
+        SimulatedStart.COLD,
+        SimulatedStart.WARM,
+        SimulatedStart.COLD,
+        SimulatedStart.WARM,
+    ]
 
 
 def test_keep_warm_requests_keep_warm_and_are_billed():
     measures = Measures(keep_warm_s=np.arange(0.0, 6000.0, 500.0))
     outcome = simulate_serverless(
-        arrivals_at([1000.5, 5999.0]), constant(), Scaling(5, 600.0), measures, seed=0
+        arrivals_at([1000.5, 5999.0]), constant(), SimulatedScaling(5, 600.0), measures, seed=0
     )
     assert outcome.cold_share == 0
     assert outcome.keep_warm_requests == 12
@@ -192,9 +200,18 @@ def test_keep_warm_requests_keep_warm_and_are_billed():
 def test_provisioned_containers_are_warm_from_the_first_request_on():
     measures = Measures(provisioned_by_hour=np.array([2, 0]))
     outcome = simulate_serverless(
-        arrivals_at([10.0, 10.1, 10.2, 4000.0]), constant(), Scaling(5, 600.0), measures, seed=0
+        arrivals_at([10.0, 10.1, 10.2, 4000.0]),
+        constant(),
+        SimulatedScaling(5, 600.0),
+        measures,
+        seed=0,
     )
-    wanted = [Start.PROVISIONED, Start.PROVISIONED, Start.COLD, Start.COLD]
+    wanted = [
+        SimulatedStart.PROVISIONED,
+        SimulatedStart.PROVISIONED,
+        SimulatedStart.COLD,
+        SimulatedStart.COLD,
+    ]
     assert outcome.starts.tolist() == wanted
     assert outcome.provisioned_held_s == 2 * 3600
     assert outcome.provisioned_duration_s == 2 * WARM_S
@@ -203,7 +220,7 @@ def test_provisioned_containers_are_warm_from_the_first_request_on():
 def test_without_cold_rows_a_serverless_endpoint_cannot_be_simulated():
     with pytest.raises(AnalysisError, match="cold"):
         simulate_serverless(
-            arrivals_at([1.0]), ServiceTimes(constant().warm), Scaling(1, 1.0), seed=0
+            arrivals_at([1.0]), ServiceTimes(constant().warm), SimulatedScaling(1, 1.0), seed=0
         )
 
 
@@ -227,7 +244,10 @@ def test_waiting_agrees_with_erlang_c(rate_per_s, workers):
 def test_refusals_agree_with_erlang_b(most):
     times = exponential(1.0)
     outcome = simulate_serverless(
-        poisson(2.0, 300_000, seed=most), ServiceTimes(times, times), Scaling(most, 1e9), seed=4
+        poisson(2.0, 300_000, seed=most),
+        ServiceTimes(times, times),
+        SimulatedScaling(most, 1e9),
+        seed=4,
     )
     assert outcome.throttled_share == pytest.approx(erlang_b(2.0, most), abs=0.01)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drdeploy.hosting.sagemaker.configs import endpoint_config
-from drdeploy.study.recommendation.mitigation.comparison import Played, compare
+from drdeploy.study.recommendation.mitigation.comparison import SimulatedPolicy, compare
 from drdeploy.study.recommendation.mitigation.demand import (
     containers_for,
     forecast_by_hour,
@@ -22,7 +22,10 @@ from drdeploy.study.recommendation.mitigation.settings import (
     schedule_of,
     serverless_variables,
 )
-from drdeploy.study.recommendation.simulation.serverless import Scaling, simulate_serverless
+from drdeploy.study.recommendation.simulation.serverless import (
+    SimulatedScaling,
+    simulate_serverless,
+)
 from drdeploy.study.recommendation.simulation.service import ServiceTimes, Times
 from drdeploy.study.recommendation.traffic.arrivals import Arrivals, Traffic
 from drdeploy.study.recommendation.traffic.shape import HOURS_PER_WEEK, SHAPES
@@ -40,9 +43,11 @@ def clinic():
 
 def played(name, arrivals):
     policy = make_policy(name, arrivals, busy_s=0.2, idle_s=IDLE_S)
-    outcome = simulate_serverless(arrivals, SERVICE, Scaling(200, IDLE_S), policy.measures, seed=1)
+    outcome = simulate_serverless(
+        arrivals, SERVICE, SimulatedScaling(200, IDLE_S), policy.measures, seed=1
+    )
     usd = 1.0 + outcome.on_demand_s * 1e-4
-    return Played(policy, outcome.figures(), arrivals.months, usd)
+    return SimulatedPolicy(policy, outcome.figures(), arrivals.months, usd)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +74,9 @@ def test_the_best_is_the_cheapest_that_is_quick_enough(all_played):
 
 def test_doing_nothing_is_best_where_it_is_quick_enough(all_played):
     costly = {
-        name: Played(one.policy, one.figures, one.months, 1.0 if name == "nothing" else 2.0)
+        name: SimulatedPolicy(
+            one.policy, one.figures, one.months, 1.0 if name == "nothing" else 2.0
+        )
         for name, one in all_played.items()
     }
     assert compare(list(costly.values()), p95_s=60.0).best == "nothing"
@@ -77,7 +84,7 @@ def test_doing_nothing_is_best_where_it_is_quick_enough(all_played):
 
 def test_a_cost_that_is_not_known_is_told_and_never_wins(all_played):
     nothing, warm = all_played["nothing"], all_played["keep-warm"]
-    unpriced = Played(warm.policy, warm.figures, warm.months, None, "No price is known.")
+    unpriced = SimulatedPolicy(warm.policy, warm.figures, warm.months, None, "No price is known.")
     found = compare([nothing, unpriced], p95_s=1.0)
     assert found.lines[1].usd is None
     assert found.lines[1].usd_per_avoided is None

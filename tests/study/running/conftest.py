@@ -17,8 +17,8 @@ from drdeploy.study.design.plan import make_plan
 from drdeploy.study.design.study import Study
 from drdeploy.study.measurements.journal import Journal
 from drdeploy.study.running.models import Artifact, artifact_key
-from drdeploy.study.running.photographs import Album, Photograph
-from drdeploy.study.running.runner import Runner, Supplies
+from drdeploy.study.running.photographs import Photograph, PhotographSet
+from drdeploy.study.running.runner import Runner, TrialInputs
 from drdeploy.study.running.target import Target
 
 # How fast an example runs says nothing on a machine that others use too.
@@ -238,7 +238,7 @@ def runner_for(tmp_path, hosting, fake_time, listener):
         return Runner(
             plan=plan,
             target=target,
-            supplies=Supplies(artifacts, Album(PHOTOGRAPHS, "made up"), seed),
+            supplies=TrialInputs(artifacts, PhotographSet(PHOTOGRAPHS, "made up"), seed),
             journal=journal,
             run_id=run_id,
             observer=listener,

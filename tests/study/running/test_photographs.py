@@ -4,9 +4,11 @@ import pytest
 
 from drdeploy.errors import StudyError
 from drdeploy.hosting.sagemaker.quotas import SERVERLESS_PAYLOAD_BYTES
-from drdeploy.study.running.photographs import Album, Photograph, find_album
+from drdeploy.study.running.photographs import Photograph, PhotographSet, find_album
 
-ALBUM = Album(tuple(Photograph(f"{n}.jpg", b"", "image/jpeg") for n in range(10)), "made up")
+ALBUM = PhotographSet(
+    tuple(Photograph(f"{n}.jpg", b"", "image/jpeg") for n in range(10)), "made up"
+)
 
 
 def names(trial_album):

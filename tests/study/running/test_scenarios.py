@@ -9,8 +9,8 @@ import pytest
 from drdeploy.hosting.sagemaker.clock import Clock
 from drdeploy.hosting.sagemaker.invocation import Invocation
 from drdeploy.study.design.scenarios import OpenLoop
-from drdeploy.study.running.photographs import Photograph, TrialAlbum
-from drdeploy.study.running.sending import Stage, run_scenario
+from drdeploy.study.running.photographs import Photograph, TrialPhotographs
+from drdeploy.study.running.sending import TrialContext, run_scenario
 
 WARM = '{kind = "warm", n = 5, interval_s = 2}'
 COLD = '{kind = "cold", n = 3, interval_s = 12}'
@@ -134,12 +134,12 @@ def stage_that_takes(service_s, observations, album, clock=None):
             time.sleep(service_s)
         return Invocation("ok", 200, "", b"{}", "", 1, started_at, clock.monotonic() - start)
 
-    return Stage(send=send, record=observations.append, album=album, clock=clock, seed="s")
+    return TrialContext(send=send, record=observations.append, album=album, clock=clock, seed="s")
 
 
 @pytest.fixture
 def album():
-    return TrialAlbum((Photograph("a.jpg", b"a", "image/jpeg"),))
+    return TrialPhotographs((Photograph("a.jpg", b"a", "image/jpeg"),))
 
 
 @pytest.mark.parametrize("max_in_flight", [1, 16])
@@ -174,7 +174,7 @@ def test_an_open_loop_that_is_interrupted_stops_sending(album):
             raise KeyboardInterrupt
 
     stage = stage_that_takes(0.001, observations, album)
-    stage = Stage(**{**vars(stage), "record": fail})
+    stage = TrialContext(**{**vars(stage), "record": fail})
     scenario = OpenLoop(n=30, rate_per_s=200, arrivals="constant", max_in_flight=2)
     with pytest.raises(KeyboardInterrupt):
         run_scenario(scenario, range(1, 31), stage)

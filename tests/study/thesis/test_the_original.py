@@ -10,7 +10,7 @@ from drdeploy.cli.reproduce import reproduce as reproduce_command
 from drdeploy.statistics.means import percentile
 from drdeploy.study.measurements.scenarios import scenarios_of
 from drdeploy.study.thesis.findings import counts_of, does_not_hold
-from drdeploy.study.thesis.printed import Verdict
+from drdeploy.study.thesis.printed import ReproductionVerdict
 
 pytestmark = pytest.mark.shared
 
@@ -42,7 +42,9 @@ def told(run, original_folder):
 
 def test_every_printed_figure_has_a_verdict(told):
     assert len(told) == 66
-    assert {row["verdict"] for row in told.values()} == {verdict.value for verdict in Verdict}
+    assert {row["verdict"] for row in told.values()} == {
+        verdict.value for verdict in ReproductionVerdict
+    }
     for row in told.values():
         assert {"id", "published", "recomputed", "interval", "verdict"} <= set(row)
         assert (row["recomputed"] is None) == (row["verdict"] == "not_recomputable")
@@ -80,7 +82,9 @@ def test_what_rests_on_unpublished_rows_agrees_with_the_rows_that_there_are(told
 
 def test_each_figure_that_does_not_hold_is_told_in_a_sentence(original):
     sentences = does_not_hold(original.figures)
-    assert len(sentences) == len(DIFFERS) == counts_of(original.figures)[Verdict.DIFFERS]
+    assert (
+        len(sentences) == len(DIFFERS) == counts_of(original.figures)[ReproductionVerdict.DIFFERS]
+    )
     assert (
         "printed 57.42, the rows give 34.527 (33.3 to 35.7, n = 10 and 25), 40 % less"
         in " ".join(sentences)

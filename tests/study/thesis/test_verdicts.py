@@ -2,7 +2,7 @@
 
 import pytest
 
-from drdeploy.study.thesis.printed import Printed, Verdict
+from drdeploy.study.thesis.printed import Printed, ReproductionVerdict
 from drdeploy.study.thesis.reproduction import reproduce
 
 WARM = "w,Section 1,warm total latency speed-up,Net,1024 MB / 2048 MB"
@@ -34,7 +34,7 @@ def test_rounding_and_truncation_to_the_printed_digits_are_both_reproduced(text,
 
 def test_a_figure_that_follows_from_the_rows_is_reproduced_with_its_interval(verdict_on):
     figure = verdict_on(f"{WARM},2.00,ratio")
-    assert figure.verdict is Verdict.REPRODUCED
+    assert figure.verdict is ReproductionVerdict.REPRODUCED
     assert figure.estimate.low < 2.0 < figure.estimate.high
     assert (figure.estimate.n, figure.estimate.n_other) == (25, 25)
     assert figure.search is None
@@ -42,7 +42,7 @@ def test_a_figure_that_follows_from_the_rows_is_reproduced_with_its_interval(ver
 
 def test_swapped_sizes_are_found_as_the_reading_that_gives_the_number(verdict_on):
     figure = verdict_on(f"{WARM},2.5000,ratio")
-    assert figure.verdict is Verdict.DIFFERS
+    assert figure.verdict is ReproductionVerdict.DIFFERS
     assert figure.departure_percent == pytest.approx(-20)
     (reading, value), *_ = figure.search.matches
     assert reading.departures == ("3072 MB in place of 2048 MB (warm-up-Net-3gb)",)
@@ -52,7 +52,7 @@ def test_swapped_sizes_are_found_as_the_reading_that_gives_the_number(verdict_on
 
 def test_a_number_that_nothing_gives_is_said_to_have_no_reading(verdict_on):
     figure = verdict_on(f"{WARM},7.123456,ratio")
-    assert figure.verdict is Verdict.DIFFERS
+    assert figure.verdict is ReproductionVerdict.DIFFERS
     assert figure.search.matches == ()
     assert figure.search.tried > 100
 
@@ -61,7 +61,7 @@ def test_a_vague_number_has_readings_that_say_little(verdict_on):
     figure = verdict_on("s,Section 1,cost reduction 1024 MB to 2048 MB,Net,warm,2,percent",
                         "p,Table 1,serverless price per second,,1024 MB,0.00002,USD/s",
                         "q,Table 1,serverless price per second,,2048 MB,0.00004,USD/s")  # fmt: skip
-    assert figure.verdict is Verdict.DIFFERS
+    assert figure.verdict is ReproductionVerdict.DIFFERS
     assert not figure.search.is_telling
 
 
@@ -70,13 +70,13 @@ def test_a_cost_rests_on_the_printed_price(verdict_on):
         "c,Table 1,mean cost per inference,Net,1024 MB,0.00008,USD",
         "p,Table 2,serverless price per second,,1024 MB,0.00002,USD/s",
     )
-    assert figure.verdict is Verdict.REPRODUCED
+    assert figure.verdict is ReproductionVerdict.REPRODUCED
     assert figure.estimate.low < 8e-5 < figure.estimate.high
 
 
 def test_without_its_price_a_cost_is_not_recomputable(verdict_on):
     figure = verdict_on("c,Table 1,mean cost per inference,Net,1024 MB,0.00008,USD")
-    assert figure.verdict is Verdict.NOT_RECOMPUTABLE
+    assert figure.verdict is ReproductionVerdict.NOT_RECOMPUTABLE
     assert "no price" in figure.definition.why_not
 
 
@@ -86,7 +86,7 @@ def test_arithmetic_on_prices_is_exact_and_has_no_interval(verdict_on):
         "p,Table 1,price per hour,,ml.m4.xlarge,0.4,USD/h",
         "q,Table 1,price per hour,,ml.m5.xlarge,0.3,USD/h",
     )
-    assert figure.verdict is Verdict.REPRODUCED
+    assert figure.verdict is ReproductionVerdict.REPRODUCED
     assert not figure.estimate.has_interval
     assert "exact" in figure.estimate.reason
 
@@ -105,7 +105,7 @@ def test_arithmetic_on_prices_is_exact_and_has_no_interval(verdict_on):
 )
 def test_what_the_rows_do_not_allow_is_not_recomputable_and_says_why(verdict_on, line, reason):
     figure = verdict_on(line)
-    assert figure.verdict is Verdict.NOT_RECOMPUTABLE
+    assert figure.verdict is ReproductionVerdict.NOT_RECOMPUTABLE
     assert reason in figure.definition.why_not
     assert figure.value is None
 
@@ -115,9 +115,9 @@ def test_a_figure_whose_other_half_was_only_printed_is_checked_against_it(verdic
         "x,T,cold-start speed-up of all optimisations,Net,,2.5,ratio",
         "b,T,cold-start latency before optimisation,Net,,50.0,s",
     )
-    assert figure.verdict is Verdict.NOT_RECOMPUTABLE
+    assert figure.verdict is ReproductionVerdict.NOT_RECOMPUTABLE
     assert figure.check.value == pytest.approx(2.5)
-    assert figure.check.verdict is Verdict.REPRODUCED
+    assert figure.check.verdict is ReproductionVerdict.REPRODUCED
 
 
 def test_the_definition_does_not_look_at_the_number(made_up):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from drdeploy.grader.datasets.tables import Shelf, photographs_in, read_header, read_rows
+from drdeploy.grader.datasets.tables import PhotographIndex, photographs_in, read_header, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +101,7 @@ def _read_aptos(root: Path) -> Listing:
 
 
 def _aptos_part(root: Path, split: str) -> tuple[Entry, ...]:
-    shelf = Shelf(root / f"{split}_images")
+    shelf = PhotographIndex(root / f"{split}_images")
     return tuple(
         Entry(file=shelf.find(row["id_code"]), grade=row["diagnosis"], split=split)
         for row in read_rows(root / f"{split}.csv", "id_code", "diagnosis")
@@ -173,7 +173,7 @@ def _read_idrid(root: Path) -> Listing:
 
 
 def _idrid_part(root: Path, split: str) -> list[Entry]:
-    shelf = Shelf(root / "1. Original Images" / IDRID_IMAGES[split])
+    shelf = PhotographIndex(root / "1. Original Images" / IDRID_IMAGES[split])
     table = root / "2. Groundtruths" / IDRID_LABELS[split]
     return [
         Entry(

@@ -62,7 +62,7 @@ def photographs_in(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
 
 
-class Shelf:
+class PhotographIndex:
     """The photographs of a folder, to be found by a name with or without its suffix."""
 
     def __init__(self, folder: Path) -> None:

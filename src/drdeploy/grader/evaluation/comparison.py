@@ -43,7 +43,7 @@ class PairedRate:
 
 
 @dataclass(frozen=True)
-class Change:
+class GradeChange:
     """A photograph that the two grade differently."""
 
     position: int
@@ -58,7 +58,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GraderComparison:
     """The second grader against the first.
 
     Attributes:
@@ -73,10 +73,10 @@ class Comparison:
     kappa: Estimate
     sensitivity: dict[Grade, PairedRate]
     specificity: dict[Grade, PairedRate]
-    changes: tuple[Change, ...]
+    changes: tuple[GradeChange, ...]
 
     @property
-    def new_misses(self) -> tuple[Change, ...]:
+    def new_misses(self) -> tuple[GradeChange, ...]:
         """Severe or worse, found by the first alone."""
         return tuple(change for change in self.changes if change.is_new_miss)
 
@@ -88,7 +88,7 @@ def compare(
     *,
     groups: ArrayLike | None = None,
     seed: int = 0,
-) -> Comparison:
+) -> GraderComparison:
     """Compare two graders' grades of the same photographs.
 
     Args:
@@ -101,7 +101,7 @@ def compare(
     truth, one, two = (np.asarray(values, dtype=np.intp) for values in (labels, first, second))
     summands = np.concatenate([cells(truth, one), cells(truth, two)], axis=1)
     thresholds = (Grade.MODERATE, Grade.SEVERE)
-    return Comparison(
+    return GraderComparison(
         n=truth.size,
         kappa=of_sums(summands, _kappa_gain, groups, seed=seed),
         sensitivity={
@@ -111,7 +111,7 @@ def compare(
             grade: _paired(one < grade, two < grade, truth < grade) for grade in thresholds
         },
         changes=tuple(
-            Change(int(at), Grade(int(truth[at])), Grade(int(one[at])), Grade(int(two[at])))
+            GradeChange(int(at), Grade(int(truth[at])), Grade(int(one[at])), Grade(int(two[at])))
             for at in np.flatnonzero(one != two)
         ),
     )

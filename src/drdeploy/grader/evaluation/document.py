@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from drdeploy.grader.datasets import SetAside
-    from drdeploy.grader.evaluation.comparison import Comparison, PairedRate
+    from drdeploy.grader.evaluation.comparison import GraderComparison, PairedRate
     from drdeploy.grader.evaluation.evaluation import Detection, Evaluation
     from drdeploy.grader.evaluation.graders import Cell, Evaluated, Grader, TestSet
     from drdeploy.grader.evaluation.predictions import GradedSet
@@ -54,7 +54,7 @@ def evaluation_document(evaluation: Evaluation, graded: GradedSet) -> dict[str, 
     }
 
 
-def comparison_document(comparison: Comparison, graded: GradedSet) -> dict[str, Any]:
+def comparison_document(comparison: GraderComparison, graded: GradedSet) -> dict[str, Any]:
     """The second grader against the first, on the photographs that both graded."""
     return {
         "n": comparison.n,

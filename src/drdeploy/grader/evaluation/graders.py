@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from drdeploy.grader.artifacts import Clinical, ModelManifest
     from drdeploy.grader.datasets import Dataset, SetAside
-    from drdeploy.grader.evaluation.comparison import Comparison
+    from drdeploy.grader.evaluation.comparison import GraderComparison
     from drdeploy.grader.evaluation.evaluation import Evaluation
 
 TEST = "test"
@@ -140,7 +140,7 @@ class Paired:
 
     reference: Grader
     other: Grader
-    comparison: Comparison
+    comparison: GraderComparison
     graded: GradedSet
     left_out: int
 

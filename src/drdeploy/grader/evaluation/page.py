@@ -47,7 +47,7 @@ REFERENCE_POINTS = (
 
 
 @dataclass(frozen=True)
-class Decision:
+class DecisionRow:
     """One row of the table of decisions."""
 
     name: str
@@ -142,16 +142,16 @@ def _shown(cell: Cell, number: int) -> dict[str, Any]:
     }
 
 
-def _decisions(cell: Cell) -> list[Decision]:
+def _decisions(cell: Cell) -> list[DecisionRow]:
     """By grade: what is answered, and every operating point."""
     evaluation: Evaluation = cell.evaluated.evaluation
     detections = (evaluation.referable, evaluation.vision_threatening)
     return [row for detection in detections for row in _decisions_at(detection, _locked(cell))]
 
 
-def _decisions_at(detection: Detection, locked: dict[tuple[str, int], str]) -> list[Decision]:
+def _decisions_at(detection: Detection, locked: dict[tuple[str, int], str]) -> list[DecisionRow]:
     at = detection.at_or_above
-    answered = Decision(
+    answered = DecisionRow(
         "the grade answered",
         at,
         None,
@@ -162,7 +162,7 @@ def _decisions_at(detection: Detection, locked: dict[tuple[str, int], str]) -> l
         "",
     )
     return [answered] + [
-        Decision(
+        DecisionRow(
             one.rule.name.replace("_", " "),
             at,
             one.rule.threshold,

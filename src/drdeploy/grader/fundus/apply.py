@@ -71,7 +71,7 @@ def decode_for(
     return see(transform, read_header(data, limits=limits), eye_px=eye_px).image
 
 
-class Seen(NamedTuple):
+class DecodedPhotograph(NamedTuple):
     """A decoded photograph.
 
     Attributes:
@@ -83,7 +83,7 @@ class Seen(NamedTuple):
     view: FieldOfView | None
 
 
-def see(transform: FundusTransform, header: ImageHeader, *, eye_px: int = 0) -> Seen:
+def see(transform: FundusTransform, header: ImageHeader, *, eye_px: int = 0) -> DecodedPhotograph:
     """Decode no more of a photograph than the transform needs, its eye no smaller than ``eye_px``.
 
     The eye stays at least ``OVERSAMPLING`` times as large as the model's input, so that the input
@@ -100,17 +100,17 @@ def see(transform: FundusTransform, header: ImageHeader, *, eye_px: int = 0) -> 
         RequestRefused: As :func:`~drdeploy.grader.fundus.decode.decode`.
     """
     if transform.interpolation == "nearest":
-        return Seen(decode_pixels(header), None)
+        return DecodedPhotograph(decode_pixels(header), None)
     needed_px = max(_needed_px(transform), eye_px)
     image = decode_pixels(header, min_side_px=needed_px)
     looks_for_eye = transform.crop == "field_of_view" or eye_px > 0
     if not looks_for_eye or reduction(header, needed_px) == 1:
-        return Seen(image, None)
+        return DecodedPhotograph(image, None)
     view = field_of_view(image)
     larger_px = ceil(needed_px / (view.side_px / min(image.shape[:2])))
     if reduction(header, larger_px) < reduction(header, needed_px):
-        return Seen(decode_pixels(header, min_side_px=larger_px), None)
-    return Seen(image, view)
+        return DecodedPhotograph(decode_pixels(header, min_side_px=larger_px), None)
+    return DecodedPhotograph(image, view)
 
 
 def _averaged(

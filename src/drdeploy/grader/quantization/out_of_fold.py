@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets import Dataset
     from drdeploy.grader.fundus.transform import FundusTransform
     from drdeploy.grader.quantization.convert import SmallPrecision
-    from drdeploy.grader.training.train import Plan
+    from drdeploy.grader.training.train import TrainingPlan
 
 BATCH = 16
 
 
 def quantized_out_of_fold(
-    plan: Plan,
+    plan: TrainingPlan,
     out_dir: Path,
     temperature: float,
     *,

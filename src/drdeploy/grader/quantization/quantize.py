@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.evaluation.predictions import GradedSet
     from drdeploy.grader.fundus.transform import FundusTransform
     from drdeploy.grader.quantization.convert import SmallPrecision
-    from drdeploy.grader.quantization.verdict import Verdict
+    from drdeploy.grader.quantization.verdict import NonInferiorityVerdict
 
 CALIBRATION_IMAGES = 100
 
@@ -50,7 +50,7 @@ class QuantizationOutcome:
     archive: Path | None
     size_bytes: int
     reference_size_bytes: int
-    verdict: Verdict
+    verdict: NonInferiorityVerdict
     reference: GradedSet
 
     @property
@@ -153,7 +153,7 @@ def pack_quantized(
     archive: Path,
     reference: ModelArtifact,
     precision: SmallPrecision,
-    verdict: Verdict | None,
+    verdict: NonInferiorityVerdict | None,
 ) -> ModelManifest:
     """Pack a quantized model with all that its reference's manifest says, and the verdict."""
     manifest = reference.manifest
@@ -174,7 +174,7 @@ def pack_quantized(
     )
 
 
-def _as_manifest(verdict: Verdict, reference: ModelArtifact) -> Quantization:
+def _as_manifest(verdict: NonInferiorityVerdict, reference: ModelArtifact) -> Quantization:
     return Quantization(
         verdict=verdict.outcome,
         reason=verdict.reason,

@@ -12,7 +12,7 @@ from drdeploy.grader.grading.prediction import grades_of
 from drdeploy.statistics.proportions import Z_ONE_SIDED
 
 if TYPE_CHECKING:
-    from drdeploy.grader.evaluation.comparison import Comparison, PairedRate
+    from drdeploy.grader.evaluation.comparison import GraderComparison, PairedRate
     from drdeploy.grader.evaluation.predictions import GradedSet
     from drdeploy.grader.grading.grade import Grade
 
@@ -24,7 +24,7 @@ MOST_NEEDED = 10_000_000
 
 
 @dataclass(frozen=True)
-class Verdict:
+class NonInferiorityVerdict:
     """What a paired comparison says.
 
     Attributes:
@@ -41,7 +41,7 @@ class Verdict:
     outcome: Literal["accepted", "refused", "undecided"]
     reason: str
     margin: float
-    comparison: Comparison
+    comparison: GraderComparison
     ece_before: float | None
     ece_after: float | None
     images_needed: int | None = None
@@ -54,7 +54,7 @@ def judge(
     grade_thresholds: tuple[float, ...] | None,
     margin: float = DEFAULT_MARGIN,
     seed: int = 0,
-) -> Verdict:
+) -> NonInferiorityVerdict:
     """Compare two graders of the same photographs, on those that both graded.
 
     Args:
@@ -75,7 +75,7 @@ def judge(
         seed=seed,
     )
     outcome, reason, needed = _decide(comparison, margin)
-    return Verdict(
+    return NonInferiorityVerdict(
         outcome,
         reason,
         margin,
@@ -87,7 +87,7 @@ def judge(
 
 
 def _decide(
-    comparison: Comparison, margin: float
+    comparison: GraderComparison, margin: float
 ) -> tuple[Literal["accepted", "refused", "undecided"], str, int | None]:
     rates = comparison.sensitivity
     for grade, rate in rates.items():

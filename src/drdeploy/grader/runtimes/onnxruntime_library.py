@@ -87,7 +87,7 @@ class Node:
     dtype: str
 
 
-class Library:
+class OnnxRuntimeLibrary:
     """The loaded library, with one environment."""
 
     def __init__(self, path: Path) -> None:
@@ -135,7 +135,7 @@ class Library:
         """Give back what was made."""
         self._functions[f"Release{kind}"](thing)
 
-    def load(self, path: str, *, threads: int, entries: Mapping[str, str]) -> Session:
+    def load(self, path: str, *, threads: int, entries: Mapping[str, str]) -> LibrarySession:
         """Load an ONNX file.
 
         Raises:
@@ -152,13 +152,13 @@ class Library:
             made = self.make("CreateSession", self._environment, path.encode(), options)
         finally:
             self.release("SessionOptions", options)
-        return Session(self, made)
+        return LibrarySession(self, made)
 
 
-class Session:
+class LibrarySession:
     """A loaded model with one tensor in; several threads may run it at once."""
 
-    def __init__(self, library: Library, session: c_void_p) -> None:
+    def __init__(self, library: OnnxRuntimeLibrary, session: c_void_p) -> None:
         self._library = library
         self._session = session
         self.inputs = self._nodes("Input")
@@ -168,7 +168,7 @@ class Session:
         self._input_names = (c_char_p * 1)(self.inputs[0].name.encode())
 
     def __del__(self) -> None:
-        self._library.release("Session", self._session)
+        self._library.release("LibrarySession", self._session)
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Predict.
@@ -257,7 +257,9 @@ def find_library() -> Path | None:
     return found[0] if found else None
 
 
-def _shape_and_type(library: Library, tensor: c_void_p) -> tuple[tuple[int | None, ...], str]:
+def _shape_and_type(
+    library: OnnxRuntimeLibrary, tensor: c_void_p
+) -> tuple[tuple[int | None, ...], str]:
     sides = (c_int64 * library.number("GetDimensionsCount", tensor))()
     library.call("GetDimensions", tensor, sides, c_size_t(len(sides)))
     number = c_int()

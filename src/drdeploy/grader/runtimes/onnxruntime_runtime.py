@@ -13,7 +13,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from drdeploy.errors import ModelLoadFailed, PredictionFailed, reason_of
 from drdeploy.grader.runtimes.cpu_limit import available_cpus
-from drdeploy.grader.runtimes.onnxruntime_library import Library, find_library
+from drdeploy.grader.runtimes.onnxruntime_library import OnnxRuntimeLibrary, find_library
 from drdeploy.grader.runtimes.signature import Signature, read_signature
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if LIBRARY_PATH is None:
     from drdeploy.grader.runtimes.onnxruntime_binding import VERSION, BindingSession
 
 
-class Session(Protocol):
+class OnnxSession(Protocol):
     """A loaded model, in the C library or in the Python extension."""
 
     @property
@@ -51,7 +51,7 @@ class Session(Protocol):
 class OnnxRuntime:
     """A loaded session.  ONNX Runtime allows concurrent calls of one session."""
 
-    session: Session
+    session: OnnxSession
     signature: Signature
     version: str
     name: RuntimeName = "onnxruntime"
@@ -105,7 +105,7 @@ def session_entries(threads: int, cpus: float | None = None) -> dict[str, str]:
     }
 
 
-def _open(path: str, *, threads: int, entries: Mapping[str, str]) -> tuple[Session, str]:
+def _open(path: str, *, threads: int, entries: Mapping[str, str]) -> tuple[OnnxSession, str]:
     if LIBRARY_PATH is None:
         return BindingSession(path, threads=threads, entries=entries), VERSION
     library = _library(LIBRARY_PATH)
@@ -113,5 +113,5 @@ def _open(path: str, *, threads: int, entries: Mapping[str, str]) -> tuple[Sessi
 
 
 @cache
-def _library(path: Path) -> Library:
-    return Library(path)
+def _library(path: Path) -> OnnxRuntimeLibrary:
+    return OnnxRuntimeLibrary(path)

@@ -88,7 +88,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class NetworkComparison:
     """The photographs, their folds, and the folder where results are kept.
 
     Attributes:

@@ -36,7 +36,7 @@ NEIGHBOUR_SPREAD = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class TrainingPart:
     """Some photographs of a prepared data set.
 
     Attributes:
@@ -52,8 +52,8 @@ class Part:
 class Parts:
     """What a network learns from, and what it is watched on."""
 
-    train: Part
-    validation: Part | None
+    train: TrainingPart
+    validation: TrainingPart | None
 
     @classmethod
     def of(
@@ -65,9 +65,11 @@ class Parts:
     ) -> Parts:
         """Pick positions of a prepared data set."""
         watched = (
-            None if validation is None else Part(prepared.exact[validation], labels[validation])
+            None
+            if validation is None
+            else TrainingPart(prepared.exact[validation], labels[validation])
         )
-        return cls(Part(prepared.large[train], labels[train]), watched)
+        return cls(TrainingPart(prepared.large[train], labels[train]), watched)
 
 
 def fit(
@@ -143,7 +145,7 @@ def make_predictor(
     return predict_all
 
 
-def _kappa(part: Part, probabilities: NDArray[np.float32]) -> float | None:
+def _kappa(part: TrainingPart, probabilities: NDArray[np.float32]) -> float | None:
     grades = grades_of(probabilities, MEDIAN_GRADE)
     kappa = float(quadratic_weighted_kappa(confusion_matrix(part.labels, grades)))
     return None if math.isnan(kappa) else kappa
@@ -161,7 +163,12 @@ class _Trainer:
     """A network, its optimizer, and the compiled step of each stage."""
 
     def __init__(
-        self, network: Any, transform: FundusTransform, part: Part, recipe: Recipe, seed: int
+        self,
+        network: Any,
+        transform: FundusTransform,
+        part: TrainingPart,
+        recipe: Recipe,
+        seed: int,
     ) -> None:
         self._tf, self._keras = import_frameworks()
         self._network = network

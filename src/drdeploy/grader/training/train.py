@@ -49,7 +49,7 @@ FINAL = "final"
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What to train, on what, and how.
 
     Attributes:
@@ -78,7 +78,7 @@ class Plan:
         folds: int = 5,
         seed: int = 0,
         licence: str = "",
-    ) -> Plan:
+    ) -> TrainingPlan:
         """Plan on the training part of a data set, each photograph once.
 
         Raises:
@@ -114,7 +114,7 @@ class Trained:
         archives: By format.
     """
 
-    plan: Plan
+    plan: TrainingPlan
     out_of_fold: GradedSet
     clinical: Clinical
     archives: dict[ModelFormat, Path]
@@ -122,7 +122,7 @@ class Trained:
 
 
 def train(
-    plan: Plan,
+    plan: TrainingPlan,
     out_dir: Path,
     *,
     cache: Path | None = None,
@@ -173,7 +173,7 @@ def train(
     )
 
 
-def network_of_fold(plan: Plan, out_dir: Path, fold: int, temperature: float) -> Any:
+def network_of_fold(plan: TrainingPlan, out_dir: Path, fold: int, temperature: float) -> Any:
     """A finished fold's network, calibrated, as it predicted its validation photographs."""
     network = build_network(plan.architecture)
     RunFolder(out_dir).checkpoint(f"fold_{fold}").restore(network.variables, is_part=True)
@@ -183,7 +183,7 @@ def network_of_fold(plan: Plan, out_dir: Path, fold: int, temperature: float) ->
 
 @dataclass(frozen=True)
 class _Run:
-    plan: Plan
+    plan: TrainingPlan
     folder: RunFolder
     prepared: Prepared
     on_epoch: Callable[[str, History], None]
@@ -240,7 +240,7 @@ class _Run:
         return msgspec.structs.replace(self.plan.recipe, epochs=best[len(best) // 2], patience=0)
 
 
-def _describe(plan: Plan, clinical: Clinical) -> Described:
+def _describe(plan: TrainingPlan, clinical: Clinical) -> Described:
     name = plan.architecture.name
     start = getattr(plan.weights, "name", plan.weights)
     return Described(

@@ -7,7 +7,7 @@
 
 ``registry`` lists the clauses; :data:`CLAUSES` is the order in which they are judged.  A clause
 is a function from what was observed to a verdict with its evidence.  What was observed is an
-:class:`~drdeploy.hosting.conformance.examination.Examination`: each observation is made once, when
+:class:`~drdeploy.hosting.conformance.inspection.Examination`: each observation is made once, when
 the first clause asks for it, so that clauses share containers and ``--only`` starts no more than
 it needs.
 
@@ -28,22 +28,22 @@ One file a subject, with what is observed above and what is judged below::
 sent, ``contract`` holds the figures and the sources.
 """
 
-from drdeploy.hosting.conformance.bodies import Photograph
-from drdeploy.hosting.conformance.check import Finding, Report, conform
-from drdeploy.hosting.conformance.clause import Clause, Outcome, Severity, Verdict
+from drdeploy.hosting.conformance.bodies import ProbePhotograph
+from drdeploy.hosting.conformance.check import ClauseFinding, Report, conform
+from drdeploy.hosting.conformance.clause import Clause, ClauseOutcome, ConformanceVerdict, Severity
 from drdeploy.hosting.conformance.contract import Contract
 from drdeploy.hosting.conformance.registry import CLAUSES, chosen
 
 __all__ = [
     "CLAUSES",
     "Clause",
+    "ClauseFinding",
+    "ClauseOutcome",
+    "ConformanceVerdict",
     "Contract",
-    "Finding",
-    "Outcome",
-    "Photograph",
+    "ProbePhotograph",
     "Report",
     "Severity",
-    "Verdict",
     "chosen",
     "conform",
 ]

@@ -6,15 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.hosting.conformance.bodies import garbage
-from drdeploy.hosting.conformance.clause import Severity, Unjudged, Verdict, clause, judged
+from drdeploy.hosting.conformance.clause import (
+    ConformanceVerdict,
+    Severity,
+    Undetermined,
+    clause,
+    judged,
+)
 from drdeploy.hosting.conformance.contract import INVOKE, MEBIBYTE, PRACTICE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from drdeploy.hosting.conformance.client import Answer
-    from drdeploy.hosting.conformance.examination import Examination
-    from drdeploy.hosting.conformance.hosting import Hosted
+    from drdeploy.hosting.conformance.client import ProbeAnswer
+    from drdeploy.hosting.conformance.hosting import ContainerUnderTest
+    from drdeploy.hosting.conformance.inspection import ImageInspection
     from drdeploy.hosting.engine import ExitState
 
 SPARE_BYTES = 1024
@@ -33,12 +39,12 @@ class BadBodies:
         ended: How the container ended, if it did.
     """
 
-    answers: Mapping[str, Answer]
-    afterwards: Answer
+    answers: Mapping[str, ProbeAnswer]
+    afterwards: ProbeAnswer
     ended: ExitState | None
 
 
-def observe_bad_bodies(seen: Examination, hosted: Hosted) -> BadBodies:
+def observe_bad_bodies(seen: ImageInspection, hosted: ContainerUnderTest) -> BadBodies:
     """Send one bad body after the other."""
     photograph = seen.photograph
     lacking_bytes = seen.contract.real_time_bytes + SPARE_BYTES - len(photograph.data)
@@ -56,35 +62,35 @@ def observe_bad_bodies(seen: Examination, hosted: Hosted) -> BadBodies:
 
 
 @clause(Severity.SHOULD, PRACTICE)
-def refuses_empty_body(seen: Examination) -> Verdict:
+def refuses_empty_body(seen: ImageInspection) -> ConformanceVerdict:
     """An empty body is refused with 4xx."""
     return _refused(seen, "empty", "an empty body")
 
 
 @clause(Severity.SHOULD, PRACTICE)
-def refuses_garbage(seen: Examination) -> Verdict:
+def refuses_garbage(seen: ImageInspection) -> ConformanceVerdict:
     """A body that is no file of any kind is refused with 4xx."""
     return _refused(seen, "garbage", "random bytes")
 
 
 @clause(Severity.SHOULD, PRACTICE)
-def refuses_truncated_image(seen: Examination) -> Verdict:
+def refuses_truncated_image(seen: ImageInspection) -> ConformanceVerdict:
     """A photograph that ends too early is refused with 4xx."""
     return _refused(seen, "truncated", "the first half of the photograph")
 
 
 @clause(Severity.SHOULD, PRACTICE)
-def refuses_wrong_type(seen: Examination) -> Verdict:
+def refuses_wrong_type(seen: ImageInspection) -> ConformanceVerdict:
     """A body of another type is refused with 4xx."""
     return _refused(seen, "wrong type", f"{TEXT_TYPE}")
 
 
 @clause(Severity.SHOULD, INVOKE)
-def withstands_oversize(seen: Examination) -> Verdict:
+def withstands_oversize(seen: ImageInspection) -> ConformanceVerdict:
     """A body above 6 MB, which only batches send, is answered or refused with 4xx."""
     bad = seen.bad_bodies
     if bad.ended is not None:
-        raise Unjudged("the container ended: see survives-bad-bodies")
+        raise Undetermined("the container ended: see survives-bad-bodies")
     answer = bad.answers[TOO_LONG]
     size_mb = (seen.contract.real_time_bytes + SPARE_BYTES) / MEBIBYTE
     is_kept = answer.is_success or answer.is_refusal
@@ -92,7 +98,7 @@ def withstands_oversize(seen: Examination) -> Verdict:
 
 
 @clause(Severity.MUST, PRACTICE)
-def survives_bad_bodies(seen: Examination) -> Verdict:
+def survives_bad_bodies(seen: ImageInspection) -> ConformanceVerdict:
     """No body ends the server: each is answered, and then a photograph still is."""
     seen.require_answers()
     bad = seen.bad_bodies
@@ -109,13 +115,13 @@ def survives_bad_bodies(seen: Examination) -> Verdict:
     return judged(False, f"{without}the photograph then: {bad.afterwards}")
 
 
-def _refused(seen: Examination, name: str, what: str) -> Verdict:
+def _refused(seen: ImageInspection, name: str, what: str) -> ConformanceVerdict:
     answer = _answer(seen, name)
     return judged(answer.is_refusal, f"{what}: {answer}")
 
 
-def _answer(seen: Examination, name: str) -> Answer:
+def _answer(seen: ImageInspection, name: str) -> ProbeAnswer:
     answer = seen.bad_bodies.answers[name]
     if not answer.status:
-        raise Unjudged(f"{answer}: see survives-bad-bodies")
+        raise Undetermined(f"{answer}: see survives-bad-bodies")
     return answer

@@ -20,7 +20,7 @@ GARBAGE_BYTES = 20_000
 
 
 @dataclass(frozen=True)
-class Photograph:
+class ProbePhotograph:
     """A body that the image must be able to answer."""
 
     data: bytes

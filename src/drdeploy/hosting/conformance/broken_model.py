@@ -10,7 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import EngineError
-from drdeploy.hosting.conformance.clause import Severity, Unjudged, Verdict, clause, judged
+from drdeploy.hosting.conformance.clause import (
+    ConformanceVerdict,
+    Severity,
+    Undetermined,
+    clause,
+    judged,
+)
 from drdeploy.hosting.conformance.contract import HOSTING, PRACTICE
 from drdeploy.hosting.conformance.hosting import POLL_S, Conditions
 
@@ -18,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from drdeploy.hosting.conformance.examination import Examination
-    from drdeploy.hosting.conformance.hosting import Host, Hosted
+    from drdeploy.hosting.conformance.hosting import ContainerUnderTest, Host
+    from drdeploy.hosting.conformance.inspection import ImageInspection
     from drdeploy.hosting.engine import ExitState
 
 MISSING = "no model"
@@ -50,20 +56,20 @@ class Refusal:
         return f"ended with status {self.ended.exit_code} after {self.waited_s:.2f} s"
 
 
-def observe_broken_models(seen: Examination) -> Mapping[str, Refusal]:
+def observe_broken_models(seen: ImageInspection) -> Mapping[str, Refusal]:
     """Start both at once and watch them until they end or enough time has passed."""
     models = {MISSING: _no_model(seen.host.folder), DAMAGED: _damaged_model(seen.host)}
     began = time.monotonic()
     try:
         hosted = {name: seen.host.start(Conditions(model=model)) for name, model in models.items()}
     except EngineError as err:
-        raise Unjudged(err.what) from err
+        raise Undetermined(err.what) from err
     with ThreadPoolExecutor(len(hosted)) as threads:
         watch = partial(_watch, began=began, patience_s=seen.patience_s)
         return dict(zip(hosted, threads.map(watch, hosted.values()), strict=True))
 
 
-def _watch(hosted: Hosted, began: float, patience_s: float) -> Refusal:
+def _watch(hosted: ContainerUnderTest, began: float, patience_s: float) -> Refusal:
     ready_s = None
     while (state := hosted.ended()) is None and time.monotonic() - began < patience_s:
         if hosted.ping().status == 200:
@@ -96,14 +102,14 @@ def _is_file(path: Path) -> bool:
 
 
 @clause(Severity.MUST, HOSTING)
-def not_ready_without_model(seen: Examination) -> Verdict:
+def not_ready_without_model(seen: ImageInspection) -> ConformanceVerdict:
     """Without a model that loads, it never says that it is ready."""
     refusals = seen.refusals
     return judged(all(one.ready_s is None for one in refusals.values()), _told(refusals))
 
 
 @clause(Severity.SHOULD, PRACTICE)
-def exits_without_model(seen: Examination) -> Verdict:
+def exits_without_model(seen: ImageInspection) -> ConformanceVerdict:
     """Without a model that loads, it ends with a status other than 0 instead of waiting."""
     refusals = seen.refusals
     is_kept = all(one.ended is not None and one.ended.exit_code for one in refusals.values())

@@ -8,26 +8,32 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import EngineError, EngineUnavailable, InvalidInput
-from drdeploy.hosting.conformance.clause import Clause, Outcome, Severity, Unjudged, Verdict
+from drdeploy.hosting.conformance.clause import (
+    Clause,
+    ClauseOutcome,
+    ConformanceVerdict,
+    Severity,
+    Undetermined,
+)
 from drdeploy.hosting.conformance.contract import Contract
-from drdeploy.hosting.conformance.examination import Examination
 from drdeploy.hosting.conformance.hosting import Host
+from drdeploy.hosting.conformance.inspection import ImageInspection
 from drdeploy.hosting.conformance.registry import CLAUSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from drdeploy.hosting.conformance.bodies import Photograph
+    from drdeploy.hosting.conformance.bodies import ProbePhotograph
     from drdeploy.hosting.engine import Engine
 
 
 @dataclass(frozen=True)
-class Finding:
+class ClauseFinding:
     """A clause and its verdict on one image."""
 
     clause: Clause
-    verdict: Verdict
+    verdict: ConformanceVerdict
 
     def row(self) -> dict[str, str]:
         """For ``--json``."""
@@ -59,7 +65,7 @@ class Report:
     memory_mb: int
     cpus: float
     duration_s: float
-    findings: tuple[Finding, ...]
+    findings: tuple[ClauseFinding, ...]
 
     @property
     def conforms(self) -> bool:
@@ -71,7 +77,7 @@ class Report:
         return tuple(
             finding.clause.id
             for finding in self.findings
-            if finding.verdict.outcome is Outcome.FAIL and finding.clause.severity is severity
+            if finding.verdict.outcome is ClauseOutcome.FAIL and finding.clause.severity is severity
         )
 
     @property
@@ -80,9 +86,9 @@ class Report:
         counts = Counter(finding.verdict.outcome for finding in self.findings)
         failed = ", ".join(f"{len(self.failed(one))} {one}" for one in Severity)
         return (
-            f"{counts[Outcome.PASS]} passed, {counts[Outcome.FAIL]} failed ({failed}), "
-            f"{counts[Outcome.SKIP]} skipped, {counts[Outcome.NOT_APPLICABLE]} not applicable, "
-            f"in {self.duration_s:.0f} s"
+            f"{counts[ClauseOutcome.PASS]} passed, {counts[ClauseOutcome.FAIL]} failed ({failed}), "
+            f"{counts[ClauseOutcome.SKIP]} skipped, "
+            f"{counts[ClauseOutcome.NOT_APPLICABLE]} not applicable, in {self.duration_s:.0f} s"
         )
 
     def document(self) -> dict[str, Any]:
@@ -103,13 +109,13 @@ def conform(
     image: str,
     artifact: Path,
     *,
-    photograph: Photograph,
+    photograph: ProbePhotograph,
     memory_mb: int = 2048,
     cpus: float = 1.0,
     clauses: Sequence[Clause] = CLAUSES,
     contract: Contract = Contract(),
     begin: Callable[[Clause], None] = lambda _: None,
-    end: Callable[[Finding], None] = lambda _: None,
+    end: Callable[[ClauseFinding], None] = lambda _: None,
 ) -> Report:
     """Check an image against the contract.  No container outlives the call.
 
@@ -142,10 +148,10 @@ def conform(
         memory_mb=memory_mb,
         cpus=cpus,
     ) as host:
-        seen = Examination(host)
+        seen = ImageInspection(host)
         for clause in clauses:
             begin(clause)
-            findings.append(Finding(clause, _judge(clause, seen)))
+            findings.append(ClauseFinding(clause, _judge(clause, seen)))
             end(findings[-1])
     duration_s = time.monotonic() - began
     return Report(image, image_id, memory_mb, cpus, duration_s, tuple(findings))
@@ -164,8 +170,8 @@ def _image_id(engine: Engine, image: str) -> str:
         ) from err
 
 
-def _judge(clause: Clause, seen: Examination) -> Verdict:
+def _judge(clause: Clause, seen: ImageInspection) -> ConformanceVerdict:
     try:
         return clause.judge(seen)
-    except Unjudged as why:
-        return Verdict(Outcome.SKIP, str(why))
+    except Undetermined as why:
+        return ConformanceVerdict(ClauseOutcome.SKIP, str(why))

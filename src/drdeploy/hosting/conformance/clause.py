@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drdeploy.hosting.conformance.examination import Examination
+    from drdeploy.hosting.conformance.inspection import ImageInspection
 
 
 class Severity(StrEnum):
@@ -23,7 +23,7 @@ class Severity(StrEnum):
     """For information."""
 
 
-class Outcome(StrEnum):
+class ClauseOutcome(StrEnum):
     """What was found."""
 
     PASS = "pass"  # noqa: S105  an outcome
@@ -35,34 +35,34 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ConformanceVerdict:
     """An outcome with its evidence: one sentence with figures."""
 
-    outcome: Outcome
+    outcome: ClauseOutcome
     evidence: str
 
 
-def passed(evidence: str) -> Verdict:
+def passed(evidence: str) -> ConformanceVerdict:
     """The clause is kept."""
-    return Verdict(Outcome.PASS, evidence)
+    return ConformanceVerdict(ClauseOutcome.PASS, evidence)
 
 
-def failed(evidence: str) -> Verdict:
+def failed(evidence: str) -> ConformanceVerdict:
     """The clause is not kept."""
-    return Verdict(Outcome.FAIL, evidence)
+    return ConformanceVerdict(ClauseOutcome.FAIL, evidence)
 
 
-def judged(is_kept: bool, evidence: str) -> Verdict:
+def judged(is_kept: bool, evidence: str) -> ConformanceVerdict:
     """Kept or not, with the same evidence for both."""
     return passed(evidence) if is_kept else failed(evidence)
 
 
-def not_applicable(evidence: str) -> Verdict:
+def not_applicable(evidence: str) -> ConformanceVerdict:
     """The clause says nothing here."""
-    return Verdict(Outcome.NOT_APPLICABLE, evidence)
+    return ConformanceVerdict(ClauseOutcome.NOT_APPLICABLE, evidence)
 
 
-class Unjudged(Exception):
+class Undetermined(Exception):
     """A clause cannot be judged, mostly because another one is not kept."""
 
 
@@ -75,20 +75,22 @@ class Clause:
         title: The sentence.
         severity: How much depends on it.
         source: Who says so.
-        judge: Looks at what was observed.  Raises :class:`Unjudged` where that says nothing.
+        judge: Looks at what was observed.  Raises :class:`Undetermined` where that says nothing.
     """
 
     id: str
     title: str
     severity: Severity
     source: str
-    judge: Callable[[Examination], Verdict]
+    judge: Callable[[ImageInspection], ConformanceVerdict]
 
 
-def clause(severity: Severity, source: str) -> Callable[[Callable[[Examination], Verdict]], Clause]:
+def clause(
+    severity: Severity, source: str
+) -> Callable[[Callable[[ImageInspection], ConformanceVerdict]], Clause]:
     """Make a judge a clause: its name is the id, its docstring the title."""
 
-    def make(judge: Callable[[Examination], Verdict]) -> Clause:
+    def make(judge: Callable[[ImageInspection], ConformanceVerdict]) -> Clause:
         title = " ".join((judge.__doc__ or "").split()).rstrip(".")
         return Clause(judge.__name__.replace("_", "-"), title, severity, source, judge)
 

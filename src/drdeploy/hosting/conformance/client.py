@@ -1,6 +1,6 @@
 """One request over a connection of its own, and everything that can be told of its answer.
 
-Whatever happens is an :class:`Answer`: a server that hangs up is a finding here, no error.
+Whatever happens is an :class:`ProbeAnswer`: a server that hangs up is a finding here, no error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProbeAnswer:
     """What came back, or what came instead.
 
     Attributes:
@@ -93,7 +93,7 @@ class Exchange:
                 self._connection.sock.sendall(data)
             self._sent_at = time.monotonic()
 
-    def answer(self) -> Answer:
+    def answer(self) -> ProbeAnswer:
         """Read the answer; one may be there even where the server took no more of the body."""
         try:
             response = self._connection.getresponse()
@@ -112,9 +112,9 @@ class Exchange:
 
     def _answered(
         self, status: int, headers: Mapping[str, str], body: bytes, failure: str = ""
-    ) -> Answer:
+    ) -> ProbeAnswer:
         now = time.monotonic()
-        return Answer(
+        return ProbeAnswer(
             status,
             headers,
             body,
@@ -134,7 +134,7 @@ def ask(
     headers: Mapping[str, str] | None = None,
     *,
     timeout_s: float,
-) -> Answer:
+) -> ProbeAnswer:
     """Send a whole request to a port of this machine and read the answer.
 
     Args:

@@ -12,21 +12,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.hosting.conformance.clause import (
+    ConformanceVerdict,
     Severity,
-    Verdict,
     clause,
     failed,
     judged,
     not_applicable,
 )
-from drdeploy.hosting.conformance.client import Answer, ask
+from drdeploy.hosting.conformance.client import ProbeAnswer, ask
 from drdeploy.hosting.conformance.contract import BATCH, HOSTING, PRACTICE, TROUBLESHOOTING
-from drdeploy.hosting.conformance.hosting import Conditions, Start
+from drdeploy.hosting.conformance.hosting import Conditions, ContainerStart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from drdeploy.hosting.conformance.examination import Examination
+    from drdeploy.hosting.conformance.inspection import ImageInspection
 
 OTHER_PORT = 8765
 PORT_RANGE = "8766-8865"
@@ -58,11 +58,11 @@ class Trials:
         execution_parameters: The answer of the one that was told of a batch, if it got ready.
     """
 
-    starts: Mapping[str, Start]
-    execution_parameters: Answer | None
+    starts: Mapping[str, ContainerStart]
+    execution_parameters: ProbeAnswer | None
 
 
-def observe_conditions(seen: Examination) -> Trials:
+def observe_conditions(seen: ImageInspection) -> Trials:
     """Start under all conditions; under fewer if that is too much."""
     seen.require_answers()
     starts = _starts(seen)
@@ -75,7 +75,7 @@ def observe_conditions(seen: Examination) -> Trials:
     return Trials(starts, parameters)
 
 
-def _starts(seen: Examination) -> Mapping[str, Start]:
+def _starts(seen: ImageInspection) -> Mapping[str, ContainerStart]:
     """What became of each condition; the container that was told of a batch is left running."""
     together = seen.try_out(TOGETHER)
     if together.is_serving:
@@ -92,7 +92,7 @@ def _starts(seen: Examination) -> Mapping[str, Start]:
     return starts
 
 
-def _alone(seen: Examination, name: str) -> Start:
+def _alone(seen: ImageInspection, name: str) -> ContainerStart:
     start = seen.try_out(ALONE[name])
     if name != "batch":
         seen.discard(start)
@@ -100,19 +100,19 @@ def _alone(seen: Examination, name: str) -> Start:
 
 
 @clause(Severity.MUST, HOSTING)
-def bind_to_port(seen: Examination) -> Verdict:
+def bind_to_port(seen: ImageInspection) -> ConformanceVerdict:
     """It listens where SAGEMAKER_BIND_TO_PORT says."""
     return _kept(seen, "port", f"SAGEMAKER_BIND_TO_PORT={OTHER_PORT}")
 
 
 @clause(Severity.MUST, BATCH)
-def batch(seen: Examination) -> Verdict:
+def batch(seen: ImageInspection) -> ConformanceVerdict:
     """It answers photographs under SAGEMAKER_BATCH=true as well."""
     return _kept(seen, "batch", "SAGEMAKER_BATCH=true")
 
 
 @clause(Severity.SHOULD, BATCH)
-def execution_parameters(seen: Examination) -> Verdict:
+def execution_parameters(seen: ImageInspection) -> ConformanceVerdict:
     """Asked for /execution-parameters, it answers what Batch Transform understands, or 404."""
     answer = seen.trials.execution_parameters
     if answer is None:
@@ -124,18 +124,18 @@ def execution_parameters(seen: Examination) -> Verdict:
 
 
 @clause(Severity.MUST, f"{PRACTICE}; {TROUBLESHOOTING}")
-def read_only_root(seen: Examination) -> Verdict:
+def read_only_root(seen: ImageInspection) -> ConformanceVerdict:
     """It needs to write nowhere but below /tmp."""
     return _kept(seen, "read-only", "root file system read-only but for /tmp")
 
 
 @clause(Severity.MUST, TROUBLESHOOTING)
-def arbitrary_user(seen: Examination) -> Verdict:
+def arbitrary_user(seen: ImageInspection) -> ConformanceVerdict:
     """It runs as whatever unprivileged user the host chooses, without capabilities."""
     return _kept(seen, "user", f"user {USER} without capabilities")
 
 
-def _kept(seen: Examination, name: str, told: str) -> Verdict:
+def _kept(seen: ImageInspection, name: str, told: str) -> ConformanceVerdict:
     start = seen.trials.starts[name]
     return judged(start.is_serving, f"{told}: {start}")
 

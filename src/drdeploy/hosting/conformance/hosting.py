@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from drdeploy.errors import EngineError, TruncatedArchive
 from drdeploy.grader.artifacts.archive import ArchiveLimits, read_archive
-from drdeploy.hosting.conformance.client import INVOCATIONS, Answer, ask
+from drdeploy.hosting.conformance.client import INVOCATIONS, ProbeAnswer, ask
 from drdeploy.hosting.engine import ContainerSpec, Mount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
-    from drdeploy.hosting.conformance.bodies import Photograph
+    from drdeploy.hosting.conformance.bodies import ProbePhotograph
     from drdeploy.hosting.conformance.contract import Contract
     from drdeploy.hosting.engine import Engine, ExitState, RunningContainer
 
@@ -62,7 +62,7 @@ class Conditions:
 
 
 @dataclass(frozen=True)
-class Hosted:
+class ContainerUnderTest:
     """A container of the image under check."""
 
     container: RunningContainer
@@ -73,18 +73,18 @@ class Hosted:
         """Where it answers on this machine."""
         return self.container.host_port or 0
 
-    def ping(self) -> Answer:
+    def ping(self) -> ProbeAnswer:
         """Ask whether it is ready."""
         return ask(self.port, "GET", "/ping", timeout_s=self.contract.ping_s)
 
     def invoke(
         self, body: bytes, headers: Mapping[str, str], timeout_s: float | None = None
-    ) -> Answer:
+    ) -> ProbeAnswer:
         """Send a body to be answered."""
         timeout_s = timeout_s or self.contract.answer_s
         return ask(self.port, "POST", INVOCATIONS, body, headers, timeout_s=timeout_s)
 
-    def grade(self, photograph: Photograph) -> Answer:
+    def grade(self, photograph: ProbePhotograph) -> ProbeAnswer:
         """Send the photograph."""
         return self.invoke(photograph.data, photograph.headers)
 
@@ -93,7 +93,7 @@ class Hosted:
         state = self.container.exit_state()
         return None if state.is_running else state
 
-    def ended_since(self, answer: Answer) -> ExitState | None:
+    def ended_since(self, answer: ProbeAnswer) -> ExitState | None:
         """How it ended, if it did; without an answer that may take the engine a moment to know."""
         deadline = time.monotonic() + SETTLED_WITHIN_S
         while (state := self.ended()) is None and not answer.status:
@@ -110,7 +110,7 @@ class Hosted:
 
 
 @dataclass(frozen=True)
-class Start:
+class ContainerStart:
     """What became of a container that was started.
 
     Attributes:
@@ -121,9 +121,9 @@ class Start:
         trouble: Why it is not ready.
     """
 
-    hosted: Hosted | None
+    hosted: ContainerUnderTest | None
     ready_s: float | None = None
-    first: Answer | None = None
+    first: ProbeAnswer | None = None
     served_s: float | None = None
     trouble: str = ""
 
@@ -166,7 +166,7 @@ class Host:
         image: str,
         artifact: Path,
         *,
-        photograph: Photograph,
+        photograph: ProbePhotograph,
         contract: Contract,
         memory_mb: int,
         cpus: float,
@@ -201,24 +201,26 @@ class Host:
         """The artifact's files, as SageMaker extracts them."""
         return self.folder / "model"
 
-    def start(self, conditions: Conditions) -> Hosted:
+    def start(self, conditions: Conditions) -> ContainerUnderTest:
         """Start a container and do not wait for it.
 
         Raises:
             EngineError: The engine cannot start it.
         """
-        return Hosted(self.engine.run(self._spec(conditions)), self.contract)
+        return ContainerUnderTest(self.engine.run(self._spec(conditions)), self.contract)
 
-    def try_out(self, conditions: Conditions, patience_s: float) -> Start:
+    def try_out(self, conditions: Conditions, patience_s: float) -> ContainerStart:
         """Start a container, wait until it is ready, and send the photograph at that moment."""
         began = time.monotonic()
         try:
             hosted = self.start(conditions)
         except EngineError as err:
-            return Start(None, trouble=err.what)
+            return ContainerStart(None, trouble=err.what)
         return self.await_ready(hosted, began, patience_s)
 
-    def await_ready(self, hosted: Hosted, began: float, patience_s: float) -> Start:
+    def await_ready(
+        self, hosted: ContainerUnderTest, began: float, patience_s: float
+    ) -> ContainerStart:
         """Ping a container that began at that time until it says 200."""
         while (waited_s := time.monotonic() - began) < patience_s:
             ping = hosted.ping()
@@ -227,11 +229,13 @@ class Host:
             if (state := hosted.ended()) is not None:
                 how = "out of memory" if state.oom_killed else f"status {state.exit_code}"
                 ended = f"it ended after {waited_s:.1f} s ({how}): {hosted.last_words()}"
-                return Start(hosted, trouble=ended)
+                return ContainerStart(hosted, trouble=ended)
             time.sleep(POLL_S)
-        return Start(hosted, trouble=f"no ping said 200 within {patience_s:.0f} s (last: {ping})")
+        return ContainerStart(
+            hosted, trouble=f"no ping said 200 within {patience_s:.0f} s (last: {ping})"
+        )
 
-    def _await_answer(self, hosted: Hosted, began: float) -> Start:
+    def _await_answer(self, hosted: ContainerUnderTest, began: float) -> ContainerStart:
         """Send the photograph at the moment that it said it is ready, then until it is."""
         ready_s = time.monotonic() - began
         first = answer = hosted.grade(self.photograph)
@@ -241,7 +245,7 @@ class Host:
             time.sleep(POLL_S)
             answer = hosted.grade(self.photograph)
         served_s = answer.ended_at - began if answer.is_success else None
-        return Start(hosted, ready_s, first, served_s)
+        return ContainerStart(hosted, ready_s, first, served_s)
 
     def _spec(self, conditions: Conditions) -> ContainerSpec:
         model = Mount(conditions.model or self.model, MODEL_DIR)

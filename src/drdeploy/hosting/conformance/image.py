@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.hosting.conformance.clause import (
+    ConformanceVerdict,
     Severity,
-    Verdict,
     clause,
     judged,
     not_applicable,
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from drdeploy.hosting.conformance.examination import Examination
+    from drdeploy.hosting.conformance.inspection import ImageInspection
     from drdeploy.hosting.engine import Engine
 
 SHELLS = frozenset({"sh", "bash", "dash", "ash"})
@@ -61,7 +61,7 @@ def look_at_image(engine: Engine, image: str) -> ImageFacts:
 
 
 @clause(Severity.MUST, HOSTING)
-def exec_form(seen: Examination) -> Verdict:
+def exec_form(seen: ImageInspection) -> ConformanceVerdict:
     """The ENTRYPOINT is in exec form, so that signals reach the server and not a shell."""
     words = seen.image.entrypoint
     if not words:
@@ -71,14 +71,14 @@ def exec_form(seen: Examination) -> Verdict:
 
 
 @clause(Severity.SHOULD, SERVERLESS)
-def image_size(seen: Examination) -> Verdict:
+def image_size(seen: ImageInspection) -> ConformanceVerdict:
     """The image is no larger than a serverless endpoint takes."""
     size, limit = seen.image.size_bytes, seen.contract.image_bytes
     return judged(size <= limit, f"{size / 1e9:.2f} GB on disk of {limit / 1e9:.0f} GB")
 
 
 @clause(Severity.OPTIONAL, PIPELINES)
-def bind_to_port_label(seen: Examination) -> Verdict:
+def bind_to_port_label(seen: ImageInspection) -> ConformanceVerdict:
     """A label says that the port can be chosen, as several containers on one endpoint need."""
     value = seen.image.labels.get(BIND_TO_PORT_LABEL)
     if not value:

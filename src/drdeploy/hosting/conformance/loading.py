@@ -10,16 +10,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import EngineError
-from drdeploy.hosting.conformance.clause import Severity, Unjudged, Verdict, clause, judged
+from drdeploy.hosting.conformance.clause import (
+    ConformanceVerdict,
+    Severity,
+    Undetermined,
+    clause,
+    judged,
+)
 from drdeploy.hosting.conformance.client import SHED
 from drdeploy.hosting.conformance.contract import HOSTING, MEBIBYTE, SERVERLESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drdeploy.hosting.conformance.client import Answer
-    from drdeploy.hosting.conformance.examination import Examination
-    from drdeploy.hosting.conformance.hosting import Hosted
+    from drdeploy.hosting.conformance.client import ProbeAnswer
+    from drdeploy.hosting.conformance.hosting import ContainerUnderTest
+    from drdeploy.hosting.conformance.inspection import ImageInspection
     from drdeploy.hosting.engine import ContainerStats, ExitState
 
 CLIENTS = 8
@@ -43,13 +49,13 @@ class Load:
     """
 
     duration_s: float
-    answers: tuple[Answer, ...]
-    pings: tuple[Answer, ...]
+    answers: tuple[ProbeAnswer, ...]
+    pings: tuple[ProbeAnswer, ...]
     peak: ContainerStats | None
     ended: ExitState | None
 
 
-def observe_load(seen: Examination, hosted: Hosted) -> Load:
+def observe_load(seen: ImageInspection, hosted: ContainerUnderTest) -> Load:
     """Put load on the container."""
     began = time.monotonic()
     over = threading.Event()
@@ -74,7 +80,9 @@ def observe_load(seen: Examination, hosted: Hosted) -> Load:
     )
 
 
-def _repeat(ask: Callable[[], Answer], over: threading.Event, every_s: float) -> list[Answer]:
+def _repeat(
+    ask: Callable[[], ProbeAnswer], over: threading.Event, every_s: float
+) -> list[ProbeAnswer]:
     answers = [ask()]
     while not over.wait(max(0.0, every_s - answers[-1].total_s)):
         answers.append(ask())
@@ -83,7 +91,7 @@ def _repeat(ask: Callable[[], Answer], over: threading.Event, every_s: float) ->
     return answers
 
 
-def _watch_memory(hosted: Hosted, over: threading.Event) -> list[ContainerStats]:
+def _watch_memory(hosted: ContainerUnderTest, over: threading.Event) -> list[ContainerStats]:
     looks = []
     while not over.wait(LOOK_EVERY_S):
         try:
@@ -94,13 +102,13 @@ def _watch_memory(hosted: Hosted, over: threading.Event) -> list[ContainerStats]
 
 
 @clause(Severity.MUST, SERVERLESS)
-def memory_limit(seen: Examination) -> Verdict:
+def memory_limit(seen: ImageInspection) -> ConformanceVerdict:
     """Its memory stays below the limit under load."""
     load, limit_mb = seen.load, seen.host.memory_mb
     if load.ended is not None and load.ended.oom_killed:
         return judged(False, f"killed for want of memory at {limit_mb} MB under {CLIENTS} clients")
     if load.peak is None:
-        raise Unjudged("the engine told nothing of its memory")
+        raise Undetermined("the engine told nothing of its memory")
     peak_mb = load.peak.memory_bytes / MEBIBYTE
     return judged(
         peak_mb <= FULL_SHARE * limit_mb,
@@ -110,7 +118,7 @@ def memory_limit(seen: Examination) -> Verdict:
 
 
 @clause(Severity.MUST, HOSTING)
-def answers_under_load(seen: Examination) -> Verdict:
+def answers_under_load(seen: ImageInspection) -> ConformanceVerdict:
     """Under load it answers every photograph in time, or says that it is full."""
     seen.require_answers()
     answers = _load(seen).answers
@@ -126,7 +134,7 @@ def answers_under_load(seen: Examination) -> Verdict:
 
 
 @clause(Severity.MUST, HOSTING)
-def ping_under_load(seen: Examination) -> Verdict:
+def ping_under_load(seen: ImageInspection) -> ConformanceVerdict:
     """It answers a ping with 200 within 2 s while it is busy."""
     pings, limit_s = _load(seen).pings, seen.contract.ping_s
     late = sum(ping.status != 200 or ping.total_s > limit_s for ping in pings)
@@ -139,7 +147,7 @@ def ping_under_load(seen: Examination) -> Verdict:
 
 
 @clause(Severity.MUST, HOSTING)
-def accepts_sockets(seen: Examination) -> Verdict:
+def accepts_sockets(seen: ImageInspection) -> ConformanceVerdict:
     """It accepts a connection within 250 ms while it is busy."""
     load, limit_s = _load(seen), seen.contract.accept_s
     waits_s = sorted(answer.connect_s for answer in (*load.answers, *load.pings))
@@ -151,8 +159,8 @@ def accepts_sockets(seen: Examination) -> Verdict:
     )
 
 
-def _load(seen: Examination) -> Load:
+def _load(seen: ImageInspection) -> Load:
     load = seen.load
     if load.ended is not None and load.ended.oom_killed:
-        raise Unjudged("it ran out of memory under load: see memory-limit")
+        raise Undetermined("it ran out of memory under load: see memory-limit")
     return load

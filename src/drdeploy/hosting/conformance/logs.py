@@ -6,13 +6,20 @@ import base64
 from typing import TYPE_CHECKING
 
 from drdeploy.hosting.conformance.broken_model import MISSING
-from drdeploy.hosting.conformance.clause import Severity, Unjudged, Verdict, clause, failed, judged
+from drdeploy.hosting.conformance.clause import (
+    ConformanceVerdict,
+    Severity,
+    Undetermined,
+    clause,
+    failed,
+    judged,
+)
 from drdeploy.hosting.conformance.contract import HOSTING, PRACTICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drdeploy.hosting.conformance.examination import Examination
+    from drdeploy.hosting.conformance.inspection import ImageInspection
 
 PROBE_BYTES = 30
 """A multiple of three, so that it is a part of the base64 of the whole."""
@@ -21,18 +28,18 @@ MOST_UNREADABLE = 16
 
 
 @clause(Severity.SHOULD, HOSTING)
-def logs(seen: Examination) -> Verdict:
+def logs(seen: ImageInspection) -> ConformanceVerdict:
     """It logs to standard output or error."""
     log = seen.log
     return judged(bool(log.strip()), f"{len(log.splitlines())} lines, {len(log)} characters")
 
 
 @clause(Severity.SHOULD, PRACTICE)
-def logs_failures(seen: Examination) -> Verdict:
+def logs_failures(seen: ImageInspection) -> ConformanceVerdict:
     """If it cannot start, its log says so."""
     refusal = seen.refusals[MISSING]
     if refusal.ready_s is not None:
-        raise Unjudged("without a model it says that it is ready: see not-ready-without-model")
+        raise Undetermined("without a model it says that it is ready: see not-ready-without-model")
     lines = refusal.log.strip().splitlines()
     if not lines:
         return failed("started without a model, it logs nothing")
@@ -40,7 +47,7 @@ def logs_failures(seen: Examination) -> Verdict:
 
 
 @clause(Severity.SHOULD, PRACTICE)
-def logs_no_image(seen: Examination) -> Verdict:
+def logs_no_image(seen: ImageInspection) -> ConformanceVerdict:
     """What it logs holds nothing of the photographs."""
     log = seen.log
     found = [how for how, text in _traces(seen.photograph.data) if text in log]

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drdeploy.hosting.conformance.clause import (
+    ConformanceVerdict,
     Severity,
-    Unjudged,
-    Verdict,
+    Undetermined,
     clause,
     judged,
     not_applicable,
@@ -31,8 +31,8 @@ from drdeploy.hosting.conformance.requests import warm_up
 from drdeploy.hosting.engine import Mount
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.conformance.examination import Examination
-    from drdeploy.hosting.conformance.hosting import Hosted
+    from drdeploy.hosting.conformance.hosting import ContainerUnderTest
+    from drdeploy.hosting.conformance.inspection import ImageInspection
 
 CORES_ONLINE = "/sys/devices/system/cpu/online"
 """Where the C library, and with it most runtimes, counts the machine's cores."""
@@ -62,7 +62,7 @@ class Processes:
     unkillable: str = ""
 
 
-def observe_processes(seen: Examination) -> Processes:
+def observe_processes(seen: ImageInspection) -> Processes:
     """Start the image on fewer cores, count, kill a process, and wait for the next answer."""
     seen.require_answers()
     cores = math.ceil(seen.host.cpus)
@@ -77,14 +77,16 @@ def observe_processes(seen: Examination) -> Processes:
     return Processes(cores if is_smaller else None, tasks, "", killed, recovered_s, unkillable)
 
 
-def _small_machine(seen: Examination, cores: int) -> Conditions:
+def _small_machine(seen: ImageInspection, cores: int) -> Conditions:
     names = "0" if cores == 1 else f"0-{cores - 1}"
     online = seen.host.folder / "cores-online"
     online.write_text(f"{names}\n", encoding="ascii")
     return Conditions(cpuset=names, mounts=(Mount(online, CORES_ONLINE),))
 
 
-def _kill_one(seen: Examination, hosted: Hosted) -> tuple[str | None, float | None, str]:
+def _kill_one(
+    seen: ImageInspection, hosted: ContainerUnderTest
+) -> tuple[str | None, float | None, str]:
     if not seen.host.engine.is_here:
         return None, None, "its processes are not on this machine"
     largest = _largest_leaf(hosted.container.main_pid())
@@ -132,14 +134,16 @@ def _resident_pages(pid: int) -> int:
 
 
 @clause(Severity.SHOULD, PRACTICE)
-def cpu_limit(seen: Examination) -> Verdict:
+def cpu_limit(seen: ImageInspection) -> ConformanceVerdict:
     """The number of its processes and threads follows the CPU limit, not the machine's cores."""
     tasks, processes = seen.requests.tasks, seen.processes
     cores, limit = seen.host.engine.cores, f"{seen.host.cpus:g}"
     if processes.small_cores is None:
-        raise Unjudged(f"a limit of {limit} CPU is no less than this machine's {cores} cores")
+        raise Undetermined(f"a limit of {limit} CPU is no less than this machine's {cores} cores")
     if processes.small_tasks is None:
-        raise Unjudged(f"bound to {processes.small_cores} of {cores} cores: {processes.trouble}")
+        raise Undetermined(
+            f"bound to {processes.small_cores} of {cores} cores: {processes.trouble}"
+        )
     return judged(
         tasks <= processes.small_tasks,
         f"limited to {limit} CPU: {tasks} processes and threads on {cores} cores, "
@@ -148,11 +152,11 @@ def cpu_limit(seen: Examination) -> Verdict:
 
 
 @clause(Severity.OPTIONAL, PRACTICE)
-def replaces_killed_worker(seen: Examination) -> Verdict:
+def replaces_killed_worker(seen: ImageInspection) -> ConformanceVerdict:
     """If one of its processes is killed, another one takes its place."""
     processes = seen.processes
     if processes.unkillable:
-        raise Unjudged(processes.unkillable)
+        raise Undetermined(processes.unkillable)
     if processes.killed is None:
         return not_applicable("it is one process: the container ends with it")
     if processes.recovered_s is None:

@@ -8,16 +8,22 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.conformance.clause import Severity, Verdict, clause, judged, not_applicable
+from drdeploy.hosting.conformance.clause import (
+    ConformanceVerdict,
+    Severity,
+    clause,
+    judged,
+    not_applicable,
+)
 from drdeploy.hosting.conformance.contract import HOSTING, INVOKE, MEBIBYTE, SERVERLESS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from drdeploy.hosting.conformance.client import Answer
+    from drdeploy.hosting.conformance.client import ProbeAnswer
     from drdeploy.hosting.conformance.contract import Contract
-    from drdeploy.hosting.conformance.examination import Examination
-    from drdeploy.hosting.conformance.hosting import Hosted
+    from drdeploy.hosting.conformance.hosting import ContainerUnderTest
+    from drdeploy.hosting.conformance.inspection import ImageInspection
 
 WARM_REQUESTS = 5
 SETTLE_S = 0.1
@@ -44,12 +50,12 @@ class Requests:
         special: By the name of what was special.
     """
 
-    warm: tuple[Answer, ...]
+    warm: tuple[ProbeAnswer, ...]
     tasks: int
-    special: Mapping[str, Answer]
+    special: Mapping[str, ProbeAnswer]
 
 
-def observe_requests(seen: Examination, hosted: Hosted) -> Requests:
+def observe_requests(seen: ImageInspection, hosted: ContainerUnderTest) -> Requests:
     """Send photographs one at a time."""
     photograph, contract = seen.photograph, seen.contract
     warm, tasks = warm_up(seen, hosted)
@@ -64,7 +70,9 @@ def observe_requests(seen: Examination, hosted: Hosted) -> Requests:
     return Requests(warm, tasks, special)
 
 
-def warm_up(seen: Examination, hosted: Hosted) -> tuple[tuple[Answer, ...], int]:
+def warm_up(
+    seen: ImageInspection, hosted: ContainerUnderTest
+) -> tuple[tuple[ProbeAnswer, ...], int]:
     """Send a few photographs; then count processes and threads, the fewest of three looks."""
     warm = tuple(hosted.grade(seen.photograph) for _ in range(WARM_REQUESTS))
     counts = []
@@ -90,7 +98,7 @@ def _size_name(size_bytes: int) -> str:
 
 
 @clause(Severity.MUST, f"{HOSTING}; {INVOKE}")
-def answers_photographs(seen: Examination) -> Verdict:
+def answers_photographs(seen: ImageInspection) -> ConformanceVerdict:
     """It answers a photograph with 2xx, within 60 s and with less than 4 MB."""
     warm, contract = seen.requests.warm, seen.contract
     slowest_s = max(answer.total_s for answer in warm)
@@ -110,14 +118,14 @@ def answers_photographs(seen: Examination) -> Verdict:
 
 
 @clause(Severity.MUST, HOSTING)
-def unknown_headers(seen: Examination) -> Verdict:
+def unknown_headers(seen: ImageInspection) -> ConformanceVerdict:
     """Headers that it does not know change nothing."""
     answer = _special(seen, "unknown")
     return judged(answer.is_success, f"with {len(UNKNOWN_HEADERS)} further headers: {answer}")
 
 
 @clause(Severity.MUST, INVOKE)
-def custom_attributes(seen: Examination) -> Verdict:
+def custom_attributes(seen: ImageInspection) -> ConformanceVerdict:
     """It accepts custom attributes of 1024 ASCII characters."""
     answer = _special(seen, "attributes")
     return judged(
@@ -126,25 +134,25 @@ def custom_attributes(seen: Examination) -> Verdict:
 
 
 @clause(Severity.MUST, INVOKE)
-def inference_id(seen: Examination) -> Verdict:
+def inference_id(seen: ImageInspection) -> ConformanceVerdict:
     """It accepts an inference id of 64 characters."""
     answer = _special(seen, "inference id")
     return judged(answer.is_success, f"with an id of {seen.contract.inference_id_chars}: {answer}")
 
 
 @clause(Severity.MUST, SERVERLESS)
-def payload_4_mb(seen: Examination) -> Verdict:
+def payload_4_mb(seen: ImageInspection) -> ConformanceVerdict:
     """It answers the largest photograph that a serverless endpoint lets through."""
     return _largest(seen, seen.contract.serverless_bytes)
 
 
 @clause(Severity.MUST, INVOKE)
-def payload_6_mb(seen: Examination) -> Verdict:
+def payload_6_mb(seen: ImageInspection) -> ConformanceVerdict:
     """It answers the largest photograph that a real-time endpoint lets through."""
     return _largest(seen, seen.contract.real_time_bytes)
 
 
-def _largest(seen: Examination, size_bytes: int) -> Verdict:
+def _largest(seen: ImageInspection, size_bytes: int) -> ConformanceVerdict:
     seen.require_answers()
     answer = seen.requests.special.get(_size_name(size_bytes))
     if answer is None:
@@ -153,6 +161,6 @@ def _largest(seen: Examination, size_bytes: int) -> Verdict:
     return judged(answer.is_success, f"the photograph padded to {size_mb:.3f} MB: {answer}")
 
 
-def _special(seen: Examination, name: str) -> Answer:
+def _special(seen: ImageInspection, name: str) -> ProbeAnswer:
     seen.require_answers()
     return seen.requests.special[name]

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.hosting.conformance.clause import (
+    ConformanceVerdict,
     Severity,
-    Unjudged,
-    Verdict,
+    Undetermined,
     clause,
     failed,
     judged,
     passed,
 )
 from drdeploy.hosting.conformance.contract import HOSTING, PRACTICE, SERVERLESS
-from drdeploy.hosting.conformance.hosting import MODEL_DIR, PORT, Conditions, Start
+from drdeploy.hosting.conformance.hosting import MODEL_DIR, PORT, Conditions, ContainerStart
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.conformance.examination import Examination
     from drdeploy.hosting.conformance.hosting import Host
+    from drdeploy.hosting.conformance.inspection import ImageInspection
 
 COLD_EXCESS_S = 0.5
 COLD_RATIO = 5.0
@@ -37,8 +37,8 @@ class FirstStart:
             unless it ended for that.
     """
 
-    start: Start
-    read_only: Start
+    start: ContainerStart
+    read_only: ContainerStart
 
 
 def observe_start(host: Host) -> FirstStart:
@@ -52,7 +52,7 @@ def observe_start(host: Host) -> FirstStart:
 
 
 @clause(Severity.MUST, f"{HOSTING}; {SERVERLESS}")
-def serves_on_8080(seen: Examination) -> Verdict:
+def serves_on_8080(seen: ImageInspection) -> ConformanceVerdict:
     """Run with the one argument `serve`, it says on port 8080 in time that it is ready."""
     start = seen.first_start.start
     if start.ready_s is None:
@@ -65,20 +65,20 @@ def serves_on_8080(seen: Examination) -> Verdict:
 
 
 @clause(Severity.MUST, HOSTING)
-def model_read_only(seen: Examination) -> Verdict:
+def model_read_only(seen: ImageInspection) -> ConformanceVerdict:
     """It never writes to the folder of the model."""
     first = seen.first_start
     if first.start.ready_s is None:
-        raise Unjudged("it starts neither way")
+        raise Undetermined("it starts neither way")
     return judged(first.read_only.ready_s is not None, f"{MODEL_DIR} read-only: {first.read_only}")
 
 
 @clause(Severity.MUST, HOSTING)
-def ping_is_true(seen: Examination) -> Verdict:
+def ping_is_true(seen: ImageInspection) -> ConformanceVerdict:
     """It says 200 to a ping only once it can answer a photograph."""
     start = seen.serving
     if start.first is None:
-        raise Unjudged(start.trouble)
+        raise Undetermined(start.trouble)
     evidence = (
         f"first 200 to a ping at {start.ready_s:.2f} s; the photograph sent at once: {start.first}"
     )
@@ -89,11 +89,11 @@ def ping_is_true(seen: Examination) -> Verdict:
 
 
 @clause(Severity.SHOULD, PRACTICE)
-def warmed_up(seen: Examination) -> Verdict:
+def warmed_up(seen: ImageInspection) -> ConformanceVerdict:
     """It has predicted once before it says that it is ready, so that no client waits for that."""
     first = seen.serving.first
     if first is None or not first.is_success:
-        raise Unjudged("the first photograph was not answered")
+        raise Undetermined("the first photograph was not answered")
     usual_s = statistics.median(answer.total_s for answer in seen.requests.warm)
     is_cold = first.total_s > COLD_RATIO * usual_s and first.total_s > usual_s + COLD_EXCESS_S
     return judged(

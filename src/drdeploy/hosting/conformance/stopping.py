@@ -16,13 +16,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import EngineError
-from drdeploy.hosting.conformance.clause import Severity, Unjudged, Verdict, clause, failed, judged
-from drdeploy.hosting.conformance.client import INVOCATIONS, SHED, Answer, Exchange
+from drdeploy.hosting.conformance.clause import (
+    ConformanceVerdict,
+    Severity,
+    Undetermined,
+    clause,
+    failed,
+    judged,
+)
+from drdeploy.hosting.conformance.client import INVOCATIONS, SHED, Exchange, ProbeAnswer
 from drdeploy.hosting.conformance.contract import HOSTING, PRACTICE
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.conformance.examination import Examination
-    from drdeploy.hosting.conformance.hosting import Hosted, Start
+    from drdeploy.hosting.conformance.hosting import ContainerStart, ContainerUnderTest
+    from drdeploy.hosting.conformance.inspection import ImageInspection
     from drdeploy.hosting.engine import ExitState
 
 WORK_S = 0.4
@@ -61,7 +68,7 @@ class StopAtWork:
 
     stop: Stop
     sent: int
-    in_work: tuple[Answer, ...]
+    in_work: tuple[ProbeAnswer, ...]
 
 
 @dataclass(frozen=True)
@@ -75,11 +82,11 @@ class StopInUpload:
     """
 
     stop: Stop
-    upload: Answer
-    late: tuple[Answer, ...]
+    upload: ProbeAnswer
+    late: tuple[ProbeAnswer, ...]
 
 
-def observe_stop_at_work(seen: Examination, hosted: Hosted) -> StopAtWork:
+def observe_stop_at_work(seen: ImageInspection, hosted: ContainerUnderTest) -> StopAtWork:
     """Send photographs all at once and, a moment later, SIGTERM."""
     usual_s = statistics.median(answer.total_s for answer in seen.requests.warm)
     count = max(1, min(MOST_AT_ONCE, math.ceil(WORK_S / max(usual_s, 1e-3))))
@@ -96,7 +103,7 @@ def observe_stop_at_work(seen: Examination, hosted: Hosted) -> StopAtWork:
     return StopAtWork(_await_end(seen, hosted, signalled), count, in_work)
 
 
-def observe_stop_in_upload(seen: Examination, hosted: Hosted) -> StopInUpload:
+def observe_stop_in_upload(seen: ImageInspection, hosted: ContainerUnderTest) -> StopInUpload:
     """Send a photograph less its last byte, then SIGTERM, further photographs, and the byte."""
     body = seen.photograph.data
     headers = {**seen.photograph.headers, "Content-Length": str(len(body))}
@@ -111,23 +118,25 @@ def observe_stop_in_upload(seen: Examination, hosted: Hosted) -> StopInUpload:
     return StopInUpload(_await_end(seen, hosted, signalled), upload, late)
 
 
-def observe_restart(seen: Examination, hosted: Hosted) -> Start:
+def observe_restart(seen: ImageInspection, hosted: ContainerUnderTest) -> ContainerStart:
     """Start the container that was stopped again, with the files that it left."""
     began = time.monotonic()
     try:
         hosted.container.start()
     except EngineError as err:
-        raise Unjudged(err.what) from err
+        raise Undetermined(err.what) from err
     return seen.host.await_ready(hosted, began, seen.patience_s)
 
 
-def _signal(hosted: Hosted) -> float:
+def _signal(hosted: ContainerUnderTest) -> float:
     hosted.container.kill("SIGTERM")
     return time.monotonic()
 
 
-def _ask_until_closed(seen: Examination, hosted: Hosted, signalled: float) -> tuple[Answer, ...]:
-    late: list[Answer] = []
+def _ask_until_closed(
+    seen: ImageInspection, hosted: ContainerUnderTest, signalled: float
+) -> tuple[ProbeAnswer, ...]:
+    late: list[ProbeAnswer] = []
     while not late or late[-1].is_success:
         time.sleep(ASK_EVERY_S)
         photograph = seen.photograph
@@ -137,7 +146,7 @@ def _ask_until_closed(seen: Examination, hosted: Hosted, signalled: float) -> tu
     return tuple(late)
 
 
-def _await_end(seen: Examination, hosted: Hosted, signalled: float) -> Stop:
+def _await_end(seen: ImageInspection, hosted: ContainerUnderTest, signalled: float) -> Stop:
     left_s = signalled + seen.contract.stop_s - time.monotonic()
     try:
         ended = hosted.container.wait(max(0.0, left_s))
@@ -149,7 +158,7 @@ def _await_end(seen: Examination, hosted: Hosted, signalled: float) -> Stop:
 
 
 @clause(Severity.MUST, HOSTING)
-def stops_on_sigterm(seen: Examination) -> Verdict:
+def stops_on_sigterm(seen: ImageInspection) -> ConformanceVerdict:
     """It ends within 30 s of SIGTERM."""
     stop = seen.stop_at_work.stop
     if stop.ended is None:
@@ -159,19 +168,19 @@ def stops_on_sigterm(seen: Examination) -> Verdict:
 
 
 @clause(Severity.SHOULD, PRACTICE)
-def exit_status(seen: Examination) -> Verdict:
+def exit_status(seen: ImageInspection) -> ConformanceVerdict:
     """Having stopped as told, it ends with status 0, or 143 for SIGTERM."""
     stop = _ended(seen.stop_at_work.stop)
     return judged(stop.exit_code in CLEAN_EXITS, f"status {stop.exit_code} after SIGTERM")
 
 
 @clause(Severity.MUST, HOSTING)
-def finishes_work(seen: Examination) -> Verdict:
+def finishes_work(seen: ImageInspection) -> ConformanceVerdict:
     """Photographs that it works on at SIGTERM are answered."""
     at_work = seen.stop_at_work
     _ended(at_work.stop)
     if not at_work.in_work:
-        raise Unjudged(
+        raise Undetermined(
             f"all {at_work.sent} photographs were answered before the signal; send a larger "
             "one with --image"
         )
@@ -184,7 +193,7 @@ def finishes_work(seen: Examination) -> Verdict:
 
 
 @clause(Severity.MUST, HOSTING)
-def accepts_nothing_new(seen: Examination) -> Verdict:
+def accepts_nothing_new(seen: ImageInspection) -> ConformanceVerdict:
     """After SIGTERM it accepts no new photograph, though it still works on one."""
     late = seen.stop_in_upload.late
     accepted = sum(answer.is_success for answer in late)
@@ -197,14 +206,14 @@ def accepts_nothing_new(seen: Examination) -> Verdict:
 
 
 @clause(Severity.SHOULD, PRACTICE)
-def finishes_uploads(seen: Examination) -> Verdict:
+def finishes_uploads(seen: ImageInspection) -> ConformanceVerdict:
     """A photograph that is half received at SIGTERM is answered as well."""
     upload = seen.stop_in_upload.upload
     return judged(upload.is_success, f"its last byte was sent after SIGTERM: {upload}")
 
 
 @clause(Severity.SHOULD, PRACTICE)
-def restarts(seen: Examination) -> Verdict:
+def restarts(seen: ImageInspection) -> ConformanceVerdict:
     """Once stopped, it can be started again with the files that it left."""
     start = seen.restart
     return judged(start.is_serving, str(start))
@@ -212,5 +221,5 @@ def restarts(seen: Examination) -> Verdict:
 
 def _ended(stop: Stop) -> ExitState:
     if stop.ended is None:
-        raise Unjudged("SIGTERM does not end it: see stops-on-sigterm")
+        raise Undetermined("SIGTERM does not end it: see stops-on-sigterm")
     return stop.ended

@@ -14,7 +14,7 @@ from drdeploy.hosting.sagemaker.configs import RealTimeConfig
 from drdeploy.hosting.sagemaker.instances import instance_resources
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.deployment.provision import Wish
+    from drdeploy.hosting.deployment.provision import DesiredEndpoints
     from drdeploy.hosting.deployment.variables import AnyConfig
     from drdeploy.hosting.engine import Engine
     from drdeploy.hosting.sagemaker.instances import Architecture
@@ -41,7 +41,7 @@ def fitting_tag(tag: str, config: AnyConfig) -> str:
     return own.on(ARM64).tag
 
 
-def check_architectures(engine: Engine, wish: Wish) -> None:
+def check_architectures(engine: Engine, wish: DesiredEndpoints) -> None:
     """Refuse an image that an instance cannot run.
 
     Raises:

@@ -19,7 +19,7 @@ ENDPOINT_CONFIGURATION = "aws_sagemaker_endpoint_configuration"
 
 
 @dataclass(frozen=True)
-class Change:
+class ResourceChange:
     """One resource that will not stay as it is."""
 
     address: str
@@ -37,7 +37,7 @@ class Changes:
             endpoint's key in the variables; of a single endpoint by its kind.
     """
 
-    changes: tuple[Change, ...]
+    changes: tuple[ResourceChange, ...]
     configurations: Mapping[str, ServerlessConfig | RealTimeConfig]
 
     @classmethod
@@ -59,13 +59,13 @@ class Changes:
         return ", ".join(told) or "nothing to change"
 
 
-def _changes(document: Mapping[str, Any]) -> Iterator[Change]:
+def _changes(document: Mapping[str, Any]) -> Iterator[ResourceChange]:
     for resource in document.get("resource_changes", ()):
         actions = set(resource["change"]["actions"])
         if resource.get("mode") != "managed" or actions <= {"no-op", "read"}:
             continue
         action: Action = "replace" if {"create", "delete"} <= actions else next(iter(actions))
-        yield Change(resource["address"], resource["type"], action)
+        yield ResourceChange(resource["address"], resource["type"], action)
 
 
 def _configurations(

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import DeploymentError, EndpointError, PlanDeclined, UnknownPrice
-from drdeploy.hosting.deployment.agreement import Proposal
+from drdeploy.hosting.deployment.approval import Proposal
 from drdeploy.hosting.deployment.architectures import check_architectures
 from drdeploy.hosting.deployment.archives import UploadedArchive, bucket_exists, upload_archive
 from drdeploy.hosting.deployment.cost import estimate_cost
 from drdeploy.hosting.deployment.images import PushedImage, Repository, find_repository, push_image
 from drdeploy.hosting.deployment.leftovers import Leftovers
-from drdeploy.hosting.deployment.stand_in import push_stand_in
+from drdeploy.hosting.deployment.placeholder import push_placeholder
 from drdeploy.hosting.deployment.variables import ModelVariables, Variables
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from drdeploy.hosting.deployment.account import Account
-    from drdeploy.hosting.deployment.agreement import Person
+    from drdeploy.hosting.deployment.approval import Approver
     from drdeploy.hosting.deployment.changes import Changes
     from drdeploy.hosting.deployment.terraform import Terraform
     from drdeploy.hosting.deployment.variables import EndpointVariables
@@ -51,7 +51,7 @@ class ModelSource:
 
 
 @dataclass(frozen=True)
-class Wish:
+class DesiredEndpoints:
     """What is wanted: the models by key, and the endpoints that host them.
 
     Attributes:
@@ -102,7 +102,7 @@ class Provisioner:
         workspace: Workspace,
         terraform: Terraform,
         engine: Engine | None,
-        person: Person,
+        person: Approver,
         sheet: PriceSheet,
         accept_unknown_prices: bool = False,
     ) -> None:
@@ -116,7 +116,7 @@ class Provisioner:
         self._leftovers = Leftovers(account, workspace)
         self._variables: Variables | None = None
 
-    def provision(self, wish: Wish) -> Provisioned:
+    def provision(self, wish: DesiredEndpoints) -> Provisioned:
         """Bring about what is wanted, and wait until every endpoint answers requests.
 
         Raises:
@@ -217,7 +217,7 @@ class Provisioner:
 
     def _pushed(self, tag: str, repository: Repository) -> PushedImage:
         if self._engine is None:
-            pushed = push_stand_in(self._account, tag, repository)
+            pushed = push_placeholder(self._account, tag, repository)
         else:
             pushed = push_image(self._account, self._engine, tag, repository)
         how = "is there already" if pushed.was_there else "pushed"
@@ -257,11 +257,11 @@ class Provisioner:
         return changes
 
 
-def _distinct_images(wish: Wish) -> tuple[str, ...]:
+def _distinct_images(wish: DesiredEndpoints) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one.image for one in wish.models.values()))
 
 
-def _distinct_archives(wish: Wish) -> tuple[Path, ...]:
+def _distinct_archives(wish: DesiredEndpoints) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(one.archive for one in wish.models.values()))
 
 
@@ -272,7 +272,7 @@ def _names_in(outputs: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(one["endpoint_name"]) for key, one in endpoints.items()}
 
 
-def _endpoint_names(outputs: Mapping[str, Any], wish: Wish) -> dict[str, str]:
+def _endpoint_names(outputs: Mapping[str, Any], wish: DesiredEndpoints) -> dict[str, str]:
     names = _names_in(outputs)
     if set(names) == {""}:
         return dict.fromkeys(wish.endpoints, names[""])

@@ -33,7 +33,7 @@ _LIBRARY = re.compile(r"\.so(?:\.[\d.]+)?$")
 
 
 @dataclass(frozen=True)
-class Part:
+class ImagePart:
     """A package, what a higher layer hides, or a place.
 
     Attributes:
@@ -50,7 +50,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Library:
+class SharedLibrary:
     """A shared library: its path from the root, whose it is, and its size."""
 
     path: str
@@ -63,8 +63,8 @@ class Library:
 class Contents:
     """Parts and libraries, each the largest first; the parts add up to the image."""
 
-    parts: tuple[Part, ...]
-    libraries: tuple[Library, ...]
+    parts: tuple[ImagePart, ...]
+    libraries: tuple[SharedLibrary, ...]
 
 
 def contents_of(layers: Sequence[Layer]) -> Contents:
@@ -80,8 +80,10 @@ def contents_of(layers: Sequence[Layer]) -> Contents:
         sums[owner][0] += file.size_bytes
         sums[owner][1] += file.compressed_bytes
         if owner is not HIDDEN and _LIBRARY.search(file.path):
-            libraries.append(Library(file.path, owner[1], file.size_bytes, file.compressed_bytes))
-    parts = [Part(kind, name, *sizes) for (kind, name), sizes in sums.items()]
+            libraries.append(
+                SharedLibrary(file.path, owner[1], file.size_bytes, file.compressed_bytes)
+            )
+    parts = [ImagePart(kind, name, *sizes) for (kind, name), sizes in sums.items()]
     return Contents(
         tuple(sorted(parts, key=lambda part: (-part.size_bytes, part.name))),
         tuple(sorted(libraries, key=lambda library: (-library.size_bytes, library.path))),

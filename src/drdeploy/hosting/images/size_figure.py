@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from drdeploy.hosting.images.contents import Part
+    from drdeploy.hosting.images.contents import ImagePart
     from drdeploy.hosting.images.reference import ReferenceImage
     from drdeploy.hosting.images.sizes import ImageSize
 
@@ -93,7 +93,7 @@ def _bar_of(size: ImageSize) -> _Bar:
     return _Bar(size.image, (debian, own, others, hidden, rest), largest.name if largest else "")
 
 
-def _mb(parts: Iterable[Part]) -> float:
+def _mb(parts: Iterable[ImagePart]) -> float:
     return sum(part.compressed_bytes for part in parts) / MEGABYTE
 
 

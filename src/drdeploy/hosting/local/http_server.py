@@ -35,7 +35,7 @@ WAITING_CONNECTIONS = 512
 
 
 @dataclass(frozen=True)
-class Request:
+class ServiceRequest:
     """One request, read whole.
 
     Attributes:
@@ -58,7 +58,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Response:
+class ServiceResponse:
     """One answer; ``Content-Length`` is added where the body is bytes."""
 
     status: int
@@ -83,7 +83,7 @@ class HttpServer:
         InvalidInput: The port is in use.
     """
 
-    def __init__(self, port: int, answer: Callable[[Request], Response]) -> None:
+    def __init__(self, port: int, answer: Callable[[ServiceRequest], ServiceResponse]) -> None:
         handler = type("Handler", (_Handler,), {"answer": staticmethod(answer)})
         try:
             self._server = _Server((LOOPBACK, port), handler)
@@ -155,12 +155,12 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     rbufsize = 256 * 1024
-    answer: ClassVar[Callable[[Request], Response]]
+    answer: ClassVar[Callable[[ServiceRequest], ServiceResponse]]
 
     def _exchange(self) -> None:
         body, length_bytes = self._read_body()
         with body:
-            request = Request(self.command, self.path, self.headers, body, length_bytes)
+            request = ServiceRequest(self.command, self.path, self.headers, body, length_bytes)
             self._write(type(self).answer(request))
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _exchange  # noqa: N815  http.server's names
@@ -198,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
             body.write(chunk)
             remaining -= len(chunk)
 
-    def _write(self, response: Response) -> None:
+    def _write(self, response: ServiceResponse) -> None:
         is_whole = isinstance(response.body, bytes)
         chunks: Iterable[bytes] = (response.body,) if is_whole else response.body  # type: ignore[assignment]  # told apart above
         head = [f"HTTP/1.1 {response.status} {self.responses.get(response.status, ('',))[0]}"]

@@ -17,7 +17,7 @@ ACCOUNT = "123456789012"
 
 
 @dataclass(frozen=True)
-class Place:
+class AccountRegion:
     """A region of the one account."""
 
     region: str
@@ -45,7 +45,7 @@ class Named(Protocol):
 
     @property
     def arn(self) -> str:
-        """See :meth:`Place.arn`."""
+        """See :meth:`AccountRegion.arn`."""
         ...
 
 
@@ -71,7 +71,7 @@ class Catalogue(Generic[R]):
         place: Whose records they are.
     """
 
-    def __init__(self, kind: str, arn_kind: str, place: Place) -> None:
+    def __init__(self, kind: str, arn_kind: str, place: AccountRegion) -> None:
         self._kind = kind
         self._arn_kind = arn_kind
         self._place = place
@@ -126,7 +126,7 @@ class Catalogue(Generic[R]):
             return tuple(self._records.values())
 
 
-class TagShelf:
+class TagStore:
     """Tags of resources by ARN."""
 
     def __init__(self) -> None:

@@ -8,11 +8,11 @@ import threading
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from drdeploy.errors import EngineUnavailable
-from drdeploy.hosting.local.api.front import Front
 from drdeploy.hosting.local.api.metrics import MetricLog
+from drdeploy.hosting.local.api.router import ApiRouter
 from drdeploy.hosting.local.api.simulated_aws import SimulatedAws
 from drdeploy.hosting.local.endpoints.machine import Machine, Options
-from drdeploy.hosting.local.endpoints.pinning import ArtifactShelf
+from drdeploy.hosting.local.endpoints.pinning import ArtifactCache
 from drdeploy.hosting.local.http_server import LOOPBACK, HttpServer
 from drdeploy.hosting.local.instances import leftovers
 from drdeploy.hosting.local.instances.cgroups import find_control_groups
@@ -64,7 +64,7 @@ class LocalService:
         self._metrics = MetricLog(self._aws.put_metric_data)
         registry = Registry(self._folder / "registry")
         backend = self._backend(registry, server_command)
-        shelf = ArtifactShelf(self._folder / "artifacts", self._aws.read_object)
+        shelf = ArtifactCache(self._folder / "artifacts", self._aws.read_object)
         self._machine = Machine(
             self._note.name,
             backend,
@@ -72,7 +72,7 @@ class LocalService:
             options or Options(),
             policies_of_role=self._aws.policies_of_role,
         )
-        self._front = Front(self._machine, self._aws, self._metrics, registry, self.status)
+        self._front = ApiRouter(self._machine, self._aws, self._metrics, registry, self.status)
         self._over = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="tick", daemon=True)
 

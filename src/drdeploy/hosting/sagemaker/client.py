@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 from drdeploy.errors import EndpointError, EndpointFailed, EndpointTimeout
 from drdeploy.hosting.sagemaker.clock import Clock
 from drdeploy.hosting.sagemaker.connection import Clients, connect, is_loopback
-from drdeploy.hosting.sagemaker.deployment import VARIANT, Deployment
+from drdeploy.hosting.sagemaker.deployment import VARIANT, EndpointDefinition
 from drdeploy.hosting.sagemaker.invocation import (
     Invocation,
     failure_of_connection,
@@ -103,7 +103,7 @@ class Hosting:
 
     # -- the endpoint ------------------------------------------------------------------
 
-    def create(self, deployment: Deployment) -> None:
+    def create(self, deployment: EndpointDefinition) -> None:
         """Create model, endpoint configuration and endpoint; return without waiting.
 
         Raises:
@@ -121,7 +121,9 @@ class Hosting:
             self._delete_after(err, name, made)
             raise
 
-    def _creations(self, deployment: Deployment) -> dict[ResourceKind, Callable[[], object]]:
+    def _creations(
+        self, deployment: EndpointDefinition
+    ) -> dict[ResourceKind, Callable[[], object]]:
         name = deployment.name
         sagemaker = self._clients.sagemaker
         return {
@@ -163,8 +165,8 @@ class Hosting:
 
     @contextmanager
     def deployed(
-        self, deployment: Deployment, *, timeout_s: float = 1800.0
-    ) -> Iterator[Deployment]:
+        self, deployment: EndpointDefinition, *, timeout_s: float = 1800.0
+    ) -> Iterator[EndpointDefinition]:
         """Create, wait, and delete at the end, whatever happens in between."""
         self.create(deployment)
         try:

@@ -23,7 +23,7 @@ LOCAL_ROLE_ARN = "arn:aws:iam::000000000000:role/drdeploy-local"
 
 
 @dataclass(frozen=True)
-class Deployment:
+class EndpointDefinition:
     """A model, an endpoint configuration and an endpoint, all of one name.
 
     Attributes:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.errors import UnknownPrice
-from drdeploy.study.recommendation.cost.bill import Endpoint, Usage, bill
+from drdeploy.study.recommendation.cost.bill import BilledEndpoint, Usage, bill
 from drdeploy.study.recommendation.cost.inference import SECONDS_PER_HOUR
 from drdeploy.study.recommendation.cost.usage import HOURS_PER_MONTH, real_time_usage
 from drdeploy.study.recommendation.mitigation.demand import containers_for
@@ -146,9 +146,9 @@ def _real_time_usd(option: Option, traffic: Traffic, setting: Setting) -> float:
     return _usd(_endpoint(option), usage, setting)
 
 
-def _endpoint(option: Option) -> Endpoint:
+def _endpoint(option: Option) -> BilledEndpoint:
     configuration = option.hosted.configuration
-    return Endpoint(configuration.memory_mb, configuration.instance_type)
+    return BilledEndpoint(configuration.memory_mb, configuration.instance_type)
 
 
 def _storage(option: Option, setting: Setting) -> Usage:
@@ -156,7 +156,7 @@ def _storage(option: Option, setting: Setting) -> Usage:
     return Usage(image_gb=kept.image_gb, artifact_gb=kept.artifact_gb)
 
 
-def _usd(endpoint: Endpoint, usage: Usage, setting: Setting) -> float:
+def _usd(endpoint: BilledEndpoint, usage: Usage, setting: Setting) -> float:
     try:
         return bill(endpoint, usage, setting.sheet, setting.assumptions.region).usd
     except UnknownPrice:

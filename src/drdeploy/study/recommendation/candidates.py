@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Summary:
+class CandidateSummary:
     """One candidate.
 
     Attributes:
@@ -42,7 +42,7 @@ class Summary:
 
 def summarise(
     candidates: Sequence[Compared], price: SecondPrice, *, seed: int = 0
-) -> tuple[Summary, ...]:
+) -> tuple[CandidateSummary, ...]:
     """Evaluate, time and price candidates.
 
     Args:
@@ -54,7 +54,7 @@ def summarise(
     kappas = [evaluation.kappa.value for evaluation in evaluations]
     best = kappas.index(max(kappas, key=lambda kappa: -1.0 if kappa is None else kappa))
     return tuple(
-        Summary(
+        CandidateSummary(
             measured=candidate.measured,
             evaluation=evaluations[at],
             kappa_gain=None if at == best else _gain(candidates[best], candidate, seed),
@@ -67,7 +67,7 @@ def summarise(
     )
 
 
-def document_of(summary: Summary) -> dict[str, Any]:
+def document_of(summary: CandidateSummary) -> dict[str, Any]:
     """A candidate as plain values."""
     evaluation, measured = summary.evaluation, summary.measured
     gain = summary.kappa_gain

@@ -9,12 +9,12 @@ from drdeploy.errors import AnalysisError, UnknownPrice
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.study.recommendation import wording
 from drdeploy.study.recommendation.break_even import break_evens, cost_curves
+from drdeploy.study.recommendation.checks import failures, sensitivity_failure
 from drdeploy.study.recommendation.confidence import confidence
+from drdeploy.study.recommendation.configurations import hosted_of
 from drdeploy.study.recommendation.cost.sensitivity import sensitivities
 from drdeploy.study.recommendation.decision import Decision, Unusable
-from drdeploy.study.recommendation.hosted import hosted_of
-from drdeploy.study.recommendation.judged import judged
-from drdeploy.study.recommendation.judging import failures, sensitivity_failure
+from drdeploy.study.recommendation.evaluated import judged
 from drdeploy.study.recommendation.mitigation.comparison import compare
 from drdeploy.study.recommendation.mitigation.demand import season_of
 from drdeploy.study.recommendation.options import Option, Setting, options_of
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from drdeploy.hosting.sagemaker.prices import Price, PriceSheet
     from drdeploy.study.measurements.load import Measurements
-    from drdeploy.study.recommendation.hosted import Hosted
-    from drdeploy.study.recommendation.mitigation.comparison import Comparison
+    from drdeploy.study.recommendation.configurations import MeasuredConfiguration
+    from drdeploy.study.recommendation.mitigation.comparison import MitigationComparison
 
 SEED = 2023
 
@@ -184,7 +184,7 @@ def _of_same_model(options: Sequence[Option], winner: Option | None) -> list[Opt
     return [option for option in options if option.hosted.configuration.model == model]
 
 
-def _softened(options: Sequence[Option], winner: Option | None) -> Hosted | None:
+def _softened(options: Sequence[Option], winner: Option | None) -> MeasuredConfiguration | None:
     """The configuration to compare policies on: the winner's, or the cheapest serverless one."""
     serverless = [option for option in options if option.policy]
     if not serverless:
@@ -195,8 +195,8 @@ def _softened(options: Sequence[Option], winner: Option | None) -> Hosted | None
 
 
 def _softening(
-    options: Sequence[Option], hosted: Hosted | None, required: Requirements
-) -> Comparison | None:
+    options: Sequence[Option], hosted: MeasuredConfiguration | None, required: Requirements
+) -> MitigationComparison | None:
     if hosted is None:
         return None
     played = [option.played for option in options if option.hosted is hosted]

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker.prices import Price
     from drdeploy.study.recommendation.break_even import BreakEven
     from drdeploy.study.recommendation.confidence import Confidence
+    from drdeploy.study.recommendation.configurations import OperatingPoint
     from drdeploy.study.recommendation.cost.sensitivity import PriceSensitivity
-    from drdeploy.study.recommendation.hosted import OperatingPoint
-    from drdeploy.study.recommendation.mitigation.comparison import Comparison
+    from drdeploy.study.recommendation.mitigation.comparison import MitigationComparison
     from drdeploy.study.recommendation.requirements import Requirements
 
 
@@ -29,7 +29,7 @@ class BillLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class EvaluatedOption:
     """One option with its figures, and what it fails on.
 
     Attributes:
@@ -131,14 +131,14 @@ class Decision:
     requests_per_month: float
     required: Requirements
     assumptions: tuple[str, ...]
-    winner: Judged | None
-    runners_up: tuple[Judged, ...]
-    excluded: tuple[Judged, ...]
+    winner: EvaluatedOption | None
+    runners_up: tuple[EvaluatedOption, ...]
+    excluded: tuple[EvaluatedOption, ...]
     unusable: tuple[Unusable, ...]
     confidence: Confidence
     break_even: tuple[BreakEven, ...]
     prices: tuple[PriceSensitivity, ...]
-    softening: Comparison | None
+    softening: MitigationComparison | None
     softened: str
     simulated_requests: int
     seed: int

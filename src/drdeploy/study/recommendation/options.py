@@ -7,19 +7,22 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import UnknownPrice
-from drdeploy.study.recommendation.cost.bill import Bill, Endpoint, bill
+from drdeploy.study.recommendation.cost.bill import Bill, BilledEndpoint, bill
 from drdeploy.study.recommendation.cost.usage import Stored, real_time_usage, serverless_usage
-from drdeploy.study.recommendation.mitigation.comparison import Played
+from drdeploy.study.recommendation.mitigation.comparison import SimulatedPolicy
 from drdeploy.study.recommendation.mitigation.policies import POLICIES, make_policy
 from drdeploy.study.recommendation.simulation.real_time import simulate_real_time
-from drdeploy.study.recommendation.simulation.serverless import Scaling, simulate_serverless
+from drdeploy.study.recommendation.simulation.serverless import (
+    SimulatedScaling,
+    simulate_serverless,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.study.recommendation.configurations import MeasuredConfiguration
     from drdeploy.study.recommendation.cost.bill import Usage
-    from drdeploy.study.recommendation.hosted import Hosted
     from drdeploy.study.recommendation.mitigation.policies import Policy, PolicyName
     from drdeploy.study.recommendation.requirements import Assumptions
     from drdeploy.study.recommendation.simulation.outcome import Figures
@@ -41,7 +44,7 @@ class Option:
     """
 
     name: str
-    hosted: Hosted
+    hosted: MeasuredConfiguration
     policy: Policy | None
     instances: int
     figures: Figures
@@ -72,12 +75,12 @@ class Option:
         return self.figures.p95_s
 
     @property
-    def played(self) -> Played | None:
+    def played(self) -> SimulatedPolicy | None:
         """For the comparison of policies; None for a real-time option."""
         if self.policy is None:
             return None
         usd = self.bill.usd if self.bill else None
-        return Played(self.policy, self.figures, self.months, usd, self.no_cost)
+        return SimulatedPolicy(self.policy, self.figures, self.months, usd, self.no_cost)
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,9 @@ class Setting:
 
 
 def options_of(
-    hosted: Sequence[Hosted], setting: Setting, policies: Sequence[PolicyName] = POLICIES
+    hosted: Sequence[MeasuredConfiguration],
+    setting: Setting,
+    policies: Sequence[PolicyName] = POLICIES,
 ) -> Iterator[Option]:
     """Play every configuration that has times, with every policy or enough instances."""
     for one in hosted:
@@ -108,7 +113,10 @@ def options_of(
 
 
 def serverless_option(
-    hosted: Hosted, name: PolicyName, setting: Setting, if_nothing: Figures | None = None
+    hosted: MeasuredConfiguration,
+    name: PolicyName,
+    setting: Setting,
+    if_nothing: Figures | None = None,
 ) -> Option:
     """Play one policy on a serverless configuration.
 
@@ -128,13 +136,13 @@ def serverless_option(
         or simulate_serverless(
             setting.arrivals,
             service,
-            Scaling(assumed.max_concurrency, assumed.idle_s),
+            SimulatedScaling(assumed.max_concurrency, assumed.idle_s),
             policy.measures,
             seed=setting.seed,
         ).figures()
     )
     usage = serverless_usage(figures, setting.arrivals.months, stored(hosted, assumed))
-    endpoint = Endpoint(memory_mb=hosted.configuration.memory_mb)
+    endpoint = BilledEndpoint(memory_mb=hosted.configuration.memory_mb)
     priced, no_cost = _bill_or_reason(endpoint, usage, setting)
     suffix = "" if name == "nothing" else f", {name}"
     return Option(
@@ -149,7 +157,7 @@ def serverless_option(
     )
 
 
-def real_time_option(hosted: Hosted, setting: Setting) -> Option:
+def real_time_option(hosted: MeasuredConfiguration, setting: Setting) -> Option:
     """Play a real-time configuration with as many instances as the busiest hour takes."""
     service, assumed = hosted.times, setting.assumptions
     instances = instances_for(setting.arrivals.peak_per_s(), service.warm, assumed)
@@ -157,7 +165,7 @@ def real_time_option(hosted: Hosted, setting: Setting) -> Option:
         setting.arrivals, service.warm, instances * assumed.requests_at_once, seed=setting.seed
     ).figures()
     usage = real_time_usage(setting.arrivals.requests_per_month, instances, stored(hosted, assumed))
-    endpoint = Endpoint(instance_type=hosted.configuration.instance_type)
+    endpoint = BilledEndpoint(instance_type=hosted.configuration.instance_type)
     priced, no_cost = _bill_or_reason(endpoint, usage, setting)
     return Option(
         name=f"{hosted.name} x {instances}",
@@ -178,7 +186,7 @@ def instances_for(peak_per_s: float, times: Times, assumed: Assumptions) -> int:
     return max(needed, assumed.fewest_instances)
 
 
-def stored(hosted: Hosted, assumed: Assumptions) -> Stored:
+def stored(hosted: MeasuredConfiguration, assumed: Assumptions) -> Stored:
     """What is kept and carried; the photographs' size as measured, or as assumed."""
     return Stored(
         image_gb=assumed.image_gb,
@@ -188,7 +196,9 @@ def stored(hosted: Hosted, assumed: Assumptions) -> Stored:
     )
 
 
-def _bill_or_reason(endpoint: Endpoint, usage: Usage, setting: Setting) -> tuple[Bill | None, str]:
+def _bill_or_reason(
+    endpoint: BilledEndpoint, usage: Usage, setting: Setting
+) -> tuple[Bill | None, str]:
     try:
         return bill(endpoint, usage, setting.sheet, setting.assumptions.region), ""
     except UnknownPrice as err:

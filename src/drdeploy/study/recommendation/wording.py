@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from drdeploy.study.recommendation.break_even import BreakEven
-    from drdeploy.study.recommendation.decision import Decision, Judged
+    from drdeploy.study.recommendation.decision import Decision, EvaluatedOption
     from drdeploy.study.recommendation.requirements import Requirements
 
 SURE = 0.95
@@ -86,13 +86,13 @@ def _without_winner(decision: Decision) -> Iterator[str]:
     yield from (break_even_told(one) for one in decision.break_even)
 
 
-def _cold(judged: Judged) -> str:
+def _cold(judged: EvaluatedOption) -> str:
     if not judged.policy:
         return ""
     return f"; {judged.cold_share:.2%} meet a cold start"
 
 
-def _runner_up(winner: Judged, others: tuple[Judged, ...]) -> str:
+def _runner_up(winner: EvaluatedOption, others: tuple[EvaluatedOption, ...]) -> str:
     if not others:
         return "No other option meets all requirements."
     second = others[0]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from drdeploy.study.measurements.load import Measurements
-    from drdeploy.study.report.summaries import Summary
+    from drdeploy.study.report.summaries import ScenarioSummary
 
 MANY_FAILURES = 0.05
 MANY_ALARMS = 0.1
@@ -28,7 +28,9 @@ _UNTRAINED = {
 }
 
 
-def warnings_of(measurements: Measurements, summaries: Sequence[Summary]) -> tuple[str, ...]:
+def warnings_of(
+    measurements: Measurements, summaries: Sequence[ScenarioSummary]
+) -> tuple[str, ...]:
     """What limits these measurements in particular, the gravest first."""
     return (
         *_unlimited(summaries),
@@ -66,7 +68,7 @@ _OF_PLATFORM = {
 }
 
 
-def _unlimited(summaries: Sequence[Summary]) -> Iterator[str]:
+def _unlimited(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
     unlimited = [s.scenario.trial for s in summaries if not s.scenario.is_limited]
     if unlimited:
         yield (
@@ -96,7 +98,7 @@ def _mixed(measurements: Measurements) -> Iterator[str]:
         yield f"Rows that differ in {name} are compared, as asked: {'; '.join(values)}."
 
 
-def _without_rows(summaries: Sequence[Summary]) -> Iterator[str]:
+def _without_rows(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
     for summary in summaries:
         if not summary.scenario.n:
             yield f"Trial {summary.scenario.trial} has no row that counts, hence no number."
@@ -118,12 +120,12 @@ def _ungradable(measurements: Measurements) -> Iterator[str]:
         )
 
 
-def _unpriced(summaries: Sequence[Summary]) -> Iterator[str]:
+def _unpriced(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
     for reason in sorted({s.no_cost for s in summaries if s.no_cost}):
         yield f"{reason} The scenarios concerned have no cost; pass a sheet with --prices."
 
 
-def _untrained(summaries: Sequence[Summary]) -> Iterator[str]:
+def _untrained(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
     for weights in sorted({s.scenario.weights for s in summaries}):
         if weights in _UNTRAINED:
             models = sorted(
@@ -135,7 +137,7 @@ def _untrained(summaries: Sequence[Summary]) -> Iterator[str]:
             )
 
 
-def _unsteady(summaries: Sequence[Summary]) -> Iterator[str]:
+def _unsteady(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
     for verdict, told in _UNSTEADY.items():
         trials = [s.scenario.trial for s in summaries if s.steadiness.verdict is verdict]
         if trials:
@@ -149,7 +151,7 @@ def _unsteady(summaries: Sequence[Summary]) -> Iterator[str]:
         )
 
 
-def _small_samples(summaries: Sequence[Summary]) -> Iterator[str]:
+def _small_samples(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
     smallest = min((s.scenario.n for s in summaries if s.scenario.n), default=BOOTSTRAP_ROWS)
     if smallest < BOOTSTRAP_ROWS:
         yield f"The smallest scenario has {smallest} row{'s' * (smallest > 1)} that count."

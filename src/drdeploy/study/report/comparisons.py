@@ -29,7 +29,7 @@ FEWEST_PHOTOGRAPHS = 3
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ScenarioRatio:
     """How many times as long the one takes as the other.
 
     Attributes:
@@ -57,12 +57,12 @@ class Comparison:
 
 def compare(
     before: Scenario, after: Scenario, dimension: Dimension, quantity: Quantity
-) -> Comparison:
+) -> ScenarioRatio:
     """Ratio of the times of two scenarios, by means and by medians."""
     pairs = photograph_pairs(before, after, quantity)
     top, bottom = pairs or (before.seconds(quantity), after.seconds(quantity))
     of_medians = paired_ratio_of_medians if pairs else statistics.ratio_of_medians
-    return Comparison(
+    return ScenarioRatio(
         dimension=dimension,
         quantity=quantity,
         before=before,
@@ -107,7 +107,7 @@ def comparisons(
     scenarios: Iterable[Scenario],
     dimension: Dimension,
     quantities: Sequence[Quantity] = ("total_latency_s",),
-) -> tuple[Comparison, ...]:
+) -> tuple[ScenarioRatio, ...]:
     """Each step along the dimension, and from its first value to its last.
 
     Scenarios are compared where all else is equal and both have rows; as in the study, memory

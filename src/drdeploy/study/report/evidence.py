@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker.prices import Price, PriceSheet
     from drdeploy.study.measurements.load import Measurements
     from drdeploy.study.measurements.scenarios import Configuration
-    from drdeploy.study.report.comparisons import Comparison, Dimension, Quantity
-    from drdeploy.study.report.findings import Verdict
-    from drdeploy.study.report.summaries import Summary
+    from drdeploy.study.report.comparisons import Dimension, Quantity, ScenarioRatio
+    from drdeploy.study.report.findings import ModelFinding
+    from drdeploy.study.report.summaries import ScenarioSummary
 
 _ALL_TIMES: tuple[Quantity, ...] = ("total_latency_s", "prediction_s", "model_setup_s")
 _OTHER_DIMENSIONS: tuple[Dimension, ...] = ("instance_type", "precision")
@@ -36,12 +36,12 @@ class Evidence:
     """
 
     measurements: Measurements
-    summaries: tuple[Summary, ...]
-    memory: tuple[Comparison, ...]
-    cold_over_warm: tuple[Comparison, ...]
-    images: tuple[Comparison, ...]
-    others: tuple[Comparison, ...]
-    verdicts: tuple[Verdict, ...]
+    summaries: tuple[ScenarioSummary, ...]
+    memory: tuple[ScenarioRatio, ...]
+    cold_over_warm: tuple[ScenarioRatio, ...]
+    images: tuple[ScenarioRatio, ...]
+    others: tuple[ScenarioRatio, ...]
+    verdicts: tuple[ModelFinding, ...]
     warnings: tuple[str, ...]
     limits: tuple[str, ...]
 
@@ -57,7 +57,7 @@ class Evidence:
         return tuple(summary.scenario.configuration for summary in self.summaries)
 
     @property
-    def comparisons(self) -> tuple[Comparison, ...]:
+    def comparisons(self) -> tuple[ScenarioRatio, ...]:
         """All ratios."""
         return self.memory + self.cold_over_warm + self.images + self.others
 
@@ -109,7 +109,7 @@ def as_json(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _scenario_as_json(summary: Summary) -> dict[str, Any]:
+def _scenario_as_json(summary: ScenarioSummary) -> dict[str, Any]:
     scenario = summary.scenario
     return {
         "trial": scenario.trial,
@@ -133,7 +133,7 @@ def _scenario_as_json(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _comparison_as_json(ratio: Comparison) -> dict[str, Any]:
+def _comparison_as_json(ratio: ScenarioRatio) -> dict[str, Any]:
     return {
         "dimension": ratio.dimension,
         "quantity": ratio.quantity,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from drdeploy.study.report.panels import Panel
-    from drdeploy.study.report.summaries import Breakdown, Summary
+    from drdeploy.study.report.summaries import Breakdown, ScenarioSummary
 
 QUANTITIES = {
     "total_latency_s": "total latency",
@@ -37,7 +37,7 @@ PARTS = (
 )
 
 
-def drawings_of(summaries: Sequence[Summary]) -> tuple[Picture, ...]:
+def drawings_of(summaries: Sequence[ScenarioSummary]) -> tuple[Picture, ...]:
     """Every figure that the rows allow, panel by panel: times, their parts, cost."""
     return tuple(picture for panel in panels_of(summaries) for picture in _pictures(panel))
 
@@ -83,7 +83,7 @@ def _pictures(panel: Panel) -> Iterator[Picture]:
         )
 
 
-def _draw_parts(known: Sequence[tuple[str, Summary, Breakdown]]) -> Figure:
+def _draw_parts(known: Sequence[tuple[str, ScenarioSummary, Breakdown]]) -> Figure:
     means = [float(s.scenario.seconds("total_latency_s").mean()) for _, s, _ in known]
     unit, factor = notation.unit_of_time(max(means))
     rows = np.arange(len(known))[::-1]
@@ -114,7 +114,7 @@ def _draw_parts(known: Sequence[tuple[str, Summary, Breakdown]]) -> Figure:
     return figure
 
 
-def _draw_costs(priced: Sequence[tuple[str, Summary]], colour: str) -> Figure:
+def _draw_costs(priced: Sequence[tuple[str, ScenarioSummary]], colour: str) -> Figure:
     positions = np.arange(1, len(priced) + 1)
     millions = [summary.cost.million for _, summary in priced if summary.cost]
     heights = np.array([million.value or 0.0 for million in millions])

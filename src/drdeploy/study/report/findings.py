@@ -21,11 +21,11 @@ from drdeploy.study.report.comparisons import mean_ratio
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from drdeploy.study.report.summaries import Summary
+    from drdeploy.study.report.summaries import ScenarioSummary
 
 
 @dataclass(frozen=True)
-class Finding:
+class Winner:
     """One winner.
 
     Attributes:
@@ -48,7 +48,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ModelFinding:
     """What the measurements say about one model on one kind of endpoint.
 
     Attributes:
@@ -59,13 +59,13 @@ class Verdict:
     model: str
     endpoint_kind: str
     sentences: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Winner, ...]
 
 
-def verdicts_of(summaries: Sequence[Summary]) -> tuple[Verdict, ...]:
+def verdicts_of(summaries: Sequence[ScenarioSummary]) -> tuple[ModelFinding, ...]:
     """One verdict per model and kind of endpoint, in the order of their names."""
 
-    def owner(summary: Summary) -> tuple[str, str]:
+    def owner(summary: ScenarioSummary) -> tuple[str, str]:
         hosted = summary.scenario.configuration
         return hosted.model, hosted.endpoint_kind
 
@@ -73,18 +73,18 @@ def verdicts_of(summaries: Sequence[Summary]) -> tuple[Verdict, ...]:
     return tuple(_verdict(model, kind, list(group)) for (model, kind), group in grouped)
 
 
-def _verdict(model: str, endpoint_kind: str, summaries: list[Summary]) -> Verdict:
+def _verdict(model: str, endpoint_kind: str, summaries: list[ScenarioSummary]) -> ModelFinding:
     contest = _Contest.of(summaries)
     if not contest.warm and not contest.cold:
         nothing = (f"No invocation of {model} succeeded, so nothing can be said about it.",)
-        return Verdict(model, endpoint_kind, nothing, ())
+        return ModelFinding(model, endpoint_kind, nothing, ())
     sentences = [
         contest.cheapest_sentence(),
         contest.fastest_sentence(),
         contest.cold_sentence(),
     ]
     findings = [contest.fastest(), contest.cheapest(), contest.best_cold()]
-    return Verdict(
+    return ModelFinding(
         model=model,
         endpoint_kind=endpoint_kind,
         sentences=tuple(sentence for sentence in sentences if sentence),
@@ -96,13 +96,13 @@ def _verdict(model: str, endpoint_kind: str, summaries: list[Summary]) -> Verdic
 class _Contest:
     """The configurations of one model, ranked: the best comes first."""
 
-    warm: list[Summary]
-    priced: list[Summary]
-    cold: list[Summary]
-    label: Callable[[Summary], str]
+    warm: list[ScenarioSummary]
+    priced: list[ScenarioSummary]
+    cold: list[ScenarioSummary]
+    label: Callable[[ScenarioSummary], str]
 
     @classmethod
-    def of(cls, summaries: list[Summary]) -> _Contest:
+    def of(cls, summaries: list[ScenarioSummary]) -> _Contest:
         measured = [s for s in summaries if s.scenario.n and s.scenario.name != "open-loop"]
         warm = [s for s in measured if s.scenario.start == "warm"]
         cold = [s for s in measured if s.scenario.start == "cold"]
@@ -114,19 +114,19 @@ class _Contest:
             label=lambda s: label_of(s.scenario.configuration, among=configurations),
         )
 
-    def fastest(self) -> Finding | None:
+    def fastest(self) -> Winner | None:
         return self._quickest("Fastest when warm", self.warm)
 
-    def best_cold(self) -> Finding | None:
+    def best_cold(self) -> Winner | None:
         return self._quickest("Shortest cold start", self.cold)
 
-    def cheapest(self) -> Finding | None:
+    def cheapest(self) -> Winner | None:
         if not self.priced:
             return None
         best, *others = self.priced
         cost = _million(best)
         ratios = [(self.label(other), _cost_ratio(other, best)) for other in others]
-        return Finding(
+        return Winner(
             question="Cheapest when warm",
             answer=self.label(best),
             figure=f"{notation.value(cost)} USD per million",
@@ -179,13 +179,13 @@ class _Contest:
         ratio = _latency_ratio(best, same[0])
         return f"{told}: {notation.times_told(ratio, 'as long as when warm')}."
 
-    def _quickest(self, question: str, ranked: list[Summary]) -> Finding | None:
+    def _quickest(self, question: str, ranked: list[ScenarioSummary]) -> Winner | None:
         if not ranked:
             return None
         best, *others = ranked
         ratios = [(self.label(other), _latency_ratio(other, best)) for other in others]
         figure, interval = notation.time(best.total.mean)
-        return Finding(
+        return Winner(
             question=question,
             answer=self.label(best),
             figure=figure,
@@ -214,11 +214,11 @@ def _for_more_money(cost_ratio: Estimate) -> str:
     return f", at {told}"
 
 
-def _latency_ratio(one: Summary, other: Summary) -> Estimate:
+def _latency_ratio(one: ScenarioSummary, other: ScenarioSummary) -> Estimate:
     return mean_ratio(one.scenario, other.scenario, "total_latency_s")
 
 
-def _cost_ratio(one: Summary, other: Summary) -> Estimate:
+def _cost_ratio(one: ScenarioSummary, other: ScenarioSummary) -> Estimate:
     """Prices are known exactly, so the interval is that of the latencies."""
     latencies = _latency_ratio(one, other)
     if one.cost is None or other.cost is None:
@@ -227,15 +227,15 @@ def _cost_ratio(one: Summary, other: Summary) -> Estimate:
     return latencies.scaled(prices)
 
 
-def _million(summary: Summary) -> Estimate:
+def _million(summary: ScenarioSummary) -> Estimate:
     if summary.cost is None:
         return Estimate(None, None, None, 0, "", reason=summary.no_cost)
     return summary.cost.inference.scaled(MILLION)
 
 
-def _mean_latency(summary: Summary) -> float:
+def _mean_latency(summary: ScenarioSummary) -> float:
     return summary.total.mean.value or 0.0
 
 
-def _mean_cost(summary: Summary) -> float:
+def _mean_cost(summary: ScenarioSummary) -> float:
     return _million(summary).value or 0.0

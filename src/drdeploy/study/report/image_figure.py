@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from drdeploy.study.report.summaries import Summary
+    from drdeploy.study.report.summaries import ScenarioSummary
 
 FEWEST = 2
 _WIDTH_IN, _BAR_IN, _MARGIN_IN = 4.6, 0.36, 0.8
 
 
-def drawings_of_images(summaries: Iterable[Summary]) -> tuple[Picture, ...]:
+def drawings_of_images(summaries: Iterable[ScenarioSummary]) -> tuple[Picture, ...]:
     """One figure per model and size of endpoint with cold starts of several images."""
     return tuple(
         _drawing(model, size, group)
@@ -36,9 +36,9 @@ def drawings_of_images(summaries: Iterable[Summary]) -> tuple[Picture, ...]:
 
 
 def _ladders(
-    summaries: Iterable[Summary],
-) -> Iterator[tuple[tuple[str, str], list[Summary]]]:
-    def ladder(summary: Summary) -> tuple[str, str, str]:
+    summaries: Iterable[ScenarioSummary],
+) -> Iterator[tuple[tuple[str, str], list[ScenarioSummary]]]:
+    def ladder(summary: ScenarioSummary) -> tuple[str, str, str]:
         hosted = summary.scenario.configuration
         return hosted.model, hosted.precision, hosted.size
 
@@ -49,7 +49,7 @@ def _ladders(
         yield (f"{model} {precision}", size), group
 
 
-def _drawing(model: str, size: str, group: Sequence[Summary]) -> Picture:
+def _drawing(model: str, size: str, group: Sequence[ScenarioSummary]) -> Picture:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(_WIDTH_IN, _MARGIN_IN + _BAR_IN * len(group)))
         _draw(figure.add_subplot(), group)
@@ -62,7 +62,7 @@ def _drawing(model: str, size: str, group: Sequence[Summary]) -> Picture:
     )
 
 
-def _draw(axes: Axes, group: Sequence[Summary]) -> None:
+def _draw(axes: Axes, group: Sequence[ScenarioSummary]) -> None:
     means = [summary.total.mean for summary in group]
     unit, factor = notation.unit_of_time(max(mean.value or 0.0 for mean in means))
     longest = max((mean.high or mean.value or 0.0) for mean in means) * factor

@@ -14,7 +14,7 @@ from drdeploy.study.measurements.load import LINE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from drdeploy.study.report.summaries import Summary
+    from drdeploy.study.report.summaries import ScenarioSummary
 
 By = Literal["memory", "instance", "image"]
 Key = tuple[str, str, str]
@@ -32,7 +32,7 @@ class Panel:
     model: str
     start: str
     by: By
-    summaries: tuple[Summary, ...]
+    summaries: tuple[ScenarioSummary, ...]
     labels: tuple[str, ...]
 
     @property
@@ -46,7 +46,7 @@ class Panel:
         return ", ".join(part for part in (self.model, self.start, f"by {self.by}") if part)
 
 
-def panels_of(summaries: Iterable[Summary]) -> tuple[Panel, ...]:
+def panels_of(summaries: Iterable[ScenarioSummary]) -> tuple[Panel, ...]:
     """Panels of all scenarios that have rows.
 
     Images at one memory size are a panel of their own; so is every set of memory
@@ -58,18 +58,18 @@ def panels_of(summaries: Iterable[Summary]) -> tuple[Panel, ...]:
     )
 
 
-def _key(summary: Summary) -> Key:
+def _key(summary: ScenarioSummary) -> Key:
     hosted = summary.scenario.configuration
     return hosted.model, summary.scenario.start, hosted.endpoint_kind
 
 
-def _order(summary: Summary) -> tuple[object, ...]:
+def _order(summary: ScenarioSummary) -> tuple[object, ...]:
     model, start, kind = _key(summary)
     hosted, name = summary.scenario.configuration, summary.scenario.name
     return model, kind != "serverless", start != "warm", start, hosted, name
 
 
-def _split(key: Key, group: list[Summary]) -> Iterator[Panel]:
+def _split(key: Key, group: list[ScenarioSummary]) -> Iterator[Panel]:
     if key[2] == "realtime":
         yield _panel(key, "instance", sorted(group, key=_first_line))
         return
@@ -82,24 +82,24 @@ def _split(key: Key, group: list[Summary]) -> Iterator[Panel]:
         yield _panel(key, "image", in_order)
 
 
-def _first_line(summary: Summary) -> int:
+def _first_line(summary: ScenarioSummary) -> int:
     """Instances stand in the order in which they were measured: a study has its own."""
     return int(summary.scenario.rows[LINE].iloc[0])
 
 
-def _images_at_one_size(group: Sequence[Summary]) -> list[Summary]:
+def _images_at_one_size(group: Sequence[ScenarioSummary]) -> list[ScenarioSummary]:
     """Those that share everything but the image with another one, by size."""
     counted = Counter(_but_for_the_image(s) for s in group)
     several = [s for s in group if counted[_but_for_the_image(s)] > 1]
     return sorted(several, key=lambda s: s.scenario.configuration.memory_mb)
 
 
-def _but_for_the_image(summary: Summary) -> tuple[object, ...]:
+def _but_for_the_image(summary: ScenarioSummary) -> tuple[object, ...]:
     hosted = summary.scenario.configuration
     return hosted.memory_mb, hosted.precision, summary.scenario.name
 
 
-def _has_other_sizes(summary: Summary, group: Sequence[Summary]) -> bool:
+def _has_other_sizes(summary: ScenarioSummary, group: Sequence[ScenarioSummary]) -> bool:
     mine = summary.scenario.configuration
     alike = [
         s.scenario.configuration
@@ -110,7 +110,7 @@ def _has_other_sizes(summary: Summary, group: Sequence[Summary]) -> bool:
     return len({hosted.memory_mb for hosted in alike}) > 1
 
 
-def _panel(key: Key, by: By, group: Sequence[Summary]) -> Panel:
+def _panel(key: Key, by: By, group: Sequence[ScenarioSummary]) -> Panel:
     scenarios = [summary.scenario for summary in group]
     told = labels_of(scenarios, among=[s.configuration for s in scenarios])
     return Panel(key[0], key[1], by, tuple(group), tuple(_in_lines(label) for label in told))

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from drdeploy.pages.picture import Picture
     from drdeploy.statistics.means import Estimate
-    from drdeploy.study.report.comparisons import Comparison
+    from drdeploy.study.report.comparisons import ScenarioRatio
     from drdeploy.study.report.evidence import Evidence
-    from drdeploy.study.report.summaries import Summary
+    from drdeploy.study.report.summaries import ScenarioSummary
 
 _QUANTITIES = {
     "total_latency_s": "total latency",
@@ -43,7 +43,7 @@ class NoDecision:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenReport:
     """What a report left on disk."""
 
     page: Path
@@ -57,13 +57,13 @@ def write_report(
     *,
     written_at: datetime,
     decision: Decision | NoDecision | None = None,
-) -> Written:
+) -> WrittenReport:
     """Write the page, ``tables/*.csv`` and ``figures/*.svg`` beside it."""
     drawings = (*drawings_of_images(evidence.summaries), *drawings_of(evidence.summaries))
     page.parent.mkdir(parents=True, exist_ok=True)
     text = render(evidence, drawings, written_at=written_at, decision=decision)
     page.write_text(text, "utf-8")
-    return Written(
+    return WrittenReport(
         page=page,
         tables=tuple(_write_tables(evidence, page.parent / "tables")),
         figures=tuple(_write_figures(drawings, page.parent / "figures")),
@@ -114,7 +114,7 @@ class Group:
     """Scenarios of one model and kind of start, as one block of the table."""
 
     title: str
-    summaries: tuple[Summary, ...]
+    summaries: tuple[ScenarioSummary, ...]
     labels: tuple[str, ...]
 
 
@@ -146,7 +146,7 @@ def _overview(evidence: Evidence) -> dict[str, Any]:
 
 
 def _groups(evidence: Evidence) -> list[Group]:
-    def block(summary: Summary) -> tuple[str, str]:
+    def block(summary: ScenarioSummary) -> tuple[str, str]:
         return summary.scenario.configuration.model, summary.scenario.start
 
     found = []
@@ -157,14 +157,14 @@ def _groups(evidence: Evidence) -> list[Group]:
     return found
 
 
-def _step_rows(ratios: Sequence[Comparison], evidence: Evidence) -> list[StepRow]:
-    def step(ratio: Comparison) -> tuple[str, str, str]:
+def _step_rows(ratios: Sequence[ScenarioRatio], evidence: Evidence) -> list[StepRow]:
+    def step(ratio: ScenarioRatio) -> tuple[str, str, str]:
         return ratio.dimension, ratio.before.trial, ratio.after.trial
 
     return [_step_row(list(members), evidence) for _, members in groupby(ratios, step)]
 
 
-def _step_row(ratios: list[Comparison], evidence: Evidence) -> StepRow:
+def _step_row(ratios: list[ScenarioRatio], evidence: Evidence) -> StepRow:
     before, after = ratios[0].before, ratios[0].after
     by_start = ratios[0].dimension == "start"
     first, second = (

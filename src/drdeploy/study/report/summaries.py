@@ -80,7 +80,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ScenarioSummary:
     """Everything the report says about one scenario.
 
     Attributes:
@@ -99,10 +99,10 @@ class Summary:
     steadiness: Steadiness
 
 
-def summarise(scenario: Scenario, sheet: PriceSheet) -> Summary:
+def summarise(scenario: Scenario, sheet: PriceSheet) -> ScenarioSummary:
     """Estimate everything; a scenario without rows has estimates without a value."""
     cost, no_cost = _cost_or_reason(scenario, sheet)
-    return Summary(
+    return ScenarioSummary(
         scenario=scenario,
         total=_latency(scenario),
         prediction=statistics.mean(scenario.seconds("prediction_s")),

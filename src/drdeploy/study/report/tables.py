@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
     from drdeploy.statistics.means import Estimate
     from drdeploy.study.measurements.scenarios import Scenario
-    from drdeploy.study.report.comparisons import Comparison
+    from drdeploy.study.report.comparisons import ScenarioRatio
     from drdeploy.study.report.evidence import Evidence
-    from drdeploy.study.report.summaries import Summary
+    from drdeploy.study.report.summaries import ScenarioSummary
 
 
-def scenario_table(summaries: Iterable[Summary]) -> pd.DataFrame:
+def scenario_table(summaries: Iterable[ScenarioSummary]) -> pd.DataFrame:
     """One row per scenario: n, times, shares and costs, each with its interval."""
     return pd.DataFrame([_scenario_row(summary) for summary in summaries])
 
 
-def breakdown_table(summaries: Iterable[Summary]) -> pd.DataFrame:
+def breakdown_table(summaries: Iterable[ScenarioSummary]) -> pd.DataFrame:
     """One row per scenario that has one: where the mean total latency goes, in seconds."""
     return pd.DataFrame(
         [
@@ -42,7 +42,7 @@ def breakdown_table(summaries: Iterable[Summary]) -> pd.DataFrame:
     )
 
 
-def comparison_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
+def comparison_table(comparisons: Iterable[ScenarioRatio]) -> pd.DataFrame:
     """One row per ratio, by means and by medians, with both samples' sizes."""
     return pd.DataFrame(
         [
@@ -63,7 +63,7 @@ def comparison_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
     )
 
 
-def steadiness_table(summaries: Iterable[Summary]) -> pd.DataFrame:
+def steadiness_table(summaries: Iterable[ScenarioSummary]) -> pd.DataFrame:
     """One row per scenario: drift, dependence, outliers, rows against rows, and their lines."""
     return pd.DataFrame([_steadiness_row(summary) for summary in summaries])
 
@@ -77,7 +77,7 @@ def lines_of(scenario: Scenario) -> str:
     return ", ".join(f"{run[0]}-{run[-1]}" if run.size > 1 else f"{run[0]}" for run in runs)
 
 
-def outlier_lines(summary: Summary) -> tuple[tuple[int, float], ...]:
+def outlier_lines(summary: ScenarioSummary) -> tuple[tuple[int, float], ...]:
     """Line in the file and seconds of each outlier."""
     rows = summary.scenario.rows.dropna(subset="total_latency_s")
     lines = rows[LINE].to_numpy(dtype=int)
@@ -127,7 +127,7 @@ def _identity(scenario: Scenario) -> dict[str, Any]:
     }
 
 
-def _scenario_row(summary: Summary) -> dict[str, Any]:
+def _scenario_row(summary: ScenarioSummary) -> dict[str, Any]:
     return {
         **_identity(summary.scenario),
         **_estimate("total_latency_mean_s", summary.total.mean),
@@ -143,7 +143,7 @@ def _scenario_row(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _cost_columns(summary: Summary) -> dict[str, Any]:
+def _cost_columns(summary: ScenarioSummary) -> dict[str, Any]:
     cost = summary.cost
     if cost is None:
         return {"cost_note": summary.no_cost}
@@ -157,7 +157,7 @@ def _cost_columns(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _steadiness_row(summary: Summary) -> dict[str, Any]:
+def _steadiness_row(summary: ScenarioSummary) -> dict[str, Any]:
     found = summary.steadiness
     return {
         **_identity(summary.scenario),

@@ -35,7 +35,7 @@ class Photograph:
 
 
 @dataclass(frozen=True)
-class Album:
+class PhotographSet:
     """The photographs of a study.
 
     Attributes:
@@ -47,15 +47,15 @@ class Album:
     source: str
     left_out: tuple[str, ...] = ()
 
-    def for_trial(self, seed: str) -> TrialAlbum:
+    def for_trial(self, seed: str) -> TrialPhotographs:
         """The order for one trial; the same for the same seed."""
         order = list(self.photographs)
         random.Random(seed).shuffle(order)
-        return TrialAlbum(tuple(order))
+        return TrialPhotographs(tuple(order))
 
 
 @dataclass(frozen=True)
-class TrialAlbum:
+class TrialPhotographs:
     """A trial's order: a sequence number always gets the same photograph, also after a break."""
 
     order: Sequence[Photograph]
@@ -67,7 +67,7 @@ class TrialAlbum:
 
 def find_album(
     folder: Path | None, *, limit_bytes: int, seed: int, cache: Path, synthetic: int = 5
-) -> Album:
+) -> PhotographSet:
     """The photographs that a study sends.
 
     Args:
@@ -92,7 +92,7 @@ def find_album(
     return _album(paths, chosen.resolve().name, limit_bytes)
 
 
-def _album(paths: Iterable[Path], source: str, limit_bytes: int) -> Album:
+def _album(paths: Iterable[Path], source: str, limit_bytes: int) -> PhotographSet:
     fitting, left_out = [], []
     for path in paths:
         if path.stat().st_size > limit_bytes:
@@ -106,7 +106,7 @@ def _album(paths: Iterable[Path], source: str, limit_bytes: int) -> Album:
             where=source,
             remedy="Name a folder with photographs by --images",
         )
-    return Album(tuple(fitting), source, tuple(left_out))
+    return PhotographSet(tuple(fitting), source, tuple(left_out))
 
 
 def _synthetic(cache: Path, seed: int) -> Path:

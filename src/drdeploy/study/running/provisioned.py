@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Self
 from drdeploy.errors import DrdeployError
 from drdeploy.hosting.deployment.architectures import fitting_tag
 from drdeploy.hosting.deployment.provider import ready_terraform
-from drdeploy.hosting.deployment.provision import ModelSource, Provisioner, Wish
-from drdeploy.hosting.deployment.sweep import sweep
+from drdeploy.hosting.deployment.provision import DesiredEndpoints, ModelSource, Provisioner
+from drdeploy.hosting.deployment.teardown import sweep
 from drdeploy.hosting.deployment.variables import (
     ENDPOINT_NAME_MAX,
     EndpointVariables,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from drdeploy.hosting.deployment.account import Account
-    from drdeploy.hosting.deployment.agreement import Person
+    from drdeploy.hosting.deployment.approval import Approver
     from drdeploy.hosting.deployment.provider import ProviderChoice
     from drdeploy.hosting.deployment.provision import Provisioned
     from drdeploy.hosting.deployment.terraform import Terraform
@@ -61,7 +61,7 @@ class Provisioning:
         keep: Leave everything there in the end.
     """
 
-    person: Person
+    person: Approver
     sheet: PriceSheet
     provider: ProviderChoice = "auto"
     accept_unknown_prices: bool = False
@@ -69,14 +69,14 @@ class Provisioning:
 
 
 @dataclass(frozen=True)
-class StudyWish:
+class DesiredStudy:
     """What a plan needs of Terraform.
 
     Attributes:
         key_of_trial: Which of the endpoints a trial is measured on.
     """
 
-    wish: Wish
+    wish: DesiredEndpoints
     key_of_trial: Mapping[str, str]
 
     @classmethod
@@ -102,7 +102,7 @@ class StudyWish:
             endpoints[endpoint] = EndpointVariables(model, trial.endpoint)
             key_of_trial[trial.id] = endpoint
         foundation = Variables("study", prefix, plan.study.region)
-        return cls(Wish(foundation, models, endpoints), key_of_trial)
+        return cls(DesiredEndpoints(foundation, models, endpoints), key_of_trial)
 
 
 class StudyEndpoints:
@@ -114,7 +114,7 @@ class StudyEndpoints:
     """
 
     def __init__(
-        self, plan: Plan, wish: StudyWish, provisioned: Provisioned, provisioner: Provisioner
+        self, plan: Plan, wish: DesiredStudy, provisioned: Provisioned, provisioner: Provisioner
     ) -> None:
         self.provisioned = provisioned
         self.names = {trial: provisioned.endpoints[key] for trial, key in wish.key_of_trial.items()}
@@ -180,7 +180,7 @@ def study_endpoints(
             sheet=provisioning.sheet,
             accept_unknown_prices=provisioning.accept_unknown_prices,
         )
-        wish = StudyWish.of(plan, artifacts, on_aws=account.platform == "aws")
+        wish = DesiredStudy.of(plan, artifacts, on_aws=account.platform == "aws")
         try:
             yield StudyEndpoints(plan, wish, provisioner.provision(wish.wish), provisioner)
         except BaseException as err:
@@ -194,7 +194,7 @@ def study_endpoints(
         )
 
 
-def delete_study(workspace: Workspace, person: Person, provider: ProviderChoice) -> None:
+def delete_study(workspace: Workspace, person: Approver, provider: ProviderChoice) -> None:
     """Delete whatever a run left; tells what was verified."""
     note = workspace.note()
     with ready_terraform(
@@ -231,7 +231,7 @@ def _clear(
         note(UPLOADS_STAY)
 
 
-def _sweep(account: Account, workspace: Workspace, terraform: Terraform, person: Person) -> None:
+def _sweep(account: Account, workspace: Workspace, terraform: Terraform, person: Approver) -> None:
     swept = sweep(account, workspace, terraform, person)
     person.note(f"deleted: {len(swept.deleted)} resources")
     for sentence in swept.verified:

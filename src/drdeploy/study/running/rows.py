@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.artifacts import ModelManifest
     from drdeploy.study.design.plan import Trial
     from drdeploy.study.measurements.measurement import Platform
-    from drdeploy.study.running.sending import Observation
+    from drdeploy.study.running.sending import ObservedInvocation
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class RowMaker:
     isolation: str
     run_id: str
 
-    def of(self, observation: Observation) -> Measurement:
+    def of(self, observation: ObservedInvocation) -> Measurement:
         """A row of one invocation."""
         invocation, answer = observation.invocation, observation.answer
         return replace(

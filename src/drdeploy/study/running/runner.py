@@ -11,13 +11,13 @@ import msgspec
 from drdeploy.errors import EndpointError
 from drdeploy.hosting.sagemaker.clock import Clock
 from drdeploy.hosting.sagemaker.configs import RealTimeConfig
-from drdeploy.hosting.sagemaker.deployment import Deployment
+from drdeploy.hosting.sagemaker.deployment import EndpointDefinition
 from drdeploy.study.design.scenarios import Cold, OpenLoop
 from drdeploy.study.running.cloudwatch import join_metrics, read_metrics
 from drdeploy.study.running.models import artifact_key
 from drdeploy.study.running.progress import endpoint_name, missing_sequences, runs_by_trial
 from drdeploy.study.running.rows import RowMaker
-from drdeploy.study.running.sending import Stage, run_scenario
+from drdeploy.study.running.sending import TrialContext, run_scenario
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from drdeploy.study.measurements.journal import Journal
     from drdeploy.study.measurements.measurement import Measurement
     from drdeploy.study.running.models import Artifact, Key
-    from drdeploy.study.running.photographs import Album, Photograph
-    from drdeploy.study.running.sending import Observation
+    from drdeploy.study.running.photographs import Photograph, PhotographSet
+    from drdeploy.study.running.sending import ObservedInvocation
     from drdeploy.study.running.target import Target
 
 
-class Observer(Protocol):
+class ProgressReporter(Protocol):
     """Is told how a run goes."""
 
     def trial_started(self, trial: Trial, missing: int) -> None:
@@ -47,16 +47,16 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True)
-class Supplies:
+class TrialInputs:
     """What the trials use."""
 
     artifacts: Mapping[Key, Artifact]
-    album: Album
+    album: PhotographSet
     seed: int
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """How a run ended.
 
     Attributes:
@@ -76,10 +76,10 @@ class Runner:
         *,
         plan: Plan,
         target: Target,
-        supplies: Supplies,
+        supplies: TrialInputs,
         journal: Journal,
         run_id: str,
-        observer: Observer,
+        observer: ProgressReporter,
         clock: Clock | None = None,
     ) -> None:
         self.plan = plan
@@ -102,7 +102,7 @@ class Runner:
         environment.refuse_another_setting(facts, runs_by_trial(self.journal.read()))
         environment.record(self.run_id, facts)
 
-    def run(self) -> Outcome:
+    def run(self) -> RunOutcome:
         """Measure what is missing; a trial that cannot be hosted does not stop the others."""
         problems = {}
         for trial in self.plan.trials:
@@ -118,7 +118,7 @@ class Runner:
             if error:
                 problems[trial.id] = str(error)
         finished = tuple(trial.id for trial in self.plan.trials if trial.id not in problems)
-        return Outcome(finished, problems)
+        return RunOutcome(finished, problems)
 
     # -- one trial ---------------------------------------------------------------------
 
@@ -160,13 +160,13 @@ class Runner:
 
         rows = self._rows_of(trial)
 
-        def record(observation: Observation) -> None:
+        def record(observation: ObservedInvocation) -> None:
             self._keep(trial, rows.of(observation))
             if observation.outcome == "unavailable" and not observation.invocation.status:
                 self._check_hosting(name)
 
         seed = f"{self.supplies.seed}/{trial.id}"
-        stage = Stage(
+        stage = TrialContext(
             send=send,
             record=record,
             album=self.supplies.album.for_trial(seed),
@@ -205,14 +205,14 @@ class Runner:
             run_id=self.run_id,
         )
 
-    def _deployment(self, trial: Trial, name: str) -> Deployment:
+    def _deployment(self, trial: Trial, name: str) -> EndpointDefinition:
         key = artifact_key(trial)
         if key not in self._uploaded:
             archive = self.supplies.artifacts[key].path
             self._uploaded[key] = self.target.hosting.upload_artifact(
                 archive, bucket=self.target.bucket
             )
-        return Deployment(
+        return EndpointDefinition(
             name=name,
             image=trial.image.tag,
             model_data_url=self._uploaded[key],

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker.invocation import Invocation
     from drdeploy.study.design.scenarios import Scenario
     from drdeploy.study.measurements.measurement import Outcome, Start
-    from drdeploy.study.running.photographs import Photograph, TrialAlbum
+    from drdeploy.study.running.photographs import Photograph, TrialPhotographs
 
     Send = Callable[[Photograph], Invocation]
-    Record = Callable[["Observation"], None]
+    Record = Callable[["ObservedInvocation"], None]
 
 WARM_UP_SEQUENCE = 0
 
 
 @dataclass(frozen=True)
-class Observation:
+class ObservedInvocation:
     """One invocation as its scenario sees it.
 
     Attributes:
@@ -51,7 +51,7 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Stage:
+class TrialContext:
     """What a scenario plays on.
 
     Attributes:
@@ -64,13 +64,13 @@ class Stage:
 
     send: Send
     record: Record
-    album: TrialAlbum
+    album: TrialPhotographs
     clock: Clock
     seed: str
     is_always_on: bool = False
 
 
-def run_scenario(scenario: Scenario, missing: Sequence[int], stage: Stage) -> None:
+def run_scenario(scenario: Scenario, missing: Sequence[int], stage: TrialContext) -> None:
     """Measure the sequence numbers that are missing, in order.
 
     Args:
@@ -94,7 +94,9 @@ def attempts_of(scenario: Scenario) -> int:
     return scenario.attempts if isinstance(scenario, Cold) else COLD_ATTEMPTS
 
 
-def _run_closed_loop(scenario: Warm | RealTime, missing: Sequence[int], stage: Stage) -> None:
+def _run_closed_loop(
+    scenario: Warm | RealTime, missing: Sequence[int], stage: TrialContext
+) -> None:
     wanted: Start = "warm" if isinstance(scenario, Warm) else ""
     _observe(stage, WARM_UP_SEQUENCE, is_warmup=True)
     for sequence in missing:
@@ -104,7 +106,7 @@ def _run_closed_loop(scenario: Warm | RealTime, missing: Sequence[int], stage: S
                 break
 
 
-def _run_cold(scenario: Cold, missing: Sequence[int], stage: Stage) -> None:
+def _run_cold(scenario: Cold, missing: Sequence[int], stage: TrialContext) -> None:
     pause_s = 0.0  # the endpoint is new: nothing has answered yet
     for sequence in missing:
         for _ in range(scenario.attempts):
@@ -114,7 +116,7 @@ def _run_cold(scenario: Cold, missing: Sequence[int], stage: Stage) -> None:
                 break
 
 
-def _run_open_loop(scenario: OpenLoop, missing: Sequence[int], stage: Stage) -> None:
+def _run_open_loop(scenario: OpenLoop, missing: Sequence[int], stage: TrialContext) -> None:
     _observe(stage, WARM_UP_SEQUENCE, is_warmup=True)
     due_s = scenario.arrival_times_s(stage.seed)
     clock = stage.clock
@@ -149,20 +151,20 @@ def _run_open_loop(scenario: OpenLoop, missing: Sequence[int], stage: Stage) -> 
 
 
 def _observe(
-    stage: Stage,
+    stage: TrialContext,
     sequence: int,
     *,
     is_warmup: bool = False,
     wanted: Start = "",
     due: float | None = None,
     due_at: datetime | None = None,
-) -> Observation:
+) -> ObservedInvocation:
     photograph = stage.album.at(sequence)
     invocation = stage.send(photograph)
     finished = stage.clock.monotonic()
     answer = ContainerAnswer.read(invocation.body)
     start = _start_of(answer, is_always_on=stage.is_always_on)
-    observation = Observation(
+    observation = ObservedInvocation(
         sequence=sequence,
         is_warmup=is_warmup,
         photograph=photograph,

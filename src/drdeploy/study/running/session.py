@@ -29,7 +29,7 @@ from drdeploy.study.running.provisioned import (
     study_endpoints,
     study_workspace,
 )
-from drdeploy.study.running.runner import Observer, Outcome, Runner, Supplies
+from drdeploy.study.running.runner import ProgressReporter, Runner, RunOutcome, TrialInputs
 from drdeploy.study.running.target import (
     aws_target,
     build_images,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 PHOTOGRAPHS_CACHE = Path("build/photographs")
 
 
-class Narrator(Observer, Protocol):
+class RunProgress(ProgressReporter, Protocol):
     """Is told of the preparations too."""
 
     def note(self, text: str) -> None:
@@ -82,23 +82,23 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrialProgress:
     """How far one trial is."""
 
     trial: Trial
     measured: int
 
 
-def study_progress(plan: Plan, results: Results) -> tuple[Progress, ...]:
+def study_progress(plan: Plan, results: Results) -> tuple[TrialProgress, ...]:
     """How far each trial is, told from the rows alone; may be asked while a run goes on."""
     rows = read_measurements(results.measurements)
     return tuple(
-        Progress(trial, trial.scenario.n - len(missing_sequences(trial, rows)))
+        TrialProgress(trial, trial.scenario.n - len(missing_sequences(trial, rows)))
         for trial in plan.trials
     )
 
 
-def run_study(plan: Plan, options: RunOptions, narrator: Narrator) -> Outcome:
+def run_study(plan: Plan, options: RunOptions, narrator: RunProgress) -> RunOutcome:
     """Measure what of the plan is missing.
 
     Raises:
@@ -121,7 +121,7 @@ def run_study(plan: Plan, options: RunOptions, narrator: Narrator) -> Outcome:
             narrator.note("every trial is measured already")
             if study_workspace(options.results).exists:
                 narrator.note("an earlier run left something: `drdeploy study delete` deletes it")
-            return Outcome(tuple(trial.id for trial in plan.trials), {})
+            return RunOutcome(tuple(trial.id for trial in plan.trials), {})
         _refuse_early(plan, options)
         supplies = _supplies(plan, options, narrator)
         target = stack.enter_context(_target(plan, options, narrator))
@@ -153,7 +153,7 @@ def run_study(plan: Plan, options: RunOptions, narrator: Narrator) -> Outcome:
 
 def _run(
     runner: Runner, environment: EnvironmentFile, target: Target, busy_percent: float
-) -> Outcome:
+) -> RunOutcome:
     tags = {trial.image.tag for trial in runner.plan.trials}
     is_contained = target.isolation == "container"
     runner.begin(
@@ -174,7 +174,7 @@ def _run(
         environment.record(runner.run_id, {"ended_at": runner.clock.now().isoformat()})
 
 
-def _supplies(plan: Plan, options: RunOptions, narrator: Narrator) -> Supplies:
+def _supplies(plan: Plan, options: RunOptions, narrator: RunProgress) -> TrialInputs:
     album = find_album(
         options.images,
         limit_bytes=min(trial.endpoint.payload_limit_bytes for trial in plan.trials),
@@ -185,7 +185,7 @@ def _supplies(plan: Plan, options: RunOptions, narrator: Narrator) -> Supplies:
     if album.left_out:
         narrator.note(f"too large to send, left out: {', '.join(album.left_out)}")
     artifacts = ensure_artifacts(plan.trials, seed=options.seed, note=narrator.note)
-    return Supplies(artifacts, album, options.seed)
+    return TrialInputs(artifacts, album, options.seed)
 
 
 def _refuse_early(plan: Plan, options: RunOptions) -> None:
@@ -202,7 +202,7 @@ def _refuse_early(plan: Plan, options: RunOptions) -> None:
 
 
 @contextmanager
-def _target(plan: Plan, options: RunOptions, narrator: Narrator) -> Iterator[Target]:
+def _target(plan: Plan, options: RunOptions, narrator: RunProgress) -> Iterator[Target]:
     """Where the trials run: AWS, a local service that is there, or one of our own."""
     tags = {hosted_tag(trial, on_aws=options.aws) for trial in plan.trials}
     if options.aws:
@@ -232,7 +232,7 @@ def _target(plan: Plan, options: RunOptions, narrator: Narrator) -> Iterator[Tar
 @contextmanager
 def _provisioned(
     plan: Plan,
-    supplies: Supplies,
+    supplies: TrialInputs,
     target: Target,
     options: RunOptions,
     is_complete: Callable[[], bool],

@@ -41,7 +41,7 @@ class Definition:
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
+class PublishedStudy:
     """What a definition may look at: all printed figures, and which rows there are."""
 
     printed: Sequence[Printed]
@@ -59,7 +59,7 @@ class Study:
         return next(alike, None)
 
 
-def define(figure: Printed, study: Study) -> Definition:
+def define(figure: Printed, study: PublishedStudy) -> Definition:
     """The definition of a figure, by its words."""
     for pattern, build in _DEFINITIONS:
         if re.fullmatch(pattern, figure.quantity):
@@ -74,7 +74,7 @@ class _UnclearError(ValueError):
     """The words beside a figure do not say enough."""
 
 
-def _checked(definition: Definition, study: Study) -> Definition:
+def _checked(definition: Definition, study: PublishedStudy) -> Definition:
     """Rows that are not there, and printed numbers in place of rows, make it not recomputable."""
     formula = definition.formula
     if formula is None or definition.why_not:
@@ -125,8 +125,8 @@ def _exactly(count: int, named: list[str], what: str, figure: Printed) -> list[s
     return named
 
 
-def _warm_speed_up(quantity: str) -> Callable[[Printed, Study], Definition]:
-    def build(figure: Printed, study: Study) -> Definition:
+def _warm_speed_up(quantity: str) -> Callable[[Printed, PublishedStudy], Definition]:
+    def build(figure: Printed, study: PublishedStudy) -> Definition:
         del study
         slow, fast = (Term(_warm(figure.model, size, quantity)) for size in _sizes(figure, 2))
         return Definition(Formula(Form.RATIO, slow, fast))
@@ -134,20 +134,20 @@ def _warm_speed_up(quantity: str) -> Callable[[Printed, Study], Definition]:
     return build
 
 
-def _cold_speed_up(figure: Printed, study: Study) -> Definition:
+def _cold_speed_up(figure: Printed, study: PublishedStudy) -> Definition:
     del study
     slow, fast = (Term(_cold(figure.model, size)) for size in _sizes(figure, 2))
     return Definition(Formula(Form.RATIO, slow, fast))
 
 
-def _cold_over_warm(figure: Printed, study: Study) -> Definition:
+def _cold_over_warm(figure: Printed, study: PublishedStudy) -> Definition:
     del study
     (size,) = _sizes(figure, 1)
     cold, warm = Term(_cold(figure.model, size)), Term(_warm(figure.model, size, TOTAL))
     return Definition(Formula(Form.RATIO, cold, warm))
 
 
-def _share(figure: Printed, study: Study) -> Definition:
+def _share(figure: Printed, study: PublishedStudy) -> Definition:
     """Of an instance, or of the warm serverless rows at the base size where none is named."""
     del study
     is_instance = figure.configuration != "warm"
@@ -161,14 +161,14 @@ def _share(figure: Printed, study: Study) -> Definition:
     return Definition(Formula(Form.RATIO, part, whole, scale, is_paired=True), note=note)
 
 
-def _priced(model: str, size: int, study: Study) -> Term | None:
+def _priced(model: str, size: int, study: PublishedStudy) -> Term | None:
     price = study.number("serverless price per second", f"{size} MB")
     if price is None:
         return None
     return Term(_warm(model, size, TOTAL), price.value, f"{price.where}, {size} MB")
 
 
-def _cost(figure: Printed, study: Study) -> Definition:
+def _cost(figure: Printed, study: PublishedStudy) -> Definition:
     (size,) = _sizes(figure, 1)
     term = _priced(figure.model, size, study)
     if term is None:
@@ -176,27 +176,27 @@ def _cost(figure: Printed, study: Study) -> Definition:
     return Definition(Formula(Form.AMOUNT, term))
 
 
-def _cost_reduction(figure: Printed, study: Study) -> Definition:
+def _cost_reduction(figure: Printed, study: PublishedStudy) -> Definition:
     before, after = (_priced(figure.model, size, study) for size in _sizes(figure, 2))
     if before is None or after is None:
         return Definition(None, "the price of a size is not printed")
     return Definition(Formula(Form.REDUCTION, before, after, PERCENT))
 
 
-def _after_optimisation(figure: Printed, study: Study) -> Definition:
+def _after_optimisation(figure: Printed, study: PublishedStudy) -> Definition:
     del study
     (size,) = _sizes(figure, 1)
     return Definition(Formula(Form.AMOUNT, Term(_cold(figure.model, size))))
 
 
-def _before(figure: Printed, study: Study) -> Term | None:
+def _before(figure: Printed, study: PublishedStudy) -> Term | None:
     before = study.number("cold-start latency before optimisation", model=figure.model)
     if before is None:
         return None
     return Term(Constant(before.value, f"printed in {before.where}", is_measured=True))
 
 
-def _before_optimisation(figure: Printed, study: Study) -> Definition:
+def _before_optimisation(figure: Printed, study: PublishedStudy) -> Definition:
     """No rows; but the printed speed-up of the smaller image times the rows at the base size."""
     gain = study.number(_IMAGE_SPEED_UP, model=figure.model)
     if gain is None:
@@ -205,8 +205,8 @@ def _before_optimisation(figure: Printed, study: Study) -> Definition:
     return Definition(Formula(Form.RATIO, Term(_cold(figure.model, BASE_MB)), inverse))
 
 
-def _against_before(size_mb: int) -> Callable[[Printed, Study], Definition]:
-    def build(figure: Printed, study: Study) -> Definition:
+def _against_before(size_mb: int) -> Callable[[Printed, PublishedStudy], Definition]:
+    def build(figure: Printed, study: PublishedStudy) -> Definition:
         before = _before(figure, study)
         if before is None:
             return Definition(None, _NEVER_PUBLISHED)
@@ -215,7 +215,7 @@ def _against_before(size_mb: int) -> Callable[[Printed, Study], Definition]:
     return build
 
 
-def _instances(figure: Printed, study: Study) -> Definition:
+def _instances(figure: Printed, study: PublishedStudy) -> Definition:
     del study
     slow, fast = (
         Term(Rows(f"{figure.model}-{family}", PREDICTION)) for family in _families(figure, 2)
@@ -223,7 +223,7 @@ def _instances(figure: Printed, study: Study) -> Definition:
     return Definition(Formula(Form.RATIO, slow, fast))
 
 
-def _largest_between_instances(figure: Printed, study: Study) -> Definition:
+def _largest_between_instances(figure: Printed, study: PublishedStudy) -> Definition:
     found = [experiment_of(name) for name in study.samples.experiments]
     named = [one.name for one in found if one and one.family and one.model == figure.model]
     if len(named) < 2:
@@ -234,7 +234,7 @@ def _largest_between_instances(figure: Printed, study: Study) -> Definition:
     return Definition(Formula(Form.RATIO, slow, fast), note=note)
 
 
-def _performance_loss(figure: Printed, study: Study) -> Definition:
+def _performance_loss(figure: Printed, study: PublishedStudy) -> Definition:
     """Performance is one over time: 1 - (1 / t of the one) / (1 / t of the other)."""
     del study
     slow, fast = (
@@ -244,7 +244,7 @@ def _performance_loss(figure: Printed, study: Study) -> Definition:
     return Definition(Formula(Form.REDUCTION, slow, fast, PERCENT), note=note)
 
 
-def _price_reduction(figure: Printed, study: Study) -> Definition:
+def _price_reduction(figure: Printed, study: PublishedStudy) -> Definition:
     prices = [study.number("price per hour", f"ml.{f}.xlarge") for f in _families(figure, 2)]
     terms = [Term(Constant(p.value, f"{p.where}, {p.configuration}")) for p in prices if p]
     if len(terms) < 2:
@@ -253,8 +253,8 @@ def _price_reduction(figure: Printed, study: Study) -> Definition:
     return Definition(Formula(Form.REDUCTION, terms[0], terms[1], PERCENT), note=note)
 
 
-def _no(reason: str) -> Callable[[Printed, Study], Definition]:
-    def build(figure: Printed, study: Study) -> Definition:
+def _no(reason: str) -> Callable[[Printed, PublishedStudy], Definition]:
+    def build(figure: Printed, study: PublishedStudy) -> Definition:
         del figure, study
         return Definition(None, reason)
 
@@ -263,7 +263,7 @@ def _no(reason: str) -> Callable[[Printed, Study], Definition]:
 
 _IMAGE_SPEED_UP = "cold-start total latency speed-up largest to smallest image"
 
-_DEFINITIONS: tuple[tuple[str, Callable[[Printed, Study], Definition]], ...] = (
+_DEFINITIONS: tuple[tuple[str, Callable[[Printed, PublishedStudy], Definition]], ...] = (
     (
         "parameters",
         _no("a property of the network, not of the rows (drdeploy model list tells it)"),

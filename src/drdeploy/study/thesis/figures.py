@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from drdeploy.study.report.panels import By, Panel
-    from drdeploy.study.report.summaries import Summary
+    from drdeploy.study.report.summaries import ScenarioSummary
     from drdeploy.study.thesis.verdicts import Recomputed
 
 MODELS = ("VGG19", "MobileNet")
@@ -67,7 +67,7 @@ class StudyFigure:
 
 
 def figures_of(
-    summaries: Sequence[Summary], printed: Sequence[Recomputed]
+    summaries: Sequence[ScenarioSummary], printed: Sequence[Recomputed]
 ) -> tuple[StudyFigure, ...]:
     """All twelve, in their order."""
     panels = panels_of(summaries)

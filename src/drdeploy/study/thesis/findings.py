@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from drdeploy.statistics import notation
 from drdeploy.study.thesis.document import told
-from drdeploy.study.thesis.printed import Verdict
+from drdeploy.study.thesis.printed import ReproductionVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from drdeploy.study.thesis.verdicts import Recomputed
 
 
-def counts_of(figures: Iterable[Recomputed]) -> dict[Verdict, int]:
+def counts_of(figures: Iterable[Recomputed]) -> dict[ReproductionVerdict, int]:
     """How many figures have each verdict; all four are there."""
     counted = Counter(figure.verdict for figure in figures)
-    return {verdict: counted[verdict] for verdict in Verdict}
+    return {verdict: counted[verdict] for verdict in ReproductionVerdict}
 
 
 def does_not_hold(figures: Sequence[Recomputed]) -> tuple[str, ...]:
     """One sentence or two for every figure that differs."""
-    return tuple(sentence_of(figure) for figure in figures if figure.verdict is Verdict.DIFFERS)
+    return tuple(
+        sentence_of(figure) for figure in figures if figure.verdict is ReproductionVerdict.DIFFERS
+    )
 
 
 def sentence_of(figure: Recomputed) -> str:

@@ -22,7 +22,7 @@ from drdeploy.study.thesis.findings import (
     sentence_of,
     with_digits_of,
 )
-from drdeploy.study.thesis.printed import Verdict
+from drdeploy.study.thesis.printed import ReproductionVerdict
 from drdeploy.study.thesis.tables import places_of, result_tables, verdict_table
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ PAGE = "reproduction.html"
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenReproduction:
     """What a reproduction left on disk."""
 
     page: Path
@@ -51,7 +51,7 @@ class Written:
 
 def write_reproduction(
     found: Reproduction, folder: Path, sheet: PriceSheet, *, written_at: datetime
-) -> Written:
+) -> WrittenReproduction:
     """Write the page, ``figures/*.svg``, ``tables/*.csv`` and the rows as ``measurements.csv``.
 
     The rows are a results folder as any other: ``drdeploy report`` and ``recommend`` read it.
@@ -62,7 +62,9 @@ def write_reproduction(
         (folder / name).mkdir(parents=True, exist_ok=True)
     page = folder / PAGE
     page.write_text(render(found, figures, written_at=written_at), "utf-8")
-    return Written(page, (*_pictures(figures, folder), *_tables(found, evidence, folder)))
+    return WrittenReproduction(
+        page, (*_pictures(figures, folder), *_tables(found, evidence, folder))
+    )
 
 
 def render(found: Reproduction, figures: Sequence[StudyFigure], *, written_at: datetime) -> str:
@@ -76,13 +78,13 @@ def render(found: Reproduction, figures: Sequence[StudyFigure], *, written_at: d
     }
     of_verdict = {
         verdict: [figure for figure in found.figures if figure.verdict is verdict]
-        for verdict in Verdict
+        for verdict in ReproductionVerdict
     }
     return environment.get_template("reproduction.html.j2").render(
         counts=counts_of(found.figures),
         differing=does_not_hold(found.figures),
-        close=of_verdict[Verdict.CLOSE],
-        unknown=_by_reason(of_verdict[Verdict.NOT_RECOMPUTABLE]),
+        close=of_verdict[ReproductionVerdict.CLOSE],
+        unknown=_by_reason(of_verdict[ReproductionVerdict.NOT_RECOMPUTABLE]),
         checked=[figure for figure in found.figures if figure.check],
         noted=_by_note(figure for figure in found.figures if figure.estimate),
         tables=result_tables(found.figures),

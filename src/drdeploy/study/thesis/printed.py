@@ -21,7 +21,7 @@ CLOSE = 0.01
 """A figure within 1 % of the printed one is close."""
 
 
-class Verdict(StrEnum):
+class ReproductionVerdict(StrEnum):
     """How a printed figure stands to the rows."""
 
     REPRODUCED = "reproduced"
@@ -64,12 +64,12 @@ class Printed:
         ways = (ROUND_HALF_UP, ROUND_HALF_EVEN, ROUND_DOWN)
         return any(exact.quantize(step, rounding=way) == printed for way in ways)
 
-    def judge(self, value: float) -> Verdict:
+    def judge(self, value: float) -> ReproductionVerdict:
         """The verdict on a recomputed value."""
         if self.equals(value):
-            return Verdict.REPRODUCED
+            return ReproductionVerdict.REPRODUCED
         is_close = abs(value - self.value) <= CLOSE * abs(self.value)
-        return Verdict.CLOSE if is_close else Verdict.DIFFERS
+        return ReproductionVerdict.CLOSE if is_close else ReproductionVerdict.DIFFERS
 
     @property
     def _exponent(self) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.study.thesis.departures import apply_departures, departures_of, other_rows
-from drdeploy.study.thesis.printed import Verdict
+from drdeploy.study.thesis.printed import ReproductionVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -101,7 +101,11 @@ def near(figure: Printed, formula: Formula, samples: Samples) -> tuple[tuple[Rea
         apply_departures(formula, (departure,)) for departure in other_rows(formula, samples)
     ]
     values = [(reading, reading.value(samples)) for reading in readings if reading]
-    close = [(reading, value) for reading, value in values if figure.judge(value) is Verdict.CLOSE]
+    close = [
+        (reading, value)
+        for reading, value in values
+        if figure.judge(value) is ReproductionVerdict.CLOSE
+    ]
     return tuple(sorted(close, key=lambda one: abs(one[1] - figure.value)))
 
 

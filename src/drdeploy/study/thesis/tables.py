@@ -33,7 +33,7 @@ RESULTS = tuple(f"Table 6.{number}" for number in range(1, 8))
 
 
 @dataclass(frozen=True)
-class Place:
+class PrintedPlace:
     """Figures that were printed in one place."""
 
     where: str
@@ -41,15 +41,15 @@ class Place:
     figures: tuple[Recomputed, ...]
 
 
-def places_of(figures: Sequence[Recomputed]) -> tuple[Place, ...]:
+def places_of(figures: Sequence[Recomputed]) -> tuple[PrintedPlace, ...]:
     """Tables and sections in the order of the file."""
     return tuple(
-        Place(where, CAPTIONS.get(where, ""), tuple(group))
+        PrintedPlace(where, CAPTIONS.get(where, ""), tuple(group))
         for where, group in groupby(figures, lambda figure: figure.printed.where)
     )
 
 
-def result_tables(figures: Sequence[Recomputed]) -> tuple[Place, ...]:
+def result_tables(figures: Sequence[Recomputed]) -> tuple[PrintedPlace, ...]:
     """Tables 6.1 to 6.7, those that are there."""
     return tuple(place for place in places_of(figures) if place.where in RESULTS)
 

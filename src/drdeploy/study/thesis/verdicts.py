@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drdeploy.study.thesis.definitions import Definition, Study, define
+from drdeploy.study.thesis.definitions import Definition, PublishedStudy, define
 from drdeploy.study.thesis.formulas import Constant, Form, Samples, estimate
-from drdeploy.study.thesis.printed import Verdict
+from drdeploy.study.thesis.printed import ReproductionVerdict
 from drdeploy.study.thesis.readings import near, search
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class CrossCheck:
     """
 
     value: float
-    verdict: Verdict
+    verdict: ReproductionVerdict
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class Recomputed:
 
     printed: Printed
     definition: Definition
-    verdict: Verdict
+    verdict: ReproductionVerdict
     estimate: Estimate | None
     search: Search | None
     check: CrossCheck | None
@@ -69,7 +69,7 @@ class Recomputed:
 def recompute(measurements: Measurements, printed: Sequence[Printed]) -> tuple[Recomputed, ...]:
     """Judge every printed figure, in the order of the file."""
     samples = Samples.of(measurements)
-    study = Study(printed, samples)
+    study = PublishedStudy(printed, samples)
     definitions = [define(figure, study) for figure in printed]
     amounts = _printed_terms(printed, definitions)
     return tuple(
@@ -98,14 +98,16 @@ def _judge(
         if formula is not None:
             value = formula.value(samples.mean)
             check = CrossCheck(value, figure.judge(value))
-        return Recomputed(figure, definition, Verdict.NOT_RECOMPUTABLE, None, None, check)
+        return Recomputed(
+            figure, definition, ReproductionVerdict.NOT_RECOMPUTABLE, None, None, check
+        )
     found = estimate(formula, samples)
     if found.value is None:
         unknown = Definition(formula, found.reason or "the rows give no value", definition.note)
-        return Recomputed(figure, unknown, Verdict.NOT_RECOMPUTABLE, None, None, None)
+        return Recomputed(figure, unknown, ReproductionVerdict.NOT_RECOMPUTABLE, None, None, None)
     verdict = figure.judge(found.value)
-    if verdict is Verdict.REPRODUCED:
+    if verdict is ReproductionVerdict.REPRODUCED:
         return Recomputed(figure, definition, verdict, found, None, None)
     searched = search(figure, formula, samples, amounts)
-    close = near(figure, formula, samples) if verdict is Verdict.DIFFERS else ()
+    close = near(figure, formula, samples) if verdict is ReproductionVerdict.DIFFERS else ()
     return Recomputed(figure, definition, verdict, found, searched, None, close)

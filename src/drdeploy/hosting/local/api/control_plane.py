@@ -12,16 +12,16 @@ from drdeploy.hosting.local import rules
 from drdeploy.hosting.local.api.listing import page
 from drdeploy.hosting.local.api.shapes import check_request, service_model
 from drdeploy.hosting.local.api_errors import ApiError, forbidden_now
-from drdeploy.hosting.local.endpoints.deployment import Deployment
-from drdeploy.hosting.local.endpoints.lifecycle import Endpoint
-from drdeploy.hosting.local.resources import Catalogue, Record, TagShelf
+from drdeploy.hosting.local.endpoints.deployment import EndpointDeployment
+from drdeploy.hosting.local.endpoints.lifecycle import LocalEndpoint
+from drdeploy.hosting.local.resources import Catalogue, Record, TagStore
 from drdeploy.hosting.sagemaker.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from drdeploy.hosting.local.endpoints.machine import Machine
-    from drdeploy.hosting.local.resources import Place
+    from drdeploy.hosting.local.resources import AccountRegion
 
 Json = dict[str, Any]
 
@@ -38,14 +38,14 @@ class ControlPlane:
         clock: For stamps.
     """
 
-    def __init__(self, place: Place, machine: Machine, clock: Clock | None = None) -> None:
+    def __init__(self, place: AccountRegion, machine: Machine, clock: Clock | None = None) -> None:
         self.place = place
-        self.endpoints: Catalogue[Endpoint] = Catalogue("endpoint", "endpoint", place)
+        self.endpoints: Catalogue[LocalEndpoint] = Catalogue("endpoint", "endpoint", place)
         self._models: Catalogue[Record] = Catalogue("model", "model", place)
         self._configs: Catalogue[Record] = Catalogue(
             "endpoint configuration", "endpoint-config", place
         )
-        self._tags = TagShelf()
+        self._tags = TagStore()
         self._machine = machine
         self._clock = clock or Clock()
 
@@ -127,7 +127,7 @@ class ControlPlane:
         others = [endpoint.config.request for endpoint in self.endpoints.all()]
         rules.check_quotas(config.request, others)
         name = request["EndpointName"]
-        endpoint = Endpoint(
+        endpoint = LocalEndpoint(
             name, self.endpoints.arn_of(name), self._deployment(config), self._clock
         )
         self.endpoints.add(endpoint)
@@ -198,10 +198,10 @@ class ControlPlane:
         names = {variant["ModelName"] for variant in config["ProductionVariants"]}
         return {name: self._models.get(name) for name in names}
 
-    def _deployment(self, config: Record) -> Deployment:
-        return Deployment(config, self._models_of(config.request), self._machine)
+    def _deployment(self, config: Record) -> EndpointDeployment:
+        return EndpointDeployment(config, self._models_of(config.request), self._machine)
 
-    def _forget(self, endpoint: Endpoint) -> None:
+    def _forget(self, endpoint: LocalEndpoint) -> None:
         self.endpoints.remove(endpoint.name)
         self._tags.forget(endpoint.arn)
 

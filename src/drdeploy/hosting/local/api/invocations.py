@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from drdeploy.hosting.local import api_errors
-from drdeploy.hosting.local.api.metrics import Observation
+from drdeploy.hosting.local.api.metrics import InvocationMetrics
 from drdeploy.hosting.local.api.shapes import check, service_model
 from drdeploy.hosting.local.endpoints.channel import AnswerTooLarge, ChannelBroken, ChannelTimeout
 from drdeploy.hosting.local.endpoints.pool import NotReady, Saturated
-from drdeploy.hosting.local.http_server import Response
+from drdeploy.hosting.local.http_server import ServiceResponse
 from drdeploy.hosting.local.instances.backend import PlatformFailed, ServiceStopping, StartFailed
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from drdeploy.hosting.local.endpoints.channel import InstanceAnswer
     from drdeploy.hosting.local.endpoints.deployment import Variant
     from drdeploy.hosting.local.endpoints.pool import Lease
-    from drdeploy.hosting.local.endpoints.worker import Worker
-    from drdeploy.hosting.local.http_server import Request
+    from drdeploy.hosting.local.endpoints.worker import InstanceWorker
+    from drdeploy.hosting.local.http_server import ServiceRequest
     from drdeploy.hosting.sagemaker.clock import Clock
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
@@ -56,7 +56,7 @@ class _Call:
     headers: Mapping[str, str]
     body: bytes
     received: float
-    observation: Observation
+    observation: InvocationMetrics
     log_stream_arn: str
 
 
@@ -78,7 +78,7 @@ class Invocations:
         self._timeout_s = timeout_s
         self._clock = clock
 
-    def answer(self, name: str, request: Request) -> Response:
+    def answer(self, name: str, request: ServiceRequest) -> ServiceResponse:
         """Answer ``POST /endpoints/NAME/invocations``.
 
         Raises:
@@ -100,12 +100,12 @@ class Invocations:
                 headers,
                 request.body.read(),
                 received,
-                Observation(place.region, name, variant.name, self._clock.now(), "refused"),
+                InvocationMetrics(place.region, name, variant.name, self._clock.now(), "refused"),
                 place.log_stream_arn(name),
             )
             return self._invoke(call, variant)
 
-    def _invoke(self, call: _Call, variant: Variant) -> Response:
+    def _invoke(self, call: _Call, variant: Variant) -> ServiceResponse:
         try:
             lease = variant.pool.acquire(self._timeout_s)
         except Saturated as err:
@@ -125,7 +125,7 @@ class Invocations:
         observation = replace(call.observation, setup_s=lease.setup_s, utilization=utilization)
         return self._ask(replace(call, observation=observation), variant, lease)
 
-    def _ask(self, call: _Call, variant: Variant, lease: Lease) -> Response:
+    def _ask(self, call: _Call, variant: Variant, lease: Lease) -> ServiceResponse:
         is_broken = True
         begin = self._clock.monotonic()
         try:
@@ -164,7 +164,7 @@ class Invocations:
         answer: InstanceAnswer,
         model_s: float,
         memory_share: Callable[[], float | None],
-    ) -> Response:
+    ) -> ServiceResponse:
         is_success = 200 <= answer.status < 300
         self._metrics.note(
             replace(
@@ -185,13 +185,13 @@ class Invocations:
         attributes = answer.headers.get(CUSTOM_ATTRIBUTES.lower())
         if attributes is not None:
             headers[CUSTOM_ATTRIBUTES] = attributes
-        return Response(200, headers, answer.body)
+        return ServiceResponse(200, headers, answer.body)
 
     def _note_failure(self, call: _Call) -> None:
         self._metrics.note(replace(call.observation, outcome="5xx"))
 
 
-def _forwarded(request: Request) -> dict[str, str]:
+def _forwarded(request: ServiceRequest) -> dict[str, str]:
     """The headers for the container, within botocore's limits."""
     members = _input_members()
     headers = {}
@@ -214,7 +214,7 @@ def _check_length(length_bytes: int, variant: Variant) -> None:
         raise api_errors.payload_too_large(length_bytes, variant.payload_limit_bytes)
 
 
-def _death_of(worker: Worker, clock: Clock, err: ChannelBroken) -> str:
+def _death_of(worker: InstanceWorker, clock: Clock, err: ChannelBroken) -> str:
     if not worker.is_lost(clock):
         return f"The container closed the connection before it answered ({err})."
     if worker.instance.ran_out_of_memory():

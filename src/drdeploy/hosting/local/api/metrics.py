@@ -24,7 +24,7 @@ Outcome = Literal["ok", "4xx", "5xx", "refused"]
 
 
 @dataclass(frozen=True)
-class Observation:
+class InvocationMetrics:
     """One invocation, as its metrics see it.
 
     Attributes:
@@ -101,10 +101,10 @@ class MetricLog:
 
     def __init__(self, put: Callable[[str, str, list[dict[str, Any]]], None]) -> None:
         self._put = put
-        self._waiting: deque[Observation] = deque()
+        self._waiting: deque[InvocationMetrics] = deque()
         self._lock = threading.Lock()
 
-    def note(self, observation: Observation) -> None:
+    def note(self, observation: InvocationMetrics) -> None:
         """Remember an observation."""
         self._waiting.append(observation)
 

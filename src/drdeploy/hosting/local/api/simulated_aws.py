@@ -8,13 +8,13 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from drdeploy.hosting.local.http_server import LOOPBACK, Response
+from drdeploy.hosting.local.http_server import LOOPBACK, ServiceResponse
 from drdeploy.hosting.local.resources import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from drdeploy.hosting.local.http_server import Request
+    from drdeploy.hosting.local.http_server import ServiceRequest
 
 CHUNK_BYTES = 1024 * 1024
 PARTITION = "aws"
@@ -35,7 +35,7 @@ class SimulatedAws:
             _fill_gaps_of_moto()
             _ = self._dispatcher, self._s3, self._cloudwatch
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: ServiceRequest) -> ServiceResponse:
         """Pass a request to the service that its signature names."""
         self.warm_up()
         environ = _environ_of(request)
@@ -118,7 +118,7 @@ def _fill_gaps_of_moto() -> None:
         vars(module)["ScalableDimensionValueSet"] = Enum("ScalableDimensionValueSet", known)
 
 
-def _environ_of(request: Request) -> dict[str, Any]:
+def _environ_of(request: ServiceRequest) -> dict[str, Any]:
     """The request as WSGI (PEP 3333) describes it."""
     path, _, query = request.target.partition("?")
     environ: dict[str, Any] = {
@@ -150,7 +150,7 @@ def _environ_of(request: Request) -> dict[str, Any]:
     return environ
 
 
-def _call_wsgi(application: Any, environ: dict[str, Any]) -> Response:
+def _call_wsgi(application: Any, environ: dict[str, Any]) -> ServiceResponse:
     started: dict[str, Any] = {}
 
     def start_response(
@@ -169,4 +169,4 @@ def _call_wsgi(application: Any, environ: dict[str, Any]) -> Response:
             chunks.close()
     hop_by_hop = {"connection", "transfer-encoding"}
     headers = [pair for pair in started["headers"] if pair[0].lower() not in hop_by_hop]
-    return Response(started["status"], headers, body)
+    return ServiceResponse(started["status"], headers, body)

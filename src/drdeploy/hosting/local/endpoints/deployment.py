@@ -12,7 +12,7 @@ from drdeploy.errors import DrdeployError
 from drdeploy.hosting.local.api_errors import invalid
 from drdeploy.hosting.local.endpoints.real_time import RealTimePool
 from drdeploy.hosting.local.endpoints.role_access import check_role
-from drdeploy.hosting.local.endpoints.serverless import Scaling, ServerlessPool
+from drdeploy.hosting.local.endpoints.serverless import PoolScaling, ServerlessPool
 from drdeploy.hosting.local.instances.backend import StartFailed
 from drdeploy.hosting.local.rules import container_of, model_data_url
 from drdeploy.hosting.sagemaker import quotas
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from drdeploy.hosting.local.endpoints.machine import Machine, Size
     from drdeploy.hosting.local.endpoints.pinning import PinnedArtifact
-    from drdeploy.hosting.local.endpoints.worker import Worker
+    from drdeploy.hosting.local.endpoints.worker import InstanceWorker
     from drdeploy.hosting.local.resources import Record
 
 
@@ -55,7 +55,7 @@ class Variant:
     payload_limit_bytes: int
 
 
-class Deployment:
+class EndpointDeployment:
     """Variants ready to be invoked; ends when the last invocation under way has ended.
 
     Args:
@@ -163,7 +163,7 @@ class Deployment:
             variant.pool.close()
             self._machine.shelf.release(variant.artifact)
 
-    def _retire(self, worker: Worker) -> None:
+    def _retire(self, worker: InstanceWorker) -> None:
         self._stops = [stop for stop in self._stops if not stop.done()]
         self._stops.append(self._machine.retire(worker))
 
@@ -198,10 +198,10 @@ class Deployment:
 
     def _launcher(
         self, model: dict[str, Any], image: str, artifact: PinnedArtifact, size: Size
-    ) -> Callable[..., Worker]:
+    ) -> Callable[..., InstanceWorker]:
         environment = container_of(model).get("Environment", {})
 
-        def start(*, full_cpu: bool = False) -> Worker:
+        def start(*, full_cpu: bool = False) -> InstanceWorker:
             return self._machine.launch(
                 image, artifact.folder, environment, size, full_cpu=full_cpu
             )
@@ -209,12 +209,12 @@ class Deployment:
         return start
 
     def _serverless_pool(
-        self, request: dict[str, Any], start: Callable[..., Worker]
+        self, request: dict[str, Any], start: Callable[..., InstanceWorker]
     ) -> ServerlessPool:
         serverless = request["ServerlessConfig"]
         options = self._machine.options
         return ServerlessPool(
-            Scaling(
+            PoolScaling(
                 serverless["MaxConcurrency"],
                 serverless.get("ProvisionedConcurrency", 0),
                 options.idle_s,
@@ -230,7 +230,7 @@ class Deployment:
         )
 
     def _real_time_pool(
-        self, request: dict[str, Any], start: Callable[..., Worker]
+        self, request: dict[str, Any], start: Callable[..., InstanceWorker]
     ) -> RealTimePool:
         return RealTimePool(
             request["InitialInstanceCount"],

@@ -17,7 +17,7 @@ from drdeploy.hosting.sagemaker.clock import Clock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from drdeploy.hosting.local.endpoints.deployment import Deployment, Variant
+    from drdeploy.hosting.local.endpoints.deployment import EndpointDeployment, Variant
     from drdeploy.hosting.local.resources import Record
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ DELETION_S = 40.0
 """A worker has 30 s to stop."""
 
 
-class Endpoint:
+class LocalEndpoint:
     """One endpoint; its work is done in threads of its own.
 
     Args:
@@ -38,7 +38,7 @@ class Endpoint:
     """
 
     def __init__(
-        self, name: str, arn: str, deployment: Deployment, clock: Clock | None = None
+        self, name: str, arn: str, deployment: EndpointDeployment, clock: Clock | None = None
     ) -> None:
         self.name = name
         self.arn = arn
@@ -47,7 +47,7 @@ class Endpoint:
         self._clock = clock or Clock()
         self.created = self.modified = self._clock.now()
         self._deployment = deployment
-        self._pending: Deployment | None = None
+        self._pending: EndpointDeployment | None = None
         self._lock = threading.Lock()
 
     @property
@@ -61,7 +61,7 @@ class Endpoint:
         """Prepare what it serves; returns at once."""
         self._in_background(self._create)
 
-    def update(self, deployment: Deployment) -> None:
+    def update(self, deployment: EndpointDeployment) -> None:
         """Serve something else; what is served now goes on until that is ready.
 
         Raises:
@@ -117,7 +117,7 @@ class Endpoint:
     # -- what an invocation asks for ---------------------------------------------------
 
     @contextlib.contextmanager
-    def serving(self) -> Iterator[Deployment | None]:
+    def serving(self) -> Iterator[EndpointDeployment | None]:
         """What answers now; None where nothing does."""
         with contextlib.ExitStack() as stack:
             with self._lock:
@@ -143,7 +143,7 @@ class Endpoint:
         if failure or not is_wanted:
             self._deployment.close()
 
-    def _update(self, deployment: Deployment) -> None:
+    def _update(self, deployment: EndpointDeployment) -> None:
         failure = _prepare(deployment)
         with self._lock:
             is_wanted = self.status == "Updating"
@@ -193,7 +193,7 @@ class Endpoint:
             variant.pool.resize(count)
 
 
-def _prepare(deployment: Deployment) -> str:
+def _prepare(deployment: EndpointDeployment) -> str:
     """Prepare; the reason of a failure, otherwise an empty text."""
     try:
         deployment.prepare()

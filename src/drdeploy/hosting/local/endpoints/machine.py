@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.grader.runtimes.cpu_limit import available_cpus
-from drdeploy.hosting.local.endpoints.worker import Worker, launch
+from drdeploy.hosting.local.endpoints.worker import InstanceWorker, launch
 from drdeploy.hosting.local.instances.backend import InstanceSpec, ServiceStopping
 from drdeploy.hosting.sagemaker import quotas
 from drdeploy.hosting.sagemaker.clock import Clock
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from drdeploy.hosting.local.endpoints.pinning import ArtifactShelf
+    from drdeploy.hosting.local.endpoints.pinning import ArtifactCache
     from drdeploy.hosting.local.instances.backend import Backend, Instance
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Machine:
         self,
         name: str,
         backend: Backend,
-        shelf: ArtifactShelf,
+        shelf: ArtifactCache,
         options: Options,
         *,
         policies_of_role: Callable[[str], list[str] | None] = lambda _: None,
@@ -125,7 +125,7 @@ class Machine:
         size: Size,
         *,
         full_cpu: bool = False,
-    ) -> Worker:
+    ) -> InstanceWorker:
         """Start a worker and wait until it is ready.
 
         Raises:
@@ -141,11 +141,11 @@ class Machine:
         )
         return launch(self._start, spec, timeout_s=size.start_s, clock=self.clock)
 
-    def retire(self, worker: Worker) -> Future[None]:
+    def retire(self, worker: InstanceWorker) -> Future[None]:
         """Stop a worker without waiting for its end."""
         return self._stoppers.submit(self._stop, worker.stop, worker.instance)
 
-    def discard(self, worker: Worker) -> None:
+    def discard(self, worker: InstanceWorker) -> None:
         """Kill a worker that never had a request, and wait for its end."""
         self._stop(worker.stop, worker.instance, 0.0)
 

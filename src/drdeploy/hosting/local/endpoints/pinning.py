@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PinnedArtifact:
-    """An extracted archive; :meth:`ArtifactShelf.release` it when it is no longer served."""
+    """An extracted archive; :meth:`ArtifactCache.release` it when it is no longer served."""
 
     key: str
     folder: Path
 
 
-class ArtifactShelf:
+class ArtifactCache:
     """Extracted artifacts by the digest of their archive; safe to use from several threads.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.local.endpoints.worker import Worker
+    from drdeploy.hosting.local.endpoints.worker import InstanceWorker
 
 
 class Saturated(Exception):
@@ -26,7 +26,7 @@ class Lease:
         setup_s: How long it was started for, if it was started for this request.
     """
 
-    worker: Worker
+    worker: InstanceWorker
     setup_s: float | None
 
 
@@ -59,7 +59,7 @@ class Pool(Protocol):
         """Called a few times a second: let go, replace, replenish."""
         ...
 
-    def workers(self) -> tuple[Worker, ...]:
+    def workers(self) -> tuple[InstanceWorker, ...]:
         """Those that are up."""
         ...
 

@@ -15,7 +15,7 @@ from drdeploy.hosting.sagemaker.clock import Clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drdeploy.hosting.local.endpoints.worker import Worker
+    from drdeploy.hosting.local.endpoints.worker import InstanceWorker
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ class RealTimePool:
         self,
         count: int,
         *,
-        launch: Callable[[], Worker],
-        retire: Callable[[Worker], None],
+        launch: Callable[[], InstanceWorker],
+        retire: Callable[[InstanceWorker], None],
         clock: Clock | None = None,
     ) -> None:
         self._count = count
@@ -47,9 +47,9 @@ class RealTimePool:
         self._retire = retire
         self._clock = clock or Clock()
         self._changed = threading.Condition()
-        self._in_flight: dict[Worker, int] = {}
-        self._leaving: dict[Worker, int] = {}
-        self._in_doubt: set[Worker] = set()
+        self._in_flight: dict[InstanceWorker, int] = {}
+        self._leaving: dict[InstanceWorker, int] = {}
+        self._in_doubt: set[InstanceWorker] = set()
         self._coming = 0
         self._retry_at = 0.0
         self._closed = False
@@ -106,7 +106,7 @@ class RealTimePool:
         with self._changed:
             self._count = count
 
-    def workers(self) -> tuple[Worker, ...]:
+    def workers(self) -> tuple[InstanceWorker, ...]:
         """Those that are up."""
         with self._changed:
             return tuple(self._in_flight)
@@ -134,20 +134,20 @@ class RealTimePool:
             for _ in range(missing):
                 threading.Thread(target=self._bring, daemon=True).start()
 
-    def _choosable(self) -> set[Worker]:
+    def _choosable(self) -> set[InstanceWorker]:
         return self._in_flight.keys() - self._in_doubt
 
-    def _leave(self, worker: Worker) -> None:
+    def _leave(self, worker: InstanceWorker) -> None:
         self._leaving[worker] = self._in_flight.pop(worker) + 1
         self._finish_leaving(worker)
 
-    def _finish_leaving(self, worker: Worker) -> None:
+    def _finish_leaving(self, worker: InstanceWorker) -> None:
         self._leaving[worker] -= 1
         if not self._leaving[worker]:
             del self._leaving[worker]
             self._retire(worker)
 
-    def _doubt(self, worker: Worker) -> None:
+    def _doubt(self, worker: InstanceWorker) -> None:
         """Nothing new for it until it answers again: it may just replace a process of its own."""
         if not worker.is_usable():
             self._replace_dead()
@@ -174,7 +174,7 @@ class RealTimePool:
                     self._in_flight[worker] = 0
                 self._changed.notify_all()
 
-    def _check(self, worker: Worker) -> None:
+    def _check(self, worker: InstanceWorker) -> None:
         deadline = self._clock.monotonic() + RECOVERY_S
         try:
             wait_until_ready(worker.instance, deadline, self._clock)

@@ -15,7 +15,7 @@ from drdeploy.hosting.sagemaker.clock import Clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drdeploy.hosting.local.endpoints.worker import Worker
+    from drdeploy.hosting.local.endpoints.worker import InstanceWorker
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ RETRY_AFTER_S = 5.0
 
 
 @dataclass(frozen=True)
-class Scaling:
+class PoolScaling:
     """How far the pool goes.
 
     Attributes:
@@ -42,7 +42,7 @@ class Scaling:
 class _Start:
     """A worker on its way; ``claimed`` while a request waits for it."""
 
-    future: Future[Worker] = field(default_factory=Future)
+    future: Future[InstanceWorker] = field(default_factory=Future)
     claimed: bool = False
 
 
@@ -59,11 +59,11 @@ class ServerlessPool:
 
     def __init__(
         self,
-        scaling: Scaling,
+        scaling: PoolScaling,
         *,
-        launch: Callable[[], Worker],
+        launch: Callable[[], InstanceWorker],
         trial: Callable[[], None] | None,
-        retire: Callable[[Worker], None],
+        retire: Callable[[InstanceWorker], None],
         clock: Clock | None = None,
     ) -> None:
         self._scaling = scaling
@@ -72,8 +72,8 @@ class ServerlessPool:
         self._retire = retire
         self._clock = clock or Clock()
         self._lock = threading.Lock()
-        self._idle: list[Worker] = []
-        self._busy: set[Worker] = set()
+        self._idle: list[InstanceWorker] = []
+        self._busy: set[InstanceWorker] = set()
         self._starts: list[_Start] = []
         self._closed = False
         self._retry_at = 0.0
@@ -140,13 +140,13 @@ class ServerlessPool:
     def resize(self, *, max_concurrency: int | None, provisioned: int | None) -> None:
         """Change the scaling of a pool in service; :meth:`tick` follows."""
         with self._lock:
-            self._scaling = Scaling(
+            self._scaling = PoolScaling(
                 max_concurrency or self._scaling.max_concurrency,
                 self._scaling.provisioned if provisioned is None else provisioned,
                 self._scaling.idle_s,
             )
 
-    def workers(self) -> tuple[Worker, ...]:
+    def workers(self) -> tuple[InstanceWorker, ...]:
         """Those that are up."""
         with self._lock:
             return (*self._idle, *self._busy)
@@ -213,7 +213,7 @@ class ServerlessPool:
             self._retry_at = self._clock.monotonic() + RETRY_AFTER_S
         start.future.set_exception(err)
 
-    def _arrive(self, start: _Start, worker: Worker) -> None:
+    def _arrive(self, start: _Start, worker: InstanceWorker) -> None:
         with self._lock:
             self._starts.remove(start)
             is_unwanted = self._closed and not start.claimed

@@ -32,7 +32,7 @@ PING = b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 @dataclass(eq=False)
-class Worker:
+class InstanceWorker:
     """An instance ready for requests.
 
     Attributes:
@@ -77,7 +77,7 @@ def launch(
     *,
     timeout_s: float,
     clock: Clock | None = None,
-) -> Worker:
+) -> InstanceWorker:
     """Start an instance and wait until it is ready.
 
     Raises:
@@ -94,7 +94,7 @@ def launch(
         instance.stop(0)
         raise
     now = clock.monotonic()
-    return Worker(instance, now - begin, now)
+    return InstanceWorker(instance, now - begin, now)
 
 
 def wait_until_ready(instance: Instance, deadline: float, clock: Clock) -> None:

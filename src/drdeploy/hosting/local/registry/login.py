@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-from drdeploy.hosting.local.http_server import Response
+from drdeploy.hosting.local.http_server import ServiceResponse
 
 REGISTRY_LOGIN = ".GetAuthorizationToken"
 """End of the operation's ``X-Amz-Target``."""
 
 
-def pushing_here(answer: Response, host: str) -> Response:
+def pushing_here(answer: ServiceResponse, host: str) -> ServiceResponse:
     """What moto answers, with this registry in place of one in AWS's domain.
 
     Args:
@@ -23,4 +23,4 @@ def pushing_here(answer: Response, host: str) -> Response:
         login["proxyEndpoint"] = f"http://{host}"
     dropped = {"content-length"}
     headers = [pair for pair in answer.header_items() if pair[0].lower() not in dropped]
-    return Response(answer.status, headers, json.dumps(document).encode())
+    return ServiceResponse(answer.status, headers, json.dumps(document).encode())

@@ -11,7 +11,7 @@ import re
 from typing import IO, TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from drdeploy.hosting.local.http_server import Response
+from drdeploy.hosting.local.http_server import ServiceResponse
 from drdeploy.hosting.local.registry.blobs import CHUNK_BYTES, BlobStore, WrongDigest
 from drdeploy.hosting.local.registry.catalogue import (
     OCI_MANIFEST,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from drdeploy.hosting.local.http_server import Request
+    from drdeploy.hosting.local.http_server import ServiceRequest
 
 PREFIX = "/v2/"
 VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}
@@ -65,12 +65,12 @@ class Registry:
         variables = json.loads(path.read_bytes()).get("config", {}).get("Env") or ()
         return dict(one.split("=", 1) for one in variables).get(PROFILE_VARIABLE)
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: ServiceRequest) -> ServiceResponse:
         """Answer one request below ``/v2/``."""
         path = request.path
         try:
             if path == PREFIX:
-                return Response(200, VERSION, b"")
+                return ServiceResponse(200, VERSION, b"")
             if found := _UPLOADS.fullmatch(path):
                 return self._upload(request, found["name"], found["upload"])
             if found := _BLOB.fullmatch(path):
@@ -86,7 +86,7 @@ class Registry:
 
     # -- blobs -------------------------------------------------------------------------
 
-    def _upload(self, request: Request, name: str, upload: str) -> Response:
+    def _upload(self, request: ServiceRequest, name: str, upload: str) -> ServiceResponse:
         self.manifests.tags(name)  # a push to a repository that is not there ends here
         digest = _query(request, "digest")
         try:
@@ -103,13 +103,13 @@ class Registry:
                     return _accepted(name, upload, self.blobs.append(upload, _nothing()), 204)
                 case "DELETE":
                     self.blobs.cancel(upload)
-                    return Response(204, VERSION, b"")
+                    return ServiceResponse(204, VERSION, b"")
                 case _:
                     return _error(405, "UNSUPPORTED", f"{request.method} an upload")
         except KeyError:
             return _error(404, "BLOB_UPLOAD_UNKNOWN", "There is no such upload")
 
-    def _begin(self, request: Request, name: str, digest: str) -> Response:
+    def _begin(self, request: ServiceRequest, name: str, digest: str) -> ServiceResponse:
         mounted = _query(request, "mount")
         if mounted and self.blobs.path(mounted):
             return _created(f"/v2/{name}/blobs/{mounted}", mounted)
@@ -119,14 +119,14 @@ class Registry:
         self.blobs.append(upload, request.body)
         return self._finish(name, upload, digest)
 
-    def _finish(self, name: str, upload: str, digest: str) -> Response:
+    def _finish(self, name: str, upload: str, digest: str) -> ServiceResponse:
         try:
             self.blobs.finish(upload, digest)
         except WrongDigest as err:
             return _error(400, "DIGEST_INVALID", str(err))
         return _created(f"/v2/{name}/blobs/{digest}", digest)
 
-    def _blob(self, request: Request, digest: str) -> Response:
+    def _blob(self, request: ServiceRequest, digest: str) -> ServiceResponse:
         if request.method not in {"GET", "HEAD"}:
             return _error(405, "UNSUPPORTED", f"{request.method} a blob")
         path = self.blobs.path(digest)
@@ -138,11 +138,11 @@ class Registry:
             "Content-Length": str(path.stat().st_size),
             "Docker-Content-Digest": digest,
         }
-        return Response(200, headers, b"" if request.method == "HEAD" else _chunks(path))
+        return ServiceResponse(200, headers, b"" if request.method == "HEAD" else _chunks(path))
 
     # -- manifests ---------------------------------------------------------------------
 
-    def _manifest(self, request: Request, name: str, reference: str) -> Response:
+    def _manifest(self, request: ServiceRequest, name: str, reference: str) -> ServiceResponse:
         match request.method:
             case "GET" | "HEAD":
                 return self._get_manifest(name, reference)
@@ -151,7 +151,7 @@ class Registry:
             case _:
                 return _error(405, "UNSUPPORTED", "Delete images through the ECR API")
 
-    def _get_manifest(self, name: str, reference: str) -> Response:
+    def _get_manifest(self, name: str, reference: str) -> ServiceResponse:
         manifest = self.manifests.get(name, reference)
         if manifest is None:
             return _error(404, "MANIFEST_UNKNOWN", f"There is no image {name} {reference}")
@@ -160,9 +160,9 @@ class Registry:
             "Content-Type": manifest.media_type,
             "Docker-Content-Digest": manifest.digest,
         }
-        return Response(200, headers, manifest.content)
+        return ServiceResponse(200, headers, manifest.content)
 
-    def _put_manifest(self, request: Request, name: str, reference: str) -> Response:
+    def _put_manifest(self, request: ServiceRequest, name: str, reference: str) -> ServiceResponse:
         media_type = request.headers.get("Content-Type") or OCI_MANIFEST
         manifest = Manifest(request.body.read(), media_type)
         try:
@@ -180,7 +180,7 @@ class Registry:
         return _created(f"/v2/{name}/manifests/{manifest.digest}", manifest.digest)
 
 
-def _query(request: Request, name: str) -> str:
+def _query(request: ServiceRequest, name: str) -> str:
     return parse_qs(request.target.partition("?")[2]).get(name, [""])[0]
 
 
@@ -196,24 +196,26 @@ def _chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _created(location: str, digest: str) -> Response:
-    return Response(201, {**VERSION, "Location": location, "Docker-Content-Digest": digest}, b"")
+def _created(location: str, digest: str) -> ServiceResponse:
+    return ServiceResponse(
+        201, {**VERSION, "Location": location, "Docker-Content-Digest": digest}, b""
+    )
 
 
-def _accepted(name: str, upload: str, size_bytes: int, status: int = 202) -> Response:
+def _accepted(name: str, upload: str, size_bytes: int, status: int = 202) -> ServiceResponse:
     headers = {
         **VERSION,
         "Location": f"/v2/{name}/blobs/uploads/{upload}",
         "Docker-Upload-UUID": upload,
         "Range": f"0-{max(0, size_bytes - 1)}",
     }
-    return Response(status, headers, b"")
+    return ServiceResponse(status, headers, b"")
 
 
-def _json(value: object, status: int = 200) -> Response:
+def _json(value: object, status: int = 200) -> ServiceResponse:
     headers = {**VERSION, "Content-Type": "application/json"}
-    return Response(status, headers, json.dumps(value).encode())
+    return ServiceResponse(status, headers, json.dumps(value).encode())
 
 
-def _error(status: int, code: str, message: str) -> Response:
+def _error(status: int, code: str, message: str) -> ServiceResponse:
     return _json({"errors": [{"code": code, "message": message}]}, status)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.hosting.serving.lean.door import Door
+from drdeploy.hosting.serving.lean.acceptor import Acceptor
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Coroutine
 
     from drdeploy.hosting.serving.asgi import Application
-    from drdeploy.hosting.serving.lean.crowd import Crowd
+    from drdeploy.hosting.serving.lean.connection_counts import ConnectionCounts
     from drdeploy.hosting.serving.lean.protocol import Connection
     from drdeploy.hosting.serving.log import Log
     from drdeploy.hosting.serving.settings import Settings
@@ -33,11 +33,11 @@ class LeanServer:
         self.is_draining = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
-        self._door: Door | None = None
+        self._door: Acceptor | None = None
 
-    def listen(self, listener: socket.socket, *, crowd: Crowd, place: int) -> None:
-        """Start to accept; the arguments are those of :class:`Door`."""
-        self._door = Door(listener, self, crowd=crowd, place=place)
+    def listen(self, listener: socket.socket, *, crowd: ConnectionCounts, place: int) -> None:
+        """Start to accept; the arguments are those of :class:`Acceptor`."""
+        self._door = Acceptor(listener, self, crowd=crowd, place=place)
 
     async def drain(self, timeout_s: float) -> bool:
         """Accept nothing new, finish what is in flight.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import ServerError
-from drdeploy.hosting.serving.lean.crowd import CLOSED, Crowd
+from drdeploy.hosting.serving.lean.connection_counts import CLOSED, ConnectionCounts
 from drdeploy.hosting.serving.processes import (
     EXIT_LOAD_REFUSED,
     STOP_SIGNALS,
@@ -44,7 +44,7 @@ KILL_GRACE_S = 1.0
 
 
 @dataclass
-class Worker:
+class LeanWorker:
     """A forked worker as the supervisor sees it."""
 
     ready_fd: int
@@ -75,8 +75,8 @@ class LeanSupervision:
         self._log = log
         self._signals = signals
         self._clock = clock
-        self._workers: dict[int, Worker] = {}
-        self._crowd = Crowd(capacity.workers)
+        self._workers: dict[int, LeanWorker] = {}
+        self._crowd = ConnectionCounts(capacity.workers)
         self._lifeline = os.pipe()
         self._failed_starts = 0
         self._start_not_before = 0.0
@@ -128,7 +128,7 @@ class LeanSupervision:
             self._be_worker(place, ready_read, ready_write)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
         os.close(ready_write)
-        self._workers[pid] = Worker(ready_read, place)
+        self._workers[pid] = LeanWorker(ready_read, place)
         self._log.event("worker started", worker=pid)
 
     def _be_worker(self, place: int, ready_read: int, ready_write: int) -> None:
@@ -182,7 +182,7 @@ class LeanSupervision:
             self._back_off(exit_code)
 
     @staticmethod
-    def _note_ready_at_last(worker: Worker) -> None:
+    def _note_ready_at_last(worker: LeanWorker) -> None:
         """A worker may become ready and die between two looks."""
         os.set_blocking(worker.ready_fd, False)
         worker.is_ready = worker.is_ready or bool(os.read(worker.ready_fd, 1))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from drdeploy.hosting.serving.capacity import Capacity
-    from drdeploy.hosting.serving.lean.crowd import Crowd
+    from drdeploy.hosting.serving.lean.connection_counts import ConnectionCounts
     from drdeploy.hosting.serving.settings import Settings
 
 READY = b"1"
@@ -37,7 +37,7 @@ def run_worker(
     capacity: Capacity,
     *,
     listener: socket.socket,
-    crowd: Crowd,
+    crowd: ConnectionCounts,
     place: int,
     counters_path: Path,
     container_id: str,

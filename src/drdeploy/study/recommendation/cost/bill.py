@@ -87,7 +87,7 @@ class Bill:
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class BilledEndpoint:
     """What is paid for: one of the two.
 
     Attributes:
@@ -103,7 +103,7 @@ class Endpoint:
             raise AnalysisError("An endpoint has either a memory size or an instance type")
 
 
-def bill(endpoint: Endpoint, usage: Usage, sheet: PriceSheet, region: str) -> Bill:
+def bill(endpoint: BilledEndpoint, usage: Usage, sheet: PriceSheet, region: str) -> Bill:
     """Price a month's usage.
 
     Raises:
@@ -112,7 +112,9 @@ def bill(endpoint: Endpoint, usage: Usage, sheet: PriceSheet, region: str) -> Bi
     return Bill(tuple(_lines(endpoint, usage, sheet, region)))
 
 
-def _lines(endpoint: Endpoint, usage: Usage, sheet: PriceSheet, region: str) -> Iterator[Line]:
+def _lines(
+    endpoint: BilledEndpoint, usage: Usage, sheet: PriceSheet, region: str
+) -> Iterator[Line]:
     size = endpoint.memory_mb
     if usage.on_demand_s:
         yield Line(usage.on_demand_s, sheet.serverless_second(size, region))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Played:
+class SimulatedPolicy:
     """A policy on simulated traffic.
 
     Attributes:
@@ -29,7 +29,7 @@ class Played:
 
 
 @dataclass(frozen=True)
-class Softening:
+class MitigationResult:
     """One line of the comparison.
 
     Attributes:
@@ -57,7 +57,7 @@ class Softening:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class MitigationComparison:
     """All policies on one configuration and traffic.
 
     Attributes:
@@ -67,12 +67,12 @@ class Comparison:
         why: In a sentence.
     """
 
-    lines: tuple[Softening, ...]
+    lines: tuple[MitigationResult, ...]
     best: str
     why: str
 
 
-def compare(played: Sequence[Played], *, p95_s: float | None) -> Comparison:
+def compare(played: Sequence[SimulatedPolicy], *, p95_s: float | None) -> MitigationComparison:
     """Compare policies that were played on the same traffic with the same seed.
 
     Args:
@@ -82,10 +82,10 @@ def compare(played: Sequence[Played], *, p95_s: float | None) -> Comparison:
     nothing = played[0]
     lines = tuple(_line(one, nothing) for one in played)
     best, why = _best(lines, p95_s)
-    return Comparison(lines, best, why)
+    return MitigationComparison(lines, best, why)
 
 
-def _line(one: Played, nothing: Played) -> Softening:
+def _line(one: SimulatedPolicy, nothing: SimulatedPolicy) -> MitigationResult:
     cold = one.figures.cold / one.months
     avoided = nothing.figures.cold / nothing.months - cold
     per_avoided, note = None, one.no_cost
@@ -94,7 +94,7 @@ def _line(one: Played, nothing: Played) -> Softening:
             per_avoided = (one.usd - nothing.usd) / avoided
         else:
             note = "it avoids no cold start"
-    return Softening(
+    return MitigationResult(
         policy=one.policy.name,
         told=one.policy.told,
         cold_share=one.figures.cold_share,
@@ -107,7 +107,7 @@ def _line(one: Played, nothing: Played) -> Softening:
     )
 
 
-def _best(lines: Sequence[Softening], p95_s: float | None) -> tuple[str, str]:
+def _best(lines: Sequence[MitigationResult], p95_s: float | None) -> tuple[str, str]:
     priced = [line for line in lines if line.usd is not None]
     quick = [line for line in priced if p95_s is None or line.p95_s <= p95_s]
     if p95_s is not None and quick:

@@ -18,7 +18,7 @@ WAITS = 2_000
 """Waits that are kept of an outcome."""
 
 
-class Start(IntEnum):
+class SimulatedStart(IntEnum):
     """How a request was begun."""
 
     WARM = 0
@@ -28,7 +28,7 @@ class Start(IntEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class SimulationOutcome:
     """One simulated stretch of traffic; the clients' requests alone, in order of arrival.
 
     Attributes:
@@ -36,7 +36,7 @@ class Outcome:
             that is refused is never answered.
         waiting_s: For a free worker; zero on a serverless endpoint, which does not queue.
         busy_s: That a container was taken; zero where throttled.
-        starts: :class:`Start` of each, as ``uint8``.
+        starts: :class:`SimulatedStart` of each, as ``uint8``.
         keep_warm_requests: That nobody asked for, sent to keep containers warm.
         on_demand_s: Billed at the price on demand, those of keep-warm requests among them.
         provisioned_duration_s: Billed at the price of provisioned containers at work.
@@ -58,20 +58,20 @@ class Outcome:
         """Requests of clients."""
         return self.latency_s.size
 
-    def count(self, start: Start) -> int:
+    def count(self, start: SimulatedStart) -> int:
         """How many began that way."""
         return int((self.starts == start).sum())
 
     @property
     def cold_share(self) -> float:
         """Of the answered requests, those that a container was started for."""
-        answered = self.n - self.count(Start.THROTTLED)
-        return self.count(Start.COLD) / answered if answered else 0.0
+        answered = self.n - self.count(SimulatedStart.THROTTLED)
+        return self.count(SimulatedStart.COLD) / answered if answered else 0.0
 
     @property
     def throttled_share(self) -> float:
         """Of all requests, those that were refused."""
-        return self.count(Start.THROTTLED) / self.n
+        return self.count(SimulatedStart.THROTTLED) / self.n
 
     def latency_percentile_s(self, share: float) -> float:
         """A percentile over all requests: the smallest latency that ``share`` of them keep."""
@@ -79,7 +79,7 @@ class Outcome:
 
     def peak_concurrency(self) -> int:
         """Most requests of clients that were under way at once."""
-        accepted = self.starts != Start.THROTTLED
+        accepted = self.starts != SimulatedStart.THROTTLED
         begins = (self.times_s + self.waiting_s)[accepted]
         ends = np.sort(begins + self.busy_s[accepted])
         done = np.searchsorted(ends, np.sort(begins), side="right")
@@ -90,10 +90,10 @@ class Outcome:
         sample = np.linspace(0, self.n - 1, WAITS).astype(np.int64)
         return Figures(
             n=self.n,
-            warm=self.count(Start.WARM),
-            cold=self.count(Start.COLD),
-            provisioned=self.count(Start.PROVISIONED),
-            throttled=self.count(Start.THROTTLED),
+            warm=self.count(SimulatedStart.WARM),
+            cold=self.count(SimulatedStart.COLD),
+            provisioned=self.count(SimulatedStart.PROVISIONED),
+            throttled=self.count(SimulatedStart.THROTTLED),
             p50_s=self.latency_percentile_s(0.5),
             p95_s=self.latency_percentile_s(0.95),
             waiting_p95_s=float(np.quantile(self.waiting_s, 0.95, method="inverted_cdf")),
@@ -117,7 +117,7 @@ class Figures:
         waiting_p95_s: For a free worker.
         waits_s: Waiting of requests that are evenly spread over the traffic; shape ``(WAITS,)``.
         peak_concurrency: Most requests at once.
-        keep_warm_requests: As in :class:`Outcome`, like the seconds.
+        keep_warm_requests: As in :class:`SimulationOutcome`, like the seconds.
     """
 
     n: int

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.errors import AnalysisError
-from drdeploy.study.recommendation.simulation.outcome import Outcome, Start
+from drdeploy.study.recommendation.simulation.outcome import SimulatedStart, SimulationOutcome
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from drdeploy.study.recommendation.traffic.arrivals import Arrivals
 
 
-def simulate_real_time(arrivals: Arrivals, times: Times, workers: int, *, seed: int) -> Outcome:
+def simulate_real_time(
+    arrivals: Arrivals, times: Times, workers: int, *, seed: int
+) -> SimulationOutcome:
     """Play arrivals on workers that serve one request each at a time, first come first served.
 
     Raises:
@@ -32,12 +34,12 @@ def simulate_real_time(arrivals: Arrivals, times: Times, workers: int, *, seed: 
     rows = np.random.default_rng((seed, 0)).integers(0, times.n, arrivals.n, dtype=np.uint32)
     busy = times.busy_s[rows]
     waiting = waiting_s(arrivals.times_s, busy, workers)
-    return Outcome(
+    return SimulationOutcome(
         times_s=arrivals.times_s,
         latency_s=waiting + times.total_s[rows],
         waiting_s=waiting,
         busy_s=busy,
-        starts=np.full(arrivals.n, Start.WARM, dtype=np.uint8),
+        starts=np.full(arrivals.n, SimulatedStart.WARM, dtype=np.uint8),
     )
 
 

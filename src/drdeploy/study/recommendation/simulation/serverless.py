@@ -21,7 +21,11 @@ import numpy as np
 
 from drdeploy.errors import AnalysisError
 from drdeploy.study.recommendation.cost.inference import SECONDS_PER_HOUR
-from drdeploy.study.recommendation.simulation.outcome import Outcome, Start, billed_s
+from drdeploy.study.recommendation.simulation.outcome import (
+    SimulatedStart,
+    SimulationOutcome,
+    billed_s,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,11 +38,11 @@ if TYPE_CHECKING:
 CHUNK = 500_000
 """Requests whose times are drawn at once; bounds the memory."""
 
-_WARM, _COLD, _PROVISIONED, _THROTTLED = (int(start) for start in Start)
+_WARM, _COLD, _PROVISIONED, _THROTTLED = (int(start) for start in SimulatedStart)
 
 
 @dataclass(frozen=True)
-class Scaling:
+class SimulatedScaling:
     """How far the endpoint goes.
 
     Attributes:
@@ -83,11 +87,11 @@ class _Pool:
 def simulate_serverless(
     arrivals: Arrivals,
     service: ServiceTimes,
-    scaling: Scaling,
+    scaling: SimulatedScaling,
     measures: Measures | None = None,
     *,
     seed: int,
-) -> Outcome:
+) -> SimulationOutcome:
     """Play arrivals on an endpoint that has no container yet.
 
     Raises:
@@ -111,13 +115,13 @@ def simulate_serverless(
         scaling,
         measures.provisioned_by_hour,
     )
-    is_cold, is_refused = starts == Start.COLD, starts == Start.THROTTLED
+    is_cold, is_refused = starts == SimulatedStart.COLD, starts == SimulatedStart.THROTTLED
     latency = np.where(is_cold, service.cold.total_s[cold], service.warm.total_s[warm])
     busy = np.where(is_cold, service.cold.busy_s[cold], service.warm.busy_s[warm])
     latency[is_refused], busy[is_refused] = np.inf, 0.0
-    on_demand = (starts == Start.WARM) | is_cold
+    on_demand = (starts == SimulatedStart.WARM) | is_cold
     theirs = order < arrivals.n
-    return Outcome(
+    return SimulationOutcome(
         times_s=times[theirs],
         latency_s=latency[theirs],
         waiting_s=np.zeros(arrivals.n),
@@ -125,7 +129,7 @@ def simulate_serverless(
         starts=starts[theirs],
         keep_warm_requests=int(measures.keep_warm_s.size),
         on_demand_s=billed_s(busy[on_demand]),
-        provisioned_duration_s=billed_s(busy[starts == Start.PROVISIONED]),
+        provisioned_duration_s=billed_s(busy[starts == SimulatedStart.PROVISIONED]),
         provisioned_held_s=float(measures.provisioned_by_hour.sum()) * SECONDS_PER_HOUR,
     )
 
@@ -139,7 +143,7 @@ def _play(
     times: NDArray[np.float64],
     warm_s: NDArray[np.float64],
     cold_s: NDArray[np.float64],
-    scaling: Scaling,
+    scaling: SimulatedScaling,
     provisioned_by_hour: NDArray[np.int64],
 ) -> NDArray[np.uint8]:
     pool, starts = _Pool(), bytearray()
@@ -169,7 +173,7 @@ def _serve(
     requests: Iterable[tuple[float, float, float]],
     pool: _Pool,
     starts: bytearray,
-    scaling: Scaling,
+    scaling: SimulatedScaling,
     provisioned: int,
 ) -> None:
     """One request after the other: the only loop, so plain names and no calls but the heaps'."""

@@ -25,7 +25,7 @@ MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 
 
-def push_stand_in(account: Account, tag: str, repository: Repository) -> PushedImage:
+def push_placeholder(account: Account, tag: str, repository: Repository) -> PushedImage:
     """Put the stand-in of an image of the ladder into the local registry.
 
     Raises:

@@ -19,7 +19,7 @@ class Proposal:
     cost: CostEstimate
 
 
-class Person(Protocol):
+class Approver(Protocol):
     """Is told what goes on, and agrees to it or not."""
 
     def note(self, text: str) -> None:

@@ -10,7 +10,7 @@ CLOSED = 2**31
 _CELL_BYTES = 8
 
 
-class Crowd:
+class ConnectionCounts:
     """One number per worker, made before they are forked.
 
     Each is written by its own worker alone, or by the supervisor while there is none.

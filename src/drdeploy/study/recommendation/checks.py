@@ -9,7 +9,7 @@ from drdeploy.statistics.notation import number
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drdeploy.study.recommendation.hosted import Hosted, OperatingPoint
+    from drdeploy.study.recommendation.configurations import MeasuredConfiguration, OperatingPoint
     from drdeploy.study.recommendation.options import Option
     from drdeploy.study.recommendation.requirements import Requirements
 
@@ -19,7 +19,7 @@ def failures(option: Option, required: Requirements) -> tuple[str, ...]:
     return tuple(_failures(option, required))
 
 
-def sensitivity_failure(hosted: Hosted, required: Requirements) -> str:
+def sensitivity_failure(hosted: MeasuredConfiguration, required: Requirements) -> str:
     """Why a configuration is not shown to be sensitive enough; empty if it is, or none is asked.
 
     The lower limit of the 95 % interval counts.  A configuration without clinical figures (random
@@ -40,7 +40,7 @@ def sensitivity_failure(hosted: Hosted, required: Requirements) -> str:
     return ""
 
 
-def best_point(hosted: Hosted, at_grade: int) -> OperatingPoint | None:
+def best_point(hosted: MeasuredConfiguration, at_grade: int) -> OperatingPoint | None:
     """The operating point at that grade with the highest lower limit."""
     points = [point for point in hosted.operating_points if point.at_grade == at_grade]
     return max(points, key=lambda point: point.low, default=None)

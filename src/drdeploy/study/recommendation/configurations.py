@@ -41,7 +41,7 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True, eq=False)
-class Hosted:
+class MeasuredConfiguration:
     """One configuration.
 
     Attributes:
@@ -77,7 +77,7 @@ class Hosted:
         return self.configuration.endpoint_kind == "serverless"
 
 
-def hosted_of(measurements: Measurements) -> tuple[Hosted, ...]:
+def hosted_of(measurements: Measurements) -> tuple[MeasuredConfiguration, ...]:
     """Group what was measured by configuration; rows of an open loop hold waiting: not counted.
 
     A configuration whose trials failed, or that lacks a kind of start, is there and says so.
@@ -97,7 +97,7 @@ def _hosted(
     configuration: Configuration,
     scenarios: list[Scenario],
     points: Mapping[str, tuple[OperatingPoint, ...]],
-) -> Hosted:
+) -> MeasuredConfiguration:
     warm, cold = (_rows(scenarios, start) for start in ("warm", "cold"))
     payload = pd.concat([warm, cold])["payload_bytes"].dropna()
     trials = tuple(sorted({scenario.trial for scenario in scenarios}))
@@ -106,7 +106,7 @@ def _hosted(
     if not unusable:
         service = ServiceTimes(times_of(warm), times_of(cold) if len(cold) else None)
     known = [points[trial] for trial in trials if trial in points]
-    return Hosted(
+    return MeasuredConfiguration(
         name=f"{' '.join(_told(configuration))}, {configuration.size}",
         configuration=configuration,
         service=service,

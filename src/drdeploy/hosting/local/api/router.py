@@ -14,10 +14,10 @@ from drdeploy.hosting.local import api_errors
 from drdeploy.hosting.local.api.control_plane import ControlPlane
 from drdeploy.hosting.local.api.invocations import Invocations
 from drdeploy.hosting.local.api_errors import ApiError
-from drdeploy.hosting.local.http_server import LOOPBACK, Response
+from drdeploy.hosting.local.http_server import LOOPBACK, ServiceResponse
 from drdeploy.hosting.local.registry.login import REGISTRY_LOGIN, pushing_here
 from drdeploy.hosting.local.registry.routes import PREFIX as REGISTRY_PREFIX
-from drdeploy.hosting.local.resources import Place
+from drdeploy.hosting.local.resources import AccountRegion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.local.api.metrics import MetricLog
     from drdeploy.hosting.local.api.simulated_aws import SimulatedAws
     from drdeploy.hosting.local.endpoints.machine import Machine
-    from drdeploy.hosting.local.http_server import Request
+    from drdeploy.hosting.local.http_server import ServiceRequest
     from drdeploy.hosting.local.registry.routes import Registry
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ PORT = re.compile(r":\d*$")
 JSON_TYPE = "application/x-amz-json-1.1"
 
 
-class Front:
+class ApiRouter:
     """Answers every request that comes to the port.
 
     Args:
@@ -67,7 +67,7 @@ class Front:
         self._regions: dict[str, tuple[ControlPlane, Invocations]] = {}
         self._lock = threading.Lock()
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: ServiceRequest) -> ServiceResponse:
         """Answer; whatever goes wrong becomes an answer as well."""
         if _is_of_a_browser(request):
             return _error_answer(api_errors.access_denied())
@@ -88,7 +88,7 @@ class Front:
         with self._lock:
             return tuple(control for control, _ in self._regions.values())
 
-    def _answer_other(self, request: Request, region: str, service: str) -> Response:
+    def _answer_other(self, request: ServiceRequest, region: str, service: str) -> ServiceResponse:
         if request.path == STATUS_PATH:
             return _json(200, self._status(), "application/json")
         if not service and request.path.startswith(REGISTRY_PREFIX):
@@ -109,7 +109,7 @@ class Front:
             return pushing_here(answer, request.headers.get("Host") or LOOPBACK)
         return answer
 
-    def _control(self, region: str, operation: str, request: Request) -> Response:
+    def _control(self, region: str, operation: str, request: ServiceRequest) -> ServiceResponse:
         try:
             value = json.loads(request.body.read() or b"{}")
         except ValueError as err:
@@ -120,7 +120,7 @@ class Front:
         with self._lock:
             if name not in self._regions:
                 machine = self._machine
-                control = ControlPlane(Place(name), machine, machine.clock)
+                control = ControlPlane(AccountRegion(name), machine, machine.clock)
                 timeout_s = machine.options.invocation_timeout_s
                 self._regions[name] = (
                     control,
@@ -129,31 +129,31 @@ class Front:
             return self._regions[name]
 
 
-def _is_of_a_browser(request: Request) -> bool:
+def _is_of_a_browser(request: ServiceRequest) -> bool:
     """A web page must not command this service, by another site's name for 127.0.0.1 neither."""
     host = PORT.sub("", request.headers.get("Host") or LOOPBACK)
     is_ours = host in {LOOPBACK, "localhost"} or host.endswith(".localhost")
     return not is_ours or "Origin" in request.headers
 
 
-def _scope_of(request: Request) -> tuple[str, str]:
+def _scope_of(request: ServiceRequest) -> tuple[str, str]:
     """Region and service that the request was signed for; the service is empty if it was not."""
     found = CREDENTIAL.search(request.headers.get("Authorization") or "")
     return (found[1], found[2]) if found else (DEFAULT_REGION, "")
 
 
-def _error_answer(err: ApiError) -> Response:
+def _error_answer(err: ApiError) -> ServiceResponse:
     """In the form that both protocols, JSON 1.1 and REST-JSON, read."""
     body = {"__type": err.code, "message": err.message, "Message": err.message, **err.details}
     answer = _json(err.status, body)
-    return Response(
+    return ServiceResponse(
         answer.status, {**dict(answer.header_items()), "x-amzn-ErrorType": err.code}, answer.body
     )
 
 
-def _json(status: int, value: Any, content_type: str = JSON_TYPE) -> Response:
+def _json(status: int, value: Any, content_type: str = JSON_TYPE) -> ServiceResponse:
     headers = {"Content-Type": content_type, "x-amzn-RequestId": str(uuid.uuid4())}
-    return Response(status, headers, json.dumps(value, default=_encode).encode())
+    return ServiceResponse(status, headers, json.dumps(value, default=_encode).encode())
 
 
 def _encode(value: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.hosting.serving.lean.crowd import CLOSED
+from drdeploy.hosting.serving.lean.connection_counts import CLOSED
 from drdeploy.hosting.serving.lean.protocol import Connection
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Coroutine
 
-    from drdeploy.hosting.serving.lean.crowd import Crowd
+    from drdeploy.hosting.serving.lean.connection_counts import ConnectionCounts
     from drdeploy.hosting.serving.lean.server import LeanServer
 
 GIVE_WAY_S = 0.02
@@ -30,7 +30,7 @@ PAUSE_S = 1.0
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-class Door:
+class Acceptor:
     """The listening socket of one worker.
 
     Args:
@@ -40,7 +40,7 @@ class Door:
     """
 
     def __init__(
-        self, listener: socket.socket, server: LeanServer, *, crowd: Crowd, place: int
+        self, listener: socket.socket, server: LeanServer, *, crowd: ConnectionCounts, place: int
     ) -> None:
         self._listener = listener
         self._server = server

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.study.recommendation.decision import BillLine, Judged
-from drdeploy.study.recommendation.judging import best_point
+from drdeploy.study.recommendation.checks import best_point
+from drdeploy.study.recommendation.decision import BillLine, EvaluatedOption
 from drdeploy.study.recommendation.mitigation.settings import (
     real_time_variables,
     schedule_of,
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 def judged(
     option: Option, failing: tuple[str, ...], question: Question, arrivals: Arrivals
-) -> Judged:
+) -> EvaluatedOption:
     """Figures of an option."""
     hosted, figures = option.hosted, option.figures
     usd = option.bill.usd if option.bill else None
     each = None if usd is None else usd / arrivals.requests_per_month
     times = hosted.times
-    return Judged(
+    return EvaluatedOption(
         name=option.name,
         kind=option.kind,
         model=hosted.configuration.model,

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from drdeploy.hosting.deployment.account import Account
-    from drdeploy.hosting.deployment.agreement import Person
+    from drdeploy.hosting.deployment.approval import Approver
     from drdeploy.hosting.deployment.state import Resource
     from drdeploy.hosting.deployment.terraform import Terraform
     from drdeploy.hosting.deployment.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Swept:
+class TeardownReport:
     """What a deletion did.
 
     Attributes:
@@ -35,7 +35,9 @@ class Swept:
     unverified: tuple[str, ...]
 
 
-def sweep(account: Account, workspace: Workspace, terraform: Terraform, person: Person) -> Swept:
+def sweep(
+    account: Account, workspace: Workspace, terraform: Terraform, person: Approver
+) -> TeardownReport:
     """Delete everything that the state tells of, then list what there is.
 
     Nobody is asked: who calls this has been told to delete.
@@ -54,7 +56,7 @@ def sweep(account: Account, workspace: Workspace, terraform: Terraform, person: 
     return swept
 
 
-def verify(account: Account, resources: Iterable[Resource]) -> Swept:
+def verify(account: Account, resources: Iterable[Resource]) -> TeardownReport:
     """Look for each of these that costs money or may be in the way.
 
     Raises:
@@ -82,7 +84,7 @@ def verify(account: Account, resources: Iterable[Resource]) -> Swept:
             where=account.endpoint_url or "AWS",
             remedy="Delete by hand what remains: it may cost money",
         )
-    return Swept(resources, tuple(verified), tuple(unverified))
+    return TeardownReport(resources, tuple(verified), tuple(unverified))
 
 
 Finder = Callable[["Account", "Iterable[str]"], "set[str]"]
