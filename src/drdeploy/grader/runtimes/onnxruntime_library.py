@@ -168,7 +168,7 @@ class LibrarySession:
         self._input_names = (c_char_p * 1)(self.inputs[0].name.encode())
 
     def __del__(self) -> None:
-        self._library.release("LibrarySession", self._session)
+        self._library.release("Session", self._session)
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Predict.
