@@ -6,7 +6,7 @@
 #   scripts/start-engine.sh stop         # ends it; images stay for the next start
 #
 # For continuous integration and development as root. Does nothing where an engine answers
-# already; safe to run again.
+# already; safe to run again. Where it fails it says why, and what `eval` is given fails too.
 #
 #   DRDEPLOY_ENGINE_DIR   socket, configuration and log    (default /run/drdeploy-engine)
 #   DRDEPLOY_BASE_MIRROR  Debian mirror of the base image  (default: mmdebstrap's own choice)
@@ -20,13 +20,15 @@ readonly BASE_IMAGE=docker.io/library/debian:bookworm-slim
 readonly ARM64_BASE_IMAGE=docker.io/arm64v8/debian:bookworm-slim
 readonly CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt
 # Not the packaged path: installing ca-certificates in a build would overwrite it.
-readonly CA_IN_IMAGE=/etc/ssl/stand-in-ca.crt
-readonly STAND_IN_LABEL=org.drdeploy.stand-in
+readonly CA_IN_IMAGE=/etc/ssl/placeholder-ca.crt
+readonly PLACEHOLDER_LABEL=org.drdeploy.placeholder
 # Raise it when make_base_image changes.
-readonly RECIPE=2
+readonly RECIPE=3
 # iptables: netavark publishes ports with it. runc: crun fails where cgroup v1 and v2 are mixed.
 readonly PACKAGES=(podman runc netavark aardvark-dns iptables ca-certificates mmdebstrap)
 readonly BINFMT_MISC=/proc/sys/fs/binfmt_misc
+INSTALL=$(dirname "$(readlink -f "$0")")/install-debian-packages.sh
+readonly INSTALL
 
 say() { printf 'start-engine: %s\n' "$*" >&2; }
 
@@ -59,19 +61,6 @@ require_root() {
     say "needs root to install and run Podman; or install Docker and set DOCKER_HOST"
     exit 1
   fi
-}
-
-install_packages() {
-  local missing=() package
-  for package in "$@"; do
-    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
-      missing+=("$package")
-  done
-  [[ ${#missing[@]} -eq 0 ]] && return
-  say "installing ${missing[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq >&2
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
 write_configuration() {
@@ -107,7 +96,7 @@ start_service() {
   exit 1
 }
 
-# What the stand-in depends on; a change makes it anew, and with it all images that build on it.
+# What the placeholder depends on; a change makes it anew, and with it all images that build on it.
 fingerprint() {
   { echo "$RECIPE" && cat "$CA_BUNDLE" && apt_settings; } | sha256sum | cut -c1-16
 }
@@ -123,12 +112,16 @@ make_base_image() {
   local image=$1 architecture=$2
   if podman image exists "$image"; then
     local label
-    label=$(podman image inspect -f "{{index .Labels \"$STAND_IN_LABEL\"}}" "$image")
+    label=$(podman image inspect -f "{{index .Labels \"$PLACEHOLDER_LABEL\"}}" "$image")
     [[ -z $label || $label == "$(fingerprint)" ]] && return
   fi
-  say "making a stand-in for ${image#docker.io/}"
+  say "making a placeholder for ${image#docker.io/}"
   local settings=$STATE_DIR/apt.conf
   apt_settings >"$settings"
+  # mmdebstrap runs these with its target as $1.
+  # shellcheck disable=SC2016
+  local make_folder='mkdir -p "$1"/etc/ssl' \
+    remove_caches='rm -rf "$1"/var/cache/apt/*.bin "$1"/var/lib/apt/lists/* "$1"/var/log/*'
   mmdebstrap --quiet --variant=minbase --architectures="$architecture" \
     --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
@@ -139,15 +132,15 @@ make_base_image() {
     --dpkgopt='path-exclude=/usr/share/groff/*' \
     --dpkgopt='path-exclude=/usr/share/lintian/*' \
     --aptopt="$settings" \
-    --customize-hook='mkdir -p "$1"/etc/ssl' \
+    --customize-hook="$make_folder" \
     --customize-hook="upload $CA_BUNDLE $CA_IN_IMAGE" \
-    --customize-hook='rm -rf "$1"/var/cache/apt/*.bin "$1"/var/lib/apt/lists/* "$1"/var/log/*' \
+    --customize-hook="$remove_caches" \
     bookworm - ${MIRROR:+"$MIRROR"} 2>"$STATE_DIR/base.log" |
     podman import --quiet --arch "$architecture" \
       --change 'CMD ["bash"]' \
       --change "ENV SSL_CERT_FILE=$CA_IN_IMAGE" \
       --change "ENV PIP_CERT=$CA_IN_IMAGE" \
-      --change "LABEL $STAND_IN_LABEL=$(fingerprint)" \
+      --change "LABEL $PLACEHOLDER_LABEL=$(fingerprint)" \
       - "$image" >&2 && return
   podman image rm --force "$image" >/dev/null 2>&1 || true
   say "${image#docker.io/} cannot be made; the end of the log:"
@@ -163,7 +156,7 @@ emulate_arm64() {
     say "needs root to register QEMU with the kernel"
     exit 1
   fi
-  install_packages arch-test
+  "$INSTALL" arch-test
   [[ -e $BINFMT_MISC/register ]] || mount -t binfmt_misc binfmt_misc "$BINFMT_MISC"
   [[ -x $STATE_DIR/qemu-aarch64 ]] || fetch_qemu
   # mmdebstrap looks for this name; where another QEMU has it, the kernel asks the latest one first.
@@ -179,6 +172,7 @@ emulate_arm64() {
 # From this machine's own mirror, and without a new source in its apt configuration.
 fetch_qemu() {
   local folder=$STATE_DIR/qemu mirror
+  # shellcheck disable=SC2016  # the variable is apt's
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' |
     head -n 1)
   say "fetching QEMU from bookworm-backports"
@@ -207,7 +201,14 @@ stop_service() {
   rm -f "$STATE_DIR/podman.pid" "$SOCKET"
 }
 
+# `eval "$(scripts/start-engine.sh)"` would succeed without this where the script fails.
+report_failure() {
+  local status=$?
+  [[ $status -eq 0 || -t 1 ]] || echo false
+}
+
 main() {
+  trap report_failure EXIT
   case $1 in
     start | arm64) ;;
     stop) stop_service && exit ;;
@@ -215,7 +216,7 @@ main() {
   esac
   use_what_is_there "$1"
   require_root
-  install_packages "${PACKAGES[@]}"
+  "$INSTALL" "${PACKAGES[@]}"
   write_configuration
   start_service
   make_base_image "$BASE_IMAGE" "$(dpkg --print-architecture)"
