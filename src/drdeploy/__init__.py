@@ -13,4 +13,8 @@ A grader is made, hosted and studied.  The wings, top to bottom; an import only 
 Results are for research use.  This is not a medical device.
 """
 
-__version__ = "0.1.0"
+from drdeploy.version import VERSION
+
+__all__ = ["__version__"]
+
+__version__ = VERSION

@@ -42,7 +42,8 @@
     │   ├── UploadFailed         the bucket does not take an archive
     │   └── LeftBehind           something is still there after a deletion
     ├── StudyError               a study that cannot be planned, resumed or run
-    └── AnalysisError            measurements that do not support the question
+    ├── AnalysisError            measurements that do not support the question
+    └── MissingExtra             an ImportError too: an optional package is not installed
 
 An error says *what* happened, *where*, and the *remedy*.  A client of the server sees a code
 and one sentence (:attr:`DrdeployError.sentence`); the traceback goes to the log.
@@ -50,7 +51,12 @@ and one sentence (:attr:`DrdeployError.sentence`); the traceback goes to the log
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def install_remedy(extra: str) -> str:
@@ -285,3 +291,25 @@ class StudyError(DrdeployError):
 
 class AnalysisError(DrdeployError):
     """The measurements do not support the question."""
+
+
+class MissingExtra(DrdeployError, ImportError):
+    """Something needs a package that one of this project's extras brings."""
+
+
+@contextmanager
+def requires_extra(extra: str, what: str) -> Iterator[None]:
+    """Turn the import of a package that is not installed into :class:`MissingExtra`.
+
+    Usage: ``with requires_extra("study", "The local service"): import moto``.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as err:
+        # A module of our own that is missing is a bug, and no extra brings it.
+        if err.name is None or err.name.partition(".")[0] == "drdeploy":
+            raise
+        raise MissingExtra(
+            f"{what} needs the package {err.name.partition('.')[0]}, which is not installed",
+            remedy=install_remedy(extra),
+        ) from err

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-import drdeploy
+from drdeploy.version import VERSION
 
 NOUNS: dict[str, str] = {
     "model": "Build, list and convert the grading models.",
@@ -52,7 +52,7 @@ def build_app() -> typer.Typer:
 
 def _show_version(value: bool) -> None:
     if value:
-        typer.echo(f"drdeploy {drdeploy.__version__}")
+        typer.echo(f"drdeploy {VERSION}")
         raise typer.Exit
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import drdeploy
 from drdeploy.errors import RuntimeUnavailable, install_remedy
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE, Grade
+from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,7 +111,7 @@ def render(cells: Sequence[Cell], *, written_at: datetime) -> str:
         grades=list(Grade),
         reference_points=REFERENCE_POINTS,
         notice=RESEARCH_USE_NOTICE,
-        version=drdeploy.__version__,
+        version=VERSION,
         written_at=written_at.strftime("%Y-%m-%d %H:%M UTC"),
     )
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import drdeploy
 from drdeploy.errors import ModelError
 from drdeploy.grader.artifacts import ModelFormat, Provenance, extract, pack
 from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
@@ -20,6 +19,7 @@ from drdeploy.grader.networks.network import build_network
 from drdeploy.grader.networks.sample import sample_batch
 from drdeploy.grader.networks.weights import fill
 from drdeploy.grader.runtimes.load import load_runtime
+from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +114,7 @@ def build_filled(architecture: Architecture, weights: WeightsSource, *, seed: in
         weights=filled.weights,
         transform=architecture.transform,
         provenance=Provenance(
-            tool_version=drdeploy.__version__, source=filled.source, seed=seed, notes=filled.notes
+            tool_version=VERSION, source=filled.source, seed=seed, notes=filled.notes
         ),
     )
     return Built(network, described, sample)

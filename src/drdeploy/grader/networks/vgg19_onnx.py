@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import drdeploy
 from drdeploy.grader.artifacts import Provenance, extract, pack
 from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
 from drdeploy.grader.grading.grade import ICDR_CLASSES
@@ -23,6 +22,7 @@ from drdeploy.grader.networks.initial import he_normal, spread_logits
 from drdeploy.grader.networks.notes import RANDOM
 from drdeploy.grader.networks.sample import sample_batch
 from drdeploy.grader.runtimes.load import load_runtime
+from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +66,7 @@ def export_vgg19_onnx(out_dir: Path, *, seed: int = 0) -> Path:
             transform=architecture.transform,
             gradability=GradabilityLimits(),
             provenance=Provenance(
-                tool_version=drdeploy.__version__,
+                tool_version=VERSION,
                 source="keras.applications.VGG19",
                 seed=seed,
                 notes=RANDOM,

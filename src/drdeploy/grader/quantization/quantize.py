@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-import drdeploy
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.artifacts import Quantization, extract, pack
 from drdeploy.grader.evaluation.document import comparison_document
@@ -20,6 +19,7 @@ from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.inference import InferenceService
 from drdeploy.grader.quantization.convert import quantize_onnx
 from drdeploy.grader.quantization.verdict import DEFAULT_MARGIN, judge
+from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -170,7 +170,7 @@ def pack_quantized(
         gradability=manifest.gradability,
         clinical=manifest.clinical,
         quantization=None if verdict is None else _as_manifest(verdict, reference),
-        provenance=msgspec.structs.replace(manifest.provenance, tool_version=drdeploy.__version__),
+        provenance=msgspec.structs.replace(manifest.provenance, tool_version=VERSION),
     )
 
 

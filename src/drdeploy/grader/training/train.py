@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-import drdeploy
 from drdeploy.grader.artifacts import Provenance
 from drdeploy.grader.datasets import deduplicate, grouped_folds
 from drdeploy.grader.evaluation.predictions import GradedSet
@@ -29,6 +28,7 @@ from drdeploy.grader.training.history_figure import draw_history
 from drdeploy.grader.training.operating_points import choose_operating_points
 from drdeploy.grader.training.prepared import prepare
 from drdeploy.grader.training.run_folder import RunFolder, RunSettings
+from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -250,7 +250,7 @@ def _describe(plan: TrainingPlan, clinical: Clinical) -> Described:
         transform=plan.architecture.transform,
         clinical=clinical,
         provenance=Provenance(
-            tool_version=drdeploy.__version__,
+            tool_version=VERSION,
             source=f"keras.applications.{name}, base from {start}",
             dataset=f"{plan.dataset.name}, {len(plan.dataset)} photographs, "
             f"sha256:{plan.dataset.digest}",

@@ -12,10 +12,10 @@ import json
 from typing import TYPE_CHECKING
 from urllib.request import ProxyHandler, Request, build_opener
 
-import drdeploy
 from drdeploy.errors import InvalidInput, PushFailed
 from drdeploy.hosting.deployment.images import PushedImage
 from drdeploy.hosting.local.instances.processes import profile_of_image
+from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
     from drdeploy.hosting.deployment.account import Account
@@ -44,7 +44,7 @@ def push_placeholder(account: Account, tag: str, repository: Repository) -> Push
         "os": "linux",
         "config": {
             "Env": [f"DRDEPLOY_PROFILE={profile}"],
-            "Labels": {"org.opencontainers.image.version": drdeploy.__version__},
+            "Labels": {"org.opencontainers.image.version": VERSION},
         },
         "rootfs": {"type": "layers", "diff_ids": []},
     }
@@ -53,7 +53,7 @@ def push_placeholder(account: Account, tag: str, repository: Repository) -> Push
     manifest = json.dumps(
         {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": described, "layers": []}
     ).encode()
-    digest, there = _digest(manifest), f"{profile}-process-{drdeploy.__version__}"
+    digest, there = _digest(manifest), f"{profile}-process-{VERSION}"
     root = f"{account.endpoint_url}/v2/{repository.name}"
     try:
         if _send("HEAD", f"{root}/manifests/{digest}") == NOT_FOUND:

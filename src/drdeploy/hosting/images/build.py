@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-import drdeploy
 from drdeploy.errors import ImageBuildFailed, InvalidInput
+from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +115,7 @@ def build_image(
             root or checkout(),
             dockerfile,
             tag,
-            {"VERSION": drdeploy.__version__, **base},
+            {"VERSION": VERSION, **base},
             network=network,
             platform=platform,
             log=log,
@@ -131,7 +131,7 @@ def build_image(
     return ImageRef(tag, image_id)
 
 
-def checkout(start: Path = Path(drdeploy.__file__)) -> Path:
+def checkout(start: Path = Path(__file__)) -> Path:
     """The folder above ``start`` that holds ``containers/``.
 
     Raises:

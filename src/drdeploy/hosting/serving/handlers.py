@@ -17,13 +17,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drdeploy import __version__
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.hosting.serving.answer import ContainerFacts, ModelFacts, csv_answer, json_answer
 from drdeploy.hosting.serving.exchange import CSV, Request, Response, json_response
 from drdeploy.hosting.serving.negotiation import choose_form
 from drdeploy.hosting.serving.payload import images_of
 from drdeploy.hosting.serving.settings import MIB
+from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -104,7 +104,7 @@ class Handlers:
             "quantization": manifest.quantization,
             "provenance": manifest.provenance,
             "runtime_version": self.service.classifier.runtime.version,
-            "server_version": __version__,
+            "server_version": VERSION,
             "profile": self.settings.profile,
             "container": self.container_id,
             "limits": {

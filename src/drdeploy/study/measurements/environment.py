@@ -11,9 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import drdeploy
 from drdeploy.errors import StudyError
 from drdeploy.study.measurements.journal import replace_file
+from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -51,7 +51,7 @@ def host_facts() -> dict[str, Any]:
         "operating_system": _operating_system(),
         "kernel": platform.release(),
         "python": sys.version.split()[0],
-        "drdeploy": drdeploy.__version__,
+        "drdeploy": VERSION,
         "packages": _versions(),
         "git": _git(),
     }

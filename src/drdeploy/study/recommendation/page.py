@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-import drdeploy
 from drdeploy.pages.page import environment_for
 from drdeploy.statistics.notation import number
 from drdeploy.study.recommendation import wording
+from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -39,7 +39,7 @@ def page(decision: Decision, *, written_at: datetime) -> str:
         .render(
             section=section(decision),
             decision=decision,
-            version=drdeploy.__version__,
+            version=VERSION,
             written_at=written_at.strftime("%Y-%m-%d %H:%M UTC"),
         )
     )

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-import drdeploy
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.pages.page import environment_for
 from drdeploy.statistics.means import BOOTSTRAP_ROWS, rows_needed
@@ -16,6 +15,7 @@ from drdeploy.study.recommendation.page import section
 from drdeploy.study.report import cells, tables
 from drdeploy.study.report.figures import drawings_of
 from drdeploy.study.report.image_figure import drawings_of_images
+from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -104,7 +104,7 @@ def render(
         bootstrap_rows=BOOTSTRAP_ROWS,
         rows_needed={share: rows_needed(share) for share in (0.90, 0.95, 0.99)},
         notice=RESEARCH_USE_NOTICE,
-        version=drdeploy.__version__,
+        version=VERSION,
         written_at=written_at.strftime("%Y-%m-%d %H:%M UTC"),
     )
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-import drdeploy
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.pages.page import cell, environment_for
 from drdeploy.statistics import notation
@@ -24,6 +23,7 @@ from drdeploy.study.thesis.findings import (
 )
 from drdeploy.study.thesis.printed import ReproductionVerdict
 from drdeploy.study.thesis.tables import places_of, result_tables, verdict_table
+from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -94,7 +94,7 @@ def render(found: Reproduction, figures: Sequence[StudyFigure], *, written_at: d
         rows=len(found.measurements.frame),
         files=found.measurements.frame["trial"].nunique(),
         notice=RESEARCH_USE_NOTICE,
-        version=drdeploy.__version__,
+        version=VERSION,
         written_at=written_at.strftime("%Y-%m-%d %H:%M UTC"),
     )
 
