@@ -246,11 +246,11 @@ def _print_evaluated(evaluated: Evaluated) -> None:
             (f"sensitivity, {at}", detection.sensitivity),
             (f"specificity, {at}", detection.specificity),
         ]
-        for decision in detection.decisions:
-            name = decision.rule.name.replace("_", " ")
+        for quality in detection.operating_points:
+            name = quality.point.name.replace("_", " ")
             rows += [
-                (f"  {name}: sensitivity", decision.sensitivity),
-                (f"  {name}: specificity", decision.specificity),
+                (f"  {name}: sensitivity", quality.sensitivity),
+                (f"  {name}: specificity", quality.specificity),
             ]
     rows += [("calibration error", found.ece), ("ungradable", found.ungradable)]
     for name, estimate in rows:

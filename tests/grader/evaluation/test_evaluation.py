@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drdeploy.errors import InvalidInput
+from drdeploy.grader.artifacts import OperatingPoint, Rate
 from drdeploy.grader.evaluation.curves import reliability
-from drdeploy.grader.evaluation.evaluation import DecisionRule, evaluate, predictive_values
+from drdeploy.grader.evaluation.evaluation import evaluate, predictive_values
 from drdeploy.grader.evaluation.metrics import (
     confusion_matrix,
     expected_calibration_error,
@@ -127,10 +128,19 @@ def test_sensitivity_and_specificity_are_counted_at_both_grades():
         assert found.positives == found.sensitivity.n == (labels >= grade).sum()
 
 
-def test_operating_points_are_judged_at_their_own_threshold():
+def test_operating_points_are_evaluated_at_their_own_threshold():
     labels, probabilities = grader()
-    rules = [DecisionRule("high_sensitivity", Grade.MODERATE, 0.1)]
-    (found,) = evaluate(labels, probabilities, rules=rules, prevalence=0.3).referable.decisions
+    when_chosen = Rate(0.95, 0.9, 0.99, 100)
+    point = OperatingPoint(
+        name="high_sensitivity",
+        at_or_above=2,
+        threshold=0.1,
+        sensitivity=when_chosen,
+        specificity=when_chosen,
+    )
+    result = evaluate(labels, probabilities, operating_points=[point], prevalence=0.3)
+    (found,) = result.referable.operating_points
+    assert result.vision_threatening.operating_points == ()
     flagged = probabilities[:, 2:].sum(axis=1) >= 0.1
     assert found.sensitivity.value == pytest.approx(flagged[labels >= 2].mean())
     assert (found.ppv, found.npv) == predictive_values(found.sensitivity, found.specificity, 0.3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, overload
 
 import msgspec
 
@@ -13,6 +13,10 @@ from drdeploy.errors import ManifestError
 from drdeploy.grader.fundus.gradability_limits import GradabilityLimits  # noqa: TC001 - msgspec reads it
 from drdeploy.grader.fundus.transform import FundusTransform
 from drdeploy.grader.grading.grade import ICDR_CLASSES
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -69,6 +73,14 @@ class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     threshold: float
     sensitivity: Rate
     specificity: Rate
+
+    @overload
+    def flags(self, probability: float) -> bool: ...
+    @overload
+    def flags(self, probability: NDArray[np.floating]) -> NDArray[np.bool_]: ...
+    def flags(self, probability: float | NDArray[np.floating]) -> bool | NDArray[np.bool_]:
+        """Whether an eye, or each of many, is flagged at P(grade >= ``at_or_above``)."""
+        return probability >= self.threshold
 
 
 class Clinical(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

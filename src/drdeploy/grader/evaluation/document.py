@@ -204,14 +204,14 @@ def _detection(detection: Detection) -> dict[str, Any]:
             "specificity": figure(detection.specificity_referring),
         },
         "operating_points": {
-            decision.rule.name: {
-                "threshold": decision.rule.threshold,
-                "sensitivity": figure(decision.sensitivity),
-                "specificity": figure(decision.specificity),
-                "ppv": figure(decision.ppv),
-                "npv": figure(decision.npv),
+            one.point.name: {
+                "threshold": one.point.threshold,
+                "sensitivity": figure(one.sensitivity),
+                "specificity": figure(one.specificity),
+                "ppv": figure(one.ppv),
+                "npv": figure(one.npv),
             }
-            for decision in detection.decisions
+            for one in detection.operating_points
         },
     }
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from drdeploy.grader.artifacts import Clinical
+    from drdeploy.grader.artifacts import Clinical, OperatingPoint
     from drdeploy.grader.evaluation.predictions import GradedSet
 
 PREVALENCE = {Grade.MODERATE: 0.2, Grade.SEVERE: 0.08}
@@ -35,22 +35,18 @@ for predictive values where nobody says another; about what screening programmes
 
 
 @dataclass(frozen=True)
-class DecisionRule:
-    """Flag an eye if P(grade >= ``at_or_above``) reaches ``threshold``."""
+class OperatingPointQuality:
+    """How well one operating point separates diseased eyes from the others on other photographs.
 
-    name: str
-    at_or_above: Grade
-    threshold: float
-
-
-@dataclass(frozen=True)
-class DecisionQuality:
-    """How good a decision is at telling eyes at or above a grade from the others.
-
-    The predictive values are at the :attr:`Detection.prevalence` that it belongs to.
+    Attributes:
+        point: The operating point, with what it reached where its threshold was chosen.
+        sensitivity: Share of the diseased eyes that it flags here.
+        specificity: Share of the other eyes that it does not flag here.
+        ppv: Positive predictive value at the detection's prevalence.
+        npv: Negative predictive value at the detection's prevalence.
     """
 
-    rule: DecisionRule
+    point: OperatingPoint
     sensitivity: Estimate
     specificity: Estimate
     ppv: Estimate
@@ -71,7 +67,7 @@ class Detection:
         sensitivity_referring: If eyes that cannot be graded are referred, as they should be:
             of all photographs, not only of the graded.
         specificity_referring: Likewise.
-        decisions: At the operating points that were locked in beforehand.
+        operating_points: The same figures at each threshold that was locked in beforehand.
     """
 
     at_or_above: Grade
@@ -84,7 +80,7 @@ class Detection:
     npv: Estimate
     sensitivity_referring: Estimate
     specificity_referring: Estimate
-    decisions: tuple[DecisionQuality, ...]
+    operating_points: tuple[OperatingPointQuality, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +117,7 @@ def evaluate(
     grade_thresholds: tuple[float, ...] | None = None,
     groups: ArrayLike | None = None,
     is_gradable: ArrayLike | None = None,
-    rules: Sequence[DecisionRule] = (),
+    operating_points: Sequence[OperatingPoint] = (),
     prevalence: float | None = None,
     seed: int = 0,
 ) -> Evaluation:
@@ -133,7 +129,7 @@ def evaluate(
         grade_thresholds: See :class:`drdeploy.grader.grading.Prediction`.
         groups: Shape ``(n,)``: capture sessions or patients.
         is_gradable: Shape ``(n,)``; all of them by default.
-        rules: Operating points, chosen on other photographs.
+        operating_points: Chosen on other photographs.
         prevalence: Of referable eyes, for the predictive values; :data:`PREVALENCE` by default.
         seed: Of the bootstrap.
 
@@ -152,7 +148,8 @@ def evaluate(
     graded = _Graded(truth, grades, probabilities_or_worse(predicted), sessions, refused)
     is_missed = (truth >= Grade.SEVERE) & (grades == Grade.NO_DR)
     referable, threatening = (
-        _detection(grade, graded, rules, prevalence) for grade in (Grade.MODERATE, Grade.SEVERE)
+        _detection(grade, graded, operating_points, prevalence)
+        for grade in (Grade.MODERATE, Grade.SEVERE)
     )
     return Evaluation(
         n=where.size,
@@ -186,17 +183,9 @@ def evaluate_graded(
         grade_thresholds=None if clinical is None else clinical.grade_thresholds,
         groups=graded.groups,
         is_gradable=graded.is_gradable,
-        rules=decision_rules(clinical),
+        operating_points=() if clinical is None else clinical.operating_points,
         prevalence=prevalence,
         seed=seed,
-    )
-
-
-def decision_rules(clinical: Clinical | None) -> tuple[DecisionRule, ...]:
-    """What an evaluation judges."""
-    points = () if clinical is None else clinical.operating_points
-    return tuple(
-        DecisionRule(point.name, Grade(point.at_or_above), point.threshold) for point in points
     )
 
 
@@ -235,7 +224,10 @@ class _Graded:
 
 
 def _detection(
-    at_or_above: Grade, graded: _Graded, rules: Sequence[DecisionRule], prevalence: float | None
+    at_or_above: Grade,
+    graded: _Graded,
+    operating_points: Sequence[OperatingPoint],
+    prevalence: float | None,
 ) -> Detection:
     is_positive = graded.truth >= at_or_above
     scores = graded.or_worse[:, at_or_above]
@@ -260,18 +252,18 @@ def _detection(
         npv=npv,
         sensitivity_referring=referring[0],
         specificity_referring=referring[1],
-        decisions=tuple(
-            _decision(rule, rates(is_positive, scores >= rule.threshold), share)
-            for rule in rules
-            if rule.at_or_above == at_or_above
+        operating_points=tuple(
+            _quality(point, rates(is_positive, point.flags(scores)), share)
+            for point in operating_points
+            if point.at_or_above == at_or_above
         ),
     )
 
 
-def _decision(
-    rule: DecisionRule, found: tuple[Estimate, Estimate], prevalence: float
-) -> DecisionQuality:
-    return DecisionQuality(rule, *found, *predictive_values(*found, prevalence))
+def _quality(
+    point: OperatingPoint, found: tuple[Estimate, Estimate], prevalence: float
+) -> OperatingPointQuality:
+    return OperatingPointQuality(point, *found, *predictive_values(*found, prevalence))
 
 
 def rates(

@@ -108,8 +108,9 @@ def _roc(axes: Axes, evaluated: Evaluated) -> None:
         label = f"grade ≥ {at:d}: area {detection.auroc.value:.3f}"
         axes.plot(curve.of_healthy, curve.of_diseased, line, color=colour, label=label)
         _mark_decisions(axes, detection, colour)
+    has_points = found.referable.operating_points or found.vision_threatening.operating_points
     for name, mark in MARKS.items():
-        if name == "grade" or found.referable.decisions or found.vision_threatening.decisions:
+        if name == "grade" or has_points:
             shown = name.replace("_", " ") if name != "grade" else "the grade answered"
             axes.plot([], [], mark, color=GREY, label=shown, linestyle="none")
     axes.plot([0, 1], [0, 1], ":", color=GREY, lw=0.8)
@@ -120,7 +121,9 @@ def _roc(axes: Axes, evaluated: Evaluated) -> None:
 def _mark_decisions(axes: Axes, detection: Detection, colour: str) -> None:
     """Each decision with its two intervals."""
     decisions = [("grade", detection.sensitivity, detection.specificity)]
-    decisions += [(one.rule.name, one.sensitivity, one.specificity) for one in detection.decisions]
+    decisions += [
+        (one.point.name, one.sensitivity, one.specificity) for one in detection.operating_points
+    ]
     for name, sensitivity, specificity in decisions:
         if sensitivity.value is None or specificity.value is None:
             continue

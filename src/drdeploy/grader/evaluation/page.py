@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
-    from drdeploy.grader.evaluation.evaluation import DecisionQuality, Detection, Evaluation
+    from drdeploy.grader.evaluation.evaluation import (
+        Detection,
+        Evaluation,
+        OperatingPointQuality,
+    )
     from drdeploy.grader.evaluation.graders import Cell
     from drdeploy.statistics.estimate import Estimate
 
@@ -44,20 +48,6 @@ REFERENCE_POINTS = (
     ReferencePoint("Messidor", kappa="0.55"),
     ReferencePoint("EyePACS", kappa="0.47"),
 )
-
-
-@dataclass(frozen=True)
-class DecisionRow:
-    """One row of the table of decisions."""
-
-    name: str
-    at_or_above: Grade
-    threshold: float | None
-    sensitivity: Estimate
-    specificity: Estimate
-    ppv: Estimate
-    npv: Estimate
-    locked: str
 
 
 def check_can_draw() -> None:
@@ -129,7 +119,6 @@ def _shown(cell: Cell, number: int) -> dict[str, Any]:
         "test_set": evaluated.test_set,
         "found": found,
         "notes": (*evaluated.notes, *evaluated.test_set.notes),
-        "decisions": _decisions(cell),
         "counts": {grade: int(found.confusion[grade].sum()) for grade in Grade},
         "pictures": pictures_of(evaluated, f"e{number}"),
         "missed": [(graded.files[at], Grade(int(graded.labels[at]))) for at in found.missed],
@@ -142,54 +131,10 @@ def _shown(cell: Cell, number: int) -> dict[str, Any]:
     }
 
 
-def _decisions(cell: Cell) -> list[DecisionRow]:
-    """By grade: what is answered, and every operating point."""
-    evaluation: Evaluation = cell.evaluated.evaluation
-    detections = (evaluation.referable, evaluation.vision_threatening)
-    return [row for detection in detections for row in _decisions_at(detection, _locked(cell))]
-
-
-def _decisions_at(detection: Detection, locked: dict[tuple[str, int], str]) -> list[DecisionRow]:
-    at = detection.at_or_above
-    answered = DecisionRow(
-        "the grade answered",
-        at,
-        None,
-        detection.sensitivity,
-        detection.specificity,
-        detection.ppv,
-        detection.npv,
-        "",
-    )
-    return [answered] + [
-        DecisionRow(
-            one.rule.name.replace("_", " "),
-            at,
-            one.rule.threshold,
-            one.sensitivity,
-            one.specificity,
-            one.ppv,
-            one.npv,
-            locked.get((one.rule.name, int(at)), ""),
-        )
-        for one in detection.decisions
-    ]
-
-
-def _points(detection: Detection) -> dict[str, DecisionQuality | None]:
+def _points(detection: Detection) -> dict[str, OperatingPointQuality | None]:
     """The operating points by name, None for one that is not locked in."""
-    by_name = {one.rule.name: one for one in detection.decisions}
+    by_name = {one.point.name: one for one in detection.operating_points}
     return {name: by_name.get(name) for name in ("high_sensitivity", "balanced")}
-
-
-def _locked(cell: Cell) -> dict[tuple[str, int], str]:
-    """What each operating point promised when it was chosen."""
-    clinical = cell.evaluated.grader.clinical
-    points = () if clinical is None else clinical.operating_points
-    return {
-        (one.name, one.at_or_above): f"{one.sensitivity.value:.1%} / {one.specificity.value:.1%}"
-        for one in points
-    }
 
 
 def _number(estimate: Estimate, digits: int = DIGITS) -> str:

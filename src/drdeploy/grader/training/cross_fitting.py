@@ -75,7 +75,7 @@ def cross_fit(out_of_fold: GradedSet, folds: Sequence[Fold]) -> CrossFitted:
         or_worse = probabilities_or_worse(scaled[fold.validation])
         for point in chosen:
             flagged = flags.setdefault((point.name, point.at_or_above), np.zeros(len(labels), bool))
-            flagged[fold.validation] = or_worse[:, point.at_or_above] >= point.threshold
+            flagged[fold.validation] = point.flags(or_worse[:, point.at_or_above])
         choices.append({(point.name, point.at_or_above) for point in chosen})
     in_all = set.intersection(*choices)
     return CrossFitted(

@@ -162,7 +162,7 @@ def screening(prediction: Prediction, manifest: ModelManifest) -> dict[str, dict
     flagged: dict[str, dict[str, bool]] = {}
     for point in points:
         share = prediction.probability_at_or_above(Grade(point.at_or_above))
-        flagged.setdefault(DISEASES[point.at_or_above], {})[point.name] = share >= point.threshold
+        flagged.setdefault(DISEASES[point.at_or_above], {})[point.name] = point.flags(share)
     return flagged
 
 
