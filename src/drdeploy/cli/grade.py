@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
@@ -24,7 +22,7 @@ from drdeploy.errors import InvalidInput
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from drdeploy.grader.inference import InferenceService
 
@@ -64,21 +62,21 @@ def grade(
     """
     check_writable(csv_file)
     order = _order(sort)
-    with loaded(artifact or _in_the_box(), runtime) as service:
-        classes = service.classifier.artifact.manifest.classes
-        if order == "severity" and not service.classifier.artifact.manifest.is_icdr:
-            raise InvalidInput(
-                "Only the grades of an ICDR grader have a severity",
-                where="--sort",
-                remedy="Leave --sort out",
-            )
-        rows = in_order(with_progress(service, find_images(images)), order)
+    service = load_grader(artifact or _in_the_box(), runtime)
+    manifest = service.classifier.artifact.manifest
+    if order == "severity" and not manifest.is_icdr:
+        raise InvalidInput(
+            "Only the grades of an ICDR grader have a severity",
+            where="--sort",
+            remedy="Leave --sort out",
+        )
+    rows = in_order(with_progress(service, find_images(images)), order)
     if as_json:
-        print_json(as_document(rows, classes))
+        print_json(as_document(rows, manifest.classes))
     else:
         print_table(rows, order)
     if csv_file is not None:  # last: what cannot be written has been shown
-        write_csv(csv_file, rows, classes)
+        write_csv(csv_file, rows, manifest.classes)
     failed = sum(bool(row.error) for row in rows)
     refused = sum(row.gradable is False for row in rows)
     err.print(
@@ -121,11 +119,12 @@ def find_images(inputs: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-@contextmanager
-def loaded(path: Path, runtime: str) -> Iterator[InferenceService]:
-    """The model of an archive or of an extracted folder, ready to infer."""
-    from drdeploy.grader.artifacts import extract
-    from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+def load_grader(model: Path, runtime: str) -> InferenceService:
+    """Load an archive or an extracted folder with the runtime of that name.
+
+    Raises:
+        InvalidInput: There is no such runtime or no such model.
+    """
     from drdeploy.grader.inference import InferenceService
     from drdeploy.grader.runtimes.protocol import RuntimeName
 
@@ -135,15 +134,9 @@ def loaded(path: Path, runtime: str) -> Iterator[InferenceService]:
             where="--runtime",
             remedy=f"Choose from {', '.join(get_args(RuntimeName))}",
         )
-    chosen = cast("RuntimeName | None", runtime or None)
-    if path.is_dir():
-        yield InferenceService.load(path, runtime=chosen, limits=LOCAL_FILE_LIMITS)
-        return
-    if not path.is_file():
-        raise InvalidInput("There is no such artifact", where=str(path))
-    with tempfile.TemporaryDirectory(prefix="drdeploy-") as folder:
-        model_dir = extract(path, Path(folder) / "model").folder
-        yield InferenceService.load(model_dir, runtime=chosen, limits=LOCAL_FILE_LIMITS)
+    if not model.exists():
+        raise InvalidInput("There is no such artifact", where=str(model))
+    return InferenceService.load(model, runtime=cast("RuntimeName | None", runtime or None))
 
 
 def with_progress(service: InferenceService, paths: Sequence[Path]) -> list[Row]:

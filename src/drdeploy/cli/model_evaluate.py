@@ -180,7 +180,7 @@ def _grader(path: Path) -> Grader:
 
 def _row(grader: Grader, choices: Sequence[Choice], judging: _Judging) -> list[Evaluated]:
     """One grader on every set of photographs."""
-    from drdeploy.cli.grade import loaded
+    from drdeploy.cli.grade import load_grader
     from drdeploy.grader.evaluation.graders import judge, notes_on
     from drdeploy.grader.evaluation.predictions import predict_dataset
 
@@ -189,8 +189,8 @@ def _row(grader: Grader, choices: Sequence[Choice], judging: _Judging) -> list[E
 
         return track(files, f"grading with {grader.name}", console=err, transient=True)
 
-    with loaded(Path(grader.source), judging.runtime) as service:
-        graded = [predict_dataset(service, one.photographs, track=tracked) for one in choices]
+    service = load_grader(Path(grader.source), judging.runtime)
+    graded = [predict_dataset(service, one.photographs, track=tracked) for one in choices]
     return [
         judge(
             grader,

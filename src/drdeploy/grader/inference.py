@@ -14,6 +14,7 @@ from drdeploy.grader.fundus.apply import apply, see
 from drdeploy.grader.fundus.decode import ImageLimits, read_header
 from drdeploy.grader.fundus.field_of_view import field_of_view
 from drdeploy.grader.fundus.gradability import MEASURED_PX, measure, ungradable_reason
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.runtimes.classifier import Classifier
 from drdeploy.grader.runtimes.load import import_runtime, load_runtime
 
@@ -79,7 +80,11 @@ class LoadTimes:
 class InferenceService:
     """The one loaded model of a process.  Safe to call from several threads at once.
 
-    Usage: ``InferenceService.load(Path("/opt/ml/model")).infer([photograph])``.
+    ::
+
+        service = InferenceService.load("model.tar.gz")
+        [found] = service.infer([Path("eye.jpg").read_bytes()])
+        found.prediction.grade if found.prediction else found.ungradable
     """
 
     classifier: Classifier
@@ -91,28 +96,28 @@ class InferenceService:
     @classmethod
     def load(
         cls,
-        model_dir: Path,
+        model: Path | str,
         *,
         runtime: RuntimeName | None = None,
         threads: int | None = None,
-        limits: ImageLimits = DEFAULT_LIMITS,
+        limits: ImageLimits = LOCAL_FILE_LIMITS,
         large_images: ImageTurns | None = None,
     ) -> InferenceService:
         """Load the model and let it classify once, so that the first client does not wait.
 
         Args:
-            model_dir: An extracted artifact.
+            model: A ``model.tar.gz``, or the folder that one was extracted to.
             runtime: The one that fits the model's format, if None.
             threads: As many as the CPU limit allows, if None.
-            limits: What an image may be at most.
+            limits: What an image may be at most; files on your own disk may be large.
             large_images: Has large images wait for each other; None lets them all in.
 
         Raises:
-            ArtifactError: The folder holds no model that can be used.
+            ArtifactError: There is no model that can be used.
             ModelError: The runtime is missing, refuses the model, or does not predict.
         """
         started = time.perf_counter()
-        artifact = open_artifact(model_dir)
+        artifact = open_artifact(model)
         import_runtime(artifact, runtime=runtime)
         imported = time.perf_counter()
         loaded = load_runtime(artifact, runtime=runtime, threads=threads)

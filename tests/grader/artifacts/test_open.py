@@ -97,3 +97,20 @@ def test_a_bare_archive_is_bounded_too(tmp_path, saved_model):
     archive = bare(saved_model, tmp_path / "bare.tar.gz", ".")
     with pytest.raises(UnsafeArchive):
         inspect(archive, limits=ArchiveLimits(max_bytes=4096))
+
+
+def test_an_archive_opens_into_a_folder_that_goes_with_the_artifact(archive):
+    artifact = open_artifact(str(archive))
+    folder = artifact.folder
+    assert artifact.entry_path.read_bytes() == bytes(range(256)) * 64
+    del artifact
+    assert not folder.exists()
+
+
+def test_a_refused_archive_leaves_no_folder_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "model.tar.gz").write_bytes(b"no archive")
+    with pytest.raises(ArtifactError):
+        open_artifact(tmp_path / "model.tar.gz")
+    assert not any((tmp_path / "scratch").iterdir())

@@ -1,17 +1,14 @@
-"""An extracted artifact: opened and verified."""
+"""An artifact: opened and verified."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from drdeploy.errors import ArtifactError, DigestMismatch, ManifestError
 from drdeploy.grader.artifacts.bare import find_saved_model, study_manifest
 from drdeploy.grader.artifacts.manifest import MANIFEST_NAME, ModelManifest, decode_manifest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -35,20 +32,34 @@ class ModelArtifact:
         return self.folder / self.manifest.entry
 
 
-def open_artifact(folder: Path, *, verify: bool = True) -> ModelArtifact:
-    """Open an extracted artifact.
+def open_artifact(model: Path | str, *, verify: bool = True) -> ModelArtifact:
+    """Open a model and check its files against its manifest.
+
+    ::
+
+        artifact = open_artifact("model.tar.gz")
+        artifact.manifest.architecture
 
     Args:
-        folder: For example ``/opt/ml/model``.
-        verify: Compare every file with its digest (about a second per gigabyte).
+        model: A ``model.tar.gz``, or the folder that one was extracted to, for example
+            ``/opt/ml/model``.  An archive is extracted to a temporary folder, which is removed
+            with the returned object.
+        verify: Compare every file of a folder with its digest (about a second per gigabyte).
+            The files of an archive are always compared, while they are extracted.
 
     Raises:
         ManifestError: The manifest is wrong, or a file that it names is missing.
-        DigestMismatch: A file is not the one that it names.
-        ArtifactError: There is no such folder.
+        DigestMismatch: A file is not the one that the manifest names.
+        ArtifactError: There is no such file or folder, or the archive cannot be trusted.
     """
+    folder = Path(model)
+    if folder.is_file():
+        # A server opens folders only; its cold start does not pay for what reads archives.
+        from drdeploy.grader.artifacts.extraction import extract_temporarily
+
+        return extract_temporarily(folder)
     if not folder.is_dir():
-        raise ArtifactError("There is no such folder", where=str(folder))
+        raise ArtifactError("There is no such model", where=str(folder))
     path = folder / MANIFEST_NAME
     if not path.is_file():
         return _open_bare(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import weakref
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -58,6 +59,22 @@ def extract(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return ModelArtifact(folder, contents.manifest, contents.digest)
+
+
+def extract_temporarily(archive: Path) -> ModelArtifact:
+    """Extract an archive to a temporary folder that lives as long as the returned artifact.
+
+    Raises:
+        ArtifactError: One of those of :func:`extract`.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="drdeploy-"))
+    try:
+        artifact = extract(archive, folder / "model")
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(artifact, shutil.rmtree, folder, ignore_errors=True)
+    return artifact
 
 
 def verify(archive: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> ModelManifest:
