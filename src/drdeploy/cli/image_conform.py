@@ -49,24 +49,20 @@ def conform(  # noqa: PLR0917 - typer passes by name
     docs/reference/conformance.md lists the clauses.
     """
     with _cannot_run(), _terminable(), err.status("starting") as status:
-        from drdeploy.hosting.conformance import chosen
-        from drdeploy.hosting.conformance import conform as check
-        from drdeploy.hosting.engine import Engine
+        from drdeploy.hosting.conformance import check_conformance
 
-        clauses = chosen(only or ())
         body = _photograph(photograph, content_type)
 
         def begin(clause: Clause) -> None:
             status.update(escape(clause.title))
 
-        report = check(
-            Engine.require(),
+        report = check_conformance(
             image,
             artifact,
             photograph=body,
             memory_mb=memory_mb,
             cpus=cpus,
-            clauses=clauses,
+            only=only or (),
             begin=begin,
             end=_ignore if as_json else _print,
         )

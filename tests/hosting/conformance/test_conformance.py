@@ -14,7 +14,7 @@ from drdeploy.hosting.conformance import (
     Contract,
     ProbePhotograph,
     Severity,
-    conform,
+    check_conformance,
 )
 from drdeploy.hosting.conformance.hosting import LABEL
 
@@ -72,10 +72,10 @@ def reports(engine, broken_image, weights, small_photograph):
         pytest.skip("on one core nothing tells a CPU limit from the machine")
 
     def check(image):
-        return conform(
-            engine,
+        return check_conformance(
             broken_image(image),
             weights,
+            engine=engine,
             photograph=small_photograph,
             memory_mb=256,
             contract=IMPATIENT,
@@ -136,7 +136,9 @@ def test_no_container_is_left_behind(engine, reports):
 def test_an_image_that_does_not_start_fails_one_clause_and_the_rest_say_why_not(
     engine, lean_image, weights, small_photograph
 ):
-    report = conform(engine, "debian:bookworm-slim", weights, photograph=small_photograph)
+    report = check_conformance(
+        "debian:bookworm-slim", weights, photograph=small_photograph, engine=engine
+    )
     assert failed(report) == {"serves-on-8080"}
     skipped = [f.verdict for f in report.findings if f.verdict.outcome is ClauseOutcome.SKIP]
     assert len(skipped) > 30
@@ -148,10 +150,10 @@ def conformance_of(engine, ladder_image, exported):
     """Check a rung with MobileNet in a format."""
 
     def check(name, model_format):
-        return conform(
-            engine,
+        return check_conformance(
             ladder_image(name),
             exported("mobilenet")[model_format],
+            engine=engine,
             photograph=ProbePhotograph.synthetic(),
             contract=Contract(start_s=60, load_s=1.0),
         )
@@ -178,10 +180,10 @@ def test_the_studys_images_keep_what_must_be_kept(conformance_of, name):
 def test_the_studys_shape_of_container_gets_what_it_deserves(engine, reduced_image, weights):
     """It hosts; it also fails where its clients would notice."""
     engine.build(STUDY_SHAPE, "Dockerfile", "drdeploy-study-shape")
-    report = conform(
-        engine,
+    report = check_conformance(
         "drdeploy-study-shape",
         weights,
+        engine=engine,
         photograph=ProbePhotograph(synthetic_photograph(1, width_px=2144, height_px=1424)),
         memory_mb=1024,
         contract=Contract(start_s=60, stop_s=10, load_s=1.0),

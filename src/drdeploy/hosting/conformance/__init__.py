@@ -2,7 +2,7 @@
 
 ::
 
-    report = conform(engine, "drdeploy:lean", artifact, photograph=Photograph.synthetic())
+    report = check_conformance("drdeploy:lean", "model.tar.gz")
     report.conforms; report.summary
 
 ``registry`` lists the clauses; :data:`CLAUSES` is the order in which they are judged.  A clause
@@ -29,7 +29,7 @@ sent, ``contract`` holds the figures and the sources.
 """
 
 from drdeploy.hosting.conformance.bodies import ProbePhotograph
-from drdeploy.hosting.conformance.check import ClauseFinding, Report, conform
+from drdeploy.hosting.conformance.check import ClauseFinding, ConformanceReport, check_conformance
 from drdeploy.hosting.conformance.clause import Clause, ClauseOutcome, ConformanceVerdict, Severity
 from drdeploy.hosting.conformance.contract import Contract
 from drdeploy.hosting.conformance.registry import CLAUSES, chosen
@@ -39,11 +39,11 @@ __all__ = [
     "Clause",
     "ClauseFinding",
     "ClauseOutcome",
+    "ConformanceReport",
     "ConformanceVerdict",
     "Contract",
     "ProbePhotograph",
-    "Report",
     "Severity",
+    "check_conformance",
     "chosen",
-    "conform",
 ]

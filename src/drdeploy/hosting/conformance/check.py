@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import EngineError, EngineUnavailable, InvalidInput
+from drdeploy.hosting.conformance.bodies import ProbePhotograph
 from drdeploy.hosting.conformance.clause import (
     Clause,
     ClauseOutcome,
@@ -18,14 +20,11 @@ from drdeploy.hosting.conformance.clause import (
 from drdeploy.hosting.conformance.contract import Contract
 from drdeploy.hosting.conformance.hosting import Host
 from drdeploy.hosting.conformance.inspection import ImageInspection
-from drdeploy.hosting.conformance.registry import CLAUSES
+from drdeploy.hosting.conformance.registry import chosen
+from drdeploy.hosting.engine import Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from drdeploy.hosting.conformance.bodies import ProbePhotograph
-    from drdeploy.hosting.engine import Engine
+    from collections.abc import Callable, Collection
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class ClauseFinding:
 
 
 @dataclass(frozen=True)
-class Report:
+class ConformanceReport:
     """All findings on an image.
 
     Attributes:
@@ -104,46 +103,56 @@ class Report:
         }
 
 
-def conform(
-    engine: Engine,
+def check_conformance(
     image: str,
-    artifact: Path,
+    artifact: Path | str,
     *,
-    photograph: ProbePhotograph,
+    photograph: ProbePhotograph | None = None,
     memory_mb: int = 2048,
     cpus: float = 1.0,
-    clauses: Sequence[Clause] = CLAUSES,
+    only: Collection[str] = (),
     contract: Contract = Contract(),
+    engine: Engine | None = None,
     begin: Callable[[Clause], None] = lambda _: None,
     end: Callable[[ClauseFinding], None] = lambda _: None,
-) -> Report:
-    """Check an image against the contract.  No container outlives the call.
+) -> ConformanceReport:
+    """Check a container image against SageMaker's hosting contract, clause by clause.
+
+    ::
+
+        report = check_conformance("my-grader:1.0", "model.tar.gz")
+        report.conforms, report.summary
+
+    Containers are started in the container engine of this machine; none outlives the call.
 
     Args:
-        engine: Runs the containers.
-        image: Name and tag, or id.
+        image: Name and tag of an image that the engine holds, or its id.
         artifact: A ``model.tar.gz`` that the image can load.
-        photograph: A body that the image can answer.
-        memory_mb: Limit of each container.
-        cpus: Limit of each container.
-        clauses: Which, in the order of :data:`CLAUSES`.
-        contract: The figures.
-        begin: Called before a clause is judged.
+        photograph: A request body that the image can answer; a synthetic photograph if None.
+        memory_mb: Memory limit of each container.
+        cpus: CPU limit of each container.
+        only: Ids of the clauses to check; all of them if empty.
+        contract: The contract's time limits and sizes.
+        engine: The container engine; the one that answers on this machine if None.
+        begin: Called before each clause is checked.
         end: Called with each finding.
 
     Raises:
-        InvalidInput: There is no such image, or a limit that no engine could keep.
+        InvalidInput: There is no such image or clause, or a limit that no engine could keep.
         ArtifactError: The artifact is no readable archive.
-        EngineError: The engine went away.
+        EngineError: No engine answers, or it went away.
+        MissingExtra: The extra ``cloud`` is not installed.
     """
+    clauses = chosen(only)
+    engine = engine or Engine.require()
     began = time.monotonic()
     image_id = _image_id(engine, image)
     findings = []
     with Host(
         engine,
         image_id,
-        artifact,
-        photograph=photograph,
+        Path(artifact),
+        photograph=photograph or ProbePhotograph.synthetic(),
         contract=contract,
         memory_mb=memory_mb,
         cpus=cpus,
@@ -154,7 +163,7 @@ def conform(
             findings.append(ClauseFinding(clause, _judge(clause, seen)))
             end(findings[-1])
     duration_s = time.monotonic() - began
-    return Report(image, image_id, memory_mb, cpus, duration_s, tuple(findings))
+    return ConformanceReport(image, image_id, memory_mb, cpus, duration_s, tuple(findings))
 
 
 def _image_id(engine: Engine, image: str) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from drdeploy.errors import EngineError, ImageBuildFailed
+from drdeploy.errors import EngineError, ImageBuildFailed, requires_extra
 from drdeploy.hosting.engine import distribution
 from drdeploy.hosting.engine.container import RunningContainer, remove_at_once
 from drdeploy.hosting.engine.failures import engine_unavailable, told
@@ -303,9 +303,10 @@ def _candidates(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _connect(host: str) -> APIClient | None:
-    import requests
-    from docker import APIClient
-    from docker.errors import DockerException
+    with requires_extra("cloud", "A container engine"):
+        import requests
+        from docker import APIClient
+        from docker.errors import DockerException
 
     try:
         api = APIClient(base_url=host, version="auto", timeout=int(PROBE_TIMEOUT_S))

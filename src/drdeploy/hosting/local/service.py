@@ -7,7 +7,7 @@ import shutil
 import threading
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from drdeploy.errors import EngineUnavailable
+from drdeploy.errors import EngineUnavailable, requires_extra
 from drdeploy.hosting.local.api.metrics import MetricLog
 from drdeploy.hosting.local.api.router import ApiRouter
 from drdeploy.hosting.local.api.simulated_aws import SimulatedAws
@@ -46,6 +46,7 @@ class LocalService:
     Raises:
         InvalidInput: The port is in use.
         EngineUnavailable: Containers are asked for and no engine answers.
+        MissingExtra: The extra ``study`` is not installed.
     """
 
     def __init__(
@@ -56,6 +57,9 @@ class LocalService:
         options: Options | None = None,
         server_command: Sequence[str] = SERVER_COMMAND,
     ) -> None:
+        with requires_extra("study", "The local service"):  # before the port is taken
+            import moto.core  # noqa: F401
+            import psutil  # noqa: F401
         self._server = HttpServer(port, lambda request: self._front.answer(request))  # noqa: PLW0108  made below
         self._engine = _find_engine(isolation)
         self._sweep()
