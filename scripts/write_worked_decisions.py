@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.measurements.load import ENVIRONMENT_FILE, MEASUREMENTS_FILE, Measurements, load
 from drdeploy.study.measurements.validation import REQUIRED
 from drdeploy.study.recommendation import wording

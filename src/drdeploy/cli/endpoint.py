@@ -12,7 +12,7 @@ from drdeploy.cli import endpoint_deploy
 from drdeploy.cli.console import JsonOption, out, print_json
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.sagemaker.invocation import Invocation
+    from drdeploy.hosting.sagemaker import Invocation
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(endpoint_deploy.deploy)
@@ -63,7 +63,7 @@ def invoke(
     as_json: JsonOption = False,
 ) -> None:
     """Send a photograph to an endpoint and print its answer."""
-    from drdeploy.hosting.sagemaker.client import Hosting
+    from drdeploy.hosting.sagemaker import Hosting
 
     hosting = Hosting.connect(endpoint_url, region=region)
     kind = content_type or _content_type(image)
@@ -89,7 +89,7 @@ def delete(
     """
     from drdeploy.errors import EndpointError
     from drdeploy.hosting.deployment.workspace import Workspace
-    from drdeploy.hosting.sagemaker.client import Hosting
+    from drdeploy.hosting.sagemaker import Hosting
 
     workspace = Workspace.of_endpoint(name)
     if workspace.exists and workspace.note().is_at(endpoint_url, region):
@@ -109,11 +109,10 @@ def delete(
 
 
 def _endpoints(endpoint_url: str | None, region: str | None) -> list[dict[str, Any]]:
-    from drdeploy.hosting.sagemaker.connection import connect
-    from drdeploy.hosting.sagemaker.refusals import explained
+    from drdeploy.hosting.sagemaker import connect, translated_errors
 
     sagemaker = connect(endpoint_url, region=region).sagemaker
-    with explained("list the endpoints", endpoint_url or "AWS"):
+    with translated_errors("list the endpoints", endpoint_url or "AWS"):
         pages = list(sagemaker.get_paginator("list_endpoints").paginate())
     return [
         {

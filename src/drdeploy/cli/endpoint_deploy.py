@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.deployment.variables import AnyConfig
     from drdeploy.hosting.deployment.workspace import Workspace
     from drdeploy.hosting.engine import Engine
-    from drdeploy.hosting.sagemaker.invocation import Invocation
+    from drdeploy.hosting.sagemaker import Invocation
 
 
 def deploy(
@@ -155,7 +155,7 @@ def _config(
 ) -> AnyConfig:
     from pydantic import ValidationError
 
-    from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
+    from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig
 
     try:
         if instance_type:

@@ -13,7 +13,7 @@ import typer
 from drdeploy.cli.console import JsonOption, out, print_json
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.local.service import LocalService
+    from drdeploy.hosting.local import LocalService
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -53,12 +53,11 @@ def up(
     ] = False,
 ) -> None:
     """Serve the SageMaker API until SIGTERM or Ctrl-C; prints one line when ready."""
-    from drdeploy.hosting.local.endpoints.machine import Options
-    from drdeploy.hosting.local.service import LocalService
+    from drdeploy.hosting.local import LocalService, ServiceOptions
 
     over = _end_signal(until_stdin_closes)
     mb_per_vcpu = round(1024 / vcpu_per_gb, 3)  # 1769 is to be told as 1769
-    options = Options(idle_s=idle_s, mb_per_vcpu=mb_per_vcpu, trial_start=trial_start)
+    options = ServiceOptions(idle_s=idle_s, mb_per_vcpu=mb_per_vcpu, trial_start=trial_start)
     service = LocalService(port, isolation=isolation, options=options)
     _serve(service, over)
 
@@ -84,7 +83,7 @@ def down(port: PortOption = DEFAULT_PORT) -> None:
     import time
 
     from drdeploy.errors import EndpointTimeout
-    from drdeploy.hosting.local.instances.leftovers import find_service
+    from drdeploy.hosting.local.instances.service_folders import find_service
 
     service = find_service(port)
     if service is None:

@@ -53,7 +53,7 @@ def compare(
     """
     from drdeploy.grader.datasets import deduplicate, load_dataset
     from drdeploy.grader.training.compare import NetworkComparison
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.recommendation.candidates import document_of, summarise
     from drdeploy.study.recommendation.cost import second_price
 

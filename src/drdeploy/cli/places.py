@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.deployment.account import Account
     from drdeploy.hosting.deployment.approval import Proposal
     from drdeploy.hosting.engine import Engine
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet
 
 LOCAL_URL = "http://127.0.0.1:8765"
 INTERRUPTED = 130
@@ -118,7 +118,7 @@ def local_service_answers(endpoint_url: str) -> bool:
 
 def sheet_of(prices: Path | None) -> PriceSheet:
     """The packaged sheet, or one of the user's."""
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet
 
     return PriceSheet.load(prices)
 

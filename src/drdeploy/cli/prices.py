@@ -14,7 +14,7 @@ from drdeploy.cli.console import JsonOption, err, out, print_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -32,7 +32,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Print every known price with its region, date and source."""
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet
 
     prices = PriceSheet.load(sheet)
     if as_json:
@@ -52,14 +52,15 @@ def update(
     """Read today's prices from AWS (needs credentials) and write them as a sheet of your own."""
     import boto3
 
-    from drdeploy.hosting.sagemaker import price_list
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet, price_list_api
     from drdeploy.study.measurements.journal import replace_file
 
-    client = boto3.client("pricing", region_name=price_list.API_REGION)
+    client = boto3.client("pricing", region_name=price_list_api.API_REGION)
     with err.status("Reading the price list"):
-        collected = price_list.collect(price_list.products(client, region), region)
-    text = price_list.as_toml(collected, region=region, on=datetime.now(UTC).date())
+        collected = price_list_api.recognise_prices(
+            price_list_api.fetch_products(client, region), region
+        )
+    text = price_list_api.as_toml(collected, region=region, on=datetime.now(UTC).date())
     sheet.parent.mkdir(parents=True, exist_ok=True)
     replace_file(sheet, text.encode())
     prices = PriceSheet.load(sheet).prices

@@ -91,7 +91,7 @@ def recommend(
     as_json: JsonOption = False,
 ) -> None:
     """Choose how to host: simulate the traffic on every option, price it, and judge it."""
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.recommendation.decide import Question, decide
     from drdeploy.study.recommendation.decision import as_json as decision_as_json
     from drdeploy.study.recommendation.requirements import Assumptions, Requirements

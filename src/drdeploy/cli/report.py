@@ -13,7 +13,7 @@ from drdeploy.cli.console import JsonOption, err, out, print_json
 from drdeploy.errors import AnalysisError
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.measurements.load import Measurements
     from drdeploy.study.recommendation.decide import Question
     from drdeploy.study.recommendation.decision import Decision
@@ -53,7 +53,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Report what each configuration costs and how fast it is."""
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.measurements.load import load
     from drdeploy.study.recommendation.decide import Question
     from drdeploy.study.recommendation.decision import Decision

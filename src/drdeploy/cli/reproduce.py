@@ -58,7 +58,7 @@ def reproduce(
 
 
 def _write(found: Reproduction, folder: Path) -> Path:
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.thesis.page import write_reproduction
 
     sheet = PriceSheet.load()

@@ -186,14 +186,14 @@ def _default_out(plan: Plan) -> Path:
 def _provisioning(
     person: TerminalApprover, provider: ProviderChoice, *, keep: bool
 ) -> Provisioning:
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.running.provisioned import Provisioning
 
     return Provisioning(person, PriceSheet.load(), provider, keep=keep)
 
 
 def _refuse_cost(plan: Plan, max_cost_usd: float) -> None:
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet
 
     cost_usd = plan.worst_case_cost_usd(PriceSheet.load())
     if cost_usd > max_cost_usd:
@@ -234,7 +234,7 @@ def _trial_facts(plan: Plan) -> Iterator[dict[str, Any]]:
 
 
 def _worst_case_cost_usd(plan: Plan) -> tuple[float | None, list[str]]:
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet
 
     try:
         return plan.worst_case_cost_usd(PriceSheet.load()), []

@@ -13,9 +13,7 @@ from botocore.stub import Stubber
 from drdeploy.hosting.deployment.account import Account
 from drdeploy.hosting.deployment.terraform import Terraform
 from drdeploy.hosting.deployment.workspace import Workspace
-from drdeploy.hosting.sagemaker.client import Hosting
-from drdeploy.hosting.sagemaker.clock import Clock
-from drdeploy.hosting.sagemaker.connection import Clients
+from drdeploy.hosting.sagemaker import Clients, Clock, Hosting
 
 
 class StubbedAccount(Account):

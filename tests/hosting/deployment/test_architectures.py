@@ -13,7 +13,7 @@ from drdeploy.hosting.deployment.architectures import (
 from drdeploy.hosting.deployment.provision import DesiredEndpoints, ModelSource
 from drdeploy.hosting.deployment.variables import EndpointVariables, Variables
 from drdeploy.hosting.images import ARM64, own_image
-from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
+from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig
 from drdeploy.study.design.plan import make_plan
 from drdeploy.study.design.study import Study
 from drdeploy.study.running.provisioned import hosted_tag

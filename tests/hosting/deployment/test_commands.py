@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from drdeploy.cli.app import build_app
 from drdeploy.errors import DeploymentError, InvalidInput, PushFailed, UploadFailed
-from drdeploy.hosting.local.service import LocalService
+from drdeploy.hosting.local import LocalService
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,8 @@ from drdeploy.hosting.deployment.provision import DesiredEndpoints, ModelSource,
 from drdeploy.hosting.deployment.teardown import sweep
 from drdeploy.hosting.deployment.variables import EndpointVariables, Variables
 from drdeploy.hosting.deployment.workspace import Workspace
-from drdeploy.hosting.local.endpoints.machine import Options
-from drdeploy.hosting.local.service import LocalService
-from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
-from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.hosting.local import LocalService, ServiceOptions
+from drdeploy.hosting.sagemaker import PriceSheet, RealTimeConfig, ServerlessConfig
 from drdeploy.study.design.plan import make_plan
 from drdeploy.study.design.study import Study
 from drdeploy.study.measurements.journal import read_measurements
@@ -98,7 +96,7 @@ def home():
 
 @contextmanager
 def account_of_a_service(isolation):
-    options = Options(mb_per_vcpu=512, trial_start=False)
+    options = ServiceOptions(mb_per_vcpu=512, trial_start=False)
     with LocalService(0, isolation=isolation, options=options) as service:
         yield Account(service.url, "us-east-1")
 

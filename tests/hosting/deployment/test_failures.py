@@ -28,8 +28,7 @@ from drdeploy.hosting.deployment.state import Resource
 from drdeploy.hosting.deployment.teardown import sweep, verify
 from drdeploy.hosting.deployment.variables import EndpointVariables, Variables
 from drdeploy.hosting.deployment.workspace import Workspace
-from drdeploy.hosting.sagemaker.configs import ServerlessConfig
-from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.hosting.sagemaker import PriceSheet, ServerlessConfig
 
 URI = "123456789012.dkr.ecr.us-east-1.amazonaws.com/grader/drdeploy"
 ENDPOINT = {"endpoint_name": "grader"}

@@ -20,8 +20,7 @@ from drdeploy.hosting.deployment.variables import (
     key_of,
 )
 from drdeploy.hosting.deployment.workspace import Workspace, deployments
-from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
-from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.hosting.sagemaker import PriceSheet, RealTimeConfig, ServerlessConfig
 
 SMALL = ServerlessConfig(memory_mb=1024)
 KEPT_WARM = ServerlessConfig(memory_mb=1024, provisioned_concurrency=1)

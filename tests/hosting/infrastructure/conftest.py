@@ -11,8 +11,7 @@ from aws_provider import provider_of
 from local_aws import FAKE_SERVER, Aws
 from terraform import ENVIRONMENTS, INFRASTRUCTURE, Terraform
 
-from drdeploy.hosting.local.endpoints.machine import Options
-from drdeploy.hosting.local.service import LocalService
+from drdeploy.hosting.local import LocalService, ServiceOptions
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,7 +28,7 @@ def home():
 @pytest.fixture(scope="module")
 def service(home):
     """With the fake server, which starts in a moment; plenty of CPU."""
-    options = Options(mb_per_vcpu=512, trial_start=False)
+    options = ServiceOptions(mb_per_vcpu=512, trial_start=False)
     with LocalService(0, isolation="process", options=options, server_command=FAKE_SERVER) as it:
         yield it
 

@@ -12,8 +12,7 @@ from terraform import INFRASTRUCTURE, realtime, serverless
 from tiny_models import onnx_artifact
 
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
-from drdeploy.hosting.local.endpoints.machine import Options
-from drdeploy.hosting.local.service import LocalService
+from drdeploy.hosting.local import LocalService, ServiceOptions
 
 THESIS = INFRASTRUCTURE / "environments" / "study" / "thesis.tfvars.json"
 
@@ -21,7 +20,7 @@ THESIS = INFRASTRUCTURE / "environments" / "study" / "thesis.tfvars.json"
 @pytest.fixture(scope="module")
 def service(home):
     """With the real server, as processes."""
-    options = Options(mb_per_vcpu=512, trial_start=False)
+    options = ServiceOptions(mb_per_vcpu=512, trial_start=False)
     with LocalService(0, isolation="process", options=options) as it:
         yield it
 

@@ -7,8 +7,7 @@ import pytest
 from pydantic import ValidationError
 from terraform import INFRASTRUCTURE, Terraform
 
-from drdeploy.hosting.sagemaker import quotas
-from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
+from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig, quotas
 
 MEMORIES = (0, 512, 1023, 1024, 1025, 1500, 2048, 3072, 4096, 5120, 6144, 6145, 7168)
 CONCURRENCIES = (-1, 0, 1, 2, 199, 200, 201)

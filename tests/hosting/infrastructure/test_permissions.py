@@ -9,7 +9,7 @@ from local_aws import archive as small_archive
 from local_aws import client
 from terraform import INFRASTRUCTURE, Terraform, realtime, serverless
 
-from drdeploy.hosting.local.endpoints.policies import allows
+from drdeploy.hosting.local.endpoints.iam_policies import allows
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 PREFIX = "dr-may"

@@ -20,8 +20,7 @@ from local_aws import Aws, archive, until
 from terraform import INFRASTRUCTURE, Terraform, model
 
 from drdeploy.errors import InvalidInput
-from drdeploy.hosting.local.endpoints.machine import Options
-from drdeploy.hosting.local.service import LocalService
+from drdeploy.hosting.local import LocalService, ServiceOptions
 
 
 @pytest.mark.parametrize(
@@ -117,7 +116,7 @@ def test_only_what_can_change_in_place_does():
 
 
 def test_names_of_terraform_become_names_of_the_api():
-    from drdeploy.hosting.local.api.shapes import service_model
+    from drdeploy.hosting.local.api.request_validation import service_model
 
     operation = service_model("sagemaker").operation_model("CreateEndpointConfig")
     variant = {
@@ -200,7 +199,7 @@ def test_a_command_that_cannot_be_run_is_told(arguments, status, told):
 
 def test_ctrl_c_ends_the_wait_and_what_there_is_can_be_destroyed(terraform_program, home, tmp_path):
     never_ready = (sys.executable, "-c", "import time; time.sleep(600)")
-    options = Options(mb_per_vcpu=512, trial_start=True)
+    options = ServiceOptions(mb_per_vcpu=512, trial_start=True)
     folder = INFRASTRUCTURE / "environments" / "single-endpoint"
     with (
         LocalService(0, isolation="process", options=options, server_command=never_ready) as it,

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from local_aws import FAKE_SERVER, Aws, Hold
 
-from drdeploy.hosting.local.endpoints.machine import Options
-from drdeploy.hosting.local.service import LocalService
+from drdeploy.hosting.local import LocalService, ServiceOptions
 
 TIMEOUT_S = 20.0
 
@@ -29,7 +28,7 @@ def home():
 @pytest.fixture(scope="session")
 def service(home):
     """With the fake server.  Plenty of CPU, and an idle instance stays: a test may be slow."""
-    options = Options(mb_per_vcpu=512, trial_start=False, invocation_timeout_s=TIMEOUT_S)
+    options = ServiceOptions(mb_per_vcpu=512, trial_start=False, invocation_timeout_s=TIMEOUT_S)
     with LocalService(0, isolation="process", options=options, server_command=FAKE_SERVER) as it:
         yield it
 

@@ -24,7 +24,7 @@ with friendly_errors():
 """
 UP_WITH_FAKE_SERVER = f"""
 import sys
-from drdeploy.sagemaker.local import service
+from drdeploy.hosting.local import service
 service.LocalService.__init__.__kwdefaults__["server_command"] = {FAKE_SERVER!r}
 {COMMAND}
 """

@@ -9,9 +9,8 @@ from photographs import photograph
 from tiny_models import onnx_artifact
 
 from drdeploy.hosting.engine import ContainerSpec
-from drdeploy.hosting.local.endpoints.machine import Options
-from drdeploy.hosting.local.instances.leftovers import LABEL
-from drdeploy.hosting.local.service import LocalService
+from drdeploy.hosting.local import LocalService, ServiceOptions
+from drdeploy.hosting.local.instances.service_folders import LABEL
 
 pytestmark = pytest.mark.engine
 IDLE_S = 4.0
@@ -30,7 +29,7 @@ def label_of(service):
 
 @pytest.fixture(scope="module")
 def contained(engine, lean_image):
-    options = Options(idle_s=IDLE_S, trial_start=False)
+    options = ServiceOptions(idle_s=IDLE_S, trial_start=False)
     with LocalService(isolation="container", options=options) as service:
         yield service
     assert engine.containers(label_of(service)) == ()

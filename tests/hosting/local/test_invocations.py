@@ -6,8 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 from local_aws import FAKE_SERVER, Aws, until
 
-from drdeploy.hosting.local.endpoints.machine import Options
-from drdeploy.hosting.local.service import LocalService
+from drdeploy.hosting.local import LocalService, ServiceOptions
 
 MEGABYTE = 1024 * 1024
 SERVERLESS = {"MemorySizeInMB": 1024, "MaxConcurrency": 1}
@@ -159,7 +158,7 @@ def test_an_answer_over_the_limit_is_a_model_error(aws, one_at_a_time):
 @pytest.fixture(scope="module")
 def impatient():
     """A service whose invocations have a second."""
-    options = Options(trial_start=False, invocation_timeout_s=1.0)
+    options = ServiceOptions(trial_start=False, invocation_timeout_s=1.0)
     with LocalService(isolation="process", options=options, server_command=FAKE_SERVER) as own:
         yield Aws.at(own.url)
 

@@ -11,8 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, WaiterError
 from local_aws import FAKE_SERVER, Aws, archive, until
 
-from drdeploy.hosting.local.endpoints.machine import Options
-from drdeploy.hosting.local.service import LocalService
+from drdeploy.hosting.local import LocalService, ServiceOptions
 
 SERVERLESS = {"MemorySizeInMB": 1024, "MaxConcurrency": 2}
 REAL_TIME = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
@@ -22,7 +21,7 @@ IDLE_S = 0.5
 @pytest.fixture(scope="module")
 def fleeting():
     """A service that lets an idle instance go soon."""
-    options = Options(idle_s=IDLE_S, trial_start=False)
+    options = ServiceOptions(idle_s=IDLE_S, trial_start=False)
     with LocalService(isolation="process", options=options, server_command=FAKE_SERVER) as own:
         yield Aws.at(own.url)
 
@@ -83,7 +82,7 @@ def test_kill_9_between_calls_costs_one_model_error_at_most(aws, kind):
 
 
 def test_an_instance_that_runs_out_of_memory_is_replaced():
-    options = Options(trial_start=False, mb_per_vcpu=256)
+    options = ServiceOptions(trial_start=False, mb_per_vcpu=256)
     with LocalService(isolation="process", options=options, server_command=FAKE_SERVER) as own:
         if "cgroup" not in own.isolation:
             pytest.skip("nothing limits memory here")

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from drdeploy.hosting.local.instances.backend import InstanceSpec
+from drdeploy.hosting.local.instances.instance import InstanceSpec
 from drdeploy.hosting.local.instances.processes import OF_THE_IMAGES, ProcessBackend
 
 CONTAINERS = Path(__file__).parents[3] / "containers"

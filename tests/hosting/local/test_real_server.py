@@ -13,15 +13,14 @@ from photographs import hostile_images, photograph
 from tiny_models import onnx_artifact
 
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
-from drdeploy.hosting.local.endpoints.machine import Options
-from drdeploy.hosting.local.service import LocalService
+from drdeploy.hosting.local import LocalService, ServiceOptions
 
 WAIT = {"Delay": 1, "MaxAttempts": 60}
 
 
 @pytest.fixture(scope="module")
 def real():
-    with LocalService(isolation="process", options=Options(idle_s=60)) as service:
+    with LocalService(isolation="process", options=ServiceOptions(idle_s=60)) as service:
         yield Aws.at(service.url)
 
 

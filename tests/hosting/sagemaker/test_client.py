@@ -14,7 +14,7 @@ from drdeploy.hosting.sagemaker.client import Hosting
 from drdeploy.hosting.sagemaker.clock import Clock
 from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
 from drdeploy.hosting.sagemaker.connection import READ_TIMEOUT_S, connect, is_loopback
-from drdeploy.hosting.sagemaker.deployment import VARIANT, EndpointDefinition
+from drdeploy.hosting.sagemaker.endpoint_definition import VARIANT, EndpointDefinition
 
 URL = "http://127.0.0.1:9"
 ARN = "arn:aws:sagemaker:us-east-1:000000000000:thing/demo"

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from drdeploy.errors import InvalidInput
 from drdeploy.hosting.sagemaker import quotas
 from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig, endpoint_config
-from drdeploy.hosting.sagemaker.instances import instance_resources
+from drdeploy.hosting.sagemaker.instance_types import instance_resources
 
 
 @pytest.mark.parametrize("memory_mb", [1024, 2048, 3072, 4096, 5120, 6144])

@@ -3,7 +3,7 @@
 import pytest
 
 from drdeploy.errors import AnalysisError, UnknownPrice
-from drdeploy.hosting.sagemaker.prices import Price, PriceSheet
+from drdeploy.hosting.sagemaker import Price, PriceSheet
 from drdeploy.study.recommendation.cost.bill import Bill, BilledEndpoint, Line, Usage, bill
 from drdeploy.study.recommendation.cost.sensitivity import sensitivities
 

@@ -5,7 +5,7 @@ import pytest
 
 from drdeploy.grader.evaluation.predictions import GradedSet
 from drdeploy.grader.training.compare import Compared, Measured
-from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.recommendation.candidates import document_of, summarise
 from drdeploy.study.recommendation.cost import second_price
 

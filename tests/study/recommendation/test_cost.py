@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from drdeploy.errors import AnalysisError, UnknownPrice
-from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.recommendation.cost import CostBasis, cost_usd, second_price
 
 ROWS = pd.DataFrame({"total_latency_s": [2.0, 4.0], "container_latency_s": [1.0, None]})

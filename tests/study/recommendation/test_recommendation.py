@@ -10,8 +10,7 @@ from typer.testing import CliRunner
 
 from drdeploy.cli.app import build_app
 from drdeploy.errors import AnalysisError, InvalidInput, UnknownPrice
-from drdeploy.hosting.sagemaker.configs import endpoint_config
-from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.hosting.sagemaker import PriceSheet, endpoint_config
 from drdeploy.study.measurements.load import load
 from drdeploy.study.recommendation.break_even import BreakEven, CostCurve, break_evens
 from drdeploy.study.recommendation.confidence import mixture_percentile

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drdeploy.errors import AnalysisError
-from drdeploy.hosting.local.endpoints.pool import Saturated
-from drdeploy.hosting.local.endpoints.serverless import PoolScaling, ServerlessPool
+from drdeploy.hosting.local.endpoints.pool import ConcurrencyLimitReached
+from drdeploy.hosting.local.endpoints.serverless_pool import PoolScaling, ServerlessPool
 from drdeploy.study.recommendation.simulation.erlang import (
     erlang_b,
     erlang_c,
@@ -149,7 +149,7 @@ def test_the_rules_are_those_of_the_local_service(times, most, idle_s):
         clock.now = now
         try:
             lease = pool.acquire(5.0)
-        except Saturated:
+        except ConcurrencyLimitReached:
             seen.append(SimulatedStart.THROTTLED)
             continue
         is_cold = lease.setup_s is not None

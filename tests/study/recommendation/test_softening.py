@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drdeploy.hosting.sagemaker.configs import endpoint_config
+from drdeploy.hosting.sagemaker import endpoint_config
 from drdeploy.study.recommendation.mitigation.comparison import SimulatedPolicy, compare
 from drdeploy.study.recommendation.mitigation.demand import (
     containers_for,

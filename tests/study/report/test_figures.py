@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.measurements.load import load
 from drdeploy.study.measurements.scenarios import scenarios_of
 from drdeploy.study.report.figures import drawings_of

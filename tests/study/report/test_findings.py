@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.measurements.load import load
 from drdeploy.study.measurements.scenarios import scenarios_of
 from drdeploy.study.report.findings import verdicts_of

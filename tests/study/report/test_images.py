@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.measurements.labels import labels_of
 from drdeploy.study.measurements.load import load
 from drdeploy.study.measurements.scenarios import scenarios_of

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from browser import look_at, print_page
 
-from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.measurements.load import load
 from drdeploy.study.recommendation.decide import Question, decide
 from drdeploy.study.recommendation.traffic.arrivals import Traffic

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from drdeploy.cli.report import report as report_command
 from drdeploy.errors import AnalysisError, InvalidInput
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
-from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.measurements.load import load
 from drdeploy.study.report.evidence import gather
 from drdeploy.study.report.report import render, write_report

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.statistics.means import ratio_of_means
 from drdeploy.study.measurements.load import load
 from drdeploy.study.measurements.scenarios import scenarios_of

@@ -10,9 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from drdeploy.errors import EndpointError, EndpointFailed
 from drdeploy.grader.artifacts import ModelManifest
-from drdeploy.hosting.sagemaker.client import Datapoint
-from drdeploy.hosting.sagemaker.clock import Clock
-from drdeploy.hosting.sagemaker.invocation import Invocation
+from drdeploy.hosting.sagemaker import Clock, Datapoint, Invocation
 from drdeploy.study.design.plan import make_plan
 from drdeploy.study.design.study import Study
 from drdeploy.study.measurements.journal import Journal

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from drdeploy.hosting.sagemaker.client import Datapoint
+from drdeploy.hosting.sagemaker import Datapoint
 from drdeploy.study.measurements.measurement import Measurement
 from drdeploy.study.running.cloudwatch import join_metrics
 

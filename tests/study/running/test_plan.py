@@ -7,7 +7,7 @@ import pytest
 
 from drdeploy.errors import StudyError, UnknownPrice
 from drdeploy.hosting.images import IMAGE_NAMES
-from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.design.plan import DEPLOYMENT_ALLOWANCE_S, make_plan
 from drdeploy.study.design.scenarios import Cold, OpenLoop, RealTime, Warm
 from drdeploy.study.design.study import Study, find_study

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drdeploy.errors import StudyError
-from drdeploy.hosting.sagemaker.clock import Clock
+from drdeploy.hosting.sagemaker import Clock
 from drdeploy.study.measurements.environment import EnvironmentFile, host_facts
 from drdeploy.study.measurements.journal import Journal, read_measurements
 from drdeploy.study.measurements.results import Results

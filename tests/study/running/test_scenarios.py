@@ -6,8 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from drdeploy.hosting.sagemaker.clock import Clock
-from drdeploy.hosting.sagemaker.invocation import Invocation
+from drdeploy.hosting.sagemaker import Clock, Invocation
 from drdeploy.study.design.scenarios import OpenLoop
 from drdeploy.study.running.photographs import Photograph, TrialPhotographs
 from drdeploy.study.running.sending import TrialContext, run_scenario

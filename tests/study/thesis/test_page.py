@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
-from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.measurements.load import load
 from drdeploy.study.thesis.page import write_reproduction
 from drdeploy.study.thesis.reproduction import reproduce

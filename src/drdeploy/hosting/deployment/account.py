@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from drdeploy.hosting.sagemaker.client import Hosting
-from drdeploy.hosting.sagemaker.connection import connect_to, is_loopback
-from drdeploy.hosting.sagemaker.refusals import explained
+from drdeploy.hosting.sagemaker import Hosting, connect_to, is_loopback, translated_errors
 
 Platform = Literal["aws", "local"]
 
@@ -63,5 +61,5 @@ class Account:
         Raises:
             EndpointError: There are none, or they are refused.
         """
-        with explained("find out whose credentials these are", self.endpoint_url or "AWS"):
+        with translated_errors("find out whose credentials these are", self.endpoint_url or "AWS"):
             return str(self.client("sts").get_caller_identity()["Account"])

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from drdeploy.errors import InvalidInput
 from drdeploy.hosting.images import ARM64, own_image
-from drdeploy.hosting.sagemaker.configs import RealTimeConfig
-from drdeploy.hosting.sagemaker.instances import instance_resources
+from drdeploy.hosting.sagemaker import RealTimeConfig, instance_resources
 
 if TYPE_CHECKING:
     from drdeploy.hosting.deployment.provision import DesiredEndpoints
     from drdeploy.hosting.deployment.variables import AnyConfig
     from drdeploy.hosting.engine import Engine
-    from drdeploy.hosting.sagemaker.instances import Architecture
+    from drdeploy.hosting.sagemaker import Architecture
 
 _CALLED: dict[str, Architecture] = {"amd64": "x86_64", "arm64": "arm64"}
 """What an image's description calls an architecture."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import UploadFailed
 from drdeploy.grader.artifacts import inspect
-from drdeploy.hosting.sagemaker.refusals import explained
+from drdeploy.hosting.sagemaker import translated_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ def bucket_exists(account: Account, bucket: str) -> bool:
     """
     from botocore.exceptions import ClientError
 
-    with explained("look for the bucket", f"s3://{bucket}"):
+    with translated_errors("look for the bucket", f"s3://{bucket}"):
         try:
             account.client("s3").head_bucket(Bucket=bucket)
         except ClientError as err:
@@ -76,7 +76,7 @@ def upload_archive(account: Account, archive: Path, bucket: str) -> UploadedArch
     found = _head(s3, bucket, key, uri)
     was_there = found is not None and found.get("Metadata", {}).get(DIGEST_METADATA) == sha256
     if not was_there:
-        with explained(f"upload {archive.name}", uri):
+        with translated_errors(f"upload {archive.name}", uri):
             s3.upload_file(
                 str(archive), bucket, key, ExtraArgs={"Metadata": {DIGEST_METADATA: sha256}}
             )
@@ -88,7 +88,7 @@ def upload_archive(account: Account, archive: Path, bucket: str) -> UploadedArch
 def _head(s3: Any, bucket: str, key: str, uri: str) -> dict[str, Any] | None:
     from botocore.exceptions import ClientError
 
-    with explained("look for the archive", uri):
+    with translated_errors("look for the archive", uri):
         try:
             found: dict[str, Any] = s3.head_object(Bucket=bucket, Key=key)
         except ClientError as err:

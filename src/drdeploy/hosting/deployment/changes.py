@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
+from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from drdeploy.errors import UnknownPrice
-from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
+from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from drdeploy.hosting.sagemaker.prices import Price, PriceSheet
+    from drdeploy.hosting.sagemaker import Price, PriceSheet
 
 HOURS_PER_MONTH = 730
 """As AWS counts on its pricing pages."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from drdeploy.errors import EngineError, PushFailed
-from drdeploy.hosting.sagemaker.refusals import explained
+from drdeploy.hosting.sagemaker import translated_errors
 
 if TYPE_CHECKING:
     from drdeploy.hosting.deployment.account import Account
@@ -60,7 +60,7 @@ def find_repository(account: Account, name: str) -> Repository | None:
     from botocore.exceptions import ClientError
 
     ecr = account.client("ecr")
-    with explained("look for the image repository", name):
+    with translated_errors("look for the image repository", name):
         try:
             found = ecr.describe_repositories(repositoryNames=[name])["repositories"][0]
         except ClientError as err:
@@ -106,7 +106,7 @@ def _digest(account: Account, repository: Repository, tag: str) -> str | None:
     from botocore.exceptions import ClientError
 
     ecr = account.client("ecr")
-    with explained(f"look for the image {tag}", repository.name):
+    with translated_errors(f"look for the image {tag}", repository.name):
         try:
             found = ecr.describe_images(
                 repositoryName=repository.name, imageIds=[{"imageTag": tag}]
@@ -120,7 +120,7 @@ def _digest(account: Account, repository: Repository, tag: str) -> str | None:
 
 def _login(account: Account, repository: Repository) -> tuple[str, dict[str, str]]:
     """Where to push, and as whom; the password is handed to the engine and kept nowhere."""
-    with explained("log in to the image registry", repository.uri):
+    with translated_errors("log in to the image registry", repository.uri):
         login = account.client("ecr").get_authorization_token()["authorizationData"][0]
     user, _, password = base64.b64decode(login["authorizationToken"]).decode().partition(":")
     return urlsplit(login["proxyEndpoint"]).netloc, {"username": user, "password": password}

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.deployment.variables import EndpointVariables
     from drdeploy.hosting.deployment.workspace import Workspace
     from drdeploy.hosting.engine import Engine
-    from drdeploy.hosting.sagemaker.invocation import Invocation
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import Invocation, PriceSheet
 
 WAIT_S = 1800.0
 HOSTING = frozenset({

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import EndpointError, LeftBehind
-from drdeploy.hosting.sagemaker.refusals import explained
+from drdeploy.hosting.sagemaker import translated_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -71,7 +71,7 @@ def verify(account: Account, resources: Iterable[Resource]) -> TeardownReport:
         if kind not in by_type:
             continue
         try:
-            with explained(f"look for the {plural}", account.endpoint_url or "AWS"):
+            with translated_errors(f"look for the {plural}", account.endpoint_url or "AWS"):
                 remaining = sorted(find(account, by_type[kind]))
         except EndpointError as err:
             unverified.append(f"{plural}: {err.what}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from drdeploy.errors import InvalidInput
-from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
+from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

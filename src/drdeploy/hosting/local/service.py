@@ -11,19 +11,20 @@ from drdeploy.errors import EngineUnavailable, requires_extra
 from drdeploy.hosting.local.api.metrics import MetricLog
 from drdeploy.hosting.local.api.router import ApiRouter
 from drdeploy.hosting.local.api.simulated_aws import SimulatedAws
-from drdeploy.hosting.local.endpoints.machine import Machine, Options
-from drdeploy.hosting.local.endpoints.pinning import ArtifactCache
+from drdeploy.hosting.local.endpoints.artifact_cache import ArtifactCache
+from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
 from drdeploy.hosting.local.http_server import LOOPBACK, HttpServer
-from drdeploy.hosting.local.instances import leftovers
+from drdeploy.hosting.local.instances import service_folders
 from drdeploy.hosting.local.instances.cgroups import find_control_groups
 from drdeploy.hosting.local.instances.processes import SERVER_COMMAND, ProcessBackend
-from drdeploy.hosting.local.registry.routes import Registry
+from drdeploy.hosting.local.options import ServiceOptions
+from drdeploy.hosting.local.registry.routes import ImageRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from drdeploy.hosting.engine import Engine
-    from drdeploy.hosting.local.instances.backend import Backend, Isolation
+    from drdeploy.hosting.local.instances.instance import InstanceBackend, Isolation
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class LocalService:
         port: int = 0,
         *,
         isolation: IsolationChoice = "auto",
-        options: Options | None = None,
+        options: ServiceOptions | None = None,
         server_command: Sequence[str] = SERVER_COMMAND,
     ) -> None:
         with requires_extra("study", "The local service"):  # before the port is taken
@@ -63,17 +64,17 @@ class LocalService:
         self._server = HttpServer(port, lambda request: self._front.answer(request))  # noqa: PLW0108  made below
         self._engine = _find_engine(isolation)
         self._sweep()
-        self._note, self._folder = leftovers.open_folder(self._server.port)
+        self._note, self._folder = service_folders.create_service_folder(self._server.port)
         self._aws = SimulatedAws()
         self._metrics = MetricLog(self._aws.put_metric_data)
-        registry = Registry(self._folder / "registry")
+        registry = ImageRegistry(self._folder / "registry")
         backend = self._backend(registry, server_command)
         shelf = ArtifactCache(self._folder / "artifacts", self._aws.read_object)
-        self._machine = Machine(
+        self._machine = InstanceFleet(
             self._note.name,
             backend,
             shelf,
-            options or Options(),
+            options or ServiceOptions(),
             policies_of_role=self._aws.policies_of_role,
         )
         self._front = ApiRouter(self._machine, self._aws, self._metrics, registry, self.status)
@@ -136,7 +137,7 @@ class LocalService:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _backend(self, registry: Registry, server_command: Sequence[str]) -> Backend:
+    def _backend(self, registry: ImageRegistry, server_command: Sequence[str]) -> InstanceBackend:
         if self._engine is None:
             groups = find_control_groups(self._note.name)
             return ProcessBackend(
@@ -162,9 +163,9 @@ class LocalService:
             if groups is not None:
                 groups.remove()
             if self._engine is not None:
-                self._engine.remove_stale(f"{leftovers.LABEL}={name}")
+                self._engine.remove_stale(f"{service_folders.LABEL}={name}")
 
-        for name in leftovers.sweep(clear):
+        for name in service_folders.remove_stale_services(clear):
             log.warning("cleared away what %s had left", name)
 
 

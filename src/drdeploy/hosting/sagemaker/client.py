@@ -16,15 +16,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from drdeploy.errors import EndpointError, EndpointFailed, EndpointTimeout
+from drdeploy.hosting.sagemaker.aws_errors import NoSuchResource, translated_errors
 from drdeploy.hosting.sagemaker.clock import Clock
 from drdeploy.hosting.sagemaker.connection import Clients, connect, is_loopback
-from drdeploy.hosting.sagemaker.deployment import VARIANT, EndpointDefinition
+from drdeploy.hosting.sagemaker.endpoint_definition import VARIANT, EndpointDefinition
 from drdeploy.hosting.sagemaker.invocation import (
     Invocation,
     failure_of_connection,
     failure_of_response,
 )
-from drdeploy.hosting.sagemaker.refusals import NoSuchResource, explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -95,7 +95,7 @@ class Hosting:
         with archive.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         key = f"artifacts/{digest[:16]}/{archive.name}"
-        with explained(f"upload {archive.name}", f"s3://{bucket}/{key}"):
+        with translated_errors(f"upload {archive.name}", f"s3://{bucket}/{key}"):
             if self.is_local:
                 self._clients.s3.create_bucket(Bucket=bucket)
             self._clients.s3.upload_file(str(archive), bucket, key)
@@ -113,7 +113,7 @@ class Hosting:
         made: list[ResourceKind] = []
         try:
             for kind, creation in self._creations(deployment).items():
-                with explained(f"create the {kind}", name):
+                with translated_errors(f"create the {kind}", name):
                     creation()
                 made.append(kind)
         except BaseException as err:
@@ -153,7 +153,7 @@ class Hosting:
         """
         deadline = self._clock.monotonic() + timeout_s
         while True:
-            with explained("describe the endpoint", name):
+            with translated_errors("describe the endpoint", name):
                 endpoint = self._clients.sagemaker.describe_endpoint(EndpointName=name)
             status = endpoint["EndpointStatus"]
             if status == "InService":
@@ -213,7 +213,7 @@ class Hosting:
     def exists(self, name: str) -> bool:
         """Whether there is an endpoint of that name, in whatever status."""
         try:
-            with explained("describe the endpoint", name):
+            with translated_errors("describe the endpoint", name):
                 self._clients.sagemaker.describe_endpoint(EndpointName=name)
         except NoSuchResource:
             return False
@@ -226,7 +226,7 @@ class Hosting:
             EndpointError: The API refuses to say.
         """
         try:
-            with explained("describe the endpoint", name):
+            with translated_errors("describe the endpoint", name):
                 endpoint = self._clients.sagemaker.describe_endpoint(EndpointName=name)
         except NoSuchResource:
             return ""
@@ -292,7 +292,7 @@ class Hosting:
     def _datapoints(
         self, name: str, metric: MetricName, start: datetime, end: datetime, period_s: int
     ) -> list[Datapoint]:
-        with explained(f"read the metric {metric}", name):
+        with translated_errors(f"read the metric {metric}", name):
             answer = self._clients.cloudwatch.get_metric_statistics(
                 Namespace=METRICS_NAMESPACE,
                 MetricName=metric,
@@ -339,7 +339,7 @@ class Hosting:
 def _refusal(kind: str, name: str, deletion: Callable[[], object]) -> EndpointError | None:
     """Delete; None where it worked or there was nothing to delete."""
     try:
-        with explained(f"delete the {kind}", name):
+        with translated_errors(f"delete the {kind}", name):
             deletion()
     except NoSuchResource:
         return None

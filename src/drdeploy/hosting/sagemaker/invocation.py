@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
     from botocore.exceptions import ClientError
 
-Outcome = Literal["ok", "throttled", "model_error", "unavailable", "timeout", "client_error"]
+InvocationOutcome = Literal[
+    "ok", "throttled", "model_error", "unavailable", "timeout", "client_error"
+]
 """How an invocation ended (API reference, ``InvokeEndpoint``, errors)."""
 
-_OUTCOME_OF_CODE: dict[str, Outcome] = {
+_OUTCOME_OF_CODE: dict[str, InvocationOutcome] = {
     "ThrottlingException": "throttled",
     "Throttling": "throttled",
     "TooManyRequestsException": "throttled",
@@ -43,7 +45,7 @@ class Invocation:
         latency_s: From sending to the last byte of the answer, or to the failure.
     """
 
-    outcome: Outcome
+    outcome: InvocationOutcome
     status: int
     error: str
     body: bytes
@@ -57,7 +59,7 @@ class Invocation:
 class Failure:
     """The part of an :class:`Invocation` that an exception tells."""
 
-    outcome: Outcome
+    outcome: InvocationOutcome
     status: int
     error: str
 
@@ -82,7 +84,7 @@ def failure_of_connection(error: Exception) -> Failure:
     return Failure("unavailable", 0, text)
 
 
-def _outcome_of(code: str, status: int) -> Outcome:
+def _outcome_of(code: str, status: int) -> InvocationOutcome:
     if code in _OUTCOME_OF_CODE:
         return _OUTCOME_OF_CODE[code]
     if status == 429:

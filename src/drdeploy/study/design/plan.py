@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Self, assert_never
 from drdeploy.errors import InvalidInput, StudyError, UnknownPrice
 from drdeploy.hosting.deployment.variables import is_always_on
 from drdeploy.hosting.images import IMAGE_NAMES, image_tag
-from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
-from drdeploy.hosting.sagemaker.instances import instance_resources
+from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig, instance_resources
 from drdeploy.hosting.sagemaker.quotas import INVOCATION_TIMEOUT_S, vcpu_of_memory
 from drdeploy.study.design.scenarios import Cold, OpenLoop, RealTime, Scenario, Warm
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from drdeploy.grader.artifacts import Precision
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.design.study import Block, ImageSpec, ModelSpec, Study
 
 ASSUMED_HOSTING_S = 4.0

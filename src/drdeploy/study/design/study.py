@@ -29,8 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from drdeploy.errors import StudyError
 from drdeploy.grader.artifacts import ModelFormat, Precision
-from drdeploy.hosting.sagemaker.configs import EndpointConfig
-from drdeploy.hosting.sagemaker.prices import DEFAULT_REGION
+from drdeploy.hosting.sagemaker import DEFAULT_REGION, EndpointConfig
 from drdeploy.study.design.scenarios import AnyScenario, Seconds, Slug
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from drdeploy.errors import StudyError
-from drdeploy.hosting.sagemaker.invocation import Outcome as InvocationOutcome
+from drdeploy.hosting.sagemaker import InvocationOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

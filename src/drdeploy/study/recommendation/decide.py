@@ -25,7 +25,7 @@ from drdeploy.study.recommendation.traffic.shape import Shape
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drdeploy.hosting.sagemaker.prices import Price, PriceSheet
+    from drdeploy.hosting.sagemaker import Price, PriceSheet
     from drdeploy.study.measurements.load import Measurements
     from drdeploy.study.recommendation.configurations import MeasuredConfiguration
     from drdeploy.study.recommendation.mitigation.comparison import MitigationComparison

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.sagemaker.prices import Price
+    from drdeploy.hosting.sagemaker import Price
     from drdeploy.study.recommendation.break_even import BreakEven
     from drdeploy.study.recommendation.confidence import Confidence
     from drdeploy.study.recommendation.configurations import OperatingPoint

@@ -20,7 +20,7 @@ from drdeploy.study.recommendation.simulation.serverless import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.recommendation.configurations import MeasuredConfiguration
     from drdeploy.study.recommendation.cost.bill import Usage
     from drdeploy.study.recommendation.mitigation.policies import Policy, PolicyName

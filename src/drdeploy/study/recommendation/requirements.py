@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from drdeploy.errors import InvalidInput
-from drdeploy.hosting.sagemaker.prices import DEFAULT_REGION
+from drdeploy.hosting.sagemaker import DEFAULT_REGION
 
 
 @dataclass(frozen=True, kw_only=True)

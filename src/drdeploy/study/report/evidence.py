@@ -13,7 +13,7 @@ from drdeploy.study.report.findings import verdicts_of
 from drdeploy.study.report.summaries import summarise
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.sagemaker.prices import Price, PriceSheet
+    from drdeploy.hosting.sagemaker import Price, PriceSheet
     from drdeploy.study.measurements.load import Measurements
     from drdeploy.study.measurements.scenarios import Configuration
     from drdeploy.study.report.comparisons import Dimension, Quantity, ScenarioRatio

@@ -17,7 +17,7 @@ from drdeploy.study.recommendation.cost import (
 )
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.statistics.means import Estimate
     from drdeploy.study.measurements.scenarios import Scenario
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from drdeploy.hosting.sagemaker.client import Datapoint, Hosting, MetricName
+    from drdeploy.hosting.sagemaker import Datapoint, Hosting, MetricName
     from drdeploy.study.measurements.measurement import Measurement
 
 MICROSECONDS_PER_S = 1e6

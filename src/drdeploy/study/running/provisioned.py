@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.deployment.provision import Provisioned
     from drdeploy.hosting.deployment.terraform import Terraform
     from drdeploy.hosting.engine import Engine
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.design.plan import Plan, Trial
     from drdeploy.study.measurements.results import Results
     from drdeploy.study.running.models import Artifact, Key

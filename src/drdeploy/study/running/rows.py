@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
+from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig
 from drdeploy.study.measurements.measurement import Measurement
 from drdeploy.study.running.sending import WARM_UP_SEQUENCE
 

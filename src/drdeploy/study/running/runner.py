@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from drdeploy.errors import EndpointError
-from drdeploy.hosting.sagemaker.clock import Clock
-from drdeploy.hosting.sagemaker.configs import RealTimeConfig
-from drdeploy.hosting.sagemaker.deployment import EndpointDefinition
+from drdeploy.hosting.sagemaker import Clock, EndpointDefinition, RealTimeConfig
 from drdeploy.study.design.scenarios import Cold, OpenLoop
 from drdeploy.study.running.cloudwatch import join_metrics, read_metrics
 from drdeploy.study.running.models import artifact_key
@@ -22,7 +20,7 @@ from drdeploy.study.running.sending import TrialContext, run_scenario
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from drdeploy.hosting.sagemaker.invocation import Invocation
+    from drdeploy.hosting.sagemaker import Invocation
     from drdeploy.study.design.plan import Plan, Trial
     from drdeploy.study.measurements.environment import EnvironmentFile
     from drdeploy.study.measurements.journal import Journal

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from drdeploy.hosting.sagemaker.clock import Clock
-    from drdeploy.hosting.sagemaker.invocation import Invocation
+    from drdeploy.hosting.sagemaker import Clock, Invocation
     from drdeploy.study.design.scenarios import Scenario
     from drdeploy.study.measurements.measurement import Outcome, Start
     from drdeploy.study.running.photographs import Photograph, TrialPhotographs

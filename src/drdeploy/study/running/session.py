@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from drdeploy.hosting.deployment.account import Account
 from drdeploy.hosting.deployment.terraform import check_terraform
 from drdeploy.hosting.engine import Engine
-from drdeploy.hosting.sagemaker.clock import Clock
+from drdeploy.hosting.sagemaker import Clock
 from drdeploy.study.measurements.environment import (
     BUSY_PERCENT,
     EnvironmentFile,

@@ -17,9 +17,7 @@ from urllib.request import ProxyHandler, build_opener
 from drdeploy.errors import EndpointError, EngineError, ImageBuildFailed, InvalidInput, StudyError
 from drdeploy.hosting.engine import Engine, free_port
 from drdeploy.hosting.images import build_image, own_image
-from drdeploy.hosting.sagemaker.client import Hosting
-from drdeploy.hosting.sagemaker.connection import is_loopback
-from drdeploy.hosting.sagemaker.deployment import LOCAL_ROLE_ARN
+from drdeploy.hosting.sagemaker import LOCAL_ROLE_ARN, Hosting, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping

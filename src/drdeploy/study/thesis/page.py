@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from drdeploy.hosting.sagemaker.prices import PriceSheet
+    from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.report.evidence import Evidence
     from drdeploy.study.thesis.figures import StudyFigure
     from drdeploy.study.thesis.reproduction import Reproduction

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.hosting.local import rules
+from drdeploy.hosting.local import constraints
 from drdeploy.hosting.local.api.listing import page
-from drdeploy.hosting.local.api.shapes import check_request, service_model
+from drdeploy.hosting.local.api.request_validation import check_request, service_model
 from drdeploy.hosting.local.api_errors import ApiError, forbidden_now
 from drdeploy.hosting.local.endpoints.deployment import EndpointDeployment
 from drdeploy.hosting.local.endpoints.lifecycle import LocalEndpoint
-from drdeploy.hosting.local.resources import Catalogue, Record, TagStore
+from drdeploy.hosting.local.resource_store import ResourceRecord, ResourceStore, TagStore
 from drdeploy.hosting.sagemaker.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drdeploy.hosting.local.endpoints.machine import Machine
-    from drdeploy.hosting.local.resources import AccountRegion
+    from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
+    from drdeploy.hosting.local.resource_store import AccountRegion
 
 Json = dict[str, Any]
 
@@ -38,11 +38,13 @@ class ControlPlane:
         clock: For stamps.
     """
 
-    def __init__(self, place: AccountRegion, machine: Machine, clock: Clock | None = None) -> None:
+    def __init__(
+        self, place: AccountRegion, machine: InstanceFleet, clock: Clock | None = None
+    ) -> None:
         self.place = place
-        self.endpoints: Catalogue[LocalEndpoint] = Catalogue("endpoint", "endpoint", place)
-        self._models: Catalogue[Record] = Catalogue("model", "model", place)
-        self._configs: Catalogue[Record] = Catalogue(
+        self.endpoints: ResourceStore[LocalEndpoint] = ResourceStore("endpoint", "endpoint", place)
+        self._models: ResourceStore[ResourceRecord] = ResourceStore("model", "model", place)
+        self._configs: ResourceStore[ResourceRecord] = ResourceStore(
             "endpoint configuration", "endpoint-config", place
         )
         self._tags = TagStore()
@@ -87,7 +89,7 @@ class ControlPlane:
     # -- models ------------------------------------------------------------------------
 
     def _create_model(self, request: Json) -> Json:
-        rules.check_model(request)
+        constraints.check_model(request)
         return {"ModelArn": self._keep(self._models, "ModelName", request)}
 
     def _describe_model(self, request: Json) -> Json:
@@ -104,9 +106,9 @@ class ControlPlane:
 
     def _create_endpoint_config(self, request: Json) -> Json:
         # The values first: what can never be wins over what is not there yet.
-        rules.check_endpoint_config(request, [])
+        constraints.check_endpoint_config(request, [])
         models = [model.request for model in self._models_of(request).values()]
-        rules.check_endpoint_config(request, models)
+        constraints.check_endpoint_config(request, models)
         return {"EndpointConfigArn": self._keep(self._configs, "EndpointConfigName", request)}
 
     def _describe_endpoint_config(self, request: Json) -> Json:
@@ -125,7 +127,7 @@ class ControlPlane:
     def _create_endpoint(self, request: Json) -> Json:
         config = self._configs.get(request["EndpointConfigName"])
         others = [endpoint.config.request for endpoint in self.endpoints.all()]
-        rules.check_quotas(config.request, others)
+        constraints.check_quotas(config.request, others)
         name = request["EndpointName"]
         endpoint = LocalEndpoint(
             name, self.endpoints.arn_of(name), self._deployment(config), self._clock
@@ -156,7 +158,7 @@ class ControlPlane:
     def _update_endpoint(self, request: Json) -> Json:
         endpoint = self.endpoints.get(request["EndpointName"])
         config = self._configs.get(request["EndpointConfigName"])
-        rules.check_update(endpoint.config.request, config.request)
+        constraints.check_update(endpoint.config.request, config.request)
         endpoint.update(self._deployment(config))
         return {"EndpointArn": endpoint.arn}
 
@@ -186,19 +188,21 @@ class ControlPlane:
 
     # -- shared ------------------------------------------------------------------------
 
-    def _keep(self, catalogue: Catalogue[Record], name_member: str, request: Json) -> str:
+    def _keep(
+        self, catalogue: ResourceStore[ResourceRecord], name_member: str, request: Json
+    ) -> str:
         name = request[name_member]
         description = {key: value for key, value in request.items() if key != "Tags"}
-        record = Record(name, catalogue.arn_of(name), self._clock.now(), description)
+        record = ResourceRecord(name, catalogue.arn_of(name), self._clock.now(), description)
         catalogue.add(record)
         self._tags.add(record.arn, request.get("Tags", []))
         return record.arn
 
-    def _models_of(self, config: Json) -> dict[str, Record]:
+    def _models_of(self, config: Json) -> dict[str, ResourceRecord]:
         names = {variant["ModelName"] for variant in config["ProductionVariants"]}
         return {name: self._models.get(name) for name in names}
 
-    def _deployment(self, config: Record) -> EndpointDeployment:
+    def _deployment(self, config: ResourceRecord) -> EndpointDeployment:
         return EndpointDeployment(config, self._models_of(config.request), self._machine)
 
     def _forget(self, endpoint: LocalEndpoint) -> None:
@@ -214,11 +218,13 @@ class ControlPlane:
         raise forbidden_now(f'Could not find resource "{arn}".')
 
 
-def _described(record: Record, arn_member: str) -> Json:
+def _described(record: ResourceRecord, arn_member: str) -> Json:
     return {**record.request, arn_member: record.arn, "CreationTime": record.created}
 
 
-def _listed(catalogue: Catalogue[Record], request: Json, member: str, prefix: str) -> Json:
+def _listed(
+    catalogue: ResourceStore[ResourceRecord], request: Json, member: str, prefix: str
+) -> Json:
     found, token = page(catalogue.all(), request)
     summaries = [
         {

@@ -9,20 +9,24 @@ from urllib.parse import unquote
 
 from drdeploy.hosting.local import api_errors
 from drdeploy.hosting.local.api.metrics import InvocationMetrics
-from drdeploy.hosting.local.api.shapes import check, service_model
-from drdeploy.hosting.local.endpoints.channel import AnswerTooLarge, ChannelBroken, ChannelTimeout
-from drdeploy.hosting.local.endpoints.pool import NotReady, Saturated
+from drdeploy.hosting.local.api.request_validation import check, service_model
+from drdeploy.hosting.local.endpoints.instance_client import (
+    InstanceAnswerTooLarge,
+    InstanceConnectionLost,
+    InstanceTimeout,
+)
+from drdeploy.hosting.local.endpoints.pool import ConcurrencyLimitReached, WorkerNotReady
 from drdeploy.hosting.local.http_server import ServiceResponse
-from drdeploy.hosting.local.instances.backend import PlatformFailed, ServiceStopping, StartFailed
+from drdeploy.hosting.local.instances.instance import PlatformFailed, ServiceStopping, StartFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from drdeploy.hosting.local.api.control_plane import ControlPlane
     from drdeploy.hosting.local.api.metrics import MetricLog
-    from drdeploy.hosting.local.endpoints.channel import InstanceAnswer
     from drdeploy.hosting.local.endpoints.deployment import Variant
-    from drdeploy.hosting.local.endpoints.pool import Lease
+    from drdeploy.hosting.local.endpoints.instance_client import InstanceAnswer
+    from drdeploy.hosting.local.endpoints.pool import WorkerLease
     from drdeploy.hosting.local.endpoints.worker import InstanceWorker
     from drdeploy.hosting.local.http_server import ServiceRequest
     from drdeploy.hosting.sagemaker.clock import Clock
@@ -108,10 +112,10 @@ class Invocations:
     def _invoke(self, call: _Call, variant: Variant) -> ServiceResponse:
         try:
             lease = variant.pool.acquire(self._timeout_s)
-        except Saturated as err:
+        except ConcurrencyLimitReached as err:
             self._metrics.note(replace(call.observation, utilization=1.0))
             raise api_errors.throttled(call.endpoint, variant.name, int(str(err))) from err
-        except NotReady as err:
+        except WorkerNotReady as err:
             self._metrics.note(call.observation)
             raise api_errors.not_ready(call.endpoint, variant.name) from err
         except ServiceStopping as err:
@@ -125,7 +129,7 @@ class Invocations:
         observation = replace(call.observation, setup_s=lease.setup_s, utilization=utilization)
         return self._ask(replace(call, observation=observation), variant, lease)
 
-    def _ask(self, call: _Call, variant: Variant, lease: Lease) -> ServiceResponse:
+    def _ask(self, call: _Call, variant: Variant, lease: WorkerLease) -> ServiceResponse:
         is_broken = True
         begin = self._clock.monotonic()
         try:
@@ -139,15 +143,15 @@ class Invocations:
             )
             model_s = self._clock.monotonic() - begin
             is_broken = False
-        except ChannelTimeout as err:
+        except InstanceTimeout as err:
             self._note_failure(call)
             raise api_errors.model_error(0, TIMED_OUT, log_stream_arn=call.log_stream_arn) from err
-        except AnswerTooLarge as err:
+        except InstanceAnswerTooLarge as err:
             is_broken = False
             self._note_failure(call)
             reason = f"The container's response is larger than {variant.payload_limit_bytes} bytes"
             raise api_errors.model_error(500, reason, log_stream_arn=call.log_stream_arn) from err
-        except ChannelBroken as err:
+        except InstanceConnectionLost as err:
             self._note_failure(call)
             raise api_errors.model_error(
                 500, _death_of(lease.worker, self._clock, err), log_stream_arn=call.log_stream_arn
@@ -214,7 +218,7 @@ def _check_length(length_bytes: int, variant: Variant) -> None:
         raise api_errors.payload_too_large(length_bytes, variant.payload_limit_bytes)
 
 
-def _death_of(worker: InstanceWorker, clock: Clock, err: ChannelBroken) -> str:
+def _death_of(worker: InstanceWorker, clock: Clock, err: InstanceConnectionLost) -> str:
     if not worker.is_lost(clock):
         return f"The container closed the connection before it answered ({err})."
     if worker.instance.ran_out_of_memory():

@@ -15,18 +15,18 @@ from drdeploy.hosting.local.api.control_plane import ControlPlane
 from drdeploy.hosting.local.api.invocations import Invocations
 from drdeploy.hosting.local.api_errors import ApiError
 from drdeploy.hosting.local.http_server import LOOPBACK, ServiceResponse
-from drdeploy.hosting.local.registry.login import REGISTRY_LOGIN, pushing_here
+from drdeploy.hosting.local.registry.ecr_login import REGISTRY_LOGIN, pushing_here
 from drdeploy.hosting.local.registry.routes import PREFIX as REGISTRY_PREFIX
-from drdeploy.hosting.local.resources import AccountRegion
+from drdeploy.hosting.local.resource_store import AccountRegion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from drdeploy.hosting.local.api.metrics import MetricLog
     from drdeploy.hosting.local.api.simulated_aws import SimulatedAws
-    from drdeploy.hosting.local.endpoints.machine import Machine
+    from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
     from drdeploy.hosting.local.http_server import ServiceRequest
-    from drdeploy.hosting.local.registry.routes import Registry
+    from drdeploy.hosting.local.registry.routes import ImageRegistry
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +53,10 @@ class ApiRouter:
 
     def __init__(
         self,
-        machine: Machine,
+        machine: InstanceFleet,
         aws: SimulatedAws,
         metrics: MetricLog,
-        registry: Registry,
+        registry: ImageRegistry,
         status: Callable[[], dict[str, Any]],
     ) -> None:
         self._machine = machine

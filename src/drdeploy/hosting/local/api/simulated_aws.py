@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from drdeploy.hosting.local.http_server import LOOPBACK, ServiceResponse
-from drdeploy.hosting.local.resources import ACCOUNT
+from drdeploy.hosting.local.resource_store import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import DrdeployError
 from drdeploy.hosting.local.api_errors import invalid
-from drdeploy.hosting.local.endpoints.real_time import RealTimePool
-from drdeploy.hosting.local.endpoints.role_access import check_role
-from drdeploy.hosting.local.endpoints.serverless import PoolScaling, ServerlessPool
-from drdeploy.hosting.local.instances.backend import StartFailed
-from drdeploy.hosting.local.rules import container_of, model_data_url
+from drdeploy.hosting.local.constraints import container_of, model_data_url
+from drdeploy.hosting.local.endpoints.execution_role import check_role
+from drdeploy.hosting.local.endpoints.real_time_pool import RealTimePool
+from drdeploy.hosting.local.endpoints.serverless_pool import PoolScaling, ServerlessPool
+from drdeploy.hosting.local.instances.instance import StartFailed
 from drdeploy.hosting.sagemaker import quotas
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from datetime import datetime
 
-    from drdeploy.hosting.local.endpoints.machine import Machine, Size
-    from drdeploy.hosting.local.endpoints.pinning import PinnedArtifact
+    from drdeploy.hosting.local.endpoints.artifact_cache import PinnedArtifact
+    from drdeploy.hosting.local.endpoints.fleet import InstanceFleet, InstanceSize
     from drdeploy.hosting.local.endpoints.worker import InstanceWorker
-    from drdeploy.hosting.local.resources import Record
+    from drdeploy.hosting.local.resource_store import ResourceRecord
 
 
 @dataclass(eq=False)
@@ -67,9 +67,9 @@ class EndpointDeployment:
 
     def __init__(
         self,
-        config: Record,
-        models: Mapping[str, Record],
-        machine: Machine,
+        config: ResourceRecord,
+        models: Mapping[str, ResourceRecord],
+        machine: InstanceFleet,
         rng: random.Random | None = None,
     ) -> None:
         self.config = config
@@ -190,14 +190,14 @@ class EndpointDeployment:
             ),
         )
 
-    def _size_of(self, request: dict[str, Any]) -> Size:
+    def _size_of(self, request: dict[str, Any]) -> InstanceSize:
         if "ServerlessConfig" in request:
             return self._machine.serverless_size(request["ServerlessConfig"]["MemorySizeInMB"])
         start_s = request.get("ContainerStartupHealthCheckTimeoutInSeconds")
         return self._machine.instance_size(request["InstanceType"], start_s)
 
     def _launcher(
-        self, model: dict[str, Any], image: str, artifact: PinnedArtifact, size: Size
+        self, model: dict[str, Any], image: str, artifact: PinnedArtifact, size: InstanceSize
     ) -> Callable[..., InstanceWorker]:
         environment = container_of(model).get("Environment", {})
 

@@ -8,17 +8,17 @@ import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 from drdeploy.hosting.local.api_errors import REASON_LENGTH_MAX, forbidden_now
-from drdeploy.hosting.local.endpoints.real_time import RealTimePool
-from drdeploy.hosting.local.endpoints.serverless import ServerlessPool
-from drdeploy.hosting.local.instances.backend import StartFailed
-from drdeploy.hosting.local.rules import check_serverless_size
+from drdeploy.hosting.local.constraints import check_serverless_size
+from drdeploy.hosting.local.endpoints.real_time_pool import RealTimePool
+from drdeploy.hosting.local.endpoints.serverless_pool import ServerlessPool
+from drdeploy.hosting.local.instances.instance import StartFailed
 from drdeploy.hosting.sagemaker.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from drdeploy.hosting.local.endpoints.deployment import EndpointDeployment, Variant
-    from drdeploy.hosting.local.resources import Record
+    from drdeploy.hosting.local.resource_store import ResourceRecord
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class LocalEndpoint:
         self._lock = threading.Lock()
 
     @property
-    def config(self) -> Record:
+    def config(self) -> ResourceRecord:
         """The endpoint configuration in service, or on its way there."""
         return self._deployment.config
 

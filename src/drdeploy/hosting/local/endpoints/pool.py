@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from drdeploy.hosting.local.endpoints.worker import InstanceWorker
 
 
-class Saturated(Exception):
+class ConcurrencyLimitReached(Exception):
     """Every worker that may be is busy."""
 
 
-class NotReady(Exception):
+class WorkerNotReady(Exception):
     """No worker came up in the time that a request may wait."""
 
 
 @dataclass(frozen=True, eq=False)
-class Lease:
+class WorkerLease:
     """A worker for one request.
 
     Attributes:
@@ -30,7 +30,7 @@ class Lease:
     setup_s: float | None
 
 
-class Pool(Protocol):
+class WorkerPool(Protocol):
     """The workers of one variant; safe to use from several threads."""
 
     def prepare(self) -> None:
@@ -41,7 +41,7 @@ class Pool(Protocol):
         """
         ...
 
-    def acquire(self, wait_s: float) -> Lease:
+    def acquire(self, wait_s: float) -> WorkerLease:
         """A worker for one request.
 
         Raises:
@@ -51,7 +51,7 @@ class Pool(Protocol):
         """
         ...
 
-    def release(self, lease: Lease, *, broken: bool) -> None:
+    def release(self, lease: WorkerLease, *, broken: bool) -> None:
         """Give the worker back; ``broken`` if it did not answer."""
         ...
 

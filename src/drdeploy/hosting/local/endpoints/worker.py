@@ -8,15 +8,15 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.local.endpoints.channel import Channel
+from drdeploy.hosting.local.endpoints.instance_client import InstanceClient
 from drdeploy.hosting.local.http_server import LOOPBACK
-from drdeploy.hosting.local.instances.backend import STOP_GRACE_S, StartFailed
+from drdeploy.hosting.local.instances.instance import STOP_GRACE_S, StartFailed
 from drdeploy.hosting.sagemaker.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drdeploy.hosting.local.instances.backend import Instance, InstanceSpec
+    from drdeploy.hosting.local.instances.instance import Instance, InstanceSpec
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +44,11 @@ class InstanceWorker:
     instance: Instance
     setup_s: float
     idle_since: float
-    channel: Channel = field(init=False)
+    channel: InstanceClient = field(init=False)
 
     def __post_init__(self) -> None:
         """Prepare the channel; it connects on the first request."""
-        self.channel = Channel(self.instance.port)
+        self.channel = InstanceClient(self.instance.port)
 
     def is_usable(self) -> bool:
         """Whether it runs and never ran out of memory."""

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from drdeploy.errors import EngineError
 from drdeploy.hosting.engine import ContainerSpec, Mount
 from drdeploy.hosting.local.http_server import LOOPBACK
-from drdeploy.hosting.local.instances.backend import (
+from drdeploy.hosting.local.instances.instance import (
     STOP_GRACE_S,
     ImageUnavailable,
     InstanceSpec,
     Isolation,
     PlatformFailed,
 )
-from drdeploy.hosting.local.instances.leftovers import LABEL
 from drdeploy.hosting.local.instances.processes import free_port, profile_of_image
+from drdeploy.hosting.local.instances.service_folders import LABEL
+from drdeploy.hosting.local.registry.ecr_uri import EcrUri
 from drdeploy.hosting.local.registry.routes import PROFILE_VARIABLE
-from drdeploy.hosting.local.registry.uri import EcrUri
 
 if TYPE_CHECKING:
     from collections.abc import Callable

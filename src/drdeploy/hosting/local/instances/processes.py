@@ -21,16 +21,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from drdeploy.hosting.local.http_server import LOOPBACK
-from drdeploy.hosting.local.instances.backend import (
+from drdeploy.hosting.local.instances.instance import (
     STOP_GRACE_S,
     ImageUnavailable,
     InstanceSpec,
     Isolation,
     PlatformFailed,
 )
-from drdeploy.hosting.local.instances.leftovers import note_process
-from drdeploy.hosting.local.instances.sessions import KILLED_WAIT_S, kill_session
-from drdeploy.hosting.local.registry.uri import EcrUri
+from drdeploy.hosting.local.instances.process_sessions import KILLED_WAIT_S, kill_session
+from drdeploy.hosting.local.instances.service_folders import note_process
+from drdeploy.hosting.local.registry.ecr_uri import EcrUri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

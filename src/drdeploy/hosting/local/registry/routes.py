@@ -13,11 +13,11 @@ from urllib.parse import parse_qs
 
 from drdeploy.hosting.local.http_server import ServiceResponse
 from drdeploy.hosting.local.registry.blobs import CHUNK_BYTES, BlobStore, WrongDigest
-from drdeploy.hosting.local.registry.catalogue import (
+from drdeploy.hosting.local.registry.manifests import (
     OCI_MANIFEST,
     Manifest,
-    ManifestCatalogue,
     ManifestRefused,
+    ManifestStore,
     NoSuchRepository,
 )
 
@@ -40,7 +40,7 @@ _MANIFEST = re.compile(rf"/v2/{_NAME}/manifests/(?P<reference>[\w][\w.:-]{{0,127
 _TAGS = re.compile(rf"/v2/{_NAME}/tags/list")
 
 
-class Registry:
+class ImageRegistry:
     """The registry's HTTP face.
 
     Args:
@@ -49,7 +49,7 @@ class Registry:
 
     def __init__(self, folder: Path) -> None:
         self.blobs = BlobStore(folder)
-        self.manifests = ManifestCatalogue()
+        self.manifests = ManifestStore()
 
     def profile_of(self, name: str, reference: str) -> str | None:
         """How an image of this project serves, from its configuration; None of any other."""

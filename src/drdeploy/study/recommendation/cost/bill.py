@@ -20,7 +20,7 @@ from drdeploy.study.recommendation.cost.inference import SECONDS_PER_HOUR
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drdeploy.hosting.sagemaker.prices import Price, PriceSheet
+    from drdeploy.hosting.sagemaker import Price, PriceSheet
 
 DAYS_PER_MONTH = 365.25 / 12
 MONTH_S = DAYS_PER_MONTH * 24 * SECONDS_PER_HOUR

@@ -18,7 +18,7 @@ from drdeploy.errors import AnalysisError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from drdeploy.hosting.sagemaker.prices import Price, PriceSheet
+    from drdeploy.hosting.sagemaker import Price, PriceSheet
 
 SECONDS_PER_HOUR = 3600
 MILLION = 1_000_000

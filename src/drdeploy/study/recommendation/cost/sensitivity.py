@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from drdeploy.hosting.sagemaker.prices import Price
+    from drdeploy.hosting.sagemaker import Price
     from drdeploy.study.recommendation.cost.bill import Bill
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.hosting.local.registry.blobs import DIGEST
-from drdeploy.hosting.local.resources import ACCOUNT
+from drdeploy.hosting.local.resource_store import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ class Manifest:
         return tuple(part["digest"] for part in parts if "digest" in part)
 
 
-class ManifestCatalogue:
+class ManifestStore:
     """Manifests by repository; one registry serves every region of the account."""
 
     def __init__(self) -> None:

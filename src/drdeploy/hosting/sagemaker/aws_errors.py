@@ -18,7 +18,7 @@ class NoSuchResource(EndpointError):
 
 
 @contextmanager
-def explained(action: str, where: str) -> Iterator[None]:
+def translated_errors(action: str, where: str) -> Iterator[None]:
     """Turn botocore's errors into ours.
 
     Args:

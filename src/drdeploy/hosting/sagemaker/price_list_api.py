@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import InvalidInput
-from drdeploy.hosting.sagemaker.refusals import explained
+from drdeploy.hosting.sagemaker.aws_errors import translated_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -36,7 +36,7 @@ _STORAGE = re.compile(r"(?:^|-)TimedStorage-ByteHrs$")
 
 
 @dataclass
-class Collected:
+class CollectedPrices:
     """Prices in USD, as far as they were recognised."""
 
     serverless: dict[int, float] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Collected:
         return sum(map(len, vars(self).values()))
 
 
-def products(client: Any, region: str) -> Iterator[dict[str, Any]]:
+def fetch_products(client: Any, region: str) -> Iterator[dict[str, Any]]:
     """Every product of hosting, registry and bucket in a region.
 
     Args:
@@ -64,7 +64,7 @@ def products(client: Any, region: str) -> Iterator[dict[str, Any]]:
         EndpointError: The API refuses, or does not answer.
     """
     wanted = [{"Type": "TERM_MATCH", "Field": "regionCode", "Value": region}]
-    with explained("read the price list", f"region {region}"):
+    with translated_errors("read the price list", f"region {region}"):
         for service in SERVICES:
             pages = client.get_paginator("get_products").paginate(
                 ServiceCode=service, Filters=wanted
@@ -73,13 +73,13 @@ def products(client: Any, region: str) -> Iterator[dict[str, Any]]:
                 yield from (json.loads(product) for product in page["PriceList"])
 
 
-def collect(found: Iterable[Mapping[str, Any]], region: str) -> Collected:
+def recognise_prices(found: Iterable[Mapping[str, Any]], region: str) -> CollectedPrices:
     """Recognise products.
 
     Raises:
         InvalidInput: None is a price of hosting: the region's name is wrong, or the list changed.
     """
-    collected = Collected()
+    collected = CollectedPrices()
     for product in found:
         usd = _usd(product)
         if usd is not None:
@@ -93,7 +93,7 @@ def collect(found: Iterable[Mapping[str, Any]], region: str) -> Collected:
     return collected
 
 
-def as_toml(collected: Collected, *, region: str, on: date) -> str:
+def as_toml(collected: CollectedPrices, *, region: str, on: date) -> str:
     """The sheet, as :meth:`PriceSheet.load` reads it."""
     head = f'region = "{region}"\ndate = "{on.isoformat()}"\nsource = "{SOURCE}"\n'
     tables: dict[str, dict[str, dict[int, float] | dict[str, float]]] = {
@@ -120,7 +120,7 @@ def as_toml(collected: Collected, *, region: str, on: date) -> str:
     return "\n".join(parts)
 
 
-def _recognise(product: Mapping[str, Any], usd: float, collected: Collected) -> None:
+def _recognise(product: Mapping[str, Any], usd: float, collected: CollectedPrices) -> None:
     attributes = product.get("product", {}).get("attributes", {})
     usage, service = attributes.get("usagetype", ""), attributes.get("servicecode", "")
     group = attributes.get("group", "")

@@ -35,7 +35,7 @@ class AccountRegion:
         )
 
 
-class Named(Protocol):
+class StoredResource(Protocol):
     """A record with a name and an ARN."""
 
     @property
@@ -50,7 +50,7 @@ class Named(Protocol):
 
 
 @dataclass(frozen=True)
-class Record:
+class ResourceRecord:
     """A model or an endpoint configuration, as it was asked for."""
 
     name: str
@@ -59,10 +59,10 @@ class Record:
     request: dict[str, Any] = field(repr=False)
 
 
-R = TypeVar("R", bound=Named)
+R = TypeVar("R", bound=StoredResource)
 
 
-class Catalogue(Generic[R]):
+class ResourceStore(Generic[R]):
     """Records of one kind by name, upper and lower case alike; safe among threads.
 
     Args:

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from drdeploy.cli.prices import app
 from drdeploy.errors import InvalidInput, UnknownPrice
-from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.hosting.sagemaker.price_sheet import PriceSheet
 
 
 @pytest.fixture(scope="module")

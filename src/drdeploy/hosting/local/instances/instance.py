@@ -39,7 +39,7 @@ class InstanceSpec:
 
     Attributes:
         name: Unique on this machine, fit for file names.
-        image: As :meth:`Backend.pin` returned it.
+        image: As :meth:`InstanceBackend.pin` returned it.
         model_dir: The extracted artifact, to be read only.
         environment: The model's own variables.
         memory_mb: Hard limit, MiB.
@@ -92,7 +92,7 @@ class Instance(Protocol):
         ...
 
 
-class Backend(Protocol):
+class InstanceBackend(Protocol):
     """Starts instances; safe to use from several threads."""
 
     @property

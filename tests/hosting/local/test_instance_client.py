@@ -3,7 +3,7 @@
 import socket
 import threading
 
-from drdeploy.hosting.local.endpoints.channel import Channel
+from drdeploy.hosting.local.endpoints.instance_client import InstanceClient
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
@@ -22,7 +22,7 @@ def test_a_connection_that_the_instance_has_closed_is_not_used_again():
         ended = threading.Event()
         thread = threading.Thread(target=answer_once_per_connection, args=(listener, ended))
         thread.start()
-        channel = Channel(listener.getsockname()[1])
+        channel = InstanceClient(listener.getsockname()[1])
         first = channel.send("GET", "/ping", timeout_s=5, max_bytes=10)
         assert ended.wait(5)
         second = channel.send("GET", "/ping", timeout_s=5, max_bytes=10)

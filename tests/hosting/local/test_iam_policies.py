@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from drdeploy.hosting.local.endpoints.policies import allows
+from drdeploy.hosting.local.endpoints.iam_policies import allows
 
 
 def statement(effect="Allow", action="s3:GetObject", resource="arn:aws:s3:::b/artifacts/*", **more):

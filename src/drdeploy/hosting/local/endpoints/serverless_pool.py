@@ -8,8 +8,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.local.endpoints.pool import Lease, NotReady, Saturated
-from drdeploy.hosting.local.instances.backend import StartFailed
+from drdeploy.hosting.local.endpoints.pool import (
+    ConcurrencyLimitReached,
+    WorkerLease,
+    WorkerNotReady,
+)
+from drdeploy.hosting.local.instances.instance import StartFailed
 from drdeploy.hosting.sagemaker.clock import Clock
 
 if TYPE_CHECKING:
@@ -92,7 +96,7 @@ class ServerlessPool:
         elif self._trial is not None:
             self._trial()
 
-    def acquire(self, wait_s: float) -> Lease:
+    def acquire(self, wait_s: float) -> WorkerLease:
         """A worker for one request, started if need be.
 
         Raises:
@@ -105,16 +109,16 @@ class ServerlessPool:
             if self._idle:
                 worker = self._idle.pop()
                 self._busy.add(worker)
-                return Lease(worker, None)
+                return WorkerLease(worker, None)
             start = self._claim()
         try:
             worker = start.future.result(wait_s)
         except TimeoutError as err:
             self._abandon(start)
-            raise NotReady(f"not up within {wait_s:g} s") from err
-        return Lease(worker, worker.setup_s)
+            raise WorkerNotReady(f"not up within {wait_s:g} s") from err
+        return WorkerLease(worker, worker.setup_s)
 
-    def release(self, lease: Lease, *, broken: bool) -> None:
+    def release(self, lease: WorkerLease, *, broken: bool) -> None:
         """Give the worker back; a broken one is replaced by the next request."""
         worker = lease.worker
         with self._lock:
@@ -183,7 +187,7 @@ class ServerlessPool:
     def _claim(self) -> _Start:
         unclaimed = next((start for start in self._starts if not start.claimed), None)
         if unclaimed is None and self._count() >= self._scaling.max_concurrency:
-            raise Saturated(str(self._scaling.max_concurrency))
+            raise ConcurrencyLimitReached(str(self._scaling.max_concurrency))
         start = unclaimed or self._begin()
         start.claimed = True
         return start
@@ -233,4 +237,4 @@ class ServerlessPool:
             start.claimed = False
             arrived = start not in self._starts
         if arrived and start.future.exception() is None:
-            self.release(Lease(start.future.result(), None), broken=False)
+            self.release(WorkerLease(start.future.result(), None), broken=False)

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 
 from drdeploy.grader.runtimes.cpu_limit import available_cpus
 from drdeploy.hosting.local.endpoints.worker import InstanceWorker, launch
-from drdeploy.hosting.local.instances.backend import InstanceSpec, ServiceStopping
+from drdeploy.hosting.local.instances.instance import InstanceSpec, ServiceStopping
 from drdeploy.hosting.sagemaker import quotas
 from drdeploy.hosting.sagemaker.clock import Clock
-from drdeploy.hosting.sagemaker.instances import instance_resources
+from drdeploy.hosting.sagemaker.instance_types import instance_resources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from drdeploy.hosting.local.endpoints.pinning import ArtifactCache
-    from drdeploy.hosting.local.instances.backend import Backend, Instance
+    from drdeploy.hosting.local.endpoints.artifact_cache import ArtifactCache
+    from drdeploy.hosting.local.instances.instance import Instance, InstanceBackend
+    from drdeploy.hosting.local.options import ServiceOptions
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ SHUTDOWN_GRACE_S = 3.0
 
 
 @dataclass(frozen=True)
-class Size:
+class InstanceSize:
     """Memory and CPU of an instance, and the time it has to start."""
 
     memory_mb: int
@@ -43,27 +44,7 @@ class Size:
     start_s: float
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a user may set of the local service.
-
-    Attributes:
-        idle_s: How long a serverless worker waits before it is stopped.  AWS tells nobody how
-            long it waits; minutes, as a rule.
-        mb_per_vcpu: Serverless memory that brings one vCPU.
-        trial_start: Whether creating a serverless endpoint starts its container once, at full
-            CPU and with its memory, and stops it: what cannot start fails then and not on the
-            first request, as on AWS.
-        invocation_timeout_s: How long a container may take to answer.
-    """
-
-    idle_s: float = 300.0
-    mb_per_vcpu: float = quotas.LAMBDA_MB_PER_VCPU
-    trial_start: bool = True
-    invocation_timeout_s: float = quotas.INVOCATION_TIMEOUT_S
-
-
-class Machine:
+class InstanceFleet:
     """Starts workers, remembers them, and stops them all in the end.
 
     Args:
@@ -78,9 +59,9 @@ class Machine:
     def __init__(
         self,
         name: str,
-        backend: Backend,
+        backend: InstanceBackend,
         shelf: ArtifactCache,
-        options: Options,
+        options: ServiceOptions,
         *,
         policies_of_role: Callable[[str], list[str] | None] = lambda _: None,
         clock: Clock | None = None,
@@ -99,19 +80,19 @@ class Machine:
         self._stopping = False
         self._stoppers = ThreadPoolExecutor(STOPPERS, thread_name_prefix="stop")
 
-    def serverless_size(self, memory_mb: int) -> Size:
+    def serverless_size(self, memory_mb: int) -> InstanceSize:
         """CPU in proportion to memory, as far as there is any."""
         vcpu = quotas.vcpu_of_memory(memory_mb, mb_per_vcpu=self.options.mb_per_vcpu)
-        return Size(memory_mb, min(vcpu, self.cpus), SERVERLESS_START_S)
+        return InstanceSize(memory_mb, min(vcpu, self.cpus), SERVERLESS_START_S)
 
-    def instance_size(self, instance_type: str, start_s: float | None) -> Size:
+    def instance_size(self, instance_type: str, start_s: float | None) -> InstanceSize:
         """An ``ml.*`` type's resources, as far as this machine has them.
 
         Raises:
             InvalidInput: The type's resources are not known.
         """
         resources = instance_resources(instance_type)
-        return Size(
+        return InstanceSize(
             min(resources.memory_mb, self.memory_mb),
             min(float(resources.vcpu), self.cpus),
             start_s or REAL_TIME_START_S,
@@ -122,7 +103,7 @@ class Machine:
         image: str,
         model_dir: Path,
         environment: Mapping[str, str],
-        size: Size,
+        size: InstanceSize,
         *,
         full_cpu: bool = False,
     ) -> InstanceWorker:

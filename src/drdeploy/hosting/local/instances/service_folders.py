@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import InvalidInput
-from drdeploy.hosting.local.instances.sessions import kill_session
+from drdeploy.hosting.local.instances.process_sessions import kill_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ PASSABLE = 0o711
 
 
 @dataclass(frozen=True)
-class ServiceNote:
+class ServiceRecord:
     """A service, running or not.
 
     Attributes:
@@ -52,7 +52,7 @@ class ServiceNote:
         return _began(self.pid) == self.began
 
 
-def home() -> Path:
+def services_folder() -> Path:
     """The folder of all services of this user.
 
     Raises:
@@ -71,22 +71,22 @@ def home() -> Path:
     return folder
 
 
-def open_folder(port: int) -> tuple[ServiceNote, Path]:
+def create_service_folder(port: int) -> tuple[ServiceRecord, Path]:
     """Make this process's folder and note."""
     pid = os.getpid()
-    note = ServiceNote(f"drdeploy-{uuid.uuid4().hex[:8]}", port, pid, _began(pid) or 0.0)
-    folder = home() / note.name
+    note = ServiceRecord(f"drdeploy-{uuid.uuid4().hex[:8]}", port, pid, _began(pid) or 0.0)
+    folder = services_folder() / note.name
     folder.mkdir(mode=PASSABLE)
     (folder / SERVICE_FILE).write_text(json.dumps(asdict(note)), encoding="utf-8")
     return note, folder
 
 
-def find_service(port: int) -> ServiceNote | None:
+def find_service(port: int) -> ServiceRecord | None:
     """The running service on that port."""
     return next((note for note, _ in _notes() if note.port == port and note.is_running()), None)
 
 
-def sweep(clear: Callable[[str], None]) -> tuple[str, ...]:
+def remove_stale_services(clear: Callable[[str], None]) -> tuple[str, ...]:
     """Clear away what killed services left: processes, then whatever ``clear`` does, files.
 
     Args:
@@ -108,10 +108,10 @@ def note_process(folder: Path, pid: int) -> None:
     (folder / PROCESS_FILE).write_text(str(pid), encoding="ascii")
 
 
-def _notes() -> Iterator[tuple[ServiceNote, Path]]:
-    for file in sorted(home().glob(f"*/{SERVICE_FILE}")):
+def _notes() -> Iterator[tuple[ServiceRecord, Path]]:
+    for file in sorted(services_folder().glob(f"*/{SERVICE_FILE}")):
         with contextlib.suppress(OSError, ValueError, TypeError):
-            yield ServiceNote(**json.loads(file.read_text(encoding="utf-8"))), file.parent
+            yield ServiceRecord(**json.loads(file.read_text(encoding="utf-8"))), file.parent
 
 
 def _kill_noted_processes(folder: Path) -> None:

@@ -2,7 +2,12 @@
 
 import pytest
 
-from drdeploy.hosting.local.api.shapes import check, check_request, compiled, service_model
+from drdeploy.hosting.local.api.request_validation import (
+    check,
+    check_request,
+    compiled,
+    service_model,
+)
 from drdeploy.hosting.local.api_errors import ApiError
 
 VARIANT = "productionVariants.1.member"

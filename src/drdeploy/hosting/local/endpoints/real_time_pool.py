@@ -7,9 +7,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.local.endpoints.pool import Lease, NotReady
+from drdeploy.hosting.local.endpoints.pool import WorkerLease, WorkerNotReady
 from drdeploy.hosting.local.endpoints.worker import wait_until_ready
-from drdeploy.hosting.local.instances.backend import StartFailed
+from drdeploy.hosting.local.instances.instance import StartFailed
 from drdeploy.hosting.sagemaker.clock import Clock
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class RealTimePool:
         if failures:
             raise failures[0]
 
-    def acquire(self, wait_s: float) -> Lease:
+    def acquire(self, wait_s: float) -> WorkerLease:
         """The worker with the fewest requests under way.
 
         Raises:
@@ -79,12 +79,12 @@ class RealTimePool:
         with self._changed:
             self._replace_dead()
             if not self._changed.wait_for(self._choosable, wait_s):
-                raise NotReady(f"no instance within {wait_s:g} s")
+                raise WorkerNotReady(f"no instance within {wait_s:g} s")
             worker = min(self._choosable(), key=self._in_flight.__getitem__)
             self._in_flight[worker] += 1
-        return Lease(worker, None)
+        return WorkerLease(worker, None)
 
-    def release(self, lease: Lease, *, broken: bool) -> None:
+    def release(self, lease: WorkerLease, *, broken: bool) -> None:
         """Give the worker back; one that dropped a request is looked at before the next."""
         worker = lease.worker
         with self._changed:

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from drdeploy.cli.prices import app
 from drdeploy.errors import EndpointError, InvalidInput, UnknownPrice
-from drdeploy.hosting.sagemaker import price_list
-from drdeploy.hosting.sagemaker.prices import PriceSheet
+from drdeploy.hosting.sagemaker import price_list_api
+from drdeploy.hosting.sagemaker.price_sheet import PriceSheet
 
 REGION = "eu-central-1"
 
@@ -68,7 +68,7 @@ LISTED = {
 def pricing(monkeypatch):
     client = boto3.client(
         "pricing",
-        region_name=price_list.API_REGION,
+        region_name=price_list_api.API_REGION,
         aws_access_key_id="made-up",
         aws_secret_access_key="made-up",
     )
@@ -78,7 +78,7 @@ def pricing(monkeypatch):
 
 
 def answer(stubber, listed):
-    for service in price_list.SERVICES:
+    for service in price_list_api.SERVICES:
         wanted = [{"Type": "TERM_MATCH", "Field": "regionCode", "Value": REGION}]
         half = len(listed[service]) // 2
         parameters = {"ServiceCode": service, "Filters": wanted}
@@ -110,17 +110,17 @@ def test_an_updated_sheet_answers_for_everything_that_was_recognised(pricing, tm
 
 
 def test_every_price_carries_the_day_and_the_source(pricing, tmp_path):
-    collected = price_list.collect(LISTED["AmazonSageMaker"], REGION)
+    collected = price_list_api.recognise_prices(LISTED["AmazonSageMaker"], REGION)
     path = tmp_path / "prices.toml"
-    path.write_text(price_list.as_toml(collected, region=REGION, on=date(2025, 6, 1)))
+    path.write_text(price_list_api.as_toml(collected, region=REGION, on=date(2025, 6, 1)))
     for price in PriceSheet.load(path).prices:
         assert (price.date, price.source) == ("2025-06-01", "AWS Price List API")
 
 
 def test_what_is_not_recognised_stays_unknown(tmp_path):
-    collected = price_list.collect(LISTED["AmazonSageMaker"], REGION)
+    collected = price_list_api.recognise_prices(LISTED["AmazonSageMaker"], REGION)
     path = tmp_path / "prices.toml"
-    path.write_text(price_list.as_toml(collected, region=REGION, on=date(2025, 6, 1)))
+    path.write_text(price_list_api.as_toml(collected, region=REGION, on=date(2025, 6, 1)))
     sheet = PriceSheet.load(path)
     with pytest.raises(UnknownPrice):
         sheet.provisioned_held_second(4096, REGION)
@@ -129,7 +129,7 @@ def test_what_is_not_recognised_stays_unknown(tmp_path):
 
 
 def test_a_region_without_hosting_is_an_error(pricing, tmp_path):
-    answer(pricing, {service: [] for service in price_list.SERVICES})
+    answer(pricing, {service: [] for service in price_list_api.SERVICES})
     path = tmp_path / "prices.toml"
     result = CliRunner().invoke(app, ["update", "--region", REGION, "--out", str(path)])
     assert isinstance(result.exception, InvalidInput)

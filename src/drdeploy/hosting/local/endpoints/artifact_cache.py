@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import ArtifactError
-from drdeploy.hosting.local.instances.backend import StartFailed
+from drdeploy.hosting.local.instances.instance import StartFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

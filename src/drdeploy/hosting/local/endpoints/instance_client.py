@@ -19,15 +19,15 @@ REUSE_WITHIN_S = 1.0
 """Model servers close idle connections after 2 s and more: an older one is not trusted."""
 
 
-class ChannelBroken(Exception):
+class InstanceConnectionLost(Exception):
     """The instance closed the connection, refused it, or answered no HTTP."""
 
 
-class ChannelTimeout(Exception):
+class InstanceTimeout(Exception):
     """The instance did not answer in time."""
 
 
-class AnswerTooLarge(Exception):
+class InstanceAnswerTooLarge(Exception):
     """The instance's answer is over the limit."""
 
 
@@ -40,7 +40,7 @@ class InstanceAnswer:
     body: bytes
 
 
-class Channel:
+class InstanceClient:
     """Connections to one port; safe to use from several threads."""
 
     def __init__(self, port: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -73,13 +73,13 @@ class Channel:
             data = response.read(max_bytes + 1)
         except TimeoutError as err:
             connection.close()
-            raise ChannelTimeout(f"no answer within {timeout_s:g} s") from err
+            raise InstanceTimeout(f"no answer within {timeout_s:g} s") from err
         except (OSError, HTTPException) as err:
             connection.close()
-            raise ChannelBroken(f"{type(err).__name__}: {err}") from err
+            raise InstanceConnectionLost(f"{type(err).__name__}: {err}") from err
         if len(data) > max_bytes:
             connection.close()
-            raise AnswerTooLarge(f"more than {max_bytes} bytes")
+            raise InstanceAnswerTooLarge(f"more than {max_bytes} bytes")
         self._keep(connection, closes=response.will_close)
         names = {name.lower(): value for name, value in response.getheaders()}
         return InstanceAnswer(response.status, names, data)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from drdeploy.hosting.local.endpoints.policies import allows
-from drdeploy.hosting.local.instances.backend import StartFailed
-from drdeploy.hosting.local.registry.uri import EcrUri
-from drdeploy.hosting.local.rules import container_of, model_data_url
+from drdeploy.hosting.local.constraints import container_of, model_data_url
+from drdeploy.hosting.local.endpoints.iam_policies import allows
+from drdeploy.hosting.local.instances.instance import StartFailed
+from drdeploy.hosting.local.registry.ecr_uri import EcrUri
 
 if TYPE_CHECKING:
     from collections.abc import Callable

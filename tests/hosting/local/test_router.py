@@ -9,13 +9,12 @@ import pytest
 from botocore.exceptions import ClientError
 from local_aws import FAKE_SERVER, Aws
 
-from drdeploy.hosting.local.endpoints.machine import Options
-from drdeploy.hosting.local.service import LocalService
+from drdeploy.hosting.local import LocalService, ServiceOptions
 
 
 @pytest.fixture
 def own():
-    options = Options(trial_start=False)
+    options = ServiceOptions(trial_start=False)
     with LocalService(isolation="process", options=options, server_command=FAKE_SERVER) as service:
         yield service
 
