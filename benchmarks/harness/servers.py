@@ -6,7 +6,6 @@ import http.client
 import os
 import shutil
 import signal
-import socket
 import string
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from drdeploy.hosting.engine import free_port
 from drdeploy.hosting.serving.classic.nginx import SBIN
 from harness.options import BUILD, ROOT
 
@@ -137,13 +137,6 @@ def first_answer(
         connection.close()
         time.sleep(0.005)
     raise SystemExit(f"{server.name} does not answer:\n{log.read_text(errors='replace')[-3000:]}")
-
-
-def free_port() -> int:
-    """A port that nobody uses at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ours(profile: str, model: Path, **settings: str) -> Server:

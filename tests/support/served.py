@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
-from drdeploy.hosting.engine import ContainerSpec, Mount
+from drdeploy.hosting.engine import ContainerSpec, Mount, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,12 +184,6 @@ def serve_container(
         served.close()
         raise
     return served
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def serve_process(

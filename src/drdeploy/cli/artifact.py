@@ -11,6 +11,7 @@ import typer
 
 from drdeploy.cli import push
 from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.units import MB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -229,7 +230,7 @@ def _show(archive: Path, manifest: ModelManifest, *, as_json: bool) -> None:
     out.print(f"  {'classes':13} {classes}", highlight=False, markup=False)
     for part in ("transform", "gradability", "clinical", "quantization"):
         _show_part(part, fields[part] or {})
-    out.print(f"  {'files':13} {len(manifest.files)}, {size_bytes / 1e6:.1f} MB", highlight=False)
+    out.print(f"  {'files':13} {len(manifest.files)}, {size_bytes / MB:.1f} MB", highlight=False)
     if manifest.provenance.notes:
         err.print(manifest.provenance.notes, style="yellow", markup=False)
 

@@ -10,6 +10,7 @@ import typer
 
 from drdeploy.cli import image_cold_start, image_conform, image_sizes, push
 from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.units import MB
 
 if TYPE_CHECKING:
     from drdeploy.hosting.engine import Engine, ImageSummary
@@ -23,7 +24,6 @@ app.command("push")(push.push_image)
 
 WhichImage = Literal["ladder", "baseline", "two-step", "reduced", "lean", "minimal"]
 Platform = Literal["linux/amd64", "linux/arm64"]
-MEGABYTE = 1_000_000
 
 
 @app.command()
@@ -69,7 +69,7 @@ def list_images(as_json: JsonOption = False) -> None:
     if not images:
         err.print("No image yet. Build them: drdeploy image build ladder")
     for image in images:
-        size_mb = image.size_bytes / MEGABYTE
+        size_mb = image.size_bytes / MB
         tags = " ".join(image.tags)
         out.print(f"{tags}  {image.id[:19]}  {size_mb:.0f} MB  {image.created_at}", highlight=False)
 

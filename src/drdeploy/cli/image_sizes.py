@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.units import MB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from drdeploy.hosting.engine import Engine
     from drdeploy.hosting.images import ImageSize
 
-MEGABYTE = 1_000_000
 TITLE_LENGTH = 45
 
 
@@ -134,7 +134,7 @@ def _table(first: str, caption: str, *more: str) -> Table:
 
 
 def _mb(size_bytes: int) -> str:
-    return f"{size_bytes / MEGABYTE:.1f}"
+    return f"{size_bytes / MB:.1f}"
 
 
 def _shorten(instruction: str) -> str:

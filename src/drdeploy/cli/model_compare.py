@@ -10,6 +10,7 @@ import typer
 from drdeploy.cli.console import JsonOption, err, out, print_json
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
+from drdeploy.units import MB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,7 +177,7 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
         table.add_column(title, no_wrap=True)
     for row in rows:
         gain = row["kappa_against_best"]
-        size = f"{row['artifact_size_bytes'] / 1e6:.1f} MB, {row['weights']}"
+        size = f"{row['artifact_size_bytes'] / MB:.1f} MB, {row['weights']}"
         table.add_row(
             _lines(row["architecture"], f"{row['parameters']:,}", size),
             _lines(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from drdeploy.cli.console import JsonOption, err, out, print_json
 from drdeploy.cli.figures import shown
 from drdeploy.errors import InvalidInput
+from drdeploy.files import write_json
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
@@ -212,8 +212,7 @@ def _write(folder: Path, cells: Sequence[Cell]) -> None:
     from drdeploy.grader.evaluation.document import document_of
     from drdeploy.grader.evaluation.page import write_page
 
-    document = json.dumps(document_of(cells), indent=2) + "\n"
-    (folder / "evaluation.json").write_text(document, encoding="utf-8")
+    write_json(folder / "evaluation.json", document_of(cells))
     write_page(cells, folder / "evaluation.html", written_at=datetime.now(UTC))
     for number, cell in enumerate(cells, 1):
         name = "predictions.csv" if len(cells) == 1 else f"predictions-{number}.csv"

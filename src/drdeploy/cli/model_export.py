@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.units import MB
 
 FORMATS = ("saved_model", "onnx")
 
@@ -43,7 +44,7 @@ def export(
         print_json(rows)
         return
     for row in rows:
-        out.print(f"{row['archive']}  {row['size_bytes'] / 1e6:.1f} MB  weights={row['weights']}")
+        out.print(f"{row['archive']}  {row['size_bytes'] / MB:.1f} MB  weights={row['weights']}")
     err.print(rows[0]["notes"], style="yellow")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -10,7 +9,9 @@ import typer
 
 from drdeploy.cli.console import JsonOption, err, out, print_json
 from drdeploy.cli.figures import shown
+from drdeploy.files import write_json
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
+from drdeploy.units import MB
 
 
 def quantize(
@@ -79,8 +80,7 @@ def quantize(
         **outcome.document,
     }
     report = target.with_name(target.name.removesuffix(".tar.gz") + "-quantization.json")
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_json(report, document)
     if as_json:
         print_json(document)
     else:
@@ -102,7 +102,7 @@ def _print(document: dict[str, Any], report: Path) -> None:
     smaller = document["reference_size_bytes"] / document["size_bytes"]
     rows = {
         "judged on": document["judged_on"],
-        "size": f"{document['size_bytes'] / 1e6:.2f} MB, {smaller:.1f} times smaller",
+        "size": f"{document['size_bytes'] / MB:.2f} MB, {smaller:.1f} times smaller",
         "change of kappa": shown(document["kappa_change"]),
         "sensitivity, grade >= 2": _change(document["sensitivity_change"]["referable"]),
         "sensitivity, grade >= 3": _change(document["sensitivity_change"]["vision_threatening"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -11,6 +10,7 @@ import typer
 
 from drdeploy.cli.console import JsonOption, err, out, print_json
 from drdeploy.cli.figures import shown
+from drdeploy.files import write_json
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def train(
     with _Progress(plan) as progress:
         trained = run(plan, folder, cache=CACHE, on_epoch=progress.on_epoch)
     document = run_document(trained)
-    (folder / "metrics.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "metrics.json", document)
     if as_json:
         print_json(document)
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.files import write_atomically
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,7 +54,6 @@ def update(
     import boto3
 
     from drdeploy.hosting.sagemaker import PriceSheet, price_list_api
-    from drdeploy.study.measurements.journal import replace_file
 
     client = boto3.client("pricing", region_name=price_list_api.API_REGION)
     with err.status("Reading the price list"):
@@ -61,8 +61,7 @@ def update(
             price_list_api.fetch_products(client, region), region
         )
     text = price_list_api.as_toml(collected, region=region, on=datetime.now(UTC).date())
-    sheet.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(sheet, text.encode())
+    write_atomically(sheet, text)
     prices = PriceSheet.load(sheet).prices
     if as_json:
         print_json({"sheet": str(sheet), "prices": [asdict(price) for price in prices]})

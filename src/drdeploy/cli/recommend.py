@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from drdeploy.cli.console import JsonOption, err, out, print_json
 from drdeploy.errors import InvalidInput
+from drdeploy.files import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -207,8 +207,7 @@ def _write_tfvars(decision: Decision, path: Path) -> None:
             where=str(path),
             remedy="Ask for less, or leave --tfvars out",
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(decision.winner.settings, indent=2) + "\n", "utf-8")
+    write_json(path, decision.winner.settings)
     err.print(f"The Terraform variables are at {path}", markup=False, soft_wrap=True)
 
 

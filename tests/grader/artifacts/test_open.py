@@ -6,8 +6,8 @@ import tarfile
 import pytest
 
 from drdeploy.errors import ArtifactError, DigestMismatch, ManifestError, UnsafeArchive
+from drdeploy.files import sha256_of_file
 from drdeploy.grader.artifacts import ArchiveLimits, extract, inspect, open_artifact, verify
-from drdeploy.grader.artifacts.artifact import digest_of
 from drdeploy.grader.fundus.transform import STUDY_TRANSFORM
 
 
@@ -71,7 +71,7 @@ def test_a_bare_archive_looks_the_same_from_every_side(tmp_path, saved_model):
     opened = open_artifact(tmp_path / "model")
     assert inspect(archive) == verify(archive) == artifact.manifest
     assert (opened.digest, opened.manifest.entry) == (artifact.digest, artifact.manifest.entry)
-    assert opened.digest == digest_of(saved_model / "saved_model.pb")
+    assert opened.digest == sha256_of_file(saved_model / "saved_model.pb")
 
 
 def test_the_newest_of_numbered_versions_is_taken(tmp_path, saved_model):

@@ -7,8 +7,8 @@ from botocore.exceptions import ClientError
 from local_aws import FAKE_SERVER, Aws, until
 
 from drdeploy.hosting.local import LocalService, ServiceOptions
+from drdeploy.units import MIB
 
-MEGABYTE = 1024 * 1024
 SERVERLESS = {"MemorySizeInMB": 1024, "MaxConcurrency": 1}
 REAL_TIME = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
 
@@ -42,7 +42,7 @@ def test_custom_attributes_come_back(aws, real_time):
 
 
 def test_the_body_reaches_the_container_whole(aws, real_time):
-    assert aws.invoke(real_time, bytes(5 * MEGABYTE))["length"] == 5 * MEGABYTE
+    assert aws.invoke(real_time, bytes(5 * MIB))["length"] == 5 * MIB
 
 
 def test_known_headers_reach_the_container_and_no_others(aws, real_time):
@@ -139,18 +139,18 @@ def test_calls_within_max_concurrency_run_at_once(aws, hold):
 )
 def test_a_body_over_the_limit_is_refused(aws, request, kind, limit_mb):
     name = request.getfixturevalue(kind)
-    response = refused(aws, name, bytes(limit_mb * MEGABYTE + 1))
+    response = refused(aws, name, bytes(limit_mb * MIB + 1))
     assert response["Error"]["Code"] == "ValidationError"
-    assert f"Request is larger than {limit_mb * MEGABYTE} bytes" in response["Error"]["Message"]
+    assert f"Request is larger than {limit_mb * MIB} bytes" in response["Error"]["Message"]
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 413
 
 
 def test_a_body_of_exactly_the_limit_is_served(aws, one_at_a_time):
-    assert aws.invoke(one_at_a_time, bytes(4 * MEGABYTE))["length"] == 4 * MEGABYTE
+    assert aws.invoke(one_at_a_time, bytes(4 * MIB))["length"] == 4 * MIB
 
 
 def test_an_answer_over_the_limit_is_a_model_error(aws, one_at_a_time):
-    response = refused(aws, one_at_a_time, b"!large %d" % (4 * MEGABYTE + 1))
+    response = refused(aws, one_at_a_time, b"!large %d" % (4 * MIB + 1))
     assert response["Error"]["Code"] == "ModelError"
     assert "larger than" in response["OriginalMessage"]
 

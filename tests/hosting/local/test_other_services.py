@@ -6,8 +6,6 @@ import urllib.request
 import pytest
 from local_aws import client
 
-MEGABYTE = 1024 * 1024
-
 
 def test_sts_knows_the_account(aws):
     identity = client("sts", aws.url).get_caller_identity()

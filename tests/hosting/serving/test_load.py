@@ -9,7 +9,7 @@ import pytest
 from photographs import hostile_images
 from served import serve_process
 
-MIB = 1024 * 1024
+from drdeploy.units import MIB
 
 
 @pytest.fixture(scope="module")

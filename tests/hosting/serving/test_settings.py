@@ -2,12 +2,12 @@ import pytest
 
 from drdeploy.errors import InvalidInput
 from drdeploy.hosting.serving.settings import (
-    MIB,
     Settings,
     describe_settings,
     read_settings,
     to_environment,
 )
+from drdeploy.units import MIB
 
 
 def test_an_empty_environment_gives_the_defaults():

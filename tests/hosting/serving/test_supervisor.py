@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from served import free_port
 
+from drdeploy.hosting.engine import free_port
 from drdeploy.hosting.serving.settings import Settings
 
 

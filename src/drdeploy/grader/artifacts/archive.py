@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from drdeploy.errors import ArtifactError, TruncatedArchive, UnsafeArchive
+from drdeploy.files import CHUNK_BYTES, atomic_writer
 from drdeploy.grader.artifacts.manifest import is_safe_path
+from drdeploy.units import GIB, KIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,9 +21,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-CHUNK_BYTES = 1024 * 1024
 COMPRESSION_LEVEL = 6
-HEADER_BYTES_MAX = 64 * 1024
+HEADER_BYTES_MAX = 64 * KIB
 """Extended headers (long names) are read into memory at once; no honest one is larger."""
 
 
@@ -33,7 +34,7 @@ class ArchiveLimits:
     """
 
     max_files: int = 10_000
-    max_bytes: int = 5 * 1024**3
+    max_bytes: int = 5 * GIB
 
 
 def write_archive(archive: Path, members: Mapping[str, Path | bytes]) -> None:
@@ -42,19 +43,13 @@ def write_archive(archive: Path, members: Mapping[str, Path | bytes]) -> None:
     Owner, times and modes are fixed, so that the same contents make the same bytes.  The
     archive appears at its place only when it is complete.
     """
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    part = archive.with_name(f".{archive.name}.part")
-    try:
-        with (
-            part.open("wb") as raw,
-            gzip.GzipFile("", "wb", COMPRESSION_LEVEL, raw, mtime=0) as stream,
-            tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar,
-        ):
-            for name, content in members.items():
-                _add(tar, name, content)
-        part.replace(archive)
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        atomic_writer(archive) as raw,
+        gzip.GzipFile("", "wb", COMPRESSION_LEVEL, raw, mtime=0) as stream,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for name, content in members.items():
+            _add(tar, name, content)
 
 
 def _add(tar: tarfile.TarFile, name: str, content: Path | bytes) -> None:

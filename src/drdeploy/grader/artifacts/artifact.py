@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from drdeploy.errors import ArtifactError, DigestMismatch, ManifestError
+from drdeploy.files import sha256_of, sha256_of_file
 from drdeploy.grader.artifacts.bare import find_saved_model, study_manifest
 from drdeploy.grader.artifacts.manifest import MANIFEST_NAME, ModelManifest, decode_manifest
 
@@ -64,7 +64,7 @@ def open_artifact(model: Path | str, *, verify: bool = True) -> ModelArtifact:
     if not path.is_file():
         return _open_bare(folder)
     data = path.read_bytes()
-    artifact = ModelArtifact(folder, decode_manifest(data), hashlib.sha256(data).hexdigest())
+    artifact = ModelArtifact(folder, decode_manifest(data), sha256_of(data))
     _verify_folder(artifact, with_digests=verify)
     return artifact
 
@@ -72,7 +72,7 @@ def open_artifact(model: Path | str, *, verify: bool = True) -> ModelArtifact:
 def _open_bare(folder: Path) -> ModelArtifact:
     names = [str(path.relative_to(folder).as_posix()) for path in sorted(folder.rglob("*.pb"))]
     manifest = study_manifest(names)
-    return ModelArtifact(folder, manifest, digest_of(folder / find_saved_model(names)))
+    return ModelArtifact(folder, manifest, sha256_of_file(folder / find_saved_model(names)))
 
 
 def _verify_folder(artifact: ModelArtifact, *, with_digests: bool) -> None:
@@ -81,15 +81,9 @@ def _verify_folder(artifact: ModelArtifact, *, with_digests: bool) -> None:
         if not path.is_file():
             raise missing_file(file.path)
         if path.stat().st_size != file.size_bytes or (
-            with_digests and digest_of(path) != file.sha256
+            with_digests and sha256_of_file(path) != file.sha256
         ):
             raise mismatch(file.path)
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def missing_file(path: str) -> ManifestError:

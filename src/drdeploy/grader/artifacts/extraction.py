@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import ArtifactError, ManifestError, UnsafeArchive
-from drdeploy.grader.artifacts.archive import CHUNK_BYTES, ArchiveLimits, Member, read_archive
+from drdeploy.files import CHUNK_BYTES
+from drdeploy.grader.artifacts.archive import ArchiveLimits, Member, read_archive
 from drdeploy.grader.artifacts.artifact import ModelArtifact, mismatch, missing_file
 from drdeploy.grader.artifacts.bare import find_saved_model, study_manifest
 from drdeploy.grader.artifacts.manifest import (
@@ -20,12 +21,13 @@ from drdeploy.grader.artifacts.manifest import (
     ModelManifest,
     decode_manifest,
 )
+from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 DEFAULT_LIMITS = ArchiveLimits()
-MANIFEST_BYTES_MAX = 4 * 1024 * 1024
+MANIFEST_BYTES_MAX = 4 * MIB
 
 
 def extract(

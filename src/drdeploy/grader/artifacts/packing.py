@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from drdeploy.errors import ArtifactError
+from drdeploy.files import sha256_of_file
 from drdeploy.grader.artifacts.archive import write_archive
-from drdeploy.grader.artifacts.artifact import digest_of
 from drdeploy.grader.artifacts.bare import SAVED_MODEL_NAME
 from drdeploy.grader.artifacts.manifest import (
     MANIFEST_NAME,
@@ -88,7 +88,7 @@ def pack(
         clinical=clinical,
         quantization=quantization,
         files=tuple(
-            FileDigest(path, digest_of(source), source.stat().st_size)
+            FileDigest(path, sha256_of_file(source), source.stat().st_size)
             for path, source in sources.items()
         ),
         provenance=provenance,

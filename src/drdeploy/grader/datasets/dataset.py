@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from drdeploy.errors import InvalidInput
+from drdeploy.files import sha256_of
 from drdeploy.grader.grading import Grade
 
 if TYPE_CHECKING:
@@ -102,10 +102,8 @@ class Dataset:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over contents, labels and order: the same digest is the same data."""
-        digest = hashlib.sha256()
-        for one in self.photographs:
-            digest.update(f"{one.sha256} {int(one.grade)} {one.group}\n".encode())
-        return digest.hexdigest()
+        lines = (f"{one.sha256} {int(one.grade)} {one.group}\n" for one in self.photographs)
+        return sha256_of("".join(lines).encode())
 
     def counts(self) -> dict[Grade, int]:
         """How many photographs each grade has."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import EmptyBody, InvalidInput, RequestRefused
+from drdeploy.files import sha256_of
 from drdeploy.grader.datasets.dataset import Dataset, LabelledPhotograph, SetAside, name_within
 from drdeploy.grader.datasets.layouts import LAYOUTS, read_labels
 from drdeploy.grader.datasets.tables import photographs_in
@@ -90,7 +90,7 @@ def _photograph(entry: Entry, *, keep_unreadable: bool) -> LabelledPhotograph | 
         return SetAside(str(entry.file), "the file is empty", "unreadable")
     except RequestRefused as err:
         return SetAside(str(entry.file), err.what, "unreadable")
-    sha256 = entry.sha256 or hashlib.sha256(data).hexdigest()
+    sha256 = entry.sha256 or sha256_of(data)
     return LabelledPhotograph(
         file=entry.file,
         image_id=entry.image_id or entry.file.stem,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from drdeploy.errors import ModelError
+from drdeploy.files import write_atomically
 from drdeploy.grader.artifacts import ModelFormat, Provenance, extract, pack
 from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
 from drdeploy.grader.networks.architectures import find_architecture
@@ -150,7 +151,7 @@ def export_network(
             model = CONVERTERS[model_format](network, Path(scratch))
             _pack(model, draft, described)
             _check_agreement(draft, check, expected)
-            _publish(draft, archive)
+            write_atomically(archive, draft.read_bytes())
         archives[model_format] = archive
     return archives
 
@@ -203,11 +204,3 @@ def _check_difference(
         raise ModelError(
             f"The export differs from its network by {difference:.2g} in probability", where=where
         )
-
-
-def _publish(draft: Path, archive: Path) -> None:
-    """Copy beside its place, then rename: the archive is there whole or not at all."""
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    part = archive.with_name(f".{archive.name}.part")
-    part.write_bytes(draft.read_bytes())
-    part.replace(archive)

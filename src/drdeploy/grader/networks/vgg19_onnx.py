@@ -56,10 +56,9 @@ def export_vgg19_onnx(out_dir: Path, *, seed: int = 0) -> Path:
         weights["grades/kernel"], weights["grades/bias"] = spread_logits(
             features, weights["grades/kernel"]
         )
-        part = archive.with_name(f".{archive.name}.part")
         pack(
             write_graph(weights, Path(scratch) / "model.onnx"),
-            part,
+            archive,
             name="vgg19",
             architecture="VGG19",
             weights="random",
@@ -72,7 +71,6 @@ def export_vgg19_onnx(out_dir: Path, *, seed: int = 0) -> Path:
                 notes=RANDOM,
             ),
         )
-        part.replace(archive)
     return archive
 
 

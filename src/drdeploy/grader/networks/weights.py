@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import sys
 import warnings
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from drdeploy.errors import InvalidInput, ModelLoadFailed
+from drdeploy.files import sha256_of_file
 from drdeploy.grader.networks.architectures import STUDY_SIDE_PX
 from drdeploy.grader.networks.frameworks import import_frameworks
 from drdeploy.grader.networks.initial import spread_logits
@@ -85,7 +85,7 @@ def identify(source: WeightsSource, seed: int) -> str:
     if isinstance(source, str):
         return f"random-{seed}" if source == "random" else source
     _check_file(source)
-    return f"file-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
+    return f"file-{sha256_of_file(source)[:12]}"
 
 
 def _fill_base(network: Any, architecture: Architecture, source: WeightsSource) -> Filled:
@@ -99,7 +99,7 @@ def _fill_base(network: Any, architecture: Architecture, source: WeightsSource) 
         return Filled("imagenet", f"{origin}(weights='imagenet')", UNTRAINED)
     _load_file(base, source)
     settle_normalization(base)
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    digest = sha256_of_file(source)
     return Filled("imagenet", f"{origin}, base from {source.name} sha256:{digest}", UNTRAINED)
 
 

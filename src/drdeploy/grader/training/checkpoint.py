@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from drdeploy.errors import InvalidInput
+from drdeploy.files import atomic_writer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,16 +65,14 @@ class Checkpoint:
             history: So far.
             best: The network's variables as they were after its best epoch.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(f"{self.path.stem}.part.npz")
         arrays: dict[str, Any] = {
             f"{kind}{at}": np.asarray(variable)
             for kind, kept in (("v", variables), ("b", best or ()))
             for at, variable in enumerate(kept)
         }
         kappas = [np.nan if kappa is None else kappa for kappa in history.kappas]
-        np.savez(part, losses=np.array(history.losses), kappas=np.array(kappas), **arrays)
-        part.replace(self.path)
+        with atomic_writer(self.path) as file:
+            np.savez(file, losses=np.array(history.losses), kappas=np.array(kappas), **arrays)
 
     def history(self) -> History:
         """How the run went so far, without its variables."""

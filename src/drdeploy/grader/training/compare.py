@@ -7,7 +7,6 @@ figure is derived here: :mod:`drdeploy.study.recommendation.candidates` does tha
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import time
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import msgspec
 import numpy as np
 
 from drdeploy.errors import InvalidInput
+from drdeploy.files import atomic_writer, sha256_of, write_atomically
 from drdeploy.grader.artifacts import Weights, extract, inspect
 from drdeploy.grader.datasets import grouped_folds
 from drdeploy.grader.evaluation.predictions import GradedSet
@@ -154,9 +154,7 @@ class NetworkComparison:
         """The row last, and whole or not at all: it says that the candidate is finished."""
         row = self._row(candidate)
         out_of_fold.write(row.with_suffix(".csv"))
-        part = row.with_suffix(".part")
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(measured), indent=2))
-        part.replace(row)
+        write_atomically(row, msgspec.json.format(msgspec.json.encode(measured), indent=2))
 
     def _of(self, candidate: Candidate) -> Path:
         """The folder of a network with certain weights, whatever the photographs."""
@@ -170,7 +168,7 @@ class NetworkComparison:
     def _input_of(self, candidate: Candidate) -> str:
         """Tells apart what a network was shown: the photographs and their transform."""
         described = msgspec.json.encode(candidate.architecture.transform)
-        return hashlib.sha256(self.dataset.digest.encode() + described).hexdigest()[:12]
+        return sha256_of(self.dataset.digest.encode() + described)[:12]
 
     def _archive_and_features(
         self, candidate: Candidate, on_stage: Callable[[str], None]
@@ -191,9 +189,8 @@ class NetworkComparison:
         photographs = prepare(self.dataset, architecture.transform, self.folder / "photographs")
         on_stage("extracting features")
         features = predict(base_of(built.network), architecture.transform, photographs.exact)
-        part = kept.with_suffix(".part.npy")
-        np.save(part, features)
-        part.replace(kept)
+        with atomic_writer(kept) as file:
+            np.save(file, features)
         import_frameworks().keras.backend.clear_session()
         return archive, features
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from drdeploy.files import atomic_writer, sha256_of
 from drdeploy.grader.fundus.apply import apply, decode_for
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 
@@ -89,11 +89,9 @@ def _pixels(file: Path, transform: FundusTransform) -> NDArray[np.uint8]:
 
 def _key(dataset: Dataset, transform: FundusTransform) -> str:
     described = dataset.digest.encode() + msgspec.json.encode(transform)
-    return hashlib.sha256(described).hexdigest()
+    return sha256_of(described)
 
 
 def _keep(prepared: Prepared, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.stem}.part.npz")
-    np.savez(part, large=prepared.large, exact=prepared.exact)
-    part.replace(path)
+    with atomic_writer(path) as file:
+        np.savez(file, large=prepared.large, exact=prepared.exact)

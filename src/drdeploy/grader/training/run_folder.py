@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from drdeploy.errors import InvalidInput
+from drdeploy.files import atomic_writer, write_atomically
 from drdeploy.grader.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ class RunFolder:
                 where=str(file),
                 remedy="Name another folder with --out, or remove it",
             )
-        self.path.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(wanted)
+        write_atomically(file, wanted)
 
     def checkpoint(self, name: str) -> Checkpoint:
         """Where a network of this run stands."""
@@ -72,9 +72,8 @@ class RunFolder:
 
     def keep_predictions(self, fold: int, probabilities: NDArray[np.float32]) -> None:
         """A fold is finished."""
-        part = self.path / f"fold_{fold}.part.npz"
-        np.savez(part, probabilities=probabilities)
-        part.replace(self.path / f"fold_{fold}.npz")
+        with atomic_writer(self.path / f"fold_{fold}.npz") as file:
+            np.savez(file, probabilities=probabilities)
 
     def write_history(self, histories: dict[str, History]) -> Path:
         """Loss and validation kappa of every network and epoch, as CSV."""

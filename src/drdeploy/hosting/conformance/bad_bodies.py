@@ -13,7 +13,8 @@ from drdeploy.hosting.conformance.clause import (
     clause,
     judged,
 )
-from drdeploy.hosting.conformance.contract import INVOKE, MEBIBYTE, PRACTICE
+from drdeploy.hosting.conformance.contract import INVOKE, PRACTICE
+from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +93,7 @@ def withstands_oversize(seen: ImageInspection) -> ConformanceVerdict:
     if bad.ended is not None:
         raise Undetermined("the container ended: see survives-bad-bodies")
     answer = bad.answers[TOO_LONG]
-    size_mb = (seen.contract.real_time_bytes + SPARE_BYTES) / MEBIBYTE
+    size_mb = (seen.contract.real_time_bytes + SPARE_BYTES) / MIB
     is_kept = answer.is_success or answer.is_refusal
     return judged(is_kept, f"the photograph and zeros, {size_mb:.3f} MB: {answer}")
 

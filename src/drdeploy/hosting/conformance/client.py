@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Self
 
+from drdeploy.hosting.engine.ports import LOOPBACK
+from drdeploy.units import MIB
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-LOOPBACK = "127.0.0.1"
 INVOCATIONS = "/invocations"
 SHED = frozenset({429, 503})
 """How a server says that it is full."""
-MAX_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 64 * MIB
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MEBIBYTE = 1024 * 1024
+from drdeploy.units import MIB
 
 HOSTING = "AWS developer guide, Custom inference code with hosting services"
 SERVERLESS = "AWS developer guide, Deploy models with serverless inference"
@@ -39,8 +39,8 @@ class Contract:
     accept_s: float = 0.25
     answer_s: float = 60.0
     stop_s: float = 30.0
-    serverless_bytes: int = 4 * MEBIBYTE
-    real_time_bytes: int = 6 * MEBIBYTE
+    serverless_bytes: int = 4 * MIB
+    real_time_bytes: int = 6 * MIB
     attributes_chars: int = 1024
     inference_id_chars: int = 64
     image_bytes: int = 10_000_000_000

@@ -14,6 +14,7 @@ from drdeploy.errors import EngineError, TruncatedArchive
 from drdeploy.grader.artifacts.archive import ArchiveLimits, read_archive
 from drdeploy.hosting.conformance.client import INVOCATIONS, ProbeAnswer, ask
 from drdeploy.hosting.engine import ContainerSpec, Mount
+from drdeploy.hosting.serving.settings import CONTAINER_PORT, MODEL_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from drdeploy.hosting.conformance.contract import Contract
     from drdeploy.hosting.engine import Engine, ExitState, RunningContainer
 
-MODEL_DIR = "/opt/ml/model"
-PORT = 8080
 LABEL = "drdeploy.conformance"
 """Of every container that is started here; its value names the check."""
 POLL_S = 0.02
@@ -52,7 +51,7 @@ class Conditions:
         mounts: Further files of this machine.
     """
 
-    port: int = PORT
+    port: int = CONTAINER_PORT
     env: Mapping[str, str] = field(default_factory=dict)
     read_only: bool = False
     user: str | None = None
@@ -252,7 +251,11 @@ class Host:
         if self.is_model_writable and conditions.model is None:
             model = Mount(self._writable_model(), MODEL_DIR, read_only=False)
         closed = tuple(Mount(self._nothing(), place) for place in ALSO_READ_ONLY)
-        told = {} if conditions.port == PORT else {"SAGEMAKER_BIND_TO_PORT": str(conditions.port)}
+        told = (
+            {}
+            if conditions.port == CONTAINER_PORT
+            else {"SAGEMAKER_BIND_TO_PORT": str(conditions.port)}
+        )
         return ContainerSpec(
             self.image,
             env={**told, **conditions.env},

@@ -14,6 +14,7 @@ from drdeploy.hosting.conformance.clause import (
     passed,
 )
 from drdeploy.hosting.conformance.contract import HOSTING, PIPELINES, SERVERLESS
+from drdeploy.units import GB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +75,7 @@ def exec_form(seen: ImageInspection) -> ConformanceVerdict:
 def image_size(seen: ImageInspection) -> ConformanceVerdict:
     """The image is no larger than a serverless endpoint takes."""
     size, limit = seen.image.size_bytes, seen.contract.image_bytes
-    return judged(size <= limit, f"{size / 1e9:.2f} GB on disk of {limit / 1e9:.0f} GB")
+    return judged(size <= limit, f"{size / GB:.2f} GB on disk of {limit / GB:.0f} GB")
 
 
 @clause(Severity.OPTIONAL, PIPELINES)

@@ -18,7 +18,8 @@ from drdeploy.hosting.conformance.clause import (
     judged,
 )
 from drdeploy.hosting.conformance.client import SHED
-from drdeploy.hosting.conformance.contract import HOSTING, MEBIBYTE, SERVERLESS
+from drdeploy.hosting.conformance.contract import HOSTING, SERVERLESS
+from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +110,7 @@ def memory_limit(seen: ImageInspection) -> ConformanceVerdict:
         return judged(False, f"killed for want of memory at {limit_mb} MB under {CLIENTS} clients")
     if load.peak is None:
         raise Undetermined("the engine told nothing of its memory")
-    peak_mb = load.peak.memory_bytes / MEBIBYTE
+    peak_mb = load.peak.memory_bytes / MIB
     return judged(
         peak_mb <= FULL_SHARE * limit_mb,
         f"{peak_mb:.0f} MB of {limit_mb} MB ({peak_mb / limit_mb:.0%}) at most, with "

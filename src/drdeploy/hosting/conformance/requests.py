@@ -15,7 +15,8 @@ from drdeploy.hosting.conformance.clause import (
     judged,
     not_applicable,
 )
-from drdeploy.hosting.conformance.contract import HOSTING, INVOKE, MEBIBYTE, SERVERLESS
+from drdeploy.hosting.conformance.contract import HOSTING, INVOKE, SERVERLESS
+from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,7 +158,7 @@ def _largest(seen: ImageInspection, size_bytes: int) -> ConformanceVerdict:
     answer = seen.requests.special.get(_size_name(size_bytes))
     if answer is None:
         return not_applicable("only a JPEG that is smaller can be brought to that size")
-    size_mb = (size_bytes - SPARE_BYTES) / MEBIBYTE
+    size_mb = (size_bytes - SPARE_BYTES) / MIB
     return judged(answer.is_success, f"the photograph padded to {size_mb:.3f} MB: {answer}")
 
 

@@ -16,7 +16,8 @@ from drdeploy.hosting.conformance.clause import (
     passed,
 )
 from drdeploy.hosting.conformance.contract import HOSTING, PRACTICE, SERVERLESS
-from drdeploy.hosting.conformance.hosting import MODEL_DIR, PORT, Conditions, ContainerStart
+from drdeploy.hosting.conformance.hosting import Conditions, ContainerStart
+from drdeploy.hosting.serving.settings import CONTAINER_PORT, MODEL_DIR
 
 if TYPE_CHECKING:
     from drdeploy.hosting.conformance.hosting import Host
@@ -60,7 +61,7 @@ def serves_on_8080(seen: ImageInspection) -> ConformanceVerdict:
     limit = f"(limit {seen.contract.start_s:.0f} s)"
     return judged(
         start.ready_s <= seen.contract.start_s,
-        f"ready on port {PORT} {start.ready_s:.2f} s after its start {limit}",
+        f"ready on port {CONTAINER_PORT} {start.ready_s:.2f} s after its start {limit}",
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import UploadFailed
+from drdeploy.files import sha256_of_file
 from drdeploy.grader.artifacts import inspect
 from drdeploy.hosting.sagemaker import translated_errors
 
@@ -62,8 +62,7 @@ def upload_archive(account: Account, archive: Path, bucket: str) -> UploadedArch
         EndpointError: S3 refuses.
     """
     inspect(archive)
-    with archive.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = sha256_of_file(archive)
     key = f"artifacts/{sha256[:16]}/{archive.name}"
     uri = f"s3://{bucket}/{key}"
     if not bucket_exists(account, bucket):

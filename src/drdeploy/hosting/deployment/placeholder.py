@@ -7,12 +7,12 @@ registry, so that models name an image by digest here too.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING
 from urllib.request import ProxyHandler, Request, build_opener
 
 from drdeploy.errors import InvalidInput, PushFailed
+from drdeploy.files import sha256_of
 from drdeploy.hosting.deployment.images import PushedImage
 from drdeploy.hosting.local.instances.processes import profile_of_image
 from drdeploy.version import VERSION
@@ -92,4 +92,4 @@ def _send(
 
 
 def _digest(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return f"sha256:{sha256_of(content)}"

@@ -5,12 +5,12 @@ The shapes are those of ``infrastructure/environments/*/variables.tf``.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from drdeploy.errors import InvalidInput
+from drdeploy.files import sha256_of
 from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig
 
 if TYPE_CHECKING:
@@ -134,5 +134,5 @@ def key_of(text: str, *, longest: int) -> str:
     readable = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     if len(readable) <= longest:
         return readable
-    digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+    digest = sha256_of(text.encode())[:6]
     return f"{readable[: longest - 7].rstrip('-')}-{digest}"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import DeploymentError
+from drdeploy.files import write_json
 from drdeploy.hosting.deployment.account import Account
 from drdeploy.hosting.deployment.state import Resource, resources_of
 
@@ -105,10 +106,9 @@ class Workspace:
 
     def write(self, variables: Variables, account: Account) -> None:
         """Write down what Terraform shall be told, and where."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         note = Note(variables.environment, variables.prefix, variables.region, account.endpoint_url)
-        _write(self.note_file, asdict(note))
-        _write(self.variables, variables.document())
+        write_json(self.note_file, asdict(note))
+        write_json(self.variables, variables.document())
 
     def resources(self) -> tuple[Resource, ...]:
         """What the state tells of."""
@@ -117,12 +117,6 @@ class Workspace:
     def forget(self) -> None:
         """Delete the folder's files: nothing that they tell of is left."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _write(path: Path, document: object) -> None:
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
-    draft.replace(path)
 
 
 def deployments(root: Path = DEPLOYMENTS) -> tuple[Workspace, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from drdeploy.errors import InvalidInput
 from drdeploy.hosting.engine.ports import LOOPBACK
+from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 Network = Literal["bridge", "host", "none"]
 
-MEGABYTE = 1024 * 1024
 NANO = 1_000_000_000
 SMALLEST_MEMORY_MB = 6
 """Docker's own lower bound."""
@@ -107,8 +107,8 @@ class ContainerSpec:
             "binds": [_bind(mount) for mount in self.mounts],
             "cap_drop": ["ALL"] if self.drop_capabilities else None,
             "cpuset_cpus": self.cpuset,
-            "mem_limit": None if self.memory_mb is None else self.memory_mb * MEGABYTE,
-            "memswap_limit": None if self.memory_mb is None else self.memory_mb * MEGABYTE,
+            "mem_limit": None if self.memory_mb is None else self.memory_mb * MIB,
+            "memswap_limit": None if self.memory_mb is None else self.memory_mb * MIB,
             "nano_cpus": None if self.cpus is None else round(self.cpus * NANO),
             "network_mode": self.network,
             "pids_limit": self.pids,

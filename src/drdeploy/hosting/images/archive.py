@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import EngineError
+from drdeploy.files import CHUNK_BYTES
 from drdeploy.hosting.images.layers import Layer, read_layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CHUNK_BYTES = 1 << 20
 """No document of an image is larger; a smaller layer is none of JSON."""
 
 

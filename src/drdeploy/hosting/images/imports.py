@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from drdeploy.errors import EngineError
 from drdeploy.hosting.images.server_spec import server_spec
+from drdeploy.units import MICROSECONDS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,5 +82,6 @@ def read_import_times(lines: Iterable[str]) -> tuple[ImportTime, ...]:
             microseconds[package] += int(found[1])
     costliest = sorted(microseconds, key=lambda name: -microseconds[name])
     return tuple(
-        ImportTime(name, modules[name], microseconds[name] / 1_000_000) for name in costliest
+        ImportTime(name, modules[name], microseconds[name] / MICROSECONDS_PER_S)
+        for name in costliest
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
+
+from drdeploy.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,10 +48,7 @@ class LayerCache:
     def put(self, digest: str, value: msgspec.Struct) -> None:
         """Keep it, whole or not at all."""
         with suppress(OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as part:
-                part.write(zlib.compress(msgspec.json.encode(value), 1))
-            Path(part.name).replace(self._path(digest))
+            write_atomically(self._path(digest), zlib.compress(msgspec.json.encode(value), 1))
 
     def _path(self, digest: str) -> Path:
         return self.folder / f"{digest.rpartition(':')[2]}.json.z"

@@ -20,6 +20,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
+from drdeploy.units import KIB
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -27,7 +29,7 @@ GZIP_LEVEL = 6
 GZIP_FORMAT = 31
 """zlib's ``wbits`` for a gzip header with the largest window."""
 GZIP_MAGIC = b"\x1f\x8b"
-BLOCK_BYTES = 16 * 1024
+BLOCK_BYTES = 16 * KIB
 """What is compressed at once: the finer, the closer a file's compressed size."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 """How a layer says that a file of a lower one is gone, or all of a folder (OCI layer format)."""

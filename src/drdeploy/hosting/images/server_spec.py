@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from drdeploy.hosting.engine import ContainerSpec, Mount, free_port
 from drdeploy.hosting.engine.ports import LOOPBACK
+from drdeploy.hosting.serving.settings import CONTAINER_PORT, MODEL_DIR
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from drdeploy.hosting.engine import Engine
-
-CONTAINER_PORT = 8080
 
 
 def server_spec(
@@ -29,7 +28,7 @@ def server_spec(
     return ContainerSpec(
         image,
         env=on_loopback if network == "host" else {},
-        mounts=(Mount(model_dir, "/opt/ml/model"),),
+        mounts=(Mount(model_dir, MODEL_DIR),),
         memory_mb=memory_mb,
         cpus=cpus,
         port=port,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from drdeploy.hosting.images.sizes import MEGABYTE
 from drdeploy.pages.picture import Picture, picture_of
 from drdeploy.pages.style import BLUE, GREEN, GREY, INK, ORANGE, SKY, STYLE
+from drdeploy.units import MB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -82,7 +82,7 @@ def _bar_of(size: ImageSize) -> _Bar:
     parts = size.contents.parts
     python = [part for part in parts if part.kind == "python"]
     largest = max(python, key=lambda part: part.compressed_bytes, default=None)
-    total = size.compressed_bytes / MEGABYTE
+    total = size.compressed_bytes / MB
     debian, own, others, hidden = (
         _mb(part for part in parts if part.kind == "debian"),
         _mb([largest] if largest else []),
@@ -94,7 +94,7 @@ def _bar_of(size: ImageSize) -> _Bar:
 
 
 def _mb(parts: Iterable[ImagePart]) -> float:
-    return sum(part.compressed_bytes for part in parts) / MEGABYTE
+    return sum(part.compressed_bytes for part in parts) / MB
 
 
 def _draw(axes: Axes, bars: Sequence[_Bar]) -> None:

@@ -6,6 +6,8 @@ import csv
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from drdeploy.units import GB, MB
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
@@ -72,6 +74,6 @@ def _published(references: Iterable[ReferenceImage]) -> Iterator[dict[str, Any]]
             "image": image.name,
             "level": "published",
             "name": image.source,
-            "size_bytes": round(image.on_disk_gb * 1e9),
-            "compressed_bytes": image.compressed_mb * 1_000_000,
+            "size_bytes": round(image.on_disk_gb * GB),
+            "compressed_bytes": image.compressed_mb * MB,
         }

@@ -17,7 +17,6 @@ from drdeploy.hosting.images.layers import Layer
 if TYPE_CHECKING:
     from drdeploy.hosting.engine import Engine
 
-MEGABYTE = 1_000_000
 """Registries and disks count in powers of ten."""
 
 

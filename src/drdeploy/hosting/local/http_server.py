@@ -20,6 +20,9 @@ from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from drdeploy.errors import InvalidInput
+from drdeploy.files import CHUNK_BYTES
+from drdeploy.hosting.engine.ports import LOOPBACK
+from drdeploy.units import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,10 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOPBACK = "127.0.0.1"
-IN_MEMORY_BYTES = 64 * 1024 * 1024
+IN_MEMORY_BYTES = 64 * MIB
 """Larger bodies (model archives on their way to S3) are spooled to disk."""
-CHUNK_BYTES = 1024 * 1024
 WAITING_CONNECTIONS = 512
 
 
@@ -154,7 +155,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    rbufsize = 256 * 1024
+    rbufsize = 256 * KIB
     answer: ClassVar[Callable[[ServiceRequest], ServiceResponse]]
 
     def _exchange(self) -> None:

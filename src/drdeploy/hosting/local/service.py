@@ -8,12 +8,13 @@ import threading
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from drdeploy.errors import EngineUnavailable, requires_extra
+from drdeploy.hosting.engine.ports import LOOPBACK
 from drdeploy.hosting.local.api.metrics import MetricLog
 from drdeploy.hosting.local.api.router import ApiRouter
 from drdeploy.hosting.local.api.simulated_aws import SimulatedAws
 from drdeploy.hosting.local.endpoints.artifact_cache import ArtifactCache
 from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
-from drdeploy.hosting.local.http_server import LOOPBACK, HttpServer
+from drdeploy.hosting.local.http_server import HttpServer
 from drdeploy.hosting.local.instances import service_folders
 from drdeploy.hosting.local.instances.cgroups import find_control_groups
 from drdeploy.hosting.local.instances.processes import SERVER_COMMAND, ProcessBackend

@@ -9,13 +9,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from drdeploy.errors import EndpointError, EndpointFailed, EndpointTimeout
+from drdeploy.files import sha256_of_file
 from drdeploy.hosting.sagemaker.aws_errors import NoSuchResource, translated_errors
 from drdeploy.hosting.sagemaker.clock import Clock
 from drdeploy.hosting.sagemaker.connection import Clients, connect, is_loopback
@@ -92,9 +92,7 @@ class Hosting:
         Raises:
             EndpointError: S3 refuses, or the bucket does not exist (on AWS none is made).
         """
-        with archive.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        key = f"artifacts/{digest[:16]}/{archive.name}"
+        key = f"artifacts/{sha256_of_file(archive)[:16]}/{archive.name}"
         with translated_errors(f"upload {archive.name}", f"s3://{bucket}/{key}"):
             if self.is_local:
                 self._clients.s3.create_bucket(Bucket=bucket)

@@ -14,10 +14,9 @@ from typing import Literal
 
 from drdeploy.errors import InvalidInput
 from drdeploy.hosting.sagemaker import quotas
+from drdeploy.units import MIB_PER_GIB
 
 Architecture = Literal["x86_64", "arm64"]
-
-MB_PER_GIB = 1024
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,11 @@ _FAMILIES: dict[str, _Family] = {
 }
 
 _EXCEPTIONS: dict[str, InstanceResources] = {
-    "ml.c4.8xlarge": InstanceResources(36, 60 * MB_PER_GIB, "x86_64"),
-    "ml.t2.medium": InstanceResources(2, 4 * MB_PER_GIB, "x86_64"),
-    "ml.t2.large": InstanceResources(2, 8 * MB_PER_GIB, "x86_64"),
-    "ml.t2.xlarge": InstanceResources(4, 16 * MB_PER_GIB, "x86_64"),
-    "ml.t2.2xlarge": InstanceResources(8, 32 * MB_PER_GIB, "x86_64"),
+    "ml.c4.8xlarge": InstanceResources(36, 60 * MIB_PER_GIB, "x86_64"),
+    "ml.t2.medium": InstanceResources(2, 4 * MIB_PER_GIB, "x86_64"),
+    "ml.t2.large": InstanceResources(2, 8 * MIB_PER_GIB, "x86_64"),
+    "ml.t2.xlarge": InstanceResources(4, 16 * MIB_PER_GIB, "x86_64"),
+    "ml.t2.2xlarge": InstanceResources(8, 32 * MIB_PER_GIB, "x86_64"),
 }
 
 _VCPU_PER_XLARGE = 4
@@ -90,7 +89,7 @@ def instance_resources(instance_type: str) -> InstanceResources:
 
 
 def _resources_of(family: _Family, vcpu: int) -> InstanceResources:
-    memory_mb = int(vcpu * family.memory_gib_per_vcpu * MB_PER_GIB)
+    memory_mb = int(vcpu * family.memory_gib_per_vcpu * MIB_PER_GIB)
     return InstanceResources(vcpu, memory_mb, family.architecture)
 
 

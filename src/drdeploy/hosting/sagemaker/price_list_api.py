@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import InvalidInput
 from drdeploy.hosting.sagemaker.aws_errors import translated_errors
+from drdeploy.units import MIB_PER_GIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +27,6 @@ API_REGION = "us-east-1"
 """The API answers here for every region."""
 SERVICES = ("AmazonSageMaker", "AmazonECR", "AmazonS3")
 SOURCE = "AWS Price List API"
-MB_PER_GB = 1024
 
 _HOST = re.compile(r"(?:^|-)Host:(ml\.[a-z0-9-]+\.[a-z0-9]+)$")
 _SERVERLESS = re.compile(r"(?:^|-)ServerlessInf:Mem-(\d+)GB$")
@@ -127,10 +127,10 @@ def _recognise(product: Mapping[str, Any], usd: float, collected: CollectedPrice
     if told := _HOST.search(usage):
         collected.instances[told[1]] = usd
     elif told := _SERVERLESS.search(usage):
-        collected.serverless[int(told[1]) * MB_PER_GB] = usd
+        collected.serverless[int(told[1]) * MIB_PER_GIB] = usd
     elif (told := _PROVISIONED.search(usage)) and group:
         by_memory = collected.at_work if group.endswith("Duration") else collected.held
-        by_memory[int(told[1]) * MB_PER_GB] = usd
+        by_memory[int(told[1]) * MIB_PER_GIB] = usd
     elif _DATA.search(usage):
         collected.data_gb.append(usd)
     elif _STORAGE.search(usage) and service == "AmazonECR":

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-MEGABYTE = 1024 * 1024
+from drdeploy.units import MIB
 
 SERVERLESS_MEMORY_STEP_MB = 1024
 """Valid sizes are 1 GB apart (service model, documentation of ``MemorySizeInMB``)."""
 
-SERVERLESS_PAYLOAD_BYTES = 4 * MEGABYTE
+SERVERLESS_PAYLOAD_BYTES = 4 * MIB
 """Each way (developer guide, "Invoke models with SageMaker Serverless Inference")."""
 
-REALTIME_PAYLOAD_BYTES = 6 * MEGABYTE
+REALTIME_PAYLOAD_BYTES = 6 * MIB
 """Each way (API reference, ``InvokeEndpoint``)."""
 
 INVOCATION_TIMEOUT_S = 60.0

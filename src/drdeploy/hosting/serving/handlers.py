@@ -22,7 +22,7 @@ from drdeploy.hosting.serving.answer import ContainerFacts, ModelFacts, csv_answ
 from drdeploy.hosting.serving.exchange import CSV, Request, Response, json_response
 from drdeploy.hosting.serving.negotiation import choose_form
 from drdeploy.hosting.serving.payload import images_of
-from drdeploy.hosting.serving.settings import MIB
+from drdeploy.units import MIB
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:

@@ -13,13 +13,17 @@ import msgspec
 
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.runtimes.protocol import RuntimeName  # noqa: TC001 - msgspec reads annotations
+from drdeploy.units import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ProfileName = Literal["lean", "classic"]
 
-MIB = 1024 * 1024
+MODEL_DIR = "/opt/ml/model"
+CONTAINER_PORT = 8080
+"""Where SageMaker puts a model, and the port it sends to unless a variable names another."""
+
 ONLINE_PAYLOAD_MB = 6
 """What a SageMaker real-time endpoint lets through (a serverless one: 4 MB)."""
 BATCH_PAYLOAD_MB = 20
@@ -55,7 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_variable):
         _meta("The library that predicts; empty: the one that fits the model's format."),
     ] = ""
     model_dir: Annotated[str, _meta("Folder of the extracted model.tar.gz.", min_length=1)] = (
-        "/opt/ml/model"
+        MODEL_DIR
     )
     state_dir: Annotated[
         str,
@@ -65,7 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_variable):
         str,
         _meta("Address to listen on; the project's images listen on 0.0.0.0.", min_length=1),
     ] = "127.0.0.1"
-    port: Annotated[int, _meta("Port to listen on.", ge=1, le=65535)] = 8080
+    port: Annotated[int, _meta("Port to listen on.", ge=1, le=65535)] = CONTAINER_PORT
     workers: Annotated[
         int, _meta("Worker processes; 0: one (lean) or one per vCPU (classic).", ge=0, le=128)
     ] = 0
@@ -130,7 +134,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_variable):
     @property
     def max_header_bytes(self) -> int:
         """Largest request line and headers in bytes."""
-        return self.max_header_kb * 1024
+        return self.max_header_kb * KIB
 
 
 class SettingFacts(msgspec.Struct, frozen=True):

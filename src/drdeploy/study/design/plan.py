@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -10,11 +9,13 @@ from itertools import product
 from typing import TYPE_CHECKING, Self, assert_never
 
 from drdeploy.errors import InvalidInput, StudyError, UnknownPrice
+from drdeploy.files import sha256_of
 from drdeploy.hosting.deployment.variables import is_always_on
 from drdeploy.hosting.images import IMAGE_NAMES, image_tag
 from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig, instance_resources
 from drdeploy.hosting.sagemaker.quotas import INVOCATION_TIMEOUT_S, vcpu_of_memory
 from drdeploy.study.design.scenarios import Cold, OpenLoop, RealTime, Scenario, Warm
+from drdeploy.units import GIB, SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +32,6 @@ ASSUMED_WARM_S = {"lean": 0.2, "classic": 0.4}
 
 DEPLOYMENT_ALLOWANCE_S = 1800.0
 """To create and delete a study's endpoints on AWS, in the worst case that is priced."""
-
-_SECONDS_PER_HOUR = 3600
-_BYTES_PER_GB = 1024**3
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ class Trial:
             "endpoint": self.endpoint.model_dump(mode="json"),
             "scenario": self.scenario.model_dump(mode="json"),
         }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+        return sha256_of(json.dumps(facts, sort_keys=True).encode())[:16]
 
     @property
     def worst_case_duration_s(self) -> float:
@@ -126,10 +124,10 @@ class Trial:
                 raise _unknown_provisioned(region)
             case ServerlessConfig(memory_mb=memory_mb):
                 both_ways = 2 * self.invocations_max * self.endpoint.payload_limit_bytes
-                data_usd = both_ways / _BYTES_PER_GB * sheet.data_processed_gb(region).usd
+                data_usd = both_ways / GIB * sheet.data_processed_gb(region).usd
                 return busy_s * sheet.serverless_second(memory_mb, region).usd + data_usd
             case RealTimeConfig():
-                hours = self.worst_case_duration_s / _SECONDS_PER_HOUR
+                hours = self.worst_case_duration_s / SECONDS_PER_HOUR
                 return hours * self.hourly_usd(sheet, region)
             case _:
                 assert_never(self.endpoint)
@@ -174,7 +172,7 @@ class Plan:
         }
         hourly_usd = sum(one.hourly_usd(sheet, region) for one in hosts.values())
         standing_s = sum(one.worst_case_duration_s for one in standing) + DEPLOYMENT_ALLOWANCE_S
-        return scaling_usd + hourly_usd * standing_s / _SECONDS_PER_HOUR
+        return scaling_usd + hourly_usd * standing_s / SECONDS_PER_HOUR
 
     def only(self, pattern: str | None) -> Self:
         """The trials whose id matches: with ``*`` or ``?`` the whole id, else a part of it.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import StudyError
-from drdeploy.study.measurements.journal import replace_file
+from drdeploy.files import write_json
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class EnvironmentFile:
         """Add a run, or more facts to it."""
         runs = self.read()
         runs[run_id] = {**runs.get(run_id, {}), **facts}
-        replace_file(self.path, (json.dumps(runs, indent=2, default=str) + "\n").encode())
+        write_json(self.path, runs)
 
     def refuse_another_setting(
         self, facts: Mapping[str, Any], run_ids_by_trial: Mapping[str, Collection[str]]

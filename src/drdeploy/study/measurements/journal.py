@@ -11,6 +11,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Self
 
+from drdeploy.files import write_atomically
 from drdeploy.study.measurements.measurement import decode_rows, encode_header, encode_row
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ class Journal:
         if self.path.exists() and self.path.stat().st_size:
             rows = read_measurements(self.path)
             if not self.path.read_bytes().startswith(encode_header()):  # an older version's
-                replace_file(self.path, encode_header() + b"".join(map(encode_row, rows)))
+                write_atomically(self.path, encode_header() + b"".join(map(encode_row, rows)))
         else:
-            replace_file(self.path, encode_header())
+            write_atomically(self.path, encode_header())
         self._file = self._open()
         return self
 
@@ -74,7 +75,7 @@ class Journal:
         """Replace all rows at once, or none: for what is known only later of rows."""
         with self._lock:
             content = encode_header() + b"".join(encode_row(row) for row in measurements)
-            replace_file(self.path, content)
+            write_atomically(self.path, content)
             os.close(self._file)
             self._file = self._open()
 
@@ -111,13 +112,3 @@ def read_measurements(path: Path) -> list[Measurement]:
     if not complete:
         return []
     return decode_rows(complete.decode().split("\n")[:-1], where=str(path))
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write beside the file, sync, and take its place: readers see the old or the new."""
-    draft = path.with_name(f".{path.name}.part")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

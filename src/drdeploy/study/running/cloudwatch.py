@@ -11,14 +11,14 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from drdeploy.units import MICROSECONDS_PER_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from drdeploy.hosting.sagemaker import Datapoint, Hosting, MetricName
     from drdeploy.study.measurements.measurement import Measurement
-
-MICROSECONDS_PER_S = 1e6
 
 COLUMN_OF: Mapping[MetricName, str] = {
     "ModelSetupTime": "model_setup_s",

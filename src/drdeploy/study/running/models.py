@@ -9,7 +9,6 @@ take part in what is measured.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from drdeploy.errors import ArtifactError, StudyError
+from drdeploy.files import sha256_of_file
 from drdeploy.grader.artifacts import inspect
 from drdeploy.grader.box import box_artifact
 
@@ -54,9 +54,7 @@ class Artifact:
         """
         if not path.is_file():
             raise StudyError("There is no such artifact", where=str(path))
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return cls(path, inspect(path), digest)
+        return cls(path, inspect(path), sha256_of_file(path))
 
 
 Key = tuple[str, str, str]

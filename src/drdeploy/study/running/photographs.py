@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import StudyError
+from drdeploy.files import write_atomically
 from drdeploy.grader.grading import Grade
 
 if TYPE_CHECKING:
@@ -115,8 +116,5 @@ def _synthetic(cache: Path, seed: int) -> Path:
     grade: Any = Grade(seed % len(Grade))
     path = cache / f"synthetic-{seed}-grade{int(grade)}.jpg"
     if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.part")
-        draft.write_bytes(synthetic_photograph(seed, grade=grade))
-        draft.replace(path)
+        write_atomically(path, synthetic_photograph(seed, grade=grade))
     return path

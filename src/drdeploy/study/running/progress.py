@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from drdeploy.files import sha256_of
 from drdeploy.study.running.sending import attempts_of
 
 if TYPE_CHECKING:
@@ -54,6 +54,6 @@ def runs_by_trial(rows: Iterable[Measurement]) -> dict[str, set[str]]:
 
 def endpoint_name(trial: Trial) -> str:
     """The same for the same trial, so that a later run finds what an earlier one left."""
-    digest = hashlib.sha256(f"{trial.study}/{trial.id}".encode()).hexdigest()[:8]
+    digest = sha256_of(f"{trial.study}/{trial.id}".encode())[:8]
     readable = re.sub(r"[^A-Za-z0-9]+", "-", f"drdeploy-{trial.study}-{trial.id}")
     return f"{readable[: ENDPOINT_NAME_MAX - 9].strip('-')}-{digest}"

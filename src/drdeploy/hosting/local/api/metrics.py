@@ -12,12 +12,13 @@ from collections.abc import Callable  # noqa: TC003 - a dataclass field's annota
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from drdeploy.units import MICROSECONDS_PER_S
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
 NAMESPACE = "AWS/SageMaker"
-MICROSECONDS = 1_000_000
 PERCENT = 100.0
 
 Outcome = Literal["ok", "4xx", "5xx", "refused"]
@@ -63,7 +64,7 @@ class InvocationMetrics:
         }
         for name, seconds in times.items():
             if seconds is not None:
-                yield name, round(seconds * MICROSECONDS, 1), "Microseconds"
+                yield name, round(seconds * MICROSECONDS_PER_S, 1), "Microseconds"
         memory_share = self.memory_share()
         if memory_share is not None:
             yield "MemoryUtilization", memory_share * PERCENT, "Percent"

@@ -10,11 +10,12 @@ import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from drdeploy.hosting.engine.ports import LOOPBACK
 from drdeploy.hosting.local import api_errors
 from drdeploy.hosting.local.api.control_plane import ControlPlane
 from drdeploy.hosting.local.api.invocations import Invocations
 from drdeploy.hosting.local.api_errors import ApiError
-from drdeploy.hosting.local.http_server import LOOPBACK, ServiceResponse
+from drdeploy.hosting.local.http_server import ServiceResponse
 from drdeploy.hosting.local.registry.ecr_login import REGISTRY_LOGIN, pushing_here
 from drdeploy.hosting.local.registry.routes import PREFIX as REGISTRY_PREFIX
 from drdeploy.hosting.local.resource_store import AccountRegion

@@ -8,7 +8,8 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from drdeploy.hosting.local.http_server import LOOPBACK, ServiceResponse
+from drdeploy.hosting.engine.ports import LOOPBACK
+from drdeploy.hosting.local.http_server import ServiceResponse
 from drdeploy.hosting.local.resource_store import ACCOUNT
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from drdeploy.hosting.local.http_server import ServiceRequest
 
-CHUNK_BYTES = 1024 * 1024
 PARTITION = "aws"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 import threading
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import ArtifactError
+from drdeploy.files import sha256_of
 from drdeploy.hosting.local.instances.instance import StartFailed
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class ArtifactCache:
                 "and that the role passed to CreateModel has permissions to download the model"
             ) from err
         try:
-            key = hashlib.sha256(archive).hexdigest()
+            key = sha256_of(archive)
             return self._shelve(key, lambda folder: _extract(archive, folder))
         except ArtifactError as err:
             raise StartFailed(

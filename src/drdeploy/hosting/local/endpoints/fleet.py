@@ -15,6 +15,7 @@ from drdeploy.hosting.local.instances.instance import InstanceSpec, ServiceStopp
 from drdeploy.hosting.sagemaker import quotas
 from drdeploy.hosting.sagemaker.clock import Clock
 from drdeploy.hosting.sagemaker.instance_types import instance_resources
+from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MEGABYTE = 1024 * 1024
 SERVERLESS_START_S = 180.0
 """A serverless container loads and answers a ping within this time (developer guide)."""
 REAL_TIME_START_S = 240.0
@@ -177,4 +177,4 @@ class InstanceFleet:
 def _memory_mb() -> int:
     import psutil
 
-    return int(psutil.virtual_memory().total) // MEGABYTE
+    return int(psutil.virtual_memory().total) // MIB

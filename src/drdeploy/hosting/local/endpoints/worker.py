@@ -8,8 +8,8 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from drdeploy.hosting.engine.ports import LOOPBACK
 from drdeploy.hosting.local.endpoints.instance_client import InstanceClient
-from drdeploy.hosting.local.http_server import LOOPBACK
 from drdeploy.hosting.local.instances.instance import STOP_GRACE_S, StartFailed
 from drdeploy.hosting.sagemaker.clock import Clock
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from drdeploy.errors import EngineError
 from drdeploy.hosting.engine import ContainerSpec, Mount
-from drdeploy.hosting.local.http_server import LOOPBACK
+from drdeploy.hosting.engine.ports import LOOPBACK, free_port
 from drdeploy.hosting.local.instances.instance import (
     STOP_GRACE_S,
     ImageUnavailable,
@@ -17,7 +17,7 @@ from drdeploy.hosting.local.instances.instance import (
     Isolation,
     PlatformFailed,
 )
-from drdeploy.hosting.local.instances.processes import free_port, profile_of_image
+from drdeploy.hosting.local.instances.processes import profile_of_image
 from drdeploy.hosting.local.instances.service_folders import LABEL
 from drdeploy.hosting.local.registry.ecr_uri import EcrUri
 from drdeploy.hosting.local.registry.routes import PROFILE_VARIABLE
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from drdeploy.hosting.engine import Engine, RunningContainer
     from drdeploy.hosting.engine.spec import Network
 
-MODEL_DIR = "/opt/ml/model"
-CONTAINER_PORT = 8080
+from drdeploy.hosting.serving.settings import CONTAINER_PORT, MODEL_DIR
+
 ALIVE_FOR_S = 1.0
 """An inspection takes milliseconds; a container that was alive is believed this long."""
 MEMORY_FOR_S = 1.0

@@ -10,17 +10,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import random
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from drdeploy.hosting.local.http_server import LOOPBACK
+from drdeploy.hosting.engine.ports import LOOPBACK, free_port
 from drdeploy.hosting.local.instances.instance import (
     STOP_GRACE_S,
     ImageUnavailable,
@@ -31,6 +29,7 @@ from drdeploy.hosting.local.instances.instance import (
 from drdeploy.hosting.local.instances.process_sessions import KILLED_WAIT_S, kill_session
 from drdeploy.hosting.local.instances.service_folders import note_process
 from drdeploy.hosting.local.registry.ecr_uri import EcrUri
+from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,11 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MEGABYTE = 1024 * 1024
 LOG_TAIL_BYTES = 2000
-
-PORTS = range(20_000, 32_000)
-"""Below the ports that Linux gives to outgoing connections, so that none is taken meanwhile."""
 
 _OWN_IMAGE = re.compile(
     r"(?:^|/)drdeploy[\w.-]*:"
@@ -206,7 +201,7 @@ class ProcessInstance:
     def memory_share(self) -> float | None:
         """See :class:`Instance`."""
         used = self._resident_bytes() if self.group is None else self.group.memory_bytes()
-        return used / (self.memory_mb * MEGABYTE) if used else None
+        return used / (self.memory_mb * MIB) if used else None
 
     def log_tail(self) -> str:
         """See :class:`Instance`."""
@@ -246,19 +241,3 @@ class ProcessInstance:
             return sum(member.memory_info().rss for member in family)
         except psutil.Error:
             return 0
-
-
-def free_port(rng: random.Random | None = None) -> int:
-    """A port that nobody listens on, and that no outgoing connection takes meanwhile.
-
-    Raises:
-        OSError: None is free.
-    """
-    for port in (rng or random.SystemRandom()).sample(PORTS, 200):
-        with socket.socket() as probe:
-            try:
-                probe.bind((LOOPBACK, port))
-            except OSError:
-                continue
-            return port
-    raise OSError("no free port between 20000 and 32000")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import threading
 import uuid
 from typing import IO, TYPE_CHECKING
 
+from drdeploy.files import CHUNK_BYTES, sha256_of_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-CHUNK_BYTES = 1024 * 1024
 
 
 class WrongDigest(ValueError):
@@ -70,8 +70,7 @@ class BlobStore:
         part = self._part(upload)
         with self._lock:
             del self._uploads[upload]
-        with part.open("rb") as file:
-            found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        found = f"sha256:{sha256_of_file(part)}"
         if found != digest:
             part.unlink()
             raise WrongDigest(f"The content's digest is {found}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from drdeploy.files import sha256_of
 from drdeploy.hosting.local.registry.blobs import DIGEST
 from drdeploy.hosting.local.resource_store import ACCOUNT
 
@@ -40,7 +40,7 @@ class Manifest:
     @property
     def digest(self) -> str:
         """``sha256:…``."""
-        return f"sha256:{hashlib.sha256(self.content).hexdigest()}"
+        return f"sha256:{sha256_of(self.content)}"
 
     @property
     def document(self) -> dict[str, Any]:

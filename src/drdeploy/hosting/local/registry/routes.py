@@ -11,8 +11,9 @@ import re
 from typing import IO, TYPE_CHECKING
 from urllib.parse import parse_qs
 
+from drdeploy.files import CHUNK_BYTES
 from drdeploy.hosting.local.http_server import ServiceResponse
-from drdeploy.hosting.local.registry.blobs import CHUNK_BYTES, BlobStore, WrongDigest
+from drdeploy.hosting.local.registry.blobs import BlobStore, WrongDigest
 from drdeploy.hosting.local.registry.manifests import (
     OCI_MANIFEST,
     Manifest,

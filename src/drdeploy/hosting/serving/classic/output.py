@@ -6,11 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from drdeploy.units import KIB
+
 if TYPE_CHECKING:
     from drdeploy.hosting.serving.log import Log
 
-CHUNK_BYTES = 64 * 1024
-MAX_LINE_BYTES = 256 * 1024
+CHUNK_BYTES = 64 * KIB
+MAX_LINE_BYTES = 256 * KIB
 
 
 @dataclass

@@ -7,10 +7,12 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from drdeploy.units import KIB
+
 if TYPE_CHECKING:
     from drdeploy.hosting.serving.lean.protocol import Connection
 
-HIGH_WATER_BYTES = 256 * 1024
+HIGH_WATER_BYTES = 256 * KIB
 """Body bytes that may wait for the application before the socket is no longer read."""
 
 

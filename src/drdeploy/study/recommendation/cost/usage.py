@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drdeploy.study.recommendation.cost.bill import BYTES_PER_GB, DAYS_PER_MONTH, Usage
+from drdeploy.study.recommendation.cost.bill import DAYS_PER_MONTH, Usage
+from drdeploy.units import GIB
 
 if TYPE_CHECKING:
     from drdeploy.study.recommendation.simulation.outcome import Figures
@@ -32,7 +33,7 @@ class Stored:
     @property
     def carried_gb(self) -> float:
         """By one request and its answer."""
-        return (self.request_bytes + self.response_bytes) / BYTES_PER_GB
+        return (self.request_bytes + self.response_bytes) / GIB
 
 
 def serverless_usage(figures: Figures, months: float, stored: Stored) -> Usage:

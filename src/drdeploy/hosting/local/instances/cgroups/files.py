@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MEGABYTE = 1024 * 1024
 PERIOD_US = 100_000
 """The kernel's default, and what container engines use."""
 REMOVAL_S = 2.0

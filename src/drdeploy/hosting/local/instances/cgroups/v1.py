@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from drdeploy.hosting.local.instances.cgroups.files import (
-    MEGABYTE,
     PERIOD_US,
     empty_and_remove,
     fields,
@@ -16,6 +15,7 @@ from drdeploy.hosting.local.instances.cgroups.files import (
     remove_tree,
     write,
 )
+from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,9 +61,9 @@ class GroupsV1:
         group = GroupV1(self.cpu / name, self.memory / name)
         group.cpu.mkdir(parents=True, exist_ok=True)
         group.memory.mkdir(parents=True, exist_ok=True)
-        write(group.memory / "memory.limit_in_bytes", memory_mb * MEGABYTE)
+        write(group.memory / "memory.limit_in_bytes", memory_mb * MIB)
         with contextlib.suppress(OSError):  # a kernel without swap accounting has no such file
-            write(group.memory / "memory.memsw.limit_in_bytes", memory_mb * MEGABYTE)
+            write(group.memory / "memory.memsw.limit_in_bytes", memory_mb * MIB)
         if cpus is not None:
             write(group.cpu / "cpu.cfs_period_us", PERIOD_US)
             write(group.cpu / "cpu.cfs_quota_us", round(cpus * PERIOD_US))

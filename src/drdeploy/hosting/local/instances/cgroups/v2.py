@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from drdeploy.hosting.local.instances.cgroups.files import (
-    MEGABYTE,
     PERIOD_US,
     empty_and_remove,
     fields,
@@ -18,6 +17,7 @@ from drdeploy.hosting.local.instances.cgroups.files import (
     words,
     write,
 )
+from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ class GroupsV2:
         _hand_down(self.folder)
         group = GroupV2(self.folder / name)
         group.folder.mkdir(exist_ok=True)
-        write(group.folder / "memory.max", memory_mb * MEGABYTE)
+        write(group.folder / "memory.max", memory_mb * MIB)
         with contextlib.suppress(OSError):  # a kernel without swap accounting has no such file
             write(group.folder / "memory.swap.max", 0)
         if cpus is not None:
