@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "worked-decisions.md"
-STUDY = ROOT.parent / "shared" / "data" / "thesis-results"
 OURS = ROOT / "examples" / "decision"
 ASSUMED_PRICES = ROOT / "examples" / "assumed-provisioned-prices.toml"
 
@@ -89,13 +88,12 @@ KEPT_FACTS = (
 def main() -> int:
     """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--study", type=Path, default=STUDY)
     parser.add_argument("--ours", type=Path, default=OURS)
     parser.add_argument("--keep", type=Path, help="results to copy to examples/decision")
     options = parser.parse_args()
     if options.keep:
         keep(options.keep)
-    study = load_study(options.study)
+    study = load_study()
     parts = [HEAD, f"## The original study's rows\n\n{OF_STUDY}\n"]
     parts += [told(case, study, None) for case in CASES]
     if options.ours.exists():

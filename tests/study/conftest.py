@@ -163,10 +163,6 @@ def results_of(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def original_folder(shared):
-    return shared / "data" / "thesis-results"
-
-
-@pytest.fixture(scope="session")
-def original(original_folder):
-    return reproduce(original_folder)
+def original():
+    """The 2023 study, recomputed from the packaged rows."""
+    return reproduce()

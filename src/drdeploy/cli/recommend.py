@@ -15,7 +15,6 @@ from drdeploy.files import write_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drdeploy.study.measurements.load import Measurements
     from drdeploy.study.recommendation.decision import Decision, EvaluatedOption
     from drdeploy.study.recommendation.traffic.arrivals import Arrivals, Traffic
     from drdeploy.study.recommendation.traffic.shape import Shape
@@ -25,7 +24,8 @@ SHOWN = 8
 
 def recommend(
     results: Annotated[
-        Path, typer.Argument(help="A folder with measurements.csv, or the original study's files.")
+        Path,
+        typer.Argument(help="A folder with measurements.csv, or thesis-2023: the 2023 study."),
     ],
     *,
     requests_per_month: Annotated[
@@ -95,6 +95,7 @@ def recommend(
     from drdeploy.study.recommendation.decide import Question, decide
     from drdeploy.study.recommendation.decision import as_json as decision_as_json
     from drdeploy.study.recommendation.requirements import Assumptions, Requirements
+    from drdeploy.study.thesis.raw_rows import load_results
 
     question = Question(
         traffic=_traffic(
@@ -128,7 +129,7 @@ def recommend(
     if add_prices:
         sheet = sheet.joined(PriceSheet.load(add_prices))
     with err.status("Simulating the options"):
-        decision = decide(_measurements(results), sheet, question, allow_mixed=mixed)
+        decision = decide(load_results(results), sheet, question, allow_mixed=mixed)
     if page:
         _write_page(decision, page)
     if tfvars:
@@ -137,17 +138,6 @@ def recommend(
         print_json(decision_as_json(decision))
     else:
         _print(decision)
-
-
-def _measurements(results: Path) -> Measurements:
-    """A results folder, or the original study's files as they were published."""
-    from drdeploy.study.measurements.load import MEASUREMENTS_FILE, load
-    from drdeploy.study.thesis.raw_rows import experiment_of, load_study
-
-    is_measured_here = (results / MEASUREMENTS_FILE).exists() or results.is_file()
-    if not is_measured_here and any(experiment_of(path.stem) for path in results.glob("*.csv")):
-        return load_study(results)
-    return load(results)
 
 
 def _traffic(

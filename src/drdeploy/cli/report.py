@@ -22,10 +22,18 @@ if TYPE_CHECKING:
 
 
 def report(
-    results: Annotated[Path, typer.Argument(help="The folder that holds measurements.csv.")],
+    results: Annotated[
+        Path,
+        typer.Argument(help="A folder with measurements.csv, or thesis-2023: the 2023 study."),
+    ],
     *,
     page: Annotated[
-        Path | None, typer.Option("--out", help="The page; RESULTS/report.html by default.")
+        Path | None,
+        typer.Option(
+            "--out",
+            help="The page; RESULTS/report.html by default, of the 2023 study "
+            "results/thesis-2023/report.html.",
+        ),
     ] = None,
     prices: Annotated[
         Path | None, typer.Option(help="A price sheet of your own instead of the packaged one.")
@@ -54,7 +62,6 @@ def report(
 ) -> None:
     """Report what each configuration costs and how fast it is."""
     from drdeploy.hosting.sagemaker import PriceSheet
-    from drdeploy.study.measurements.load import load
     from drdeploy.study.recommendation.decide import Question
     from drdeploy.study.recommendation.decision import Decision
     from drdeploy.study.recommendation.decision import as_json as decision_as_json
@@ -64,6 +71,7 @@ def report(
     from drdeploy.study.report.evidence import as_json as evidence_as_json
     from drdeploy.study.report.evidence import gather
     from drdeploy.study.report.report import write_report
+    from drdeploy.study.thesis.raw_rows import load_results
 
     sheet = PriceSheet.load(prices)
     question = Question(
@@ -71,13 +79,12 @@ def report(
         required=Requirements(p95_s=p95_s, min_sensitivity=min_sensitivity, budget_usd=budget_usd),
     )
     with err.status("Reading the measurements, simulating the traffic"):
-        measurements = load(results)
+        measurements = load_results(results)
         evidence = gather(measurements, sheet, allow_mixed=mixed)
         decision = _decision(measurements, sheet, question, mixed=mixed)
-        folder = results if results.is_dir() else results.parent
         written = write_report(
             evidence,
-            page or folder / "report.html",
+            page or _folder_of(results) / "report.html",
             written_at=datetime.now(UTC),
             decision=decision,
         )
@@ -86,6 +93,13 @@ def report(
         print_json({"report": str(written.page), "decision": told, **evidence_as_json(evidence)})
     else:
         _print_answer(evidence, decision, written.page)
+
+
+def _folder_of(results: Path) -> Path:
+    """Where the report goes: beside the measurements, but never into the package."""
+    if results.is_dir():
+        return results
+    return results.parent if results.is_file() else Path("results") / results.name
 
 
 def _decision(

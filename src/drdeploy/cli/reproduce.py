@@ -1,4 +1,4 @@
-"""``drdeploy reproduce``: the published study recomputed from its raw rows."""
+"""``drdeploy reproduce``: the 2023 study recomputed from its raw rows."""
 
 from __future__ import annotations
 
@@ -20,8 +20,13 @@ STYLES = {"reproduced": "green", "close": "cyan", "differs": "bold red", "not_re
 
 def reproduce(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The study's CSV files and published.csv.")
-    ],
+        Path | None,
+        typer.Argument(
+            metavar="DIR",
+            help="A folder with the study's CSV files and published.csv; the packaged ones by "
+            "default.",
+        ),
+    ] = None,
     folder_out: Annotated[
         Path | None,
         typer.Option(
@@ -33,15 +38,16 @@ def reproduce(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Recompute every figure of the published study, each with a verdict."""
+    """Recompute every figure that the 2023 study printed, each with a verdict."""
     from drdeploy.study.thesis.document import document_of
     from drdeploy.study.thesis.findings import counts_of, does_not_hold
+    from drdeploy.study.thesis.raw_rows import STUDY_FOLDER
     from drdeploy.study.thesis.reproduction import reproduce as recompute
 
-    wanted = folder_out or (None if as_json else DEFAULT_FOLDER)
+    target = folder_out or (None if as_json else DEFAULT_FOLDER)
     with err.status("Recomputing every printed figure"):
-        found = recompute(folder)
-        page = _write(found, wanted) if wanted else None
+        found = recompute(folder or STUDY_FOLDER)
+        page = _write(found, target) if target else None
     for note in found.measurements.notes:
         err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     if as_json:

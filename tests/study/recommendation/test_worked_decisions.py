@@ -13,9 +13,8 @@ def script():
     return runpy.run_path(str(ROOT / "scripts/write_worked_decisions.py"))
 
 
-@pytest.mark.shared
-def test_the_clinic_of_the_original_rows_is_decided_as_the_page_says(script, shared):
-    study = script["load_study"](shared / "data" / "thesis-results")
+def test_the_clinic_of_the_original_rows_is_decided_as_the_page_says(script):
+    study = script["load_study"]()
     written = script["told"](script["CASES"][0], study, None)
     page = (ROOT / "docs/worked-decisions.md").read_text()
     assert written in page, "run scripts/write_worked_decisions.py"

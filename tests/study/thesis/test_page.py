@@ -27,7 +27,6 @@ def page(folder) -> str:
     return (folder / "reproduction.html").read_text()
 
 
-@pytest.mark.shared
 def test_the_page_has_the_twelve_figures_and_the_seven_tables(page, folder):
     captions = re.findall(r"<figcaption>Figure (6\.\d+): ", page)
     assert captions == [f"6.{number}" for number in range(1, 13)]
@@ -36,33 +35,28 @@ def test_the_page_has_the_twelve_figures_and_the_seven_tables(page, folder):
     assert tables == ["1", "2", "3", "4", "5", "6", "7"]
 
 
-@pytest.mark.shared
 def test_what_does_not_hold_comes_first_and_in_words(page):
     assert page.index('id="answer"') < page.index('id="does-not-hold"') < page.index('id="tables"')
     assert "3072 MB in place of 2048 MB (warm-up-MobileNet-3gb)" in page
     assert RESEARCH_USE_NOTICE in page
 
 
-@pytest.mark.shared
 def test_the_figures_of_images_say_what_was_never_published(page):
     assert page.count("The study published no rows of the larger images") == 2
 
 
-@pytest.mark.shared
 def test_the_page_refers_to_nothing_outside_itself(page):
     references = re.findall(r'(?:src|href)="([^"]+)"', page) + re.findall(r"url\(([^)]+)\)", page)
     assert all(reference.startswith("#") for reference in references)
     assert "<script" not in page
 
 
-@pytest.mark.shared
 def test_every_figure_is_in_the_table_with_the_files_of_its_rows(folder):
     table = pd.read_csv(folder / "tables" / "verdicts.csv").set_index("id")
     assert len(table) == 66
     assert table.loc["t6.5-after-vgg19", "rows"] == "cold-start-VGG19-2gb"
 
 
-@pytest.mark.shared
 def test_the_rows_can_be_read_as_any_other_study_s(folder, original):
     again = load(folder / "measurements.csv")
     assert len(again.counted) == len(original.measurements.counted) == 410

@@ -17,14 +17,14 @@ def test_each_file_is_one_scenario_of_the_same_kind_as_a_study_s_own(made_up):
     assert (instance.name, instance.configuration.size) == ("real-time", "ml.c7g.xlarge")
 
 
-def test_a_file_of_another_name_is_left_alone_and_told_of(made_up):
+def test_a_file_of_another_name_is_skipped_and_reported(made_up):
     folder = made_up()
     (folder / "notes from the lab.csv").write_text("a,b\n1,2\n")
     (note,) = load_study(folder).notes
     assert "notes from the lab.csv" in note
 
 
-def test_row_numbers_out_of_order_are_told_of_and_the_rows_kept(made_up):
+def test_row_numbers_out_of_order_are_reported_and_the_rows_kept(made_up):
     folder = made_up()
     path = folder / "Net-m5.csv"
     path.write_text(path.read_text().replace("\n16,", "\n17,"))
@@ -39,9 +39,9 @@ def test_row_numbers_out_of_order_are_told_of_and_the_rows_kept(made_up):
         (",requestLatency,predictionLatency\n0,1,1\n", "lacks fullLatency"),
         (",requestLatency,predictionLatency,fullLatency\n", "holds no row"),
         (",requestLatency,predictionLatency,fullLatency\n0,1,1,2\n1,1,1,-2\n", "line 3"),
-        (",requestLatency,predictionLatency,fullLatency\n0,1,1,fast\n", "no time in seconds"),
+        (",requestLatency,predictionLatency,fullLatency\n0,1,1,fast\n", "not a time in seconds"),
         (",requestLatency,predictionLatency,fullLatency\n0,1,,2\n", "predictionLatency"),
-        ("", "no CSV file"),
+        ("", "not a CSV file"),
     ],
 )
 def test_rows_that_make_no_sense_are_refused_with_their_place(made_up, text, told):
@@ -53,7 +53,7 @@ def test_rows_that_make_no_sense_are_refused_with_their_place(made_up, text, tol
 
 
 def test_a_folder_without_raw_files_is_refused(tmp_path):
-    with pytest.raises(AnalysisError, match="no raw file"):
+    with pytest.raises(AnalysisError, match="no raw rows"):
         load_study(tmp_path)
 
 

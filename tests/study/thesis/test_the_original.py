@@ -1,18 +1,28 @@
 """What the original study printed, against its own raw rows."""
 
 import json
+import shutil
+from pathlib import Path
 
+import pandas as pd
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from drdeploy.cli.reproduce import reproduce as reproduce_command
+from drdeploy.errors import AnalysisError
 from drdeploy.statistics.means import percentile
 from drdeploy.study.measurements.scenarios import scenarios_of
 from drdeploy.study.thesis.findings import counts_of, does_not_hold
 from drdeploy.study.thesis.printed import ReproductionVerdict
-
-pytestmark = pytest.mark.shared
+from drdeploy.study.thesis.raw_rows import (
+    PUBLISHED_FILE,
+    ROWS_FILE,
+    STUDY_FOLDER,
+    STUDY_NAME,
+    load_results,
+    load_study,
+)
 
 DIFFERS = {
     "s6.1.2.1-warm-pred-mobilenet": "3072 MB in place of 2048 MB (warm-up-MobileNet-3gb)",
@@ -36,8 +46,8 @@ def run():
 
 
 @pytest.fixture(scope="module")
-def told(run, original_folder):
-    return {row["id"]: row for row in json.loads(run(original_folder, "--json").stdout)}
+def told(run):
+    return {row["id"]: row for row in json.loads(run("--json").stdout)}
 
 
 def test_every_printed_figure_has_a_verdict(told):
@@ -91,11 +101,45 @@ def test_each_figure_that_does_not_hold_is_told_in_a_sentence(original):
     )
 
 
-def test_the_command_lists_every_figure_and_counts_the_verdicts(run, original_folder, tmp_path):
-    answer = run(original_folder, "--out", tmp_path)
+def test_the_command_lists_every_figure_and_counts_the_verdicts(run, tmp_path):
+    answer = run("--out", tmp_path)
     assert answer.exit_code == 0
     assert "17 reproduced, 10 close, 7 differs, 32 not recomputable" in answer.stdout
     assert answer.stdout.count("not recomputable") >= 32
+
+
+@pytest.mark.shared
+def test_the_packaged_rows_are_those_that_the_study_published(shared, original):
+    published = shared / "data" / "thesis-results"
+    theirs, ours = load_study(published), original.measurements
+    pd.testing.assert_frame_equal(ours.frame, theirs.frame)
+    assert len(ours.frame) == 410
+    assert ours.notes == theirs.notes
+    assert (STUDY_FOLDER / PUBLISHED_FILE).read_bytes() == (published / PUBLISHED_FILE).read_bytes()
+
+
+@pytest.mark.shared
+def test_every_published_row_stands_in_the_package_digit_by_digit(shared):
+    published = shared / "data" / "thesis-results"
+    packed = (STUDY_FOLDER / ROWS_FILE).read_text().splitlines()[1:]
+    theirs = [
+        line.replace(",", f",{path.stem},", 1)
+        for path in sorted(published.glob("*.csv"))
+        if path.name != PUBLISHED_FILE
+        for line in path.read_text().splitlines()[1:]
+    ]
+    assert sorted(packed) == sorted(theirs)
+
+
+def test_a_command_takes_the_study_by_its_name_or_by_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    by_name = load_results(Path(STUDY_NAME))
+    assert len(by_name.counted) == 410
+    assert by_name.source.name == STUDY_NAME
+    shutil.copytree(STUDY_FOLDER, tmp_path / "copy")
+    pd.testing.assert_frame_equal(load_results(Path("copy")).frame, by_name.frame)
+    with pytest.raises(AnalysisError, match="cannot be read"):
+        load_results(Path("thesis-2024"))
 
 
 def test_a_file_with_odd_row_numbers_is_told_of(original):

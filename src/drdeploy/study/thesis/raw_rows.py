@@ -1,23 +1,30 @@
-"""The study's raw CSV files, one per experiment, as measurements."""
+"""The 2023 study's raw rows as measurements, from this package or from a folder.
+
+The package holds them in one file; the study published one file per experiment, and a folder of
+those is read as well.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from drdeploy.errors import AnalysisError
-from drdeploy.study.measurements.load import Measurements, from_frame
+from drdeploy.study.measurements.load import MEASUREMENTS_FILE, Measurements, from_frame, load
 from drdeploy.study.measurements.validation import OPTIONAL_NUMBERS, OPTIONAL_TEXT, REQUIRED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
-PUBLISHED_FILE = "published.csv"
+STUDY_NAME = "thesis-2023"
+"""What a command takes in place of a results folder."""
+STUDY_FOLDER = Path(__file__).parent / "data" / STUDY_NAME
+PUBLISHED_FILE, ROWS_FILE = "published.csv", "raw_rows.csv"
 COLUMNS = {
     "fullLatency": "total_latency_s",
     "requestLatency": "container_latency_s",
@@ -33,12 +40,12 @@ _REAL_TIME = re.compile(r"(?P<model>\w+)-(?P<family>[a-z]\d[a-z]*)")
 
 @dataclass(frozen=True)
 class Experiment:
-    """What one file measured.
+    """One model on one endpoint configuration, measured warm or cold.
 
     Attributes:
-        name: Of the file, without its ending; here the name of the trial.
-        memory_mb: Of a serverless endpoint; 0 for an instance.
-        family: ``m5`` of an instance, empty for a serverless endpoint.
+        name: As the study named its file, ``cold-start-VGG19-2gb``; the trial's name here.
+        memory_mb: Memory of a serverless endpoint; 0 for an instance.
+        family: Instance family, ``m5``; empty for a serverless endpoint.
     """
 
     name: str
@@ -59,42 +66,68 @@ class Experiment:
 
 
 def experiment_of(name: str) -> Experiment | None:
-    """What a file measured, by its name; None where the name is none of the study's."""
-    if told := _SERVERLESS.fullmatch(name):
-        start = "warm" if told["start"] == WARM else "cold"
-        return Experiment(name, told["model"], start, memory_mb=1024 * int(told["memory_gb"]))
-    if told := _REAL_TIME.fullmatch(name):
-        return Experiment(name, told["model"], "warm", family=told["family"])
+    """Parse an experiment's name; None if the study has no such names."""
+    if parts := _SERVERLESS.fullmatch(name):
+        start = "warm" if parts["start"] == WARM else "cold"
+        return Experiment(name, parts["model"], start, memory_mb=1024 * int(parts["memory_gb"]))
+    if parts := _REAL_TIME.fullmatch(name):
+        return Experiment(name, parts["model"], "warm", family=parts["family"])
     return None
 
 
-def load_study(folder: Path) -> Measurements:
-    """Read every raw file of the study in a folder.
-
-    Files that are named otherwise are left alone and told of; so is a file whose row numbers are
-    not 0, 1, 2, ...: its rows are kept as they stand.
+def load_results(results: Path) -> Measurements:
+    """Read what a command names: a results folder, :data:`STUDY_NAME`, or the study's own files.
 
     Raises:
-        AnalysisError: No such file at all, a missing column, or a value that is no time.
+        AnalysisError: There are no measurements, or they make no sense.
     """
-    files = sorted(path for path in folder.glob("*.csv") if path.name != PUBLISHED_FILE)
-    found = [(path, experiment) for path in files if (experiment := experiment_of(path.stem))]
-    known = dict(sorted(found, key=lambda one: _order(one[1])))
-    if not known:
+    if str(results) == STUDY_NAME and not results.exists():
+        return load_study()
+    is_results = results.is_file() or (results / MEASUREMENTS_FILE).exists()
+    return load(results) if is_results or not _holds_raw_rows(results) else load_study(results)
+
+
+def load_study(folder: Path = STUDY_FOLDER) -> Measurements:
+    """Read the study's raw rows: those in this package, or every raw file in a folder.
+
+    A file whose name is not that of an experiment is skipped, and one whose row numbers are not
+    0, 1, 2, ... is used as it stands; the notes of the measurements say so.
+
+    Raises:
+        AnalysisError: There are no raw rows, a column is missing, or a value is not a time.
+    """
+    tables = _tables(folder)
+    if not tables:
         raise AnalysisError(
-            "There is no raw file of the study here",
+            "There are no raw rows of the study in this folder",
             where=str(folder),
             remedy=f"Name the folder with {WARM}-MODEL-Ngb.csv, {COLD}-MODEL-Ngb.csv and "
-            "MODEL-INSTANCE.csv",
+            "MODEL-INSTANCE.csv, or no folder for the packaged rows",
         )
-    raw = {path: _read(path) for path in known}
-    frames = [_as_measurements(raw[path], known[path]) for path in known]
-    notes = (*_not_ours(path for path in files if path not in known), *_odd_numbers(raw))
+    frames = [_as_measurements(tables[one], one) for one in sorted(tables, key=_order)]
+    notes = (*_skipped(folder), *_odd_numbers(tables))
     return from_frame(pd.concat(frames, ignore_index=True), folder, notes=notes)
 
 
+def _holds_raw_rows(folder: Path) -> bool:
+    return (folder / ROWS_FILE).exists() or any(
+        experiment_of(path.stem) for path in folder.glob("*.csv")
+    )
+
+
+def _tables(folder: Path) -> dict[Experiment, pd.DataFrame]:
+    """The raw rows of each experiment, from the one packed file or from a file each."""
+    if (folder / ROWS_FILE).exists():
+        packed = _read(folder / ROWS_FILE)
+        tables = {str(name): rows for name, rows in packed.groupby("experiment", sort=False)}
+    else:
+        paths = sorted(folder.glob("*.csv"))
+        tables = {path.stem: _read(path) for path in paths if experiment_of(path.stem)}
+    return {found: rows for name, rows in tables.items() if (found := experiment_of(name))}
+
+
 def _order(experiment: Experiment) -> tuple[int, str]:
-    """Of the study's instances: m4, m5, m6g, c7g, as its table of prices has them."""
+    """Instances in the order of the study's price table, then the serverless experiments."""
     family = experiment.family
     return (FAMILIES.index(family) if family in FAMILIES else len(FAMILIES), experiment.name)
 
@@ -104,9 +137,9 @@ def _read(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, index_col=0)
     except (OSError, ValueError) as err:
         raise AnalysisError(
-            "The raw rows cannot be read: it is no CSV file with a header and rows",
+            "The raw rows cannot be read: this is not a CSV file with a header and rows",
             where=str(path),
-            remedy="Fetch the file anew",
+            remedy="Download the file again",
         ) from err
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing or table.empty:
@@ -114,7 +147,7 @@ def _read(path: Path) -> pd.DataFrame:
         raise AnalysisError(
             f"The file of raw rows {what}",
             where=str(path),
-            remedy=f"It needs a column with the row's number, and {', '.join(COLUMNS)}",
+            remedy=f"It needs a first column with the row number, and {', '.join(COLUMNS)}",
         )
     for name in COLUMNS:
         seconds = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)
@@ -122,9 +155,9 @@ def _read(path: Path) -> pd.DataFrame:
         if wrong.any():
             line = int(np.argmax(wrong))
             raise AnalysisError(
-                f"{name} is {table[name].iloc[line]!r}, no time in seconds",
+                f"{name} is {table[name].iloc[line]!r}, not a time in seconds",
                 where=f"{path}, line {line + 2}",
-                remedy="Fetch the file anew; raw rows are never edited",
+                remedy="Download the file again; raw rows are never edited",
             )
     return table
 
@@ -156,26 +189,29 @@ def _as_measurements(raw: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     return rows.assign(**empty, **unknown)
 
 
-def _not_ours(files: Iterable[Path]) -> Iterator[str]:
-    names = [path.name for path in files]
+def _skipped(folder: Path) -> Iterator[str]:
+    known = {PUBLISHED_FILE, ROWS_FILE}
+    names = [
+        path.name
+        for path in sorted(folder.glob("*.csv"))
+        if path.name not in known and experiment_of(path.stem) is None
+    ]
     if names:
-        yield f"Left alone, because the name says no experiment: {', '.join(names)}."
+        yield f"Skipped, because the name is not that of an experiment: {', '.join(names)}."
 
 
-def _odd_numbers(raw: dict[Path, pd.DataFrame]) -> Iterator[str]:
-    for path, table in raw.items():
-        expected = list(range(len(table)))
-        stands = table.index.tolist()
-        if stands == expected:
-            continue
-        lacking = sorted(set(expected) - set(stands))
-        repeated = sorted({number for number in stands if stands.count(number) > 1})
-        yield (
-            f"{path.name}: the row numbers are not consecutive (missing {_told(lacking)}; more "
-            f"than once {_told(repeated)}), so that rows may stem from more than one series; all "
-            f"{len(table)} are used as they stand."
-        )
+def _odd_numbers(tables: Mapping[Experiment, pd.DataFrame]) -> Iterator[str]:
+    for experiment, table in tables.items():
+        numbers, expected = table.index.tolist(), list(range(len(table)))
+        missing = sorted(set(expected) - set(numbers))
+        repeated = sorted({number for number in numbers if numbers.count(number) > 1})
+        if numbers != expected:
+            yield (
+                f"{experiment.name}.csv: the row numbers are not consecutive (missing "
+                f"{_listed(missing)}; more than once {_listed(repeated)}), so the rows may come "
+                f"from more than one series; all {len(table)} are used as they stand."
+            )
 
 
-def _told(numbers: list[int]) -> str:
+def _listed(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers)) or "none"

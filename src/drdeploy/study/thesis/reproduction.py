@@ -1,4 +1,4 @@
-"""The whole reproduction, computed once; the page, the tables and the JSON only show it."""
+"""Every printed figure of the 2023 study recomputed; page, tables and JSON only display this."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.study.thesis.printed import read_printed
-from drdeploy.study.thesis.raw_rows import load_study
+from drdeploy.study.thesis.raw_rows import STUDY_FOLDER, load_study
 from drdeploy.study.thesis.verdicts import recompute
 
 if TYPE_CHECKING:
@@ -24,8 +24,11 @@ class Reproduction:
     figures: tuple[Recomputed, ...]
 
 
-def reproduce(folder: Path) -> Reproduction:
-    """Read the study's folder and judge every printed figure.
+def reproduce(folder: Path = STUDY_FOLDER) -> Reproduction:
+    """Recompute every figure that the study printed.
+
+    Args:
+        folder: Raw rows and printed figures; those in this package by default.
 
     Raises:
         AnalysisError: Raw rows or printed figures are missing or make no sense.
