@@ -20,6 +20,7 @@ from drdeploy.cli.grade_rows import (
 )
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
+from drdeploy.grader.runtimes.protocol import RuntimeName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,8 +45,8 @@ def grade(
         ),
     ] = None,
     runtime: Annotated[
-        str, typer.Option(help="tensorflow, onnxruntime or openvino; else the format's own.")
-    ] = "",
+        RuntimeName | None, typer.Option(help="The one that fits the model's format by default.")
+    ] = None,
     sort: Annotated[
         str, typer.Option(help="input, or severity: the eyes to look at first come first.")
     ] = "input",
@@ -62,7 +63,7 @@ def grade(
     """
     check_writable(csv_file)
     order = _order(sort)
-    service = load_grader(artifact or _in_the_box(), runtime)
+    service = _load(artifact, runtime)
     manifest = service.classifier.artifact.manifest
     if order == "severity" and not manifest.is_icdr:
         raise InvalidInput(
@@ -97,10 +98,14 @@ def _order(name: str) -> Order:
     return cast("Order", name)
 
 
-def _in_the_box() -> Path:
+def _load(artifact: Path | None, runtime: RuntimeName | None) -> InferenceService:
     from drdeploy.grader.box import box_artifact
+    from drdeploy.grader.inference import InferenceService
 
-    return box_artifact("fp32")
+    model = artifact or box_artifact()
+    if not model.exists():
+        raise InvalidInput("There is no such artifact", where=str(model))
+    return InferenceService.load(model, runtime=runtime)
 
 
 def find_images(inputs: Sequence[Path]) -> list[Path]:
@@ -117,26 +122,6 @@ def find_images(inputs: Sequence[Path]) -> list[Path]:
         )
         found += inside or [path]  # an empty folder has a row of its own
     return list(dict.fromkeys(found))
-
-
-def load_grader(model: Path, runtime: str) -> InferenceService:
-    """Load an archive or an extracted folder with the runtime of that name.
-
-    Raises:
-        InvalidInput: There is no such runtime or no such model.
-    """
-    from drdeploy.grader.inference import InferenceService
-    from drdeploy.grader.runtimes.protocol import RuntimeName
-
-    if runtime and runtime not in get_args(RuntimeName):
-        raise InvalidInput(
-            f"There is no runtime {runtime!r}",
-            where="--runtime",
-            remedy=f"Choose from {', '.join(get_args(RuntimeName))}",
-        )
-    if not model.exists():
-        raise InvalidInput("There is no such artifact", where=str(model))
-    return InferenceService.load(model, runtime=cast("RuntimeName | None", runtime or None))
 
 
 def with_progress(service: InferenceService, paths: Sequence[Path]) -> list[Row]:

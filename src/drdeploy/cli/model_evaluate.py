@@ -14,6 +14,7 @@ from drdeploy.cli.figures import shown
 from drdeploy.errors import InvalidInput
 from drdeploy.files import write_json
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
+from drdeploy.grader.runtimes.protocol import RuntimeName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,8 +58,8 @@ def evaluate(
         typer.Option(help="Share of referable eyes where it is used, for predictive values."),
     ] = 0.2,
     runtime: Annotated[
-        str, typer.Option(help="tensorflow, onnxruntime or openvino; else the format's own.")
-    ] = "",
+        RuntimeName | None, typer.Option(help="The one that fits the model's format by default.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     out_dir: Annotated[
         Path | None,
@@ -97,7 +98,7 @@ def evaluate(
 class _Judging:
     prevalence: float
     seed: int
-    runtime: str
+    runtime: RuntimeName | None
 
 
 def _check(
@@ -123,9 +124,10 @@ def _check(
 def _from_files(
     oof: Path, against: Path | None, artifacts: list[Path] | None, judging: _Judging
 ) -> Cell:
+    from drdeploy.grader.evaluation.evaluate import open_grader
     from drdeploy.grader.evaluation.graders import Cell, judge_file
 
-    lender = _grader(artifacts[0]) if artifacts else None
+    lender = open_grader(artifacts[0]) if artifacts else None
     how: dict[str, Any] = {"prevalence": judging.prevalence, "seed": judging.seed}
     other = None if against is None else judge_file(against, lender, **how)
     return Cell.of(judge_file(oof, lender, **how), other, seed=judging.seed)
@@ -154,10 +156,11 @@ def _by_predicting(
     judging: _Judging,
 ) -> list[Cell]:
     from drdeploy.grader.box import box_artifact
+    from drdeploy.grader.evaluation.evaluate import open_grader
     from drdeploy.grader.evaluation.graders import Cell, told_apart
 
     paths = [*(artifacts or [box_artifact()]), *([against] if against else [])]
-    rows = [_row(grader, choices, judging) for grader in told_apart([*map(_grader, paths)])]
+    rows = [_row(grader, choices, judging) for grader in told_apart([*map(open_grader, paths)])]
     reference = rows.pop() if against else [None] * len(choices)
     return [
         Cell.of(one, other, seed=judging.seed)
@@ -166,42 +169,23 @@ def _by_predicting(
     ]
 
 
-def _grader(path: Path) -> Grader:
-    from drdeploy.grader.artifacts import inspect, open_artifact
-    from drdeploy.grader.evaluation.graders import Grader
-
-    if path.is_dir():
-        manifest = open_artifact(path, verify=False).manifest
-        return Grader(path.resolve().name, str(path), manifest)
-    if not path.is_file():
-        raise InvalidInput("There is no such artifact", where=str(path))
-    return Grader(path.name.removesuffix(".tar.gz"), str(path), inspect(path))
-
-
 def _row(grader: Grader, choices: Sequence[Choice], judging: _Judging) -> list[Evaluated]:
     """One grader on every set of photographs."""
-    from drdeploy.cli.grade import load_grader
-    from drdeploy.grader.evaluation.graders import judge, notes_on
-    from drdeploy.grader.evaluation.predictions import predict_dataset
+    from drdeploy.grader.evaluation.evaluate import evaluate_on
 
     def tracked(files: Sequence[Path]) -> Any:
         from rich.progress import track
 
         return track(files, f"grading with {grader.name}", console=err, transient=True)
 
-    service = load_grader(Path(grader.source), judging.runtime)
-    graded = [predict_dataset(service, one.photographs, track=tracked) for one in choices]
-    return [
-        judge(
-            grader,
-            choice.test_set,
-            predictions,
-            prevalence=judging.prevalence,
-            seed=judging.seed,
-            notes=notes_on(grader, choice),
-        )
-        for choice, predictions in zip(choices, graded, strict=True)
-    ]
+    return evaluate_on(
+        grader,
+        choices,
+        runtime=judging.runtime,
+        prevalence=judging.prevalence,
+        seed=judging.seed,
+        track=tracked,
+    )
 
 
 # ---- what is left -------------------------------------------------------------------------

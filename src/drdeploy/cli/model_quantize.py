@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
@@ -20,7 +20,9 @@ def quantize(
         Path, typer.Option("--calibration", help="Fundus photographs to take the ranges from.")
     ],
     *,
-    precision: Annotated[str, typer.Option(help="int8, bf16 or fp16.")] = "int8",
+    precision: Annotated[
+        Literal["int8", "bf16", "fp16"], typer.Option(help="Of the new model.")
+    ] = "int8",
     validation: Annotated[
         Path | None,
         typer.Option(help="Labelled photographs to judge by; the rest of --calibration if absent."),
@@ -48,23 +50,18 @@ def quantize(
     """
     from rich.progress import track
 
-    from drdeploy.grader.datasets import deduplicate, load_dataset
-    from drdeploy.grader.quantization import quantize_artifact
-    from drdeploy.grader.quantization.quantize import split_for_calibration
+    from drdeploy.grader.quantization.quantize import quantize as quantize_model
+    from drdeploy.grader.quantization.quantize import quantized_path
 
-    sample, rest = split_for_calibration(
-        deduplicate(load_dataset(calibration)).training_part(), images=images, seed=seed
-    )
-    if validation is not None:
-        rest = deduplicate(load_dataset(validation))
-        rest = rest if split is None else rest.of_split(split)
-    target = archive or _beside(artifact, precision)
-    outcome = quantize_artifact(
+    target = archive or quantized_path(artifact, precision)
+    outcome = quantize_model(
         artifact,
+        calibration,
         target,
-        precision=cast("Any", precision),
-        calibration=sample,
-        validation=rest,
+        precision=precision,
+        validation=validation,
+        split=split,
+        images=images,
         margin=margin,
         seed=seed,
         force=force,
@@ -72,13 +69,7 @@ def quantize(
             "Any", track(files, "judging", console=err, transient=True, total=len(files))
         ),
     )
-    document = {
-        "notice": RESEARCH_USE_NOTICE,
-        "precision": precision,
-        "calibrated_on": f"{len(sample)} photographs of {sample.name}",
-        "judged_on": f"{len(rest)} photographs of {rest.name}",
-        **outcome.document,
-    }
+    document = {"notice": RESEARCH_USE_NOTICE, "precision": precision, **outcome.document}
     report = target.with_name(target.name.removesuffix(".tar.gz") + "-quantization.json")
     write_json(report, document)
     if as_json:
@@ -87,12 +78,6 @@ def quantize(
         _print(document, report)
     if outcome.archive is None:
         raise typer.Exit(1)
-
-
-def _beside(artifact: Path, precision: str) -> Path:
-    name = artifact.name.removesuffix(".tar.gz")
-    renamed = name.replace("fp32", precision) if "fp32" in name else f"{name}-{precision}"
-    return artifact.with_name(f"{renamed}.tar.gz")
 
 
 def _print(document: dict[str, Any], report: Path) -> None:

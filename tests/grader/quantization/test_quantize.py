@@ -13,6 +13,7 @@ from drdeploy.cli.app import build_app
 from drdeploy.errors import InvalidInput, ModelLoadFailed
 from drdeploy.grader.artifacts import Clinical, extract, inspect, pack
 from drdeploy.grader.grading import Grade
+from drdeploy.grader.quantization import quantize as quantization
 from drdeploy.grader.quantization.convert import quantize_onnx, round_to_bf16
 from drdeploy.grader.runtimes.load import load_runtime
 from drdeploy.grader.synthetic.photograph import synthetic_photograph
@@ -169,8 +170,6 @@ def test_both_runtimes_give_the_same_grades(archive, labelled, inputs, tmp_path)
 
 
 def test_a_refused_model_is_not_written_unless_forced(archive, labelled, monkeypatch):
-    from drdeploy.grader.quantization import quantize
-
     def spoilt(model, out, precision, batches):
         loaded = onnx.load(model)
         (weights,) = (one for one in loaded.graph.initializer if one.name == "w")
@@ -180,7 +179,7 @@ def test_a_refused_model_is_not_written_unless_forced(archive, labelled, monkeyp
         onnx.save(loaded, out)
         return out
 
-    monkeypatch.setattr(quantize, "quantize_onnx", spoilt)
+    monkeypatch.setattr(quantization, "quantize_onnx", spoilt)
     target = archive.with_name("net-int8.tar.gz")
     result = run(archive, "--calibration", labelled, "--json")
     assert (json.loads(result.stdout)["verdict"], result.exit_code) == ("refused", 1)
@@ -196,3 +195,11 @@ def test_what_is_no_fp32_onnx_archive_is_refused(archive, labelled):
     assert isinstance(again.exception, InvalidInput)
     missing = run(archive.with_name("none.tar.gz"), "--calibration", labelled)
     assert isinstance(missing.exception, InvalidInput)
+
+
+def test_a_folder_of_photographs_is_all_that_the_library_needs(archive, labelled):
+    outcome = quantization.quantize(str(archive), str(labelled), images=5, seed=1)
+    assert outcome.archive == archive.with_name("net-int8.tar.gz")
+    assert outcome.calibrated_on == f"5 photographs of {labelled.name}"
+    assert outcome.validated_on == f"35 photographs of {labelled.name}"
+    assert inspect(outcome.archive).quantization.verdict == outcome.verdict.outcome

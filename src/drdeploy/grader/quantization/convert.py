@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, assert_never, get_args
 
 import numpy as np
 
-from drdeploy.errors import InvalidInput, ModelLoadFailed
+from drdeploy.errors import InvalidInput, ModelLoadFailed, requires_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,12 +57,15 @@ def quantize_onnx(
     Raises:
         InvalidInput: There is no such precision, or no calibration input.
         ModelLoadFailed: ONNX Runtime cannot read or rewrite the graph.
+        MissingExtra: The package ``onnx`` is not installed.
     """
     if precision not in get_args(SmallPrecision):
         raise InvalidInput(
             f"A model cannot be quantized to '{precision}'",
             remedy=f"Choose one of {', '.join(get_args(SmallPrecision))}",
         )
+    with requires_extra("study", "Quantization"):
+        import onnx  # noqa: F401
     try:
         with _quiet():
             _convert(model, out, precision, batches)

@@ -12,6 +12,7 @@ import numpy as np
 
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.artifacts import Quantization, extract, pack
+from drdeploy.grader.datasets import deduplicate, load_dataset
 from drdeploy.grader.evaluation.document import comparison_document
 from drdeploy.grader.evaluation.predictions import predict_dataset
 from drdeploy.grader.fundus.apply import apply, decode_for
@@ -45,6 +46,8 @@ class QuantizationOutcome:
         size_bytes: Of its model file.
         verdict: Against the fp32 artifact.
         reference: Predictions in fp32 of the validation photographs.
+        calibrated_on: How many photographs of which data set.
+        validated_on: The same, for the photographs of the verdict.
     """
 
     archive: Path | None
@@ -52,12 +55,16 @@ class QuantizationOutcome:
     reference_size_bytes: int
     verdict: NonInferiorityVerdict
     reference: GradedSet
+    calibrated_on: str
+    validated_on: str
 
     @property
     def document(self) -> dict[str, Any]:
         """All of it, as plain values."""
         verdict = self.verdict
         return {
+            "calibrated_on": self.calibrated_on,
+            "judged_on": self.validated_on,
             "verdict": verdict.outcome,
             "reason": verdict.reason,
             "margin": verdict.margin,
@@ -68,6 +75,75 @@ class QuantizationOutcome:
             **comparison_document(verdict.comparison, self.reference),
             "archive": None if self.archive is None else str(self.archive),
         }
+
+
+def quantize(
+    artifact: Path | str,
+    calibration: Path | str,
+    out: Path | str | None = None,
+    *,
+    precision: SmallPrecision = "int8",
+    validation: Path | str | None = None,
+    split: str | None = None,
+    images: int = CALIBRATION_IMAGES,
+    margin: float = DEFAULT_MARGIN,
+    seed: int = 0,
+    force: bool = False,
+    track: Callable[[Sequence[Path]], Sequence[Path]] = lambda files: files,
+) -> QuantizationOutcome:
+    """Quantize a grader and compare it with the original, photograph by photograph.
+
+    ::
+
+        outcome = quantize("grader-fp32.tar.gz", "photographs")
+        outcome.verdict.outcome, outcome.verdict.reason, outcome.archive
+
+    The smaller archive is written unless the comparison shows that it finds fewer diseased eyes.
+
+    Args:
+        artifact: A ``model.tar.gz`` that holds an ONNX model in fp32.
+        calibration: A folder of labelled photographs, to take the ranges of activations from.
+        out: The archive to write; beside ``artifact``, named after the precision, if None.
+        precision: ``int8``, ``bf16`` or ``fp16``.
+        validation: A folder of labelled photographs to compare the two graders on; the
+            photographs of ``calibration`` that were not calibrated on, if None.
+        split: Which split of ``validation``; all of it if None.
+        images: How many photographs to calibrate on, at most half of ``calibration``.
+        margin: Loss of sensitivity that is acceptable, as a share of the diseased eyes.
+        seed: Of the choice of photographs and of the bootstrap.
+        force: Write the archive although it was refused; its manifest says so.
+        track: Wraps the files that are graded, to show progress.
+
+    Raises:
+        InvalidInput: The artifact is not ONNX in fp32, or a folder has no usable photograph.
+        ModelError: ONNX Runtime cannot rewrite or run the model.
+        MissingExtra: The extra ``study`` is not installed.
+    """
+    archive = Path(artifact)
+    sample, rest = split_for_calibration(
+        deduplicate(load_dataset(Path(calibration))).training_part(), images=images, seed=seed
+    )
+    if validation is not None:
+        rest = deduplicate(load_dataset(Path(validation)))
+        rest = rest if split is None else rest.of_split(split)
+    return quantize_artifact(
+        archive,
+        quantized_path(archive, precision) if out is None else Path(out),
+        precision=precision,
+        calibration=sample,
+        validation=rest,
+        margin=margin,
+        seed=seed,
+        force=force,
+        track=track,
+    )
+
+
+def quantized_path(archive: Path, precision: SmallPrecision) -> Path:
+    """Beside the artifact: ``grader-int8.tar.gz`` where that is ``grader-fp32.tar.gz``."""
+    name = archive.name.removesuffix(".tar.gz")
+    renamed = name.replace("fp32", precision) if "fp32" in name else f"{name}-{precision}"
+    return archive.with_name(f"{renamed}.tar.gz")
 
 
 def split_for_calibration(
@@ -145,6 +221,8 @@ def quantize_artifact(
             artifact.entry_path.stat().st_size,
             verdict,
             reference,
+            calibrated_on=f"{len(calibration)} photographs of {calibration.name}",
+            validated_on=f"{len(validation)} photographs of {validation.name}",
         )
 
 
