@@ -27,7 +27,8 @@ class Terraform:
     Attributes:
         folder: With the configuration.
         work: For state, variables and what ``init`` downloads.
-        provider: What :func:`aws_provider.provider_of` yields.
+        provider: Variables by which it finds the provider: those that
+            :func:`aws_provider.provider_of` yields, or the settings of a mirror.
         values: Of the variables.
         data: What ``init`` makes; by default below ``work``.
     """
@@ -46,8 +47,8 @@ class Terraform:
     def environment(self) -> dict[str, str]:
         return {
             **os.environ,
-            **self.provider,
             "TF_CLI_CONFIG_FILE": os.devnull,
+            **self.provider,
             "TF_DATA_DIR": str(self.data or self.work / "data"),
             "TF_IN_AUTOMATION": "1",
         }

@@ -9,9 +9,10 @@ import sys
 
 import psutil
 import pytest
-from aws_provider import provider_of
+from aws_provider import install_provider, provider_of
 from aws_provider.aws import translated
 from aws_provider.planning import plan_creation, plan_update, replaced_by
+from aws_provider.plugin import COOKIE
 from aws_provider.resources import DATA_SOURCES, RESOURCES
 from aws_provider.schema import aws_schema
 from aws_provider.values import UNKNOWN, decode, encode
@@ -49,7 +50,7 @@ def test_terraform_that_comes_too_late_harms_nobody(terraform_program, tmp_path)
     late = Terraform(folder, tmp_path / "work", environment)
     assert late.run("init", "-input=false", check=False) is not None
     assert late.run("validate", check=False).returncode != 0
-    assert not psutil.pid_exists(attached["Pid"]), "the bystander has ended"
+    assert not psutil.pid_exists(attached["Pid"]), "the dummy process has ended"
 
 
 def test_a_service_that_does_not_answer_is_named(terraform_program, tmp_path):
@@ -162,39 +163,59 @@ def test_what_the_local_service_has_not_is_said(provider, tmp_path):
     assert "aws_ecrpublic_repository: The local service has no such resource" in told
 
 
-def attached(*arguments, **more):
-    command = [sys.executable, "-m", "aws_provider", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **more)
+@pytest.fixture(scope="module")
+def mirror(tmp_path_factory):
+    return install_provider(tmp_path_factory.mktemp("provider"))
 
 
-def test_terraform_by_hand_with_the_provider_attached(service, terraform_program, tmp_path):
-    folder = tmp_path / "module"
-    shutil.copytree(INFRASTRUCTURE / "modules" / "deployer-policy", folder)
-    run = (service.url, terraform_program, f"-chdir={folder}")
-    clean = {**os.environ, "TF_CLI_CONFIG_FILE": os.devnull}
-    assert attached(*run, "init", env=clean).returncode == 0
-    done = attached(*run, "apply", "-auto-approve", "-var=name_prefix=dr-hand", env=clean)
-    assert done.returncode == 0, done.stderr
-    assert "Apply complete! Resources: 1 added" in done.stdout
-    done = attached(*run, "destroy", "-auto-approve", "-var=name_prefix=dr-hand", env=clean)
-    assert done.returncode == 0, done.stderr
+def by_itself(mirror, **environment):
+    """Run the provider's program as Terraform would, and wait for its end."""
+    (program,) = mirror.parent.rglob("terraform-provider-aws_v*")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return subprocess.run(
+        [program], env=clean | environment, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status", "told"),
-    [
-        ((), 2, "usage:"),
-        (("http://127.0.0.1:9",), 2, "usage:"),
-        (("https://example.org", "true"), 2, "speaks to this machine only"),
-        (("http://127.0.0.1:9", "no-such-command"), 2, "no-such-command"),
-        (("http://127.0.0.1:9", "false"), 1, ""),
-    ],
-)
-def test_a_command_that_cannot_be_run_is_told(arguments, status, told):
-    done = attached(*arguments)
-    assert done.returncode == status
-    assert told in done.stderr
+def test_terraform_installs_and_starts_it_from_a_mirror(service, terraform_program, tmp_path):
+    configuration = tmp_path / "module"
+    shutil.copytree(INFRASTRUCTURE / "modules" / "deployer-policy", configuration)
+    environment = {
+        "TF_CLI_CONFIG_FILE": str(install_provider(tmp_path / "provider")),
+        "AWS_ENDPOINT_URL": service.url,
+        "CHECKPOINT_DISABLE": "1",
+    }
+    values = {"name_prefix": "dr-hand"}
+    terraform = Terraform(configuration, tmp_path / "work", environment, values).init()
+    assert "dr-hand" in terraform.apply()["policy_json"]
+    terraform.destroy()
+    assert not terraform.has_resources()
+
+
+def test_without_terraform_it_says_who_starts_it(mirror):
+    done = by_itself(mirror, AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Terraform starts it" in done.stderr
+
+
+@pytest.mark.parametrize("endpoint", [{}, {"AWS_ENDPOINT_URL": "https://example.org"}])
+def test_terraform_cannot_send_it_to_another_machine(mirror, endpoint):
+    done = by_itself(mirror, TF_PLUGIN_MAGIC_COOKIE=COOKIE, **endpoint)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "speaks to this machine only" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_it_ends_when_terraform_was_killed(mirror):
+    (program,) = mirror.parent.rglob("terraform-provider-aws_v*")
+    environment = {"TF_PLUGIN_MAGIC_COOKIE": COOKIE, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    # A shell that starts it and is killed: its number is the line before the handshake.
+    started = ["sh", "-c", f"{program} & echo $!; wait"]
+    with subprocess.Popen(started, env=os.environ | environment, stdout=subprocess.PIPE) as shell:
+        provider = psutil.Process(int(shell.stdout.readline()))
+        assert shell.stdout.readline().startswith(b"1|6|unix|")
+        shell.kill()
+        until(lambda: not provider.is_running() or provider.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_ctrl_c_ends_the_wait_and_what_there_is_can_be_destroyed(terraform_program, home, tmp_path):

@@ -1,10 +1,10 @@
-"""Answer Terraform, from threads of this process, on a socket of its own.
+"""Serve the provider from this process, to every Terraform that is started meanwhile.
 
 >>> with provider_of(endpoint_url="http://127.0.0.1:8765") as environment:
 ...     subprocess.run(["terraform", "apply"], env=os.environ | environment)
 
-Terraform attaches to a provider that runs already (``TF_REATTACH_PROVIDERS``), so that nothing
-is installed and ``terraform init`` asks no registry.
+Terraform attaches to a provider that runs already (``TF_REATTACH_PROVIDERS``): it starts no
+process for each command and asks no registry, and a test can watch the calls that are made.
 """
 
 from __future__ import annotations
@@ -13,21 +13,15 @@ import contextlib
 import json
 import subprocess
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
-
-import grpc
+from typing import TYPE_CHECKING
 
 from aws_provider.aws import Aws
+from aws_provider.plugin import PROVIDER_PROTOCOL, SOURCE
+from aws_provider.server import provider_server
 from aws_provider.servicer import Servicer
-from aws_provider.wire import METHODS, PACKAGE, message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-SOURCE = "registry.terraform.io/hashicorp/aws"
-THREADS = 48
-"""One waits for each endpoint that is being created."""
 
 
 @contextlib.contextmanager
@@ -41,14 +35,12 @@ def provider_of(*, endpoint_url: str) -> Iterator[dict[str, str]]:
         InvalidInput: ``endpoint_url`` is not of this machine.
     """
     servicer = Servicer(Aws(endpoint_url))
-    server = grpc.server(ThreadPoolExecutor(THREADS), options=[("grpc.so_reuseport", 0)])
-    server.add_generic_rpc_handlers((_handlers(servicer),))
     with tempfile.TemporaryDirectory(prefix="drdeploy-") as folder:
         socket = f"{folder}/provider.sock"
-        server.add_insecure_port(f"unix://{socket}")
+        server = provider_server(servicer, socket)
         server.start()
         try:
-            with _bystander() as pid:
+            with _dummy_process() as pid:
                 attach = _reattach(socket, pid)
                 yield {"TF_REATTACH_PROVIDERS": attach, "CHECKPOINT_DISABLE": "1"}
         finally:
@@ -56,32 +48,20 @@ def provider_of(*, endpoint_url: str) -> Iterator[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def _bystander() -> Iterator[int]:
-    """A process for Terraform to kill.
+def _dummy_process() -> Iterator[int]:
+    """A process that Terraform may kill, named to it as the provider's.
 
-    It kills the provider that it is told of where that no longer answers, which would be the
-    program that runs this.  This one does nothing, and ends with us: its input closes.
+    Terraform kills the provider's process where the provider no longer answers, which would be
+    the program that runs this.  This one does nothing, and ends with us: its input closes.
     """
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         yield process.pid
 
 
-def _handlers(servicer: Servicer) -> Any:
-    methods = {
-        name: grpc.unary_unary_rpc_method_handler(
-            getattr(servicer, name),
-            request_deserializer=message(request).FromString,
-            response_serializer=message(response).SerializeToString,
-        )
-        for name, (request, response) in METHODS.items()
-    }
-    return grpc.method_handlers_generic_handler(f"{PACKAGE}.Provider", methods)
-
-
 def _reattach(socket: str, pid: int) -> str:
     plugin = {
         "Protocol": "grpc",
-        "ProtocolVersion": 6,
+        "ProtocolVersion": PROVIDER_PROTOCOL,
         "Pid": pid,
         "Test": True,  # Terraform leaves it running
         "Addr": {"Network": "unix", "String": socket},
