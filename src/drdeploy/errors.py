@@ -35,7 +35,7 @@
     │   ├── EndpointFailed       the endpoint reports Failed, with its reason
     │   └── EndpointTimeout      it did not get InService in time
     ├── DeploymentError          infrastructure: what is created by Terraform
-    │   ├── TerraformUnavailable it is not installed, or too old
+    │   ├── TerraformUnavailable it is not installed or too old, or lacks its provider
     │   ├── TerraformFailed      init, plan or apply ended with an error; says what there is now
     │   ├── PlanDeclined         nobody agreed to what was planned, or to its cost
     │   ├── PushFailed           the registry does not take an image
@@ -262,7 +262,7 @@ class DeploymentError(DrdeployError):
 
 
 class TerraformUnavailable(DeploymentError):
-    """Terraform is not installed, or too old."""
+    """Terraform is not installed or too old, or its AWS provider cannot be installed."""
 
 
 class TerraformFailed(DeploymentError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,6 @@ from drdeploy.cli.console import JsonOption, err, out, print_json
 from drdeploy.cli.places import (
     LocalUrlOption,
     PricesOption,
-    ProviderOption,
     RegionOption,
     TargetOption,
     TerminalApprover,
@@ -65,7 +64,6 @@ def deploy(
     target: TargetOption = None,
     endpoint_url: LocalUrlOption = None,
     region: RegionOption = None,
-    provider: ProviderOption = "auto",
     prices: PricesOption = None,
     accept_unknown_prices: UnknownPricesOption = False,
     yes: YesOption = False,
@@ -76,8 +74,9 @@ def deploy(
     Run it again with another image, archive or size: what changed becomes a new endpoint
     configuration, and the endpoint answers throughout. deployments/NAME keeps Terraform's state.
     """
-    from drdeploy.hosting.deployment.provider import ready_terraform
+    from drdeploy.hosting.deployment.configuration import ready_terraform
     from drdeploy.hosting.deployment.provision import Provisioner
+    from drdeploy.hosting.deployment.variables import checked_prefix
     from drdeploy.hosting.deployment.workspace import Workspace
 
     config = _config(
@@ -85,39 +84,39 @@ def deploy(
     )
     body = _body(photograph)
     account = account_of(target, endpoint_url, region)
-    workspace = Workspace.of_endpoint(name)
+    workspace = Workspace.of_endpoint(checked_prefix(name))
     person = TerminalApprover(yes=yes, is_local=account.platform == "local")
     advice = f"the same command goes on, and `drdeploy endpoint delete {name}` deletes"
     with interruptible(advice):
+        region = account.region_name()
+        _refuse_another_place(workspace, account.endpoint_url, region)
+        # Before the image is built, which takes minutes.
+        terraform = ready_terraform("single-endpoint", workspace, account, person.note)
         engine = engine_for(account)
         tag = _image_tag(engine, image, config, account)
-        wish = _wish(name, tag, artifact, config, account.region_name())
-        _refuse_another_place(workspace, account.endpoint_url, wish)
-        with ready_terraform(
-            "single-endpoint", workspace, account, choice=provider, tell=person.note
-        ) as terraform:
-            provisioner = Provisioner(
-                account=account,
-                workspace=workspace,
-                terraform=terraform,
-                engine=engine,
-                person=person,
-                sheet=sheet_of(prices),
-                accept_unknown_prices=accept_unknown_prices,
-            )
-            provisioned = provisioner.provision(wish)
-            (endpoint,) = provisioned.endpoints.values()
-            answer = provisioner.try_out(endpoint, *body)
+        wish = _wish(name, tag, artifact, config, region)
+        provisioner = Provisioner(
+            account=account,
+            workspace=workspace,
+            terraform=terraform,
+            engine=engine,
+            person=person,
+            sheet=sheet_of(prices),
+            accept_unknown_prices=accept_unknown_prices,
+        )
+        provisioned = provisioner.provision(wish)
+        (endpoint,) = provisioned.endpoints.values()
+        answer = provisioner.try_out(endpoint, *body)
     _report(endpoint, provisioned, answer, as_json=as_json)
 
 
-def delete_deployed(workspace: Workspace, provider: Any = "auto") -> TeardownReport | None:
+def delete_deployed(workspace: Workspace) -> TeardownReport | None:
     """Delete what a deployment's folder tells of, and verify it by listing.
 
     Returns:
         None where it was in a local service that has ended: what it held ended with it.
     """
-    from drdeploy.hosting.deployment.provider import ready_terraform
+    from drdeploy.hosting.deployment.configuration import ready_terraform
     from drdeploy.hosting.deployment.teardown import sweep
 
     note = workspace.note()
@@ -126,12 +125,8 @@ def delete_deployed(workspace: Workspace, provider: Any = "auto") -> TeardownRep
         workspace.forget()
         return None
     person = TerminalApprover(yes=True, is_local=note.endpoint_url is not None)
-    with (
-        interruptible("the same command goes on"),
-        ready_terraform(
-            note.environment, workspace, note.account, choice=provider, tell=person.note
-        ) as terraform,
-    ):
+    with interruptible("the same command goes on"):
+        terraform = ready_terraform(note.environment, workspace, note.account, person.note)
         return sweep(note.account, workspace, terraform, person)
 
 
@@ -196,25 +191,23 @@ def _wish(
 ) -> DesiredEndpoints:
     from drdeploy.grader.box import box_artifact
     from drdeploy.hosting.deployment.provision import DesiredEndpoints, ModelSource
-    from drdeploy.hosting.deployment.variables import EndpointVariables, Variables, checked_prefix
+    from drdeploy.hosting.deployment.variables import EndpointVariables, Variables
 
     archive = artifact or box_artifact("fp32")
     return DesiredEndpoints(
-        Variables("single-endpoint", checked_prefix(name), region),
+        Variables("single-endpoint", name, region),
         {name: ModelSource(tag, archive)},
         {name: EndpointVariables(name, config)},
     )
 
 
-def _refuse_another_place(
-    workspace: Workspace, endpoint_url: str | None, wish: DesiredEndpoints
-) -> None:
+def _refuse_another_place(workspace: Workspace, endpoint_url: str | None, region: str) -> None:
     """One folder is one deployment in one place."""
     if not workspace.exists:
         return
     note = workspace.note()
     is_aws = endpoint_url is None
-    if (note.endpoint_url is None) != is_aws or note.region != wish.foundation.region:
+    if (note.endpoint_url is None) != is_aws or note.region != region:
         place = "AWS" if note.endpoint_url is None else "the local service"
         raise InvalidInput(
             f"{note.prefix} is deployed in {note.region} on {place} already",

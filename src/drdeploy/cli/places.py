@@ -40,12 +40,6 @@ LocalUrlOption = Annotated[
 RegionOption = Annotated[
     str | None, typer.Option("--region", help="AWS region; the session's own by default.")
 ]
-ProviderOption = Annotated[
-    Literal["auto", "hashicorp", "built-in"],
-    typer.Option(
-        help="Of Terraform, with --target local: HashiCorp's where it can be had, else built-in."
-    ),
-]
 YesOption = Annotated[
     bool, typer.Option("--yes", "-y", help="Agree to what is planned, without being asked.")
 ]

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from drdeploy.cli.console import JsonOption, err, out, print_json
-from drdeploy.cli.places import ProviderOption, TargetChoice, TerminalApprover, YesOption
+from drdeploy.cli.places import TargetChoice, TerminalApprover, YesOption
 from drdeploy.errors import StudyError, UnknownPrice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drdeploy.hosting.deployment.provider import ProviderChoice
     from drdeploy.study.design.plan import Plan
     from drdeploy.study.running.provisioned import Provisioning
     from drdeploy.study.running.session import TrialProgress
@@ -74,7 +73,6 @@ def run(
     keep: Annotated[
         bool, typer.Option("--keep", help="With --target: leave everything there in the end.")
     ] = False,
-    provider: ProviderOption = "auto",
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Set earlier measurements aside and start anew.")
     ] = False,
@@ -98,7 +96,7 @@ def run(
         images=images,
         endpoint_url=endpoint_url,
         aws=aws,
-        provisioning=_provisioning(person, provider, keep=keep) if target else None,
+        provisioning=_provisioning(person, keep=keep) if target else None,
         isolation=isolation,
         fresh=fresh,
     )
@@ -142,7 +140,7 @@ def delete(study: StudyArgument, out_dir: OutOption = None) -> None:
         return
     is_local = endpoint_url is not None
     with interruptible("the same command goes on"):
-        delete_study(workspace, TerminalApprover(yes=True, is_local=is_local), "auto")
+        delete_study(workspace, TerminalApprover(yes=True, is_local=is_local))
 
 
 @app.command()
@@ -183,13 +181,11 @@ def _default_out(plan: Plan) -> Path:
     return Path("results") / plan.study.name
 
 
-def _provisioning(
-    person: TerminalApprover, provider: ProviderChoice, *, keep: bool
-) -> Provisioning:
+def _provisioning(person: TerminalApprover, *, keep: bool) -> Provisioning:
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.running.provisioned import Provisioning
 
-    return Provisioning(person, PriceSheet.load(), provider, keep=keep)
+    return Provisioning(person, PriceSheet.load(), keep=keep)
 
 
 def _refuse_cost(plan: Plan, max_cost_usd: float) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import boto3
 import pytest
+from aws_provider import install_provider
 from botocore.config import Config
 from botocore.stub import Stubber
 
@@ -80,6 +81,28 @@ class Scripted:
 @pytest.fixture
 def person():
     return Scripted()
+
+
+@pytest.fixture(scope="session")
+def provider_mirror(terraform_program, tmp_path_factory):
+    """Terraform's settings that take the AWS provider from a mirror on this machine."""
+    return install_provider(tmp_path_factory.mktemp("provider"))
+
+
+@pytest.fixture
+def aws_provider(provider_mirror, monkeypatch):
+    """Terraform, and a provider for it: the commands run as a user's do."""
+    monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(provider_mirror))
+
+
+@pytest.fixture
+def no_provider(terraform_program, tmp_path, monkeypatch):
+    """Terraform without a provider registry: its mirror is empty."""
+    (tmp_path / "empty").mkdir()
+    config = tmp_path / "terraform.tfrc"
+    mirror = f'filesystem_mirror {{\n path = "{tmp_path / "empty"}"\n }}'
+    config.write_text(f"provider_installation {{\n {mirror}\n}}\n")
+    monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(config))
 
 
 @pytest.fixture

@@ -7,7 +7,13 @@ from tiny_models import onnx_artifact
 from typer.testing import CliRunner
 
 from drdeploy.cli.app import build_app
-from drdeploy.errors import DeploymentError, InvalidInput, PushFailed, UploadFailed
+from drdeploy.errors import (
+    DeploymentError,
+    InvalidInput,
+    PushFailed,
+    TerraformUnavailable,
+    UploadFailed,
+)
 from drdeploy.hosting.local import LocalService
 
 
@@ -31,12 +37,10 @@ def run(url, tmp_path, monkeypatch):
     return invoke
 
 
-def test_an_endpoint_is_deployed_again_without_a_change_and_deleted(
-    run, tmp_path, terraform_program
-):
+def test_an_endpoint_is_deployed_again_without_a_change_and_deleted(run, tmp_path, aws_provider):
     onnx_artifact(tmp_path / "tiny")
     deploy = ("endpoint", "deploy", "typed", "--artifact", tmp_path / "tiny" / "model.tar.gz")
-    deploy += ("--target", "local", "--provider", "built-in")
+    deploy += ("--target", "local")
     declined = run(*deploy, input="n\n")
     assert isinstance(declined.exception, DeploymentError)
     first = json.loads(run(*deploy, "--yes", "--json").stdout)
@@ -49,6 +53,19 @@ def test_an_endpoint_is_deployed_again_without_a_change_and_deleted(
         patch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
         deleted = run("endpoint", "delete", "typed")
     assert "endpoints: 1 deleted, 0 still there" in deleted.stdout
+    assert not (tmp_path / "deployments" / "typed").exists()
+    assert json.loads(run("endpoint", "list", "--json").stdout) == []
+
+
+def test_without_a_provider_a_deployment_says_what_is_missing_and_leaves_nothing(
+    run, tmp_path, no_provider
+):
+    answer = run("endpoint", "deploy", "typed", "--target", "local", "--yes")
+    assert isinstance(answer.exception, TerraformUnavailable)
+    told = str(answer.exception)
+    assert "HashiCorp's AWS provider could not be installed" in told
+    assert "was not found in any of the search locations" in told  # Terraform's own reason
+    assert "TF_CLI_CONFIG_FILE" in told
     assert not (tmp_path / "deployments" / "typed").exists()
     assert json.loads(run("endpoint", "list", "--json").stdout) == []
 

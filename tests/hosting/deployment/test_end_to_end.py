@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from aws_provider import provider_of
 from photographs import photograph
 from tiny_models import onnx_artifact
 
-from drdeploy.errors import PlanDeclined, TerraformFailed
+from drdeploy.errors import PlanDeclined, TerraformFailed, TerraformUnavailable
 from drdeploy.hosting.deployment.account import Account
-from drdeploy.hosting.deployment.provider import ready_terraform
+from drdeploy.hosting.deployment.configuration import ready_terraform
 from drdeploy.hosting.deployment.provision import DesiredEndpoints, ModelSource, Provisioner
 from drdeploy.hosting.deployment.teardown import sweep
 from drdeploy.hosting.deployment.variables import EndpointVariables, Variables
@@ -141,18 +142,17 @@ def archive_in(folder, **options):
     return folder / "model.tar.gz"
 
 
-@contextmanager
 def provisioner_for(account, workspace, person, engine=None, environment="single-endpoint"):
-    with ready_terraform(environment, workspace, account, choice="built-in") as terraform:
-        made = Provisioner(
-            account=account,
-            workspace=workspace,
-            terraform=terraform,
-            engine=engine,
-            person=person,
-            sheet=PriceSheet.load(),
-        )
-        yield made, terraform
+    terraform = ready_terraform(environment, workspace, account)
+    made = Provisioner(
+        account=account,
+        workspace=workspace,
+        terraform=terraform,
+        engine=engine,
+        person=person,
+        sheet=PriceSheet.load(),
+    )
+    return made, terraform
 
 
 def wish_for(prefix, archive, *, image="drdeploy:lean", environment="single-endpoint", **configs):
@@ -162,7 +162,7 @@ def wish_for(prefix, archive, *, image="drdeploy:lean", environment="single-endp
 
 
 def test_the_original_studys_14_endpoints_each_answer_and_nothing_is_left(
-    tmp_path, terraform_program, contained, lean_image, person
+    tmp_path, aws_provider, contained, lean_image, person
 ):
     before = everything_in(contained)
     for name, classes in (("one", ("a", "b", "c", "d", "e")), ("two", ("v", "w", "x", "y", "z"))):
@@ -181,7 +181,7 @@ def test_the_original_studys_14_endpoints_each_answer_and_nothing_is_left(
         seed=0,
         images=tmp_path / "photographs",
         endpoint_url=contained.endpoint_url,
-        provisioning=Provisioning(person, PriceSheet.load(), "built-in"),
+        provisioning=Provisioning(person, PriceSheet.load()),
     )
     outcome = run_study(make_plan(Study.load(tmp_path / "matrix.toml")), options, person)
 
@@ -202,24 +202,24 @@ def test_the_original_studys_14_endpoints_each_answer_and_nothing_is_left(
 
 
 def test_a_new_image_makes_new_configurations_and_no_request_fails_meanwhile(
-    tmp_path, terraform_program, contained, engine, relabelled, person
+    tmp_path, aws_provider, contained, engine, relabelled, person
 ):
     archive = archive_in(tmp_path / "tiny")
     configs = {"small": SMALL, "steady": ALWAYS_ON}
     workspace = Workspace(tmp_path / "work")
     before = everything_in(contained)
-    with provisioner_for(contained, workspace, person, engine, "study") as (made, terraform):
-        wish = wish_for("changed", archive, environment="study", **configs)
-        first = made.provision(wish)
-        with asked_all_the_time(contained, first.endpoints.values()) as outcomes:
-            second = made.provision(
-                wish_for("changed", archive, image=relabelled, environment="study", **configs)
-            )
-            until(lambda: all(len(each) > 5 for each in outcomes.values()))
-        again = made.provision(
+    made, terraform = provisioner_for(contained, workspace, person, engine, "study")
+    wish = wish_for("changed", archive, environment="study", **configs)
+    first = made.provision(wish)
+    with asked_all_the_time(contained, first.endpoints.values()) as outcomes:
+        second = made.provision(
             wish_for("changed", archive, image=relabelled, environment="study", **configs)
         )
-        sweep(contained, workspace, terraform, person)
+        until(lambda: all(len(each) > 5 for each in outcomes.values()))
+    again = made.provision(
+        wish_for("changed", archive, image=relabelled, environment="study", **configs)
+    )
+    sweep(contained, workspace, terraform, person)
     changed = sorted((one.type, one.action) for one in second.changes.changes)
     assert changed == [
         ("aws_sagemaker_endpoint", "update"),
@@ -297,43 +297,39 @@ def broken_archive(folder):
 
 
 def test_a_failed_endpoint_tells_its_reason_what_is_left_and_a_next_deployment_heals_it(
-    tmp_path, terraform_program, uncontained, person
+    tmp_path, aws_provider, uncontained, person
 ):
     workspace = Workspace(tmp_path / "work")
     before = everything_in(uncontained)
-    with provisioner_for(uncontained, workspace, person) as (made, terraform):
-        wish = wish_for("healed", broken_archive(tmp_path), one=ALWAYS_ON)
-        with pytest.raises(TerraformFailed) as failure:
-            made.provision(wish)
-        told = str(failure.value)
-        assert "Failed" in told
-        for left in ("s3_bucket healed-artifacts", "ecr_repository healed/drdeploy"):
-            assert left in told
-        healed = made.provision(wish_for("healed", archive_in(tmp_path / "tiny"), one=ALWAYS_ON))
-        answer = made.try_out(healed.endpoints["one"], photograph(seed=1), "image/jpeg")
-        assert b'"grade"' in answer.body
-        swept = sweep(uncontained, workspace, terraform, person)
+    made, terraform = provisioner_for(uncontained, workspace, person)
+    wish = wish_for("healed", broken_archive(tmp_path), one=ALWAYS_ON)
+    with pytest.raises(TerraformFailed) as failure:
+        made.provision(wish)
+    told = str(failure.value)
+    assert "Failed" in told
+    for left in ("s3_bucket healed-artifacts", "ecr_repository healed/drdeploy"):
+        assert left in told
+    healed = made.provision(wish_for("healed", archive_in(tmp_path / "tiny"), one=ALWAYS_ON))
+    answer = made.try_out(healed.endpoints["one"], photograph(seed=1), "image/jpeg")
+    assert b'"grade"' in answer.body
+    swept = sweep(uncontained, workspace, terraform, person)
     assert "endpoints: 1 deleted, 0 still there" in swept.verified
     assert everything_in(uncontained) == before
 
 
-def test_a_plan_that_nobody_agrees_to_creates_nothing(
-    tmp_path, terraform_program, uncontained, person
-):
+def test_a_plan_that_nobody_agrees_to_creates_nothing(tmp_path, aws_provider, uncontained, person):
     before = everything_in(uncontained)
     person.answer = False
     workspace = Workspace(tmp_path / "work")
-    with (
-        provisioner_for(uncontained, workspace, person) as (made, _),
-        pytest.raises(PlanDeclined, match="Nothing was left behind"),
-    ):
+    made, _ = provisioner_for(uncontained, workspace, person)
+    with pytest.raises(PlanDeclined, match="Nothing was left behind"):
         made.provision(wish_for("declined", archive_in(tmp_path / "tiny"), one=SMALL))
     assert everything_in(uncontained) == before
     assert len(person.proposals) == 1
 
 
 def test_a_study_that_nobody_agrees_to_creates_nothing_on_its_way_out_either(
-    tmp_path, terraform_program, uncontained, person
+    tmp_path, aws_provider, uncontained, person
 ):
     onnx_artifact(tmp_path / "tiny")
     (tmp_path / "steady.toml").write_text(STEADY)
@@ -343,7 +339,7 @@ def test_a_study_that_nobody_agrees_to_creates_nothing_on_its_way_out_either(
         results=Results(tmp_path / "results"),
         seed=0,
         endpoint_url=uncontained.endpoint_url,
-        provisioning=Provisioning(person, PriceSheet.load(), "built-in"),
+        provisioning=Provisioning(person, PriceSheet.load()),
     )
     with pytest.raises(PlanDeclined):
         run_study(make_plan(Study.load(tmp_path / "steady.toml")), options, person)
@@ -351,7 +347,7 @@ def test_a_study_that_nobody_agrees_to_creates_nothing_on_its_way_out_either(
 
 
 def test_an_interrupted_study_leaves_no_endpoint_and_its_next_run_creates_what_is_missing(
-    tmp_path, terraform_program, uncontained, person
+    tmp_path, aws_provider, uncontained, person
 ):
     onnx_artifact(tmp_path / "tiny")
     (tmp_path / "steady.toml").write_text(STEADY)
@@ -360,7 +356,7 @@ def test_an_interrupted_study_leaves_no_endpoint_and_its_next_run_creates_what_i
         results=Results(tmp_path / "results"),
         seed=0,
         endpoint_url=uncontained.endpoint_url,
-        provisioning=Provisioning(person, PriceSheet.load(), "built-in"),
+        provisioning=Provisioning(person, PriceSheet.load()),
     )
     plan = make_plan(Study.load(tmp_path / "steady.toml"))
     ended, there = [], []
@@ -386,3 +382,46 @@ def test_an_interrupted_study_leaves_no_endpoint_and_its_next_run_creates_what_i
     # The first trial was measured before; the steady endpoint goes when the second is.
     assert (ended, there) == (["open-loop", "warm"], [2, 1])
     assert everything_in(uncontained) == before
+
+
+def test_without_a_provider_a_study_says_so_before_it_prepares_anything(
+    tmp_path, no_provider, uncontained, person
+):
+    (tmp_path / "steady.toml").write_text(STEADY)
+    options = RunOptions(
+        results=Results(tmp_path / "results"),
+        seed=0,
+        endpoint_url=uncontained.endpoint_url,
+        provisioning=Provisioning(person, PriceSheet.load()),
+    )
+    with pytest.raises(TerraformUnavailable, match=r"AWS provider.*TF_CLI_CONFIG_FILE"):
+        run_study(make_plan(Study.load(tmp_path / "steady.toml")), options, person)
+    assert person.notes == []
+    assert not study_workspace(options.results).folder.exists()
+
+
+def test_each_deployment_keeps_its_own_files_and_its_own_lock_of_the_provider(
+    tmp_path, aws_provider, uncontained
+):
+    workspace = Workspace(tmp_path / "work")
+    ready_terraform("single-endpoint", workspace, uncontained)
+    environment = workspace.configuration / "environments" / "single-endpoint"
+    assert "hashicorp/aws" in (environment / ".terraform.lock.hcl").read_text()
+    (environment / "removed_since.tf").write_text('variable "removed" {}')
+    (environment / "main.tf").write_text("changed by hand")
+    terraform = ready_terraform("single-endpoint", workspace, uncontained)
+    assert not (environment / "removed_since.tf").exists()
+    workspace.write(Variables("single-endpoint", "again", "us-east-1"), uncontained)
+    assert terraform.plan().changes
+
+
+def test_a_provider_that_runs_already_is_attached_to(
+    tmp_path, no_provider, uncontained, monkeypatch
+):
+    workspace = Workspace(tmp_path / "work")
+    with provider_of(endpoint_url=uncontained.endpoint_url) as attached:
+        for name, value in attached.items():
+            monkeypatch.setenv(name, value)
+        terraform = ready_terraform("single-endpoint", workspace, uncontained)
+        workspace.write(Variables("single-endpoint", "attached", "us-east-1"), uncontained)
+        assert terraform.plan().changes

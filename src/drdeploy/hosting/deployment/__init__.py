@@ -10,7 +10,7 @@ The stages, in the order that a deployment travels through them:
    endpoint configuration for each digest, archive and size.
 4. ``workspace`` keeps it in one folder: variables, state, what was shown.
 5. ``terraform`` runs the one program that creates and deletes;
-   ``provider`` finds its provider.
+   ``configuration`` makes it ready: its files, its provider.
 6. ``changes`` reads Terraform's plan, ``cost``
    prices it, and somebody agrees to it (``agreement``) before it is
    applied.

@@ -7,6 +7,7 @@
     ├── terraform.tfvars.json            what Terraform was told last
     ├── terraform.tfstate                what there is
     ├── plan.tfplan                      what was shown last
+    ├── infrastructure/                  the .tf files, and which provider they were used with
     └── .terraform/                      Terraform's own
 """
 
@@ -79,6 +80,11 @@ class Workspace:
     def plan(self) -> Path:
         """What is to be applied."""
         return self.folder / "plan.tfplan"
+
+    @property
+    def configuration(self) -> Path:
+        """A copy of the ``.tf`` files, with Terraform's lock file of its provider."""
+        return self.folder / "infrastructure"
 
     @property
     def data(self) -> Path:

@@ -8,14 +8,14 @@ archives and Terraform's state for the next run, and no endpoint.
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from drdeploy.errors import DrdeployError
 from drdeploy.hosting.deployment.architectures import fitting_tag
-from drdeploy.hosting.deployment.provider import ready_terraform
+from drdeploy.hosting.deployment.configuration import ready_terraform
 from drdeploy.hosting.deployment.provision import DesiredEndpoints, ModelSource, Provisioner
 from drdeploy.hosting.deployment.teardown import sweep
 from drdeploy.hosting.deployment.variables import (
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from drdeploy.hosting.deployment.account import Account
     from drdeploy.hosting.deployment.approval import Approver
-    from drdeploy.hosting.deployment.provider import ProviderChoice
     from drdeploy.hosting.deployment.provision import Provisioned
     from drdeploy.hosting.deployment.terraform import Terraform
     from drdeploy.hosting.engine import Engine
@@ -56,14 +55,12 @@ class Provisioning:
     Attributes:
         person: Is shown every plan with its cost, and agrees.
         sheet: Of prices.
-        provider: Of Terraform, on the local service.
         accept_unknown_prices: Go on where no price is known.
         keep: Leave everything there in the end.
     """
 
     person: Approver
     sheet: PriceSheet
-    provider: ProviderChoice = "auto"
     accept_unknown_prices: bool = False
     keep: bool = False
 
@@ -165,42 +162,35 @@ def study_endpoints(
         EndpointError: An endpoint does not get ready.
     """
     person = provisioning.person
-    with ExitStack() as stack:
-        terraform = stack.enter_context(
-            ready_terraform(
-                "study", workspace, account, choice=provisioning.provider, tell=person.note
-            )
-        )
-        provisioner = Provisioner(
-            account=account,
-            workspace=workspace,
-            terraform=terraform,
-            engine=engine,
-            person=person,
-            sheet=provisioning.sheet,
-            accept_unknown_prices=provisioning.accept_unknown_prices,
-        )
-        wish = DesiredStudy.of(plan, artifacts, on_aws=account.platform == "aws")
-        try:
-            yield StudyEndpoints(plan, wish, provisioner.provision(wish.wish), provisioner)
-        except BaseException as err:
-            _withdraw(provisioner, provisioning, err)
-            raise
-        _clear(
-            provisioner,
-            provisioning,
-            partial(_sweep, account, workspace, terraform, person),
-            everything=is_complete() or account.platform == "local",
-        )
+    terraform = ready_terraform("study", workspace, account, person.note)
+    provisioner = Provisioner(
+        account=account,
+        workspace=workspace,
+        terraform=terraform,
+        engine=engine,
+        person=person,
+        sheet=provisioning.sheet,
+        accept_unknown_prices=provisioning.accept_unknown_prices,
+    )
+    wish = DesiredStudy.of(plan, artifacts, on_aws=account.platform == "aws")
+    try:
+        yield StudyEndpoints(plan, wish, provisioner.provision(wish.wish), provisioner)
+    except BaseException as err:
+        _withdraw(provisioner, provisioning, err)
+        raise
+    _clear(
+        provisioner,
+        provisioning,
+        partial(_sweep, account, workspace, terraform, person),
+        everything=is_complete() or account.platform == "local",
+    )
 
 
-def delete_study(workspace: Workspace, person: Approver, provider: ProviderChoice) -> None:
+def delete_study(workspace: Workspace, person: Approver) -> None:
     """Delete whatever a run left; tells what was verified."""
     note = workspace.note()
-    with ready_terraform(
-        note.environment, workspace, note.account, choice=provider, tell=person.note
-    ) as terraform:
-        _sweep(note.account, workspace, terraform, person)
+    terraform = ready_terraform(note.environment, workspace, note.account, person.note)
+    _sweep(note.account, workspace, terraform, person)
 
 
 def _withdraw(provisioner: Provisioner, provisioning: Provisioning, error: BaseException) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from drdeploy.hosting.deployment.account import Account
-from drdeploy.hosting.deployment.terraform import check_terraform
+from drdeploy.hosting.deployment.configuration import ready_terraform
 from drdeploy.hosting.engine import Engine
 from drdeploy.hosting.sagemaker import Clock
 from drdeploy.study.measurements.environment import (
@@ -192,11 +192,12 @@ def _refuse_early(plan: Plan, options: RunOptions) -> None:
     """Before artifacts and images are built, which takes minutes: what would end the run anyway.
 
     Raises:
-        TerraformUnavailable: It is needed, and not installed.
+        TerraformUnavailable: It is needed, and it or its AWS provider is not installed.
         EndpointError: AWS refuses the credentials.
     """
     if options.provisioning:
-        check_terraform()
+        account = Account(options.endpoint_url, plan.study.region)
+        ready_terraform("study", study_workspace(options.results), account)
     if options.aws:
         Account(region=plan.study.region).check()
 
