@@ -23,8 +23,8 @@ from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.measurements.load import ENVIRONMENT_FILE, MEASUREMENTS_FILE, Measurements, load
 from drdeploy.study.measurements.validation import REQUIRED
 from drdeploy.study.recommendation import wording
-from drdeploy.study.recommendation.decide import Question, decide
-from drdeploy.study.recommendation.requirements import Assumptions, Requirements
+from drdeploy.study.recommendation.decide import decide
+from drdeploy.study.recommendation.requirements import Assumptions, DecisionInputs, Requirements
 from drdeploy.study.recommendation.traffic.arrivals import Traffic
 from drdeploy.study.recommendation.traffic.shape import SHAPES
 from drdeploy.study.thesis.raw_rows import load_study
@@ -121,7 +121,7 @@ def keep(results: Path) -> None:
 
 def told(case: Case, measurements: Measurements, min_sensitivity: float | None) -> str:
     """One case as Markdown."""
-    decision = decide(measurements, PriceSheet.load(), question(case, min_sensitivity))
+    decision = decide(measurements, PriceSheet.load(), inputs_of(case, min_sensitivity))
     lines = [
         f"### {case.name}: {case.told}\n",
         f"Asked: {wording.required_told(decision.required)}. Traffic: {decision.traffic}.\n",
@@ -137,9 +137,9 @@ def told(case: Case, measurements: Measurements, min_sensitivity: float | None) 
     return "\n".join(lines) + "\n"
 
 
-def question(case: Case, min_sensitivity: float | None, *, at_once: int = 1) -> Question:
+def inputs_of(case: Case, min_sensitivity: float | None, *, at_once: int = 1) -> DecisionInputs:
     """What the case asks."""
-    return Question(
+    return DecisionInputs(
         traffic=Traffic(requests_per_month=case.requests_per_month, shape=SHAPES[case.shape]),
         required=Requirements(p95_s=case.p95_s, min_sensitivity=min_sensitivity),
         assumptions=Assumptions(requests_at_once=at_once),
@@ -207,7 +207,7 @@ def _otherwise(
 ) -> Iterator[str]:
     """What two things decide that are not known: provisioned prices, and requests at once."""
     sheet = PriceSheet.load().joined(PriceSheet.load(ASSUMED_PRICES))
-    other = decide(measurements, sheet, question(case, min_sensitivity, at_once=4))
+    other = decide(measurements, sheet, inputs_of(case, min_sensitivity, at_once=4))
     yield (
         "\nIf provisioned concurrency were priced in Lambda's proportions (assumed, "
         "[the sheet](../examples/assumed-provisioned-prices.toml)), and an instance served four "

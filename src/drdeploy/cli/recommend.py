@@ -92,12 +92,12 @@ def recommend(
 ) -> None:
     """Choose how to host: simulate the traffic on every option, price it, and judge it."""
     from drdeploy.hosting.sagemaker import PriceSheet
-    from drdeploy.study.recommendation.decide import Question, decide
+    from drdeploy.study.recommendation.decide import decide
     from drdeploy.study.recommendation.decision import as_json as decision_as_json
-    from drdeploy.study.recommendation.requirements import Assumptions, Requirements
+    from drdeploy.study.recommendation.requirements import Assumptions, DecisionInputs, Requirements
     from drdeploy.study.thesis.raw_rows import load_results
 
-    question = Question(
+    inputs = DecisionInputs(
         traffic=_traffic(
             requests_per_month,
             trace,
@@ -129,7 +129,7 @@ def recommend(
     if add_prices:
         sheet = sheet.joined(PriceSheet.load(add_prices))
     with err.status("Simulating the options"):
-        decision = decide(load_results(results), sheet, question, allow_mixed=mixed)
+        decision = decide(load_results(results), sheet, inputs, allow_mixed=mixed)
     if page:
         _write_page(decision, page)
     if tfvars:

@@ -15,8 +15,8 @@ from drdeploy.errors import AnalysisError
 if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.measurements.load import Measurements
-    from drdeploy.study.recommendation.decide import Question
     from drdeploy.study.recommendation.decision import Decision
+    from drdeploy.study.recommendation.requirements import DecisionInputs
     from drdeploy.study.report.evidence import Evidence
     from drdeploy.study.report.report import NoDecision
 
@@ -62,10 +62,9 @@ def report(
 ) -> None:
     """Report what each configuration costs and how fast it is."""
     from drdeploy.hosting.sagemaker import PriceSheet
-    from drdeploy.study.recommendation.decide import Question
     from drdeploy.study.recommendation.decision import Decision
     from drdeploy.study.recommendation.decision import as_json as decision_as_json
-    from drdeploy.study.recommendation.requirements import Requirements
+    from drdeploy.study.recommendation.requirements import DecisionInputs, Requirements
     from drdeploy.study.recommendation.traffic.arrivals import Traffic
     from drdeploy.study.recommendation.traffic.shape import shape_named
     from drdeploy.study.report.evidence import as_json as evidence_as_json
@@ -74,14 +73,14 @@ def report(
     from drdeploy.study.thesis.raw_rows import load_results
 
     sheet = PriceSheet.load(prices)
-    question = Question(
+    inputs = DecisionInputs(
         traffic=Traffic(requests_per_month=requests_per_month, shape=shape_named(shape)),
         required=Requirements(p95_s=p95_s, min_sensitivity=min_sensitivity, budget_usd=budget_usd),
     )
     with err.status("Reading the measurements, simulating the traffic"):
         measurements = load_results(results)
         evidence = gather(measurements, sheet, allow_mixed=mixed)
-        decision = _decision(measurements, sheet, question, mixed=mixed)
+        decision = _decision(measurements, sheet, inputs, mixed=mixed)
         written = write_report(
             evidence,
             page or _folder_of(results) / "report.html",
@@ -103,14 +102,14 @@ def _folder_of(results: Path) -> Path:
 
 
 def _decision(
-    measurements: Measurements, sheet: PriceSheet, question: Question, *, mixed: bool
+    measurements: Measurements, sheet: PriceSheet, inputs: DecisionInputs, *, mixed: bool
 ) -> Decision | NoDecision:
     """The report holds without a decision too: it says why there is none."""
     from drdeploy.study.recommendation.decide import decide
     from drdeploy.study.report.report import NoDecision
 
     try:
-        return decide(measurements, sheet, question, allow_mixed=mixed)
+        return decide(measurements, sheet, inputs, allow_mixed=mixed)
     except AnalysisError as error:
         return NoDecision(str(error))
 

@@ -15,10 +15,10 @@ from drdeploy.study.measurements.load import load
 from drdeploy.study.recommendation.break_even import BreakEven, CostCurve, break_evens
 from drdeploy.study.recommendation.confidence import mixture_percentile
 from drdeploy.study.recommendation.configurations import hosted_of
-from drdeploy.study.recommendation.decide import Question, decide
+from drdeploy.study.recommendation.decide import decide
 from drdeploy.study.recommendation.decision import as_json
 from drdeploy.study.recommendation.page import page
-from drdeploy.study.recommendation.requirements import Assumptions, Requirements
+from drdeploy.study.recommendation.requirements import Assumptions, DecisionInputs, Requirements
 from drdeploy.study.recommendation.traffic.arrivals import Traffic
 
 TRAFFIC = Traffic(requests_per_month=2_000)
@@ -35,12 +35,14 @@ duration_usd_by_memory_mb = { 1024 = 0.00001, 2048 = 0.00002, 3072 = 0.00003 }
 POINT = {
     "name": "high_sensitivity",
     "at_or_above": 2,
+    "threshold": 0.3,
     "sensitivity": {"value": 0.95, "low": 0.92, "high": 0.97, "n": 300},
+    "specificity": {"value": 0.80, "low": 0.76, "high": 0.84, "n": 400},
 }
 
 
-def question(requests=TRAFFIC, **required):
-    return Question(traffic=requests.arrivals(1, weeks=4), required=Requirements(**required))
+def inputs_of(requests=TRAFFIC, **required):
+    return DecisionInputs(traffic=requests.arrivals(1, weeks=4), required=Requirements(**required))
 
 
 def with_clinical_figures(measurements, model):
@@ -67,7 +69,7 @@ def sheet(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def quick_enough(measured, sheet):
-    return decide(measured, sheet, question(p95_s=0.5))
+    return decide(measured, sheet, inputs_of(p95_s=0.5))
 
 
 def everyone(decision):
@@ -118,7 +120,7 @@ def test_sureness_is_a_share_and_all_shares_sum_to_one(quick_enough):
 
 
 def test_the_same_seed_gives_the_same_decision(measured, sheet, quick_enough):
-    assert as_json(decide(measured, sheet, question(p95_s=0.5))) == as_json(quick_enough)
+    assert as_json(decide(measured, sheet, inputs_of(p95_s=0.5))) == as_json(quick_enough)
 
 
 def test_break_evens_are_found_between_all_kinds(quick_enough):
@@ -128,12 +130,24 @@ def test_break_evens_are_found_between_all_kinds(quick_enough):
 
 
 def test_a_sensitivity_needs_clinical_figures(measured, sheet):
-    decision = decide(measured, sheet, question(p95_s=5.0, min_sensitivity=0.9))
+    decision = decide(measured, sheet, inputs_of(p95_s=5.0, min_sensitivity=0.9))
     assert decision.winner.model == "vgg19"
-    assert decision.winner.sensitivity.low == 0.92
+    assert as_json(decision)["winner"]["sensitivity"] == {
+        "name": "high_sensitivity",
+        "at_grade": 2,
+        "sensitivity": 0.95,
+        "low": 0.92,
+        "n": 300,
+    }
     without = [one for one in decision.excluded if one.model == "mobilenet"]
     assert without
     assert all(any("no clinical figures" in f for f in one.failures) for one in without)
+
+
+def test_an_operating_point_that_lacks_a_field_is_an_error_with_its_place(measured):
+    facts = {"run-1": {"trials": {"vgg19": {"operating_points": [{"name": "balanced"}]}}}}
+    with pytest.raises(AnalysisError, match=r"environment\.json: .* trial vgg19"):
+        hosted_of(replace(measured, environment=facts))
 
 
 def test_the_lower_limit_of_a_sensitivity_counts(measured):
@@ -147,7 +161,7 @@ def test_the_lower_limit_of_a_sensitivity_counts(measured):
 
 
 def test_where_nothing_meets_everything_the_nearest_is_named(measured, sheet):
-    decision = decide(measured, sheet, question(p95_s=0.001, budget_usd=0.01))
+    decision = decide(measured, sheet, inputs_of(p95_s=0.001, budget_usd=0.01))
     assert decision.winner is None
     assert decision.prices == ()
     assert decision.answer[0].startswith("No option meets all")
@@ -155,7 +169,7 @@ def test_where_nothing_meets_everything_the_nearest_is_named(measured, sheet):
 
 
 def test_a_price_that_is_not_known_excludes_and_is_told(measured):
-    decision = decide(measured, PriceSheet.load(), question(p95_s=0.5))
+    decision = decide(measured, PriceSheet.load(), inputs_of(p95_s=0.5))
     unpriced = [one for one in decision.excluded if one.usd_per_month is None]
     assert {one.policy for one in unpriced} == {"provisioned"}
     assert all("not known" in one.failures[0] for one in unpriced)
@@ -163,14 +177,14 @@ def test_a_price_that_is_not_known_excludes_and_is_told(measured):
 
 
 def test_a_sheet_that_prices_nothing_is_an_error(measured, sheet):
-    elsewhere = replace(question(), assumptions=Assumptions(region="mars-1"))
+    elsewhere = replace(inputs_of(), assumptions=Assumptions(region="mars-1"))
     with pytest.raises(UnknownPrice, match="mars-1"):
         decide(measured, sheet, elsewhere)
 
 
 def test_instances_alone_can_be_decided_on(measured, sheet):
     alone = replace(measured, frame=measured.frame[measured.frame["scenario"] == "real-time"])
-    decision = decide(alone, sheet, question(p95_s=5.0))
+    decision = decide(alone, sheet, inputs_of(p95_s=5.0))
     assert decision.winner.kind == "real-time"
     assert decision.softening is None
 
@@ -181,7 +195,7 @@ def test_a_trial_with_failures_only_is_told_and_not_simulated(quick_rows, result
         for row in quick_rows
         if row.model == "mobilenet" and "3072mb" not in row.trial
     ]
-    decision = decide(load(results_of(rows)), sheet, question(p95_s=0.5))
+    decision = decide(load(results_of(rows)), sheet, inputs_of(p95_s=0.5))
     assert [one.name for one in decision.unusable] == ["mobilenet fp32 lean, 1024 MB"]
     assert "every request failed" in decision.unusable[0].reason
 
@@ -189,13 +203,13 @@ def test_a_trial_with_failures_only_is_told_and_not_simulated(quick_rows, result
 def test_failures_alone_are_an_error(quick_rows, results_of, sheet):
     rows = [replace(row, outcome="model_error", status=424) for row in quick_rows[:20]]
     with pytest.raises(AnalysisError, match="No configuration can be decided on"):
-        decide(load(results_of(rows)), sheet, question())
+        decide(load(results_of(rows)), sheet, inputs_of())
 
 
 def test_warm_rows_alone_tell_nothing_of_cold_starts(quick_rows, results_of, sheet):
     rows = [row for row in quick_rows if row.scenario == "warm"]
     with pytest.raises(AnalysisError, match="no cold start was measured") as refused:
-        decide(load(results_of(rows)), sheet, question())
+        decide(load(results_of(rows)), sheet, inputs_of())
     assert str(refused.value).count("no cold start was measured") == 1
     assert "all 6 of them" in str(refused.value)
 
@@ -203,7 +217,7 @@ def test_warm_rows_alone_tell_nothing_of_cold_starts(quick_rows, results_of, she
 def test_rows_of_different_platforms_are_not_mixed(quick_rows, results_of, sheet):
     rows = [replace(row, platform="aws") if row.model == "vgg19" else row for row in quick_rows]
     with pytest.raises(AnalysisError, match="different conditions"):
-        decide(load(results_of(rows)), sheet, question())
+        decide(load(results_of(rows)), sheet, inputs_of())
 
 
 @pytest.mark.parametrize(

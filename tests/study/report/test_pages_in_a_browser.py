@@ -7,7 +7,8 @@ from browser import look_at, print_page
 
 from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.measurements.load import load
-from drdeploy.study.recommendation.decide import Question, decide
+from drdeploy.study.recommendation.decide import decide
+from drdeploy.study.recommendation.requirements import DecisionInputs
 from drdeploy.study.recommendation.traffic.arrivals import Traffic
 from drdeploy.study.recommendation.traffic.shape import SHAPES
 from drdeploy.study.report.evidence import gather
@@ -27,12 +28,12 @@ def pages(quick_results, original, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     sheet = PriceSheet.load()
     report, rows = folder / "report.html", load(quick_results)
-    question = Question(traffic=Traffic(requests_per_month=5_000, shape=SHAPES["clinic"]))
+    inputs = DecisionInputs(traffic=Traffic(requests_per_month=5_000, shape=SHAPES["clinic"]))
     write_report(
         gather(rows, sheet),
         report,
         written_at=WRITTEN_AT,
-        decision=decide(rows, sheet, question),
+        decision=decide(rows, sheet, inputs),
     )
     written = write_reproduction(original, folder, sheet, written_at=WRITTEN_AT)
     return {"report": report, "reproduction": written.page}

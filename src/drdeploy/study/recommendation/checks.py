@@ -9,7 +9,8 @@ from drdeploy.statistics.notation import number
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drdeploy.study.recommendation.configurations import MeasuredConfiguration, OperatingPoint
+    from drdeploy.grader.artifacts import OperatingPoint
+    from drdeploy.study.recommendation.configurations import MeasuredConfiguration
     from drdeploy.study.recommendation.options import Option
     from drdeploy.study.recommendation.requirements import Requirements
 
@@ -32,18 +33,19 @@ def sensitivity_failure(hosted: MeasuredConfiguration, required: Requirements) -
     wanted = f"{required.min_sensitivity:.1%} at grade >= {required.at_grade}"
     if best is None:
         return f"no clinical figures: a sensitivity of {wanted} is not shown"
-    if best.low < required.min_sensitivity:
+    rate = best.sensitivity
+    if rate.low < required.min_sensitivity:
         return (
-            f"sensitivity {best.sensitivity:.1%} with a lower limit of {best.low:.1%} "
-            f"(n = {best.n}, {best.name.replace('_', ' ')} point), below {wanted}"
+            f"sensitivity {rate.value:.1%} with a lower limit of {rate.low:.1%} "
+            f"(n = {rate.n}, {best.name.replace('_', ' ')} point), below {wanted}"
         )
     return ""
 
 
 def best_point(hosted: MeasuredConfiguration, at_grade: int) -> OperatingPoint | None:
     """The operating point at that grade with the highest lower limit."""
-    points = [point for point in hosted.operating_points if point.at_grade == at_grade]
-    return max(points, key=lambda point: point.low, default=None)
+    points = [point for point in hosted.operating_points if point.at_or_above == at_grade]
+    return max(points, key=lambda point: point.sensitivity.low, default=None)
 
 
 def _failures(option: Option, required: Requirements) -> Iterator[str]:

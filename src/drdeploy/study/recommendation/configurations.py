@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pandas as pd
 
 from drdeploy.errors import AnalysisError
+from drdeploy.grader.artifacts import OperatingPoint
+from drdeploy.study.measurements.load import ENVIRONMENT_FILE
 from drdeploy.study.measurements.scenarios import scenarios_of
 from drdeploy.study.recommendation.simulation.service import ServiceTimes, times_of
 
@@ -22,22 +25,6 @@ if TYPE_CHECKING:
 OPEN_LOOP = "open-loop"
 FEW_ROWS = 59
 """Below so many rows a p95 has no interval."""
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """A decision that is locked into the artifact, as the manifest tells it.
-
-    Attributes:
-        sensitivity: Of the validation photographs at or above ``at_grade``; low is the lower limit
-            of its 95 % interval, n the photographs.
-    """
-
-    name: str
-    at_grade: int
-    sensitivity: float
-    low: float
-    n: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +73,7 @@ def hosted_of(measurements: Measurements) -> tuple[MeasuredConfiguration, ...]:
     for scenario in scenarios_of(measurements):
         if scenario.name != OPEN_LOOP:
             groups[scenario.configuration].append(scenario)
-    points = _operating_points(measurements.environment)
+    points = _operating_points(measurements)
     return tuple(
         _hosted(configuration, scenarios, points)
         for configuration, scenarios in sorted(groups.items())
@@ -105,7 +92,7 @@ def _hosted(
     service = None
     if not unusable:
         service = ServiceTimes(times_of(warm), times_of(cold) if len(cold) else None)
-    known = [points[trial] for trial in trials if trial in points]
+    known = [points[trial] for trial in trials if points.get(trial)]
     return MeasuredConfiguration(
         name=f"{' '.join(_told(configuration))}, {configuration.size}",
         configuration=configuration,
@@ -141,26 +128,23 @@ def _unusable(configuration: Configuration, scenarios: list[Scenario], warm: int
     return ""
 
 
-def _operating_points(
-    environment: Mapping[str, Mapping[str, Any]],
-) -> dict[str, tuple[OperatingPoint, ...]]:
-    """By trial, from the facts that a run wrote down about its artifacts."""
+def _operating_points(measurements: Measurements) -> dict[str, tuple[OperatingPoint, ...]]:
+    """The artifact's operating points of each trial, from the facts that a run wrote down.
+
+    Raises:
+        AnalysisError: A point lacks a field or has a wrong one.
+    """
     found: dict[str, tuple[OperatingPoint, ...]] = {}
-    for facts in environment.values():
+    for facts in measurements.environment.values():
         trials = facts.get("trials")
-        for trial, told in (trials if isinstance(trials, dict) else {}).items():
-            points = told.get("operating_points") if isinstance(told, dict) else None
-            if points:
-                found[str(trial)] = tuple(_operating_point(point) for point in points)
+        for trial, artifact in (trials if isinstance(trials, dict) else {}).items():
+            points = artifact.get("operating_points") if isinstance(artifact, dict) else None
+            try:
+                found[str(trial)] = msgspec.convert(points or (), tuple[OperatingPoint, ...])
+            except msgspec.ValidationError as err:
+                raise AnalysisError(
+                    f"The operating points of trial {trial} make no sense: {err}",
+                    where=str(measurements.source.with_name(ENVIRONMENT_FILE)),
+                    remedy="Measure again, or remove them from the file",
+                ) from err
     return found
-
-
-def _operating_point(point: Mapping[str, Any]) -> OperatingPoint:
-    sensitivity = point["sensitivity"]
-    return OperatingPoint(
-        name=str(point["name"]),
-        at_grade=int(point["at_or_above"]),
-        sensitivity=float(sensitivity["value"]),
-        low=float(sensitivity["low"]),
-        n=int(sensitivity["n"]),
-    )

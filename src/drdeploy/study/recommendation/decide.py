@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import AnalysisError, UnknownPrice
@@ -18,7 +17,6 @@ from drdeploy.study.recommendation.evaluated import judged
 from drdeploy.study.recommendation.mitigation.comparison import compare
 from drdeploy.study.recommendation.mitigation.demand import season_of
 from drdeploy.study.recommendation.options import Option, Setting, options_of
-from drdeploy.study.recommendation.requirements import Assumptions, Requirements
 from drdeploy.study.recommendation.traffic.arrivals import Arrivals, Traffic
 from drdeploy.study.recommendation.traffic.shape import Shape
 
@@ -29,31 +27,13 @@ if TYPE_CHECKING:
     from drdeploy.study.measurements.load import Measurements
     from drdeploy.study.recommendation.configurations import MeasuredConfiguration
     from drdeploy.study.recommendation.mitigation.comparison import MitigationComparison
-
-SEED = 2023
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What is to be decided.
-
-    Attributes:
-        traffic: A month and its shape, or the arrivals of a trace.
-        required: What must be met.
-        assumptions: What nobody measured.
-        seed: Of arrivals, simulation and bootstrap.
-    """
-
-    traffic: Traffic | Arrivals
-    required: Requirements = field(default_factory=Requirements)
-    assumptions: Assumptions = field(default_factory=Assumptions)
-    seed: int = SEED
+    from drdeploy.study.recommendation.requirements import DecisionInputs, Requirements
 
 
 def decide(
     measurements: Measurements,
     sheet: PriceSheet,
-    question: Question,
+    inputs: DecisionInputs,
     *,
     allow_mixed: bool = False,
 ) -> Decision:
@@ -75,15 +55,15 @@ def decide(
             remedy="Measure a warm scenario of each configuration, and a cold one of each "
             "serverless configuration",
         )
-    setting = Setting(_arrivals(question), sheet, question.assumptions, question.seed)
+    setting = Setting(_arrivals(inputs), sheet, inputs.assumptions, inputs.seed)
     options = tuple(options_of(hosted, setting))
     if not any(option.bill for option in options):
         raise UnknownPrice(
             f"No option has a known cost: {' '.join(sorted({o.no_cost for o in options}))}",
-            where=f"price sheet, region {question.assumptions.region}",
+            where=f"price sheet, region {inputs.assumptions.region}",
             remedy="Write a sheet with `drdeploy prices update`, or name a region that is priced",
         )
-    return _decision(measurements, question, setting, options, unusable)
+    return _decision(measurements, inputs, setting, options, unusable)
 
 
 def _reasons(unusable: Sequence[Unusable]) -> str:
@@ -101,12 +81,12 @@ def _reasons(unusable: Sequence[Unusable]) -> str:
 
 def _decision(
     measurements: Measurements,
-    question: Question,
+    inputs: DecisionInputs,
     setting: Setting,
     options: Sequence[Option],
     unusable: tuple[Unusable, ...],
 ) -> Decision:
-    required = question.required
+    required = inputs.required
     everything, options = options, [option for option in options if option.is_distinct]
     failing = {option.name: failures(option, required) for option in options}
     meeting = sorted((o for o in options if not failing[o.name]), key=_usd)
@@ -114,14 +94,14 @@ def _decision(
         (o for o in options if failing[o.name]), key=lambda o: (len(failing[o.name]), _usd(o))
     )
     winner = meeting[0] if meeting else None
-    told = {o.name: judged(o, failing[o.name], question, setting.arrivals) for o in options}
+    told = {o.name: judged(o, failing[o.name], inputs, setting.arrivals) for o in options}
     softened = _softened(options, winner)
     document = Decision(
         answer=(),
         traffic=setting.arrivals.told,
         requests_per_month=setting.arrivals.requests_per_month,
         required=required,
-        assumptions=question.assumptions.told,
+        assumptions=inputs.assumptions.told,
         winner=told[winner.name] if winner else None,
         runners_up=tuple(told[option.name] for option in meeting[1:]),
         excluded=tuple(told[option.name] for option in excluded),
@@ -130,10 +110,10 @@ def _decision(
             winner.name if winner else None,
             [o for o in options if o.bill and not sensitivity_failure(o.hosted, required)],
             required,
-            seed=question.seed,
+            seed=inputs.seed,
         ),
         break_even=break_evens(
-            cost_curves(_of_same_model(options, winner), _as_traffic(question), setting)
+            cost_curves(_of_same_model(options, winner), _as_traffic(inputs), setting)
         ),
         prices=sensitivities(winner.name, {o.name: o.bill for o in meeting if o.bill})
         if winner
@@ -141,11 +121,11 @@ def _decision(
         softening=_softening(everything, softened, required),
         softened=softened.name if softened else "",
         simulated_requests=setting.arrivals.n,
-        seed=question.seed,
+        seed=inputs.seed,
         notes=(
             *setting.arrivals.notes,
             *measurements.notes,
-            *_payload_notes(options, question),
+            *_payload_notes(options, inputs),
             *_unpriced_notes(options),
         ),
         price_sources=_prices(options),
@@ -156,17 +136,17 @@ def _decision(
     return wording.answered(document)
 
 
-def _arrivals(question: Question) -> Arrivals:
-    if isinstance(question.traffic, Arrivals):
-        return question.traffic
-    return question.traffic.arrivals(question.seed)
+def _arrivals(inputs: DecisionInputs) -> Arrivals:
+    if isinstance(inputs.traffic, Arrivals):
+        return inputs.traffic
+    return inputs.traffic.arrivals(inputs.seed)
 
 
-def _as_traffic(question: Question) -> Traffic:
+def _as_traffic(inputs: DecisionInputs) -> Traffic:
     """Of a trace: its mean week, at any volume."""
-    if isinstance(question.traffic, Traffic):
-        return question.traffic
-    arrivals = question.traffic
+    if isinstance(inputs.traffic, Traffic):
+        return inputs.traffic
+    arrivals = inputs.traffic
     season = season_of(arrivals)
     shape = Shape("trace", tuple((season / season.sum()).tolist()))
     return Traffic(
@@ -203,11 +183,11 @@ def _softening(
     return compare([one for one in played if one], p95_s=required.p95_s)
 
 
-def _payload_notes(options: Sequence[Option], question: Question) -> tuple[str, ...]:
+def _payload_notes(options: Sequence[Option], inputs: DecisionInputs) -> tuple[str, ...]:
     unknown = {o.hosted.name for o in options if o.policy and o.hosted.request_bytes is None}
     if not unknown:
         return ()
-    size_kb = question.assumptions.request_bytes / 1000
+    size_kb = inputs.assumptions.request_bytes / 1000
     return (
         (
             f"The rows do not say how large the photographs were; {size_kb:g} KB each is "

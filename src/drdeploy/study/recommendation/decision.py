@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from drdeploy.grader.artifacts import OperatingPoint
+
 if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Price
     from drdeploy.study.recommendation.break_even import BreakEven
     from drdeploy.study.recommendation.confidence import Confidence
-    from drdeploy.study.recommendation.configurations import OperatingPoint
     from drdeploy.study.recommendation.cost.sensitivity import PriceSensitivity
     from drdeploy.study.recommendation.mitigation.comparison import MitigationComparison
     from drdeploy.study.recommendation.requirements import Requirements
@@ -150,17 +151,20 @@ class Decision:
 
 
 def as_json(decision: Decision) -> dict[str, Any]:
-    """The same as plain values; what is not finite is null."""
-    document: dict[str, Any] = _finite(asdict(decision))
+    """The decision as plain values for JSON, which has no infinity: that becomes null."""
+    document: dict[str, Any] = _plain(asdict(decision))
     return document
 
 
-def _finite(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     match value:
         case dict():
-            return {name: _finite(one) for name, one in value.items()}
+            return {name: _plain(one) for name, one in value.items()}
         case list() | tuple():
-            return [_finite(one) for one in value]
+            return [_plain(one) for one in value]
+        case OperatingPoint(name=name, at_or_above=at_grade, sensitivity=rate):
+            limits = {"sensitivity": rate.value, "low": rate.low, "n": rate.n}
+            return {"name": name, "at_grade": at_grade, **limits}
         case float():
             return value if isfinite(value) else None
         case _:

@@ -14,13 +14,13 @@ from drdeploy.study.recommendation.mitigation.settings import (
 )
 
 if TYPE_CHECKING:
-    from drdeploy.study.recommendation.decide import Question
     from drdeploy.study.recommendation.options import Option
+    from drdeploy.study.recommendation.requirements import DecisionInputs
     from drdeploy.study.recommendation.traffic.arrivals import Arrivals
 
 
 def judged(
-    option: Option, failing: tuple[str, ...], question: Question, arrivals: Arrivals
+    option: Option, failing: tuple[str, ...], inputs: DecisionInputs, arrivals: Arrivals
 ) -> EvaluatedOption:
     """Figures of an option."""
     hosted, figures = option.hosted, option.figures
@@ -39,9 +39,7 @@ def judged(
         instances=option.instances,
         usd_per_month=usd,
         usd_per_inference=each,
-        usd_per_patient=None
-        if each is None
-        else each * question.assumptions.photographs_per_patient,
+        usd_per_patient=None if each is None else each * inputs.assumptions.photographs_per_patient,
         bill=tuple(_lines(option)),
         p50_s=_finite(figures.p50_s),
         p95_s=_finite(option.p95_s),
@@ -49,12 +47,12 @@ def judged(
         throttled_share=figures.throttled_share,
         waiting_p95_s=figures.waiting_p95_s,
         peak_concurrency=figures.peak_concurrency,
-        sensitivity=best_point(hosted, question.required.at_grade),
+        sensitivity=best_point(hosted, inputs.required.at_grade),
         warm_rows=times.warm.n,
         cold_rows=times.cold.n if times.cold else 0,
         trials=hosted.trials,
         failures=failing,
-        settings=_settings(option, question),
+        settings=_settings(option, inputs),
         schedule=tuple(schedule_of(option.policy)) if option.policy else (),
     )
 
@@ -64,14 +62,14 @@ def _instances(option: Option) -> str:
     return f"{count} instance{'s' * (count > 1)} day and night"
 
 
-def _settings(option: Option, question: Question) -> dict[str, Any]:
+def _settings(option: Option, inputs: DecisionInputs) -> dict[str, Any]:
     if option.policy is None:
         return real_time_variables(option.hosted.configuration.instance_type, option.instances)
     return serverless_variables(
         option.hosted.configuration.memory_mb,
         option.policy,
         peak_concurrency=option.figures.peak_concurrency,
-        headroom=question.assumptions.headroom,
+        headroom=inputs.assumptions.headroom,
     )
 
 

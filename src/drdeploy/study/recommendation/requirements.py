@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from drdeploy.errors import InvalidInput
 from drdeploy.hosting.sagemaker import DEFAULT_REGION
+
+if TYPE_CHECKING:
+    from drdeploy.study.recommendation.traffic.arrivals import Arrivals, Traffic
+
+SEED = 2023
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +112,23 @@ class Assumptions:
                 f"stored; an answer has {self.response_bytes / 1000:g} KB."
             ),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionInputs:
+    """What a decision depends on besides measurements and prices.
+
+    Attributes:
+        traffic: Requests a month and their shape over a week, or the arrivals of a trace.
+        required: What an option must meet to be chosen.
+        assumptions: Values that no measurement gives.
+        seed: Seed of the arrivals, the simulation and the bootstrap.
+    """
+
+    traffic: Traffic | Arrivals
+    required: Requirements = field(default_factory=Requirements)
+    assumptions: Assumptions = field(default_factory=Assumptions)
+    seed: int = SEED
 
 
 def _positive(name: str, value: float | None) -> None:
