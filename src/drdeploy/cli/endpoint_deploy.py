@@ -26,7 +26,8 @@ from drdeploy.errors import InvalidInput
 
 if TYPE_CHECKING:
     from drdeploy.hosting.deployment.account import Account
-    from drdeploy.hosting.deployment.provision import DesiredEndpoints, Provisioned
+    from drdeploy.hosting.deployment.desired import DesiredEndpoints
+    from drdeploy.hosting.deployment.provision import Provisioned
     from drdeploy.hosting.deployment.teardown import TeardownReport
     from drdeploy.hosting.deployment.variables import AnyConfig
     from drdeploy.hosting.deployment.workspace import Workspace
@@ -190,7 +191,7 @@ def _wish(
     name: str, tag: str, artifact: Path | None, config: AnyConfig, region: str
 ) -> DesiredEndpoints:
     from drdeploy.grader.box import box_artifact
-    from drdeploy.hosting.deployment.provision import DesiredEndpoints, ModelSource
+    from drdeploy.hosting.deployment.desired import DesiredEndpoints, ModelSource
     from drdeploy.hosting.deployment.variables import EndpointVariables, Variables
 
     archive = artifact or box_artifact("fp32")

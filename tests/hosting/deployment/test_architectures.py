@@ -10,7 +10,7 @@ from drdeploy.hosting.deployment.architectures import (
     check_architectures,
     fitting_tag,
 )
-from drdeploy.hosting.deployment.provision import DesiredEndpoints, ModelSource
+from drdeploy.hosting.deployment.desired import DesiredEndpoints, ModelSource
 from drdeploy.hosting.deployment.variables import EndpointVariables, Variables
 from drdeploy.hosting.images import ARM64, own_image
 from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig

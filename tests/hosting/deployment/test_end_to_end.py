@@ -18,7 +18,8 @@ from tiny_models import onnx_artifact
 from drdeploy.errors import PlanDeclined, TerraformFailed, TerraformUnavailable
 from drdeploy.hosting.deployment.account import Account
 from drdeploy.hosting.deployment.configuration import ready_terraform
-from drdeploy.hosting.deployment.provision import DesiredEndpoints, ModelSource, Provisioner
+from drdeploy.hosting.deployment.desired import DesiredEndpoints, ModelSource
+from drdeploy.hosting.deployment.provision import Provisioner
 from drdeploy.hosting.deployment.teardown import sweep
 from drdeploy.hosting.deployment.variables import EndpointVariables, Variables
 from drdeploy.hosting.deployment.workspace import Workspace

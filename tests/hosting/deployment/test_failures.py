@@ -22,8 +22,9 @@ from drdeploy.errors import (
 )
 from drdeploy.hosting.deployment.account import Account
 from drdeploy.hosting.deployment.changes import Changes, ResourceChange
+from drdeploy.hosting.deployment.desired import DesiredEndpoints, ModelSource
 from drdeploy.hosting.deployment.images import PushedImage
-from drdeploy.hosting.deployment.provision import DesiredEndpoints, ModelSource, Provisioner
+from drdeploy.hosting.deployment.provision import Provisioner
 from drdeploy.hosting.deployment.state import Resource
 from drdeploy.hosting.deployment.teardown import sweep, verify
 from drdeploy.hosting.deployment.variables import EndpointVariables, Variables

@@ -13,7 +13,7 @@ from drdeploy.hosting.images import ARM64, own_image
 from drdeploy.hosting.sagemaker import RealTimeConfig, instance_resources
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.deployment.provision import DesiredEndpoints
+    from drdeploy.hosting.deployment.desired import DesiredEndpoints
     from drdeploy.hosting.deployment.variables import AnyConfig
     from drdeploy.hosting.engine import Engine
     from drdeploy.hosting.sagemaker import Architecture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import DeploymentError, EndpointError, PlanDeclined, UnknownPrice
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from drdeploy.hosting.deployment.account import Account
     from drdeploy.hosting.deployment.approval import Approver
     from drdeploy.hosting.deployment.changes import Changes
+    from drdeploy.hosting.deployment.desired import DesiredEndpoints
     from drdeploy.hosting.deployment.terraform import Terraform
-    from drdeploy.hosting.deployment.variables import EndpointVariables
     from drdeploy.hosting.deployment.workspace import Workspace
     from drdeploy.hosting.engine import Engine
     from drdeploy.hosting.sagemaker import Invocation, PriceSheet
@@ -32,34 +32,6 @@ WAIT_S = 1800.0
 HOSTING = frozenset({
     *("aws_sagemaker_endpoint", "aws_sagemaker_endpoint_configuration", "aws_sagemaker_model"),
 })  # fmt: skip
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """A model before anything of it was sent anywhere.
-
-    Attributes:
-        image: Tag in the container engine.
-        archive: A ``model.tar.gz``.
-        environment: Of the container.
-    """
-
-    image: str
-    archive: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class DesiredEndpoints:
-    """What is wanted: the models by key, and the endpoints that host them.
-
-    Attributes:
-        foundation: Bucket, repository and role alone: environment, prefix, region, tags.
-    """
-
-    foundation: Variables
-    models: Mapping[str, ModelSource]
-    endpoints: Mapping[str, EndpointVariables]
 
 
 @dataclass(frozen=True)

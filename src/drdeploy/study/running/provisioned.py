@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Self
 from drdeploy.errors import DrdeployError
 from drdeploy.hosting.deployment.architectures import fitting_tag
 from drdeploy.hosting.deployment.configuration import ready_terraform
-from drdeploy.hosting.deployment.provision import DesiredEndpoints, ModelSource, Provisioner
+from drdeploy.hosting.deployment.desired import DesiredEndpoints, ModelSource
+from drdeploy.hosting.deployment.provision import Provisioner
 from drdeploy.hosting.deployment.teardown import sweep
 from drdeploy.hosting.deployment.variables import (
     ENDPOINT_NAME_MAX,
