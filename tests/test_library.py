@@ -1,8 +1,115 @@
 """``import drdeploy`` is a library: light to import, typed, and clear where an extra is missing."""
 
+import ast
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 
+import drdeploy
 from drdeploy.errors import DrdeployError, MissingExtra, requires_extra
+
+PROMISED = {
+    "Grade",
+    "Hosting",
+    "InferenceService",
+    "LocalService",
+    "Prediction",
+    "PriceSheet",
+    "Requirements",
+    "Study",
+    "Traffic",
+    "check_conformance",
+    "evaluate",
+    "load_measurements",
+    "open_artifact",
+    "quantize",
+    "recommend",
+    "run_study",
+}
+PLAIN_INSTALL = """
+import sys
+
+class OnlyThePlainInstall:
+    allowed = {"drdeploy", "msgspec", "numpy", "onnxruntime", "PIL", *sys.stdlib_module_names}
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in self.allowed:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, OnlyThePlainInstall())
+import drdeploy
+"""
+
+
+def run(script):
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=False, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_every_public_name_is_there():
+    assert set(drdeploy.__all__) >= PROMISED
+    assert set(drdeploy.__all__) <= set(dir(drdeploy))
+    for name in drdeploy.__all__:
+        public = getattr(drdeploy, name)
+        assert public.__name__ == name
+        assert public.__doc__
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'drdeploy' has no attribute 'grade'"):
+        drdeploy.grade  # noqa: B018
+
+
+def test_a_type_checker_sees_what_a_program_gets():
+    tree = ast.parse(Path(drdeploy.__file__).read_text())
+    [guarded] = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {(node.module, alias.name) for node in guarded.body for alias in node.names}
+    assert seen == {(home, name) for home, names in drdeploy._HOMES.items() for name in names}
+    assert sorted(name for _, name in seen) == sorted(drdeploy.__all__)
+
+
+def test_importing_the_library_imports_no_wing_and_no_package():
+    loaded = run("import sys; before = set(sys.modules); import drdeploy; "
+                 "print(*(set(sys.modules) - before))")  # fmt: skip
+    ours = {name for name in loaded if name.startswith("drdeploy")}
+    assert ours == {"drdeploy", "drdeploy.version"}
+    assert {name.partition(".")[0] for name in loaded} - {"drdeploy"} <= sys.stdlib_module_names
+
+
+def test_the_plain_install_has_the_functions_and_grades():
+    assert run(
+        PLAIN_INSTALL + "drdeploy.recommend; drdeploy.LocalService; drdeploy.open_artifact\n"
+        "drdeploy.run_study; drdeploy.evaluate; drdeploy.check_conformance; drdeploy.Traffic\n"
+        "print(drdeploy.open_artifact(drdeploy.box_artifact()).manifest.precision)"
+    ) == ["fp32"]
+
+
+@pytest.mark.parametrize(
+    ("call", "extra"),
+    [
+        ("recommend('results/quick', 50_000)", "study"),
+        ("run_study('quick', 'results/quick')", "study"),
+        ("load_measurements('results/quick')", "study"),
+        ("LocalService(isolation='process')", "study"),
+        ("Study", "study"),
+        ("Hosting.connect()", "cloud"),
+        ("check_conformance('image', drdeploy.box_artifact())", "cloud"),
+    ],
+)
+def test_the_plain_install_says_which_extra_a_call_needs(call, extra):
+    script = f"""
+try:
+    drdeploy.{call}
+except drdeploy.MissingExtra as error:
+    print(error)
+"""
+    assert f"[{extra}]" in " ".join(run(PLAIN_INSTALL + script))
 
 
 def test_a_missing_package_is_reported_with_the_extra_that_brings_it():
@@ -20,3 +127,4 @@ def test_a_missing_module_of_our_own_is_not_blamed_on_an_extra():
         requires_extra("study", "The report"),
     ):
         import drdeploy.nowhere  # noqa: F401
+    assert find_spec("drdeploy.nowhere") is None

@@ -82,7 +82,7 @@ def run(
     from drdeploy.cli.study_progress import LiveProgress
     from drdeploy.study.measurements.results import Results
     from drdeploy.study.running.provisioned import always_on_first
-    from drdeploy.study.running.session import RunOptions, run_study
+    from drdeploy.study.running.session import RunOptions, run_plan
 
     found = _plan(study, only)
     aws = target == "aws"
@@ -104,7 +104,7 @@ def run(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with narrator:
-            outcome = run_study(found, options, narrator)
+            outcome = run_plan(found, options, narrator)
     except KeyboardInterrupt as interruption:
         for note in getattr(interruption, "__notes__", ()):
             err.print(note, markup=False, soft_wrap=True)

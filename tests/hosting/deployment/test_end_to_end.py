@@ -30,7 +30,7 @@ from drdeploy.study.design.study import Study
 from drdeploy.study.measurements.journal import read_measurements
 from drdeploy.study.measurements.results import Results
 from drdeploy.study.running.provisioned import Provisioning, study_workspace
-from drdeploy.study.running.session import RunOptions, run_study
+from drdeploy.study.running.session import RunOptions, run_plan
 
 MATRIX = """
 title = "The shape of the original study, one photograph each"
@@ -184,7 +184,7 @@ def test_the_original_studys_14_endpoints_each_answer_and_nothing_is_left(
         endpoint_url=contained.endpoint_url,
         provisioning=Provisioning(person, PriceSheet.load()),
     )
-    outcome = run_study(make_plan(Study.load(tmp_path / "matrix.toml")), options, person)
+    outcome = run_plan(make_plan(Study.load(tmp_path / "matrix.toml")), options, person)
 
     assert (len(outcome.finished), outcome.problems) == (14, {})
     configurations = person.proposals[-1].changes.configurations.values()
@@ -343,7 +343,7 @@ def test_a_study_that_nobody_agrees_to_creates_nothing_on_its_way_out_either(
         provisioning=Provisioning(person, PriceSheet.load()),
     )
     with pytest.raises(PlanDeclined):
-        run_study(make_plan(Study.load(tmp_path / "steady.toml")), options, person)
+        run_plan(make_plan(Study.load(tmp_path / "steady.toml")), options, person)
     assert everything_in(uncontained) == before
 
 
@@ -368,7 +368,7 @@ def test_an_interrupted_study_leaves_no_endpoint_and_its_next_run_creates_what_i
 
     person.trial_ended = interrupt
     with pytest.raises(KeyboardInterrupt) as interruption:
-        run_study(plan, options, person)
+        run_plan(plan, options, person)
     assert "images and archives stay" in interruption.value.__notes__[-1]
     left = everything_in(uncontained)
     assert (left["endpoints"], left["models"]) == (before["endpoints"], before["models"])
@@ -379,7 +379,7 @@ def test_an_interrupted_study_leaves_no_endpoint_and_its_next_run_creates_what_i
         there.append(len(everything_in(uncontained)["endpoints"]))
 
     person.trial_ended = note
-    assert run_study(plan, options, person).problems == {}
+    assert run_plan(plan, options, person).problems == {}
     # The first trial was measured before; the steady endpoint goes when the second is.
     assert (ended, there) == (["open-loop", "warm"], [2, 1])
     assert everything_in(uncontained) == before
@@ -396,7 +396,7 @@ def test_without_a_provider_a_study_says_so_before_it_prepares_anything(
         provisioning=Provisioning(person, PriceSheet.load()),
     )
     with pytest.raises(TerraformUnavailable, match=r"AWS provider.*TF_CLI_CONFIG_FILE"):
-        run_study(make_plan(Study.load(tmp_path / "steady.toml")), options, person)
+        run_plan(make_plan(Study.load(tmp_path / "steady.toml")), options, person)
     assert person.notes == []
     assert not study_workspace(options.results).folder.exists()
 

@@ -15,7 +15,7 @@ from drdeploy.study.measurements.environment import EnvironmentFile, host_facts
 from drdeploy.study.measurements.journal import Journal, read_measurements
 from drdeploy.study.measurements.results import Results
 from drdeploy.study.running.progress import endpoint_name, missing_sequences
-from drdeploy.study.running.session import RunOptions, run_study
+from drdeploy.study.running.session import RunOptions, run_plan
 
 WARM = '{kind = "warm", n = 5, interval_s = 2}'
 COLD = '{kind = "cold", n = 3, interval_s = 12}'
@@ -185,13 +185,13 @@ def test_a_measured_study_that_changed_since_is_not_called_measured(
     del measured
     options = RunOptions(Results(tmp_path), seed=7)
     with pytest.raises(StudyError, match=r"another definition.*--fresh"):
-        run_study(plan_with(fewer), options, Silent())
+        run_plan(plan_with(fewer), options, Silent())
 
 
 def test_a_measured_study_that_did_not_change_is(measured, plan_with, tmp_path):
     del measured
     told = Silent()
-    outcome = run_study(plan_with(WARM), RunOptions(Results(tmp_path), seed=7), told)
+    outcome = run_plan(plan_with(WARM), RunOptions(Results(tmp_path), seed=7), told)
     assert not outcome.problems
     assert told.notes == ["every trial is measured already"]
 

@@ -98,7 +98,7 @@ def study_progress(plan: Plan, results: Results) -> tuple[TrialProgress, ...]:
     )
 
 
-def run_study(plan: Plan, options: RunOptions, narrator: RunProgress) -> RunOutcome:
+def run_plan(plan: Plan, options: RunOptions, narrator: RunProgress) -> RunOutcome:
     """Measure what of the plan is missing.
 
     Raises:

@@ -1,0 +1,204 @@
+"""The functions of ``import drdeploy`` that run a study and decide from what it measured.
+
+What they need is imported when they are called, so that naming them costs nothing, and so that
+one who lacks the extra ``study`` is told so.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drdeploy.errors import requires_extra
+
+if TYPE_CHECKING:
+    from drdeploy.errors import EndpointError
+    from drdeploy.hosting.sagemaker import PriceSheet
+    from drdeploy.study.design.plan import Trial
+    from drdeploy.study.design.study import Study
+    from drdeploy.study.measurements.load import Measurements
+    from drdeploy.study.measurements.measurement import Measurement
+    from drdeploy.study.recommendation.decision import Decision
+    from drdeploy.study.recommendation.requirements import Assumptions, Requirements
+    from drdeploy.study.recommendation.traffic.arrivals import Arrivals, Traffic
+    from drdeploy.study.running.runner import RunOutcome
+    from drdeploy.study.running.session import RunProgress
+    from drdeploy.study.running.target import Isolation
+
+log = logging.getLogger("drdeploy.study")
+EXTRA = "study"
+
+
+def run_study(
+    study: Study | Path | str,
+    results: Path | str,
+    *,
+    only: str | None = None,
+    seed: int | None = None,
+    photographs: Path | str | None = None,
+    endpoint_url: str | None = None,
+    isolation: Isolation = "auto",
+    fresh: bool = False,
+    progress: RunProgress | None = None,
+) -> RunOutcome:
+    """Measure on this machine what of a study is missing; call it again to go on after a break.
+
+    ::
+
+        outcome = run_study("quick", "results/quick")
+        outcome.finished, outcome.problems
+
+    On AWS, where endpoints cost money, a study is run by ``drdeploy study run --target aws``,
+    which shows its plan and its cost and asks.
+
+    Args:
+        study: A :class:`~drdeploy.Study`, its TOML file, or the name of one that this project
+            brings.
+        results: The folder for the rows.  Rows that are in it already are kept and not measured
+            again.
+        only: Run the trials whose id contains this, or matches this pattern.
+        seed: Of arrival times, the order of photographs and random weights; the study's own if
+            None.
+        photographs: A folder of photographs to send; the example photographs if None, or
+            synthetic ones where there are none.
+        endpoint_url: A local service that is running; one is started, and stopped, if None.
+        isolation: What the service that is started puts endpoints into: ``container``,
+            ``process``, or ``auto``, which takes containers where an engine answers.
+        fresh: Move earlier rows of the folder aside and start anew.
+        progress: Is told how the run goes; if None, the log ``drdeploy.study`` is.
+
+    Raises:
+        StudyError: The study cannot be planned, or the folder holds rows of another one.
+        EndpointError: The local service does not start or does not answer.
+        MissingExtra: The extra ``study`` is not installed.
+    """
+    with requires_extra(EXTRA, "A study"):
+        from drdeploy.study.design.plan import make_plan
+        from drdeploy.study.design.study import Study
+        from drdeploy.study.measurements.results import Results
+        from drdeploy.study.running.models import check_own_artifacts
+        from drdeploy.study.running.session import RunOptions, run_plan
+
+        chosen = study if isinstance(study, Study) else Study.load(study)
+        plan = make_plan(chosen).only(only)
+        check_own_artifacts(plan.trials)
+        options = RunOptions(
+            results=Results(Path(results)),
+            seed=chosen.seed if seed is None else seed,
+            images=None if photographs is None else Path(photographs),
+            endpoint_url=endpoint_url,
+            isolation=isolation,
+            fresh=fresh,
+        )
+        return run_plan(plan, options, progress or LoggedProgress())
+
+
+def load_measurements(results: Path | str) -> Measurements:
+    """Read and check what a study measured.
+
+    ::
+
+        measurements = load_measurements("results/quick")
+        measurements.counted       # a pandas DataFrame of the rows that count
+        measurements.left_out      # how many do not, and why
+
+    Args:
+        results: A results folder, its ``measurements.csv``, or ``thesis-2023`` for the rows of
+            the published study.
+
+    Raises:
+        AnalysisError: There are no measurements, or a value in them makes no sense.
+        MissingExtra: The extra ``study`` is not installed.
+    """
+    with requires_extra(EXTRA, "Reading measurements"):
+        from drdeploy.study.thesis.raw_rows import load_results
+
+        return load_results(Path(results))
+
+
+def recommend(
+    measurements: Measurements | Path | str,
+    traffic: Traffic | Arrivals | float,
+    requirements: Requirements | None = None,
+    *,
+    assumptions: Assumptions | None = None,
+    prices: PriceSheet | Path | str | None = None,
+    seed: int = 2023,
+    allow_mixed: bool = False,
+) -> Decision:
+    """Choose the cheapest way of hosting that meets every requirement.
+
+    ::
+
+        decision = recommend("results/quick", 50_000, Requirements(p95_s=3.0))
+        decision.answer            # in sentences
+        decision.winner            # None where nothing meets the requirements
+
+    The traffic is simulated on every configuration that was measured, with every policy against
+    cold starts, and priced.
+
+    Args:
+        measurements: From :func:`load_measurements`, or what that function takes.
+        traffic: Photographs a month, spread over a clinic's week; or a :class:`~drdeploy.Traffic`
+            of your own.
+        requirements: What must be met; nothing but the lowest cost, if None.
+        assumptions: What no measurement says, for example after which time an idle container is
+            removed.
+        prices: A price sheet, or its TOML file; the packaged one if None.
+        seed: Of arrivals, simulation and bootstrap.
+        allow_mixed: Decide from rows of different platforms or machines too.
+
+    Raises:
+        AnalysisError: No configuration has the rows that a simulation needs, or rows were
+            measured under different conditions.
+        UnknownPrice: The sheet prices none of the options.
+        MissingExtra: The extra ``study`` is not installed.
+    """
+    with requires_extra(EXTRA, "A recommendation"):
+        from drdeploy.hosting.sagemaker import PriceSheet
+        from drdeploy.study.measurements.load import Measurements
+        from drdeploy.study.recommendation.decide import decide
+        from drdeploy.study.recommendation.requirements import (
+            Assumptions,
+            DecisionInputs,
+            Requirements,
+        )
+        from drdeploy.study.recommendation.traffic.arrivals import Traffic
+
+        if not isinstance(measurements, Measurements):
+            measurements = load_measurements(measurements)
+        if not isinstance(prices, PriceSheet):
+            prices = PriceSheet.load(None if prices is None else Path(prices))
+        if isinstance(traffic, int | float):
+            traffic = Traffic(requests_per_month=traffic)
+        inputs = DecisionInputs(
+            traffic=traffic,
+            required=requirements or Requirements(),
+            assumptions=assumptions or Assumptions(),
+            seed=seed,
+        )
+        return decide(measurements, prices, inputs, allow_mixed=allow_mixed)
+
+
+class LoggedProgress:
+    """Reports the progress of a run to the log ``drdeploy.study``."""
+
+    def note(self, text: str) -> None:
+        """Log something worth a line."""
+        log.info("%s", text)
+
+    def trial_started(self, trial: Trial, missing: int) -> None:
+        """Log that a trial begins, and how many measurements it needs."""
+        log.info("%s: %d to measure", trial.id, missing)
+
+    def measured(self, trial: Trial, measurement: Measurement) -> None:
+        """Log a row, for whoever wants every one."""
+        log.debug("%s: %s in %.3f s", trial.id, measurement.outcome, measurement.total_latency_s)
+
+    def trial_ended(self, trial: Trial, error: EndpointError | None) -> None:
+        """Log that a trial is over, and what kept it from being finished."""
+        if error is None:
+            log.info("%s: measured", trial.id)
+        else:
+            log.warning("%s: not finished: %s", trial.id, error)
