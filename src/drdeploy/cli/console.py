@@ -29,6 +29,11 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
+def print_line(text: str) -> None:
+    """Print text to standard output as it is: never wrapped, coloured or read as markup."""
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def friendly_errors() -> Iterator[None]:
     """Turn an error that a user can meet into one message and its exit status.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.console import JsonOption, err, out, print_json, print_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -136,14 +136,14 @@ def _print(inspection: Inspection, pictures: tuple[Path, ...]) -> None:
     out.print(f"{dataset.name}: layout {dataset.layout}", style="bold", highlight=False)
     _print_grades(inspection)
     for sentence in _findings(inspection):
-        _say(f"  {sentence}")
+        print_line(f"  {sentence}")
     _print_list("copies", [_told(dataset, copies) for copies in inspection.copies])
     lost = inspection.set_aside("missing", "unreadable", "grade")
     _print_list("not usable", [_aside(dataset, one) for one in lost])
     for note in dataset.notes:
         err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     for picture in pictures:
-        _say(f"wrote {picture}")
+        print_line(f"wrote {picture}")
 
 
 def _print_grades(inspection: Inspection) -> None:
@@ -216,12 +216,8 @@ def _aside(dataset: Dataset, one: SetAside) -> str:
 def _print_list(title: str, lines: list[str]) -> None:
     if not lines:
         return
-    _say(f"{title}:")
+    print_line(f"{title}:")
     for line in lines[:SHOWN]:
-        _say(f"  {line}")
+        print_line(f"  {line}")
     if len(lines) > SHOWN:
-        _say(f"  and {len(lines) - SHOWN:,} more (--json shows all)")
-
-
-def _say(line: str) -> None:
-    out.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(f"  and {len(lines) - SHOWN:,} more (--json shows all)")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.console import JsonOption, err, out, print_json, print_line
 from drdeploy.cli.figures import shown
 from drdeploy.errors import InvalidInput
 from drdeploy.files import write_json
@@ -237,12 +237,12 @@ def _print_evaluated(evaluated: Evaluated) -> None:
             ]
     rows += [("calibration error", found.ece), ("ungradable", found.ungradable)]
     for name, estimate in rows:
-        _say(f"  {name:32} {shown(figure(estimate))}")
+        print_line(f"  {name:32} {shown(figure(estimate))}")
     for position in found.missed:
         grade = int(evaluated.graded.labels[position])
-        _say(f"  grade {grade}, graded 0: {evaluated.graded.files[position]}")
+        print_line(f"  grade {grade}, graded 0: {evaluated.graded.files[position]}")
     if evaluated.test_set.set_aside:
-        _say(f"  set aside: {len(evaluated.test_set.set_aside)} (--json and --out list them)")
+        print_line(f"  set aside: {len(evaluated.test_set.set_aside)} (--json and --out list them)")
     for note in (*evaluated.notes, *evaluated.test_set.notes):
         err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
@@ -251,14 +251,14 @@ def _print_paired(paired: Paired) -> None:
     from drdeploy.grader.evaluation.document import figure
 
     found = paired.comparison
-    _say(f"  against {paired.reference.name}, on the {found.n} photographs that both graded:")
-    _say(f"    {'change of kappa':30} {shown(figure(found.kappa))}")
+    print_line(f"  against {paired.reference.name}, on the {found.n} photographs that both graded:")
+    print_line(f"    {'change of kappa':30} {shown(figure(found.kappa))}")
     for grade, rate in found.sensitivity.items():
         name = f"change of sensitivity, >= {int(grade)}"
         told = shown(figure(rate.difference))
-        _say(f"    {name:30} {told}, {rate.gained} gained, {rate.lost} lost")
-    _say(f"    {'grades changed':30} {len(found.changes)}")
-    _say(f"    {'new misses of grade >= 3':30} {len(found.new_misses)}")
+        print_line(f"    {name:30} {told}, {rate.gained} gained, {rate.lost} lost")
+    print_line(f"    {'grades changed':30} {len(found.changes)}")
+    print_line(f"    {'new misses of grade >= 3':30} {len(found.new_misses)}")
 
 
 def _print_matrix(cells: Sequence[Cell]) -> None:
@@ -273,7 +273,3 @@ def _print_matrix(cells: Sequence[Cell]) -> None:
         row = [one.evaluation.kappa for one in evaluated if one.grader.name == name]
         table.add_row(name, *(shown(figure(kappa)) for kappa in row))
     out.print(table)
-
-
-def _say(line: str) -> None:
-    out.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from drdeploy.cli.console import JsonOption, err, out, print_json
-from drdeploy.cli.places import TargetChoice, TerminalApprover, YesOption
+from drdeploy.cli.places import INTERRUPTED, TargetChoice, TerminalApprover, YesOption
 from drdeploy.errors import StudyError, UnknownPrice
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ OnlyOption = Annotated[
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Folder of the results; results/STUDY by default.")
 ]
-
-INTERRUPTED = 130
 
 
 @app.command()

@@ -56,10 +56,10 @@ def difference_of_means(one: ArrayLike, other: ArrayLike, *, seed: int = SEED) -
     observed = top.minus(bottom)
     if smaller < BOOTSTRAP_ROWS:
         freedom = welch(top, above.size, bottom, below.size)
-        return _with_limits(estimate, students_limits(observed, freedom))
+        return estimate.with_limits(students_limits(observed, freedom))
     rng = np.random.default_rng(seed)
     resamples = means(resampled(above, rng)).minus(means(resampled(below, rng)))
-    return _with_limits(estimate, bootstrap_limits(observed, resamples, OF_A_COMPARISON))
+    return estimate.with_limits(bootstrap_limits(observed, resamples, OF_A_COMPARISON))
 
 
 def paired_difference(one: ArrayLike, other: ArrayLike, *, seed: int = SEED) -> Estimate:
@@ -79,9 +79,9 @@ def paired_difference(one: ArrayLike, other: ArrayLike, *, seed: int = SEED) -> 
         return replace(estimate, reason=reason)
     observed = means(changes[None])
     if changes.size < BOOTSTRAP_ROWS:
-        return _with_limits(estimate, students_limits(observed, changes.size - 1))
+        return estimate.with_limits(students_limits(observed, changes.size - 1))
     resamples: Pivot = means(resampled(changes, np.random.default_rng(seed)))
-    return _with_limits(estimate, bootstrap_limits(observed, resamples, OF_A_COMPARISON))
+    return estimate.with_limits(bootstrap_limits(observed, resamples, OF_A_COMPARISON))
 
 
 def paired_ratio(one: ArrayLike, other: ArrayLike, *, seed: int = SEED) -> Estimate:
@@ -115,7 +115,7 @@ def paired_ratio_of_medians(one: ArrayLike, other: ArrayLike, *, seed: int = SEE
         return replace(estimate, reason="no interval: a value is zero or negative")
     drawn = np.median(resampled(pairs, np.random.default_rng(seed)), axis=1)
     low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [TAIL, 1 - TAIL])
-    return _with_limits(estimate, (float(low), float(high)))
+    return estimate.with_limits((float(low), float(high)))
 
 
 def _pairs(one: ArrayLike, other: ArrayLike) -> Floats:
@@ -138,7 +138,3 @@ def _why_no_interval(values: Floats) -> str:
 
 def _method(n: int) -> str:
     return _STUDENTISED if n >= BOOTSTRAP_ROWS else _STUDENTS_T
-
-
-def _with_limits(estimate: Estimate, limits: tuple[float, float]) -> Estimate:
-    return replace(estimate, low=limits[0], high=limits[1])

@@ -43,6 +43,10 @@ class Estimate:
 
         return replace(self, value=times(self.value), low=times(self.low), high=times(self.high))
 
+    def with_limits(self, limits: tuple[float, float]) -> Estimate:
+        """The estimate with these lower and upper 95 % limits."""
+        return replace(self, low=limits[0], high=limits[1])
+
     def excludes(self, value: float) -> bool:
         """Whether the interval exists and the value lies outside it."""
         if self.low is None or self.high is None:

@@ -108,7 +108,7 @@ def standard_deviation(sample: ArrayLike) -> Estimate:
     reason = why_no_interval(values, BOOTSTRAP_ROWS)
     if reason:
         return replace(estimate, reason=reason)
-    return _with_limits(estimate, _bonett(values))
+    return estimate.with_limits(_bonett(values))
 
 
 def ratio_of_means(numerator: ArrayLike, denominator: ArrayLike, *, seed: int = SEED) -> Estimate:
@@ -142,7 +142,7 @@ def ratio_of_medians(numerator: ArrayLike, denominator: ArrayLike, *, seed: int 
     rng = np.random.default_rng(seed)
     tops, bottoms = (np.median(resampled(sample, rng), axis=1) for sample in (above, below))
     low, high = np.quantile(tops / bottoms, [TAIL, 1 - TAIL])
-    return _with_limits(estimate, (float(low), float(high)))
+    return estimate.with_limits((float(low), float(high)))
 
 
 def share_of(part: ArrayLike, whole: ArrayLike, *, seed: int = SEED) -> Estimate:
@@ -191,12 +191,8 @@ def _method(n: int) -> str:
     return STUDENTISED if n >= BOOTSTRAP_ROWS else STUDENTS_T
 
 
-def _with_limits(estimate: Estimate, limits: tuple[float, float]) -> Estimate:
-    return replace(estimate, low=limits[0], high=limits[1])
-
-
 def _from_logs(estimate: Estimate, limits: tuple[float, float]) -> Estimate:
-    return _with_limits(estimate, (float(np.exp(limits[0])), float(np.exp(limits[1]))))
+    return estimate.with_limits((float(np.exp(limits[0])), float(np.exp(limits[1]))))
 
 
 def _ratio(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import RuntimeUnavailable, install_remedy
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE, Grade
+from drdeploy.statistics.notation import NO_VALUE
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from drdeploy.statistics.estimate import Estimate
 
 DIGITS = 3
-NO_VALUE = "—"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from drdeploy.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-INVOCATIONS = "/invocations"
 SHED = frozenset({429, 503})
 """How a server says that it is full."""
 MAX_BYTES = 64 * MIB

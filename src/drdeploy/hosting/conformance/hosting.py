@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from drdeploy.errors import EngineError, TruncatedArchive
 from drdeploy.grader.artifacts.archive import ArchiveLimits, read_archive
-from drdeploy.hosting.conformance.client import INVOCATIONS, ProbeAnswer, ask
+from drdeploy.hosting.conformance.client import ProbeAnswer, ask
 from drdeploy.hosting.engine import ContainerSpec, Mount
+from drdeploy.hosting.serving.gateway import INVOCATIONS
 from drdeploy.hosting.serving.settings import CONTAINER_PORT, MODEL_DIR
 
 if TYPE_CHECKING:

@@ -24,8 +24,9 @@ from drdeploy.hosting.conformance.clause import (
     failed,
     judged,
 )
-from drdeploy.hosting.conformance.client import INVOCATIONS, SHED, Exchange, ProbeAnswer
+from drdeploy.hosting.conformance.client import SHED, Exchange, ProbeAnswer
 from drdeploy.hosting.conformance.contract import HOSTING, PRACTICE
+from drdeploy.hosting.serving.gateway import INVOCATIONS
 
 if TYPE_CHECKING:
     from drdeploy.hosting.conformance.hosting import ContainerStart, ContainerUnderTest

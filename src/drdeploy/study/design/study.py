@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from drdeploy.errors import StudyError
+from drdeploy.files import shipped
 from drdeploy.grader.artifacts import ModelFormat, Precision
 from drdeploy.hosting.sagemaker import DEFAULT_REGION, EndpointConfig
 from drdeploy.study.design.scenarios import AnyScenario, Seconds, Slug
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 Profile = Literal["lean", "classic"]
 
 STUDIES_FOLDER = "studies"
-_SOURCE_CHECKOUT = Path(__file__).resolve().parents[4]
 
 
 class _Table(BaseModel):
@@ -165,7 +165,7 @@ def find_study(path_or_name: str | Path) -> Path:
     path = Path(path_or_name)
     if path.is_file():
         return path
-    folders = [Path(STUDIES_FOLDER), _SOURCE_CHECKOUT / STUDIES_FOLDER]
+    folders = [Path(STUDIES_FOLDER), shipped(STUDIES_FOLDER)]
     for folder in folders:
         named = folder / f"{path_or_name}.toml"
         if named.is_file():

@@ -16,12 +16,12 @@ import numpy as np
 
 from drdeploy.errors import UnknownPrice
 from drdeploy.study.recommendation.cost.bill import BilledEndpoint, Usage, bill
-from drdeploy.study.recommendation.cost.inference import SECONDS_PER_HOUR
 from drdeploy.study.recommendation.cost.usage import HOURS_PER_MONTH, real_time_usage
 from drdeploy.study.recommendation.mitigation.demand import containers_for
 from drdeploy.study.recommendation.mitigation.policies import FEWEST_PROVISIONED
 from drdeploy.study.recommendation.options import instances_for, serverless_option, stored
 from drdeploy.study.recommendation.traffic.shape import HOURS_PER_WEEK
+from drdeploy.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

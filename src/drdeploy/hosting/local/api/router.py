@@ -19,6 +19,7 @@ from drdeploy.hosting.local.http_server import ServiceResponse
 from drdeploy.hosting.local.registry.ecr_login import REGISTRY_LOGIN, pushing_here
 from drdeploy.hosting.local.registry.routes import PREFIX as REGISTRY_PREFIX
 from drdeploy.hosting.local.resource_store import AccountRegion
+from drdeploy.hosting.sagemaker import DEFAULT_REGION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STATUS_PATH = "/_drdeploy/status"
-DEFAULT_REGION = "us-east-1"
 TARGET_PREFIX = "SageMaker."
 OK = 200
 CREDENTIAL = re.compile(r"Credential=[^/]+/\d{8}/([\w-]+)/([\w-]+)/aws4_request")

@@ -7,7 +7,6 @@
 
 from drdeploy.study.recommendation.cost.inference import (
     MILLION,
-    SECONDS_PER_HOUR,
     CostBasis,
     EndpointKind,
     SecondPrice,
@@ -17,7 +16,6 @@ from drdeploy.study.recommendation.cost.inference import (
 
 __all__ = [
     "MILLION",
-    "SECONDS_PER_HOUR",
     "CostBasis",
     "EndpointKind",
     "SecondPrice",

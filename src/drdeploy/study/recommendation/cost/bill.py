@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import AnalysisError
-from drdeploy.study.recommendation.cost.inference import SECONDS_PER_HOUR
+from drdeploy.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

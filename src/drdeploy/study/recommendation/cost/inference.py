@@ -14,13 +14,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from drdeploy.errors import AnalysisError
+from drdeploy.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from drdeploy.hosting.sagemaker import Price, PriceSheet
 
-SECONDS_PER_HOUR = 3600
 MILLION = 1_000_000
 
 EndpointKind = Literal["serverless", "realtime"]

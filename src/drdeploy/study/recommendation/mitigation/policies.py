@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from drdeploy.study.recommendation.cost.inference import SECONDS_PER_HOUR
 from drdeploy.study.recommendation.mitigation.demand import (
     containers_for,
     forecast_by_hour,
@@ -16,6 +15,7 @@ from drdeploy.study.recommendation.mitigation.demand import (
 )
 from drdeploy.study.recommendation.mitigation.histogram import keep_warm_moments
 from drdeploy.study.recommendation.simulation.serverless import Measures
+from drdeploy.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

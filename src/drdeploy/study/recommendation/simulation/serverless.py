@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.errors import AnalysisError
-from drdeploy.study.recommendation.cost.inference import SECONDS_PER_HOUR
 from drdeploy.study.recommendation.simulation.outcome import (
     SimulatedStart,
     SimulationOutcome,
     billed_s,
 )
+from drdeploy.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,8 +10,8 @@ import numpy as np
 
 from drdeploy.errors import InvalidInput
 from drdeploy.study.recommendation.cost.bill import DAYS_PER_MONTH, MONTH_S
-from drdeploy.study.recommendation.cost.inference import SECONDS_PER_HOUR
 from drdeploy.study.recommendation.traffic.shape import DAYS_PER_WEEK, HOURS_PER_WEEK, SHAPES, Shape
+from drdeploy.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,9 +17,9 @@ import numpy as np
 
 from drdeploy.errors import InvalidInput
 from drdeploy.study.recommendation.cost.bill import MONTH_S
-from drdeploy.study.recommendation.cost.inference import SECONDS_PER_HOUR
 from drdeploy.study.recommendation.traffic.arrivals import WEEK_S, Arrivals
 from drdeploy.study.recommendation.traffic.shape import HOURS_PER_DAY
+from drdeploy.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
