@@ -239,8 +239,8 @@ def test_onnx_is_loaded_without_importing_another_runtime(pets):
     script = f"""
 import sys
 from pathlib import Path
-from drdeploy.artifacts import open_artifact
-from drdeploy.runtimes.load import load_runtime
+from drdeploy.grader.artifacts import open_artifact
+from drdeploy.grader.runtimes.load import load_runtime
 load_runtime(open_artifact(Path({str(artifact.folder)!r})))
 heavy = {{"tensorflow", "openvino", "onnx", "PIL", "pydantic", "boto3", "keras"}}
 print(sorted(heavy & set(sys.modules)))

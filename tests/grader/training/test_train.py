@@ -100,8 +100,7 @@ KILLED_IN_THE_SECOND_FOLD = """
 import os, signal, sys
 from pathlib import Path
 from tiny_training import tiny_network, tiny_plan
-from drdeploy.training import network as network_module
-from drdeploy.training import train as train_module
+from drdeploy.grader.training import train as train_module
 
 train_module.build_network = tiny_network
 
