@@ -1,7 +1,8 @@
 """Events as JSON lines on standard error, one line per event, without patient data.
 
-``logging`` is not used for our own events: one line is one :func:`os.write`, which is atomic
-between the processes of a container.  :func:`bridge_logging` brings in what libraries log.
+Our own events do not go through :mod:`logging`: each line is one :func:`os.write`, so that the
+lines of several processes never mix, and nothing is imported for it.  ``log_bridge`` turns what
+libraries log into the same lines.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ _STDERR = 2
 
 
 class Log:
-    """Writes events of at least one severity."""
+    """Writes events of at least a given severity to a file descriptor."""
 
     def __init__(self, level: Level = "info", *, fd: int = _STDERR) -> None:
         self._threshold = _SEVERITY[level]
         self._fd = fd
 
     def event(self, name: str, level: Level = "info", /, **fields: object) -> None:
-        """Write one event."""
+        """Write one event with its time, its process and the given fields."""
         if _SEVERITY[level] < self._threshold:
             return
         line = {
@@ -38,22 +39,13 @@ class Log:
         }
         os.write(self._fd, msgspec.json.encode(line, enc_hook=str) + b"\n")
 
-    def pass_on(self, line: bytes) -> None:
-        """Write a line that another process has made an event of."""
+    def forward(self, line: bytes) -> None:
+        """Write a line that is an event of another process already."""
         os.write(self._fd, line + b"\n")
 
     def failure(self, name: str, error: BaseException, /, **fields: object) -> None:
-        """Write an error with its traceback."""
+        """Write an error event with the exception's message and traceback."""
         import traceback
 
         text = "".join(traceback.format_exception(error))
         self.event(name, "error", message=str(error), traceback=text, **fields)
-
-
-def bridge_logging(log: Log) -> None:
-    """Send what libraries say through :mod:`logging`, from warnings up, to the same lines."""
-    import logging
-
-    from drdeploy.hosting.serving.log_bridge import LogBridge
-
-    logging.basicConfig(level=logging.WARNING, handlers=[LogBridge(log)], force=True)

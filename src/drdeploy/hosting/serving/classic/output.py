@@ -40,6 +40,6 @@ class Output:
 
     def _forward(self, line: bytes, log: Log) -> None:
         if line.startswith(b'{"time":'):
-            log.pass_on(line)
+            log.forward(line)
         else:
             log.event("output", child=self.child, message=line.decode(errors="replace"))

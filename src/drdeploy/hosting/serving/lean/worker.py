@@ -17,7 +17,8 @@ from drdeploy.hosting.serving.gateway import Gateway
 from drdeploy.hosting.serving.handlers import Handlers
 from drdeploy.hosting.serving.lean.server import LeanServer
 from drdeploy.hosting.serving.load import load_service
-from drdeploy.hosting.serving.log import Log, bridge_logging
+from drdeploy.hosting.serving.log import Log
+from drdeploy.hosting.serving.log_bridge import bridge_logging
 from drdeploy.hosting.serving.processes import EXIT_LOAD_REFUSED
 
 if TYPE_CHECKING:
