@@ -1,33 +1,81 @@
-"""Our own gateway on Uvicorn: what the lean profile's HTTP is worth."""
+"""Our own gateway on Uvicorn: what the lean profile's HTTP protocol is worth."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import uvicorn
 
-from drdeploy.hosting.serving.asgi import Application
 from drdeploy.hosting.serving.capacity import plan_capacity
-from drdeploy.hosting.serving.counters import Counters
+from drdeploy.hosting.serving.exchange import ClientGone, Request
 from drdeploy.hosting.serving.gateway import Gateway
-from drdeploy.hosting.serving.handlers import Handlers
-from drdeploy.hosting.serving.load import load_service
+from drdeploy.hosting.serving.load import load_handlers
 from drdeploy.hosting.serving.log import Log
 from drdeploy.hosting.serving.settings import read_settings
 from grader import PORT
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Event = dict[str, Any]
+
+
+class Application:
+    """The gateway as a plain ASGI 3 application."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(
+        self,
+        scope: Event,
+        receive: Callable[[], Awaitable[Event]],
+        send: Callable[[Event], Awaitable[None]],
+    ) -> None:
+        """Answer one request."""
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        request = Request(scope["method"], scope["path"], headers, self._gateway.clock())
+        try:
+            response = await self._gateway.answer(request, body_of(receive))
+        except ClientGone:
+            return
+        fields = [
+            ("content-type", response.content_type),
+            ("content-length", str(len(response.body))),
+            *((name.lower(), value) for name, value in response.headers),
+        ]
+        encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+        await send({
+            "type": "http.response.start", "status": response.status, "headers": encoded,
+        })  # fmt: skip
+        await send({"type": "http.response.body", "body": response.body})
+
+
+async def body_of(receive: Callable[[], Awaitable[Event]]) -> AsyncIterator[bytes]:
+    """Yield a request's body as it arrives."""
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            raise ClientGone
+        if event.get("body"):
+            yield event["body"]
+        if not event.get("more_body"):
+            return
+
+
 if __name__ == "__main__":
-    settings = read_settings(os.environ)
     with tempfile.TemporaryDirectory() as folder:
-        capacity = plan_capacity(settings)
-        service = load_service(settings, capacity.threads, Path(folder))
-        counters = Counters(Path(folder) / "counters")
-        handlers = Handlers(
-            service, settings, counters, "uvicorn", capacity.workers, capacity.concurrency
+        settings = msgspec.structs.replace(
+            read_settings(os.environ), state_dir=folder, container_id="uvicorn"
         )
+        log = Log("error")
+        gateway = Gateway(load_handlers(settings, plan_capacity(settings), log), log)
         uvicorn.run(
-            Application(Gateway(handlers, Log("error"))), host="127.0.0.1", port=PORT,
+            Application(gateway), host="127.0.0.1", port=PORT,
             http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
         )  # fmt: skip

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from drdeploy.errors import PredictionFailed
-from drdeploy.hosting.serving.exchange import ClientGone, Head, json_response
+from drdeploy.hosting.serving.exchange import ClientGone, Request, json_response
 from drdeploy.hosting.serving.gateway import Gateway
 from drdeploy.hosting.serving.log import Log
 from drdeploy.hosting.serving.settings import Settings
@@ -40,7 +40,7 @@ def make(counts, tmp_path):
 
     def gateway(invocations, *, stopped=None, **settings):
         nothing = SimpleNamespace(
-            settings=Settings(**settings), counters=counts, container_id="c", concurrency=1,
+            settings=Settings(**settings), counters=counts, concurrency=1,
             invocations=invocations, ping=lambda request: json_response("ready"),
             execution_parameters=None, metadata=None, metrics=None,
         )  # fmt: skip
@@ -63,7 +63,7 @@ async def stalling():
 
 
 def post(gateway, body=None, **headers):
-    return gateway.answer(Head("POST", "/invocations", headers), body or chunks(b"x"))
+    return gateway.answer(Request("POST", "/invocations", headers), body or chunks(b"x"))
 
 
 def test_a_thread_that_never_ends_has_its_worker_replaced(make):

@@ -1,4 +1,4 @@
-"""How many invocations a worker takes on: some in work, some waiting, the rest refused."""
+"""How many invocations a worker takes on at once: some in work, some waiting, the rest refused."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ from drdeploy.errors import Overloaded
 
 
 class Admission:
-    """Counts the invocations in a worker.  Used from its event loop alone.
+    """Counts the invocations that a worker has taken on.
 
-    An upload in progress counts too, so that the memory for bodies is bounded as well.
+    An upload in progress counts too, so that the memory for bodies is bounded as well: by the
+    number of places times the largest payload.  Refusing at once is better for a client than
+    waiting: it may retry elsewhere, and a queue that grows only adds latency to every request.
+
+    It needs no lock: only the worker's event loop calls it.
     """
 
     def __init__(self, *, concurrency: int, queue_length: int) -> None:
         self._capacity = concurrency + queue_length
         self._admitted = 0
 
-    @property
-    def admitted(self) -> int:
-        """Invocations in work or waiting."""
-        return self._admitted
-
     def enter(self) -> None:
         """Take a place.
 
         Raises:
-            Overloaded: None is left.
+            Overloaded: No place is free.
         """
         if self._admitted >= self._capacity:
             raise Overloaded(

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 DISEASES = {2: "referable", 3: "vision_threatening"}
-"""By the ICDR grade from which an eye has it."""
+"""Names of diseases, by the ICDR grade from which an eye has one."""
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Seconds spent on each stage, summed over the images."""
+    """Where the time went: seconds of each step, summed over the images."""
 
     decode_s: float
     transform_s: float
@@ -31,7 +31,7 @@ class Timing(msgspec.Struct, frozen=True):
 
 
 class ModelFacts(msgspec.Struct, frozen=True):
-    """Which model answered."""
+    """The model that answered."""
 
     name: str
     digest: str
@@ -41,20 +41,25 @@ class ModelFacts(msgspec.Struct, frozen=True):
 
 
 class ContainerFacts(msgspec.Struct, frozen=True):
-    """Which container answered, and which of its invocations this was, from 1."""
+    """The container that answered.
+
+    Attributes:
+        id: Its name.
+        invocation: Number of this invocation among those of the container, from 1.
+    """
 
     id: str
     invocation: int
 
 
 class Classification(msgspec.Struct, frozen=True, kw_only=True):
-    """One image.
+    """The answer for one image; fields that say nothing are left out.
 
     Attributes:
-        gradable: Whether the photograph can be graded; only where the manifest asks.
-        ungradable_reason: A word for programs, see ``drdeploy.grader.fundus.gradability``.
+        gradable: Whether the photograph can be graded; only where the manifest asks for the check.
+        ungradable_reason: A code for programs, see ``drdeploy.grader.fundus.gradability``.
         ungradable_message: One sentence for people.
-        grade: ICDR grade 0 to 4; only from an ICDR grader, of a gradable photograph.
+        grade: ICDR grade 0 to 4; only from an ICDR grader, and for a gradable photograph.
         label: Name of the grade or class; only where the manifest names the classes.
         referable: Moderate or worse; only from an ICDR grader.
         screening: Whether the eye is to be flagged, at every operating point of the manifest:
@@ -73,14 +78,14 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a request.
+    """The JSON answer to a request.
 
-    The fields of :class:`Classification` for one image, ``results`` for several.
+    One image has the fields of :class:`Classification` at the top; several have ``results``.
 
     Attributes:
         predictions: One row of probabilities per image; null for one that cannot be graded.
-        requestLatency: From the request's head to this answer, seconds.
-        predictionLatency: In the model, seconds.
+        requestLatency: Seconds from the end of the request's head to this answer.
+        predictionLatency: Seconds in the model.
     """
 
     predictions: list[list[float] | None]
@@ -109,21 +114,28 @@ def json_answer(
     container: ContainerFacts,
     request_latency_s: float,
 ) -> Answer:
-    """The JSON answer to one image or to several.
+    """Return the JSON answer for one image or several.
 
     Args:
         inferences: At least one.
-        manifest: Of the model: what can be said of an image.
-        model: Which model answered.
-        container: Which container answered.
-        request_latency_s: Since the request's head was read.
+        manifest: The model's; says what its classes mean.
+        model: The one that answered.
+        container: The one that answered.
+        request_latency_s: Seconds since the request's head was read.
     """
-    timing = _total(inferences)
+    timing = Timing(
+        decode_s=sum(inference.decode_s for inference in inferences),
+        transform_s=sum(inference.transform_s for inference in inferences),
+        predict_s=sum(inference.predict_s for inference in inferences),
+    )
     results = [classify(inference, manifest) for inference in inferences]
     is_single = len(results) == 1
     single = results[0] if is_single else Classification()
     return Answer(
-        predictions=[_row(inference) for inference in inferences],
+        predictions=[
+            None if inference.prediction is None else _floats(inference.prediction)
+            for inference in inferences
+        ],
         requestLatency=request_latency_s,
         predictionLatency=timing.predict_s,
         **{name: getattr(single, name) for name in Classification.__struct_fields__},
@@ -135,7 +147,7 @@ def json_answer(
 
 
 def classify(inference: Inference, manifest: ModelManifest) -> Classification:
-    """What is said of one image; raw predictions alone where no classes are named."""
+    """Return the answer for one image; it is nearly empty where the manifest names no classes."""
     prediction, reason = inference.prediction, inference.ungradable
     if prediction is None or reason is not None:
         message = f"{SENTENCES[reason]}." if reason else UNSET
@@ -157,7 +169,7 @@ def classify(inference: Inference, manifest: ModelManifest) -> Classification:
 
 
 def screening(prediction: Prediction, manifest: ModelManifest) -> dict[str, dict[str, bool]]:
-    """Which operating points flag an eye; nothing where the manifest holds none."""
+    """Return which operating points flag an eye, by disease and name; empty without a point."""
     points = () if manifest.clinical is None else manifest.clinical.operating_points
     flagged: dict[str, dict[str, bool]] = {}
     for point in points:
@@ -169,9 +181,9 @@ def screening(prediction: Prediction, manifest: ModelManifest) -> dict[str, dict
 def csv_answer(
     inferences: Sequence[Inference], manifest: ModelManifest, *, has_header: bool
 ) -> bytes:
-    """One row per image: grade (or class index), label, then a probability per class.
+    """Return a CSV row per image: grade (or class index), label, a probability per class.
 
-    Of an image that cannot be graded, the label is the reason and the rest is empty.
+    Where an image cannot be graded, the label says why and the other fields are empty.
     """
     import csv
     from io import StringIO
@@ -189,18 +201,6 @@ def csv_answer(
         else:
             writer.writerow([prediction.index, prediction.label, *_floats(prediction)])
     return text.getvalue().encode()
-
-
-def _row(inference: Inference) -> list[float] | None:
-    return None if inference.prediction is None else _floats(inference.prediction)
-
-
-def _total(inferences: Sequence[Inference]) -> Timing:
-    return Timing(
-        decode_s=sum(inference.decode_s for inference in inferences),
-        transform_s=sum(inference.transform_s for inference in inferences),
-        predict_s=sum(inference.predict_s for inference in inferences),
-    )
 
 
 def _floats(prediction: Prediction) -> list[float]:

@@ -1,4 +1,4 @@
-"""How many processes, and how many invocations at once in each."""
+"""How many worker processes there are, and how many invocations each handles at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Capacity:
-    """Worker processes; in each, invocations in work at once and threads for a prediction."""
+    """What a container works on at once.
+
+    Attributes:
+        workers: Worker processes.
+        concurrency: Invocations that each worker handles at once; further ones wait.
+        threads: Threads that the runtime uses for one prediction.
+    """
 
     workers: int
     concurrency: int
@@ -22,16 +28,17 @@ class Capacity:
 
 
 def plan_capacity(settings: Settings, vcpus: float | None = None) -> Capacity:
-    """Fill in what the settings leave open.
+    """Fill in what the settings leave open, from the CPU limit of the container.
 
     Lean: one process.  Its runtime spreads each prediction over all vCPUs, decoding and the
-    model run outside Python's lock, and the weights are in memory once.  Classic: one process
-    per whole vCPU, as the original study; a second one on a fraction of a vCPU would only slow
-    the start of the first (TensorFlow takes seconds of CPU to import).
+    model run outside Python's global lock, and the weights are in memory once.
+
+    Classic: one process per whole vCPU, as in the 2023 study.  A second process on a fraction of a
+    vCPU would only slow down the start of the first: TensorFlow takes seconds of CPU to import.
 
     Args:
         settings: The server's.
-        vcpus: The container's limit; asked of the system if None.
+        vcpus: The container's limit; None asks the system for it.
     """
     cpus = available_cpus() if vcpus is None else vcpus
     workers = settings.workers or (max(1, math.floor(cpus)) if settings.profile == "classic" else 1)
@@ -41,4 +48,5 @@ def plan_capacity(settings: Settings, vcpus: float | None = None) -> Capacity:
 
 
 def _whole(cpus: float) -> int:
+    """Round up, except by an error of floating point: 2.0000001 vCPUs are two."""
     return max(1, math.ceil(round(cpus, 2)))

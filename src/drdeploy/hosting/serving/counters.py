@@ -1,8 +1,10 @@
 """Numbers that all processes of a container share: invocations, statuses, durations.
 
-A worker may be killed at any instant and another takes its place; the numbers live in a small
-file that each process maps, and every change happens under a file lock that the kernel drops
-when its holder dies.  A change costs a few microseconds, and nothing is imported for it.
+They live in a small file that every process maps into its memory, because a worker may be killed
+at any instant and its replacement must go on counting.  Each change is made under a file lock,
+which the kernel releases when its holder dies; a lock in shared memory would stay taken.  A change
+takes a few microseconds.  ``prometheus_client`` has a mode for several processes too, but it would
+be one more import of a cold start, and adds files for each worker that was ever started.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STATUSES = (200, 400, 406, 408, 413, 415, 422, 431, 500, 503, 504)
-"""What POST /invocations may answer; anything else counts as 500."""
+"""Statuses that POST /invocations may answer with; any other is counted as 500."""
 STAGES = ("request", "decode", "transform", "predict")
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 
@@ -35,14 +37,19 @@ _CELLS = _FIRST_STAGE + len(STAGES) * _CELLS_PER_STAGE
 
 
 class Durations(NamedTuple):
-    """A histogram: observations per bucket (the last one is unbounded) and their sum."""
+    """A histogram of durations.
+
+    Attributes:
+        counts: Observations in each bucket of ``BUCKETS_S``, and above the last.
+        sum_s: Of all observations, seconds.
+    """
 
     counts: tuple[int, ...]
     sum_s: float
 
 
 class Snapshot(NamedTuple):
-    """All counters at one instant."""
+    """All counters, read at one instant."""
 
     invocations: int
     images: int
@@ -52,7 +59,10 @@ class Snapshot(NamedTuple):
 
 
 class Counters:
-    """The shared numbers of one container, mapped from a file."""
+    """The shared numbers of one container, mapped from a file.
+
+    The file is an array of doubles: whole numbers are exact in them up to 2**53.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -62,25 +72,25 @@ class Counters:
         self._threads = threading.Lock()
 
     def next_invocation(self) -> int:
-        """The number of this invocation in this container, from 1."""
+        """Count an invocation and return its number in this container, from 1."""
         with self._exclusively():
             self._cells[_INVOCATIONS] += 1
             return int(self._cells[_INVOCATIONS])
 
     def count_worker_start(self) -> None:
-        """A worker became ready."""
+        """Count a worker that became ready."""
         with self._exclusively():
             self._cells[_WORKER_STARTS] += 1
 
     def count_response(self, status: int, duration_s: float) -> None:
-        """An invocation was answered."""
+        """Count an answered invocation by its status and duration."""
         known = status if status in STATUSES else 500
         with self._exclusively():
             self._cells[_FIRST_STATUS + STATUSES.index(known)] += 1
             self._observe("request", duration_s)
 
     def count_images(self, stages: Sequence[tuple[float, float, float]]) -> None:
-        """Images were classified: decode, transform and predict, seconds, of each."""
+        """Count graded images, given the seconds of decode, transform and predict of each."""
         with self._exclusively():
             self._cells[_IMAGES] += len(stages)
             for durations in stages:
@@ -88,7 +98,7 @@ class Counters:
                     self._observe(stage, duration_s)
 
     def snapshot(self) -> Snapshot:
-        """All numbers at one instant."""
+        """Read all numbers at one instant."""
         with self._exclusively():
             cells = [float(cell) for cell in self._cells]
         return Snapshot(
@@ -114,7 +124,7 @@ class Counters:
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
-        # A POSIX lock belongs to the process, so its threads need one of their own.
+        # fcntl(2): a POSIX lock belongs to the process, so its threads need one of their own.
         with self._threads:
             fcntl.lockf(self._file, fcntl.LOCK_EX)
             try:

@@ -1,7 +1,7 @@
-"""From a request's head to its answer: routes, bounds, deadlines, threads, the log.
+"""From a request's head to its response: routes, admission, deadlines, threads, the log line.
 
-Small answers are given on the event loop, so that ``/ping`` answers while models compute;
-an invocation takes a place, has its body read within bounds, and runs in a thread.
+Small requests are answered on the event loop, so that ``/ping`` is answered while models compute.
+An invocation takes a place, has its body read within bounds, and is handled in a thread.
 """
 
 from __future__ import annotations
@@ -26,11 +26,9 @@ from drdeploy.errors import (
 from drdeploy.hosting.serving.admission import Admission
 from drdeploy.hosting.serving.exchange import (
     ClientGone,
-    Head,
     Request,
     Response,
     internal_failure,
-    method_refusal,
     refusal,
 )
 
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from concurrent.futures import Future
 
+    from drdeploy.hosting.serving.exchange import Headers
     from drdeploy.hosting.serving.handlers import Handlers
     from drdeploy.hosting.serving.log import Log
 
@@ -46,11 +45,11 @@ ECHOED = {
     "x-amzn-sagemaker-custom-attributes": ("X-Amzn-SageMaker-Custom-Attributes", 1024),
     "x-amzn-sagemaker-inference-id": ("X-Amzn-SageMaker-Inference-Id", 64),
 }
-"""Headers given back to the client, with SageMaker's limits in ASCII characters."""
+"""Headers that a response repeats, with InvokeEndpoint's limits in ASCII characters."""
 
 
 class Gateway:
-    """Answers requests with the handlers of one worker."""
+    """Answers requests with the handlers of one worker process."""
 
     def __init__(
         self,
@@ -77,71 +76,72 @@ class Gateway:
             "/metrics": ("GET", handlers.metrics),
         }
 
-    async def answer(self, head: Head, body: AsyncIterator[bytes]) -> Response:
-        """Answer one request; an error becomes a refusal, never an exception.
+    async def answer(self, request: Request, body: AsyncIterator[bytes]) -> Response:
+        """Answer one request; an error becomes a response, never an exception.
 
         Args:
-            head: The request as far as it is read.
-            body: The rest, read only if it is wanted.
+            request: Without its body.
+            body: The body, read only if the request is admitted.
 
         Raises:
             ClientGone: By ``body``; there is nobody to answer.
         """
-        if head.path == INVOCATIONS and head.method == "POST":
-            return await self._invocation(head, body)
+        if request.path == INVOCATIONS and request.method == "POST":
+            return await self._invocation(request, body)
         try:
-            return self._small(head)
+            return self._answer_at_once(request)
         except DrdeployError as err:
             return refusal(err)
-        except Exception as err:  # noqa: BLE001 - the last line of defence
-            self._log.failure("request failed", err, path=head.path)
+        except Exception as err:  # noqa: BLE001 - a client must get a response
+            self._log.failure("request failed", err, path=request.path)
             return internal_failure()
 
-    def _small(self, head: Head) -> Response:
-        method, handler = self._routes.get(head.path, (None, None))
-        if head.path == INVOCATIONS:
+    def _answer_at_once(self, request: Request) -> Response:
+        method, handler = self._routes.get(request.path, (None, None))
+        if request.path == INVOCATIONS:
             method = "POST"
         if method is None:
             raise UnknownPath("There is nothing at this path")
-        if handler is None or head.method != method:
-            return method_refusal(MethodNotAllowed(f"This path only answers {method}"), (method,))
-        return handler(Request(head))
+        if handler is None or request.method != method:
+            # RFC 9110, section 15.5.6: a 405 names the methods that the path has.
+            return refusal(
+                MethodNotAllowed(f"This path only answers {method}"), (("Allow", method),)
+            )
+        return handler(request)
 
-    async def _invocation(self, head: Head, body: AsyncIterator[bytes]) -> Response:
-        number = 0
-        echoed: tuple[tuple[str, str], ...] = ()
+    async def _invocation(self, request: Request, body: AsyncIterator[bytes]) -> Response:
+        echoed: Headers = ()
         try:
-            echoed = _echo(head)
-            self._check_length(head)
+            echoed = _echoed_headers(request)
+            self._check_length(request)
             self._admission.enter()
-            number, request = await self._read(head, body)
-            response = await self._work(request)
+            await self._read_body(request, body)
+            response = await self._handle_in_thread(request)
         except ClientGone:
-            self._log.event("client gone", invocation=number)
+            self._log.event("client gone", invocation=request.invocation)
             raise
         except DrdeployError as err:
             response = refusal(err)
             if response.status >= 500:
-                self._log.failure("invocation failed", err, invocation=number)
-        except Exception as err:  # noqa: BLE001 - a client must get an answer
+                self._log.failure("invocation failed", err, invocation=request.invocation)
+        except Exception as err:  # noqa: BLE001 - a client must get a response
             response = internal_failure()
-            self._log.failure("invocation failed", err, invocation=number)
-        self._record(head, response, number)
-        return replace(response, headers=response.headers + echoed)
+            self._log.failure("invocation failed", err, invocation=request.invocation)
+        self._record(request, response)
+        return replace(response, headers=response.headers + echoed) if echoed else response
 
-    async def _read(self, head: Head, body: AsyncIterator[bytes]) -> tuple[int, Request]:
-        """Read the body in a place just taken, which is given back if that fails."""
+    async def _read_body(self, request: Request, body: AsyncIterator[bytes]) -> None:
+        """Number an admitted invocation and read its body; if that fails, free its place."""
         try:
-            number = self._handlers.counters.next_invocation()
+            request.invocation = self._handlers.counters.next_invocation()
             async with asyncio.timeout(self._settings.read_timeout_s):
-                data = await self._collect(body)
+                request.body = await self._collect(body)
         except TimeoutError as err:
             self._admission.leave()
             raise RequestTimeout("The request took too long to arrive") from err
         except BaseException:
             self._admission.leave()
             raise
-        return number, Request(head, data, number)
 
     async def _collect(self, body: AsyncIterator[bytes]) -> bytes:
         chunks = []
@@ -153,12 +153,14 @@ class Gateway:
             chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def _work(self, request: Request) -> Response:
-        """Run the handler in a thread; its place is free when the thread is."""
+    async def _handle_in_thread(self, request: Request) -> Response:
+        """Run the handler in a thread; the request's place is free when the thread is."""
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Response] = loop.create_future()
         work = self._threads.submit(self._handlers.invocations, request)
-        work.add_done_callback(partial(self._hand_over, loop, answered))
+        # One wake-up of the event loop both frees the place and hands over the response;
+        # asyncio.wrap_future would take two.
+        work.add_done_callback(partial(self._notify_loop, loop, answered))
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 return await answered
@@ -169,20 +171,20 @@ class Gateway:
                 f"No answer within {self._settings.timeout_s:g} seconds"
             ) from err
 
-    def _hand_over(
+    def _notify_loop(
         self,
         loop: asyncio.AbstractEventLoop,
         answered: asyncio.Future[Response],
         work: Future[Response],
     ) -> None:
-        """In the thread: one wake-up of the loop, for the answer and for the place."""
+        """Runs in the thread that has finished its work."""
         if not loop.is_closed():
             loop.call_soon_threadsafe(self._finish, answered, work)
 
     def _finish(self, answered: asyncio.Future[Response], work: Future[Response]) -> None:
         self._admission.leave()
         if answered.done() or work.cancelled():
-            return  # too late: the client has been told so
+            return  # the deadline has passed, and the client has its 504
         error = work.exception()
         if error is not None:
             answered.set_exception(error)
@@ -190,46 +192,50 @@ class Gateway:
             answered.set_result(work.result())
 
     def _replace_if_stuck(self, work: Future[Response]) -> None:
-        """A thread cannot be stopped; a process can, and another takes its place."""
+        """Stop this worker if a thread never ended: it can only be stopped with its process."""
         if not work.done():
             self._log.event("worker stuck", "error", timeout_s=self._settings.timeout_s)
             self._stop_worker()
 
-    def _check_length(self, head: Head) -> None:
-        declared = head.headers.get("content-length", "")
+    def _check_length(self, request: Request) -> None:
+        """Refuse a body by its declared length, before any of it is read."""
+        declared = request.headers.get("content-length", "")
         if not declared:
             return
         if not (declared.isascii() and declared.isdigit()):
-            raise MalformedRequest("Content-Length is no number")
+            raise MalformedRequest("Content-Length is not a number")
         if int(declared) > self._settings.max_payload_bytes:
             raise self._too_large()
 
     def _too_large(self) -> PayloadTooLarge:
-        limit = self._settings.max_payload_bytes
-        return PayloadTooLarge(f"The body is larger than {limit} bytes")
+        return PayloadTooLarge(f"The body is larger than {self._settings.max_payload_bytes} bytes")
 
-    def _record(self, head: Head, response: Response, number: int) -> None:
-        duration_s = self.clock() - head.received_at
+    def _record(self, request: Request, response: Response) -> None:
+        """Count an answered invocation and write its log line."""
+        duration_s = self.clock() - request.received_at
         self._handlers.counters.count_response(response.status, duration_s)
         self._log.event(
             "invocation",
             status=response.status,
             duration_s=round(duration_s, 6),
-            invocation=number,
-            container=self._handlers.container_id,
+            invocation=request.invocation,
+            container=self._settings.container_id,
             **response.facts,
         )
 
 
-def _echo(head: Head) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (name, _checked(head.headers[key], name, limit))
-        for key, (name, limit) in ECHOED.items()
-        if key in head.headers
-    )
+def _echoed_headers(request: Request) -> Headers:
+    """Return the headers to repeat in the response.
 
-
-def _checked(value: str, name: str, limit: int) -> str:
-    if len(value) > limit or not (value.isascii() and value.isprintable()):
-        raise MalformedRequest(f"{name} is longer than {limit} ASCII characters")
-    return value
+    Raises:
+        MalformedRequest: A value is too long, or could break the response's head.
+    """
+    echoed = []
+    for key, (name, limit) in ECHOED.items():
+        value = request.headers.get(key)
+        if value is None:
+            continue
+        if len(value) > limit or not (value.isascii() and value.isprintable()):
+            raise MalformedRequest(f"{name} is longer than {limit} ASCII characters")
+        echoed.append((name, value))
+    return tuple(echoed)

@@ -1,14 +1,14 @@
-"""What each path answers.  One set for both profiles, free of any web framework.
+"""The handlers of all paths: one set for both profiles, free of any web framework.
 
 ===========================  ======================================================
 ``GET /ping``                200 once the model has loaded and predicted
 ``POST /invocations``        the grade of one image, or of several
 ``GET /execution-parameters``  what Batch Transform asks before it starts
-``GET /metadata``            which model, which limits
+``GET /metadata``            the model, its limits, the versions
 ``GET /metrics``             the container's counters for Prometheus
 ===========================  ======================================================
 
-A handler exists only where a model is loaded, so that it can be reached means that it is ready.
+Handlers are made over a loaded model, so whoever reaches ``/ping`` reaches a server that is ready.
 """
 
 from __future__ import annotations
@@ -26,63 +26,79 @@ from drdeploy.units import MIB
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     from drdeploy.grader.artifacts import ModelManifest
-    from drdeploy.grader.inference import Inference, InferenceService
+    from drdeploy.grader.inference import InferenceService
     from drdeploy.hosting.serving.counters import Counters
     from drdeploy.hosting.serving.settings import Settings
 
 
 @dataclass(frozen=True)
 class Handlers:
-    """The paths over one loaded model.
+    """Answers the requests of each path with one loaded model.
 
     Attributes:
-        container_id: This container's name.
-        workers: How many processes serve beside this one, itself included.
-        concurrency: How many invocations each of them works on at once.
+        service: The model.
+        settings: The server's.
+        counters: Shared by all processes of the container.
+        workers: Worker processes of the container, this one included.
+        concurrency: Invocations that each of them works on at once.
+        clock: The one that dates requests, in seconds.
     """
 
     service: InferenceService
     settings: Settings
     counters: Counters
-    container_id: str
     workers: int
     concurrency: int
     clock: Callable[[], float] = time.perf_counter
 
     def ping(self, request: Request) -> Response:
-        """Ready."""
+        """Say that the server is ready."""
         del request
         return json_response({"status": "ready"})
 
     def invocations(self, request: Request) -> Response:
-        """Classify the images of a request.
+        """Grade the images of a request.
 
         Raises:
             RequestRefused: The request or an image of it cannot be used.
-            PredictionFailed: The model does not answer as it must.
+            PredictionFailed: The model's answer is not what it must be.
         """
-        headers = request.head.headers
-        form = choose_form(headers.get("accept", ""))
+        form = choose_form(request.headers.get("accept", ""))
         images = images_of(
-            headers.get("content-type", ""), request.body, max_images=self.settings.max_images
+            request.headers.get("content-type", ""),
+            request.body,
+            max_images=self.settings.max_images,
         )
         inferences = self.service.infer(images)
         self.counters.count_images([
             (inference.decode_s, inference.transform_s, inference.predict_s)
             for inference in inferences
         ])  # fmt: skip
-        facts = _facts(request, inferences)
-        if form == "json":
-            return self._json(request, inferences, facts)
-        body = csv_answer(inferences, self._manifest, has_header=form == "csv")
-        notice = ("X-Drdeploy-Notice", RESEARCH_USE_NOTICE)
-        return Response(body=body, content_type=CSV, headers=(notice,), facts=facts)
+        facts = {
+            "images": len(inferences),
+            "payload_bytes": len(request.body),
+            "decode_s": round(sum(inference.decode_s for inference in inferences), 6),
+            "transform_s": round(sum(inference.transform_s for inference in inferences), 6),
+            "predict_s": round(sum(inference.predict_s for inference in inferences), 6),
+        }
+        if form != "json":
+            body = csv_answer(inferences, self._manifest, has_header=form == "csv")
+            notice = ("X-Drdeploy-Notice", RESEARCH_USE_NOTICE)
+            return Response(body=body, content_type=CSV, headers=(notice,), facts=facts)
+        answer = json_answer(
+            inferences,
+            manifest=self._manifest,
+            model=self._model,
+            container=ContainerFacts(self.settings.container_id, request.invocation),
+            request_latency_s=self.clock() - request.received_at,
+        )
+        return json_response(answer, facts)
 
     def execution_parameters(self, request: Request) -> Response:
-        """What Batch Transform may send: one whole photograph per request."""
+        """Say what Batch Transform may send: one whole photograph per request."""
         del request
         return json_response({
             "MaxConcurrentTransforms": self.workers * self.concurrency,
@@ -91,7 +107,7 @@ class Handlers:
         })  # fmt: skip
 
     def metadata(self, request: Request) -> Response:
-        """The model, the limits, the versions."""
+        """Describe the model, the server's limits and the versions."""
         del request
         manifest = self._manifest
         return json_response({
@@ -106,7 +122,7 @@ class Handlers:
             "runtime_version": self.service.classifier.runtime.version,
             "server_version": VERSION,
             "profile": self.settings.profile,
-            "container": self.container_id,
+            "container": self.settings.container_id,
             "limits": {
                 "max_payload_bytes": self.settings.max_payload_bytes,
                 "max_images": self.settings.max_images,
@@ -117,7 +133,7 @@ class Handlers:
         })  # fmt: skip
 
     def metrics(self, request: Request) -> Response:
-        """The container's counters, whichever of its processes answers."""
+        """Render the container's counters, whichever of its processes is asked."""
         del request
         from drdeploy.hosting.serving.metrics import CONTENT_TYPE, render
 
@@ -134,18 +150,6 @@ class Handlers:
     def _manifest(self) -> ModelManifest:
         return self.service.classifier.artifact.manifest
 
-    def _json(
-        self, request: Request, inferences: Sequence[Inference], facts: Mapping[str, object]
-    ) -> Response:
-        answer = json_answer(
-            inferences,
-            manifest=self._manifest,
-            model=self._model,
-            container=ContainerFacts(self.container_id, request.invocation),
-            request_latency_s=self.clock() - request.head.received_at,
-        )
-        return Response(body=json_response(answer).body, facts=facts)
-
     @property
     def _model(self) -> ModelFacts:
         artifact = self.service.classifier.artifact
@@ -156,13 +160,3 @@ class Handlers:
             weights=artifact.manifest.weights,
             runtime=self.service.classifier.runtime.name,
         )
-
-
-def _facts(request: Request, inferences: Sequence[Inference]) -> dict[str, object]:
-    return {
-        "images": len(inferences),
-        "payload_bytes": len(request.body),
-        "decode_s": round(sum(inference.decode_s for inference in inferences), 6),
-        "transform_s": round(sum(inference.transform_s for inference in inferences), 6),
-        "predict_s": round(sum(inference.predict_s for inference in inferences), 6),
-    }

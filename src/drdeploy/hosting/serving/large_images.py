@@ -1,8 +1,8 @@
-"""One large image at a time in the whole container.
+"""Decodes one large image at a time in the whole container.
 
 The worst image takes 17 bytes per pixel to decode (see :class:`ImageLimits`): 680 MB for 40
-million pixels, which a container of 1 GB has once, beside its model.  So those wait for each
-other, across threads and worker processes; an ordinary photograph waits for nothing.
+million pixels.  A container of 1 GB has that much beside its model once, not twice, so large images
+wait for each other, across threads and worker processes.  Ordinary photographs never wait.
 """
 
 from __future__ import annotations
@@ -20,36 +20,34 @@ if TYPE_CHECKING:
     from drdeploy.grader.fundus.formats.header import ImageHeader
 
 LARGE_JPEG_PX = 16_000_000
-"""Decoded at reduced scale it takes 3 bytes per pixel, at full scale 10."""
+"""A JPEG is large from here: it takes 3 bytes per pixel at reduced scale, 10 at full scale."""
 LARGE_PX = 4_000_000
-"""Of a PNG or TIFF, with 17 bytes per pixel."""
+"""A PNG or TIFF is large from here: it takes 17 bytes per pixel."""
 
 
 @dataclass(frozen=True)
 class LargeImages:
-    """Hands out the turns.
+    """Gives large images their turn, one at a time.
 
     Attributes:
-        lock: A file that all processes of the container can write to.  The kernel drops its lock
-            when the holder dies.
+        lock: A file that all processes of the container can write to.  The kernel releases a lock
+            on it when the holder dies.
     """
 
     lock: Path
 
     @contextmanager
     def turn(self, header: ImageHeader) -> Iterator[None]:
-        """Wait, if the image is large, until no other large one is in work."""
-        if not _is_large(header):
+        """Wait, if the image is large, until no other large one is being decoded."""
+        large_px = LARGE_JPEG_PX if header.format == "JPEG" else LARGE_PX
+        if header.width_px * header.height_px <= large_px:
             yield
             return
+        # Opened anew for each turn: flock(2) locks belong to the open file, so that this one also
+        # keeps the threads of a process apart.
         file = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
         finally:
             os.close(file)
-
-
-def _is_large(header: ImageHeader) -> bool:
-    most = LARGE_JPEG_PX if header.format == "JPEG" else LARGE_PX
-    return header.width_px * header.height_px > most

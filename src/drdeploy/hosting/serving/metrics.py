@@ -1,7 +1,7 @@
-"""The shared counters in Prometheus' text format.
+"""Renders the shared counters in Prometheus' text format.
 
-``prometheus_client`` is imported here alone, that is, by the first scrape and never by a
-cold start.
+``prometheus_client`` is imported here alone, so that the first scrape pays for it and not the cold
+start.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Images in a ``multipart/form-data`` body; imported by the first request that has one."""
+"""Reads the images of a ``multipart/form-data`` body (RFC 7578).
+
+The first request with such a body imports this module, and with it the parser.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def files_of(content_type: str, body: bytes, *, max_parts: int) -> list[bytes]:
-    """The contents of the parts, in order.  The body is bounded already.
+    """Return the contents of the parts, in order; the size of the body is checked already.
 
     Raises:
-        MalformedRequest: No boundary, or a body that does not follow it.
-        PayloadTooLarge: More than ``max_parts`` parts.
+        MalformedRequest: There is no boundary, or the body does not follow it.
+        PayloadTooLarge: There are more than ``max_parts`` parts.
     """
     boundary = parse_options_header(content_type.encode("latin-1"))[1].get(b"boundary")
     if not boundary:
@@ -34,7 +37,7 @@ def files_of(content_type: str, body: bytes, *, max_parts: int) -> list[bytes]:
 
 
 class _Parts:
-    """Collects what the parser finds, within bounds."""
+    """Collects the parts that the parser finds."""
 
     def __init__(self, max_parts: int) -> None:
         self._max_parts = max_parts

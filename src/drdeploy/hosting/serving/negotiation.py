@@ -1,4 +1,4 @@
-"""In which form a client wants its answer (RFC 9110, section 12.5.1)."""
+"""Chooses the form of an answer by the ``Accept`` header (RFC 9110, section 12.5.1)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _MATCHES = {
     "json": ("*/*", "application/*", "application/json"),
     "csv": ("*/*", "text/*", "text/csv"),
 }
-"""The media ranges that allow a form, the least specific first."""
+"""The media ranges that include a form, the least specific first."""
 
 
 class _Range(NamedTuple):
-    """One entry of ``Accept``."""
+    """One media range of an ``Accept`` header."""
 
     name: str
     weight: float
@@ -25,7 +25,7 @@ class _Range(NamedTuple):
 
 
 def choose_form(accept: str) -> AnswerForm:
-    """The form that ``Accept`` prefers; JSON where it leaves the choice.
+    """Return the form that ``Accept`` prefers; JSON where it has no preference.
 
     ``text/csv; header=absent`` (RFC 4180) leaves the column names out, as Batch Transform
     needs where it joins answers by line.
@@ -51,7 +51,7 @@ def choose_form(accept: str) -> AnswerForm:
 
 
 def _best(form: str, ranges: list[_Range]) -> tuple[float, int, int, bool]:
-    """Weight of the most specific range that allows the form, how specific, minus its place."""
+    """Find the most specific range that includes a form: weight, specificity, -place, header."""
     specificity = _MATCHES[form].index
     matching = [
         (specificity(each.name), -each.place, each.weight, each.has_header)
@@ -71,7 +71,7 @@ def _parse(text: str, place: int) -> _Range:
 
 
 def _weight(text: str) -> float:
-    """A malformed weight counts as none at all."""
+    """Read a weight; one that is malformed counts as 0, which means not acceptable."""
     try:
         return float(text)
     except ValueError:

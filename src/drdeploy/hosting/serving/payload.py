@@ -1,9 +1,9 @@
-"""The bytes of a request's body become the bytes of its images.
+"""Takes the images out of a request's body.
 
 ===============================================  ===========================================
 Content-Type                                     body
 ===============================================  ===========================================
-``image/*``, ``application/x-image``,            one image, whatever the name says: the
+``image/*``, ``application/x-image``,            one image, of whatever format: the
 ``application/octet-stream``, none               decoder looks at the bytes
 ``multipart/form-data``                          every part that is a file, in order
 ``application/json``                             ``["base64", …]`` or
@@ -42,13 +42,13 @@ _JSON_BODY = msgspec.json.Decoder(list[bytes] | _Instances)
 
 
 def images_of(content_type: str, body: bytes, *, max_images: int) -> Sequence[bytes]:
-    """Take the images out of a body.
+    """Return the images in a body, in order.
 
     Raises:
         EmptyBody: There is no body, or no image in it.
-        MalformedRequest: It is not what its content type says.
-        PayloadTooLarge: More than ``max_images`` images.
-        UnsupportedImage: The content type is none of the above.
+        MalformedRequest: The body is not what its content type says.
+        PayloadTooLarge: There are more than ``max_images`` images.
+        UnsupportedImage: The content type is none of those above.
     """
     if not body:
         raise EmptyBody("The request has no body", remedy="Send an image as the body")
@@ -71,7 +71,7 @@ def _split(content_type: str, body: bytes, max_images: int) -> Sequence[bytes]:
 
         return files_of(content_type, body, max_parts=max_images)
     raise UnsupportedImage(
-        "The Content-Type is none that holds an image",
+        "A body of this Content-Type holds no image",
         remedy="Send image/jpeg, image/png, image/tiff, multipart/form-data or application/json",
     )
 

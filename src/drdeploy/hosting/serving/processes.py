@@ -1,4 +1,10 @@
-"""What a PID 1 needs of its operating system: signals that wait, children that are reaped."""
+"""What a first process needs of the operating system: waiting for signals, reaping children.
+
+PID 1 of a container is special in Linux: the kernel gives it no default action for a signal
+(pid_namespaces(7)), so that without a handler SIGTERM would be ignored and a container killed after
+the grace period; and every process whose parent has ended becomes its child, and stays a zombie
+until it is reaped.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +29,11 @@ WATCHED = (*STOP_SIGNALS, signal.SIGCHLD)
 
 
 class Signals:
-    """Signals as something to wait for, together with file descriptors."""
+    """Signals as something to wait for, together with file descriptors.
+
+    Python's interpreter writes the number of each signal into a socket (``set_wakeup_fd``), so that
+    none is lost between two waits, and what follows from it runs as ordinary code.
+    """
 
     def __init__(self, receiver: socket.socket) -> None:
         self._receiver = receiver
@@ -48,7 +58,8 @@ def watched_signals() -> Iterator[Signals]:
     receiver, sender = socket.socketpair()
     receiver.setblocking(False)
     sender.setblocking(False)
-    before = {number: signal.signal(number, _do_nothing) for number in WATCHED}
+    # A handler must exist, or the signal's default action would end the process instead.
+    before = {number: signal.signal(number, lambda *_: None) for number in WATCHED}
     signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     try:
         yield Signals(receiver)
@@ -60,12 +71,8 @@ def watched_signals() -> Iterator[Signals]:
         sender.close()
 
 
-def _do_nothing(number: int, frame: object) -> None:
-    """A handler must exist for the wake-up descriptor to be written."""
-
-
 def reap() -> Iterator[tuple[int, int]]:
-    """Collect every child that has ended, adopted orphans included: (pid, exit code).
+    """Collect every child that has ended, adopted orphans included, as (pid, exit code).
 
     A negative exit code is the signal that ended it.
     """
@@ -79,17 +86,18 @@ def reap() -> Iterator[tuple[int, int]]:
         yield pid, os.waitstatus_to_exitcode(status)
 
 
-def say_how(exit_code: int) -> str:
-    """``exit status 1`` or ``SIGKILL``."""
+def describe_exit(exit_code: int) -> str:
+    """Return ``exit status 1`` for a status, ``SIGKILL`` for a signal."""
     if exit_code >= 0:
         return f"exit status {exit_code}"
     return signal.Signals(-exit_code).name
 
 
 def become_child() -> None:
-    """In a forked child: stop behaving like the supervisor.
+    """Undo, in a forked child, what makes the supervisor react to signals.
 
-    Control-C in a terminal reaches the whole group; the supervisor alone decides on it.
+    SIGINT is ignored: Control-C in a terminal reaches the whole process group, and the supervisor
+    alone decides what it means.
     """
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -99,18 +107,18 @@ def become_child() -> None:
 
 
 def die_with_parent(parent: int, number: int) -> None:
-    """In a child: have the kernel signal it when its parent ends (Linux alone can)."""
+    """Have the kernel send this child a signal when its parent ends (Linux alone can)."""
     if sys.platform != "linux":
         return
     import ctypes
 
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
-    if os.getppid() != parent:  # it had ended before
+    if os.getppid() != parent:  # it ended before prctl was called
         os._exit(1)
 
 
 def send(pid: int, number: int) -> None:
-    """Signal a process that may be gone already."""
+    """Signal a process, which may be gone already."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:

@@ -1,8 +1,7 @@
 """Every setting of the server: its variable, default, unit and meaning, in this one place.
 
-A setting is a field of :class:`Settings`; its constraint and its description are part of the
-type, so that validation, ``drdeploy serve --help`` and the reference documentation cannot
-disagree.
+A setting is a field of :class:`Settings`.  Its bounds and its description are part of the field's
+type, and validation, ``drdeploy serve --help`` and the reference documentation read them there.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ CONTAINER_PORT = 8080
 """Where SageMaker puts a model, and the port it sends to unless a variable names another."""
 
 ONLINE_PAYLOAD_MB = 6
-"""What a SageMaker real-time endpoint lets through (a serverless one: 4 MB)."""
+"""InvokeEndpoint's limit for a real-time endpoint (a serverless one: 4 MB)."""
 BATCH_PAYLOAD_MB = 20
-"""Batch Transform reads whole files from S3; an uncompressed TIFF of a camera fits in."""
+"""For Batch Transform, which sends whole files from S3: a camera's uncompressed TIFF fits in."""
 
 _VARIABLES = {
     "port": "SAGEMAKER_BIND_TO_PORT",
@@ -46,7 +45,7 @@ def _meta(meaning: str, unit: str = "", **bounds: Any) -> msgspec.Meta:
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_variable):
-    """What the environment says; zero or an empty text means "decide for me"."""
+    """The server's settings; zero or an empty text leaves the choice to the server."""
 
     profile: Annotated[
         ProfileName,
@@ -84,7 +83,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_variable):
     ] = 0
     concurrency: Annotated[
         int,
-        _meta("Images in work at once in each worker; 0: its share of the vCPUs.", ge=0, le=256),
+        _meta("Requests handled at once in each worker; 0: its share of the vCPUs.", ge=0, le=256),
     ] = 0
     queue_length: Annotated[
         int,
@@ -138,7 +137,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_variable):
 
 
 class SettingFacts(msgspec.Struct, frozen=True):
-    """One row of the reference: how a setting is called and what it means."""
+    """One setting as the help and the reference documentation list it."""
 
     variable: str
     default: str
@@ -150,7 +149,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     """Read the settings from the environment.  An empty variable counts as unset.
 
     Raises:
-        InvalidInput: A value is of the wrong type or out of bounds; it names the variable.
+        InvalidInput: A value is of the wrong type or out of bounds; the error names the variable.
     """
     given = {
         field.encode_name: environ[field.encode_name]
@@ -170,14 +169,14 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def to_environment(settings: Settings) -> dict[str, str]:
-    """The variables that make another process read the same settings."""
+    """Return the variables from which another process reads the same settings."""
     values = msgspec.to_builtins(settings)
     return {name: str(value).lower() if value is True or value is False else str(value)
             for name, value in values.items()}  # fmt: skip
 
 
 def describe_settings() -> Iterator[SettingFacts]:
-    """Every setting, in the order of :class:`Settings`."""
+    """Yield every setting, in the order of :class:`Settings`."""
     hints = get_type_hints(Settings, include_extras=True)
     for field in msgspec.structs.fields(Settings):
         meta = next(part for part in get_args(hints[field.name]) if isinstance(part, msgspec.Meta))
@@ -191,7 +190,7 @@ def describe_settings() -> Iterator[SettingFacts]:
 
 
 def _values(kind: Any) -> str:
-    """``lean | classic`` for a choice, nothing for a number or a text."""
+    """Return ``lean | classic`` for such a choice, and nothing for a number or a text."""
     if get_origin(kind) is Literal:
         return " | ".join(value for value in get_args(kind) if value)
     choices = (_values(part) for part in get_args(kind))

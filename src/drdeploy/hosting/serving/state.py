@@ -1,4 +1,4 @@
-"""The folder for what the container's processes share: counters, sockets, temporary files."""
+"""The state folder: what the container's processes share (counters, sockets, temporary files)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGE_IMAGES_NAME = "large-images"
 
 @contextmanager
 def state_folder(settings: Settings) -> Iterator[Path]:
-    """The folder that the settings name, or a fresh one that is removed at the end.
+    """Make the folder that the settings name, or a fresh one that is removed at the end.
 
     Raises:
         InvalidInput: It cannot be written to.
@@ -30,7 +30,9 @@ def state_folder(settings: Settings) -> Iterator[Path]:
     folder = Path(named or f"{parent}/drdeploy-{os.urandom(6).hex()}")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=bool(named))
-        (folder / COUNTERS_NAME).unlink(missing_ok=True)
+        (folder / COUNTERS_NAME).unlink(
+            missing_ok=True
+        )  # a container that starts again counts anew
         (folder / COUNTERS_NAME).touch(mode=0o600)
     except OSError as err:
         raise InvalidInput(

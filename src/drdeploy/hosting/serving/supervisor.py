@@ -1,8 +1,8 @@
 """``drdeploy serve``: the first process of a container, in either profile.
 
-It reads the settings, binds the port, starts what serves and waits.  Connections made before a
-worker is ready wait in the socket's backlog, so that nobody has to poll: the first ``/ping``
-is answered at the instant the model has predicted once.
+It reads the settings, binds the port, starts the processes that serve, and waits.  Connections
+that are made before a worker is ready wait in the socket's backlog, so that nobody has to poll: the
+first ``/ping`` is answered at the instant that the model has predicted once.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from drdeploy.errors import DrdeployError, InvalidInput
 from drdeploy.hosting.serving.capacity import plan_capacity
 from drdeploy.hosting.serving.log import Log
-from drdeploy.hosting.serving.processes import Signals, watched_signals
+from drdeploy.hosting.serving.processes import watched_signals
 from drdeploy.hosting.serving.settings import Settings, describe_settings, read_settings
-from drdeploy.hosting.serving.state import COUNTERS_NAME, state_folder
+from drdeploy.hosting.serving.state import state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 BACKLOG = 1024
 
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> i
 
     Args:
         argv: What follows ``serve``; only ``--help`` is understood.
-        environ: Where the settings are; ``drdeploy serve --help`` lists them.
+        environ: Holds the settings; ``drdeploy serve --help`` lists them.
 
     Returns:
         The exit status: 0 after a stop signal with all requests finished.
@@ -61,43 +62,34 @@ def _refuse_arguments(argv: Sequence[str]) -> None:
 
 
 def _serve(settings: Settings, log: Log) -> int:
-    container_id = settings.container_id or os.urandom(6).hex()
     with watched_signals() as signals, state_folder(settings) as folder:
+        settings = msgspec.structs.replace(
+            settings,
+            container_id=settings.container_id or os.urandom(6).hex(),
+            state_dir=str(folder),
+        )
+        capacity = plan_capacity(settings)
+        listening = {
+            "host": settings.bind_host,
+            "port": settings.port,
+            "container": settings.container_id,
+        }
         if settings.profile == "lean":
-            return _serve_lean(settings, container_id, folder, log, signals)
+            from drdeploy.hosting.serving.lean.supervision import LeanSupervision
+
+            listener = bind(settings)
+            log.event("listening", **listening)
+            return LeanSupervision(
+                settings, capacity, listener=listener, log=log, signals=signals
+            ).run()
         from drdeploy.hosting.serving.classic.supervision import ClassicSupervision
 
-        log.event("listening", host=settings.bind_host, port=settings.port, container=container_id)
-        return ClassicSupervision(
-            settings,
-            plan_capacity(settings),
-            container_id=container_id,
-            folder=folder,
-            log=log,
-            signals=signals,
-        ).run()
-
-
-def _serve_lean(
-    settings: Settings, container_id: str, folder: Path, log: Log, signals: Signals
-) -> int:
-    from drdeploy.hosting.serving.lean.supervision import LeanSupervision
-
-    listener = bind(settings)
-    log.event("listening", host=settings.bind_host, port=settings.port, container=container_id)
-    return LeanSupervision(
-        settings,
-        plan_capacity(settings),
-        listener=listener,
-        counters_path=folder / COUNTERS_NAME,
-        container_id=container_id,
-        log=log,
-        signals=signals,
-    ).run()
+        log.event("listening", **listening)
+        return ClassicSupervision(settings, capacity, log=log, signals=signals).run()
 
 
 def bind(settings: Settings) -> socket.socket:
-    """A listening socket at the settings' address.
+    """Return a socket that listens at the settings' address.
 
     Raises:
         InvalidInput: The address is in use or not allowed.
@@ -120,7 +112,7 @@ def bind(settings: Settings) -> socket.socket:
 
 
 def help_text() -> str:
-    """The command and every setting."""
+    """Return the help of ``drdeploy serve``: the command and every setting."""
     lines = [
         "drdeploy serve: answer SageMaker's GET /ping and POST /invocations.",
         "",

@@ -1,5 +1,5 @@
-"""The classic profile, as the original study served: NGINX, Gunicorn, Uvicorn, FastAPI.
+"""The classic profile, as the 2023 study served: NGINX, Gunicorn, Uvicorn, FastAPI.
 
-NGINX listens on the port and hands requests over a Unix socket to Gunicorn's Uvicorn workers,
-one per vCPU, each with a FastAPI application over the same handlers as the lean profile.
+NGINX listens on the port and passes requests over a Unix socket to Gunicorn's Uvicorn workers,
+one per vCPU.  Each runs a FastAPI application over the same gateway as the lean profile.
 """

@@ -1,6 +1,7 @@
 """Gunicorn's configuration: ``gunicorn -c python:drdeploy.hosting.serving.classic.gunicorn_conf``.
 
-Gunicorn reads the module's names; the supervisor passes the settings in the environment.
+Gunicorn reads its settings from this module's variables.  The server's own settings come in the
+environment, where the supervisor puts them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from drdeploy.hosting.serving.settings import read_settings
 _SETTINGS = read_settings(os.environ)
 
 STARTUP_TIMEOUT_S = 300
-"""A worker is silent while TensorFlow loads; SageMaker itself waits that long or less."""
+"""Gunicorn kills a worker that is silent for so long, as it is while TensorFlow loads.  SageMaker
+waits three minutes for a serverless container."""
 
 wsgi_app = "drdeploy.hosting.serving.classic.app:create_app()"
 worker_class = "uvicorn_worker.UvicornWorker"
@@ -40,6 +42,6 @@ logconfig_dict = {
 
 
 def post_fork(arbiter: object, worker: object) -> None:
-    """Gunicorn calls it in each worker."""
+    """End a new worker with Gunicorn's main process; called by Gunicorn in the worker."""
     del arbiter
     die_with_parent(worker.ppid, signal.SIGKILL)  # type: ignore[attr-defined]  # no stubs

@@ -1,4 +1,4 @@
-"""NGINX's configuration from the server's settings."""
+"""Writes NGINX's configuration from the server's settings."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).with_name("nginx.conf.template")
 PROXY_GRACE_S = 5
+"""By how much NGINX's timeout exceeds a worker's, so that the worker's own 504 comes first."""
 REFUSED_BY_A_WORKER = 16
-"""Invocations beyond all places that reach a worker, which counts what it refuses."""
+"""Invocations that NGINX lets through beyond what the workers take on: they are refused there,
+where refusals are counted."""
 SBIN = "/usr/sbin:/usr/local/sbin"
-"""Where NGINX is when the user's PATH has no place for it."""
+"""Where Debian installs NGINX; an ordinary user's PATH does not name it."""
 
 
 def find_nginx() -> str:
-    """Path of the NGINX binary.
+    """Return the path of the NGINX binary.
 
     Raises:
         ServerError: It is not installed.
@@ -41,29 +43,21 @@ def find_nginx() -> str:
     return path
 
 
-def _user_directive() -> str:
-    """NGINX's workers stay who the container runs as: the socket is that user's alone.
-
-    Only root may say so; NGINX warns anyone else who does.
-    """
-    if os.geteuid() != 0:
-        return ""
-    return f"user {pwd.getpwuid(0).pw_name} {grp.getgrgid(os.getegid()).gr_name};"
-
-
-def _places(settings: Settings, capacity: Capacity) -> int:
-    return capacity.workers * (capacity.concurrency + settings.queue_length)
-
-
 def write_configuration(
     settings: Settings, folder: Path, socket_path: Path, capacity: Capacity
 ) -> Path:
-    """Render the template into the state folder."""
+    """Render the template into the state folder and return the file's path."""
     host = f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host
+    # Gunicorn's socket is for the container's user alone.  NGINX's workers would become `nobody`
+    # if root started them, and anyone else who sets `user` is warned that it has no effect.
+    user = ""
+    if os.geteuid() == 0:
+        user = f"user {pwd.getpwuid(0).pw_name} {grp.getgrgid(os.getegid()).gr_name};"
+    places = capacity.workers * (capacity.concurrency + settings.queue_length)
     text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        user=_user_directive(),
+        user=user,
         workers=capacity.workers,
-        max_invocations=_places(settings, capacity) + REFUSED_BY_A_WORKER,
+        max_invocations=places + REFUSED_BY_A_WORKER,
         folder=folder,
         socket=socket_path,
         listen=f"{host}:{settings.port}",

@@ -16,30 +16,32 @@ MAX_LINE_BYTES = 256 * KIB
 
 
 @dataclass
-class Output:
-    """A child's standard output and error, through one pipe."""
+class ChildOutput:
+    """The standard output and error of a child process, read through one pipe.
+
+    Attributes:
+        fd: The reading end of the pipe.
+        child: Name of the program, for the log.
+    """
 
     fd: int
     child: str
-    _rest: bytes = b""
+    _partial_line: bytes = b""
 
     def forward(self, log: Log) -> bool:
-        """Pass on what can be read; call when the pipe is readable.
+        """Log the lines that can be read now; call it when the pipe is readable.
 
         Returns:
             Whether more may come.
         """
         chunk = os.read(self.fd, CHUNK_BYTES)
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        if not chunk or len(self._rest) > MAX_LINE_BYTES:
-            lines.append(self._rest)
-            self._rest = b""
+        *lines, self._partial_line = (self._partial_line + chunk).split(b"\n")
+        if not chunk or len(self._partial_line) > MAX_LINE_BYTES:
+            lines.append(self._partial_line)
+            self._partial_line = b""
         for line in filter(None, lines):
-            self._forward(line, log)
+            if line.startswith(b'{"time":'):  # a worker's own event
+                log.forward(line)
+            else:
+                log.event("output", child=self.child, message=line.decode(errors="replace"))
         return bool(chunk)
-
-    def _forward(self, line: bytes, log: Log) -> None:
-        if line.startswith(b'{"time":'):
-            log.forward(line)
-        else:
-            log.event("output", child=self.child, message=line.decode(errors="replace"))

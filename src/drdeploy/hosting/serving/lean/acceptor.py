@@ -1,100 +1,113 @@
-"""Where connections come in: how a worker takes its share of them.
+"""Accepts connections so that every worker gets its share of them.
 
-The kernel wakes every worker that waits on the shared socket, and one that is quick takes every
-connection of a client that opens several, and keeps them.  So a worker gives way while a sibling
-has fewer; if that one does not come, it takes the connection after all.
+The kernel wakes all workers that wait on the shared socket, and the quickest takes the
+connection.  A client that opens several at once would find them all with one worker, and they
+stay there for as long as they are kept alive.  So a worker that already has connections waits
+a moment for a sibling that has fewer; if none comes, it takes the connection itself.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.hosting.serving.lean.connection_counts import CLOSED
-from drdeploy.hosting.serving.lean.protocol import Connection
 
 if TYPE_CHECKING:
-    import asyncio
     import socket
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from drdeploy.hosting.serving.lean.connection_counts import ConnectionCounts
-    from drdeploy.hosting.serving.lean.server import LeanServer
+    from drdeploy.hosting.serving.log import Log
 
 GIVE_WAY_S = 0.02
-"""How long a sibling with fewer connections may take to come to the door."""
-LOOK_EVERY_S = 0.001
+"""How long a worker leaves a connection to a sibling that has fewer."""
+CHECK_EVERY_S = 0.001
 PAUSE_S = 1.0
-"""After the process or the system has run out of files or memory."""
+"""Before the next accept, when the process or the system is out of descriptors or memory."""
 
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Acceptor:
-    """The listening socket of one worker.
+    """One worker's end of the shared listening socket.
 
     Args:
-        listener: Shared with its siblings, and not blocking.
-        crowd: How many connections each of them has.
-        place: This worker's in it.
+        listener: Shared with the other workers, and not blocking.
+        connect: Makes the protocol of a new connection.
+        log: For a failure to accept.
+        counts: How many connections each worker has.
+        slot: This worker's place in ``counts``.
     """
 
     def __init__(
-        self, listener: socket.socket, server: LeanServer, *, crowd: ConnectionCounts, place: int
+        self,
+        listener: socket.socket,
+        connect: Callable[[], asyncio.Protocol],
+        log: Log,
+        *,
+        counts: ConnectionCounts,
+        slot: int,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._listener = listener
-        self._server = server
-        self._crowd = crowd
-        self._place = place
-        self._inside = 0
-        self._waiting: asyncio.TimerHandle | None = None
-        self._entering: set[asyncio.Task[Any]] = set()
-        self._open()
+        self._connect = connect
+        self._log = log
+        self._counts = counts
+        self._slot = slot
+        self._open = 0
+        self._is_closed = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._connecting: set[asyncio.Task[Any]] = set()
+        self._watch()
 
-    def leave(self) -> None:
-        """One that came in is gone."""
-        self._inside -= 1
-        if not self._server.is_draining:
-            self._crowd.note(self._place, self._inside)
+    def count_closed(self) -> None:
+        """Note that a connection of this worker has ended."""
+        self._open -= 1
+        if not self._is_closed:
+            self._counts.set(self._slot, self._open)
 
     def close(self) -> None:
-        """Accept nothing new; who is waiting outside already comes in."""
+        """Take the connections that already wait in the backlog, then no more."""
         while self._accept():
             pass
-        self._shut()
+        self._is_closed = True
+        self._unwatch()
         self._listener.close()
-        self._crowd.note(self._place, CLOSED)
+        self._counts.set(self._slot, CLOSED)
 
-    def _open(self) -> None:
-        self._waiting = None
-        self._crowd.note(self._place, self._inside)
-        self._server.loop.add_reader(self._listener, self._someone_is_there)
+    def _watch(self) -> None:
+        self._timer = None
+        self._counts.set(self._slot, self._open)
+        self._loop.add_reader(self._listener, self._on_waiting_connection)
 
-    def _shut(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-        self._server.loop.remove_reader(self._listener)
+    def _unwatch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop.remove_reader(self._listener)
 
-    def _someone_is_there(self) -> None:
-        # Who has some looks again even if nobody has fewer: a sibling may just have lost one.
-        if self._crowd.is_alone or not self._inside:
+    def _on_waiting_connection(self) -> None:
+        # Even a worker that has no more than its siblings checks again before it accepts: one of
+        # them may just have lost a connection and not have noted it yet.
+        if self._counts.is_single_worker or not self._open:
             self._accept()
         else:
-            self._shut()
-            self._look_later(self._server.loop.time() + GIVE_WAY_S)
+            self._unwatch()
+            self._check_later(self._loop.time() + GIVE_WAY_S)
 
-    def _look_later(self, until: float) -> None:
-        self._waiting = self._server.loop.call_later(LOOK_EVERY_S, self._look_again, until)
+    def _check_later(self, deadline: float) -> None:
+        self._timer = self._loop.call_later(CHECK_EVERY_S, self._check, deadline)
 
-    def _look_again(self, until: float) -> None:
-        if self._crowd.is_least(self._place) or self._server.loop.time() >= until:
-            self._open()
+    def _check(self, deadline: float) -> None:
+        if self._counts.is_lowest(self._slot) or self._loop.time() >= deadline:
+            self._watch()
             self._accept()
         else:
-            self._look_later(until)
+            self._check_later(deadline)
 
     def _accept(self) -> bool:
-        """Take one connection, if one is there still."""
+        """Accept one connection, unless a sibling was quicker."""
         try:
             client, _ = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -102,20 +115,20 @@ class Acceptor:
         except OSError as err:
             if err.errno not in EXHAUSTED:
                 raise
-            self._server.log.failure("cannot accept", err)
-            self._shut()
-            self._crowd.note(self._place, CLOSED)
-            self._waiting = self._server.loop.call_later(PAUSE_S, self._open)
+            # The socket stays readable: without a pause this would be tried without end.
+            self._log.failure("cannot accept", err)
+            self._unwatch()
+            self._counts.set(self._slot, CLOSED)
+            self._timer = self._loop.call_later(PAUSE_S, self._watch)
             return False
         client.setblocking(False)
-        self._inside += 1
-        self._crowd.note(self._place, self._inside)
-        self._enter(
-            self._server.loop.connect_accepted_socket(lambda: Connection(self._server), client)
-        )
+        self._open += 1
+        self._counts.set(self._slot, self._open)
+        self._hold(self._loop.connect_accepted_socket(self._connect, client))
         return True
 
-    def _enter(self, entering: Coroutine[Any, Any, Any]) -> None:
-        task = self._server.loop.create_task(entering)
-        self._entering.add(task)
-        task.add_done_callback(self._entering.discard)
+    def _hold(self, connecting: Coroutine[Any, Any, Any]) -> None:
+        """Run the set-up of a connection; a task that nobody holds may be garbage-collected."""
+        task = self._loop.create_task(connecting)
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
