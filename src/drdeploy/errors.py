@@ -1,58 +1,40 @@
-"""Every error a user can meet, in one tree.
+"""Every error that a user can meet, as one tree.
 
 ::
 
     DrdeployError
-    ├── InvalidInput             a value the user gave: command line, TOML, environment
-    │   └── UnknownPrice         no price is known for that item, region and date
-    ├── RequestRefused           a client's HTTP request (4xx)
-    │   ├── EmptyBody            400
-    │   ├── MalformedRequest     400
-    │   ├── UnknownPath          404
-    │   ├── MethodNotAllowed     405
-    │   ├── NotAcceptable        406
-    │   ├── RequestTimeout       408
-    │   ├── PayloadTooLarge      413
-    │   ├── UnsupportedImage     415
-    │   ├── UnreadableImage      422
-    │   └── HeadersTooLarge      431
-    ├── Overloaded               503, the bounded queue is full
-    ├── ProcessingTimeout        504, no answer in time
-    ├── ServerError              the server cannot start, or one of its processes ended
-    ├── ArtifactError            a model.tar.gz
-    │   ├── UnsafeArchive        it would write outside its folder, or is too large
-    │   ├── TruncatedArchive     it ends too early or is no gzip tar at all
-    │   ├── ManifestError        manifest.json does not say what it must
-    │   └── DigestMismatch       a file is not the one the manifest names
-    ├── ModelError
-    │   ├── RuntimeUnavailable   the runtime is not installed here
-    │   ├── ModelLoadFailed      the runtime refuses the model
-    │   └── PredictionFailed     the model answers with the wrong shape, or not at all
-    ├── EngineError              the container engine
-    │   ├── EngineUnavailable    none answers
-    │   └── ImageBuildFailed     a Dockerfile does not build
-    ├── EndpointError            hosting
-    │   ├── EndpointFailed       the endpoint reports Failed, with its reason
-    │   └── EndpointTimeout      it did not get InService in time
-    ├── DeploymentError          infrastructure: what is created by Terraform
-    │   ├── TerraformUnavailable it is not installed or too old, or lacks its provider
-    │   ├── TerraformFailed      init, plan or apply ended with an error; says what there is now
-    │   ├── PlanDeclined         nobody agreed to what was planned, or to its cost
-    │   ├── PushFailed           the registry does not take an image
-    │   ├── UploadFailed         the bucket does not take an archive
-    │   └── LeftBehind           something is still there after a deletion
-    ├── StudyError               a study that cannot be planned, resumed or run
-    ├── AnalysisError            measurements that do not support the question
-    └── MissingExtra             an ImportError too: an optional package is not installed
+    ├── InvalidInput         a value of the command line, a TOML file or the environment
+    │   └── UnknownPrice
+    ├── RequestRefused       a client's HTTP request
+    │   ├── EmptyBody  MalformedRequest  UnknownPath  MethodNotAllowed  NotAcceptable
+    │   ├── RequestTimeout  PayloadTooLarge  HeadersTooLarge
+    │   └── UnsupportedImage  UnreadableImage
+    ├── Overloaded
+    ├── ProcessingTimeout
+    ├── ServerError          the model server itself
+    ├── ArtifactError        a model.tar.gz
+    │   └── UnsafeArchive  TruncatedArchive  ManifestError  DigestMismatch
+    ├── ModelError           a model and the library that runs it
+    │   └── RuntimeUnavailable  ModelLoadFailed  PredictionFailed
+    ├── EngineError          the container engine
+    │   └── EngineUnavailable  ImageBuildFailed
+    ├── EndpointError        an endpoint of SageMaker, or of the local service
+    │   └── EndpointFailed  EndpointTimeout
+    ├── DeploymentError      what Terraform, a registry or a bucket is asked to do
+    │   ├── TerraformUnavailable  TerraformFailed  PlanDeclined
+    │   └── PushFailed  UploadFailed  LeftBehind
+    ├── StudyError           a study and its measurements, before they are analysed
+    ├── AnalysisError        measurements, when they are analysed
+    └── MissingExtra         an ImportError too
 
-An error says *what* happened, *where*, and the *remedy*.  A client of the server sees a code
-and one sentence (:attr:`DrdeployError.sentence`); the traceback goes to the log.
+An error says *what* happened, *where*, and the *remedy*.  The command line prints all three and
+ends with :attr:`DrdeployError.exit_status`.  A client of the server gets
+:attr:`DrdeployError.http_status`, the code and one sentence; the traceback goes to the log.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -65,21 +47,32 @@ def install_remedy(extra: str) -> str:
 
 
 def reason_of(err: Exception) -> str:
-    """What a library says of its own error, on one line."""
+    """Return the message of a library's own error on one line, or else its class name."""
     return " ".join(str(err).split()) or type(err).__name__
 
 
 class DrdeployError(Exception):
-    """Base of the tree.
+    """Base of the tree; a subclass has its parent's statuses unless it names its own.
 
     Args:
         what: What happened, as one sentence without its full stop.
         where: File, field, variable or resource that it happened in.
         remedy: What the user can do about it, as one sentence.
+
+    Attributes:
+        http_status: Of the answer to a client of the server.
+        exit_status: Of the command that it ends.
     """
 
-    http_status: HTTPStatus = HTTPStatus.INTERNAL_SERVER_ERROR
+    http_status: int = 500
     exit_status: int = 1
+
+    def __init_subclass__(
+        cls, *, http_status: int | None = None, exit_status: int | None = None
+    ) -> None:
+        super().__init_subclass__()
+        cls.http_status = cls.http_status if http_status is None else http_status
+        cls.exit_status = cls.exit_status if exit_status is None else exit_status
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
         self.what = what.rstrip(".")
@@ -94,7 +87,7 @@ class DrdeployError(Exception):
 
     @property
     def sentence(self) -> str:
-        """One sentence for a client; never carries a path or a traceback."""
+        """One sentence for a client: no file or path of the server, no traceback."""
         return f"{self.what}." if not self.remedy else f"{self.what}; {_lower_first(self.remedy)}."
 
     def __str__(self) -> str:
@@ -108,21 +101,16 @@ def _lower_first(text: str) -> str:
     return text if is_acronym else text[:1].lower() + text[1:]
 
 
-class InvalidInput(DrdeployError):
+class InvalidInput(DrdeployError, http_status=400, exit_status=2):
     """A value that the user gave cannot be used."""
-
-    http_status = HTTPStatus.BAD_REQUEST
-    exit_status = 2
 
 
 class UnknownPrice(InvalidInput):
-    """No price is known for the item in that region; a price is never guessed."""
+    """The price sheet has no price for an item in a region; a price is never guessed."""
 
 
-class RequestRefused(DrdeployError):
+class RequestRefused(DrdeployError, http_status=400):
     """A client's HTTP request cannot be answered as it is."""
-
-    http_status = HTTPStatus.BAD_REQUEST
 
 
 class EmptyBody(RequestRefused):
@@ -133,64 +121,44 @@ class MalformedRequest(RequestRefused):
     """The body or a header does not follow the contract."""
 
 
-class UnknownPath(RequestRefused):
+class UnknownPath(RequestRefused, http_status=404):
     """There is nothing at that path."""
 
-    http_status = HTTPStatus.NOT_FOUND
 
-
-class MethodNotAllowed(RequestRefused):
+class MethodNotAllowed(RequestRefused, http_status=405):
     """The path exists, but not for that method."""
 
-    http_status = HTTPStatus.METHOD_NOT_ALLOWED
 
-
-class NotAcceptable(RequestRefused):
+class NotAcceptable(RequestRefused, http_status=406):
     """The answer does not exist in the form that ``Accept`` asks for."""
 
-    http_status = HTTPStatus.NOT_ACCEPTABLE
 
-
-class RequestTimeout(RequestRefused):
+class RequestTimeout(RequestRefused, http_status=408):
     """The client took too long to send its request."""
 
-    http_status = HTTPStatus.REQUEST_TIMEOUT
 
-
-class PayloadTooLarge(RequestRefused):
+class PayloadTooLarge(RequestRefused, http_status=413):
     """Too many bytes, pixels or images."""
 
-    http_status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
-
-class UnsupportedImage(RequestRefused):
+class UnsupportedImage(RequestRefused, http_status=415):
     """The body is no JPEG, PNG or TIFF."""
 
-    http_status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
-
-class UnreadableImage(RequestRefused):
+class UnreadableImage(RequestRefused, http_status=422):
     """The body says that it is an image but does not decode."""
 
-    http_status = HTTPStatus.UNPROCESSABLE_ENTITY
 
-
-class HeadersTooLarge(RequestRefused):
+class HeadersTooLarge(RequestRefused, http_status=431):
     """The request line and headers are longer than the server reads."""
 
-    http_status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
-
-class Overloaded(DrdeployError):
+class Overloaded(DrdeployError, http_status=503):
     """Every worker is busy and the queue is full."""
 
-    http_status = HTTPStatus.SERVICE_UNAVAILABLE
 
-
-class ProcessingTimeout(DrdeployError):
+class ProcessingTimeout(DrdeployError, http_status=504):
     """The model did not answer within the server's time limit."""
-
-    http_status = HTTPStatus.GATEWAY_TIMEOUT
 
 
 class ServerError(DrdeployError):
@@ -254,7 +222,7 @@ class EndpointFailed(EndpointError):
 
 
 class EndpointTimeout(EndpointError):
-    """The endpoint did not reach the wanted status in time."""
+    """The endpoint did not reach the status that was waited for in time."""
 
 
 class DeploymentError(DrdeployError):
@@ -270,19 +238,19 @@ class TerraformFailed(DeploymentError):
 
 
 class PlanDeclined(DeploymentError):
-    """Nobody agreed to the plan, or to what it costs."""
+    """Nobody approved the plan, or its cost."""
 
 
 class PushFailed(DeploymentError):
-    """The registry does not take an image."""
+    """A registry refuses an image."""
 
 
 class UploadFailed(DeploymentError):
-    """The bucket does not take an archive."""
+    """A bucket refuses an archive."""
 
 
 class LeftBehind(DeploymentError):
-    """Something is still there, and may cost money, after everything was deleted."""
+    """Something still exists, and may cost money, after everything was to be deleted."""
 
 
 class StudyError(DrdeployError):
@@ -290,7 +258,7 @@ class StudyError(DrdeployError):
 
 
 class AnalysisError(DrdeployError):
-    """The measurements do not support the question."""
+    """The measurements cannot answer the question that is asked of them."""
 
 
 class MissingExtra(DrdeployError, ImportError):

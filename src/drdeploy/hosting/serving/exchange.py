@@ -81,7 +81,7 @@ def refusal(error: DrdeployError, headers: Headers = ()) -> Response:
     """Return the response to a refused request: a stable error code and one sentence."""
     if isinstance(error, Overloaded):
         headers = (*headers, ("Retry-After", str(RETRY_AFTER_S)))
-    return _error_response(int(error.http_status), error.code, error.sentence, headers)
+    return _error_response(error.http_status, error.code, error.sentence, headers)
 
 
 def internal_failure() -> Response:
