@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
+import re
 import sys
+import textwrap
 from pathlib import Path
+from typing import Any
 
 from typer.cli import get_docs_for_click
 from typer.main import get_command
 
+import drdeploy
+from drdeploy import errors
 from drdeploy.cli.app import build_app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,10 +56,175 @@ def contract_clauses() -> str:
     return NOTE + intro + "".join(rows)
 
 
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Grade photographs": (
+        "box_artifact",
+        "open_artifact",
+        "ModelArtifact",
+        "InferenceService",
+        "Inference",
+        "Prediction",
+        "Grade",
+        "ImageLimits",
+    ),
+    "Evaluate and quantize a grader": ("evaluate", "Evaluated", "quantize", "QuantizationOutcome"),
+    "Host a grader": (
+        "LocalService",
+        "Hosting",
+        "EndpointDefinition",
+        "ServerlessConfig",
+        "RealTimeConfig",
+        "Invocation",
+        "check_conformance",
+        "ConformanceReport",
+    ),
+    "Run a study": ("Study", "run_study", "RunOutcome", "load_measurements", "Measurements"),
+    "Decide how to host": (
+        "recommend",
+        "Traffic",
+        "Shape",
+        "Requirements",
+        "Assumptions",
+        "PriceSheet",
+        "Decision",
+    ),
+    "Errors": ("DrdeployError", "MissingExtra"),
+}
+"""The public names in the order of the page; a test compares them with ``drdeploy.__all__``."""
+
+
+def python_library() -> str:
+    """Signatures and docstrings of everything that ``import drdeploy`` offers."""
+    intro = (
+        "# The Python library\n\n"
+        "Everything that `import drdeploy` offers, section by section. A name is imported when it "
+        "is first used; one whose packages are not installed raises "
+        "[`MissingExtra`](#missingextra), which says what to install. [The worked page]"
+        "(../python.md) shows these names at work.\n"
+    )
+    contents = "".join(
+        f"- {section}: {', '.join(f'[`{name}`](#{name.lower()})' for name in names)}\n"
+        for section, names in SECTIONS.items()
+    )
+    parts = [NOTE + intro, contents]
+    for section, names in SECTIONS.items():
+        parts.append(f"## {section}\n")
+        parts += [_entry(name, getattr(drdeploy, name)) for name in names]
+        if section == "Errors":
+            parts.append(f"All errors of the package:\n\n```text\n{_error_tree()}\n```\n")
+    return "\n".join(parts)
+
+
+def _error_tree() -> str:
+    _, _, rest = (errors.__doc__ or "").partition("::\n\n")
+    tree, _, _ = rest.partition("\n\n")
+    return textwrap.dedent(tree)
+
+
+def _entry(name: str, public: Any) -> str:
+    """One name: its signature, its docstring, and the methods of a class."""
+    [definition] = ast.parse(textwrap.dedent(inspect.getsource(public))).body
+    kind = "class " if isinstance(definition, ast.ClassDef) else ""
+    kinds = {one.kind for one in inspect.signature(public).parameters.values()}
+    parameters = _parameters(definition, keyword_only=kinds == {inspect.Parameter.KEYWORD_ONLY})
+    parts = [f"### {name}\n", _code(f"{kind}{name}{parameters}"), _markdown(public)]
+    if isinstance(definition, ast.ClassDef):
+        parts += [_method(name, public, node) for node in definition.body if _is_public(node)]
+    return "\n".join(parts)
+
+
+def _is_public(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+
+
+def _method(name: str, owner: type, node: Any) -> str:
+    decorators = {ast.unparse(one) for one in node.decorator_list}
+    if decorators & {"property", "cached_property"}:
+        returns = f": {ast.unparse(node.returns)}" if node.returns else ""
+        title = f"{name}.{node.name}{returns}"
+    else:
+        title = f"{name}.{node.name}{_parameters(node, is_method='staticmethod' not in decorators)}"
+    return f"{_code(title)}\n{_markdown(inspect.getattr_static(owner, node.name))}"
+
+
+def _parameters(node: Any, *, is_method: bool = False, keyword_only: bool = False) -> str:
+    """The parameters of a function, or those that construct a class, as they are written."""
+    if isinstance(node, ast.ClassDef):
+        made = next((one for one in node.body if getattr(one, "name", "") == "__init__"), None)
+        if made is not None:
+            return _parameters(made, is_method=True)
+        fields = [ast.unparse(one) for one in node.body if isinstance(one, ast.AnnAssign)]
+        return _call(["*", *fields] if keyword_only else fields) if fields else ""
+    arguments = node.args
+    written = [ast.unparse(one) for one in arguments.args[is_method:]]
+    plain = len(written) - len(arguments.defaults)
+    written = written[:plain] + [
+        f"{one} = {ast.unparse(value)}"
+        for one, value in zip(written[plain:], arguments.defaults, strict=True)
+    ]
+    if arguments.kwonlyargs:
+        written.append("*")
+    for one, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        written.append(ast.unparse(one) + (f" = {ast.unparse(value)}" if value else ""))
+    returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    return _call(written) + ("" if returns == " -> None" else returns)
+
+
+def _call(written: list[str]) -> str:
+    on_one_line = f"({', '.join(written)})"
+    if len(on_one_line) <= 60:
+        return on_one_line
+    return "(\n" + "".join(f"    {one},\n" for one in written) + ")"
+
+
+def _code(text: str) -> str:
+    return f"```python\n{text}\n```\n"
+
+
+def _markdown(documented: Any) -> str:
+    """A Google-style docstring as Markdown: prose, usage blocks and lists."""
+    text = inspect.getdoc(documented) or ""
+    prose, *sections = re.split(r"^(Args|Attributes|Returns|Raises):\n", text, flags=re.MULTILINE)
+    parts = [_prose(prose)]
+    for title, body in zip(sections[::2], sections[1::2], strict=True):
+        parts.append(f"{title}:\n\n{_items(textwrap.dedent(body))}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _items(body: str) -> str:
+    """``name: what it is`` with continuation lines as a list; anything else as it stands."""
+    entries = re.split(r"^(?=\S)", body.strip(), flags=re.MULTILINE)
+    lines = []
+    for entry in filter(None, entries):
+        flat = _inline(" ".join(entry.split()))
+        lines.append(re.sub(r"^(\w+): ", r"- `\1`: ", flat) if ":" in flat else flat)
+    return "\n".join(lines)
+
+
+def _prose(text: str) -> str:
+    """Paragraphs; what is indented after ``::`` is a Python block."""
+    blocks = re.split(r"\n\n+", text.strip())
+    shown = []
+    for block in blocks:
+        if block.startswith("    "):
+            shown.append(f"```python\n{textwrap.dedent(block)}\n```")
+        elif block.startswith(">>>"):
+            shown.append(f"```python\n{block}\n```")
+        elif block != "::":
+            shown.append(_inline(block.removesuffix("::").rstrip()))
+    return "\n\n".join(shown)
+
+
+def _inline(text: str) -> str:
+    text = re.sub(r":(?:class|func|meth|attr|data|mod):`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", text)
+    return text.replace("``", "`").replace(".  ", ". ")
+
+
 PAGES = {
     "command-line.md": command_line,
     "conformance.md": contract_clauses,
     "measurements.md": measurement_columns,
+    "python.md": python_library,
 }
 
 

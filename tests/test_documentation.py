@@ -18,10 +18,23 @@ def reference():
     return runpy.run_path(str(ROOT / "scripts/write_reference.py"))
 
 
-@pytest.mark.parametrize("page", ["command-line.md", "conformance.md", "measurements.md"])
+@pytest.mark.parametrize(
+    "page", ["command-line.md", "conformance.md", "measurements.md", "python.md"]
+)
 def test_a_reference_page_says_what_the_code_says(page, reference):
     written = reference["PAGES"][page]()
     assert (ROOT / "docs/reference" / page).read_text() == written, "run make docs"
+
+
+def test_every_page_of_the_reference_is_written_by_the_script(reference):
+    assert {path.name for path in (ROOT / "docs/reference").glob("*.md")} == set(reference["PAGES"])
+
+
+def test_the_reference_names_what_the_library_offers(reference):
+    import drdeploy
+
+    documented = [name for names in reference["SECTIONS"].values() for name in names]
+    assert sorted(documented) == sorted(drdeploy.__all__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
