@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import typer
 
 from drdeploy.cli import push
-from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.options import JsonOption
 from drdeploy.units import MB
 
 if TYPE_CHECKING:

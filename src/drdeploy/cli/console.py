@@ -1,27 +1,36 @@
-"""What every command shares: where output goes, ``--json``, errors as sentences."""
+"""What every command prints with: sentences, tables, JSON, and errors as one message.
+
+Results go to standard output, all else to standard error.  On a terminal, or where ``COLUMNS``
+says how wide one is, sentences are wrapped between words and tables fit.  Elsewhere nothing is
+wrapped or shortened, so that a pipe gets every name whole.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import textwrap
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-import typer
+from rich.cells import cell_len
 from rich.console import Console
 
 from drdeploy.errors import DrdeployError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print the result as JSON on standard output.")
-]
+    from collections.abc import Iterator, Mapping, Sequence
 
 out = Console()
 err = Console(stderr=True)
 """Progress, notes and errors.  Standard output carries results alone."""
+
+NARROWEST = 12
+"""A column is not shortened below so many characters."""
+GAP = "  "
 
 
 def print_json(value: Any) -> None:
@@ -29,9 +38,168 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
-def print_line(text: str) -> None:
-    """Print text to standard output as it is: never wrapped, coloured or read as markup."""
-    out.print(text, markup=False, highlight=False, soft_wrap=True)
+def print_line(text: str, *, indent: int = 0, style: str = "", to: Console = out) -> None:
+    """Print a sentence, or what follows an indent; continuation lines are indented once more."""
+    width = _width(to)
+    prefix = " " * indent
+    if width is None:
+        lines = [prefix + text]
+    else:
+        lines = textwrap.wrap(
+            text,
+            max(width, NARROWEST),
+            initial_indent=prefix,
+            subsequent_indent=prefix + GAP,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    _print_lines(lines or [prefix], style, to)
+
+
+def print_note(text: str) -> None:
+    """Print to standard error what a reader of the result should know."""
+    print_line(f"note: {text}", to=err)
+
+
+def print_facts(facts: Mapping[str, str], *, indent: int = 2, style: str = "") -> None:
+    """Print names and what they are, one below the other, the second column aligned."""
+    longest = max(map(cell_len, facts), default=0)
+    width = _width(out)
+    for name, text in facts.items():
+        prefix = f"{' ' * indent}{name:{longest}}{GAP}"
+        room = None if width is None else max(width - len(prefix), NARROWEST)
+        wrapped = [text] if room is None else textwrap.wrap(text, room, break_on_hyphens=False)
+        lines = [prefix + line if at == 0 else " " * len(prefix) + line
+                 for at, line in enumerate(wrapped or [""])]  # fmt: skip
+        _print_lines(lines, style, out)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        title: Its header.
+        align: Numbers are aligned on the right.
+        shorten: Where a cell loses characters if the table is wider than the terminal: a file's
+            name in the middle, a sentence at its end, a number never.
+    """
+
+    title: str
+    align: Literal["left", "right"] = "left"
+    shorten: Literal["never", "middle", "end"] = "never"
+
+
+def number(title: str) -> Column:
+    """A column of numbers."""
+    return Column(title, align="right")
+
+
+def name(title: str) -> Column:
+    """A column of names, of files for example, which are told apart by begin and end."""
+    return Column(title, shorten="middle")
+
+
+def sentence(title: str) -> Column:
+    """A column of sentences."""
+    return Column(title, shorten="end")
+
+
+@dataclass
+class Table:
+    """A table of one line a row.
+
+    ::
+
+        table = Table([name("image"), number("grade")])
+        table.add("left.jpg", "3")
+        table.print()
+    """
+
+    columns: Sequence[Column]
+    _rows: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
+
+    def add(self, *cells: str, style: str = "") -> None:
+        """Add a row."""
+        self._rows.append((cells, style))
+
+    def add_line(self) -> None:
+        """Part the rows before from those that follow."""
+        self._rows.append(((), ""))
+
+    def print(self) -> None:
+        """Print all of it to standard output."""
+        titles = tuple(column.title for column in self.columns)
+        rows = [cells for cells, _ in self._rows if cells]
+        widths = [max(map(cell_len, column)) for column in zip(titles, *rows, strict=True)]
+        widths = _fitting(widths, self.columns, _width(out))
+        rule = "─" * (sum(widths) + len(GAP) * (len(widths) - 1))
+        _print_lines([self._line(titles, widths)], "bold", out)
+        _print_lines([rule], "dim", out)
+        for cells, style in self._rows:
+            _print_lines([self._line(cells, widths) if cells else rule], style, out)
+
+    def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
+        shown = [
+            _aligned(_shortened(cell, width, column.shorten), width, column.align)
+            for cell, width, column in zip(cells, widths, self.columns, strict=True)
+        ]
+        return GAP.join(shown).rstrip()
+
+
+def relative_names(paths: Sequence[str]) -> list[str]:
+    """Names of files below the folder that all of them are in."""
+    if not paths:
+        return []
+    parents = {str(Path(path).parent) for path in paths}
+    try:
+        common = os.path.commonpath(parents)
+    except ValueError:  # some are absolute and some are not
+        return list(paths)
+    return [os.path.relpath(path, common or ".") for path in paths]
+
+
+def _width(console: Console) -> int | None:
+    """Characters of a line; None where nobody looks at it."""
+    return console.width if console.is_terminal or "COLUMNS" in os.environ else None
+
+
+def _fitting(widths: list[int], columns: Sequence[Column], width: int | None) -> list[int]:
+    """Widths that fit, taken from the widest column that may be shortened, again and again."""
+    if width is None:
+        return widths
+    fitting = list(widths)
+    least = [max(NARROWEST, cell_len(column.title)) for column in columns]
+    while sum(fitting) + len(GAP) * (len(fitting) - 1) > width:
+        shortenable = [
+            at
+            for at, column in enumerate(columns)
+            if column.shorten != "never" and fitting[at] > least[at]
+        ]
+        if not shortenable:
+            break
+        fitting[max(shortenable, key=fitting.__getitem__)] -= 1
+    return fitting
+
+
+def _shortened(text: str, width: int, where: Literal["never", "middle", "end"]) -> str:
+    """``IDRiD_00…e4.jpg`` or ``a sentence without its e…``."""
+    if cell_len(text) <= width or where == "never":
+        return text
+    if where == "end":
+        return f"{text[: width - 1]}…"
+    tail = (width - 1) // 2
+    return f"{text[: width - 1 - tail]}…{text[-tail:]}"
+
+
+def _aligned(text: str, width: int, align: Literal["left", "right"]) -> str:
+    padding = " " * (width - cell_len(text))
+    return padding + text if align == "right" else text + padding
+
+
+def _print_lines(lines: Sequence[str], style: str, to: Console) -> None:
+    for line in lines:
+        to.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import JsonOption, err, out, print_json, print_line
+from drdeploy.cli.console import err, out, print_json, print_line
+from drdeploy.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

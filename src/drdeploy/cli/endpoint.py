@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drdeploy.cli import endpoint_deploy
-from drdeploy.cli.console import JsonOption, out, print_json
+from drdeploy.cli.console import out, print_json
+from drdeploy.cli.options import EndpointUrlOption, JsonOption, RegionOption
 
 if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Invocation
@@ -17,17 +18,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 app.command()(endpoint_deploy.deploy)
 
-EndpointUrlOption = Annotated[
-    str | None,
-    typer.Option(
-        "--endpoint-url",
-        envvar="DRDEPLOY_ENDPOINT_URL",
-        help="The local service, for example http://127.0.0.1:8765; AWS if it is left out.",
-    ),
-]
-RegionOption = Annotated[
-    str | None, typer.Option("--region", help="AWS region; the session's own by default.")
-]
 NameArgument = Annotated[str, typer.Argument(help="The endpoint's name.")]
 
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.options import JsonOption, PricesOption, RegionOption
 from drdeploy.cli.places import (
     LocalUrlOption,
-    PricesOption,
-    RegionOption,
     TargetOption,
     TerminalApprover,
     UnknownPricesOption,

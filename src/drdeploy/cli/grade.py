@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress
 
-from drdeploy.cli.console import JsonOption, err, print_json
+from drdeploy.cli.console import err, print_json, print_line
 from drdeploy.cli.grade_rows import (
     Order,
-    Row,
     as_document,
     grade_one,
     in_order,
     print_table,
     write_csv,
 )
+from drdeploy.cli.options import ArtifactOption, CsvOption, JsonOption, RuntimeOption
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
-from drdeploy.grader.runtimes.protocol import RuntimeName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from drdeploy.grader.inference import InferenceService
+    from drdeploy.grader.runtimes.protocol import RuntimeName
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 """What is taken from a folder.  A file that is named is tried whatever it is called."""
@@ -36,66 +36,50 @@ def grade(
         list[Path], typer.Argument(help="Photographs, and folders that hold photographs.")
     ],
     *,
-    artifact: Annotated[
-        Path | None,
-        typer.Option(
-            "--artifact",
-            "-a",
-            help="A model.tar.gz, or its extracted folder; without, the grader in the box.",
-        ),
-    ] = None,
-    runtime: Annotated[
-        RuntimeName | None, typer.Option(help="The one that fits the model's format by default.")
-    ] = None,
+    artifact: ArtifactOption = None,
+    runtime: RuntimeOption = None,
     sort: Annotated[
-        str, typer.Option(help="input, or severity: the eyes to look at first come first.")
+        Order,
+        typer.Option(help="`severity` puts the eyes that an ophthalmologist must see first."),
     ] = "input",
-    csv_file: Annotated[
-        Path | None, typer.Option("--csv", help="Write the rows to this CSV file as well.")
-    ] = None,
+    csv_file: CsvOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Grade photographs on this machine.
 
-    Every input has a row. A photograph too poor to grade says why and needs a human; a file
-    that is no photograph at all makes the exit status 1.  For research use. Not a medical
-    device.
+    Every file has a row. A photograph that is too poor to grade needs a human, and the reason is
+    given. A file that is no photograph makes the exit status 1.
+
+    For research use. Not a medical device.
     """
-    check_writable(csv_file)
-    order = _order(sort)
+    if csv_file is not None and not csv_file.parent.is_dir():  # before an hour of grading
+        raise InvalidInput("There is no such folder", where=str(csv_file.parent))
     service = _load(artifact, runtime)
     manifest = service.classifier.artifact.manifest
-    if order == "severity" and not manifest.is_icdr:
+    if sort == "severity" and not manifest.is_icdr:
         raise InvalidInput(
-            "Only the grades of an ICDR grader have a severity",
+            "This model does not grade retinopathy, so its answers have no severity",
             where="--sort",
             remedy="Leave --sort out",
         )
-    rows = in_order(with_progress(service, find_images(images)), order)
+    with Progress(console=err, transient=True) as progress:
+        paths = progress.track(find_images(images), description="grading")
+        rows = in_order([grade_one(service, path) for path in paths], sort)
     if as_json:
         print_json(as_document(rows, manifest.classes))
     else:
-        print_table(rows, order)
+        print_table(rows, sort)
     if csv_file is not None:  # last: what cannot be written has been shown
         write_csv(csv_file, rows, manifest.classes)
     failed = sum(bool(row.error) for row in rows)
     refused = sum(row.gradable is False for row in rows)
-    err.print(
+    print_line(
         f"{len(rows) - failed - refused} graded, {refused} need a human, {failed} failed. "
-        f"{RESEARCH_USE_NOTICE}"
+        f"{RESEARCH_USE_NOTICE}",
+        to=err,
     )
     if failed:
         raise typer.Exit(1)
-
-
-def _order(name: str) -> Order:
-    if name not in get_args(Order):
-        raise InvalidInput(
-            f"Rows cannot be sorted by '{name}'",
-            where="--sort",
-            remedy=f"Choose from {', '.join(get_args(Order))}",
-        )
-    return cast("Order", name)
 
 
 def _load(artifact: Path | None, runtime: RuntimeName | None) -> InferenceService:
@@ -109,7 +93,7 @@ def _load(artifact: Path | None, runtime: RuntimeName | None) -> InferenceServic
 
 
 def find_images(inputs: Sequence[Path]) -> list[Path]:
-    """The named files, and below each folder every file that has an image's suffix."""
+    """Return the files that are named, and in each folder every file with an image's suffix."""
     found: list[Path] = []
     for path in inputs:
         if not path.is_dir():
@@ -120,17 +104,5 @@ def find_images(inputs: Sequence[Path]) -> list[Path]:
             for file in path.rglob("*")
             if file.suffix.lower() in IMAGE_SUFFIXES and not file.is_dir()
         )
-        found += inside or [path]  # an empty folder has a row of its own
+        found += inside or [path]  # a folder without images has a row that says so
     return list(dict.fromkeys(found))
-
-
-def with_progress(service: InferenceService, paths: Sequence[Path]) -> list[Row]:
-    """A row for every path; progress goes to standard error."""
-    with Progress(console=err, transient=True) as progress:
-        return [grade_one(service, path) for path in progress.track(paths, description="grading")]
-
-
-def check_writable(path: Path | None) -> None:
-    """Say so before an hour of grading, not after it."""
-    if path is not None and not path.parent.is_dir():
-        raise InvalidInput("There is no such folder", where=str(path.parent))

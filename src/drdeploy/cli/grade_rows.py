@@ -6,10 +6,15 @@ import csv
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.markup import escape
-from rich.table import Column, Table
-
-from drdeploy.cli.console import out
+from drdeploy.cli.console import (
+    Column,
+    Table,
+    name,
+    number,
+    print_line,
+    relative_names,
+    sentence,
+)
 from drdeploy.errors import PredictionFailed, RequestRefused
 from drdeploy.grader.fundus.gradability import SENTENCES
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE, Grade
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from drdeploy.grader.fundus.gradability import Reason
     from drdeploy.grader.inference import Inference, InferenceService
 
 Order = Literal["input", "severity"]
@@ -39,7 +45,7 @@ class Row:
 
     image: str
     gradable: bool | None = None
-    ungradable_reason: str = ""
+    ungradable_reason: Reason | Literal[""] = ""
     grade: int | None = None
     label: str = ""
     referable: bool | None = None
@@ -131,31 +137,45 @@ def as_document(rows: Sequence[Row], classes: tuple[str, ...]) -> dict[str, Any]
 
 
 def print_table(rows: Sequence[Row], order: Order = "input") -> None:
-    """The rows on the terminal, sections apart where they are sorted."""
-    image = Column("image", overflow="fold")  # a name cut short is no name
-    columns = ("grade", "label", "referable", "P(>=2)", "P(>=3)")
-    table = Table(image, *columns, caption=RESEARCH_USE_NOTICE)
-    before: Row | None = None
-    for row in rows:
-        if order == "severity" and before is not None and before.section != row.section:
-            table.add_section()
-        table.add_row(escape(row.image), *_cells(row))
-        before = row
-    out.print(table)
+    """Print the rows as a table, and below it why some have no grade."""
+    table = Table(
+        [
+            name("photograph"),
+            number("grade"),
+            sentence("label"),
+            Column("referable"),
+            number("P(>=2)"),
+            number("P(>=3)"),
+        ]
+    )
+    names = relative_names([row.image for row in rows])
+    section = rows[0].section if rows else 0
+    for row, shown in zip(rows, names, strict=True):
+        if order == "severity" and row.section != section:
+            table.add_line()
+        section = row.section
+        table.add(shown, *_cells(row), style=_STYLES[row.section])
+    table.print()
+    for row, shown in zip(rows, names, strict=True):
+        if row.section:
+            reason = (
+                SENTENCES[row.ungradable_reason] if row.ungradable_reason else "No reason given"
+            )
+            print_line(f"{shown}: {row.error or f'{reason}.'}", style=_STYLES[row.section])
+
+
+_STYLES = ("", "yellow", "red")
+"""Of graded rows, of those that need a human, and of files that failed."""
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    if row.error:
-        return ("-", f"[red]{escape(row.error)}[/]")
-    if row.gradable is False:
-        sentences: dict[str, str] = dict(SENTENCES.items())
-        sentence = sentences.get(row.ungradable_reason, row.ungradable_reason)
-        return ("-", f"[yellow]{escape(sentence)}: needs a human[/]")
+    if row.section:
+        return ("-", "failed" if row.error else "needs a human", "-", "-", "-")
     if row.grade is None:
-        return ("-", escape(row.label), "-", f"{max(row.probabilities):.3f}", "-")
+        return ("-", row.label, "-", f"{max(row.probabilities):.3f}", "-")
     return (
         str(row.grade),
-        escape(row.label),
+        row.label,
         "yes" if row.referable else "no",
         _share(row.probability_referable),
         _share(row.probability_vision_threatening),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from drdeploy.cli import image_cold_start, image_conform, image_sizes, push
-from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.options import JsonOption
 from drdeploy.units import MB
 
 if TYPE_CHECKING:

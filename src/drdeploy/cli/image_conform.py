@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.options import JsonOption
 from drdeploy.errors import DrdeployError, InvalidInput
 
 if TYPE_CHECKING:

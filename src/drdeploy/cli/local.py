@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from drdeploy.cli.console import JsonOption, out, print_json
+from drdeploy.cli.console import out, print_json
+from drdeploy.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from drdeploy.hosting.local import LocalService

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.options import JsonOption
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.units import MB

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import JsonOption, err, out, print_json, print_line
+from drdeploy.cli.console import err, out, print_json, print_line
 from drdeploy.cli.figures import shown
+from drdeploy.cli.options import JsonOption
 from drdeploy.errors import InvalidInput
 from drdeploy.files import write_json
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.options import JsonOption
 from drdeploy.units import MB
 
 FORMATS = ("saved_model", "onnx")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from drdeploy.cli.console import JsonOption, out, print_json
+from drdeploy.cli.console import out, print_json
+from drdeploy.cli.options import JsonOption
 
 IN_WORDS = {
     "tf": "RGB, -1 to 1",

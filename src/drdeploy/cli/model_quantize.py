@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.console import err, out, print_json
 from drdeploy.cli.figures import shown
+from drdeploy.cli.options import JsonOption
 from drdeploy.files import write_json
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.units import MB

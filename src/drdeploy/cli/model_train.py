@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import msgspec
 import typer
 
-from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.console import err, out, print_json
 from drdeploy.cli.figures import shown
+from drdeploy.cli.options import JsonOption
 from drdeploy.files import write_json
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 

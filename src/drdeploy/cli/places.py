@@ -37,14 +37,8 @@ LocalUrlOption = Annotated[
         help=f"The local service, with --target local; {LOCAL_URL} by default.",
     ),
 ]
-RegionOption = Annotated[
-    str | None, typer.Option("--region", help="AWS region; the session's own by default.")
-]
 YesOption = Annotated[
     bool, typer.Option("--yes", "-y", help="Agree to what is planned, without being asked.")
-]
-PricesOption = Annotated[
-    Path | None, typer.Option("--prices", help="A price sheet of your own.", dir_okay=False)
 ]
 UnknownPricesOption = Annotated[
     bool, typer.Option("--accept-unknown-prices", help="Go on where no price is known.")

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from drdeploy.cli.console import JsonOption, err, out, print_json
-from drdeploy.cli.places import LocalUrlOption, RegionOption, TargetOption, account_of, engine_for
+from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.options import JsonOption, RegionOption
+from drdeploy.cli.places import LocalUrlOption, TargetOption, account_of, engine_for
 
 
 def push_image(

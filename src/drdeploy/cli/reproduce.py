@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from drdeploy.study.thesis.reproduction import Reproduction

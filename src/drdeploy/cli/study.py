@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from drdeploy.cli.console import JsonOption, err, out, print_json
+from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.options import JsonOption
 from drdeploy.cli.places import INTERRUPTED, TargetChoice, TerminalApprover, YesOption
 from drdeploy.errors import StudyError, UnknownPrice
 
