@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import inspect
 import re
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typer.cli import get_docs_for_click
 from typer.main import get_command
@@ -17,6 +16,9 @@ from typer.main import get_command
 import drdeploy
 from drdeploy import errors
 from drdeploy.cli.app import build_app
+
+if TYPE_CHECKING:
+    from drdeploy.study.measurements.schema import Column
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "reference"
@@ -32,12 +34,32 @@ def command_line() -> str:
 
 def measurement_columns() -> str:
     """The columns of ``measurements.csv``."""
-    from drdeploy.study.measurements.measurement import Measurement
+    from drdeploy.study.measurements.measurement import SCHEMA
+    from drdeploy.study.measurements.schema import ONE_PER_TRIAL, OPTIONAL
 
-    names = [f"`{field.name}`" for field in dataclasses.fields(Measurement)]
-    text = (Measurement.__doc__ or "").strip()
-    columns = f"Columns, in order: {', '.join(names)}."
-    return f"{NOTE}# measurements.csv\n\n{columns}\n\n```text\n{text}\n```\n"
+    intro = (
+        "# measurements.csv\n\n"
+        "One row is one invocation. Warm-ups and failures are rows too; `drdeploy report` says how "
+        "many rows it left out, and why. The columns, in order:\n\n"
+        "| column | type | unit | what it says |\n|---|---|---|---|\n"
+    )
+    rows = (
+        f"| `{one.name}` | {one.type_name} | {one.unit} | {one.meaning}{_choices(one)} |\n"
+        for one in SCHEMA
+    )
+    optional = ", ".join(f"`{one.name}`" for one in SCHEMA if OPTIONAL in one.rules)
+    of_trial = ", ".join(f"`{one.name}`" for one in SCHEMA if ONE_PER_TRIAL in one.rules)
+    rules = (
+        "\nAn empty cell stands for a value that is not known. Times are ISO 8601 in UTC.\n\n"
+        f"A file of your own is reported and decided from as well. It may lack {optional}.\n\n"
+        f"All rows of a trial agree in {of_trial}.\n"
+    )
+    return NOTE + intro + "".join(rows) + rules
+
+
+def _choices(column: Column) -> str:
+    choices = ", ".join(f"`{one}`" for one in column.choices if one)
+    return f" One of {choices}." if choices else ""
 
 
 def contract_clauses() -> str:

@@ -21,7 +21,7 @@ import pandas as pd
 
 from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.measurements.load import ENVIRONMENT_FILE, MEASUREMENTS_FILE, Measurements, load
-from drdeploy.study.measurements.validation import REQUIRED
+from drdeploy.study.measurements.measurement import REQUIRED
 from drdeploy.study.recommendation import wording
 from drdeploy.study.recommendation.decide import decide
 from drdeploy.study.recommendation.requirements import Assumptions, DecisionInputs, Requirements

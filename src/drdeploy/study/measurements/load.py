@@ -1,8 +1,8 @@
-"""A results folder as one validated frame; every row is kept, and what does not count is marked.
+"""Read a results folder as one validated frame that marks the rows that do not count.
 
-A row counts when it is no warm-up, its outcome is ``ok``, and the container started the way the
-scenario wants: a cold scenario counts cold starts alone, a warm one never counts a cold start.
-The column ``left_out`` holds the reason for every other row.
+A row counts when it is no warm-up, its outcome is ``ok``, and the container started as its
+scenario asks: a cold scenario counts cold starts alone, a warm one never counts a cold start.
+Every other row is kept too, with the reason in the column ``left_out``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from drdeploy.errors import AnalysisError
-from drdeploy.study.measurements.validation import no_sense, require_columns, require_sense, typed
+from drdeploy.study.measurements.validation import FIRST_LINE, bad_line, validated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,25 +27,24 @@ MEASUREMENTS_FILE = "measurements.csv"
 ENVIRONMENT_FILE = "environment.json"
 
 LINE = "line"
-"""The column that says where in the file a row stands, so that a number can be traced."""
-FIRST_LINE = 2
-"""After the header."""
+"""The column with the line of the file that a row is in, so that a number can be traced."""
 WARM_UP = "warm_up"
 UNGRADABLE = "ungradable"
 
 _MACHINE_FACTS = ("cpu_model", "cpu_count", "machine")
-"""What ``experiments.environment`` tells of the machine that bears on a latency."""
+"""The facts of ``environment.json`` that a latency depends on."""
 
 
 @dataclass(frozen=True, eq=False)
 class Measurements:
-    """Everything that a results folder says.
+    """The rows and facts of a results folder.
 
     Attributes:
-        frame: Every row, with its ``line`` in the file; ``left_out`` is empty where it counts.
+        frame: One row per invocation, typed by the schema, with its ``line`` in the file;
+            ``left_out`` is empty where the row counts.
         environment: Facts per ``run_id``; empty where there is no ``environment.json``.
         source: The file that the rows came from.
-        notes: What had to be set aside while reading, as sentences.
+        notes: Sentences about what was skipped while reading.
     """
 
     frame: pd.DataFrame
@@ -65,8 +64,8 @@ class Measurements:
         return dict(Counter(reasons).most_common())
 
     def differences(self) -> dict[str, list[str]]:
-        """What varies between rows that ought to come from one place: name -> values."""
-        varying = {
+        """Return what differs between rows that ought to come from one place: name -> values."""
+        found = {
             "platform": _distinct(self.frame["platform"]),
             "isolation": _distinct(self.frame["isolation"]),
             "machine": sorted(set(self._machines())),
@@ -74,7 +73,7 @@ class Measurements:
         }
         return {
             name: values
-            for name, values in varying.items()
+            for name, values in found.items()
             if len(values) > (0 if "trial" in name else 1)
         }
 
@@ -86,9 +85,9 @@ class Measurements:
         """
         differences = self.differences()
         if differences:
-            told = "; ".join(f"{name}: {', '.join(v)}" for name, v in differences.items())
+            found = "; ".join(f"{name}: {', '.join(v)}" for name, v in differences.items())
             raise AnalysisError(
-                f"Rows that were measured under different conditions are not compared ({told})",
+                f"Rows that were measured under different conditions are not compared ({found})",
                 where=str(self.source),
                 remedy="Report them apart, or pass --mixed if the difference is what you study",
             )
@@ -110,7 +109,7 @@ def load(results: Path) -> Measurements:
     """Read ``measurements.csv`` (or that file itself) and ``environment.json`` beside it.
 
     Raises:
-        AnalysisError: No such file, no row, a missing column, or a value that is none.
+        AnalysisError: There is no such file, no row, or a row that the schema refuses.
     """
     source = results / MEASUREMENTS_FILE if results.is_dir() else results
     frame, notes = _read_rows(source)
@@ -123,10 +122,10 @@ def from_frame(
     environment: Mapping[str, Mapping[str, Any]] | None = None,
     notes: tuple[str, ...] = (),
 ) -> Measurements:
-    """Validate rows that are in memory already, for example another study's, translated.
+    """Validate rows that are in memory already, for example those of another study.
 
     Args:
-        frame: Columns as in ``measurements.csv``; the optional ones may be absent.
+        frame: Columns as in ``measurements.csv``; the optional ones may be missing.
         source: Where they came from, for messages.
         environment: Facts per ``run_id``.
         notes: Sentences to carry along.
@@ -134,10 +133,7 @@ def from_frame(
     Raises:
         AnalysisError: As :func:`load`.
     """
-    require_columns(frame, source)
-    rows = typed(frame.reset_index(drop=True), source)
-    require_sense(rows, source)
-    rows, repeats = _without_repeats(rows)
+    rows, repeats = _without_repeats(validated(frame, source))
     rows[LINE] = rows.index + FIRST_LINE
     rows = rows.reset_index(drop=True)
     rows["start"] = _start(rows)
@@ -156,11 +152,12 @@ def _read_rows(source: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
             remedy="Name the folder that `drdeploy study run` wrote",
         ) from err
     header, *rows = list(csv.reader(io.StringIO(text))) or [[]]
+    # A run that was killed leaves a last line without its end: not yet a measurement.
     torn = bool(rows) and len(rows[-1]) < len(header) and not text.endswith("\n")
     rows = rows[:-1] if torn else rows
-    for line, row in enumerate(rows, start=2):
+    for line, row in enumerate(rows, start=FIRST_LINE):
         if len(row) != len(header):
-            raise no_sense(source, line, f"{len(row)} fields where the header has {len(header)}")
+            raise bad_line(source, line, f"{len(row)} fields where the header has {len(header)}")
     notes = ("The last line was cut off while it was written; it is left out.",) if torn else ()
     return pd.DataFrame(rows, columns=header, dtype=str), notes
 
@@ -179,29 +176,30 @@ def _read_environment(folder: Path) -> dict[str, dict[str, Any]]:
         ) from err
     if not isinstance(facts, dict):
         return {}
-    return {str(run): told for run, told in facts.items() if isinstance(told, dict)}
+    return {str(run): known for run, known in facts.items() if isinstance(known, dict)}
 
 
 def _without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """A line that was written twice is one measurement."""
+    # Two identical rows are one invocation that was written twice: no two have the same start.
     repeated = frame.duplicated(keep="first")
     count = int(repeated.sum())
     if not count:
         return frame, ()
-    told = f"{count} line{'s' * (count > 1)} stood in the file twice, word for word; counted once."
-    return frame[~repeated].copy(), (told,)
+    note = f"{count} line{'s' * (count > 1)} stood in the file twice, word for word; counted once."
+    return frame[~repeated].copy(), (note,)
 
 
 def _start(frame: pd.DataFrame) -> pd.Series:
-    """What a scenario implies where the row says nothing: an always-on instance is warm."""
+    # A container that does not identify itself leaves the start open; an instance that is always
+    # on was warm all the same.
     implied = frame["scenario"].isin(["warm", "real-time", "realtime"]) & (frame["start"] == "")
     return frame["start"].mask(implied, "warm")
 
 
 def _why_left_out(frame: pd.DataFrame) -> pd.Series:
     reason = frame["outcome"].mask(frame["outcome"] == "ok", "")
-    wanted = frame["scenario"].map({"cold": "cold", "warm": "warm"}).fillna(frame["start"])
-    reason = reason.mask((reason == "") & (frame["start"] != wanted), "wrong_start")
+    expected = frame["scenario"].map({"cold": "cold", "warm": "warm"}).fillna(frame["start"])
+    reason = reason.mask((reason == "") & (frame["start"] != expected), "wrong_start")
     return reason.mask(frame["is_warmup"], WARM_UP)
 
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - the schema reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from drdeploy.errors import StudyError
 from drdeploy.hosting.sagemaker import InvocationOutcome
+from drdeploy.study.measurements.schema import (
+    ADDED_LATER,
+    ONE_PER_TRIAL,
+    OPTIONAL,
+    columns_of,
+    encode,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,109 +28,109 @@ Outcome = InvocationOutcome | Literal["wrong_start", "ungradable"]
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What was asked, of what, and what came of it.
+    """One invocation: what was asked, of what, and what came of it.
 
-    Attributes:
-        study: Name of the study.
-        trial: Stable id, for example ``mobilenet-fp32-lean-1024mb-cold``.
-        platform: ``local`` or ``aws``.
-        isolation: What held the container to its size: ``container``, ``process+cgroup-v1``,
-            ``process+cgroup-v2``, ``process`` (nothing did), or ``managed`` on AWS.
-        model: Name in the study.
-        architecture: The network, from the manifest.
-        weights: ``trained``, ``imagenet``, ``random`` or ``unknown``, from the manifest.
-        precision: Of the artifact.
-        profile: ``lean`` or ``classic``.
-        image: Tag or URI of the container image.
-        endpoint_kind: ``serverless`` or ``realtime``.
-        memory_mb: Of a serverless endpoint.
-        instance_type: Of a real-time endpoint.
-        vcpu: That the endpoint is taken to have.
-        scenario: ``warm``, ``cold``, ``real-time`` or ``open-loop``.
-        sequence: From 1; 0 for the uncounted request.
-        is_warmup: Not to be counted.
-        start: Whether the container had answered before; empty where that is not known.
-        outcome: ``ok``, the kind of failure, ``wrong_start`` (an answer of the other start than
-            the scenario asks for) or ``ungradable`` (a photograph that was answered without a
-            prediction); ``ok`` alone is to be counted.
-        status: HTTP status, 0 where no answer came.
-        error: One line for a failure, otherwise empty.
-        scheduled_at: When the request was due, UTC.
-        started_at: When it was sent, UTC.
-        total_latency_s: At the client; in an open loop from ``scheduled_at``.
-        container_latency_s: From request to answer within the container.
-        prediction_s: In the model.
-        decode_s: JPEG to pixels.
-        transform_s: Pixels to model input.
-        model_setup_s: CloudWatch ``ModelSetupTime``; only for a cold start.
-        model_latency_s: CloudWatch ``ModelLatency``; empty where it is not certain whose it is.
-        overhead_latency_s: CloudWatch ``OverheadLatency``, set-up included; likewise.
-        photograph: File name.
-        payload_bytes: Size of the request's body.
-        label: Predicted class.
-        grade: Predicted ICDR grade; only from an ICDR grader.
-        model_digest: Of the artifact that answered.
-        container_id: Which container answered.
-        container_invocation: Which of its invocations this was, from 1.
-        run_id: Which run of the study measured it; its facts are in ``environment.json``.
+    Each field declares a column of ``measurements.csv``: its type, its meaning, and its rules
+    (see :mod:`~drdeploy.study.measurements.schema`).
     """
 
-    study: str
-    trial: str
-    platform: Platform
-    isolation: str
-    model: str
-    architecture: str
-    weights: str
-    precision: str
-    profile: str
-    image: str
-    endpoint_kind: str
-    memory_mb: int | None = None
-    instance_type: str = ""
-    vcpu: float | None = None
-    scenario: str
-    sequence: int
-    is_warmup: bool
-    start: Start = ""
-    outcome: Outcome
-    status: int
-    error: str = ""
-    scheduled_at: datetime
-    started_at: datetime
-    total_latency_s: float
-    container_latency_s: float | None = None
-    prediction_s: float | None = None
-    decode_s: float | None = None
-    transform_s: float | None = None
-    model_setup_s: float | None = None
-    model_latency_s: float | None = None
-    overhead_latency_s: float | None = None
-    photograph: str
-    payload_bytes: int
-    label: str = ""
-    grade: int | None = None
-    model_digest: str = ""
-    container_id: str = ""
-    container_invocation: int | None = None
-    run_id: str
+    study: Annotated[str, "Name of the study."]
+    trial: Annotated[str, "Stable id, for example `mobilenet-fp32-lean-1024mb-cold`."]
+    platform: Annotated[Platform, "Where the endpoint was: the local service, or AWS."]
+    isolation: Annotated[
+        str,
+        "What held the container to its memory and CPU: `container`, `process+cgroup-v1`, "
+        "`process+cgroup-v2`, `process` (nothing did), or `managed` on AWS.",
+    ]
+    model: Annotated[str, "Name of the model in the study.", ONE_PER_TRIAL]
+    architecture: Annotated[str, "The network, from the manifest.", OPTIONAL, ONE_PER_TRIAL]
+    weights: Annotated[
+        str,
+        "Where the weights come from: `trained`, `imagenet`, `random` or `unknown`, from the "
+        "manifest.",
+        ONE_PER_TRIAL,
+    ]
+    precision: Annotated[str, "Precision of the weights, `fp32` for example.", ONE_PER_TRIAL]
+    profile: Annotated[str, "Profile of the server: `lean` or `classic`.", ONE_PER_TRIAL]
+    image: Annotated[str, "Tag or URI of the container image.", OPTIONAL]
+    endpoint_kind: Annotated[str, "`serverless` or `realtime`.", ONE_PER_TRIAL]
+    memory_mb: Annotated[int | None, "Memory of a serverless endpoint.", ONE_PER_TRIAL] = None
+    instance_type: Annotated[str, "Instance type of a real-time endpoint.", ONE_PER_TRIAL] = ""
+    vcpu: Annotated[
+        float | None, "CPUs that the endpoint is taken to have.", OPTIONAL, ONE_PER_TRIAL
+    ] = None
+    scenario: Annotated[str, "`warm`, `cold`, `real-time` or `open-loop`.", ONE_PER_TRIAL]
+    sequence: Annotated[int, "Number in the trial, from 1; 0 is the uncounted first request."]
+    is_warmup: Annotated[bool, "Whether the row is not to be counted."]
+    start: Annotated[
+        Start,
+        "Whether the container had answered before (`warm`) or not (`cold`); empty where that is "
+        "not known.",
+    ] = ""
+    outcome: Annotated[
+        Outcome,
+        "`ok` (the only one that is counted), the kind of failure, `wrong_start` (an answer of "
+        "the other start than the scenario asks for) or `ungradable` (a photograph that was "
+        "answered without a prediction).",
+    ]
+    status: Annotated[int, "HTTP status; 0 where no answer came."]
+    error: Annotated[str, "One line that explains a failure, otherwise empty.", OPTIONAL] = ""
+    scheduled_at: Annotated[datetime, "When the request was due.", OPTIONAL]
+    started_at: Annotated[datetime, "When the request was sent."]
+    total_latency_s: Annotated[
+        float, "From request to answer, at the client; in an open loop from `scheduled_at`."
+    ]
+    container_latency_s: Annotated[float | None, "From request to answer, in the container."] = None
+    prediction_s: Annotated[float | None, "Time in the model."] = None
+    decode_s: Annotated[float | None, "From the image file to pixels.", OPTIONAL] = None
+    transform_s: Annotated[float | None, "From pixels to model input.", OPTIONAL] = None
+    model_setup_s: Annotated[
+        float | None, "CloudWatch `ModelSetupTime`; only for a cold start.", OPTIONAL
+    ] = None
+    model_latency_s: Annotated[
+        float | None,
+        "CloudWatch `ModelLatency`; empty where it is not certain whose it is.",
+        OPTIONAL,
+        ADDED_LATER,
+    ] = None
+    overhead_latency_s: Annotated[
+        float | None,
+        "CloudWatch `OverheadLatency`, set-up included; empty likewise.",
+        OPTIONAL,
+        ADDED_LATER,
+    ] = None
+    photograph: Annotated[str, "File name of the photograph.", OPTIONAL]
+    payload_bytes: Annotated[int, "Size of the request's body.", OPTIONAL]
+    label: Annotated[str, "Predicted class.", OPTIONAL] = ""
+    grade: Annotated[int | None, "Predicted ICDR grade, from an ICDR grader.", OPTIONAL] = None
+    model_digest: Annotated[str, "SHA-256 of the artifact that answered.", OPTIONAL] = ""
+    container_id: Annotated[str, "Which container answered.", OPTIONAL] = ""
+    container_invocation: Annotated[
+        int | None, "Which of the container's invocations this was, from 1.", OPTIONAL
+    ] = None
+    run_id: Annotated[
+        str,
+        "Which run of the study measured the row; its facts are in `environment.json`.",
+        OPTIONAL,
+    ]
 
 
-COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Measurement))
-"""Of ``measurements.csv``, in order."""
+SCHEMA = columns_of(Measurement)
+"""The columns of ``measurements.csv``, in order."""
 
-ADDED_LATER = ("model_latency_s", "overhead_latency_s")
-"""Columns that older files lack; there they are empty."""
+COLUMNS = tuple(column.name for column in SCHEMA)
+REQUIRED = tuple(column.name for column in SCHEMA if OPTIONAL not in column.rules)
+"""What a file needs to be analysed, whoever wrote it."""
 
 
 def encode_header() -> bytes:
-    """The first line."""
+    """Return the first line of ``measurements.csv``."""
     return _line(COLUMNS)
 
 
 def encode_row(measurement: Measurement) -> bytes:
-    """One line, always: a line break within a text becomes a space."""
-    return _line([_to_text(getattr(measurement, name)) for name in COLUMNS])
+    """Return a row as one line: a line break within a text becomes a space."""
+    return _line([encode(getattr(measurement, name)) for name in COLUMNS])
 
 
 def decode_rows(lines: Iterable[str], *, where: str) -> list[Measurement]:
@@ -134,83 +141,25 @@ def decode_rows(lines: Iterable[str], *, where: str) -> list[Measurement]:
     """
     reader = csv.reader(lines)
     header = tuple(next(reader, ()))
-    columns = tuple(name for name in COLUMNS if name in header or name not in ADDED_LATER)
-    if header != columns:
+    columns = [one for one in SCHEMA if one.name in header or ADDED_LATER not in one.rules]
+    if header != tuple(column.name for column in columns):
         raise StudyError(
             f"These are not the columns of measurements: {_difference(header)}",
             where=where,
             remedy="Keep that file elsewhere, or name another folder with --out",
         )
-    return [
-        _decode_row(header, row, f"{where}, row {number}") for number, row in enumerate(reader, 1)
-    ]
-
-
-def _decode_row(columns: Sequence[str], row: Sequence[str], where: str) -> Measurement:
-    try:
-        values: dict[str, Any] = {
-            name: _from_text(text, _COLUMN_TYPES[name])
-            for name, text in zip(columns, row, strict=True)
-        }
-    except ValueError as err:
-        raise StudyError(f"The row cannot be read: {err}", where=where) from err
-    return Measurement(**values)
-
-
-def _column_types() -> dict[str, str]:
-    hints = get_type_hints(Measurement)
-    return {name: _kind_of(hints[name]) for name in COLUMNS}
-
-
-def _kind_of(hint: object) -> str:
-    """``float?`` for ``float | None``; ``str`` for a literal."""
-    for kind in (bool, int, float, datetime):
-        if hint is kind:
-            return kind.__name__
-        if hint == kind | None:
-            return f"{kind.__name__}?"
-    return "str"
-
-
-_COLUMN_TYPES = _column_types()
-
-_LINE_BREAKS = str.maketrans(dict.fromkeys("\r\n\0", " "))
-
-
-def _to_text(value: object) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case datetime():
-            return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        case float():
-            return repr(value)
-        case _:
-            return str(value).translate(_LINE_BREAKS)
-
-
-def _from_text(text: str, kind: str) -> object:
-    if kind.endswith("?") and not text:
-        return None
-    match kind.removesuffix("?"):
-        case "bool":
-            return _boolean(text)
-        case "int":
-            return int(text)
-        case "float":
-            return float(text)
-        case "datetime":
-            return datetime.fromisoformat(text)
-        case _:
-            return text
-
-
-def _boolean(text: str) -> bool:
-    if text not in {"true", "false"}:
-        raise ValueError(f"{text!r} is neither true nor false")
-    return text == "true"
+    rows = []
+    for number, row in enumerate(reader, 1):
+        try:
+            values: dict[str, Any] = {
+                column.name: column.decode(text) for column, text in zip(columns, row, strict=True)
+            }
+        except ValueError as err:
+            raise StudyError(
+                f"The row cannot be read: {err}", where=f"{where}, row {number}"
+            ) from err
+        rows.append(Measurement(**values))
+    return rows
 
 
 def _line(values: Sequence[str]) -> bytes:
@@ -220,7 +169,11 @@ def _line(values: Sequence[str]) -> bytes:
 
 
 def _difference(header: Sequence[str]) -> str:
-    missing = [name for name in COLUMNS if name not in {*header, *ADDED_LATER}]
+    missing = [
+        column.name
+        for column in SCHEMA
+        if column.name not in header and ADDED_LATER not in column.rules
+    ]
     foreign = [name for name in header if name not in COLUMNS]
     parts = [f"missing {', '.join(missing)}"] if missing else []
     parts += [f"unknown {', '.join(foreign)}"] if foreign else []

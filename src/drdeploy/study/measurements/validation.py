@@ -1,4 +1,4 @@
-"""What a row of ``measurements.csv`` must be: its columns, their types, and sense."""
+"""Rows as a pandas frame: typed by the schema, and refused where they contradict it."""
 
 from __future__ import annotations
 
@@ -8,41 +8,46 @@ import numpy as np
 import pandas as pd
 
 from drdeploy.errors import AnalysisError
+from drdeploy.study.measurements.measurement import REQUIRED, SCHEMA
+from drdeploy.study.measurements.schema import ONE_PER_TRIAL
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-REQUIRED = (
-    *("study", "trial", "platform", "isolation", "model", "weights", "precision", "profile"),
-    *("endpoint_kind", "memory_mb", "instance_type", "scenario", "sequence", "is_warmup", "start"),
-    *("outcome", "status", "started_at", "total_latency_s", "container_latency_s"),
-    "prediction_s",
-)
-OPTIONAL_TEXT = ("architecture", "image", "error", "photograph", "label", "model_digest", "run_id")
-OPTIONAL_NUMBERS = (
-    *("vcpu", "decode_s", "transform_s", "payload_bytes"),
-    *("model_setup_s", "model_latency_s", "overhead_latency_s"),
-)
-
-NUMBERS = (
-    *("memory_mb", "sequence", "total_latency_s", "container_latency_s", "prediction_s"),
-    *OPTIONAL_NUMBERS,
-)
-OUTCOMES = frozenset({
-    *("ok", "throttled", "model_error", "unavailable", "timeout", "client_error"),
-    *("wrong_start", "ungradable"),
-})  # fmt: skip
-DESCRIBES_A_TRIAL = (
-    *("platform", "isolation", "model", "architecture", "weights", "precision", "profile"),
-    *("endpoint_kind", "memory_mb", "instance_type", "vcpu", "scenario"),
-)
-"""Columns that say what was measured; each has one value within a trial."""
-
-_COMPARABILITY = frozenset({"platform", "isolation"})  # judged by Measurements.differences
+FIRST_LINE = 2
+"""The line of the file that the first row is in; the header is before it."""
 
 
-def require_columns(frame: pd.DataFrame, source: Path) -> None:
-    """Raise :class:`AnalysisError` where a column is missing or there is no row."""
+def validated(frame: pd.DataFrame, source: Path) -> pd.DataFrame:
+    """Return rows as the schema types them, with every column of it.
+
+    Numbers become floats (NaN where a cell is empty), texts are never missing, and columns that
+    the schema does not know stay as texts.
+
+    Args:
+        frame: In the order of the file, as text or as numbers.
+        source: The file, for messages.
+
+    Raises:
+        AnalysisError: A column is missing, there is no row, a value does not fit its column, or
+            a row contradicts itself or its trial.
+    """
+    _require_columns(frame, source)
+    rows = _typed(frame.reset_index(drop=True), source)
+    _require_sense(rows, source)
+    return rows
+
+
+def bad_line(source: Path, line: int, problem: str) -> AnalysisError:
+    """Return the error for one line of the file."""
+    return AnalysisError(
+        f"A measurement makes no sense: {problem}",
+        where=f"{source}, line {line}",
+        remedy="Correct or remove the line; measurements are otherwise never edited",
+    )
+
+
+def _require_columns(frame: pd.DataFrame, source: Path) -> None:
     missing = [name for name in REQUIRED if name not in frame.columns]
     if missing and len(frame.columns):
         raise AnalysisError(
@@ -58,74 +63,73 @@ def require_columns(frame: pd.DataFrame, source: Path) -> None:
         )
 
 
-def typed(frame: pd.DataFrame, source: Path) -> pd.DataFrame:
-    """Numbers as floats, texts never missing, optional columns filled; raises AnalysisError."""
+def _typed(frame: pd.DataFrame, source: Path) -> pd.DataFrame:
     rows = frame.copy()
-    for name in OPTIONAL_TEXT:
-        rows[name] = rows.get(name, "")
-    for name in NUMBERS:
-        rows[name] = _numbers(rows[name], source) if name in rows else np.nan
-    for name in rows.columns.difference(list(NUMBERS)):
+    for column in SCHEMA:
+        if column.name not in rows:
+            rows[column.name] = np.nan if column.is_number else ""
+        elif column.is_number:
+            rows[column.name] = _numbers(rows[column.name], source)
+    numbers = [column.name for column in SCHEMA if column.is_number]
+    for name in rows.columns.difference(numbers):
         rows[name] = rows[name].fillna("").astype(str)
-    rows["is_warmup"] = _booleans(rows["is_warmup"], source)
+    for column in SCHEMA:
+        if column.kind is bool:
+            rows[column.name] = _booleans(rows[column.name], source)
     return rows
 
 
-def _numbers(column: pd.Series, source: Path) -> pd.Series:
-    numbers = pd.to_numeric(column, errors="coerce")
-    given = column.notna() & (column.astype(str).str.strip() != "")
-    wrong = given & ~np.isfinite(numbers)
-    if wrong.any():
-        line = _first(wrong)
-        raise no_sense(source, line + 2, f"{column.name} is {column.iloc[line]!r}, no number")
+def _numbers(cells: pd.Series, source: Path) -> pd.Series:
+    numbers = pd.to_numeric(cells, errors="coerce")
+    is_given = cells.notna() & (cells.astype(str).str.strip() != "")
+    _refuse(is_given & ~np.isfinite(numbers), cells, "no number", source)
     return numbers.astype(float)
 
 
-def _booleans(column: pd.Series, source: Path) -> pd.Series:
-    lowered = column.astype(str).str.lower()
-    wrong = ~lowered.isin(["true", "false"])
-    if wrong.any():
-        line = _first(wrong)
-        told = f"{column.name} is {column.iloc[line]!r}, not true or false"
-        raise no_sense(source, line + 2, told)
+def _booleans(cells: pd.Series, source: Path) -> pd.Series:
+    lowered = cells.str.lower()  # pandas and spreadsheets write True and TRUE
+    _refuse(~lowered.isin(["true", "false"]), cells, "not true or false", source)
     return lowered == "true"
 
 
-def require_sense(frame: pd.DataFrame, source: Path) -> None:
-    """Raise :class:`AnalysisError` for a row that contradicts itself or its trial."""
-    succeeded = frame["outcome"] == "ok"
-    faults = {
-        "the outcome is unknown": ~frame["outcome"].isin(OUTCOMES),
-        "the invocation succeeded without a total latency": succeeded
-        & ~(frame["total_latency_s"] > 0),
-        "a time is negative": (frame[[n for n in NUMBERS if n.endswith("_s")]] < 0).any(axis=1),
-    }
-    for fault, wrong in faults.items():
-        if wrong.any():
-            raise no_sense(source, _first(wrong) + 2, fault)
-    for trial, rows in frame.groupby("trial"):
-        _require_one_trial(str(trial), rows, source)
+def _require_sense(rows: pd.DataFrame, source: Path) -> None:
+    for column in SCHEMA:
+        cells = rows[column.name]
+        if column.choices:
+            known = ", ".join(filter(None, column.choices))
+            _refuse(~cells.isin(column.choices), cells, f"not one of {known}", source)
+        if column.unit == "s":
+            _refuse(cells < 0, cells, "negative", source)
+    took_no_time = (rows["outcome"] == "ok") & ~(rows["total_latency_s"] > 0)
+    if took_no_time.any():
+        line = _first(took_no_time) + FIRST_LINE
+        raise bad_line(source, line, "the invocation succeeded without a total latency")
+    _require_one_value_per_trial(rows, source)
 
 
-def _require_one_trial(trial: str, rows: pd.DataFrame, source: Path) -> None:
-    for name in DESCRIBES_A_TRIAL:
-        told = rows[name].replace("", np.nan).nunique()  # a failure may not know everything
-        if told > 1 and name not in _COMPARABILITY:
-            raise AnalysisError(
-                f"Trial {trial} has rows with different {name}",
-                where=str(source),
-                remedy="Give each configuration a trial of its own, in a results folder of its own",
-            )
+def _require_one_value_per_trial(rows: pd.DataFrame, source: Path) -> None:
+    for trial, of_trial in rows.groupby("trial"):
+        for column in SCHEMA:
+            if ONE_PER_TRIAL not in column.rules:
+                continue
+            # A row of a failed invocation may lack what its container would have said.
+            known = of_trial[column.name].replace("", np.nan).dropna()
+            if len(known.unique()) > 1:
+                raise AnalysisError(
+                    f"Trial {trial} has rows with different {column.name}",
+                    where=str(source),
+                    remedy="Give each configuration a trial of its own, "
+                    "in a results folder of its own",
+                )
 
 
-def no_sense(source: Path, line: int, fault: str) -> AnalysisError:
-    """The error for one line of the file."""
-    return AnalysisError(
-        f"A measurement makes no sense: {fault}",
-        where=f"{source}, line {line}",
-        remedy="Correct or remove the line; measurements are otherwise never edited",
-    )
+def _refuse(is_wrong: pd.Series, cells: pd.Series, problem: str, source: Path) -> None:
+    """Raise for the first row that is wrong, if there is one."""
+    if is_wrong.any():
+        row = _first(is_wrong)
+        value = cells.iloc[row]
+        raise bad_line(source, row + FIRST_LINE, f"{cells.name} is {value!r}, {problem}")
 
 
-def _first(wrong: pd.Series) -> int:
-    return int(np.argmax(wrong.to_numpy()))
+def _first(is_wrong: pd.Series) -> int:
+    return int(np.argmax(is_wrong.to_numpy()))

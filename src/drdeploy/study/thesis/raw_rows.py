@@ -16,7 +16,6 @@ import pandas as pd
 
 from drdeploy.errors import AnalysisError
 from drdeploy.study.measurements.load import MEASUREMENTS_FILE, Measurements, from_frame, load
-from drdeploy.study.measurements.validation import OPTIONAL_NUMBERS, OPTIONAL_TEXT, REQUIRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -181,12 +180,10 @@ def _as_measurements(raw: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
         "is_warmup": False,
         "outcome": "ok",
         "status": 200,
+        "started_at": "",  # the study did not publish when
     }
     rows = raw[list(COLUMNS)].rename(columns=COLUMNS).reset_index(drop=True).astype(float)
-    rows = rows.assign(sequence=rows.index + 1, **facts)
-    empty = {name: "" for name in (*REQUIRED, *OPTIONAL_TEXT) if name not in rows}
-    unknown = {name: np.nan for name in OPTIONAL_NUMBERS if name not in rows}
-    return rows.assign(**empty, **unknown)
+    return rows.assign(sequence=rows.index + 1, **facts)
 
 
 def _skipped(folder: Path) -> Iterator[str]:
