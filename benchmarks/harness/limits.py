@@ -36,5 +36,5 @@ def limited(
     if groups is None or cpus is None:
         return list(command)
     group = groups.create(name, memory_mb=MEMORY_MB, cpus=cpus)
-    entrances = " ".join(str(path) for path in group.entrances)
-    return ["/bin/sh", "-c", ENTER_GROUPS, "enter", entrances, *command]
+    entry_files = " ".join(str(path) for path in group.entry_files)
+    return ["/bin/sh", "-c", ENTER_GROUPS, "enter", entry_files, *command]

@@ -27,8 +27,8 @@ def groups():
 
 
 def run_in(group, code):
-    entrances = " ".join(map(str, group.entrances))
-    command = ["/bin/sh", "-c", ENTER, "enter", entrances, sys.executable, "-S", "-c", code]
+    entry_files = " ".join(map(str, group.entry_files))
+    command = ["/bin/sh", "-c", ENTER, "enter", entry_files, sys.executable, "-S", "-c", code]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -63,7 +63,7 @@ def test_removing_a_group_kills_what_is_in_it(groups):
     group.remove()
     assert process.wait(5) == -9
     assert time.monotonic() - begin < 3
-    assert not any(path.parent.exists() for path in group.entrances)
+    assert not any(path.parent.exists() for path in group.entry_files)
     process.communicate()
 
 
@@ -113,4 +113,4 @@ def test_version_2_counts_kills_and_leaves_droppable_cache_out(tmp_path):
     (tree.group / "memory.current").write_text("1000\n")
     (tree.group / "memory.stat").write_text("anon 500\ninactive_file 300\n")
     assert (group.oom_kills(), group.memory_bytes()) == (1, 700)
-    assert group.entrances == (tree.group / "cgroup.procs",)
+    assert group.entry_files == (tree.group / "cgroup.procs",)

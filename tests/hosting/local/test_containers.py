@@ -24,7 +24,7 @@ ENTRYPOINT ["python3", "/fake_server.py"]
 
 def label_of(service):
     """Of this service's own containers; the engine may serve others."""
-    return f"{LABEL}={service._note.name}"
+    return f"{LABEL}={service._record.name}"
 
 
 @pytest.fixture(scope="module")

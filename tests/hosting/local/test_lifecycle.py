@@ -119,8 +119,8 @@ def test_a_dead_provisioned_instance_is_replaced_without_a_request(aws, service)
 
 def processes_of(service, name):
     """Process ids of the endpoint's instances that are up."""
-    planes = service._front.control_planes()
-    (endpoint,) = filter(None, (plane.endpoints.find(name) for plane in planes))
+    planes = service._router.control_planes()
+    (endpoint,) = filter(None, (plane.endpoints.find_exact(name) for plane in planes))
     (variant,) = endpoint._deployment.variants
     return [worker.instance.process.pid for worker in variant.pool.workers()]
 

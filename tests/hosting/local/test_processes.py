@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from drdeploy.hosting.local.instances.instance import InstanceSpec
-from drdeploy.hosting.local.instances.processes import OF_THE_IMAGES, ProcessBackend
+from drdeploy.hosting.local.instances.processes import IMAGE_VARIABLES, ProcessBackend
 
 CONTAINERS = Path(__file__).parents[3] / "containers"
 LEAVES_A_CHILD = """
@@ -65,7 +65,7 @@ def test_a_process_in_another_folder_is_nobody_of_ours(start):
 def test_a_process_gets_the_memory_and_thread_settings_of_its_image(name):
     text = (CONTAINERS / f"{name}.Dockerfile").read_text()
     of_image = dict(re.findall(r"((?:MALLOC|OPENBLAS)\w+)=(\S+)", text))
-    assert of_image == OF_THE_IMAGES
+    assert of_image == IMAGE_VARIABLES
 
 
 def test_a_model_may_set_them_itself_and_credentials_stay_here(start, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 from drdeploy.hosting.local.api.request_validation import (
     check,
     check_request,
-    compiled,
+    python_pattern,
     service_model,
 )
 from drdeploy.hosting.local.api_errors import ApiError
@@ -113,7 +113,7 @@ def test_every_pattern_of_the_served_operations_can_be_compiled():
             return
         seen.add(shape.name)
         if "pattern" in shape.metadata:
-            compiled(shape.metadata["pattern"])
+            python_pattern(shape.metadata["pattern"])
         for inner in [
             *getattr(shape, "members", {}).values(),
             *(getattr(shape, name) for name in ("member", "key", "value") if hasattr(shape, name)),
@@ -127,10 +127,10 @@ def test_every_pattern_of_the_served_operations_can_be_compiled():
 
 
 def test_classes_that_python_lacks_are_translated():
-    assert compiled(r"\p{ASCII}*").fullmatch("a b~")
-    assert not compiled(r"\p{ASCII}*").fullmatch("é")
-    assert compiled(r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)").fullmatch("grade é 4")
-    assert not compiled(r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)").fullmatch("a;b")
+    assert python_pattern(r"\p{ASCII}*").fullmatch("a b~")
+    assert not python_pattern(r"\p{ASCII}*").fullmatch("é")
+    assert python_pattern(r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)").fullmatch("grade é 4")
+    assert not python_pattern(r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)").fullmatch("a;b")
 
 
 def test_a_header_is_named_as_the_caller_calls_it():

@@ -62,13 +62,13 @@ def test_a_platform_that_cannot_start_anything_is_a_dependency_failure(own):
 def test_a_service_that_is_stopping_is_unavailable(own):
     aws = Aws.at(own.url)
     name = aws.endpoint()
-    own._machine._stopping = True
+    own._fleet._is_stopping = True
     with pytest.raises(aws.runtime.exceptions.ServiceUnavailable):
         aws.invoke(name)
 
 
 def test_a_mistake_of_the_service_is_an_internal_failure(own, monkeypatch):
-    monkeypatch.setattr(own._front._aws, "answer", lambda request: 1 / 0)
+    monkeypatch.setattr(own._router._aws, "answer", lambda request: 1 / 0)
     with pytest.raises(ClientError) as caught:
         Aws.at(own.url).s3.list_buckets()
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500

@@ -14,7 +14,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 from drdeploy.errors import InvalidInput, PushFailed
 from drdeploy.files import sha256_of
 from drdeploy.hosting.deployment.images import PushedImage
-from drdeploy.hosting.local.instances.processes import profile_of_image
+from drdeploy.hosting.local.registry.server_profiles import profile_of_tag
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def push_placeholder(account: Account, tag: str, repository: Repository) -> Push
         InvalidInput: The tag names no profile: such an image cannot run as a process.
         PushFailed: The registry refuses.
     """
-    profile = profile_of_image(tag)
+    profile = profile_of_tag(tag)
     if profile is None:
         raise InvalidInput(
             f"The image {tag} cannot run without a container engine",

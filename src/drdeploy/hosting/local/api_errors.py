@@ -1,9 +1,9 @@
-"""What the API refuses, as AWS codes and words it.
+"""The errors that the API answers with, in AWS's codes and words.
 
-Which code: a request that could never be granted is a ``ValidationError``; one that the present
-state forbids (no such endpoint, name taken, update under way) is a ``ValidationException``,
-the code that botocore's waiters and Terraform look for.  The runtime's codes and statuses are
-those of botocore's ``sagemaker-runtime`` model.
+Two codes look alike.  A request that could never be granted is a ``ValidationError``; one that
+only the present state forbids (no such endpoint, name taken, update in progress) is a
+``ValidationException``, the code that botocore's waiters and Terraform look for.  The runtime's
+codes and statuses are those of botocore's ``sagemaker-runtime`` service model.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REASON_LENGTH_MAX = 1024
-"""Longest ``FailureReason`` that botocore's model allows."""
+FAILURE_REASON_LENGTH_MAX = 1024
+"""Longest ``FailureReason``, in characters, that botocore's service model allows."""
 
 
 class ApiError(Exception):
-    """An answer other than success.
+    """An error that a client receives.
 
     Attributes:
         code: For example ``ValidationException``.
-        message: As the client sees it.
+        message: What the client reads.
         status: HTTP status.
-        details: Further members of the error's shape.
+        details: Further members of the error's shape, by name.
     """
 
     def __init__(
@@ -44,27 +44,27 @@ class ApiError(Exception):
 
 
 def invalid(message: str) -> ApiError:
-    """The request asks for what there cannot be."""
+    """The error for a request that could never be granted."""
     return ApiError("ValidationError", message)
 
 
 def forbidden_now(message: str) -> ApiError:
-    """The state of things does not allow the request."""
+    """The error for a request that only the present state of the resources forbids."""
     return ApiError("ValidationException", message)
 
 
 def not_found(kind: str, arn: str) -> ApiError:
-    """Nothing of that name."""
+    """The error for a name that no resource of that kind has."""
     return forbidden_now(f'Could not find {kind} "{arn}".')
 
 
 def already_exists(kind: str, arn: str) -> ApiError:
-    """The name is taken."""
+    """The error for a name that a resource of that kind already has."""
     return forbidden_now(f'Cannot create already existing {kind} "{arn}".')
 
 
 def limit_exceeded(limit: str, maximum: int, used: int, delta: int) -> ApiError:
-    """A quota of the account."""
+    """The error for a request that would exceed a quota of the account."""
     return ApiError(
         "ResourceLimitExceeded",
         f"The account-level service limit '{limit}' is {maximum}, with current utilization of "
@@ -73,13 +73,23 @@ def limit_exceeded(limit: str, maximum: int, used: int, delta: int) -> ApiError:
     )
 
 
+def unknown_operation(operation: str) -> ApiError:
+    """The error for an operation that SageMaker may have and the local service does not."""
+    return ApiError("UnknownOperationException", f"The local service does not serve {operation}.")
+
+
+def malformed(message: str) -> ApiError:
+    """The error for a body that cannot be read as the operation's request."""
+    return ApiError("SerializationException", message)
+
+
 def no_such_endpoint(name: str, account: str) -> ApiError:
-    """``InvokeEndpoint`` of what is not there, or not in service yet."""
+    """The error for invoking an endpoint that does not exist or is not in service yet."""
     return invalid(f"Endpoint {name} of account {account} not found.")
 
 
 def payload_too_large(length_bytes: int, limit_bytes: int) -> ApiError:
-    """The body of an invocation is over the limit."""
+    """The error for an invocation whose body exceeds the payload limit."""
     return ApiError(
         "ValidationError",
         f"1 validation error detected: Value at 'body' failed to satisfy constraint: Member must "
@@ -90,7 +100,7 @@ def payload_too_large(length_bytes: int, limit_bytes: int) -> ApiError:
 
 
 def throttled(endpoint: str, variant: str, max_concurrency: int) -> ApiError:
-    """All of ``MaxConcurrency`` is in use."""
+    """The error for an invocation beyond ``MaxConcurrency``."""
     return ApiError(
         "ThrottlingException",
         f"Rate exceeded: variant {variant} of endpoint {endpoint} already processes its "
@@ -100,7 +110,7 @@ def throttled(endpoint: str, variant: str, max_concurrency: int) -> ApiError:
 
 
 def not_ready(endpoint: str, variant: str) -> ApiError:
-    """The resources are still being provisioned."""
+    """The error for an invocation that waited in vain for an instance to become ready."""
     return ApiError(
         "ModelNotReadyException",
         f"Variant {variant} of endpoint {endpoint} is still being provisioned. Wait and try your "
@@ -109,20 +119,15 @@ def not_ready(endpoint: str, variant: str) -> ApiError:
     )
 
 
-def model_error(
-    original_status: int, original_message: str, *, log_stream_arn: str, message: str = ""
-) -> ApiError:
-    """The container refused, failed or did not answer (then ``original_status`` is 0)."""
+def model_error(original_status: int, original_message: str, *, log_stream_arn: str) -> ApiError:
+    """The error for a container that refused, failed, or gave no answer (then status 0)."""
     side = "client" if 400 <= original_status < 500 else "server"
     group = log_stream_arn.rsplit(":log-group:", maxsplit=1)[-1]
     account = log_stream_arn.split(":")[4]
-    received = (
-        f"Received {side} error ({original_status}) from primary with message "
-        f'"{original_message}". See {group} in account {account} for more information.'
-    )
     return ApiError(
         "ModelError",
-        message or received,
+        f"Received {side} error ({original_status}) from primary with message "
+        f'"{original_message}". See {group} in account {account} for more information.',
         status=HTTPStatus.FAILED_DEPENDENCY,
         details={
             "ErrorCode": f"{side.upper()}_ERROR_FROM_MODEL",
@@ -134,17 +139,17 @@ def model_error(
 
 
 def dependency_failed(message: str) -> ApiError:
-    """What the service itself leans on (container engine, control groups) failed."""
+    """The error for a failure of the container engine, a control group or the disk."""
     return ApiError("InternalDependencyException", message, status=530)
 
 
 def unavailable(message: str) -> ApiError:
-    """The service is going down, or nothing can take the request."""
+    """The error for a request that comes while the service shuts down."""
     return ApiError("ServiceUnavailable", message, status=HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def access_denied() -> ApiError:
-    """A request from a web page, or by a name that is not this machine's."""
+    """The error for a request from a web page, or addressed to another host name."""
     return ApiError(
         "AccessDeniedException",
         "The local service answers programs of this machine only, at 127.0.0.1 or localhost.",
@@ -153,10 +158,10 @@ def access_denied() -> ApiError:
 
 
 def internal_failure() -> ApiError:
-    """A mistake of this service; the traceback is in its log."""
+    """The error for a bug in the service itself, which has logged the traceback."""
     return ApiError(
         "InternalFailure",
-        "The request processing has failed because of an unknown error. The service's log tells "
-        "more.",
+        "The request processing has failed because of an unknown error. The service's log has "
+        "the traceback.",
         status=HTTPStatus.INTERNAL_SERVER_ERROR,
     )

@@ -1,7 +1,10 @@
-"""What botocore's model cannot say: which members go together, and what is not served here.
+"""Constraints that botocore's service model cannot express: which members exclude each other.
 
-Sources: the developer guide on serverless endpoints ("Feature exclusions", "Minimum and maximum
-quotas") and the API reference of ``ProductionVariant``.
+Also refused here, with a message that says so, is what SageMaker offers and the local service does
+not: inference pipelines, multi-model endpoints, asynchronous inference and the like.
+
+Sources: SageMaker AI developer guide, "Deploy models with Amazon SageMaker Serverless Inference"
+(feature exclusions; minimum and maximum quotas); API reference, ``ProductionVariant``.
 """
 
 from __future__ import annotations
@@ -12,14 +15,15 @@ from drdeploy.hosting.local.api_errors import invalid, limit_exceeded
 from drdeploy.hosting.sagemaker import quotas
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 Json = dict[str, Any]
 
 SERVERLESS_ENDPOINTS_MAX = 50
-"""Per region (developer guide)."""
+"""Serverless endpoints in a region (developer guide)."""
 SERVERLESS_CONCURRENCY_MAX = 1000
-"""Of all serverless endpoints of a region together, in the larger regions (developer guide)."""
+"""Sum of ``MaxConcurrency`` over a region's serverless endpoints, in the larger regions
+(developer guide)."""
 
 INSTANCE_MEMBERS = (
     "InstanceType",
@@ -36,16 +40,16 @@ INSTANCE_MEMBERS = (
     "InferenceAmiVersion",
     "CapacityReservationConfig",
 )
-"""Members of a variant that a serverless one has no use for."""
+"""Members of a production variant that only an instance-based one may set."""
 
-NOT_SERVED_CONFIG = (
+UNSUPPORTED_IN_CONFIG = (
     "AsyncInferenceConfig",
     "ShadowProductionVariants",
     "ExplainerConfig",
     "CrossRegionTrafficConfig",
 )
-NOT_SERVED_VARIANT = ("InstancePools", "AcceleratorType", "ManagedInstanceScaling")
-NOT_SERVED_CONTAINER = (
+UNSUPPORTED_IN_VARIANT = ("InstancePools", "AcceleratorType", "ManagedInstanceScaling")
+UNSUPPORTED_IN_CONTAINER = (
     "ModelPackageName",
     "AdditionalModelDataSources",
     "InferenceSpecificationName",
@@ -56,7 +60,7 @@ def check_model(request: Json) -> None:
     """Refuse a model that cannot be hosted here.
 
     Raises:
-        ApiError: A pipeline, a multi-model container, or no image.
+        ApiError: The model is a pipeline, holds several models, or names no image.
     """
     containers = request.get("Containers") or []
     if len(containers) > 1:
@@ -68,38 +72,54 @@ def check_model(request: Json) -> None:
         raise invalid("The model names no container image.")
     if container.get("Mode") == "MultiModel":
         raise _not_served("multi-model endpoints")
-    _refuse_present(container, NOT_SERVED_CONTAINER)
+    _refuse_unsupported(container, UNSUPPORTED_IN_CONTAINER)
     source = container.get("ModelDataSource", {}).get("S3DataSource")
     if source and (source["S3DataType"], source["CompressionType"]) != ("S3Object", "Gzip"):
         raise _not_served("ModelDataSource other than one gzip-compressed S3Object")
 
 
-def check_endpoint_config(request: Json, models: Iterable[Json]) -> None:
-    """Refuse an endpoint configuration whose parts contradict each other.
-
-    Args:
-        request: Of ``CreateEndpointConfig``.
-        models: The requests that made the models its variants name.
+def check_endpoint_config(request: Json) -> None:
+    """Refuse an endpoint configuration whose members contradict each other.
 
     Raises:
-        ApiError: With the rule that it breaks.
+        ApiError: The message names the constraint.
     """
-    _refuse_present(request, NOT_SERVED_CONFIG)
+    _refuse_unsupported(request, UNSUPPORTED_IN_CONFIG)
     variants = request["ProductionVariants"]
     names = [variant["VariantName"] for variant in variants]
     if len(set(names)) < len(names):
         raise invalid("Variant names must be unique within an endpoint configuration.")
     for number, variant in enumerate(variants, start=1):
         _check_variant(variant, f"productionVariants.{number}.member")
-    if any("ServerlessConfig" in variant for variant in variants):
-        _check_serverless(request, models)
+    if not any("ServerlessConfig" in variant for variant in variants):
+        return
+    if len(variants) > 1:
+        raise invalid("A serverless endpoint can have one production variant only.")
+    if request.get("DataCaptureConfig", {}).get("EnableCapture"):
+        raise invalid("Serverless endpoints do not support data capture (DataCaptureConfig).")
+    _refuse_private_network(request)
+
+
+def check_models(config: Json, models: Iterable[Json]) -> None:
+    """Refuse a serverless endpoint configuration for models that serverless cannot host.
+
+    Args:
+        config: The endpoint configuration's request.
+        models: The requests that created the models which its variants name.
+
+    Raises:
+        ApiError: A model asks for a VPC or for network isolation.
+    """
+    if is_serverless(config):
+        for model in models:
+            _refuse_private_network(model)
 
 
 def check_update(old_config: Json, new_config: Json) -> None:
-    """Refuse to make a real-time endpoint serverless; the other way is allowed.
+    """Refuse to turn an instance-based endpoint into a serverless one; the reverse is allowed.
 
     Raises:
-        ApiError: That is what is asked.
+        ApiError: The update would do that.
     """
     if is_serverless(new_config) and not is_serverless(old_config):
         raise invalid(
@@ -112,8 +132,8 @@ def check_quotas(config: Json, others: Iterable[Json]) -> None:
     """Refuse a serverless endpoint beyond the region's quotas.
 
     Args:
-        config: Of the endpoint that is to be created.
-        others: Configurations of the endpoints that there are.
+        config: Configuration of the endpoint that is to be created.
+        others: Configurations of the existing endpoints.
 
     Raises:
         ApiError: ``ResourceLimitExceeded``.
@@ -125,8 +145,8 @@ def check_quotas(config: Json, others: Iterable[Json]) -> None:
         raise limit_exceeded(
             "Number of serverless endpoints", SERVERLESS_ENDPOINTS_MAX, len(existing), 1
         )
-    used = sum(_concurrency(other) for other in existing)
-    delta = _concurrency(config)
+    used = sum(_max_concurrency(other) for other in existing)
+    delta = _max_concurrency(config)
     if used + delta > SERVERLESS_CONCURRENCY_MAX:
         raise limit_exceeded(
             "Maximum total concurrency that can be allocated across all serverless endpoints",
@@ -136,84 +156,88 @@ def check_quotas(config: Json, others: Iterable[Json]) -> None:
         )
 
 
-def check_serverless_size(serverless: Json, place: str) -> None:
-    """Refuse a memory size between the steps, and more provisioned than permitted concurrency.
+def check_serverless_size(serverless: Json, path: str) -> None:
+    """Refuse a memory size that is not offered, and more provisioned than maximum concurrency.
+
+    Args:
+        serverless: A ``ServerlessConfig``.
+        path: Where it stands in the request, for the message.
 
     Raises:
-        ApiError: With the place of the offending value.
+        ApiError: The message names the value and its path.
     """
-    memory_mb = serverless.get("MemorySizeInMB", quotas.SERVERLESS_MEMORY_STEP_MB)
-    if memory_mb % quotas.SERVERLESS_MEMORY_STEP_MB:
+    step = quotas.SERVERLESS_MEMORY_STEP_MB
+    memory_mb = serverless.get("MemorySizeInMB", step)
+    if memory_mb % step:
+        # The service model bounds the size; only its prose says that sizes are 1024 MB apart.
+        allowed = quotas.serverless_memory_mb()
+        sizes = list(range(allowed.minimum, (allowed.maximum or allowed.minimum) + 1, step))
         raise invalid(
-            f"1 validation error detected: Value '{memory_mb}' at '{place}.memorySizeInMB' failed "
-            f"to satisfy constraint: Member must satisfy enum value set: {list(_memory_sizes())}"
+            f"1 validation error detected: Value '{memory_mb}' at '{path}.memorySizeInMB' failed "
+            f"to satisfy constraint: Member must satisfy enum value set: {sizes}"
         )
     provisioned = serverless.get("ProvisionedConcurrency", 0)
     maximum = serverless.get("MaxConcurrency", provisioned)
     if provisioned > maximum:
         raise invalid(
             f"1 validation error detected: Value '{provisioned}' at "
-            f"'{place}.provisionedConcurrency' failed to satisfy constraint: Member must have "
+            f"'{path}.provisionedConcurrency' failed to satisfy constraint: Member must have "
             f"value less than or equal to maxConcurrency ({maximum})"
         )
 
 
 def is_serverless(config: Json) -> bool:
-    """Whether an endpoint configuration's variant is serverless."""
+    """Return whether an endpoint configuration is serverless."""
     return "ServerlessConfig" in config["ProductionVariants"][0]
 
 
 def container_of(model: Json) -> Json:
-    """The one container of a model's request."""
+    """Return the one container that a model's request describes."""
     containers = model.get("Containers") or [{}]
     container: Json = model.get("PrimaryContainer") or containers[0]
     return container
 
 
 def model_data_url(model: Json) -> str | None:
-    """Where the model's archive is; None where the image brings its model along."""
+    """Return the S3 URI of a model's archive; None where the image contains its model."""
     container = container_of(model)
     source = container.get("ModelDataSource", {}).get("S3DataSource", {})
     url: str | None = container.get("ModelDataUrl") or source.get("S3Uri")
     return url
 
 
-def _check_variant(variant: Json, place: str) -> None:
-    _refuse_present(variant, NOT_SERVED_VARIANT)
+def _check_variant(variant: Json, path: str) -> None:
+    _refuse_unsupported(variant, UNSUPPORTED_IN_VARIANT)
+    name = variant["VariantName"]
     if "ModelName" not in variant:
         raise _not_served("variants without a model (inference components)")
     if "ServerlessConfig" in variant:
-        check_serverless_size(variant["ServerlessConfig"], f"{place}.serverlessConfig")
-        unfit = [name for name in INSTANCE_MEMBERS if name in variant]
-        if unfit:
+        check_serverless_size(variant["ServerlessConfig"], f"{path}.serverlessConfig")
+        excluded = [member for member in INSTANCE_MEMBERS if member in variant]
+        if excluded:
             raise invalid(
-                f"Variant {variant['VariantName']} has a ServerlessConfig, so {', '.join(unfit)} "
-                "cannot be set."
+                f"Variant {name} has a ServerlessConfig, so {', '.join(excluded)} cannot be set."
             )
         return
-    missing = [name for name in ("InstanceType", "InitialInstanceCount") if name not in variant]
+    missing = [
+        member for member in ("InstanceType", "InitialInstanceCount") if member not in variant
+    ]
     if missing:
         raise invalid(
-            f"Variant {variant['VariantName']} has no ServerlessConfig, so {' and '.join(missing)} "
-            "must be set."
+            f"Variant {name} has no ServerlessConfig, so {' and '.join(missing)} must be set."
         )
 
 
-def _check_serverless(request: Json, models: Iterable[Json]) -> None:
-    if len(request["ProductionVariants"]) > 1:
-        raise invalid("A serverless endpoint can have one production variant only.")
-    if request.get("DataCaptureConfig", {}).get("EnableCapture"):
-        raise invalid("Serverless endpoints do not support data capture (DataCaptureConfig).")
-    for owner in (request, *models):
-        if owner.get("VpcConfig"):
-            raise invalid("Serverless endpoints do not support VPC configuration (VpcConfig).")
-        if owner.get("EnableNetworkIsolation"):
-            raise invalid(
-                "Serverless endpoints do not support network isolation (EnableNetworkIsolation)."
-            )
+def _refuse_private_network(request: Json) -> None:
+    if request.get("VpcConfig"):
+        raise invalid("Serverless endpoints do not support VPC configuration (VpcConfig).")
+    if request.get("EnableNetworkIsolation"):
+        raise invalid(
+            "Serverless endpoints do not support network isolation (EnableNetworkIsolation)."
+        )
 
 
-def _refuse_present(request: Json, members: tuple[str, ...]) -> None:
+def _refuse_unsupported(request: Json, members: tuple[str, ...]) -> None:
     for name in members:
         if request.get(name):
             raise _not_served(name)
@@ -223,13 +247,7 @@ def _not_served(what: str) -> Exception:
     return invalid(f"The local service does not serve {what}.")
 
 
-def _concurrency(config: Json) -> int:
+def _max_concurrency(config: Json) -> int:
     return sum(
         variant["ServerlessConfig"]["MaxConcurrency"] for variant in config["ProductionVariants"]
     )
-
-
-def _memory_sizes() -> Iterator[int]:
-    allowed = quotas.serverless_memory_mb()
-    step = quotas.SERVERLESS_MEMORY_STEP_MB
-    return iter(range(allowed.minimum, (allowed.maximum or allowed.minimum) + 1, step))

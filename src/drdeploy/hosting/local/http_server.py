@@ -1,8 +1,9 @@
-"""HTTP/1.1 on a loopback port: one thread for each connection, kept alive.
+"""An HTTP/1.1 server on a loopback port: one thread for each connection, connections kept alive.
 
-A thread that blocks on its socket answers sooner than an event loop that hands work to a pool
-(0.33 against 0.59 ms for a body of 150 KB, waitress on the same machine), and what waits in it
-are invocations of up to a minute: no pool's size has to be guessed.
+Threads and not an event loop, for two reasons.  A thread that blocks on its own socket answered a
+body of 150 KB in 0.33 ms, waitress (an event loop with a thread pool) on the same machine in
+0.59 ms.  And most threads wait for an invocation, which may take a minute: a pool would need a
+size, and every size is either wasteful or a hidden limit of concurrency.
 """
 
 from __future__ import annotations
@@ -32,18 +33,20 @@ log = logging.getLogger(__name__)
 
 IN_MEMORY_BYTES = 64 * MIB
 """Larger bodies (model archives on their way to S3) are spooled to disk."""
-WAITING_CONNECTIONS = 512
+LISTEN_BACKLOG = 512
+"""Connections that the kernel queues.  The standard library's 5 is too few for a load test."""
 
 
 @dataclass(frozen=True)
 class ServiceRequest:
-    """One request, read whole.
+    """One request, its body already read from the connection.
 
     Attributes:
-        target: Path and query as they came.
-        headers: Case-insensitive.
+        method: ``GET``, ``POST`` and so on.
+        target: Path and query as they came, percent-encoded.
+        headers: Names are looked up whatever their case.
         body: Positioned at its beginning.
-        length_bytes: Of the body.
+        length_bytes: Length of the body.
     """
 
     method: str
@@ -60,28 +63,34 @@ class ServiceRequest:
 
 @dataclass(frozen=True)
 class ServiceResponse:
-    """One answer; ``Content-Length`` is added where the body is bytes."""
+    """One response; ``Content-Length`` is added where the body is bytes.
+
+    Attributes:
+        status: HTTP status.
+        headers: A mapping, or pairs where a name comes more than once.
+        body: Bytes, or chunks of them for a body too large to hold.
+    """
 
     status: int
     headers: Mapping[str, str] | Iterable[tuple[str, str]] = field(default_factory=dict)
     body: bytes | Iterable[bytes] = b""
 
     def header_items(self) -> list[tuple[str, str]]:
-        """The headers as pairs; a name may come twice."""
+        """Return the headers as pairs; a name may come twice."""
         if hasattr(self.headers, "items"):
             return list(self.headers.items())
         return list(self.headers)
 
 
 class HttpServer:
-    """Serve ``answer`` on a port.
+    """Serve the responses of a function on a loopback port.
 
     Args:
         port: 0 takes a free one.
-        answer: Called in the connection's thread; must not raise.
+        answer: Turns a request into a response, in the connection's own thread; must not raise.
 
     Raises:
-        InvalidInput: The port is in use.
+        InvalidInput: The port cannot be used.
     """
 
     def __init__(self, port: int, answer: Callable[[ServiceRequest], ServiceResponse]) -> None:
@@ -92,21 +101,21 @@ class HttpServer:
             raise InvalidInput(
                 f"Port {port} cannot be used: {err}",
                 where="port",
-                remedy="Choose another, or stop what listens there (`drdeploy local down`)",
+                remedy="Choose another port, or stop what listens there (`drdeploy local down`)",
             ) from err
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
     @property
     def port(self) -> int:
-        """The port that it answers on."""
+        """The port it listens on."""
         return int(self._server.server_address[1])
 
     def start(self) -> None:
-        """Answer from now on."""
+        """Start answering, in a thread of its own."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Accept nothing new and close every connection; fine if it never started."""
+        """Accept no new connection and close the open ones; does nothing if it never started."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -116,8 +125,8 @@ class HttpServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False
-    request_queue_size = WAITING_CONNECTIONS
+    block_on_close = False  # the open connections are shut down below, and end their threads
+    request_queue_size = LISTEN_BACKLOG
     allow_reuse_address = True
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
@@ -126,7 +135,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        # HTTPServer asks the resolver for the host's name here, which can take seconds.
+        # HTTPServer looks up the host's name here, which takes seconds behind a slow resolver.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
@@ -154,6 +163,8 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Nagle's algorithm may hold a response's last packet back until the client acknowledges the
+    # one before, which Linux delays by up to 40 ms.
     disable_nagle_algorithm = True
     rbufsize = 256 * KIB
     answer: ClassVar[Callable[[ServiceRequest], ServiceResponse]]
@@ -169,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _read_body(self) -> tuple[IO[bytes], int]:
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             return self._read_chunks()
-        length_bytes = _size(self.headers.get("Content-Length") or "0")
+        length_bytes = _parse_length(self.headers.get("Content-Length") or "0")
         if length_bytes <= IN_MEMORY_BYTES:
             data = self.rfile.read(length_bytes)
             if len(data) < length_bytes:
@@ -181,8 +192,9 @@ class _Handler(BaseHTTPRequestHandler):
         return body, length_bytes
 
     def _read_chunks(self) -> tuple[IO[bytes], int]:
+        # RFC 9112, 7.1: chunks, a chunk of size 0, trailer fields, an empty line.
         body: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115  closed with the request
-        while size := _chunk_size(self.rfile.readline()):
+        while size := _parse_length(self._read_chunk_size(), base=16):
             self._copy(body, size)
             self.rfile.readline()
         while self.rfile.readline().strip():
@@ -190,6 +202,10 @@ class _Handler(BaseHTTPRequestHandler):
         length_bytes = body.tell()
         body.seek(0)
         return body, length_bytes
+
+    def _read_chunk_size(self) -> str:
+        # What follows a semicolon are chunk extensions, which a recipient ignores.
+        return self.rfile.readline().partition(b";")[0].strip().decode("latin-1")
 
     def _copy(self, body: IO[bytes], remaining: int) -> None:
         while remaining:
@@ -200,19 +216,22 @@ class _Handler(BaseHTTPRequestHandler):
             remaining -= len(chunk)
 
     def _write(self, response: ServiceResponse) -> None:
-        is_whole = isinstance(response.body, bytes)
-        chunks: Iterable[bytes] = (response.body,) if is_whole else response.body  # type: ignore[assignment]  # told apart above
+        body = response.body
+        chunks: Iterable[bytes] = (body,) if isinstance(body, bytes) else body
         head = [f"HTTP/1.1 {response.status} {self.responses.get(response.status, ('',))[0]}"]
         names = set()
         for name, value in response.header_items():
             head.append(f"{name}: {value}")
             names.add(name.lower())
-        if is_whole and "content-length" not in names:
-            head.append(f"Content-Length: {len(response.body)}")  # type: ignore[arg-type]  # bytes, see above
-        elif "content-length" not in names:
-            head.append("Connection: close")
-            self.close_connection = True
+        if "content-length" not in names:
+            if isinstance(body, bytes):
+                head.append(f"Content-Length: {len(body)}")
+            else:
+                # Nothing else tells the client where a body of unknown length ends.
+                head.append("Connection: close")
+                self.close_connection = True
         data = ("\r\n".join(head) + "\r\n\r\n").encode("latin-1")
+        # The head and the first chunk in one write: two would wake the client twice.
         for chunk in () if self.command == "HEAD" else chunks:
             self.wfile.write(data + chunk)
             data = b""
@@ -223,15 +242,9 @@ class _Handler(BaseHTTPRequestHandler):
         log.debug(format, *args)
 
 
-def _size(text: str) -> int:
-    """What ``int`` reads, less signs and underscores: a negative size would read for ever."""
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"{text[:20]!r} is no length")
-    return int(text)
-
-
-def _chunk_size(line: bytes) -> int:
-    text = line.partition(b";")[0].strip()
-    if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", text):
-        raise ValueError(f"{text[:20]!r} is no length")
-    return int(text, 16)
+def _parse_length(text: str, base: int = 10) -> int:
+    """Read a length of digits alone: ``int`` also takes "-5", which would read for ever."""
+    digits = r"[0-9]{1,15}" if base == 10 else r"[0-9A-Fa-f]{1,15}"
+    if not re.fullmatch(digits, text):
+        raise ValueError(f"{text[:20]!r} is not a length")
+    return int(text, base)

@@ -1,4 +1,4 @@
-"""What the control plane keeps: names, records, tags."""
+"""In-memory storage of the control plane: models, endpoint configurations, endpoints, tags."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 ACCOUNT = "123456789012"
-"""The account of moto's backends."""
+"""The account id that moto's backends use; every ARN of the local service carries it."""
 
 
 @dataclass(frozen=True)
 class AccountRegion:
-    """A region of the one account."""
+    """An account and a region: the namespace of resource names."""
 
     region: str
     account: str = ACCOUNT
 
     def arn(self, kind: str, name: str) -> str:
-        """ARN of a resource; SageMaker writes names in lower case there."""
+        """Return the ARN of a SageMaker resource; SageMaker writes its name in lower case."""
         return f"arn:aws:sagemaker:{self.region}:{self.account}:{kind}/{name.lower()}"
 
     def log_stream_arn(self, endpoint: str) -> str:
-        """Where AWS would keep the container's log."""
+        """Return the ARN under which AWS would keep the log of an endpoint's containers."""
         return (
             f"arn:aws:logs:{self.region}:{self.account}:log-group:/aws/sagemaker/Endpoints/"
             f"{endpoint}"
@@ -36,22 +36,22 @@ class AccountRegion:
 
 
 class StoredResource(Protocol):
-    """A record with a name and an ARN."""
+    """Anything with a name and an ARN."""
 
     @property
     def name(self) -> str:
-        """As its creator wrote it."""
+        """The name, spelled as its creator did."""
         ...
 
     @property
     def arn(self) -> str:
-        """See :meth:`AccountRegion.arn`."""
+        """The ARN, as :meth:`AccountRegion.arn` writes it."""
         ...
 
 
 @dataclass(frozen=True)
 class ResourceRecord:
-    """A model or an endpoint configuration, as it was asked for."""
+    """A model or an endpoint configuration, with the request that created it."""
 
     name: str
     arn: str
@@ -63,88 +63,94 @@ R = TypeVar("R", bound=StoredResource)
 
 
 class ResourceStore(Generic[R]):
-    """Records of one kind by name, upper and lower case alike; safe among threads.
+    """The resources of one kind by name; safe to use from several threads.
+
+    Names are unique whatever their case, as on AWS, where ARNs are in lower case.
 
     Args:
-        kind: As messages call it, for example ``endpoint configuration``.
-        arn_kind: As ARNs call it, for example ``endpoint-config``.
-        place: Whose records they are.
+        kind: What messages call the kind, for example ``endpoint configuration``.
+        arn_kind: What ARNs call the kind, for example ``endpoint-config``.
+        account_region: Where the resources are.
     """
 
-    def __init__(self, kind: str, arn_kind: str, place: AccountRegion) -> None:
+    def __init__(self, kind: str, arn_kind: str, account_region: AccountRegion) -> None:
         self._kind = kind
         self._arn_kind = arn_kind
-        self._place = place
-        self._records: dict[str, R] = {}
+        self._account_region = account_region
+        self._resources: dict[str, R] = {}
         self._lock = threading.Lock()
 
     def arn_of(self, name: str) -> str:
-        """ARN that a record of that name has, or would have."""
-        return self._place.arn(self._arn_kind, name)
+        """Return the ARN that a resource of that name has, or would have."""
+        return self._account_region.arn(self._arn_kind, name)
 
-    def add(self, record: R) -> None:
-        """Keep a record.
+    def add(self, resource: R) -> None:
+        """Store a resource.
 
         Raises:
             ApiError: The name is taken.
         """
         with self._lock:
-            if record.name.lower() in self._records:
-                raise already_exists(self._kind, record.arn)
-            self._records[record.name.lower()] = record
+            if resource.name.lower() in self._resources:
+                raise already_exists(self._kind, resource.arn)
+            self._resources[resource.name.lower()] = resource
 
     def get(self, name: str) -> R:
-        """The record of that name.
+        """Return the resource of that name, whatever its case.
 
         Raises:
             ApiError: There is none.
         """
-        record = self._records.get(name.lower())
-        if record is None:
+        resource = self._resources.get(name.lower())
+        if resource is None:
             raise not_found(self._kind, self.arn_of(name))
-        return record
+        return resource
 
-    def find(self, name: str) -> R | None:
-        """The record of that name, in exactly that spelling."""
-        record = self._records.get(name.lower())
-        return record if record is not None and record.name == name else None
+    def find_exact(self, name: str) -> R | None:
+        """Return the resource of that name in exactly that spelling, or None.
+
+        An endpoint's name is case-insensitive in ``CreateEndpoint``, but ``InvokeEndpoint`` must
+        match its case (API reference, ``CreateEndpoint``).
+        """
+        resource = self._resources.get(name.lower())
+        return resource if resource is not None and resource.name == name else None
 
     def remove(self, name: str) -> R:
-        """Forget a record.
+        """Remove a resource and return it.
 
         Raises:
-            ApiError: There is none.
+            ApiError: There is none of that name.
         """
-        record = self.get(name)
+        resource = self.get(name)
         with self._lock:
-            self._records.pop(name.lower(), None)
-        return record
+            self._resources.pop(name.lower(), None)
+        return resource
 
     def all(self) -> tuple[R, ...]:
-        """Every record, oldest first."""
+        """Return every resource, oldest first."""
         with self._lock:
-            return tuple(self._records.values())
+            return tuple(self._resources.values())
 
 
 class TagStore:
-    """Tags of resources by ARN."""
+    """The tags of resources by ARN."""
 
     def __init__(self) -> None:
         self._tags: dict[str, dict[str, str]] = {}
 
     def add(self, arn: str, tags: Iterable[dict[str, str]]) -> None:
-        """Set tags; one of the same key is replaced."""
+        """Add tags; one with an existing key replaces it."""
         self._tags.setdefault(arn, {}).update({tag["Key"]: tag["Value"] for tag in tags})
 
     def remove(self, arn: str, keys: Iterable[str]) -> None:
-        """Remove tags; absent ones are fine."""
+        """Remove tags by key; absent keys are ignored."""
         for key in keys:
             self._tags.get(arn, {}).pop(key, None)
 
-    def forget(self, arn: str) -> None:
-        """The resource is gone."""
+    def remove_all(self, arn: str) -> None:
+        """Remove every tag of a resource."""
         self._tags.pop(arn, None)
 
     def of(self, arn: str) -> list[dict[str, str]]:
-        """The resource's tags."""
+        """Return the tags of a resource, as the API lists them."""
         return [{"Key": key, "Value": value} for key, value in self._tags.get(arn, {}).items()]

@@ -1,4 +1,4 @@
-"""Put the parts together, keep them going, take them down."""
+"""The local service as a whole: assemble its parts, run them, stop them."""
 
 from __future__ import annotations
 
@@ -31,23 +31,25 @@ log = logging.getLogger(__name__)
 
 IsolationChoice = Literal["auto", "container", "process"]
 TICK_S = 0.25
+"""How often idle instances are stopped, dead ones replaced, and metrics written."""
 
 
 class LocalService:
-    """SageMaker on one loopback port of this machine.
+    """A SageMaker-compatible service on one loopback port of this machine.
 
     >>> with LocalService(port=0) as service:
     ...     client = boto3.client("sagemaker", endpoint_url=service.url)
 
     Args:
         port: 0 takes a free one.
-        isolation: ``auto`` is the container engine where one answers, processes otherwise.
+        isolation: What instances run in.  ``auto`` takes containers where an engine answers, and
+            processes otherwise.
         options: Idle time, CPU in proportion to memory, and the like.
-        server_command: What processes run; tests put a smaller server there.
+        server_command: What instances run where they are processes; tests pass a smaller server.
 
     Raises:
         InvalidInput: The port is in use.
-        EngineUnavailable: Containers are asked for and no engine answers.
+        EngineUnavailable: Containers were chosen, and no engine answers.
         MissingExtra: The extra ``study`` is not installed.
     """
 
@@ -62,29 +64,27 @@ class LocalService:
         with requires_extra("study", "The local service"):  # before the port is taken
             import moto.core  # noqa: F401
             import psutil  # noqa: F401
-        self._server = HttpServer(port, lambda request: self._front.answer(request))  # noqa: PLW0108  made below
+        self._server = HttpServer(port, lambda request: self._router.answer(request))  # noqa: PLW0108  made below
         self._engine = _find_engine(isolation)
-        self._sweep()
-        self._note, self._folder = service_folders.create_service_folder(self._server.port)
+        self._remove_stale_services()
+        self._record, self._folder = service_folders.create_service_folder(self._server.port)
         self._aws = SimulatedAws()
         self._metrics = MetricLog(self._aws.put_metric_data)
         registry = ImageRegistry(self._folder / "registry")
-        backend = self._backend(registry, server_command)
-        shelf = ArtifactCache(self._folder / "artifacts", self._aws.read_object)
-        self._machine = InstanceFleet(
-            self._note.name,
-            backend,
-            shelf,
+        self._fleet = InstanceFleet(
+            self._record.name,
+            self._backend(registry, server_command),
+            ArtifactCache(self._folder / "artifacts", self._aws.read_object),
             options or ServiceOptions(),
             policies_of_role=self._aws.policies_of_role,
         )
-        self._front = ApiRouter(self._machine, self._aws, self._metrics, registry, self.status)
-        self._over = threading.Event()
+        self._router = ApiRouter(self._fleet, self._aws, self._metrics, registry, self.status)
+        self._is_over = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="tick", daemon=True)
 
     @property
     def url(self) -> str:
-        """For ``endpoint_url``."""
+        """The URL to pass to boto3 as ``endpoint_url``."""
         return f"http://{LOOPBACK}:{self._server.port}"
 
     @property
@@ -95,39 +95,43 @@ class LocalService:
     @property
     def isolation(self) -> Isolation:
         """What instances run in."""
-        return self._machine.backend.isolation
+        return self._fleet.backend.isolation
 
     def start(self) -> None:
-        """Answer from now on."""
+        """Start answering requests."""
         self._aws.warm_up()
         self._server.start()
         self._ticker.start()
 
     def stop(self) -> None:
-        """Stop every instance and answer nothing more; leaves nothing behind."""
-        if self._over.is_set():
+        """Stop answering, stop every instance, and remove all files; does nothing a second time."""
+        if self._is_over.is_set():
             return
-        self._over.set()
+        self._is_over.set()
         self._server.stop()
-        self._machine.stop()
+        self._fleet.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def status(self) -> dict[str, Any]:
-        """Facts about the service, as ``GET /_drdeploy/status`` tells them."""
-        options = self._machine.options
+        """Return what ``GET /_drdeploy/status`` answers: address, isolation, limits, endpoints."""
+        options = self._fleet.options
         return {
             "url": self.url,
-            "pid": self._note.pid,
+            "pid": self._record.pid,
             "isolation": self.isolation,
             "engine": self._engine.version if self._engine else None,
-            "cpus": self._machine.cpus,
+            "cpus": self._fleet.cpus,
             "mb_per_vcpu": options.mb_per_vcpu,
             "idle_s": options.idle_s,
-            "instances": self._machine.count(),
+            "instances": self._fleet.count(),
             "endpoints": [
-                {"region": control.place.region, "name": one.name, "status": one.status}
-                for control in self._front.control_planes()
-                for one in control.endpoints.all()
+                {
+                    "region": control_plane.account_region.region,
+                    "name": endpoint.name,
+                    "status": endpoint.status,
+                }
+                for control_plane in self._router.control_planes()
+                for endpoint in control_plane.endpoints.all()
             ],
         }
 
@@ -140,25 +144,26 @@ class LocalService:
 
     def _backend(self, registry: ImageRegistry, server_command: Sequence[str]) -> InstanceBackend:
         if self._engine is None:
-            groups = find_control_groups(self._note.name)
+            groups = find_control_groups(self._record.name)
             return ProcessBackend(
                 self._folder, groups, server_command, profile_of=registry.profile_of
             )
         from drdeploy.hosting.local.instances.containers import ContainerBackend
 
-        return ContainerBackend(self._engine, self._note.name, registry=self.registry)
+        return ContainerBackend(self._engine, self._record.name, registry=self.registry)
 
     def _tick(self) -> None:
-        while not self._over.wait(TICK_S):
+        while not self._is_over.wait(TICK_S):
             try:
                 self._metrics.flush()
-                for control in self._front.control_planes():
-                    for endpoint in control.endpoints.all():
+                for control_plane in self._router.control_planes():
+                    for endpoint in control_plane.endpoints.all():
                         endpoint.tick()
             except Exception:
-                log.exception("an upkeep round failed")
+                # One endpoint's trouble must not end the thread that looks after all of them.
+                log.exception("a round of upkeep failed")
 
-    def _sweep(self) -> None:
+    def _remove_stale_services(self) -> None:
         def clear(name: str) -> None:
             groups = find_control_groups(name)
             if groups is not None:
@@ -167,7 +172,7 @@ class LocalService:
                 self._engine.remove_stale(f"{service_folders.LABEL}={name}")
 
         for name in service_folders.remove_stale_services(clear):
-            log.warning("cleared away what %s had left", name)
+            log.warning("removed what the killed service %s had left behind", name)
 
 
 def _find_engine(isolation: IsolationChoice) -> Engine | None:

@@ -1,8 +1,4 @@
-"""The control plane of one region: each operation takes a request and returns its answer.
-
-Requests have been checked against botocore's model before; here they are held against what
-there is.
-"""
+"""The SageMaker control plane of one region: models, endpoint configurations, endpoints, tags."""
 
 from __future__ import annotations
 
@@ -11,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from drdeploy.hosting.local import constraints
 from drdeploy.hosting.local.api.listing import page
 from drdeploy.hosting.local.api.request_validation import check_request, service_model
-from drdeploy.hosting.local.api_errors import ApiError, forbidden_now
+from drdeploy.hosting.local.api_errors import forbidden_now, unknown_operation
 from drdeploy.hosting.local.endpoints.deployment import EndpointDeployment
 from drdeploy.hosting.local.endpoints.lifecycle import LocalEndpoint
 from drdeploy.hosting.local.resource_store import ResourceRecord, ResourceStore, TagStore
-from drdeploy.hosting.sagemaker.clock import Clock
+from drdeploy.hosting.sagemaker import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,55 +22,47 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 ISOLATION_TAG = "drdeploy:isolation"
-"""Tag of every endpoint: what its instances run in."""
+"""Tag of every endpoint that says what its instances run in."""
 
 
 class ControlPlane:
-    """See the module.
+    """The SageMaker control plane of one region.
 
     Args:
-        place: Region and account.
-        machine: Where endpoints run.
-        clock: For stamps.
+        account_region: Whose resources these are.
+        fleet: Runs the endpoints' instances.
+        clock: Stamps creation and modification.
     """
 
     def __init__(
-        self, place: AccountRegion, machine: InstanceFleet, clock: Clock | None = None
+        self, account_region: AccountRegion, fleet: InstanceFleet, clock: Clock | None = None
     ) -> None:
-        self.place = place
-        self.endpoints: ResourceStore[LocalEndpoint] = ResourceStore("endpoint", "endpoint", place)
-        self._models: ResourceStore[ResourceRecord] = ResourceStore("model", "model", place)
+        self.account_region = account_region
+        self.endpoints: ResourceStore[LocalEndpoint] = ResourceStore(
+            "endpoint", "endpoint", account_region
+        )
+        self._models: ResourceStore[ResourceRecord] = ResourceStore(
+            "model", "model", account_region
+        )
         self._configs: ResourceStore[ResourceRecord] = ResourceStore(
-            "endpoint configuration", "endpoint-config", place
+            "endpoint configuration", "endpoint-config", account_region
         )
         self._tags = TagStore()
-        self._machine = machine
+        self._fleet = fleet
         self._clock = clock or Clock()
-
-    def call(self, operation: str, request: Json) -> Json:
-        """Answer one operation.
-
-        Raises:
-            ApiError: The request is refused, or the operation is not served here.
-        """
-        serve = self._operations().get(operation)
-        if serve is None:
-            raise ApiError(
-                "UnknownOperationException", f"The local service does not serve {operation}."
-            )
-        check_request(service_model("sagemaker").operation_model(operation), request)
-        return serve({name: value for name, value in request.items() if value is not None})
-
-    def _operations(self) -> dict[str, Callable[[Json], Json]]:
-        return {
+        self._operations: dict[str, Callable[[Json], Json]] = {
             "CreateModel": self._create_model,
             "DescribeModel": self._describe_model,
-            "ListModels": self._list_models,
-            "DeleteModel": self._delete_model,
+            "ListModels": lambda request: _listed(self._models, request, "Model"),
+            "DeleteModel": lambda request: self._delete(self._models, request["ModelName"]),
             "CreateEndpointConfig": self._create_endpoint_config,
             "DescribeEndpointConfig": self._describe_endpoint_config,
-            "ListEndpointConfigs": self._list_endpoint_configs,
-            "DeleteEndpointConfig": self._delete_endpoint_config,
+            "ListEndpointConfigs": lambda request: _listed(
+                self._configs, request, "EndpointConfig"
+            ),
+            "DeleteEndpointConfig": lambda request: self._delete(
+                self._configs, request["EndpointConfigName"]
+            ),
             "CreateEndpoint": self._create_endpoint,
             "DescribeEndpoint": self._describe_endpoint,
             "ListEndpoints": self._list_endpoints,
@@ -82,47 +70,63 @@ class ControlPlane:
             "UpdateEndpointWeightsAndCapacities": self._change_capacity,
             "DeleteEndpoint": self._delete_endpoint,
             "AddTags": self._add_tags,
-            "ListTags": self._list_tags,
+            "ListTags": lambda request: {
+                "Tags": self._tags.of(self._existing_arn(request["ResourceArn"]))
+            },
             "DeleteTags": self._delete_tags,
         }
 
-    # -- models ------------------------------------------------------------------------
+    def call(self, operation: str, request: Json) -> Json:
+        """Validate a request, carry the operation out and return its response.
+
+        Raises:
+            ApiError: The request is refused, or the operation is not served here.
+        """
+        carry_out = self._operations.get(operation)
+        if carry_out is None:
+            raise unknown_operation(operation)
+        check_request(service_model("sagemaker").operation_model(operation), request)
+        # In AWS's JSON protocol a null member counts as an absent one.
+        return carry_out({name: value for name, value in request.items() if value is not None})
+
+    # -- models and endpoint configurations ----------------------------------------------
 
     def _create_model(self, request: Json) -> Json:
         constraints.check_model(request)
-        return {"ModelArn": self._keep(self._models, "ModelName", request)}
+        return {"ModelArn": self._store(self._models, "ModelName", request)}
 
     def _describe_model(self, request: Json) -> Json:
         return _described(self._models.get(request["ModelName"]), "ModelArn")
 
-    def _list_models(self, request: Json) -> Json:
-        return _listed(self._models, request, "Models", "Model")
-
-    def _delete_model(self, request: Json) -> Json:
-        self._tags.forget(self._models.remove(request["ModelName"]).arn)
-        return {}
-
-    # -- endpoint configurations -------------------------------------------------------
-
     def _create_endpoint_config(self, request: Json) -> Json:
-        # The values first: what can never be wins over what is not there yet.
-        constraints.check_endpoint_config(request, [])
-        models = [model.request for model in self._models_of(request).values()]
-        constraints.check_endpoint_config(request, models)
-        return {"EndpointConfigArn": self._keep(self._configs, "EndpointConfigName", request)}
+        # The request's own values first: what could never be valid is reported before a model
+        # that does not exist yet.
+        constraints.check_endpoint_config(request)
+        models = self._models_of(request).values()
+        constraints.check_models(request, [model.request for model in models])
+        return {"EndpointConfigArn": self._store(self._configs, "EndpointConfigName", request)}
 
     def _describe_endpoint_config(self, request: Json) -> Json:
-        record = self._configs.get(request["EndpointConfigName"])
-        return _described(record, "EndpointConfigArn")
+        return _described(self._configs.get(request["EndpointConfigName"]), "EndpointConfigArn")
 
-    def _list_endpoint_configs(self, request: Json) -> Json:
-        return _listed(self._configs, request, "EndpointConfigs", "EndpointConfig")
+    def _store(self, store: ResourceStore[ResourceRecord], name_member: str, request: Json) -> str:
+        name = request[name_member]
+        # DescribeModel and DescribeEndpointConfig return the request, but never its tags.
+        described = {member: value for member, value in request.items() if member != "Tags"}
+        record = ResourceRecord(name, store.arn_of(name), self._clock.now(), described)
+        store.add(record)
+        self._tags.add(record.arn, request.get("Tags", []))
+        return record.arn
 
-    def _delete_endpoint_config(self, request: Json) -> Json:
-        self._tags.forget(self._configs.remove(request["EndpointConfigName"]).arn)
+    def _delete(self, store: ResourceStore[ResourceRecord], name: str) -> Json:
+        self._tags.remove_all(store.remove(name).arn)
         return {}
 
-    # -- endpoints ---------------------------------------------------------------------
+    def _models_of(self, config: Json) -> dict[str, ResourceRecord]:
+        names = {variant["ModelName"] for variant in config["ProductionVariants"]}
+        return {name: self._models.get(name) for name in names}
+
+    # -- endpoints -----------------------------------------------------------------------
 
     def _create_endpoint(self, request: Json) -> Json:
         config = self._configs.get(request["EndpointConfigName"])
@@ -133,11 +137,13 @@ class ControlPlane:
             name, self.endpoints.arn_of(name), self._deployment(config), self._clock
         )
         self.endpoints.add(endpoint)
-        self._tags.add(endpoint.arn, request.get("Tags", []))
-        isolation = {"Key": ISOLATION_TAG, "Value": self._machine.backend.isolation}
-        self._tags.add(endpoint.arn, [isolation])
+        isolation = {"Key": ISOLATION_TAG, "Value": self._fleet.backend.isolation}
+        self._tags.add(endpoint.arn, [*request.get("Tags", []), isolation])
         endpoint.create()
         return {"EndpointArn": endpoint.arn}
+
+    def _deployment(self, config: ResourceRecord) -> EndpointDeployment:
+        return EndpointDeployment(config, self._models_of(config.request), self._fleet)
 
     def _describe_endpoint(self, request: Json) -> Json:
         return self.endpoints.get(request["EndpointName"]).describe()
@@ -151,8 +157,8 @@ class ControlPlane:
             "LastModifiedTime",
             "EndpointStatus",
         )
-        described = [endpoint.describe() for endpoint in found]
-        summaries = [{name: one[name] for name in members} for one in described]
+        descriptions = [endpoint.describe() for endpoint in found]
+        summaries = [{name: one[name] for name in members} for one in descriptions]
         return {"Endpoints": summaries} | ({"NextToken": token} if token else {})
 
     def _update_endpoint(self, request: Json) -> Json:
@@ -169,52 +175,32 @@ class ControlPlane:
 
     def _delete_endpoint(self, request: Json) -> Json:
         endpoint = self.endpoints.get(request["EndpointName"])
-        endpoint.delete(lambda: self._forget(endpoint))
+
+        def forget() -> None:
+            self.endpoints.remove(endpoint.name)
+            self._tags.remove_all(endpoint.arn)
+
+        # It stays listed as Deleting until its instances have stopped, as on AWS.
+        endpoint.delete(forget)
         return {}
 
-    # -- tags --------------------------------------------------------------------------
+    # -- tags ----------------------------------------------------------------------------
 
     def _add_tags(self, request: Json) -> Json:
-        arn = self._existing(request["ResourceArn"])
+        arn = self._existing_arn(request["ResourceArn"])
         self._tags.add(arn, request["Tags"])
         return {"Tags": self._tags.of(arn)}
 
-    def _list_tags(self, request: Json) -> Json:
-        return {"Tags": self._tags.of(self._existing(request["ResourceArn"]))}
-
     def _delete_tags(self, request: Json) -> Json:
-        self._tags.remove(self._existing(request["ResourceArn"]), request["TagKeys"])
+        self._tags.remove(self._existing_arn(request["ResourceArn"]), request["TagKeys"])
         return {}
 
-    # -- shared ------------------------------------------------------------------------
-
-    def _keep(
-        self, catalogue: ResourceStore[ResourceRecord], name_member: str, request: Json
-    ) -> str:
-        name = request[name_member]
-        description = {key: value for key, value in request.items() if key != "Tags"}
-        record = ResourceRecord(name, catalogue.arn_of(name), self._clock.now(), description)
-        catalogue.add(record)
-        self._tags.add(record.arn, request.get("Tags", []))
-        return record.arn
-
-    def _models_of(self, config: Json) -> dict[str, ResourceRecord]:
-        names = {variant["ModelName"] for variant in config["ProductionVariants"]}
-        return {name: self._models.get(name) for name in names}
-
-    def _deployment(self, config: ResourceRecord) -> EndpointDeployment:
-        return EndpointDeployment(config, self._models_of(config.request), self._machine)
-
-    def _forget(self, endpoint: LocalEndpoint) -> None:
-        self.endpoints.remove(endpoint.name)
-        self._tags.forget(endpoint.arn)
-
-    def _existing(self, arn: str) -> str:
-        records = (*self._models.all(), *self._configs.all())
-        known = {record.arn for record in records} | {one.arn for one in self.endpoints.all()}
-        for own in known:
-            if own.lower() == arn.lower():
-                return own
+    def _existing_arn(self, arn: str) -> str:
+        stores = (self._models, self._configs, self.endpoints)
+        for store in stores:
+            for resource in store.all():
+                if resource.arn.lower() == arn.lower():
+                    return resource.arn
         raise forbidden_now(f'Could not find resource "{arn}".')
 
 
@@ -222,16 +208,10 @@ def _described(record: ResourceRecord, arn_member: str) -> Json:
     return {**record.request, arn_member: record.arn, "CreationTime": record.created}
 
 
-def _listed(
-    catalogue: ResourceStore[ResourceRecord], request: Json, member: str, prefix: str
-) -> Json:
-    found, token = page(catalogue.all(), request)
+def _listed(store: ResourceStore[ResourceRecord], request: Json, kind: str) -> Json:
+    found, token = page(store.all(), request)
     summaries = [
-        {
-            f"{prefix}Name": record.name,
-            f"{prefix}Arn": record.arn,
-            "CreationTime": record.created,
-        }
-        for record in found
+        {f"{kind}Name": one.name, f"{kind}Arn": one.arn, "CreationTime": one.created}
+        for one in found
     ]
-    return {member: summaries} | ({"NextToken": token} if token else {})
+    return {f"{kind}s": summaries} | ({"NextToken": token} if token else {})

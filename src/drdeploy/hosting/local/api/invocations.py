@@ -1,4 +1,4 @@
-"""``InvokeEndpoint``: check, find a worker, pass the request on, pass the answer back."""
+"""``InvokeEndpoint``: check the request, lease a worker, forward the request, return its answer."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from drdeploy.hosting.local.http_server import ServiceResponse
 from drdeploy.hosting.local.instances.instance import PlatformFailed, ServiceStopping, StartFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from drdeploy.hosting.local.api.control_plane import ControlPlane
     from drdeploy.hosting.local.api.metrics import MetricLog
+    from drdeploy.hosting.local.api_errors import ApiError
     from drdeploy.hosting.local.endpoints.deployment import Variant
-    from drdeploy.hosting.local.endpoints.instance_client import InstanceAnswer
     from drdeploy.hosting.local.endpoints.pool import WorkerLease
     from drdeploy.hosting.local.endpoints.worker import InstanceWorker
     from drdeploy.hosting.local.http_server import ServiceRequest
-    from drdeploy.hosting.sagemaker.clock import Clock
+    from drdeploy.hosting.sagemaker import Clock
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 TARGET_VARIANT = "X-Amzn-SageMaker-Target-Variant"
 
-FORWARDED = {
+FORWARDED_HEADERS = {
     "Content-Type": "ContentType",
     "Accept": "Accept",
     CUSTOM_ATTRIBUTES: "CustomAttributes",
@@ -43,24 +43,27 @@ FORWARDED = {
     TARGET_VARIANT: "TargetVariant",
     "X-Amzn-SageMaker-Target-Container-Hostname": "TargetContainerHostname",
 }
-"""The headers that reach the container, and the members of ``InvokeEndpointInput`` they are."""
+"""The headers that the container receives, each with the member of ``InvokeEndpointInput`` that
+bounds its value.  SageMaker "strips all POST headers except those supported by the API"
+(developer guide, "Custom Inference Code with Hosting Services")."""
 
 TIMED_OUT = (
     "Your invocation timed out while waiting for a response from container primary. Review the "
     "latency metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
 )
-ORIGINAL_MESSAGE_BYTES = 4096
+ORIGINAL_MESSAGE_BYTES_MAX = 4096
+"""How much of a failing container's answer the error repeats."""
 
 
 @dataclass(frozen=True)
 class _Call:
-    """An invocation under way."""
+    """An invocation in progress."""
 
     endpoint: str
     headers: Mapping[str, str]
     body: bytes
     received: float
-    observation: InvocationMetrics
+    metrics: InvocationMetrics
     log_stream_arn: str
 
 
@@ -68,16 +71,16 @@ class Invocations:
     """Answers ``InvokeEndpoint`` for one region.
 
     Args:
-        control: Knows the endpoints.
-        metrics: Is told of every invocation.
-        timeout_s: How long a container may take to answer, and a request for a worker.
-        clock: Measures.
+        control_plane: Knows the endpoints.
+        metrics: Receives the metrics of every invocation.
+        timeout_s: How long a request waits for a worker, and then for the worker's answer.
+        clock: Measures latencies.
     """
 
     def __init__(
-        self, control: ControlPlane, metrics: MetricLog, timeout_s: float, clock: Clock
+        self, control_plane: ControlPlane, metrics: MetricLog, timeout_s: float, clock: Clock
     ) -> None:
-        self._control = control
+        self._control_plane = control_plane
         self._metrics = metrics
         self._timeout_s = timeout_s
         self._clock = clock
@@ -86,54 +89,44 @@ class Invocations:
         """Answer ``POST /endpoints/NAME/invocations``.
 
         Raises:
-            ApiError: As AWS would.
+            ApiError: The request is refused, or the model failed.
         """
-        received, place = self._clock.monotonic(), self._control.place
+        received = self._clock.monotonic()
+        account_region = self._control_plane.account_region
         name = unquote(name)
         headers = _forwarded(request)
-        endpoint = self._control.endpoints.find(name)
+        no_such_endpoint = api_errors.no_such_endpoint(name, account_region.account)
+        endpoint = self._control_plane.endpoints.find_exact(name)
         if endpoint is None:
-            raise api_errors.no_such_endpoint(name, place.account)
+            raise no_such_endpoint
         with endpoint.serving() as deployment:
             if deployment is None:
-                raise api_errors.no_such_endpoint(name, place.account)
+                raise no_such_endpoint
             variant = deployment.choose(headers.get(TARGET_VARIANT))
-            _check_length(request.length_bytes, variant)
+            limit_bytes = variant.payload_limit_bytes
+            if request.length_bytes > limit_bytes:
+                raise api_errors.payload_too_large(request.length_bytes, limit_bytes)
+            now = self._clock.now()
             call = _Call(
                 name,
                 headers,
                 request.body.read(),
                 received,
-                InvocationMetrics(place.region, name, variant.name, self._clock.now(), "refused"),
-                place.log_stream_arn(name),
+                InvocationMetrics(account_region.region, name, variant.name, now, "refused"),
+                account_region.log_stream_arn(name),
             )
             return self._invoke(call, variant)
 
     def _invoke(self, call: _Call, variant: Variant) -> ServiceResponse:
-        try:
-            lease = variant.pool.acquire(self._timeout_s)
-        except ConcurrencyLimitReached as err:
-            self._metrics.note(replace(call.observation, utilization=1.0))
-            raise api_errors.throttled(call.endpoint, variant.name, int(str(err))) from err
-        except WorkerNotReady as err:
-            self._metrics.note(call.observation)
-            raise api_errors.not_ready(call.endpoint, variant.name) from err
-        except ServiceStopping as err:
-            raise api_errors.unavailable(f"{err.what}.") from err
-        except PlatformFailed as err:
-            raise api_errors.dependency_failed(f"{err.what}.") from err
-        except StartFailed as err:
-            self._note_failure(call)
-            raise api_errors.model_error(500, err.what, log_stream_arn=call.log_stream_arn) from err
-        utilization = variant.pool.utilization()
-        observation = replace(call.observation, setup_s=lease.setup_s, utilization=utilization)
-        return self._ask(replace(call, observation=observation), variant, lease)
-
-    def _ask(self, call: _Call, variant: Variant, lease: WorkerLease) -> ServiceResponse:
+        lease = self._lease(call, variant)
+        metrics = replace(
+            call.metrics, setup_s=lease.setup_s, utilization=variant.pool.utilization()
+        )
+        call = replace(call, metrics=metrics)
         is_broken = True
         begin = self._clock.monotonic()
         try:
-            answer = lease.worker.channel.send(
+            answer = lease.worker.client.send(
                 "POST",
                 "/invocations",
                 call.body,
@@ -144,43 +137,32 @@ class Invocations:
             model_s = self._clock.monotonic() - begin
             is_broken = False
         except InstanceTimeout as err:
-            self._note_failure(call)
-            raise api_errors.model_error(0, TIMED_OUT, log_stream_arn=call.log_stream_arn) from err
+            # The worker counts as broken: it may still be computing the answer nobody waits for,
+            # and would make the next request wait behind it.
+            raise self._model_failed(call, 0, TIMED_OUT) from err
         except InstanceAnswerTooLarge as err:
             is_broken = False
-            self._note_failure(call)
-            reason = f"The container's response is larger than {variant.payload_limit_bytes} bytes"
-            raise api_errors.model_error(500, reason, log_stream_arn=call.log_stream_arn) from err
+            limit_bytes = variant.payload_limit_bytes
+            reason = f"The container's response is larger than {limit_bytes} bytes"
+            raise self._model_failed(call, 500, reason) from err
         except InstanceConnectionLost as err:
-            self._note_failure(call)
-            raise api_errors.model_error(
-                500, _death_of(lease.worker, self._clock, err), log_stream_arn=call.log_stream_arn
-            ) from err
+            reason = _cause_of_loss(lease.worker, self._clock, err)
+            raise self._model_failed(call, 500, reason) from err
         finally:
             variant.pool.release(lease, broken=is_broken)
-        memory_share = lease.worker.instance.memory_share
-        return self._pass_on(call, variant, answer, model_s, memory_share)
 
-    def _pass_on(
-        self,
-        call: _Call,
-        variant: Variant,
-        answer: InstanceAnswer,
-        model_s: float,
-        memory_share: Callable[[], float | None],
-    ) -> ServiceResponse:
         is_success = 200 <= answer.status < 300
-        self._metrics.note(
+        self._metrics.record(
             replace(
-                call.observation,
+                call.metrics,
                 outcome="ok" if is_success else "4xx" if 400 <= answer.status < 500 else "5xx",
                 model_s=model_s,
                 overhead_s=self._clock.monotonic() - call.received - model_s,
-                memory_share=memory_share,
+                memory_share=lease.worker.instance.memory_share,
             )
         )
         if not is_success:
-            message = answer.body[:ORIGINAL_MESSAGE_BYTES].decode(errors="replace")
+            message = answer.body[:ORIGINAL_MESSAGE_BYTES_MAX].decode(errors="replace")
             raise api_errors.model_error(answer.status, message, log_stream_arn=call.log_stream_arn)
         headers = {
             "Content-Type": answer.headers.get("content-type", "application/octet-stream"),
@@ -191,15 +173,33 @@ class Invocations:
             headers[CUSTOM_ATTRIBUTES] = attributes
         return ServiceResponse(200, headers, answer.body)
 
-    def _note_failure(self, call: _Call) -> None:
-        self._metrics.note(replace(call.observation, outcome="5xx"))
+    def _lease(self, call: _Call, variant: Variant) -> WorkerLease:
+        """Lease a worker, or say in AWS's terms why there is none."""
+        try:
+            return variant.pool.acquire(self._timeout_s)
+        except ConcurrencyLimitReached as err:
+            self._metrics.record(replace(call.metrics, utilization=1.0))
+            raise api_errors.throttled(call.endpoint, variant.name, err.limit) from err
+        except WorkerNotReady as err:
+            self._metrics.record(call.metrics)
+            raise api_errors.not_ready(call.endpoint, variant.name) from err
+        except ServiceStopping as err:
+            raise api_errors.unavailable(f"{err.what}.") from err
+        except PlatformFailed as err:
+            raise api_errors.dependency_failed(f"{err.what}.") from err
+        except StartFailed as err:
+            raise self._model_failed(call, 500, err.what) from err
+
+    def _model_failed(self, call: _Call, status: int, message: str) -> ApiError:
+        self._metrics.record(replace(call.metrics, outcome="5xx"))
+        return api_errors.model_error(status, message, log_stream_arn=call.log_stream_arn)
 
 
 def _forwarded(request: ServiceRequest) -> dict[str, str]:
-    """The headers for the container, within botocore's limits."""
+    """Return the headers that the container receives, each checked against its bounds."""
     members = _input_members()
     headers = {}
-    for header, member in FORWARDED.items():
+    for header, member in FORWARDED_HEADERS.items():
         value = request.headers.get(header)
         if value is not None:
             check(members[member], value, member)
@@ -213,13 +213,8 @@ def _input_members() -> dict[str, Any]:
     return dict(shape.members)
 
 
-def _check_length(length_bytes: int, variant: Variant) -> None:
-    if length_bytes > variant.payload_limit_bytes:
-        raise api_errors.payload_too_large(length_bytes, variant.payload_limit_bytes)
-
-
-def _death_of(worker: InstanceWorker, clock: Clock, err: InstanceConnectionLost) -> str:
-    if not worker.is_lost(clock):
+def _cause_of_loss(worker: InstanceWorker, clock: Clock, err: InstanceConnectionLost) -> str:
+    if not worker.turns_out_dead(clock):
         return f"The container closed the connection before it answered ({err})."
     if worker.instance.ran_out_of_memory():
         return "The container ran out of memory and was stopped; it is replaced."

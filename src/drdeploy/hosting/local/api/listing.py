@@ -1,4 +1,4 @@
-"""The ``List*`` operations: filter, sort, page."""
+"""The ``List*`` operations: filter, sort and page."""
 
 from __future__ import annotations
 
@@ -10,50 +10,54 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-PAGE_LENGTH = 10
-"""SageMaker's default ``MaxResults``."""
+DEFAULT_MAX_RESULTS = 10
+"""SageMaker's default ``MaxResults`` (API reference, ``ListEndpoints``)."""
 
 
-def page(records: Iterable[Any], request: dict[str, Any]) -> tuple[list[Any], str | None]:
-    """The page that a request asks for, and the token of the next one.
+def page(resources: Iterable[Any], request: dict[str, Any]) -> tuple[list[Any], str | None]:
+    """Return the page that a request asks for, and the token of the next page, if any.
+
+    The token is simply the position of the next resource.
 
     Raises:
-        ApiError: The token is none of ours.
+        ApiError: The request's ``NextToken`` is not one of ours.
     """
+    sort_by = request.get("SortBy", "CreationTime")
     chosen = sorted(
-        (record for record in records if _is_wanted(record, request)),
-        key=lambda record: _sort_key(record, request.get("SortBy", "CreationTime")),
+        (resource for resource in resources if _matches(resource, request)),
+        key=lambda resource: _sort_key(resource, sort_by),
         reverse=request.get("SortOrder", "Descending") == "Descending",
     )
-    start = _offset(request.get("NextToken"))
-    end = start + int(request.get("MaxResults", PAGE_LENGTH))
+    token = request.get("NextToken", "0")
+    if not token.isdecimal():
+        raise forbidden_now("Invalid NextToken")
+    start = int(token)
+    end = start + int(request.get("MaxResults", DEFAULT_MAX_RESULTS))
     return chosen[start:end], str(end) if end < len(chosen) else None
 
 
-def _is_wanted(record: Any, request: dict[str, Any]) -> bool:
+def _matches(resource: Any, request: dict[str, Any]) -> bool:
     status = request.get("StatusEquals")
+    modified = getattr(resource, "modified", resource.created)
     return (
-        request.get("NameContains", "").lower() in record.name.lower()
-        and (status is None or record.status == status)
-        and _is_between(record.created, request, "CreationTime")
-        and _is_between(getattr(record, "modified", record.created), request, "LastModifiedTime")
+        request.get("NameContains", "").lower() in resource.name.lower()
+        and (status is None or resource.status == status)
+        and _is_between(resource.created, request, "CreationTime")
+        and _is_between(modified, request, "LastModifiedTime")
     )
 
 
-def _is_between(moment: datetime, request: dict[str, Any], what: str) -> bool:
+def _is_between(moment: datetime, request: dict[str, Any], member: str) -> bool:
     seconds = moment.timestamp()
-    after, before = request.get(f"{what}After"), request.get(f"{what}Before")
+    after, before = request.get(f"{member}After"), request.get(f"{member}Before")
     return (after is None or seconds >= after) and (before is None or seconds <= before)
 
 
-def _sort_key(record: Any, sort_by: str) -> tuple[Any, ...]:
-    keys = {"Name": record.name, "CreationTime": record.created}
-    return (getattr(record, "status", "") if sort_by == "Status" else keys[sort_by], record.name)
-
-
-def _offset(token: str | None) -> int:
-    if token is None:
-        return 0
-    if not token.isdecimal():
-        raise forbidden_now("Invalid NextToken")
-    return int(token)
+def _sort_key(resource: Any, sort_by: str) -> tuple[Any, ...]:
+    # The name comes second, so that resources of the same moment are always in the same order.
+    keys = {
+        "Name": resource.name,
+        "CreationTime": resource.created,
+        "Status": getattr(resource, "status", ""),
+    }
+    return keys[sort_by], resource.name

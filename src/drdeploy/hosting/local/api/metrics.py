@@ -1,7 +1,10 @@
-"""The metrics that CloudWatch shows of an endpoint, in its units and under its names.
+"""The CloudWatch metrics of endpoints, under SageMaker's names and in its units.
 
-What happened is noted at once and written to moto's CloudWatch before the next read, so that
-recording costs an invocation nothing and no reader misses one.
+Source: SageMaker AI developer guide, "Amazon SageMaker AI metrics in Amazon CloudWatch".
+
+AWS publishes these metrics about a minute after the fact.  Here an invocation only appends to a
+queue, which costs it nothing, and the queue is written to moto's CloudWatch before every read, so
+that a reader finds every invocation that was answered before it asked.
 """
 
 from __future__ import annotations
@@ -26,18 +29,22 @@ Outcome = Literal["ok", "4xx", "5xx", "refused"]
 
 @dataclass(frozen=True)
 class InvocationMetrics:
-    """One invocation, as its metrics see it.
+    """What one invocation contributes to the metrics of its endpoint.
 
     Attributes:
-        region: Where the endpoint is.
-        endpoint: Its name.
-        variant: Which one was invoked.
-        at: When the request came, UTC.
-        outcome: What the model answered; ``refused`` if it was not asked.
-        setup_s: How long the worker took to start, if it did so for this request.
-        model_s: From the request to the container until its answer was read.
-        overhead_s: The rest, setup included.
-        memory_share: Tells the memory in use over the limit, or None; asked when written.
+        region: Region of the endpoint.
+        endpoint: Name of the endpoint.
+        variant: Name of the variant that was invoked.
+        at: When the request arrived, UTC.
+        outcome: Class of the model's answer; ``refused`` where the model was never asked.
+        setup_s: Seconds that a worker took to start for this request (``ModelSetupTime``); None
+            for a warm start.
+        model_s: Seconds from sending the request to the container until its answer was read
+            (``ModelLatency``).
+        overhead_s: The rest of the time that the service took, setup included
+            (``OverheadLatency``).
+        memory_share: Returns memory in use over its limit, or None.  It is called when the
+            metrics are written, because an engine takes up to a second to answer.
         utilization: Share of ``MaxConcurrency`` in use; None for real-time variants.
     """
 
@@ -53,7 +60,10 @@ class InvocationMetrics:
     utilization: float | None = None
 
     def values(self) -> Iterator[tuple[str, float, str]]:
-        """Name, value and unit of each metric that this observation has."""
+        """Yield name, value and unit of each metric that this invocation has.
+
+        The error counts are yielded also where they are 0, so that their average is a rate.
+        """
         yield "Invocations", 1.0, "None"
         yield "Invocation4XXErrors", float(self.outcome == "4xx"), "None"
         yield "Invocation5XXErrors", float(self.outcome == "5xx"), "None"
@@ -72,20 +82,19 @@ class InvocationMetrics:
             yield "ServerlessConcurrentExecutionsUtilization", self.utilization * PERCENT, "Percent"
 
     def data(self) -> list[dict[str, Any]]:
-        """As ``PutMetricData`` takes it.
-
-        Stamped with the second that the request came in: readers ask for whole seconds, and
-        the one that is not over yet they do not get.  moto computes in UTC without a zone.
-        """
+        """Return the metrics as ``PutMetricData`` takes them."""
         dimensions = [
             {"Name": "EndpointName", "Value": self.endpoint},
             {"Name": "VariantName", "Value": self.variant},
         ]
+        # moto begins its periods at the first timestamp that it finds, CloudWatch on a whole
+        # second: whole seconds make the two agree.  moto compares UTC times without a zone.
+        timestamp = self.at.replace(microsecond=0, tzinfo=None)
         return [
             {
                 "MetricName": name,
                 "Dimensions": dimensions,
-                "Timestamp": self.at.replace(microsecond=0, tzinfo=None),
+                "Timestamp": timestamp,
                 "Value": value,
                 "Unit": unit,
             }
@@ -94,24 +103,26 @@ class InvocationMetrics:
 
 
 class MetricLog:
-    """Observations on their way to CloudWatch; safe to use from several threads.
+    """A queue of metrics on their way to CloudWatch; safe to use from several threads.
 
     Args:
-        put: Writes data of a region: ``put(region, namespace, data)``.
+        put: Writes data to a region's CloudWatch: ``put(region, namespace, data)``.
     """
 
     def __init__(self, put: Callable[[str, str, list[dict[str, Any]]], None]) -> None:
         self._put = put
-        self._waiting: deque[InvocationMetrics] = deque()
+        self._queue: deque[InvocationMetrics] = deque()
         self._lock = threading.Lock()
 
-    def note(self, observation: InvocationMetrics) -> None:
-        """Remember an observation."""
-        self._waiting.append(observation)
+    def record(self, metrics: InvocationMetrics) -> None:
+        """Queue the metrics of one invocation; returns at once."""
+        self._queue.append(metrics)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write everything that is queued."""
+        # With the lock: a second reader must wait until the first has written, not find an
+        # empty queue and read too early.
         with self._lock:
-            while self._waiting:
-                observation = self._waiting.popleft()
-                self._put(observation.region, NAMESPACE, observation.data())
+            while self._queue:
+                metrics = self._queue.popleft()
+                self._put(metrics.region, NAMESPACE, metrics.data())

@@ -1,4 +1,8 @@
-"""Check a request against botocore's own service model, in AWS's words."""
+"""Validate a request against botocore's own service model, with AWS's error messages.
+
+boto3 checks little before it sends (a bad pattern or a too large number passes), so AWS answers
+with these messages, and clients that parse them must find the same here.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.hosting.local.api_errors import ApiError, invalid
+from drdeploy.hosting.local.api_errors import invalid, malformed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel, ServiceModel
 
 AnyShape = Any
-"""A shape of botocore's; which members it has depends on its ``type_name``."""
+"""One of botocore's shapes: its description of a type.  Its attributes depend on ``type_name``."""
 
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "structure": (dict,),
@@ -37,12 +41,13 @@ JAVA_CLASSES = {
     r"\p{N}": r"\d",
     r"\p{Z}": r"\s",
 }
-"""Python's ``re`` has no ``\\p``: the nearest class, never narrower than Java's."""
+"""AWS writes patterns in Java's syntax, and Python's ``re`` has no ``\\p``: each Java class and the
+nearest Python one, never a narrower one, so that nothing is refused that AWS would accept."""
 
 
 @cache
 def service_model(service: str) -> ServiceModel:
-    """The model that boto3 itself uses, ``sagemaker`` for example."""
+    """Return the service model that boto3 itself uses, for example of ``sagemaker``."""
     import botocore.loaders
     import botocore.model
 
@@ -51,44 +56,51 @@ def service_model(service: str) -> ServiceModel:
 
 
 def check_request(operation: OperationModel, request: dict[str, Any]) -> None:
-    """Refuse a request that the model does not allow.
+    """Refuse a request that the service model does not allow for its operation.
 
     Raises:
-        ApiError: ``SerializationException`` for a value of the wrong type, ``ValidationError``
-            with every violated constraint otherwise.
+        ApiError: ``SerializationException`` for a value of the wrong type, else
+            ``ValidationError`` with every violated constraint.
     """
     if operation.input_shape is not None:
         check(operation.input_shape, request)
 
 
 def check(shape: AnyShape, value: Any, name: str = "") -> None:
-    """As :func:`check_request`, for any shape; ``name`` is what messages call the value."""
+    """Refuse a value that its shape does not allow.
+
+    Args:
+        shape: What the value must be.
+        value: A part of a request, or all of it.
+        name: What messages call the value.
+
+    Raises:
+        ApiError: See :func:`check_request`.
+    """
     found = list(violations(shape, value, _camel_case(name)))
-    if not found:
-        return
-    errors = "error" if len(found) == 1 else "errors"
-    raise invalid(f"{len(found)} validation {errors} detected: {'; '.join(found)}")
+    if found:
+        errors = "error" if len(found) == 1 else "errors"
+        raise invalid(f"{len(found)} validation {errors} detected: {'; '.join(found)}")
 
 
 def violations(shape: AnyShape, value: Any, path: str = "") -> Iterator[str]:
-    """Every constraint that ``value`` violates, each as one clause."""
-    if not _is_of_type(shape, value):
-        raise ApiError(
-            "SerializationException",
-            f"{type(value).__name__} at '{path}' can not be converted to {shape.type_name}",
+    """Yield a clause for each constraint that a value, or anything inside it, violates.
+
+    Raises:
+        ApiError: ``SerializationException``: a value has the wrong type.
+    """
+    # bool is a subclass of int: without this, true would pass for a number.
+    is_of_type = (
+        shape.type_name == "boolean"
+        if isinstance(value, bool)
+        else isinstance(value, PYTHON_TYPES[shape.type_name])
+    )
+    if not is_of_type:
+        raise malformed(
+            f"{type(value).__name__} at '{path}' can not be converted to {shape.type_name}"
         )
     for constraint in _own_violations(shape, value):
-        yield f"Value '{_shown(value)}' at '{path}' failed to satisfy constraint: {constraint}"
-    yield from _inner_violations(shape, value, path)
-
-
-def _is_of_type(shape: AnyShape, value: Any) -> bool:
-    if isinstance(value, bool):
-        return bool(shape.type_name == "boolean")
-    return isinstance(value, PYTHON_TYPES[shape.type_name])
-
-
-def _inner_violations(shape: AnyShape, value: Any, path: str) -> Iterator[str]:
+        yield f"Value '{value}' at '{path}' failed to satisfy constraint: {constraint}"
     if shape.type_name == "structure":
         yield from _member_violations(shape, value, path)
     elif shape.type_name == "list":
@@ -103,11 +115,14 @@ def _inner_violations(shape: AnyShape, value: Any, path: str) -> Iterator[str]:
 def _member_violations(shape: AnyShape, value: dict[str, Any], path: str) -> Iterator[str]:
     for name, member in shape.members.items():
         inner = value.get(name)
-        place = f"{path}.{_camel_case(name)}" if path else _camel_case(name)
+        inner_path = f"{path}.{_camel_case(name)}" if path else _camel_case(name)
         if inner is not None:
-            yield from violations(member, inner, place)
+            yield from violations(member, inner, inner_path)
         elif name in shape.required_members:
-            yield (f"Value null at '{place}' failed to satisfy constraint: Member must not be null")
+            yield (
+                f"Value null at '{inner_path}' failed to satisfy constraint: "
+                "Member must not be null"
+            )
 
 
 def _own_violations(shape: AnyShape, value: Any) -> Iterator[str]:
@@ -116,7 +131,11 @@ def _own_violations(shape: AnyShape, value: Any) -> Iterator[str]:
     elif shape.type_name in {"string", "list", "map", "blob"}:
         yield from _range_violations(shape.metadata, len(value), "Member must have length")
     if shape.type_name == "string":
-        yield from _text_violations(shape, value)
+        if shape.enum and value not in shape.enum:
+            yield f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"
+        pattern = shape.metadata.get("pattern")
+        if pattern and not python_pattern(pattern).fullmatch(value):
+            yield f"Member must satisfy regular expression pattern: {pattern}"
 
 
 def _range_violations(limits: dict[str, Any], size: float, what: str) -> Iterator[str]:
@@ -126,18 +145,10 @@ def _range_violations(limits: dict[str, Any], size: float, what: str) -> Iterato
         yield f"{what} greater than or equal to {limits['min']}"
 
 
-def _text_violations(shape: AnyShape, value: str) -> Iterator[str]:
-    if shape.enum and value not in shape.enum:
-        yield f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"
-    pattern = shape.metadata.get("pattern")
-    if pattern and not compiled(pattern).fullmatch(value):
-        yield f"Member must satisfy regular expression pattern: {pattern}"
-
-
 @cache
-def compiled(pattern: str) -> re.Pattern[str]:
-    """A Java pattern of the model as Python's."""
-    parts = re.split(r"(\\p\{\w+\}|\\.|\[|\])", pattern)
+def python_pattern(java_pattern: str) -> re.Pattern[str]:
+    """Translate a Java pattern of the service model into Python's syntax, and compile it."""
+    parts = re.split(r"(\\p\{\w+\}|\\.|\[|\])", java_pattern)
     in_class = False
     translated = []
     for part in parts:
@@ -151,7 +162,3 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
 def _camel_case(name: str) -> str:
     return name[:1].lower() + name[1:]
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)

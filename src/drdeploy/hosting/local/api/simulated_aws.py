@@ -1,4 +1,8 @@
-"""moto in this process: S3, ECR, IAM, STS, CloudWatch, logs, scaling.  The one seam to it."""
+"""Every AWS service but SageMaker, simulated by moto in this same process.
+
+moto answers for S3, ECR, IAM, STS, CloudWatch, CloudWatch Logs and Application Auto Scaling.  What
+else needs its data (``registry.manifests`` reads ECR's) takes it from moto's backends too.
+"""
 
 from __future__ import annotations
 
@@ -21,32 +25,33 @@ PARTITION = "aws"
 
 
 class SimulatedAws:
-    """Answers for every service but SageMaker.
+    """Answers for every service but SageMaker, and reads what they hold.
 
-    moto takes two seconds to import; :meth:`warm_up` does it beside the start.
+    Importing moto takes two seconds; :meth:`warm_up` does it when the service starts and not
+    within the first request.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
     def warm_up(self) -> None:
-        """Import moto and its S3 and CloudWatch."""
+        """Import moto with its S3 and CloudWatch; the first call takes seconds, others nothing."""
         with self._lock:
-            _fill_gaps_of_moto()
+            _fill_gaps_in_moto()
             _ = self._dispatcher, self._s3, self._cloudwatch
 
     def answer(self, request: ServiceRequest) -> ServiceResponse:
-        """Pass a request to the service that its signature names."""
+        """Pass a request to the service that its signature names, and return its response."""
         self.warm_up()
         environ = _environ_of(request)
         application = self._dispatcher.get_application(environ)
         return _call_wsgi(application, environ)
 
     def read_object(self, uri: str) -> bytes:
-        """What an ``s3://bucket/key`` URI holds now.
+        """Return the content of the object that an ``s3://bucket/key`` URI names.
 
         Raises:
-            KeyError: Nothing is there.
+            KeyError: There is no such object or bucket.
         """
         self.warm_up()
         from moto.core.exceptions import ServiceException
@@ -61,7 +66,7 @@ class SimulatedAws:
         return bytes(found.value)
 
     def policies_of_role(self, role_arn: str) -> list[str] | None:
-        """The policies of a role as JSON; None where IAM does not know the role."""
+        """Return a role's policies as JSON documents; None where IAM has no such role."""
         self.warm_up()
         from moto.iam.exceptions import NotFoundException
         from moto.iam.models import iam_backends
@@ -75,7 +80,7 @@ class SimulatedAws:
         return [*role.policies.values(), *(policy.document for policy in attached)]
 
     def put_metric_data(self, region: str, namespace: str, data: list[dict[str, Any]]) -> None:
-        """Write to a region's CloudWatch."""
+        """Write metric data to a region's CloudWatch."""
         self.warm_up()
         self._cloudwatch[region].put_metric_data(namespace, data)
 
@@ -102,16 +107,17 @@ class SimulatedAws:
 
 
 @cache
-def _fill_gaps_of_moto() -> None:
-    """Two things that Terraform needs and moto 5.2 has not."""
+def _fill_gaps_in_moto() -> None:
+    """Patch moto 5.2 in two places where Terraform's configuration for SageMaker fails on it."""
     from moto.applicationautoscaling import models, responses
     from moto.iam.access_control import PermissionResult
     from moto.s3.models import FakeBucket
 
-    # Bucket policies are kept and read back, not enforced: moto takes a condition that is not
-    # met for a denial, so that "deny unencrypted connections" would deny every one.
+    # Bucket policies are stored and returned, but not enforced: moto denies wherever a statement's
+    # condition is not met, so that "deny unencrypted connections" would deny every connection.
     FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL  # type: ignore[method-assign]
 
+    # moto's list of what can be scaled lacks provisioned concurrency.
     known = {one.name: one.value for one in models.ScalableDimensionValueSet}
     known["SAGEMAKER_PROVISIONED"] = "sagemaker:variant:DesiredProvisionedConcurrency"
     for module in (models, responses):
@@ -119,7 +125,7 @@ def _fill_gaps_of_moto() -> None:
 
 
 def _environ_of(request: ServiceRequest) -> dict[str, Any]:
-    """The request as WSGI (PEP 3333) describes it."""
+    """Describe a request as WSGI (PEP 3333) wants it."""
     path, _, query = request.target.partition("?")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
@@ -144,7 +150,7 @@ def _environ_of(request: ServiceRequest) -> dict[str, Any]:
     for name, value in request.headers.items():
         environ[f"HTTP_{name.upper().replace('-', '_')}"] = value
     environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
-    environ.pop("HTTP_TRANSFER_ENCODING", None)  # the body has been read whole
+    environ.pop("HTTP_TRANSFER_ENCODING", None)  # the body is no longer in chunks
     environ.pop("HTTP_CONTENT_LENGTH", None)
     environ["CONTENT_LENGTH"] = str(request.length_bytes)
     return environ
@@ -167,6 +173,7 @@ def _call_wsgi(application: Any, environ: dict[str, Any]) -> ServiceResponse:
     finally:
         if hasattr(chunks, "close"):
             chunks.close()
+    # These describe moto's connection, not ours (RFC 9110, 7.6.1).
     hop_by_hop = {"connection", "transfer-encoding"}
     headers = [pair for pair in started["headers"] if pair[0].lower() not in hop_by_hop]
     return ServiceResponse(started["status"], headers, body)

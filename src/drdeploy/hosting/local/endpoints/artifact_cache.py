@@ -1,4 +1,12 @@
-"""The artifact as of an endpoint's creation: fetched from S3 once, extracted, kept while used."""
+"""Model archives from S3, extracted once and kept as long as an endpoint serves them.
+
+An endpoint is pinned to the bytes that its archive held when the endpoint was created or updated.
+Workers start at different times, so without pinning an object that is overwritten meanwhile would
+make two workers of one endpoint grade with different models, and a deleted one would fail a cold
+start long after the endpoint went into service.  For images SageMaker itself resolves the tag to a
+digest and keeps it (API reference, ``DeployedImage``).  Archives are kept by the digest of their
+content: endpoints that serve the same bytes share one folder.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +28,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PinnedArtifact:
-    """An extracted archive; :meth:`ArtifactCache.release` it when it is no longer served."""
+    """An extracted model archive, to be given back with :meth:`ArtifactCache.release`.
+
+    Attributes:
+        key: Digest of the archive; ``none`` for a model without one.
+        folder: What the container reads as ``/opt/ml/model``.
+    """
 
     key: str
     folder: Path
 
 
 class ArtifactCache:
-    """Extracted artifacts by the digest of their archive; safe to use from several threads.
+    """Extracted model archives by their digest; safe to use from several threads.
 
     Args:
-        folder: Where they lie.
-        fetch: Reads an ``s3://`` URI; raises KeyError where nothing is there.
+        folder: Where to extract them.
+        fetch: Reads an ``s3://`` URI; raises KeyError where there is no such object.
     """
 
     def __init__(self, folder: Path, fetch: Callable[[str], bytes]) -> None:
@@ -42,13 +55,14 @@ class ArtifactCache:
         folder.mkdir(parents=True, exist_ok=True)
 
     def pin(self, model_data_url: str | None) -> PinnedArtifact:
-        """Fetch and extract what the URI holds now; None is a model without data.
+        """Fetch and extract the archive as it is now; None is a model without an archive.
 
         Raises:
-            StartFailed: Nothing is there, or it is no safe archive of a model.
+            StartFailed: There is no such object, or it is not a safe archive of a model.  The
+                message is SageMaker's ``FailureReason``.
         """
         if model_data_url is None:
-            return self._shelve("none", lambda folder: folder.mkdir())
+            return self._keep("none", lambda folder: folder.mkdir())
         try:
             archive = self._fetch(model_data_url)
         except KeyError as err:
@@ -58,8 +72,7 @@ class ArtifactCache:
                 "and that the role passed to CreateModel has permissions to download the model"
             ) from err
         try:
-            key = sha256_of(archive)
-            return self._shelve(key, lambda folder: _extract(archive, folder))
+            return self._keep(sha256_of(archive), lambda folder: _extract(archive, folder))
         except ArtifactError as err:
             raise StartFailed(
                 f'Failed to extract model data archive for container "primary" from URL '
@@ -68,14 +81,14 @@ class ArtifactCache:
             ) from err
 
     def release(self, artifact: PinnedArtifact) -> None:
-        """One user less; the last one's folder is deleted."""
+        """Give a pinned archive back; the folder is deleted with its last user."""
         with self._lock:
             self._users[artifact.key] -= 1
             if self._users[artifact.key] <= 0:
                 del self._users[artifact.key]
                 shutil.rmtree(artifact.folder, ignore_errors=True)
 
-    def _shelve(self, key: str, make: Callable[[Path], object]) -> PinnedArtifact:
+    def _keep(self, key: str, make: Callable[[Path], object]) -> PinnedArtifact:
         folder = self._folder / key
         with self._lock:
             if not folder.exists():

@@ -1,4 +1,9 @@
-"""What an endpoint serves: a configuration with images and artifacts pinned, and its workers."""
+"""What an endpoint serves: its configuration, with images and archives pinned, and its workers.
+
+An update makes a second deployment beside the one in service, and swaps the two once the new one
+is ready (a blue/green deployment, as SageMaker does it).  The old one is closed, but its last
+requests still finish on it: :meth:`EndpointDeployment.invocation` counts them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from drdeploy.hosting.local.endpoints.artifact_cache import PinnedArtifact
-    from drdeploy.hosting.local.endpoints.fleet import InstanceFleet, InstanceSize
+    from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
     from drdeploy.hosting.local.endpoints.worker import InstanceWorker
     from drdeploy.hosting.local.resource_store import ResourceRecord
 
@@ -33,15 +38,15 @@ class Variant:
     """One production variant with its workers.
 
     Attributes:
-        name: As the configuration has it.
-        weight: Share of the traffic, relative to the others'.
-        request: The configuration's description of it.
-        image: As the model names it.
-        resolved_image: As it was pinned.
-        resolved_at: When.
-        artifact: Pinned as well.
+        name: The variant's name.
+        weight: Its share of the traffic, relative to the other variants' weights.
+        request: The endpoint configuration's description of it.
+        image: The image as the model names it.
+        resolved_image: The image as it was pinned, by digest or id.
+        resolved_at: When it was pinned, UTC.
+        artifact: The pinned model archive.
         pool: Its workers.
-        payload_limit_bytes: Each way.
+        payload_limit_bytes: Largest body of a request, and of an answer.
     """
 
     name: str
@@ -56,41 +61,44 @@ class Variant:
 
 
 class EndpointDeployment:
-    """Variants ready to be invoked; ends when the last invocation under way has ended.
+    """What an endpoint serves, from preparing its workers until its last request has ended.
 
     Args:
-        config: The endpoint configuration, as of now.
-        models: The models that it names, as of now.
-        machine: Where workers run.
-        rng: Chooses a variant by weight.
+        config: The endpoint configuration as it is now.
+        models: The models that it names, as they are now.
+        fleet: Runs the workers.
+        rng: Chooses among the variants.
     """
 
     def __init__(
         self,
         config: ResourceRecord,
         models: Mapping[str, ResourceRecord],
-        machine: InstanceFleet,
+        fleet: InstanceFleet,
         rng: random.Random | None = None,
     ) -> None:
         self.config = config
         self.variants: tuple[Variant, ...] = ()
         self._models = models
-        self._machine = machine
+        self._fleet = fleet
         self._rng = rng or random.Random()
         self._lock = threading.Lock()
         self._invocations = 0
-        self._closing = False
+        self._is_closing = False
         self._stops: list[Future[None]] = []
 
     def prepare(self) -> None:
-        """Pin images and artifacts, and bring up what must be there before the first request.
+        """Pin images and archives, and start the workers that must be ready before any request.
 
         Raises:
-            StartFailed: The message completes a ``FailureReason``; :meth:`close` it then.
+            StartFailed: The endpoint cannot be served.  The message is its ``FailureReason``; call
+                :meth:`close` to give back what was pinned and started.
         """
         for request in self.config.request["ProductionVariants"]:
             try:
-                self._add(self._pinned(request)).pool.prepare()
+                variant = self._pin(request)
+                self._add(variant)
+                variant.pool.prepare()
             except DrdeployError as err:
                 remedy = f" {err.remedy}." if err.remedy else ""
                 raise StartFailed(
@@ -99,7 +107,7 @@ class EndpointDeployment:
 
     @contextlib.contextmanager
     def invocation(self) -> Iterator[None]:
-        """Keeps the workers from being retired meanwhile."""
+        """Keep the workers from being stopped while an invocation is in progress."""
         with self._lock:
             self._invocations += 1
         try:
@@ -107,12 +115,12 @@ class EndpointDeployment:
         finally:
             with self._lock:
                 self._invocations -= 1
-                is_last = self._closing and not self._invocations
+                is_last = self._is_closing and not self._invocations
             if is_last:
                 self._end()
 
     def choose(self, target_variant: str | None) -> Variant:
-        """The variant that a request asks for, else one by weight.
+        """Return the variant of that name; for None, one chosen at random by weight.
 
         Raises:
             ApiError: There is no such variant.
@@ -128,113 +136,101 @@ class EndpointDeployment:
         return self._rng.choices(self.variants, weights if sum(weights) else None)[0]
 
     def tick(self) -> None:
-        """See :meth:`Pool.tick`."""
+        """Let every pool stop idle workers and replace dead ones."""
         for variant in self.variants:
             variant.pool.tick()
 
     def close(self) -> None:
-        """Retire the workers, at once or with the last invocation under way."""
+        """Stop the workers, at once or when the last invocation in progress has ended."""
         with self._lock:
-            if self._closing:
+            if self._is_closing:
                 return
-            self._closing = True
-            is_over = not self._invocations
-        if is_over:
+            self._is_closing = True
+            is_idle = not self._invocations
+        if is_idle:
             self._end()
 
     def wait_stopped(self, timeout_s: float) -> None:
-        """Wait for the workers that were retired so far."""
+        """Wait until the workers that are being stopped are gone, each for so long at most."""
         for stop in tuple(self._stops):
             with contextlib.suppress(TimeoutError):
                 stop.result(timeout_s)
 
-    def _add(self, variant: Variant) -> Variant:
+    def _add(self, variant: Variant) -> None:
         with self._lock:
-            is_late = self._closing
+            is_late = self._is_closing
             if not is_late:
                 self.variants = (*self.variants, variant)
-        if is_late:
-            self._machine.shelf.release(variant.artifact)
+        if is_late:  # close() has ended the variants that there were, and does not know this one
+            self._fleet.artifacts.release(variant.artifact)
             raise StartFailed("The endpoint was deleted meanwhile")
-        return variant
 
     def _end(self) -> None:
         for variant in self.variants:
             variant.pool.close()
-            self._machine.shelf.release(variant.artifact)
+            self._fleet.artifacts.release(variant.artifact)
 
     def _retire(self, worker: InstanceWorker) -> None:
         self._stops = [stop for stop in self._stops if not stop.done()]
-        self._stops.append(self._machine.retire(worker))
+        self._stops.append(self._fleet.retire(worker))
 
-    def _pinned(self, request: dict[str, Any]) -> Variant:
+    def _pin(self, request: dict[str, Any]) -> Variant:
+        """Resolve a variant to the image and archive that its model names at this moment."""
         model = self._models[request["ModelName"]].request
-        check_role(model, self._machine.policies_of_role)
-        image = container_of(model)["Image"]
-        size = self._size_of(request)
-        resolved = self._machine.backend.pin(image)
-        artifact = self._machine.shelf.pin(model_data_url(model))
-        serverless = "ServerlessConfig" in request
-        make_pool = self._serverless_pool if serverless else self._real_time_pool
+        check_role(model, self._fleet.policies_of_role)
+        container = container_of(model)
+        serverless = request.get("ServerlessConfig")
+        if serverless:
+            size = self._fleet.serverless_size(serverless["MemorySizeInMB"])
+        else:
+            start_s = request.get("ContainerStartupHealthCheckTimeoutInSeconds")
+            size = self._fleet.instance_size(request["InstanceType"], start_s)
+        resolved = self._fleet.backend.pin(container["Image"])
+        artifact = self._fleet.artifacts.pin(model_data_url(model))
+
+        def launch(*, full_cpu: bool = False) -> InstanceWorker:
+            environment = container.get("Environment", {})
+            return self._fleet.launch(
+                resolved, artifact.folder, environment, size, full_cpu=full_cpu
+            )
+
         return Variant(
             name=request["VariantName"],
             weight=request.get("InitialVariantWeight", 1.0),
             request=request,
-            image=image,
+            image=container["Image"],
             resolved_image=resolved,
-            resolved_at=self._machine.clock.now(),
+            resolved_at=self._fleet.clock.now(),
             artifact=artifact,
-            pool=make_pool(request, self._launcher(model, resolved, artifact, size)),
+            pool=self._pool(request, launch),
             payload_limit_bytes=(
                 quotas.SERVERLESS_PAYLOAD_BYTES if serverless else quotas.REALTIME_PAYLOAD_BYTES
             ),
         )
 
-    def _size_of(self, request: dict[str, Any]) -> InstanceSize:
-        if "ServerlessConfig" in request:
-            return self._machine.serverless_size(request["ServerlessConfig"]["MemorySizeInMB"])
-        start_s = request.get("ContainerStartupHealthCheckTimeoutInSeconds")
-        return self._machine.instance_size(request["InstanceType"], start_s)
-
-    def _launcher(
-        self, model: dict[str, Any], image: str, artifact: PinnedArtifact, size: InstanceSize
-    ) -> Callable[..., InstanceWorker]:
-        environment = container_of(model).get("Environment", {})
-
-        def start(*, full_cpu: bool = False) -> InstanceWorker:
-            return self._machine.launch(
-                image, artifact.folder, environment, size, full_cpu=full_cpu
-            )
-
-        return start
-
-    def _serverless_pool(
-        self, request: dict[str, Any], start: Callable[..., InstanceWorker]
-    ) -> ServerlessPool:
-        serverless = request["ServerlessConfig"]
-        options = self._machine.options
-        return ServerlessPool(
-            PoolScaling(
-                serverless["MaxConcurrency"],
-                serverless.get("ProvisionedConcurrency", 0),
-                options.idle_s,
-            ),
-            launch=start,
-            trial=(
-                (lambda: self._machine.discard(start(full_cpu=True)))
-                if options.trial_start
-                else None
-            ),
-            retire=self._retire,
-            clock=self._machine.clock,
+    def _pool(
+        self, request: dict[str, Any], launch: Callable[..., InstanceWorker]
+    ) -> ServerlessPool | RealTimePool:
+        clock = self._fleet.clock
+        serverless = request.get("ServerlessConfig")
+        if not serverless:
+            count = request["InitialInstanceCount"]
+            return RealTimePool(count, launch=launch, retire=self._retire, clock=clock)
+        options = self._fleet.options
+        scaling = PoolScaling(
+            serverless["MaxConcurrency"],
+            serverless.get("ProvisionedConcurrency", 0),
+            options.idle_s,
         )
 
-    def _real_time_pool(
-        self, request: dict[str, Any], start: Callable[..., InstanceWorker]
-    ) -> RealTimePool:
-        return RealTimePool(
-            request["InitialInstanceCount"],
-            launch=start,
+        def trial() -> None:
+            # With all CPUs: it shows whether the container starts, and nobody measures how fast.
+            self._fleet.discard(launch(full_cpu=True))
+
+        return ServerlessPool(
+            scaling,
+            launch=launch,
+            trial=trial if options.trial_start else None,
             retire=self._retire,
-            clock=self._machine.clock,
+            clock=clock,
         )

@@ -1,4 +1,4 @@
-"""This machine: what it can give to instances, and every instance that runs on it."""
+"""Every instance on this machine: sized as SageMaker would, started, counted, stopped."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 
 from drdeploy.grader.runtimes.cpu_limit import available_cpus
 from drdeploy.hosting.local.endpoints.worker import InstanceWorker, launch
-from drdeploy.hosting.local.instances.instance import InstanceSpec, ServiceStopping
-from drdeploy.hosting.sagemaker import quotas
-from drdeploy.hosting.sagemaker.clock import Clock
-from drdeploy.hosting.sagemaker.instance_types import instance_resources
+from drdeploy.hosting.local.instances.instance import STOP_GRACE_S, InstanceSpec, ServiceStopping
+from drdeploy.hosting.sagemaker import Clock, instance_resources, quotas
 from drdeploy.units import MIB
 
 if TYPE_CHECKING:
@@ -28,16 +26,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SERVERLESS_START_S = 180.0
-"""A serverless container loads and answers a ping within this time (developer guide)."""
+"""A serverless container must load its model and answer a ping within this time (developer guide,
+"Deploy models with Amazon SageMaker Serverless Inference")."""
 REAL_TIME_START_S = 240.0
-"""As long for a real-time one, unless ContainerStartupHealthCheckTimeoutInSeconds says more."""
-STOPPERS = 16
+"""The same limit for a real-time container, unless the variant sets
+``ContainerStartupHealthCheckTimeoutInSeconds``."""
 SHUTDOWN_GRACE_S = 3.0
+"""Between SIGTERM and SIGKILL when the whole service stops: nobody waits for answers any more."""
+STOPPING_THREADS = 16
 
 
 @dataclass(frozen=True)
 class InstanceSize:
-    """Memory and CPU of an instance, and the time it has to start."""
+    """How large an instance is, and how long it may take to start.
+
+    Attributes:
+        memory_mb: Memory limit, MiB.
+        cpus: CPU time per wall-clock time.
+        start_s: Seconds until it must have answered ``GET /ping``.
+    """
 
     memory_mb: int
     cpus: float
@@ -45,51 +52,61 @@ class InstanceSize:
 
 
 class InstanceFleet:
-    """Starts workers, remembers them, and stops them all in the end.
+    """Every instance on this machine; safe to use from several threads.
 
     Args:
-        name: Begins every instance's name.
+        name: Prefix of every instance's name.
         backend: What instances run in.
-        shelf: Where their artifacts come from.
-        options: What the user set.
-        policies_of_role: By the role's ARN; None where there is no such role.
-        clock: For waiting.
+        artifacts: Extracts the model archives that instances read.
+        options: What the user of the service set.
+        policies_of_role: Returns a role's policies by its ARN; None where there is no such role.
+        clock: Measures starts.
     """
 
     def __init__(
         self,
         name: str,
         backend: InstanceBackend,
-        shelf: ArtifactCache,
+        artifacts: ArtifactCache,
         options: ServiceOptions,
         *,
         policies_of_role: Callable[[str], list[str] | None] = lambda _: None,
         clock: Clock | None = None,
     ) -> None:
-        self.policies_of_role = policies_of_role
+        import psutil
+
         self.backend = backend
-        self.shelf = shelf
+        self.artifacts = artifacts
         self.options = options
+        self.policies_of_role = policies_of_role
         self.clock = clock or Clock()
         self.cpus = available_cpus()
-        self.memory_mb = _memory_mb()
+        self.memory_mb = int(psutil.virtual_memory().total) // MIB
         self._name = name
         self._numbers = itertools.count(1)
         self._live: set[Instance] = set()
         self._lock = threading.Lock()
-        self._stopping = False
-        self._stoppers = ThreadPoolExecutor(STOPPERS, thread_name_prefix="stop")
+        self._is_stopping = False
+        self._stopping_threads = ThreadPoolExecutor(STOPPING_THREADS, thread_name_prefix="stop")
 
     def serverless_size(self, memory_mb: int) -> InstanceSize:
-        """CPU in proportion to memory, as far as there is any."""
+        """Return a serverless worker's size: CPU in proportion to memory, if there is as much.
+
+        SageMaker does not publish the proportion.  Serverless Inference is built on AWS Lambda,
+        whose documentation gives one vCPU for every 1769 MB.
+        """
         vcpu = quotas.vcpu_of_memory(memory_mb, mb_per_vcpu=self.options.mb_per_vcpu)
         return InstanceSize(memory_mb, min(vcpu, self.cpus), SERVERLESS_START_S)
 
     def instance_size(self, instance_type: str, start_s: float | None) -> InstanceSize:
-        """An ``ml.*`` type's resources, as far as this machine has them.
+        """Return an ``ml.*`` type's size, cut to what this machine has.
+
+        Args:
+            instance_type: For example ``ml.m5.xlarge``.
+            start_s: Seconds that it may take to start; None is SageMaker's default.
 
         Raises:
-            InvalidInput: The type's resources are not known.
+            InvalidInput: vCPU and memory of the type are not known.
         """
         resources = instance_resources(instance_type)
         return InstanceSize(
@@ -109,8 +126,15 @@ class InstanceFleet:
     ) -> InstanceWorker:
         """Start a worker and wait until it is ready.
 
+        Args:
+            image: The pinned image.
+            model_dir: The extracted model archive.
+            environment: The model's environment variables.
+            size: Memory, CPU and time to start.
+            full_cpu: Whether it gets all of the machine's CPUs instead of the size's.
+
         Raises:
-            StartFailed: It did not get ready; nothing of it remains.
+            StartFailed: It did not become ready; it has then been removed.
         """
         spec = InstanceSpec(
             name=f"{self._name}-{next(self._numbers)}",
@@ -123,58 +147,51 @@ class InstanceFleet:
         return launch(self._start, spec, timeout_s=size.start_s, clock=self.clock)
 
     def retire(self, worker: InstanceWorker) -> Future[None]:
-        """Stop a worker without waiting for its end."""
-        return self._stoppers.submit(self._stop, worker.stop, worker.instance)
+        """Stop a worker in the background."""
+        worker.client.close()
+        return self._stopping_threads.submit(self._stop, worker.instance, STOP_GRACE_S)
 
     def discard(self, worker: InstanceWorker) -> None:
-        """Kill a worker that never had a request, and wait for its end."""
-        self._stop(worker.stop, worker.instance, 0.0)
+        """Kill a worker that never had a request, and wait until it is gone."""
+        worker.client.close()
+        self._stop(worker.instance, 0.0)
 
     def count(self) -> int:
-        """Instances that are up or on their way."""
-        self._forget_dead()
+        """Return how many instances run or are starting."""
         with self._lock:
+            live = tuple(self._live)
+        # Without the lock: an engine takes milliseconds to answer for each.
+        dead = {instance for instance in live if not instance.is_alive()}
+        with self._lock:
+            self._live -= dead
             return len(self._live)
 
     def stop(self) -> None:
-        """Stop every instance, also those still starting; start none from now on."""
+        """Stop every instance, starting ones included, and start none from now on."""
         with self._lock:
-            self._stopping = True
+            self._is_stopping = True
             live = tuple(self._live)
         for instance in live:
-            self._stoppers.submit(self._stop, instance.stop, instance, SHUTDOWN_GRACE_S)
-        self._stoppers.shutdown(wait=True)
+            self._stopping_threads.submit(self._stop, instance, SHUTDOWN_GRACE_S)
+        self._stopping_threads.shutdown(wait=True)
         self.backend.close()
 
     def _start(self, spec: InstanceSpec) -> Instance:
-        if self._stopping:
+        if self._is_stopping:
             raise ServiceStopping("The service is stopping")
         instance = self.backend.start(spec)
         with self._lock:
             self._live.add(instance)
-            is_late = self._stopping
-        if is_late:
+            is_late = self._is_stopping
+        if is_late:  # stop() ran while the backend started it, and does not know it
             instance.stop(0)
             raise ServiceStopping("The service is stopping")
         return instance
 
-    def _stop(self, stop: Callable[..., None], instance: Instance, *arguments: float) -> None:
+    def _stop(self, instance: Instance, grace_s: float) -> None:
         try:
-            stop(*arguments)
+            instance.stop(grace_s)
         except Exception:
             log.exception("%s does not stop", instance.name)
         with self._lock:
             self._live.discard(instance)
-
-    def _forget_dead(self) -> None:
-        with self._lock:
-            live = tuple(self._live)
-        dead = {instance for instance in live if not instance.is_alive()}
-        with self._lock:
-            self._live -= dead
-
-
-def _memory_mb() -> int:
-    import psutil
-
-    return int(psutil.virtual_memory().total) // MIB

@@ -1,8 +1,12 @@
-"""What IAM policies allow: the decision of one account's identity policies.
+"""What IAM policies allow, decided as IAM does for identity-based policies of one account.
 
-Source: the IAM user guide, "Policy evaluation logic" and "IAM JSON policy elements: Condition".
-An explicit denial wins; what nothing allows is denied.  A condition that is not understood lets
-nothing through: it fails an ``Allow`` and fulfils a ``Deny``.
+Sources: IAM user guide, "Policy evaluation logic", "IAM JSON policy elements: Condition operators"
+and "Action".  In short: everything is denied unless a statement allows it, and a statement that
+denies wins over any that allows.
+
+Only the operators that this project's policies use are implemented.  Any other is read to the
+caller's disadvantage, so that a mistake shows up here and not on AWS: in an ``Allow`` it does not
+hold, in a ``Deny`` it does.
 """
 
 from __future__ import annotations
@@ -25,63 +29,65 @@ def allows(
     resource: str,
     context: Mapping[str, str] | None = None,
 ) -> bool:
-    """Whether the policies together allow an action.
+    """Return whether policies together allow an action on a resource.
 
     Args:
-        documents: Policies as JSON.
+        documents: The policies as JSON.
         action: For example ``s3:GetObject``.
-        resource: ARN; ``*`` where the action knows none.
-        context: Condition keys of the request, for example ``{"s3:prefix": "artifacts/"}``.
+        resource: The resource's ARN; ``*`` for an action without one.
+        context: The request's condition keys, for example ``{"s3:prefix": "artifacts/"}``.
     """
     known = {key.lower(): value for key, value in (context or {}).items()}
     effects = {
         statement["Effect"]
         for document in documents
-        for statement in _listed(json.loads(document)["Statement"])
+        for statement in _as_list(json.loads(document)["Statement"])
         if _applies(statement, action, resource, known)
     }
+    # No effect: the implicit denial.  Both effects: the explicit denial wins.
     return effects == {"Allow"}
 
 
 def _applies(statement: Json, action: str, resource: str, context: Mapping[str, str]) -> bool:
     return (
+        # The names of actions are case-insensitive, ARNs are not.
         _is_named(statement, "Action", action.lower(), str.lower)
         and _is_named(statement, "Resource", resource, str)
-        and _conditions_hold(statement, context)
+        and all(
+            _condition_holds(
+                operator, context.get(key.lower()), _as_list(values), statement["Effect"]
+            )
+            for operator, keys in statement.get("Condition", {}).items()
+            for key, values in keys.items()
+        )
     )
 
 
 def _is_named(statement: Json, element: str, value: str, fold: Callable[[str], str]) -> bool:
-    """Whether ``Action`` or ``Resource`` names a value, or their ``Not…`` does not."""
+    """Return whether ``Action`` or ``Resource`` covers a value, or ``Not…`` does not."""
     is_negated = f"Not{element}" in statement
-    patterns = _listed(statement.get(f"Not{element}" if is_negated else element, []))
+    patterns = _as_list(statement.get(f"Not{element}" if is_negated else element, []))
     return any(_matches(fold(pattern), value) for pattern in patterns) != is_negated
 
 
-def _conditions_hold(statement: Json, context: Mapping[str, str]) -> bool:
-    return all(
-        _holds(operator, context.get(key.lower()), _listed(wanted), statement["Effect"])
-        for operator, keys in statement.get("Condition", {}).items()
-        for key, wanted in keys.items()
-    )
-
-
-def _holds(operator: str, actual: str | None, wanted: list[Any], effect: str) -> bool:
+def _condition_holds(operator: str, actual: str | None, values: list[Any], effect: str) -> bool:
     plain = operator.removesuffix(IF_EXISTS)
     if actual is None:
+        # A key that the request lacks matches nothing, so a negated operator holds; with
+        # ...IfExists the condition is then simply skipped.
         return operator.endswith(IF_EXISTS) or plain.startswith("StringNot")
-    values = [str(one).lower() if isinstance(one, bool) else str(one) for one in wanted]
+    expected = [str(one).lower() if isinstance(one, bool) else str(one) for one in values]
     match plain:
         case "StringEquals":
-            return actual in values
+            return actual in expected
         case "StringNotEquals":
-            return actual not in values
+            return actual not in expected
         case "StringLike" | "ArnLike" | "ArnEquals":
-            return any(_matches(value, actual) for value in values)
+            return any(_matches(pattern, actual) for pattern in expected)
         case "StringNotLike":
-            return not any(_matches(value, actual) for value in values)
+            return not any(_matches(pattern, actual) for pattern in expected)
         case "Bool":
-            return actual.lower() in values
+            return actual.lower() in expected
         case _:
             return effect == "Deny"
 
@@ -93,9 +99,9 @@ def _matches(pattern: str, value: str) -> bool:
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
     parts = re.split(r"([*?])", pattern)
-    wild = {"*": ".*", "?": "."}
-    return re.compile("".join(wild.get(part) or re.escape(part) for part in parts), re.DOTALL)
+    wildcards = {"*": ".*", "?": "."}
+    return re.compile("".join(wildcards.get(part) or re.escape(part) for part in parts), re.DOTALL)
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]

@@ -1,4 +1,4 @@
-"""Speak HTTP to one instance, over connections that are kept."""
+"""An HTTP client of one instance, with connections that are kept and reused."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 REUSE_WITHIN_S = 1.0
-"""Model servers close idle connections after 2 s and more: an older one is not trusted."""
+"""A connection idle for longer is not reused: model servers close theirs after 2 s or more, and a
+request sent while the server closes is lost.  Nor can it be repeated: the model may have had it."""
 
 
 class InstanceConnectionLost(Exception):
-    """The instance closed the connection, refused it, or answered no HTTP."""
+    """The instance refused or closed the connection, or did not answer in HTTP."""
 
 
 class InstanceTimeout(Exception):
@@ -28,12 +29,18 @@ class InstanceTimeout(Exception):
 
 
 class InstanceAnswerTooLarge(Exception):
-    """The instance's answer is over the limit."""
+    """The body of the instance's answer exceeds the limit."""
 
 
 @dataclass(frozen=True)
 class InstanceAnswer:
-    """What came back: status, headers (names in lower case), body."""
+    """An instance's answer.
+
+    Attributes:
+        status: HTTP status.
+        headers: By name in lower case.
+        body: The whole body.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -41,7 +48,7 @@ class InstanceAnswer:
 
 
 class InstanceClient:
-    """Connections to one port; safe to use from several threads."""
+    """An HTTP client of one loopback port; safe to use from several threads."""
 
     def __init__(self, port: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._port = port
@@ -59,14 +66,22 @@ class InstanceClient:
         timeout_s: float,
         max_bytes: int,
     ) -> InstanceAnswer:
-        """Send a request and read the answer whole.
+        """Send a request and return the answer.
+
+        Args:
+            method: ``GET`` or ``POST``.
+            path: For example ``/invocations``.
+            body: The request's body.
+            headers: The request's headers.
+            timeout_s: Seconds that connecting and every read from the socket may take.
+            max_bytes: Largest body of the answer.
 
         Raises:
-            ChannelTimeout: No answer within ``timeout_s``.
-            AnswerTooLarge: Its body is over ``max_bytes``.
-            ChannelBroken: Anything else that is no answer.
+            InstanceTimeout: A read took longer than ``timeout_s``.
+            InstanceAnswerTooLarge: The body exceeds ``max_bytes``.
+            InstanceConnectionLost: There was no answer for any other reason.
         """
-        connection = self._take(timeout_s)
+        connection = self._connection(timeout_s)
         try:
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
@@ -80,47 +95,39 @@ class InstanceClient:
         if len(data) > max_bytes:
             connection.close()
             raise InstanceAnswerTooLarge(f"more than {max_bytes} bytes")
-        self._keep(connection, closes=response.will_close)
-        names = {name.lower(): value for name, value in response.getheaders()}
-        return InstanceAnswer(response.status, names, data)
+        if response.will_close:
+            connection.close()
+        else:
+            with self._lock:
+                self._idle.append((connection, self._clock()))
+        received = {name.lower(): value for name, value in response.getheaders()}
+        return InstanceAnswer(response.status, received, data)
 
     def close(self) -> None:
-        """Close what is kept."""
+        """Close the idle connections."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection, _ in idle:
             connection.close()
 
-    def _take(self, timeout_s: float) -> HTTPConnection:
-        connection = self._fresh_enough()
-        if connection is None:
-            return HTTPConnection(LOOPBACK, self._port, timeout=timeout_s)
-        with contextlib.suppress(OSError):
-            connection.sock.settimeout(timeout_s)
-        return connection
-
-    def _fresh_enough(self) -> HTTPConnection | None:
+    def _connection(self, timeout_s: float) -> HTTPConnection:
+        """Return an idle connection that can be reused, else a new one."""
         oldest = self._clock() - REUSE_WITHIN_S
         with self._lock:
             while self._idle:
                 connection, since = self._idle.pop()
-                if since >= oldest and not _is_ended(connection):
+                if since >= oldest and not _is_closed_by_peer(connection):
+                    with contextlib.suppress(OSError):
+                        connection.sock.settimeout(timeout_s)
                     return connection
                 connection.close()
-        return None
-
-    def _keep(self, connection: HTTPConnection, *, closes: bool) -> None:
-        if closes:
-            connection.close()
-            return
-        with self._lock:
-            self._idle.append((connection, self._clock()))
+        return HTTPConnection(LOOPBACK, self._port, timeout=timeout_s)
 
 
-def _is_ended(connection: HTTPConnection) -> bool:
-    """Whether the other end has closed it: an idle connection has nothing else to say."""
+def _is_closed_by_peer(connection: HTTPConnection) -> bool:
     if connection.sock is None:
         return True
+    # An idle connection has nothing to read, except that the other end has closed it.
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
     return bool(poll.poll(0))

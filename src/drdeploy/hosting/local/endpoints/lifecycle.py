@@ -1,4 +1,18 @@
-"""An endpoint's life: Creating, InService, Updating, Deleting, Failed."""
+"""An endpoint's life cycle: Creating, InService, Updating, Deleting, Failed.
+
+::
+
+    CreateEndpoint --> Creating --> InService <--> Updating
+                           |            |             |
+                           v            v             v
+                        Failed -----> Deleting <------+      then it no longer exists
+
+(API reference, ``DescribeEndpoint``, ``EndpointStatus``.)  The control plane only changes the
+status and returns; what takes time (starting and stopping workers) happens in a thread for each
+change.  When that thread is done, it looks at the status again: the endpoint may have been deleted
+meanwhile, and what the thread prepared is then thrown away.  A failed update rolls back: the
+endpoint is InService with what it served before.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +21,12 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
-from drdeploy.hosting.local.api_errors import REASON_LENGTH_MAX, forbidden_now
+from drdeploy.hosting.local.api_errors import FAILURE_REASON_LENGTH_MAX, forbidden_now
 from drdeploy.hosting.local.constraints import check_serverless_size
 from drdeploy.hosting.local.endpoints.real_time_pool import RealTimePool
 from drdeploy.hosting.local.endpoints.serverless_pool import ServerlessPool
 from drdeploy.hosting.local.instances.instance import StartFailed
-from drdeploy.hosting.sagemaker.clock import Clock
+from drdeploy.hosting.sagemaker import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,17 +38,17 @@ log = logging.getLogger(__name__)
 
 Status = Literal["Creating", "InService", "Updating", "Deleting", "Failed"]
 DELETION_S = 40.0
-"""A worker has 30 s to stop."""
+"""How long a deletion waits for each worker: 30 s between SIGTERM and SIGKILL, and some."""
 
 
 class LocalEndpoint:
-    """One endpoint; its work is done in threads of its own.
+    """An endpoint; what takes time runs in threads of its own.
 
     Args:
-        name: As its creator wrote it.
-        arn: See :meth:`Place.arn`.
+        name: The endpoint's name, spelled as its creator did.
+        arn: The endpoint's ARN.
         deployment: What it is to serve; not prepared yet.
-        clock: For stamps.
+        clock: Stamps creation and modification.
     """
 
     def __init__(
@@ -52,52 +66,52 @@ class LocalEndpoint:
 
     @property
     def config(self) -> ResourceRecord:
-        """The endpoint configuration in service, or on its way there."""
+        """The endpoint configuration in service, or that of the creation in progress."""
         return self._deployment.config
 
-    # -- what the control plane asks for -----------------------------------------------
+    # -- for the control plane: return at once -------------------------------------------
 
     def create(self) -> None:
-        """Prepare what it serves; returns at once."""
+        """Begin to prepare what it serves."""
         self._in_background(self._create)
 
     def update(self, deployment: EndpointDeployment) -> None:
-        """Serve something else; what is served now goes on until that is ready.
+        """Begin to replace what it serves; the present deployment serves until that is ready.
 
         Raises:
-            ApiError: Another change is under way.
+            ApiError: Another change is in progress.
         """
         with self._lock:
-            self._check_in_service("update")
+            self._check_in_service()
             self._pending = deployment
-            self._turn("Updating")
+            self._set_status("Updating")
         self._in_background(lambda: self._update(deployment))
 
     def change_capacity(self, changes: list[dict[str, Any]]) -> None:
-        """Change weights, instance counts and concurrency of what is in service.
+        """Change weights, instance counts and concurrency of the deployment in service.
 
         Raises:
-            ApiError: Another change is under way, or a variant does not exist.
+            ApiError: Another change is in progress, or a variant does not exist.
         """
         with self._lock:
-            self._check_in_service("update")
+            self._check_in_service()
             for change in changes:
-                self._change(self._deployment.choose(change["VariantName"]), change)
-            self._turn("InService")
+                _change_capacity(self._deployment.choose(change["VariantName"]), change)
+            self._set_status("InService")
         self._deployment.tick()
 
     def delete(self, forget: Callable[[], object]) -> None:
-        """Stop everything, then call ``forget``; returns at once."""
+        """Begin to stop everything; ``forget`` is called when that is done."""
         with self._lock:
             if self.status == "Deleting":
                 return
-            self._turn("Deleting")
+            self._set_status("Deleting")
         self._in_background(lambda: self._delete(forget))
 
     def describe(self) -> dict[str, Any]:
-        """The answer of ``DescribeEndpoint``."""
+        """Return the response of ``DescribeEndpoint``."""
         with self._lock:
-            answer: dict[str, Any] = {
+            response: dict[str, Any] = {
                 "EndpointName": self.name,
                 "EndpointArn": self.arn,
                 "EndpointConfigName": self.config.name,
@@ -107,52 +121,52 @@ class LocalEndpoint:
             }
             pending, variants = self._pending, self._deployment.variants
         if self.failure_reason:
-            answer["FailureReason"] = self.failure_reason
+            response["FailureReason"] = self.failure_reason
         if variants:
-            answer["ProductionVariants"] = [_summary(variant) for variant in variants]
+            response["ProductionVariants"] = [_summary(variant) for variant in variants]
         if pending is not None:
-            answer["PendingDeploymentSummary"] = {"EndpointConfigName": pending.config.name}
-        return answer
+            response["PendingDeploymentSummary"] = {"EndpointConfigName": pending.config.name}
+        return response
 
-    # -- what an invocation asks for ---------------------------------------------------
+    # -- for invocations -----------------------------------------------------------------
 
     @contextlib.contextmanager
     def serving(self) -> Iterator[EndpointDeployment | None]:
-        """What answers now; None where nothing does."""
+        """Yield the deployment that serves now, kept open meanwhile; None where none does."""
         with contextlib.ExitStack() as stack:
             with self._lock:
                 is_serving = self.status in {"InService", "Updating"}
                 deployment = self._deployment if is_serving else None
                 if deployment is not None:
+                    # Within the lock, or an update could close it between the two lines.
                     stack.enter_context(deployment.invocation())
             yield deployment
 
     def tick(self) -> None:
-        """See :meth:`Pool.tick`."""
+        """Let the pools in service stop idle workers and replace dead ones."""
         if self.status in {"InService", "Updating"}:
             self._deployment.tick()
 
-    # -- in threads of their own -------------------------------------------------------
+    # -- in threads of their own ---------------------------------------------------------
 
     def _create(self) -> None:
         failure = _prepare(self._deployment)
         with self._lock:
-            is_wanted = self.status == "Creating"
-            if is_wanted:
-                self._turn("Failed" if failure else "InService", failure)
-        if failure or not is_wanted:
+            is_current = self.status == "Creating"  # it may have been deleted meanwhile
+            if is_current:
+                self._set_status("Failed" if failure else "InService", failure)
+        if failure or not is_current:
             self._deployment.close()
 
     def _update(self, deployment: EndpointDeployment) -> None:
         failure = _prepare(deployment)
         with self._lock:
-            is_wanted = self.status == "Updating"
             obsolete = deployment
-            if is_wanted:
+            if self.status == "Updating":  # it may have been deleted meanwhile
                 if not failure:
                     obsolete, self._deployment = self._deployment, deployment
                 self._pending = None
-                self._turn("InService", failure)
+                self._set_status("InService", failure)
         obsolete.close()
 
     def _delete(self, forget: Callable[[], object]) -> None:
@@ -163,42 +177,44 @@ class LocalEndpoint:
     def _in_background(self, work: Callable[[], None]) -> None:
         threading.Thread(target=work, name=f"endpoint {self.name}", daemon=True).start()
 
-    # -- with the lock held ------------------------------------------------------------
+    # -- called with the lock held -------------------------------------------------------
 
-    def _turn(self, status: Status, failure: str = "") -> None:
+    def _set_status(self, status: Status, failure: str = "") -> None:
         self.status = status
         self.failure_reason = failure
         self.modified = self._clock.now()
 
-    def _check_in_service(self, action: str) -> None:
+    def _check_in_service(self) -> None:
         if self.status == "Failed":
-            raise forbidden_now(f'Cannot {action} endpoint "{self.arn}" in Failed status.')
+            raise forbidden_now(f'Cannot update endpoint "{self.arn}" in Failed status.')
         if self.status != "InService":
-            raise forbidden_now(f'Cannot {action} in-progress endpoint "{self.arn}".')
+            raise forbidden_now(f'Cannot update in-progress endpoint "{self.arn}".')
 
-    def _change(self, variant: Variant, change: dict[str, Any]) -> None:
-        variant.weight = change.get("DesiredWeight", variant.weight)
-        serverless = change.get("ServerlessUpdateConfig", {})
-        if isinstance(variant.pool, ServerlessPool):
-            wanted = {**variant.request["ServerlessConfig"], **serverless}
-            check_serverless_size(wanted, "serverlessUpdateConfig")
-            variant.request = {**variant.request, "ServerlessConfig": wanted}
-            variant.pool.resize(
-                max_concurrency=wanted["MaxConcurrency"],
-                provisioned=wanted.get("ProvisionedConcurrency", 0),
-            )
-        elif isinstance(variant.pool, RealTimePool) and "DesiredInstanceCount" in change:
-            count = change["DesiredInstanceCount"]
-            variant.request = {**variant.request, "InitialInstanceCount": count}
-            variant.pool.resize(count)
+
+def _change_capacity(variant: Variant, change: dict[str, Any]) -> None:
+    """Apply one entry of ``UpdateEndpointWeightsAndCapacities``."""
+    variant.weight = change.get("DesiredWeight", variant.weight)
+    if isinstance(variant.pool, ServerlessPool):
+        update = change.get("ServerlessUpdateConfig", {})
+        serverless = {**variant.request["ServerlessConfig"], **update}
+        check_serverless_size(serverless, "serverlessUpdateConfig")
+        variant.request = {**variant.request, "ServerlessConfig": serverless}
+        variant.pool.resize(
+            max_concurrency=serverless["MaxConcurrency"],
+            provisioned=serverless.get("ProvisionedConcurrency", 0),
+        )
+    elif isinstance(variant.pool, RealTimePool) and "DesiredInstanceCount" in change:
+        count = change["DesiredInstanceCount"]
+        variant.request = {**variant.request, "InitialInstanceCount": count}
+        variant.pool.resize(count)
 
 
 def _prepare(deployment: EndpointDeployment) -> str:
-    """Prepare; the reason of a failure, otherwise an empty text."""
+    """Prepare a deployment; return the reason of a failure, or an empty string."""
     try:
         deployment.prepare()
     except StartFailed as err:
-        return err.what[:REASON_LENGTH_MAX]
+        return err.what[:FAILURE_REASON_LENGTH_MAX]
     except Exception:
         log.exception("a deployment could not be prepared")
         return "The request processing has failed because of an unknown error."

@@ -1,4 +1,4 @@
-"""What a variant's workers are, whichever way they scale."""
+"""What the two kinds of worker pools have in common."""
 
 from __future__ import annotations
 
@@ -10,20 +10,28 @@ if TYPE_CHECKING:
 
 
 class ConcurrencyLimitReached(Exception):
-    """Every worker that may be is busy."""
+    """As many requests as the variant's ``MaxConcurrency`` allows are in progress.
+
+    Attributes:
+        limit: ``MaxConcurrency``.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} requests are in progress")
+        self.limit = limit
 
 
 class WorkerNotReady(Exception):
-    """No worker came up in the time that a request may wait."""
+    """No worker became ready in the time that a request may wait."""
 
 
 @dataclass(frozen=True, eq=False)
 class WorkerLease:
-    """A worker for one request.
+    """A worker, reserved for one request until it is released.
 
     Attributes:
-        worker: Whose it is.
-        setup_s: How long it was started for, if it was started for this request.
+        worker: The reserved worker.
+        setup_s: Seconds that it took to start, if it was started for this request; else None.
     """
 
     worker: InstanceWorker
@@ -34,7 +42,7 @@ class WorkerPool(Protocol):
     """The workers of one variant; safe to use from several threads."""
 
     def prepare(self) -> None:
-        """Bring up what must be there before the endpoint is in service.
+        """Start the workers that must be ready before the endpoint is in service.
 
         Raises:
             StartFailed: A worker did not start.
@@ -42,31 +50,34 @@ class WorkerPool(Protocol):
         ...
 
     def acquire(self, wait_s: float) -> WorkerLease:
-        """A worker for one request.
+        """Reserve a worker for one request.
 
         Raises:
-            Saturated: The variant takes no further request now.
-            NotReady: None came up within ``wait_s``.
-            StartFailed: It did not start.
+            ConcurrencyLimitReached: The variant accepts no further request now.
+            WorkerNotReady: No worker became ready within ``wait_s``.
+            StartFailed: The worker that the request waited for did not start.
         """
         ...
 
     def release(self, lease: WorkerLease, *, broken: bool) -> None:
-        """Give the worker back; ``broken`` if it did not answer."""
+        """Return a worker to the pool; ``broken`` if it failed to answer."""
         ...
 
     def tick(self) -> None:
-        """Called a few times a second: let go, replace, replenish."""
+        """Stop idle workers, replace dead ones, start missing ones.
+
+        Called a few times a second.
+        """
         ...
 
     def workers(self) -> tuple[InstanceWorker, ...]:
-        """Those that are up."""
+        """Return the workers that are ready or busy."""
         ...
 
     def utilization(self) -> float | None:
-        """Share of the permitted concurrency in use; None where there is no such limit."""
+        """Return the share of ``MaxConcurrency`` in use; None where there is no such limit."""
         ...
 
     def close(self) -> None:
-        """Take nothing new; retire the workers as they fall idle."""
+        """Accept no more requests, and stop each worker once it is idle."""
         ...

@@ -1,4 +1,15 @@
-"""A pool of a fixed number of workers that are always there."""
+"""A real-time endpoint's pool: a fixed number of workers, always running, any number of requests.
+
+Unlike a serverless worker, a real-time one takes requests concurrently, as many as come: SageMaker
+sets no limit, the server inside does.  Every request goes to the worker with the fewest in
+progress, which is SageMaker's ``LEAST_OUTSTANDING_REQUESTS`` (API reference,
+``ProductionVariantRoutingConfig``).
+
+A worker that fails to answer a request is *suspect*: the server may only be restarting a process
+of its own (Gunicorn replaces a killed worker), so it gets no further request until it answers
+``GET /ping`` again, and is replaced if it does not.  A worker that leaves the pool finishes the
+requests that it has before it is stopped.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +21,7 @@ from typing import TYPE_CHECKING
 from drdeploy.hosting.local.endpoints.pool import WorkerLease, WorkerNotReady
 from drdeploy.hosting.local.endpoints.worker import wait_until_ready
 from drdeploy.hosting.local.instances.instance import StartFailed
-from drdeploy.hosting.sagemaker.clock import Clock
+from drdeploy.hosting.sagemaker import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,18 +31,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RECOVERY_S = 20.0
-"""How long an instance that dropped a request may take to answer ``GET /ping`` again."""
+"""How long a suspect worker may take to answer ``GET /ping`` again."""
 RETRY_AFTER_S = 5.0
+"""After a failed start, how long until the next one is tried."""
 
 
 class RealTimePool:
-    """See the module.
+    """A real-time endpoint's pool of workers.
 
     Args:
-        count: Workers.
-        launch: Starts one; raises :class:`StartFailed`.
-        retire: Takes a worker that is no longer wanted; returns at once.
-        clock: For waiting.
+        count: Number of workers.
+        launch: Starts a worker and returns it once it is ready; raises :class:`StartFailed`.
+        retire: Stops a worker; returns at once.
+        clock: Measures waits.
     """
 
     def __init__(
@@ -47,45 +59,46 @@ class RealTimePool:
         self._retire = retire
         self._clock = clock or Clock()
         self._changed = threading.Condition()
+        # Requests in progress of each worker, in the pool and on its way out of it.
         self._in_flight: dict[InstanceWorker, int] = {}
         self._leaving: dict[InstanceWorker, int] = {}
-        self._in_doubt: set[InstanceWorker] = set()
-        self._coming = 0
+        self._suspect: set[InstanceWorker] = set()
+        self._starting = 0
         self._retry_at = 0.0
-        self._closed = False
+        self._is_closed = False
 
     def prepare(self) -> None:
         """Start every worker.
 
         Raises:
-            StartFailed: One did not start.
+            StartFailed: A worker did not start.
         """
         with ThreadPoolExecutor(self._count) as executor:
             starts = [executor.submit(self._launch) for _ in range(self._count)]
         failures = [failure for start in starts if (failure := start.exception())]
         with self._changed:
             self._in_flight = {start.result(): 0 for start in starts if not start.exception()}
-        if self._closed:
+        if self._is_closed:  # the endpoint was deleted while they started
             self.close()
         if failures:
             raise failures[0]
 
     def acquire(self, wait_s: float) -> WorkerLease:
-        """The worker with the fewest requests under way.
+        """Reserve the worker with the fewest requests in progress.
 
         Raises:
-            NotReady: None is there, nor came within ``wait_s``.
+            WorkerNotReady: No worker is ready, and none became ready within ``wait_s``.
         """
         with self._changed:
-            self._replace_dead()
-            if not self._changed.wait_for(self._choosable, wait_s):
+            self._replace_dead_and_surplus()
+            if not self._changed.wait_for(self._available, wait_s):
                 raise WorkerNotReady(f"no instance within {wait_s:g} s")
-            worker = min(self._choosable(), key=self._in_flight.__getitem__)
+            worker = min(self._available(), key=self._in_flight.__getitem__)
             self._in_flight[worker] += 1
         return WorkerLease(worker, None)
 
     def release(self, lease: WorkerLease, *, broken: bool) -> None:
-        """Give the worker back; one that dropped a request is looked at before the next."""
+        """Return a worker; one that failed to answer is examined before its next request."""
         worker = lease.worker
         with self._changed:
             if worker in self._leaving:
@@ -93,51 +106,52 @@ class RealTimePool:
             elif worker in self._in_flight:
                 self._in_flight[worker] -= 1
                 if broken:
-                    self._doubt(worker)
+                    self._suspend(worker)
 
     def tick(self) -> None:
-        """Replace what died; follow a changed count."""
+        """Replace dead workers, and follow a changed count."""
         with self._changed:
-            if not self._closed:
-                self._replace_dead()
+            if not self._is_closed:
+                self._replace_dead_and_surplus()
 
     def resize(self, count: int) -> None:
-        """Change the number of workers; :meth:`tick` follows."""
+        """Change the number of workers; :meth:`tick` starts and stops them."""
         with self._changed:
             self._count = count
 
     def workers(self) -> tuple[InstanceWorker, ...]:
-        """Those that are up."""
+        """Return the workers that are in the pool."""
         with self._changed:
             return tuple(self._in_flight)
 
     def utilization(self) -> None:
-        """Real-time variants have no limit of concurrency."""
+        """Return None: a real-time variant has no limit of concurrency."""
 
     def close(self) -> None:
-        """Retire the workers as their last requests end."""
+        """Stop each worker as its last request ends."""
         with self._changed:
-            self._closed = True
+            self._is_closed = True
             for worker in tuple(self._in_flight):
                 self._leave(worker)
 
-    # -- with the lock held ------------------------------------------------------------
+    # -- called with the lock held -------------------------------------------------------
 
-    def _replace_dead(self) -> None:
+    def _replace_dead_and_surplus(self) -> None:
         for worker in [worker for worker in self._in_flight if not worker.is_usable()]:
             self._leave(worker)
         for worker in tuple(self._in_flight)[self._count :]:
             self._leave(worker)
-        missing = self._count - len(self._in_flight) - self._coming
-        if missing > 0 and not self._closed and self._clock.monotonic() >= self._retry_at:
-            self._coming += missing
+        missing = self._count - len(self._in_flight) - self._starting
+        if missing > 0 and not self._is_closed and self._clock.monotonic() >= self._retry_at:
+            self._starting += missing
             for _ in range(missing):
-                threading.Thread(target=self._bring, daemon=True).start()
+                threading.Thread(target=self._start_worker, daemon=True).start()
 
-    def _choosable(self) -> set[InstanceWorker]:
-        return self._in_flight.keys() - self._in_doubt
+    def _available(self) -> set[InstanceWorker]:
+        return self._in_flight.keys() - self._suspect
 
     def _leave(self, worker: InstanceWorker) -> None:
+        # One more than its requests, for the departure itself, which _finish_leaving takes off.
         self._leaving[worker] = self._in_flight.pop(worker) + 1
         self._finish_leaving(worker)
 
@@ -147,17 +161,16 @@ class RealTimePool:
             del self._leaving[worker]
             self._retire(worker)
 
-    def _doubt(self, worker: InstanceWorker) -> None:
-        """Nothing new for it until it answers again: it may just replace a process of its own."""
+    def _suspend(self, worker: InstanceWorker) -> None:
         if not worker.is_usable():
-            self._replace_dead()
-        elif worker not in self._in_doubt:
-            self._in_doubt.add(worker)
-            threading.Thread(target=self._check, args=(worker,), daemon=True).start()
+            self._replace_dead_and_surplus()
+        elif worker not in self._suspect:
+            self._suspect.add(worker)
+            threading.Thread(target=self._examine, args=(worker,), daemon=True).start()
 
-    # -- threads of their own ----------------------------------------------------------
+    # -- in threads of their own ---------------------------------------------------------
 
-    def _bring(self) -> None:
+    def _start_worker(self) -> None:
         worker = None
         try:
             worker = self._launch()
@@ -165,26 +178,26 @@ class RealTimePool:
             log.warning("an instance could not be replaced: %s", err)
         finally:
             with self._changed:
-                self._coming -= 1
+                self._starting -= 1
                 if worker is None:
                     self._retry_at = self._clock.monotonic() + RETRY_AFTER_S
-                elif self._closed:
+                elif self._is_closed:
                     self._retire(worker)
                 else:
                     self._in_flight[worker] = 0
                 self._changed.notify_all()
 
-    def _check(self, worker: InstanceWorker) -> None:
+    def _examine(self, worker: InstanceWorker) -> None:
         deadline = self._clock.monotonic() + RECOVERY_S
         try:
             wait_until_ready(worker.instance, deadline, self._clock)
         except StartFailed:
-            is_lost = True
+            has_recovered = False
         else:
-            is_lost = False
+            has_recovered = True
         with self._changed:
-            self._in_doubt.discard(worker)
-            if is_lost and worker in self._in_flight:
+            self._suspect.discard(worker)
+            if not has_recovered and worker in self._in_flight:
                 self._leave(worker)
-                self._replace_dead()
+                self._replace_dead_and_surplus()
             self._changed.notify_all()

@@ -1,4 +1,20 @@
-"""A pool that starts workers on demand, one request each at a time, and scales to zero."""
+"""A serverless endpoint's pool of workers: started on demand, one request each, down to zero.
+
+The behaviour imitated here (SageMaker AI developer guide, "Deploy models with Amazon SageMaker
+Serverless Inference" and "Provisioned Concurrency"):
+
+* A worker handles one request at a time, so ``MaxConcurrency`` limits workers and requests alike.
+* A request that finds an idle worker is *warm*.  One that finds none starts a worker and waits for
+  it: a *cold start*.  There is no queue: beyond ``MaxConcurrency`` a request is throttled.
+* Workers that stay idle are stopped, down to none.
+* ``ProvisionedConcurrency`` workers are started ahead of any request and never stopped for being
+  idle.  Requests beyond them start workers on demand.
+
+Each start runs in a thread of its own, so that it outlives the request that caused it.  A request
+that gives up leaves its start behind, and the next request waits for that one (it is *unclaimed*)
+instead of starting another.  A request never waits for a worker that another request has claimed:
+that worker will be busy as soon as it is ready.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +30,7 @@ from drdeploy.hosting.local.endpoints.pool import (
     WorkerNotReady,
 )
 from drdeploy.hosting.local.instances.instance import StartFailed
-from drdeploy.hosting.sagemaker.clock import Clock
+from drdeploy.hosting.sagemaker import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,17 +40,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5.0
-"""Between attempts to keep provisioned workers when starting them fails."""
+"""After a failed start, no provisioned worker is started for this long: a container that cannot
+start would otherwise be started four times a second."""
 
 
 @dataclass(frozen=True)
 class PoolScaling:
-    """How far the pool goes.
+    """The limits between which a serverless pool scales.
 
     Attributes:
-        max_concurrency: Workers, and so requests, at once.
-        provisioned: Workers kept without any request.
-        idle_s: How long a worker beyond those waits for its next request.
+        max_concurrency: Most workers, and so most requests, at once.
+        provisioned: Workers kept ready without any request.
+        idle_s: Seconds that a worker beyond the provisioned ones may stay idle.
     """
 
     max_concurrency: int
@@ -44,21 +61,21 @@ class PoolScaling:
 
 @dataclass(eq=False)
 class _Start:
-    """A worker on its way; ``claimed`` while a request waits for it."""
+    """A worker that is being started; claimed while a request waits for it."""
 
     future: Future[InstanceWorker] = field(default_factory=Future)
-    claimed: bool = False
+    is_claimed: bool = False
 
 
 class ServerlessPool:
-    """See the module.
+    """A serverless endpoint's pool of workers.
 
     Args:
-        scaling: How far it goes.
-        launch: Starts a worker; raises :class:`StartFailed`.
-        trial: Starts one to see whether it starts at all, and stops it.
-        retire: Takes a worker that is no longer wanted; returns at once.
-        clock: For idle times.
+        scaling: The limits between which it scales.
+        launch: Starts a worker and returns it once it is ready; raises :class:`StartFailed`.
+        trial: Starts a worker and stops it again, to find out whether it starts; None skips that.
+        retire: Stops a worker; returns at once.
+        clock: Measures idle times.
     """
 
     def __init__(
@@ -76,140 +93,139 @@ class ServerlessPool:
         self._retire = retire
         self._clock = clock or Clock()
         self._lock = threading.Lock()
-        self._idle: list[InstanceWorker] = []
+        self._idle: list[InstanceWorker] = []  # the most recently used one is last
         self._busy: set[InstanceWorker] = set()
         self._starts: list[_Start] = []
-        self._closed = False
+        self._is_closed = False
         self._retry_at = 0.0
 
     def prepare(self) -> None:
-        """Start the provisioned workers, or one on trial, which then stops: the first is cold.
+        """Start the provisioned workers; without any, try one and stop it again.
+
+        AWS too starts a serverless container when its endpoint is created, and fails the endpoint
+        if that does not work.  The trial's worker is not kept: the first request is a cold start.
 
         Raises:
-            StartFailed: One did not start.
+            StartFailed: A worker did not start.
         """
         if self._scaling.provisioned:
             with self._lock:
-                starts = [self._begin() for _ in range(self._scaling.provisioned)]
+                starts = [self._begin_start() for _ in range(self._scaling.provisioned)]
             for start in starts:
                 start.future.result()
         elif self._trial is not None:
             self._trial()
 
     def acquire(self, wait_s: float) -> WorkerLease:
-        """A worker for one request, started if need be.
+        """Reserve an idle worker for one request, or start one and wait for it.
 
         Raises:
-            Saturated: ``max_concurrency`` requests are under way.
-            NotReady: The worker is not up within ``wait_s``; its start goes on.
-            StartFailed: It did not start.
+            ConcurrencyLimitReached: ``max_concurrency`` requests are in progress.
+            WorkerNotReady: The worker is not ready within ``wait_s``; its start goes on.
+            StartFailed: The worker did not start.
         """
         with self._lock:
-            self._drop_unusable()
+            self._drop_dead_and_expired()
             if self._idle:
+                # The most recently used worker, so that the others reach their idle time and the
+                # pool shrinks to what the traffic needs.
                 worker = self._idle.pop()
                 self._busy.add(worker)
                 return WorkerLease(worker, None)
-            start = self._claim()
+            start = next((one for one in self._starts if not one.is_claimed), None)
+            if start is None:
+                if self._count() >= self._scaling.max_concurrency:
+                    raise ConcurrencyLimitReached(self._scaling.max_concurrency)
+                start = self._begin_start()
+            start.is_claimed = True
         try:
             worker = start.future.result(wait_s)
         except TimeoutError as err:
-            self._abandon(start)
-            raise WorkerNotReady(f"not up within {wait_s:g} s") from err
+            self._give_up(start)
+            raise WorkerNotReady(f"no worker within {wait_s:g} s") from err
         return WorkerLease(worker, worker.setup_s)
 
     def release(self, lease: WorkerLease, *, broken: bool) -> None:
-        """Give the worker back; a broken one is replaced by the next request."""
+        """Return a worker to the pool; a broken one is stopped instead."""
         worker = lease.worker
         with self._lock:
             self._busy.discard(worker)
-            keep = not broken and not self._closed
-            if keep:
+            is_kept = not broken and not self._is_closed
+            if is_kept:
                 worker.idle_since = self._clock.monotonic()
                 self._idle.append(worker)
-        if not keep:
+        if not is_kept:
             self._retire(worker)
 
     def tick(self) -> None:
-        """Let idle workers go, keep the provisioned ones up."""
+        """Stop workers that are dead or idle for too long; start missing provisioned ones."""
         with self._lock:
-            if self._closed:
+            if self._is_closed:
                 return
-            self._drop_unusable()
+            self._drop_dead_and_expired()
             missing = self._scaling.provisioned - self._count()
             if missing > 0 and self._clock.monotonic() >= self._retry_at:
                 for _ in range(missing):
-                    self._begin()
+                    self._begin_start()
 
-    def resize(self, *, max_concurrency: int | None, provisioned: int | None) -> None:
-        """Change the scaling of a pool in service; :meth:`tick` follows."""
+    def resize(self, *, max_concurrency: int, provisioned: int) -> None:
+        """Change the limits of a pool in service; :meth:`tick` starts and stops workers."""
         with self._lock:
-            self._scaling = PoolScaling(
-                max_concurrency or self._scaling.max_concurrency,
-                self._scaling.provisioned if provisioned is None else provisioned,
-                self._scaling.idle_s,
-            )
+            self._scaling = PoolScaling(max_concurrency, provisioned, self._scaling.idle_s)
 
     def workers(self) -> tuple[InstanceWorker, ...]:
-        """Those that are up."""
+        """Return the workers that are idle or busy."""
         with self._lock:
             return (*self._idle, *self._busy)
 
     def utilization(self) -> float:
-        """Requests under way over ``max_concurrency``."""
+        """Return the requests in progress as a share of ``max_concurrency``."""
         with self._lock:
             return len(self._busy) / self._scaling.max_concurrency
 
     def close(self) -> None:
-        """Retire every idle worker, and the others as soon as they are given back."""
+        """Stop every idle worker now, and each busy one when it is released."""
         with self._lock:
-            self._closed = True
+            self._is_closed = True
             idle, self._idle = self._idle, []
         for worker in idle:
             self._retire(worker)
 
-    # -- with the lock held ------------------------------------------------------------
+    # -- called with the lock held -------------------------------------------------------
 
     def _count(self) -> int:
         return len(self._idle) + len(self._busy) + len(self._starts)
 
-    def _drop_unusable(self) -> None:
-        """Idle workers that died, and the longest idle of those whose time is over."""
-        usable = [worker for worker in self._idle if worker.is_usable()]
-        oldest = self._clock.monotonic() - self._scaling.idle_s
-        surplus = len(usable) + len(self._busy) - self._scaling.provisioned
-        expired = [worker for worker in usable if worker.idle_since <= oldest][: max(0, surplus)]
-        kept = [worker for worker in usable if worker not in expired]
+    def _drop_dead_and_expired(self) -> None:
+        alive = [worker for worker in self._idle if worker.is_usable()]
+        expiry = self._clock.monotonic() - self._scaling.idle_s
+        # Busy workers count towards the provisioned ones: they will be idle again.
+        surplus = max(0, len(alive) + len(self._busy) - self._scaling.provisioned)
+        expired = [worker for worker in alive if worker.idle_since <= expiry][:surplus]
+        kept = [worker for worker in alive if worker not in expired]
         for worker in set(self._idle) - set(kept):
             self._retire(worker)
         self._idle = kept
 
-    def _claim(self) -> _Start:
-        unclaimed = next((start for start in self._starts if not start.claimed), None)
-        if unclaimed is None and self._count() >= self._scaling.max_concurrency:
-            raise ConcurrencyLimitReached(str(self._scaling.max_concurrency))
-        start = unclaimed or self._begin()
-        start.claimed = True
-        return start
-
-    def _begin(self) -> _Start:
+    def _begin_start(self) -> _Start:
         start = _Start()
         self._starts.append(start)
-        threading.Thread(target=self._run, args=(start,), daemon=True).start()
+        threading.Thread(target=self._run_start, args=(start,), daemon=True).start()
         return start
 
-    # -- the start's own thread --------------------------------------------------------
+    # -- in the start's own thread -------------------------------------------------------
 
-    def _run(self, start: _Start) -> None:
+    def _run_start(self, start: _Start) -> None:
         try:
             worker = self._launch()
         except StartFailed as err:
             self._fail(start, err)
         except Exception as err:
+            # Without this, the request would wait for its whole time limit.
             log.exception("a worker could not be started")
             self._fail(start, StartFailed(f"The container cannot be started: {err}"))
         else:
-            self._arrive(start, worker)
+            self._add(start, worker)
 
     def _fail(self, start: _Start, err: StartFailed) -> None:
         with self._lock:
@@ -217,11 +233,13 @@ class ServerlessPool:
             self._retry_at = self._clock.monotonic() + RETRY_AFTER_S
         start.future.set_exception(err)
 
-    def _arrive(self, start: _Start, worker: InstanceWorker) -> None:
+    def _add(self, start: _Start, worker: InstanceWorker) -> None:
         with self._lock:
             self._starts.remove(start)
-            is_unwanted = self._closed and not start.claimed
-            if start.claimed:
+            # A claimed worker serves its request even if the endpoint was deleted meanwhile;
+            # release() then stops it.
+            is_unwanted = self._is_closed and not start.is_claimed
+            if start.is_claimed:
                 self._busy.add(worker)
             elif not is_unwanted:
                 self._idle.append(worker)
@@ -231,10 +249,13 @@ class ServerlessPool:
             return
         start.future.set_result(worker)
 
-    def _abandon(self, start: _Start) -> None:
-        """Nobody waits any more; had it just arrived, the worker becomes an idle one."""
+    # -- in the thread of a request that gives up waiting --------------------------------
+
+    def _give_up(self, start: _Start) -> None:
         with self._lock:
-            start.claimed = False
-            arrived = start not in self._starts
-        if arrived and start.future.exception() is None:
+            start.is_claimed = False
+            has_ended = start not in self._starts
+        # The worker may have become ready between the timeout and here.  It was then counted as
+        # busy for this request, and nobody else would release it.
+        if has_ended and start.future.exception() is None:
             self.release(WorkerLease(start.future.result(), None), broken=False)

@@ -1,4 +1,9 @@
-"""A worker: an instance that has answered ``GET /ping``, and the wait until it does."""
+"""A worker: an instance that has answered ``GET /ping``.
+
+SageMaker pings a container until it answers with 200, and sends requests from then on (developer
+guide, "Custom Inference Code with Hosting Services").  How finely the ping is repeated goes
+straight into every cold start that is measured, so a port that refuses is tried every 4 ms.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from drdeploy.hosting.engine.ports import LOOPBACK
 from drdeploy.hosting.local.endpoints.instance_client import InstanceClient
-from drdeploy.hosting.local.instances.instance import STOP_GRACE_S, StartFailed
-from drdeploy.hosting.sagemaker.clock import Clock
+from drdeploy.hosting.local.instances.instance import StartFailed
+from drdeploy.hosting.sagemaker import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,55 +25,57 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.004
-"""Between attempts to connect: 50 microseconds each, so one per cent of a core."""
-NEWS_S = 1.0
-"""How long a container engine may take to know that a container has died."""
-REPEAT_S = 0.03
-"""Between pings that are answered, but not with 200: those cost the container its own CPU."""
-SLICE_S = 0.25
-"""How long a ping blocks before the instance's life is looked at again."""
+CONNECT_AGAIN_S = 0.004
+"""Between attempts to connect.  One takes 50 microseconds, so this costs one per cent of a core."""
+PING_AGAIN_S = 0.03
+"""Between pings that are answered, but not with 200: those use the container's own CPU time."""
+PING_SLICE_S = 0.25
+"""How long a ping waits for its answer before the instance is checked for a sign of life."""
+DEATH_REPORT_S = 1.0
+"""How long a container engine may take to learn that a container has died."""
 PING = b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 @dataclass(eq=False)
 class InstanceWorker:
-    """An instance ready for requests.
+    """An instance that is ready for requests.
 
     Attributes:
-        instance: What runs.
-        setup_s: From the request to start it until it answered ``GET /ping``.
+        instance: The running instance.
+        setup_s: Seconds from starting the instance until it answered ``GET /ping``.
         idle_since: When it last finished a request, on the monotonic clock.
+        client: Sends it requests.
     """
 
     instance: Instance
     setup_s: float
     idle_since: float
-    channel: InstanceClient = field(init=False)
+    client: InstanceClient = field(init=False)
 
     def __post_init__(self) -> None:
-        """Prepare the channel; it connects on the first request."""
-        self.channel = InstanceClient(self.instance.port)
+        """Make the client, which connects with the first request."""
+        self.client = InstanceClient(self.instance.port)
 
     def is_usable(self) -> bool:
-        """Whether it runs and never ran out of memory."""
+        """Return whether the instance runs and never ran out of memory.
+
+        The kernel may have killed a process inside it and left the rest running, half alive.
+        """
         return self.instance.is_alive() and not self.instance.ran_out_of_memory()
 
-    def is_lost(self, clock: Clock, within_s: float = NEWS_S) -> bool:
-        """Whether it turns out unusable; a death is known a moment after its connections end."""
+    def turns_out_dead(self, clock: Clock, within_s: float = DEATH_REPORT_S) -> bool:
+        """Return whether the instance is found unusable within a moment.
+
+        A connection breaks as soon as the process dies; engine and kernel report the death later.
+        """
         deadline = clock.monotonic() + within_s
         while True:
-            self.instance.look_again()
+            self.instance.refresh()
             if not self.is_usable():
                 return True
             if clock.monotonic() >= deadline:
                 return False
-            clock.sleep(POLL_S)
-
-    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
-        """Close its connections and stop the instance."""
-        self.channel.close()
-        self.instance.stop(grace_s)
+            clock.sleep(CONNECT_AGAIN_S)
 
 
 def launch(
@@ -81,8 +88,8 @@ def launch(
     """Start an instance and wait until it is ready.
 
     Raises:
-        StartFailed: It ended, ran out of memory, or was not ready within ``timeout_s``; nothing
-            of it remains.
+        StartFailed: It ended, ran out of memory, or was not ready within ``timeout_s``.  It has
+            then been stopped and removed.
     """
     clock = clock or Clock()
     begin = clock.monotonic()
@@ -90,7 +97,7 @@ def launch(
     try:
         wait_until_ready(instance, begin + timeout_s, clock)
     except StartFailed:
-        log.warning("%s did not start; its last words: %s", spec.name, instance.log_tail())
+        log.warning("%s did not start; the end of its log: %s", spec.name, instance.log_tail())
         instance.stop(0)
         raise
     now = clock.monotonic()
@@ -98,21 +105,20 @@ def launch(
 
 
 def wait_until_ready(instance: Instance, deadline: float, clock: Clock) -> None:
-    """Block until ``GET /ping`` is answered with 200.
-
-    A server that listens early but answers late is simply waited for; one that refuses or
-    resets (a port that an engine publishes before anybody listens) is asked again.
+    """Wait until the instance answers ``GET /ping`` with 200.
 
     Raises:
-        StartFailed: It ended, or the deadline passed.
+        StartFailed: It ended, ran out of memory, or the deadline passed.
     """
     while clock.monotonic() < deadline:
         _check_alive(instance)
         status = _ping(instance, deadline, clock)
         if status == b"200":
-            _check_alive(instance)  # another process may have taken its port
+            # Once more: an instance that died may have lost its port to another process, and
+            # that process may have answered.
+            _check_alive(instance)
             return
-        clock.sleep(REPEAT_S if status else POLL_S)
+        clock.sleep(PING_AGAIN_S if status else CONNECT_AGAIN_S)
     raise StartFailed(
         "The container did not pass the ping health check in time", where=instance.name
     )
@@ -130,22 +136,24 @@ def _check_alive(instance: Instance) -> None:
 
 
 def _ping(instance: Instance, deadline: float, clock: Clock) -> bytes:
-    """The status that one ping is answered with; empty where it is not answered.
+    """Send one ping and return the status of its answer; empty where there is no answer.
 
-    It keeps waiting on its connection, so that a busy server sees one ping only.
+    A server that listens early and answers late is waited for on the same connection: repeated
+    pings would pile up in it.  A connection that is refused or reset (an engine publishes a port
+    before anybody listens behind it) counts as no answer.
     """
     address = (LOOPBACK, instance.port)
     head = b""
     with (
         contextlib.suppress(ConnectionError, TimeoutError),
-        socket.create_connection(address, timeout=SLICE_S) as connection,
+        socket.create_connection(address, timeout=PING_SLICE_S) as connection,
     ):
         connection.sendall(PING)
         while b"\r\n" not in head:
-            piece = _receive(connection, instance, deadline, clock)
-            if not piece:
+            received = _receive(connection, instance, deadline, clock)
+            if not received:
                 return b""
-            head += piece
+            head += received
     status = head.split(b" ", 2)[1:2]
     return status[0] if status else b""
 

@@ -1,4 +1,11 @@
-"""The model server as ``IMAGE serve`` in the container engine, as SageMaker starts it."""
+"""Instances as containers: ``IMAGE serve``, read-only and without privileges, as on SageMaker.
+
+The contract is the developer guide's, "Custom Inference Code with Hosting Services": the argument
+``serve``, the model in ``/opt/ml/model``, answers on port 8080.  The hardening comes with
+:class:`~drdeploy.hosting.engine.ContainerSpec`: a read-only root with a small ``/tmp`` in memory,
+no capabilities, no new privileges, a bound on processes, and memory that includes swap.  A server
+that works here therefore needs nothing that a stricter host would deny it.
+"""
 
 from __future__ import annotations
 
@@ -17,33 +24,35 @@ from drdeploy.hosting.local.instances.instance import (
     Isolation,
     PlatformFailed,
 )
-from drdeploy.hosting.local.instances.processes import profile_of_image
 from drdeploy.hosting.local.instances.service_folders import LABEL
 from drdeploy.hosting.local.registry.ecr_uri import EcrUri
-from drdeploy.hosting.local.registry.routes import PROFILE_VARIABLE
+from drdeploy.hosting.local.registry.server_profiles import (
+    profile_of_environment,
+    profile_of_tag,
+)
+from drdeploy.hosting.serving.settings import CONTAINER_PORT, MODEL_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from drdeploy.hosting.engine import Engine, RunningContainer
-    from drdeploy.hosting.engine.spec import Network
 
-from drdeploy.hosting.serving.settings import CONTAINER_PORT, MODEL_DIR
-
-ALIVE_FOR_S = 1.0
-"""An inspection takes milliseconds; a container that was alive is believed this long."""
-MEMORY_FOR_S = 1.0
-"""An engine takes up to a second to tell it; asked for each request, metrics would fall behind."""
+BELIEVED_ALIVE_S = 1.0
+"""How long a container that was found alive is taken to be: asking the engine costs milliseconds,
+and every request would ask."""
+MEMORY_KNOWN_S = 1.0
+"""How long a reading of memory is used again: a new one takes an engine up to a second, and the
+metrics would fall behind the requests."""
 LOG_TAIL_LINES = 20
 
 
 class ContainerBackend:
-    """Starts containers.
+    """Starts instances as containers.
 
     Args:
-        engine: Answers the Docker API.
-        service: Labels the containers.
-        registry: Host and port of the registry that stands in for ECR's.
+        engine: The container engine.
+        service: Name of the local service, with which its containers are labelled.
+        registry: Host and port of the local registry, from which ECR's images are pulled.
     """
 
     isolation: Isolation = "container"
@@ -52,76 +61,37 @@ class ContainerBackend:
         self._registry = registry
         self._engine = engine
         self._service = service
-        self._network = engine.fastest_network
+        self._fastest_network = engine.fastest_network
         self._own_images: set[str] = set()
         self._pulled_names: set[str] = set()
 
     def pin(self, image: str) -> str:
-        """The image's id.
+        """Return the id of the image, after pulling it from the local registry if it is there.
 
-        An image of ECR's is pulled from the registry of this machine, where it holds it; any
-        other that is named with a registry is also looked for without it.
+        Otherwise the engine's own images are searched, under the full name and under the name
+        without its registry, so that a model written for AWS finds ``drdeploy:lean`` here.
+
+        Raises:
+            ImageUnavailable: There is no such image.
         """
-        image_id = self._pulled(image) or self._found(image)
-        if self._is_own(image, image_id):
+        image_id = self._pull(image) or self._find(image)
+        variables = self._engine.image_config(image_id).get("Config", {}).get("Env") or ()
+        if profile_of_tag(image) or profile_of_environment(variables):
             self._own_images.add(image_id)
         return image_id
 
-    def _pulled(self, image: str) -> str | None:
-        stored = EcrUri.parse(image)
-        if stored is None:
-            return None
-        repository = f"{self._registry}/{stored.name}"
-        try:
-            image_id = self._engine.pull(repository, stored.reference)
-        except EngineError as err:
-            if stored.reference.startswith("sha256:"):
-                raise ImageUnavailable(
-                    f"The image {image} cannot be pulled: {err.what}",
-                    remedy="Push it with `drdeploy image push`, with an engine on this machine",
-                ) from err
-            return None
-        separator = "@" if stored.reference.startswith("sha256:") else ":"
-        self._pulled_names.add(f"{repository}{separator}{stored.reference}")
-        return image_id
-
-    def _found(self, image: str) -> str:
-        for name in dict.fromkeys((image, image.rpartition("/")[2])):
-            try:
-                return self._engine.image_id(name)
-            except EngineError:
-                continue
-        raise ImageUnavailable(
-            f"The container engine has no image {image}",
-            remedy="Build it with `drdeploy image build`, or pull it",
-        )
-
-    def _is_own(self, image: str, image_id: str) -> bool:
-        if profile_of_image(image):
-            return True
-        variables = self._engine.image_config(image_id).get("Config", {}).get("Env") or ()
-        return any(one.startswith(f"{PROFILE_VARIABLE}=") for one in variables)
-
     def start(self, spec: InstanceSpec) -> ContainerInstance:
-        """See :class:`Backend`."""
-        try:
-            container = self._engine.run(self._container_spec(spec))
-        except (EngineError, OSError) as err:
-            reason = err.what if isinstance(err, EngineError) else str(err)
-            raise PlatformFailed(f"The container cannot be started: {reason}") from err
-        return ContainerInstance(spec, container)
+        """Start a container; returns without waiting for its server.
 
-    def close(self) -> None:
-        """Remove whatever containers are still there, and the names that images were pulled by."""
-        self._engine.remove_stale(f"{LABEL}={self._service}")
-        while self._pulled_names:
-            with suppress(EngineError):
-                self._engine.untag(self._pulled_names.pop())
-
-    def _container_spec(self, spec: InstanceSpec) -> ContainerSpec:
-        network = self._network_for(spec.image)
+        Raises:
+            PlatformFailed: The engine refuses.
+        """
+        # Sharing the host's network starts a container some 130 ms sooner, but its server must
+        # then take the port that it is given.  Only our own images are known to obey
+        # SAGEMAKER_BIND_TO_PORT; any other gets a network of its own and the contract's port.
+        network = self._fastest_network if spec.image in self._own_images else "bridge"
         port = free_port() if network == "host" else CONTAINER_PORT
-        return ContainerSpec(
+        container = ContainerSpec(
             image=spec.image,
             env={
                 **spec.environment,
@@ -137,14 +107,49 @@ class ContainerBackend:
             labels={LABEL: self._service},
             name=spec.name,
         )
+        try:
+            return ContainerInstance(spec, self._engine.run(container))
+        except (EngineError, OSError) as err:
+            reason = err.what if isinstance(err, EngineError) else str(err)
+            raise PlatformFailed(f"The container cannot be started: {reason}") from err
 
-    def _network_for(self, image: str) -> Network:
-        # Only our own images are known to listen where they are told to.
-        return self._network if image in self._own_images else "bridge"
+    def close(self) -> None:
+        """Remove the containers that are left, and the names under which images were pulled."""
+        self._engine.remove_stale(f"{LABEL}={self._service}")
+        while self._pulled_names:
+            with suppress(EngineError):
+                self._engine.untag(self._pulled_names.pop())
+
+    def _pull(self, image: str) -> str | None:
+        uri = EcrUri.parse(image)
+        if uri is None:
+            return None
+        repository = f"{self._registry}/{uri.name}"
+        is_digest = uri.reference.startswith("sha256:")
+        try:
+            image_id = self._engine.pull(repository, uri.reference)
+        except EngineError as err:
+            if is_digest:  # a digest names this very image: one of the same name will not do
+                raise ImageUnavailable(
+                    f"The image {image} cannot be pulled: {err.what}",
+                    remedy="Push it with `drdeploy image push`, with an engine on this machine",
+                ) from err
+            return None
+        self._pulled_names.add(f"{repository}{'@' if is_digest else ':'}{uri.reference}")
+        return image_id
+
+    def _find(self, image: str) -> str:
+        for name in dict.fromkeys((image, image.rpartition("/")[2])):
+            with suppress(EngineError):
+                return self._engine.image_id(name)
+        raise ImageUnavailable(
+            f"The container engine has no image {image}",
+            remedy="Build it with `drdeploy image build`, or pull it",
+        )
 
 
 class ContainerInstance:
-    """A container; what is asked often is answered from memory."""
+    """A running container; answers that are asked for often are remembered for a moment."""
 
     def __init__(
         self,
@@ -156,72 +161,66 @@ class ContainerInstance:
         self._container = container
         self._clock = clock
         self._believed_until = 0.0
-        self._share: float | None = None
-        self._share_until = 0.0
-        self._is_over = False
+        self._memory_share: float | None = None
+        self._memory_known_until = 0.0
+        self._has_ended = False
         self._is_stopped = False
         self._oom_killed = False
         self._stopping = threading.Lock()
 
     @property
     def port(self) -> int:
-        """See :class:`Instance`."""
+        """The loopback port where its server answers, or will."""
         return self._container.host_port or 0
 
     def is_alive(self) -> bool:
-        """See :class:`Instance`."""
-        if not self._is_over and self._clock() >= self._believed_until:
-            self._look()
-        return not self._is_over
+        """Return whether the container runs."""
+        if not self._has_ended and self._clock() >= self._believed_until:
+            try:
+                state = self._container.exit_state()
+            except EngineError:  # it is gone, or the engine is
+                self._has_ended = True
+            else:
+                self._believed_until = self._clock() + BELIEVED_ALIVE_S
+                self._has_ended = not state.is_running
+                self._oom_killed = state.oom_killed
+        return not self._has_ended
 
-    def look_again(self) -> None:
-        """See :class:`Instance`."""
+    def refresh(self) -> None:
+        """Ask the engine the next time, whatever it said a moment ago."""
         self._believed_until = 0.0
 
     def ran_out_of_memory(self) -> bool:
-        """See :class:`Instance`."""
+        """Return whether the kernel killed it for want of memory, as far as the engine told."""
         return self._oom_killed
 
     def memory_share(self) -> float | None:
-        """See :class:`Instance`."""
-        if self._is_over:
+        """Return memory in use over its limit; None where the engine does not tell."""
+        if self._has_ended:
             return None
-        if self._clock() >= self._share_until:
-            self._share = self._memory_share_now()
-            self._share_until = self._clock() + MEMORY_FOR_S
-        return self._share
-
-    def _memory_share_now(self) -> float | None:
-        try:
-            return self._container.stats().memory_utilization or None
-        except EngineError:
-            return None
+        if self._clock() >= self._memory_known_until:
+            try:
+                self._memory_share = self._container.stats().memory_utilization or None
+            except EngineError:
+                self._memory_share = None
+            self._memory_known_until = self._clock() + MEMORY_KNOWN_S
+        return self._memory_share
 
     def log_tail(self) -> str:
-        """See :class:`Instance`."""
+        """Return the last lines that it wrote."""
         try:
             return self._container.logs(LOG_TAIL_LINES).strip()
         except EngineError:
             return ""
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
-        """See :class:`Instance`."""
+        """Stop and remove the container; does nothing the second time."""
         with self._stopping:
             if self._is_stopped:
                 return
-            self._is_stopped = self._is_over = True
+            self._is_stopped = self._has_ended = True
             try:
                 if grace_s > 0:
                     self._container.stop(round(grace_s))
             finally:
                 self._container.remove()
-
-    def _look(self) -> None:
-        try:
-            state = self._container.exit_state()
-        except EngineError:
-            self._is_over = True
-            return
-        self._believed_until = self._clock() + ALIVE_FOR_S
-        self._is_over = not state.is_running
-        self._oom_killed = state.oom_killed

@@ -1,4 +1,4 @@
-"""What an instance of a model is, whatever it runs in."""
+"""What an instance of a model server is, whatever it runs in."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Isolation = Literal["container", "process+cgroup-v1", "process+cgroup-v2", "process"]
+"""What keeps instances apart and within their limits; a plain ``process`` has no limits."""
 
 STOP_GRACE_S = 30.0
-"""Between SIGTERM and SIGKILL (SageMaker's container contract)."""
+"""Between SIGTERM and SIGKILL (developer guide, "Custom Inference Code with Hosting Services")."""
 
 
 class StartFailed(EndpointError):
-    """An instance did not come up; the message completes a ``FailureReason``."""
+    """An instance did not start; the message completes the endpoint's ``FailureReason``."""
 
 
 class PlatformFailed(StartFailed):
-    """It never came to starting: the engine, the control groups or the disk refused."""
+    """The container engine, the control groups or the disk refused before anything ran."""
 
 
 class ServiceStopping(StartFailed):
-    """Nothing is started any more."""
+    """The local service is stopping and starts nothing any more."""
 
 
 class ImageUnavailable(EndpointError):
@@ -35,15 +36,15 @@ class ImageUnavailable(EndpointError):
 
 @dataclass(frozen=True)
 class InstanceSpec:
-    """One instance, before it is started.
+    """What to start.
 
     Attributes:
-        name: Unique on this machine, fit for file names.
-        image: As :meth:`InstanceBackend.pin` returned it.
-        model_dir: The extracted artifact, to be read only.
-        environment: The model's own variables.
-        memory_mb: Hard limit, MiB.
-        cpus: CPU time per wall-clock time; None is whatever the machine has.
+        name: Unique on this machine, and valid as a file name.
+        image: The image, as :meth:`InstanceBackend.pin` returned it.
+        model_dir: The extracted model archive, which the instance must not change.
+        environment: The model's own environment variables.
+        memory_mb: Hard memory limit, MiB.
+        cpus: CPU time per wall-clock time; None is no limit.
     """
 
     name: str
@@ -59,57 +60,60 @@ class Instance(Protocol):
 
     @property
     def name(self) -> str:
-        """The specification's name."""
+        """The name in its specification."""
         ...
 
     @property
     def port(self) -> int:
-        """Where it answers, or will, on 127.0.0.1."""
+        """The loopback port where its server answers, or will."""
         ...
 
     def is_alive(self) -> bool:
-        """Whether its main process still runs."""
+        """Return whether its main process runs."""
         ...
 
-    def look_again(self) -> None:
-        """Answer the next questions from a fresh look, where answers are remembered."""
+    def refresh(self) -> None:
+        """Forget remembered answers, so that the next ones are of this moment."""
         ...
 
     def ran_out_of_memory(self) -> bool:
-        """Whether the kernel killed in it for want of memory."""
+        """Return whether the kernel has killed one of its processes for want of memory."""
         ...
 
     def memory_share(self) -> float | None:
-        """Memory in use over its limit; None where that cannot be told."""
+        """Return memory in use over its limit; None where that is not known."""
         ...
 
     def log_tail(self) -> str:
-        """The last lines that it wrote, for a failure's reason."""
+        """Return the last lines that it wrote, to explain a failure."""
         ...
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
-        """SIGTERM, then SIGKILL; leaves nothing behind.  Fine if it already ended."""
+        """Send SIGTERM, wait, send SIGKILL, and remove every trace.
+
+        Does nothing the second time.
+        """
         ...
 
 
 class InstanceBackend(Protocol):
-    """Starts instances; safe to use from several threads."""
+    """Starts instances of one kind; safe to use from several threads."""
 
     @property
     def isolation(self) -> Isolation:
-        """What keeps instances apart and within their limits."""
+        """What its instances run in."""
         ...
 
     def pin(self, image: str) -> str:
-        """The image as it is now, so that a moved tag changes nothing.
+        """Return a name for the image as it is now, which a moved tag does not change.
 
         Raises:
-            ImageUnavailable: It cannot be run here.
+            ImageUnavailable: The image cannot be run here.
         """
         ...
 
     def start(self, spec: InstanceSpec) -> Instance:
-        """Start an instance without waiting for its server.
+        """Start an instance; returns without waiting for its server.
 
         Raises:
             StartFailed: Nothing was started.
@@ -117,5 +121,5 @@ class InstanceBackend(Protocol):
         ...
 
     def close(self) -> None:
-        """Remove what the backend itself made."""
+        """Remove what the backend itself has made."""
         ...

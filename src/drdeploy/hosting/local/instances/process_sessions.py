@@ -1,4 +1,9 @@
-"""A server and all that it started, found by their session."""
+"""Kill a server and everything that it started, found by their session.
+
+A server starts others: NGINX, Gunicorn and its workers.  When it is killed, they live on with
+another parent, and some are in process groups of their own, so neither the parent nor the process
+group finds them all.  The session does: every process inherits it, and only ``setsid`` leaves it.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-KILLED_WAIT_S = 5.0
-LOOK_AGAIN_S = 0.01
+KILL_WAIT_S = 5.0
+"""How long killed processes may take to disappear."""
+REPEAT_S = 0.01
 
 
 def kill_session(
@@ -23,20 +29,22 @@ def kill_session(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Kill every process of a session, also those in process groups of their own.
+    """Kill every process of a session, and wait until they are dead.
 
     Args:
-        session: The process id of its leader, which may be dead already.
-        folder: Where all of them run: it tells them from a later session with the same number.
-        clock: For the wait until they are dead.
-        sleep: Likewise.
+        session: Process id of the session's leader, which may be dead already.
+        folder: Working directory of all its processes.  Process ids are reused: it distinguishes
+            this session from a later one with the same number.
+        clock: Monotonic time, for the wait.
+        sleep: Waits for some seconds.
     """
-    deadline = clock() + KILLED_WAIT_S
+    deadline = clock() + KILL_WAIT_S
+    # Again and again: a process may fork between being listed and being killed.
     while (members := list(_members(session, folder))) and clock() < deadline:
         for pid in members:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        sleep(LOOK_AGAIN_S)
+        sleep(REPEAT_S)
 
 
 def _members(session: int, folder: Path) -> Iterator[int]:

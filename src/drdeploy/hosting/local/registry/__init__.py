@@ -1,12 +1,13 @@
-"""The image registry of this machine, in place of ECR's: OCI distribution on the service's port.
+"""An image registry on the service's own port, in place of ECR's registry.
 
-A push comes to ``/v2/`` on the loopback port (``routes``, after the OCI distribution
-specification 1.1).  Layers and configurations lie in ``blobs``, by digest and on disk.  Manifests
-lie where ECR's own API finds them, in moto's repositories (``catalogue``): what ``DescribeImages``
-lists is what was pushed, an image that was deleted through ECR cannot be pulled, and a tag that a
-repository keeps immutable is kept here too.
+A push arrives at ``/v2/`` (``routes``, after the OCI distribution specification 1.1).  Layers and
+image configurations are files, named by digest (``blobs``).  Manifests are kept in moto's ECR
+repositories (``manifests``), so that the registry and ECR's API agree: ``DescribeImages`` lists
+what was pushed, an image deleted through ECR cannot be pulled, and a repository with immutable
+tags refuses to move one.
 
-Images are called as on AWS, ``ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@sha256:…`` (``uri``), so
-that nothing depends on the port.  Where to push, ``GetAuthorizationToken`` says in its
-``proxyEndpoint``, here as there.
+Images have the names that they have on AWS, ``ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@sha256:…``
+(``ecr_uri``), so that models do not depend on the service's port.  Where to push to,
+``GetAuthorizationToken`` says in its ``proxyEndpoint``, as on AWS (``ecr_login``).
+``server_profiles`` knows how this project's own images serve.
 """

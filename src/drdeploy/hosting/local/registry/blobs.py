@@ -1,4 +1,4 @@
-"""Layers and configurations on disk, each under its own digest."""
+"""Blobs, as the OCI specification calls layers and image configurations: files named by digest."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class WrongDigest(ValueError):
-    """What was sent is not what its digest says."""
+    """The uploaded bytes do not have the digest that the client gave."""
 
 
 class BlobStore:
-    """Safe to use from several threads.
+    """Layers and image configurations as files; safe to use from several threads.
+
+    An upload is a file of its own until it is complete and its digest has been verified.
 
     Args:
-        folder: Where they lie; made when the first one comes.
+        folder: Where the files are; made with the first upload.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,14 +35,14 @@ class BlobStore:
         self._lock = threading.Lock()
 
     def path(self, digest: str) -> Path | None:
-        """The file of a blob; None where there is none, or no such digest."""
+        """Return a blob's file; None where there is no such blob, or the digest is malformed."""
         if not DIGEST.fullmatch(digest):
             return None
         path = self._folder / digest.removeprefix("sha256:")
         return path if path.is_file() else None
 
     def begin(self) -> str:
-        """Open an upload and return its id."""
+        """Begin an upload and return its id."""
         self._folder.mkdir(parents=True, exist_ok=True)
         upload = uuid.uuid4().hex
         part = self._folder / f"{upload}.part"
@@ -50,34 +52,41 @@ class BlobStore:
         return upload
 
     def append(self, upload: str, content: IO[bytes]) -> int:
-        """Add to an upload; returns the bytes that it has now.
+        """Append to an upload and return its size in bytes.
 
         Raises:
             KeyError: There is no such upload.
         """
-        part = self._part(upload)
-        with part.open("ab") as file:
+        with self._part(upload).open("ab") as file:
             shutil.copyfileobj(content, file, CHUNK_BYTES)
             return file.tell()
 
-    def finish(self, upload: str, digest: str) -> None:
-        """Keep an upload as a blob.
+    def size(self, upload: str) -> int:
+        """Return the size of an upload in bytes.
 
         Raises:
             KeyError: There is no such upload.
-            WrongDigest: Its bytes have another digest; they are dropped.
+        """
+        return self._part(upload).stat().st_size
+
+    def finish(self, upload: str, digest: str) -> None:
+        """Turn a complete upload into a blob.
+
+        Raises:
+            KeyError: There is no such upload.
+            WrongDigest: Its bytes have another digest; the upload is deleted.
         """
         part = self._part(upload)
         with self._lock:
             del self._uploads[upload]
-        found = f"sha256:{sha256_of_file(part)}"
-        if found != digest:
+        actual = f"sha256:{sha256_of_file(part)}"
+        if actual != digest:
             part.unlink()
-            raise WrongDigest(f"The content's digest is {found}")
+            raise WrongDigest(f"The content's digest is {actual}")
         part.replace(self._folder / digest.removeprefix("sha256:"))
 
     def cancel(self, upload: str) -> None:
-        """Drop an upload.
+        """Delete an upload.
 
         Raises:
             KeyError: There is no such upload.

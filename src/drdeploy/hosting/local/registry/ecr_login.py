@@ -1,4 +1,4 @@
-"""Where to push, as ECR's ``GetAuthorizationToken`` tells it: to this service's own port."""
+"""ECR's ``GetAuthorizationToken``, changed to name this service as the registry."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import json
 
 from drdeploy.hosting.local.http_server import ServiceResponse
 
-REGISTRY_LOGIN = ".GetAuthorizationToken"
+LOGIN_OPERATION = ".GetAuthorizationToken"
 """End of the operation's ``X-Amz-Target``."""
 
 
-def pushing_here(answer: ServiceResponse, host: str) -> ServiceResponse:
-    """What moto answers, with this registry in place of one in AWS's domain.
+def with_local_registry(response: ServiceResponse, host: str) -> ServiceResponse:
+    """Return moto's response with this service's address in place of one in AWS's domain.
 
     Args:
-        answer: Of ``GetAuthorizationToken``.
-        host: Host and port that the client speaks to.
+        response: Response of ``GetAuthorizationToken``.
+        host: Host and port at which the client reaches this service.
     """
-    content = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
+    content = response.body if isinstance(response.body, bytes) else b"".join(response.body)
     document = json.loads(content)
     for login in document.get("authorizationData", ()):
         login["proxyEndpoint"] = f"http://{host}"
-    dropped = {"content-length"}
-    headers = [pair for pair in answer.header_items() if pair[0].lower() not in dropped]
-    return ServiceResponse(answer.status, headers, json.dumps(document).encode())
+    headers = [pair for pair in response.header_items() if pair[0].lower() != "content-length"]
+    return ServiceResponse(response.status, headers, json.dumps(document).encode())

@@ -1,4 +1,4 @@
-"""An image's name as ECR gives it."""
+"""The name of an image in a private ECR registry."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ _ECR_URI = re.compile(
 
 @dataclass(frozen=True)
 class EcrUri:
-    """``ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@DIGEST`` or ``…:TAG``.
+    """``ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@DIGEST`` or ``…/NAME:TAG``.
 
     Attributes:
-        reference: Digest or tag; ``latest`` where neither is named, as engines read it.
+        account: The registry's account.
+        region: The registry's region.
+        name: The repository's name.
+        reference: Digest or tag; ``latest`` where the URI has neither, as engines read it.
     """
 
     account: str
@@ -27,7 +30,7 @@ class EcrUri:
 
     @classmethod
     def parse(cls, image: str) -> Self | None:
-        """Read an image's name; None where it is no private ECR's."""
+        """Parse an image's name; None where it is not in a private ECR registry."""
         found = _ECR_URI.fullmatch(image)
         if found is None:
             return None

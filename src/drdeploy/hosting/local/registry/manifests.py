@@ -1,19 +1,15 @@
-"""Manifests, kept where ECR's API finds them: in moto's repositories."""
+"""Image manifests, kept in moto's ECR repositories, where ECR's API finds them."""
 
 from __future__ import annotations
 
 import json
 import threading
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from drdeploy.files import sha256_of
 from drdeploy.hosting.local.registry.blobs import DIGEST
 from drdeploy.hosting.local.resource_store import ACCOUNT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -23,15 +19,16 @@ class NoSuchRepository(LookupError):
 
 
 class ManifestRefused(ValueError):
-    """The manifest is none, or its tag must not be moved."""
+    """The manifest is malformed, or its tag may not be moved."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """One image's manifest.
+    """An image manifest.
 
     Attributes:
-        content: The very bytes that were pushed; their digest is the image's.
+        content: The bytes exactly as they were pushed: their digest is the image's.
+        media_type: For example that of an OCI image manifest.
     """
 
     content: bytes
@@ -39,37 +36,41 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """``sha256:…``."""
+        """The image's digest, ``sha256:…``."""
         return f"sha256:{sha256_of(self.content)}"
 
     @property
     def document(self) -> dict[str, Any]:
-        """As JSON."""
+        """The content parsed as JSON."""
         parsed: dict[str, Any] = json.loads(self.content)
         return parsed
 
     @property
     def blobs(self) -> tuple[str, ...]:
-        """Digests of configuration and layers; none for an index."""
+        """Digests of the image's configuration and layers; empty for an index of images."""
         document = self.document
         parts = [document.get("config", {}), *document.get("layers", [])]
         return tuple(part["digest"] for part in parts if "digest" in part)
 
 
 class ManifestStore:
-    """Manifests by repository; one registry serves every region of the account."""
+    """Manifests by repository; safe to use from several threads.
+
+    On AWS each region has a registry, at an address of its own.  Here all regions share one
+    address, so a repository is looked for in every region.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
     def get(self, name: str, reference: str) -> Manifest | None:
-        """The manifest behind a digest or a tag.
+        """Return the manifest with that digest or tag; None where there is none.
 
         Raises:
             NoSuchRepository: There is no repository of that name.
         """
         with self._lock:
-            for repository in self._repositories(name):
+            for _, repository in self._repositories(name):
                 for image in repository.images:
                     if reference == image.image_digest or reference in image.image_tags:
                         media_type = image.image_manifest_media_type or OCI_MANIFEST
@@ -77,18 +78,19 @@ class ManifestStore:
         return None
 
     def put(self, name: str, reference: str, manifest: Manifest) -> None:
-        """Keep a manifest under its digest and, where ``reference`` is one, its tag.
+        """Store a manifest under its digest and, where ``reference`` is a tag, under that.
 
         Raises:
             NoSuchRepository: There is no repository of that name.
-            ManifestRefused: The tag is immutable and stands for another image, or the text is no
-                manifest.
+            ManifestRefused: The tag is immutable and names another image, or the content is not
+                a manifest.
         """
         from moto.core.exceptions import ServiceException
 
         tag = None if DIGEST.fullmatch(reference) else reference
         with self._lock:
-            for backend, repository in self._backends(name):
+            for backend, repository in self._repositories(name):
+                # Pushing the same image again changes nothing, but moto would refuse it.
                 if _holds(repository, manifest.digest, tag):
                     continue
                 try:
@@ -99,7 +101,7 @@ class ManifestStore:
                     raise ManifestRefused(str(err)) from err
 
     def tags(self, name: str) -> list[str]:
-        """All tags of a repository.
+        """Return all tags in a repository.
 
         Raises:
             NoSuchRepository: There is no repository of that name.
@@ -108,32 +110,24 @@ class ManifestStore:
             return sorted(
                 {
                     tag
-                    for repository in self._repositories(name)
+                    for _, repository in self._repositories(name)
                     for image in repository.images
                     for tag in image.image_tags
                 }
             )
 
-    def _repositories(self, name: str) -> list[Any]:
-        return [repository for _, repository in self._backends(name)]
+    def _repositories(self, name: str) -> list[tuple[Any, Any]]:
+        """Return the repositories of that name, each with the moto backend of its region."""
+        from moto.ecr.models import ecr_backends
 
-    def _backends(self, name: str) -> list[tuple[Any, Any]]:
-        found = list(self._found(name))
+        found = [
+            (backend, backend.repositories[name])
+            for backend in tuple(ecr_backends[ACCOUNT].values())
+            if name in backend.repositories
+        ]
         if not found:
             raise NoSuchRepository(name)
         return found
-
-    def _found(self, name: str) -> Iterator[tuple[Any, Any]]:
-        for backend in tuple(self._ecr.values()):
-            repository = backend.repositories.get(name)
-            if repository is not None:
-                yield backend, repository
-
-    @cached_property
-    def _ecr(self) -> Any:
-        from moto.ecr.models import ecr_backends
-
-        return ecr_backends[ACCOUNT]
 
 
 def _holds(repository: Any, digest: str, tag: str | None) -> bool:

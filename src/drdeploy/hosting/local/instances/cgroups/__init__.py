@@ -1,8 +1,13 @@
-"""Control groups that hold a process to its memory and CPU, version 1 or 2.
+"""Linux control groups that hold a process to its memory and CPU, of version 1 or version 2.
 
-A group is a folder below the service's own.  A process enters it by writing its id into
-``cgroup.procs`` before it becomes the server (:attr:`ControlGroup.entrances`).  Formats: Linux
-kernel documentation, admin-guide/cgroup-v1/memory, scheduler/sched-bwc, admin-guide/cgroup-v2.
+A group is a folder that the kernel shows; its limits are files in it.  A process enters a group by
+writing its id into ``cgroup.procs`` before it becomes the server.  The two versions differ in more
+than file names: version 1 has a tree for each controller, and a process enters one folder in each;
+version 2 has one tree, in which each folder must enable the controllers of its children, and only
+folders without processes may.
+
+Formats: Linux kernel documentation, admin-guide/cgroup-v1/memory, scheduler/sched-bwc (CPU quota)
+and admin-guide/cgroup-v2.
 """
 
 from __future__ import annotations
@@ -19,36 +24,41 @@ if TYPE_CHECKING:
 
 
 class ControlGroup(Protocol):
-    """One group with its limits."""
+    """A group with its limits."""
 
     @property
-    def entrances(self) -> tuple[Path, ...]:
-        """Files into which a process writes its id to be held."""
+    def entry_files(self) -> tuple[Path, ...]:
+        """The files into which a process writes its id to enter the group."""
         ...
 
     def oom_kills(self) -> int:
-        """How often the kernel killed in it for want of memory."""
+        """Return how many processes of the group the kernel killed for want of memory."""
         ...
 
     def memory_bytes(self) -> int:
-        """Memory in use, page cache that can be dropped left out."""
+        """Return memory in use, without the page cache that the kernel would drop if needed."""
         ...
 
     def remove(self) -> None:
-        """Kill what is in it, then remove it."""
+        """Kill the processes in the group, and remove it."""
         ...
 
 
 class ControlGroups(Protocol):
-    """Where groups can be made."""
+    """A place where groups can be made."""
 
     @property
     def version(self) -> Literal["v1", "v2"]:
-        """Of the kernel's interface."""
+        """Version of the kernel's interface."""
         ...
 
     def create(self, name: str, *, memory_mb: int, cpus: float | None) -> ControlGroup:
         """Make a group.
+
+        Args:
+            name: Name of its folder.
+            memory_mb: Hard memory limit, MiB; swap is not available beyond it.
+            cpus: CPU time per wall-clock time; None is no limit.
 
         Raises:
             OSError: The kernel refuses.
@@ -61,11 +71,14 @@ class ControlGroups(Protocol):
 
 
 def find_control_groups(name: str, root: Path = Path("/")) -> ControlGroups | None:
-    """Where this process may make groups under ``name``; None where it may not at all.
+    """Return where this process may make groups; None where it may not at all.
+
+    Whether it may depends on the user, the container it runs in, and systemd's delegation.  No
+    file says so reliably, so a group is made and removed to find out.
 
     Args:
-        name: Folder for the groups, unique to this service.
-        root: Where ``/proc`` and ``/sys`` are; tests lay out a tree of their own.
+        name: Name of the folder that holds the groups, unique to this service.
+        root: Where ``/proc`` and ``/sys`` are; tests make a tree of their own.
     """
     return next((groups for groups in _candidates(name, root) if _can_create(groups)), None)
 

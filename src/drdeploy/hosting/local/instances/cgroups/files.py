@@ -1,4 +1,4 @@
-"""The files of a control group: read, write, and remove the folder they are in."""
+"""The files of a control group: read, write, and remove the folder that holds them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 PERIOD_US = 100_000
-"""The kernel's default, and what container engines use."""
+"""Period in which a CPU quota is granted: the kernel's default, and what container engines use."""
 REMOVAL_S = 2.0
 
 
 def own_groups(root: Path) -> dict[str, PurePosixPath]:
-    """This process's group for each controller; under "" that of version 2."""
+    """Return the group of this process for each controller; under "" that of version 2."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         return {}
     groups = {}
     for line in lines:
+        # For example "4:cpu,cpuacct:/user.slice" (version 1) or "0::/user.slice" (version 2).
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
             groups[controller] = PurePosixPath(path)
@@ -32,13 +33,20 @@ def own_groups(root: Path) -> dict[str, PurePosixPath]:
 
 
 def write(path: Path, value: object) -> None:
-    """Set a limit, or enter a process id.  An absent file is an OSError: nothing is created."""
+    """Write a value into a file that exists.
+
+    Opened with "r+", because "w" would make an absent file: on a tree that is not the kernel's, a
+    limit would then seem to be set.
+
+    Raises:
+        OSError: There is no such file, or the kernel refuses the value.
+    """
     with path.open("r+", encoding="ascii") as file:
         file.write(str(value))
 
 
 def fields(path: Path) -> dict[str, int]:
-    """A file of ``name number`` lines; empty where it cannot be read."""
+    """Read a file of ``name number`` lines; empty where it cannot be read."""
     try:
         pairs = (line.split() for line in path.read_text(encoding="ascii").splitlines())
         return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
@@ -47,7 +55,7 @@ def fields(path: Path) -> dict[str, int]:
 
 
 def number(path: Path) -> int:
-    """A file of one number; 0 where it cannot be read."""
+    """Read a file of one number; 0 where it cannot be read."""
     try:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):
@@ -55,7 +63,7 @@ def number(path: Path) -> int:
 
 
 def words(path: Path) -> set[str]:
-    """A file of words; empty where it cannot be read."""
+    """Read a file of words; empty where it cannot be read."""
     try:
         return set(path.read_text(encoding="ascii").split())
     except OSError:
@@ -63,23 +71,24 @@ def words(path: Path) -> set[str]:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a group and the groups right below it."""
-    for group in _children(folder):
-        empty_and_remove(group)
-    empty_and_remove(folder)
-
-
-def _children(folder: Path) -> Iterator[Path]:
+    """Remove a group with the groups in it, killing their processes."""
     if folder.is_dir():
-        yield from (child for child in folder.iterdir() if child.is_dir())
+        for group in folder.iterdir():
+            if group.is_dir():
+                remove_group(group)
+    remove_group(folder)
 
 
-def empty_and_remove(
+def remove_group(
     folder: Path,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Kill what is in the group; the kernel lets go of it a moment after the last one is dead."""
+    """Kill the processes in a group, and remove it.
+
+    The kernel refuses to remove a group until its last process is gone, a moment after it was
+    killed; hence the repetition.
+    """
     deadline = clock() + REMOVAL_S
     while folder.is_dir():
         for process in words(folder / "cgroup.procs"):

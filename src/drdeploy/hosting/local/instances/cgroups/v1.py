@@ -1,4 +1,4 @@
-"""Version 1: a hierarchy for each controller."""
+"""Control groups of version 1: a tree of folders for each controller."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 from drdeploy.hosting.local.instances.cgroups.files import (
     PERIOD_US,
-    empty_and_remove,
     fields,
     number,
     own_groups,
+    remove_group,
     remove_tree,
     write,
 )
@@ -23,46 +23,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GroupV1:
-    """A folder in each of the two hierarchies."""
+    """A group of version 1: a folder in each of two trees."""
 
     cpu: Path
     memory: Path
 
     @property
-    def entrances(self) -> tuple[Path, ...]:
-        """See :class:`ControlGroup`."""
+    def entry_files(self) -> tuple[Path, ...]:
+        """The files into which a process writes its id to enter the group."""
         return self.cpu / "cgroup.procs", self.memory / "cgroup.procs"
 
     def oom_kills(self) -> int:
-        """See :class:`ControlGroup`."""
+        """Return how many processes of the group the kernel killed for want of memory."""
         return fields(self.memory / "memory.oom_control").get("oom_kill", 0)
 
     def memory_bytes(self) -> int:
-        """See :class:`ControlGroup`."""
+        """Return memory in use, without the page cache that the kernel would drop if needed."""
         used = number(self.memory / "memory.usage_in_bytes")
         return max(0, used - fields(self.memory / "memory.stat").get("total_inactive_file", 0))
 
     def remove(self) -> None:
-        """See :class:`ControlGroup`."""
+        """Kill the processes in the group, and remove it."""
         for folder in (self.cpu, self.memory):
-            empty_and_remove(folder)
+            remove_group(folder)
 
 
 @dataclass(frozen=True)
 class GroupsV1:
-    """Groups of version 1, of the ``cpu`` and ``memory`` controllers."""
+    """A folder for groups in the tree of the ``cpu`` and in that of the ``memory`` controller."""
 
     cpu: Path
     memory: Path
     version: Literal["v1"] = "v1"
 
     def create(self, name: str, *, memory_mb: int, cpus: float | None) -> GroupV1:
-        """See :class:`ControlGroups`."""
+        """Make a group; see :meth:`ControlGroups.create`."""
         group = GroupV1(self.cpu / name, self.memory / name)
         group.cpu.mkdir(parents=True, exist_ok=True)
         group.memory.mkdir(parents=True, exist_ok=True)
         write(group.memory / "memory.limit_in_bytes", memory_mb * MIB)
         with contextlib.suppress(OSError):  # a kernel without swap accounting has no such file
+            # Memory and swap together: at the same value, there is no swap.
             write(group.memory / "memory.memsw.limit_in_bytes", memory_mb * MIB)
         if cpus is not None:
             write(group.cpu / "cpu.cfs_period_us", PERIOD_US)
@@ -70,20 +71,21 @@ class GroupsV1:
         return group
 
     def remove(self) -> None:
-        """See :class:`ControlGroups`."""
+        """Remove every group made here, and the folders that held them."""
         for folder in (self.cpu, self.memory):
             remove_tree(folder)
 
 
 def find_v1(name: str, root: Path) -> GroupsV1 | None:
-    """Folders below this process's own groups; None where a controller is not mounted."""
+    """Return a place below this process's own groups; None where a controller is not mounted."""
     own = own_groups(root)
     folders = {}
     for controller in ("cpu", "memory"):
-        base = root / "sys/fs/cgroup" / controller
-        if controller not in own or not (base / "cgroup.procs").exists():
+        mount = root / "sys/fs/cgroup" / controller
+        if controller not in own or not (mount / "cgroup.procs").exists():
             return None
-        # Inside a container the path may be the host's, which is not mounted here.
-        below = base / str(own[controller]).lstrip("/")
-        folders[controller] = (below if below.is_dir() else base) / name
+        # In a container, /proc may show the host's path of the group, while only the group itself
+        # is mounted.
+        below = mount / str(own[controller]).lstrip("/")
+        folders[controller] = (below if below.is_dir() else mount) / name
     return GroupsV1(folders["cpu"], folders["memory"])

@@ -1,4 +1,4 @@
-"""Version 2: one hierarchy, controllers handed down from parent to child."""
+"""Control groups of version 2: one tree, in which parents enable the controllers of children."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 from drdeploy.hosting.local.instances.cgroups.files import (
     PERIOD_US,
-    empty_and_remove,
     fields,
     number,
     own_groups,
+    remove_group,
     remove_tree,
     words,
     write,
@@ -23,43 +23,45 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+CONTROLLERS = {"cpu", "memory"}
+
 
 @dataclass(frozen=True)
 class GroupV2:
-    """One folder of the unified hierarchy."""
+    """A group of version 2: one folder."""
 
     folder: Path
 
     @property
-    def entrances(self) -> tuple[Path, ...]:
-        """See :class:`ControlGroup`."""
+    def entry_files(self) -> tuple[Path, ...]:
+        """The file into which a process writes its id to enter the group."""
         return (self.folder / "cgroup.procs",)
 
     def oom_kills(self) -> int:
-        """See :class:`ControlGroup`."""
+        """Return how many processes of the group the kernel killed for want of memory."""
         return fields(self.folder / "memory.events").get("oom_kill", 0)
 
     def memory_bytes(self) -> int:
-        """See :class:`ControlGroup`."""
+        """Return memory in use, without the page cache that the kernel would drop if needed."""
         used = number(self.folder / "memory.current")
         return max(0, used - fields(self.folder / "memory.stat").get("inactive_file", 0))
 
     def remove(self) -> None:
-        """See :class:`ControlGroup`."""
-        empty_and_remove(self.folder)
+        """Kill the processes in the group, and remove it."""
+        remove_group(self.folder)
 
 
 @dataclass(frozen=True)
 class GroupsV2:
-    """Groups of version 2 below a folder that hands down ``cpu`` and ``memory``."""
+    """A folder for groups, below one that enables the controllers ``cpu`` and ``memory``."""
 
     folder: Path
     version: Literal["v2"] = "v2"
 
     def create(self, name: str, *, memory_mb: int, cpus: float | None) -> GroupV2:
-        """See :class:`ControlGroups`."""
+        """Make a group; see :meth:`ControlGroups.create`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        _hand_down(self.folder)
+        _enable_controllers(self.folder)
         group = GroupV2(self.folder / name)
         group.folder.mkdir(exist_ok=True)
         write(group.folder / "memory.max", memory_mb * MIB)
@@ -70,53 +72,38 @@ class GroupsV2:
         return group
 
     def remove(self) -> None:
-        """See :class:`ControlGroups`."""
+        """Remove every group made here, and the folder that held them."""
         remove_tree(self.folder)
 
 
 def find_v2(name: str, root: Path) -> Iterator[GroupsV2]:
-    """Below the root of the hierarchy, then below this process's own group."""
+    """Yield places for groups: below the root of the tree, then below this process's own group.
+
+    The first is for root.  The second is for a user to whom systemd has delegated a group.
+    """
     mount = root / "sys/fs/cgroup"
     own = own_groups(root).get("")
-    controllers = words(mount / "cgroup.controllers")
-    if own is None or not {"cpu", "memory"} <= controllers:
+    if own is None or not words(mount / "cgroup.controllers") >= CONTROLLERS:
         return
-    if _hands_down(mount) or _try_hand_down(mount):
+    with contextlib.suppress(OSError):
+        if not words(mount / "cgroup.subtree_control") >= CONTROLLERS:
+            _enable_controllers(mount)
         yield GroupsV2(mount / name)
-    delegated = _delegated(mount / str(own).lstrip("/"), name)
-    if delegated is not None:
-        yield delegated
+    own_folder = mount / str(own).lstrip("/")
+    if words(own_folder / "cgroup.controllers") >= CONTROLLERS:
+        with contextlib.suppress(OSError):
+            _move_into_leaf(own_folder, name)
+            yield GroupsV2(own_folder / name)
 
 
-def _delegated(own: Path, name: str) -> GroupsV2 | None:
-    """Below the service's own group, as systemd delegates it to a user.
-
-    A group that hands controllers down may hold no process itself, so the service first moves
-    into a leaf of its own.
-    """
-    if not {"cpu", "memory"} <= words(own / "cgroup.controllers"):
-        return None
-    try:
-        leaf = own / f"{name}-service"
-        leaf.mkdir(exist_ok=True)
-        write(leaf / "cgroup.procs", os.getpid())
-        _hand_down(own)
-    except OSError:
-        return None
-    return GroupsV2(own / name)
+def _move_into_leaf(own_folder: Path, name: str) -> None:
+    # A group may enable controllers for its children only while it holds no process itself, so
+    # this process moves into a child first ("no internal process constraint").
+    leaf = own_folder / f"{name}-service"
+    leaf.mkdir(exist_ok=True)
+    write(leaf / "cgroup.procs", os.getpid())
+    _enable_controllers(own_folder)
 
 
-def _hands_down(folder: Path) -> bool:
-    return {"cpu", "memory"} <= words(folder / "cgroup.subtree_control")
-
-
-def _try_hand_down(folder: Path) -> bool:
-    try:
-        _hand_down(folder)
-    except OSError:
-        return False
-    return True
-
-
-def _hand_down(folder: Path) -> None:
+def _enable_controllers(folder: Path) -> None:
     write(folder / "cgroup.subtree_control", "+cpu +memory")
