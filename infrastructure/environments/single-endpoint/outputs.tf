@@ -1,24 +1,24 @@
 output "region" {
-  description = "Where everything is."
+  description = "Region of everything."
   value       = var.region
 }
 
 output "artifact_bucket" {
   description = "Name of the bucket for model archives."
-  value       = module.artifact_store.bucket_name
+  value       = module.deployment.bucket_name
 }
 
 output "repository_url" {
   description = "URL of the image repository."
-  value       = module.image_registry.repository_url
+  value       = one(values(module.deployment.repository_urls))
 }
 
 output "execution_role_arn" {
-  description = "What SageMaker assumes to read image and archive."
-  value       = module.execution_role.role_arn
+  description = "ARN of the role that SageMaker assumes to read image and archive."
+  value       = module.deployment.execution_role_arn
 }
 
 output "endpoint" {
   description = "endpoint_name, endpoint_arn, configuration_name, model_name and kind; null as long as there is none."
-  value       = local.endpoint
+  value       = one(values(module.deployment.endpoints))
 }

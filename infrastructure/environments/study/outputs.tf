@@ -1,29 +1,29 @@
 output "region" {
-  description = "Where everything is."
+  description = "Region of everything."
   value       = var.region
 }
 
 output "artifact_bucket" {
   description = "Name of the bucket for model archives."
-  value       = module.artifact_store.bucket_name
+  value       = module.deployment.bucket_name
 }
 
 output "repository_urls" {
-  description = "URL of each image repository, by its name in var.repositories."
-  value       = { for name, registry in module.image_registry : name => registry.repository_url }
+  description = "URL of each image repository, by its name in repositories."
+  value       = module.deployment.repository_urls
 }
 
 output "execution_role_arn" {
-  description = "What SageMaker assumes to read images and archives."
-  value       = module.execution_role.role_arn
+  description = "ARN of the role that SageMaker assumes to read images and archives."
+  value       = module.deployment.execution_role_arn
 }
 
 output "models" {
   description = "Name and ARN of each model, by key."
-  value       = { for key, model in module.model : key => { name = model.model_name, arn = model.model_arn } }
+  value       = module.deployment.models
 }
 
 output "endpoints" {
-  description = "Each endpoint by key: endpoint_name, endpoint_arn, configuration_name, model_name, kind."
-  value       = local.endpoints
+  description = "endpoint_name, endpoint_arn, configuration_name, model_name and kind of each endpoint, by key."
+  value       = module.deployment.endpoints
 }

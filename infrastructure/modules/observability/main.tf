@@ -1,10 +1,41 @@
 data "aws_region" "current" {}
 
 locals {
-  variant    = "AllTraffic"
-  watched    = var.create_alarms ? var.endpoints : {}
-  serverless = { for key, one in local.watched : key => one if one.kind == "serverless" }
-  actions    = aws_sns_topic.this[*].arn
+  variant = "AllTraffic"
+
+  # CloudWatch counts latency and setup time in microseconds.
+  alarms = {
+    slow = {
+      metric      = "ModelLatency"
+      statistic   = "p95"
+      threshold   = var.max_latency_ms * 1000
+      kinds       = ["serverless", "realtime"]
+      description = "The slowest 5 % of the requests take more than ${var.max_latency_ms} ms in the model of"
+    }
+    failing = {
+      metric      = "Invocation5XXErrors"
+      statistic   = "Sum"
+      threshold   = var.max_errors
+      kinds       = ["serverless", "realtime"]
+      description = "More than ${var.max_errors} requests within five minutes ended in a 5XX at"
+    }
+    cold = {
+      metric      = "ModelSetupTime"
+      statistic   = "Maximum"
+      threshold   = var.max_setup_ms * 1000
+      kinds       = ["serverless"]
+      description = "A container took more than ${var.max_setup_ms} ms to start for"
+    }
+  }
+
+  # Every alarm of every endpoint that can have it.
+  watched = merge([for ending, alarm in local.alarms : {
+    for key, one in var.endpoints : "${key}-${ending}" => merge(alarm, {
+      name          = "${one.endpoint_name}-${ending}"
+      description   = "${alarm.description} ${one.endpoint_name}"
+      endpoint_name = one.endpoint_name
+    }) if var.create_alarms && contains(alarm.kinds, one.kind)
+  }]...)
 
   # Metrics of every endpoint as the rows of one widget.
   panels = [
@@ -58,61 +89,20 @@ resource "aws_sns_topic_subscription" "this" {
   endpoint  = var.alarm_email
 }
 
-resource "aws_cloudwatch_metric_alarm" "latency" {
+resource "aws_cloudwatch_metric_alarm" "this" {
   for_each            = local.watched
-  alarm_name          = "${each.value.endpoint_name}-slow"
-  alarm_description   = "95 % of the answers of ${each.value.endpoint_name} take up to more than ${var.max_latency_ms} ms in the model"
+  alarm_name          = each.value.name
+  alarm_description   = each.value.description
   comparison_operator = "GreaterThanThreshold"
-  threshold           = var.max_latency_ms * 1000 # CloudWatch counts microseconds
+  threshold           = each.value.threshold
   namespace           = "AWS/SageMaker"
-  metric_name         = "ModelLatency"
-  extended_statistic  = "p95"
+  metric_name         = each.value.metric
+  statistic           = each.value.statistic == "p95" ? null : each.value.statistic
+  extended_statistic  = each.value.statistic == "p95" ? each.value.statistic : null
   period              = 300
   evaluation_periods  = 1
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = local.actions
-  tags                = var.tags
-
-  dimensions = {
-    EndpointName = each.value.endpoint_name
-    VariantName  = local.variant
-  }
-}
-
-resource "aws_cloudwatch_metric_alarm" "errors" {
-  for_each            = local.watched
-  alarm_name          = "${each.value.endpoint_name}-failing"
-  alarm_description   = "More than ${var.max_errors} requests to ${each.value.endpoint_name} ended in a 5XX within five minutes"
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = var.max_errors
-  namespace           = "AWS/SageMaker"
-  metric_name         = "Invocation5XXErrors"
-  statistic           = "Sum"
-  period              = 300
-  evaluation_periods  = 1
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = local.actions
-  tags                = var.tags
-
-  dimensions = {
-    EndpointName = each.value.endpoint_name
-    VariantName  = local.variant
-  }
-}
-
-resource "aws_cloudwatch_metric_alarm" "setup" {
-  for_each            = local.serverless
-  alarm_name          = "${each.value.endpoint_name}-cold"
-  alarm_description   = "A container of ${each.value.endpoint_name} took more than ${var.max_setup_ms} ms to start"
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = var.max_setup_ms * 1000 # CloudWatch counts microseconds
-  namespace           = "AWS/SageMaker"
-  metric_name         = "ModelSetupTime"
-  statistic           = "Maximum"
-  period              = 300
-  evaluation_periods  = 1
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = local.actions
+  treat_missing_data  = "notBreaching" # no request, no value: an idle endpoint is well
+  alarm_actions       = aws_sns_topic.this[*].arn
   tags                = var.tags
 
   dimensions = {

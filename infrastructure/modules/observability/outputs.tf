@@ -4,15 +4,11 @@ output "dashboard_name" {
 }
 
 output "alarm_names" {
-  description = "Names of every alarm."
-  value = concat(
-    [for one in aws_cloudwatch_metric_alarm.latency : one.alarm_name],
-    [for one in aws_cloudwatch_metric_alarm.errors : one.alarm_name],
-    [for one in aws_cloudwatch_metric_alarm.setup : one.alarm_name],
-  )
+  description = "Names of the alarms."
+  value       = [for alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_name]
 }
 
 output "topic_arn" {
-  description = "Whom alarms tell; null where nobody is."
+  description = "ARN of the topic that alarms are published to; null without alarm_email."
   value       = one(aws_sns_topic.this[*].arn)
 }

@@ -14,6 +14,7 @@ from tiny_models import onnx_artifact
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.hosting.local import LocalService, ServiceOptions
 
+MADE = "module.deployment.module"
 THESIS = INFRASTRUCTURE / "environments" / "study" / "thesis.tfvars.json"
 
 
@@ -140,9 +141,9 @@ def test_a_new_image_makes_one_configuration_each_and_no_request_fails(environme
     study.values["models"]["mobilenet"]["image_uri"] = image("c")
     replaced, updated = ("create", "delete"), ("update",)
     assert study.planned() == {
-        'module.model["mobilenet"].aws_sagemaker_model.this': replaced,
+        f'{MADE}.model["mobilenet"].aws_sagemaker_model.this': replaced,
         **{
-            f'module.{kind}_endpoint["{key}"].aws_sagemaker_endpoint{part}.this': actions
+            f'{MADE}.{kind}_endpoint["{key}"].aws_sagemaker_endpoint{part}.this': actions
             for kind, key in (("serverless", "small"), ("realtime", "big"))
             for part, actions in (("_configuration", replaced), ("", updated))
         },
@@ -252,7 +253,7 @@ def test_what_somebody_deleted_by_hand_is_planned_anew(environment, aws, archive
     single.apply()
     aws.delete("dr-drift")
     assert single.planned() == {
-        "module.serverless_endpoint[0].aws_sagemaker_endpoint.this": ("create",)
+        f'{MADE}.serverless_endpoint["endpoint"].aws_sagemaker_endpoint.this': ("create",)
     }
     single.destroy()
 

@@ -148,7 +148,10 @@ def test_names_of_terraform_become_names_of_the_api():
 def test_importing_is_refused_in_one_sentence(environment):
     single = environment("single-endpoint", name_prefix="dr-import", model=model())
     done = single.with_values(
-        "import", "module.model[0].aws_sagemaker_model.this", "m", check=False
+        "import",
+        'module.deployment.module.model["model"].aws_sagemaker_model.this',
+        "m",
+        check=False,
     )
     assert done.returncode == 1
     assert "The test provider imports nothing" in " ".join(done.stderr.split())

@@ -180,8 +180,13 @@ def test_the_same_without_the_mistake_is_planned(environment):
     )
     planned = study.planned()
     assert set(planned.values()) == {("create",)}
-    assert 'module.serverless_endpoint["small"].aws_sagemaker_endpoint.this' in planned
-    assert 'module.realtime_endpoint["big"].aws_sagemaker_endpoint.this' in planned
+    assert (
+        'module.deployment.module.serverless_endpoint["small"].aws_sagemaker_endpoint.this'
+        in planned
+    )
+    assert (
+        'module.deployment.module.realtime_endpoint["big"].aws_sagemaker_endpoint.this' in planned
+    )
 
 
 @pytest.mark.parametrize(
@@ -192,14 +197,14 @@ def test_the_same_without_the_mistake_is_planned(environment):
             {"model": model(), "endpoint": {"kind": "serverless", "memory_mb": 1500}},
             "memory_mb must be 1024 to 6144 MB in steps of 1024, not 1500",
         ),
-        ({"model": model(), "endpoint": {"kind": "batch"}}, "endpoint.kind must be serverless or"),
+        ({"model": model(), "endpoint": {"kind": "batch"}}, "serverless or realtime, not batch"),
         (
             {"model": model(), "endpoint": {"kind": "serverless"}},
-            "endpoint.memory_mb must be given",
+            "kind serverless must have memory_mb",
         ),
         (
             {"model": model(), "endpoint": {"kind": "realtime"}},
-            "endpoint.instance_type must be given",
+            "kind realtime must have instance_type",
         ),
         (
             {"model": model(), "endpoint": {"kind": "realtime", "instance_type": "ml.m5.xlarge"}},

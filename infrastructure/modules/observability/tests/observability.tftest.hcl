@@ -52,7 +52,7 @@ run "alarms_for_latency_errors_and_setup" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.latency["big"].threshold == 2000000
+    condition     = aws_cloudwatch_metric_alarm.this["big-slow"].threshold == 2000000
     error_message = "CloudWatch counts microseconds"
   }
 

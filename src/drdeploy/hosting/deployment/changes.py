@@ -5,6 +5,7 @@ Source: "JSON Output Format" of Terraform's documentation (format version 1.x).
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -34,7 +35,7 @@ class Changes:
     Attributes:
         changes: In Terraform's order.
         configurations: Every endpoint configuration that there will be afterwards, by the
-            endpoint's key in the variables; of a single endpoint by its kind.
+            endpoint's key in the variables; a single endpoint's key is ``endpoint``.
     """
 
     changes: tuple[ResourceChange, ...]
@@ -79,10 +80,9 @@ def _configurations(
 
 
 def _endpoint_key(address: str) -> str:
-    """``module.serverless_endpoint["small"].…`` is ``small``; ``…[0].…`` is its module's name."""
-    module, _, rest = address.removeprefix("module.").partition("[")
-    key = rest.partition("]")[0].strip('"')
-    return module if key.isdigit() or not key else key
+    """The key of ``module.deployment.module.serverless_endpoint["KEY"].…``."""
+    key = re.search(r'\["([^"]+)"\]', address)
+    return key[1] if key else address
 
 
 def _configuration(values: Mapping[str, Any]) -> ServerlessConfig | RealTimeConfig:

@@ -1,0 +1,29 @@
+output "region" {
+  description = "Region of everything."
+  value       = local.region
+}
+
+output "bucket_name" {
+  description = "Name of the bucket for model archives."
+  value       = module.artifact_store.bucket_name
+}
+
+output "repository_urls" {
+  description = "URL of each image repository, by its name in repositories."
+  value       = { for name, registry in module.image_registry : name => registry.repository_url }
+}
+
+output "execution_role_arn" {
+  description = "ARN of the role that SageMaker assumes to read images and archives."
+  value       = module.execution_role.role_arn
+}
+
+output "models" {
+  description = "Name and ARN of each model, by key."
+  value       = { for key, model in module.model : key => { name = model.model_name, arn = model.model_arn } }
+}
+
+output "endpoints" {
+  description = "endpoint_name, endpoint_arn, configuration_name, model_name and kind of each endpoint, by key."
+  value       = local.endpoints
+}

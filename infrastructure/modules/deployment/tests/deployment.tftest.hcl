@@ -1,0 +1,125 @@
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+
+  mock_data "aws_region" {
+    defaults = { region = "us-east-1" }
+  }
+
+  mock_resource "aws_s3_bucket" {
+    defaults = { arn = "arn:aws:s3:::dr-study-artifacts-123456789012-us-east-1" }
+  }
+
+  mock_resource "aws_ecr_repository" {
+    defaults = { arn = "arn:aws:ecr:us-east-1:123456789012:repository/dr-study/drdeploy" }
+  }
+
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/dr-study-execution-us-east-1" }
+  }
+}
+
+variables {
+  name_prefix     = "dr-study"
+  budget_tag      = { key = "drdeploy:study", value = "dr-study" }
+  allow_always_on = true
+  models = {
+    mobilenet = {
+      image_uri         = "123456789012.dkr.ecr.us-east-1.amazonaws.com/dr-study/drdeploy@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+      model_data_url    = "s3://dr-study-artifacts/artifacts/cccccccccccccccc/model.tar.gz"
+      model_data_sha256 = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+    }
+  }
+  endpoints = {
+    small = { model = "mobilenet", kind = "serverless", memory_mb = 2048 }
+    big   = { model = "mobilenet", kind = "realtime", instance_type = "ml.m5.xlarge" }
+    named = { model = "mobilenet", kind = "serverless", memory_mb = 1024, name = "grader" }
+  }
+}
+
+run "without_models_there_is_what_uploads_need" {
+  command = apply
+
+  variables {
+    models    = {}
+    endpoints = {}
+  }
+
+  assert {
+    condition     = local.bucket_name == "dr-study-artifacts-123456789012-us-east-1" && toset(keys(output.repository_urls)) == toset(["drdeploy"])
+    error_message = "the bucket and the repository must exist before a model can name what they hold"
+  }
+
+  assert {
+    condition     = length(output.models) == 0 && length(output.endpoints) == 0 && length(module.observability) == 0
+    error_message = "nothing is hosted, so nothing is watched"
+  }
+}
+
+run "each_endpoint_is_of_its_kind" {
+  command = apply
+
+  assert {
+    condition     = tomap({ for key, one in output.endpoints : key => one.endpoint_name }) == tomap({ small = "dr-study-small", big = "dr-study-big", named = "grader" })
+    error_message = "an endpoint is named by prefix and key, unless it has a name"
+  }
+
+  assert {
+    condition     = toset(keys(module.serverless_endpoint)) == toset(["named", "small"]) && toset(keys(module.realtime_endpoint)) == toset(["big"])
+    error_message = "the kind decides which module makes it"
+  }
+}
+
+run "two_endpoints_of_one_model_serve_the_same_model" {
+  command = apply
+
+  assert {
+    condition     = length(distinct([for one in values(output.endpoints) : one.model_name])) == 1 && length(output.models) == 1
+    error_message = "a model is made once"
+  }
+}
+
+run "what_is_always_on_must_be_allowed" {
+  command = plan
+
+  variables {
+    allow_always_on = false
+  }
+
+  expect_failures = [var.allow_always_on]
+}
+
+run "an_endpoint_of_an_unknown_model_is_refused" {
+  command = plan
+
+  variables {
+    endpoints = { odd = { model = "vgg19", kind = "serverless", memory_mb = 1024 } }
+  }
+
+  expect_failures = [var.endpoints]
+}
+
+run "a_serverless_endpoint_has_no_instances" {
+  command = plan
+
+  variables {
+    endpoints = { odd = { model = "mobilenet", kind = "serverless", memory_mb = 1024, instance_type = "ml.m5.xlarge" } }
+  }
+
+  expect_failures = [var.endpoints]
+}
+
+run "a_name_that_is_too_long_is_refused" {
+  command = plan
+
+  variables {
+    endpoints = { odd = { model = "mobilenet", kind = "serverless", memory_mb = 1024, name = "a-name-that-leaves-no-room-for-digest-and-time" } }
+  }
+
+  expect_failures = [var.endpoints]
+}
