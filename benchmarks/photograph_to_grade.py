@@ -22,6 +22,7 @@ from PIL import Image
 from drdeploy.grader.artifacts import open_artifact
 from drdeploy.grader.fundus.apply import apply
 from drdeploy.grader.fundus.decode import decode
+from drdeploy.grader.fundus.photograph import DecodedPhotograph
 from drdeploy.grader.grading.prediction import Prediction
 from drdeploy.grader.inference import InferenceService
 from drdeploy.grader.synthetic.photograph import synthetic_photograph
@@ -112,8 +113,9 @@ def as_the_study(network: Any, manifest: ModelManifest, data: bytes) -> Predicti
 
 def with_the_transform(network: Any, manifest: ModelManifest, data: bytes) -> Prediction:
     """The same, of what the network was trained to see."""
-    pixels = apply(manifest.transform, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
-    return prediction_of(network.predict(pixels[None], verbose=0), manifest)
+    whole = DecodedPhotograph.of(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+    batch = apply(manifest.transform, whole)[None]
+    return prediction_of(network.predict(batch, verbose=0), manifest)
 
 
 def prediction_of(answer: Any, manifest: ModelManifest) -> Prediction:

@@ -25,12 +25,11 @@ from drdeploy.grader.datasets import deduplicate, load_dataset
 from drdeploy.grader.evaluation.document import comparison_document, evaluation_document
 from drdeploy.grader.evaluation.evaluation import evaluate_graded
 from drdeploy.grader.evaluation.predictions import GradedSet, predict_dataset
-from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.inference import InferenceService
 from drdeploy.grader.quantization import judge, quantize_onnx
 from drdeploy.grader.quantization.out_of_fold import quantized_out_of_fold
 from drdeploy.grader.quantization.quantize import (
-    calibration_batches,
+    calibration_inputs,
     pack_quantized,
     split_for_calibration,
 )
@@ -82,7 +81,10 @@ def main() -> None:
     drafts = _quantized_drafts(trained, options.run)
     unseen = _test_part(dataset, plan)
     _say(f"IDRiD test, {len(unseen)} photographs, once")
-    tested = {precision: _predict(drafts[precision], unseen) for precision in PRECISIONS}
+    tested = {
+        precision: predict_dataset(InferenceService.load(drafts[precision]), unseen)
+        for precision in PRECISIONS
+    }
     verdict = _judge_all(trained, int8_out_of_fold, tested, plan)
     _publish(trained, drafts, verdict, options.out)
     _write_documents(trained, tested, verdict, plan, options.out)
@@ -98,7 +100,7 @@ def _quantized_drafts(trained: Trained, run: Path) -> dict[str, Path]:
         artifact.entry_path,
         run / "int8.onnx",
         "int8",
-        calibration_batches(calibration, artifact.manifest.transform),
+        calibration_inputs(artifact, calibration),
     )
     draft = run / "int8-draft.tar.gz"
     pack_quantized(model, draft, artifact, "int8", None)
@@ -110,11 +112,6 @@ def _test_part(dataset: Any, plan: TrainingPlan) -> Any:
     test = deduplicate(dataset).of_split("test")
     seen = set(plan.dataset.groups)
     return test.take([at for at, group in enumerate(test.groups) if group not in seen])
-
-
-def _predict(archive: Path, dataset: Any) -> GradedSet:
-    folder = extract(archive, _fresh(archive.parent / "judged")).folder
-    return predict_dataset(InferenceService.load(folder, limits=LOCAL_FILE_LIMITS), dataset)
 
 
 def _judge_all(

@@ -144,10 +144,10 @@ def _check(network: Any, artifact: Path) -> None:
 
 
 def _inputs(transform: Any, files: list[bytes]) -> Iterator[NDArray[np.float32]]:
-    from drdeploy.grader.fundus.apply import apply, decode_for
+    from drdeploy.grader.fundus.apply import model_input
 
     for data in files:
-        yield apply(transform, decode_for(transform, data))
+        yield model_input(transform, data)
 
 
 def _vgg19(folder: Path) -> Any:

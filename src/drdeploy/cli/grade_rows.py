@@ -103,7 +103,7 @@ def _row(service: InferenceService, path: Path, inference: Inference) -> Row:
         referable=None if grade is None else grade.is_referable,
         probability_referable=referable,
         probability_vision_threatening=threatening,
-        screening=screening(prediction, service.classifier.artifact.manifest) or None,
+        screening=screening(prediction, service.manifest) or None,
         probabilities=tuple(prediction.probabilities.tolist()),
     )
 

@@ -5,14 +5,18 @@ import pytest
 from image_files import disc, encoded, gradient
 from PIL import Image
 
-from drdeploy.errors import PayloadTooLarge, UnsupportedImage
-from drdeploy.grader.fundus.apply import OVERSAMPLING, apply, decode_for, see
-from drdeploy.grader.fundus.decode import ImageLimits, decode, read_header
+from drdeploy.grader.fundus.apply import apply, model_input
+from drdeploy.grader.fundus.decode import decode, read_header
 from drdeploy.grader.fundus.field_of_view import field_of_view
+from drdeploy.grader.fundus.photograph import DecodedPhotograph, decode_photograph
 from drdeploy.grader.fundus.transform import CAFFE_BGR_MEAN, STUDY_TRANSFORM, FundusTransform
-from drdeploy.grader.synthetic.photograph import synthetic_photograph
 
 RAW = {"value_range": (0.0, 255.0)}
+
+
+def input_from(transform, image):
+    """The model's input from pixels that are decoded already."""
+    return apply(transform, DecodedPhotograph.of(image))
 
 
 @pytest.mark.parametrize("crop", ["none", "field_of_view"])
@@ -22,7 +26,7 @@ def test_every_combination_gives_the_models_shape(crop, image_filter, interpolat
     transform = FundusTransform(
         height_px=48, width_px=64, crop=crop, filter=image_filter, interpolation=interpolation
     )
-    model_input = apply(transform, disc(300, 200, (150, 100), 90))
+    model_input = input_from(transform, disc(300, 200, (150, 100), 90))
     assert model_input.shape == (48, 64, 3)
     assert model_input.dtype == np.float32
     assert model_input.flags.c_contiguous
@@ -33,12 +37,12 @@ def test_the_studys_transform_stretches_and_scales():
     image = np.asarray(gradient(300, 200))
     stretched = Image.fromarray(image).resize((224, 224), Image.Resampling.NEAREST)
     expected = np.asarray(stretched, dtype=np.float32) / 127.5 - 1.0
-    np.testing.assert_allclose(apply(STUDY_TRANSFORM, image), expected, atol=1e-6)
+    np.testing.assert_allclose(input_from(STUDY_TRANSFORM, image), expected, atol=1e-6)
 
 
 def test_an_image_of_the_models_size_keeps_its_pixels():
     image = np.asarray(gradient(224, 224))
-    np.testing.assert_array_equal(apply(FundusTransform(crop="none", **RAW), image), image)
+    np.testing.assert_array_equal(input_from(FundusTransform(crop="none", **RAW), image), image)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +51,7 @@ def test_an_image_of_the_models_size_keeps_its_pixels():
 def test_the_value_range_is_what_black_and_white_become(value_range, black, white):
     transform = FundusTransform(height_px=1, width_px=2, crop="none", value_range=value_range)
     image = np.array([[[0, 0, 0], [255, 255, 255]]], dtype=np.uint8)
-    np.testing.assert_allclose(apply(transform, image)[0, :, 0], (black, white), atol=1e-6)
+    np.testing.assert_allclose(input_from(transform, image)[0, :, 0], (black, white), atol=1e-6)
 
 
 def test_mean_and_deviation_follow_the_channel_order():
@@ -55,7 +59,7 @@ def test_mean_and_deviation_follow_the_channel_order():
     transform = FundusTransform(
         height_px=1, width_px=1, crop="none", channel_order="bgr", mean=CAFFE_BGR_MEAN, **RAW
     )
-    model_input = apply(transform, np.array([[[10, 20, 30]]], dtype=np.uint8))
+    model_input = input_from(transform, np.array([[[10, 20, 30]]], dtype=np.uint8))
     np.testing.assert_allclose(
         model_input[0, 0], (30 - 103.939, 20 - 116.779, 10 - 123.68), rtol=1e-5
     )
@@ -70,27 +74,27 @@ def test_the_deviation_divides_after_the_mean_is_taken_off():
         mean=(0.5, 0.25, 0.0),
         std=(0.5, 0.25, 2.0),
     )
-    model_input = apply(transform, np.array([[[255, 0, 255]]], dtype=np.uint8))
+    model_input = input_from(transform, np.array([[[255, 0, 255]]], dtype=np.uint8))
     np.testing.assert_allclose(model_input[0, 0], (1.0, -1.0, 0.5), atol=1e-6)
 
 
 def test_the_eye_keeps_its_shape():
     image = disc(600, 300, (300, 150), 140, noise=0)
-    eye = apply(FundusTransform(height_px=100, width_px=100, **RAW), image)[..., 0] > 90
+    eye = input_from(FundusTransform(height_px=100, width_px=100, **RAW), image)[..., 0] > 90
     assert eye.any(axis=0).sum() == pytest.approx(eye.any(axis=1).sum(), abs=1)
     assert eye.mean() == pytest.approx(np.pi / 4, abs=0.02)
 
 
 def test_an_eye_that_is_cut_off_is_padded_with_black():
     image = disc(600, 400, (300, 200), 250, noise=0)
-    model_input = apply(FundusTransform(height_px=100, width_px=100, **RAW), image)
+    model_input = input_from(FundusTransform(height_px=100, width_px=100, **RAW), image)
     assert (model_input[:9] == 0).all()
     assert (model_input[-9:] == 0).all()
     assert model_input[50, 1:99, 0].min() > 90
 
 
 def test_a_frame_without_surround_is_padded_to_a_square():
-    model_input = apply(
+    model_input = input_from(
         FundusTransform(height_px=90, width_px=90, **RAW), np.full((100, 300, 3), 200, np.uint8)
     )
     assert (model_input[:29] == 0).all()
@@ -99,7 +103,7 @@ def test_a_frame_without_surround_is_padded_to_a_square():
 
 def test_the_filter_sees_the_eye_where_it_is_without_a_crop():
     transform = FundusTransform(crop="none", filter="graham", **RAW)
-    model_input = apply(transform, disc(900, 600, (300, 250), 200))
+    model_input = input_from(transform, disc(900, 600, (300, 250), 200))
     assert (model_input[5:, 200:] == 128.0).all()
     assert model_input[70:110, 60:90].std() > 0
 
@@ -108,7 +112,8 @@ def test_the_filter_sees_the_eye_where_it_is_without_a_crop():
 def photographs(shared):
     """Files of camera resolution, each with its full decode."""
     paths = sorted((shared / "data/full_resolution").glob("*.jpg"))[::5]
-    return [(path.read_bytes(), decode(path.read_bytes())) for path in paths]
+    files = [path.read_bytes() for path in paths]
+    return [(data, DecodedPhotograph.of(decode(data))) for data in files]
 
 
 @pytest.mark.parametrize(
@@ -125,8 +130,8 @@ def test_a_reduced_decode_gives_nearly_the_same_input(
 ):
     transform = FundusTransform(crop=crop, filter=image_filter, interpolation=interpolation, **RAW)
     for data, full in photographs:
-        reduced = decode_for(transform, data)
-        assert reduced.shape[0] < 400
+        reduced = decode_photograph(read_header(data), transform)
+        assert reduced.image.shape[0] < 400
         difference = np.abs(apply(transform, reduced) - apply(transform, full)).mean()
         assert difference < allowed  # of 255
 
@@ -139,68 +144,15 @@ def test_what_shrinks_by_averaging_is_the_same_input_however_far_it_was_decoded(
     assert (whole.shape[0], half.shape[0], least.shape[0]) == (1200, 600, 150)
     view = field_of_view(whole)
     inputs = [
-        apply(transform, image, view.shrunk(1200 / len(image))) for image in (whole, half, least)
+        apply(transform, DecodedPhotograph(image, view.shrunk(1200 / len(image))))
+        for image in (whole, half, least)
     ]
     assert np.abs(inputs[1] - inputs[0]).max() <= 1.0  # the half was rounded once more
     assert np.array_equal(inputs[2], inputs[0])
-
-
-def test_nearest_gets_the_whole_photograph():
-    data = encoded(gradient(1600, 1200), "JPEG")
-    assert decode_for(STUDY_TRANSFORM, data).shape == (1200, 1600, 3)
-
-
-SMALL_INPUT = FundusTransform(height_px=64, width_px=64)
-
-
-def test_the_eye_stays_larger_than_the_input_by_the_safety_factor():
-    """A small eye in a large frame: decoding for the frame would leave it too small."""
-    data = encoded(Image.fromarray(disc(1200, 900, (600, 450), 150)), "JPEG")
-    image = decode_for(SMALL_INPUT, data)
-    assert image.shape == (450, 600, 3)
-    assert 300 * image.shape[0] / 900 >= OVERSAMPLING * SMALL_INPUT.width_px
-
-
-def test_an_eye_that_fills_the_frame_is_decoded_at_the_smallest_scale():
-    data = encoded(Image.fromarray(disc(1200, 900, (600, 450), 440)), "JPEG")
-    assert decode_for(SMALL_INPUT, data).shape == (113, 150, 3)
-
-
-def test_the_eye_stays_as_large_as_is_asked_for():
-    data = encoded(Image.fromarray(disc(1200, 900, (600, 450), 150)), "JPEG")
-    assert decode_for(SMALL_INPUT, data, eye_px=256).shape == (900, 1200, 3)
-    stretched = FundusTransform(height_px=64, width_px=64, crop="none")
-    assert decode_for(stretched, data).shape == (113, 150, 3)
-    assert decode_for(stretched, data, eye_px=256).shape == (900, 1200, 3)
-
-
-def test_a_small_photograph_is_decoded_whole():
-    data = encoded(gradient(200, 150), "JPEG")
-    assert decode_for(FundusTransform(), data).shape == (150, 200, 3)
-
-
-def test_the_limits_hold():
-    data = encoded(gradient(), "JPEG")
-    with pytest.raises(PayloadTooLarge):
-        decode_for(FundusTransform(), data, ImageLimits(max_pixels=10))
-
-
-def test_what_is_no_image_is_refused():
-    with pytest.raises(UnsupportedImage):
-        decode_for(FundusTransform(), b"not an image")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (2, 3)])
 def test_the_thinnest_pictures_still_become_input(size):
     data = encoded(Image.new("RGB", size, (90, 40, 10)), "PNG")
     transform = FundusTransform(filter="graham")
-    assert apply(transform, decode_for(transform, data)).shape == (224, 224, 3)
-
-
-def test_the_eye_is_looked_for_once_and_where_it_was_found_is_told():
-    transform = FundusTransform()
-    data = synthetic_photograph(3, width_px=2144, height_px=1424)
-    seen = see(transform, read_header(data), eye_px=256)
-    assert seen.view == field_of_view(seen.image)
-    whole = see(transform, read_header(synthetic_photograph(3, width_px=400, height_px=400)))
-    assert whole.view is None  # decoded in full: nobody had to look
+    assert model_input(transform, data).shape == (224, 224, 3)

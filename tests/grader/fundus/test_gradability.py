@@ -8,9 +8,8 @@ import pytest
 from image_files import disc, encoded
 from PIL import Image, ImageDraw, ImageFilter
 
-from drdeploy.grader.fundus.apply import apply, decode_for
-from drdeploy.grader.fundus.decode import decode
-from drdeploy.grader.fundus.field_of_view import field_of_view
+from drdeploy.grader.fundus.apply import apply
+from drdeploy.grader.fundus.decode import decode, read_header
 from drdeploy.grader.fundus.gradability import (
     MEASURED_PX,
     SENTENCES,
@@ -19,6 +18,7 @@ from drdeploy.grader.fundus.gradability import (
     ungradable_reason,
 )
 from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
+from drdeploy.grader.fundus.photograph import DecodedPhotograph, decode_photograph
 from drdeploy.grader.fundus.transform import FundusTransform
 from drdeploy.grader.synthetic.photograph import synthetic_photograph
 
@@ -26,7 +26,7 @@ LIMITS = GradabilityLimits()
 
 
 def quality(image, reduction=1.0):
-    return measure(image, field_of_view(image), reduction=reduction)
+    return measure(DecodedPhotograph.of(image, reduction=reduction))
 
 
 def reason(image, reduction=1.0):
@@ -54,10 +54,9 @@ def test_it_hardly_matters_how_far_a_photograph_was_decoded(shared):
     for file in sorted((shared / "data/full_resolution").glob("*.jpg")):
         data = file.read_bytes()
         whole = decode(data)
-        small = decode_for(FundusTransform(), data, eye_px=MEASURED_PX)
-        reduction = max(whole.shape) / max(small.shape)
-        assert reduction > 3
-        one, two = quality(whole), quality(small, reduction)
+        small = decode_photograph(read_header(data), FundusTransform(), eye_px=MEASURED_PX)
+        assert small.reduction > 3
+        one, two = quality(whole), measure(small)
         assert ungradable_reason(one, LIMITS) is None is ungradable_reason(two, LIMITS), file.name
         assert two.sharpness == pytest.approx(one.sharpness, rel=0.1)
         assert two.brightness == pytest.approx(one.brightness, rel=0.02)
@@ -144,7 +143,8 @@ def test_a_crop_within_the_eye_is_accepted(eyes):
 def test_a_photograph_that_was_filtered_to_grey_is_accepted(eyes):
     transform = FundusTransform(filter="graham", value_range=(0.0, 255.0))
     for eye in eyes:
-        assert reason(np.clip(apply(transform, eye), 0, 255).astype(np.uint8)) is None
+        filtered = apply(transform, DecodedPhotograph.of(eye))
+        assert reason(np.clip(filtered, 0, 255).astype(np.uint8)) is None
 
 
 def test_synthetic_photographs_are_accepted():

@@ -7,6 +7,7 @@ import pytest
 
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.fundus.apply import apply
+from drdeploy.grader.fundus.photograph import DecodedPhotograph
 from drdeploy.grader.networks.architectures import ARCHITECTURES, find_architecture
 from drdeploy.grader.networks.network import base_of, build_network
 
@@ -53,7 +54,7 @@ def test_the_transform_is_the_preprocessing_that_keras_documents(architecture):
 
     module = sys.modules[getattr(keras.applications, architecture.name).__module__]
     image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
-    ours = apply(architecture.transform, image)
+    ours = apply(architecture.transform, DecodedPhotograph.of(image))
     keras_own = module.preprocess_input(image.astype(np.float32))
     assert np.allclose(ours, keras_own, atol=1e-3)
 

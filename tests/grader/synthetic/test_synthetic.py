@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from drdeploy.grader.fundus.apply import decode_for
-from drdeploy.grader.fundus.decode import decode
+from drdeploy.grader.fundus.decode import decode, read_header
 from drdeploy.grader.fundus.field_of_view import field_of_view
+from drdeploy.grader.fundus.photograph import decode_photograph
 from drdeploy.grader.fundus.transform import FundusTransform
 from drdeploy.grader.grading import Grade
 from drdeploy.grader.synthetic.photograph import synthetic_photograph
@@ -74,7 +74,8 @@ def test_the_same_eye_shows_more_lesions_at_a_higher_grade():
 
 
 def test_a_decoder_may_reduce_it_like_a_real_one(default):
-    assert decode_for(FundusTransform(), default).shape == (356, 536, 3)
+    small = decode_photograph(read_header(default), FundusTransform())
+    assert small.image.shape == (356, 536, 3)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (300, 500), (640, 480)])

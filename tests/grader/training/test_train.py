@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_training
 from tiny_training import EYES, SIDE_PX, paint_eyes, tiny_network, tiny_plan
 from typer.testing import CliRunner
 
@@ -35,8 +34,6 @@ from drdeploy.grader.training.operating_points import choose_operating_points
 from drdeploy.grader.training.prepared import prepare
 from drdeploy.grader.training.run_folder import RunFolder
 from drdeploy.grader.training.train import Trained, TrainingPlan, network_of_fold, train
-
-SUPPORT = Path(tiny_training.__file__).parent
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +117,9 @@ def test_a_killed_run_ends_where_an_uninterrupted_one_does(
 ):
     script = KILLED_IN_THE_SECOND_FOLD.format(choices=choices)
     command = [sys.executable, "-c", script, str(folder), str(tmp_path)]
-    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(SUPPORT)}, check=False)
+    killed = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, check=False
+    )
     assert killed.returncode == -signal.SIGKILL
     seen = []
     resumed = train(

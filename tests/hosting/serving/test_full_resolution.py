@@ -7,6 +7,7 @@ from drdeploy.grader.artifacts import extract
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.fundus.apply import apply
 from drdeploy.grader.fundus.decode import decode
+from drdeploy.grader.fundus.photograph import DecodedPhotograph
 from drdeploy.grader.inference import InferenceService
 
 
@@ -17,14 +18,15 @@ def service(tmp_path_factory):
 
 
 def test_a_scaled_decode_gives_the_grade_of_a_full_one(shared, service):
-    transform = service.classifier.artifact.manifest.transform
+    transform = service.manifest.transform
     files = sorted((shared / "data/full_resolution").glob("*.jpg"))
     assert len(files) == 11
     for file in files:
         data = file.read_bytes()
         (served,) = service.infer([data])
         assert served.prediction is not None, f"{file.name}: {served.ungradable}"
-        full = service.classifier.predict(apply(transform, decode(data))[None])[0]
+        whole = DecodedPhotograph.of(decode(data))
+        full = service.classifier.predict(apply(transform, whole)[None])[0]
         assert served.prediction.grade == full.grade, file.name
         difference = np.abs(served.prediction.probabilities - full.probabilities).max()
         assert difference < 0.02, f"{file.name}: {difference:.4f}"

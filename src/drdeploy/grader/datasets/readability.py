@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import RequestRefused
-from drdeploy.grader.fundus.decode import decode, read_header
+from drdeploy.grader.fundus.decode import decode_pixels, read_header
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 
 if TYPE_CHECKING:
@@ -73,12 +73,8 @@ def _decode(file: Path) -> Decoded:
         return Decoded(problem=f"the file cannot be read: {err.strerror}")
     except RequestRefused as err:
         return Decoded(len(data), problem=err.what)
-    return Decoded(len(data), header.width_px, header.height_px, _problem(data))
-
-
-def _problem(data: bytes) -> str:
     try:
-        decode(data, limits=LOCAL_FILE_LIMITS, min_side_px=CHECKED_SIDE_PX)
+        decode_pixels(header, min_side_px=CHECKED_SIDE_PX)
     except RequestRefused as err:
-        return err.what
-    return ""
+        return Decoded(len(data), header.width_px, header.height_px, err.what)
+    return Decoded(len(data), header.width_px, header.height_px)

@@ -156,10 +156,10 @@ def predict_dataset(
     Raises:
         InvalidInput: The model is no ICDR grader.
     """
-    if not service.classifier.artifact.manifest.is_icdr:
+    if not service.manifest.is_icdr:
         raise InvalidInput(
             "Only an ICDR grader can be evaluated on ICDR grades",
-            where=service.classifier.artifact.manifest.name,
+            where=service.manifest.name,
             remedy="Pack the model with `drdeploy artifact pack --icdr`",
         )
     graded = [_grade(service, file) for file in track([one.file for one in dataset.photographs])]

@@ -1,25 +1,21 @@
-"""Do to a photograph what a :class:`~drdeploy.grader.fundus.transform.FundusTransform` says."""
+"""Turn a decoded photograph into a model's input, as its ``FundusTransform`` says."""
 
 from __future__ import annotations
 
 from math import ceil, floor, log2
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from drdeploy.grader.fundus.decode import ImageLimits, decode_pixels, read_header, reduction
-from drdeploy.grader.fundus.field_of_view import FieldOfView, field_of_view
-from drdeploy.grader.fundus.graham import Eye, graham
+from drdeploy.grader.fundus.decode import ImageLimits, read_header
+from drdeploy.grader.fundus.photograph import DecodedPhotograph, decode_photograph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from drdeploy.grader.fundus.formats.header import ImageHeader
+    from drdeploy.grader.fundus.field_of_view import FieldOfView
     from drdeploy.grader.fundus.transform import FundusTransform
-
-OVERSAMPLING = 1.5
-"""How much larger than the model's input the eye stays when a photograph is decoded small."""
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -29,111 +25,62 @@ _RESAMPLING = {
 }
 
 
-def apply(
-    transform: FundusTransform, image: NDArray[np.uint8], view: FieldOfView | None = None
+def model_input(
+    transform: FundusTransform,
+    data: bytes,
+    *,
+    limits: ImageLimits = ImageLimits(),
+    eye_px: int = 0,
 ) -> NDArray[np.float32]:
-    """Model input from a photograph, in the order that the transform documents.
+    """Go from a photograph's file to a model's input: read, decode, find the eye, transform.
 
     Args:
         transform: What the model was trained with.
-        image: RGB, shape ``(h, w, 3)``.
-        view: Where the eye is in it, if that is known already.
+        data: The file.
+        limits: How large it may be.
+        eye_px: Least diameter of the eye for a gradability check; 0 if there is none.
+
+    Returns:
+        Shape ``(height_px, width_px, 3)``, C-contiguous.
+
+    Raises:
+        RequestRefused: The file cannot be used.
+    """
+    header = read_header(data, limits=limits)
+    return apply(transform, decode_photograph(header, transform, eye_px=eye_px))
+
+
+def apply(transform: FundusTransform, photograph: DecodedPhotograph) -> NDArray[np.float32]:
+    """Crop, resize, filter and scale, in the order that the transform documents.
 
     Returns:
         Shape ``(height_px, width_px, 3)``, C-contiguous.
     """
-    if view is None and (transform.crop == "field_of_view" or transform.filter == "graham"):
-        view = field_of_view(image)
-    image, view = _averaged(transform, image, view)
-    eye = _inscribed(transform)
+    image, view = _averaged(transform, photograph)
     if transform.crop == "field_of_view":
         resized = _cropped(transform, image, view)
     else:
         resized = _stretched(transform, image)
-        eye = _stretched_eye(transform, view, image.shape[1], image.shape[0])
     if transform.filter == "graham":
-        return _scaled(transform, graham(resized.astype(np.float32), eye))
+        return _scaled(transform, _filtered(transform, resized, image, view))
     return _scaled(transform, resized)
 
 
-def decode_for(
-    transform: FundusTransform,
-    data: bytes,
-    limits: ImageLimits = ImageLimits(),
-    *,
-    eye_px: int = 0,
-) -> NDArray[np.uint8]:
-    """Decode a photograph no larger than the transform needs: :func:`see`, but its pixels alone.
-
-    Raises:
-        RequestRefused: As :func:`~drdeploy.grader.fundus.decode.decode`.
-    """
-    return see(transform, read_header(data, limits=limits), eye_px=eye_px).image
-
-
-class DecodedPhotograph(NamedTuple):
-    """A decoded photograph.
-
-    Attributes:
-        image: RGB, shape ``(h, w, 3)``.
-        view: Where the eye is in it, if that had to be found out.
-    """
-
-    image: NDArray[np.uint8]
-    view: FieldOfView | None
-
-
-def see(transform: FundusTransform, header: ImageHeader, *, eye_px: int = 0) -> DecodedPhotograph:
-    """Decode no more of a photograph than the transform needs, its eye no smaller than ``eye_px``.
-
-    The eye stays at least ``OVERSAMPLING`` times as large as the model's input, so that the input
-    is nearly the one of a full decode.  How large the eye is shows only in the picture: it is
-    decoded once for the case that the eye fills the frame, and again, larger, where it does not.
-    A transform with ``nearest`` picks single pixels of the photograph, so it gets all of them.
-
-    Args:
-        transform: What the model was trained with.
-        header: Of the file, within the limits.
-        eye_px: Least diameter of the eye, for whatever else looks at it; 0 if nothing does.
-
-    Raises:
-        RequestRefused: As :func:`~drdeploy.grader.fundus.decode.decode`.
-    """
-    if transform.interpolation == "nearest":
-        return DecodedPhotograph(decode_pixels(header), None)
-    needed_px = max(_needed_px(transform), eye_px)
-    image = decode_pixels(header, min_side_px=needed_px)
-    looks_for_eye = transform.crop == "field_of_view" or eye_px > 0
-    if not looks_for_eye or reduction(header, needed_px) == 1:
-        return DecodedPhotograph(image, None)
-    view = field_of_view(image)
-    larger_px = ceil(needed_px / (view.side_px / min(image.shape[:2])))
-    if reduction(header, larger_px) < reduction(header, needed_px):
-        return DecodedPhotograph(decode_pixels(header, min_side_px=larger_px), None)
-    return DecodedPhotograph(image, view)
-
-
 def _averaged(
-    transform: FundusTransform, image: NDArray[np.uint8], view: FieldOfView | None
+    transform: FundusTransform, photograph: DecodedPhotograph
 ) -> tuple[NDArray[np.uint8], FieldOfView]:
-    """What is much larger than the input shrinks by a power of two first, as a decoder does it.
+    """Shrink a picture much larger than the input by a power of two, as a JPEG decoder does.
 
-    So the input hardly depends on how far the photograph was decoded, and networks are sensitive:
-    a tenth of a level in the mean can move a probability by 0.02.
+    So the input hardly depends on how far the photograph was decoded.  Networks are sensitive to
+    it: a tenth of a level in the mean can move a probability by 0.02.
     """
-    height_px, width_px = image.shape[:2]
-    view = view or FieldOfView.whole(width_px, height_px)
-    extent_px = view.side_px if transform.crop == "field_of_view" else min(height_px, width_px)
-    spare = extent_px / _needed_px(transform)
+    image, view = photograph.image, photograph.view
+    extent_px = view.side_px if transform.crop == "field_of_view" else min(image.shape[:2])
+    spare = extent_px / transform.least_eye_px
     if transform.interpolation == "nearest" or spare < 2:
         return image, view
     factor = 2 ** floor(log2(spare))
     return np.asarray(Image.fromarray(image).reduce(factor)), view.shrunk(factor)
-
-
-def _needed_px(transform: FundusTransform) -> int:
-    """How large the eye must at least be decoded."""
-    return ceil(OVERSAMPLING * max(transform.height_px, transform.width_px))
 
 
 def _stretched(transform: FundusTransform, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -176,23 +123,28 @@ def _cut(
     return cut
 
 
-def _inscribed(transform: FundusTransform) -> Eye:
-    """The eye after the crop: it touches all four sides."""
-    radius_x, radius_y = transform.width_px / 2, transform.height_px / 2
-    return Eye(radius_x, radius_y, radius_x, radius_y)
+def _filtered(
+    transform: FundusTransform,
+    resized: NDArray[np.uint8],
+    image: NDArray[np.uint8],
+    view: FieldOfView,
+) -> NDArray[np.float32]:
+    """Graham's filter over the eye as it lies in the resized picture."""
+    # Few models use the filter, and a cold start need not import it for the others.
+    from drdeploy.grader.fundus.graham import Eye, graham
 
-
-def _stretched_eye(
-    transform: FundusTransform, view: FieldOfView, width_px: int, height_px: int
-) -> Eye:
-    """The eye where the whole frame was stretched: an ellipse."""
-    scale_x, scale_y = transform.width_px / width_px, transform.height_px / height_px
-    return Eye(
+    if transform.crop == "field_of_view":  # the eye touches all four sides
+        radius_x, radius_y = transform.width_px / 2, transform.height_px / 2
+        return graham(resized.astype(np.float32), Eye(radius_x, radius_y, radius_x, radius_y))
+    scale_x = transform.width_px / image.shape[1]
+    scale_y = transform.height_px / image.shape[0]
+    eye = Eye(
         centre_x=(view.left + view.right) / 2 * scale_x,
         centre_y=(view.top + view.bottom) / 2 * scale_y,
         radius_x=view.side_px / 2 * scale_x,
         radius_y=view.side_px / 2 * scale_y,
     )
+    return graham(resized.astype(np.float32), eye)
 
 
 def _scaled(transform: FundusTransform, image: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -64,6 +64,19 @@ class FieldOfView:
             self.left / factor, self.top / factor, self.right / factor, self.bottom / factor
         )
 
+    def enlarged(self, factor: float, width_px: int, height_px: int) -> FieldOfView:
+        """The same view in a frame that is that many times larger, and no further than its edges.
+
+        Sides are rounded up when a photograph is decoded smaller, so that the view may reach a
+        fraction of a pixel beyond the larger frame.
+        """
+        return FieldOfView(
+            self.left * factor,
+            self.top * factor,
+            min(self.right * factor, width_px),
+            min(self.bottom * factor, height_px),
+        )
+
     @property
     def width_px(self) -> float:
         """Width of the box."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drdeploy.grader.fundus.apply import apply, decode_for
+from drdeploy.grader.fundus.apply import model_input
 from drdeploy.grader.grading.grade import Grade
 from drdeploy.grader.synthetic.photograph import synthetic_photograph
 
@@ -27,4 +27,4 @@ def sample_batch(transform: FundusTransform) -> NDArray[np.float32]:
         for seed in range(EYES_PER_GRADE)
         for grade in Grade
     )
-    return np.stack([apply(transform, decode_for(transform, data)) for data in photographs])
+    return np.stack([model_input(transform, data) for data in photographs])

@@ -9,30 +9,25 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drdeploy.grader.artifacts import extract, pack
+from drdeploy.grader.artifacts import open_artifact, pack
 from drdeploy.grader.datasets import grouped_folds
-from drdeploy.grader.evaluation.predictions import GradedSet
+from drdeploy.grader.evaluation.predictions import GradedSet, predict_dataset
+from drdeploy.grader.inference import InferenceService
 from drdeploy.grader.networks.convert import convert_to_onnx
 from drdeploy.grader.quantization.convert import quantize_onnx
-from drdeploy.grader.quantization.quantize import CALIBRATION_IMAGES, calibration_batches
-from drdeploy.grader.runtimes.load import load_runtime
+from drdeploy.grader.quantization.quantize import CALIBRATION_IMAGES, calibration_inputs
 from drdeploy.grader.training.train import network_of_fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-    from drdeploy.grader.datasets import Dataset
     from drdeploy.grader.fundus.transform import FundusTransform
     from drdeploy.grader.quantization.convert import SmallPrecision
     from drdeploy.grader.training.train import TrainingPlan
-
-BATCH = 16
 
 
 def quantized_out_of_fold(
@@ -52,6 +47,7 @@ def quantized_out_of_fold(
         precision: To quantize to.
         note: Told what goes on.
     """
+    transform = plan.architecture.transform
     folds = grouped_folds(plan.dataset, plan.folds, seed=plan.seed)
     probabilities = np.empty((len(plan.dataset), 5))
     for number, fold in enumerate(folds):
@@ -60,31 +56,21 @@ def quantized_out_of_fold(
         network = network_of_fold(plan, out_dir, number, temperature)
         calibration = plan.dataset.take(sorted(chosen.tolist()))
         validation = plan.dataset.take(fold.validation.tolist())
-        probabilities[fold.validation] = _predict(
-            network, plan.architecture.transform, precision, calibration, validation
-        )
+        with tempfile.TemporaryDirectory(prefix="drdeploy-quantize-") as scratch:
+            fp32 = open_artifact(_packed(convert_to_onnx(network, Path(scratch)), transform))
+            small = quantize_onnx(
+                fp32.entry_path,
+                Path(scratch) / "small.onnx",
+                precision,
+                calibration_inputs(fp32, calibration),
+            )
+            service = InferenceService.load(_packed(small, transform))
+            probabilities[fold.validation] = predict_dataset(service, validation).probabilities
     return GradedSet.of(plan.dataset, probabilities)
 
 
-def _predict(
-    network: Any,
-    transform: FundusTransform,
-    precision: SmallPrecision,
-    calibration: Dataset,
-    validation: Dataset,
-) -> NDArray[np.float32]:
-    with tempfile.TemporaryDirectory(prefix="drdeploy-quantize-") as scratch:
-        folder = Path(scratch)
-        small = quantize_onnx(
-            convert_to_onnx(network, folder),
-            folder / "small.onnx",
-            precision,
-            calibration_batches(calibration, transform),
-        )
-        pack(small, folder / "small.tar.gz", name="fold", transform=transform)
-        runtime = load_runtime(extract(folder / "small.tar.gz", folder / "small"))
-        batches = list(calibration_batches(validation, transform))
-    return np.concatenate([
-        runtime.predict(np.concatenate(batches[at : at + BATCH]))
-        for at in range(0, len(batches), BATCH)
-    ])  # fmt: skip
+def _packed(model: Path, transform: FundusTransform) -> Path:
+    """Pack a fold's model, as a server would load it."""
+    archive = model.with_suffix(".tar.gz")
+    pack(model, archive, name=model.stem, transform=transform)
+    return archive

@@ -15,8 +15,6 @@ from drdeploy.grader.artifacts import Quantization, extract, pack
 from drdeploy.grader.datasets import deduplicate, load_dataset
 from drdeploy.grader.evaluation.document import comparison_document
 from drdeploy.grader.evaluation.predictions import predict_dataset
-from drdeploy.grader.fundus.apply import apply, decode_for
-from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.inference import InferenceService
 from drdeploy.grader.quantization.convert import quantize_onnx
 from drdeploy.grader.quantization.verdict import DEFAULT_MARGIN, judge
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from drdeploy.grader.artifacts import ModelArtifact, ModelManifest
     from drdeploy.grader.datasets import Dataset
     from drdeploy.grader.evaluation.predictions import GradedSet
-    from drdeploy.grader.fundus.transform import FundusTransform
     from drdeploy.grader.quantization.convert import SmallPrecision
     from drdeploy.grader.quantization.verdict import NonInferiorityVerdict
 
@@ -194,17 +191,18 @@ def quantize_artifact(
     with tempfile.TemporaryDirectory(prefix="drdeploy-quantize-") as scratch:
         artifact = extract(archive, Path(scratch) / "fp32")
         _check_manifest(artifact.manifest)
-        transform = artifact.manifest.transform
         model = quantize_onnx(
             artifact.entry_path,
             Path(scratch) / "model.onnx",
             precision,
-            calibration_batches(calibration, transform),
+            calibration_inputs(artifact, calibration),
         )
         draft = Path(scratch) / "draft.tar.gz"
         pack_quantized(model, draft, artifact, precision, None)
-        reference = _predict(artifact.folder, validation, track)
-        quantized = _predict(extract(draft, Path(scratch) / "small").folder, validation, track)
+        reference, quantized = (
+            predict_dataset(InferenceService.load(model), validation, track=track)
+            for model in (artifact.folder, draft)
+        )
         verdict = judge(
             reference,
             quantized,
@@ -262,20 +260,13 @@ def _as_manifest(verdict: NonInferiorityVerdict, reference: ModelArtifact) -> Qu
     )
 
 
-def calibration_batches(
-    dataset: Dataset, transform: FundusTransform
+def calibration_inputs(
+    artifact: ModelArtifact, photographs: Dataset
 ) -> Iterator[NDArray[np.float32]]:
-    """Network input, one photograph at a time, exactly as a server makes it."""
-    for one in dataset.photographs:
-        image = decode_for(transform, one.file.read_bytes(), LOCAL_FILE_LIMITS)
-        yield apply(transform, image)[None]
-
-
-def _predict(
-    folder: Path, dataset: Dataset, track: Callable[[Sequence[Path]], Sequence[Path]]
-) -> GradedSet:
-    service = InferenceService.load(folder, limits=LOCAL_FILE_LIMITS)
-    return predict_dataset(service, dataset, track=track)
+    """The model's input for each photograph, ``(1, h, w, 3)``, exactly as a server makes it."""
+    service = InferenceService.load(artifact.folder)
+    for one in photographs.photographs:
+        yield service.model_input(one.file.read_bytes())[None]
 
 
 def _check(archive: Path, calibration: Dataset, validation: Dataset) -> None:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from drdeploy.files import atomic_writer, sha256_of
-from drdeploy.grader.fundus.apply import apply, decode_for
+from drdeploy.grader.fundus.apply import model_input
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def as_pixels(transform: FundusTransform) -> FundusTransform:
 
 
 def _pixels(file: Path, transform: FundusTransform) -> NDArray[np.uint8]:
-    image = decode_for(transform, file.read_bytes(), LOCAL_FILE_LIMITS)
-    return np.clip(np.rint(apply(transform, image)), 0, 255).astype(np.uint8)
+    values = model_input(transform, file.read_bytes(), limits=LOCAL_FILE_LIMITS)
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
 def _key(dataset: Dataset, transform: FundusTransform) -> str:

@@ -148,7 +148,7 @@ class Handlers:
 
     @property
     def _manifest(self) -> ModelManifest:
-        return self.service.classifier.artifact.manifest
+        return self.service.manifest
 
     @property
     def _model(self) -> ModelFacts:

@@ -1,0 +1,125 @@
+"""A photograph is decoded no larger than a model needs, and its eye is looked for once."""
+
+import numpy as np
+import pytest
+from image_files import disc, encoded, gradient
+from PIL import Image
+
+from drdeploy.errors import PayloadTooLarge, UnsupportedImage
+from drdeploy.grader.fundus import photograph
+from drdeploy.grader.fundus.apply import model_input
+from drdeploy.grader.fundus.decode import ImageLimits, read_header
+from drdeploy.grader.fundus.field_of_view import FieldOfView, field_of_view
+from drdeploy.grader.fundus.photograph import decode_photograph
+from drdeploy.grader.fundus.transform import OVERSAMPLING, STUDY_TRANSFORM, FundusTransform
+from drdeploy.grader.synthetic.photograph import synthetic_photograph
+
+SMALL_INPUT = FundusTransform(height_px=64, width_px=64)
+STRETCHED = FundusTransform(height_px=64, width_px=64, crop="none")
+
+
+def decoded(transform, data, eye_px=0):
+    return decode_photograph(read_header(data), transform, eye_px=eye_px)
+
+
+def shape(transform, data, eye_px=0):
+    return decoded(transform, data, eye_px).image.shape
+
+
+def small_eye(image_format="JPEG"):
+    """An eye of 300 pixels in a frame of 1200 x 900."""
+    return encoded(Image.fromarray(disc(1200, 900, (600, 450), 150)), image_format)
+
+
+def test_nearest_gets_the_whole_photograph():
+    data = encoded(gradient(1600, 1200), "JPEG")
+    assert shape(STUDY_TRANSFORM, data) == (1200, 1600, 3)
+
+
+def test_the_eye_stays_larger_than_the_input_by_the_safety_factor():
+    """Decoding for the frame would leave the eye too small."""
+    image = decoded(SMALL_INPUT, small_eye()).image
+    assert image.shape == (450, 600, 3)
+    assert 300 * image.shape[0] / 900 >= OVERSAMPLING * SMALL_INPUT.width_px
+
+
+def test_an_eye_that_fills_the_frame_is_decoded_at_the_smallest_scale():
+    data = encoded(Image.fromarray(disc(1200, 900, (600, 450), 440)), "JPEG")
+    assert shape(SMALL_INPUT, data) == (113, 150, 3)
+
+
+def test_the_eye_stays_as_large_as_is_asked_for():
+    data = small_eye()
+    assert shape(SMALL_INPUT, data, eye_px=256) == (900, 1200, 3)
+    assert shape(STRETCHED, data) == (113, 150, 3)
+    assert shape(STRETCHED, data, eye_px=256) == (900, 1200, 3)
+
+
+def test_a_small_photograph_is_decoded_whole():
+    data = encoded(gradient(200, 150), "JPEG")
+    assert shape(FundusTransform(), data) == (150, 200, 3)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
+@pytest.mark.parametrize("transform", [SMALL_INPUT, FundusTransform(crop="none", filter="graham")])
+def test_the_eye_is_looked_for_once(monkeypatch, image_format, transform):
+    """Also where a small eye makes a second, larger decode necessary."""
+    looked = []
+
+    def counted(image):
+        looked.append(image.shape)
+        return field_of_view(image)
+
+    monkeypatch.setattr(photograph, "field_of_view", counted)
+    model_input(transform, small_eye(image_format), eye_px=256)
+    assert len(looked) == 1
+
+
+def test_the_eye_is_not_looked_for_where_nothing_depends_on_it(monkeypatch):
+    monkeypatch.delattr(photograph, "field_of_view")
+    found = decoded(STRETCHED, small_eye())
+    assert found.view == FieldOfView.whole(150, 113)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
+def test_the_eye_is_where_the_larger_decode_shows_it(image_format):
+    found = decoded(SMALL_INPUT, small_eye(image_format), eye_px=256)
+    sought = field_of_view(found.image)
+    for edge in ("left", "top", "right", "bottom"):
+        assert getattr(found.view, edge) == pytest.approx(getattr(sought, edge), abs=2)
+
+
+def test_an_eye_that_the_frame_cuts_off_ends_at_the_edge_of_the_larger_decode():
+    """Half of 1203 pixels are 602, and twice 602 is more than there are."""
+    data = encoded(Image.fromarray(disc(1203, 900, (1203, 450), 240)), "JPEG")
+    found = decoded(SMALL_INPUT, data, eye_px=256)
+    assert found.image.shape == (900, 1203, 3)
+    assert found.view.right == 1203
+
+
+def test_how_much_smaller_it_was_decoded_is_known():
+    data = synthetic_photograph(3, width_px=2144, height_px=1424)
+    assert decoded(FundusTransform(), data).reduction == 4
+    assert decoded(STUDY_TRANSFORM, data).reduction == 1
+
+
+def test_where_the_eye_is_comes_with_the_pixels():
+    found = decoded(FundusTransform(), synthetic_photograph(3, width_px=2144, height_px=1424))
+    assert found.view == field_of_view(found.image)
+
+
+def test_the_limits_hold():
+    data = encoded(gradient(), "JPEG")
+    with pytest.raises(PayloadTooLarge):
+        model_input(FundusTransform(), data, limits=ImageLimits(max_pixels=10))
+
+
+def test_what_is_no_image_is_refused():
+    with pytest.raises(UnsupportedImage):
+        model_input(FundusTransform(), b"not an image")
+
+
+def test_one_pixel_is_a_photograph_too():
+    found = decoded(FundusTransform(), encoded(Image.new("RGB", (1, 1)), "PNG"))
+    assert (found.image.shape, found.reduction) == ((1, 1, 3), 1)
+    assert np.array_equal(found.image[0, 0], (0, 0, 0))
