@@ -100,18 +100,20 @@ docs: $(VENV)/.dev  ## write the generated reference pages anew
 # ---- locks --------------------------------------------------------------------------------
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-annotate --no-header pyproject.toml
+	--no-emit-index-url --no-annotate --no-header
+LIKE_DEV = $(COMPILE) -c requirements/dev.txt
 
+# The images' locks come from dependency groups: a plain install has the command line, which no
+# image needs.
 lock: $(VENV)/.installer  ## resolve the dependencies anew (all locks agree with dev.txt)
-	$(COMPILE) --upgrade --extra dev -o requirements/dev.txt
-	$(COMPILE) -c requirements/dev.txt --extra study -o requirements/study.txt
-	$(COMPILE) -c requirements/dev.txt --extra train -o requirements/train.txt
-	$(COMPILE) -c requirements/dev.txt --extra serve -o requirements/serve.txt
-	$(COMPILE) -c requirements/dev.txt --extra tensorflow -o requirements/classic.txt
-	$(COMPILE) -c requirements/dev.txt --extra tensorflow-full -o requirements/baseline.txt
-	echo "checkov>=3.2" | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade - \
-	  -o requirements/checkov.txt
+	$(COMPILE) --upgrade pyproject.toml --group editable --extra dev -o requirements/dev.txt
+	$(LIKE_DEV) pyproject.toml --group editable --extra study -o requirements/study.txt
+	$(LIKE_DEV) pyproject.toml --group fast-tests --extra study -o requirements/fast-tests.txt
+	$(LIKE_DEV) pyproject.toml -o requirements/plain.txt
+	$(LIKE_DEV) --group lean-image -o requirements/serve.txt
+	$(LIKE_DEV) --group classic-image -o requirements/classic.txt
+	$(LIKE_DEV) --group baseline-image -o requirements/baseline.txt
+	echo "checkov>=3.2" | $(COMPILE) --upgrade - -o requirements/checkov.txt
 	$(BIN)/python scripts/write_environment.py
 
 clean:  ## remove what was built; results stay

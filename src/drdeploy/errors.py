@@ -42,8 +42,12 @@ if TYPE_CHECKING:
 
 
 def install_remedy(extra: str) -> str:
-    """How to install what an extra of ``pyproject.toml`` holds; the project comes as a clone."""
-    return f"In the project's folder: pip install -e '.[{extra}]'"
+    """Return how to install an extra of ``pyproject.toml``, or several (``study,train``)."""
+    from pathlib import Path
+
+    if Path(__file__).parent.parent.name == "src":  # a checkout
+        return f"In the project's folder: pip install -e '.[{extra}]'"
+    return f"Install it: pip install 'drdeploy[{extra}]'"
 
 
 def reason_of(err: Exception) -> str:
