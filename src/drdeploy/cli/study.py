@@ -48,7 +48,20 @@ def run(
     only: OnlyOption = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the study's own.")] = None,
     images: Annotated[
-        Path | None, typer.Option(help="Folder with photographs to send.", file_okay=False)
+        Path | None,
+        typer.Option(
+            help="Folder with photographs to send; the example photographs by default.",
+            file_okay=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="DRDEPLOY_WEIGHTS",
+            help="Folder with ImageNet weights as Keras publishes them (.h5), for architectures "
+            "that have no trained ones; random weights by default.",
+            file_okay=False,
+        ),
     ] = None,
     out_dir: OutOption = None,
     endpoint_url: Annotated[
@@ -93,6 +106,7 @@ def run(
         results=Results(out_dir or _default_out(found)),
         seed=found.study.seed if seed is None else seed,
         images=images,
+        weights=weights,
         endpoint_url=endpoint_url,
         aws=aws,
         provisioning=_provisioning(person, keep=keep) if target else None,

@@ -37,6 +37,7 @@ def run_study(
     only: str | None = None,
     seed: int | None = None,
     photographs: Path | str | None = None,
+    weights: Path | str | None = None,
     endpoint_url: str | None = None,
     isolation: Isolation = "auto",
     fresh: bool = False,
@@ -62,6 +63,8 @@ def run_study(
             None.
         photographs: A folder of photographs to send; the example photographs if None, or
             synthetic ones where there are none.
+        weights: A folder of ImageNet weights as Keras publishes them, for architectures that have
+            no trained ones; random weights if None.
         endpoint_url: A local service that is running; one is started, and stopped, if None.
         isolation: What the service that is started puts endpoints into: ``container``,
             ``process``, or ``auto``, which takes containers where an engine answers.
@@ -87,6 +90,7 @@ def run_study(
             results=Results(Path(results)),
             seed=chosen.seed if seed is None else seed,
             images=None if photographs is None else Path(photographs),
+            weights=None if weights is None else Path(weights),
             endpoint_url=endpoint_url,
             isolation=isolation,
             fresh=fresh,

@@ -127,9 +127,8 @@ def test_the_grader_in_the_box_goes_before_what_could_be_built(
     ],
 )
 def test_the_box_is_left_shut_for_other_weights_formats_and_networks(
-    tmp_path, exports, box_folder, monkeypatch, model, profile
+    tmp_path, exports, box_folder, model, profile
 ):
-    monkeypatch.setattr(models, "WEIGHTS_BESIDE_THE_PROJECT", tmp_path)
     write(box_folder / "mobilenet-idrid-fp32.tar.gz", "trained")
     plan = trials(tmp_path, model, profile=profile)
     ensure_artifacts(plan, seed=3, folder=tmp_path / "a")
@@ -169,16 +168,21 @@ def test_a_plan_refuses_an_artifact_that_is_not_there(tmp_path):
         check_own_artifacts(missing)
 
 
-def test_best_weights_are_imagenets_where_they_lie_beside_the_project(tmp_path, monkeypatch):
-    project = tmp_path / "project"
-    project.mkdir()
-    monkeypatch.chdir(project)
-    assert weights_of(ModelSpec(architecture="MobileNet")) == "random"
-    file = tmp_path / "shared" / "weights" / "mobilenet_1_0_224_imagenet_notop.weights.h5"
-    file.parent.mkdir(parents=True)
+def test_best_weights_are_imagenets_where_a_folder_has_them(tmp_path):
+    best = ModelSpec(architecture="MobileNet")
+    assert weights_of(best, None) == weights_of(best, tmp_path) == "random"
+    file = tmp_path / "mobilenet_1_0_224_imagenet_notop.weights.h5"
     file.touch()
-    assert weights_of(ModelSpec(architecture="MobileNet")) == file
-    assert weights_of(ModelSpec(architecture="MobileNetV2")) == "random"
+    assert weights_of(best, tmp_path) == file
+    assert weights_of(ModelSpec(architecture="MobileNetV2"), tmp_path) == "random"
+    assert weights_of(ModelSpec(architecture="MobileNet", weights="random"), tmp_path) == "random"
+
+
+def test_a_folder_of_weights_that_is_not_there_is_refused(tmp_path, exports):
+    plan = trials(tmp_path, 'architecture = "MobileNet"')
+    with pytest.raises(StudyError, match=r"no such folder of weights.*--weights"):
+        ensure_artifacts(plan, seed=3, weights_folder=tmp_path / "none", folder=tmp_path / "a")
+    assert exports == []
 
 
 def test_an_error_of_the_exporting_process_arrives_whole():

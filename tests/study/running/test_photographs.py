@@ -57,22 +57,18 @@ def test_a_folder_without_photographs_is_refused(tmp_path):
         find_album(tmp_path, limit_bytes=10, seed=1, cache=tmp_path)
 
 
+def test_without_a_folder_the_example_photographs_are_sent(tmp_path):
+    album = find_album(None, limit_bytes=SERVERLESS_PAYLOAD_BYTES, seed=1, cache=tmp_path)
+    assert len(album.photographs) == 11
+    assert album.left_out == ()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_any_synthetic_ones_are_made_once(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("drdeploy.study.running.photographs.shipped", tmp_path.joinpath)
     options = {"limit_bytes": SERVERLESS_PAYLOAD_BYTES, "seed": 1, "cache": tmp_path / "cache"}
     album = find_album(None, **options, synthetic=1)
     assert album.source == "synthetic"
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
     assert find_album(None, **options, synthetic=1) == album
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == made
-
-
-def test_real_photographs_fit_a_serverless_endpoint(shared, tmp_path):
-    album = find_album(
-        shared / "data" / "full_resolution",
-        limit_bytes=SERVERLESS_PAYLOAD_BYTES,
-        seed=1,
-        cache=tmp_path,
-    )
-    assert len(album.photographs) == 11
-    assert album.left_out == ()

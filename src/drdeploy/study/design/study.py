@@ -54,8 +54,8 @@ class ModelSpec(_Table):
         architecture: Built and exported where its artifact is missing.
         artifact: A ``model.tar.gz``, relative to the study's file.
         weights: ``best`` takes trained ones (the grader in the box, or an archive of yours in
-            ``build/artifacts``), else ImageNet's where their file lies beside the project, else
-            random ones; the manifest and every row say which.
+            ``build/artifacts``), else ImageNet's where ``study run --weights`` names a folder
+            that has them, else random ones; the manifest and every row say which.
     """
 
     architecture: str | None = None

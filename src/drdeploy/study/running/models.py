@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from drdeploy.study.design.plan import Trial
     from drdeploy.study.design.study import ModelSpec
 
-WEIGHTS_BESIDE_THE_PROJECT = Path("../shared/weights")
 ARTIFACTS_FOLDER = Path("build/artifacts")
 
 
@@ -70,6 +69,7 @@ def ensure_artifacts(
     trials: Iterable[Trial],
     *,
     seed: int,
+    weights_folder: Path | None = None,
     folder: Path = ARTIFACTS_FOLDER,
     note: Callable[[str], None] = lambda _: None,
 ) -> dict[Key, Artifact]:
@@ -78,14 +78,18 @@ def ensure_artifacts(
     Args:
         trials: Of the plan.
         seed: Of random weights.
+        weights_folder: Of ImageNet weights for ``best`` ones (see :func:`weights_of`).
         folder: Where built ones are kept.
         note: Told what is being built.
 
     Raises:
-        StudyError: One is missing and cannot be built from an architecture.
+        StudyError: One is missing and cannot be built from an architecture, or there is no
+            folder of weights.
     """
     needed = {artifact_key(trial): trial for trial in trials}
-    return {key: _ensure(trial, seed, folder, note) for key, trial in needed.items()}
+    return {
+        key: _ensure(trial, seed, weights_folder, folder, note) for key, trial in needed.items()
+    }
 
 
 def check_own_artifacts(trials: Iterable[Trial]) -> None:
@@ -100,16 +104,36 @@ def check_own_artifacts(trials: Iterable[Trial]) -> None:
             _own(trial, trial.model.artifact)
 
 
-def weights_of(spec: ModelSpec) -> Path | Literal["random", "imagenet"]:
-    """What ``weights`` in the study means on this machine."""
-    if spec.weights != "best":
-        return spec.weights
-    pattern = f"{(spec.architecture or '').lower()}_*imagenet*.h5"
-    found = sorted(WEIGHTS_BESIDE_THE_PROJECT.glob(pattern))
+def weights_of(spec: ModelSpec, folder: Path | None) -> Path | Literal["random", "imagenet"]:
+    """Return the weights that an architecture is built with.
+
+    Args:
+        spec: The model; ``best`` takes ImageNet's from the folder, or else random ones.
+        folder: Of weights as Keras publishes them, ``ARCHITECTURE_…imagenet….h5``; None where
+            there is none.
+
+    Raises:
+        StudyError: There is no such folder.
+    """
+    if spec.weights != "best" or folder is None:
+        return "random" if spec.weights == "best" else spec.weights
+    if not folder.is_dir():
+        raise StudyError(
+            "There is no such folder of weights",
+            where=str(folder),
+            remedy="Name one that exists by --weights or DRDEPLOY_WEIGHTS, or none",
+        )
+    found = sorted(folder.glob(f"{(spec.architecture or '').lower()}_*imagenet*.h5"))
     return found[0].resolve() if found else "random"
 
 
-def _ensure(trial: Trial, seed: int, folder: Path, note: Callable[[str], None]) -> Artifact:
+def _ensure(
+    trial: Trial,
+    seed: int,
+    weights_folder: Path | None,
+    folder: Path,
+    note: Callable[[str], None],
+) -> Artifact:
     if trial.model.artifact is not None:
         return _own(trial, trial.model.artifact)
     architecture = str(trial.model.architecture)
@@ -118,7 +142,7 @@ def _ensure(trial: Trial, seed: int, folder: Path, note: Callable[[str], None]) 
         trained = _trained(path) or _in_the_box(architecture, trial.precision, trial.image.takes)
         if trained is not None:
             return trained
-    weights = weights_of(trial.model)
+    weights = weights_of(trial.model, weights_folder)
     if not _is_current(path, weights, seed):
         if trial.precision != "fp32":
             raise StudyError(

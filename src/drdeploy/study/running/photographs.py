@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import StudyError
-from drdeploy.files import write_atomically
+from drdeploy.files import shipped, write_atomically
 from drdeploy.grader.grading import Grade
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
-BESIDE_THE_PROJECT = Path("../shared/data/full_resolution")
-"""Photographs that are used where they lie there."""
+EXAMPLE_PHOTOGRAPHS = "examples/photographs"
+"""Eleven real ones that ship with the project; a ``README.md`` beside them names the licences."""
 
 CONTENT_TYPES = {
     ".jpg": "image/jpeg",
@@ -72,7 +72,8 @@ def find_album(
     """The photographs that a study sends.
 
     Args:
-        folder: Where they lie.  None takes those beside the project, or makes synthetic ones.
+        folder: Where they lie.  None takes the example photographs, or makes synthetic ones
+            where those did not come along.
         limit_bytes: The smallest payload limit among the endpoints.
         seed: Of synthetic photographs.
         cache: Where synthetic photographs are kept.
@@ -81,7 +82,8 @@ def find_album(
     Raises:
         StudyError: The folder holds no photograph, or none that is small enough.
     """
-    chosen = folder or (BESIDE_THE_PROJECT if BESIDE_THE_PROJECT.is_dir() else None)
+    examples = shipped(EXAMPLE_PHOTOGRAPHS)
+    chosen = folder or (examples if examples.is_dir() else None)
     if chosen is None:
         paths: list[Path] = [_synthetic(cache, seed + number) for number in range(synthetic)]
         return _album(paths, "synthetic", limit_bytes)

@@ -63,7 +63,8 @@ class RunOptions:
     """How to run a plan.
 
     Attributes:
-        images: Folder with photographs; None takes those beside the project, or synthetic ones.
+        images: Folder with photographs; None takes the example photographs, or synthetic ones.
+        weights: Folder with ImageNet weights for models whose weights are to be the best.
         endpoint_url: A local service that is there; None starts one.
         aws: Run there instead; Terraform creates the endpoints.
         provisioning: Let Terraform create the endpoints, on a local service too.
@@ -74,6 +75,7 @@ class RunOptions:
     results: Results
     seed: int
     images: Path | None = None
+    weights: Path | None = None
     endpoint_url: str | None = None
     aws: bool = False
     provisioning: Provisioning | None = None
@@ -184,7 +186,9 @@ def _supplies(plan: Plan, options: RunOptions, narrator: RunProgress) -> TrialIn
     narrator.note(f"{len(album.photographs)} photographs ({album.source})")
     if album.left_out:
         narrator.note(f"too large to send, left out: {', '.join(album.left_out)}")
-    artifacts = ensure_artifacts(plan.trials, seed=options.seed, note=narrator.note)
+    artifacts = ensure_artifacts(
+        plan.trials, seed=options.seed, weights_folder=options.weights, note=narrator.note
+    )
     return TrialInputs(artifacts, album, options.seed)
 
 
