@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker.endpoint_definition import LOCAL_ROLE_ARN, EndpointDefinition
     from drdeploy.hosting.sagemaker.instance_types import Architecture, instance_resources
     from drdeploy.hosting.sagemaker.invocation import Invocation, InvocationOutcome
-    from drdeploy.hosting.sagemaker.price_sheet import DEFAULT_REGION, Price, PriceSheet
+    from drdeploy.hosting.sagemaker.price_sheet import Price, PriceSheet
+    from drdeploy.hosting.sagemaker.quotas import DEFAULT_REGION
 
 __all__ = [
     "DEFAULT_REGION",
@@ -72,7 +73,8 @@ _MODULES = {
     "endpoint_definition": ("LOCAL_ROLE_ARN", "EndpointDefinition"),
     "instance_types": ("Architecture", "instance_resources"),
     "invocation": ("Invocation", "InvocationOutcome"),
-    "price_sheet": ("DEFAULT_REGION", "Price", "PriceSheet"),
+    "price_sheet": ("Price", "PriceSheet"),
+    "quotas": ("DEFAULT_REGION",),
 }
 
 

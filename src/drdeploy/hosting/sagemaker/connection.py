@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from drdeploy.errors import InvalidInput
-from drdeploy.hosting.sagemaker.price_sheet import DEFAULT_REGION
-from drdeploy.hosting.sagemaker.quotas import INVOCATION_TIMEOUT_S
+from drdeploy.hosting.sagemaker.quotas import DEFAULT_REGION, INVOCATION_TIMEOUT_S
 
 if TYPE_CHECKING:
     import boto3

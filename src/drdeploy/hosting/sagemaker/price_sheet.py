@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from drdeploy.errors import InvalidInput, UnknownPrice
+from drdeploy.hosting.sagemaker.quotas import DEFAULT_REGION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-DEFAULT_REGION = "us-east-1"
-"""The region that the packaged sheet covers; every :class:`Price` names its own."""
 
 Unit = Literal["second", "hour", "GB", "GB-month", "request"]
 

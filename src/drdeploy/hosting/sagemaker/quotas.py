@@ -12,6 +12,9 @@ from typing import Any
 
 from drdeploy.units import MIB
 
+DEFAULT_REGION = "us-east-1"
+"""The region that the packaged price sheet covers, taken where nobody names another."""
+
 SERVERLESS_MEMORY_STEP_MB = 1024
 """Valid sizes are 1 GB apart (service model, documentation of ``MemorySizeInMB``)."""
 
