@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from drdeploy.hosting.conformance.hosting import LABEL
+from drdeploy.hosting.conformance.containers import LABEL
 
 COMMAND = [
     sys.executable,

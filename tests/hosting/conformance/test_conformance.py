@@ -16,7 +16,7 @@ from drdeploy.hosting.conformance import (
     Severity,
     check_conformance,
 )
-from drdeploy.hosting.conformance.hosting import LABEL
+from drdeploy.hosting.conformance.containers import LABEL
 
 pytestmark = pytest.mark.engine
 

@@ -1,4 +1,4 @@
-"""What the check sends, hears and concludes, without an engine."""
+"""What the check sends, receives and concludes, without an engine."""
 
 from __future__ import annotations
 
@@ -21,27 +21,38 @@ from drdeploy.hosting.conformance import (
     Contract,
     ProbePhotograph,
     Severity,
-    chosen,
+    select_clauses,
 )
 from drdeploy.hosting.conformance.client import ProbeAnswer, ask
-from drdeploy.hosting.conformance.conditions import Trials
-from drdeploy.hosting.conformance.hosting import ContainerStart, ContainerUnderTest, unpack
-from drdeploy.hosting.conformance.image import ImageFacts
-from drdeploy.hosting.conformance.loading import Load
-from drdeploy.hosting.conformance.requests import Requests
+from drdeploy.hosting.conformance.conditions import ConditionedStarts, observe_conditions
+from drdeploy.hosting.conformance.containers import ContainerStart, ContainerUnderTest, unpack
+from drdeploy.hosting.conformance.image import ImageFacts, observe_image
+from drdeploy.hosting.conformance.inspection import (
+    FirstStart,
+    ImageInspection,
+    Undetermined,
+    observe_first_start,
+)
+from drdeploy.hosting.conformance.loading import Load, observe_load
+from drdeploy.hosting.conformance.requests import Requests, observe_requests
 
 BY_ID = {clause.id: clause for clause in CLAUSES}
 
 
-def judge(clause_id, **observed):
-    """The outcome of one clause in view of what is given as observed."""
-    seen = SimpleNamespace(
-        contract=Contract(),
-        host=SimpleNamespace(memory_mb=1000, cpus=1.0),
-        require_answers=lambda: None,
-        **observed,
+def inspection_with(observed, photograph=None):
+    """An inspection that has made these observations; an ordinary start succeeded."""
+    start = ContainerStart(None, 1.0, answered(), 1.1)
+    host = SimpleNamespace(
+        memory_mb=1000, cpus=1.0, photograph=photograph, contract=Contract(), engine=None
     )
-    return BY_ID[clause_id].judge(seen).outcome
+    inspection = ImageInspection(host)
+    inspection._observed = {observe_first_start: FirstStart(start, start), **observed}
+    return inspection
+
+
+def outcome_of(clause_id, observed, photograph=None):
+    """The outcome of one clause, given observations by the function that makes them."""
+    return BY_ID[clause_id].check(inspection_with(observed, photograph)).outcome
 
 
 def answered(status=200, **times):
@@ -60,7 +71,7 @@ def test_a_padded_photograph_is_the_same_picture_in_so_many_bytes(small_photogra
     assert (decode(padded) == decode(small_photograph.data)).all()
 
 
-def test_a_photographs_type_is_told_from_its_name_unless_given(tmp_path):
+def test_a_photographs_type_follows_from_its_name_unless_given(tmp_path):
     path = tmp_path / "eye.png"
     path.write_bytes(b"png")
     assert ProbePhotograph.read(path).content_type == "image/png"
@@ -80,11 +91,11 @@ def test_an_archive_without_a_file_is_refused(tmp_path):
         unpack(path, tmp_path / "model")
 
 
-# ---- what is heard ----
+# ---- what is received ----
 
 
 class Early(BaseHTTPRequestHandler):
-    """Refuses a body that it has not read, and tells what it was asked."""
+    """Refuses a body that it has not read, and returns the headers of a request."""
 
     protocol_version = "HTTP/1.1"
 
@@ -121,11 +132,11 @@ def test_an_answer_carries_status_body_and_times(early_port):
     assert answer.sent_at <= answer.ended_at
 
 
-def test_a_refusal_is_heard_though_the_body_was_not_read(early_port):
+def test_a_refusal_is_received_though_the_body_was_not_read(early_port):
     assert ask(early_port, "POST", "/invocations", b"short", timeout_s=5).status == 413
 
 
-def test_what_is_no_answer_is_told_and_not_raised():
+def test_a_failed_connection_is_an_answer_with_its_failure_and_not_raised():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         answer = ask(listener.getsockname()[1], "GET", "/ping", timeout_s=1)
@@ -154,14 +165,15 @@ def test_a_server_that_says_nothing_times_out():
         (("bash", "-c", "serve"), ClauseOutcome.FAIL),
     ],
 )
-def test_a_shell_between_host_and_server_is_seen(entrypoint, outcome):
-    facts = ImageFacts("sha256:1", entrypoint, {}, 1)
-    assert judge("exec-form", image=facts) is outcome
+def test_a_shell_between_host_and_server_is_found(entrypoint, outcome):
+    facts = ImageFacts(entrypoint, {}, 1)
+    assert outcome_of("exec-form", {observe_image: facts}) is outcome
 
 
 def test_an_image_beyond_ten_gigabytes_is_too_large():
-    assert judge("image-size", image=ImageFacts("", (), {}, 10**10)) is ClauseOutcome.PASS
-    assert judge("image-size", image=ImageFacts("", (), {}, 10**10 + 1)) is ClauseOutcome.FAIL
+    largest, larger = ImageFacts((), {}, 10**10), ImageFacts((), {}, 10**10 + 1)
+    assert outcome_of("image-size", {observe_image: largest}) is ClauseOutcome.PASS
+    assert outcome_of("image-size", {observe_image: larger}) is ClauseOutcome.FAIL
 
 
 @pytest.mark.parametrize(
@@ -177,21 +189,23 @@ def test_an_image_beyond_ten_gigabytes_is_too_large():
 )
 def test_a_photograph_is_answered_in_time_and_in_bounds(small_photograph, warm, outcome):
     requests = Requests(tuple(warm), 1, {})
-    assert judge("answers-photographs", requests=requests, photograph=small_photograph) is outcome
+    observed = {observe_requests: requests}
+    assert outcome_of("answers-photographs", observed, small_photograph) is outcome
 
 
 @pytest.mark.parametrize(
     ("first_s", "outcome"),
     [(0.3, ClauseOutcome.PASS), (0.6, ClauseOutcome.FAIL), (5.0, ClauseOutcome.FAIL)],
 )
-def test_a_first_answer_that_takes_much_longer_was_not_prepared_for(first_s, outcome):
+def test_a_first_answer_that_takes_much_longer_was_not_warmed_up(first_s, outcome):
     start = ContainerStart(None, 1.0, answered(total_s=first_s), 1.1)
     requests = Requests((answered(total_s=0.05),), 1, {})
-    assert judge("warmed-up", serving=start, requests=requests) is outcome
+    observed = {observe_first_start: FirstStart(start, start), observe_requests: requests}
+    assert outcome_of("warmed-up", observed) is outcome
 
 
-def load(answers=(answered(),), pings=(answered(),), **seen):
-    return Load(3.0, tuple(answers), tuple(pings), **{"peak": None, "ended": None, **seen})
+def load(answers=(answered(),), pings=(answered(),), peak=None):
+    return {observe_load: Load(3.0, tuple(answers), tuple(pings), peak=peak, ended=None)}
 
 
 @pytest.mark.parametrize(
@@ -204,27 +218,27 @@ def load(answers=(answered(),), pings=(answered(),), **seen):
     ],
 )
 def test_under_load_a_server_may_say_that_it_is_full_but_not_fail(answers, outcome):
-    assert judge("answers-under-load", load=load(answers)) is outcome
+    assert outcome_of("answers-under-load", load(answers)) is outcome
 
 
 def test_one_slow_connection_is_forgiven_and_two_are_not():
     slow = answered(connect_s=1.0)
-    assert judge("accepts-sockets", load=load([answered(), slow])) is ClauseOutcome.PASS
-    assert judge("accepts-sockets", load=load([slow], [slow])) is ClauseOutcome.FAIL
+    assert outcome_of("accepts-sockets", load([answered(), slow])) is ClauseOutcome.PASS
+    assert outcome_of("accepts-sockets", load([slow], [slow])) is ClauseOutcome.FAIL
 
 
 def test_a_late_ping_or_one_without_200_is_counted():
-    assert judge("ping-under-load", load=load()) is ClauseOutcome.PASS
-    assert judge("ping-under-load", load=load(pings=[answered(total_s=2.1)])) is ClauseOutcome.FAIL
-    assert judge("ping-under-load", load=load(pings=[answered(503)])) is ClauseOutcome.FAIL
+    assert outcome_of("ping-under-load", load()) is ClauseOutcome.PASS
+    assert outcome_of("ping-under-load", load(pings=[answered(total_s=2.1)])) is ClauseOutcome.FAIL
+    assert outcome_of("ping-under-load", load(pings=[answered(503)])) is ClauseOutcome.FAIL
 
 
 def test_memory_close_to_the_limit_is_too_much():
     def peak(used_mb):
         return load(peak=SimpleNamespace(memory_bytes=used_mb * 1024 * 1024))
 
-    assert judge("memory-limit", load=peak(940)) is ClauseOutcome.PASS
-    assert judge("memory-limit", load=peak(960)) is ClauseOutcome.FAIL
+    assert outcome_of("memory-limit", peak(940)) is ClauseOutcome.PASS
+    assert outcome_of("memory-limit", peak(960)) is ClauseOutcome.FAIL
 
 
 @pytest.mark.parametrize(
@@ -241,7 +255,37 @@ def test_memory_close_to_the_limit_is_too_much():
     ],
 )
 def test_execution_parameters_are_what_batch_transform_understands(answer, outcome):
-    assert judge("execution-parameters", trials=Trials({}, answer)) is outcome
+    observed = {observe_conditions: ConditionedStarts({}, answer)}
+    assert outcome_of("execution-parameters", observed) is outcome
+
+
+# ---- observations ----
+
+
+def test_an_observation_is_made_once():
+    made = []
+
+    def observe(inspection):
+        made.append(inspection)
+        return "found"
+
+    inspection = inspection_with({})
+    assert [inspection.observe(observe) for _ in range(2)] == ["found", "found"]
+    assert made == [inspection]
+
+
+def test_an_observation_that_cannot_be_made_is_not_tried_again():
+    tried = []
+
+    def observe(inspection):
+        tried.append(inspection)
+        raise Undetermined("it never got ready")
+
+    inspection = inspection_with({})
+    for _ in range(2):
+        with pytest.raises(Undetermined, match="never got ready"):
+            inspection.observe(observe)
+    assert tried == [inspection]
 
 
 # ---- the list ----
@@ -256,15 +300,15 @@ def test_every_clause_has_an_id_a_sentence_and_a_source():
 
 
 def test_clauses_are_chosen_by_id_in_their_own_order():
-    ids = [clause.id for clause in chosen(["stops-on-sigterm", "exec-form"])]
+    ids = [clause.id for clause in select_clauses(["stops-on-sigterm", "exec-form"])]
     assert ids == ["exec-form", "stops-on-sigterm"]
-    assert chosen([]) == CLAUSES
+    assert select_clauses([]) == CLAUSES
     with pytest.raises(InvalidInput, match="exec-form"):
-        chosen(["exec-from"])
+        select_clauses(["exec-from"])
 
 
-def test_the_last_words_of_a_container_are_one_short_line():
+def test_the_last_line_of_a_log_is_shortened():
     container = SimpleNamespace(logs=lambda tail: "first\n" + "word " * 100 + "\n")
-    words = ContainerUnderTest(container, Contract()).last_words()
+    words = ContainerUnderTest(container, Contract()).last_log_line()
     assert len(words) == 120
     assert words.endswith("…")

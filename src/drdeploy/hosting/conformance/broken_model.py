@@ -1,4 +1,4 @@
-"""A model that is not there, and one that is damaged."""
+"""Starts with a model that is missing, and with one that is damaged."""
 
 from __future__ import annotations
 
@@ -10,21 +10,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import EngineError
-from drdeploy.hosting.conformance.clause import (
-    ConformanceVerdict,
-    Severity,
-    Undetermined,
-    clause,
-    judged,
-)
+from drdeploy.hosting.conformance.clause import ConformanceVerdict, Severity, clause, passed_if
+from drdeploy.hosting.conformance.containers import POLL_S, Conditions
 from drdeploy.hosting.conformance.contract import HOSTING, PRACTICE
-from drdeploy.hosting.conformance.hosting import POLL_S, Conditions
+from drdeploy.hosting.conformance.inspection import Undetermined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from drdeploy.hosting.conformance.hosting import ContainerUnderTest, Host
+    from drdeploy.hosting.conformance.containers import ContainerUnderTest, Host
     from drdeploy.hosting.conformance.inspection import ImageInspection
     from drdeploy.hosting.engine import ExitState
 
@@ -33,14 +28,14 @@ DAMAGED = "a damaged model"
 
 
 @dataclass(frozen=True)
-class Refusal:
+class BrokenModelStart:
     """What a container did without a model that it could load.
 
     Attributes:
-        ready_s: When a ping said 200 nevertheless; None if none did.
+        ready_s: Seconds until a ping was answered with 200 nevertheless; None if none was.
         ended: How it ended; None if it still ran after ``waited_s``.
-        waited_s: How long it was watched.
-        log: What it said.
+        waited_s: Seconds that it was watched.
+        log: What it wrote.
     """
 
     ready_s: float | None
@@ -50,35 +45,37 @@ class Refusal:
 
     def __str__(self) -> str:
         if self.ready_s is not None:
-            return f"said 200 to a ping after {self.ready_s:.2f} s"
+            return f"answered a ping with 200 after {self.ready_s:.2f} s"
         if self.ended is None:
             return f"still running after {self.waited_s:.1f} s, never ready"
         return f"ended with status {self.ended.exit_code} after {self.waited_s:.2f} s"
 
 
-def observe_broken_models(seen: ImageInspection) -> Mapping[str, Refusal]:
+def observe_broken_models(inspection: ImageInspection) -> Mapping[str, BrokenModelStart]:
     """Start both at once and watch them until they end or enough time has passed."""
-    models = {MISSING: _no_model(seen.host.folder), DAMAGED: _damaged_model(seen.host)}
+    host = inspection.host
+    models = {MISSING: _no_model(host.folder), DAMAGED: _damaged_model(host)}
     began = time.monotonic()
     try:
-        hosted = {name: seen.host.start(Conditions(model=model)) for name, model in models.items()}
+        containers = {name: host.start(Conditions(model=model)) for name, model in models.items()}
     except EngineError as err:
         raise Undetermined(err.what) from err
-    with ThreadPoolExecutor(len(hosted)) as threads:
-        watch = partial(_watch, began=began, patience_s=seen.patience_s)
-        return dict(zip(hosted, threads.map(watch, hosted.values()), strict=True))
+    with ThreadPoolExecutor(len(containers)) as threads:
+        watch = partial(_watch, began=began, patience_s=inspection.patience_s)
+        starts = threads.map(watch, containers.values())
+        return dict(zip(containers, starts, strict=True))
 
 
-def _watch(hosted: ContainerUnderTest, began: float, patience_s: float) -> Refusal:
+def _watch(container: ContainerUnderTest, began: float, patience_s: float) -> BrokenModelStart:
     ready_s = None
-    while (state := hosted.ended()) is None and time.monotonic() - began < patience_s:
-        if hosted.ping().status == 200:
+    while (state := container.exit_state()) is None and time.monotonic() - began < patience_s:
+        if container.ping().status == 200:
             ready_s = time.monotonic() - began
             break
         time.sleep(POLL_S)
-    refusal = Refusal(ready_s, state, time.monotonic() - began, hosted.container.logs())
-    hosted.container.remove()
-    return refusal
+    start = BrokenModelStart(ready_s, state, time.monotonic() - began, container.running.logs())
+    container.running.remove()
+    return start
 
 
 def _no_model(folder: Path) -> Path:
@@ -89,32 +86,31 @@ def _no_model(folder: Path) -> Path:
 
 
 def _damaged_model(host: Host) -> Path:
-    """A copy whose largest file ends halfway, the rest of it overwritten."""
+    """Return a copy of the model whose largest file is zeros of half its length."""
     model = host.folder / "damaged-model"
     shutil.copytree(host.model, model)
-    largest = max(filter(_is_file, model.rglob("*")), key=lambda path: path.stat().st_size)
+    files = (path for path in model.rglob("*") if path.is_file())
+    largest = max(files, key=lambda path: path.stat().st_size)
     largest.write_bytes(bytes(largest.stat().st_size // 2))
     return model
 
 
-def _is_file(path: Path) -> bool:
-    return path.is_file()
-
-
 @clause(Severity.MUST, HOSTING)
-def not_ready_without_model(seen: ImageInspection) -> ConformanceVerdict:
-    """Without a model that loads, it never says that it is ready."""
-    refusals = seen.refusals
-    return judged(all(one.ready_s is None for one in refusals.values()), _told(refusals))
+def not_ready_without_model(inspection: ImageInspection) -> ConformanceVerdict:
+    """Without a model that loads, it never reports ready."""
+    starts = inspection.observe(observe_broken_models)
+    return passed_if(all(start.ready_s is None for start in starts.values()), _listed(starts))
 
 
 @clause(Severity.SHOULD, PRACTICE)
-def exits_without_model(seen: ImageInspection) -> ConformanceVerdict:
-    """Without a model that loads, it ends with a status other than 0 instead of waiting."""
-    refusals = seen.refusals
-    is_kept = all(one.ended is not None and one.ended.exit_code for one in refusals.values())
-    return judged(is_kept, _told(refusals))
+def exits_without_model(inspection: ImageInspection) -> ConformanceVerdict:
+    """Without a model that loads, it exits with a status other than 0 instead of waiting."""
+    starts = inspection.observe(observe_broken_models)
+    have_failed = all(
+        start.ended is not None and start.ended.exit_code for start in starts.values()
+    )
+    return passed_if(have_failed, _listed(starts))
 
 
-def _told(refusals: Mapping[str, Refusal]) -> str:
-    return "; ".join(f"{name}: {refusal}" for name, refusal in refusals.items())
+def _listed(starts: Mapping[str, BrokenModelStart]) -> str:
+    return "; ".join(f"{name}: {start}" for name, start in starts.items())

@@ -1,4 +1,4 @@
-"""Judge an image clause by clause."""
+"""Checks an image against the contract, clause by clause."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from drdeploy.hosting.conformance.clause import (
     ClauseOutcome,
     ConformanceVerdict,
     Severity,
-    Undetermined,
 )
+from drdeploy.hosting.conformance.containers import Host
 from drdeploy.hosting.conformance.contract import Contract
-from drdeploy.hosting.conformance.hosting import Host
-from drdeploy.hosting.conformance.inspection import ImageInspection
-from drdeploy.hosting.conformance.registry import chosen
+from drdeploy.hosting.conformance.inspection import ImageInspection, Undetermined
+from drdeploy.hosting.conformance.registry import select_clauses
 from drdeploy.hosting.engine import Engine
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class ClauseFinding:
     verdict: ConformanceVerdict
 
     def row(self) -> dict[str, str]:
-        """For ``--json``."""
+        """Return the finding as ``--json`` prints it."""
         return {
             "id": self.clause.id,
             "title": self.clause.title,
@@ -48,14 +47,14 @@ class ClauseFinding:
 
 @dataclass(frozen=True)
 class ConformanceReport:
-    """All findings on an image.
+    """The findings of all clauses on one image.
 
     Attributes:
         image: As it was named.
         image_id: ``sha256:…``.
-        memory_mb: Limit of the containers.
-        cpus: Limit of the containers.
-        duration_s: Of the check.
+        memory_mb: Memory limit of the containers, MiB.
+        cpus: CPU limit of the containers.
+        duration_s: Seconds that the check took.
         findings: In the order of the clauses.
     """
 
@@ -68,11 +67,11 @@ class ConformanceReport:
 
     @property
     def conforms(self) -> bool:
-        """Whether no clause that must be kept is failed."""
+        """Whether no clause of severity "must" is failed."""
         return not self.failed(Severity.MUST)
 
     def failed(self, severity: Severity) -> tuple[str, ...]:
-        """Ids of the failed clauses of a severity."""
+        """Return the ids of the failed clauses of a severity."""
         return tuple(
             finding.clause.id
             for finding in self.findings
@@ -81,7 +80,7 @@ class ConformanceReport:
 
     @property
     def summary(self) -> str:
-        """Counts in one line."""
+        """The counts of the outcomes in one line."""
         counts = Counter(finding.verdict.outcome for finding in self.findings)
         failed = ", ".join(f"{len(self.failed(one))} {one}" for one in Severity)
         return (
@@ -91,7 +90,7 @@ class ConformanceReport:
         )
 
     def document(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Return the report as ``--json`` prints it."""
         return {
             "image": self.image,
             "image_id": self.image_id,
@@ -143,7 +142,7 @@ def check_conformance(
         EngineError: No engine answers, or it went away.
         MissingExtra: The extra ``cloud`` is not installed.
     """
-    clauses = chosen(only)
+    clauses = select_clauses(only)
     engine = engine or Engine.require()
     began = time.monotonic()
     image_id = _image_id(engine, image)
@@ -157,10 +156,10 @@ def check_conformance(
         memory_mb=memory_mb,
         cpus=cpus,
     ) as host:
-        seen = ImageInspection(host)
+        inspection = ImageInspection(host)
         for clause in clauses:
             begin(clause)
-            findings.append(ClauseFinding(clause, _judge(clause, seen)))
+            findings.append(ClauseFinding(clause, _check(clause, inspection)))
             end(findings[-1])
     duration_s = time.monotonic() - began
     return ConformanceReport(image, image_id, memory_mb, cpus, duration_s, tuple(findings))
@@ -179,8 +178,8 @@ def _image_id(engine: Engine, image: str) -> str:
         ) from err
 
 
-def _judge(clause: Clause, seen: ImageInspection) -> ConformanceVerdict:
+def _check(clause: Clause, inspection: ImageInspection) -> ConformanceVerdict:
     try:
-        return clause.judge(seen)
+        return clause.check(inspection)
     except Undetermined as why:
         return ConformanceVerdict(ClauseOutcome.SKIP, str(why))

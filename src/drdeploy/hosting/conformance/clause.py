@@ -1,4 +1,4 @@
-"""What a clause of the contract is, and what can be said of an image in view of it."""
+"""What a clause of the contract is, and the verdicts that it can give on an image."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ class Severity(StrEnum):
     """How much depends on a clause."""
 
     MUST = "must"
-    """The host promises nothing to an image that fails it: it may not start, or lose requests."""
+    """An image that fails it may not start, or may lose requests."""
     SHOULD = "should"
-    """It runs, but clients or operators are worse off."""
+    """An image that fails it runs, but clients or operators are worse off."""
     OPTIONAL = "optional"
     """For information."""
 
 
 class ClauseOutcome(StrEnum):
-    """What was found."""
+    """The outcome of checking a clause."""
 
     PASS = "pass"  # noqa: S105  an outcome
     FAIL = "fail"
     SKIP = "skip"
-    """Cannot be judged; the evidence says why."""
+    """It could not be checked; the evidence says why."""
     NOT_APPLICABLE = "not_applicable"
-    """Says nothing about this image, or not with this body."""
+    """It does not apply to this image, or not with this request body."""
 
 
 @dataclass(frozen=True)
@@ -43,55 +43,52 @@ class ConformanceVerdict:
 
 
 def passed(evidence: str) -> ConformanceVerdict:
-    """The clause is kept."""
+    """Say that the clause is fulfilled."""
     return ConformanceVerdict(ClauseOutcome.PASS, evidence)
 
 
 def failed(evidence: str) -> ConformanceVerdict:
-    """The clause is not kept."""
+    """Say that the clause is not fulfilled."""
     return ConformanceVerdict(ClauseOutcome.FAIL, evidence)
 
 
-def judged(is_kept: bool, evidence: str) -> ConformanceVerdict:
-    """Kept or not, with the same evidence for both."""
-    return passed(evidence) if is_kept else failed(evidence)
+def passed_if(is_fulfilled: bool, evidence: str) -> ConformanceVerdict:
+    """Say whether the clause is fulfilled, with the same evidence for both."""
+    return passed(evidence) if is_fulfilled else failed(evidence)
 
 
 def not_applicable(evidence: str) -> ConformanceVerdict:
-    """The clause says nothing here."""
+    """Say that the clause does not apply."""
     return ConformanceVerdict(ClauseOutcome.NOT_APPLICABLE, evidence)
-
-
-class Undetermined(Exception):
-    """A clause cannot be judged, mostly because another one is not kept."""
 
 
 @dataclass(frozen=True)
 class Clause:
-    """One sentence of the contract and how it is checked.
+    """One sentence of the contract, and how it is checked.
 
     Attributes:
         id: Stable, for programs and ``--only``.
         title: The sentence.
         severity: How much depends on it.
-        source: Who says so.
-        judge: Looks at what was observed.  Raises :class:`Undetermined` where that says nothing.
+        source: The document that demands it.
+        check: Compares observations with it.  Raises
+            :class:`~drdeploy.hosting.conformance.inspection.Undetermined` where they do not tell.
     """
 
     id: str
     title: str
     severity: Severity
     source: str
-    judge: Callable[[ImageInspection], ConformanceVerdict]
+    check: Callable[[ImageInspection], ConformanceVerdict]
 
 
 def clause(
     severity: Severity, source: str
 ) -> Callable[[Callable[[ImageInspection], ConformanceVerdict]], Clause]:
-    """Make a judge a clause: its name is the id, its docstring the title."""
+    """Decorate a check to make it a clause: its name becomes the id, its docstring the title."""
 
-    def make(judge: Callable[[ImageInspection], ConformanceVerdict]) -> Clause:
-        title = " ".join((judge.__doc__ or "").split()).rstrip(".")
-        return Clause(judge.__name__.replace("_", "-"), title, severity, source, judge)
+    def make(check: Callable[[ImageInspection], ConformanceVerdict]) -> Clause:
+        title = " ".join((check.__doc__ or "").split()).rstrip(".")
+        return Clause(check.__name__.replace("_", "-"), title, severity, source, check)
 
     return make

@@ -1,6 +1,7 @@
-"""One request over a connection of its own, and everything that can be told of its answer.
+"""Sends one request over a connection of its own and records all about its answer.
 
-Whatever happens is an :class:`ProbeAnswer`: a server that hangs up is a finding here, no error.
+Whatever happens becomes a :class:`ProbeAnswer`: here a server that hangs up is a finding, not an
+error.
 """
 
 from __future__ import annotations
@@ -17,23 +18,23 @@ from drdeploy.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-SHED = frozenset({429, 503})
-"""How a server says that it is full."""
+OVERLOADED = frozenset({429, 503})
+"""Statuses by which a server says that it is overloaded."""
 MAX_BYTES = 64 * MIB
 
 
 @dataclass(frozen=True)
 class ProbeAnswer:
-    """What came back, or what came instead.
+    """The answer to a request, or what came instead of one.
 
     Attributes:
-        status: Of HTTP; 0 if there was no answer.
-        headers: Names in lower case.
-        body: Whole.
-        connect_s: Until the connection was accepted; infinite if it was not.
-        total_s: From before the connection until the body was read.
+        status: HTTP status; 0 if there was no answer.
+        headers: By lower-case name.
+        body: The whole body.
+        connect_s: Seconds until the connection was accepted; infinite if it was not.
+        total_s: Seconds from before the connection until the body was read.
         sent_at: When all of the request was sent, on the monotonic clock; infinite if never.
-        ended_at: When that was, on the same clock.
+        ended_at: When the body was read, or the attempt failed, on the same clock.
         failure: Why there was no answer.
     """
 
@@ -48,12 +49,12 @@ class ProbeAnswer:
 
     @property
     def is_success(self) -> bool:
-        """Whether it is 2xx."""
+        """Whether the status is 2xx."""
         return 200 <= self.status < 300
 
     @property
     def is_refusal(self) -> bool:
-        """Whether it is 4xx: the client's fault, told as such."""
+        """Whether the status is 4xx: the server says that the request is at fault."""
         return 400 <= self.status < 500
 
     def __str__(self) -> str:
@@ -95,7 +96,7 @@ class Exchange:
             self._sent_at = time.monotonic()
 
     def answer(self) -> ProbeAnswer:
-        """Read the answer; one may be there even where the server took no more of the body."""
+        """Read the answer, which may be there even if the server did not take the whole body."""
         try:
             response = self._connection.getresponse()
             body = response.read(MAX_BYTES)

@@ -1,8 +1,8 @@
-"""Other conditions than an ordinary start: another port, a batch, a locked-down container.
+"""Starts under other conditions: another port, a batch, a locked-down container.
 
-An image that keeps all of it is started once, under all conditions together.  One that does not
-is started without the other port, which is the one that many ignore; then under each alone, so
-that the one it fails is found.
+An image that fulfils everything is started once, under all conditions together.  One that does not
+is started without the other port, the condition that most images fail; and then under each
+condition alone, so that the one it fails is found.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from drdeploy.hosting.conformance.clause import (
     Severity,
     clause,
     failed,
-    judged,
     not_applicable,
+    passed_if,
 )
 from drdeploy.hosting.conformance.client import ProbeAnswer, ask
+from drdeploy.hosting.conformance.containers import Conditions, ContainerStart
 from drdeploy.hosting.conformance.contract import BATCH, HOSTING, PRACTICE, TROUBLESHOOTING
-from drdeploy.hosting.conformance.hosting import Conditions, ContainerStart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,107 +50,105 @@ PARAMETERS: dict[str, type] = {
 
 
 @dataclass(frozen=True)
-class Trials:
-    """What became of a start under each condition.
+class ConditionedStarts:
+    """How the image started under each condition.
 
     Attributes:
-        starts: By condition; the same one for those that were kept together.
-        execution_parameters: The answer of the one that was told of a batch, if it got ready.
+        starts: By condition; the same start for conditions that were tried together.
+        execution_parameters: The answer of the start with SAGEMAKER_BATCH; None if that one never
+            got ready.
     """
 
     starts: Mapping[str, ContainerStart]
     execution_parameters: ProbeAnswer | None
 
 
-def observe_conditions(seen: ImageInspection) -> Trials:
-    """Start under all conditions; under fewer if that is too much."""
-    seen.require_answers()
-    starts = _starts(seen)
+def observe_conditions(inspection: ImageInspection) -> ConditionedStarts:
+    """Start under all conditions; under fewer if that fails."""
+    inspection.require_answers()
+    starts = _starts(inspection)
     batch = starts["batch"]
     parameters = None
-    if batch.hosted is not None and batch.ready_s is not None:
-        port, limit_s = batch.hosted.port, seen.contract.answer_s
+    if batch.container is not None and batch.ready_s is not None:
+        port, limit_s = batch.container.port, inspection.contract.answer_s
         parameters = ask(port, "GET", "/execution-parameters", timeout_s=limit_s)
-    seen.discard(batch)
-    return Trials(starts, parameters)
+    inspection.discard(batch)
+    return ConditionedStarts(starts, parameters)
 
 
-def _starts(seen: ImageInspection) -> Mapping[str, ContainerStart]:
-    """What became of each condition; the container that was told of a batch is left running."""
-    together = seen.try_out(TOGETHER)
+def _starts(inspection: ImageInspection) -> Mapping[str, ContainerStart]:
+    """Start under the conditions; the container with SAGEMAKER_BATCH is left running."""
+    together = inspection.start_and_wait(TOGETHER)
     if together.is_serving:
         return dict.fromkeys(ALONE, together)
-    seen.discard(together)
-    on_8080 = seen.try_out(ON_8080)
+    inspection.discard(together)
+    on_8080 = inspection.start_and_wait(ON_8080)
     if on_8080.is_serving:
         return {**dict.fromkeys(ALONE, on_8080), "port": together}
-    seen.discard(on_8080)
-    starts = {name: _alone(seen, name) for name in ALONE}
+    inspection.discard(on_8080)
+    starts = {}
+    for name, conditions in ALONE.items():
+        starts[name] = inspection.start_and_wait(conditions)
+        if name != "batch":
+            inspection.discard(starts[name])
     if all(start.is_serving for start in starts.values()):
-        # A serverless endpoint has both at once.
+        # Each alone is fine, both together are not, and a serverless endpoint has both at once.
         return {**starts, "read-only": on_8080, "user": on_8080}
     return starts
 
 
-def _alone(seen: ImageInspection, name: str) -> ContainerStart:
-    start = seen.try_out(ALONE[name])
-    if name != "batch":
-        seen.discard(start)
-    return start
-
-
 @clause(Severity.MUST, HOSTING)
-def bind_to_port(seen: ImageInspection) -> ConformanceVerdict:
-    """It listens where SAGEMAKER_BIND_TO_PORT says."""
-    return _kept(seen, "port", f"SAGEMAKER_BIND_TO_PORT={OTHER_PORT}")
+def bind_to_port(inspection: ImageInspection) -> ConformanceVerdict:
+    """It listens on the port that SAGEMAKER_BIND_TO_PORT names."""
+    return _serves(inspection, "port", f"SAGEMAKER_BIND_TO_PORT={OTHER_PORT}")
 
 
 @clause(Severity.MUST, BATCH)
-def batch(seen: ImageInspection) -> ConformanceVerdict:
-    """It answers photographs under SAGEMAKER_BATCH=true as well."""
-    return _kept(seen, "batch", "SAGEMAKER_BATCH=true")
+def batch(inspection: ImageInspection) -> ConformanceVerdict:
+    """It answers photographs with SAGEMAKER_BATCH=true as well."""
+    return _serves(inspection, "batch", "SAGEMAKER_BATCH=true")
 
 
 @clause(Severity.SHOULD, BATCH)
-def execution_parameters(seen: ImageInspection) -> ConformanceVerdict:
-    """Asked for /execution-parameters, it answers what Batch Transform understands, or 404."""
-    answer = seen.trials.execution_parameters
+def execution_parameters(inspection: ImageInspection) -> ConformanceVerdict:
+    """It answers /execution-parameters with what Batch Transform understands, or with 404."""
+    answer = inspection.observe(observe_conditions).execution_parameters
     if answer is None:
-        return failed("it does not get ready under SAGEMAKER_BATCH=true")
+        return failed("it does not get ready with SAGEMAKER_BATCH=true")
     if answer.status == 404:
         return not_applicable(f"{answer}: Batch Transform uses its own values")
     trouble = f"{answer}" if answer.status != 200 else _misunderstood(answer.body)
-    return judged(not trouble, trouble or answer.body.decode(errors="replace")[:200])
+    return passed_if(not trouble, trouble or answer.body.decode(errors="replace")[:200])
 
 
 @clause(Severity.MUST, f"{PRACTICE}; {TROUBLESHOOTING}")
-def read_only_root(seen: ImageInspection) -> ConformanceVerdict:
+def read_only_root(inspection: ImageInspection) -> ConformanceVerdict:
     """It needs to write nowhere but below /tmp."""
-    return _kept(seen, "read-only", "root file system read-only but for /tmp")
+    return _serves(inspection, "read-only", "root file system read-only except for /tmp")
 
 
 @clause(Severity.MUST, TROUBLESHOOTING)
-def arbitrary_user(seen: ImageInspection) -> ConformanceVerdict:
+def arbitrary_user(inspection: ImageInspection) -> ConformanceVerdict:
     """It runs as whatever unprivileged user the host chooses, without capabilities."""
-    return _kept(seen, "user", f"user {USER} without capabilities")
+    return _serves(inspection, "user", f"user {USER} without capabilities")
 
 
-def _kept(seen: ImageInspection, name: str, told: str) -> ConformanceVerdict:
-    start = seen.trials.starts[name]
-    return judged(start.is_serving, f"{told}: {start}")
+def _serves(inspection: ImageInspection, name: str, condition: str) -> ConformanceVerdict:
+    start = inspection.observe(observe_conditions).starts[name]
+    return passed_if(start.is_serving, f"{condition}: {start}")
 
 
 def _misunderstood(body: bytes) -> str:
-    """Why Batch Transform would not understand it; empty if it would."""
+    """Say why Batch Transform would not understand an answer; empty if it would."""
     try:
-        told: Any = json.loads(body)
+        parameters: Any = json.loads(body)
     except ValueError:
-        return f"no JSON: {body[:80]!r}"
-    if not isinstance(told, dict) or not set(told) <= set(PARAMETERS):
+        return f"not JSON: {body[:80]!r}"
+    if not isinstance(parameters, dict) or not set(parameters) <= set(PARAMETERS):
         return f"other fields than {', '.join(PARAMETERS)}: {body[:120]!r}"
-    for name, value in told.items():
+    for name, value in parameters.items():
         if not isinstance(value, PARAMETERS[name]) or isinstance(value, bool):
             return f"{name} is {value!r}"
-    if told.get("BatchStrategy", "SINGLE_RECORD") not in STRATEGIES:
-        return f"BatchStrategy is {told['BatchStrategy']!r}"
+    if parameters.get("BatchStrategy", "SINGLE_RECORD") not in STRATEGIES:
+        return f"BatchStrategy is {parameters['BatchStrategy']!r}"
     return ""

@@ -1,10 +1,10 @@
-"""The contract's figures and its sources."""
+"""The contract's limits, and the documents that state them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drdeploy.units import MIB
+from drdeploy.units import GB, MIB
 
 HOSTING = "AWS developer guide, Custom inference code with hosting services"
 SERVERLESS = "AWS developer guide, Deploy models with serverless inference"
@@ -21,17 +21,17 @@ class Contract:
     """What a host allows a container; the defaults are SageMaker's.
 
     Attributes:
-        start_s: Until it is ready: 3 minutes on a serverless endpoint.
-        ping_s: For an answer to ``GET /ping``.
-        accept_s: For a connection to be accepted.
-        answer_s: For an answer to ``POST /invocations``.
-        stop_s: Between SIGTERM and SIGKILL.
-        serverless_bytes: Largest body, and answer, of a serverless endpoint.
-        real_time_bytes: Largest body of a real-time endpoint.
+        start_s: Seconds until it is ready: 3 minutes on a serverless endpoint.
+        ping_s: Seconds for an answer to ``GET /ping``.
+        accept_s: Seconds for a connection to be accepted.
+        answer_s: Seconds for an answer to ``POST /invocations``.
+        stop_s: Seconds between SIGTERM and SIGKILL.
+        serverless_bytes: Largest request body, and answer, of a serverless endpoint.
+        real_time_bytes: Largest request body of a real-time endpoint.
         attributes_chars: Longest ``X-Amzn-SageMaker-Custom-Attributes``.
         inference_id_chars: Longest ``X-Amzn-SageMaker-Inference-Id``.
         image_bytes: Largest image of a serverless endpoint.
-        load_s: How long load is put on; no part of SageMaker's contract.
+        load_s: Seconds that the check puts load on; not part of SageMaker's contract.
     """
 
     start_s: float = 180.0
@@ -43,5 +43,5 @@ class Contract:
     real_time_bytes: int = 6 * MIB
     attributes_chars: int = 1024
     inference_id_chars: int = 64
-    image_bytes: int = 10_000_000_000
+    image_bytes: int = 10 * GB
     load_s: float = 3.0

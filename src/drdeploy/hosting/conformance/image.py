@@ -1,4 +1,4 @@
-"""What can be told without starting a container."""
+"""What an image's configuration says, without starting a container."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from drdeploy.hosting.conformance.clause import (
     ConformanceVerdict,
     Severity,
     clause,
-    judged,
     not_applicable,
     passed,
+    passed_if,
 )
 from drdeploy.hosting.conformance.contract import HOSTING, PIPELINES, SERVERLESS
 from drdeploy.units import GB
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from drdeploy.hosting.conformance.inspection import ImageInspection
-    from drdeploy.hosting.engine import Engine
 
 SHELLS = frozenset({"sh", "bash", "dash", "ash"})
 BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
@@ -32,29 +31,22 @@ class ImageFacts:
     """An image's configuration.
 
     Attributes:
-        id: ``sha256:…``.
         entrypoint: The words of its ENTRYPOINT.
         labels: By name.
         size_bytes: On disk.
     """
 
-    id: str
     entrypoint: tuple[str, ...]
     labels: Mapping[str, str]
     size_bytes: int
 
 
-def look_at_image(engine: Engine, image: str) -> ImageFacts:
-    """Read an image's configuration.
-
-    Raises:
-        EngineError: There is no such image.
-    """
-    described: Mapping[str, Any] = engine.image_config(image)
+def observe_image(inspection: ImageInspection) -> ImageFacts:
+    """Read the image's configuration."""
+    described: Mapping[str, Any] = inspection.host.engine.image_config(inspection.host.image)
     config: Mapping[str, Any] = described.get("Config") or {}
     entrypoint = config.get("Entrypoint") or ()
     return ImageFacts(
-        id=str(described["Id"]),
         entrypoint=(entrypoint,) if isinstance(entrypoint, str) else tuple(entrypoint),
         labels=dict(config.get("Labels") or {}),
         size_bytes=int(described.get("Size") or 0),
@@ -62,26 +54,26 @@ def look_at_image(engine: Engine, image: str) -> ImageFacts:
 
 
 @clause(Severity.MUST, HOSTING)
-def exec_form(seen: ImageInspection) -> ConformanceVerdict:
+def exec_form(inspection: ImageInspection) -> ConformanceVerdict:
     """The ENTRYPOINT is in exec form, so that signals reach the server and not a shell."""
-    words = seen.image.entrypoint
+    words = inspection.observe(observe_image).entrypoint
     if not words:
         return passed("no ENTRYPOINT: the host runs the program `serve` itself")
     is_shell = words[0].rpartition("/")[2] in SHELLS and "-c" in words[1:2]
-    return judged(not is_shell, f"ENTRYPOINT {list(words)}")
+    return passed_if(not is_shell, f"ENTRYPOINT {list(words)}")
 
 
 @clause(Severity.SHOULD, SERVERLESS)
-def image_size(seen: ImageInspection) -> ConformanceVerdict:
-    """The image is no larger than a serverless endpoint takes."""
-    size, limit = seen.image.size_bytes, seen.contract.image_bytes
-    return judged(size <= limit, f"{size / GB:.2f} GB on disk of {limit / GB:.0f} GB")
+def image_size(inspection: ImageInspection) -> ConformanceVerdict:
+    """The image is no larger than a serverless endpoint accepts."""
+    size, limit = inspection.observe(observe_image).size_bytes, inspection.contract.image_bytes
+    return passed_if(size <= limit, f"{size / GB:.2f} GB on disk (limit {limit / GB:.0f} GB)")
 
 
 @clause(Severity.OPTIONAL, PIPELINES)
-def bind_to_port_label(seen: ImageInspection) -> ConformanceVerdict:
+def bind_to_port_label(inspection: ImageInspection) -> ConformanceVerdict:
     """A label says that the port can be chosen, as several containers on one endpoint need."""
-    value = seen.image.labels.get(BIND_TO_PORT_LABEL)
+    value = inspection.observe(observe_image).labels.get(BIND_TO_PORT_LABEL)
     if not value:
         return not_applicable(f"no label {BIND_TO_PORT_LABEL}")
-    return judged(value == "true", f"{BIND_TO_PORT_LABEL}={value}")
+    return passed_if(value == "true", f"{BIND_TO_PORT_LABEL}={value}")

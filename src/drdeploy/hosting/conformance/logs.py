@@ -1,20 +1,21 @@
-"""What the containers wrote to standard output and error, and what they had better not."""
+"""What the containers write to standard output and error, and what they must not write."""
 
 from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.conformance.broken_model import MISSING
+from drdeploy.hosting.conformance.broken_model import MISSING, observe_broken_models
 from drdeploy.hosting.conformance.clause import (
     ConformanceVerdict,
     Severity,
-    Undetermined,
     clause,
     failed,
-    judged,
+    passed,
+    passed_if,
 )
 from drdeploy.hosting.conformance.contract import HOSTING, PRACTICE
+from drdeploy.hosting.conformance.inspection import Undetermined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,44 +24,50 @@ if TYPE_CHECKING:
 
 PROBE_BYTES = 30
 """A multiple of three, so that it is a part of the base64 of the whole."""
-UNREADABLE = "\ufffd"
-MOST_UNREADABLE = 16
+REPLACEMENT = "\ufffd"
+MAX_REPLACEMENTS = 16
+"""Undecodable bytes in a log; a server that writes binary data writes thousands of them."""
+
+
+def observe_log(inspection: ImageInspection) -> str:
+    """Read what the ordinary container has logged by then."""
+    return inspection.running_container().running.logs()
 
 
 @clause(Severity.SHOULD, HOSTING)
-def logs(seen: ImageInspection) -> ConformanceVerdict:
+def logs(inspection: ImageInspection) -> ConformanceVerdict:
     """It logs to standard output or error."""
-    log = seen.log
-    return judged(bool(log.strip()), f"{len(log.splitlines())} lines, {len(log)} characters")
+    log = inspection.observe(observe_log)
+    return passed_if(bool(log.strip()), f"{len(log.splitlines())} lines, {len(log)} characters")
 
 
 @clause(Severity.SHOULD, PRACTICE)
-def logs_failures(seen: ImageInspection) -> ConformanceVerdict:
+def logs_failures(inspection: ImageInspection) -> ConformanceVerdict:
     """If it cannot start, its log says so."""
-    refusal = seen.refusals[MISSING]
-    if refusal.ready_s is not None:
-        raise Undetermined("without a model it says that it is ready: see not-ready-without-model")
-    lines = refusal.log.strip().splitlines()
+    start = inspection.observe(observe_broken_models)[MISSING]
+    if start.ready_s is not None:
+        raise Undetermined("it reports ready without a model: see not-ready-without-model")
+    lines = start.log.strip().splitlines()
     if not lines:
         return failed("started without a model, it logs nothing")
-    return judged(True, f"started without a model: {lines[-1][:120]}")
+    return passed(f"started without a model: {lines[-1][:120]}")
 
 
 @clause(Severity.SHOULD, PRACTICE)
-def logs_no_image(seen: ImageInspection) -> ConformanceVerdict:
-    """What it logs holds nothing of the photographs."""
-    log = seen.log
-    found = [how for how, text in _traces(seen.photograph.data) if text in log]
-    if log.count(UNREADABLE) > MOST_UNREADABLE:
+def logs_no_image(inspection: ImageInspection) -> ConformanceVerdict:
+    """Its log holds nothing of the photographs."""
+    log = inspection.observe(observe_log)
+    found = [form for form, text in _traces(inspection.photograph.data) if text in log]
+    if log.count(REPLACEMENT) > MAX_REPLACEMENTS:
         found.append("binary")
-    told = f"found as {', '.join(found)}" if found else "neither text, base64 nor binary of it"
-    return judged(not found, f"{len(log)} characters of log: {told}")
+    result = f"found as {', '.join(found)}" if found else "neither text, base64 nor binary of it"
+    return passed_if(not found, f"{len(log)} characters of log: {result}")
 
 
 def _traces(data: bytes) -> Iterator[tuple[str, str]]:
-    """How a body would look in a log: its beginning and a part of its middle."""
-    for place in (0, len(data) // 2 // 3 * 3):
-        part = data[place : place + PROBE_BYTES]
+    """Yield how a body would look in a log: its beginning and a part of its middle."""
+    for start in (0, len(data) // 2 // 3 * 3):
+        part = data[start : start + PROBE_BYTES]
         yield "text", repr(part)[2:-1]
         yield "base64", base64.b64encode(part).decode()
         yield "hexadecimal", part.hex()

@@ -1,4 +1,4 @@
-"""All clauses, in the order in which they are judged: a container is stopped after it was asked."""
+"""All clauses in the order in which they are checked: a container is stopped last."""
 
 from __future__ import annotations
 
@@ -68,17 +68,17 @@ CLAUSES: tuple[Clause, ...] = (
 )
 
 
-def chosen(ids: Collection[str]) -> tuple[Clause, ...]:
-    """The clauses with these ids, all if there are none.
+def select_clauses(ids: Collection[str]) -> tuple[Clause, ...]:
+    """Return the clauses with the given ids, or all of them if none is given.
 
     Raises:
         InvalidInput: There is no such clause.
     """
     known = [clause.id for clause in CLAUSES]
-    for wanted in ids:
-        if wanted not in known:
+    for name in ids:
+        if name not in known:
             raise InvalidInput(
-                f"There is no clause {wanted!r}",
+                f"There is no clause {name!r}",
                 where="--only",
                 remedy=f"Choose from {', '.join(known)}",
             )

@@ -1,4 +1,4 @@
-"""Host an image as SageMaker does, under whatever conditions a clause is about."""
+"""Starts containers of the image under check as SageMaker does, and removes them."""
 
 from __future__ import annotations
 
@@ -26,29 +26,30 @@ if TYPE_CHECKING:
     from drdeploy.hosting.engine import Engine, ExitState, RunningContainer
 
 LABEL = "drdeploy.conformance"
-"""Of every container that is started here; its value names the check."""
+"""Label of every container that is started here; its value identifies the check."""
 POLL_S = 0.02
 SETTLED_WITHIN_S = 1.0
-"""By then an engine has noticed that a container ended."""
+"""By then an engine has noticed that a container has ended."""
 PATIENCE_S = 3.0
 PATIENCE_RATIO = 3.0
-"""What takes so many times as long as the first start, and so much longer, will not come."""
+"""A later start is given up after three times the first one, and 3 s: long enough for a machine
+that is busy meanwhile, and mostly far below the three minutes that SageMaker waits."""
 ALSO_READ_ONLY = ("/run", "/var/tmp")  # noqa: S108  the container's own
-"""Podman keeps these writable in a container whose root is not; SageMaker promises neither."""
+"""Podman keeps these writable where the root file system is not; SageMaker promises neither."""
 LOG_LINE_CHARS = 120
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """How one container is hosted; the defaults are an ordinary ``docker run IMAGE serve``.
+    """How one container is started; the defaults are an ordinary ``docker run IMAGE serve``.
 
     Attributes:
-        port: That the server is told and that is published.
+        port: Port that the server is to listen on.
         env: Environment variables.
-        read_only: Whether the root file system is.
+        read_only: Whether the root file system is read-only.
         user: ``uid:gid``; None is the image's own.
         model: Folder to mount instead of the artifact.
-        cpuset: Cores of the host.
+        cpuset: Cores that it is bound to; None is all.
         mounts: Further files of this machine.
     """
 
@@ -63,65 +64,70 @@ class Conditions:
 
 @dataclass(frozen=True)
 class ContainerUnderTest:
-    """A container of the image under check."""
+    """A container of the image under check.
 
-    container: RunningContainer
+    Attributes:
+        running: The container in the engine.
+        contract: Limits for its answers.
+    """
+
+    running: RunningContainer
     contract: Contract
 
     @property
     def port(self) -> int:
-        """Where it answers on this machine."""
-        return self.container.host_port or 0
+        """The port on this machine that it answers on."""
+        return self.running.host_port or 0
 
     def ping(self) -> ProbeAnswer:
-        """Ask whether it is ready."""
+        """Send ``GET /ping``."""
         return ask(self.port, "GET", "/ping", timeout_s=self.contract.ping_s)
 
     def invoke(
         self, body: bytes, headers: Mapping[str, str], timeout_s: float | None = None
     ) -> ProbeAnswer:
-        """Send a body to be answered."""
+        """Send a body to ``POST /invocations``."""
         timeout_s = timeout_s or self.contract.answer_s
         return ask(self.port, "POST", INVOCATIONS, body, headers, timeout_s=timeout_s)
 
     def grade(self, photograph: ProbePhotograph) -> ProbeAnswer:
-        """Send the photograph."""
+        """Send a photograph to ``POST /invocations``."""
         return self.invoke(photograph.data, photograph.headers)
 
-    def ended(self) -> ExitState | None:
-        """How it ended; None while it runs."""
-        state = self.container.exit_state()
+    def exit_state(self) -> ExitState | None:
+        """Return how it ended; None while it runs."""
+        state = self.running.exit_state()
         return None if state.is_running else state
 
-    def ended_since(self, answer: ProbeAnswer) -> ExitState | None:
-        """How it ended, if it did; without an answer that may take the engine a moment to know."""
+    def exit_state_after(self, answer: ProbeAnswer) -> ExitState | None:
+        """Return how it ended by an answer; if there was none, the engine may not know yet."""
         deadline = time.monotonic() + SETTLED_WITHIN_S
-        while (state := self.ended()) is None and not answer.status:
+        while (state := self.exit_state()) is None and not answer.status:
             if time.monotonic() > deadline:
                 break
             time.sleep(POLL_S)
         return state
 
-    def last_words(self) -> str:
-        """The last line of its log, shortened."""
-        lines = self.container.logs(tail=5).strip().splitlines() or ["nothing in its log"]
+    def last_log_line(self) -> str:
+        """Return the last line of its log, shortened."""
+        lines = self.running.logs(tail=5).strip().splitlines() or ["nothing in its log"]
         text = " ".join(lines[-1].split())
         return text if len(text) <= LOG_LINE_CHARS else f"{text[: LOG_LINE_CHARS - 1]}…"
 
 
 @dataclass(frozen=True)
 class ContainerStart:
-    """What became of a container that was started.
+    """How far a container got that was started.
 
     Attributes:
-        hosted: The container; None if the engine could not start it.
-        ready_s: From the start to the first ping that said 200; None if none did.
+        container: None if the engine could not start it.
+        ready_s: Seconds from the start to the first ping answered with 200; None if none was.
         first: The answer to the photograph that was sent at that moment.
-        served_s: From the start until a photograph was answered with 2xx; None if none was.
+        served_s: Seconds from the start until a photograph was answered; None if none was.
         trouble: Why it is not ready.
     """
 
-    hosted: ContainerUnderTest | None
+    container: ContainerUnderTest | None
     ready_s: float | None = None
     first: ProbeAnswer | None = None
     served_s: float | None = None
@@ -135,11 +141,11 @@ class ContainerStart:
     def __str__(self) -> str:
         if self.ready_s is None:
             return f"never ready: {self.trouble}"
-        return f"ready after {self.ready_s:.2f} s, the photograph then: {self.first}"
+        return f"ready after {self.ready_s:.2f} s, a photograph then: {self.first}"
 
 
 def patience_s(ready_s: float) -> float:
-    """How long to wait for something, when a start took so long."""
+    """Return how long to wait for another start, when the first took so long (seconds)."""
     return PATIENCE_S + PATIENCE_RATIO * ready_s
 
 
@@ -147,13 +153,13 @@ class Host:
     """Starts containers of one image; ``with`` removes them all, whatever happens.
 
     Args:
-        engine: Runs them.
+        engine: Runs the containers.
         image: Name and tag, or id.
         artifact: A ``model.tar.gz`` of any kind.
-        photograph: Sent to whatever gets ready.
-        contract: The figures.
-        memory_mb: Limit of each container.
-        cpus: Limit of each container.
+        photograph: Sent to each container that gets ready.
+        contract: The contract's limits.
+        memory_mb: Memory limit of each container, MiB.
+        cpus: CPU limit of each container.
 
     Attributes:
         is_model_writable: Whether each container gets a copy of the model that it may write to,
@@ -209,57 +215,61 @@ class Host:
         """
         return ContainerUnderTest(self.engine.run(self._spec(conditions)), self.contract)
 
-    def try_out(self, conditions: Conditions, patience_s: float) -> ContainerStart:
+    def start_and_wait(self, conditions: Conditions, patience_s: float) -> ContainerStart:
         """Start a container, wait until it is ready, and send the photograph at that moment."""
         began = time.monotonic()
         try:
-            hosted = self.start(conditions)
+            container = self.start(conditions)
         except EngineError as err:
             return ContainerStart(None, trouble=err.what)
-        return self.await_ready(hosted, began, patience_s)
+        return self.wait_until_ready(container, began, patience_s)
 
-    def await_ready(
-        self, hosted: ContainerUnderTest, began: float, patience_s: float
+    def wait_until_ready(
+        self, container: ContainerUnderTest, began: float, patience_s: float
     ) -> ContainerStart:
-        """Ping a container that began at that time until it says 200."""
+        """Ping a container until it answers 200, then send the photograph at once.
+
+        Args:
+            container: It was just started.
+            began: When, on the monotonic clock.
+            patience_s: Seconds since then after which it will not get ready any more.
+        """
         while (waited_s := time.monotonic() - began) < patience_s:
-            ping = hosted.ping()
+            ping = container.ping()
             if ping.status == 200:
-                return self._await_answer(hosted, began)
-            if (state := hosted.ended()) is not None:
+                return self._wait_for_answer(container, began)
+            if (state := container.exit_state()) is not None:
                 how = "out of memory" if state.oom_killed else f"status {state.exit_code}"
-                ended = f"it ended after {waited_s:.1f} s ({how}): {hosted.last_words()}"
-                return ContainerStart(hosted, trouble=ended)
+                ended = f"it ended after {waited_s:.1f} s ({how}): {container.last_log_line()}"
+                return ContainerStart(container, trouble=ended)
             time.sleep(POLL_S)
         return ContainerStart(
-            hosted, trouble=f"no ping said 200 within {patience_s:.0f} s (last: {ping})"
+            container, trouble=f"no ping was answered with 200 within {patience_s:.0f} s: {ping}"
         )
 
-    def _await_answer(self, hosted: ContainerUnderTest, began: float) -> ContainerStart:
-        """Send the photograph at the moment that it said it is ready, then until it is."""
+    def _wait_for_answer(self, container: ContainerUnderTest, began: float) -> ContainerStart:
+        """Send the photograph at the moment that a ping said ready, and until it is answered."""
         ready_s = time.monotonic() - began
-        first = answer = hosted.grade(self.photograph)
+        first = answer = container.grade(self.photograph)
         while not answer.is_success and time.monotonic() - began < ready_s + patience_s(ready_s):
-            if hosted.ended() is not None:
+            if container.exit_state() is not None:
                 break
             time.sleep(POLL_S)
-            answer = hosted.grade(self.photograph)
+            answer = container.grade(self.photograph)
         served_s = answer.ended_at - began if answer.is_success else None
-        return ContainerStart(hosted, ready_s, first, served_s)
+        return ContainerStart(container, ready_s, first, served_s)
 
     def _spec(self, conditions: Conditions) -> ContainerSpec:
         model = Mount(conditions.model or self.model, MODEL_DIR)
         if self.is_model_writable and conditions.model is None:
             model = Mount(self._writable_model(), MODEL_DIR, read_only=False)
-        closed = tuple(Mount(self._nothing(), place) for place in ALSO_READ_ONLY)
-        told = (
-            {}
-            if conditions.port == CONTAINER_PORT
-            else {"SAGEMAKER_BIND_TO_PORT": str(conditions.port)}
-        )
+        closed = tuple(Mount(self._empty_folder(), path) for path in ALSO_READ_ONLY)
+        env = dict(conditions.env)
+        if conditions.port != CONTAINER_PORT:
+            env["SAGEMAKER_BIND_TO_PORT"] = str(conditions.port)
         return ContainerSpec(
             self.image,
-            env={**told, **conditions.env},
+            env=env,
             mounts=(model, *conditions.mounts, *(closed if conditions.read_only else ())),
             memory_mb=self.memory_mb,
             cpus=self.cpus,
@@ -278,8 +288,8 @@ class Host:
             path.chmod(0o777)
         return copy
 
-    def _nothing(self) -> Path:
-        folder = self.folder / "nothing"
+    def _empty_folder(self) -> Path:
+        folder = self.folder / "empty"
         folder.mkdir(exist_ok=True)
         folder.chmod(0o755)
         return folder
@@ -289,10 +299,10 @@ class Host:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Write an archive's files for any user to read, whatever they are.
+    """Extract an archive so that any user may read its files, whatever they are.
 
     Raises:
-        ArtifactError: It is no readable ``.tar.gz``, or would write outside its folder.
+        ArtifactError: It is not a readable ``.tar.gz``, or would write outside its folder.
     """
     folder.mkdir(parents=True)
     for member in read_archive(archive, ArchiveLimits()):
