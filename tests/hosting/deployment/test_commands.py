@@ -101,7 +101,7 @@ def test_a_push_prints_what_a_model_names_and_the_second_sends_nothing(run, url,
     ("options", "reason"),
     [
         (("--memory-mb", "1500"), "--memory-mb: must be 1024 to 6144 MB in steps of 1024"),
-        (("--instance-type", "ml.m5.gigantic"), "no SageMaker hosting instance type"),
+        (("--instance-type", "ml.m5.gigantic"), "not a SageMaker hosting instance type"),
         (("--provisioned-concurrency", "9"), "exceeds max_concurrency"),
         (("--photograph", "notes.txt"), "not that of a photograph"),
         (("--region", "eu-west-1"), "deployed in us-east-1"),

@@ -77,9 +77,9 @@ def test_a_push_that_the_registry_denies_names_the_permissions(account):
 @pytest.mark.parametrize(
     ("code", "remedy"),
     [
-        ("AccessDeniedException", "Allow that action"),
+        ("AccessDeniedException", "Grant that permission"),
         ("ThrottlingException", "Wait a moment"),
-        ("ExpiredToken", "Allow that action to the credentials in use, or use others"),
+        ("ExpiredToken", "Grant that permission to the credentials in use, or use others"),
     ],
 )
 def test_a_refused_listing_says_what_to_do(account, code, remedy):

@@ -96,7 +96,7 @@ def test_an_endpoint_that_never_starts_times_out(hosting, control):
 
 def test_denied_names_the_action_and_the_remedy(hosting, control):
     control.add_client_error("create_model", "AccessDeniedException", "not authorized")
-    with pytest.raises(EndpointError, match=r"create the model: AccessDenied.* Allow that action"):
+    with pytest.raises(EndpointError, match=r"create the model: AccessDenied.* Grant"):
         hosting.create(DEPLOYMENT)
 
 

@@ -1,4 +1,4 @@
-"""What the control plane refuses, in words: what, where, remedy."""
+"""Errors of AWS's APIs turned into this project's: what happened, where, what to do."""
 
 from __future__ import annotations
 
@@ -10,24 +10,22 @@ from drdeploy.errors import EndpointError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from botocore.exceptions import ClientError
-
 
 class NoSuchResource(EndpointError):
-    """The API says that there is nothing of that name."""
+    """The API knows no resource of that name."""
 
 
 @contextmanager
 def translated_errors(action: str, where: str) -> Iterator[None]:
-    """Turn botocore's errors into ours.
+    """Turn the errors that boto3 raises in this block into ours.
 
     Args:
-        action: Completes "Could not ...".
-        where: The resource.
+        action: What the block does, to complete "Could not ...".
+        where: The resource that it does it to.
 
     Raises:
-        NoSuchResource: There is nothing of that name.
-        EndpointError: Everything else that boto3 raises.
+        NoSuchResource: There is no resource of that name.
+        EndpointError: boto3 raised anything else.
     """
     from boto3.exceptions import S3UploadFailedError
     from botocore.exceptions import BotoCoreError, ClientError
@@ -35,7 +33,12 @@ def translated_errors(action: str, where: str) -> Iterator[None]:
     try:
         yield
     except ClientError as err:
-        raise _error_of(err, action, where) from err
+        details = err.response.get("Error", {})
+        code, message = details.get("Code", "Unknown"), details.get("Message", "")
+        kind = NoSuchResource if _says_absent(code, message) else EndpointError
+        raise kind(
+            f"Could not {action}: {code}: {message}", where=where, remedy=_remedy_for(code)
+        ) from err
     except (BotoCoreError, S3UploadFailedError) as err:
         raise EndpointError(
             f"Could not {action}: {err}",
@@ -44,25 +47,19 @@ def translated_errors(action: str, where: str) -> Iterator[None]:
         ) from err
 
 
-def _error_of(error: ClientError, action: str, where: str) -> EndpointError:
-    details = error.response.get("Error", {})
-    code, message = details.get("Code", "Unknown"), details.get("Message", "")
-    kind = NoSuchResource if _says_absent(code, message) else EndpointError
-    return kind(f"Could not {action}: {code}: {message}", where=where, remedy=_remedy_for(code))
-
-
 def _says_absent(code: str, message: str) -> bool:
-    # SageMaker has no code of its own for "no such endpoint"; it says so in words.
+    # SageMaker has no code for "no such endpoint": it answers ValidationException, as for any
+    # other bad request, and only the message tells.
     absent = ("could not find", "cannot find", "does not exist", "not found")
-    is_about_names = code in {"ValidationException", "ValidationError", "ResourceNotFound"}
-    return is_about_names and any(words in message.lower() for words in absent)
+    may_mean_absent = code in {"ValidationException", "ValidationError", "ResourceNotFound"}
+    return may_mean_absent and any(words in message.lower() for words in absent)
 
 
 def _remedy_for(code: str) -> str:
     if "AccessDenied" in code or code in {"UnrecognizedClientException", "ExpiredToken"}:
-        return "Allow that action to the credentials in use, or use others"
+        return "Grant that permission to the credentials in use, or use others"
     if code == "ResourceLimitExceeded":
-        return "Delete what is no longer used, or ask AWS for a higher quota"
+        return "Delete what you no longer use, or ask AWS for a higher quota"
     if "Throttling" in code:
         return "Wait a moment and try again"
     return ""

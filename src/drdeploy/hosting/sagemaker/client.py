@@ -1,9 +1,9 @@
-"""The one client: create, wait, invoke, read metrics, delete.
+"""The one SageMaker client: create an endpoint, wait, invoke, read metrics, delete.
 
 >>> hosting = Hosting.connect("http://127.0.0.1:8765")
 >>> uri = hosting.upload_artifact(Path("mobilenet-fp32-onnx.tar.gz"), bucket="drdeploy")
 >>> small = ServerlessConfig(memory_mb=1024)
->>> with hosting.deployed(Deployment("demo", "drdeploy:lean", uri, small)):
+>>> with hosting.deployed(EndpointDefinition("demo", "drdeploy:lean", uri, small)):
 ...     answer = hosting.invoke("demo", photograph, content_type="image/jpeg")
 """
 
@@ -30,18 +30,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from datetime import datetime
     from pathlib import Path
+
+    from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
+
 METRICS_NAMESPACE = "AWS/SageMaker"
 
 MetricName = Literal[
     "ModelSetupTime", "ModelLatency", "OverheadLatency", "Invocations", "MemoryUtilization"
 ]
 ResourceKind = Literal["endpoint", "endpoint configuration", "model"]
-"""What a deployment consists of, in the order of deletion."""
+"""What is created for an endpoint, in the order in which it is deleted."""
 
-MAX_DATAPOINTS = 1440
-"""That one request may span (API reference, ``GetMetricStatistics``)."""
+DATAPOINTS_MAX = 1440
+"""Most datapoints that one request may span (API reference, ``GetMetricStatistics``)."""
 
-_POLL_S = 0.2
+_POLL_LOCAL_S = 0.2
 _POLL_AWS_S = 5.0
 
 
@@ -50,9 +53,9 @@ class Datapoint:
     """One period of a CloudWatch metric.
 
     Attributes:
-        start: Begin of the period, UTC.
-        average: In the metric's own unit (microseconds for times).
-        samples: Observations within the period.
+        start: Beginning of the period, UTC.
+        average: Average over the period, in the metric's own unit (microseconds for times).
+        samples: Number of values in the period.
     """
 
     start: datetime
@@ -61,7 +64,13 @@ class Datapoint:
 
 
 class Hosting:
-    """A typed façade over the boto3 calls that are used, and no others."""
+    """A SageMaker client with the calls that this project needs, for AWS and the local service.
+
+    Args:
+        clients: The boto3 clients to use.
+        is_local: Whether they lead to the local service.
+        clock: Measures latencies and waits.
+    """
 
     def __init__(self, clients: Clients, *, is_local: bool, clock: Clock | None = None) -> None:
         self.is_local = is_local
@@ -77,20 +86,32 @@ class Hosting:
         max_connections: int = 10,
         clock: Clock | None = None,
     ) -> Self:
-        """Speak to the local service at ``endpoint_url``, or to AWS where it is None."""
+        """Connect to the local service at ``endpoint_url``, or to AWS where that is None.
+
+        Args:
+            endpoint_url: For example ``http://127.0.0.1:8765``.
+            region: AWS region; by default the one in the user's configuration.
+            max_connections: Most invocations at once.
+            clock: Measures latencies and waits.
+
+        Raises:
+            InvalidInput: No region is set for AWS.
+        """
         clients = connect(endpoint_url, region=region, max_connections=max_connections)
         return cls(clients, is_local=is_loopback(endpoint_url), clock=clock)
 
     # -- the artifact ------------------------------------------------------------------
 
     def upload_artifact(self, archive: Path, *, bucket: str) -> str:
-        """Put a ``model.tar.gz`` into S3, under its own digest.
+        """Upload a ``model.tar.gz`` to S3, under a key that contains its digest.
 
         Returns:
-            Its ``s3://`` URI.  The digest in the key pins what an endpoint was created with.
+            Its ``s3://`` URI.  Another archive has another URI, so no upload changes the model of
+            an endpoint that exists.
 
         Raises:
-            EndpointError: S3 refuses, or the bucket does not exist (on AWS none is made).
+            EndpointError: S3 refuses, or the bucket does not exist.  A missing bucket is made in
+                the local service, never on AWS.
         """
         key = f"artifacts/{sha256_of_file(archive)[:16]}/{archive.name}"
         with translated_errors(f"upload {archive.name}", f"s3://{bucket}/{key}"):
@@ -102,10 +123,10 @@ class Hosting:
     # -- the endpoint ------------------------------------------------------------------
 
     def create(self, deployment: EndpointDefinition) -> None:
-        """Create model, endpoint configuration and endpoint; return without waiting.
+        """Create model, endpoint configuration and endpoint; return without waiting for it.
 
         Raises:
-            EndpointError: The API refuses; what had been created is deleted again.
+            EndpointError: The API refuses.  What this call had created by then is deleted again.
         """
         name = deployment.name
         made: list[ResourceKind] = []
@@ -115,7 +136,7 @@ class Hosting:
                     creation()
                 made.append(kind)
         except BaseException as err:
-            # Only what this call made: another's endpoint of the same name stays.
+            # Only what this call made: somebody else's model of the same name must stay.
             self._delete_after(err, name, made)
             raise
 
@@ -143,16 +164,15 @@ class Hosting:
         }
 
     def wait_in_service(self, name: str, *, timeout_s: float = 1800.0) -> None:
-        """Wait until the endpoint answers.
+        """Wait until the endpoint is in service.
 
         Raises:
-            EndpointFailed: It reports ``Failed``; the message carries its reason.
+            EndpointFailed: The endpoint has failed; the message contains its ``FailureReason``.
             EndpointTimeout: It is still not in service after ``timeout_s``.
         """
         deadline = self._clock.monotonic() + timeout_s
         while True:
-            with translated_errors("describe the endpoint", name):
-                endpoint = self._clients.sagemaker.describe_endpoint(EndpointName=name)
+            endpoint = self._describe(name)
             status = endpoint["EndpointStatus"]
             if status == "InService":
                 return
@@ -165,7 +185,7 @@ class Hosting:
     def deployed(
         self, deployment: EndpointDefinition, *, timeout_s: float = 1800.0
     ) -> Iterator[EndpointDefinition]:
-        """Create, wait, and delete at the end, whatever happens in between."""
+        """Create an endpoint, wait for it, and delete it at the end, whatever happens meanwhile."""
         self.create(deployment)
         try:
             self.wait_in_service(deployment.name, timeout_s=timeout_s)
@@ -182,10 +202,15 @@ class Hosting:
         kinds: Collection[ResourceKind] = get_args(ResourceKind),
         timeout_s: float = 600.0,
     ) -> None:
-        """Delete endpoint, configuration and model of that name; absent ones are fine.
+        """Delete the endpoint, the configuration and the model of a name; absent ones are skipped.
+
+        Args:
+            name: The name of all three.
+            kinds: Which of the three to delete.
+            timeout_s: Seconds to wait until the endpoint is gone.
 
         Raises:
-            EndpointError: Something could not be deleted; the message names what remains.
+            EndpointError: Something could not be deleted; the message says what remains.
         """
         sagemaker = self._clients.sagemaker
         deletions: dict[ResourceKind, Callable[[], object]] = {
@@ -195,12 +220,11 @@ class Hosting:
             ),
             "model": lambda: sagemaker.delete_model(ModelName=name),
         }
-        errors = {
-            kind: _refusal(kind, name, deletion)
-            for kind, deletion in deletions.items()
-            if kind in kinds
-        }
-        remaining = {kind: error for kind, error in errors.items() if error}
+        # One refusal does not end the rest: an endpoint that remains costs money every hour.
+        remaining: dict[ResourceKind, EndpointError] = {}
+        for kind, deletion in deletions.items():
+            if kind in kinds and (error := _error_of_deletion(kind, name, deletion)):
+                remaining[kind] = error
         if remaining:
             raise EndpointError(
                 "; ".join(error.what for error in remaining.values()),
@@ -209,26 +233,31 @@ class Hosting:
             ) from next(iter(remaining.values()))
 
     def exists(self, name: str) -> bool:
-        """Whether there is an endpoint of that name, in whatever status."""
+        """Return whether there is an endpoint of that name, in whatever status.
+
+        Raises:
+            EndpointError: The API does not say.
+        """
         try:
-            with translated_errors("describe the endpoint", name):
-                self._clients.sagemaker.describe_endpoint(EndpointName=name)
+            self._describe(name)
         except NoSuchResource:
             return False
         return True
 
     def failure_reason(self, name: str) -> str:
-        """Why the endpoint has failed; empty where it has not, or there is none.
+        """Return why the endpoint has failed; empty where it has not, or does not exist.
 
         Raises:
-            EndpointError: The API refuses to say.
+            EndpointError: The API does not say.
         """
         try:
-            with translated_errors("describe the endpoint", name):
-                endpoint = self._clients.sagemaker.describe_endpoint(EndpointName=name)
+            return self._describe(name).get("FailureReason", "")
         except NoSuchResource:
             return ""
-        return endpoint.get("FailureReason", "")
+
+    def _describe(self, name: str) -> DescribeEndpointOutputTypeDef:
+        with translated_errors("describe the endpoint", name):
+            return self._clients.sagemaker.describe_endpoint(EndpointName=name)
 
     # -- one invocation ----------------------------------------------------------------
 
@@ -240,7 +269,7 @@ class Hosting:
         content_type: str = "image/jpeg",
         accept: str = "application/json",
     ) -> Invocation:
-        """Send one request, once.  A failure is returned, never raised and never retried."""
+        """Send one request, once.  A failure is returned, never raised, and never retried."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         started_at, start = self._clock.now(), self._clock.monotonic()
@@ -273,14 +302,20 @@ class Hosting:
     def metric(
         self, name: str, metric: MetricName, *, start: datetime, end: datetime, period_s: int = 60
     ) -> tuple[Datapoint, ...]:
-        """Datapoints of one metric of the endpoint, oldest first.
+        """Return the datapoints of one metric of an endpoint, oldest first.
 
-        AWS keeps these metrics per minute; the local service knows every second.
+        Args:
+            name: The endpoint's name.
+            metric: The metric's name.
+            start: Beginning of the time to read.
+            end: End of the time to read.
+            period_s: Seconds that one datapoint covers.  AWS publishes these metrics per minute,
+                the local service per second.
 
         Raises:
             EndpointError: CloudWatch refuses.
         """
-        window = timedelta(seconds=period_s * MAX_DATAPOINTS)
+        window = timedelta(seconds=period_s * DATAPOINTS_MAX)
         points: list[Datapoint] = []
         while start < end:
             points += self._datapoints(name, metric, start, min(start + window, end), period_s)
@@ -308,7 +343,7 @@ class Hosting:
             for point in answer["Datapoints"]
         ]
 
-    # -- the rest ----------------------------------------------------------------------
+    # -- deletion ------------------------------------------------------------------------
 
     def _delete_endpoint(self, name: str, timeout_s: float) -> None:
         self._clients.sagemaker.delete_endpoint(EndpointName=name)
@@ -319,23 +354,25 @@ class Hosting:
     def _poll_or_give_up(self, deadline: float, name: str, state: str, timeout_s: float) -> None:
         if self._clock.monotonic() >= deadline:
             raise EndpointTimeout(f"The endpoint is {state} after {timeout_s:.0f} s", where=name)
-        self._clock.sleep(_POLL_S if self.is_local else _POLL_AWS_S)
+        self._clock.sleep(_POLL_LOCAL_S if self.is_local else _POLL_AWS_S)
 
     def _delete_after(
         self, error: BaseException, name: str, kinds: Collection[ResourceKind]
     ) -> None:
-        """Delete while another error is under way, and say with it what remains."""
+        """Delete after an error, and add to the error what could not be deleted."""
         try:
             self.delete(name, kinds=kinds)
-        except EndpointError as left:
+        except EndpointError as failure:
             if isinstance(error, EndpointError):
-                told = f"{error.what}; and then: {left.what}"
-                raise type(error)(told, where=name, remedy=left.remedy) from error
-            error.add_note(str(left))
+                what = f"{error.what}; and then: {failure.what}"
+                raise type(error)(what, where=name, remedy=failure.remedy) from error
+            error.add_note(str(failure))
 
 
-def _refusal(kind: str, name: str, deletion: Callable[[], object]) -> EndpointError | None:
-    """Delete; None where it worked or there was nothing to delete."""
+def _error_of_deletion(
+    kind: str, name: str, deletion: Callable[[], object]
+) -> EndpointError | None:
+    """Delete a resource and return the error; None where it worked or there was nothing there."""
     try:
         with translated_errors(f"delete the {kind}", name):
             deletion()

@@ -1,4 +1,4 @@
-"""Time as an argument: what measures, waits and stamps takes a :class:`Clock`."""
+"""Time as an argument: what measures, waits or stamps takes a :class:`Clock`."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class Clock:
-    """The real clock by default.
+    """The real clock, unless a test passes functions of its own.
 
     Attributes:
-        monotonic: Seconds for durations; never steps.
-        now: Wall-clock time, UTC, for stamps.
+        monotonic: Returns seconds for durations, which never step.
+        now: Returns the wall-clock time, UTC.
         sleep: Waits that many seconds.
     """
 
+    # perf_counter and not monotonic: the finer of the two on every platform.
     monotonic: Callable[[], float] = time.perf_counter
     now: Callable[[], datetime] = _utc_now
     sleep: Callable[[float], None] = time.sleep
 
     def sleep_until(self, deadline: float) -> None:
-        """Sleep until :attr:`monotonic` reaches ``deadline``; at once if it has passed."""
+        """Sleep until :attr:`monotonic` reaches ``deadline``; return at once if it has passed."""
         remaining_s = deadline - self.monotonic()
         if remaining_s > 0:
             self.sleep(remaining_s)

@@ -1,9 +1,10 @@
-"""What an endpoint is made of.  What SageMaker would refuse cannot be constructed.
+"""An endpoint's configuration: serverless or real-time, within SageMaker's limits.
 
 >>> ServerlessConfig(memory_mb=2048, max_concurrency=5)
 >>> RealTimeConfig(instance_type="ml.m5.xlarge")
 
-The two are told apart by ``kind``, in TOML and in JSON alike.
+In TOML and JSON, ``kind`` says which of the two it is.  A configuration that SageMaker would
+refuse raises pydantic's ``ValidationError``.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ class _Config(BaseModel):
 
 
 class ServerlessConfig(_Config):
-    """Pay per use: scaled to zero when idle, refused beyond ``max_concurrency``.
+    """A serverless endpoint: paid per use, with no containers when idle.
 
     Attributes:
-        memory_mb: 1024 to 6144 in steps of 1024; CPU comes in proportion.
-        max_concurrency: Invocations at once before SageMaker throttles.
+        memory_mb: Memory of a container in MB, 1024 to 6144 in steps of 1024; CPU comes in
+            proportion.
+        max_concurrency: Most invocations at once; SageMaker throttles any more.
         provisioned_concurrency: Containers kept warm, at most ``max_concurrency``.
     """
 
@@ -50,9 +52,9 @@ class ServerlessConfig(_Config):
     @field_validator("provisioned_concurrency")
     @classmethod
     def _provisioned_is_offered(cls, value: int | None) -> int | None:
-        return (
-            None if value is None else _within(quotas.serverless_provisioned_concurrency(), value)
-        )
+        if value is None:
+            return None
+        return _within(quotas.serverless_provisioned_concurrency(), value)
 
     @model_validator(mode="after")
     def _provisioned_within_max(self) -> Self:
@@ -66,23 +68,23 @@ class ServerlessConfig(_Config):
 
     @property
     def label(self) -> str:
-        """Short and stable, for trial ids: ``1024mb``, ``1024mb-c5-p2``."""
+        """A short name for trial ids, which never changes: ``1024mb``, ``1024mb-c5-p2``."""
         concurrency = f"-c{self.max_concurrency}" if self.max_concurrency > 1 else ""
         provisioned = f"-p{self.provisioned_concurrency}" if self.provisioned_concurrency else ""
         return f"{self.memory_mb}mb{concurrency}{provisioned}"
 
     @property
     def payload_limit_bytes(self) -> int:
-        """Largest request and response body."""
+        """Largest body of a request, and of a response."""
         return quotas.SERVERLESS_PAYLOAD_BYTES
 
 
 class RealTimeConfig(_Config):
-    """Always on: instances paid by the hour.
+    """A real-time endpoint: instances that always run, paid by the hour.
 
     Attributes:
         instance_type: One of SageMaker's hosting types, for example ``ml.m5.xlarge``.
-        initial_instance_count: Instances that it starts with.
+        initial_instance_count: Number of instances it starts with.
     """
 
     kind: Literal["realtime"] = "realtime"
@@ -93,7 +95,7 @@ class RealTimeConfig(_Config):
     @classmethod
     def _type_is_offered(cls, value: str) -> str:
         if value not in quotas.instance_types():
-            raise ValueError(f"{value!r} is no SageMaker hosting instance type")
+            raise ValueError(f"{value!r} is not a SageMaker hosting instance type")
         return value
 
     @field_validator("initial_instance_count")
@@ -103,21 +105,24 @@ class RealTimeConfig(_Config):
 
     @property
     def label(self) -> str:
-        """Short and stable, for trial ids: ``m5.xlarge``, ``m5.xlarge-x2``."""
+        """A short name for trial ids, which never changes: ``m5.xlarge``, ``m5.xlarge-x2``."""
         count = f"-x{self.initial_instance_count}" if self.initial_instance_count > 1 else ""
         return f"{self.instance_type.removeprefix('ml.')}{count}"
 
     @property
     def payload_limit_bytes(self) -> int:
-        """Largest request and response body."""
+        """Largest body of a request, and of a response."""
         return quotas.REALTIME_PAYLOAD_BYTES
 
 
 EndpointConfig = Annotated[ServerlessConfig | RealTimeConfig, Field(discriminator="kind")]
-"""Either of the two; parse one with :data:`endpoint_config`."""
+"""A configuration of either kind, as a field of a pydantic model."""
 
 endpoint_config: TypeAdapter[ServerlessConfig | RealTimeConfig] = TypeAdapter(EndpointConfig)
-"""``endpoint_config.validate_python({"kind": "serverless", "memory_mb": 1024})``."""
+"""Parses a configuration of either kind::
+
+    endpoint_config.validate_python({"kind": "serverless", "memory_mb": 1024})
+"""
 
 
 def _within(allowed: quotas.IntegerRange, value: int) -> int:

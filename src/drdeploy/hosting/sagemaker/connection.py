@@ -1,4 +1,4 @@
-"""boto3 clients set up for measuring, the same for AWS and for the local service."""
+"""boto3 clients configured for measuring, for AWS and for the local service alike."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from drdeploy.errors import InvalidInput
 from drdeploy.hosting.sagemaker.quotas import DEFAULT_REGION, INVOCATION_TIMEOUT_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import boto3
-    from botocore.config import Config
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 READ_TIMEOUT_S = INVOCATION_TIMEOUT_S + 15
-"""Longer than SageMaker's own limit, so that its answer arrives and not our timeout."""
+"""Longer than SageMaker's own limit, so that a slow model ends in SageMaker's error, which says
+what happened, and not in a timeout of ours, which does not."""
 
 
 @dataclass(frozen=True)
 class Clients:
-    """The four services that hosting takes part in."""
+    """The boto3 clients of the four services that hosting needs."""
 
     sagemaker: SageMakerClient
     runtime: SageMakerRuntimeClient
@@ -35,26 +37,20 @@ class Clients:
 def connect(
     endpoint_url: str | None = None, *, region: str | None = None, max_connections: int = 10
 ) -> Clients:
-    """Make the clients.
+    """Make the clients that :class:`Hosting` uses.
 
     Args:
         endpoint_url: The local service; None means AWS.
-        region: AWS region; the session's own by default.
-        max_connections: Invocations that may be under way at once.
+        region: AWS region; by default the one in the user's configuration.
+        max_connections: Most invocations at once.
 
     Raises:
-        InvalidInput: No region is known for AWS.
+        InvalidInput: No region is set for AWS.
     """
-    session = _session(endpoint_url, region)
-    local = is_loopback(endpoint_url)
-
-    def client(service: str, **options: Any) -> Any:
-        config = _config(local=local, **options)
-        return session.client(service, endpoint_url=endpoint_url, config=config)  # type: ignore[call-overload]  # the overloads want literal names
-
+    client = _client_factory(endpoint_url, region)
     return Clients(
         sagemaker=client("sagemaker"),
-        # A retry would turn the latency into fiction: one attempt, always.
+        # No retries: they would hide failures, and their waits would count as latency.
         runtime=client(
             "sagemaker-runtime",
             retries={"total_max_attempts": 1},
@@ -63,25 +59,21 @@ def connect(
             tcp_keepalive=True,
         ),
         cloudwatch=client("cloudwatch"),
-        s3=client("s3", s3={"addressing_style": "path"} if local else None),
+        s3=client("s3"),
     )
 
 
 def connect_to(service: str, endpoint_url: str | None = None, *, region: str | None = None) -> Any:
-    """Make the client of any other service: ECR, STS and what else a deployment consists of.
+    """Make the client of any one service, for example of ECR or STS for a deployment.
 
     Raises:
-        InvalidInput: No region is known for AWS.
+        InvalidInput: No region is set for AWS.
     """
-    session = _session(endpoint_url, region)
-    local = is_loopback(endpoint_url)
-    options = {"s3": {"addressing_style": "path"}} if local and service == "s3" else {}
-    config = _config(local=local, **options)
-    return session.client(service, endpoint_url=endpoint_url, config=config)  # type: ignore[call-overload]  # the overloads want literal names
+    return _client_factory(endpoint_url, region)(service)
 
 
 def is_loopback(endpoint_url: str | None) -> bool:
-    """Whether the URL names this very machine."""
+    """Return whether a URL leads to this machine; names other than localhost are not resolved."""
     host = urlsplit(endpoint_url or "").hostname or ""
     if host == "localhost":
         return True
@@ -91,11 +83,31 @@ def is_loopback(endpoint_url: str | None) -> bool:
         return False
 
 
+def _client_factory(endpoint_url: str | None, region: str | None) -> Callable[..., Any]:
+    from botocore.config import Config
+
+    session = _session(endpoint_url, region)
+    is_local = is_loopback(endpoint_url)
+
+    def client(service: str, **options: Any) -> Any:
+        settings: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": 5}}
+        if is_local:
+            # A proxy in the environment must not see what never leaves this machine.
+            settings["proxies"] = {}
+        if is_local and service == "s3":
+            # By default the bucket becomes part of the host name, which does not resolve here.
+            settings["s3"] = {"addressing_style": "path"}
+        config = Config(**(settings | options))
+        return session.client(service, endpoint_url=endpoint_url, config=config)  # type: ignore[call-overload]  # the overloads want literal names
+
+    return client
+
+
 def _session(endpoint_url: str | None, region: str | None) -> boto3.Session:
     import boto3
 
     if is_loopback(endpoint_url):
-        # Made-up credentials, and only for this machine: they never travel.
+        # The user's own credentials have no business here; the local service accepts any.
         return boto3.Session(
             aws_access_key_id="local",
             aws_secret_access_key="local",  # noqa: S106 - no secret, see above
@@ -107,13 +119,3 @@ def _session(endpoint_url: str | None, region: str | None) -> boto3.Session:
             "No AWS region is set", where="region", remedy="Set AWS_REGION or name the region"
         )
     return session
-
-
-def _config(*, local: bool, **options: Any) -> Config:
-    from botocore.config import Config
-
-    defaults: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": 5}}
-    if local:
-        # A proxy of the environment must not see what never leaves the machine.
-        defaults["proxies"] = {}
-    return Config(**(defaults | options))

@@ -1,4 +1,4 @@
-"""What is to be hosted: one model, one configuration, one endpoint, all of one name."""
+"""A model, an endpoint configuration and an endpoint of one name: what ``Hosting`` creates."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     )
 
 VARIANT = "AllTraffic"
-"""Every endpoint has this one variant."""
+"""Name of the one production variant that each of our endpoints has."""
 
 LOCAL_ROLE_ARN = "arn:aws:iam::000000000000:role/drdeploy-local"
-"""The local service asks for a role as SageMaker does, and assumes none."""
+"""``CreateModel`` demands a role; the local service does not check one that its IAM lacks."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class EndpointDefinition:
     """A model, an endpoint configuration and an endpoint, all of one name.
 
     Attributes:
-        name: At most 63 letters, digits and hyphens.
+        name: Name of all three: at most 63 letters, digits and hyphens.
         image: URI of the container image.
         model_data_url: ``s3://`` URI of ``model.tar.gz``.
         config: Serverless or real-time.
-        role_arn: What SageMaker assumes to read image and artifact.
-        environment: Of the container.
+        role_arn: Role with which SageMaker reads the image and the artifact.
+        environment: The container's environment variables.
     """
 
     name: str
@@ -44,13 +44,19 @@ class EndpointDefinition:
 
     @property
     def production_variant(self) -> ProductionVariantTypeDef:
-        """As ``CreateEndpointConfig`` takes it."""
+        """The production variant as ``CreateEndpointConfig`` takes it."""
         match self.config:
             case ServerlessConfig():
+                serverless: ProductionVariantServerlessConfigTypeDef = {
+                    "MemorySizeInMB": self.config.memory_mb,
+                    "MaxConcurrency": self.config.max_concurrency,
+                }
+                if self.config.provisioned_concurrency:
+                    serverless["ProvisionedConcurrency"] = self.config.provisioned_concurrency
                 return {
                     "VariantName": VARIANT,
                     "ModelName": self.name,
-                    "ServerlessConfig": _serverless(self.config),
+                    "ServerlessConfig": serverless,
                 }
             case RealTimeConfig():
                 return {
@@ -61,13 +67,3 @@ class EndpointDefinition:
                 }
             case _:
                 assert_never(self.config)
-
-
-def _serverless(config: ServerlessConfig) -> ProductionVariantServerlessConfigTypeDef:
-    described: ProductionVariantServerlessConfigTypeDef = {
-        "MemorySizeInMB": config.memory_mb,
-        "MaxConcurrency": config.max_concurrency,
-    }
-    if config.provisioned_concurrency:
-        described["ProvisionedConcurrency"] = config.provisioned_concurrency
-    return described

@@ -1,9 +1,9 @@
-"""vCPU and memory behind an ``ml.*`` instance type, for the families without accelerator.
+"""vCPU, memory and architecture of ``ml.*`` instance types, for families without accelerators.
 
-Source: AWS, "Amazon EC2 instance types" (specifications of general purpose, compute optimized
-and memory optimized instances) and the SageMaker AI pricing page, which lists the same figures
-for ``ml.*``; read as of 2025-06.  Within a family the memory per vCPU is constant and a size's
-name gives its vCPU (``large`` 2, ``xlarge`` 4, ``Nxlarge`` 4N); the exceptions are listed.
+Source: AWS, "Amazon EC2 instance types" (specifications of general purpose, compute optimized and
+memory optimized instances) and the SageMaker AI pricing page, which lists the same figures for
+``ml.*``; read in 2025-06.  Within a family memory per vCPU is constant, and a size's name gives its
+vCPU: ``large`` has 2, ``xlarge`` 4, ``Nxlarge`` 4 N.  The exceptions are listed one by one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ Architecture = Literal["x86_64", "arm64"]
 
 @dataclass(frozen=True)
 class InstanceResources:
-    """What one instance offers."""
+    """What one instance offers.
+
+    Attributes:
+        vcpu: Number of vCPU.
+        memory_mb: Memory, MiB.
+        architecture: Its processors' instruction set.
+    """
 
     vcpu: int
     memory_mb: int
@@ -64,17 +70,18 @@ _NAMED_SIZES = {"medium": 1, "large": 2, "xlarge": _VCPU_PER_XLARGE}
 
 
 def instance_resources(instance_type: str) -> InstanceResources:
-    """What an instance type offers.
+    """Return what an instance type offers.
 
     Raises:
-        InvalidInput: SageMaker hosts on no such type, or it is of a family (accelerators)
-            whose resources are not known here.
+        InvalidInput: SageMaker does not host on that type, or it belongs to a family (one with
+            accelerators) that is not known here.
     """
     if instance_type not in quotas.instance_types():
+        close = get_close_matches(instance_type, sorted(quotas.instance_types()), n=3)
         raise InvalidInput(
-            f"{instance_type!r} is no SageMaker hosting instance type",
+            f"{instance_type!r} is not a SageMaker hosting instance type",
             where="instance_type",
-            remedy=_suggestion(instance_type),
+            remedy=f"Did you mean {' or '.join(close)}" if close else "Name it like ml.m5.xlarge",
         )
     if instance_type in _EXCEPTIONS:
         return _EXCEPTIONS[instance_type]
@@ -85,20 +92,11 @@ def instance_resources(instance_type: str) -> InstanceResources:
             where="instance_type",
             remedy=f"Use one of the families {', '.join(sorted(_FAMILIES))}, t2",
         )
-    return _resources_of(_FAMILIES[family_name], _vcpu_of(size))
-
-
-def _resources_of(family: _Family, vcpu: int) -> InstanceResources:
+    family = _FAMILIES[family_name]
+    vcpu = (
+        _NAMED_SIZES[size]
+        if size in _NAMED_SIZES
+        else int(size.removesuffix("xlarge")) * _VCPU_PER_XLARGE
+    )
     memory_mb = int(vcpu * family.memory_gib_per_vcpu * MIB_PER_GIB)
     return InstanceResources(vcpu, memory_mb, family.architecture)
-
-
-def _vcpu_of(size: str) -> int:
-    if size in _NAMED_SIZES:
-        return _NAMED_SIZES[size]
-    return int(size.removesuffix("xlarge")) * _VCPU_PER_XLARGE
-
-
-def _suggestion(instance_type: str) -> str:
-    close = get_close_matches(instance_type, sorted(quotas.instance_types()), n=3)
-    return f"Did you mean {' or '.join(close)}" if close else "Name it like ml.m5.xlarge"

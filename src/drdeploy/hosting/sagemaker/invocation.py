@@ -1,6 +1,6 @@
-"""What came of one invocation: an answer, or a failure with its kind.
+"""The result of one invocation: an answer, or a failure of a certain kind.
 
-Nothing here is retried and nothing is raised: a failure is an observation.
+A failed invocation is a measurement like any other, so nothing is retried and nothing is raised.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 InvocationOutcome = Literal[
     "ok", "throttled", "model_error", "unavailable", "timeout", "client_error"
 ]
-"""How an invocation ended (API reference, ``InvokeEndpoint``, errors)."""
+"""How an invocation ended (API reference, ``InvokeEndpoint``, "Errors")."""
 
 _OUTCOME_OF_CODE: dict[str, InvocationOutcome] = {
     "ThrottlingException": "throttled",
@@ -32,17 +32,17 @@ _OUTCOME_OF_CODE: dict[str, InvocationOutcome] = {
 
 @dataclass(frozen=True)
 class Invocation:
-    """One request and what came of it.
+    """One request and its result.
 
     Attributes:
         outcome: ``ok`` or the kind of failure.
-        status: HTTP status, 0 where no answer came.
-        error: One line for a failure, otherwise empty.
-        body: The answer's body, empty for a failure.
-        content_type: Of the answer.
+        status: HTTP status; 0 where no answer came.
+        error: One line that describes the failure; empty without one.
+        body: The answer's body; empty for a failure.
+        content_type: The answer's content type; empty for a failure.
         payload_bytes: Size of the request's body.
-        started_at: When it was sent, UTC.
-        latency_s: From sending to the last byte of the answer, or to the failure.
+        started_at: When the request was sent, UTC.
+        latency_s: Seconds from sending the request to the answer's last byte, or to the failure.
     """
 
     outcome: InvocationOutcome
@@ -57,7 +57,7 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Failure:
-    """The part of an :class:`Invocation` that an exception tells."""
+    """The part of an :class:`Invocation` that an exception determines."""
 
     outcome: InvocationOutcome
     status: int
@@ -65,15 +65,20 @@ class Failure:
 
 
 def failure_of_response(error: ClientError) -> Failure:
-    """Read an error that the endpoint answered with."""
+    """Describe an error that the endpoint answered with."""
     response = cast("dict[str, Any]", error.response)
     code = str(response.get("Error", {}).get("Code", "Unknown"))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    return Failure(_outcome_of(code, status), status, _line(code, response))
+    message = response.get("Error", {}).get("Message", "")
+    container_status = response.get("OriginalStatusCode")
+    if container_status:
+        original = response.get("OriginalMessage")
+        message = f"{message} (container answered {container_status}: {original})"
+    return Failure(_outcome_of(code, status), status, " ".join(f"{code}: {message}".split()))
 
 
 def failure_of_connection(error: Exception) -> Failure:
-    """Read an error that kept any answer from coming."""
+    """Describe an error that prevented any answer."""
     from botocore.exceptions import ConnectTimeoutError, ParamValidationError, ReadTimeoutError
 
     text = " ".join(f"{type(error).__name__}: {error}".split())
@@ -90,11 +95,3 @@ def _outcome_of(code: str, status: int) -> InvocationOutcome:
     if status == 429:
         return "throttled"
     return "unavailable" if status >= 500 else "client_error"
-
-
-def _line(code: str, response: dict[str, Any]) -> str:
-    message = response.get("Error", {}).get("Message", "")
-    original = response.get("OriginalMessage")
-    container_status = response.get("OriginalStatusCode")
-    container = f" (container answered {container_status}: {original})" if container_status else ""
-    return " ".join(f"{code}: {message}{container}".split())

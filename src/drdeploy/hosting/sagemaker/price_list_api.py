@@ -1,11 +1,18 @@
-"""Today's prices from the AWS Price List API, written as a sheet of the user's own.
+"""Today's prices from the AWS Price List API, written as a price sheet.
 
-What a product is, its ``usagetype`` says, after a prefix for the region (``USE1-``):
-``Host:ml.m5.xlarge``, ``ServerlessInf:Mem-2GB``, ``ProvisionedConcurrency:...-2GB`` (its ``group``
-tells containers at work from those that are held), ``Hst:Data-Bytes-In`` and ``-Out`` (the sheet
-has one price for both: the dearer), and ``TimedStorage-ByteHrs`` of ECR and S3.  Of a price with
-steps the first paid one counts.  What is not recognised is left out: it stays unknown, which is an
-error where it is needed, and no guess.
+The API lists products by the thousand.  What a product is can be read from its ``usagetype``, which
+begins with a prefix for the region (``USE1-``) and ends with one of these:
+
+* ``Host:ml.m5.xlarge``: an hour of an instance;
+* ``ServerlessInf:Mem-2GB``: a second of a serverless container;
+* ``ProvisionedConcurrency:...-2GB``: a second of a provisioned container; its ``group`` tells the
+  price of keeping it from that of processing;
+* ``Hst:Data-Bytes-In`` and ``-Out``: a GB into or out of an endpoint; a sheet has one price for
+  both, and takes the dearer;
+* ``TimedStorage-ByteHrs`` of ECR and S3: a GB stored for a month.
+
+Of a price in steps (free tier, then paid) the first paid step counts.  A product that is not
+recognised is left out.  Its price stays unknown, which is an error where it is needed, not a guess.
 """
 
 from __future__ import annotations
@@ -24,7 +31,7 @@ if TYPE_CHECKING:
     from datetime import date
 
 API_REGION = "us-east-1"
-"""The API answers here for every region."""
+"""Where the API answers; it knows the prices of every region."""
 SERVICES = ("AmazonSageMaker", "AmazonECR", "AmazonS3")
 SOURCE = "AWS Price List API"
 
@@ -37,7 +44,17 @@ _STORAGE = re.compile(r"(?:^|-)TimedStorage-ByteHrs$")
 
 @dataclass
 class CollectedPrices:
-    """Prices in USD, as far as they were recognised."""
+    """The prices that were recognised, in US dollars.
+
+    Attributes:
+        serverless: Price of a second of a serverless container, by memory in MB.
+        held: Price of a second of keeping a provisioned container, by memory in MB.
+        at_work: Price of a second of processing by a provisioned container, by memory in MB.
+        instances: Price of an hour of an instance, by type.
+        data_gb: Prices of a GB into or out of an endpoint.
+        registry_gb_month: Prices of a GB of images, stored for a month.
+        bucket_gb_month: Prices of a GB of artifacts, stored for a month.
+    """
 
     serverless: dict[int, float] = field(default_factory=dict)
     held: dict[int, float] = field(default_factory=dict)
@@ -47,55 +64,54 @@ class CollectedPrices:
     registry_gb_month: list[float] = field(default_factory=list)
     bucket_gb_month: list[float] = field(default_factory=list)
 
-    @property
-    def count(self) -> int:
-        """How many."""
-        return sum(map(len, vars(self).values()))
-
 
 def fetch_products(client: Any, region: str) -> Iterator[dict[str, Any]]:
-    """Every product of hosting, registry and bucket in a region.
+    """Yield every product of SageMaker, ECR and S3 in a region.
 
     Args:
-        client: boto3's ``pricing``.
-        region: Whose prices.
+        client: boto3's ``pricing`` client.
+        region: The region whose products to list.
 
     Raises:
         EndpointError: The API refuses, or does not answer.
     """
-    wanted = [{"Type": "TERM_MATCH", "Field": "regionCode", "Value": region}]
+    filters = [{"Type": "TERM_MATCH", "Field": "regionCode", "Value": region}]
     with translated_errors("read the price list", f"region {region}"):
         for service in SERVICES:
-            pages = client.get_paginator("get_products").paginate(
-                ServiceCode=service, Filters=wanted
-            )
-            for page in pages:
+            paginator = client.get_paginator("get_products")
+            for page in paginator.paginate(ServiceCode=service, Filters=filters):
                 yield from (json.loads(product) for product in page["PriceList"])
 
 
-def recognise_prices(found: Iterable[Mapping[str, Any]], region: str) -> CollectedPrices:
-    """Recognise products.
+def recognise_prices(products: Iterable[Mapping[str, Any]], region: str) -> CollectedPrices:
+    """Return the prices of hosting among a region's products.
 
     Raises:
-        InvalidInput: None is a price of hosting: the region's name is wrong, or the list changed.
+        InvalidInput: There is none: the region's name is wrong, or AWS has changed the list.
     """
     collected = CollectedPrices()
-    for product in found:
-        usd = _usd(product)
+    for product in products:
+        usd = _on_demand_usd(product)
         if usd is not None:
             _recognise(product, usd, collected)
     if not collected.instances and not collected.serverless:
         raise InvalidInput(
             f"The price list has no price of hosting in {region}",
             where="AWS Price List API",
-            remedy="Name a region that SageMaker hosts in, like eu-central-1",
+            remedy="Name a region where SageMaker hosts endpoints, like eu-central-1",
         )
     return collected
 
 
 def as_toml(collected: CollectedPrices, *, region: str, on: date) -> str:
-    """The sheet, as :meth:`PriceSheet.load` reads it."""
-    head = f'region = "{region}"\ndate = "{on.isoformat()}"\nsource = "{SOURCE}"\n'
+    """Write prices as a sheet that :meth:`PriceSheet.load` reads.
+
+    Args:
+        collected: The prices.
+        region: Their region.
+        on: The day on which they were read.
+    """
+    origin = f'region = "{region}"\ndate = "{on.isoformat()}"\nsource = "{SOURCE}"\n'
     tables: dict[str, dict[str, dict[int, float] | dict[str, float]]] = {
         "serverless_second": {"usd_by_memory_mb": collected.serverless},
         "provisioned_second": {
@@ -113,9 +129,9 @@ def as_toml(collected: CollectedPrices, *, region: str, on: date) -> str:
     for name, columns in tables.items():
         if any(columns.values()):
             lines = "".join(f"{column} = {_table(by)}\n" for column, by in columns.items())
-            parts.append(f"[[{name}]]\n{head}{lines}")
+            parts.append(f"[[{name}]]\n{origin}{lines}")
     parts += [
-        f"[[{name}]]\n{head}usd = {max(known)!r}\n" for name, known in singles.items() if known
+        f"[[{name}]]\n{origin}usd = {max(known)!r}\n" for name, known in singles.items() if known
     ]
     return "\n".join(parts)
 
@@ -124,13 +140,13 @@ def _recognise(product: Mapping[str, Any], usd: float, collected: CollectedPrice
     attributes = product.get("product", {}).get("attributes", {})
     usage, service = attributes.get("usagetype", ""), attributes.get("servicecode", "")
     group = attributes.get("group", "")
-    if told := _HOST.search(usage):
-        collected.instances[told[1]] = usd
-    elif told := _SERVERLESS.search(usage):
-        collected.serverless[int(told[1]) * MIB_PER_GIB] = usd
-    elif (told := _PROVISIONED.search(usage)) and group:
+    if match := _HOST.search(usage):
+        collected.instances[match[1]] = usd
+    elif match := _SERVERLESS.search(usage):
+        collected.serverless[int(match[1]) * MIB_PER_GIB] = usd
+    elif (match := _PROVISIONED.search(usage)) and group:
         by_memory = collected.at_work if group.endswith("Duration") else collected.held
-        by_memory[int(told[1]) * MIB_PER_GIB] = usd
+        by_memory[int(match[1]) * MIB_PER_GIB] = usd
     elif _DATA.search(usage):
         collected.data_gb.append(usd)
     elif _STORAGE.search(usage) and service == "AmazonECR":
@@ -139,8 +155,8 @@ def _recognise(product: Mapping[str, Any], usd: float, collected: CollectedPrice
         collected.bucket_gb_month.append(usd)
 
 
-def _usd(product: Mapping[str, Any]) -> float | None:
-    """On demand, of the first step that costs anything; None where there is none."""
+def _on_demand_usd(product: Mapping[str, Any]) -> float | None:
+    """Return the on-demand price of the first step that costs anything; None without one."""
     steps = [
         (float(step.get("beginRange", 0)), float(step["pricePerUnit"]["USD"]))
         for term in product.get("terms", {}).get("OnDemand", {}).values()

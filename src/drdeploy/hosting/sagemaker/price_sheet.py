@@ -1,8 +1,12 @@
-"""A dated, regional price sheet.  An unknown price is an error, never a default.
+"""Prices of hosting: each with its region, its date and its source.
 
 >>> sheet = PriceSheet.load()
 >>> sheet.serverless_second(2048).usd
 4e-05
+
+A price is looked up by item and region; of several, the newest counts.  A price that the sheet
+does not have is an error, never a default: a wrong price would decide a study as surely as a right
+one.  Sheets of the user's own are joined to the packaged one.
 """
 
 from __future__ import annotations
@@ -32,10 +36,13 @@ class Price:
     """One price and where it comes from.
 
     Attributes:
-        item: For example ``serverless 2048 MB``, ``ml.m5.xlarge`` or ``serverless data
-            processing``.
-        unit: What ``usd`` is paid per.
+        item: What is paid for, for example ``serverless 2048 MB``, ``ml.m5.xlarge`` or
+            ``serverless data processing``.
+        usd: US dollars for one unit.
+        unit: The unit, for example ``hour``.
+        region: AWS region where it applies.
         date: When the source read it, ``YYYY-MM`` or ``YYYY-MM-DD``.
+        source: Who says so.
     """
 
     item: str
@@ -48,16 +55,20 @@ class Price:
 
 @dataclass(frozen=True)
 class PriceSheet:
-    """All known prices."""
+    """Prices of hosting.
+
+    Attributes:
+        prices: All prices, of any region and date.
+    """
 
     prices: tuple[Price, ...]
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:
-        """Read a sheet; the packaged one by default.
+        """Read a sheet from a TOML file; the packaged one by default.
 
         Raises:
-            InvalidInput: The file is no TOML, or has an unknown or a missing field.
+            InvalidInput: The file is not TOML, or has an unknown or a missing field.
         """
         source = path or files("drdeploy.hosting.sagemaker") / "prices.toml"
         try:
@@ -71,39 +82,47 @@ class PriceSheet:
         return cls(tuple(document.prices()))
 
     def joined(self, other: PriceSheet) -> PriceSheet:
-        """Both sheets as one; of two prices of the same item the newer one wins."""
+        """Return both sheets as one; of two prices of the same item, the newer one wins."""
         return PriceSheet((*self.prices, *other.prices))
 
+    # Every look-up but request() raises UnknownPrice where the sheet has no such price.
+
     def serverless_second(self, memory_mb: int, region: str = DEFAULT_REGION) -> Price:
-        """Price of one second of a serverless endpoint of that size."""
+        """Return the price of a second of processing by a serverless container of that size."""
         return self._newest(_serverless_item(memory_mb), region)
 
     def instance_hour(self, instance_type: str, region: str = DEFAULT_REGION) -> Price:
-        """Price of one hour of one instance."""
+        """Return the price of an hour of one instance."""
         return self._newest(instance_type, region)
 
     def data_processed_gb(self, region: str = DEFAULT_REGION) -> Price:
-        """Price of a GB into or out of a serverless endpoint."""
+        """Return the price of a GB into or out of a serverless endpoint."""
         return self._newest(_DATA_ITEM, region)
 
     def provisioned_held_second(self, memory_mb: int, region: str = DEFAULT_REGION) -> Price:
-        """Price of one second for which one container of that size is held provisioned."""
+        """Return the price of keeping a container of that size provisioned for a second."""
         return self._newest(_held_item(memory_mb), region)
 
     def provisioned_duration_second(self, memory_mb: int, region: str = DEFAULT_REGION) -> Price:
-        """Price of one second for which a provisioned container of that size works."""
+        """Return the price of a second in which a provisioned container processes requests.
+
+        It is paid on top of :meth:`provisioned_held_second`.
+        """
         return self._newest(_duration_item(memory_mb), region)
 
     def registry_gb_month(self, region: str = DEFAULT_REGION) -> Price:
-        """Price of a GB of images, stored for a month."""
+        """Return the price of storing a GB of images for a month."""
         return self._newest(_REGISTRY_ITEM, region)
 
     def bucket_gb_month(self, region: str = DEFAULT_REGION) -> Price:
-        """Price of a GB of artifacts, stored for a month."""
+        """Return the price of storing a GB of artifacts for a month."""
         return self._newest(_BUCKET_ITEM, region)
 
     def request(self, region: str = DEFAULT_REGION) -> Price | None:
-        """Price of one request; None where the sheet has none, for SageMaker lists none."""
+        """Return the price of one request, or None.
+
+        SageMaker charges none; a sheet may have one, to model a provider that does.
+        """
         known = [p for p in self.prices if p.item == _REQUEST_ITEM and p.region == region]
         return max(known, key=lambda price: price.date) if known else None
 
@@ -113,11 +132,12 @@ class PriceSheet:
             raise UnknownPrice(
                 f"No price is known for {item} in {region}",
                 where="price sheet",
-                remedy=f"{self._what_is_known(item, region)}; add the price to a sheet of your own",
+                remedy=f"{self._known_instead(item, region)}; add the price to a sheet of your own",
             )
+        # Dates are ISO 8601, so the newest is the largest as text.
         return max(known, key=lambda price: price.date)
 
-    def _what_is_known(self, item: str, region: str) -> str:
+    def _known_instead(self, item: str, region: str) -> str:
         elsewhere = sorted({p.region for p in self.prices if p.item == item})
         if elsewhere:
             return f"It is known in {', '.join(elsewhere)}"

@@ -1,7 +1,7 @@
-"""SageMaker's limits: ranges and names from botocore's service model, the rest documented.
+"""SageMaker's limits on endpoints.
 
-Where a limit stands in ``service-2.json`` it is read from there, so that a newer botocore
-brings newer limits.  The others carry their source.
+A limit that botocore's service model states is read from there, so that a newer botocore brings
+newer limits.  Every other limit names the documentation that states it.
 """
 
 from __future__ import annotations
@@ -16,24 +16,27 @@ DEFAULT_REGION = "us-east-1"
 """The region that the packaged price sheet covers, taken where nobody names another."""
 
 SERVERLESS_MEMORY_STEP_MB = 1024
-"""Valid sizes are 1 GB apart (service model, documentation of ``MemorySizeInMB``)."""
+"""Memory sizes are this far apart (service model, documentation of ``MemorySizeInMB``)."""
 
 SERVERLESS_PAYLOAD_BYTES = 4 * MIB
-"""Each way (developer guide, "Invoke models with SageMaker Serverless Inference")."""
+"""Largest body of a request, and of a response (developer guide, "Invoke models with SageMaker
+Serverless Inference")."""
 
 REALTIME_PAYLOAD_BYTES = 6 * MIB
-"""Each way (API reference, ``InvokeEndpoint``)."""
+"""Largest body of a request, and of a response (API reference, ``InvokeEndpoint``)."""
 
 INVOCATION_TIMEOUT_S = 60.0
-"""A container answers within this time (developer guide, "Custom inference code")."""
+"""Seconds within which a container must answer (developer guide, "Custom Inference Code with
+Hosting Services")."""
 
 LAMBDA_MB_PER_VCPU = 1769
-"""AWS Lambda's documented memory per vCPU.  SageMaker documents none for serverless."""
+"""MB of memory that come with one vCPU in AWS Lambda (Lambda developer guide, "Configure Lambda
+function memory").  SageMaker publishes no figure for serverless endpoints."""
 
 
 @dataclass(frozen=True)
 class IntegerRange:
-    """Smallest and largest value, both allowed; None means no limit is documented."""
+    """Smallest and largest permitted value; a maximum of None means that none is documented."""
 
     minimum: int
     maximum: int | None
@@ -60,31 +63,31 @@ def _integer_range(shape_name: str) -> IntegerRange:
 
 
 def serverless_memory_mb() -> IntegerRange:
-    """Memory of a serverless endpoint, in MB."""
+    """Return the range of a serverless endpoint's memory, in MB."""
     return _integer_range("ServerlessMemorySizeInMB")
 
 
 def serverless_max_concurrency() -> IntegerRange:
-    """Invocations that a serverless endpoint may process at once."""
+    """Return the range of ``MaxConcurrency``: invocations of a serverless endpoint at once."""
     return _integer_range("ServerlessMaxConcurrency")
 
 
 def serverless_provisioned_concurrency() -> IntegerRange:
-    """Containers that a serverless endpoint keeps warm."""
+    """Return the range of ``ProvisionedConcurrency``: containers that are kept warm."""
     return _integer_range("ServerlessProvisionedConcurrency")
 
 
 def initial_instance_count() -> IntegerRange:
-    """Instances that a real-time endpoint starts with."""
+    """Return the range of instances that a real-time endpoint may start with."""
     return _integer_range("InitialTaskCount")
 
 
 @cache
 def instance_types() -> frozenset[str]:
-    """Every instance type that a production variant may name."""
+    """Return every instance type that a production variant may name."""
     return frozenset(_shapes()["ProductionVariantInstanceType"]["enum"])
 
 
 def vcpu_of_memory(memory_mb: int, *, mb_per_vcpu: float = LAMBDA_MB_PER_VCPU) -> float:
-    """VCPU that a serverless memory size is taken to give, Lambda's proportion by default."""
+    """Return the vCPU assumed for a serverless memory size, by default in Lambda's proportion."""
     return memory_mb / mb_per_vcpu
