@@ -26,7 +26,8 @@ from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
     from drdeploy.errors import DrdeployError, MissingExtra
-    from drdeploy.grader.artifacts.artifact import ModelArtifact, open_artifact
+    from drdeploy.grader.artifacts.artifact import ModelArtifact
+    from drdeploy.grader.artifacts.opening import open_artifact
     from drdeploy.grader.box import box_artifact
     from drdeploy.grader.evaluation.evaluate import evaluate
     from drdeploy.grader.evaluation.graders import Evaluated
@@ -92,7 +93,8 @@ __version__ = VERSION
 
 _HOMES = {
     "drdeploy.errors": ("DrdeployError", "MissingExtra"),
-    "drdeploy.grader.artifacts.artifact": ("ModelArtifact", "open_artifact"),
+    "drdeploy.grader.artifacts.artifact": ("ModelArtifact",),
+    "drdeploy.grader.artifacts.opening": ("open_artifact",),
     "drdeploy.grader.box": ("box_artifact",),
     "drdeploy.grader.evaluation.evaluate": ("evaluate",),
     "drdeploy.grader.evaluation.graders": ("Evaluated",),

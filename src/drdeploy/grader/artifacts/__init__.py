@@ -1,16 +1,16 @@
 """``model.tar.gz`` and its manifest: write, read, verify.
 
-A model becomes an archive in :func:`pack`: ``manifest.json`` beside the files that it names,
-byte for byte the same for the same model.  SageMaker extracts it to ``/opt/ml/model`` and
-:func:`open_artifact` reads that folder; :func:`extract` does SageMaker's part here, and trusts
-nothing that the archive says of itself.  :func:`inspect` and :func:`verify` look without
-writing.
+:func:`pack` writes an archive: ``manifest.json`` beside the files that it names, byte for byte
+the same for the same model.  SageMaker extracts it to ``/opt/ml/model``, and
+:func:`open_artifact` reads that folder.  :func:`extract` does SageMaker's part on this machine and
+believes nothing that the archive says about itself.  :func:`inspect` and :func:`verify` read an
+archive without writing anything.
 
-A TensorFlow SavedModel without a manifest is accepted too, and read as the original study's
-container would: that study's preprocessing, raw probabilities, no class names.
+A TensorFlow SavedModel without a manifest is accepted too, and used as the original study's
+container used it: that study's preprocessing, raw probabilities, no class names.
 
-A server only opens what was extracted.  What handles archives is imported when it is first
-asked for, so that a cold start does not pay for it.
+A server opens only what was extracted already.  The modules that handle archives are imported
+when first used, so that a cold start does not pay for them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.grader.artifacts.artifact import ModelArtifact, open_artifact
+from drdeploy.grader.artifacts.artifact import ModelArtifact
 from drdeploy.grader.artifacts.manifest import (
     MANIFEST_NAME,
     Clinical,
@@ -32,9 +32,10 @@ from drdeploy.grader.artifacts.manifest import (
     Rate,
     Weights,
 )
+from drdeploy.grader.artifacts.opening import open_artifact
 
 if TYPE_CHECKING:
-    from drdeploy.grader.artifacts.archive import ArchiveLimits
+    from drdeploy.grader.artifacts.archive import ArchiveLimits, read_archive
     from drdeploy.grader.artifacts.extraction import extract, inspect, verify
     from drdeploy.grader.artifacts.packing import pack
     from drdeploy.grader.artifacts.transform_file import read_transform
@@ -57,6 +58,7 @@ __all__ = [
     "inspect",
     "open_artifact",
     "pack",
+    "read_archive",
     "read_transform",
     "verify",
 ]
@@ -66,6 +68,7 @@ _ON_DEMAND = {
     "extract": "extraction",
     "inspect": "extraction",
     "pack": "packing",
+    "read_archive": "archive",
     "read_transform": "transform_file",
     "verify": "extraction",
 }

@@ -1,4 +1,9 @@
-"""A gzip-compressed tar file: written reproducibly, read with suspicion."""
+"""Write a gzip-compressed tar file reproducibly, and read one that may be hostile.
+
+``tarfile`` trusts headers: a member may be a link out of the folder, a file a thousand times its
+compressed size, or an extended header of gigabytes.  So members are streamed, every name and type
+is checked before its content is read, and the bytes that come out of the decompressor are counted.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +28,16 @@ if TYPE_CHECKING:
 
 COMPRESSION_LEVEL = 6
 HEADER_BYTES_MAX = 64 * KIB
-"""Extended headers (long names) are read into memory at once; no honest one is larger."""
+"""tarfile reads an extended header (a long name) into memory at once; real ones are far smaller."""
 
 
 @dataclass(frozen=True)
 class ArchiveLimits:
     """How much an archive may unpack to.
 
-    The default size is SageMaker Serverless Inference's disk (5 GB).
+    Attributes:
+        max_files: Files and folders.
+        max_bytes: Of all of them; by default the disk of SageMaker Serverless Inference (5 GB).
     """
 
     max_files: int = 10_000
@@ -38,10 +45,9 @@ class ArchiveLimits:
 
 
 def write_archive(archive: Path, members: Mapping[str, Path | bytes]) -> None:
-    """Write files (or bytes) under the given names, in the given order.
+    """Write files or bytes under the given names, in the given order.
 
-    Owner, times and modes are fixed, so that the same contents make the same bytes.  The
-    archive appears at its place only when it is complete.
+    Owner, times and modes are fixed, so that the same contents make the same bytes.
     """
     with (
         atomic_writer(archive) as raw,
@@ -66,7 +72,14 @@ def _add(tar: tarfile.TarFile, name: str, content: Path | bytes) -> None:
 
 @dataclass(frozen=True)
 class Member:
-    """A regular file of an archive, to be read before the next one is asked for."""
+    """A regular file of an archive; read it before asking for the next one.
+
+    Attributes:
+        name: Its path in the archive, normalised.
+        size_bytes: As its header says; ``chunks`` finds out whether that is true.
+        file: Its content.
+        archive: The archive's path, for messages.
+    """
 
     name: str
     size_bytes: int
@@ -74,7 +87,7 @@ class Member:
     archive: Path
 
     def chunks(self) -> Iterator[bytes]:
-        """Its content, a piece at a time.
+        """Yield its content piece by piece.
 
         Raises:
             TruncatedArchive: The archive ends before the file does, or is damaged.
@@ -86,12 +99,12 @@ class Member:
 
 
 def read_archive(archive: Path, limits: ArchiveLimits) -> Iterator[Member]:
-    """Stream an archive's regular files.  Nothing is written.
+    """Yield an archive's regular files one after the other, without writing anything.
 
     Raises:
         ArtifactError: The file cannot be opened.
-        UnsafeArchive: A member is a link or device, leaves the folder, comes twice, or the
-            whole is too large; found while reading, whatever the headers claim.
+        UnsafeArchive: A member is a link or device, leaves the folder or comes twice, or the
+            archive is too large, by what is read and not by what its headers claim.
         TruncatedArchive: It ends too early, is damaged, or is no gzip-compressed tar file.
     """
     try:
@@ -104,7 +117,7 @@ def read_archive(archive: Path, limits: ArchiveLimits) -> Iterator[Member]:
 
 @contextmanager
 def _named_errors(archive: Path) -> Iterator[None]:
-    """What the decompressor and tarfile raise, as errors that name the archive."""
+    """Turn whatever the decompressor and tarfile raise into errors that name the archive."""
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as err:
@@ -129,13 +142,13 @@ def _members(stream: _BoundedReader, archive: Path, limits: ArchiveLimits) -> It
             file = tar.extractfile(info)
             if file is not None:
                 yield Member(name, info.size, file, archive)
-    # What follows the end mark is read too: gzip's checksum stands at the very end.
+    # Read on after tar's end mark: gzip's checksum follows it, and a damaged file shows there.
     while stream.read(CHUNK_BYTES):
         pass
 
 
 class _BoundedReader(io.RawIOBase):
-    """Counts what comes out of the decompressor, whatever the headers promised."""
+    """Stops once the decompressor has given more than allowed, whatever the headers promised."""
 
     def __init__(self, source: gzip.GzipFile, max_bytes: int) -> None:
         self._source = source
@@ -154,7 +167,7 @@ class _BoundedReader(io.RawIOBase):
 
 
 class _BoundedTarInfo(tarfile.TarInfo):
-    """Refuses headers that tarfile would read into memory whole."""
+    """Refuses headers that tarfile would read into memory as a whole."""
 
     _EXTENDED = (
         tarfile.XHDTYPE,
@@ -165,7 +178,7 @@ class _BoundedTarInfo(tarfile.TarInfo):
     )
 
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
-        """The hook that tarfile offers subclasses, called before a header is acted upon."""
+        """Check a header before tarfile acts on it; the hook that tarfile offers subclasses."""
         too_long = self.type in self._EXTENDED and self.size > HEADER_BYTES_MAX
         if too_long or self.size < 0 or self.type == tarfile.GNUTYPE_SPARSE:
             raise UnsafeArchive("A header of the archive is malformed")
@@ -173,7 +186,7 @@ class _BoundedTarInfo(tarfile.TarInfo):
 
 
 class _Names:
-    """The names met so far: refuses what leaves the folder, comes twice, or is too much."""
+    """Refuses members that leave the folder, come twice, or are too many."""
 
     def __init__(self, max_files: int) -> None:
         self._max_files = max_files
@@ -182,7 +195,7 @@ class _Names:
         self._folders: set[str] = set()
 
     def admit(self, info: tarfile.TarInfo) -> str | None:
-        """The normalised name of a regular file; None for a folder."""
+        """Return the normalised name of a regular file, None for a folder; refuse all else."""
         self._seen += 1
         if self._seen > self._max_files:
             raise UnsafeArchive(f"It holds more than {self._max_files} files")

@@ -1,14 +1,19 @@
-"""An artifact: opened and verified."""
+"""A model on disk, with its manifest or with the one that a bare SavedModel is read by."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-from drdeploy.errors import ArtifactError, DigestMismatch, ManifestError
-from drdeploy.files import sha256_of, sha256_of_file
-from drdeploy.grader.artifacts.bare import find_saved_model, study_manifest
-from drdeploy.grader.artifacts.manifest import MANIFEST_NAME, ModelManifest, decode_manifest
+from drdeploy.errors import DigestMismatch, ManifestError
+from drdeploy.grader.artifacts.manifest import MANIFEST_NAME, FileDigest, ModelManifest, Provenance
+from drdeploy.grader.fundus.transform import STUDY_TRANSFORM
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+SAVED_MODEL_NAME = "saved_model.pb"
 
 
 @dataclass(frozen=True)
@@ -16,10 +21,10 @@ class ModelArtifact:
     """An extracted model.
 
     Attributes:
-        folder: Holds the manifest and its files.
-        manifest: What it says.
+        folder: Holds the manifest and the files that it names.
+        manifest: What the model is and how to use it.
         digest: SHA-256 of ``manifest.json``, and through it of every file; of
-            ``saved_model.pb`` where there is no manifest.
+            ``saved_model.pb`` if there is no manifest.
     """
 
     folder: Path
@@ -32,69 +37,60 @@ class ModelArtifact:
         return self.folder / self.manifest.entry
 
 
-def open_artifact(model: Path | str, *, verify: bool = True) -> ModelArtifact:
-    """Open a model and check its files against its manifest.
+def find_saved_model(names: Collection[str]) -> str:
+    """Return the one ``saved_model.pb`` among an artifact's files.
 
-    ::
-
-        artifact = open_artifact("model.tar.gz")
-        artifact.manifest.architecture
-
-    Args:
-        model: A ``model.tar.gz``, or the folder that one was extracted to, for example
-            ``/opt/ml/model``.  An archive is extracted to a temporary folder, which is removed
-            with the returned object.
-        verify: Compare every file of a folder with its digest (about a second per gigabyte).
-            The files of an archive are always compared, while they are extracted.
+    TensorFlow Serving keeps numbered versions side by side (``1/``, ``2/``) and serves the
+    newest, so that one is taken.
 
     Raises:
-        ManifestError: The manifest is wrong, or a file that it names is missing.
-        DigestMismatch: A file is not the one that the manifest names.
-        ArtifactError: There is no such file or folder, or the archive cannot be trusted.
+        ManifestError: There is none, or it is unclear which is meant.
     """
-    folder = Path(model)
-    if folder.is_file():
-        # A server opens folders only; its cold start does not pay for what reads archives.
-        from drdeploy.grader.artifacts.extraction import extract_temporarily
-
-        return extract_temporarily(folder)
-    if not folder.is_dir():
-        raise ArtifactError("There is no such model", where=str(folder))
-    path = folder / MANIFEST_NAME
-    if not path.is_file():
-        return _open_bare(folder)
-    data = path.read_bytes()
-    artifact = ModelArtifact(folder, decode_manifest(data), sha256_of(data))
-    _verify_folder(artifact, with_digests=verify)
-    return artifact
+    found = [PurePosixPath(name) for name in names if PurePosixPath(name).name == SAVED_MODEL_NAME]
+    are_versions = len({path.parent.parent for path in found}) == 1
+    if found and are_versions and all(path.parent.name.isdecimal() for path in found):
+        return str(max(found, key=lambda path: int(path.parent.name)))
+    if len(found) != 1:
+        what = "several SavedModels" if found else f"neither {MANIFEST_NAME} nor a SavedModel"
+        raise ManifestError(
+            f"The artifact holds {what}",
+            remedy="Pack the model with `drdeploy artifact pack`",
+        )
+    return str(found[0])
 
 
-def _open_bare(folder: Path) -> ModelArtifact:
-    names = [str(path.relative_to(folder).as_posix()) for path in sorted(folder.rglob("*.pb"))]
-    manifest = study_manifest(names)
-    return ModelArtifact(folder, manifest, sha256_of_file(folder / find_saved_model(names)))
+def study_manifest(names: Collection[str], files: tuple[FileDigest, ...] = ()) -> ModelManifest:
+    """Make the manifest of a SavedModel that comes without one.
 
+    It says what the container of the original study did with any model: that study's
+    preprocessing, raw probabilities, no class names.
 
-def _verify_folder(artifact: ModelArtifact, *, with_digests: bool) -> None:
-    for file in artifact.manifest.files:
-        path = artifact.folder / file.path
-        if not path.is_file():
-            raise missing_file(file.path)
-        if path.stat().st_size != file.size_bytes or (
-            with_digests and sha256_of_file(path) != file.sha256
-        ):
-            raise mismatch(file.path)
+    Args:
+        names: The artifact's files, relative to its folder.
+        files: The same with their digests, if these are known.
+    """
+    return ModelManifest(
+        name="saved-model",
+        architecture="unknown",
+        model_format="saved_model",
+        entry=str(PurePosixPath(find_saved_model(names)).parent),
+        weights="unknown",
+        classes=(),
+        transform=STUDY_TRANSFORM,
+        files=files,
+        provenance=Provenance(notes="No manifest: the original study's preprocessing is assumed"),
+    )
 
 
 def missing_file(path: str) -> ManifestError:
-    """The error for a file that the manifest names and nobody finds."""
+    """Make the error for a file that the manifest names and that is not there."""
     return ManifestError(
         f"The manifest names '{path}', which is missing", where=f"{MANIFEST_NAME}: files"
     )
 
 
 def mismatch(path: str) -> DigestMismatch:
-    """The error for a file that is another than the manifest names."""
+    """Make the error for a file whose size or digest is not the one in the manifest."""
     return DigestMismatch(
         f"'{path}' is not the file that the manifest names",
         where=path,

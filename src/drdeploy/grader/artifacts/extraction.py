@@ -1,4 +1,9 @@
-"""An archive comes out as a folder, or is looked into: trusted in nothing."""
+"""Extract or read an archive, without believing anything that it says about itself.
+
+An archive may come from a stranger's bucket, and the server loads what it holds.  So every file
+is hashed while it is read and compared with the manifest, and a folder appears only when all of
+them agree.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +18,13 @@ from typing import TYPE_CHECKING
 from drdeploy.errors import ArtifactError, ManifestError, UnsafeArchive
 from drdeploy.files import CHUNK_BYTES
 from drdeploy.grader.artifacts.archive import ArchiveLimits, Member, read_archive
-from drdeploy.grader.artifacts.artifact import ModelArtifact, mismatch, missing_file
-from drdeploy.grader.artifacts.bare import find_saved_model, study_manifest
+from drdeploy.grader.artifacts.artifact import (
+    ModelArtifact,
+    find_saved_model,
+    mismatch,
+    missing_file,
+    study_manifest,
+)
 from drdeploy.grader.artifacts.manifest import (
     MANIFEST_NAME,
     FileDigest,
@@ -33,13 +43,14 @@ MANIFEST_BYTES_MAX = 4 * MIB
 def extract(
     archive: Path, folder: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS
 ) -> ModelArtifact:
-    """Extract an archive and verify every file, as it is written.
+    """Extract an archive and verify every file while it is written.
 
-    The folder appears only when all is well; a refused archive leaves nothing behind.
+    A refused archive leaves nothing behind: it is extracted to a folder beside the target, which
+    takes the target's place at the end.
 
     Args:
         archive: A ``model.tar.gz``.
-        folder: Absent or empty.
+        folder: Where to; absent or empty.
         limits: How much it may unpack to.
 
     Raises:
@@ -47,7 +58,7 @@ def extract(
         TruncatedArchive: It ends too early.
         ManifestError: The manifest is wrong, or does not name exactly the files there are.
         DigestMismatch: A file is not the one that the manifest names.
-        ArtifactError: The folder is in use.
+        ArtifactError: The folder is not empty.
     """
     if folder.exists() and any(folder.iterdir()):
         raise ArtifactError("The folder is not empty", where=str(folder))
@@ -80,7 +91,7 @@ def extract_temporarily(archive: Path) -> ModelArtifact:
 
 
 def verify(archive: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> ModelManifest:
-    """Check an archive as :func:`extract` would, without writing it.
+    """Check an archive as :func:`extract` does, without writing anything.
 
     Raises:
         ArtifactError: One of those of :func:`extract`.
@@ -91,7 +102,7 @@ def verify(archive: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> ModelMan
 
 
 def inspect(archive: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> ModelManifest:
-    """The manifest alone; the files are not compared with it.
+    """Read an archive's manifest alone; the files are not compared with it.
 
     Raises:
         ArtifactError: The archive is unreadable or unsafe, or its manifest is wrong.
@@ -104,7 +115,12 @@ def inspect(archive: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> ModelMa
 
 @dataclass(frozen=True)
 class _Contents:
-    """What an archive was found to hold."""
+    """An archive's files with their digests, and its manifest.
+
+    Attributes:
+        files: Every file but the manifest, by path.
+        is_bare: There is no manifest: the archive holds a SavedModel alone.
+    """
 
     files: Mapping[str, FileDigest]
     manifest: ModelManifest
@@ -136,7 +152,7 @@ def _manifest_bytes(member: Member) -> bytes:
 
 
 def _consume(member: Member, chunks: Iterator[bytes], into: Path | None) -> FileDigest:
-    """Hash a file and, if told where, write it."""
+    """Hash a file of the archive and, with a folder to write into, write it."""
     digest = hashlib.sha256()
     if into is None:
         for chunk in chunks:

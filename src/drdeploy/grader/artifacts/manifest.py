@@ -1,4 +1,4 @@
-"""``manifest.json``: all that a server must know of a model."""
+"""``manifest.json``: what a server must know about a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
 MAX_SIDE_PX = 4096
-"""No classifier of photographs has a larger input; a typing error might."""
+"""Larger than any classifier needs, and small enough to find a typing error."""
 
 ModelFormat = Literal["saved_model", "onnx"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
@@ -29,7 +29,13 @@ Weights = Literal["trained", "imagenet", "random", "unknown"]
 
 
 class FileDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One file of the artifact: path relative to the manifest, SHA-256, size."""
+    """One file of the artifact.
+
+    Attributes:
+        path: Relative to the manifest, with slashes.
+        sha256: In hexadecimal.
+        size_bytes: Of the file.
+    """
 
     path: str
     sha256: str
@@ -37,7 +43,17 @@ class FileDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the model comes from.  All of it optional, none of it used to predict."""
+    """Where the model comes from.  Every field is optional, and none is used to predict.
+
+    Attributes:
+        created_at: ISO 8601; empty in archives that must be the same byte for byte.
+        tool_version: The drdeploy that wrote the manifest.
+        source: Whose network, and whose weights it started from.
+        dataset: The photographs that it was trained on, with their digest.
+        licence: Of the weights.
+        seed: Of whatever was random.
+        notes: What a user must know, in sentences.
+    """
 
     created_at: str = ""
     tool_version: str = ""
@@ -49,7 +65,14 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A share of ``n`` photographs with its 95 % interval (Wilson 1927)."""
+    """A share of photographs with its 95 % interval (Wilson 1927).
+
+    Attributes:
+        value: From 0 to 1.
+        low: Lower limit.
+        high: Upper limit.
+        n: Photographs that it is a share of.
+    """
 
     value: float
     low: float
@@ -58,14 +81,15 @@ class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A decision, locked on validation photographs: flag an eye or not.
+    """A threshold above which an eye is flagged, chosen once on validation photographs.
 
     Attributes:
-        name: ``high_sensitivity`` misses few and sends more healthy eyes to the specialist.
+        name: ``high_sensitivity`` misses few diseased eyes and flags more healthy ones;
+            ``balanced`` weighs both errors alike.
         at_or_above: The ICDR grade from which an eye should be flagged (2 or 3).
         threshold: An eye is flagged if P(grade >= ``at_or_above``) reaches it.
-        sensitivity: Of the validation photographs at or above that grade.
-        specificity: Of the validation photographs below it.
+        sensitivity: Share of the validation photographs at or above that grade that are flagged.
+        specificity: Share of the validation photographs below that grade that are not flagged.
     """
 
     name: Literal["high_sensitivity", "balanced"]
@@ -79,17 +103,17 @@ class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     @overload
     def flags(self, probability: NDArray[np.floating]) -> NDArray[np.bool_]: ...
     def flags(self, probability: float | NDArray[np.floating]) -> bool | NDArray[np.bool_]:
-        """Whether an eye, or each of many, is flagged at P(grade >= ``at_or_above``)."""
+        """Whether an eye with that P(grade >= ``at_or_above``) is flagged; many eyes at once."""
         return probability >= self.threshold
 
 
 class Clinical(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a grader's probabilities become grades and decisions, and on what that was chosen.
+    """How a grader's probabilities become grades and decisions.
 
     Attributes:
-        chosen_on: The validation photographs, in words.
-        temperature: What the logits were divided by (Guo et al., ICML 2017).  It is part of the
-            graph: the outputs are calibrated as they are.
+        chosen_on: The photographs on which all of it was chosen, in words.
+        temperature: What the logits were divided by to calibrate them (Guo et al., ICML 2017).
+            It is part of the network already: its outputs are calibrated as they are.
         grade_thresholds: See :class:`drdeploy.grader.grading.Prediction`.
         operating_points: At most one of each name and grade.
     """
@@ -101,14 +125,15 @@ class Clinical(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a paired comparison with the fp32 model said of a quantized one.
+    """The result of comparing a quantized model with the fp32 model it was made from.
 
     Attributes:
-        verdict: ``undecided`` where there were too few photographs to tell.
+        verdict: Whether its sensitivity is as good; ``undecided`` if there were too few
+            photographs to tell.
         reason: In one sentence.
         reference_digest: Of the fp32 artifact.
-        images: How many photographs both graded.
-        margin: Largest loss of sensitivity that was acceptable, as a share.
+        images: How many photographs both models graded.
+        margin: Largest acceptable loss of sensitivity, as a share.
     """
 
     verdict: Literal["accepted", "refused", "undecided"]
@@ -119,21 +144,26 @@ class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class ModelManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """All that a server must know of a model; no code branches on its name.
+    """What a server must know about a model; no code branches on its name.
 
     Attributes:
+        schema_version: Of this format.
         name: What the user calls the model, for example ``mobilenet``.
         architecture: The network, for example ``MobileNet``.
         model_format: ``saved_model`` (a folder) or ``onnx`` (a file).
         entry: That folder or file, relative to the manifest.
-        weights: Where the weights come from.  ``random`` predicts nothing of use.
-        classes: Class names in output order.  The ICDR grades make it a DR grader.  Empty
-            where nobody named them; the outputs are then called ``class_0`` and so on.
+        weights: Where the weights come from.  The answers of ``random`` weights mean nothing.
+        precision: Number format of the weights.
+        classes: Class names in output order.  The five ICDR grades make it a grader of diabetic
+            retinopathy.  Empty if they are unknown; the outputs are then called ``class_0`` and
+            so on.
         output: Whether the model's outputs are probabilities or logits.
-        gradability: What a photograph must be to be graded; None where that is not checked.
+        transform: How a photograph becomes the model's input.
+        gradability: Limits beyond which a photograph is not graded; None checks nothing.
         clinical: How probabilities become grades and decisions; only of an ICDR grader.
-        quantization: What became of the sensitivity when the weights were made smaller.
+        quantization: Whether sensitivity survived, of a model whose weights were made smaller.
         files: Every file but the manifest, with its digest.
+        provenance: Where the model comes from.
     """
 
     schema_version: Literal[1] = 1
@@ -154,7 +184,7 @@ class ModelManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     @property
     def grade_thresholds(self) -> tuple[float, ...] | None:
-        """As :class:`drdeploy.grader.grading.Prediction` takes them."""
+        """The thresholds that :class:`drdeploy.grader.grading.Prediction` takes, if any."""
         return None if self.clinical is None else self.clinical.grade_thresholds
 
     @property
@@ -168,7 +198,11 @@ class _Version(msgspec.Struct):
 
 
 def encode_manifest(manifest: ModelManifest) -> bytes:
-    """The manifest as indented JSON, defaults written out: readable in ten years."""
+    """Write a manifest as indented JSON.
+
+    Defaults are written out: a later version may have others, and the file must still mean the
+    same.
+    """
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 
 
@@ -176,10 +210,11 @@ def decode_manifest(data: bytes) -> ModelManifest:
     """Read and check a manifest.
 
     Raises:
-        ManifestError: It is no JSON, comes from a newer version, or a field is wrong; the
+        ManifestError: It is not JSON, comes from a newer version, or a field is wrong; the
             message names the field.
     """
     try:
+        # The version first: a newer manifest is told to be newer, not to have unknown fields.
         version = msgspec.json.decode(data, type=_Version).schema_version
         if version <= SCHEMA_VERSION:
             manifest = msgspec.json.decode(data, type=ModelManifest)
@@ -197,7 +232,10 @@ def decode_manifest(data: bytes) -> ModelManifest:
 
 
 def _unreadable(message: str) -> ManifestError:
-    """A decoding error with its field in ``where`` instead of at the message's end."""
+    """Turn msgspec's message into an error whose ``where`` names the field.
+
+    msgspec says "Expected `int`, got `str` - at `$.transform.width_px`".
+    """
     what, _, field = message.partition(" - at `$")
     place = field.rstrip("`").lstrip(".")
     return ManifestError(
@@ -208,10 +246,10 @@ def _unreadable(message: str) -> ManifestError:
 
 
 def check_manifest(manifest: ModelManifest) -> None:
-    """Check what types alone cannot say.
+    """Check what the types of the fields cannot express.
 
     Raises:
-        ManifestError: Names the field.
+        ManifestError: A field is wrong; the message names it.
     """
     _check("name", bool(manifest.name.strip()), "A model needs a name")
     distinct = len(set(manifest.classes)) == len(manifest.classes)
@@ -267,7 +305,7 @@ def _check_files(manifest: ModelManifest) -> None:
 
 
 def is_safe_path(path: str) -> bool:
-    """Whether it is a normalised path that stays inside its folder."""
+    """Whether a path is normalised and stays inside its folder."""
     parts = path.split("/")
     return "\0" not in path and not any(part in {"", ".", ".."} for part in parts)
 

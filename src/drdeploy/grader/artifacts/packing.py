@@ -1,4 +1,4 @@
-"""A model on disk becomes ``model.tar.gz``."""
+"""Pack a model on disk into ``model.tar.gz``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from drdeploy.errors import ArtifactError
 from drdeploy.files import sha256_of_file
 from drdeploy.grader.artifacts.archive import write_archive
-from drdeploy.grader.artifacts.bare import SAVED_MODEL_NAME
+from drdeploy.grader.artifacts.artifact import SAVED_MODEL_NAME
 from drdeploy.grader.artifacts.manifest import (
     MANIFEST_NAME,
     Clinical,
@@ -59,21 +59,21 @@ def pack(
         name: What the user calls the model.
         architecture: The network.
         weights: Where the weights come from.
-        precision: Of the weights.
+        precision: Number format of the weights.
         classes: Class names in output order.
         output: Whether the outputs are probabilities or logits.
-        transform: How a photograph becomes model input.
-        gradability: What a photograph must be to be graded.
+        transform: How a photograph becomes the model's input.
+        gradability: Limits beyond which a photograph is not graded; None checks nothing.
         clinical: How probabilities become grades and decisions.
-        quantization: What a comparison with the fp32 model said.
+        quantization: The verdict of the comparison with the fp32 model, of a quantized one.
         provenance: Where the model comes from.
 
     Raises:
-        ArtifactError: ``model_path`` is neither.
+        ArtifactError: ``model_path`` is neither a SavedModel nor an ONNX file.
         ManifestError: A field is wrong.
     """
     model_format = format_of(model_path)
-    sources = _saved_model(model_path) if model_format == "saved_model" else _onnx(model_path)
+    sources = _files_by_member(model_path, model_format)
     manifest = ModelManifest(
         name=name,
         architecture=architecture,
@@ -99,10 +99,10 @@ def pack(
 
 
 def format_of(model_path: Path) -> ModelFormat:
-    """Which of the formats a path holds.
+    """Tell whether a path is a SavedModel's folder or an ONNX file.
 
     Raises:
-        ArtifactError: Neither.
+        ArtifactError: It is neither.
     """
     if model_path.is_file() and model_path.suffix == ".onnx":
         return "onnx"
@@ -113,13 +113,13 @@ def format_of(model_path: Path) -> ModelFormat:
     )
 
 
-def _saved_model(folder: Path) -> dict[str, Path]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    entry = ENTRIES["saved_model"]
-    return {f"{entry}/{path.relative_to(folder).as_posix()}": path for path in files}
-
-
-def _onnx(file: Path) -> dict[str, Path]:
-    external = (file.with_name(f"{file.name}{suffix}") for suffix in (".data", "_data"))
+def _files_by_member(model_path: Path, model_format: ModelFormat) -> dict[str, Path]:
+    """The model's files by their names in the archive, always in the same order."""
+    entry = ENTRIES[model_format]
+    if model_format == "saved_model":
+        files = sorted(path for path in model_path.rglob("*") if path.is_file())
+        return {f"{entry}/{path.relative_to(model_path).as_posix()}": path for path in files}
+    # An ONNX graph refers to its external data by file name, so that keeps its own.
+    external = (model_path.with_name(f"{model_path.name}{suffix}") for suffix in (".data", "_data"))
     beside = {path.name: path for path in external if path.is_file()}
-    return dict(sorted({ENTRIES["onnx"]: file, **beside}.items()))
+    return dict(sorted({entry: model_path, **beside}.items()))

@@ -1,4 +1,4 @@
-"""A transform that a user wrote down: JSON or TOML, the fields of ``FundusTransform``."""
+"""Read a transform that a user wrote as JSON or TOML, with the fields of ``FundusTransform``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def read_transform(file: Path) -> FundusTransform:
-    """Read a transform; fields left out keep their defaults.
+    """Read a transform; fields that are left out keep their defaults.
 
     Raises:
-        InvalidInput: The file cannot be read, or a field is wrong; the message names it.
+        InvalidInput: The file cannot be read, or a field is wrong; the message names the field.
     """
     try:
         data = file.read_bytes()

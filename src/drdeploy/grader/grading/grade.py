@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 RESEARCH_USE_NOTICE = "For research use. Not a medical device."
-"""Shown wherever a grade is shown."""
+"""Stands wherever a grade is shown."""
 
 
 class Grade(IntEnum):
@@ -19,17 +19,17 @@ class Grade(IntEnum):
 
     @property
     def label(self) -> str:
-        """The scale's own wording, for example ``Moderate NPDR``."""
+        """The name of the grade on the scale, for example ``Moderate NPDR``."""
         return _LABELS[self]
 
     @property
     def is_referable(self) -> bool:
-        """Moderate or worse: to be seen by an ophthalmologist."""
+        """Moderate or worse: an ophthalmologist should see the eye."""
         return self >= Grade.MODERATE
 
     @property
     def is_vision_threatening(self) -> bool:
-        """Severe or proliferative.  Says nothing of macular oedema."""
+        """Severe or proliferative.  Says nothing about macular oedema."""
         return self >= Grade.SEVERE
 
 
@@ -42,4 +42,4 @@ _LABELS = {
 }
 
 ICDR_CLASSES: tuple[str, ...] = tuple(grade.label for grade in Grade)
-"""Class names that make a classifier an ICDR grader, in the order of the grades."""
+"""Class names in the order of the grades; a classifier with these is an ICDR grader."""

@@ -1,4 +1,4 @@
-"""A classifier's answer for one image."""
+"""A classifier's answer for one image, and how probabilities become grades."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUM_TOLERANCE = 1e-2
-"""How far a softmax in reduced precision may stray from one (8-bit outputs step by 1/256)."""
+"""How far the sum of an 8-bit softmax may be from one: its outputs are multiples of 1/256."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """One probability per class, in the order of ``classes``.
+    """The probability of each class, and the class or grade that follows from them.
 
     Attributes:
         probabilities: Shape ``(classes,)``, float32, each in [0, 1], summing to one.
         classes: The class names.
-        grade_thresholds: Of an ICDR grader, one per grade from 1 to 4: the grade is the highest
-            one whose probability *or worse* reaches its threshold.  The most probable class
-            where there are none.
+        grade_thresholds: Of an ICDR grader, one for each grade from 1 to 4: the answer is the
+            highest grade for which P(that grade or a worse one) reaches the threshold.  If
+            None, the answer is the most probable class.
     """
 
     probabilities: NDArray[np.float32]
@@ -35,10 +35,11 @@ class Prediction:
     grade_thresholds: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no distribution over the classes.
+        """Check that the probabilities are a distribution over the classes.
 
         Raises:
-            PredictionFailed: Wrong shape, not finite, negative, or not summing to one.
+            PredictionFailed: The shape is wrong, or they are not finite, negative or do not sum
+                to one.
         """
         if self.probabilities.shape != (len(self.classes),):
             raise PredictionFailed(
@@ -57,14 +58,14 @@ class Prediction:
 
     @cached_property
     def index(self) -> int:
-        """Position of the class that is answered; the first of equally probable ones."""
+        """Position of the answered class; the first of equally probable ones."""
         if self.grade_thresholds is None:
             return int(np.argmax(self.probabilities))
         return int(grades_of(self.probabilities[None], self.grade_thresholds)[0])
 
     @property
     def label(self) -> str:
-        """Name of the class that is answered."""
+        """Name of the answered class."""
         return self.classes[self.index]
 
     @property
@@ -74,11 +75,15 @@ class Prediction:
 
     @property
     def grade(self) -> Grade | None:
-        """The ICDR grade, or None for another classifier."""
+        """The answered ICDR grade; None from a classifier of something else."""
         return Grade(self.index) if self.is_icdr else None
 
     def probability_at_or_above(self, grade: Grade) -> float:
-        """Probability of that grade or a worse one (only for an ICDR grader)."""
+        """Probability of that grade or a worse one.
+
+        Raises:
+            PredictionFailed: The classes are not the ICDR grades.
+        """
         if not self.is_icdr:
             raise PredictionFailed("Only an ICDR grader has probabilities of being referable")
         return float(self.probabilities[int(grade) :].sum())
@@ -87,11 +92,11 @@ class Prediction:
 def grades_of(
     probabilities: NDArray[np.floating], grade_thresholds: tuple[float, ...] | None
 ) -> NDArray[np.intp]:
-    """The grades of many photographs; the rule of :class:`Prediction` in one place.
+    """Turn the probabilities of many photographs into grades.
 
     Args:
         probabilities: Shape ``(n, 5)``.
-        grade_thresholds: As :class:`Prediction` documents them.
+        grade_thresholds: See :class:`Prediction`.
 
     Returns:
         Shape ``(n,)``, 0 to 4.
@@ -100,11 +105,12 @@ def grades_of(
         most_probable: NDArray[np.intp] = np.argmax(probabilities, axis=1)
         return most_probable
     reached = probabilities_or_worse(probabilities)[:, 1:] >= np.asarray(grade_thresholds)
+    # argmax finds the first True; in the reversed columns, that is the highest grade.
     highest = reached.shape[1] - np.argmax(reached[:, ::-1], axis=1)
     grades: NDArray[np.intp] = np.where(reached.any(axis=1), highest, 0)
     return grades
 
 
 def probabilities_or_worse(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
-    """P(grade >= g) for each grade g, shape ``(n, 5)``; the first column is one."""
+    """Return P(grade >= g) for each grade g, shape ``(n, 5)``; the first column is one."""
     return np.cumsum(probabilities[:, ::-1], axis=1)[:, ::-1]

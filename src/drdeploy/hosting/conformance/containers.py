@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import EngineError, TruncatedArchive
-from drdeploy.grader.artifacts.archive import ArchiveLimits, read_archive
+from drdeploy.grader.artifacts import ArchiveLimits, read_archive
 from drdeploy.hosting.conformance.client import ProbeAnswer, ask
 from drdeploy.hosting.engine import ContainerSpec, Mount
 from drdeploy.hosting.serving.gateway import INVOCATIONS
