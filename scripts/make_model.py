@@ -56,6 +56,7 @@ def _arguments() -> argparse.Namespace:
         default=Path("../shared/weights/mobilenet_1_0_224_imagenet_notop.weights.h5"),
     )
     parser.add_argument("--out", type=Path, default=FOLDER)
+    parser.add_argument("--evidence", type=Path, default=Path("evidence") / NAME)
     parser.add_argument("--run", type=Path, default=RUN)
     return parser.parse_args()
 
@@ -87,7 +88,9 @@ def main() -> None:
     }
     verdict = _judge_all(trained, int8_out_of_fold, tested, plan)
     _publish(trained, drafts, verdict, options.out)
-    _write_documents(trained, tested, verdict, plan, options.out)
+    options.evidence.mkdir(parents=True, exist_ok=True)
+    trained.out_of_fold.write(options.evidence / "oof.csv")
+    _write_documents(trained, tested, verdict, plan, options)
     _say(f"wrote {options.out}: int8 {verdict.outcome}: {verdict.reason}")
 
 
@@ -143,11 +146,14 @@ def _publish(trained: Trained, drafts: dict[str, Path], verdict: Any, out: Path)
     artifact = extract(drafts["fp32"], _fresh(drafts["int8"].parent / "fp32"))
     model = drafts["int8"].with_name("int8.onnx")
     pack_quantized(model, out / f"{NAME}-int8.tar.gz", artifact, "int8", verdict)
-    trained.out_of_fold.write(out / "oof.csv")
 
 
 def _write_documents(
-    trained: Trained, tested: dict[str, GradedSet], verdict: Any, plan: TrainingPlan, out: Path
+    trained: Trained,
+    tested: dict[str, GradedSet],
+    verdict: Any,
+    plan: TrainingPlan,
+    options: argparse.Namespace,
 ) -> None:
     document = {
         "out_of_fold": _without_paths(run_document(trained)),
@@ -166,11 +172,12 @@ def _write_documents(
             ),
         },
         "archives": {
-            precision: _described(out / f"{NAME}-{precision}.tar.gz") for precision in PRECISIONS
+            precision: _described(options.out / f"{NAME}-{precision}.tar.gz")
+            for precision in PRECISIONS
         },
     }
     text = json.dumps(document, indent=2)
-    (out / "metrics.json").write_text(f"{text}\n", encoding="utf-8")
+    (options.evidence / "metrics.json").write_text(f"{text}\n", encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
@@ -181,7 +188,7 @@ def _write_documents(
     card = environment.get_template("model_card.md.j2").render(
         document, recipe=plan.recipe, plan=plan, set_aside=plan.dataset.set_aside
     )
-    (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+    (options.out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
 
 
 def _described(archive: Path) -> dict[str, Any]:

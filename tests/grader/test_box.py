@@ -1,6 +1,7 @@
 """The grader in the box is what its model card says it is."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,12 +12,13 @@ from drdeploy.grader.evaluation.document import evaluation_document
 from drdeploy.grader.evaluation.evaluation import evaluate_graded
 from drdeploy.grader.evaluation.predictions import GradedSet
 
+EVIDENCE = Path(__file__).resolve().parents[2] / "evidence" / "mobilenet-idrid"
 MOST_BYTES = {"fp32": 14_000_000, "int8": 4_500_000}
 
 
 @pytest.fixture(scope="module")
 def metrics():
-    return json.loads((FOLDER / "metrics.json").read_text())
+    return json.loads((EVIDENCE / "metrics.json").read_text())
 
 
 @pytest.mark.parametrize("precision", MOST_BYTES)
@@ -40,7 +42,7 @@ def is_part_of(said, computed):
 
 
 def test_the_figures_of_the_box_follow_from_its_out_of_fold_predictions(metrics):
-    graded = GradedSet.read(FOLDER / "oof.csv")
+    graded = GradedSet.read(EVIDENCE / "oof.csv")
     evaluation = evaluate_graded(graded, inspect(box_artifact()).clinical)
     computed = evaluation_document(evaluation, graded)
     for name in ("n", "kappa", "accuracy", "confusion", "referable", "vision_threatening", "ece"):
