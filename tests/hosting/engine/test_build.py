@@ -1,4 +1,4 @@
-"""Building in a real engine."""
+"""Images are built in a real engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.engine
 TAG = "drdeploy-test:build"
 
 
-def test_the_log_is_told_line_by_line(engine, tmp_path):
+def test_the_log_is_reported_line_by_line(engine, tmp_path):
     (tmp_path / "Dockerfile").write_text("FROM debian:bookworm-slim\nRUN echo so far so good\n")
     lines = []
     image_id = engine.build(tmp_path, "Dockerfile", TAG, log=lines.append)
@@ -19,7 +19,7 @@ def test_the_log_is_told_line_by_line(engine, tmp_path):
     assert image_id == engine.image_id(TAG)
 
 
-def test_a_build_that_fails_tells_the_end_of_its_log(engine, tmp_path):
+def test_the_error_of_a_failed_build_ends_with_its_log(engine, tmp_path):
     (tmp_path / "Dockerfile").write_text(
         "FROM debian:bookworm-slim\nRUN echo the reason why && exit 3\n"
     )

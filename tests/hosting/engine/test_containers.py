@@ -1,4 +1,4 @@
-"""Containers in a real engine keep their limits and tell how they ended."""
+"""Containers in a real engine keep within their limits and report how they ended."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def started(engine):
 
 @pytest.fixture
 def shell(started, lean_image):
-    """Run a shell command to its end: what it wrote, and how it ended."""
+    """Run a shell command to its end: its output and its exit state."""
 
     def run(command, **options):
         options = {"port": None, "network": "none", "labels": {LABEL: "shell"}, **options}
@@ -53,25 +53,25 @@ def python_server(image, port, **options):
 
 
 def test_the_memory_limit_can_be_read_inside(shell):
-    said, _ = shell(
+    output, _ = shell(
         "cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes 2>/dev/null || cat memory.max",
         memory_mb=96,
     )
-    assert int(said) == 96 * 1024 * 1024
+    assert int(output) == 96 * 1024 * 1024
 
 
 def test_the_runtimes_see_the_cpu_limit(shell):
-    said, _ = shell(
+    output, _ = shell(
         "python3 -c 'from drdeploy.grader.runtimes import cpu_limit as c; "
         "print(c.available_cpus())'",
         cpus=0.58,
     )
-    assert float(said) == pytest.approx(0.58, abs=0.005)
+    assert float(output) == pytest.approx(0.58, abs=0.005)
 
 
-def test_the_cores_can_be_chosen(shell):
-    said, _ = shell("grep Cpus_allowed_list /proc/self/status", cpuset="0")
-    assert said.split() == ["Cpus_allowed_list:", "0"]
+def test_a_container_can_be_bound_to_cores(shell):
+    output, _ = shell("grep Cpus_allowed_list /proc/self/status", cpuset="0")
+    assert output.split() == ["Cpus_allowed_list:", "0"]
 
 
 def test_a_container_that_ended_starts_again_with_its_files(started, lean_image):
@@ -87,33 +87,33 @@ def test_a_container_that_ended_starts_again_with_its_files(started, lean_image)
 
 
 def test_the_root_cannot_be_written_to_but_tmp_can(shell):
-    # The two streams are told in any order.
-    said, state = shell("touch /root.txt || touch /tmp/x && ls /tmp")
-    assert "Read-only file system" in said
-    assert "x" in said.splitlines()
+    # The two streams come in any order.
+    output, state = shell("touch /root.txt || touch /tmp/x && ls /tmp")
+    assert "Read-only file system" in output
+    assert "x" in output.splitlines()
     assert state.exit_code == 0
 
 
 def test_no_capability_is_left_not_even_to_root(shell):
-    said, _ = shell("grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status", user="0")
-    assert [line.split()[1].lstrip("0") for line in said.splitlines()] == ["", "", "1"]
+    output, _ = shell("grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status", user="0")
+    assert [line.split()[1].lstrip("0") for line in output.splitlines()] == ["", "", "1"]
 
 
 def test_the_user_is_the_images_own_and_not_root(shell):
-    said, _ = shell("id -u")
-    assert said.strip() != "0"
+    output, _ = shell("id -u")
+    assert output.strip() != "0"
 
 
 def test_processes_are_limited(shell):
     # Room for the dozen threads with which the engine itself starts a container.
-    said, _ = shell("for i in $(seq 60); do sleep 1 & done; wait", pids=30)
-    assert "fork" in said.lower()
+    output, _ = shell("for i in $(seq 60); do sleep 1 & done; wait", pids=30)
+    assert "fork" in output.lower()
 
 
 def test_a_mount_cannot_be_written_to(shell, tmp_path):
     tmp_path.chmod(0o777)
-    said, _ = shell("touch /data/x", mounts=(Mount(tmp_path, "/data"),))
-    assert "Read-only file system" in said
+    output, _ = shell("touch /data/x", mounts=(Mount(tmp_path, "/data"),))
+    assert "Read-only file system" in output
 
 
 def test_the_exit_status_is_the_commands(shell):
@@ -121,7 +121,7 @@ def test_the_exit_status_is_the_commands(shell):
     assert (state.is_running, state.exit_code, state.oom_killed) == (False, 7, False)
 
 
-def test_a_container_beyond_its_memory_is_known_as_such(shell):
+def test_a_container_that_ran_out_of_memory_says_so(shell):
     _, state = shell("tail /dev/zero", memory_mb=32)
     assert (state.exit_code, state.oom_killed) == (137, True)
 
@@ -146,7 +146,7 @@ def test_stop_lets_the_process_finish_first(started, lean_image):
     assert container.exit_state().exit_code == 0
 
 
-def test_stop_kills_what_does_not_listen(started, lean_image):
+def test_stop_kills_a_process_that_ignores_sigterm(started, lean_image):
     script = "trap '' TERM; echo up; while :; do sleep 0.05; done"
     container = started(
         ContainerSpec(lean_image, ("-c", script), entrypoint=("sh",), port=None, network="none")
@@ -156,7 +156,9 @@ def test_stop_kills_what_does_not_listen(started, lean_image):
     assert container.exit_state().exit_code == 137
 
 
-def test_what_ended_or_is_gone_can_be_stopped_killed_and_removed_again(engine, lean_image):
+def test_a_container_that_ended_or_is_gone_can_be_stopped_killed_and_removed_again(
+    engine, lean_image
+):
     container = engine.run(
         ContainerSpec(lean_image, entrypoint=("true",), command=(), port=None, network="none")
     )
@@ -233,7 +235,7 @@ def test_stale_containers_are_removed_by_their_label_alone(engine, started, lean
     assert engine.containers(f"{LABEL}.stale") == (kept.id,)
 
 
-def test_an_image_that_does_not_exist_is_told_with_what_to_do(engine):
+def test_the_error_for_a_missing_image_says_how_to_build_it(engine):
     with pytest.raises(EngineError, match="drdeploy image build"):
         engine.run(ContainerSpec("drdeploy:no-such-image"))
 
@@ -241,7 +243,7 @@ def test_an_image_that_does_not_exist_is_told_with_what_to_do(engine):
 def _until(is_so, timeout_s=30.0):
     deadline = time.monotonic() + timeout_s
     while not is_so():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
 
 

@@ -1,4 +1,4 @@
-"""What a container may ask for."""
+"""How a container's description becomes the Docker API's configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_the_memory_limit_leaves_no_swap():
     assert config["mem_limit"] == config["memswap_limit"] == 1024 * 1024 * 1024
 
 
-def test_cpus_become_billionths():
+def test_cpus_become_nanocpus():
     assert ContainerSpec("image", cpus=0.58).host_config(None)["nano_cpus"] == 580_000_000
 
 
@@ -28,14 +28,14 @@ def test_host_networking_publishes_nothing():
     assert config["port_bindings"] is None
 
 
-def test_mounts_are_read_only_unless_said_otherwise(tmp_path):
+def test_mounts_are_read_only_by_default(tmp_path):
     spec = ContainerSpec(
         "image", mounts=(Mount(tmp_path, "/a"), Mount(tmp_path, "/b", read_only=False))
     )
     assert spec.host_config(None)["binds"] == [f"{tmp_path}:/a:ro", f"{tmp_path}:/b:rw"]
 
 
-def test_a_container_has_no_capability_and_a_tmp_of_its_own_unless_said_otherwise():
+def test_a_container_has_no_capability_and_a_tmp_of_its_own_by_default():
     locked = ContainerSpec("image").host_config(None)
     assert (locked["cap_drop"], list(locked["tmpfs"])) == (["ALL"], ["/tmp"])
     usual = ContainerSpec("image", read_only=False, drop_capabilities=False).host_config(None)

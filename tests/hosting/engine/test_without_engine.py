@@ -1,4 +1,4 @@
-"""What is told where no engine answers, and what is read without one."""
+"""Where no engine answers, and what is read without one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import pytest
 from drdeploy.errors import EngineUnavailable
 from drdeploy.hosting.engine import Engine, free_port
 from drdeploy.hosting.engine.container import _stats
-from drdeploy.hosting.engine.kernel_log import tells_of_oom_kill
+from drdeploy.hosting.engine.kernel_log import has_oom_kill
 
 
-def test_none_is_found_where_nothing_listens(tmp_path):
+def test_no_engine_is_found_where_nothing_listens(tmp_path):
     assert Engine.find({"DOCKER_HOST": f"unix://{tmp_path}/no.sock"}) is None
 
 
-def test_none_is_found_behind_an_address_that_is_no_address():
+def test_no_engine_is_found_at_an_invalid_address():
     assert Engine.find({"DOCKER_HOST": "nonsense://"}) is None
 
 
-def test_none_is_found_where_something_else_answers(tmp_path):
+def test_no_engine_is_found_where_another_server_answers(tmp_path):
     path = tmp_path / "other.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -30,7 +30,7 @@ def test_none_is_found_where_something_else_answers(tmp_path):
         assert Engine.find({"DOCKER_HOST": f"unix://{path}"}) is None
 
 
-def test_requiring_an_engine_tells_where_it_was_looked_for_and_what_to_do(tmp_path):
+def test_the_error_for_a_missing_engine_says_where_it_was_sought_and_what_to_do(tmp_path):
     host = f"unix://{tmp_path}/no.sock"
     with pytest.raises(EngineUnavailable, match="DOCKER_HOST") as caught:
         Engine.require({"DOCKER_HOST": host})
@@ -45,12 +45,12 @@ def test_a_free_port_can_be_bound():
 def test_the_kernel_log_names_the_container_that_ran_out_of_memory(tmp_path):
     log = tmp_path / "kmsg"
     log.write_text("4,1,2,-;oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/docker/abc123,task=x\n")
-    assert tells_of_oom_kill("abc123", log)
-    assert not tells_of_oom_kill("def456", log)
+    assert has_oom_kill("abc123", log)
+    assert not has_oom_kill("def456", log)
 
 
-def test_a_kernel_log_that_cannot_be_read_tells_nothing(tmp_path):
-    assert not tells_of_oom_kill("abc123", tmp_path / "none")
+def test_an_unreadable_kernel_log_reports_no_kill(tmp_path):
+    assert not has_oom_kill("abc123", tmp_path / "none")
 
 
 @pytest.mark.parametrize("name", ["total_inactive_file", "inactive_file"])

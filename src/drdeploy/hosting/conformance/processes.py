@@ -97,7 +97,7 @@ def _fewer_cores(inspection: ImageInspection, cores: int) -> Conditions:
 
 
 def _kill_one(inspection: ImageInspection, container: ContainerUnderTest) -> Kill:
-    if not inspection.host.engine.is_here:
+    if not inspection.host.engine.is_local:
         return Kill(trouble="its processes are not on this machine")
     largest = _largest_leaf(container.running.main_pid())
     if largest is None:

@@ -8,8 +8,8 @@
     container.host_port                          # on 127.0.0.1
     container.stop(); container.exit_state(); container.remove()
 
-The stages: ``spec`` says what to run, ``client`` finds the engine, builds and starts,
-``container`` is what runs.  Nothing outside this package imports the Docker SDK.
+``spec`` says what to run; ``client`` finds the engine, builds images and starts containers;
+``container`` is a container that was started.  Nothing outside this package imports the Docker SDK.
 """
 
 from drdeploy.hosting.engine.client import Engine, ImageSummary

@@ -1,4 +1,4 @@
-"""Find an engine, build images with it, start containers."""
+"""Finds a container engine, builds and moves images with it, starts containers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from drdeploy.errors import EngineError, ImageBuildFailed, requires_extra
 from drdeploy.hosting.engine import distribution
-from drdeploy.hosting.engine.container import RunningContainer, remove_at_once
-from drdeploy.hosting.engine.failures import engine_unavailable, told
+from drdeploy.hosting.engine.container import RunningContainer, kill_and_remove
+from drdeploy.hosting.engine.failures import engine_errors, engine_unavailable
 from drdeploy.hosting.engine.ports import free_port
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class ImageSummary:
 
     Attributes:
         id: ``sha256:…`` of its configuration.
-        tags: Names with tags, without the registry that local images are filed under.
+        tags: Names with tags, without the registry name that an engine gives to local images.
         size_bytes: On disk, as the engine counts.
         created_at: ISO 8601.
     """
@@ -49,9 +49,9 @@ class Engine:
     """A container engine that answers; safe to use from several threads.
 
     Args:
-        api: The SDK's low-level client.  Its high-level one inspects after every call, which
-            a cold start would pay for.
-        host: Where the engine answers, as a URL.
+        api: The SDK's low-level client.  The high-level one inspects a container after every
+            call, and a cold start would pay for these round trips.
+        host: URL of the engine's socket.
     """
 
     def __init__(self, api: APIClient, host: str) -> None:
@@ -60,7 +60,7 @@ class Engine:
 
     @classmethod
     def find(cls, environ: Mapping[str, str] = os.environ) -> Self | None:
-        """The engine at ``DOCKER_HOST``, else at a usual socket; None where none answers."""
+        """Return the engine at ``DOCKER_HOST``, else at a usual socket; None if none answers."""
         for host in _candidates(environ):
             if (api := _connect(host)) is not None:
                 return cls(api, host)
@@ -68,10 +68,10 @@ class Engine:
 
     @classmethod
     def require(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """As :meth:`find`.
+        """Return the engine at ``DOCKER_HOST``, else at a usual socket.
 
         Raises:
-            EngineUnavailable: None answers.
+            EngineUnavailable: No engine answers.
         """
         engine = cls.find(environ)
         if engine is None:
@@ -80,29 +80,33 @@ class Engine:
 
     @property
     def version(self) -> str:
-        """Name and version, for example ``Podman Engine 4.3.1``."""
-        with told("The engine does not tell its version", where=self.host):
+        """The engine's name and version, for example ``Podman Engine 4.3.1``."""
+        with engine_errors("The engine does not report its version", where=self.host):
             answer = self._api.version()
         components = answer.get("Components") or [{}]
         return f"{components[0].get('Name', 'Engine')} {answer.get('Version', '')}".strip()
 
     @property
     def fastest_network(self) -> Network:
-        """``host`` where the engine shares this machine's loopback, else ``bridge``.
+        """The network that starts fastest: ``host`` if the engine is local, else ``bridge``.
 
-        Docker Desktop and remote engines run in a machine of their own.
+        A container on the host's network needs the host's loopback to be this machine's.
         """
-        return "host" if self.is_here else "bridge"
+        return "host" if self.is_local else "bridge"
 
     @property
-    def is_here(self) -> bool:
-        """Whether its containers are processes of this very system."""
-        is_local = self.host.startswith("unix://") and os.uname().sysname == "Linux"
-        return is_local and "Docker Desktop" not in str(self._info.get("OperatingSystem", ""))
+    def is_local(self) -> bool:
+        """Whether its containers are processes of this system.
+
+        Those of a remote engine are not, and Docker Desktop runs them in a virtual machine, behind
+        what looks like a local socket.
+        """
+        has_socket = self.host.startswith("unix://") and os.uname().sysname == "Linux"
+        return has_socket and "Docker Desktop" not in str(self._info.get("OperatingSystem", ""))
 
     @property
     def cores(self) -> int:
-        """Cores of the machine that containers run on."""
+        """CPU cores of the machine that containers run on."""
         return int(self._info.get("NCPU", 0)) or 1
 
     def build(
@@ -116,14 +120,14 @@ class Engine:
         platform: str | None = None,
         log: Callable[[str], None] | None = None,
     ) -> str:
-        """Build an image; the cached layers are used.
+        """Build an image, with what the engine has in its cache.
 
         Args:
-            context: Folder that is sent, less what its ``.dockerignore`` names.
+            context: Folder that is sent to the engine, without what its ``.dockerignore`` names.
             dockerfile: Path relative to ``context``.
-            tag: What to call the image.
-            build_args: For the Dockerfile's ``ARG``.
-            network: Of the steps that run; ``host`` reaches whatever this machine reaches.
+            tag: Name and tag of the image.
+            build_args: Values for the Dockerfile's ``ARG``.
+            network: Network of the build's steps; ``host`` reaches whatever this machine reaches.
             platform: For example ``linux/arm64``; None is the engine's own.
             log: Called with each line of the build's output.
 
@@ -131,10 +135,10 @@ class Engine:
             The image's id.
 
         Raises:
-            ImageBuildFailed: The message carries the end of the log.
+            ImageBuildFailed: The message ends with the last lines of the log.
         """
         lines: list[str] = []
-        with told(f"{tag} cannot be built", where=dockerfile):
+        with engine_errors(f"{tag} cannot be built", where=dockerfile):
             events = self._api.build(
                 path=str(context),
                 dockerfile=dockerfile,
@@ -153,28 +157,28 @@ class Engine:
         return self.image_id(tag)
 
     def run(self, spec: ContainerSpec) -> RunningContainer:
-        """Create and start a container: two calls, no more.
+        """Create and start a container, in two calls to the engine.
 
         Raises:
-            EngineError: No such image, or the engine refuses; the container is then removed.
+            EngineError: There is no such image, or the engine refuses; no container is left.
         """
         attempts = PORT_ATTEMPTS if spec.host_port is None and spec.network == "bridge" else 1
         for attempt in range(attempts):
             try:
                 return self._run_on(spec, _host_port(spec))
             except EngineError as err:
-                # Another process may take the port between our probe and the engine's bind.
+                # Another process may take the port between our search and the engine's bind.
                 if attempt + 1 == attempts or not _is_port_taken(err):
                     raise
-        raise EngineError("No free port was found", where=spec.image)
+        raise EngineError("There is no free port for the container", where=spec.image)
 
     def images(self) -> tuple[ImageSummary, ...]:
-        """The images that carry a tag."""
-        with told("The engine does not list its images", where=self.host):
+        """List the images that have a tag."""
+        with engine_errors("The engine does not list its images", where=self.host):
             return tuple(_summary(image) for image in self._api.images() if image.get("RepoTags"))
 
     def image_id(self, image: str) -> str:
-        """The id that a tag stands for now.
+        """Return the id that a tag stands for now.
 
         Raises:
             EngineError: There is no such image.
@@ -182,21 +186,21 @@ class Engine:
         return str(self.image_config(image)["Id"])
 
     def image_config(self, image: str) -> dict[str, Any]:
-        """The image's description as ``docker inspect`` prints it.
+        """Return an image's description as ``docker inspect`` prints it.
 
         Raises:
             EngineError: There is no such image.
         """
-        with told(f"{image} cannot be found", where=self.host):
+        with engine_errors(f"{image} cannot be found", where=self.host):
             return dict(self._api.inspect_image(image))  # type: ignore[no-untyped-call]  # stubs
 
     def save(self, image: str) -> Iterator[bytes]:
-        """The image as ``docker image save`` writes it: a tar file in chunks.
+        """Yield an image as ``docker image save`` writes it: a tar file in chunks.
 
         Raises:
             EngineError: There is no such image.
         """
-        with told(f"{image} cannot be saved", where=self.host):
+        with engine_errors(f"{image} cannot be saved", where=self.host):
             yield from self._api.get_image(image)
 
     def push(
@@ -207,18 +211,18 @@ class Engine:
         *,
         credentials: Mapping[str, str] | None = None,
     ) -> None:
-        """Push an image to ``REPOSITORY:TAG``, without leaving it that name here.
+        """Push an image to ``REPOSITORY:TAG``; the local image does not keep that name.
 
         Args:
-            image: Tag or id of what is pushed.
+            image: Tag or id of a local image.
             repository: With the registry's host.
-            tag: There.
-            credentials: ``username`` and ``password``.
+            tag: The image's tag in the registry.
+            credentials: ``username`` and ``password`` for the registry.
 
         Raises:
             EngineError: There is no such image, or the registry refuses.
         """
-        with told(f"{image} cannot be pushed", where=self.host):
+        with engine_errors(f"{image} cannot be pushed", where=self.host):
             self._api.tag(image, repository, tag)
         try:
             distribution.push(self._api, repository, tag, credentials)
@@ -226,10 +230,10 @@ class Engine:
             self.untag(f"{repository}:{tag}")
 
     def pull(self, repository: str, reference: str) -> str:
-        """Pull by digest or tag; returns the image's id.
+        """Pull an image by digest or tag and return its id.
 
         Raises:
-            EngineError: The registry refuses.
+            EngineError: The registry or the engine refuses.
         """
         is_podman = "podman" in self.version.lower()
         distribution.pull(self._api, repository, reference, is_podman=is_podman)
@@ -237,39 +241,39 @@ class Engine:
         return self.image_id(f"{repository}{separator}{reference}")
 
     def untag(self, reference: str) -> None:
-        """Take a name from an image; one that has no other is removed.
+        """Remove a name from an image, and the image itself if that was its only name.
 
         Raises:
             EngineError: There is no such name, or a container still uses it.
         """
-        with told(f"{reference} cannot be forgotten", where=self.host):
+        with engine_errors(f"{reference} cannot be removed", where=self.host):
             self._api.remove_image(reference, noprune=True)
 
     def containers(self, label: str) -> tuple[str, ...]:
-        """Ids of the containers, running or not, with that ``name`` or ``name=value``."""
-        with told("The engine does not list its containers", where=self.host):
+        """Return the ids of all containers with a label, given as ``name`` or ``name=value``."""
+        with engine_errors("The engine does not list its containers", where=self.host):
             found = self._api.containers(all=True, filters={"label": label})
         return tuple(str(one["Id"]) for one in found)
 
     def remove_stale(self, label: str) -> tuple[str, ...]:
-        """Kill and remove every container with that ``name`` or ``name=value``.
+        """Kill and remove every container with a label, given as ``name`` or ``name=value``.
 
         Returns:
-            The ids of those removed.
+            The ids of the removed containers.
         """
         ids = self.containers(label)
         for container_id in ids:
-            with told("A stale container cannot be removed", where=container_id[:12]):
-                remove_at_once(self._api, container_id)
+            with engine_errors("A stale container cannot be removed", where=container_id[:12]):
+                kill_and_remove(self._api, container_id)
         return ids
 
     @cached_property
     def _info(self) -> dict[str, Any]:
-        with told("The engine does not describe itself", where=self.host):
+        with engine_errors("The engine does not report what it runs on", where=self.host):
             return dict(self._api.info())
 
     def _run_on(self, spec: ContainerSpec, host_port: int | None) -> RunningContainer:
-        with told("The container cannot be created", where=spec.image):
+        with engine_errors("The container cannot be created", where=spec.image):
             created = self._api.create_container(
                 spec.image,
                 command=list(spec.command),
@@ -283,7 +287,7 @@ class Engine:
             )
         container = RunningContainer(str(created["Id"]), spec, host_port, self._api)
         try:
-            with told("The container does not start", where=spec.image):
+            with engine_errors("The container does not start", where=spec.image):
                 self._api.start(container.id)
         except EngineError:
             container.remove()
@@ -354,5 +358,5 @@ def _summary(image: dict[str, Any]) -> ImageSummary:
 
 
 def _short(tag: str) -> str:
-    """``docker.io/library/drdeploy:lean`` (Podman's spelling) as ``drdeploy:lean``."""
+    """Return ``drdeploy:lean`` for ``docker.io/library/drdeploy:lean``, as Podman writes it."""
     return tag.removeprefix("docker.io/library/").removeprefix("localhost/")

@@ -1,4 +1,4 @@
-"""What runs: its port, its limits, its end."""
+"""A container that was started: its state, its use of memory, its log, its end."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import EngineError
-from drdeploy.hosting.engine.failures import told
-from drdeploy.hosting.engine.kernel_log import tells_of_oom_kill
+from drdeploy.hosting.engine.failures import engine_errors
+from drdeploy.hosting.engine.kernel_log import has_oom_kill
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.engine.spec import ContainerSpec
 
 _MICROSECONDS = re.compile(r"(\.\d{6})\d+")
-"""Engines tell nanoseconds, which Python does not read."""
+"""Engines report nanoseconds, which Python does not parse."""
 
 STOP_TIMEOUT_S = 30
 """How long SageMaker waits between SIGTERM and SIGKILL."""
@@ -29,12 +29,12 @@ STOP_TIMEOUT_S = 30
 
 @dataclass(frozen=True)
 class ExitState:
-    """How a container is, or how it ended.
+    """Whether a container runs, or how it ended.
 
     Attributes:
-        is_running: Whether it still runs; then the rest says nothing.
-        exit_code: The main process's status; 128 + n after signal n.
-        oom_killed: Whether the kernel killed in it for want of memory.
+        is_running: Whether it still runs; then the other fields mean nothing.
+        exit_code: Exit status of the main process; 128 + n after signal n.
+        oom_killed: Whether the kernel killed one of its processes for lack of memory.
     """
 
     is_running: bool
@@ -44,12 +44,12 @@ class ExitState:
 
 @dataclass(frozen=True)
 class ContainerStats:
-    """What a container uses.
+    """A container's use of resources at one instant.
 
     Attributes:
-        memory_bytes: In use; page cache that can be dropped is left out.
-        memory_limit_bytes: Its limit.
-        tasks: Processes and threads.
+        memory_bytes: Memory in use, without page cache that can be dropped.
+        memory_limit_bytes: The container's limit.
+        tasks: Number of processes and threads.
     """
 
     memory_bytes: int
@@ -58,7 +58,7 @@ class ContainerStats:
 
     @property
     def memory_utilization(self) -> float:
-        """Share of the limit in use, between 0 and 1."""
+        """Memory in use as a share of the limit, between 0 and 1."""
         return self.memory_bytes / self.memory_limit_bytes if self.memory_limit_bytes else 0.0
 
 
@@ -69,7 +69,8 @@ class RunningContainer:
     Attributes:
         id: The engine's id.
         spec: What it was started from.
-        host_port: Where it answers on 127.0.0.1; None if nothing is published.
+        host_port: The port on 127.0.0.1 that it answers on; None if no port is published.
+        api: The SDK's low-level client.
     """
 
     id: str
@@ -86,16 +87,16 @@ class RunningContainer:
 
     def start(self) -> None:
         """Start it again after it ended: its files and its port are as they were."""
-        with self._told("The container does not start again"):
+        with self._errors("The container does not start again"):
             self.api.start(self.id)
 
     def stop(self, timeout_s: int = STOP_TIMEOUT_S) -> None:
-        """Send SIGTERM, then SIGKILL after ``timeout_s``.  Fine if it already ended."""
-        with self._told("The container does not stop"):
+        """Send SIGTERM, then SIGKILL after ``timeout_s``; no error if it already ended."""
+        with self._errors("The container does not stop"):
             self.api.stop(self.id, timeout=timeout_s)
 
     def kill(self, signal: str = "SIGKILL") -> None:
-        """Send a signal.  Fine if it already ended."""
+        """Send a signal; no error if it already ended."""
         from docker.errors import APIError
 
         try:
@@ -103,7 +104,7 @@ class RunningContainer:
         except APIError as err:
             if not self._is_gone_or_over():
                 raise EngineError(
-                    f"The container cannot be killed: {err.explanation}", where=self.id[:12]
+                    f"The container cannot be sent {signal}: {err.explanation}", where=self.id[:12]
                 ) from err
 
     def wait(
@@ -115,7 +116,7 @@ class RunningContainer:
     ) -> ExitState:
         """Wait until it ends.
 
-        Polls, because the API's own wait cannot be interrupted.
+        It polls: the API's own wait cannot be interrupted.
 
         Raises:
             EngineError: It still runs after ``timeout_s``.
@@ -130,42 +131,42 @@ class RunningContainer:
         return state
 
     def exit_state(self) -> ExitState:
-        """Whether it runs, and how it ended if not."""
-        with self._told("The container cannot be inspected"):
+        """Return whether it runs, and how it ended if not."""
+        with self._errors("The container cannot be inspected"):
             state = self.api.inspect_container(self.id)["State"]
         is_running = bool(state["Running"]) or state.get("Status") in {"created", "stopping"}
         exit_code, oom_killed = int(state["ExitCode"]), bool(state["OOMKilled"])
         if not is_running and exit_code != 0 and not oom_killed:
-            oom_killed = tells_of_oom_kill(self.id)
+            oom_killed = has_oom_kill(self.id)
         return ExitState(is_running, exit_code, oom_killed)
 
     def main_pid(self) -> int:
-        """Process id, on the engine's host, of the process that is 1 inside; 0 once it ended."""
-        with self._told("The container cannot be inspected"):
+        """Return the id, on the engine's host, of its process 1; 0 once it has ended."""
+        with self._errors("The container cannot be inspected"):
             return int(self.api.inspect_container(self.id)["State"]["Pid"])
 
     def started_at(self) -> float:
-        """When the engine started its process, in seconds since the epoch."""
-        with self._told("The container cannot be inspected"):
+        """Return when the engine started its process, in seconds since the epoch."""
+        with self._errors("The container cannot be inspected"):
             text: str = self.api.inspect_container(self.id)["State"]["StartedAt"]
         return datetime.fromisoformat(_MICROSECONDS.sub(r"\1", text)).timestamp()
 
     def stats(self) -> ContainerStats:
-        """Memory, processes and threads in use now."""
-        with self._told("The container's use of memory cannot be read"):
+        """Return its use of memory, processes and threads now."""
+        with self._errors("The container's use of memory cannot be read"):
             sample = self.api.stats(self.id, stream=False, one_shot=True)
         return _stats(sample)
 
     def logs(self, tail: int | None = None) -> str:
-        """What it wrote to standard output and error, or the last ``tail`` lines of it."""
-        with self._told("The container's log cannot be read"):
+        """Return its standard output and error, or the last ``tail`` lines of them."""
+        with self._errors("The container's log cannot be read"):
             raw: bytes = self.api.logs(self.id, tail="all" if tail is None else tail)
         return raw.decode(errors="replace")
 
     def remove(self) -> None:
-        """Kill it if it runs, and forget it.  Fine if that was done already."""
-        with self._told("The container cannot be removed"):
-            remove_at_once(self.api, self.id)
+        """Kill it if it runs, and remove it; no error if that was done already."""
+        with self._errors("The container cannot be removed"):
+            kill_and_remove(self.api, self.id)
 
     def _is_gone_or_over(self) -> bool:
         from docker.errors import NotFound
@@ -175,14 +176,15 @@ class RunningContainer:
         except NotFound:
             return True
 
-    def _told(self, what: str) -> Any:
-        return told(what, where=f"{self.spec.image} {self.id[:12]}")
+    def _errors(self, what: str) -> Any:
+        return engine_errors(what, where=f"{self.spec.image} {self.id[:12]}")
 
 
-def remove_at_once(api: APIClient, container_id: str) -> None:
-    """Kill and remove a container, if it is there.
+def kill_and_remove(api: APIClient, container_id: str) -> None:
+    """Kill and remove a container, if it exists.
 
-    Killed first: to remove a running one, Podman asks it to stop and waits for ten seconds.
+    It is killed first because Podman, asked to remove a running container, stops it and waits for
+    ten seconds.
     """
     from docker.errors import APIError, NotFound
 
@@ -195,7 +197,7 @@ def remove_at_once(api: APIClient, container_id: str) -> None:
 def _stats(sample: dict[str, Any]) -> ContainerStats:
     memory = sample.get("memory_stats") or {}
     details = memory.get("stats") or {}
-    # cgroup v1 and v2 name differently what `docker stats` subtracts as well.
+    # The page cache, which `docker stats` leaves out too, is named differently by cgroup v1 and v2.
     cache = details.get("total_inactive_file", details.get("inactive_file", 0))
     return ContainerStats(
         memory_bytes=max(0, memory.get("usage", 0) - cache),

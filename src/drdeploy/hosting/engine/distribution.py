@@ -1,8 +1,8 @@
-"""To a registry and back: push and pull, whether Docker or Podman answers.
+"""Pushes images to a registry and pulls them, with Docker or Podman.
 
-A registry on this machine speaks plain HTTP.  Docker takes that for granted of 127.0.0.0/8
-(documentation of ``insecure-registries``); Podman has to be told with each call, and its
-Docker-compatible pull has no word for it, so there the pull is its own API's.
+A registry on this machine speaks plain HTTP.  Docker assumes that of addresses in 127.0.0.0/8
+(documentation of ``insecure-registries``).  Podman needs a parameter with each call, which its
+Docker-compatible pull does not have, so that the pull goes through Podman's own API.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import EngineError
-from drdeploy.hosting.engine.failures import told
+from drdeploy.hosting.engine.failures import engine_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,14 +30,14 @@ def push(api: Any, repository: str, tag: str, credentials: Mapping[str, str] | N
     Args:
         api: The SDK's low-level client; its own ``push`` has no parameter for plain HTTP.
         repository: With the registry's host.
-        tag: As the registry shall know it.
-        credentials: ``username`` and ``password``; sent to the engine, kept nowhere.
+        tag: The image's tag.
+        credentials: ``username`` and ``password``; sent to the engine, stored nowhere.
 
     Raises:
-        EngineError: The registry or the engine refuses; the message says what it said.
+        EngineError: The registry or the engine refuses; the message quotes it.
     """
     where = f"{repository}:{tag}"
-    with told("The image cannot be pushed", where=where):
+    with engine_errors("The image cannot be pushed", where=where):
         answer = api._post(  # noqa: SLF001 - see Args
             api._url("/images/{0}/push", repository),  # noqa: SLF001 - see Args
             params={"tag": tag, **_plain_http(repository)},
@@ -49,14 +49,14 @@ def push(api: Any, repository: str, tag: str, credentials: Mapping[str, str] | N
 
 
 def pull(api: Any, repository: str, reference: str, *, is_podman: bool) -> None:
-    """Pull by digest or tag.
+    """Pull ``REPOSITORY@DIGEST`` or ``REPOSITORY:TAG``.
 
     Raises:
         EngineError: The registry or the engine refuses.
     """
     separator = "@" if reference.startswith("sha256:") else ":"
     where = f"{repository}{separator}{reference}"
-    with told("The image cannot be pulled", where=where):
+    with engine_errors("The image cannot be pulled", where=where):
         if is_podman and _plain_http(repository):
             url = f"{api.base_url}{LIBPOD}/images/pull"
             params = {"reference": where, "policy": "always", **_plain_http(repository)}
@@ -74,7 +74,7 @@ def pull(api: Any, repository: str, reference: str, *, is_podman: bool) -> None:
 
 
 def _raise_refusal(answer: Response, what: str, where: str) -> None:
-    """Refusals come within the stream, and before it with a status."""
+    """Raise an error for a refusal, which may be an HTTP status or an event in the stream."""
     answer.encoding = "utf-8"
     for event in _events(answer):
         refusal = event.get("error") or event.get("message")

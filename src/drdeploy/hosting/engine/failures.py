@@ -1,4 +1,4 @@
-"""The SDK's exceptions, told as ours."""
+"""Turns the Docker SDK's exceptions into this package's errors."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 UNAVAILABLE_REMEDY = (
-    "Start Docker, or point DOCKER_HOST at an engine that runs; on a Debian machine without "
+    "Start Docker, or point DOCKER_HOST at a running engine; on a Debian machine without "
     'Docker: eval "$(scripts/start-engine.sh)"'
 )
 
 
 def engine_unavailable(where: str = "") -> EngineUnavailable:
-    """No engine answers, with what to do about it."""
+    """Return the error for an engine that does not answer, with its remedy."""
     return EngineUnavailable("No container engine answers", where=where, remedy=UNAVAILABLE_REMEDY)
 
 
 @contextmanager
-def told(what: str, *, where: str = "") -> Iterator[None]:
-    """Raise the SDK's failures as an :class:`EngineError` that begins with ``what``.
+def engine_errors(what: str, *, where: str = "") -> Iterator[None]:
+    """Turn the SDK's exceptions in a block into an :class:`EngineError` that begins with ``what``.
 
     Raises:
-        EngineUnavailable: The engine went away.
-        EngineError: It answered, and refused.
+        EngineUnavailable: The engine does not answer.
+        EngineError: The engine refused.
     """
     import requests
     from docker.errors import APIError, DockerException, ImageNotFound

@@ -1,8 +1,7 @@
-"""What the kernel's own log says of a container's end.
+"""Finds out-of-memory kills in the kernel's log.
 
-Podman before 5 misses most out-of-memory kills on cgroup v1: its monitor looks at the counter
-before the kernel has raised it.  The kernel's log names the container in any case, where this
-process may read it.
+Podman before 5 misses most of them on cgroup v1, because its monitor reads the counter before the
+kernel has raised it.  The kernel's log always names the container, but not every user may read it.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from pathlib import Path
 
 KERNEL_LOG = Path("/dev/kmsg")
 RECORD_BYTES = 8192
-"""Longest record that the kernel hands out at once."""
+"""Longest record that a read of ``/dev/kmsg`` returns."""
 
 
-def tells_of_oom_kill(container_id: str, log: Path = KERNEL_LOG) -> bool:
-    """Whether the log says that the kernel killed in that container for want of memory."""
+def has_oom_kill(container_id: str, log: Path = KERNEL_LOG) -> bool:
+    """Return whether the kernel killed a process of that container for lack of memory."""
     return any(
         record.startswith("oom-kill:") and container_id in record for record in _records(log)
     )
@@ -41,7 +40,7 @@ def _read_all(handle: int) -> list[str]:
         except BlockingIOError:
             return records
         except BrokenPipeError:
-            continue  # overwritten while being read; the next read goes on after it
+            continue  # the record was overwritten; the next read goes on with the one after it
         except OSError:
             return records
         if not raw:

@@ -1,4 +1,4 @@
-"""What to run, as data."""
+"""Describes a container to run, as data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ SMALLEST_MEMORY_MB = 6
 
 @dataclass(frozen=True)
 class Mount:
-    """A folder of this machine inside the container; read-only unless said otherwise."""
+    """A file or folder of this machine inside the container; read-only by default.
+
+    Attributes:
+        source: Path on this machine.
+        target: Path in the container.
+        read_only: Whether the container cannot write to it.
+    """
 
     source: Path
     target: str
@@ -31,33 +37,33 @@ class Mount:
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """One container, locked down as a model host locks it down.
+    """A container to run, with the restrictions of a model host.
 
-    Unless said otherwise it has no capabilities, and a writable ``/tmp`` only (in memory,
-    counted against ``memory_mb``).  It can never gain a privilege.
+    By default it has no capabilities, and can write to ``/tmp`` alone, which is in memory and
+    counts against ``memory_mb``.  It can never gain a privilege.
 
     Attributes:
         image: Name and tag, or id.
         command: Arguments of the image's entry point; ``("serve",)`` as SageMaker does.
         env: Environment variables.
-        mounts: Folders of this machine.
-        memory_mb: Hard limit in MiB, swap included: beyond it the kernel kills.
-        cpus: CPU time per wall-clock time, for example 0.58.
-        cpuset: The host's cores that it may run on, for example ``0-1``; None is all.
-        port: Port that the server listens on inside; None publishes nothing.
+        mounts: Files and folders of this machine.
+        memory_mb: Hard limit in MiB, swap included; beyond it the kernel kills a process.
+        cpus: CPU limit in vCPUs, for example 0.58.
+        cpuset: Cores of the host that it may run on, for example ``0-1``; None is all.
+        port: Port that the server listens on in the container; None publishes no port.
         host_port: Port on 127.0.0.1; None takes a free one.  With ``network="host"`` it is
-            ``port`` itself, because nothing is translated.
+            ``port`` itself, because no port is translated.
         network: ``bridge`` publishes ``port``; ``host`` shares this machine's loopback, which
-            starts some 130 ms sooner (see :attr:`Engine.fastest_network`); ``none`` has none.
-        read_only: Whether the root file system refuses writes; if not, ``/tmp`` is part of it.
-        drop_capabilities: Whether it has none; else the engine's usual ones, as an image needs
-            that starts as root and then becomes somebody else.
-        labels: For finding the container again.
-        name: Its name; None lets the engine choose.
+            starts some 130 ms sooner (see :attr:`Engine.fastest_network`); ``none`` has no network.
+        read_only: Whether the root file system is read-only; if not, ``/tmp`` is part of it.
+        drop_capabilities: Whether it has no capabilities; if not, it has the engine's default ones,
+            which an image needs that starts as root and then changes to another user.
+        labels: By which the container can be found again.
+        name: The container's name; None lets the engine choose.
         user: ``uid`` or ``uid:gid``; None is the image's own.
-        entrypoint: Replaces the image's entry point (tests, diagnosis).
-        pids: Most processes and threads.
-        tmp_mb: Size of ``/tmp``.
+        entrypoint: Replaces the image's entry point, for tests and diagnosis.
+        pids: Limit of processes and threads.
+        tmp_mb: Size of ``/tmp``, MiB.
     """
 
     image: str
@@ -80,10 +86,10 @@ class ContainerSpec:
     tmp_mb: int = 512
 
     def __post_init__(self) -> None:
-        """Refuse what no engine could run.
+        """Refuse a container that no engine could run.
 
         Raises:
-            InvalidInput: A limit that is not positive, or a port that host networking cannot move.
+            InvalidInput: A limit is not positive, or host networking cannot move the port.
         """
         if self.memory_mb is not None and self.memory_mb < SMALLEST_MEMORY_MB:
             raise InvalidInput(
@@ -100,7 +106,7 @@ class ContainerSpec:
             )
 
     def host_config(self, host_port: int | None) -> dict[str, Any]:
-        """The Docker API's ``HostConfig`` as keyword arguments of the SDK."""
+        """Return the Docker API's ``HostConfig`` as keyword arguments of the SDK."""
         is_published = self.network == "bridge" and self.port is not None
         tmp = f"rw,nosuid,nodev,size={self.tmp_mb}m,mode=1777"
         return {
