@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from required import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
-
-
-def require(present: bool, what: str) -> None:
-    """Skip for want of ``what``; fail instead where CI promises to have it."""
-    if present:
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"CI must provide {what}")
-    pytest.skip(f"needs {what}")
 
 
 @pytest.fixture(scope="session")

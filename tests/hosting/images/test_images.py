@@ -14,7 +14,7 @@ from drdeploy.errors import InvalidInput
 from drdeploy.grader.artifacts import extract
 from drdeploy.grader.synthetic.photograph import synthetic_photograph
 from drdeploy.hosting.engine import ContainerSpec, Mount
-from drdeploy.hosting.images.build import checkout
+from drdeploy.hosting.images.build import build_context
 
 pytestmark = pytest.mark.engine
 
@@ -106,9 +106,10 @@ def test_the_command_line_lists_the_images_as_json(lean_image):
     assert any("drdeploy:lean" in image["tags"] for image in json.loads(done.stdout))
 
 
-def test_a_package_without_its_checkout_cannot_build(tmp_path):
-    with pytest.raises(InvalidInput, match="clone"):
-        checkout(tmp_path / "site-packages" / "drdeploy" / "__init__.py")
+def test_a_package_without_its_dockerfiles_cannot_build(tmp_path, monkeypatch):
+    monkeypatch.setattr("drdeploy.files._PACKAGE", tmp_path / "site-packages" / "drdeploy")
+    with pytest.raises(InvalidInput, match="Dockerfiles are missing"), build_context():
+        pass
 
 
 def _grade(container, timeout_s=60.0):

@@ -12,8 +12,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import InvalidInput, TerraformFailed, TerraformUnavailable
+from drdeploy.files import shipped
 from drdeploy.hosting.deployment.terraform import Terraform, check_terraform
-from drdeploy.hosting.images.build import checkout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,11 +74,15 @@ def _copy_configuration(environment: Environment, workspace: Workspace) -> Path:
     created with another provider, and the original may lie where nobody may write.
 
     Raises:
-        InvalidInput: The package was installed without its checkout.
+        InvalidInput: The package was installed without its infrastructure.
     """
-    source = checkout() / "infrastructure"
+    source = shipped("infrastructure")
     if not (source / "environments" / environment).is_dir():
-        raise InvalidInput("There is no such environment", where=str(source / environment))
+        raise InvalidInput(
+            f"The Terraform environment {environment!r} is missing",
+            where=str(source / "environments"),
+            remedy="Install drdeploy from its wheel, or with `pip install -e .` in a clone",
+        )
     root = workspace.configuration / "environments" / environment
     for folder in ("modules", f"environments/{environment}"):
         target = workspace.configuration / folder

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from drdeploy.errors import ImageBuildFailed, InvalidInput
+from drdeploy.files import shipped
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from drdeploy.hosting.engine import Engine
 
@@ -93,13 +97,13 @@ def build_image(
         engine: Builds.
         name: Which image.
         platform: None is the engine's own; another one is emulated.
-        root: The checkout; None finds the one that this package runs from.
+        root: What the Dockerfiles build from; None is what this package came with.
         network: Of the build's steps; ``host`` reaches the registries that this machine reaches.
         log: Called with each line of the build's output.
 
     Raises:
         ImageBuildFailed: The message carries the end of the log.
-        InvalidInput: There are no Dockerfiles beside this package, or none for the platform.
+        InvalidInput: The Dockerfiles are missing, or the image is not built for the platform.
     """
     if platform == ARM64 and name not in ARM64_IMAGES:
         raise InvalidInput(
@@ -111,15 +115,16 @@ def build_image(
     dockerfile = str(DOCKERFILES / f"{name}.Dockerfile")
     base = {"BASE": ARM64_BASE} if platform == ARM64 else {}
     try:
-        image_id = engine.build(
-            root or checkout(),
-            dockerfile,
-            tag,
-            {"VERSION": VERSION, **base},
-            network=network,
-            platform=platform,
-            log=log,
-        )
+        with nullcontext(root) if root else build_context() as context:
+            image_id = engine.build(
+                context,
+                dockerfile,
+                tag,
+                {"VERSION": VERSION, **base},
+                network=network,
+                platform=platform,
+                log=log,
+            )
     except ImageBuildFailed as err:
         if platform is None or "exec format error" not in str(err).lower():
             raise
@@ -131,17 +136,33 @@ def build_image(
     return ImageRef(tag, image_id)
 
 
-def checkout(start: Path = Path(__file__)) -> Path:
-    """The folder above ``start`` that holds ``containers/``.
+@contextmanager
+def build_context() -> Iterator[Path]:
+    """Give the folder that the Dockerfiles build from, laid out as the root of a checkout.
+
+    A checkout is that folder itself.  An installed package has its Dockerfiles and locks below
+    ``drdeploy/shipped``: they are copied beside its own modules, for as long as the block lasts.
 
     Raises:
-        InvalidInput: The package was installed without its checkout.
+        InvalidInput: The package was installed without its Dockerfiles.
     """
-    for folder in start.resolve().parents:
-        if (folder / DOCKERFILES / "lean.Dockerfile").is_file():
-            return folder
-    raise InvalidInput(
-        "The Dockerfiles are not beside this package",
-        where=str(start.parent),
-        remedy="Images are built from a clone of the project: install it with `pip install -e .`",
-    )
+    dockerfiles = shipped(str(DOCKERFILES))
+    if not (dockerfiles / "lean.Dockerfile").is_file():
+        raise InvalidInput(
+            "The Dockerfiles are missing",
+            where=str(dockerfiles),
+            remedy="Install drdeploy from its wheel, or with `pip install -e .` in a clone",
+        )
+    root = dockerfiles.parent
+    if (root / "src").is_dir():
+        yield root
+        return
+    with tempfile.TemporaryDirectory(prefix="drdeploy-build-") as folder:
+        context = Path(folder)
+        shutil.copytree(root, context, dirs_exist_ok=True)
+        shutil.copytree(
+            root.parent,
+            context / "src" / "drdeploy",
+            ignore=shutil.ignore_patterns(root.name, "__pycache__"),
+        )
+        yield context
