@@ -87,7 +87,7 @@ def main() -> None:
         for precision in PRECISIONS
     }
     verdict = _judge_all(trained, int8_out_of_fold, tested, plan)
-    _publish(trained, drafts, verdict, options.out)
+    _publish(drafts, verdict, options.out)
     options.evidence.mkdir(parents=True, exist_ok=True)
     trained.out_of_fold.write(options.evidence / "oof.csv")
     _write_documents(trained, tested, verdict, plan, options)
@@ -140,7 +140,7 @@ def _together(one: GradedSet, two: GradedSet) -> GradedSet:
     )
 
 
-def _publish(trained: Trained, drafts: dict[str, Path], verdict: Any, out: Path) -> None:
+def _publish(drafts: dict[str, Path], verdict: Any, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(drafts["fp32"], out / f"{NAME}-fp32.tar.gz")
     artifact = extract(drafts["fp32"], _fresh(drafts["int8"].parent / "fp32"))
