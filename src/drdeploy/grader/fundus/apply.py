@@ -93,10 +93,10 @@ def _stretched(transform: FundusTransform, image: NDArray[np.uint8]) -> NDArray[
 def _cropped(
     transform: FundusTransform, image: NDArray[np.uint8], view: FieldOfView
 ) -> NDArray[np.uint8]:
-    """The square around the view, black where it reaches beyond the frame.
+    """Cut out the square around the eye, black where it reaches beyond the frame, and resize it.
 
-    The square keeps its fractions of a pixel: rounded to the model's pixels, the eye would jump by
-    one between two decodes of the same photograph.
+    The square keeps its fractions of a pixel.  If they were rounded, the eye would move by a pixel
+    between two decodes of the same photograph.
     """
     left = (view.left + view.right - view.side_px) / 2
     top = (view.top + view.bottom - view.side_px) / 2
@@ -115,7 +115,7 @@ def _cropped(
 def _cut(
     image: NDArray[np.uint8], rows: tuple[int, int], columns: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """The part of the frame between these rows and columns, black where they lie outside."""
+    """Cut these rows and columns out of the frame, black where they lie outside."""
     part = image[max(0, rows[0]) : rows[1], max(0, columns[0]) : columns[1]]
     cut = np.zeros((rows[1] - rows[0], columns[1] - columns[0], 3), dtype=np.uint8)
     above, before = max(0, -rows[0]), max(0, -columns[0])
@@ -148,14 +148,14 @@ def _filtered(
 
 
 def _scaled(transform: FundusTransform, image: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Value range, channel order, mean and standard deviation, as one multiply-add."""
+    """Apply value range, channel order, mean and standard deviation as one multiply-add."""
     low, high = transform.value_range
     std = np.asarray(transform.std, dtype=np.float64)
     mean = np.asarray(transform.mean, dtype=np.float64)
     gain = ((high - low) / 255.0 / std).astype(np.float32)
     offset = ((low - mean) / std).astype(np.float32)
     ordered = image[..., ::-1] if transform.channel_order == "bgr" else image
-    # Whole rows at once: NumPy's loop over three channels at a time takes ten times as long.
+    # Whole rows at once: looping over three channels at a time takes NumPy ten times as long.
     rows = np.ascontiguousarray(ordered).reshape(len(image), -1)
     scaled: NDArray[np.float32] = np.multiply(rows, np.tile(gain, image.shape[1]), dtype=np.float32)
     scaled += np.tile(offset, image.shape[1])

@@ -1,8 +1,8 @@
-"""From bytes to pixels, for bytes that nobody vouches for.
+"""Decode JPEG, PNG and TIFF files that may be hostile.
 
-What a file is, is told from its content.  Its size is checked before a pixel is decoded, what
-the pixels do not need never reaches the decoder, and whatever goes wrong is a refusal
-(:class:`~drdeploy.errors.RequestRefused`) of one sentence.  All functions may run in threads.
+A file's format is recognised by its content.  Its size is checked before a pixel is decoded, what
+the pixels do not need never reaches the decoder, and whatever goes wrong becomes a
+:class:`~drdeploy.errors.RequestRefused` of one sentence.  All functions may run in threads.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["ImageLimits", "decode", "decode_pixels", "read_header", "reduction"]
 
 REDUCTIONS = (8, 4, 2)
-"""By how much the inverse DCT of a JPEG can shrink a picture while it decodes."""
+"""Factors by which a JPEG can shrink while it is decoded: its inverse DCT computes 1, 2 or 4 of the
+8 pixels along a block's side."""
 
 
 def decode(
@@ -42,27 +43,27 @@ def decode(
     Args:
         data: The file.
         limits: Bounds on bytes, pixels and sides; those of a request by default.
-        min_side_px: Shrink the picture by 8, 4 or 2 as long as its shorter side keeps that many
-            pixels.  A JPEG shrinks while it is decoded, which is several times as fast.
+        min_side_px: Shrink the picture by 8, 4 or 2 if its shorter side keeps that many pixels.
+            A JPEG shrinks while it is decoded, which is several times as fast.
 
     Returns:
         Shape ``(h, w, 3)``, upright, transparency on black, 16 bits scaled to 8.
 
     Raises:
-        EmptyBody: No bytes.
-        UnsupportedImage: No JPEG, PNG or TIFF, or a kind of it that no photograph has.
-        UnreadableImage: Truncated, damaged, or built to be slow to decode.
-        PayloadTooLarge: Beyond a limit.
+        EmptyBody: There are no bytes.
+        UnsupportedImage: It is not a JPEG, PNG or TIFF, or a kind of these that no photograph is.
+        UnreadableImage: It is truncated, damaged, or built to be slow to decode.
+        PayloadTooLarge: It exceeds a limit.
     """
     return decode_pixels(read_header(data, limits=limits), min_side_px=min_side_px)
 
 
 def decode_pixels(header: ImageHeader, *, min_side_px: int | None = None) -> NDArray[np.uint8]:
-    """The same for a file whose header is read, and within the limits.
+    """Decode a file whose header has been read and checked; see :func:`decode`.
 
     Raises:
-        UnsupportedImage: A kind of it that no photograph has.
-        UnreadableImage: Truncated or damaged.
+        UnsupportedImage: It is a kind of image that no photograph is.
+        UnreadableImage: It is truncated or damaged.
     """
     try:
         return _decode(header, reduction(header, min_side_px))
@@ -75,13 +76,13 @@ def decode_pixels(header: ImageHeader, *, min_side_px: int | None = None) -> NDA
 
 
 def read_header(data: bytes, *, limits: ImageLimits = ImageLimits()) -> ImageHeader:
-    """What the file says of itself, within the limits; decodes nothing.
+    """Read a file's header and check it against the limits, without decoding a pixel.
 
     Raises:
-        EmptyBody: No bytes.
-        UnsupportedImage: No JPEG, PNG or TIFF, or a kind of it that no photograph has.
-        UnreadableImage: Truncated, damaged, or built to be slow to decode.
-        PayloadTooLarge: Beyond a limit.
+        EmptyBody: There are no bytes.
+        UnsupportedImage: It is not a JPEG, PNG or TIFF, or a kind of these that no photograph is.
+        UnreadableImage: It is truncated, damaged, or built to be slow to decode.
+        PayloadTooLarge: It exceeds a limit.
     """
     if not data:
         raise EmptyBody("The request has no image", remedy="Send the photograph as the body")
@@ -108,7 +109,7 @@ def _read_header(data: bytes) -> ImageHeader:
 
 
 def reduction(header: ImageHeader, min_side_px: int | None) -> int:
-    """1, 2, 4 or 8: the most that leaves ``min_side_px`` on the shorter side."""
+    """Return the largest of 1, 2, 4 and 8 that leaves ``min_side_px`` on the shorter side."""
     if min_side_px is None:
         return 1
     available = min(header.width_px, header.height_px) // max(min_side_px, 1)
@@ -127,16 +128,19 @@ def _decode(header: ImageHeader, factor: int) -> NDArray[np.uint8]:
 
 
 def _check_size(header: ImageHeader, size: tuple[int, int]) -> None:
-    """The decoder must have read the size that was held against the limits.
+    """Check that the decoder has read the same size as we did.
 
-    A file may give it twice, and which one counts differs from reader to reader.
+    A file may state its size twice, and which one counts differs from reader to reader.
     """
     if sorted(size) != sorted((header.width_px, header.height_px)):
         raise UnreadableImage(f"The {header.format} contradicts itself about its size")
 
 
 def _open(header: ImageHeader) -> ImageFile:
-    """The one Pillow plugin that is needed; ``Image.open`` would import five others first."""
+    """Open the file with the one Pillow plugin that it needs.
+
+    ``Image.open`` imports five others first, which a cold start would pay for.
+    """
     stream = io.BytesIO(header.data)
     if header.format == "JPEG":
         from PIL.JpegImagePlugin import JpegImageFile

@@ -1,10 +1,12 @@
 """Find the eye within the black surround of a fundus photograph.
 
-A fundus camera lights a disc; what lies around it is black but for sensor noise.  How wide the
-surround is differs between cameras and tells nothing of the eye, so it is cut away.  The disc is
-found on a small copy: where the profile of lit pixels over the columns, and over the rows, falls
-below a tenth of its maximum, with the crossing interpolated, so that the answer hardly
-depends on the resolution that the photograph was decoded at.
+A fundus camera lights a disc; around it the picture is black but for sensor noise.  How wide that
+surround is differs between cameras and says nothing about the eye, so it is cut away.
+
+The disc is found on a small copy.  Of each column, and of each row, the share of lit pixels is
+taken; the eye ends where this profile falls below a tenth of its maximum.  The crossing is
+interpolated between two pixels, so that the answer hardly depends on the resolution that the
+photograph was decoded at.
 """
 
 from __future__ import annotations
@@ -22,30 +24,34 @@ SEARCH_SIDE_PX = 256
 """Longer side of the copy that is searched."""
 
 DARK_SHARE = 0.35
-"""A surround is a surround if it is darker than this share of the lit part."""
+"""The surround must be darker than this share of the lit part, or there is none."""
 
 LIT_SHARE = 0.12
-"""Lit is what is brighter than the surround by this share of the contrast, noise permitting."""
+"""A pixel is lit if it is brighter than the surround by this share of the contrast (by more where
+the surround is noisy)."""
 
 PROFILE_SHARE = 0.1
-"""A row or column belongs to the eye if it has this share of the lit pixels of the fullest."""
+"""A row or column belongs to the eye if it has more than this share of the lit pixels of the one
+with the most."""
 
 MIN_FILL = 0.6
-"""Share of its bounding box that a disc fills: pi/4, more if cut off, less if part is dark."""
+"""Least share of the box that is lit.  A disc fills pi/4 of its box; more if the frame cuts it off,
+less if a part of it is dark."""
 
 MIN_SIDE_SHARE = 0.25
-"""The eye takes at least this share of the frame's shorter side."""
+"""The eye must take at least this share of the frame's shorter side."""
 
 MIN_CONTRAST = 10.0
-"""Between surround and lit part, of 255; below it there is nothing to see."""
+"""Least difference between the surround and the lit part, of 255."""
 
 
 @dataclass(frozen=True)
 class FieldOfView:
-    """The box that holds the eye, in pixels of the frame, edges between pixels.
+    """The box around the visible part of the eye, in pixels of the frame.
 
-    The eye itself is the disc around the box's centre with ``radius_px``; where the camera cuts
-    the disc off above and below, it reaches beyond the box.
+    Edges lie between pixels and may be fractions.  The eye itself is the disc around the box's
+    centre with the diameter ``side_px``; where the camera cuts it off above and below, it reaches
+    beyond the box.
     """
 
     left: float
@@ -55,7 +61,7 @@ class FieldOfView:
 
     @classmethod
     def whole(cls, width_px: int, height_px: int) -> FieldOfView:
-        """The frame itself."""
+        """Return the whole frame as the view."""
         return cls(0.0, 0.0, float(width_px), float(height_px))
 
     def shrunk(self, factor: float) -> FieldOfView:
@@ -89,12 +95,12 @@ class FieldOfView:
 
     @property
     def side_px(self) -> float:
-        """Side of the square that holds the eye, which is its diameter."""
+        """Side of the square around the whole eye, which is the eye's diameter."""
         return max(self.width_px, self.height_px)
 
 
 def field_of_view(image: NDArray[np.uint8]) -> FieldOfView:
-    """Where the eye is; the whole frame where there is no dark surround around a bright disc.
+    """Find the eye; the whole frame if there is no dark surround around a bright disc.
 
     Args:
         image: RGB, shape ``(h, w, 3)``.
@@ -113,7 +119,7 @@ def field_of_view(image: NDArray[np.uint8]) -> FieldOfView:
 
 
 def _brightness(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The brightest channel of a small copy, averaged over each pixel's area."""
+    """The brightest channel of each pixel of a small copy."""
     height_px, width_px = image.shape[:2]
     scale = min(1.0, SEARCH_SIDE_PX / max(height_px, width_px))
     size = (max(1, round(width_px * scale)), max(1, round(height_px * scale)))
@@ -125,22 +131,23 @@ def _brightness(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _lit(brightness: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
-    """Which pixels are lit; None where the corners are not dark."""
+    """Which pixels are lit; None if the corners are not dark."""
     corners = _corners(brightness)
-    # Half the distance between the 16th and 84th percentile: one standard deviation of noise,
-    # whatever the labels that some cameras print into a corner.
+    # Half the distance between the 16th and 84th percentile is one standard deviation of normal
+    # noise. Unlike the standard deviation, it is not disturbed by a label that a camera prints
+    # into a corner.
     low, surround, high = _percentiles(corners, 16, 50, 84)
     (bright,) = _percentiles(brightness, 95)
     contrast = bright - surround
     if contrast < MIN_CONTRAST or surround > DARK_SHARE * bright:
         return None
     threshold = surround + max(LIT_SHARE * contrast, 2.0 * (high - low))
-    # Rounded down it selects the same pixels, and integers compare ten times as fast.
+    # Rounding the threshold down selects the same pixels, and integers compare ten times as fast.
     return brightness > int(min(threshold, surround + contrast / 2))
 
 
 def _percentiles(values: NDArray[np.uint8], *percents: float) -> list[float]:
-    """As ``np.percentile``, counted: there are 256 values, and nothing needs to be sorted."""
+    """Compute the same as ``np.percentile`` without sorting: there are only 256 values to count."""
     up_to = np.cumsum(Image.fromarray(values).histogram())
     places = np.array(percents) / 100.0 * (values.size - 1)
     below = places.astype(np.intp)
@@ -151,7 +158,7 @@ def _percentiles(values: NDArray[np.uint8], *percents: float) -> list[float]:
 
 
 def _corners(brightness: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The corners of the frame, each a sixteenth of the shorter side: dark around any disc."""
+    """The four corners of the frame, each a sixteenth of the shorter side: dark around any disc."""
     side = max(1, min(brightness.shape) // 16)
     top, bottom = brightness[:side], brightness[-side:]
     patches = (top[:, :side], top[:, -side:], bottom[:, :side], bottom[:, -side:])
@@ -159,7 +166,7 @@ def _corners(brightness: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _extent(profile: NDArray[np.float64]) -> tuple[float, float]:
-    """Start and end, as shares of the length, of the stretch around the profile's maximum."""
+    """Where the profile rises above its level and falls below it, as shares of its length."""
     level = PROFILE_SHARE * float(profile.max())
     below = np.flatnonzero(profile <= level)
     peak = int(profile.argmax())
@@ -170,7 +177,7 @@ def _extent(profile: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _crossing(profile: NDArray[np.float64], below: int, step: int, level: float) -> float:
-    """Where the profile passes the level between a pixel and the next one towards the eye."""
+    """Interpolate where the profile passes the level, from the last pixel below it to the next."""
     rise = float(profile[below + step] - profile[below])
     return below + 0.5 + step * (level - float(profile[below])) / rise
 

@@ -1,9 +1,12 @@
-"""Whether a photograph shows an eye well enough to be graded.
+"""Decide whether a photograph shows an eye well enough to be graded.
 
-Measured within 0.9 of the eye's radius on a copy whose eye is 256 pixels wide, so that neither
-the camera's resolution nor how far the photograph was decoded matters.  A fundus is orange: what
-is not, is no fundus, except a photograph that was filtered to even grey (as the data set of the
-original study is).
+A grader answers whatever picture it is given, and a blurred eye looks healthy to it.  So light,
+sharpness, shape and colour are measured first and compared with the limits in the manifest.
+
+All of it is measured within 0.9 of the eye's radius on a copy whose eye is 256 pixels wide, so that
+neither the camera's resolution nor the scale of the decode matters.  A fundus is orange, and what
+has another colour is refused, except a photograph that was filtered to even grey, as the data set
+of the original study is.
 """
 
 from __future__ import annotations
@@ -34,33 +37,51 @@ SENTENCES: dict[Reason, str] = {
 }
 
 MEASURED_PX = 256
-"""Diameter of the eye in the copy; in what is measured it should be no smaller."""
+"""Diameter of the eye in the copy; the eye in the decoded photograph should be no smaller."""
 COLOUR_PX = 64
-"""Colour is measured on a smaller one."""
+"""Diameter of the eye in the copy that colour is measured on."""
 RIM_SHARE = 0.9
-"""Of the radius: beyond lies the rim, where every photograph is sharp and dark."""
+"""Share of the radius that is measured.  Beyond it lies the rim, where every photograph is sharp
+and dark."""
 CORNER_SHARE = 1.08
-"""Of the radius: beyond lie the corners, dark around any disc."""
+"""Share of the radius beyond which lie the corners, dark around any disc."""
 LIT_SHARE = 0.25
-"""Of the mean brightness: below it a part of the eye is in the dark."""
+"""A pixel is in the dark if it has less than this share of the mean brightness."""
 CLIPPED_LEVEL = 240.0
-"""Of green, which shows vessels and lesions: from here on nothing is told from anything.  Red is
-clipped in many a good photograph."""
+"""Level of green from which a pixel is overexposed.  Green shows vessels and lesions; red is
+overexposed in many good photographs."""
 BLUR_PX = 2.0
-"""Standard deviation of the blurred copy: vessels and lesions are finer."""
+"""Standard deviation of the blur: vessels and lesions are finer than that, so it removes them."""
 ROUNDING = 1
-"""A difference of so many levels may come from compression alone and does not count."""
+"""Differences of so many levels may come from compression alone and do not count as detail."""
 LEVELS = np.arange(256)
 
 GREY_LEVEL, GREY_TOLERANCE = 128.0, 35.0
 GREY_SATURATION, GREY_SPREAD = (0.03, 0.25), 0.22
-"""Of a photograph that was filtered to even grey.  Its details keep a trace of colour, which a
-picture taken in grey, of whatever it is, does not have."""
+"""What a photograph measures that was filtered to even grey: mean brightness and its tolerance, the
+range of saturation, the largest spread.  Details keep a trace of colour through the filter, which
+distinguishes them from a picture that was taken in grey."""
 
 
 @dataclass(frozen=True)
 class Quality:
-    """What was measured; shares and levels as :class:`GradabilityLimits` documents them."""
+    """The measurements of one photograph that :class:`GradabilityLimits` are compared with.
+
+    Attributes:
+        eye_px: Diameter of the eye in the photograph as it was sent, in pixels.
+        is_framed: There is a dark surround.
+        roundness: Shorter over longer side of the eye's box.
+        lit_share: Share of the eye that is not in the dark.
+        stray_share: Share of the corners around the disc that is lit.
+        brightness: Mean of the brightest channel, 0 to 255.
+        clipped_share: Share of the eye that is overexposed.
+        spread: Standard deviation of the brightness over its mean.
+        saturation: Mean difference of the brightest and darkest channel over the brightness.
+        warm_share: Share of the eye that is redder than it is green and blue.
+        redness: Share of red in all the light.
+        hue_spread: Standard deviation of green over red.
+        sharpness: Mean difference from a blurred copy, as a share of the brightness.
+    """
 
     eye_px: float
     is_framed: bool
@@ -78,7 +99,7 @@ class Quality:
 
     @property
     def is_filtered_grey(self) -> bool:
-        """Whether the local mean was taken away, as Graham's filter does."""
+        """Whether the local mean colour was subtracted, as Graham's filter does."""
         least, most = GREY_SATURATION
         return (
             abs(self.brightness - GREY_LEVEL) <= GREY_TOLERANCE
@@ -88,7 +109,11 @@ class Quality:
 
 
 def ungradable_reason(quality: Quality, limits: GradabilityLimits) -> Reason | None:
-    """The first limit that is passed, or None."""
+    """Return why a photograph cannot be graded; None if it can.
+
+    The order matters: a photograph in the dark also lacks detail and colour, and the person at
+    the camera should be told about the light.
+    """
     if quality.eye_px < limits.min_eye_px:
         return "too_small"
     if quality.brightness < limits.min_brightness:
@@ -114,7 +139,7 @@ def _is_fundus(quality: Quality, limits: GradabilityLimits) -> bool:
 
 
 def _is_whole(quality: Quality, limits: GradabilityLimits) -> bool:
-    """Whether it has the shape of an eye, none of which is cut off or covered."""
+    """Whether the lit part has the shape of an eye, with nothing cut off or covered."""
     return (
         quality.roundness >= limits.min_roundness
         and quality.lit_share >= limits.min_lit_share
@@ -123,7 +148,7 @@ def _is_whole(quality: Quality, limits: GradabilityLimits) -> bool:
 
 
 def _is_one_tissue(quality: Quality, limits: GradabilityLimits) -> bool:
-    """Whether it is red and even enough for the inside of an eye, of which no rim is seen."""
+    """Whether a picture without a rim is red and even enough to be the inside of an eye."""
     return (
         quality.redness >= limits.unframed_min_redness
         and quality.hue_spread <= limits.unframed_max_hue_spread
@@ -136,10 +161,12 @@ def measure(photograph: DecodedPhotograph) -> Quality:
     image, view = photograph.image, photograph.view
     eye = _eye(image, view)
     light, red, green, blue = _colours(eye)
-    is_seen = _disc_area() & (light > 0)  # black is what was cut off, or the whole photograph
-    if not is_seen.any():
-        is_seen = _disc_area()
-    brightness = float(light[is_seen].mean())
+    # What the frame cuts off is black, and must not darken the mean. A photograph that is black
+    # all over is measured as it is.
+    is_visible = _disc_area() & (light > 0)
+    if not is_visible.any():
+        is_visible = _disc_area()
+    brightness = float(light[is_visible].mean())
     is_lit = light >= LIT_SHARE * brightness
     is_warm = (red > green) & (green >= 0.8 * blue)
     total = red + green + blue
@@ -154,18 +181,18 @@ def measure(photograph: DecodedPhotograph) -> Quality:
         lit_share=float(is_lit[_disc_area()].mean()),
         stray_share=_stray_share(is_lit),
         brightness=brightness,
-        clipped_share=float((green[is_seen] >= CLIPPED_LEVEL).mean()),
-        spread=float(total[is_seen].std()) / 3 / scale,
-        saturation=float(colour[is_seen].mean()) / scale,
-        warm_share=float(is_warm[is_seen].mean()),
-        redness=float(red[is_seen].sum()) / max(float(total[is_seen].sum()), 1.0),
-        hue_spread=float(hue[is_seen & is_lit].std()),
+        clipped_share=float((green[is_visible] >= CLIPPED_LEVEL).mean()),
+        spread=float(total[is_visible].std()) / 3 / scale,
+        saturation=float(colour[is_visible].mean()) / scale,
+        warm_share=float(is_warm[is_visible].mean()),
+        redness=float(red[is_visible].sum()) / max(float(total[is_visible].sum()), 1.0),
+        hue_spread=float(hue[is_visible & is_lit].std()),
         sharpness=_sharpness(eye, view),
     )
 
 
 def _eye(image: NDArray[np.uint8], view: FieldOfView) -> Image.Image:
-    """The square around the eye, black where it reaches out of the frame."""
+    """Cut out the square around the eye, black where it reaches beyond the frame."""
     left = round((view.left + view.right - view.side_px) / 2)
     top = round((view.top + view.bottom - view.side_px) / 2)
     side = max(1, round(view.side_px))
@@ -173,13 +200,18 @@ def _eye(image: NDArray[np.uint8], view: FieldOfView) -> Image.Image:
 
 
 def _colours(eye: Image.Image) -> tuple[NDArray[np.float32], ...]:
-    """The brightest of the channels, and red, green and blue, of a small copy."""
+    """The brightest channel of each pixel of a small copy, then red, green and blue."""
     small = eye.resize((COLOUR_PX, COLOUR_PX), Image.Resampling.BOX, reducing_gap=1.0)
     red, green, blue = (np.asarray(channel, dtype=np.float32) for channel in small.split())
     return np.maximum(np.maximum(red, green), blue), red, green, blue
 
 
 def _sharpness(eye: Image.Image, view: FieldOfView) -> float:
+    """Mean difference of green from its blurred copy, over the mean of green.
+
+    The sums are made from histograms of 256 levels: Pillow counts those three times as fast as
+    NumPy adds up the pixels.
+    """
     green = eye.getchannel("G").resize(
         (MEASURED_PX, MEASURED_PX), Image.Resampling.BILINEAR, reducing_gap=2.0
     )
@@ -194,7 +226,10 @@ def _sharpness(eye: Image.Image, view: FieldOfView) -> float:
 
 @lru_cache(8)
 def _inside(width_px: int, height_px: int) -> Image.Image:
-    """Where the eye is measured: within its rim, and within where it is cut off, if it is."""
+    """Mask of the pixels to measure: within the eye's rim and within the frame that cuts it off.
+
+    The cut edge would pass for sharp detail.
+    """
     from_middle = np.abs(np.arange(MEASURED_PX) - (MEASURED_PX - 1) / 2)
     across, down = from_middle, from_middle[:, None]
     is_inside = np.hypot(across, down) <= RIM_SHARE * MEASURED_PX / 2
@@ -204,14 +239,14 @@ def _inside(width_px: int, height_px: int) -> Image.Image:
 
 @lru_cache(1)
 def _disc_area() -> NDArray[np.bool_]:
-    """Where colour is measured."""
+    """Mask of the pixels of the small copy whose colour is measured."""
     return _distance() <= RIM_SHARE
 
 
 def _stray_share(is_lit: NDArray[np.bool_]) -> float:
-    """How much is lit in the darker two of the four corners around the disc.
+    """Share of the darker two of the four corners around the disc that is lit.
 
-    In the others the eye itself may be, where the frame cuts it off on one side.
+    Where the frame cuts an eye off on one side, the eye itself lies in the other two.
     """
     half = COLOUR_PX // 2
     shares = [
@@ -224,7 +259,7 @@ def _stray_share(is_lit: NDArray[np.bool_]) -> float:
 
 @lru_cache(1)
 def _distance() -> NDArray[np.float64]:
-    """From the centre of the eye, in radii."""
+    """Distance of each pixel of the small copy from the eye's centre, in radii."""
     y, x = np.mgrid[:COLOUR_PX, :COLOUR_PX] - (COLOUR_PX - 1) / 2
     distance: NDArray[np.float64] = np.hypot(x, y) / (COLOUR_PX / 2)
     return distance

@@ -1,9 +1,10 @@
 """The filter with which B. Graham won the 2015 Kaggle competition on diabetic retinopathy.
 
-Subtracting the local mean colour evens out lighting and skin tone and leaves vessels and lesions:
-``4 * image - 4 * blur(image) + 128``, the blur a Gaussian of radius / 30, and mid-grey beyond
-0.9 of the radius, where the rim of the eye would be all edge (B. Graham, "Kaggle Diabetic
-Retinopathy Detection competition report", University of Warwick, 2015).
+It subtracts the local mean colour, which evens out light and pigmentation and leaves vessels and
+lesions: ``4 * image - 4 * blur(image) + 128``, with a Gaussian blur of a thirtieth of the eye's
+radius.  Beyond 0.9 of the radius the result is mid-grey, because at the rim the difference from
+the black surround would be far larger than any lesion (B. Graham, "Kaggle Diabetic Retinopathy
+Detection competition report", University of Warwick, 2015).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ KEPT_RADIUS = 0.9
 
 @dataclass(frozen=True)
 class Eye:
-    """An eye in a picture; an ellipse where the picture was stretched.  All in pixels."""
+    """Centre and radii of an eye, in pixels; an ellipse if the picture was stretched."""
 
     centre_x: float
     centre_y: float
@@ -50,7 +51,12 @@ def graham(image: NDArray[np.float32], eye: Eye) -> NDArray[np.float32]:
 
 
 def _blur(image: NDArray[np.float32], eye: Eye) -> NDArray[np.float32]:
-    """A Gaussian blur as two matrix products: exact, and fast at the size of a model's input."""
+    """Blur with a Gaussian, as one matrix product for the rows and one for the columns.
+
+    At the size of a model's input that is faster than a convolution, and exact: usual filters cut
+    the Gaussian off at three or four standard deviations.  Beyond the frame there is nothing, so
+    near an edge the weights of the pixels that exist are scaled to sum to one.
+    """
     height_px, width_px = image.shape[:2]
     down = _gaussian(height_px, round(eye.radius_y / SIGMAS_PER_RADIUS, 3))
     across = _gaussian(width_px, round(eye.radius_x / SIGMAS_PER_RADIUS, 3))
@@ -61,7 +67,7 @@ def _blur(image: NDArray[np.float32], eye: Eye) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=32)
 def _gaussian(size: int, sigma_px: float) -> NDArray[np.float32]:
-    """Shape ``(size, size)``: row i holds the weights of all pixels for pixel i, summing to 1."""
+    """Weights of the blur, shape ``(size, size)``: row i is what each pixel adds to pixel i."""
     position = np.arange(size, dtype=np.float64)
     distance = (position[:, None] - position[None, :]) / max(sigma_px, 0.01)
     weights = np.exp(-0.5 * distance**2)
@@ -71,6 +77,7 @@ def _gaussian(size: int, sigma_px: float) -> NDArray[np.float32]:
 
 
 def _inside(shape: tuple[int, ...], eye: Eye) -> NDArray[np.bool_]:
+    """Mask of the pixels within 0.9 of the eye's radius."""
     across = (np.arange(shape[1]) + 0.5 - eye.centre_x) / (KEPT_RADIUS * eye.radius_x)
     down = (np.arange(shape[0]) + 0.5 - eye.centre_y) / (KEPT_RADIUS * eye.radius_y)
     inside: NDArray[np.bool_] = across[None, :] ** 2 + down[:, None] ** 2 <= 1.0

@@ -1,4 +1,4 @@
-"""How large a photograph may be."""
+"""Limits on the size of a photograph, checked before it is decoded."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from drdeploy.units import MIB
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """Bounds that hold before any pixel is decoded.
+    """How large a photograph may be.
 
     ``ImageLimits()`` suits a request: SageMaker passes at most 6 MB to a real-time endpoint, and
-    no fundus camera known to us exceeds the 7360 x 4912 pixels of its camera back.
+    the largest fundus camera that we know of takes 7360 x 4912 pixels.
     ``ImageLimits(max_pixels=12_300_000)`` suits a container with little memory: the worst image
-    takes about 17 bytes per pixel to decode (PNG with transparency, at full size), a JPEG
-    decoded at reduced scale less than one, or 6 if it is progressive.
+    takes about 17 bytes per pixel to decode (a PNG with transparency, at full size), a JPEG
+    decoded at a reduced scale less than one, or 6 if it is progressive.
 
     Attributes:
-        max_bytes: Size of the encoded file.
+        max_bytes: Of the file.
         max_pixels: Width times height.
         max_side_px: Width, and height.
     """

@@ -1,4 +1,4 @@
-"""From whatever a decoder gives to upright 8-bit RGB."""
+"""Turn whatever a decoder gives into upright 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Modes whose stored values may be averaged: not palette indices, not the halves of 16 bits.
+# Modes whose stored values may be averaged. The mean of two palette indices is a third colour, and
+# Pillow averages the two bytes of a 16-bit sample separately.
 _AVERAGED = frozenset({"L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"})
 _DEEP_GREY = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 
@@ -23,22 +24,23 @@ _TURN_BY_ORIENTATION = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF 2.32, tag 274: what makes a picture upright that was stored in that orientation."""
+"""What turns a picture upright, by the orientation it was stored in (EXIF 2.32, tag 274)."""
 
 
 def to_rgb(image: Image.Image, factor: int = 1) -> Image.Image:
-    """Mode ``RGB``, transparency on black, 16-bit grey scaled by 1/256.
+    """Convert to mode ``RGB``: transparency on black, 16-bit grey scaled by 1/256.
 
-    Colour profiles are not followed: cameras write sRGB, and models were trained without.
+    Colour profiles are ignored: cameras write sRGB, and models were trained without them.
 
     Args:
         image: In any mode that the decoders give.
-        factor: Each pixel becomes the mean of ``factor`` x ``factor``.
+        factor: Shrink it so that each pixel is the mean of ``factor`` x ``factor`` pixels.
     """
     if factor == 1:
         return _to_rgb(image)
     if image.mode in _AVERAGED and "transparency" not in image.info:
-        return _to_rgb(image.reduce(factor))  # a fraction of the memory of the other way round
+        # Shrunk first, converting takes a fraction of the memory.
+        return _to_rgb(image.reduce(factor))
     return _to_rgb(image).reduce(factor)
 
 
@@ -65,11 +67,11 @@ def _on_black(image: Image.Image) -> Image.Image:
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Follow an EXIF orientation, 1 to 8."""
+    """Turn a picture upright that was stored in that EXIF orientation, 1 to 8."""
     turn = _TURN_BY_ORIENTATION.get(orientation)
     return image if turn is None else image.transpose(turn)
 
 
 def to_array(image: Image.Image) -> NDArray[np.uint8]:
-    """Shape ``(h, w, 3)``, read-only where Pillow shares its memory."""
+    """Return the pixels, shape ``(h, w, 3)``; read-only where Pillow shares its memory."""
     return np.asarray(image, dtype=np.uint8)

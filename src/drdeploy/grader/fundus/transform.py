@@ -1,4 +1,4 @@
-"""How a photograph becomes model input: the description.  It travels in the manifest."""
+"""Describe how a photograph becomes a model's input.  The description travels in the manifest."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ OVERSAMPLING = 1.5
 a full decode, at a fraction of its time."""
 
 CAFFE_BGR_MEAN = (103.939, 116.779, 123.68)
-"""ImageNet mean per channel, BGR, as VGG and ResNet v1 were trained with."""
+"""ImageNet mean per channel in the order BGR, which VGG and ResNet v1 were trained with."""
 
 
 class FundusTransform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The only preprocessing there is, applied in this order.
+    """Everything that is done to a photograph before the model sees it, in this order.
 
     crop -> resize to ``height_px`` x ``width_px`` -> filter -> value range -> channel order
-    -> minus mean, over standard deviation.
+    -> subtract the mean, divide by the standard deviation.
 
     Attributes:
-        height_px: Model input height in pixels.
-        width_px: Model input width in pixels.
-        crop: ``field_of_view`` cuts away the black surround and pads to a square, so that
-            the eye keeps its shape; ``none`` stretches the whole frame.
+        height_px: Height of the model's input.
+        width_px: Width of the model's input.
+        crop: ``field_of_view`` cuts away the black surround and pads to a square, so that the
+            eye keeps its shape; ``none`` stretches the whole frame.
         filter: ``graham`` subtracts the local mean colour (B. Graham, Kaggle report 2015).
-        interpolation: Resampling kernel, always with antialiasing except for ``nearest``.
+        interpolation: How pixels are interpolated; with antialiasing, except for ``nearest``.
         value_range: What the pixel values 0 and 255 become.
         channel_order: Order of the three channels that the model expects.
-        mean: Subtracted per channel, in the model's channel order, after scaling.
-        std: Divided by per channel, in the model's channel order.
+        mean: Subtracted from each channel after scaling, in the model's channel order.
+        std: What each channel is divided by then, in the model's channel order.
     """
 
     height_px: int = 224
@@ -56,4 +56,4 @@ class FundusTransform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 STUDY_TRANSFORM = FundusTransform(crop="none", interpolation="nearest")
-"""What the original study did to every image: stretch to 224 x 224, scale to [-1, 1]."""
+"""What the original study did to every image: stretch it to 224 x 224, scale it to [-1, 1]."""

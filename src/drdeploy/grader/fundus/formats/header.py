@@ -1,4 +1,4 @@
-"""What an image file says of itself, read without decoding a pixel."""
+"""What an image file says about itself, read without decoding a pixel."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """A file's claims, and its bytes without what the pixels do not need.
+    """What a file claims to hold, and the part of it that is handed to the decoder.
 
     Attributes:
-        format: Told from the content; a declared type or a file name counts for nothing.
-        width_px: As stored, that is before the orientation is followed.
+        format: Recognised by the content, never by a declared type or a file name.
+        width_px: As stored, before the picture is turned upright.
         height_px: As stored.
-        orientation: EXIF orientation, 1 to 8, still to be followed; 1 is upright.
-        data: What is handed to the decoder.
+        orientation: EXIF orientation, 1 to 8, by which the picture must still be turned; 1 is
+            upright.
+        data: The file without what the pixels do not need.
     """
 
     format: Literal["JPEG", "PNG", "TIFF"]
@@ -30,11 +31,11 @@ class ImageHeader:
     data: bytes
 
     def check(self, limits: ImageLimits) -> None:
-        """Hold the claimed size against the limits.
+        """Compare the claimed size with the limits.
 
         Raises:
             UnreadableImage: A side is zero.
-            PayloadTooLarge: A side or the number of pixels is beyond its limit.
+            PayloadTooLarge: A side or the number of pixels exceeds its limit.
         """
         sides = (self.width_px, self.height_px)
         if min(sides) < 1:
@@ -54,5 +55,5 @@ class ImageHeader:
 
 
 def truncated(file_format: str) -> UnreadableImage:
-    """The refusal of a file that ends too early."""
+    """Make the refusal of a file that ends too early."""
     return UnreadableImage(f"The {file_format} ends before its image does", remedy="Send it again")

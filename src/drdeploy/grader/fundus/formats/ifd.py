@@ -1,4 +1,4 @@
-"""A TIFF image file directory: the header of a TIFF file and the body of an EXIF block.
+"""Read a TIFF image file directory: the header of a TIFF file and the body of an EXIF block.
 
 Layout and tag numbers: TIFF revision 6.0 (Adobe, 1992), section 2.
 """
@@ -17,7 +17,7 @@ ORIENTATION = 274
 UPRIGHT = 1
 
 MAX_ENTRIES = 512
-"""TIFF files in the wild have about 20 entries; a hostile one may have 65,535."""
+"""Real TIFF files have about 20 entries; a hostile one may have 65,535."""
 
 _SIZE_BY_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _CODE_BY_TYPE = {1: "B", 3: "H", 4: "I"}
@@ -25,15 +25,16 @@ _ENTRY_BYTES = 12
 
 
 def read_directory(data: bytes, *, decisive: Container[int] = ()) -> Mapping[int, tuple[int, ...]]:
-    """The first directory's whole-number entries by tag; none is empty.
+    """Return the whole-number entries of the first directory by tag; none is empty.
 
     Args:
         data: Begins with the byte order mark (``II*`` or ``MM*``).
-        decisive: Tags that every reader must understand alike: once, as whole numbers.
+        decisive: Tags by which the decoder allocates memory.  Each must be there once at most and
+            as whole numbers, or our reader and the decoder might read different values.
 
     Raises:
-        UnreadableImage: An entry points outside the data, the entries together claim more than
-            there is, there are more than ``MAX_ENTRIES``, or a decisive one is ambiguous.
+        UnreadableImage: An entry points outside the data, the entries together claim more bytes
+            than there are, there are more than ``MAX_ENTRIES``, or a decisive one is ambiguous.
     """
     order = "<" if data[:1] == b"I" else ">"
     try:
@@ -57,23 +58,24 @@ def _read_entries(
         tag, kind, length = struct.unpack_from(f"{order}HHI", data, position)
         size = length * _SIZE_BY_TYPE.get(kind, 0)
         claimed_bytes += size
-        # Entries that share bytes make a small file cost its reader gigabytes.
+        # Entries may point to the same bytes: without this sum, 512 of them make a small file
+        # cost its reader gigabytes.
         if claimed_bytes > len(data):
             raise UnreadableImage("The TIFF directory claims more than the file holds")
         if kind not in _CODE_BY_TYPE or length == 0 or tag in entries:
             if tag in decisive:
                 raise UnreadableImage("The TIFF directory is ambiguous")
             continue
-        inline = size <= 4
+        inline = size <= 4  # then the value stands in the entry itself, in place of its offset
         offset = position + 8 if inline else struct.unpack_from(f"{order}I", data, position + 8)[0]
         entries[tag] = struct.unpack_from(f"{order}{length}{_CODE_BY_TYPE[kind]}", data, offset)
     return entries
 
 
 def exif_orientation(exif: bytes) -> int:
-    """Orientation, 1 to 8, of an EXIF block; upright where the block does not say or is broken.
+    """Return the orientation in an EXIF block, 1 to 8; upright if it has none or is broken.
 
-    A broken EXIF block does not make a photograph unreadable: every viewer shows it.
+    A photograph with a broken EXIF block is readable all the same: every viewer shows it.
     """
     try:
         values = read_directory(exif).get(ORIENTATION, ()) if exif[:2] in {b"II", b"MM"} else ()
@@ -83,5 +85,5 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def valid_orientation(values: tuple[int, ...]) -> int:
-    """The orientation that an entry holds; upright where it holds nonsense."""
+    """Return the orientation that an entry holds; upright if the value is not one of the eight."""
     return values[0] if len(values) == 1 and 1 <= values[0] <= 8 else UPRIGHT

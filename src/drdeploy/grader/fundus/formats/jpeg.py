@@ -12,10 +12,11 @@ from drdeploy.grader.fundus.formats.ifd import UPRIGHT, exif_orientation
 SIGNATURE = b"\xff\xd8\xff"
 
 MAX_SCANS = 32
-"""A progressive encoder writes about 10.  Each is a pass over all pixels, however short it is."""
+"""A progressive encoder writes about 10.  The decoder passes over all pixels for each, even if it
+holds a single byte."""
 
 MAX_SEGMENTS = 4096
-"""Photographs have a few dozen, and a few hundred with a colour profile and editing history."""
+"""Photographs have a few dozen; with a colour profile and an editing history, a few hundred."""
 
 _MARKER = re.compile(rb"\xff([^\x00\xff])")
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # all but stuffed bytes and restarts
@@ -26,7 +27,7 @@ _EXIF = 0xE1
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _HUFFMAN_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive
 # Frames, Huffman, quantization and arithmetic tables, restarts, and the two application segments
-# that tell the colour space (JFIF, Adobe).
+# that name the colour space (JFIF, Adobe): all that libjpeg needs for the pixels.
 _NEEDED = frozenset({*range(0xC0, 0xD0), 0xDB, 0xDC, 0xDD, 0xE0, 0xEE, _START_OF_SCAN})
 
 
@@ -37,10 +38,11 @@ class _Segment(NamedTuple):
 
 
 def read_header(data: bytes) -> ImageHeader:
-    """What a JPEG says of itself.
+    """Read what a JPEG says about itself.
 
     Raises:
-        UnreadableImage: It ends too early, has no frame or several, or is built to be slow.
+        UnreadableImage: It ends too early, does not have exactly one frame, or is built to be
+            slow to decode.
         UnsupportedImage: Its samples are not 8-bit, or not Huffman-coded.
     """
     segments = _segments(data)
@@ -58,14 +60,17 @@ def read_header(data: bytes) -> ImageHeader:
 def check_substance(header: ImageHeader) -> None:
     """Refuse a JPEG with too few bytes for the size that it claims.
 
-    libjpeg fills what is missing with grey, so that 300 bytes cost 40 million pixels.  A Huffman
-    code has at least one bit, and each block of 8 x 8 pixels at least one code in its component
-    of highest resolution; half of that leaves room for odd subsampling.
+    libjpeg fills what is missing with grey, so that a file of 300 bytes costs the memory and time
+    of 40 million pixels.  A Huffman code has at least one bit, and each block of 8 x 8 pixels at
+    least one code in its component of highest resolution.  Half of that is asked for, which
+    leaves room for unusual subsampling.
 
     Raises:
-        UnreadableImage: It cannot hold its picture.
+        UnreadableImage: So few bytes cannot hold the picture.
     """
-    if len(header.data) < header.width_px * header.height_px / (8 * 8) / 8 / 2:
+    blocks = header.width_px * header.height_px / (8 * 8)
+    least_bytes = blocks / 8  # one bit each
+    if len(header.data) < least_bytes / 2:
         raise truncated("JPEG")
 
 
@@ -109,6 +114,7 @@ def _segments(data: bytes) -> list[_Segment]:
 
 def _segment(data: bytes, start: int, marker: int) -> _Segment:
     body_end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
+    # The length counts its own two bytes, so that less than two is no length.
     if body_end < start + 4 or body_end > len(data):
         raise truncated("JPEG")
     end = body_end

@@ -11,15 +11,15 @@ from drdeploy.grader.fundus.formats.ifd import UPRIGHT, exif_orientation
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 MAX_CHUNKS = 65_536
-"""Encoders write image data in chunks of 8 kB and more, so this is half a gigabyte."""
+"""Encoders write image data in chunks of at least 8 kB, so this is half a gigabyte."""
 
-# Text and colour profiles are compressed and may grow a thousandfold: they are never inflated.
-# Nor are the frames of an animation after its first picture.
+# Text and colour profiles are compressed and may grow a thousandfold, so they never reach a
+# decompressor. Nor do the frames of an animation after its first picture.
 _NEEDED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 
 def read_header(data: bytes) -> ImageHeader:
-    """What a PNG says of itself.
+    """Read what a PNG says about itself.
 
     Raises:
         UnreadableImage: It ends too early, a checksum is wrong, or it does not start with IHDR.

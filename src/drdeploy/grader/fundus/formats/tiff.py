@@ -29,7 +29,7 @@ _DECISIVE = frozenset({
     STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, PLANAR,
     TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, SAMPLE_FORMAT,
 })  # fmt: skip
-"""What the decoder allocates by: it must not find other values than were checked here."""
+"""Tags by which the decoder allocates memory: it must not read other values than were checked."""
 
 _TILES = frozenset({TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES})
 _STRIPS = frozenset({STRIP_OFFSETS, STRIP_BYTES})
@@ -38,9 +38,9 @@ _WHITE_IS_ZERO = 0
 
 
 def read_header(data: bytes) -> ImageHeader:
-    """What the first picture of a TIFF says of itself.
+    """Read what the first picture of a TIFF says about itself.
 
-    The decoder follows the orientation of a TIFF by itself, hence ``orientation`` is upright.
+    ``orientation`` is upright whatever the file says: Pillow's TIFF decoder turns the picture.
 
     Raises:
         UnreadableImage: The directory is broken, or the picture's data lie outside the file.
@@ -86,8 +86,8 @@ def _check_kind(directory: Directory) -> None:
 
 def _check_tiles(directory: Directory, width_px: int, height_px: int) -> None:
     tile = (_one(directory, TILE_WIDTH, 0), _one(directory, TILE_HEIGHT, 0))
-    # The decoder allocates whole tiles: one must not be larger than the picture, give or take
-    # the rounding to 16 that the format asks for, or the limits of the picture mean nothing.
+    # The decoder allocates whole tiles. If one may be larger than the picture (but for the
+    # rounding to 16 that the format asks for), the limits on the picture's size mean nothing.
     too_large = tile[0] > max(width_px, 512) + 15 or tile[1] > max(height_px, 512) + 15
     if min(tile) < 1 or too_large:
         raise UnreadableImage("The tiles of the TIFF do not fit its picture")
@@ -106,6 +106,7 @@ def _check_strips(directory: Directory, height_px: int) -> None:
 
 
 def _planes(directory: Directory) -> int:
+    """How often the picture's strips or tiles are there: once, or once for each sample."""
     return _one(directory, SAMPLES, 1) if _one(directory, PLANAR, 1) == 2 else 1
 
 
