@@ -16,7 +16,7 @@ TIMEOUT_S = 20.0
 
 @pytest.fixture(scope="session", autouse=True)
 def home():
-    """Services of the tests keep to themselves; short, for the sockets below it."""
+    """A folder for the tests' own services; its path is short, for the Unix sockets below it."""
     home = Path(tempfile.mkdtemp(prefix="drl-"))
     home.chmod(0o711)
     with pytest.MonkeyPatch.context() as patch:
@@ -27,7 +27,7 @@ def home():
 
 @pytest.fixture(scope="session")
 def service(home):
-    """With the fake server.  Plenty of CPU, and an idle instance stays: a test may be slow."""
+    """A service with the fake server, plenty of CPU, and idle instances that stay."""
     options = ServiceOptions(mb_per_vcpu=512, trial_start=False, invocation_timeout_s=TIMEOUT_S)
     with LocalService(0, isolation="process", options=options, server_command=FAKE_SERVER) as it:
         yield it
@@ -40,7 +40,7 @@ def aws(service) -> Aws:
 
 @pytest.fixture
 def hold(tmp_path):
-    """Keeps calls in their containers; lets go at the end in any case."""
+    """Holds requests inside their containers until a test releases them."""
     held = Hold(tmp_path)
     yield held
     held.release()

@@ -38,13 +38,13 @@ def test_cpu_time_is_limited(groups):
     assert float(output) < 0.45
 
 
-def test_memory_beyond_the_limit_kills_and_is_counted(groups):
+def test_a_process_beyond_its_memory_is_killed_and_counted(groups):
     group = groups.create("small", memory_mb=64, cpus=None)
     assert run_in(group, HOG).wait(20) != 0
     assert group.oom_kills() > 0
 
 
-def test_memory_in_use_is_told(groups):
+def test_memory_in_use_is_reported(groups):
     group = groups.create("used", memory_mb=256, cpus=None)
     process = run_in(
         group, "x = b'x' * 50_000_000; print(1, flush=True); import time; time.sleep(9)"
@@ -67,7 +67,7 @@ def test_removing_a_group_kills_what_is_in_it(groups):
     process.communicate()
 
 
-def test_nothing_is_found_where_nothing_is_mounted(tmp_path):
+def test_no_groups_are_found_where_no_controller_is_mounted(tmp_path):
     assert find_control_groups("drdeploy-test", tmp_path) is None
 
 
@@ -80,7 +80,7 @@ def test_version_1_needs_both_controllers(tmp_path):
 
 
 class UnifiedTree:
-    """Files as the kernel shows them under version 2, as far as they are written to."""
+    """The files of version 2 that are written to, as the kernel would show them."""
 
     def __init__(self, root, name):
         self.mount = root / "sys/fs/cgroup"
@@ -106,7 +106,7 @@ def test_version_2_limits_are_written_in_its_own_files(tmp_path):
     assert handed_down == "+cpu +memory"
 
 
-def test_version_2_counts_kills_and_leaves_droppable_cache_out(tmp_path):
+def test_version_2_counts_kills_and_leaves_out_cache_that_can_be_dropped(tmp_path):
     tree = UnifiedTree(tmp_path, "drdeploy-test")
     group = GroupsV2(tree.mount / "drdeploy-test").create("one", memory_mb=1024, cpus=None)
     (tree.group / "memory.events").write_text("low 0\noom 2\noom_kill 1\n")

@@ -33,7 +33,7 @@ PROVISIONED = {"MemorySizeInMB": 1024, "MaxConcurrency": 1, "ProvisionedConcurre
 
 @pytest.fixture
 def up():
-    """Start `drdeploy local up`; what still runs at the end is stopped, control groups too."""
+    """Start `drdeploy local up`; what still runs at the end is stopped."""
     started = []
 
     def start(*arguments, stdin=None):
@@ -60,7 +60,7 @@ def up():
 
 
 def run(app, *arguments):
-    """A command in this process: starting an interpreter would take longer."""
+    """Run a command in this process, which is faster than starting an interpreter."""
     return CliRunner().invoke(app, arguments)
 
 
@@ -117,7 +117,7 @@ def test_sigterm_stops_an_instance_that_is_still_starting(up):
     assert not [child for child in instances if child.is_running()]
 
 
-def test_what_a_killed_service_left_is_swept_by_the_next(up, home):
+def test_the_next_service_removes_what_a_killed_one_left(up, home):
     process, url = up("--port", "0", "--isolation", "process")
     aws = Aws.at(url)
     pid = aws.invoke(aws.endpoint(ServerlessConfig=PROVISIONED))["pid"]
@@ -131,7 +131,7 @@ def test_what_a_killed_service_left_is_swept_by_the_next(up, home):
     assert not [folder for folder in home.iterdir() if folder.name in own_folders]
 
 
-def test_it_ends_with_its_parent_if_asked_to(up):
+def test_it_ends_with_the_program_that_started_it_if_asked_to(up):
     process, _ = up(
         "--port", "0", "--isolation", "process", "--until-stdin-closes", stdin=subprocess.PIPE
     )
@@ -157,7 +157,7 @@ def test_a_port_in_use_is_an_error_that_says_so(up):
     assert f"Port {port_of(url)} cannot be used" in second.stderr
 
 
-def test_nothing_on_the_port_is_an_error_that_says_so():
+def test_a_port_without_a_service_is_an_error_that_says_so():
     error = run(local.app, "status", "--port", "1").exception
     assert isinstance(error, InvalidInput)
     assert "No local service answers on port 1" in str(error)
@@ -180,23 +180,23 @@ def test_endpoints_can_be_listed_invoked_and_deleted(up, tmp_path):
     assert "not found" in str(refused.exception)
 
 
-def test_deleting_an_endpoint_that_is_not_there_is_an_error(up):
+def test_deleting_an_absent_endpoint_is_an_error(up):
     url = up("--port", "0", "--isolation", "process")[1]
     result = run(endpoint.app, "delete", "misspelt", "--endpoint-url", url)
     assert isinstance(result.exception, EndpointError)
     assert "no such endpoint" in str(result.exception)
 
 
-def test_a_process_id_that_was_given_again_is_left_alone(home, up):
-    bystander = subprocess.Popen(["sleep", "60"], start_new_session=True)
+def test_a_process_that_reuses_a_process_id_is_left_alone(home, up):
+    dummy = subprocess.Popen(["sleep", "60"], start_new_session=True)
     folder = home / "drdeploy-gone"
     (folder / "1").mkdir(parents=True)
-    note = {"name": "drdeploy-gone", "port": 1, "pid": bystander.pid, "began": 1.0}
+    note = {"name": "drdeploy-gone", "port": 1, "pid": dummy.pid, "began": 1.0}
     (folder / "service.json").write_text(json.dumps(note))
-    (folder / "1" / "pid").write_text(str(bystander.pid))
+    (folder / "1" / "pid").write_text(str(dummy.pid))
     up("--port", "0", "--isolation", "process")
     time.sleep(0.1)
     assert not folder.exists()
-    assert bystander.poll() is None
-    os.kill(bystander.pid, signal.SIGKILL)
-    bystander.wait()
+    assert dummy.poll() is None
+    os.kill(dummy.pid, signal.SIGKILL)
+    dummy.wait()

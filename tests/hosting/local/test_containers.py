@@ -23,7 +23,7 @@ ENTRYPOINT ["python3", "/fake_server.py"]
 
 
 def label_of(service):
-    """Of this service's own containers; the engine may serve others."""
+    """The label of this service's own containers; the engine may run others."""
     return f"{LABEL}={service._record.name}"
 
 
@@ -49,7 +49,7 @@ def model_url(aws, tmp_path_factory):
 
 @pytest.fixture
 def foreign(engine, lean_image, tmp_path):
-    """Builds an image of somebody else's, with another server, each time under the same tag."""
+    """Builds an image with another server than ours, each time under the same tag."""
     shutil.copy(FAKE_SERVER[-1], tmp_path / "fake_server.py")
 
     def build(colour="grey"):
@@ -114,7 +114,7 @@ def test_an_endpoint_keeps_the_image_that_it_was_created_with(aws, contained, en
     aws.delete(other)
 
 
-def test_an_image_that_is_not_there_fails_the_endpoint(aws, model_url):
+def test_an_absent_image_fails_the_endpoint(aws, model_url):
     name = aws.name()
     aws.model(name, image="no-such-image:1", url=model_url)
     aws.config(name)
@@ -123,7 +123,7 @@ def test_an_image_that_is_not_there_fails_the_endpoint(aws, model_url):
     assert "has no image no-such-image:1" in aws.failure_reason(name)
 
 
-def test_the_registrys_name_of_an_image_is_found_locally(aws, model_url):
+def test_an_image_is_found_under_its_name_without_the_registry(aws, model_url):
     name = aws.endpoint(
         image="123456789012.dkr.ecr.us-east-1.amazonaws.com/drdeploy:lean", url=model_url
     )
@@ -132,7 +132,7 @@ def test_the_registrys_name_of_an_image_is_found_locally(aws, model_url):
     aws.delete(name)
 
 
-def test_containers_of_a_killed_service_are_swept_by_the_next(engine, lean_image, home):
+def test_the_next_service_removes_the_containers_of_a_killed_one(engine, lean_image, home):
     folder = home / "drdeploy-gone"
     folder.mkdir()
     note = {"name": "drdeploy-gone", "port": 1, "pid": 1, "began": 1.0}

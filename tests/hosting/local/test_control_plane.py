@@ -1,4 +1,4 @@
-"""Models, endpoint configurations, endpoints, tags: kept, described, listed, refused."""
+"""Models, endpoint configurations, endpoints, tags: stored, described, listed, refused."""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -21,7 +21,7 @@ def model(aws):
     return name
 
 
-def test_a_model_is_described_as_it_was_asked_for(aws):
+def test_a_model_is_described_as_it_was_created(aws):
     name = aws.name()
     aws.model(name, image="registry.example/drdeploy:lean", url="s3://models/a.tar.gz", A="1")
     described = aws.sagemaker.describe_model(ModelName=name)
@@ -34,14 +34,14 @@ def test_a_model_is_described_as_it_was_asked_for(aws):
     }
 
 
-def test_a_configuration_is_described_as_it_was_asked_for(aws, model):
+def test_a_configuration_is_described_as_it_was_created(aws, model):
     aws.config(model, ServerlessConfig=SERVERLESS)
     described = aws.sagemaker.describe_endpoint_config(EndpointConfigName=model)
     assert described["EndpointConfigArn"] == f"{ARN}:endpoint-config/{model}"
     assert described["ProductionVariants"][0]["ServerlessConfig"] == SERVERLESS
 
 
-def test_deleted_things_are_gone(aws, model):
+def test_deleted_resources_are_gone(aws, model):
     aws.config(model)
     aws.sagemaker.delete_endpoint_config(EndpointConfigName=model)
     aws.sagemaker.delete_model(ModelName=model)
@@ -56,7 +56,7 @@ def test_deleted_things_are_gone(aws, model):
 
 
 @pytest.mark.parametrize("operation", ["describe_endpoint", "delete_endpoint"])
-def test_an_unknown_endpoint_could_not_be_found(aws, operation):
+def test_an_unknown_endpoint_is_not_found(aws, operation):
     code, message = refused(getattr(aws.sagemaker, operation), EndpointName="absent")
     assert code == "ValidationException"
     assert message == f'Could not find endpoint "{ARN}:endpoint/absent".'
@@ -73,7 +73,7 @@ def test_a_taken_name_is_refused_whatever_its_case(aws, model):
     assert message.startswith("Cannot create already existing model")
 
 
-def test_a_configuration_needs_its_models(aws):
+def test_a_configuration_of_an_unknown_model_is_refused(aws):
     variant = {"VariantName": "v", "ModelName": "absent", "ServerlessConfig": SERVERLESS}
     code, message = refused(
         aws.sagemaker.create_endpoint_config,
@@ -84,7 +84,7 @@ def test_a_configuration_needs_its_models(aws):
     assert "Could not find model" in message
 
 
-def test_an_endpoint_needs_its_configuration(aws):
+def test_an_endpoint_of_an_unknown_configuration_is_refused(aws):
     code, message = refused(
         aws.sagemaker.create_endpoint, EndpointName=aws.name(), EndpointConfigName="absent"
     )
@@ -143,7 +143,7 @@ def test_more_provisioned_than_permitted_concurrency_is_refused(aws, model):
     ],
     ids=lambda part: next(iter(part)),
 )
-def test_serverless_excludes(aws, model, request_part):
+def test_serverless_excludes_network_settings_and_data_capture(aws, model, request_part):
     code, message = config_refusal(aws, model, **request_part)
     assert code == "ValidationError"
     assert "Serverless endpoints do not support" in message
@@ -180,7 +180,7 @@ def test_serverless_excludes_a_model_in_network_isolation(aws):
     assert "network isolation" in message
 
 
-def test_a_variant_with_neither_kind_is_refused(aws, model):
+def test_a_variant_neither_serverless_nor_real_time_is_refused(aws, model):
     code, message = config_refusal(aws, model, variant={"InitialVariantWeight": 1.0})
     assert code == "ValidationError"
     assert "InstanceType and InitialInstanceCount must be set" in message
@@ -247,7 +247,7 @@ def test_a_made_up_token_is_refused(aws):
     assert refused(aws.sagemaker.list_models, NextToken="made-up")[0] == "ValidationException"
 
 
-def test_tags_are_kept_changed_and_removed(aws, model):
+def test_tags_are_stored_changed_and_removed(aws, model):
     arn = aws.sagemaker.describe_model(ModelName=model)["ModelArn"]
     aws.sagemaker.add_tags(
         ResourceArn=arn, Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]
@@ -256,7 +256,7 @@ def test_tags_are_kept_changed_and_removed(aws, model):
     assert aws.sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "b", "Value": "2"}]
 
 
-def test_tags_of_nothing_are_refused(aws):
+def test_tags_of_an_unknown_resource_are_refused(aws):
     arn = f"{ARN}:model/absent"
     assert refused(aws.sagemaker.list_tags, ResourceArn=arn)[0] == "ValidationException"
 
@@ -267,7 +267,7 @@ def test_an_endpoint_is_tagged_with_its_isolation(aws, service):
     assert tags == [{"Key": "drdeploy:isolation", "Value": service.isolation}]
 
 
-def test_operations_that_are_not_served_say_so(aws):
+def test_an_operation_that_is_not_served_is_an_error_that_says_so(aws):
     code, message = refused(aws.sagemaker.list_training_jobs)
     assert code == "UnknownOperationException"
     assert "ListTrainingJobs" in message

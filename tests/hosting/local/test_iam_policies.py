@@ -1,4 +1,4 @@
-"""IAM's decision: what nothing allows is denied, a denial wins, conditions are held."""
+"""IAM's decision: denied unless allowed, a denial wins, conditions are observed."""
 
 import json
 
@@ -22,7 +22,7 @@ def test_what_nothing_allows_is_denied():
     assert not decide(statement(resource="arn:aws:s3:::other/*"))
 
 
-def test_what_is_allowed_is_allowed():
+def test_an_action_that_a_statement_names_is_allowed():
     assert decide(statement())
     assert decide(statement(action=["s3:Put*", "S3:getobject"]))
     assert decide(statement(resource="arn:aws:s3:::b/artifacts/?"))
@@ -34,12 +34,12 @@ def test_a_denial_wins():
     assert not allows(texts, "s3:GetObject", "arn:aws:s3:::b/artifacts/a")
 
 
-def test_a_pattern_is_no_regular_expression():
+def test_a_pattern_is_not_a_regular_expression():
     assert not decide(statement(resource="arn:aws:s3:::b.artifacts/a"))
     assert not decide(statement(resource="arn:aws:s3:::b/artifacts/"))
 
 
-def test_negated_elements():
+def test_not_action_and_not_resource_exclude():
     others = {"Effect": "Allow", "NotAction": "s3:Put*", "NotResource": "arn:aws:s3:::other/*"}
     assert decide(others)
     assert not decide(others, action="s3:PutObject")
@@ -62,7 +62,7 @@ def test_negated_elements():
         ({"NumericLessThan": {"s3:prefix": "9"}}, "1", False),
     ],
 )
-def test_a_condition_is_held(condition, prefix, holds):
+def test_a_condition_is_observed(condition, prefix, holds):
     context = {} if prefix is None else {"s3__prefix": prefix}
     assert decide(statement(Condition=condition), **context) is holds
 

@@ -1,4 +1,4 @@
-"""Connections to an instance that are kept, and what they are worth when it restarts."""
+"""Connections to an instance are kept, but not used once the instance has closed them."""
 
 import socket
 import threading

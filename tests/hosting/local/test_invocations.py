@@ -157,7 +157,7 @@ def test_an_answer_over_the_limit_is_a_model_error(aws, one_at_a_time):
 
 @pytest.fixture(scope="module")
 def impatient():
-    """A service whose invocations have a second."""
+    """A service whose invocations time out after a second."""
     options = ServiceOptions(trial_start=False, invocation_timeout_s=1.0)
     with LocalService(isolation="process", options=options, server_command=FAKE_SERVER) as own:
         yield Aws.at(own.url)
@@ -181,7 +181,7 @@ def test_a_start_that_takes_too_long_for_a_request_is_not_ready_yet(impatient):
 
 
 def answers(aws, name):
-    """What it answers; nothing while it is not ready, or slow on a busy machine."""
+    """The answer, or None while the endpoint is not ready."""
     try:
         return aws.invoke(name)
     except (aws.runtime.exceptions.ModelNotReadyException, aws.runtime.exceptions.ModelError):

@@ -1,4 +1,4 @@
-"""An endpoint's life: cold starts, scale to zero, failures, pinning, updates, deletion."""
+"""An endpoint's life cycle: cold starts, scale to zero, failures, pinning, updates, deletion."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ IDLE_S = 0.5
 
 @pytest.fixture(scope="module")
 def fleeting():
-    """A service that lets an idle instance go soon."""
+    """A service that stops an idle instance after half a second."""
     options = ServiceOptions(idle_s=IDLE_S, trial_start=False)
     with LocalService(isolation="process", options=options, server_command=FAKE_SERVER) as own:
         yield Aws.at(own.url)
@@ -63,7 +63,7 @@ def test_an_idle_instance_goes_and_the_next_request_is_cold(fleeting):
     assert second["pid"] != first["pid"]
 
 
-def test_what_killed_the_container_is_a_model_error_and_the_next_call_is_served(aws):
+def test_a_request_that_kills_the_container_is_a_model_error_and_the_next_is_served(aws):
     name = aws.endpoint()
     with pytest.raises(ClientError) as caught:
         aws.invoke(name, b"!die")
@@ -95,7 +95,7 @@ def test_an_instance_that_runs_out_of_memory_is_replaced():
         assert aws.invoke(name)["invocation"] == 1
 
 
-def test_provisioned_instances_are_there_before_any_request(aws, service):
+def test_provisioned_instances_run_before_any_request(aws, service):
     before = service.status()["instances"]
     aws.endpoint(ServerlessConfig=SERVERLESS | {"ProvisionedConcurrency": 1})
     assert service.status()["instances"] == before + 1
@@ -118,7 +118,7 @@ def test_a_dead_provisioned_instance_is_replaced_without_a_request(aws, service)
 
 
 def processes_of(service, name):
-    """Process ids of the endpoint's instances that are up."""
+    """Process ids of the endpoint's running instances."""
     planes = service._router.control_planes()
     (endpoint,) = filter(None, (plane.endpoints.find_exact(name) for plane in planes))
     (variant,) = endpoint._deployment.variants
@@ -143,14 +143,14 @@ def test_instance_counts_can_be_changed(aws):
         described = aws.sagemaker.describe_endpoint(EndpointName=name)
         return described["ProductionVariants"][0]["CurrentInstanceCount"]
 
-    for wanted in (2, 1):
+    for desired in (2, 1):
         aws.sagemaker.update_endpoint_weights_and_capacities(
             EndpointName=name,
             DesiredWeightsAndCapacities=[
-                {"VariantName": "AllTraffic", "DesiredInstanceCount": wanted}
+                {"VariantName": "AllTraffic", "DesiredInstanceCount": desired}
             ],
         )
-        until(lambda wanted=wanted: count() == wanted)
+        until(lambda desired=desired: count() == desired)
 
 
 def test_an_endpoint_keeps_the_artifact_it_was_created_with(fleeting):
@@ -181,7 +181,7 @@ def test_an_endpoint_keeps_the_artifact_it_was_created_with(fleeting):
     ],
     ids=["no object", "no bucket", "image", "instance type", "server"],
 )
-def test_what_cannot_be_served_fails_with_its_reason(aws, arguments, reason):
+def test_an_endpoint_that_cannot_be_served_fails_with_its_reason(aws, arguments, reason):
     names = []
     original = aws.name
 
@@ -197,7 +197,7 @@ def test_what_cannot_be_served_fails_with_its_reason(aws, arguments, reason):
     aws.delete(names[0])
 
 
-def test_an_archive_that_is_none_fails_the_endpoint(aws):
+def test_a_file_that_is_not_an_archive_fails_the_endpoint(aws):
     name = aws.name()
     aws.model(name, url=aws.put_archive(b"no archive", "broken.tar.gz"))
     aws.config(name)
@@ -239,7 +239,7 @@ def test_an_update_never_fails_a_call(aws, tmp_path):
     assert aws.sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"] == green
 
 
-def test_the_old_instances_go_after_an_update(aws):
+def test_the_old_instances_are_stopped_after_an_update(aws):
     name = aws.endpoint(**REAL_TIME)
     old = aws.invoke(name)["pid"]
     aws.sagemaker.update_endpoint(
@@ -248,7 +248,7 @@ def test_the_old_instances_go_after_an_update(aws):
     until(lambda: not is_running(old))
 
 
-def test_a_failed_update_leaves_what_was_there(aws):
+def test_a_failed_update_leaves_the_old_deployment_in_service(aws):
     name = aws.endpoint(**REAL_TIME)
     pid = aws.invoke(name)["pid"]
     broken = new_config(aws, environment={"FAKE_FAILS": "1"}, **REAL_TIME)
@@ -271,7 +271,7 @@ def test_a_second_update_has_to_wait(aws, tmp_path):
     aws.wait(name)
 
 
-def test_serverless_becomes_real_time_but_not_the_other_way(aws):
+def test_a_serverless_endpoint_can_become_real_time_but_not_the_reverse(aws):
     name = aws.endpoint()
     aws.sagemaker.update_endpoint(
         EndpointName=name, EndpointConfigName=new_config(aws, **REAL_TIME)
@@ -312,7 +312,7 @@ def test_a_deleted_name_can_be_used_again(aws):
 
 @pytest.fixture(scope="module")
 def careful():
-    """A service that tries a serverless endpoint's container when it is created."""
+    """A service that starts a serverless endpoint's container once when it is created."""
     with LocalService(isolation="process", server_command=FAKE_SERVER) as own:
         yield own
 

@@ -1,4 +1,4 @@
-"""CloudWatch tells of every invocation, in microseconds and with SageMaker's names."""
+"""CloudWatch has every invocation, in microseconds and under SageMaker's names."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -38,7 +38,7 @@ def test_model_latency_is_the_containers_share(aws, invoked):
     assert 200_000 < point["Maximum"] < setup
 
 
-def test_overhead_holds_the_setup(aws, invoked):
+def test_overhead_includes_the_setup(aws, invoked):
     overhead = only(aws.metric(invoked, "OverheadLatency", "Maximum"))["Maximum"]
     assert overhead >= only(aws.metric(invoked, "ModelSetupTime"))["Average"]
 

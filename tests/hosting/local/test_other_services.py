@@ -7,18 +7,18 @@ import pytest
 from local_aws import client
 
 
-def test_sts_knows_the_account(aws):
+def test_sts_reports_the_account(aws):
     identity = client("sts", aws.url).get_caller_identity()
     assert identity["Account"] == "123456789012"
 
 
-def test_iam_keeps_a_role(aws):
+def test_iam_stores_a_role(aws):
     iam = client("iam", aws.url)
     iam.create_role(RoleName="drdeploy-hosting", AssumeRolePolicyDocument="{}")
     assert iam.get_role(RoleName="drdeploy-hosting")["Role"]["Arn"].endswith("/drdeploy-hosting")
 
 
-def test_ecr_keeps_a_repository(aws):
+def test_ecr_stores_a_repository(aws):
     ecr = client("ecr", aws.url)
     ecr.create_repository(repositoryName="drdeploy")
     names = [one["repositoryName"] for one in ecr.describe_repositories()["repositories"]]
@@ -55,13 +55,13 @@ def test_keys_with_spaces_and_accents_keep_their_names(aws):
     assert (found["ContentLength"], found["Metadata"]) == (1, {"grade": "2"})
 
 
-def test_what_is_not_there_is_an_error_and_not_a_hang(aws):
+def test_an_absent_object_is_an_error_and_not_a_hang(aws):
     aws.s3.create_bucket(Bucket="empty")
     with pytest.raises(aws.s3.exceptions.NoSuchKey):
         aws.s3.get_object(Bucket="empty", Key="absent")
 
 
-def test_status_tells_what_runs(aws, service):
+def test_status_reports_what_runs(aws, service):
     with urllib.request.urlopen(f"{aws.url}/_drdeploy/status") as answer:
         text = answer.read().decode()
     assert f'"isolation": "{service.isolation}"' in text

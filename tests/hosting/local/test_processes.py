@@ -1,4 +1,4 @@
-"""Servers as processes: what they are given, and that nothing of them outlives them."""
+"""Instances as processes: their environment, and that nothing outlives them."""
 
 import re
 import sys
@@ -52,7 +52,7 @@ def test_stopping_a_server_also_kills_what_it_started_in_other_process_groups(
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_process_in_another_folder_is_nobody_of_ours(start):
+def test_a_process_in_another_folder_is_not_killed(start):
     instance = start("import os; os.chdir('/'); " + LEAVES_A_CHILD)
     child = psutil.Process(int(first_word(instance)))
     instance.process.kill()
@@ -68,7 +68,7 @@ def test_a_process_gets_the_memory_and_thread_settings_of_its_image(name):
     assert of_image == IMAGE_VARIABLES
 
 
-def test_a_model_may_set_them_itself_and_credentials_stay_here(start, monkeypatch):
+def test_a_models_own_settings_win_and_credentials_are_not_passed_on(start, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     script = "import os; print(os.environ['OPENBLAS_NUM_THREADS'], *os.environ, flush=True)"
     instance = start(script, OPENBLAS_NUM_THREADS="2")

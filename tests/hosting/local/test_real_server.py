@@ -36,7 +36,7 @@ def endpoint(real, model_url):
     return real.endpoint(url=model_url)
 
 
-def test_the_script_of_a_newcomer(real, model_url):
+def test_a_plain_boto3_script_works_from_creation_to_deletion(real, model_url):
     sagemaker, runtime, cloudwatch = real.sagemaker, real.runtime, real.cloudwatch
     sagemaker.create_model(
         ModelName="grader",
@@ -80,14 +80,14 @@ def test_the_script_of_a_newcomer(real, model_url):
 
 
 @pytest.mark.parametrize("body", [b"this is no picture", photograph()[:500]])
-def test_what_is_no_picture_is_a_model_error_with_a_4xx(real, endpoint, body):
+def test_a_body_that_is_not_a_picture_is_a_model_error_with_a_4xx(real, endpoint, body):
     with pytest.raises(ClientError) as caught:
         real.invoke(endpoint, body, ContentType="image/jpeg")
     assert caught.value.response["Error"]["Code"] == "ModelError"
     assert 400 <= caught.value.response["OriginalStatusCode"] < 500
 
 
-def test_hostile_pictures_lose_no_instance(real, endpoint):
+def test_hostile_pictures_kill_no_instance(real, endpoint):
     first = real.invoke(endpoint, photograph(), ContentType="image/jpeg")["container"]["id"]
     for body in hostile_images(40):
         with pytest.raises(ClientError) as caught:
@@ -118,7 +118,7 @@ def test_kill_9_of_a_worker_costs_one_model_error_at_most(real, endpoint):
 
 @pytest.mark.nginx
 @pytest.mark.parametrize(("image", "is_classic"), [("reduced", True), ("minimal", False)])
-def test_the_image_that_a_model_names_picks_the_profile(real, model_url, nginx, image, is_classic):
+def test_the_models_image_decides_the_profile(real, model_url, nginx, image, is_classic):
     name = real.endpoint(image=f"registry.example/drdeploy:{image}", url=model_url)
     container = real.invoke(name, photograph())["container"]["id"]
     commands = [

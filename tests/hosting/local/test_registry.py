@@ -1,4 +1,4 @@
-"""The registry that stands in for ECR's: what is pushed is what ECR lists, and the other way."""
+"""The registry in place of ECR's: ECR's API lists what was pushed, and deletes it."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Pusher:
 
     def blob(self, content):
         _, headers, _ = send("POST", f"{self.root}/blobs/uploads/")
-        place = self.url + headers["Location"]
-        send("PATCH", place, content[:3])
-        send("PATCH", place, content[3:])
-        return send("PUT", f"{place}?digest={digest_of(content)}")
+        location = self.url + headers["Location"]
+        send("PATCH", location, content[:3])
+        send("PATCH", location, content[3:])
+        return send("PUT", f"{location}?digest={digest_of(content)}")
 
     def image(self, tag, profile="lean"):
         config = json.dumps({"config": {"Env": [f"DRDEPLOY_PROFILE={profile}"]}}).encode()
@@ -90,7 +90,9 @@ def test_an_image_deleted_through_ecr_cannot_be_pulled(aws, ecr, repository):
     assert code_of(send("GET", f"{pusher.root}/manifests/{digest}")) == "MANIFEST_UNKNOWN"
 
 
-def test_an_immutable_tag_keeps_its_image_and_the_same_image_may_come_again(aws, ecr, repository):
+def test_an_immutable_tag_cannot_be_moved_but_the_same_image_can_be_pushed_again(
+    aws, ecr, repository
+):
     pusher = Pusher(aws.url, repository)
     _, digest = pusher.image("one")
     assert pusher.image("one")[0][0] == 201
@@ -114,7 +116,7 @@ def test_an_immutable_tag_keeps_its_image_and_the_same_image_may_come_again(aws,
         ("manifests/x", "DELETE", None, "UNSUPPORTED"),
     ],
 )
-def test_what_cannot_be_is_refused_with_the_specifications_code(
+def test_a_bad_request_is_refused_with_the_specifications_code(
     aws, repository, path, method, body, code
 ):
     assert code_of(send(method, f"{aws.url}/v2/{repository}/{path}", body)) == code
@@ -139,7 +141,7 @@ def test_a_process_runs_the_profile_of_the_image_that_its_digest_names(aws, repo
     aws.delete(name)
 
 
-def test_an_endpoint_of_a_digest_that_was_not_pushed_fails_with_its_reason(aws, repository):
+def test_an_endpoint_of_an_image_that_was_not_pushed_fails_with_its_reason(aws, repository):
     name = aws.name()
     host = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
     aws.model(name, image=f"{host}/{repository}@sha256:{'0' * 64}")

@@ -1,4 +1,4 @@
-"""Requests are held against botocore's own model, in AWS's words."""
+"""Requests are validated against botocore's service model, with AWS's messages."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def config(**variant):
     return {"EndpointConfigName": "c", "ProductionVariants": [variant]}
 
 
-def test_a_number_over_its_maximum_is_named_with_its_place():
+def test_a_number_over_its_maximum_is_named_with_its_path():
     serverless = {"MemorySizeInMB": 1024, "MaxConcurrency": 5000}
     error = refusal("CreateEndpointConfig", config(ServerlessConfig=serverless))
     assert error.code == "ValidationError"
@@ -73,7 +73,7 @@ def test_a_name_outside_its_pattern_is_refused():
     assert "Member must satisfy regular expression pattern: [a-zA-Z0-9]" in error.message
 
 
-def test_an_unknown_instance_type_is_told_the_known_ones():
+def test_the_error_of_an_unknown_instance_type_lists_the_known_ones():
     error = refusal("CreateEndpointConfig", config(InstanceType="ml.x9.huge"))
     assert "Member must satisfy enum value set: [" in error.message
     assert "ml.m5.xlarge" in error.message
@@ -93,13 +93,13 @@ def test_values_within_a_map_are_checked():
 
 
 @pytest.mark.parametrize("value", ["1024", 1024.5, True, [1024]])
-def test_a_value_of_another_type_is_no_request_at_all(value):
+def test_a_value_of_the_wrong_type_is_a_serialization_error(value):
     serverless = {"MemorySizeInMB": value, "MaxConcurrency": 1}
     error = refusal("CreateEndpointConfig", config(ServerlessConfig=serverless))
     assert error.code == "SerializationException"
 
 
-def test_what_the_model_allows_passes():
+def test_a_valid_request_passes():
     serverless = {"MemorySizeInMB": 6144, "MaxConcurrency": 200, "ProvisionedConcurrency": 1}
     operation = service_model("sagemaker").operation_model("CreateEndpointConfig")
     check_request(operation, config(ServerlessConfig=serverless))
@@ -126,14 +126,14 @@ def test_every_pattern_of_the_served_operations_can_be_compiled():
     assert len(seen) > 100
 
 
-def test_classes_that_python_lacks_are_translated():
+def test_character_classes_that_python_lacks_are_translated():
     assert python_pattern(r"\p{ASCII}*").fullmatch("a b~")
     assert not python_pattern(r"\p{ASCII}*").fullmatch("é")
     assert python_pattern(r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)").fullmatch("grade é 4")
     assert not python_pattern(r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)").fullmatch("a;b")
 
 
-def test_a_header_is_named_as_the_caller_calls_it():
+def test_the_message_of_a_bad_header_names_its_member():
     members = service_model("sagemaker-runtime").shape_for("InvokeEndpointInput").members
     with pytest.raises(ApiError, match="at 'customAttributes' failed"):
         check(members["CustomAttributes"], "x" * 1025, "CustomAttributes")

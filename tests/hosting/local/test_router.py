@@ -1,4 +1,4 @@
-"""What comes in is told apart; whatever goes wrong becomes an answer."""
+"""Requests reach the right service, web pages are refused, and every error is answered."""
 
 import shutil
 import socket
@@ -28,7 +28,7 @@ def status_of(url, **headers):
         return error.code
 
 
-def test_a_web_page_is_turned_away(aws):
+def test_a_request_from_a_web_page_is_refused(aws):
     url = f"{aws.url}/_drdeploy/status"
     assert status_of(url) == 200
     assert status_of(url, Origin="https://example.org") == 403
@@ -38,7 +38,7 @@ def test_a_web_page_is_turned_away(aws):
     assert status_of(url, Host="localhost:8765") == 200
 
 
-def test_a_body_that_is_no_json_is_refused(aws):
+def test_a_body_that_is_not_json_is_refused(aws):
     target = {"X-Amz-Target": "SageMaker.ListModels"}
     request = urllib.request.Request(aws.url, data=b"{", headers=target, method="POST")
     with pytest.raises(HTTPError) as caught:
@@ -67,7 +67,7 @@ def test_a_service_that_is_stopping_is_unavailable(own):
         aws.invoke(name)
 
 
-def test_a_mistake_of_the_service_is_an_internal_failure(own, monkeypatch):
+def test_a_bug_of_the_service_is_an_internal_failure(own, monkeypatch):
     monkeypatch.setattr(own._router._aws, "answer", lambda request: 1 / 0)
     with pytest.raises(ClientError) as caught:
         Aws.at(own.url).s3.list_buckets()

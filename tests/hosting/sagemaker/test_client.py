@@ -1,4 +1,4 @@
-"""The façade: failures become words, what was made is deleted, nothing is retried."""
+"""The client: failures are explained, what was created is deleted, nothing is retried."""
 
 import json
 import threading
@@ -10,18 +10,24 @@ import pytest
 from botocore.stub import Stubber
 
 from drdeploy.errors import EndpointError, EndpointFailed, EndpointTimeout
-from drdeploy.hosting.sagemaker.client import Hosting
-from drdeploy.hosting.sagemaker.clock import Clock
-from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
-from drdeploy.hosting.sagemaker.connection import READ_TIMEOUT_S, connect, is_loopback
-from drdeploy.hosting.sagemaker.endpoint_definition import VARIANT, EndpointDefinition
+from drdeploy.hosting.sagemaker import (
+    Clock,
+    EndpointDefinition,
+    Hosting,
+    RealTimeConfig,
+    ServerlessConfig,
+    connect,
+    is_loopback,
+)
+from drdeploy.hosting.sagemaker.connection import READ_TIMEOUT_S
+from drdeploy.hosting.sagemaker.endpoint_definition import VARIANT
 
 URL = "http://127.0.0.1:9"
 ARN = "arn:aws:sagemaker:us-east-1:000000000000:thing/demo"
 
 
 class FakeTime:
-    """A clock that sleeping advances."""
+    """A clock that only sleeping advances."""
 
     def __init__(self):
         self.seconds = 0.0
@@ -94,13 +100,13 @@ def test_an_endpoint_that_never_starts_times_out(hosting, control):
         hosting.wait_in_service("demo", timeout_s=0.6)
 
 
-def test_denied_names_the_action_and_the_remedy(hosting, control):
+def test_a_denial_names_the_action_and_the_remedy(hosting, control):
     control.add_client_error("create_model", "AccessDeniedException", "not authorized")
     with pytest.raises(EndpointError, match=r"create the model: AccessDenied.* Grant"):
         hosting.create(DEPLOYMENT)
 
 
-def test_anothers_endpoint_of_the_same_name_is_left_alone(hosting, control):
+def test_an_existing_endpoint_of_the_same_name_is_left_alone(hosting, control):
     control.add_client_error("create_model", "ValidationException", "Cannot create existing model")
     with pytest.raises(EndpointError, match="existing model"):
         hosting.create(DEPLOYMENT)
@@ -130,8 +136,8 @@ def test_a_failure_says_what_could_not_be_deleted_after_it(hosting, control):
     control.add_response("create_endpoint", {"EndpointArn": ARN})
     control.add_response("describe_endpoint", endpoint("Failed", FailureReason="no ping"))
     add_deletions(control, failing=("endpoint",))
-    told = r"no ping; and then: .*not yours.* remains and may cost money: endpoint"
-    with pytest.raises(EndpointFailed, match=told), hosting.deployed(DEPLOYMENT):
+    message = r"no ping; and then: .*not yours.* remains and may cost money: endpoint"
+    with pytest.raises(EndpointFailed, match=message), hosting.deployed(DEPLOYMENT):
         pass
 
 
@@ -141,7 +147,7 @@ def test_deletion_goes_on_after_a_refusal_and_names_what_remains(hosting, contro
         hosting.delete("demo")
 
 
-def test_deleting_what_is_not_there_is_fine(hosting, control):
+def test_deleting_absent_resources_is_no_error(hosting, control):
     for operation in ("delete_endpoint", "delete_endpoint_config", "delete_model"):
         control.add_client_error(operation, "ValidationException", 'Could not find "demo".')
     hosting.delete("demo")
@@ -177,10 +183,10 @@ def test_metrics_come_oldest_first_and_in_windows_the_api_allows(clients, hostin
 
 
 class Runtime:
-    """A runtime endpoint over HTTP that answers as it is told, and keeps the peers' addresses."""
+    """A runtime endpoint over HTTP with a given answer, which records the clients' addresses."""
 
     def __init__(self):
-        self.seen = []
+        self.peers = []
         self.answer(200)
         runtime = self
 
@@ -188,7 +194,7 @@ class Runtime:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
-                runtime.seen.append(self.client_address)
+                runtime.peers.append(self.client_address)
                 self.rfile.read(int(self.headers["Content-Length"]))
                 runtime.released.wait(runtime.delay_s)
                 with suppress(BrokenPipeError):
@@ -213,7 +219,7 @@ class Runtime:
     def answer(self, status, body=b"{}", code="", delay_s=0.0):
         self.status, self.body, self.code, self.delay_s = status, body, code, delay_s
         self.released = threading.Event()
-        self.seen.clear()
+        self.peers.clear()
 
 
 @pytest.fixture(scope="module")
@@ -244,15 +250,15 @@ def error_body(message, **more):
         (403, "AccessDeniedException", "client_error"),
     ],
 )
-def test_a_failure_is_an_observation_and_is_sent_once(runtime, status, code, outcome):
+def test_a_failure_is_returned_and_the_request_is_sent_once(runtime, status, code, outcome):
     runtime.answer(status, error_body("no"), code)
     invocation = runtime.hosting.invoke("demo", b"photograph")
     assert (invocation.outcome, invocation.status) == (outcome, status)
     assert code in invocation.error
-    assert len(runtime.seen) == 1
+    assert len(runtime.peers) == 1
 
 
-def test_a_model_error_tells_what_the_container_answered(runtime):
+def test_a_model_error_includes_what_the_container_answered(runtime):
     body = error_body("from model", OriginalStatusCode=415, OriginalMessage="no image")
     runtime.answer(424, body, "ModelError")
     invocation = runtime.hosting.invoke("demo", b"x")
@@ -267,10 +273,10 @@ def test_an_answer_is_timed_and_the_connection_is_reused(runtime):
     assert first.body == b'{"grade": 2}'
     assert first.payload_bytes == 3
     assert first.latency_s >= 0.05
-    assert runtime.seen[0] == runtime.seen[1]
+    assert runtime.peers[0] == runtime.peers[1]
 
 
-def test_nobody_listening_is_unavailable_without_a_status():
+def test_a_port_without_a_server_is_unavailable_without_a_status():
     invocation = Hosting.connect(URL).invoke("demo", b"x")
     assert (invocation.outcome, invocation.status) == ("unavailable", 0)
 
@@ -281,7 +287,7 @@ def test_a_read_timeout_is_a_timeout(runtime, monkeypatch):
     invocation = Hosting.connect(runtime.url).invoke("demo", b"x")
     runtime.released.set()
     assert invocation.outcome == "timeout"
-    assert len(runtime.seen) == 1
+    assert len(runtime.peers) == 1
 
 
 def test_the_read_timeout_outlasts_sagemakers_own():
@@ -310,9 +316,9 @@ def test_made_up_credentials_never_leave_the_machine(monkeypatch):
         (None, False),
     ],
 )
-def test_loopback_is_told_by_address(url, expected):
+def test_loopback_is_recognised_by_address(url, expected):
     assert is_loopback(url) is expected
 
 
-def test_the_variant_is_the_one_that_metrics_name():
+def test_metrics_are_read_of_the_variant_that_is_created():
     assert DEPLOYMENT.production_variant["VariantName"] == VARIANT

@@ -38,7 +38,7 @@ def test_unknown_instance_type_is_refused():
         RealTimeConfig(instance_type="ml.m99.xlarge")
 
 
-def test_kind_tells_the_two_apart():
+def test_kind_decides_which_of_the_two_it_is():
     assert isinstance(
         endpoint_config.validate_python({"kind": "realtime", "instance_type": "ml.m5.xlarge"}),
         RealTimeConfig,
@@ -74,7 +74,7 @@ def test_limits_are_those_of_botocores_service_model():
         ("ml.r8g.medium", 1, 8, "arm64"),
     ],
 )
-def test_resources_are_awss_published_ones(instance_type, vcpu, memory_gib, architecture):
+def test_resources_are_those_that_aws_publishes(instance_type, vcpu, memory_gib, architecture):
     resources = instance_resources(instance_type)
     assert (resources.vcpu, resources.memory_mb, resources.architecture) == (
         vcpu,

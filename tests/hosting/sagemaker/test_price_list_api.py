@@ -92,7 +92,7 @@ def answer(stubber, listed):
         )
 
 
-def test_an_updated_sheet_answers_for_everything_that_was_recognised(pricing, tmp_path):
+def test_an_updated_sheet_has_every_price_that_was_recognised(pricing, tmp_path):
     answer(pricing, LISTED)
     path = tmp_path / "mine" / "prices.toml"
     result = CliRunner().invoke(app, ["update", "--region", REGION, "--out", str(path), "--json"])

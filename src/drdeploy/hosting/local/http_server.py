@@ -227,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
             if isinstance(body, bytes):
                 head.append(f"Content-Length: {len(body)}")
             else:
-                # Nothing else tells the client where a body of unknown length ends.
+                # Without a length, only the end of the connection marks the end of the body.
                 head.append("Connection: close")
                 self.close_connection = True
         data = ("\r\n".join(head) + "\r\n\r\n").encode("latin-1")

@@ -49,7 +49,7 @@ def translated_errors(action: str, where: str) -> Iterator[None]:
 
 def _says_absent(code: str, message: str) -> bool:
     # SageMaker has no code for "no such endpoint": it answers ValidationException, as for any
-    # other bad request, and only the message tells.
+    # other bad request, and only the message says which it is.
     absent = ("could not find", "cannot find", "does not exist", "not found")
     may_mean_absent = code in {"ValidationException", "ValidationError", "ResourceNotFound"}
     return may_mean_absent and any(words in message.lower() for words in absent)

@@ -5,8 +5,8 @@ begins with a prefix for the region (``USE1-``) and ends with one of these:
 
 * ``Host:ml.m5.xlarge``: an hour of an instance;
 * ``ServerlessInf:Mem-2GB``: a second of a serverless container;
-* ``ProvisionedConcurrency:...-2GB``: a second of a provisioned container; its ``group`` tells the
-  price of keeping it from that of processing;
+* ``ProvisionedConcurrency:...-2GB``: a second of a provisioned container; its ``group`` says
+  whether that is the price of keeping it or of processing;
 * ``Hst:Data-Bytes-In`` and ``-Out``: a GB into or out of an endpoint; a sheet has one price for
   both, and takes the dearer;
 * ``TimedStorage-ByteHrs`` of ECR and S3: a GB stored for a month.

@@ -44,8 +44,7 @@ FORWARDED_HEADERS = {
     "X-Amzn-SageMaker-Target-Container-Hostname": "TargetContainerHostname",
 }
 """The headers that the container receives, each with the member of ``InvokeEndpointInput`` that
-bounds its value.  SageMaker "strips all POST headers except those supported by the API"
-(developer guide, "Custom Inference Code with Hosting Services")."""
+bounds its value.  SageMaker strips all others (API reference, ``InvokeEndpoint``)."""
 
 TIMED_OUT = (
     "Your invocation timed out while waiting for a response from container primary. Review the "

@@ -1,7 +1,7 @@
 """Every request enters here: find out which service it is for, and pass it on.
 
-AWS tells its services apart by host name; here they share one port.  What distinguishes a request
-is its signature (Signature Version 4 names region and service in the credential scope), its
+AWS gives each service a host name; here they share one port.  What distinguishes a request is its
+signature (Signature Version 4 names region and service in the credential scope), its
 ``X-Amz-Target`` header (JSON protocol) or its path (``InvokeEndpoint``, the image registry).
 Signatures are read, never verified: the service listens on the loopback interface only.
 """

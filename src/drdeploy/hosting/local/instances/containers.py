@@ -191,11 +191,11 @@ class ContainerInstance:
         self._believed_until = 0.0
 
     def ran_out_of_memory(self) -> bool:
-        """Return whether the kernel killed it for want of memory, as far as the engine told."""
+        """Return whether the engine has reported that the kernel killed it for want of memory."""
         return self._oom_killed
 
     def memory_share(self) -> float | None:
-        """Return memory in use over its limit; None where the engine does not tell."""
+        """Return memory in use over its limit; None where the engine does not report it."""
         if self._has_ended:
             return None
         if self._clock() >= self._memory_known_until:
