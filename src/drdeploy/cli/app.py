@@ -37,6 +37,7 @@ def build_app() -> typer.Typer:
         name="drdeploy",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # boxes leave 25 characters of 80 to what an option does
         help="Decide how to host a diabetic-retinopathy grader: measure it, price it, choose. "
         "For research use; not a medical device.",
     )

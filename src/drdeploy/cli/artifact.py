@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import typer
 
 from drdeploy.cli import push
-from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.console import err, print_facts, print_json, print_line
 from drdeploy.cli.options import JsonOption
 from drdeploy.units import MB
 
@@ -27,7 +27,7 @@ ArchiveArgument = Annotated[Path, typer.Argument(help="A model.tar.gz.", dir_oka
 
 
 class Numbers(tuple[float, ...]):
-    """Numbers of one option, separated by commas, so that the first may be negative."""
+    """Several numbers in one option, separated by commas: so the first may be negative."""
 
     __slots__ = ()
 
@@ -64,64 +64,83 @@ def pack(
     archive: Annotated[
         Path, typer.Option("--out", help="The archive to write.", dir_okay=False)
     ] = Path("model.tar.gz"),
-    name: Annotated[str, typer.Option(help="What to call it; its file's name if empty.")] = "",
+    name: Annotated[
+        str, typer.Option(help="Name of the model. By default, that of its file.")
+    ] = "",
     classes: Annotated[
-        str, typer.Option(help="Class names in output order, separated by commas.")
+        str,
+        typer.Option(
+            help="Names of the classes in the order of the model's outputs, separated by commas."
+        ),
     ] = "",
     icdr: Annotated[
-        bool, typer.Option("--icdr", help="The classes are the five grades of retinopathy.")
+        bool, typer.Option("--icdr", help="The classes are the five ICDR grades of retinopathy.")
     ] = False,
-    architecture: Annotated[str, typer.Option(help="The network.")] = "unknown",
+    architecture: Annotated[
+        str, typer.Option(help="The network's name, for the manifest.")
+    ] = "unknown",
     weights: Annotated[
         Literal["trained", "imagenet", "random", "unknown"],
         typer.Option(help="Where the weights come from."),
     ] = "unknown",
     precision: Annotated[
-        Literal["fp32", "fp16", "bf16", "int8"], typer.Option(help="Of the weights.")
+        Literal["fp32", "fp16", "bf16", "int8"], typer.Option(help="Precision of the weights.")
     ] = "fp32",
     output: Annotated[
-        Literal["probabilities", "logits"], typer.Option(help="What the model's outputs are.")
+        Literal["probabilities", "logits"], typer.Option(help="What the model answers with.")
     ] = "probabilities",
     transform: Annotated[
         Path | None,
         typer.Option(help="A JSON or TOML file with the preprocessing.", dir_okay=False),
     ] = None,
     like: Annotated[
-        str, typer.Option(help="Preprocess as this network does, for example VGG19.")
+        str, typer.Option(help="Preprocess as this network expects, for example VGG19.")
     ] = "",
-    height_px: Annotated[int | None, typer.Option(help="Model input height.", min=1)] = None,
-    width_px: Annotated[int | None, typer.Option(help="Model input width.", min=1)] = None,
+    height_px: Annotated[
+        int | None, typer.Option(help="Height of the model's input, in pixels.", min=1)
+    ] = None,
+    width_px: Annotated[
+        int | None, typer.Option(help="Width of the model's input, in pixels.", min=1)
+    ] = None,
     crop: Annotated[
-        Literal["none", "field_of_view"] | None, typer.Option(help="What to cut away first.")
+        Literal["none", "field_of_view"] | None,
+        typer.Option(help="What to crop a photograph to first."),
     ] = None,
     value_range: Annotated[
         Numbers | None,
         typer.Option(
-            parser=_two, metavar="LOW,HIGH", help="What the pixel values 0 and 255 become."
+            parser=_two, metavar="LOW,HIGH", help="What the pixel values 0 and 255 are scaled to."
         ),
     ] = None,
     channel_order: Annotated[
-        Literal["rgb", "bgr"] | None, typer.Option(help="Order of the channels.")
+        Literal["rgb", "bgr"] | None, typer.Option(help="Order of the colour channels.")
     ] = None,
     mean: Annotated[
-        Numbers | None, typer.Option(parser=_three, metavar="A,B,C", help="Subtracted per channel.")
+        Numbers | None,
+        typer.Option(
+            parser=_three, metavar="A,B,C", help="Subtracted from each channel, after the scaling."
+        ),
     ] = None,
     std: Annotated[
-        Numbers | None, typer.Option(parser=_three, metavar="A,B,C", help="Divided by per channel.")
+        Numbers | None,
+        typer.Option(parser=_three, metavar="A,B,C", help="Each channel is divided by it, last."),
     ] = None,
     no_gradability: Annotated[
         bool,
         typer.Option(
-            "--no-gradability", help="Of --icdr: grade whatever is sent, however poor it is."
+            "--no-gradability",
+            help="With --icdr: also grade photographs that are too poor to grade.",
         ),
     ] = False,
-    notes: Annotated[str, typer.Option(help="For the manifest's provenance.")] = "",
+    notes: Annotated[
+        str, typer.Option(help="Notes on where the model comes from, for the manifest.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Pack a model with its manifest, as SageMaker takes it.
+    """Pack a model and its manifest into the archive that SageMaker takes.
 
-    Any image classifier will do; with --icdr it grades diabetic retinopathy, and only
-    photographs that can be graded.
+    Any image classifier will do. With --icdr it is a grader of diabetic retinopathy, and
+    photographs that are too poor to grade are not graded.
     """
     from drdeploy.grader.artifacts import Provenance
     from drdeploy.grader.artifacts import pack as pack_artifact
@@ -155,7 +174,7 @@ def pack(
 
 @app.command()
 def inspect(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
-    """Show an archive's manifest, without comparing the files with it."""
+    """Show what an archive's manifest says. The files are not checked: see verify."""
     from drdeploy.grader.artifacts import inspect as inspect_archive
 
     _show(archive, inspect_archive(archive), as_json=as_json)
@@ -170,7 +189,7 @@ def verify(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"archive": str(archive), "verified": True, "files": len(manifest.files)})
         return
-    out.print(f"{archive}: {len(manifest.files)} files verified")
+    print_line(f"{archive}: {len(manifest.files)} files verified")
 
 
 def _classes(names: str, *, icdr: bool) -> tuple[str, ...]:
@@ -183,7 +202,7 @@ def _classes(names: str, *, icdr: bool) -> tuple[str, ...]:
 
 
 def _transform(file: Path | None, like: str, changes: dict[str, Any]) -> FundusTransform:
-    """A file, a known network or the defaults, and then what single options change."""
+    """Read the preprocessing of a file or a network, and change what single options say."""
     import msgspec
 
     from drdeploy.errors import InvalidInput
@@ -192,7 +211,9 @@ def _transform(file: Path | None, like: str, changes: dict[str, Any]) -> FundusT
     from drdeploy.grader.networks.architectures import find_architecture
 
     if file is not None and like:
-        raise InvalidInput("Both --transform and --like give a transform", remedy="Give one")
+        raise InvalidInput(
+            "Both --transform and --like say how to preprocess", remedy="Give one of them"
+        )
     base = FundusTransform()
     if file is not None:
         base = read_transform(file)
@@ -204,7 +225,7 @@ def _transform(file: Path | None, like: str, changes: dict[str, Any]) -> FundusT
 
 @contextmanager
 def _as_packable(model: Path) -> Iterator[Path]:
-    """The model itself, or a SavedModel made of a .keras file for the while."""
+    """Yield the model, a .keras file as a SavedModel in a temporary folder."""
     if model.suffix != ".keras":
         yield model
         return
@@ -224,26 +245,35 @@ def _show(archive: Path, manifest: ModelManifest, *, as_json: bool) -> None:
         print_json({"archive": str(archive), **fields})
         return
     size_bytes = sum(file.size_bytes for file in manifest.files)
-    out.print(f"{archive}: {manifest.name}", style="bold", highlight=False)
-    for field in ("architecture", "model_format", "entry", "precision", "weights", "output"):
-        out.print(f"  {field:13} {fields[field]}", highlight=False)
-    classes = ", ".join(manifest.classes) or "not named"
-    out.print(f"  {'classes':13} {classes}", highlight=False, markup=False)
+    print_line(f"{archive}: {manifest.name}", style="bold")
+    facts = {
+        field: str(fields[field])
+        for field in ("architecture", "model_format", "entry", "precision", "weights", "output")
+    }
+    facts["classes"] = ", ".join(manifest.classes) or "not named"
+    facts["files"] = f"{len(manifest.files)}, {size_bytes / MB:.1f} MB"
+    print_facts(facts)
     for part in ("transform", "gradability", "clinical", "quantization"):
-        _show_part(part, fields[part] or {})
-    out.print(f"  {'files':13} {len(manifest.files)}, {size_bytes / MB:.1f} MB", highlight=False)
+        if fields[part]:
+            print_line(f"{part}:", indent=2)
+            print_facts(dict(_facts(fields[part])), indent=4)
     if manifest.provenance.notes:
-        err.print(manifest.provenance.notes, style="yellow", markup=False)
+        print_line(manifest.provenance.notes, style="yellow", to=err)
 
 
-def _show_part(part: str, fields: dict[str, Any]) -> None:
+def _facts(fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for field, value in fields.items():
-        for text in map(_as_text, value) if field == "operating_points" else [value]:
-            out.print(f"  {part + '.' + field:36} {text}", highlight=False, markup=False)
+        if field == "operating_points":
+            for point in value:
+                yield f"grade >= {point['at_or_above']}, {point['name']}", _as_text(point)
+        elif field == "reference_digest":
+            yield field, f"{value[:16]}…"
+        else:
+            yield field, str(value)
 
 
 def _as_text(point: dict[str, Any]) -> str:
-    decision = f"{point['name']} at >= {point['at_or_above']}: {point['threshold']:g}"
+    decision = f"from {point['threshold']:g}"
     rates = [_rate(name, point[name]) for name in ("sensitivity", "specificity")]
     return "; ".join([decision, *rates])
 

@@ -20,6 +20,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from drdeploy.errors import DrdeployError
+from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,20 +41,8 @@ def print_json(value: Any) -> None:
 
 def print_line(text: str, *, indent: int = 0, style: str = "", to: Console = out) -> None:
     """Print a sentence, or what follows an indent; continuation lines are indented once more."""
-    width = _width(to)
     prefix = " " * indent
-    if width is None:
-        lines = [prefix + text]
-    else:
-        lines = textwrap.wrap(
-            text,
-            max(width, NARROWEST),
-            initial_indent=prefix,
-            subsequent_indent=prefix + GAP,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    _print_lines(lines or [prefix], style, to)
+    _print_lines(_wrapped(prefix, text, prefix + GAP, _width(to)), style, to)
 
 
 def print_note(text: str) -> None:
@@ -61,17 +50,17 @@ def print_note(text: str) -> None:
     print_line(f"note: {text}", to=err)
 
 
+def print_notice() -> None:
+    """Print to standard error what every figure about a grader must be read with."""
+    print_line(RESEARCH_USE_NOTICE, style="yellow", to=err)
+
+
 def print_facts(facts: Mapping[str, str], *, indent: int = 2, style: str = "") -> None:
     """Print names and what they are, one below the other, the second column aligned."""
     longest = max(map(cell_len, facts), default=0)
-    width = _width(out)
     for name, text in facts.items():
         prefix = f"{' ' * indent}{name:{longest}}{GAP}"
-        room = None if width is None else max(width - len(prefix), NARROWEST)
-        wrapped = [text] if room is None else textwrap.wrap(text, room, break_on_hyphens=False)
-        lines = [prefix + line if at == 0 else " " * len(prefix) + line
-                 for at, line in enumerate(wrapped or [""])]  # fmt: skip
-        _print_lines(lines, style, out)
+        _print_lines(_wrapped(prefix, text, " " * len(prefix), _width(out)), style, out)
 
 
 @dataclass(frozen=True)
@@ -162,6 +151,21 @@ def relative_names(paths: Sequence[str]) -> list[str]:
 def _width(console: Console) -> int | None:
     """Characters of a line; None where nobody looks at it."""
     return console.width if console.is_terminal or "COLUMNS" in os.environ else None
+
+
+def _wrapped(prefix: str, text: str, continued: str, width: int | None) -> list[str]:
+    """Break a text between words, never within one: a path or an address stays whole."""
+    if width is None:
+        return [prefix + text]
+    lines = textwrap.wrap(
+        text,
+        max(width, len(continued) + NARROWEST),
+        initial_indent=prefix,
+        subsequent_indent=continued,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return lines or [prefix]
 
 
 def _fitting(widths: list[int], columns: Sequence[Column], width: int | None) -> list[int]:

@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import err, out, print_json, print_line
+from drdeploy.cli.console import (
+    Column,
+    Table,
+    err,
+    number,
+    print_json,
+    print_line,
+    print_note,
+    print_notice,
+)
 from drdeploy.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from drdeploy.grader.datasets import Copies, Dataset, Inspection, SetAside
+    from drdeploy.grader.datasets import Copies, Dataset, Inspection
     from drdeploy.grader.datasets.inspection import Spread
     from drdeploy.grader.datasets.readability import Decoded
 
@@ -34,7 +43,7 @@ def inspect(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="A folder with labels.csv, of APTOS 2019, with a folder per grade, or of IDRiD."
+            help="A folder with labels.csv or a folder per grade, or one of APTOS 2019 or IDRiD."
         ),
     ],
     *,
@@ -42,15 +51,15 @@ def inspect(
         Path | None,
         typer.Option(
             "--out",
-            help="Folder for a sheet of samples and the class distribution.",
+            help="Folder for two pictures: samples of each grade, and how many there are.",
             file_okay=False,
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show grades, splits, duplicates, conflicting labels and unreadable files of a data set.
+    """Show the grades, splits, copies and unusable files of a data set.
 
-    Every photograph is decoded once.  For research use. Not a medical device.
+    Every photograph is decoded once. For research use. Not a medical device.
     """
     from drdeploy.grader.datasets import inspect_dataset, load_dataset
 
@@ -133,63 +142,66 @@ def _copies(dataset: Dataset, copies: Copies) -> dict[str, Any]:
 
 
 def _print(inspection: Inspection, pictures: tuple[Path, ...]) -> None:
+    from drdeploy.grader.datasets.dataset import name_within
+
     dataset = inspection.dataset
-    out.print(f"{dataset.name}: layout {dataset.layout}", style="bold", highlight=False)
+    print_line(f"{dataset.name}: layout {dataset.layout}", style="bold")
     _print_grades(inspection)
-    for sentence in _findings(inspection):
-        print_line(f"  {sentence}")
-    _print_list("copies", [_told(dataset, copies) for copies in inspection.copies])
-    lost = inspection.set_aside("missing", "unreadable", "grade")
-    _print_list("not usable", [_aside(dataset, one) for one in lost])
+    for finding in _findings(inspection):
+        print_line(finding, indent=2)
+    _print_list("copies", [_in_words(dataset, copies) for copies in inspection.copies])
+    unusable = inspection.set_aside("missing", "unreadable", "grade")
+    _print_list(
+        "not usable",
+        [f"{name_within(dataset.folder, Path(one.file))}: {one.reason}" for one in unusable],
+    )
     for note in dataset.notes:
-        err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        print_note(note)
     for picture in pictures:
         print_line(f"wrote {picture}")
+    print_notice()
 
 
 def _print_grades(inspection: Inspection) -> None:
-    from rich.table import Table
-
     from drdeploy.grader.grading import Grade
-    from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
     dataset = inspection.dataset
     parts = {split: dataset.of_split(split) for split in dataset.splits}
-    columns = [*parts.values(), dataset, inspection.usable]
-    table = Table("grade", "", caption=RESEARCH_USE_NOTICE, caption_justify="left")
-    for name in (*parts, "all", "usable"):
-        table.add_column(name, justify="right")
-    table.add_column("of usable", justify="right")
+    counted = [*parts.values(), dataset, inspection.usable]
+    titles = (*parts, "all", "usable", "of usable")
+    table = Table([number("grade"), Column(""), *map(number, titles)])
     for grade in Grade:
-        counts = [part.counts()[grade] for part in columns]
+        counts = [part.counts()[grade] for part in counted]
         share = f"{counts[-1] / len(inspection.usable):.1%}"
-        table.add_row(f"{grade:d}", grade.label, *(f"{count:,}" for count in counts), share)
-    table.add_section()
-    table.add_row("", "all", *(f"{len(part):,}" for part in columns), "100.0%")
-    out.print(table)
+        table.add(f"{grade:d}", grade.label, *(f"{count:,}" for count in counts), share)
+    table.add_line()
+    table.add("", "all", *(f"{len(part):,}" for part in counted), "100.0%")
+    table.print()
 
 
 def _findings(inspection: Inspection) -> tuple[str, ...]:
-    conflicts = f"{len(inspection.conflicts):,} of them with different grades"
     missing, unreadable, without_grade = (
         f"{len(inspection.set_aside(cause)):,}" for cause in ("missing", "unreadable", "grade")
     )
     pixels = f"{_range(inspection.width_px)} x {_range(inspection.height_px)} pixels"
     return (
-        f"{len(inspection.copies):,} photographs stand in it more than once, {conflicts}",
-        f"{missing} files missing, {unreadable} unreadable, {without_grade} without a grade",
-        _told_of_groups(inspection),
+        f"{len(inspection.usable):,} photographs are usable: readable, each once, with one grade",
+        f"files missing: {missing}, unreadable: {unreadable}, without a grade: {without_grade}",
+        (
+            f"photographs with copies: {len(inspection.copies):,}, "
+            f"of these with different grades: {len(inspection.conflicts):,}"
+        ),
+        _groups(inspection),
         f"{pixels}, {inspection.size_bytes.median / 1e3:,.0f} kB (median)",
-        f"{len(inspection.usable):,} are usable: readable, each once, no conflicting grades",
     )
 
 
-def _told_of_groups(inspection: Inspection) -> str:
+def _groups(inspection: Inspection) -> str:
     dataset = inspection.dataset
     if not dataset.knows_groups:
         return (
-            "sessions or patients are not known: photographs of one patient may stand on both "
-            "sides of a split"
+            "Sessions and patients are not known: photographs of one patient may be in several "
+            "splits"
         )
     groups = f"{len(set(dataset.groups)):,} sessions or patients"
     if not dataset.splits:
@@ -203,15 +215,10 @@ def _range(spread: Spread) -> str:
     return f"{spread.smallest}-{spread.largest} (median {spread.median})"
 
 
-def _told(dataset: Dataset, copies: Copies) -> str:
-    told = ", ".join(f"{dataset.name_of(one)}: {one.grade:d}" for one in copies.photographs)
-    return f"{told}  CONFLICT" if copies.is_conflict else told
-
-
-def _aside(dataset: Dataset, one: SetAside) -> str:
-    from drdeploy.grader.datasets.dataset import name_within
-
-    return f"{name_within(dataset.folder, Path(one.file))}: {one.reason}"
+def _in_words(dataset: Dataset, copies: Copies) -> str:
+    """``train/a.jpg: 2, test/b.jpg: 3  CONFLICT``."""
+    files = ", ".join(f"{dataset.name_of(one)}: {one.grade:d}" for one in copies.photographs)
+    return f"{files}  CONFLICT" if copies.is_conflict else files
 
 
 def _print_list(title: str, lines: list[str]) -> None:
@@ -219,6 +226,6 @@ def _print_list(title: str, lines: list[str]) -> None:
         return
     print_line(f"{title}:")
     for line in lines[:SHOWN]:
-        print_line(f"  {line}")
+        print_line(line, indent=2)
     if len(lines) > SHOWN:
-        print_line(f"  and {len(lines) - SHOWN:,} more (--json shows all)")
+        print_line(f"and {len(lines) - SHOWN:,} more (--json lists all)", indent=2)

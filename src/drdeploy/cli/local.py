@@ -6,12 +6,12 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import out, print_json
-from drdeploy.cli.options import JsonOption
+from drdeploy.cli.console import print_facts, print_json, print_line
+from drdeploy.cli.options import IsolationOption, JsonOption
 
 if TYPE_CHECKING:
     from drdeploy.hosting.local import LocalService
@@ -23,37 +23,44 @@ STOP_S = 60.0
 POLL_S = 0.05
 
 PortOption = Annotated[
-    int, typer.Option("--port", min=0, max=65535, help="On 127.0.0.1; `up` takes a free one for 0.")
+    int,
+    typer.Option(
+        "--port", min=0, max=65535, help="Port on 127.0.0.1. With `up`, 0 takes a free one."
+    ),
 ]
-IsolationChoice = Literal["auto", "container", "process"]
 
 
 @app.command()
 def up(
     *,
     port: PortOption = DEFAULT_PORT,
-    isolation: Annotated[
-        IsolationChoice,
-        typer.Option(help="What instances run in; auto: containers where an engine answers."),
-    ] = "auto",
+    isolation: IsolationOption = "auto",
     idle_s: Annotated[
-        float, typer.Option("--idle-s", min=0.0, help="Seconds before an idle instance is stopped.")
+        float,
+        typer.Option(
+            "--idle-s", min=0.0, help="Seconds after which an idle serverless endpoint is stopped."
+        ),
     ] = 300.0,
     vcpu_per_gb: Annotated[
         float,
         typer.Option(
-            "--vcpu-per-gb", min=0.01, help="CPU of serverless memory; AWS Lambda's by default."
+            "--vcpu-per-gb",
+            min=0.01,
+            help="vCPUs for each GB of a serverless endpoint. AWS Lambda's share by default.",
         ),
     ] = 1024 / 1769,
     trial_start: Annotated[
         bool,
-        typer.Option(help="Start a serverless endpoint's container once when it is created."),
+        typer.Option(help="Try a serverless endpoint's container once, when it is created."),
     ] = True,
     until_stdin_closes: Annotated[
-        bool, typer.Option("--until-stdin-closes", help="End with the program that started this.")
+        bool, typer.Option("--until-stdin-closes", help="Stop when standard input closes.")
     ] = False,
 ) -> None:
-    """Serve the SageMaker API until SIGTERM or Ctrl-C; prints one line when ready."""
+    """Serve the SageMaker API on this machine until SIGTERM or Ctrl-C.
+
+    One line on standard output says when it is ready, and at which address.
+    """
     from drdeploy.hosting.local import LocalService, ServiceOptions
 
     over = _end_signal(until_stdin_closes)
@@ -65,22 +72,19 @@ def up(
 
 @app.command()
 def status(port: PortOption = DEFAULT_PORT, as_json: JsonOption = False) -> None:
-    """Show what the service on a port runs, and in what."""
+    """Show the service on a port and its endpoints."""
     facts = _facts_of(port)
     if as_json:
         print_json(facts)
         return
-    for name, value in facts.items():
-        if name != "endpoints":
-            out.print(f"{name}: {value}", markup=False, highlight=False)
+    print_facts({name: str(value) for name, value in facts.items() if name != "endpoints"})
     for endpoint in facts["endpoints"]:
-        line = f"endpoint {endpoint['name']} ({endpoint['region']}): {endpoint['status']}"
-        out.print(line, markup=False, highlight=False)
+        print_line(f"endpoint {endpoint['name']} ({endpoint['region']}): {endpoint['status']}")
 
 
 @app.command()
 def down(port: PortOption = DEFAULT_PORT) -> None:
-    """Stop the service on a port and wait until it is gone."""
+    """Stop the service on a port, and wait until it has ended."""
     import time
 
     from drdeploy.errors import EndpointTimeout
@@ -97,7 +101,7 @@ def down(port: PortOption = DEFAULT_PORT) -> None:
                 f"The service still runs after {STOP_S:g} s", where=f"process {service.pid}"
             )
         time.sleep(POLL_S)
-    out.print(f"drdeploy local: stopped the service on port {port}", highlight=False)
+    print_line(f"drdeploy local: stopped the service on port {port}")
 
 
 def _serve(service: LocalService, over: threading.Event) -> None:

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drdeploy.cli.console import err, out, print_json
-from drdeploy.cli.options import JsonOption
+from drdeploy.cli.console import Column, Table, err, name, number, print_json, print_line
+from drdeploy.cli.options import JsonOption, PriceRegionOption
 from drdeploy.files import write_atomically
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from drdeploy.hosting.sagemaker import PriceSheet
 
 app = typer.Typer(no_args_is_help=True)
@@ -29,29 +27,35 @@ def _prices() -> None:
 @app.command()
 def show(
     sheet: Annotated[
-        Path | None, typer.Option(help="A sheet of your own instead of the packaged one.")
+        Path | None,
+        typer.Option(
+            help="A price sheet of your own, in place of the packaged one.", dir_okay=False
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print every known price with its region, date and source."""
+    """Show every price with its region, date and source."""
     from drdeploy.hosting.sagemaker import PriceSheet
 
     prices = PriceSheet.load(sheet)
     if as_json:
         print_json([asdict(price) for price in prices.prices])
     else:
-        out.print(_table(prices))
+        _print(prices)
 
 
 @app.command()
 def update(
-    region: Annotated[str, typer.Option(help="Whose prices.")] = "us-east-1",
+    region: PriceRegionOption = "us-east-1",
     sheet: Annotated[
-        Path, typer.Option("--out", help="The sheet to write; what it held before is replaced.")
+        Path, typer.Option("--out", help="The price sheet to write. It is replaced.")
     ] = Path("prices.toml"),
     as_json: JsonOption = False,
 ) -> None:
-    """Read today's prices from AWS (needs credentials) and write them as a sheet of your own."""
+    """Write today's prices of AWS to a price sheet of your own.
+
+    This needs AWS credentials.
+    """
     import boto3
 
     from drdeploy.hosting.sagemaker import PriceSheet, price_list_api
@@ -67,19 +71,14 @@ def update(
     if as_json:
         print_json({"sheet": str(sheet), "prices": [asdict(price) for price in prices]})
     else:
-        out.print(
-            f"{len(prices)} prices of {region} are in {sheet}; use it with --prices {sheet}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        print_line(f"{len(prices)} prices of {region} are in {sheet}. Use it with --prices {sheet}")
 
 
-def _table(sheet: PriceSheet) -> Table:
-    from rich.table import Table
-
-    table = Table("item", "USD", "per", "region", "date", "source")
+def _print(sheet: PriceSheet) -> None:
+    table = Table([name("item"), number("USD"), Column("per"), Column("region"), Column("date")])
     for price in sheet.prices:
         usd = f"{price.usd:.7f}".rstrip("0")
-        table.add_row(price.item, usd, price.unit, price.region, price.date, price.source)
-    return table
+        table.add(price.item, usd, price.unit, price.region, price.date)
+    table.print()
+    for source in dict.fromkeys(price.source for price in sheet.prices):
+        print_line(f"source: {source}")

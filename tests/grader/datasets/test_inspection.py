@@ -76,15 +76,16 @@ def test_the_terminal_shows_grades_copies_and_what_is_not_usable(labelled, tmp_p
     text = run(dataset.folder)
     assert "0.jpg: 1, 1.jpg: 2  CONFLICT" in text
     assert "gone.jpg: the file is missing" in text
-    assert "1 files missing, 0 unreadable, 0 without a grade" in text
-    assert "1 photographs stand in it more than once" in text
+    assert "files missing: 1, unreadable: 0, without a grade: 0" in text
+    assert "photographs with copies: 1, of these with different grades: 1" in text
     assert "2 sessions or patients, 1 of them in more than one split" in text
     assert "Moderate NPDR" in text
-    assert "For research use. Not a medical device." in text
+    result = CliRunner().invoke(app, ["inspect", str(dataset.folder)])
+    assert "For research use. Not a medical device." in result.stderr
 
 
 def test_it_says_where_sessions_are_not_known(painted):
-    assert "sessions or patients are not known" in run(painted)
+    assert "Sessions and patients are not known" in run(painted)
 
 
 def test_pictures_are_drawn_of_what_is_usable(painted, tmp_path):
