@@ -39,10 +39,20 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
-def print_line(text: str, *, indent: int = 0, style: str = "", to: Console = out) -> None:
-    """Print a sentence, or what follows an indent; continuation lines are indented once more."""
+def print_line(
+    text: str, *, indent: int = 0, hang: int = 2, style: str = "", to: Console = out
+) -> None:
+    """Print a sentence.
+
+    Args:
+        text: Printed as it is, never read as markup.
+        indent: Spaces before it.
+        hang: Further spaces before the lines that it continues on.
+        style: One of rich's.
+        to: Standard output, or standard error.
+    """
     prefix = " " * indent
-    _print_lines(_wrapped(prefix, text, prefix + GAP, _width(to)), style, to)
+    _print_lines(_wrapped(prefix, text, prefix + " " * hang, _width(to)), style, to)
 
 
 def print_note(text: str) -> None:
@@ -79,17 +89,17 @@ class Column:
     shorten: Literal["never", "middle", "end"] = "never"
 
 
-def number(title: str) -> Column:
+def numbers(title: str) -> Column:
     """A column of numbers."""
     return Column(title, align="right")
 
 
-def name(title: str) -> Column:
+def names(title: str) -> Column:
     """A column of names, of files for example, which are told apart by begin and end."""
     return Column(title, shorten="middle")
 
 
-def sentence(title: str) -> Column:
+def sentences(title: str) -> Column:
     """A column of sentences."""
     return Column(title, shorten="end")
 
@@ -100,7 +110,7 @@ class Table:
 
     ::
 
-        table = Table([name("image"), number("grade")])
+        table = Table([names("image"), numbers("grade")])
         table.add("left.jpg", "3")
         table.print()
     """

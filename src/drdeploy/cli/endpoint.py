@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drdeploy.cli import endpoint_deploy
-from drdeploy.cli.console import out, print_json
+from drdeploy.cli.console import Column, Table, names, print_json, print_line
 from drdeploy.cli.options import EndpointUrlOption, JsonOption, RegionOption
 
 if TYPE_CHECKING:
@@ -32,12 +33,10 @@ def list_endpoints(
     if as_json:
         print_json(endpoints)
         return
-    from rich.table import Table
-
-    table = Table("endpoint", "status", "created")
+    table = Table([names("endpoint"), Column("status"), Column("created")])
     for endpoint in endpoints:
-        table.add_row(endpoint["name"], endpoint["status"], endpoint["created_at"])
-    out.print(table)
+        table.add(endpoint["name"], endpoint["status"], endpoint["created_at"])
+    table.print()
 
 
 @app.command()
@@ -48,18 +47,20 @@ def invoke(
     endpoint_url: EndpointUrlOption = None,
     region: RegionOption = None,
     content_type: Annotated[
-        str | None, typer.Option(help="Of the photograph; told from its name by default.")
+        str | None,
+        typer.Option(help="Content type of the photograph. By default, it follows from its name."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send a photograph to an endpoint and print its answer."""
+    """Send a photograph to an endpoint and show the answer."""
+    from drdeploy.errors import EndpointError
     from drdeploy.hosting.sagemaker import Hosting
 
     hosting = Hosting.connect(endpoint_url, region=region)
-    kind = content_type or _content_type(image)
-    answer = hosting.invoke(name, image.read_bytes(), content_type=kind)
+    guessed = mimetypes.guess_type(image.name)[0] or "application/octet-stream"
+    answer = hosting.invoke(name, image.read_bytes(), content_type=content_type or guessed)
     if answer.outcome != "ok":
-        raise _failure(name, answer)
+        raise EndpointError(answer.error, where=name)
     if as_json:
         sys.stdout.write(answer.body.decode(errors="replace").rstrip() + "\n")
     else:
@@ -72,10 +73,11 @@ def delete(
     endpoint_url: EndpointUrlOption = None,
     region: RegionOption = None,
 ) -> None:
-    """Delete an endpoint with all that belongs to it, and verify by listing that it is gone.
+    """Delete an endpoint and all that belongs to it.
 
     What `drdeploy endpoint deploy` created is deleted through Terraform, with its bucket,
-    repository and role; of any other the configuration and the model of the same name.
+    repository and role, and listed afterwards to verify that it is gone. Of any other endpoint,
+    the configuration and the model of the same name are deleted too.
     """
     from drdeploy.errors import EndpointError
     from drdeploy.hosting.deployment.workspace import Workspace
@@ -84,18 +86,18 @@ def delete(
     workspace = Workspace.of_endpoint(name)
     if workspace.exists and workspace.note().is_at(endpoint_url, region):
         endpoint_deploy.show_swept(endpoint_deploy.delete_deployed(workspace))
-        out.print(f"{name} is deleted", markup=False, highlight=False)
+        print_line(f"{name} is deleted")
         return
     hosting = Hosting.connect(endpoint_url, region=region)
-    there_was_one = hosting.exists(name)
-    hosting.delete(name)  # a configuration or a model may be left of one
-    if not there_was_one:
+    exists = hosting.exists(name)
+    hosting.delete(name)  # a broken deployment may have left a configuration or a model
+    if not exists:
         raise EndpointError(
             "There is no such endpoint",
             where=name,
-            remedy="`drdeploy endpoint list` shows those that there are",
+            remedy="List the endpoints with `drdeploy endpoint list`",
         )
-    out.print(f"{name} is deleted", markup=False, highlight=False)
+    print_line(f"{name} is deleted")
 
 
 def _endpoints(endpoint_url: str | None, region: str | None) -> list[dict[str, Any]]:
@@ -124,20 +126,8 @@ def _show(answer: Invocation) -> None:
         sys.stdout.write(answer.body.decode(errors="replace") + "\n")
         return
     if isinstance(value, dict) and "grade" in value:
-        out.print(f"grade {value['grade']} ({value['label']}), referable: {value['referable']}")
-        out.print(value["notice"], markup=False, highlight=False)
+        print_line(f"grade {value['grade']} ({value['label']}), referable: {value['referable']}")
+        print_line(value["notice"])
     else:
         print_json(value)
-    out.print(f"{answer.latency_s * 1000:.1f} ms", highlight=False)
-
-
-def _failure(name: str, answer: Invocation) -> Exception:
-    from drdeploy.errors import EndpointError
-
-    return EndpointError(answer.error, where=name)
-
-
-def _content_type(image: Path) -> str:
-    import mimetypes
-
-    return mimetypes.guess_type(image.name)[0] or "application/octet-stream"
+    print_line(f"{answer.latency_s * 1000:.1f} ms")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from drdeploy.cli.console import (
     Column,
     Table,
-    name,
-    number,
+    names,
+    numbers,
     print_line,
     relative_names,
-    sentence,
+    sentences,
 )
 from drdeploy.errors import PredictionFailed, RequestRefused
 from drdeploy.grader.fundus.gradability import SENTENCES
@@ -140,28 +140,27 @@ def print_table(rows: Sequence[Row], order: Order = "input") -> None:
     """Print the rows as a table, and below it why some have no grade."""
     table = Table(
         [
-            name("photograph"),
-            number("grade"),
-            sentence("label"),
+            names("photograph"),
+            numbers("grade"),
+            sentences("label"),
             Column("referable"),
-            number("P(>=2)"),
-            number("P(>=3)"),
+            numbers("P(>=2)"),
+            numbers("P(>=3)"),
         ]
     )
-    names = relative_names([row.image for row in rows])
+    files = relative_names([row.image for row in rows])
     section = rows[0].section if rows else 0
-    for row, shown in zip(rows, names, strict=True):
+    for row, file in zip(rows, files, strict=True):
         if order == "severity" and row.section != section:
             table.add_line()
         section = row.section
-        table.add(shown, *_cells(row), style=_STYLES[row.section])
+        table.add(file, *_cells(row), style=_STYLES[row.section])
     table.print()
-    for row, shown in zip(rows, names, strict=True):
+    for row, file in zip(rows, files, strict=True):
         if row.section:
-            reason = (
-                SENTENCES[row.ungradable_reason] if row.ungradable_reason else "No reason given"
-            )
-            print_line(f"{shown}: {row.error or f'{reason}.'}", style=_STYLES[row.section])
+            reason = row.ungradable_reason
+            why = f"{SENTENCES[reason]}." if reason else row.error
+            print_line(f"{file}: {why}", style=_STYLES[row.section])
 
 
 _STYLES = ("", "yellow", "red")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from drdeploy.cli import image_cold_start, image_conform, image_sizes, push
-from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.console import Column, Table, err, names, numbers, print_json, print_line
 from drdeploy.cli.options import JsonOption
 from drdeploy.units import MB
 
@@ -29,18 +29,20 @@ Platform = Literal["linux/amd64", "linux/arm64"]
 
 @app.command()
 def build(
-    which: Annotated[WhichImage, typer.Argument(help="A rung by its name, or all five: ladder.")],
+    which: Annotated[WhichImage, typer.Argument(help="An image, or `ladder` for all five.")],
     platform: Annotated[
         Platform | None,
-        typer.Option(help="Of the image, as `docker build --platform`; another one is emulated."),
+        typer.Option(help="Platform of the image; emulated where this machine has another."),
     ] = None,
     network: Annotated[
-        str, typer.Option(help="Network of the build's steps, as `docker build --network`.")
+        str, typer.Option(help="Network of the build, as for `docker build --network`.")
     ] = "host",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the log.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Do not show the log of the build.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Build the ladder of images, or one rung of it, in the container engine."""
+    """Build one or all of the five images in the container engine."""
     from drdeploy.hosting.engine import Engine
     from drdeploy.hosting.images import build_image
 
@@ -55,12 +57,12 @@ def build(
         print_json(built)
         return
     for row in built:
-        out.print(f"{row['tag']}  {row['id']}  built in {row['build_s']} s", highlight=False)
+        print_line(f"{row['tag']}  {row['id'][:19]}  built in {row['build_s']} s")
 
 
 @app.command("list")
 def list_images(as_json: JsonOption = False) -> None:
-    """The images of this project that the engine holds."""
+    """List the images of this project that the engine holds."""
     from drdeploy.hosting.engine import Engine
 
     images = _ours(Engine.require())
@@ -68,11 +70,19 @@ def list_images(as_json: JsonOption = False) -> None:
         print_json([asdict(image) for image in images])
         return
     if not images:
-        err.print("No image yet. Build them: drdeploy image build ladder")
+        print_line(
+            "There are no images yet. Build them with `drdeploy image build ladder`.", to=err
+        )
+        return
+    table = Table([names("image"), Column("id"), numbers("MB"), Column("created")])
     for image in images:
-        size_mb = image.size_bytes / MB
-        tags = " ".join(image.tags)
-        out.print(f"{tags}  {image.id[:19]}  {size_mb:.0f} MB  {image.created_at}", highlight=False)
+        table.add(
+            " ".join(image.tags),
+            image.id[:19],
+            f"{image.size_bytes / MB:.0f}",
+            image.created_at[:19],
+        )
+    table.print()
 
 
 def _names(which: WhichImage) -> tuple[ImageName, ...]:

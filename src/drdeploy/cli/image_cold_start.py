@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import err, out, print_json
-from drdeploy.cli.options import JsonOption
+from drdeploy.cli.console import Column, Table, err, numbers, print_json, print_line
+from drdeploy.cli.options import CsvOption, JsonOption, PlotOption
 from drdeploy.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from drdeploy.grader.artifacts import ModelFormat
     from drdeploy.hosting.engine import Engine
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.images.imports import ImportTime
 
 MEGABIT_BYTES = 125_000
-TOLD_IMPORTS = 8
+LISTED_IMPORTS = 8
 
 
 @dataclass(frozen=True)
@@ -47,33 +47,33 @@ class _Row:
 
 
 def cold_start(  # noqa: PLR0917 - typer passes by name
-    images: Annotated[list[str], typer.Argument(help="Tags of images of the ladder.")],
+    images: Annotated[list[str], typer.Argument(help="Tags of images of this project.")],
     artifacts: Annotated[
         list[Path] | None,
         typer.Option(
             "--artifact",
             "-a",
-            help="A model.tar.gz; one per format, and each image takes what it can load. Without"
-            " any: the grader in the box, which lean and minimal load.",
+            help="A model.tar.gz. Repeat it for images that load another format. By default, the "
+            "grader in the box, which `lean` and `minimal` load.",
         ),
     ] = None,
     memory_mb: Annotated[
-        int, typer.Option(min=128, help="Sets the CPU too, as Lambda does.")
+        int, typer.Option(min=128, help="Memory in MB. The CPU follows from it, as on AWS Lambda.")
     ] = 1024,
     n: Annotated[int, typer.Option("-n", min=1, help="Cold starts of each image.")] = 10,
     bandwidth_mbit_s: Annotated[
-        float, typer.Option(min=0.0, help="Adds the pull of the compressed layers; 0: no pull.")
+        float,
+        typer.Option(
+            min=0.0, help="Bandwidth at which the image is pulled, which is added. 0 adds nothing."
+        ),
     ] = 0.0,
-    csv_path: Annotated[
-        Path | None, typer.Option("--csv", help="Write a row per cold start.")
-    ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the stages (SVG).")] = None,
+    csv_path: CsvOption = None,
+    plot: PlotOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Start containers and tell what the time went into, down to the packages imported.
+    """Measure how long images start cold, stage by stage.
 
-    The images take turns. Medians are told; each start is in the CSV. Research use, not a
-    medical device.
+    The images take turns. The table has medians; --csv writes every start.
     """
     from drdeploy.hosting.engine import Engine
 
@@ -172,8 +172,8 @@ def _write(rows: Sequence[_Row], path: Path, memory_mb: int) -> None:
         for row in rows:
             for sequence, start in enumerate(row.starts):
                 seconds = [start.total_s, *(start.stages_s[stage] for stage in stages), row.pull_s]
-                told = [f"{value:.6f}" for value in seconds]
-                writer.writerow([row.image, memory_mb, sequence, *told])
+                shown = [f"{value:.6f}" for value in seconds]
+                writer.writerow([row.image, memory_mb, sequence, *shown])
 
 
 def _document(row: _Row) -> dict[str, Any]:
@@ -192,23 +192,23 @@ def _document(row: _Row) -> dict[str, Any]:
 
 
 def _print(rows: Sequence[_Row]) -> None:
-    from rich.table import Table
-
     from drdeploy.hosting.images.cold_start import MEANING, STAGES
 
-    table = Table("median of the cold starts, ms", caption="stages are medians of their own")
-    for row in rows:
-        table.add_column(row.image, justify="right")
+    def milliseconds(name: str, times_s: Iterable[float]) -> None:
+        table.add(name, *(f"{one_s * 1e3:.0f}" for one_s in times_s))
+
+    table = Table([Column("ms, median", shorten="end"), *(numbers(row.image) for row in rows)])
     for stage in STAGES:
-        table.add_row(MEANING[stage], *(f"{row.stages_s[stage] * 1e3:.0f}" for row in rows))
-    table.add_section()
-    table.add_row("all, from request to answer", *(f"{row.total_s * 1e3:.0f}" for row in rows))
+        milliseconds(MEANING[stage], [row.stages_s[stage] for row in rows])
+    table.add_line()
+    milliseconds("all, from request to answer", [row.total_s for row in rows])
     if any(row.pull_s for row in rows):
-        table.add_row("pull of the image, computed", *(f"{row.pull_s * 1e3:.0f}" for row in rows))
-    out.print(table)
+        milliseconds("pull of the image, computed", [row.pull_s for row in rows])
+    table.print()
+    print_line("Each line is a median of its own, so they do not add up exactly.")
     for row in rows:
-        told = ", ".join(
+        imports = ", ".join(
             f"{one.package} {one.self_s * 1e3:.0f} ({one.modules})"
-            for one in row.imports[:TOLD_IMPORTS]
+            for one in row.imports[:LISTED_IMPORTS]
         )
-        out.print(f"{row.image} imports, ms (modules): {told}", highlight=False, soft_wrap=True)
+        print_line(f"{row.image} imports, in ms (modules): {imports}")

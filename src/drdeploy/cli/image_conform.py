@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.console import err, print_json, print_line
 from drdeploy.cli.options import JsonOption
 from drdeploy.errors import DrdeployError, InvalidInput
 
@@ -21,33 +21,38 @@ if TYPE_CHECKING:
     from drdeploy.hosting.conformance import Clause, ClauseFinding, ProbePhotograph
 
 CANNOT_RUN = 2
-COLOURS = {"pass": "green", "fail": "bold red", "skip": "yellow", "not_applicable": "dim"}
+STYLES = {"pass": "", "fail": "bold red", "skip": "yellow", "not_applicable": "dim"}
 SHORT = {"not_applicable": "n/a"}
 
 
 def conform(  # noqa: PLR0917 - typer passes by name
-    image: Annotated[str, typer.Argument(help="Name and tag of any image that the engine holds.")],
+    image: Annotated[str, typer.Argument(help="Name and tag of an image in the container engine.")],
     artifact: Annotated[
         Path, typer.Option("--artifact", "-a", help="A model.tar.gz that the image can load.")
     ],
     photograph: Annotated[
         Path | None,
-        typer.Option("--image", help="A body that it can answer; none: a painted photograph."),
+        typer.Option(
+            "--image",
+            help="A request body that the image can answer. By default, a synthetic photograph.",
+        ),
     ] = None,
     content_type: Annotated[
-        str, typer.Option(help="Of that body; else told from the file's name.")
+        str,
+        typer.Option(help="Content type of --image, if its name does not tell."),
     ] = "",
-    memory_mb: Annotated[int, typer.Option(help="Memory of each container.", min=64)] = 2048,
+    memory_mb: Annotated[int, typer.Option(help="Memory of each container, in MB.", min=64)] = 2048,
     cpus: Annotated[float, typer.Option(help="CPU limit of each container.", min=0.1)] = 1.0,
     only: Annotated[
-        list[str] | None, typer.Option(help="Judge this clause alone; may be repeated.")
+        list[str] | None, typer.Option(help="Check this clause only. Repeatable.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check any image against the whole hosting contract, clause by clause.
+    """Check any image against SageMaker's hosting contract.
 
-    The exit status is 1 if a clause that must be kept is failed, and 2 if the check cannot run.
-    docs/reference/conformance.md lists the clauses.
+    Each clause is checked on containers of the image. The exit status is 1 if the image fails a
+    clause that it must keep, and 2 if the check cannot run. docs/reference/conformance.md lists
+    the clauses.
     """
     with _cannot_run(), _terminable(), err.status("starting") as status:
         from drdeploy.hosting.conformance import check_conformance
@@ -70,7 +75,7 @@ def conform(  # noqa: PLR0917 - typer passes by name
     if as_json:
         print_json(report.document())
     else:
-        out.print(report.summary, highlight=False, soft_wrap=True)
+        print_line(report.summary)
     if not report.conforms:
         raise typer.Exit(1)
 
@@ -83,14 +88,17 @@ def _photograph(path: Path | None, content_type: str) -> ProbePhotograph:
     try:
         return ProbePhotograph.read(path, content_type)
     except OSError as error:
-        raise InvalidInput(f"It cannot be read: {error.strerror}", where=str(path)) from error
+        raise InvalidInput(f"The file cannot be read: {error.strerror}", where=str(path)) from error
 
 
 def _print(finding: ClauseFinding) -> None:
     outcome, clause = str(finding.verdict.outcome), finding.clause
-    told = f"[{COLOURS[outcome]}]{SHORT.get(outcome, outcome):4}[/]"
-    line = f"{told}  {clause.severity:8}  {clause.id:24}  {escape(finding.verdict.evidence)}"
-    out.print(line, highlight=False, soft_wrap=True)
+    print_line(
+        f"{SHORT.get(outcome, outcome):4}  {clause.severity:8}  {clause.id:24}  "
+        f"{finding.verdict.evidence}",
+        style=STYLES[outcome],
+        hang=6,
+    )
 
 
 def _ignore(finding: ClauseFinding) -> None:
@@ -99,7 +107,7 @@ def _ignore(finding: ClauseFinding) -> None:
 
 @contextmanager
 def _cannot_run() -> Iterator[None]:
-    """Any error means that there is no verdict; status 1 is one."""
+    """Give every error status 2: status 1 is a verdict."""
     try:
         yield
     except DrdeployError as error:
@@ -109,7 +117,7 @@ def _cannot_run() -> Iterator[None]:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Unwind on SIGTERM as on Control-C, so that no container stays behind; 1 is a verdict."""
+    """Unwind on SIGTERM as on Ctrl-C, so that no container is left behind."""
     before = {number: signal.signal(number, _end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

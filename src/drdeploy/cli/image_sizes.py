@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drdeploy.cli.console import err, out, print_json
-from drdeploy.cli.options import JsonOption
+from drdeploy.cli.console import Table, err, names, numbers, print_json, print_line
+from drdeploy.cli.options import CsvOption, JsonOption, PlotOption
 from drdeploy.units import MB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.table import Table
 
     from drdeploy.hosting.engine import Engine
     from drdeploy.hosting.images import ImageSize
@@ -26,18 +24,19 @@ TITLE_LENGTH = 45
 def sizes(
     images: Annotated[
         list[str] | None,
-        typer.Argument(help="Tags of any images; none: the ladder's that the engine holds."),
+        typer.Argument(help="Tags of images. By default, those of this project."),
     ] = None,
     top: Annotated[
-        int, typer.Option(min=0, help="Packages told of each image, and half as many libraries.")
+        int, typer.Option(min=0, help="Largest packages to list, and half as many libraries.")
     ] = 8,
-    csv: Annotated[Path | None, typer.Option(help="Write every layer, part and library.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw stacked bars (SVG).")] = None,
+    csv: CsvOption = None,
+    plot: PlotOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What images weigh compressed and on disk, by layer, package and library.
+    """Measure what images weigh, by layer, package and library.
 
-    What was read of a layer is kept in the user's cache folder, so that a repeat is quick.
+    Sizes are given on disk and compressed, as a registry stores and sends them. What was read of
+    a layer is kept in the user's cache folder, so the second time is quick.
     """
     from drdeploy.hosting.engine import Engine
     from drdeploy.hosting.images import document_of, measure_size, write_sizes
@@ -56,13 +55,13 @@ def sizes(
         print_json([document_of(size) for size in measured])
         return
     if not measured:
-        err.print("No image yet. Build them: drdeploy image build ladder")
+        print_line("No images yet. Build them with `drdeploy image build ladder`.", to=err)
         return
-    out.print(_summary(measured))
+    _print_summary(measured)
     for size in measured:
-        out.print(_layers(size))
+        _print_layers(size)
         if top:
-            out.print(_inside(size, top))
+            _print_contents(size, top)
 
 
 def _ladder(engine: Engine) -> list[str]:
@@ -80,69 +79,63 @@ def _draw(measured: Sequence[ImageSize], path: Path) -> None:
     path.write_text(draw_sizes(measured, references=PUBLISHED_IMAGES).svg, "utf-8")
 
 
-def _summary(measured: Sequence[ImageSize]) -> Table:
+def _print_summary(measured: Sequence[ImageSize]) -> None:
     from drdeploy.study.thesis.published_images import PUBLISHED_IMAGES, SOURCE
 
     largest = max(measured, key=lambda size: size.compressed_bytes)
-    smaller = f"times smaller than {largest.image}"
-    table = _table("image", f"the study's own: {SOURCE}", smaller)
+    table = _table("image", "times smaller")
     for published in PUBLISHED_IMAGES:
         on_disk = f"{published.on_disk_gb * 1000:.0f}"
-        table.add_row(f"the study's {published.name}", on_disk, str(published.compressed_mb), "")
-    table.add_section()
+        table.add(f"the study's {published.name}", on_disk, str(published.compressed_mb), "")
+    table.add_line()
     for size in measured:
-        table.add_row(
+        table.add(
             size.image,
             _mb(size.size_bytes),
             _mb(size.compressed_bytes),
             f"{largest.compressed_bytes / size.compressed_bytes:.1f}",
         )
-    return table
+    table.print()
+    print_line(f"Times smaller than {largest.image}, compressed. The study's own: {SOURCE}.")
 
 
-def _layers(size: ImageSize) -> Table:
-    table = _table("layer", f"{size.image} {size.id[:19]}")
+def _print_layers(size: ImageSize) -> None:
+    print_line(f"\n{size.image} {size.id[:19]}", style="bold")
+    table = _table("layer")
     for instruction, layer in zip(size.instructions, size.layers, strict=True):
-        table.add_row(_shorten(instruction), _mb(layer.size_bytes), _mb(layer.compressed_bytes))
-    return table
+        table.add(_without_shell(instruction), _mb(layer.size_bytes), _mb(layer.compressed_bytes))
+    table.print()
 
 
-def _inside(size: ImageSize, top: int) -> Table:
+def _print_contents(size: ImageSize, top: int) -> None:
     parts, libraries = size.contents.parts, size.contents.libraries[: top // 2]
-    table = _table("what takes the space", size.image)
+    table = _table("package or library")
     for part in parts[:top]:
-        table.add_row(f"{part.kind}: {part.name}", _mb(part.size_bytes), _mb(part.compressed_bytes))
+        table.add(f"{part.kind}: {part.name}", _mb(part.size_bytes), _mb(part.compressed_bytes))
     if rest := parts[top:]:
-        table.add_row(
+        table.add(
             f"{len(rest)} more",
             _mb(sum(part.size_bytes for part in rest)),
             _mb(sum(part.compressed_bytes for part in rest)),
         )
-    table.add_section()
+    table.add_line()
     for library in libraries:
         name = library.path.rpartition("/")[2]
-        table.add_row(name, _mb(library.size_bytes), _mb(library.compressed_bytes))
-    return table
+        table.add(name, _mb(library.size_bytes), _mb(library.compressed_bytes))
+    table.print()
 
 
-def _table(first: str, caption: str, *more: str) -> Table:
-    from rich.table import Table
-
-    table = Table(first, caption=caption)
-    for column in ("on disk, MB", "compressed, MB", *more):
-        table.add_column(column, justify="right")
-    return table
+def _table(first: str, *more: str) -> Table:
+    return Table([names(first), *map(numbers, ("MB on disk", "MB compressed", *more))])
 
 
 def _mb(size_bytes: int) -> str:
     return f"{size_bytes / MB:.1f}"
 
 
-def _shorten(instruction: str) -> str:
-    """``RUN apt-get update…``: without the shell, the arguments and the digests around it."""
-    from rich.markup import escape
-
+def _without_shell(instruction: str) -> str:
+    """``RUN apt-get update``: without the shell, the arguments and the digests around it."""
     text = re.sub(r"^(\|\d+ .*?)?/bin/sh -c (?!#)", "RUN ", instruction)
     text = re.sub(r"^/bin/sh -c #\(nop\) *|# buildkit$|\b(file|dir|multi):[0-9a-f]{16,}", "", text)
     text = " ".join(text.split())
-    return escape(text if len(text) <= TITLE_LENGTH else f"{text[: TITLE_LENGTH - 1]}…")
+    return text if len(text) <= TITLE_LENGTH else f"{text[: TITLE_LENGTH - 1]}…"
