@@ -252,11 +252,11 @@ def _show(archive: Path, manifest: ModelManifest, *, as_json: bool) -> None:
     }
     facts["classes"] = ", ".join(manifest.classes) or "not named"
     facts["files"] = f"{len(manifest.files)}, {size_bytes / MB:.1f} MB"
-    print_facts(facts)
+    print_facts(facts.items())
     for part in ("transform", "gradability", "clinical", "quantization"):
         if fields[part]:
             print_line(f"{part}:", indent=2)
-            print_facts(dict(_facts(fields[part])), indent=4)
+            print_facts(_facts(fields[part]), indent=4)
     if manifest.provenance.notes:
         print_line(manifest.provenance.notes, style="yellow", to=err)
 

@@ -23,7 +23,7 @@ from drdeploy.errors import DrdeployError
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 out = Console()
 err = Console(stderr=True)
@@ -65,12 +65,13 @@ def print_notice() -> None:
     print_line(RESEARCH_USE_NOTICE, style="yellow", to=err)
 
 
-def print_facts(facts: Mapping[str, str], *, indent: int = 2, style: str = "") -> None:
-    """Print names and what they are, one below the other, the second column aligned."""
-    longest = max(map(cell_len, facts), default=0)
-    for name, text in facts.items():
+def print_facts(facts: Iterable[tuple[str, str]], *, indent: int = 2) -> None:
+    """Print names and their values, one below the other, the values aligned."""
+    pairs = list(facts)
+    longest = max((cell_len(name) for name, _ in pairs), default=0)
+    for name, text in pairs:
         prefix = f"{' ' * indent}{name:{longest}}{GAP}"
-        _print_lines(_wrapped(prefix, text, " " * len(prefix), _width(out)), style, out)
+        _print_lines(_wrapped(prefix, text, " " * len(prefix), _width(out)), "", out)
 
 
 @dataclass(frozen=True)
@@ -89,17 +90,17 @@ class Column:
     shorten: Literal["never", "middle", "end"] = "never"
 
 
-def numbers(title: str) -> Column:
+def number_column(title: str) -> Column:
     """A column of numbers."""
     return Column(title, align="right")
 
 
-def names(title: str) -> Column:
+def name_column(title: str) -> Column:
     """A column of names, of files for example, which are told apart by begin and end."""
     return Column(title, shorten="middle")
 
 
-def sentences(title: str) -> Column:
+def sentence_column(title: str) -> Column:
     """A column of sentences."""
     return Column(title, shorten="end")
 
@@ -110,7 +111,7 @@ class Table:
 
     ::
 
-        table = Table([names("image"), numbers("grade")])
+        table = Table([name_column("image"), number_column("grade")])
         table.add("left.jpg", "3")
         table.print()
     """

@@ -12,7 +12,7 @@ from drdeploy.cli.console import (
     Column,
     Table,
     err,
-    numbers,
+    number_column,
     print_json,
     print_line,
     print_note,
@@ -169,7 +169,7 @@ def _print_grades(inspection: Inspection) -> None:
     parts = {split: dataset.of_split(split) for split in dataset.splits}
     counted = [*parts.values(), dataset, inspection.usable]
     titles = (*parts, "all", "usable", "of usable")
-    table = Table([numbers("grade"), Column(""), *map(numbers, titles)])
+    table = Table([number_column("grade"), Column(""), *map(number_column, titles)])
     for grade in Grade:
         counts = [part.counts()[grade] for part in counted]
         share = f"{counts[-1] / len(inspection.usable):.1%}"

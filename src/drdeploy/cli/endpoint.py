@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from drdeploy.cli import endpoint_deploy
-from drdeploy.cli.console import Column, Table, names, print_json, print_line
+from drdeploy.cli.console import Column, Table, name_column, print_json, print_line
 from drdeploy.cli.options import EndpointUrlOption, JsonOption, RegionOption
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def list_endpoints(
     if as_json:
         print_json(endpoints)
         return
-    table = Table([names("endpoint"), Column("status"), Column("created")])
+    table = Table([name_column("endpoint"), Column("status"), Column("created")])
     for endpoint in endpoints:
         table.add(endpoint["name"], endpoint["status"], endpoint["created_at"])
     table.print()

@@ -19,3 +19,18 @@ def shown(figure: dict[str, Any], digits: int = 3) -> str:
         return f"{value} ({figure.get('reason', 'no interval')}, n = {figure['n']})"
     low, high = (f"{figure[limit]:.{digits}f}" for limit in ("low", "high"))
     return f"{value} ({low} to {high}, n = {figure['n']})"
+
+
+def briefly(figure: dict[str, Any], digits: int = 2, factor: float = 1.0) -> str:
+    """``0.72 (0.65, 0.78)``, for a table whose ``n`` stands below it.
+
+    Args:
+        figure: As ``drdeploy.grader.evaluation.document.figure`` makes it.
+        digits: After the point.
+        factor: For another unit.
+    """
+    value, low, high = (
+        None if figure[name] is None else f"{figure[name] * factor:.{digits}f}"
+        for name in ("value", "low", "high")
+    )
+    return f"{value or '-'}" if value is None or low is None else f"{value} ({low}, {high})"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from drdeploy.cli.console import (
     Column,
     Table,
-    names,
-    numbers,
+    name_column,
+    number_column,
     print_line,
     relative_names,
-    sentences,
+    sentence_column,
 )
 from drdeploy.errors import PredictionFailed, RequestRefused
 from drdeploy.grader.fundus.gradability import SENTENCES
@@ -140,12 +140,12 @@ def print_table(rows: Sequence[Row], order: Order = "input") -> None:
     """Print the rows as a table, and below it why some have no grade."""
     table = Table(
         [
-            names("photograph"),
-            numbers("grade"),
-            sentences("label"),
+            name_column("photograph"),
+            number_column("grade"),
+            sentence_column("label"),
             Column("referable"),
-            numbers("P(>=2)"),
-            numbers("P(>=3)"),
+            number_column("P(>=2)"),
+            number_column("P(>=3)"),
         ]
     )
     files = relative_names([row.image for row in rows])

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from drdeploy.cli import image_cold_start, image_conform, image_sizes, push
-from drdeploy.cli.console import Column, Table, err, names, numbers, print_json, print_line
+from drdeploy.cli.console import (
+    Column,
+    Table,
+    err,
+    name_column,
+    number_column,
+    print_json,
+    print_line,
+)
 from drdeploy.cli.options import JsonOption
 from drdeploy.units import MB
 
@@ -74,7 +82,7 @@ def list_images(as_json: JsonOption = False) -> None:
             "There are no images yet. Build them with `drdeploy image build ladder`.", to=err
         )
         return
-    table = Table([names("image"), Column("id"), numbers("MB"), Column("created")])
+    table = Table([name_column("image"), Column("id"), number_column("MB"), Column("created")])
     for image in images:
         table.add(
             " ".join(image.tags),

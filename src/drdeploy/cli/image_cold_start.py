@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import Column, Table, err, numbers, print_json, print_line
+from drdeploy.cli.console import Column, Table, err, number_column, print_json, print_line
 from drdeploy.cli.options import CsvOption, JsonOption, PlotOption
 from drdeploy.errors import InvalidInput
 
@@ -63,9 +63,7 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
     n: Annotated[int, typer.Option("-n", min=1, help="Cold starts of each image.")] = 10,
     bandwidth_mbit_s: Annotated[
         float,
-        typer.Option(
-            min=0.0, help="Bandwidth at which the image is pulled, which is added. 0 adds nothing."
-        ),
+        typer.Option(min=0.0, help="Add the time of a pull at this bandwidth. 0: none."),
     ] = 0.0,
     csv_path: CsvOption = None,
     plot: PlotOption = None,
@@ -197,7 +195,9 @@ def _print(rows: Sequence[_Row]) -> None:
     def milliseconds(name: str, times_s: Iterable[float]) -> None:
         table.add(name, *(f"{one_s * 1e3:.0f}" for one_s in times_s))
 
-    table = Table([Column("ms, median", shorten="end"), *(numbers(row.image) for row in rows)])
+    table = Table(
+        [Column("ms, median", shorten="end"), *(number_column(row.image) for row in rows)]
+    )
     for stage in STAGES:
         milliseconds(MEANING[stage], [row.stages_s[stage] for row in rows])
     table.add_line()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drdeploy.cli.console import Table, err, names, numbers, print_json, print_line
+from drdeploy.cli.console import Table, err, name_column, number_column, print_json, print_line
 from drdeploy.cli.options import CsvOption, JsonOption, PlotOption
 from drdeploy.units import MB
 
@@ -100,7 +100,8 @@ def _print_summary(measured: Sequence[ImageSize]) -> None:
 
 
 def _print_layers(size: ImageSize) -> None:
-    print_line(f"\n{size.image} {size.id[:19]}", style="bold")
+    print_line("")
+    print_line(f"{size.image} {size.id[:19]}", style="bold")
     table = _table("layer")
     for instruction, layer in zip(size.instructions, size.layers, strict=True):
         table.add(_without_shell(instruction), _mb(layer.size_bytes), _mb(layer.compressed_bytes))
@@ -126,7 +127,7 @@ def _print_contents(size: ImageSize, top: int) -> None:
 
 
 def _table(first: str, *more: str) -> Table:
-    return Table([names(first), *map(numbers, ("MB on disk", "MB compressed", *more))])
+    return Table([name_column(first), *map(number_column, ("MB on disk", "MB compressed", *more))])
 
 
 def _mb(size_bytes: int) -> str:

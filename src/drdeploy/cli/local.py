@@ -77,7 +77,7 @@ def status(port: PortOption = DEFAULT_PORT, as_json: JsonOption = False) -> None
     if as_json:
         print_json(facts)
         return
-    print_facts({name: str(value) for name, value in facts.items() if name != "endpoints"})
+    print_facts((name, str(value)) for name, value in facts.items() if name != "endpoints")
     for endpoint in facts["endpoints"]:
         print_line(f"endpoint {endpoint['name']} ({endpoint['region']}): {endpoint['status']}")
 

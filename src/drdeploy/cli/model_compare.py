@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import err, out, print_json
-from drdeploy.cli.options import JsonOption
+from drdeploy.cli.console import (
+    Column,
+    Table,
+    err,
+    name_column,
+    number_column,
+    print_json,
+    print_line,
+    print_notice,
+)
+from drdeploy.cli.figures import briefly
+from drdeploy.cli.options import FoldsOption, JsonOption, SeedOption, TrainingDataOption
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.units import MB
@@ -25,33 +35,33 @@ ALL = "all"
 
 def compare(
     architectures: Annotated[
-        list[str], typer.Argument(help="Networks that `model list` shows, or `all`.")
+        list[str], typer.Argument(help="Networks that `drdeploy model list` shows, or `all`.")
     ],
     *,
-    data: Annotated[
-        Path, typer.Option("--data", help="Labelled photographs; of its splits, `train` is used.")
-    ],
+    data: TrainingDataOption,
     weights: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of the bases: random, imagenet, or a file; ARCHITECTURE=... for one of them. "
-            "Repeatable; random by default."
+            help="Weights of the frozen networks: random, imagenet, or a file. "
+            "ARCHITECTURE=WEIGHTS names those of one network. Repeatable; random by default."
         ),
     ] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Out-of-fold predictions come from these.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    folds: FoldsOption = 5,
+    seed: SeedOption = 0,
     memory_mb: Annotated[
-        int, typer.Option(help="Size of the serverless endpoint whose price is used.")
+        int, typer.Option(help="Memory of the serverless endpoint whose price is used, in MB.")
     ] = 2048,
     out_dir: Annotated[
-        Path, typer.Option("--out", help="Folder for results; what is finished is not repeated.")
+        Path, typer.Option("--out", help="Folder of the results. What it holds is not done again.")
     ] = Path("build/compare"),
     as_json: JsonOption = False,
 ) -> None:
-    """Train the study's head on frozen networks, and compare what they find and cost.
+    """Compare networks: what they find, and what they cost.
 
-    All see the same folds of the same photographs, each photograph once, capture sessions kept
-    together.  For research use. Not a medical device.
+    The study's head is trained on each network, whose own weights stay as they are. All networks
+    see the same folds of the same photographs, and capture sessions are kept together.
+
+    For research use. Not a medical device.
     """
     from drdeploy.grader.datasets import deduplicate, load_dataset
     from drdeploy.grader.training.compare import NetworkComparison
@@ -64,7 +74,7 @@ def compare(
     with err.status("Reading the data set"):
         dataset = deduplicate(load_dataset(data)).training_part()
     for one in dataset.set_aside:
-        err.print(f"set aside: {one.file}: {one.reason}", markup=False, soft_wrap=True)
+        print_line(f"set aside: {one.file}: {one.reason}", to=err)
     comparison = NetworkComparison(dataset, folds, seed, out_dir)
     compared = _run(comparison, candidates)
     rows = [document_of(summary) for summary in summarise(compared, price, seed=seed)]
@@ -72,10 +82,10 @@ def compare(
     if as_json:
         print_json({"notice": RESEARCH_USE_NOTICE, "notes": notes, "candidates": rows})
         return
-    _print_table(rows)
+    _print_tables(rows)
     for note in notes:
-        out.print(note, highlight=False)
-    err.print(RESEARCH_USE_NOTICE, style="yellow")
+        print_line(note)
+    print_notice()
 
 
 def _candidates(names: Sequence[str], specifications: Sequence[str]) -> list[Candidate]:
@@ -127,10 +137,10 @@ def _run(comparison: NetworkComparison, candidates: Sequence[Candidate]) -> list
 
     names = [candidate.architecture.name for candidate in candidates]
     finished = [comparison.finished(candidate) is not None for candidate in candidates]
-    err.print(
+    print_line(
         f"{len(names)} networks on {len(comparison.dataset)} photographs, {comparison.folds} "
         f"folds; {sum(finished)} are finished already",
-        highlight=False,
+        to=err,
     )
     compared = []
     with Progress(console=err, transient=True) as progress:
@@ -165,49 +175,32 @@ def _notes(
     return [whose, what] + ([f"{', '.join(without)}: {RANDOM}"] if without else [])
 
 
-def _print_table(rows: Sequence[dict[str, Any]]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 1, 1, 0))
-    for title in (
-        "network\nparameters\nsize, weights",
-        "kappa\nagainst the best\nAUROC >= 2",
-        "sensitivity >= 2\nsensitivity >= 3",
-        "ms a prediction\nUSD a million",
-    ):
-        table.add_column(title, no_wrap=True)
+def _print_tables(rows: Sequence[dict[str, Any]]) -> None:
+    network = name_column("network")
+    agreement = Table([network, *map(Column, ("kappa", "against the best", "AUROC >= 2"))])
+    sensitivity = Table([network, *map(Column, ("sensitivity >= 2", "sensitivity >= 3"))])
+    cost = Table([network, Column("ms a prediction"), Column("USD a million")])
+    size = Table([network, number_column("parameters"), number_column("MB"), Column("weights")])
     for row in rows:
-        gain = row["kappa_against_best"]
-        size = f"{row['artifact_size_bytes'] / MB:.1f} MB, {row['weights']}"
-        table.add_row(
-            _lines(row["architecture"], f"{row['parameters']:,}", size),
-            _lines(
-                _shown(row["kappa"]),
-                "the best" if gain is None else _shown(gain),
-                _shown(row["auroc_referable"]),
-            ),
-            _lines(
-                _shown(row["sensitivity_referable"]),
-                _shown(row["sensitivity_vision_threatening"]),
-            ),
-            _lines(
-                _shown(row["predict_s"], digits=1, factor=1000),
-                _shown(row["cost_per_million_usd"]),
-            ),
+        name, gain = row["architecture"], row["kappa_against_best"]
+        agreement.add(
+            name,
+            briefly(row["kappa"]),
+            "the best" if gain is None else briefly(gain),
+            briefly(row["auroc_referable"]),
         )
-    out.print(table)
-
-
-def _lines(*lines: str) -> str:
-    return "\n".join(lines)
-
-
-def _shown(figure: dict[str, Any], digits: int = 2, factor: float = 1.0) -> str:
-    """``0.72 (0.65, 0.78)``: ``n`` is the same for all and stands below the table."""
-    value, low, high = (
-        None if figure[name] is None else f"{figure[name] * factor:.{digits}f}"
-        for name in ("value", "low", "high")
-    )
-    if value is None or low is None:
-        return f"{value or '-'}"
-    return f"{value} ({low}, {high})"
+        sensitivity.add(
+            name,
+            briefly(row["sensitivity_referable"]),
+            briefly(row["sensitivity_vision_threatening"]),
+        )
+        cost.add(
+            name,
+            briefly(row["predict_s"], digits=1, factor=1000),
+            briefly(row["cost_per_million_usd"]),
+        )
+        size_mb = row["artifact_size_bytes"] / MB
+        size.add(name, f"{row['parameters']:,}", f"{size_mb:.1f}", row["weights"])
+    for table in (agreement, sensitivity, cost, size):
+        table.print()
+        print_line("")

@@ -9,69 +9,79 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import err, out, print_json, print_line
-from drdeploy.cli.figures import shown
-from drdeploy.cli.options import JsonOption
+from drdeploy.cli.console import (
+    Column,
+    Table,
+    err,
+    name_column,
+    print_facts,
+    print_json,
+    print_line,
+    print_note,
+    print_notice,
+)
+from drdeploy.cli.figures import briefly, shown
+from drdeploy.cli.options import JsonOption, RuntimeOption, SeedOption
 from drdeploy.errors import InvalidInput
 from drdeploy.files import write_json
-from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
-from drdeploy.grader.runtimes.protocol import RuntimeName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from drdeploy.grader.evaluation.graders import Cell, Choice, Evaluated, Grader, Paired
+    from drdeploy.grader.runtimes.protocol import RuntimeName
 
 
 def evaluate(
     artifacts: Annotated[
         list[Path] | None,
-        typer.Argument(help="A model.tar.gz or its extracted folder; several make a matrix."),
+        typer.Argument(help="A model.tar.gz, or its extracted folder. Several make a matrix."),
     ] = None,
     *,
     data: Annotated[
         list[Path] | None,
-        typer.Option("--data", help="Labelled photographs; repeatable, for a matrix."),
+        typer.Option("--data", help="Folder of labelled photographs. Several make a matrix."),
     ] = None,
     oof: Annotated[
         Path | None,
         typer.Option(
-            help="A CSV with predictions instead, as `model train` writes it (oof.csv). An "
-            "ARTIFACT lends its thresholds."
+            help="Evaluate the predictions in this CSV file, as `drdeploy model train` writes "
+            "it, by the thresholds of ARTIFACTS."
         ),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(help="train, test, ... or all; test if absent and if there is one."),
+        typer.Option(help="Split of the photographs, or all. By default, test if there is one."),
     ] = None,
     new_sessions: Annotated[
         bool,
         typer.Option(
-            "--new-sessions", help="Without photographs whose session stands in another split."
+            "--new-sessions",
+            help="Leave out photographs whose capture session is in another split too.",
         ),
     ] = False,
     against: Annotated[
         Path | None,
-        typer.Option(help="An artifact (with --oof: a CSV) to compare with, eye by eye."),
+        typer.Option(help="Artifact, or CSV file with --oof, to compare with eye by eye."),
     ] = None,
     prevalence: Annotated[
         float,
-        typer.Option(help="Share of referable eyes where it is used, for predictive values."),
+        typer.Option(help="Share of referable eyes among the screened, for predictive values."),
     ] = 0.2,
-    runtime: Annotated[
-        RuntimeName | None, typer.Option(help="The one that fits the model's format by default.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    runtime: RuntimeOption = None,
+    seed: SeedOption = 0,
     out_dir: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder for evaluation.html, evaluation.json, predictions."),
+        typer.Option("--out", help="Folder for a page, the same as JSON, and the predictions."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Evaluate graders by photographs that they have not seen.
+    """Evaluate graders on photographs they were not trained on.
 
-    Every figure has its 95 % interval. Thresholds are those that the artifact locks in; nothing
-    is chosen here. For research use. Not a medical device.
+    Every figure has its 95 % interval. The thresholds are those in the artifact; none is chosen
+    here.
+
+    For research use. Not a medical device.
     """
     _check(artifacts, data, oof, prevalence)
     if out_dir is not None:
@@ -107,12 +117,12 @@ def _check(
 ) -> None:
     if (oof is None) == (not data):
         raise InvalidInput(
-            "Photographs or predictions are needed, one of the two",
+            "Either photographs or predictions are needed",
             where="--data, --oof",
-            remedy="Name labelled photographs with --data, or predictions with --oof",
+            remedy="Give a folder of labelled photographs with --data, or predictions with --oof",
         )
     if oof is not None and len(artifacts or []) > 1:
-        raise InvalidInput("One artifact can lend its thresholds to --oof, not several")
+        raise InvalidInput("--oof takes the thresholds of one artifact, and several are named")
     if not 0 < prevalence < 1:
         raise InvalidInput(
             f"A prevalence of {prevalence:g} is not between 0 and 1", where="--prevalence"
@@ -189,11 +199,11 @@ def _row(grader: Grader, choices: Sequence[Choice], judging: _Judging) -> list[E
     )
 
 
-# ---- what is left -------------------------------------------------------------------------
+# ---- the result ---------------------------------------------------------------------------
 
 
 def _write(folder: Path, cells: Sequence[Cell]) -> None:
-    """The page, the same as JSON, and every prediction."""
+    """Write the page, the same as JSON, and every prediction."""
     from drdeploy.grader.evaluation.document import document_of
     from drdeploy.grader.evaluation.page import write_page
 
@@ -212,16 +222,15 @@ def _print(cells: Sequence[Cell], folder: Path | None) -> None:
     if len(cells) > 1:
         _print_matrix(cells)
     if folder is not None:
-        out.print(f"The page is at {folder / 'evaluation.html'}", highlight=False, soft_wrap=True)
-    err.print(RESEARCH_USE_NOTICE, style="yellow")
+        print_line(f"The page is at {folder / 'evaluation.html'}")
+    print_notice()
 
 
 def _print_evaluated(evaluated: Evaluated) -> None:
     from drdeploy.grader.evaluation.document import figure
 
     found = evaluated.evaluation
-    title = f"{evaluated.grader.name} on {evaluated.test_set.name}, n = {found.n}"
-    out.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
+    print_line(f"{evaluated.grader.name} on {evaluated.test_set.name}, n = {found.n}", style="bold")
     rows = [("kappa", found.kappa), ("accuracy", found.accuracy)]
     for detection in (found.referable, found.vision_threatening):
         at = f"grade >= {int(detection.at_or_above)}"
@@ -237,40 +246,39 @@ def _print_evaluated(evaluated: Evaluated) -> None:
                 (f"  {name}: specificity", quality.specificity),
             ]
     rows += [("calibration error", found.ece), ("ungradable", found.ungradable)]
-    for name, estimate in rows:
-        print_line(f"  {name:32} {shown(figure(estimate))}")
+    print_facts((name, shown(figure(estimate))) for name, estimate in rows)
     for position in found.missed:
         grade = int(evaluated.graded.labels[position])
-        print_line(f"  grade {grade}, graded 0: {evaluated.graded.files[position]}")
-    if evaluated.test_set.set_aside:
-        print_line(f"  set aside: {len(evaluated.test_set.set_aside)} (--json and --out list them)")
+        print_line(f"grade {grade}, graded 0: {evaluated.graded.files[position]}", indent=2)
+    if aside := evaluated.test_set.set_aside:
+        print_line(f"set aside: {len(aside)} (--json and --out list them)", indent=2)
     for note in (*evaluated.notes, *evaluated.test_set.notes):
-        err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        print_note(note)
 
 
 def _print_paired(paired: Paired) -> None:
     from drdeploy.grader.evaluation.document import figure
 
     found = paired.comparison
-    print_line(f"  against {paired.reference.name}, on the {found.n} photographs that both graded:")
-    print_line(f"    {'change of kappa':30} {shown(figure(found.kappa))}")
+    print_line(
+        f"against {paired.reference.name}, on the {found.n} photographs that both graded:", indent=2
+    )
+    facts = [("change of kappa", shown(figure(found.kappa)))]
     for grade, rate in found.sensitivity.items():
-        name = f"change of sensitivity, >= {int(grade)}"
-        told = shown(figure(rate.difference))
-        print_line(f"    {name:30} {told}, {rate.gained} gained, {rate.lost} lost")
-    print_line(f"    {'grades changed':30} {len(found.changes)}")
-    print_line(f"    {'new misses of grade >= 3':30} {len(found.new_misses)}")
+        change = f"{shown(figure(rate.difference))}, {rate.gained} gained, {rate.lost} lost"
+        facts.append((f"change of sensitivity, >= {int(grade)}", change))
+    facts.append(("grades changed", str(len(found.changes))))
+    facts.append(("new misses of grade >= 3", str(len(found.new_misses))))
+    print_facts(facts, indent=4)
 
 
 def _print_matrix(cells: Sequence[Cell]) -> None:
-    from rich.table import Table
-
     from drdeploy.grader.evaluation.document import figure
 
     evaluated = [cell.evaluated for cell in cells]
-    columns = list(dict.fromkeys(one.test_set.name for one in evaluated))
-    table = Table("kappa", *columns, box=None)
-    for name in dict.fromkeys(one.grader.name for one in evaluated):
-        row = [one.evaluation.kappa for one in evaluated if one.grader.name == name]
-        table.add_row(name, *(shown(figure(kappa)) for kappa in row))
-    out.print(table)
+    test_sets = dict.fromkeys(one.test_set.name for one in evaluated)
+    table = Table([name_column("kappa"), *map(Column, test_sets)])
+    for grader in dict.fromkeys(one.grader.name for one in evaluated):
+        row = [one.evaluation.kappa for one in evaluated if one.grader.name == grader]
+        table.add(grader, *(briefly(figure(kappa)) for kappa in row))
+    table.print()

@@ -7,31 +7,31 @@ from typing import Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import err, out, print_json
-from drdeploy.cli.options import JsonOption
+from drdeploy.cli.console import err, print_json, print_line
+from drdeploy.cli.options import ArchitectureArgument, JsonOption, SeedOption
 from drdeploy.units import MB
 
 FORMATS = ("saved_model", "onnx")
 
 
 def export(
-    architecture: Annotated[str, typer.Argument(help="A network that `model list` shows.")],
+    architecture: ArchitectureArgument,
     *,
     weights: Annotated[
         str,
-        typer.Option(help="'random', 'imagenet' (Keras downloads it), or a file for the base."),
+        typer.Option(help="random, imagenet (which Keras downloads), or a file of weights."),
     ] = "random",
-    seed: Annotated[int, typer.Option(help="Of whatever weights are random.", min=0)] = 0,
+    seed: SeedOption = 0,
     out_dir: Annotated[
         Path, typer.Option("--out", help="Folder for the archives.", file_okay=False)
     ] = Path("build/models"),
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", help="saved_model or onnx; repeatable. Both by default."),
+        typer.Option("--format", help="saved_model or onnx. Repeatable; both by default."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Build a network with the study's head and write one artifact per format."""
+    """Build a network with the study's head, and write it as one artifact per format."""
     from drdeploy.grader.artifacts import inspect
     from drdeploy.grader.networks.export import export_model
 
@@ -45,8 +45,9 @@ def export(
         print_json(rows)
         return
     for row in rows:
-        out.print(f"{row['archive']}  {row['size_bytes'] / MB:.1f} MB  weights={row['weights']}")
-    err.print(rows[0]["notes"], style="yellow")
+        size_mb = row["size_bytes"] / MB
+        print_line(f"{row['archive']}  {size_mb:.1f} MB, weights: {row['weights']}")
+    print_line(rows[0]["notes"], style="yellow", to=err)
 
 
 def _formats(names: list[str] | None) -> tuple[Any, ...]:

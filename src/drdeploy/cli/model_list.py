@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drdeploy.cli.console import out, print_json
+from drdeploy.cli.console import Column, Table, name_column, number_column, print_json
 from drdeploy.cli.options import JsonOption
 
 IN_WORDS = {
@@ -17,7 +17,7 @@ IN_WORDS = {
 
 
 def list_models(as_json: JsonOption = False) -> None:
-    """List the networks that can be built, with the study's head and input size."""
+    """List the networks that can be built and trained."""
     from drdeploy.grader.networks.architectures import ARCHITECTURES
 
     rows = [
@@ -41,13 +41,17 @@ def list_models(as_json: JsonOption = False) -> None:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.table import Column, Table
-
-    table = Table("architecture", Column("parameters", justify="right"), "input", box=None)
-    table.add_column("preprocessing")
+    table = Table(
+        [
+            name_column("architecture"),
+            number_column("parameters"),
+            Column("input"),
+            Column("preprocessing"),
+        ]
+    )
     for row in rows:
         size = f"{row['height_px']} x {row['width_px']}"
-        table.add_row(
+        table.add(
             row["architecture"], f"{row['parameters']:,}", size, IN_WORDS[row["preprocessing"]]
         )
-    out.print(table)
+    table.print()

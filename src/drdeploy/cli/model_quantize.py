@@ -7,47 +7,53 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.console import err, print_facts, print_json, print_line, print_notice
 from drdeploy.cli.figures import shown
-from drdeploy.cli.options import JsonOption
+from drdeploy.cli.options import JsonOption, SeedOption
 from drdeploy.files import write_json
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.units import MB
 
 
 def quantize(
-    artifact: Annotated[Path, typer.Argument(help="An ONNX archive in fp32.")],
+    artifact: Annotated[Path, typer.Argument(help="A model.tar.gz with an ONNX model in fp32.")],
     calibration: Annotated[
-        Path, typer.Option("--calibration", help="Fundus photographs to take the ranges from.")
+        Path, typer.Option("--calibration", help="Labelled photographs to calibrate on.")
     ],
     *,
     precision: Annotated[
-        Literal["int8", "bf16", "fp16"], typer.Option(help="Of the new model.")
+        Literal["int8", "bf16", "fp16"], typer.Option(help="Precision of the new model.")
     ] = "int8",
     validation: Annotated[
         Path | None,
-        typer.Option(help="Labelled photographs to judge by; the rest of --calibration if absent."),
+        typer.Option(
+            help="Labelled photographs to compare on. By default, the rest of --calibration."
+        ),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Which split of --validation; all of it if absent.")
+        str | None, typer.Option(help="Split of --validation. All of it by default.")
     ] = None,
-    images: Annotated[int, typer.Option(min=1, help="Photographs to calibrate on.")] = 100,
+    images: Annotated[int, typer.Option(min=1, help="How many photographs to calibrate on.")] = 100,
     margin: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Loss of sensitivity that is acceptable.")
+        float, typer.Option(min=0.0, max=1.0, help="Acceptable loss of sensitivity, as a share.")
     ] = 0.02,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sample and the bootstrap.")] = 0,
+    seed: SeedOption = 0,
     force: Annotated[
-        bool, typer.Option("--force", help="Write it even if it is refused; its manifest says so.")
+        bool, typer.Option("--force", help="Write a refused model too; its manifest says so.")
     ] = False,
     archive: Annotated[
-        Path | None, typer.Option("--out", help="Where to write; beside the artifact if absent.")
+        Path | None,
+        typer.Option("--out", help="The archive to write. By default, beside the artifact."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Quantize a grader and compare it with the original, photograph by photograph.
+    """Quantize a grader and compare it with the original.
 
-    Accepted, refused, or undecided for too few photographs. A refused model is not written
-    (exit status 1) unless forced. For research use. Not a medical device.
+    The comparison is made photograph by photograph. The new model is accepted, refused, or
+    undecided where there are too few photographs to tell. A refused one is not written (exit
+    status 1), unless forced.
+
+    For research use. Not a medical device.
     """
     from rich.progress import track
 
@@ -67,7 +73,7 @@ def quantize(
         seed=seed,
         force=force,
         track=lambda files: cast(
-            "Any", track(files, "judging", console=err, transient=True, total=len(files))
+            "Any", track(files, "comparing", console=err, transient=True, total=len(files))
         ),
     )
     document = {"notice": RESEARCH_USE_NOTICE, "precision": precision, **outcome.document}
@@ -83,11 +89,10 @@ def quantize(
 
 def _print(document: dict[str, Any], report: Path) -> None:
     colour = {"accepted": "green", "refused": "red", "undecided": "yellow"}[document["verdict"]]
-    out.print(f"[bold {colour}]{document['verdict']}[/]: ", end="")
-    out.print(document["reason"], markup=False, highlight=False)
+    print_line(f"{document['verdict']}: {document['reason']}", style=f"bold {colour}")
     smaller = document["reference_size_bytes"] / document["size_bytes"]
     rows = {
-        "judged on": document["judged_on"],
+        "compared on": document["judged_on"],
         "size": f"{document['size_bytes'] / MB:.2f} MB, {smaller:.1f} times smaller",
         "change of kappa": shown(document["kappa_change"]),
         "sensitivity, grade >= 2": _change(document["sensitivity_change"]["referable"]),
@@ -97,9 +102,8 @@ def _print(document: dict[str, Any], report: Path) -> None:
         "ECE": " to ".join("-" if e is None else f"{e:.3f}" for e in document["ece"].values()),
         "details": str(report),
     }
-    for name, value in rows.items():
-        out.print(f"  {name:26} {value}", markup=False, highlight=False, soft_wrap=True)
-    err.print(RESEARCH_USE_NOTICE, style="yellow")
+    print_facts(rows.items())
+    print_notice()
 
 
 def _change(rate: dict[str, Any]) -> str:

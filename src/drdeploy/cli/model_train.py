@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import msgspec
 import typer
 
-from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.console import err, print_facts, print_json, print_line, print_notice
 from drdeploy.cli.figures import shown
-from drdeploy.cli.options import JsonOption
+from drdeploy.cli.options import (
+    ArchitectureArgument,
+    FoldsOption,
+    JsonOption,
+    SeedOption,
+    TrainingDataOption,
+)
 from drdeploy.files import write_json
-from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
     from drdeploy.grader.training.checkpoint import History
@@ -22,40 +27,40 @@ CACHE = Path("build/cache")
 
 
 def train(
-    architecture: Annotated[str, typer.Argument(help="A network that `model list` shows.")],
-    data: Annotated[
-        Path, typer.Option("--data", help="Labelled photographs; of its splits, `train` is used.")
-    ],
+    architecture: ArchitectureArgument,
+    data: TrainingDataOption,
     *,
     preset: Annotated[
-        str, typer.Option(help="fine-tuned, or study: the original study's recipe.")
+        str, typer.Option(help="Recipe: fine-tuned, or study for that of the 2023 study.")
     ] = "fine-tuned",
     recipe: Annotated[
-        Path | None, typer.Option(help="A TOML file with a recipe of your own instead.")
+        Path | None, typer.Option(help="A TOML file with a recipe of your own.")
     ] = None,
     weights: Annotated[
         str,
-        typer.Option(help="Of the base at the start: random, imagenet, or a file."),
+        typer.Option(help="Weights to start from: random, imagenet, or a file."),
     ] = "imagenet",
-    folds: Annotated[int, typer.Option(min=2, help="Out-of-fold predictions come from these.")] = 5,
+    folds: FoldsOption = 5,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Instead of the recipe's own number.")
+        int | None, typer.Option(min=1, help="Epochs, in place of the recipe's number.")
     ] = None,
     side_px: Annotated[
-        int | None, typer.Option("--size", min=32, max=1024, help="Side of the input in pixels.")
+        int | None,
+        typer.Option("--size", min=32, max=1024, help="Width and height of the input, in pixels."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
-    licence: Annotated[str, typer.Option(help="Of the data, for the manifest.")] = "",
+    seed: SeedOption = 0,
+    licence: Annotated[str, typer.Option(help="Licence of the data, for the manifest.")] = "",
     out_dir: Annotated[
         Path | None,
-        typer.Option("--out", help="The run's folder; build/training/ARCHITECTURE by default."),
+        typer.Option("--out", help="Folder of the run. By default, build/training/ARCHITECTURE."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a grader; an interrupted run goes on where it stopped.
+    """Train a grader, or go on with an interrupted training.
 
-    Every photograph is predicted by a network that never saw its capture session, and all
-    figures come from that. Then the network that is exported is trained on all of them.
+    Figures come from cross-validation: each photograph is graded by a network that never saw its
+    capture session. The network that is exported is then trained on all photographs.
+
     For research use. Not a medical device.
     """
     from drdeploy.grader.datasets import load_dataset
@@ -93,24 +98,24 @@ def train(
 
 def _say_what_is_set_aside(plan: TrainingPlan) -> None:
     for one in plan.dataset.set_aside:
-        err.print(f"set aside: {one.file}: {one.reason}", markup=False, soft_wrap=True)
+        print_line(f"set aside: {one.file}: {one.reason}", to=err)
 
 
 def _print(document: dict[str, Any]) -> None:
-    out.print(f"{document['architecture']}, {document['evaluated_on']}:", highlight=False)
+    print_line(f"{document['architecture']}, {document['evaluated_on']}:")
     referable, threatening = document["referable"], document["vision_threatening"]
-    for name, figure in (
-        ("kappa", document["kappa"]),
-        ("accuracy", document["accuracy"]),
-        ("AUROC, grade >= 2", referable["auroc"]),
-        ("sensitivity, grade >= 2", referable["sensitivity"]),
-        ("AUROC, grade >= 3", threatening["auroc"]),
-        ("sensitivity, grade >= 3", threatening["sensitivity"]),
-    ):
-        out.print(f"  {name:24} {shown(figure)}", highlight=False)
+    figures = {
+        "kappa": document["kappa"],
+        "accuracy": document["accuracy"],
+        "AUROC, grade >= 2": referable["auroc"],
+        "sensitivity, grade >= 2": referable["sensitivity"],
+        "AUROC, grade >= 3": threatening["auroc"],
+        "sensitivity, grade >= 3": threatening["sensitivity"],
+    }
+    print_facts((name, shown(figure)) for name, figure in figures.items())
     for path in (*document["archives"].values(), document["keras_file"]):
-        out.print(f"  {path}", highlight=False, soft_wrap=True)
-    err.print(RESEARCH_USE_NOTICE, style="yellow")
+        print_line(path, indent=2)
+    print_notice()
 
 
 class _Progress:

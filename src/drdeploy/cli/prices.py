@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drdeploy.cli.console import Column, Table, err, names, numbers, print_json, print_line
+from drdeploy.cli.console import (
+    Column,
+    Table,
+    err,
+    name_column,
+    number_column,
+    print_json,
+    print_line,
+)
 from drdeploy.cli.options import JsonOption, PriceRegionOption
 from drdeploy.files import write_atomically
 
@@ -75,7 +83,9 @@ def update(
 
 
 def _print(sheet: PriceSheet) -> None:
-    table = Table([names("item"), numbers("USD"), Column("per"), Column("region"), Column("date")])
+    table = Table(
+        [name_column("item"), number_column("USD"), Column("per"), Column("region"), Column("date")]
+    )
     for price in sheet.prices:
         usd = f"{price.usd:.7f}".rstrip("0")
         table.add(price.item, usd, price.unit, price.region, price.date)

@@ -193,11 +193,11 @@ def test_the_terminal_says_the_same_and_names_severe_eyes_graded_0(artifact, dat
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "Photographs or predictions are needed"),
-        (["--data", "x", "--oof", "y"], "Photographs or predictions are needed"),
+        ([], "Either photographs or predictions are needed"),
+        (["--data", "x", "--oof", "y"], "Either photographs or predictions are needed"),
         (["--oof", "missing.csv"], "no such file of predictions"),
         (["missing.tar.gz", "--oof", "y"], "no such artifact"),
-        (["a", "b", "--oof", "y"], "One artifact"),
+        (["a", "b", "--oof", "y"], "thresholds of one artifact"),
         (["--data", "x", "--prevalence", "1"], "prevalence of 1 is not between"),
         (["--data", "missing-folder"], "no such folder"),
     ],
