@@ -1,4 +1,4 @@
-"""What is asked of the engine for each image and platform: an engine that only listens."""
+"""What the engine is asked to build for each image and platform; it only records that."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from drdeploy.hosting.images import build_image
 from drdeploy.hosting.images.build import ARM64
 
 
-class Listening:
+class RecordingEngine:
     def __init__(self, failure=None):
         self.asked = None
         self._failure = failure
@@ -22,7 +22,7 @@ class Listening:
 
 
 def test_an_image_is_built_from_its_own_dockerfile_on_the_engines_platform():
-    engine = Listening()
+    engine = RecordingEngine()
     image = build_image(engine, "lean")
     dockerfile, tag, build_args, platform = engine.asked
     assert (image.tag, image.id) == (tag, "sha256:built") == ("drdeploy:lean", "sha256:built")
@@ -32,26 +32,26 @@ def test_an_image_is_built_from_its_own_dockerfile_on_the_engines_platform():
 
 
 def test_an_image_of_arm64_has_its_own_tag_and_base():
-    engine = Listening()
+    engine = RecordingEngine()
     assert build_image(engine, "reduced", platform=ARM64).tag == "drdeploy:reduced-arm64"
     _, _, build_args, platform = engine.asked
     assert platform == "linux/arm64"
     assert build_args["BASE"] == "arm64v8/debian:bookworm-slim"
 
 
-def test_a_rung_without_an_arm64_variant_is_refused_before_anything_is_built():
-    engine = Listening()
+def test_an_image_without_an_arm64_variant_is_refused_before_anything_is_built():
+    engine = RecordingEngine()
     with pytest.raises(InvalidInput, match="reduced, lean"):
         build_image(engine, "baseline", platform=ARM64)
     assert engine.asked is None
 
 
-def test_a_machine_that_runs_no_arm64_is_told_how_it_can():
-    engine = Listening("/bin/sh: Exec format error")
+def test_the_error_on_a_machine_that_runs_no_arm64_says_how_it_can():
+    engine = RecordingEngine("/bin/sh: Exec format error")
     with pytest.raises(ImageBuildFailed, match="binfmt"):
         build_image(engine, "lean", platform=ARM64)
 
 
-def test_another_failure_is_told_as_it_is():
+def test_another_failure_is_reported_unchanged():
     with pytest.raises(ImageBuildFailed, match="disk full"):
-        build_image(Listening("disk full"), "lean", platform=ARM64)
+        build_image(RecordingEngine("disk full"), "lean", platform=ARM64)

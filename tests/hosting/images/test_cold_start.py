@@ -1,4 +1,4 @@
-"""A cold start is told stage by stage, and the stages are the whole."""
+"""A cold start is timed stage by stage, and the stages add up to the whole."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ def minimal_image(ladder_image):
 
 
 def test_import_times_are_summed_by_package():
-    told = [
+    lines = [
         "import time: self [us] | cumulative | imported package",
         "import time:       100 |        100 |     numpy._core",
         "import time:        50 |        150 |   numpy",
         '{"event":"listening"}',
         "import time:       400 |        550 | drdeploy.hosting.serving",
     ]
-    first, second = read_import_times(told)
+    first, second = read_import_times(lines)
     assert (first.package, first.modules, first.self_s) == ("drdeploy", 1, 0.0004)
     assert (second.package, second.modules, second.self_s) == ("numpy", 2, 0.00015)
 
 
 @dataclass(frozen=True)
-class EngineElsewhere:
-    """An engine as far as a spec asks it."""
+class EngineWithNetwork:
+    """The one thing that a description of a server asks of an engine."""
 
     fastest_network: str
 
 
 def test_a_server_on_this_machines_network_takes_a_free_port_of_the_loopback(tmp_path):
     specs = [
-        server_spec(EngineElsewhere("host"), "drdeploy:lean", tmp_path, memory_mb=1024, cpus=1)
+        server_spec(EngineWithNetwork("host"), "drdeploy:lean", tmp_path, memory_mb=1024, cpus=1)
         for _ in range(2)
     ]
     for spec in specs:
@@ -66,7 +66,9 @@ def test_a_server_on_this_machines_network_takes_a_free_port_of_the_loopback(tmp
 
 
 def test_a_server_on_a_network_of_its_own_keeps_the_images_settings(tmp_path):
-    spec = server_spec(EngineElsewhere("bridge"), "drdeploy:lean", tmp_path, memory_mb=1024, cpus=1)
+    spec = server_spec(
+        EngineWithNetwork("bridge"), "drdeploy:lean", tmp_path, memory_mb=1024, cpus=1
+    )
     assert (spec.env, spec.port, spec.network) == ({}, 8080, "bridge")
 
 
@@ -99,7 +101,7 @@ def test_an_empty_container_starts_and_ends(engine):
 
 
 @pytest.mark.engine
-def test_the_command_tells_stages_as_json_csv_and_plot(minimal_image, tmp_path):
+def test_the_command_writes_stages_as_json_csv_and_plot(minimal_image, tmp_path):
     table, plot = tmp_path / "cold.csv", tmp_path / "cold.svg"
     words = ["image", "cold-start", minimal_image, "-n", "1", "--bandwidth-mbit-s", "1000"]
     result = CliRunner().invoke(
@@ -115,7 +117,7 @@ def test_the_command_tells_stages_as_json_csv_and_plot(minimal_image, tmp_path):
 
 
 @pytest.mark.engine
-def test_an_image_without_an_artifact_of_its_format_is_told_so(reduced_image):
+def test_an_image_without_an_artifact_of_its_format_is_refused(reduced_image):
     result = CliRunner().invoke(build_app(), ["image", "cold-start", reduced_image])
     assert result.exit_code != 0
     assert "saved_model" in str(result.exception)

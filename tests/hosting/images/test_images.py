@@ -1,4 +1,4 @@
-"""The images: built from the checkout, weighed, and serving as SageMaker starts them."""
+"""The images are built from the checkout and serve as SageMaker starts them."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def model_dir(exported, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def hosted(engine):
-    """Start an image as the hosting service does; gone after the module."""
+def start_image(engine):
+    """Start an image as the hosting service does; it is removed after the module."""
     containers = []
 
     def start(image, folder):
@@ -58,9 +58,9 @@ def hosted(engine):
     ],
 )
 def test_an_image_grades_a_photograph_and_drains_when_stopped(
-    ladder_image, hosted, model_dir, name, model_format, runtime
+    ladder_image, start_image, model_dir, name, model_format, runtime
 ):
-    container = hosted(ladder_image(name), model_dir(model_format))
+    container = start_image(ladder_image(name), model_dir(model_format))
     answer = _grade(container)
     assert sum(answer["predictions"][0]) == pytest.approx(1.0, abs=1e-3)
     assert answer["model"]["runtime"] == runtime
@@ -68,7 +68,7 @@ def test_an_image_grades_a_photograph_and_drains_when_stopped(
     assert container.exit_state().exit_code == 0
 
 
-def test_the_image_says_what_sagemaker_asks(engine, lean_image):
+def test_the_image_declares_what_sagemaker_needs(engine, lean_image):
     config = engine.image_config(lean_image)["Config"]
     assert config["Labels"]["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"
     assert "8080/tcp" in config["ExposedPorts"]
@@ -120,8 +120,8 @@ def _grade(container, timeout_s=60.0):
         time.sleep(0.05)
     photograph = synthetic_photograph(1, width_px=800, height_px=600)
     headers = {"Content-Type": "image/jpeg"}
-    asked = urllib.request.Request(f"{container.url}/invocations", photograph, headers)
-    with urllib.request.urlopen(asked, timeout=30) as answer:
+    request = urllib.request.Request(f"{container.url}/invocations", photograph, headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)
 
 

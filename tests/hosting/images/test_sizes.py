@@ -1,4 +1,4 @@
-"""What an image weighs and what takes it: layers made here, and one image that is built."""
+"""The size of an image and what takes the space: layers made here, and one real image."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from drdeploy.hosting.images import measure_size, write_sizes
 from drdeploy.hosting.images.layer_cache import LayerCache
 from drdeploy.hosting.images.layers import BLOCK_BYTES, read_layer
 from drdeploy.hosting.images.size_figure import draw_sizes
+from drdeploy.study.thesis.published_images import PUBLISHED_IMAGES
 
 SITE = "usr/lib/python3/site-packages"
 BASE = {
@@ -99,14 +100,14 @@ def test_parts_add_up_to_the_layers_exactly(size):
     assert size.size_bytes == len(tar_of(BASE)) + len(tar_of(SITE_LAYER))
 
 
-def test_a_layer_weighs_what_gzip_makes_of_it(size):
-    told = [layer.compressed_bytes for layer in size.layers]
+def test_the_compressed_size_of_a_layer_is_that_of_gzip(size):
+    measured = [layer.compressed_bytes for layer in size.layers]
     true = [len(gzip.compress(tar_of(files), 6)) for files in (BASE, SITE_LAYER)]
-    assert told == pytest.approx(true, abs=32)  # gzip's own header
+    assert measured == pytest.approx(true, abs=32)  # gzip's own header
     assert size.instructions == ("ADD base", "COPY site")
 
 
-def test_each_file_belongs_to_who_lists_it_its_source_or_its_folder(size):
+def test_a_file_belongs_to_the_package_that_lists_it_or_its_source_or_its_folder(size):
     sizes = {(part.kind, part.name): part.size_bytes for part in size.contents.parts}
     roughly = {
         ("debian", "libc6"): 400_000,
@@ -119,12 +120,12 @@ def test_each_file_belongs_to_who_lists_it_its_source_or_its_folder(size):
     assert all(kind == "other" for kind, _ in sizes)
 
 
-def test_what_noise_weighs_compressed_is_told_within_some_blocks(size):
+def test_the_compressed_size_of_one_package_is_right_to_some_blocks(size):
     compressed = {part.name: part.compressed_bytes for part in size.contents.parts}
     assert compressed["libc6"] == pytest.approx(400_000, abs=4 * BLOCK_BYTES)
 
 
-def test_shared_libraries_are_told_the_largest_first(size):
+def test_shared_libraries_are_listed_the_largest_first(size):
     found = [(library.path, library.owner) for library in size.contents.libraries]
     assert found == [("usr/lib/libc.so.6", "libc6"), (f"{SITE}/PIL/core.so.1", "pill-ow 13.0")]
 
@@ -136,21 +137,21 @@ def test_an_opaque_folder_hides_all_that_was_in_it(cache):
     assert hidden == pytest.approx([300_000], abs=12_000)  # with the end of the tar file
 
 
-def test_a_layer_that_is_kept_compressed_is_weighed_as_it_is(cache):
+def test_a_layer_that_the_engine_stores_compressed_is_measured_as_it_is(cache):
     pressed = gzip.compress(tar_of(BASE), 1)
     size = measure_size(FakeEngine(pressed, instructions=["ADD"]), "any:1", cache=cache)
     assert size.compressed_bytes == len(pressed)
     assert size.size_bytes == len(tar_of(BASE))
 
 
-def test_what_was_read_once_is_not_read_again(cache):
+def test_a_layer_is_read_from_the_engine_once(cache):
     engine = FakeEngine(tar_of(BASE), tar_of(SITE_LAYER))
     first = measure_size(engine, "any:1", cache=cache)
     assert measure_size(engine, "any:1", cache=LayerCache(cache.folder)) == first
     assert engine.saves == 1
 
 
-def test_what_is_kept_and_damaged_is_read_anew(cache):
+def test_a_damaged_file_of_the_cache_is_read_anew(cache):
     engine = FakeEngine(tar_of(BASE), tar_of(SITE_LAYER))
     first = measure_size(engine, "any:1", cache=cache)
     next(path for path in cache.folder.iterdir() if "0001" in path.name).write_bytes(b"x")
@@ -165,8 +166,8 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(tmp_path):
     assert measure_size(engine, "any:1", cache=LayerCache(in_the_way / "below")).size_bytes
 
 
-def test_a_layer_in_an_unknown_form_is_refused(cache):
-    with pytest.raises(EngineError, match="not understood"):
+def test_a_layer_in_an_unknown_format_is_refused(cache):
+    with pytest.raises(EngineError, match="unknown format"):
         measure_size(FakeEngine(noise(4_000), instructions=["ADD"]), "any:1", cache=cache)
 
 
@@ -177,7 +178,7 @@ def test_an_empty_layer_holds_nothing():
 
 
 def test_rows_of_each_level_add_up_and_the_published_images_stand_beside(size, tmp_path):
-    write_sizes([size], tmp_path / "new" / "sizes.csv")
+    write_sizes([size], tmp_path / "new" / "sizes.csv", references=PUBLISHED_IMAGES)
     with (tmp_path / "new" / "sizes.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
 
@@ -189,9 +190,9 @@ def test_rows_of_each_level_add_up_and_the_published_images_stand_beside(size, t
     assert published == ["1798000000", "924000000", "517000000"]
 
 
-def test_the_picture_names_the_images_ours_and_the_published(size):
-    drawn = draw_sizes([size])
-    assert drawn.svg == draw_sizes([size]).svg
+def test_the_picture_names_our_images_and_the_published_ones(size):
+    drawn = draw_sizes([size], references=PUBLISHED_IMAGES)
+    assert drawn.svg == draw_sizes([size], references=PUBLISHED_IMAGES).svg
     for text in ("any:1", "baseline, as published", "1798", "pill-ow 13.0"):
         assert text in drawn.svg
 
@@ -204,7 +205,7 @@ def test_the_picture_names_the_images_ours_and_the_published(size):
         ("COPY serve.py /bin/ # buildkit", "COPY serve.py /bin/"),
     ],
 )
-def test_an_instruction_is_told_as_it_stands_in_the_dockerfile(instruction, shown):
+def test_an_instruction_is_shown_as_in_the_dockerfile(instruction, shown):
     assert _shorten(instruction) == shown
 
 

@@ -1,11 +1,13 @@
-"""Container images: build the ladder, weigh it, check any other one.
+"""Container images: built, measured by size, and timed at a cold start.
 
-``build`` turns a Dockerfile of ``containers/`` into a rung: ``drdeploy:baseline``, ``two-step``
-and ``reduced`` (TensorFlow, classic profile: the study's three), ``lean`` and ``minimal`` (ONNX
-Runtime, lean profile); ``sizes`` weighs an image and
-says what inside takes the space: ``archive`` reads what the engine saves, ``layers`` one layer,
-``contents`` lays them over each other and finds whose each file is.
-:mod:`~drdeploy.hosting.conformance` holds any image against the whole hosting contract.
+``build`` makes the five images of ``containers/`` (the ladder): ``drdeploy:baseline``,
+``two-step`` and ``reduced`` hold TensorFlow and the classic profile, as the three images of the
+2023 study; ``lean`` and ``minimal`` hold ONNX Runtime and the lean profile.
+
+``sizes`` measures any image, on disk and compressed, and says what takes the space: ``archive``
+reads what the engine saves, ``layers`` reads one layer, ``contents`` combines them and finds the
+owner of each file.  ``cold_start`` times a start stage by stage; ``imports`` says which imports it
+spends its time on.
 """
 
 from drdeploy.hosting.images.build import (

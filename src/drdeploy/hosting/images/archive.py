@@ -1,4 +1,4 @@
-"""An image as ``docker image save`` writes it: a tar file of documents and layers."""
+"""Reads an image as ``docker image save`` writes it: a tar file of documents and layers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ from drdeploy.hosting.images.layers import Layer, read_layer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-"""No document of an image is larger; a smaller layer is none of JSON."""
-
 
 @dataclass
-class Archive:
-    """What was read of it.
+class SavedImage:
+    """The parts of a saved image.
 
     Attributes:
-        documents: By file name: ``manifest.json``, and the configuration that it names.
-        layers: By file name; those that were skipped are left out.
+        documents: JSON by file name: ``manifest.json``, and the configuration that it names.
+        layers: By file name, without those that were skipped.
     """
 
     documents: dict[str, Any] = field(default_factory=dict)
@@ -33,28 +31,28 @@ class Archive:
 
     @property
     def layer_names(self) -> list[str]:
-        """The file of each layer, the lowest first."""
+        """The file names of the layers, the lowest first."""
         return list(self.documents["manifest.json"][0]["Layers"])
 
     @property
     def instructions(self) -> tuple[str, ...]:
-        """What made each layer, as the engine recorded it; empty if it recorded no such list."""
+        """The Dockerfile's instruction for each layer; empty if the engine recorded none."""
         history = self.documents[self.documents["manifest.json"][0]["Config"]].get("history", [])
         made = tuple(step.get("created_by", "") for step in history if not step.get("empty_layer"))
         return made if len(made) == len(self.layer_names) else ()
 
 
-def read_archive(chunks: Iterator[bytes], *, skips: Callable[[str], bool]) -> Archive:
-    """Read it once, forward, never kept whole.
+def read_archive(chunks: Iterator[bytes], *, skips: Callable[[str], bool]) -> SavedImage:
+    """Read a saved image once, forward, without keeping the whole of it.
 
     Args:
-        chunks: Of the tar file.
-        skips: Whether the file of that name is a layer that need not be read.
+        chunks: The tar file.
+        skips: Returns whether a file, by its name, is a layer that need not be read.
 
     Raises:
-        EngineError: Something in it is neither a document nor a layer.
+        EngineError: A file in it is neither a document nor a layer.
     """
-    archive = Archive()
+    image = SavedImage()
     stream = io.BufferedReader(_Chunks(chunks), CHUNK_BYTES)
     try:
         with tarfile.open(fileobj=stream, mode="r|") as files:
@@ -62,14 +60,16 @@ def read_archive(chunks: Iterator[bytes], *, skips: Callable[[str], bool]) -> Ar
                 content = files.extractfile(member) if member.isfile() else None
                 if content is None or skips(member.name):
                     continue
+                # Formats name files in different ways, so the content decides: a small file that
+                # is JSON is a document, everything else a layer.
                 head = content.read(CHUNK_BYTES) if member.size < CHUNK_BYTES else b""
                 if head and (document := _as_json(head)) is not None:
-                    archive.documents[member.name] = document
+                    image.documents[member.name] = document
                 elif member.size:
-                    archive.layers[member.name] = read_layer(io.BytesIO(head) if head else content)
+                    image.layers[member.name] = read_layer(io.BytesIO(head) if head else content)
     except (tarfile.TarError, zlib.error) as err:
-        raise EngineError("The engine saves layers in a form that is not understood") from err
-    return archive
+        raise EngineError("The engine saves layers in an unknown format") from err
+    return image
 
 
 def _as_json(data: bytes) -> Any:
@@ -80,7 +80,7 @@ def _as_json(data: bytes) -> Any:
 
 
 class _Chunks(io.RawIOBase):
-    """Chunks as a file that can only be read forward."""
+    """Presents an iterator of chunks as a file that can only be read forward."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class _Chunks(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill ``buffer`` from the next chunk; 0 at the end."""
+        """Fill ``buffer`` from the next chunk; return 0 at the end."""
         chunk = self._left or next(self._chunks, b"")
         count = min(len(chunk), len(buffer))
         buffer[:count] = chunk[:count]

@@ -1,4 +1,4 @@
-"""From a Dockerfile to an image."""
+"""Builds the project's images from their Dockerfiles, and knows their names and tags."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.engine import Engine
 
 ImageName = Literal["baseline", "two-step", "reduced", "lean", "minimal"]
-"""The ladder, from the study's first image to the smallest that keeps the whole contract."""
+"""The ladder, from the 2023 study's first image to the smallest one that fulfils the contract."""
 IMAGE_NAMES: tuple[ImageName, ...] = get_args(ImageName)
 
 DOCKERFILES = Path("containers")
@@ -27,7 +27,8 @@ DOCKERFILES = Path("containers")
 Platform = Literal["linux/amd64", "linux/arm64"]
 ARM64: Platform = "linux/arm64"
 ARM64_BASE = "arm64v8/debian:bookworm-slim"
-"""Docker Hub's own name of the arm64 variant: an engine keeps one platform of a tag."""
+"""Docker Hub's own name of the arm64 variant.  The usual name would replace the local image of this
+machine's platform: an engine keeps one platform of a tag."""
 ARM64_IMAGES: tuple[ImageName, ...] = ("reduced", "lean")
 EMULATION_REMEDY = (
     "Let QEMU run them: `docker run --privileged --rm tonistiigi/binfmt --install arm64`, or on a "
@@ -36,29 +37,34 @@ EMULATION_REMEDY = (
 
 
 def tag_of(image: str) -> str:
-    """The tag that somebody means: of one of our names, or the one that was given."""
+    """Return the tag for one of our names, and any other tag as it is."""
     return next((image_tag(name) for name in IMAGE_NAMES if image == name), image)
 
 
 @dataclass(frozen=True)
 class OwnImage:
-    """A rung of the ladder on a platform; None is the engine's own."""
+    """One of the project's images.
+
+    Attributes:
+        name: For example ``lean``.
+        platform: For example ``linux/arm64``; None is the engine's own.
+    """
 
     name: ImageName
     platform: Platform | None = None
 
     @property
     def tag(self) -> str:
-        """What it is called in the engine."""
+        """Its tag in the engine."""
         return image_tag(self.name, self.platform)
 
     def on(self, platform: Platform) -> OwnImage:
-        """The same for another platform."""
+        """Return the same image for another platform."""
         return OwnImage(self.name, platform)
 
 
 def own_image(tag: str) -> OwnImage | None:
-    """Which of our images a tag names; None if it names somebody else's."""
+    """Return which of our images a tag names; None if it names another one."""
     platforms: tuple[Platform | None, ...] = (None, ARM64)
     ours = (OwnImage(name, platform) for name in IMAGE_NAMES for platform in platforms)
     return next((image for image in ours if image.tag == tag), None)
@@ -69,7 +75,7 @@ class ImageRef:
     """An image that was built.
 
     Attributes:
-        tag: What to run, for example ``drdeploy:lean``.
+        tag: For example ``drdeploy:lean``.
         id: ``sha256:…`` of its configuration: the same id is the same image.
     """
 
@@ -78,7 +84,7 @@ class ImageRef:
 
 
 def image_tag(name: ImageName, platform: Platform | None = None) -> str:
-    """The tag of a name: ``lean`` is ``drdeploy:lean``, on arm64 ``drdeploy:lean-arm64``."""
+    """Return ``drdeploy:lean`` for ``lean``, and ``drdeploy:lean-arm64`` for arm64."""
     return f"drdeploy:{name}-arm64" if platform == ARM64 else f"drdeploy:{name}"
 
 
@@ -91,18 +97,18 @@ def build_image(
     network: str = "host",
     log: Callable[[str], None] | None = None,
 ) -> ImageRef:
-    """Build ``drdeploy:NAME``; what did not change comes from the engine's cache.
+    """Build ``drdeploy:NAME``, with what the engine has in its cache.
 
     Args:
-        engine: Builds.
+        engine: Builds the image.
         name: Which image.
         platform: None is the engine's own; another one is emulated.
-        root: What the Dockerfiles build from; None is what this package came with.
-        network: Of the build's steps; ``host`` reaches the registries that this machine reaches.
+        root: Folder that the Dockerfiles build from; None is the one of this package.
+        network: Network of the build's steps; ``host`` reaches whatever this machine reaches.
         log: Called with each line of the build's output.
 
     Raises:
-        ImageBuildFailed: The message carries the end of the log.
+        ImageBuildFailed: The message ends with the last lines of the log.
         InvalidInput: The Dockerfiles are missing, or the image is not built for the platform.
     """
     if platform == ARM64 and name not in ARM64_IMAGES:
@@ -129,7 +135,7 @@ def build_image(
         if platform is None or "exec format error" not in str(err).lower():
             raise
         raise ImageBuildFailed(
-            f"{tag} does not build: this machine runs no programs of {platform}",
+            f"{tag} does not build: this machine cannot run programs for {platform}",
             where=dockerfile,
             remedy=EMULATION_REMEDY,
         ) from err

@@ -1,8 +1,8 @@
-"""A cold start, taken apart: from the request for a container to its first answer.
+"""Times a cold start stage by stage, from the request for a container to its first answer.
 
-The server's log says when it listens, when its model is loaded and when it is ready; the engine
-says when it started the process; the client's clock holds both ends.  All are the one clock of
-this machine, so that the stages add up to the whole.
+The server's log says when it listens and when its model is loaded; the engine says when it started
+the process; the client knows both ends.  All of them read the one clock of this machine, so that
+the stages add up to the whole.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ MEANING: Mapping[Stage, str] = {
 
 POLL_S = 0.002
 PATIENCE_S = 120.0
-LOOK_AFTER_S = 2.0
-"""Between two looks at whether the container still runs: asking disturbs what is measured."""
+CHECK_EVERY_S = 2.0
+"""Between two checks of whether the container still runs: asking disturbs what is measured."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ColdStart:
     """One cold start.
 
     Attributes:
-        total_s: From the request for the container to the last byte of the first answer.
+        total_s: Seconds from the request for the container to the last byte of the first answer.
         stages_s: Seconds of each stage; they add up to ``total_s``.
     """
 
@@ -67,10 +67,10 @@ def measure_cold_start(
     memory_mb: int,
     cpus: float,
 ) -> ColdStart:
-    """Start a container and have it grade a photograph (JPEG).
+    """Time the start of a container until it has graded a photograph (JPEG).
 
     Raises:
-        EngineError: It ends, or does not answer within two minutes; the message carries its log.
+        EngineError: It ends, or does not answer within two minutes; the message quotes its log.
     """
     spec = server_spec(engine, image, model_dir, memory_mb=memory_mb, cpus=cpus)
     asked = time.time()
@@ -84,7 +84,7 @@ def measure_cold_start(
 
 
 def empty_start_s(engine: Engine, image: str, *, memory_mb: int, cpus: float) -> float:
-    """Seconds to start a container that does nothing, and to see it end.
+    """Return the seconds to start a container that does nothing, and to notice its end.
 
     The image needs ``/bin/true``.
     """
@@ -103,10 +103,10 @@ def empty_start_s(engine: Engine, image: str, *, memory_mb: int, cpus: float) ->
 
 def _first_answer(container: RunningContainer, photograph: bytes) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    look_at = time.monotonic() + LOOK_AFTER_S
+    check_at = time.monotonic() + CHECK_EVERY_S
     while not _answers(container, photograph):
-        if time.monotonic() >= look_at:
-            look_at = time.monotonic() + LOOK_AFTER_S
+        if time.monotonic() >= check_at:
+            check_at = time.monotonic() + CHECK_EVERY_S
             is_over = not container.exit_state().is_running
             if is_over or time.monotonic() > deadline:
                 raise EngineError(
@@ -139,7 +139,7 @@ def _stages(container: RunningContainer, asked: float, answered: float) -> dict[
     if missing:
         raise EngineError(
             f"The log does not say {', '.join(sorted(missing))}", where=container.spec.image,
-            remedy="Only this project's images tell their stages; `image conform` times any",
+            remedy="Only this project's images log these stages; `image conform` times any image",
         )  # fmt: skip
     loaded = events["model loaded"]
     started = container.started_at()

@@ -1,4 +1,4 @@
-"""Cold starts as a picture: stacked bars, a colour and a hatch for each stage."""
+"""Draws cold starts as stacked bars, with a colour and a hatch for each stage."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PULL = "pull of the image, computed"
 def draw_cold_starts(
     stages_s: Mapping[str, Mapping[Stage, float]], pull_s: Mapping[str, float]
 ) -> Picture:
-    """Median seconds of each stage per image; the pull, where it is given, hollow before them."""
+    """Draw the median seconds of each stage per image, after the pull where it is given."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 1.7 + 0.42 * len(stages_s)))
         axes = figure.subplots()

@@ -1,9 +1,9 @@
-"""What takes the space in an image: its packages, and its largest shared libraries.
+"""Finds what takes the space in an image: its packages, and its largest shared libraries.
 
-Layers are laid over each other as an engine does; what a higher layer replaces or removes is
-still stored and pulled, and is told apart as ``hidden``. A file belongs to the Debian package
-or the Python distribution that lists it; byte code to its source's; what no list names, below
-``site-packages``, to its top folder's; the rest to its place.
+Layers lie over each other as in an engine.  What a higher layer replaces or removes is still stored
+and pulled, and is counted as ``hidden``.  A file belongs to the Debian package or the Python
+distribution that lists it.  Byte code belongs to the owner of its source; a file below
+``site-packages`` that no list names, to the owner of its top folder; any other, to its folder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Owner = tuple[PartKind, str]
 
 HIDDEN: Owner = ("hidden", "replaced or removed by a higher layer")
 USR_MERGED = ("bin/", "sbin/", "lib/", "lib32/", "lib64/", "libx32/")
-"""Folders that are links into ``usr/`` since Debian 12; packages list their old names."""
+"""Folders that are links into ``usr/`` since Debian 12; packages still list their old names."""
 
 _SITE = re.compile(r"(?:^|.*/)(?:site|dist)-packages/([^/]+)(/?)")
 _DIST_INFO = re.compile(r"([^/]+)-([^/-]+)\.(?:dist|egg)-info$")
@@ -34,13 +34,13 @@ _LIBRARY = re.compile(r"\.so(?:\.[\d.]+)?$")
 
 @dataclass(frozen=True)
 class ImagePart:
-    """A package, what a higher layer hides, or a place.
+    """A share of an image: a package, a folder, or what higher layers hide.
 
     Attributes:
-        kind: Who put it there.
-        name: Of the package, with the version if a Python distribution tells it; or a folder.
-        size_bytes: Of its files in the layers' tar files.
-        compressed_bytes: Of the same, compressed.
+        kind: What kind of package owns the files.
+        name: Name of the package, with the version of a Python distribution; or the folder.
+        size_bytes: Its files in the layers' tar files.
+        compressed_bytes: The same, compressed.
     """
 
     kind: PartKind
@@ -51,7 +51,7 @@ class ImagePart:
 
 @dataclass(frozen=True)
 class SharedLibrary:
-    """A shared library: its path from the root, whose it is, and its size."""
+    """A shared library: its path from the root, the package that owns it, and its size."""
 
     path: str
     owner: str
@@ -61,21 +61,21 @@ class SharedLibrary:
 
 @dataclass(frozen=True)
 class Contents:
-    """Parts and libraries, each the largest first; the parts add up to the image."""
+    """The parts of an image, which add up to it, and its libraries; each the largest first."""
 
     parts: tuple[ImagePart, ...]
     libraries: tuple[SharedLibrary, ...]
 
 
 def contents_of(layers: Sequence[Layer]) -> Contents:
-    """Whose the bytes of an image are; ``layers`` lowest first."""
-    seen, hidden = _laid_over(layers)
-    owners = _Owners(layers, seen)
+    """Find who owns the files of an image, given its layers from the lowest up."""
+    visible, hidden = _overlaid(layers)
+    owners = _Owners(layers, visible)
     sums: dict[Owner, list[int]] = defaultdict(lambda: [0, 0])
     libraries = []
     for file, owner in (
-        *((file, owners.of(file.path)) for file in seen),
-        *((f, HIDDEN) for f in hidden),
+        *((file, owners.of(file.path)) for file in visible),
+        *((file, HIDDEN) for file in hidden),
     ):
         sums[owner][0] += file.size_bytes
         sums[owner][1] += file.compressed_bytes
@@ -90,20 +90,20 @@ def contents_of(layers: Sequence[Layer]) -> Contents:
     )
 
 
-def _laid_over(layers: Iterable[Layer]) -> tuple[list[LayerFile], list[LayerFile]]:
-    """Files that a container sees, and those that it no longer does."""
-    seen: dict[str, LayerFile] = {}
+def _overlaid(layers: Iterable[Layer]) -> tuple[list[LayerFile], list[LayerFile]]:
+    """Return the files that a container sees, and those that a higher layer hides."""
+    visible: dict[str, LayerFile] = {}
     hidden: list[LayerFile] = []
     for layer in layers:
         removed, emptied = set(layer.removed), set(layer.emptied)
         if removed or emptied:
-            gone = [p for p in seen if p in removed or _is_below(p, removed | emptied)]
-            hidden.extend(seen.pop(path) for path in gone)
+            gone = [p for p in visible if p in removed or _is_below(p, removed | emptied)]
+            hidden.extend(visible.pop(path) for path in gone)
         for file in layer.files:
-            if (below := seen.get(file.path)) is not None:
+            if (below := visible.get(file.path)) is not None:
                 hidden.append(below)
-            seen[file.path] = file
-    return list(seen.values()), hidden
+            visible[file.path] = file
+    return list(visible.values()), hidden
 
 
 def _is_below(path: str, folders: set[str]) -> bool:
@@ -115,16 +115,16 @@ def _is_below(path: str, folders: set[str]) -> bool:
 
 
 class _Owners:
-    """Who owns a path."""
+    """Finds the owner of a path."""
 
-    def __init__(self, layers: Iterable[Layer], seen: Iterable[LayerFile]) -> None:
+    def __init__(self, layers: Iterable[Layer], visible: Iterable[LayerFile]) -> None:
         self._listed: dict[str, Owner] = {}
         for layer in layers:
-            for claim in layer.claims:
-                kind: PartKind = "debian" if claim.kind == "debian" else "python"
-                for path in claim.paths:
-                    self._claim(path, (kind, claim.package))
-        self._by_top_folder = self._count_top_folders(seen)
+            for package in layer.packages:
+                kind: PartKind = "debian" if package.kind == "debian" else "python"
+                for path in package.paths:
+                    self._note(path, (kind, package.package))
+        self._by_top_folder = self._count_top_folders(visible)
 
     def of(self, path: str) -> Owner:
         if owner := self._listed.get(path) or self._listed.get(_BYTE_CODE.sub(r"\1.py", path)):
@@ -136,8 +136,8 @@ class _Owners:
         depth = 3 if path.startswith(("usr/", "var/", "opt/")) else 2
         return "other", "/" + "/".join(path.split("/")[:-1][:depth])
 
-    def _claim(self, path: str, owner: Owner) -> None:
-        """A Debian package's word counts more: it may ship a distribution's list as well."""
+    def _note(self, path: str, owner: Owner) -> None:
+        """Note an owner; a Debian package wins over the Python distribution that it may contain."""
         if owner[0] == "debian":
             self._listed[path] = owner
             if path.startswith(USR_MERGED):
@@ -145,10 +145,10 @@ class _Owners:
         else:
             self._listed.setdefault(path, owner)
 
-    def _count_top_folders(self, seen: Iterable[LayerFile]) -> dict[str, Owner]:
-        """Of each folder right below ``site-packages``, who lists most of its bytes."""
+    def _count_top_folders(self, visible: Iterable[LayerFile]) -> dict[str, Owner]:
+        """Return who lists most of the bytes of each folder right below ``site-packages``."""
         counts: dict[str, Counter[Owner]] = defaultdict(Counter)
-        for file in seen:
+        for file in visible:
             site, owner = _SITE.match(file.path), self._listed.get(file.path)
             if site and owner and site[2]:
                 counts[site[0].rstrip("/")][owner] += file.size_bytes
@@ -156,7 +156,7 @@ class _Owners:
 
 
 def _named(top: str) -> str:
-    """A distribution without a list, by its folder or its module."""
+    """Return the name of a distribution without a list, from its folder or its module."""
     if found := _DIST_INFO.match(top):
         return f"{found[1].replace('_', '-').lower()} {found[2]}"
     return top.partition(".")[0]

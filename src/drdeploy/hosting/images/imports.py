@@ -1,4 +1,4 @@
-"""Which imports a server's start spends its time on: the interpreter's own account of them."""
+"""Measures which imports a server's start spends its time on, with ``python -X importtime``."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ POLL_S = 0.05
 
 @dataclass(frozen=True)
 class ImportTime:
-    """What importing a package took, without what it imported of others.
+    """How long the imports of a package took, without those of other packages within them.
 
     Attributes:
         package: Its top name, for example ``numpy``.
-        modules: How many of it were imported.
-        self_s: Seconds; under the interpreter's own watch, so somewhat more than without.
+        modules: How many of its modules were imported.
+        self_s: Seconds; the measurement itself adds a little to them.
     """
 
     package: str
@@ -42,14 +42,14 @@ class ImportTime:
 def measure_imports(
     engine: Engine, image: str, model_dir: Path, *, memory_mb: int, cpus: float
 ) -> tuple[ImportTime, ...]:
-    """Start the image once with the interpreter telling its imports; the costliest first.
+    """Start the image once and measure its imports; the most expensive package comes first.
 
     Raises:
-        EngineError: The image's entry point is no Python, or it does not load its model.
+        EngineError: The image's entry point is not Python, or it does not load its model.
     """
     interpreter, *rest = engine.image_config(image)["Config"]["Entrypoint"]
     if "python" not in interpreter:
-        raise EngineError("Its entry point is no Python interpreter", where=image)
+        raise EngineError("The entry point is not a Python interpreter", where=image)
     spec = server_spec(engine, image, model_dir, memory_mb=memory_mb, cpus=cpus)
     container = engine.run(
         replace(
@@ -72,7 +72,7 @@ def measure_imports(
 
 
 def read_import_times(lines: Iterable[str]) -> tuple[ImportTime, ...]:
-    """Sum the lines of ``-X importtime`` by top package, the costliest first."""
+    """Sum the lines of ``-X importtime`` by top package, the most expensive first."""
     modules: dict[str, int] = defaultdict(int)
     microseconds: dict[str, int] = defaultdict(int)
     for line in lines:

@@ -1,4 +1,4 @@
-"""What was read of a layer, kept by its digest: a layer never changes, so a repeat is quick."""
+"""Caches what was read of a layer by its digest: a layer with that digest never changes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from drdeploy.files import write_atomically
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT = 1
-"""Raise it when what is kept changes its form or its meaning."""
+FORMAT = 2
+"""Part of the folder's name; raise it when cached values change their format or meaning."""
 
-Kept = TypeVar("Kept", bound=msgspec.Struct)
+Cached = TypeVar("Cached", bound=msgspec.Struct)
 
 
 def default_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """``drdeploy/layers-1`` below the user's cache folder (XDG base directories)."""
+    """Return ``drdeploy/layers-2`` below the user's cache folder (XDG base directories)."""
     base = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "drdeploy" / f"layers-{FORMAT}"
 
@@ -30,15 +30,14 @@ def default_folder(environ: Mapping[str, str] = os.environ) -> Path:
 class LayerCache:
     """A folder with a file per digest; safe to delete at any time.
 
-    A file that cannot be read is read anew from the engine; a folder that cannot be written
-    costs the next reading.
+    A file that cannot be read counts as missing, and a value that cannot be written is not cached.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or default_folder()
 
-    def get(self, digest: str, kind: type[Kept]) -> Kept | None:
-        """What is kept of a digest (``sha256:…``), if anything is."""
+    def get(self, digest: str, kind: type[Cached]) -> Cached | None:
+        """Return the value cached for a digest (``sha256:…``); None if there is none."""
         try:
             data = zlib.decompress(self._path(digest).read_bytes())
             return msgspec.json.decode(data, type=kind)
@@ -46,7 +45,7 @@ class LayerCache:
             return None
 
     def put(self, digest: str, value: msgspec.Struct) -> None:
-        """Keep it, whole or not at all."""
+        """Cache a value for a digest."""
         with suppress(OSError):
             write_atomically(self._path(digest), zlib.compress(msgspec.json.encode(value), 1))
 

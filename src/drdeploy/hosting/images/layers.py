@@ -1,11 +1,11 @@
-"""One layer of an image, read once: its size, its size compressed, and the files in it.
+"""Reads one layer of an image: its size, its compressed size, and the files in it.
 
-A registry keeps each layer as a gzip-compressed tar file (OCI image specification, media type
-``application/vnd.oci.image.layer.v1.tar+gzip``); engines compress with zlib's default level.
-That sum is what a host without the image pulls.
+A registry stores each layer as a gzip-compressed tar file (OCI image specification, media type
+``application/vnd.oci.image.layer.v1.tar+gzip``), and engines compress with zlib's default level.
+The sum over the layers is what a host without the image pulls.
 
-The compressed size of a file is what the compressor gave out while the file went through it:
-it adds up to the layer exactly, and is right to some 50 kB for any one file or run of files.
+The compressed size of a file is what the compressor wrote while it read the file.  These sizes add
+up to the layer exactly; for a single file the error is up to 50 kB, because the compressor buffers.
 """
 
 from __future__ import annotations
@@ -30,21 +30,22 @@ GZIP_FORMAT = 31
 """zlib's ``wbits`` for a gzip header with the largest window."""
 GZIP_MAGIC = b"\x1f\x8b"
 BLOCK_BYTES = 16 * KIB
-"""What is compressed at once: the finer, the closer a file's compressed size."""
+"""What is compressed at once; smaller blocks make the compressed size of a file more accurate."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
-"""How a layer says that a file of a lower one is gone, or all of a folder (OCI layer format)."""
+"""Name of a file by which a layer removes a file of a lower one, or empties a folder (OCI image
+specification, "Whiteouts")."""
 
 _DEBIAN_LIST = re.compile(r"var/lib/dpkg/info/([^/:]+)(?::\w+)?\.list$")
 _PYTHON_RECORD = re.compile(r"(?:^|.*/)([^/]+)-([^/-]+)\.dist-info/RECORD$")
 
 
 class LayerFile(msgspec.Struct, frozen=True, array_like=True):
-    """A file, link or folder, with its header and padding in the tar file.
+    """A file, link or folder of a layer.
 
     Attributes:
         path: From the root, without the leading slash.
-        size_bytes: In the tar file.
-        compressed_bytes: In the compressed tar file.
+        size_bytes: Its part of the tar file, with header and padding.
+        compressed_bytes: Its part of the compressed tar file.
     """
 
     path: str
@@ -52,8 +53,14 @@ class LayerFile(msgspec.Struct, frozen=True, array_like=True):
     compressed_bytes: int
 
 
-class Claim(msgspec.Struct, frozen=True, array_like=True):
-    """A package's own list of its files, which may lie in other layers too."""
+class PackageFiles(msgspec.Struct, frozen=True, array_like=True):
+    """A package's own list of its files, which may be in other layers too.
+
+    Attributes:
+        kind: ``debian`` or ``python``.
+        package: Its name; with the version for a Python distribution.
+        paths: From the root, without the leading slash.
+    """
 
     kind: str
     package: str
@@ -61,15 +68,15 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Layer(msgspec.Struct, frozen=True):
-    """What a layer holds.
+    """One layer of an image.
 
     Attributes:
-        size_bytes: Of the tar file.
-        compressed_bytes: Of the tar file compressed with gzip.
+        size_bytes: Size of the tar file.
+        compressed_bytes: Size of the tar file compressed with gzip.
         files: In the order of the tar file.
-        removed: Paths of lower layers that are gone.
-        emptied: Folders whose content in lower layers is gone.
-        claims: Of the packages whose lists are in this layer.
+        removed: Paths of lower layers that this one removes.
+        emptied: Folders of lower layers that this one empties.
+        packages: The packages whose lists are in this layer.
     """
 
     size_bytes: int
@@ -77,20 +84,20 @@ class Layer(msgspec.Struct, frozen=True):
     files: tuple[LayerFile, ...]
     removed: tuple[str, ...]
     emptied: tuple[str, ...]
-    claims: tuple[Claim, ...]
+    packages: tuple[PackageFiles, ...]
 
 
 def read_layer(content: IO[bytes]) -> Layer:
     """Read a layer's tar file, gzip-compressed or not (about 1 s per 30 MB).
 
     Raises:
-        tarfile.TarError: It is no tar file.
-        zlib.error: Its compressed form is damaged.
+        tarfile.TarError: The content is not a tar file.
+        zlib.error: The compressed content is damaged.
     """
     head = content.read(BLOCK_BYTES)
     source = (_Expanding if head.startswith(GZIP_MAGIC) else _Compressing)(head, content)
     files: list[LayerFile] = []
-    claims: list[Claim] = []
+    packages: list[PackageFiles] = []
     with tarfile.open(fileobj=source, mode="r|", bufsize=BLOCK_BYTES) as archive:
         start, compressed, name = 0, 0, ""
         for member in archive:
@@ -99,34 +106,38 @@ def read_layer(content: IO[bytes]) -> Layer:
                 files.append(LayerFile(name, member.offset - start, pressed))
                 start, compressed = member.offset, source.compressed_bytes
             name = member.name.removeprefix("./")
-            claims.extend(_claims(name, archive, member))
+            packages.extend(_packages(name, archive, member))
     while source.read(BLOCK_BYTES):
         pass
     size, pressed = source.size_bytes, source.compressed_bytes
     if name:
         files.append(LayerFile(name, size - start, pressed - compressed))
     removed, emptied = _whiteouts(files)
-    return Layer(size, pressed, tuple(files), removed, emptied, tuple(claims))
+    return Layer(size, pressed, tuple(files), removed, emptied, tuple(packages))
 
 
-def _claims(name: str, archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[Claim]:
+def _packages(
+    name: str, archive: tarfile.TarFile, member: tarfile.TarInfo
+) -> Iterator[PackageFiles]:
+    """Yield the package whose list of files a member of the tar file is, if it is one."""
     debian, python = _DEBIAN_LIST.match(name), _PYTHON_RECORD.match(name)
     content = archive.extractfile(member) if member.isreg() and (debian or python) else None
     if content is None:
         return
     lines = content.read().decode("utf-8", "replace").splitlines()
     if debian:
-        paths = (line.strip("/") for line in lines)
-        yield Claim("debian", debian[1], tuple(path for path in paths if path not in {"", "."}))
+        paths = (path for line in lines if (path := line.strip("/")) not in {"", "."})
+        yield PackageFiles("debian", debian[1], tuple(paths))
     elif python:
         site = PurePosixPath(name).parent.parent
         recorded = (line.rsplit(",", 2)[0].strip('"') for line in lines)
         paths = (_joined(site, path) for path in recorded if path)
-        yield Claim("python", f"{python[1].replace('_', '-').lower()} {python[2]}", tuple(paths))
+        package = f"{python[1].replace('_', '-').lower()} {python[2]}"
+        yield PackageFiles("python", package, tuple(paths))
 
 
 def _joined(folder: PurePosixPath, path: str) -> str:
-    """``site`` and ``../../bin/x`` as one path without dots."""
+    """Join ``site`` and ``../../bin/x`` to one path without dots."""
     parts: list[str] = [] if path.startswith("/") else list(folder.parts)
     for part in path.split("/"):
         if part == "..":
@@ -148,7 +159,7 @@ def _whiteouts(files: list[LayerFile]) -> tuple[tuple[str, ...], tuple[str, ...]
 
 
 class _Source(io.RawIOBase):
-    """A tar file to read forward, and what it has taken of the compressed one so far."""
+    """A tar file that can only be read forward, and its compressed size so far."""
 
     def __init__(self, head: bytes, content: IO[bytes]) -> None:
         super().__init__()
@@ -169,7 +180,7 @@ class _Source(io.RawIOBase):
         """At most so many bytes of what is read; none at its end."""
 
     def _stored(self, size: int) -> bytes:
-        """The next bytes as the engine keeps them."""
+        """Return the next bytes as the engine stores them."""
         if not self._head:
             return self._content.read(size)
         data, self._head = self._head[:size], self._head[size:]
@@ -177,7 +188,7 @@ class _Source(io.RawIOBase):
 
 
 class _Compressing(_Source):
-    """Compresses what is read through it."""
+    """Reads a plain tar file, and compresses it to know its compressed size."""
 
     def __init__(self, head: bytes, content: IO[bytes]) -> None:
         super().__init__(head, content)
@@ -194,7 +205,7 @@ class _Compressing(_Source):
 
 
 class _Expanding(_Source):
-    """Expands what the engine keeps compressed already."""
+    """Reads a tar file that the engine stores compressed."""
 
     def __init__(self, head: bytes, content: IO[bytes]) -> None:
         super().__init__(head, content)

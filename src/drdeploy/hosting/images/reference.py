@@ -1,4 +1,4 @@
-"""Images that others published, to set one's own beside."""
+"""Published sizes of other images, to compare one's own with."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ReferenceImage:
-    """An image that somebody else weighed.
+    """The published size of an image.
 
     Attributes:
-        name: As we call the same stage.
-        compressed_mb: Megabytes as the registry stores it.
+        name: The project's name for the image that corresponds to it.
+        compressed_mb: Megabytes as a registry stores it.
         on_disk_gb: Gigabytes unpacked.
-        source: Where the figures are printed.
+        source: Where the figures are published.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A container of one of this project's images that serves a model to this machine alone."""
+"""Describes a container of one of this project's images that only this machine can reach."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def server_spec(
     engine: Engine, image: str, model_dir: Path, *, memory_mb: int, cpus: float
 ) -> ContainerSpec:
-    """The spec.
+    """Return the description of a container that serves a model on the loopback.
 
-    On this machine's own network it takes a free port of the loopback; on one of its own it
-    listens everywhere, and the engine publishes the port on the loopback.
+    On the host's network the server binds a free port of the loopback itself.  On a network of its
+    own it listens on all interfaces, and the engine publishes the port on the loopback.
     """
     network = engine.fastest_network
     port = free_port() if network == "host" else CONTAINER_PORT

@@ -1,4 +1,4 @@
-"""What images weigh as a picture: stacked bars beside the study's published images."""
+"""Draws the sizes of images as stacked bars, beside published images."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ SEGMENTS = (
     ("the rest", GREEN, "..."),
 )
 ZOOMED_BELOW = 0.25
-"""Images below this part of the largest bar are drawn again on an axis of their own."""
+"""Images below this share of the largest are drawn once more, on a scale of their own."""
 _WIDTH_IN, _BAR_IN, _MARGIN_IN = 7.2, 0.32, 0.62
 
 
 @dataclass(frozen=True)
 class _Bar:
-    """One image: its segments in MB, or for a published image its whole."""
+    """One image: the sizes of its segments in MB; a published image has only one."""
 
     label: str
     segments: tuple[float, ...]
@@ -48,7 +48,7 @@ class _Bar:
 
 
 def draw_sizes(sizes: Sequence[ImageSize], *, references: Sequence[ReferenceImage] = ()) -> Picture:
-    """Compressed size of each image by what takes it; the reference images hollow."""
+    """Draw the compressed size of each image by what takes the space; references are hollow."""
     published = [
         _Bar(f"{image.name}, as published", (float(image.compressed_mb),), is_published=True)
         for image in references
@@ -109,10 +109,10 @@ def _draw(axes: Axes, bars: Sequence[_Bar]) -> None:
             )
             axes.barh(position, width, left=left, height=0.62, **style)
             left += width
-        told = f"{bar.total_mb:.0f}" if bar.total_mb >= 100 else f"{bar.total_mb:.1f}"
-        told += f"  ({bar.note})" if bar.note else ""
+        label = f"{bar.total_mb:.0f}" if bar.total_mb >= 100 else f"{bar.total_mb:.1f}"
+        label += f"  ({bar.note})" if bar.note else ""
         axes.annotate(
-            *(told, (left, position)),
+            *(label, (left, position)),
             xytext=(4, 0),
             textcoords="offset points",
             va="center",
@@ -135,6 +135,6 @@ def _draw_legend(figure: Figure, references: Sequence[ReferenceImage]) -> None:
     ]
     sources = ", ".join(sorted({image.source for image in references}))
     if sources:
-        told = f"published ({sources})"
-        handles.append(Patch(facecolor="none", edgecolor=INK, linestyle="--", label=told))
+        label = f"published ({sources})"
+        handles.append(Patch(facecolor="none", edgecolor=INK, linestyle="--", label=label))
     figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=8)

@@ -1,4 +1,4 @@
-"""What images weigh as rows, for a spreadsheet or another program."""
+"""Writes the sizes of images as CSV rows or as one document."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 COLUMNS = (
     *("image", "image_id", "level", "kind", "name", "owner", "size_bytes", "compressed_bytes"),
 )
-"""``level`` is ``image``, ``layer``, ``part``, ``library`` or ``published``; the layers of an
-image add up to it, and so do its parts.  Libraries are files of parts."""
+"""``level`` is ``image``, ``layer``, ``part``, ``library`` or ``published``.  The layers of an
+image add up to it, and so do its parts; a library is a file of a part."""
 
 
 def write_sizes(
     sizes: Iterable[ImageSize], path: Path, *, references: Iterable[ReferenceImage] = ()
 ) -> None:
-    """Write a row per image, layer, part and library, and one per reference image."""
+    """Write a CSV row per image, layer, part and library, and one per reference image."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
@@ -36,7 +36,7 @@ def write_sizes(
 
 
 def document_of(size: ImageSize) -> dict[str, Any]:
-    """The same as one document."""
+    """Return the sizes of one image as a document for JSON."""
     return {
         "image": size.image,
         "id": size.id,

@@ -1,4 +1,4 @@
-"""What an image weighs: on disk, as a registry stores it, and what inside takes the space."""
+"""Measures an image: its size on disk, its size in a registry, and what takes the space."""
 
 from __future__ import annotations
 
@@ -17,18 +17,16 @@ from drdeploy.hosting.images.layers import Layer
 if TYPE_CHECKING:
     from drdeploy.hosting.engine import Engine
 
-"""Registries and disks count in powers of ten."""
-
 
 @dataclass(frozen=True)
 class ImageSize:
-    """An image and its layers, the lowest first.
+    """The size of an image, layer by layer.
 
     Attributes:
-        image: As it was asked for.
+        image: Its name, as it was given.
         id: ``sha256:…`` of its configuration.
-        layers: What each holds.
-        instructions: The Dockerfile's for each layer, as the engine recorded them.
+        layers: The lowest first.
+        instructions: The Dockerfile's instruction for each layer, as the engine recorded it.
     """
 
     image: str
@@ -38,17 +36,17 @@ class ImageSize:
 
     @property
     def size_bytes(self) -> int:
-        """All layers unpacked: what the image takes on disk."""
+        """Size of all layers unpacked: what the image takes on disk."""
         return sum(layer.size_bytes for layer in self.layers)
 
     @property
     def compressed_bytes(self) -> int:
-        """All layers compressed: what a registry stores and a cold host pulls."""
+        """Size of all layers compressed: what a registry stores, and a new host pulls."""
         return sum(layer.compressed_bytes for layer in self.layers)
 
     @cached_property
     def contents(self) -> Contents:
-        """What inside takes the space."""
+        """What takes the space, by package and library."""
         return contents_of(self.layers)
 
 
@@ -57,16 +55,16 @@ class _Instructions(msgspec.Struct):
 
 
 def measure_size(engine: Engine, image: str, *, cache: LayerCache | None = None) -> ImageSize:
-    """Read an image from the engine (about 1 s per 30 MB), or what is kept of its layers.
+    """Measure an image: layers that are not cached are read from the engine (1 s per 30 MB).
 
     Raises:
-        EngineError: There is no such image, or its archive is of an unknown kind.
+        EngineError: There is no such image, or its archive has an unknown format.
     """
     cache = cache or LayerCache()
     config = engine.image_config(image)
     image_id = str(config["Id"])
     digests = [str(digest) for digest in config["RootFS"]["Layers"]]
-    known = {digest: kept for digest in digests if (kept := cache.get(digest, Layer))}
+    known = {digest: layer for digest in digests if (layer := cache.get(digest, Layer))}
     instructions = cache.get(image_id, _Instructions)
     if instructions is None or not set(digests) <= set(known):
         instructions = _read_missing(engine, image, digests, known)
@@ -80,7 +78,7 @@ def measure_size(engine: Engine, image: str, *, cache: LayerCache | None = None)
 def _read_missing(
     engine: Engine, image: str, digests: list[str], known: dict[str, Layer]
 ) -> _Instructions:
-    """Add to ``known`` the layers that it lacks."""
+    """Read the layers that are missing in ``known`` and add them; return the instructions."""
     names = {digest.rpartition(":")[2] for digest in known}
 
     def skips(file: str) -> bool:
@@ -93,6 +91,4 @@ def _read_missing(
                 known[digest] = archive.layers[file]
         return _Instructions(archive.instructions)
     except (KeyError, IndexError, TypeError, ValueError) as err:
-        raise EngineError(
-            "The engine saves images in a form that is not understood", where=image
-        ) from err
+        raise EngineError("The engine saves images in an unknown format", where=image) from err
