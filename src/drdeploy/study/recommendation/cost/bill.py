@@ -15,15 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import AnalysisError
-from drdeploy.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from drdeploy.hosting.sagemaker import Price, PriceSheet
-
-DAYS_PER_MONTH = 365.25 / 12
-MONTH_S = DAYS_PER_MONTH * 24 * SECONDS_PER_HOUR
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drdeploy.study.recommendation.cost.bill import DAYS_PER_MONTH, Usage
-from drdeploy.units import GIB
+from drdeploy.study.recommendation.cost.bill import Usage
+from drdeploy.units import DAYS_PER_MONTH, GIB
 
 if TYPE_CHECKING:
     from drdeploy.study.recommendation.simulation.outcome import Figures

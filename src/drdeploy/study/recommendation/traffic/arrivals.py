@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.errors import InvalidInput
-from drdeploy.study.recommendation.cost.bill import DAYS_PER_MONTH, MONTH_S
 from drdeploy.study.recommendation.traffic.shape import DAYS_PER_WEEK, HOURS_PER_WEEK, SHAPES, Shape
-from drdeploy.units import SECONDS_PER_HOUR
+from drdeploy.units import DAYS_PER_MONTH, SECONDS_PER_HOUR, SECONDS_PER_MONTH
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -140,7 +139,7 @@ class Traffic:
             times_s=times,
             horizon_s=max(weeks * float(WEEK_S), float(times[-1])),
             begins_at_hour=0.0,
-            requests_per_month=times.size * MONTH_S / (weeks * WEEK_S),
+            requests_per_month=times.size * SECONDS_PER_MONTH / (weeks * WEEK_S),
             told=self.told,
         )
 

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.errors import InvalidInput
-from drdeploy.study.recommendation.cost.bill import MONTH_S
 from drdeploy.study.recommendation.traffic.arrivals import WEEK_S, Arrivals
 from drdeploy.study.recommendation.traffic.shape import HOURS_PER_DAY
-from drdeploy.units import SECONDS_PER_HOUR
+from drdeploy.units import SECONDS_PER_HOUR, SECONDS_PER_MONTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +118,7 @@ def _arrivals(
         times_s=times,
         horizon_s=horizon_s,
         begins_at_hour=hour,
-        requests_per_month=times.size * MONTH_S / horizon_s,
+        requests_per_month=times.size * SECONDS_PER_MONTH / horizon_s,
         told=f"{times.size:,} arrivals over {horizon_s / DAY_S:.1f} days of {path.name}",
         notes=tuple(notes),
     )
