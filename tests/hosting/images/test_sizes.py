@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from drdeploy.cli.image_sizes import _shorten
+from drdeploy.cli.image_sizes import _without_shell
 from drdeploy.errors import EngineError
 from drdeploy.hosting.images import measure_size, write_sizes
 from drdeploy.hosting.images.layer_cache import LayerCache
@@ -206,7 +206,7 @@ def test_the_picture_names_our_images_and_the_published_ones(size):
     ],
 )
 def test_an_instruction_is_shown_as_in_the_dockerfile(instruction, shown):
-    assert _shorten(instruction) == shown
+    assert _without_shell(instruction) == shown
 
 
 @pytest.mark.engine
