@@ -112,3 +112,15 @@ def test_extras_are_those_that_users_were_promised():
         "dev",
     }
     assert set(project["optional-dependencies"]) == promised
+
+
+def test_the_lean_image_holds_the_modules_whose_imports_are_checked():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (lean,) = [each for each in settings["contracts"] if "lean image" in each["name"]]
+    sent = re.findall(r"^!src/(drdeploy/.*)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    modules = {
+        name.removesuffix(".py").replace("/", ".")
+        for name in sent
+        if not name.endswith(("__init__.py", ".jpg"))
+    }
+    assert modules == set(lean["source_modules"])
