@@ -1,4 +1,4 @@
-"""A model with its manifest: raw outputs become predictions here and nowhere else."""
+"""Turn a model's raw outputs into predictions, as its manifest says."""
 
 from __future__ import annotations
 
@@ -19,19 +19,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Classifier:
-    """An artifact and the runtime that loaded it.
+    """A loaded model that answers with predictions.
 
     Usage: ``Classifier(artifact, load_runtime(artifact)).predict(batch)``.
+
+    Attributes:
+        artifact: The model's files and manifest.
+        runtime: What loaded them.
     """
 
     artifact: ModelArtifact
     runtime: Runtime
 
     def predict(self, batch: NDArray[np.float32]) -> list[Prediction]:
-        """Classify a batch ``(n, height, width, 3)``, made by the manifest's transform.
+        """Classify a batch ``(n, height, width, 3)`` that the manifest's transform made.
 
         Raises:
-            PredictionFailed: The model answers with the wrong shape or no probabilities.
+            PredictionFailed: The answer has the wrong shape, or is not probabilities.
         """
         outputs = self.runtime.predict(batch)
         if outputs.ndim != 2 or len(outputs) != len(batch):
@@ -46,11 +50,12 @@ class Classifier:
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities ``(n, classes)`` from logits of the same shape."""
+    """Turn logits ``(n, classes)`` into probabilities."""
+    # Without the subtraction, a logit above 88 overflows float32.
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 def unnamed_classes(count: int) -> tuple[str, ...]:
-    """Stand-in names for the outputs of a model whose manifest names none."""
+    """Name the outputs of a model whose manifest has no class names."""
     return tuple(f"class_{index}" for index in range(count))

@@ -1,10 +1,13 @@
 """How much CPU this process may use: the container's limit, not the host's cores.
 
-A container engine limits CPU by a quota of microseconds per period on a control group.  The
-smallest quota between the process's own group and the root of the hierarchy holds.  Version 1
-keeps it in ``cpu.cfs_quota_us`` and ``cpu.cfs_period_us``, version 2 in ``cpu.max``; a hybrid
-host has both hierarchies and the controller in one of them, so both are read
-(Linux kernel documentation: admin-guide/cgroup-v2, scheduler/sched-bwc).
+A container engine limits CPU by a quota of microseconds per period on a control group.  What holds
+is the smallest quota between the process's own group and the root of the hierarchy.  Version 1 of
+control groups keeps it in ``cpu.cfs_quota_us`` and ``cpu.cfs_period_us``, version 2 in
+``cpu.max``.  A hybrid host has both hierarchies, with the CPU controller in one of them, so both
+are read (Linux kernel documentation: admin-guide/cgroup-v2, scheduler/sched-bwc).
+
+``os.cpu_count`` would answer with the host's cores.  A model that starts a thread for each of them
+in a container of half a CPU spends most of its quota on threads that wait for each other.
 """
 
 from __future__ import annotations
@@ -22,27 +25,27 @@ UNLIMITED = math.inf
 
 
 def available_cpus(root: Path = Path("/"), affinity: int | None = None) -> float:
-    """CPUs that this process may keep busy, for example 0.58.
+    """Return how many CPUs this process may keep busy, for example 0.58.
 
     Args:
-        root: Where ``/proc`` and ``/sys`` are; tests lay out a tree of their own.
-        affinity: Cores that the scheduler may place it on; asked of the system if None.
+        root: Where ``/proc`` and ``/sys`` are; tests make a tree of their own.
+        affinity: Cores that the scheduler may use; the operating system's answer if None.
     """
     cores = _allowed_cores() if affinity is None else affinity
     return min(float(cores), quota_cpus(root))
 
 
 def thread_count(root: Path = Path("/"), affinity: int | None = None) -> int:
-    """Threads that make the best use of :func:`available_cpus`: rounded up, at least one.
+    """Return how many threads make the best use of the CPU limit: rounded up, at least one.
 
-    Up, because a quota is granted per period (100 ms as a rule): two threads on 1.16 CPUs end a
-    short prediction sooner than one, and a long one no later.
+    Up, because a quota is granted for each period (usually 100 ms): two threads on 1.16 CPUs end
+    a short prediction sooner than one thread does, and a long one no later.
     """
     return max(1, math.ceil(round(available_cpus(root, affinity), 2)))
 
 
 def quota_cpus(root: Path = Path("/")) -> float:
-    """The control groups' quota in CPUs; infinite where none is set or nothing can be read."""
+    """Return the control groups' quota in CPUs; infinite if none is set or it cannot be read."""
     groups = _groups(_read(root / "proc/self/cgroup"))
     mounts = _mounts(_read(root / "proc/self/mountinfo"))
     quotas = [UNLIMITED]
@@ -61,14 +64,20 @@ def _allowed_cores() -> int:
 
 @dataclass(frozen=True)
 class _Mount:
-    """A hierarchy of control groups, mounted; ``controller`` is empty for version 2."""
+    """Where a hierarchy of control groups is mounted.
+
+    Attributes:
+        controller: ``cpu`` for version 1, empty for version 2.
+        group_root: The group at the mount's root; in a container, often the container's own.
+        point: The folder that it is mounted on.
+    """
 
     controller: str
     group_root: PurePosixPath
     point: PurePosixPath
 
     def folders(self, group: PurePosixPath, root: Path) -> Iterator[Path]:
-        """The folder of a group and of each of its parents, as far as they are mounted."""
+        """Yield the folders of a group's parents and of the group, as far as they are mounted."""
         is_below = group.is_relative_to(self.group_root) and ".." not in group.parts
         inside = group.relative_to(self.group_root) if is_below else PurePosixPath()
         base = root / self.point.relative_to("/")
@@ -77,7 +86,7 @@ class _Mount:
 
 
 def _groups(proc_cgroup: str) -> dict[str, PurePosixPath]:
-    """Path of this process's group: under ``cpu`` for version 1, under "" for version 2."""
+    """Find this process's groups by controller: ``cpu`` for version 1, empty for version 2."""
     groups = {}
     for line in proc_cgroup.splitlines():
         number, _, rest = line.partition(":")
@@ -90,7 +99,7 @@ def _groups(proc_cgroup: str) -> dict[str, PurePosixPath]:
 
 
 def _mounts(mountinfo: str) -> list[_Mount]:
-    """The mounts that may hold a CPU quota.  The format is in ``man 5 proc_pid_mountinfo``."""
+    """Find the mounts that may hold a CPU quota (format: ``man 5 proc_pid_mountinfo``)."""
     mounts = []
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")

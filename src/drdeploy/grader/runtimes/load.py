@@ -28,7 +28,7 @@ EXTRA: dict[RuntimeName, str] = {
 
 
 class RuntimeModule(Protocol):
-    """An imported runtime."""
+    """A module of this package that wraps one library."""
 
     def load(self, artifact: ModelArtifact, *, threads: int) -> Runtime:
         """Load a model."""
@@ -42,31 +42,36 @@ def load_runtime(
 
     Args:
         artifact: An opened artifact.
-        runtime: TensorFlow for a SavedModel and ONNX Runtime for ONNX, if None.
-        threads: For one prediction; as many as the CPU limit allows, if None.
+        runtime: Which library; if None, TensorFlow for a SavedModel and ONNX Runtime for ONNX.
+        threads: For one prediction; if None, as many as the CPU limit allows.
 
     Raises:
         RuntimeUnavailable: The library is not installed.
-        ModelLoadFailed: It does not read the format, or refuses the model.
+        ModelLoadFailed: The library does not read the format, or refuses the model.
         InvalidInput: No runtime has that name, or ``threads`` is below one.
     """
     if threads is not None and threads < 1:
-        raise InvalidInput(f"A model cannot be run by {threads} threads")
+        raise InvalidInput(f"A model cannot run on {threads} threads", remedy="Name 1 or more")
     module = import_runtime(artifact, runtime=runtime)
     return module.load(artifact, threads=threads or thread_count())
 
 
 def import_runtime(artifact: ModelArtifact, *, runtime: RuntimeName | None = None) -> RuntimeModule:
-    """Import what :func:`load_runtime` loads with; a cold start tells its time apart.
+    """Import the library that :func:`load_runtime` uses.
+
+    It is a step of its own because a cold start reports its time separately.
 
     Raises:
         RuntimeUnavailable: The library is not installed.
-        ModelLoadFailed: It does not read the artifact's format.
+        ModelLoadFailed: The library does not read the artifact's format.
         InvalidInput: No runtime has that name.
     """
     model_format = artifact.manifest.model_format
     chosen = runtime or DEFAULT[model_format]
-    _check_choice(chosen)
+    if chosen not in READS:
+        raise InvalidInput(
+            f"No runtime is called '{chosen}'", remedy=f"Choose one of {', '.join(READS)}"
+        )
     if model_format not in READS[chosen]:
         raise ModelLoadFailed(
             f"The runtime {chosen} does not read the format {model_format}",
@@ -81,10 +86,3 @@ def import_runtime(artifact: ModelArtifact, *, runtime: RuntimeName | None = Non
             f"The runtime {chosen} is not installed",
             remedy=install_remedy(EXTRA[chosen]),
         ) from err
-
-
-def _check_choice(runtime: str) -> None:
-    if runtime not in READS:
-        raise InvalidInput(
-            f"No runtime is called '{runtime}'", remedy=f"Choose one of {', '.join(READS)}"
-        )

@@ -1,4 +1,4 @@
-"""ONNX Runtime by its Python extension: where its wheel carries no C library (not on Linux)."""
+"""ONNX Runtime through its Python extension, where its wheel has no C library (not on Linux)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
 class BindingSession:
-    """The same as :class:`drdeploy.grader.runtimes.onnxruntime_library.Session`."""
+    """A loaded model, as :class:`drdeploy.grader.runtimes.onnxruntime_library.LibrarySession`."""
 
     def __init__(self, path: str, *, threads: int, entries: Mapping[str, str]) -> None:
         options = ort.SessionOptions()
@@ -34,7 +34,7 @@ class BindingSession:
         self.outputs = tuple(map(_node, self._session.get_outputs()))
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Predict; see :meth:`drdeploy.grader.runtimes.onnxruntime_library.Session.run`."""
+        """Predict; see :meth:`drdeploy.grader.runtimes.onnxruntime_library.LibrarySession.run`."""
         outputs: list[Any] = self._session.run(None, {self.inputs[0].name: batch})
         result: NDArray[Any] = outputs[0]
         return result

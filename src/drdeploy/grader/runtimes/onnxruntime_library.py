@@ -1,11 +1,16 @@
 """ONNX Runtime's C library, called without its Python extension.
 
-``onnxruntime`` for Python is a second copy of the library with bindings for all that it can do,
-of which a server needs to load and to run.  Importing that copy costs a cold start some 27 ms of
-CPU, opening the library 4 ms; and an image that holds the library alone is 37 MB smaller.
+The Python package ``onnxruntime`` holds the library twice: once as a C library, and once linked
+into an extension with bindings for everything that it can do.  A server only loads a model and
+runs it.  Importing the extension costs a cold start some 27 ms of CPU, opening the C library 4 ms,
+and an image with the C library alone is 37 MB smaller.
 
-The interface is a table of functions whose places never change; see ``OrtApi`` in
+The C interface is one table of function pointers, ``OrtApi``.  New versions only append to it, so
+the position of a function never changes; see
 https://github.com/microsoft/onnxruntime/blob/main/include/onnxruntime/core/session/onnxruntime_c_api.h.
+Each function that can fail returns a status, which is null on success and otherwise an object with
+a message that the caller must release; whatever a function creates, it writes to its last argument.
+:meth:`OnnxRuntimeLibrary.call` and :meth:`OnnxRuntimeLibrary.make` are these two conventions.
 """
 
 from __future__ import annotations
@@ -25,18 +30,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 API_VERSION = 17
-"""Of the table; a later library answers with that of an earlier one."""
+"""Version of the table that is asked for.  A later library has this one too; an earlier library
+returns no table."""
 
+# Values of enumerations in the header: OrtLoggingLevel, ExecutionMode, GraphOptimizationLevel,
+# OrtAllocatorType and OrtMemType.
 ERRORS_ONLY = 3
 SEQUENTIAL = 0
 OPTIMIZE_ALL = 99
 ARENA_ALLOCATOR, DEFAULT_MEMORY = 1, 0
 
 ELEMENT_TYPES = {1: "float32", 10: "float16", 11: "float64", 2: "uint8", 6: "int32", 7: "int64"}
-"""ONNX's numbers of the types that an image classifier can have."""
+"""ONNX's numbers for the element types that an image classifier may have."""
 ELEMENT_NUMBERS = {name: number for number, name in ELEMENT_TYPES.items()}
 
-PLACES = {
+POSITIONS = {
     "GetErrorMessage": 2,
     "CreateEnv": 3,
     "DisableTelemetryEvents": 6,
@@ -71,16 +79,22 @@ PLACES = {
     "ReleaseSessionOptions": 100,
     "AddSessionConfigEntry": 130,
 }
-"""Where in the table each function is; those that create or read answer with a status."""
+"""Position of each function in the table, counted from 0."""
 
 
 class LibraryRefused(Exception):
-    """ONNX Runtime answered with an error; the message is its own."""
+    """ONNX Runtime returned an error; the message is its own."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """An input or an output: its sides (None: any) and its element type."""
+    """An input or an output of a model.
+
+    Attributes:
+        name: In the graph.
+        shape: None for a side of any length.
+        dtype: Name of the element type.
+    """
 
     name: str
     shape: tuple[int | None, ...]
@@ -88,7 +102,15 @@ class Node:
 
 
 class OnnxRuntimeLibrary:
-    """The loaded library, with one environment."""
+    """The opened C library.
+
+    It has one environment (ONNX Runtime's log and thread pools), shared by all its sessions.
+
+    Attributes:
+        version: Of the library, for example ``1.20.1``.
+        allocator: Allocates the strings that the library returns; they are freed through it.
+        memory: Says that input tensors lie in ordinary memory.
+    """
 
     def __init__(self, path: Path) -> None:
         opened = ctypes.CDLL(str(path))
@@ -96,11 +118,11 @@ class OnnxRuntimeLibrary:
         get_api, get_version = opened.OrtGetApiBase().contents
         self.version: str = ctypes.CFUNCTYPE(c_char_p)(get_version)().decode()
         table = ctypes.CFUNCTYPE(c_void_p, c_uint32)(get_api)(API_VERSION)
-        places = ctypes.cast(table, POINTER(c_void_p))
+        pointers = ctypes.cast(table, POINTER(c_void_p))
         self._functions = {
             name: _function(name, address)
-            for name, place in PLACES.items()
-            if (address := places[place]) is not None
+            for name, position in POSITIONS.items()
+            if (address := pointers[position]) is not None
         }
         self._environment = self.make("CreateEnv", c_int(ERRORS_ONLY), b"drdeploy")
         self.call("DisableTelemetryEvents", self._environment)
@@ -108,10 +130,10 @@ class OnnxRuntimeLibrary:
         self.memory = self.make("CreateCpuMemoryInfo", ARENA_ALLOCATOR, DEFAULT_MEMORY)
 
     def call(self, name: str, *arguments: Any) -> None:
-        """Call a function of the table.
+        """Call a function that returns a status.
 
         Raises:
-            LibraryRefused: It answered with an error.
+            LibraryRefused: The status is an error.
         """
         status = self._functions[name](*arguments)
         if status:
@@ -120,30 +142,31 @@ class OnnxRuntimeLibrary:
             raise LibraryRefused(message)
 
     def make(self, name: str, *arguments: Any) -> c_void_p:
-        """Call a function whose last argument is where it puts what it makes."""
+        """Call a function that writes a pointer to its last argument; return that pointer."""
         made = c_void_p()
         self.call(name, *arguments, byref(made))
         return made
 
     def number(self, name: str, *arguments: Any) -> int:
-        """Call a function whose last argument is where it puts a number."""
+        """Call a function that writes a size to its last argument; return that size."""
         found = c_size_t()
         self.call(name, *arguments, byref(found))
         return found.value
 
     def release(self, kind: str, thing: c_void_p) -> None:
-        """Give back what was made."""
+        """Free an object of that kind, which the library created."""
         self._functions[f"Release{kind}"](thing)
 
     def load(self, path: str, *, threads: int, entries: Mapping[str, str]) -> LibrarySession:
         """Load an ONNX file.
 
         Raises:
-            LibraryRefused: It is not a model that this library can run.
+            LibraryRefused: The library cannot run the model.
         """
         options = self.make("CreateSessionOptions")
         try:
             self.call("SetIntraOpNumThreads", options, threads)
+            # Nodes run one after the other, so a second pool of threads would only wait.
             self.call("SetInterOpNumThreads", options, 1)
             self.call("SetSessionExecutionMode", options, SEQUENTIAL)
             self.call("SetSessionGraphOptimizationLevel", options, OPTIMIZE_ALL)
@@ -156,7 +179,7 @@ class OnnxRuntimeLibrary:
 
 
 class LibrarySession:
-    """A loaded model with one tensor in; several threads may run it at once."""
+    """A loaded model with one input; several threads may run it at once."""
 
     def __init__(self, library: OnnxRuntimeLibrary, session: c_void_p) -> None:
         self._library = library
@@ -171,10 +194,10 @@ class LibrarySession:
         self._library.release("Session", self._session)
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Predict.
+        """Predict a batch.
 
         Args:
-            batch: Of the input's shape and element type.
+            batch: Its shape and element type are those of the input.
 
         Returns:
             The first output.
@@ -183,6 +206,7 @@ class LibrarySession:
             LibraryRefused: The batch does not fit the model.
         """
         library = self._library
+        # The tensor borrows this array's memory, which must not be freed before the call returns.
         data = np.ascontiguousarray(batch)
         shape = (c_int64 * data.ndim)(*data.shape)
         pointer = c_void_p(data.__array_interface__["data"][0])
@@ -222,6 +246,7 @@ class LibrarySession:
             shape, dtype = _shape_and_type(library, described)
         finally:
             library.release("TensorTypeAndShapeInfo", described)
+        # The memory belongs to the value, which is released after this: hence a copy.
         address = library.make("GetTensorMutableData", value).value
         sides = [side or 0 for side in shape]
         result = np.empty(sides, dtype)
@@ -240,6 +265,7 @@ class LibrarySession:
         library.call("AllocatorFree", library.allocator, text)
         described = library.make(f"SessionGet{side}TypeInfo", self._session, at)
         try:
+            # A view into the type's description, not an object to release.
             tensor = library.make("CastTypeInfoToTensorInfo", described)
             if not tensor:
                 raise LibraryRefused(f"{name} is not a tensor")
@@ -249,7 +275,7 @@ class LibrarySession:
 
 
 def find_library() -> Path | None:
-    """The C library of the installed ``onnxruntime``; its Linux wheels carry it."""
+    """Find the C library of the installed ``onnxruntime``; only its Linux wheels have one."""
     package = importlib.util.find_spec("onnxruntime")
     if package is None or package.origin is None:
         return None
@@ -269,6 +295,7 @@ def _shape_and_type(
 
 
 def _function(name: str, address: int) -> Any:
+    """Give an address the C signature of the function by that name."""
     if name.startswith("Release"):
         return ctypes.CFUNCTYPE(None, c_void_p)(address)
     returns = c_char_p if name == "GetErrorMessage" else c_void_p

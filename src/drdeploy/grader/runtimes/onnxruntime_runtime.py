@@ -1,4 +1,4 @@
-"""ONNX Runtime: the smallest and the fastest to start."""
+"""ONNX Runtime: the smallest of the runtimes, and the fastest to start."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-# Its wheels report use to their maker unless told not to before they are loaded; a server
-# of patients' photographs does not, and a cold start need not wait for it.
+# Its wheels report usage to Microsoft unless this is set before they are loaded. A server of
+# patients' photographs must not, and a cold start need not wait for it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from drdeploy.errors import ModelLoadFailed, PredictionFailed, reason_of
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 
 SPIN_US = 100
-"""Before an idle thread sleeps; releases of ONNX Runtime that do not know it ignore it."""
+"""How long an idle thread spins before it sleeps; older releases of ONNX Runtime ignore it."""
 
 LIBRARY_PATH = find_library()
 if LIBRARY_PATH is None:
-    # Fails here, where a runtime that is not installed is looked for.
+    # If ONNX Runtime is not installed at all, this import fails and names it.
     from drdeploy.grader.runtimes.onnxruntime_binding import VERSION, BindingSession
 
 
 class OnnxSession(Protocol):
-    """A loaded model, in the C library or in the Python extension."""
+    """A model that was loaded by the C library or by the Python extension."""
 
     @property
     def inputs(self) -> Sequence[Node]: ...  # noqa: D102
@@ -49,7 +49,7 @@ class OnnxSession(Protocol):
 
 @dataclass(frozen=True)
 class OnnxRuntime:
-    """A loaded session.  ONNX Runtime allows concurrent calls of one session."""
+    """A model loaded by ONNX Runtime, which allows concurrent calls of one session."""
 
     session: OnnxSession
     signature: Signature
@@ -91,12 +91,13 @@ def load(artifact: ModelArtifact, *, threads: int) -> OnnxRuntime:
 
 
 def session_entries(threads: int, cpus: float | None = None) -> dict[str, str]:
-    """What a session is told beyond its number of threads.
+    """Return the session's settings beyond its number of threads.
 
-    Idle threads wait instead of spinning where the CPU limit is below their number: under a
-    quota, a spinning thread spends the time that the working ones need.  Elsewhere they spin for
-    as long as the gap between two layers is, and no longer: by default they spin on after the
-    prediction, and on a busy machine double the CPU time of a request.
+    A thread without work may sleep, which is slow to end, or spin, which costs CPU.  With a CPU
+    limit below the number of threads they sleep: a spinning thread uses up the quota that the
+    working ones need.  Otherwise they spin for as long as the gap between two layers, and no
+    longer: by default they go on for a millisecond after a prediction, which doubles the CPU time
+    of a request on a busy machine.
     """
     limit = available_cpus() if cpus is None else cpus
     return {

@@ -1,4 +1,4 @@
-"""OpenVINO: reads ONNX and SavedModel; the fastest on Intel CPUs."""
+"""OpenVINO: reads ONNX and SavedModel, and is the fastest on Intel CPUs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenVinoRuntime:
-    """A compiled model.  Each thread has an inference request of its own."""
+    """A model compiled by OpenVINO.
+
+    An inference request holds the buffers of one prediction, so each thread has one of its own.
+    """
 
     compiled: ov.CompiledModel
     signature: Signature
@@ -69,15 +72,15 @@ def load(artifact: ModelArtifact, *, threads: int) -> OpenVinoRuntime:
 
 
 def _reason(err: RuntimeError) -> str:
-    """Its last line; those before name places in OpenVINO's source."""
+    """The last line of an error; the lines before it name places in OpenVINO's source."""
     return (str(err).strip().splitlines() or [type(err).__name__])[-1]
 
 
 def compile_options(threads: int, precision: Precision) -> dict[str, object]:
-    """Options for one prediction at a time on that many threads.
+    """Return the options for one prediction at a time on that many threads.
 
-    OpenVINO computes in bfloat16 of its own accord where the CPU can; a model called fp32
-    must answer as it does elsewhere, so only a bf16 artifact asks for it.
+    On a CPU with bfloat16, OpenVINO uses it unasked.  A model called fp32 must answer the same
+    everywhere, so the precision is always stated.
     """
     is_bf16 = precision == "bf16"
     return {

@@ -1,4 +1,4 @@
-"""The one interface between a model and whoever asks it."""
+"""The interface of a loaded model, whichever library runs it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Runtime(Protocol):
 
     @property
     def name(self) -> RuntimeName:
-        """Which library predicts."""
+        """Which library runs the model."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""What a model takes and gives, compared with what its manifest says."""
+"""Compare a model's input and output with its manifest, and batch its input accordingly."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from drdeploy.grader.artifacts import ModelArtifact
 
 Shape = tuple[int | None, ...]
-"""None where the model takes any size."""
+"""Sides of a tensor; None for a side of any length."""
 
 RGB_CHANNELS = 3
 
 
 @dataclass(frozen=True)
 class Signature:
-    """How to hand a batch to a model.
+    """The shape and type in which a model takes a batch.
 
     Attributes:
         image_shape: Height, width and channels, as the manifest's transform makes them.
         is_channels_first: The model takes ``(n, 3, height, width)``.
-        batch_size: The one size that it takes; None for any.
-        dtype: Of its input.
+        batch_size: The only batch size that it takes; None for any.
+        dtype: Element type of its input.
     """
 
     image_shape: tuple[int, int, int]
@@ -43,7 +43,11 @@ class Signature:
         batch: NDArray[np.float32],
         predict: Callable[[NDArray[np.floating]], NDArray[np.floating]],
     ) -> NDArray[np.float32]:
-        """Predict a batch ``(n, height, width, 3)`` in the shape and pieces the model takes.
+        """Predict a batch, rearranged and split as the model takes it.
+
+        Args:
+            batch: Shape ``(n, height, width, 3)``.
+            predict: Calls the model.
 
         Raises:
             PredictionFailed: The batch has another shape.
@@ -59,7 +63,7 @@ class Signature:
 
 
 def _pieces(data: NDArray[np.floating], size: int) -> list[NDArray[np.floating]]:
-    """Batches of exactly that size; the last is filled up with zeros."""
+    """Split into batches of exactly that size; the last is filled up with zeros."""
     padding = -len(data) % size
     padded = np.concatenate([data, np.zeros((padding, *data.shape[1:]), data.dtype)])
     return np.split(padded, len(padded) // size)
@@ -71,11 +75,16 @@ def read_signature(
     inputs: Sequence[tuple[Shape, str]],
     outputs: Sequence[Shape],
 ) -> Signature:
-    """Check a model's inputs (shape and dtype's name) and outputs against its manifest.
+    """Check a model's inputs and outputs against its manifest.
+
+    Args:
+        artifact: The model's.
+        inputs: Shape and name of the element type of each.
+        outputs: Shape of each.
 
     Raises:
-        ModelLoadFailed: It is no classifier of RGB photographs, or not of the size or the
-            number of classes that the manifest says.
+        ModelLoadFailed: The model does not classify RGB photographs, or not those of the size,
+            or into the number of classes, that the manifest says.
     """
     if len(inputs) != 1 or len(outputs) != 1:
         raise _refused(
@@ -108,7 +117,7 @@ def _is_channels_first(artifact: ModelArtifact, shape: Shape) -> bool:
 def _check_size(artifact: ModelArtifact, shape: Shape, signature: Signature) -> None:
     taken = shape[2:4] if signature.is_channels_first else shape[1:3]
     given = signature.image_shape[:2]
-    if any(want not in {None, have} for want, have in zip(taken, given, strict=True)):
+    if any(side not in {None, made} for side, made in zip(taken, given, strict=True)):
         raise _refused(
             artifact,
             f"The model takes images of {taken} pixels, the manifest's transform makes {given}",

@@ -1,4 +1,4 @@
-"""TensorFlow: reads the SavedModel that the original study served."""
+"""TensorFlow: reads a SavedModel, such as the original study served."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is imported
+# TensorFlow reads both once, while it is imported: hence before that.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
-import tensorflow as tf  # after the variables that it reads
+import tensorflow as tf
 
-from drdeploy.errors import ModelLoadFailed, PredictionFailed, reason_of  # likewise
-from drdeploy.grader.runtimes.signature import Signature, read_signature  # likewise
+from drdeploy.errors import ModelLoadFailed, PredictionFailed, reason_of
+from drdeploy.grader.runtimes.signature import Signature, read_signature
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,15 +25,19 @@ if TYPE_CHECKING:
 
 SIGNATURE = "serving_default"
 ENDPOINT = "serve"
-"""What ``keras.Model.export`` calls its function."""
+"""Name that ``keras.Model.export`` gives its function."""
 
 
 @dataclass(frozen=True)
 class TensorFlowRuntime:
-    """A loaded SavedModel.  A concrete function may be called from several threads.
+    """A loaded SavedModel.  Several threads may call a concrete function.
 
     Attributes:
-        model: Owns the variables, which the function only refers to.
+        model: Owns the variables.  The function only refers to them, so the model must live on.
+        function: What is called.
+        signature: What it takes.
+        name: Of this runtime.
+        version: Of TensorFlow.
     """
 
     model: Any
@@ -58,7 +63,7 @@ def load(artifact: ModelArtifact, *, threads: int) -> TensorFlowRuntime:
     """Load a SavedModel.
 
     Raises:
-        ModelLoadFailed: TensorFlow refuses it, it has nothing to call, or it does not fit its
+        ModelLoadFailed: TensorFlow refuses it, it has no signature, or it does not fit its
             manifest.
     """
     _limit_threads(threads)
@@ -82,14 +87,14 @@ def load(artifact: ModelArtifact, *, threads: int) -> TensorFlowRuntime:
 
 
 def _limit_threads(threads: int) -> None:
-    # Both are set once per process: where a model was loaded before, its choice stands.
+    # TensorFlow accepts both only once in a process; a model that was loaded before has set them.
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def _function(model: Any, artifact: ModelArtifact) -> Any:
-    """The concrete function to call: a signature, or what Keras exported."""
+    """Find the function to call: a signature, or what Keras exported."""
     signatures = dict(model.signatures)
     if SIGNATURE in signatures:
         return signatures[SIGNATURE]
