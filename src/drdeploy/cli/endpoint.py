@@ -84,8 +84,8 @@ def delete(
     from drdeploy.hosting.sagemaker import Hosting
 
     workspace = Workspace.of_endpoint(name)
-    if workspace.exists and workspace.note().is_at(endpoint_url, region):
-        endpoint_deploy.show_swept(endpoint_deploy.delete_deployed(workspace))
+    if workspace.exists and workspace.record().is_at(endpoint_url, region):
+        endpoint_deploy.print_teardown(endpoint_deploy.delete_deployed(workspace))
         print_line(f"{name} is deleted")
         return
     hosting = Hosting.connect(endpoint_url, region=region)

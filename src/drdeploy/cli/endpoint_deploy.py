@@ -1,4 +1,4 @@
-"""``drdeploy endpoint deploy``, and the deletion of what it created: through Terraform."""
+"""``drdeploy endpoint deploy``, and the deletion of what it created, through Terraform."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from drdeploy.cli.console import err, out, print_json
-from drdeploy.cli.options import JsonOption, PricesOption, RegionOption
-from drdeploy.cli.places import (
+from drdeploy.cli.deployment import (
     LocalUrlOption,
     TargetOption,
     TerminalApprover,
@@ -21,6 +20,7 @@ from drdeploy.cli.places import (
     local_service_answers,
     sheet_of,
 )
+from drdeploy.cli.options import JsonOption, PricesOption, RegionOption
 from drdeploy.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -28,14 +28,15 @@ if TYPE_CHECKING:
     from drdeploy.hosting.deployment.desired import DesiredEndpoints
     from drdeploy.hosting.deployment.provision import Provisioned
     from drdeploy.hosting.deployment.teardown import TeardownReport
-    from drdeploy.hosting.deployment.variables import AnyConfig
     from drdeploy.hosting.deployment.workspace import Workspace
     from drdeploy.hosting.engine import Engine
-    from drdeploy.hosting.sagemaker import Invocation
+    from drdeploy.hosting.sagemaker import EndpointConfig, Invocation
 
 
 def deploy(
-    name: Annotated[str, typer.Argument(help="Of the endpoint; begins every name of it.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of the endpoint; every name that belongs to it begins so.")
+    ],
     *,
     artifact: Annotated[
         Path | None,
@@ -46,20 +47,25 @@ def deploy(
         typer.Option(help="lean, minimal, reduced, … (built if need be), or a tag in the engine."),
     ] = "lean",
     memory_mb: Annotated[
-        int, typer.Option(help="Of a serverless endpoint: 1024 to 6144 in steps of 1024.")
+        int, typer.Option(help="Memory of a serverless endpoint: 1024 to 6144 in steps of 1024.")
     ] = 2048,
-    max_concurrency: Annotated[int, typer.Option(help="Of a serverless endpoint.")] = 5,
+    max_concurrency: Annotated[
+        int, typer.Option(help="Requests at once that a serverless endpoint takes.")
+    ] = 5,
     provisioned_concurrency: Annotated[
-        int | None, typer.Option(help="Containers kept warm; they cost money always.")
+        int | None, typer.Option(help="Containers kept warm, paid around the clock.")
     ] = None,
     instance_type: Annotated[
         str | None,
         typer.Option(help="A real-time endpoint instead, always on: for example ml.m5.xlarge."),
     ] = None,
-    instance_count: Annotated[int, typer.Option(help="Of a real-time endpoint.")] = 1,
+    instance_count: Annotated[int, typer.Option(help="Instances of a real-time endpoint.")] = 1,
     photograph: Annotated[
         Path | None,
-        typer.Option(help="Sent when all is done; a painted one by default.", dir_okay=False),
+        typer.Option(
+            help="Photograph to try the endpoint out with; a synthetic one by default.",
+            dir_okay=False,
+        ),
     ] = None,
     target: TargetOption = None,
     endpoint_url: LocalUrlOption = None,
@@ -69,7 +75,7 @@ def deploy(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Build, push, upload, plan, agree, apply, wait, try it out.
+    """Build, push, upload, plan, approve, apply, wait, try it out.
 
     Run it again with another image, archive or size: what changed becomes a new endpoint
     configuration, and the endpoint answers throughout. deployments/NAME keeps Terraform's state.
@@ -85,59 +91,60 @@ def deploy(
     body = _body(photograph)
     account = account_of(target, endpoint_url, region)
     workspace = Workspace.of_endpoint(checked_prefix(name))
-    person = TerminalApprover(yes=yes, is_local=account.platform == "local")
+    approver = TerminalApprover(yes=yes, is_local=account.platform == "local")
     advice = f"the same command goes on, and `drdeploy endpoint delete {name}` deletes"
     with interruptible(advice):
         region = account.region_name()
         _refuse_another_place(workspace, account.endpoint_url, region)
-        # Before the image is built, which takes minutes.
-        terraform = ready_terraform("single-endpoint", workspace, account, person.note)
+        # Before the image is built, which takes minutes: a provider that is missing ends it all.
+        terraform = ready_terraform("single-endpoint", workspace, account, approver.note)
         engine = engine_for(account)
         tag = _image_tag(engine, image, config, account)
-        wish = _wish(name, tag, artifact, config, region)
+        desired = _desired(name, tag, artifact, config, region)
         provisioner = Provisioner(
             account=account,
             workspace=workspace,
             terraform=terraform,
             engine=engine,
-            person=person,
+            approver=approver,
             sheet=sheet_of(prices),
             accept_unknown_prices=accept_unknown_prices,
         )
-        provisioned = provisioner.provision(wish)
+        provisioned = provisioner.provision(desired)
         (endpoint,) = provisioned.endpoints.values()
         answer = provisioner.try_out(endpoint, *body)
     _report(endpoint, provisioned, answer, as_json=as_json)
 
 
 def delete_deployed(workspace: Workspace) -> TeardownReport | None:
-    """Delete what a deployment's folder tells of, and verify it by listing.
+    """Delete a deployment and verify by listing that nothing of it is left.
 
     Returns:
-        None where it was in a local service that has ended: what it held ended with it.
+        What was deleted and verified; None where the deployment was in a local service that has
+        ended, and everything in it with the service.
     """
     from drdeploy.hosting.deployment.configuration import ready_terraform
-    from drdeploy.hosting.deployment.teardown import sweep
+    from drdeploy.hosting.deployment.teardown import tear_down
 
-    note = workspace.note()
-    if note.endpoint_url is not None and not local_service_answers(note.endpoint_url):
-        err.print(f"the local service at {note.endpoint_url} is gone, and everything in it")
-        workspace.forget()
+    record = workspace.record()
+    if record.endpoint_url is not None and not local_service_answers(record.endpoint_url):
+        err.print(f"the local service at {record.endpoint_url} is gone, and everything in it")
+        workspace.delete()
         return None
-    person = TerminalApprover(yes=True, is_local=note.endpoint_url is not None)
+    approver = TerminalApprover(yes=True, is_local=record.endpoint_url is not None)
     with interruptible("the same command goes on"):
-        terraform = ready_terraform(note.environment, workspace, note.account, person.note)
-        return sweep(note.account, workspace, terraform, person)
+        terraform = ready_terraform(record.environment, workspace, record.account, approver.note)
+        return tear_down(record.account, workspace, terraform, approver)
 
 
-def show_swept(swept: TeardownReport | None) -> None:
-    """What was deleted, and how that is known."""
-    if swept is None:
+def print_teardown(report: TeardownReport | None) -> None:
+    """Print what was deleted, and for which kinds AWS lists nothing any more."""
+    if report is None:
         return
-    out.print(f"deleted: {len(swept.deleted)} resources", highlight=False)
-    for sentence in swept.verified:
+    out.print(f"deleted: {len(report.deleted)} resources", highlight=False)
+    for sentence in report.verified:
         out.print(f"verified: {sentence}", markup=False, highlight=False)
-    for sentence in swept.unverified:
+    for sentence in report.unverified:
         err.print(f"not verified: {sentence}", markup=False, highlight=False)
 
 
@@ -147,7 +154,7 @@ def _config(
     provisioned_concurrency: int | None,
     instance_type: str | None,
     instance_count: int,
-) -> AnyConfig:
+) -> EndpointConfig:
     from pydantic import ValidationError
 
     from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig
@@ -171,8 +178,8 @@ def _config(
         ) from error
 
 
-def _image_tag(engine: Engine | None, image: str, config: AnyConfig, account: Account) -> str:
-    """The image's tag in the engine, built if it is one of ours, for the right processor."""
+def _image_tag(engine: Engine | None, image: str, config: EndpointConfig, account: Account) -> str:
+    """Return the tag of the image to deploy; one of this project's images is built first."""
     from drdeploy.hosting.deployment.architectures import fitting_tag
     from drdeploy.hosting.images import build_image, own_image, tag_of
 
@@ -186,8 +193,8 @@ def _image_tag(engine: Engine | None, image: str, config: AnyConfig, account: Ac
     return tag
 
 
-def _wish(
-    name: str, tag: str, artifact: Path | None, config: AnyConfig, region: str
+def _desired(
+    name: str, tag: str, artifact: Path | None, config: EndpointConfig, region: str
 ) -> DesiredEndpoints:
     from drdeploy.grader.box import box_artifact
     from drdeploy.hosting.deployment.desired import DesiredEndpoints, ModelSource
@@ -202,21 +209,26 @@ def _wish(
 
 
 def _refuse_another_place(workspace: Workspace, endpoint_url: str | None, region: str) -> None:
-    """One folder is one deployment in one place."""
+    """Refuse to deploy elsewhere from a folder whose state is about another account.
+
+    Terraform would look for everything in the new place, find nothing there, and lose what runs
+    in the old one.
+    """
     if not workspace.exists:
         return
-    note = workspace.note()
+    record = workspace.record()
     is_aws = endpoint_url is None
-    if (note.endpoint_url is None) != is_aws or note.region != region:
-        place = "AWS" if note.endpoint_url is None else "the local service"
+    if (record.endpoint_url is None) != is_aws or record.region != region:
+        place = "AWS" if record.endpoint_url is None else "the local service"
         raise InvalidInput(
-            f"{note.prefix} is deployed in {note.region} on {place} already",
+            f"{record.prefix} is deployed in {record.region} on {place} already",
             where=str(workspace.folder),
             remedy="Delete it first, or choose another name",
         )
 
 
 def _body(photograph: Path | None) -> tuple[bytes, str]:
+    """Return the bytes to try the endpoint out with, and their content type."""
     import mimetypes
 
     from drdeploy.grader.synthetic.photograph import synthetic_photograph
@@ -226,7 +238,7 @@ def _body(photograph: Path | None) -> tuple[bytes, str]:
     kind = mimetypes.guess_type(photograph.name)[0] or ""
     if not kind.startswith("image/"):
         raise InvalidInput(
-            "Its name is not that of a photograph",
+            "The name of the file is not that of a photograph",
             where=str(photograph),
             remedy="Name a .jpg, .png or .tif, or leave --photograph out",
         )
@@ -236,7 +248,7 @@ def _body(photograph: Path | None) -> tuple[bytes, str]:
 def _report(endpoint: str, provisioned: Provisioned, answer: Invocation, *, as_json: bool) -> None:
     import json
 
-    told = json.loads(answer.body)
+    grading = json.loads(answer.body)
     if as_json:
         images = {tag: image.uri for tag, image in provisioned.images.items()}
         archives = {
@@ -250,14 +262,14 @@ def _report(endpoint: str, provisioned: Provisioned, answer: Invocation, *, as_j
                 "images": images,
                 "archives": archives,
                 "outputs": provisioned.outputs,
-                "answer": told,
+                "answer": grading,
             }
         )
         return
     out.print(f"endpoint {endpoint} is in service", markup=False, highlight=False)
-    if isinstance(told, dict) and "grade" in told:
-        out.print(f"it answers: grade {told['grade']} ({told['label']})", highlight=False)
-        out.print(told["notice"], markup=False, highlight=False)
+    if isinstance(grading, dict) and "grade" in grading:
+        out.print(f"it answers: grade {grading['grade']} ({grading['label']})", highlight=False)
+        out.print(grading["notice"], markup=False, highlight=False)
     for name, value in provisioned.outputs.items():
         if name != "endpoint":
             out.print(f"{name}: {value}", markup=False, highlight=False, soft_wrap=True)

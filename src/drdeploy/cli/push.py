@@ -1,4 +1,4 @@
-"""``drdeploy image push`` and ``drdeploy artifact push``: what AWS needs to hold, by digest."""
+"""``drdeploy image push`` and ``drdeploy artifact push``: what a model refers to by digest."""
 
 from __future__ import annotations
 
@@ -9,24 +9,22 @@ from typing import Annotated
 import typer
 
 from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.deployment import LocalUrlOption, TargetOption, account_of, engine_for
 from drdeploy.cli.options import JsonOption, RegionOption
-from drdeploy.cli.places import LocalUrlOption, TargetOption, account_of, engine_for
 
 
 def push_image(
     image: Annotated[str, typer.Argument(help="lean, minimal, reduced, … or a tag in the engine.")],
-    repository: Annotated[
-        str, typer.Option(help="Name of a private repository of ECR's that exists.")
-    ],
+    repository: Annotated[str, typer.Option(help="Name of a private ECR repository that exists.")],
     *,
     target: TargetOption = None,
     endpoint_url: LocalUrlOption = None,
     region: RegionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Push an image to ECR, or to the local registry; prints its URI with the digest.
+    """Push an image to ECR or to the local registry, and print its URI with the digest.
 
-    Nothing is sent where the registry holds the image already.
+    An image that the registry holds already is not sent again.
     """
     from drdeploy.errors import PushFailed
     from drdeploy.hosting.deployment.images import find_repository
@@ -62,9 +60,9 @@ def push_artifact(
     region: RegionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload a model.tar.gz to S3 under its digest; prints its URI and version.
+    """Upload a model.tar.gz to S3 under its digest, and print its URI and version.
 
-    Nothing is sent where the same bytes are there already.
+    An archive that the bucket holds already is not sent again.
     """
     from drdeploy.hosting.deployment.archives import upload_archive
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.deployment import INTERRUPTED, TargetChoice, TerminalApprover, YesOption
 from drdeploy.cli.options import JsonOption
-from drdeploy.cli.places import INTERRUPTED, TargetChoice, TerminalApprover, YesOption
 from drdeploy.errors import StudyError, UnknownPrice
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def run(
     if aws:
         _refuse_cost(found, max_cost_usd)
     narrator = LiveProgress(always_on_first(found) if target else found, err)
-    person = TerminalApprover(yes=yes, is_local=not aws, pause=narrator.paused)
+    approver = TerminalApprover(yes=yes, is_local=not aws, pause=narrator.paused)
     options = RunOptions(
         results=Results(out_dir or _default_out(found)),
         seed=found.study.seed if seed is None else seed,
@@ -109,7 +109,7 @@ def run(
         weights=weights,
         endpoint_url=endpoint_url,
         aws=aws,
-        provisioning=_provisioning(person, keep=keep) if target else None,
+        provisioning=_provisioning(approver, keep=keep) if target else None,
         isolation=isolation,
         fresh=fresh,
     )
@@ -136,7 +136,7 @@ def run(
 @app.command()
 def delete(study: StudyArgument, out_dir: OutOption = None) -> None:
     """Delete whatever a run with --target left there, and verify it by listing."""
-    from drdeploy.cli.places import interruptible, local_service_answers
+    from drdeploy.cli.deployment import interruptible, local_service_answers
     from drdeploy.study.measurements.results import Results
     from drdeploy.study.running.provisioned import delete_study, study_workspace
 
@@ -146,10 +146,10 @@ def delete(study: StudyArgument, out_dir: OutOption = None) -> None:
         raise StudyError(
             "Nothing of this study was created through Terraform", where=str(workspace.folder)
         )
-    endpoint_url = workspace.note().endpoint_url
+    endpoint_url = workspace.record().endpoint_url
     if endpoint_url is not None and not local_service_answers(endpoint_url):
         err.print(f"the local service at {endpoint_url} is gone, and everything in it")
-        workspace.forget()
+        workspace.delete()
         return
     is_local = endpoint_url is not None
     with interruptible("the same command goes on"):
@@ -194,11 +194,11 @@ def _default_out(plan: Plan) -> Path:
     return Path("results") / plan.study.name
 
 
-def _provisioning(person: TerminalApprover, *, keep: bool) -> Provisioning:
+def _provisioning(approver: TerminalApprover, *, keep: bool) -> Provisioning:
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.running.provisioned import Provisioning
 
-    return Provisioning(person, PriceSheet.load(), keep=keep)
+    return Provisioning(approver, PriceSheet.load(), keep=keep)
 
 
 def _refuse_cost(plan: Plan, max_cost_usd: float) -> None:

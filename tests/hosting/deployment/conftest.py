@@ -63,7 +63,7 @@ def account():
 
 @dataclass
 class Scripted:
-    """A person who agrees or not, and remembers."""
+    """An approver with one answer, who remembers what was shown."""
 
     answer: bool = True
 
@@ -73,13 +73,13 @@ class Scripted:
     def note(self, text):
         self.notes.append(text)
 
-    def agrees(self, proposal):
+    def approves(self, proposal):
         self.proposals.append(proposal)
         return self.answer
 
 
 @pytest.fixture
-def person():
+def approver():
     return Scripted()
 
 
@@ -109,12 +109,12 @@ def no_provider(terraform_program, tmp_path, monkeypatch):
 def terraform_of(tmp_path, terraform_program):
     """Real Terraform on a configuration of `terraform_data`, which needs no provider."""
 
-    def make(configuration, tell=lambda _: None):
+    def make(configuration, report=lambda _: None):
         folder = tmp_path / "configuration"
         folder.mkdir(exist_ok=True)
         (folder / "main.tf").write_text(configuration)
         workspace = Workspace(tmp_path / "work")
-        terraform = Terraform(folder, workspace, os.environ, tell, terraform_program)
+        terraform = Terraform(folder, workspace, os.environ, report, terraform_program)
         terraform.init()
         workspace.variables.write_text("{}")
         return terraform

@@ -45,7 +45,7 @@ def test_our_images_have_a_sibling_for_graviton_and_others_are_left_alone():
 )
 def test_an_image_that_the_instance_cannot_run_is_refused(built_for, config, needed, tmp_path):
     with pytest.raises(InvalidInput, match=rf"flowers:3 is built for {built_for}.*{needed}"):
-        check_architectures(engine(built_for), wish(config, tmp_path))
+        check_architectures(engine(built_for), desired(config, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_an_image_that_the_instance_cannot_run_is_refused(built_for, config, nee
     [("amd64", X86), ("arm64", GRAVITON), ("amd64", SERVERLESS), ("riscv64", X86)],
 )
 def test_an_image_that_it_can_run_or_of_which_nothing_is_known_goes_on(built_for, config, tmp_path):
-    check_architectures(engine(built_for), wish(config, tmp_path))
+    check_architectures(engine(built_for), desired(config, tmp_path))
 
 
 def test_on_aws_the_thesis_study_takes_arm64_images_for_graviton_alone():
@@ -73,7 +73,7 @@ def engine(architecture):
     return SimpleNamespace(image_config=lambda tag: {"Architecture": architecture})
 
 
-def wish(config, tmp_path):
+def desired(config, tmp_path):
     return DesiredEndpoints(
         Variables("single-endpoint", "grader", "us-east-1"),
         {"grader": ModelSource("flowers:3", tmp_path / "model.tar.gz")},

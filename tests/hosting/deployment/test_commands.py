@@ -62,10 +62,10 @@ def test_without_a_provider_a_deployment_says_what_is_missing_and_leaves_nothing
 ):
     answer = run("endpoint", "deploy", "typed", "--target", "local", "--yes")
     assert isinstance(answer.exception, TerraformUnavailable)
-    told = str(answer.exception)
-    assert "HashiCorp's AWS provider could not be installed" in told
-    assert "was not found in any of the search locations" in told  # Terraform's own reason
-    assert "TF_CLI_CONFIG_FILE" in told
+    message = str(answer.exception)
+    assert "HashiCorp's AWS provider could not be installed" in message
+    assert "was not found in any of the search locations" in message  # Terraform's own reason
+    assert "TF_CLI_CONFIG_FILE" in message
     assert not (tmp_path / "deployments" / "typed").exists()
     assert json.loads(run("endpoint", "list", "--json").stdout) == []
 

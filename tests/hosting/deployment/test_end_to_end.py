@@ -20,7 +20,7 @@ from drdeploy.hosting.deployment.account import Account
 from drdeploy.hosting.deployment.configuration import ready_terraform
 from drdeploy.hosting.deployment.desired import DesiredEndpoints, ModelSource
 from drdeploy.hosting.deployment.provision import Provisioner
-from drdeploy.hosting.deployment.teardown import sweep
+from drdeploy.hosting.deployment.teardown import tear_down
 from drdeploy.hosting.deployment.variables import EndpointVariables, Variables
 from drdeploy.hosting.deployment.workspace import Workspace
 from drdeploy.hosting.local import LocalService, ServiceOptions
@@ -143,27 +143,29 @@ def archive_in(folder, **options):
     return folder / "model.tar.gz"
 
 
-def provisioner_for(account, workspace, person, engine=None, environment="single-endpoint"):
+def provisioner_for(account, workspace, approver, engine=None, environment="single-endpoint"):
     terraform = ready_terraform(environment, workspace, account)
     made = Provisioner(
         account=account,
         workspace=workspace,
         terraform=terraform,
         engine=engine,
-        person=person,
+        approver=approver,
         sheet=PriceSheet.load(),
     )
     return made, terraform
 
 
-def wish_for(prefix, archive, *, image="drdeploy:lean", environment="single-endpoint", **configs):
+def desired_endpoints(
+    prefix, archive, *, image="drdeploy:lean", environment="single-endpoint", **configs
+):
     foundation = Variables(environment, prefix, "us-east-1")
     endpoints = {key: EndpointVariables("m", config) for key, config in configs.items()}
     return DesiredEndpoints(foundation, {"m": ModelSource(image, archive)}, endpoints)
 
 
 def test_the_original_studys_14_endpoints_each_answer_and_nothing_is_left(
-    tmp_path, aws_provider, contained, lean_image, person
+    tmp_path, aws_provider, contained, lean_image, approver
 ):
     before = everything_in(contained)
     for name, classes in (("one", ("a", "b", "c", "d", "e")), ("two", ("v", "w", "x", "y", "z"))):
@@ -172,9 +174,9 @@ def test_the_original_studys_14_endpoints_each_answer_and_nothing_is_left(
     (tmp_path / "photographs").mkdir()
     (tmp_path / "photographs" / "eye.jpg").write_bytes(photograph(seed=1))
     results = Results(tmp_path / "results")
-    person.trial_started = person.measured = lambda trial, what: None
+    approver.trial_started = approver.measured = lambda trial, what: None
     seen = []
-    person.trial_ended = lambda trial, error: seen.append(
+    approver.trial_ended = lambda trial, error: seen.append(
         (trial.endpoint.kind, len(everything_in(contained)["endpoints"]), error)
     )
     options = RunOptions(
@@ -182,12 +184,12 @@ def test_the_original_studys_14_endpoints_each_answer_and_nothing_is_left(
         seed=0,
         images=tmp_path / "photographs",
         endpoint_url=contained.endpoint_url,
-        provisioning=Provisioning(person, PriceSheet.load()),
+        provisioning=Provisioning(approver, PriceSheet.load()),
     )
-    outcome = run_plan(make_plan(Study.load(tmp_path / "matrix.toml")), options, person)
+    outcome = run_plan(make_plan(Study.load(tmp_path / "matrix.toml")), options, approver)
 
     assert (len(outcome.finished), outcome.problems) == (14, {})
-    configurations = person.proposals[-1].changes.configurations.values()
+    configurations = approver.proposals[-1].changes.configurations.values()
     kinds = [config.kind for config in configurations]
     assert (kinds.count("serverless"), kinds.count("realtime")) == (6, 8)
     rows = [row for row in read_measurements(results.measurements) if not row.is_warmup]
@@ -198,29 +200,29 @@ def test_the_original_studys_14_endpoints_each_answer_and_nothing_is_left(
     # What is always on goes before the others are measured.
     assert seen == [("realtime", 14, None)] * 8 + [("serverless", 6, None)] * 6
     assert everything_in(contained) == before
-    assert any("endpoints: 6 deleted, 0 still there" in note for note in person.notes)
+    assert any("endpoints: 6 deleted, 0 still there" in note for note in approver.notes)
     assert not study_workspace(results).exists
 
 
 def test_a_new_image_makes_new_configurations_and_no_request_fails_meanwhile(
-    tmp_path, aws_provider, contained, engine, relabelled, person
+    tmp_path, aws_provider, contained, engine, relabelled, approver
 ):
     archive = archive_in(tmp_path / "tiny")
     configs = {"small": SMALL, "steady": ALWAYS_ON}
     workspace = Workspace(tmp_path / "work")
     before = everything_in(contained)
-    made, terraform = provisioner_for(contained, workspace, person, engine, "study")
-    wish = wish_for("changed", archive, environment="study", **configs)
-    first = made.provision(wish)
+    made, terraform = provisioner_for(contained, workspace, approver, engine, "study")
+    desired = desired_endpoints("changed", archive, environment="study", **configs)
+    first = made.provision(desired)
     with asked_all_the_time(contained, first.endpoints.values()) as outcomes:
         second = made.provision(
-            wish_for("changed", archive, image=relabelled, environment="study", **configs)
+            desired_endpoints("changed", archive, image=relabelled, environment="study", **configs)
         )
         until(lambda: all(len(each) > 5 for each in outcomes.values()))
     again = made.provision(
-        wish_for("changed", archive, image=relabelled, environment="study", **configs)
+        desired_endpoints("changed", archive, image=relabelled, environment="study", **configs)
     )
-    sweep(contained, workspace, terraform, person)
+    tear_down(contained, workspace, terraform, approver)
     changed = sorted((one.type, one.action) for one in second.changes.changes)
     assert changed == [
         ("aws_sagemaker_endpoint", "update"),
@@ -297,58 +299,60 @@ def broken_archive(folder):
     return broken
 
 
-def test_a_failed_endpoint_tells_its_reason_what_is_left_and_a_next_deployment_heals_it(
-    tmp_path, aws_provider, uncontained, person
+def test_a_failed_endpoint_is_reported_with_its_reason_and_repaired_by_the_next_deployment(
+    tmp_path, aws_provider, uncontained, approver
 ):
     workspace = Workspace(tmp_path / "work")
     before = everything_in(uncontained)
-    made, terraform = provisioner_for(uncontained, workspace, person)
-    wish = wish_for("healed", broken_archive(tmp_path), one=ALWAYS_ON)
+    made, terraform = provisioner_for(uncontained, workspace, approver)
+    desired = desired_endpoints("healed", broken_archive(tmp_path), one=ALWAYS_ON)
     with pytest.raises(TerraformFailed) as failure:
-        made.provision(wish)
-    told = str(failure.value)
-    assert "Failed" in told
+        made.provision(desired)
+    message = str(failure.value)
+    assert "Failed" in message
     for left in ("s3_bucket healed-artifacts", "ecr_repository healed/drdeploy"):
-        assert left in told
-    healed = made.provision(wish_for("healed", archive_in(tmp_path / "tiny"), one=ALWAYS_ON))
+        assert left in message
+    healed = made.provision(
+        desired_endpoints("healed", archive_in(tmp_path / "tiny"), one=ALWAYS_ON)
+    )
     answer = made.try_out(healed.endpoints["one"], photograph(seed=1), "image/jpeg")
     assert b'"grade"' in answer.body
-    swept = sweep(uncontained, workspace, terraform, person)
-    assert "endpoints: 1 deleted, 0 still there" in swept.verified
+    report = tear_down(uncontained, workspace, terraform, approver)
+    assert "endpoints: 1 deleted, 0 still there" in report.verified
     assert everything_in(uncontained) == before
 
 
-def test_a_plan_that_nobody_agrees_to_creates_nothing(tmp_path, aws_provider, uncontained, person):
+def test_a_plan_that_is_not_approved_creates_nothing(tmp_path, aws_provider, uncontained, approver):
     before = everything_in(uncontained)
-    person.answer = False
+    approver.answer = False
     workspace = Workspace(tmp_path / "work")
-    made, _ = provisioner_for(uncontained, workspace, person)
+    made, _ = provisioner_for(uncontained, workspace, approver)
     with pytest.raises(PlanDeclined, match="Nothing was left behind"):
-        made.provision(wish_for("declined", archive_in(tmp_path / "tiny"), one=SMALL))
+        made.provision(desired_endpoints("declined", archive_in(tmp_path / "tiny"), one=SMALL))
     assert everything_in(uncontained) == before
-    assert len(person.proposals) == 1
+    assert len(approver.proposals) == 1
 
 
-def test_a_study_that_nobody_agrees_to_creates_nothing_on_its_way_out_either(
-    tmp_path, aws_provider, uncontained, person
+def test_a_study_that_is_not_approved_creates_nothing_while_it_cleans_up_either(
+    tmp_path, aws_provider, uncontained, approver
 ):
     onnx_artifact(tmp_path / "tiny")
     (tmp_path / "steady.toml").write_text(STEADY)
     before = everything_in(uncontained)
-    person.answer = False
+    approver.answer = False
     options = RunOptions(
         results=Results(tmp_path / "results"),
         seed=0,
         endpoint_url=uncontained.endpoint_url,
-        provisioning=Provisioning(person, PriceSheet.load()),
+        provisioning=Provisioning(approver, PriceSheet.load()),
     )
     with pytest.raises(PlanDeclined):
-        run_plan(make_plan(Study.load(tmp_path / "steady.toml")), options, person)
+        run_plan(make_plan(Study.load(tmp_path / "steady.toml")), options, approver)
     assert everything_in(uncontained) == before
 
 
 def test_an_interrupted_study_leaves_no_endpoint_and_its_next_run_creates_what_is_missing(
-    tmp_path, aws_provider, uncontained, person
+    tmp_path, aws_provider, uncontained, approver
 ):
     onnx_artifact(tmp_path / "tiny")
     (tmp_path / "steady.toml").write_text(STEADY)
@@ -357,18 +361,18 @@ def test_an_interrupted_study_leaves_no_endpoint_and_its_next_run_creates_what_i
         results=Results(tmp_path / "results"),
         seed=0,
         endpoint_url=uncontained.endpoint_url,
-        provisioning=Provisioning(person, PriceSheet.load()),
+        provisioning=Provisioning(approver, PriceSheet.load()),
     )
     plan = make_plan(Study.load(tmp_path / "steady.toml"))
     ended, there = [], []
-    person.trial_started = person.measured = lambda trial, what: None
+    approver.trial_started = approver.measured = lambda trial, what: None
 
     def interrupt(trial, error):
         raise KeyboardInterrupt
 
-    person.trial_ended = interrupt
+    approver.trial_ended = interrupt
     with pytest.raises(KeyboardInterrupt) as interruption:
-        run_plan(plan, options, person)
+        run_plan(plan, options, approver)
     assert "images and archives stay" in interruption.value.__notes__[-1]
     left = everything_in(uncontained)
     assert (left["endpoints"], left["models"]) == (before["endpoints"], before["models"])
@@ -378,26 +382,26 @@ def test_an_interrupted_study_leaves_no_endpoint_and_its_next_run_creates_what_i
         ended.append(trial.scenario.kind)
         there.append(len(everything_in(uncontained)["endpoints"]))
 
-    person.trial_ended = note
-    assert run_plan(plan, options, person).problems == {}
+    approver.trial_ended = note
+    assert run_plan(plan, options, approver).problems == {}
     # The first trial was measured before; the steady endpoint goes when the second is.
     assert (ended, there) == (["open-loop", "warm"], [2, 1])
     assert everything_in(uncontained) == before
 
 
 def test_without_a_provider_a_study_says_so_before_it_prepares_anything(
-    tmp_path, no_provider, uncontained, person
+    tmp_path, no_provider, uncontained, approver
 ):
     (tmp_path / "steady.toml").write_text(STEADY)
     options = RunOptions(
         results=Results(tmp_path / "results"),
         seed=0,
         endpoint_url=uncontained.endpoint_url,
-        provisioning=Provisioning(person, PriceSheet.load()),
+        provisioning=Provisioning(approver, PriceSheet.load()),
     )
     with pytest.raises(TerraformUnavailable, match=r"AWS provider.*TF_CLI_CONFIG_FILE"):
-        run_plan(make_plan(Study.load(tmp_path / "steady.toml")), options, person)
-    assert person.notes == []
+        run_plan(make_plan(Study.load(tmp_path / "steady.toml")), options, approver)
+    assert approver.notes == []
     assert not study_workspace(options.results).folder.exists()
 
 

@@ -21,12 +21,12 @@ from drdeploy.errors import (
     UnknownPrice,
 )
 from drdeploy.hosting.deployment.account import Account
-from drdeploy.hosting.deployment.changes import Changes, ResourceChange
+from drdeploy.hosting.deployment.changes import PlannedChanges, ResourceChange
 from drdeploy.hosting.deployment.desired import DesiredEndpoints, ModelSource
 from drdeploy.hosting.deployment.images import PushedImage
 from drdeploy.hosting.deployment.provision import Provisioner
 from drdeploy.hosting.deployment.state import Resource
-from drdeploy.hosting.deployment.teardown import sweep, verify
+from drdeploy.hosting.deployment.teardown import tear_down, verify_deleted
 from drdeploy.hosting.deployment.variables import EndpointVariables, Variables
 from drdeploy.hosting.deployment.workspace import Workspace
 from drdeploy.hosting.sagemaker import PriceSheet, ServerlessConfig
@@ -60,7 +60,9 @@ class ScriptedTerraform:
 
     def plan(self, *, destroy=False):
         config = {"serverless_endpoint": ServerlessConfig(memory_mb=2048)}
-        return Changes((ResourceChange("aws_sagemaker_endpoint.this", "x", "create"),), config)
+        return PlannedChanges(
+            (ResourceChange("aws_sagemaker_endpoint.this", "x", "create"),), config
+        )
 
     def apply(self):
         if self.refusal:
@@ -88,7 +90,7 @@ def workspace(tmp_path):
 
 
 @pytest.fixture
-def wish(tmp_path):
+def desired(tmp_path):
     onnx_artifact(tmp_path / "tiny")
     source = ModelSource("drdeploy:lean", tmp_path / "tiny" / "model.tar.gz")
     endpoint = EndpointVariables("grader", ServerlessConfig(memory_mb=2048))
@@ -100,14 +102,14 @@ def wish(tmp_path):
 
 
 @pytest.fixture
-def provisioner(account, workspace, person):
+def provisioner(account, workspace, approver):
     def make(terraform=None, *, engine=None, **options):
         return Provisioner(
             account=account,
             workspace=workspace,
             terraform=terraform or ScriptedTerraform(workspace),
             engine=engine or Engine(),
-            person=person,
+            approver=approver,
             sheet=PriceSheet.load(),
             **options,
         )
@@ -149,90 +151,94 @@ def names_all(error):
     return all(name in str(error) for name in LEFT)
 
 
-def test_credentials_that_are_refused_create_nothing(account, provisioner, wish):
+def test_credentials_that_are_refused_create_nothing(account, provisioner, desired):
     account.stub("sts").add_client_error("get_caller_identity", "ExpiredToken", "old")
     with pytest.raises(EndpointError, match=r"ExpiredToken.*use others"):
-        provisioner().provision(wish)
+        provisioner().provision(desired)
 
 
-def test_a_throttled_listing_says_wait_and_names_what_there_is(account, provisioner, wish):
+def test_a_throttled_listing_says_wait_and_names_what_exists(account, provisioner, desired):
     identity = {"Account": "123456789012", "Arn": "arn:aws:iam::123456789012:user/u"}
     account.stub("sts").add_response("get_caller_identity", identity)
     account.stub("ecr").add_client_error("describe_repositories", "ThrottlingException", "slow")
     described(account, "InService")
     with pytest.raises(EndpointError, match=r"ThrottlingException.*Wait a moment") as failure:
-        provisioner().provision(wish)
+        provisioner().provision(desired)
     assert names_all(failure.value)
 
 
-def test_a_denied_push_names_what_there_is(account, provisioner, wish):
+def test_a_denied_push_names_what_exists(account, provisioner, desired):
     script(account, until="founded")
     account.stub("ecr").add_client_error("describe_images", "ImageNotFoundException")
     token = [{"authorizationToken": "QVdTOng=", "proxyEndpoint": "https://h"}]
     account.stub("ecr").add_response("get_authorization_token", {"authorizationData": token})
     described(account, "InService")
     with pytest.raises(PushFailed, match="denied") as failure:
-        provisioner(engine=Engine("denied: no basic auth")).provision(wish)
+        provisioner(engine=Engine("denied: no basic auth")).provision(desired)
     assert names_all(failure.value)
 
 
-def test_an_endpoint_that_failed_tells_its_reason_and_what_is_left(
-    account, workspace, provisioner, wish
+def test_an_endpoint_that_failed_is_reported_with_its_reason_and_what_exists(
+    account, workspace, provisioner, desired
 ):
     script(account)
     described(account, "Failed", FailureReason="The primary container did not pass the ping.")
     terraform = ScriptedTerraform(workspace, refusal="waiting for SageMaker Endpoint: Failed")
     with pytest.raises(TerraformFailed, match="did not pass the ping") as failure:
-        provisioner(terraform).provision(wish)
+        provisioner(terraform).provision(desired)
     assert names_all(failure.value)
     assert "s3_bucket_policy" not in str(failure.value)  # a setting, no thing of its own
     assert str(workspace.folder) in str(failure.value)
 
 
-def test_an_endpoint_that_fails_after_terraform_was_content_tells_its_reason(
-    account, provisioner, wish
+def test_an_endpoint_that_fails_after_terraform_succeeded_is_reported_with_its_reason(
+    account, provisioner, desired
 ):
     script(account)
     described(account, "Failed", FailureReason="out of memory")
     described(account, "Failed", FailureReason="out of memory")
     with pytest.raises(EndpointFailed, match="out of memory") as failure:
-        provisioner().provision(wish)
+        provisioner().provision(desired)
     assert names_all(failure.value)
 
 
-def test_a_wait_that_is_too_long_ends_and_names_what_is_left(account, provisioner, wish):
+def test_a_wait_that_is_too_long_ends_and_names_what_exists(account, provisioner, desired):
     script(account)
     for _ in range(4):
         described(account, "Creating")
     with pytest.raises(EndpointTimeout, match="Creating and not InService") as failure:
-        provisioner().provision(wish)
+        provisioner().provision(desired)
     assert names_all(failure.value)
 
 
-def test_a_plan_that_is_declined_applies_nothing(account, workspace, provisioner, wish, person):
+def test_a_plan_that_is_declined_applies_nothing(
+    account, workspace, provisioner, desired, approver
+):
     script(account)
     described(account, "InService")
-    person.answer = False
+    approver.answer = False
     terraform = ScriptedTerraform(workspace)
     with pytest.raises(PlanDeclined):
-        provisioner(terraform).provision(wish)
+        provisioner(terraform).provision(desired)
     assert terraform.done == []
-    (proposal,) = person.proposals
+    (proposal,) = approver.proposals
     assert "0.04 USD for a thousand requests" in proposal.cost.endpoints[0].sentence
 
 
-def test_an_unknown_price_stops_before_anybody_is_asked(account, provisioner, wish, person):
+def test_an_unknown_price_ends_the_deployment_before_approval_is_asked_for(
+    account, provisioner, desired, approver
+):
     script(account)
     elsewhere = DesiredEndpoints(
-        Variables("single-endpoint", "grader", "eu-west-1"), wish.models, wish.endpoints
+        Variables("single-endpoint", "grader", "eu-west-1"), desired.models, desired.endpoints
     )
     with pytest.raises(UnknownPrice, match=r"eu-west-1.*--accept-unknown-prices"):
         provisioner().provision(elsewhere)
-    assert person.proposals == []
+    assert approver.proposals == []
 
 
 def test_a_bucket_that_somebody_deleted_is_no_reason_to_delete_a_running_endpoint(
-    account, workspace, provisioner, wish
+    account, workspace, provisioner, desired
 ):
     identity = {"Account": "123456789012", "Arn": "arn:aws:iam::123456789012:user/u"}
     account.stub("sts").add_response("get_caller_identity", identity)
@@ -241,15 +247,15 @@ def test_a_bucket_that_somebody_deleted_is_no_reason_to_delete_a_running_endpoin
     described(account, "InService")
     terraform = ScriptedTerraform(workspace)
     with pytest.raises(DeploymentError, match="of a running endpoint is gone"):
-        provisioner(terraform).provision(wish)
+        provisioner(terraform).provision(desired)
     assert terraform.done == []
 
 
-def test_ctrl_c_carries_a_note_of_what_there_is(account, workspace, provisioner, wish, person):
+def test_ctrl_c_carries_a_note_of_what_exists(account, workspace, provisioner, desired, approver):
     script(account)
-    person.agrees = lambda proposal: (_ for _ in ()).throw(KeyboardInterrupt)
+    approver.approves = lambda proposal: (_ for _ in ()).throw(KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt) as interruption:
-        provisioner().provision(wish)
+        provisioner().provision(desired)
     (note,) = interruption.value.__notes__
     assert all(name in note for name in LEFT)
 
@@ -270,15 +276,15 @@ def listing(account, operation, member, *names):
 def test_what_is_still_listed_after_a_deletion_is_an_error_that_names_it(account):
     listing(account, "list_endpoints", "Endpoints", "grader", "of-another")
     with pytest.raises(LeftBehind, match=r"sagemaker_endpoint grader\. Delete by hand") as failure:
-        verify(account, [Resource("a", "aws_sagemaker_endpoint", "grader")])
+        verify_deleted(account, [Resource("a", "aws_sagemaker_endpoint", "grader")])
     assert "of-another" not in str(failure.value)
 
 
-def test_what_cannot_be_looked_for_is_told_and_not_taken_for_gone(account):
+def test_what_cannot_be_looked_for_is_reported_and_not_taken_for_deleted(account):
     listing(account, "list_endpoints", "Endpoints")
     account.stub("s3").add_client_error("head_bucket", "403", http_status_code=403)
     account.stub("iam").add_client_error("get_role", "NoSuchEntity")
-    swept = verify(
+    report = verify_deleted(
         account,
         [
             Resource("a", "aws_sagemaker_endpoint", "grader"),
@@ -286,22 +292,22 @@ def test_what_cannot_be_looked_for_is_told_and_not_taken_for_gone(account):
             Resource("c", "aws_iam_role", "grader-execution"),
         ],
     )
-    assert swept.verified == (
+    assert report.verified == (
         "endpoints: 1 deleted, 0 still there",
         "roles: 1 deleted, 0 still there",
     )
-    assert [text.partition(":")[0] for text in swept.unverified] == ["buckets"]
+    assert [text.partition(":")[0] for text in report.unverified] == ["buckets"]
 
 
-def test_a_deletion_that_fails_keeps_the_folder(account, workspace, person):
+def test_a_deletion_that_fails_keeps_the_folder(account, workspace, approver):
     terraform = ScriptedTerraform(workspace, refusal="AccessDenied: sagemaker:DeleteEndpoint")
     with pytest.raises(TerraformFailed, match="DeleteEndpoint"):
-        sweep(account, workspace, terraform, person)
+        tear_down(account, workspace, terraform, approver)
     assert workspace.state.exists()
 
 
-def test_where_to_must_be_said_and_aws_has_no_local_address():
-    from drdeploy.cli.places import account_of
+def test_a_target_must_be_named_and_aws_has_no_local_address():
+    from drdeploy.cli.deployment import account_of
 
     with pytest.raises(InvalidInput, match="--target aws, or --target local"):
         account_of(None, None, None)

@@ -1,4 +1,4 @@
-"""What Terraform is told, what it costs, what its plan and its state say."""
+"""The variables for Terraform, its plan and its state as data, and what a plan costs."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from drdeploy.errors import InvalidInput
 from drdeploy.hosting.deployment.account import Account
 from drdeploy.hosting.deployment.archives import UploadedArchive
-from drdeploy.hosting.deployment.changes import Changes
+from drdeploy.hosting.deployment.changes import PlannedChanges
 from drdeploy.hosting.deployment.cost import estimate_cost
 from drdeploy.hosting.deployment.images import PushedImage
 from drdeploy.hosting.deployment.state import resources_of
@@ -19,7 +19,7 @@ from drdeploy.hosting.deployment.variables import (
     checked_prefix,
     key_of,
 )
-from drdeploy.hosting.deployment.workspace import Workspace, deployments
+from drdeploy.hosting.deployment.workspace import Workspace
 from drdeploy.hosting.sagemaker import PriceSheet, RealTimeConfig, ServerlessConfig
 
 SMALL = ServerlessConfig(memory_mb=1024)
@@ -37,7 +37,7 @@ def variables(environment, **configs):
     return Variables(environment, "dr", "us-east-1", {"t": "1"}, {"m": MODEL}, endpoints)
 
 
-def test_a_study_is_told_as_its_environment_reads_it():
+def test_the_variables_of_a_study_have_the_shape_of_its_environment():
     document = variables("study", small=SMALL, large=LARGE).document()
     assert document["models"]["m"] == {
         "image_uri": f"host/repo@sha256:{'a' * 64}",
@@ -71,7 +71,7 @@ def test_the_foundation_has_neither_model_nor_endpoint():
     assert (single["model"], single["endpoint"]) == (None, None)
 
 
-def test_a_single_endpoint_is_told_without_keys():
+def test_the_variables_of_a_single_endpoint_have_no_keys():
     document = variables("single-endpoint", one=SMALL).document()
     assert document["endpoint"]["memory_mb"] == 1024
     assert document["model"]["environment"] == {"A": "1"}
@@ -98,7 +98,7 @@ def test_cost_names_the_hour_where_it_is_always_on_and_the_request_otherwise():
     assert (cost.hourly_usd, cost.unknown) == (pytest.approx(0.46), ())
 
 
-def test_a_price_that_is_not_known_is_said_and_never_guessed():
+def test_a_price_that_is_not_known_is_reported_and_never_guessed():
     cost = estimate_cost({"p": KEPT_WARM, "s": SMALL}, PriceSheet.load(), "eu-west-1")
     assert cost.endpoints == ()
     assert [text.partition(":")[0] for text in cost.unknown] == ["p", "s"]
@@ -120,7 +120,7 @@ def test_a_plan_is_read_with_the_endpoints_that_will_be_there():
         "type": "aws_sagemaker_endpoint_configuration",
         "values": {"production_variants": [{"serverless_config": [serverless]}]},
     }
-    changes = Changes.read(
+    changes = PlannedChanges.read(
         {
             "resource_changes": [
                 change("a.x", "no-op"),
@@ -142,7 +142,7 @@ def test_a_plan_is_read_with_the_endpoints_that_will_be_there():
     assert config == ServerlessConfig(memory_mb=2048, max_concurrency=5)
 
 
-def test_a_state_tells_resources_by_their_own_names(tmp_path):
+def test_resources_in_a_state_have_the_names_that_they_have_in_aws(tmp_path):
     state = tmp_path / "terraform.tfstate"
     bucket = {"attributes": {"bucket": "dr-artifacts", "id": "x"}}
     resources = [
@@ -153,23 +153,24 @@ def test_a_state_tells_resources_by_their_own_names(tmp_path):
          "instances": [{"index_key": "a", "attributes": {"name": "dr-a"}}]},
     ]  # fmt: skip
     state.write_text(json.dumps({"version": 4, "resources": resources}))
-    told = [(one.address, str(one)) for one in resources_of(state)]
-    assert told == [
+    found = [(one.address, str(one)) for one in resources_of(state)]
+    assert found == [
         ("module.m.aws_s3_bucket.this", "s3_bucket dr-artifacts"),
         ('aws_sagemaker_endpoint.this["a"]', "sagemaker_endpoint dr-a"),
     ]
     assert resources_of(tmp_path / "none") == ()
 
 
-def test_a_workspace_tells_how_to_come_back_and_holds_no_credentials(tmp_path, monkeypatch):
+def test_a_workspace_records_where_its_deployment_is_and_holds_no_credentials(
+    tmp_path, monkeypatch
+):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
     workspace = Workspace.of_endpoint("dr", tmp_path)
     assert not workspace.exists
     workspace.write(variables("study", one=SMALL), Account("http://127.0.0.1:8765", "us-east-1"))
-    (found,) = deployments(tmp_path)
-    note = found.note()
-    assert (note.environment, note.prefix, note.account.platform) == ("study", "dr", "local")
+    record = Workspace.of_endpoint("dr", tmp_path).record()
+    assert (record.environment, record.prefix, record.account.platform) == ("study", "dr", "local")
     text = "".join(path.read_text() for path in Path(workspace.folder).iterdir())
     assert "secret" not in text
-    workspace.forget()
-    assert deployments(tmp_path) == ()
+    workspace.delete()
+    assert not workspace.folder.exists()

@@ -98,7 +98,7 @@ def test_a_login_that_is_denied_pushes_nothing(account):
     assert engine.pushed == []
 
 
-def test_a_repository_that_is_not_there_is_none(account):
+def test_a_repository_that_does_not_exist_is_none(account):
     ecr = account.stub("ecr")
     ecr.add_client_error("describe_repositories", "RepositoryNotFoundException")
     assert find_repository(account, "dr/drdeploy") is None
@@ -142,7 +142,7 @@ def test_a_bucket_of_another_is_an_error_and_not_a_missing_one(account, tmp_path
         upload_archive(account, archive_in(tmp_path), "models")
 
 
-def test_what_is_no_artifact_is_not_uploaded(account, tmp_path):
+def test_a_file_that_is_not_an_artifact_is_not_uploaded(account, tmp_path):
     other = tmp_path / "model.tar.gz"
     other.write_bytes(b"no archive")
     with pytest.raises(ArtifactError):

@@ -16,7 +16,7 @@ resource "terraform_data" "each" {
   for_each = toset(["x", "y"])
   input    = each.key
 }
-output "told" { value = { name = terraform_data.one.output } }
+output "made" { value = { name = terraform_data.one.output } }
 """
 FAILS = """
 resource "terraform_data" "first" { input = "kept" }
@@ -44,7 +44,7 @@ def test_a_plan_is_data_and_an_apply_does_it(terraform_of):
         'terraform_data.each["y"]',
     }
     terraform.apply()
-    assert terraform.outputs() == {"told": {"name": "a"}}
+    assert terraform.outputs() == {"made": {"name": "a"}}
     assert not terraform.plan()
     resources = terraform.workspace.resources()
     assert [one.address for one in resources] == [
@@ -103,7 +103,7 @@ def test_ctrl_c_ends_terraform_in_an_orderly_way_and_keeps_its_state(terraform_o
     assert terraform.plan(destroy=True).changes  # the state is not locked
 
 
-def test_a_machine_without_terraform_is_told_what_to_install(monkeypatch, tmp_path):
+def test_without_terraform_the_error_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TerraformUnavailable, match=r"not installed\. Install Terraform 1\.9"):
         check_terraform()
@@ -111,7 +111,7 @@ def test_a_machine_without_terraform_is_told_what_to_install(monkeypatch, tmp_pa
 
 @pytest.mark.parametrize(
     ("printed", "reason"),
-    [('{"terraform_version": "1.5.7"}', "1.5.7 is too old"), ("no json", "does not tell")],
+    [('{"terraform_version": "1.5.7"}', "1.5.7 is too old"), ("no json", "does not report")],
 )
 def test_an_old_terraform_is_refused(tmp_path, printed, reason):
     program = tmp_path / "terraform"

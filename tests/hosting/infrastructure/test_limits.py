@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 from terraform import INFRASTRUCTURE, Terraform
 
+from drdeploy.hosting.deployment.variables import NAME_MAX
 from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig, quotas
 
 MEMORIES = (0, 512, 1023, 1024, 1025, 1500, 2048, 3072, 4096, 5120, 6144, 6145, 7168)
@@ -73,6 +74,12 @@ def test_realtime_limits_agree(provider, tmp_path):
     ]
     assert {accepts(RealTimeConfig, **case) for case in cases} == {True, False}
     check(provider, tmp_path, "realtime-endpoint", NAMED, RealTimeConfig, cases)
+
+
+@pytest.mark.parametrize("module", ["model", "serverless-endpoint", "realtime-endpoint"])
+def test_names_are_as_long_as_the_modules_allow(module):
+    variables = (INFRASTRUCTURE / "modules" / module / "variables.tf").read_text()
+    assert f"length(var.name) <= {NAME_MAX}" in variables
 
 
 def test_the_instance_types_are_those_of_botocore():

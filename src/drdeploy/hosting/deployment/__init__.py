@@ -1,23 +1,22 @@
-"""From an image and an archive to a hosted endpoint, and back to nothing.
+"""Host models on SageMaker, or on the local service, through Terraform; and delete all of it again.
 
-The stages, in the order that a deployment travels through them:
+The steps of a deployment, in their order, each with the module that takes it:
 
-1. ``account`` is where it goes: AWS, or the local service.  Credentials
-   come from the ordinary AWS chain and go nowhere else.
-2. ``images`` and ``archives`` push and upload what
-   is not there yet, and tell by which digest and version it is there.
-3. ``variables`` is what Terraform is told, as data: one model and one
-   endpoint configuration for each digest, archive and size.
-4. ``workspace`` keeps it in one folder: variables, state, what was shown.
-5. ``terraform`` runs the one program that creates and deletes;
-   ``configuration`` makes it ready: its files, its provider.
-6. ``changes`` reads Terraform's plan, ``cost``
-   prices it, and somebody agrees to it (``agreement``) before it is
-   applied.
-7. ``provision`` leads through all of this, and
-   ``leftovers`` names what there is where it ends early;
-   ``sweep`` deletes, and verifies by listing what is left.
+1. ``account``: where the deployment goes.  Credentials come from the ordinary AWS chain.
+2. ``desired``: which models and endpoints it shall have; ``architectures`` refuses an image that
+   its instance cannot run.
+3. ``workspace``: one folder keeps the variables, the plan and Terraform's state.
+4. ``configuration``: the ``.tf`` files are copied there and Terraform is initialised;
+   ``terraform`` runs it.
+5. ``images`` and ``archives``: push and upload what AWS does not hold yet, by digest and version.
+   ``placeholder`` pushes for a local service that has no container engine.
+6. ``variables``: what Terraform gets to know, with those digests.
+7. ``changes`` reads Terraform's plan, ``cost`` prices it, and an ``approval`` is asked for before
+   anything is applied.
+8. ``provision`` takes all of these steps and waits until the endpoints are in service.
+   ``leftovers`` adds to every error what exists by then.
+9. ``teardown`` deletes, and lists what AWS still holds; ``state`` reads what Terraform created.
 
-Interrupted anywhere, the folder and Terraform's state say what there is: the next run of the same
-command goes on from it, and a deletion finds it.
+A deployment that is interrupted anywhere leaves its folder and its state behind.  The same command
+goes on from there, and a deletion finds everything that was created.
 """

@@ -1,4 +1,4 @@
-"""Where things are deployed: AWS, or the local service of this machine."""
+"""Where a deployment goes: an AWS account, or the local service on this machine."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Platform = Literal["aws", "local"]
 
 @dataclass(frozen=True)
 class Account:
-    """Clients of the services that a deployment takes part in.
+    """An account in one region, and the boto3 clients that speak to it.
 
     Attributes:
-        endpoint_url: The local service; None is AWS.
-        region: None is the session's own.
+        endpoint_url: URL of the local service; None means AWS.
+        region: AWS region; None takes the one that boto3's session is configured with.
     """
 
     endpoint_url: str | None = None
@@ -25,16 +25,16 @@ class Account:
 
     @property
     def platform(self) -> Platform:
-        """``local`` where the service is this machine's."""
+        """``local`` where the URL is one of this machine's own, else ``aws``."""
         return "local" if is_loopback(self.endpoint_url) else "aws"
 
     @cached_property
     def hosting(self) -> Hosting:
-        """Waits, invokes and lists."""
+        """The client that waits for endpoints and invokes them."""
         return Hosting.connect(self.endpoint_url, region=self.region, max_connections=256)
 
     def client(self, service: str) -> Any:
-        """A boto3 client; making one takes a third of a second, so each is made once.
+        """Return the boto3 client of a service; creating one takes a third of a second, once.
 
         Raises:
             InvalidInput: No region is known for AWS.
@@ -48,18 +48,18 @@ class Account:
         return {}
 
     def region_name(self) -> str:
-        """The region in use.
+        """Return the region in use.
 
         Raises:
-            InvalidInput: None is known.
+            InvalidInput: Neither this account nor boto3's session names one.
         """
         return str(self.client("sts").meta.region_name)
 
     def check(self) -> str:
-        """The account's number: whether the credentials are good for anything.
+        """Return the account's number, which fails unless the credentials are valid.
 
         Raises:
-            EndpointError: There are none, or they are refused.
+            EndpointError: There are no credentials, or AWS refuses them.
         """
-        with translated_errors("find out whose credentials these are", self.endpoint_url or "AWS"):
+        with translated_errors("check the AWS credentials", self.endpoint_url or "AWS"):
             return str(self.client("sts").get_caller_identity()["Account"])

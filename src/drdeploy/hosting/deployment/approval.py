@@ -1,4 +1,4 @@
-"""What is proposed, and who agrees to it."""
+"""A plan with its cost, and whoever has to approve it before it is applied."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.deployment.changes import Changes
+    from drdeploy.hosting.deployment.changes import PlannedChanges
     from drdeploy.hosting.deployment.cost import CostEstimate
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What somebody is to agree to before it is applied."""
+    """A plan that waits for approval.
+
+    Attributes:
+        title: What it is about, in a few words.
+        changes: What applying it will create, change and delete.
+        cost: What the endpoints will cost afterwards.
+    """
 
     title: str
-    changes: Changes
+    changes: PlannedChanges
     cost: CostEstimate
 
 
 class Approver(Protocol):
-    """Is told what goes on, and agrees to it or not."""
+    """Whoever follows a deployment and approves its plans: a person, or a test."""
 
     def note(self, text: str) -> None:
-        """Something worth a line."""
+        """Show one line about what is going on."""
 
-    def agrees(self, proposal: Proposal) -> bool:
-        """Whether it may be applied."""
+    def approves(self, proposal: Proposal) -> bool:
+        """Show a proposal and return whether it may be applied."""

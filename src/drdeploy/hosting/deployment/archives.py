@@ -1,4 +1,8 @@
-"""A ``model.tar.gz`` in S3, by digest and version; uploaded only where it is not there yet."""
+"""Upload a ``model.tar.gz`` to S3, unless the bucket holds it already.
+
+The key contains the archive's SHA-256, so another archive never takes the place of one that is
+being served, and the same archive is recognised before a byte is sent.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +20,21 @@ if TYPE_CHECKING:
     from drdeploy.hosting.deployment.account import Account
 
 DIGEST_METADATA = "sha256"
+"""Metadata of the S3 object that holds the archive's digest.
+
+The key shows only its first 16 digits.
+"""
 
 
 @dataclass(frozen=True)
 class UploadedArchive:
-    """An archive as a model names it.
+    """An archive in S3, as a SageMaker model refers to it.
 
     Attributes:
         uri: ``s3://BUCKET/artifacts/DIGEST/NAME``.
-        version_id: S3's; empty where the bucket keeps no versions.
-        sha256: Of the archive.
-        was_there: The same bytes were there already.
+        version_id: S3's version of the object; empty where the bucket keeps no versions.
+        sha256: Digest of the archive, 64 hexadecimal digits.
+        was_there: Whether the bucket held it before.
     """
 
     uri: str
@@ -36,10 +44,10 @@ class UploadedArchive:
 
 
 def bucket_exists(account: Account, bucket: str) -> bool:
-    """Whether there is such a bucket.
+    """Return whether a bucket exists and may be used.
 
     Raises:
-        EndpointError: S3 refuses to say.
+        EndpointError: S3 does not say, for example because the bucket is somebody else's.
     """
     from botocore.exceptions import ClientError
 
@@ -54,10 +62,10 @@ def bucket_exists(account: Account, bucket: str) -> bool:
 
 
 def upload_archive(account: Account, archive: Path, bucket: str) -> UploadedArchive:
-    """Upload an archive under its own digest, after looking whether it is one.
+    """Check an archive, and upload it under its own digest where the bucket lacks it.
 
     Raises:
-        ArtifactError: It is no ``model.tar.gz``.
+        ArtifactError: The file is not a valid ``model.tar.gz``.
         UploadFailed: There is no such bucket.
         EndpointError: S3 refuses.
     """
@@ -80,11 +88,13 @@ def upload_archive(account: Account, archive: Path, bucket: str) -> UploadedArch
                 str(archive), bucket, key, ExtraArgs={"Metadata": {DIGEST_METADATA: sha256}}
             )
         found = _head(s3, bucket, key, uri)
+    # "null" is S3's version of an object in a bucket without versioning.
     version_id = (found or {}).get("VersionId") or ""
     return UploadedArchive(uri, "" if version_id == "null" else version_id, sha256, was_there)
 
 
 def _head(s3: Any, bucket: str, key: str, uri: str) -> dict[str, Any] | None:
+    """Return S3's description of an object; None where there is none."""
     from botocore.exceptions import ClientError
 
     with translated_errors("look for the archive", uri):
@@ -98,4 +108,5 @@ def _head(s3: Any, bucket: str, key: str, uri: str) -> dict[str, Any] | None:
 
 
 def _is_absent(error: Any) -> bool:
+    # HEAD requests have no body, so botocore knows the status alone: "404".
     return error.response.get("Error", {}).get("Code", "") in {"404", "NoSuchBucket", "NoSuchKey"}

@@ -1,4 +1,4 @@
-"""Terraform's plan as data: what is created, changed and deleted, and what endpoints there will be.
+"""Terraform's plan as data: what it creates, changes and deletes, and the endpoints afterwards.
 
 Source: "JSON Output Format" of Terraform's documentation (format version 1.x).
 """
@@ -21,7 +21,13 @@ ENDPOINT_CONFIGURATION = "aws_sagemaker_endpoint_configuration"
 
 @dataclass(frozen=True)
 class ResourceChange:
-    """One resource that will not stay as it is."""
+    """One resource that Terraform will create, change or delete.
+
+    Attributes:
+        address: Terraform's name of it, with modules and keys.
+        type: For example ``aws_sagemaker_endpoint``.
+        action: What will be done; ``replace`` creates a new one and deletes the old one.
+    """
 
     address: str
     type: str
@@ -29,11 +35,11 @@ class ResourceChange:
 
 
 @dataclass(frozen=True)
-class Changes:
-    """All changes of a plan.
+class PlannedChanges:
+    """All changes of a plan; false where there are none.
 
     Attributes:
-        changes: In Terraform's order.
+        changes: In Terraform's order, without what stays as it is.
         configurations: Every endpoint configuration that there will be afterwards, by the
             endpoint's key in the variables; a single endpoint's key is ``endpoint``.
     """
@@ -43,7 +49,7 @@ class Changes:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
-        """Read what ``terraform show -json`` prints of a plan."""
+        """Read the JSON that ``terraform show -json`` prints for a plan."""
         changes = tuple(_changes(document))
         root = document.get("planned_values", {}).get("root_module", {})
         return cls(changes, dict(_configurations(root)))
@@ -53,15 +59,16 @@ class Changes:
 
     @property
     def summary(self) -> str:
-        """For example ``26 to create, 1 to replace``."""
+        """The counts in words, for example ``26 to create, 1 to replace``."""
         counts = Counter(change.action for change in self.changes)
         order: tuple[Action, ...] = ("create", "update", "replace", "delete")
-        told = [f"{counts[action]} to {action}" for action in order if counts[action]]
-        return ", ".join(told) or "nothing to change"
+        parts = [f"{counts[action]} to {action}" for action in order if counts[action]]
+        return ", ".join(parts) or "nothing to change"
 
 
 def _changes(document: Mapping[str, Any]) -> Iterator[ResourceChange]:
     for resource in document.get("resource_changes", ()):
+        # ["create", "delete"] or ["delete", "create"], by what lifecycle says, is a replacement.
         actions = set(resource["change"]["actions"])
         if resource.get("mode") != "managed" or actions <= {"no-op", "read"}:
             continue
@@ -86,6 +93,7 @@ def _endpoint_key(address: str) -> str:
 
 
 def _configuration(values: Mapping[str, Any]) -> ServerlessConfig | RealTimeConfig:
+    # Blocks are lists in the JSON, also those that stand at most once.
     variant = values["production_variants"][0]
     serverless = (variant.get("serverless_config") or [None])[0]
     if serverless is None:

@@ -1,4 +1,4 @@
-"""The Terraform configuration of a deployment, initialised and ready to run for one account.
+"""Prepare Terraform for a deployment: its own copy of the ``.tf`` files, provider, credentials.
 
 The provider is HashiCorp's, on AWS and on the local service alike.  Terraform gets the user's
 environment: ``TF_CLI_CONFIG_FILE``, ``TF_PLUGIN_CACHE_DIR`` and the like work as they always do.
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from drdeploy.hosting.deployment.variables import Environment
     from drdeploy.hosting.deployment.workspace import Workspace
 
-MADE_UP = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
-"""For the child process alone, and only where it speaks to this machine."""
+LOCAL_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+"""What the local service is given: it asks for credentials, as AWS does, and takes any."""
 
-_NO_PROVIDER = re.compile(r"(?:query|resolve|install|find).{0,20} provider|provider registry host")
-MIRROR = (
+_NO_PROVIDER = re.compile(r"(?:query|resolve|install) .{0,10}provider|provider registry host")
+"""Titles of the errors with which ``terraform init`` says that a provider cannot be had."""
+MIRROR_REMEDY = (
     "Give this machine access to the Terraform registry, or set TF_CLI_CONFIG_FILE to a Terraform "
     "CLI configuration file whose provider_installation block names a mirror of hashicorp/aws"
 )
@@ -39,10 +40,17 @@ def ready_terraform(
     account: Account,
     report: Callable[[str], None] = lambda _: None,
 ) -> Terraform:
-    """Copy the configuration of an environment into the workspace, and initialise Terraform there.
+    """Copy a Terraform environment into the workspace and initialise Terraform there.
+
+    Args:
+        environment: Name of a folder in ``infrastructure/environments``.
+        workspace: Folder of the deployment.
+        account: Where the deployment goes.
+        report: Called with each line of progress when Terraform creates or deletes.
 
     Raises:
-        TerraformUnavailable: It is not installed or too old, or its AWS provider cannot be had.
+        TerraformUnavailable: Terraform is not installed or too old, or HashiCorp's AWS provider
+            cannot be installed.
         TerraformFailed: The configuration is refused.
     """
     check_terraform()
@@ -54,13 +62,14 @@ def ready_terraform(
     try:
         terraform.init()
     except TerraformFailed as err:
+        # Nothing was deployed from a new folder, so nothing needs it.
         if not workspace.exists:
-            workspace.forget()
+            workspace.delete()
         if _NO_PROVIDER.search(err.what):
             raise TerraformUnavailable(
                 f"HashiCorp's AWS provider could not be installed: {err.what}",
                 where="hashicorp/aws",
-                remedy=MIRROR,
+                remedy=MIRROR_REMEDY,
             ) from err
         raise
     return terraform
@@ -83,17 +92,18 @@ def _copy_configuration(environment: Environment, workspace: Workspace) -> Path:
             where=str(source / "environments"),
             remedy="Install drdeploy from its wheel, or with `pip install -e .` in a clone",
         )
-    root = workspace.configuration / "environments" / environment
+    # Not .terraform*: a lock file from somebody's work in the original is not this deployment's.
+    ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "tests", "README.md")
+    # Terraform reads every .tf file in a folder, so one of an older version must not stay.
+    for outdated in workspace.configuration.rglob("*.tf"):
+        outdated.unlink()
     for folder in ("modules", f"environments/{environment}"):
         target = workspace.configuration / folder
-        for outdated in target.rglob("*.tf"):
-            outdated.unlink()
-        ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "tests", "README.md")
         shutil.copytree(source / folder, target, ignore=ignored, dirs_exist_ok=True)
-    return root
+    return workspace.configuration / "environments" / environment
 
 
 def _local_environ(endpoint_url: str) -> Mapping[str, str]:
-    """The environment without the user's AWS credentials and settings: AWS is not spoken to."""
+    """Return the environment with the local service in the place of the user's AWS account."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return {**kept, **MADE_UP, "AWS_ENDPOINT_URL": endpoint_url}
+    return {**kept, **LOCAL_CREDENTIALS, "AWS_ENDPOINT_URL": endpoint_url}

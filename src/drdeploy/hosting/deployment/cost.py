@@ -1,4 +1,4 @@
-"""What a plan's endpoints cost: by the hour where they are always on, by the request otherwise."""
+"""What the endpoints of a plan cost: by the hour if always on, by the busy second if serverless."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Price, PriceSheet
 
 HOURS_PER_MONTH = 730
-"""As AWS counts on its pricing pages."""
+"""AWS's pricing pages count a month so."""
 
 
 @dataclass(frozen=True)
 class EndpointCost:
-    """One endpoint.
+    """The price of one endpoint.
 
     Attributes:
-        hourly_usd: Whether or not anything is asked of it; 0 for one that scales to zero.
-        busy_second_usd: While it answers; None where the hour is paid.
-        source: Who says so, and as of when.
+        name: The endpoint's key.
+        hourly_usd: Price of an hour, with or without requests; 0 for one that scales to zero.
+        busy_second_usd: Price of a second of answering; None where the hour is paid.
+        source: Where the price comes from, and its date.
     """
 
     name: str
@@ -34,7 +35,7 @@ class EndpointCost:
 
     @property
     def sentence(self) -> str:
-        """For a person who is to agree to it."""
+        """The price in words, for whoever has to approve it."""
         if self.busy_second_usd is None:
             monthly = self.hourly_usd * HOURS_PER_MONTH
             return f"{self.hourly_usd:.4g} USD an hour, {monthly:.2f} USD a month, always on"
@@ -44,11 +45,11 @@ class EndpointCost:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """Of all endpoints.
+    """The prices of all endpoints of a plan.
 
     Attributes:
         endpoints: Those whose price is known.
-        unknown: Why a price is not known, one sentence each.
+        unknown: For each of the others, a sentence that says which price is missing.
     """
 
     endpoints: tuple[EndpointCost, ...]
@@ -56,7 +57,7 @@ class CostEstimate:
 
     @property
     def hourly_usd(self) -> float:
-        """For as long as they are there."""
+        """USD per hour of all that is always on, until it is deleted."""
         return sum(one.hourly_usd for one in self.endpoints)
 
 
@@ -65,7 +66,10 @@ def estimate_cost(
     sheet: PriceSheet,
     region: str,
 ) -> CostEstimate:
-    """Price each configuration; storage of images, archives and logs (cents) is left out."""
+    """Look up the price of each endpoint.
+
+    Storage of images, archives and logs is left out: it is a matter of cents.
+    """
     known, unknown = [], []
     for name, config in configurations.items():
         try:

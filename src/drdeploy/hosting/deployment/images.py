@@ -1,4 +1,4 @@
-"""An image in a registry, by digest; pushed only where the registry lacks it."""
+"""Push an image to ECR, unless the repository holds it already; models name it by digest."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from drdeploy.hosting.engine import Engine
 
 ID_DIGITS = 16
-"""Of an image's id, in the tag that it is pushed under."""
+"""How many digits of an image's id are part of the tag that it is pushed under."""
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A private repository of ECR's.
+    """A private repository in ECR.
 
     Attributes:
-        name: ``PREFIX/drdeploy``.
-        uri: What models call it; a digest goes behind it.
+        name: For example ``PREFIX/drdeploy``.
+        uri: Host and name; with ``@sha256:…`` behind it, a model can name an image.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Repository:
 
 @dataclass(frozen=True)
 class PushedImage:
-    """An image as a model names it.
+    """An image in ECR, as a SageMaker model refers to it.
 
     Attributes:
-        uri: ``…@sha256:…``.
-        tag: That it was pushed under.
-        was_there: The registry held it already.
+        uri: Repository and digest, ``…@sha256:…``.
+        tag: The tag it has there.
+        was_there: Whether the repository held it before.
     """
 
     uri: str
@@ -47,15 +47,15 @@ class PushedImage:
 
     @property
     def digest(self) -> str:
-        """``sha256:…`` of its manifest."""
+        """Digest of the image's manifest, ``sha256:…``."""
         return self.uri.rpartition("@")[2]
 
 
 def find_repository(account: Account, name: str) -> Repository | None:
-    """The repository of that name; None where there is none.
+    """Look up a repository; None where there is none of that name.
 
     Raises:
-        EndpointError: ECR refuses.
+        EndpointError: ECR refuses to say.
     """
     from botocore.exceptions import ClientError
 
@@ -71,38 +71,42 @@ def find_repository(account: Account, name: str) -> Repository | None:
 
 
 def push_image(account: Account, engine: Engine, tag: str, repository: Repository) -> PushedImage:
-    """Push an image that the engine holds.
+    """Push an image from the container engine, unless the repository holds it.
 
-    The tag there is made of the image's own and of its id: a repository whose tags are immutable
-    takes every image, and an image that is there is recognised before anything is sent.
+    The tag in ECR consists of the image's own tag and of its id.  So a repository with immutable
+    tags takes every new build, and an image that is there already is recognised by its tag before
+    anything is sent.
 
     Raises:
-        EngineError: There is no such image.
-        PushFailed: The registry refuses it.
+        EngineError: The engine has no such image.
+        PushFailed: The registry refuses the image.
         EndpointError: ECR's API refuses.
     """
     image_id = engine.image_id(tag).removeprefix("sha256:")
-    there = f"{tag.rpartition(':')[2].replace('/', '-')}-{image_id[:ID_DIGITS]}"
-    digest = _digest(account, repository, there)
+    ecr_tag = f"{tag.rpartition(':')[2].replace('/', '-')}-{image_id[:ID_DIGITS]}"
+    digest = _digest(account, repository, ecr_tag)
     if digest:
-        return PushedImage(f"{repository.uri}@{digest}", there, was_there=True)
+        return PushedImage(f"{repository.uri}@{digest}", ecr_tag, was_there=True)
     host, credentials = _login(account, repository)
     try:
-        engine.push(tag, f"{host}/{repository.name}", there, credentials=credentials)
+        engine.push(tag, f"{host}/{repository.name}", ecr_tag, credentials=credentials)
     except EngineError as err:
         raise PushFailed(
             f"The image {tag} was not pushed: {err.what}",
             where=repository.uri,
             remedy="Allow ecr:InitiateLayerUpload, UploadLayerPart, CompleteLayerUpload and "
-            "PutImage on that repository, and check that the engine reaches it",
+            "PutImage on that repository, and check that the engine can reach it",
         ) from err
-    digest = _digest(account, repository, there)
+    digest = _digest(account, repository, ecr_tag)
     if not digest:
-        raise PushFailed("The registry does not list what was pushed", where=repository.uri)
-    return PushedImage(f"{repository.uri}@{digest}", there, was_there=False)
+        raise PushFailed(
+            "The registry does not list the image that was pushed", where=repository.uri
+        )
+    return PushedImage(f"{repository.uri}@{digest}", ecr_tag, was_there=False)
 
 
 def _digest(account: Account, repository: Repository, tag: str) -> str | None:
+    """Return the digest of the image with that tag; None where ECR has none."""
     from botocore.exceptions import ClientError
 
     ecr = account.client("ecr")
@@ -119,7 +123,8 @@ def _digest(account: Account, repository: Repository, tag: str) -> str | None:
 
 
 def _login(account: Account, repository: Repository) -> tuple[str, dict[str, str]]:
-    """Where to push, and as whom; the password is handed to the engine and kept nowhere."""
+    """Log in to ECR; return the registry's host, and user name and password for the engine."""
+    # The token is valid for twelve hours, so it is passed on and neither stored nor logged.
     with translated_errors("log in to the image registry", repository.uri):
         login = account.client("ecr").get_authorization_token()["authorizationData"][0]
     user, _, password = base64.b64decode(login["authorizationToken"]).decode().partition(":")

@@ -1,4 +1,4 @@
-"""Whatever ends a deployment: what there is now, by name, and how it is deleted."""
+"""Name in every error of a deployment what exists by then and may cost money."""
 
 from __future__ import annotations
 
@@ -18,47 +18,46 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Leftovers:
-    """Of one deployment."""
+    """What Terraform has created of one deployment so far."""
 
     account: Account
     workspace: Workspace
 
     @contextmanager
-    def named(self) -> Iterator[None]:
-        """Whatever ends this, say what there is now and how it is deleted."""
+    def named_in_errors(self) -> Iterator[None]:
+        """Complete every error that leaves the block with the names of what exists.
+
+        Errors of ours keep their type and get a longer remedy.  Everything else, Ctrl-C above all,
+        gets a note (:meth:`BaseException.add_note`): its message is not ours to change.
+        """
         try:
             yield
         except (DeploymentError, EndpointError) as err:
-            reasons = "".join(f"; {reason}" for reason in self._failures())
-            told = f"{err.what}{reasons}"
-            raise type(err)(told, where=err.where, remedy=self._remedy(err.remedy)) from err
+            # Terraform says that an endpoint has failed; only SageMaker says why.
+            what = "; ".join([err.what, *self._failed_endpoints()])
+            remedy = ". ".join(part for part in (err.remedy, self._existing()) if part)
+            raise type(err)(what, where=err.where, remedy=remedy) from err
         except BaseException as err:
-            if left := self._left():
-                err.add_note(left)
+            err.add_note(self._existing())
             raise
 
-    def _remedy(self, remedy: str) -> str:
-        return ". ".join(part for part in (remedy, self._left()) if part)
-
-    def _left(self) -> str:
+    def _existing(self) -> str:
         resources = self.workspace.resources()
         if not resources:
             return "Nothing was left behind"
-        named = ", ".join(str(one) for one in resources if one.type in NAMED_IN_MESSAGES)
+        names = ", ".join(str(one) for one in resources if one.type in NAMED_IN_MESSAGES)
         return (
-            f"There are now, and may cost money: {named}. Run the same command to go on, or "
+            f"These exist now and may cost money: {names}. Run the same command to go on, or "
             f"delete them ({self.workspace.folder} keeps the state)"
         )
 
-    def _failures(self) -> list[str]:
-        """Why endpoints that there are have failed, as SageMaker says it."""
-        reasons = []
+    def _failed_endpoints(self) -> Iterator[str]:
         for resource in self.workspace.resources():
-            if resource.type == "aws_sagemaker_endpoint":
-                try:
-                    reason = self.account.hosting.failure_reason(resource.name)
-                except EndpointError:
-                    continue
-                if reason:
-                    reasons.append(f"endpoint {resource.name} has failed: {reason}")
-        return reasons
+            if resource.type != "aws_sagemaker_endpoint":
+                continue
+            try:
+                reason = self.account.hosting.failure_reason(resource.name)
+            except EndpointError:
+                continue  # an error is being reported already; this would hide it
+            if reason:
+                yield f"endpoint {resource.name} has failed: {reason}"

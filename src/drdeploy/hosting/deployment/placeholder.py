@@ -1,14 +1,16 @@
-"""An image for a local service that runs processes: a configuration and no layers.
+"""A placeholder image for a local service without a container engine: configuration, no layers.
 
-Without a container engine there is nothing to push, and the service runs this checkout's server in
-a process.  What it has to know of an image is its profile; that much of one is put into the
-registry, so that models name an image by digest here too.
+Such a service runs the server of this installation in a process, and there is no image to push.
+But a model must name an image by digest, and the service must know the server's profile.  So an
+image that says nothing but its profile is put into the service's own registry.
 """
 
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from drdeploy.errors import InvalidInput, PushFailed
@@ -26,10 +28,10 @@ CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 
 
 def push_placeholder(account: Account, tag: str, repository: Repository) -> PushedImage:
-    """Put the stand-in of an image of the ladder into the local registry.
+    """Put the placeholder of one of this project's images into the local registry.
 
     Raises:
-        InvalidInput: The tag names no profile: such an image cannot run as a process.
+        InvalidInput: The tag is not one of this project's images, and only those have a profile.
         PushFailed: The registry refuses.
     """
     profile = profile_of_tag(tag)
@@ -53,38 +55,32 @@ def push_placeholder(account: Account, tag: str, repository: Repository) -> Push
     manifest = json.dumps(
         {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": described, "layers": []}
     ).encode()
-    digest, there = _digest(manifest), f"{profile}-process-{VERSION}"
-    root = f"{account.endpoint_url}/v2/{repository.name}"
+    digest, ecr_tag = _digest(manifest), f"{profile}-process-{VERSION}"
+    url = f"{account.endpoint_url}/v2/{repository.name}"
     try:
-        if _send("HEAD", f"{root}/manifests/{digest}") == NOT_FOUND:
-            _put(root, content, manifest, there)
-            return PushedImage(f"{repository.uri}@{digest}", there, was_there=False)
+        is_new = _send("HEAD", f"{url}/manifests/{digest}") == HTTPStatus.NOT_FOUND
+        if is_new:
+            # In this order: a registry refuses a manifest whose blobs it does not hold yet.
+            _upload("POST", f"{url}/blobs/uploads/?digest={_digest(content)}", content)
+            _upload("PUT", f"{url}/manifests/{ecr_tag}", manifest, MANIFEST_TYPE)
     except OSError as err:
         raise PushFailed(
-            f"The stand-in of {tag} was not pushed: {err}", where=repository.uri
+            f"The placeholder of {tag} was not pushed: {err}", where=repository.uri
         ) from err
-    return PushedImage(f"{repository.uri}@{digest}", there, was_there=True)
+    return PushedImage(f"{repository.uri}@{digest}", ecr_tag, was_there=not is_new)
 
 
-NOT_FOUND = 404
+def _upload(method: str, url: str, body: bytes, kind: str = "application/octet-stream") -> None:
+    status = _send(method, url, body, kind)
+    if status >= HTTPStatus.MULTIPLE_CHOICES:
+        raise OSError(f"the registry answers {status}")
 
 
-def _put(root: str, content: bytes, manifest: bytes, tag: str) -> None:
-    for status in (
-        _send("POST", f"{root}/blobs/uploads/?digest={_digest(content)}", content),
-        _send("PUT", f"{root}/manifests/{tag}", manifest, MANIFEST_TYPE),
-    ):
-        if status >= 300:
-            raise OSError(f"the registry answers {status}")
-
-
-def _send(
-    method: str, url: str, body: bytes | None = None, kind: str = "application/octet-stream"
-) -> int:
-    from urllib.error import HTTPError
-
+def _send(method: str, url: str, body: bytes | None = None, kind: str = "") -> int:
+    """Send a request and return the status of the answer, whatever it is."""
     request = Request(url, data=body, method=method, headers={"Content-Type": kind})
     try:
+        # Past any proxy of the environment: the registry is on this machine.
         with build_opener(ProxyHandler({})).open(request, timeout=30) as answer:
             return int(answer.status)
     except HTTPError as err:

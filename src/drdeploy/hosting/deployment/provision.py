@@ -1,4 +1,15 @@
-"""From what is wanted to endpoints that answer: push, upload, plan, agree, apply, wait, try."""
+"""From what is desired to endpoints in service: push, upload, plan, approve, apply, wait.
+
+Why in this order.  A model names its image and its archive by digest, so both must be in AWS before
+the plan that names them; and they need a repository and a bucket, which Terraform creates.  So the
+first time there are two plans: one for the foundation (bucket, repository, role), and one for
+models and endpoints.  Each is shown with its cost and applied only when it was approved.
+
+What is interrupted is not rolled back.  The variables are written before Terraform plans, and
+Terraform's state knows what exists: the same command goes on from there, pushes and uploads nothing
+twice, and a deletion finds everything.  Every error names what exists by then
+(:mod:`~drdeploy.hosting.deployment.leftovers`), because it may cost money.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +27,12 @@ from drdeploy.hosting.deployment.placeholder import push_placeholder
 from drdeploy.hosting.deployment.variables import ModelVariables, Variables
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from drdeploy.hosting.deployment.account import Account
     from drdeploy.hosting.deployment.approval import Approver
-    from drdeploy.hosting.deployment.changes import Changes
+    from drdeploy.hosting.deployment.changes import PlannedChanges
     from drdeploy.hosting.deployment.desired import DesiredEndpoints
     from drdeploy.hosting.deployment.terraform import Terraform
     from drdeploy.hosting.deployment.workspace import Workspace
@@ -29,41 +40,45 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Invocation, PriceSheet
 
 WAIT_S = 1800.0
-HOSTING = frozenset({
+"""How long an endpoint may take to get in service; AWS needs minutes, and large images more."""
+
+HOSTED_TYPES = frozenset({
     *("aws_sagemaker_endpoint", "aws_sagemaker_endpoint_configuration", "aws_sagemaker_model"),
 })  # fmt: skip
+"""What :meth:`Provisioner.delete_all_endpoints` deletes; the rest is needed by the next run."""
 
 
 @dataclass(frozen=True)
 class Provisioned:
-    """What there is now.
+    """Endpoints in service, and what was done to get there.
 
     Attributes:
-        endpoints: Their names, by key.
-        outputs: Of Terraform.
-        images: As the models name them, by the tag in the engine.
-        archives: Likewise, by path.
-        changes: What was done to get here.
+        endpoints: Names of the endpoints, by key.
+        outputs: Outputs of the Terraform configuration, by name.
+        images: The images in ECR, by their tag in the container engine.
+        archives: The archives in S3, by their path on this machine.
+        changes: The last plan, which was applied.
     """
 
     endpoints: Mapping[str, str]
     outputs: Mapping[str, Any]
     images: Mapping[str, PushedImage]
     archives: Mapping[Path, UploadedArchive]
-    changes: Changes
+    changes: PlannedChanges
 
 
 class Provisioner:
-    """Leads one deployment through its stages; see the package.
+    """Creates, changes and deletes the endpoints of one deployment.
 
     Args:
-        account: Where it goes.
+        account: Where the deployment goes.
         workspace: Its folder.
-        terraform: Initialised, on that folder.
-        engine: Holds the images; None where the local service runs processes.
-        person: Told, and asked.
-        sheet: Of prices.
-        accept_unknown_prices: Go on where AWS asks a price that the sheet does not know.
+        terraform: Terraform, initialised in that folder.
+        engine: The container engine that holds the images; None where the local service runs
+            processes instead of containers.
+        approver: Follows what is done, and approves each plan.
+        sheet: Prices, for the cost of a plan.
+        accept_unknown_prices: Go on where AWS charges a price that the sheet does not have.
     """
 
     def __init__(
@@ -73,7 +88,7 @@ class Provisioner:
         workspace: Workspace,
         terraform: Terraform,
         engine: Engine | None,
-        person: Approver,
+        approver: Approver,
         sheet: PriceSheet,
         accept_unknown_prices: bool = False,
     ) -> None:
@@ -81,93 +96,98 @@ class Provisioner:
         self._workspace = workspace
         self._terraform = terraform
         self._engine = engine
-        self._person = person
+        self._approver = approver
         self._sheet = sheet
         self._accept_unknown_prices = accept_unknown_prices
         self._leftovers = Leftovers(account, workspace)
         self._variables: Variables | None = None
+        """Those of the last plan; None as long as nothing was planned."""
 
-    def provision(self, wish: DesiredEndpoints) -> Provisioned:
-        """Bring about what is wanted, and wait until every endpoint answers requests.
+    def provision(self, desired: DesiredEndpoints) -> Provisioned:
+        """Create or change what is needed, and wait until every endpoint is in service.
 
         Raises:
-            InvalidInput: An image does not run on the processor of an instance.
-            PlanDeclined: Somebody did not agree; nothing more was created.
-            TerraformFailed: Something could not be created; the message names what there is.
+            InvalidInput: An image does not run on the processor of its instance.
+            PlanDeclined: A plan was not approved; nothing of it was applied.
+            TerraformFailed: Something could not be created; the message names what exists.
             PushFailed: The registry does not take an image.
             UploadFailed: The bucket does not take an archive.
             EndpointFailed: An endpoint reports ``Failed``, with its reason.
-            EndpointTimeout: An endpoint did not get ready in time.
+            EndpointTimeout: An endpoint did not get in service in time.
         """
+        # First what would make everything else vain: wrong credentials, wrong processors.
         self._account.check()
         if self._engine is not None and self._account.platform == "aws":
-            check_architectures(self._engine, wish)
-        with self._leftovers.named():
-            repository, bucket = self._foundation(wish.foundation)
-            images = {tag: self._pushed(tag, repository) for tag in _distinct_images(wish)}
-            archives = {path: self._uploaded(path, bucket) for path in _distinct_archives(wish)}
+            check_architectures(self._engine, desired)
+        with self._leftovers.named_in_errors():
+            repository, bucket = self._foundation(desired.foundation)
+            # Models may share an image or an archive; each is sent once.
+            tags = dict.fromkeys(one.image for one in desired.models.values())
+            images = {tag: self._push(tag, repository) for tag in tags}
+            paths = dict.fromkeys(one.archive for one in desired.models.values())
+            archives = {path: self._upload(path, bucket) for path in paths}
             models = {
                 key: ModelVariables(images[one.image], archives[one.archive], one.environment)
-                for key, one in wish.models.items()
+                for key, one in desired.models.items()
             }
-            variables = replace(wish.foundation, models=models, endpoints=wish.endpoints)
-            changes = self._applied(variables, "endpoints")
+            variables = replace(desired.foundation, models=models, endpoints=desired.endpoints)
+            changes = self._apply(variables, "endpoints")
             outputs = self._terraform.outputs()
-            endpoints = _endpoint_names(outputs, wish)
+            endpoints = _endpoint_names(outputs, desired.endpoints)
+            # Terraform has waited for what it changed just now.  But an endpoint that an
+            # interrupted run left in the middle of an update needs no change, and is not ready.
             for name in endpoints.values():
                 self._account.hosting.wait_in_service(name, timeout_s=WAIT_S)
         return Provisioned(endpoints, outputs, images, archives, changes)
 
-    def release(self, keys: Collection[str]) -> None:
-        """Delete these endpoints; nobody is asked, for it only gets less.
+    def delete_endpoints(self, keys: Collection[str]) -> None:
+        """Delete some of the endpoints; without approval, for it can only save money.
 
         Raises:
-            TerraformFailed: Something cannot be deleted; the message names what there is.
+            TerraformFailed: Something cannot be deleted; the message names what exists.
         """
         if self._variables is None:
             return
         kept = {key: one for key, one in self._variables.endpoints.items() if key not in keys}
-        self._reduced(replace(self._variables, endpoints=kept))
+        self._reduce(replace(self._variables, endpoints=kept))
 
-    def withdraw(self) -> bool:
-        """Delete every endpoint and model; what was pushed and uploaded stays.
+    def delete_all_endpoints(self) -> bool:
+        """Delete every endpoint and model; images and archives stay for the next run.
 
         Returns:
             Whether there were any.
 
         Raises:
-            TerraformFailed: Something cannot be deleted; the message names what there is.
+            TerraformFailed: Something cannot be deleted; the message names what exists.
         """
-        hosted = any(one.type in HOSTING for one in self._workspace.resources())
-        if self._variables is None or not hosted:
+        any_hosted = any(one.type in HOSTED_TYPES for one in self._workspace.resources())
+        if self._variables is None or not any_hosted:
             return False
-        self._reduced(self._variables.foundation())
+        self._reduce(self._variables.foundation())
         return True
 
     def try_out(self, name: str, photograph: bytes, content_type: str) -> Invocation:
-        """Send one photograph.
+        """Send one photograph to an endpoint.
 
         Raises:
-            EndpointError: It is not answered; the endpoint stays, and the message says so.
+            EndpointError: It is not graded.  The endpoint stays, and the message says so.
         """
         answer = self._account.hosting.invoke(name, photograph, content_type=content_type)
         if answer.outcome != "ok":
-            with self._leftovers.named():
+            with self._leftovers.named_in_errors():
                 raise EndpointError(
-                    f"The endpoint does not answer a photograph: {answer.error}", where=name
+                    f"The endpoint does not grade a photograph: {answer.error}", where=name
                 )
         return answer
 
-    # -- stages ------------------------------------------------------------------------
-
     def _foundation(self, variables: Variables) -> tuple[Repository, str]:
-        """Bucket and repository; created where they are missing."""
+        """Return repository and bucket, after creating them where they do not exist."""
         outputs = self._terraform.outputs() if self._workspace.state.is_file() else {}
         bucket = str(outputs.get("artifact_bucket") or "")
         repository = find_repository(self._account, variables.repository)
         if repository is None or not bucket or not bucket_exists(self._account, bucket):
             self._refuse_to_lose_endpoints(outputs)
-            self._applied(variables, "bucket, image repository and role")
+            self._apply(variables, "bucket, image repository and role")
             bucket = str(self._terraform.outputs()["artifact_bucket"])
             repository = find_repository(self._account, variables.repository)
         if repository is None:
@@ -177,7 +197,12 @@ class Provisioner:
         return repository, bucket
 
     def _refuse_to_lose_endpoints(self, outputs: Mapping[str, Any]) -> None:
-        """A bucket that somebody deleted is no reason to delete endpoints that still serve."""
+        """Refuse to create the foundation anew while an endpoint is in service.
+
+        The variables of the foundation name no endpoints, so applying them deletes all of them.
+        That is right the first time and after an interruption; but where somebody has deleted the
+        bucket by hand, the endpoints still serve.
+        """
         for name in _names_in(outputs).values():
             if self._account.hosting.exists(name):
                 raise DeploymentError(
@@ -186,65 +211,59 @@ class Provisioner:
                     remedy="Delete the deployment and deploy it anew",
                 )
 
-    def _pushed(self, tag: str, repository: Repository) -> PushedImage:
+    def _push(self, tag: str, repository: Repository) -> PushedImage:
         if self._engine is None:
             pushed = push_placeholder(self._account, tag, repository)
         else:
             pushed = push_image(self._account, self._engine, tag, repository)
         how = "is there already" if pushed.was_there else "pushed"
-        self._person.note(f"image {tag} {how}: {pushed.uri}")
+        self._approver.note(f"image {tag} {how}: {pushed.uri}")
         return pushed
 
-    def _uploaded(self, archive: Path, bucket: str) -> UploadedArchive:
+    def _upload(self, archive: Path, bucket: str) -> UploadedArchive:
         uploaded = upload_archive(self._account, archive, bucket)
         how = "is there already" if uploaded.was_there else "uploaded"
-        self._person.note(f"archive {archive.name} {how}: {uploaded.uri}")
+        self._approver.note(f"archive {archive.name} {how}: {uploaded.uri}")
         return uploaded
 
-    def _reduced(self, variables: Variables) -> None:
-        with self._leftovers.named():
+    def _reduce(self, variables: Variables) -> None:
+        with self._leftovers.named_in_errors():
             self._workspace.write(variables, self._account)
             self._variables = variables
             if self._terraform.plan():
                 self._terraform.apply()
 
-    def _applied(self, variables: Variables, title: str) -> Changes:
+    def _apply(self, variables: Variables, title: str) -> PlannedChanges:
+        """Plan, have the plan approved with its cost, and apply it."""
+        # Written first: whatever is interrupted from here on, the folder says what was intended.
         self._workspace.write(variables, self._account)
         self._variables = variables
         changes = self._terraform.plan()
         if not changes:
-            self._person.note(f"{title}: nothing to change")
+            self._approver.note(f"{title}: nothing to change")
             return changes
         cost = estimate_cost(changes.configurations, self._sheet, variables.region)
+        # A price that is missing would be approved as if it were nothing.
         if cost.unknown and self._account.platform == "aws" and not self._accept_unknown_prices:
             raise UnknownPrice(
                 cost.unknown[0],
                 where="price sheet",
                 remedy="Add the price to a sheet of your own, or say --accept-unknown-prices",
             )
-        if not self._person.agrees(Proposal(title, changes, cost)):
-            raise PlanDeclined("The plan was not agreed to; nothing of it was done", where=title)
+        if not self._approver.approves(Proposal(title, changes, cost)):
+            raise PlanDeclined("The plan was not approved; nothing of it was applied", where=title)
         self._terraform.apply()
         return changes
 
 
-def _distinct_images(wish: DesiredEndpoints) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one.image for one in wish.models.values()))
-
-
-def _distinct_archives(wish: DesiredEndpoints) -> tuple[Path, ...]:
-    return tuple(dict.fromkeys(one.archive for one in wish.models.values()))
-
-
 def _names_in(outputs: Mapping[str, Any]) -> dict[str, str]:
-    """Names of the endpoints, by key; of a single one by an empty key."""
+    """Return the endpoints' names by key; a single endpoint's key is empty."""
     single = outputs.get("endpoint")
     endpoints = outputs.get("endpoints") or ({"": single} if single else {})
     return {key: str(one["endpoint_name"]) for key, one in endpoints.items()}
 
 
-def _endpoint_names(outputs: Mapping[str, Any], wish: DesiredEndpoints) -> dict[str, str]:
+def _endpoint_names(outputs: Mapping[str, Any], keys: Iterable[str]) -> dict[str, str]:
+    """Return the endpoints' names by the keys of the desired endpoints."""
     names = _names_in(outputs)
-    if set(names) == {""}:
-        return dict.fromkeys(wish.endpoints, names[""])
-    return {key: names[key] for key in wish.endpoints}
+    return {key: names.get("") or names[key] for key in keys}

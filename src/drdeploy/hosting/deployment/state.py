@@ -1,6 +1,7 @@
-"""Terraform's state, read without Terraform: what there is, by kind and by name.
+"""Read from Terraform's state what exists, by kind and name, without running Terraform.
 
-Source: state format version 4.
+Messages after a failure need it at once, also where Terraform itself is what failed.
+The format is that of Terraform's state file, version 4.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NAMES = {
+NAME_ATTRIBUTES = {
     "aws_s3_bucket": "bucket",
     "aws_cloudwatch_dashboard": "dashboard_name",
     "aws_cloudwatch_metric_alarm": "alarm_name",
 }
-"""Attribute that carries the name, where it is not ``name``."""
+"""The attribute that carries a resource's name, where that is not ``name``."""
 
 NAMED_IN_MESSAGES = frozenset({
     *("aws_sagemaker_endpoint", "aws_sagemaker_endpoint_configuration", "aws_sagemaker_model"),
@@ -26,7 +27,7 @@ NAMED_IN_MESSAGES = frozenset({
     *("aws_cloudwatch_dashboard", "aws_cloudwatch_metric_alarm", "aws_sns_topic"),
     *("aws_appautoscaling_target", "aws_budgets_budget"),
 })  # fmt: skip
-"""Kinds with a name of their own; the others are settings of one of these."""
+"""Types of what a user would look for in AWS; all others are settings of one of these."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ class Resource:
     """One resource that Terraform created.
 
     Attributes:
-        address: ``module.registry.aws_ecr_repository.this["drdeploy"]``.
-        type: ``aws_ecr_repository``.
-        name: Its own, in AWS.
+        address: Terraform's name, for example ``module.m.aws_ecr_repository.this["drdeploy"]``.
+        type: For example ``aws_ecr_repository``.
+        name: Its name in AWS.
     """
 
     address: str
@@ -48,7 +49,7 @@ class Resource:
 
 
 def resources_of(state: Path) -> tuple[Resource, ...]:
-    """Everything that a state file tells of; nothing where there is none."""
+    """Return every resource in a state file; none where the file is missing or unreadable."""
     try:
         document = json.loads(state.read_text("utf-8"))
     except (OSError, ValueError):
@@ -59,13 +60,13 @@ def resources_of(state: Path) -> tuple[Resource, ...]:
 def _resources(document: dict[str, Any]) -> Iterator[Resource]:
     for resource in document.get("resources", ()):
         if resource.get("mode") != "managed":
-            continue
+            continue  # a data source: Terraform read it and created nothing
         kind = resource["type"]
         parts = (resource.get("module"), kind, resource["name"])
-        place = ".".join(part for part in parts if part)
+        base = ".".join(part for part in parts if part)
         for instance in resource.get("instances", ()):
             key = instance.get("index_key")
-            address = place if key is None else f"{place}[{json.dumps(key)}]"
+            address = base if key is None else f"{base}[{json.dumps(key)}]"
             attributes = instance.get("attributes") or {}
-            name = attributes.get(NAMES.get(kind, "name")) or attributes.get("id") or "unnamed"
-            yield Resource(address, kind, str(name))
+            name = attributes.get(NAME_ATTRIBUTES.get(kind, "name")) or attributes.get("id")
+            yield Resource(address, kind, str(name or "unnamed"))

@@ -1,4 +1,8 @@
-"""Delete a deployment, and verify by looking that nothing of it is left."""
+"""Delete a deployment, then list what AWS holds and verify that nothing of it is left.
+
+Terraform's word is not enough where something left behind costs money: its state may be
+incomplete, and a deletion may have been reported that did not happen.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TeardownReport:
-    """What a deletion did.
+    """What was deleted, and what was found when AWS was asked afterwards.
 
     Attributes:
-        deleted: What there had been.
-        verified: One sentence for each kind that was listed afterwards.
-        unverified: Kinds that could not be listed, and why.
+        deleted: Every resource that the state held before.
+        verified: One sentence for each kind of resource that was looked for.
+        unverified: One sentence for each kind that could not be looked for, with the reason.
     """
 
     deleted: tuple[Resource, ...]
@@ -35,32 +39,32 @@ class TeardownReport:
     unverified: tuple[str, ...]
 
 
-def sweep(
-    account: Account, workspace: Workspace, terraform: Terraform, person: Approver
+def tear_down(
+    account: Account, workspace: Workspace, terraform: Terraform, approver: Approver
 ) -> TeardownReport:
-    """Delete everything that the state tells of, then list what there is.
+    """Delete everything that the state holds, verify it, and delete the workspace.
 
-    Nobody is asked: who calls this has been told to delete.
+    No approval is asked for: the user has asked for the deletion itself.
 
     Raises:
-        TerraformFailed: Something cannot be deleted.
-        LeftBehind: It is still listed; the message names it.
+        TerraformFailed: Something cannot be deleted.  The workspace stays, for another try.
+        LeftBehind: AWS still lists something afterwards; the message names it.
     """
     before = workspace.resources()
     changes = terraform.plan(destroy=True)
     if changes:
-        person.note(f"deleting {len(changes.changes)} resources")
+        approver.note(f"deleting {len(changes.changes)} resources")
         terraform.apply()
-    swept = verify(account, before)
-    workspace.forget()
-    return swept
+    report = verify_deleted(account, before)
+    workspace.delete()
+    return report
 
 
-def verify(account: Account, resources: Iterable[Resource]) -> TeardownReport:
-    """Look for each of these that costs money or may be in the way.
+def verify_deleted(account: Account, resources: Iterable[Resource]) -> TeardownReport:
+    """Look in AWS for each of these resources whose kind is one of :data:`FINDERS`.
 
     Raises:
-        LeftBehind: Something of it is still there.
+        LeftBehind: At least one still exists.
     """
     resources = tuple(resources)
     by_type: dict[str, list[str]] = defaultdict(list)
@@ -74,6 +78,7 @@ def verify(account: Account, resources: Iterable[Resource]) -> TeardownReport:
             with translated_errors(f"look for the {plural}", account.endpoint_url or "AWS"):
                 remaining = sorted(find(account, by_type[kind]))
         except EndpointError as err:
+            # Not being allowed to list says nothing about what exists.
             unverified.append(f"{plural}: {err.what}")
             continue
         left += [f"{kind.removeprefix('aws_')} {name}" for name in remaining]
@@ -88,11 +93,11 @@ def verify(account: Account, resources: Iterable[Resource]) -> TeardownReport:
 
 
 Finder = Callable[["Account", "Iterable[str]"], "set[str]"]
-"""Which of these names are still there."""
+"""Return those of the given names that still exist."""
 
 
-def _listed(service: str, operation: str, member: str, name: str, **request: str) -> Finder:
-    """By listing all that there is of the kind."""
+def _by_listing(service: str, operation: str, member: str, name: str, **request: str) -> Finder:
+    """Make a finder that lists everything of a kind and picks the names."""
 
     def find(account: Account, names: Iterable[str]) -> set[str]:
         pages = account.client(service).get_paginator(operation).paginate(**request)
@@ -101,10 +106,22 @@ def _listed(service: str, operation: str, member: str, name: str, **request: str
     return find
 
 
-def _asked(service: str, operation: str, member: str, *absent: str, many: bool = False) -> Finder:
-    """By asking for each name: listing them all would need a right to all of the account."""
+def _by_asking(
+    service: str, operation: str, member: str, *absent: str, many: bool = False
+) -> Finder:
+    """Make a finder that asks for each name.
 
-    def is_there(account: Account, name: str) -> bool:
+    Listing buckets or roles needs a permission for the whole account, which a deployer lacks.
+
+    Args:
+        service: As boto3 calls it.
+        operation: The boto3 method that describes one resource.
+        member: The parameter that takes the name.
+        absent: Error codes that mean that there is no such resource.
+        many: Whether the parameter takes a list of names.
+    """
+
+    def exists(account: Account, name: str) -> bool:
         from botocore.exceptions import ClientError
 
         try:
@@ -116,7 +133,7 @@ def _asked(service: str, operation: str, member: str, *absent: str, many: bool =
         return True
 
     def find(account: Account, names: Iterable[str]) -> set[str]:
-        return {name for name in names if is_there(account, name)}
+        return {name for name in names if exists(account, name)}
 
     return find
 
@@ -124,27 +141,27 @@ def _asked(service: str, operation: str, member: str, *absent: str, many: bool =
 FINDERS: Mapping[str, tuple[str, Finder]] = {
     "aws_sagemaker_endpoint": (
         "endpoints",
-        _listed("sagemaker", "list_endpoints", "Endpoints", "EndpointName"),
+        _by_listing("sagemaker", "list_endpoints", "Endpoints", "EndpointName"),
     ),
     "aws_sagemaker_endpoint_configuration": (
         "endpoint configurations",
-        _listed("sagemaker", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
+        _by_listing("sagemaker", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
     ),
     "aws_sagemaker_model": (
         "models",
-        _listed("sagemaker", "list_models", "Models", "ModelName"),
+        _by_listing("sagemaker", "list_models", "Models", "ModelName"),
     ),
     "aws_cloudwatch_log_group": (
         "log groups",
-        _listed("logs", "describe_log_groups", "logGroups", "logGroupName"),
+        _by_listing("logs", "describe_log_groups", "logGroups", "logGroupName"),
     ),
     "aws_cloudwatch_metric_alarm": (
         "alarms",
-        _listed("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
+        _by_listing("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
     ),
     "aws_cloudwatch_dashboard": (
         "dashboards",
-        _asked(
+        _by_asking(
             "cloudwatch",
             "get_dashboard",
             "DashboardName",
@@ -153,7 +170,7 @@ FINDERS: Mapping[str, tuple[str, Finder]] = {
     ),
     "aws_ecr_repository": (
         "image repositories",
-        _asked(
+        _by_asking(
             "ecr",
             "describe_repositories",
             "repositoryNames",
@@ -161,7 +178,7 @@ FINDERS: Mapping[str, tuple[str, Finder]] = {
             many=True,
         ),
     ),
-    "aws_s3_bucket": ("buckets", _asked("s3", "head_bucket", "Bucket", "404", "NoSuchBucket")),
-    "aws_iam_role": ("roles", _asked("iam", "get_role", "RoleName", "NoSuchEntity")),
+    "aws_s3_bucket": ("buckets", _by_asking("s3", "head_bucket", "Bucket", "404", "NoSuchBucket")),
+    "aws_iam_role": ("roles", _by_asking("iam", "get_role", "RoleName", "NoSuchEntity")),
 }
-"""Kinds of resources, and how it is found out which of them are still there."""
+"""By type of resource: what users call it, and how to find out which of some names exist."""

@@ -1,4 +1,4 @@
-"""The one program that creates and deletes: Terraform, on one configuration and one state."""
+"""Run Terraform on one configuration and one state, and turn its errors into ours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import TerraformFailed, TerraformUnavailable
-from drdeploy.hosting.deployment.changes import Changes
+from drdeploy.hosting.deployment.changes import PlannedChanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,20 +21,23 @@ if TYPE_CHECKING:
 
 PROGRAM = "terraform"
 OLDEST = (1, 9)
-"""Variables' conditions that name other variables came with it."""
+"""Since this version the condition of a variable may refer to other variables."""
 INSTALL = "Install Terraform 1.9 or newer (developer.hashicorp.com/terraform/install)"
 ERROR_LINES = 12
+"""How many lines of one of Terraform's errors are shown; a long one lists every alternative."""
 
-_ERROR = re.compile(r"^(?:│ )?Error: (.*)$", re.MULTILINE)
-_PROGRESS = re.compile(r"[^\s:]+: (?:Creat|Modif|Destr|Still|Destruct)")
+_ERROR = re.compile(r"^Error: ", re.MULTILINE)
 _FRAME = re.compile(r"^[╷╵│]\s?", re.MULTILINE)
+"""Terraform frames an error on its left."""
+_PROGRESS = re.compile(r"[^\s:]+: (?:Creat|Modif|Destr|Still)")
+"""Lines such as ``aws_s3_bucket.this: Still creating...``."""
 
 
 def check_terraform(program: str = PROGRAM) -> str:
-    """The version of the Terraform on the path.
+    """Return the version of the installed Terraform.
 
     Raises:
-        TerraformUnavailable: There is none, or it is too old.
+        TerraformUnavailable: It is not installed, or too old.
     """
     path = shutil.which(program)
     if path is None:
@@ -51,7 +54,7 @@ def check_terraform(program: str = PROGRAM) -> str:
         version = str(json.loads(answer.stdout[answer.stdout.index("{") :])["terraform_version"])
     except (OSError, subprocess.SubprocessError, ValueError, KeyError) as err:
         raise TerraformUnavailable(
-            f"Terraform does not tell its version: {err}", where=path, remedy=INSTALL
+            f"Terraform does not report its version: {err}", where=path, remedy=INSTALL
         ) from err
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST:
         raise TerraformUnavailable(f"Terraform {version} is too old", where=path, remedy=INSTALL)
@@ -59,14 +62,14 @@ def check_terraform(program: str = PROGRAM) -> str:
 
 
 class Terraform:
-    """Plans, applies and tells.
+    """Terraform on the configuration and the state of one deployment.
 
     Args:
-        configuration: Folder of the environment's ``.tf`` files; nothing is written there.
-        workspace: Variables, state and Terraform's own data.
-        environ: Of the child process: credentials, and how the provider is found.
-        tell: Told each line of what Terraform prints while it works.
-        program: To run.
+        configuration: Folder of the environment's ``.tf`` files.
+        workspace: The deployment's variables, plan, state and data.
+        environ: Environment of the child process, with credentials and the user's settings.
+        report: Called with each line of progress while something is created or deleted.
+        program: Name or path of the program.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class Terraform:
         configuration: Path,
         workspace: Workspace,
         environ: Mapping[str, str],
-        tell: Callable[[str], None] = lambda _: None,
+        report: Callable[[str], None] = lambda _: None,
         program: str = PROGRAM,
     ) -> None:
         self.workspace = workspace
@@ -85,37 +88,40 @@ class Terraform:
             "TF_IN_AUTOMATION": "1",
             "CHECKPOINT_DISABLE": "1",
         }
-        self._tell = tell
+        self._report = report
         self._program = program
 
     def init(self) -> None:
-        """Find providers and modules.
+        """Install the provider and find the modules.
 
         Raises:
-            TerraformFailed: The provider cannot be had, or the configuration is wrong.
+            TerraformFailed: The provider cannot be installed, or the configuration is wrong.
         """
         self.workspace.folder.mkdir(parents=True, exist_ok=True)
         self._run(["init", "-input=false"], quiet=True)
 
-    def plan(self, *, destroy: bool = False) -> Changes:
-        """What would be done; kept in the workspace for :meth:`apply`.
+    def plan(self, *, destroy: bool = False) -> PlannedChanges:
+        """Return what applying would change; :meth:`apply` does exactly that.
+
+        Args:
+            destroy: Plan to delete everything.
 
         Raises:
             TerraformFailed: The variables are refused, or AWS does not answer.
         """
         options = ["-destroy"] if destroy else []
         variables = f"-var-file={self.workspace.variables}"
-        place = f"-out={self.workspace.plan}"
-        self._run(["plan", "-input=false", self._state, variables, place, *options], quiet=True)
-        shown = self._run(["show", "-json", str(self.workspace.plan)], quiet=True)
-        return Changes.read(_json(shown))
+        out = f"-out={self.workspace.plan}"
+        self._run(["plan", "-input=false", self._state, variables, out, *options], quiet=True)
+        plan = self._run(["show", "-json", str(self.workspace.plan)], quiet=True)
+        return PlannedChanges.read(_json(plan))
 
     def apply(self) -> None:
-        """Do what was planned last.
+        """Apply the last plan, which is then used up, whether it succeeded or not.
 
         Raises:
-            TerraformFailed: Something of it could not be done; the message says what, and what
-                there is now.
+            TerraformFailed: Something could not be done.  What was done before stays, and the
+                state knows of it.
         """
         try:
             self._run(["apply", "-input=false", self._state, str(self.workspace.plan)])
@@ -123,9 +129,9 @@ class Terraform:
             self.workspace.plan.unlink(missing_ok=True)
 
     def outputs(self) -> dict[str, Any]:
-        """What the configuration tells of what there is; empty before anything was applied."""
-        told = _json(self._run(["output", "-json", self._state], quiet=True))
-        return {name: value["value"] for name, value in told.items()}
+        """Return the configuration's outputs by name; none before anything was applied."""
+        outputs = _json(self._run(["output", "-json", self._state], quiet=True))
+        return {name: output["value"] for name, output in outputs.items()}
 
     @property
     def _state(self) -> str:
@@ -136,8 +142,9 @@ class Terraform:
         colour = [] if verb in {"show", "output"} else ["-no-color"]
         command = [self._program, f"-chdir={self._configuration}", *arguments[:1], *colour]
         lines: list[str] = []
-        # In a session of its own: Ctrl-C reaches us alone, and we pass it on once.  Terraform
-        # takes a second one for an order to drop everything, its state included.
+        # In a session of its own: Ctrl-C in the terminal reaches us alone, and we pass it on once.
+        # On the first, Terraform finishes what it is creating and writes its state.  On a second
+        # it exits at once, and what it was creating is in no state.
         try:
             child = subprocess.Popen(
                 [*command, *arguments[1:]],
@@ -157,9 +164,10 @@ class Terraform:
                 for line in _lines(child):
                     lines.append(line)
                     if not quiet and _PROGRESS.match(line):
-                        self._tell(f"  {line}")
+                        self._report(f"  {line}")
                 status = child.wait()
             except BaseException:
+                # Ours to wait for, however long that takes: the state is written at the very end.
                 child.send_signal(signal.SIGINT)
                 lines += _lines(child)
                 child.wait()
@@ -177,24 +185,24 @@ def _lines(child: subprocess.Popen[str]) -> Iterator[str]:
 
 
 def _error_of(lines: Sequence[str]) -> str:
-    """What Terraform calls its errors, with the sentences behind them, on one line each."""
+    """Return the errors that Terraform printed, each as one line: its title and its text."""
     text = _FRAME.sub("", "\n".join(lines))
-    found = list(_ERROR.finditer(text))
-    if not found:
+    _, *errors = _ERROR.split(text)
+    if not errors:
         return " ".join(line.strip() for line in lines[-ERROR_LINES:] if line.strip())
-    ends = [*(one.start() for one in found[1:]), len(text)]
-    return "; ".join(_flat(text[one.start(1) : end]) for one, end in zip(found, ends, strict=True))
+    return "; ".join(_on_one_line(error) for error in errors)
 
 
-def _flat(paragraphs: str) -> str:
-    lines = [line.strip() for line in paragraphs.splitlines()]
-    return " ".join([line for line in lines if line][:ERROR_LINES])
+def _on_one_line(error: str) -> str:
+    title, _, text = error.partition("\n")
+    paragraph = [line.strip() for line in text.splitlines() if line.strip()][:ERROR_LINES]
+    return ": ".join(part for part in (title.strip(), " ".join(paragraph)) if part)
 
 
 def _json(text: str) -> dict[str, Any]:
-    """The JSON document in what was printed, after warnings about the user's settings."""
+    """Return the JSON document that was printed, behind any warnings about the user's settings."""
     for line in text.splitlines():
         if line.startswith("{"):
             found: dict[str, Any] = json.loads(text[text.index(line) :])
             return found
-    raise TerraformFailed("Terraform printed no JSON where it was asked for")
+    raise TerraformFailed("Terraform was asked for JSON and printed none")

@@ -1,6 +1,6 @@
-"""What Terraform is told: the ``terraform.tfvars.json`` of the two environments, as data.
+"""The variables of the two Terraform environments, as data: ``terraform.tfvars.json``.
 
-The shapes are those of ``infrastructure/environments/*/variables.tf``.
+Their shapes are those of ``infrastructure/environments/*/variables.tf``.
 """
 
 from __future__ import annotations
@@ -11,32 +11,44 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from drdeploy.errors import InvalidInput
 from drdeploy.files import sha256_of
-from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig
+from drdeploy.hosting.sagemaker import RealTimeConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from drdeploy.hosting.deployment.archives import UploadedArchive
     from drdeploy.hosting.deployment.images import PushedImage
+    from drdeploy.hosting.sagemaker import EndpointConfig
 
 Environment = Literal["single-endpoint", "study"]
-AnyConfig = ServerlessConfig | RealTimeConfig
 
-PREFIX = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]")
-ENDPOINT_NAME_MAX = 54
+_PREFIX = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]")
+NAME_MAX = 43
+"""Longest name of a model or an endpoint.
+
+SageMaker allows 63 characters, and the Terraform modules append a digest and a time, 20 in all, to
+the names of models and endpoint configurations.
+"""
 REPOSITORY = "drdeploy"
+"""The one image repository of a deployment; its images differ in their tags."""
 
 
 @dataclass(frozen=True)
 class ModelVariables:
-    """One model: an image by digest, an archive by digest and version."""
+    """One model: an image by digest, and an archive by digest and version.
+
+    Attributes:
+        image: The image in ECR.
+        archive: The ``model.tar.gz`` in S3.
+        environment: Environment variables of the container.
+    """
 
     image: PushedImage
     archive: UploadedArchive
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """As the environments take it."""
+        """Return the model as the Terraform variables describe it."""
         described: dict[str, Any] = {
             "image_uri": self.image.uri,
             "model_data_url": self.archive.uri,
@@ -50,24 +62,33 @@ class ModelVariables:
 
 @dataclass(frozen=True)
 class EndpointVariables:
-    """One endpoint: which model, on what."""
+    """One endpoint: a model, and the memory or the instances that serve it.
+
+    Attributes:
+        model: Key of the model.
+        config: Serverless or real-time, with its size.
+    """
 
     model: str
-    config: AnyConfig
+    config: EndpointConfig
 
     @property
     def is_always_on(self) -> bool:
-        """Whether it costs money without a request."""
+        """Whether it costs money without requests."""
         return is_always_on(self.config)
 
 
 @dataclass(frozen=True)
 class Variables:
-    """The whole file; without endpoints it describes bucket, repository and role alone.
+    """All variables of one plan.
 
     Attributes:
-        environment: Which of the two.
-        prefix: Begins every name.
+        environment: The Terraform environment that they are for.
+        prefix: What every name begins with.
+        region: AWS region.
+        tags: Tags of every resource.
+        models: By key.
+        endpoints: By key.
     """
 
     environment: Environment
@@ -79,15 +100,18 @@ class Variables:
 
     @property
     def repository(self) -> str:
-        """Name of the image repository."""
+        """Name of the image repository in ECR."""
         return f"{self.prefix}/{REPOSITORY}"
 
     def foundation(self) -> Self:
-        """What has to be there before anything can be pushed or uploaded."""
+        """Return the variables without models and endpoints: bucket, repository and role alone.
+
+        They must exist before anything can be pushed or uploaded.
+        """
         return replace(self, models={}, endpoints={})
 
     def document(self) -> dict[str, Any]:
-        """As Terraform reads it."""
+        """Return the content of ``terraform.tfvars.json``."""
         described: dict[str, Any] = {
             "region": self.region,
             "name_prefix": self.prefix,
@@ -109,18 +133,18 @@ class Variables:
         }
 
 
-def is_always_on(config: AnyConfig) -> bool:
-    """Whether an endpoint of that configuration costs money without a request."""
+def is_always_on(config: EndpointConfig) -> bool:
+    """Return whether an endpoint of that configuration costs money without requests."""
     return isinstance(config, RealTimeConfig) or bool(config.provisioned_concurrency)
 
 
 def checked_prefix(name: str) -> str:
-    """A deployment's name, which begins the names of everything that it consists of.
+    """Return a deployment's name, after checking that it can begin the names of its resources.
 
     Raises:
-        InvalidInput: It cannot.
+        InvalidInput: The name is too short or too long, or has other characters.
     """
-    if not PREFIX.fullmatch(name):
+    if not _PREFIX.fullmatch(name):
         raise InvalidInput(
             f"{name!r} cannot name a deployment",
             where="name",
@@ -130,7 +154,11 @@ def checked_prefix(name: str) -> str:
 
 
 def key_of(text: str, *, longest: int) -> str:
-    """A key made of letters, digits and hyphens; one that is cut short ends in a digest."""
+    """Return a text as a key of lower-case letters, digits and hyphens.
+
+    A key that would be too long is cut and ends in a digest of the text, so that two long texts
+    with the same beginning have different keys.
+    """
     readable = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     if len(readable) <= longest:
         return readable

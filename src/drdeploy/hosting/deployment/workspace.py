@@ -1,14 +1,17 @@
-"""The folder of one deployment: what Terraform was told, its state, and how to come back to it.
+"""The folder of one deployment: its variables, its plan, Terraform's state, and where it is.
 
 ::
 
     deployments/NAME/                    (a study's is results/STUDY/terraform/)
-    ├── deployment.json                  environment, region, where it is
-    ├── terraform.tfvars.json            what Terraform was told last
-    ├── terraform.tfstate                what there is
-    ├── plan.tfplan                      what was shown last
-    ├── infrastructure/                  the .tf files, and which provider they were used with
-    └── .terraform/                      Terraform's own
+    ├── deployment.json                  environment, prefix, region, URL of the local service
+    ├── terraform.tfvars.json            the variables of the last plan
+    ├── terraform.tfstate                what exists
+    ├── plan.tfplan                      a plan that was not applied yet
+    ├── infrastructure/                  copy of the .tf files, and the lock file of the provider
+    └── .terraform/                      what `terraform init` downloads
+
+The folder is written before Terraform runs and deleted only after a deletion was verified.
+Whatever is interrupted in between can be resumed or deleted from it.
 """
 
 from __future__ import annotations
@@ -28,11 +31,19 @@ if TYPE_CHECKING:
     from drdeploy.hosting.deployment.variables import Environment, Variables
 
 DEPLOYMENTS = Path("deployments")
+"""Folder of all deployments, in the working directory."""
 
 
 @dataclass(frozen=True)
-class Note:
-    """How to come back to a deployment."""
+class DeploymentRecord:
+    """Where a deployment is, as ``deployment.json`` keeps it.
+
+    Attributes:
+        environment: The Terraform environment that it was made with.
+        prefix: What the names of its resources begin with.
+        region: AWS region.
+        endpoint_url: URL of the local service; None means AWS.
+    """
 
     environment: Environment
     prefix: str
@@ -41,91 +52,86 @@ class Note:
 
     @property
     def account(self) -> Account:
-        """Where it is."""
+        """The account that the deployment is in."""
         return Account(self.endpoint_url, self.region)
 
     def is_at(self, endpoint_url: str | None, region: str | None) -> bool:
-        """Whether that is where it is; what is not said (None) contradicts nothing."""
-        is_there = endpoint_url in {None, self.endpoint_url}
-        return is_there and region in {None, self.region}
+        """Return whether the deployment is in that place; None matches every place."""
+        return endpoint_url in {None, self.endpoint_url} and region in {None, self.region}
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """One deployment's folder."""
+    """The paths in a deployment's folder, and what is read and written there."""
 
     folder: Path
 
     @classmethod
     def of_endpoint(cls, name: str, root: Path = DEPLOYMENTS) -> Workspace:
-        """The folder of a single endpoint."""
+        """Return the workspace of a single endpoint: ``deployments/NAME``."""
         return cls((root / name).absolute())
 
     @property
-    def note_file(self) -> Path:
-        """How to come back."""
+    def record_file(self) -> Path:
+        """Where the deployment is."""
         return self.folder / "deployment.json"
 
     @property
     def variables(self) -> Path:
-        """What Terraform is told."""
+        """The variables for Terraform."""
         return self.folder / "terraform.tfvars.json"
 
     @property
     def state(self) -> Path:
-        """What Terraform knows of."""
+        """Terraform's state: the only complete list of what was created."""
         return self.folder / "terraform.tfstate"
 
     @property
     def plan(self) -> Path:
-        """What is to be applied."""
+        """The last plan, until it was applied."""
         return self.folder / "plan.tfplan"
 
     @property
     def configuration(self) -> Path:
-        """A copy of the ``.tf`` files, with Terraform's lock file of its provider."""
+        """A copy of the ``.tf`` files, and beside them Terraform's lock file of the provider."""
         return self.folder / "infrastructure"
 
     @property
     def data(self) -> Path:
-        """Terraform's own folder."""
+        """Terraform's working folder: providers and modules."""
         return self.folder / ".terraform"
 
     @property
     def exists(self) -> bool:
-        """Whether anything was ever deployed from here."""
-        return self.note_file.is_file()
+        """Whether a deployment was ever begun in this folder."""
+        return self.record_file.is_file()
 
-    def note(self) -> Note:
-        """How to come back to it.
+    def record(self) -> DeploymentRecord:
+        """Read where the deployment is.
 
         Raises:
-            DeploymentError: The file is missing, or says something else.
+            DeploymentError: ``deployment.json`` is missing or damaged.
         """
         try:
-            facts: dict[str, Any] = json.loads(self.note_file.read_text("utf-8"))
-            return Note(**facts)
+            facts: dict[str, Any] = json.loads(self.record_file.read_text("utf-8"))
+            return DeploymentRecord(**facts)
         except (OSError, ValueError, TypeError) as err:
             raise DeploymentError(
-                f"The deployment's notes cannot be read: {err}", where=str(self.note_file)
+                f"The record of the deployment cannot be read: {err}", where=str(self.record_file)
             ) from err
 
     def write(self, variables: Variables, account: Account) -> None:
-        """Write down what Terraform shall be told, and where."""
-        note = Note(variables.environment, variables.prefix, variables.region, account.endpoint_url)
-        write_json(self.note_file, asdict(note))
+        """Write the variables of the next plan, and where it will be applied."""
+        record = DeploymentRecord(
+            variables.environment, variables.prefix, variables.region, account.endpoint_url
+        )
+        write_json(self.record_file, asdict(record))
         write_json(self.variables, variables.document())
 
     def resources(self) -> tuple[Resource, ...]:
-        """What the state tells of."""
+        """Return every resource that the state holds."""
         return resources_of(self.state)
 
-    def forget(self) -> None:
-        """Delete the folder's files: nothing that they tell of is left."""
+    def delete(self) -> None:
+        """Delete the folder, once nothing that its state holds exists any more."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def deployments(root: Path = DEPLOYMENTS) -> tuple[Workspace, ...]:
-    """Every deployment of this folder, by name."""
-    found = (Workspace(path.absolute()) for path in sorted(root.glob("*")) if path.is_dir())
-    return tuple(one for one in found if one.exists)

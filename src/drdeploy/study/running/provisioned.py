@@ -1,16 +1,18 @@
-"""A study's endpoints through Terraform: all of them at once, and none longer than needed.
+"""A study's endpoints through Terraform: created all at once, kept no longer than they are needed.
 
-Trials of one model, image and configuration share an endpoint.  Those that are always on are
-measured first and deleted as soon as the last of them is done; what scales to zero costs nothing
-meanwhile.  A study that is measured whole leaves nothing; one that was broken off leaves image,
-archives and Terraform's state for the next run, and no endpoint.
+Trials with the same model, image and configuration share an endpoint.  The trials of always-on
+endpoints are measured first, and these endpoints are deleted as soon as the last of those trials is
+done; an endpoint that scales to zero costs nothing meanwhile.
+
+What stays at the end depends on how the run ended.  A study that is measured completely leaves
+nothing.  One that was interrupted leaves no endpoint, for endpoints may cost money, but image,
+archives and Terraform's state, for the next run would need them again.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from drdeploy.errors import DrdeployError
@@ -18,9 +20,9 @@ from drdeploy.hosting.deployment.architectures import fitting_tag
 from drdeploy.hosting.deployment.configuration import ready_terraform
 from drdeploy.hosting.deployment.desired import DesiredEndpoints, ModelSource
 from drdeploy.hosting.deployment.provision import Provisioner
-from drdeploy.hosting.deployment.teardown import sweep
+from drdeploy.hosting.deployment.teardown import tear_down
 from drdeploy.hosting.deployment.variables import (
-    ENDPOINT_NAME_MAX,
+    NAME_MAX,
     EndpointVariables,
     Variables,
     is_always_on,
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from drdeploy.study.running.models import Artifact, Key
 
 PREFIX_MAX = 20
+"""Longest name prefix that the Terraform environments take."""
+
 UPLOADS_STAY = (
     "the endpoints are deleted; images and archives stay for the next run "
     "(`drdeploy study delete` deletes them too)"
@@ -51,16 +55,16 @@ UPLOADS_STAY = (
 
 @dataclass(frozen=True)
 class Provisioning:
-    """How endpoints are created.
+    """How Terraform creates the endpoints of a study, and whether they stay.
 
     Attributes:
-        person: Is shown every plan with its cost, and agrees.
-        sheet: Of prices.
-        accept_unknown_prices: Go on where no price is known.
-        keep: Leave everything there in the end.
+        approver: Follows what is done, and approves each plan with its cost.
+        sheet: Prices, for the cost of a plan.
+        accept_unknown_prices: Go on where a price is not known.
+        keep: Delete nothing at the end.
     """
 
-    person: Approver
+    approver: Approver
     sheet: PriceSheet
     accept_unknown_prices: bool = False
     keep: bool = False
@@ -68,26 +72,27 @@ class Provisioning:
 
 @dataclass(frozen=True)
 class DesiredStudy:
-    """What a plan needs of Terraform.
+    """The endpoints that the trials of a plan need.
 
     Attributes:
-        key_of_trial: Which of the endpoints a trial is measured on.
+        endpoints: Models and endpoints, each once.
+        key_of_trial: For each trial id, the key of the endpoint that it is measured on.
     """
 
-    wish: DesiredEndpoints
+    endpoints: DesiredEndpoints
     key_of_trial: Mapping[str, str]
 
     @classmethod
     def of(cls, plan: Plan, artifacts: Mapping[Key, Artifact], *, on_aws: bool) -> Self:
-        """One model for each archive and image, one endpoint for each of its configurations.
+        """Collect one model for each archive and image, and one endpoint for each configuration.
 
         Args:
-            plan: Of the study.
-            artifacts: Its archives.
-            on_aws: Where Graviton instances need images of their own.
+            plan: The trials.
+            artifacts: The archive of each model and precision.
+            on_aws: Whether Graviton instances need images that are built for arm64.
         """
         prefix = key_of(f"dr-{plan.study.name}", longest=PREFIX_MAX)
-        longest = ENDPOINT_NAME_MAX - len(prefix) - 1
+        longest = NAME_MAX - len(prefix) - 1
         models, endpoints, key_of_trial = {}, {}, {}
         for trial in plan.trials:
             base = f"{trial.model_name}-{trial.precision}-{trial.image_name}"
@@ -104,43 +109,50 @@ class DesiredStudy:
 
 
 class StudyEndpoints:
-    """Endpoints that are there, and go when their trials are done.
+    """The endpoints of a study in service; the always-on ones go when their trials are done.
 
     Attributes:
-        names: By trial.
-        provisioned: What was created for them.
+        names: Name of the endpoint of each trial, by trial id.
+        provisioned: Everything that was created.
     """
 
     def __init__(
-        self, plan: Plan, wish: DesiredStudy, provisioned: Provisioned, provisioner: Provisioner
+        self, plan: Plan, desired: DesiredStudy, provisioned: Provisioned, provisioner: Provisioner
     ) -> None:
         self.provisioned = provisioned
-        self.names = {trial: provisioned.endpoints[key] for trial, key in wish.key_of_trial.items()}
+        self.names = {
+            trial: provisioned.endpoints[key] for trial, key in desired.key_of_trial.items()
+        }
         self._provisioner = provisioner
-        self._always_on = {key for key, one in wish.wish.endpoints.items() if one.is_always_on}
+        self._always_on = {
+            key for key, one in desired.endpoints.endpoints.items() if one.is_always_on
+        }
         self._waiting = {trial.id for trial in plan.trials if is_always_on(trial.endpoint)}
 
     def trial_ended(self, trial: Trial) -> None:
-        """Delete what is always on, once nothing is to be measured on it any more."""
+        """Delete the always-on endpoints once the last trial on one of them has ended.
+
+        All at once: each deletion is a run of Terraform, which takes longer than it would save.
+        """
         if trial.id not in self._waiting:
             return
         self._waiting.discard(trial.id)
         if not self._waiting:
-            self._provisioner.release(self._always_on)
+            self._provisioner.delete_endpoints(self._always_on)
 
 
 def hosted_tag(trial: Trial, *, on_aws: bool) -> str:
-    """The image that a trial's endpoint runs: on AWS the one for its processor."""
+    """Return the tag of the image that a trial's endpoint runs: on AWS, for its processor."""
     return fitting_tag(trial.image.tag, trial.endpoint) if on_aws else trial.image.tag
 
 
 def study_workspace(results: Results) -> Workspace:
-    """Where a study's variables and state are kept."""
+    """Return the folder that keeps a study's variables and Terraform state."""
     return Workspace((results.folder / "terraform").absolute())
 
 
 def always_on_first(plan: Plan) -> Plan:
-    """The same trials, those that cost money by the hour at the front."""
+    """Return the same trials, with those first whose endpoints cost money by the hour."""
     ordered = sorted(plan.trials, key=lambda trial: not is_always_on(trial.endpoint))
     return replace(plan, trials=tuple(ordered))
 
@@ -156,76 +168,74 @@ def study_endpoints(
     provisioning: Provisioning,
     is_complete: Callable[[], bool],
 ) -> Iterator[StudyEndpoints]:
-    """Create what the plan needs; in the end delete as much as is right.
+    """Create the endpoints that a plan needs, and delete them when the block ends.
+
+    Args:
+        plan: The trials that are still to be measured.
+        artifacts: The archive of each model and precision.
+        account: Where the endpoints are created.
+        engine: The container engine with the images; None where the service runs processes.
+        workspace: Folder of the deployment.
+        provisioning: How endpoints are created, and whether they stay.
+        is_complete: Called at the end; returns whether every trial of the study is measured.
 
     Raises:
-        DeploymentError: Something cannot be created or deleted; the message names what there is.
-        EndpointError: An endpoint does not get ready.
+        DeploymentError: Something cannot be created or deleted; the message names what exists.
+        EndpointError: An endpoint does not get in service.
     """
-    person = provisioning.person
-    terraform = ready_terraform("study", workspace, account, person.note)
+    approver = provisioning.approver
+    terraform = ready_terraform("study", workspace, account, approver.note)
     provisioner = Provisioner(
         account=account,
         workspace=workspace,
         terraform=terraform,
         engine=engine,
-        person=person,
+        approver=approver,
         sheet=provisioning.sheet,
         accept_unknown_prices=provisioning.accept_unknown_prices,
     )
-    wish = DesiredStudy.of(plan, artifacts, on_aws=account.platform == "aws")
+    desired = DesiredStudy.of(plan, artifacts, on_aws=account.platform == "aws")
     try:
-        yield StudyEndpoints(plan, wish, provisioner.provision(wish.wish), provisioner)
+        provisioned = provisioner.provision(desired.endpoints)
+        yield StudyEndpoints(plan, desired, provisioned, provisioner)
     except BaseException as err:
-        _withdraw(provisioner, provisioning, err)
+        # Ctrl-C included.  The error that is under way is the one to report: what goes wrong
+        # while deleting is added to it and does not take its place.
+        if not provisioning.keep:
+            try:
+                if provisioner.delete_all_endpoints():
+                    err.add_note(UPLOADS_STAY)
+            except DrdeployError as left:
+                err.add_note(str(left))
         raise
-    _clear(
-        provisioner,
-        provisioning,
-        partial(_sweep, account, workspace, terraform, person),
-        everything=is_complete() or account.platform == "local",
-    )
-
-
-def delete_study(workspace: Workspace, person: Approver) -> None:
-    """Delete whatever a run left; tells what was verified."""
-    note = workspace.note()
-    terraform = ready_terraform(note.environment, workspace, note.account, person.note)
-    _sweep(note.account, workspace, terraform, person)
-
-
-def _withdraw(provisioner: Provisioner, provisioning: Provisioning, error: BaseException) -> None:
-    """While another error is under way: no endpoint stays, or it is said which."""
     if provisioning.keep:
-        return
-    try:
-        if provisioner.withdraw():
-            error.add_note(UPLOADS_STAY)
-    except DrdeployError as left:
-        error.add_note(str(left))
-
-
-def _clear(
-    provisioner: Provisioner,
-    provisioning: Provisioning,
-    sweep_all: Callable[[], None],
-    *,
-    everything: bool,
-) -> None:
-    note = provisioning.person.note
-    if provisioning.keep:
-        note("everything stays, as was asked: `drdeploy study delete` deletes it")
-    elif everything:
-        sweep_all()
+        approver.note("everything stays, as was asked: `drdeploy study delete` deletes it")
+    # A local service often ends with the run, and what it holds costs nothing to make again.
+    elif is_complete() or account.platform == "local":
+        _tear_down(account, workspace, terraform, approver)
     else:
-        provisioner.withdraw()
-        note(UPLOADS_STAY)
+        provisioner.delete_all_endpoints()
+        approver.note(UPLOADS_STAY)
 
 
-def _sweep(account: Account, workspace: Workspace, terraform: Terraform, person: Approver) -> None:
-    swept = sweep(account, workspace, terraform, person)
-    person.note(f"deleted: {len(swept.deleted)} resources")
-    for sentence in swept.verified:
-        person.note(f"verified: {sentence}")
-    for sentence in swept.unverified:
-        person.note(f"not verified: {sentence}")
+def delete_study(workspace: Workspace, approver: Approver) -> None:
+    """Delete everything that a run has left, and report what was verified.
+
+    Raises:
+        TerraformFailed: Something cannot be deleted.
+        LeftBehind: AWS still lists something afterwards.
+    """
+    record = workspace.record()
+    terraform = ready_terraform(record.environment, workspace, record.account, approver.note)
+    _tear_down(record.account, workspace, terraform, approver)
+
+
+def _tear_down(
+    account: Account, workspace: Workspace, terraform: Terraform, approver: Approver
+) -> None:
+    report = tear_down(account, workspace, terraform, approver)
+    approver.note(f"deleted: {len(report.deleted)} resources")
+    for sentence in report.verified:
+        approver.note(f"verified: {sentence}")
+    for sentence in report.unverified:
+        approver.note(f"not verified: {sentence}")

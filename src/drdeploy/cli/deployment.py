@@ -1,4 +1,4 @@
-"""What the commands that deploy share: where to, who agrees, and how they end."""
+"""What the commands that deploy have in common: target, prices, approval, and interruption."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ INTERRUPTED = 130
 TargetChoice = Literal["aws", "local"]
 TargetOption = Annotated[
     TargetChoice | None,
-    typer.Option("--target", help="Where to: AWS, or the local service. Name one."),
+    typer.Option("--target", help="Where to deploy: AWS, or the local service. Required."),
 ]
 LocalUrlOption = Annotated[
     str | None,
     typer.Option(
         "--endpoint-url",
         envvar="DRDEPLOY_ENDPOINT_URL",
-        help=f"The local service, with --target local; {LOCAL_URL} by default.",
+        help=f"URL of the local service, with --target local; {LOCAL_URL} by default.",
     ),
 ]
 YesOption = Annotated[
-    bool, typer.Option("--yes", "-y", help="Agree to what is planned, without being asked.")
+    bool, typer.Option("--yes", "-y", help="Approve every plan without being asked.")
 ]
 UnknownPricesOption = Annotated[
-    bool, typer.Option("--accept-unknown-prices", help="Go on where no price is known.")
+    bool, typer.Option("--accept-unknown-prices", help="Go on where a price is not known.")
 ]
 
 
 def account_of(
     target: TargetChoice | None, endpoint_url: str | None, region: str | None
 ) -> Account:
-    """Where a command goes.
+    """Return the account that the options of a command name.
 
     Raises:
-        InvalidInput: It is not said, or said twice.
+        InvalidInput: They name none, or contradict each other.
     """
     from drdeploy.hosting.deployment.account import Account
 
     if target is None and endpoint_url is None:
         raise InvalidInput(
-            "It is not said where to",
+            "Where to deploy is missing",
             where="--target",
             remedy="Say --target aws, or --target local for this machine",
         )
@@ -73,10 +73,10 @@ def account_of(
 
 
 def engine_for(account: Account) -> Engine | None:
-    """The engine that holds the images; None where the local service runs processes.
+    """Return the container engine; None where the local service runs processes instead.
 
     Raises:
-        EngineUnavailable: Images are needed and no engine answers.
+        EngineUnavailable: Images have to be pushed and no engine answers.
         EndpointError: The local service does not answer.
     """
     from drdeploy.hosting.engine import Engine
@@ -90,7 +90,11 @@ def engine_for(account: Account) -> Engine | None:
 
 
 def local_service_answers(endpoint_url: str) -> bool:
-    """Whether anything still listens where something was deployed to; slow is not gone."""
+    """Return whether a local service still listens at an address.
+
+    Only a refused connection says that it has ended.  One that answers late may still hold
+    endpoints, and must not be taken for gone.
+    """
     import socket
     from urllib.parse import urlsplit
 
@@ -105,19 +109,20 @@ def local_service_answers(endpoint_url: str) -> bool:
 
 
 def sheet_of(prices: Path | None) -> PriceSheet:
-    """The packaged sheet, or one of the user's."""
+    """Load a price sheet; None loads the one that ships with the package."""
     from drdeploy.hosting.sagemaker import PriceSheet
 
     return PriceSheet.load(prices)
 
 
 class TerminalApprover:
-    """The person at the terminal: told on standard error, asked unless they agreed beforehand.
+    """The user at the terminal: sees plans on standard error, and is asked to approve them.
 
     Args:
-        yes: They agreed.
-        is_local: What is planned costs nothing.
-        pause: Holds whatever draws on the terminal meanwhile.
+        yes: Approve every plan without asking (``--yes``).
+        is_local: The deployment is on this machine and costs nothing.
+        pause: Context in which nothing else draws on the terminal, for as long as a question
+            stands there.
     """
 
     def __init__(
@@ -132,11 +137,11 @@ class TerminalApprover:
         self._is_local = is_local
 
     def note(self, text: str) -> None:
-        """See :class:`~drdeploy.hosting.deployment.approval.Person`."""
+        """Show one line about what is going on."""
         err.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def agrees(self, proposal: Proposal) -> bool:
-        """See :class:`~drdeploy.hosting.deployment.approval.Person`."""
+    def approves(self, proposal: Proposal) -> bool:
+        """Show a plan with its cost, and ask whether to apply it."""
         self.note(f"plan: {proposal.title}: {proposal.changes.summary}")
         for change in proposal.changes.changes:
             self.note(f"  {change.action:8}{change.address}")
@@ -162,7 +167,12 @@ class TerminalApprover:
 
 @contextmanager
 def interruptible(advice: str) -> Iterator[None]:
-    """End on Ctrl-C and SIGTERM alike, saying what there is."""
+    """End the command on Ctrl-C and SIGTERM alike, after saying what exists and what to do.
+
+    Args:
+        advice: How to go on, for the last line.
+    """
+    # A scheduler's SIGTERM must not leave endpoints behind unannounced either.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
