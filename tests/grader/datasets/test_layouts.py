@@ -64,7 +64,7 @@ def test_what_cannot_be_used_is_set_aside_with_its_reason(tmp_path):
     dataset = load_dataset(tmp_path)
     assert [one.image_id for one in dataset.photographs] == ["good"]
     told = reasons(dataset)
-    assert told["five.jpg"] == "'5' is no ICDR grade from 0 to 4"
+    assert told["five.jpg"] == "'5' is not an ICDR grade from 0 to 4"
     assert told["gone.jpg"] == "the file is missing"
     assert "no JPEG, PNG or TIFF" in told["text.jpg"]
     assert told["empty.jpg"] == "the file is empty"
@@ -165,7 +165,7 @@ def test_a_table_without_its_column_is_refused(tmp_path):
 
 def test_a_table_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "labels.csv").write_bytes(b"file,icdr_grade\n\xff\xfe\x00")
-    with pytest.raises(InvalidInput, match="no CSV file in UTF-8"):
+    with pytest.raises(InvalidInput, match="not CSV in UTF-8"):
         load_dataset(tmp_path)
 
 

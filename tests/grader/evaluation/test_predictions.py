@@ -87,7 +87,7 @@ def test_files_labels_and_probabilities_are_enough(tmp_path):
     [
         ("file,icdr_grade\na.jpg,0\n", "no column 'p0'"),
         (TABLE, "no row"),
-        (f"{TABLE}a.jpg,7,1,0,0,0,0\n", r"row 1: '7' is no ICDR grade"),
+        (f"{TABLE}a.jpg,7,1,0,0,0,0\n", r"row 1: '7' is not an ICDR grade"),
         (f"{TABLE}a.jpg,1,1,0,0,0,0\nb.jpg,1,1,x,0,0,0\n", "row 2: A probability is no number"),
         (f"{TABLE}a.jpg,1,,,,,\n", "row 1: A probability is no number"),
         (f"{TABLE}a.jpg,1,0.9,0.9,0,0,0\n", "row 1: These are no probabilities"),

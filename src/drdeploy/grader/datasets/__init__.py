@@ -1,11 +1,12 @@
-"""Labelled photographs, in the layouts that users have.
+"""Labelled photographs: read them, find copies, split them by patient.
 
-:func:`load_dataset` finds out which layout a folder has and reads it (``layouts`` holds one
-reader each); :func:`readable` decodes every photograph once; :func:`deduplicate` drops what is
-there twice; :func:`grouped_folds` and :func:`grouped_split` split by capture session, never by
-row.  :func:`inspect_dataset` tells all of it beforehand, and ``pictures`` draws it.
+:func:`load_dataset` recognises the layout of a folder and reads it (``layouts`` holds one reader
+for each).  :func:`readable` decodes every photograph once; :func:`deduplicate` keeps one of several
+copies; :func:`grouped_folds` and :func:`grouped_split` split by capture session, because two
+photographs of one eye in training and test make a grader look better than it is.
+:func:`inspect_dataset` reports all of this beforehand, and ``pictures`` draws it.
 
-Nothing is dropped silently: a :class:`Dataset` carries what was set aside, and why.
+Nothing is dropped silently: a :class:`Dataset` lists what was set aside, and why.
 """
 
 from drdeploy.grader.datasets.dataset import Dataset, LabelledPhotograph, SetAside

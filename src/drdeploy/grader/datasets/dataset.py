@@ -1,4 +1,4 @@
-"""The nouns of a data set."""
+"""A data set: labelled photographs in a fixed order, and what was set aside."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelledPhotograph:
-    """One eye with its grade.
+    """A photograph of one eye with the grade that an expert gave it.
 
     Attributes:
         file: Where it is.
         image_id: What the data set calls it.
         grade: The label.
-        split: ``train``, ``test``, …; None where the data set has no splits.
+        split: ``train``, ``test`` or another; None if the data set has no splits.
         group: Capture session or patient: photographs of one group are not independent.
-        sha256: Of the photograph's bytes, or of those that it was made from.
+        sha256: Of the file, or of the original that it was made from.
     """
 
     file: Path
@@ -42,13 +42,19 @@ class LabelledPhotograph:
 
 
 Cause = Literal["missing", "unreadable", "grade", "duplicate", "group"]
-"""Why a photograph is not used: there is no file, no image or no grade; it is there twice; or
-photographs of its group must stay unseen."""
+"""Why a photograph is not used: its file is missing, does not decode or has no grade; it is a copy;
+or its group also has photographs in a split that training must not see."""
 
 
 @dataclass(frozen=True)
 class SetAside:
-    """A photograph that is not used, and why, in one word and in a sentence."""
+    """A photograph that is not used.
+
+    Attributes:
+        file: Its path.
+        reason: Why, in a sentence.
+        cause: The same as one word, for programs.
+    """
 
     file: str
     reason: str
@@ -62,11 +68,11 @@ class Dataset:
     Attributes:
         name: The folder's name.
         folder: Where it was read from.
-        layout: Which layout that is.
-        photographs: What is used.
-        set_aside: What is not.
-        notes: What else was left unread, in sentences: a table without labels, photographs that
-            no table names.
+        layout: Which layout the folder has.
+        photographs: Those that are used.
+        set_aside: Those that are not.
+        notes: What else was not read, in sentences: a table without labels, photographs that no
+            table names.
     """
 
     name: str
@@ -91,30 +97,30 @@ class Dataset:
 
     @property
     def knows_groups(self) -> bool:
-        """Whether it names sessions or patients; if not, only copies share a group."""
+        """Whether sessions or patients are known; if not, only copies share a group."""
         return any(one.group != one.sha256 for one in self.photographs)
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The names of its splits, sorted; empty where it has none."""
+        """The names of its splits, sorted; empty if it has none."""
         return tuple(sorted({one.split for one in self.photographs if one.split is not None}))
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over contents, labels and order: the same digest is the same data."""
+        """SHA-256 over contents, labels and order: the same digest means the same data."""
         lines = (f"{one.sha256} {int(one.grade)} {one.group}\n" for one in self.photographs)
         return sha256_of("".join(lines).encode())
 
     def counts(self) -> dict[Grade, int]:
-        """How many photographs each grade has."""
+        """Count the photographs of each grade."""
         counted = Counter(one.grade for one in self.photographs)
         return {grade: counted[grade] for grade in Grade}
 
     def of_split(self, name: str) -> Dataset:
-        """The photographs of one split.
+        """Return the photographs of one split.
 
         Raises:
-            InvalidInput: It has no such split.
+            InvalidInput: There is no such split.
         """
         chosen = tuple(one for one in self.photographs if one.split == name)
         if not chosen:
@@ -127,29 +133,29 @@ class Dataset:
         return replace(self, name=f"{self.name}/{name}", photographs=chosen)
 
     def training_part(self, *, apart_from: str | None = None) -> Dataset:
-        """Its split ``train``, or all of it where it has no splits.
+        """Return the split ``train``, or everything if there are no splits.
 
         Args:
-            apart_from: A split, usually ``test``, that must stay unseen: training photographs
-                of a group that has photographs in that split too are set aside.
+            apart_from: A split, usually ``test``, that training must not see: photographs of a
+                group that also has photographs in that split are set aside.
         """
         part = self.of_split("train") if "train" in self.splits else self
         if apart_from is None or apart_from not in self.splits:
             return part
-        seen = {one.group for one in self.photographs if one.split == apart_from}
+        held_out = {one.group for one in self.photographs if one.split == apart_from}
         reasons = {
             index: f"its group {one.group} also has photographs in '{apart_from}'"
             for index, one in enumerate(part.photographs)
-            if one.group in seen
+            if one.group in held_out
         }
         return part.setting_aside(reasons, "group")
 
     def take(self, indices: Iterable[int]) -> Dataset:
-        """Some of its photographs, in the order of ``indices``."""
+        """Return some of the photographs, in the order of ``indices``."""
         return replace(self, photographs=tuple(self.photographs[index] for index in indices))
 
     def setting_aside(self, reasons: Mapping[int, str], cause: Cause) -> Dataset:
-        """Without the photographs at some positions, each with its reason."""
+        """Return the data set without the photographs at these positions, each with its reason."""
         kept = (index for index in range(len(self)) if index not in reasons)
         aside = tuple(
             SetAside(str(self.photographs[index].file), why, cause)
@@ -158,10 +164,10 @@ class Dataset:
         return replace(self.take(kept), set_aside=self.set_aside + aside)
 
     def name_of(self, photograph: LabelledPhotograph) -> str:
-        """Its file within the data set: names alone may stand in several splits."""
+        """Return a photograph's path within the data set; file names may repeat across splits."""
         return name_within(self.folder, photograph.file)
 
 
 def name_within(folder: Path, file: Path) -> str:
-    """A path below the folder, with slashes; or the whole path where it is elsewhere."""
+    """Return a path relative to the folder, with slashes; the whole path if it lies elsewhere."""
     return (file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix()

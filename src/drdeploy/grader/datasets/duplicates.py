@@ -1,4 +1,4 @@
-"""Photographs that a data set holds more than once."""
+"""Find photographs that a data set holds more than once, and keep one of each."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets.dataset import Dataset, LabelledPhotograph
 
 _KEPT_FIRST = {"test": 0, "train": 2}
-"""By split; any other lies between."""
+"""Rank of a split: the copy with the lowest one stays.  Other splits rank 1."""
 
 
 @dataclass(frozen=True)
 class Copies:
-    """One photograph that stands in a data set several times.
+    """Two or more entries of a data set with the same content.
 
     Attributes:
-        positions: In the data set, ascending, two or more.
-        photographs: What stands there.
+        positions: In the data set, ascending.
+        photographs: The entries.
     """
 
     positions: tuple[int, ...]
@@ -27,21 +27,21 @@ class Copies:
 
     @property
     def is_conflict(self) -> bool:
-        """Whether they carry different grades."""
+        """Whether they have different grades."""
         return len({one.grade for one in self.photographs}) > 1
 
     @property
     def kept(self) -> int:
-        """The position that stays if they agree: the one in ``test``, else the first.
+        """Position of the entry to keep: the one in ``test`` if there is one, else the first.
 
-        So that the test set stays what it is, and training loses the copy.
+        The test set stays as it was published, and training loses the copy.
         """
         by_position = zip(self.positions, self.photographs, strict=True)
         return min(by_position, key=lambda pair: _KEPT_FIRST.get(pair[1].split or "", 1))[0]
 
 
 def find_copies(dataset: Dataset) -> tuple[Copies, ...]:
-    """Every photograph whose content stands in the data set more than once."""
+    """Return every photograph whose content is in the data set more than once."""
     by_content: dict[str, list[int]] = defaultdict(list)
     for index, one in enumerate(dataset.photographs):
         by_content[one.sha256].append(index)
@@ -53,22 +53,19 @@ def find_copies(dataset: Dataset) -> tuple[Copies, ...]:
 
 
 def deduplicate(dataset: Dataset) -> Dataset:
-    """Keep one of each photograph; none where its grades contradict each other.
+    """Keep one of several copies, or none of them if their grades contradict each other.
 
-    Which one is kept: see :attr:`Copies.kept`.  The others are set aside, with the reason.
+    :attr:`Copies.kept` says which one.  The others are set aside, with the reason.
     """
     reasons: dict[int, str] = {}
     for copies in find_copies(dataset):
-        reasons |= _reasons(dataset, copies)
+        if copies.is_conflict:
+            grades = ", ".join(
+                f"{dataset.name_of(one)}: {int(one.grade)}" for one in copies.photographs
+            )
+            reason = f"copies with different grades ({grades})"
+            reasons |= dict.fromkeys(copies.positions, reason)
+        else:
+            reason = f"copy of {dataset.name_of(dataset.photographs[copies.kept])}"
+            reasons |= {at: reason for at in copies.positions if at != copies.kept}
     return dataset.setting_aside(reasons, "duplicate")
-
-
-def _reasons(dataset: Dataset, copies: Copies) -> dict[int, str]:
-    if copies.is_conflict:
-        grades = ", ".join(
-            f"{dataset.name_of(one)}: {int(one.grade)}" for one in copies.photographs
-        )
-        return dict.fromkeys(copies.positions, f"copies with different grades ({grades})")
-    kept = copies.kept
-    reason = f"copy of {dataset.name_of(dataset.photographs[kept])}"
-    return {position: reason for position in copies.positions if position != kept}

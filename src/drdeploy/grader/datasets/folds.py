@@ -1,4 +1,4 @@
-"""Splits that keep a capture session together and every grade's share alike."""
+"""Split a data set so that a capture session stays together and every part has all grades."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets.dataset import Dataset
 
 MOST_PARTS = 20
-"""The finest share of :func:`grouped_split` is one part of that many."""
+"""The smallest share that :func:`grouped_split` can split off is one part of that many."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Positions in a data set.
+    """Which photographs of a data set train and which validate, by position.
 
     Attributes:
         train: Shape ``(n_train,)``, ascending.
@@ -34,12 +34,13 @@ class Fold:
 
 
 def grouped_folds(dataset: Dataset, k: int = 5, seed: int = 0) -> tuple[Fold, ...]:
-    """K folds: every photograph is validated once, no group stands on both sides.
+    """Split into ``k`` folds: every photograph validates once, no group is on both sides.
 
-    Stratified by grade as far as the groups allow (scikit-learn's ``StratifiedGroupKFold``).
+    The grades are spread evenly as far as the groups allow (scikit-learn's
+    ``StratifiedGroupKFold``).
 
     Raises:
-        InvalidInput: ``k`` is below two, or too many for the groups and grades that there are.
+        InvalidInput: ``k`` is below two, or too large for the groups and grades that there are.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -48,25 +49,27 @@ def grouped_folds(dataset: Dataset, k: int = 5, seed: int = 0) -> tuple[Fold, ..
         raise _too_many(dataset, k, most)
     splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
     placeholder = np.zeros((len(dataset), 1))
-    with warnings.catch_warnings():  # a grade with fewer photographs than folds is no news
+    with warnings.catch_warnings():
+        # Some folds may lack a rare grade. Users know their rare grades, and it changes nothing.
         warnings.filterwarnings("ignore", message="The least populated class", append=False)
         folds = tuple(
             Fold(np.sort(train), np.sort(validation))
             for train, validation in splitter.split(placeholder, dataset.grades, dataset.groups)
         )
-    if any(not len(fold.validation) for fold in folds):  # a few large groups
+    # A few large groups can leave a fold empty although there are as many groups as folds.
+    if any(not len(fold.validation) for fold in folds):
         raise _too_many(dataset, k, k - 1)
     return folds
 
 
 def grouped_split(dataset: Dataset, validation_share: float = 0.2, seed: int = 0) -> Fold:
-    """One split into training and validation, grouped and stratified like the folds.
+    """Split once into training and validation, with the same rules as the folds.
 
     Args:
         dataset: What to split.
-        validation_share: About that share of the photographs validates; met as closely as
-            the groups allow, in steps of a twentieth or finer.
-        seed: Another seed is another split.
+        validation_share: Share of the photographs that validate; met as closely as the groups
+            allow, in steps of a twentieth or finer.
+        seed: Another seed gives another split.
 
     Raises:
         InvalidInput: The share is not between 0 and 1, or there are too few groups for it.
@@ -76,21 +79,17 @@ def grouped_split(dataset: Dataset, validation_share: float = 0.2, seed: int = 0
             f"A validation share of {validation_share:g} leaves one side empty",
             remedy="Give a share between 0 and 1, for example 0.2",
         )
-    share = _as_parts(validation_share, min(MOST_PARTS, _most_folds(dataset)))
+    # 0.3 is 3 of 10 folds: the nearest fraction that leaves neither side empty.
+    most = max(2, min(MOST_PARTS, _most_folds(dataset)))
+    nearest = Fraction(validation_share).limit_denominator(most)
+    share = min(max(nearest, Fraction(1, most)), 1 - Fraction(1, most))
     folds = grouped_folds(dataset, share.denominator, seed)
     validation = np.sort(np.concatenate([f.validation for f in folds[: share.numerator]]))
     return Fold(np.setdiff1d(np.arange(len(dataset)), validation), validation)
 
 
-def _as_parts(share: float, most: int) -> Fraction:
-    """The nearest fraction of at most that many parts that leaves neither side empty."""
-    parts = Fraction(share).limit_denominator(max(most, 2))
-    finest = Fraction(1, max(most, 2))
-    return min(max(parts, finest), 1 - finest)
-
-
 def _most_folds(dataset: Dataset) -> int:
-    """Not more than groups, nor than photographs of the most frequent grade."""
+    """No more folds than groups, nor than photographs of the most frequent grade."""
     return min(len(set(dataset.groups)), max(dataset.counts().values()))
 
 
@@ -105,9 +104,10 @@ def _too_many(dataset: Dataset, k: int, most: int) -> InvalidInput:
 
 
 def leaking_groups(dataset: Dataset) -> tuple[str, ...]:
-    """Groups with photographs in more than one split: a test set that training has seen.
+    """Return the groups with photographs in more than one split.
 
-    ``dataset.training_part(apart_from="test")`` is free of them.
+    Training on one of their photographs tells the network about the others.
+    ``dataset.training_part(apart_from="test")`` leaves such photographs out.
     """
     splits_of: dict[str, set[str | None]] = {}
     for one in dataset.photographs:

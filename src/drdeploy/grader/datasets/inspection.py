@@ -1,4 +1,4 @@
-"""What one should know of a data set before anything is trained or judged on it."""
+"""Report what to know about a data set before training or evaluating on it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Spread:
-    """Smallest, median and largest of some sizes."""
+    """Smallest, median and largest of some numbers."""
 
     smallest: int
     median: int
@@ -30,22 +30,22 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[int]) -> Spread:
-        """Of at least one value."""
+        """Describe one value or more."""
         ordered = sorted(values)
         return cls(ordered[0], round(float(np.median(ordered))), ordered[-1])
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """A data set with what was found in it.
+    """A data set and what was found in it.
 
     Attributes:
         dataset: As it was read.
-        usable: What decodes, each photograph once: what training and evaluation take.
-        copies: Photographs that stand in it several times.
+        usable: Without what does not decode and without copies: what training and evaluation use.
+        copies: Photographs that are in it several times.
         leaking: Groups with photographs in more than one split.
-        width_px: Of what decodes.
-        height_px: Of what decodes.
+        width_px: Of the photographs that decode.
+        height_px: Of the photographs that decode.
         size_bytes: Of their files.
     """
 
@@ -59,21 +59,21 @@ class Inspection:
 
     @property
     def conflicts(self) -> tuple[Copies, ...]:
-        """Photographs whose copies carry different grades."""
+        """Photographs whose copies have different grades."""
         return tuple(copies for copies in self.copies if copies.is_conflict)
 
     def set_aside(self, *causes: Cause) -> tuple[SetAside, ...]:
-        """What is not usable for one of these causes."""
+        """Return the photographs that were set aside for one of these causes."""
         return tuple(one for one in self.usable.set_aside if one.cause in causes)
 
 
 def inspect_dataset(
     dataset: Dataset, track: Callable[[Iterable[Decoded]], Iterable[Decoded]] = lambda all_: all_
 ) -> Inspection:
-    """Decode every photograph and look for what would spoil a result.
+    """Decode every photograph, and look for copies and for groups that leak between splits.
 
     Args:
-        dataset: As :func:`load_dataset` gave it.
+        dataset: As :func:`load_dataset` read it.
         track: Wraps the photographs as they are decoded, to show progress.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One reader for each layout that labelled fundus photographs come in."""
+"""Readers for the layouts in which labelled fundus photographs are published."""
 
 from __future__ import annotations
 
@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a table of labels, not yet believed.  An empty string is unknown."""
+    """One labelled photograph as a table or folder states it, before it is checked.
+
+    An empty string means unknown.
+
+    Attributes:
+        file: Where the photograph should be.
+        grade: The label as it is written.
+        image_id: What the data set calls it.
+        split: ``train``, ``test`` or another.
+        group: Capture session or patient.
+        sha256: Of the original that the file was made from.
+    """
 
     file: Path
     grade: str
@@ -26,10 +37,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a layout's tables or folders say, in a fixed order.
+    """Everything that a layout's tables or folders list, in a fixed order.
 
     Attributes:
-        entries: One per photograph.
+        entries: One for each photograph.
         notes: What was not read, in sentences.
     """
 
@@ -42,9 +53,10 @@ class Layout:
     """How to recognise and read one layout.
 
     Attributes:
-        looks_like: In words, for whoever has none of them.
-        root_in: The folder that the layout starts at, or None.
-        read: What stands there.
+        name: What a data set with it is called by.
+        looks_like: A description, for users whose folder has none of the layouts.
+        root_in: Finds the folder at which the layout starts; None if it is not there.
+        read: Lists what is in that folder.
     """
 
     name: str
@@ -61,7 +73,7 @@ def _labels_root(folder: Path) -> Path | None:
 
 
 def read_labels(table: Path) -> Listing:
-    """Read a table whose files are named relative to its folder."""
+    """Read a table that names files relative to its own folder."""
     root = table.parent
     rows = read_rows(table, "file", "icdr_grade")
     return Listing(
@@ -101,9 +113,9 @@ def _read_aptos(root: Path) -> Listing:
 
 
 def _aptos_part(root: Path, split: str) -> tuple[Entry, ...]:
-    shelf = PhotographIndex(root / f"{split}_images")
+    photographs = PhotographIndex(root / f"{split}_images")
     return tuple(
-        Entry(file=shelf.find(row["id_code"]), grade=row["diagnosis"], split=split)
+        Entry(file=photographs.find(row["id_code"]), grade=row["diagnosis"], split=split)
         for row in read_rows(root / f"{split}.csv", "id_code", "diagnosis")
     )
 
@@ -117,11 +129,12 @@ GRADE_FOLDERS: Final = {
     "Severe": "3",
     "Proliferate_DR": "4",
 }
-"""Of the 224 x 224 Gaussian-filtered copy of APTOS 2019, which the original study used."""
+"""Grades by folder, as in the 224 x 224 Gaussian-filtered copy of APTOS 2019 that the original
+study used."""
 
 
 def _folders_root(folder: Path) -> Path | None:
-    """The folder itself, or ``gaussian_filtered_images`` in it, which may hold another."""
+    """Find the folder itself, or ``gaussian_filtered_images`` in it, which may hold another."""
     candidates = [
         folder,
         *sorted(folder.glob("*_images")),
@@ -152,7 +165,7 @@ IDRID_LABELS: Final = {
 
 
 def _idrid_root(folder: Path) -> Path | None:
-    """The folder itself, or the one of the grading part in it."""
+    """Find the folder itself, or the one in it that holds the disease grading part."""
     tables = "2. Groundtruths/*IDRiD_Disease Grading_*.csv"
     for depth in ("", "*/", "*/*/"):
         found = sorted(folder.glob(depth + tables))
@@ -173,13 +186,13 @@ def _read_idrid(root: Path) -> Listing:
 
 
 def _idrid_part(root: Path, split: str) -> list[Entry]:
-    shelf = PhotographIndex(root / "1. Original Images" / IDRID_IMAGES[split])
+    photographs = PhotographIndex(root / "1. Original Images" / IDRID_IMAGES[split])
     table = root / "2. Groundtruths" / IDRID_LABELS[split]
     return [
         Entry(
-            file=shelf.find(row["Image name"]),
+            file=photographs.find(row["Image name"]),
             grade=row["Retinopathy grade"],
-            # The same names stand in both splits for different photographs.
+            # Both splits use the same names, for different photographs.
             image_id=f"{split}/{row['Image name']}",
             split=split,
         )
@@ -214,4 +227,4 @@ LAYOUTS: Final = (
         _read_idrid,
     ),
 )
-"""In the order in which they are looked for."""
+"""The layouts, in the order in which they are looked for."""

@@ -1,4 +1,4 @@
-"""Find out which layout a folder has, and read it."""
+"""Recognise the layout of a folder of labelled photographs, and read it."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets.layouts import Entry, Listing
 
 GRADES = {text: grade for grade in Grade for text in (f"{grade:d}", f"{grade:d}.0")}
-"""How tables write a grade; as ``2.0`` where a column with gaps went through a program."""
+"""Grades by the text in a table; ``2.0`` is what pandas makes of a column of integers with gaps."""
 
 
 def load_dataset(folder: Path, *, keep_unreadable: bool = False) -> Dataset:
     """Read a data set of any known layout.
 
-    Every listed file is opened.  What is missing, no image, or labelled with no ICDR grade is
-    set aside with the reason.  Pixels are not decoded here: see
-    :func:`~drdeploy.grader.datasets.readability.readable`.
+    Every listed file is opened.  A file that is missing, is not an image or has no ICDR grade is
+    set aside with the reason.  Pixels are not decoded:
+    :func:`~drdeploy.grader.datasets.readability.readable` does that.
 
     Args:
-        folder: That the layout starts in, or a table with the columns of ``labels.csv``.
-        keep_unreadable: A file that is no image stays, for whoever counts what a grader refuses.
+        folder: The data set's folder, or a table with the columns of ``labels.csv``.
+        keep_unreadable: Keep files that are not images, to count what a grader refuses.
 
     Raises:
-        InvalidInput: There is no such folder, no layout fits, a table lacks a column, or no
-            photograph is usable.
+        InvalidInput: There is no such folder, it has none of the layouts, a table lacks a column,
+            or no photograph is usable.
     """
     if folder.is_file():
         return _read("labels.csv", folder.parent, read_labels(folder), keep_unreadable)
@@ -62,7 +62,7 @@ def load_dataset(folder: Path, *, keep_unreadable: bool = False) -> Dataset:
 
 def _read(layout: str, folder: Path, listing: Listing, keep_unreadable: bool) -> Dataset:
     opened = partial(_photograph, keep_unreadable=keep_unreadable)
-    with ThreadPoolExecutor() as pool:  # reading and hashing both leave Python
+    with ThreadPoolExecutor() as pool:  # reading and hashing both release the GIL
         read = list(pool.map(opened, listing.entries))
     photographs = tuple(one for one in read if isinstance(one, LabelledPhotograph))
     aside = tuple(one for one in read if isinstance(one, SetAside))
@@ -74,10 +74,12 @@ def _read(layout: str, folder: Path, listing: Listing, keep_unreadable: bool) ->
 
 
 def _photograph(entry: Entry, *, keep_unreadable: bool) -> LabelledPhotograph | SetAside:
-    """The entry as a photograph, or why it is none."""
+    """Check an entry: the photograph, or why it is set aside."""
     grade = GRADES.get(entry.grade)
     if grade is None:
-        return SetAside(str(entry.file), f"'{entry.grade}' is no ICDR grade from 0 to 4", "grade")
+        return SetAside(
+            str(entry.file), f"'{entry.grade}' is not an ICDR grade from 0 to 4", "grade"
+        )
     try:
         data = entry.file.read_bytes()
         if not keep_unreadable:
@@ -102,7 +104,7 @@ def _photograph(entry: Entry, *, keep_unreadable: bool) -> LabelledPhotograph | 
 
 
 def _unlisted(folder: Path, listing: Listing) -> Iterator[str]:
-    """A note for every folder with photographs that stand in no table."""
+    """Yield a note for every folder with photographs that no table lists."""
     listed = {entry.file for entry in listing.entries}
     for parent in sorted({file.parent for file in listed}):
         unlisted = sum(file not in listed for file in photographs_in(parent))

@@ -1,17 +1,18 @@
-"""Samples and class distribution as pictures: figures 5.1 and 5.2 of the original study."""
+"""Draw samples of each grade and the class distribution, as figures 5.1 and 5.2 of the study."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from drdeploy.errors import RuntimeUnavailable, install_remedy
+from drdeploy.errors import requires_extra
 from drdeploy.grader.fundus.decode import decode
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.grading import Grade
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
+from drdeploy.pages.style import BLUE, GREEN, GREY, ORANGE, PURPLE, STYLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,20 +27,10 @@ SAMPLES_PER_GRADE = 6
 THUMBNAIL_PX = 220
 DOTS_PER_INCH = 160
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#767676")
-"""Of the splits: Okabe and Ito's, which colour-blind readers tell apart."""
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, GREY)
+"""Colours of the splits."""
 HATCHES = ("", "///", "...", "xx", "\\\\\\")
-"""The same in black and white."""
-
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "drdeploy",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "hatch.linewidth": 0.5,
-    "figure.constrained_layout.use": True,
-}
+"""Patterns of the splits, for a print in black and white."""
 
 
 def draw_pictures(dataset: Dataset, folder: Path, *, seed: int = 0) -> tuple[Path, ...]:
@@ -47,20 +38,16 @@ def draw_pictures(dataset: Dataset, folder: Path, *, seed: int = 0) -> tuple[Pat
 
     Args:
         dataset: Its photographs must decode.
-        folder: Made if it is not there.
-        seed: Of the choice of samples.
+        folder: Created if it does not exist.
+        seed: Decides which photographs are the samples.
 
     Raises:
-        RuntimeUnavailable: Matplotlib is not installed.
+        MissingExtra: Matplotlib is not installed.
     """
-    try:
+    with requires_extra("study", "Drawing pictures"):
         import matplotlib as mpl
-    except ImportError as err:
-        raise RuntimeUnavailable(
-            "Drawing needs Matplotlib", remedy=install_remedy("study")
-        ) from err
     folder.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         return (
             *_save(sample_sheet(dataset, seed=seed), folder / "samples"),
             *_save(class_distribution(dataset), folder / "class_distribution"),
@@ -68,7 +55,7 @@ def draw_pictures(dataset: Dataset, folder: Path, *, seed: int = 0) -> tuple[Pat
 
 
 def sample_sheet(dataset: Dataset, *, seed: int = 0) -> Figure:
-    """A row per grade with up to six photographs, chosen by the seed."""
+    """Draw a row for each grade with up to six photographs, chosen by the seed."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -92,7 +79,7 @@ def sample_sheet(dataset: Dataset, *, seed: int = 0) -> Figure:
 
 
 def class_distribution(dataset: Dataset) -> Figure:
-    """A bar per grade with its count and share, stacked by split."""
+    """Draw a bar for each grade with its count and share, stacked by split."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -111,15 +98,12 @@ def class_distribution(dataset: Dataset) -> Figure:
     axes.set_ylabel("photographs")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(y=0.18)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#E3E3E3", linewidth=0.6)
-    axes.set_axisbelow(True)
     _title(figure, f"{dataset.name}: photographs by grade, n = {len(dataset):,}")
     return figure
 
 
 def _stack(axes: Axes, dataset: Dataset) -> None:
-    """Parts of each bar, the training split at the bottom."""
+    """Draw the parts of each bar, the training split at the bottom."""
     splits = sorted(dataset.splits, key=lambda name: name != "train") or [""]
     base = np.zeros(len(Grade))
     for at, split in enumerate(splits):
@@ -142,7 +126,7 @@ def _stack(axes: Axes, dataset: Dataset) -> None:
 
 
 def _samples(dataset: Dataset, grade: Grade, seed: int) -> list[LabelledPhotograph]:
-    """Chosen without regard to the other grades, in the data set's order."""
+    """Choose photographs of one grade; the choice does not depend on the other grades."""
     having = np.flatnonzero(dataset.grades == grade)
     random = np.random.default_rng([seed, int(grade)])
     count = min(SAMPLES_PER_GRADE, len(having))
@@ -151,7 +135,7 @@ def _samples(dataset: Dataset, grade: Grade, seed: int) -> list[LabelledPhotogra
 
 
 def _thumbnail(photograph: LabelledPhotograph) -> NDArray[np.uint8]:
-    """Shape ``(THUMBNAIL_PX, THUMBNAIL_PX, 3)``, on black."""
+    """Decode a photograph to a square on black, shape ``(THUMBNAIL_PX, THUMBNAIL_PX, 3)``."""
     pixels = decode(
         photograph.file.read_bytes(), limits=LOCAL_FILE_LIMITS, min_side_px=THUMBNAIL_PX
     )

@@ -1,4 +1,4 @@
-"""Whether photographs decode: a file may begin well and end too early."""
+"""Check that photographs decode: a file with a sound header may be damaged further on."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets.dataset import Dataset
 
 CHECKED_SIDE_PX = 256
-"""A JPEG is decoded down to about that size: every byte is read, and it is faster."""
+"""A JPEG is decoded to about that size: every byte is still read, and it is faster."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What decoding one photograph showed.
+    """The result of decoding one photograph.
 
     Attributes:
         size_bytes: Of the file.
-        width_px: As stored; 0 where it could not be read.
-        height_px: As stored.
+        width_px: As stored; 0 if the header cannot be read.
+        height_px: As stored; 0 if the header cannot be read.
         problem: Why it does not decode; empty if it does.
     """
 
@@ -55,12 +55,12 @@ def decode_all(
 
 
 def readable(dataset: Dataset) -> Dataset:
-    """The data set without photographs that do not decode; these are set aside."""
+    """Set aside the photographs that do not decode."""
     return without_problems(dataset, decode_all(dataset))
 
 
 def without_problems(dataset: Dataset, decoded: Iterable[Decoded]) -> Dataset:
-    """Set aside what did not decode.  ``decoded`` is in the data set's order."""
+    """Set aside what did not decode, given the results in the data set's order."""
     reasons = {index: one.problem for index, one in enumerate(decoded) if one.problem}
     return dataset.setting_aside(reasons, "unreadable")
 

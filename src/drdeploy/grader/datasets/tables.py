@@ -1,4 +1,4 @@
-"""Tables of labels as people keep them: stray spaces, empty columns, names without suffix."""
+"""Read tables of labels as they are published: stray spaces, empty columns, missing suffixes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 
 def read_header(table: Path) -> list[str]:
-    """The names of the columns, stripped of spaces; those of empty columns are empty.
+    """Return the names of the columns without spaces around them.
 
     Raises:
-        InvalidInput: The file is no CSV in UTF-8.
+        InvalidInput: The file is not CSV in UTF-8.
     """
     return next(_lines(table), [])
 
 
 def read_rows(table: Path, *required: str) -> list[dict[str, str]]:
-    """The rows of a table, names and values stripped of spaces; empty rows are left out.
+    """Return the rows of a table, without empty rows and without spaces around values.
 
     Raises:
-        InvalidInput: A required column is missing, or the file is no CSV in UTF-8.
+        InvalidInput: A required column is missing, or the file is not CSV in UTF-8.
     """
     header = read_header(table)
     missing = [name for name in required if name not in header]
@@ -38,6 +38,7 @@ def read_rows(table: Path, *required: str) -> list[dict[str, str]]:
             remedy=f"It needs {' and '.join(required)}",
         )
     rows = list(_lines(table))[1:]
+    # Spreadsheets leave out the empty cells at the end of a row.
     padded = ([*row, *[""] * (len(header) - len(row))] for row in rows if any(row))
     return [
         {name: value for name, value in zip(header, row, strict=False) if name} for row in padded
@@ -51,19 +52,19 @@ def _lines(table: Path) -> Iterator[list[str]]:
                 yield [value.strip() for value in line]
     except (UnicodeDecodeError, csv.Error) as err:
         raise InvalidInput(
-            "The table is no CSV file in UTF-8", where=str(table), remedy="Save it as CSV UTF-8"
+            "The table is not CSV in UTF-8", where=str(table), remedy="Save it as CSV UTF-8"
         ) from err
 
 
 def photographs_in(folder: Path) -> list[Path]:
-    """Its files that have an image's suffix, sorted; none where there is no such folder."""
+    """List a folder's files with an image's suffix, sorted; nothing if there is no such folder."""
     if not folder.is_dir():
         return []
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
 
 
 class PhotographIndex:
-    """The photographs of a folder, to be found by a name with or without its suffix."""
+    """The photographs of a folder, found by name with or without suffix."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,5 +72,5 @@ class PhotographIndex:
         self._files = {file.stem: file for file in files} | {file.name: file for file in files}
 
     def find(self, name: str) -> Path:
-        """The file of that name; where there is none, the path that it would have."""
+        """Return the file of that name, or the path that it would have."""
         return self._files.get(name, self.folder / name)

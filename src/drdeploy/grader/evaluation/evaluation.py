@@ -200,7 +200,7 @@ def _checked(
             remedy=f"Give one label and {GRADES} probabilities for each photograph",
         )
     if truth.size and not 0 <= truth.min() <= truth.max() < GRADES:
-        raise InvalidInput("A label is no ICDR grade from 0 to 4")
+        raise InvalidInput("A label is not an ICDR grade from 0 to 4")
     return truth, predicted
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.errors import RuntimeUnavailable, install_remedy
+from drdeploy.errors import requires_extra
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE, Grade
 from drdeploy.statistics.notation import NO_VALUE
 from drdeploy.version import VERSION
@@ -51,19 +51,14 @@ REFERENCE_POINTS = (
 
 
 def check_can_draw() -> None:
-    """Say so before an hour of grading, not after it.
+    """Check that a page can be drawn, before an hour of grading and not after it.
 
     Raises:
-        RuntimeUnavailable: Matplotlib or Jinja is not installed.
+        MissingExtra: Matplotlib or Jinja is not installed.
     """
-    try:
-        import jinja2
-        import matplotlib as mpl
-    except ImportError as err:
-        raise RuntimeUnavailable(
-            "A page needs Matplotlib and Jinja", remedy=install_remedy("study")
-        ) from err
-    del jinja2, mpl
+    with requires_extra("study", "An evaluation's page"):
+        import jinja2  # noqa: F401
+        import matplotlib as mpl  # noqa: F401
 
 
 def write_page(cells: Sequence[Cell], page: Path, *, written_at: datetime) -> Path:

@@ -117,7 +117,7 @@ def _row(row: dict[str, str], where: str) -> tuple[int, list[float], str]:
     """Label, probabilities and the reason for none of a line of the table."""
     label = GRADES.get(row["icdr_grade"])
     if label is None:
-        raise InvalidInput(f"'{row['icdr_grade']}' is no ICDR grade from 0 to 4", where=where)
+        raise InvalidInput(f"'{row['icdr_grade']}' is not an ICDR grade from 0 to 4", where=where)
     if row.get("gradable", "true") != "true":
         return label, [float("nan")] * len(Grade), row.get("reason") or "not gradable"
     try:

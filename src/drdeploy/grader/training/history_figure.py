@@ -1,10 +1,10 @@
-"""Loss and validation kappa by epoch, as a picture."""
+"""Draw the loss and the validation kappa of each epoch."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from drdeploy.errors import RuntimeUnavailable, install_remedy
+from drdeploy.errors import requires_extra
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,17 +13,13 @@ if TYPE_CHECKING:
 
 
 def draw_history(histories: dict[str, History], file: Path) -> Path:
-    """One line per network; SVG.
+    """Draw one line for each network, as SVG.
 
     Raises:
-        RuntimeUnavailable: Matplotlib is not installed.
+        MissingExtra: Matplotlib is not installed.
     """
-    try:
+    with requires_extra("study", "Drawing the history of a training"):
         from matplotlib.figure import Figure
-    except ImportError as err:
-        raise RuntimeUnavailable(
-            "Drawing needs Matplotlib", remedy=install_remedy("study")
-        ) from err
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, history in histories.items():
