@@ -1,4 +1,4 @@
-"""boto3 clients of a local service, and the steps that most of its tests begin with."""
+"""boto3 clients of a local service, and the steps that most of its tests share."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def client(service_name: str, url: str, region: str = "us-east-1", **config: Any
 
 
 def archive(marker: str = "one") -> bytes:
-    """A bare SavedModel as far as an archive shows it."""
+    """Return an archive that looks like a SavedModel without a manifest."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name, data in (("1/saved_model.pb", marker.encode()), (f"1/{marker}", b"x")):
@@ -44,7 +44,7 @@ def archive(marker: str = "one") -> bytes:
 
 @dataclass
 class Aws:
-    """Clients of one service, and the steps that most tests begin with."""
+    """boto3 clients of one service, and the steps that most tests share."""
 
     url: str
     sagemaker: Any
@@ -120,7 +120,7 @@ class Aws:
         self.wait(name, "Deleted")
 
     def metric(self, name: str, metric: str, *statistics: str) -> list[dict[str, Any]]:
-        """Everything recorded so far, as one datapoint."""
+        """Return everything recorded so far, as one datapoint."""
         now = datetime.now(UTC)
         return self.cloudwatch.get_metric_statistics(
             Namespace="AWS/SageMaker",
@@ -142,7 +142,7 @@ class Aws:
 
 @dataclass(frozen=True)
 class Hold:
-    """Calls that stay in their containers for as long as a test wants.
+    """Requests that stay in their containers until a test releases them.
 
     Usage: ``submit(aws.invoke, name, hold.body); hold.wait_for(1); …; hold.release()``.
     """
@@ -151,20 +151,20 @@ class Hold:
 
     @property
     def body(self) -> bytes:
-        """What to send."""
+        """The body that makes the fake server hold a request."""
         return f"!hold {self.folder}".encode()
 
     def wait_for(self, count: int) -> None:
-        """Until so many calls have reached a container."""
+        """Wait until so many requests have reached a container."""
         until(lambda: len(list(self.folder.glob("*-*"))) >= count)
 
     def release(self) -> None:
-        """Let them be answered."""
+        """Let the fake server answer them."""
         (self.folder / "go").touch()
 
 
 def until(condition: Any, timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.05)

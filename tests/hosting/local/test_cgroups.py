@@ -1,5 +1,6 @@
 """Control groups hold a process to its memory and CPU, and are removed with what is in them."""
 
+import os
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ import uuid
 import pytest
 
 from drdeploy.hosting.local.instances.cgroups import find_control_groups
-from drdeploy.hosting.local.instances.cgroups.v2 import GroupsV2
+from drdeploy.hosting.local.instances.cgroups.v2 import GroupsV2, find_v2
 
 BURN = (
     "import time, os; end = time.time() + 1\nwhile time.time() < end: pass\nprint(os.times().user)"
@@ -114,3 +115,20 @@ def test_version_2_counts_kills_and_leaves_out_cache_that_can_be_dropped(tmp_pat
     (tree.group / "memory.stat").write_text("anon 500\ninactive_file 300\n")
     assert (group.oom_kills(), group.memory_bytes()) == (1, 700)
     assert group.entry_files == (tree.group / "cgroup.procs",)
+
+
+def test_version_2_uses_a_group_that_was_delegated_and_leaves_it_free_of_processes(tmp_path):
+    mount = tmp_path / "sys/fs/cgroup"
+    own = mount / "user.slice"
+    leaf = own / "drdeploy-test-service"
+    leaf.mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/user.slice\n")
+    # At the root of the tree there is no cgroup.subtree_control: controllers cannot be enabled.
+    for folder in (mount, own):
+        (folder / "cgroup.controllers").write_text("cpu memory\n")
+    (own / "cgroup.subtree_control").write_text("")
+    (leaf / "cgroup.procs").write_text("")
+    assert list(find_v2("drdeploy-test", tmp_path)) == [GroupsV2(own / "drdeploy-test")]
+    assert (leaf / "cgroup.procs").read_text() == str(os.getpid())
+    assert (own / "cgroup.subtree_control").read_text() == "+cpu +memory"

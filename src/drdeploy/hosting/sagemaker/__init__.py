@@ -12,8 +12,8 @@ In the order that a study meets them:
    invokes it, reads its metrics and deletes it.  It talks to AWS and to
    :mod:`drdeploy.hosting.local` alike; only ``endpoint_url`` differs.
 
-The names below are imported when they are first used: pydantic and boto3 take tenths of a second
-that a command which needs neither should not pay.
+The names below are imported when they are first used: importing pydantic and boto3 takes about
+half a second, which a command that needs neither should not pay.
 """
 
 from __future__ import annotations

@@ -9,11 +9,32 @@ refuse raises pydantic's ``ValidationError``.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
 
 from drdeploy.hosting.sagemaker import quotas
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _within(limits: Callable[[], quotas.IntegerRange]) -> AfterValidator:
+    def check(value: int) -> int:
+        # Looked up for each value, not at import: reading the model takes tenths of a second.
+        if value not in limits():
+            raise ValueError(f"must be {limits()}, not {value}")
+        return value
+
+    return AfterValidator(check)
 
 
 class _Config(BaseModel):
@@ -32,8 +53,10 @@ class ServerlessConfig(_Config):
 
     kind: Literal["serverless"] = "serverless"
     memory_mb: int
-    max_concurrency: int = 1
-    provisioned_concurrency: int | None = None
+    max_concurrency: Annotated[int, _within(quotas.serverless_max_concurrency)] = 1
+    provisioned_concurrency: (
+        Annotated[int, _within(quotas.serverless_provisioned_concurrency)] | None
+    ) = None
 
     @field_validator("memory_mb")
     @classmethod
@@ -43,18 +66,6 @@ class ServerlessConfig(_Config):
         if value not in allowed or value % step:
             raise ValueError(f"must be {allowed} MB in steps of {step}, not {value}")
         return value
-
-    @field_validator("max_concurrency")
-    @classmethod
-    def _concurrency_is_offered(cls, value: int) -> int:
-        return _within(quotas.serverless_max_concurrency(), value)
-
-    @field_validator("provisioned_concurrency")
-    @classmethod
-    def _provisioned_is_offered(cls, value: int | None) -> int | None:
-        if value is None:
-            return None
-        return _within(quotas.serverless_provisioned_concurrency(), value)
 
     @model_validator(mode="after")
     def _provisioned_within_max(self) -> Self:
@@ -89,7 +100,7 @@ class RealTimeConfig(_Config):
 
     kind: Literal["realtime"] = "realtime"
     instance_type: str
-    initial_instance_count: int = 1
+    initial_instance_count: Annotated[int, _within(quotas.initial_instance_count)] = 1
 
     @field_validator("instance_type")
     @classmethod
@@ -97,11 +108,6 @@ class RealTimeConfig(_Config):
         if value not in quotas.instance_types():
             raise ValueError(f"{value!r} is not a SageMaker hosting instance type")
         return value
-
-    @field_validator("initial_instance_count")
-    @classmethod
-    def _count_is_offered(cls, value: int) -> int:
-        return _within(quotas.initial_instance_count(), value)
 
     @property
     def label(self) -> str:
@@ -123,9 +129,3 @@ endpoint_config: TypeAdapter[ServerlessConfig | RealTimeConfig] = TypeAdapter(En
 
     endpoint_config.validate_python({"kind": "serverless", "memory_mb": 1024})
 """
-
-
-def _within(allowed: quotas.IntegerRange, value: int) -> int:
-    if value not in allowed:
-        raise ValueError(f"must be {allowed}, not {value}")
-    return value

@@ -148,6 +148,8 @@ def _range_violations(limits: dict[str, Any], size: float, what: str) -> Iterato
 @cache
 def python_pattern(java_pattern: str) -> re.Pattern[str]:
     """Translate a Java pattern of the service model into Python's syntax, and compile it."""
+    # Escapes and brackets are separated from the rest: inside brackets a class stands bare, outside
+    # it needs brackets of its own.
     parts = re.split(r"(\\p\{\w+\}|\\.|\[|\])", java_pattern)
     in_class = False
     translated = []

@@ -1,7 +1,7 @@
 """Every AWS service but SageMaker, simulated by moto in this same process.
 
-moto answers for S3, ECR, IAM, STS, CloudWatch, CloudWatch Logs and Application Auto Scaling.  What
-else needs its data (``registry.manifests`` reads ECR's) takes it from moto's backends too.
+moto answers for S3, ECR, IAM, STS, CloudWatch, CloudWatch Logs and Application Auto Scaling.  Apart
+from this module only ``registry.manifests`` reads moto's data, that of ECR.
 """
 
 from __future__ import annotations

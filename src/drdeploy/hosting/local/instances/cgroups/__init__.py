@@ -16,32 +16,14 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from drdeploy.hosting.local.instances.cgroups.group import ControlGroup
 from drdeploy.hosting.local.instances.cgroups.v1 import find_v1
 from drdeploy.hosting.local.instances.cgroups.v2 import find_v2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-class ControlGroup(Protocol):
-    """A group with its limits."""
-
-    @property
-    def entry_files(self) -> tuple[Path, ...]:
-        """The files into which a process writes its id to enter the group."""
-        ...
-
-    def oom_kills(self) -> int:
-        """Return how many processes of the group the kernel killed for want of memory."""
-        ...
-
-    def memory_bytes(self) -> int:
-        """Return memory in use, without the page cache that the kernel would drop if needed."""
-        ...
-
-    def remove(self) -> None:
-        """Kill the processes in the group, and remove it."""
-        ...
+__all__ = ["ControlGroup", "ControlGroups", "find_control_groups"]
 
 
 class ControlGroups(Protocol):

@@ -8,44 +8,15 @@ from typing import TYPE_CHECKING, Literal
 
 from drdeploy.hosting.local.instances.cgroups.files import (
     PERIOD_US,
-    fields,
-    number,
     own_groups,
-    remove_group,
     remove_tree,
     write,
 )
+from drdeploy.hosting.local.instances.cgroups.group import ControlGroup
 from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@dataclass(frozen=True)
-class GroupV1:
-    """A group of version 1: a folder in each of two trees."""
-
-    cpu: Path
-    memory: Path
-
-    @property
-    def entry_files(self) -> tuple[Path, ...]:
-        """The files into which a process writes its id to enter the group."""
-        return self.cpu / "cgroup.procs", self.memory / "cgroup.procs"
-
-    def oom_kills(self) -> int:
-        """Return how many processes of the group the kernel killed for want of memory."""
-        return fields(self.memory / "memory.oom_control").get("oom_kill", 0)
-
-    def memory_bytes(self) -> int:
-        """Return memory in use, without the page cache that the kernel would drop if needed."""
-        used = number(self.memory / "memory.usage_in_bytes")
-        return max(0, used - fields(self.memory / "memory.stat").get("total_inactive_file", 0))
-
-    def remove(self) -> None:
-        """Kill the processes in the group, and remove it."""
-        for folder in (self.cpu, self.memory):
-            remove_group(folder)
 
 
 @dataclass(frozen=True)
@@ -56,19 +27,24 @@ class GroupsV1:
     memory: Path
     version: Literal["v1"] = "v1"
 
-    def create(self, name: str, *, memory_mb: int, cpus: float | None) -> GroupV1:
+    def create(self, name: str, *, memory_mb: int, cpus: float | None) -> ControlGroup:
         """Make a group; see :meth:`ControlGroups.create`."""
-        group = GroupV1(self.cpu / name, self.memory / name)
-        group.cpu.mkdir(parents=True, exist_ok=True)
-        group.memory.mkdir(parents=True, exist_ok=True)
-        write(group.memory / "memory.limit_in_bytes", memory_mb * MIB)
+        cpu, memory = self.cpu / name, self.memory / name
+        cpu.mkdir(parents=True, exist_ok=True)
+        memory.mkdir(parents=True, exist_ok=True)
+        write(memory / "memory.limit_in_bytes", memory_mb * MIB)
         with contextlib.suppress(OSError):  # a kernel without swap accounting has no such file
             # Memory and swap together: at the same value, there is no swap.
-            write(group.memory / "memory.memsw.limit_in_bytes", memory_mb * MIB)
+            write(memory / "memory.memsw.limit_in_bytes", memory_mb * MIB)
         if cpus is not None:
-            write(group.cpu / "cpu.cfs_period_us", PERIOD_US)
-            write(group.cpu / "cpu.cfs_quota_us", round(cpus * PERIOD_US))
-        return group
+            write(cpu / "cpu.cfs_period_us", PERIOD_US)
+            write(cpu / "cpu.cfs_quota_us", round(cpus * PERIOD_US))
+        return ControlGroup(
+            (cpu, memory),
+            kills_file=memory / "memory.oom_control",
+            usage_file=memory / "memory.usage_in_bytes",
+            cache_field="total_inactive_file",
+        )
 
     def remove(self) -> None:
         """Remove every group made here, and the folders that held them."""

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 from drdeploy.hosting.local.instances.cgroups.files import (
     PERIOD_US,
-    fields,
-    number,
     own_groups,
-    remove_group,
     remove_tree,
     words,
     write,
 )
+from drdeploy.hosting.local.instances.cgroups.group import ControlGroup
 from drdeploy.units import MIB
 
 if TYPE_CHECKING:
@@ -27,49 +25,29 @@ CONTROLLERS = {"cpu", "memory"}
 
 
 @dataclass(frozen=True)
-class GroupV2:
-    """A group of version 2: one folder."""
-
-    folder: Path
-
-    @property
-    def entry_files(self) -> tuple[Path, ...]:
-        """The file into which a process writes its id to enter the group."""
-        return (self.folder / "cgroup.procs",)
-
-    def oom_kills(self) -> int:
-        """Return how many processes of the group the kernel killed for want of memory."""
-        return fields(self.folder / "memory.events").get("oom_kill", 0)
-
-    def memory_bytes(self) -> int:
-        """Return memory in use, without the page cache that the kernel would drop if needed."""
-        used = number(self.folder / "memory.current")
-        return max(0, used - fields(self.folder / "memory.stat").get("inactive_file", 0))
-
-    def remove(self) -> None:
-        """Kill the processes in the group, and remove it."""
-        remove_group(self.folder)
-
-
-@dataclass(frozen=True)
 class GroupsV2:
     """A folder for groups, below one that enables the controllers ``cpu`` and ``memory``."""
 
     folder: Path
     version: Literal["v2"] = "v2"
 
-    def create(self, name: str, *, memory_mb: int, cpus: float | None) -> GroupV2:
+    def create(self, name: str, *, memory_mb: int, cpus: float | None) -> ControlGroup:
         """Make a group; see :meth:`ControlGroups.create`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         _enable_controllers(self.folder)
-        group = GroupV2(self.folder / name)
-        group.folder.mkdir(exist_ok=True)
-        write(group.folder / "memory.max", memory_mb * MIB)
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        write(folder / "memory.max", memory_mb * MIB)
         with contextlib.suppress(OSError):  # a kernel without swap accounting has no such file
-            write(group.folder / "memory.swap.max", 0)
+            write(folder / "memory.swap.max", 0)
         if cpus is not None:
-            write(group.folder / "cpu.max", f"{round(cpus * PERIOD_US)} {PERIOD_US}")
-        return group
+            write(folder / "cpu.max", f"{round(cpus * PERIOD_US)} {PERIOD_US}")
+        return ControlGroup(
+            (folder,),
+            kills_file=folder / "memory.events",
+            usage_file=folder / "memory.current",
+            cache_field="inactive_file",
+        )
 
     def remove(self) -> None:
         """Remove every group made here, and the folder that held them."""
