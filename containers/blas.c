@@ -1,9 +1,9 @@
-/* The few linear-algebra routines that serving a photograph needs, under the names that NumPy's
- * wheel asks its own OpenBLAS for.
+/* The few linear-algebra routines that serving a photograph needs, under the names by which NumPy
+ * calls the OpenBLAS of its wheel.
  *
- * OpenBLAS is a quarter of a lean image, and a grader calls it for a blur (matrix products) and a
- * sharpness (a scalar product).  Those are here, plainly; whatever else is asked for ends the
- * process with its name (see slim_numpy.sh), and never answers wrongly.
+ * OpenBLAS is a quarter of a lean image, and the server uses it for a blur (matrix products) and a
+ * measure of sharpness (a scalar product).  These routines are here in plain C.  A call of any
+ * other ends the process with the routine's name (see slim_numpy.sh), so that no result is wrong.
  *
  * The interface: CBLAS with 64-bit integers, https://www.netlib.org/blas/#_cblas.
  */
@@ -12,7 +12,7 @@
 
 typedef int64_t whole;
 
-enum { ROW_MAJOR = 101, COLUMN_MAJOR = 102, AS_IT_IS = 111 };
+enum { ROW_MAJOR = 101, COLUMN_MAJOR = 102, NO_TRANS = 111 };
 
 #if defined(__x86_64__)
 #define FOR_EACH_CPU __attribute__((target_clones("avx512f", "avx2", "default")))
@@ -64,20 +64,20 @@ static whole start(whole n, whole step) { return step < 0 ? (1 - n) * step : 0; 
   void scipy_cblas_##p##gemm64_(int order, int trans_a, int trans_b, whole m, whole n, whole k,   \
                                 real alpha, const real *a, whole lda, const real *b, whole ldb,   \
                                 real beta, real *c, whole ldc) {                                  \
-    const int a_turned = trans_a != AS_IT_IS, b_turned = trans_b != AS_IT_IS;                     \
+    const int a_trans = trans_a != NO_TRANS, b_trans = trans_b != NO_TRANS;                       \
     if (order == ROW_MAJOR)                                                                       \
-      p##_product(m, n, k, alpha, a, a_turned ? 1 : lda, a_turned ? lda : 1, b,                   \
-                  b_turned ? 1 : ldb, b_turned ? ldb : 1, beta, c, ldc);                          \
+      p##_product(m, n, k, alpha, a, a_trans ? 1 : lda, a_trans ? lda : 1, b,                     \
+                  b_trans ? 1 : ldb, b_trans ? ldb : 1, beta, c, ldc);                            \
     else /* by columns, C is B'A' by rows */                                                      \
-      p##_product(n, m, k, alpha, b, b_turned ? 1 : ldb, b_turned ? ldb : 1, a,                   \
-                  a_turned ? 1 : lda, a_turned ? lda : 1, beta, c, ldc);                          \
+      p##_product(n, m, k, alpha, b, b_trans ? 1 : ldb, b_trans ? ldb : 1, a,                     \
+                  a_trans ? 1 : lda, a_trans ? lda : 1, beta, c, ldc);                            \
   }                                                                                               \
                                                                                                   \
   void scipy_cblas_##p##gemv64_(int order, int trans, whole m, whole n, real alpha,               \
                                 const real *a, whole lda, const real *x, whole x_step, real beta, \
                                 real *y, whole y_step) {                                          \
-    const int by_rows = (order == ROW_MAJOR) == (trans == AS_IT_IS);                              \
-    const whole rows = trans == AS_IT_IS ? m : n, columns = trans == AS_IT_IS ? n : m;            \
+    const int by_rows = (order == ROW_MAJOR) == (trans == NO_TRANS);                              \
+    const whole rows = trans == NO_TRANS ? m : n, columns = trans == NO_TRANS ? n : m;            \
     const real *from = x + start(columns, x_step);                                                \
     real *to = y + start(rows, y_step);                                                           \
     for (whole i = 0; i < rows; i++) {                                                            \
@@ -92,7 +92,7 @@ static whole start(whole n, whole step) { return step < 0 ? (1 - n) * step : 0; 
   void scipy_cblas_##p##syrk64_(int order, int uplo, int trans, whole n, whole k, real alpha,     \
                                 const real *a, whole lda, real beta, real *c, whole ldc) {        \
     (void)uplo;                                                                                   \
-    const int by_rows = (order == ROW_MAJOR) == (trans == AS_IT_IS);                              \
+    const int by_rows = (order == ROW_MAJOR) == (trans == NO_TRANS);                              \
     const whole row = by_rows ? lda : 1, column = by_rows ? 1 : lda;                              \
     p##_product(n, n, k, alpha, a, row, column, a, column, row, beta, c, ldc);                    \
   }

@@ -1,7 +1,8 @@
-# drdeploy:lean: ONNX Runtime's C library behind one light ASGI server, on Debian with its shell and
-# apt.  The locked dependencies are slimmed (slim_site.sh, slim_numpy.sh) and, like our source,
-# compiled to byte code in stages of their own, and copied over Debian's Python, what changes least
-# first: a change of the source rebuilds the last layers alone.
+# drdeploy:lean: ONNX Runtime's C library behind one light HTTP server, on Debian with its shell and
+# apt.  The locked dependencies are stripped of what serving does not use (slim_site.sh,
+# slim_numpy.sh).  They and our source are compiled to byte code in stages of their own and copied
+# over Debian's Python, those that change least first, so that a change of the source rebuilds the
+# last layers only.
 #
 #   drdeploy image build lean
 #   docker build -f containers/lean.Dockerfile -t drdeploy:lean .
@@ -23,8 +24,8 @@ RUN python3 -m pip install --quiet --progress-bar off --root-user-action ignore 
       --target /build/site -r /build/requirements.txt
 COPY containers/blas.c containers/slim_numpy.sh containers/slim_site.sh /build/
 RUN sh /build/slim_site.sh /build/site && sh /build/slim_numpy.sh /build/site /build/blas.c
-# Byte code that is never checked against its source: the container's files do not change, the
-# root may be read-only, and a cold start must not compile.
+# The byte code is never checked against its source: the files of a container do not change.  It must
+# be there already, because the root may be read-only and a cold start must not compile.
 RUN python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash \
       -s /build/site -p /usr/local/lib/python3.11/dist-packages /build/site
 
@@ -39,9 +40,9 @@ RUN useradd --system --uid 10001 --user-group --home-dir /tmp --no-create-home g
 COPY --from=dependencies /build/site /usr/local/lib/python3.11/dist-packages
 COPY --from=source /build/site /usr/local/lib/python3.11/dist-packages
 COPY --from=source /build/serve.py /usr/local/bin/drdeploy-serve.py
-# Measured on a cold start of 0.45 s of CPU: a heap that grows in steps of 16 MB and is not given
-# back at once saves 60 ms of page faults. An OpenBLAS, in an image that keeps NumPy's own, gets one
-# thread, which saves 75 ms.
+# Measured on a cold start that takes 0.45 s of CPU: a heap that grows in steps of 16 MB and is not
+# given back at once saves 60 ms of page faults.  One thread for OpenBLAS saves 75 ms, in an image
+# that keeps the one that NumPy brings.
 ENV DRDEPLOY_PROFILE=lean \
     MALLOC_TOP_PAD_=16777216 \
     MALLOC_TRIM_THRESHOLD_=134217728 \

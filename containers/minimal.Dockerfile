@@ -1,7 +1,7 @@
-# drdeploy:minimal: the server of drdeploy:lean with the fewest files that keep the whole contract: an
-# interpreter, byte code, the libraries that they open, and the licences of all that; no shell, no
-# package manager, no source.  minimal_root.py gathers them into an empty image.  To look inside, run
-# `drdeploy:lean`.
+# drdeploy:minimal: the server of drdeploy:lean with the fewest files that fulfil the whole contract:
+# an interpreter, byte code, the libraries that they load, and the licences of all these.  There is no
+# shell, no package manager and no source.  minimal_root.py copies the files into an empty image.  To
+# look around in a container, run drdeploy:lean.
 #
 #   drdeploy image build minimal
 #   docker build -f containers/minimal.Dockerfile -t drdeploy:minimal .
@@ -31,9 +31,9 @@ RUN python3 -X no_debug_ranges /build/minimal_root.py /build/site /root-of-image
 
 FROM scratch
 COPY --from=root /root-of-image /
-# Measured on a cold start of 0.45 s of CPU: a heap that grows in steps of 16 MB and is not given
-# back at once saves 60 ms of page faults. An OpenBLAS, in an image that keeps NumPy's own, gets one
-# thread, which saves 75 ms.
+# Measured on a cold start that takes 0.45 s of CPU: a heap that grows in steps of 16 MB and is not
+# given back at once saves 60 ms of page faults.  One thread for OpenBLAS saves 75 ms, in an image
+# that keeps the one that NumPy brings.
 ENV DRDEPLOY_PROFILE=lean \
     MALLOC_TOP_PAD_=16777216 \
     MALLOC_TRIM_THRESHOLD_=134217728 \

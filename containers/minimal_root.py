@@ -1,10 +1,10 @@
-"""Gather the root file system of ``drdeploy:minimal``: an interpreter, a server, their libraries.
+"""Makes the root file system of ``drdeploy:minimal``: an interpreter, a server, their libraries.
 
     minimal_root.py SITE ROOT
 
-Everything Python is byte code without its source, in one folder, so that an import looks in one
-place.  Shared libraries are those that the dynamic loader names for what is copied.  The licence of
-everything that is copied comes along.
+All Python modules are byte code without source in one folder, so that an import searches one
+place.  The shared libraries are those that the dynamic loader lists for the copied files.  The
+licence of everything that is copied is copied too.
 """
 
 # ruff: noqa: INP001  a script beside the Dockerfiles, no package
@@ -24,35 +24,36 @@ LEFT_OUT = {
     *("unittest", "venv", "antigravity.py", "doctest.py", "pdb.py", "pickletools.py"),
     *("pydoc.py", "sitecustomize.py", "this.py", "turtle.py"),
 }
-"""Of the standard library: what is for its developers, for terminals and for screens."""
+"""Modules of the standard library that are for development, terminals and screens."""
 
 LEFT_OUT_EXTENSIONS = ("_crypt", "_curses", "_dbm", "_sqlite3", "_test", "_xx", "nis", "oss", "xx")
-"""Beginnings of names in ``lib-dynload``, likewise."""
+"""Extensions of the standard library that are left out, by the beginning of their names."""
 
 ARRAYS_ARE_LISTS_HERE = "NDArray = list\n"
-"""NumPy's ``linalg`` imports 17 ms of type hints for one name, which only has to take ``[...]``."""
+"""Replaces NumPy's module of type hints: ``linalg`` imports it, which takes 17 ms, for one name
+that only has to accept ``[...]``."""
 
 ADDS_DOCSTRINGS = ("_add_newdocs.py", "_add_newdocs_scalars.py")
-"""Of NumPy's compiled functions: 5 ms of every start, for nobody to read."""
+"""NumPy's modules that add docstrings to compiled functions; they take 5 ms of every start."""
 
 
 PACKAGE_LISTS = Path("/var/lib/dpkg/info")
-"""Of the distribution: which files each package brought."""
+"""Debian's lists of the files of each package."""
 
 COPYRIGHT = Path("/usr/share/doc")
-"""Of the distribution: a folder for each package, with a file of that name."""
+"""Holds a folder for each Debian package, with a file ``copyright``."""
 
 COMMON_LICENCES = Path("/usr/share/common-licenses")
-"""Whole texts that the copyright files of many packages name instead of repeating them."""
+"""Licence texts to which the copyright files of many packages refer."""
 
 IS_LICENCE = re.compile(r"licen[cs]e|copying|notice", re.IGNORECASE)
-"""In the path of a file within a ``dist-info`` folder."""
+"""Matches the path of a licence file in a ``dist-info`` folder."""
 
 
 def main(site: Path, root: Path) -> None:
-    """Copy, compile, and complete with libraries and licences."""
+    """Copy and compile the Python modules; add the interpreter, libraries and licences."""
     library = root / "usr/lib/python3.11"
-    # Empty: by this folder the interpreter knows where it is installed.
+    # It stays empty: the interpreter finds its installation by this folder.
     (library / "lib-dynload").mkdir(parents=True)
     _copy_standard_library(library)
     metadata = shutil.ignore_patterns("*.dist-info")
@@ -87,7 +88,7 @@ def _copy_standard_library(library: Path) -> None:
 
 
 def _standard_library() -> list[Path]:
-    """What is copied of it: packages, modules, and extensions, all into one folder."""
+    """Return the packages, modules and extensions to copy, all into one folder."""
     source = Path(sysconfig.get_path("stdlib"))
     modules = [
         entry
@@ -106,16 +107,16 @@ def _standard_library() -> list[Path]:
 def _compile(library: Path) -> None:
     for folder in sorted(library.rglob("__pycache__")):
         shutil.rmtree(folder)
-    # Level 1 leaves out assertions, of which the serving path has none of its own.
+    # Level 1 leaves out assertions; the server has none of its own.
     done = compileall.compile_dir(library, quiet=1, legacy=True, optimize=1, workers=0)
     if not done:
-        sys.exit("something cannot be compiled")
+        sys.exit("a module cannot be compiled")
     for source in library.rglob("*.py"):
         source.unlink()
 
 
 def _libraries_of(files: list[Path], inside: Path) -> set[Path]:
-    """What the loader opens for these files from outside that folder."""
+    """Return the libraries outside a folder that the dynamic loader opens for some files."""
     found: set[Path] = set()
     for file in files:
         listed = subprocess.run(["ldd", str(file)], capture_output=True, text=True, check=False)
@@ -129,9 +130,10 @@ def _libraries_of(files: list[Path], inside: Path) -> set[Path]:
 
 
 def _copy_licences(site: Path, of_debian: list[Path], root: Path) -> None:
-    """A folder in ``usr/share/licenses`` for each distribution in ``site`` and Debian package.
+    """Copy licences to a folder in ``usr/share/licenses`` for each distribution and Debian package.
 
-    What has its licence beside its code, as ONNX Runtime and this project, keeps it there.
+    A distribution that has its licence beside its code, as ONNX Runtime and this project, keeps it
+    there.
     """
     licences = root / "usr/share/licenses"
     for metadata in site.glob("*.dist-info"):
@@ -149,18 +151,18 @@ def _copy_licences(site: Path, of_debian: list[Path], root: Path) -> None:
 
 
 def _packages_of(files: list[Path]) -> set[str]:
-    """The Debian packages that brought these files."""
+    """Return the Debian packages that these files belong to."""
     owners: dict[str, str] = {}
     for listed in PACKAGE_LISTS.glob("*.list"):
         package = listed.stem.partition(":")[0]
-        # /lib is /usr/lib; packages name either.
+        # /lib is a link to /usr/lib, and package lists use either name.
         paths = (line.removeprefix("/usr") for line in listed.read_text("utf-8").splitlines())
         owners.update(dict.fromkeys(paths, package))
     found: set[str] = set()
     for file in files:
         owner = owners.get(str(file.resolve()).removeprefix("/usr"))
         if owner is None:
-            sys.exit(f"no package of Debian owns {file}, so its licence is not known")
+            sys.exit(f"no package of Debian owns {file}, so its licence is unknown")
         found.add(owner)
     return found
 

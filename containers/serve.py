@@ -1,6 +1,7 @@
 """Entry point of the images: ``docker run IMAGE serve``, as SageMaker starts them.
 
-Outside a container the server listens on loopback; in one it must be reached from outside.
+By default the server listens on the loopback only; in a container it must be reachable from
+outside.
 """
 
 # ruff: noqa: INP001  a script beside the Dockerfiles, no package

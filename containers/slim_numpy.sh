@@ -1,9 +1,9 @@
 #!/bin/sh
-# Put blas.c in the place of the OpenBLAS that NumPy's wheel carries.
+# Replace the OpenBLAS of NumPy's wheel by blas.c.
 #
-#   slim_numpy.sh SITE BLAS_C      SITE: the folder that holds numpy and numpy.libs
+#   slim_numpy.sh SITE BLAS_C      SITE: the folder with numpy and numpy.libs
 #
-# What NumPy asks for and blas.c lacks gets a routine that says its name and ends the process.
+# A routine that NumPy needs and blas.c lacks becomes one that prints its name and ends the process.
 set -eu
 site=$1
 source=$2
@@ -11,13 +11,13 @@ library=$(ls "$site"/numpy.libs/libscipy_openblas*)
 work=$(mktemp -d)
 
 find "$site/numpy" -name '*.so' -exec nm -D --undefined-only {} + |
-  awk '$2 ~ /^scipy_/ {print $2}' | sort -u >"$work/asked"
+  awk '$2 ~ /^scipy_/ {print $2}' | sort -u >"$work/needed"
 gcc -O3 -fPIC -c -o "$work/blas.o" "$source"
-nm --defined-only "$work/blas.o" | awk '$3 ~ /^scipy_/ {print $3}' | sort -u >"$work/here"
+nm --defined-only "$work/blas.o" | awk '$3 ~ /^scipy_/ {print $3}' | sort -u >"$work/present"
 {
   echo '#include <stdio.h>'
   echo '#include <stdlib.h>'
-  comm -23 "$work/asked" "$work/here" | while read -r name; do
+  comm -23 "$work/needed" "$work/present" | while read -r name; do
     printf 'void %s(void) { fputs("%s is not in this image\\n", stderr); abort(); }\n' \
       "$name" "$name"
   done

@@ -1,24 +1,24 @@
 #!/bin/sh
-# Remove from a folder of installed packages what a server of photographs never opens.
+# Remove from a folder of installed packages the files that the server never opens.
 #
 #   slim_site.sh SITE
 set -eu
 site=$1
 
-# Kept of ONNX Runtime: its C library, which drdeploy.grader.runtimes calls by itself, and the licence.
+# ONNX Runtime: only the C library, which drdeploy.grader.runtimes calls directly, and the licence stay.
 rm -f "$site"/onnxruntime/capi/onnxruntime_pybind11_state*.so \
   "$site"/onnxruntime/capi/libonnxruntime_providers_shared.so
 rm -rf "$site"/onnxruntime/backend "$site"/onnxruntime/datasets \
   "$site"/onnxruntime/quantization "$site"/onnxruntime/tools "$site"/onnxruntime/transformers
-# What only its Python extension needs.
+# Dependencies of its Python extension only.
 rm -rf "$site"/flatbuffers* "$site"/google "$site"/protobuf* "$site"/packaging*
 
-# NumPy: array arithmetic stays.
+# NumPy: only array arithmetic stays.
 rm -rf "$site"/numpy/f2py "$site"/numpy/random "$site"/numpy/testing "$site"/numpy/_pyinstaller \
   "$site"/numpy/_core/include "$site"/numpy/_core/lib "$site"/numpy/doc
 rm -f "$site"/numpy/_core/_*_tests.*.so "$site"/numpy/_core/_simd.*.so
 
-# Pillow: photographs come as JPEG, PNG and TIFF.
+# Pillow: only JPEG, PNG and TIFF stay.
 for unused in _avif _webp _imagingft _imagingtk _imagingcms _imagingmorph; do
   rm -f "$site/PIL/$unused".*.so
 done

@@ -1,6 +1,6 @@
-# drdeploy:two-step: built in one stage, served from another; the study's second image.  It holds
-# NGINX, Python and the complete TensorFlow; build tools, package lists and pip's cache stay behind.
-# The first stage is baseline's to the letter, so that an engine that built that one has it cached.
+# drdeploy:two-step: built in one stage and served from another, like the 2023 study's second image.
+# It holds NGINX, Python and the complete TensorFlow; build tools, package lists and pip's cache stay
+# in the first stage, which is the same as baseline's, so that an engine has it in its cache.
 #
 #   drdeploy image build two-step
 #   docker build -f containers/two-step.Dockerfile -t drdeploy:two-step .

@@ -1,8 +1,8 @@
-"""A model server on Python's standard library that keeps the hosting contract, but for its flaws.
+"""A small model server that fulfils the hosting contract, except for the flaws that it is given.
 
-The file ``/flaw`` names them, with ``+`` between; ``FLAWS`` says what each is.  Without one, it
-keeps every clause of ``drdeploy image conform``.  The model is any folder with ``weights`` and
-their SHA-256 in ``weights.sha256``; a photograph is whatever begins and ends as a JPEG does.
+The file ``/flaw`` names the flaws, joined by ``+``; ``FLAWS`` describes each.  Without a flaw, the
+server fulfils every clause of ``drdeploy image conform``.  The model is any folder with ``weights``
+and their SHA-256 in ``weights.sha256``; a photograph is any body that begins and ends like a JPEG.
 """
 
 # ruff: noqa: ANN001, ANN201, INP001, S108, T201  a fixture for a container
@@ -23,18 +23,18 @@ FLAWS = {
     "abrupt": "ends at once on SIGTERM",
     "chatty": "logs every body",
     "crowded": "has as many threads as the machine has cores",
-    "eternal": "waits for ever for a model that does not load",
+    "eternal": "waits forever for a model that does not load",
     "fragile": "ends on a body that is no JPEG",
-    "fussy": "refuses headers that it does not know",
+    "fussy": "refuses unknown headers",
     "hasty": "says that it is ready before it has loaded the model",
     "hoarding": "keeps every body in memory",
     "leaking": "answers an empty body with 500",
-    "narrow": "takes no body above 1 MB, as NGINX unless told otherwise",
+    "narrow": "accepts no body above 1 MB, as NGINX by default",
     "one-at-a-time": "answers no ping while it predicts",
     "open": "accepts requests while it waits for the last ones to end",
-    "own-user": "runs as the image's own user alone",
-    "own-port": "listens on port 8080 whatever it is told",
-    "pid-file": "does not start where it left its file",
+    "own-user": "runs only as the image's own user",
+    "own-port": "listens on port 8080 whatever the environment says",
+    "pid-file": "does not start again where its file of the last run is",
     "reckless": "serves without a model",
     "root-writing": "writes to the root file system",
     "model-writing": "writes to the folder of the model",
@@ -50,7 +50,7 @@ HOARD = []
 
 
 def load_model():
-    """The model, or an error."""
+    """Load the model, or raise an error."""
     if "model-writing" in HAS:
         (MODEL / "compiled").write_text("cache")
     if "hasty" in HAS:
@@ -62,7 +62,7 @@ def load_model():
 
 
 def cpu_limit():
-    """CPUs that this container may use, at least one, from either kind of control group."""
+    """Return how many CPUs this container may use, from either version of cgroups."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
     except OSError:
@@ -74,7 +74,7 @@ def cpu_limit():
 
 
 def predictors():
-    """Threads that predict, all of them started."""
+    """Return a pool of threads that predict; all of them are started."""
     count = os.cpu_count() if "crowded" in HAS else cpu_limit()
     threads = ThreadPoolExecutor(count)
     together = threading.Barrier(count)
@@ -105,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(status or 200, {"predictions": [[0.2] * 5]})
 
     def refusal(self, body):
-        """The status of a body that is not predicted; 0 for one that is."""
+        """Return the status for a body that is refused; 0 for one that is not."""
         if "chatty" in HAS:
             self.log_message("%s", base64.b64encode(body[:300]).decode())
         if "hoarding" in HAS:
@@ -134,7 +134,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def listen():
-    """The server, answering in threads of its own."""
+    """Start the server; it answers in threads of its own."""
     port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT") or 8080)
     kind = HTTPServer if "one-at-a-time" in HAS else ThreadingHTTPServer
     kind.request_queue_size = 128
@@ -145,11 +145,11 @@ def listen():
 
 
 def leave_traces():
-    """What a container had better not do when it starts."""
+    """Do what a container must not do when it starts."""
     if "root-writing" in HAS:
         Path("/var/lib/server/started").write_text("yes")
     if "own-user" in HAS and os.getuid() != OWN_UID:
-        raise PermissionError(f"this runs as user {OWN_UID} alone")
+        raise PermissionError(f"this runs only as user {OWN_UID}")
     if "pid-file" in HAS:
         Path("/tmp/server.pid").touch(exist_ok=False)
 

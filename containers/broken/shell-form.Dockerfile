@@ -1,4 +1,4 @@
-# The same server behind a shell, which as the first process gets SIGTERM and ignores it.
+# The same server started by a shell, which as the first process gets SIGTERM and does not pass it on.
 #
 #   docker build -f containers/broken/shell-form.Dockerfile -t broken:shell-form containers/broken
 
