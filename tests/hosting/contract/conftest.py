@@ -1,10 +1,10 @@
-"""Servers that must keep SageMaker's hosting contract: a process per profile, and the images.
+"""Servers that must fulfil SageMaker's hosting contract: a process per profile, and the images.
 
-Whatever yields a :class:`served.Served` (a URL, a way to signal it, a way to wait for it) can
-stand behind ``hosted``. All of them serve the same small classifier, as ONNX or as SavedModel.
+Anything that is a :class:`served.Served` (a URL, a way to signal it, a way to wait for it) can be
+the fixture ``server``. All of them serve the same small classifier, as ONNX or as SavedModel.
 
-Of the ladder, a plain run takes the images that other tests build anyway, one for each way of
-serving; ``-m ladder`` takes those that are large and differ from ``reduced`` in size alone, and
+A plain run takes the images that other tests build anyway, one for each way of serving;
+``-m ladder`` takes those that are large and differ from ``reduced`` only in size, and
 ``-m emulated`` those of arm64 (after ``scripts/start-engine.sh arm64``).
 """
 
@@ -23,35 +23,43 @@ if TYPE_CHECKING:
 
 SLOW_ROUNDS, EMULATED_ROUNDS = 40, 2
 READY_S, EMULATED_READY_S = 180.0, 600.0
-"""So long a server may take; TensorFlow needs six seconds of CPU on a machine with nothing else."""
+"""How long a start may take; TensorFlow needs six seconds of CPU on an idle machine."""
 
 
 @dataclass(frozen=True)
-class Host:
+class ServerKind:
     """What to start: a profile as a process, or an image of the ladder."""
 
     name: str
     model_format: str = "onnx"
-    kind: str = "image"
+    is_process: bool = False
     platform: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.name}-{self.kind}" if self.platform is None else f"{self.name}-arm64"
+        if self.platform is not None:
+            return f"{self.name}-arm64"
+        return f"{self.name}-{'process' if self.is_process else 'image'}"
 
 
 ENGINE, LADDER, EMULATED = pytest.mark.engine, pytest.mark.ladder, pytest.mark.emulated
 ARM64 = "linux/arm64"
-HOSTS = [
-    pytest.param(Host("lean", kind="process"), id="lean-process"),
-    pytest.param(Host("classic", kind="process"), id="classic-process"),
-    pytest.param(Host("lean"), id="lean-image", marks=ENGINE),
-    pytest.param(Host("minimal"), id="minimal-image", marks=ENGINE),
-    pytest.param(Host("reduced", "saved_model"), id="reduced-image", marks=ENGINE),
-    pytest.param(Host("two-step", "saved_model"), id="two-step-image", marks=[ENGINE, LADDER]),
-    pytest.param(Host("baseline", "saved_model"), id="baseline-image", marks=[ENGINE, LADDER]),
-    pytest.param(Host("lean", platform=ARM64), id="lean-arm64-image", marks=[ENGINE, EMULATED]),
+SERVERS = [
+    pytest.param(ServerKind("lean", is_process=True), id="lean-process"),
+    pytest.param(ServerKind("classic", is_process=True), id="classic-process"),
+    pytest.param(ServerKind("lean"), id="lean-image", marks=ENGINE),
+    pytest.param(ServerKind("minimal"), id="minimal-image", marks=ENGINE),
+    pytest.param(ServerKind("reduced", "saved_model"), id="reduced-image", marks=ENGINE),
     pytest.param(
-        Host("reduced", "saved_model", platform=ARM64),
+        ServerKind("two-step", "saved_model"), id="two-step-image", marks=[ENGINE, LADDER]
+    ),
+    pytest.param(
+        ServerKind("baseline", "saved_model"), id="baseline-image", marks=[ENGINE, LADDER]
+    ),
+    pytest.param(
+        ServerKind("lean", platform=ARM64), id="lean-arm64-image", marks=[ENGINE, EMULATED]
+    ),
+    pytest.param(
+        ServerKind("reduced", "saved_model", platform=ARM64),
         id="reduced-arm64-image",
         marks=[ENGINE, EMULATED],
     ),
@@ -65,7 +73,7 @@ def photo():
 
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory):
-    """The classifier in a format, and so many rounds slow; readable for an image's own user."""
+    """The classifier in a format; more rounds make it slower. An image's own user can read it."""
     made = {}
 
     def make(model_format, rounds=0):
@@ -82,44 +90,44 @@ def model_dir(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def probabilities(model_dir, photo):
-    """What the classifier makes of the photograph, in this process."""
+    """The classifier's answer to the photograph, in this process."""
     from drdeploy.grader.inference import InferenceService
 
     (inference,) = InferenceService.load(model_dir("onnx")).infer([photo])
     return inference.prediction.probabilities
 
 
-def start(request, host: Host, folder, log_folder, **settings: Any) -> Served:
+def start(request, kind: ServerKind, folder, log_folder, **settings: Any) -> Served:
     """A server that is ready."""
     settings["MODEL_SERVER_WORKERS"] = 1
-    if host.kind == "process":
-        if host.name == "classic":
+    if kind.is_process:
+        if kind.name == "classic":
             request.getfixturevalue("nginx")
-        return serve_process(folder, log_folder / "log", DRDEPLOY_PROFILE=host.name, **settings)
-    image = request.getfixturevalue("ladder_image")(host.name, host.platform)
-    ready_s = EMULATED_READY_S if host.platform else READY_S
+        return serve_process(folder, log_folder / "log", DRDEPLOY_PROFILE=kind.name, **settings)
+    image = request.getfixturevalue("ladder_image")(kind.name, kind.platform)
+    ready_s = EMULATED_READY_S if kind.platform else READY_S
     return serve_container(
         request.getfixturevalue("engine"), image, folder, ready_s=ready_s, **settings
     )
 
 
-@pytest.fixture(scope="session", params=HOSTS)
-def hosted(request, model_dir, tmp_path_factory):
+@pytest.fixture(scope="session", params=SERVERS)
+def server(request, model_dir, tmp_path_factory):
     """A server for many tests: none of them may stop it."""
-    host = request.param
-    served = start(request, host, model_dir(host.model_format), tmp_path_factory.mktemp(host.name))
+    kind = request.param
+    served = start(request, kind, model_dir(kind.model_format), tmp_path_factory.mktemp(kind.name))
     yield served
     served.close()
 
 
-@pytest.fixture(params=HOSTS)
-def slow_hosted(request, model_dir, tmp_path):
+@pytest.fixture(params=SERVERS)
+def slow_server(request, model_dir, tmp_path):
     """A server for one test, which may stop it; a prediction takes a moment."""
-    host = request.param
+    kind = request.param
     served = start(
         request,
-        host,
-        model_dir(host.model_format, EMULATED_ROUNDS if host.platform else SLOW_ROUNDS),
+        kind,
+        model_dir(kind.model_format, EMULATED_ROUNDS if kind.platform else SLOW_ROUNDS),
         tmp_path,
         DRDEPLOY_THREADS=1,
         DRDEPLOY_CONCURRENCY=1,

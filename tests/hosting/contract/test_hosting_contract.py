@@ -1,4 +1,4 @@
-"""What SageMaker asks of a container, and what our clients rely on."""
+"""What SageMaker demands of a container, and what clients rely on."""
 
 import base64
 import signal
@@ -19,14 +19,14 @@ def error_of(answer) -> tuple[int, str]:
     return answer.status_code, error["code"]
 
 
-def test_ping_answers_200_within_two_seconds(hosted):
+def test_ping_answers_200_within_two_seconds(server):
     started = time.monotonic()
-    assert hosted.client.get("/ping").status_code == 200
+    assert server.client.get("/ping").status_code == 200
     assert time.monotonic() - started < 2
 
 
-def test_a_photograph_is_answered_with_the_studys_fields_and_the_grade(hosted, photo):
-    answer = hosted.invoke(photo).json()
+def test_a_photograph_is_answered_with_the_studys_fields_and_the_grade(server, photo):
+    answer = server.invoke(photo).json()
     (probabilities,) = answer["predictions"]
     assert sum(probabilities) == pytest.approx(1, abs=1e-3)
     assert answer["grade"] == probabilities.index(max(probabilities))
@@ -39,54 +39,54 @@ def test_a_photograph_is_answered_with_the_studys_fields_and_the_grade(hosted, p
     assert answer["notice"] == NOTICE
 
 
-def test_every_host_of_the_same_model_answers_the_same(hosted, photo, probabilities):
-    (answered,) = hosted.invoke(photo).json()["predictions"]
+def test_all_servers_of_the_same_model_answer_the_same(server, photo, probabilities):
+    (answered,) = server.invoke(photo).json()["predictions"]
     assert answered == pytest.approx(list(probabilities), abs=1e-5)
 
 
-def test_every_admitted_invocation_has_the_next_number_of_one_container(hosted, photo):
-    first, second = (hosted.invoke(photo).json()["container"] for _ in range(2))
+def test_every_admitted_invocation_has_the_next_number_of_one_container(server, photo):
+    first, second = (server.invoke(photo).json()["container"] for _ in range(2))
     assert first["id"] == second["id"]
     assert second["invocation"] == first["invocation"] + 1
 
 
-def test_raw_multipart_and_base64_mean_the_same(hosted, photo):
+def test_raw_multipart_and_base64_bodies_get_the_same_answer(server, photo):
     text = base64.b64encode(photo).decode()
     answers = [
-        hosted.invoke(photo, "application/octet-stream"),
-        hosted.client.post("/invocations", content=photo),
-        hosted.client.post("/invocations", files={"file": photo}),
-        hosted.client.post("/invocations", json=[text]),
-        hosted.client.post("/invocations", json={"instances": [{"b64": text}]}),
+        server.invoke(photo, "application/octet-stream"),
+        server.client.post("/invocations", content=photo),
+        server.client.post("/invocations", files={"file": photo}),
+        server.client.post("/invocations", json=[text]),
+        server.client.post("/invocations", json={"instances": [{"b64": text}]}),
     ]
     assert len({str(answer.json()["predictions"]) for answer in answers}) == 1
 
 
-def test_several_images_are_answered_in_their_order(hosted, photo):
+def test_several_images_are_answered_in_their_order(server, photo):
     text = base64.b64encode(photo).decode()
-    answer = hosted.client.post("/invocations", json=[text, text, text]).json()
+    answer = server.client.post("/invocations", json=[text, text, text]).json()
     assert len(answer["predictions"]) == 3
     assert [result["grade"] for result in answer["results"]] == [answer["results"][0]["grade"]] * 3
     assert answer["notice"] == NOTICE
 
 
-def test_csv_has_a_row_per_image(hosted, photo):
-    with_header = hosted.invoke(photo, accept="text/csv")
+def test_csv_has_a_row_per_image(server, photo):
+    with_header = server.invoke(photo, accept="text/csv")
     assert with_header.headers["content-type"] == "text/csv"
     assert with_header.text.splitlines()[0].startswith("grade,label,No DR,")
-    without = hosted.invoke(photo, accept="text/csv; header=absent")
+    without = server.invoke(photo, accept="text/csv; header=absent")
     assert without.text.splitlines() == with_header.text.splitlines()[1:]
     assert with_header.headers["x-drdeploy-notice"] == NOTICE
 
 
-def test_sagemakers_own_headers_come_back(hosted, photo):
+def test_sagemakers_headers_are_echoed(server, photo):
     headers = {
         "X-Amzn-SageMaker-Custom-Attributes": "trace=1",
         "X-Amzn-SageMaker-Inference-Id": "i-1",
     }
-    answer = hosted.invoke(photo, **headers)
+    answer = server.invoke(photo, **headers)
     assert {name: answer.headers[name] for name in headers} == headers
-    too_long = hosted.invoke(photo, **{"X-Amzn-SageMaker-Inference-Id": "i" * 65})
+    too_long = server.invoke(photo, **{"X-Amzn-SageMaker-Inference-Id": "i" * 65})
     assert error_of(too_long) == (400, "MalformedRequest")
 
 
@@ -102,81 +102,81 @@ def test_sagemakers_own_headers_come_back(hosted, photo):
         (bytes(7_000_000), {}, (413, "PayloadTooLarge")),
     ],
 )
-def test_what_cannot_be_answered_is_refused_with_a_code_and_a_sentence(
-    hosted, body, headers, refusal
+def test_a_request_that_cannot_be_answered_is_refused_with_a_code_and_a_sentence(
+    server, body, headers, refusal
 ):
-    assert error_of(hosted.client.post("/invocations", content=body, headers=headers)) == refusal
+    assert error_of(server.client.post("/invocations", content=body, headers=headers)) == refusal
 
 
-def test_unknown_paths_and_wrong_methods_are_told_apart(hosted):
-    assert error_of(hosted.client.get("/grade")) == (404, "UnknownPath")
-    answer = hosted.client.get("/invocations")
+def test_unknown_paths_are_404_and_wrong_methods_405(server):
+    assert error_of(server.client.get("/grade")) == (404, "UnknownPath")
+    answer = server.client.get("/invocations")
     assert error_of(answer) == (405, "MethodNotAllowed")
     assert answer.headers["allow"] == "POST"
-    assert hosted.client.post("/ping").headers["allow"] == "GET"
+    assert server.client.post("/ping").headers["allow"] == "GET"
 
 
-def test_batch_transform_learns_how_much_to_send(hosted):
-    answer = hosted.client.get("/execution-parameters").json()
+def test_batch_transform_learns_how_much_to_send(server):
+    answer = server.client.get("/execution-parameters").json()
     assert set(answer) == {"MaxConcurrentTransforms", "BatchStrategy", "MaxPayloadInMB"}
     assert answer["MaxPayloadInMB"] == 6
 
 
-def test_metadata_names_the_model_and_the_limits(hosted):
-    answer = hosted.client.get("/metadata").json()
+def test_metadata_names_the_model_and_the_limits(server):
+    answer = server.client.get("/metadata").json()
     assert answer["model"]["name"] == "tiny"
     assert answer["limits"]["max_payload_bytes"] == 6 * 1024 * 1024
 
 
-def test_metrics_count_what_was_answered(hosted, photo):
+def test_metrics_count_answers_by_status(server, photo):
     def count(status):
-        lines = hosted.client.get("/metrics").text.splitlines()
+        lines = server.client.get("/metrics").text.splitlines()
         name = f'drdeploy_responses_total{{status="{status}"}} '
         return next(float(line.removeprefix(name)) for line in lines if line.startswith(name))
 
     before = count(200), count(415)
-    hosted.invoke(photo)
-    hosted.invoke(b"no image")
+    server.invoke(photo)
+    server.invoke(b"no image")
     assert (count(200), count(415)) == (before[0] + 1, before[1] + 1)
 
 
-def test_the_log_has_one_line_per_invocation_and_nothing_of_the_patient(hosted, photo):
-    answer = hosted.client.post(
+def test_the_log_has_one_line_per_invocation_and_nothing_of_the_patient(server, photo):
+    answer = server.client.post(
         "/invocations",
         files={"Jane-Doe": ("Jane-Doe.jpg", photo)},
         headers={"X-Amzn-SageMaker-Custom-Attributes": "patient=Jane-Doe"},
     )
     number = answer.json()["container"]["invocation"]
     deadline = time.monotonic() + 10
-    while not (lines := [e for e in hosted.events() if e.get("invocation") == number]):
+    while not (lines := [e for e in server.events() if e.get("invocation") == number]):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert {"status", "duration_s", "decode_s", "predict_s", "container"} <= set(lines[0])
     assert len(lines) == 1
-    assert "Jane" not in hosted.log()
+    assert "Jane" not in server.log()
 
 
-def test_a_killed_worker_is_replaced(slow_hosted, photo):
-    assert slow_hosted.invoke(photo).status_code == 200
-    before = slow_hosted.pids()
-    for worker in slow_hosted.workers():
+def test_a_killed_worker_is_replaced(slow_server, photo):
+    assert slow_server.invoke(photo).status_code == 200
+    before = slow_server.pids()
+    for worker in slow_server.workers():
         worker.kill()
     deadline = time.monotonic() + 300
-    while ask_anew(slow_hosted, photo) != 200:
+    while ask_over_new_connection(slow_server, photo) != 200:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert not set(before) & set(slow_hosted.pids())
+    assert not set(before) & set(slow_server.pids())
 
 
-def ask_anew(served, photo) -> int:
-    """Status over a connection of its own: the old one died with its worker."""
+def ask_over_new_connection(served, photo) -> int:
+    """Status over a connection of its own: the old one ended with its worker."""
     with served.connect() as client:
         return client.post("/invocations", content=photo).status_code
 
 
-def test_overload_is_refused_at_once_with_a_time_to_retry(slow_hosted, photo):
+def test_overload_is_refused_at_once_with_a_time_to_retry(slow_server, photo):
     def ask(_):
-        with slow_hosted.connect() as client:
+        with slow_server.connect() as client:
             return client.post("/invocations", content=photo)
 
     with ThreadPoolExecutor(6) as threads:
@@ -188,21 +188,21 @@ def test_overload_is_refused_at_once_with_a_time_to_retry(slow_hosted, photo):
         assert answer.headers["retry-after"] == "1"
 
 
-def test_sigterm_finishes_what_is_in_flight_and_accepts_nothing_new(slow_hosted, photo):
-    box = []
-    asking = threading.Thread(target=lambda: box.append(slow_hosted.invoke(photo)))
+def test_sigterm_finishes_what_is_in_flight_and_accepts_nothing_new(slow_server, photo):
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(slow_server.invoke(photo)))
     asking.start()
-    with slow_hosted.connect() as client:
+    with slow_server.connect() as client:
         while "drdeploy_invocations_total 1.0" not in client.get("/metrics").text:
             time.sleep(0.005)
-    slow_hosted.signal(signal.SIGTERM)
+    slow_server.signal(signal.SIGTERM)
     deadline = time.monotonic() + 10
-    while not refuses(slow_hosted.url):
+    while not refuses(slow_server.url):
         assert time.monotonic() < deadline
         time.sleep(0.005)
     asking.join(30)
-    assert box[0].status_code == 200
-    assert slow_hosted.wait(30) == 0
+    assert answers[0].status_code == 200
+    assert slow_server.wait(30) == 0
 
 
 def refuses(url: str) -> bool:

@@ -8,7 +8,7 @@ from served import ServedProcess, serve_process
 from tiny_models import onnx_artifact
 
 SLOW_ROUNDS = 60
-"""About half a second for one prediction on one thread."""
+"""One prediction takes about half a second on one thread."""
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def slow_model_dir(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def very_slow_model_dir(tmp_path_factory):
-    """Still predicting when whoever watches it has long looked."""
+    """One prediction takes several seconds."""
     return onnx_artifact(tmp_path_factory.mktemp("very-slow"), rounds=10 * SLOW_ROUNDS)
 
 

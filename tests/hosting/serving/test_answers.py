@@ -85,7 +85,7 @@ def test_a_gradable_photograph_says_which_operating_points_flag_it(grader_dir, s
     assert said["referable"] == (said["grade"] >= 2)
 
 
-def test_of_several_photographs_each_has_its_own_answer(grader_dir, serve, eye, photo):
+def test_each_of_several_photographs_has_its_own_answer(grader_dir, serve, eye, photo):
     server = serve(grader_dir)
     files = [("image", ("a.jpg", body, "image/jpeg")) for body in (eye, photo)]
     said = server.client.post("/invocations", files=files).json()
@@ -93,7 +93,7 @@ def test_of_several_photographs_each_has_its_own_answer(grader_dir, serve, eye, 
     assert [row is None for row in said["predictions"]] == [False, True]
 
 
-def test_a_table_has_a_row_for_what_cannot_be_graded(grader_dir, serve, photo):
+def test_a_csv_answer_has_a_row_for_a_photograph_that_cannot_be_graded(grader_dir, serve, photo):
     text = serve(grader_dir).invoke(photo, accept="text/csv").text
     header, row = list(csv.reader(io.StringIO(text)))
     assert len(header) == len(row) == 7

@@ -12,9 +12,9 @@ def test_classic_has_one_worker_per_whole_vcpu(vcpus, workers):
 
 
 @pytest.mark.parametrize(("vcpus", "concurrency"), [(0.58, 1), (1.16, 2), (4.0, 4)])
-def test_lean_is_one_process_that_works_on_as_many_images_as_it_has_vcpus(vcpus, concurrency):
+def test_lean_is_one_process_that_handles_as_many_requests_as_it_has_vcpus(vcpus, concurrency):
     assert plan_capacity(Settings(profile="lean"), vcpus) == Capacity(1, concurrency, concurrency)
 
 
-def test_the_settings_have_the_last_word():
+def test_settings_override_the_plan():
     assert plan_capacity(Settings(workers=3, concurrency=5), 2.0) == Capacity(3, 5, 1)

@@ -1,4 +1,4 @@
-"""What is particular to NGINX, Gunicorn, Uvicorn and FastAPI."""
+"""The classic profile: NGINX, Gunicorn, Uvicorn and FastAPI."""
 
 import signal
 
@@ -17,7 +17,7 @@ def child(server, name):
 
 
 @pytest.mark.nginx
-def test_a_bare_saved_model_is_served_as_the_studys_container_would(tmp_path, nginx, serve, photo):
+def test_a_bare_saved_model_is_served_as_by_the_studys_container(tmp_path, nginx, serve, photo):
     model_dir = bare_saved_model(tmp_path)
     server = serve(model_dir, DRDEPLOY_PROFILE="classic", MODEL_SERVER_WORKERS=1)
     answer = server.invoke(photo).json()
@@ -57,7 +57,7 @@ def test_there_is_one_worker_per_vcpu_and_they_share_the_metrics(model_dir, ngin
 
 
 @pytest.mark.nginx
-def test_nginx_refuses_endless_headers_in_our_words(model_dir, nginx, serve):
+def test_endless_headers_are_refused_by_nginx_as_by_the_lean_server(model_dir, nginx, serve):
     server = serve(model_dir, DRDEPLOY_PROFILE="classic", MODEL_SERVER_WORKERS=1)
     answer = server.client.get("/ping", headers={"a": "a" * 20_000})
     assert answer.status_code == 431

@@ -39,14 +39,14 @@ def test_no_count_is_lost_between_processes(path):
     assert snapshot.responses[200] == 2000
 
 
-def test_a_process_killed_while_it_counts_blocks_nobody(path):
+def test_a_process_killed_while_it_counts_blocks_no_other(path):
     process = FORK.Process(target=_die_with_the_lock, args=(path,))
     process.start()
     process.join()
     assert Counters(path).next_invocation() == 1
 
 
-def test_a_duration_falls_into_the_first_bucket_that_holds_it(path):
+def test_a_duration_is_counted_in_the_first_bucket_that_includes_it(path):
     counters = Counters(path)
     for duration_s in (0.0, BUCKETS_S[2], BUCKETS_S[2] * 1.01, 1e6):
         counters.count_response(200, duration_s)
@@ -54,7 +54,7 @@ def test_a_duration_falls_into_the_first_bucket_that_holds_it(path):
     assert (counts[0], counts[2], counts[3], counts[-1]) == (1, 1, 1, 1)
 
 
-def test_a_status_nobody_foresaw_counts_as_a_failure(path):
+def test_an_unforeseen_status_counts_as_a_failure(path):
     counters = Counters(path)
     counters.count_response(418, 0.1)
     assert counters.snapshot().responses[500] == 1

@@ -1,4 +1,4 @@
-"""Deadlines and places, with handlers that do as the test says."""
+"""Deadlines and admission, with handlers that the tests provide."""
 
 import asyncio
 import threading
@@ -35,17 +35,17 @@ def counts():
 
 @pytest.fixture
 def make(counts, tmp_path):
-    """A gateway whose invocations are handled by a function; it logs to a file."""
+    """Make a gateway whose invocations a function handles; it logs to a file."""
     log_file = (tmp_path / "log").open("wb")
 
     def gateway(invocations, *, stopped=None, **settings):
-        nothing = SimpleNamespace(
+        handlers = SimpleNamespace(
             settings=Settings(**settings), counters=counts, concurrency=1,
             invocations=invocations, ping=lambda request: json_response("ready"),
             execution_parameters=None, metadata=None, metrics=None,
         )  # fmt: skip
         stop = (stopped or threading.Event()).set
-        return Gateway(nothing, Log(fd=log_file.fileno()), stop_worker=stop)
+        return Gateway(handlers, Log(fd=log_file.fileno()), stop_worker=stop)
 
     yield gateway
     log_file.close()
@@ -73,14 +73,14 @@ def test_a_thread_that_never_ends_has_its_worker_replaced(make):
         release.wait(10)
         return json_response("late")
 
-    async def scene():
+    async def scenario():
         gateway = make(hang, stopped=stopped, timeout_s=0.05, queue_length=0)
         assert (await post(gateway)).status == 504
         assert (await post(gateway)).status == 503  # its place is still taken
         await asyncio.sleep(0.15)
         release.set()
 
-    asyncio.run(scene())
+    asyncio.run(scenario())
     assert stopped.is_set()
 
 
@@ -91,7 +91,7 @@ def test_a_place_is_free_again_when_a_late_thread_ends(make):
         release.wait(10)
         return json_response("done")
 
-    async def scene():
+    async def scenario():
         gateway = make(wait_first, stopped=stopped, timeout_s=0.5, queue_length=0)
         assert (await post(gateway)).status == 504
         release.set()
@@ -103,7 +103,7 @@ def test_a_place_is_free_again_when_a_late_thread_ends(make):
         await asyncio.sleep(0.6)  # by when a thread that is stuck would have been noticed
         return answer.status
 
-    assert asyncio.run(scene()) == 200
+    assert asyncio.run(scenario()) == 200
     assert not stopped.is_set()
 
 
@@ -115,7 +115,7 @@ def test_a_place_is_given_back_however_the_request_ends(make, counts):
         raise ClientGone
         yield b""
 
-    async def scene():
+    async def scenario():
         gateway = make(fail, queue_length=0, read_timeout_s=0.05)
         for _ in range(2):
             await post(gateway, chunks(b"model"))
@@ -125,12 +125,12 @@ def test_a_place_is_given_back_however_the_request_ends(make, counts):
                 await post(gateway, gone())
             await asyncio.sleep(0.01)
 
-    asyncio.run(scene())
+    asyncio.run(scenario())
     assert counts.statuses == [500, 500, 408] * 2
     assert counts.invocations == 8
 
 
-def test_a_body_is_not_read_where_there_is_no_place(make):
+def test_a_body_is_not_read_if_no_place_is_free(make):
     release = threading.Event()
     read = []
 
@@ -142,7 +142,7 @@ def test_a_body_is_not_read_where_there_is_no_place(make):
         release.wait(10)
         return json_response("done")
 
-    async def scene():
+    async def scenario():
         gateway = make(hold, queue_length=0)
         first = asyncio.create_task(post(gateway))
         await asyncio.sleep(0.02)
@@ -151,18 +151,18 @@ def test_a_body_is_not_read_where_there_is_no_place(make):
         assert (await first).status == 200
         return refused
 
-    assert asyncio.run(scene()).status == 503
+    assert asyncio.run(scenario()).status == 503
     assert not read
 
 
-def test_the_client_never_sees_what_only_the_log_may_say(make, tmp_path):
+def test_the_details_of_a_failure_are_in_the_log_and_not_in_the_answer(make, tmp_path):
     def fail(request):
         raise RuntimeError("/opt/ml/model/secret")
 
-    async def scene():
+    async def scenario():
         return await post(make(fail))
 
-    answer = asyncio.run(scene())
+    answer = asyncio.run(scenario())
     assert answer.status == 500
     assert b"secret" not in answer.body
     assert "secret" in (tmp_path / "log").read_text()

@@ -35,26 +35,26 @@ def enters_meanwhile(lock, image, *, within_s):
     return got_in
 
 
-def test_two_large_images_are_not_in_work_at_once(lock):
+def test_two_large_images_are_not_decoded_at_once(lock):
     assert not enters_meanwhile(lock, LARGE, within_s=0.3)
 
 
-def test_an_ordinary_one_does_not_wait(lock):
+def test_an_ordinary_photograph_does_not_wait(lock):
     assert enters_meanwhile(lock, SMALL, within_s=30)
 
 
-def test_a_worker_that_is_killed_in_its_turn_gives_it_up(lock):
-    told, telling = os.pipe()
+def test_the_turn_of_a_killed_worker_is_free_again(lock):
+    reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         with LargeImages(lock).turn(LARGE):
-            os.write(telling, b"1")
+            os.write(writer, b"1")
             threading.Event().wait(30)
             os._exit(0)
-    os.read(told, 1)
+    os.read(reader, 1)
     os.kill(pid, 9)
     os.waitpid(pid, 0)
     with LargeImages(lock).turn(LARGE):
         pass
-    os.close(told)
-    os.close(telling)
+    os.close(reader)
+    os.close(writer)

@@ -1,4 +1,4 @@
-"""HTTP as clients really speak it, well and badly, against a real lean server."""
+"""HTTP as real clients speak it, correctly and not, against a real lean server."""
 
 import re
 import socket
@@ -8,7 +8,7 @@ import pytest
 from photographs import photograph
 
 
-def speak(server, *pieces: bytes, pause_s: float = 0.0, until_closed: bool = True) -> bytes:
+def exchange(server, *pieces: bytes, pause_s: float = 0.0, until_closed: bool = True) -> bytes:
     """Send raw bytes and read what comes back."""
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
@@ -40,7 +40,7 @@ def test_a_connection_serves_one_request_after_another(server, photo):
 
 def test_requests_sent_ahead_are_answered_in_their_order(server, photo):
     length = b"Content-Length: %d" % len(photo)
-    answer = speak(
+    answer = exchange(
         server,
         post(photo, length)
         + b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -53,33 +53,33 @@ def test_a_chunked_body_is_read(server, photo):
     half = len(photo) // 2
     chunks = [b"%x\r\n%s\r\n" % (len(part), part) for part in (photo[:half], photo[half:])]
     request = post(b"", b"Transfer-Encoding: chunked", b"Connection: close")
-    assert status(speak(server, request, *chunks, b"0\r\n\r\n", pause_s=0.02)) == 200
+    assert status(exchange(server, request, *chunks, b"0\r\n\r\n", pause_s=0.02)) == 200
 
 
-def test_a_client_that_waits_for_100_continue_gets_it(server, photo):
+def test_a_client_that_expects_100_continue_gets_it(server, photo):
     head = post(b"", b"Expect: 100-continue", b"Content-Length: %d" % len(photo))
-    answer = speak(server, head, until_closed=False)
+    answer = exchange(server, head, until_closed=False)
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def test_a_body_beyond_the_limit_is_refused_before_it_is_sent(server):
-    """Whoever waited for the body would say 408 in the end."""
-    answer = speak(server, post(b"", b"Content-Length: 1000000000"), until_closed=False)
+    """A server that waited for the body would answer 408 in the end."""
+    answer = exchange(server, post(b"", b"Content-Length: 1000000000"), until_closed=False)
     assert status(answer) == 413
 
 
-def test_a_client_that_would_wait_for_100_continue_is_spared_a_refused_upload(server):
+def test_a_client_that_expects_100_continue_is_refused_before_the_upload(server):
     head = post(b"", b"Expect: 100-continue", b"Content-Length: 1000000000")
-    assert status(speak(server, head, until_closed=False)) == 413
+    assert status(exchange(server, head, until_closed=False)) == 413
 
 
 def test_a_chunked_body_beyond_the_limit_is_refused_and_the_refusal_can_be_read(server):
     chunk = b"100000\r\n" + bytes(0x100000) + b"\r\n"
-    answer = speak(server, post(b"", b"Transfer-Encoding: chunked"), *[chunk] * 8)
+    answer = exchange(server, post(b"", b"Transfer-Encoding: chunked"), *[chunk] * 8)
     assert status(answer) == 413
 
 
-def test_a_body_of_seven_megabytes_gets_its_refusal_through_an_ordinary_client(server):
+def test_an_ordinary_client_can_read_the_refusal_of_seven_megabytes(server):
     answer = server.invoke(bytes(7_000_000))
     assert answer.status_code == 413
     assert answer.json()["error"]["code"] == "PayloadTooLarge"
@@ -95,7 +95,7 @@ def test_a_body_of_seven_megabytes_gets_its_refusal_through_an_ordinary_client(s
     ],
 )
 def test_endless_headers_are_refused(server, request_bytes):
-    assert status(speak(server, request_bytes)) == 431
+    assert status(exchange(server, request_bytes)) == 431
 
 
 @pytest.mark.parametrize(
@@ -111,20 +111,26 @@ def test_endless_headers_are_refused(server, request_bytes):
         post(b"zz\r\nabc\r\n", b"Transfer-Encoding: chunked"),
     ],
 )
-def test_what_is_no_http_is_refused_with_a_sentence(server, request_bytes):
-    answer = speak(server, request_bytes)
+def test_invalid_http_is_refused_with_a_sentence(server, request_bytes):
+    answer = exchange(server, request_bytes)
     assert status(answer) == 400
     assert b'{"error":{"code":"MalformedRequest","message":"' in answer
 
 
+def test_trailers_are_read_and_ignored(server, photo):
+    request = post(b"", b"Transfer-Encoding: chunked", b"Connection: close")
+    chunks = b"%x\r\n%s\r\n0\r\nContent-Type: text/html\r\n\r\n" % (len(photo), photo)
+    assert status(exchange(server, request, chunks, pause_s=0.02)) == 200
+
+
 def test_an_offer_to_upgrade_is_ignored(server):
     headers = b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n"
-    assert status(speak(server, b"GET /ping HTTP/1.1\r\nHost: x\r\n" + headers)) == 200
+    assert status(exchange(server, b"GET /ping HTTP/1.1\r\nHost: x\r\n" + headers)) == 200
 
 
-def test_what_follows_a_sound_request_does_not_cost_it_its_answer(server, photo):
+def test_a_valid_request_is_answered_whatever_follows_it(server, photo):
     request = post(photo, b"Content-Length: %d" % len(photo))
-    assert status(speak(server, request + b"nonsense\r\n\r\n")) == 200
+    assert status(exchange(server, request + b"nonsense\r\n\r\n")) == 200
 
 
 def test_a_header_that_cannot_be_echoed_safely_is_refused(server, photo):
@@ -134,11 +140,11 @@ def test_a_header_that_cannot_be_echoed_safely_is_refused(server, photo):
 
 
 def test_http_1_0_is_answered_and_the_connection_closed(server):
-    answer = speak(server, b"GET /ping HTTP/1.0\r\n\r\n")
+    answer = exchange(server, b"GET /ping HTTP/1.0\r\n\r\n")
     assert status(answer) == 200
 
 
-def test_a_client_that_goes_away_in_the_middle_of_its_upload_harms_nobody(server, photo):
+def test_a_client_that_goes_away_during_its_upload_affects_no_other(server, photo):
     before = server.pids()
     host, port = server.url.removeprefix("http://").split(":")
     for _ in range(5):
@@ -151,14 +157,14 @@ def test_a_client_that_goes_away_in_the_middle_of_its_upload_harms_nobody(server
 def test_a_slow_request_is_refused_while_others_are_served(model_dir, serve, photo):
     server = serve(model_dir, DRDEPLOY_READ_TIMEOUT_S=1)
     head = post(b"", b"Content-Length: %d" % len(photo))
-    assert status(speak(server, b"GET /ping HT")) == 408
-    assert status(speak(server, head + photo[:10])) == 408
+    assert status(exchange(server, b"GET /ping HT")) == 408
+    assert status(exchange(server, head + photo[:10])) == 408
     assert server.invoke(photo).status_code == 200
 
 
 def test_an_idle_connection_is_closed(model_dir, serve):
     server = serve(model_dir, DRDEPLOY_KEEP_ALIVE_S=0.2)
-    assert speak(server) == b""
+    assert exchange(server) == b""
 
 
 def test_a_photograph_larger_than_the_sockets_buffers_arrives_whole(server):
@@ -169,30 +175,30 @@ def test_a_photograph_larger_than_the_sockets_buffers_arrives_whole(server):
 @pytest.mark.parametrize("trailer", [b"X: " + bytes(60), b"x" * 63], ids=["many", "one"])
 def test_endless_trailers_are_refused(server, trailer):
     head = post(b"1\r\na\r\n0\r\n", b"Transfer-Encoding: chunked")
-    assert status(speak(server, head, b"X: x\r\n", (trailer + b"\r\n") * 512)) in {400, 431}
+    assert status(exchange(server, head, b"X: x\r\n", (trailer + b"\r\n") * 512)) in {400, 431}
 
 
 def test_an_endless_chunk_extension_is_refused(server):
     head = post(b"1;", b"Transfer-Encoding: chunked")
-    # Several reads of the server's: what it reads together with the head is not counted.
-    assert status(speak(server, head, *[b"x" * 65536] * 12, until_closed=False)) == 431
+    # Several reads of the server: what it reads together with the head is not counted.
+    assert status(exchange(server, head, *[b"x" * 65536] * 12, until_closed=False)) == 431
 
 
 def test_endless_requests_sent_ahead_end_the_connection(server, photo):
     first = post(photo, b"Content-Length: %d" % len(photo))
-    answers = speak(server, first + b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+    answers = exchange(server, first + b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
     assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200"]
 
 
-def test_a_client_that_reads_no_answers_is_not_read_either(server):
-    """Else its answers would pile up in the server."""
+def test_no_more_is_read_from_a_client_that_reads_no_answers(server):
+    """Otherwise its answers would pile up in the server."""
     host, port = server.url.removeprefix("http://").split(":")
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         connection.settimeout(2)
         connection.connect((host, int(port)))
-        assert ask_unread(connection, MORE_THAN_BUFFERS_HOLD) < MORE_THAN_BUFFERS_HOLD
+        assert send_without_reading(connection, MORE_THAN_BUFFERS_HOLD) < MORE_THAN_BUFFERS_HOLD
     assert server.client.get("/ping").status_code == 200
 
 
@@ -201,8 +207,8 @@ MORE_THAN_BUFFERS_HOLD = 20_000
 """Requests of 8 KB: 160 MB, where the system buffers a few MB for a connection."""
 
 
-def ask_unread(connection: socket.socket, requests: int) -> int:
-    """Ask and read nothing; how often that was possible."""
+def send_without_reading(connection: socket.socket, requests: int) -> int:
+    """Send requests and read nothing; return how many could be sent."""
     for sent in range(requests):
         try:
             connection.sendall(b"GET /metadata HTTP/1.1\r\nHost: x\r\n" + PADDING + b"\r\n\r\n")

@@ -60,14 +60,16 @@ def test_ping_answers_while_the_model_computes(busy, photo):
     assert slowest_s < 2
 
 
-def test_no_answer_in_time_is_said_and_the_place_is_free_again(slow_model_dir, serve, photo):
+def test_a_request_that_takes_too_long_gets_504_and_its_place_is_free_again(
+    slow_model_dir, serve, photo
+):
     server = serve(slow_model_dir, MODEL_SERVER_TIMEOUT=0.05, DRDEPLOY_THREADS=1)
     answer = server.invoke(photo)
     assert answer.status_code == 504
     assert answer.json()["error"]["code"] == "ProcessingTimeout"
 
 
-def test_two_hundred_hostile_images_cost_a_refusal_each_and_nothing_else(model_dir, serve, photo):
+def test_two_hundred_hostile_images_are_refused_and_cost_no_memory(model_dir, serve, photo):
     server = serve(model_dir)
     server.invoke(photo)
     (worker,) = server.workers()

@@ -28,6 +28,6 @@ def test_the_form_that_accept_prefers_is_chosen(accept, form):
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", "image/*", "*/*;q=0"])
-def test_what_allows_neither_json_nor_csv_is_refused(accept):
+def test_an_accept_header_without_json_and_csv_is_refused(accept):
     with pytest.raises(NotAcceptable):
         choose_form(accept)

@@ -73,7 +73,7 @@ def test_json_takes_base64_in_a_list_or_as_instances():
         ("text/html", b"<p>", UnsupportedImage),
     ],
 )
-def test_what_holds_no_images_is_refused(content_type, body, refusal):
+def test_a_body_without_images_is_refused(content_type, body, refusal):
     with pytest.raises(refusal):
         images_of(content_type, body, max_images=2)
 
@@ -82,7 +82,7 @@ def test_what_holds_no_images_is_refused(content_type, body, refusal):
     st.sampled_from(["application/json", MULTIPART, "multipart/form-data; boundary=-"]),
     st.binary(max_size=400),
 )
-def test_no_body_gets_past_as_anything_but_images_or_a_refusal(content_type, body):
+def test_any_body_is_either_images_or_refused(content_type, body):
     try:
         images = images_of(content_type, body, max_images=3)
     except RequestRefused:

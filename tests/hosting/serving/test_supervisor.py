@@ -1,4 +1,4 @@
-"""What PID 1 owes a container, against real processes and real signals."""
+"""Supervision of the workers, with real processes and real signals."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ from drdeploy.hosting.serving.settings import Settings
 
 @contextlib.contextmanager
 def in_flight(server, photo):
-    """An invocation that the server has begun with, as a future."""
+    """An invocation that the server is working on, as a future."""
     with ThreadPoolExecutor(1) as threads, server.connect() as other:
         answer = threads.submit(server.invoke, photo)
         wait_for(lambda: "drdeploy_invocations_total 1.0" in other.get("/metrics").text)
@@ -94,7 +94,7 @@ def test_a_stop_signal_while_the_model_loads_is_obeyed(model_dir, serve):
     assert server.wait(30) == 0
 
 
-def test_what_does_not_finish_in_time_is_cut_off_and_reported(very_slow_model_dir, serve, photo):
+def test_a_request_longer_than_the_drain_is_cut_off(very_slow_model_dir, serve, photo):
     server = serve(very_slow_model_dir, DRDEPLOY_DRAIN_S=0.05, DRDEPLOY_THREADS=1)
     with in_flight(server, photo) as answer:
         server.signal(signal.SIGTERM)
@@ -122,13 +122,13 @@ def test_a_model_that_cannot_be_loaded_ends_the_container_with_a_reason(tmp_path
 def test_a_worker_that_always_dies_while_loading_ends_the_container(model_dir, serve):
     server = serve(model_dir, is_awaited=False)
     while server.process.poll() is None:
-        kill_whoever_loads(server)
+        kill_loading_workers(server)
         time.sleep(0.005)
     assert server.wait(1) == 1
     assert "3 workers in a row" in server.events()[-1]["message"]
 
 
-def kill_whoever_loads(server):
+def kill_loading_workers(server):
     with contextlib.suppress(psutil.NoSuchProcess):
         for worker in psutil.Process(server.process.pid).children():
             worker.kill()
@@ -166,7 +166,7 @@ def test_kept_connections_are_spread_over_the_workers(model_dir, serve, photo):
     assert min(taken.values()) >= 2, taken
 
 
-def test_who_waits_at_the_door_when_the_server_stops_is_answered(model_dir, serve, photo):
+def test_a_connection_in_the_backlog_is_answered_when_the_server_stops(model_dir, serve, photo):
     server = serve(model_dir, MODEL_SERVER_WORKERS=2)
     wait_for(lambda: sum(e["event"] == "worker ready" for e in server.events()) == 2)
     for worker in server.workers():
@@ -209,7 +209,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(
-    ("command", "told", "host"),
+    ("command", "settings", "host"),
     [
         (("-m", "drdeploy.hosting.serving"), {}, "127.0.0.1"),
         (("-c", "from drdeploy.cli import main; main()", "serve"), {}, "127.0.0.1"),
@@ -221,11 +221,11 @@ ROOT = Path(__file__).resolve().parents[3]
             "127.0.0.1",
         ),
     ],
-    ids=["module", "command", "image", "image-empty", "image-told"],
+    ids=["module", "command", "image", "image-empty", "image-set"],
 )
-def test_only_an_image_listens_on_every_interface_by_itself(tmp_path, command, told, host):
+def test_only_an_image_listens_on_every_interface_by_default(tmp_path, command, settings, host):
     environment = {**os.environ, "SAGEMAKER_BIND_TO_PORT": str(free_port())}
-    environment |= {"DRDEPLOY_MODEL_DIR": str(tmp_path / "no-model"), **told}
+    environment |= {"DRDEPLOY_MODEL_DIR": str(tmp_path / "no-model"), **settings}
     ended = subprocess.run(
         [sys.executable, *command],
         check=False,
@@ -259,7 +259,8 @@ caps=-all,+dac_read_search
 exec setpriv --reuid 12345 --regid 12345 --clear-groups \\
   --inh-caps $caps --ambient-caps $caps --bounding-set $caps "$@"
 """
-"""A user who may read everything (the checkout may be root's) and write one folder."""
+"""Runs a command as a user who may read everything (the checkout may be root's) and write to one
+folder."""
 
 
 @pytest.mark.usefixtures("mount_namespaces")
