@@ -22,7 +22,7 @@ from drdeploy.hosting.images.cold_start import STAGES, empty_start_s, measure_co
 from drdeploy.hosting.sagemaker.quotas import vcpu_of_memory
 from harness.models import forms_of
 from harness.options import Options, parser_for, read_options
-from harness.page import Bar, Page, at_least, rounded
+from harness.page import Page, Target, at_least, rounded
 from harness.rounds import interleaved, ratio, written
 
 if TYPE_CHECKING:
@@ -135,12 +135,12 @@ def judge(page: Page, values: dict[str, list[float]]) -> None:
     if "baseline" in values:
         faster = ratio(values["baseline"], values["minimal"])
         claim = f"minimal at least {AT_LEAST:g} times faster than baseline at {JUDGED_MB} MB"
-        page.bars.append(at_least(claim, faster, AT_LEAST, written(faster, "times")))
+        page.targets.append(at_least(claim, faster, AT_LEAST, written(faster, "times")))
     against = ratio(values["minimal"], values[EMPTY])
     high = against.high if against.high is not None else against.value
     claim = f"minimal within {WITHIN:g} times an empty container at {JUDGED_MB} MB"
     is_met = high is not None and high <= WITHIN
-    page.bars.append(Bar(claim, is_met, written(against, "times")))
+    page.targets.append(Target(claim, is_met, written(against, "times")))
 
 
 if __name__ == "__main__":

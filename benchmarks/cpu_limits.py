@@ -23,7 +23,7 @@ from harness.limits import control_groups
 from harness.loaders import Spec
 from harness.models import forms_of
 from harness.options import parser_for, read_options
-from harness.page import Bar, Page, rounded
+from harness.page import Page, Target, rounded
 from harness.predictor import opened
 from harness.rounds import interleaved, ratio, written
 
@@ -57,7 +57,7 @@ each photograph; *photographs/s* what as many threads as CPUs (rounded up) get d
 
 
 def main() -> int:
-    """Measure, write the page, say which bars are met."""
+    """Measure, write the page, say which targets are met."""
     options = read_options(parser_for(__doc__))
     page = Page("cpu_limits", "Under a CPU limit", INTRODUCTION, options)
     forms = forms_of("mobilenet")
@@ -117,7 +117,7 @@ def under_limits(page: Page, forms: Forms, options: Options, groups: ControlGrou
                 for cell, rounds in values.items() for place, value in enumerate(rounds)
             ]  # fmt: skip
         if len(latency) > 1:
-            judge_choice(page, cpus, latency, house)
+            check_choice(page, cpus, latency, house)
     page.table(header, rows)
     page.line_plot(
         "limits", "Full house under a CPU limit", ("CPUs", "photographs/s"),
@@ -132,7 +132,7 @@ def both(predictor: Predictor, calls: int, seconds: float, callers: int) -> tupl
     return latency, predictor.throughput_per_s(seconds, callers)
 
 
-def judge_choice(
+def check_choice(
     page: Page,
     cpus: float,
     latency: Mapping[tuple[str, int, str], list[float]],
@@ -147,8 +147,8 @@ def judge_choice(
         ("latency", ratio(latency[quickest], latency[ours])),
         ("throughput", ratio(house[ours], house[fullest])),
     ]
-    page.bars += [
-        Bar(
+    page.targets += [
+        Target(
             f"own choice at {cpus:g} CPUs within 15 % of the best setting's {what}",
             (share.high or share.value or 0) >= SHARE_OF_BEST,
             written(share),

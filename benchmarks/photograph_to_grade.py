@@ -29,7 +29,7 @@ from drdeploy.grader.synthetic.photograph import synthetic_photograph
 from drdeploy.statistics.means import median
 from harness.models import SHARED, Forms, forms_of
 from harness.options import BUILD, Options, parser_for, read_options
-from harness.page import Bar, Page, at_least, rounded
+from harness.page import Page, Target, at_least, rounded
 from harness.rounds import interleaved, ratio, written
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ STUDY, FAITHFUL, OURS, OURS_FP32 = (
 
 
 def main() -> int:
-    """Measure, write the page, say which bars are met."""
+    """Measure, write the page, say which targets are met."""
     options = read_options(parser_for(__doc__))
     page = Page("photograph_to_grade", "Photograph to grade", INTRODUCTION, options)
     files = photographs()
@@ -242,12 +242,12 @@ def whole(page: Page, ways: dict[str, Grade], files: dict[str, bytes], options: 
         ],
     )  # fmt: skip
     faster = ratio(times[STUDY], times[OURS])
-    page.bars.append(at_least(
+    page.targets.append(at_least(
         f"at least {FLOOR:g} x as fast as the study's way", faster, FLOOR, f"{written(faster)} x"
     ))  # fmt: skip
     same = [grade_of(grades[n, OURS]) == grade_of(grades[n, FAITHFUL]) for n in files]
-    page.bars.append(
-        Bar("the same grade on every photograph", all(same), f"{sum(same)} of {len(same)}")
+    page.targets.append(
+        Target("the same grade on every photograph", all(same), f"{sum(same)} of {len(same)}")
     )
 
 

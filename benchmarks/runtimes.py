@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 CALLS = {"mobilenet": 20, "vgg19": 3}
-FLOORS = {"mobilenet": 25.0, "vgg19": 5.0}
+TARGETS = {"mobilenet": 25.0, "vgg19": 5.0}
 SHARE_OF_BEST = 0.85
 JUDGED = 40
 STUDY = ("keras", "fp32", 2)
@@ -49,7 +49,7 @@ Cell = tuple[str, str, int]
 
 
 def main() -> int:
-    """Measure, write the page, say which bars are met."""
+    """Measure, write the page, say which targets are met."""
     parser = parser_for(__doc__)
     parser.add_argument("--models", nargs="+", choices=CALLS, default=list(CALLS))
     options = read_options(parser)
@@ -107,20 +107,20 @@ def matrix(page: Page, forms: Forms, options: Options) -> None:
         f"{precision} x{threads} {peak / 1e9:.0f}"
         for (precision, threads), peak in sorted(peaks.items())) + ".")  # fmt: skip
     page.bar_plot(forms.name, f"{forms.name}: one prediction", "ms", bars)
-    judge_speed(page, forms, found)
+    check_speed(page, forms, found)
 
 
-def judge_speed(page: Page, forms: Forms, found: Mapping[Cell, list[float]]) -> None:
-    """The bars."""
+def check_speed(page: Page, forms: Forms, found: Mapping[Cell, list[float]]) -> None:
+    """Compare with the targets."""
     faster = ratio(found[STUDY], found["drdeploy", "int8", 2])
-    page.bars.append(at_least(
-        f"{forms.name} int8, our path, at least {FLOORS[forms.name]:g} x as fast as model.predict",
-        faster, FLOORS[forms.name], f"{written(faster)} x",
+    page.targets.append(at_least(
+        f"{forms.name} int8, our path, at least {TARGETS[forms.name]:g} x as fast as model.predict",
+        faster, TARGETS[forms.name], f"{written(faster)} x",
     ))  # fmt: skip
     rivals = [c for c in found if c[1:] == ("fp32", 2) and c[0] not in {"gemm", "drdeploy"}]
     best = min(rivals, key=lambda c: float(np.median(found[c])))
     share = ratio(found[best], found["drdeploy", "fp32", 2])
-    page.bars.append(at_least(
+    page.targets.append(at_least(
         f"{forms.name} fp32, our path, at least {SHARE_OF_BEST:.0%} of the best ({best[0]})",
         share, SHARE_OF_BEST, written(share),
     ))  # fmt: skip

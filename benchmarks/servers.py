@@ -22,7 +22,7 @@ from drdeploy.statistics.means import median, percentile
 from harness.load import closed_loop, request_of
 from harness.models import forms_of, photographs
 from harness.options import Options, parser_for, read_options
-from harness.page import Bar, Page, rounded
+from harness.page import Page, Target, rounded
 from harness.rounds import interleaved, ratio, written
 from harness.servers import QUEUE_LENGTH, Server, ours, peer, running, study, uvicorn
 
@@ -85,7 +85,7 @@ def servers(forms: Forms) -> dict[str, Callable[[], Server]]:
 
 
 def main() -> int:
-    """Measure, write the page, say which bars are met."""
+    """Measure, write the page, say which targets are met."""
     forms = forms_of("mobilenet")
     known = servers(forms)
     parser = parser_for(__doc__)
@@ -202,8 +202,8 @@ def judge(page: Page, found: dict[str, list[Asked]]) -> None:
             behind = [what for what, estimate in ratios.items() if (estimate.low or 0) <= 1]
             text = ", ".join(f"{what} {written(estimate)}" for what, estimate in ratios.items())
             what = f"not shown for {', '.join(behind)}; " if behind else ""
-            page.bars.append(
-                Bar(f"{own} ahead of {name} in all", not behind, f"{what}x better: {text}")
+            page.targets.append(
+                Target(f"{own} ahead of {name} in all", not behind, f"{what}x better: {text}")
             )
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from harness.load import OK, Load, closed_loop, open_loop, request_of
 from harness.models import forms_of, photographs
 from harness.options import Options, parser_for, read_options
-from harness.page import Bar, Page, rounded
+from harness.page import Page, Target, rounded
 from harness.servers import Running, ours, running
 
 if TYPE_CHECKING:
@@ -80,13 +80,13 @@ def soak(page: Page, server: Running, request: bytes, options: Options) -> None:
         server, seconds,
         lambda: open_loop(server.port, request, rate_per_s=rate, seconds=seconds),
     )  # fmt: skip
-    judge_soak(page, memory, steady, seconds)
+    check_soak(page, memory, steady, seconds)
     overload_s, recovery_s = (1.0, 1.0) if short else (OVERLOAD_S, RECOVERY_S)
     offered = OVERLOAD * loaded.per_s
     overload = open_loop(server.port, request, rate_per_s=offered, seconds=overload_s)
     after = open_loop(server.port, request, rate_per_s=rate, seconds=recovery_s, seed=2)
-    judge_overload(page, overload, offered)
-    judge_recovery(page, steady, after)
+    check_overload(page, overload, offered)
+    check_recovery(page, steady, after)
     for phase, load in (("soak", steady), ("overload", overload), ("recovery", after)):
         page.rows += per_second(phase, load)
 
@@ -114,7 +114,7 @@ def watched(
     return memory, done
 
 
-def judge_soak(page: Page, memory: list[tuple[float, float]], steady: Load, seconds: float) -> None:
+def check_soak(page: Page, memory: list[tuple[float, float]], steady: Load, seconds: float) -> None:
     """No failure, no growth."""
     first_s = min(60.0, seconds / 4)
     first = next((mb for at_s, mb in memory if at_s >= first_s), memory[-1][1])
@@ -125,12 +125,12 @@ def judge_soak(page: Page, memory: list[tuple[float, float]], steady: Load, seco
         f"Soak of {seconds / 60:g} minutes: {len(steady.answers)} requests, p50 {p50:.1f} ms, "
         f"p99 {p99:.1f} ms, slowest {latencies_ms.max():.0f} ms."
     )
-    page.bars += [
-        Bar(
+    page.targets += [
+        Target(
             "no request fails at 80 % of capacity", steady.failures == 0,
-            told(steady),
+            counts_of(steady),
         ),
-        Bar(
+        Target(
             f"resident memory at the end within {GROWTH:.0%} of that after {first_s:.0f} s",
             abs(last / first - 1) <= GROWTH, f"{first:.1f} MB, then {last:.1f} MB",
         ),
@@ -144,11 +144,11 @@ def judge_soak(page: Page, memory: list[tuple[float, float]], steady: Load, seco
     )  # fmt: skip
 
 
-def judge_overload(page: Page, overload: Load, offered: float) -> None:
+def check_overload(page: Page, overload: Load, offered: float) -> None:
     """Sheds, and says when to come again."""
     served = [one for one in overload.answers if one.status == OK]
     shed = [one for one in overload.answers if one.status == UNAVAILABLE]
-    told = [one for one in shed if one.retry_after]
+    with_advice = [one for one in shed if one.retry_after]
     other = len(overload.answers) - len(served) - len(shed)
     page.text(
         f"Overload: {offered:.0f} requests/s wanted, {len(overload.answers) / overload.seconds:.0f}"
@@ -156,17 +156,17 @@ def judge_overload(page: Page, overload: Load, offered: float) -> None:
         f"{np.median(overload.latencies_s or [0]) * 1e3:.0f} ms), {len(shed)} refused with 503 in "
         f"{np.median([one.latency_s for one in shed] or [0]) * 1e3:.1f} ms (median)."
     )
-    page.bars.append(
-        Bar(
+    page.targets.append(
+        Target(
             "overload is shed with 503 and Retry-After, and nothing else fails",
-            bool(shed) and len(told) == len(shed) and other == 0,
-            f"{len(served)} answered, {len(shed)} shed ({len(told)} with Retry-After), "
+            bool(shed) and len(with_advice) == len(shed) and other == 0,
+            f"{len(served)} answered, {len(shed)} shed ({len(with_advice)} with Retry-After), "
             f"{other} otherwise",
         )
     )
 
 
-def judge_recovery(page: Page, steady: Load, after: Load) -> None:
+def check_recovery(page: Page, steady: Load, after: Load) -> None:
     """Seconds until a window of answers has its median back."""
     limit_s = SLOWER * float(np.median(steady.latencies_s))
     answers = sorted(after.answers)
@@ -178,15 +178,15 @@ def judge_recovery(page: Page, steady: Load, after: Load) -> None:
         ),
         None,
     )
-    page.bars += [
-        Bar(
+    page.targets += [
+        Target(
             f"p50 within {SLOWER - 1:.0%} of before in {RECOVERS_WITHIN_S:g} s after overload",
             back_s is not None and back_s <= RECOVERS_WITHIN_S,
             "never" if back_s is None else f"after {back_s:.2f} s",
         ),
-        Bar(
+        Target(
             "no request fails after overload", after.failures == 0,
-            told(after),
+            counts_of(after),
         ),
     ]  # fmt: skip
 
@@ -205,7 +205,7 @@ def per_second(phase: str, load: Load) -> list[dict[str, object]]:
     return rows
 
 
-def told(load: Load) -> str:
+def counts_of(load: Load) -> str:
     """How many requests failed, and how."""
     how = ", ".join(f"{n} x status {status}" for status, n in load.failures_by_status.items())
     return f"{load.failures} of {len(load.answers)}" + (f" ({how})" if how else "")

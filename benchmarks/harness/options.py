@@ -40,7 +40,7 @@ class Options:
     """What was asked for.
 
     Attributes:
-        is_smoke: One round to see that it runs; nothing is judged.
+        is_smoke: One round to see that it runs; nothing is required.
         out: Folder for the results.
     """
 
@@ -56,7 +56,7 @@ def parser_for(documentation: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=documentation.splitlines()[0])
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="fewer rounds and calls")
-    size.add_argument("--smoke", action="store_true", help="one round, nothing is judged")
+    size.add_argument("--smoke", action="store_true", help="one round, nothing is required")
     parser.add_argument("--out", type=Path, help="folder for the results [docs/benchmarks, or"
                         " build/benchmarks/results if --quick or --smoke]")  # fmt: skip
     return parser

@@ -26,8 +26,8 @@ COLOURS = (BLUE, ORANGE, GREY)
 
 
 @dataclass(frozen=True)
-class Bar:
-    """A floor that the benchmark was written to hold against.
+class Target:
+    """What a benchmark is expected to show.
 
     Attributes:
         is_met: Judged by the whole interval where there is one.
@@ -39,10 +39,10 @@ class Bar:
     found: str
 
 
-def at_least(claim: str, estimate: Estimate, floor: float, found: str) -> Bar:
-    """Met if the interval's lower end, or the value where there is none, reaches the floor."""
+def at_least(claim: str, estimate: Estimate, target: float, found: str) -> Target:
+    """Met if the interval's lower end, or the value where there is none, reaches the target."""
     low = estimate.low if estimate.low is not None else estimate.value
-    return Bar(claim, low is not None and low >= floor, found)
+    return Target(claim, low is not None and low >= target, found)
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Page:
     introduction: str
     options: Options
     rows: list[dict[str, Any]] = field(default_factory=list)
-    bars: list[Bar] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
     _parts: list[str] = field(default_factory=list)
     _busy_before: float = field(default_factory=cpu_busy_percent)
 
@@ -128,12 +128,12 @@ class Page:
         """Write all of it.
 
         Returns:
-            The exit status: 1 if a bar was missed, except in a smoke run.
+            The exit status: 1 if a target was missed, except in a smoke run.
         """
         self._write_rows()
         verdicts = [
-            f"- **{'met' if bar.is_met else 'missed'}**: {bar.claim}: {bar.found}"
-            for bar in self.bars
+            f"- **{'met' if target.is_met else 'missed'}**: {target.claim}: {target.found}"
+            for target in self.targets
         ]
         if verdicts:
             print("\n" + "\n".join(verdicts))
@@ -144,7 +144,7 @@ class Page:
         page = self.options.out / f"{self.name}.md"
         page.write_text(text, encoding="utf-8")
         print(f"\nwritten: {page}")
-        return 0 if self.options.is_smoke or all(bar.is_met for bar in self.bars) else 1
+        return 0 if self.options.is_smoke or all(target.is_met for target in self.targets) else 1
 
     def _write_rows(self) -> None:
         names = list(dict.fromkeys(name for row in self.rows for name in row))

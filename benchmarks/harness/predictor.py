@@ -84,7 +84,7 @@ def opened(
 
 
 def serve(spec: Spec) -> None:
-    """The child: load, then do as told until the input ends."""
+    """The child: load, then answer commands until the input ends."""
     predict = LOADERS[spec.kind](spec)
     for _ in range(WARM_UPS):
         predict()

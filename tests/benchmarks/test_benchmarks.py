@@ -1,18 +1,21 @@
-"""The benchmarks run.  What they find is theirs to judge, on a quiet machine."""
+"""Every benchmark runs, in the small; what it finds needs a quiet machine, and is not tested."""
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from photographs import photograph
+from tiny_models import onnx_artifact
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "benchmarks"
 
-SMOKE = {
+WRITES = {
     "runtimes": (["--models", "mobilenet"], {"model", "measured", "runtime", "value"}),
     "cpu_limits": ([], {"model", "measured", "runtime", "value"}),
     "photograph_to_grade": ([], {"measured", "way", "value"}),
@@ -21,17 +24,34 @@ SMOKE = {
     "soak": ([], {"phase", "at_s", "memory_mb"}),
     "cold_start": (["--only", "minimal"], {"image", "memory_mb", "total_s", "load_s"}),
 }
+"""Benchmarks that leave a page and a CSV file: more arguments, and columns of the file."""
+
+PRINTS = {
+    "interval_coverage": r"p95 +n = 100\n(sigma .* \d+\.\d[ *]\n){8}",
+    "simulation_speed": r"serverless: [\d,]+ arrivals .*\nreal-time, 4 workers: [\d,]+ arrivals",
+    "simulation_against_service": r"tiny-fp32-lean-2048mb-open-loop \| 20 \| .*\n\d of 1 trials",
+}
+"""Benchmarks that print: what stands in their output."""
 
 
-@pytest.mark.parametrize("name", SMOKE)
-def test_a_benchmark_measures_and_leaves_a_page(name, tmp_path):
-    more, columns = SMOKE[name]
-    command = [sys.executable, str(FOLDER / f"{name}.py"), "--smoke", "--out", str(tmp_path)]
+def run_smoke(name, *arguments):
     done = subprocess.run(
-        [*command, *more], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
+        [sys.executable, str(FOLDER / f"{name}.py"), "--smoke", *arguments],
+        cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_benchmark_measures_and_leaves_a_page(name, tmp_path):
+    more, columns = WRITES[name]
+    run_smoke(name, "--out", str(tmp_path), *more)
     with (tmp_path / f"{name}.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert columns <= set(rows[0])
@@ -41,9 +61,47 @@ def test_a_benchmark_measures_and_leaves_a_page(name, tmp_path):
         assert "| --- |" in page
 
 
+@pytest.mark.parametrize("name", sorted(PRINTS.keys() - {"simulation_against_service"}))
+def test_a_benchmark_prints_what_it_measured(name):
+    assert re.search(PRINTS[name], run_smoke(name))
+
+
+OPEN_LOOP = """
+title = "A few requests at a steady rate"
+[local]
+idle_s = 1.0
+[models.tiny]
+artifact = "tiny/model.tar.gz"
+[images.lean]
+tag = "drdeploy:lean"
+profile = "lean"
+[[trials]]
+models = ["tiny"]
+images = ["lean"]
+endpoints = [{ kind = "serverless", memory_mb = 2048 }]
+scenarios = [
+  { kind = "warm", n = 10, interval_s = 0.05 },
+  { kind = "cold", n = 2, interval_s = 1.5 },
+  { kind = "open-loop", n = 20, rate_per_s = 10 },
+]
+"""
+
+
+def test_the_simulation_is_compared_with_what_a_study_measured(tmp_path):
+    onnx_artifact(tmp_path / "tiny")
+    (tmp_path / "photographs").mkdir()
+    (tmp_path / "photographs/1.jpg").write_bytes(photograph(seed=1))
+    (tmp_path / "study.toml").write_text(OPEN_LOOP)
+    command = [sys.executable, "-c", "from drdeploy.cli import main; main()", "study", "run"]
+    options = ["--isolation", "process", "--images", "photographs", "--out", "results"]
+    subprocess.run([*command, "study.toml", *options], cwd=tmp_path, check=True, timeout=300)
+    output = run_smoke("simulation_against_service", str(tmp_path / "results"))
+    assert re.search(PRINTS["simulation_against_service"], output), output
+
+
 def test_every_benchmark_has_a_smoke_test_and_explains_itself():
     names = {path.stem for path in FOLDER.glob("*.py")}
-    assert set(SMOKE) <= names
+    assert names == {*WRITES, *PRINTS}
     for name in names:
         assert (FOLDER / f"{name}.py").read_text().startswith('"""')
 
