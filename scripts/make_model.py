@@ -26,7 +26,7 @@ from drdeploy.grader.evaluation.document import comparison_document, evaluation_
 from drdeploy.grader.evaluation.evaluation import evaluate_graded
 from drdeploy.grader.evaluation.predictions import GradedSet, predict_dataset
 from drdeploy.grader.inference import InferenceService
-from drdeploy.grader.quantization import judge, quantize_onnx
+from drdeploy.grader.quantization import compare_quantized, quantize_onnx
 from drdeploy.grader.quantization.out_of_fold import quantized_out_of_fold
 from drdeploy.grader.quantization.quantize import (
     calibration_inputs,
@@ -35,7 +35,7 @@ from drdeploy.grader.quantization.quantize import (
 )
 from drdeploy.grader.training.recipe import find_recipe
 from drdeploy.grader.training.run_document import run_document
-from drdeploy.grader.training.train import Trained, TrainingPlan, train
+from drdeploy.grader.training.train import TrainedGrader, TrainingPlan, train
 
 RUN = Path("build/training") / NAME
 LICENCE = "CC BY 4.0 (IDRiD: Porwal et al., 2018); initial weights Apache-2.0 (Keras Applications)"
@@ -94,7 +94,7 @@ def main() -> None:
     _say(f"wrote {options.out}: int8 {verdict.outcome}: {verdict.reason}")
 
 
-def _quantized_drafts(trained: Trained, run: Path) -> dict[str, Path]:
+def _quantized_drafts(trained: TrainedGrader, run: Path) -> dict[str, Path]:
     """The two archives; the int8 one still without its verdict."""
     fp32 = trained.archives["onnx"]
     artifact = extract(fp32, _fresh(run / "fp32"))
@@ -118,10 +118,13 @@ def _test_part(dataset: Any, plan: TrainingPlan) -> Any:
 
 
 def _judge_all(
-    trained: Trained, int8_out_of_fold: GradedSet, tested: dict[str, GradedSet], plan: TrainingPlan
+    trained: TrainedGrader,
+    int8_out_of_fold: GradedSet,
+    tested: dict[str, GradedSet],
+    plan: TrainingPlan,
 ) -> Any:
     """int8 against fp32 on all photographs that the network which predicts has not seen."""
-    return judge(
+    return compare_quantized(
         _together(trained.out_of_fold, tested["fp32"]),
         _together(int8_out_of_fold, tested["int8"]),
         grade_thresholds=trained.clinical.grade_thresholds,
@@ -149,7 +152,7 @@ def _publish(drafts: dict[str, Path], verdict: Any, out: Path) -> None:
 
 
 def _write_documents(
-    trained: Trained,
+    trained: TrainedGrader,
     tested: dict[str, GradedSet],
     verdict: Any,
     plan: TrainingPlan,

@@ -89,7 +89,12 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "Grade",
         "ImageLimits",
     ),
-    "Evaluate and quantize a grader": ("evaluate", "Evaluated", "quantize", "QuantizationOutcome"),
+    "Evaluate and quantize a grader": (
+        "evaluate",
+        "GraderEvaluation",
+        "quantize",
+        "QuantizationOutcome",
+    ),
     "Host a grader": (
         "LocalService",
         "Hosting",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.artifacts.opening import open_artifact
     from drdeploy.grader.box import box_artifact
     from drdeploy.grader.evaluation.evaluate import evaluate
-    from drdeploy.grader.evaluation.graders import Evaluated
+    from drdeploy.grader.evaluation.graders import GraderEvaluation
     from drdeploy.grader.fundus.limits import ImageLimits
     from drdeploy.grader.grading.grade import Grade
     from drdeploy.grader.grading.prediction import Prediction
@@ -58,8 +58,8 @@ __all__ = [
     "Decision",
     "DrdeployError",
     "EndpointDefinition",
-    "Evaluated",
     "Grade",
+    "GraderEvaluation",
     "Hosting",
     "ImageLimits",
     "Inference",
@@ -97,7 +97,7 @@ _HOMES = {
     "drdeploy.grader.artifacts.opening": ("open_artifact",),
     "drdeploy.grader.box": ("box_artifact",),
     "drdeploy.grader.evaluation.evaluate": ("evaluate",),
-    "drdeploy.grader.evaluation.graders": ("Evaluated",),
+    "drdeploy.grader.evaluation.graders": ("GraderEvaluation",),
     "drdeploy.grader.fundus.limits": ("ImageLimits",),
     "drdeploy.grader.grading.grade": ("Grade",),
     "drdeploy.grader.grading.prediction": ("Prediction",),

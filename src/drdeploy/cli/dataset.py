@@ -23,9 +23,9 @@ from drdeploy.cli.options import JsonOption
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from drdeploy.grader.datasets import Copies, Dataset, Inspection
-    from drdeploy.grader.datasets.inspection import Spread
-    from drdeploy.grader.datasets.readability import Decoded
+    from drdeploy.grader.datasets import CopiedPhotograph, Dataset, DatasetInspection
+    from drdeploy.grader.datasets.inspection import SizeRange
+    from drdeploy.grader.datasets.readability import DecodeCheck
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -73,7 +73,7 @@ def inspect(
         _print(inspection, files)
 
 
-def _progress(decoded: Iterable[Decoded], total: int) -> Iterable[Decoded]:
+def _progress(decoded: Iterable[DecodeCheck], total: int) -> Iterable[DecodeCheck]:
     from rich.progress import track
 
     return track(decoded, "decoding", total=total, console=err, transient=True)
@@ -91,7 +91,7 @@ def _draw(dataset: Dataset, folder: Path | None) -> tuple[Path, ...]:
 # ---- as JSON ------------------------------------------------------------------------------
 
 
-def _as_document(inspection: Inspection, pictures: tuple[Path, ...]) -> dict[str, Any]:
+def _as_document(inspection: DatasetInspection, pictures: tuple[Path, ...]) -> dict[str, Any]:
     from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
     dataset = inspection.dataset
@@ -130,7 +130,7 @@ def _counted(dataset: Dataset) -> dict[str, Any]:
     return {"n": len(dataset), "grades": grades}
 
 
-def _copies(dataset: Dataset, copies: Copies) -> dict[str, Any]:
+def _copies(dataset: Dataset, copies: CopiedPhotograph) -> dict[str, Any]:
     return {
         "files": [dataset.name_of(one) for one in copies.photographs],
         "grades": [int(one.grade) for one in copies.photographs],
@@ -141,7 +141,7 @@ def _copies(dataset: Dataset, copies: Copies) -> dict[str, Any]:
 # ---- on the terminal ----------------------------------------------------------------------
 
 
-def _print(inspection: Inspection, pictures: tuple[Path, ...]) -> None:
+def _print(inspection: DatasetInspection, pictures: tuple[Path, ...]) -> None:
     from drdeploy.grader.datasets.dataset import name_within
 
     dataset = inspection.dataset
@@ -162,7 +162,7 @@ def _print(inspection: Inspection, pictures: tuple[Path, ...]) -> None:
     print_notice()
 
 
-def _print_grades(inspection: Inspection) -> None:
+def _print_grades(inspection: DatasetInspection) -> None:
     from drdeploy.grader.grading import Grade
 
     dataset = inspection.dataset
@@ -179,7 +179,7 @@ def _print_grades(inspection: Inspection) -> None:
     table.print()
 
 
-def _findings(inspection: Inspection) -> tuple[str, ...]:
+def _findings(inspection: DatasetInspection) -> tuple[str, ...]:
     missing, unreadable, without_grade = (
         f"{len(inspection.set_aside(cause)):,}" for cause in ("missing", "unreadable", "grade")
     )
@@ -196,7 +196,7 @@ def _findings(inspection: Inspection) -> tuple[str, ...]:
     )
 
 
-def _groups(inspection: Inspection) -> str:
+def _groups(inspection: DatasetInspection) -> str:
     dataset = inspection.dataset
     if not dataset.knows_groups:
         return (
@@ -209,13 +209,13 @@ def _groups(inspection: Inspection) -> str:
     return f"{groups}, {len(inspection.leaking):,} of them in more than one split"
 
 
-def _range(spread: Spread) -> str:
+def _range(spread: SizeRange) -> str:
     if spread.smallest == spread.largest:
         return f"{spread.median}"
     return f"{spread.smallest}-{spread.largest} (median {spread.median})"
 
 
-def _in_words(dataset: Dataset, copies: Copies) -> str:
+def _in_words(dataset: Dataset, copies: CopiedPhotograph) -> str:
     """``train/a.jpg: 2, test/b.jpg: 3  CONFLICT``."""
     files = ", ".join(f"{dataset.name_of(one)}: {one.grade:d}" for one in copies.photographs)
     return f"{files}  CONFLICT" if copies.is_conflict else files

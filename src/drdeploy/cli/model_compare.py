@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from drdeploy.grader.networks.weights import WeightsSource
-    from drdeploy.grader.training.compare import Candidate, Compared, NetworkComparison
+    from drdeploy.grader.training.compare import Candidate, ComparedNetwork, NetworkComparison
     from drdeploy.study.recommendation.cost import SecondPrice
 
 ALL = "all"
@@ -132,7 +132,7 @@ def _source(text: str) -> WeightsSource:
             return Path(text)
 
 
-def _run(comparison: NetworkComparison, candidates: Sequence[Candidate]) -> list[Compared]:
+def _run(comparison: NetworkComparison, candidates: Sequence[Candidate]) -> list[ComparedNetwork]:
     from rich.progress import Progress
 
     names = [candidate.architecture.name for candidate in candidates]

@@ -28,7 +28,13 @@ from drdeploy.files import write_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drdeploy.grader.evaluation.graders import Cell, Choice, Evaluated, Grader, Paired
+    from drdeploy.grader.evaluation.graders import (
+        Grader,
+        GraderEvaluation,
+        MatrixCell,
+        PairedGraders,
+        TestPhotographs,
+    )
     from drdeploy.grader.runtimes.protocol import RuntimeName
 
 
@@ -134,53 +140,61 @@ def _check(
 
 def _from_files(
     oof: Path, against: Path | None, artifacts: list[Path] | None, judging: _Judging
-) -> Cell:
+) -> MatrixCell:
     from drdeploy.grader.evaluation.evaluate import open_grader
-    from drdeploy.grader.evaluation.graders import Cell, judge_file
+    from drdeploy.grader.evaluation.graders import MatrixCell, evaluate_file
 
     lender = open_grader(artifacts[0]) if artifacts else None
     how: dict[str, Any] = {"prevalence": judging.prevalence, "seed": judging.seed}
-    other = None if against is None else judge_file(against, lender, **how)
-    return Cell.of(judge_file(oof, lender, **how), other, seed=judging.seed)
+    other = None if against is None else evaluate_file(against, lender, **how)
+    return MatrixCell.of(evaluate_file(oof, lender, **how), other, seed=judging.seed)
 
 
 # ---- predicting ---------------------------------------------------------------------------
 
 
-def _choices(folders: Sequence[Path], split: str | None, *, new_sessions: bool) -> list[Choice]:
+def _choices(
+    folders: Sequence[Path], split: str | None, *, new_sessions: bool
+) -> list[TestPhotographs]:
     from drdeploy.grader.datasets import load_dataset
-    from drdeploy.grader.evaluation.graders import choose, told_apart
+    from drdeploy.grader.evaluation.graders import choose_photographs, with_distinct_names
 
     with err.status("Reading the photographs"):
         choices = [
-            choose(load_dataset(folder, keep_unreadable=True), split, new_sessions=new_sessions)
+            choose_photographs(
+                load_dataset(folder, keep_unreadable=True), split, new_sessions=new_sessions
+            )
             for folder in folders
         ]
-    named = told_apart([one.test_set for one in choices])
+    named = with_distinct_names([one.test_set for one in choices])
     return [replace(one, test_set=name) for one, name in zip(choices, named, strict=True)]
 
 
 def _by_predicting(
     artifacts: list[Path] | None,
     against: Path | None,
-    choices: Sequence[Choice],
+    choices: Sequence[TestPhotographs],
     judging: _Judging,
-) -> list[Cell]:
+) -> list[MatrixCell]:
     from drdeploy.grader.box import box_artifact
     from drdeploy.grader.evaluation.evaluate import open_grader
-    from drdeploy.grader.evaluation.graders import Cell, told_apart
+    from drdeploy.grader.evaluation.graders import MatrixCell, with_distinct_names
 
     paths = [*(artifacts or [box_artifact()]), *([against] if against else [])]
-    rows = [_row(grader, choices, judging) for grader in told_apart([*map(open_grader, paths)])]
+    rows = [
+        _row(grader, choices, judging) for grader in with_distinct_names([*map(open_grader, paths)])
+    ]
     reference = rows.pop() if against else [None] * len(choices)
     return [
-        Cell.of(one, other, seed=judging.seed)
+        MatrixCell.of(one, other, seed=judging.seed)
         for row in rows
         for one, other in zip(row, reference, strict=True)
     ]
 
 
-def _row(grader: Grader, choices: Sequence[Choice], judging: _Judging) -> list[Evaluated]:
+def _row(
+    grader: Grader, choices: Sequence[TestPhotographs], judging: _Judging
+) -> list[GraderEvaluation]:
     """One grader on every set of photographs."""
     from drdeploy.grader.evaluation.evaluate import evaluate_on
 
@@ -202,7 +216,7 @@ def _row(grader: Grader, choices: Sequence[Choice], judging: _Judging) -> list[E
 # ---- the result ---------------------------------------------------------------------------
 
 
-def _write(folder: Path, cells: Sequence[Cell]) -> None:
+def _write(folder: Path, cells: Sequence[MatrixCell]) -> None:
     """Write the page, the same as JSON, and every prediction."""
     from drdeploy.grader.evaluation.document import document_of
     from drdeploy.grader.evaluation.page import write_page
@@ -214,7 +228,7 @@ def _write(folder: Path, cells: Sequence[Cell]) -> None:
         cell.evaluated.graded.write(folder / name)
 
 
-def _print(cells: Sequence[Cell], folder: Path | None) -> None:
+def _print(cells: Sequence[MatrixCell], folder: Path | None) -> None:
     for cell in cells:
         _print_evaluated(cell.evaluated)
         if cell.paired is not None:
@@ -226,7 +240,7 @@ def _print(cells: Sequence[Cell], folder: Path | None) -> None:
     print_notice()
 
 
-def _print_evaluated(evaluated: Evaluated) -> None:
+def _print_evaluated(evaluated: GraderEvaluation) -> None:
     from drdeploy.grader.evaluation.document import figure
 
     found = evaluated.evaluation
@@ -256,7 +270,7 @@ def _print_evaluated(evaluated: Evaluated) -> None:
         print_note(note)
 
 
-def _print_paired(paired: Paired) -> None:
+def _print_paired(paired: PairedGraders) -> None:
     from drdeploy.grader.evaluation.document import figure
 
     found = paired.comparison
@@ -272,7 +286,7 @@ def _print_paired(paired: Paired) -> None:
     print_facts(facts, indent=4)
 
 
-def _print_matrix(cells: Sequence[Cell]) -> None:
+def _print_matrix(cells: Sequence[MatrixCell]) -> None:
     from drdeploy.grader.evaluation.document import figure
 
     evaluated = [cell.evaluated for cell in cells]

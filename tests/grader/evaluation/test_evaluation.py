@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.artifacts import OperatingPoint, Rate
 from drdeploy.grader.evaluation.curves import reliability
-from drdeploy.grader.evaluation.evaluation import evaluate, predictive_values
+from drdeploy.grader.evaluation.evaluation import evaluate_probabilities, predictive_values
 from drdeploy.grader.evaluation.metrics import (
     confusion_matrix,
     expected_calibration_error,
@@ -32,7 +32,7 @@ def test_kappa_and_accuracy_are_scikit_learn_s():
     from sklearn.metrics import accuracy_score, cohen_kappa_score
 
     labels, probabilities = grader()
-    result = evaluate(labels, probabilities)
+    result = evaluate_probabilities(labels, probabilities)
     answers = probabilities.argmax(axis=1)
     assert result.kappa.value == pytest.approx(
         cohen_kappa_score(labels, answers, weights="quadratic")
@@ -121,7 +121,7 @@ def test_wilson_s_interval_is_the_published_one():
 def test_sensitivity_and_specificity_are_counted_at_both_grades():
     labels, probabilities = grader()
     grades = probabilities.argmax(axis=1)
-    result = evaluate(labels, probabilities)
+    result = evaluate_probabilities(labels, probabilities)
     for found, grade in [(result.referable, 2), (result.vision_threatening, 3)]:
         assert found.sensitivity.value == pytest.approx((grades >= grade)[labels >= grade].mean())
         assert found.specificity.value == pytest.approx((grades < grade)[labels < grade].mean())
@@ -138,7 +138,7 @@ def test_operating_points_are_evaluated_at_their_own_threshold():
         sensitivity=when_chosen,
         specificity=when_chosen,
     )
-    result = evaluate(labels, probabilities, operating_points=[point], prevalence=0.3)
+    result = evaluate_probabilities(labels, probabilities, operating_points=[point], prevalence=0.3)
     (found,) = result.referable.operating_points
     assert result.vision_threatening.operating_points == ()
     flagged = probabilities[:, 2:].sum(axis=1) >= 0.1
@@ -150,7 +150,7 @@ def test_ungradable_photographs_count_in_their_share_alone():
     labels, probabilities = grader()
     is_gradable = np.arange(labels.size) >= 30
     probabilities[:30] = np.nan
-    result = evaluate(labels, probabilities, is_gradable=is_gradable)
+    result = evaluate_probabilities(labels, probabilities, is_gradable=is_gradable)
     assert result.n == labels.size - 30
     assert result.ungradable.value == pytest.approx(0.1)
     assert np.isfinite(result.kappa.value)
@@ -158,12 +158,14 @@ def test_ungradable_photographs_count_in_their_share_alone():
 
 def test_severe_eyes_that_were_graded_healthy_are_listed():
     probabilities = np.eye(5)[[0, 0, 4, 3]]
-    assert evaluate([4, 0, 4, 0], probabilities).missed == (0,)
+    assert evaluate_probabilities([4, 0, 4, 0], probabilities).missed == (0,)
 
 
 def test_an_eye_that_cannot_be_graded_counts_as_referred_where_that_is_asked():
     probabilities = np.eye(5)[[4, 0, 0, 0, 0]]
-    found = evaluate([4, 4, 0, 0, 3], probabilities, is_gradable=[1, 0, 1, 0, 1]).referable
+    found = evaluate_probabilities(
+        [4, 4, 0, 0, 3], probabilities, is_gradable=[1, 0, 1, 0, 1]
+    ).referable
     assert (found.sensitivity.value, found.sensitivity.n) == (0.5, 2)
     assert (found.sensitivity_referring.value, found.sensitivity_referring.n) == (
         pytest.approx(2 / 3),
@@ -187,17 +189,17 @@ def test_a_predictive_value_of_what_nobody_gets_is_no_number():
 
 def test_a_grader_that_is_right_has_no_calibration_error():
     labels = np.arange(5).repeat(4)
-    result = evaluate(labels, np.eye(5)[labels])
+    result = evaluate_probabilities(labels, np.eye(5)[labels])
     assert (result.kappa.value, result.accuracy.value, result.ece.value) == (1, 1, 0)
 
 
 def test_all_right_is_no_proof_of_never_wrong():
     labels = np.arange(5).repeat(4)
-    found = evaluate(labels, np.eye(5)[labels])
+    found = evaluate_probabilities(labels, np.eye(5)[labels])
     assert found.accuracy.low == pytest.approx(wilson(20, 20).low)
     assert found.kappa.low is None
     assert "every resample" in found.kappa.reason
-    by_pair = evaluate(labels, np.eye(5)[labels], groups=np.arange(20) // 2).accuracy
+    by_pair = evaluate_probabilities(labels, np.eye(5)[labels], groups=np.arange(20) // 2).accuracy
     assert (by_pair.low, by_pair.n) == (pytest.approx(wilson(10, 10).low), 20)
 
 
@@ -227,7 +229,7 @@ def test_the_brier_score_is_scikit_learn_s():
     from sklearn.metrics import brier_score_loss
 
     labels, probabilities = grader()
-    found = evaluate(labels, probabilities).brier
+    found = evaluate_probabilities(labels, probabilities).brier
     expected = sum(brier_score_loss(labels == grade, probabilities[:, grade]) for grade in Grade)
     assert found.value == pytest.approx(expected)
     assert found.low < found.value < found.high
@@ -245,9 +247,9 @@ def test_kappa_s_interval_covers_the_truth():
 
 def test_sessions_that_agree_within_themselves_widen_the_interval():
     labels, probabilities = grader(100)
-    alone = evaluate(labels, probabilities).kappa
-    copies = evaluate(labels.repeat(4), probabilities.repeat(4, axis=0))
-    together = evaluate(
+    alone = evaluate_probabilities(labels, probabilities).kappa
+    copies = evaluate_probabilities(labels.repeat(4), probabilities.repeat(4, axis=0))
+    together = evaluate_probabilities(
         labels.repeat(4), probabilities.repeat(4, axis=0), groups=np.arange(100).repeat(4)
     )
     width = together.kappa.high - together.kappa.low
@@ -257,12 +259,15 @@ def test_sessions_that_agree_within_themselves_widen_the_interval():
 
 def test_the_same_seed_gives_the_same_interval():
     labels, probabilities = grader()
-    assert evaluate(labels, probabilities).kappa == evaluate(labels, probabilities).kappa
+    assert (
+        evaluate_probabilities(labels, probabilities).kappa
+        == evaluate_probabilities(labels, probabilities).kappa
+    )
 
 
 @pytest.mark.parametrize("labels", [[], [0], [0, 0, 0], [4, 4]], ids=len)
 def test_what_cannot_be_told_says_why(labels):
-    result = evaluate(labels, np.full((len(labels), 5), 0.2))
+    result = evaluate_probabilities(labels, np.full((len(labels), 5), 0.2))
     for estimate in (result.kappa, result.referable.auroc, result.referable.ppv):
         assert estimate.value is None or np.isfinite(estimate.value)
         assert estimate.has_interval or estimate.reason
@@ -273,7 +278,7 @@ def test_what_cannot_be_told_says_why(labels):
 )
 def test_labels_and_probabilities_that_do_not_fit_are_refused(labels, shape):
     with pytest.raises(InvalidInput):
-        evaluate(labels, np.full(shape, 0.2))
+        evaluate_probabilities(labels, np.full(shape, 0.2))
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=40))

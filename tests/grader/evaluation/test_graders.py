@@ -12,12 +12,12 @@ from drdeploy.grader.datasets import deduplicate, load_dataset
 from drdeploy.grader.evaluation.graders import (
     Grader,
     TestSet,
-    choose,
+    choose_photographs,
     compare_pairwise,
-    judge,
-    judge_file,
+    evaluate_file,
+    evaluate_grader,
     notes_on,
-    told_apart,
+    with_distinct_names,
 )
 from drdeploy.grader.evaluation.predictions import GradedSet
 from drdeploy.grader.grading import Grade
@@ -64,34 +64,34 @@ def graded(labels, answers, files=None, reasons=None):
 
 
 def judged(name, *args, **kwargs):
-    return judge(Grader(name, name), TestSet("set", "set"), graded(*args, **kwargs))
+    return evaluate_grader(Grader(name, name), TestSet("set", "set"), graded(*args, **kwargs))
 
 
 def test_the_test_split_is_taken_where_there_is_one(dataset):
-    choice = choose(dataset)
+    choice = choose_photographs(dataset)
     assert choice.test_set.split == "test"
     assert names(choice) == ["c", "d", "copy", "e"]
 
 
 def test_another_split_or_all_are_taken_where_they_are_named(dataset):
-    assert names(choose(dataset, "train")) == ["a", "b"]
-    assert choose(dataset, "all").test_set.split == "all"
-    assert len(choose(dataset, "all").photographs) == 6
+    assert names(choose_photographs(dataset, "train")) == ["a", "b"]
+    assert choose_photographs(dataset, "all").test_set.split == "all"
+    assert len(choose_photographs(dataset, "all").photographs) == 6
     with pytest.raises(InvalidInput, match="no split 'validation'"):
-        choose(dataset, "validation")
+        choose_photographs(dataset, "validation")
 
 
 def test_what_is_set_aside_of_the_split_is_told_and_nothing_of_another(dataset):
-    (conflict,) = choose(dataset).test_set.set_aside[-1:]
+    (conflict,) = choose_photographs(dataset).test_set.set_aside[-1:]
     assert conflict.file.endswith("test/conflict.jpg")
-    files = {one.file.rpartition("/")[2] for one in choose(dataset).test_set.set_aside}
+    files = {one.file.rpartition("/")[2] for one in choose_photographs(dataset).test_set.set_aside}
     assert files == {"conflict.jpg", "gone.jpg"}  # of a missing file the split is not known
 
 
 def test_sessions_of_another_split_are_told_and_can_be_set_aside(dataset):
-    (note,) = choose(dataset).test_set.notes
+    (note,) = choose_photographs(dataset).test_set.notes
     assert note.startswith("2 of the 4 photographs share")
-    strict = choose(dataset, new_sessions=True)
+    strict = choose_photographs(dataset, new_sessions=True)
     assert names(strict) == ["d", "e"]
     reasons = [one.reason for one in strict.test_set.set_aside]
     assert reasons.count("its session or patient stands in another split too") == 2
@@ -101,7 +101,7 @@ def test_sessions_of_another_split_are_told_and_can_be_set_aside(dataset):
 def test_without_sessions_a_note_says_what_that_does_to_intervals(tmp_path):
     write_photograph(tmp_path / "a.jpg", 1)
     write_table(tmp_path / "labels.csv", ("file", "icdr_grade"), ("a.jpg", 2))
-    (note,) = choose(load_dataset(tmp_path)).test_set.notes
+    (note,) = choose_photographs(load_dataset(tmp_path)).test_set.notes
     assert "may be too narrow" in note
 
 
@@ -110,14 +110,14 @@ def test_a_grader_judged_by_its_own_training_photographs_is_told(dataset, tmp_pa
     digest = deduplicate(dataset).training_part().digest
     provenance = Provenance(dataset=f"mine, sha256:{digest}")
     tiny = Grader("tiny", "", msgspec.structs.replace(manifest, provenance=provenance))
-    notes = notes_on(tiny, choose(dataset, "train"))
+    notes = notes_on(tiny, choose_photographs(dataset, "train"))
     assert any(note.startswith("2 of the 2 photographs were trained on") for note in notes)
-    assert not any("trained on" in note for note in notes_on(tiny, choose(dataset)))
+    assert not any("trained on" in note for note in notes_on(tiny, choose_photographs(dataset)))
 
 
 def test_random_weights_are_told(dataset, tmp_path):
     manifest = open_artifact(onnx_artifact(tmp_path / "tiny")).manifest
-    (note,) = notes_on(Grader("tiny", "tiny", manifest), choose(dataset))
+    (note,) = notes_on(Grader("tiny", "tiny", manifest), choose_photographs(dataset))
     assert "mean nothing" in note
 
 
@@ -152,12 +152,12 @@ def test_graders_with_other_labels_or_nothing_in_common_are_not_compared():
 def test_a_table_without_an_artifact_is_judged_by_its_most_probable_grades(tmp_path):
     path = tmp_path / "run" / "oof.csv"
     graded([0, 3, 4], [0, 3, 3]).write(path)
-    found = judge_file(path, None)
+    found = evaluate_file(path, None)
     assert found.grader.name == "run/oof.csv"
     assert found.evaluation.accuracy.value == pytest.approx(2 / 3)
     assert "most probable grade" in found.notes[0]
 
 
 def test_those_of_the_same_name_are_called_by_their_paths():
-    named = told_apart([Grader("m", "a/m"), Grader("m", "b/m"), Grader("n", "n")])
+    named = with_distinct_names([Grader("m", "a/m"), Grader("m", "b/m"), Grader("n", "n")])
     assert [one.name for one in named] == ["a/m", "b/m", "n"]

@@ -5,7 +5,7 @@ import pytest
 
 from drdeploy.grader.evaluation.comparison import paired_rate
 from drdeploy.grader.evaluation.predictions import GradedSet
-from drdeploy.grader.quantization.verdict import images_needed, judge
+from drdeploy.grader.quantization.verdict import compare_quantized, images_needed
 
 
 def graded(grades, labels=None):
@@ -24,7 +24,9 @@ def judged(labels, changed, margin=0.02):
     after = np.array(labels)
     for at, grade in changed.items():
         after[at] = grade
-    return judge(graded(labels), graded(after, labels), grade_thresholds=None, margin=margin)
+    return compare_quantized(
+        graded(labels), graded(after, labels), grade_thresholds=None, margin=margin
+    )
 
 
 def test_the_same_grades_of_enough_eyes_are_accepted():
@@ -74,4 +76,4 @@ def test_a_photograph_that_one_of_them_could_not_grade_counts_for_neither():
         np.where(np.arange(400)[:, None] == 0, np.nan, first.probabilities),
         ("too_dark", *first.reasons[1:]),
     )
-    assert judge(first, second, grade_thresholds=None).comparison.n == 399
+    assert compare_quantized(first, second, grade_thresholds=None).comparison.n == 399

@@ -29,11 +29,11 @@ from drdeploy.grader.networks.weights import fill
 from drdeploy.grader.training import train as train_module
 from drdeploy.grader.training.calibration import with_temperature
 from drdeploy.grader.training.cross_fitting import cross_fit
-from drdeploy.grader.training.fit import MEDIAN_GRADE, Parts, fit, predict
+from drdeploy.grader.training.fit import MEDIAN_GRADE, FoldPhotographs, fit, predict
 from drdeploy.grader.training.operating_points import choose_operating_points
 from drdeploy.grader.training.prepared import prepare
 from drdeploy.grader.training.run_folder import RunFolder
-from drdeploy.grader.training.train import Trained, TrainingPlan, network_of_fold, train
+from drdeploy.grader.training.train import TrainedGrader, TrainingPlan, network_of_fold, train
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ STOPPING_EARLY = {"epochs": 8, "patience": 2}
 class Run:
     folder: Path
     plan: TrainingPlan
-    trained: Trained
+    trained: TrainedGrader
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +190,9 @@ def test_a_frozen_base_stays_as_it_was_and_the_head_learns(folder, tmp_path):
     network = tiny_network(plan.architecture)
     fill(network, plan.architecture, "random", seed=0, sample=sample_batch(transform))
     before = network.get_weights()
-    parts = Parts.of(prepare(plan.dataset, transform), plan.dataset.grades, everything, None)
+    parts = FoldPhotographs.of(
+        prepare(plan.dataset, transform), plan.dataset.grades, everything, None
+    )
     fit(network, transform, parts, plan.recipe, seed=0)
     base = len(base_of(network).weights)
     same = [

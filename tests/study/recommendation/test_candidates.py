@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from drdeploy.grader.evaluation.predictions import GradedSet
-from drdeploy.grader.training.compare import Compared, Measured
+from drdeploy.grader.training.compare import ComparedNetwork, NetworkMeasurement
 from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.recommendation.candidates import document_of, summarise
 from drdeploy.study.recommendation.cost import second_price
@@ -17,7 +17,7 @@ def candidate(name, wrong, predict_s=(0.02,) * 10):
     """One that errs by a grade on the first ``wrong`` photographs."""
     answers = LABELS.copy()
     answers[:wrong] = (answers[:wrong] + 1) % 5
-    measured = Measured(
+    measured = NetworkMeasurement(
         architecture=name,
         parameters=1_000,
         weights="random",
@@ -35,7 +35,7 @@ def candidate(name, wrong, predict_s=(0.02,) * 10):
         probabilities=np.eye(5)[answers] * 0.9 + 0.02,
         reasons=("",) * 60,
     )
-    return Compared(measured, graded)
+    return ComparedNetwork(measured, graded)
 
 
 def test_the_others_are_compared_with_the_best_in_pairs():

@@ -10,17 +10,17 @@ Nothing is dropped silently: a :class:`Dataset` lists what was set aside, and wh
 """
 
 from drdeploy.grader.datasets.dataset import Dataset, LabelledPhotograph, SetAside
-from drdeploy.grader.datasets.duplicates import Copies, deduplicate, find_copies
+from drdeploy.grader.datasets.duplicates import CopiedPhotograph, deduplicate, find_copies
 from drdeploy.grader.datasets.folds import Fold, grouped_folds, grouped_split, leaking_groups
-from drdeploy.grader.datasets.inspection import Inspection, inspect_dataset
+from drdeploy.grader.datasets.inspection import DatasetInspection, inspect_dataset
 from drdeploy.grader.datasets.load import load_dataset
 from drdeploy.grader.datasets.readability import readable
 
 __all__ = [
-    "Copies",
+    "CopiedPhotograph",
     "Dataset",
+    "DatasetInspection",
     "Fold",
-    "Inspection",
     "LabelledPhotograph",
     "SetAside",
     "deduplicate",

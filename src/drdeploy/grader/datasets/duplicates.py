@@ -14,7 +14,7 @@ _KEPT_FIRST = {"test": 0, "train": 2}
 
 
 @dataclass(frozen=True)
-class Copies:
+class CopiedPhotograph:
     """Two or more entries of a data set with the same content.
 
     Attributes:
@@ -40,13 +40,13 @@ class Copies:
         return min(by_position, key=lambda pair: _KEPT_FIRST.get(pair[1].split or "", 1))[0]
 
 
-def find_copies(dataset: Dataset) -> tuple[Copies, ...]:
+def find_copies(dataset: Dataset) -> tuple[CopiedPhotograph, ...]:
     """Return every photograph whose content is in the data set more than once."""
     by_content: dict[str, list[int]] = defaultdict(list)
     for index, one in enumerate(dataset.photographs):
         by_content[one.sha256].append(index)
     return tuple(
-        Copies(tuple(positions), tuple(dataset.photographs[index] for index in positions))
+        CopiedPhotograph(tuple(positions), tuple(dataset.photographs[index] for index in positions))
         for positions in by_content.values()
         if len(positions) > 1
     )
@@ -55,7 +55,7 @@ def find_copies(dataset: Dataset) -> tuple[Copies, ...]:
 def deduplicate(dataset: Dataset) -> Dataset:
     """Keep one of several copies, or none of them if their grades contradict each other.
 
-    :attr:`Copies.kept` says which one.  The others are set aside, with the reason.
+    :attr:`CopiedPhotograph.kept` says which one.  The others are set aside, with the reason.
     """
     reasons: dict[int, str] = {}
     for copies in find_copies(dataset):

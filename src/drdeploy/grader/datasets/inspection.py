@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from drdeploy.grader.datasets.dataset import Cause, Dataset, SetAside
-    from drdeploy.grader.datasets.duplicates import Copies
-    from drdeploy.grader.datasets.readability import Decoded
+    from drdeploy.grader.datasets.duplicates import CopiedPhotograph
+    from drdeploy.grader.datasets.readability import DecodeCheck
 
 
 @dataclass(frozen=True)
-class Spread:
+class SizeRange:
     """Smallest, median and largest of some numbers."""
 
     smallest: int
@@ -29,14 +29,14 @@ class Spread:
     largest: int
 
     @classmethod
-    def of(cls, values: Iterable[int]) -> Spread:
+    def of(cls, values: Iterable[int]) -> SizeRange:
         """Describe one value or more."""
         ordered = sorted(values)
         return cls(ordered[0], round(float(np.median(ordered))), ordered[-1])
 
 
 @dataclass(frozen=True)
-class Inspection:
+class DatasetInspection:
     """A data set and what was found in it.
 
     Attributes:
@@ -51,14 +51,14 @@ class Inspection:
 
     dataset: Dataset
     usable: Dataset
-    copies: tuple[Copies, ...]
+    copies: tuple[CopiedPhotograph, ...]
     leaking: tuple[str, ...]
-    width_px: Spread
-    height_px: Spread
-    size_bytes: Spread
+    width_px: SizeRange
+    height_px: SizeRange
+    size_bytes: SizeRange
 
     @property
-    def conflicts(self) -> tuple[Copies, ...]:
+    def conflicts(self) -> tuple[CopiedPhotograph, ...]:
         """Photographs whose copies have different grades."""
         return tuple(copies for copies in self.copies if copies.is_conflict)
 
@@ -68,8 +68,9 @@ class Inspection:
 
 
 def inspect_dataset(
-    dataset: Dataset, track: Callable[[Iterable[Decoded]], Iterable[Decoded]] = lambda all_: all_
-) -> Inspection:
+    dataset: Dataset,
+    track: Callable[[Iterable[DecodeCheck]], Iterable[DecodeCheck]] = lambda all_: all_,
+) -> DatasetInspection:
     """Decode every photograph, and look for copies and for groups that leak between splits.
 
     Args:
@@ -87,12 +88,12 @@ def inspect_dataset(
             f"No photograph of the data set decodes: {decoded[0].problem}",
             where=str(dataset.folder),
         )
-    return Inspection(
+    return DatasetInspection(
         dataset=dataset,
         usable=deduplicate(readable),
         copies=find_copies(dataset),
         leaking=leaking_groups(dataset),
-        width_px=Spread.of(one.width_px for one in fine),
-        height_px=Spread.of(one.height_px for one in fine),
-        size_bytes=Spread.of(one.size_bytes for one in fine),
+        width_px=SizeRange.of(one.width_px for one in fine),
+        height_px=SizeRange.of(one.height_px for one in fine),
+        size_bytes=SizeRange.of(one.size_bytes for one in fine),
     )

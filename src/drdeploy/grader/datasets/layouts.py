@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedPhotograph:
     """One labelled photograph as a table or folder states it, before it is checked.
 
     An empty string means unknown.
@@ -44,7 +44,7 @@ class Listing:
         notes: What was not read, in sentences.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ListedPhotograph, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -78,7 +78,7 @@ def read_labels(table: Path) -> Listing:
     rows = read_rows(table, "file", "icdr_grade")
     return Listing(
         tuple(
-            Entry(
+            ListedPhotograph(
                 file=root / row["file"],
                 grade=row["icdr_grade"],
                 image_id=row.get("image_id", ""),
@@ -112,10 +112,10 @@ def _read_aptos(root: Path) -> Listing:
     return Listing(entries, (f"test.csv has no labels; its {unread:,} rows are not read.",))
 
 
-def _aptos_part(root: Path, split: str) -> tuple[Entry, ...]:
+def _aptos_part(root: Path, split: str) -> tuple[ListedPhotograph, ...]:
     photographs = PhotographIndex(root / f"{split}_images")
     return tuple(
-        Entry(file=photographs.find(row["id_code"]), grade=row["diagnosis"], split=split)
+        ListedPhotograph(file=photographs.find(row["id_code"]), grade=row["diagnosis"], split=split)
         for row in read_rows(root / f"{split}.csv", "id_code", "diagnosis")
     )
 
@@ -147,7 +147,7 @@ def _read_folders(root: Path) -> Listing:
     missing = [name for name in GRADE_FOLDERS if not (root / name).is_dir()]
     return Listing(
         tuple(
-            Entry(file=file, grade=grade)
+            ListedPhotograph(file=file, grade=grade)
             for name, grade in GRADE_FOLDERS.items()
             for file in photographs_in(root / name)
         ),
@@ -175,7 +175,7 @@ def _idrid_root(folder: Path) -> Path | None:
 
 
 def _read_idrid(root: Path) -> Listing:
-    entries: list[Entry] = []
+    entries: list[ListedPhotograph] = []
     notes: list[str] = []
     for split, name in IDRID_LABELS.items():
         if (root / "2. Groundtruths" / name).is_file():
@@ -185,11 +185,11 @@ def _read_idrid(root: Path) -> Listing:
     return Listing(tuple(entries), tuple(notes))
 
 
-def _idrid_part(root: Path, split: str) -> list[Entry]:
+def _idrid_part(root: Path, split: str) -> list[ListedPhotograph]:
     photographs = PhotographIndex(root / "1. Original Images" / IDRID_IMAGES[split])
     table = root / "2. Groundtruths" / IDRID_LABELS[split]
     return [
-        Entry(
+        ListedPhotograph(
             file=photographs.find(row["Image name"]),
             grade=row["Retinopathy grade"],
             # Both splits use the same names, for different photographs.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from drdeploy.grader.datasets.layouts import Entry, Listing
+    from drdeploy.grader.datasets.layouts import ListedPhotograph, Listing
 
 GRADES = {text: grade for grade in Grade for text in (f"{grade:d}", f"{grade:d}.0")}
 """Grades by the text in a table; ``2.0`` is what pandas makes of a column of integers with gaps."""
@@ -73,7 +73,7 @@ def _read(layout: str, folder: Path, listing: Listing, keep_unreadable: bool) ->
     return Dataset(folder.resolve().name, folder, layout, photographs, aside, notes)
 
 
-def _photograph(entry: Entry, *, keep_unreadable: bool) -> LabelledPhotograph | SetAside:
+def _photograph(entry: ListedPhotograph, *, keep_unreadable: bool) -> LabelledPhotograph | SetAside:
     """Check an entry: the photograph, or why it is set aside."""
     grade = GRADES.get(entry.grade)
     if grade is None:

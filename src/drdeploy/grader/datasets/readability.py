@@ -22,7 +22,7 @@ CHECKED_SIDE_PX = 256
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodeCheck:
     """The result of decoding one photograph.
 
     Attributes:
@@ -39,8 +39,9 @@ class Decoded:
 
 
 def decode_all(
-    dataset: Dataset, track: Callable[[Iterable[Decoded]], Iterable[Decoded]] = lambda all_: all_
-) -> tuple[Decoded, ...]:
+    dataset: Dataset,
+    track: Callable[[Iterable[DecodeCheck]], Iterable[DecodeCheck]] = lambda all_: all_,
+) -> tuple[DecodeCheck, ...]:
     """Decode every photograph of a data set once.
 
     Args:
@@ -59,22 +60,22 @@ def readable(dataset: Dataset) -> Dataset:
     return without_problems(dataset, decode_all(dataset))
 
 
-def without_problems(dataset: Dataset, decoded: Iterable[Decoded]) -> Dataset:
+def without_problems(dataset: Dataset, decoded: Iterable[DecodeCheck]) -> Dataset:
     """Set aside what did not decode, given the results in the data set's order."""
     reasons = {index: one.problem for index, one in enumerate(decoded) if one.problem}
     return dataset.setting_aside(reasons, "unreadable")
 
 
-def _decode(file: Path) -> Decoded:
+def _decode(file: Path) -> DecodeCheck:
     try:
         data = file.read_bytes()
         header = read_header(data, limits=LOCAL_FILE_LIMITS)
     except OSError as err:
-        return Decoded(problem=f"the file cannot be read: {err.strerror}")
+        return DecodeCheck(problem=f"the file cannot be read: {err.strerror}")
     except RequestRefused as err:
-        return Decoded(len(data), problem=err.what)
+        return DecodeCheck(len(data), problem=err.what)
     try:
         decode_pixels(header, min_side_px=CHECKED_SIDE_PX)
     except RequestRefused as err:
-        return Decoded(len(data), header.width_px, header.height_px, err.what)
-    return Decoded(len(data), header.width_px, header.height_px)
+        return DecodeCheck(len(data), header.width_px, header.height_px, err.what)
+    return DecodeCheck(len(data), header.width_px, header.height_px)

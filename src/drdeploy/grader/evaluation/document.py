@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets import SetAside
     from drdeploy.grader.evaluation.comparison import GraderComparison, PairedRate
     from drdeploy.grader.evaluation.evaluation import Detection, Evaluation
-    from drdeploy.grader.evaluation.graders import Cell, Evaluated, Grader, TestSet
+    from drdeploy.grader.evaluation.graders import Grader, GraderEvaluation, MatrixCell, TestSet
     from drdeploy.grader.evaluation.predictions import GradedSet
     from drdeploy.statistics.estimate import Estimate
 
@@ -78,7 +78,7 @@ def comparison_document(comparison: GraderComparison, graded: GradedSet) -> dict
     }
 
 
-def document_of(cells: Sequence[Cell]) -> dict[str, Any]:
+def document_of(cells: Sequence[MatrixCell]) -> dict[str, Any]:
     """What ``--json`` prints: one grader on one set as it is, several as a matrix.
 
     Args:
@@ -88,7 +88,7 @@ def document_of(cells: Sequence[Cell]) -> dict[str, Any]:
     return documents[0] if len(documents) == 1 else _matrix(documents)
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
+def _cell(cell: MatrixCell) -> dict[str, Any]:
     document = _evaluated(cell.evaluated)
     if cell.paired is not None and cell.against is not None:
         paired = cell.paired
@@ -102,7 +102,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
     return document
 
 
-def _evaluated(evaluated: Evaluated) -> dict[str, Any]:
+def _evaluated(evaluated: GraderEvaluation) -> dict[str, Any]:
     return {
         "grader": _grader(evaluated.grader),
         "data": _test_set(evaluated.test_set),

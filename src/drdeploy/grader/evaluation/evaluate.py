@@ -9,14 +9,14 @@ from drdeploy.errors import InvalidInput
 from drdeploy.grader.artifacts import inspect, open_artifact
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.datasets import load_dataset
-from drdeploy.grader.evaluation.graders import Grader, choose, judge, notes_on
+from drdeploy.grader.evaluation.graders import Grader, choose_photographs, evaluate_grader, notes_on
 from drdeploy.grader.evaluation.predictions import predict_dataset
 from drdeploy.grader.inference import InferenceService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from drdeploy.grader.evaluation.graders import Choice, Evaluated
+    from drdeploy.grader.evaluation.graders import GraderEvaluation, TestPhotographs
     from drdeploy.grader.runtimes.protocol import RuntimeName
 
 DEFAULT_PREVALENCE = 0.2
@@ -31,7 +31,7 @@ def evaluate(
     new_sessions: bool = False,
     prevalence: float = DEFAULT_PREVALENCE,
     seed: int = 0,
-) -> Evaluated:
+) -> GraderEvaluation:
     """Evaluate a grader on labelled photographs; every figure has its 95 % interval.
 
     ::
@@ -55,7 +55,7 @@ def evaluate(
         ModelError: The model's runtime is missing, or refuses the model.
     """
     grader = open_grader(artifact or box_artifact())
-    choice = choose(
+    choice = choose_photographs(
         load_dataset(Path(data), keep_unreadable=True), split, new_sessions=new_sessions
     )
     [evaluated] = evaluate_on(grader, [choice], prevalence=prevalence, seed=seed)
@@ -80,13 +80,13 @@ def open_grader(model: Path | str) -> Grader:
 
 def evaluate_on(
     grader: Grader,
-    choices: Sequence[Choice],
+    choices: Sequence[TestPhotographs],
     *,
     runtime: RuntimeName | None = None,
     prevalence: float = DEFAULT_PREVALENCE,
     seed: int = 0,
     track: Callable[[Sequence[Path]], Sequence[Path]] = lambda files: files,
-) -> list[Evaluated]:
+) -> list[GraderEvaluation]:
     """Load one grader and evaluate it on several sets of photographs.
 
     Args:
@@ -100,7 +100,7 @@ def evaluate_on(
     service = InferenceService.load(grader.source, runtime=runtime)
     graded = [predict_dataset(service, one.photographs, track=track) for one in choices]
     return [
-        judge(
+        evaluate_grader(
             grader,
             choice.test_set,
             predictions,

@@ -110,7 +110,7 @@ class Evaluation:
     missed: tuple[int, ...]
 
 
-def evaluate(
+def evaluate_probabilities(
     labels: ArrayLike,
     probabilities: ArrayLike,
     *,
@@ -177,7 +177,7 @@ def evaluate_graded(
     seed: int = 0,
 ) -> Evaluation:
     """Evaluate predictions with the thresholds that the manifest locks in."""
-    return evaluate(
+    return evaluate_probabilities(
         graded.labels,
         graded.probabilities,
         grade_thresholds=None if clinical is None else clinical.grade_thresholds,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from drdeploy.grader.evaluation.evaluation import Detection
-    from drdeploy.grader.evaluation.graders import Evaluated
+    from drdeploy.grader.evaluation.graders import GraderEvaluation
     from drdeploy.grader.evaluation.predictions import GradedSet
     from drdeploy.statistics.estimate import Estimate
 
@@ -31,7 +31,7 @@ LOOKS = {Grade.MODERATE: (BLUE, "-"), Grade.SEVERE: (ORANGE, "--")}
 MARKS = {"grade": "s", "high_sensitivity": "^", "balanced": "o"}
 
 
-def pictures_of(evaluated: Evaluated, prefix: str) -> tuple[Picture, ...]:
+def pictures_of(evaluated: GraderEvaluation, prefix: str) -> tuple[Picture, ...]:
     """The four pictures; none where no photograph was graded.
 
     Args:
@@ -40,7 +40,7 @@ def pictures_of(evaluated: Evaluated, prefix: str) -> tuple[Picture, ...]:
     """
     if not evaluated.evaluation.n:
         return ()
-    drawn: tuple[tuple[str, str, Callable[[Axes, Evaluated], None]], ...] = (
+    drawn: tuple[tuple[str, str, Callable[[Axes, GraderEvaluation], None]], ...] = (
         ("Confusion matrix", "Counts of answers, and shares of each label", _confusion),
         ("ROC", "Sensitivity over the share of false alarms at grades 2 and 3", _roc),
         ("Reliability", "How often what was said to be that probable is so", _reliability),
@@ -53,8 +53,8 @@ def pictures_of(evaluated: Evaluated, prefix: str) -> tuple[Picture, ...]:
 
 
 def _picture(
-    evaluated: Evaluated,
-    draw: Callable[[Axes, Evaluated], None],
+    evaluated: GraderEvaluation,
+    draw: Callable[[Axes, GraderEvaluation], None],
     name: str,
     title: str,
     description: str,
@@ -65,7 +65,7 @@ def _picture(
     return picture_of(figure, name, title, description)
 
 
-def _confusion(axes: Axes, evaluated: Evaluated) -> None:
+def _confusion(axes: Axes, evaluated: GraderEvaluation) -> None:
     counts = evaluated.evaluation.confusion
     of_label = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(of_label, 1)
@@ -95,7 +95,7 @@ def _confusion(axes: Axes, evaluated: Evaluated) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _roc(axes: Axes, evaluated: Evaluated) -> None:
+def _roc(axes: Axes, evaluated: GraderEvaluation) -> None:
     graded = _graded(evaluated)
     or_worse = probabilities_or_worse(graded.probabilities)
     found = evaluated.evaluation
@@ -144,7 +144,7 @@ def _mark_decisions(axes: Axes, detection: Detection, colour: str) -> None:
         )
 
 
-def _reliability(axes: Axes, evaluated: Evaluated) -> None:
+def _reliability(axes: Axes, evaluated: GraderEvaluation) -> None:
     graded = _graded(evaluated)
     is_right = graded.probabilities.argmax(axis=1) == graded.labels
     referable = probabilities_or_worse(graded.probabilities)[:, Grade.MODERATE]
@@ -172,7 +172,7 @@ def _reliability(axes: Axes, evaluated: Evaluated) -> None:
     axes.legend(loc="upper left", frameon=False, fontsize=8)
 
 
-def _risk(axes: Axes, evaluated: Evaluated) -> None:
+def _risk(axes: Axes, evaluated: GraderEvaluation) -> None:
     graded = _graded(evaluated)
     grades = grades_of(graded.probabilities, evaluated.grader.grade_thresholds)
     referable = probabilities_or_worse(graded.probabilities)[:, Grade.MODERATE]
@@ -202,7 +202,7 @@ def _risk(axes: Axes, evaluated: Evaluated) -> None:
     axes.legend(loc="upper left", frameon=False, fontsize=8)
 
 
-def _graded(evaluated: Evaluated) -> GradedSet:
+def _graded(evaluated: GraderEvaluation) -> GradedSet:
     return evaluated.graded.take(np.flatnonzero(evaluated.graded.is_gradable))
 
 

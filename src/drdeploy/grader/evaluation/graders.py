@@ -77,7 +77,7 @@ class TestSet:
 
 
 @dataclass(frozen=True)
-class Choice:
+class TestPhotographs:
     """Photographs to judge by.
 
     Attributes:
@@ -92,7 +92,7 @@ class Choice:
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluated:
+class GraderEvaluation:
     """One grader on one set of photographs.
 
     Attributes:
@@ -107,7 +107,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class MatrixCell:
     """One field of the matrix of graders and sets of photographs.
 
     Attributes:
@@ -115,12 +115,14 @@ class Cell:
         paired: The first against that one.
     """
 
-    evaluated: Evaluated
-    against: Evaluated | None = None
-    paired: Paired | None = None
+    evaluated: GraderEvaluation
+    against: GraderEvaluation | None = None
+    paired: PairedGraders | None = None
 
     @classmethod
-    def of(cls, evaluated: Evaluated, against: Evaluated | None, *, seed: int = 0) -> Cell:
+    def of(
+        cls, evaluated: GraderEvaluation, against: GraderEvaluation | None, *, seed: int = 0
+    ) -> MatrixCell:
         """Compared, where there is a grader to compare with."""
         if against is None:
             return cls(evaluated)
@@ -128,7 +130,7 @@ class Cell:
 
 
 @dataclass(frozen=True, eq=False)
-class Paired:
+class PairedGraders:
     """Two graders on the photographs that both graded.
 
     Attributes:
@@ -145,7 +147,9 @@ class Paired:
     left_out: int
 
 
-def choose(dataset: Dataset, split: str | None = None, *, new_sessions: bool = False) -> Choice:
+def choose_photographs(
+    dataset: Dataset, split: str | None = None, *, new_sessions: bool = False
+) -> TestPhotographs:
     """The photographs of a data set to judge by, each once.
 
     Args:
@@ -181,10 +185,10 @@ def choose(dataset: Dataset, split: str | None = None, *, new_sessions: bool = F
     elsewhere = {str(one.file) for one in dataset.photographs if chosen not in {ALL, one.split}}
     aside = tuple(one for one in part.set_aside if one.file not in elsewhere)
     test_set = TestSet(part.name, str(dataset.folder), chosen, aside, tuple(notes))
-    return Choice(test_set, part, dataset)
+    return TestPhotographs(test_set, part, dataset)
 
 
-def judge(
+def evaluate_grader(
     grader: Grader,
     test_set: TestSet,
     graded: GradedSet,
@@ -192,7 +196,7 @@ def judge(
     prevalence: float | None = None,
     seed: int = 0,
     notes: tuple[str, ...] = (),
-) -> Evaluated:
+) -> GraderEvaluation:
     """Judge predictions by the thresholds that the grader's manifest locks in.
 
     Args:
@@ -204,12 +208,12 @@ def judge(
         notes: What else one must know.
     """
     evaluation = evaluate_graded(graded, grader.clinical, prevalence=prevalence, seed=seed)
-    return Evaluated(grader, test_set, graded, evaluation, notes)
+    return GraderEvaluation(grader, test_set, graded, evaluation, notes)
 
 
-def judge_file(
+def evaluate_file(
     path: Path, lender: Grader | None, *, prevalence: float | None = None, seed: int = 0
-) -> Evaluated:
+) -> GraderEvaluation:
     """Judge predictions that were made elsewhere, out-of-fold ones for example.
 
     Args:
@@ -226,7 +230,9 @@ def judge_file(
     grader = Grader(name, str(path), None if lender is None else lender.manifest)
     test_set = TestSet(f"{len(graded)} predictions", str(path))
     note = _on_thresholds(lender)
-    return judge(grader, test_set, graded, prevalence=prevalence, seed=seed, notes=(note,))
+    return evaluate_grader(
+        grader, test_set, graded, prevalence=prevalence, seed=seed, notes=(note,)
+    )
 
 
 def _on_thresholds(lender: Grader | None) -> str:
@@ -239,7 +245,7 @@ def _on_thresholds(lender: Grader | None) -> str:
     )
 
 
-def notes_on(grader: Grader, choice: Choice) -> tuple[str, ...]:
+def notes_on(grader: Grader, choice: TestPhotographs) -> tuple[str, ...]:
     """Why figures of this grader on these photographs mean less than they seem to."""
     if grader.manifest is None:
         return ()
@@ -263,7 +269,9 @@ def _training_photographs(manifest: ModelManifest, whole: Dataset) -> frozenset[
     return frozenset()
 
 
-def compare_pairwise(reference: Evaluated, other: Evaluated, *, seed: int = 0) -> Paired:
+def compare_pairwise(
+    reference: GraderEvaluation, other: GraderEvaluation, *, seed: int = 0
+) -> PairedGraders:
     """Compare two graders photograph by photograph, on those that both graded.
 
     Raises:
@@ -287,7 +295,9 @@ def compare_pairwise(reference: Evaluated, other: Evaluated, *, seed: int = 0) -
         seed=seed,
     )
     asked = len(set(reference.graded.files) | set(other.graded.files))
-    return Paired(reference.grader, other.grader, comparison, second.take(both), asked - both.size)
+    return PairedGraders(
+        reference.grader, other.grader, comparison, second.take(both), asked - both.size
+    )
 
 
 def _aligned(first: GradedSet, second: GradedSet) -> tuple[GradedSet, GradedSet]:
@@ -304,7 +314,7 @@ def _grades(grader: Grader, graded: GradedSet) -> NDArray[np.intp]:
 Named = TypeVar("Named", Grader, TestSet)
 
 
-def told_apart(named: Sequence[Named]) -> list[Named]:
+def with_distinct_names(named: Sequence[Named]) -> list[Named]:
     """The same; those that share a name are called by where they come from."""
     names = [one.name for one in named]
     return [replace(one, name=one.source) if names.count(one.name) > 1 else one for one in named]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         Evaluation,
         OperatingPointQuality,
     )
-    from drdeploy.grader.evaluation.graders import Cell
+    from drdeploy.grader.evaluation.graders import MatrixCell
     from drdeploy.statistics.estimate import Estimate
 
 DIGITS = 3
@@ -61,7 +61,7 @@ def check_can_draw() -> None:
         import matplotlib as mpl  # noqa: F401
 
 
-def write_page(cells: Sequence[Cell], page: Path, *, written_at: datetime) -> Path:
+def write_page(cells: Sequence[MatrixCell], page: Path, *, written_at: datetime) -> Path:
     """Write the page; it refers to nothing outside itself.
 
     Args:
@@ -73,7 +73,7 @@ def write_page(cells: Sequence[Cell], page: Path, *, written_at: datetime) -> Pa
     return page
 
 
-def render(cells: Sequence[Cell], *, written_at: datetime) -> str:
+def render(cells: Sequence[MatrixCell], *, written_at: datetime) -> str:
     """The page as HTML."""
     from drdeploy.pages.page import environment_for
 
@@ -101,7 +101,7 @@ def render(cells: Sequence[Cell], *, written_at: datetime) -> str:
     )
 
 
-def _shown(cell: Cell, number: int) -> dict[str, Any]:
+def _shown(cell: MatrixCell, number: int) -> dict[str, Any]:
     """What the template shows of one grader on one set."""
     from drdeploy.grader.evaluation.figures import pictures_of
 

@@ -42,7 +42,7 @@ CHECKED = 2
 
 
 @dataclass(frozen=True)
-class Described:
+class ModelDescription:
     """What an archive says of the network in it.
 
     Attributes:
@@ -87,7 +87,7 @@ def export_model(
 
 
 @dataclass(frozen=True, eq=False)
-class Built:
+class BuiltNetwork:
     """A network with its weights, ready to export.
 
     Attributes:
@@ -95,11 +95,11 @@ class Built:
     """
 
     network: Any
-    described: Described
+    described: ModelDescription
     sample: NDArray[np.float32]
 
 
-def build_filled(architecture: Architecture, weights: WeightsSource, *, seed: int) -> Built:
+def build_filled(architecture: Architecture, weights: WeightsSource, *, seed: int) -> BuiltNetwork:
     """Build a network and fill it; the head's weights are random.
 
     Raises:
@@ -109,7 +109,7 @@ def build_filled(architecture: Architecture, weights: WeightsSource, *, seed: in
     network = build_network(architecture)
     sample = sample_batch(architecture.transform)
     filled = fill(network, architecture, weights, seed=seed, sample=sample)
-    described = Described(
+    described = ModelDescription(
         name=architecture.name.lower(),
         architecture=architecture.name,
         weights=filled.weights,
@@ -118,12 +118,12 @@ def build_filled(architecture: Architecture, weights: WeightsSource, *, seed: in
             tool_version=VERSION, source=filled.source, seed=seed, notes=filled.notes
         ),
     )
-    return Built(network, described, sample)
+    return BuiltNetwork(network, described, sample)
 
 
 def export_network(
     network: Any,
-    described: Described,
+    described: ModelDescription,
     out_dir: Path,
     *,
     sample: NDArray[np.float32],
@@ -173,7 +173,7 @@ def export_keras(network: Any, file: Path, *, sample: NDArray[np.float32]) -> Pa
     return file
 
 
-def _pack(model: Path, archive: Path, described: Described) -> None:
+def _pack(model: Path, archive: Path, described: ModelDescription) -> None:
     pack(
         model,
         archive,

@@ -30,7 +30,7 @@ WeightsSource = Path | Literal["random", "imagenet"]
 
 
 @dataclass(frozen=True)
-class Filled:
+class WeightsOrigin:
     """What a network was filled with, for its manifest."""
 
     weights: Weights
@@ -45,7 +45,7 @@ def fill(
     *,
     seed: int,
     sample: NDArray[np.float32],
-) -> Filled:
+) -> WeightsOrigin:
     """Give a network its weights.
 
     Whatever is random is drawn from ``seed``, layer by layer.  A random base then gets the
@@ -88,19 +88,21 @@ def identify(source: WeightsSource, seed: int) -> str:
     return f"file-{sha256_of_file(source)[:12]}"
 
 
-def _fill_base(network: Any, architecture: Architecture, source: WeightsSource) -> Filled:
+def _fill_base(network: Any, architecture: Architecture, source: WeightsSource) -> WeightsOrigin:
     base = base_of(network)
     origin = f"keras.applications.{architecture.name}"
     if source == "random":
-        return Filled("random", origin, RANDOM)
+        return WeightsOrigin("random", origin, RANDOM)
     if source == "imagenet":
         _download(base, architecture)
         settle_normalization(base)
-        return Filled("imagenet", f"{origin}(weights='imagenet')", UNTRAINED)
+        return WeightsOrigin("imagenet", f"{origin}(weights='imagenet')", UNTRAINED)
     _load_file(base, source)
     settle_normalization(base)
     digest = sha256_of_file(source)
-    return Filled("imagenet", f"{origin}, base from {source.name} sha256:{digest}", UNTRAINED)
+    return WeightsOrigin(
+        "imagenet", f"{origin}, base from {source.name} sha256:{digest}", UNTRAINED
+    )
 
 
 def _spread_logits(network: Any, sample: NDArray[np.float32]) -> None:

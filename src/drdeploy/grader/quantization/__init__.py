@@ -8,14 +8,18 @@ by photograph and accepts, refuses, or says how many photographs it would take t
 
 from drdeploy.grader.quantization.convert import SmallPrecision, quantize_onnx
 from drdeploy.grader.quantization.quantize import QuantizationOutcome, quantize_artifact
-from drdeploy.grader.quantization.verdict import DEFAULT_MARGIN, NonInferiorityVerdict, judge
+from drdeploy.grader.quantization.verdict import (
+    DEFAULT_MARGIN,
+    NonInferiorityVerdict,
+    compare_quantized,
+)
 
 __all__ = [
     "DEFAULT_MARGIN",
     "NonInferiorityVerdict",
     "QuantizationOutcome",
     "SmallPrecision",
-    "judge",
+    "compare_quantized",
     "quantize_artifact",
     "quantize_onnx",
 ]

@@ -17,7 +17,7 @@ from drdeploy.grader.evaluation.document import comparison_document
 from drdeploy.grader.evaluation.predictions import predict_dataset
 from drdeploy.grader.inference import InferenceService
 from drdeploy.grader.quantization.convert import quantize_onnx
-from drdeploy.grader.quantization.verdict import DEFAULT_MARGIN, judge
+from drdeploy.grader.quantization.verdict import DEFAULT_MARGIN, compare_quantized
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def quantize_artifact(
             predict_dataset(InferenceService.load(model), validation, track=track)
             for model in (artifact.folder, draft)
         )
-        verdict = judge(
+        verdict = compare_quantized(
             reference,
             quantized,
             grade_thresholds=artifact.manifest.grade_thresholds,
@@ -272,10 +272,13 @@ def calibration_inputs(
 def _check(archive: Path, calibration: Dataset, validation: Dataset) -> None:
     if not archive.is_file():
         raise InvalidInput("There is no such artifact", where=str(archive))
-    for name, dataset in (("calibrate", calibration), ("judge", validation)):
+    for purpose, dataset in (
+        ("calibrate on", calibration),
+        ("compare the two graders on", validation),
+    ):
         if not len(dataset):
             raise InvalidInput(
-                f"There is no photograph left to {name} by", where=str(dataset.folder)
+                f"There is no photograph left to {purpose}", where=str(dataset.folder)
             )
 
 

@@ -47,7 +47,7 @@ class NonInferiorityVerdict:
     images_needed: int | None = None
 
 
-def judge(
+def compare_quantized(
     reference: GradedSet,
     quantized: GradedSet,
     *,

@@ -54,7 +54,7 @@ class Candidate:
     weights: WeightsSource
 
 
-class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NetworkMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was measured of a candidate.
 
     Attributes:
@@ -76,14 +76,14 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
+class ComparedNetwork:
     """A finished candidate.
 
     Attributes:
         out_of_fold: Predictions of every photograph by a head that never saw its session.
     """
 
-    measured: Measured
+    measured: NetworkMeasurement
     out_of_fold: GradedSet
 
 
@@ -101,7 +101,7 @@ class NetworkComparison:
     seed: int
     folder: Path
 
-    def finished(self, candidate: Candidate) -> Compared | None:
+    def finished(self, candidate: Candidate) -> ComparedNetwork | None:
         """What an earlier run has found, or None.
 
         Raises:
@@ -115,7 +115,7 @@ class NetworkComparison:
         *,
         on_stage: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.perf_counter,
-    ) -> Compared:
+    ) -> ComparedNetwork:
         """Measure a candidate, or read what an earlier run has found.
 
         Args:
@@ -140,17 +140,19 @@ class NetworkComparison:
         self._keep(candidate, measured, GradedSet.of(self.dataset, probabilities))
         return self._read(candidate)
 
-    def _read(self, candidate: Candidate) -> Compared:
+    def _read(self, candidate: Candidate) -> ComparedNetwork:
         row = self._row(candidate)
         try:
-            measured = msgspec.json.decode(row.read_bytes(), type=Measured)
+            measured = msgspec.json.decode(row.read_bytes(), type=NetworkMeasurement)
         except msgspec.DecodeError as err:
             raise InvalidInput(
                 f"The result cannot be read: {err}", where=str(row), remedy="Remove the file"
             ) from err
-        return Compared(measured, GradedSet.read(row.with_suffix(".csv")))
+        return ComparedNetwork(measured, GradedSet.read(row.with_suffix(".csv")))
 
-    def _keep(self, candidate: Candidate, measured: Measured, out_of_fold: GradedSet) -> None:
+    def _keep(
+        self, candidate: Candidate, measured: NetworkMeasurement, out_of_fold: GradedSet
+    ) -> None:
         """The row last, and whole or not at all: it says that the candidate is finished."""
         row = self._row(candidate)
         out_of_fold.write(row.with_suffix(".csv"))
@@ -195,9 +197,11 @@ class NetworkComparison:
         return archive, features
 
 
-def _measure(architecture: Architecture, archive: Path, clock: Callable[[], float]) -> Measured:
+def _measure(
+    architecture: Architecture, archive: Path, clock: Callable[[], float]
+) -> NetworkMeasurement:
     manifest, threads = inspect(archive), thread_count()
-    return Measured(
+    return NetworkMeasurement(
         architecture=architecture.name,
         parameters=architecture.parameter_count,
         weights=manifest.weights,

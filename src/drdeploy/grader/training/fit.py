@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from drdeploy.grader.fundus.transform import FundusTransform
-    from drdeploy.grader.training.prepared import Prepared
+    from drdeploy.grader.training.prepared import PreparedPhotographs
     from drdeploy.grader.training.recipe import Recipe
 
 MEDIAN_GRADE = (0.5, 0.5, 0.5, 0.5)
@@ -36,7 +36,7 @@ NEIGHBOUR_SPREAD = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingPart:
+class LabelledPixels:
     """Some photographs of a prepared data set.
 
     Attributes:
@@ -49,33 +49,33 @@ class TrainingPart:
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class FoldPhotographs:
     """What a network learns from, and what it is watched on."""
 
-    train: TrainingPart
-    validation: TrainingPart | None
+    train: LabelledPixels
+    validation: LabelledPixels | None
 
     @classmethod
     def of(
         cls,
-        prepared: Prepared,
+        prepared: PreparedPhotographs,
         labels: NDArray[np.intp],
         train: NDArray[np.intp],
         validation: NDArray[np.intp] | None,
-    ) -> Parts:
+    ) -> FoldPhotographs:
         """Pick positions of a prepared data set."""
         watched = (
             None
             if validation is None
-            else TrainingPart(prepared.exact[validation], labels[validation])
+            else LabelledPixels(prepared.exact[validation], labels[validation])
         )
-        return cls(TrainingPart(prepared.large[train], labels[train]), watched)
+        return cls(LabelledPixels(prepared.large[train], labels[train]), watched)
 
 
 def fit(
     network: Any,
     transform: FundusTransform,
-    parts: Parts,
+    parts: FoldPhotographs,
     recipe: Recipe,
     *,
     seed: int,
@@ -145,7 +145,7 @@ def make_predictor(
     return predict_all
 
 
-def _kappa(part: TrainingPart, probabilities: NDArray[np.float32]) -> float | None:
+def _kappa(part: LabelledPixels, probabilities: NDArray[np.float32]) -> float | None:
     grades = grades_of(probabilities, MEDIAN_GRADE)
     kappa = float(quadratic_weighted_kappa(confusion_matrix(part.labels, grades)))
     return None if math.isnan(kappa) else kappa
@@ -166,7 +166,7 @@ class _Trainer:
         self,
         network: Any,
         transform: FundusTransform,
-        part: TrainingPart,
+        part: LabelledPixels,
         recipe: Recipe,
         seed: int,
     ) -> None:

@@ -28,7 +28,7 @@ MARGIN = 1.15
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedPhotographs:
     """Pixels of a data set in its order.
 
     Attributes:
@@ -41,7 +41,9 @@ class Prepared:
     exact: NDArray[np.uint8]
 
 
-def prepare(dataset: Dataset, transform: FundusTransform, cache: Path | None = None) -> Prepared:
+def prepare(
+    dataset: Dataset, transform: FundusTransform, cache: Path | None = None
+) -> PreparedPhotographs:
     """Decode and transform a data set, or take it from the cache.
 
     Args:
@@ -61,11 +63,13 @@ def prepare(dataset: Dataset, transform: FundusTransform, cache: Path | None = N
     path = None if cache is None else cache / f"{_key(dataset, pixels)}.npz"
     if path is not None and path.is_file():
         with np.load(path, allow_pickle=False) as kept:
-            return Prepared(kept["large"], kept["exact"])
+            return PreparedPhotographs(kept["large"], kept["exact"])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         files = [one.file for one in dataset.photographs]
         both = list(pool.map(lambda file: (_pixels(file, larger), _pixels(file, pixels)), files))
-    prepared = Prepared(np.stack([one for one, _ in both]), np.stack([two for _, two in both]))
+    prepared = PreparedPhotographs(
+        np.stack([one for one, _ in both]), np.stack([two for _, two in both])
+    )
     if path is not None:
         _keep(prepared, path)
     return prepared
@@ -92,6 +96,6 @@ def _key(dataset: Dataset, transform: FundusTransform) -> str:
     return sha256_of(described)
 
 
-def _keep(prepared: Prepared, path: Path) -> None:
+def _keep(prepared: PreparedPhotographs, path: Path) -> None:
     with atomic_writer(path) as file:
         np.savez(file, large=prepared.large, exact=prepared.exact)

@@ -14,10 +14,10 @@ from drdeploy.grader.training.cross_fitting import cross_fit
 if TYPE_CHECKING:
     from drdeploy.grader.datasets import Dataset
     from drdeploy.grader.training.cross_fitting import CrossFitted
-    from drdeploy.grader.training.train import Trained
+    from drdeploy.grader.training.train import TrainedGrader
 
 
-def run_document(trained: Trained) -> dict[str, Any]:
+def run_document(trained: TrainedGrader) -> dict[str, Any]:
     """Out-of-fold figures, what they were computed on, and what was made."""
     plan, graded = trained.plan, trained.out_of_fold
     evaluation = evaluate_graded(graded, trained.clinical)

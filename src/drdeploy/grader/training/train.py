@@ -17,13 +17,13 @@ from drdeploy.grader.artifacts import Provenance
 from drdeploy.grader.datasets import deduplicate, grouped_folds
 from drdeploy.grader.evaluation.predictions import GradedSet
 from drdeploy.grader.networks.architectures import find_architecture
-from drdeploy.grader.networks.export import Described, export_keras, export_network
+from drdeploy.grader.networks.export import ModelDescription, export_keras, export_network
 from drdeploy.grader.networks.network import build_network, in_float32
 from drdeploy.grader.networks.sample import sample_batch
 from drdeploy.grader.networks.weights import fill
 from drdeploy.grader.training.calibration import fit_temperature, fold_in, with_temperature
 from drdeploy.grader.training.determinism import make_deterministic
-from drdeploy.grader.training.fit import Parts, fit, predict
+from drdeploy.grader.training.fit import FoldPhotographs, fit, predict
 from drdeploy.grader.training.history_figure import draw_history
 from drdeploy.grader.training.operating_points import choose_operating_points
 from drdeploy.grader.training.prepared import prepare
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.networks.architectures import Architecture
     from drdeploy.grader.networks.weights import WeightsSource
     from drdeploy.grader.training.checkpoint import History
-    from drdeploy.grader.training.prepared import Prepared
+    from drdeploy.grader.training.prepared import PreparedPhotographs
     from drdeploy.grader.training.recipe import Recipe
 
 FINAL = "final"
@@ -106,7 +106,7 @@ class TrainingPlan:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedGrader:
     """What a run has made.
 
     Attributes:
@@ -127,7 +127,7 @@ def train(
     *,
     cache: Path | None = None,
     on_epoch: Callable[[str, History], None] = lambda _name, _history: None,
-) -> Trained:
+) -> TrainedGrader:
     """Train, or go on where an interrupted run stopped.
 
     Args:
@@ -164,7 +164,7 @@ def train(
     described = _describe(plan, clinical)
     sample = sample_batch(plan.architecture.transform)
     exports = out_dir / "exports"
-    return Trained(
+    return TrainedGrader(
         plan,
         out_of_fold,
         clinical,
@@ -185,7 +185,7 @@ def network_of_fold(plan: TrainingPlan, out_dir: Path, fold: int, temperature: f
 class _Run:
     plan: TrainingPlan
     folder: RunFolder
-    prepared: Prepared
+    prepared: PreparedPhotographs
     on_epoch: Callable[[str, History], None]
     histories: dict[str, History]
 
@@ -200,7 +200,7 @@ class _Run:
     def train_final(self) -> Any:
         """The network trained on all photographs, for as long as the folds were."""
         everything = np.arange(len(self.plan.dataset))
-        parts = Parts.of(self.prepared, self.plan.dataset.grades, everything, None)
+        parts = FoldPhotographs.of(self.prepared, self.plan.dataset.grades, everything, None)
         return self._fit(FINAL, parts, self._final_recipe(), seed=self.plan.folds)
 
     def _fold(self, number: int, fold: Fold) -> NDArray[np.float32]:
@@ -209,14 +209,16 @@ class _Run:
         if kept is not None:
             self.histories[name] = self.folder.checkpoint(name).history()
             return kept
-        parts = Parts.of(self.prepared, self.plan.dataset.grades, fold.train, fold.validation)
+        parts = FoldPhotographs.of(
+            self.prepared, self.plan.dataset.grades, fold.train, fold.validation
+        )
         network = self._fit(name, parts, self.plan.recipe, seed=number)
         transform = self.plan.architecture.transform
         probabilities = predict(network, transform, self.prepared.exact[fold.validation])
         self.folder.keep_predictions(number, probabilities)
         return probabilities
 
-    def _fit(self, name: str, parts: Parts, recipe: Recipe, *, seed: int) -> Any:
+    def _fit(self, name: str, parts: FoldPhotographs, recipe: Recipe, *, seed: int) -> Any:
         plan = self.plan
         network = build_network(plan.architecture)
         sample = sample_batch(plan.architecture.transform)
@@ -240,10 +242,10 @@ class _Run:
         return msgspec.structs.replace(self.plan.recipe, epochs=best[len(best) // 2], patience=0)
 
 
-def _describe(plan: TrainingPlan, clinical: Clinical) -> Described:
+def _describe(plan: TrainingPlan, clinical: Clinical) -> ModelDescription:
     name = plan.architecture.name
     start = getattr(plan.weights, "name", plan.weights)
-    return Described(
+    return ModelDescription(
         name=name.lower(),
         architecture=name,
         weights="trained",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.grader.evaluation.comparison import compare
 from drdeploy.grader.evaluation.document import figure
-from drdeploy.grader.evaluation.evaluation import evaluate
+from drdeploy.grader.evaluation.evaluation import evaluate_probabilities
 from drdeploy.grader.grading.prediction import grades_of
 from drdeploy.statistics.percentiles import median
 from drdeploy.study.recommendation.cost import MILLION
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from drdeploy.grader.evaluation.evaluation import Evaluation
-    from drdeploy.grader.training.compare import Compared, Measured
+    from drdeploy.grader.training.compare import ComparedNetwork, NetworkMeasurement
     from drdeploy.statistics.estimate import Estimate
     from drdeploy.study.recommendation.cost import SecondPrice
 
@@ -33,7 +33,7 @@ class CandidateSummary:
         cost_per_million_usd: Of the predictions alone.
     """
 
-    measured: Measured
+    measured: NetworkMeasurement
     evaluation: Evaluation
     kappa_gain: Estimate | None
     predict_s: Estimate
@@ -41,7 +41,7 @@ class CandidateSummary:
 
 
 def summarise(
-    candidates: Sequence[Compared], price: SecondPrice, *, seed: int = 0
+    candidates: Sequence[ComparedNetwork], price: SecondPrice, *, seed: int = 0
 ) -> tuple[CandidateSummary, ...]:
     """Evaluate, time and price candidates.
 
@@ -92,12 +92,14 @@ def document_of(summary: CandidateSummary) -> dict[str, Any]:
     }
 
 
-def _evaluate(candidate: Compared, seed: int) -> Evaluation:
+def _evaluate(candidate: ComparedNetwork, seed: int) -> Evaluation:
     graded = candidate.out_of_fold
-    return evaluate(graded.labels, graded.probabilities, groups=graded.groups, seed=seed)
+    return evaluate_probabilities(
+        graded.labels, graded.probabilities, groups=graded.groups, seed=seed
+    )
 
 
-def _gain(best: Compared, other: Compared, seed: int) -> Estimate:
+def _gain(best: ComparedNetwork, other: ComparedNetwork, seed: int) -> Estimate:
     grades = [grades_of(one.out_of_fold.probabilities, None) for one in (best, other)]
     graded = best.out_of_fold
     return compare(graded.labels, *grades, groups=graded.groups, seed=seed).kappa
