@@ -72,6 +72,11 @@ IsolationOption = Annotated[
 
 # ---- studies and decisions ----------------------------------------------------------------
 
+ResultsArgument = Annotated[
+    Path,
+    typer.Argument(help="A folder with measurements.csv, or thesis-2023 for the 2023 study."),
+]
+
 PricesOption = Annotated[
     Path | None,
     typer.Option(

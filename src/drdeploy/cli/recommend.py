@@ -8,8 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drdeploy.cli.console import err, out, print_json
-from drdeploy.cli.options import JsonOption
+from drdeploy.cli.console import (
+    Table,
+    err,
+    name_column,
+    number_column,
+    print_json,
+    print_line,
+    print_note,
+)
+from drdeploy.cli.options import (
+    BudgetOption,
+    JsonOption,
+    MinSensitivityOption,
+    MixedOption,
+    P95Option,
+    PriceRegionOption,
+    PricesOption,
+    ResultsArgument,
+    SeedOption,
+    ShapeOption,
+)
 from drdeploy.errors import InvalidInput
 from drdeploy.files import write_json
 
@@ -24,74 +43,82 @@ SHOWN = 8
 
 
 def recommend(
-    results: Annotated[
-        Path,
-        typer.Argument(help="A folder with measurements.csv, or thesis-2023: the 2023 study."),
-    ],
+    results: ResultsArgument,
     *,
     requests_per_month: Annotated[
         float | None, typer.Option("--requests", help="Photographs a month.")
     ] = None,
-    shape: Annotated[
-        str, typer.Option(help="Of a week: clinic, working-hours or flat.")
-    ] = "clinic",
+    shape: ShapeOption = "clinic",
     hours: Annotated[
-        str | None, typer.Option(help="24 weights of the hours instead of a shape, by commas.")
+        str | None,
+        typer.Option(help="A shape of your own: 24 weights of the hours, separated by commas."),
     ] = None,
     days: Annotated[
-        str, typer.Option(help="7 weights of the days for --hours, Monday first.")
+        str, typer.Option(help="With --hours: 7 weights of the days, Monday first.")
     ] = "1,1,1,1,1,0,0",
     trace: Annotated[
         Path | None,
-        typer.Option(help="CSV with arrived_at, or with minute and count, instead of --requests."),
+        typer.Option(
+            help="Instead of --requests: a CSV file with the column arrived_at, or with minute "
+            "and count."
+        ),
     ] = None,
-    p95_s: Annotated[
-        float | None, typer.Option("--p95", help="Seconds, cold starts and waiting included.")
-    ] = None,
-    min_sensitivity: Annotated[
-        float | None, typer.Option(help="A share; the lower 95 % limit must reach it.")
-    ] = None,
-    at_grade: Annotated[int, typer.Option(help="From which ICDR grade on: 2 or 3.")] = 2,
-    budget_usd: Annotated[
-        float | None, typer.Option("--budget", help="USD a month, at the most.")
-    ] = None,
-    photographs_per_patient: Annotated[int, typer.Option(help="Two eyes, two fields each.")] = 4,
+    p95_s: P95Option = None,
+    min_sensitivity: MinSensitivityOption = None,
+    at_grade: Annotated[
+        int, typer.Option(help="ICDR grade from which an eye counts as diseased: 2 or 3.")
+    ] = 2,
+    budget_usd: BudgetOption = None,
+    photographs_per_patient: Annotated[
+        int, typer.Option(help="Photographs of a patient: two of each eye.")
+    ] = 4,
     between_photographs_s: Annotated[
-        float, typer.Option(help="Seconds from one photograph of a patient to the next.")
+        float, typer.Option(help="Seconds between two photographs of a patient.")
     ] = 20.0,
     idle_s: Annotated[
-        float, typer.Option(help="After which the platform lets an idle container go.")
+        float, typer.Option(help="Seconds after which the platform removes an idle container.")
     ] = 600.0,
-    max_concurrency: Annotated[int, typer.Option(help="Of a serverless endpoint.")] = 200,
+    max_concurrency: Annotated[
+        int, typer.Option(help="Requests that a serverless endpoint answers at once.")
+    ] = 200,
     headroom: Annotated[
-        float, typer.Option(help="Share of the instances that stays free in the busiest hour.")
+        float, typer.Option(help="Share of the instances that is free in the busiest hour.")
     ] = 0.3,
-    fewest_instances: Annotated[int, typer.Option(help="Also where one would do.")] = 1,
-    requests_at_once: Annotated[int, typer.Option(help="That one instance serves.")] = 1,
+    fewest_instances: Annotated[
+        int, typer.Option(help="Instances of a real-time endpoint at least.")
+    ] = 1,
+    requests_at_once: Annotated[
+        int, typer.Option(help="Requests that one instance answers at once.")
+    ] = 1,
     request_kb: Annotated[
-        float, typer.Option(help="Size of a photograph, where rows do not say.")
+        float, typer.Option(help="Size of a photograph in kB, where the rows do not say.")
     ] = 310.0,
-    image_gb: Annotated[float, typer.Option(help="Stored in the registry.")] = 0.5,
-    artifact_gb: Annotated[float, typer.Option(help="Stored in the bucket.")] = 0.1,
-    prices: Annotated[
-        Path | None, typer.Option(help="A price sheet of your own instead of the packaged one.")
-    ] = None,
+    image_gb: Annotated[float, typer.Option(help="GB of images in the registry.")] = 0.5,
+    artifact_gb: Annotated[float, typer.Option(help="GB of artifacts in the bucket.")] = 0.1,
+    prices: PricesOption = None,
     add_prices: Annotated[
-        Path | None, typer.Option(help="A sheet besides, for what the other one lacks.")
+        Path | None,
+        typer.Option(help="A second price sheet, for prices that the first lacks.", dir_okay=False),
     ] = None,
-    region: Annotated[str, typer.Option(help="Whose prices.")] = "us-east-1",
-    mixed: Annotated[
-        bool, typer.Option("--mixed", help="Take rows of different platforms or machines too.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Of arrivals, simulation and bootstrap.")] = 2023,
-    page: Annotated[Path | None, typer.Option(help="Also write the decision as a page.")] = None,
+    region: PriceRegionOption = "us-east-1",
+    mixed: MixedOption = False,
+    seed: SeedOption = 2023,
+    page: Annotated[
+        Path | None, typer.Option(help="Also write the decision as a page (HTML).", dir_okay=False)
+    ] = None,
     tfvars: Annotated[
         Path | None,
-        typer.Option(help="Also write the winner's endpoint as Terraform variables (JSON)."),
+        typer.Option(
+            help="Also write the best option as Terraform variables (JSON).", dir_okay=False
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose how to host: simulate the traffic on every option, price it, and judge it."""
+    """Choose the cheapest hosting that meets your requirements.
+
+    The traffic is simulated on every configuration that was measured, with every policy against
+    cold starts, and priced.
+    """
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.recommendation.decide import decide
     from drdeploy.study.recommendation.decision import as_json as decision_as_json
@@ -153,8 +180,8 @@ def _traffic(
 
     if (requests_per_month is None) == (trace is None):
         raise InvalidInput(
-            "The traffic is not known" if trace is None else "The traffic is told twice",
-            remedy="Name either --requests (photographs a month) or --trace (a CSV file)",
+            "Traffic is missing" if trace is None else "Traffic is given twice",
+            remedy="Give --requests (photographs a month) or --trace (a CSV file), not both",
         )
     if trace is not None:
         return read_trace(trace, seed=seed)
@@ -179,7 +206,7 @@ def _numbers(text: str, where: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
         raise InvalidInput(
-            f"{text!r} are no numbers", where=where, remedy="Part them by commas"
+            f"{text!r} are not numbers", where=where, remedy="Separate numbers by commas"
         ) from error
 
 
@@ -188,53 +215,63 @@ def _write_page(decision: Decision, path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(decision, written_at=datetime.now(UTC)), "utf-8")
-    err.print(f"The page is at {path}", markup=False, soft_wrap=True)
+    print_line(f"The page is at {path}", to=err)
 
 
 def _write_tfvars(decision: Decision, path: Path) -> None:
     if decision.winner is None:
         raise InvalidInput(
-            "There is no winner to write Terraform variables of",
+            "No option meets the requirements, so there are no Terraform variables to write",
             where=str(path),
-            remedy="Ask for less, or leave --tfvars out",
+            remedy="Require less, or leave --tfvars out",
         )
     write_json(path, decision.winner.settings)
-    err.print(f"The Terraform variables are at {path}", markup=False, soft_wrap=True)
+    print_line(f"The Terraform variables are at {path}", to=err)
 
 
 def _print(decision: Decision) -> None:
     for sentence in decision.answer:
-        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        print_line(sentence)
     if decision.winner:
-        _print_options("meets everything", [decision.winner, *decision.runners_up])
-    _print_options("excluded", decision.excluded)
+        _print_options([decision.winner, *decision.runners_up])
+    if decision.excluded:
+        print_line("Excluded:")
+    for option in decision.excluded[:SHOWN]:
+        print_line(f"{option.name}: {'; '.join(option.failures)}", indent=2)
+    _print_rest(decision.excluded)
     for one in decision.unusable:
-        out.print(f"{one.name}: {one.reason}", markup=False, highlight=False, soft_wrap=True)
+        print_line(f"{one.name}: {one.reason}")
     if decision.softening:
-        told = f"{decision.softening.best}: {decision.softening.why}"
-        out.print(f"Against cold starts on {decision.softened}, {told}", markup=False)
+        print_line(
+            f"Against cold starts on {decision.softened}, {decision.softening.best}: "
+            f"{decision.softening.why}"
+        )
     for note in decision.notes:
-        err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    err.print(decision.notice, markup=False, soft_wrap=True)
+        print_note(note)
+    print_line(decision.notice, style="yellow", to=err)
 
 
-def _print_options(title: str, options: Sequence[EvaluatedOption]) -> None:
-    from rich.table import Table
-
+def _print_options(options: Sequence[EvaluatedOption]) -> None:
     from drdeploy.study.recommendation.wording import seconds, usd
 
-    if not options:
-        return
-    table = Table(title, "a month", "per patient", "p95", "cold", "fails on")
+    table = Table(
+        [
+            name_column("meets everything"),
+            *map(number_column, ("a month", "per patient", "p95", "cold")),
+        ]
+    )
     for option in options[:SHOWN]:
-        table.add_row(
+        table.add(
             option.name,
             usd(option.usd_per_month),
             usd(option.usd_per_patient),
             seconds(option.p95_s),
             f"{option.cold_share:.2%}",
-            "; ".join(option.failures),
         )
-    out.print(table)
+    table.print()
+    _print_rest(options)
+
+
+def _print_rest(options: Sequence[EvaluatedOption]) -> None:
     if len(options) > SHOWN:
-        out.print(f"and {len(options) - SHOWN} more (--json and --page name all)")
+        print_line(f"and {len(options) - SHOWN} more (--json and --page list all)", indent=2)

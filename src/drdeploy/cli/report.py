@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drdeploy.cli.console import err, out, print_json
-from drdeploy.cli.options import JsonOption
+from drdeploy.cli.console import err, print_json, print_line, print_note
+from drdeploy.cli.options import (
+    BudgetOption,
+    JsonOption,
+    MinSensitivityOption,
+    MixedOption,
+    P95Option,
+    PricesOption,
+    ResultsArgument,
+    ShapeOption,
+)
 from drdeploy.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -23,45 +32,28 @@ if TYPE_CHECKING:
 
 
 def report(
-    results: Annotated[
-        Path,
-        typer.Argument(help="A folder with measurements.csv, or thesis-2023: the 2023 study."),
-    ],
+    results: ResultsArgument,
     *,
     page: Annotated[
         Path | None,
         typer.Option(
             "--out",
-            help="The page; RESULTS/report.html by default, of the 2023 study "
-            "results/thesis-2023/report.html.",
+            help="The page to write. By default, RESULTS/report.html, and "
+            "results/thesis-2023/report.html for the 2023 study.",
         ),
     ] = None,
-    prices: Annotated[
-        Path | None, typer.Option(help="A price sheet of your own instead of the packaged one.")
-    ] = None,
-    mixed: Annotated[
-        bool,
-        typer.Option("--mixed", help="Compare rows of different platforms or machines too."),
-    ] = False,
+    prices: PricesOption = None,
+    mixed: MixedOption = False,
     requests_per_month: Annotated[
         float, typer.Option("--requests", help="Photographs a month, for the decision.")
     ] = 50_000,
-    shape: Annotated[
-        str, typer.Option(help="Of their week: clinic, working-hours or flat.")
-    ] = "clinic",
-    p95_s: Annotated[
-        float | None,
-        typer.Option("--p95", help="Seconds, cold starts and waiting included; else any."),
-    ] = None,
-    min_sensitivity: Annotated[
-        float | None, typer.Option(help="A share; the lower 95 % limit must reach it.")
-    ] = None,
-    budget_usd: Annotated[
-        float | None, typer.Option("--budget", help="USD a month, at the most.")
-    ] = None,
+    shape: ShapeOption = "clinic",
+    p95_s: P95Option = None,
+    min_sensitivity: MinSensitivityOption = None,
+    budget_usd: BudgetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Report what each configuration costs and how fast it is."""
+    """Write a page on what each configuration costs and how fast it is."""
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.recommendation.decision import Decision
     from drdeploy.study.recommendation.decision import as_json as decision_as_json
@@ -115,22 +107,20 @@ def _decision(
         return NoDecision(str(error))
 
 
-def _told(decision: Decision | NoDecision) -> tuple[str, ...]:
-    from drdeploy.study.report.report import NoDecision
-
-    if isinstance(decision, NoDecision):
-        return (f"No decision. {decision.why}",)
-    return (f"For {decision.traffic}:", *decision.answer)
-
-
 def _print_answer(evidence: Evidence, decision: Decision | NoDecision, page: Path) -> None:
-    for sentence in _told(decision):
-        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    from drdeploy.study.recommendation.decision import Decision
+
+    if isinstance(decision, Decision):
+        print_line(f"For {decision.traffic}:")
+        for sentence in decision.answer:
+            print_line(sentence)
+    else:
+        print_line(f"No decision. {decision.why}")
     for verdict in evidence.verdicts:
         always_on = " on an always-on instance" if verdict.endpoint_kind == "realtime" else ""
-        out.print(f"{verdict.model}{always_on}", style="bold", markup=False, highlight=False)
+        print_line(f"{verdict.model}{always_on}", style="bold")
         for sentence in verdict.sentences:
-            out.print(f"  {sentence}", markup=False, highlight=False, soft_wrap=True)
+            print_line(sentence, indent=2)
     for warning in evidence.warnings:
-        err.print(f"note: {warning}", markup=False, highlight=False, soft_wrap=True)
-    out.print(f"The report is at {page}", markup=False, highlight=False, soft_wrap=True)
+        print_note(warning)
+    print_line(f"The report is at {page}")

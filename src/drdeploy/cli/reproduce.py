@@ -8,15 +8,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.console import (
+    Column,
+    Table,
+    err,
+    name_column,
+    number_column,
+    print_json,
+    print_line,
+    print_note,
+)
 from drdeploy.cli.options import JsonOption
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from drdeploy.study.thesis.reproduction import Reproduction
     from drdeploy.study.thesis.verdicts import Recomputed
 
 DEFAULT_FOLDER = Path("results/reproduction")
-STYLES = {"reproduced": "green", "close": "cyan", "differs": "bold red", "not_recomputable": "dim"}
+STYLES = {"reproduced": "green", "close": "cyan", "differs": "bold red"}
+DIGITS = 4
+"""Significant digits of a recomputed figure: more than the study printed."""
 
 
 def reproduce(
@@ -24,8 +37,8 @@ def reproduce(
         Path | None,
         typer.Argument(
             metavar="DIR",
-            help="A folder with the study's CSV files and published.csv; the packaged ones by "
-            "default.",
+            help="A folder with the study's CSV files and published.csv. By default, those that "
+            "come with this package.",
         ),
     ] = None,
     folder_out: Annotated[
@@ -33,13 +46,13 @@ def reproduce(
         typer.Option(
             "--out",
             metavar="FOLDER",
-            help="For the page, its figures and tables, and the rows as measurements.csv; "
-            "results/reproduction by default, with --json nothing.",
+            help="Folder for the page, its figures and tables, and the rows. By default, "
+            "results/reproduction, and none with --json.",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Recompute every figure that the 2023 study printed, each with a verdict."""
+    """Recompute every figure that the 2023 study printed."""
     from drdeploy.study.thesis.document import document_of
     from drdeploy.study.thesis.findings import counts_of, does_not_hold
     from drdeploy.study.thesis.raw_rows import STUDY_FOLDER
@@ -50,18 +63,17 @@ def reproduce(
         found = recompute(folder or STUDY_FOLDER)
         page = _write(found, target) if target else None
     for note in found.measurements.notes:
-        err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        print_note(note)
     if as_json:
         print_json([document_of(figure) for figure in found.figures])
         return
-    for figure in found.figures:
-        _print_line(figure)
+    _print_figures(found.figures)
     for sentence in does_not_hold(found.figures):
-        out.print(f"- {sentence}", markup=False, highlight=False, soft_wrap=True)
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts_of(found.figures).items())
-    out.print(told.replace("_", " "), markup=False, highlight=False)
+        print_line(f"- {sentence}")
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in counts_of(found.figures).items())
+    print_line(counts.replace("_", " "))
     if page:
-        out.print(f"The page is at {page}", markup=False, highlight=False, soft_wrap=True)
+        print_line(f"The page is at {page}")
 
 
 def _write(found: Reproduction, folder: Path) -> Path:
@@ -72,13 +84,26 @@ def _write(found: Reproduction, folder: Path) -> Path:
     return write_reproduction(found, folder, sheet, written_at=datetime.now(UTC)).page
 
 
-def _print_line(figure: Recomputed) -> None:
+def _print_figures(figures: Sequence[Recomputed]) -> None:
+    """Print a table for each verdict, so that the verdict needs no column of its own."""
     from drdeploy.statistics import notation
 
-    found = figure.estimate
-    value = notation.NO_VALUE if found is None else f"{found.value:.6g}"
-    interval = notation.interval(found) if found else ""
-    line = f"{figure.printed.id:32}{figure.printed.text:>11} {value:>11}  {interval:24}"
-    verdict = figure.verdict.replace("_", " ")
-    out.print(line, end="", markup=False, highlight=False, soft_wrap=True)
-    out.print(verdict, style=STYLES[figure.verdict], highlight=False, soft_wrap=True)
+    for verdict, style in STYLES.items():
+        columns = (number_column("printed"), number_column("recomputed"), Column("95 % interval"))
+        table = Table([name_column(verdict), *columns])
+        for figure in figures:
+            found = figure.estimate
+            if figure.verdict != verdict or found is None or found.value is None:
+                continue
+            digits = notation.decimals_of(found.value, DIGITS)
+            table.add(
+                figure.printed.id,
+                figure.printed.text,
+                notation.number(found.value, digits),
+                notation.interval(found),
+                style=style,
+            )
+        table.print()
+        print_line("")
+    others = [figure.printed.id for figure in figures if figure.verdict not in STYLES]
+    print_line(f"Not recomputable: {', '.join(others)}")
