@@ -18,7 +18,7 @@ from drdeploy import errors
 from drdeploy.cli.app import build_app
 
 if TYPE_CHECKING:
-    from drdeploy.study.measurements.schema import Column
+    from drdeploy.study.measurements.schema import CsvColumn
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "reference"
@@ -57,7 +57,7 @@ def measurement_columns() -> str:
     return NOTE + intro + "".join(rows) + rules
 
 
-def _choices(column: Column) -> str:
+def _choices(column: CsvColumn) -> str:
     choices = ", ".join(f"`{one}`" for one in column.choices if one)
     return f" One of {choices}." if choices else ""
 

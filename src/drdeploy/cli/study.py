@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.console import Table, err, name_column, number_column, print_json, print_line
 from drdeploy.cli.deployment import INTERRUPTED, TargetChoice, TerminalApprover, YesOption
 from drdeploy.cli.options import JsonOption
 from drdeploy.errors import StudyError, UnknownPrice
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from drdeploy.study.design.plan import Plan
+    from drdeploy.study.running.progress import TrialProgress
     from drdeploy.study.running.provisioned import Provisioning
-    from drdeploy.study.running.session import TrialProgress
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -34,11 +34,11 @@ OutOption = Annotated[
 @app.command()
 def plan(study: StudyArgument, only: OnlyOption = None, as_json: JsonOption = False) -> None:
     """Show the trials, their duration and their worst-case cost; call nothing."""
-    found = _plan(study, only)
+    chosen = _plan(study, only)
     if as_json:
-        print_json(_plan_facts(found))
+        print_json(_plan_facts(chosen))
     else:
-        _print_plan(found)
+        _print_plan(chosen)
 
 
 @app.command()
@@ -96,15 +96,15 @@ def run(
     from drdeploy.study.running.provisioned import always_on_first
     from drdeploy.study.running.session import RunOptions, run_plan
 
-    found = _plan(study, only)
+    chosen = _plan(study, only)
     aws = target == "aws"
     if aws:
-        _refuse_cost(found, max_cost_usd)
-    narrator = LiveProgress(always_on_first(found) if target else found, err)
-    approver = TerminalApprover(yes=yes, is_local=not aws, pause=narrator.paused)
+        _refuse_cost(chosen, max_cost_usd)
+    progress = LiveProgress(always_on_first(chosen) if target else chosen, err)
+    approver = TerminalApprover(yes=yes, is_local=not aws, pause=progress.paused)
     options = RunOptions(
-        results=Results(out_dir or _default_out(found)),
-        seed=found.study.seed if seed is None else seed,
+        results=Results(out_dir or _default_out(chosen)),
+        seed=chosen.study.seed if seed is None else seed,
         images=images,
         weights=weights,
         endpoint_url=endpoint_url,
@@ -113,22 +113,28 @@ def run(
         isolation=isolation,
         fresh=fresh,
     )
-    # An end that is asked for is the same whoever asks: delete endpoints, stop the service.
+    # `kill` and a system that shuts down send SIGTERM.  It is handled like Ctrl-C, so that they
+    # too delete the endpoints and stop the service.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with narrator:
-            outcome = run_plan(found, options, narrator)
+        with progress:
+            outcome = run_plan(chosen, options, progress)
     except KeyboardInterrupt as interruption:
         for note in getattr(interruption, "__notes__", ()):
-            err.print(note, markup=False, soft_wrap=True)
-        err.print("interrupted; what was measured is kept, and the same command goes on from it")
+            print_line(note, to=err)
+        print_line(
+            "interrupted; what was measured is kept, and the same command goes on from there",
+            to=err,
+        )
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
         facts = {"finished": list(outcome.finished), "problems": dict(outcome.problems)}
         print_json(facts | {"measurements": str(options.results.measurements)})
     else:
-        out.print(f"{len(outcome.finished)} of {len(found.trials)} trials measured: ", end="")
-        out.print(str(options.results.measurements), markup=False, soft_wrap=True)
+        print_line(
+            f"{len(outcome.finished)} of {len(chosen.trials)} trials measured: "
+            f"{options.results.measurements}"
+        )
     if outcome.problems:
         raise typer.Exit(1)
 
@@ -140,15 +146,15 @@ def delete(study: StudyArgument, out_dir: OutOption = None) -> None:
     from drdeploy.study.measurements.results import Results
     from drdeploy.study.running.provisioned import delete_study, study_workspace
 
-    found = _plan(study, None)
-    workspace = study_workspace(Results(out_dir or _default_out(found)))
+    chosen = _plan(study, None)
+    workspace = study_workspace(Results(out_dir or _default_out(chosen)))
     if not workspace.exists:
         raise StudyError(
             "Nothing of this study was created through Terraform", where=str(workspace.folder)
         )
     endpoint_url = workspace.record().endpoint_url
     if endpoint_url is not None and not local_service_answers(endpoint_url):
-        err.print(f"the local service at {endpoint_url} is gone, and everything in it")
+        print_line(f"the local service at {endpoint_url} is gone, and everything in it", to=err)
         workspace.delete()
         return
     is_local = endpoint_url is not None
@@ -165,10 +171,10 @@ def status(
 ) -> None:
     """Show how far each trial is, also while a run goes on."""
     from drdeploy.study.measurements.results import Results
-    from drdeploy.study.running.session import study_progress
+    from drdeploy.study.running.progress import study_progress
 
-    found = _plan(study, only)
-    progress = study_progress(found, Results(out_dir or _default_out(found)))
+    chosen = _plan(study, only)
+    progress = study_progress(chosen, Results(out_dir or _default_out(chosen)))
     if as_json:
         print_json(
             [
@@ -185,9 +191,9 @@ def _plan(study: str, only: str | None) -> Plan:
     from drdeploy.study.design.study import Study
     from drdeploy.study.running.models import check_own_artifacts
 
-    found = make_plan(Study.load(study)).only(only)
-    check_own_artifacts(found.trials)
-    return found
+    chosen = make_plan(Study.load(study)).only(only)
+    check_own_artifacts(chosen.trials)
+    return chosen
 
 
 def _default_out(plan: Plan) -> Path:
@@ -252,34 +258,35 @@ def _worst_case_cost_usd(plan: Plan) -> tuple[float | None, list[str]]:
 
 
 def _print_plan(plan: Plan) -> None:
-    from rich.table import Table
-
-    table = Table("trial", "image", "vCPU", "requests", "about")
+    table = Table(
+        [
+            name_column("trial"),
+            name_column("image"),
+            *map(number_column, ("vCPU", "requests", "about")),
+        ]
+    )
     for trial in plan.trials:
         duration = _duration(trial.expected_duration_s)
-        table.add_row(
-            trial.id, trial.image.tag, f"{trial.vcpu:.2f}", str(trial.invocations), duration
-        )
-    out.print(table)
+        table.add(trial.id, trial.image.tag, f"{trial.vcpu:.2f}", str(trial.invocations), duration)
+    table.print()
     cost_usd, unknown = _worst_case_cost_usd(plan)
-    cost = "not known" if cost_usd is None else f"at most {cost_usd:.2f} USD on AWS"
-    out.print(
-        f"{len(plan.trials)} trials, {plan.invocations} requests, "
-        f"about {_duration(plan.expected_duration_s)}; free here, {cost} ({plan.study.region})"
+    cost = "at a cost that is not known" if cost_usd is None else f"at most {cost_usd:.2f} USD"
+    print_line(
+        f"{len(plan.trials)} trials, {plan.invocations} requests, about "
+        f"{_duration(plan.expected_duration_s)}; free on this machine, on AWS {cost} "
+        f"({plan.study.region})"
     )
     for note in (*plan.notes, *unknown):
-        out.print(f"note: {note}", markup=False, highlight=False)
+        print_line(f"note: {note}")
 
 
 def _print_progress(progress: tuple[TrialProgress, ...]) -> None:
-    from rich.table import Table
-
-    table = Table("trial", "measured", "of")
+    table = Table([name_column("trial"), number_column("measured"), number_column("of")])
     for one in progress:
-        table.add_row(one.trial.id, str(one.measured), str(one.trial.scenario.n))
-    out.print(table)
+        table.add(one.trial.id, str(one.measured), str(one.trial.scenario.n))
+    table.print()
     finished = sum(one.measured == one.trial.scenario.n for one in progress)
-    out.print(f"{finished} of {len(progress)} trials are finished")
+    print_line(f"{finished} of {len(progress)} trials are finished")
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""How a study's run shows itself: one bar, one line per trial, on standard error."""
+"""Show the progress of a study's run on a terminal: one bar, and one line per trial."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LiveProgress:
-    """Tells of a run while it goes on."""
+    """Draws a bar for the trial that is measured, and prints a line for each that is over."""
 
     def __init__(self, plan: Plan, console: Console) -> None:
         self._progress = Progress(
@@ -48,7 +48,7 @@ class LiveProgress:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Draw nothing meanwhile: somebody is asked."""
+        """Draw nothing while a question waits for its answer: the bar would overwrite it."""
         self._progress.stop()
         try:
             yield
@@ -56,17 +56,17 @@ class LiveProgress:
             self._progress.start()
 
     def note(self, text: str) -> None:
-        """Something worth a line."""
+        """Print a line above the bar."""
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def trial_started(self, trial: Trial, missing: int) -> None:
-        """A trial begins."""
+        """Begin a bar anew for the next trial."""
         self._latencies_s.clear()
         position = f"{self._trials.index(trial.id) + 1}/{len(self._trials)}"
         self._progress.reset(self._task, total=missing, description=f"{position} {trial.id}")
 
     def measured(self, trial: Trial, measurement: Measurement) -> None:
-        """A row has been kept."""
+        """Advance the bar, unless the row is a warm-up or is measured again."""
         del trial
         if measurement.is_warmup or measurement.outcome == "wrong_start":
             return
@@ -75,11 +75,13 @@ class LiveProgress:
             self._latencies_s.append(measurement.total_latency_s)
 
     def trial_ended(self, trial: Trial, error: EndpointError | None) -> None:
-        """A trial is over: its middle latency, or what went wrong."""
+        """Print the trial's median latency, or what went wrong."""
         if error:
             self.note(f"{trial.id}: {error}")
         elif self._latencies_s:
-            middle = median(self._latencies_s)
-            self.note(f"{trial.id}: median {middle:.3f} s (n = {len(self._latencies_s)})")
+            self.note(
+                f"{trial.id}: median {median(self._latencies_s):.3f} s "
+                f"(n = {len(self._latencies_s)})"
+            )
         else:
             self.note(f"{trial.id}: no answer was counted")

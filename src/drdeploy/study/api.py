@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from drdeploy.study.recommendation.decision import Decision
     from drdeploy.study.recommendation.requirements import Assumptions, Requirements
     from drdeploy.study.recommendation.traffic.arrivals import Arrivals, Traffic
-    from drdeploy.study.running.runner import RunOutcome
-    from drdeploy.study.running.session import RunProgress
+    from drdeploy.study.running.runner import ProgressReporter, RunOutcome
     from drdeploy.study.running.target import Isolation
 
 log = logging.getLogger("drdeploy.study")
@@ -41,7 +40,7 @@ def run_study(
     endpoint_url: str | None = None,
     isolation: Isolation = "auto",
     fresh: bool = False,
-    progress: RunProgress | None = None,
+    progress: ProgressReporter | None = None,
 ) -> RunOutcome:
     """Measure on this machine what of a study is missing; call it again to go on after a break.
 

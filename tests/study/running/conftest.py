@@ -1,4 +1,4 @@
-"""A place to run trials that is made of nothing: in memory, with its own time."""
+"""An in-memory place to run trials, with a clock of its own."""
 
 import json
 import threading
@@ -236,10 +236,10 @@ def runner_for(tmp_path, hosting, fake_time, listener):
         return Runner(
             plan=plan,
             target=target,
-            supplies=TrialInputs(artifacts, PhotographSet(PHOTOGRAPHS, "made up"), seed),
+            inputs=TrialInputs(artifacts, PhotographSet(PHOTOGRAPHS, "made up"), seed),
             journal=journal,
             run_id=run_id,
-            observer=listener,
+            progress=listener,
             clock=clock or fake_time.clock(),
         )
 

@@ -47,7 +47,7 @@ def exports(monkeypatch):
         asked.append((architecture, weights, seed, model_format))
         write(folder / f"{architecture.lower()}-fp32-{model_format}.tar.gz", weights, seed)
 
-    monkeypatch.setattr(models, "_export_elsewhere", export)
+    monkeypatch.setattr(models, "_export_in_a_process", export)
     return asked
 
 

@@ -14,7 +14,8 @@ from drdeploy.hosting.sagemaker import Clock
 from drdeploy.study.measurements.environment import EnvironmentFile, host_facts
 from drdeploy.study.measurements.journal import Journal, read_measurements
 from drdeploy.study.measurements.results import Results
-from drdeploy.study.running.progress import endpoint_name, missing_sequences
+from drdeploy.study.running.progress import missing_sequences
+from drdeploy.study.running.runner import endpoint_name
 from drdeploy.study.running.session import RunOptions, run_plan
 
 WARM = '{kind = "warm", n = 5, interval_s = 2}'
@@ -185,19 +186,19 @@ def test_a_measured_study_that_changed_since_is_not_called_measured(
     del measured
     options = RunOptions(Results(tmp_path), seed=7)
     with pytest.raises(StudyError, match=r"another definition.*--fresh"):
-        run_plan(plan_with(fewer), options, Silent())
+        run_plan(plan_with(fewer), options, NotesOnly())
 
 
 def test_a_measured_study_that_did_not_change_is(measured, plan_with, tmp_path):
     del measured
-    told = Silent()
-    outcome = run_plan(plan_with(WARM), RunOptions(Results(tmp_path), seed=7), told)
+    progress = NotesOnly()
+    outcome = run_plan(plan_with(WARM), RunOptions(Results(tmp_path), seed=7), progress)
     assert not outcome.problems
-    assert told.notes == ["every trial is measured already"]
+    assert progress.notes == ["every trial is measured already"]
 
 
-class Silent:
-    """A narrator who is told of preparations alone."""
+class NotesOnly:
+    """A progress reporter for a run that ends before its first trial."""
 
     def __init__(self):
         self.notes = []

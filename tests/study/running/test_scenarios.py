@@ -122,7 +122,7 @@ def test_cold_rows_get_their_setup_time_and_warm_ones_none(plan_with, run):
     assert {row.model_setup_s for row in rows if row.start == "warm"} == {None}
 
 
-def stage_that_takes(service_s, observations, album, clock=None):
+def context_that_takes(service_s, observations, photographs, clock=None):
     """Real time, real threads; one server that answers one request after the other."""
     lock = threading.Lock()
     clock = clock or Clock()
@@ -133,38 +133,40 @@ def stage_that_takes(service_s, observations, album, clock=None):
             time.sleep(service_s)
         return Invocation("ok", 200, "", b"{}", "", 1, started_at, clock.monotonic() - start)
 
-    return TrialContext(send=send, record=observations.append, album=album, clock=clock, seed="s")
+    return TrialContext(
+        send=send, record=observations.append, photographs=photographs, clock=clock, seed="s"
+    )
 
 
 @pytest.fixture
-def album():
+def photographs():
     return TrialPhotographs((Photograph("a.jpg", b"a", "image/jpeg"),))
 
 
 @pytest.mark.parametrize("max_in_flight", [1, 16])
-def test_open_loop_latency_counts_the_queue(album, max_in_flight):
+def test_open_loop_latency_counts_the_queue(photographs, max_in_flight):
     """Twice the load that the server bears: the last request waits for half of all the others.
 
     That is ten times as long as it is served, whatever else this machine does.
     """
     observations = []
     scenario = OpenLoop(n=20, rate_per_s=100, arrivals="constant", max_in_flight=max_in_flight)
-    run_scenario(scenario, range(1, 21), stage_that_takes(0.02, observations, album))
+    run_scenario(scenario, range(1, 21), context_that_takes(0.02, observations, photographs))
     latencies = {o.sequence: o.total_latency_s for o in observations if not o.is_warmup}
     assert len(latencies) == 20
     assert latencies[20] >= 20 * 0.02 - 19 * 0.01
 
 
-def test_open_loop_schedules_do_not_wait_for_answers(album):
+def test_open_loop_schedules_do_not_wait_for_answers(photographs):
     observations = []
     scenario = OpenLoop(n=10, rate_per_s=100, arrivals="constant", max_in_flight=1)
-    run_scenario(scenario, range(1, 11), stage_that_takes(0.03, observations, album))
+    run_scenario(scenario, range(1, 11), context_that_takes(0.03, observations, photographs))
     due = sorted(o.scheduled_at for o in observations if not o.is_warmup)
     gaps = [(b - a).total_seconds() for a, b in pairwise(due)]
     assert gaps == pytest.approx([0.01] * 9, abs=1e-5)
 
 
-def test_an_open_loop_that_is_interrupted_stops_sending(album):
+def test_an_open_loop_that_is_interrupted_stops_sending(photographs):
     observations = []
 
     def fail(observation):
@@ -172,9 +174,9 @@ def test_an_open_loop_that_is_interrupted_stops_sending(album):
         if observation.sequence == 3:
             raise KeyboardInterrupt
 
-    stage = stage_that_takes(0.001, observations, album)
-    stage = TrialContext(**{**vars(stage), "record": fail})
+    context = context_that_takes(0.001, observations, photographs)
+    context = TrialContext(**{**vars(context), "record": fail})
     scenario = OpenLoop(n=30, rate_per_s=200, arrivals="constant", max_in_flight=2)
     with pytest.raises(KeyboardInterrupt):
-        run_scenario(scenario, range(1, 31), stage)
+        run_scenario(scenario, range(1, 31), context)
     assert len(observations) < 30

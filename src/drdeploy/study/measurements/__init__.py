@@ -1,6 +1,9 @@
-"""One invocation is one row; a results folder holds the rows and the facts they depend on.
+"""Measurements: one row for each invocation, and the facts that the rows depend on.
 
-``measurement`` is the schema, ``journal`` keeps rows on disk whatever happens to the process,
-``environment`` the facts of machine and run, ``results`` is the folder; ``load`` reads a folder
-back, ``scenarios`` groups rows by trial and kind of start.
+1. ``measurement`` declares the columns, ``schema`` says what follows from a declaration.
+2. ``results`` is the folder, ``journal`` writes its rows so that they survive whatever happens
+   to the process, ``environment`` records the facts of machine and run.
+3. ``load`` reads a folder back as a pandas frame, ``validation`` refuses what contradicts the
+   schema.
+4. ``scenarios`` groups the rows by trial and kind of start, ``labels`` names the groups.
 """

@@ -1,4 +1,4 @@
-"""The facts that measurements depend on, kept per run in ``environment.json``."""
+"""Record the facts that measurements depend on: machine, software and study, for each run."""
 
 from __future__ import annotations
 
@@ -22,25 +22,24 @@ PACKAGES = (
     *("boto3", "fastapi", "gunicorn", "httptools", "moto", "msgspec", "numpy", "onnxruntime"),
     *("openvino", "pillow", "simplejpeg", "tensorflow-cpu", "tensorflow", "uvicorn"),
 )
-"""Whose versions bear on a latency."""
+"""Packages whose versions a latency depends on."""
 
 HOST_FACTS = ("cpu_model", "cpu_count", "platform", "isolation")
-"""Rows of one results folder agree in these; others would not be comparable."""
-
+"""Rows in one results folder agree in these; latencies of two machines are not comparable."""
 
 BUSY_PERCENT = 20.0
-"""Above this, other work on the machine takes part in what is measured."""
+"""Above this, other work on the machine shows in the latencies."""
 
 
 def cpu_busy_percent(over_s: float = 0.5) -> float:
-    """How busy all CPUs together are, looked at for that long: before and after measuring."""
+    """Return how busy all CPUs together are, over so many seconds."""
     import psutil
 
     return float(psutil.cpu_percent(over_s))
 
 
 def host_facts() -> dict[str, Any]:
-    """What can be told of this machine and this checkout."""
+    """Return the facts about this machine, its packages and this checkout."""
     cpu = _cpu_info()
     return {
         "cpu_model": cpu.get("model name", platform.processor() or platform.machine()),
@@ -58,13 +57,13 @@ def host_facts() -> dict[str, Any]:
 
 
 class EnvironmentFile:
-    """``environment.json``: facts by ``run_id``."""
+    """The file ``environment.json``, which holds facts for each ``run_id``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """Facts by run.
+        """Return the facts of each run.
 
         Raises:
             StudyError: The file is no JSON object.
@@ -80,22 +79,25 @@ class EnvironmentFile:
         return runs
 
     def record(self, run_id: str, facts: Mapping[str, Any]) -> None:
-        """Add a run, or more facts to it."""
+        """Add a run, or add facts to one."""
         runs = self.read()
         runs[run_id] = {**runs.get(run_id, {}), **facts}
         write_json(self.path, runs)
 
-    def refuse_another_setting(
+    def refuse_other_conditions(
         self, facts: Mapping[str, Any], run_ids_by_trial: Mapping[str, Collection[str]]
     ) -> None:
-        """Rows measured under other conditions are not to be mixed with new ones.
+        """Refuse to add rows to a trial that was measured under other conditions.
+
+        What decides whether rows may be mixed is the machine, the seed, and each trial's
+        fingerprints: of its definition in the study, and of its artifact.
 
         Args:
-            facts: Of the run that is about to begin, as far as they are known.
-            run_ids_by_trial: Runs that have measured each trial so far.
+            facts: About the run that is about to begin, as far as they are known.
+            run_ids_by_trial: The runs that measured each trial so far.
 
         Raises:
-            StudyError: The machine, the study, a model or the seed is another one.
+            StudyError: One of these differs.
         """
         runs = self.read()
         for trial, run_ids in run_ids_by_trial.items():

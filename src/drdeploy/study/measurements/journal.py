@@ -1,8 +1,9 @@
-"""``measurements.csv`` on disk: a row is there whole or not at all, and stays there.
+"""Write rows to ``measurements.csv`` so that none is lost when the process or the machine dies.
 
-A row is one ``write`` to a file opened for appending, then ``fsync``: a process that is killed
-loses at most the row that it had not measured yet, and leaves at most one line without its
-end, which the next one cuts off.
+A row is one ``write`` to a file that is open for appending, and an ``fsync`` before the next
+request is sent.  A process that is killed loses at most the row that it was about to write.  It
+leaves at most one line without a line break at its end: the next run cuts that line off, and a
+reader ignores it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """The rows of one results folder.
+    """The rows of one results folder, open for appending.
 
     Use it as a context manager, within :meth:`Results.locked`::
 
@@ -37,16 +38,16 @@ class Journal:
         self._file = -1
 
     def __enter__(self) -> Self:
-        """Open for appending, after cutting off a line that was not finished.
+        """Open the file, after cutting off a line that was not finished.
 
         Raises:
-            StudyError: The file holds something else.
+            StudyError: The file holds something else than measurements.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         repair(self.path)
         if self.path.exists() and self.path.stat().st_size:
             rows = read_measurements(self.path)
-            if not self.path.read_bytes().startswith(encode_header()):  # an older version's
+            if not self.path.read_bytes().startswith(encode_header()):
+                # It was written by an older version, which did not have all columns.
                 write_atomically(self.path, encode_header() + b"".join(map(encode_row, rows)))
         else:
             write_atomically(self.path, encode_header())
@@ -62,17 +63,17 @@ class Journal:
         os.close(self._file)
 
     def append(self, measurement: Measurement) -> None:
-        """Write one row; it survives whatever happens next."""
+        """Write one row; once this returns, the row survives a crash."""
         with self._lock:
             _write_whole(self._file, encode_row(measurement))
             os.fsync(self._file)
 
     def read(self) -> list[Measurement]:
-        """Every row so far."""
+        """Return every row so far."""
         return read_measurements(self.path)
 
     def rewrite(self, measurements: Iterable[Measurement]) -> None:
-        """Replace all rows at once, or none: for what is known only later of rows."""
+        """Replace the whole file: for values that are known only after a row was written."""
         with self._lock:
             content = encode_header() + b"".join(encode_row(row) for row in measurements)
             write_atomically(self.path, content)
@@ -84,13 +85,14 @@ class Journal:
 
 
 def _write_whole(file: int, content: bytes) -> None:
-    """One write; more only where the disk is filling up, so that it says so."""
+    # The kernel takes a row in one write.  It takes less only where the disk is about to be full,
+    # and then the next write raises, which is better than a row that is cut off silently.
     while content:
         content = content[os.write(file, content) :]
 
 
 def repair(path: Path) -> None:
-    """Cut off a last line that has no end: it was never measured completely."""
+    """Cut off a last line without a line break: its row was not written completely."""
     if not path.exists():
         return
     content = path.read_bytes()
@@ -100,7 +102,7 @@ def repair(path: Path) -> None:
 
 
 def read_measurements(path: Path) -> list[Measurement]:
-    """Every complete row; a last line without its end is passed over.
+    """Return every complete row; a last line without a line break is ignored.
 
     Raises:
         StudyError: The columns are others, or a value does not fit its column.

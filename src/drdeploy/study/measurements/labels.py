@@ -1,4 +1,4 @@
-"""Short names that tell configurations and scenarios apart in a table or a picture."""
+"""Name configurations and scenarios as shortly as tells them apart, for tables and pictures."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ if TYPE_CHECKING:
 
 
 def label_of(configuration: Configuration, *, among: Iterable[Configuration]) -> str:
-    """The size, and whatever else tells it from the others: ``2048 MB, lean``."""
+    """Return the size, and whatever else differs from the others: ``2048 MB, lean``."""
     others = list(among)
-    telling = [
+    differing = [
         name
         for name in ("image", "precision")
         if len({getattr(other, name) for other in others}) > 1
     ]
-    return ", ".join([configuration.size, *(getattr(configuration, name) for name in telling)])
+    return ", ".join([configuration.size, *(getattr(configuration, name) for name in differing)])
 
 
 def labels_of(scenarios: Sequence[Scenario], *, among: Iterable[Configuration]) -> list[str]:
-    """A label for each; with the scenario's name where a configuration has several."""
+    """Return a label for each, with the scenario's name where a configuration has several."""
     others = list(among)
-    hosted = [scenario.configuration for scenario in scenarios]
+    measured = [scenario.configuration for scenario in scenarios]
     return [
         label_of(scenario.configuration, among=others)
-        + (f", {scenario.name}" if hosted.count(scenario.configuration) > 1 else "")
+        + (f", {scenario.name}" if measured.count(scenario.configuration) > 1 else "")
         for scenario in scenarios
     ]

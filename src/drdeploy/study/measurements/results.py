@@ -1,4 +1,4 @@
-"""The folder that a study's results lie in: ``measurements.csv``, ``environment.json``."""
+"""The folder with a study's results: ``measurements.csv``, ``environment.json`` and a log."""
 
 from __future__ import annotations
 
@@ -20,53 +20,51 @@ SET_ASIDE_FOLDER = "earlier"
 
 @dataclass(frozen=True)
 class Results:
-    """One folder per study; one process writes to it at a time."""
+    """The results folder of one study, which one process writes to at a time."""
 
     folder: Path
 
     @property
     def measurements(self) -> Path:
-        """One row per invocation."""
+        """The file with one row per invocation."""
         return self.folder / "measurements.csv"
 
     @property
     def environment(self) -> Path:
-        """The facts of each run."""
+        """The file with the facts of each run."""
         return self.folder / "environment.json"
 
     @property
     def service_log(self) -> Path:
-        """What the local service of the study had to say."""
+        """The log of the local service that the study started."""
         return self.folder / "local-service.log"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only one who writes.
+        """Hold the folder's lock, so that two runs do not write rows at once.
 
         Raises:
-            StudyError: Another process does.
+            StudyError: Another process holds it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         guard = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            self._take(guard)
+            try:
+                # The kernel releases the lock when the process ends, however it ends: no lock
+                # file of a killed run has to be deleted by hand.
+                fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as err:
+                raise StudyError(
+                    "Another run writes to this folder",
+                    where=str(self.folder),
+                    remedy="Wait for it to end, or name another folder with --out",
+                ) from err
             yield
         finally:
             os.close(guard)
 
-    def _take(self, guard: int) -> None:
-        try:
-            # The kernel lets go of it when the process ends, however it ends.
-            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            raise StudyError(
-                "Another run writes to this folder",
-                where=str(self.folder),
-                remedy="Wait for it to end, or name another folder with --out",
-            ) from err
-
     def set_aside(self, now: datetime) -> None:
-        """Move what was measured into ``earlier/``: a fresh start loses nothing."""
+        """Move the rows and facts into ``earlier/``, so that a fresh start loses nothing."""
         kept = [path for path in (self.measurements, self.environment) if path.exists()]
         if not kept:
             return

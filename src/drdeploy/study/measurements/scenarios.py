@@ -1,4 +1,4 @@
-"""Rows that answer one question: one trial, one kind of start."""
+"""Group rows by trial and kind of start: each group answers one question."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ UNLIMITED_ISOLATION = "process"
 
 @dataclass(frozen=True, order=True)
 class Configuration:
-    """What was hosted, and on what.
+    """A model in an image on an endpoint.
 
     Attributes:
-        memory_mb: Of a serverless endpoint; 0 for an instance.
-        instance_type: Of a real-time endpoint; empty for a serverless one.
-        image: Short name of the container image, ``lean``; where no row tells it, the profile.
+        memory_mb: Memory of a serverless endpoint; 0 for an instance.
+        instance_type: Instance type of a real-time endpoint; empty for a serverless one.
+        image: Short name of the container image, ``lean``; the profile where no row has one.
     """
 
     model: str
@@ -48,10 +48,10 @@ class Configuration:
 
 @dataclass(frozen=True, eq=False)
 class Scenario:
-    """One line of the report.
+    """The rows of one trial with one kind of start: a line of the report.
 
     Attributes:
-        trial: Its name in the study.
+        trial: The trial's name in the study.
         name: ``warm``, ``cold``, ``real-time`` or ``open-loop``.
         start: ``warm``, ``cold``, or empty where no row says.
         rows: The rows that count.
@@ -71,7 +71,7 @@ class Scenario:
 
     @property
     def n(self) -> int:
-        """How many rows count."""
+        """The number of rows that count."""
         return len(self.rows)
 
     @property
@@ -80,14 +80,14 @@ class Scenario:
         return self.isolation != UNLIMITED_ISOLATION
 
     def seconds(self, quantity: str) -> NDArray[np.float64]:
-        """The measured values of a column, without the rows that lack it."""
+        """Return the values of a column, without the rows that lack it."""
         return self.rows[quantity].dropna().to_numpy(dtype=np.float64)
 
 
 def scenarios_of(measurements: Measurements) -> tuple[Scenario, ...]:
     """Group rows by trial and kind of start, in a stable order.
 
-    A trial whose rows all failed is a scenario with no rows: it is reported, not dropped.
+    A trial whose rows all failed gives a scenario without rows: it is reported, not dropped.
     """
     found = [
         _scenario(str(trial), rows, start)
@@ -98,10 +98,10 @@ def scenarios_of(measurements: Measurements) -> tuple[Scenario, ...]:
 
 
 def _starts(rows: pd.DataFrame) -> list[str]:
-    """The kinds of start that count; of a trial with failures only, the one it wanted."""
+    """Return the kinds of start that count; of a trial with failures only, the one it asked for."""
     counted = rows.loc[rows["left_out"] == "", "start"].unique()
-    wanted = "cold" if rows["scenario"].iloc[0] == "cold" else "warm"
-    return sorted(str(start) for start in counted) or [wanted]
+    expected = "cold" if rows["scenario"].iloc[0] == "cold" else "warm"
+    return sorted(str(start) for start in counted) or [expected]
 
 
 def _scenario(trial: str, rows: pd.DataFrame, start: str) -> Scenario:
@@ -111,11 +111,11 @@ def _scenario(trial: str, rows: pd.DataFrame, start: str) -> Scenario:
     return Scenario(
         trial=trial,
         configuration=_configuration(rows),
-        name=_told(rows, "scenario"),
+        name=_known_value(rows, "scenario"),
         start=start,
         platform=", ".join(sorted(rows["platform"].unique())),
         isolation=", ".join(sorted(rows["isolation"].unique())),
-        weights=_told(rows, "weights"),
+        weights=_known_value(rows, "weights"),
         vcpu=float(vcpu.iloc[0]) if len(vcpu) else None,
         rows=counted,
         left_out=dict(Counter(dropped).most_common()),
@@ -124,37 +124,37 @@ def _scenario(trial: str, rows: pd.DataFrame, start: str) -> Scenario:
 
 def _configuration(rows: pd.DataFrame) -> Configuration:
     memory_mb = rows["memory_mb"].dropna()
-    profile = _told(rows, "profile")
+    profile = _known_value(rows, "profile")
     return Configuration(
-        model=_told(rows, "model"),
+        model=_known_value(rows, "model"),
         profile=profile,
-        precision=_told(rows, "precision"),
-        endpoint_kind=_told(rows, "endpoint_kind"),
+        precision=_known_value(rows, "precision"),
+        endpoint_kind=_known_value(rows, "endpoint_kind"),
         memory_mb=int(memory_mb.iloc[0]) if len(memory_mb) else 0,
-        instance_type=_told(rows, "instance_type"),
-        image=_short(_told(rows, "image")) or profile,
+        instance_type=_known_value(rows, "instance_type"),
+        image=_short(_known_value(rows, "image")) or profile,
     )
 
 
 def _short(image: str) -> str:
-    """``lean`` for ``drdeploy:lean``, whatever registry it is in; another's name as it is."""
+    """Return ``lean`` for ``drdeploy:lean`` in any registry; other names stay as they are."""
     name = image.rpartition("/")[2]
     return name.removeprefix("drdeploy:")
 
 
-def _told(rows: pd.DataFrame, name: str) -> str:
-    """The column's one value in the trial (a failure may have left it empty)."""
+def _known_value(rows: pd.DataFrame, name: str) -> str:
+    """Return a column's one value in a trial; a failed row may have left it empty."""
     values = rows.loc[rows[name] != "", name]
     return str(values.iloc[0]) if len(values) else ""
 
 
 def image_position(image: str) -> tuple[int, str]:
-    """The ladder's images in its order, others after them by name."""
+    """Return a sort key: the ladder's images in its order, others after them by name."""
     ladder = [str(name) for name in IMAGE_NAMES]
     return ladder.index(image) if image in ladder else len(ladder), image
 
 
 def _order(scenario: Scenario) -> tuple[object, ...]:
     warm_first = {"warm": 0, "cold": 1}.get(scenario.start, 2)
-    hosted = scenario.configuration
-    return hosted.model, warm_first, image_position(hosted.image), hosted, scenario.name
+    one = scenario.configuration
+    return one.model, warm_first, image_position(one.image), one, scenario.name

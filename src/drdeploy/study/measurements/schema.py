@@ -42,7 +42,7 @@ _LINE_BREAKS = str.maketrans(dict.fromkeys("\r\n\0", " "))
 
 
 @dataclass(frozen=True)
-class Column:
+class CsvColumn:
     """A column, as its field declares it.
 
     Attributes:
@@ -90,7 +90,7 @@ class Column:
 
 
 def encode(value: object) -> str:
-    """Return the cell that holds a value; :meth:`Column.decode` reads the same value from it."""
+    """Return the cell that holds a value; :meth:`CsvColumn.decode` reads the same value from it."""
     match value:
         case None:
             return ""
@@ -104,17 +104,17 @@ def encode(value: object) -> str:
             return str(value).translate(_LINE_BREAKS)
 
 
-def columns_of(row_class: type) -> tuple[Column, ...]:
+def columns_of(row_class: type) -> tuple[CsvColumn, ...]:
     """Return the columns that a dataclass declares, in the order of its fields."""
     hints = get_type_hints(row_class, include_extras=True)
     return tuple(_column(field.name, hints[field.name]) for field in fields(row_class))
 
 
-def _column(name: str, annotated: Any) -> Column:
+def _column(name: str, annotated: Any) -> CsvColumn:
     hint, meaning, *rules = get_args(annotated)
     choices = tuple(dict.fromkeys(_literals(hint)))
     kinds = [str] if choices else list(get_args(hint) or (hint,))
-    return Column(
+    return CsvColumn(
         name=name,
         kind=next(kind for kind in kinds if kind is not NoneType),
         is_nullable=NoneType in kinds,

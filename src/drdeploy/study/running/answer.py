@@ -1,4 +1,4 @@
-"""What a container says of itself in its answer; nothing is known of one that does not."""
+"""What a container says about itself in its answer to an invocation."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class ContainerAnswer:
-    """The part of the JSON answer that a measurement keeps (see ``hosting/serving/answer.py``).
+    """The part of a JSON answer that a measurement keeps (see ``hosting/serving/answer.py``).
 
-    A container that is not ours may answer as it likes; what it does not tell is None.
+    Attributes:
+        container_latency_s: From request to answer, in the container.
+        prediction_s: In the model.
+        decode_s: From the image file to pixels.
+        transform_s: From pixels to model input.
+        container_invocation: Which of the container's invocations this was, from 1.
+        is_ungradable: Whether the photograph was answered without a prediction.
     """
 
     container_latency_s: float | None = None
@@ -27,7 +33,11 @@ class ContainerAnswer:
 
     @classmethod
     def read(cls, body: bytes) -> Self:
-        """Read an answer; never fails."""
+        """Read what an answer holds; never fails.
+
+        A study may measure an image that is not ours, which answers as it likes.  Its latency at
+        the client counts all the same, so what is missing or of another type is left empty.
+        """
         try:
             document = json.loads(body)
         except ValueError:

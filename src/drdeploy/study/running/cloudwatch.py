@@ -1,8 +1,9 @@
-"""Join CloudWatch's metrics of an endpoint to the invocations they belong to, by time.
+"""Add CloudWatch's metrics of an endpoint to the rows of the invocations that caused them.
 
-CloudWatch tells a period's average and how many samples it has: a minute's on AWS, a second's of
-the local service.  A row gets a value only where it is certain which is whose, and stays empty
-otherwise: closely spaced requests share their period, and a share of an average is no measurement.
+CloudWatch reports, for each period, an average and how many samples it has: for each minute on
+AWS, for each second on the local service.  It does not say which invocation a sample belongs to,
+so rows and metrics are joined by time.  A row gets a value only where there is no doubt.  Where
+requests share a period its value stays empty: a share of an average is no measurement.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ COLUMN_OF: Mapping[MetricName, str] = {
     "ModelLatency": "model_latency_s",
     "OverheadLatency": "overhead_latency_s",
 }
-"""Metrics that are joined, and the columns that they go to."""
+"""The metrics that are joined, and the columns for their values."""
 
 
 def read_metrics(
     hosting: Hosting, endpoint: str, rows: Sequence[Measurement], *, now: datetime, period_s: int
 ) -> dict[MetricName, tuple[Datapoint, ...]]:
-    """What CloudWatch tells of the time in which these rows were measured.
+    """Read an endpoint's metrics of the time in which these rows were measured.
 
     Raises:
         EndpointError: CloudWatch refuses.
     """
+    # A datapoint carries the start of its period, which may be earlier than the request.
     margin = timedelta(seconds=period_s)
     start = min(row.started_at for row in rows) - margin
     return {
@@ -50,39 +52,39 @@ def join_metrics(
     *,
     period_s: int,
 ) -> list[Measurement]:
-    """Give each row its metrics, where it is certain which is whose.
+    """Return the rows with their metrics, where there is no doubt whose they are.
 
-    A datapoint belongs to a row if it counts one sample, its period overlaps that invocation and
-    no other that may have caused it, and no other such datapoint's period does.
+    A datapoint belongs to a row if it counts one sample, if its period overlaps that invocation
+    and no other that may have caused it, and if no other such datapoint overlaps the invocation.
 
     Args:
         rows: Every invocation of the endpoint in that time, of whatever trial.
         datapoints: By metric, in CloudWatch's microseconds.
-        period_s: Of the datapoints.
+        period_s: Length of the datapoints' period.
     """
     joined = list(rows)
     for metric, points in datapoints.items():
-        may_cause = may_be_cold if metric == "ModelSetupTime" else was_sent
+        may_cause = may_be_cold if metric == "ModelSetupTime" else may_have_arrived
         found = _owned(rows, points, may_cause, period_s)
         for number, row in enumerate(rows):
             point = found.get(number)
             if point is not None and was_answered(row):
-                joined[number] = _with(joined[number], metric, point)
+                joined[number] = _with_metric(joined[number], metric, point)
     return joined
 
 
 def may_be_cold(row: Measurement) -> bool:
-    """Answered, by a container that had not answered before as far as is known."""
+    """Whether the container answered, and had not answered before as far as is known."""
     return row.outcome in {"ok", "wrong_start", "ungradable"} and row.start != "warm"
 
 
 def was_answered(row: Measurement) -> bool:
-    """The container answered, if only that the photograph is none."""
+    """Whether the container answered, even if only to refuse the photograph."""
     return row.outcome in {"ok", "wrong_start", "ungradable", "model_error"}
 
 
-def was_sent(row: Measurement) -> bool:
-    """It may have reached the container, whatever came of it."""
+def may_have_arrived(row: Measurement) -> bool:
+    """Whether the request may have reached the container, so that AWS may have counted it."""
     return was_answered(row) or row.outcome in {"timeout", "unavailable", "client_error"}
 
 
@@ -92,7 +94,7 @@ def _owned(
     may_cause: Callable[[Measurement], bool],
     period_s: int,
 ) -> dict[int, Datapoint]:
-    """Datapoints by the number of the one row that each belongs to."""
+    """Return the datapoints that belong to one row alone, by the row's position."""
     causes = [(number, row) for number, row in enumerate(rows) if may_cause(row)]
     claims: dict[int, list[Datapoint]] = {}
     for point in points:
@@ -107,8 +109,10 @@ def _overlaps(row: Measurement, point: Datapoint, period_s: int) -> bool:
     return row.started_at - timedelta(seconds=period_s) < point.start <= ended_at
 
 
-def _with(row: Measurement, metric: MetricName, point: Datapoint) -> Measurement:
+def _with_metric(row: Measurement, metric: MetricName, point: Datapoint) -> Measurement:
     values: dict[str, Any] = {COLUMN_OF[metric]: point.average / MICROSECONDS_PER_S}
     if metric == "ModelSetupTime":
+        # A container that does not identify itself leaves the start open.  AWS reports a set-up
+        # time for cold starts only, so this one was cold.
         values["start"] = row.start or "cold"
     return replace(row, **values)

@@ -1,10 +1,7 @@
-"""The artifacts that a study's trials need; what is missing is built and exported.
+"""Find the artifacts that a study's trials need, or build them.
 
-The best weights of an architecture are trained ones: of an archive in the folder, or of the grader
-in the box.
-
-An export runs in a process of its own: TensorFlow's memory and threads end with it and do not
-take part in what is measured.
+The best weights of an architecture are trained ones: those of an archive that is there already,
+or of the grader that ships.
 """
 
 from __future__ import annotations
@@ -33,11 +30,7 @@ ARTIFACTS_FOLDER = Path("build/artifacts")
 
 @dataclass(frozen=True)
 class Artifact:
-    """An archive that is there.
-
-    Attributes:
-        sha256: Of the archive.
-    """
+    """A ``model.tar.gz`` on disk, with its manifest and the SHA-256 of the archive."""
 
     path: Path
     manifest: ModelManifest
@@ -45,23 +38,23 @@ class Artifact:
 
     @classmethod
     def open(cls, path: Path) -> Artifact:
-        """Read its manifest and its digest.
+        """Read the manifest of an archive, and the archive's digest.
 
         Raises:
             StudyError: There is no such file.
-            ArtifactError: It is no artifact.
+            ArtifactError: The file is no artifact.
         """
         if not path.is_file():
             raise StudyError("There is no such artifact", where=str(path))
         return cls(path, inspect(path), sha256_of_file(path))
 
 
-Key = tuple[str, str, str]
-"""Model name, precision, format."""
+ArtifactKey = tuple[str, str, str]
+"""A model's name, its precision and its format."""
 
 
-def artifact_key(trial: Trial) -> Key:
-    """What tells a trial's artifact from the others of its study."""
+def artifact_key(trial: Trial) -> ArtifactKey:
+    """Return the key of the artifact that a trial is measured with."""
     return (trial.model_name, trial.precision, trial.image.takes)
 
 
@@ -72,15 +65,15 @@ def ensure_artifacts(
     weights_folder: Path | None = None,
     folder: Path = ARTIFACTS_FOLDER,
     note: Callable[[str], None] = lambda _: None,
-) -> dict[Key, Artifact]:
-    """Find or build every artifact.
+) -> dict[ArtifactKey, Artifact]:
+    """Find or build the artifact of every trial.
 
     Args:
-        trials: Of the plan.
+        trials: Those of the plan.
         seed: Of random weights.
         weights_folder: Of ImageNet weights for ``best`` ones (see :func:`weights_of`).
-        folder: Where built ones are kept.
-        note: Told what is being built.
+        folder: Where artifacts that are built are kept.
+        note: Called with a sentence for each artifact that is built.
 
     Raises:
         StudyError: One is missing and cannot be built from an architecture, or there is no
@@ -88,20 +81,21 @@ def ensure_artifacts(
     """
     needed = {artifact_key(trial): trial for trial in trials}
     return {
-        key: _ensure(trial, seed, weights_folder, folder, note) for key, trial in needed.items()
+        key: _find_or_build(trial, seed, weights_folder, folder, note)
+        for key, trial in needed.items()
     }
 
 
 def check_own_artifacts(trials: Iterable[Trial]) -> None:
-    """Refuse in the plan what the run would refuse: artifacts of one's own that do not fit.
+    """Check the artifacts that a study names, so that a plan fails where its run would.
 
     Raises:
-        StudyError: One is not there, or not in the format that its image takes.
-        ArtifactError: One is no artifact.
+        StudyError: A file does not exist, or is not in the format that its image takes.
+        ArtifactError: A file is no artifact.
     """
     for trial in {artifact_key(trial): trial for trial in trials}.values():
         if trial.model.artifact is not None:
-            _own(trial, trial.model.artifact)
+            _named_artifact(trial, trial.model.artifact)
 
 
 def weights_of(spec: ModelSpec, folder: Path | None) -> Path | Literal["random", "imagenet"]:
@@ -127,7 +121,7 @@ def weights_of(spec: ModelSpec, folder: Path | None) -> Path | Literal["random",
     return found[0].resolve() if found else "random"
 
 
-def _ensure(
+def _find_or_build(
     trial: Trial,
     seed: int,
     weights_folder: Path | None,
@@ -135,11 +129,13 @@ def _ensure(
     note: Callable[[str], None],
 ) -> Artifact:
     if trial.model.artifact is not None:
-        return _own(trial, trial.model.artifact)
+        return _named_artifact(trial, trial.model.artifact)
     architecture = str(trial.model.architecture)
     path = folder / f"{architecture.lower()}-{trial.precision}-{trial.image.takes}.tar.gz"
     if trial.model.weights == "best":
-        trained = _trained(path) or _in_the_box(architecture, trial.precision, trial.image.takes)
+        trained = _trained_artifact(path) or _shipped_artifact(
+            architecture, trial.precision, trial.image.takes
+        )
         if trained is not None:
             return trained
     weights = weights_of(trial.model, weights_folder)
@@ -152,28 +148,30 @@ def _ensure(
             )
         label = weights if isinstance(weights, str) else weights.name
         note(f"building {architecture} as {trial.image.takes} (weights: {label})")
-        _export_elsewhere(architecture, folder, weights, seed, trial.image.takes)
+        _export_in_a_process(architecture, folder, weights, seed, trial.image.takes)
     return Artifact.open(path)
 
 
-def _trained(path: Path) -> Artifact | None:
+def _trained_artifact(path: Path) -> Artifact | None:
     manifest = _manifest(path)
     return Artifact.open(path) if manifest and manifest.weights == "trained" else None
 
 
-def _in_the_box(architecture: str, precision: str, model_format: ModelFormat) -> Artifact | None:
-    """The grader in the box, if it is this network in this form."""
+def _shipped_artifact(
+    architecture: str, precision: str, model_format: ModelFormat
+) -> Artifact | None:
+    """Return the grader that ships, if it is this network in this form."""
     try:
         path = box_artifact(precision)
     except ArtifactError:
         return None
-    boxed = Artifact.open(path)
-    manifest = boxed.manifest
+    shipped = Artifact.open(path)
+    manifest = shipped.manifest
     fits = manifest.architecture.lower() == architecture.lower()
-    return boxed if fits and manifest.model_format == model_format else None
+    return shipped if fits and manifest.model_format == model_format else None
 
 
-def _own(trial: Trial, path: Path) -> Artifact:
+def _named_artifact(trial: Trial, path: Path) -> Artifact:
     artifact = Artifact.open(path)
     if artifact.manifest.model_format != trial.image.takes:
         raise StudyError(
@@ -186,30 +184,31 @@ def _own(trial: Trial, path: Path) -> Artifact:
 
 
 def _is_current(path: Path, weights: Path | str, seed: int) -> bool:
-    """Whether the archive is what would be built."""
+    """Whether the archive is the one that would be built."""
     manifest = _manifest(path)
     if manifest is None:
         return False
-    wanted = weights if isinstance(weights, str) else "imagenet"
-    return manifest.weights == wanted and manifest.provenance.seed in {None, seed}
+    expected = weights if isinstance(weights, str) else "imagenet"
+    return manifest.weights == expected and manifest.provenance.seed in {None, seed}
 
 
 def _manifest(path: Path) -> ModelManifest | None:
-    """Of an archive; None where there is none, or a broken one."""
+    """Return the manifest of an archive; None where there is none, or a broken one."""
     try:
         return inspect(path) if path.is_file() else None
     except ArtifactError:
         return None
 
 
-def _export_elsewhere(
+def _export_in_a_process(
     architecture: str, folder: Path, weights: Path | str, seed: int, model_format: ModelFormat
 ) -> None:
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_hush_tensorflow) as pool:
+    # TensorFlow's memory and threads end with the process, before anything is measured.
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_quieten_tensorflow) as pool:
         pool.submit(_export, architecture, folder, weights, seed, model_format).result()
 
 
-def _hush_tensorflow() -> None:
+def _quieten_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 

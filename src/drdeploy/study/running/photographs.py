@@ -1,4 +1,4 @@
-"""What is sent: real photographs where there are some, synthetic ones otherwise."""
+"""The photographs that a study sends: real ones where there are some, synthetic ones otherwise."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONTENT_TYPES = {
 
 @dataclass(frozen=True)
 class Photograph:
-    """One request's body."""
+    """An image file to send as the body of a request."""
 
     name: str
     data: bytes
@@ -40,8 +40,8 @@ class PhotographSet:
     """The photographs of a study.
 
     Attributes:
-        source: ``synthetic``, or the folder's name.
-        left_out: Those that are too large for one of the study's endpoints.
+        source: ``synthetic``, or the name of the folder.
+        left_out: Names of files that are too large for one of the study's endpoints.
     """
 
     photographs: tuple[Photograph, ...]
@@ -49,7 +49,7 @@ class PhotographSet:
     left_out: tuple[str, ...] = ()
 
     def for_trial(self, seed: str) -> TrialPhotographs:
-        """The order for one trial; the same for the same seed."""
+        """Return the order in which a trial sends them; the same for the same seed."""
         order = list(self.photographs)
         random.Random(seed).shuffle(order)
         return TrialPhotographs(tuple(order))
@@ -57,26 +57,30 @@ class PhotographSet:
 
 @dataclass(frozen=True)
 class TrialPhotographs:
-    """A trial's order: a sequence number always gets the same photograph, also after a break."""
+    """The photographs of one trial, in the order in which they are sent.
+
+    The sequence number decides which one is sent, so a run that goes on after an interruption
+    sends what an uninterrupted one would have sent.
+    """
 
     order: Sequence[Photograph]
 
     def at(self, sequence: int) -> Photograph:
-        """The photograph of that sequence number."""
+        """Return the photograph of a sequence number; after the last comes the first again."""
         return self.order[sequence % len(self.order)]
 
 
-def find_album(
+def find_photographs(
     folder: Path | None, *, limit_bytes: int, seed: int, cache: Path, synthetic: int = 5
 ) -> PhotographSet:
-    """The photographs that a study sends.
+    """Read the photographs that a study sends.
 
     Args:
-        folder: Where they lie.  None takes the example photographs, or makes synthetic ones
-            where those did not come along.
+        folder: Holds them.  None takes the example photographs, or makes synthetic ones where
+            those did not come along.
         limit_bytes: The smallest payload limit among the endpoints.
         seed: Of synthetic photographs.
-        cache: Where synthetic photographs are kept.
+        cache: Where synthetic photographs are kept; drawing one takes seconds.
         synthetic: How many of those.
 
     Raises:
@@ -85,19 +89,19 @@ def find_album(
     examples = shipped(EXAMPLE_PHOTOGRAPHS)
     chosen = folder or (examples if examples.is_dir() else None)
     if chosen is None:
-        paths: list[Path] = [_synthetic(cache, seed + number) for number in range(synthetic)]
-        return _album(paths, "synthetic", limit_bytes)
+        drawn = [_synthetic(cache, seed + number) for number in range(synthetic)]
+        return _read(drawn, "synthetic", limit_bytes)
     if not chosen.is_dir():
         raise StudyError("There is no such folder", where=str(chosen))
-    paths = sorted(
+    files = sorted(
         path for path in chosen.iterdir() if path.suffix.lower() in CONTENT_TYPES and path.is_file()
     )
-    return _album(paths, chosen.resolve().name, limit_bytes)
+    return _read(files, chosen.resolve().name, limit_bytes)
 
 
-def _album(paths: Iterable[Path], source: str, limit_bytes: int) -> PhotographSet:
+def _read(files: Iterable[Path], source: str, limit_bytes: int) -> PhotographSet:
     fitting, left_out = [], []
-    for path in paths:
+    for path in files:
         if path.stat().st_size > limit_bytes:
             left_out.append(path.name)
         else:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.design.plan import Plan, Trial
     from drdeploy.study.measurements.results import Results
-    from drdeploy.study.running.models import Artifact, Key
+    from drdeploy.study.running.models import Artifact, ArtifactKey
 
 PREFIX_MAX = 20
 """Longest name prefix that the Terraform environments take."""
@@ -83,7 +83,7 @@ class DesiredStudy:
     key_of_trial: Mapping[str, str]
 
     @classmethod
-    def of(cls, plan: Plan, artifacts: Mapping[Key, Artifact], *, on_aws: bool) -> Self:
+    def of(cls, plan: Plan, artifacts: Mapping[ArtifactKey, Artifact], *, on_aws: bool) -> Self:
         """Collect one model for each archive and image, and one endpoint for each configuration.
 
         Args:
@@ -160,7 +160,7 @@ def always_on_first(plan: Plan) -> Plan:
 @contextmanager
 def study_endpoints(
     plan: Plan,
-    artifacts: Mapping[Key, Artifact],
+    artifacts: Mapping[ArtifactKey, Artifact],
     account: Account,
     *,
     engine: Engine | None,

@@ -1,4 +1,4 @@
-"""An observation of a trial becomes a row."""
+"""Make a row of ``measurements.csv`` from what was observed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RowMaker:
-    """What all rows of one trial in one run have in common."""
+class RowBuilder:
+    """Builds the rows of one trial in one run, and holds what they have in common."""
 
     trial: Trial
     manifest: ModelManifest
@@ -28,24 +28,24 @@ class RowMaker:
     isolation: str
     run_id: str
 
-    def of(self, observation: ObservedInvocation) -> Measurement:
-        """A row of one invocation."""
-        invocation, answer = observation.invocation, observation.answer
+    def row_of(self, observed: ObservedInvocation) -> Measurement:
+        """Return the row of an invocation."""
+        invocation, answer = observed.invocation, observed.answer
         return replace(
-            self.of_failed_hosting("", observation.scheduled_at),
-            sequence=observation.sequence,
-            is_warmup=observation.is_warmup,
-            start=observation.start,
-            outcome=observation.outcome,
+            self.row_of_failed_hosting("", observed.scheduled_at),
+            sequence=observed.sequence,
+            is_warmup=observed.is_warmup,
+            start=observed.start,
+            outcome=observed.outcome,
             status=invocation.status,
             error=invocation.error,
             started_at=invocation.started_at,
-            total_latency_s=observation.total_latency_s,
+            total_latency_s=observed.total_latency_s,
             container_latency_s=answer.container_latency_s,
             prediction_s=answer.prediction_s,
             decode_s=answer.decode_s,
             transform_s=answer.transform_s,
-            photograph=observation.photograph.name,
+            photograph=observed.photograph.name,
             payload_bytes=invocation.payload_bytes,
             label=answer.label,
             grade=answer.grade,
@@ -54,8 +54,8 @@ class RowMaker:
             container_invocation=answer.container_invocation,
         )
 
-    def of_failed_hosting(self, error: str, now: datetime) -> Measurement:
-        """A row that says why nothing was sent; it counts as no measurement."""
+    def row_of_failed_hosting(self, error: str, now: datetime) -> Measurement:
+        """Return a row that says why nothing was sent; it is marked as warm-up and never counts."""
         endpoint = self.trial.endpoint
         return Measurement(
             study=self.trial.study,

@@ -1,7 +1,8 @@
-"""Run one trial's scenario: send, wait, look at the start, record.
+"""Send one trial's requests at the pace of its scenario, and report each as it is answered.
 
-Failures are recorded and not retried.  The one thing that is asked for again, a bounded number
-of times, is a start of the wrong kind: it tells nothing about what was to be measured.
+A failure is recorded and not retried: that an endpoint fails is a result.  Only a start of the
+wrong kind is asked for again, a limited number of times, because it says nothing about what was
+to be measured.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ WARM_UP_SEQUENCE = 0
 
 @dataclass(frozen=True)
 class ObservedInvocation:
-    """One invocation as its scenario sees it.
+    """One invocation, and what it was within its scenario.
 
     Attributes:
         total_latency_s: From sending, or in an open loop from ``scheduled_at``.
@@ -51,74 +52,78 @@ class ObservedInvocation:
 
 @dataclass(frozen=True)
 class TrialContext:
-    """What a scenario plays on.
+    """What a scenario needs from the trial that it runs in.
 
     Attributes:
-        send: One request to the trial's endpoint.
+        send: Sends one photograph to the trial's endpoint.
         record: Keeps an observation; called before the next request is sent.
-        album: Which photograph each sequence number sends.
+        photographs: Which photograph each sequence number sends.
         seed: Of arrival times.
         is_always_on: Whether the container had started before the first request.
     """
 
     send: Send
     record: Record
-    album: TrialPhotographs
+    photographs: TrialPhotographs
     clock: Clock
     seed: str
     is_always_on: bool = False
 
 
-def run_scenario(scenario: Scenario, missing: Sequence[int], stage: TrialContext) -> None:
+def run_scenario(scenario: Scenario, missing: Sequence[int], context: TrialContext) -> None:
     """Measure the sequence numbers that are missing, in order.
 
     Args:
-        scenario: Which, and at what pace.
+        scenario: Says at what pace, and which start each answer must be.
         missing: Ascending, from 1; all of ``1..n`` for a trial that was not begun.
-        stage: The endpoint and the record.
+        context: The endpoint to send to, and the record to keep.
     """
     match scenario:
         case Warm() | RealTime():
-            _run_closed_loop(scenario, missing, stage)
+            _run_closed_loop(scenario, missing, context)
         case Cold():
-            _run_cold(scenario, missing, stage)
+            _run_cold(scenario, missing, context)
         case OpenLoop():
-            _run_open_loop(scenario, missing, stage)
+            _run_open_loop(scenario, missing, context)
         case _:
             assert_never(scenario)
 
 
 def attempts_of(scenario: Scenario) -> int:
-    """Requests that one measurement may take before it is given up."""
+    """Return how many requests one measurement may take before it is given up."""
     return scenario.attempts if isinstance(scenario, Cold) else COLD_ATTEMPTS
 
 
 def _run_closed_loop(
-    scenario: Warm | RealTime, missing: Sequence[int], stage: TrialContext
+    scenario: Warm | RealTime, missing: Sequence[int], context: TrialContext
 ) -> None:
-    wanted: Start = "warm" if isinstance(scenario, Warm) else ""
-    _observe(stage, WARM_UP_SEQUENCE, is_warmup=True)
+    expected: Start = "warm" if isinstance(scenario, Warm) else ""
+    _send_one(context, WARM_UP_SEQUENCE, is_warmup=True)
     for sequence in missing:
         for _ in range(attempts_of(scenario)):
-            stage.clock.sleep(scenario.interval_s)
-            if _observe(stage, sequence, wanted=wanted).outcome != "wrong_start":
+            context.clock.sleep(scenario.interval_s)
+            if _send_one(context, sequence, expected=expected).outcome != "wrong_start":
                 break
 
 
-def _run_cold(scenario: Cold, missing: Sequence[int], stage: TrialContext) -> None:
-    pause_s = 0.0  # the endpoint is new: nothing has answered yet
+def _run_cold(scenario: Cold, missing: Sequence[int], context: TrialContext) -> None:
+    pause_s = 0.0  # the endpoint is new: its first request starts a container anyway
     for sequence in missing:
         for _ in range(scenario.attempts):
-            stage.clock.sleep(pause_s)
+            context.clock.sleep(pause_s)
             pause_s = scenario.interval_s
-            if _observe(stage, sequence, wanted="cold").outcome != "wrong_start":
+            if _send_one(context, sequence, expected="cold").outcome != "wrong_start":
                 break
 
 
-def _run_open_loop(scenario: OpenLoop, missing: Sequence[int], stage: TrialContext) -> None:
-    _observe(stage, WARM_UP_SEQUENCE, is_warmup=True)
-    due_s = scenario.arrival_times_s(stage.seed)
-    clock = stage.clock
+def _run_open_loop(scenario: OpenLoop, missing: Sequence[int], context: TrialContext) -> None:
+    # A client that waits for each answer sends least where the server is slowest, and so never
+    # measures the worst of it ("coordinated omission").  Here requests arrive by a schedule that
+    # is drawn beforehand, and latency counts from the scheduled time: a request that finds every
+    # thread busy waits in the pool while its clock runs.
+    _send_one(context, WARM_UP_SEQUENCE, is_warmup=True)
+    due_s = scenario.arrival_times_s(context.seed)
+    clock = context.clock
     begin, begin_at = clock.monotonic(), clock.now()
 
     broken = Event()
@@ -127,14 +132,15 @@ def _run_open_loop(scenario: OpenLoop, missing: Sequence[int], stage: TrialConte
         if broken.is_set():
             return
         try:
-            _observe(stage, sequence, due=due, due_at=begin_at + timedelta(seconds=due - begin))
+            _send_one(context, sequence, due=due, due_at=begin_at + timedelta(seconds=due - begin))
         except BaseException:
+            # What ends one request (a full disk, a service that is gone) ends the trial; the
+            # threads that wait for their turn send nothing more.
             broken.set()
             raise
 
     with ThreadPoolExecutor(scenario.max_in_flight, "open-loop") as pool:
         try:
-            # A request that finds every thread busy waits in the pool, and its clock runs.
             futures = []
             for sequence in missing:
                 due = begin + due_s[sequence - 1]
@@ -149,36 +155,37 @@ def _run_open_loop(scenario: OpenLoop, missing: Sequence[int], stage: TrialConte
             raise
 
 
-def _observe(
-    stage: TrialContext,
+def _send_one(
+    context: TrialContext,
     sequence: int,
     *,
     is_warmup: bool = False,
-    wanted: Start = "",
+    expected: Start = "",
     due: float | None = None,
     due_at: datetime | None = None,
 ) -> ObservedInvocation:
-    photograph = stage.album.at(sequence)
-    invocation = stage.send(photograph)
-    finished = stage.clock.monotonic()
+    photograph = context.photographs.at(sequence)
+    invocation = context.send(photograph)
+    finished = context.clock.monotonic()
     answer = ContainerAnswer.read(invocation.body)
-    start = _start_of(answer, is_always_on=stage.is_always_on)
-    observation = ObservedInvocation(
+    start = _start_of(answer, is_always_on=context.is_always_on)
+    observed = ObservedInvocation(
         sequence=sequence,
         is_warmup=is_warmup,
         photograph=photograph,
         scheduled_at=due_at or invocation.started_at,
         total_latency_s=invocation.latency_s if due is None else finished - due,
         start=start,
-        outcome=_outcome_of(invocation, answer, start, wanted),
+        outcome=_outcome_of(invocation, answer, start, expected),
         invocation=invocation,
         answer=answer,
     )
-    stage.record(observation)
-    return observation
+    context.record(observed)
+    return observed
 
 
 def _start_of(answer: ContainerAnswer, *, is_always_on: bool) -> Start:
+    # Only the container knows whether it answered before: SageMaker does not say which one did.
     if is_always_on:
         return "warm"
     if answer.container_invocation is None:
@@ -187,10 +194,10 @@ def _start_of(answer: ContainerAnswer, *, is_always_on: bool) -> Start:
 
 
 def _outcome_of(
-    invocation: Invocation, answer: ContainerAnswer, start: Start, wanted: Start
+    invocation: Invocation, answer: ContainerAnswer, start: Start, expected: Start
 ) -> Outcome:
     if invocation.outcome != "ok":
         return invocation.outcome
-    if wanted and start and start != wanted:
+    if expected and start and start != expected:
         return "wrong_start"
     return "ungradable" if answer.is_ungradable else "ok"

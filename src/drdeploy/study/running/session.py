@@ -1,13 +1,15 @@
-"""One ``study run``: prepare, find a place to run, measure, and leave nothing behind."""
+"""One run of a study, from beginning to end.  Read this file first.
+
+:func:`run_plan` is the whole story; the functions below it are its steps, in order.
+"""
 
 from __future__ import annotations
 
 import secrets
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from drdeploy.hosting.deployment.account import Account
 from drdeploy.hosting.deployment.configuration import ready_terraform
@@ -19,43 +21,37 @@ from drdeploy.study.measurements.environment import (
     cpu_busy_percent,
     host_facts,
 )
-from drdeploy.study.measurements.journal import Journal, read_measurements
+from drdeploy.study.measurements.journal import Journal
 from drdeploy.study.running.models import ensure_artifacts
-from drdeploy.study.running.photographs import find_album
-from drdeploy.study.running.progress import missing_sequences, runs_by_trial
+from drdeploy.study.running.photographs import find_photographs
+from drdeploy.study.running.progress import runs_by_trial, unfinished_trials
 from drdeploy.study.running.provisioned import (
     always_on_first,
     hosted_tag,
     study_endpoints,
     study_workspace,
 )
-from drdeploy.study.running.runner import ProgressReporter, Runner, RunOutcome, TrialInputs
+from drdeploy.study.running.runner import Runner, RunOutcome, TrialInputs
 from drdeploy.study.running.target import (
     aws_target,
     build_images,
+    choose_isolation,
     image_digests,
     local_target,
     own_local_service,
-    prepare_isolation,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from drdeploy.study.design.plan import Plan, Trial
+    from drdeploy.study.design.plan import Plan
     from drdeploy.study.measurements.results import Results
     from drdeploy.study.running.provisioned import Provisioning
+    from drdeploy.study.running.runner import ProgressReporter
     from drdeploy.study.running.target import Isolation, Target
 
 PHOTOGRAPHS_CACHE = Path("build/photographs")
-
-
-class RunProgress(ProgressReporter, Protocol):
-    """Is told of the preparations too."""
-
-    def note(self, text: str) -> None:
-        """Something worth a line."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +59,15 @@ class RunOptions:
     """How to run a plan.
 
     Attributes:
+        results: The folder that rows are appended in.
+        seed: Of arrival times, the order of photographs and random weights.
         images: Folder with photographs; None takes the example photographs, or synthetic ones.
         weights: Folder with ImageNet weights for models whose weights are to be the best.
-        endpoint_url: A local service that is there; None starts one.
-        aws: Run there instead; Terraform creates the endpoints.
-        provisioning: Let Terraform create the endpoints, on a local service too.
-        isolation: What a local service of our own holds containers with.
-        fresh: Set earlier measurements aside first.
+        endpoint_url: A local service that is running; None starts one.
+        aws: Run on AWS instead, where Terraform creates the endpoints.
+        provisioning: How Terraform creates the endpoints; None lets a local service do it.
+        isolation: What a local service that is started runs containers in.
+        fresh: Move earlier measurements aside first.
     """
 
     results: Results
@@ -83,117 +81,74 @@ class RunOptions:
     fresh: bool = False
 
 
-@dataclass(frozen=True)
-class TrialProgress:
-    """How far one trial is."""
-
-    trial: Trial
-    measured: int
-
-
-def study_progress(plan: Plan, results: Results) -> tuple[TrialProgress, ...]:
-    """How far each trial is, told from the rows alone; may be asked while a run goes on."""
-    rows = read_measurements(results.measurements)
-    return tuple(
-        TrialProgress(trial, trial.scenario.n - len(missing_sequences(trial, rows)))
-        for trial in plan.trials
-    )
-
-
-def run_plan(plan: Plan, options: RunOptions, narrator: RunProgress) -> RunOutcome:
-    """Measure what of the plan is missing.
+def run_plan(plan: Plan, options: RunOptions, progress: ProgressReporter) -> RunOutcome:
+    """Measure what is missing of a plan.
 
     Raises:
         StudyError: Something that the trials need is missing, or the folder holds rows that
             new ones must not be mixed with.
-        EndpointError: The place where they should run does not answer.
+        EndpointError: The place where the trials should run does not answer.
     """
-    clock = Clock()
+    results, clock = options.results, Clock()
     with ExitStack() as stack:
-        stack.enter_context(options.results.locked())
+        stack.enter_context(results.locked())
         if options.fresh:
-            options.results.set_aside(clock.now())
-        journal = stack.enter_context(Journal(options.results.measurements))
-        rows = journal.read()
-        environment = EnvironmentFile(options.results.environment)
-        definitions = {trial.id: {"definition": trial.fingerprint} for trial in plan.trials}
-        known = {"seed": options.seed, "trials": definitions}
-        environment.refuse_another_setting(known, runs_by_trial(rows))
-        if not any(missing_sequences(trial, rows) for trial in plan.trials):
-            narrator.note("every trial is measured already")
-            if study_workspace(options.results).exists:
-                narrator.note("an earlier run left something: `drdeploy study delete` deletes it")
-            return RunOutcome(tuple(trial.id for trial in plan.trials), {})
-        _refuse_early(plan, options)
-        supplies = _supplies(plan, options, narrator)
-        target = stack.enter_context(_target(plan, options, narrator))
+            results.set_aside(clock.now())
+        journal = stack.enter_context(Journal(results.measurements))
+        environment = EnvironmentFile(results.environment)
+        _refuse_another_study(plan, options, journal, environment)
+        unfinished = unfinished_trials(plan, journal.read())
+        if not unfinished:
+            return _nothing_is_missing(plan, options, progress)
+        _check_access(plan, options)
+        inputs = _find_inputs(plan, options, progress)
+        target = stack.enter_context(_find_target(plan, options, progress))
         if options.provisioning:
             plan = always_on_first(plan)
-            unfinished = tuple(one for one in plan.trials if missing_sequences(one, rows))
-            needed = replace(plan, trials=unfinished)
+            unfinished = unfinished_trials(plan, journal.read())
             target = stack.enter_context(
-                _provisioned(
-                    needed, supplies, target, options, partial(_is_complete, plan, journal)
+                _with_provisioned_endpoints(
+                    target,
+                    replace(plan, trials=unfinished),
+                    inputs,
+                    options,
+                    options.provisioning,
+                    is_complete=lambda: not unfinished_trials(plan, journal.read()),
                 )
             )
         runner = Runner(
             plan=plan,
             target=target,
-            supplies=supplies,
+            inputs=inputs,
             journal=journal,
             run_id=_run_id(clock.now()),
-            observer=narrator,
+            progress=progress,
             clock=clock,
         )
-        busy_percent = cpu_busy_percent()
-        if busy_percent > BUSY_PERCENT:
-            narrator.note(
-                f"other work keeps the CPU {busy_percent:.0f} % busy: that is measured too"
-            )
-        return _run(runner, environment, target, busy_percent)
+        return _measure(runner, environment)
 
 
-def _run(
-    runner: Runner, environment: EnvironmentFile, target: Target, busy_percent: float
-) -> RunOutcome:
-    tags = {trial.image.tag for trial in runner.plan.trials}
-    is_contained = target.isolation == "container"
-    runner.begin(
-        environment,
-        {
-            **host_facts(),
-            **target.facts,
-            "started_at": runner.clock.now().isoformat(),
-            "cpu_busy_percent_before": busy_percent,
-            "image_digests": image_digests(tags) if is_contained else {},
-        },
-    )
-    try:
-        outcome = runner.run()
-        environment.record(runner.run_id, {"cpu_busy_percent_after": cpu_busy_percent()})
-        return outcome
-    finally:
-        environment.record(runner.run_id, {"ended_at": runner.clock.now().isoformat()})
+def _refuse_another_study(
+    plan: Plan, options: RunOptions, journal: Journal, environment: EnvironmentFile
+) -> None:
+    """Refuse to add rows to those of a study that was defined otherwise.
+
+    What only a run can know (the machine, the artifacts) is compared when the trials begin.
+    """
+    definitions = {trial.id: {"definition": trial.fingerprint} for trial in plan.trials}
+    facts = {"seed": options.seed, "trials": definitions}
+    environment.refuse_other_conditions(facts, runs_by_trial(journal.read()))
 
 
-def _supplies(plan: Plan, options: RunOptions, narrator: RunProgress) -> TrialInputs:
-    album = find_album(
-        options.images,
-        limit_bytes=min(trial.endpoint.payload_limit_bytes for trial in plan.trials),
-        seed=options.seed,
-        cache=PHOTOGRAPHS_CACHE,
-    )
-    narrator.note(f"{len(album.photographs)} photographs ({album.source})")
-    if album.left_out:
-        narrator.note(f"too large to send, left out: {', '.join(album.left_out)}")
-    artifacts = ensure_artifacts(
-        plan.trials, seed=options.seed, weights_folder=options.weights, note=narrator.note
-    )
-    return TrialInputs(artifacts, album, options.seed)
+def _nothing_is_missing(plan: Plan, options: RunOptions, progress: ProgressReporter) -> RunOutcome:
+    progress.note("every trial is measured already")
+    if study_workspace(options.results).exists:
+        progress.note("an earlier run left something: `drdeploy study delete` deletes it")
+    return RunOutcome(tuple(trial.id for trial in plan.trials), {})
 
 
-def _refuse_early(plan: Plan, options: RunOptions) -> None:
-    """Before artifacts and images are built, which takes minutes: what would end the run anyway.
+def _check_access(plan: Plan, options: RunOptions) -> None:
+    """Fail now where the run would fail later anyway: building what it needs takes minutes.
 
     Raises:
         TerraformUnavailable: It is needed, and it or its AWS provider is not installed.
@@ -206,61 +161,76 @@ def _refuse_early(plan: Plan, options: RunOptions) -> None:
         Account(region=plan.study.region).check()
 
 
+def _find_inputs(plan: Plan, options: RunOptions, progress: ProgressReporter) -> TrialInputs:
+    photographs = find_photographs(
+        options.images,
+        limit_bytes=min(trial.endpoint.payload_limit_bytes for trial in plan.trials),
+        seed=options.seed,
+        cache=PHOTOGRAPHS_CACHE,
+    )
+    progress.note(f"{len(photographs.photographs)} photographs ({photographs.source})")
+    if photographs.left_out:
+        progress.note(f"too large to send, left out: {', '.join(photographs.left_out)}")
+    artifacts = ensure_artifacts(
+        plan.trials, seed=options.seed, weights_folder=options.weights, note=progress.note
+    )
+    return TrialInputs(artifacts, photographs, options.seed)
+
+
 @contextmanager
-def _target(plan: Plan, options: RunOptions, narrator: RunProgress) -> Iterator[Target]:
-    """Where the trials run: AWS, a local service that is there, or one of our own."""
+def _find_target(plan: Plan, options: RunOptions, progress: ProgressReporter) -> Iterator[Target]:
+    """Give the place to run: AWS, a local service that is running, or one for this run alone."""
     tags = {hosted_tag(trial, on_aws=options.aws) for trial in plan.trials}
     if options.aws:
-        build_images(Engine.require(), tags, narrator.note)
+        build_images(Engine.require(), tags, progress.note)
         yield aws_target(plan.study.region)
         return
     region = plan.study.region if options.provisioning else None
     if options.endpoint_url:
         target = local_target(options.endpoint_url, region)
         if options.provisioning and target.isolation == "container":
-            build_images(Engine.require(), tags, narrator.note)
+            build_images(Engine.require(), tags, progress.note)
         yield target
         return
     isolation = options.isolation
     if isolation == "auto":
-        isolation = prepare_isolation(tags, narrator.note)
+        isolation = choose_isolation(tags, progress.note)
     with own_local_service(
         idle_s=plan.study.local.idle_s,
         isolation=isolation,
         log=options.results.service_log,
-        note=narrator.note,
+        note=progress.note,
         region=region,
     ) as target:
         yield target
 
 
 @contextmanager
-def _provisioned(
-    plan: Plan,
-    supplies: TrialInputs,
+def _with_provisioned_endpoints(
     target: Target,
+    plan: Plan,
+    inputs: TrialInputs,
     options: RunOptions,
+    provisioning: Provisioning,
+    *,
     is_complete: Callable[[], bool],
 ) -> Iterator[Target]:
-    """The same place, with endpoints that Terraform created."""
-    if options.provisioning is None:
-        yield target
-        return
-    is_contained = target.platform == "aws" or target.isolation == "container"
+    """Give the same target with endpoints that Terraform creates, and deletes in the end."""
+    has_images = target.platform == "aws" or target.isolation == "container"
     with study_endpoints(
         plan,
-        supplies.artifacts,
+        inputs.artifacts,
         Account(target.endpoint_url, plan.study.region),
-        engine=Engine.require() if is_contained else None,
+        engine=Engine.require() if has_images else None,
         workspace=study_workspace(options.results),
-        provisioning=options.provisioning,
+        provisioning=provisioning,
         is_complete=is_complete,
     ) as endpoints:
-        made = endpoints.provisioned
+        created = endpoints.provisioned
         facts = {
-            "images": {tag: image.uri for tag, image in made.images.items()},
-            "archives": {path.name: archive.uri for path, archive in made.archives.items()},
-            "terraform": made.changes.summary,
+            "images": {tag: image.uri for tag, image in created.images.items()},
+            "archives": {path.name: archive.uri for path, archive in created.archives.items()},
+            "terraform": created.changes.summary,
         }
         yield replace(
             target,
@@ -270,9 +240,31 @@ def _provisioned(
         )
 
 
-def _is_complete(plan: Plan, journal: Journal) -> bool:
-    rows = journal.read()
-    return not any(missing_sequences(trial, rows) for trial in plan.trials)
+def _measure(runner: Runner, environment: EnvironmentFile) -> RunOutcome:
+    """Run the trials; the facts of the run are on disk before its first row is."""
+    busy_percent = cpu_busy_percent()
+    if busy_percent > BUSY_PERCENT:
+        runner.progress.note(
+            f"other work keeps the CPU {busy_percent:.0f} % busy: that is measured too"
+        )
+    tags = {trial.image.tag for trial in runner.plan.trials}
+    is_contained = runner.target.isolation == "container"
+    runner.begin(
+        environment,
+        {
+            **host_facts(),
+            **runner.target.facts,
+            "started_at": runner.clock.now().isoformat(),
+            "cpu_busy_percent_before": busy_percent,
+            "image_digests": image_digests(tags) if is_contained else {},
+        },
+    )
+    try:
+        outcome = runner.run()
+        environment.record(runner.run_id, {"cpu_busy_percent_after": cpu_busy_percent()})
+        return outcome
+    finally:
+        environment.record(runner.run_id, {"ended_at": runner.clock.now().isoformat()})
 
 
 def _run_id(now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""Where trials run: a local service of the study's own, one that is there, or AWS."""
+"""Where trials run: a local service that is started for the run, one that is running, or AWS."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
-    from drdeploy.hosting.images import OwnImage
     from drdeploy.study.design.plan import Trial
     from drdeploy.study.measurements.measurement import Platform
 
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 45.0
-"""SageMaker gives a container 30 s to stop; the service needs a little longer."""
+"""SageMaker gives a container 30 s to stop; the service needs a little longer than that."""
 
 STATUS_TIMEOUT_S = 60.0
-"""The service asks its engine what still runs, and engines under load are slow to say."""
+"""The service asks its engine what still runs, and an engine under load answers slowly."""
 
 LOCAL_BUCKET = "drdeploy-artifacts"
 Isolation = Literal["auto", "container", "process"]
@@ -40,18 +39,20 @@ Isolation = Literal["auto", "container", "process"]
 
 @dataclass(frozen=True)
 class Target:
-    """Everything that a trial needs to know of the place where it runs.
+    """What a trial needs to know about the place where it runs.
 
     Attributes:
-        endpoint_url: Of the local service; None is AWS.
-        isolation: What holds a container to its size there.
+        hosting: The client for its SageMaker API.
+        isolation: What holds a container to its memory and CPU there.
+        bucket: For artifacts of endpoints that are created trial by trial.
         metrics_period_s: Resolution of its CloudWatch metrics.
         metrics_delay_s: How long a metric may take to appear.
-        hosting_timeout_s: Within which an endpoint must be in service.
-        facts: Whatever else it says of itself.
-        endpoints: Names by trial, where they were provisioned beforehand; where a trial has none,
-            it is given one of its own.
-        trial_ended: Told of each trial that was measured, with or without an error.
+        hosting_timeout_s: How long an endpoint may take until it is in service.
+        facts: What ``environment.json`` records about it.
+        endpoints: Names by trial, where endpoints were provisioned beforehand; a trial without
+            one gets an endpoint of its own.
+        trial_ended: Called after each trial, whether or not it had an error.
+        endpoint_url: Of a local service; None is AWS.
     """
 
     hosting: Hosting
@@ -69,7 +70,7 @@ class Target:
 
 
 def local_target(endpoint_url: str, region: str | None = None) -> Target:
-    """A local service that is there already.
+    """Return a target for a local service that is running.
 
     Raises:
         StudyError: The URL does not lead to this machine.
@@ -93,7 +94,7 @@ def local_target(endpoint_url: str, region: str | None = None) -> Target:
 
 
 def aws_target(region: str) -> Target:
-    """AWS, with the credentials of the environment; the endpoints are Terraform's."""
+    """Return a target for AWS, with the environment's credentials and endpoints by Terraform."""
     return Target(
         hosting=Hosting.connect(region=region, max_connections=256),
         platform="aws",
@@ -101,7 +102,7 @@ def aws_target(region: str) -> Target:
         bucket="",
         role_arn="",
         metrics_period_s=60,
-        metrics_delay_s=180.0,
+        metrics_delay_s=180.0,  # CloudWatch publishes SageMaker's metrics some minutes late
         hosting_timeout_s=1800.0,
         facts={"region": region},
     )
@@ -118,8 +119,6 @@ def own_local_service(
 ) -> Iterator[Target]:
     """Start a local service, and stop it at the end.
 
-    It ends with this process whatever becomes of it: its standard input closes then.
-
     Raises:
         EndpointError: It does not get ready.
     """
@@ -128,7 +127,9 @@ def own_local_service(
     command += ["--port", str(port), "--idle-s", str(idle_s), "--isolation", isolation]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as log_file:
-        # In a session of its own: Ctrl-C reaches us alone, and we stop it when we are done.
+        # In a session of its own, so that Ctrl-C reaches this process alone, which deletes its
+        # endpoints while the service still answers.  If this process is killed, the service's
+        # standard input closes, and it stops too.
         service = subprocess.Popen(
             [*command, "--until-stdin-closes"],
             stdin=subprocess.PIPE,
@@ -145,14 +146,11 @@ def own_local_service(
         _stop(service)
 
 
-def prepare_isolation(tags: Collection[str], note: Callable[[str], None]) -> Isolation:
-    """Build the images that a study uses, where there is an engine to build them with.
-
-    An image that is there is built again: what did not change comes from the engine's cache,
-    and what is measured is this checkout.
+def choose_isolation(tags: Collection[str], note: Callable[[str], None]) -> Isolation:
+    """Build the images of a study if a container engine answers, and say what to run them in.
 
     Returns:
-        ``container``; ``process`` where no engine answers or an image cannot be had.
+        ``container``; ``process`` where no engine answers or an image cannot be built.
     """
     engine = Engine.find()
     if engine is None:
@@ -167,29 +165,27 @@ def prepare_isolation(tags: Collection[str], note: Callable[[str], None]) -> Iso
 
 
 def build_images(engine: Engine, tags: Collection[str], note: Callable[[str], None]) -> None:
-    """Build those of the project's own images that are among these.
+    """Build those of the project's own images that are among these tags.
+
+    An image that exists is built again, so that this checkout is measured and not an older one;
+    what did not change comes from the engine's cache.
 
     Raises:
-        ImageBuildFailed: One does not build and is not there from before.
+        ImageBuildFailed: An image does not build, and there is none from before.
     """
     for image in filter(None, map(own_image, sorted(tags))):
-        _bring_up_to_date(engine, image, note)
-
-
-def _bring_up_to_date(engine: Engine, image: OwnImage, note: Callable[[str], None]) -> None:
-    tag = image.tag
-    is_there = tag in {known for one in engine.images() for known in one.tags}
-    note(f"building image {tag}" + (" (what did not change is cached)" if is_there else ""))
-    try:
-        build_image(engine, image.name, platform=image.platform)
-    except ImageBuildFailed as err:
-        if not is_there:
-            raise
-        note(f"{err.what}: measuring the {tag} that is there, perhaps an older one")
+        exists = image.tag in {known for one in engine.images() for known in one.tags}
+        note(f"building image {image.tag}" + (" (what did not change is cached)" if exists else ""))
+        try:
+            build_image(engine, image.name, platform=image.platform)
+        except ImageBuildFailed as err:
+            if not exists:
+                raise
+            note(f"{err.what}: measuring the {image.tag} that exists, perhaps an older one")
 
 
 def image_digests(tags: Collection[str]) -> dict[str, str]:
-    """Ids of the images that the engine has; empty without an engine."""
+    """Return the ids of those of these images that the engine has; empty without an engine."""
     engine = Engine.find()
     if engine is None:
         return {}
@@ -198,18 +194,18 @@ def image_digests(tags: Collection[str]) -> dict[str, str]:
 
 
 def _wait_ready(service: subprocess.Popen[bytes], log: Path) -> None:
-    """Until it has printed its one line."""
+    # It prints one line once it takes connections.
     deadline = time.monotonic() + READY_TIMEOUT_S
-    said = b""
+    printed = b""
     with selectors.DefaultSelector() as selector:
         selector.register(service.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]  # a pipe was asked for
-        while b"\n" not in said:
+        while b"\n" not in printed:
             if not selector.select(max(0.0, deadline - time.monotonic())):
                 raise _not_ready(f"in {READY_TIMEOUT_S:.0f} s", log)
             piece = os.read(service.stdout.fileno(), 4096)  # type: ignore[union-attr]  # a pipe was asked for
             if not piece:
                 raise _not_ready(f"and ended with status {service.wait()}", log)
-            said += piece
+            printed += piece
 
 
 def _not_ready(how: str, log: Path) -> EndpointError:
@@ -234,10 +230,10 @@ def _stop(service: subprocess.Popen[bytes]) -> None:
 
 
 def local_status(endpoint_url: str) -> dict[str, Any]:
-    """What a local service tells of itself.
+    """Return the facts that a local service reports about itself.
 
     Raises:
-        EndpointError: None answers.
+        EndpointError: No local service answers at that URL.
     """
     opener = build_opener(ProxyHandler({}))
     try:
