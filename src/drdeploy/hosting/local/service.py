@@ -41,11 +41,11 @@ class LocalService:
     ...     client = boto3.client("sagemaker", endpoint_url=service.url)
 
     Args:
-        port: 0 takes a free one.
+        port: Port to listen on; 0 takes a free one.
         isolation: What instances run in.  ``auto`` takes containers where an engine answers, and
             processes otherwise.
-        options: Idle time, CPU in proportion to memory, and the like.
-        server_command: What instances run where they are processes; tests pass a smaller server.
+        options: How long idle instances stay, how much CPU comes with memory, and the like.
+        server_command: Command that starts the model server where instances are processes.
 
     Raises:
         InvalidInput: The port is in use.

@@ -122,16 +122,16 @@ class Hosting:
 
     # -- the endpoint ------------------------------------------------------------------
 
-    def create(self, deployment: EndpointDefinition) -> None:
+    def create(self, definition: EndpointDefinition) -> None:
         """Create model, endpoint configuration and endpoint; return without waiting for it.
 
         Raises:
             EndpointError: The API refuses.  What this call had created by then is deleted again.
         """
-        name = deployment.name
+        name = definition.name
         made: list[ResourceKind] = []
         try:
-            for kind, creation in self._creations(deployment).items():
+            for kind, creation in self._creations(definition).items():
                 with translated_errors(f"create the {kind}", name):
                     creation()
                 made.append(kind)
@@ -141,22 +141,22 @@ class Hosting:
             raise
 
     def _creations(
-        self, deployment: EndpointDefinition
+        self, definition: EndpointDefinition
     ) -> dict[ResourceKind, Callable[[], object]]:
-        name = deployment.name
+        name = definition.name
         sagemaker = self._clients.sagemaker
         return {
             "model": lambda: sagemaker.create_model(
                 ModelName=name,
-                ExecutionRoleArn=deployment.role_arn,
+                ExecutionRoleArn=definition.role_arn,
                 PrimaryContainer={
-                    "Image": deployment.image,
-                    "ModelDataUrl": deployment.model_data_url,
-                    "Environment": dict(deployment.environment),
+                    "Image": definition.image,
+                    "ModelDataUrl": definition.model_data_url,
+                    "Environment": dict(definition.environment),
                 },
             ),
             "endpoint configuration": lambda: sagemaker.create_endpoint_config(
-                EndpointConfigName=name, ProductionVariants=[deployment.production_variant]
+                EndpointConfigName=name, ProductionVariants=[definition.production_variant]
             ),
             "endpoint": lambda: sagemaker.create_endpoint(
                 EndpointName=name, EndpointConfigName=name
@@ -183,17 +183,17 @@ class Hosting:
 
     @contextmanager
     def deployed(
-        self, deployment: EndpointDefinition, *, timeout_s: float = 1800.0
+        self, definition: EndpointDefinition, *, timeout_s: float = 1800.0
     ) -> Iterator[EndpointDefinition]:
         """Create an endpoint, wait for it, and delete it at the end, whatever happens meanwhile."""
-        self.create(deployment)
+        self.create(definition)
         try:
-            self.wait_in_service(deployment.name, timeout_s=timeout_s)
-            yield deployment
+            self.wait_in_service(definition.name, timeout_s=timeout_s)
+            yield definition
         except BaseException as err:
-            self._delete_after(err, deployment.name, get_args(ResourceKind))
+            self._delete_after(err, definition.name, get_args(ResourceKind))
             raise
-        self.delete(deployment.name)
+        self.delete(definition.name)
 
     def delete(
         self,

@@ -9,36 +9,39 @@ refuse raises pydantic's ``ValidationError``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     TypeAdapter,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from drdeploy.hosting.sagemaker import quotas
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-def _within(limits: Callable[[], quotas.IntegerRange]) -> AfterValidator:
-    def check(value: int) -> int:
-        # Looked up for each value, not at import: reading the model takes tenths of a second.
-        if value not in limits():
-            raise ValueError(f"must be {limits()}, not {value}")
-        return value
-
-    return AfterValidator(check)
+# Functions and not ranges: reading botocore's service model takes tenths of a second, which an
+# import should not pay.
+_LIMITS = {
+    "max_concurrency": quotas.serverless_max_concurrency,
+    "provisioned_concurrency": quotas.serverless_provisioned_concurrency,
+    "initial_instance_count": quotas.initial_instance_count,
+}
 
 
 class _Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator(*_LIMITS, check_fields=False)
+    @classmethod
+    def _is_within_limits(cls, value: int | None, info: ValidationInfo) -> int | None:
+        allowed = _LIMITS[info.field_name or ""]()
+        if value is not None and value not in allowed:
+            raise ValueError(f"must be {allowed}, not {value}")
+        return value
 
 
 class ServerlessConfig(_Config):
@@ -53,10 +56,8 @@ class ServerlessConfig(_Config):
 
     kind: Literal["serverless"] = "serverless"
     memory_mb: int
-    max_concurrency: Annotated[int, _within(quotas.serverless_max_concurrency)] = 1
-    provisioned_concurrency: (
-        Annotated[int, _within(quotas.serverless_provisioned_concurrency)] | None
-    ) = None
+    max_concurrency: int = 1
+    provisioned_concurrency: int | None = None
 
     @field_validator("memory_mb")
     @classmethod
@@ -100,7 +101,7 @@ class RealTimeConfig(_Config):
 
     kind: Literal["realtime"] = "realtime"
     instance_type: str
-    initial_instance_count: Annotated[int, _within(quotas.initial_instance_count)] = 1
+    initial_instance_count: int = 1
 
     @field_validator("instance_type")
     @classmethod

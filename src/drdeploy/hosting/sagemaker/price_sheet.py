@@ -57,6 +57,8 @@ class Price:
 class PriceSheet:
     """Prices of hosting.
 
+    A look-up raises :class:`UnknownPrice` where the sheet has no such price.
+
     Attributes:
         prices: All prices, of any region and date.
     """
@@ -84,8 +86,6 @@ class PriceSheet:
     def joined(self, other: PriceSheet) -> PriceSheet:
         """Return both sheets as one; of two prices of the same item, the newer one wins."""
         return PriceSheet((*self.prices, *other.prices))
-
-    # Every look-up but request() raises UnknownPrice where the sheet has no such price.
 
     def serverless_second(self, memory_mb: int, region: str = DEFAULT_REGION) -> Price:
         """Return the price of a second of processing by a serverless container of that size."""
