@@ -5,7 +5,6 @@ import resource
 import struct
 import subprocess
 import sys
-import time
 import zlib
 
 import numpy as np
@@ -154,31 +153,26 @@ def test_a_jpeg_with_endless_scans_is_unreadable():
         decode(bomb)
 
 
-def test_a_jpeg_of_endless_segments_is_unreadable_soon():
-    comment = b"\xff\xfe\x00\x02"
+def test_a_jpeg_is_not_read_beyond_the_most_segments():
+    comment, no_segment = b"\xff\xfe\x00\x02", b"\xff\xfe\x00\x00"
     data = encoded(gradient(), "JPEG")
-    started = time.perf_counter()
-    with pytest.raises(UnreadableImage, match="more parts"):
-        decode(data[:2] + comment * 1_000_000 + data[2:])
-    assert time.perf_counter() - started < 1.0
+    with pytest.raises(UnreadableImage, match="more parts"):  # not: ends before its image
+        decode(data[:2] + comment * jpeg.MAX_SEGMENTS + no_segment + data[2:])
 
 
-def test_a_png_of_endless_chunks_is_unreadable_soon():
-    empty = png_chunk(b"IDAT", b"")
-    started = time.perf_counter()
-    with pytest.raises(UnreadableImage, match="more parts"):
-        decode(png(8, 8, before_image=empty * (png_header.MAX_CHUNKS + 1)))
-    assert time.perf_counter() - started < 2.0
+def test_a_png_is_not_read_beyond_the_most_chunks():
+    empty, broken = png_chunk(b"IDAT", b""), png_chunk(b"IDAT", b"")[:-4] + bytes(4)
+    with pytest.raises(UnreadableImage, match="more parts"):  # not: a checksum is wrong
+        decode(png(8, 8, before_image=empty * png_header.MAX_CHUNKS + broken))
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
-def test_compressed_text_and_profiles_are_never_inflated(kind):
+def test_compressed_text_and_profiles_never_reach_a_decompressor(kind):
     megabyte = zlib.compress(bytes(1024 * 1024), 9)
     prefix = {b"zTXt": b"k\0\0", b"iTXt": b"k\0\1\0\0\0", b"iCCP": b"k\0\0"}[kind]
     bomb = png(8, 8, before_image=png_chunk(kind, prefix + megabyte) * 4000)
-    started = time.perf_counter()
     assert decode(bomb).shape == (8, 8, 3)
-    assert time.perf_counter() - started < 1.0
+    assert png_header.read_header(bomb).data == png_header.read_header(png(8, 8)).data
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

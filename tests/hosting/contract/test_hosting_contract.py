@@ -20,9 +20,7 @@ def error_of(answer) -> tuple[int, str]:
 
 
 def test_ping_answers_200_within_two_seconds(server):
-    started = time.monotonic()
-    assert server.client.get("/ping").status_code == 200
-    assert time.monotonic() - started < 2
+    assert server.client.get("/ping", timeout=2).status_code == 200  # SageMaker waits as long
 
 
 def test_a_photograph_is_answered_with_the_studys_fields_and_the_grade(server, photo):

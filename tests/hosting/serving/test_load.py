@@ -2,8 +2,7 @@
 
 import subprocess
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import pytest
 from photographs import hostile_images
@@ -28,36 +27,32 @@ def busy(slow_model_dir, tmp_path_factory):
 
 
 def at_once(server, photo, count):
+    """The answers to requests that are sent together, in the order in which they come."""
+
     def ask(_):
         with server.connect() as client:
-            started = time.monotonic()
-            answer = client.post("/invocations", content=photo)
-            return answer, time.monotonic() - started
+            return client.post("/invocations", content=photo)
 
     with ThreadPoolExecutor(count) as threads:
-        return list(threads.map(ask, range(count)))
+        asked = [threads.submit(ask, at) for at in range(count)]
+        return [done.result() for done in as_completed(asked)]
 
 
 def test_beyond_the_queue_clients_are_refused_at_once(busy, photo):
     answers = at_once(busy, photo, 8)
-    served = [duration_s for answer, duration_s in answers if answer.status_code == 200]
-    refused = [(answer, seconds) for answer, seconds in answers if answer.status_code == 503]
-    assert len(served) + len(refused) == 8
-    assert len(served) >= 2
-    assert refused
-    assert all(answer.headers["retry-after"] == "1" for answer, _ in refused)
-    assert min(seconds for _, seconds in refused) < min(served)
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert [answer.status_code for answer in answers].count(200) == 8 - len(refused)
+    assert 1 <= len(refused) <= 6
+    assert all(answer.headers["retry-after"] == "1" for answer in refused)
+    assert answers[0] in refused
 
 
 def test_ping_answers_while_the_model_computes(busy, photo):
     with ThreadPoolExecutor(1) as threads:
         work = threads.submit(at_once, busy, photo, 2)
-        slowest_s = 0.0
         while not work.done():
-            started = time.monotonic()
-            assert busy.client.get("/ping").status_code == 200
-            slowest_s = max(slowest_s, time.monotonic() - started)
-    assert slowest_s < 2
+            assert busy.client.get("/ping", timeout=2).status_code == 200
+        assert [answer.status_code for answer in work.result()] == [200, 200]
 
 
 def test_a_request_that_takes_too_long_gets_504_and_its_place_is_free_again(

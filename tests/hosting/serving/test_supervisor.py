@@ -18,7 +18,6 @@ import psutil
 import pytest
 
 from drdeploy.hosting.engine import free_port
-from drdeploy.hosting.serving.settings import Settings
 
 
 @contextlib.contextmanager
@@ -79,12 +78,10 @@ def refuses(server) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_idle_server_stops_at_once_and_says_success(model_dir, serve, number):
-    server = serve(model_dir)
-    started = time.monotonic()
+def test_an_idle_server_stops_without_draining_and_says_success(model_dir, serve, number):
+    server = serve(model_dir, DRDEPLOY_DRAIN_S=30)
     server.signal(number)
-    assert server.wait(30) == 0
-    assert time.monotonic() - started < Settings().drain_s / 5
+    assert server.wait(20) == 0
 
 
 def test_a_stop_signal_while_the_model_loads_is_obeyed(model_dir, serve):
