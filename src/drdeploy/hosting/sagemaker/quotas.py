@@ -19,8 +19,8 @@ SERVERLESS_MEMORY_STEP_MB = 1024
 """Memory sizes are this far apart (service model, documentation of ``MemorySizeInMB``)."""
 
 SERVERLESS_PAYLOAD_BYTES = 4 * MIB
-"""Largest body of a request, and of a response (developer guide, "Invoke models with SageMaker
-Serverless Inference")."""
+"""Largest body of a request, and of a response (developer guide, "Invoke a serverless
+endpoint")."""
 
 REALTIME_PAYLOAD_BYTES = 6 * MIB
 """Largest body of a request, and of a response (API reference, ``InvokeEndpoint``)."""

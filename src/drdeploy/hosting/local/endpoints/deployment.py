@@ -1,8 +1,8 @@
 """What an endpoint serves: its configuration, with images and archives pinned, and its workers.
 
 An update makes a second deployment beside the one in service, and swaps the two once the new one
-is ready (a blue/green deployment, as SageMaker does it).  The old one is closed, but its last
-requests still finish on it: :meth:`EndpointDeployment.invocation` counts them.
+is ready, as SageMaker does (developer guide, "Blue/Green Deployments").  The old one is closed, but
+its last requests still finish on it: :meth:`EndpointDeployment.invocation` counts them.
 """
 
 from __future__ import annotations

@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 
 SERVERLESS_START_S = 180.0
 """A serverless container must load its model and answer a ping within this time (developer guide,
-"Deploy models with Amazon SageMaker Serverless Inference")."""
+"Invoke a serverless endpoint")."""
 REAL_TIME_START_S = 240.0
-"""The same limit for a real-time container, unless the variant sets
+"""How long a real-time container may take to start, unless the variant sets
 ``ContainerStartupHealthCheckTimeoutInSeconds``."""
 SHUTDOWN_GRACE_S = 3.0
 """Between SIGTERM and SIGKILL when the whole service stops: nobody waits for answers any more."""
@@ -92,8 +92,8 @@ class InstanceFleet:
     def serverless_size(self, memory_mb: int) -> InstanceSize:
         """Return a serverless worker's size: CPU in proportion to memory, if there is as much.
 
-        SageMaker does not publish the proportion.  Serverless Inference is built on AWS Lambda,
-        whose documentation gives one vCPU for every 1769 MB.
+        SageMaker does not publish the proportion.  Serverless Inference "integrates with AWS
+        Lambda" (developer guide), which gives one vCPU for every 1769 MB.
         """
         vcpu = quotas.vcpu_of_memory(memory_mb, mb_per_vcpu=self.options.mb_per_vcpu)
         return InstanceSize(memory_mb, min(vcpu, self.cpus), SERVERLESS_START_S)

@@ -1,10 +1,10 @@
-"""Instances as containers: ``IMAGE serve``, read-only and without privileges, as on SageMaker.
+"""Instances as containers, started as SageMaker starts them and confined more tightly.
 
 The contract is the developer guide's, "Custom Inference Code with Hosting Services": the argument
-``serve``, the model in ``/opt/ml/model``, answers on port 8080.  The hardening comes with
-:class:`~drdeploy.hosting.engine.ContainerSpec`: a read-only root with a small ``/tmp`` in memory,
-no capabilities, no new privileges, a bound on processes, and memory that includes swap.  A server
-that works here therefore needs nothing that a stricter host would deny it.
+``serve``, the model in ``/opt/ml/model``, answers on port 8080, SIGKILL 30 s after SIGTERM.  The
+confinement comes with :class:`~drdeploy.hosting.engine.ContainerSpec`: a read-only root with a
+small ``/tmp`` in memory, no capabilities, no new privileges, a bound on processes, and no swap.
+SageMaker asks for less, so a server that works here needs nothing that SageMaker could withhold.
 """
 
 from __future__ import annotations

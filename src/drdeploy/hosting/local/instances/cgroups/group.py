@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.local.instances.cgroups.files import fields, number, remove_group
+from drdeploy.hosting.local.instances.cgroups.control_files import fields, number, remove_group
 
 if TYPE_CHECKING:
     from pathlib import Path

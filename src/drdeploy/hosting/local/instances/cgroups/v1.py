@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from drdeploy.hosting.local.instances.cgroups.files import (
+from drdeploy.hosting.local.instances.cgroups.control_files import (
     PERIOD_US,
     own_groups,
     remove_tree,

@@ -18,7 +18,7 @@ REMOVAL_S = 2.0
 
 
 def own_groups(root: Path) -> dict[str, PurePosixPath]:
-    """Return the group of this process for each controller; under "" that of version 2."""
+    """Return this process's control group by controller; the key "" stands for version 2."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
