@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.text import Text
 
 from drdeploy.errors import DrdeployError
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
@@ -236,5 +237,7 @@ def friendly_errors() -> Iterator[None]:
 
 
 def _print_error(code: str, sentence: str) -> None:
-    err.print(f"[bold red]error[/] ({code}): ", end="")
-    err.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    lines = _wrapped("", f"error ({code}): {sentence}", GAP, _width(err))
+    message = Text("\n".join(lines))
+    message.stylize("bold red", 0, len("error"))
+    err.print(message, soft_wrap=True)

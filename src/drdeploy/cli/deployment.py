@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from drdeploy.cli.console import err
+from drdeploy.cli.console import err, print_line
 from drdeploy.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class TerminalApprover:
 
     def note(self, text: str) -> None:
         """Show one line about what is going on."""
-        err.print(text, markup=False, highlight=False, soft_wrap=True)
+        print_line(text, to=err)
 
     def approves(self, proposal: Proposal) -> bool:
         """Show a plan with its cost, and ask whether to apply it."""
@@ -178,6 +178,6 @@ def interruptible(advice: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt as interruption:
         for note in getattr(interruption, "__notes__", ()):
-            err.print(note, markup=False, soft_wrap=True)
-        err.print(f"interrupted; {advice}", markup=False, soft_wrap=True)
+            print_line(note, to=err)
+        print_line(f"interrupted; {advice}", to=err)
         raise typer.Exit(INTERRUPTED) from None

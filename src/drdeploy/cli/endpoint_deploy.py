@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.console import err, print_json, print_line
 from drdeploy.cli.deployment import (
     LocalUrlOption,
     TargetOption,
@@ -128,7 +128,9 @@ def delete_deployed(workspace: Workspace) -> TeardownReport | None:
 
     record = workspace.record()
     if record.endpoint_url is not None and not local_service_answers(record.endpoint_url):
-        err.print(f"the local service at {record.endpoint_url} is gone, and everything in it")
+        print_line(
+            f"the local service at {record.endpoint_url} has ended, with everything in it", to=err
+        )
         workspace.delete()
         return None
     approver = TerminalApprover(yes=True, is_local=record.endpoint_url is not None)
@@ -141,11 +143,11 @@ def print_teardown(report: TeardownReport | None) -> None:
     """Print what was deleted, and for which kinds AWS lists nothing any more."""
     if report is None:
         return
-    out.print(f"deleted: {len(report.deleted)} resources", highlight=False)
+    print_line(f"deleted: {len(report.deleted)} resources")
     for sentence in report.verified:
-        out.print(f"verified: {sentence}", markup=False, highlight=False)
+        print_line(f"verified: {sentence}")
     for sentence in report.unverified:
-        err.print(f"not verified: {sentence}", markup=False, highlight=False)
+        print_line(f"not verified: {sentence}", to=err)
 
 
 def _config(
@@ -188,7 +190,7 @@ def _image_tag(engine: Engine | None, image: str, config: EndpointConfig, accoun
         tag = fitting_tag(tag, config)
     own = own_image(tag)
     if own is not None and engine is not None:
-        err.print(f"building {tag} (what did not change is cached)")
+        print_line(f"building {tag} (what did not change is cached)", to=err)
         build_image(engine, own.name, platform=own.platform)
     return tag
 
@@ -266,11 +268,11 @@ def _report(endpoint: str, provisioned: Provisioned, answer: Invocation, *, as_j
             }
         )
         return
-    out.print(f"endpoint {endpoint} is in service", markup=False, highlight=False)
+    print_line(f"endpoint {endpoint} is in service")
     if isinstance(grading, dict) and "grade" in grading:
-        out.print(f"it answers: grade {grading['grade']} ({grading['label']})", highlight=False)
-        out.print(grading["notice"], markup=False, highlight=False)
+        print_line(f"it answers: grade {grading['grade']} ({grading['label']})")
+        print_line(grading["notice"])
     for name, value in provisioned.outputs.items():
         if name != "endpoint":
-            out.print(f"{name}: {value}", markup=False, highlight=False, soft_wrap=True)
-    out.print(f"delete it with: drdeploy endpoint delete {endpoint}", highlight=False)
+            print_line(f"{name}: {value}")
+    print_line(f"delete it with: drdeploy endpoint delete {endpoint}")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from drdeploy.cli.console import err, out, print_json
+from drdeploy.cli.console import err, print_json, print_line
 from drdeploy.cli.deployment import LocalUrlOption, TargetOption, account_of, engine_for
 from drdeploy.cli.options import JsonOption, RegionOption
 
@@ -47,8 +47,8 @@ def push_image(
     if as_json:
         print_json(asdict(pushed) | {"digest": pushed.digest})
         return
-    err.print("the registry holds it already" if pushed.was_there else "pushed")
-    out.print(pushed.uri, markup=False, highlight=False, soft_wrap=True)
+    print_line("the registry holds it already" if pushed.was_there else "pushed", to=err)
+    print_line(pushed.uri)
 
 
 def push_artifact(
@@ -72,6 +72,6 @@ def push_artifact(
     if as_json:
         print_json(asdict(uploaded))
         return
-    err.print("the bucket holds it already" if uploaded.was_there else "uploaded")
+    print_line("the bucket holds it already" if uploaded.was_there else "uploaded", to=err)
     version = f" version {uploaded.version_id}" if uploaded.version_id else ""
-    out.print(f"{uploaded.uri}{version}", markup=False, highlight=False, soft_wrap=True)
+    print_line(f"{uploaded.uri}{version}")

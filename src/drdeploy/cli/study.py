@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from drdeploy.cli.console import Table, err, name_column, number_column, print_json, print_line
 from drdeploy.cli.deployment import INTERRUPTED, TargetChoice, TerminalApprover, YesOption
-from drdeploy.cli.options import JsonOption
+from drdeploy.cli.options import IsolationOption, JsonOption
 from drdeploy.errors import StudyError, UnknownPrice
 
 if TYPE_CHECKING:
@@ -22,18 +22,24 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-StudyArgument = Annotated[str, typer.Argument(help="A TOML file, or a name in studies/.")]
+StudyArgument = Annotated[
+    str, typer.Argument(help="A study: its TOML file, or its name in studies/.")
+]
 OnlyOption = Annotated[
-    str | None, typer.Option(help="Trials whose id has this part, or matches this pattern.")
+    str | None,
+    typer.Option(help="Take the trials whose id contains this, or matches this pattern (* and ?)."),
 ]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", help="Folder of the results; results/STUDY by default.")
+    Path | None, typer.Option("--out", help="Folder of the results. By default, results/STUDY.")
 ]
 
 
 @app.command()
 def plan(study: StudyArgument, only: OnlyOption = None, as_json: JsonOption = False) -> None:
-    """Show the trials, their duration and their worst-case cost; call nothing."""
+    """Show the trials, how long they take and what they cost at worst.
+
+    Nothing is run and nothing is sent.
+    """
     chosen = _plan(study, only)
     if as_json:
         print_json(_plan_facts(chosen))
@@ -46,11 +52,13 @@ def run(
     study: StudyArgument,
     *,
     only: OnlyOption = None,
-    seed: Annotated[int | None, typer.Option(help="Instead of the study's own.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed, in place of the study's own.")
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(
-            help="Folder with photographs to send; the example photographs by default.",
+            help="Folder of photographs to send. By default, the example photographs.",
             file_okay=False,
         ),
     ] = None,
@@ -58,39 +66,40 @@ def run(
         Path | None,
         typer.Option(
             envvar="DRDEPLOY_WEIGHTS",
-            help="Folder with ImageNet weights as Keras publishes them (.h5), for architectures "
-            "that have no trained ones; random weights by default.",
+            help="Folder of ImageNet weights as Keras publishes them (.h5), for networks that "
+            "have no trained ones. By default, weights are random.",
             file_okay=False,
         ),
     ] = None,
     out_dir: OutOption = None,
     endpoint_url: Annotated[
-        str | None, typer.Option(help="A local service that is there; else one is started.")
+        str | None,
+        typer.Option(help="Address of a running local service. By default, one is started."),
     ] = None,
-    isolation: Annotated[
-        Literal["auto", "container", "process"],
-        typer.Option(help="What the local service that is started holds endpoints with."),
-    ] = "auto",
+    isolation: IsolationOption = "auto",
     target: Annotated[
         TargetChoice | None,
         typer.Option(
-            help="Let Terraform create the endpoints: on AWS (costs money) or on a local service. "
-            "Without it, a local service is asked for each endpoint directly."
+            help="Let Terraform create the endpoints, on AWS (which costs money) or in a local "
+            "service. By default, they are created without Terraform, in a local service."
         ),
     ] = None,
     max_cost_usd: Annotated[
-        float, typer.Option(help="On AWS: refuse a plan whose worst case costs more.", min=0)
+        float, typer.Option(help="On AWS: USD that the plan may cost at worst.", min=0)
     ] = 0.0,
     yes: YesOption = False,
     keep: Annotated[
-        bool, typer.Option("--keep", help="With --target: leave everything there in the end.")
+        bool, typer.Option("--keep", help="With --target: do not delete anything at the end.")
     ] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Set earlier measurements aside and start anew.")
+        bool, typer.Option("--fresh", help="Move earlier measurements aside and start anew.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure what of a study is missing; run it again to go on after a break."""
+    """Run a study, or what is missing of it.
+
+    Every answer is kept at once. After an interruption, the same command measures what is missing.
+    """
     from drdeploy.cli.study_progress import LiveProgress
     from drdeploy.study.measurements.results import Results
     from drdeploy.study.running.provisioned import always_on_first
@@ -141,7 +150,7 @@ def run(
 
 @app.command()
 def delete(study: StudyArgument, out_dir: OutOption = None) -> None:
-    """Delete whatever a run with --target left there, and verify it by listing."""
+    """Delete what a run with --target left behind, and verify it by listing."""
     from drdeploy.cli.deployment import interruptible, local_service_answers
     from drdeploy.study.measurements.results import Results
     from drdeploy.study.running.provisioned import delete_study, study_workspace
@@ -149,9 +158,7 @@ def delete(study: StudyArgument, out_dir: OutOption = None) -> None:
     chosen = _plan(study, None)
     workspace = study_workspace(Results(out_dir or _default_out(chosen)))
     if not workspace.exists:
-        raise StudyError(
-            "Nothing of this study was created through Terraform", where=str(workspace.folder)
-        )
+        raise StudyError("Terraform created nothing for this study", where=str(workspace.folder))
     endpoint_url = workspace.record().endpoint_url
     if endpoint_url is not None and not local_service_answers(endpoint_url):
         print_line(f"the local service at {endpoint_url} is gone, and everything in it", to=err)
@@ -169,7 +176,7 @@ def status(
     out_dir: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how far each trial is, also while a run goes on."""
+    """Show how much of each trial is measured, also during a run."""
     from drdeploy.study.measurements.results import Results
     from drdeploy.study.running.progress import study_progress
 
@@ -213,8 +220,8 @@ def _refuse_cost(plan: Plan, max_cost_usd: float) -> None:
     cost_usd = plan.worst_case_cost_usd(PriceSheet.load())
     if cost_usd > max_cost_usd:
         raise StudyError(
-            f"At worst this costs {cost_usd:.2f} USD, and {max_cost_usd:.2f} USD are allowed",
-            remedy=f"Allow it by --max-cost-usd {cost_usd:.2f}, or choose trials by --only",
+            f"At worst this costs {cost_usd:.2f} USD, and only {max_cost_usd:.2f} USD are allowed",
+            remedy=f"Allow it with --max-cost-usd {cost_usd:.2f}, or take fewer trials with --only",
         )
 
 
@@ -258,13 +265,8 @@ def _worst_case_cost_usd(plan: Plan) -> tuple[float | None, list[str]]:
 
 
 def _print_plan(plan: Plan) -> None:
-    table = Table(
-        [
-            name_column("trial"),
-            name_column("image"),
-            *map(number_column, ("vCPU", "requests", "about")),
-        ]
-    )
+    numbers = map(number_column, ("vCPU", "requests", "about"))
+    table = Table([name_column("trial"), name_column("image"), *numbers])
     for trial in plan.trials:
         duration = _duration(trial.expected_duration_s)
         table.add(trial.id, trial.image.tag, f"{trial.vcpu:.2f}", str(trial.invocations), duration)

@@ -37,7 +37,7 @@ def test_status_of_a_study_that_was_not_begun_is_nothing_measured(tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--target", "aws"], "At worst this costs 0.85 USD, and 0.00 USD are allowed"),
+        (["--target", "aws"], "At worst this costs 0.85 USD, and only 0.00 USD are allowed"),
         (["--only", "nonesuch"], "No trial matches"),
     ],
 )
