@@ -45,7 +45,6 @@ RESOURCES = (
     "sagemaker-endpoint-configuration",
     "sagemaker-model",
     "sns-topic",
-    "sns-topic-policy",
     "sns-topic-subscription",
 )
 DATA_SOURCES = ("data-aws-caller-identity", "data-aws-partition", "data-aws-region")
@@ -96,7 +95,7 @@ def _on_one_line(inside: str) -> str:
 
 
 class Module:
-    """One resource, data source or the provider: its TypeScript, as the source map keeps it."""
+    """The TypeScript source of a resource, a data source or the provider, from its source map."""
 
     def __init__(self, folder: Path) -> None:
         code = (folder / "index.js").read_text(encoding="utf-8")
@@ -117,7 +116,7 @@ class Module:
         }
 
     def block(self) -> dict[str, Any]:
-        """Of the class that stands for the resource itself: the last one."""
+        """Return the block of the resource itself, whose class is the last one."""
         name = list(self._classes)[-1]
         return self._block(name, self._hcl_of_resource(name))
 
@@ -138,7 +137,7 @@ class Module:
         blocks: dict[str, Any] = {}
         for note in NOTE.finditer(self._classes[name]):
             if note[1] == "alias" and not self.type_name:
-                continue  # Terraform's own, of every provider
+                continue  # an argument of every provider, which Terraform itself handles
             argument, flags = note[1], tuple(flag == "true" for flag in note.group(2, 3, 4))
             following = "\n".join(note.group(5, 6, 7))
             is_block, kind, storage = hcl.get(argument, ("false", "", ""))
@@ -166,7 +165,7 @@ class Module:
         return limits | block
 
     def _of_interface(self, name: str) -> dict[str, Any]:
-        """A block of the provider itself, which has an interface and no class."""
+        """Return a block of the provider, which has an interface and no class."""
         start = self._source.index(f"export interface {name} {{")
         properties = PROPERTY.findall(self._source[start : self._source.index("\n}\n", start)])
         hcl = self._hcl_of_block(name)
@@ -180,7 +179,7 @@ class Module:
         }
 
     def _computed_objects(self, nested: re.Match[str], flags: tuple[bool, ...]) -> dict[str, Any]:
-        """An attribute whose value is a list of objects, which the provider alone computes."""
+        """Return an attribute whose value is a list of objects that the provider computes."""
         inner = self._block(f"{nested[1]}OutputReference", self._hcl_of_block(nested[1]))
         fields = {
             name: value.partition(" ")[0]

@@ -1,7 +1,7 @@
 """Write the tables of inputs and outputs into every README below ``infrastructure/``.
 
-What stands above the marker is written by hand; what stands below it comes from
-``variables.tf`` and ``outputs.tf``.  A test keeps the two in step.
+The text above the marker is written by hand; the tables below it are made from ``variables.tf`` and
+``outputs.tf``.  A test fails if they are out of date.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Entry:
 
     Attributes:
         kind: ``variable`` or ``output``.
-        name: As it is written.
-        arguments: Of its block, as text.
+        name: Its name.
+        arguments: The arguments of its block, as text.
     """
 
     kind: str
@@ -34,13 +34,13 @@ class Entry:
 
     @property
     def description(self) -> str:
-        """Without quotation marks; a bar would end the cell."""
+        """The description, ready for a cell of a table."""
         text = self.arguments["description"].strip().strip('"')
         return text.replace('\\"', '"').replace("|", "\\|")
 
     @property
     def row(self) -> str:
-        """One line of the table."""
+        """The row of the table."""
         if self.kind == "output":
             return f"| `{self.name}` | {self.description} |"
         default = self.arguments.get("default")
@@ -51,7 +51,7 @@ class Entry:
 
 
 def entries(file: Path) -> list[Entry]:
-    """Every block of a file, in its order."""
+    """Return the variables and outputs of a file, in their order."""
     text = file.read_text(encoding="utf-8")
     return [
         Entry(kind, name, {found[1]: found[2].strip() for found in ARGUMENT.finditer(body)})
@@ -60,7 +60,7 @@ def entries(file: Path) -> list[Entry]:
 
 
 def tables(folder: Path) -> str:
-    """What stands below the marker."""
+    """Return the tables of a module or environment."""
     inputs = [one.row for one in entries(folder / "variables.tf")]
     outputs = [one.row for one in entries(folder / "outputs.tf")]
     return "\n".join(
@@ -82,24 +82,24 @@ def tables(folder: Path) -> str:
 
 
 def written(readme: Path) -> str:
-    """The whole README, its tables anew."""
+    """Return a README with its tables written again."""
     head, _, _ = readme.read_text(encoding="utf-8").partition(MARKER)
     return f"{head.rstrip()}\n\n{MARKER}\n\n{tables(readme.parent)}"
 
 
 def readmes() -> list[Path]:
-    """Those with tables."""
+    """Return the READMEs that have tables."""
     return sorted(file.parent / "README.md" for file in INFRASTRUCTURE.glob("*/*/variables.tf"))
 
 
 def main() -> None:
-    """Write them all."""
+    """Write the tables of every README."""
     for readme in readmes():
         readme.write_text(written(readme), encoding="utf-8")
 
 
 def _plain(type_text: str) -> str:
-    """``object`` for a long type; its members stand in the description."""
+    """Return a type for the table, shortened to its kind: the description lists the members."""
     one_line = " ".join(type_text.split())
     return one_line if len(one_line) <= 40 else one_line.partition("({")[0].replace("(", " of ")
 

@@ -1,4 +1,4 @@
-"""The real terraform on a folder of ``infrastructure/``, with state and data elsewhere."""
+"""Run the real terraform on a folder of ``infrastructure/``, with state and data elsewhere."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ ARCHIVE = "cd" * 32
 
 @dataclass
 class Terraform:
-    """``terraform -chdir=FOLDER``; what it writes goes below ``work``.
+    """Runs ``terraform -chdir=FOLDER``; all that it writes goes to another folder.
 
     Attributes:
-        folder: With the configuration.
-        work: For state, variables and what ``init`` downloads.
-        provider: Variables by which it finds the provider: those that
-            :func:`aws_provider.provider_of` yields, or the settings of a mirror.
-        values: Of the variables.
-        data: What ``init`` makes; by default below ``work``.
+        folder: Folder of the configuration.
+        work: Folder for state, variables and what ``init`` downloads.
+        provider: Environment variables by which Terraform finds the provider: those that
+            :func:`aws_provider.provider_of` yields, or ``TF_CLI_CONFIG_FILE`` for a mirror.
+        values: Values of the variables.
+        data: Folder for what ``init`` downloads; by default it is below ``work``.
     """
 
     folder: Path
@@ -66,11 +66,11 @@ class Terraform:
         return done
 
     def with_values(self, command: str, *options: str, check: bool = True):
-        """``plan``, ``apply`` or ``destroy``."""
+        """Run ``plan``, ``apply`` or ``destroy`` with the values."""
         return self.run(command, *self._values(), *options, check=check)
 
     def started(self, command: str, *options: str) -> subprocess.Popen[str]:
-        """As :meth:`with_values`, without waiting; interruptible also in the background."""
+        """Start what :meth:`with_values` runs, without waiting for its end."""
         # A shell that runs tests in the background ignores Ctrl-C, and children inherit that.
         interruptible = ["env", "--default-signal=INT", "terraform", f"-chdir={self.folder}"]
         return subprocess.Popen(
@@ -89,7 +89,7 @@ class Terraform:
         return ["-input=false", "-compact-warnings", f"-var-file={variables}", state]
 
     def apply(self) -> dict[str, Any]:
-        """Apply; what the outputs say."""
+        """Apply the values and return the outputs."""
         self.with_values("apply", "-auto-approve")
         state = f"-state={self.work / 'terraform.tfstate'}"
         answer = json.loads(self.run("output", state, "-json").stdout)
@@ -103,7 +103,7 @@ class Terraform:
         return state.is_file() and bool(json.loads(state.read_text())["resources"])
 
     def planned(self) -> dict[str, tuple[str, ...]]:
-        """Actions by address, without those that do nothing."""
+        """Return the planned actions by address, without those that do nothing."""
         file = self.work / "plan"
         self.with_values("plan", f"-out={file}")
         plan = json.loads(self.run("show", "-json", str(file)).stdout)
@@ -121,7 +121,7 @@ class Terraform:
 
 
 def model(digest: str = DIGEST, archive: str = ARCHIVE, **more: Any) -> dict[str, Any]:
-    """A model as the variables describe it."""
+    """Return a model in the form of the variables."""
     return {
         "image_uri": f"registry.example/drdeploy:lean@sha256:{digest}",
         "model_data_url": f"s3://models/artifacts/{archive[:16]}/model.tar.gz",

@@ -3,7 +3,7 @@ locals {
   tags = merge({ (local.tag.key) = local.tag.value, "drdeploy:managed-by" = "terraform" }, var.tags)
 }
 
-# [*] makes a list of the model, and an empty one of null.
+# [*] makes a list with one element of the model, and an empty list of null.
 module "deployment" {
   source = "../../modules/deployment"
 

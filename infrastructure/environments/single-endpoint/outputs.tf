@@ -1,5 +1,5 @@
 output "region" {
-  description = "Region of everything."
+  description = "AWS region in which everything is."
   value       = var.region
 }
 
@@ -19,6 +19,6 @@ output "execution_role_arn" {
 }
 
 output "endpoint" {
-  description = "endpoint_name, endpoint_arn, configuration_name, model_name and kind; null as long as there is none."
+  description = "endpoint_name, endpoint_arn, configuration_name, model_name and kind; null without an endpoint."
   value       = one(values(module.deployment.endpoints))
 }

@@ -2,7 +2,7 @@
 # by hand, start from example.tfvars.json.
 
 variable "region" {
-  description = "AWS region of everything."
+  description = "AWS region in which everything is created."
   type        = string
   default     = "us-east-1"
 
@@ -13,7 +13,7 @@ variable "region" {
 }
 
 variable "name_prefix" {
-  description = "Begins every name: 2 to 20 lower-case letters, digits and hyphens, a letter first."
+  description = "What every name begins with: 2 to 20 lower-case letters, digits and hyphens, a letter first."
   type        = string
 }
 
@@ -35,7 +35,7 @@ variable "force_destroy" {
   default     = true
 }
 
-# The types and limits of both are those of modules/deployment, which they are passed on to.
+# Types and limits of model and endpoint are those of modules/deployment, which both are passed on to.
 variable "model" {
   description = "The model: image_uri (by digest), model_data_url and model_data_sha256; where needed, model_data_version_id, environment, network_isolation and vpc_config.  null creates only bucket, repository and role, so that image and archive can be uploaded first."
   type        = any
@@ -78,7 +78,7 @@ variable "alarm_email" {
 }
 
 variable "monthly_budget_usd" {
-  description = "Budget of what carries the endpoint's tag; null makes none."
+  description = "Monthly budget of everything that carries the endpoint's tag; null makes no budget."
   type        = number
   default     = null
 }

@@ -2,7 +2,7 @@
 # by hand, start from example.tfvars.json.
 
 variable "region" {
-  description = "AWS region of everything."
+  description = "AWS region in which everything is created."
   type        = string
   default     = "us-east-1"
 
@@ -13,7 +13,7 @@ variable "region" {
 }
 
 variable "name_prefix" {
-  description = "Begins every name: 2 to 20 lower-case letters, digits and hyphens, a letter first."
+  description = "What every name begins with: 2 to 20 lower-case letters, digits and hyphens, a letter first."
   type        = string
 }
 
@@ -41,7 +41,7 @@ variable "force_destroy" {
   default     = true
 }
 
-# The types and limits of both are those of modules/deployment, which they are passed on to.
+# Types and limits of models and endpoints are those of modules/deployment, which both are passed on to.
 variable "models" {
   description = "Models by key: image_uri (by digest), model_data_url and model_data_sha256; where needed, model_data_version_id, environment, network_isolation and vpc_config."
   type        = any
@@ -81,7 +81,7 @@ variable "alarm_email" {
 }
 
 variable "monthly_budget_usd" {
-  description = "Budget of what carries this study's tag; null makes none."
+  description = "Monthly budget of everything that carries the study's tag; null makes no budget."
   type        = number
   default     = null
 }

@@ -1,5 +1,5 @@
 variable "bucket_name" {
-  description = "Globally unique: 3 to 63 lower-case letters, digits and hyphens."
+  description = "Name of the bucket, globally unique: 3 to 63 lower-case letters, digits and hyphens."
   type        = string
 
   validation {
@@ -9,13 +9,13 @@ variable "bucket_name" {
 }
 
 variable "force_destroy" {
-  description = "Whether destroying the bucket deletes the archives within."
+  description = "Whether destroying the bucket also deletes the archives in it."
   type        = bool
   default     = false
 }
 
 variable "noncurrent_days" {
-  description = "How long an archive is kept after it was overwritten or deleted."
+  description = "How long an archive is kept after it was overwritten or deleted, in days."
   type        = number
   default     = 30
 
@@ -37,7 +37,7 @@ variable "kms_key_arn" {
 }
 
 variable "tags" {
-  description = "Of every resource."
+  description = "Tags of every resource."
   type        = map(string)
   default     = {}
 }

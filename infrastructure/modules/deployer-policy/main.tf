@@ -1,4 +1,4 @@
-# What whoever runs drdeploy and terraform needs, and no more: the names of one study.
+# The permissions of whoever runs drdeploy and terraform, for the resources of one name prefix.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
@@ -32,7 +32,7 @@ locals {
       Resource = local.hosting
     },
     {
-      # Lists and metrics know no narrower resource, and change nothing.
+      # Listing and reading metrics take no narrower resource, and change nothing.
       Sid    = "Look"
       Effect = "Allow"
       Action = [
@@ -108,7 +108,7 @@ locals {
         "cloudwatch:DeleteAlarms", "cloudwatch:ListTagsForResource", "cloudwatch:PutMetricAlarm",
         "cloudwatch:TagResource", "cloudwatch:UntagResource",
       ]
-      # Target tracking makes its own alarms, with the rights of who registers it.
+      # Target tracking creates alarms of its own, with the permissions of whoever registers it.
       Resource = [local.alarms, "arn:${local.partition}:cloudwatch:${local.regional}:alarm:TargetTracking-endpoint/${var.name_prefix}*"]
     },
     {
@@ -132,7 +132,7 @@ locals {
       }
     },
     {
-      # Once in an account's life: the role that application-autoscaling scales with.
+      # Needed once in an account: the role that application-autoscaling acts with.
       Sid      = "RoleOfAutoscaling"
       Effect   = "Allow"
       Action   = ["iam:CreateServiceLinkedRole"]

@@ -1,9 +1,9 @@
 output "policy_json" {
-  description = "Text of the policy."
+  description = "The policy, as JSON."
   value       = local.policy
 }
 
 output "policy_arn" {
-  description = "ARN of the policy; null where none is made."
+  description = "ARN of the policy; null where create is false."
   value       = one(aws_iam_policy.this[*].arn)
 }

@@ -1,5 +1,5 @@
 variable "name_prefix" {
-  description = "Everything that may be touched has a name that begins so."
+  description = "Prefix of the names of all resources that the policy lets its user create, change and delete."
   type        = string
 
   validation {
@@ -9,13 +9,13 @@ variable "name_prefix" {
 }
 
 variable "create" {
-  description = "Whether to make an IAM policy; false only writes its text to the outputs."
+  description = "Whether to create the IAM policy; false only outputs it as JSON."
   type        = bool
   default     = true
 }
 
 variable "tags" {
-  description = "Of every resource."
+  description = "Tags of every resource."
   type        = map(string)
   default     = {}
 }

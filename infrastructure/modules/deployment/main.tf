@@ -9,7 +9,7 @@ locals {
   model_names    = { for key, model in var.models : key => coalesce(model.name, "${var.name_prefix}-${key}") }
   endpoint_names = { for key, one in var.endpoints : key => coalesce(one.name, "${var.name_prefix}-${key}") }
 
-  # Where captured requests go, and the keys in use: the execution role may write and decrypt there, nowhere else.
+  # The execution role may write captured requests to these folders and use these keys, and no others.
   capture_uris = compact([for one in values(var.endpoints) : try(one.data_capture.destination_s3_uri, null)])
   kms_key_arns = compact(flatten([for one in values(var.endpoints) : [one.kms_key_arn, try(one.data_capture.kms_key_id, null)]]))
 

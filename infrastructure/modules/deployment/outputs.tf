@@ -1,5 +1,5 @@
 output "region" {
-  description = "Region of everything."
+  description = "AWS region in which everything is."
   value       = local.region
 }
 

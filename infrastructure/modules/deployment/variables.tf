@@ -1,5 +1,5 @@
 variable "name_prefix" {
-  description = "Begins every name: 2 to 20 lower-case letters, digits and hyphens, a letter first."
+  description = "What every name begins with: 2 to 20 lower-case letters, digits and hyphens, a letter first."
   type        = string
 
   validation {
@@ -180,7 +180,7 @@ variable "alarm_email" {
 }
 
 variable "monthly_budget_usd" {
-  description = "Monthly budget of everything that carries budget_tag; null makes none."
+  description = "Monthly budget of everything that carries budget_tag; null makes no budget."
   type        = number
   default     = null
 }

@@ -33,7 +33,7 @@ locals {
       Resource = sort(var.repository_arns)
     },
     {
-      # A token for the registry as a whole: the action knows no narrower resource.
+      # The token is for the whole registry: this action takes no narrower resource.
       Sid      = "LogInToTheRegistry"
       Effect   = "Allow"
       Action   = ["ecr:GetAuthorizationToken"]
@@ -46,7 +46,7 @@ locals {
       Resource = [local.log_groups, "${local.log_groups}:log-stream:*"]
     },
     {
-      # Metrics have no ARN; the namespaces are what can be narrowed.
+      # Metrics have no ARN; only their namespace can be restricted.
       Sid      = "WriteMetrics"
       Effect   = "Allow"
       Action   = ["cloudwatch:PutMetricData"]
@@ -72,7 +72,8 @@ locals {
   }]
 
   in_vpc = var.in_vpc ? [{
-    # As the developer guide lists them; they are asked for before there is an interface to name.
+    # The actions that the developer guide lists.  They are checked before the network interface
+    # exists, so no resource can be named.
     Sid    = "AttachToSubnets"
     Effect = "Allow"
     Action = [
@@ -92,7 +93,7 @@ locals {
 
 resource "aws_iam_role" "this" {
   name        = var.name
-  description = "What SageMaker assumes to serve the models of drdeploy"
+  description = "Assumed by SageMaker to serve the models of drdeploy"
   tags        = var.tags
 
   assume_role_policy = jsonencode({

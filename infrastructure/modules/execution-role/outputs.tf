@@ -4,12 +4,12 @@ output "role_name" {
 }
 
 output "role_arn" {
-  description = "ARN of the role, once it may do what it needs to."
+  description = "ARN of the role, available once its policy is attached."
   value       = aws_iam_role.this.arn
   depends_on  = [aws_iam_role_policy.this]
 }
 
 output "policy_json" {
-  description = "What the role may do."
+  description = "Policy of the role, as JSON."
   value       = aws_iam_role_policy.this.policy
 }

@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "bucket_arns" {
-  description = "Buckets that archives are read from, each by its ARN."
+  description = "ARNs of the buckets that archives are read from."
   type        = set(string)
 
   validation {
@@ -19,7 +19,7 @@ variable "bucket_arns" {
 }
 
 variable "artifact_prefix" {
-  description = "Folder of the buckets that archives are read from."
+  description = "Folder in the buckets that archives are read from."
   type        = string
   default     = "artifacts/"
 
@@ -30,7 +30,7 @@ variable "artifact_prefix" {
 }
 
 variable "repository_arns" {
-  description = "Repositories that images are pulled from, each by its ARN."
+  description = "ARNs of the repositories that images are pulled from."
   type        = set(string)
 
   validation {
@@ -40,7 +40,7 @@ variable "repository_arns" {
 }
 
 variable "endpoint_name_prefix" {
-  description = "Logs are written for endpoints whose names begin so."
+  description = "Prefix of the names of the endpoints whose logs the role may write."
   type        = string
 
   validation {
@@ -50,7 +50,7 @@ variable "endpoint_name_prefix" {
 }
 
 variable "kms_key_arns" {
-  description = "Keys that encrypt archives or images, each by its ARN."
+  description = "ARNs of the keys that encrypt archives or images."
   type        = set(string)
   default     = []
 
@@ -61,7 +61,7 @@ variable "kms_key_arns" {
 }
 
 variable "capture_arns" {
-  description = "Where captured requests may be written: ARNs of folders, arn:aws:s3:::BUCKET/FOLDER/*."
+  description = "ARNs of the folders that captured requests may be written to: arn:aws:s3:::BUCKET/FOLDER/*."
   type        = set(string)
   default     = []
 
@@ -72,13 +72,13 @@ variable "capture_arns" {
 }
 
 variable "in_vpc" {
-  description = "Whether containers are attached to subnets; SageMaker then makes network interfaces."
+  description = "Whether containers run in a VPC, for which SageMaker creates network interfaces."
   type        = bool
   default     = false
 }
 
 variable "tags" {
-  description = "Of every resource."
+  description = "Tags of every resource."
   type        = map(string)
   default     = {}
 }

@@ -15,7 +15,8 @@ resource "aws_ecr_repository" "this" {
   }
 }
 
-# No rule for untagged images: an image that was pushed by digest has no tag and may be in use.
+# There is no rule for untagged images: an image that was pushed by digest has no tag, and an endpoint
+# may be serving it.
 resource "aws_ecr_lifecycle_policy" "this" {
   repository = aws_ecr_repository.this.name
   policy = jsonencode({

@@ -9,6 +9,6 @@ output "repository_arn" {
 }
 
 output "repository_url" {
-  description = "Where images are pushed to; add @sha256:… to name one."
+  description = "URL that images are pushed to; with @sha256:… behind it, it names an image."
   value       = aws_ecr_repository.this.repository_url
 }

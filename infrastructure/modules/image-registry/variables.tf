@@ -9,13 +9,13 @@ variable "name" {
 }
 
 variable "force_delete" {
-  description = "Whether destroying the repository deletes the images within."
+  description = "Whether destroying the repository also deletes the images in it."
   type        = bool
   default     = false
 }
 
 variable "keep_images" {
-  description = "The oldest images beyond this number expire.  An endpoint needs its image for every instance that it starts: keep more than there are models."
+  description = "How many images are kept; older ones expire.  An endpoint pulls its image for every instance that it starts, so keep more than there are models."
   type        = number
   default     = 50
 
@@ -37,7 +37,7 @@ variable "kms_key_arn" {
 }
 
 variable "tags" {
-  description = "Of every resource."
+  description = "Tags of every resource."
   type        = map(string)
   default     = {}
 }

@@ -1,7 +1,8 @@
 locals {
-  # SageMaker never changes a model: a new one stands beside the old one until that is deleted.  A
-  # digest tells what it is made of; the time keeps a model that is rolled back to from meeting
-  # its own name, which a failed deployment leaves behind.
+  # SageMaker cannot change a model, so every change makes a new one, and the old one is deleted only
+  # when no endpoint serves it any more.  Both exist meanwhile and need different names: a digest of
+  # the settings, and the time, because a failed deployment may have left a model with the same
+  # settings behind.
   identity = substr(sha256(jsonencode([
     var.image_uri,
     var.model_data_url,
@@ -42,6 +43,6 @@ resource "aws_sagemaker_model" "this" {
 
   lifecycle {
     create_before_destroy = true
-    ignore_changes        = [name] # of every plan: only what is made anew gets a new name
+    ignore_changes        = [name] # the time is another in every plan, and must not replace anything by itself
   }
 }

@@ -1,5 +1,5 @@
 output "model_name" {
-  description = "Name of the model; changes with what it is made of."
+  description = "Name of the model; changes with its image, archive and settings."
   value       = aws_sagemaker_model.this.name
 }
 
@@ -9,6 +9,6 @@ output "model_arn" {
 }
 
 output "supports_serverless" {
-  description = "Whether a serverless endpoint can serve it: not in a VPC, not isolated."
+  description = "Whether a serverless endpoint can serve the model, which needs neither a VPC nor network isolation."
   value       = var.vpc_config == null && !var.network_isolation
 }

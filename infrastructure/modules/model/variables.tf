@@ -44,13 +44,13 @@ variable "model_data_url" {
 }
 
 variable "model_data_version_id" {
-  description = "S3's version of the archive, where it is known; kept as a tag, for the digest in model_data_url says what is served."
+  description = "S3's version of the archive, where it is known; only kept as a tag, since the digest in model_data_url identifies what is served."
   type        = string
   default     = null
 }
 
 variable "environment" {
-  description = "Variables of the container: names as in a shell, values of at most 1024 characters, at most 100 of them."
+  description = "Environment variables of the container: names as in a shell, values of at most 1024 characters, at most 100 of them."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -72,7 +72,7 @@ variable "environment" {
 }
 
 variable "execution_role_arn" {
-  description = "What SageMaker assumes to read image and archive."
+  description = "ARN of the role that SageMaker assumes to read image and archive."
   type        = string
 
   validation {
@@ -101,13 +101,13 @@ variable "vpc_config" {
 }
 
 variable "network_isolation" {
-  description = "Whether the container is cut off from every network; not for serverless endpoints."
+  description = "Whether the container has no network access at all; not for serverless endpoints."
   type        = bool
   default     = false
 }
 
 variable "tags" {
-  description = "Of every resource."
+  description = "Tags of every resource."
   type        = map(string)
   default     = {}
 }

@@ -28,7 +28,7 @@ locals {
     }
   }
 
-  # Every alarm of every endpoint that can have it.
+  # One alarm for each endpoint and each of the above that its kind has a metric for.
   watched = merge([for ending, alarm in local.alarms : {
     for key, one in var.endpoints : "${key}-${ending}" => merge(alarm, {
       name          = "${one.endpoint_name}-${ending}"
@@ -37,7 +37,7 @@ locals {
     }) if var.create_alarms && contains(alarm.kinds, one.kind)
   }]...)
 
-  # Metrics of every endpoint as the rows of one widget.
+  # Each panel is a widget of the dashboard, with one line for each endpoint.
   panels = [
     { title = "Model latency, p95 (microseconds)", metric = "ModelLatency", stat = "p95", kinds = ["serverless", "realtime"] },
     { title = "Overhead of SageMaker, p95 (microseconds)", metric = "OverheadLatency", stat = "p95", kinds = ["serverless", "realtime"] },
@@ -45,7 +45,8 @@ locals {
     { title = "Invocations", metric = "Invocations", stat = "Sum", kinds = ["serverless", "realtime"] },
     { title = "Errors of the container (5XX)", metric = "Invocation5XXErrors", stat = "Sum", kinds = ["serverless", "realtime"] },
     { title = "Refused and mistaken requests (4XX)", metric = "Invocation4XXErrors", stat = "Sum", kinds = ["serverless", "realtime"] },
-    # What costs: time in use where it is paid per use, memory in use to choose a smaller size.
+    # For the cost: serverless endpoints are paid by the time in use, and memory that stays unused
+    # says that a smaller size would do.
     { title = "Paid time: model latency in all (microseconds)", metric = "ModelLatency", stat = "Sum", kinds = ["serverless"] },
     { title = "Memory in use (percent)", metric = "MemoryUtilization", stat = "Maximum", kinds = ["serverless", "realtime"] },
   ]
@@ -101,7 +102,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   extended_statistic  = each.value.statistic == "p95" ? each.value.statistic : null
   period              = 300
   evaluation_periods  = 1
-  treat_missing_data  = "notBreaching" # no request, no value: an idle endpoint is well
+  treat_missing_data  = "notBreaching" # an idle endpoint has no values, and nothing is wrong with it
   alarm_actions       = aws_sns_topic.this[*].arn
   tags                = var.tags
 

@@ -22,13 +22,13 @@ variable "endpoints" {
 }
 
 variable "create_alarms" {
-  description = "Whether every endpoint gets its alarms; each alarm costs about 0.10 USD a month."
+  description = "Whether every endpoint gets alarms; each costs about 0.10 USD a month."
   type        = bool
   default     = false
 }
 
 variable "max_latency_ms" {
-  description = "Alarm where the 95th percentile of ModelLatency lies above."
+  description = "A 95th percentile of ModelLatency above this raises an alarm, in milliseconds."
   type        = number
   default     = 5000
 
@@ -39,7 +39,7 @@ variable "max_latency_ms" {
 }
 
 variable "max_errors" {
-  description = "Alarm where more than so many requests end in a 5XX within five minutes."
+  description = "More requests than this that end in a 5XX within five minutes raise an alarm."
   type        = number
   default     = 0
 
@@ -50,7 +50,7 @@ variable "max_errors" {
 }
 
 variable "max_setup_ms" {
-  description = "Alarm where a serverless container takes longer to start (ModelSetupTime)."
+  description = "A serverless container that takes longer to start (ModelSetupTime) raises an alarm, in milliseconds."
   type        = number
   default     = 30000
 
@@ -61,7 +61,7 @@ variable "max_setup_ms" {
 }
 
 variable "alarm_email" {
-  description = "Told of alarms and of the budget; null tells nobody."
+  description = "Address that alarms and the budget are mailed to; null sends no mail."
   type        = string
   default     = null
 
@@ -72,7 +72,7 @@ variable "alarm_email" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts what alarms say; its policy must let cloudwatch.amazonaws.com use it.  null encrypts nothing: the mails are plain as well."
+  description = "Key that encrypts the messages of alarms; its policy must let cloudwatch.amazonaws.com use it.  null leaves them unencrypted, as the mails are."
   type        = string
   default     = null
 
@@ -83,7 +83,7 @@ variable "kms_key_arn" {
 }
 
 variable "monthly_budget_usd" {
-  description = "Budget of everything that carries budget_tag; told of at 80 % and when it is going to be exceeded.  null makes none."
+  description = "Monthly budget of everything that carries budget_tag; a mail is sent at 80 %, and when AWS forecasts more than 100 %.  null makes no budget."
   type        = number
   default     = null
 
@@ -94,7 +94,7 @@ variable "monthly_budget_usd" {
 
   validation {
     condition     = var.monthly_budget_usd == null || var.alarm_email != null
-    error_message = "monthly_budget_usd needs alarm_email: a budget that tells nobody is of no use."
+    error_message = "monthly_budget_usd needs alarm_email: a budget that mails nobody is of no use."
   }
 }
 
@@ -108,7 +108,7 @@ variable "budget_tag" {
 }
 
 variable "tags" {
-  description = "Of every resource."
+  description = "Tags of every resource."
   type        = map(string)
   default     = {}
 }

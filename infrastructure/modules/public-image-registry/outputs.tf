@@ -4,6 +4,6 @@ output "repository_name" {
 }
 
 output "repository_uri" {
-  description = "Where everybody pulls images from."
+  description = "URL that anybody can pull images from."
   value       = aws_ecrpublic_repository.this.repository_uri
 }

@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "description" {
-  description = "One line for the gallery, at most 1024 characters."
+  description = "One line of description for the gallery, at most 1024 characters."
   type        = string
   default     = "Grades diabetic retinopathy from fundus photographs. Research use, not a medical device."
 
@@ -20,7 +20,7 @@ variable "description" {
 }
 
 variable "architectures" {
-  description = "That the images are built for: ARM, ARM 64, x86 or x86-64."
+  description = "Architectures that the images are built for: ARM, ARM 64, x86 or x86-64."
   type        = set(string)
   default     = ["x86-64"]
 
@@ -31,13 +31,13 @@ variable "architectures" {
 }
 
 variable "force_destroy" {
-  description = "Whether destroying the repository deletes the images within."
+  description = "Whether destroying the repository also deletes the images in it."
   type        = bool
   default     = false
 }
 
 variable "tags" {
-  description = "Of every resource."
+  description = "Tags of every resource."
   type        = map(string)
   default     = {}
 }

@@ -6,9 +6,10 @@ locals {
     VariantName  = local.variant
   }
 
-  # SageMaker never changes a configuration: a new one is in service before the old one is deleted.
-  # A digest tells what it is made of; the time keeps a configuration that is rolled back to from
-  # meeting its own name, which a failed deployment leaves behind.
+  # SageMaker cannot change a configuration, so every change makes a new one, and the old one is
+  # deleted only when the new one is in service.  Both exist meanwhile and need different names: a
+  # digest of the settings, and the time, because a failed deployment may have left a
+  # configuration with the same settings behind.
   identity = substr(sha256(jsonencode([
     var.model_name,
     var.instance_type,
@@ -19,7 +20,8 @@ locals {
   ])), 0, 6)
 }
 
-# SageMaker would make the log group itself, without end of retention and without being deleted.
+# SageMaker would create the log group by itself; then its logs would be kept for ever, and destroying
+# the endpoint would not delete them.
 resource "aws_cloudwatch_log_group" "this" {
   #checkov:skip=CKV_AWS_158:Logs of the server hold no photograph and no grade; CloudWatch's own encryption is enough
   #checkov:skip=CKV_AWS_338:A year is far beyond a study; log_retention_days says how long
@@ -64,7 +66,7 @@ resource "aws_sagemaker_endpoint_configuration" "this" {
 
   lifecycle {
     create_before_destroy = true
-    ignore_changes        = [name] # of every plan: only what is made anew gets a new name
+    ignore_changes        = [name] # the time is another in every plan, and must not replace anything by itself
   }
 }
 
@@ -132,7 +134,8 @@ resource "aws_sagemaker_endpoint" "this" {
   deployment_config {
     blue_green_update_policy {
       termination_wait_in_seconds = var.guardrails.termination_wait_s
-      # Beyond every step and every wait: SageMaker takes the deployment back after that.
+      # SageMaker rolls a deployment back after that.  Four hours are more than all steps and waits
+      # that the variables allow.
       maximum_execution_timeout_in_seconds = 14400
 
       traffic_routing_configuration {
@@ -173,9 +176,9 @@ resource "aws_sagemaker_endpoint" "this" {
   depends_on = [aws_cloudwatch_log_group.this]
 }
 
-# Scaling changes the endpoint's instance count, never the configuration, so that no plan takes it
-# back.  A new configuration begins with initial_instance_count, which the variables hold between
-# the two capacities; scaling goes on from there.
+# Scaling changes the endpoint's instance count and never its configuration.  So a plan that is made
+# while the endpoint is scaled out does not scale it in again.  A new configuration starts with
+# initial_instance_count, which must lie between the two capacities; scaling goes on from there.
 resource "aws_appautoscaling_target" "this" {
   count              = var.autoscaling == null ? 0 : 1
   service_namespace  = "sagemaker"

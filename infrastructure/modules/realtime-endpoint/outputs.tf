@@ -1,5 +1,5 @@
 output "endpoint_name" {
-  description = "What requests are sent to."
+  description = "Name of the endpoint, which requests are sent to."
   value       = aws_sagemaker_endpoint.this.name
 }
 
@@ -9,16 +9,16 @@ output "endpoint_arn" {
 }
 
 output "configuration_name" {
-  description = "The configuration in service; changes with the model and the instances."
+  description = "Name of the endpoint configuration in service; changes with the model and the instances."
   value       = aws_sagemaker_endpoint_configuration.this.name
 }
 
 output "log_group_name" {
-  description = "Where the containers' output goes."
+  description = "Name of the log group that the containers' output goes to."
   value       = aws_cloudwatch_log_group.this.name
 }
 
 output "guardrail_alarms" {
-  description = "Names of the alarms that take a deployment back."
+  description = "Names of the alarms that roll a deployment back."
   value       = [aws_cloudwatch_metric_alarm.errors.alarm_name, aws_cloudwatch_metric_alarm.latency.alarm_name]
 }

@@ -9,12 +9,12 @@ variable "name" {
 }
 
 variable "model_name" {
-  description = "Name of the model; another name is another configuration."
+  description = "Name of the model; another name makes a new configuration."
   type        = string
 }
 
 variable "instance_type" {
-  description = "One of SageMaker's hosting types, for example ml.m5.xlarge; paid by the hour, around the clock."
+  description = "Instance type, for example ml.m5.xlarge; paid by the hour, around the clock."
   type        = string
 
   validation {
@@ -24,7 +24,7 @@ variable "instance_type" {
 }
 
 variable "initial_instance_count" {
-  description = "Instances that it starts with, at least 1."
+  description = "Number of instances that a deployment starts with, at least 1."
   type        = number
   default     = 1
 
@@ -35,7 +35,7 @@ variable "initial_instance_count" {
 }
 
 variable "autoscaling" {
-  description = "Scales between min_capacity and max_capacity instances so that each gets about target_invocations_per_minute.  initial_instance_count lies between the two."
+  description = "Scales between min_capacity and max_capacity instances so that each gets about target_invocations_per_minute.  initial_instance_count must lie between the two."
   type = object({
     min_capacity                  = number
     max_capacity                  = number
@@ -62,7 +62,7 @@ variable "autoscaling" {
 }
 
 variable "guardrails" {
-  description = "How a new configuration takes over (blue/green): traffic all-at-once, canary or linear, step_percent of the instances first, wait_s between steps, old instances kept for termination_wait_s.  A 5XX share above max_error_percent or a mean latency above max_latency_ms takes it back."
+  description = "How traffic moves to a new configuration (blue/green): all-at-once, canary or linear, step_percent of the instances first, wait_s between steps, old instances kept for termination_wait_s.  A share of 5XX above max_error_percent or a mean latency above max_latency_ms rolls the deployment back."
   type = object({
     traffic            = optional(string, "all-at-once")
     step_percent       = optional(number, 10)
@@ -101,7 +101,7 @@ variable "guardrails" {
 }
 
 variable "data_capture" {
-  description = "Keeps a share of requests and answers in S3.  They are photographs of patients: think before you do."
+  description = "Stores a share of the requests and answers in S3.  Requests are photographs of patients: consider who may read the bucket."
   type = object({
     destination_s3_uri  = string
     sampling_percentage = number
@@ -126,7 +126,7 @@ variable "data_capture" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts the instances' volumes; not for types with disks of their own."
+  description = "Key that encrypts the instances' volumes; not for instance types with local disks."
   type        = string
   default     = null
 
@@ -142,7 +142,7 @@ variable "kms_key_arn" {
 }
 
 variable "startup_timeout_s" {
-  description = "How long a container may take to answer /ping: 60 to 3600."
+  description = "How long a container may take to answer /ping, in seconds: 60 to 3600."
   type        = number
   default     = 240
 
@@ -153,7 +153,7 @@ variable "startup_timeout_s" {
 }
 
 variable "log_retention_days" {
-  description = "How long the endpoint's log is kept."
+  description = "How long the endpoint's log is kept, in days."
   type        = number
   default     = 30
 
@@ -164,7 +164,7 @@ variable "log_retention_days" {
 }
 
 variable "tags" {
-  description = "Of every resource."
+  description = "Tags of every resource."
   type        = map(string)
   default     = {}
 }

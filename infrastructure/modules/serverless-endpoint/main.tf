@@ -1,9 +1,10 @@
 locals {
   variant = "AllTraffic"
 
-  # SageMaker never changes a configuration: a new one is in service before the old one is deleted.
-  # A digest tells what it is made of; the time keeps a configuration that is rolled back to from
-  # meeting its own name, which a failed deployment leaves behind.
+  # SageMaker cannot change a configuration, so every change makes a new one, and the old one is
+  # deleted only when the new one is in service.  Both exist meanwhile and need different names: a
+  # digest of the settings, and the time, because a failed deployment may have left a
+  # configuration with the same settings behind.
   identity = substr(sha256(jsonencode([
     var.model_name,
     var.memory_mb,
@@ -12,7 +13,8 @@ locals {
   ])), 0, 6)
 }
 
-# SageMaker would make the log group itself, without end of retention and without being deleted.
+# SageMaker would create the log group by itself; then its logs would be kept for ever, and destroying
+# the endpoint would not delete them.
 resource "aws_cloudwatch_log_group" "this" {
   #checkov:skip=CKV_AWS_158:Logs of the server hold no photograph and no grade; CloudWatch's own encryption is enough
   #checkov:skip=CKV_AWS_338:A year is far beyond a study; log_retention_days says how long
@@ -39,7 +41,7 @@ resource "aws_sagemaker_endpoint_configuration" "this" {
 
   lifecycle {
     create_before_destroy = true
-    ignore_changes        = [name] # of every plan: only what is made anew gets a new name
+    ignore_changes        = [name] # the time is another in every plan, and must not replace anything by itself
   }
 }
 
@@ -51,7 +53,8 @@ resource "aws_sagemaker_endpoint" "this" {
   depends_on = [aws_cloudwatch_log_group.this]
 }
 
-# Scaling changes the endpoint, never the configuration, so that no plan takes it back.
+# Scaling changes the endpoint and never its configuration.  So a plan that is made while the endpoint
+# is scaled up does not scale it down again.
 locals {
   scaling   = var.provisioned_scaling
   schedules = try(local.scaling.schedules, {})
@@ -68,7 +71,8 @@ resource "aws_appautoscaling_target" "tracked" {
   tags               = var.tags
 }
 
-# A schedule sets both capacities of its target; between two applies they are its, not ours.
+# A schedule overwrites both capacities of its target, so Terraform sets them once and then leaves
+# them alone.  That must not depend on a variable (ignore_changes), hence two resources.
 resource "aws_appautoscaling_target" "scheduled" {
   count              = length(local.schedules) > 0 ? 1 : 0
   service_namespace  = "sagemaker"

@@ -9,12 +9,12 @@ variable "name" {
 }
 
 variable "model_name" {
-  description = "Name of the model; another name is another configuration."
+  description = "Name of the model; another name makes a new configuration."
   type        = string
 }
 
 variable "model_supports_serverless" {
-  description = "What the module model says of it: serverless endpoints have no VPC and no network isolation."
+  description = "Output supports_serverless of the module model: serverless endpoints have no VPC and no network isolation."
   type        = bool
   default     = true
 
@@ -25,7 +25,7 @@ variable "model_supports_serverless" {
 }
 
 variable "memory_mb" {
-  description = "Memory: 1024 to 6144 in steps of 1024; CPU comes in proportion."
+  description = "Memory in MB: 1024 to 6144 in steps of 1024; CPU comes in proportion."
   type        = number
 
   validation {
@@ -35,7 +35,7 @@ variable "memory_mb" {
 }
 
 variable "max_concurrency" {
-  description = "Invocations at once before SageMaker throttles: 1 to 200."
+  description = "How many requests the endpoint takes at once before SageMaker throttles: 1 to 200."
   type        = number
   default     = 1
 
@@ -62,7 +62,7 @@ variable "provisioned_concurrency" {
 }
 
 variable "provisioned_scaling" {
-  description = "Scales provisioned_concurrency between min_capacity and max_capacity: by use (target_utilization, 0 to 1) or by the clock (schedules).  The configuration's own number is only where it begins."
+  description = "Scales provisioned_concurrency between min_capacity and max_capacity: by use (target_utilization, 0 to 1) or by the clock (schedules).  A deployment starts with the configuration's own number."
   type = object({
     min_capacity       = number
     max_capacity       = number
@@ -113,7 +113,7 @@ variable "provisioned_scaling" {
 }
 
 variable "log_retention_days" {
-  description = "How long the endpoint's log is kept."
+  description = "How long the endpoint's log is kept, in days."
   type        = number
   default     = 30
 
@@ -124,7 +124,7 @@ variable "log_retention_days" {
 }
 
 variable "tags" {
-  description = "Of every resource."
+  description = "Tags of every resource."
   type        = map(string)
   default     = {}
 }

@@ -16,7 +16,7 @@ from drdeploy.hosting.local import LocalService, ServiceOptions
 
 @pytest.fixture(scope="session", autouse=True)
 def home():
-    """Services of the tests keep to themselves; short, for the sockets below it."""
+    """A state folder for the local services; its path is short, for the sockets in it."""
     home = Path(tempfile.mkdtemp(prefix="drl-"))
     home.chmod(0o711)
     with pytest.MonkeyPatch.context() as patch:
@@ -27,7 +27,7 @@ def home():
 
 @pytest.fixture(scope="module")
 def service(home):
-    """With the fake server, which starts in a moment; plenty of CPU."""
+    """A local service that runs the fake server, which starts in a moment; CPU is plenty."""
     options = ServiceOptions(mb_per_vcpu=512, trial_start=False)
     with LocalService(0, isolation="process", options=options, server_command=FAKE_SERVER) as it:
         yield it
@@ -46,7 +46,7 @@ def provider(service, terraform_program):
 
 @pytest.fixture(scope="module")
 def data(provider, tmp_path_factory):
-    """What ``init`` makes of each environment, once."""
+    """Folder of what ``init`` downloads for each environment, once for all tests."""
     folder = tmp_path_factory.mktemp("data")
     for name in ENVIRONMENTS:
         at = INFRASTRUCTURE / "environments" / name

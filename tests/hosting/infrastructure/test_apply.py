@@ -1,4 +1,4 @@
-"""The real terraform applies a study to the local service, changes it, and takes it away."""
+"""The real terraform applies a study to the local service, changes it, and destroys it."""
 
 import hashlib
 import json
@@ -90,7 +90,7 @@ def everything(aws: Aws) -> dict[str, list]:
     }
 
 
-def test_the_study_of_the_thesis_from_nothing_to_nothing(environment, aws, archive):
+def test_the_study_of_the_thesis_is_created_graded_with_and_destroyed(environment, aws, archive):
     thesis = json.loads(THESIS.read_text())
     study = environment("study", name_prefix="dr-thesis", allow_always_on=True)
     bucket = study.apply()["artifact_bucket"]  # first what uploads need
@@ -196,7 +196,7 @@ class Traffic:
                 self.answered[endpoint] += 1
 
 
-def test_an_endpoint_that_fails_is_told_with_its_reason_and_can_be_destroyed(
+def test_an_endpoint_that_fails_is_reported_with_its_reason_and_can_be_destroyed(
     environment, aws, archive
 ):
     single = environment("single-endpoint", name_prefix="dr-failing")
@@ -209,9 +209,9 @@ def test_an_endpoint_that_fails_is_told_with_its_reason_and_can_be_destroyed(
     }
     done = single.with_values("apply", "-auto-approve", check=False)
     assert done.returncode == 1
-    told = " ".join(done.stderr.split())
-    assert "The endpoint is Failed: " in told
-    assert "Failed to download model data" in told
+    message = " ".join(done.stderr.split())
+    assert "The endpoint is Failed: " in message
+    assert "Failed to download model data" in message
 
     single.values["model"] = made  # corrected: the failed one is replaced
     assert single.apply()["endpoint"]["endpoint_name"] == "dr-failing"
@@ -245,7 +245,7 @@ def test_an_update_that_fails_leaves_the_old_configuration_in_service(environmen
     assert left(aws, "dr-back") == {}
 
 
-def test_what_somebody_deleted_by_hand_is_planned_anew(environment, aws, archive):
+def test_an_endpoint_that_was_deleted_by_hand_is_created_again(environment, aws, archive):
     single = environment("single-endpoint", name_prefix="dr-drift")
     bucket = single.apply()["artifact_bucket"]
     endpoint = {"kind": "serverless", "memory_mb": 1024}
@@ -285,7 +285,7 @@ def test_scaling_is_registered_and_never_changes_the_configuration(environment, 
     assert len(scaling.describe_scaling_policies(**place)["ScalingPolicies"]) == 1
     assert len(scaling.describe_scheduled_actions(**place)["ScheduledActions"]) == 1
 
-    # What the schedule does of a morning: no plan takes it back.
+    # What a schedule does in the morning: no plan undoes it.
     (target,) = scaling.describe_scalable_targets(**place)["ScalableTargets"]
     names = ("ServiceNamespace", "ResourceId", "ScalableDimension")
     scaling.register_scalable_target(
@@ -308,7 +308,7 @@ def test_scaling_is_registered_and_never_changes_the_configuration(environment, 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/0f1e2d3c"
 
 
-def test_a_realtime_endpoint_with_everything_on(environment, aws, archive):
+def test_a_realtime_endpoint_with_every_option(environment, aws, archive):
     single = environment("single-endpoint", name_prefix="dr-full", allow_always_on=True)
     bucket = single.apply()["artifact_bucket"]
     vpc = {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]}
@@ -339,7 +339,7 @@ def test_a_realtime_endpoint_with_everything_on(environment, aws, archive):
     sids = [one["Sid"] for one in policy["PolicyDocument"]["Statement"]]
     assert sids[-3:] == ["DecryptArchivesAndImages", "WriteCapturedRequests", "AttachToSubnets"]
 
-    # What autoscaling does under load: no plan takes it back.
+    # What autoscaling does under load: no plan undoes it.
     aws.sagemaker.update_endpoint_weights_and_capacities(
         EndpointName="dr-full",
         DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 3}],

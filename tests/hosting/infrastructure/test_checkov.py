@@ -1,4 +1,4 @@
-"""checkov finds nothing, and whatever it is told to skip says why."""
+"""checkov finds nothing, and every rule that is skipped has a reason."""
 
 import json
 import re

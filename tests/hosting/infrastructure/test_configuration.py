@@ -26,12 +26,12 @@ def test_it_is_formatted(at):
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_it_agrees_with_the_schema_of_the_aws_provider(at, folder):
+def test_it_is_valid_by_the_schema_of_the_aws_provider(at, folder):
     done = at(folder).run("validate", check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_tables_of_inputs_and_outputs_are_in_step():
+def test_the_tables_of_inputs_and_outputs_are_up_to_date():
     script = runpy.run_path(str(INFRASTRUCTURE.parent / "scripts" / "write_module_docs.py"))
     readmes = script["readmes"]()
     assert len(readmes) == len(FOLDERS)

@@ -279,9 +279,9 @@ def test_an_archive_that_the_role_may_not_read_fails_the_endpoint(environment, a
         "endpoint": {"kind": "serverless", "memory_mb": 1024},
     }
     done = single.with_values("apply", "-auto-approve", check=False)
-    told = re.sub(r"\s+", " ", done.stderr)
+    message = re.sub(r"\s+", " ", done.stderr)
     assert done.returncode == 1
-    assert "does not have s3:GetObject permission for the model data" in told
+    assert "does not have s3:GetObject permission for the model data" in message
     single.values["model"] |= uploaded(aws, BUCKET, "artifacts")
     single.apply()
     single.destroy()

@@ -1,4 +1,4 @@
-"""The provider itself: whom it speaks to, what it says, and that it ends."""
+"""The provider of the tests: whom it speaks to, what it reports, and that it ends."""
 
 import json
 import os
@@ -41,8 +41,8 @@ def test_it_speaks_to_this_machine_only(url):
         pass
 
 
-def test_terraform_that_comes_too_late_harms_nobody(terraform_program, tmp_path):
-    """Terraform kills the process that it is told of where no provider answers."""
+def test_terraform_does_not_kill_the_tests_when_the_provider_has_ended(terraform_program, tmp_path):
+    """Where no provider answers, Terraform kills the process that is named as the provider's."""
     with provider_of(endpoint_url="http://127.0.0.1:9") as environment:
         (attached,) = json.loads(environment["TF_REATTACH_PROVIDERS"]).values()
         assert attached["Pid"] != os.getpid()
@@ -53,7 +53,7 @@ def test_terraform_that_comes_too_late_harms_nobody(terraform_program, tmp_path)
     assert not psutil.pid_exists(attached["Pid"]), "the dummy process has ended"
 
 
-def test_a_service_that_does_not_answer_is_named(terraform_program, tmp_path):
+def test_a_service_that_does_not_answer_is_reported_with_its_url(terraform_program, tmp_path):
     with provider_of(endpoint_url="http://127.0.0.1:9") as environment:
         folder = INFRASTRUCTURE / "environments" / "single-endpoint"
         terraform = Terraform(folder, tmp_path, environment, {"name_prefix": "dr-x"}).init()
@@ -77,7 +77,7 @@ def test_every_resource_that_the_modules_use_has_a_schema_and_a_handler():
     assert set(DATA_SOURCES) == set(schema.data_sources)
 
 
-def test_the_schema_says_whose_facts_it_holds():
+def test_the_schema_names_its_source_and_licence():
     file = INFRASTRUCTURE.parent / "tests/support/aws_provider/aws_schema.json"
     about = json.loads(file.read_text())["about"]
     assert "hashicorp/aws 6.25.0" in about
@@ -157,13 +157,13 @@ def test_importing_is_refused_in_one_sentence(environment):
     assert "The test provider imports nothing" in " ".join(done.stderr.split())
 
 
-def test_what_the_local_service_has_not_is_said(provider, tmp_path):
+def test_a_resource_that_the_local_service_lacks_is_reported(provider, tmp_path):
     folder = INFRASTRUCTURE / "modules" / "public-image-registry"
     public = Terraform(folder, tmp_path, provider, {"name": "drdeploy"}).init()
     done = public.with_values("apply", "-auto-approve", check=False)
     assert done.returncode == 1
-    told = " ".join(done.stderr.split())
-    assert "aws_ecrpublic_repository: The local service has no such resource" in told
+    message = " ".join(done.stderr.split())
+    assert "aws_ecrpublic_repository: The local service has no such resource" in message
 
 
 @pytest.fixture(scope="module")
@@ -195,14 +195,14 @@ def test_terraform_installs_and_starts_it_from_a_mirror(service, terraform_progr
     assert not terraform.has_resources()
 
 
-def test_without_terraform_it_says_who_starts_it(mirror):
+def test_its_program_refuses_to_run_without_terraform(mirror):
     done = by_itself(mirror, AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert (done.returncode, done.stdout) == (1, "")
     assert "Terraform starts it" in done.stderr
 
 
 @pytest.mark.parametrize("endpoint", [{}, {"AWS_ENDPOINT_URL": "https://example.org"}])
-def test_terraform_cannot_send_it_to_another_machine(mirror, endpoint):
+def test_its_program_refuses_to_speak_to_another_machine(mirror, endpoint):
     done = by_itself(mirror, TF_PLUGIN_MAGIC_COOKIE=COOKIE, **endpoint)
     assert (done.returncode, done.stdout) == (1, "")
     assert "speaks to this machine only" in done.stderr
@@ -221,7 +221,7 @@ def test_it_ends_when_terraform_was_killed(mirror):
         until(lambda: not provider.is_running() or provider.status() == psutil.STATUS_ZOMBIE)
 
 
-def test_ctrl_c_ends_the_wait_and_what_there_is_can_be_destroyed(terraform_program, home, tmp_path):
+def test_ctrl_c_ends_the_wait_and_what_exists_can_be_destroyed(terraform_program, home, tmp_path):
     never_ready = (sys.executable, "-c", "import time; time.sleep(600)")
     options = ServiceOptions(mb_per_vcpu=512, trial_start=True)
     folder = INFRASTRUCTURE / "environments" / "single-endpoint"

@@ -7,7 +7,7 @@ from terraform import DIGEST, model, realtime, serverless
 
 KMS = "arn:aws:kms:us-east-1:123456789012:key/abc"
 VPC = {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]}
-ALARMED = {"allow_always_on": True}
+ALWAYS_ON = {"allow_always_on": True}
 
 WRONG = {
     "memory between the steps": (
@@ -31,14 +31,14 @@ WRONG = {
         "max_concurrency must be 1 to 200, not 0",
     ),
     "provisioned above max concurrency": (
-        ALARMED | {"endpoints": {"e": serverless(max_concurrency=2, provisioned_concurrency=3)}},
+        ALWAYS_ON | {"endpoints": {"e": serverless(max_concurrency=2, provisioned_concurrency=3)}},
         "provisioned_concurrency must be at most max_concurrency (2), not 3",
     ),
-    "provisioned, and nobody agreed to pay": (
+    "provisioned concurrency without permission to be always on": (
         {"endpoints": {"e": serverless(max_concurrency=2, provisioned_concurrency=1)}},
         "allow_always_on must be true: e would be paid around the clock",
     ),
-    "always on, and nobody agreed to pay": (
+    "an instance without permission to be always on": (
         {"endpoints": {"e": realtime()}},
         "allow_always_on must be true: e would be paid around the clock",
     ),
@@ -69,27 +69,27 @@ WRONG = {
         "endpoints of kind serverless cannot have instance_type",
     ),
     "realtime with memory": (
-        ALARMED | {"endpoints": {"e": realtime(memory_mb=1024)}},
+        ALWAYS_ON | {"endpoints": {"e": realtime(memory_mb=1024)}},
         "endpoints of kind realtime cannot have memory_mb",
     ),
     "unknown instance type": (
-        ALARMED | {"endpoints": {"e": realtime("ml.z9.huge")}},
+        ALWAYS_ON | {"endpoints": {"e": realtime("ml.z9.huge")}},
         'hosting instance types (instance_types.json), not "ml.z9.huge"',
     ),
     "no instance type": (
-        ALARMED | {"endpoints": {"e": realtime(None)}},
+        ALWAYS_ON | {"endpoints": {"e": realtime(None)}},
         "endpoints of kind realtime must have instance_type; missing in e",
     ),
     "no instance": (
-        ALARMED | {"endpoints": {"e": realtime(initial_instance_count=0)}},
+        ALWAYS_ON | {"endpoints": {"e": realtime(initial_instance_count=0)}},
         "initial_instance_count must be at least 1, not 0",
     ),
     "a key for a type with disks of its own": (
-        ALARMED | {"endpoints": {"e": realtime("ml.m5d.xlarge", kms_key_arn=KMS)}},
+        ALWAYS_ON | {"endpoints": {"e": realtime("ml.m5d.xlarge", kms_key_arn=KMS)}},
         "kms_key_arn must be null for ml.m5d.xlarge",
     ),
     "begins outside of its capacities": (
-        ALARMED
+        ALWAYS_ON
         | {
             "endpoints": {
                 "e": realtime(
@@ -104,7 +104,7 @@ WRONG = {
         "initial_instance_count (1) must lie between autoscaling.min_capacity and",
     ),
     "a canary of one instance": (
-        ALARMED | {"endpoints": {"e": realtime(guardrails={"traffic": "canary"})}},
+        ALWAYS_ON | {"endpoints": {"e": realtime(guardrails={"traffic": "canary"})}},
         "guardrails.traffic canary needs an initial_instance_count of at least 2, not 1",
     ),
     "unknown kind": (
@@ -131,7 +131,7 @@ WRONG = {
         {"models": {"mobilenet": model() | {"model_data_url": "s3://models/latest/m.tar.gz"}}},
         "model_data_url must contain the folder /cdcdcdcdcdcdcdcd/",
     ),
-    "archive that is none": (
+    "archive of another kind": (
         {"models": {"mobilenet": model() | {"model_data_url": "https://example.org/m.zip"}}},
         "model_data_url must be s3://BUCKET/KEY.tar.gz",
     ),
@@ -143,12 +143,15 @@ WRONG = {
         {"endpoints": {"e" * 50: serverless()}},
         "endpoints must have names (NAME_PREFIX-KEY) of at most 43 characters",
     ),
-    "a region that is none": ({"region": "mars"}, "region must be the name of an AWS region"),
-    "a retention that CloudWatch has not": (
+    "a region that does not exist": (
+        {"region": "mars"},
+        "region must be the name of an AWS region",
+    ),
+    "a retention that CloudWatch does not offer": (
         {"endpoints": {"e": serverless()}, "log_retention_days": 31},
         "log_retention_days must be one that CloudWatch offers",
     ),
-    "a budget that tells nobody": (
+    "a budget without an address": (
         {"endpoints": {"e": serverless()}, "monthly_budget_usd": 20},
         "monthly_budget_usd needs alarm_email",
     ),

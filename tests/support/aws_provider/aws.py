@@ -1,4 +1,4 @@
-"""The boto3 clients of the provider, and the way from Terraform's names to the API's."""
+"""The boto3 clients of the provider, and the translation of Terraform's names into the API's."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ ATTEMPTS = 3
 
 
 class Aws:
-    """Every client speaks to one loopback address, with credentials that are none.
+    """boto3 clients that speak to one loopback address, with made-up credentials.
 
     Args:
-        endpoint_url: Of the local service.
+        endpoint_url: URL of the local service.
 
     Attributes:
-        interrupted: Terraform was, and whoever waits gives up.
+        interrupted: Set when Terraform was interrupted; whoever waits for an endpoint gives up.
 
     Raises:
         InvalidInput: The address is not on this machine.
@@ -40,7 +40,7 @@ class Aws:
         self._lock = threading.Lock()
 
     def client(self, service: str) -> Any:
-        """The client of a service, in the provider's region."""
+        """Return the client of a service in the provider's region."""
         import boto3
         from botocore.config import Config
 
@@ -63,15 +63,15 @@ class Aws:
 
     @property
     def account(self) -> str:
-        """Number of the account."""
+        """The account's number."""
         return str(self.client("sts").get_caller_identity()["Account"])
 
     def call(self, service: str, operation: str, values: dict[str, Any]) -> Any:
-        """Call an operation with what Terraform's block says, its names translated.
+        """Call an operation with the values of a Terraform block, its names translated.
 
         Args:
-            service: As boto3 calls it.
-            operation: As boto3 calls it, for example ``create_endpoint``.
+            service: boto3's name of the service.
+            operation: boto3's name of the operation, for example ``create_endpoint``.
             values: By Terraform's names, or by the API's; null is left out.
         """
         client = self.client(service)
@@ -81,11 +81,11 @@ class Aws:
 
 
 def translated(shape: Any, value: Any) -> Any:
-    """A value of Terraform in the form that the API's shape asks for.
+    """Return a value of Terraform in the form that the API's shape asks for.
 
-    ``memory_size_in_mb`` becomes ``MemorySizeInMB``; a block that stands once becomes the
-    structure itself; a map becomes a list of key and value where the API has one; numbers become
-    whole where the API counts.
+    ``memory_size_in_mb`` becomes ``MemorySizeInMB``; a block that can occur once becomes a
+    structure; a map becomes a list of keys and values where the API has such a list; numbers
+    become integers where the API has integers.
     """
     if shape.type_name == "structure":
         block = value[0] if isinstance(value, list) else value
@@ -115,6 +115,6 @@ def _structure(shape: Any, block: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pair(shape: Any, key: str, value: str) -> dict[str, str]:
-    """``{"Key": …, "Value": …}`` of tags, ``{"Name": …, "Value": …}`` of dimensions."""
+    """Return an entry of a map as the API has it: with ``Key`` and ``Value``, or with ``Name``."""
     names = {name.lower(): name for name in shape.members}
     return {names.get("key") or names["name"]: key, names["value"]: value}

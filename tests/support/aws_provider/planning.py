@@ -1,4 +1,4 @@
-"""What a change will do, before it is done."""
+"""Predict the values of a resource after a change, before it is applied."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def plan_creation(block: Block, proposed: State, config: State) -> State:
-    """What will be there: unknown is what the provider computes and nobody has set."""
+    """Return a new resource's values; what the provider computes and nobody has set is unknown."""
     planned = dict(proposed)
     for name, attribute in block.attributes.items():
         if attribute.computed and config.get(name) is None:
@@ -24,7 +24,7 @@ def plan_creation(block: Block, proposed: State, config: State) -> State:
 
 
 def plan_update(block: Block, prior: State, proposed: State, config: State) -> State:
-    """What will be there: computed values stay, except in blocks that change."""
+    """Return a changed resource's values; computed ones stay, except in blocks that change."""
     planned = dict(proposed)
     for name, inner in block.blocks.items():
         if proposed.get(name) != prior.get(name):
@@ -35,7 +35,7 @@ def plan_update(block: Block, prior: State, proposed: State, config: State) -> S
 def replaced_by(
     block: Block, prior: State, planned: State, in_place: Collection[str]
 ) -> tuple[str, ...]:
-    """Names of arguments whose change needs a new resource in the place of the old one."""
+    """Return the names of the changed arguments that need a new resource."""
     settable = {name for name, one in block.attributes.items() if one.required or one.optional}
     return tuple(
         name
@@ -49,7 +49,8 @@ def _plan_block(block: Block, proposed: Any, config: Any) -> Any:
         return proposed if not isinstance(proposed, dict) else _plan_one(block, proposed, config)
     configured = config if isinstance(config, list) else [{}] * len(proposed)
     if block.nesting == "set":
-        # Sets are sent in an order of their own; each element is its own configuration.
+        # The elements of a set come in no order, so they cannot be paired with those of the
+        # configuration; each is taken for its own.
         configured = proposed
     return [_plan_one(block, *pair) for pair in zip(proposed, configured, strict=False)]
 
@@ -67,7 +68,7 @@ def _differs(prior: Any, planned: Any) -> bool:
 
 
 def _normal(value: Any) -> Any:
-    """Sets come in any order, and an empty collection is none."""
+    """Return a value for comparison: sets without order, an empty collection like a missing one."""
     if isinstance(value, list):
         return sorted((_normal(one) for one in value), key=repr) or None
     if isinstance(value, dict):

@@ -36,7 +36,7 @@ VERSION = "6.25.0"
 
 COOKIE_NAME = "TF_PLUGIN_MAGIC_COOKIE"
 COOKIE = "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2"
-"""Public, and the same for every provider: it tells Terraform from a person who tries it out."""
+"""Not a secret: it distinguishes Terraform from a person who runs a provider by hand."""
 
 CORE_PROTOCOL, PROVIDER_PROTOCOL = 1, 6
 ORPHANED_AFTER_S = 1.0
@@ -76,16 +76,17 @@ def _platform() -> str:
 
 
 def main() -> int:
-    """Serve Terraform until it has had enough."""
+    """Serve Terraform until it ends the provider; return the exit status."""
     if os.environ.get(COOKIE_NAME) != COOKIE:
-        sys.stderr.write("This is a provider; Terraform starts it.\n")
+        sys.stderr.write("This program is a Terraform provider; Terraform starts it by itself.\n")
         return 1
     try:
         servicer = Servicer(Aws(os.environ.get("AWS_ENDPOINT_URL", "")))
     except DrdeployError as err:
         sys.stderr.write(f"{err}\n")
         return 1
-    # Ctrl-C reaches every process of the terminal; Terraform says itself when it has stopped.
+    # Ctrl-C in a terminal reaches this process too.  But Terraform first finishes what it is doing,
+    # for which it needs the provider, and then ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     terraform, over = os.getppid(), threading.Event()
     with tempfile.TemporaryDirectory(prefix="drdeploy-provider-") as folder:
@@ -109,7 +110,7 @@ def main() -> int:
 
 
 def _certificate() -> tuple[bytes, bytes, str]:
-    """A key and a certificate for this run alone, as gRPC takes them and as the handshake does."""
+    """Make a key and a certificate for this run; return them for gRPC and for the handshake."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -141,7 +142,7 @@ def _certificate() -> tuple[bytes, bytes, str]:
 
 
 def _controller(over: threading.Event) -> Any:
-    """go-plugin's own service, through which Terraform ends a provider."""
+    """Return the handler of go-plugin's own service, through which Terraform ends a provider."""
 
     def shutdown(_request: bytes, _context: Any) -> bytes:
         over.set()

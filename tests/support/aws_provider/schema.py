@@ -1,4 +1,4 @@
-"""What may be written in a resource, data source or provider block: ``aws_schema.json``."""
+"""The schema of resources, data sources and the provider block, from ``aws_schema.json``."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any, Literal, Self
 from aws_provider.wire import message
 
 NESTING = {"single": 1, "list": 2, "set": 3}
-"""As the protocol numbers them."""
+"""The numbers of the protocol."""
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """One argument or result.
+    """An argument or a result of a block.
 
     Attributes:
-        type: As JSON describes it to Terraform: ``"string"``, ``["set", "string"]``.
-        required: Must be given.
-        optional: May be given.
-        computed: The provider may fill it in.
+        type: In Terraform's JSON form: ``"string"``, ``["set", "string"]``.
+        required: Whether it must be given.
+        optional: Whether it may be given.
+        computed: Whether the provider may fill it in.
     """
 
     type: Any
@@ -32,7 +32,7 @@ class Attribute:
 
     @classmethod
     def parse(cls, described: str | dict[str, Any]) -> Self:
-        """From ``"set(string) optional"``."""
+        """Read an attribute from the file's form, for example ``"set(string) optional"``."""
         if isinstance(described, str):
             type_name, necessity = described.split(" ")
             type_json = _type_json(type_name)
@@ -46,14 +46,14 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Block:
-    """Attributes, and blocks within.
+    """A block of the configuration language: attributes, and blocks in it.
 
     Attributes:
         attributes: By name.
         blocks: By name.
-        nesting: How often it may stand in the block around it.
-        min_items: At least so often.
-        max_items: At most; 0 is no limit.
+        nesting: Whether the block around it holds it once, as a list, or as a set.
+        min_items: How often it must occur.
+        max_items: How often it may occur; 0 is no limit.
     """
 
     attributes: dict[str, Attribute]
@@ -64,7 +64,7 @@ class Block:
 
     @classmethod
     def parse(cls, described: dict[str, Any]) -> Self:
-        """From the file's form."""
+        """Read a block from the file's form."""
         return cls(
             {name: Attribute.parse(one) for name, one in described["attributes"].items()},
             {name: cls.parse(one) for name, one in described.get("blocks", {}).items()},
@@ -74,7 +74,7 @@ class Block:
         )
 
     def message(self) -> Any:
-        """As the protocol describes it."""
+        """Return the block as a message of the protocol."""
         return message("Block")(
             attributes=[
                 message("Attribute")(
@@ -101,7 +101,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Schema:
-    """Everything that the provider knows."""
+    """The provider block, and the blocks of all resources and data sources."""
 
     provider: Block
     resources: dict[str, Block]
@@ -110,7 +110,7 @@ class Schema:
 
 @cache
 def aws_schema() -> Schema:
-    """The schema of hashicorp/aws, for what the modules use."""
+    """Return the schema of hashicorp/aws for what the modules use."""
     text = files("aws_provider").joinpath("aws_schema.json").read_text(encoding="utf-8")
     described = json.loads(text)
     return Schema(

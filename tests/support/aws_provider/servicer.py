@@ -1,4 +1,4 @@
-"""The provider's calls, one method each; see Terraform's plugin protocol 6."""
+"""The calls of Terraform's plugin protocol 6, one method each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aws_provider.planning import plan_creation, plan_update, replaced_by
 from aws_provider.resources import DATA_SOURCES, RESOURCES
 from aws_provider.resources.base import CreatedButUnusable
 from aws_provider.schema import aws_schema
-from aws_provider.values import UNKNOWN, State, decode, encode, is_known, settled
+from aws_provider.values import UNKNOWN, State, decode, encode, is_known, without_unknown
 from aws_provider.wire import METHODS, message
 from drdeploy.errors import DrdeployError
 
@@ -26,7 +26,7 @@ ERROR = 1
 
 
 def _answering(method: Callable[[Servicer, Any], Any]) -> Callable[[Servicer, Any, Any], Any]:
-    """Turn whatever goes wrong into a diagnostic that Terraform shows."""
+    """Turn every error of a call into a diagnostic, which Terraform shows to the user."""
     response = METHODS[method.__name__][1]
 
     @functools.wraps(method)
@@ -42,7 +42,7 @@ def _answering(method: Callable[[Servicer, Any], Any]) -> Callable[[Servicer, An
 
 
 class Servicer:
-    """Stateless but for what ``ConfigureProvider`` tells ``aws``."""
+    """Answers the calls; keeps no state but the settings of the provider block."""
 
     # The names of the methods are the protocol's.
     # ruff: noqa: N802
@@ -52,7 +52,7 @@ class Servicer:
         self._schema = aws_schema()
 
     def GetMetadata(self, _request: Any, _context: Any) -> Any:
-        """Names of what there is."""
+        """Name the resources and data sources."""
         named = message("Named")
         return message("GetMetadataResponse")(
             server_capabilities=_capabilities(),
@@ -61,7 +61,7 @@ class Servicer:
         )
 
     def GetProviderSchema(self, _request: Any, _context: Any) -> Any:
-        """Everything that may be written."""
+        """Return the whole schema."""
         return message("GetProviderSchemaResponse")(
             provider=_schema_message(self._schema.provider),
             resource_schemas=_named(self._schema.resources),
@@ -70,40 +70,40 @@ class Servicer:
         )
 
     def ValidateProviderConfig(self, _request: Any, _context: Any) -> Any:
-        """Terraform itself has checked names and types."""
+        """Accept the provider block: Terraform itself has checked names and types."""
         return message("ValidateProviderConfigResponse")()
 
     def ValidateResourceConfig(self, _request: Any, _context: Any) -> Any:
-        """As above."""
+        """Accept a resource block: Terraform itself has checked names and types."""
         return message("DiagnosticsResponse")()
 
     def ValidateDataResourceConfig(self, _request: Any, _context: Any) -> Any:
-        """As above."""
+        """Accept the block of a data source."""
         return message("DiagnosticsResponse")()
 
     def GetFunctions(self, _request: Any, _context: Any) -> Any:
-        """There are none."""
+        """Answer that the provider has no functions."""
         return message("Nothing")()
 
     def StopProvider(self, _request: Any, _context: Any) -> Any:
-        """Terraform was interrupted: whoever waits gives up, and says what there is."""
+        """Make every wait for an endpoint end: Terraform was interrupted."""
         self._aws.interrupted.set()
         return message("StopProviderResponse")()
 
     @_answering
     def ConfigureProvider(self, request: Any) -> Any:
-        """Region and tags of all; everything else is of AWS and not of this machine."""
+        """Take over region and default tags; the local service needs nothing else."""
         config = decode(request.config)
         self._aws.interrupted.clear()
         if isinstance(config.get("region"), str):
             self._aws.region = config["region"]
         default = (config.get("default_tags") or [{}])[0].get("tags")
-        self._aws.default_tags = settled(default) or {}
+        self._aws.default_tags = without_unknown(default) or {}
         return message("DiagnosticsResponse")()
 
     @_answering
     def UpgradeResourceState(self, request: Any) -> Any:
-        """There has been one version only: the state as it is."""
+        """Return a stored state as it is: the schema has had one version only."""
         import json
 
         state = json.loads(request.raw_state.json)
@@ -111,7 +111,7 @@ class Servicer:
 
     @_answering
     def ReadResource(self, request: Any) -> Any:
-        """What has become of it."""
+        """Return the state of a resource as the API reports it now."""
         state = decode(request.current_state)
         changes = _handler(request).read(self._aws, state)
         new_state = None if changes is None else {**state, **changes}
@@ -119,7 +119,7 @@ class Servicer:
 
     @_answering
     def ReadDataSource(self, request: Any) -> Any:
-        """What is so without us."""
+        """Return the values of a data source."""
         config = decode(request.config)
         return message("StateResponse")(
             state=_value({**config, **DATA_SOURCES[request.type_name](self._aws)})
@@ -127,7 +127,7 @@ class Servicer:
 
     @_answering
     def PlanResourceChange(self, request: Any) -> Any:
-        """What a change will do."""
+        """Return the values after a change, and which arguments need a new resource."""
         prior, proposed, config = (
             decode(value)
             for value in (request.prior_state, request.proposed_new_state, request.config)
@@ -151,19 +151,19 @@ class Servicer:
         )
 
     def _with_defaults(self, block: Any, planned: State, config: State) -> State:
-        """Region and tags, which the provider block settles for every resource."""
-        settled_here: State = {}
+        """Add the region and the default tags of the provider block to planned values."""
+        defaults: State = {}
         if "region" in block.attributes and config.get("region") is None:
-            settled_here["region"] = self._aws.region
+            defaults["region"] = self._aws.region
         if "tags_all" in block.attributes:
             tags = config.get("tags") or {}
             tags_all = {**self._aws.default_tags, **tags} if is_known(tags) else UNKNOWN
-            settled_here["tags_all"] = tags_all
-        return {**planned, **settled_here}
+            defaults["tags_all"] = tags_all
+        return {**planned, **defaults}
 
     @_answering
     def ApplyResourceChange(self, request: Any) -> Any:
-        """Do it."""
+        """Create, change or delete a resource."""
         prior, planned = decode(request.prior_state), decode(request.planned_state)
         handler, answer = _handler(request), message("ApplyResourceChangeResponse")
         if planned is None:
@@ -172,9 +172,9 @@ class Servicer:
         diagnostics = []
         try:
             if prior is None:
-                computed = handler.create(self._aws, settled(planned))
+                computed = handler.create(self._aws, without_unknown(planned))
             else:
-                computed = handler.update(self._aws, prior, settled(planned))
+                computed = handler.update(self._aws, prior, without_unknown(planned))
         except CreatedButUnusable as err:
             computed = err.values
             diagnostics = [_diagnostic(request, err)]
@@ -185,17 +185,17 @@ class Servicer:
 
     @_answering
     def ImportResourceState(self, request: Any) -> Any:
-        """The test provider creates what it manages."""
+        """Refuse to import a resource."""
         raise DrdeployError(
             "The test provider imports nothing", where=f"{request.type_name} {request.id}"
         )
 
 
 def _filled(planned: State, computed: State) -> State:
-    """The plan with what was unknown settled."""
+    """Return the planned values, with the computed ones for those that were unknown."""
     unknown = {name for name, value in planned.items() if value is UNKNOWN}
     return {
-        name: computed.get(name) if name in unknown else settled(value)
+        name: computed.get(name) if name in unknown else without_unknown(value)
         for name, value in planned.items()
     }
 

@@ -1,4 +1,4 @@
-"""Values as Terraform sends them: msgpack, with one extension for what is not known yet."""
+"""Terraform's values: msgpack, with an extension for values that are not known yet."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ class _Unknown:
 
 
 UNKNOWN = _Unknown()
-"""A value that is settled by applying."""
+"""A value that will be known when the plan was applied."""
 
 _WIRE_UNKNOWN = msgspec.msgpack.Ext(0, b"\x00")
 _decoder = msgspec.msgpack.Decoder(ext_hook=lambda _code, _data: UNKNOWN)
 
 
 def decode(message: Any) -> Any:
-    """The value of a ``DynamicValue``; None where it holds none."""
+    """Return the value in a ``DynamicValue`` message; None where it holds none."""
     if message.msgpack:
         return _decoder.decode(message.msgpack)
     return json.loads(message.json) if message.json else None
 
 
 def encode(value: Any) -> bytes:
-    """For ``DynamicValue.msgpack``."""
+    """Return a value as msgpack, for a ``DynamicValue`` message."""
     return msgspec.msgpack.encode(_for_wire(value))
 
 
 def is_known(value: Any) -> bool:
-    """Whether nothing within is unknown."""
+    """Return whether no part of a value is unknown."""
     if isinstance(value, dict):
         return all(is_known(inner) for inner in value.values())
     if isinstance(value, list):
@@ -46,12 +46,12 @@ def is_known(value: Any) -> bool:
     return value is not UNKNOWN
 
 
-def settled(value: Any) -> Any:
-    """The value with null for what is still unknown."""
+def without_unknown(value: Any) -> Any:
+    """Return a value with null for what is unknown."""
     if isinstance(value, dict):
-        return {key: settled(inner) for key, inner in value.items()}
+        return {key: without_unknown(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [settled(inner) for inner in value]
+        return [without_unknown(inner) for inner in value]
     return None if value is UNKNOWN else value
 
 

@@ -105,7 +105,7 @@ METHODS: dict[str, tuple[str, str]] = {
     "GetFunctions": ("Nothing", "Nothing"),
     "StopProvider": ("Nothing", "StopProviderResponse"),
 }
-"""Request and response of each call; the shapes that several calls share stand here once."""
+"""Request and response of each call; calls with the same fields share a message."""
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _TYPES = {
@@ -118,7 +118,7 @@ _TYPES = {
 
 @cache
 def message(name: str) -> Any:
-    """The class of a message."""
+    """Return the class of a message."""
     return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"{PACKAGE}.{name}"))
 
 

@@ -58,7 +58,7 @@ run "alarms_for_latency_errors_and_setup" {
 
   assert {
     condition     = aws_budgets_budget.this[0].limit_amount == "20.00" && length(aws_budgets_budget.this[0].notification) == 2
-    error_message = "told at 80 % and of a forecast beyond"
+    error_message = "a mail is sent at 80 %, and for a forecast beyond the budget"
   }
 
   assert {
@@ -72,7 +72,7 @@ run "alarms_for_latency_errors_and_setup" {
   }
 }
 
-run "a_budget_that_tells_nobody_is_refused" {
+run "a_budget_without_an_address_is_refused" {
   command = plan
 
   variables {
@@ -82,7 +82,7 @@ run "a_budget_that_tells_nobody_is_refused" {
   expect_failures = [var.monthly_budget_usd]
 }
 
-run "an_address_that_is_none_is_refused" {
+run "an_invalid_address_is_refused" {
   command = plan
 
   variables {

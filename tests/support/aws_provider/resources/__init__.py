@@ -1,7 +1,7 @@
-"""What each kind of resource is made of, read back as, changed by and deleted with.
+"""The handlers of the resources: how each type is created, read, changed and deleted.
 
-Every handler speaks the API through :class:`aws_provider.aws.Aws` and takes and returns
-values by Terraform's names.
+A handler calls the API through :class:`aws_provider.aws.Aws`, and takes and returns values by
+Terraform's names.
 """
 
 from __future__ import annotations
@@ -27,6 +27,6 @@ RESOURCES: dict[str, Resource] = {
     **S3,
     **SAGEMAKER,
 }
-"""Handlers by the type that stands in a resource block."""
+"""Handlers by the type of the resource."""
 
 __all__ = ["DATA_SOURCES", "RESOURCES"]

@@ -1,4 +1,4 @@
-"""Scaling of instances and of provisioned concurrency."""
+"""Application Auto Scaling: of instances and of provisioned concurrency."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from aws_provider.values import State
 
 SERVICE = "application-autoscaling"
-PLACE = ("service_namespace", "resource_id", "scalable_dimension")
 
 
-def _place(state: State) -> dict[str, str]:
+def _target_of(state: State) -> dict[str, str]:
+    """Return what identifies a scalable target, by the API's names."""
     return {
         "ServiceNamespace": state["service_namespace"],
         "ResourceId": state["resource_id"],
@@ -23,7 +23,7 @@ def _place(state: State) -> dict[str, str]:
 
 
 class Target(Resource):
-    """``aws_appautoscaling_target``."""
+    """The handler of ``aws_appautoscaling_target``."""
 
     in_place = TAGS | {"min_capacity", "max_capacity", "role_arn"}
 
@@ -49,11 +49,11 @@ class Target(Resource):
         return {}
 
     def delete(self, aws: Aws, old: State) -> None:
-        found(lambda: aws.client(SERVICE).deregister_scalable_target(**_place(old)))
+        found(lambda: aws.client(SERVICE).deregister_scalable_target(**_target_of(old)))
 
 
 class Policy(Resource):
-    """``aws_appautoscaling_policy``."""
+    """The handler of ``aws_appautoscaling_policy``."""
 
     in_place = frozenset({"target_tracking_scaling_policy_configuration"})
 
@@ -74,14 +74,14 @@ class Policy(Resource):
 
     def delete(self, aws: Aws, old: State) -> None:
         client = aws.client(SERVICE)
-        found(lambda: client.delete_scaling_policy(PolicyName=old["name"], **_place(old)))
+        found(lambda: client.delete_scaling_policy(PolicyName=old["name"], **_target_of(old)))
 
     def _put(self, aws: Aws, new: State) -> Any:
         return aws.call(SERVICE, "put_scaling_policy", {**new, "policy_name": new["name"]})
 
 
 class ScheduledAction(Resource):
-    """``aws_appautoscaling_scheduled_action``."""
+    """The handler of ``aws_appautoscaling_scheduled_action``."""
 
     in_place = frozenset({"schedule", "timezone", "scalable_target_action"})
 
@@ -101,7 +101,7 @@ class ScheduledAction(Resource):
     def delete(self, aws: Aws, old: State) -> None:
         client = aws.client(SERVICE)
         delete = client.delete_scheduled_action
-        found(lambda: delete(ScheduledActionName=old["name"], **_place(old)))
+        found(lambda: delete(ScheduledActionName=old["name"], **_target_of(old)))
 
     def _describe(self, aws: Aws, state: State) -> list[Any]:
         answer = aws.client(SERVICE).describe_scheduled_actions(

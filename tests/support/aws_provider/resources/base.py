@@ -1,4 +1,4 @@
-"""What a handler of a kind of resource can do, and the parts that most of them share."""
+"""The interface of the handlers, and what most of them have in common."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ GONE = frozenset(
         "ServerSideEncryptionConfigurationNotFoundError",
     }
 )
-"""Codes that say: there is no such resource."""
+"""Error codes that mean that there is no such resource."""
 
 
 class CreatedButUnusable(EndpointError):
-    """It was created and is no good; Terraform keeps it in the state to delete it.
+    """A resource was created and failed; Terraform keeps it in the state, to replace it later.
 
     Attributes:
-        values: What is known of it.
+        values: The values of the resource that are known.
     """
 
     def __init__(self, what: str, *, where: str, values: State) -> None:
@@ -51,7 +51,7 @@ class CreatedButUnusable(EndpointError):
 
 
 class Resource(ABC):
-    """A handler.
+    """The handler of one type of resource.
 
     Attributes:
         in_place: Arguments that can change without a new resource.
@@ -61,23 +61,23 @@ class Resource(ABC):
 
     @abstractmethod
     def create(self, aws: Aws, new: State) -> State:
-        """Create it; returns what the API computed."""
+        """Create the resource and return the values that the API computed."""
 
     @abstractmethod
     def read(self, aws: Aws, old: State) -> State | None:
-        """What differs from the state; None where it is gone."""
+        """Return the values that differ from the state; None where the resource is gone."""
 
     @abstractmethod
     def update(self, aws: Aws, old: State, new: State) -> State:
-        """Change it in place; returns what the API computed."""
+        """Change the resource in place and return the values that the API computed."""
 
     @abstractmethod
     def delete(self, aws: Aws, old: State) -> None:
-        """Delete it and wait until it is gone."""
+        """Delete the resource and wait until it is gone."""
 
 
 def is_gone(err: Exception) -> bool:
-    """Whether an error of boto3 says that the resource does not exist."""
+    """Return whether an error of boto3 means that the resource does not exist."""
     response: dict[str, Any] = getattr(err, "response", {})
     error = response.get("Error", {})
     if error.get("Code") in GONE:
@@ -88,7 +88,7 @@ def is_gone(err: Exception) -> bool:
 
 
 def found(call: Callable[[], Any]) -> Any:
-    """The answer of a call; None where the resource does not exist."""
+    """Return the answer of a call; None where the resource does not exist."""
     from botocore.exceptions import ClientError
 
     try:
@@ -105,7 +105,7 @@ def change_tags(
     tag: Callable[[dict[str, str]], object],
     untag: Callable[[list[str]], object],
 ) -> None:
-    """Bring the tags of a resource from those of ``old`` to those of ``new``."""
+    """Change the tags of a resource from those of ``old`` to those of ``new``."""
     before, after = old.get("tags_all") or {}, new.get("tags_all") or {}
     gone = [key for key in before if key not in after]
     changed = {key: value for key, value in after.items() if before.get(key) != value}
@@ -116,5 +116,5 @@ def change_tags(
 
 
 def pairs(tags: dict[str, str] | None) -> list[dict[str, str]]:
-    """Tags as most APIs take them."""
+    """Return tags in the form that most APIs take: a list of key and value."""
     return [{"Key": key, "Value": value} for key, value in (tags or {}).items()]

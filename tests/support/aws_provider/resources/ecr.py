@@ -1,4 +1,4 @@
-"""Image repositories."""
+"""ECR: image repositories and their lifecycle policies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Repository(Resource):
-    """``aws_ecr_repository``."""
+    """The handler of ``aws_ecr_repository``."""
 
     in_place = TAGS | {"force_delete", "image_scanning_configuration", "image_tag_mutability"}
 
@@ -54,7 +54,7 @@ class Repository(Resource):
 
 
 class LifecyclePolicy(Resource):
-    """``aws_ecr_lifecycle_policy``."""
+    """The handler of ``aws_ecr_lifecycle_policy``."""
 
     in_place = frozenset({"policy"})
 

@@ -1,4 +1,4 @@
-"""Roles and what they may do."""
+"""IAM: roles and policies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Role(Resource):
-    """``aws_iam_role``."""
+    """The handler of ``aws_iam_role``."""
 
     in_place = TAGS | {"assume_role_policy", "description", "max_session_duration"}
 
@@ -58,7 +58,7 @@ class Role(Resource):
 
 
 class RolePolicy(Resource):
-    """``aws_iam_role_policy``: written within the role."""
+    """The handler of ``aws_iam_role_policy``, a policy that is part of its role."""
 
     in_place = frozenset({"policy"})
 
@@ -87,7 +87,7 @@ class RolePolicy(Resource):
 
 
 class Policy(Resource):
-    """``aws_iam_policy``: stands alone, for whoever it is attached to."""
+    """The handler of ``aws_iam_policy``, a policy that can be attached to anybody."""
 
     def create(self, aws: Aws, new: State) -> State:
         request = {

@@ -1,4 +1,4 @@
-"""Data sources: who asks, where."""
+"""Data sources: the account, the partition and the region."""
 
 from __future__ import annotations
 

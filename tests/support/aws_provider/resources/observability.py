@@ -1,4 +1,4 @@
-"""Logs, alarms, dashboards, who is told, and the budget."""
+"""Logs, alarms, dashboards, topics with their subscriptions, and budgets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class LogGroup(Resource):
-    """``aws_cloudwatch_log_group``."""
+    """The handler of ``aws_cloudwatch_log_group``."""
 
     in_place = TAGS | {"retention_in_days", "skip_destroy"}
 
@@ -57,7 +57,7 @@ class LogGroup(Resource):
 
 
 class MetricAlarm(Resource):
-    """``aws_cloudwatch_metric_alarm``."""
+    """The handler of ``aws_cloudwatch_metric_alarm``."""
 
     in_place = TAGS | {
         "actions_enabled",
@@ -107,7 +107,7 @@ class MetricAlarm(Resource):
 
 
 def _metric_data_query(query: State) -> dict[str, Any]:
-    """A ``metric_query`` block as ``MetricDataQuery``."""
+    """Return a ``metric_query`` block in the form of the API's ``MetricDataQuery``."""
     found_query = {name: value for name, value in query.items() if name != "metric"}
     for metric in query.get("metric") or []:
         found_query["metric_stat"] = {
@@ -124,7 +124,7 @@ def _metric_data_query(query: State) -> dict[str, Any]:
 
 
 class Dashboard(Resource):
-    """``aws_cloudwatch_dashboard``."""
+    """The handler of ``aws_cloudwatch_dashboard``."""
 
     in_place = frozenset({"dashboard_body"})
 
@@ -150,7 +150,7 @@ class Dashboard(Resource):
 
 
 class Topic(Resource):
-    """``aws_sns_topic``."""
+    """The handler of ``aws_sns_topic``."""
 
     in_place = TAGS | {"display_name", "kms_master_key_id", "policy"}
 
@@ -191,32 +191,8 @@ class Topic(Resource):
         found(lambda: aws.client("sns").delete_topic(TopicArn=old["arn"]))
 
 
-class TopicPolicy(Resource):
-    """``aws_sns_topic_policy``."""
-
-    in_place = frozenset({"policy"})
-
-    def create(self, aws: Aws, new: State) -> State:
-        aws.client("sns").set_topic_attributes(
-            TopicArn=new["arn"], AttributeName="Policy", AttributeValue=new["policy"]
-        )
-        return {"id": new["arn"], "owner": aws.account}
-
-    def read(self, aws: Aws, old: State) -> State | None:
-        get = aws.client("sns").get_topic_attributes
-        return {} if found(lambda: get(TopicArn=old["arn"])) else None
-
-    def update(self, aws: Aws, old: State, new: State) -> State:
-        del old
-        self.create(aws, new)
-        return {}
-
-    def delete(self, aws: Aws, old: State) -> None:
-        """It goes with its topic."""
-
-
 class Subscription(Resource):
-    """``aws_sns_topic_subscription``."""
+    """The handler of ``aws_sns_topic_subscription``."""
 
     def create(self, aws: Aws, new: State) -> State:
         created = aws.client("sns").subscribe(
@@ -248,7 +224,7 @@ class Subscription(Resource):
 
 
 class Budget(Resource):
-    """``aws_budgets_budget``: of cost, by tags, with whom to tell."""
+    """The handler of ``aws_budgets_budget``, with its notifications."""
 
     in_place = TAGS
 
@@ -309,7 +285,6 @@ OBSERVABILITY: dict[str, Resource] = {
     "aws_cloudwatch_metric_alarm": MetricAlarm(),
     "aws_cloudwatch_dashboard": Dashboard(),
     "aws_sns_topic": Topic(),
-    "aws_sns_topic_policy": TopicPolicy(),
     "aws_sns_topic_subscription": Subscription(),
     "aws_budgets_budget": Budget(),
 }

@@ -1,4 +1,4 @@
-"""The bucket, and each of its settings, which the provider manages as resources of their own."""
+"""S3: buckets, and their settings, each of which is a resource of its own in Terraform."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from aws_provider.values import State
 
 HOME_REGION = "us-east-1"
-"""The one region that S3 must not be told."""
+"""S3 refuses this region as a LocationConstraint: it is the default."""
 
 
 class Bucket(Resource):
-    """``aws_s3_bucket``."""
+    """The handler of ``aws_s3_bucket``."""
 
     in_place = TAGS | {"force_destroy"}
 
@@ -73,14 +73,14 @@ class Bucket(Resource):
 
 @dataclass(frozen=True)
 class Setting(Resource):
-    """One thing that is set about a bucket by ``put_…`` and read by ``get_…``.
+    """The handler of one setting of a bucket: ``put_NOUN`` writes it, ``get_NOUN`` reads it.
 
     Attributes:
-        noun: Within the names of the operations, for example ``bucket_versioning``.
-        member: What the request is called for it, in Terraform's spelling.
-        within: Arguments of the resource that make up that member.
-        removable: Whether the API has a ``delete_…``.
-        listed_as: Of a member that is a list of rules: what the API calls them.
+        noun: What the operations are about, for example ``bucket_versioning``.
+        member: The parameter of ``put_NOUN`` that takes the setting, in Terraform's spelling.
+        within: Arguments of the Terraform resource that make up that parameter.
+        removable: Whether the API has a ``delete_NOUN``.
+        listed_as: Where the parameter is a list of rules, the API's name of that list.
     """
 
     noun: str
@@ -91,7 +91,7 @@ class Setting(Resource):
 
     @property
     def in_place(self) -> frozenset[str]:  # type: ignore[override]  # the same for every bucket
-        """All but the bucket itself."""
+        """Every argument but the bucket."""
         return frozenset(self.within)
 
     def create(self, aws: Aws, new: State) -> State:

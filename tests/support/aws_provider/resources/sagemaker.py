@@ -1,4 +1,4 @@
-"""Models, endpoint configurations and endpoints."""
+"""SageMaker: models, endpoint configurations and endpoints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.2
 WAIT_S = 1800.0
-FINAL = frozenset({"InService", "Failed", "OutOfService", "UpdateRollbackFailed"})
+SETTLED = frozenset({"InService", "Failed", "OutOfService", "UpdateRollbackFailed"})
 
 
 def _retag(aws: Aws, old: State, new: State) -> None:
@@ -35,7 +35,7 @@ def _retag(aws: Aws, old: State, new: State) -> None:
 
 
 class Model(Resource):
-    """``aws_sagemaker_model``: as it was created for ever."""
+    """The handler of ``aws_sagemaker_model``; SageMaker cannot change a model."""
 
     def create(self, aws: Aws, new: State) -> State:
         request = {**new, "model_name": new["name"], "tags": new["tags_all"]}
@@ -57,7 +57,7 @@ class Model(Resource):
 
 
 class EndpointConfiguration(Resource):
-    """``aws_sagemaker_endpoint_configuration``: as it was created for ever."""
+    """The handler of ``aws_sagemaker_endpoint_configuration``, which cannot be changed either."""
 
     def create(self, aws: Aws, new: State) -> State:
         name = new["name"]
@@ -84,7 +84,7 @@ class EndpointConfiguration(Resource):
 
 
 class Endpoint(Resource):
-    """``aws_sagemaker_endpoint``: done when it is in service, failed with its reason."""
+    """The handler of ``aws_sagemaker_endpoint``; waits until it is in service or has failed."""
 
     in_place = TAGS | {"endpoint_config_name", "deployment_config"}
 
@@ -113,15 +113,16 @@ class Endpoint(Resource):
 
     def update(self, aws: Aws, old: State, new: State) -> State:
         _retag(aws, old, new)
-        wanted = new["endpoint_config_name"]
-        if wanted == old["endpoint_config_name"]:
+        desired = new["endpoint_config_name"]
+        if desired == old["endpoint_config_name"]:
             return {}
         request = {**new, "endpoint_name": old["id"], "tags": None}
         aws.call("sagemaker", "update_endpoint", request)
         answer = _wait_until_settled(aws, old["id"])
-        if answer["EndpointStatus"] != "InService" or answer["EndpointConfigName"] != wanted:
+        if answer["EndpointStatus"] != "InService" or answer["EndpointConfigName"] != desired:
+            # SageMaker has rolled back: the endpoint is in service, but not as it was asked for.
             raise EndpointError(
-                f"The endpoint goes on with {answer['EndpointConfigName']}; {wanted} failed: "
+                f"The endpoint goes on with {answer['EndpointConfigName']}; {desired} failed: "
                 f"{_reason(answer)}",
                 where=old["id"],
             )
@@ -145,7 +146,7 @@ def _reason(answer: dict[str, Any]) -> str:
 
 def _wait_until_settled(aws: Aws, name: str) -> dict[str, Any]:
     deadline = time.monotonic() + WAIT_S
-    while (answer := _describe(aws, name))["EndpointStatus"] not in FINAL:
+    while (answer := _describe(aws, name))["EndpointStatus"] not in SETTLED:
         _pause(aws, deadline, name)
     return answer
 
