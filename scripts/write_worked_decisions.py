@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from drdeploy.hosting.sagemaker import PriceSheet
-from drdeploy.study.measurements.load import ENVIRONMENT_FILE, MEASUREMENTS_FILE, Measurements, load
+from drdeploy.study.measurements.load import Measurements, load
 from drdeploy.study.measurements.measurement import REQUIRED
+from drdeploy.study.measurements.results import ENVIRONMENT_FILE, MEASUREMENTS_FILE
 from drdeploy.study.recommendation import wording
 from drdeploy.study.recommendation.decide import decide
 from drdeploy.study.recommendation.requirements import Assumptions, DecisionInputs, Requirements

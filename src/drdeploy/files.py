@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, told apart by their SHA-256, found where they ship.
+"""Write files atomically, compute their SHA-256, and find the ones that ship with the project.
 
 The lean server imports this module at every cold start, so what only writers need is imported
 where it is used.

@@ -1,4 +1,4 @@
-"""``drdeploy study``: plan, run and follow a study."""
+"""The commands of ``drdeploy study``: plan, run, follow and delete."""
 
 from __future__ import annotations
 

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from drdeploy.errors import AnalysisError
-from drdeploy.study.measurements.load import ENVIRONMENT_FILE, MEASUREMENTS_FILE, load
+from drdeploy.study.measurements.load import load
 from drdeploy.study.measurements.measurement import COLUMNS, REQUIRED
+from drdeploy.study.measurements.results import ENVIRONMENT_FILE, MEASUREMENTS_FILE
 from drdeploy.study.report.caveats import warnings_of
 
 

@@ -1,8 +1,9 @@
-"""Trials as data: how many, how long, at what cost.  Nothing is called and nothing is spent."""
+"""Turn a study into a plan: its trials as data, with their duration and their cost."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import product
@@ -24,23 +25,24 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.design.study import Block, ImageSpec, ModelSpec, Study
 
+# Only the expected duration that a plan shows depends on these, for the local service on two cores.
 ASSUMED_HOSTING_S = 4.0
-"""To create and delete an endpoint on the local service.  AWS takes minutes."""
+"""Time to create and delete an endpoint."""
 ASSUMED_COLD_S = {"lean": 1.5, "classic": 8.0}
 ASSUMED_WARM_S = {"lean": 0.2, "classic": 0.4}
-"""One invocation on two cores; only the expected duration depends on these."""
+"""Time of one invocation, by profile."""
 
 DEPLOYMENT_ALLOWANCE_S = 1800.0
-"""To create and delete a study's endpoints on AWS, in the worst case that is priced."""
+"""Time to create and delete a study's endpoints on AWS, in the worst case that is priced."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One model in one image on one endpoint under one scenario.
+    """One model in one image on one endpoint, measured under one scenario.
 
     Attributes:
-        id: Stable, for example ``mobilenet-fp32-lean-1024mb-cold``.
-        vcpu: That the endpoint is taken to have.
+        id: The same in every run, for example ``mobilenet-fp32-lean-1024mb-cold``.
+        vcpu: CPUs that the endpoint is taken to have.
     """
 
     id: str
@@ -56,23 +58,23 @@ class Trial:
 
     @property
     def has_warm_up(self) -> bool:
-        """Whether an uncounted request comes first."""
+        """Whether an uncounted request comes first; a cold start is what one would spoil."""
         return not isinstance(self.scenario, Cold)
 
     @property
     def invocations(self) -> int:
-        """Requests that are sent if nothing goes wrong, the uncounted one among them."""
+        """The number of requests if nothing goes wrong, with the uncounted one."""
         return self.scenario.n + self.has_warm_up
 
     @property
     def invocations_max(self) -> int:
-        """Requests that may be sent at most."""
+        """The largest number of requests that may be sent."""
         attempts = self.scenario.attempts if isinstance(self.scenario, Cold) else 1
         return self.scenario.n * attempts + self.has_warm_up
 
     @property
     def expected_duration_s(self) -> float:
-        """Pauses, plus assumed times for hosting and invocations."""
+        """The pauses, plus assumed times for hosting and invocations."""
         profile = self.image.profile
         cold = self.scenario.n if isinstance(self.scenario, Cold) else 1
         busy = cold * ASSUMED_COLD_S[profile]
@@ -82,7 +84,10 @@ class Trial:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with anything that its measurements depend on."""
+        """A digest of everything in the study that the measurements depend on.
+
+        A run that finds rows under another fingerprint of the same trial refuses to add to them.
+        """
         facts = {
             "model": self.model.model_dump(mode="json"),
             "image": self.image.model_dump(mode="json"),
@@ -93,14 +98,14 @@ class Trial:
 
     @property
     def worst_case_duration_s(self) -> float:
-        """If every invocation takes SageMaker's 60 s."""
+        """The duration if every invocation takes SageMaker's limit of 60 s."""
         return self.invocations_max * INVOCATION_TIMEOUT_S + self.scenario.pauses_s
 
     def hourly_usd(self, sheet: PriceSheet, region: str) -> float:
-        """What its endpoint costs without a request.
+        """Return what the endpoint costs each hour, without a request.
 
         Raises:
-            UnknownPrice: The sheet does not know.
+            UnknownPrice: The sheet has no price for it.
         """
         match self.endpoint:
             case ServerlessConfig() if self.endpoint.provisioned_concurrency:
@@ -113,10 +118,10 @@ class Trial:
                 assert_never(self.endpoint)
 
     def worst_case_cost_usd(self, sheet: PriceSheet, region: str) -> float:
-        """On AWS, if every invocation takes SageMaker's 60 s and carries the largest payload.
+        """Return the cost on AWS if every invocation takes 60 s and carries the largest payload.
 
         Raises:
-            UnknownPrice: The sheet does not know what it would be paid with.
+            UnknownPrice: The sheet has no price for something that is paid for.
         """
         busy_s = self.invocations_max * INVOCATION_TIMEOUT_S
         match self.endpoint:
@@ -135,32 +140,31 @@ class Trial:
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials of a study, in the order in which they run, and what to know beforehand."""
+    """The trials of a study, in the order in which they run."""
 
     study: Study
     trials: tuple[Trial, ...]
 
     @property
     def expected_duration_s(self) -> float:
-        """Of all trials, one after the other."""
+        """The duration of all trials, one after the other."""
         return sum(trial.expected_duration_s for trial in self.trials)
 
     @property
     def invocations(self) -> int:
-        """Of all trials."""
+        """The number of requests of all trials, if nothing goes wrong."""
         return sum(trial.invocations for trial in self.trials)
 
     def worst_case_cost_usd(self, sheet: PriceSheet) -> float:
-        """Of all trials, on AWS.
-
-        Every endpoint that is always on is paid until the last of them has been measured (see
-        :mod:`~drdeploy.study.running.provisioned`), and while all are created and deleted.
+        """Return the cost of all trials on AWS, in the worst case.
 
         Raises:
-            UnknownPrice: The sheet does not know one of them.
+            UnknownPrice: The sheet has no price for something that is paid for.
         """
         region = self.study.region
-        standing = [trial for trial in self.trials if is_always_on(trial.endpoint)]
+        # Endpoints that are always on are created together and deleted after the last trial on
+        # one of them (study.running.provisioned), so each is paid for all of that time.
+        always_on = [trial for trial in self.trials if is_always_on(trial.endpoint)]
         scaling_usd = sum(
             trial.worst_case_cost_usd(sheet, region)
             for trial in self.trials
@@ -168,17 +172,20 @@ class Plan:
         )
         hosts = {
             (one.model_name, one.precision, one.image_name, one.endpoint.label): one
-            for one in standing
+            for one in always_on
         }
         hourly_usd = sum(one.hourly_usd(sheet, region) for one in hosts.values())
-        standing_s = sum(one.worst_case_duration_s for one in standing) + DEPLOYMENT_ALLOWANCE_S
-        return scaling_usd + hourly_usd * standing_s / SECONDS_PER_HOUR
+        paid_s = sum(one.worst_case_duration_s for one in always_on) + DEPLOYMENT_ALLOWANCE_S
+        return scaling_usd + hourly_usd * paid_s / SECONDS_PER_HOUR
 
     def only(self, pattern: str | None) -> Self:
-        """The trials whose id matches: with ``*`` or ``?`` the whole id, else a part of it.
+        """Return a plan with the trials whose id matches a pattern.
+
+        Args:
+            pattern: With ``*`` or ``?`` it is matched with the whole id, otherwise with a part.
 
         Raises:
-            StudyError: None does.
+            StudyError: No trial matches.
         """
         if pattern is None:
             return self
@@ -191,30 +198,28 @@ class Plan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the plan should know before it runs."""
+        """Sentences about what this plan needs, for a reader who is about to run it."""
         return tuple(_image_notes(self.trials))
 
 
 def make_plan(study: Study) -> Plan:
-    """Spread the study's blocks out.
+    """Return the trials that the blocks of a study stand for.
 
     Raises:
         StudyError: Two trials are the same, or a scenario does not fit its endpoint.
     """
-    trials = tuple(trial for block in study.trials for trial in _spread(study, block))
-    seen: set[str] = set()
-    for trial in trials:
-        if trial.id in seen:
+    trials = tuple(trial for block in study.trials for trial in _combinations(study, block))
+    for trial_id, count in Counter(trial.id for trial in trials).items():
+        if count > 1:
             raise StudyError(
-                f"Trial {trial.id} appears twice",
+                f"Trial {trial_id} appears twice",
                 where=study.name,
                 remedy="Give one of the scenarios a name, or take it out of a block",
             )
-        seen.add(trial.id)
     return Plan(study, trials)
 
 
-def _spread(study: Study, block: Block) -> Iterator[Trial]:
+def _combinations(study: Study, block: Block) -> Iterator[Trial]:
     lists = (block.models, block.precisions, block.images, block.endpoints, block.scenarios)
     for model, precision, image, endpoint, scenario in product(*lists):
         trial_id = f"{model}-{precision}-{image}-{endpoint.label}-{scenario.label}"

@@ -1,7 +1,7 @@
-"""Scenarios: how many requests, when, and what start each must be.
+"""Scenarios: how many requests are sent, when, and what kind of start each must be.
 
-All are frozen and told apart by ``kind``.  ``n`` counts the measured requests; a scenario that
-warms up sends one more before them, which is recorded and not counted.
+``kind`` says which of the four a table in TOML is.  ``n`` is the number of measured requests; a
+scenario that warms up sends one more before them, which is recorded and not counted.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ class _Scenario(BaseModel):
 
     @property
     def label(self) -> str:
-        """Short and stable, for trial ids: the name, or else the kind."""
+        """The part of a trial's id that names the scenario: its name, or else its kind."""
         return self.name or self.kind
 
 
 class _ClosedLoop(_Scenario):
-    """One uncounted request, then ``n``, each ``interval_s`` after the last answer."""
+    """One uncounted request, then ``n``, each ``interval_s`` after the answer before it."""
 
     interval_s: Seconds
 
     @property
     def pauses_s(self) -> float:
-        """Time in which nothing is under way."""
+        """Time in which no request is under way."""
         return self.n * self.interval_s
 
 
 class Warm(_ClosedLoop):
-    """On a serverless endpoint, each answered by a container that has answered before."""
+    """Requests to a serverless endpoint, each to a container that has answered before."""
 
     kind: Literal["warm"] = "warm"
 
 
 class RealTime(_ClosedLoop):
-    """On an endpoint that is always on."""
+    """Requests to an endpoint that is always on."""
 
     kind: Literal["real-time"] = "real-time"
 
@@ -72,7 +72,7 @@ class Cold(_Scenario):
 
     @property
     def pauses_s(self) -> float:
-        """Time in which nothing is under way, if every start is cold."""
+        """Time in which no request is under way, if every start is cold."""
         return (self.n - 1) * self.interval_s
 
 
@@ -99,7 +99,7 @@ class OpenLoop(_Scenario):
         return self.n / self.rate_per_s
 
     def arrival_times_s(self, seed: str) -> tuple[float, ...]:
-        """When each request is due, from the begin; the same for the same seed."""
+        """Return when each request is due, from the start; the same for the same seed."""
         rng = random.Random(seed)
         times, now = [], 0.0
         for _ in range(self.n):
@@ -111,4 +111,4 @@ class OpenLoop(_Scenario):
 
 Scenario = Warm | RealTime | Cold | OpenLoop
 AnyScenario = Annotated[Scenario, Field(discriminator="kind")]
-"""Any of the four, told apart by ``kind``."""
+"""Any of the four; pydantic picks the class by ``kind``."""

@@ -1,4 +1,4 @@
-"""A study is one TOML file: what there is, and which of it meets.
+"""Read a study from its TOML file: what there is to measure, and in which combinations.
 
 ::
 
@@ -51,7 +51,7 @@ class ModelSpec(_Table):
     """A model: one of the architectures, or an artifact of your own.
 
     Attributes:
-        architecture: Built and exported where its artifact is missing.
+        architecture: Name of a network, which is built and exported where its artifact is missing.
         artifact: A ``model.tar.gz``, relative to the study's file.
         weights: ``best`` takes trained ones (the grader in the box, or an archive of yours in
             ``build/artifacts``), else ImageNet's where ``study run --weights`` names a folder
@@ -73,10 +73,11 @@ class ImageSpec(_Table):
     """A container image.
 
     Attributes:
-        tag: In the container engine, or below the registry of an AWS target.
-        profile: How it serves; without a container engine its tag chooses it.
-        model_format: Of the artifact it takes; by default what its profile was built for.
-        environment: Of the container.
+        tag: Its tag in the container engine, or in the registry on AWS.
+        profile: The server in it.  Without a container engine, a process of this profile runs
+            in its place.
+        model_format: Format of the artifacts that it takes; by default its profile's.
+        environment: Environment variables of the container.
     """
 
     tag: str
@@ -86,12 +87,12 @@ class ImageSpec(_Table):
 
     @property
     def takes(self) -> ModelFormat:
-        """The format of the artifact it is given."""
+        """The format of the artifacts that it takes."""
         return self.model_format or ("onnx" if self.profile == "lean" else "saved_model")
 
 
 class Block(_Table):
-    """Every combination of its lists is a trial."""
+    """Lists of models, images, endpoints and scenarios; every combination is a trial."""
 
     models: Annotated[tuple[str, ...], Field(min_length=1)]
     precisions: Annotated[tuple[Precision, ...], Field(min_length=1)] = ("fp32",)
@@ -101,21 +102,23 @@ class Block(_Table):
 
 
 class LocalSettings(_Table):
-    """Of the local service that a study starts for itself.
+    """Settings of the local service that a study starts for itself.
 
     Attributes:
-        idle_s: A serverless endpoint without requests scales to zero after this time.
+        idle_s: Time without requests after which a serverless endpoint scales to zero.
     """
 
     idle_s: Seconds = 300.0
 
 
 class Study(_Table):
-    """All of it.  ``name`` is the file's own, without ``.toml``.
+    """A study, as its TOML file defines it.
 
     Attributes:
+        name: The name of the file, without ``.toml``.
         seed: Of arrival times, the order of photographs, and random weights.
-        region: Whose prices the plan and the report use.
+        region: The AWS region whose prices the plan and the report use.
+        trials: Blocks of trials, which run in the order of the file.
     """
 
     name: Slug
@@ -139,11 +142,11 @@ class Study(_Table):
         """Read a study.
 
         Args:
-            path_or_name: A file, or a bare name looked up in ``studies/``.
+            path_or_name: A file, or the name of one in ``studies/``.
 
         Raises:
-            StudyError: There is no such study; or the file says something else than a study,
-                with the field and the limit.
+            StudyError: There is no such study, or a field of the file is wrong; the message names
+                the field and its limit.
         """
         path = find_study(path_or_name)
         try:
@@ -157,10 +160,12 @@ class Study(_Table):
 
 
 def find_study(path_or_name: str | Path) -> Path:
-    """The study's file.
+    """Return the file of a study, given the file or a name.
+
+    Names are looked up in ``studies/`` of the current folder first, then among those that ship.
 
     Raises:
-        StudyError: There is none; the message names those there are.
+        StudyError: There is no such study; the message lists those that exist.
     """
     path = Path(path_or_name)
     if path.is_file():
@@ -178,7 +183,7 @@ def find_study(path_or_name: str | Path) -> Path:
 
 
 def _with_paths(document: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Resolve the artifacts' paths against the study's folder."""
+    """Return the document with the artifacts' paths resolved against the study's folder."""
     models = document.get("models")
     if not isinstance(models, dict):
         return document
@@ -205,7 +210,7 @@ def _check_names(kind: str, names: Iterable[str], defined: dict[str, Any]) -> No
 
 
 def _sentences(error: ValidationError) -> str:
-    """``trials.0.endpoints.0.memory_mb: must be ...; ...``."""
+    """Return pydantic's errors as sentences: ``trials.0.endpoints.0.memory_mb: must be ...``."""
     details = error.errors()
     return "; ".join(
         f"{'.'.join(str(part) for part in detail['loc']) or 'study'}: "
@@ -216,7 +221,10 @@ def _sentences(error: ValidationError) -> str:
 
 
 def _is_consequence(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
-    """A list counts as empty when what it holds is wrong: only that is worth saying."""
+    """Whether an error only follows from another one.
+
+    pydantic calls a list too short when every item in it is wrong, and reports the items as well.
+    """
     place = detail["loc"]
     return detail["type"] == "too_short" and any(
         len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in details

@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from drdeploy.errors import AnalysisError
+from drdeploy.study.measurements.results import ENVIRONMENT_FILE, MEASUREMENTS_FILE
 from drdeploy.study.measurements.validation import FIRST_LINE, bad_line, validated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-MEASUREMENTS_FILE = "measurements.csv"
-ENVIRONMENT_FILE = "environment.json"
 
 LINE = "line"
 """The column with the line of the file that a row is in, so that a number can be traced."""

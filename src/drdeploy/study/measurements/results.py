@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+MEASUREMENTS_FILE = "measurements.csv"
+ENVIRONMENT_FILE = "environment.json"
 SET_ASIDE_FOLDER = "earlier"
 
 
@@ -27,12 +29,12 @@ class Results:
     @property
     def measurements(self) -> Path:
         """The file with one row per invocation."""
-        return self.folder / "measurements.csv"
+        return self.folder / MEASUREMENTS_FILE
 
     @property
     def environment(self) -> Path:
         """The file with the facts of each run."""
-        return self.folder / "environment.json"
+        return self.folder / ENVIRONMENT_FILE
 
     @property
     def service_log(self) -> Path:

@@ -37,7 +37,8 @@ _TYPE_NAMES = {
     datetime: "time, UTC",
     str: "text",
 }
-# One row is one line, whatever an error message holds, so that a cut-off line can be told.
+# One row is one line, whatever an error message holds: that is how a row that was not written
+# completely is recognised.
 _LINE_BREAKS = str.maketrans(dict.fromkeys("\r\n\0", " "))
 
 

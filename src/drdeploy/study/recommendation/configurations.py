@@ -12,7 +12,7 @@ import pandas as pd
 
 from drdeploy.errors import AnalysisError
 from drdeploy.grader.artifacts import OperatingPoint
-from drdeploy.study.measurements.load import ENVIRONMENT_FILE
+from drdeploy.study.measurements.results import ENVIRONMENT_FILE
 from drdeploy.study.measurements.scenarios import scenarios_of
 from drdeploy.study.recommendation.simulation.service import ServiceTimes, times_of
 

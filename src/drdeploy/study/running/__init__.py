@@ -3,7 +3,7 @@
 Begin with :mod:`~drdeploy.study.running.session`.  Its ``run_plan`` is the whole story, and the
 other modules are its steps, in this order:
 
-1. ``progress`` tells from the rows on disk what is still to be measured.
+1. ``progress`` finds out from the rows on disk what is still to be measured.
 2. ``models`` and ``photographs`` find what the trials need, or build it.
 3. ``target`` is where they run: a local service, or AWS.  ``provisioned`` has Terraform create
    their endpoints, where that was asked for.

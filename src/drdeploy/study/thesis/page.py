@@ -10,7 +10,8 @@ from markupsafe import Markup
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.pages.page import cell, environment_for
 from drdeploy.statistics import notation
-from drdeploy.study.measurements.load import LINE, MEASUREMENTS_FILE
+from drdeploy.study.measurements.load import LINE
+from drdeploy.study.measurements.results import MEASUREMENTS_FILE
 from drdeploy.study.report.evidence import gather
 from drdeploy.study.report.tables import tables_of
 from drdeploy.study.thesis.figures import figures_of

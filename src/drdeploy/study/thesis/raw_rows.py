@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from drdeploy.errors import AnalysisError
-from drdeploy.study.measurements.load import MEASUREMENTS_FILE, Measurements, from_frame, load
+from drdeploy.study.measurements.load import Measurements, from_frame, load
+from drdeploy.study.measurements.results import MEASUREMENTS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
