@@ -80,7 +80,7 @@ def deploy(
     Run it again with another image, archive or size: what changed becomes a new endpoint
     configuration, and the endpoint answers throughout. deployments/NAME keeps Terraform's state.
     """
-    from drdeploy.hosting.deployment.configuration import ready_terraform
+    from drdeploy.hosting.deployment.configuration import prepare_terraform
     from drdeploy.hosting.deployment.provision import Provisioner
     from drdeploy.hosting.deployment.variables import checked_prefix
     from drdeploy.hosting.deployment.workspace import Workspace
@@ -97,7 +97,7 @@ def deploy(
         region = account.region_name()
         _refuse_another_place(workspace, account.endpoint_url, region)
         # Before the image is built, which takes minutes: a provider that is missing ends it all.
-        terraform = ready_terraform("single-endpoint", workspace, account, approver.note)
+        terraform = prepare_terraform("single-endpoint", workspace, account, approver.note)
         engine = engine_for(account)
         tag = _image_tag(engine, image, config, account)
         desired = _desired(name, tag, artifact, config, region)
@@ -123,7 +123,7 @@ def delete_deployed(workspace: Workspace) -> TeardownReport | None:
         What was deleted and verified; None where the deployment was in a local service that has
         ended, and everything in it with the service.
     """
-    from drdeploy.hosting.deployment.configuration import ready_terraform
+    from drdeploy.hosting.deployment.configuration import prepare_terraform
     from drdeploy.hosting.deployment.teardown import tear_down
 
     record = workspace.record()
@@ -135,7 +135,7 @@ def delete_deployed(workspace: Workspace) -> TeardownReport | None:
         return None
     approver = TerminalApprover(yes=True, is_local=record.endpoint_url is not None)
     with interruptible("the same command goes on"):
-        terraform = ready_terraform(record.environment, workspace, record.account, approver.note)
+        terraform = prepare_terraform(record.environment, workspace, record.account, approver.note)
         return tear_down(record.account, workspace, terraform, approver)
 
 

@@ -17,7 +17,7 @@ from tiny_models import onnx_artifact
 
 from drdeploy.errors import PlanDeclined, TerraformFailed, TerraformUnavailable
 from drdeploy.hosting.deployment.account import Account
-from drdeploy.hosting.deployment.configuration import ready_terraform
+from drdeploy.hosting.deployment.configuration import prepare_terraform
 from drdeploy.hosting.deployment.desired import DesiredEndpoints, ModelSource
 from drdeploy.hosting.deployment.provision import Provisioner
 from drdeploy.hosting.deployment.teardown import tear_down
@@ -144,7 +144,7 @@ def archive_in(folder, **options):
 
 
 def provisioner_for(account, workspace, approver, engine=None, environment="single-endpoint"):
-    terraform = ready_terraform(environment, workspace, account)
+    terraform = prepare_terraform(environment, workspace, account)
     made = Provisioner(
         account=account,
         workspace=workspace,
@@ -409,12 +409,12 @@ def test_each_deployment_keeps_its_own_files_and_its_own_lock_of_the_provider(
     tmp_path, aws_provider, uncontained
 ):
     workspace = Workspace(tmp_path / "work")
-    ready_terraform("single-endpoint", workspace, uncontained)
+    prepare_terraform("single-endpoint", workspace, uncontained)
     environment = workspace.configuration / "environments" / "single-endpoint"
     assert "hashicorp/aws" in (environment / ".terraform.lock.hcl").read_text()
     (environment / "removed_since.tf").write_text('variable "removed" {}')
     (environment / "main.tf").write_text("changed by hand")
-    terraform = ready_terraform("single-endpoint", workspace, uncontained)
+    terraform = prepare_terraform("single-endpoint", workspace, uncontained)
     assert not (environment / "removed_since.tf").exists()
     workspace.write(Variables("single-endpoint", "again", "us-east-1"), uncontained)
     assert terraform.plan().changes
@@ -427,6 +427,6 @@ def test_a_provider_that_runs_already_is_attached_to(
     with provider_of(endpoint_url=uncontained.endpoint_url) as attached:
         for name, value in attached.items():
             monkeypatch.setenv(name, value)
-        terraform = ready_terraform("single-endpoint", workspace, uncontained)
+        terraform = prepare_terraform("single-endpoint", workspace, uncontained)
         workspace.write(Variables("single-endpoint", "attached", "us-east-1"), uncontained)
         assert terraform.plan().changes

@@ -34,7 +34,7 @@ MIRROR_REMEDY = (
 )
 
 
-def ready_terraform(
+def prepare_terraform(
     environment: Environment,
     workspace: Workspace,
     account: Account,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 from drdeploy.errors import DrdeployError
 from drdeploy.hosting.deployment.architectures import fitting_tag
-from drdeploy.hosting.deployment.configuration import ready_terraform
+from drdeploy.hosting.deployment.configuration import prepare_terraform
 from drdeploy.hosting.deployment.desired import DesiredEndpoints, ModelSource
 from drdeploy.hosting.deployment.provision import Provisioner
 from drdeploy.hosting.deployment.teardown import tear_down
@@ -184,7 +184,7 @@ def study_endpoints(
         EndpointError: An endpoint does not get in service.
     """
     approver = provisioning.approver
-    terraform = ready_terraform("study", workspace, account, approver.note)
+    terraform = prepare_terraform("study", workspace, account, approver.note)
     provisioner = Provisioner(
         account=account,
         workspace=workspace,
@@ -226,7 +226,7 @@ def delete_study(workspace: Workspace, approver: Approver) -> None:
         LeftBehind: AWS still lists something afterwards.
     """
     record = workspace.record()
-    terraform = ready_terraform(record.environment, workspace, record.account, approver.note)
+    terraform = prepare_terraform(record.environment, workspace, record.account, approver.note)
     _tear_down(record.account, workspace, terraform, approver)
 
 

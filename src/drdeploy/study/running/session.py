@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drdeploy.hosting.deployment.account import Account
-from drdeploy.hosting.deployment.configuration import ready_terraform
+from drdeploy.hosting.deployment.configuration import prepare_terraform
 from drdeploy.hosting.engine import Engine
 from drdeploy.hosting.sagemaker import Clock
 from drdeploy.study.measurements.environment import (
@@ -156,7 +156,7 @@ def _check_access(plan: Plan, options: RunOptions) -> None:
     """
     if options.provisioning:
         account = Account(options.endpoint_url, plan.study.region)
-        ready_terraform("study", study_workspace(options.results), account)
+        prepare_terraform("study", study_workspace(options.results), account)
     if options.aws:
         Account(region=plan.study.region).check()
 
