@@ -1,4 +1,9 @@
-"""Two graders on the same photographs: paired, never two intervals side by side."""
+"""Compare two graders on the same photographs.
+
+The comparison is paired.  Two intervals side by side would hide what changed: both graders find the
+same easy eyes and miss the same hard ones, so that the uncertainty they share drops out of the
+difference.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +24,20 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 BISECTIONS = 60
+"""Enough to halve an interval of length 2 down to the precision of a float."""
 
 
 @dataclass(frozen=True)
 class PairedRate:
-    """A share of the same photographs under two graders.
+    """The difference of a rate, such as the sensitivity, between two graders.
 
     Attributes:
         difference: Second minus first, with its two-sided 95 % score interval.
-        lower_bound: One-sided 95 % bound: the second loses no more than this.
+        lower_bound: One-sided 95 % bound: with 95 % confidence the difference is not below it.
         upper_bound: One-sided 95 % bound on the other side.
-        gained: Photographs that only the second has right.
-        lost: Photographs that only the first has right.
-        p_value: Of McNemar's exact test that both are equally good.
+        gained: Photographs that only the second grader has right.
+        lost: Photographs that only the first grader has right.
+        p_value: Of McNemar's exact test that both graders are equally good.
     """
 
     difference: Estimate
@@ -44,7 +50,14 @@ class PairedRate:
 
 @dataclass(frozen=True)
 class GradeChange:
-    """A photograph that the two grade differently."""
+    """A photograph that the two graders grade differently.
+
+    Attributes:
+        position: In the order of the comparison.
+        label: The right grade.
+        first: The first grader's.
+        second: The second grader's.
+    """
 
     position: int
     label: Grade
@@ -53,7 +66,7 @@ class GradeChange:
 
     @property
     def is_new_miss(self) -> bool:
-        """Severe or worse, seen as such by the first and no longer by the second."""
+        """Whether it is severe or worse, and only the first grader found it so."""
         return self.label >= Grade.SEVERE and self.first >= Grade.SEVERE > self.second
 
 
@@ -64,9 +77,9 @@ class GraderComparison:
     Attributes:
         n: Photographs that both graded.
         kappa: Difference of quadratic weighted kappa, second minus first.
-        sensitivity: By the grade at or above which an eye should be found.
-        specificity: Likewise.
-        changes: Every photograph with another grade.
+        sensitivity: Difference by the grade at or above which an eye should be found.
+        specificity: Difference by the same grades.
+        changes: Every photograph that the two grade differently.
     """
 
     n: int
@@ -77,7 +90,7 @@ class GraderComparison:
 
     @property
     def new_misses(self) -> tuple[GradeChange, ...]:
-        """Severe or worse, found by the first alone."""
+        """Photographs at severe or worse that only the first grader found so."""
         return tuple(change for change in self.changes if change.is_new_miss)
 
 
@@ -96,7 +109,7 @@ def compare(
         first: Grades of the first, shape ``(n,)``.
         second: Grades of the second, shape ``(n,)``.
         groups: Capture sessions or patients, shape ``(n,)``.
-        seed: Of the bootstrap of kappa.
+        seed: Of the bootstrap interval of kappa.
     """
     truth, one, two = (np.asarray(values, dtype=np.intp) for values in (labels, first, second))
     summands = np.concatenate([cells(truth, one), cells(truth, two)], axis=1)
@@ -131,10 +144,16 @@ def _paired(
 
 
 def paired_rate(gained: int, lost: int, n: int) -> PairedRate:
-    """The difference of two paired shares, with score limits.
+    """Estimate the difference of two paired rates from the photographs on which they differ.
 
-    Tango, Stat. Med. 1998, 17:891-908.  Unlike Wald's, they hold where hardly any pair, or none,
-    is discordant: with none, the bound is ``-z² / (n + z²)``.
+    The interval is Tango's score interval (Stat. Med. 1998, 17:891-908).  Quantized graders answer
+    almost as their originals do, and Wald's interval shrinks to nothing if no photograph changes.
+    The score interval does not: its lower bound is then ``-z² / (n + z²)``.
+
+    Args:
+        gained: Photographs that only the second has right.
+        lost: Photographs that only the first has right.
+        n: All photographs that the rate is about.
     """
     method = "Tango's score"
     if n == 0:
@@ -147,7 +166,14 @@ def paired_rate(gained: int, lost: int, n: int) -> PairedRate:
 
 
 def score_limits(gained: float, lost: float, n: int, z: float) -> tuple[float, float]:
-    """Where the score statistic of the difference reaches z on either side."""
+    """Return the two differences at which the score statistic reaches ``z`` standard errors.
+
+    Args:
+        gained: Photographs that only the second has right; may be a fraction in planning.
+        lost: Photographs that only the first has right; may be a fraction in planning.
+        n: All photographs that the rate is about.
+        z: Quantile of the normal distribution.
+    """
     observed = (gained - lost) / n
     return (
         _crossing(gained, lost, n, (-1.0, observed), z),
@@ -156,6 +182,11 @@ def score_limits(gained: float, lost: float, n: int, z: float) -> tuple[float, f
 
 
 def _crossing(gained: float, lost: float, n: int, between: tuple[float, float], z: float) -> float:
+    """Bisect between a difference that is excluded and one that is not.
+
+    The statistic rises monotonically with the distance from the observed difference, so there is
+    one crossing on each side.
+    """
     outside, inside = between
     for _ in range(BISECTIONS):
         middle = (outside + inside) / 2
@@ -167,7 +198,11 @@ def _crossing(gained: float, lost: float, n: int, between: tuple[float, float], 
 
 
 def _score(gained: float, lost: float, n: int, difference: float) -> float:
-    """How many standard errors the counts are from a true difference."""
+    """How many standard errors the counts are from what a true difference would give.
+
+    The variance needs the probability that only the first is right, given that difference.  Its
+    maximum-likelihood estimate is the larger root of a quadratic equation (Tango 1998, section 2).
+    """
     linear = -gained - lost + (2 * n - gained + lost) * difference
     constant = -lost * difference * (1 - difference)
     root = math.sqrt(max(0.0, linear**2 - 8 * n * constant))
@@ -180,7 +215,10 @@ def _score(gained: float, lost: float, n: int, difference: float) -> float:
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """Exact two-sided p-value that gains and losses are equally likely (McNemar 1947)."""
+    """Return the exact two-sided p-value that gains and losses are equally likely.
+
+    McNemar, Psychometrika 1947, 12:153-157.
+    """
     n, least = gained + lost, min(gained, lost)
     tail: float = sum(math.comb(n, k) for k in range(least + 1)) / 2**n
     return min(1.0, 2 * tail)

@@ -1,4 +1,4 @@
-"""What the pictures of an evaluation show: ROC, reliability, risk over coverage.  NumPy alone."""
+"""Compute the curves of an evaluation: ROC, reliability, risk over coverage.  Needs NumPy alone."""
 
 from __future__ import annotations
 
@@ -21,14 +21,23 @@ BINS = 10
 
 @dataclass(frozen=True, eq=False)
 class RocCurve:
-    """Shares flagged as the threshold falls; both of shape ``(points,)``, from 0 to 1."""
+    """The shares of eyes that are flagged as the threshold falls.
+
+    Attributes:
+        of_healthy: 1 - specificity, shape ``(points,)``, rising from 0 to 1.
+        of_diseased: Sensitivity, shape ``(points,)``, rising from 0 to 1.
+    """
 
     of_healthy: Floats
     of_diseased: Floats
 
 
 def roc_curve(is_positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> RocCurve | None:
-    """The ROC curve, one point for each distinct score; None where a side is empty."""
+    """Compute the ROC curve, one point for each distinct score.
+
+    Returns:
+        None if all eyes are healthy, or all diseased.
+    """
     ill, well = np.sort(scores[is_positive]), np.sort(scores[~is_positive])
     if min(ill.size, well.size) == 0:
         return None
@@ -41,11 +50,11 @@ def roc_curve(is_positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> R
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Photographs of about the same probability.
+    """Photographs with about the same predicted probability of an event.
 
     Attributes:
-        probability: Their mean.
-        share: How often it came true.
+        probability: Mean of the predicted probabilities.
+        share: How often the event came true.
     """
 
     probability: float
@@ -55,11 +64,11 @@ class ReliabilityBin:
 def reliability(
     probabilities: NDArray[np.floating], came_true: NDArray[np.bool_]
 ) -> tuple[ReliabilityBin, ...]:
-    """How often what was said to be that probable is so, in ten bins of equal width.
+    """Compare predicted probabilities with how often the event came true, in ten equal bins.
 
     Args:
-        probabilities: Of one event, shape ``(n,)``.
-        came_true: Shape ``(n,)``.
+        probabilities: Of the event, shape ``(n,)``.
+        came_true: Whether it did, shape ``(n,)``.
     """
     bins = np.minimum((probabilities * BINS).astype(np.intp), BINS - 1)
     return tuple(
@@ -73,11 +82,11 @@ def reliability(
 
 @dataclass(frozen=True, eq=False)
 class RiskCoverage:
-    """What is wrong among the surest answers, if the others go to a human.
+    """The share of wrong answers if the least confident ones are left to a human.
 
     Attributes:
-        coverage: Share of the photographs that keep their answer, shape ``(n,)``, rising to 1.
-        risk: Share of wrong answers among these, shape ``(n,)``.
+        coverage: Share of the photographs that keep the grader's answer, rising to 1.
+        risk: Share of wrong answers among these; of the same shape ``(points,)``.
     """
 
     coverage: Floats
@@ -85,13 +94,13 @@ class RiskCoverage:
 
 
 def risk_coverage(confidence: NDArray[np.floating], is_wrong: NDArray[np.bool_]) -> RiskCoverage:
-    """Risk over coverage (El-Yaniv and Wiener, JMLR 2010, 11:1605-1641).
+    """Compute risk over coverage (El-Yaniv and Wiener, JMLR 2010, 11:1605-1641).
 
-    Of equally sure answers none can be kept alone: they share one point, that of all of them.
+    No threshold separates answers of equal confidence, so they share one point.
 
     Args:
-        confidence: Probability of what was answered, shape ``(n,)``.
-        is_wrong: Shape ``(n,)``.
+        confidence: Probability of the answer, shape ``(n,)``.
+        is_wrong: Whether the answer is wrong, shape ``(n,)``.
     """
     order = np.argsort(-confidence, kind="stable")
     ordered = confidence[order]

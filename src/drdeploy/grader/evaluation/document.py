@@ -1,4 +1,4 @@
-"""An evaluation as a document of plain values: what ``--json`` prints and a model card quotes."""
+"""Turn an evaluation into plain values: what ``--json`` prints and a model card quotes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE, Grade
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drdeploy.grader.datasets import SetAside
     from drdeploy.grader.evaluation.comparison import GraderComparison, PairedRate
     from drdeploy.grader.evaluation.evaluation import Detection, Evaluation
     from drdeploy.grader.evaluation.graders import Grader, GraderEvaluation, MatrixCell, TestSet
@@ -23,7 +22,7 @@ DIGITS = 6
 
 
 def evaluation_document(evaluation: Evaluation, graded: GradedSet) -> dict[str, Any]:
-    """All figures of an evaluation, each as value, limits, n and method."""
+    """Return all figures of an evaluation, each with its value, limits, n and method."""
     return {
         "notice": RESEARCH_USE_NOTICE,
         "n": evaluation.n,
@@ -55,7 +54,7 @@ def evaluation_document(evaluation: Evaluation, graded: GradedSet) -> dict[str, 
 
 
 def comparison_document(comparison: GraderComparison, graded: GradedSet) -> dict[str, Any]:
-    """The second grader against the first, on the photographs that both graded."""
+    """Return the differences of two graders, and every photograph that they grade differently."""
     return {
         "n": comparison.n,
         "kappa_change": figure(comparison.kappa),
@@ -79,7 +78,7 @@ def comparison_document(comparison: GraderComparison, graded: GradedSet) -> dict
 
 
 def document_of(cells: Sequence[MatrixCell]) -> dict[str, Any]:
-    """What ``--json`` prints: one grader on one set as it is, several as a matrix.
+    """Return what ``--json`` prints: a single evaluation as it is, several with their matrix.
 
     Args:
         cells: Every grader on every set of photographs, grader by grader.
@@ -112,7 +111,7 @@ def _evaluated(evaluated: GraderEvaluation) -> dict[str, Any]:
 
 
 def _matrix(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """All of them, and the main figures as a matrix."""
+    """Every evaluation, and a matrix of the main figures."""
     rows = list(dict.fromkeys(cell["grader"]["name"] for cell in cells))
     columns = list(dict.fromkeys(cell["data"]["name"] for cell in cells))
     at = {(cell["grader"]["name"], cell["data"]["name"]): cell for cell in cells}
@@ -166,19 +165,18 @@ def _test_set(test_set: TestSet) -> dict[str, Any]:
         "name": test_set.name,
         "source": test_set.source,
         "split": test_set.split,
-        "set_aside": [_aside(one) for one in test_set.set_aside],
+        "set_aside": [
+            {"file": one.file, "reason": one.reason, "cause": one.cause}
+            for one in test_set.set_aside
+        ],
     }
-
-
-def _aside(one: SetAside) -> dict[str, str]:
-    return {"file": one.file, "reason": one.reason, "cause": one.cause}
 
 
 _DISEASES = {"referable": Grade.MODERATE, "vision_threatening": Grade.SEVERE}
 
 
 def figure(estimate: Estimate) -> dict[str, Any]:
-    """A figure with its interval; ``reason`` where a part of it cannot be told."""
+    """Return an estimate with its interval; ``reason`` says why either is missing."""
     shown: dict[str, Any] = {
         "value": _rounded(estimate.value),
         "low": _rounded(estimate.low),

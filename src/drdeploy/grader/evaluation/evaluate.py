@@ -9,8 +9,10 @@ from drdeploy.errors import InvalidInput
 from drdeploy.grader.artifacts import inspect, open_artifact
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.datasets import load_dataset
+from drdeploy.grader.evaluation.evaluation import PREVALENCE
 from drdeploy.grader.evaluation.graders import Grader, choose_photographs, evaluate_grader, notes_on
 from drdeploy.grader.evaluation.predictions import predict_dataset
+from drdeploy.grader.grading import Grade
 from drdeploy.grader.inference import InferenceService
 
 if TYPE_CHECKING:
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.evaluation.graders import GraderEvaluation, TestPhotographs
     from drdeploy.grader.runtimes.protocol import RuntimeName
 
-DEFAULT_PREVALENCE = 0.2
-"""Share of referable eyes among those that are screened, for the predictive values."""
+DEFAULT_PREVALENCE = PREVALENCE[Grade.MODERATE]
 
 
 def evaluate(
@@ -43,13 +44,13 @@ def evaluate(
         data: A folder with ``labels.csv``, or in another layout that ``drdeploy dataset inspect``
             reads.
         artifact: A ``model.tar.gz``, or its extracted folder; the grader in the box if None.
-        split: ``train``, ``test`` or ``all``; ``test`` where there is such a split, if None.
+        split: A split or ``all``; if None, ``test`` if there is one and otherwise ``all``.
         new_sessions: Leave out photographs whose capture session is in another split too.
         prevalence: Share of referable eyes where the grader is used, for the predictive values.
         seed: Of the bootstrap intervals.
 
     Raises:
-        InvalidInput: The folder has none of the layouts, or the model is no grader of
+        InvalidInput: The folder has none of the layouts, or the model does not grade
             retinopathy.
         ArtifactError: The artifact cannot be used.
         ModelError: The model's runtime is missing, or refuses the model.
@@ -92,7 +93,7 @@ def evaluate_on(
     Args:
         grader: From :func:`open_grader`.
         choices: The sets of photographs.
-        runtime: The one that fits the model's format, if None.
+        runtime: Which library runs the model; the default of its format if None.
         prevalence: Share of referable eyes, for the predictive values.
         seed: Of the bootstrap intervals.
         track: Wraps the files that are graded, to show progress.

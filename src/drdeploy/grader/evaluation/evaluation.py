@@ -1,4 +1,4 @@
-"""All that a credible evaluation of a grader reports, from labels and probabilities."""
+"""Compute every figure of a grader's evaluation from labels and probabilities."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from drdeploy.grader.evaluation.predictions import GradedSet
 
 PREVALENCE = {Grade.MODERATE: 0.2, Grade.SEVERE: 0.08}
-"""Share of referable and of vision-threatening eyes among people with diabetes who are screened,
-for predictive values where nobody says another; about what screening programmes report."""
+"""Shares of referable and of vision-threatening eyes for the predictive values, if none are given:
+about what programmes report that screen people with diabetes."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,20 @@ class OperatingPointQuality:
 
 @dataclass(frozen=True)
 class Detection:
-    """How well eyes at or above a grade are told from the others.
+    """How well a grader separates eyes at or above a grade from the others.
 
     Attributes:
-        positives: Photographs at or above it.
-        auroc: Of P(grade >= ``at_or_above``).
-        sensitivity: Of the grades that are answered.
-        specificity: Likewise.
+        at_or_above: The grade.
+        positives: How many photographs are labelled with it or a worse one.
+        auroc: Area under the ROC curve of P(grade >= ``at_or_above``).
+        sensitivity: Share of the diseased eyes that are graded so.
+        specificity: Share of the other eyes that are not graded so.
+        prevalence: Share of diseased eyes that the predictive values are for.
         ppv: Positive predictive value at ``prevalence``.
         npv: Negative predictive value at ``prevalence``.
-        sensitivity_referring: If eyes that cannot be graded are referred, as they should be:
-            of all photographs, not only of the graded.
-        specificity_referring: Likewise.
+        sensitivity_referring: Sensitivity over all photographs if those that cannot be graded
+            are referred, as they should be.
+        specificity_referring: Specificity over all photographs under the same rule.
         operating_points: The same figures at each threshold that was locked in beforehand.
     """
 
@@ -85,16 +87,20 @@ class Detection:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A grader on labelled photographs.
+    """Every figure of a grader on labelled photographs.
 
     Attributes:
-        n: Photographs that were graded; the figures are of these.
+        n: How many photographs were graded; the figures are about these.
         confusion: Shape ``(5, 5)``: rows are labels, columns answers.
-        grade_sensitivity: By grade: share of its photographs that were graded so.
+        kappa: Quadratic weighted.
+        accuracy: Share of photographs that get the label's grade.
+        grade_sensitivity: By grade: share of its photographs that get that grade.
+        referable: Detection of moderate disease or worse.
+        vision_threatening: Detection of severe disease or worse.
         ece: Expected calibration error.
-        brier: Mean squared distance of the probabilities from the label's.
-        ungradable: Share of all photographs that were refused.
-        missed: Positions of photographs labelled severe or worse and graded 0.
+        brier: Mean squared distance of the probabilities from the label.
+        ungradable: Share of all photographs that could not be graded.
+        missed: Positions of the photographs labelled severe or worse and graded 0.
     """
 
     n: int
@@ -121,17 +127,18 @@ def evaluate_probabilities(
     prevalence: float | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Evaluate a grader.
+    """Evaluate a grader's probabilities.
 
     Args:
         labels: Shape ``(n,)``, 0 to 4.
-        probabilities: Shape ``(n, 5)``; rows of ungradable photographs are not looked at.
+        probabilities: Shape ``(n, 5)``; rows of ungradable photographs are ignored.
         grade_thresholds: See :class:`drdeploy.grader.grading.Prediction`.
-        groups: Shape ``(n,)``: capture sessions or patients.
-        is_gradable: Shape ``(n,)``; all of them by default.
+        groups: Capture sessions or patients, shape ``(n,)``.
+        is_gradable: Whether each could be graded, shape ``(n,)``; all of them if None.
         operating_points: Chosen on other photographs.
-        prevalence: Of referable eyes, for the predictive values; :data:`PREVALENCE` by default.
-        seed: Of the bootstrap.
+        prevalence: Share of referable eyes where the grader is used, for the predictive values;
+            :data:`PREVALENCE` if None.
+        seed: Of the bootstrap intervals.
 
     Raises:
         InvalidInput: The shapes do not fit, a label is no grade, or the prevalence is not
@@ -176,7 +183,14 @@ def evaluate_graded(
     prevalence: float | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Evaluate predictions with the thresholds that the manifest locks in."""
+    """Evaluate predictions with the thresholds in a manifest.
+
+    Args:
+        graded: Labels and predictions.
+        clinical: The thresholds; if None, the most probable grade counts.
+        prevalence: See :func:`evaluate_probabilities`.
+        seed: Of the bootstrap intervals.
+    """
     return evaluate_probabilities(
         graded.labels,
         graded.probabilities,
@@ -206,14 +220,14 @@ def _checked(
 
 @dataclass(frozen=True, eq=False)
 class _Graded:
-    """The gradable photographs, and the labels of the others.
+    """The photographs that were graded, and the labels of the others.
 
     Attributes:
         truth: Labels, shape ``(n,)``.
         grades: Answers, shape ``(n,)``.
         or_worse: P(grade >= g), shape ``(n, 5)``.
-        groups: Shape ``(n,)``.
-        refused: Labels of photographs without a grade.
+        groups: Capture sessions or patients, shape ``(n,)``.
+        refused: Labels of the photographs without a grade.
     """
 
     truth: NDArray[np.intp]
@@ -253,23 +267,18 @@ def _detection(
         sensitivity_referring=referring[0],
         specificity_referring=referring[1],
         operating_points=tuple(
-            _quality(point, rates(is_positive, point.flags(scores)), share)
+            OperatingPointQuality(point, *found, *predictive_values(*found, share))
             for point in operating_points
             if point.at_or_above == at_or_above
+            for found in [rates(is_positive, point.flags(scores))]
         ),
     )
-
-
-def _quality(
-    point: OperatingPoint, found: tuple[Estimate, Estimate], prevalence: float
-) -> OperatingPointQuality:
-    return OperatingPointQuality(point, *found, *predictive_values(*found, prevalence))
 
 
 def rates(
     is_positive: NDArray[np.bool_], is_flagged: NDArray[np.bool_]
 ) -> tuple[Estimate, Estimate]:
-    """Sensitivity and specificity of a decision, with Wilson intervals."""
+    """Estimate sensitivity and specificity of a decision, with Wilson intervals."""
     positives = int(is_positive.sum())
     return (
         wilson(int((is_flagged & is_positive).sum()), positives),
@@ -280,10 +289,16 @@ def rates(
 def predictive_values(
     sensitivity: Estimate, specificity: Estimate, prevalence: float
 ) -> tuple[Estimate, Estimate]:
-    """Positive and negative predictive value where ``prevalence`` of the eyes are ill.
+    """Compute the positive and the negative predictive value by Bayes' rule.
 
-    Bayes' rule.  Their limits are those from the limits of sensitivity and specificity together,
-    which is wider than 95 %.
+    Their lower limits follow from both lower limits of sensitivity and specificity, their upper
+    limits from both upper ones.  That both are at their limits at once is unlikely, so these
+    intervals are wider than 95 %.
+
+    Args:
+        sensitivity: Share of the diseased eyes that are flagged.
+        specificity: Share of the other eyes that are not flagged.
+        prevalence: Share of diseased eyes where the grader is used.
 
     Raises:
         InvalidInput: ``prevalence`` is not between 0 and 1.
@@ -305,7 +320,7 @@ def predictive_values(
 
 
 def _at_limits(sensitivity: Estimate, specificity: Estimate) -> list[tuple[float, float]]:
-    """Both at their values, their lower and their upper limits."""
+    """Pairs of sensitivity and specificity: both values, both lower and both upper limits."""
     return [
         (getattr(sensitivity, field), getattr(specificity, field))
         for field in ("value", "low", "high")

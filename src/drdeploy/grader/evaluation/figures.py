@@ -1,4 +1,4 @@
-"""An evaluation's pictures: confusion matrix, ROC, reliability, risk over coverage."""
+"""Draw an evaluation: confusion matrix, ROC, reliability, risk over coverage."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 
 SIZE_IN = (4.6, 4.0)
 DARK_FROM = 0.55
-"""Share of a row from which the number on it is white."""
+"""Share of a row from which its cell is dark enough for a white number."""
 LOOKS = {Grade.MODERATE: (BLUE, "-"), Grade.SEVERE: (ORANGE, "--")}
 MARKS = {"grade": "s", "high_sensitivity": "^", "balanced": "o"}
 
 
 def pictures_of(evaluated: GraderEvaluation, prefix: str) -> tuple[Picture, ...]:
-    """The four pictures; none where no photograph was graded.
+    """Draw the four pictures; none if no photograph was graded.
 
     Args:
-        evaluated: What to show.
-        prefix: Tells the pictures from others on the page.
+        evaluated: The evaluation to show.
+        prefix: Of the pictures' names, which must be unique on the page.
     """
     if not evaluated.evaluation.n:
         return ()
     drawn: tuple[tuple[str, str, Callable[[Axes, GraderEvaluation], None]], ...] = (
         ("Confusion matrix", "Counts of answers, and shares of each label", _confusion),
         ("ROC", "Sensitivity over the share of false alarms at grades 2 and 3", _roc),
-        ("Reliability", "How often what was said to be that probable is so", _reliability),
-        ("Risk and coverage", "Errors among the surest answers", _risk),
+        ("Reliability", "How often what was predicted came true, by its probability", _reliability),
+        ("Risk and coverage", "Errors among the most confident answers", _risk),
     )  # fmt: skip
     return tuple(
         _picture(evaluated, draw, f"{prefix} {title}", title, description)
@@ -111,7 +111,7 @@ def _roc(axes: Axes, evaluated: GraderEvaluation) -> None:
     has_points = found.referable.operating_points or found.vision_threatening.operating_points
     for name, mark in MARKS.items():
         if name == "grade" or has_points:
-            shown = name.replace("_", " ") if name != "grade" else "the grade answered"
+            shown = name.replace("_", " ") if name != "grade" else "the answered grade"
             axes.plot([], [], mark, color=GREY, label=shown, linestyle="none")
     axes.plot([0, 1], [0, 1], ":", color=GREY, lw=0.8)
     _unit_square(axes, "1 - specificity", "sensitivity")
@@ -119,7 +119,7 @@ def _roc(axes: Axes, evaluated: GraderEvaluation) -> None:
 
 
 def _mark_decisions(axes: Axes, detection: Detection, colour: str) -> None:
-    """Each decision with its two intervals."""
+    """Mark the answered grade and each operating point, with their two intervals."""
     decisions = [("grade", detection.sensitivity, detection.specificity)]
     decisions += [
         (one.point.name, one.sensitivity, one.specificity) for one in detection.operating_points
@@ -168,7 +168,7 @@ def _reliability(axes: Axes, evaluated: GraderEvaluation) -> None:
             label=name,
         )
     axes.plot([0, 1], [0, 1], ":", color=GREY, lw=0.8)
-    _unit_square(axes, "probability said", "how often it was so")
+    _unit_square(axes, "predicted probability", "how often it came true")
     axes.legend(loc="upper left", frameon=False, fontsize=8)
 
 
@@ -197,7 +197,7 @@ def _risk(axes: Axes, evaluated: GraderEvaluation) -> None:
     axes.set_xlim(0, 1)
     axes.set_ylim(bottom=0)
     _percent(axes)
-    axes.set_xlabel("share that keeps its answer, the surest first")
+    axes.set_xlabel("share that keeps its answer, the most confident first")
     axes.set_ylabel("wrong among these")
     axes.legend(loc="upper left", frameon=False, fontsize=8)
 
@@ -207,7 +207,7 @@ def _graded(evaluated: GraderEvaluation) -> GradedSet:
 
 
 def _bars(estimate: Estimate) -> tuple[float, float]:
-    """From the value down to the lower limit, and up to the upper one."""
+    """Lengths of the error bar: from the value down to the lower limit, and up to the upper one."""
     value = estimate.value or 0.0
     low = value if estimate.low is None else estimate.low
     high = value if estimate.high is None else estimate.high

@@ -1,4 +1,4 @@
-"""Graders on labelled photographs: what is judged, by which rule, and what one must know of it."""
+"""Which grader was evaluated on which photographs, and what limits the meaning of the figures."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from drdeploy.grader.artifacts import Clinical, ModelManifest
     from drdeploy.grader.datasets import Dataset, SetAside
     from drdeploy.grader.evaluation.comparison import GraderComparison
@@ -32,12 +30,12 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Grader:
-    """Whose answers are judged.
+    """A grader to evaluate.
 
     Attributes:
         name: What tables call it.
-        source: The artifact, or the file of predictions.
-        manifest: None where only predictions are known.
+        source: The path of the artifact, or of the file of predictions.
+        manifest: None if only its predictions are known.
     """
 
     name: str
@@ -46,7 +44,7 @@ class Grader:
 
     @property
     def clinical(self) -> Clinical | None:
-        """The decisions that were locked in beforehand, if any."""
+        """The thresholds that its manifest holds, if any."""
         return None if self.manifest is None else self.manifest.clinical
 
     @property
@@ -57,14 +55,14 @@ class Grader:
 
 @dataclass(frozen=True)
 class TestSet:
-    """The photographs that graders are judged on.
+    """A description of the photographs that graders are evaluated on.
 
     Attributes:
         name: What tables call it.
-        source: The folder, or the file of predictions.
-        split: Which part of it; ``all`` where it has no parts or all are taken.
-        set_aside: Of that part, what is not judged, and why.
-        notes: What one must know of it, in sentences.
+        source: The path of the folder, or of the file of predictions.
+        split: Which part of it; ``all`` if it has no splits or all are used.
+        set_aside: Photographs of that part that are not used, and why.
+        notes: What limits the figures, in sentences.
     """
 
     __test__ = False  # the name is not pytest's
@@ -78,12 +76,12 @@ class TestSet:
 
 @dataclass(frozen=True)
 class TestPhotographs:
-    """Photographs to judge by.
+    """The photographs that graders are evaluated on.
 
     Attributes:
-        test_set: What they are called.
+        test_set: Their description.
         photographs: Each once.
-        whole: The data set that they are a part of.
+        whole: The data set that they belong to.
     """
 
     test_set: TestSet
@@ -93,10 +91,14 @@ class TestPhotographs:
 
 @dataclass(frozen=True, eq=False)
 class GraderEvaluation:
-    """One grader on one set of photographs.
+    """The evaluation of one grader on one set of photographs.
 
     Attributes:
-        notes: What one must know of the two together, in sentences.
+        grader: Which grader.
+        test_set: Which photographs.
+        graded: Its predictions.
+        evaluation: Every figure.
+        notes: What limits the figures of this grader on these photographs, in sentences.
     """
 
     grader: Grader
@@ -108,11 +110,12 @@ class GraderEvaluation:
 
 @dataclass(frozen=True, eq=False)
 class MatrixCell:
-    """One field of the matrix of graders and sets of photographs.
+    """One cell of the matrix of graders (rows) and sets of photographs (columns).
 
     Attributes:
-        against: Another grader on the same photographs.
-        paired: The first against that one.
+        evaluated: That grader on those photographs.
+        against: A reference grader on the same photographs, if there is one.
+        paired: The comparison of the two.
     """
 
     evaluated: GraderEvaluation
@@ -123,7 +126,7 @@ class MatrixCell:
     def of(
         cls, evaluated: GraderEvaluation, against: GraderEvaluation | None, *, seed: int = 0
     ) -> MatrixCell:
-        """Compared, where there is a grader to compare with."""
+        """Make a cell, and compare the two graders if there is a reference."""
         if against is None:
             return cls(evaluated)
         return cls(evaluated, against, compare_pairwise(against, evaluated, seed=seed))
@@ -131,13 +134,14 @@ class MatrixCell:
 
 @dataclass(frozen=True, eq=False)
 class PairedGraders:
-    """Two graders on the photographs that both graded.
+    """Two graders compared on the photographs that both graded.
 
     Attributes:
         reference: The first of the comparison.
         other: The second.
-        graded: The photographs, in the order of the comparison, with the second's probabilities.
-        left_out: Photographs that only one of them graded, or that only one was asked.
+        comparison: The differences, second minus first.
+        graded: The photographs in the order of the comparison, with the second's probabilities.
+        left_out: How many photographs one of them did not grade or was not given.
     """
 
     reference: Grader
@@ -150,15 +154,15 @@ class PairedGraders:
 def choose_photographs(
     dataset: Dataset, split: str | None = None, *, new_sessions: bool = False
 ) -> TestPhotographs:
-    """The photographs of a data set to judge by, each once.
+    """Choose the photographs of a data set to evaluate on, each once.
 
     Args:
-        dataset: What was loaded.
-        split: ``test`` where there is such a split, else ``all``, if None.
-        new_sessions: Set aside photographs whose session or patient stands in another split too.
+        dataset: The whole data set.
+        split: A split or ``all``; if None, ``test`` if there is one and otherwise ``all``.
+        new_sessions: Set aside photographs whose session or patient is in another split too.
 
     Raises:
-        InvalidInput: There is no such split, or nothing is left of it.
+        InvalidInput: There is no such split, or no photograph is left.
     """
     chosen = split or (TEST if TEST in dataset.splits else ALL)
     once = deduplicate(dataset)
@@ -166,22 +170,23 @@ def choose_photographs(
     shared = set() if chosen == ALL else set(leaking_groups(dataset))
     known = [at for at, one in enumerate(part.photographs) if one.group in shared]
     if new_sessions:
-        reason = "its session or patient stands in another split too"
+        reason = "its session or patient is in another split too"
         part = part.setting_aside(dict.fromkeys(known, reason), "group")
     if not len(part):
-        raise InvalidInput("No photograph is left to judge by", where=str(dataset.folder))
+        raise InvalidInput("No photograph is left to evaluate on", where=str(dataset.folder))
     notes = list(dataset.notes)
     if known and not new_sessions:
         notes.append(
             f"{len(known)} of the {len(part)} photographs share a session or patient with "
-            "another split. A grader that was trained on that split knows these eyes: "
-            "--new-sessions judges without them."
+            "another split. A grader that was trained on that split knows these eyes; "
+            "--new-sessions leaves them out."
         )
     if not dataset.knows_groups:
         notes.append(
-            "Sessions and patients are not known: intervals treat photographs as independent "
-            "and may be too narrow."
+            "Sessions and patients are not known, so the intervals take the photographs as "
+            "independent and may be too narrow."
         )
+    # Copies were set aside in the whole data set: those of other splits are not this part's.
     elsewhere = {str(one.file) for one in dataset.photographs if chosen not in {ALL, one.split}}
     aside = tuple(one for one in part.set_aside if one.file not in elsewhere)
     test_set = TestSet(part.name, str(dataset.folder), chosen, aside, tuple(notes))
@@ -197,15 +202,15 @@ def evaluate_grader(
     seed: int = 0,
     notes: tuple[str, ...] = (),
 ) -> GraderEvaluation:
-    """Judge predictions by the thresholds that the grader's manifest locks in.
+    """Evaluate a grader's predictions with the thresholds in its manifest.
 
     Args:
-        grader: Whose they are.
-        test_set: What they are of.
+        grader: Whose predictions they are.
+        test_set: Of which photographs.
         graded: The predictions.
-        prevalence: Of referable eyes, for the predictive values.
-        seed: Of the bootstrap.
-        notes: What else one must know.
+        prevalence: Share of referable eyes where the grader is used, for the predictive values.
+        seed: Of the bootstrap intervals.
+        notes: What limits the figures, in sentences.
     """
     evaluation = evaluate_graded(graded, grader.clinical, prevalence=prevalence, seed=seed)
     return GraderEvaluation(grader, test_set, graded, evaluation, notes)
@@ -214,16 +219,16 @@ def evaluate_grader(
 def evaluate_file(
     path: Path, lender: Grader | None, *, prevalence: float | None = None, seed: int = 0
 ) -> GraderEvaluation:
-    """Judge predictions that were made elsewhere, out-of-fold ones for example.
+    """Evaluate predictions in a file, for example out-of-fold ones.
 
     Args:
         path: A table that :meth:`GradedSet.read` reads.
-        lender: Its thresholds are used; the most probable grade counts if None.
-        prevalence: Of referable eyes, for the predictive values.
-        seed: Of the bootstrap.
+        lender: A grader whose thresholds are used; if None, the most probable grade counts.
+        prevalence: Share of referable eyes where the grader is used, for the predictive values.
+        seed: Of the bootstrap intervals.
 
     Raises:
-        InvalidInput: It is no such table.
+        InvalidInput: There is no such table.
     """
     graded = GradedSet.read(path)
     name = f"{path.absolute().parent.name}/{path.name}"
@@ -238,30 +243,34 @@ def evaluate_file(
 def _on_thresholds(lender: Grader | None) -> str:
     if lender is None or lender.clinical is None:
         whose = "No artifact lends" if lender is None else f"{lender.name} has no"
-        return f"{whose} thresholds: the most probable grade is the answer."
+        return f"{whose} thresholds, so the most probable grade is the answer."
     return (
-        f"Thresholds are those of {lender.name}, chosen on {lender.clinical.chosen_on}. If these "
-        "are the same predictions, figures at operating points are optimistic."
+        f"The thresholds are those of {lender.name}, chosen on {lender.clinical.chosen_on}. If "
+        "these are the same predictions, the figures at operating points are optimistic."
     )
 
 
 def notes_on(grader: Grader, choice: TestPhotographs) -> tuple[str, ...]:
-    """Why figures of this grader on these photographs mean less than they seem to."""
+    """Say why figures of this grader on these photographs mean less than they seem to."""
     if grader.manifest is None:
         return ()
     notes = [RANDOM] if grader.manifest.weights == "random" else []
-    seen = _training_photographs(grader.manifest, choice.whole)
-    known = sum(one.sha256 in seen for one in choice.photographs.photographs)
+    trained_on = _training_photographs(grader.manifest, choice.whole)
+    known = sum(one.sha256 in trained_on for one in choice.photographs.photographs)
     if known:
         notes.append(
-            f"{known} of the {len(choice.photographs)} photographs were trained on: these "
-            "figures flatter the grader and say nothing of new eyes."
+            f"The grader was trained on {known} of the {len(choice.photographs)} photographs: "
+            "these figures flatter it and say nothing about new eyes."
         )
     return tuple(notes)
 
 
 def _training_photographs(manifest: ModelManifest, whole: Dataset) -> frozenset[str]:
-    """Digests of the photographs that the model was trained on, if they are of this data set."""
+    """Digests of the photographs that the model was trained on, if they belong to this data set.
+
+    The manifest names the training photographs by a digest over all of them, so a part of this
+    data set is recognised only as a whole.
+    """
     once = deduplicate(whole)
     for part in (once.training_part(), once.training_part(apart_from=TEST)):
         if part.digest in manifest.provenance.dataset:
@@ -275,9 +284,12 @@ def compare_pairwise(
     """Compare two graders photograph by photograph, on those that both graded.
 
     Raises:
-        InvalidInput: They were judged by different labels, or have no photograph in common.
+        InvalidInput: Their labels differ, or they have no graded photograph in common.
     """
-    first, second = _aligned(reference.graded, other.graded)
+    places = {file: at for at, file in enumerate(other.graded.files)}
+    common = [at for at, file in enumerate(reference.graded.files) if file in places]
+    first = reference.graded.take(common)
+    second = other.graded.take([places[file] for file in first.files])
     if not np.array_equal(first.labels, second.labels):
         at = int(np.flatnonzero(first.labels != second.labels)[0])
         raise InvalidInput(f"The two have different labels for {first.files[at]}")
@@ -289,8 +301,8 @@ def compare_pairwise(
         )
     comparison = compare(
         first.labels[both],
-        _grades(reference.grader, first.take(both)),
-        _grades(other.grader, second.take(both)),
+        grades_of(first.probabilities[both], reference.grader.grade_thresholds),
+        grades_of(second.probabilities[both], other.grader.grade_thresholds),
         groups=first.groups[both],
         seed=seed,
     )
@@ -300,21 +312,10 @@ def compare_pairwise(
     )
 
 
-def _aligned(first: GradedSet, second: GradedSet) -> tuple[GradedSet, GradedSet]:
-    """The photographs that stand in both, in the first's order."""
-    places = {file: at for at, file in enumerate(second.files)}
-    common = [at for at, file in enumerate(first.files) if file in places]
-    return first.take(common), second.take([places[first.files[at]] for at in common])
-
-
-def _grades(grader: Grader, graded: GradedSet) -> NDArray[np.intp]:
-    return grades_of(graded.probabilities, grader.grade_thresholds)
-
-
 Named = TypeVar("Named", Grader, TestSet)
 
 
 def with_distinct_names(named: Sequence[Named]) -> list[Named]:
-    """The same; those that share a name are called by where they come from."""
+    """Rename those that share a name: they are called by their source instead."""
     names = [one.name for one in named]
     return [replace(one, name=one.source) if names.count(one.name) > 1 else one for one in named]

@@ -1,4 +1,4 @@
-"""How good a grader is, each figure with its interval.  Needs NumPy alone."""
+"""Single figures of a grader's quality, each with its interval.  Needs NumPy alone."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ CALIBRATION_BINS = 10
 
 
 def confusion_matrix(labels: Grades, grades: Grades) -> NDArray[np.int64]:
-    """Counts, shape ``(5, 5)``: rows are labels, columns what was answered."""
+    """Count photographs by label and answer, shape ``(5, 5)``: rows are labels, columns answers."""
     counts = np.bincount(labels * GRADES + grades, minlength=GRADES * GRADES)
     return counts.reshape(GRADES, GRADES).astype(np.int64)
 
 
 def quadratic_weighted_kappa(confusion: NDArray[np.generic]) -> Floats:
-    """Cohen's kappa with quadratic weights (Cohen, Psychol. Bull. 1968, 70:213-220).
+    """Compute Cohen's kappa with quadratic weights (Cohen, Psychol. Bull. 1968, 70:213-220).
+
+    An error counts by the square of its distance in grades, relative to what chance would give:
+    1 is perfect agreement, 0 that of chance.
 
     Args:
         confusion: Shape ``(..., 5, 5)``.
@@ -51,17 +54,17 @@ def quadratic_weighted_kappa(confusion: NDArray[np.generic]) -> Floats:
 def kappa(
     labels: Grades, grades: Grades, groups: NDArray[np.generic] | None = None, *, seed: int = 0
 ) -> Estimate:
-    """Quadratic weighted kappa with its bootstrap interval."""
+    """Estimate the quadratic weighted kappa, with its bootstrap interval."""
     return of_sums(cells(labels, grades), kappa_of_cells, groups, seed=seed)
 
 
 def accuracy(
     labels: Grades, grades: Grades, groups: NDArray[np.generic] | None = None, *, seed: int = 0
 ) -> Estimate:
-    """Share of photographs that get the label's grade, with its bootstrap interval.
+    """Estimate the share of photographs that get the label's grade, with its bootstrap interval.
 
-    Where all of them do, or none does, every resample is the same: there the interval is Wilson's
-    of as many photographs as there are groups.
+    If all of them do, or none does, every resample gives the same share and the bootstrap has no
+    interval.  Then it is Wilson's interval for as many photographs as there are groups.
     """
     found = of_sums(cells(labels, grades), _accuracy_of_cells, groups, seed=seed)
     if found.value not in {0.0, 1.0}:
@@ -78,11 +81,15 @@ def expected_calibration_error(
     *,
     seed: int = 0,
 ) -> Estimate:
-    """Mean distance of confidence from accuracy over ten bins of the top class's probability.
+    """Estimate the mean distance between confidence and accuracy, over ten bins of confidence.
 
-    Guo et al., On Calibration of Modern Neural Networks, ICML 2017.  A small sample is worse
-    calibrated than its population, and a resample worse than its sample: the upper limit is the
-    percentile's, the lower one as far on the other side of the value (the basic bootstrap's).
+    Confidence is the probability of the most probable grade (Guo et al., On Calibration of Modern
+    Neural Networks, ICML 2017).
+
+    Noise adds to this error and never cancels, so a sample is worse calibrated than its population
+    and a resample worse than the sample.  Both percentiles of the bootstrap are therefore too
+    high.  The upper one is kept; the lower limit lies as far below the value as the upper one lies
+    above it, as in the basic bootstrap.
     """
     confidence = probabilities.max(axis=1, initial=0.0)
     is_right = probabilities.argmax(axis=1) == labels if len(labels) else np.zeros(0, dtype=bool)
@@ -105,9 +112,9 @@ def brier_score(
     *,
     seed: int = 0,
 ) -> Estimate:
-    """Mean squared distance of the probabilities from the label's, 0 to 2.
+    """Estimate the mean squared distance of the probabilities from the label, 0 to 2.
 
-    Brier, Mon. Weather Rev. 1950, 78:1-3, in its original form, over all five grades.
+    This is Brier's original form, over all five grades (Mon. Weather Rev. 1950, 78:1-3).
     """
     distances = ((probabilities - np.eye(GRADES)[labels]) ** 2).sum(axis=1)
     summands = np.stack([distances, np.ones(len(labels))], axis=1)
@@ -115,14 +122,14 @@ def brier_score(
 
 
 def cells(labels: Grades, grades: Grades) -> Floats:
-    """What each photograph adds to a confusion matrix, shape ``(n, 25)``."""
+    """Return what each photograph adds to a confusion matrix, shape ``(n, 25)``."""
     added = np.zeros((len(labels), GRADES * GRADES))
     added[np.arange(len(labels)), labels * GRADES + grades] = 1.0
     return added
 
 
 def kappa_of_cells(sums: Floats) -> Floats:
-    """Kappa from sums of :func:`cells`, shape ``(b, 25)`` to ``(b,)``."""
+    """Compute kappa from sums of :func:`cells`, shape ``(b, 25)`` to ``(b,)``."""
     return quadratic_weighted_kappa(sums.reshape(-1, GRADES, GRADES))
 
 

@@ -1,4 +1,4 @@
-"""An evaluation as one page that stands alone: the decision first, then what it rests on."""
+"""Write an evaluation as one self-contained HTML page: the decisions first, then their basis."""
 
 from __future__ import annotations
 
@@ -30,7 +30,14 @@ DIGITS = 3
 
 @dataclass(frozen=True)
 class ReferencePoint:
-    """What others reached on photographs of their own: a landmark, not a comparison."""
+    """A published figure for a sense of scale; it is about other photographs.
+
+    Attributes:
+        who: Whose figure it is.
+        sensitivity: As published.
+        specificity: As published.
+        kappa: As published.
+    """
 
     who: str
     sensitivity: str = ""
@@ -62,19 +69,19 @@ def check_can_draw() -> None:
 
 
 def write_page(cells: Sequence[MatrixCell], page: Path, *, written_at: datetime) -> Path:
-    """Write the page; it refers to nothing outside itself.
+    """Write the page.
 
     Args:
         cells: Every grader on every set of photographs, grader by grader.
         page: The file.
-        written_at: Stands in the footer.
+        written_at: Shown in the footer.
     """
     page.write_text(render(cells, written_at=written_at), encoding="utf-8")
     return page
 
 
 def render(cells: Sequence[MatrixCell], *, written_at: datetime) -> str:
-    """The page as HTML."""
+    """Return the page as HTML."""
     from drdeploy.pages.page import environment_for
 
     environment = environment_for("drdeploy.grader.evaluation")
@@ -102,7 +109,7 @@ def render(cells: Sequence[MatrixCell], *, written_at: datetime) -> str:
 
 
 def _shown(cell: MatrixCell, number: int) -> dict[str, Any]:
-    """What the template shows of one grader on one set."""
+    """Collect what the template shows of one grader on one set of photographs."""
     from drdeploy.grader.evaluation.figures import pictures_of
 
     evaluated = cell.evaluated
@@ -127,7 +134,7 @@ def _shown(cell: MatrixCell, number: int) -> dict[str, Any]:
 
 
 def _points(detection: Detection) -> dict[str, OperatingPointQuality | None]:
-    """The operating points by name, None for one that is not locked in."""
+    """The operating points by name; None for one that the manifest does not have."""
     by_name = {one.point.name: one for one in detection.operating_points}
     return {name: by_name.get(name) for name in ("high_sensitivity", "balanced")}
 
@@ -141,7 +148,7 @@ def _percent(estimate: Estimate) -> str:
 
 
 def _brackets(estimate: Estimate, unit: str = "") -> str:
-    """``(0.75 to 0.84, n = 405)`` for running text, or why there is no interval."""
+    """Format ``(0.75 to 0.84, n = 405)`` for running text, or why there is no interval."""
     interval = _interval(estimate, 100 if unit == "%" else 1, 1 if unit == "%" else DIGITS)
     return f"({interval or estimate.reason}, n = {estimate.n})"
 
@@ -165,7 +172,7 @@ def _percent_cell(estimate: Estimate) -> Markup:
 
 
 def _points_cell(estimate: Estimate) -> Markup:
-    """A difference of shares, in percentage points with its sign."""
+    """Format a difference of shares, in percentage points with its sign."""
     from drdeploy.pages.page import cell
 
     value = NO_VALUE if estimate.value is None else f"{100 * estimate.value:+.1f}"
@@ -182,4 +189,4 @@ MATRICES: tuple[tuple[str, Callable[[Estimate], Markup], Callable[[Evaluation], 
     ("Sensitivity, grade ≥ 3", _percent_cell, lambda of: of.vision_threatening.sensitivity),
     ("Specificity, grade ≥ 3", _percent_cell, lambda of: of.vision_threatening.specificity),
 )
-"""What several graders on several sets are compared by: title, how it is shown, what it is."""
+"""The figures in the matrix of several graders and sets: title, format, and the figure itself."""

@@ -1,4 +1,4 @@
-"""Labelled photographs with a grader's probabilities: what every figure is computed from."""
+"""Labels and predicted probabilities of photographs, from which every figure is computed."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 PROBABILITY_COLUMNS = tuple(f"p{int(grade)}" for grade in Grade)
 COLUMNS = ("file", "group", "icdr_grade", "gradable", "reason", *PROBABILITY_COLUMNS)
 NEEDED_COLUMNS = ("file", "icdr_grade", *PROBABILITY_COLUMNS)
-"""Of a table that somebody else wrote.  Without groups, every photograph is one of its own."""
+"""Columns that any table must have.  Without the column ``group``, every photograph is a group."""
 
 
 @dataclass(frozen=True, eq=False)
 class GradedSet:
-    """Photographs in a fixed order.
+    """Labels and predictions of photographs in a fixed order.
 
     Attributes:
-        files: What each is called.
+        files: The path of each within its data set.
         groups: Capture session or patient, shape ``(n,)``.
         labels: Shape ``(n,)``, 0 to 4.
-        probabilities: Shape ``(n, 5)``; NaN where there is no grade.
-        reasons: Why there is no grade; empty where there is one.
+        probabilities: Shape ``(n, 5)``; NaN for a photograph without a grade.
+        reasons: Why a photograph has no grade; empty if it has one.
     """
 
     files: tuple[str, ...]
@@ -52,12 +52,12 @@ class GradedSet:
 
     @property
     def is_gradable(self) -> NDArray[np.bool_]:
-        """Shape ``(n,)``."""
+        """Whether each photograph has a grade, shape ``(n,)``."""
         return np.array([not reason for reason in self.reasons], dtype=bool)
 
     @classmethod
     def of(cls, dataset: Dataset, probabilities: NDArray[np.floating]) -> GradedSet:
-        """A data set of which every photograph was graded."""
+        """Combine a data set with the probabilities of all its photographs, shape ``(n, 5)``."""
         return cls(
             files=names_of(dataset),
             groups=dataset.groups,
@@ -67,7 +67,7 @@ class GradedSet:
         )
 
     def write(self, path: Path) -> None:
-        """Write it as CSV, a row for every photograph."""
+        """Write a CSV with a row for every photograph."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -81,10 +81,10 @@ class GradedSet:
 
     @classmethod
     def read(cls, path: Path) -> GradedSet:
-        """Read what :meth:`write` wrote, or a table with :data:`NEEDED_COLUMNS`.
+        """Read what :meth:`write` wrote, or another table with :data:`NEEDED_COLUMNS`.
 
         Raises:
-            InvalidInput: There is no such file, it lacks a column, or a row holds no grade or no
+            InvalidInput: There is no such file, it lacks a column, or a row has no grade or no
                 probabilities.
         """
         if not path.is_file():
@@ -102,7 +102,7 @@ class GradedSet:
         )
 
     def take(self, positions: Sequence[int] | NDArray[np.intp]) -> GradedSet:
-        """Some of the photographs, in the order of ``positions``."""
+        """Return some of the photographs, in the order of ``positions``."""
         chosen = np.asarray(positions, dtype=np.intp)
         return GradedSet(
             files=tuple(self.files[at] for at in chosen),
@@ -114,7 +114,7 @@ class GradedSet:
 
 
 def _row(row: dict[str, str], where: str) -> tuple[int, list[float], str]:
-    """Label, probabilities and the reason for none of a line of the table."""
+    """Read a row of the table: label, probabilities, and the reason if there are none."""
     label = GRADES.get(row["icdr_grade"])
     if label is None:
         raise InvalidInput(f"'{row['icdr_grade']}' is not an ICDR grade from 0 to 4", where=where)
@@ -134,7 +134,7 @@ def _row(row: dict[str, str], where: str) -> tuple[int, list[float], str]:
 
 
 def names_of(dataset: Dataset) -> tuple[str, ...]:
-    """Files relative to the data set's folder."""
+    """Return the paths of a data set's photographs, relative to its folder."""
     return tuple(dataset.name_of(one) for one in dataset.photographs)
 
 
@@ -144,17 +144,17 @@ def predict_dataset(
     *,
     track: Callable[[Sequence[Path]], Sequence[Path]] = lambda files: files,
 ) -> GradedSet:
-    """Grade every photograph exactly as a server would.
+    """Grade every photograph exactly as a server does.
 
-    A photograph that cannot be read or graded has its reason instead.
+    A photograph that cannot be read or graded has the reason in place of probabilities.
 
     Args:
         service: A loaded ICDR grader.
-        dataset: What to grade.
+        dataset: The photographs.
         track: Wraps the files, to show progress.
 
     Raises:
-        InvalidInput: The model is no ICDR grader.
+        InvalidInput: The model is not an ICDR grader.
     """
     if not service.manifest.is_icdr:
         raise InvalidInput(
@@ -162,22 +162,23 @@ def predict_dataset(
             where=service.manifest.name,
             remedy="Pack the model with `drdeploy artifact pack --icdr`",
         )
-    graded = [_grade(service, file) for file in track([one.file for one in dataset.photographs])]
+    probabilities = np.full((len(dataset), len(Grade)), np.nan)
+    reasons: list[str] = []
+    for at, file in enumerate(track([one.file for one in dataset.photographs])):
+        try:
+            [inference] = service.infer([file.read_bytes()])
+        except (RequestRefused, PredictionFailed) as err:
+            reasons.append(err.sentence)
+            continue
+        if inference.prediction is None:
+            reasons.append(inference.ungradable or "not gradable")
+        else:
+            reasons.append("")
+            probabilities[at] = inference.prediction.probabilities
     return GradedSet(
         files=names_of(dataset),
         groups=dataset.groups,
         labels=dataset.grades,
-        probabilities=np.array([shares for shares, _ in graded]).reshape(-1, len(Grade)),
-        reasons=tuple(reason for _, reason in graded),
+        probabilities=probabilities,
+        reasons=tuple(reasons),
     )
-
-
-def _grade(service: InferenceService, file: Path) -> tuple[NDArray[np.float64], str]:
-    nothing = np.full(len(Grade), np.nan)
-    try:
-        inference = service.infer([file.read_bytes()])[0]
-    except (RequestRefused, PredictionFailed) as err:
-        return nothing, err.sentence
-    if inference.prediction is None:
-        return nothing, inference.ungradable or "not gradable"
-    return inference.prediction.probabilities.astype(np.float64), ""
