@@ -18,23 +18,23 @@ def test_warm_ups_failures_and_wrong_starts_are_kept_but_do_not_count(quick):
     assert len(quick.frame) == len(quick.counted) + 8
 
 
-def test_a_photograph_without_a_prediction_is_left_out_and_told(quick_rows, results_of):
+def test_a_photograph_without_a_prediction_is_left_out_and_reported(quick_rows, results_of):
     rows = [replace(quick_rows[2], outcome="ungradable"), *quick_rows[3:]]
     measured = load(results_of(rows))
     assert measured.left_out["ungradable"] == 1
-    (told,) = [text for text in warnings_of(measured, ()) if "cannot be graded" in text]
-    assert told.startswith("1 invocation sent a photograph")
+    (found,) = [text for text in warnings_of(measured, ()) if "cannot be graded" in text]
+    assert found.startswith("1 invocation sent a photograph")
 
 
-@pytest.mark.parametrize(("after", "is_told"), [(3.0, False), (87.0, True)])
-def test_other_work_on_the_machine_is_told(quick_rows, results_of, after, is_told):
+@pytest.mark.parametrize(("after", "is_reported"), [(3.0, False), (87.0, True)])
+def test_other_work_on_the_machine_is_reported(quick_rows, results_of, after, is_reported):
     environment = {
         "run-1": {"cpu_busy_percent_before": 2.0, "cpu_busy_percent_after": after},
         "without rows": {"cpu_busy_percent_before": 99.0},
     }
-    told = warnings_of(load(results_of(quick_rows, environment)), ())
-    assert any("up to 87 % busy" in text for text in told) == is_told
-    assert is_told or not any("busy" in text for text in told)
+    found = warnings_of(load(results_of(quick_rows, environment)), ())
+    assert any("up to 87 % busy" in text for text in found) == is_reported
+    assert is_reported or not any("busy" in text for text in found)
 
 
 def test_a_cold_scenario_never_counts_a_warm_start_even_if_the_row_says_ok(quick_rows, results_of):
@@ -84,7 +84,7 @@ def test_a_file_of_another_tool_may_lack_the_optional_columns(quick_results, tmp
     assert measured.frame["payload_bytes"].isna().all()
 
 
-def test_a_last_line_that_was_cut_off_is_left_out_and_told(quick_results, tmp_path):
+def test_a_last_line_that_was_cut_off_is_left_out_and_reported(quick_results, tmp_path):
     data = (quick_results / MEASUREMENTS_FILE).read_bytes()
     (tmp_path / MEASUREMENTS_FILE).write_bytes(data[:-150])
     measurements = load(tmp_path)
@@ -92,14 +92,14 @@ def test_a_last_line_that_was_cut_off_is_left_out_and_told(quick_results, tmp_pa
     assert "cut off" in measurements.notes[0]
 
 
-def test_a_line_written_twice_counts_once_and_is_told(quick_rows, results_of):
+def test_a_line_written_twice_counts_once_and_is_reported(quick_rows, results_of):
     measurements = load(results_of([*quick_rows, quick_rows[5]]))
     assert len(measurements.frame) == len(quick_rows)
     assert "stood in the file twice" in measurements.notes[0]
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "told"),
+    ("column", "value", "problem"),
     [
         ("total_latency_s", "fast", "no number"),
         ("total_latency_s", "-1.0", "latency"),
@@ -114,14 +114,14 @@ def test_a_line_written_twice_counts_once_and_is_told(quick_rows, results_of):
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_with_its_line(
-    quick_results, tmp_path, column, value, told
+    quick_results, tmp_path, column, value, problem
 ):
     lines = (quick_results / MEASUREMENTS_FILE).read_text().splitlines()
     fields = lines[2].split(",")
     fields[COLUMNS.index(column)] = value
     lines[2] = ",".join(fields)
     (tmp_path / MEASUREMENTS_FILE).write_text("\n".join(lines) + "\n")
-    with pytest.raises(AnalysisError, match=f"line 3.*{told}"):
+    with pytest.raises(AnalysisError, match=f"line 3.*{problem}"):
         load(tmp_path)
 
 

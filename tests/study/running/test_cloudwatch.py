@@ -56,7 +56,7 @@ def test_a_minute_with_one_sample_and_two_possible_causes_belongs_to_neither():
     assert [one.model_latency_s for one in rows] == [None, None]
 
 
-def test_a_refused_request_does_not_stand_in_the_way():
+def test_a_refused_request_does_not_prevent_a_match():
     answered, refused = joined([row(5), row(50, outcome="throttled")], ModelLatency=[point(0)])
     assert (answered.model_latency_s, refused.model_latency_s) == (0.25, None)
 
@@ -72,7 +72,7 @@ def test_a_metric_of_another_time_is_nobodys(second):
     assert one.model_latency_s is None
 
 
-def test_warm_rows_do_not_stand_between_a_cold_start_and_its_setup_time():
+def test_warm_rows_do_not_prevent_a_cold_start_from_its_setup_time():
     cold, warm = joined(
         [row(1, took_s=2.0, start="cold"), row(5)], ModelSetupTime=[point(0, 1_500_000)]
     )
@@ -87,6 +87,6 @@ def test_a_row_whose_start_nobody_knows_was_cold_if_it_has_a_setup_time():
 def test_seconds_of_the_local_service_tell_closely_spaced_requests_apart():
     rows = [row(n * 2 + 0.3, sequence=n) for n in range(5)]
     points = [point(n * 2, 1e6 * n) for n in range(5)]
-    told = joined(rows, period_s=1, ModelLatency=points)
-    assert [one.model_latency_s for one in told] == [0.0, 1.0, 2.0, 3.0, 4.0]
-    assert [replace(one, model_latency_s=None) for one in told] == rows
+    found = joined(rows, period_s=1, ModelLatency=points)
+    assert [one.model_latency_s for one in found] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert [replace(one, model_latency_s=None) for one in found] == rows

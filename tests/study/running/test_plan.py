@@ -92,9 +92,9 @@ def test_quick_has_12_trials_within_six_minutes():
 
 def test_images_has_a_cold_trial_for_each_rung_and_model_within_ten_minutes():
     plan = plan_of(ROOT / "studies" / "images.toml")
-    told = {(trial.model_name, trial.image_name) for trial in plan.trials}
-    assert len(told) == len(plan.trials) == 2 * len(IMAGE_NAMES)
-    assert {image for _, image in told} == set(IMAGE_NAMES)
+    pairs = {(trial.model_name, trial.image_name) for trial in plan.trials}
+    assert len(pairs) == len(plan.trials) == 2 * len(IMAGE_NAMES)
+    assert {image for _, image in pairs} == set(IMAGE_NAMES)
     assert len(of_kind(plan, Cold)) == len(plan.trials)
     assert plan.expected_duration_s <= 600
 

@@ -87,7 +87,7 @@ def test_a_failure_is_a_row_and_is_not_retried(plan_with, run, hosting, status, 
     assert [row.sequence for row in rows] == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_photograph_that_cannot_be_graded_is_told_apart_and_not_sent_again(
+def test_a_photograph_that_cannot_be_graded_has_an_outcome_of_its_own_and_is_not_sent_again(
     plan_with, run, hosting
 ):
     hosting.ungradable = {3}

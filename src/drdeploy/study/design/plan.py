@@ -58,7 +58,7 @@ class Trial:
 
     @property
     def has_warm_up(self) -> bool:
-        """Whether an uncounted request comes first; a cold start is what one would spoil."""
+        """Whether an uncounted request comes first.  It would spoil the first cold start."""
         return not isinstance(self.scenario, Cold)
 
     @property
@@ -88,6 +88,7 @@ class Trial:
 
         A run that finds rows under another fingerprint of the same trial refuses to add to them.
         """
+        # Title, region and the other trials are left out: they change no latency.
         facts = {
             "model": self.model.model_dump(mode="json"),
             "image": self.image.model_dump(mode="json"),
@@ -128,6 +129,7 @@ class Trial:
             case ServerlessConfig() if self.endpoint.provisioned_concurrency:
                 raise _unknown_provisioned(region)
             case ServerlessConfig(memory_mb=memory_mb):
+                # AWS bills what goes in and what comes out, and an answer may be as large.
                 both_ways = 2 * self.invocations_max * self.endpoint.payload_limit_bytes
                 data_usd = both_ways / GIB * sheet.data_processed_gb(region).usd
                 return busy_s * sheet.serverless_second(memory_mb, region).usd + data_usd

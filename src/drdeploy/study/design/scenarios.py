@@ -18,10 +18,15 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,30}[a-z
 """A name that fits into a trial id and an endpoint's name."""
 
 COLD_ATTEMPTS = 3
-"""Requests that one cold measurement may take before its trial moves on."""
+"""Requests that one measurement may take.  An endpoint that does not scale to zero in the pause
+gives the wrong start every time, and then more attempts cost time and money for nothing."""
+
+MAX_IN_FLIGHT = 256
+"""Most requests that an open loop may have under way, each on a connection of its own."""
 
 
 class _Scenario(BaseModel):
+    # A field that is misspelt must be an error: with its default, another study would be measured.
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
@@ -91,7 +96,7 @@ class OpenLoop(_Scenario):
     kind: Literal["open-loop"] = "open-loop"
     rate_per_s: Annotated[float, Field(gt=0, le=10_000)]
     arrivals: Literal["poisson", "constant"] = "poisson"
-    max_in_flight: Annotated[int, Field(ge=1, le=256)] = 32
+    max_in_flight: Annotated[int, Field(ge=1, le=MAX_IN_FLIGHT)] = 32
 
     @property
     def pauses_s(self) -> float:

@@ -113,6 +113,8 @@ class EnvironmentFile:
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any], trial: str) -> str:
+    # What one side does not know cannot differ: older versions recorded fewer facts, and before
+    # the artifacts are built a run knows only its definitions.
     for name in (*HOST_FACTS, "seed"):
         if name in before and name in now and before[name] != now[name]:
             return f"{name.replace('_', ' ')}: {before[name]}, and now {now[name]}"
@@ -127,6 +129,7 @@ def _cpu_info() -> dict[str, str]:
     path = Path("/proc/cpuinfo")
     if not path.exists():
         return {}
+    # One paragraph for each CPU; platform.processor() is empty on most Linux distributions.
     first = path.read_text("utf-8", errors="replace").split("\n\n", 1)[0]
     pairs = (line.split(":", 1) for line in first.splitlines() if ":" in line)
     return {name.strip(): value.strip() for name, value in pairs}
@@ -167,5 +170,5 @@ def _git_output(*arguments: str) -> str:
             timeout=10,
         )
     except (OSError, subprocess.SubprocessError):
-        return ""
+        return ""  # no git, or a package that was installed without its checkout
     return answer.stdout.strip()

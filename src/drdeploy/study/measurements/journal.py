@@ -34,7 +34,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # an open loop appends from several threads
         self._file = -1
 
     def __enter__(self) -> Self:

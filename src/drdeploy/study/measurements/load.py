@@ -72,7 +72,7 @@ class Measurements:
         return {
             name: values
             for name, values in found.items()
-            if len(values) > (0 if "trial" in name else 1)
+            if len(values) > (0 if "trial" in name else 1)  # there, values are the trials at fault
         }
 
     def require_comparable(self) -> None:

@@ -140,6 +140,7 @@ def _find_or_build(
             return trained
     weights = weights_of(trial.model, weights_folder)
     if not _is_current(path, weights, seed):
+        # Other precisions come from quantization, which needs photographs and a validation.
         if trial.precision != "fp32":
             raise StudyError(
                 f"There is no {trial.precision} artifact of {architecture}",
@@ -189,6 +190,7 @@ def _is_current(path: Path, weights: Path | str, seed: int) -> bool:
     if manifest is None:
         return False
     expected = weights if isinstance(weights, str) else "imagenet"
+    # An archive without a seed holds no random weights, so every seed fits it.
     return manifest.weights == expected and manifest.provenance.seed in {None, seed}
 
 

@@ -18,6 +18,7 @@ from drdeploy.errors import EndpointError, EngineError, ImageBuildFailed, Invali
 from drdeploy.hosting.engine import Engine, free_port
 from drdeploy.hosting.images import build_image, own_image
 from drdeploy.hosting.sagemaker import LOCAL_ROLE_ARN, Hosting, is_loopback
+from drdeploy.study.design.scenarios import MAX_IN_FLIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -80,7 +81,7 @@ def local_target(endpoint_url: str, region: str | None = None) -> Target:
         raise StudyError("The local service is on this machine", where=endpoint_url)
     status = local_status(endpoint_url)
     return Target(
-        hosting=Hosting.connect(endpoint_url, region=region, max_connections=256),
+        hosting=Hosting.connect(endpoint_url, region=region, max_connections=MAX_IN_FLIGHT),
         platform="local",
         isolation=str(status.get("isolation", "unknown")),
         bucket=LOCAL_BUCKET,
@@ -96,7 +97,7 @@ def local_target(endpoint_url: str, region: str | None = None) -> Target:
 def aws_target(region: str) -> Target:
     """Return a target for AWS, with the environment's credentials and endpoints by Terraform."""
     return Target(
-        hosting=Hosting.connect(region=region, max_connections=256),
+        hosting=Hosting.connect(region=region, max_connections=MAX_IN_FLIGHT),
         platform="aws",
         isolation="managed",
         bucket="",
@@ -173,7 +174,7 @@ def build_images(engine: Engine, tags: Collection[str], note: Callable[[str], No
     Raises:
         ImageBuildFailed: An image does not build, and there is none from before.
     """
-    for image in filter(None, map(own_image, sorted(tags))):
+    for image in filter(None, map(own_image, sorted(tags))):  # others cannot be built here
         exists = image.tag in {known for one in engine.images() for known in one.tags}
         note(f"building image {image.tag}" + (" (what did not change is cached)" if exists else ""))
         try:
@@ -235,6 +236,7 @@ def local_status(endpoint_url: str) -> dict[str, Any]:
     Raises:
         EndpointError: No local service answers at that URL.
     """
+    # The service is on this machine, where a proxy that the environment names cannot reach it.
     opener = build_opener(ProxyHandler({}))
     try:
         with opener.open(f"{endpoint_url}/_drdeploy/status", timeout=STATUS_TIMEOUT_S) as answer:
