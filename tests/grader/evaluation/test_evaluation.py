@@ -265,12 +265,23 @@ def test_the_same_seed_gives_the_same_interval():
     )
 
 
-@pytest.mark.parametrize("labels", [[], [0], [0, 0, 0], [4, 4]], ids=len)
-def test_what_cannot_be_told_says_why(labels):
+@pytest.mark.parametrize(
+    ("labels", "kappa", "auroc"),
+    [
+        ([], "no photograph to tell it from", "no diseased photograph"),
+        ([0, 0, 0], "undefined for these photographs", "no diseased photograph"),
+        ([4, 4], "no interval: every resample gives this value", "no healthy photograph"),
+    ],
+    ids=["none", "healthy", "diseased"],
+)
+def test_a_figure_that_photographs_do_not_support_says_why(labels, kappa, auroc):
+    # Every photograph is answered "no DR".
     result = evaluate_probabilities(labels, np.full((len(labels), 5), 0.2))
-    for estimate in (result.kappa, result.referable.auroc, result.referable.ppv):
-        assert estimate.value is None or np.isfinite(estimate.value)
-        assert estimate.has_interval or estimate.reason
+    assert result.kappa.reason == kappa
+    assert result.kappa.value == (0 if labels == [4, 4] else None)
+    assert (result.referable.auroc.value, result.referable.auroc.reason) == (None, auroc)
+    assert result.referable.ppv.value is None
+    assert not result.kappa.has_interval
 
 
 @pytest.mark.parametrize(
@@ -283,8 +294,10 @@ def test_labels_and_probabilities_that_do_not_fit_are_refused(labels, shape):
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=40))
 @settings(max_examples=50, deadline=None)
-def test_kappa_is_symmetric_and_at_most_one(pairs):
+def test_kappa_is_symmetric_at_most_one_and_undefined_for_a_single_grade(pairs):
     labels, answers = np.array(pairs).T
     one = quadratic_weighted_kappa(confusion_matrix(labels, answers))
     other = quadratic_weighted_kappa(confusion_matrix(answers, labels))
-    assert np.isnan(one) or (one <= 1 and one == pytest.approx(other))
+    assert one == pytest.approx(other, nan_ok=True)
+    assert np.isnan(one) == (len({*labels, *answers}) == 1)
+    assert not one > 1

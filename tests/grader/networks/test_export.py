@@ -129,10 +129,16 @@ def test_an_unknown_architecture_is_refused_before_anything_is_built(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_keras_file_becomes_a_saved_model(tiny, tmp_path):
+def test_a_keras_file_becomes_a_saved_model_that_answers_alike(tiny, tmp_path):
+    import tensorflow as tf
+
     tiny.save(tmp_path / "grader.keras")
     folder = convert_keras_file(tmp_path / "grader.keras", tmp_path)
-    assert (folder / "saved_model.pb").is_file()
+    batch = np.random.default_rng(0).uniform(-1, 1, (2, *tiny.input_shape[1:])).astype(np.float32)
+    (answer,) = (
+        tf.saved_model.load(folder).signatures["serving_default"](tf.constant(batch)).values()
+    )
+    assert answer.numpy() == pytest.approx(tiny(batch).numpy(), abs=1e-5)
 
 
 def test_what_is_no_keras_file_is_refused(tmp_path):

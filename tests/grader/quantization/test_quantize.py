@@ -193,8 +193,10 @@ def test_what_is_no_fp32_onnx_archive_is_refused(archive, labelled):
     run(archive, "--calibration", labelled, "--precision", "bf16", "--images", 5)
     again = run(archive.with_name("net-bf16.tar.gz"), "--calibration", labelled)
     assert isinstance(again.exception, InvalidInput)
+    assert "not onnx in bf16" in str(again.exception)
     missing = run(archive.with_name("none.tar.gz"), "--calibration", labelled)
     assert isinstance(missing.exception, InvalidInput)
+    assert str(missing.exception).startswith(str(archive.with_name("none.tar.gz")))
 
 
 def test_a_folder_of_photographs_is_all_that_the_library_needs(archive, labelled):

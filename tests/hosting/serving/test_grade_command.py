@@ -105,6 +105,7 @@ def test_rows_that_cannot_be_written_to_a_file_are_shown_first(run, folder, mode
 def test_a_missing_artifact_is_bad_input(run, folder, tmp_path):
     result = run(folder, "--artifact", tmp_path / "none.tar.gz")
     assert isinstance(result.exception, InvalidInput)
+    assert str(result.exception).startswith(str(tmp_path / "none.tar.gz"))
 
 
 def row(name, *, severe=None, referable=0.0, **fields):
@@ -166,6 +167,7 @@ def test_animals_have_no_severity(run, folder, tmp_path):
     animals = onnx_artifact(tmp_path / "animals", classes=("cat", "dog", "horse"))
     result = run(folder, "--artifact", animals, "--sort", "severity")
     assert isinstance(result.exception, InvalidInput)
+    assert "severity" in str(result.exception)
 
 
 def test_the_grader_in_the_box_is_the_default_and_ungradable_eyes_are_apart(run, shared, tmp_path):

@@ -87,4 +87,6 @@ def test_any_body_is_either_images_or_refused(content_type, body):
         images = images_of(content_type, body, max_images=3)
     except RequestRefused:
         return
+    assert 1 <= len(images) <= 3
     assert all(isinstance(image, bytes) for image in images)
+    assert sum(map(len, images)) < len(body)  # what stands around them takes bytes, too

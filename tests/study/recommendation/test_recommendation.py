@@ -290,8 +290,14 @@ def test_the_command_takes_a_trace(both_kinds, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("--requests", "5", "--trace", "x.csv"), ("--requests", "5", "--shape", "x")]
+    ("arguments", "reason"),
+    [
+        ((), "Traffic is missing"),
+        (("--requests", "5", "--trace", "x.csv"), "Traffic is given twice"),
+        (("--requests", "5", "--shape", "x"), "'x'"),
+    ],
 )
-def test_traffic_is_told_once_and_known(both_kinds, arguments):
+def test_traffic_is_given_once_in_a_known_shape(both_kinds, arguments, reason):
     result = recommend(both_kinds, *arguments)
     assert isinstance(result.exception, InvalidInput)
+    assert reason in str(result.exception)

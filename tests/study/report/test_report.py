@@ -290,10 +290,13 @@ def test_the_command_takes_a_price_sheet_of_one_s_own(command, small_results, tm
 
 
 def test_the_command_refuses_a_folder_without_measurements(command, tmp_path):
-    assert isinstance(command(tmp_path).exception, AnalysisError)
+    error = command(tmp_path).exception
+    assert isinstance(error, AnalysisError)
+    assert str(error).startswith(str(tmp_path))
 
 
 def test_the_command_refuses_a_broken_price_sheet(command, quick_results, tmp_path):
     (tmp_path / "prices.toml").write_text("not toml at all")
     result = command(quick_results, "--prices", tmp_path / "prices.toml")
     assert isinstance(result.exception, InvalidInput)
+    assert "price sheet cannot be read" in str(result.exception)
