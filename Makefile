@@ -69,7 +69,7 @@ test: $(VENV)/.dev $(CHECKOV)/.ready  ## style, types, layers, and every test
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: lint types layers  ## style, types and layers alone
+check: lint types layers  ## style, types, layers, cycles and names alone
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -80,12 +80,13 @@ types: $(VENV)/.dev
 
 layers: $(VENV)/.dev
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python scripts/check_structure.py
 
 format: $(VENV)/.dev  ## put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Those on the harness know BENCH_ARGS; a missed bar stops nobody and fails at the end.
+# Those on the harness know BENCH_ARGS; a missed target stops nobody and fails at the end.
 bench: $(VENV)/.dev  ## benchmarks, side by side (quiet machine wanted; BENCH_ARGS= for all of it)
 	@status=0; for file in benchmarks/*.py; do echo "== $$file"; \
 	  if grep -q harness.options $$file; then arguments="$(BENCH_ARGS)"; else arguments=; fi; \
