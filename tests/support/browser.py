@@ -25,7 +25,8 @@ const seen = {
   outside: shown.filter(e => !e.closest('svg') && !scrolls(e) && box(e).right > width + 1)
     .map(e => e.tagName + '.' + e.className + ' ' + e.textContent.trim().slice(0, 40)),
   tops: Object.fromEntries([...page.querySelectorAll('section[id]')].map(e => [e.id, box(e).top])),
-  pictures: [...page.querySelectorAll('figure svg')].map(e => [box(e).width, box(e).height]),
+  pictures: [...page.querySelectorAll('figure svg')].filter(e => box(e).width)
+    .map(e => [box(e).width, box(e).height]),
   text: page.body.innerText,
   labels: [...new Set([...page.querySelectorAll('td[data-label]')]
     .map(e => view.getComputedStyle(e, '::before').content))],

@@ -1,6 +1,7 @@
 """The cheapest option that meets everything, and what the others failed on."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -258,9 +259,12 @@ def test_a_percentile_of_a_mixture_counts_what_is_refused_as_infinite():
 def test_the_page_shows_the_answer_first_and_the_notice(quick_enough):
     html = page(quick_enough, written_at=datetime(2025, 1, 1, tzinfo=UTC))
     body = html[html.index("<body") :]
+    assert body.index('id="picture"') < body.index('id="decision"')
     assert body.index(quick_enough.winner.name) < body.index("Runners-up")
     assert quick_enough.notice in body
-    assert "http" not in body
+    references = re.findall(r'(?:src|href)="([^"]+)"', body) + re.findall(r"url\(([^)]+)\)", body)
+    assert all(reference.startswith("#") for reference in references)
+    assert "<script" not in body
 
 
 def recommend(*arguments):

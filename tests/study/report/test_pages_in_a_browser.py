@@ -20,7 +20,7 @@ PHONE_PX, DESK_PX = 390, 1280
 FIRST_SCREEN_PX = 844
 READABLE_PX = 14
 PAGES = ("report", "reproduction")
-FIRST = {"report": "decision", "reproduction": "answer"}
+FIRST = {"report": "picture", "reproduction": "answer"}
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +68,21 @@ def test_on_a_phone_the_answer_begins_on_the_first_screen_in_readable_letters(se
 
 
 @pytest.mark.parametrize("width", [PHONE_PX, DESK_PX])
-@pytest.mark.parametrize(("name", "count"), [("report", 18), ("reproduction", 12)])
+@pytest.mark.parametrize(("name", "count"), [("report", 19), ("reproduction", 12)])
 def test_every_figure_is_drawn_within_the_page(seen, name, count, width):
     pictures = seen[name, width]["pictures"]
     assert len(pictures) == count
-    assert all(250 < across <= width and 120 < down < across for across, down in pictures)
+    assert all(250 < across <= width and 120 < down < 1.2 * across for across, down in pictures)
+
+
+def test_the_picture_fits_on_the_first_screen_in_the_layout_of_its_width(seen):
+    tops = seen["report", PHONE_PX]["tops"]
+    assert tops["picture"] < tops["decision"] < tops["answer"]
+    across, down = seen["report", PHONE_PX]["pictures"][0]
+    assert tops["picture"] + down < FIRST_SCREEN_PX
+    assert down > across
+    across, down = seen["report", DESK_PX]["pictures"][0]
+    assert down < across / 2
 
 
 @pytest.mark.parametrize("name", PAGES)

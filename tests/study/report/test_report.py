@@ -219,8 +219,9 @@ def test_no_ratio_stands_without_its_interval_and_n(written, page):
     assert re.search(r"\d times (?!.{0,40}n = )", text_of(page)) is None
 
 
-def test_the_decision_comes_before_everything_else(decided):
+def test_the_picture_and_the_decision_come_before_everything_else(decided):
     text = decided.read_text()
+    assert text.index('id="picture"') < text.index('class="warnings"') < text.index('id="decision"')
     assert text.index('id="decision"') < text.index('id="answer"') < text.index('id="scenarios"')
     assert "Host mobilenet fp32 lean, 1024 MB" in text_of(text)
     assert "50,000 photographs a month, shape clinic" in text_of(text)
@@ -231,8 +232,9 @@ def test_failures_alone_give_no_decision_and_say_why(quick_rows, results_of, com
     answer = command(folder)
     assert answer.exit_code == 0
     assert "No decision" in answer.stdout
-    told = text_of((folder / "report.html").read_text())
-    assert "No configuration can be decided on" in told
+    page = (folder / "report.html").read_text()
+    assert "No configuration can be decided on" in text_of(page)
+    assert 'id="picture"' not in page  # there is nothing to draw
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +265,9 @@ def test_the_command_writes_the_page_and_prints_the_answer(command, small_result
     result = command(small_results)
     assert result.exit_code == 0
     assert (small_results / "report.html").is_file()
-    assert len(list((small_results / "figures").glob("*.svg"))) == 4
+    figures = {path.name for path in (small_results / "figures").glob("*.svg")}
+    assert len(figures) == 6
+    assert {"scenarios-wide.svg", "scenarios-narrow.svg"} < figures
     assert "Cheapest when warm is 1024 MB" in result.stdout
 
 

@@ -1,4 +1,4 @@
-"""What an option fails on; nothing, if it meets every requirement."""
+"""Check an option against the requirements, and say what it fails on."""
 
 from __future__ import annotations
 
@@ -15,56 +15,67 @@ if TYPE_CHECKING:
     from drdeploy.study.recommendation.requirements import Requirements
 
 
-def failures(option: Option, required: Requirements) -> tuple[str, ...]:
-    """Each as a clause; empty if there is none."""
-    return tuple(_failures(option, required))
+def failures(option: Option, required: Requirements) -> Iterator[str]:
+    """Yield each requirement that the option misses, as a clause."""
+    if option.bill is None:
+        yield f"its cost is not known: {option.no_cost.rstrip('.')}"
+    if is_throttled(option, required):
+        share = option.figures.throttled_share
+        yield f"{share:.2%} of the requests are refused for want of concurrency"
+    if required.p95_s is not None and option.p95_s > required.p95_s:
+        cold = option.figures.cold_share
+        start = f" ({cold:.1%} cold starts)" if option.policy is not None else ""
+        p95 = "without end" if option.p95_s == float("inf") else f"{number(option.p95_s)} s"
+        yield f"p95 {p95}{start}, above {required.p95_s:g} s"
+    sensitivity = sensitivity_failure(option.hosted, required)
+    if sensitivity:
+        yield sensitivity
+    budget = required.budget_usd
+    if budget is not None and option.bill is not None and option.bill.usd > budget:
+        yield f"{number(option.bill.usd)} USD a month, above {budget:g} USD"
+
+
+def may_win(option: Option, required: Requirements) -> bool:
+    """Whether other rows of the same configuration could make the option the winner.
+
+    Drawing the rows again changes latency and cost; it changes neither an unknown price, nor a
+    sensitivity, nor (as the simulation is not repeated) how many requests are refused.
+    """
+    return (
+        option.bill is not None
+        and not is_throttled(option, required)
+        and not sensitivity_failure(option.hosted, required)
+    )
+
+
+def is_throttled(option: Option, required: Requirements) -> bool:
+    """Whether the endpoint refuses more requests than the requirements allow."""
+    return option.figures.throttled_share > required.throttled_at_most
 
 
 def sensitivity_failure(hosted: MeasuredConfiguration, required: Requirements) -> str:
-    """Why a configuration is not shown to be sensitive enough; empty if it is, or none is asked.
+    """Why a configuration is not shown to be sensitive enough; empty if it is, or none is required.
 
     The lower limit of the 95 % interval counts.  A configuration without clinical figures (random
     weights, a model of another kind, results of an older version) cannot be shown to meet any
-    sensitivity: it fails whenever one is asked.
+    sensitivity: it fails whenever one is required.
     """
     if required.min_sensitivity is None:
         return ""
     best = best_point(hosted, required.at_grade)
-    wanted = f"{required.min_sensitivity:.1%} at grade >= {required.at_grade}"
+    target = f"{required.min_sensitivity:.1%} at grade >= {required.at_grade}"
     if best is None:
-        return f"no clinical figures: a sensitivity of {wanted} is not shown"
+        return f"no clinical figures: a sensitivity of {target} is not shown"
     rate = best.sensitivity
     if rate.low < required.min_sensitivity:
         return (
             f"sensitivity {rate.value:.1%} with a lower limit of {rate.low:.1%} "
-            f"(n = {rate.n}, {best.name.replace('_', ' ')} point), below {wanted}"
+            f"(n = {rate.n}, {best.name.replace('_', ' ')} point), below {target}"
         )
     return ""
 
 
 def best_point(hosted: MeasuredConfiguration, at_grade: int) -> OperatingPoint | None:
-    """The operating point at that grade with the highest lower limit."""
+    """The operating point at that grade with the highest lower limit of sensitivity."""
     points = [point for point in hosted.operating_points if point.at_or_above == at_grade]
     return max(points, key=lambda point: point.sensitivity.low, default=None)
-
-
-def _failures(option: Option, required: Requirements) -> Iterator[str]:
-    if option.bill is None:
-        yield f"its cost is not known: {option.no_cost.rstrip('.')}"
-    throttled = option.figures.throttled_share
-    if throttled > required.throttled_at_most:
-        yield f"{throttled:.2%} of the requests are refused for want of concurrency"
-    if required.p95_s is not None and option.p95_s > required.p95_s:
-        cold = option.figures.cold_share
-        start = f" ({cold:.1%} cold starts)" if option.policy is not None else ""
-        told = "without end" if option.p95_s == float("inf") else f"{number(option.p95_s)} s"
-        yield f"p95 {told}{start}, above {required.p95_s:g} s"
-    sensitivity = sensitivity_failure(option.hosted, required)
-    if sensitivity:
-        yield sensitivity
-    if (
-        required.budget_usd is not None
-        and option.bill is not None
-        and option.bill.usd > required.budget_usd
-    ):
-        yield f"{number(option.bill.usd)} USD a month, above {required.budget_usd:g} USD"

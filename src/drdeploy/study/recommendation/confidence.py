@@ -1,20 +1,29 @@
-"""How sure the answer is: the share of bootstrap resamples in which the winner stays the winner.
+"""How sure the decision is: a bootstrap of the measured rows.
 
-Each resample draws every configuration's rows anew, and recomputes what every option costs and its
-p95.  The simulation is not repeated: which requests find a container warm, and how long one waits
-for an instance, hardly depend on which rows were drawn.  So a serverless p95 is that of the mixture
-of resampled warm and cold rows with the simulated shares, and a real-time one that of the simulated
-waiting plus resampled rows.  What the rows cannot know (another day, another machine, prices) is
-not in it.
+Each resample draws every configuration's rows again, with replacement, and recomputes what every
+option costs and its p95.  That gives the 95 % interval of both, and the share of resamples in which
+the winner stays the winner.
+
+The simulation is not repeated for each resample.  Which requests find a container warm, and how
+long one waits for an instance, hardly depend on which rows were drawn, and 400 simulations of every
+option would take minutes.  So a serverless p95 is that of the mixture of resampled warm and cold
+rows with the simulated shares, and a real-time p95 that of the simulated waits plus resampled rows.
+
+All options of one configuration share its resampled rows: their differences are not blurred by
+differences between draws.  What rows cannot know (another day, another machine, other prices) is
+not in it, and with a few dozen rows a bootstrap of a p95 is rather too narrow than too wide: it
+cannot draw a slower request than the slowest that was measured.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from drdeploy.statistics.estimate import TAIL
 from drdeploy.study.recommendation.simulation.outcome import WAITS
 
 if TYPE_CHECKING:
@@ -31,11 +40,11 @@ RESAMPLES = 400
 
 @dataclass(frozen=True)
 class Confidence:
-    """Shares of resamples.
+    """In which share of the resamples which option wins.
 
     Attributes:
         share: In which the winner stays the winner; None where there is none.
-        resamples: How many.
+        resamples: How many were drawn.
         others: Shares of other options that win, by name, the largest first; an empty name where
             none meets the requirements.
     """
@@ -45,28 +54,58 @@ class Confidence:
     others: tuple[tuple[str, float], ...]
 
 
+@dataclass(frozen=True, eq=False)
+class ResampledOption:
+    """Monthly cost and p95 of one option in every resample; arrays of shape ``(resamples,)``.
+
+    Attributes:
+        usd: Not a number where the cost is not known.
+        p95_s: Infinite where so many requests are refused that it has no end.
+    """
+
+    name: str
+    usd: NDArray[np.float64]
+    p95_s: NDArray[np.float64]
+
+
+def resample(
+    options: Sequence[Option], *, seed: int, resamples: int = RESAMPLES
+) -> dict[str, ResampledOption]:
+    """Recompute cost and p95 of every option with rows drawn again, by the option's name."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, ResampledOption] = {}
+    for _, group in groupby(options, key=lambda option: option.hosted.name):
+        priced = [_PricedOption.of(option) for option in group]
+        times = priced[0].option.hosted.times
+        usd = np.empty((len(priced), resamples))
+        p95_s = np.empty_like(usd)
+        for at in range(resamples):
+            drawn = times.resampled(rng)
+            for row, one in enumerate(priced):
+                usd[row, at], p95_s[row, at] = one.usd(drawn), one.p95_s(drawn)
+        for row, one in enumerate(priced):
+            name = one.option.name
+            found[name] = ResampledOption(name, usd[row], p95_s[row])
+    return found
+
+
 def confidence(
-    winner: str | None,
-    options: Sequence[Option],
-    required: Requirements,
-    *,
-    seed: int,
-    resamples: int = RESAMPLES,
+    winner: str | None, contenders: Sequence[ResampledOption], required: Requirements
 ) -> Confidence:
-    """Bootstrap the choice.
+    """Count in how many resamples each option is the cheapest that meets the requirements.
 
     Args:
-        winner: Its name, or None.
-        options: That fail on nothing that resampling cannot change (sensitivity, unknown prices).
+        winner: Name of the winner on the rows as measured, or None.
+        contenders: Options that fail on nothing that resampling cannot change (sensitivity,
+            refused requests, unknown prices).
         required: What they must meet.
-        seed: Of the resamples.
-        resamples: How many.
     """
-    rng = np.random.default_rng(seed)
-    contenders = [_Contender.of(option) for option in options]
+    resamples = contenders[0].usd.size if contenders else 0
     wins: dict[str, int] = {}
-    for _ in range(resamples):
-        name = _winner(contenders, required, rng)
+    usd = np.array([_usd_if_met(one, required) for one in contenders])
+    for at in range(resamples):
+        cheapest = int(usd[:, at].argmin())
+        name = contenders[cheapest].name if np.isfinite(usd[cheapest, at]) else ""
         wins[name] = wins.get(name, 0) + 1
     shares = {name: count / resamples for name, count in wins.items()}
     share = None if winner is None else shares.pop(winner, 0.0)
@@ -74,76 +113,84 @@ def confidence(
     return Confidence(share, resamples, tuple(others))
 
 
-def _winner(contenders: list[_Contender], required: Requirements, rng: np.random.Generator) -> str:
-    drawn: dict[str, ServiceTimes] = {}
-    best, least = "", np.inf
-    for one in contenders:
-        hosted = one.option.hosted
-        if hosted.name not in drawn:
-            drawn[hosted.name] = hosted.times.resampled(rng)
-        usd = one.usd(drawn[hosted.name])
-        if usd >= least or (required.budget_usd is not None and usd > required.budget_usd):
-            continue
-        if required.p95_s is not None and one.p95_s(drawn[hosted.name], rng) > required.p95_s:
-            continue
-        best, least = one.option.name, usd
-    return best
+def limits(values: NDArray[np.float64]) -> tuple[float, float] | None:
+    """The middle 95 % of resamples; None where a limit is not finite."""
+    if not np.isfinite(values).all():
+        return None
+    low, high = np.quantile(values, [TAIL, 1 - TAIL])
+    return float(low), float(high)
+
+
+def _usd_if_met(one: ResampledOption, required: Requirements) -> NDArray[np.float64]:
+    """The cost in each resample, infinite in those that miss a requirement."""
+    missed = np.zeros(one.usd.size, dtype=bool)
+    if required.budget_usd is not None:
+        missed |= one.usd > required.budget_usd
+    if required.p95_s is not None:
+        missed |= one.p95_s > required.p95_s
+    return np.where(missed, np.inf, one.usd)
 
 
 @dataclass(frozen=True, eq=False)
-class _Contender:
-    """An option with what a resample needs of it.
+class _PricedOption:
+    """An option's bill split into what depends on the rows and what does not.
 
     Attributes:
-        fixed_usd: Of the bill, what does not depend on the rows.
-        second_usd: Per billed second on demand, and per second at work provisioned.
-        warm: Requests of a month that were answered warm on demand, keep-warm ones among them.
-        cold: The same, cold.
-        provisioned: The same, by provisioned containers.
+        fixed_usd: The part of a month's bill that does not depend on the rows.
+        on_demand_usd: Price of a billed second on demand.
+        at_work_usd: Price of a second that a provisioned container works.
+        warm: Requests a month answered warm on demand, keep-warm ones among them.
+        cold: Requests a month answered by a container that had to start.
+        provisioned: Requests a month answered by provisioned containers.
     """
 
     option: Option
     fixed_usd: float
-    second_usd: tuple[float, float]
+    on_demand_usd: float
+    at_work_usd: float
     warm: float
     cold: float
     provisioned: float
-    waits_s: NDArray[np.float64]
 
     @classmethod
-    def of(cls, option: Option) -> _Contender:
+    def of(cls, option: Option) -> _PricedOption:
         figures, months = option.figures, option.months
+        on_demand_usd = at_work_usd = 0.0
+        for line in option.bill.lines if option.bill else ():
+            if line.price.item.startswith("serverless ") and line.price.unit == "second":
+                on_demand_usd = line.price.usd
+            if line.price.item.endswith("at work"):
+                at_work_usd = line.price.usd
         served = figures.warm + figures.keep_warm_requests
-        bare = cls(
+        varying = cls(
             option=option,
             fixed_usd=0.0,
-            second_usd=_by_second(option),
+            on_demand_usd=on_demand_usd,
+            at_work_usd=at_work_usd,
             warm=served / months if option.policy else 0.0,
             cold=figures.cold / months,
             provisioned=figures.provisioned / months,
-            waits_s=figures.waits_s,
         )
-        bill_usd = option.bill.usd if option.bill else 0.0
-        return replace(bare, fixed_usd=bill_usd - bare.usd(option.hosted.times))
+        bill_usd = option.bill.usd if option.bill else float("nan")
+        return replace(varying, fixed_usd=bill_usd - varying.usd(option.hosted.times))
 
-    def usd(self, service: ServiceTimes) -> float:
-        """A month with these rows."""
-        warm_s = service.warm.mean_busy_s
-        cold_s = service.cold.mean_busy_s if service.cold else 0.0
-        on_demand, at_work = self.second_usd
-        used = on_demand * (self.warm * warm_s + self.cold * cold_s)
-        return self.fixed_usd + used + at_work * self.provisioned * warm_s
+    def usd(self, times: ServiceTimes) -> float:
+        """A month's cost with these times."""
+        warm_s = times.warm.mean_busy_s
+        cold_s = times.cold.mean_busy_s if times.cold else 0.0
+        used = self.on_demand_usd * (self.warm * warm_s + self.cold * cold_s)
+        return self.fixed_usd + used + self.at_work_usd * self.provisioned * warm_s
 
-    def p95_s(self, service: ServiceTimes, rng: np.random.Generator) -> float:
-        """With these rows."""
+    def p95_s(self, times: ServiceTimes) -> float:
+        """The 95th percentile of all requests with these times."""
         figures = self.option.figures
-        if service.cold is None:
-            drawn = service.warm.total_s[rng.integers(0, service.warm.n, WAITS)]
-            return float(np.quantile(self.waits_s + drawn, 0.95))
+        if times.cold is None:
+            # Rows come in random order already, so repeating them pairs them with the waits.
+            return float(np.quantile(figures.waits_s + np.resize(times.warm.total_s, WAITS), 0.95))
         answered = 1 - figures.throttled_share
         return mixture_percentile(
-            (service.warm.total_s, (1 - figures.cold_share) * answered),
-            (service.cold.total_s, figures.cold_share * answered),
+            (times.warm.total_s, (1 - figures.cold_share) * answered),
+            (times.cold.total_s, figures.cold_share * answered),
             0.95,
         )
 
@@ -151,9 +198,9 @@ class _Contender:
 def mixture_percentile(
     one: tuple[NDArray[np.float64], float], other: tuple[NDArray[np.float64], float], share: float
 ) -> float:
-    """Percentile of a mixture of two samples with weights that sum to 1 at the most.
+    """Percentile of a mixture of two samples, each with its weight.
 
-    What is missing to 1 counts as infinite.
+    The weights sum to at most 1; what is missing to 1 counts as infinite.
     """
     values = np.concatenate([one[0], other[0]])
     weights = np.concatenate(
@@ -162,14 +209,3 @@ def mixture_percentile(
     order = np.argsort(values)
     at = int(np.searchsorted(np.cumsum(weights[order]), share - 1e-12))
     return float(values[order][at]) if at < values.size else float("inf")
-
-
-def _by_second(option: Option) -> tuple[float, float]:
-    """Prices of a second on demand and of one at work provisioned, as far as they are billed."""
-    on_demand = at_work = 0.0
-    for line in option.bill.lines if option.bill else ():
-        if line.price.item.startswith("serverless ") and line.price.unit == "second":
-            on_demand = line.price.usd
-        if line.price.item.endswith("at work"):
-            at_work = line.price.usd
-    return on_demand, at_work

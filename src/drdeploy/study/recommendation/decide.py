@@ -8,8 +8,8 @@ from drdeploy.errors import AnalysisError, UnknownPrice
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.study.recommendation import wording
 from drdeploy.study.recommendation.break_even import break_evens, cost_curves
-from drdeploy.study.recommendation.checks import failures, sensitivity_failure
-from drdeploy.study.recommendation.confidence import confidence
+from drdeploy.study.recommendation.checks import failures, may_win
+from drdeploy.study.recommendation.confidence import confidence, resample
 from drdeploy.study.recommendation.configurations import hosted_of
 from drdeploy.study.recommendation.cost.sensitivity import sensitivities
 from drdeploy.study.recommendation.decision import Decision, Unusable
@@ -88,13 +88,17 @@ def _decision(
 ) -> Decision:
     required = inputs.required
     everything, options = options, [option for option in options if option.is_distinct]
-    failing = {option.name: failures(option, required) for option in options}
+    failing = {option.name: tuple(failures(option, required)) for option in options}
     meeting = sorted((o for o in options if not failing[o.name]), key=_usd)
     excluded = sorted(
         (o for o in options if failing[o.name]), key=lambda o: (len(failing[o.name]), _usd(o))
     )
     winner = meeting[0] if meeting else None
-    told = {o.name: judged(o, failing[o.name], inputs, setting.arrivals) for o in options}
+    resampled = resample(options, seed=inputs.seed)
+    told = {
+        o.name: judged(o, failing[o.name], inputs, setting.arrivals, resampled[o.name])
+        for o in options
+    }
     softened = _softened(options, winner)
     document = Decision(
         answer=(),
@@ -108,9 +112,8 @@ def _decision(
         unusable=unusable,
         confidence=confidence(
             winner.name if winner else None,
-            [o for o in options if o.bill and not sensitivity_failure(o.hosted, required)],
+            [resampled[o.name] for o in options if may_win(o, required)],
             required,
-            seed=inputs.seed,
         ),
         break_even=break_evens(
             cost_curves(_of_same_model(options, winner), _as_traffic(inputs), setting)

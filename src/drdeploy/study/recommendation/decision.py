@@ -41,10 +41,13 @@ class EvaluatedOption:
         told: The same in words.
         instances: 0 for serverless.
         usd_per_month: None where a price is not known.
+        usd_per_month_limits: The middle 95 % of bootstrap resamples of the rows; None where the
+            cost is not known.
         usd_per_inference: The month's bill over its requests.
         usd_per_patient: Times the photographs per patient.
         p50_s: Of all requests, cold starts and waiting among them.
         p95_s: The same; None where so many are refused that it has no end.
+        p95_s_limits: The middle 95 % of bootstrap resamples; None where a resample has no end.
         cold_share: Of the answered requests.
         throttled_share: Of all requests.
         waiting_p95_s: For a free instance.
@@ -68,11 +71,13 @@ class EvaluatedOption:
     told: str
     instances: int
     usd_per_month: float | None
+    usd_per_month_limits: tuple[float, float] | None
     usd_per_inference: float | None
     usd_per_patient: float | None
     bill: tuple[BillLine, ...]
     p50_s: float | None
     p95_s: float | None
+    p95_s_limits: tuple[float, float] | None
     cold_share: float
     throttled_share: float
     waiting_p95_s: float
@@ -148,6 +153,12 @@ class Decision:
     platform: str
     source: str
     notice: str
+
+    @property
+    def options(self) -> tuple[EvaluatedOption, ...]:
+        """Every option that was simulated: the winner, the runners-up, and the excluded ones."""
+        first = () if self.winner is None else (self.winner,)
+        return (*first, *self.runners_up, *self.excluded)
 
 
 def as_json(decision: Decision) -> dict[str, Any]:

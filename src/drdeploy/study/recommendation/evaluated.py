@@ -6,6 +6,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.study.recommendation.checks import best_point
+from drdeploy.study.recommendation.confidence import limits
 from drdeploy.study.recommendation.decision import BillLine, EvaluatedOption
 from drdeploy.study.recommendation.mitigation.settings import (
     real_time_variables,
@@ -14,13 +15,18 @@ from drdeploy.study.recommendation.mitigation.settings import (
 )
 
 if TYPE_CHECKING:
+    from drdeploy.study.recommendation.confidence import ResampledOption
     from drdeploy.study.recommendation.options import Option
     from drdeploy.study.recommendation.requirements import DecisionInputs
     from drdeploy.study.recommendation.traffic.arrivals import Arrivals
 
 
 def judged(
-    option: Option, failing: tuple[str, ...], inputs: DecisionInputs, arrivals: Arrivals
+    option: Option,
+    failing: tuple[str, ...],
+    inputs: DecisionInputs,
+    arrivals: Arrivals,
+    resampled: ResampledOption,
 ) -> EvaluatedOption:
     """Figures of an option."""
     hosted, figures = option.hosted, option.figures
@@ -38,11 +44,13 @@ def judged(
         told=option.policy.told if option.policy else _instances(option),
         instances=option.instances,
         usd_per_month=usd,
+        usd_per_month_limits=limits(resampled.usd),
         usd_per_inference=each,
         usd_per_patient=None if each is None else each * inputs.assumptions.photographs_per_patient,
         bill=tuple(_lines(option)),
         p50_s=_finite(figures.p50_s),
         p95_s=_finite(option.p95_s),
+        p95_s_limits=limits(resampled.p95_s),
         cold_share=figures.cold_share,
         throttled_share=figures.throttled_share,
         waiting_p95_s=figures.waiting_p95_s,

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from drdeploy.pages.page import environment_for
 from drdeploy.statistics.notation import number
 from drdeploy.study.recommendation import wording
+from drdeploy.study.recommendation.picture import opening_of
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ def section(decision: Decision) -> Markup:
 
 def page(decision: Decision, *, written_at: datetime) -> str:
     """A whole page; it refers to nothing outside itself."""
+    opening = opening_of(decision)
     return (
         _environment()
         .get_template("decision.html.j2")
         .render(
+            opening=opening.render() if opening else "",
             section=section(decision),
             decision=decision,
             version=VERSION,

@@ -10,9 +10,10 @@ from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.pages.page import environment_for
 from drdeploy.statistics.means import BOOTSTRAP_ROWS, rows_needed
 from drdeploy.study.measurements.labels import label_of, labels_of
+from drdeploy.study.recommendation import picture
 from drdeploy.study.recommendation.decision import Decision
 from drdeploy.study.recommendation.page import section
-from drdeploy.study.report import cells, tables
+from drdeploy.study.report import cells, scenario_picture, tables
 from drdeploy.study.report.figures import drawings_of
 from drdeploy.study.report.image_figure import drawings_of_images
 from drdeploy.version import VERSION
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from drdeploy.pages.opening import Opening
     from drdeploy.pages.picture import Picture
     from drdeploy.statistics.means import Estimate
     from drdeploy.study.report.comparisons import ScenarioRatio
@@ -59,20 +61,23 @@ def write_report(
     decision: Decision | NoDecision | None = None,
 ) -> WrittenReport:
     """Write the page, ``tables/*.csv`` and ``figures/*.svg`` beside it."""
+    opening = _opening(evidence, decision)
     drawings = (*drawings_of_images(evidence.summaries), *drawings_of(evidence.summaries))
     page.parent.mkdir(parents=True, exist_ok=True)
-    text = render(evidence, drawings, written_at=written_at, decision=decision)
+    text = render(evidence, drawings, opening, written_at=written_at, decision=decision)
     page.write_text(text, "utf-8")
+    pictures = (*(opening.pictures.values() if opening else ()), *drawings)
     return WrittenReport(
         page=page,
         tables=tuple(_write_tables(evidence, page.parent / "tables")),
-        figures=tuple(_write_figures(drawings, page.parent / "figures")),
+        figures=tuple(_write_figures(pictures, page.parent / "figures")),
     )
 
 
 def render(
     evidence: Evidence,
     drawings: Sequence[Picture],
+    opening: Opening | None = None,
     *,
     written_at: datetime,
     decision: Decision | NoDecision | None = None,
@@ -86,6 +91,7 @@ def render(
     }
     return environment.get_template("report.html.j2").render(
         evidence=evidence,
+        opening=opening.render() if opening else "",
         decision=decision,
         decision_section=section(decision) if isinstance(decision, Decision) else "",
         drawings=drawings,
@@ -107,6 +113,13 @@ def render(
         version=VERSION,
         written_at=written_at.strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def _opening(evidence: Evidence, decision: Decision | NoDecision | None) -> Opening | None:
+    """The options, where they were decided between; else the scenarios."""
+    if isinstance(decision, Decision):
+        return picture.opening_of(decision)
+    return scenario_picture.opening_of(evidence.summaries)
 
 
 @dataclass(frozen=True)
