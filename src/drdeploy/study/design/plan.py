@@ -201,7 +201,16 @@ class Plan:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about what this plan needs, for a reader who is about to run it."""
-        return tuple(_image_notes(self.trials))
+        images = {trial.image_name: trial.image for trial in self.trials}
+        trials = Counter(trial.image_name for trial in self.trials)
+        ours = {image_tag(name) for name in IMAGE_NAMES}
+        return tuple(
+            f"image {name} ({image.tag}) is not built here: with a container engine its "
+            f"{trials[name]} trials need that tag to exist; without one they run as processes "
+            f"of the {image.profile} profile, and image size plays no part"
+            for name, image in images.items()
+            if image.tag not in ours
+        )
 
 
 def make_plan(study: Study) -> Plan:
@@ -271,15 +280,3 @@ def _check_fit(
         case _:
             assert_never(scenario)
     raise StudyError(problem, where=trial_id)
-
-
-def _image_notes(trials: tuple[Trial, ...]) -> Iterator[str]:
-    for name in dict.fromkeys(trial.image_name for trial in trials):
-        users = [trial for trial in trials if trial.image_name == name]
-        image = users[0].image
-        if image.tag not in map(image_tag, IMAGE_NAMES):
-            yield (
-                f"image {name} ({image.tag}) is not built here: with a container engine its "
-                f"{len(users)} trials need that tag to exist; without one they run as processes "
-                f"of the {image.profile} profile, and image size plays no part"
-            )

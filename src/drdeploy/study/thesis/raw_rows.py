@@ -17,6 +17,7 @@ import pandas as pd
 from drdeploy.errors import AnalysisError
 from drdeploy.study.measurements.load import Measurements, from_frame, load
 from drdeploy.study.measurements.results import MEASUREMENTS_FILE
+from drdeploy.units import MIB_PER_GIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,7 +70,9 @@ def experiment_of(name: str) -> Experiment | None:
     """Parse an experiment's name; None if the study has no such names."""
     if parts := _SERVERLESS.fullmatch(name):
         start = "warm" if parts["start"] == WARM else "cold"
-        return Experiment(name, parts["model"], start, memory_mb=1024 * int(parts["memory_gb"]))
+        return Experiment(
+            name, parts["model"], start, memory_mb=MIB_PER_GIB * int(parts["memory_gb"])
+        )
     if parts := _REAL_TIME.fullmatch(name):
         return Experiment(name, parts["model"], "warm", family=parts["family"])
     return None
