@@ -1,9 +1,9 @@
-"""Make a grader's weights smaller, and find out what that does to the patients.
+"""Make a grader's weights smaller, and measure what that costs in sensitivity.
 
-:mod:`~drdeploy.grader.quantization.convert` rewrites the ONNX graph (int8 static per channel,
-bf16, fp16); :mod:`~drdeploy.grader.quantization.verdict` compares the two graders photograph
-by photograph and accepts, refuses, or says how many photographs it would take to tell;
-:mod:`~drdeploy.grader.quantization.quantize` goes the whole way from one archive to another.
+``convert`` rewrites the ONNX graph (int8 static per channel, bf16, fp16).  ``verdict`` compares the
+two graders photograph by photograph and accepts or refuses the smaller one, or says how many
+photographs it would take to decide.  ``quantize`` is the whole way from one archive to another,
+and ``out_of_fold`` the same for the networks of a training run.
 """
 
 from drdeploy.grader.quantization.convert import SmallPrecision, quantize_onnx

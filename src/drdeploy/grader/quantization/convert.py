@@ -1,18 +1,21 @@
-"""An ONNX graph in fp32 becomes a smaller one.
+"""Convert an ONNX graph in fp32 to int8, bf16 or fp16.
 
-int8 is static and symmetric per output channel for weights, static and per tensor for
-activations (unsigned, which AVX-512 VNNI multiplies with signed weights at once), calibrated by
-the least and largest activation.  On the MobileNet in the box, percentile and entropy
-calibration changed as many grades and took three times as long; per-tensor weights are what
-ruins a MobileNet (its depthwise kernels differ in range by orders of magnitude).
+int8 is static: the range of every activation is measured once on calibration photographs, as its
+smallest and largest value.  Percentile and entropy calibration changed as many grades of the
+MobileNet in the box and took three times as long.  Weights are symmetric with one scale for each
+output channel, because the depthwise kernels of a MobileNet differ in range by orders of
+magnitude, and one scale for all of them ruins it.  Activations have one scale for each tensor and
+are unsigned, since AVX-512 VNNI multiplies unsigned activations with signed weights in one
+instruction.
 
-The first convolution, and all that follows the last one, stay in fp32: there ONNX Runtime and
-OpenVINO round differently (padding of an input whose zero is no zero, the mean of a pooling), so
-that they gave 3 % of the photographs another grade; without, less than 1 %, for 0.4 MB more.
+The first convolution, and everything after the last one, stay in fp32.  There ONNX Runtime and
+OpenVINO round differently (when they pad an input whose zero is not the integer 0, and in the mean
+of a pooling), and gave 3 % of the photographs different grades.  With these layers in fp32 it is
+less than 1 %, for 0.4 MB more.
 
-bf16 weights are rounded and stored as fp32: every runtime computes with them, OpenVINO in bf16
-itself where the processor can, and the archive compresses to half.  fp16 is stored as such and
-computed in fp32 by runtimes without fp16 kernels.
+bf16 weights are rounded but stored as fp32.  Every runtime can compute with them, OpenVINO in bf16
+itself where the processor can, and the archive compresses to half.  fp16 weights are stored in 16
+bits; runtimes without fp16 kernels compute with them in fp32.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ SmallPrecision = Literal["int8", "bf16", "fp16"]
 BF16_DROPPED_BITS = 16
 
 ACTIVATIONS = frozenset({"Clip", "Relu"})
-"""Part of the convolution that they follow."""
+"""Operators that belong to the convolution before them: runtimes fuse the two."""
 
 
 def quantize_onnx(
@@ -51,11 +54,11 @@ def quantize_onnx(
     Args:
         model: In fp32, its weights inside the file.
         out: Where to write.
-        precision: Of the copy.
-        batches: Calibration input, each ``(1, h, w, 3)``; only int8 looks at it.
+        precision: Number format of the copy.
+        batches: Calibration input, each ``(1, h, w, 3)``; only int8 uses it.
 
     Raises:
-        InvalidInput: There is no such precision, or no calibration input.
+        InvalidInput: There is no such precision.
         ModelLoadFailed: ONNX Runtime cannot read or rewrite the graph.
         MissingExtra: The package ``onnx`` is not installed.
     """
@@ -112,7 +115,7 @@ def _to_int8(model: Path, out: Path, batches: Iterable[NDArray[np.float32]]) -> 
 
 
 def _in_float(graph: Any) -> list[str]:
-    """Names of the nodes that are left alone; a graph's nodes stand in the order of their use."""
+    """Names of the nodes that stay in fp32; a graph lists its nodes in the order of their use."""
     convolutions = [at for at, node in enumerate(graph.node) if node.op_type == "Conv"]
     if not convolutions:
         return [node.name for node in graph.node if node.op_type == "Softmax"]
@@ -135,7 +138,9 @@ def _round_to_bf16(model: Path, out: Path) -> None:
 
 
 def round_to_bf16(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The nearest values with eight bits of significance, ties to even, still as float32."""
+    """Round to the nearest values with eight bits of significance, ties to even, as float32."""
+    # bf16 is the upper half of a float32. Adding just under half of its last bit, and that bit
+    # itself, carries into the upper half exactly where rounding goes up.
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
     last_kept = (bits >> BF16_DROPPED_BITS) & 1
     rounded = bits + 0x7FFF + last_kept
@@ -152,14 +157,14 @@ def _to_fp16(model: Path, out: Path) -> None:
 
 
 class _Reader:
-    """What ONNX Runtime asks for calibration input."""
+    """Hands calibration input to ONNX Runtime's quantizer, batch by batch."""
 
     def __init__(self, input_name: str, batches: Iterable[NDArray[np.float32]]) -> None:
         self._input_name = input_name
         self._batches = iter(batches)
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """The next batch, or None at the end."""
+        """Return the next batch, or None at the end."""
         batch = next(self._batches, None)
         return None if batch is None else {self._input_name: batch}
 
@@ -175,7 +180,7 @@ class _Reader:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantizer prints its progress and advises through the root logger."""
+    """Silence the quantizer, which prints its progress and gives advice through the root logger."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

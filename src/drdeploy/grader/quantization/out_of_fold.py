@@ -1,8 +1,9 @@
-"""What quantization does to photographs that no network has seen.
+"""Measure quantization on photographs that the quantized network was not trained on.
 
-The exported network was trained on all photographs, on which it hardly errs any more: there,
-rounding its weights changes little and proves nothing.  So every fold's network is quantized,
-calibrated on its own training photographs, and predicts its validation photographs.
+The exported network was trained on all photographs and hardly errs on them any more, so that
+rounding its weights changes few answers there and proves nothing.  So the network of every fold is
+quantized, calibrated on the photographs that it was trained on, and predicts its validation
+photographs.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ def quantized_out_of_fold(
     precision: SmallPrecision = "int8",
     note: Callable[[str], None] = lambda _: None,
 ) -> GradedSet:
-    """Out-of-fold predictions of a finished run, quantized.
+    """Quantize the networks of a finished training run, and predict out of fold with them.
 
     Args:
         plan: Of the run.
         out_dir: Its folder.
-        temperature: That its out-of-fold predictions were calibrated with.
-        precision: To quantize to.
-        note: Told what goes on.
+        temperature: The one that its out-of-fold predictions were calibrated with.
+        precision: Number format to quantize to.
+        note: Called with a line for each fold, to show progress.
     """
     transform = plan.architecture.transform
     folds = grouped_folds(plan.dataset, plan.folds, seed=plan.seed)

@@ -1,4 +1,4 @@
-"""From an fp32 archive to a smaller one, with the verdict in its manifest."""
+"""Make a smaller archive from one in fp32, and write the verdict into its manifest."""
 
 from __future__ import annotations
 
@@ -32,19 +32,21 @@ if TYPE_CHECKING:
     from drdeploy.grader.quantization.verdict import NonInferiorityVerdict
 
 CALIBRATION_IMAGES = 100
+"""Photographs to calibrate on, unless the caller names another number."""
 
 
 @dataclass(frozen=True)
 class QuantizationOutcome:
-    """What became of it.
+    """The result of quantizing a grader.
 
     Attributes:
-        archive: The quantized artifact; None where it was refused.
+        archive: The quantized artifact; None if it was refused.
         size_bytes: Of its model file.
-        verdict: Against the fp32 artifact.
-        reference: Predictions in fp32 of the validation photographs.
+        reference_size_bytes: Of the fp32 model file.
+        verdict: Of the comparison with the fp32 artifact.
+        reference: The fp32 predictions of the validation photographs.
         calibrated_on: How many photographs of which data set.
-        validated_on: The same, for the photographs of the verdict.
+        validated_on: The same for the photographs of the comparison.
     """
 
     archive: Path | None
@@ -57,7 +59,7 @@ class QuantizationOutcome:
 
     @property
     def document(self) -> dict[str, Any]:
-        """All of it, as plain values."""
+        """The result as plain values, for JSON."""
         verdict = self.verdict
         return {
             "calibrated_on": self.calibrated_on,
@@ -137,7 +139,7 @@ def quantize(
 
 
 def quantized_path(archive: Path, precision: SmallPrecision) -> Path:
-    """Beside the artifact: ``grader-int8.tar.gz`` where that is ``grader-fp32.tar.gz``."""
+    """Return a path beside the artifact: ``grader-int8.tar.gz`` for ``grader-fp32.tar.gz``."""
     name = archive.name.removesuffix(".tar.gz")
     renamed = name.replace("fp32", precision) if "fp32" in name else f"{name}-{precision}"
     return archive.with_name(f"{renamed}.tar.gz")
@@ -146,13 +148,13 @@ def quantized_path(archive: Path, precision: SmallPrecision) -> Path:
 def split_for_calibration(
     dataset: Dataset, *, images: int = CALIBRATION_IMAGES, seed: int = 0
 ) -> tuple[Dataset, Dataset]:
-    """A seeded sample to calibrate on, at most half, and the rest to judge by.
+    """Choose photographs to calibrate on, at most half, and return them and the rest.
 
-    Sessions stay together: no session of the sample is in the rest.
+    Photographs of the same sessions as the chosen ones are in neither: the rest is for the
+    comparison, which must not see a calibrated eye again.
     """
     order = np.random.default_rng(seed).permutation(len(dataset))
-    wanted = min(images, len(dataset) // 2)
-    sample = np.sort(order[:wanted])
+    sample = np.sort(order[: min(images, len(dataset) // 2)])
     sessions = set(dataset.groups[sample])
     rest = [at for at in range(len(dataset)) if dataset.groups[at] not in sessions]
     return dataset.take(sample.tolist()), dataset.take(rest)
@@ -170,27 +172,27 @@ def quantize_artifact(
     force: bool = False,
     track: Callable[[Sequence[Path]], Sequence[Path]] = lambda files: files,
 ) -> QuantizationOutcome:
-    """Quantize an archive, judge it, and write the smaller archive unless it is refused.
+    """Quantize an archive, compare it with the original, and write it unless it is refused.
 
     Args:
-        archive: In fp32, as ONNX.
-        out: Where to write.
-        precision: Of the new one.
+        archive: Holds an ONNX model in fp32.
+        out: The archive to write.
+        precision: Number format of its weights.
         calibration: Photographs that the ranges of activations are taken from.
-        validation: Labelled photographs for the verdict, better none of ``calibration``.
-        margin: Loss of sensitivity that is still acceptable.
-        seed: Of the bootstrap.
-        force: Write it though it is refused; its manifest says so.
-        track: Wraps files, to show progress.
+        validation: Labelled photographs for the comparison; best not those of ``calibration``.
+        margin: Loss of sensitivity that is acceptable, as a share of the diseased eyes.
+        seed: Of the bootstrap interval.
+        force: Write the archive although it was refused; its manifest says so.
+        track: Wraps the files that are graded, to show progress.
 
     Raises:
         InvalidInput: The archive is not ONNX in fp32, or a data set is empty.
-        ModelError: ONNX Runtime cannot rewrite or run it.
+        ModelError: ONNX Runtime cannot rewrite or run the model.
     """
     _check(archive, calibration, validation)
     with tempfile.TemporaryDirectory(prefix="drdeploy-quantize-") as scratch:
         artifact = extract(archive, Path(scratch) / "fp32")
-        _check_manifest(artifact.manifest)
+        _require_onnx_in_fp32(artifact.manifest)
         model = quantize_onnx(
             artifact.entry_path,
             Path(scratch) / "model.onnx",
@@ -231,7 +233,7 @@ def pack_quantized(
     precision: SmallPrecision,
     verdict: NonInferiorityVerdict | None,
 ) -> ModelManifest:
-    """Pack a quantized model with all that its reference's manifest says, and the verdict."""
+    """Pack a quantized model with the manifest of the fp32 artifact and the verdict, if any."""
     manifest = reference.manifest
     return pack(
         model,
@@ -245,25 +247,23 @@ def pack_quantized(
         transform=manifest.transform,
         gradability=manifest.gradability,
         clinical=manifest.clinical,
-        quantization=None if verdict is None else _as_manifest(verdict, reference),
+        quantization=None
+        if verdict is None
+        else Quantization(
+            verdict=verdict.outcome,
+            reason=verdict.reason,
+            reference_digest=reference.digest,
+            images=verdict.comparison.n,
+            margin=verdict.margin,
+        ),
         provenance=msgspec.structs.replace(manifest.provenance, tool_version=VERSION),
-    )
-
-
-def _as_manifest(verdict: NonInferiorityVerdict, reference: ModelArtifact) -> Quantization:
-    return Quantization(
-        verdict=verdict.outcome,
-        reason=verdict.reason,
-        reference_digest=reference.digest,
-        images=verdict.comparison.n,
-        margin=verdict.margin,
     )
 
 
 def calibration_inputs(
     artifact: ModelArtifact, photographs: Dataset
 ) -> Iterator[NDArray[np.float32]]:
-    """The model's input for each photograph, ``(1, h, w, 3)``, exactly as a server makes it."""
+    """Yield the model's input for each photograph, ``(1, h, w, 3)``, just as a server makes it."""
     service = InferenceService.load(artifact.folder)
     for one in photographs.photographs:
         yield service.model_input(one.file.read_bytes())[None]
@@ -282,7 +282,7 @@ def _check(archive: Path, calibration: Dataset, validation: Dataset) -> None:
             )
 
 
-def _check_manifest(manifest: ModelManifest) -> None:
+def _require_onnx_in_fp32(manifest: ModelManifest) -> None:
     if manifest.model_format != "onnx" or manifest.precision != "fp32":
         raise InvalidInput(
             f"Only an ONNX model in fp32 can be quantized, not {manifest.model_format} "

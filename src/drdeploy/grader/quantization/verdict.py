@@ -1,4 +1,11 @@
-"""Whether a quantized grader may stand in for the one it was made from."""
+"""Decide whether a quantized grader may replace the one it was made from.
+
+The question is one of non-inferiority: not whether the two differ, but whether the sensitivity can
+have dropped by more than a margin.  A test that finds no difference proves nothing if it had few
+photographs.  So the smaller grader is accepted only if the one-sided 95 % bound of the loss lies
+within the margin, refused if the observed loss exceeds it, and otherwise left undecided with the
+number of photographs that would decide.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +21,28 @@ from drdeploy.statistics.proportions import Z_ONE_SIDED
 if TYPE_CHECKING:
     from drdeploy.grader.evaluation.comparison import GraderComparison, PairedRate
     from drdeploy.grader.evaluation.predictions import GradedSet
-    from drdeploy.grader.grading.grade import Grade
 
 DEFAULT_MARGIN = 0.02
-"""Loss of sensitivity that is still acceptable, as a share of the diseased eyes."""
+"""Loss of sensitivity that is acceptable, as a share of the diseased eyes."""
 
 MOST_NEEDED = 10_000_000
-"""Where counting how many photographs it would take is given up."""
+"""If more photographs than that were needed, no number is named."""
 
 
 @dataclass(frozen=True)
 class NonInferiorityVerdict:
-    """What a paired comparison says.
+    """Whether a quantized grader is as sensitive as the one it was made from.
 
     Attributes:
-        outcome: ``accepted``: at grades 2 and 3, the sensitivity is shown (one-sided 95 %) to
-            drop by less than the margin.  ``refused``: it dropped by more.  ``undecided``: too
+        outcome: ``accepted``: at grades 2 and 3, with 95 % confidence, the sensitivity drops by
+            less than the margin.  ``refused``: it dropped by more.  ``undecided``: there are too
             few diseased eyes to tell.
         reason: In one sentence.
-        comparison: Quantized against fp32.
+        margin: Loss of sensitivity that is acceptable, as a share of the diseased eyes.
+        comparison: The quantized grader against the fp32 one.
         ece_before: Expected calibration error in fp32.
-        ece_after: And quantized.
-        images_needed: How many photographs it would take, if they are like these.
+        ece_after: Expected calibration error of the quantized grader.
+        images_needed: How many photographs like these would decide; only if undecided.
     """
 
     outcome: Literal["accepted", "refused", "undecided"]
@@ -55,14 +62,14 @@ def compare_quantized(
     margin: float = DEFAULT_MARGIN,
     seed: int = 0,
 ) -> NonInferiorityVerdict:
-    """Compare two graders of the same photographs, on those that both graded.
+    """Compare a quantized grader with its original, on the photographs that both graded.
 
     Args:
         reference: Predictions in fp32.
-        quantized: Of the same photographs in the same order.
-        grade_thresholds: Of both.
-        margin: See :data:`DEFAULT_MARGIN`.
-        seed: Of the bootstrap of kappa.
+        quantized: Predictions of the same photographs in the same order.
+        grade_thresholds: Of both graders.
+        margin: Loss of sensitivity that is acceptable, as a share of the diseased eyes.
+        seed: Of the bootstrap interval of kappa.
     """
     both = reference.is_gradable & quantized.is_gradable
     labels, groups = reference.labels[both], reference.groups[both]
@@ -93,9 +100,17 @@ def _decide(
     for grade, rate in rates.items():
         change = rate.difference.value
         if change is not None and change < -margin:
-            return "refused", f"{_lost(grade, rate)}, more than {margin:.1%}", None
-    open_ones = {grade: rate for grade, rate in rates.items() if not _is_shown(rate, margin)}
-    if not open_ones:
+            lost = (
+                f"at grade >= {int(grade)} it lost {rate.lost} and gained {rate.gained} "
+                f"of {rate.difference.n} eyes"
+            )
+            return "refused", f"{lost}, more than {margin:.1%}", None
+    undecided = {
+        grade: rate
+        for grade, rate in rates.items()
+        if rate.lower_bound is None or rate.lower_bound <= -margin
+    }
+    if not undecided:
         bounds = " and ".join(
             f"{-(rate.lower_bound or 0.0):.1%} at grade >= {int(grade)}"
             for grade, rate in rates.items()
@@ -105,33 +120,30 @@ def _decide(
             f"with 95 % confidence the sensitivity drops by less than {bounds}",
             None,
         )
-    needed = [images_needed(rate, comparison.n, margin) for rate in open_ones.values()]
+    needed = [images_needed(rate, comparison.n, margin) for rate in undecided.values()]
     most = None if None in needed else max(one for one in needed if one is not None)
-    names = " and ".join(f">= {int(grade)}" for grade in open_ones)
-    wanted = "more than can be had" if most is None else f"about {most}"
+    grades = " and ".join(f">= {int(grade)}" for grade in undecided)
+    how_many = "more than can be had" if most is None else f"about {most}"
     return (
         "undecided",
-        f"{comparison.n} photographs are too few to tell at grade {names}: {wanted} are needed",
+        f"{comparison.n} photographs are too few to tell at grade {grades}: {how_many} are needed",
         most,
     )
 
 
-def _lost(grade: Grade, rate: PairedRate) -> str:
-    n = rate.difference.n
-    return f"at grade >= {int(grade)} it lost {rate.lost} and gained {rate.gained} of {n} eyes"
-
-
-def _is_shown(rate: PairedRate, margin: float) -> bool:
-    return rate.lower_bound is not None and rate.lower_bound > -margin
-
-
 def images_needed(rate: PairedRate, images: int, margin: float) -> int | None:
-    """How many photographs would show it, were they like these; None where none would.
+    """Return how many photographs like these would show that the loss is within the margin.
+
+    The counts are scaled up together until the lower bound passes the margin; the bisection is on
+    a logarithmic scale, as the answer may be anything from a few more to millions.
 
     Args:
-        rate: Of the diseased among them.
-        images: How many there were, diseased and not.
-        margin: To be shown.
+        rate: The difference in sensitivity.
+        images: How many photographs there were, diseased or not.
+        margin: Loss of sensitivity that is acceptable, as a share of the diseased eyes.
+
+    Returns:
+        None if there is no diseased eye, or more than :data:`MOST_NEEDED` would be needed.
     """
     diseased = rate.difference.n
     if diseased == 0:
