@@ -103,8 +103,8 @@ def load_measurements(results: Path | str) -> Measurements:
     ::
 
         measurements = load_measurements("results/quick")
-        measurements.counted       # a pandas DataFrame of the rows that count
-        measurements.left_out      # how many do not, and why
+        measurements.counted  # a pandas DataFrame of the rows that count
+        measurements.left_out  # how many do not, and why
 
     Args:
         results: A results folder, its ``measurements.csv``, or ``thesis-2023`` for the rows of
@@ -135,8 +135,8 @@ def recommend(
     ::
 
         decision = recommend("results/quick", 50_000, Requirements(p95_s=3.0))
-        decision.answer            # in sentences
-        decision.winner            # None where nothing meets the requirements
+        decision.answer  # in sentences
+        decision.winner  # None where nothing meets the requirements
 
     The traffic is simulated on every configuration that was measured, with every policy against
     cold starts, and priced.
