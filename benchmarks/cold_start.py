@@ -1,9 +1,9 @@
-"""Cold start of every rung of the ladder, from the request for a container to its first answer.
+"""Cold start of each image of the ladder, from the request for a container to its first answer.
 
 Run ``python benchmarks/cold_start.py`` with a container engine; images that are missing are
-built (``drdeploy image build ladder``: a quarter of an hour, once).  MobileNet, at the CPU of 1024,
-2048 and 3072 MB; the study's rungs load the SavedModel, ours the int8 ONNX.  Beside them starts a
-container that does nothing: no image can be faster in the same engine.
+built (``drdeploy image build ladder``: a quarter of an hour, once).  The model is MobileNet, at
+the CPU of 1024, 2048 and 3072 MB; the study's images load the SavedModel, ours the int8 ONNX.  A
+container that does nothing is timed beside them: in the same engine no image can start faster.
 
 - At 1024 MB, ``minimal`` starts at least 12 times faster than ``baseline``.
 - It takes at most 2.5 times as long as the empty container.
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from drdeploy.hosting.images.cold_start import ColdStart, Stage
 
 MEMORY_MB = (1024, 2048, 3072)
-JUDGED_MB = 1024
-STUDYS = ("baseline", "two-step", "reduced")
+TARGET_MB = 1024
+STUDY_IMAGES = ("baseline", "two-step", "reduced")
 EMPTY = "empty"
 EMPTY_IMAGE = "debian:bookworm-slim"
 AT_LEAST, WITHIN = 12.0, 2.5
@@ -46,9 +46,9 @@ Debian's with `/bin/true`.
 
 
 def main() -> int:
-    """Measure, write the page, say whether it held."""
+    """Measure, write the page, say which targets are met."""
     parser = parser_for(__doc__)
-    parser.add_argument("--only", nargs="+", choices=get_args(ImageName), help="these rungs")
+    parser.add_argument("--only", nargs="+", choices=get_args(ImageName), help="these images")
     options = read_options(parser)
     names = options.more.only or get_args(ImageName)
     page = Page("cold_start", "Cold start", INTRODUCTION, options)
@@ -60,7 +60,7 @@ def main() -> int:
     for name in names:
         if image_tag(name) not in ready:
             build_image(engine, name)
-    for memory_mb in (JUDGED_MB,) if options.is_smoke else MEMORY_MB:
+    for memory_mb in (TARGET_MB,) if options.is_smoke else MEMORY_MB:
         compare(page, engine, names, memory_mb, options)
     return page.finish()
 
@@ -68,7 +68,7 @@ def main() -> int:
 def compare(
     page: Page, engine: Engine, names: tuple[ImageName, ...], memory_mb: int, options: Options
 ) -> None:
-    """All rungs at one memory size, in turns."""
+    """Time all images at one memory size, in turns."""
     forms = forms_of("mobilenet")
     photograph = synthetic_photograph(1, width_px=224, height_px=224)
     cpus = vcpu_of_memory(memory_mb)
@@ -85,7 +85,8 @@ def compare(
         return measure
 
     measured = {
-        name: started(name, forms.saved_model if name in STUDYS else forms.int8) for name in names
+        name: started(name, forms.saved_model if name in STUDY_IMAGES else forms.int8)
+        for name in names
     }
     measured[EMPTY] = lambda: empty_start_s(engine, EMPTY_IMAGE, memory_mb=memory_mb, cpus=cpus)
     rounds = options.budget.rounds
@@ -119,26 +120,26 @@ def compare(
         }
         for name, all_taken in values.items() for at, taken in enumerate(all_taken)
     ]  # fmt: skip
-    if memory_mb == JUDGED_MB:
-        judge(page, values)
+    if memory_mb == TARGET_MB:
+        check_targets(page, values)
 
 
 def median_of(starts: list[ColdStart], stage: Stage) -> float:
-    """Seconds of a stage."""
+    """Return the median seconds of a stage."""
     return median(one.stages_s[stage] for one in starts)
 
 
-def judge(page: Page, values: dict[str, list[float]]) -> None:
-    """Hold the two claims against what was found at 1024 MB."""
+def check_targets(page: Page, values: dict[str, list[float]]) -> None:
+    """Compare both targets with what was measured at 1024 MB."""
     if "minimal" not in values:
         return
     if "baseline" in values:
         faster = ratio(values["baseline"], values["minimal"])
-        claim = f"minimal at least {AT_LEAST:g} times faster than baseline at {JUDGED_MB} MB"
+        claim = f"minimal at least {AT_LEAST:g} times faster than baseline at {TARGET_MB} MB"
         page.targets.append(at_least(claim, faster, AT_LEAST, written(faster, "times")))
     against = ratio(values["minimal"], values[EMPTY])
     high = against.high if against.high is not None else against.value
-    claim = f"minimal within {WITHIN:g} times an empty container at {JUDGED_MB} MB"
+    claim = f"minimal within {WITHIN:g} times an empty container at {TARGET_MB} MB"
     is_met = high is not None and high <= WITHIN
     page.targets.append(Target(claim, is_met, written(against, "times")))
 

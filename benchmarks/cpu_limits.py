@@ -1,11 +1,11 @@
-"""What to choose at which CPU limit, and whether micro-batching would win.
+"""Which settings are best under a CPU limit, and whether micro-batching would be faster.
 
 Run ``python benchmarks/cpu_limits.py`` (about five minutes; ``--quick`` a third of it).
 
 - Under the CPU limits of SageMaker's memory sizes: ONNX Runtime and OpenVINO, one thread or two,
-  idle threads that spin or wait, for one photograph now and then and for a full house; and what
-  our path chooses by itself.
-- Batches of 1, 2, 4 and 8 against a photograph per thread.
+  idle threads that spin or wait; for one photograph now and then, and under full load; and what our
+  own path chooses.
+- Batches of 1, 2, 4 and 8, compared with one photograph per thread.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ IDLE = (
     ("onnxruntime", 1, "wait"), ("onnxruntime", 2, "wait"), ("onnxruntime", 2, "spin"),
     ("openvino", 1, ""), ("openvino", 2, ""),
 )  # fmt: skip
-"""Under a CPU limit: kinds of predictor, threads, and what idle ones do."""
+"""Kinds of predictor under a CPU limit, their threads, and what idle threads do."""
 
 INTRODUCTION = """
-MobileNet in int8, the grader in the box, already decoded input: the prediction alone, in control
+MobileNet in int8, the grader that ships, with decoded input: the prediction alone, in control
 groups with the kernel's quota.  *Now and then* is the median latency with a pause of 150 ms before
-each photograph; *photographs/s* what as many threads as CPUs (rounded up) get done without pause.
-*spin* is ONNX Runtime's default, *chooses* what our path does by itself.
+each photograph; *photographs/s* is the throughput of as many threads as CPUs (rounded up).
+*spin* is ONNX Runtime's default; *chooses* is what our own path does.
 """
 
 
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def under_limits(page: Page, forms: Forms, options: Options, groups: ControlGroups) -> None:
-    """One photograph now and then, and a full house, at each CPU limit."""
+    """Measure one photograph now and then, and full load, at each CPU limit."""
     calls, seconds = options.budget.calls(5), options.budget.seconds(0.6)
     page.text("## Under a CPU limit (MobileNet, int8)")
     header = ["CPUs", "runtime", "threads", "idle threads", "now and then", "photographs/s"]
@@ -100,16 +100,16 @@ def under_limits(page: Page, forms: Forms, options: Options, groups: ControlGrou
                 )
             found = interleaved(asked, options.budget.rounds)
         latency = {cell: [one for one, _ in values] for cell, values in found.items()}
-        house = {cell: [other for _, other in values] for cell, values in found.items()}
+        throughput = {cell: [other for _, other in values] for cell, values in found.items()}
         for cell in sorted(found, key=lambda c: float(np.median(latency[c]))):
             kind, threads, idle = cell
             rows.append([
                 cpus, kind, threads or "own choice", idle,
-                written(median(latency[cell]).scaled(1e3), "ms"), written(median(house[cell])),
+                written(median(latency[cell]).scaled(1e3), "ms"), written(median(throughput[cell])),
             ])  # fmt: skip
             label = f"{kind} {idle} x{threads}" if threads else "drdeploy"
-            lines.setdefault(label, []).append((cpus, float(np.median(house[cell]))))
-        for what, values in (("now and then", latency), ("images per second", house)):
+            lines.setdefault(label, []).append((cpus, float(np.median(throughput[cell]))))
+        for what, values in (("now and then", latency), ("images per second", throughput)):
             page.rows += [
                 {"model": forms.name, "measured": f"{what}, {cell[2]}", "runtime": cell[0],
                  "precision": "int8", "threads": cell[1], "cpus": cpus, "round": place,
@@ -117,17 +117,17 @@ def under_limits(page: Page, forms: Forms, options: Options, groups: ControlGrou
                 for cell, rounds in values.items() for place, value in enumerate(rounds)
             ]  # fmt: skip
         if len(latency) > 1:
-            check_choice(page, cpus, latency, house)
+            check_choice(page, cpus, latency, throughput)
     page.table(header, rows)
     page.line_plot(
-        "limits", "Full house under a CPU limit", ("CPUs", "photographs/s"),
+        "limits", "Full load under a CPU limit", ("CPUs", "photographs/s"),
         [(label, [x for x, _ in points], [y for _, y in points])
          for label, points in lines.items()],
     )  # fmt: skip
 
 
 def both(predictor: Predictor, calls: int, seconds: float, callers: int) -> tuple[float, float]:
-    """Latency of one now and then, and images per second of a full house."""
+    """Return the latency of one photograph now and then, and the throughput under full load."""
     latency = float(np.median(predictor.latencies_s(calls, NOW_AND_THEN_S)))
     return latency, predictor.throughput_per_s(seconds, callers)
 
@@ -136,16 +136,16 @@ def check_choice(
     page: Page,
     cpus: float,
     latency: Mapping[tuple[str, int, str], list[float]],
-    house: Mapping[tuple[str, int, str], list[float]],
+    throughput: Mapping[tuple[str, int, str], list[float]],
 ) -> None:
-    """What the product chooses by itself should be among the best of ONNX Runtime."""
+    """Compare what our path chooses with the best settings of ONNX Runtime."""
     ours = ("drdeploy", 0, "chooses")
     rivals = [cell for cell in latency if cell[0] == "onnxruntime"]
-    quickest = min(rivals, key=lambda cell: float(np.median(latency[cell])))
-    fullest = max(rivals, key=lambda cell: float(np.median(house[cell])))
+    fastest = min(rivals, key=lambda cell: float(np.median(latency[cell])))
+    fullest = max(rivals, key=lambda cell: float(np.median(throughput[cell])))
     shares: list[tuple[str, Estimate]] = [
-        ("latency", ratio(latency[quickest], latency[ours])),
-        ("throughput", ratio(house[ours], house[fullest])),
+        ("latency", ratio(latency[fastest], latency[ours])),
+        ("throughput", ratio(throughput[ours], throughput[fullest])),
     ]
     page.targets += [
         Target(
@@ -158,7 +158,7 @@ def check_choice(
 
 
 def batches(page: Page, forms: Forms, options: Options) -> None:
-    """Whether several photographs at once are cheaper than one after the other."""
+    """Compare several photographs in one prediction with one after the other."""
     sizes = BATCHES[:2] if options.is_smoke else BATCHES
     specs = {
         (precision, size): Spec(
@@ -170,7 +170,7 @@ def batches(page: Page, forms: Forms, options: Options) -> None:
     calls = options.budget.calls(10)
     with ExitStack() as stack:
         asked = {
-            cell: partial(opened(stack, spec).quickest_s, calls) for cell, spec in specs.items()
+            cell: partial(opened(stack, spec).fastest_s, calls) for cell, spec in specs.items()
         }
         # What a server does today: two threads of one each, side by side.
         pair = opened(stack, Spec("onnxruntime", str(forms.onnx("int8")), "int8", threads=1))

@@ -1,11 +1,11 @@
-"""Runtimes x precisions x models x threads, against ``model.predict`` and the machine's peak.
+"""Runtimes x precisions x models x threads, compared with ``model.predict`` and the machine's peak.
 
 Run ``python benchmarks/runtimes.py`` (about five minutes; ``--quick`` a third of it).  Each
-predictor is a process of its own; all of one model are asked in turn in every round.
+predictor is a process of its own; those of one model take turns in every round.
 
 - Latency of one photograph, with the share of the machine's peak: what a large matrix product
   of the same precision reaches in the same rounds.
-- Our path (from a batch to checked probabilities) against the best runtime in fp32.
+- Our path (from a batch to checked probabilities), compared with the best runtime in fp32.
 - Whether int8 gives the grades of fp32.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 CALLS = {"mobilenet": 20, "vgg19": 3}
 TARGETS = {"mobilenet": 25.0, "vgg19": 5.0}
 SHARE_OF_BEST = 0.85
-JUDGED = 40
+COMPARED = 40
 STUDY = ("keras", "fp32", 2)
 KINDS = (
     ("keras", "fp32"), ("signature", "fp32"), ("onnxruntime", "fp32"), ("openvino", "fp32"),
@@ -63,17 +63,17 @@ def main() -> int:
 
 INTRODUCTION = """
 One photograph of 224 x 224, already decoded: the prediction alone.  `keras` is `model.predict`, as
-the original study serves; `signature` the same SavedModel called directly; `drdeploy` our whole
-path around ONNX Runtime.  MobileNet is the grader in the box, whose int8 form was accepted by the
+the 2023 study; `signature` the same SavedModel called directly; `drdeploy` our whole
+path around ONNX Runtime.  MobileNet is the grader that ships, whose int8 form was accepted by the
 quantization verdict; VGG19 has random weights, so its latency is real and its grades mean nothing.
 bf16 is computed by OpenVINO alone (ONNX Runtime widens it to fp32).  The peak is what a matrix
 product of 1536 x 1536 reaches in that precision in the same rounds.  A round's value is its
-quickest call, which other work on the machine disturbs least.
+fastest call, which other work on the machine disturbs least.
 """
 
 
 def matrix(page: Page, forms: Forms, options: Options) -> None:
-    """Every runtime at every precision on one thread and on two."""
+    """Time every runtime at every precision on one thread and on two."""
     cells = [(kind, precision, threads) for threads in (1, 2) for kind, precision in KINDS]
     if options.is_smoke:
         cells = [cell for cell in cells if cell[2] == 2 and cell[0] in SMOKED]
@@ -82,7 +82,7 @@ def matrix(page: Page, forms: Forms, options: Options) -> None:
     with ExitStack() as stack:
         predictors = {cell: opened(stack, spec) for cell, spec in specs.items()}
         asked: Mapping[Cell, Callable[[], float]] = {
-            cell: partial(predictor.quickest_s, calls) for cell, predictor in predictors.items()
+            cell: partial(predictor.fastest_s, calls) for cell, predictor in predictors.items()
         }
         found = interleaved(asked, options.budget.rounds)
     keep(page, forms.name, "latency", found)
@@ -127,7 +127,7 @@ def check_speed(page: Page, forms: Forms, found: Mapping[Cell, list[float]]) -> 
 
 
 def spec_of(forms: Forms, kind: str, precision: str, threads: int) -> Spec:
-    """Which file a kind of predictor loads."""
+    """Return what a kind of predictor loads."""
     model = {
         "keras": forms.keras,
         "signature": forms.saved_model,
@@ -137,7 +137,7 @@ def spec_of(forms: Forms, kind: str, precision: str, threads: int) -> Spec:
 
 
 def keep(page: Page, model: str, what: str, found: Mapping[Cell, list[float]]) -> None:
-    """Rows for the CSV."""
+    """Add rows for the CSV."""
     page.rows += [
         {
             "model": model, "measured": what, "runtime": kind, "precision": precision,
@@ -149,8 +149,8 @@ def keep(page: Page, model: str, what: str, found: Mapping[Cell, list[float]]) -
 
 
 def agreement(page: Page, forms: Forms, options: Options) -> None:
-    """Whether int8 gives the grades of fp32, and what the verdict on it was."""
-    files = photographs()[: options.budget.calls(JUDGED) if not options.is_smoke else 2]
+    """Compare the grades of int8 with those of fp32, and quote the verdict in the manifest."""
+    files = photographs()[: options.budget.calls(COMPARED) if not options.is_smoke else 2]
     services = [InferenceService.load(folder) for folder in (forms.fp32, forms.int8)]
     pairs = [
         (one, other)
@@ -161,14 +161,14 @@ def agreement(page: Page, forms: Forms, options: Options) -> None:
     same = sum(one.grade == other.grade for one, other in pairs)
     apart = max(float(np.abs(a.probabilities - b.probabilities).max()) for a, b in pairs)
     verdict = open_artifact(forms.int8).manifest.quantization
-    said = (
+    verdict_text = (
         f"the verdict in its manifest is *{verdict.verdict}* ({verdict.reason})"
         if verdict is not None
         else "there is no verdict on it: random weights have no sensitivity to lose"
     )
     page.text(
         f"{forms.name} in int8 gave the grade of fp32 on {same} of {len(pairs)} photographs, "
-        f"probabilities at most {apart:.3f} apart; {said}."
+        f"probabilities at most {apart:.3f} apart; {verdict_text}."
     )
 
 

@@ -3,7 +3,7 @@
 Run ``python benchmarks/server_overhead.py`` (half a minute).  A photograph is graded in this
 process and by a server on a kept connection, in turns; the overhead is the difference of their
 medians within a round: at most 1.5 ms.  The difference to the model alone is shown beside it;
-decoding, the check of quality and the transform are part of that one.
+decoding, the check of quality and the transform are part of that difference.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ UNCOUNTED = 3
 INTRODUCTION = """
 MobileNet in fp32 on ONNX Runtime; a painted photograph of 224 x 224 as JPEG; one client on a kept
 connection.  *In process* decodes, checks, transforms and predicts without a server; *model alone*
-is the prediction of the same calls.
+is the prediction within the same calls.
 """
 
 
@@ -76,7 +76,7 @@ def main() -> int:
 def ways(
     service: InferenceService, port: int, photograph: bytes, options: Options
 ) -> dict[str, Callable[[], tuple[float, float]]]:
-    """Median milliseconds of the whole and of the model, by a server and without."""
+    """Return two ways to grade; each gives median milliseconds of the whole and of the model."""
     request = request_of("/invocations", photograph)
 
     def over_loopback() -> tuple[float, float]:

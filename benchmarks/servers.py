@@ -1,11 +1,11 @@
-"""Our servers against those that a user would pick.
+"""Our servers compared with those that a user would choose.
 
 Run ``python benchmarks/servers.py`` (five minutes; ``--only lean mosec`` for some of them).  The
 peers are installed from the package index into ``build/benchmarks/peers``, at the versions in
 ``benchmarks/peers/*.txt``; each adaptor there is about thirty lines.
 
-In each round each server is started, asked by 1, 2, 8 and 32 clients on kept connections, and
-stopped: time to the first grade, latency, throughput, resident memory under load.
+In each round each server is started, loaded by 1, 2, 8 and 32 clients on kept connections, and
+stopped.  Measured are the time to the first grade, latency, throughput and resident memory.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ cores.
 """
 
 
-class Asked(NamedTuple):
-    """One server in one round; by number of clients where it is a dictionary.
+class ServerRound(NamedTuple):
+    """One server in one round; dictionaries are by number of clients.
 
     Attributes:
-        cpu_ms: CPU time per photograph, of all the server's processes.
+        cpu_ms: CPU time per photograph of all the server's processes, milliseconds.
     """
 
     start_s: float
@@ -67,7 +67,7 @@ class Asked(NamedTuple):
 
 
 def servers(forms: Forms) -> dict[str, Callable[[], Server]]:
-    """All that there are."""
+    """Return how to make each server."""
     queue = {"DRDEPLOY_QUEUE_LENGTH": str(QUEUE_LENGTH)}
     return {
         "lean": lambda: ours("lean", forms.int8, **queue),
@@ -100,16 +100,16 @@ def main() -> int:
             chosen[name] = known[name]()
         except subprocess.CalledProcessError:
             page.text(f"{name} cannot be installed here and was left out.")
-    asked = {name: partial(ask, server, photograph, options) for name, server in chosen.items()}
-    found = interleaved(asked, options.more.rounds or options.budget.rounds)
+    calls = {name: partial(measure, server, photograph, options) for name, server in chosen.items()}
+    found = interleaved(calls, options.more.rounds or options.budget.rounds)
     keep(page, found)
     show(page, found)
-    judge(page, found)
+    check_targets(page, found)
     return page.finish()
 
 
-def ask(server: Server, photograph: bytes, options: Options) -> Asked:
-    """Start it, load it, stop it."""
+def measure(server: Server, photograph: bytes, options: Options) -> ServerRound:
+    """Start a server, put load on it, stop it."""
     request = request_of(server.path, photograph)
     seconds = options.budget.seconds(SECONDS)
     clients = CLIENTS[:1] if options.is_smoke else CLIENTS
@@ -124,7 +124,7 @@ def ask(server: Server, photograph: bytes, options: Options) -> Asked:
         memory_mb = started.memory_mb()
     print(f"{server.name}: " + ", ".join(f"{load.per_s:.0f}/s" for load in loads.values()),
           flush=True)  # fmt: skip
-    return Asked(
+    return ServerRound(
         started.start_s,
         memory_mb,
         {count: load.latencies_s for count, load in loads.items()},
@@ -134,8 +134,8 @@ def ask(server: Server, photograph: bytes, options: Options) -> Asked:
     )
 
 
-def keep(page: Page, found: dict[str, list[Asked]]) -> None:
-    """Rows for the CSV."""
+def keep(page: Page, found: dict[str, list[ServerRound]]) -> None:
+    """Add rows for the CSV."""
     for name, rounds in found.items():
         for place, one in enumerate(rounds):
             page.rows += [
@@ -151,8 +151,8 @@ def keep(page: Page, found: dict[str, list[Asked]]) -> None:
             ]  # fmt: skip
 
 
-def show(page: Page, found: dict[str, list[Asked]]) -> None:
-    """One table for each number of clients, one for start and memory, and plots."""
+def show(page: Page, found: dict[str, list[ServerRound]]) -> None:
+    """Add a table for each number of clients, one for start and memory, and plots."""
     counts = list(next(iter(found.values()))[0].latencies_s)
     for count in counts:
         page.text(f"## {count} client{'s' * (count != 1)}")
@@ -192,8 +192,8 @@ def show(page: Page, found: dict[str, list[Asked]]) -> None:
         )  # fmt: skip
 
 
-def judge(page: Page, found: dict[str, list[Asked]]) -> None:
-    """Ours ahead of each peer: every ratio's whole interval above 1."""
+def check_targets(page: Page, found: dict[str, list[ServerRound]]) -> None:
+    """Check that ours is ahead of each peer: the whole interval of every ratio is above 1."""
     for own in [name for name in OURS if name in found]:
         for name, rounds in found.items():
             if name in {*OURS, "classic"}:
@@ -207,10 +207,10 @@ def judge(page: Page, found: dict[str, list[Asked]]) -> None:
             )
 
 
-def comparisons(ours_: list[Asked], theirs: list[Asked]) -> dict[str, Estimate]:
-    """How many times better ours is, in each respect."""
+def comparisons(ours_: list[ServerRound], theirs: list[ServerRound]) -> dict[str, Estimate]:
+    """Return how many times better ours is, in each respect."""
 
-    def tail(rounds: list[Asked], count: int, percent: float) -> list[float]:
+    def tail(rounds: list[ServerRound], count: int, percent: float) -> list[float]:
         return [float(np.percentile(one.latencies_s[count], percent)) for one in rounds]
 
     found = {

@@ -1,4 +1,4 @@
-"""A lean server at 80 % of what it can do, for minutes; then at five times what it can do.
+"""A lean server at 80 % of its capacity for minutes, then at five times its capacity.
 
 Run ``python benchmarks/soak.py`` (ten minutes and a half; ``--minutes 2`` for less).  The
 server is a process of this machine.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MINUTES = {False: 10.0, True: 1.5}
-"""By whether it should be quick."""
+"""Duration of the soak, by whether the run is quick."""
 SMOKE_MINUTES = 0.05
 SHARE = 0.8
 OVERLOAD = 5.0
@@ -41,9 +41,9 @@ UNAVAILABLE = 503
 GROWTH = 0.05
 SLOWER = 1.2
 RECOVERS_WITHIN_S = 1.0
-LOOKS = 60
+SAMPLES = 60
 WINDOW = 20
-"""Answers over which a median is taken to find when it is back."""
+"""Answers over which a median is taken, to find when it has recovered."""
 
 INTRODUCTION = """
 MobileNet in int8, a photograph of 512 x 512 as JPEG, the lean profile with its default settings.
@@ -53,7 +53,7 @@ loop, at intervals that vary by half, whether earlier requests are answered or n
 
 
 def main() -> int:
-    """Measure, write the page, say whether it held."""
+    """Measure, write the page, say which targets are met."""
     parser = parser_for(__doc__)
     parser.add_argument("--minutes", type=float, help="of the soak [10; 1.5 if --quick]")
     options = read_options(parser)
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def soak(page: Page, server: Running, request: bytes, options: Options) -> None:
-    """All three parts."""
+    """Run all three parts."""
     short = options.is_smoke
     minutes = options.more.minutes or (SMOKE_MINUTES if short else MINUTES[options.is_quick])
     closed_loop(server.port, request, concurrency=2, seconds=1)
@@ -94,16 +94,16 @@ def soak(page: Page, server: Running, request: bytes, options: Options) -> None:
 def watched(
     server: Running, seconds: float, work: Callable[[], Load]
 ) -> tuple[list[tuple[float, float]], Load]:
-    """Do the work, and look at the memory sixty times meanwhile."""
+    """Do the work, and sample the server's memory sixty times meanwhile."""
     memory: list[tuple[float, float]] = []
     is_over = threading.Event()
     started = time.monotonic()
 
-    def look() -> None:
-        while not is_over.wait(seconds / LOOKS):
+    def sample() -> None:
+        while not is_over.wait(seconds / SAMPLES):
             memory.append((time.monotonic() - started, server.memory_mb()))
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=sample)
     thread.start()
     try:
         done = work()
@@ -115,7 +115,7 @@ def watched(
 
 
 def check_soak(page: Page, memory: list[tuple[float, float]], steady: Load, seconds: float) -> None:
-    """No failure, no growth."""
+    """Check that no request failed and that memory did not grow."""
     first_s = min(60.0, seconds / 4)
     first = next((mb for at_s, mb in memory if at_s >= first_s), memory[-1][1])
     last = memory[-1][1]
@@ -145,29 +145,30 @@ def check_soak(page: Page, memory: list[tuple[float, float]], steady: Load, seco
 
 
 def check_overload(page: Page, overload: Load, offered: float) -> None:
-    """Sheds, and says when to come again."""
+    """Check that overload is refused with 503 and Retry-After."""
     served = [one for one in overload.answers if one.status == OK]
-    shed = [one for one in overload.answers if one.status == UNAVAILABLE]
-    with_advice = [one for one in shed if one.retry_after]
-    other = len(overload.answers) - len(served) - len(shed)
+    refused = [one for one in overload.answers if one.status == UNAVAILABLE]
+    with_retry_after = [one for one in refused if one.retry_after]
+    other = len(overload.answers) - len(served) - len(refused)
+    refused_ms = 1e3 * np.median([one.latency_s for one in refused] or [0])
     page.text(
-        f"Overload: {offered:.0f} requests/s wanted, {len(overload.answers) / overload.seconds:.0f}"
+        f"Overload: {offered:.0f} requests/s due, {len(overload.answers) / overload.seconds:.0f}"
         f"/s sent; {len(served) / overload.seconds:.0f}/s answered with 200 (p50 "
-        f"{np.median(overload.latencies_s or [0]) * 1e3:.0f} ms), {len(shed)} refused with 503 in "
-        f"{np.median([one.latency_s for one in shed] or [0]) * 1e3:.1f} ms (median)."
+        f"{np.median(overload.latencies_s or [0]) * 1e3:.0f} ms), {len(refused)} refused with 503 "
+        f"in {refused_ms:.1f} ms (median)."
     )
     page.targets.append(
         Target(
-            "overload is shed with 503 and Retry-After, and nothing else fails",
-            bool(shed) and len(with_advice) == len(shed) and other == 0,
-            f"{len(served)} answered, {len(shed)} shed ({len(with_advice)} with Retry-After), "
-            f"{other} otherwise",
+            "overload is refused with 503 and Retry-After, and nothing else fails",
+            bool(refused) and len(with_retry_after) == len(refused) and other == 0,
+            f"{len(served)} answered, {len(refused)} refused ({len(with_retry_after)} with "
+            f"Retry-After), {other} otherwise",
         )
     )
 
 
 def check_recovery(page: Page, steady: Load, after: Load) -> None:
-    """Seconds until a window of answers has its median back."""
+    """Check how soon the median of a window of answers is back to normal."""
     limit_s = SLOWER * float(np.median(steady.latencies_s))
     answers = sorted(after.answers)
     back_s = next(
@@ -192,7 +193,7 @@ def check_recovery(page: Page, steady: Load, after: Load) -> None:
 
 
 def per_second(phase: str, load: Load) -> list[dict[str, object]]:
-    """Rows for the CSV: each second of a phase."""
+    """Return a row for the CSV for each second of a phase."""
     rows: list[dict[str, object]] = []
     for second in range(int(load.seconds)):
         within = [one for one in load.answers if second <= one.sent_s < second + 1]
@@ -206,7 +207,7 @@ def per_second(phase: str, load: Load) -> list[dict[str, object]]:
 
 
 def counts_of(load: Load) -> str:
-    """How many requests failed, and how."""
+    """Return how many requests failed, and with which status."""
     how = ", ".join(f"{n} x status {status}" for status, n in load.failures_by_status.items())
     return f"{load.failures} of {len(load.answers)}" + (f" ({how})" if how else "")
 

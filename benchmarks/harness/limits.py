@@ -1,4 +1,4 @@
-"""A process under a CPU limit, as a container engine sets it."""
+"""Puts a process under a CPU limit, as a container engine does."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from drdeploy.hosting.local.instances.cgroups import ControlGroups
 
 MEMORY_MB = 6144
-"""Not what is measured here: enough for each of them."""
+"""Memory is not measured here: this is enough for every process."""
 
 
 @contextmanager
 def control_groups() -> Iterator[ControlGroups | None]:
-    """Where limits can be set; None where this process may not set any."""
+    """Give a place where limits can be set; None if this process may not set any."""
     groups = find_control_groups(f"drdeploy-benchmark-{os.getpid()}")
     try:
         yield groups
@@ -32,7 +32,7 @@ def control_groups() -> Iterator[ControlGroups | None]:
 def limited(
     command: Sequence[str], groups: ControlGroups | None, cpus: float | None, name: str
 ) -> list[str]:
-    """The command, entering a group of its own first; as it is where no limit is asked for."""
+    """Return the command in a control group of its own, or unchanged if there is no limit."""
     if groups is None or cpus is None:
         return list(command)
     group = groups.create(name, memory_mb=MEMORY_MB, cpus=cpus)

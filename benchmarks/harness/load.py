@@ -1,7 +1,7 @@
-"""Clients on kept connections: closed loop (each sends when it is answered) and open loop.
+"""Clients on kept connections: a closed loop (each sends when it is answered) and an open loop.
 
-A bare protocol on asyncio, a few dozen microseconds a request: what an HTTP client library needs
-for itself is not the server's.
+The clients are a bare protocol on asyncio, which takes a few dozen microseconds per request: the
+time of an HTTP client library would be added to the server's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_CONNECTIONS = 512
 
 
 class Answered(NamedTuple):
-    """One request: when it was sent (on the clock of the load), how long it took, its status."""
+    """One request: seconds since the load began, seconds until its answer, and the status."""
 
     sent_s: float
     latency_s: float
@@ -30,10 +30,12 @@ class Answered(NamedTuple):
 
 @dataclass
 class Load:
-    """All that was answered in a stretch of load.
+    """The answers to a period of load.
 
     Attributes:
-        late: Answers after its end, to requests sent before: work, but not counted.
+        seconds: Its duration.
+        late: Answers that came after its end; they are not among ``answers``.
+        answers: All others.
     """
 
     seconds: float
@@ -42,17 +44,17 @@ class Load:
 
     @property
     def latencies_s(self) -> list[float]:
-        """Of the requests that were answered with 200."""
+        """Latencies of the requests that were answered with 200, seconds."""
         return [one.latency_s for one in self.answers if one.status == OK]
 
     @property
     def failures(self) -> int:
-        """Requests that were not."""
+        """Number of the other requests."""
         return len(self.answers) - len(self.latencies_s)
 
     @property
     def failures_by_status(self) -> dict[int, int]:
-        """How many of each status; ``NO_ANSWER`` where the connection ended instead."""
+        """Their number by status; ``NO_ANSWER`` if the connection ended instead."""
         return dict(Counter(one.status for one in self.answers if one.status != OK))
 
     @property
@@ -62,7 +64,7 @@ class Load:
 
 
 def request_of(path: str, body: bytes, content_type: str = "image/jpeg") -> bytes:
-    """A whole request."""
+    """Return a whole request to grade a photograph."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -71,7 +73,7 @@ def request_of(path: str, body: bytes, content_type: str = "image/jpeg") -> byte
 
 
 class Connection(asyncio.Protocol):
-    """Sends a request, calls back with its answer; one at a time."""
+    """A client's connection: sends one request at a time and calls back with its answer."""
 
     def __init__(self, on_answer: object) -> None:
         self._on_answer = on_answer
@@ -80,7 +82,7 @@ class Connection(asyncio.Protocol):
         self.sent_at: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected."""
+        """Begin: the connection is open."""
         self._transport = transport  # type: ignore[assignment]
 
     @property
@@ -89,13 +91,13 @@ class Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def send(self, request: bytes) -> None:
-        """Send one."""
+        """Send a request."""
         self._received.clear()
         self.sent_at = time.perf_counter()
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        """A part of the answer, or the rest."""
+        """Take in a part of the answer; call back when it is complete."""
         self._received += data
         end = self._received.find(b"\r\n\r\n")
         if end < 0:
@@ -105,7 +107,7 @@ class Connection(asyncio.Protocol):
             self._finish(int(head[9:12]), _header(head, b"retry-after").decode("ascii"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The server closed it."""
+        """End: the server has closed the connection."""
         del exc
         self._finish(NO_ANSWER)
 
@@ -115,7 +117,7 @@ class Connection(asyncio.Protocol):
             self._on_answer(self, sent_at, status, retry_after)  # type: ignore[operator]
 
     def close(self) -> None:
-        """Close it, whatever is in flight."""
+        """Close the connection, even if a request is in flight."""
         self.sent_at = None
         if self._transport is not None:
             self._transport.abort()
@@ -127,7 +129,7 @@ def _header(head: bytes, name: bytes) -> bytes:
 
 
 def closed_loop(port: int, request: bytes, *, concurrency: int, seconds: float) -> Load:
-    """So many clients, each of which sends its next request when it is answered."""
+    """Put on load with some clients, each of which sends its next request when it is answered."""
     return asyncio.run(_closed_loop(port, request, concurrency, seconds))
 
 
@@ -169,15 +171,15 @@ def open_loop(
     port: int, request: bytes, *, rate_per_s: float, seconds: float, jitter: float = 0.5,
     seed: int = 1,
 ) -> Load:  # fmt: skip
-    """Requests at a given rate, whether the earlier ones are answered or not.
+    """Send requests at a given rate, whether the earlier ones are answered or not.
 
     Args:
-        port: Of the server.
-        request: What is sent.
+        port: The server's.
+        request: The bytes of each request.
         rate_per_s: Requests per second.
-        seconds: How long.
-        jitter: How far each interval departs from the mean at most, as a share of it.
-        seed: Of the intervals.
+        seconds: Duration.
+        jitter: Largest difference of an interval from the mean, as a share of the mean.
+        seed: Of the random intervals.
     """
     draw = random.Random(seed)
     due_s = [0.0]
@@ -190,7 +192,7 @@ async def _open_loop(port: int, request: bytes, due_s: list[float], seconds: flo
     loop = asyncio.get_running_loop()
     load = Load(seconds)
     idle: list[Connection] = []
-    everyone: list[Connection] = []
+    connections: list[Connection] = []
     started = time.perf_counter()
 
     def on_answer(connection: Connection, sent_at: float, status: int, retry_after: str) -> None:
@@ -209,15 +211,15 @@ async def _open_loop(port: int, request: bytes, due_s: list[float], seconds: flo
             idle.pop()
         if idle:
             connection = idle.pop()
-        elif len(everyone) < MOST_CONNECTIONS:
+        elif len(connections) < MOST_CONNECTIONS:
             _, connection = await loop.create_connection(
                 lambda: Connection(on_answer), "127.0.0.1", port
             )
-            everyone.append(connection)
+            connections.append(connection)
         else:
             continue
         connection.send(request)
-    await _drained(everyone)
+    await _drained(connections)
     return load
 
 

@@ -1,4 +1,4 @@
-"""What a predictor is, and how each kind is loaded: in the child's process, imports included."""
+"""Loads a model with each kind of runtime; called in the predictor's own process."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ class Spec:
     """What a predictor loads.
 
     Attributes:
-        kind: ``keras`` is ``model.predict``, as the original study serves; ``signature`` a
-            SavedModel called directly; ``drdeploy`` the whole of our path, from a batch to
-            checked probabilities; ``gemm`` a matrix product, for the machine's peak.
+        kind: ``keras`` is ``model.predict``, as in the 2023 study; ``signature`` a SavedModel
+            called directly; ``drdeploy`` our whole path from a batch to checked probabilities;
+            ``gemm`` a matrix product, for the peak of the machine.
         model: A ``.keras`` file, a SavedModel, an ONNX file or an artifact's folder.
-        spins: Idle threads wait by spinning; None leaves it to the runtime.
-        runtime: Of ``drdeploy``, if not its own choice.
-        cpus: Limit of the process; None for none.
+        precision: ``fp32``, ``bf16`` or ``int8``.
+        threads: Of the runtime; 0 leaves it to the runtime.
+        spins: Whether idle threads wait by spinning; None leaves it to the runtime.
+        batch: Images in one prediction.
+        runtime: The runtime of ``drdeploy``; None leaves the choice to it.
+        cpus: CPU limit of the process; None for no limit.
     """
 
     kind: Kind
@@ -131,7 +134,7 @@ def _drdeploy(spec: Spec) -> Predict:
 
 
 def _gemm(spec: Spec) -> Predict:
-    """The faster library of the two is what the machine can do, as far as we can tell."""
+    """Return a matrix product with whichever of the two libraries is faster in that precision."""
     graph = _gemm_graph(spec.precision)
     load = _openvino if spec.precision == "bf16" else _onnxruntime
     return load(spec, graph)

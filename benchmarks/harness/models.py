@@ -1,9 +1,9 @@
-"""The models that are compared, each in every form: built once, below ``build/benchmarks``.
+"""Makes the models that are compared, in every form; once, below ``build/benchmarks``.
 
-MobileNet is the grader in the box.  Its Keras network is made from the box's fp32 weights, so
-that the study's way (``model.predict``) answers with the same probabilities: where the export has
-folded a normalization into a convolution, the normalization keeps the bias and is otherwise one.
-VGG19 has random weights: its latency is real, its grades mean nothing.
+MobileNet is the grader that ships.  Its Keras network is made from the same fp32 weights, so that
+``model.predict``, as the 2023 study used it, answers with the same probabilities.  The export has
+folded each normalization into a convolution, so the network's normalization adds the bias and
+changes nothing else.  VGG19 has random weights: its latency is real, its grades mean nothing.
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ class Forms:
     """One network in every form.
 
     Attributes:
-        fp32: Folder of the artifact in fp32; likewise ``int8``.
+        name: Of the network.
+        fp32: Folder of the artifact in fp32.
+        int8: Folder of the artifact in int8.
         keras: A ``.keras`` file.
-        saved_model: Its folder.
-        flop: Floating-point operations of one image, two for a multiplication with addition.
+        saved_model: Folder of the SavedModel.
+        flop: Floating-point operations for one image; a multiplication with addition is two.
     """
 
     name: str
@@ -51,12 +53,15 @@ class Forms:
     flop: float
 
     def onnx(self, precision: str) -> Path:
-        """The graph in that precision; bf16 computes with the one in fp32."""
+        """Return the graph in a precision; bf16 computes with the one in fp32."""
         return (self.int8 if precision == "int8" else self.fp32) / "model.onnx"
 
 
 def forms_of(name: str) -> Forms:
-    """Build what is missing, in a process of its own: TensorFlow's threads end with it."""
+    """Return a network in every form; missing ones are built in a process of their own.
+
+    TensorFlow's threads would otherwise go on in the benchmark's process.
+    """
     folder = BUILD / "models" / name
     if not (folder / "done").exists():
         path = os.pathsep.join(
@@ -73,7 +78,7 @@ def forms_of(name: str) -> Forms:
 
 
 def photographs() -> list[bytes]:
-    """Photographs of 512 pixels: the real ones beside the project, or painted ones."""
+    """Return photographs of 512 pixels: real ones beside the project, or else synthetic ones."""
     real = sorted((SHARED / "idrid_512" / "train").glob("*.jpg"))[:CALIBRATION_IMAGES]
     if real:
         return [file.read_bytes() for file in real]
@@ -132,7 +137,7 @@ def _fill(network: Any, graph: Path) -> None:
 
 
 def _check(network: Any, artifact: Path) -> None:
-    """The two must be one network."""
+    """Check that the Keras network and the artifact give the same answers."""
     from drdeploy.grader.artifacts import open_artifact
     from drdeploy.grader.runtimes.load import load_runtime
 
@@ -172,7 +177,7 @@ def _vgg19(folder: Path) -> Any:
 
 
 def count_flop(graph: Path) -> float:
-    """Of one image: convolutions and matrix products, which are all but a few per cent."""
+    """Count the operations for one image in convolutions and matrix products: nearly all."""
     import onnx
 
     model = onnx.load(graph)

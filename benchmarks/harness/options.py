@@ -1,4 +1,4 @@
-"""The command line that every benchmark has."""
+"""The command-line options that every benchmark has."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class Budget:
     """How much is measured.
 
     Attributes:
-        rounds: How often everything is measured in turn; the interval needs six.
-        effort: Factor on the calls within a round.
+        rounds: How often everything is measured; an interval needs six.
+        effort: Factor on the number of calls, and the duration of load, in a round.
     """
 
     rounds: int
     effort: float
 
     def calls(self, full: int) -> int:
-        """Calls in one round, at least one."""
+        """Return the calls in one round, at least one."""
         return max(1, round(full * self.effort))
 
     def seconds(self, full: float) -> float:
-        """A stretch of load in one round."""
+        """Return the seconds of load in one round."""
         return max(0.3, full * self.effort)
 
 
@@ -37,11 +37,14 @@ FULL, QUICK, SMOKE = Budget(15, 1.0), Budget(7, 0.4), Budget(1, 0.02)
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for.
+    """The options of one run.
 
     Attributes:
-        is_smoke: One round to see that it runs; nothing is required.
+        budget: How much is measured.
+        is_quick: Whether fewer rounds and calls are made.
+        is_smoke: Whether one round only shows that the benchmark runs; no target is required.
         out: Folder for the results.
+        more: All options, with those of the benchmark itself.
     """
 
     budget: Budget
@@ -52,18 +55,18 @@ class Options:
 
 
 def parser_for(documentation: str) -> argparse.ArgumentParser:
-    """The options of all benchmarks; one may add its own."""
+    """Return a parser of the options of all benchmarks; a benchmark may add its own."""
     parser = argparse.ArgumentParser(description=documentation.splitlines()[0])
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="fewer rounds and calls")
-    size.add_argument("--smoke", action="store_true", help="one round, nothing is required")
+    size.add_argument("--smoke", action="store_true", help="one round, no target is required")
     parser.add_argument("--out", type=Path, help="folder for the results [docs/benchmarks, or"
                         " build/benchmarks/results if --quick or --smoke]")  # fmt: skip
     return parser
 
 
 def read_options(parser: argparse.ArgumentParser) -> Options:
-    """Read them."""
+    """Parse the command line."""
     given = parser.parse_args()
     is_full = not (given.quick or given.smoke)
     budget = SMOKE if given.smoke else QUICK if given.quick else FULL

@@ -1,4 +1,4 @@
-"""What a benchmark leaves behind: ``NAME.csv``, ``NAME-*.svg`` and ``NAME.md``."""
+"""Writes the results of a benchmark: ``NAME.csv``, ``NAME-*.svg`` and ``NAME.md``."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ COLOURS = (BLUE, ORANGE, GREY)
 
 @dataclass(frozen=True)
 class Target:
-    """What a benchmark is expected to show.
+    """What a benchmark is expected to show, and whether it does.
 
     Attributes:
-        is_met: Judged by the whole interval where there is one.
+        claim: What should be true.
+        is_met: Whether it is, by the whole interval where there is one.
         found: What was measured, as text.
     """
 
@@ -40,17 +41,22 @@ class Target:
 
 
 def at_least(claim: str, estimate: Estimate, target: float, found: str) -> Target:
-    """Met if the interval's lower end, or the value where there is none, reaches the target."""
+    """Return a target that is met if the interval's lower end, or else the value, reaches it."""
     low = estimate.low if estimate.low is not None else estimate.value
     return Target(claim, low is not None and low >= target, found)
 
 
 @dataclass
 class Page:
-    """Results on their way to a folder.
+    """The results of a benchmark while it runs.
 
     Attributes:
+        name: Of the files.
+        title: Of the page.
+        introduction: What was compared, and how.
+        options: Command-line options.
         rows: All that was measured, a row per value and round.
+        targets: The targets, met or not.
     """
 
     name: str
@@ -66,12 +72,12 @@ class Page:
         self.options.out.mkdir(parents=True, exist_ok=True)
 
     def text(self, text: str) -> None:
-        """A paragraph or a heading."""
+        """Add a paragraph or a heading, and print it."""
         self._parts.append(text)
         print(f"\n{text}")
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """A table, printed as well."""
+        """Add a table, and print it."""
         lines = [header, ["---"] * len(header), *rows]
         text = "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
         self.text(text)
@@ -79,7 +85,7 @@ class Page:
     def bar_plot(
         self, name: str, title: str, unit: str, bars: Sequence[tuple[str, Estimate, int]]
     ) -> None:
-        """Horizontal bars with intervals: label, estimate and colour of each."""
+        """Add horizontal bars with intervals, given label, estimate and colour of each."""
         with mpl.rc_context(STYLE | {"axes.grid.axis": "x"}):
             figure = Figure(figsize=(7, 0.8 + 0.26 * len(bars)))
             axes = figure.subplots()
@@ -103,7 +109,7 @@ class Page:
         *,
         is_log: bool = False,
     ) -> None:
-        """Lines: label, x and y of each."""
+        """Add a line plot, given label, x and y of each line."""
         with mpl.rc_context(STYLE):
             figure = Figure(figsize=(7, 3.4))
             axes = figure.subplots()
@@ -125,7 +131,7 @@ class Page:
         self._parts.append(f"![{title}]({file})")
 
     def finish(self) -> int:
-        """Write all of it.
+        """Write all files.
 
         Returns:
             The exit status: 1 if a target was missed, except in a smoke run.
@@ -139,7 +145,7 @@ class Page:
             print("\n" + "\n".join(verdicts))
         parts = [f"# {self.title}", self.introduction.strip(), self._facts()]
         if verdicts:
-            parts += ["## Verdict", "\n".join(verdicts)]
+            parts += ["## Targets", "\n".join(verdicts)]
         text = "\n\n".join([*parts, *self._parts]) + "\n"
         page = self.options.out / f"{self.name}.md"
         page.write_text(text, encoding="utf-8")
@@ -168,5 +174,5 @@ class Page:
 
 
 def rounded(value: float) -> float:
-    """Six significant digits: a CSV of microseconds needs no more."""
+    """Round to six significant digits: a CSV of microseconds needs no more."""
     return float(f"{value:.6g}")

@@ -1,4 +1,4 @@
-"""A model in a process of its own: threads are set once per process, and memory stays apart.
+"""Runs a model in a process of its own, because a runtime's threads are set once per process.
 
 The parent sends a line of JSON and reads one back.  ``python -m harness.predictor`` is the child.
 """
@@ -28,7 +28,7 @@ WARM_UPS = 5
 
 
 class Predictor:
-    """The parent's end."""
+    """A model in another process, as the benchmark calls it."""
 
     def __init__(self, spec: Spec, groups: ControlGroups | None = None, name: str = "") -> None:
         self.spec = spec
@@ -43,12 +43,12 @@ class Predictor:
         self.ready = self._read()
 
     def latencies_s(self, calls: int, pause_s: float = 0.0) -> list[float]:
-        """Seconds of each of so many calls, with a pause before each."""
+        """Return the seconds of each of some calls, with a pause before each."""
         seconds: list[float] = self._ask(do="calls", calls=calls, pause_s=pause_s)["seconds"]
         return seconds
 
     def throughput_per_s(self, seconds: float, callers: int) -> float:
-        """Images per second of so many threads that call in turn."""
+        """Return the images per second of some threads that predict without pause."""
         done = self._ask(do="throughput", seconds=seconds, callers=callers)
         return float(done["images"] / done["elapsed_s"])
 
@@ -69,22 +69,22 @@ class Predictor:
         self._process.stdin.close()
         self._process.wait(60)
 
-    def quickest_s(self, calls: int) -> float:
-        """The quickest of so many calls: what other work on the machine disturbs least."""
+    def fastest_s(self, calls: int) -> float:
+        """Return the seconds of the fastest of some calls: other work disturbs it least."""
         return min(self.latencies_s(calls))
 
 
 def opened(
     stack: ExitStack, spec: Spec, groups: ControlGroups | None = None, name: str = ""
 ) -> Predictor:
-    """A predictor that the stack closes."""
+    """Return a predictor that the stack closes."""
     predictor = Predictor(spec, groups, name)
     stack.callback(predictor.close)
     return predictor
 
 
 def serve(spec: Spec) -> None:
-    """The child: load, then answer commands until the input ends."""
+    """Load the model in the child, then answer commands until the input ends."""
     predict = LOADERS[spec.kind](spec)
     for _ in range(WARM_UPS):
         predict()

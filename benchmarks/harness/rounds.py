@@ -1,7 +1,7 @@
-"""Side by side: everything is measured once in each round, in turn.
+"""Measures side by side: everything once in each round, in turn.
 
-What disturbs the machine for a while disturbs all that are compared.  The sample is one value
-per round (the calls of a round stand or fall together), and a ratio is formed within its round.
+A disturbance of the machine then affects everything that is compared.  The sample is one value per
+round, because the calls of a round are not independent, and a ratio is formed within its round.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 PAUSE_S = 0.05
-"""Between two, so that the threads of one runtime do not spin while the other computes."""
+"""Pause between two measurements: idle threads of one runtime may spin for a while, and would slow
+down the next one."""
 
 
 def interleaved(
     measured: Mapping[K, Callable[[], V]], rounds: int, *, seed: int = 1
 ) -> dict[K, list[V]]:
-    """A value per round of each, in an order that changes from round to round."""
+    """Return a value per round of each, measured in an order that changes from round to round."""
     values: dict[K, list[V]] = {name: [] for name in measured}
     order = list(measured)
     shuffle = random.Random(seed).shuffle
@@ -43,12 +44,12 @@ def interleaved(
 
 
 def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
-    """Median of the rounds' ratios, with its 95 % interval."""
+    """Return the median of the rounds' ratios, with its 95 % interval."""
     return median(np.asarray(numerator, dtype=float) / np.asarray(denominator, dtype=float))
 
 
 def written(estimate: Estimate, unit: str = "") -> str:
-    """``2.11 ms (2.09 to 2.15)``; the value alone where there is no interval."""
+    """Return ``2.11 ms (2.09 to 2.15)``, or the value alone if there is no interval."""
     if estimate.value is None:
         return "—"
     limits = interval(estimate)

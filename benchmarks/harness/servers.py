@@ -1,4 +1,4 @@
-"""The servers that are compared: how each is started, and how it is asked."""
+"""The servers that are compared: how each is started, and the path of its requests."""
 
 from __future__ import annotations
 
@@ -31,17 +31,19 @@ PEERS = ROOT / "benchmarks" / "peers"
 READY_WITHIN_S = 90.0
 STOPS_WITHIN_S = 20.0
 QUEUE_LENGTH = 64
-"""Of our servers: the load of 32 clients is to be answered, not shed."""
+"""Queue of our servers: the requests of 32 clients are to be answered, not refused."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """How to start one.
+    """How to start a server.
 
     Attributes:
-        command: ``$port`` and ``$folder`` are filled in.
-        path: Where it grades.
-        files: Written into the folder first; the same is filled in.
+        name: In tables and plots.
+        command: Its arguments; ``$port`` and ``$folder`` are replaced.
+        path: Of a request to grade a photograph.
+        environment: Variables; ``$port`` and ``$folder`` are replaced.
+        files: Texts by name, written into the folder first; ``$port`` and ``$folder`` are replaced.
     """
 
     name: str
@@ -56,7 +58,7 @@ class Running:
     """A server that has answered.
 
     Attributes:
-        start_s: From the start of its process until its first answer.
+        start_s: Seconds from the start of its process to its first answer.
     """
 
     server: Server
@@ -65,11 +67,11 @@ class Running:
     start_s: float
 
     def memory_mb(self) -> float:
-        """Resident memory of all its processes, in MB of 10^6 bytes."""
+        """Return the resident memory of all its processes, in MB of 10^6 bytes."""
         return sum(process.memory_info().rss for process in self._all()) / 1e6
 
     def cpu_s(self) -> float:
-        """CPU time that all its processes have used so far."""
+        """Return the CPU time that all its processes have used so far, in seconds."""
         return sum(sum(process.cpu_times()[:2]) for process in self._all())
 
     def _all(self) -> list[psutil.Process]:
@@ -78,7 +80,7 @@ class Running:
 
 @contextmanager
 def running(server: Server, photograph: bytes) -> Iterator[Running]:
-    """Start a server, wait for its first grade, stop it and all that it started."""
+    """Start a server, wait for its first grade; stop it, and all that it started, at the end."""
     with tempfile.TemporaryDirectory(prefix="drdeploy-bench-") as folder:
         port = free_port()
         names = {"port": str(port), "folder": folder}
@@ -101,12 +103,12 @@ def running(server: Server, photograph: bytes) -> Iterator[Running]:
 
 
 def fill(text: str, names: Mapping[str, str]) -> str:
-    """Fill in ``$port`` and ``$folder``."""
+    """Replace ``$port`` and ``$folder``."""
     return string.Template(text).safe_substitute(names)
 
 
 def stop(child: subprocess.Popen[bytes]) -> None:
-    """Ask it to end, then kill what is left of its session."""
+    """Send SIGTERM, wait, and kill the processes that are left."""
     children = []
     with suppress(psutil.NoSuchProcess):
         children = psutil.Process(child.pid).children(recursive=True)
@@ -124,7 +126,7 @@ def stop(child: subprocess.Popen[bytes]) -> None:
 def first_answer(
     server: Server, port: int, photograph: bytes, child: subprocess.Popen[bytes], log: Path
 ) -> None:
-    """Ask until a photograph is graded."""
+    """Send a photograph until it is graded."""
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline:
         if child.poll() is not None:
@@ -140,7 +142,7 @@ def first_answer(
 
 
 def ours(profile: str, model: Path, **settings: str) -> Server:
-    """One of our profiles, by its defaults but for what is given."""
+    """Return one of our profiles with its default settings, except those given."""
     return Server(
         profile,
         (sys.executable, "-m", "drdeploy.hosting.serving"),
@@ -157,7 +159,7 @@ def ours(profile: str, model: Path, **settings: str) -> Server:
 
 
 def peer(name: str, forms: Forms, *, workers: int, threads: int) -> Server:
-    """A peer in a virtual environment of its own, made here if need be."""
+    """Return a peer in a virtual environment of its own, which is made if it is missing."""
     environment = {
         "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(PEERS))),
         "PEER_PORT": "$port",
@@ -185,7 +187,7 @@ def peer(name: str, forms: Forms, *, workers: int, threads: int) -> Server:
 
 
 def installed(name: str) -> Path:
-    """The scripts of a peer's virtual environment."""
+    """Return the folder of programs of a peer's virtual environment, after installing it."""
     folder, pins = BUILD / "peers" / name, PEERS / f"{name}.txt"
     done = folder / "done"
     if not done.exists() or done.read_text(encoding="utf-8") != pins.read_text(encoding="utf-8"):
@@ -204,7 +206,7 @@ def installed(name: str) -> Path:
 
 
 def uvicorn(forms: Forms) -> Server:
-    """Our gateway on Uvicorn, with the settings of our lean profile."""
+    """Return our gateway on Uvicorn, with the settings of our lean profile."""
     lean = ours("lean", forms.int8, DRDEPLOY_QUEUE_LENGTH=str(QUEUE_LENGTH))
     environment = {
         **lean.environment, "PEER_PORT": "$port", "PEER_WORKERS": "1", "PEER_THREADS": "2",
@@ -215,7 +217,7 @@ def uvicorn(forms: Forms) -> Server:
 
 
 def study(forms: Forms) -> Server:
-    """The original study's stack: NGINX, Gunicorn, a Uvicorn worker, FastAPI, Keras."""
+    """Return the 2023 study's stack: NGINX, Gunicorn, a Uvicorn worker, FastAPI, Keras."""
     path = os.pathsep.join(filter(None, (str(PEERS), os.environ.get("PYTHONPATH"))))
     serve = (
         "trap 'kill $gunicorn $nginx 2>/dev/null' TERM\n"
@@ -225,7 +227,9 @@ def study(forms: Forms) -> Server:
         "gunicorn=$!\n"
         "nginx -c $folder/nginx.conf &\nnginx=$!\nwait\nwait\n"
     )
-    user = "user root;\n" if os.geteuid() == 0 else ""  # the socket's folder is that user's alone
+    user = (
+        "user root;\n" if os.geteuid() == 0 else ""
+    )  # only that user can enter the socket's folder
     nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}{os.pathsep}{SBIN}")
     return Server(
         "study",

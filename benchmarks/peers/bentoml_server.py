@@ -16,5 +16,5 @@ class Grading:
 
     @bentoml.api(route="/invocations")
     def invocations(self, photograph: Path, /) -> dict:  # type: ignore[type-arg]
-        """Grade it."""
+        """Grade a photograph."""
         return self._grader.grade(photograph.read_bytes())

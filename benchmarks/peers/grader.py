@@ -1,4 +1,4 @@
-"""The work that every peer does for a request: ours, so that only the server differs."""
+"""The work that every peer does for a request; it is ours, so that only the server differs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ THREADS = int(os.environ["PEER_THREADS"])
 
 
 class Grader:
-    """A model, loaded and warm."""
+    """A model that is loaded and has predicted once."""
 
     def __init__(self) -> None:
         self._service = InferenceService.load(Path(os.environ["PEER_MODEL"]), threads=THREADS)
 
     def grade(self, photograph: bytes) -> dict[str, object]:
-        """The grade and its probabilities."""
+        """Return the grade and its probabilities."""
         prediction = self._service.infer([photograph])[0].prediction
         if prediction is None:
             return {"grade": None}

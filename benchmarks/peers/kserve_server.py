@@ -10,7 +10,7 @@ from grader import PORT, Grader
 
 
 class Grading(Model):
-    """The model of the one process."""
+    """The model of the only process."""
 
     def __init__(self) -> None:
         super().__init__("grader")
@@ -20,7 +20,7 @@ class Grading(Model):
     async def predict(
         self, payload: bytes, headers: object = None, response_headers: object = None
     ) -> dict[str, object]:
-        """Grade it beside the event loop."""
+        """Grade a photograph in a thread."""
         del headers, response_headers
         return await asyncio.to_thread(self._grader.grade, payload)
 

@@ -12,20 +12,20 @@ class Grading(litserve.LitAPI):
     """One worker process."""
 
     def setup(self, device: str) -> None:
-        """Load."""
+        """Load the model."""
         del device
         self._grader = Grader()
 
     def decode_request(self, request):  # noqa: ANN001, ANN201 - annotated below
-        """The photograph as it came."""
+        """Pass on the photograph unchanged."""
         return request
 
     def predict(self, x: bytes) -> dict[str, object]:
-        """Grade it."""
+        """Grade a photograph."""
         return self._grader.grade(x)
 
     def encode_response(self, output: dict[str, object]) -> dict[str, object]:
-        """As it is."""
+        """Pass on the answer unchanged."""
         return output
 
 

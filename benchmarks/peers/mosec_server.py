@@ -15,11 +15,11 @@ class Grading(Worker):
         self._grader = Grader()
 
     def deserialize(self, data: bytes) -> bytes:
-        """The photograph as it came."""
+        """Pass on the photograph unchanged."""
         return data
 
     def forward(self, data: bytes) -> dict[str, object]:
-        """Grade it."""
+        """Grade a photograph."""
         return self._grader.grade(data)
 
 

@@ -1,4 +1,4 @@
-"""The original study's application: FastAPI over ``model.predict``, behind NGINX and Gunicorn."""
+"""The 2023 study's application: FastAPI over ``model.predict``, behind NGINX and Gunicorn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ model = keras.models.load_model(os.environ["PEER_KERAS"], compile=False)
 
 @app.post("/invocations")
 async def invocations(request: Request) -> dict[str, object]:
-    """The raw photograph in, probabilities out."""
+    """Answer a photograph with probabilities."""
     image = Image.open(io.BytesIO(await request.body())).convert("RGB").resize((224, 224))
     pixels = np.asarray(image, dtype=np.float32) / 127.5 - 1
     return {"predictions": model.predict(pixels[None], verbose=0).tolist()}
