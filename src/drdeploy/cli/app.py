@@ -10,14 +10,14 @@ import typer
 from drdeploy.version import VERSION
 
 NOUNS: dict[str, str] = {
-    "model": "Build, list and convert the grading models.",
-    "dataset": "Look at labelled photographs before training on them.",
-    "artifact": "Pack, inspect and verify model.tar.gz.",
-    "image": "Build container images and show what they weigh.",
-    "local": "The SageMaker-compatible service on this machine.",
-    "endpoint": "List, invoke and delete endpoints.",
+    "model": "Train, evaluate and convert graders.",
+    "dataset": "Look at labelled photographs.",
+    "artifact": "Pack, inspect and verify a model.tar.gz.",
+    "image": "Build, weigh, time and check container images.",
+    "local": "Run a SageMaker-compatible service on this machine.",
+    "endpoint": "Deploy, list, invoke and delete endpoints.",
     "study": "Plan, run and follow a study.",
-    "prices": "The dated price sheet.",
+    "prices": "Show and update the price sheet.",
 }
 """Nouns with verbs of their own: ``drdeploy.cli.NOUN.app``."""
 

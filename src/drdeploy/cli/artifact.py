@@ -137,7 +137,7 @@ def pack(
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Pack a model and its manifest into the archive that SageMaker takes.
+    """Pack a model for SageMaker: a model.tar.gz with a manifest.
 
     Any image classifier will do. With --icdr it is a grader of diabetic retinopathy, and
     photographs that are too poor to grade are not graded.

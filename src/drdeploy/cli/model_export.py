@@ -31,7 +31,10 @@ def export(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Build a network with the study's head, and write it as one artifact per format."""
+    """Build a network and pack it as artifacts.
+
+    The network gets the study's head. One archive is written for each format.
+    """
     from drdeploy.grader.artifacts import inspect
     from drdeploy.grader.networks.export import export_model
 

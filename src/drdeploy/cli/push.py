@@ -22,9 +22,9 @@ def push_image(
     region: RegionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Push an image to ECR or to the local registry, and print its URI with the digest.
+    """Push an image to ECR or to the local registry.
 
-    An image that the registry holds already is not sent again.
+    The image's URI is printed, with its digest. What the registry holds already is not sent again.
     """
     from drdeploy.errors import PushFailed
     from drdeploy.hosting.deployment.images import find_repository
@@ -60,9 +60,9 @@ def push_artifact(
     region: RegionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload a model.tar.gz to S3 under its digest, and print its URI and version.
+    """Upload a model.tar.gz to S3, under its digest.
 
-    An archive that the bucket holds already is not sent again.
+    Its URI and version are printed. What the bucket holds already is not sent again.
     """
     from drdeploy.hosting.deployment.archives import upload_archive
 

@@ -53,7 +53,7 @@ def report(
     budget_usd: BudgetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a page on what each configuration costs and how fast it is."""
+    """Write a page on what each way of hosting costs and takes."""
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.recommendation.decision import Decision
     from drdeploy.study.recommendation.decision import as_json as decision_as_json

@@ -13,19 +13,16 @@ WIDTH = 76
 
 
 def serve() -> None:
-    """Serve a model: SageMaker's GET /ping and POST /invocations."""
+    """Answer GET /ping and POST /invocations, as SageMaker asks."""
     raise typer.Exit(main())
 
 
-def _as_help(text: str) -> str:
-    paragraphs = [
-        "\n".join(
-            textwrap.fill(line, WIDTH, subsequent_indent=" " * 8) for line in one.splitlines()
-        )
-        for one in text.split("\n\n")
-    ]
+def _settings() -> str:
+    """What the server's own help says of its settings, for click to print as it stands."""
+    _, _, text = help_text().partition("\n\n")
+    lines = [textwrap.fill(line, WIDTH, subsequent_indent=" " * 8) for line in text.splitlines()]
     # \b keeps click from joining the lines of a paragraph.
-    return "\n\n".join(f"\b\n{paragraph}" for paragraph in paragraphs)
+    return "\b\n" + "\n".join(lines).replace("\n\n", "\n\n\b\n")
 
 
-serve.__doc__ = _as_help(help_text())
+serve.__doc__ = f"{serve.__doc__}\n\n{_settings()}"

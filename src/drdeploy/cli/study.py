@@ -150,7 +150,7 @@ def run(
 
 @app.command()
 def delete(study: StudyArgument, out_dir: OutOption = None) -> None:
-    """Delete what a run with --target left behind, and verify it by listing."""
+    """Delete what a run with --target left behind."""
     from drdeploy.cli.deployment import interruptible, local_service_answers
     from drdeploy.study.measurements.results import Results
     from drdeploy.study.running.provisioned import delete_study, study_workspace

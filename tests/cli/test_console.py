@@ -1,0 +1,125 @@
+"""Tables and sentences on a terminal, and the same in a pipe."""
+
+import pytest
+from rich.console import Console
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from drdeploy.cli import console
+from drdeploy.cli.app import build_app
+from drdeploy.cli.console import (
+    Table,
+    name_column,
+    number_column,
+    print_facts,
+    print_line,
+    relative_names,
+    sentence_column,
+)
+
+LONG = "photographs/of/a/camera/IDRiD_029_grade0_left.jpg"
+
+
+@pytest.fixture
+def terminal(monkeypatch, capsys):
+    """Set the width of a terminal, and read what was printed on it; no width is a pipe."""
+
+    def printed():
+        return capsys.readouterr().out.splitlines()
+
+    def of_width(width):
+        monkeypatch.delenv("COLUMNS", raising=False)
+        if width:
+            monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setattr(console, "out", Console(width=width))
+        return printed
+
+    return of_width
+
+
+def table():
+    made = Table([name_column("file"), number_column("grade"), sentence_column("note")])
+    made.add(LONG, "3", "a sentence that is too long for what is left of the line")
+    made.add("b.jpg", "10", "short")
+    return made
+
+
+def test_a_row_is_one_line_and_fits(terminal):
+    printed = terminal(60)
+    table().print()
+    header, rule, first, second = printed()
+    assert header.split() == ["file", "grade", "note"]
+    assert set(rule) == {"─"}
+    assert max(map(len, (header, rule, first, second))) <= 60
+    assert second.index("10") + 1 == first.index("3")
+
+
+def test_a_name_loses_its_middle_and_a_sentence_its_end(terminal):
+    printed = terminal(60)
+    table().print()
+    shown = printed()[2]
+    name, sentence = shown.split("  ")[0], shown.split("  ")[-1]
+    assert name.startswith("photographs")
+    assert name.endswith(".jpg")
+    assert "…" in name
+    assert sentence.startswith("a sentence that")
+    assert sentence.endswith("…")
+
+
+def test_a_pipe_gets_every_name_whole(terminal):
+    printed = terminal(None)
+    table().print()
+    print_line("a sentence that goes on " * 10)
+    shown = printed()
+    assert LONG in shown[2]
+    assert len(shown) == 5
+
+
+def test_numbers_are_never_shortened(terminal):
+    printed = terminal(20)
+    made = Table([name_column("f"), number_column("n")])
+    made.add(LONG, "1234567890123")
+    made.print()
+    assert printed()[2].endswith("1234567890123")
+
+
+def test_a_sentence_is_wrapped_between_words_and_indented(terminal):
+    printed = terminal(40)
+    print_line(f"The page is at {LONG}", indent=2)
+    lines = printed()
+    assert lines[0].startswith("  The page")
+    assert all(line.startswith("    ") for line in lines[1:])
+    assert LONG in " ".join(lines)
+
+
+def test_values_are_aligned(terminal):
+    printed = terminal(40)
+    print_facts([("kappa", "0.7"), ("sensitivity", "one two three four five six seven eight")])
+    lines = printed()
+    assert {line.index(word) for line, word in zip(lines, ("0.7", "one"), strict=False)} == {15}
+    assert lines[2].startswith(" " * 15)
+
+
+def test_names_are_relative_to_the_folder_that_all_files_are_in():
+    assert relative_names(["a/b/x.jpg", "a/b/y.jpg"]) == ["x.jpg", "y.jpg"]
+    assert relative_names(["a/b/x.jpg", "a/c/y.jpg"]) == ["b/x.jpg", "c/y.jpg"]
+    assert relative_names(["/a/x.jpg", "b/y.jpg"]) == ["/a/x.jpg", "b/y.jpg"]
+    assert relative_names(["x.jpg"]) == ["x.jpg"]
+    assert relative_names([]) == []
+
+
+def commands():
+    """Every command as words: ``[]``, ``["image"]``, ``["image", "build"]``, ..."""
+    found = [[]]
+    for noun, command in get_command(build_app()).commands.items():
+        found.append([noun])
+        found += [[noun, verb] for verb in getattr(command, "commands", {})]
+    return found
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_the_help_of_a_command_fits_80_columns(words):
+    shown = CliRunner().invoke(build_app(), [*words, "--help"], terminal_width=80).output
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+    commands = shown.partition("Commands:")[2].splitlines()
+    assert [line for line in commands if line.endswith("...")] == [], "say it in fewer words"
