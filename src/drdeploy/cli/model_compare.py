@@ -147,10 +147,10 @@ def _run(comparison: NetworkComparison, candidates: Sequence[Candidate]) -> list
         task = progress.add_task("", total=len(candidates))
         for name, candidate in zip(names, candidates, strict=True):
 
-            def on_stage(stage: str, name: str = name) -> None:
+            def on_step(stage: str, name: str = name) -> None:
                 progress.update(task, description=f"{name}: {stage}")
 
-            compared.append(comparison.run(candidate, on_stage=on_stage))
+            compared.append(comparison.run(candidate, on_step=on_step))
             progress.advance(task)
     return compared
 

@@ -1,4 +1,8 @@
-"""Photographs as they might have been, drawn inside TensorFlow from a stateless seed."""
+"""Change photographs at random while training, so that a network does not learn them by heart.
+
+The changes are drawn inside TensorFlow's graph by a stateless generator: the same seed gives the
+same changes, whatever ran before, and an interrupted training goes on as if nothing had happened.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +17,20 @@ if TYPE_CHECKING:
 DRAWS = 12
 """Random numbers per photograph."""
 SMALLEST = 1e-4
-"""Of a pixel's value: a power of zero has no gradient and no use."""
+"""Smallest value of a pixel before gamma: the gradient of a power at zero is infinite."""
 
 
 def augment(
     pixels: Any, height_px: int, width_px: int, seed: Any, choices: Augmentation | None
 ) -> Any:
-    """Cut the network's input out of larger photographs, changed at random.
+    """Make the network's input from larger photographs, changed at random.
 
     Args:
         pixels: Tensor ``(n, H, W, 3)``, 0 to 255, larger than the input.
         height_px: Of the input.
         width_px: Of the input.
-        seed: Tensor ``(2,)``, int32; the same seed draws the same.
-        choices: None only scales down.
+        seed: Tensor ``(2,)``, int32; the same seed gives the same changes.
+        choices: Ranges of the changes; None only scales down.
 
     Returns:
         Tensor ``(n, height_px, width_px, 3)``, 0 to 255.
@@ -42,9 +46,9 @@ def augment(
 
 
 def _move(tf: Any, images: Any, size: tuple[int, int], draws: Any, choices: Augmentation) -> Any:
-    """One resampling for mirror, turn, zoom, stretch and shift.
+    """Mirror, turn, zoom, stretch and shift in one resampling, which blurs only once.
 
-    The matrix takes a pixel of the input back to a pixel of the larger photograph.
+    The matrix maps a pixel of the input back to a pixel of the larger photograph.
     """
     height_px, width_px = size
     source_h, source_w = images.shape[1], images.shape[2]
@@ -80,7 +84,7 @@ def _move(tf: Any, images: Any, size: tuple[int, int], draws: Any, choices: Augm
 
 
 def _recolour(tf: Any, images: Any, draws: Any, choices: Augmentation) -> Any:
-    """Another light, another sensor: values in [0, 1] in and out."""
+    """Change light, white balance, contrast and saturation; values are in [0, 1]."""
 
     def each(column: Any) -> Any:
         return tf.reshape(column, (-1, 1, 1, 1))

@@ -1,4 +1,8 @@
-"""The study's head on a frozen network: trained on pooled features, so it takes seconds."""
+"""Train the study's head on a frozen network.
+
+The network stays as it is, so its pooled features are computed once for each photograph, and
+training a head on them takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +30,12 @@ def predict_out_of_fold(
     *,
     seed: int,
 ) -> NDArray[np.float64]:
-    """Train a head on all folds but one, and predict that one; for each.
+    """Predict each fold with a head that was trained on the others.
 
     Args:
         features: Of a frozen network, shape ``(n, d)``.
         labels: Shape ``(n,)``, 0 to 4.
-        folds: Every photograph is validated once.
+        folds: Every photograph validates once.
         seed: Of the heads' weights and the order of the photographs.
 
     Returns:
@@ -40,19 +44,19 @@ def predict_out_of_fold(
     probabilities = np.zeros((len(labels), GRADES))
     for fold in folds:
         head = _train_head(features[fold.train], labels[fold.train], seed)
-        # A grade that no other fold has is never answered.
+        # A head has no output for a grade that the other folds lack; its probability stays zero.
         columns = np.ix_(fold.validation, head.classes_)
         probabilities[columns] = head.predict_proba(features[fold.validation])
     return probabilities
 
 
 def _train_head(features: NDArray[np.float32], labels: NDArray[np.intp], seed: int) -> Any:
-    """Two dense layers and a softmax, by the preset ``study``.
+    """Train two dense layers and a softmax by the preset ``study``.
 
-    scikit-learn's network is the same as Keras's here (ReLU, Glorot's uniform start, Adam, cross
-    entropy) and, for a hundred thousand parameters, many times faster.  Features are scaled to
-    unit deviation first, as networks differ by orders of magnitude; that scaling could be folded
-    into the first dense layer, so the graph is still the study's.
+    scikit-learn's network is the same as Keras's here (ReLU, uniform Glorot initialisation, Adam,
+    cross-entropy) and many times faster at this size, a hundred thousand parameters.  Features are
+    first scaled to unit deviation, because networks differ by orders of magnitude.  The scaling
+    could be folded into the first dense layer, so the head still has the study's shape.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
@@ -69,7 +73,7 @@ def _train_head(features: NDArray[np.float32], labels: NDArray[np.intp], seed: i
         n_iter_no_change=STUDY.epochs,
         random_state=seed,
     )
-    # One thread: the products are small, and a second thread waits longer than it works.
+    # One thread: the matrix products are so small that a second thread waits longer than it works.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the recipe says how many epochs
         return make_pipeline(StandardScaler(), head).fit(features, labels)

@@ -1,4 +1,4 @@
-"""Where a training run stands: enough to go on after the power went out."""
+"""Save the state of a training after every epoch, to continue after an interruption."""
 
 from __future__ import annotations
 
@@ -19,19 +19,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class History:
-    """Training loss and validation kappa by epoch; no kappa where nothing was held out."""
+    """The course of a training.
+
+    Attributes:
+        losses: Mean training loss of each epoch.
+        kappas: Validation kappa after each epoch; None if nothing is held out or it is undefined.
+    """
 
     losses: tuple[float, ...] = ()
     kappas: tuple[float | None, ...] = ()
 
     @property
     def epochs(self) -> int:
-        """Epochs done."""
+        """How many epochs are finished."""
         return len(self.losses)
 
     @property
     def best_epoch(self) -> int:
-        """Position of the highest kappa, the first of equals; the last where there is none."""
+        """Position of the epoch with the highest kappa; the last epoch if there is no kappa."""
         known = [-1.0 if kappa is None else kappa for kappa in self.kappas]
         return known.index(max(known)) if max(known, default=-1.0) > -1.0 else self.epochs - 1
 
@@ -41,29 +46,33 @@ class History:
         return self.best_epoch == self.epochs - 1
 
     def is_stalled(self, patience: int) -> bool:
-        """Whether kappa has not risen for that many epochs; never with a patience of zero."""
+        """Whether kappa has not risen for ``patience`` epochs; never if that is zero."""
         return 0 < patience <= self.epochs - 1 - self.best_epoch
 
     def with_epoch(self, loss: float, kappa: float | None) -> History:
-        """One epoch more."""
+        """Return the history with one epoch added."""
         return replace(self, losses=(*self.losses, loss), kappas=(*self.kappas, kappa))
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file with every variable of a run and its history; replaced as a whole."""
+    """A file with every variable of a training and its history.
+
+    Attributes:
+        path: Where it is written.
+    """
 
     path: Path
 
     def save(
         self, variables: Sequence[Any], history: History, best: Sequence[Any] | None = None
     ) -> None:
-        """Write it; a reader sees the old one or the new one.
+        """Replace the checkpoint.
 
         Args:
-            variables: As they are now.
+            variables: Of the network and its optimizer.
             history: So far.
-            best: The network's variables as they were after its best epoch.
+            best: The network's variables after its best epoch, if they are needed at the end.
         """
         arrays: dict[str, Any] = {
             f"{kind}{at}": np.asarray(variable)
@@ -75,29 +84,29 @@ class Checkpoint:
             np.savez(file, losses=np.array(history.losses), kappas=np.array(kappas), **arrays)
 
     def history(self) -> History:
-        """How the run went so far, without its variables."""
+        """Read the history alone; empty if nothing was saved."""
         if not self.path.is_file():
             return History()
         with np.load(self.path, allow_pickle=False) as kept:
             return _history(kept)
 
     def best(self) -> list[NDArray[np.generic]] | None:
-        """The network's variables after its best epoch; None where they were not kept."""
+        """Read the network's variables after its best epoch; None if they were not saved."""
         if not self.path.is_file():
             return None
         with np.load(self.path, allow_pickle=False) as kept:
             return [kept[f"b{at}"] for at in range(_count(kept, "b"))] or None
 
     def restore(self, variables: Sequence[Any], *, is_part: bool = False) -> History:
-        """Set the variables to what was saved; an empty history where nothing was.
+        """Set variables to their saved values and return the history, empty if nothing was saved.
 
         Args:
-            variables: In the order that they were saved in.
-            is_part: Whether they may be the first of those that were saved: a network's, without
-                its optimizer's.
+            variables: In the order in which they were saved.
+            is_part: They are only the first of the saved ones: a network's without its
+                optimizer's.
 
         Raises:
-            InvalidInput: It belongs to another network or recipe.
+            InvalidInput: The checkpoint belongs to another network or recipe.
         """
         if not self.path.is_file():
             return History()

@@ -1,8 +1,8 @@
-"""Frozen networks side by side: the same head on each, on the same folds of the same photographs.
+"""Compare frozen networks: train the same head on each, on the same folds of the same photographs.
 
-For every candidate the pooled features, the artifact, the out-of-fold predictions and the times of
-single predictions are kept in the comparison's folder, and what is there is not made again.  No
-figure is derived here: :mod:`drdeploy.study.recommendation.candidates` does that.
+The folder of a comparison keeps the pooled features, the artifact, the out-of-fold predictions and
+the times of single predictions of every candidate, so that nothing is computed twice.  The figures
+are derived from these in :mod:`drdeploy.study.recommendation.candidates`.
 """
 
 from __future__ import annotations
@@ -42,26 +42,37 @@ if TYPE_CHECKING:
     from drdeploy.grader.networks.weights import WeightsSource
 
 WARM_UPS = 5
+"""Predictions before the timed ones: the first are slower."""
 PREDICTIONS = 30
-"""Timed, one photograph each."""
+"""Timed predictions, of one photograph each."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network, and what its base is filled with."""
+    """A network to compare.
+
+    Attributes:
+        architecture: Which network.
+        weights: What its base is filled with.
+    """
 
     architecture: Architecture
     weights: WeightsSource
 
 
 class NetworkMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was measured of a candidate.
+    """The size and speed of a candidate.
 
     Attributes:
-        parameters: With the study's head.
+        architecture: Name of the network.
+        parameters: How many it has with the study's head.
+        weights: Kind of the base's weights.
+        weights_source: Where these come from.
+        preprocessing: What the network was designed for.
         artifact_size_bytes: Of the ONNX archive.
-        predict_s: Time of single predictions, warm, by ONNX Runtime.
-        threads: That a prediction had.
+        predict_s: Seconds of each single prediction, warm, by ONNX Runtime.
+        threads: How many a prediction had.
+        tool_version: The drdeploy that measured.
     """
 
     architecture: str
@@ -77,10 +88,11 @@ class NetworkMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 @dataclass(frozen=True, eq=False)
 class ComparedNetwork:
-    """A finished candidate.
+    """A candidate that was measured.
 
     Attributes:
-        out_of_fold: Predictions of every photograph by a head that never saw its session.
+        measured: Its size and speed.
+        out_of_fold: Predictions of every photograph by a head that was not trained on its session.
     """
 
     measured: NetworkMeasurement
@@ -89,11 +101,13 @@ class ComparedNetwork:
 
 @dataclass(frozen=True)
 class NetworkComparison:
-    """The photographs, their folds, and the folder where results are kept.
+    """The conditions under which networks are compared, and the folder that keeps the results.
 
     Attributes:
         dataset: Deduplicated training photographs.
+        folds: How many.
         seed: Of random weights, folds and heads.
+        folder: Where results are kept.
     """
 
     dataset: Dataset
@@ -102,10 +116,10 @@ class NetworkComparison:
     folder: Path
 
     def finished(self, candidate: Candidate) -> ComparedNetwork | None:
-        """What an earlier run has found, or None.
+        """Read the result of an earlier run; None if there is none.
 
         Raises:
-            InvalidInput: The file of weights is not there, or what was kept cannot be read.
+            InvalidInput: The file of weights is missing, or the result cannot be read.
         """
         return self._read(candidate) if self._row(candidate).is_file() else None
 
@@ -113,29 +127,30 @@ class NetworkComparison:
         self,
         candidate: Candidate,
         *,
-        on_stage: Callable[[str], None] = lambda _: None,
+        on_step: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> ComparedNetwork:
-        """Measure a candidate, or read what an earlier run has found.
+        """Measure a candidate, or read the result of an earlier run.
 
         Args:
             candidate: What to measure.
-            on_stage: Told what begins.
-            clock: Seconds.
+            on_step: Called with the name of each step that begins.
+            clock: Returns seconds.
 
         Raises:
             InvalidInput: The weights do not fit, or there are fewer sessions than folds.
-            ModelError: Keras cannot download the weights, or the export disagrees.
+            ModelError: Keras cannot download the weights, or the exported model disagrees with
+                the network.
             RequestRefused: A photograph cannot be decoded.
         """
         finished = self.finished(candidate)
         if finished is not None:
             return finished
         folds = grouped_folds(self.dataset, self.folds, seed=self.seed)
-        archive, features = self._archive_and_features(candidate, on_stage)
-        on_stage("training heads")
+        archive, features = self._archive_and_features(candidate, on_step)
+        on_step("training heads")
         probabilities = predict_out_of_fold(features, self.dataset.grades, folds, seed=self.seed)
-        on_stage("timing predictions")
+        on_step("timing predictions")
         measured = _measure(candidate.architecture, archive, clock)
         self._keep(candidate, measured, GradedSet.of(self.dataset, probabilities))
         return self._read(candidate)
@@ -153,13 +168,13 @@ class NetworkComparison:
     def _keep(
         self, candidate: Candidate, measured: NetworkMeasurement, out_of_fold: GradedSet
     ) -> None:
-        """The row last, and whole or not at all: it says that the candidate is finished."""
         row = self._row(candidate)
+        # The row is written last: that it exists means that the candidate is finished.
         out_of_fold.write(row.with_suffix(".csv"))
         write_atomically(row, msgspec.json.format(msgspec.json.encode(measured), indent=2))
 
     def _of(self, candidate: Candidate) -> Path:
-        """The folder of a network with certain weights, whatever the photographs."""
+        """The folder of a network with certain weights, for any photographs."""
         name = candidate.architecture.name.lower()
         return self.folder / f"{name}-{identify(candidate.weights, self.seed)}"
 
@@ -168,28 +183,31 @@ class NetworkComparison:
         return self._of(candidate) / run
 
     def _input_of(self, candidate: Candidate) -> str:
-        """Tells apart what a network was shown: the photographs and their transform."""
+        """A digest of the network's input: the photographs and their transform."""
         described = msgspec.json.encode(candidate.architecture.transform)
         return sha256_of(self.dataset.digest.encode() + described)[:12]
 
     def _archive_and_features(
-        self, candidate: Candidate, on_stage: Callable[[str], None]
+        self, candidate: Candidate, on_step: Callable[[str], None]
     ) -> tuple[Path, NDArray[np.float32]]:
-        """Both from disk, or both from the network, which takes long to build and to run."""
+        """Read the archive and the pooled features, or make both.
+
+        Both come from the network, which takes long to build and to run.
+        """
         architecture, folder = candidate.architecture, self._of(candidate)
         archive = folder / f"{architecture.name.lower()}-fp32-onnx.tar.gz"
         kept = folder / f"{self._input_of(candidate)}-features.npy"
         if archive.is_file() and kept.is_file():
             return archive, np.load(kept, allow_pickle=False)
-        on_stage("building")
+        on_step("building")
         built = build_filled(architecture, candidate.weights, seed=self.seed)
-        on_stage("exporting")
+        on_step("exporting")
         export_network(
             built.network, built.described, folder, sample=built.sample, formats=["onnx"]
         )
-        on_stage("reading photographs")
+        on_step("reading photographs")
         photographs = prepare(self.dataset, architecture.transform, self.folder / "photographs")
-        on_stage("extracting features")
+        on_step("extracting features")
         features = predict(base_of(built.network), architecture.transform, photographs.exact)
         with atomic_writer(kept) as file:
             np.save(file, features)

@@ -1,9 +1,9 @@
-"""What the chosen numbers do on photographs that they were not chosen on.
+"""Estimate how the chosen thresholds do on photographs that they were not chosen on.
 
 The temperature and the operating points are chosen on the out-of-fold predictions, so figures
-from the same predictions flatter them a little.  Here every fold is judged with the numbers that
-the other folds would have chosen.  The grade needs no such care: the posterior median has nothing
-to choose.
+computed from the same predictions are a little too good.  Here the predictions of every fold are
+evaluated with the temperature and thresholds that the other folds alone would have chosen.  The
+grade itself is the posterior median, for which nothing is chosen.
 """
 
 from __future__ import annotations
@@ -32,7 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CrossFittedPoint:
-    """An operating point whose threshold differs from fold to fold."""
+    """The quality of an operating point whose threshold was chosen for each fold on the others.
+
+    Attributes:
+        name: Of the operating point.
+        at_or_above: The ICDR grade from which an eye should be flagged.
+        sensitivity: Share of the diseased eyes that are flagged.
+        specificity: Share of the other eyes that are not flagged.
+    """
 
     name: str
     at_or_above: int
@@ -42,10 +49,12 @@ class CrossFittedPoint:
 
 @dataclass(frozen=True)
 class CrossFitted:
-    """Figures of numbers that were chosen on other folds.
+    """Figures with the temperature and thresholds chosen on other folds.
 
     Attributes:
-        points: Those that every fold could choose.
+        kappa: Quadratic weighted.
+        ece: Expected calibration error.
+        points: The operating points that could be chosen for every fold.
     """
 
     kappa: Estimate
@@ -54,12 +63,12 @@ class CrossFitted:
 
 
 def cross_fit(out_of_fold: GradedSet, folds: Sequence[Fold]) -> CrossFitted:
-    """Choose on all folds but one and judge that one; for each.
+    """Evaluate each fold with the temperature and thresholds chosen on the others.
 
     Args:
-        out_of_fold: Predictions that are out of those folds; whether and how they are calibrated
-            makes no difference.
-        folds: Every photograph is validated once.
+        out_of_fold: Predictions by the networks of these folds; it makes no difference whether
+            they are calibrated.
+        folds: Every photograph validates once.
     """
     labels, groups = out_of_fold.labels, out_of_fold.groups
     calibrated = np.empty_like(out_of_fold.probabilities)

@@ -1,7 +1,7 @@
-"""Train one network on some photographs: the loop, its schedule, its checkpoints.
+"""Train one network: the loop over epochs, the schedule, the checkpoints.
 
-All that is random is drawn from ``(seed, epoch, step)``, so that a run that is taken up again
-from a checkpoint ends in the same weights as one that was never interrupted.
+Everything random is drawn from ``(seed, epoch, step)``.  So a training that continues from a
+checkpoint ends in the same weights as one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ if TYPE_CHECKING:
     from drdeploy.grader.training.recipe import Recipe
 
 MEDIAN_GRADE = (0.5, 0.5, 0.5, 0.5)
-"""Grade thresholds: the posterior median, which errs by the fewest grades (Prediction)."""
+"""Grade thresholds that make the answer the posterior median: the grade that is off by the fewest
+grades on average."""
 
 NEIGHBOUR_SPREAD = 0.5
-"""Standard deviation, in grades, of how smoothing spreads a label."""
+"""Standard deviation, in grades, with which smoothing spreads a label."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledPixels:
-    """Some photographs of a prepared data set.
+    """Decoded photographs with their labels.
 
     Attributes:
         pixels: Shape ``(n, h, w, 3)``, uint8.
-        labels: Shape ``(n,)``.
+        labels: Shape ``(n,)``, 0 to 4.
     """
 
     pixels: NDArray[np.uint8]
@@ -50,7 +51,12 @@ class LabelledPixels:
 
 @dataclass(frozen=True, eq=False)
 class FoldPhotographs:
-    """What a network learns from, and what it is watched on."""
+    """The photographs of one fold.
+
+    Attributes:
+        train: What the network is trained on.
+        validation: What its kappa is computed on after every epoch; None if nothing is held out.
+    """
 
     train: LabelledPixels
     validation: LabelledPixels | None
@@ -63,13 +69,13 @@ class FoldPhotographs:
         train: NDArray[np.intp],
         validation: NDArray[np.intp] | None,
     ) -> FoldPhotographs:
-        """Pick positions of a prepared data set."""
-        watched = (
+        """Pick photographs of a prepared data set by their positions."""
+        held_out = (
             None
             if validation is None
             else LabelledPixels(prepared.exact[validation], labels[validation])
         )
-        return cls(LabelledPixels(prepared.large[train], labels[train]), watched)
+        return cls(LabelledPixels(prepared.large[train], labels[train]), held_out)
 
 
 def fit(
@@ -82,19 +88,19 @@ def fit(
     checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[History], None] = lambda _: None,
 ) -> History:
-    """Train ``network`` in place.
+    """Train a network in place.
 
     Args:
-        network: Made by :func:`drdeploy.grader.networks.network.build_network`, filled.
-        transform: The network's: what its value range is.
-        parts: Photographs.
-        recipe: How.
-        seed: Of order and augmentation.
-        checkpoint: Taken up if it holds anything, written after every epoch.
-        on_epoch: Told after every epoch.
+        network: Made by :func:`drdeploy.grader.networks.network.build_network`, with weights.
+        transform: The network's, for its size and value range.
+        parts: The photographs.
+        recipe: Every choice of the training.
+        seed: Of the order of the photographs and of the augmentation.
+        checkpoint: Continued from if it holds anything, and written after every epoch.
+        on_epoch: Called with the history after every epoch.
 
     Returns:
-        Loss and validation kappa by epoch.
+        Loss and validation kappa of each epoch.
     """
     trainer = _Trainer(network, transform, parts.train, recipe, seed)
     history = History() if checkpoint is None else checkpoint.restore(trainer.state())
@@ -122,14 +128,17 @@ def fit(
 def predict(
     network: Any, transform: FundusTransform, pixels: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
-    """Probabilities ``(n, 5)`` of exact pixels ``(n, h, w, 3)``."""
+    """Predict probabilities ``(n, 5)`` from pixels ``(n, h, w, 3)`` of the network's own size."""
     return make_predictor(network, transform)(pixels)
 
 
 def make_predictor(
     network: Any, transform: FundusTransform, *, batch_size: int = 16
 ) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """:func:`predict` for many calls: the network is traced once, and followed as it changes."""
+    """Make a function that does what :func:`predict` does, for many calls.
+
+    The network is traced once; later calls use its variables as they are then.
+    """
     tf = import_frameworks().tensorflow
     step = tf.function(
         lambda batch: network(_as_input(tf, batch, transform), training=False), autograph=False
@@ -152,7 +161,7 @@ def _kappa(part: LabelledPixels, probabilities: NDArray[np.float32]) -> float | 
 
 
 def _as_input(tf: Any, pixels: Any, transform: FundusTransform) -> Any:
-    """Value range, channel order, mean and deviation, as ``fundus.apply`` ends with."""
+    """Apply value range, channel order, mean and deviation, as ``fundus.apply`` does at its end."""
     low, high = transform.value_range
     scaled = tf.cast(pixels, tf.float32) * ((high - low) / 255.0) + low
     ordered = scaled[..., ::-1] if transform.channel_order == "bgr" else scaled
@@ -160,7 +169,10 @@ def _as_input(tf: Any, pixels: Any, transform: FundusTransform) -> Any:
 
 
 class _Trainer:
-    """A network, its optimizer, and the compiled step of each stage."""
+    """Runs epochs: holds a network, its optimizer, and a compiled training step.
+
+    There are two steps, one for the head alone and one for all layers.
+    """
 
     def __init__(
         self,
@@ -183,6 +195,7 @@ class _Trainer:
         self._optimizer = self._keras.optimizers.AdamW(
             recipe.learning_rate, weight_decay=recipe.weight_decay, clipnorm=recipe.clip_norm
         )
+        # Small gradients are zero in half precision unless the loss is scaled up first.
         if self._keras.mixed_precision.dtype_policy().name == "mixed_float16":
             self._optimizer = self._keras.optimizers.LossScaleOptimizer(self._optimizer)
         self._all = list(network.trainable_variables)
@@ -196,11 +209,11 @@ class _Trainer:
         self._step_of_all = self._tf.function(self._make_step(self._all), autograph=False)
 
     def state(self) -> list[Any]:
-        """Every variable that training changes."""
+        """Return every variable that training changes."""
         return [*self._network.variables, *self._optimizer.variables]
 
     def run_epoch(self, epoch: int) -> float:
-        """One pass over the photographs; the mean loss."""
+        """Train on every photograph once, and return the mean loss."""
         recipe, part = self._recipe, self._part
         order = np.random.default_rng([self._seed, epoch]).permutation(len(part.labels))
         is_head_only = recipe.trainable == "head" or epoch < recipe.head_epochs
@@ -220,6 +233,7 @@ class _Trainer:
         return float(np.mean(losses))
 
     def _learning_rate(self, done: int) -> float:
+        """Learning rate after that many steps: a linear rise, then a cosine down to zero."""
         recipe = self._recipe
         warm, total = recipe.warm_up_epochs * self._steps, recipe.epochs * self._steps
         if done < warm:
@@ -228,6 +242,7 @@ class _Trainer:
         return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * along))
 
     def _set_trainable(self, *, base_too: bool) -> None:
+        """Freeze the base, or all of it but its batch normalisation (see ``Recipe.trainable``)."""
         for layer in base_of(self._network).layers:
             is_norm = isinstance(layer, self._keras.layers.BatchNormalization)
             layer.trainable = base_too and not is_norm
@@ -256,7 +271,9 @@ class _Trainer:
 
 
 def soft_labels(labels: NDArray[np.intp], smoothing: float) -> NDArray[np.float32]:
-    """One-hot labels of which ``smoothing`` is spread over the neighbouring grades.
+    """Make one-hot labels and spread the share ``smoothing`` over the neighbouring grades.
+
+    Experts who disagree about a photograph are mostly one grade apart.
 
     Returns:
         Shape ``(n, 5)``; rows sum to one.
@@ -269,7 +286,7 @@ def soft_labels(labels: NDArray[np.intp], smoothing: float) -> NDArray[np.float3
 
 
 def sample_weights(labels: NDArray[np.intp], power: float) -> NDArray[np.float32]:
-    """Weight of each photograph, mean one: the inverse of its grade's share to a power."""
+    """Weigh each photograph by the inverse of its grade's share to a power; the mean is 1."""
     share = np.bincount(labels, minlength=GRADES) / len(labels)
     weights = share[labels] ** -power
     return np.asarray(weights / weights.mean(), dtype=np.float32)

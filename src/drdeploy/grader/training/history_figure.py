@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def draw_history(histories: dict[str, History], file: Path) -> Path:
-    """Draw one line for each network, as SVG.
+    """Draw one line for each network and write the picture as SVG.
 
     Raises:
         MissingExtra: Matplotlib is not installed.

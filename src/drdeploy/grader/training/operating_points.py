@@ -1,4 +1,8 @@
-"""Decisions, chosen on photographs that were not trained on and locked into the manifest."""
+"""Choose operating points on out-of-fold predictions, to be locked into the manifest.
+
+Thresholds that are chosen on the photographs they are later evaluated on look better than they are,
+so they are chosen once, here, and no evaluation changes them.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +22,10 @@ if TYPE_CHECKING:
     from drdeploy.statistics.estimate import Estimate
 
 HIGH_SENSITIVITY: Final = 0.95
-"""Sensitivity aimed at on validation photographs; on others it is expected to be a little less."""
+"""Sensitivity of that point on the photographs it is chosen on; on others, expect a little less."""
 
 DIGITS = 4
-"""Of a threshold: more would say something of the last photograph alone."""
+"""Decimals of a threshold; more would depend on a single photograph."""
 
 
 def choose_operating_points(
@@ -32,14 +36,15 @@ def choose_operating_points(
     temperature: float,
     high_sensitivity: float = HIGH_SENSITIVITY,
 ) -> Clinical:
-    """A high-sensitivity and a balanced point at grades 2 and 3.
+    """Choose a high-sensitivity and a balanced point at grades 2 and 3.
 
     Args:
-        labels: Shape ``(n,)``.
-        probabilities: Shape ``(n, 5)``, calibrated, of photographs that were not trained on.
+        labels: Shape ``(n,)``, 0 to 4.
+        probabilities: Shape ``(n, 5)``, calibrated, of photographs that the network was not
+            trained on.
         chosen_on: Those photographs, in words.
         temperature: What the probabilities were calibrated with.
-        high_sensitivity: Least share of diseased eyes that the first point flags.
+        high_sensitivity: Least share of diseased eyes that the high-sensitivity point flags.
     """
     or_worse = probabilities_or_worse(probabilities)
     points: list[OperatingPoint] = []
@@ -60,18 +65,20 @@ def choose_operating_points(
 
 
 def _for_sensitivity(
-    is_positive: NDArray[np.bool_], scores: NDArray[np.floating], wanted: float
+    is_positive: NDArray[np.bool_], scores: NDArray[np.floating], least: float
 ) -> float:
-    """The highest threshold that flags at least that share of the diseased."""
+    """The highest threshold that flags at least that share of the diseased eyes."""
     ill = np.sort(scores[is_positive])
-    misses = int((1 - wanted) * ill.size + 1e-9)
+    # (1 - 0.9) * 10 is 0.9999999999999998; without the small term, one miss fewer is allowed.
+    misses = int((1 - least) * ill.size + 1e-9)
     return _rounded_down(float(ill[misses]))
 
 
 def _youden(is_positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> float:
     """The threshold with the largest sum of sensitivity and specificity (Youden 1950).
 
-    The middle of the best stretch, so that it does not hang on one photograph.
+    Every threshold between two neighbouring scores gives the same sum.  The middle between them is
+    taken, which depends least on one photograph.
     """
     candidates = np.unique(scores)
     ill, well = np.sort(scores[is_positive]), np.sort(scores[~is_positive])
@@ -83,6 +90,7 @@ def _youden(is_positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> flo
 
 
 def _rounded_down(threshold: float) -> float:
+    """Round down, so that no photograph that reached the threshold misses it."""
     return float(np.floor(threshold * 10**DIGITS) / 10**DIGITS)
 
 

@@ -1,4 +1,4 @@
-"""Photographs as a network is trained on them: decoded, cropped and scaled once."""
+"""Decode, crop and scale the photographs of a data set once, before training on them."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from drdeploy.grader.fundus.transform import FundusTransform
 
 MARGIN = 1.15
-"""How much larger than the network's input a photograph is kept, for augmentation to zoom in."""
+"""How much larger than the network's input photographs are kept, for augmentation to zoom in."""
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedPhotographs:
-    """Pixels of a data set in its order.
+    """The pixels of a data set's photographs, in its order.
 
     Attributes:
-        large: Shape ``(n, MARGIN * height, MARGIN * width, 3)``, RGB, to augment from.
-        exact: Shape ``(n, height, width, 3)``, RGB: what a server's transform makes of them,
-            before the value range.
+        large: RGB, shape ``(n, MARGIN * height, MARGIN * width, 3)``, to augment from.
+        exact: RGB, shape ``(n, height, width, 3)``: the same pixels that a server makes, before
+            the value range is applied.
     """
 
     large: NDArray[np.uint8]
@@ -47,9 +47,9 @@ def prepare(
     """Decode and transform a data set, or take it from the cache.
 
     Args:
-        dataset: Its photographs must be readable.
+        dataset: Its photographs must decode.
         transform: The network's.
-        cache: A folder for ``SHA256.npz``, keyed by the contents and the transform.
+        cache: A folder that keeps the pixels, by a digest of the contents and the transform.
 
     Raises:
         RequestRefused: A photograph cannot be decoded.
@@ -76,7 +76,7 @@ def prepare(
 
 
 def as_pixels(transform: FundusTransform) -> FundusTransform:
-    """The same crop, size and filter, ending in RGB from 0 to 255."""
+    """Return a transform with the same crop, size and filter that ends in RGB from 0 to 255."""
     return msgspec.structs.replace(
         transform,
         value_range=(0.0, 255.0),

@@ -1,4 +1,4 @@
-"""How a network is trained: every choice in one place, from a preset or a TOML file."""
+"""Every choice of a training, from a preset or a TOML file."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ CountOrNone = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a photograph may look like instead; each drawn anew for every photograph and epoch.
+    """Ranges of random changes, drawn anew for every photograph and epoch.
 
-    An eye has no upright: it may be mirrored and turned by any angle.  Cameras differ in light
-    and colour, hence the rest.
+    Disease looks the same in a mirrored or turned eye, so any angle is allowed.  Light and colour
+    are changed because cameras differ in them.
 
     Attributes:
         flips: Mirror half of the photographs.
-        rotation_deg: Turn by up to so many degrees either way.
+        rotation_deg: Turn by up to so many degrees in either direction.
         zoom: Smallest and largest scale of the eye.
         shift: Move by up to this share of the side.
         stretch: Change the aspect by up to this share.
@@ -48,29 +48,31 @@ class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One way to train.
+    """How a network is trained.
 
     Attributes:
         trainable: ``head`` leaves the base as it is; ``all`` trains it too, after the first
-            ``head_epochs``.  Batch normalisation stays in inference mode either way: with a few
-            hundred photographs its statistics are better left alone, and in the folded ImageNet
+            ``head_epochs``.  Batch normalisation stays in inference mode in either case: a few
+            hundred photographs would make its statistics worse, and in the folded ImageNet
             weights of this project they are already part of the convolutions.
-        epochs: All of them, ``head_epochs`` included.
-        head_epochs: At the start, with the base frozen: a random head must not spoil it.
-        batch_size: Photographs per step.
-        learning_rate: At its peak, of AdamW (Loshchilov and Hutter, ICLR 2019); it rises over
-            ``warm_up_epochs`` and falls to zero along a cosine.
+        epochs: How many, including ``head_epochs``.
+        head_epochs: How many at the start with the base frozen, so that the gradients of a random
+            head do not damage it.
+        batch_size: Photographs in a step.
+        learning_rate: Peak of AdamW's (Loshchilov and Hutter, ICLR 2019).
+        warm_up_epochs: In these the learning rate rises to its peak; then it falls to zero along
+            a cosine.
         weight_decay: Of AdamW.
-        clip_norm: Largest norm of each variable's gradient.
-        class_weight_power: A grade's photographs weigh as the inverse of its share to this
-            power: 0 treats photographs alike, 1 treats grades alike.
-        smoothing: Share of the label that goes to the neighbouring grades, the nearer the more.
-        ordinal_weight: Of the squared error of the expected grade, added to the cross-entropy:
-            two grades off is worse than one.
-        patience: Stop when validation kappa has not risen for so many epochs, and take the best
-            epoch's weights; 0 trains to the end.  With a schedule that ends at zero the last
-            epoch is as good, and out-of-fold figures stay free of that choice.
-        augmentation: None shows every photograph as it is.
+        clip_norm: Largest norm of the gradient of each variable.
+        class_weight_power: Photographs are weighed by the inverse of their grade's share to this
+            power: 0 weighs all photographs alike, 1 all grades.
+        smoothing: Share of the label that is spread over the neighbouring grades.
+        ordinal_weight: Weight of the squared error of the expected grade, which is added to the
+            cross-entropy: being two grades off is worse than one.
+        patience: Stop when validation kappa has not risen for so many epochs, and use the weights
+            of the best epoch; 0 trains to the end.  As the learning rate ends at zero, the last
+            epoch is as good, and no choice is made that would flatter the out-of-fold figures.
+        augmentation: Random changes of the photographs; None makes none.
     """
 
     trainable: Literal["head", "all"] = "all"
@@ -101,17 +103,17 @@ STUDY: Final = Recipe(
     ordinal_weight=0.0,
     augmentation=None,
 )
-"""The original study's way: frozen base, no class weights.  Its augmentation was silently
-ignored by the notebook that it built on, so there is none."""
+"""What the original study did: a frozen base, no class weights.  The notebook that it built on
+silently ignored its augmentation, so there is none here."""
 
 FINE_TUNED: Final = Recipe()
-"""End to end, every grade counted, errors weighed by their distance."""
+"""All layers are trained, rare grades are weighed up, and errors count by their distance."""
 
 PRESETS: Final = {"study": STUDY, "fine-tuned": FINE_TUNED}
 
 
 def find_recipe(preset: str = "fine-tuned", file: Path | None = None) -> Recipe:
-    """A preset, or a TOML file with the fields of :class:`Recipe`.
+    """Return a preset, or read a TOML file with the fields of :class:`Recipe`.
 
     Raises:
         InvalidInput: There is no such preset or file, or a field is wrong.

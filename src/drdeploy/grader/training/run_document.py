@@ -1,4 +1,4 @@
-"""A finished training run as a document of plain values: what ``--json`` prints."""
+"""Turn a finished training run into plain values: what ``--json`` prints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run_document(trained: TrainedGrader) -> dict[str, Any]:
-    """Out-of-fold figures, what they were computed on, and what was made."""
+    """Return the out-of-fold figures, what they were computed on, and the files that were made."""
     plan, graded = trained.plan, trained.out_of_fold
     evaluation = evaluate_graded(graded, trained.clinical)
     folds = grouped_folds(plan.dataset, plan.folds, seed=plan.seed)
@@ -35,7 +35,7 @@ def run_document(trained: TrainedGrader) -> dict[str, Any]:
 
 
 def set_aside(dataset: Dataset) -> list[dict[str, str]]:
-    """What was not trained on, and why; files within the data set."""
+    """Return the photographs that were not trained on, and why."""
     return [
         {"file": name_within(dataset.folder, Path(one.file)), "reason": one.reason}
         for one in dataset.set_aside

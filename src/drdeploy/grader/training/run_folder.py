@@ -1,4 +1,4 @@
-"""What a training run leaves on disk, and finds there when it is started again."""
+"""The folder of a training run, from which an interrupted run continues."""
 
 from __future__ import annotations
 
@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """All that decides what a run computes.  A folder holds one run."""
+    """Everything that determines what a run computes.
+
+    Attributes:
+        architecture: Name of the network.
+        weights: What its base starts from.
+        recipe: How it is trained.
+        side_px: Height and width of its input.
+        folds: How many.
+        seed: Of whatever is random.
+        dataset: Name of the data set.
+        dataset_digest: SHA-256 of its contents, labels and order.
+    """
 
     architecture: str
     weights: str
@@ -37,32 +48,36 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """``settings.json``, ``fold_K.npz`` (predictions), checkpoints, ``history.csv``, exports."""
+    """Holds ``settings.json``, ``fold_K.npz`` (predictions), checkpoints, and ``history.csv``.
+
+    Attributes:
+        path: Of the folder, which belongs to one run.
+    """
 
     path: Path
 
     def claim(self, settings: RunSettings) -> None:
-        """Make the folder this run's, or find that it is already.
+        """Reserve the folder for a run, or find that it is that run's already.
 
         Raises:
-            InvalidInput: It holds another run.
+            InvalidInput: The folder belongs to a run with other settings.
         """
         file = self.path / "settings.json"
-        wanted = msgspec.json.format(msgspec.json.encode(settings), indent=2)
-        if file.is_file() and file.read_bytes() != wanted:
+        described = msgspec.json.format(msgspec.json.encode(settings), indent=2)
+        if file.is_file() and file.read_bytes() != described:
             raise InvalidInput(
                 "The folder holds a run with other settings",
                 where=str(file),
                 remedy="Name another folder with --out, or remove it",
             )
-        write_atomically(file, wanted)
+        write_atomically(file, described)
 
     def checkpoint(self, name: str) -> Checkpoint:
-        """Where a network of this run stands."""
+        """Return the checkpoint of one of the run's networks, whether or not it exists."""
         return Checkpoint(self.path / f"{name}.checkpoint.npz")
 
     def predictions(self, fold: int) -> NDArray[np.float32] | None:
-        """What a finished fold predicted for its validation photographs, or None."""
+        """Read the predictions of a fold's validation photographs; None if it is not finished."""
         file = self.path / f"fold_{fold}.npz"
         if not file.is_file():
             return None
@@ -71,12 +86,12 @@ class RunFolder:
         return found
 
     def keep_predictions(self, fold: int, probabilities: NDArray[np.float32]) -> None:
-        """A fold is finished."""
+        """Keep a fold's predictions, which marks the fold as finished."""
         with atomic_writer(self.path / f"fold_{fold}.npz") as file:
             np.savez(file, probabilities=probabilities)
 
     def write_history(self, histories: dict[str, History]) -> Path:
-        """Loss and validation kappa of every network and epoch, as CSV."""
+        """Write the loss and the validation kappa of every network and epoch as CSV."""
         path = self.path / "history.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")

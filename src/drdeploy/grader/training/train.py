@@ -1,8 +1,9 @@
-"""The whole way from a data set to a grader whose quality is known.
+"""Train a grader on a data set and measure its quality.
 
-Every fold trains a network on the others and predicts its own photographs; on these out-of-fold
-predictions the temperature and the operating points are chosen, and from them come all figures.
-The network that is exported is then trained on all photographs, in the same way.
+For every fold, a network is trained on the other folds and predicts the photographs of this one.
+The temperature and the operating points are chosen on these out-of-fold predictions, and all
+figures come from them.  Then one more network is trained on all photographs in the same way, and
+that one is exported.
 """
 
 from __future__ import annotations
@@ -45,17 +46,21 @@ if TYPE_CHECKING:
     from drdeploy.grader.training.recipe import Recipe
 
 FINAL = "final"
-"""Name of the network that is trained on all photographs and exported."""
+"""Name of the network that is trained on all photographs."""
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What to train, on what, and how.
+    """What to train, on which photographs, and how.
 
     Attributes:
-        architecture: With the transform that photographs go through.
+        architecture: The network and its transform.
         dataset: Deduplicated training photographs.
-        weights: Of the base at the start.
+        weights: What the base starts from.
+        recipe: Every choice of the training.
+        folds: How many.
+        seed: Of whatever is random.
+        licence: Of the trained weights, for the manifest.
     """
 
     architecture: Architecture
@@ -79,7 +84,7 @@ class TrainingPlan:
         seed: int = 0,
         licence: str = "",
     ) -> TrainingPlan:
-        """Plan on the training part of a data set, each photograph once.
+        """Plan a training on the training split of a data set, each photograph once.
 
         Raises:
             InvalidInput: There is no such architecture.
@@ -92,7 +97,7 @@ class TrainingPlan:
 
     @property
     def settings(self) -> RunSettings:
-        """What tells this run from another."""
+        """Everything that determines what the run computes."""
         return RunSettings(
             architecture=self.architecture.name,
             weights=str(getattr(self.weights, "name", self.weights)),
@@ -107,11 +112,15 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class TrainedGrader:
-    """What a run has made.
+    """The result of a training run.
 
     Attributes:
-        out_of_fold: Calibrated predictions of every photograph by a network that never saw it.
-        archives: By format.
+        plan: What was trained, and how.
+        out_of_fold: Calibrated predictions of every photograph by a network that was not trained
+            on it.
+        clinical: The temperature and the thresholds that were chosen.
+        archives: The exported artifacts by format.
+        keras_file: The exported network for Keras.
     """
 
     plan: TrainingPlan
@@ -128,18 +137,18 @@ def train(
     cache: Path | None = None,
     on_epoch: Callable[[str, History], None] = lambda _name, _history: None,
 ) -> TrainedGrader:
-    """Train, or go on where an interrupted run stopped.
+    """Train, or continue an interrupted run.
 
     Args:
-        plan: What and how.
+        plan: What to train, and how.
         out_dir: The run's folder.
-        cache: Where prepared photographs are kept.
-        on_epoch: Told the network's name and its history after every epoch.
+        cache: A folder that keeps the decoded photographs.
+        on_epoch: Called with the network's name and its history after every epoch.
 
     Raises:
-        InvalidInput: The folder holds another run.
+        InvalidInput: The folder belongs to a run with other settings.
         RequestRefused: A photograph cannot be decoded.
-        ModelError: An export disagrees with its network.
+        ModelError: An exported model disagrees with its network.
     """
     folder = RunFolder(out_dir)
     folder.claim(plan.settings)
@@ -161,20 +170,20 @@ def train(
     fold_in(network, temperature)
     folder.write_history(run.histories)
     draw_history(run.histories, out_dir / "history.svg")
-    described = _describe(plan, clinical)
+    description = _describe(plan, clinical)
     sample = sample_batch(plan.architecture.transform)
     exports = out_dir / "exports"
     return TrainedGrader(
         plan,
         out_of_fold,
         clinical,
-        export_network(network, described, exports, sample=sample),
-        export_keras(network, exports / f"{described.name}-fp32.keras", sample=sample),
+        export_network(network, description, exports, sample=sample),
+        export_keras(network, exports / f"{description.name}-fp32.keras", sample=sample),
     )
 
 
 def network_of_fold(plan: TrainingPlan, out_dir: Path, fold: int, temperature: float) -> Any:
-    """A finished fold's network, calibrated, as it predicted its validation photographs."""
+    """Restore the network of a finished fold, calibrated with the temperature."""
     network = build_network(plan.architecture)
     RunFolder(out_dir).checkpoint(f"fold_{fold}").restore(network.variables, is_part=True)
     fold_in(network, temperature)
@@ -183,6 +192,8 @@ def network_of_fold(plan: TrainingPlan, out_dir: Path, fold: int, temperature: f
 
 @dataclass(frozen=True)
 class _Run:
+    """One training run under way; ``histories`` fills up network by network."""
+
     plan: TrainingPlan
     folder: RunFolder
     prepared: PreparedPhotographs
@@ -190,7 +201,7 @@ class _Run:
     histories: dict[str, History]
 
     def predict_out_of_fold(self) -> NDArray[np.float64]:
-        """Uncalibrated probabilities of every photograph, ``(n, 5)``."""
+        """Train every fold; return uncalibrated probabilities of all photographs, ``(n, 5)``."""
         folds = grouped_folds(self.plan.dataset, self.plan.folds, seed=self.plan.seed)
         probabilities = np.empty((len(self.plan.dataset), 5))
         for number, fold in enumerate(folds):
@@ -198,7 +209,7 @@ class _Run:
         return probabilities
 
     def train_final(self) -> Any:
-        """The network trained on all photographs, for as long as the folds were."""
+        """Train a network on all photographs, for as many epochs as the folds' networks."""
         everything = np.arange(len(self.plan.dataset))
         parts = FoldPhotographs.of(self.prepared, self.plan.dataset.grades, everything, None)
         return self._fit(FINAL, parts, self._final_recipe(), seed=self.plan.folds)
@@ -235,7 +246,10 @@ class _Run:
         return network
 
     def _final_recipe(self) -> Recipe:
-        """Nothing is held out to stop early by: as many epochs as the median fold was best at."""
+        """The recipe without early stopping, as nothing is held out to stop by.
+
+        It has as many epochs as the best one of the median fold.
+        """
         if not self.plan.recipe.patience:
             return self.plan.recipe
         best = sorted(history.best_epoch + 1 for history in self.histories.values())
