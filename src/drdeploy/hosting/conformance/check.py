@@ -159,7 +159,11 @@ def check_conformance(
         inspection = ImageInspection(host)
         for clause in clauses:
             begin(clause)
-            findings.append(ClauseFinding(clause, _check(clause, inspection)))
+            try:
+                verdict = clause.check(inspection)
+            except Undetermined as why:
+                verdict = ConformanceVerdict(ClauseOutcome.SKIP, str(why))
+            findings.append(ClauseFinding(clause, verdict))
             end(findings[-1])
     duration_s = time.monotonic() - began
     return ConformanceReport(image, image_id, memory_mb, cpus, duration_s, tuple(findings))
@@ -176,10 +180,3 @@ def _image_id(engine: Engine, image: str) -> str:
             where="IMAGE",
             remedy="Build it (`drdeploy image build`) or pull it; `drdeploy image list` shows ours",
         ) from err
-
-
-def _check(clause: Clause, inspection: ImageInspection) -> ConformanceVerdict:
-    try:
-        return clause.check(inspection)
-    except Undetermined as why:
-        return ConformanceVerdict(ClauseOutcome.SKIP, str(why))

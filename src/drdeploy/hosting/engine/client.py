@@ -168,7 +168,8 @@ class Engine:
                 return self._run_on(spec, _host_port(spec))
             except EngineError as err:
                 # Another process may take the port between our search and the engine's bind.
-                if attempt + 1 == attempts or not _is_port_taken(err):
+                is_taken = "already in use" in err.what or "already allocated" in err.what
+                if attempt + 1 == attempts or not is_taken:
                     raise
         raise EngineError("There is no free port for the container", where=spec.image)
 
@@ -326,10 +327,6 @@ def _host_port(spec: ContainerSpec) -> int | None:
     if spec.network == "host":
         return spec.port
     return spec.host_port or free_port()
-
-
-def _is_port_taken(err: EngineError) -> bool:
-    return "already in use" in err.what or "already allocated" in err.what
 
 
 def _log_lines(

@@ -26,23 +26,17 @@ def _records(log: Path) -> list[str]:
         handle = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return []
+    records: list[str] = []
     try:
-        return _read_all(handle)
+        while True:
+            try:
+                raw = os.read(handle, RECORD_BYTES)
+            except BrokenPipeError:
+                continue  # the record was overwritten; the next read goes on with the one after it
+            except OSError:  # BlockingIOError: there is no further record yet
+                return records
+            if not raw:
+                return records
+            records.append(raw.decode(errors="replace").partition(";")[2])
     finally:
         os.close(handle)
-
-
-def _read_all(handle: int) -> list[str]:
-    records: list[str] = []
-    while True:
-        try:
-            raw = os.read(handle, RECORD_BYTES)
-        except BlockingIOError:
-            return records
-        except BrokenPipeError:
-            continue  # the record was overwritten; the next read goes on with the one after it
-        except OSError:
-            return records
-        if not raw:
-            return records
-        records.append(raw.decode(errors="replace").partition(";")[2])

@@ -110,7 +110,10 @@ class ContainerSpec:
         is_published = self.network == "bridge" and self.port is not None
         tmp = f"rw,nosuid,nodev,size={self.tmp_mb}m,mode=1777"
         return {
-            "binds": [_bind(mount) for mount in self.mounts],
+            "binds": [
+                f"{mount.source.resolve()}:{mount.target}:{'ro' if mount.read_only else 'rw'}"
+                for mount in self.mounts
+            ],
             "cap_drop": ["ALL"] if self.drop_capabilities else None,
             "cpuset_cpus": self.cpuset,
             "mem_limit": None if self.memory_mb is None else self.memory_mb * MIB,
@@ -123,7 +126,3 @@ class ContainerSpec:
             "security_opt": ["no-new-privileges"],
             "tmpfs": {"/tmp": tmp} if self.read_only else None,  # noqa: S108  the container's own
         }
-
-
-def _bind(mount: Mount) -> str:
-    return f"{mount.source.resolve()}:{mount.target}:{'ro' if mount.read_only else 'rw'}"

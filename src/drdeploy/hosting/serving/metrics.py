@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from drdeploy.hosting.serving.counters import Durations, Snapshot
+    from drdeploy.hosting.serving.counters import Snapshot
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -64,15 +64,12 @@ class _Collector:
         yield responses
 
     def _histograms(self) -> Iterator[Metric]:
+        bounds = [*(str(bound) for bound in BUCKETS_S), "+Inf"]
         for stage, durations in self._snapshot.durations.items():
+            cumulative = map(float, accumulate(durations.counts))  # Prometheus' buckets overlap
             yield HistogramMetricFamily(
                 f"drdeploy_{stage}_duration_seconds",
                 f"Duration of {stage}.",
-                buckets=_cumulative(durations),
+                buckets=list(zip(bounds, cumulative, strict=True)),
                 sum_value=durations.sum_s,
             )
-
-
-def _cumulative(durations: Durations) -> list[tuple[str, float]]:
-    bounds = [*(str(bound) for bound in BUCKETS_S), "+Inf"]
-    return list(zip(bounds, map(float, accumulate(durations.counts)), strict=True))

@@ -77,7 +77,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse bytes, and refuse what cannot be parsed or is too long."""
         if self._linger_bytes is not None:
-            self._discard(data)
+            self._linger_bytes -= len(data)
+            if self._linger_bytes <= 0:
+                self._transport.abort()
             return
         if self._arriving is None and not self._is_in_head:
             self._begin_head()
@@ -311,11 +313,6 @@ class Connection(asyncio.Protocol):
         self._is_paused = False
         self._transport.resume_reading()
         self._set_timer(LINGER_S, self._transport.abort)
-
-    def _discard(self, data: bytes) -> None:
-        self._linger_bytes = (self._linger_bytes or 0) - len(data)
-        if self._linger_bytes <= 0:
-            self._transport.abort()
 
     def _pause_reading(self) -> None:
         if not self._is_paused:
