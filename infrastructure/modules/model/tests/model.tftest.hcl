@@ -35,7 +35,7 @@ run "another_image_is_another_model" {
   }
 }
 
-run "the_version_is_told" {
+run "the_version_is_kept_as_a_tag" {
   command = plan
 
   variables {
@@ -48,7 +48,7 @@ run "the_version_is_told" {
   }
 }
 
-run "nothing_new_keeps_its_name" {
+run "a_plan_without_changes_keeps_the_name" {
   command = plan
 
   assert {

@@ -89,7 +89,7 @@ run "a_canary_first" {
   }
 }
 
-run "captured_requests_lie_encrypted_where_told" {
+run "captured_requests_are_encrypted_in_the_folder_that_is_named" {
   command = plan
 
   variables {

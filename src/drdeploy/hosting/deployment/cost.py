@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Price, PriceSheet
 
 HOURS_PER_MONTH = 730
-"""AWS's pricing pages count a month so."""
+"""Hours of a month on AWS's pricing pages."""
 
 
 @dataclass(frozen=True)
