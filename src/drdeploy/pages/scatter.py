@@ -20,7 +20,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-from matplotlib.transforms import Bbox
 
 from drdeploy.pages.picture import Picture, picture_of
 from drdeploy.pages.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, STYLE
@@ -354,21 +353,21 @@ class _Placer:
     """Puts texts where they cover nothing, or else the least.
 
     What a text should not cover: whatever is kept free, earlier texts, and what lies outside the
-    axes.
+    axes.  Boxes are their lower left and upper right corners, in pixels.
     """
 
     def __init__(self, figure: Figure, axes: Axes) -> None:
         figure.draw_without_rendering()  # the layout decides only now where the axes are
         self._axes = axes
         self._pixels = figure.dpi / 72
-        self._within = axes.get_window_extent()
-        self._taken: list[tuple[Bbox, float]] = []
+        self._within: Floats = axes.get_window_extent().get_points()
+        self._taken: list[tuple[Floats, float]] = []
 
     def keep_free(self, low: Point, high: Point, margin_pt: float, weight: float = 1) -> None:
         """Keep texts off a rectangle, given in the axes' values, and off a margin around it."""
         corners = self._axes.transData.transform([low, high])
         margin = margin_pt * self._pixels
-        self._taken.append((Bbox([corners[0] - margin, corners[1] + margin]), weight))
+        self._taken.append((corners + np.array([[-margin], [margin]]), weight))
 
     def place(
         self,
@@ -390,30 +389,32 @@ class _Placer:
         written.set_in_layout(False)
         size = np.array(written.get_window_extent().size)
         boxes = [(self._box(point, offset, size), offset) for point, offset in places]
-        box, offset = min(boxes, key=lambda one: self._covered(one[0]) + FAR * hypot(*one[1]))
-        if not at_any_cost and self._covered(box) > TOO_MUCH:
+        covered = [self._covered(box) for box, _ in boxes]
+        costs = [
+            area + FAR * hypot(*offset) for area, (_, offset) in zip(covered, boxes, strict=True)
+        ]
+        at = costs.index(min(costs))
+        if not at_any_cost and covered[at] > TOO_MUCH:
             written.remove()
             return None
+        box, offset = boxes[at]
         self._taken.append((box, HEAVY))
-        across, up = self._axes.transAxes.inverted().transform(box.min)
+        across, up = self._axes.transAxes.inverted().transform(box[0])
         sides: dict[int, Literal["left", "center", "right"]] = {1: "left", 0: "center", -1: "right"}
         written.set_position((across, up))
         written.set_multialignment(sides[int(np.sign(offset[0]))])
         return offset
 
-    def _box(self, point: Point, offset: Point, size: Floats) -> Bbox:
+    def _box(self, point: Point, offset: Point, size: Floats) -> Floats:
         here = self._axes.transData.transform(point) + np.array(offset) * self._pixels
         low = here - size * (1 - np.sign(offset)) / 2
-        return Bbox([low, low + size])
+        return np.array([low, low + size])
 
-    def _covered(self, box: Bbox) -> float:
+    def _covered(self, box: Floats) -> float:
         """How many square pixels are covered, by weight; those outside the axes are heavy."""
-        outside = box.width * box.height - _shared(box, self._within)
-        covered = sum(weight * _shared(box, other) for other, weight in self._taken)
-        return float(round(covered + HEAVY * outside))
-
-
-def _shared(one: Bbox, other: Bbox) -> float:
-    """Area of the part that two boxes share."""
-    part = Bbox.intersection(one, other)
-    return float(part.width * part.height) if part else 0.0
+        boxes = np.array([self._within, *(other for other, _ in self._taken)])
+        weights = np.array([weight for _, weight in self._taken])
+        low, high = np.maximum(boxes[:, 0], box[0]), np.minimum(boxes[:, 1], box[1])
+        inside, *shared = np.clip(high - low, 0, None).prod(axis=1)
+        outside = (box[1] - box[0]).prod() - inside
+        return round(float(weights @ shared + HEAVY * outside), 3)
