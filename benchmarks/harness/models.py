@@ -164,7 +164,7 @@ def _vgg19(folder: Path) -> Any:
 
     built = build_filled(find_architecture("VGG19"), "random", seed=0)
     archive = export_network(
-        built.network, built.described, folder, sample=built.sample, formats=("onnx",)
+        built.network, built.description, folder, sample=built.sample, formats=("onnx",)
     )["onnx"]
     artifact = extract(archive, folder / "fp32")
     batches = (one[None] for one in _inputs(artifact.manifest.transform, photographs()))

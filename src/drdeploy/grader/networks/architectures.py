@@ -1,4 +1,4 @@
-"""The networks, and the preprocessing that each was designed for."""
+"""The 27 networks of the study, and the preprocessing that each was designed for."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from drdeploy.errors import InvalidInput
 from drdeploy.grader.fundus.transform import CAFFE_BGR_MEAN, FundusTransform
 
 STUDY_SIDE_PX: Final = 224
-"""Side of every network's input in the study, whatever it was designed for: without their own
-classifier on top, the weights fit every size."""
+"""Side of every network's input in the study.  Without the original classifier on top, a network's
+weights fit every input size, so none had to keep the size that it was designed for."""
 
 Preprocessing = Literal["tf", "caffe", "torch", "in-graph"]
-"""How pixels become input, by Keras's names; ``in-graph`` networks scale their input themselves."""
+"""Kinds of preprocessing by Keras's names; ``in-graph`` networks scale their input themselves."""
 
 TRANSFORMS: Final[dict[Preprocessing, FundusTransform]] = {
     "tf": FundusTransform(value_range=(-1.0, 1.0)),
@@ -25,7 +25,7 @@ TRANSFORMS: Final[dict[Preprocessing, FundusTransform]] = {
     ),
     "in-graph": FundusTransform(value_range=(0.0, 255.0)),
 }
-"""What each preprocessing is on this side of the graph; RGB unless it says BGR."""
+"""What is left to do outside the network for each kind of preprocessing."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Architecture:
     """A network with the study's head.
 
     Attributes:
-        name: As in ``keras.applications``, whose function of that name builds the base.
+        name: Of the function in ``keras.applications`` that builds the base.
         parameter_count: With the study's head for five classes.
         preprocessing: What its designers trained it with.
         side_px: Height and width of its input.
@@ -45,7 +45,7 @@ class Architecture:
     side_px: int = STUDY_SIDE_PX
 
     def at_side(self, side_px: int) -> Architecture:
-        """The same network for larger or smaller input; its weights fit every size."""
+        """Return the same network for another input size; its weights fit every size."""
         return replace(self, side_px=side_px)
 
     @property
@@ -93,12 +93,12 @@ ARCHITECTURES: Final = {
         Architecture("Xception", 21_140_909, "tf"),
     )
 }
-"""The 27 that the original study compared, by lower-case name.  It chose MobileNet, a small one,
-and VGG19, a large one."""
+"""The networks that the original study compared, by lower-case name.  For hosting it chose two:
+MobileNet, a small one, and VGG19, a large one."""
 
 
 def find_architecture(name: str) -> Architecture:
-    """Look up a network, whatever its name's case.
+    """Find a network by its name in upper or lower case.
 
     Raises:
         InvalidInput: There is no such network.

@@ -1,4 +1,8 @@
-"""A Keras network becomes a SavedModel or an ONNX file: the same bytes for the same network."""
+"""Convert a Keras network to a SavedModel or an ONNX file.
+
+The same network gives the same bytes every time: an artifact is known by its digest, and one that
+changed without reason could not be told from one that changed with reason.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import ModelLoadFailed
 from drdeploy.grader.networks.frameworks import import_frameworks
-from drdeploy.grader.networks.normalization import fix_normalization
+from drdeploy.grader.networks.normalization import freeze_normalization
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +24,9 @@ OUTPUT_NAME = "probabilities"
 
 
 def _serving_function(network: Any) -> Any:
+    """Wrap a network as a TensorFlow function with named input and output and any batch size."""
     tf = import_frameworks().tensorflow
-    fix_normalization(network)
+    freeze_normalization(network)
     spec = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32, name=INPUT_NAME)
 
     def predict(image: Any) -> dict[str, Any]:
@@ -31,9 +36,10 @@ def _serving_function(network: Any) -> Any:
 
 
 def convert_to_saved_model(network: Any, folder: Path) -> Path:
-    """Save the inference function and its variables, each once.
+    """Save the inference function and its variables; return the SavedModel's folder.
 
-    ``keras.Model.export`` writes every variable twice (27 MB for MobileNet instead of 14).
+    ``keras.Model.export`` is not used because it writes every variable twice (27 MB for MobileNet
+    instead of 14).
     """
     tf = import_frameworks().tensorflow
     module = tf.Module()
@@ -41,13 +47,13 @@ def convert_to_saved_model(network: Any, folder: Path) -> Path:
     function = _serving_function(network).get_concrete_function()
     saved_model = folder / "saved_model"
     tf.saved_model.save(module, str(saved_model), signatures={"serving_default": function})
-    # Holds a random identifier, which would make every export another artifact.
+    # It holds a random identifier, which would give every export another digest.
     (saved_model / "fingerprint.pb").unlink(missing_ok=True)
     return saved_model
 
 
 def convert_to_onnx(network: Any, folder: Path) -> Path:
-    """Freeze the inference function into an ONNX file with a dynamic batch."""
+    """Freeze the inference function into an ONNX file for any batch size; return the file."""
     import onnx
     import tf2onnx
 
@@ -66,7 +72,7 @@ def convert_to_onnx(network: Any, folder: Path) -> Path:
 def _name_constants(graph: Any) -> None:
     """Name and order the constants by their first use.
 
-    The converter names them in the order of a set, which differs from run to run.
+    tf2onnx names them in the order of a set, which differs from run to run.
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     uses = (name for node in graph.node for name in node.input if name in constants)
@@ -87,14 +93,14 @@ CONVERTERS: dict[ModelFormat, Callable[[Any, Path], Path]] = {
 
 
 def convert_keras_file(file: Path, folder: Path) -> Path:
-    """Convert a ``.keras`` file to a SavedModel inside a folder; returns the SavedModel's.
+    """Convert a ``.keras`` file to a SavedModel inside a folder; return the SavedModel's folder.
 
     Raises:
-        ModelLoadFailed: Keras refuses the file, or it holds no model of one image input.
+        ModelLoadFailed: Keras refuses the file, or its model does not have one image as input.
     """
     keras = import_frameworks().keras
     try:
-        # Safe mode (the default) refuses files that would run code of their own.
+        # Keras's safe mode, the default, refuses files that bring code of their own.
         network = keras.models.load_model(file, compile=False)
         return convert_to_saved_model(network, folder)
     except (ValueError, TypeError, OSError, KeyError) as err:

@@ -1,4 +1,4 @@
-"""A network becomes artifacts: a SavedModel and an ONNX file, proven to agree with it."""
+"""Export a network as artifacts, and check that each predicts the same as the network."""
 
 from __future__ import annotations
 
@@ -33,21 +33,26 @@ if TYPE_CHECKING:
     from drdeploy.grader.networks.weights import WeightsSource
 
 TOLERANCE = 1e-4
-"""Largest difference in probability between an export and its network."""
+"""Largest difference in probability between an exported model and its network."""
 
 DEFAULT_GRADABILITY = GradabilityLimits()
 
 CHECKED = 2
-"""Images that they are compared on: more than one, so that the batch is seen to be dynamic."""
+"""Images that the two are compared on; more than one, to show that any batch size works."""
 
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What an archive says of the network in it.
+    """What the manifest of an exported network says about it.
 
     Attributes:
-        name: Of the model, and of its archives.
+        name: Of the model and of its archives.
+        architecture: Name of the network.
+        weights: Kind of its weights.
         transform: How a photograph becomes its input.
+        provenance: Where it comes from.
+        gradability: Limits beyond which a photograph is not graded; None checks nothing.
+        clinical: How probabilities become grades and decisions, if it was trained.
     """
 
     name: str
@@ -71,18 +76,19 @@ def export_model(
 
     Args:
         architecture: A name in :data:`drdeploy.grader.networks.architectures.ARCHITECTURES`.
-        out_dir: Made if absent; archives of the same name are replaced.
-        weights: ``random``, ``imagenet``, or a file for the base.
-        seed: Of whatever is random.
+        out_dir: Created if it does not exist; archives of the same name are replaced.
+        weights: ``random``, ``imagenet``, or a file with weights of the base.
+        seed: Of the random weights.
         formats: Which to write.
 
     Raises:
-        InvalidInput: The architecture or the weights file does not exist or fit.
-        ModelError: An export disagrees with its network by more than 1e-4 in probability.
+        InvalidInput: There is no such architecture, or the file of weights is missing or does not
+            fit it.
+        ModelError: An exported model differs from its network by more than 1e-4 in probability.
     """
     built = build_filled(find_architecture(architecture), weights, seed=seed)
     return export_network(
-        built.network, built.described, out_dir, sample=built.sample, formats=formats
+        built.network, built.description, out_dir, sample=built.sample, formats=formats
     )
 
 
@@ -91,25 +97,27 @@ class BuiltNetwork:
     """A network with its weights, ready to export.
 
     Attributes:
-        sample: Input of it, shape ``(n, height, width, 3)``.
+        network: The Keras model.
+        description: For its manifest.
+        sample: Photographs as its input, shape ``(n, height, width, 3)``.
     """
 
     network: Any
-    described: ModelDescription
+    description: ModelDescription
     sample: NDArray[np.float32]
 
 
 def build_filled(architecture: Architecture, weights: WeightsSource, *, seed: int) -> BuiltNetwork:
-    """Build a network and fill it; the head's weights are random.
+    """Build a network and fill it with weights; those of the head are random.
 
     Raises:
-        InvalidInput: The weights file does not exist or fit.
+        InvalidInput: The file of weights is missing or does not fit.
         ModelLoadFailed: Keras cannot download the weights.
     """
     network = build_network(architecture)
     sample = sample_batch(architecture.transform)
     filled = fill(network, architecture, weights, seed=seed, sample=sample)
-    described = ModelDescription(
+    description = ModelDescription(
         name=architecture.name.lower(),
         architecture=architecture.name,
         weights=filled.weights,
@@ -118,38 +126,38 @@ def build_filled(architecture: Architecture, weights: WeightsSource, *, seed: in
             tool_version=VERSION, source=filled.source, seed=seed, notes=filled.notes
         ),
     )
-    return BuiltNetwork(network, described, sample)
+    return BuiltNetwork(network, description, sample)
 
 
 def export_network(
     network: Any,
-    described: ModelDescription,
+    description: ModelDescription,
     out_dir: Path,
     *,
     sample: NDArray[np.float32],
     formats: Sequence[ModelFormat] = ("saved_model", "onnx"),
 ) -> dict[ModelFormat, Path]:
-    """Write one archive per format, each proven to agree with the network.
+    """Write one archive per format, each checked against the network.
 
     Args:
         network: With its final weights.
-        described: For the manifest.
-        out_dir: Made if absent; archives of the same name are replaced.
-        sample: Input of the network, ``(n, height, width, 3)``.
+        description: For the manifest.
+        out_dir: Created if it does not exist; archives of the same name are replaced.
+        sample: Photographs as the network's input, ``(n, height, width, 3)``.
         formats: Which to write.
 
     Raises:
-        ModelError: An export disagrees with its network by more than 1e-4 in probability.
+        ModelError: An exported model differs from its network by more than 1e-4 in probability.
     """
     check = sample[:CHECKED]
     expected = network(check, training=False).numpy()
     archives: dict[ModelFormat, Path] = {}
     for model_format in formats:
-        archive = out_dir / f"{described.name}-fp32-{model_format}.tar.gz"
+        archive = out_dir / f"{description.name}-fp32-{model_format}.tar.gz"
         with tempfile.TemporaryDirectory(prefix="drdeploy-export-") as scratch:
             draft = Path(scratch) / archive.name
             model = CONVERTERS[model_format](network, Path(scratch))
-            _pack(model, draft, described)
+            _pack(model, draft, description)
             _check_agreement(draft, check, expected)
             write_atomically(archive, draft.read_bytes())
         archives[model_format] = archive
@@ -157,10 +165,10 @@ def export_network(
 
 
 def export_keras(network: Any, file: Path, *, sample: NDArray[np.float32]) -> Path:
-    """Write a ``.keras`` file, for whoever trains on; proven to agree with the network.
+    """Write a ``.keras`` file to train further with, checked against the network.
 
     Raises:
-        ModelError: What was written disagrees by more than 1e-4 in probability.
+        ModelError: The saved network differs by more than 1e-4 in probability.
     """
     keras = import_frameworks().keras
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -173,17 +181,17 @@ def export_keras(network: Any, file: Path, *, sample: NDArray[np.float32]) -> Pa
     return file
 
 
-def _pack(model: Path, archive: Path, described: ModelDescription) -> None:
+def _pack(model: Path, archive: Path, description: ModelDescription) -> None:
     pack(
         model,
         archive,
-        name=described.name,
-        architecture=described.architecture,
-        weights=described.weights,
-        transform=described.transform,
-        gradability=described.gradability,
-        clinical=described.clinical,
-        provenance=described.provenance,
+        name=description.name,
+        architecture=description.architecture,
+        weights=description.weights,
+        transform=description.transform,
+        gradability=description.gradability,
+        clinical=description.clinical,
+        provenance=description.provenance,
     )
 
 
@@ -202,5 +210,6 @@ def _check_difference(
     difference = float(np.abs(answered - expected).max())
     if not difference <= TOLERANCE:
         raise ModelError(
-            f"The export differs from its network by {difference:.2g} in probability", where=where
+            f"The exported model differs from its network by {difference:.2g} in probability",
+            where=where,
         )

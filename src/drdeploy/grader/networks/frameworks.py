@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, imported on demand and without their chatter."""
+"""Import TensorFlow and Keras when they are needed, with their log silenced."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from drdeploy.errors import RuntimeUnavailable, install_remedy
 
 
 class Frameworks(NamedTuple):
-    """The two modules."""
+    """The modules ``tensorflow`` and ``keras``."""
 
     tensorflow: Any
     keras: Any
@@ -19,7 +19,8 @@ def import_frameworks(*, accelerator: bool = False) -> Frameworks:
     """Import TensorFlow, and Keras on top of it.
 
     Args:
-        accelerator: Let TensorFlow use a GPU if there is one; decided by the first call.
+        accelerator: Let TensorFlow use a GPU if there is one.  Only the first call in a process
+            decides, because TensorFlow reads the setting while it is imported.
 
     Raises:
         RuntimeUnavailable: TensorFlow is not installed.

@@ -1,4 +1,4 @@
-"""The study's network: a frozen Keras base with two dense layers and a softmax on top."""
+"""Build the study's network: a Keras base with two dense layers and a softmax on top."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.grader.grading.grade import ICDR_CLASSES
 from drdeploy.grader.networks.frameworks import import_frameworks
-from drdeploy.grader.networks.normalization import settle_normalization
+from drdeploy.grader.networks.normalization import set_imagenet_normalization
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,31 +18,32 @@ HIDDEN_UNITS = 128
 
 
 def build_network(architecture: Architecture, *, class_count: int = len(ICDR_CLASSES)) -> Any:
-    """Build the network.  Its weights mean nothing yet.
+    """Build a network without meaningful weights.
 
-    The base ends in global average pooling; then Dense(128, relu) twice, and a softmax.
+    The base ends in global average pooling.  On top are two dense layers of 128 units with ReLU,
+    and a softmax.
 
     Returns:
-        A ``keras.Model``; :func:`base_of` gives its base's layers back.
+        A ``keras.Model``; :func:`base_of` returns its base.
     """
     keras = import_frameworks().keras
     build_base = getattr(keras.applications, architecture.name)
     base = build_base(
         include_top=False, weights=None, pooling="avg", input_shape=architecture.input_shape
     )
-    settle_normalization(base)
+    set_imagenet_normalization(base)
     base.trainable = False
     features = base.output
     for index in (1, 2):
         layer = keras.layers.Dense(HIDDEN_UNITS, activation="relu", name=f"hidden_{index}")
         features = layer(features)
-    # Probabilities in single precision, also where the rest computes in half.
+    # Probabilities in single precision, even if the rest computes in half precision.
     last = keras.layers.Dense(class_count, activation="softmax", dtype="float32", name="grades")
     return keras.Model(base.input, last(features), name=architecture.name.lower())
 
 
 def in_float32(network: Any, architecture: Architecture) -> Any:
-    """The same network in single precision, if it was built in a mixed one."""
+    """Return a network that computes in single precision, with the same weights."""
     policy = import_frameworks().keras.mixed_precision
     if policy.dtype_policy().compute_dtype == "float32":
         return network
@@ -53,15 +54,16 @@ def in_float32(network: Any, architecture: Architecture) -> Any:
 
 
 def base_of(network: Any) -> Any:
-    """The pretrained part of a network: everything up to the pooled features."""
+    """Return the base of a network: everything up to the pooled features."""
     keras = import_frameworks().keras
     return keras.Model(network.input, network.get_layer("hidden_1").input)
 
 
-def answer(network: Any, batch: NDArray[np.float32], *, training: bool = False) -> Any:
-    """What a network answers to a batch, computed as a graph.
+def run_network(network: Any, batch: NDArray[np.float32], *, training: bool = False) -> Any:
+    """Compute a network's output for a batch.
 
-    Called directly, Keras keeps every layer's output until the last one: gigabytes.
+    It runs as a TensorFlow graph.  Called directly, Keras keeps the output of every layer until
+    the end, which takes gigabytes.
     """
     tf = import_frameworks().tensorflow
     graph = tf.function(lambda images: network(images, training=training), autograph=False)

@@ -1,10 +1,10 @@
-"""The normalization inside a graph: EfficientNet's, which Keras builds in two ways.
+"""Repair the normalization layer inside EfficientNet, which Keras builds in two ways.
 
-With ``weights="imagenet"`` Keras follows the layer with a division by the square root of the
-deviation, and the file of weights holds the deviation where the layer wants the variance
-(TensorFlow issue 49930).  Without weights there is no division, and no statistics either.  The
-two parts together are the usual (x - mean) / deviation: written into the layer's statistics, one
-graph serves any weights.
+With ``weights="imagenet"`` the file of weights holds the standard deviation where the layer expects
+the variance, so the layer divides by the square root of the deviation; Keras makes up for it with a
+second division by that root (TensorFlow issue 49930).  Without weights there is no second division,
+and the layer has no statistics either.  Both together are the usual (x - mean) / deviation.  Here
+the layer's own statistics are set to that, so that one graph works with any weights.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 """RGB, of values from 0 to 1."""
 
 
-def settle_normalization(network: Any) -> None:
-    """Make a graph's own normalization ImageNet's, unless its weights brought another.
+def set_imagenet_normalization(network: Any) -> None:
+    """Normalize the input by ImageNet's statistics, unless the weights brought others.
 
-    To be called after a network is built, and again whenever its weights were set.
+    Call it after a network is built, and again whenever its weights have been set.
     """
     keras = import_frameworks().keras
     for layer in network.layers:
@@ -34,8 +34,8 @@ def settle_normalization(network: Any) -> None:
             layer.finalize_state()  # what the layer computes with is a copy
 
 
-def fix_normalization(network: Any) -> None:
-    """Make a graph's own statistics constants of it: a converter takes tensors for inputs."""
+def freeze_normalization(network: Any) -> None:
+    """Turn the normalization's statistics into constants: converters take tensors for inputs."""
     keras = import_frameworks().keras
     for layer in network.layers:
         if isinstance(layer, keras.layers.Normalization):

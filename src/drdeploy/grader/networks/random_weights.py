@@ -1,8 +1,9 @@
-"""Random weights with which a deep network behaves as a trained one does.
+"""Random weights that leave a deep network as stable as a trained one.
 
-Drawn kernels alone let the scale of some networks run to 1e10, and enlarge the rounding errors of
-an export until another grade is answered.  So the layers are normalized by what they see of a few
-photographs, most of which passes their activation, and residual branches start small.
+With random kernels alone, values grow to 1e10 in some networks, and the rounding errors of an
+exported model grow until it answers another grade.  So the batch normalization of every layer gets
+the statistics of a few photographs, is shifted so that most values pass the activation, and
+residual branches start small.
 """
 
 from __future__ import annotations
@@ -14,21 +15,23 @@ import numpy as np
 
 from drdeploy.grader.networks.frameworks import import_frameworks
 from drdeploy.grader.networks.initial import he_normal, round_digits
-from drdeploy.grader.networks.network import answer
+from drdeploy.grader.networks.network import run_network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BRANCH_GAIN = 0.1
-"""Of a residual branch beside its identity (Goyal et al., arXiv:1706.02677, section 5.1: zero)."""
+"""Gain of a residual branch; its identity has 1.  Goyal et al. start from zero (arXiv:1706.02677,
+section 5.1)."""
 
 OFFSET = 1.0
-"""Of normalized values, in deviations.  Cut at their mean instead, small differences grow by a
-third with every pair of layers (Yang et al., A Mean Field Theory of Batch Normalization, 2019)."""
+"""Shift of normalized values, in deviations.  Without it, ReLU cuts them at their mean, and small
+differences between photographs grow by a third with every pair of layers (Yang et al., A Mean Field
+Theory of Batch Normalization, 2019)."""
 
 
 def randomise(network: Any, seed: int) -> None:
-    """Draw every kernel, layer by layer."""
+    """Draw every kernel, with a generator of its own for each layer."""
     keras = import_frameworks().keras
     for index, layer in enumerate(network.layers):
         rng = np.random.default_rng([seed, index])
@@ -36,21 +39,22 @@ def randomise(network: Any, seed: int) -> None:
         for variable in layer.weights:
             if "kernel" in variable.name:
                 shape = tuple(variable.shape)
-                # (height, width, channels, multiplier): each output sees one channel.
-                sees_one = is_depthwise or variable.name == "depthwise_kernel"
-                fan_in = math.prod(shape[:2] if sees_one else shape[:-1])
+                # Of shape (height, width, channels, multiplier): an output has one input channel.
+                has_one_channel = is_depthwise or variable.name == "depthwise_kernel"
+                fan_in = math.prod(shape[:2] if has_one_channel else shape[:-1])
                 variable.assign(he_normal(rng, shape, fan_in))
 
 
-def settle(network: Any, sample: NDArray[np.float32]) -> None:
-    """Normalize every layer by the statistics that it has over ``sample``, as training would.
+def set_batch_statistics(network: Any, sample: NDArray[np.float32]) -> None:
+    """Give every batch normalization the statistics of ``sample``, as training would.
 
-    One pass: in training mode a layer normalizes by the batch at hand, and with a momentum of
-    zero it remembers that batch alone.  A network without batch normalization stays as it is.
+    One pass is enough: in training mode a layer normalizes by the batch at hand, and with a
+    momentum of zero its moving statistics become those of that batch.  A network without batch
+    normalization is left as it is.
 
     Args:
         network: With random kernels.
-        sample: Input of it, ``(n, height, width, 3)``.
+        sample: Photographs as its input, ``(n, height, width, 3)``.
     """
     layers = import_frameworks().keras.layers
     normalizing = _layers(network, layers.BatchNormalization)
@@ -67,7 +71,7 @@ def settle(network: Any, sample: NDArray[np.float32]) -> None:
         layer.trainable, layer.momentum = True, 0.0
     for layer in dropping:
         layer.rate = 0.0
-    answer(network, sample, training=True)
+    run_network(network, sample, training=True)
     for layer, trainable, momentum in before:
         layer.trainable, layer.momentum = trainable, momentum
         layer.moving_mean.assign(round_digits(layer.moving_mean.numpy()))
@@ -77,7 +81,11 @@ def settle(network: Any, sample: NDArray[np.float32]) -> None:
 
 
 def _ends_of_branches(network: Any) -> list[Any]:
-    """The last normalization of each residual branch that is added to an identity."""
+    """Find the last normalization of each residual branch that is added to an identity.
+
+    At an addition, the branch is the one input that comes from a normalization, directly or
+    through dropout.  If both do, there is no identity.
+    """
     layers = import_frameworks().keras.layers
     by_output = {id(one.output): one for one in _layers(network, layers.BatchNormalization)}
     for layer in _layers(network, layers.Dropout):

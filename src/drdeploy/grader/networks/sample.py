@@ -1,4 +1,4 @@
-"""A small batch of network input, the same everywhere."""
+"""A small batch of input for any network, the same on every machine."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 EYES_PER_GRADE = 2
 WIDTH_PX, HEIGHT_PX = 1072, 712
-"""A quarter of a fundus camera's: more than any network looks at."""
+"""A quarter of a fundus camera's sides: larger than any network's input."""
 
 
 def sample_batch(transform: FundusTransform) -> NDArray[np.float32]:
-    """Synthetic photographs of every grade as network input, ``(10, height, width, 3)``."""
+    """Return synthetic photographs of every grade as a network's input, ``(10, h, w, 3)``."""
     photographs = (
         synthetic_photograph(seed, grade=grade, width_px=WIDTH_PX, height_px=HEIGHT_PX)
         for seed in range(EYES_PER_GRADE)

@@ -1,9 +1,10 @@
-"""VGG19 with random weights as ONNX, without TensorFlow.
+"""Write VGG19 with random weights as ONNX, without TensorFlow.
 
-The second model of a study is there for its size and its cost, and cannot be shipped (80 MB).
-This writes the very network that ``model export vgg19 --format onnx`` writes, weight for weight,
-with NumPy and the ``onnx`` package alone (Simonyan and Zisserman, ICLR 2015, configuration E,
-under the study's head).
+A study compares a small model with a large one, whose size and cost matter and whose grades do not.
+At 80 MB it cannot be shipped, and TensorFlow is a large download just to build it.  This module
+needs NumPy and the ``onnx`` package alone and writes the same network, weight for weight, as
+``model export vgg19 --format onnx`` (Simonyan and Zisserman, ICLR 2015, configuration E, under the
+study's head).
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ OPSET, IR_VERSION = 17, 8
 
 
 def export_vgg19_onnx(out_dir: Path, *, seed: int = 0) -> Path:
-    """Write ``vgg19-fp32-onnx.tar.gz``.
+    """Write ``vgg19-fp32-onnx.tar.gz`` and return its path.
 
     Args:
-        out_dir: Made if absent.
+        out_dir: Created if it does not exist.
         seed: Of the weights.
     """
     architecture = find_architecture("VGG19")
@@ -75,7 +76,11 @@ def export_vgg19_onnx(out_dir: Path, *, seed: int = 0) -> Path:
 
 
 def random_weights(seed: int) -> Weights:
-    """Kernels ``(height, width, in, out)`` and biases by layer, seeded by the layer's place."""
+    """Draw kernels ``(height, width, in, out)`` and zero biases, by layer.
+
+    Each layer's generator is seeded by its position in Keras's network, so that the weights are
+    those that :func:`drdeploy.grader.networks.random_weights.randomise` draws there.
+    """
     weights: Weights = {}
     channels = 3
     for place, name, shape in _layers(channels):
@@ -86,7 +91,10 @@ def random_weights(seed: int) -> Weights:
 
 
 def _layers(channels: int) -> Iterator[tuple[int, str, tuple[int, ...]]]:
-    """Place among Keras's layers (input, pooling and flattening count), name, kernel's shape."""
+    """Yield the layers: position in Keras's network, name, and shape of the kernel.
+
+    Keras counts input, pooling and flattening as layers too.
+    """
     place = 1
     for block, (filters, convolutions) in enumerate(BLOCKS, start=1):
         for number in range(1, convolutions + 1):
@@ -103,12 +111,12 @@ def _layers(channels: int) -> Iterator[tuple[int, str, tuple[int, ...]]]:
 
 
 def write_graph(weights: Weights, path: Path, *, is_cut: bool = False) -> Path:
-    """Write the network.
+    """Write the network as an ONNX file.
 
     Args:
         weights: As :func:`random_weights` makes them.
         path: Of the file.
-        is_cut: End before the last layer, for what it is given.
+        is_cut: End before the last layer, so that the output is what that layer would get.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -172,12 +180,12 @@ def _nodes(*, is_cut: bool) -> Iterator[NodeProto]:
 
 
 def _as_onnx(value: NDArray[np.float32]) -> NDArray[np.float32]:
-    """ONNX wants ``(out, in, height, width)``."""
+    """Rearrange a convolution's kernel to ONNX's order ``(out, in, height, width)``."""
     return np.ascontiguousarray(value.transpose(3, 2, 0, 1)) if value.ndim == 4 else value
 
 
 def _features(weights: Weights, sample: NDArray[np.float32], scratch: Path) -> NDArray[np.float32]:
-    """What the last layer is given for the sample."""
+    """Compute the input of the last layer for the sample photographs."""
     units = tuple(f"unit_{number}" for number in range(HIDDEN[-1]))
     cut = write_graph(weights, scratch / "cut.onnx", is_cut=True)
     transform = find_architecture("VGG19").transform

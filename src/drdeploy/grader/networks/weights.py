@@ -1,4 +1,4 @@
-"""Fill a network with weights: random ones, or ImageNet's under a random head."""
+"""Fill a network with weights: random ones, or ImageNet's with a random head."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from drdeploy.files import sha256_of_file
 from drdeploy.grader.networks.architectures import STUDY_SIDE_PX
 from drdeploy.grader.networks.frameworks import import_frameworks
 from drdeploy.grader.networks.initial import spread_logits
-from drdeploy.grader.networks.network import answer, base_of
-from drdeploy.grader.networks.normalization import settle_normalization
+from drdeploy.grader.networks.network import base_of, run_network
+from drdeploy.grader.networks.normalization import set_imagenet_normalization
 from drdeploy.grader.networks.notes import RANDOM, UNTRAINED
-from drdeploy.grader.networks.random_weights import randomise, settle
+from drdeploy.grader.networks.random_weights import randomise, set_batch_statistics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,13 @@ WeightsSource = Path | Literal["random", "imagenet"]
 
 @dataclass(frozen=True)
 class WeightsOrigin:
-    """What a network was filled with, for its manifest."""
+    """Where a network's weights come from, for its manifest.
+
+    Attributes:
+        weights: ``random`` or ``imagenet``.
+        source: Which network, and which file of weights.
+        notes: What a user must know about them.
+    """
 
     weights: Weights
     source: str
@@ -48,39 +54,39 @@ def fill(
 ) -> WeightsOrigin:
     """Give a network its weights.
 
-    Whatever is random is drawn from ``seed``, layer by layer.  A random base then gets the
-    statistics of ``sample`` in its batch normalization, and the last layer is scaled so that its
-    logits vary over ``sample`` with unit standard deviation about zero: a deep random network
-    otherwise gives every photograph the same answer, or enlarges rounding errors into another.
+    Random weights are drawn from ``seed``, layer by layer.  The batch normalization of a random
+    base then gets the statistics of ``sample``, and the last layer is scaled so that each logit
+    has mean 0 and deviation 1 over ``sample``.  Otherwise a deep random network gives every
+    photograph the same answer, or enlarges rounding errors into another one.
 
     Args:
         network: Made by :func:`drdeploy.grader.networks.network.build_network`.
-        architecture: What it is.
-        source: ``random``, ``imagenet`` (Keras downloads it), or a file for the base
+        architecture: Which network it is.
+        source: ``random``, ``imagenet`` (Keras downloads it), or a file with weights of the base
             (``.weights.h5``).
         seed: Of the random weights.
-        sample: Input of the network, ``(n, height, width, 3)``, n at least 2.
+        sample: Photographs as its input, ``(n, height, width, 3)``, n at least 2.
 
     Raises:
-        InvalidInput: The file is not there, or does not fit the base.
+        InvalidInput: The file is missing, or does not fit the base.
         ModelLoadFailed: Keras cannot download the weights.
     """
     randomise(network, seed)
     filled = _fill_base(network, architecture, source)
     if source == "random":
-        settle(network, sample)
+        set_batch_statistics(network, sample)
     _spread_logits(network, sample)
     return filled
 
 
-def identify(source: WeightsSource, seed: int) -> str:
-    """A name for what a base will be filled with, without building it.
+def weights_identifier(source: WeightsSource, seed: int) -> str:
+    """Name the weights that a base would be filled with, without building it.
 
     Returns:
         ``random-SEED``, ``imagenet``, or ``file-`` and the beginning of the file's SHA-256.
 
     Raises:
-        InvalidInput: The file is not there.
+        InvalidInput: The file is missing.
     """
     if isinstance(source, str):
         return f"random-{seed}" if source == "random" else source
@@ -95,10 +101,10 @@ def _fill_base(network: Any, architecture: Architecture, source: WeightsSource) 
         return WeightsOrigin("random", origin, RANDOM)
     if source == "imagenet":
         _download(base, architecture)
-        settle_normalization(base)
+        set_imagenet_normalization(base)
         return WeightsOrigin("imagenet", f"{origin}(weights='imagenet')", UNTRAINED)
     _load_file(base, source)
-    settle_normalization(base)
+    set_imagenet_normalization(base)
     digest = sha256_of_file(source)
     return WeightsOrigin(
         "imagenet", f"{origin}, base from {source.name} sha256:{digest}", UNTRAINED
@@ -108,7 +114,7 @@ def _fill_base(network: Any, architecture: Architecture, source: WeightsSource) 
 def _spread_logits(network: Any, sample: NDArray[np.float32]) -> None:
     keras = import_frameworks().keras
     last = network.get_layer("grades")
-    features = answer(keras.Model(network.input, last.input), sample)
+    features = run_network(keras.Model(network.input, last.input), sample)
     kernel, bias = spread_logits(features, last.kernel.numpy())
     last.kernel.assign(kernel)
     last.bias.assign(bias)
@@ -118,12 +124,13 @@ def _download(base: Any, architecture: Architecture) -> None:
     keras = import_frameworks().keras
     build_base = getattr(keras.applications, architecture.name)
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # results alone go to standard output
+        # Keras prints its progress to standard output, which is for results.
+        with contextlib.redirect_stdout(sys.stderr):
             pretrained = build_base(
                 include_top=False,
                 weights="imagenet",
                 pooling="avg",
-                # Its weights fit every size; NASNet's are given out for this one alone.
+                # The weights fit every size, but Keras offers NASNet's for this one alone.
                 input_shape=(STUDY_SIDE_PX, STUDY_SIDE_PX, 3),
             )
     except Exception as err:  # Keras raises a bare Exception when a URL cannot be fetched
@@ -148,7 +155,7 @@ def _load_file(base: Any, path: Path) -> None:
     _check_file(path)
     try:
         with warnings.catch_warnings():
-            # Keras only warns of layers that it leaves as they are.
+            # If layers do not match, Keras only warns and leaves them as they are.
             warnings.simplefilter("error", UserWarning)
             base.load_weights(path)
     except (ValueError, OSError, KeyError, UserWarning) as err:

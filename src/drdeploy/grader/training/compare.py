@@ -25,7 +25,7 @@ from drdeploy.grader.networks.export import build_filled, export_network
 from drdeploy.grader.networks.frameworks import import_frameworks
 from drdeploy.grader.networks.network import base_of
 from drdeploy.grader.networks.sample import sample_batch
-from drdeploy.grader.networks.weights import identify
+from drdeploy.grader.networks.weights import weights_identifier
 from drdeploy.grader.runtimes.cpu_limit import thread_count
 from drdeploy.grader.runtimes.load import load_runtime
 from drdeploy.grader.training.baseline import predict_out_of_fold
@@ -176,7 +176,7 @@ class NetworkComparison:
     def _of(self, candidate: Candidate) -> Path:
         """The folder of a network with certain weights, for any photographs."""
         name = candidate.architecture.name.lower()
-        return self.folder / f"{name}-{identify(candidate.weights, self.seed)}"
+        return self.folder / f"{name}-{weights_identifier(candidate.weights, self.seed)}"
 
     def _row(self, candidate: Candidate) -> Path:
         run = f"{self._input_of(candidate)}-{self.folds}-folds-seed-{self.seed}.json"
@@ -203,7 +203,7 @@ class NetworkComparison:
         built = build_filled(architecture, candidate.weights, seed=self.seed)
         on_step("exporting")
         export_network(
-            built.network, built.described, folder, sample=built.sample, formats=["onnx"]
+            built.network, built.description, folder, sample=built.sample, formats=["onnx"]
         )
         on_step("reading photographs")
         photographs = prepare(self.dataset, architecture.transform, self.folder / "photographs")
