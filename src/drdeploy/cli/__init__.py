@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Entry point of the ``drdeploy`` command."""
+    """Run the ``drdeploy`` command."""
     words = sys.argv[1:]
     if words[:1] == ["serve"] and "--help" not in words:
         raise SystemExit(_serve(words))

@@ -1,4 +1,4 @@
-"""The tree of commands.  A noun's file holds its verbs and is imported here alone."""
+"""The tree of commands: which nouns and verbs there are, and the file of each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COMMANDS: dict[str, str] = {
 
 
 def build_app() -> typer.Typer:
-    """Assemble the whole command line."""
+    """Build the command line from the files of this package."""
     app = typer.Typer(
         name="drdeploy",
         no_args_is_help=True,

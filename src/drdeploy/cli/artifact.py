@@ -1,4 +1,4 @@
-"""``drdeploy artifact``: pack a model, look into an archive, verify it."""
+"""``drdeploy artifact``: pack a model, inspect an archive, verify it."""
 
 from __future__ import annotations
 

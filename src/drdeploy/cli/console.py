@@ -57,12 +57,12 @@ def print_line(
 
 
 def print_note(text: str) -> None:
-    """Print to standard error what a reader of the result should know."""
+    """Print to standard error what a reader of the result should bear in mind."""
     print_line(f"note: {text}", to=err)
 
 
 def print_notice() -> None:
-    """Print to standard error what every figure about a grader must be read with."""
+    """Print to standard error that results are for research use."""
     print_line(RESEARCH_USE_NOTICE, style="yellow", to=err)
 
 
@@ -97,12 +97,12 @@ def number_column(title: str) -> Column:
 
 
 def name_column(title: str) -> Column:
-    """A column of names, of files for example, which are told apart by begin and end."""
+    """A column of names, shortened in the middle: files differ at the end of their names."""
     return Column(title, shorten="middle")
 
 
 def sentence_column(title: str) -> Column:
-    """A column of sentences."""
+    """A column of sentences: shortened at the end."""
     return Column(title, shorten="end")
 
 
@@ -125,11 +125,11 @@ class Table:
         self._rows.append((cells, style))
 
     def add_line(self) -> None:
-        """Part the rows before from those that follow."""
+        """Draw a line between the rows before and those that follow."""
         self._rows.append(((), ""))
 
     def print(self) -> None:
-        """Print all of it to standard output."""
+        """Print the table to standard output."""
         titles = tuple(column.title for column in self.columns)
         rows = [cells for cells, _ in self._rows if cells]
         widths = [max(map(cell_len, column)) for column in zip(titles, *rows, strict=True)]
@@ -149,7 +149,7 @@ class Table:
 
 
 def relative_names(paths: Sequence[str]) -> list[str]:
-    """Names of files below the folder that all of them are in."""
+    """Return the paths relative to the innermost folder that holds all of them."""
     if not paths:
         return []
     parents = {str(Path(path).parent) for path in paths}
@@ -161,12 +161,12 @@ def relative_names(paths: Sequence[str]) -> list[str]:
 
 
 def _width(console: Console) -> int | None:
-    """Characters of a line; None where nobody looks at it."""
+    """Return the characters of a line; None in a pipe, where nothing is to be shortened."""
     return console.width if console.is_terminal or "COLUMNS" in os.environ else None
 
 
 def _wrapped(prefix: str, text: str, continued: str, width: int | None) -> list[str]:
-    """Break a text between words, never within one: a path or an address stays whole."""
+    """Break a text into lines between words, never within one: a path stays whole."""
     if width is None:
         return [prefix + text]
     lines = textwrap.wrap(
@@ -181,7 +181,7 @@ def _wrapped(prefix: str, text: str, continued: str, width: int | None) -> list[
 
 
 def _fitting(widths: list[int], columns: Sequence[Column], width: int | None) -> list[int]:
-    """Widths that fit, taken from the widest column that may be shortened, again and again."""
+    """Narrow the widest of the columns that may be shortened, until the table fits."""
     if width is None:
         return widths
     fitting = list(widths)
@@ -199,7 +199,7 @@ def _fitting(widths: list[int], columns: Sequence[Column], width: int | None) ->
 
 
 def _shortened(text: str, width: int, where: Literal["never", "middle", "end"]) -> str:
-    """``IDRiD_00…e4.jpg`` or ``a sentence without its e…``."""
+    """Return ``IDRiD_00…e4.jpg`` or ``a sentence without its e…``."""
     if cell_len(text) <= width or where == "never":
         return text
     if where == "end":

@@ -1,4 +1,4 @@
-"""``drdeploy dataset``: look at labelled photographs before training on them."""
+"""``drdeploy dataset``: what a folder of labelled photographs holds, before training on it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,8 @@ from drdeploy.cli.console import (
 from drdeploy.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from drdeploy.grader.datasets import CopiedPhotograph, Dataset, DatasetInspection
     from drdeploy.grader.datasets.inspection import SizeRange
-    from drdeploy.grader.datasets.readability import DecodeCheck
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -35,7 +32,7 @@ SHOWN = 10
 
 @app.callback()
 def _noun() -> None:
-    """Look at labelled photographs before training on them."""
+    """Look at labelled photographs."""
 
 
 @app.command()
@@ -61,31 +58,26 @@ def inspect(
 
     Every photograph is decoded once. For research use. Not a medical device.
     """
+    from rich.progress import track
+
     from drdeploy.grader.datasets import inspect_dataset, load_dataset
 
     with err.status("Reading the photographs"):
         dataset = load_dataset(folder)
-    inspection = inspect_dataset(dataset, lambda decoded: _progress(decoded, len(dataset)))
-    files = _draw(inspection.usable, pictures)
+    inspection = inspect_dataset(
+        dataset,
+        lambda decoded: track(decoded, "decoding", total=len(dataset), console=err, transient=True),
+    )
+    files: tuple[Path, ...] = ()
+    if pictures is not None:
+        from drdeploy.grader.datasets.pictures import draw_pictures
+
+        with err.status("Drawing"):
+            files = draw_pictures(inspection.usable, pictures)
     if as_json:
         print_json(_as_document(inspection, files))
     else:
         _print(inspection, files)
-
-
-def _progress(decoded: Iterable[DecodeCheck], total: int) -> Iterable[DecodeCheck]:
-    from rich.progress import track
-
-    return track(decoded, "decoding", total=total, console=err, transient=True)
-
-
-def _draw(dataset: Dataset, folder: Path | None) -> tuple[Path, ...]:
-    if folder is None:
-        return ()
-    from drdeploy.grader.datasets.pictures import draw_pictures
-
-    with err.status("Drawing"):
-        return draw_pictures(dataset, folder)
 
 
 # ---- as JSON ------------------------------------------------------------------------------
@@ -216,7 +208,7 @@ def _range(spread: SizeRange) -> str:
 
 
 def _in_words(dataset: Dataset, copies: CopiedPhotograph) -> str:
-    """``train/a.jpg: 2, test/b.jpg: 3  CONFLICT``."""
+    """Return ``train/a.jpg: 2, test/b.jpg: 3  CONFLICT``."""
     files = ", ".join(f"{dataset.name_of(one)}: {one.grade:d}" for one in copies.photographs)
     return f"{files}  CONFLICT" if copies.is_conflict else files
 

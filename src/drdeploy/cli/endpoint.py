@@ -126,7 +126,8 @@ def _show(answer: Invocation) -> None:
         sys.stdout.write(answer.body.decode(errors="replace") + "\n")
         return
     if isinstance(value, dict) and "grade" in value:
-        print_line(f"grade {value['grade']} ({value['label']}), referable: {value['referable']}")
+        referable = "yes" if value["referable"] else "no"
+        print_line(f"grade {value['grade']} ({value['label']}), referable: {referable}")
         print_line(value["notice"])
     else:
         print_json(value)

@@ -75,7 +75,10 @@ def deploy(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Build, push, upload, plan, approve, apply, wait, try it out.
+    """Deploy a grader to an endpoint, on AWS or on this machine.
+
+    The image is built and pushed, the artifact uploaded, and the plan shown with its cost. Once
+    approved, it is applied, and the endpoint is tried out with a photograph.
 
     Run it again with another image, archive or size: what changed becomes a new endpoint
     configuration, and the endpoint answers throughout. deployments/NAME keeps Terraform's state.

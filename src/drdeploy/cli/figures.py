@@ -1,16 +1,16 @@
-"""A figure with its interval, on one line of a terminal."""
+"""A figure and its interval as text, in full and in brief."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def shown(figure: dict[str, Any], digits: int = 3) -> str:
-    """``0.812 (0.770 to 0.850, n = 405)``; the reason where there is no such thing.
+def in_full(figure: dict[str, Any], digits: int = 3) -> str:
+    """Return ``0.812 (0.770 to 0.850, n = 405)``, or why there is no value or no interval.
 
     Args:
         figure: As ``drdeploy.grader.evaluation.document.figure`` makes it.
-        digits: After the point.
+        digits: Digits after the point.
     """
     if figure["value"] is None:
         return f"- ({figure.get('reason', 'unknown')})"
@@ -21,13 +21,13 @@ def shown(figure: dict[str, Any], digits: int = 3) -> str:
     return f"{value} ({low} to {high}, n = {figure['n']})"
 
 
-def briefly(figure: dict[str, Any], digits: int = 2, factor: float = 1.0) -> str:
-    """``0.72 (0.65, 0.78)``, for a table whose ``n`` stands below it.
+def in_brief(figure: dict[str, Any], digits: int = 2, factor: float = 1.0) -> str:
+    """Return ``0.72 (0.65, 0.78)``, for a table that gives ``n`` elsewhere.
 
     Args:
         figure: As ``drdeploy.grader.evaluation.document.figure`` makes it.
-        digits: After the point.
-        factor: For another unit.
+        digits: Digits after the point.
+        factor: Multiplies the figure, for another unit.
     """
     value, low, high = (
         None if figure[name] is None else f"{figure[name] * factor:.{digits}f}"

@@ -1,4 +1,4 @@
-"""One row for every photograph that was asked about: its grade, or why it has none."""
+"""A row for every file of ``drdeploy grade``: its grade, or why it has none."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ Order = Literal["input", "severity"]
 
 @dataclass(frozen=True)
 class Row:
-    """One input: what was found, or why not.
+    """What was found in one file.
 
     Attributes:
         gradable: None where that was not checked, or the file could not be read.
-        ungradable_reason: A word for programs; such an eye needs a human, it is not healthy.
+        ungradable_reason: Why there is no grade, as a word for programs.  Such an eye needs a
+            human: nothing says that it is healthy.
         probability_referable: P(grade >= 2); only from an ICDR grader.
         probability_vision_threatening: P(grade >= 3); only from an ICDR grader.
         screening: Which operating points flag the eye.
@@ -60,14 +61,14 @@ class Row:
 
     @property
     def section(self) -> int:
-        """Graded rows first, then those that need a human, then files that failed."""
+        """Place of the row in a sorted table: 0 is graded, 1 needs a human, 2 failed."""
         if self.error:
             return 2
         return 0 if self.probabilities else 1
 
 
 def grade_one(service: InferenceService, path: Path) -> Row:
-    """Grade one file; what cannot be graded says why."""
+    """Grade one file.  A file that cannot be graded is a row too, with the reason."""
     try:
         inference = service.infer([path.read_bytes()])[0]
     except IsADirectoryError:
@@ -109,7 +110,7 @@ def _row(service: InferenceService, path: Path, inference: Inference) -> Row:
 
 
 def in_order(rows: Sequence[Row], order: Order) -> list[Row]:
-    """As they came, or the most severe first.
+    """Return the rows as they came, or the most severe first.
 
     By P(grade >= 3), then P(grade >= 2), then the name.  Photographs that could not be graded
     stand apart behind the graded ones, never among the healthy.
@@ -128,7 +129,7 @@ def in_order(rows: Sequence[Row], order: Order) -> list[Row]:
 
 
 def as_document(rows: Sequence[Row], classes: tuple[str, ...]) -> dict[str, Any]:
-    """The rows as one JSON document."""
+    """Return the rows as one JSON document."""
     return {
         "notice": RESEARCH_USE_NOTICE,
         "classes": classes,
@@ -186,7 +187,7 @@ def _share(value: float | None) -> str:
 
 
 def write_csv(path: Path, rows: Sequence[Row], classes: tuple[str, ...]) -> None:
-    """One line per input; probabilities in columns ``p_CLASS``, durations in seconds."""
+    """Write a line for each file, with a column ``p_CLASS`` for the probability of each class."""
     width = max((len(row.probabilities) for row in rows), default=len(classes))
     names = classes or tuple(str(index) for index in range(width))
     flags = sorted({

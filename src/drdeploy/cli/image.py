@@ -1,4 +1,4 @@
-"""``drdeploy image``: build the container images, list them, weigh them."""
+"""``drdeploy image``: build, list, weigh, time, check and push container images."""
 
 from __future__ import annotations
 

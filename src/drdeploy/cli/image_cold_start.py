@@ -1,4 +1,4 @@
-"""``drdeploy image cold-start``: what a cold start spends its time on."""
+"""``drdeploy image cold-start``: how long images start cold, stage by stage."""
 
 from __future__ import annotations
 

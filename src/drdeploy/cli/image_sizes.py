@@ -1,4 +1,4 @@
-"""``drdeploy image sizes``: what images weigh, and what inside takes the space."""
+"""``drdeploy image sizes``: what images weigh, by layer, package and library."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _mb(size_bytes: int) -> str:
 
 
 def _without_shell(instruction: str) -> str:
-    """``RUN apt-get update``: without the shell, the arguments and the digests around it."""
+    """Return ``RUN apt-get update``, without the shell and digests that Docker records."""
     text = re.sub(r"^(\|\d+ .*?)?/bin/sh -c (?!#)", "RUN ", instruction)
     text = re.sub(r"^/bin/sh -c #\(nop\) *|# buildkit$|\b(file|dir|multi):[0-9a-f]{16,}", "", text)
     text = " ".join(text.split())

@@ -73,7 +73,7 @@ def up(
 @app.command()
 def status(port: PortOption = DEFAULT_PORT, as_json: JsonOption = False) -> None:
     """Show the service on a port and its endpoints."""
-    facts = _facts_of(port)
+    facts = _status_of(port)
     if as_json:
         print_json(facts)
         return
@@ -92,7 +92,7 @@ def down(port: PortOption = DEFAULT_PORT) -> None:
 
     service = find_service(port)
     if service is None:
-        raise _nothing_there(port)
+        raise _no_service(port)
     os.kill(service.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_S
     while service.is_running():
@@ -132,7 +132,7 @@ def _set_at_end_of_input(over: threading.Event) -> None:
     over.set()
 
 
-def _facts_of(port: int) -> dict[str, Any]:
+def _status_of(port: int) -> dict[str, Any]:
     import json
     from urllib.error import URLError
     from urllib.request import ProxyHandler, build_opener
@@ -145,11 +145,11 @@ def _facts_of(port: int) -> dict[str, Any]:
         with build_opener(ProxyHandler({})).open(url, timeout=10) as answer:
             facts: dict[str, Any] = json.load(answer)
     except (URLError, OSError, ValueError) as err:
-        raise _nothing_there(port) from err
+        raise _no_service(port) from err
     return facts
 
 
-def _nothing_there(port: int) -> Exception:
+def _no_service(port: int) -> Exception:
     from drdeploy.errors import InvalidInput
 
     return InvalidInput(

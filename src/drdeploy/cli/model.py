@@ -1,4 +1,4 @@
-"""``drdeploy model``: one verb, one file."""
+"""``drdeploy model``: a file for each verb."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``drdeploy model compare``: frozen networks on the same folds, in one table."""
+"""``drdeploy model compare``: what networks find and cost, on the same folds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from drdeploy.cli.console import (
     print_line,
     print_notice,
 )
-from drdeploy.cli.figures import briefly
+from drdeploy.cli.figures import in_brief
 from drdeploy.cli.options import FoldsOption, JsonOption, SeedOption, TrainingDataOption
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
@@ -89,7 +89,7 @@ def compare(
 
 
 def _candidates(names: Sequence[str], specifications: Sequence[str]) -> list[Candidate]:
-    """Every network with its weights."""
+    """Return every network with its weights."""
     from drdeploy.grader.networks.architectures import ARCHITECTURES, find_architecture
     from drdeploy.grader.training.compare import Candidate
 
@@ -110,7 +110,7 @@ def _candidates(names: Sequence[str], specifications: Sequence[str]) -> list[Can
 
 
 def _weights(specifications: Sequence[str]) -> tuple[WeightsSource, dict[str, WeightsSource]]:
-    """What all networks are filled with, and what single ones are instead."""
+    """Return the weights of all networks, and those of single ones that have their own."""
     from drdeploy.grader.networks.architectures import ARCHITECTURES
 
     common: WeightsSource = "random"
@@ -185,19 +185,19 @@ def _print_tables(rows: Sequence[dict[str, Any]]) -> None:
         name, gain = row["architecture"], row["kappa_against_best"]
         agreement.add(
             name,
-            briefly(row["kappa"]),
-            "the best" if gain is None else briefly(gain),
-            briefly(row["auroc_referable"]),
+            in_brief(row["kappa"]),
+            "the best" if gain is None else in_brief(gain),
+            in_brief(row["auroc_referable"]),
         )
         sensitivity.add(
             name,
-            briefly(row["sensitivity_referable"]),
-            briefly(row["sensitivity_vision_threatening"]),
+            in_brief(row["sensitivity_referable"]),
+            in_brief(row["sensitivity_vision_threatening"]),
         )
         cost.add(
             name,
-            briefly(row["predict_s"], digits=1, factor=1000),
-            briefly(row["cost_per_million_usd"]),
+            in_brief(row["predict_s"], digits=1, factor=1000),
+            in_brief(row["cost_per_million_usd"]),
         )
         size_mb = row["artifact_size_bytes"] / MB
         size.add(name, f"{row['parameters']:,}", f"{size_mb:.1f}", row["weights"])

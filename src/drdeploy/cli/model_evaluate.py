@@ -1,4 +1,4 @@
-"""``drdeploy model evaluate``: how good graders are, on photographs whose grade is known."""
+"""``drdeploy model evaluate``: how good graders are, on labelled photographs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from drdeploy.cli.console import (
     print_note,
     print_notice,
 )
-from drdeploy.cli.figures import briefly, shown
+from drdeploy.cli.figures import in_brief, in_full
 from drdeploy.cli.options import JsonOption, RuntimeOption, SeedOption
 from drdeploy.errors import InvalidInput
 from drdeploy.files import write_json
@@ -95,12 +95,12 @@ def evaluate(
 
         check_can_draw()
         out_dir.mkdir(parents=True, exist_ok=True)
-    judging = _Judging(prevalence, seed, runtime)
+    settings = _Settings(prevalence, seed, runtime)
     if oof is not None:
-        cells = [_from_files(oof, against, artifacts, judging)]
+        cells = [_from_files(oof, against, artifacts, settings)]
     else:
         choices = _choices(data or [], split, new_sessions=new_sessions)
-        cells = _by_predicting(artifacts, against, choices, judging)
+        cells = _by_predicting(artifacts, against, choices, settings)
     if out_dir is not None:
         _write(out_dir, cells)
     if as_json:
@@ -112,7 +112,7 @@ def evaluate(
 
 
 @dataclass(frozen=True)
-class _Judging:
+class _Settings:
     prevalence: float
     seed: int
     runtime: RuntimeName | None
@@ -139,15 +139,15 @@ def _check(
 
 
 def _from_files(
-    oof: Path, against: Path | None, artifacts: list[Path] | None, judging: _Judging
+    oof: Path, against: Path | None, artifacts: list[Path] | None, settings: _Settings
 ) -> MatrixCell:
     from drdeploy.grader.evaluation.evaluate import open_grader
     from drdeploy.grader.evaluation.graders import MatrixCell, evaluate_file
 
     lender = open_grader(artifacts[0]) if artifacts else None
-    how: dict[str, Any] = {"prevalence": judging.prevalence, "seed": judging.seed}
+    how: dict[str, Any] = {"prevalence": settings.prevalence, "seed": settings.seed}
     other = None if against is None else evaluate_file(against, lender, **how)
-    return MatrixCell.of(evaluate_file(oof, lender, **how), other, seed=judging.seed)
+    return MatrixCell.of(evaluate_file(oof, lender, **how), other, seed=settings.seed)
 
 
 # ---- predicting ---------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def _by_predicting(
     artifacts: list[Path] | None,
     against: Path | None,
     choices: Sequence[TestPhotographs],
-    judging: _Judging,
+    settings: _Settings,
 ) -> list[MatrixCell]:
     from drdeploy.grader.box import box_artifact
     from drdeploy.grader.evaluation.evaluate import open_grader
@@ -182,20 +182,21 @@ def _by_predicting(
 
     paths = [*(artifacts or [box_artifact()]), *([against] if against else [])]
     rows = [
-        _row(grader, choices, judging) for grader in with_distinct_names([*map(open_grader, paths)])
+        _row(grader, choices, settings)
+        for grader in with_distinct_names([*map(open_grader, paths)])
     ]
     reference = rows.pop() if against else [None] * len(choices)
     return [
-        MatrixCell.of(one, other, seed=judging.seed)
+        MatrixCell.of(one, other, seed=settings.seed)
         for row in rows
         for one, other in zip(row, reference, strict=True)
     ]
 
 
 def _row(
-    grader: Grader, choices: Sequence[TestPhotographs], judging: _Judging
+    grader: Grader, choices: Sequence[TestPhotographs], settings: _Settings
 ) -> list[GraderEvaluation]:
-    """One grader on every set of photographs."""
+    """Evaluate one grader on every set of photographs."""
     from drdeploy.grader.evaluation.evaluate import evaluate_on
 
     def tracked(files: Sequence[Path]) -> Any:
@@ -206,9 +207,9 @@ def _row(
     return evaluate_on(
         grader,
         choices,
-        runtime=judging.runtime,
-        prevalence=judging.prevalence,
-        seed=judging.seed,
+        runtime=settings.runtime,
+        prevalence=settings.prevalence,
+        seed=settings.seed,
         track=tracked,
     )
 
@@ -260,7 +261,7 @@ def _print_evaluated(evaluated: GraderEvaluation) -> None:
                 (f"  {name}: specificity", quality.specificity),
             ]
     rows += [("calibration error", found.ece), ("ungradable", found.ungradable)]
-    print_facts((name, shown(figure(estimate))) for name, estimate in rows)
+    print_facts((name, in_full(figure(estimate))) for name, estimate in rows)
     for position in found.missed:
         grade = int(evaluated.graded.labels[position])
         print_line(f"grade {grade}, graded 0: {evaluated.graded.files[position]}", indent=2)
@@ -277,9 +278,9 @@ def _print_paired(paired: PairedGraders) -> None:
     print_line(
         f"against {paired.reference.name}, on the {found.n} photographs that both graded:", indent=2
     )
-    facts = [("change of kappa", shown(figure(found.kappa)))]
+    facts = [("change of kappa", in_full(figure(found.kappa)))]
     for grade, rate in found.sensitivity.items():
-        change = f"{shown(figure(rate.difference))}, {rate.gained} gained, {rate.lost} lost"
+        change = f"{in_full(figure(rate.difference))}, {rate.gained} gained, {rate.lost} lost"
         facts.append((f"change of sensitivity, >= {int(grade)}", change))
     facts.append(("grades changed", str(len(found.changes))))
     facts.append(("new misses of grade >= 3", str(len(found.new_misses))))
@@ -294,5 +295,5 @@ def _print_matrix(cells: Sequence[MatrixCell]) -> None:
     table = Table([name_column("kappa"), *map(Column, test_sets)])
     for grader in dict.fromkeys(one.grader.name for one in evaluated):
         row = [one.evaluation.kappa for one in evaluated if one.grader.name == grader]
-        table.add(grader, *(briefly(figure(kappa)) for kappa in row))
+        table.add(grader, *(in_brief(figure(kappa)) for kappa in row))
     table.print()

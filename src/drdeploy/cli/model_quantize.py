@@ -1,4 +1,4 @@
-"""``drdeploy model quantize``: smaller weights, and a verdict on what that costs."""
+"""``drdeploy model quantize``: smaller weights, and whether they lose diseased eyes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, cast
 import typer
 
 from drdeploy.cli.console import err, print_facts, print_json, print_line, print_notice
-from drdeploy.cli.figures import shown
+from drdeploy.cli.figures import in_full
 from drdeploy.cli.options import JsonOption, SeedOption
 from drdeploy.files import write_json
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
@@ -94,7 +94,7 @@ def _print(document: dict[str, Any], report: Path) -> None:
     rows = {
         "compared on": document["judged_on"],
         "size": f"{document['size_bytes'] / MB:.2f} MB, {smaller:.1f} times smaller",
-        "change of kappa": shown(document["kappa_change"]),
+        "change of kappa": in_full(document["kappa_change"]),
         "sensitivity, grade >= 2": _change(document["sensitivity_change"]["referable"]),
         "sensitivity, grade >= 3": _change(document["sensitivity_change"]["vision_threatening"]),
         "grades changed": f"{len(document['changed'])} of {document['n']}",
@@ -108,7 +108,7 @@ def _print(document: dict[str, Any], report: Path) -> None:
 
 def _change(rate: dict[str, Any]) -> str:
     if rate["value"] is None:
-        return shown(rate)
+        return in_full(rate)
     return (
         f"{rate['value']:+.3f}, one-sided 95 % bound {rate['lower_bound_95']:+.4f} "
         f"({rate['gained']} gained, {rate['lost']} lost of {rate['n']})"

@@ -1,4 +1,4 @@
-"""``drdeploy model train``: from labelled photographs to a grader whose quality is known."""
+"""``drdeploy model train``: train a grader on labelled photographs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from drdeploy.cli.console import err, print_facts, print_json, print_line, print_notice
-from drdeploy.cli.figures import shown
+from drdeploy.cli.figures import in_full
 from drdeploy.cli.options import (
     ArchitectureArgument,
     FoldsOption,
@@ -112,14 +112,14 @@ def _print(document: dict[str, Any]) -> None:
         "AUROC, grade >= 3": threatening["auroc"],
         "sensitivity, grade >= 3": threatening["sensitivity"],
     }
-    print_facts((name, shown(figure)) for name, figure in figures.items())
+    print_facts((name, in_full(figure)) for name, figure in figures.items())
     for path in (*document["archives"].values(), document["keras_file"]):
         print_line(path, indent=2)
     print_notice()
 
 
 class _Progress:
-    """One bar for all networks; a line when one is finished."""
+    """A progress bar for all networks, and a line for each that is finished."""
 
     def __init__(self, plan: TrainingPlan) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -140,7 +140,7 @@ class _Progress:
         self._bar.stop()
 
     def on_epoch(self, name: str, history: History) -> None:
-        """An epoch of a network is done."""
+        """Advance the bar by an epoch of one network."""
         self._done[name] = history.epochs
         kappa = history.kappas[-1]
         watched = "" if kappa is None else f", validation kappa {kappa:.3f}"

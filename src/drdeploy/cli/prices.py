@@ -1,4 +1,4 @@
-"""``drdeploy prices``: the dated price sheet."""
+"""``drdeploy prices``: show and update the price sheet."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.callback()
 def _prices() -> None:
-    """The dated price sheet."""
+    """Show and update the price sheet."""
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""``drdeploy image push`` and ``drdeploy artifact push``: what a model refers to by digest."""
+"""``drdeploy image push`` and ``drdeploy artifact push``: send what an endpoint needs to AWS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``drdeploy report``: what a study's measurements say, as one page."""
+"""``drdeploy report``: a page on what a study measured."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def report(
 
 
 def _folder_of(results: Path) -> Path:
-    """Where the report goes: beside the measurements, but never into the package."""
+    """Return the report's folder: that of the measurements, but never one of the package."""
     if results.is_dir():
         return results
     return results.parent if results.is_file() else Path("results") / results.name
@@ -97,7 +97,7 @@ def _folder_of(results: Path) -> Path:
 def _decision(
     measurements: Measurements, sheet: PriceSheet, inputs: DecisionInputs, *, mixed: bool
 ) -> Decision | NoDecision:
-    """The report holds without a decision too: it says why there is none."""
+    """Decide, or return why that is not possible: the report is written either way."""
     from drdeploy.study.recommendation.decide import decide
     from drdeploy.study.report.report import NoDecision
 

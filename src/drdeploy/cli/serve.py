@@ -18,7 +18,7 @@ def serve() -> None:
 
 
 def _settings() -> str:
-    """What the server's own help says of its settings, for click to print as it stands."""
+    """Return the server's own help on its settings, laid out for click."""
     _, _, text = help_text().partition("\n\n")
     lines = [textwrap.fill(line, WIDTH, subsequent_indent=" " * 8) for line in text.splitlines()]
     # \b keeps click from joining the lines of a paragraph.
