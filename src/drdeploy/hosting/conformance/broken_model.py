@@ -91,6 +91,7 @@ def _damaged_model(host: Host) -> Path:
     shutil.copytree(host.model, model)
     files = (path for path in model.rglob("*") if path.is_file())
     largest = max(files, key=lambda path: path.stat().st_size)
+    # The largest file holds the weights, whatever the format; a format may ignore a small one.
     largest.write_bytes(bytes(largest.stat().st_size // 2))
     return model
 

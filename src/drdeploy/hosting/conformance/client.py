@@ -90,6 +90,8 @@ class Exchange:
 
     def send(self, data: bytes) -> None:
         """Send a part of the body."""
+        # A server may answer and close before it has read the body, which fails the send; the
+        # answer can be read nevertheless.
         with self._noted():
             if data and self._connection.sock is not None:
                 self._connection.sock.sendall(data)

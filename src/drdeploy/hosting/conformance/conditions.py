@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 OTHER_PORT = 8765
 PORT_RANGE = "8766-8865"
+"""SageMaker names a range of further ports beside the port, for servers that need more than one."""
 USER = "12345:0"
+"""A user that no image knows; in group 0, as on platforms that choose the user themselves."""
 BATCH_ENV = {"SAGEMAKER_BATCH": "true"}
 PORT_ENV = {"SAGEMAKER_SAFE_PORT_RANGE": PORT_RANGE}
 ALONE = {

@@ -242,7 +242,7 @@ class Host:
                 how = "out of memory" if state.oom_killed else f"status {state.exit_code}"
                 ended = f"it ended after {waited_s:.1f} s ({how}): {container.last_log_line()}"
                 return ContainerStart(container, trouble=ended)
-            time.sleep(POLL_S)
+            time.sleep(POLL_S)  # short: it is part of what is reported as the start's duration
         return ContainerStart(
             container, trouble=f"no ping was answered with 200 within {patience_s:.0f} s: {ping}"
         )
@@ -265,6 +265,7 @@ class Host:
             model = Mount(self._writable_model(), MODEL_DIR, read_only=False)
         closed = tuple(Mount(self._empty_folder(), path) for path in ALSO_READ_ONLY)
         env = dict(conditions.env)
+        # SageMaker sets this variable only where it chooses the port.
         if conditions.port != CONTAINER_PORT:
             env["SAGEMAKER_BIND_TO_PORT"] = str(conditions.port)
         return ContainerSpec(
@@ -276,6 +277,8 @@ class Host:
             cpuset=conditions.cpuset,
             port=conditions.port,
             read_only=conditions.read_only,
+            # Only together with the user: an image that starts as root may need its capabilities
+            # to become another user.
             drop_capabilities=conditions.user is not None,
             labels={LABEL: self._name},
             user=conditions.user,
@@ -285,7 +288,7 @@ class Host:
         copy = Path(tempfile.mkdtemp(dir=self.folder)) / "model"
         shutil.copytree(self.model, copy)
         for path in (copy, *copy.rglob("*")):
-            path.chmod(0o777)
+            path.chmod(0o777)  # which user the image runs as is not known here
         return copy
 
     def _empty_folder(self) -> Path:
@@ -311,7 +314,7 @@ def unpack(archive: Path, folder: Path) -> None:
         with path.open("xb") as file:
             for chunk in member.chunks():
                 file.write(chunk)
-        path.chmod(0o644)
+        path.chmod(0o644)  # the image's user is not the one who extracts
     if not any(folder.iterdir()):
         raise TruncatedArchive("The archive holds no file", where=str(archive))
     for path in (folder, *folder.rglob("*/")):

@@ -64,6 +64,7 @@ def observe_load(inspection: ImageInspection) -> Load:
         ]
         pinger = threads.submit(_repeat, container.ping, over, PING_EVERY_S)
         sampler = threads.submit(_sample, container, over)
+        # Whatever interrupts the wait, the threads must end, or the pool would wait for ever.
         try:
             time.sleep(inspection.contract.load_s)
         finally:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 CORES_ONLINE = "/sys/devices/system/cpu/online"
 """Where the C library, and with it most runtimes, counts the machine's cores."""
 REPLACED_WITHIN_S = 30.0
+"""A new worker has to import its runtime and load the model: with TensorFlow some ten seconds."""
 ASK_EVERY_S = 0.1
 PROC = Path("/proc")
 

@@ -31,6 +31,7 @@ SETTLE_S = 0.1
 COUNTS = 3
 SPARE_BYTES = 1024
 """By how much a photograph stays below a size limit: a host counts more than the body."""
+# What InvokeEndpoint may add for other kinds of endpoints, and what a proxy may add.
 UNKNOWN_HEADERS = {
     "Accept": "application/json",
     "X-Amzn-SageMaker-Target-Variant": "AllTraffic",

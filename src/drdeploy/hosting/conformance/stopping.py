@@ -1,8 +1,7 @@
 """SIGTERM: requests in flight are finished, nothing new is accepted, and the container ends.
 
 A container is stopped twice.  The first time it is working on photographs.  The second time, after
-it was started again, it is receiving one: the last byte is held back until the server has been told
-to stop.
+it was started again, it is receiving one: the last byte is held back until after the signal.
 """
 
 from __future__ import annotations
@@ -47,8 +46,11 @@ CLOSED_WITHIN_S = 2.0
 """How long a server may go on accepting after the signal: it reaches a supervisor first, which
 passes it on."""
 LATE_TIMEOUT_S = 1.0
+"""For a photograph after the signal: a server that accepts nothing more may still have an open
+backlog, in which a connection waits for ever."""
 ASK_EVERY_S = 0.1
 CLEAN_EXITS = frozenset({0, 128 + signal.SIGTERM})
+"""A process that SIGTERM itself ended counts as clean: engines report it as 128 + 15."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,11 @@ def observe_stop_in_upload(inspection: ImageInspection) -> StopInUpload:
     late: list[ProbeAnswer] = []
     with Exchange(container.port, contract.stop_s) as exchange:
         exchange.begin("POST", INVOCATIONS, headers)
+        # Without its last byte it cannot be answered, so it is surely in flight at the signal.
         exchange.send(photograph.data[:-1])
         time.sleep(RECEIVED_AFTER_S)
         signalled = _terminate(container)
+        # A supervisor may need a moment to tell its workers: the first few may still be accepted.
         while not late or late[-1].is_success:
             time.sleep(ASK_EVERY_S)
             late.append(container.invoke(photograph.data, photograph.headers, LATE_TIMEOUT_S))

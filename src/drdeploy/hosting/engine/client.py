@@ -228,6 +228,7 @@ class Engine:
         try:
             distribution.push(self._api, repository, tag, credentials)
         finally:
+            # The name of an ECR repository is long-lived there, and only clutter here.
             self.untag(f"{repository}:{tag}")
 
     def pull(self, repository: str, reference: str) -> str:
@@ -317,6 +318,7 @@ def _connect(host: str) -> APIClient | None:
         api = APIClient(base_url=host, version="auto", timeout=int(PROBE_TIMEOUT_S))
     except (DockerException, requests.RequestException, OSError, ValueError):
         return None
+    # A probe should fail soon; a call may wait behind others that the engine has begun.
     api.timeout = CALL_TIMEOUT_S
     return api
 

@@ -102,6 +102,8 @@ class RunningContainer:
         try:
             self.api.kill(self.id, signal=signal)
         except APIError as err:
+            # Engines refuse to signal a container that has ended, each with a status of its own:
+            # the container's state decides.
             if not self._is_gone_or_over():
                 raise EngineError(
                     f"The container cannot be sent {signal}: {err.explanation}", where=self.id[:12]
@@ -134,6 +136,7 @@ class RunningContainer:
         """Return whether it runs, and how it ended if not."""
         with self._errors("The container cannot be inspected"):
             state = self.api.inspect_container(self.id)["State"]
+        # Podman does not call a container running that is about to start or to stop.
         is_running = bool(state["Running"]) or state.get("Status") in {"created", "stopping"}
         exit_code, oom_killed = int(state["ExitCode"]), bool(state["OOMKilled"])
         if not is_running and exit_code != 0 and not oom_killed:

@@ -57,6 +57,7 @@ def pull(api: Any, repository: str, reference: str, *, is_podman: bool) -> None:
     separator = "@" if reference.startswith("sha256:") else ":"
     where = f"{repository}{separator}{reference}"
     with engine_errors("The image cannot be pulled", where=where):
+        # See the module: only Podman's own API takes `tlsVerify` for a pull.
         if is_podman and _plain_http(repository):
             url = f"{api.base_url}{LIBPOD}/images/pull"
             params = {"reference": where, "policy": "always", **_plain_http(repository)}

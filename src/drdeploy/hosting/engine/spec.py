@@ -117,6 +117,7 @@ class ContainerSpec:
             "cap_drop": ["ALL"] if self.drop_capabilities else None,
             "cpuset_cpus": self.cpuset,
             "mem_limit": None if self.memory_mb is None else self.memory_mb * MIB,
+            # This limit counts memory and swap together: equal limits leave no swap.
             "memswap_limit": None if self.memory_mb is None else self.memory_mb * MIB,
             "nano_cpus": None if self.cpus is None else round(self.cpus * NANO),
             "network_mode": self.network,

@@ -40,6 +40,7 @@ MEANING: Mapping[Stage, str] = {
 }
 
 POLL_S = 0.002
+"""Between two attempts: it bounds the error of the measured time."""
 PATIENCE_S = 120.0
 CHECK_EVERY_S = 2.0
 """Between two checks of whether the container still runs: asking disturbs what is measured."""
@@ -102,6 +103,8 @@ def empty_start_s(engine: Engine, image: str, *, memory_mb: int, cpus: float) ->
 
 
 def _first_answer(container: RunningContainer, photograph: bytes) -> None:
+    # The photograph itself is sent from the start, not a ping: a client waits for its grade, and a
+    # connection made before the model is loaded waits in the server's backlog.
     deadline = time.monotonic() + PATIENCE_S
     check_at = time.monotonic() + CHECK_EVERY_S
     while not _answers(container, photograph):

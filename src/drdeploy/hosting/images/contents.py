@@ -99,6 +99,7 @@ def _overlaid(layers: Iterable[Layer]) -> tuple[list[LayerFile], list[LayerFile]
         if removed or emptied:
             gone = [p for p in visible if p in removed or _is_below(p, removed | emptied)]
             hidden.extend(visible.pop(path) for path in gone)
+        # A layer removes files of the layers below it, never its own.
         for file in layer.files:
             if (below := visible.get(file.path)) is not None:
                 hidden.append(below)

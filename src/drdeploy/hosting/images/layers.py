@@ -108,7 +108,7 @@ def read_layer(content: IO[bytes]) -> Layer:
             name = member.name.removeprefix("./")
             packages.extend(_packages(name, archive, member))
     while source.read(BLOCK_BYTES):
-        pass
+        pass  # the padding behind the last member is part of the layer too
     size, pressed = source.size_bytes, source.compressed_bytes
     if name:
         files.append(LayerFile(name, size - start, pressed - compressed))

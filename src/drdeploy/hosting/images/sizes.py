@@ -81,6 +81,7 @@ def _read_missing(
     """Read the layers that are missing in ``known`` and add them; return the instructions."""
     names = {digest.rpartition(":")[2] for digest in known}
 
+    # Docker and Podman name a layer's file after its digest, each in a way of its own.
     def skips(file: str) -> bool:
         return any(name in file for name in names)
 

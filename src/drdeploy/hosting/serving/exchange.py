@@ -26,7 +26,7 @@ RETRY_AFTER_S = 1
 
 
 class ClientGone(Exception):
-    """The client closed its connection before its request was complete: nobody to answer."""
+    """The client closed its connection before its request was complete, so there is no answer."""
 
 
 @dataclass(slots=True)

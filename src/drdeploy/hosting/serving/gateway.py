@@ -68,6 +68,7 @@ class Gateway:
         self._admission = Admission(
             concurrency=handlers.concurrency, queue_length=settings.queue_length
         )
+        # What is admitted beyond the threads waits in the pool's queue, which admission bounds.
         self._threads = ThreadPoolExecutor(handlers.concurrency, "inference")
         self._routes = {
             "/ping": ("GET", handlers.ping),
@@ -113,6 +114,7 @@ class Gateway:
         echoed: Headers = ()
         try:
             echoed = _echoed_headers(request)
+            # Cheap refusals come first, and a body is read only in a place: memory stays bounded.
             self._check_length(request)
             self._admission.enter()
             await self._read_body(request, body)
@@ -165,6 +167,7 @@ class Gateway:
             async with asyncio.timeout(self._settings.timeout_s):
                 return await answered
         except TimeoutError as err:
+            # Work that has not begun is cancelled; a running thread cannot be, and keeps its place.
             if not work.cancel():
                 loop.call_later(self._settings.timeout_s, self._replace_if_stuck, work)
             raise ProcessingTimeout(

@@ -8,7 +8,7 @@
 ``GET /metrics``             the container's counters for Prometheus
 ===========================  ======================================================
 
-Handlers are made over a loaded model, so whoever reaches ``/ping`` reaches a server that is ready.
+Handlers are made over a loaded model, so a server that answers ``/ping`` is ready.
 """
 
 from __future__ import annotations

@@ -45,6 +45,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     handlers = load_handlers(settings, plan_capacity(settings), log)
     app.state.gateway = Gateway(handlers, log)
     handlers.counters.count_worker_start()
+    # What is loaded stays: later collections need not look at it.
     gc.collect()
     gc.freeze()
     yield

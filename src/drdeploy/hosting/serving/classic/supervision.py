@@ -146,7 +146,7 @@ class ClassicSupervision:
         return 0 if is_drained else 1
 
     def _end(self, name: str, number: int, deadline: float) -> list[int]:
-        """Signal a child and wait until it has ended; return the exit codes that were seen."""
+        """Signal a child and wait until it has ended; return all exit codes meanwhile."""
         for pid, child in self._children.items():
             if child == name:
                 send(pid, number)

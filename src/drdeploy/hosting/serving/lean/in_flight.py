@@ -25,7 +25,7 @@ class BodySource(Protocol):
         """Tell the client to send the body."""
 
     def resume_reading(self) -> None:
-        """Read the socket again, unless something else speaks against it."""
+        """Read the socket again, unless reading is paused for another reason."""
 
 
 class InFlightRequest:
@@ -72,7 +72,7 @@ class InFlightRequest:
         self._changed.set()
 
     def disconnect(self) -> None:
-        """Have whoever reads the body find out that the client is gone."""
+        """Let the reader of the body find out that the client is gone."""
         self._is_gone = True
         self._changed.set()
 

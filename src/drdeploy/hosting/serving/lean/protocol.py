@@ -189,7 +189,7 @@ class Connection(asyncio.Protocol):
     # -- called by the request in flight ----------------------------------------------------
 
     def send_continue(self) -> None:
-        """Tell a client that waits for it that its body is wanted."""
+        """Send ``100 Continue``, for which a client may wait with its body."""
         self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def resume_reading(self) -> None:
