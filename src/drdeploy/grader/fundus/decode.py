@@ -91,20 +91,20 @@ def read_header(data: bytes, *, limits: ImageLimits = ImageLimits()) -> ImageHea
             f"The image has {len(data)} bytes, with at most {limits.max_bytes} allowed",
             remedy="Save it as a JPEG",
         )
-    header = _read_header(data)
+    header = _read_header(data, limits)
     header.check(limits)
     if header.format == "JPEG":
         jpeg.check_substance(header)
     return header
 
 
-def _read_header(data: bytes) -> ImageHeader:
+def _read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
     if data.startswith(jpeg.SIGNATURE):
         return jpeg.read_header(data)
     if data.startswith(png.SIGNATURE):
         return png.read_header(data)
     if data.startswith(tiff.SIGNATURES):
-        return tiff.read_header(data)
+        return tiff.read_header(data, limits)
     raise UnsupportedImage("The body is no JPEG, PNG or TIFF", remedy="Send one of these")
 
 

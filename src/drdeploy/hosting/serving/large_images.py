@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
     from drdeploy.grader.fundus.formats.header import ImageHeader
 
-LARGE_JPEG_PX = 16_000_000
-"""A JPEG is large from here: it takes 3 bytes per pixel at reduced scale, 10 at full scale."""
-LARGE_PX = 4_000_000
-"""A PNG or TIFF is large from here: it takes 17 bytes per pixel."""
+LARGE_BYTES = 68_000_000
+"""An image is large from here: a PNG or TIFF of 4 million pixels, a JPEG of 17 million, and a
+progressive JPEG of 8.5 million."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,7 @@ class LargeImages:
     @contextmanager
     def turn(self, header: ImageHeader) -> Iterator[None]:
         """Wait, if the image is large, until no other large one is being decoded."""
-        large_px = LARGE_JPEG_PX if header.format == "JPEG" else LARGE_PX
-        if header.width_px * header.height_px <= large_px:
+        if header.memory_bytes <= LARGE_BYTES:
             yield
             return
         # Opened anew for each turn: flock(2) locks belong to the open file, so that this one also

@@ -25,10 +25,12 @@ _END_OF_IMAGE = 0xD9
 _START_OF_SCAN = 0xDA
 _EXIF = 0xE1
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_HUFFMAN_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive
+_PROGRESSIVE_FRAME = 0xC2
+_HUFFMAN_FRAMES = frozenset({0xC0, 0xC1, _PROGRESSIVE_FRAME})  # baseline, extended, progressive
 # Frames, Huffman, quantization and arithmetic tables, restarts, and the two application segments
 # that name the colour space (JFIF, Adobe): all that libjpeg needs for the pixels.
 _NEEDED = frozenset({*range(0xC0, 0xD0), 0xDB, 0xDC, 0xDD, 0xE0, 0xEE, _START_OF_SCAN})
+_TABLES = frozenset({0xC4, 0xDB, 0xDD})  # Huffman, quantization, restart interval
 
 
 class _Segment(NamedTuple):
@@ -47,14 +49,50 @@ def read_header(data: bytes) -> ImageHeader:
     """
     segments = _segments(data)
     frame = _frame(segments)
-    needed = [segment.raw for segment in segments if segment.marker in _NEEDED]
+    body = frame.body
     return ImageHeader(
         format="JPEG",
-        height_px=int.from_bytes(frame[1:3]),
-        width_px=int.from_bytes(frame[3:5]),
+        height_px=int.from_bytes(body[1:3]),
+        width_px=int.from_bytes(body[3:5]),
         orientation=_orientation(segments),
-        data=b"".join([b"\xff\xd8", *needed, b"\xff\xd9"]),
+        data=_joined(segments, _NEEDED),
+        is_progressive=frame.marker == _PROGRESSIVE_FRAME,
     )
+
+
+def checked_part(data: bytes, *, max_width_px: int, max_height_px: int) -> bytes:
+    """Return a strip or tile of a TIFF without what its pixels do not need.
+
+    Raises:
+        UnreadableImage: It is no JPEG, larger than the strip or tile should be, or one of those
+            of :func:`read_header`.
+        UnsupportedImage: One of those of :func:`read_header`.
+    """
+    if not data.startswith(SIGNATURE):
+        raise UnreadableImage("A part of the TIFF is no JPEG")
+    header = read_header(data)
+    # Encoders may round both sides up to whole blocks, of 16 pixels at most.
+    if header.width_px > max_width_px + 15 or header.height_px > max_height_px + 15:
+        raise UnreadableImage("The TIFF contradicts itself about its size")
+    check_substance(header)
+    return header.data
+
+
+def checked_tables(data: bytes) -> bytes:
+    """Return the tables that the strips or tiles of a TIFF share, without anything else.
+
+    Raises:
+        UnreadableImage: It is cut off or holds more than tables.
+    """
+    segments = _segments(data)
+    if not data.startswith(SIGNATURE) or not {part.marker for part in segments} <= _TABLES:
+        raise UnreadableImage("The tables of the TIFF are damaged")
+    return _joined(segments, _TABLES)
+
+
+def _joined(segments: list[_Segment], markers: frozenset[int]) -> bytes:
+    kept = (segment.raw for segment in segments if segment.marker in markers)
+    return b"".join([b"\xff\xd8", *kept, b"\xff\xd9"])
 
 
 def check_substance(header: ImageHeader) -> None:
@@ -74,7 +112,7 @@ def check_substance(header: ImageHeader) -> None:
         raise truncated("JPEG")
 
 
-def _frame(segments: list[_Segment]) -> bytes:
+def _frame(segments: list[_Segment]) -> _Segment:
     frames = [segment for segment in segments if segment.marker in _FRAMES]
     if len(frames) != 1 or len(frames[0].body) < 6:
         raise UnreadableImage("The JPEG does not have one frame header")
@@ -84,7 +122,7 @@ def _frame(segments: list[_Segment]) -> bytes:
         )
     if frames[0].body[0] != 8:
         raise UnsupportedImage(f"JPEG with {frames[0].body[0]}-bit samples is not read")
-    return frames[0].body
+    return frames[0]
 
 
 def _segments(data: bytes) -> list[_Segment]:
