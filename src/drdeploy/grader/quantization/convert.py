@@ -98,7 +98,7 @@ def _to_int8(model: Path, out: Path, batches: Iterable[NDArray[np.float32]]) -> 
 
     with tempfile.TemporaryDirectory(prefix="drdeploy-quantize-") as scratch:
         folded = Path(scratch) / "folded.onnx"
-        # Symbolic shapes need SymPy (40 MB) and change no node and no weight of the result: compared
+        # Symbolic shapes need SymPy (40 MB) and change no node and no weight: compared
         # for VGG19, MobileNet, MobileNetV3Small and EfficientNetB0.
         quant_pre_process(str(model), str(folded), skip_symbolic_shape=True)
         graph = onnx.load(folded).graph
