@@ -54,7 +54,7 @@ NEAR_PT = 20
 
 
 @dataclass(frozen=True)
-class Layout:
+class ScatterLayout:
     """A size of the picture.
 
     Attributes:
@@ -70,8 +70,8 @@ class Layout:
 
 
 LAYOUTS = {
-    "wide": Layout((10.4, 4.6), legend_columns=4, line_length=48),
-    "narrow": Layout((4.4, 4.8), legend_columns=2, line_length=26),
+    "wide": ScatterLayout((10.4, 4.6), legend_columns=4, line_length=48),
+    "narrow": ScatterLayout((4.4, 4.8), legend_columns=2, line_length=26),
 }
 
 
@@ -190,7 +190,7 @@ def _with_names(svg: str, marks: Sequence[Mark]) -> str:
 
 
 def _drawn(
-    marks: Sequence[Mark], directions: tuple[Axis, Axis], keys: Iterable[Key], layout: Layout
+    marks: Sequence[Mark], directions: tuple[Axis, Axis], keys: Iterable[Key], layout: ScatterLayout
 ) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=layout.size_in)

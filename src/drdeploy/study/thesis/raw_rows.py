@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from drdeploy.errors import AnalysisError
+from drdeploy.files import shipped
 from drdeploy.study.measurements.load import Measurements, from_frame, load
 from drdeploy.study.measurements.results import MEASUREMENTS_FILE
 from drdeploy.units import MIB_PER_GIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 STUDY_NAME = "thesis-2023"
 """What a command takes in place of a results folder."""
-STUDY_FOLDER = Path(__file__).parent / "data" / STUDY_NAME
+STUDY_FOLDER = shipped(f"studies/{STUDY_NAME}")
 PUBLISHED_FILE, ROWS_FILE = "published.csv", "raw_rows.csv"
 COLUMNS = {
     "fullLatency": "total_latency_s",
