@@ -1,12 +1,13 @@
-"""An endpoint on this machine, with nothing but boto3: create, ask, read the metrics, delete.
+"""Host a grader on this machine with boto3 alone: create, invoke, read metrics, delete.
 
     drdeploy local up --port 8766 &
-    drdeploy model export MobileNet --weights random --format onnx --out build/artifacts
-    python examples/endpoint_with_boto3.py http://127.0.0.1:8766 \
-        build/artifacts/mobilenet-fp32-onnx.tar.gz photograph.jpg
+    python examples/endpoint_with_boto3.py http://127.0.0.1:8766 MODEL PHOTOGRAPH
 
-Drop ``endpoint_url`` and the dummy credentials, give a role and an image in ECR, and the same
-calls create the same things on AWS.  For research use.  Not a medical device.
+MODEL is a model.tar.gz, for example src/drdeploy/grader/box/mobilenet-idrid-fp32.tar.gz, and
+PHOTOGRAPH a file of examples/photographs.
+
+On AWS the same calls do the same: leave ``endpoint_url`` and the dummy credentials out, and name a
+role and an image in ECR.  For research use.  Not a medical device.
 """
 
 from __future__ import annotations
