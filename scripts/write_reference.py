@@ -7,6 +7,7 @@ import inspect
 import re
 import sys
 import textwrap
+from enum import EnumType
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,13 +152,19 @@ def _error_tree() -> str:
 def _entry(name: str, public: Any) -> str:
     """One name: its signature, its docstring, and the methods of a class."""
     [definition] = ast.parse(textwrap.dedent(inspect.getsource(public))).body
-    kind = "class " if isinstance(definition, ast.ClassDef) else ""
-    kinds = {one.kind for one in inspect.signature(public).parameters.values()}
-    parameters = _parameters(definition, keyword_only=kinds == {inspect.Parameter.KEYWORD_ONLY})
-    parts = [f"### {name}\n", _code(f"{kind}{name}{parameters}"), _markdown(public)]
+    parts = [f"### {name}\n", _code(_signature(name, public, definition)), _markdown(public)]
     if isinstance(definition, ast.ClassDef):
         parts += [_method(name, public, node) for node in definition.body if _is_public(node)]
     return "\n".join(parts)
+
+
+def _signature(name: str, public: Any, definition: ast.stmt) -> str:
+    if isinstance(public, EnumType):
+        members = "".join(f"\n    {one.name} = {one.value!r}" for one in public)
+        return f"class {name}:{members}"
+    kinds = {one.kind for one in inspect.signature(public).parameters.values()}
+    parameters = _parameters(definition, keyword_only=kinds == {inspect.Parameter.KEYWORD_ONLY})
+    return f"class {name}{parameters}" if isinstance(public, type) else f"{name}{parameters}"
 
 
 def _is_public(node: ast.stmt) -> bool:

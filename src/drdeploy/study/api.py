@@ -42,33 +42,33 @@ def run_study(
     fresh: bool = False,
     progress: ProgressReporter | None = None,
 ) -> RunOutcome:
-    """Measure on this machine what of a study is missing; call it again to go on after a break.
+    """Run a study on this machine, or what is missing of it.
 
     ::
 
         outcome = run_study("quick", "results/quick")
         outcome.finished, outcome.problems
 
-    On AWS, where endpoints cost money, a study is run by ``drdeploy study run --target aws``,
-    which shows its plan and its cost and asks.
+    Every answer is a row on disk before the next request is sent.  After an interruption, the
+    same call measures what is missing.  On AWS, where endpoints cost money, run a study with
+    ``drdeploy study run --target aws``: it shows the plan with its cost, and asks.
 
     Args:
-        study: A :class:`~drdeploy.Study`, its TOML file, or the name of one that this project
-            brings.
-        results: The folder for the rows.  Rows that are in it already are kept and not measured
-            again.
+        study: A :class:`~drdeploy.Study`, its TOML file, or the name of a study that comes with
+            this project.
+        results: Folder of the rows.  What it holds is kept and not measured again.
         only: Run the trials whose id contains this, or matches this pattern.
-        seed: Of arrival times, the order of photographs and random weights; the study's own if
-            None.
+        seed: Seed of arrival times, the order of photographs and random weights; the study's own
+            if None.
         photographs: A folder of photographs to send; the example photographs if None, or
             synthetic ones where there are none.
         weights: A folder of ImageNet weights as Keras publishes them, for architectures that have
             no trained ones; random weights if None.
-        endpoint_url: A local service that is running; one is started, and stopped, if None.
-        isolation: What the service that is started puts endpoints into: ``container``,
-            ``process``, or ``auto``, which takes containers where an engine answers.
+        endpoint_url: Address of a running local service; if None, one is started and stopped.
+        isolation: What that service runs endpoints in: ``container``, ``process``, or ``auto``,
+            which takes containers where a container engine answers.
         fresh: Move earlier rows of the folder aside and start anew.
-        progress: Is told how the run goes; if None, the log ``drdeploy.study`` is.
+        progress: Receives what happens; if None, the log ``drdeploy.study`` does.
 
     Raises:
         StudyError: The study cannot be planned, or the folder holds rows of another one.
@@ -142,15 +142,13 @@ def recommend(
     cold starts, and priced.
 
     Args:
-        measurements: From :func:`load_measurements`, or what that function takes.
-        traffic: Photographs a month, spread over a clinic's week; or a :class:`~drdeploy.Traffic`
-            of your own.
-        requirements: What must be met; nothing but the lowest cost, if None.
-        assumptions: What no measurement says, for example after which time an idle container is
-            removed.
+        measurements: What :func:`load_measurements` returns, or what it takes.
+        traffic: A :class:`~drdeploy.Traffic`, or the photographs a month of a clinic.
+        requirements: What an option must meet.  If None, the cheapest wins.
+        assumptions: What no measurement says, for example when an idle container is removed.
         prices: A price sheet, or its TOML file; the packaged one if None.
-        seed: Of arrivals, simulation and bootstrap.
-        allow_mixed: Decide from rows of different platforms or machines too.
+        seed: Seed of arrivals, simulation and bootstrap.
+        allow_mixed: Accept rows of different platforms or machines.
 
     Raises:
         AnalysisError: No configuration has the rows that a simulation needs, or rows were
