@@ -1,4 +1,4 @@
-"""Templates of a package, rendered with what all pages share."""
+"""Render a package's templates with the style sheet that all pages share."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import jinja2
 from markupsafe import Markup
 
 SHARED = "drdeploy.pages"
-"""Where ``page.css`` is."""
+"""The package whose templates every other package may include: ``page.css`` for example."""
 
 
 def environment_for(package: str) -> jinja2.Environment:
-    """Where the templates of a package are found, and ``page.css`` beside them.
+    """Return a Jinja environment with the templates of a package and the shared ones.
 
-    Nothing undefined is rendered, and what is not markup is escaped.
+    Undefined names are errors, and whatever is not markup is escaped.
 
     Args:
         package: Has a folder ``templates``.
@@ -33,7 +33,14 @@ def environment_for(package: str) -> jinja2.Environment:
 
 
 def cell(value: str, interval: str, reason: str, *below: str) -> Markup:
-    """A figure in a table: the value, below it the interval or else the reason for none."""
+    """Format a figure for a table: the value, below it the interval or why there is none.
+
+    Args:
+        value: With its unit.
+        interval: Empty if there is none.
+        reason: Why there is no interval.
+        below: Further lines in small type.
+    """
     qualified = "" if interval else Markup('<small class="why">{}</small>').format(reason)
     lines = Markup().join(Markup("<small>{}</small>").format(x) for x in (interval, *below) if x)
     return Markup("<b>{}</b>{}{}").format(value, qualified, lines)

@@ -1,4 +1,4 @@
-"""A figure as SVG inside a page: the same figure gives the same bytes."""
+"""Turn a Matplotlib figure into SVG for a page; the same figure gives the same bytes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOTHING = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-"""Metadata would name vocabularies elsewhere, and the hour."""
+"""No metadata: it would name web addresses and the hour, so that no two pages were the same."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure.
+    """A picture for a page.
 
     Attributes:
         name: File name without its ending.
         title: What it shows.
-        description: The same for who cannot see it.
-        svg: The picture, ids prefixed with the name so that several fit into one page.
+        description: The same in words, for readers who cannot see it.
+        svg: The picture.  Its ids begin with the name, so that several fit into one page.
     """
 
     name: str
@@ -36,7 +36,14 @@ class Picture:
 
 
 def picture_of(figure: Figure, name: str, title: str, description: str) -> Picture:
-    """Draw a figure; ``name`` may hold anything, the picture's is safe for a file."""
+    """Draw a figure.
+
+    Args:
+        figure: From Matplotlib.
+        name: Any text; the picture's name is made safe for a file.
+        title: What it shows.
+        description: The same in words.
+    """
     safe = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     with mpl.rc_context(STYLE):
         svg = io.StringIO()
@@ -45,7 +52,7 @@ def picture_of(figure: Figure, name: str, title: str, description: str) -> Pictu
 
 
 def _for_a_page(svg: str, prefix: str) -> str:
-    """Drop the XML prologue and the fixed size, make ids unique to this figure."""
+    """Drop the XML prologue and the fixed size, and make the ids unique to this picture."""
     picture = svg[svg.index("<svg") :]
     picture = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", picture, count=1)
     picture = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", picture, count=1)

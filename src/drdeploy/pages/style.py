@@ -1,7 +1,7 @@
-"""How pictures look: colours, lines, letters.
+"""The look of all pictures: colours, lines, letters.
 
-Colours are Okabe and Ito's, which colour-blind readers tell apart; whoever draws gives the same
-meaning to patterns and positions, so that a black-and-white print carries it too.
+The colours are Okabe and Ito's, which colour-blind readers can distinguish.  Patterns, shapes and
+positions must say the same as the colours, so that a print in black and white loses nothing.
 """
 
 from __future__ import annotations
@@ -30,4 +30,4 @@ STYLE: dict[Any, Any] = {
     "hatch.linewidth": 0.5,
     "figure.constrained_layout.use": True,
 }
-"""For ``matplotlib.rc_context``.  Text stays text."""
+"""Settings for ``matplotlib.rc_context``.  Text stays text in the SVG, so that it can be searched."""

@@ -1,10 +1,10 @@
-"""Numbers that know how sure they are: estimates with 95 % intervals.
+"""Estimates with 95 % intervals: a number is never reported without its uncertainty.
 
 ``estimate``     a value with its limits, its n and the method that made them
-``means``        means, ratios and shares of latencies, by calibrated studentised bootstrap
+``means``        means and ratios of latencies, by the calibrated bootstrap in ``studentised``
 ``percentiles``  medians and percentiles, by order statistics
-``proportions``  proportions (Wilson), AUROC (DeLong, Newcombe), whatever is a ratio of sums
-``differences``  differences, and rows that are paired
+``proportions``  proportions (Wilson), AUROC (DeLong, Newcombe), statistics of grouped photographs
+``differences``  differences and ratios of paired rows
 ``stability``    whether rows drift or depend on each other; outliers, listed and never trimmed
 ``notation``     how a number, its unit and its interval are written
 """

@@ -1,8 +1,8 @@
-"""How two configurations differ: in seconds, and where rows belong together pair by pair.
+"""Estimate how much two configurations differ, from independent or paired rows.
 
-Rows are paired where each of one side was measured beside one of the other: the same photograph,
-interleaved.  Then what both share falls out of the comparison, and the interval is shorter.  Rows
-of two trials that ran one after the other are not paired, whatever their numbers say.
+Rows are paired if each row of one side was measured next to one row of the other, with the same
+photograph.  Then whatever disturbed both drops out of the comparison, and the interval is shorter.
+Rows of two trials that ran one after the other are not paired, even if there are as many of each.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ _STUDENTISED, _STUDENTS_T = "calibrated studentised bootstrap", "Student's t"
 
 
 def difference_of_means(one: ArrayLike, other: ArrayLike, *, seed: int = SEED) -> Estimate:
-    """Mean of the one minus mean of the other, two independent samples (Welch below 10 rows)."""
+    """Estimate the difference of the means of two independent samples, one minus the other.
+
+    With fewer than 10 rows on either side, the interval is Welch's.
+    """
     above, below = as_sample(one), as_sample(other)
     smaller = min(above.size, below.size)
     estimate = Estimate(
@@ -63,10 +66,10 @@ def difference_of_means(one: ArrayLike, other: ArrayLike, *, seed: int = SEED) -
 
 
 def paired_difference(one: ArrayLike, other: ArrayLike, *, seed: int = SEED) -> Estimate:
-    """Mean of the differences of pairs.
+    """Estimate the mean difference of pairs, one minus the other.
 
     Raises:
-        AnalysisError: The samples are not of one length.
+        AnalysisError: The samples are not of the same length.
     """
     pairs = _pairs(one, other)
     changes = pairs[:, 0] - pairs[:, 1]
@@ -85,10 +88,10 @@ def paired_difference(one: ArrayLike, other: ArrayLike, *, seed: int = SEED) -> 
 
 
 def paired_ratio(one: ArrayLike, other: ArrayLike, *, seed: int = SEED) -> Estimate:
-    """Ratio of the means of pairs.
+    """Estimate the ratio of the means of paired rows.
 
     Raises:
-        AnalysisError: The samples are not of one length.
+        AnalysisError: The samples are not of the same length.
     """
     pairs = _pairs(one, other)
     ratio = share_of(pairs[:, 0], pairs[:, 1], seed=seed)
@@ -96,10 +99,10 @@ def paired_ratio(one: ArrayLike, other: ArrayLike, *, seed: int = SEED) -> Estim
 
 
 def paired_ratio_of_medians(one: ArrayLike, other: ArrayLike, *, seed: int = SEED) -> Estimate:
-    """Ratio of the medians of both sides of pairs, percentile bootstrap over pairs.
+    """Estimate the ratio of the medians of paired rows, by percentile bootstrap over pairs.
 
     Raises:
-        AnalysisError: The samples are not of one length.
+        AnalysisError: The samples are not of the same length.
     """
     pairs = _pairs(one, other)
     n = len(pairs)
@@ -122,7 +125,7 @@ def _pairs(one: ArrayLike, other: ArrayLike) -> Floats:
     first, second = as_sample(one), as_sample(other)
     if first.size != second.size:
         raise AnalysisError(
-            f"Rows are not paired: {first.size} on one side, {second.size} on the other",
+            f"The rows are not paired: {first.size} on one side, {second.size} on the other",
             remedy="Compare them as independent samples",
         )
     pairs = np.column_stack([first, second])

@@ -1,4 +1,4 @@
-"""A number that knows how sure it is."""
+"""A number with its 95 % interval."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ TAIL = (1 - CONFIDENCE) / 2
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number that knows how sure it is.
+    """A number with its 95 % interval.
 
     Attributes:
-        value: The estimate from the sample; None where there is no row at all.
-        low: Lower 95 % limit; None where there is no interval (``reason`` says why).
-        high: Upper 95 % limit, or None.
-        n: Rows behind it; of two samples, those of the numerator.
+        value: The estimate from the sample; None if there is no row at all.
+        low: Lower 95 % limit; None if there is no interval (``reason`` says why).
+        high: Upper 95 % limit; None if there is no interval.
+        n: How many rows it comes from; of two samples, those of the numerator.
         method: How the interval was made.
         n_other: Of two samples, the rows of the denominator.
         reason: Why there is no interval, or no value.
@@ -36,7 +36,7 @@ class Estimate:
         return self.low is not None and self.high is not None
 
     def scaled(self, factor: float) -> Estimate:
-        """The estimate in another unit, or times a price (``factor`` > 0)."""
+        """Return the estimate in another unit, or times a price (``factor`` > 0)."""
 
         def times(limit: float | None) -> float | None:
             return None if limit is None else limit * factor
@@ -44,7 +44,7 @@ class Estimate:
         return replace(self, value=times(self.value), low=times(self.low), high=times(self.high))
 
     def with_limits(self, limits: tuple[float, float]) -> Estimate:
-        """The estimate with these lower and upper 95 % limits."""
+        """Return the estimate with these lower and upper 95 % limits."""
         return replace(self, low=limits[0], high=limits[1])
 
     def excludes(self, value: float) -> bool:
@@ -55,5 +55,5 @@ class Estimate:
 
 
 def too_few(n: int, needed: int) -> str:
-    """Why there is no interval, for :attr:`Estimate.reason`."""
+    """Say that there are too few rows for an interval; for :attr:`Estimate.reason`."""
     return f"no interval: {n} row{'s' * (n != 1)}, {needed} needed"

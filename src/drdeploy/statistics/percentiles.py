@@ -1,4 +1,9 @@
-"""Medians and percentiles with the intervals of their order statistics: no distribution assumed."""
+"""Estimate medians and percentiles, with intervals that assume no distribution.
+
+How many of n rows lie below the true percentile follows a binomial distribution, whatever the
+rows are.  So the chance that the percentile lies between two of the sorted rows is known exactly,
+and such a pair is the interval.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,11 @@ if TYPE_CHECKING:
 
 
 def median(sample: ArrayLike) -> Estimate:
-    """Median with interpolated order statistics (Hettmansperger and Sheather 1986)."""
+    """Estimate the median, with interpolated order statistics as the interval.
+
+    The pairs of a small sample jump from, say, 93 % to 98 % coverage; between them the limits are
+    interpolated (Hettmansperger and Sheather, Stat. Probab. Lett. 1986, 4:75-79).
+    """
     values = np.sort(np.asarray(sample, dtype=np.float64).ravel())
     method = "interpolated order statistics"
     estimate = Estimate(
@@ -30,15 +39,15 @@ def median(sample: ArrayLike) -> Estimate:
 
 
 def percentile(sample: ArrayLike, share: float) -> Estimate:
-    """Percentile with the interval of two order statistics (coverage at least 95 %).
+    """Estimate a percentile, with two order statistics as the interval.
 
     Args:
         sample: The rows.
         share: 0.95 for p95.
 
     Returns:
-        The sample percentile (linear interpolation).  Without an interval where even the
-        smallest and the largest row cover the percentile less than 95 % of the time.
+        The sample percentile (linear interpolation).  It has no interval if even the smallest and
+        the largest row contain the true percentile less than 95 % of the time.
     """
     values = np.sort(np.asarray(sample, dtype=np.float64).ravel())
     value = float(np.quantile(values, share)) if values.size else None
@@ -50,17 +59,19 @@ def percentile(sample: ArrayLike, share: float) -> Estimate:
 
 
 def rows_needed(share: float) -> int:
-    """Fewest rows with which a percentile has a 95 % interval: 59 for p95, 6 for the median."""
+    """Return how many rows a percentile's interval needs: 59 for p95, 6 for the median."""
     n = 1
+    # The chance that neither all rows nor none of them lie below the percentile.
     while 1 - share**n - (1 - share) ** n < CONFIDENCE:
         n += 1
     return n
 
 
 def _median_depth(n: int) -> tuple[int, float]:
-    """Depth d of the order statistics around the median and the weight of depth d + 1.
+    """Return the depth d of the pair around the median, and the weight of the pair at d + 1.
 
-    Depth 0 where even the extremes cover the median less than 95 % of the time.
+    Depth 1 is the pair of the smallest and the largest row.  Depth 0 means that even this pair
+    contains the median less than 95 % of the time.
     """
     depth = int(stats.binom.ppf(TAIL, n, 0.5))
     if depth == 0 or _covers(depth, n) < CONFIDENCE:
@@ -71,13 +82,14 @@ def _median_depth(n: int) -> tuple[int, float]:
 
 
 def _covers(depth: int, n: int) -> float:
+    """Chance that the pair of order statistics at that depth contains the median."""
     return 1 - 2 * float(stats.binom.cdf(depth - 1, n, 0.5))
 
 
 def _ranks_around(share: float, n: int) -> tuple[int, int] | None:
-    """Zero-based ranks of the closest pair of order statistics that covers the percentile.
+    """Return the zero-based ranks of the closest pair that covers the percentile often enough.
 
-    Of equally close pairs, the one that splits the error most evenly between its two sides.
+    Of equally close pairs it is the one that splits the error most evenly between its sides.
     """
     if n < rows_needed(share):
         return None

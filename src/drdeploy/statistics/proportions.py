@@ -1,7 +1,8 @@
-"""Intervals for what is counted and ranked.  Needs NumPy alone.
+"""Estimate proportions, areas under ROC curves, and other statistics of photographs.
 
-Photographs of one capture session are not independent: what is no plain share gets a bootstrap
-that resamples whole sessions.
+Photographs of one capture session are not independent: they show the same patient.  If an interval
+takes them as independent, it is too short.  So areas get a variance over sessions, and other
+statistics a bootstrap that resamples whole sessions.  Needs NumPy alone.
 """
 
 from __future__ import annotations
@@ -28,16 +29,21 @@ Z_ONE_SIDED = 1.6448536269514722
 RESAMPLES = 1999
 """(RESAMPLES + 1) * 0.025 is whole, so the limits are order statistics."""
 DRAWN_AT_ONCE = 200
+"""Resamples that are in memory at the same time."""
 BISECTIONS = 60
-"""Enough for the last bit of a share."""
+"""Enough to find a share to the last bit of a float."""
 ROUNDING = 1e-12
-"""Values that differ by less are the same."""
+"""Values that differ by less are taken as equal."""
 BOOTSTRAP = "bootstrap over groups"
-NO_PHOTOGRAPH = "no photograph to tell it from"
+NO_PHOTOGRAPH = "there is no photograph"
 
 
 def wilson(successes: int, n: int) -> Estimate:
-    """A share with its 95 % interval (Wilson, J. Am. Stat. Assoc. 1927, 22:209-212)."""
+    """Estimate a proportion, with Wilson's interval (J. Am. Stat. Assoc. 1927, 22:209-212).
+
+    The textbook interval (share plus or minus two standard errors) is of length zero if all or
+    none succeed; Wilson's is not.
+    """
     if n == 0:
         return Estimate(None, None, None, 0, "Wilson", reason=NO_PHOTOGRAPH)
     share, z2 = successes / n, Z_TWO_SIDED**2
@@ -49,17 +55,18 @@ def wilson(successes: int, n: int) -> Estimate:
 
 
 def auroc(is_positive: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> Estimate:
-    """Area under the ROC curve: the chance that a positive scores above a negative.
+    """Estimate the area under the ROC curve: the chance that a positive scores above a negative.
 
-    Variance of DeLong et al. (Biometrics 1988, 44:837-845) from mid-ranks (Sun and Xu 2014), for
-    photographs in groups as Obuchowski extends it (Biometrics 1997, 53:567-578), on the logit
-    scale so that the interval stays within 0 and 1.  Where the two sides do not overlap that
-    variance is zero; there the interval is :func:`newcombe_limits` of the groups.
+    The variance is that of DeLong et al. (Biometrics 1988, 44:837-845), computed from mid-ranks
+    (Sun and Xu, IEEE Signal Process. Lett. 2014, 21:1389-1393) and extended to grouped photographs
+    by Obuchowski (Biometrics 1997, 53:567-578).  The interval is made on the logit scale, so that
+    it stays between 0 and 1.  If every positive scores above every negative, that variance is
+    zero; then the interval is :func:`newcombe_limits` for as many photographs as there are groups.
 
     Args:
         is_positive: Shape ``(n,)``, boolean.
-        scores: Shape ``(n,)``; higher is more likely positive.
-        groups: Shape ``(n,)``: capture sessions or patients.
+        scores: Shape ``(n,)``; a higher one is more likely positive.
+        groups: Capture sessions or patients, shape ``(n,)``.
     """
     positive = np.asarray(is_positive, dtype=bool)
     values = np.asarray(scores, dtype=np.float64)
@@ -67,6 +74,8 @@ def auroc(is_positive: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = 
     if min(ill.size, well.size) == 0:
         missing = "diseased" if ill.size == 0 else "healthy"
         return Estimate(None, None, None, n, "DeLong", reason=f"no {missing} photograph")
+    # The rank among all, less the rank among its own side, counts the photographs of the other
+    # side that score below; equal scores count half. So there is no need to compare all pairs.
     ranks = _mid_ranks(np.concatenate([ill, well]))
     wins = (ranks[: ill.size] - _mid_ranks(ill)) / well.size
     losses = 1.0 - (ranks[ill.size :] - _mid_ranks(well)) / ill.size
@@ -87,30 +96,31 @@ def auroc(is_positive: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = 
 def _variance(
     departures: Floats, positive: NDArray[np.bool_], member_of: NDArray[np.intp]
 ) -> float:
-    """Of an area, from how far each photograph's own share is off it.
+    """Variance of an area, from how far the share of each photograph departs from it.
 
-    With one photograph in each group it is DeLong's.
+    A group with photographs on both sides adds a covariance.  With one photograph in each group
+    the variance is DeLong's.
     """
     ill, well = (
         np.bincount(member_of, weights=departures * side) / side.sum()
         for side in (positive, ~positive)
     )
-    variance = 2 * _more(ill.size) * float(ill @ well)
+
+    def unbiased(count: int) -> float:
+        return count / (count - 1)
+
+    variance = 2 * unbiased(ill.size) * float(ill @ well)
     for side, sums in ((positive, ill), (~positive, well)):
-        variance += _more(np.unique(member_of[side]).size) * float(sums @ sums)
+        variance += unbiased(np.unique(member_of[side]).size) * float(sums @ sums)
     return variance
 
 
-def _more(count: int) -> float:
-    """What makes a sum of squares over that many groups unbiased."""
-    return count / (count - 1)
-
-
 def newcombe_limits(area: float, positives: int, negatives: int) -> tuple[float, float]:
-    """95 % limits of an area from how many independent ones stand on each side alone.
+    """Return 95 % limits of an area from the number of independent photographs on each side.
 
-    Newcombe, Stat. Med. 2006, 25:559-573, method 5: where the area is one standard error of
-    Hanley and McNeil's, times the normal quantile, from the limit.  It holds at areas of 0 and 1.
+    This is method 5 of Newcombe (Stat. Med. 2006, 25:559-573): the limit is that true area from
+    which the observed one is 1.96 standard errors away, with the error that Hanley and McNeil
+    give for the true area.  Hence it also works for an observed area of 0 or 1.
     """
 
     def is_within(limit: float) -> bool:
@@ -123,26 +133,30 @@ def newcombe_limits(area: float, positives: int, negatives: int) -> tuple[float,
 
 
 def _farthest(inside: float, outside: float, is_within: Callable[[float], bool]) -> float:
-    """The last value on the way from inside to outside that is within, by bisection."""
+    """Find by bisection the last value, on the way from inside to outside, that is within."""
     for _ in range(BISECTIONS):
         middle = (inside + outside) / 2
         inside, outside = (middle, outside) if is_within(middle) else (inside, middle)
     return inside
 
 
-def of_sums(
+def bootstrap_over_groups(
     summands: Floats,
     statistic: Callable[[Floats], Floats],
     groups: ArrayLike | None = None,
     *,
     seed: int = 0,
 ) -> Estimate:
-    """A statistic of sums over photographs, with the percentile bootstrap over groups.
+    """Estimate a statistic of sums over photographs, by percentile bootstrap over groups.
+
+    Kappa, for example, is a function of 25 counts, each a sum over photographs.  A resample of
+    groups is then a weighted sum of their sums, and thousands of resamples are one matrix product.
 
     Args:
-        summands: Shape ``(n, k)``: what each photograph adds to the k sums.
-        statistic: From sums ``(b, k)`` to values ``(b,)``.
-        groups: Shape ``(n,)``; photographs of one group are drawn together.
+        summands: What each photograph adds to the k sums, shape ``(n, k)``.
+        statistic: Computes values ``(b,)`` from sums ``(b, k)``.
+        groups: Capture sessions or patients, shape ``(n,)``; photographs of one group are drawn
+            together.
         seed: Of the resamples.
     """
     n = len(summands)
@@ -151,22 +165,29 @@ def of_sums(
     value = float(statistic(summands.sum(axis=0, keepdims=True))[0])
     if not math.isfinite(value):
         return Estimate(None, None, None, n, BOOTSTRAP, reason="undefined for these photographs")
-    alike, counts = np.unique(_sums_per_group(summands, groups), axis=0, return_counts=True)
+    # Groups with the same sums are of one kind, and only the kinds are drawn: a thousand
+    # photographs fall into 25 cells of a confusion matrix.
+    kinds, counts = np.unique(_sums_per_group(summands, groups), axis=0, return_counts=True)
     if counts.sum() < 2:
         return Estimate(value, None, None, n, BOOTSTRAP, reason="no interval: 1 group, 2 needed")
     random = np.random.default_rng(seed)
-    drawn = [statistic(weights @ alike) for weights in _weights(counts, random)]
+    group_count = int(counts.sum())
+    sizes = [min(DRAWN_AT_ONCE, RESAMPLES - at) for at in range(0, RESAMPLES, DRAWN_AT_ONCE)]
+    drawn = [
+        statistic(random.multinomial(group_count, counts / group_count, size=size) @ kinds)
+        for size in sizes
+    ]
     low, high = np.nanquantile(np.concatenate(drawn), [TAIL, 1 - TAIL])
-    if (
-        high - low < ROUNDING
-    ):  # all right, or nothing changed: more photographs would show some spread
+    # If every photograph is right, or no grade changed, all resamples are the same. That proves no
+    # certainty: other photographs would show some spread.
+    if high - low < ROUNDING:
         reason = "no interval: every resample gives this value"
         return Estimate(value, None, None, n, BOOTSTRAP, reason=reason)
     return Estimate(value, float(low), float(high), n, BOOTSTRAP)
 
 
 def _sums_per_group(summands: Floats, groups: ArrayLike | None) -> Floats:
-    """The sums of each group, shape ``(groups, k)``."""
+    """Add up the summands of each group, shape ``(groups, k)``."""
     if groups is None:
         return summands
     names, member_of = np.unique(np.asarray(groups), return_inverse=True)
@@ -175,18 +196,8 @@ def _sums_per_group(summands: Floats, groups: ArrayLike | None) -> Floats:
     return per_group
 
 
-def _weights(counts: NDArray[np.int64], random: np.random.Generator) -> list[NDArray[np.int64]]:
-    """How often each kind of group is drawn in each resample, a few resamples at a time.
-
-    Groups that add the same are one kind: a thousand photographs have 25 cells to fall in.
-    """
-    n = int(counts.sum())
-    sizes = [min(DRAWN_AT_ONCE, RESAMPLES - at) for at in range(0, RESAMPLES, DRAWN_AT_ONCE)]
-    return [random.multinomial(n, counts / n, size=size) for size in sizes]
-
-
 def _mid_ranks(values: Floats) -> Floats:
-    """Ranks from 1; equal values share the mean of theirs."""
+    """Rank values from 1; equal values share the mean of their ranks."""
     ordered = np.sort(values)
     below = np.searchsorted(ordered, values, side="left")
     up_to = np.searchsorted(ordered, values, side="right")

@@ -1,7 +1,7 @@
-"""Whether the rows of one scenario are what an interval takes them for: alike and independent.
+"""Check that the rows of one scenario are alike and independent, as every interval assumes.
 
-Nothing is ever trimmed because of what is found here: outliers are listed, drift and dependence
-are told beside the numbers that they make doubtful.
+Nothing is ever trimmed because of what is found here: outliers are listed, and drift and
+dependence are reported beside the numbers that they make doubtful.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FEWEST_FOR_A_VERDICT = 8
-"""Below this neither test can reach its level."""
+"""With fewer rows, neither test can reach its level."""
 LEVEL = 0.01
-"""Of each test: in a study of 26 scenarios, one false alarm in four studies for each."""
+"""Level of each test.  In a study of 26 scenarios, each gives one false alarm in four studies."""
 FENCE = 1.5
-"""Box lengths beyond which a row is an outlier (Tukey 1977), as in the figures."""
+"""How many box lengths from the box a row is an outlier (Tukey 1977), as in the figures."""
 
 
 class Stability(StrEnum):
-    """The verdict."""
+    """Whether the rows of a scenario are alike and independent."""
 
     STEADY = "steady"
     DRIFTS = "drifts"
@@ -39,10 +39,11 @@ class Stability(StrEnum):
 
 @dataclass(frozen=True)
 class Outlier:
-    """A row outside the whiskers; it counts like any other.
+    """A row outside the whiskers of the box plot; it counts like any other.
 
     Attributes:
-        position: From 0, in the order of the sample.
+        position: In the order of the sample, from 0.
+        value: What was measured.
     """
 
     position: int
@@ -51,15 +52,16 @@ class Outlier:
 
 @dataclass(frozen=True)
 class Steadiness:
-    """What the order of the rows says.
+    """The result of checking the rows of a scenario.
 
     Attributes:
-        drift: Change from the first to the last row over the median (Theil-Sen), 0.1 for 10 %.
-        drift_p: Of Kendall's rank correlation with the order (Mann 1945).
+        verdict: Whether they are alike and independent.
+        drift: Change from the first to the last row (Theil-Sen) over the median, 0.1 for 10 %.
+        drift_p: P value of Kendall's rank correlation with the order (Mann 1945).
         autocorrelation: Rank correlation of each row with the next.
-        autocorrelation_p: Of the same.
-        outliers: Rows beyond one and a half box lengths from the box.
-        halves: A/A check: mean of the odd rows over mean of the even ones.
+        autocorrelation_p: P value of that correlation.
+        outliers: Rows more than one and a half box lengths from the box.
+        halves: A/A check: mean of the odd rows over the mean of the even ones.
     """
 
     verdict: Stability
@@ -72,7 +74,7 @@ class Steadiness:
 
 
 def steadiness(sample: ArrayLike) -> Steadiness:
-    """Judge values in the order in which they were measured."""
+    """Check values in the order in which they were measured."""
     values = np.asarray(sample, dtype=np.float64).ravel()
     outliers, halves = outliers_of(values), a_a_ratio(values)
     if values.size < FEWEST_FOR_A_VERDICT or np.ptp(values) == 0:
@@ -91,7 +93,7 @@ def steadiness(sample: ArrayLike) -> Steadiness:
 
 
 def _dependence(values: Floats) -> tuple[float | None, float | None]:
-    """Rank correlation of neighbours and its p; None where either side does not vary."""
+    """Rank correlation of each row with the next, and its p value; None if the rows do not vary."""
     before, after = values[:-1], values[1:]
     if np.ptp(before) == 0 or np.ptp(after) == 0:
         return None, None
@@ -100,7 +102,7 @@ def _dependence(values: Floats) -> tuple[float | None, float | None]:
 
 
 def outliers_of(values: Floats) -> tuple[Outlier, ...]:
-    """Rows beyond the whiskers of the box plot, in their order."""
+    """Return the rows beyond the whiskers of the box plot, in their order."""
     if values.size < FEWEST_ROWS:
         return ()
     low, high = np.quantile(values, [0.25, 0.75])
@@ -110,9 +112,9 @@ def outliers_of(values: Floats) -> tuple[Outlier, ...]:
 
 
 def a_a_ratio(values: Floats) -> Estimate:
-    """Rows against rows of the same scenario: every other one over the rest.
+    """Compare the rows of a scenario with each other: every other row over the rest.
 
-    Both halves come from one configuration, so about one interval in twenty, and no more, should
-    exclude 1; where more do, intervals of this study are too short to compare by.
+    Both halves come from the same configuration, so about one interval in twenty should exclude 1.
+    If more do, the intervals of the study are too short to compare configurations by.
     """
     return ratio_of_means(values[::2], values[1::2])

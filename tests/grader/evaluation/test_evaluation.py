@@ -268,7 +268,7 @@ def test_the_same_seed_gives_the_same_interval():
 @pytest.mark.parametrize(
     ("labels", "kappa", "auroc"),
     [
-        ([], "no photograph to tell it from", "no diseased photograph"),
+        ([], "there is no photograph", "no diseased photograph"),
         ([0, 0, 0], "undefined for these photographs", "no diseased photograph"),
         ([4, 4], "no interval: every resample gives this value", "no healthy photograph"),
     ],

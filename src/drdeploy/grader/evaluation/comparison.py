@@ -16,7 +16,12 @@ import numpy as np
 from drdeploy.grader.evaluation.metrics import cells, kappa_of_cells
 from drdeploy.grader.grading.grade import Grade
 from drdeploy.statistics.estimate import Estimate
-from drdeploy.statistics.proportions import NO_PHOTOGRAPH, Z_ONE_SIDED, Z_TWO_SIDED, of_sums
+from drdeploy.statistics.proportions import (
+    NO_PHOTOGRAPH,
+    Z_ONE_SIDED,
+    Z_TWO_SIDED,
+    bootstrap_over_groups,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -116,7 +121,7 @@ def compare(
     thresholds = (Grade.MODERATE, Grade.SEVERE)
     return GraderComparison(
         n=truth.size,
-        kappa=of_sums(summands, _kappa_gain, groups, seed=seed),
+        kappa=bootstrap_over_groups(summands, _kappa_gain, groups, seed=seed),
         sensitivity={
             grade: _paired(one >= grade, two >= grade, truth >= grade) for grade in thresholds
         },

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.grader.grading.grade import Grade
-from drdeploy.statistics.proportions import of_sums, wilson
+from drdeploy.statistics.proportions import bootstrap_over_groups, wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +55,7 @@ def kappa(
     labels: Grades, grades: Grades, groups: NDArray[np.generic] | None = None, *, seed: int = 0
 ) -> Estimate:
     """Estimate the quadratic weighted kappa, with its bootstrap interval."""
-    return of_sums(cells(labels, grades), kappa_of_cells, groups, seed=seed)
+    return bootstrap_over_groups(cells(labels, grades), kappa_of_cells, groups, seed=seed)
 
 
 def accuracy(
@@ -66,7 +66,7 @@ def accuracy(
     If all of them do, or none does, every resample gives the same share and the bootstrap has no
     interval.  Then it is Wilson's interval for as many photographs as there are groups.
     """
-    found = of_sums(cells(labels, grades), _accuracy_of_cells, groups, seed=seed)
+    found = bootstrap_over_groups(cells(labels, grades), _accuracy_of_cells, groups, seed=seed)
     if found.value not in {0.0, 1.0}:
         return found
     count = len(labels) if groups is None else len(np.unique(groups))
@@ -99,7 +99,7 @@ def expected_calibration_error(
     summands[place, 0, bins] = 1.0
     summands[place, 1, bins] = confidence - is_right
     flat = summands.reshape(len(labels), 2 * CALIBRATION_BINS)
-    found = of_sums(flat, _ece_of_bins, groups, seed=seed)
+    found = bootstrap_over_groups(flat, _ece_of_bins, groups, seed=seed)
     if found.value is None or found.high is None:
         return found
     return replace(found, low=max(0.0, 2 * found.value - found.high))
@@ -118,7 +118,7 @@ def brier_score(
     """
     distances = ((probabilities - np.eye(GRADES)[labels]) ** 2).sum(axis=1)
     summands = np.stack([distances, np.ones(len(labels))], axis=1)
-    return of_sums(summands, lambda sums: sums[:, 0] / sums[:, 1], groups, seed=seed)
+    return bootstrap_over_groups(summands, lambda sums: sums[:, 0] / sums[:, 1], groups, seed=seed)
 
 
 def cells(labels: Grades, grades: Grades) -> Floats:

@@ -157,11 +157,11 @@ class _Contest:
         if not speed_up.excludes(1.0):
             return (
                 f"{self.label(fastest)} has a lower mean, {notation.time(fastest.total.mean)[0]}, "
-                f"but is not shown to be faster: {notation.times_told(speed_up, 'as fast')}."
+                f"but is not shown to be faster: {notation.ratio_in_words(speed_up, 'as fast')}."
             )
         return (
             f"{self.label(fastest)} answers in {notation.time(fastest.total.mean)[0]}, "
-            f"{notation.times_told(speed_up, 'as fast')}"
+            f"{notation.ratio_in_words(speed_up, 'as fast')}"
             f"{_for_more_money(_cost_ratio(fastest, cheapest))}."
         )
 
@@ -177,7 +177,7 @@ class _Contest:
         if not same:
             return f"{told}."
         ratio = _latency_ratio(best, same[0])
-        return f"{told}: {notation.times_told(ratio, 'as long as when warm')}."
+        return f"{told}: {notation.ratio_in_words(ratio, 'as long as when warm')}."
 
     def _quickest(self, question: str, ranked: list[ScenarioSummary]) -> Winner | None:
         if not ranked:
@@ -200,7 +200,7 @@ def _against(ratios: list[tuple[str, Estimate]], measure: str) -> str:
     """The ties with the best, or else the runner-up."""
     if not ratios:
         return "Nothing else was measured to compare it with."
-    told = [f"{name}: {notation.times_told(ratio, measure)}" for name, ratio in ratios]
+    told = [f"{name}: {notation.ratio_in_words(ratio, measure)}" for name, ratio in ratios]
     ties = [text for text, (_, ratio) in zip(told, ratios, strict=True) if not ratio.excludes(1.0)]
     return f"Not shown to differ from {' and '.join(ties)}." if ties else f"Next, {told[0]}."
 
@@ -208,7 +208,7 @@ def _against(ratios: list[tuple[str, Estimate]], measure: str) -> str:
 def _for_more_money(cost_ratio: Estimate) -> str:
     if cost_ratio.value is None:
         return ""
-    told = notation.times_told(cost_ratio, "the cost")
+    told = notation.ratio_in_words(cost_ratio, "the cost")
     if not cost_ratio.excludes(1.0):
         return f", at {told}: not shown to differ"
     return f", at {told}"

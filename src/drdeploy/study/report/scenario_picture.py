@@ -115,5 +115,5 @@ def _sentence(summary: ScenarioSummary, cost: Cost, among: Sequence[Configuratio
     return (
         f"{configuration.model}, {label_of(configuration, among=among)}, "
         f"{_kind(summary.scenario).label}: {notation.value(cost.million)} USD per million, "
-        f"mean {notation.time_told(summary.total.mean)}"
+        f"mean {notation.time_in_words(summary.total.mean)}"
     )
