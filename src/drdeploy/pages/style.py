@@ -30,4 +30,4 @@ STYLE: dict[Any, Any] = {
     "hatch.linewidth": 0.5,
     "figure.constrained_layout.use": True,
 }
-"""Settings for ``matplotlib.rc_context``.  Text stays text in the SVG, so that it can be searched."""
+"""Settings for ``matplotlib.rc_context``.  Text stays text in the SVG and can be searched."""
