@@ -27,14 +27,14 @@ NOTE = "<!-- Written by scripts/write_reference.py (`make docs`); do not edit. -
 
 
 def command_line() -> str:
-    """Help of every command, as Markdown."""
+    """Return the help of every command, as Markdown."""
     command = get_command(build_app())
     context = command.make_context("drdeploy", [], resilient_parsing=True)
     return NOTE + get_docs_for_click(obj=command, ctx=context, name="drdeploy")
 
 
 def measurement_columns() -> str:
-    """The columns of ``measurements.csv``."""
+    """Return the page on the columns of ``measurements.csv``."""
     from drdeploy.study.measurements.measurement import SCHEMA
     from drdeploy.study.measurements.schema import ONE_PER_TRIAL, OPTIONAL
 
@@ -64,16 +64,18 @@ def _choices(column: CsvColumn) -> str:
 
 
 def contract_clauses() -> str:
-    """The clauses of ``drdeploy image conform``."""
+    """Return the page on the clauses of ``drdeploy image conform``."""
     from drdeploy.hosting.conformance import CLAUSES, Severity
 
     intro = (
         "# Clauses of the hosting contract\n\n"
-        "`drdeploy image conform` judges them in this order. An image that fails one that it "
-        f"`{Severity.MUST}` keep does not conform (exit status 1); one that it "
-        f"`{Severity.SHOULD}` keep costs its clients or operators something; the rest is for "
-        "information. Practice is what AWS writes nowhere: learned from containers that failed."
-        "\n\n| clause | severity | it says | source |\n|---|---|---|---|\n"
+        "`drdeploy image conform` checks these clauses in this order.\n\n"
+        f"- `{Severity.MUST}`: an image that fails it does not conform (exit status 1).\n"
+        f"- `{Severity.SHOULD}`: an image that fails it works, but its clients or operators are "
+        "worse off.\n"
+        f"- `{Severity.OPTIONAL}`: for information.\n\n"
+        "The source `practice` means that AWS does not document it: containers failed for want of "
+        "it.\n\n| clause | severity | it says | source |\n|---|---|---|---|\n"
     )
     rows = (f"| `{one.id}` | {one.severity} | {one.title} | {one.source} |\n" for one in CLAUSES)
     return NOTE + intro + "".join(rows)
@@ -122,7 +124,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 
 
 def python_library() -> str:
-    """Signatures and docstrings of everything that ``import drdeploy`` offers."""
+    """Return the page on everything that ``import drdeploy`` offers."""
     intro = (
         "# The Python library\n\n"
         "Everything that `import drdeploy` offers, section by section. A name is imported when it "
@@ -150,7 +152,7 @@ def _error_tree() -> str:
 
 
 def _entry(name: str, public: Any) -> str:
-    """One name: its signature, its docstring, and the methods of a class."""
+    """Return a name's signature and docstring, and those of a class's methods."""
     [definition] = ast.parse(textwrap.dedent(inspect.getsource(public))).body
     parts = [f"### {name}\n", _code(_signature(name, public, definition)), _markdown(public)]
     if isinstance(definition, ast.ClassDef):
@@ -182,7 +184,7 @@ def _method(name: str, owner: type, node: Any) -> str:
 
 
 def _parameters(node: Any, *, is_method: bool = False, keyword_only: bool = False) -> str:
-    """The parameters of a function, or those that construct a class, as they are written."""
+    """Return the parameters of a function or a constructor, as they are in the source."""
     if isinstance(node, ast.ClassDef):
         made = next((one for one in node.body if getattr(one, "name", "") == "__init__"), None)
         if made is not None:
@@ -216,7 +218,7 @@ def _code(text: str) -> str:
 
 
 def _markdown(documented: Any) -> str:
-    """A Google-style docstring as Markdown: prose, usage blocks and lists."""
+    """Turn a Google-style docstring into Markdown: prose, usage blocks and lists."""
     text = inspect.getdoc(documented) or ""
     prose, *sections = re.split(r"^(Args|Attributes|Returns|Raises):\n", text, flags=re.MULTILINE)
     parts = [_prose(prose)]
@@ -226,7 +228,7 @@ def _markdown(documented: Any) -> str:
 
 
 def _items(body: str) -> str:
-    """``name: what it is`` with continuation lines as a list; anything else as it stands."""
+    """Turn ``name: what it is``, with continuation lines, into a list; leave other text."""
     entries = re.split(r"^(?=\S)", body.strip(), flags=re.MULTILINE)
     lines = []
     for entry in filter(None, entries):
@@ -236,7 +238,7 @@ def _items(body: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """Paragraphs; what is indented after ``::`` is a Python block."""
+    """Turn paragraphs into Markdown; what is indented after ``::`` becomes a Python block."""
     blocks = re.split(r"\n\n+", text.strip())
     shown = []
     for block in blocks:

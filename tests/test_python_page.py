@@ -53,7 +53,7 @@ def run(block, names):
 
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
-    """A folder that looks like a clone to whoever reads the page."""
+    """A folder with the examples of a clone, for the blocks to run in."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DRDEPLOY_LOCAL_HOME", str(tmp_path / "home"))

@@ -11,7 +11,7 @@ only points down (``make layers`` checks it)::
     study               measure ways of hosting, and decide between them
     hosting             serve it: the server, its images, SageMaker here and on AWS, deployment
     grader              make it: photograph -> input -> model -> grade; train, evaluate, quantize
-    statistics, pages   numbers that know how sure they are; one look for pages and pictures
+    statistics, pages   estimates with intervals; templates and pictures in one style
     errors              every error a user can meet
 
 Results are for research use.  This is not a medical device.

@@ -28,7 +28,7 @@ COMMANDS: dict[str, str] = {
     "reproduce": "reproduce",
     "serve": "serve",
 }
-"""Commands that stand alone: ``drdeploy.cli.NAME.FUNCTION``."""
+"""Commands without a noun: ``drdeploy.cli.NAME.FUNCTION``."""
 
 
 def build_app() -> typer.Typer:

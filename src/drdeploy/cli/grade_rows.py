@@ -113,7 +113,7 @@ def in_order(rows: Sequence[Row], order: Order) -> list[Row]:
     """Return the rows as they came, or the most severe first.
 
     By P(grade >= 3), then P(grade >= 2), then the name.  Photographs that could not be graded
-    stand apart behind the graded ones, never among the healthy.
+    come after the graded ones, never among the healthy.
     """
     if order == "input":
         return list(rows)

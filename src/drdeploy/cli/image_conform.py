@@ -39,7 +39,7 @@ def conform(  # noqa: PLR0917 - typer passes by name
     ] = None,
     content_type: Annotated[
         str,
-        typer.Option(help="Content type of --image, if its name does not tell."),
+        typer.Option(help="Content type of --image. By default, its name decides."),
     ] = "",
     memory_mb: Annotated[int, typer.Option(help="Memory of each container, in MB.", min=64)] = 2048,
     cpus: Annotated[float, typer.Option(help="CPU limit of each container.", min=0.1)] = 1.0,

@@ -64,7 +64,7 @@ def up(
     from drdeploy.hosting.local import LocalService, ServiceOptions
 
     over = _end_signal(until_stdin_closes)
-    mb_per_vcpu = round(1024 / vcpu_per_gb, 3)  # 1769 is to be told as 1769
+    mb_per_vcpu = round(1024 / vcpu_per_gb, 3)  # 1769.0, not 1768.9999
     options = ServiceOptions(idle_s=idle_s, mb_per_vcpu=mb_per_vcpu, trial_start=trial_start)
     service = LocalService(port, isolation=isolation, options=options)
     _serve(service, over)

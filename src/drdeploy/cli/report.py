@@ -81,8 +81,12 @@ def report(
             decision=decision,
         )
     if as_json:
-        told = decision_as_json(decision) if isinstance(decision, Decision) else asdict(decision)
-        print_json({"report": str(written.page), "decision": told, **evidence_as_json(evidence)})
+        document = (
+            decision_as_json(decision) if isinstance(decision, Decision) else asdict(decision)
+        )
+        print_json(
+            {"report": str(written.page), "decision": document, **evidence_as_json(evidence)}
+        )
     else:
         _print_answer(evidence, decision, written.page)
 

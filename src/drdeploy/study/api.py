@@ -1,7 +1,7 @@
 """The functions of ``import drdeploy`` that run a study and decide from what it measured.
 
-What they need is imported when they are called, so that naming them costs nothing, and so that
-one who lacks the extra ``study`` is told so.
+What they need is imported when they are called.  So importing this module costs nothing, and a
+call without the extra ``study`` says that it is missing.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class LoggedProgress:
         log.info("%s: %d to measure", trial.id, missing)
 
     def measured(self, trial: Trial, measurement: Measurement) -> None:
-        """Log a row, for whoever wants every one."""
+        """Log a row, at the level ``DEBUG``."""
         log.debug("%s: %s in %.3f s", trial.id, measurement.outcome, measurement.total_latency_s)
 
     def trial_ended(self, trial: Trial, error: EndpointError | None) -> None:
