@@ -23,7 +23,11 @@ import numpy as np
 import pandas as pd
 
 from drdeploy.study.measurements.load import Measurements, load
-from drdeploy.study.recommendation.configurations import OPEN_LOOP, MeasuredConfiguration, hosted_of
+from drdeploy.study.recommendation.configurations import (
+    OPEN_LOOP,
+    MeasuredConfiguration,
+    measured_configurations,
+)
 from drdeploy.study.recommendation.simulation.outcome import SimulatedStart
 from drdeploy.study.recommendation.simulation.serverless import (
     SimulatedScaling,
@@ -61,7 +65,7 @@ def main() -> int:
         print(f"nothing to compare in {options.results}: run the study open-loop first")
         return 0
     measurements = load(options.results)
-    by_configuration = {one.configuration: one for one in hosted_of(measurements)}
+    by_configuration = {one.configuration: one for one in measured_configurations(measurements)}
     print("trial | n | cold: measured, simulated | p95: measured, simulated | refused: both")
     is_close = [
         compare(str(trial), rows, measured_on, options.idle, seeds)

@@ -1,11 +1,11 @@
-"""Write docs/worked-decisions.md: three decisions, for the original study's rows and for ours.
+"""Write docs/worked-decisions.md: three decisions, from the 2023 study's rows and from ours.
 
     drdeploy study run decision
     python scripts/write_worked_decisions.py [--keep results/decision]
 
 `--keep` first copies what a decision needs of a results folder to examples/decision.
-Every number of the page comes from `drdeploy.study.recommendation`; run it again after a change
-of the rows, the prices or the simulation.
+Every number on the page comes from `drdeploy.study.recommendation`: run the script again when rows,
+prices or the simulation have changed.
 """
 
 from __future__ import annotations
@@ -43,14 +43,15 @@ ASSUMED_PRICES = ROOT / "examples" / "assumed-provisioned-prices.toml"
 
 @dataclass(frozen=True)
 class Case:
-    """Who asks.
+    """Somebody who must decide how to host.
 
     Attributes:
-        p95_s: That the result may take.
+        description: How much traffic they have, for the heading.
+        p95_s: Seconds within which 95 of 100 results must be there.
     """
 
     name: str
-    told: str
+    description: str
     requests_per_month: float
     shape: str
     p95_s: float
@@ -67,16 +68,22 @@ HEAD = """\
 
 # Three worked decisions
 
-A clinic, a city and a country ask `drdeploy recommend` how to host; once with the rows that the
-original study published (SageMaker, us-east-1, 2023), once with rows of this project's own. Each
-answer is the cheapest option that meets what is asked, at the dated prices of
-`drdeploy prices show`; what is assumed stands last. A negative cost per avoided cold start is a
-saving: a cold start is billed too. Results are for research use; this is not a medical device.
+A clinic, a city and a country ask `drdeploy recommend` how to host: first with the rows that the
+2023 study published (SageMaker, us-east-1), then with this project's own rows. Each answer is the
+cheapest option that meets the requirements, at the dated prices of `drdeploy prices show`. The
+assumptions stand at the end. A negative cost per avoided cold start is a saving, because a cold
+start is billed too. Results are for research use; this is not a medical device.
+
+The first one is this command:
+
+```sh
+drdeploy recommend thesis-2023 --requests 500 --p95 5 --page decision.html
+```
 """
 
 OF_STUDY = (
     "Two models on TensorFlow behind NGINX and Gunicorn, 25 warm and 10 cold rows each. The study "
-    "printed no sensitivity, so none can be asked of them."
+    "printed no sensitivity, so none is required here."
 )
 OUR_SENSITIVITY = 0.9
 KEPT_BESIDES = ("vcpu", "model_setup_s", "payload_bytes", "run_id")
@@ -95,37 +102,41 @@ def main() -> int:
     if options.keep:
         keep(options.keep)
     study = load_study()
-    parts = [HEAD, f"## The original study's rows\n\n{OF_STUDY}\n"]
-    parts += [told(case, study, None) for case in CASES]
+    parts = [HEAD, f"## The 2023 study's rows\n\n{OF_STUDY}\n"]
+    parts += [section(case, study, None) for case in CASES]
     if options.ours.exists():
         ours = load(options.ours)
         parts.append(f"## Our rows\n\n{about(ours)}\n")
-        parts += [told(case, ours, OUR_SENSITIVITY) for case in CASES]
-    parts.append(assumed_told())
+        parts += [section(case, ours, OUR_SENSITIVITY) for case in CASES]
+    parts.append(
+        "\n".join(["## Assumptions", "", *(f"- {s}" for s in Assumptions().sentences), ""])
+    )
     PAGE.write_text("\n".join(parts), "utf-8")
     sys.stdout.write(f"wrote {PAGE.relative_to(ROOT)}\n")
     return 0
 
 
 def keep(results: Path) -> None:
-    """Copy a results folder without what no decision needs."""
+    """Copy from a results folder what a decision needs."""
     frame = pd.read_csv(results / MEASUREMENTS_FILE, dtype=str, keep_default_na=False)
     kept = [name for name in (*REQUIRED, *KEPT_BESIDES) if name in frame]
     OURS.mkdir(parents=True, exist_ok=True)
     frame[kept].to_csv(OURS / MEASUREMENTS_FILE, index=False, lineterminator="\n")
     runs = json.loads((results / ENVIRONMENT_FILE).read_text("utf-8"))
     facts = {
-        run: {name: told[name] for name in KEPT_FACTS if name in told} for run, told in runs.items()
+        run: {name: all_facts[name] for name in KEPT_FACTS if name in all_facts}
+        for run, all_facts in runs.items()
     }
     (OURS / ENVIRONMENT_FILE).write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
 
 
-def told(case: Case, measurements: Measurements, min_sensitivity: float | None) -> str:
+def section(case: Case, measurements: Measurements, min_sensitivity: float | None) -> str:
     """One case as Markdown."""
     decision = decide(measurements, PriceSheet.load(), inputs_of(case, min_sensitivity))
     lines = [
-        f"### {case.name}: {case.told}\n",
-        f"Asked: {wording.required_told(decision.required)}. Traffic: {decision.traffic}.\n",
+        f"### {case.name}: {case.description}\n",
+        f"Required: {wording.requirements_sentence(decision.required)}.",
+        f"Traffic: {decision.traffic}.\n",
         *(f"- {sentence}" for sentence in decision.answer),
         *_otherwise(case, measurements, min_sensitivity, decision),
         "",
@@ -133,13 +144,13 @@ def told(case: Case, measurements: Measurements, min_sensitivity: float | None) 
         "|---|---|---|---|---|---|",
         *_rows(decision),
         "",
-        *_softening(decision),
+        *_mitigation(decision),
     ]
     return "\n".join(lines) + "\n"
 
 
 def inputs_of(case: Case, min_sensitivity: float | None, *, at_once: int = 1) -> DecisionInputs:
-    """What the case asks."""
+    """Traffic, requirements and assumptions of the case."""
     return DecisionInputs(
         traffic=Traffic(requests_per_month=case.requests_per_month, shape=SHAPES[case.shape]),
         required=Requirements(p95_s=case.p95_s, min_sensitivity=min_sensitivity),
@@ -148,17 +159,17 @@ def inputs_of(case: Case, min_sensitivity: float | None, *, at_once: int = 1) ->
 
 
 def about(measurements: Measurements) -> str:
-    """Where our rows come from."""
+    """Where this project's rows come from, and what they cannot say."""
     frame = measurements.frame
     facts = next(iter(measurements.environment.values()), {})
     return (
         f"Measured on this project's local service (platform {_all(frame['platform'])}, isolation "
         f"{_all(frame['isolation'])}) on {facts.get('cpu_count', '?')} cores of "
         f"{facts.get('cpu_model', 'an unknown processor')}, study {_all(frame['study'])}: no "
-        "network, no image pull and no placement time of AWS is in them, so take the order and the "
-        "ratios, not the seconds. The lean profile; MobileNet is the grader in the box, VGG19 has "
-        "random weights. A sensitivity of "
-        "90 % at grade >= 2 is asked as well. The instance is ml.c5.large."
+        "network, no image pull and no placement time of AWS is in them, so rely on the order and "
+        "the ratios, not on the seconds. The profile is lean; MobileNet is the grader in the box, "
+        "VGG19 has random weights. A sensitivity of 90 % at grade >= 2 is required as well. The "
+        "instance is ml.c5.large."
     )
 
 
@@ -173,12 +184,12 @@ def _rows(decision: Decision) -> Iterator[str]:
         if option is None or (option.model, option.size, option.kind) in shown:
             continue
         shown.add((option.model, option.size, option.kind))
-        if len(shown) <= 1 or _is_telling(option, decision):
+        if len(shown) <= 1 or _is_shown(option, decision):
             yield _row(option, decision)
 
 
-def _is_telling(option: EvaluatedOption, decision: Decision) -> bool:
-    """The winner's own configuration run otherwise, and the plain form of every other."""
+def _is_shown(option: EvaluatedOption, decision: Decision) -> bool:
+    """Of the winner's configuration every policy; of the others the one without a policy."""
     winner = decision.winner
     own = winner and (option.model, option.size) == (winner.model, winner.size)
     return bool(own) or option.kind in {"serverless", "real-time"}
@@ -206,12 +217,12 @@ def _why(option: EvaluatedOption, decision: Decision) -> str:
 def _otherwise(
     case: Case, measurements: Measurements, min_sensitivity: float | None, decision: Decision
 ) -> Iterator[str]:
-    """What two things decide that are not known: provisioned prices, and requests at once."""
+    """The decision with a price for provisioned concurrency, and instances that do more at once."""
     sheet = PriceSheet.load().joined(PriceSheet.load(ASSUMED_PRICES))
     other = decide(measurements, sheet, inputs_of(case, min_sensitivity, at_once=4))
     yield (
-        "\nIf provisioned concurrency were priced in Lambda's proportions (assumed, "
-        "[the sheet](../examples/assumed-provisioned-prices.toml)), and an instance served four "
+        "\nIf provisioned concurrency were priced in Lambda's proportions ([an assumed price "
+        "sheet](../examples/assumed-provisioned-prices.toml)), and an instance handled four "
         "requests at once:\n"
     )
     winner = other.winner
@@ -231,29 +242,23 @@ def _otherwise(
             f"{wording.usd(best.usd_per_month)} a month, p95 {wording.seconds(best.p95_s)}, "
             f"{best.cold_share:.2%} cold starts."
         )
-    yield from (f"- {wording.break_even_told(one)}" for one in other.break_even)
+    yield from (f"- {wording.break_even_sentence(one)}" for one in other.break_even)
 
 
-def _softening(decision: Decision) -> Iterator[str]:
-    if decision.softening is None:
+def _mitigation(decision: Decision) -> Iterator[str]:
+    if decision.mitigation is None:
         return
-    best, why = decision.softening.best, decision.softening.why
-    yield f"Against cold starts on {decision.softened}: **{best}**, {why}.\n"
+    best, why = decision.mitigation.best, decision.mitigation.why
+    yield f"Against cold starts on {decision.mitigated}, the best policy is **{best}**: {why}.\n"
     yield "| policy | cold starts a month | p95 | USD a month | USD per avoided cold start |"
     yield "|---|---|---|---|---|"
-    for line in decision.softening.lines:
+    for line in decision.mitigation.lines:
         avoided = "" if line.usd_per_avoided is None else f"{line.usd_per_avoided:.2g}"
         yield (
             f"| {line.policy} | {line.cold_starts:.3g} | {wording.seconds(line.p95_s)} | "
             f"{wording.usd(line.usd).removesuffix(' USD')} | {avoided or line.note or '-'} |"
         )
     yield ""
-
-
-def assumed_told() -> str:
-    """The assumptions, one a line."""
-    lines = [f"- {sentence}" for sentence in Assumptions().told]
-    return "\n".join(["## What is assumed", "", *lines, ""])
 
 
 if __name__ == "__main__":

@@ -241,10 +241,10 @@ def _print(decision: Decision) -> None:
     _print_rest(decision.excluded)
     for one in decision.unusable:
         print_line(f"{one.name}: {one.reason}")
-    if decision.softening:
+    if decision.mitigation:
         print_line(
-            f"Against cold starts on {decision.softened}, {decision.softening.best}: "
-            f"{decision.softening.why}"
+            f"Against cold starts on {decision.mitigated}, {decision.mitigation.best}: "
+            f"{decision.mitigation.why}"
         )
     for note in decision.notes:
         print_note(note)

@@ -4,7 +4,13 @@ import pytest
 
 from drdeploy.errors import AnalysisError, UnknownPrice
 from drdeploy.hosting.sagemaker import Price, PriceSheet
-from drdeploy.study.recommendation.cost.bill import Bill, BilledEndpoint, Line, Usage, bill
+from drdeploy.study.recommendation.cost.bill import (
+    Bill,
+    BilledEndpoint,
+    BillEntry,
+    MonthlyUsage,
+    bill,
+)
 from drdeploy.study.recommendation.cost.sensitivity import sensitivities
 
 REGION = "us-east-1"
@@ -33,13 +39,15 @@ def sheet(tmp_path):
 
 
 def test_a_serverless_month_is_seconds_data_and_storage():
-    usage = Usage(requests=1000, on_demand_s=500.0, data_gb=2.0, image_gb=0.5, artifact_gb=1.0)
+    usage = MonthlyUsage(
+        requests=1000, on_demand_s=500.0, data_gb=2.0, image_gb=0.5, artifact_gb=1.0
+    )
     found = bill(BilledEndpoint(memory_mb=2048), usage, PriceSheet.load(), REGION)
     assert found.usd == pytest.approx(500 * 4e-5 + 2 * 0.016 + 0.5 * 0.10 + 1.0 * 0.023)
 
 
 def test_provisioned_concurrency_is_paid_held_and_at_work(sheet):
-    usage = Usage(provisioned_held_s=3600.0, provisioned_duration_s=100.0)
+    usage = MonthlyUsage(provisioned_held_s=3600.0, provisioned_duration_s=100.0)
     found = bill(BilledEndpoint(memory_mb=2048), usage, sheet, REGION)
     assert found.usd == pytest.approx(0.036 + 0.002)
 
@@ -47,7 +55,7 @@ def test_provisioned_concurrency_is_paid_held_and_at_work(sheet):
 def test_an_instance_month_is_its_hours():
     found = bill(
         BilledEndpoint(instance_type="ml.m5.xlarge"),
-        Usage(requests=10, instance_hours=1461.0),
+        MonthlyUsage(requests=10, instance_hours=1461.0),
         PriceSheet.load(),
         REGION,
     )
@@ -55,7 +63,7 @@ def test_an_instance_month_is_its_hours():
 
 
 def test_requests_are_charged_only_by_a_sheet_that_prices_them(sheet):
-    usage = Usage(requests=1e6)
+    usage = MonthlyUsage(requests=1e6)
     assert bill(BilledEndpoint(memory_mb=2048), usage, sheet, REGION).usd == pytest.approx(1.0)
     assert bill(BilledEndpoint(memory_mb=2048), usage, PriceSheet.load(), REGION).usd == 0
 
@@ -63,8 +71,8 @@ def test_requests_are_charged_only_by_a_sheet_that_prices_them(sheet):
 @pytest.mark.parametrize(
     ("endpoint", "usage"),
     [
-        (BilledEndpoint(memory_mb=2048), Usage(provisioned_held_s=1.0)),
-        (BilledEndpoint(instance_type="ml.c6i.large"), Usage(instance_hours=1.0)),
+        (BilledEndpoint(memory_mb=2048), MonthlyUsage(provisioned_held_s=1.0)),
+        (BilledEndpoint(instance_type="ml.c6i.large"), MonthlyUsage(instance_hours=1.0)),
     ],
 )
 def test_what_was_used_without_a_known_price_is_an_error(endpoint, usage):
@@ -74,7 +82,12 @@ def test_what_was_used_without_a_known_price_is_an_error(endpoint, usage):
 
 def test_an_unknown_region_is_an_error():
     with pytest.raises(UnknownPrice, match="mars-1"):
-        bill(BilledEndpoint(memory_mb=1024), Usage(on_demand_s=1.0), PriceSheet.load(), "mars-1")
+        bill(
+            BilledEndpoint(memory_mb=1024),
+            MonthlyUsage(on_demand_s=1.0),
+            PriceSheet.load(),
+            "mars-1",
+        )
 
 
 def test_an_endpoint_is_one_of_the_two_kinds():
@@ -87,7 +100,10 @@ def test_an_endpoint_is_one_of_the_two_kinds():
 def test_a_price_moves_until_another_option_is_cheaper():
     second = Price("a second", 1.0, "second", REGION, "2025-01", "test")
     hour = Price("an hour", 10.0, "hour", REGION, "2025-01", "test")
-    bills = {"on demand": Bill((Line(40.0, second),)), "always on": Bill((Line(10.0, hour),))}
+    bills = {
+        "on demand": Bill((BillEntry(40.0, second),)),
+        "always on": Bill((BillEntry(10.0, hour),)),
+    }
     by_item = {one.price.item: one for one in sensitivities("on demand", bills)}
     assert by_item["a second"].share == 1.0
     assert by_item["a second"].dearer.factor == pytest.approx(100 / 40)

@@ -1,4 +1,4 @@
-"""The cheapest option that meets everything, and what the others failed on."""
+"""The cheapest option that meets every requirement, and what the others fail on."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from drdeploy.hosting.sagemaker import PriceSheet, endpoint_config
 from drdeploy.study.measurements.load import load
 from drdeploy.study.recommendation.break_even import BreakEven, CostCurve, break_evens
 from drdeploy.study.recommendation.confidence import mixture_percentile
-from drdeploy.study.recommendation.configurations import hosted_of
+from drdeploy.study.recommendation.configurations import measured_configurations
 from drdeploy.study.recommendation.decide import decide
 from drdeploy.study.recommendation.decision import as_json
 from drdeploy.study.recommendation.page import page
@@ -69,7 +69,7 @@ def sheet(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def quick_enough(measured, sheet):
+def fast_enough(measured, sheet):
     return decide(measured, sheet, inputs_of(p95_s=0.5))
 
 
@@ -77,55 +77,55 @@ def everyone(decision):
     return [one for one in (decision.winner, *decision.runners_up) if one]
 
 
-def test_the_winner_is_the_cheapest_of_those_that_meet_everything(quick_enough):
-    meeting = everyone(quick_enough)
+def test_the_winner_is_the_cheapest_of_those_that_meet_everything(fast_enough):
+    meeting = everyone(fast_enough)
     costs = [one.usd_per_month for one in meeting]
     assert costs == sorted(costs)
     assert all(one.p95_s <= 0.5 for one in meeting)
     assert not any(one.failures for one in meeting)
-    assert all(one.failures for one in quick_enough.excluded)
+    assert all(one.failures for one in fast_enough.excluded)
 
 
-def test_every_option_is_accounted_for_once(quick_enough):
-    names = [one.name for one in (*everyone(quick_enough), *quick_enough.excluded)]
+def test_every_option_is_accounted_for_once(fast_enough):
+    names = [one.name for one in (*everyone(fast_enough), *fast_enough.excluded)]
     assert len(names) == len(set(names))
-    kinds = {one.kind for one in (*everyone(quick_enough), *quick_enough.excluded)}
+    kinds = {one.kind for one in (*everyone(fast_enough), *fast_enough.excluded)}
     assert {"serverless", "serverless, provisioned", "serverless, keep-warm"} <= kinds
     assert "real-time" in kinds
 
 
-def test_cold_starts_exclude_what_is_too_slow_with_them(quick_enough):
-    bare = [one for one in quick_enough.excluded if one.kind == "serverless"]
+def test_cold_starts_exclude_what_is_too_slow_with_them(fast_enough):
+    bare = [one for one in fast_enough.excluded if one.kind == "serverless"]
     assert bare
     assert all("cold starts" in one.failures[0] for one in bare)
 
 
-def test_a_bill_is_the_sum_of_its_lines(quick_enough):
-    for one in (*everyone(quick_enough), *quick_enough.excluded):
+def test_a_bill_is_the_sum_of_its_lines(fast_enough):
+    for one in (*everyone(fast_enough), *fast_enough.excluded):
         assert one.usd_per_month == pytest.approx(sum(line.usd for line in one.bill))
         assert one.usd_per_patient == pytest.approx(4 * one.usd_per_inference)
 
 
-def test_the_settings_of_every_option_are_an_endpoint(quick_enough):
-    for one in (*everyone(quick_enough), *quick_enough.excluded):
+def test_the_settings_of_every_option_are_an_endpoint(fast_enough):
+    for one in (*everyone(fast_enough), *fast_enough.excluded):
         endpoint = dict(one.settings["endpoint"])
         endpoint.pop("provisioned_scaling", None)  # Terraform's alone
         assert endpoint_config.validate_python(endpoint)
 
 
-def test_sureness_is_a_share_and_all_shares_sum_to_one(quick_enough):
-    sure = quick_enough.confidence
-    total = sure.share + sum(share for _, share in sure.others)
+def test_the_confidence_is_a_share_and_all_shares_sum_to_one(fast_enough):
+    confidence = fast_enough.confidence
+    total = confidence.share + sum(share for _, share in confidence.others)
     assert total == pytest.approx(1.0)
-    assert 0 < sure.share <= 1
+    assert 0 < confidence.share <= 1
 
 
-def test_the_same_seed_gives_the_same_decision(measured, sheet, quick_enough):
-    assert as_json(decide(measured, sheet, inputs_of(p95_s=0.5))) == as_json(quick_enough)
+def test_the_same_seed_gives_the_same_decision(measured, sheet, fast_enough):
+    assert as_json(decide(measured, sheet, inputs_of(p95_s=0.5))) == as_json(fast_enough)
 
 
-def test_break_evens_are_found_between_all_kinds(quick_enough):
-    pairs = {frozenset({one.below, one.above}) for one in quick_enough.break_even}
+def test_break_evens_are_found_between_all_kinds(fast_enough):
+    pairs = {frozenset({one.below, one.above}) for one in fast_enough.break_even}
     assert len(pairs) == 3
     assert all(len(pair) == 2 for pair in pairs)
 
@@ -148,13 +148,15 @@ def test_a_sensitivity_needs_clinical_figures(measured, sheet):
 def test_an_operating_point_that_lacks_a_field_is_an_error_with_its_place(measured):
     facts = {"run-1": {"trials": {"vgg19": {"operating_points": [{"name": "balanced"}]}}}}
     with pytest.raises(AnalysisError, match=r"environment\.json: .* trial vgg19"):
-        hosted_of(replace(measured, environment=facts))
+        measured_configurations(replace(measured, environment=facts))
 
 
 def test_the_lower_limit_of_a_sensitivity_counts(measured):
     from drdeploy.study.recommendation.checks import sensitivity_failure
 
-    vgg19 = next(one for one in hosted_of(measured) if one.configuration.model == "vgg19")
+    vgg19 = next(
+        one for one in measured_configurations(measured) if one.configuration.model == "vgg19"
+    )
     assert not sensitivity_failure(vgg19, Requirements(min_sensitivity=0.92))
     failure = sensitivity_failure(vgg19, Requirements(min_sensitivity=0.93))
     assert "lower limit of 92.0%" in failure
@@ -169,7 +171,7 @@ def test_where_nothing_meets_everything_the_nearest_is_named(measured, sheet):
     assert decision.excluded[0].name in decision.answer[1]
 
 
-def test_a_price_that_is_not_known_excludes_and_is_told(measured):
+def test_an_option_without_a_known_price_is_excluded_and_a_note_says_so(measured):
     decision = decide(measured, PriceSheet.load(), inputs_of(p95_s=0.5))
     unpriced = [one for one in decision.excluded if one.usd_per_month is None]
     assert {one.policy for one in unpriced} == {"provisioned"}
@@ -187,10 +189,10 @@ def test_instances_alone_can_be_decided_on(measured, sheet):
     alone = replace(measured, frame=measured.frame[measured.frame["scenario"] == "real-time"])
     decision = decide(alone, sheet, inputs_of(p95_s=5.0))
     assert decision.winner.kind == "real-time"
-    assert decision.softening is None
+    assert decision.mitigation is None
 
 
-def test_a_trial_with_failures_only_is_told_and_not_simulated(quick_rows, results_of, sheet):
+def test_a_trial_with_failures_only_is_reported_and_not_simulated(quick_rows, results_of, sheet):
     rows = [
         replace(row, outcome="model_error", status=424) if "1024mb" in row.trial else row
         for row in quick_rows
@@ -207,7 +209,7 @@ def test_failures_alone_are_an_error(quick_rows, results_of, sheet):
         decide(load(results_of(rows)), sheet, inputs_of())
 
 
-def test_warm_rows_alone_tell_nothing_of_cold_starts(quick_rows, results_of, sheet):
+def test_warm_rows_alone_do_not_allow_a_decision(quick_rows, results_of, sheet):
     rows = [row for row in quick_rows if row.scenario == "warm"]
     with pytest.raises(AnalysisError, match="no cold start was measured") as refused:
         decide(load(results_of(rows)), sheet, inputs_of())
@@ -224,13 +226,13 @@ def test_rows_of_different_platforms_are_not_mixed(quick_rows, results_of, sheet
 @pytest.mark.parametrize(
     "wrong", [{"p95_s": -1.0}, {"min_sensitivity": 2.0}, {"budget_usd": 0.0}, {"at_grade": 1}]
 )
-def test_requirements_that_cannot_be_are_refused(wrong):
+def test_impossible_requirements_are_refused(wrong):
     with pytest.raises(InvalidInput):
         Requirements(**wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"idle_s": 0.0}, {"headroom": 1.0}, {"requests_at_once": 0}])
-def test_assumptions_that_cannot_be_are_refused(wrong):
+def test_impossible_assumptions_are_refused(wrong):
     with pytest.raises(InvalidInput):
         Assumptions(**wrong)
 
@@ -256,12 +258,12 @@ def test_a_percentile_of_a_mixture_counts_what_is_refused_as_infinite():
     assert mixture_percentile((warm, 0.9), (cold, 0.0), 0.95) == float("inf")
 
 
-def test_the_page_shows_the_answer_first_and_the_notice(quick_enough):
-    html = page(quick_enough, written_at=datetime(2025, 1, 1, tzinfo=UTC))
+def test_the_page_shows_the_answer_first_and_the_notice(fast_enough):
+    html = page(fast_enough, written_at=datetime(2025, 1, 1, tzinfo=UTC))
     body = html[html.index("<body") :]
     assert body.index('id="picture"') < body.index('id="decision"')
-    assert body.index(quick_enough.winner.name) < body.index("Runners-up")
-    assert quick_enough.notice in body
+    assert body.index(fast_enough.winner.name) < body.index("Runners-up")
+    assert fast_enough.notice in body
     references = re.findall(r'(?:src|href)="([^"]+)"', body) + re.findall(r"url\(([^)]+)\)", body)
     assert all(reference.startswith("#") for reference in references)
     assert "<script" not in body
@@ -277,10 +279,10 @@ def test_the_command_prints_json_and_writes_what_terraform_takes(both_kinds, tmp
         *("--tfvars", tmp_path / "a.tfvars.json", "--page", tmp_path / "a.html"),
     )
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
+    answer = json.loads(result.stdout)
     settings = json.loads((tmp_path / "a.tfvars.json").read_text())
-    assert settings == told["winner"]["settings"]
-    assert told["winner"]["name"] in (tmp_path / "a.html").read_text()
+    assert settings == answer["winner"]["settings"]
+    assert answer["winner"]["name"] in (tmp_path / "a.html").read_text()
 
 
 def test_the_command_takes_a_trace(both_kinds, tmp_path):

@@ -1,4 +1,4 @@
-"""The simulation keeps its invariants, and the closed forms where there are any."""
+"""The simulation keeps its invariants, and agrees with closed formulas where there are any."""
 
 import heapq
 
@@ -20,7 +20,7 @@ from drdeploy.study.recommendation.simulation.erlang import (
 from drdeploy.study.recommendation.simulation.outcome import SimulatedStart, billed_s
 from drdeploy.study.recommendation.simulation.real_time import simulate_real_time, waiting_s
 from drdeploy.study.recommendation.simulation.serverless import (
-    Measures,
+    MitigationActions,
     SimulatedScaling,
     simulate_serverless,
 )
@@ -59,8 +59,8 @@ scalings = st.builds(SimulatedScaling, st.integers(1, 5), st.floats(0.5, 2_000))
 @settings(max_examples=150, deadline=None)
 @given(times=random_traffic, scaling=scalings, seed=st.integers(0, 1000), held=st.integers(0, 3))
 def test_every_request_is_warm_cold_provisioned_or_refused(times, scaling, seed, held):
-    measures = Measures(provisioned_by_hour=np.array([held, 0]))
-    outcome = simulate_serverless(arrivals_at(times), constant(), scaling, measures, seed=seed)
+    actions = MitigationActions(provisioned_by_hour=np.array([held, 0]))
+    outcome = simulate_serverless(arrivals_at(times), constant(), scaling, actions, seed=seed)
     assert sum(outcome.count(start) for start in SimulatedStart) == outcome.n == len(times)
     refused = outcome.starts == SimulatedStart.THROTTLED
     assert np.isinf(outcome.latency_s[refused]).all()
@@ -86,8 +86,8 @@ def test_the_same_seed_gives_the_same_outcome(times, scaling, seed):
 
 @settings(max_examples=100, deadline=None)
 @given(times=random_traffic, idle_s=st.floats(1, 500), seed=st.integers(0, 99))
-def test_the_quick_pool_does_what_a_slow_one_does(times, idle_s, seed):
-    """Containers one by one, with expiries as events, against the pool without them."""
+def test_the_pool_without_expiry_events_agrees_with_one_that_has_them(times, idle_s, seed):
+    """The other pool looks at containers one by one and removes each when its time is up."""
     outcome = simulate_serverless(
         arrivals_at(times), constant(), SimulatedScaling(3, idle_s), seed=seed
     )
@@ -108,7 +108,7 @@ def test_the_quick_pool_does_what_a_slow_one_does(times, idle_s, seed):
 
 
 class Clock:
-    """Shows what it is set to."""
+    """A clock that the test sets."""
 
     now = 0.0
 
@@ -117,7 +117,7 @@ class Clock:
 
 
 class Worker:
-    """Of the local service's pool, as far as the pool looks at one."""
+    """A worker of the local service's pool, with what the pool reads of one."""
 
     idle_since, setup_s = 0.0, COLD_S
 
@@ -141,7 +141,7 @@ def test_the_rules_are_those_of_the_local_service(times, most, idle_s):
         retire=lambda worker: None,
         clock=clock,
     )
-    under_way, seen = [], []
+    under_way, expected = [], []
     for number, now in enumerate(times):
         while under_way and under_way[0][0] <= now:
             clock.now, _, lease = heapq.heappop(under_way)
@@ -150,15 +150,15 @@ def test_the_rules_are_those_of_the_local_service(times, most, idle_s):
         try:
             lease = pool.acquire(5.0)
         except ConcurrencyLimitReached:
-            seen.append(SimulatedStart.THROTTLED)
+            expected.append(SimulatedStart.THROTTLED)
             continue
         is_cold = lease.setup_s is not None
-        seen.append(SimulatedStart.COLD if is_cold else SimulatedStart.WARM)
+        expected.append(SimulatedStart.COLD if is_cold else SimulatedStart.WARM)
         heapq.heappush(under_way, (now + (COLD_S if is_cold else WARM_S), number, lease))
     outcome = simulate_serverless(
         arrivals_at(times), constant(), SimulatedScaling(most, idle_s), seed=0
     )
-    assert [SimulatedStart(start) for start in outcome.starts] == seen
+    assert [SimulatedStart(start) for start in outcome.starts] == expected
 
 
 @settings(max_examples=100, deadline=None)
@@ -188,9 +188,9 @@ def test_a_first_request_is_cold_and_so_is_one_after_the_idle_time():
 
 
 def test_keep_warm_requests_keep_warm_and_are_billed():
-    measures = Measures(keep_warm_s=np.arange(0.0, 6000.0, 500.0))
+    actions = MitigationActions(keep_warm_s=np.arange(0.0, 6000.0, 500.0))
     outcome = simulate_serverless(
-        arrivals_at([1000.5, 5999.0]), constant(), SimulatedScaling(5, 600.0), measures, seed=0
+        arrivals_at([1000.5, 5999.0]), constant(), SimulatedScaling(5, 600.0), actions, seed=0
     )
     assert outcome.cold_share == 0
     assert outcome.keep_warm_requests == 12
@@ -198,21 +198,21 @@ def test_keep_warm_requests_keep_warm_and_are_billed():
 
 
 def test_provisioned_containers_are_warm_from_the_first_request_on():
-    measures = Measures(provisioned_by_hour=np.array([2, 0]))
+    actions = MitigationActions(provisioned_by_hour=np.array([2, 0]))
     outcome = simulate_serverless(
         arrivals_at([10.0, 10.1, 10.2, 4000.0]),
         constant(),
         SimulatedScaling(5, 600.0),
-        measures,
+        actions,
         seed=0,
     )
-    wanted = [
+    expected = [
         SimulatedStart.PROVISIONED,
         SimulatedStart.PROVISIONED,
         SimulatedStart.COLD,
         SimulatedStart.COLD,
     ]
-    assert outcome.starts.tolist() == wanted
+    assert outcome.starts.tolist() == expected
     assert outcome.provisioned_held_s == 2 * 3600
     assert outcome.provisioned_duration_s == 2 * WARM_S
 
@@ -234,8 +234,8 @@ def test_waiting_agrees_with_erlang_c(rate_per_s, workers):
     arrivals = poisson(rate_per_s, 400_000, seed=workers)
     waits = simulate_real_time(arrivals, exponential(service_s), workers, seed=3).waiting_s
     assert waits.mean() == pytest.approx(mean_waiting_s(rate_per_s, service_s, workers), rel=0.08)
-    wanted = erlang_c(rate_per_s * service_s, workers)
-    assert (waits > 0).mean() == pytest.approx(wanted, abs=0.02)
+    expected = erlang_c(rate_per_s * service_s, workers)
+    assert (waits > 0).mean() == pytest.approx(expected, abs=0.02)
     longer = share_waiting_longer(0.5, rate_per_s=rate_per_s, service_s=service_s, workers=workers)
     assert (waits > 0.5).mean() == pytest.approx(longer, abs=0.02)
 
@@ -252,11 +252,11 @@ def test_refusals_agree_with_erlang_b(most):
     assert outcome.throttled_share == pytest.approx(erlang_b(2.0, most), abs=0.01)
 
 
-def test_a_line_that_grows_for_ever_has_no_closed_form():
+def test_a_queue_that_grows_for_ever_has_no_closed_formula():
     with pytest.raises(AnalysisError):
         erlang_c(2.0, 2)
 
 
-def test_as_many_workers_as_refuse_few_enough():
+def test_the_fewest_workers_that_refuse_few_enough():
     workers = workers_for(3.0, refused_at_most=0.01)
     assert erlang_b(3.0, workers) <= 0.01 < erlang_b(3.0, workers - 1)

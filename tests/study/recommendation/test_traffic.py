@@ -1,4 +1,4 @@
-"""Traffic is drawn from a shape, or read from a trace whose faults are errors or told."""
+"""Traffic is drawn from a shape, or read from a trace whose faults are errors or noted."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_arrivals_follow_the_shape():
 
 
 @pytest.mark.parametrize("wrong", [{"requests_per_month": 0}, {"photographs_per_patient": 0}])
-def test_traffic_that_cannot_be_is_refused(wrong):
+def test_impossible_traffic_is_refused(wrong):
     with pytest.raises(InvalidInput):
         Traffic(**({"requests_per_month": 100.0} | wrong))
 
@@ -70,7 +70,7 @@ def trace(tmp_path):
     return write
 
 
-def test_moments_out_of_order_are_sorted_and_told(trace):
+def test_moments_out_of_order_are_sorted_and_noted(trace):
     arrivals = read_trace(
         trace("arrived_at\n2025-03-03T09:00:10\n2025-03-03T09:00:00\n2025-03-03T10:00:00\n")
     )
@@ -79,7 +79,7 @@ def test_moments_out_of_order_are_sorted_and_told(trace):
     assert arrivals.begins_at_hour == 9.0  # a Monday
 
 
-def test_minutes_that_are_missing_count_as_empty_and_are_told(trace):
+def test_minutes_that_are_missing_count_as_empty_and_are_noted(trace):
     arrivals = read_trace(
         trace("minute,count\n2025-03-03T09:00,2\n2025-03-03T09:05,3\n2025-03-03T09:01,0\n")
     )
@@ -100,11 +100,11 @@ def test_minutes_that_are_missing_count_as_empty_and_are_told(trace):
         ("arrived_at\n2025-03-03T09:00:00\n2025-03-03T09:00:00\n", "same moment"),
         ("arrived_at\n2025-03-03T09:00:00\n2025-03-03T09:00:00+00:00\n", "time zone"),
         ("minute,count\n2025-03-03T09:00,2\n2025-03-03T09:00,3\n", "twice"),
-        ("minute,count\n2025-03-03T09:00,-2\n", "no count"),
+        ("minute,count\n2025-03-03T09:00,-2\n", "not a count"),
         ("minute,count\n2025-03-03T09:00,0\n", "0 arrivals"),
     ],
 )
-def test_a_trace_that_says_nothing_is_an_error(trace, text, what):
+def test_a_trace_that_makes_no_sense_is_an_error(trace, text, what):
     with pytest.raises(InvalidInput, match=what):
         read_trace(trace(text))
 

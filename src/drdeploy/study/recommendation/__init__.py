@@ -1,13 +1,20 @@
-"""The answer: the cheapest way of hosting that meets every requirement, and how sure that is.
+"""The decision: the cheapest way of hosting that meets every requirement, and how sure that is.
 
-``requirements``  what must be met, and what is assumed where nobody measured
-``hosted``        the configurations that were measured, with their times
-``options``       each of them with each policy or with as many instances as the load takes: played
-                  in the simulation, and priced
-``judging``       what an option fails on
-``confidence``    the share of bootstrap resamples in which the winner stays the winner
-``break_even``    from which volume on another kind of hosting is cheaper
-``decision``      all of it as one frozen document
-``decide``        makes the document
-``page``          shows it, alone or as a section of the report
+``requirements``    what must be met, and what is assumed where no measurement says
+``configurations``  the configurations that were measured, with their times
+``traffic``         when photographs arrive
+``simulation``      what the traffic does to an endpoint
+``mitigation``      what can be done against cold starts
+``cost``            what hosting costs
+``options``         each configuration with each policy, or with the instances that its peak takes:
+                    simulated and priced
+``checks``          the requirements that an option misses
+``confidence``      a bootstrap of the rows: limits of each option, and how often the winner wins
+``break_even``      the volume from which on another kind of hosting is cheaper
+``decide``          all of the above, in order
+``decision``        the result as one frozen document (``evaluated``: an option of it)
+``wording``         the decision in sentences
+``picture``         every option's cost against its latency, as one picture
+``page``            the decision as a page, or as a section of the report
+``candidates``      networks side by side: what each finds and costs
 """

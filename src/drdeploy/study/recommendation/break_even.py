@@ -1,8 +1,8 @@
-"""From which volume on another kind of hosting is cheaper, with the traffic's own shape.
+"""From which volume of requests on another kind of hosting is cheaper.
 
-Cost alone is compared, not latency: of each kind, the cheapest configuration at the traffic's
-volume is taken along to the others.  Serverless costs hold the cold starts that a simulation finds
-at each volume up to :data:`MOST_SIMULATED`, beyond which hardly any are left.
+Cost alone is compared, not latency.  Of each kind (on demand, provisioned concurrency, real-time)
+the configuration that is cheapest at the traffic's volume is priced at every other volume, with the
+same shape over the week.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drdeploy.errors import UnknownPrice
-from drdeploy.study.recommendation.cost.bill import BilledEndpoint, Usage, bill
+from drdeploy.study.recommendation.cost.bill import MonthlyUsage
 from drdeploy.study.recommendation.cost.usage import HOURS_PER_MONTH, real_time_usage
 from drdeploy.study.recommendation.mitigation.demand import containers_for
 from drdeploy.study.recommendation.mitigation.policies import FEWEST_PROVISIONED
-from drdeploy.study.recommendation.options import instances_for, serverless_option, stored
+from drdeploy.study.recommendation.options import (
+    data_volumes,
+    instances_for,
+    price_usage,
+    serverless_option,
+)
 from drdeploy.study.recommendation.traffic.shape import HOURS_PER_WEEK
 from drdeploy.units import SECONDS_PER_HOUR
 
@@ -28,26 +32,29 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from drdeploy.study.recommendation.options import Option, Setting
+    from drdeploy.study.recommendation.options import Option, SimulationContext
     from drdeploy.study.recommendation.traffic.arrivals import Traffic
 
 VOLUMES = np.logspace(2, 8, 25)
-"""Requests a month that are looked at: 100 to 100 million, four to a decade."""
+"""Requests a month at which costs are computed: 100 to 100 million, four to a decade."""
 MOST_SIMULATED = 100_000.0
+"""Requests a month up to which serverless costs are simulated, because cold starts cost too; above
+it hardly any are left, and what is not stored costs in proportion to the requests."""
 ENOUGH_REQUESTS = 5_000
-SIMULATED_WEEKS = 52
-"""At the most; fewer where they hold enough requests for a share of cold starts."""
-FINE = 1201
+"""Requests that a simulation should hold, so that the share of cold starts in them is steady."""
+MOST_WEEKS = 52
+GRID_POINTS = 1201
+"""Volumes, interpolated between those that were priced, among which a crossing is searched."""
 
 
 @dataclass(frozen=True)
 class BreakEven:
-    """Where two kinds of hosting cost the same.
+    """The volume at which two kinds of hosting cost the same.
 
     Attributes:
-        below: The option that is cheaper below it.
-        above: The one that is cheaper above it.
-        requests_per_month: None where the first is cheaper at every volume up to 100 million.
+        below: Name of the option that is cheaper below that volume.
+        above: Name of the option that is cheaper above it.
+        requests_per_month: The volume; None where ``below`` is cheaper up to 100 million.
     """
 
     below: str
@@ -64,20 +71,22 @@ class CostCurve:
     usd: NDArray[np.float64]
 
 
-def cost_curves(options: Sequence[Option], traffic: Traffic, setting: Setting) -> list[CostCurve]:
-    """One curve for each kind: on demand, provisioned concurrency, real-time; as far as priced."""
-    makers: dict[str, Callable[[Option, Traffic, Setting], float]] = {
+def cost_curves(
+    options: Sequence[Option], traffic: Traffic, context: SimulationContext
+) -> list[CostCurve]:
+    """Price the cheapest option of each kind at every volume; a kind without prices is left out."""
+    cost_of_kind: dict[str, Callable[[Option, Traffic, SimulationContext], float]] = {
         "serverless": _on_demand_usd,
         "serverless, provisioned": _provisioned_usd,
         "real-time": _real_time_usd,
     }
     curves = []
-    for kind, usd_of in makers.items():
+    for kind, cost_usd in cost_of_kind.items():
         priced = [option for option in options if option.kind == kind and option.bill]
         if priced:
-            cheapest = min(priced, key=lambda option: option.bill.usd if option.bill else 0.0)
+            cheapest = min(priced, key=lambda option: option.usd)
             usd = [
-                usd_of(cheapest, replace(traffic, requests_per_month=float(volume)), setting)
+                cost_usd(cheapest, replace(traffic, requests_per_month=float(volume)), context)
                 for volume in VOLUMES
             ]
             curves.append(CostCurve(cheapest.name, kind, np.array(usd)))
@@ -85,12 +94,14 @@ def cost_curves(options: Sequence[Option], traffic: Traffic, setting: Setting) -
 
 
 def break_evens(curves: Sequence[CostCurve]) -> tuple[BreakEven, ...]:
-    """The first crossing of each pair, interpolated between the volumes."""
+    """Find where each pair of curves crosses first."""
     return tuple(_break_even(*pair) for pair in combinations(curves, 2))
 
 
 def _break_even(one: CostCurve, other: CostCurve) -> BreakEven:
-    at = np.logspace(np.log10(VOLUMES[0]), np.log10(VOLUMES[-1]), FINE)
+    # On logarithmic axes a cost is close to a straight line, so interpolating there is exact where
+    # it is in proportion to the requests, and where it does not depend on them.
+    at = np.logspace(np.log10(VOLUMES[0]), np.log10(VOLUMES[-1]), GRID_POINTS)
     one_usd, other_usd = (
         np.exp(np.interp(np.log(at), np.log(VOLUMES), np.log(curve.usd))) for curve in (one, other)
     )
@@ -101,63 +112,49 @@ def _break_even(one: CostCurve, other: CostCurve) -> BreakEven:
     return BreakEven(first.option, second.option, volume)
 
 
-def _on_demand_usd(option: Option, traffic: Traffic, setting: Setting) -> float:
+def _on_demand_usd(option: Option, traffic: Traffic, context: SimulationContext) -> float:
     volume = traffic.requests_per_month
     if volume > MOST_SIMULATED:
-        # What does not grow with the requests is stored; the rest is in proportion.
-        kept_usd = _usd(_endpoint(option), _storage(option, setting), setting)
+        volumes = data_volumes(option.measured, context.assumptions)
+        stored = MonthlyUsage(image_gb=volumes.image_gb, artifact_gb=volumes.artifact_gb)
+        fixed_usd = _usd(option, stored, context)
         most = replace(traffic, requests_per_month=MOST_SIMULATED)
-        varying_usd = _simulated_usd(option, most, setting) - kept_usd
-        return kept_usd + varying_usd * volume / MOST_SIMULATED
-    return _simulated_usd(option, traffic, setting)
+        varying_usd = _simulated_usd(option, most, context) - fixed_usd
+        return fixed_usd + varying_usd * volume / MOST_SIMULATED
+    return _simulated_usd(option, traffic, context)
 
 
-def _simulated_usd(option: Option, traffic: Traffic, setting: Setting) -> float:
+def _simulated_usd(option: Option, traffic: Traffic, context: SimulationContext) -> float:
     enough = ceil(ENOUGH_REQUESTS / traffic.requests_per_week)
-    weeks = min(max(enough, 1), SIMULATED_WEEKS)
-    arrivals = traffic.arrivals(setting.seed, weeks=weeks)
-    played = serverless_option(option.hosted, "nothing", replace(setting, arrivals=arrivals))
-    return played.bill.usd if played.bill else float("nan")
+    arrivals = traffic.arrivals(context.seed, weeks=min(max(enough, 1), MOST_WEEKS))
+    other = serverless_option(option.measured, "nothing", replace(context, arrivals=arrivals))
+    return other.bill.usd if other.bill else float("nan")
 
 
-def _provisioned_usd(option: Option, traffic: Traffic, setting: Setting) -> float:
-    busy_s = option.hosted.times.warm.mean_busy_s
+def _provisioned_usd(option: Option, traffic: Traffic, context: SimulationContext) -> float:
+    busy_s = option.measured.times.warm.mean_busy_s
     by_hour = traffic.shape.requests_by_hour(traffic.requests_per_week)
     containers = np.maximum(containers_for(by_hour, busy_s), FEWEST_PROVISIONED)
-    held = float(containers.sum()) * HOURS_PER_MONTH / HOURS_PER_WEEK
-    kept = stored(option.hosted, setting.assumptions)
-    usage = Usage(
+    held_hours = float(containers.sum()) * HOURS_PER_MONTH / HOURS_PER_WEEK
+    volumes = data_volumes(option.measured, context.assumptions)
+    usage = MonthlyUsage(
         requests=traffic.requests_per_month,
         provisioned_duration_s=traffic.requests_per_month * busy_s,
-        provisioned_held_s=held * SECONDS_PER_HOUR,
-        data_gb=traffic.requests_per_month * kept.carried_gb,
-        image_gb=kept.image_gb,
-        artifact_gb=kept.artifact_gb,
+        provisioned_held_s=held_hours * SECONDS_PER_HOUR,
+        data_gb=traffic.requests_per_month * volumes.transferred_gb,
+        image_gb=volumes.image_gb,
+        artifact_gb=volumes.artifact_gb,
     )
-    return _usd(_endpoint(option), usage, setting)
+    return _usd(option, usage, context)
 
 
-def _real_time_usd(option: Option, traffic: Traffic, setting: Setting) -> float:
+def _real_time_usd(option: Option, traffic: Traffic, context: SimulationContext) -> float:
     peak_per_s = traffic.requests_per_week * traffic.shape.peak_share / SECONDS_PER_HOUR
-    instances = instances_for(peak_per_s, option.hosted.times.warm, setting.assumptions)
-    usage = real_time_usage(
-        traffic.requests_per_month, instances, stored(option.hosted, setting.assumptions)
-    )
-    return _usd(_endpoint(option), usage, setting)
+    instances = instances_for(peak_per_s, option.measured.times.warm, context.assumptions)
+    volumes = data_volumes(option.measured, context.assumptions)
+    return _usd(option, real_time_usage(traffic.requests_per_month, instances, volumes), context)
 
 
-def _endpoint(option: Option) -> BilledEndpoint:
-    configuration = option.hosted.configuration
-    return BilledEndpoint(configuration.memory_mb, configuration.instance_type)
-
-
-def _storage(option: Option, setting: Setting) -> Usage:
-    kept = stored(option.hosted, setting.assumptions)
-    return Usage(image_gb=kept.image_gb, artifact_gb=kept.artifact_gb)
-
-
-def _usd(endpoint: BilledEndpoint, usage: Usage, setting: Setting) -> float:
-    try:
-        return bill(endpoint, usage, setting.sheet, setting.assumptions.region).usd
-    except UnknownPrice:
-        return float("nan")
+def _usd(option: Option, usage: MonthlyUsage, context: SimulationContext) -> float:
+    bill, _ = price_usage(option.measured, usage, context)
+    return bill.usd if bill else float("nan")

@@ -1,4 +1,4 @@
-"""Networks side by side: what each costs and what it finds, from what was measured of it."""
+"""Networks side by side: how well each grades, how fast it predicts, and what that costs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from drdeploy.grader.evaluation.evaluation import Evaluation
+    from drdeploy.grader.evaluation.predictions import GradedSet
     from drdeploy.grader.training.compare import ComparedNetwork, NetworkMeasurement
     from drdeploy.statistics.estimate import Estimate
     from drdeploy.study.recommendation.cost import SecondPrice
@@ -23,14 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CandidateSummary:
-    """One candidate.
+    """What was measured of one network.
 
     Attributes:
-        evaluation: Of its out-of-fold predictions, the most probable grade answered.
+        measured: Size, weights and times of single predictions.
+        evaluation: How well its out-of-fold predictions agree with the labels, the most probable
+            grade counting.
         kappa_gain: Its kappa minus the highest one's, paired on the same photographs; None for
             the candidate with the highest kappa.
         predict_s: Median time of a single prediction.
-        cost_per_million_usd: Of the predictions alone.
+        cost_per_million_usd: Cost of a million predictions, without anything else that a request
+            takes.
     """
 
     measured: NetworkMeasurement
@@ -43,21 +47,25 @@ class CandidateSummary:
 def summarise(
     candidates: Sequence[ComparedNetwork], price: SecondPrice, *, seed: int = 0
 ) -> tuple[CandidateSummary, ...]:
-    """Evaluate, time and price candidates.
+    """Evaluate, time and price networks.
 
     Args:
-        candidates: At least one; all on the same photographs in the same order.
+        candidates: At least one network, all on the same photographs in the same order.
         price: What a second of the endpoint costs that they would run on.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
     """
-    evaluations = [_evaluate(candidate, seed) for candidate in candidates]
+    graded = [candidate.out_of_fold for candidate in candidates]
+    evaluations = [
+        evaluate_probabilities(one.labels, one.probabilities, groups=one.groups, seed=seed)
+        for one in graded
+    ]
     kappas = [evaluation.kappa.value for evaluation in evaluations]
     best = kappas.index(max(kappas, key=lambda kappa: -1.0 if kappa is None else kappa))
     return tuple(
         CandidateSummary(
             measured=candidate.measured,
             evaluation=evaluations[at],
-            kappa_gain=None if at == best else _gain(candidates[best], candidate, seed),
+            kappa_gain=None if at == best else _gain(graded[best], graded[at], seed),
             predict_s=median(candidate.measured.predict_s),
             cost_per_million_usd=median(candidate.measured.predict_s).scaled(
                 price.usd_per_second * MILLION
@@ -68,7 +76,7 @@ def summarise(
 
 
 def document_of(summary: CandidateSummary) -> dict[str, Any]:
-    """A candidate as plain values."""
+    """A network's figures as plain values, each with its interval."""
     evaluation, measured = summary.evaluation, summary.measured
     gain = summary.kappa_gain
     return {
@@ -92,14 +100,6 @@ def document_of(summary: CandidateSummary) -> dict[str, Any]:
     }
 
 
-def _evaluate(candidate: ComparedNetwork, seed: int) -> Evaluation:
-    graded = candidate.out_of_fold
-    return evaluate_probabilities(
-        graded.labels, graded.probabilities, groups=graded.groups, seed=seed
-    )
-
-
-def _gain(best: ComparedNetwork, other: ComparedNetwork, seed: int) -> Estimate:
-    grades = [grades_of(one.out_of_fold.probabilities, None) for one in (best, other)]
-    graded = best.out_of_fold
-    return compare(graded.labels, *grades, groups=graded.groups, seed=seed).kappa
+def _gain(best: GradedSet, other: GradedSet, seed: int) -> Estimate:
+    grades = [grades_of(graded.probabilities, None) for graded in (best, other)]
+    return compare(best.labels, *grades, groups=best.groups, seed=seed).kappa

@@ -20,14 +20,14 @@ def failures(option: Option, required: Requirements) -> Iterator[str]:
     if option.bill is None:
         yield f"its cost is not known: {option.no_cost.rstrip('.')}"
     if is_throttled(option, required):
-        share = option.figures.throttled_share
+        share = option.simulated.throttled_share
         yield f"{share:.2%} of the requests are refused for want of concurrency"
     if required.p95_s is not None and option.p95_s > required.p95_s:
-        cold = option.figures.cold_share
+        cold = option.simulated.cold_share
         start = f" ({cold:.1%} cold starts)" if option.policy is not None else ""
         p95 = "without end" if option.p95_s == float("inf") else f"{number(option.p95_s)} s"
         yield f"p95 {p95}{start}, above {required.p95_s:g} s"
-    sensitivity = sensitivity_failure(option.hosted, required)
+    sensitivity = sensitivity_failure(option.measured, required)
     if sensitivity:
         yield sensitivity
     budget = required.budget_usd
@@ -44,16 +44,16 @@ def may_win(option: Option, required: Requirements) -> bool:
     return (
         option.bill is not None
         and not is_throttled(option, required)
-        and not sensitivity_failure(option.hosted, required)
+        and not sensitivity_failure(option.measured, required)
     )
 
 
 def is_throttled(option: Option, required: Requirements) -> bool:
     """Whether the endpoint refuses more requests than the requirements allow."""
-    return option.figures.throttled_share > required.throttled_at_most
+    return option.simulated.throttled_share > required.throttled_at_most
 
 
-def sensitivity_failure(hosted: MeasuredConfiguration, required: Requirements) -> str:
+def sensitivity_failure(measured: MeasuredConfiguration, required: Requirements) -> str:
     """Why a configuration is not shown to be sensitive enough; empty if it is, or none is required.
 
     The lower limit of the 95 % interval counts.  A configuration without clinical figures (random
@@ -62,7 +62,7 @@ def sensitivity_failure(hosted: MeasuredConfiguration, required: Requirements) -
     """
     if required.min_sensitivity is None:
         return ""
-    best = best_point(hosted, required.at_grade)
+    best = best_point(measured, required.at_grade)
     target = f"{required.min_sensitivity:.1%} at grade >= {required.at_grade}"
     if best is None:
         return f"no clinical figures: a sensitivity of {target} is not shown"
@@ -75,7 +75,7 @@ def sensitivity_failure(hosted: MeasuredConfiguration, required: Requirements) -
     return ""
 
 
-def best_point(hosted: MeasuredConfiguration, at_grade: int) -> OperatingPoint | None:
+def best_point(measured: MeasuredConfiguration, at_grade: int) -> OperatingPoint | None:
     """The operating point at that grade with the highest lower limit of sensitivity."""
-    points = [point for point in hosted.operating_points if point.at_or_above == at_grade]
+    points = [point for point in measured.operating_points if point.at_or_above == at_grade]
     return max(points, key=lambda point: point.sensitivity.low, default=None)

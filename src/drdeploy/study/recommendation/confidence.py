@@ -74,9 +74,9 @@ def resample(
     """Recompute cost and p95 of every option with rows drawn again, by the option's name."""
     rng = np.random.default_rng(seed)
     found: dict[str, ResampledOption] = {}
-    for _, group in groupby(options, key=lambda option: option.hosted.name):
+    for _, group in groupby(options, key=lambda option: option.measured.name):
         priced = [_PricedOption.of(option) for option in group]
-        times = priced[0].option.hosted.times
+        times = priced[0].option.measured.times
         usd = np.empty((len(priced), resamples))
         p95_s = np.empty_like(usd)
         for at in range(resamples):
@@ -154,25 +154,25 @@ class _PricedOption:
 
     @classmethod
     def of(cls, option: Option) -> _PricedOption:
-        figures, months = option.figures, option.months
+        simulated, months = option.simulated, option.months
         on_demand_usd = at_work_usd = 0.0
-        for line in option.bill.lines if option.bill else ():
-            if line.price.item.startswith("serverless ") and line.price.unit == "second":
-                on_demand_usd = line.price.usd
-            if line.price.item.endswith("at work"):
-                at_work_usd = line.price.usd
-        served = figures.warm + figures.keep_warm_requests
+        for entry in option.bill.entries if option.bill else ():
+            if entry.price.item.startswith("serverless ") and entry.price.unit == "second":
+                on_demand_usd = entry.price.usd
+            if entry.price.item.endswith("at work"):
+                at_work_usd = entry.price.usd
+        served = simulated.warm + simulated.keep_warm_requests
         varying = cls(
             option=option,
             fixed_usd=0.0,
             on_demand_usd=on_demand_usd,
             at_work_usd=at_work_usd,
             warm=served / months if option.policy else 0.0,
-            cold=figures.cold / months,
-            provisioned=figures.provisioned / months,
+            cold=simulated.cold / months,
+            provisioned=simulated.provisioned / months,
         )
         bill_usd = option.bill.usd if option.bill else float("nan")
-        return replace(varying, fixed_usd=bill_usd - varying.usd(option.hosted.times))
+        return replace(varying, fixed_usd=bill_usd - varying.usd(option.measured.times))
 
     def usd(self, times: ServiceTimes) -> float:
         """A month's cost with these times."""
@@ -183,14 +183,16 @@ class _PricedOption:
 
     def p95_s(self, times: ServiceTimes) -> float:
         """The 95th percentile of all requests with these times."""
-        figures = self.option.figures
+        simulated = self.option.simulated
         if times.cold is None:
             # Rows come in random order already, so repeating them pairs them with the waits.
-            return float(np.quantile(figures.waits_s + np.resize(times.warm.total_s, WAITS), 0.95))
-        answered = 1 - figures.throttled_share
+            return float(
+                np.quantile(simulated.waits_s + np.resize(times.warm.total_s, WAITS), 0.95)
+            )
+        answered = 1 - simulated.throttled_share
         return mixture_percentile(
-            (times.warm.total_s, (1 - figures.cold_share) * answered),
-            (times.cold.total_s, figures.cold_share * answered),
+            (times.warm.total_s, (1 - simulated.cold_share) * answered),
+            (times.cold.total_s, simulated.cold_share * answered),
             0.95,
         )
 

@@ -17,26 +17,25 @@ from drdeploy.study.measurements.scenarios import scenarios_of
 from drdeploy.study.recommendation.simulation.service import ServiceTimes, times_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from drdeploy.study.measurements.load import Measurements
     from drdeploy.study.measurements.scenarios import Configuration, Scenario
 
 OPEN_LOOP = "open-loop"
-FEW_ROWS = 59
-"""Below so many rows a p95 has no interval."""
+TIME_COLUMNS = ["start", "total_latency_s", "container_latency_s", "model_setup_s"]
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredConfiguration:
-    """One configuration.
+    """A model on one endpoint configuration, with the times that were measured of it.
 
     Attributes:
         name: Distinct, for example ``mobilenet fp32 lean, 1024 MB``.
-        service: Its measured times; None where ``unusable`` says why there are none.
+        service: Measured times; None where ``unusable`` says why there are none.
         request_bytes: Mean size of the photographs that were sent; None where rows do not say.
-        operating_points: Empty where the results hold no clinical figures.
-        trials: Where the rows are.
+        operating_points: The artifact's; empty where the results hold no clinical figures.
+        trials: Names of the trials that the rows belong to.
     """
 
     name: str
@@ -64,57 +63,47 @@ class MeasuredConfiguration:
         return self.configuration.endpoint_kind == "serverless"
 
 
-def hosted_of(measurements: Measurements) -> tuple[MeasuredConfiguration, ...]:
-    """Group what was measured by configuration; rows of an open loop hold waiting: not counted.
+def measured_configurations(measurements: Measurements) -> tuple[MeasuredConfiguration, ...]:
+    """Group the rows by configuration.
 
-    A configuration whose trials failed, or that lacks a kind of start, is there and says so.
+    A configuration whose trials failed, or that lacks warm or cold rows, is among them and says
+    why it is unusable.
     """
     groups: dict[Configuration, list[Scenario]] = defaultdict(list)
     for scenario in scenarios_of(measurements):
+        # Rows of an open loop hold time that a request waited, which the simulation adds itself.
         if scenario.name != OPEN_LOOP:
             groups[scenario.configuration].append(scenario)
     points = _operating_points(measurements)
     return tuple(
-        _hosted(configuration, scenarios, points)
+        _measured(configuration, scenarios, points)
         for configuration, scenarios in sorted(groups.items())
     )
 
 
-def _hosted(
+def _measured(
     configuration: Configuration,
     scenarios: list[Scenario],
     points: Mapping[str, tuple[OperatingPoint, ...]],
 ) -> MeasuredConfiguration:
-    warm, cold = (_rows(scenarios, start) for start in ("warm", "cold"))
-    payload = pd.concat([warm, cold])["payload_bytes"].dropna()
+    rows = pd.concat([scenario.rows for scenario in scenarios])
+    warm, cold = (rows.loc[rows["start"] == start, TIME_COLUMNS] for start in ("warm", "cold"))
+    payload = rows["payload_bytes"].dropna()
     trials = tuple(sorted({scenario.trial for scenario in scenarios}))
     unusable = _unusable(configuration, scenarios, len(warm), len(cold))
     service = None
     if not unusable:
         service = ServiceTimes(times_of(warm), times_of(cold) if len(cold) else None)
-    known = [points[trial] for trial in trials if points.get(trial)]
+    parts = (configuration.model, configuration.precision, configuration.profile)
     return MeasuredConfiguration(
-        name=f"{' '.join(_told(configuration))}, {configuration.size}",
+        name=f"{' '.join(part for part in parts if part)}, {configuration.size}",
         configuration=configuration,
         service=service,
         request_bytes=float(np.mean(payload)) if len(payload) else None,
-        operating_points=known[0] if known else (),
+        operating_points=next((points[trial] for trial in trials if points.get(trial)), ()),
         trials=trials,
         unusable=unusable,
     )
-
-
-def _told(configuration: Configuration) -> list[str]:
-    parts = (configuration.model, configuration.precision, configuration.profile)
-    return [part for part in parts if part]
-
-
-def _rows(scenarios: Iterable[Scenario], start: str) -> pd.DataFrame:
-    frames = [scenario.rows for scenario in scenarios if scenario.start == start]
-    wanted = ["start", "total_latency_s", "container_latency_s", "model_setup_s", "payload_bytes"]
-    if not frames:
-        return pd.DataFrame(columns=wanted)
-    return pd.concat(frames)[wanted]
 
 
 def _unusable(configuration: Configuration, scenarios: list[Scenario], warm: int, cold: int) -> str:
@@ -124,7 +113,7 @@ def _unusable(configuration: Configuration, scenarios: list[Scenario], warm: int
     if not warm:
         return "no warm request was measured"
     if configuration.endpoint_kind == "serverless" and not cold:
-        return "no cold start was measured, so no latency with cold starts can be told"
+        return "no cold start was measured, so its latency with cold starts is not known"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""The decision as one frozen document of plain values; page, report and JSON show it."""
+"""The decision as one frozen document of plain values, which page, report and JSON display."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BillLine:
-    """A quantity times a dated price."""
+    """One line of the month's bill: a quantity times a dated price."""
 
     item: str
     quantity: float
@@ -31,33 +31,33 @@ class BillLine:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatedOption:
-    """One option with its figures, and what it fails on.
+    """One way of hosting, with what was simulated and priced, and the requirements it fails.
 
     Attributes:
-        name: Distinct.
+        name: Distinct among all options.
         kind: ``serverless``, ``serverless, POLICY`` or ``real-time``.
-        size: ``1024 MB`` or ``ml.m5.xlarge``.
-        policy: What is done against cold starts; empty for real-time.
-        told: The same in words.
-        instances: 0 for serverless.
-        usd_per_month: None where a price is not known.
+        size: Memory or instance type: ``1024 MB`` or ``ml.m5.xlarge``.
+        policy: What is done against cold starts; empty for a real-time endpoint.
+        description: The policy, or the number of instances, in words.
+        instances: Number of instances; 0 for a serverless endpoint.
+        usd_per_month: The bill's total; None where a price is not known.
         usd_per_month_limits: The middle 95 % of bootstrap resamples of the rows; None where the
             cost is not known.
-        usd_per_inference: The month's bill over its requests.
-        usd_per_patient: Times the photographs per patient.
-        p50_s: Of all requests, cold starts and waiting among them.
-        p95_s: The same; None where so many are refused that it has no end.
+        usd_per_inference: The month's bill over the month's requests.
+        usd_per_patient: The same times the photographs per patient.
+        p50_s: Median latency of all requests, cold starts and waiting included.
+        p95_s: The 95th percentile; None where so many requests are refused that it has no end.
         p95_s_limits: The middle 95 % of bootstrap resamples; None where a resample has no end.
-        cold_share: Of the answered requests.
-        throttled_share: Of all requests.
-        waiting_p95_s: For a free instance.
+        cold_share: Share of the answered requests that met a cold start.
+        throttled_share: Share of all requests that were refused.
+        waiting_p95_s: The 95th percentile of the time that a request waits for a free instance.
         peak_concurrency: Most requests at once.
-        sensitivity: At the best operating point of the grade that was asked for.
-        warm_rows: Measured rows that the simulation draws warm times from.
-        cold_rows: The same, cold.
-        trials: Where the rows are.
-        failures: Empty if it meets everything.
-        settings: For ``infrastructure/environments/single-endpoint``.
+        sensitivity: The best operating point at the grade that is required, or None.
+        warm_rows: Number of measured rows that warm times were drawn from.
+        cold_rows: Number of measured rows that cold starts were drawn from.
+        trials: Names of the trials that the rows belong to.
+        failures: Requirements that it misses, each as a clause; empty if it meets all.
+        settings: Variables for ``infrastructure/environments/single-endpoint``.
         schedule: Hours of the week in which containers are kept warm or provisioned.
     """
 
@@ -68,7 +68,7 @@ class EvaluatedOption:
     profile: str
     size: str
     policy: str
-    told: str
+    description: str
     instances: int
     usd_per_month: float | None
     usd_per_month_limits: tuple[float, float] | None
@@ -92,13 +92,13 @@ class EvaluatedOption:
 
     @property
     def usd_per_million(self) -> float | None:
-        """Of inferences."""
+        """Cost of a million inferences."""
         return None if self.usd_per_inference is None else self.usd_per_inference * 1e6
 
 
 @dataclass(frozen=True)
 class Unusable:
-    """A configuration that could not even be simulated."""
+    """A configuration that could not be simulated, and why."""
 
     name: str
     reason: str
@@ -106,30 +106,30 @@ class Unusable:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The answer.
+    """The cheapest option that meets every requirement, and all that was considered.
 
     Attributes:
-        answer: In sentences, the most important first.
-        traffic: In words.
-        requests_per_month: Photographs.
-        required: What was asked.
-        assumptions: Each as a sentence.
-        winner: The cheapest option that meets everything, or None.
-        runners_up: The others that do, the cheapest first.
-        excluded: What fails, the one with the fewest failures and the lowest cost first.
+        answer: The decision in sentences, the most important first.
+        traffic: The traffic in words.
+        requests_per_month: Photographs a month.
+        required: What an option must meet.
+        assumptions: What no measurement gives, each as a sentence.
+        winner: The cheapest option that meets every requirement, or None.
+        runners_up: The other options that meet them, the cheapest first.
+        excluded: Options that miss one, those with the fewest failures and the lowest cost first.
         unusable: Configurations without the rows that a simulation needs.
         confidence: How sure the winner is.
-        break_even: Between the kinds of hosting; of cost alone.
-        prices: What hangs on each price; empty without a winner.
-        softening: What each policy against cold starts does for one configuration.
-        softened: That configuration.
-        simulated_requests: In the simulation.
-        seed: Of everything random.
+        break_even: Volumes at which kinds of hosting cost the same; of cost alone.
+        prices: How much depends on each price; empty without a winner.
+        mitigation: What each policy against cold starts does for one configuration.
+        mitigated: Name of that configuration.
+        simulated_requests: Number of requests in the simulation.
+        seed: Seed of the arrivals, the simulation and the bootstrap.
         notes: How traces and rows were treated.
         price_sources: Every price that was used.
         platform: Where the rows were measured, ``local`` or ``aws``.
-        source: The measurements.
-        notice: For research use.
+        source: Name of the measurements' file or folder.
+        notice: That results are for research use.
     """
 
     answer: tuple[str, ...]
@@ -144,8 +144,8 @@ class Decision:
     confidence: Confidence
     break_even: tuple[BreakEven, ...]
     prices: tuple[PriceSensitivity, ...]
-    softening: MitigationComparison | None
-    softened: str
+    mitigation: MitigationComparison | None
+    mitigated: str
     simulated_requests: int
     seed: int
     notes: tuple[str, ...]
@@ -161,6 +161,10 @@ class Decision:
         return (*first, *self.runners_up, *self.excluded)
 
 
+JSON_NAMES = {"description": "told", "mitigation": "softening", "mitigated": "softened"}
+"""Fields that keep their first names in JSON, so that programs that read them go on working."""
+
+
 def as_json(decision: Decision) -> dict[str, Any]:
     """The decision as plain values for JSON, which has no infinity: that becomes null."""
     document: dict[str, Any] = _plain(asdict(decision))
@@ -170,7 +174,7 @@ def as_json(decision: Decision) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     match value:
         case dict():
-            return {name: _plain(one) for name, one in value.items()}
+            return {JSON_NAMES.get(name, name): _plain(one) for name, one in value.items()}
         case list() | tuple():
             return [_plain(one) for one in value]
         case OperatingPoint(name=name, at_or_above=at_grade, sensitivity=rate):

@@ -1,4 +1,4 @@
-"""An option as plain values for the decision."""
+"""An evaluated option: what was simulated, priced and checked, as plain values."""
 
 from __future__ import annotations
 
@@ -10,91 +10,81 @@ from drdeploy.study.recommendation.confidence import limits
 from drdeploy.study.recommendation.decision import BillLine, EvaluatedOption
 from drdeploy.study.recommendation.mitigation.settings import (
     real_time_variables,
-    schedule_of,
     serverless_variables,
+    weekly_schedule,
 )
 
 if TYPE_CHECKING:
     from drdeploy.study.recommendation.confidence import ResampledOption
+    from drdeploy.study.recommendation.cost.bill import BillEntry
     from drdeploy.study.recommendation.options import Option
     from drdeploy.study.recommendation.requirements import DecisionInputs
     from drdeploy.study.recommendation.traffic.arrivals import Arrivals
 
 
-def judged(
+def evaluated_option(
     option: Option,
     failing: tuple[str, ...],
     inputs: DecisionInputs,
     arrivals: Arrivals,
     resampled: ResampledOption,
 ) -> EvaluatedOption:
-    """Figures of an option."""
-    hosted, figures = option.hosted, option.figures
-    usd = option.bill.usd if option.bill else None
-    each = None if usd is None else usd / arrivals.requests_per_month
-    times = hosted.times
+    """Collect an option's figures, and what it fails on, for the decision."""
+    measured, simulated, times = option.measured, option.simulated, option.measured.times
+    configuration, policy, bill = measured.configuration, option.policy, option.bill
+    each = None if bill is None else bill.usd / arrivals.requests_per_month
+    many = "s" * (option.instances > 1)
     return EvaluatedOption(
         name=option.name,
         kind=option.kind,
-        model=hosted.configuration.model,
-        precision=hosted.configuration.precision,
-        profile=hosted.configuration.profile,
-        size=hosted.configuration.size,
-        policy=option.policy.name if option.policy else "",
-        told=option.policy.told if option.policy else _instances(option),
+        model=configuration.model,
+        precision=configuration.precision,
+        profile=configuration.profile,
+        size=configuration.size,
+        policy=policy.name if policy else "",
+        description=policy.description
+        if policy
+        else f"{option.instances} instance{many}, day and night",
         instances=option.instances,
-        usd_per_month=usd,
+        usd_per_month=bill.usd if bill else None,
         usd_per_month_limits=limits(resampled.usd),
         usd_per_inference=each,
         usd_per_patient=None if each is None else each * inputs.assumptions.photographs_per_patient,
-        bill=tuple(_lines(option)),
-        p50_s=_finite(figures.p50_s),
-        p95_s=_finite(option.p95_s),
+        bill=tuple(_bill_line(entry) for entry in bill.entries) if bill else (),
+        p50_s=simulated.p50_s if isfinite(simulated.p50_s) else None,
+        p95_s=option.p95_s if isfinite(option.p95_s) else None,
         p95_s_limits=limits(resampled.p95_s),
-        cold_share=figures.cold_share,
-        throttled_share=figures.throttled_share,
-        waiting_p95_s=figures.waiting_p95_s,
-        peak_concurrency=figures.peak_concurrency,
-        sensitivity=best_point(hosted, inputs.required.at_grade),
+        cold_share=simulated.cold_share,
+        throttled_share=simulated.throttled_share,
+        waiting_p95_s=simulated.waiting_p95_s,
+        peak_concurrency=simulated.peak_concurrency,
+        sensitivity=best_point(measured, inputs.required.at_grade),
         warm_rows=times.warm.n,
         cold_rows=times.cold.n if times.cold else 0,
-        trials=hosted.trials,
+        trials=measured.trials,
         failures=failing,
         settings=_settings(option, inputs),
-        schedule=tuple(schedule_of(option.policy)) if option.policy else (),
+        schedule=tuple(weekly_schedule(policy)) if policy else (),
     )
-
-
-def _instances(option: Option) -> str:
-    count = option.instances
-    return f"{count} instance{'s' * (count > 1)} day and night"
 
 
 def _settings(option: Option, inputs: DecisionInputs) -> dict[str, Any]:
     if option.policy is None:
-        return real_time_variables(option.hosted.configuration.instance_type, option.instances)
+        return real_time_variables(option.measured.configuration.instance_type, option.instances)
     return serverless_variables(
-        option.hosted.configuration.memory_mb,
+        option.measured.configuration.memory_mb,
         option.policy,
-        peak_concurrency=option.figures.peak_concurrency,
+        peak_concurrency=option.simulated.peak_concurrency,
         headroom=inputs.assumptions.headroom,
     )
 
 
-def _lines(option: Option) -> list[BillLine]:
-    lines = option.bill.lines if option.bill else ()
-    return [
-        BillLine(
-            item=line.price.item,
-            quantity=line.quantity,
-            unit=line.price.unit,
-            price_usd=line.price.usd,
-            usd=line.usd,
-            price_date=line.price.date,
-        )
-        for line in lines
-    ]
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
+def _bill_line(entry: BillEntry) -> BillLine:
+    return BillLine(
+        item=entry.price.item,
+        quantity=entry.quantity,
+        unit=entry.price.unit,
+        price_usd=entry.price.usd,
+        usd=entry.usd,
+        price_date=entry.price.date,
+    )

@@ -1,4 +1,4 @@
-"""Every way of hosting that is considered, played in the simulation and priced."""
+"""Every way of hosting that is considered: simulated with the traffic, and priced."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from drdeploy.errors import UnknownPrice
 from drdeploy.study.recommendation.cost.bill import Bill, BilledEndpoint, bill
-from drdeploy.study.recommendation.cost.usage import Stored, real_time_usage, serverless_usage
+from drdeploy.study.recommendation.cost.usage import DataVolumes, real_time_usage, serverless_usage
 from drdeploy.study.recommendation.mitigation.comparison import SimulatedPolicy
 from drdeploy.study.recommendation.mitigation.policies import POLICIES, make_policy
 from drdeploy.study.recommendation.simulation.real_time import simulate_real_time
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
 
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.recommendation.configurations import MeasuredConfiguration
-    from drdeploy.study.recommendation.cost.bill import Usage
+    from drdeploy.study.recommendation.cost.bill import MonthlyUsage
     from drdeploy.study.recommendation.mitigation.policies import Policy, PolicyName
     from drdeploy.study.recommendation.requirements import Assumptions
-    from drdeploy.study.recommendation.simulation.outcome import Figures
+    from drdeploy.study.recommendation.simulation.outcome import SimulationSummary
     from drdeploy.study.recommendation.simulation.service import Times
     from drdeploy.study.recommendation.traffic.arrivals import Arrivals
 
 
 @dataclass(frozen=True, eq=False)
 class Option:
-    """A configuration, and how it is run.
+    """A measured configuration, and how it is run.
 
     Attributes:
-        name: Distinct.
-        policy: Of a serverless endpoint, what is done against cold starts.
-        instances: Of a real-time endpoint, else 0.
-        figures: Of the simulation.
-        months: Of requests that were simulated.
-        bill: Of a month; None where a price is not known, which ``no_cost`` then names.
+        name: Distinct among all options.
+        policy: What a serverless endpoint does against cold starts; None for a real-time one.
+        instances: Instances of a real-time endpoint; 0 for a serverless one.
+        simulated: What the simulation came to.
+        months: How many months of requests were simulated.
+        bill: The month's bill; None where a price is not known, which ``no_cost`` then names.
     """
 
     name: str
-    hosted: MeasuredConfiguration
+    measured: MeasuredConfiguration
     policy: Policy | None
     instances: int
-    figures: Figures
+    simulated: SimulationSummary
     months: float
     bill: Bill | None
     no_cost: str
@@ -60,32 +60,37 @@ class Option:
         return "serverless" if self.policy.name == "nothing" else f"serverless, {self.policy.name}"
 
     @property
-    def does_nothing(self) -> bool:
-        """Whether a policy finds nothing to do in this traffic, or is to do nothing."""
-        return self.policy is not None and self.policy.measures.are_none
-
-    @property
-    def is_distinct(self) -> bool:
-        """Whether it differs from doing nothing; the comparison of policies shows it anyway."""
-        return not self.does_nothing or self.kind == "serverless"
+    def usd(self) -> float:
+        """A month's cost; infinite where it is not known, so that it never wins."""
+        return self.bill.usd if self.bill else float("inf")
 
     @property
     def p95_s(self) -> float:
-        """95 of 100 requests are answered within it."""
-        return self.figures.p95_s
+        """Latency that 95 of 100 requests keep."""
+        return self.simulated.p95_s
 
     @property
-    def played(self) -> SimulatedPolicy | None:
-        """For the comparison of policies; None for a real-time option."""
+    def does_nothing(self) -> bool:
+        """Whether the policy is to do nothing, or finds nothing to do in this traffic."""
+        return self.policy is not None and self.policy.actions.is_empty
+
+    @property
+    def is_distinct(self) -> bool:
+        """Whether it differs from doing nothing; only the comparison of policies shows the rest."""
+        return not self.does_nothing or self.kind == "serverless"
+
+    @property
+    def simulated_policy(self) -> SimulatedPolicy | None:
+        """The option for the comparison of policies; None for a real-time endpoint."""
         if self.policy is None:
             return None
         usd = self.bill.usd if self.bill else None
-        return SimulatedPolicy(self.policy, self.figures, self.months, usd, self.no_cost)
+        return SimulatedPolicy(self.policy, self.simulated, self.months, usd, self.no_cost)
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What all options share."""
+class SimulationContext:
+    """What all options are simulated and priced with."""
 
     arrivals: Arrivals
     sheet: PriceSheet
@@ -94,112 +99,108 @@ class Setting:
 
 
 def options_of(
-    hosted: Sequence[MeasuredConfiguration],
-    setting: Setting,
+    configurations: Sequence[MeasuredConfiguration],
+    context: SimulationContext,
     policies: Sequence[PolicyName] = POLICIES,
 ) -> Iterator[Option]:
-    """Play every configuration that has times, with every policy or enough instances."""
-    for one in hosted:
-        if one.service is None:
+    """Yield an option for each serverless configuration and policy, and each real-time one.
+
+    Configurations without the rows that a simulation needs are skipped.
+    """
+    for measured in configurations:
+        if measured.service is None:
             continue
-        if one.is_serverless:
-            played: Figures | None = None
-            for policy in policies:
-                option = serverless_option(one, policy, setting, played)
-                played = played or (option.figures if option.does_nothing else None)
-                yield option
-        else:
-            yield real_time_option(one, setting)
+        if not measured.is_serverless:
+            yield real_time_option(measured, context)
+            continue
+        # Policies that find nothing to do have one and the same outcome: it is simulated once.
+        if_nothing: SimulationSummary | None = None
+        for policy in policies:
+            option = serverless_option(measured, policy, context, if_nothing)
+            if_nothing = if_nothing or (option.simulated if option.does_nothing else None)
+            yield option
 
 
 def serverless_option(
-    hosted: MeasuredConfiguration,
+    measured: MeasuredConfiguration,
     name: PolicyName,
-    setting: Setting,
-    if_nothing: Figures | None = None,
+    context: SimulationContext,
+    if_nothing: SimulationSummary | None = None,
 ) -> Option:
-    """Play one policy on a serverless configuration.
+    """Simulate and price one policy on a serverless configuration.
 
     Args:
-        hosted: The configuration.
-        name: Of the policy.
-        setting: Traffic, prices, assumptions.
-        if_nothing: What came of doing nothing, for a policy that finds nothing to do.
+        measured: The configuration.
+        name: The policy against cold starts.
+        context: Traffic, prices, assumptions.
+        if_nothing: The outcome of doing nothing, if known, for a policy that finds nothing to do.
     """
-    service, assumed = hosted.times, setting.assumptions
-    policy = make_policy(
-        name, setting.arrivals, busy_s=service.warm.mean_busy_s, idle_s=assumed.idle_s
-    )
-    figures = if_nothing if policy.measures.are_none else None
-    figures = (
-        figures
-        or simulate_serverless(
-            setting.arrivals,
-            service,
-            SimulatedScaling(assumed.max_concurrency, assumed.idle_s),
-            policy.measures,
-            seed=setting.seed,
-        ).figures()
-    )
-    usage = serverless_usage(figures, setting.arrivals.months, stored(hosted, assumed))
-    endpoint = BilledEndpoint(memory_mb=hosted.configuration.memory_mb)
-    priced, no_cost = _bill_or_reason(endpoint, usage, setting)
-    suffix = "" if name == "nothing" else f", {name}"
+    service, assumed, arrivals = measured.times, context.assumptions, context.arrivals
+    policy = make_policy(name, arrivals, busy_s=service.warm.mean_busy_s, idle_s=assumed.idle_s)
+    simulated = if_nothing if policy.actions.is_empty else None
+    if simulated is None:
+        scaling = SimulatedScaling(assumed.max_concurrency, assumed.idle_s)
+        simulated = simulate_serverless(
+            arrivals, service, scaling, policy.actions, seed=context.seed
+        ).summary()
+    usage = serverless_usage(simulated, arrivals.months, data_volumes(measured, assumed))
+    bill_or_none, no_cost = price_usage(measured, usage, context)
     return Option(
-        name=f"{hosted.name}{suffix}",
-        hosted=hosted,
+        name=measured.name if name == "nothing" else f"{measured.name}, {name}",
+        measured=measured,
         policy=policy,
         instances=0,
-        figures=figures,
-        months=setting.arrivals.months,
-        bill=priced,
+        simulated=simulated,
+        months=arrivals.months,
+        bill=bill_or_none,
         no_cost=no_cost,
     )
 
 
-def real_time_option(hosted: MeasuredConfiguration, setting: Setting) -> Option:
-    """Play a real-time configuration with as many instances as the busiest hour takes."""
-    service, assumed = hosted.times, setting.assumptions
-    instances = instances_for(setting.arrivals.peak_per_s(), service.warm, assumed)
-    figures = simulate_real_time(
-        setting.arrivals, service.warm, instances * assumed.requests_at_once, seed=setting.seed
-    ).figures()
-    usage = real_time_usage(setting.arrivals.requests_per_month, instances, stored(hosted, assumed))
-    endpoint = BilledEndpoint(instance_type=hosted.configuration.instance_type)
-    priced, no_cost = _bill_or_reason(endpoint, usage, setting)
+def real_time_option(measured: MeasuredConfiguration, context: SimulationContext) -> Option:
+    """Simulate and price a real-time configuration with the instances that its peak takes."""
+    service, assumed, arrivals = measured.times, context.assumptions, context.arrivals
+    instances = instances_for(arrivals.peak_per_s(), service.warm, assumed)
+    workers = instances * assumed.requests_at_once
+    simulated = simulate_real_time(arrivals, service.warm, workers, seed=context.seed).summary()
+    usage = real_time_usage(arrivals.requests_per_month, instances, data_volumes(measured, assumed))
+    bill_or_none, no_cost = price_usage(measured, usage, context)
     return Option(
-        name=f"{hosted.name} x {instances}",
-        hosted=hosted,
+        name=f"{measured.name} x {instances}",
+        measured=measured,
         policy=None,
         instances=instances,
-        figures=figures,
-        months=setting.arrivals.months,
-        bill=priced,
+        simulated=simulated,
+        months=arrivals.months,
+        bill=bill_or_none,
         no_cost=no_cost,
     )
 
 
 def instances_for(peak_per_s: float, times: Times, assumed: Assumptions) -> int:
-    """Instances that carry the busiest hour with head-room."""
+    """Number of instances that carry the busiest hour and keep the assumed headroom."""
     load = peak_per_s * times.mean_busy_s
     needed = ceil(load / (assumed.requests_at_once * (1 - assumed.headroom)))
     return max(needed, assumed.fewest_instances)
 
 
-def stored(hosted: MeasuredConfiguration, assumed: Assumptions) -> Stored:
-    """What is kept and carried; the photographs' size as measured, or as assumed."""
-    return Stored(
+def data_volumes(measured: MeasuredConfiguration, assumed: Assumptions) -> DataVolumes:
+    """What is stored and transferred; the size of a photograph as measured, or else as assumed."""
+    return DataVolumes(
         image_gb=assumed.image_gb,
         artifact_gb=assumed.artifact_gb,
-        request_bytes=hosted.request_bytes or assumed.request_bytes,
+        request_bytes=measured.request_bytes or assumed.request_bytes,
         response_bytes=assumed.response_bytes,
     )
 
 
-def _bill_or_reason(
-    endpoint: BilledEndpoint, usage: Usage, setting: Setting
+def price_usage(
+    measured: MeasuredConfiguration, usage: MonthlyUsage, context: SimulationContext
 ) -> tuple[Bill | None, str]:
+    """A month's bill, or else None and a sentence that names the price that is not known."""
+    configuration = measured.configuration
+    endpoint = BilledEndpoint(configuration.memory_mb, configuration.instance_type)
     try:
-        return bill(endpoint, usage, setting.sheet, setting.assumptions.region), ""
+        return bill(endpoint, usage, context.sheet, context.assumptions.region), ""
     except UnknownPrice as err:
         return None, f"{err.what}."

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from drdeploy.study.recommendation.decision import Decision
 
 MOST_RUNNERS_UP, MOST_EXCLUDED = 5, 6
-"""Options that are shown at once; the others are folded away."""
+"""Options that are shown at once; the others are behind a disclosure triangle."""
 
 
 def section(decision: Decision) -> Markup:
-    """One ``<section id="decision">``; it needs ``page.css`` and nothing else."""
+    """The decision as one ``<section id="decision">``, which ``page.css`` lays out."""
     template = _environment().get_template("decision-section.html.j2")
     text = template.render(
         decision=decision, most_runners_up=MOST_RUNNERS_UP, most_excluded=MOST_EXCLUDED
@@ -33,7 +33,7 @@ def section(decision: Decision) -> Markup:
 
 
 def page(decision: Decision, *, written_at: datetime) -> str:
-    """A whole page; it refers to nothing outside itself."""
+    """The decision as a page that refers to nothing outside itself."""
     opening = opening_of(decision)
     return (
         _environment()
@@ -54,7 +54,7 @@ def _environment() -> jinja2.Environment:
         "usd": wording.usd,
         "seconds": wording.seconds,
         "number": number,
-        "break_even": wording.break_even_told,
-        "required": wording.required_told,
+        "break_even": wording.break_even_sentence,
+        "required": wording.requirements_sentence,
     }
     return environment

@@ -10,7 +10,7 @@ from drdeploy.pages.scatter import Axis, Key, Mark, Span, colours_of, money_tick
 from drdeploy.pages.style import INK
 from drdeploy.statistics.percentiles import rows_needed
 from drdeploy.study.recommendation.confidence import RESAMPLES
-from drdeploy.study.recommendation.wording import required_told, seconds, usd
+from drdeploy.study.recommendation.wording import requirements_sentence, seconds, short_names, usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def opening_of(decision: Decision) -> Opening | None:
     winner = decision.winner
     return Opening(
         heading=f"Host {winner.name}" if winner else "No option meets every requirement",
-        context=f"For {decision.traffic}. Required: {required_told(decision.required)}.",
+        context=f"For {decision.traffic}. Required: {requirements_sentence(decision.required)}.",
         caption=_caption(options, decision),
         pictures=_pictures(options, decision),
     )
@@ -108,7 +108,7 @@ def _description(options: Sequence[EvaluatedOption], decision: Decision) -> str:
     meeting = sum(not option.failures for option in options)
     sentences = [
         f"{len(options)} options by cost a month in USD and p95 latency, both axes logarithmic",
-        f"{meeting} meet what is required ({required_told(decision.required)})",
+        f"{meeting} meet what is required ({requirements_sentence(decision.required)})",
     ]
     winner = decision.winner
     if winner:
@@ -147,13 +147,14 @@ def _labels(options: Sequence[EvaluatedOption], decision: Decision) -> dict[str,
     """Name the chosen option, and of every other kind the cheapest among those that fail least."""
     winner = decision.winner
     labels: dict[str, tuple[str, ...]] = {}
+    names = short_names(options)
     for kind in {_kind(option) for option in options} - ({_kind(winner)} if winner else set()):
         of_kind = [option for option in options if _kind(option) == kind]
         best = min(of_kind, key=lambda one: (len(one.failures), one.usd_per_month or 0.0))
         if winner is None or not _are_close(best, winner):
-            labels[best.name] = (_short_name(best, options),)
+            labels[best.name] = (names[best.name],)
     if winner:
-        labels[winner.name] = (f"chosen: {_short_name(winner, options)}", _figures(winner))
+        labels[winner.name] = (f"chosen: {names[winner.name]}", _figures(winner))
     return labels
 
 
@@ -176,18 +177,6 @@ def _are_close(one: EvaluatedOption, other: EvaluatedOption) -> bool:
     """Whether two marks lie so close together that two labels would crowd."""
     pairs = ((one.usd_per_month, other.usd_per_month), (one.p95_s, other.p95_s))
     return all(first and second and abs(first / second - 1) < CLOSE for first, second in pairs)
-
-
-def _short_name(option: EvaluatedOption, options: Sequence[EvaluatedOption]) -> str:
-    """An option's name without the precision and the profile that all options share."""
-    telling = [
-        getattr(option, name)
-        for name in ("precision", "profile")
-        if len({getattr(other, name) for other in options}) > 1
-    ]
-    count = f" x {option.instances}" if option.instances else ""
-    parts = [" ".join([option.model, *telling]), option.size + count]
-    return ", ".join(parts + ([option.policy] if option.policy not in {"", "nothing"} else []))
 
 
 def _kind(option: EvaluatedOption) -> Kind:

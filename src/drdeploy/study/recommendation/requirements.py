@@ -1,4 +1,4 @@
-"""What must be met, and what is assumed where nobody measured."""
+"""What a decision depends on besides measurements and prices: requirements and assumptions."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ SEED = 2023
 
 @dataclass(frozen=True, kw_only=True)
 class Requirements:
-    """What an option must meet; None where nothing is asked.
+    """What an option must meet; None where nothing is required.
 
     Attributes:
-        p95_s: 95 of 100 requests are answered within it, cold starts and waiting among them.
-        min_sensitivity: The lower 95 % limit of the sensitivity, at an operating point that was
-            locked into the artifact.
-        at_grade: From which ICDR grade on eyes are to be found: 2 or 3.
-        budget_usd: Of a month.
-        throttled_at_most: Share of requests that may be refused.
+        p95_s: Seconds within which 95 of 100 requests are answered, cold starts and waiting
+            included.
+        min_sensitivity: Share that the lower 95 % limit of the sensitivity must reach, at an
+            operating point of the artifact.
+        at_grade: ICDR grade from which on eyes are to be found: 2 (referable) or 3
+            (vision-threatening).
+        budget_usd: Most that a month may cost.
+        throttled_at_most: Share of requests that the endpoint may refuse.
     """
 
     p95_s: float | None = None
@@ -38,30 +40,35 @@ class Requirements:
         _positive("budget", self.budget_usd)
         if self.min_sensitivity is not None and not 0 < self.min_sensitivity <= 1:
             raise InvalidInput(
-                f"A sensitivity of {self.min_sensitivity:g} is no share",
+                f"A sensitivity of {self.min_sensitivity:g} is not a share between 0 and 1",
                 where="min-sensitivity",
                 remedy="Write it like 0.9",
             )
         if self.at_grade not in {2, 3}:
-            raise InvalidInput(f"There is no operating point at grade {self.at_grade}")
+            raise InvalidInput(
+                f"There is no operating point at grade {self.at_grade}",
+                where="at-grade",
+                remedy="Name 2 (referable) or 3 (vision-threatening)",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assumptions:
-    """What no measurement says; every one is told in the decision.
+    """Values that no measurement gives; the decision lists every one of them.
 
     Attributes:
-        idle_s: After which the platform lets an idle container go; AWS documents none.
-        max_concurrency: Of a serverless endpoint; 200 is SageMaker's most.
+        idle_s: Seconds after which the platform removes an idle container; AWS documents none.
+        max_concurrency: Requests that a serverless endpoint handles at once; SageMaker allows 200.
         headroom: Share of the instances that stays free in the busiest hour.
-        fewest_instances: Also where one would do.
-        requests_at_once: That one instance serves; latencies are measured one at a time.
-        photographs_per_patient: For the cost per patient.
-        request_bytes: Of a photograph, where rows do not say.
-        response_bytes: Of an answer.
-        image_gb: Stored in the registry, compressed.
-        artifact_gb: Stored in the bucket.
-        region: Whose prices.
+        fewest_instances: Instances that run at least, even where fewer would do.
+        requests_at_once: Requests that one instance handles at once; latencies were measured one
+            at a time.
+        photographs_per_patient: Photographs of one patient, for the cost per patient.
+        request_bytes: Size of a photograph, where the rows do not say.
+        response_bytes: Size of an answer.
+        image_gb: Size of the image in the registry, compressed.
+        artifact_gb: Size of the model's artifact in the bucket.
+        region: AWS region whose prices are used.
     """
 
     idle_s: float = 600.0
@@ -80,36 +87,38 @@ class Assumptions:
         _positive("idle time", self.idle_s)
         if not 0 <= self.headroom < 1:
             raise InvalidInput(
-                f"A head-room of {self.headroom:g} is no share below 1", where="headroom"
+                f"A headroom of {self.headroom:g} is not a share from 0 up to, but not, 1",
+                where="headroom",
+                remedy="Write it like 0.3",
             )
         for name in ("max_concurrency", "fewest_instances", "requests_at_once"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} must be at least 1", where="assumptions")
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """Each as a sentence."""
+    def sentences(self) -> tuple[str, ...]:
+        """What is assumed, each as a sentence."""
         return (
-            f"An idle container goes after {self.idle_s:g} s; AWS documents no time.",
-            f"A serverless endpoint takes up to {self.max_concurrency} requests at once.",
+            f"An idle container is removed after {self.idle_s:g} s; AWS documents no time.",
+            f"A serverless endpoint handles up to {self.max_concurrency} requests at once.",
             (
-                f"An instance serves {self.requests_at_once} request"
+                f"An instance handles {self.requests_at_once} request"
                 f"{'s' * (self.requests_at_once > 1)} at once, and {self.headroom:.0%} of the "
                 f"instances stay free in the busiest hour; at least {self.fewest_instances} "
-                "stands ready, day and night."
+                "runs day and night."
             ),
             (
-                "A cold start is billed from the set-up of the container on, and a container "
-                "without a measured time of its own for the client's whole latency: an upper "
-                "bound."
+                "A cold start is billed from the start of the container on. Where the container's "
+                "own time was not measured, the client's whole latency is billed, which is an "
+                "upper bound."
             ),
             (
-                "A keep-warm request sends a photograph and is billed like any other; whoever "
-                "sends it is not billed here."
+                "A keep-warm request sends a photograph and is billed like any other; the program "
+                "that sends it is not billed here."
             ),
             (
                 f"{self.image_gb:g} GB of images and {self.artifact_gb:g} GB of artifacts are "
-                f"stored; an answer has {self.response_bytes / 1000:g} KB."
+                f"stored; an answer is {self.response_bytes / 1000:g} KB long."
             ),
         )
 
@@ -133,4 +142,6 @@ class DecisionInputs:
 
 def _positive(name: str, value: float | None) -> None:
     if value is not None and not 0 < value < float("inf"):
-        raise InvalidInput(f"A {name} of {value:g} cannot be met", where=name)
+        raise InvalidInput(
+            f"A {name} of {value:g} cannot be met", where=name, remedy="Give a number above 0"
+        )

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING
 from drdeploy.statistics.notation import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from drdeploy.study.recommendation.break_even import BreakEven
     from drdeploy.study.recommendation.decision import Decision, EvaluatedOption
     from drdeploy.study.recommendation.requirements import Requirements
 
-SURE = 0.95
+CONFIDENT = 0.95
+"""From this share of resamples on, the options that win the others are not named."""
 
 
 def answered(decision: Decision) -> Decision:
-    """The decision with its answer written."""
+    """The decision with its answer in sentences."""
     return replace(decision, answer=tuple(_sentences(decision)))
 
 
 def usd(amount: float | None) -> str:
-    """``1,234 USD``, cents below a hundred, three digits below a cent."""
+    """``1,234 USD``, with cents below a hundred and three digits below ten cents."""
     if amount is None:
         return "unknown"
     if amount >= 100:
@@ -32,14 +33,30 @@ def usd(amount: float | None) -> str:
 
 
 def seconds(amount: float | None) -> str:
-    """``1.23 s`` or ``45.6 ms``; ``never`` where there is no end."""
+    """``1.23 s`` or ``45.6 ms``; ``never`` where requests are refused and there is no end."""
     if amount is None or amount == float("inf"):
         return "never"
     return f"{number(amount)} s" if amount >= 1 else f"{number(amount * 1000)} ms"
 
 
-def required_told(required: Requirements) -> str:
-    """What was asked, in one line."""
+def short_names(options: Sequence[EvaluatedOption]) -> dict[str, str]:
+    """Names without the precision and the profile, where all options share them, by full name."""
+    telling = [
+        name
+        for name in ("precision", "profile")
+        if len({getattr(option, name) for option in options}) > 1
+    ]
+    names = {}
+    for option in options:
+        count = f" x {option.instances}" if option.instances else ""
+        grader = " ".join([option.model, *(getattr(option, name) for name in telling)])
+        policy = [option.policy] if option.policy not in {"", "nothing"} else []
+        names[option.name] = ", ".join([grader, option.size + count, *policy])
+    return names
+
+
+def requirements_sentence(required: Requirements) -> str:
+    """What is required, in one line."""
     parts = []
     if required.p95_s is not None:
         parts.append(f"p95 within {required.p95_s:g} s, cold starts included")
@@ -53,8 +70,8 @@ def required_told(required: Requirements) -> str:
     return "; ".join(parts) or "nothing but the lowest cost"
 
 
-def break_even_told(one: BreakEven) -> str:
-    """One break-even as a sentence."""
+def break_even_sentence(one: BreakEven) -> str:
+    """A break-even as a sentence."""
     if one.requests_per_month is None:
         return f"{one.below} is cheaper than {one.above} at every volume up to 100 million a month."
     volume = float(f"{one.requests_per_month:.2g}")
@@ -64,32 +81,23 @@ def break_even_told(one: BreakEven) -> str:
 def _sentences(decision: Decision) -> Iterator[str]:
     winner = decision.winner
     if winner is None:
-        yield from _without_winner(decision)
-        return
-    yield (
-        f"Host {winner.name}: {usd(winner.usd_per_month)} a month, "
-        f"{usd(winner.usd_per_patient)} per patient; 95 of 100 photographs are answered within "
-        f"{seconds(winner.p95_s)}{_cold(winner)}."
-    )
-    yield _runner_up(winner, decision.runners_up)
-    yield _sureness(decision)
-    yield from (break_even_told(one) for one in decision.break_even)
-
-
-def _without_winner(decision: Decision) -> Iterator[str]:
-    yield f"No option meets all requirements ({required_told(decision.required)})."
-    nearest = decision.excluded[0]
-    yield (
-        f"The nearest is {nearest.name} at {usd(nearest.usd_per_month)} a month; it fails on "
-        f"{'; '.join(nearest.failures)}."
-    )
-    yield from (break_even_told(one) for one in decision.break_even)
-
-
-def _cold(judged: EvaluatedOption) -> str:
-    if not judged.policy:
-        return ""
-    return f"; {judged.cold_share:.2%} meet a cold start"
+        nearest = decision.excluded[0]
+        required = requirements_sentence(decision.required)
+        yield f"No option meets all requirements ({required})."
+        yield (
+            f"The nearest is {nearest.name} at {usd(nearest.usd_per_month)} a month; it fails on "
+            f"{'; '.join(nearest.failures)}."
+        )
+    else:
+        cold = f"; {winner.cold_share:.2%} meet a cold start" if winner.policy else ""
+        yield (
+            f"Host {winner.name}: {usd(winner.usd_per_month)} a month, "
+            f"{usd(winner.usd_per_patient)} per patient; 95 of 100 photographs are answered within "
+            f"{seconds(winner.p95_s)}{cold}."
+        )
+        yield _runner_up(winner, decision.runners_up)
+        yield _confidence(decision)
+    yield from (break_even_sentence(one) for one in decision.break_even)
 
 
 def _runner_up(winner: EvaluatedOption, others: tuple[EvaluatedOption, ...]) -> str:
@@ -103,13 +111,14 @@ def _runner_up(winner: EvaluatedOption, others: tuple[EvaluatedOption, ...]) -> 
     )
 
 
-def _sureness(decision: Decision) -> str:
-    sure = decision.confidence
-    share = sure.share or 0.0
-    told = (
-        f"It stays the cheapest in {share:.0%} of {sure.resamples} bootstrap resamples of the rows"
+def _confidence(decision: Decision) -> str:
+    confidence = decision.confidence
+    share = confidence.share or 0.0
+    sentence = (
+        f"It stays the cheapest in {share:.0%} of {confidence.resamples} bootstrap resamples of "
+        "the rows"
     )
-    if share >= SURE or not sure.others:
-        return f"{told}."
-    name, often = sure.others[0]
-    return f"{told}; {name or 'no option at all'} wins {often:.0%}."
+    if share >= CONFIDENT or not confidence.others:
+        return f"{sentence}."
+    name, often = confidence.others[0]
+    return f"{sentence}; {name or 'no option at all'} wins {often:.0%}."

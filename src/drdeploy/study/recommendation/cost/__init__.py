@@ -1,14 +1,14 @@
 """What hosting costs: a pure function of measurements, traffic and a dated price sheet.
 
-``inference``    what one inference costs, by the study's definition
-``bill``         what a month costs: every line is a quantity times a dated price
-``sensitivity``  how far each price may move before another option is cheaper
+``inference``    the cost of one inference, by the 2023 study's definition
+``usage``        what simulated traffic uses of an endpoint in a month
+``bill``         the month's bill: every entry is a quantity times a dated price
+``sensitivity``  how far each price may move before another option is the cheapest
 """
 
 from drdeploy.study.recommendation.cost.inference import (
     MILLION,
     CostBasis,
-    EndpointKind,
     SecondPrice,
     cost_usd,
     second_price,
@@ -17,7 +17,6 @@ from drdeploy.study.recommendation.cost.inference import (
 __all__ = [
     "MILLION",
     "CostBasis",
-    "EndpointKind",
     "SecondPrice",
     "cost_usd",
     "second_price",

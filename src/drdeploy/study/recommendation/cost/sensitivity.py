@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Switch:
-    """Another option becomes the cheapest once a price is multiplied by ``factor``."""
+class WinnerChange:
+    """The option that becomes the cheapest once a price is multiplied by ``factor``."""
 
     factor: float
     option: str
@@ -26,54 +26,55 @@ class Switch:
 
 @dataclass(frozen=True)
 class PriceSensitivity:
-    """What hangs on one price.
+    """How much the decision depends on one price.
 
     Attributes:
-        usd: Of the winner's month.
-        share: Of the winner's bill; a price that rises by 10 % raises the bill by a tenth of it.
-        dearer: The first option to win as this price rises, None if none ever does.
-        cheaper: The first option to win as this price falls.
+        usd: The part of the winner's monthly bill that this price makes up.
+        share: The same as a share: a price that rises by 10 % raises the bill by a tenth of it.
+        dearer: The first option to win as this price rises; None if none ever does.
+        cheaper: The first option to win as this price falls; None if none ever does.
     """
 
     price: Price
     usd: float
     share: float
-    dearer: Switch | None
-    cheaper: Switch | None
+    dearer: WinnerChange | None
+    cheaper: WinnerChange | None
 
 
 def sensitivities(winner: str, bills: Mapping[str, Bill]) -> tuple[PriceSensitivity, ...]:
-    """One entry per price on any bill, the one that the winner depends on most first.
+    """Return one entry per price on any bill, the one that the winner depends on most first.
 
     Args:
-        winner: A key of ``bills``.
-        bills: Of every option that meets the requirements, by name.
+        winner: Name of the winner, a key of ``bills``.
+        bills: The bill of every option that meets the requirements, by the option's name.
     """
-    prices = {line.price: None for bill in bills.values() for line in bill.lines}
+    prices = {entry.price: None for bill in bills.values() for entry in bill.entries}
     found = [_sensitivity(price, winner, bills) for price in prices]
     return tuple(sorted(found, key=lambda one: -one.usd))
 
 
 def _sensitivity(price: Price, winner: str, bills: Mapping[str, Bill]) -> PriceSensitivity:
     own = bills[winner]
-    switches = [
-        Switch(factor, name)
+    changes = [
+        WinnerChange(factor, name)
         for name, other in bills.items()
         if name != winner and (factor := _equal_at(own, other, price)) is not None
     ]
-    above = [switch for switch in switches if switch.factor >= 1]
-    below = [switch for switch in switches if switch.factor < 1]
+    above = [change for change in changes if change.factor >= 1]
+    below = [change for change in changes if change.factor < 1]
     return PriceSensitivity(
         price=price,
         usd=own.usd_of(price),
         share=own.usd_of(price) / own.usd if own.usd else 0.0,
-        dearer=min(above, key=lambda switch: switch.factor, default=None),
-        cheaper=max(below, key=lambda switch: switch.factor, default=None),
+        dearer=min(above, key=lambda change: change.factor, default=None),
+        cheaper=max(below, key=lambda change: change.factor, default=None),
     )
 
 
 def _equal_at(own: Bill, other: Bill, price: Price) -> float | None:
-    """The factor on the price at which both cost the same; None where there is none above 0."""
+    """The factor on the price at which both cost the same; None if no positive one exists."""
+    # With the price times f, a bill is its total plus (f - 1) times what the price makes up.
     slope = own.usd_of(price) - other.usd_of(price)
     if slope == 0:
         return None

@@ -1,28 +1,28 @@
-"""From simulated traffic to what a month takes of an endpoint."""
+"""From simulated traffic to what an endpoint uses in a month."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drdeploy.study.recommendation.cost.bill import Usage
+from drdeploy.study.recommendation.cost.bill import MonthlyUsage
 from drdeploy.units import DAYS_PER_MONTH, GIB
 
 if TYPE_CHECKING:
-    from drdeploy.study.recommendation.simulation.outcome import Figures
+    from drdeploy.study.recommendation.simulation.outcome import SimulationSummary
 
 HOURS_PER_MONTH = DAYS_PER_MONTH * 24
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
-    """What an endpoint keeps, and what one request carries.
+class DataVolumes:
+    """How much an endpoint stores, and how much one request carries.
 
     Attributes:
-        image_gb: In the registry, compressed.
-        artifact_gb: In the bucket.
-        request_bytes: A photograph.
-        response_bytes: An answer.
+        image_gb: The image in the registry, compressed.
+        artifact_gb: The model's artifact in the bucket.
+        request_bytes: One photograph.
+        response_bytes: One answer.
     """
 
     image_gb: float
@@ -31,30 +31,40 @@ class Stored:
     response_bytes: float
 
     @property
-    def carried_gb(self) -> float:
-        """By one request and its answer."""
+    def transferred_gb(self) -> float:
+        """What one request and its answer carry."""
         return (self.request_bytes + self.response_bytes) / GIB
 
 
-def serverless_usage(figures: Figures, months: float, stored: Stored) -> Usage:
-    """A month of a serverless endpoint; the simulated stretch holds ``months`` of requests."""
-    answered = figures.answered + figures.keep_warm_requests
-    return Usage(
+def serverless_usage(
+    simulated: SimulationSummary, months: float, volumes: DataVolumes
+) -> MonthlyUsage:
+    """A month of a serverless endpoint.
+
+    Args:
+        simulated: What the simulation came to.
+        months: How many months of requests were simulated.
+        volumes: What is stored and carried.
+    """
+    answered = simulated.answered + simulated.keep_warm_requests
+    return MonthlyUsage(
         requests=answered / months,
-        on_demand_s=figures.on_demand_s / months,
-        provisioned_duration_s=figures.provisioned_duration_s / months,
-        provisioned_held_s=figures.provisioned_held_s / months,
-        data_gb=answered * stored.carried_gb / months,
-        image_gb=stored.image_gb,
-        artifact_gb=stored.artifact_gb,
+        on_demand_s=simulated.on_demand_s / months,
+        provisioned_duration_s=simulated.provisioned_duration_s / months,
+        provisioned_held_s=simulated.provisioned_held_s / months,
+        data_gb=answered * volumes.transferred_gb / months,
+        image_gb=volumes.image_gb,
+        artifact_gb=volumes.artifact_gb,
     )
 
 
-def real_time_usage(requests_per_month: float, instances: int, stored: Stored) -> Usage:
+def real_time_usage(
+    requests_per_month: float, instances: int, volumes: DataVolumes
+) -> MonthlyUsage:
     """A month of instances that are never switched off."""
-    return Usage(
+    return MonthlyUsage(
         requests=requests_per_month,
         instance_hours=instances * HOURS_PER_MONTH,
-        image_gb=stored.image_gb,
-        artifact_gb=stored.artifact_gb,
+        image_gb=volumes.image_gb,
+        artifact_gb=volumes.artifact_gb,
     )

@@ -1,12 +1,12 @@
-"""What can be done against cold starts, played in the same simulation.
+"""What can be done against cold starts, compared in the same simulation.
 
 ``demand``       how many containers each hour needs
-``policies``     nothing, keep-warm requests, provisioned concurrency by schedule, the hybrid
+``policies``     do nothing, keep-warm requests, provisioned concurrency by schedule, the hybrid
                  histogram of idle times, a forecast of demand
 ``histogram``    the hybrid histogram (Shahrad et al. 2020)
-``comparison``   what each avoids and costs, and the best for this traffic
-``settings``     the chosen one as variables that the Terraform modules take
+``comparison``   how many cold starts each policy avoids and at what cost; the best one
+``settings``     the chosen policy as variables for the Terraform modules
 
-A policy sees the past alone; only the schedules are made from the traffic's own average week, as a
-person who knows the opening hours would make them.
+A policy sees only the past.  The schedules alone are made from the traffic's own average week, as
+somebody who knows the opening hours would make them.
 """

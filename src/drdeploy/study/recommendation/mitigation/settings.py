@@ -1,9 +1,9 @@
-"""An option as variables that the Terraform environment ``single-endpoint`` takes.
+"""An option as variables for the Terraform environment ``single-endpoint``.
 
 Provisioned concurrency by the hour becomes ``provisioned_scaling`` with one schedule for each hour
-and number of containers.  Hours are those of the traffic, written without a time zone, which means
-UTC: add ``timezone`` where they are local.  Who sends keep-warm requests is not Terraform's: their
-hours are told beside.
+and number of containers.  Hours are those of the traffic, written without a time zone, which AWS
+takes as UTC: add ``timezone`` where they are local.  Terraform creates nothing that sends keep-warm
+requests; :func:`weekly_schedule` says in which hours they are needed.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sun
 def serverless_variables(
     memory_mb: int, policy: Policy, *, peak_concurrency: int, headroom: float
 ) -> dict[str, Any]:
-    """``tfvars.json`` of a serverless endpoint.
+    """Terraform variables of a serverless endpoint.
 
     Args:
-        memory_mb: Of the configuration.
-        policy: What is done against cold starts.
-        peak_concurrency: Most requests at once that the simulation saw.
+        memory_mb: The endpoint's memory.
+        policy: The policy against cold starts.
+        peak_concurrency: Most requests at once in the simulation.
         headroom: Share of ``max_concurrency`` that stays free at that peak.
     """
     provisioned = max(policy.containers_by_hour, default=0) if policy.name == "provisioned" else 0
-    wanted = max(ceil(peak_concurrency / (1 - headroom)), provisioned, 1)
+    needed = max(ceil(peak_concurrency / (1 - headroom)), provisioned, 1)
     endpoint: dict[str, Any] = {
         "kind": "serverless",
         "memory_mb": memory_mb,
-        "max_concurrency": min(wanted, quotas.serverless_max_concurrency().maximum or wanted),
+        "max_concurrency": min(needed, quotas.serverless_max_concurrency().maximum or needed),
         "provisioned_concurrency": provisioned or None,
     }
     if provisioned and min(policy.containers_by_hour) < provisioned:
@@ -51,10 +51,11 @@ def serverless_variables(
 
 
 def _schedules(containers_by_hour: Sequence[int]) -> dict[str, dict[str, Any]]:
-    """One for each hour at which the number changes, and number that it changes to."""
+    """A schedule for each hour at which the number of containers changes, and its new number."""
     days: dict[tuple[int, int], list[str]] = {}
     for at, containers in enumerate(containers_by_hour):
-        if containers != containers_by_hour[at - 1]:  # Sunday's last comes before Monday's first
+        # Monday's first hour follows Sunday's last, at index -1.
+        if containers != containers_by_hour[at - 1]:
             day, hour = divmod(at, HOURS_PER_DAY)
             days.setdefault((hour, containers), []).append(DAYS[day][:3].upper())
     return {
@@ -68,7 +69,7 @@ def _schedules(containers_by_hour: Sequence[int]) -> dict[str, dict[str, Any]]:
 
 
 def real_time_variables(instance_type: str, instances: int) -> dict[str, Any]:
-    """``tfvars.json`` of an endpoint that is always on."""
+    """Terraform variables of a real-time endpoint, which runs (and costs) until it is deleted."""
     return {
         "endpoint": {
             "kind": "realtime",
@@ -79,8 +80,8 @@ def real_time_variables(instance_type: str, instances: int) -> dict[str, Any]:
     }
 
 
-def schedule_of(policy: Policy) -> list[dict[str, Any]]:
-    """Stretches of the week with one number of containers; hours without any are left out."""
+def weekly_schedule(policy: Policy) -> list[dict[str, Any]]:
+    """Stretches of a day with one number of containers; hours without any are left out."""
     stretches: list[dict[str, Any]] = []
     for hour, containers in enumerate(policy.containers_by_hour):
         day, begin = divmod(hour, HOURS_PER_DAY)

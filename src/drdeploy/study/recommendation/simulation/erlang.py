@@ -1,4 +1,7 @@
-"""Closed forms for Poisson arrivals and exponential service (Erlang 1917).
+"""Closed formulas for queues with Poisson arrivals and exponential service times (Erlang 1917).
+
+In the notation of Kendall: M/M/c/c has c workers and refuses whoever finds all of them busy, as a
+serverless endpoint does; M/M/c lets them wait, as a real-time endpoint does.
 
 >>> round(erlang_c(load=2.0, workers=3), 4)
 0.4444
@@ -12,12 +15,13 @@ from drdeploy.errors import AnalysisError
 
 
 def erlang_b(load: float, workers: int) -> float:
-    """Probability that a request finds every worker busy, where it is then refused (M/M/c/c).
+    """Probability that a request finds every worker busy and is refused (M/M/c/c).
 
     Args:
         load: Arrival rate times mean service time, in Erlang.
-        workers: At least 1.
+        workers: Number of workers, at least 1.
     """
+    # The recursion over workers avoids the factorials of the textbook's formula, which overflow.
     blocked = 1.0
     for worker in range(1, workers + 1):
         blocked = load * blocked / (worker + load * blocked)
@@ -28,7 +32,7 @@ def erlang_c(load: float, workers: int) -> float:
     """Probability that a request waits (M/M/c).
 
     Raises:
-        AnalysisError: The load is not below the number of workers: the line grows for ever.
+        AnalysisError: The load is not below the number of workers, so the queue grows for ever.
     """
     if load >= workers:
         raise AnalysisError(f"{workers} workers cannot carry a load of {load:g} Erlang")
@@ -37,7 +41,7 @@ def erlang_c(load: float, workers: int) -> float:
 
 
 def mean_waiting_s(rate_per_s: float, service_s: float, workers: int) -> float:
-    """Mean waiting over all requests (M/M/c)."""
+    """Mean waiting time over all requests (M/M/c)."""
     load = rate_per_s * service_s
     return erlang_c(load, workers) * service_s / (workers - load)
 
@@ -45,13 +49,13 @@ def mean_waiting_s(rate_per_s: float, service_s: float, workers: int) -> float:
 def share_waiting_longer(
     than_s: float, *, rate_per_s: float, service_s: float, workers: int
 ) -> float:
-    """Share of requests that wait longer than a time (M/M/c)."""
+    """Share of requests that wait longer than ``than_s`` (M/M/c)."""
     load = rate_per_s * service_s
     return erlang_c(load, workers) * exp(-(workers - load) * than_s / service_s)
 
 
 def workers_for(load: float, *, refused_at_most: float) -> int:
-    """Fewest workers that refuse no larger a share (M/M/c/c)."""
+    """Smallest number of workers that refuse at most that share of requests (M/M/c/c)."""
     workers = 1
     while erlang_b(load, workers) > refused_at_most:
         workers += 1

@@ -1,4 +1,4 @@
-"""What came of simulated traffic."""
+"""The outcome of a simulation, request by request and summarised."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 WAITS = 2_000
-"""Waits that are kept of an outcome."""
+"""Number of waiting times that a summary keeps, for the bootstrap of the p95."""
 
 
 class SimulatedStart(IntEnum):
-    """How a request was begun."""
+    """How a request was answered: by which kind of container, or not at all."""
 
     WARM = 0
     COLD = 1
@@ -29,17 +29,20 @@ class SimulatedStart(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class SimulationOutcome:
-    """One simulated stretch of traffic; the clients' requests alone, in order of arrival.
+    """What happened to each request of the clients, in order of arrival.
 
     Attributes:
-        latency_s: As the client sees it, waiting included; infinite where throttled: a request
-            that is refused is never answered.
-        waiting_s: For a free worker; zero on a serverless endpoint, which does not queue.
-        busy_s: That a container was taken; zero where throttled.
-        starts: :class:`SimulatedStart` of each, as ``uint8``.
-        keep_warm_requests: That nobody asked for, sent to keep containers warm.
-        on_demand_s: Billed at the price on demand, those of keep-warm requests among them.
-        provisioned_duration_s: Billed at the price of provisioned containers at work.
+        times_s: Moment of arrival.
+        latency_s: Latency as the client sees it, waiting included; infinite for a request that was
+            refused, because it is never answered.
+        waiting_s: Time spent waiting for a free worker; zero on a serverless endpoint, which does
+            not queue.
+        busy_s: Time that a container was occupied; zero for a request that was refused.
+        starts: The :class:`SimulatedStart`, as ``uint8``.
+        keep_warm_requests: Number of requests that were sent to keep containers warm; they are not
+            among the clients' requests.
+        on_demand_s: Seconds billed at the price on demand, those of keep-warm requests included.
+        provisioned_duration_s: Seconds billed at the price of provisioned containers at work.
         provisioned_held_s: Container-seconds that were held provisioned.
     """
 
@@ -55,40 +58,41 @@ class SimulationOutcome:
 
     @property
     def n(self) -> int:
-        """Requests of clients."""
+        """Number of clients' requests."""
         return self.latency_s.size
 
     def count(self, start: SimulatedStart) -> int:
-        """How many began that way."""
+        """Number of requests that were answered that way."""
         return int((self.starts == start).sum())
 
     @property
     def cold_share(self) -> float:
-        """Of the answered requests, those that a container was started for."""
+        """Share of the answered requests that a container was started for."""
         answered = self.n - self.count(SimulatedStart.THROTTLED)
         return self.count(SimulatedStart.COLD) / answered if answered else 0.0
 
     @property
     def throttled_share(self) -> float:
-        """Of all requests, those that were refused."""
+        """Share of all requests that were refused."""
         return self.count(SimulatedStart.THROTTLED) / self.n
 
     def latency_percentile_s(self, share: float) -> float:
-        """A percentile over all requests: the smallest latency that ``share`` of them keep."""
+        """Smallest latency that ``share`` of all requests do not exceed."""
+        # No interpolation: between a finite and an infinite latency it would give nonsense.
         return float(np.quantile(self.latency_s, share, method="inverted_cdf"))
 
     def peak_concurrency(self) -> int:
-        """Most requests of clients that were under way at once."""
+        """Most clients' requests that were being served at once."""
         accepted = self.starts != SimulatedStart.THROTTLED
         begins = (self.times_s + self.waiting_s)[accepted]
         ends = np.sort(begins + self.busy_s[accepted])
         done = np.searchsorted(ends, np.sort(begins), side="right")
         return int((np.arange(1, begins.size + 1) - done).max(initial=0))
 
-    def figures(self) -> Figures:
-        """What a decision needs of it, in constant memory."""
+    def summary(self) -> SimulationSummary:
+        """Keep what a decision needs; the requests of a country would not fit for every option."""
         sample = np.linspace(0, self.n - 1, WAITS).astype(np.int64)
-        return Figures(
+        return SimulationSummary(
             n=self.n,
             warm=self.count(SimulatedStart.WARM),
             cold=self.count(SimulatedStart.COLD),
@@ -107,17 +111,17 @@ class SimulationOutcome:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Figures:
-    """An outcome in numbers; the arrays of a country's traffic would not fit for every option.
+class SimulationSummary:
+    """An outcome in numbers.
 
     Attributes:
-        n: Requests of clients: ``warm``, ``cold``, ``provisioned`` or ``throttled``.
-        p50_s: Of the latency of all of them; infinite where that many are refused.
-        p95_s: The same.
-        waiting_p95_s: For a free worker.
-        waits_s: Waiting of requests that are evenly spread over the traffic; shape ``(WAITS,)``.
+        n: Number of clients' requests, each ``warm``, ``cold``, ``provisioned`` or ``throttled``.
+        p50_s: Median latency of all requests; infinite where half of them are refused.
+        p95_s: The 95th percentile; infinite where more than 5 % are refused.
+        waiting_p95_s: The 95th percentile of the time that a request waits for a free worker.
+        waits_s: Waiting times of requests evenly spread over the traffic; shape ``(WAITS,)``.
         peak_concurrency: Most requests at once.
-        keep_warm_requests: As in :class:`SimulationOutcome`, like the seconds.
+        keep_warm_requests: See :class:`SimulationOutcome`, as for the seconds.
     """
 
     n: int
@@ -137,20 +141,21 @@ class Figures:
 
     @property
     def answered(self) -> int:
-        """Those that were not refused."""
+        """Number of requests that were not refused."""
         return self.n - self.throttled
 
     @property
     def cold_share(self) -> float:
-        """Of the answered requests."""
+        """Share of the answered requests that met a cold start."""
         return self.cold / self.answered if self.answered else 0.0
 
     @property
     def throttled_share(self) -> float:
-        """Of all requests."""
+        """Share of all requests that were refused."""
         return self.throttled / self.n
 
 
 def billed_s(busy_s: Floats) -> float:
-    """Seconds to pay for: each invocation rounded up to a millisecond."""
+    """Seconds that AWS bills: each invocation is rounded up to a millisecond."""
+    # Rounding first: 0.010 s are 10.000000000000002 ms in floating point, but 10 on the bill.
     return float(np.ceil(np.round(busy_s * 1000, 6)).sum() / 1000)

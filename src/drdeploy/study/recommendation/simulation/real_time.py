@@ -1,7 +1,7 @@
-"""An endpoint that is always on: requests wait in one line for the next free worker.
+"""A real-time endpoint: requests wait in one queue for the next free worker.
 
-SageMaker spreads requests over instances; that the least busy one is chosen makes the lines of all
-of them one line, which is what the local service does.
+SageMaker spreads requests over instances.  That the least busy instance gets the next request makes
+one queue of all of theirs, which is what the local service does as well.
 """
 
 from __future__ import annotations
@@ -24,13 +24,19 @@ if TYPE_CHECKING:
 def simulate_real_time(
     arrivals: Arrivals, times: Times, workers: int, *, seed: int
 ) -> SimulationOutcome:
-    """Play arrivals on workers that serve one request each at a time, first come first served.
+    """Simulate arrivals on workers that serve one request each at a time, first come first served.
+
+    Args:
+        arrivals: Moments of the requests.
+        times: Measured times to draw from.
+        workers: Number of workers over all instances.
+        seed: The same seed gives the same outcome.
 
     Raises:
         AnalysisError: There is no worker.
     """
     if workers < 1:
-        raise AnalysisError("An endpoint that is always on has at least one worker")
+        raise AnalysisError("A real-time endpoint has at least one worker")
     rows = np.random.default_rng((seed, 0)).integers(0, times.n, arrivals.n, dtype=np.uint32)
     busy = times.busy_s[rows]
     waiting = waiting_s(arrivals.times_s, busy, workers)
@@ -46,7 +52,7 @@ def simulate_real_time(
 def waiting_s(
     times_s: NDArray[np.float64], busy_s: NDArray[np.float64], workers: int
 ) -> NDArray[np.float64]:
-    """Waiting of each request in one line before ``workers`` (Kiefer and Wolfowitz 1955).
+    """Waiting time of each request in one queue before the workers (Kiefer and Wolfowitz 1955).
 
     The heap holds when each worker is free again; the next request takes the first of them.
     """

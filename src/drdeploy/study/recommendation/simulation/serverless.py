@@ -1,13 +1,10 @@
-"""A serverless endpoint: a container for each request at once, gone when idle for too long.
+"""A serverless endpoint: each request under way has a container of its own.
 
-The rules are those of the local service, which follows SageMaker: a request takes the container
-that fell idle last; if none is idle, one is started (a cold start); beyond ``max_concurrency``
-requests under way it is refused at once (nothing queues).  Provisioned containers are always warm
-and taken first; beyond them the endpoint works on demand.  They are up when their hour begins.
-
-Idle containers are taken in the opposite order in which they fell idle, so if the one that fell
-idle last has expired, all have.  Hence no event for an expiry, and well below a microsecond for a
-request.
+The rules are those of the local service, which follows SageMaker.  A request takes the container
+that became idle last; if none is idle, one is started (a cold start); if ``max_concurrency``
+requests are under way, it is refused at once, because nothing queues.  A container that is idle for
+too long is removed.  Provisioned containers are always warm and taken first; beyond them the
+endpoint works on demand.  They are ready when their hour begins.
 """
 
 from __future__ import annotations
@@ -36,18 +33,19 @@ if TYPE_CHECKING:
     from drdeploy.study.recommendation.traffic.arrivals import Arrivals
 
 CHUNK = 500_000
-"""Requests whose times are drawn at once; bounds the memory."""
+"""Requests that are turned into Python's own numbers at once, which take four times the memory of
+the arrays."""
 
 _WARM, _COLD, _PROVISIONED, _THROTTLED = (int(start) for start in SimulatedStart)
 
 
 @dataclass(frozen=True)
 class SimulatedScaling:
-    """How far the endpoint goes.
+    """How a serverless endpoint scales.
 
     Attributes:
-        max_concurrency: Requests under way at once.
-        idle_s: A container that waits longer for its next request is gone.
+        max_concurrency: Most requests under way at once.
+        idle_s: Time after which an idle container is removed.
     """
 
     max_concurrency: int
@@ -55,13 +53,13 @@ class SimulatedScaling:
 
 
 @dataclass(frozen=True, eq=False)
-class Measures:
-    """What is done against cold starts.
+class MitigationActions:
+    """What a policy does against cold starts over the simulated time.
 
     Attributes:
-        keep_warm_s: Moments of keep-warm requests, ascending; each occupies a container, so
+        keep_warm_s: Moments of keep-warm requests, ascending.  Each occupies a container, so that
             several at one moment keep several warm.
-        provisioned_by_hour: Provisioned containers of each hour of the horizon; empty for none.
+        provisioned_by_hour: Number of provisioned containers in each hour; empty for none.
     """
 
     keep_warm_s: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
@@ -70,14 +68,20 @@ class Measures:
     )
 
     @property
-    def are_none(self) -> bool:
-        """Whether nothing is done at all."""
+    def is_empty(self) -> bool:
+        """Whether nothing is done."""
         return not self.keep_warm_s.size and not self.provisioned_by_hour.any()
 
 
 @dataclass
 class _Pool:
-    """Ends of what is under way (heaps), and since when each idle container is idle (ascending)."""
+    """The containers of the endpoint.
+
+    Attributes:
+        on_demand: When each busy container on demand becomes idle; a heap.
+        provisioned: The same of busy provisioned containers.
+        idle: Since when each idle container has been idle, ascending.
+    """
 
     on_demand: list[float] = field(default_factory=list)
     provisioned: list[float] = field(default_factory=list)
@@ -88,11 +92,18 @@ def simulate_serverless(
     arrivals: Arrivals,
     service: ServiceTimes,
     scaling: SimulatedScaling,
-    measures: Measures | None = None,
+    actions: MitigationActions | None = None,
     *,
     seed: int,
 ) -> SimulationOutcome:
-    """Play arrivals on an endpoint that has no container yet.
+    """Simulate arrivals on an endpoint that has no container yet.
+
+    Args:
+        arrivals: Moments of the clients' requests.
+        service: Measured times to draw from.
+        scaling: How the endpoint scales.
+        actions: Keep-warm requests and provisioned containers; none by default.
+        seed: The same seed gives the same outcome.
 
     Raises:
         AnalysisError: There are no times of cold starts.
@@ -102,18 +113,21 @@ def simulate_serverless(
             "A serverless endpoint cannot be simulated without the times of its cold starts",
             remedy="Measure a cold scenario of the same configuration",
         )
-    measures = measures or Measures()
-    times = np.concatenate([arrivals.times_s, measures.keep_warm_s])
+    actions = actions or MitigationActions()
+    times = np.concatenate([arrivals.times_s, actions.keep_warm_s])
+    # Stable: of two at the same moment, the client's request is served before the keep-warm one.
     order = np.argsort(times, kind="stable")
     times = times[order]
-    warm = _drawn(service.warm.n, times.size, seed, stream=0)
-    cold = _drawn(service.cold.n, times.size, seed, stream=1)
-    starts = _play(
+    # A warm and a cold row are drawn for each request, whichever it turns out to need: what it
+    # takes must not depend on what happened to those before it, or policies could not be compared.
+    warm = _draw(service.warm.n, times.size, seed, stream=0)
+    cold = _draw(service.cold.n, times.size, seed, stream=1)
+    starts = _start_kinds(
         times,
         service.warm.busy_s[warm],
         service.cold.busy_s[cold],
         scaling,
-        measures.provisioned_by_hour,
+        actions.provisioned_by_hour,
     )
     is_cold, is_refused = starts == SimulatedStart.COLD, starts == SimulatedStart.THROTTLED
     latency = np.where(is_cold, service.cold.total_s[cold], service.warm.total_s[warm])
@@ -127,19 +141,19 @@ def simulate_serverless(
         waiting_s=np.zeros(arrivals.n),
         busy_s=busy[theirs],
         starts=starts[theirs],
-        keep_warm_requests=int(measures.keep_warm_s.size),
+        keep_warm_requests=int(actions.keep_warm_s.size),
         on_demand_s=billed_s(busy[on_demand]),
         provisioned_duration_s=billed_s(busy[starts == SimulatedStart.PROVISIONED]),
-        provisioned_held_s=float(measures.provisioned_by_hour.sum()) * SECONDS_PER_HOUR,
+        provisioned_held_s=float(actions.provisioned_by_hour.sum()) * SECONDS_PER_HOUR,
     )
 
 
-def _drawn(rows: int, n: int, seed: int, *, stream: int) -> NDArray[np.uint32]:
+def _draw(rows: int, n: int, seed: int, *, stream: int) -> NDArray[np.uint32]:
     rng = np.random.default_rng((seed, stream))
     return rng.integers(0, rows, n, dtype=np.uint32)
 
 
-def _play(
+def _start_kinds(
     times: NDArray[np.float64],
     warm_s: NDArray[np.float64],
     cold_s: NDArray[np.float64],
@@ -157,7 +171,11 @@ def _play(
 def _stretches(
     times: NDArray[np.float64], provisioned_by_hour: NDArray[np.int64]
 ) -> Iterator[tuple[int, int, int]]:
-    """Slices with one number of provisioned containers, none longer than a chunk."""
+    """Slices of requests with one number of provisioned containers, none longer than a chunk.
+
+    Yields:
+        First request, the one after the last, and the number of provisioned containers.
+    """
     changes = np.flatnonzero(np.diff(provisioned_by_hour)) + 1
     at = np.searchsorted(times, changes * float(SECONDS_PER_HOUR), side="left")
     bounds = np.unique(np.concatenate([at, np.arange(0, times.size, CHUNK), [times.size]]))
@@ -176,7 +194,14 @@ def _serve(
     scaling: SimulatedScaling,
     provisioned: int,
 ) -> None:
-    """One request after the other: the only loop, so plain names and no calls but the heaps'."""
+    """Serve one request after the other, and append how each was started.
+
+    Arrivals are the only events, in order of time.  At each, containers that have become idle are
+    moved to ``idle`` first, which so is ascending.  A container is taken from the end, where the
+    one is that became idle last: if that one has been idle for too long, all have.  So a removal
+    needs no event of its own, and a request takes well below a microsecond.
+    """
+    # The only loop over requests: local names, and no calls but those of heaps and lists.
     busy, held, idle = pool.on_demand, pool.provisioned, pool.idle
     idle_s, most = scaling.idle_s, scaling.max_concurrency
     for now, if_warm, if_cold in requests:

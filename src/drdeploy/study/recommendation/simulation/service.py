@@ -1,4 +1,4 @@
-"""The measured times of one configuration, and how they are drawn."""
+"""The measured times of one configuration, from which the simulation draws."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Times:
-    """Rows of one kind of start: two times of each, drawn together.
+    """Two times of each measured row, drawn together, because a slow request is slow in both.
 
     Attributes:
-        total_s: As the client saw it; shape ``(n,)``, n >= 1.
-        busy_s: That the container was taken for it, which is what AWS bills; shape ``(n,)``.
+        total_s: Total latency as the client saw it; shape ``(n,)``, n >= 1.
+        busy_s: Time that the container was occupied, which is what AWS bills; shape ``(n,)``.
     """
 
     total_s: Floats
@@ -34,44 +34,44 @@ class Times:
 
     @property
     def n(self) -> int:
-        """How many rows."""
+        """Number of rows."""
         return self.total_s.size
 
     @property
     def mean_busy_s(self) -> float:
-        """On average."""
+        """Mean time that a request occupies its container."""
         return float(self.busy_s.mean())
 
     def resampled(self, rng: np.random.Generator) -> Times:
-        """As many rows, drawn with replacement: one bootstrap resample."""
+        """Draw as many rows with replacement: one bootstrap resample."""
         rows = rng.integers(0, self.n, self.n)
         return Times(self.total_s[rows], self.busy_s[rows])
 
 
 @dataclass(frozen=True, eq=False)
 class ServiceTimes:
-    """Of one configuration.
+    """The times of one configuration.
 
     Attributes:
-        warm: By a container that had answered before.
-        cold: By one that had to be started; None for an endpoint that is always on.
+        warm: Requests answered by a running container.
+        cold: Requests for which a container had to start; None for a real-time endpoint.
     """
 
     warm: Times
     cold: Times | None = None
 
     def resampled(self, rng: np.random.Generator) -> ServiceTimes:
-        """Both resampled, independently."""
+        """Draw warm and cold rows again, independently: one bootstrap resample."""
         cold = None if self.cold is None else self.cold.resampled(rng)
         return ServiceTimes(self.warm.resampled(rng), cold)
 
 
 def times_of(rows: pd.DataFrame) -> Times:
-    """From measured rows that count.
+    """Take the two times from measured rows.
 
-    A container is taken for its own time and, where it had to start, for the set-up.  Where rows
-    do not say (the set-up is known from CloudWatch alone), the whole total latency stands in: at
-    most the network's share too much.
+    A container is occupied for its own time and, where it had to start, for the set-up.  Where
+    rows do not say (on AWS only CloudWatch knows the set-up), the total latency is taken, which is
+    too much by at most the time in the network.
 
     Raises:
         AnalysisError: There is no row.

@@ -1,4 +1,4 @@
-"""Moments of arrival, in order, and how they are drawn from a shape."""
+"""Moments of arrival, drawn from a shape."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WEEK_S = HOURS_PER_WEEK * SECONDS_PER_HOUR
-WANTED_ARRIVALS = 20_000
-"""A simulation draws as many weeks as hold these, within the two limits."""
+ENOUGH_ARRIVALS = 20_000
+"""A simulation draws as many weeks as hold so many requests, within the two limits below."""
 FEWEST_WEEKS, MOST_WEEKS = 1, 104
 PHOTOGRAPHS_PER_PATIENT = 4
 """Two eyes, two fields each."""
@@ -28,38 +28,38 @@ class Arrivals:
     """Moments at which requests arrive.
 
     Attributes:
-        times_s: Ascending, from the begin of the observed time; shape ``(n,)``.
-        horizon_s: How long was observed; at least the last moment.
+        times_s: Seconds since the observed time began, ascending; shape ``(n,)``.
+        horizon_s: Length of the observed time; at least the last moment.
         begins_at_hour: Hour of the week at which the observed time begins, 0 = Monday 0:00.
-        requests_per_month: What a month holds, for the bill.
-        told: Where they come from, in words.
-        notes: How a trace was treated.
+        requests_per_month: Requests in a month, for the bill.
+        description: Where the arrivals come from, in words.
+        notes: How a trace was treated, each as a sentence.
     """
 
     times_s: NDArray[np.float64]
     horizon_s: float
     begins_at_hour: float
     requests_per_month: float
-    told: str
+    description: str
     notes: tuple[str, ...] = field(default=())
 
     @property
     def n(self) -> int:
-        """How many."""
+        """Number of requests."""
         return self.times_s.size
 
     @property
     def months(self) -> float:
-        """How many months' requests these are; quantities are divided by it for a month's bill."""
+        """How many months of requests these are."""
         return self.n / self.requests_per_month
 
     def hours_of_week(self) -> NDArray[np.int64]:
-        """The hour of the week, 0 to 167, of each arrival; shape ``(n,)``."""
+        """Hour of the week, 0 to 167, of each arrival; shape ``(n,)``."""
         hours = np.floor(self.times_s / SECONDS_PER_HOUR + self.begins_at_hour)
         return np.asarray(hours % HOURS_PER_WEEK, dtype=np.int64)
 
     def peak_per_s(self) -> float:
-        """Requests per second in the busiest hour of the mean week."""
+        """Requests per second in the busiest hour of the average week."""
         counts = np.bincount(self.hours_of_week(), minlength=HOURS_PER_WEEK)
         weeks = max(self.horizon_s / WEEK_S, 1.0)
         return float(counts.max() / weeks / SECONDS_PER_HOUR)
@@ -67,13 +67,13 @@ class Arrivals:
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
-    """A month's requests, their shape, and how patients bring them.
+    """How many photographs arrive in a month, and when.
 
     Attributes:
-        requests_per_month: Photographs.
-        shape: Over the hours of a week.
-        photographs_per_patient: Sent one after the other.
-        between_photographs_s: From one photograph of a patient to the next.
+        requests_per_month: Photographs a month.
+        shape: How they spread over the hours of a week.
+        photographs_per_patient: Photographs that are sent one after the other.
+        between_photographs_s: Seconds from one photograph of a patient to the next.
     """
 
     requests_per_month: float
@@ -89,22 +89,22 @@ class Traffic:
         )
         if wrong:
             raise InvalidInput(
-                f"Such traffic cannot be: {self.requests_per_month:g} requests a month, "
+                f"Such traffic is impossible: {self.requests_per_month:g} requests a month, "
                 f"{self.photographs_per_patient} photographs per patient, "
                 f"{self.between_photographs_s:g} s between them",
                 where="traffic",
-                remedy="Name a positive number of requests, at least one photograph per patient, "
+                remedy="Give a positive number of requests, at least one photograph per patient, "
                 "and less than an hour between them",
             )
 
     @property
     def requests_per_week(self) -> float:
-        """On average."""
+        """Average requests a week."""
         return self.requests_per_month * DAYS_PER_WEEK / DAYS_PER_MONTH
 
     @property
-    def told(self) -> str:
-        """In words."""
+    def description(self) -> str:
+        """The traffic in words."""
         per_patient = self.photographs_per_patient
         sent = f", {per_patient} per patient, {self.between_photographs_s:g} s apart"
         return (
@@ -117,7 +117,10 @@ class Traffic:
 
         Args:
             seed: The same seed gives the same arrivals.
-            weeks: To draw; by default as many as hold some 20,000 requests, 1 to 104.
+            weeks: Number of weeks; by default as many as hold some 20,000 requests, 1 to 104.
+
+        Raises:
+            InvalidInput: No patient comes in that time.
         """
         weeks = weeks or weeks_for(self.requests_per_week)
         rng = np.random.default_rng(seed)
@@ -131,19 +134,19 @@ class Traffic:
         times = np.sort((visits[:, None] + offsets).ravel())
         if not times.size:
             raise InvalidInput(
-                f"In {weeks} weeks of this traffic not one patient came",
+                f"Not one patient comes in {weeks} weeks of this traffic",
                 where="traffic",
-                remedy="Name more requests a month",
+                remedy="Give more requests a month",
             )
         return Arrivals(
             times_s=times,
             horizon_s=max(weeks * float(WEEK_S), float(times[-1])),
             begins_at_hour=0.0,
             requests_per_month=times.size * SECONDS_PER_MONTH / (weeks * WEEK_S),
-            told=self.told,
+            description=self.description,
         )
 
 
 def weeks_for(requests_per_week: float) -> int:
-    """Weeks to simulate: enough for steady shares, no more than the time it takes is worth."""
-    return min(MOST_WEEKS, max(FEWEST_WEEKS, ceil(WANTED_ARRIVALS / requests_per_week)))
+    """Weeks to simulate: enough for steady shares of cold starts, no more than that takes."""
+    return min(MOST_WEEKS, max(FEWEST_WEEKS, ceil(ENOUGH_ARRIVALS / requests_per_week)))

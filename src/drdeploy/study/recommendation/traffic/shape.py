@@ -27,10 +27,10 @@ MONDAY_TO_FRIDAY = (1, 1, 1, 1, 1, 0, 0)
 
 @dataclass(frozen=True)
 class Shape:
-    """Shares of a week's requests.
+    """How a week's requests spread over its hours.
 
     Attributes:
-        name: For messages.
+        name: Name of the shape, for messages.
         by_hour: 168 shares that sum to 1; the first hour is Monday 0:00 to 1:00.
     """
 
@@ -39,10 +39,10 @@ class Shape:
 
     @classmethod
     def of(cls, name: str, hours: Sequence[float], days: Sequence[float]) -> Shape:
-        """From 24 weights of the hours and 7 of the days, Monday first.
+        """Make a shape from 24 weights of the hours and 7 of the days, Monday first.
 
         Raises:
-            InvalidInput: Another number of weights, a negative one, or nothing but zeros.
+            InvalidInput: There is another number of weights, a negative one, or only zeros.
         """
         if len(hours) != HOURS_PER_DAY or len(days) != DAYS_PER_WEEK:
             raise InvalidInput(
@@ -52,19 +52,19 @@ class Shape:
         weights = np.outer(np.asarray(days, float), np.asarray(hours, float)).ravel()
         if not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum():
             raise InvalidInput(
-                "Weights are finite, not negative, and not all zero",
+                "Weights must be finite, not negative, and not all zero",
                 where=name,
-                remedy="Say for example --hours 0,0,0,0,0,0,0,0,1,1,1,1,1,1,1,1,1,1,0,0,0,0,0,0",
+                remedy="Give for example --hours 0,0,0,0,0,0,0,0,1,1,1,1,1,1,1,1,1,1,0,0,0,0,0,0",
             )
         return cls(name, tuple((weights / weights.sum()).tolist()))
 
     @property
     def peak_share(self) -> float:
-        """Share of a week's requests that falls into its busiest hour."""
+        """Share of a week's requests in its busiest hour."""
         return max(self.by_hour)
 
     def requests_by_hour(self, requests_per_week: float) -> NDArray[np.float64]:
-        """Expected requests of each of the 168 hours."""
+        """Expected requests in each of the 168 hours of a week."""
         return np.asarray(self.by_hour) * requests_per_week
 
 
@@ -76,14 +76,14 @@ SHAPES: dict[str, Shape] = {
         Shape.of("flat", (1,) * HOURS_PER_DAY, (1,) * DAYS_PER_WEEK),
     )
 }
-"""Shapes by name."""
+"""The shapes that a user can name."""
 
 
 def shape_named(name: str) -> Shape:
-    """One of :data:`SHAPES`.
+    """Return one of :data:`SHAPES`.
 
     Raises:
-        InvalidInput: There is none of that name.
+        InvalidInput: No shape has that name.
     """
     if name not in SHAPES:
         raise InvalidInput(

@@ -1,9 +1,9 @@
-"""Moments of arrival read from a CSV file: one a row, or counts per minute.
+"""Moments of arrival, read from a CSV file: one a row, or counts per minute.
 
-``arrived_at`` holds moments in ISO 8601.  Out of order they are sorted, which a note says.
-``minute,count`` holds how many arrived in each minute; within it they are spread evenly at random
-from a seed.  A minute that is missing counts as one without arrivals, which a note says; one that
-stands twice is an error, for it is not known which count is meant.
+The column ``arrived_at`` holds moments in ISO 8601; rows that are out of order are sorted, and a
+note says so.  The columns ``minute,count`` hold how many requests arrived in each minute; within
+the minute they are spread at random.  A missing minute counts as one without arrivals, and a note
+says so; a minute that stands twice is an error, because nobody knows which count is meant.
 """
 
 from __future__ import annotations
@@ -32,24 +32,30 @@ MOMENT, MINUTE, COUNT = "arrived_at", "minute", "count"
 
 
 def read_trace(path: Path, *, seed: int = 0) -> Arrivals:
-    """Read either form of a trace.
+    """Read a trace in either form.
+
+    Args:
+        path: The CSV file.
+        seed: Of the moments within a minute.
 
     Raises:
-        InvalidInput: No such file, other columns, a value that is none, a minute that stands
-            twice, times with and without a zone, or fewer than two arrivals.
+        InvalidInput: The file cannot be read, has other columns or a value that makes no sense,
+            repeats a minute, mixes times with and without a zone, or has fewer than two arrivals.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             columns, rows = reader.fieldnames or [], list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as err:
-        raise InvalidInput(f"The trace cannot be read: {err}", where=str(path)) from err
+        raise InvalidInput(
+            f"The trace cannot be read: {err}", where=str(path), remedy="Name a CSV file in UTF-8"
+        ) from err
     if MOMENT in columns:
         return _of_moments(path, _moments(rows, MOMENT, path))
     if {MINUTE, COUNT} <= set(columns):
         return _of_counts(path, _moments(rows, MINUTE, path), _counts(rows, path), seed)
     raise InvalidInput(
-        f"A trace has the column {MOMENT}, or the columns {MINUTE} and {COUNT}; "
+        f"A trace needs the column {MOMENT}, or the columns {MINUTE} and {COUNT}; "
         f"this one has {', '.join(columns) or 'none'}",
         where=str(path),
         remedy="Rename its columns",
@@ -62,12 +68,14 @@ def _of_moments(path: Path, moments: list[datetime]) -> Arrivals:
     out_of_order = sum(earlier > later for earlier, later in steps)
     notes = []
     if out_of_order:
-        notes.append(f"{out_of_order} rows of the trace stood before an earlier one; sorted.")
+        notes.append(f"{out_of_order} rows of the trace came before an earlier one; sorted.")
     _require_two(len(ordered), path)
     times = np.array([(moment - ordered[0]).total_seconds() for moment in ordered])
     longest_s = float(np.diff(times).max())
     if longest_s > DAY_S:
-        notes.append(f"The longest time without an arrival is {longest_s / DAY_S:.1f} days; kept.")
+        notes.append(
+            f"The longest time without an arrival is {longest_s / DAY_S:.1f} days; it is kept."
+        )
     return _arrivals(path, times, float(times[-1]), ordered[0], notes)
 
 
@@ -89,7 +97,7 @@ def _of_counts(path: Path, minutes: list[datetime], counts: list[int], seed: int
     horizon_s = float(offsets_s[-1]) + MINUTE_S
     missing = round(horizon_s / MINUTE_S) - len(begins)
     if missing > 0:
-        notes.append(f"{missing} minutes are missing from the trace: taken as without arrivals.")
+        notes.append(f"{missing} minutes are missing from the trace; they count as empty.")
     per_minute = np.array([counts[index] for index in order])
     within = np.random.default_rng(seed).random(int(per_minute.sum())) * MINUTE_S
     times: NDArray[np.float64] = np.sort(np.repeat(offsets_s, per_minute) + within)
@@ -107,11 +115,11 @@ def _arrivals(
         raise InvalidInput(
             "All arrivals of the trace have the same moment",
             where=str(path),
-            remedy="A trace spans at least some minutes; better some weeks",
+            remedy="Give a trace of some minutes at least, better of some weeks",
         )
     if horizon_s < WEEK_S:
         notes.append(
-            f"The trace spans {horizon_s / DAY_S:.1f} days: that other days are alike is assumed."
+            f"The trace spans {horizon_s / DAY_S:.1f} days; other days are assumed to be like them."
         )
     hour = begin.weekday() * HOURS_PER_DAY + begin.hour + begin.minute / 60 + begin.second / 3600
     return Arrivals(
@@ -119,7 +127,7 @@ def _arrivals(
         horizon_s=horizon_s,
         begins_at_hour=hour,
         requests_per_month=times.size * SECONDS_PER_MONTH / horizon_s,
-        told=f"{times.size:,} arrivals over {horizon_s / DAY_S:.1f} days of {path.name}",
+        description=f"{times.size:,} arrivals over {horizon_s / DAY_S:.1f} days of {path.name}",
         notes=tuple(notes),
     )
 
@@ -131,7 +139,7 @@ def _moments(rows: Sequence[dict[str, str]], column: str, path: Path) -> list[da
             moments.append(datetime.fromisoformat((row[column] or "").strip()))
         except ValueError as err:
             raise InvalidInput(
-                f"{row[column]!r} is no moment in ISO 8601",
+                f"{row[column]!r} is not a moment in ISO 8601",
                 where=f"{path}, line {line}",
                 remedy="Write it like 2025-03-03T09:15:00",
             ) from err
@@ -150,9 +158,9 @@ def _counts(rows: Sequence[dict[str, str]], path: Path) -> list[int]:
         text = (row[COUNT] or "").strip()
         if not text.isdecimal():
             raise InvalidInput(
-                f"{row[COUNT]!r} is no count",
+                f"{row[COUNT]!r} is not a count",
                 where=f"{path}, line {line}",
-                remedy="Write 0 or more",
+                remedy="Write a whole number, 0 or more",
             )
         counts.append(int(text))
     return counts
@@ -163,5 +171,5 @@ def _require_two(arrivals: int, path: Path) -> None:
         raise InvalidInput(
             f"The trace has {arrivals} arrival{'s' * (arrivals != 1)}",
             where=str(path),
-            remedy="It takes two at the least, and some weeks to be worth a decision",
+            remedy="A trace needs at least two, and some weeks of them for a decision",
         )
