@@ -1,6 +1,6 @@
 """Make the grader: from a photograph to a grade, and from graded photographs to a model.
 
-A photograph's way, in :mod:`~drdeploy.grader.inference`::
+From a photograph to a grade, in :mod:`~drdeploy.grader.inference`::
 
     fundus/      decode -> where the eye is -> can it be graded -> the model's input
     runtimes/    load a model and predict, whichever library runs it
@@ -8,14 +8,14 @@ A photograph's way, in :mod:`~drdeploy.grader.inference`::
     artifacts/   model.tar.gz and its manifest, which says all of the above about one model
     box/         the grader that ships with this package
 
-A model's way::
+From graded photographs to a model::
 
-    datasets/    labelled photographs: read, deduplicate, split
-    networks/    build, fill with weights, export
-    training/    fit out of fold, calibrate, choose operating points
-    evaluation/  how good it is, each figure with its interval
-    quantization/  make it smaller, and judge what that costs
-    synthetic/   painted eyes, for machines without photographs
+    datasets/      labelled photographs: read, deduplicate, split
+    networks/      build, fill with weights, export
+    training/      train out of fold, calibrate, choose operating points
+    evaluation/    how good it is, each figure with its interval
+    quantization/  make it smaller, and measure what that costs
+    synthetic/     painted eyes, for machines without photographs
 
-The first five and ``inference`` are what a lean container image holds.
+A lean container image holds the first four of these packages and ``inference``.
 """

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from drdeploy.grader.runtimes.protocol import RuntimeName
 
 WARM_UP_PHOTOGRAPH = Path(__file__).with_name("warm_up.jpg")
+"""An orange disc of 64 pixels: what it takes to run every step once, in 789 bytes."""
 DEFAULT_LIMITS = ImageLimits()
 
 

@@ -1,9 +1,11 @@
 """Synthetic photographs look enough like a camera's to stand in for one."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
+from docker.utils.build import exclude_paths
 from PIL import Image
 
 from drdeploy.grader.fundus.decode import decode, read_header
@@ -82,3 +84,12 @@ def test_a_decoder_may_reduce_it_like_a_real_one(default):
 def test_any_size_can_be_painted(size):
     data = synthetic_photograph(1, grade=Grade.PDR, width_px=size[0], height_px=size[1])
     assert decode(data).shape == (size[1], size[0], 3)
+
+
+def test_no_lean_image_holds_painted_eyes():
+    """Their build context is what ``.dockerignore`` leaves of the repository."""
+    root = Path(__file__).parents[3]
+    lines = (root / ".dockerignore").read_text().splitlines()
+    sent = exclude_paths(str(root), [line for line in lines if line and line[0] != "#"])
+    assert "src/drdeploy/grader/inference.py" in sent
+    assert [name for name in sent if "synthetic" in name] == []

@@ -1,4 +1,4 @@
-"""The grader in the box: a MobileNet trained on IDRiD, as ONNX, fp32 and int8.
+"""The grader that ships with this package: a MobileNet trained on IDRiD, as ONNX, fp32 and int8.
 
 ``make model`` makes it; ``MODEL_CARD.md`` beside this file says on what it was trained, how good
 it is and what it must not be used for.  For research use. Not a medical device.
@@ -15,7 +15,7 @@ NAME = "mobilenet-idrid"
 
 
 def box_artifact(precision: str = "fp32") -> Path:
-    """The archive of the grader in the box, ``fp32`` or ``int8``.
+    """Return the archive of the grader in the box, in ``fp32`` or ``int8``.
 
     Raises:
         ArtifactError: This installation has none.

@@ -1,4 +1,4 @@
-"""Where things are in a synthetic eye."""
+"""Decide where things are in a synthetic eye."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EYE_SHARE_OF_LONGER_SIDE = 0.8
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Where things are in the painting.  Lengths and positions in painted pixels.
+    """Where things are in a painting.  Lengths and positions are in its pixels.
 
     Attributes:
         width_px: Of the painting.
@@ -36,17 +36,17 @@ class Anatomy:
 
     @property
     def disc_radius(self) -> float:
-        """An optic disc measures about a seventh of a 50 degree field."""
+        """Radius of the optic disc, which is about a seventh as wide as a field of 50 degrees."""
         return self.radius * 0.125
 
 
-def draw_lots(random: np.random.Generator, width_px: int, height_px: int) -> Anatomy:
-    """Where things are in an eye, left or right, that no one has.
+def random_anatomy(random: np.random.Generator, width_px: int, height_px: int) -> Anatomy:
+    """Draw the anatomy of a left or right eye.
 
     Args:
-        random: Source of what differs between eyes.
-        width_px: Of the painting, at least ``MIN_SIDE_PX`` is taken.
-        height_px: Of the painting, at least ``MIN_SIDE_PX`` is taken.
+        random: Decides whatever differs between eyes.
+        width_px: Of the painting; ``MIN_SIDE_PX`` if it is smaller.
+        height_px: Of the painting; ``MIN_SIDE_PX`` if it is smaller.
     """
     width, height = max(width_px, MIN_SIDE_PX), max(height_px, MIN_SIDE_PX)
     radius = EYE_SHARE_OF_LONGER_SIDE * max(width, height) / 2

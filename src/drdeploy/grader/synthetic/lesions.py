@@ -1,8 +1,8 @@
-"""The lesions that make a grade, as far as a painted eye can show them.
+"""Draw the lesions of each grade.
 
-What belongs to which grade follows the ICDR scale (Wilkinson et al., Ophthalmology 2003,
-110:1677-1682): microaneurysms only; more than these; many haemorrhages in all four quadrants;
-new vessels or bleeding before the retina.
+Which lesions belong to a grade follows the ICDR scale (Wilkinson et al., Ophthalmology 2003,
+110:1677-1682).  Mild: only microaneurysms.  Moderate: more than these.  Severe: many haemorrhages
+in all four quadrants.  Proliferative: new vessels, or bleeding in front of the retina.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ EXUDATE: Colour = (250, 222, 120)
 COTTON_WOOL: Colour = (240, 205, 160)
 
 OVERDRAWN = 2
+"""Lesions are drawn at this scale and shrunk, for smooth edges."""
 LOBES = (2, 3, 5)
-LOBE_DEPTH = 0.13
-"""A blot's outline: a circle with waves of two, three and five lobes, each of that height."""
+LOBE_DEPTH = 0.16
+"""A blot's outline is a circle with waves of two, three and five lobes, each of that height."""
 
 
 @dataclass(frozen=True)
 class Burden:
-    """How many lesions of each kind."""
+    """How many lesions of each kind an eye has."""
 
     microaneurysms: int = 0
     haemorrhages: int = 0
@@ -65,7 +66,7 @@ BURDEN_BY_GRADE = {
 def draw_lesions(
     canvas: Image.Image, random: np.random.Generator, grade: Grade, eye: Anatomy
 ) -> Image.Image:
-    """The canvas with the lesions of the grade."""
+    """Draw the lesions of a grade on the canvas."""
     burden = BURDEN_BY_GRADE[grade]
     soft, sharp = _Layer(canvas.size), _Layer(canvas.size)
     for _ in range(burden.cotton_wool_spots):
@@ -94,7 +95,7 @@ def _bleed(
 
 
 class _Layer:
-    """A mask to draw one colour through."""
+    """A mask through which one colour is laid on the canvas."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._size = size
@@ -102,13 +103,13 @@ class _Layer:
         self._pen = ImageDraw.Draw(self._mask)
 
     def blot(self, random: np.random.Generator, at: Point, size: float, strength: int) -> None:
-        """An irregular spot."""
+        """Draw an irregular spot."""
         angles = np.linspace(0, 2 * pi, 24, endpoint=False)
-        lobes = random.uniform(0, 2 * pi, 3)
+        phases = random.uniform(0, 2 * pi, 3)
         reach = size * sum(
             (
-                0.16 * np.sin(count * angles + lobe)
-                for count, lobe in zip((2, 3, 5), lobes, strict=True)
+                LOBE_DEPTH * np.sin(count * angles + phase)
+                for count, phase in zip(LOBES, phases, strict=True)
             ),
             start=np.ones_like(angles),
         )
@@ -116,22 +117,22 @@ class _Layer:
         self.polygon([(float(x), float(y)) for x, y in outline], strength)
 
     def polygon(self, corners: list[Point], strength: int) -> None:
-        """A filled outline in painted pixels."""
+        """Fill an outline, given in pixels of the painting."""
         self._pen.polygon([(x * OVERDRAWN, y * OVERDRAWN) for x, y in corners], fill=strength)
 
     def line(self, points: list[Point], strength: int) -> None:
-        """A hairline through painted pixels."""
+        """Draw a hairline, given in pixels of the painting."""
         self._pen.line([(x * OVERDRAWN, y * OVERDRAWN) for x, y in points], strength, OVERDRAWN)
 
     def over(self, canvas: Image.Image, colour: Colour, *, blur: float) -> Image.Image:
-        """The canvas with the colour laid on through the mask."""
+        """Return the canvas with the colour laid on through the mask."""
         mask = self._mask.resize(self._size, Image.Resampling.BOX)
         mask = mask.filter(ImageFilter.GaussianBlur(blur))
         return Image.composite(Image.new("RGB", self._size, colour), canvas, mask)
 
 
 def _somewhere(random: np.random.Generator, eye: Anatomy) -> Point:
-    """A point of the visible retina, off the optic disc and off the centre of the macula."""
+    """Choose a visible point of the retina, off the optic disc and off the macula's centre."""
     while True:
         angle, share = random.uniform(0, 2 * pi), 0.88 * random.uniform(0.02, 1) ** 0.5
         x = eye.width_px / 2 + share * eye.radius * cos(angle)
@@ -143,7 +144,7 @@ def _somewhere(random: np.random.Generator, eye: Anatomy) -> Point:
 
 
 def _exudates(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
-    """A ring of yellow specks not far from the macula."""
+    """Draw a ring of yellow specks near the macula."""
     angle, distance = random.uniform(0, 2 * pi), eye.radius * random.uniform(0.16, 0.36)
     centre = (eye.macula[0] + distance * cos(angle), eye.macula[1] + distance * sin(angle))
     ring = eye.radius * random.uniform(0.04, 0.08)
@@ -154,7 +155,7 @@ def _exudates(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
 
 
 def _new_vessels(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
-    """A tuft of hair-thin loops at the optic disc or along the arcades."""
+    """Draw a tuft of hair-thin loops at the optic disc or along the large vessels."""
     start_angle = random.uniform(0, 2 * pi)
     distance = eye.radius * random.choice([0.05, 0.3])
     root = (eye.disc[0] + distance * cos(start_angle), eye.disc[1] + distance * sin(start_angle))
@@ -171,7 +172,7 @@ def _new_vessels(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> No
 
 
 def _boat(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
-    """Blood that settled before the retina: level above, round below."""
+    """Draw blood that has settled in front of the retina: level above, round below."""
     at = (eye.macula[0], eye.macula[1] + eye.radius * random.uniform(0.25, 0.4))
     half = eye.radius * random.uniform(0.13, 0.2)
     angles = np.linspace(0, pi, 24)

@@ -1,11 +1,11 @@
-"""Seeded photographs of eyes that nobody has, for machines without data.
+"""Paint a photograph of an eye that nobody has.
 
-They have what matters for hosting: the size, the black surround, the colours and the JPEG bytes
-of a fundus camera.  They have what lets a person see at a glance what a grade is about.  They
-prove nothing about a grader: no model should be trained or judged on them.
+It has what matters for hosting: the size, the black surround, the colours and the JPEG bytes of a
+fundus camera.  It also shows a person at a glance what a grade means.  It proves nothing about a
+grader, so no model should be trained or evaluated on such photographs.
 
-Painted at a quarter of the resolution and enlarged, with the sensor's noise added at the end:
-a photograph of the back of an eye is no sharper than that either.
+The eye is painted at a quarter of the resolution and enlarged, since a photograph of the back of an
+eye is no sharper than that.  The sensor's noise is added at the end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from drdeploy.grader.grading.grade import Grade
-from drdeploy.grader.synthetic.anatomy import Anatomy, draw_lots
+from drdeploy.grader.synthetic.anatomy import Anatomy, random_anatomy
 from drdeploy.grader.synthetic.lesions import draw_lesions
 from drdeploy.grader.synthetic.vessels import grow_vessels
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PAINTED_SHARE = 4
-"""Pixels of the photograph per painted pixel, along a side."""
+"""Sides of the photograph over sides of the painting."""
 
 JPEG_QUALITY = 88
 NOISE_SIGMA = 1.1
@@ -34,18 +34,18 @@ NOISE_SIGMA = 1.1
 def synthetic_photograph(
     seed: int, *, grade: Grade = Grade.NO_DR, width_px: int = 4288, height_px: int = 2848
 ) -> bytes:
-    """A JPEG that looks like a fundus photograph with the lesions of a grade.
+    """Paint a JPEG that looks like a fundus photograph with the lesions of a grade.
 
     The same arguments give the same bytes, with the same versions of NumPy and Pillow.
 
     Args:
-        seed: Another seed is another eye; the same seed is the same eye at every grade.
+        seed: Of the eye; the same seed gives the same eye at every grade.
         grade: Which lesions it shows.
         width_px: Of the photograph.
         height_px: Of the photograph.
     """
     random = np.random.default_rng(seed)
-    anatomy = draw_lots(random, width_px // PAINTED_SHARE, height_px // PAINTED_SHARE)
+    anatomy = random_anatomy(random, width_px // PAINTED_SHARE, height_px // PAINTED_SHARE)
     canvas = _paint_background(random, anatomy)
     vessels = grow_vessels(random, anatomy.disc, anatomy.macula, anatomy.radius)
     canvas = _paint_vessels(canvas, vessels.draw(canvas.size))
@@ -54,7 +54,7 @@ def synthetic_photograph(
 
 
 def _paint_background(random: np.random.Generator, anatomy: Anatomy) -> Image.Image:
-    """Choroid, optic disc and macula: smooth fields of colour."""
+    """Paint choroid, optic disc and macula as smooth fields of colour."""
     skin = np.array([random.uniform(175, 215), random.uniform(78, 105), random.uniform(28, 48)])
     x, y = np.meshgrid(
         np.arange(anatomy.width_px, dtype=np.float32),
@@ -77,7 +77,7 @@ def _paint_background(random: np.random.Generator, anatomy: Anatomy) -> Image.Im
 
 
 def _clouds(random: np.random.Generator, anatomy: Anatomy, cells: int) -> NDArray[np.float32]:
-    """Smooth noise of about unit variance, with that many cells across."""
+    """Draw smooth noise of about unit variance, with that many cells across."""
     rows = max(2, cells * anatomy.height_px // anatomy.width_px)
     coarse = Image.fromarray(random.standard_normal((rows, cells)).astype(np.float32))
     size = (anatomy.width_px, anatomy.height_px)
@@ -92,14 +92,14 @@ def _distance(
 
 
 def _paint_vessels(canvas: Image.Image, strength: Image.Image) -> Image.Image:
-    """Blood absorbs green and blue: darken by the strength, red the least."""
+    """Darken the canvas where there is blood, which absorbs green and blue more than red."""
     share = np.asarray(strength, dtype=np.float32)[..., None] / 255.0
     absorbed = share * np.array([0.30, 0.62, 0.55], dtype=np.float32)
     return Image.fromarray((np.asarray(canvas) * (1.0 - absorbed)).astype(np.uint8))
 
 
 def _light(canvas: Image.Image, anatomy: Anatomy) -> Image.Image:
-    """Darker towards the rim, black beyond it, with the notch that tells up from down."""
+    """Darken the eye towards its rim and leave black beyond it; add a camera's notch."""
     aperture = Image.new("L", canvas.size)
     draw = ImageDraw.Draw(aperture)
     centre_x, centre_y, radius = anatomy.width_px / 2, anatomy.height_px / 2, anatomy.radius
@@ -118,7 +118,7 @@ def _light(canvas: Image.Image, anatomy: Anatomy) -> Image.Image:
 
 
 def _photograph(random: np.random.Generator, canvas: Image.Image, size: tuple[int, int]) -> bytes:
-    """Enlarge, add the sensor's noise, encode."""
+    """Enlarge the painting, add the sensor's noise, and encode it."""
     large = np.asarray(canvas.resize(size, Image.Resampling.BICUBIC))
     noisy = _noisy(random, large)
     stream = io.BytesIO()
@@ -127,7 +127,11 @@ def _photograph(random: np.random.Generator, canvas: Image.Image, size: tuple[in
 
 
 def _noisy(random: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Gaussian noise, the same in all channels: one tile, at another offset for each band."""
+    """Add Gaussian noise, the same in all channels.
+
+    One tile of noise is repeated at another offset in each band, as drawing noise for every pixel
+    of a large photograph would take longer than all the rest.
+    """
     tile = np.rint(random.normal(0.0, NOISE_SIGMA, (512, 512))).astype(np.int16)
     height_px, width_px = image.shape[:2]
     noisy = np.empty_like(image)

@@ -1,4 +1,4 @@
-"""Grow the vessels of a synthetic eye: arcades that leave the optic disc, branch and thin out."""
+"""Grow the vessels of a synthetic eye: they leave the optic disc, branch and thin out."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Point = tuple[float, float]
 
 STEPS_PER_RADIUS = 55
 BRANCHING = 0.115
-"""Chance of a branch at a step."""
+"""Probability of a branch at each step."""
 
 MAX_DEPTH = 3
-"""Branches of branches of branches are as fine as a camera shows."""
+"""How often branches branch again; finer ones, no camera shows."""
 
 MIN_WIDTH_SHARE = 0.0016
-"""Of the eye's radius: where a vessel ends."""
+"""Width at which a vessel ends, as a share of the eye's radius."""
 
 OVERDRAWN = 2
 """The vessels are drawn at this scale and shrunk, for smooth edges."""
@@ -51,7 +51,7 @@ class VesselTree:
     segments: tuple[Segment, ...]
 
     def draw(self, size: tuple[int, int]) -> Image.Image:
-        """How strongly blood covers each pixel: mode ``L``, 255 is a large vein."""
+        """Draw how strongly blood covers each pixel, in mode ``L``; a large vein is nearly 255."""
         layer = Image.new("L", (size[0] * OVERDRAWN, size[1] * OVERDRAWN))
         pen = ImageDraw.Draw(layer)
         for segment in sorted(self.segments, key=lambda one: one.strength):
@@ -73,7 +73,7 @@ def _stroke(pen: ImageDraw.ImageDraw, segment: Segment) -> None:
 
 @dataclass(frozen=True)
 class _Tip:
-    """A growing end."""
+    """The growing end of a vessel."""
 
     at: Point
     heading: float
@@ -90,7 +90,7 @@ def grow_vessels(
     """Grow the tree of one eye.
 
     Args:
-        random: Source of all that differs between eyes.
+        random: Decides whatever differs between eyes.
         disc: Centre of the optic disc, where all vessels come from.
         macula: Centre of the macula, which the large vessels go around.
         radius: Of the eye.
@@ -104,7 +104,7 @@ def grow_vessels(
 
 
 def _trunks(random: np.random.Generator, disc: Point, macula: Point, radius: float) -> list[_Tip]:
-    """A vein and an artery for each of the four quadrants."""
+    """Start a vein and an artery for each of the four quadrants."""
     forward = atan2(macula[1] - disc[1], macula[0] - disc[0])
     arcs = (
         (-1.25, 1.15, 1.75),  # temporal: an arc above, and one below the macula
@@ -134,7 +134,7 @@ def _grow(
     radius: float,
     segments: list[Segment],
 ) -> list[_Tip]:
-    """Draw one vessel from its tip to its end; the branches that it puts out."""
+    """Grow one vessel to its end, and return the tips of its branches."""
     branches = []
     step = radius / STEPS_PER_RADIUS
     steps = max(2, int(tip.length / step))
@@ -158,7 +158,7 @@ def _grow(
 
 
 def _branch(random: np.random.Generator, parent: _Tip, side: int, length: float) -> _Tip:
-    """A thinner vessel that leaves the parent, as it is there, to one side and bends back."""
+    """Start a thinner vessel that leaves the parent to one side and bends back."""
     turn = random.uniform(0.45, 0.95)
     return _Tip(
         at=parent.at,
