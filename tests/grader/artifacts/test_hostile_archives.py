@@ -5,6 +5,7 @@ import gzip
 import io
 import random
 import tarfile
+import tracemalloc
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -222,3 +223,97 @@ def test_a_mutated_tar_is_the_same_model_or_refused(tmp_path, valid, data):
     except ArtifactError:
         return
     assert found.files == manifest.files
+
+
+SPARSE_IN_HEADERS = [
+    {"GNU.sparse.map": "0,1,200000000,0", "GNU.sparse.size": "200000000"},  # version 0.1
+    {"GNU.sparse.size": "200000000", "GNU.sparse.offset": "0", "GNU.sparse.numbytes": "1"},  # 0.0
+]
+
+
+@pytest.mark.parametrize("headers", SPARSE_IN_HEADERS)
+def test_a_sparse_file_writes_none_of_its_holes(tmp_path, headers):
+    """162 bytes wrote 200 MB, whatever the limit was."""
+    path = written(tmp_path / "bad.tar.gz", [member("saved_model.pb", pax_headers=headers)])
+    assert path.stat().st_size < 300
+    limits = ArchiveLimits(max_bytes=1_000_000)
+    refused(path, tmp_path, UnsafeArchive, "sparse file", limits=limits)
+
+
+def test_the_map_of_a_sparse_file_is_not_read(tmp_path):
+    """Version 1.0 keeps it in the content, where it has no bound."""
+    headers = {
+        "GNU.sparse.major": "1",
+        "GNU.sparse.minor": "0",
+        "GNU.sparse.realsize": "0",
+    }
+    holes = b"9000000\n" + b"0\n0\n" * 9_000_000
+    path = written(tmp_path / "bad.tar.gz", [member("saved_model.pb", holes, pax_headers=headers)])
+    tracemalloc.start()
+    refused(path, tmp_path, UnsafeArchive, "sparse file")
+    assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    tracemalloc.stop()
+
+
+def test_a_sparse_file_of_the_old_format_is_refused(tmp_path):
+    old = tarfile.TarInfo("saved_model.pb")
+    old.type = tarfile.GNUTYPE_SPARSE
+    path = tmp_path / "bad.tar.gz"
+    path.write_bytes(gzip.compress(old.tobuf(tarfile.GNU_FORMAT) + bytes(1024)))
+    refused(path, tmp_path, UnsafeArchive, "sparse file")
+
+
+@pytest.mark.parametrize("size", ["-1", "-512", "1e3", "9" * 5000])
+def test_a_size_that_a_record_replaces_is_checked(tmp_path, size):
+    evil = member("model.onnx", pax_headers={"size": size})
+    refused(written(tmp_path / "bad.tar.gz", [evil]), tmp_path, ArtifactError)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["v" * 300, "\u00e9" * 200, "/".join("abcdefghijklmnopq"), "/".join(["folder" * 20] * 5)],
+)
+def test_a_name_that_no_file_can_have_is_refused(tmp_path, archive, name):
+    path = written(tmp_path / "bad.tar.gz", [*members_of(archive), member(name)])
+    refused(path, tmp_path, UnsafeArchive, "too long for a file")
+
+
+def test_a_name_of_the_longest_kind_is_extracted(tmp_path):
+    name = "variables/" + "v" * 255
+    path = written(tmp_path / "good.tar.gz", [member("saved_model.pb"), member(name)])
+    assert (extract(path, tmp_path / "out").folder / name).read_bytes() == b"x"
+
+
+def test_extended_headers_are_forgotten_with_their_members(tmp_path):
+    """Kept, those of 10,000 members took 4 GB."""
+    records = {f"k{n}": "" for n in range(1000)}
+    members = [member(f"f{n}", b"", pax_headers=records) for n in range(200)]
+    path = written(tmp_path / "headers.tar.gz", members)
+    tracemalloc.start()
+    refused(path, tmp_path, ManifestError)
+    assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    tracemalloc.stop()
+
+
+def test_extended_headers_beyond_ten_megabytes_are_refused(tmp_path):
+    records = {f"k{n}": "v" * 10_000 for n in range(6)}
+    members = [member(f"f{n}", b"", pax_headers=records) for n in range(180)]
+    path = written(tmp_path / "headers.tar.gz", members)
+    refused(path, tmp_path, UnsafeArchive, "malformed")
+
+
+def test_a_second_global_header_is_refused(tmp_path, archive):
+    """tarfile keeps what all of them say, and copies it for every member."""
+    path = tmp_path / "global.tar.gz"
+    commit = tarfile.TarInfo.create_pax_global_header({"comment": "c" * 40})
+    tar = gzip.decompress(archive.read_bytes())
+    path.write_bytes(gzip.compress(commit + tar))
+    assert verify(path) == verify(archive)
+    path.write_bytes(gzip.compress(commit + commit + tar))
+    refused(path, tmp_path, UnsafeArchive, "malformed")
+
+
+def test_a_disk_that_refuses_is_an_error_of_the_artifact(tmp_path, archive):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ArtifactError, match="cannot be extracted"):
+        extract(archive, tmp_path / "file" / "out")

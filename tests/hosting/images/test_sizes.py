@@ -15,8 +15,9 @@ import pytest
 from drdeploy.cli.image_sizes import _without_shell
 from drdeploy.errors import EngineError
 from drdeploy.hosting.images import measure_size, write_sizes
+from drdeploy.hosting.images.archive import read_archive
 from drdeploy.hosting.images.layer_cache import LayerCache
-from drdeploy.hosting.images.layers import BLOCK_BYTES, read_layer
+from drdeploy.hosting.images.layers import BLOCK_BYTES, LIST_BYTES_MAX, read_layer
 from drdeploy.hosting.images.size_figure import draw_sizes
 from drdeploy.study.thesis.published_images import PUBLISHED_IMAGES
 
@@ -218,3 +219,32 @@ def test_the_packages_of_an_image_that_was_built(engine, lean_image, cache):
     assert size.compressed_bytes < size.size_bytes
     again = measure_size(SimpleNamespace(image_config=engine.image_config), lean_image, cache=cache)
     assert again.contents == size.contents
+
+
+def sparse_record(holes_bytes):
+    """A layer whose list of a package's files is all holes."""
+    info = tarfile.TarInfo("site/a-1.dist-info/RECORD")
+    info.pax_headers = {"GNU.sparse.map": f"{holes_bytes},0", "GNU.sparse.size": str(holes_bytes)}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(info, io.BytesIO())
+    return buffer.getvalue()
+
+
+def test_a_layer_with_a_sparse_file_is_refused_before_its_holes_are_read(tmp_path):
+    engine = FakeEngine(tar_of(BASE), sparse_record(50_000_000_000))
+    with pytest.raises(EngineError, match="sparse file"):
+        measure_size(engine, "image", cache=LayerCache(tmp_path))
+
+
+def test_the_longest_list_of_a_package_is_read_and_a_longer_one_is_not():
+    for size, packages in ((LIST_BYTES_MAX, 1), (LIST_BYTES_MAX + 1, 0)):
+        record = b"a.py,,\n".ljust(size, b"\n")
+        layer = read_layer(io.BytesIO(tar_of({"site/a-1.dist-info/RECORD": record})))
+        assert len(layer.packages) == packages
+
+
+def test_a_document_of_a_saved_image_that_nests_too_deep_is_no_document(tmp_path):
+    deep = b"[" * 100_000
+    with pytest.raises(EngineError):
+        read_archive(iter([tar_of({"manifest.json": deep})]), skips=lambda _: False)

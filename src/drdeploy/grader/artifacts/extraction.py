@@ -58,19 +58,25 @@ def extract(
         TruncatedArchive: It ends too early.
         ManifestError: The manifest is wrong, or does not name exactly the files there are.
         DigestMismatch: A file is not the one that the manifest names.
-        ArtifactError: The folder is not empty.
+        ArtifactError: The folder is not empty, or cannot be written.
     """
     if folder.exists() and any(folder.iterdir()):
         raise ArtifactError("The folder is not empty", where=str(folder))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    part: Path | None = None
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         contents = _read(archive, limits, into=part)
         _check_contents(contents)
         part.chmod(0o755)
         part.replace(folder)
+    except OSError as err:  # a full disk, a folder of somebody else's, a name it does not take
+        raise ArtifactError(
+            f"The archive cannot be extracted: {err.strerror}", where=str(folder)
+        ) from err
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
     return ModelArtifact(folder, contents.manifest, contents.digest)
 
 

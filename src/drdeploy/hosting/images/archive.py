@@ -9,12 +9,16 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.errors import EngineError
+from drdeploy.errors import EngineError, UnsafeArchive
 from drdeploy.files import CHUNK_BYTES
+from drdeploy.grader.artifacts.archive import BoundedTarInfo, members_of
 from drdeploy.hosting.images.layers import Layer, read_layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+FILES_MAX = 10_000
+"""Files of a saved image: three for each layer, and a few documents."""
 
 
 @dataclass
@@ -50,13 +54,16 @@ def read_archive(chunks: Iterator[bytes], *, skips: Callable[[str], bool]) -> Sa
         skips: Returns whether a file, by its name, is a layer that need not be read.
 
     Raises:
-        EngineError: A file in it is neither a document nor a layer.
+        EngineError: A file in it is neither a document nor a layer, or is built to cost its
+            reader much more than its size.
     """
     image = SavedImage()
     stream = io.BufferedReader(_Chunks(chunks), CHUNK_BYTES)
     try:
-        with tarfile.open(fileobj=stream, mode="r|") as files:
-            for member in files:
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=BoundedTarInfo) as files:
+            for count, member in enumerate(members_of(files)):
+                if count >= FILES_MAX:
+                    raise UnsafeArchive(f"The image holds more than {FILES_MAX} files")
                 content = files.extractfile(member) if member.isfile() else None
                 if content is None or skips(member.name):
                     continue
@@ -67,7 +74,9 @@ def read_archive(chunks: Iterator[bytes], *, skips: Callable[[str], bool]) -> Sa
                     image.documents[member.name] = document
                 elif member.size:
                     image.layers[member.name] = read_layer(io.BytesIO(head) if head else content)
-    except (tarfile.TarError, zlib.error) as err:
+    except UnsafeArchive as err:
+        raise EngineError(f"The image cannot be read: {err.what}") from err
+    except (tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError) as err:
         raise EngineError("The engine saves layers in an unknown format") from err
     return image
 
@@ -75,7 +84,7 @@ def read_archive(chunks: Iterator[bytes], *, skips: Callable[[str], bool]) -> Sa
 def _as_json(data: bytes) -> Any:
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

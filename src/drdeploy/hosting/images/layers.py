@@ -20,7 +20,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from drdeploy.units import KIB
+from drdeploy.errors import UnsafeArchive
+from drdeploy.grader.artifacts.archive import BoundedTarInfo, members_of
+from drdeploy.units import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +33,10 @@ GZIP_FORMAT = 31
 GZIP_MAGIC = b"\x1f\x8b"
 BLOCK_BYTES = 16 * KIB
 """What is compressed at once; smaller blocks make the compressed size of a file more accurate."""
+LIST_BYTES_MAX = 16 * MIB
+"""Longest list of a package's files that is read; TensorFlow's is 2 MB."""
+FILES_MAX = 2_000_000
+"""Files of a layer; the largest images of machine learning have a tenth of that."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 """Name of a file by which a layer removes a file of a lower one, or empties a folder (OCI image
 specification, "Whiteouts")."""
@@ -93,14 +99,19 @@ def read_layer(content: IO[bytes]) -> Layer:
     Raises:
         tarfile.TarError: The content is not a tar file.
         zlib.error: The compressed content is damaged.
+        UnsafeArchive: A header is malformed, or there are more files than ``FILES_MAX``.
     """
     head = content.read(BLOCK_BYTES)
     source = (_Expanding if head.startswith(GZIP_MAGIC) else _Compressing)(head, content)
     files: list[LayerFile] = []
     packages: list[PackageFiles] = []
-    with tarfile.open(fileobj=source, mode="r|", bufsize=BLOCK_BYTES) as archive:
+    with tarfile.open(
+        fileobj=source, mode="r|", bufsize=BLOCK_BYTES, tarinfo=BoundedTarInfo
+    ) as archive:
         start, compressed, name = 0, 0, ""
-        for member in archive:
+        for member in members_of(archive):
+            if len(files) >= FILES_MAX:
+                raise UnsafeArchive(f"A layer holds more than {FILES_MAX} files")
             if name:
                 pressed = source.compressed_bytes - compressed
                 files.append(LayerFile(name, member.offset - start, pressed))
@@ -121,7 +132,8 @@ def _packages(
 ) -> Iterator[PackageFiles]:
     """Yield the package whose list of files a member of the tar file is, if it is one."""
     debian, python = _DEBIAN_LIST.match(name), _PYTHON_RECORD.match(name)
-    content = archive.extractfile(member) if member.isreg() and (debian or python) else None
+    is_list = member.isreg() and (debian or python) and member.size <= LIST_BYTES_MAX
+    content = archive.extractfile(member) if is_list else None
     if content is None:
         return
     lines = content.read().decode("utf-8", "replace").splitlines()

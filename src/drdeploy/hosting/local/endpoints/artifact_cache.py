@@ -51,6 +51,7 @@ class ArtifactCache:
         self._folder = folder
         self._fetch = fetch
         self._users: Counter[str] = Counter()
+        self._extractions: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -86,21 +87,33 @@ class ArtifactCache:
             self._users[artifact.key] -= 1
             if self._users[artifact.key] <= 0:
                 del self._users[artifact.key]
+                self._extractions.pop(artifact.key, None)
                 shutil.rmtree(artifact.folder, ignore_errors=True)
 
     def _keep(self, key: str, make: Callable[[Path], object]) -> PinnedArtifact:
-        folder = self._folder / key
+        artifact = PinnedArtifact(key, self._folder / key)
         with self._lock:
-            if not folder.exists():
-                make(folder)
+            # Counted first, so that nobody deletes the folder between making and using it.
             self._users[key] += 1
-        return PinnedArtifact(key, folder)
+            extraction = self._extractions.setdefault(key, threading.Lock())
+        try:
+            # Gigabytes take minutes, in which endpoints of other archives must not wait.
+            with extraction:
+                if not artifact.folder.exists():
+                    make(artifact.folder)
+        except BaseException:
+            self.release(artifact)
+            raise
+        return artifact
 
 
 def _extract(archive: bytes, folder: Path) -> None:
     from drdeploy.grader.artifacts import extract
 
-    with tempfile.NamedTemporaryFile(dir=folder.parent, suffix=".tar.gz") as file:
-        file.write(archive)
-        file.flush()
-        extract(Path(file.name), folder)
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder.parent, suffix=".tar.gz") as file:
+            file.write(archive)
+            file.flush()
+            extract(Path(file.name), folder)
+    except OSError as err:
+        raise ArtifactError(f"The archive cannot be stored: {err.strerror}") from err
