@@ -162,10 +162,10 @@ def _named_errors(archive: Path) -> Iterator[None]:
 
 
 def _members(stream: _BoundedReader, archive: Path, limits: ArchiveLimits) -> Iterator[Member]:
-    names = _Names(limits.max_files)
+    names = _Names()
     budget = ByteBudget(limits.max_bytes)
     with tarfile.open(fileobj=stream, mode="r|", tarinfo=_ArtifactTarInfo) as tar:
-        for info in members_of(tar):
+        for info in members_of(tar, max_members=limits.max_files):
             name = names.admit(info)
             if name is None:
                 continue
@@ -177,13 +177,20 @@ def _members(stream: _BoundedReader, archive: Path, limits: ArchiveLimits) -> It
         pass
 
 
-def members_of(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+def members_of(tar: tarfile.TarFile, *, max_members: int) -> Iterator[tarfile.TarInfo]:
     """Yield the members of a tar file that is read forward, and forget each.
 
     Iterating over ``tar`` keeps them all with their extended headers, so that a few kilobytes
     grow to gigabytes.
+
+    Raises:
+        UnsafeArchive: There are more than ``max_members``.
     """
+    count = 0
     while (info := tar.next()) is not None:
+        count += 1
+        if count > max_members:
+            raise UnsafeArchive(f"It holds more than {max_members} files")
         yield info
         tar.members.clear()  # type: ignore[attr-defined]  # not in typeshed
 
@@ -270,19 +277,14 @@ def _sparse() -> UnsafeArchive:
 
 
 class _Names:
-    """Refuses members that leave the folder, come twice, or are too many."""
+    """Refuses members that leave the folder or come twice."""
 
-    def __init__(self, max_files: int) -> None:
-        self._max_files = max_files
-        self._seen = 0
+    def __init__(self) -> None:
         self._files: set[str] = set()
         self._folders: set[str] = set()
 
     def admit(self, info: tarfile.TarInfo) -> str | None:
         """Return the normalised name of a regular file, None for a folder; refuse all else."""
-        self._seen += 1
-        if self._seen > self._max_files:
-            raise UnsafeArchive(f"It holds more than {self._max_files} files")
         name = info.name.removeprefix("./")
         if info.isdir() and name in {"", "."}:
             return None

@@ -61,9 +61,7 @@ def read_archive(chunks: Iterator[bytes], *, skips: Callable[[str], bool]) -> Sa
     stream = io.BufferedReader(_Chunks(chunks), CHUNK_BYTES)
     try:
         with tarfile.open(fileobj=stream, mode="r|", tarinfo=BoundedTarInfo) as files:
-            for count, member in enumerate(members_of(files)):
-                if count >= FILES_MAX:
-                    raise UnsafeArchive(f"The image holds more than {FILES_MAX} files")
+            for member in members_of(files, max_members=FILES_MAX):
                 content = files.extractfile(member) if member.isfile() else None
                 if content is None or skips(member.name):
                     continue

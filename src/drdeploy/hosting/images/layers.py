@@ -20,7 +20,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from drdeploy.errors import UnsafeArchive
 from drdeploy.grader.artifacts.archive import BoundedTarInfo, members_of
 from drdeploy.units import KIB, MIB
 
@@ -109,9 +108,7 @@ def read_layer(content: IO[bytes]) -> Layer:
         fileobj=source, mode="r|", bufsize=BLOCK_BYTES, tarinfo=BoundedTarInfo
     ) as archive:
         start, compressed, name = 0, 0, ""
-        for member in members_of(archive):
-            if len(files) >= FILES_MAX:
-                raise UnsafeArchive(f"A layer holds more than {FILES_MAX} files")
+        for member in members_of(archive, max_members=FILES_MAX):
             if name:
                 pressed = source.compressed_bytes - compressed
                 files.append(LayerFile(name, member.offset - start, pressed))
