@@ -1,7 +1,7 @@
-"""Build all 27 networks with random weights, export each, and compare its two exports.
+"""Build all 27 networks with random weights, export each to both formats, and compare these.
 
-Too long for every test run (half an hour on two cores): ``make architectures``.  Names given
-as arguments are exported alone.
+It takes half an hour on two cores, too long for every test run: ``make architectures``.  With names
+as arguments, only these networks are exported.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ HEADER = "architecture        parameters  SavedModel MB  ONNX MB  difference  gr
 
 
 def main(names: list[str]) -> int:
-    """Print one line per network; the number of networks that failed."""
+    """Print one line for each network, and return how many failed."""
     print_line(HEADER)
-    # Each in a process of its own: TensorFlow keeps gigabytes of every network that it has seen.
+    # Each in a process of its own: TensorFlow keeps gigabytes of every network that it has built.
     command = [sys.executable, __file__, "--one"]
     failed = sum(
         subprocess.run([*command, name], check=False).returncode != 0
@@ -40,7 +40,7 @@ def main(names: list[str]) -> int:
 
 
 def export_one(name: str) -> bool:
-    """Print the line of one network; whether it exports."""
+    """Print the line of one network, and return whether it could be exported."""
     try:
         print_line(export_and_compare(find_architecture(name)))
     except DrdeployError as error:
@@ -50,10 +50,10 @@ def export_one(name: str) -> bool:
 
 
 def export_and_compare(architecture: Architecture) -> str:
-    """The line of one network.
+    """Export one network and return its line.
 
     Raises:
-        DrdeployError: It has another size than stated, or its exports disagree.
+        DrdeployError: It has another size than stated, or the two formats disagree.
     """
     started = time.perf_counter()
     parameters = build_network(architecture).count_params()
@@ -72,7 +72,7 @@ def export_and_compare(architecture: Architecture) -> str:
         ]
     difference = float(np.abs(answers[0] - answers[1]).max())
     if not difference <= TOLERANCE:
-        raise DrdeployError(f"Its exports differ by {difference:.2g} in probability")
+        raise DrdeployError(f"The two formats differ by {difference:.2g} in probability")
     grades = len(set(answers[0].argmax(axis=1)))
     return (
         f"{architecture.name:18}  {parameters:>10,}  {sizes_mb['saved_model']:13.1f}"
@@ -82,12 +82,12 @@ def export_and_compare(architecture: Architecture) -> str:
 
 
 def unpacked_mb(archive: Path) -> float:
-    """Bytes of the files in an archive."""
+    """Return the size of the files in an archive."""
     return sum(file.size_bytes for file in verify(archive).files) / 1e6
 
 
 def print_line(line: str) -> None:
-    """At once: the next network takes a minute."""
+    """Write a line at once: the next network takes a minute."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

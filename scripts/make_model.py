@@ -1,9 +1,9 @@
-"""Train the grader in the box, quantize it, judge both, and write its model card.
+"""Train the grader in the box, quantize it, evaluate both, and write the model card.
 
-    make model                        # the photographs and weights beside the project
-    make model DATA=DIR WEIGHTS=FILE  # a downloaded IDRiD, other ImageNet weights
+    make model                        # with the photographs and weights beside the checkout
+    make model DATA=DIR WEIGHTS=FILE  # with a downloaded IDRiD and other ImageNet weights
 
-An interrupted run goes on where it stopped; a finished one is only packed and judged again.
+An interrupted run continues where it stopped; a finished one is only packed and evaluated again.
 The same seed on the same machine gives the same weights.  For research use; not a medical device.
 """
 
@@ -62,7 +62,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Go the whole way."""
+    """Train, quantize, evaluate, and write archives, figures and the model card."""
     options = _arguments()
     dataset = load_dataset(options.data)
     weights: Any = options.weights if options.weights.is_file() else "imagenet"
@@ -86,7 +86,14 @@ def main() -> None:
         precision: predict_dataset(InferenceService.load(drafts[precision]), unseen)
         for precision in PRECISIONS
     }
-    verdict = _judge_all(trained, int8_out_of_fold, tested, plan)
+    # int8 against fp32, on all photographs that the predicting network was not trained on.
+    verdict = compare_quantized(
+        _together(trained.out_of_fold, tested["fp32"]),
+        _together(int8_out_of_fold, tested["int8"]),
+        grade_thresholds=trained.clinical.grade_thresholds,
+        margin=MARGIN,
+        seed=plan.seed,
+    )
     _publish(drafts, verdict, options.out)
     options.evidence.mkdir(parents=True, exist_ok=True)
     trained.out_of_fold.write(options.evidence / "oof.csv")
@@ -95,7 +102,7 @@ def main() -> None:
 
 
 def _quantized_drafts(trained: TrainedGrader, run: Path) -> dict[str, Path]:
-    """The two archives; the int8 one still without its verdict."""
+    """The two archives, the int8 one still without a verdict."""
     fp32 = trained.archives["onnx"]
     artifact = extract(fp32, _fresh(run / "fp32"))
     calibration, _ = split_for_calibration(trained.plan.dataset, seed=trained.plan.seed)
@@ -111,26 +118,10 @@ def _quantized_drafts(trained: TrainedGrader, run: Path) -> dict[str, Path]:
 
 
 def _test_part(dataset: Any, plan: TrainingPlan) -> Any:
-    """The test split without duplicates; without sessions that training has seen."""
+    """The test split, without copies and without the sessions of training photographs."""
     test = deduplicate(dataset).of_split("test")
-    seen = set(plan.dataset.groups)
-    return test.take([at for at, group in enumerate(test.groups) if group not in seen])
-
-
-def _judge_all(
-    trained: TrainedGrader,
-    int8_out_of_fold: GradedSet,
-    tested: dict[str, GradedSet],
-    plan: TrainingPlan,
-) -> Any:
-    """int8 against fp32 on all photographs that the network which predicts has not seen."""
-    return compare_quantized(
-        _together(trained.out_of_fold, tested["fp32"]),
-        _together(int8_out_of_fold, tested["int8"]),
-        grade_thresholds=trained.clinical.grade_thresholds,
-        margin=MARGIN,
-        seed=plan.seed,
-    )
+    trained_on = set(plan.dataset.groups)
+    return test.take([at for at, group in enumerate(test.groups) if group not in trained_on])
 
 
 def _together(one: GradedSet, two: GradedSet) -> GradedSet:
@@ -206,7 +197,7 @@ def _described(archive: Path) -> dict[str, Any]:
 
 
 def _without_paths(document: dict[str, Any]) -> dict[str, Any]:
-    """What a committed file may say: nothing of this machine's folders."""
+    """Drop the folders of this machine from a document that will be committed."""
     return {
         name: value for name, value in document.items() if name not in {"archives", "keras_file"}
     }
