@@ -24,7 +24,7 @@ FLAWS = {
     "chatty": "logs every body",
     "crowded": "has as many threads as the machine has cores",
     "eternal": "waits forever for a model that does not load",
-    "fragile": "ends on a body that is no JPEG",
+    "fragile": "ends on a body that is not a JPEG",
     "fussy": "refuses unknown headers",
     "hasty": "says that it is ready before it has loaded the model",
     "hoarding": "keeps every body in memory",

@@ -146,7 +146,7 @@ class PayloadTooLarge(RequestRefused, http_status=413):
 
 
 class UnsupportedImage(RequestRefused, http_status=415):
-    """The body is no JPEG, PNG or TIFF."""
+    """The body is not a JPEG, PNG or TIFF."""
 
 
 class UnreadableImage(RequestRefused, http_status=422):

@@ -163,7 +163,7 @@ def pack(
             architecture=architecture,
             weights=weights,
             precision=precision,
-            classes=_classes(classes, icdr=icdr),
+            classes=_class_names(classes, icdr=icdr),
             output=output,
             transform=_transform(transform, like, changes),
             gradability=GradabilityLimits() if icdr and not no_gradability else None,
@@ -192,7 +192,7 @@ def verify(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
     print_line(f"{archive}: {len(manifest.files)} files verified")
 
 
-def _classes(names: str, *, icdr: bool) -> tuple[str, ...]:
+def _class_names(names: str, *, icdr: bool) -> tuple[str, ...]:
     from drdeploy.errors import InvalidInput
     from drdeploy.grader.grading import ICDR_CLASSES
 

@@ -48,7 +48,7 @@ def grade(
     """Grade photographs on this machine.
 
     Every file has a row. A photograph that is too poor to grade needs a human, and the reason is
-    given. A file that is no photograph makes the exit status 1.
+    given. A file that is not a photograph makes the exit status 1.
 
     For research use. Not a medical device.
     """

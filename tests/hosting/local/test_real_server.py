@@ -79,7 +79,7 @@ def test_a_plain_boto3_script_works_from_creation_to_deletion(real, model_url):
     sagemaker.delete_model(ModelName="grader")
 
 
-@pytest.mark.parametrize("body", [b"this is no picture", photograph()[:500]])
+@pytest.mark.parametrize("body", [b"this is not a picture", photograph()[:500]])
 def test_a_body_that_is_not_a_picture_is_a_model_error_with_a_4xx(real, endpoint, body):
     with pytest.raises(ClientError) as caught:
         real.invoke(endpoint, body, ContentType="image/jpeg")

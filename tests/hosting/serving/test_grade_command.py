@@ -56,7 +56,7 @@ def test_what_cannot_be_graded_has_a_row_with_the_reason_and_the_status_says_so(
     rows = list(csv.DictReader(table.open()))
     assert [bool(row["grade"]) for row in rows] == [True, False, False]
     assert [row["error"] for row in rows[1:]] == [
-        "The body is no JPEG, PNG or TIFF; send one of these.",
+        "The body is not a JPEG, PNG or TIFF; send one of these.",
         "No such file or directory.",
     ]
     assert result.exit_code == 1

@@ -134,7 +134,7 @@ def read_archive(archive: Path, limits: ArchiveLimits) -> Iterator[Member]:
         ArtifactError: The file cannot be opened.
         UnsafeArchive: A member is a link or device, leaves the folder or comes twice, or the
             archive is too large, by what is read and not by what its headers claim.
-        TruncatedArchive: It ends too early, is damaged, or is no gzip-compressed tar file.
+        TruncatedArchive: It ends too early, is damaged, or is not a gzip-compressed tar file.
     """
     try:
         raw = archive.open("rb")
@@ -151,7 +151,7 @@ def _named_errors(archive: Path) -> Iterator[None]:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as err:
         raise TruncatedArchive(
-            "The archive ends too early, is damaged, or is no gzip-compressed tar file",
+            "The archive ends too early, is damaged, or is not a gzip-compressed tar file",
             where=str(archive),
             remedy="Copy or pack it again",
         ) from err
@@ -303,7 +303,7 @@ class _Names:
         if not is_safe_path(name):
             raise UnsafeArchive(f"'{info.name}' would be written outside its folder")
         if not (info.isreg() or info.isdir()):
-            raise UnsafeArchive(f"'{name}' is no regular file")
+            raise UnsafeArchive(f"'{name}' is not a regular file")
         self._record(name, info.isdir())
         return None if info.isdir() else name
 

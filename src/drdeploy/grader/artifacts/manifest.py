@@ -292,10 +292,10 @@ def _check_clinical(manifest: ModelManifest) -> None:
 
 def _check_files(manifest: ModelManifest) -> None:
     paths = [file.path for file in manifest.files]
-    _check("entry", is_safe_path(manifest.entry), f"'{manifest.entry}' is no path inside it")
+    _check("entry", is_safe_path(manifest.entry), f"'{manifest.entry}' is not a path inside it")
     for index, file in enumerate(manifest.files):
         place = f"files[{index}]"
-        _check(f"{place}.path", is_safe_path(file.path), f"'{file.path}' is no path inside it")
+        _check(f"{place}.path", is_safe_path(file.path), f"'{file.path}' is not a path inside it")
         is_digest = re.fullmatch(r"[0-9a-f]{64}", file.sha256) is not None
         _check(f"{place}.sha256", is_digest, "It is no SHA-256 in hexadecimal")
     _check("files", len(set(paths)) == len(paths), "A file is named twice")

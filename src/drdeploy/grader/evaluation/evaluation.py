@@ -141,7 +141,7 @@ def evaluate_probabilities(
         seed: Of the bootstrap intervals.
 
     Raises:
-        InvalidInput: The shapes do not fit, a label is no grade, or the prevalence is not
+        InvalidInput: The shapes do not fit, a label is not a grade, or the prevalence is not
             between 0 and 1.
     """
     truth, predicted = _checked(labels, probabilities)

@@ -123,7 +123,7 @@ def _row(row: dict[str, str], where: str) -> tuple[int, list[float], str]:
     try:
         shares = [float(row[name]) for name in PROBABILITY_COLUMNS]
     except ValueError as err:
-        raise InvalidInput(f"A probability is no number: {err}", where=where) from err
+        raise InvalidInput(f"A probability is not a number: {err}", where=where) from err
     if not (min(shares) >= 0 and abs(sum(shares) - 1) <= SUM_TOLERANCE):  # NaN fails both
         raise InvalidInput(
             "These are no probabilities",

@@ -105,7 +105,7 @@ def _read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
         return png.read_header(data)
     if data.startswith(tiff.SIGNATURES):
         return tiff.read_header(data, limits)
-    raise UnsupportedImage("The body is no JPEG, PNG or TIFF", remedy="Send one of these")
+    raise UnsupportedImage("The body is not a JPEG, PNG or TIFF", remedy="Send one of these")
 
 
 def reduction(header: ImageHeader, min_side_px: int | None) -> int:

@@ -48,7 +48,7 @@ class Prediction:
                 remedy="Name as many classes in the manifest as the model has outputs",
             )
         if not np.all(np.isfinite(self.probabilities)):
-            raise PredictionFailed("The model answered with a value that is no number")
+            raise PredictionFailed("The model answered with a value that is not a number")
         strays = abs(float(self.probabilities.sum()) - 1.0) > SUM_TOLERANCE
         if strays or float(self.probabilities.min()) < -SUM_TOLERANCE:
             raise PredictionFailed(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.engine import ExitState
 
 SPARE_BYTES = 1024
-TEXT = b"<p>this is no photograph</p>"
+TEXT = b"<p>this is not a photograph</p>"
 TEXT_TYPE = "text/html"
 TOO_LONG = "too long"
 

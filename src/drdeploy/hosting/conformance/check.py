@@ -138,7 +138,7 @@ def check_conformance(
 
     Raises:
         InvalidInput: There is no such image or clause, or a limit that no engine could keep.
-        ArtifactError: The artifact is no readable archive.
+        ArtifactError: The artifact is not a readable archive.
         EngineError: No engine answers, or it went away.
         MissingExtra: The extra ``cloud`` is not installed.
     """

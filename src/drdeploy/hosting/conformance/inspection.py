@@ -137,7 +137,7 @@ class ImageInspection:
             raise Undetermined(f"it ended and does not start again: {err.what}") from err
         again = self.host.wait_until_ready(container, began, self.patience_s)
         if again.ready_s is None:
-            raise Undetermined(f"it ended and, started again, was {again}")
+            raise Undetermined(f"the container ended; started again, it was {again}")
         return container
 
 

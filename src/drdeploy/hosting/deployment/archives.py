@@ -62,7 +62,7 @@ def bucket_exists(account: Account, bucket: str) -> bool:
 
 
 def upload_archive(account: Account, archive: Path, bucket: str) -> UploadedArchive:
-    """Check an archive, and upload it under its own digest where the bucket lacks it.
+    """Check an archive, and upload it unless the bucket has it; the digest is its key.
 
     Raises:
         ArtifactError: The file is not a valid ``model.tar.gz``.

@@ -52,7 +52,7 @@ class PlannedChanges:
         """Read the JSON that ``terraform show -json`` prints for a plan."""
         changes = tuple(_changes(document))
         root = document.get("planned_values", {}).get("root_module", {})
-        return cls(changes, dict(_configurations(root)))
+        return cls(changes, dict(_endpoint_configurations(root)))
 
     def __bool__(self) -> bool:
         return bool(self.changes)
@@ -76,14 +76,14 @@ def _changes(document: Mapping[str, Any]) -> Iterator[ResourceChange]:
         yield ResourceChange(resource["address"], resource["type"], action)
 
 
-def _configurations(
+def _endpoint_configurations(
     module: Mapping[str, Any],
 ) -> Iterator[tuple[str, ServerlessConfig | RealTimeConfig]]:
     for resource in module.get("resources", ()):
         if resource.get("type") == ENDPOINT_CONFIGURATION:
             yield _endpoint_key(resource["address"]), _configuration(resource["values"])
     for child in module.get("child_modules", ()):
-        yield from _configurations(child)
+        yield from _endpoint_configurations(child)
 
 
 def _endpoint_key(address: str) -> str:

@@ -108,7 +108,7 @@ class Provisioner:
 
         Raises:
             InvalidInput: An image does not run on the processor of its instance.
-            PlanDeclined: A plan was not approved; nothing of it was applied.
+            PlanDeclined: A plan was not approved; nothing was changed.
             TerraformFailed: Something could not be created; the message names what exists.
             PushFailed: The registry does not take an image.
             UploadFailed: The bucket does not take an archive.
@@ -251,7 +251,7 @@ class Provisioner:
                 remedy="Add the price to a sheet of your own, or say --accept-unknown-prices",
             )
         if not self._approver.approves(Proposal(title, changes, cost)):
-            raise PlanDeclined("The plan was not approved; nothing of it was applied", where=title)
+            raise PlanDeclined("The plan was not approved, so nothing was changed", where=title)
         self._terraform.apply()
         return changes
 

@@ -120,7 +120,7 @@ class Engine:
         platform: str | None = None,
         log: Callable[[str], None] | None = None,
     ) -> str:
-        """Build an image, with what the engine has in its cache.
+        """Build an image, reusing the layers in the engine's cache.
 
         Args:
             context: Folder that is sent to the engine, without what its ``.dockerignore`` names.

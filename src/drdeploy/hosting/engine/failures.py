@@ -17,7 +17,7 @@ UNAVAILABLE_REMEDY = (
 
 
 def engine_unavailable(where: str = "") -> EngineUnavailable:
-    """Return the error for an engine that does not answer, with its remedy."""
+    """Return the error to raise when no engine answers; it says how to fix that."""
     return EngineUnavailable("No container engine answers", where=where, remedy=UNAVAILABLE_REMEDY)
 
 

@@ -168,7 +168,7 @@ def _whiteouts(files: list[LayerFile]) -> tuple[tuple[str, ...], tuple[str, ...]
 
 
 class _Source(io.RawIOBase):
-    """A tar file that can only be read forward, and its compressed size so far."""
+    """A tar file that can only be read forward, and the compressed bytes read so far."""
 
     def __init__(self, head: bytes, content: IO[bytes]) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """The errors that the API answers with, in AWS's codes and words.
 
-Two codes look alike.  A request that could never be granted is a ``ValidationError``; one that
-only the present state forbids (no such endpoint, name taken, update in progress) is a
+Two codes look alike.  A request that is wrong in every state gets ``ValidationError``.  One that
+is impossible only now (no such endpoint, name taken, update in progress) gets
 ``ValidationException``, the code that botocore's waiters and Terraform look for.  The runtime's
 codes and statuses are those of botocore's ``sagemaker-runtime`` service model.
 """

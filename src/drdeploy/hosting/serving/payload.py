@@ -81,7 +81,7 @@ def _from_json(body: bytes) -> Sequence[bytes]:
         content: list[bytes] | _Instances = _JSON_BODY.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as err:
         raise MalformedRequest(
-            "The JSON body is no list of base64 texts",
+            "The JSON body is not a list of base64 texts",
             remedy='Send ["BASE64"] or {"instances": [{"b64": "BASE64"}]}',
         ) from err
     if isinstance(content, _Instances):

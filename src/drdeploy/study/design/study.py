@@ -152,7 +152,7 @@ class Study(_Table):
         try:
             document = tomllib.loads(path.read_text("utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
-            raise StudyError(f"The file is no TOML: {err}", where=str(path)) from err
+            raise StudyError(f"The file is not TOML: {err}", where=str(path)) from err
         try:
             return cls.model_validate(_with_paths({"name": path.stem, **document}, path.parent))
         except ValidationError as err:

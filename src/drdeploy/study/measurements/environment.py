@@ -66,16 +66,16 @@ class EnvironmentFile:
         """Return the facts of each run.
 
         Raises:
-            StudyError: The file is no JSON object.
+            StudyError: The file is not a JSON object.
         """
         if not self.path.exists():
             return {}
         try:
             runs = json.loads(self.path.read_text("utf-8"))
         except ValueError as err:
-            raise StudyError(f"The file is no JSON: {err}", where=str(self.path)) from err
+            raise StudyError(f"The file is not JSON: {err}", where=str(self.path)) from err
         if not isinstance(runs, dict):
-            raise StudyError("The file is no object of runs", where=str(self.path))
+            raise StudyError("The file is not an object of runs", where=str(self.path))
         return runs
 
     def record(self, run_id: str, facts: Mapping[str, Any]) -> None:

@@ -143,7 +143,7 @@ def _read_rows(source: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     try:
         text = source.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as err:
-        reason = err.strerror if isinstance(err, OSError) else "It is no text in UTF-8"
+        reason = err.strerror if isinstance(err, OSError) else "It is not text in UTF-8"
         raise AnalysisError(
             f"The measurements cannot be read: {reason}",
             where=str(source),
@@ -168,7 +168,7 @@ def _read_environment(folder: Path) -> dict[str, dict[str, Any]]:
         facts = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as err:
         raise AnalysisError(
-            "The facts about the environment are no JSON",
+            "The facts about the environment are not JSON",
             where=str(path),
             remedy="Move the file away to report without them",
         ) from err

@@ -79,7 +79,7 @@ class CsvColumn:
         """Read a cell.
 
         Raises:
-            ValueError: The text is no value of its type.
+            ValueError: The text is not a value of its type.
         """
         if self.is_nullable and not text:
             return None

@@ -3,7 +3,7 @@
 CloudWatch reports, for each period, an average and how many samples it has: for each minute on
 AWS, for each second on the local service.  It does not say which invocation a sample belongs to,
 so rows and metrics are joined by time.  A row gets a value only where there is no doubt.  Where
-requests share a period its value stays empty: a share of an average is no measurement.
+requests share a period its value stays empty: a share of an average is not a measurement.
 """
 
 from __future__ import annotations

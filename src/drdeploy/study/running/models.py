@@ -42,7 +42,7 @@ class Artifact:
 
         Raises:
             StudyError: There is no such file.
-            ArtifactError: The file is no artifact.
+            ArtifactError: The file is not an artifact.
         """
         if not path.is_file():
             raise StudyError("There is no such artifact", where=str(path))
@@ -91,7 +91,7 @@ def check_own_artifacts(trials: Iterable[Trial]) -> None:
 
     Raises:
         StudyError: A file does not exist, or is not in the format that its image takes.
-        ArtifactError: A file is no artifact.
+        ArtifactError: A file is not an artifact.
     """
     for trial in {artifact_key(trial): trial for trial in trials}.values():
         if trial.model.artifact is not None:

@@ -265,7 +265,7 @@ class Runner:
                 trial.id: {
                     "definition": trial.fingerprint,
                     "artifact": artifacts[artifact_key(trial)].sha256,
-                    "operating_points": _operating_points(artifacts[artifact_key(trial)]),
+                    "operating_points": _clinical_thresholds(artifacts[artifact_key(trial)]),
                 }
                 for trial in self.plan.trials
             },
@@ -279,7 +279,7 @@ def endpoint_name(trial: Trial) -> str:
     return f"{readable[: ENDPOINT_NAME_CHARS - 9].strip('-')}-{digest}"
 
 
-def _operating_points(artifact: Artifact) -> list[Any]:
+def _clinical_thresholds(artifact: Artifact) -> list[Any]:
     """Return the decision thresholds that an artifact fixes, with the sensitivity of each."""
     clinical = artifact.manifest.clinical
     return [] if clinical is None else [msgspec.to_builtins(p) for p in clinical.operating_points]

@@ -66,7 +66,7 @@ class StudyFigure:
     note: str = ""
 
 
-def figures_of(
+def draw_study_figures(
     summaries: Sequence[ScenarioSummary], printed: Sequence[Recomputed]
 ) -> tuple[StudyFigure, ...]:
     """All twelve, in their order."""

@@ -14,7 +14,7 @@ from drdeploy.study.measurements.load import LINE
 from drdeploy.study.measurements.results import MEASUREMENTS_FILE
 from drdeploy.study.report.evidence import gather
 from drdeploy.study.report.tables import tables_of
-from drdeploy.study.thesis.figures import figures_of
+from drdeploy.study.thesis.figures import draw_study_figures
 from drdeploy.study.thesis.findings import (
     counts_of,
     does_not_hold,
@@ -58,7 +58,7 @@ def write_reproduction(
     The rows are a results folder as any other: ``drdeploy report`` and ``recommend`` read it.
     """
     evidence = gather(found.measurements, sheet)
-    figures = figures_of(evidence.summaries, found.figures)
+    figures = draw_study_figures(evidence.summaries, found.figures)
     for name in ("figures", "tables"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     page = folder / PAGE

@@ -81,7 +81,7 @@ def read_printed(folder: Path) -> tuple[Printed, ...]:
     """Read ``published.csv``.
 
     Raises:
-        AnalysisError: No such file, a missing column, a repeated id, or a value that is no number.
+        AnalysisError: No such file, a missing column, a repeated id, or text where a number belongs.
     """
     path = folder / PUBLISHED_FILE
     try:
@@ -114,7 +114,7 @@ def _figure(row: Mapping[Any, Any], where: str) -> Printed:
         is_number = False
     if not is_number:
         raise AnalysisError(
-            f"The printed value {text!r} is no number",
+            f"The printed value {text!r} is not a number",
             where=where,
             remedy="Write it with a point and the digits that were printed",
         )

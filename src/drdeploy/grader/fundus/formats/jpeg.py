@@ -64,12 +64,12 @@ def checked_part(data: bytes, *, max_width_px: int, max_height_px: int) -> bytes
     """Return a strip or tile of a TIFF without what its pixels do not need.
 
     Raises:
-        UnreadableImage: It is no JPEG, larger than the strip or tile should be, or one of those
+        UnreadableImage: It is not a JPEG, larger than the strip or tile should be, or one of those
             of :func:`read_header`.
         UnsupportedImage: One of those of :func:`read_header`.
     """
     if not data.startswith(SIGNATURE):
-        raise UnreadableImage("A part of the TIFF is no JPEG")
+        raise UnreadableImage("A part of the TIFF is not a JPEG")
     header = read_header(data)
     # Encoders may round both sides up to whole blocks, of 16 pixels at most.
     if header.width_px > max_width_px + 15 or header.height_px > max_height_px + 15:
@@ -152,7 +152,7 @@ def _segments(data: bytes) -> list[_Segment]:
 
 def _segment(data: bytes, start: int, marker: int) -> _Segment:
     body_end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
-    # The length counts its own two bytes, so that less than two is no length.
+    # The length counts its own two bytes, so that less than two is not a length.
     if body_end < start + 4 or body_end > len(data):
         raise truncated("JPEG")
     end = body_end

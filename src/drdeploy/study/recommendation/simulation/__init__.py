@@ -6,6 +6,7 @@
 ``outcome``     the result: share of cold starts, percentiles, seconds to pay for
 ``erlang``      closed formulas that the simulation is checked against
 
-The same seed gives the same outcome.  `benchmarks/simulation_speed.py` measures how fast it is,
-`benchmarks/simulation_against_service.py` how close to the local service.
+The same seed gives the same outcome.  `benchmarks/simulation_speed.py` measures how fast
+the simulation is, and `benchmarks/simulation_against_service.py` how close its results are to those
+of the local service.
 """
