@@ -81,7 +81,7 @@ def read_printed(folder: Path) -> tuple[Printed, ...]:
     """Read ``published.csv``.
 
     Raises:
-        AnalysisError: No such file, a missing column, a repeated id, or text where a number belongs.
+        AnalysisError: The file or a column is missing, an id is repeated, or a value is not a number.
     """
     path = folder / PUBLISHED_FILE
     try:
