@@ -13,6 +13,7 @@ from drdeploy.errors import (
     RequestRefused,
     UnknownPath,
     UnknownPrice,
+    printable,
     reason_of,
     requires_extra,
 )
@@ -102,3 +103,29 @@ def test_a_module_of_our_own_that_is_missing_is_no_missing_extra():
     with pytest.raises(ModuleNotFoundError) as e, requires_extra("study", "Drawing"):
         import drdeploy.no_such_module  # noqa: F401
     assert not isinstance(e.value, MissingExtra)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[2Jgone", r"\x1b[2Jgone"),
+        ("a\rb\nc\0", r"a\rb\nc\x00"),
+        ("\x9b31m", r"\x9b31m"),
+        ("photo\u202egpj.exe", r"photo\u202egpj.exe"),
+        ("\ud800.jpg", r"\ud800.jpg"),
+        ("Größe 1\u202f000 → 2", "Größe 1\u202f000 → 2"),
+    ],
+)
+def test_foreign_text_shows_its_control_characters(text, shown):
+    assert printable(text) == shown
+    printable(text).encode()
+
+
+def test_an_error_shows_what_it_quotes_and_does_nothing_else():
+    error = InvalidInput("There is no '\x1b]0;x\x07'", where="a\nb.jpg", remedy="Name \x1b[1m")
+    assert str(error) == r"a\nb.jpg: There is no '\x1b]0;x\x07'. Name \x1b[1m."
+
+
+def test_a_client_gets_one_line_whatever_was_quoted():
+    error = RequestRefused("Two\nlines", remedy="Send\n  one")
+    assert error.sentence == "Two lines; send one."

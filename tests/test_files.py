@@ -7,10 +7,14 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drdeploy import files
 from drdeploy.files import (
     atomic_writer,
+    cell_text,
+    safe_cell,
     sha256_of,
     sha256_of_file,
     shipped,
@@ -107,3 +111,26 @@ def test_what_ships_is_found_at_the_root_of_a_checkout():
 def test_what_ships_is_found_inside_an_installed_package(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_PACKAGE", tmp_path / "site-packages" / "drdeploy")
     assert shipped("studies") == tmp_path / "site-packages" / "drdeploy" / "shipped" / "studies"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+cmd", "-x.jpg", "@SUM(A1)", "\tx", "\rx", "-1-1", "+1+cmd", "--1", "=", "'=1"],
+)
+def test_a_text_that_a_spreadsheet_would_run_is_a_text(text):
+    cell = safe_cell(text)
+    assert cell == f"'{text}"
+    assert cell_text(cell) == text
+
+
+@pytest.mark.parametrize(
+    "value", ["-1.5", "+2e-7", "-.5", ".5", -3, -0.25, None, True, "a=b", "'a"]
+)
+def test_numbers_and_ordinary_texts_stay_as_they_are(value):
+    assert safe_cell(value) is value
+    assert not isinstance(value, str) or cell_text(value) == value
+
+
+@given(st.text())
+def test_every_text_is_read_back_from_its_cell(text):
+    assert cell_text(safe_cell(text)) == text

@@ -36,6 +36,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +54,29 @@ def install_remedy(extra: str) -> str:
 def reason_of(err: Exception) -> str:
     """Return the message of a library's own error on one line, or else its class name."""
     return " ".join(str(err).split()) or type(err).__name__
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    r"""Return foreign text so that a terminal or a log only shows it.
+
+    A file's name or a server's answer may hold control characters, by which a terminal hides,
+    moves or colours what it shows, and characters that turn the direction of writing.  They become
+    visible escapes such as ``\x1b``.
+
+    Args:
+        text: From wherever.
+        keep: Such characters to leave as they are, for example line feeds.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in keep or category(char) == "Zs" else _escaped(char)
+        for char in text
+    )
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 class DrdeployError(Exception):
@@ -79,9 +103,10 @@ class DrdeployError(Exception):
         cls.exit_status = cls.exit_status if exit_status is None else exit_status
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
-        self.what = what.rstrip(".")
-        self.where = where
-        self.remedy = remedy.rstrip(".")
+        # All three may quote a stranger: a file's name, a field, what a program printed.
+        self.what = printable(what, keep="\n").rstrip(".")
+        self.where = printable(where)
+        self.remedy = printable(remedy, keep="\n").rstrip(".")
         super().__init__(str(self))
 
     @property
@@ -92,7 +117,8 @@ class DrdeployError(Exception):
     @property
     def sentence(self) -> str:
         """One sentence for a client: no file or path of the server, no traceback."""
-        return f"{self.what}." if not self.remedy else f"{self.what}; {_lower_first(self.remedy)}."
+        what, remedy = " ".join(self.what.split()), " ".join(self.remedy.split())
+        return f"{what}; {_lower_first(remedy)}." if remedy else f"{what}."
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""

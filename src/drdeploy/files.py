@@ -1,4 +1,4 @@
-"""Write files atomically, compute their SHA-256, and find the ones that ship with the project.
+"""Write files atomically, cells that are safe in a spreadsheet, SHA-256, and shipped files.
 
 The lean server imports this module at every cold start, so what only writers need is imported
 where it is used.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -21,6 +22,9 @@ CHUNK_BYTES = MIB
 """How much is read or copied at a time: enough that the cost per call does not show."""
 
 _PACKAGE = Path(__file__).parent
+# Behind apostrophes, too, so that a text which begins with one is read back as it was.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 @contextmanager
@@ -58,6 +62,24 @@ def write_json(path: Path, document: object) -> None:
     import json
 
     write_atomically(path, json.dumps(document, indent=2, default=str) + "\n")
+
+
+def safe_cell(value: object) -> object:
+    """Return the value as a CSV cell that no spreadsheet takes for a formula.
+
+    Spreadsheets run what begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return, and a
+    cell may be a file's name or a model's own word.  Such a text gets an apostrophe before it,
+    which a spreadsheet hides.  Numbers stay numbers, also those that begin with ``-``.
+    :func:`cell_text` takes the apostrophe off again.
+    """
+    if not isinstance(value, str) or _NUMBER.fullmatch(value) or not _FORMULA.match(value):
+        return value
+    return f"'{value}"
+
+
+def cell_text(cell: str) -> str:
+    """Return the text that :func:`safe_cell` made the cell of."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def sha256_of(content: bytes) -> str:

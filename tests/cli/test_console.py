@@ -123,3 +123,17 @@ def test_the_help_of_a_command_fits_80_columns(words):
     assert [line for line in shown.splitlines() if len(line) > 80] == []
     commands = shown.partition("Commands:")[2].splitlines()
     assert [line for line in commands if line.endswith("...")] == [], "say it in fewer words"
+
+
+@pytest.mark.parametrize("width", [None, 80])
+def test_a_name_with_escape_sequences_is_shown_and_not_obeyed(terminal, width):
+    printed = terminal(width)
+    name = "\x1b[2J\x1b]8;;evil\x07a.jpg"
+    shown = Table([name_column("image"), number_column("grade")])
+    shown.add(name, "3")
+    shown.print()
+    print_line(f"Graded {name}")
+    print_facts([("image", name)])
+    text = "\n".join(printed())
+    assert "\x1b" not in text
+    assert text.count(r"\x1b[2J\x1b]8;;evil\x07a.jpg") == 3

@@ -20,7 +20,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from drdeploy.errors import DrdeployError
+from drdeploy.errors import DrdeployError, printable
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Table:
 
     def add(self, *cells: str, style: str = "") -> None:
         """Add a row."""
-        self._rows.append((cells, style))
+        self._rows.append((tuple(map(printable, cells)), style))
 
     def add_line(self) -> None:
         """Draw a line between the rows before and those that follow."""
@@ -214,7 +214,8 @@ def _aligned(text: str, width: int, align: Literal["left", "right"]) -> str:
 
 
 def _print_lines(lines: Sequence[str], style: str, to: Console) -> None:
-    for line in lines:
+    # The one place where text reaches the terminal, and some of it is file names.
+    for line in map(printable, lines):
         to.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -232,7 +233,7 @@ def friendly_errors() -> Iterator[None]:
     except OSError as error:
         if not error.filename:
             raise
-        _print_error(type(error).__name__, f"{error.filename}: {error.strerror}.")
+        _print_error(type(error).__name__, printable(f"{error.filename}: {error.strerror}."))
         raise SystemExit(1) from None
 
 

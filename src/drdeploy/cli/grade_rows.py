@@ -16,6 +16,7 @@ from drdeploy.cli.console import (
     sentence_column,
 )
 from drdeploy.errors import PredictionFailed, RequestRefused
+from drdeploy.files import safe_cell
 from drdeploy.grader.fundus.gradability import SENTENCES
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE, Grade
 from drdeploy.hosting.serving.answer import screening
@@ -201,21 +202,22 @@ def write_csv(path: Path, rows: Sequence[Row], classes: tuple[str, ...]) -> None
         writer.writerow([
             *("image", "gradable", "ungradable_reason", "grade", "label", "referable"),
             *("probability_referable", "probability_vision_threatening", "error"),
-            *(f"{disease}_{name}" for disease, name in flags),
+            *(safe_cell(f"{disease}_{name}") for disease, name in flags),
             *(f"p_{name}" for name in names),
             *("decode_s", "transform_s", "predict_s", "notice"),
         ])  # fmt: skip
         for row in rows:
             probabilities = row.probabilities or ("",) * len(names)
             screened = row.screening or {}
-            writer.writerow([
+            cells = (
                 *(row.image, _word(row.gradable), row.ungradable_reason, row.grade, row.label),
                 *(_word(row.referable), row.probability_referable),
                 *(row.probability_vision_threatening, row.error),
                 *(_word(screened.get(disease, {}).get(name)) for disease, name in flags),
                 *probabilities,
                 *(row.decode_s, row.transform_s, row.predict_s, RESEARCH_USE_NOTICE),
-            ])  # fmt: skip
+            )  # fmt: skip
+            writer.writerow(map(safe_cell, cells))
 
 
 def _word(value: bool | None) -> str:

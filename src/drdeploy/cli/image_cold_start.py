@@ -14,6 +14,7 @@ import typer
 from drdeploy.cli.console import Column, Table, err, number_column, print_json, print_line
 from drdeploy.cli.options import CsvOption, JsonOption, PlotOption
 from drdeploy.errors import InvalidInput
+from drdeploy.files import safe_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -171,7 +172,7 @@ def _write(rows: Sequence[_Row], path: Path, memory_mb: int) -> None:
             for sequence, start in enumerate(row.starts):
                 seconds = [start.total_s, *(start.stages_s[stage] for stage in stages), row.pull_s]
                 shown = [f"{value:.6f}" for value in seconds]
-                writer.writerow([row.image, memory_mb, sequence, *shown])
+                writer.writerow([safe_cell(row.image), memory_mb, sequence, *shown])
 
 
 def _document(row: _Row) -> dict[str, Any]:

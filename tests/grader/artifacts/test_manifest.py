@@ -5,9 +5,10 @@ import json
 import msgspec
 import pytest
 
-from drdeploy.errors import ManifestError
+from drdeploy.errors import InvalidInput, ManifestError
 from drdeploy.grader.artifacts import FileDigest, ModelManifest
 from drdeploy.grader.artifacts.manifest import decode_manifest, encode_manifest
+from drdeploy.grader.artifacts.transform_file import read_transform
 from drdeploy.grader.fundus.transform import FundusTransform
 
 GOOD = ModelManifest(
@@ -72,3 +73,23 @@ def test_a_newer_manifest_asks_for_a_newer_drdeploy():
 def test_what_is_no_json_object_is_refused(content):
     with pytest.raises(ManifestError):
         decode_manifest(content)
+
+
+def test_a_manifest_that_nests_without_end_is_refused():
+    deep = encode_manifest(GOOD).rstrip()[:-1] + b', "surplus": ' + b"[" * 100_000
+    with pytest.raises(ManifestError, match=r"manifest\.json"):
+        decode_manifest(deep)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("transform.toml", "a = " + "[" * 5000),
+        ("transform.json", '{"a": ' + "[" * 100_000),
+        ("transform.toml", "\udcff"),
+    ],
+)
+def test_a_transform_file_that_cannot_be_read_is_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InvalidInput, match=name):
+        read_transform(tmp_path / name)

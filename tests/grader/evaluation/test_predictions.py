@@ -1,5 +1,8 @@
 """Predictions of labelled photographs, and their table."""
 
+import csv
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from labelled_folders import write_photograph, write_table
@@ -72,6 +75,15 @@ def test_a_table_that_was_written_is_read_back(service, labelled, tmp_path):
     assert read.labels.tolist() == written.labels.tolist()
     assert read.groups.tolist() == written.groups.tolist()
     assert read.probabilities == pytest.approx(written.probabilities, abs=1e-8, nan_ok=True)
+
+
+def test_file_names_are_no_formulas_in_the_table(service, labelled, tmp_path):
+    graded = predict_dataset(service, labelled)
+    files = ("=HYPERLINK(1)", "-1+1.jpg", *graded.files[2:])
+    path = tmp_path / "predictions.csv"
+    replace(graded, files=files).write(path)
+    assert [row["file"][:2] for row in csv.DictReader(path.open())][:2] == ["'=", "'-"]
+    assert GradedSet.read(path).files == files
 
 
 def test_files_labels_and_probabilities_are_enough(tmp_path):

@@ -65,6 +65,7 @@ def test_the_newest_of_two_prices_wins(tmp_path):
     "text",
     [
         "not toml",
+        "a = " + "[" * 5000,
         '[[data_processed_gb]]\nregion = "r"\ndate = "2025-01"\nusd = 1.0\n',
         '[[data_processed_gb]]\nregion = "r"\nsource = "s"\ndate = "soon"\nusd = 1.0\n',
         '[[data_processed_gb]]\nregion = "r"\nsource = "s"\ndate = "2025-01"\nusd = -1.0\n',
@@ -73,8 +74,9 @@ def test_the_newest_of_two_prices_wins(tmp_path):
 def test_a_price_without_source_date_or_sense_is_refused(tmp_path, text):
     path = tmp_path / "prices.toml"
     path.write_text(text)
-    with pytest.raises(InvalidInput, match=r"prices\.toml"):
+    with pytest.raises(InvalidInput, match=r"prices\.toml") as refused:
         PriceSheet.load(path)
+    assert "\n" not in str(refused.value)
 
 
 def test_show_prints_every_price_as_json(sheet):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 from PIL import Image, ImageFilter
@@ -43,6 +44,15 @@ def test_folders_are_searched_and_every_photograph_has_a_row(run, folder, model_
     assert all(0 <= row["grade"] <= 4 for row in document["results"])
     assert document["notice"] == "For research use. Not a medical device."
     assert result.exit_code == 0
+
+
+def test_the_table_of_grades_holds_no_formula(run, tmp_path, folder, model_dir, monkeypatch):
+    shutil.copy(folder / "a.jpg", tmp_path / "=1+1.jpg")
+    monkeypatch.chdir(tmp_path)
+    run("./=1+1.jpg", "--artifact", model_dir, "--csv", "grades.csv")
+    (row,) = csv.DictReader((tmp_path / "grades.csv").open())
+    assert row["image"] == "'=1+1.jpg"
+    assert float(row["decode_s"]) > 0
 
 
 def test_what_cannot_be_graded_has_a_row_with_the_reason_and_the_status_says_so(

@@ -62,6 +62,17 @@ def test_a_header_alone_is_no_measurement(results_of):
         load(results_of([]))
 
 
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [("run_id,run_id\n1,2\n", "two columns 'run_id'"), ("a" * 200_000, "no CSV")],
+)
+def test_a_table_that_readers_could_understand_differently_is_refused(tmp_path, text, what):
+    path = tmp_path / "measurements.csv"
+    path.write_text(text)
+    with pytest.raises(AnalysisError, match=what):
+        load(path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(AnalysisError, match=MEASUREMENTS_FILE):
         load(tmp_path)

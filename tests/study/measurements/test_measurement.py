@@ -95,6 +95,13 @@ def test_a_row_survives_the_round_trip(measurement):
     assert decode_rows(lines_of(content), where="x") == [measurement]
 
 
+def test_a_text_of_a_row_is_no_formula():
+    row = Measurement(**{**vars(ROW), "error": "=1+1", "photograph": "-a.jpg"})
+    line = encode_row(row).decode()
+    assert ",'=1+1," in f"{line},"
+    assert "'-a.jpg" in line
+
+
 @given(st.text(alphabet=string.printable))
 def test_a_row_is_one_line_whatever_its_texts_hold(text):
     row = Measurement(**{**vars(ROW), "error": text, "photograph": text})

@@ -109,6 +109,12 @@ def test_a_trace_that_makes_no_sense_is_an_error(trace, text, what):
         read_trace(trace(text))
 
 
+@pytest.mark.parametrize("count", ["99999999999", "9" * 5000, "50000001"])
+def test_a_trace_of_more_arrivals_than_fit_in_memory_is_refused(trace, count):
+    with pytest.raises(InvalidInput, match=r"50,000,000|not a count"):
+        read_trace(trace(f"minute,count\n2025-03-03T09:00,{count}\n2025-03-03T09:01,1\n"))
+
+
 def test_a_trace_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(InvalidInput, match="cannot be read"):
         read_trace(tmp_path / "none.csv")

@@ -163,7 +163,8 @@ def test_what_cannot_be_measured_is_refused(tmp_path, endpoint, scenario, reason
         ('title = "small"', "", "title: is missing"),
         ('title = "small"', 'title = "small"\ncolour = 1', "colour: there is no such field"),
         ('architecture = "MobileNet"', "", "either an architecture or an artifact"),
-        ("[[trials]]", "[[trials", "no TOML"),
+        ("[[trials]]", "[[trials", "not TOML"),
+        ("[[trials]]", "a = " + "[" * 5000, "not TOML"),
     ],
 )
 def test_a_mistake_is_named_with_file_field_and_limit(tmp_path, old, new, field_and_limit):

@@ -218,7 +218,7 @@ def decode_manifest(data: bytes) -> ModelManifest:
         version = msgspec.json.decode(data, type=_Version).schema_version
         if version <= SCHEMA_VERSION:
             manifest = msgspec.json.decode(data, type=ModelManifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as err:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
         raise _unreadable(str(err)) from err
     if version > SCHEMA_VERSION:
         raise ManifestError(

@@ -27,7 +27,12 @@ def read_transform(file: Path) -> FundusTransform:
         return msgspec.json.decode(data, type=FundusTransform)
     except OSError as err:
         raise InvalidInput(f"Cannot read it: {err.strerror}", where=str(file)) from err
-    except (msgspec.DecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+    except (
+        msgspec.DecodeError,
+        tomllib.TOMLDecodeError,
+        UnicodeDecodeError,
+        RecursionError,
+    ) as err:
         raise InvalidInput(
             str(err).replace("`", "'"),
             where=str(file),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from drdeploy.errors import EmptyBody, InvalidInput, RequestRefused
+from drdeploy.errors import EmptyBody, InvalidInput, PayloadTooLarge, RequestRefused
 from drdeploy.files import sha256_of
 from drdeploy.grader.datasets.dataset import Dataset, LabelledPhotograph, SetAside, name_within
 from drdeploy.grader.datasets.layouts import LAYOUTS, read_labels
@@ -81,7 +83,7 @@ def _photograph(entry: ListedPhotograph, *, keep_unreadable: bool) -> LabelledPh
             str(entry.file), f"'{entry.grade}' is not an ICDR grade from 0 to 4", "grade"
         )
     try:
-        data = entry.file.read_bytes()
+        data = _content(entry.file)
         if not keep_unreadable:
             read_header(data, limits=LOCAL_FILE_LIMITS)
     except FileNotFoundError:
@@ -101,6 +103,26 @@ def _photograph(entry: ListedPhotograph, *, keep_unreadable: bool) -> LabelledPh
         group=entry.group or sha256,
         sha256=sha256,
     )
+
+
+def _content(file: Path) -> bytes:
+    """Read a file that a table names.
+
+    Raises:
+        OSError: It is none, or none that ends: a table may name a device or a pipe.
+        PayloadTooLarge: It has more bytes than a photograph on disk may.
+    """
+    try:
+        mode = file.stat().st_mode
+    except ValueError as err:
+        raise OSError(errno.EINVAL, "no file can have that name") from err
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    with file.open("rb") as stream:
+        data = stream.read(LOCAL_FILE_LIMITS.max_bytes + 1)
+    if len(data) > LOCAL_FILE_LIMITS.max_bytes:
+        raise PayloadTooLarge(f"The file has more than {LOCAL_FILE_LIMITS.max_bytes} bytes")
+    return data
 
 
 def _unlisted(folder: Path, listing: Listing) -> Iterator[str]:

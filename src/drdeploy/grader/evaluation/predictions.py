@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.errors import InvalidInput, PredictionFailed, RequestRefused
+from drdeploy.files import cell_text, safe_cell
 from drdeploy.grader.datasets.load import GRADES
 from drdeploy.grader.datasets.tables import read_rows
 from drdeploy.grader.grading import Grade
@@ -77,7 +78,8 @@ class GradedSet:
                 shares = ["" if reason else f"{p:.9g}" for p in self.probabilities[at]]
                 is_gradable = "false" if reason else "true"
                 label = int(self.labels[at])
-                writer.writerow([name, self.groups[at], label, is_gradable, reason, *shares])
+                texts = map(safe_cell, (name, str(self.groups[at]), label, is_gradable, reason))
+                writer.writerow([*texts, *shares])
 
     @classmethod
     def read(cls, path: Path) -> GradedSet:
@@ -94,8 +96,10 @@ class GradedSet:
             raise InvalidInput("The table has no row", where=str(path))
         read = [_row(row, f"{path}: row {place}") for place, row in enumerate(rows, 1)]
         return cls(
-            files=tuple(row["file"] for row in rows),
-            groups=np.array([row.get("group") or row["file"] for row in rows], dtype=np.str_),
+            files=tuple(cell_text(row["file"]) for row in rows),
+            groups=np.array(
+                [cell_text(row.get("group") or row["file"]) for row in rows], dtype=np.str_
+            ),
             labels=np.array([label for label, _, _ in read], dtype=np.intp),
             probabilities=np.array([shares for _, shares, _ in read], dtype=np.float64),
             reasons=tuple(reason for _, _, reason in read),
@@ -119,7 +123,7 @@ def _row(row: dict[str, str], where: str) -> tuple[int, list[float], str]:
     if label is None:
         raise InvalidInput(f"'{row['icdr_grade']}' is not an ICDR grade from 0 to 4", where=where)
     if row.get("gradable", "true") != "true":
-        return label, [float("nan")] * len(Grade), row.get("reason") or "not gradable"
+        return label, [float("nan")] * len(Grade), cell_text(row.get("reason") or "not gradable")
     try:
         shares = [float(row[name]) for name in PROBABILITY_COLUMNS]
     except ValueError as err:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from drdeploy.errors import InvalidInput
-from drdeploy.files import atomic_writer, write_atomically
+from drdeploy.files import atomic_writer, safe_cell, write_atomically
 from drdeploy.grader.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -101,5 +101,5 @@ class RunFolder:
                     zip(history.losses, history.kappas, strict=True), start=1
                 ):
                     shown = "" if kappa is None else f"{kappa:.4f}"
-                    writer.writerow([name, epoch, f"{loss:.5f}", shown])
+                    writer.writerow([safe_cell(name), epoch, f"{loss:.5f}", shown])
         return path

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 from dataclasses import asdict
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from drdeploy.files import safe_cell
 from drdeploy.units import GB, MB
 
 if TYPE_CHECKING:
@@ -30,9 +32,8 @@ def write_sizes(
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()
-        for size in sizes:
-            writer.writerows(_rows(size))
-        writer.writerows(_published(references))
+        rows = chain(*map(_rows, sizes), _published(references))
+        writer.writerows({name: safe_cell(cell) for name, cell in row.items()} for row in rows)
 
 
 def document_of(size: ImageSize) -> dict[str, Any]:

@@ -75,9 +75,10 @@ class PriceSheet:
         source = path or files("drdeploy.hosting.sagemaker") / "prices.toml"
         try:
             document = _Document.model_validate(tomllib.loads(source.read_text("utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as err:
+        except _UNREADABLE as err:
+            reason = _sentences(err) if isinstance(err, ValidationError) else str(err)
             raise InvalidInput(
-                f"The price sheet cannot be read: {err}",
+                f"The price sheet cannot be read: {reason}",
                 where=str(source),
                 remedy="Compare it with the packaged prices.toml",
             ) from err
@@ -151,6 +152,23 @@ _DATA_ITEM = "serverless data processing"
 _REGISTRY_ITEM = "image storage"
 _BUCKET_ITEM = "artifact storage"
 _REQUEST_ITEM = "request"
+
+
+_UNREADABLE = (
+    OSError,
+    UnicodeDecodeError,
+    tomllib.TOMLDecodeError,
+    RecursionError,  # arrays in arrays in arrays
+    ValidationError,
+)
+
+
+def _sentences(error: ValidationError) -> str:
+    """Return pydantic's errors on one line: ``instance_hour.0.date: Field required``."""
+    return "; ".join(
+        f"{'.'.join(map(str, detail['loc'])) or 'the sheet'}: {detail['msg']}"
+        for detail in error.errors()
+    )
 
 
 def _serverless_item(memory_mb: int) -> str:

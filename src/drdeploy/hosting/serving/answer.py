@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from drdeploy.files import safe_cell
 from drdeploy.grader.fundus.gradability import SENTENCES
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE, Grade
 
@@ -193,13 +194,16 @@ def csv_answer(
     graded = [inference.prediction for inference in inferences if inference.prediction]
     classes = graded[0].classes if graded else manifest.classes
     if has_header:
-        writer.writerow(["grade" if manifest.is_icdr else "class", "label", *classes])
+        writer.writerow(
+            ["grade" if manifest.is_icdr else "class", "label", *map(safe_cell, classes)]
+        )
     for inference in inferences:
         prediction = inference.prediction
         if prediction is None:
             writer.writerow(["", f"ungradable: {inference.ungradable}", *[""] * len(classes)])
         else:
-            writer.writerow([prediction.index, prediction.label, *_floats(prediction)])
+            label = safe_cell(prediction.label)
+            writer.writerow([prediction.index, label, *_floats(prediction)])
     return text.getvalue().encode()
 
 

@@ -151,7 +151,7 @@ class Study(_Table):
         path = find_study(path_or_name)
         try:
             document = tomllib.loads(path.read_text("utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as err:
             raise StudyError(f"The file is not TOML: {err}", where=str(path)) from err
         try:
             return cls.model_validate(_with_paths({"name": path.stem, **document}, path.parent))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from drdeploy.errors import AnalysisError
+from drdeploy.files import cell_text
 from drdeploy.study.measurements.results import ENVIRONMENT_FILE, MEASUREMENTS_FILE
 from drdeploy.study.measurements.validation import FIRST_LINE, bad_line, validated
 
@@ -149,7 +150,14 @@ def _read_rows(source: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
             where=str(source),
             remedy="Name the folder that `drdeploy study run` wrote",
         ) from err
-    header, *rows = list(csv.reader(io.StringIO(text))) or [[]]
+    try:
+        lines = [[cell_text(cell) for cell in row] for row in csv.reader(io.StringIO(text))]
+    except csv.Error as err:
+        raise AnalysisError(f"The measurements are no CSV: {err}", where=str(source)) from err
+    header, *rows = lines or [[]]
+    twice = next((name for name in header if header.count(name) > 1), None)
+    if twice is not None:
+        raise AnalysisError(f"The measurements have two columns '{twice}'", where=str(source))
     # A run that was killed leaves a last line without its end: not yet a measurement.
     torn = bool(rows) and len(rows[-1]) < len(header) and not text.endswith("\n")
     rows = rows[:-1] if torn else rows

@@ -9,6 +9,7 @@ from datetime import datetime  # noqa: TC003 - the schema reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from drdeploy.errors import StudyError
+from drdeploy.files import cell_text, safe_cell
 from drdeploy.hosting.sagemaker import InvocationOutcome
 from drdeploy.study.measurements.schema import (
     ADDED_LATER,
@@ -152,7 +153,8 @@ def decode_rows(lines: Iterable[str], *, where: str) -> list[Measurement]:
     for number, row in enumerate(reader, 1):
         try:
             values: dict[str, Any] = {
-                column.name: column.decode(text) for column, text in zip(columns, row, strict=True)
+                column.name: column.decode(cell_text(cell))
+                for column, cell in zip(columns, row, strict=True)
             }
         except ValueError as err:
             raise StudyError(
@@ -164,7 +166,7 @@ def decode_rows(lines: Iterable[str], *, where: str) -> list[Measurement]:
 
 def _line(values: Sequence[str]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
+    csv.writer(text, lineterminator="\n").writerow(map(safe_cell, values))
     return text.getvalue().encode()
 
 

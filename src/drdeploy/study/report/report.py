@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from drdeploy.files import safe_cell
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.pages.page import environment_for
 from drdeploy.statistics.means import BOOTSTRAP_ROWS, rows_needed
@@ -218,7 +219,7 @@ def _write_tables(evidence: Evidence, folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in tables.tables_of(evidence).items():
         path = folder / f"{name}.csv"
-        frame.to_csv(path, index=False, lineterminator="\n")
+        frame.map(safe_cell).to_csv(path, index=False, lineterminator="\n")
         yield path
 
 

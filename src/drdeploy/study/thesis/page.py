@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from drdeploy.files import safe_cell
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.pages.page import cell, environment_for
 from drdeploy.statistics import notation
@@ -155,5 +156,5 @@ def _tables(found: Reproduction, evidence: Evidence, folder: Path) -> list[Path]
     rows = found.measurements.frame.drop(columns=["left_out", LINE])
     frames[folder / MEASUREMENTS_FILE] = rows
     for path, frame in frames.items():
-        frame.to_csv(path, index=False, lineterminator="\n")
+        frame.map(safe_cell).to_csv(path, index=False, lineterminator="\n")
     return list(frames)

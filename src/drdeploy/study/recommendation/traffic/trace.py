@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MINUTE_S = 60
 DAY_S = HOURS_PER_DAY * SECONDS_PER_HOUR
+MAX_ARRIVALS = 50_000_000
+"""Arrivals of a trace: more than a year of one each second, in 400 MB of memory."""
 MOMENT, MINUTE, COUNT = "arrived_at", "minute", "count"
 
 
@@ -156,13 +158,19 @@ def _counts(rows: Sequence[dict[str, str]], path: Path) -> list[int]:
     counts = []
     for line, row in enumerate(rows, start=2):
         text = (row[COUNT] or "").strip()
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) > len(str(MAX_ARRIVALS)):
             raise InvalidInput(
                 f"{row[COUNT]!r} is not a count",
                 where=f"{path}, line {line}",
-                remedy="Write a whole number, 0 or more",
+                remedy=f"Write a whole number from 0 to {MAX_ARRIVALS:,}",
             )
         counts.append(int(text))
+    if sum(counts) > MAX_ARRIVALS:
+        raise InvalidInput(
+            f"The trace has {sum(counts):,} arrivals, with at most {MAX_ARRIVALS:,} allowed",
+            where=str(path),
+            remedy="Give a shorter part of it",
+        )
     return counts
 
 
