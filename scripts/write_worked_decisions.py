@@ -248,8 +248,7 @@ def _otherwise(
 def _mitigation(decision: Decision) -> Iterator[str]:
     if decision.mitigation is None:
         return
-    best, why = decision.mitigation.best, decision.mitigation.why
-    yield f"Against cold starts on {decision.mitigated}, the best policy is **{best}**: {why}.\n"
+    yield f"{wording.best_policy_sentence(decision)}\n"
     yield "| policy | cold starts a month | p95 | USD a month | USD per avoided cold start |"
     yield "|---|---|---|---|---|"
     for line in decision.mitigation.lines:

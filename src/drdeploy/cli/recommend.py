@@ -33,7 +33,7 @@ from drdeploy.errors import InvalidInput
 from drdeploy.files import write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from drdeploy.study.recommendation.decision import Decision, EvaluatedOption
     from drdeploy.study.recommendation.traffic.arrivals import Arrivals, Traffic
@@ -230,39 +230,39 @@ def _write_tfvars(decision: Decision, path: Path) -> None:
 
 
 def _print(decision: Decision) -> None:
+    from drdeploy.study.recommendation.wording import best_policy_sentence, short_names
+
+    names = short_names(decision.options)
     for sentence in decision.answer:
         print_line(sentence)
     if decision.winner:
-        _print_options([decision.winner, *decision.runners_up])
+        _print_options([decision.winner, *decision.runners_up], names)
     if decision.excluded:
         print_line("Excluded:")
     for option in decision.excluded[:SHOWN]:
-        print_line(f"{option.name}: {'; '.join(option.failures)}", indent=2)
+        print_line(f"{names[option.name]}: {'; '.join(option.failures)}", indent=2)
     _print_rest(decision.excluded)
     for one in decision.unusable:
         print_line(f"{one.name}: {one.reason}")
     if decision.mitigation:
-        print_line(
-            f"Against cold starts on {decision.mitigated}, {decision.mitigation.best}: "
-            f"{decision.mitigation.why}"
-        )
+        print_line(best_policy_sentence(decision))
     for note in decision.notes:
         print_note(note)
     print_line(decision.notice, style="yellow", to=err)
 
 
-def _print_options(options: Sequence[EvaluatedOption]) -> None:
+def _print_options(options: Sequence[EvaluatedOption], names: Mapping[str, str]) -> None:
     from drdeploy.study.recommendation.wording import seconds, usd
 
     table = Table(
         [
-            name_column("meets everything"),
+            name_column("meets every requirement"),
             *map(number_column, ("a month", "per patient", "p95", "cold")),
         ]
     )
     for option in options[:SHOWN]:
         table.add(
-            option.name,
+            names[option.name],
             usd(option.usd_per_month),
             usd(option.usd_per_patient),
             seconds(option.p95_s),

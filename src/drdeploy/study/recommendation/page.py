@@ -54,7 +54,7 @@ def _environment() -> jinja2.Environment:
         "usd": wording.usd,
         "seconds": wording.seconds,
         "number": number,
-        "break_even": wording.break_even_sentence,
         "required": wording.requirements_sentence,
+        "best_policy": wording.best_policy_sentence,
     }
     return environment

@@ -55,6 +55,17 @@ def short_names(options: Sequence[EvaluatedOption]) -> dict[str, str]:
     return names
 
 
+def best_policy_sentence(decision: Decision) -> str:
+    """Which policy against cold starts is the best, and why; empty without a serverless option."""
+    if decision.mitigation is None:
+        return ""
+    best = decision.mitigation.best
+    return (
+        f"Against cold starts on {decision.mitigated}, the best policy is "
+        f"{'doing nothing' if best == 'nothing' else best}: {decision.mitigation.why}."
+    )
+
+
 def requirements_sentence(required: Requirements) -> str:
     """What is required, in one line."""
     parts = []
