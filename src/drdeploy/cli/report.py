@@ -120,10 +120,10 @@ def _print_answer(evidence: Evidence, decision: Decision | NoDecision, page: Pat
             print_line(sentence)
     else:
         print_line(f"No decision. {decision.why}")
-    for verdict in evidence.verdicts:
-        always_on = " on an always-on instance" if verdict.endpoint_kind == "realtime" else ""
-        print_line(f"{verdict.model}{always_on}", style="bold")
-        for sentence in verdict.sentences:
+    for finding in evidence.findings:
+        where = " on a real-time endpoint" if finding.endpoint_kind == "realtime" else ""
+        print_line(f"{finding.model}{where}", style="bold")
+        for sentence in finding.sentences:
             print_line(sentence, indent=2)
     for warning in evidence.warnings:
         print_note(warning)

@@ -7,7 +7,7 @@ import pytest
 from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.measurements.load import load
 from drdeploy.study.measurements.scenarios import scenarios_of
-from drdeploy.study.report.findings import verdicts_of
+from drdeploy.study.report.findings import findings_of
 from drdeploy.study.report.summaries import summarise
 
 TRIAL = "vgg19-fp32-lean-{}mb-warm"
@@ -19,7 +19,7 @@ def verdict_of(results_of):
 
     def verdict(rows):
         scenarios = scenarios_of(load(results_of(rows)))
-        (found,) = verdicts_of([summarise(scenario, PriceSheet.load()) for scenario in scenarios])
+        (found,) = findings_of([summarise(scenario, PriceSheet.load()) for scenario in scenarios])
         return found
 
     return verdict
@@ -99,6 +99,6 @@ def test_serverless_and_instances_are_judged_apart(quick_rows, results_of):
         for row in warm(quick_rows, 1024)
     ]  # fmt: skip
     scenarios = scenarios_of(load(results_of([*warm(quick_rows, 1024), *instance])))
-    found = verdicts_of([summarise(scenario, PriceSheet.load()) for scenario in scenarios])
+    found = findings_of([summarise(scenario, PriceSheet.load()) for scenario in scenarios])
     assert [verdict.endpoint_kind for verdict in found] == ["realtime", "serverless"]
-    assert "were it never idle" in found[0].sentences[0]
+    assert "if it is never idle" in found[0].sentences[0]

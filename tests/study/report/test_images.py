@@ -84,7 +84,7 @@ def test_the_page_has_the_table_and_the_figure_of_the_ladder(evidence, tmp_path)
     written = write_report(evidence, page, written_at=datetime(2025, 3, 3, tzinfo=UTC))
     text = page.read_text()
     assert "What a smaller image buys" in text
-    assert "started no image" in text  # the fixture's rows are of processes
+    assert "no image was started" in text  # the fixture's rows are of processes
     assert drawing.title in text
     assert page.parent / "figures" / f"{drawing.name}.svg" in written.figures
 

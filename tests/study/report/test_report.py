@@ -216,7 +216,7 @@ def test_no_ratio_stands_without_its_interval_and_n(written, page):
     ratios = pd.read_csv(written.page.parent / "tables" / "comparisons.csv")
     needed = ["ratio_of_means_low", "ratio_of_means_high", "numerator_n", "denominator_n"]
     assert ratios[needed].notna().all().all()
-    assert re.search(r"\d times (?!.{0,40}n = )", text_of(page)) is None
+    assert re.search(r"\d times (?!.{0,50}n = )", text_of(page)) is None
 
 
 def test_the_picture_and_the_decision_come_before_everything_else(decided):

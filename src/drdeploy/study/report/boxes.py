@@ -1,4 +1,4 @@
-"""Box plots with every row, the mean and one standard deviation, as the study drew them."""
+"""Box plots with every row, the mean and one standard deviation, as the 2023 study drew them."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 COLOUR_OF_START = {"warm": ORANGE, "cold": BLUE}
 SIZE_IN = (4.6, 2.8)
 FEW_BARS = 3
-"""One or two bars alone in a panel would look like walls."""
+"""With fewer bars in a panel each is drawn narrower, or they would look like walls."""
 EDGE = "#333333"
 
 
 @dataclass(frozen=True, eq=False)
 class Box:
-    """One configuration.
+    """One configuration in a box plot.
 
     Attributes:
-        seconds: Its rows; none where only a printed mean is known.
-        printed_mean_s: A mean that somebody printed, drawn as a hollow diamond.
+        seconds: The measured times; empty where only a printed mean is known.
+        printed_mean_s: A mean known only from print, drawn as a hollow diamond.
     """
 
     label: str
@@ -42,7 +42,7 @@ class Box:
 
 
 def draw_boxes(boxes: Sequence[Box], quantity: str, colour: str) -> Figure:
-    """Boxes side by side; the axis starts at zero.
+    """Draw boxes side by side, on an axis that starts at zero.
 
     The box holds the middle half of the rows and its line is their median; whiskers reach one
     and a half box lengths; every row is a dot; the black diamond beside is the mean with one
@@ -54,7 +54,7 @@ def draw_boxes(boxes: Sequence[Box], quantity: str, colour: str) -> Figure:
         unit, factor = notation.unit_of_time(max(_middle(box) for box in boxes))
         for position, box in enumerate(boxes, start=1):
             if box.seconds.size:
-                _draw_box(axes, position, box.seconds * factor, colour, slimness(len(boxes)))
+                _draw_box(axes, position, box.seconds * factor, colour, width_factor(len(boxes)))
             if box.printed_mean_s is not None:
                 _draw_printed(axes, position, box.printed_mean_s * factor)
         axes.set_xticks(range(1, len(boxes) + 1), [box.label for box in boxes])
@@ -65,8 +65,8 @@ def draw_boxes(boxes: Sequence[Box], quantity: str, colour: str) -> Figure:
     return figure
 
 
-def slimness(count: int) -> float:
-    """What share of the usual width a bar has."""
+def width_factor(count: int) -> float:
+    """Share of the usual width that each of so many bars has."""
     return min(1.0, count / FEW_BARS)
 
 
@@ -74,11 +74,11 @@ def _middle(box: Box) -> float:
     return float(np.median(box.seconds)) if box.seconds.size else (box.printed_mean_s or 0.0)
 
 
-def _draw_box(axes: Axes, position: int, sample: Floats, colour: str, slim: float) -> None:
+def _draw_box(axes: Axes, position: int, sample: Floats, colour: str, narrowing: float) -> None:
     axes.boxplot(
         [sample],
         positions=[position],
-        widths=0.42 * slim,
+        widths=0.42 * narrowing,
         showfliers=False,  # every row is drawn as a dot below, outliers among them
         patch_artist=True,
         manage_ticks=False,

@@ -1,4 +1,4 @@
-"""What a reader must know before believing the numbers, each as one sentence."""
+"""What a reader must know before believing the numbers, each as a sentence."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 MANY_FAILURES = 0.05
 MANY_ALARMS = 0.1
 _UNSTEADY = {
-    Stability.DRIFTS: "Latency drifts from the first row to the last, so that intervals are too "
-    "short,",
-    Stability.DEPENDENT: "Rows depend on the ones before, so that intervals are too short,",
+    Stability.DRIFTS: "Latency drifts from the first row to the last, so intervals are too short,",
+    Stability.DEPENDENT: "Rows depend on the ones before, so intervals are too short,",
 }
 _UNTRAINED = {
     "random": "random weights",
@@ -31,7 +30,7 @@ _UNTRAINED = {
 def warnings_of(
     measurements: Measurements, summaries: Sequence[ScenarioSummary]
 ) -> tuple[str, ...]:
-    """What limits these measurements in particular, the gravest first."""
+    """What limits these measurements in particular, the most serious first."""
     return (
         *_unlimited(summaries),
         *_busy(measurements),
@@ -49,7 +48,7 @@ def warnings_of(
 
 
 def limits_of(measurements: Measurements) -> tuple[str, ...]:
-    """What the platform's rows cannot say."""
+    """What rows of this platform cannot say."""
     platforms = set(measurements.frame["platform"])
     return tuple(text for platform, text in _OF_PLATFORM.items() if platform in platforms)
 
@@ -57,13 +56,13 @@ def limits_of(measurements: Measurements) -> tuple[str, ...]:
 _OF_PLATFORM = {
     "local": (
         "Rows with platform=local were measured on this machine over loopback. They hold no "
-        "network distance, no image pull, none of AWS's own placement and routing time, and the "
-        "CPU is this machine's: ratios between configurations carry over, absolute times and "
-        "costs do not."
+        "network distance, no image pull and none of AWS's placement and routing time, and the "
+        "CPU is this machine's. Ratios between configurations carry over to AWS; absolute times "
+        "and costs do not."
     ),
     "aws": (
-        "Rows with platform=aws hold the network distance between the client and the region, and "
-        "whatever else the region was busy with."
+        "Rows with platform=aws include the network between the client and the region, and "
+        "whatever load the region had."
     ),
 }
 
@@ -73,23 +72,23 @@ def _unlimited(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
     if unlimited:
         yield (
             f"Memory and CPU limits were not enforced in {len(unlimited)} of {len(summaries)} "
-            "scenarios (isolation=process): their differences between memory sizes mean nothing."
+            "scenarios (isolation=process), so differences between their memory sizes mean nothing."
         )
 
 
 def _busy(measurements: Measurements) -> Iterator[str]:
     runs = set(measurements.frame["run_id"])
-    seen = [
+    busy_percent = [
         facts.get(f"cpu_busy_percent_{when}") or 0.0
         for run_id, facts in measurements.environment.items()
         for when in ("before", "after")
         if run_id in runs
     ]
-    if max(seen, default=0.0) > BUSY_PERCENT:
+    if max(busy_percent, default=0.0) > BUSY_PERCENT:
         yield (
-            f"Other work kept the CPU up to {max(seen):.0f} % busy when it was looked at, before "
-            "and after measuring: it slows some configurations more than others. Measure again on "
-            "a quiet machine before you decide."
+            f"Other work kept the CPU up to {max(busy_percent):.0f} % busy just before or after "
+            "measuring, which slows some configurations more than others. Measure again on a quiet "
+            "machine before you decide."
         )
 
 
@@ -101,7 +100,7 @@ def _mixed(measurements: Measurements) -> Iterator[str]:
 def _without_rows(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
     for summary in summaries:
         if not summary.scenario.n:
-            yield f"Trial {summary.scenario.trial} has no row that counts, hence no number."
+            yield f"Trial {summary.scenario.trial} has no row that counts, so it has no number."
 
 
 def _failures(measurements: Measurements) -> Iterator[str]:
@@ -115,14 +114,14 @@ def _ungradable(measurements: Measurements) -> Iterator[str]:
     count = measurements.left_out.get(UNGRADABLE, 0)
     if count:
         yield (
-            f"{count} invocation{'s' * (count > 1)} sent a photograph that cannot be graded and "
-            "got no prediction: not counted, for it takes less time than a grade."
+            f"{count} invocation{'s' * (count > 1)} sent a photograph that cannot be graded. They "
+            "are not counted, because an answer without a prediction takes less time."
         )
 
 
 def _unpriced(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
     for reason in sorted({s.no_cost for s in summaries if s.no_cost}):
-        yield f"{reason} The scenarios concerned have no cost; pass a sheet with --prices."
+        yield f"{reason} The scenarios concerned have no cost; give a price sheet with --prices."
 
 
 def _untrained(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
@@ -133,21 +132,21 @@ def _untrained(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
             )
             yield (
                 f"{' and '.join(models)} {'have' if len(models) > 1 else 'has'} "
-                f"{_UNTRAINED[weights]}: the grades mean nothing, times and costs hold."
+                f"{_UNTRAINED[weights]}: the grades mean nothing; times and costs are valid."
             )
 
 
 def _unsteady(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
-    for verdict, told in _UNSTEADY.items():
+    for verdict, sentence in _UNSTEADY.items():
         trials = [s.scenario.trial for s in summaries if s.steadiness.verdict is verdict]
         if trials:
-            yield f"{told} in {len(trials)} of {len(summaries)} scenarios: {', '.join(trials)}."
+            yield f"{sentence} in {len(trials)} of {len(summaries)} scenarios: {', '.join(trials)}."
     checks = [s.steadiness.halves for s in summaries if s.steadiness.halves.has_interval]
     alarms = sum(check.excludes(1.0) for check in checks)
     if alarms > 1 + MANY_ALARMS * len(checks):
         yield (
             f"Odd rows differ from even rows of the same scenario in {alarms} of {len(checks)} "
-            "scenarios: intervals of these measurements are too short to compare by."
+            "scenarios: the intervals of these measurements are too short for comparisons."
         )
 
 
@@ -159,4 +158,4 @@ def _small_samples(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
 
 def _unknown_machine(measurements: Measurements) -> Iterator[str]:
     if not measurements.environment:
-        yield "There is no environment.json: which machine measured this is not known."
+        yield "There is no environment.json, so it is not known which machine measured this."

@@ -1,4 +1,4 @@
-"""Estimates as they stand in the cells of a page: the value, below it its interval and n."""
+"""Estimates as cells of a page: the value, and below it its interval and n."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def quiet(sentence: str) -> Markup:
-    """Set interval and n back behind their number; keep numbers and units on one line."""
+    """Print interval and n paler than their number, and keep numbers and units on one line."""
     tied = re.sub(r"(\d) (MB|ms|s|USD|times)\b", "\\1\u00a0\\2", sentence)
-    told = re.split(r"(\([^()]*n = [^()]*\))", tied)
+    parts = re.split(r"(\([^()]*n = [^()]*\))", tied)
     return Markup().join(
         Markup('<span class="ci">{}</span>').format(part) if position % 2 else escape(part)
-        for position, part in enumerate(told)
+        for position, part in enumerate(parts)
     )
 
 
@@ -39,27 +39,27 @@ def share(estimate: Estimate) -> Markup:
     return cell(notation.value(percent, "%"), notation.interval(percent), percent.reason)
 
 
-def cost(told: Cost) -> Markup:
-    """USD per million inferences, and of one."""
-    million = told.million
+def cost(estimated: Cost) -> Markup:
+    """USD per million inferences, and for one."""
+    million = estimated.million
     return cell(
         notation.value(million),
         notation.interval(million),
         million.reason,
-        f"{notation.value(told.inference)} each",
+        f"{notation.value(estimated.inference)} each",
     )
 
 
 def ratio(estimate: Estimate) -> Markup:
-    """A ratio with both sample sizes; grey where its interval holds 1."""
-    told = cell(
+    """A ratio with both sample sizes; grey where its interval contains 1."""
+    filled = cell(
         f"{notation.value(estimate)} times",
         notation.interval(estimate),
         estimate.reason,
         notation.rows(estimate),
     )
     shown = estimate.excludes(1.0) or not estimate.has_interval
-    return told if shown else Markup('<span class="same">{}</span>').format(told)
+    return filled if shown else Markup('<span class="same">{}</span>').format(filled)
 
 
 def signed_percent(value: float | None) -> str:
@@ -73,14 +73,14 @@ def signed(value: float | None) -> str:
 
 
 def outliers(rows: tuple[tuple[int, float], ...]) -> Markup:
-    """Rows beyond the whiskers with their lines in the file."""
+    """Rows beyond the whiskers, with their lines in the file."""
     if not rows:
         return Markup("none")
-    told = []
+    listed = []
     for line, seconds in rows:
         unit, factor = notation.unit_of_time(seconds)
-        told.append(f"{notation.number(seconds * factor)} {unit} (line {line})")
-    return Markup(", ").join(Markup('<span class="one">{}</span>').format(one) for one in told)
+        listed.append(f"{notation.number(seconds * factor)} {unit} (line {line})")
+    return Markup(", ").join(Markup('<span class="one">{}</span>').format(one) for one in listed)
 
 
 FILTERS = {
@@ -93,4 +93,4 @@ FILTERS = {
     "signed": signed,
     "outliers": outliers,
 }
-"""By the names that templates use."""
+"""Filters of the templates, by name."""

@@ -1,4 +1,4 @@
-"""Ratios between scenarios that differ in one thing alone."""
+"""Ratios between scenarios that differ in one thing only."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ Quantity = Literal["total_latency_s", "prediction_s", "model_setup_s"]
 
 _START_ORDER = ("cold", "warm")
 FEWEST_PHOTOGRAPHS = 3
-"""With one or two there is nothing to pair by."""
+"""Rows are paired by photograph only from so many on: with fewer, pairing says hardly anything."""
 
 
 @dataclass(frozen=True)
 class ScenarioRatio:
-    """How many times as long the one takes as the other.
+    """How many times as long one scenario takes as another.
 
     Attributes:
         dimension: What the two differ in.
-        before: The one in the numerator.
-        after: The one in the denominator: above 1, it is the faster one.
+        quantity: The time that is compared.
+        before: The scenario in the numerator.
+        after: The scenario in the denominator; it is the faster one where the ratio is above 1.
         means: Ratio of the mean times.
         medians: Ratio of the median times.
-        is_paired: Whether rows of the same photograph were set against each other.
+        is_paired: Whether rows of the same photograph were compared pair by pair.
     """
 
     dimension: Dimension
@@ -58,7 +59,7 @@ class ScenarioRatio:
 def compare(
     before: Scenario, after: Scenario, dimension: Dimension, quantity: Quantity
 ) -> ScenarioRatio:
-    """Ratio of the times of two scenarios, by means and by medians."""
+    """Compare the times of two scenarios, by means and by medians."""
     pairs = photograph_pairs(before, after, quantity)
     top, bottom = pairs or (before.seconds(quantity), after.seconds(quantity))
     of_medians = paired_ratio_of_medians if pairs else statistics.ratio_of_medians
@@ -76,8 +77,8 @@ def compare(
 def mean_ratio(before: Scenario, after: Scenario, quantity: Quantity) -> Estimate:
     """Ratio of the mean times.
 
-    Where both sent each photograph equally often, rows are paired by it: what the photograph
-    itself costs then falls out of the interval.
+    Where both scenarios sent each photograph equally often, their rows are paired by photograph:
+    how long a photograph itself takes then does not widen the interval.
     """
     pairs = photograph_pairs(before, after, quantity)
     if pairs:
@@ -88,7 +89,7 @@ def mean_ratio(before: Scenario, after: Scenario, quantity: Quantity) -> Estimat
 def photograph_pairs(
     before: Scenario, after: Scenario, quantity: Quantity
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """All rows of both, each beside one of the same photograph; None where they do not pair up."""
+    """Rows of both, each beside one of the same photograph; None where they do not pair up."""
     sides = []
     for scenario in (before, after):
         rows = scenario.rows[["photograph", quantity]].dropna()
@@ -108,11 +109,11 @@ def comparisons(
     dimension: Dimension,
     quantities: Sequence[Quantity] = ("total_latency_s",),
 ) -> tuple[ScenarioRatio, ...]:
-    """Each step along the dimension, and from its first value to its last.
+    """Compare neighbours along the dimension, and its first value with its last.
 
-    Scenarios are compared where all else is equal and both have rows; as in the study, memory
-    goes from less to more, images from the first rung of the ladder to each that follows, and
-    a cold start is set against a warm one.
+    Only scenarios are compared that are equal in everything else and have rows.  Memory goes from
+    less to more, as in the 2023 study; each image is compared with the one before it on the ladder
+    and with the first; a cold start is compared with a warm one.
     """
     return tuple(
         compare(before, after, dimension, quantity)
@@ -138,26 +139,26 @@ def _pairs(
 
 
 def _differ(before: Scenario, after: Scenario, dimension: Dimension) -> bool:
-    """Two trials of one image tell nothing of images."""
+    """Whether the pair differs in the dimension: two trials may have used the same image."""
     return dimension != "image" or before.configuration.image != after.configuration.image
 
 
 def _everything_but(dimension: Dimension, scenario: Scenario) -> tuple[str, ...]:
-    hosted = scenario.configuration
+    configuration = scenario.configuration
     facts = {
-        "model": hosted.model,
+        "model": configuration.model,
         "start": scenario.start,
-        "image": hosted.image,
-        "profile": hosted.profile,
-        "precision": hosted.precision,
-        "endpoint_kind": hosted.endpoint_kind,
-        "memory_mb": str(hosted.memory_mb),
-        "instance_type": hosted.instance_type,
+        "image": configuration.image,
+        "profile": configuration.profile,
+        "precision": configuration.precision,
+        "endpoint_kind": configuration.endpoint_kind,
+        "memory_mb": str(configuration.memory_mb),
+        "instance_type": configuration.instance_type,
         "scenario": scenario.name,
     }
-    if dimension == "start":  # the warm and the cold scenario differ in nothing but their start
+    if dimension == "start":  # a warm and a cold scenario have different names, but mean the same
         facts["scenario"] = "closed loop" if scenario.name in _START_ORDER else scenario.name
-    if dimension == "image":  # how it serves is part of it
+    if dimension == "image":  # the profile is part of the image
         del facts["profile"]
     return tuple(value for name, value in facts.items() if name != dimension)
 

@@ -1,4 +1,4 @@
-"""Everything a report says, computed once; the page, the tables and the JSON only show it."""
+"""Everything that a report says, computed once; page, tables and JSON only display it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.study.measurements.scenarios import scenarios_of
 from drdeploy.study.report.caveats import limits_of, warnings_of
 from drdeploy.study.report.comparisons import comparisons
-from drdeploy.study.report.findings import verdicts_of
+from drdeploy.study.report.findings import findings_of
 from drdeploy.study.report.summaries import summarise
 
 if TYPE_CHECKING:
@@ -26,13 +26,17 @@ _OTHER_DIMENSIONS: tuple[Dimension, ...] = ("instance_type", "precision")
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a results folder supports.
+    """Everything that is computed from a results folder.
 
     Attributes:
-        memory: Speed-ups from less to more memory: total, prediction and set-up time.
-        cold_over_warm: How many times as long a cold start takes.
-        images: Speed-ups along the ladder of images: total, prediction and set-up time.
-        others: Ratios between instances and precisions.
+        summaries: One for each scenario.
+        memory: Speed-ups from less to more memory: total latency, prediction and set-up.
+        cold_over_warm: How many times as long a cold start takes as a warm request.
+        images: Speed-ups from image to image: total latency, prediction and set-up.
+        others: Ratios between instance types and between precisions.
+        findings: What the measurements say about each model, in sentences.
+        warnings: What limits these measurements in particular.
+        limits: What rows of this platform cannot say.
     """
 
     measurements: Measurements
@@ -41,19 +45,19 @@ class Evidence:
     cold_over_warm: tuple[ScenarioRatio, ...]
     images: tuple[ScenarioRatio, ...]
     others: tuple[ScenarioRatio, ...]
-    verdicts: tuple[ModelFinding, ...]
+    findings: tuple[ModelFinding, ...]
     warnings: tuple[str, ...]
     limits: tuple[str, ...]
 
     @property
     def prices(self) -> tuple[Price, ...]:
-        """The prices that the costs rest on, each once."""
+        """The prices that the costs are computed from, each once."""
         used = {s.cost.price.source: None for s in self.summaries if s.cost}
         return tuple(sorted(used, key=lambda price: (price.unit, price.usd)))
 
     @property
     def configurations(self) -> tuple[Configuration, ...]:
-        """What was hosted, one per scenario."""
+        """The configuration of each scenario."""
         return tuple(summary.scenario.configuration for summary in self.summaries)
 
     @property
@@ -87,21 +91,21 @@ def gather(measurements: Measurements, sheet: PriceSheet, *, allow_mixed: bool =
             for dimension in _OTHER_DIMENSIONS
             for ratio in comparisons(scenarios, dimension, ("total_latency_s", "prediction_s"))
         ),
-        verdicts=verdicts_of(summaries),
+        findings=findings_of(summaries),
         warnings=warnings_of(measurements, summaries),
         limits=limits_of(measurements),
     )
 
 
 def as_json(evidence: Evidence) -> dict[str, Any]:
-    """The same for programs; every estimate with its interval, n and method."""
+    """The evidence as plain values, every estimate with its interval, n and method."""
     return {
         "source": str(evidence.measurements.source),
         "rows": len(evidence.measurements.frame),
         "counted": len(evidence.measurements.counted),
         "left_out": evidence.measurements.left_out,
         "warnings": evidence.warnings,
-        "verdicts": [asdict(verdict) for verdict in evidence.verdicts],
+        "verdicts": [asdict(finding) for finding in evidence.findings],
         "scenarios": [_scenario_as_json(summary) for summary in evidence.summaries],
         "comparisons": [_comparison_as_json(ratio) for ratio in evidence.comparisons],
         "prices": [asdict(price) for price in evidence.prices],

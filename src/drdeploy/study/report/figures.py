@@ -1,4 +1,4 @@
-"""The study's figures as SVG, for any results: the same rows give the same bytes."""
+"""Box plots, parts of the latency and costs as SVG; the same rows give the same bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from matplotlib.figure import Figure
 from drdeploy.pages.picture import Picture, picture_of
 from drdeploy.pages.style import BLUE, GREEN, GREY, INK, ORANGE, SKY, STYLE
 from drdeploy.statistics import notation
-from drdeploy.study.report.boxes import COLOUR_OF_START, EDGE, SIZE_IN, Box, draw_boxes, slimness
+from drdeploy.study.report.boxes import (
+    COLOUR_OF_START,
+    EDGE,
+    SIZE_IN,
+    Box,
+    draw_boxes,
+    width_factor,
+)
 from drdeploy.study.report.panels import panels_of
 
 if TYPE_CHECKING:
@@ -27,7 +34,7 @@ QUANTITIES = {
     "prediction_s": "prediction time",
     "model_setup_s": "ModelSetupTime",
 }
-"""What is drawn as boxes: its column, and its name on the axis."""
+"""Columns that are drawn as box plots, and their names on the axis."""
 PARTS = (
     ("set-up of the model", "setup_s", BLUE, "///"),
     ("decode and transform", "decode_transform_s", SKY, ""),
@@ -38,19 +45,19 @@ PARTS = (
 
 
 def drawings_of(summaries: Sequence[ScenarioSummary]) -> tuple[Picture, ...]:
-    """Every figure that the rows allow, panel by panel: times, their parts, cost."""
+    """Draw every figure that the rows allow, panel by panel: times, their parts, cost."""
     return tuple(picture for panel in panels_of(summaries) for picture in _pictures(panel))
 
 
 def boxes_of(panel: Panel, quantity: str) -> tuple[Box, ...]:
-    """The panel's configurations that have that column."""
+    """Boxes of the panel's configurations that have values in that column."""
     pairs = zip(panel.labels, panel.summaries, strict=True)
     boxes = (Box(label, summary.scenario.seconds(quantity)) for label, summary in pairs)
     return tuple(box for box in boxes if box.seconds.size)
 
 
 def colour_of(start: str) -> str:
-    """One colour for warm, one for cold."""
+    """Colour of a kind of start; grey where it is not known."""
     return COLOUR_OF_START.get(start, GREY)
 
 
@@ -98,7 +105,7 @@ def _draw_parts(known: Sequence[tuple[str, ScenarioSummary, Breakdown]]) -> Figu
                 rows,
                 widths,
                 left=left,
-                height=0.55 * slimness(len(known)),
+                height=0.55 * width_factor(len(known)),
                 color=colour,
                 hatch=hatch,
                 edgecolor="white",
@@ -123,7 +130,7 @@ def _draw_costs(priced: Sequence[tuple[str, ScenarioSummary]], colour: str) -> F
         axes.bar(
             positions,
             heights,
-            width=0.5 * slimness(len(priced)),
+            width=0.5 * width_factor(len(priced)),
             color=colour,
             alpha=0.75,
             edgecolor=EDGE,

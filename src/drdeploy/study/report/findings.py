@@ -1,9 +1,9 @@
-"""The answer in sentences, every number of it computed from rows.
+"""The answer in sentences, every number in them computed from rows.
 
-Configurations of one model on one kind of endpoint are ranked by their mean.  A winner is named
-together with those that cannot be told apart from it, because the interval of their ratio holds
-1.  Serverless and always-on endpoints are never ranked against each other here: which of them
-is cheaper depends on the traffic, which no measurement of single requests knows.
+Configurations of one model on one kind of endpoint are ranked by their mean.  The best one is named
+together with those that are not shown to differ from it, because the interval of their ratio
+contains 1.  Serverless and real-time endpoints are never ranked against each other here: which is
+cheaper depends on the traffic, of which measurements of single requests know nothing.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Winner:
-    """One winner.
+    """The best configuration in one respect.
 
     Attributes:
-        question: ``Fastest when warm``.
-        answer: The winner's label: ``3072 MB``.
+        question: In which respect: ``Fastest when warm``.
+        answer: The configuration: ``3072 MB``.
         figure: Its number with unit.
-        interval: Its 95 % interval, or why there is none.
-        n: Rows behind the number.
+        interval: The number's 95 % interval, or why there is none.
+        n: Number of rows behind the number.
         runner_up: How the next best compares, as a sentence.
-        trial: Where its rows are.
+        trial: Name of the trial that its rows belong to.
     """
 
     question: str
@@ -52,8 +52,8 @@ class ModelFinding:
     """What the measurements say about one model on one kind of endpoint.
 
     Attributes:
-        sentences: The answer in plain words.
-        findings: The winners behind it; shorter where nothing was measured or priced.
+        sentences: The answer in words.
+        findings: The best configurations; fewer where nothing was measured or priced.
     """
 
     model: str
@@ -62,28 +62,32 @@ class ModelFinding:
     findings: tuple[Winner, ...]
 
 
-def verdicts_of(summaries: Sequence[ScenarioSummary]) -> tuple[ModelFinding, ...]:
-    """One verdict per model and kind of endpoint, in the order of their names."""
+def findings_of(summaries: Sequence[ScenarioSummary]) -> tuple[ModelFinding, ...]:
+    """Return one finding per model and kind of endpoint, in the order of their names."""
 
-    def owner(summary: ScenarioSummary) -> tuple[str, str]:
-        hosted = summary.scenario.configuration
-        return hosted.model, hosted.endpoint_kind
+    def subject(summary: ScenarioSummary) -> tuple[str, str]:
+        configuration = summary.scenario.configuration
+        return configuration.model, configuration.endpoint_kind
 
-    grouped = groupby(sorted(summaries, key=owner), owner)
-    return tuple(_verdict(model, kind, list(group)) for (model, kind), group in grouped)
+    grouped = groupby(sorted(summaries, key=subject), subject)
+    return tuple(_finding(model, kind, list(group)) for (model, kind), group in grouped)
 
 
-def _verdict(model: str, endpoint_kind: str, summaries: list[ScenarioSummary]) -> ModelFinding:
-    contest = _Contest.of(summaries)
-    if not contest.warm and not contest.cold:
+def _finding(model: str, endpoint_kind: str, summaries: list[ScenarioSummary]) -> ModelFinding:
+    ranking = _Ranking.of(summaries)
+    if not ranking.warm and not ranking.cold:
         nothing = (f"No invocation of {model} succeeded, so nothing can be said about it.",)
         return ModelFinding(model, endpoint_kind, nothing, ())
     sentences = [
-        contest.cheapest_sentence(),
-        contest.fastest_sentence(),
-        contest.cold_sentence(),
+        ranking.cheapest_sentence(),
+        ranking.fastest_sentence(),
+        ranking.cold_sentence(),
     ]
-    findings = [contest.fastest(), contest.cheapest(), contest.best_cold()]
+    findings = [
+        ranking.fastest("Fastest when warm", ranking.warm),
+        ranking.cheapest(),
+        ranking.fastest("Shortest cold start", ranking.cold),
+    ]
     return ModelFinding(
         model=model,
         endpoint_kind=endpoint_kind,
@@ -93,8 +97,15 @@ def _verdict(model: str, endpoint_kind: str, summaries: list[ScenarioSummary]) -
 
 
 @dataclass(frozen=True)
-class _Contest:
-    """The configurations of one model, ranked: the best comes first."""
+class _Ranking:
+    """The scenarios of one model, the best first.
+
+    Attributes:
+        warm: By mean latency.
+        priced: By mean cost.
+        cold: By mean latency.
+        label: Names a scenario's configuration among those of the model.
+    """
 
     warm: list[ScenarioSummary]
     priced: list[ScenarioSummary]
@@ -102,7 +113,7 @@ class _Contest:
     label: Callable[[ScenarioSummary], str]
 
     @classmethod
-    def of(cls, summaries: list[ScenarioSummary]) -> _Contest:
+    def of(cls, summaries: list[ScenarioSummary]) -> _Ranking:
         measured = [s for s in summaries if s.scenario.n and s.scenario.name != "open-loop"]
         warm = [s for s in measured if s.scenario.start == "warm"]
         cold = [s for s in measured if s.scenario.start == "cold"]
@@ -113,12 +124,6 @@ class _Contest:
             cold=sorted(cold, key=_mean_latency),
             label=lambda s: label_of(s.scenario.configuration, among=configurations),
         )
-
-    def fastest(self) -> Winner | None:
-        return self._quickest("Fastest when warm", self.warm)
-
-    def best_cold(self) -> Winner | None:
-        return self._quickest("Shortest cold start", self.cold)
 
     def cheapest(self) -> Winner | None:
         if not self.priced:
@@ -143,7 +148,7 @@ class _Contest:
         always_on = best.scenario.configuration.endpoint_kind == "realtime"
         return (
             f"Cheapest when warm is {self.label(best)}: {notation.value(_million(best))} USD per "
-            f"million inferences{', were it never idle' if always_on else ''}, "
+            f"million inferences{', if it is never idle' if always_on else ''}, "
             f"each answered in {notation.time(best.total.mean)[0]} on average."
         )
 
@@ -169,17 +174,17 @@ class _Contest:
         if not self.cold:
             return ""
         best = self.cold[0]
-        told = (
-            f"After idling, the first answer takes at best {notation.time(best.total.mean)[0]} "
+        shortest = (
+            f"The shortest cold start takes {notation.time(best.total.mean)[0]} "
             f"({self.label(best)})"
         )
         same = [s for s in self.warm if s.scenario.configuration == best.scenario.configuration]
         if not same:
-            return f"{told}."
+            return f"{shortest}."
         ratio = _latency_ratio(best, same[0])
-        return f"{told}: {notation.ratio_in_words(ratio, 'as long as when warm')}."
+        return f"{shortest}, {notation.ratio_in_words(ratio, 'as long as a warm request')}."
 
-    def _quickest(self, question: str, ranked: list[ScenarioSummary]) -> Winner | None:
+    def fastest(self, question: str, ranked: list[ScenarioSummary]) -> Winner | None:
         if not ranked:
             return None
         best, *others = ranked
@@ -197,21 +202,21 @@ class _Contest:
 
 
 def _against(ratios: list[tuple[str, Estimate]], measure: str) -> str:
-    """The ties with the best, or else the runner-up."""
+    """Name those that are not shown to differ from the best, or else the runner-up."""
     if not ratios:
         return "Nothing else was measured to compare it with."
-    told = [f"{name}: {notation.ratio_in_words(ratio, measure)}" for name, ratio in ratios]
-    ties = [text for text, (_, ratio) in zip(told, ratios, strict=True) if not ratio.excludes(1.0)]
-    return f"Not shown to differ from {' and '.join(ties)}." if ties else f"Next, {told[0]}."
+    compared = [f"{name}: {notation.ratio_in_words(ratio, measure)}" for name, ratio in ratios]
+    ties = [
+        text for text, (_, ratio) in zip(compared, ratios, strict=True) if not ratio.excludes(1.0)
+    ]
+    return f"Not shown to differ from {' and '.join(ties)}." if ties else f"Next, {compared[0]}."
 
 
 def _for_more_money(cost_ratio: Estimate) -> str:
     if cost_ratio.value is None:
         return ""
-    told = notation.ratio_in_words(cost_ratio, "the cost")
-    if not cost_ratio.excludes(1.0):
-        return f", at {told}: not shown to differ"
-    return f", at {told}"
+    ratio = notation.ratio_in_words(cost_ratio, "the cost")
+    return f", at {ratio}" if cost_ratio.excludes(1.0) else f", at {ratio}: not shown to differ"
 
 
 def _latency_ratio(one: ScenarioSummary, other: ScenarioSummary) -> Estimate:
@@ -219,7 +224,7 @@ def _latency_ratio(one: ScenarioSummary, other: ScenarioSummary) -> Estimate:
 
 
 def _cost_ratio(one: ScenarioSummary, other: ScenarioSummary) -> Estimate:
-    """Prices are known exactly, so the interval is that of the latencies."""
+    """Ratio of two costs; prices are exact, so its interval is that of the latencies."""
     latencies = _latency_ratio(one, other)
     if one.cost is None or other.cost is None:
         return replace(latencies, value=None, low=None, high=None, reason="unknown price")

@@ -1,4 +1,4 @@
-"""Cold starts along the ladder of images, with how many times as fast each rung is."""
+"""Cold starts by image, and how many times as fast each is as the first one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WIDTH_IN, _BAR_IN, _MARGIN_IN = 4.6, 0.36, 0.8
 
 
 def drawings_of_images(summaries: Iterable[ScenarioSummary]) -> tuple[Picture, ...]:
-    """One figure per model and size of endpoint with cold starts of several images."""
+    """Draw one figure per model and size of endpoint that has cold starts of several images."""
     return tuple(
         _drawing(model, size, group)
         for (model, size), group in _ladders(summaries)
@@ -39,8 +39,8 @@ def _ladders(
     summaries: Iterable[ScenarioSummary],
 ) -> Iterator[tuple[tuple[str, str], list[ScenarioSummary]]]:
     def ladder(summary: ScenarioSummary) -> tuple[str, str, str]:
-        hosted = summary.scenario.configuration
-        return hosted.model, hosted.precision, hosted.size
+        configuration = summary.scenario.configuration
+        return configuration.model, configuration.precision, configuration.size
 
     cold = [s for s in summaries if s.scenario.n and s.scenario.start == "cold"]
     for (model, precision, size), members in groupby(sorted(cold, key=ladder), ladder):
@@ -68,15 +68,15 @@ def _draw(axes: Axes, group: Sequence[ScenarioSummary]) -> None:
     longest = max((mean.high or mean.value or 0.0) for mean in means) * factor
     positions = np.arange(len(group))[::-1]
     for position, summary, mean in zip(positions, group, means, strict=True):
-        told = mean.scaled(factor)
-        value = told.value or 0.0
+        scaled = mean.scaled(factor)
+        value = scaled.value or 0.0
         axes.barh(position, value, height=0.58, color=BLUE, edgecolor=INK, lw=0.6)
         end = value
-        if told.low is not None and told.high is not None:
-            errors = [[value - told.low], [told.high - value]]
+        if scaled.low is not None and scaled.high is not None:
+            errors = [[value - scaled.low], [scaled.high - value]]
             axes.errorbar(value, position, xerr=errors, color=INK, capsize=3, lw=1)
-            end = told.high
-        text = notation.value(told, unit)
+            end = scaled.high
+        text = notation.value(scaled, unit)
         if summary is not group[0]:
             ratio = mean_ratio(group[0].scenario, summary.scenario, "total_latency_s")
             text += f", {notation.value(ratio)} times as fast"

@@ -1,4 +1,4 @@
-"""Which scenarios stand in one picture: one model, one kind of start, and what they differ in."""
+"""Which scenarios share a picture: those of one model and start that differ in one thing."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Panel:
-    """Summaries side by side.
+    """Scenarios that are drawn side by side.
 
     Attributes:
-        by: What tells them from each other.
-        labels: One for each, in short lines.
+        by: What they differ in.
+        labels: A label for each, in short lines.
     """
 
     model: str
@@ -37,7 +37,7 @@ class Panel:
 
     @property
     def name(self) -> str:
-        """For a file: ``by-memory-vgg19-warm``."""
+        """Part of a file's name: ``by-memory-vgg19-warm``."""
         return f"by-{self.by}-{self.model}-{self.start or 'any'}"
 
     @property
@@ -47,10 +47,9 @@ class Panel:
 
 
 def panels_of(summaries: Iterable[ScenarioSummary]) -> tuple[Panel, ...]:
-    """Panels of all scenarios that have rows.
+    """Group all scenarios that have rows into panels.
 
-    Images at one memory size are a panel of their own; so is every set of memory
-    sizes, and every set of instances.
+    Memory sizes form a panel, and so do instance types, and several images at one memory size.
     """
     measured = sorted((s for s in summaries if s.scenario.n), key=_order)
     return tuple(
@@ -59,14 +58,14 @@ def panels_of(summaries: Iterable[ScenarioSummary]) -> tuple[Panel, ...]:
 
 
 def _key(summary: ScenarioSummary) -> Key:
-    hosted = summary.scenario.configuration
-    return hosted.model, summary.scenario.start, hosted.endpoint_kind
+    configuration = summary.scenario.configuration
+    return configuration.model, summary.scenario.start, configuration.endpoint_kind
 
 
 def _order(summary: ScenarioSummary) -> tuple[object, ...]:
     model, start, kind = _key(summary)
-    hosted, name = summary.scenario.configuration, summary.scenario.name
-    return model, kind != "serverless", start != "warm", start, hosted, name
+    configuration, name = summary.scenario.configuration, summary.scenario.name
+    return model, kind != "serverless", start != "warm", start, configuration, name
 
 
 def _split(key: Key, group: list[ScenarioSummary]) -> Iterator[Panel]:
@@ -83,20 +82,20 @@ def _split(key: Key, group: list[ScenarioSummary]) -> Iterator[Panel]:
 
 
 def _first_line(summary: ScenarioSummary) -> int:
-    """Instances stand in the order in which they were measured: a study has its own."""
+    """Sort instances in the order in which they were measured, which the study's author chose."""
     return int(summary.scenario.rows[LINE].iloc[0])
 
 
 def _images_at_one_size(group: Sequence[ScenarioSummary]) -> list[ScenarioSummary]:
-    """Those that share everything but the image with another one, by size."""
+    """Scenarios that share everything but the image with another one, by memory size."""
     counted = Counter(_but_for_the_image(s) for s in group)
     several = [s for s in group if counted[_but_for_the_image(s)] > 1]
     return sorted(several, key=lambda s: s.scenario.configuration.memory_mb)
 
 
 def _but_for_the_image(summary: ScenarioSummary) -> tuple[object, ...]:
-    hosted = summary.scenario.configuration
-    return hosted.memory_mb, hosted.precision, summary.scenario.name
+    configuration = summary.scenario.configuration
+    return configuration.memory_mb, configuration.precision, summary.scenario.name
 
 
 def _has_other_sizes(summary: ScenarioSummary, group: Sequence[ScenarioSummary]) -> bool:
@@ -107,15 +106,12 @@ def _has_other_sizes(summary: ScenarioSummary, group: Sequence[ScenarioSummary])
         if (s.scenario.configuration.image, s.scenario.configuration.profile)
         == (mine.image, mine.profile)
     ]
-    return len({hosted.memory_mb for hosted in alike}) > 1
+    return len({configuration.memory_mb for configuration in alike}) > 1
 
 
 def _panel(key: Key, by: By, group: Sequence[ScenarioSummary]) -> Panel:
     scenarios = [summary.scenario for summary in group]
-    told = labels_of(scenarios, among=[s.configuration for s in scenarios])
-    return Panel(key[0], key[1], by, tuple(group), tuple(_in_lines(label) for label in told))
-
-
-def _in_lines(label: str) -> str:
-    """Short lines: ``2048 MB`` over ``lean``, ``ml.c7g`` over ``xlarge``."""
-    return re.sub(r"^(ml\.\w+)\.", r"\1\n", label).replace(", ", "\n")
+    labels = labels_of(scenarios, among=[s.configuration for s in scenarios])
+    # Short lines fit below a bar: ``2048 MB`` over ``lean``, ``ml.c7g`` over ``xlarge``.
+    in_lines = (re.sub(r"^(ml\.\w+)\.", r"\1\n", one).replace(", ", "\n") for one in labels)
+    return Panel(key[0], key[1], by, tuple(group), tuple(in_lines))

@@ -1,4 +1,4 @@
-"""One self-contained page, and beside it the tables as CSV and the figures as SVG."""
+"""The report: a self-contained page, and beside it tables as CSV and figures as SVG."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class NoDecision:
 
 @dataclass(frozen=True)
 class WrittenReport:
-    """What a report left on disk."""
+    """The files of a report."""
 
     page: Path
     tables: tuple[Path, ...]
@@ -125,7 +125,7 @@ def _opening(evidence: Evidence, decision: Decision | NoDecision | None) -> Open
 
 @dataclass(frozen=True)
 class Group:
-    """Scenarios of one model and kind of start, as one block of the table."""
+    """Scenarios of one model and start, as one block of the table."""
 
     title: str
     summaries: tuple[ScenarioSummary, ...]
@@ -134,7 +134,7 @@ class Group:
 
 @dataclass(frozen=True)
 class StepRow:
-    """One step between two configurations, with the ratios of all its quantities."""
+    """A comparison of two configurations, with the ratio of each quantity."""
 
     title: str
     start: str
@@ -195,7 +195,7 @@ def _step_row(ratios: list[ScenarioRatio], evidence: Evidence) -> StepRow:
 
 
 def _facts(environment: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Facts about the runs, each with its distinct values over all runs."""
+    """The facts about the runs, each with its distinct values."""
     known: dict[str, dict[str, None]] = {}
     for facts in environment.values():
         for name, value in facts.items():
@@ -206,9 +206,9 @@ def _facts(environment: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list
 def _in_words(value: Any) -> str:
     match value:
         case dict():
-            return ", ".join(f"{name} {_in_words(told)}" for name, told in value.items())
+            return ", ".join(f"{name} {_in_words(one)}" for name, one in value.items())
         case list():
-            return " ".join(_in_words(told) for told in value)
+            return " ".join(_in_words(one) for one in value)
         case None:
             return "none"
         case _:

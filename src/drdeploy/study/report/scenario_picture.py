@@ -90,8 +90,9 @@ def _marks(priced: Sequence[Priced], colours: Mapping[str, str], *, has_p95: boo
 def _line(one: Priced) -> tuple[str, ...]:
     """What the scenarios on one line share: everything but the size of the endpoint."""
     scenario = one[0].scenario
-    hosted = scenario.configuration
-    return hosted.model, hosted.precision, hosted.image, _kind(scenario).label
+    configuration = scenario.configuration
+    names = (configuration.model, configuration.precision, configuration.image)
+    return *names, _kind(scenario).label
 
 
 def _kind(scenario: Scenario) -> Key:

@@ -1,4 +1,4 @@
-"""One scenario in numbers: how fast, in which parts, how dear."""
+"""One scenario in numbers: how fast, in which parts, at what cost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Latency:
-    """A time, in seconds."""
+    """A time in seconds: mean, percentiles and standard deviation."""
 
     mean: Estimate
     median: Estimate
@@ -36,15 +36,15 @@ class Latency:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """Where the mean total latency goes, in seconds; the parts sum to the total.
+    """The parts of the mean total latency in seconds; they sum to the total.
 
     Attributes:
-        setup_s: ModelSetupTime; zero unless cold.
-        decode_transform_s: From photograph to model input.
-        prediction_s: In the model.
-        container_rest_s: Between the server's own parts.
-        outside_s: Network, routing, queue: what is left of the total.  A negative rest (the
-            parts overlap) is kept negative, so that nobody reads a wrong sum.
+        setup_s: Start of the container and the model (ModelSetupTime); zero unless cold.
+        decode_transform_s: Decoding the photograph and making the model's input.
+        prediction_s: The model's prediction.
+        container_rest_s: What is left of the container's time.
+        outside_s: What is left of the total: network, routing, queue.  Where the parts overlap it
+            is negative, and kept so, because the sum would be wrong otherwise.
     """
 
     setup_s: float
@@ -56,12 +56,12 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of one inference.
+    """Cost of one inference, in USD.
 
     Attributes:
-        inference: By the study's definition, USD.
-        inference_container: Of the container's time alone, USD.
-        price: What a second costs, and who says so.
+        inference: Price per second times total latency, the 2023 study's definition.
+        inference_container: Price per second times the container's time, which AWS bills.
+        price: The price of a second, and where it comes from.
     """
 
     inference: Estimate
@@ -70,12 +70,12 @@ class Cost:
 
     @property
     def million(self) -> Estimate:
-        """USD per million inferences."""
+        """Cost of a million inferences."""
         return self.inference.scaled(MILLION)
 
     @property
     def million_container(self) -> Estimate:
-        """USD per million inferences, the container's time alone."""
+        """Cost of a million inferences, by the container's time."""
         return self.inference_container.scaled(MILLION)
 
 
@@ -84,8 +84,12 @@ class ScenarioSummary:
     """Everything the report says about one scenario.
 
     Attributes:
-        cost: None where the price is unknown; ``no_cost`` then says which.
-        steadiness: Of the total latency, in the order of the rows.
+        total: Latency as the client sees it.
+        prediction: Mean time of the model's prediction.
+        setup: Mean time to start the container and load the model.
+        prediction_share: Share of the prediction in the total latency.
+        cost: None where the price is not known, which ``no_cost`` then names.
+        steadiness: Whether the total latency drifts, in the order of the rows.
     """
 
     scenario: Scenario
@@ -100,7 +104,7 @@ class ScenarioSummary:
 
 
 def summarise(scenario: Scenario, sheet: PriceSheet) -> ScenarioSummary:
-    """Estimate everything; a scenario without rows has estimates without a value."""
+    """Estimate every figure of a scenario; without rows, the estimates have no value."""
     cost, no_cost = _cost_or_reason(scenario, sheet)
     return ScenarioSummary(
         scenario=scenario,
@@ -118,7 +122,7 @@ def summarise(scenario: Scenario, sheet: PriceSheet) -> ScenarioSummary:
 
 
 def breakdown_of(scenario: Scenario) -> Breakdown | None:
-    """Mean parts over the rows that know their container's time; None where none does."""
+    """Average the parts over the rows that hold the container's time; None where none does."""
     rows = scenario.rows.dropna(subset=["container_latency_s", "prediction_s"])
     if rows.empty:
         return None
@@ -149,22 +153,18 @@ def _latency(scenario: Scenario) -> Latency:
 
 
 def _cost_or_reason(scenario: Scenario, sheet: PriceSheet) -> tuple[Cost | None, str]:
-    """The report is about more than cost: an unknown price is stated in its place."""
+    """The cost, or else None and the price that is not known: the rest of the report holds."""
+    configuration = scenario.configuration
+    memory_mb, instance_type = configuration.memory_mb or None, configuration.instance_type
     try:
-        return _cost(scenario, sheet), ""
+        price = second_price(configuration.endpoint_kind, memory_mb, instance_type, sheet)
     except UnknownPrice as err:
         return None, f"{err.what}."
-
-
-def _cost(scenario: Scenario, sheet: PriceSheet) -> Cost:
-    hosted = scenario.configuration
-    price = second_price(
-        hosted.endpoint_kind, hosted.memory_mb or None, hosted.instance_type, sheet
-    )
-    return Cost(
+    cost = Cost(
         inference=statistics.mean(cost_usd(scenario.rows, price)),
         inference_container=statistics.mean(
             cost_usd(scenario.rows, price, CostBasis.CONTAINER_TIME)
         ),
         price=price,
     )
+    return cost, ""

@@ -1,4 +1,4 @@
-"""The report's numbers as tables in full precision, for a spreadsheet or another program."""
+"""The report's numbers as tables in full precision, for spreadsheets and programs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def scenario_table(summaries: Iterable[ScenarioSummary]) -> pd.DataFrame:
-    """One row per scenario: n, times, shares and costs, each with its interval."""
+    """Return one row per scenario: n, times, shares and costs, each with its interval."""
     return pd.DataFrame([_scenario_row(summary) for summary in summaries])
 
 
 def breakdown_table(summaries: Iterable[ScenarioSummary]) -> pd.DataFrame:
-    """One row per scenario that has one: where the mean total latency goes, in seconds."""
+    """Return the parts of the mean total latency, one row per scenario that knows them."""
     return pd.DataFrame(
         [
             {
@@ -43,7 +43,7 @@ def breakdown_table(summaries: Iterable[ScenarioSummary]) -> pd.DataFrame:
 
 
 def comparison_table(comparisons: Iterable[ScenarioRatio]) -> pd.DataFrame:
-    """One row per ratio, by means and by medians, with both samples' sizes."""
+    """Return one row per ratio, by means and by medians, with the size of both samples."""
     return pd.DataFrame(
         [
             {
@@ -64,12 +64,12 @@ def comparison_table(comparisons: Iterable[ScenarioRatio]) -> pd.DataFrame:
 
 
 def steadiness_table(summaries: Iterable[ScenarioSummary]) -> pd.DataFrame:
-    """One row per scenario: drift, dependence, outliers, rows against rows, and their lines."""
+    """Return one row per scenario: drift, dependence, odd over even rows, outliers, lines."""
     return pd.DataFrame([_steadiness_row(summary) for summary in summaries])
 
 
 def lines_of(scenario: Scenario) -> str:
-    """Where the scenario's rows stand in the file: ``3-27, 30``."""
+    """Lines of the scenario's rows in the file: ``3-27, 30``."""
     lines = scenario.rows[LINE].to_numpy(dtype=int)
     if not lines.size:
         return ""
@@ -85,7 +85,7 @@ def outlier_lines(summary: ScenarioSummary) -> tuple[tuple[int, float], ...]:
 
 
 def tables_of(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Every table by the name of its file."""
+    """Every table, by the name of its file."""
     return {
         "scenarios": scenario_table(evidence.summaries),
         "breakdown": breakdown_table(evidence.summaries),
@@ -96,7 +96,7 @@ def tables_of(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 
 def left_out_table(scenarios: Iterable[Scenario]) -> pd.DataFrame:
-    """One row per trial and reason: how many rows do not count."""
+    """Return how many rows do not count, one row per trial and reason."""
     rows = {
         (scenario.trial, reason): {"trial": scenario.trial, "reason": reason, "rows": count}
         for scenario in scenarios
@@ -106,19 +106,19 @@ def left_out_table(scenarios: Iterable[Scenario]) -> pd.DataFrame:
 
 
 def _identity(scenario: Scenario) -> dict[str, Any]:
-    hosted = scenario.configuration
+    configuration = scenario.configuration
     return {
         "trial": scenario.trial,
         "platform": scenario.platform,
         "isolation": scenario.isolation,
-        "model": hosted.model,
+        "model": configuration.model,
         "weights": scenario.weights,
-        "precision": hosted.precision,
-        "profile": hosted.profile,
-        "image": hosted.image,
-        "endpoint_kind": hosted.endpoint_kind,
-        "memory_mb": hosted.memory_mb or None,
-        "instance_type": hosted.instance_type,
+        "precision": configuration.precision,
+        "profile": configuration.profile,
+        "image": configuration.image,
+        "endpoint_kind": configuration.endpoint_kind,
+        "memory_mb": configuration.memory_mb or None,
+        "instance_type": configuration.instance_type,
         "vcpu": scenario.vcpu,
         "scenario": scenario.name,
         "start": scenario.start,
