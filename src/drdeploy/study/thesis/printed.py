@@ -81,7 +81,7 @@ def read_printed(folder: Path) -> tuple[Printed, ...]:
     """Read ``published.csv``.
 
     Raises:
-        AnalysisError: The file or a column is missing, an id is repeated, or a value is not a number.
+        AnalysisError: The file or a column is missing, an id is repeated, or a value is wrong.
     """
     path = folder / PUBLISHED_FILE
     try:
