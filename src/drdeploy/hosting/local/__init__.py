@@ -23,6 +23,7 @@ simulated.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,12 +35,7 @@ __all__ = ["LocalService", "ServiceOptions"]
 
 def __getattr__(name: str) -> Any:
     # On first use: the service brings half of this package with it.
-    if name == "LocalService":
-        from drdeploy.hosting.local.service import LocalService
-
-        return LocalService
-    if name == "ServiceOptions":
-        from drdeploy.hosting.local.options import ServiceOptions
-
-        return ServiceOptions
+    modules = {"LocalService": "service", "ServiceOptions": "options"}
+    if name in modules:
+        return getattr(import_module(f"{__name__}.{modules[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -53,16 +53,6 @@ def forbidden_now(message: str) -> ApiError:
     return ApiError("ValidationException", message)
 
 
-def not_found(kind: str, arn: str) -> ApiError:
-    """The error for a name that no resource of that kind has."""
-    return forbidden_now(f'Could not find {kind} "{arn}".')
-
-
-def already_exists(kind: str, arn: str) -> ApiError:
-    """The error for a name that a resource of that kind already has."""
-    return forbidden_now(f'Cannot create already existing {kind} "{arn}".')
-
-
 def limit_exceeded(limit: str, maximum: int, used: int, delta: int) -> ApiError:
     """The error for a request that would exceed a quota of the account."""
     return ApiError(
@@ -81,11 +71,6 @@ def unknown_operation(operation: str) -> ApiError:
 def malformed(message: str) -> ApiError:
     """The error for a body that cannot be read as the operation's request."""
     return ApiError("SerializationException", message)
-
-
-def no_such_endpoint(name: str, account: str) -> ApiError:
-    """The error for invoking an endpoint that does not exist or is not in service yet."""
-    return invalid(f"Endpoint {name} of account {account} not found.")
 
 
 def payload_too_large(length_bytes: int, limit_bytes: int) -> ApiError:

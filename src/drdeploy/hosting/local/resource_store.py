@@ -6,10 +6,9 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from drdeploy.hosting.local.api_errors import already_exists, not_found
+from drdeploy.hosting.local.api_errors import forbidden_now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
 ACCOUNT = "123456789012"
@@ -36,26 +35,27 @@ class AccountRegion:
 
 
 class StoredResource(Protocol):
-    """Anything with a name and an ARN."""
+    """Anything with a name and an ARN.
 
-    @property
-    def name(self) -> str:
-        """The name, spelled as its creator did."""
-        ...
+    Attributes:
+        name: The name, spelled as its creator did.
+        arn: The ARN, as :meth:`AccountRegion.arn` writes it.
+        tags: Its tags: their values by key.
+    """
 
-    @property
-    def arn(self) -> str:
-        """The ARN, as :meth:`AccountRegion.arn` writes it."""
-        ...
+    name: str
+    arn: str
+    tags: dict[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class ResourceRecord:
     """A model or an endpoint configuration, with the request that created it."""
 
     name: str
     arn: str
     created: datetime
+    tags: dict[str, str]
     request: dict[str, Any] = field(repr=False)
 
 
@@ -92,7 +92,9 @@ class ResourceStore(Generic[R]):
         """
         with self._lock:
             if resource.name.lower() in self._resources:
-                raise already_exists(self._kind, resource.arn)
+                raise forbidden_now(
+                    f'Cannot create already existing {self._kind} "{resource.arn}".'
+                )
             self._resources[resource.name.lower()] = resource
 
     def get(self, name: str) -> R:
@@ -103,7 +105,7 @@ class ResourceStore(Generic[R]):
         """
         resource = self._resources.get(name.lower())
         if resource is None:
-            raise not_found(self._kind, self.arn_of(name))
+            raise forbidden_now(f'Could not find {self._kind} "{self.arn_of(name)}".')
         return resource
 
     def find_exact(self, name: str) -> R | None:
@@ -130,27 +132,3 @@ class ResourceStore(Generic[R]):
         """Return every resource, oldest first."""
         with self._lock:
             return tuple(self._resources.values())
-
-
-class TagStore:
-    """The tags of resources by ARN."""
-
-    def __init__(self) -> None:
-        self._tags: dict[str, dict[str, str]] = {}
-
-    def add(self, arn: str, tags: Iterable[dict[str, str]]) -> None:
-        """Add tags; one with an existing key replaces it."""
-        self._tags.setdefault(arn, {}).update({tag["Key"]: tag["Value"] for tag in tags})
-
-    def remove(self, arn: str, keys: Iterable[str]) -> None:
-        """Remove tags by key; absent keys are ignored."""
-        for key in keys:
-            self._tags.get(arn, {}).pop(key, None)
-
-    def remove_all(self, arn: str) -> None:
-        """Remove every tag of a resource."""
-        self._tags.pop(arn, None)
-
-    def of(self, arn: str) -> list[dict[str, str]]:
-        """Return the tags of a resource, as the API lists them."""
-        return [{"Key": key, "Value": value} for key, value in self._tags.get(arn, {}).items()]

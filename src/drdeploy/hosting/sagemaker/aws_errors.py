@@ -35,7 +35,12 @@ def translated_errors(action: str, where: str) -> Iterator[None]:
     except ClientError as err:
         details = err.response.get("Error", {})
         code, message = details.get("Code", "Unknown"), details.get("Message", "")
-        kind = NoSuchResource if _says_absent(code, message) else EndpointError
+        # SageMaker has no code for "no such endpoint": it answers ValidationException, as for any
+        # other bad request, and only the message says which it is.
+        may_mean_absent = code in {"ValidationException", "ValidationError", "ResourceNotFound"}
+        absent = ("could not find", "cannot find", "does not exist", "not found")
+        is_absent = may_mean_absent and any(words in message.lower() for words in absent)
+        kind = NoSuchResource if is_absent else EndpointError
         raise kind(
             f"Could not {action}: {code}: {message}", where=where, remedy=_remedy_for(code)
         ) from err
@@ -45,14 +50,6 @@ def translated_errors(action: str, where: str) -> Iterator[None]:
             where=where,
             remedy="Check the endpoint URL, the credentials and the network",
         ) from err
-
-
-def _says_absent(code: str, message: str) -> bool:
-    # SageMaker has no code for "no such endpoint": it answers ValidationException, as for any
-    # other bad request, and only the message says which it is.
-    absent = ("could not find", "cannot find", "does not exist", "not found")
-    may_mean_absent = code in {"ValidationException", "ValidationError", "ResourceNotFound"}
-    return may_mean_absent and any(words in message.lower() for words in absent)
 
 
 def _remedy_for(code: str) -> str:

@@ -9,9 +9,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from drdeploy.errors import EndpointError, EndpointFailed, EndpointTimeout
@@ -22,13 +22,13 @@ from drdeploy.hosting.sagemaker.connection import Clients, connect, is_loopback
 from drdeploy.hosting.sagemaker.endpoint_definition import VARIANT, EndpointDefinition
 from drdeploy.hosting.sagemaker.invocation import (
     Invocation,
+    InvocationOutcome,
     failure_of_connection,
     failure_of_response,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
-    from datetime import datetime
     from pathlib import Path
 
     from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
@@ -129,23 +129,8 @@ class Hosting:
             EndpointError: The API refuses.  What this call had created by then is deleted again.
         """
         name = definition.name
-        made: list[ResourceKind] = []
-        try:
-            for kind, creation in self._creations(definition).items():
-                with translated_errors(f"create the {kind}", name):
-                    creation()
-                made.append(kind)
-        except BaseException as err:
-            # Only what this call made: somebody else's model of the same name must stay.
-            self._delete_after(err, name, made)
-            raise
-
-    def _creations(
-        self, definition: EndpointDefinition
-    ) -> dict[ResourceKind, Callable[[], object]]:
-        name = definition.name
         sagemaker = self._clients.sagemaker
-        return {
+        creations: dict[ResourceKind, Callable[[], object]] = {
             "model": lambda: sagemaker.create_model(
                 ModelName=name,
                 ExecutionRoleArn=definition.role_arn,
@@ -162,6 +147,16 @@ class Hosting:
                 EndpointName=name, EndpointConfigName=name
             ),
         }
+        made: list[ResourceKind] = []
+        try:
+            for kind, creation in creations.items():
+                with translated_errors(f"create the {kind}", name):
+                    creation()
+                made.append(kind)
+        except BaseException as err:
+            # Only what this call made: somebody else's model of the same name must stay.
+            self._delete_after(err, name, made)
+            raise
 
     def wait_in_service(self, name: str, *, timeout_s: float = 1800.0) -> None:
         """Wait until the endpoint is in service.
@@ -222,9 +217,12 @@ class Hosting:
         }
         # One refusal does not end the rest: an endpoint that remains costs money every hour.
         remaining: dict[ResourceKind, EndpointError] = {}
-        for kind, deletion in deletions.items():
-            if kind in kinds and (error := _error_of_deletion(kind, name, deletion)):
-                remaining[kind] = error
+        for kind in (kind for kind in deletions if kind in kinds):
+            try:
+                with suppress(NoSuchResource), translated_errors(f"delete the {kind}", name):
+                    deletions[kind]()
+            except EndpointError as err:
+                remaining[kind] = err
         if remaining:
             raise EndpointError(
                 "; ".join(error.what for error in remaining.values()),
@@ -273,7 +271,8 @@ class Hosting:
         from botocore.exceptions import BotoCoreError, ClientError
 
         started_at, start = self._clock.now(), self._clock.monotonic()
-        status, answer, answer_type = 0, b"", ""
+        outcome: InvocationOutcome = "ok"
+        error, answer, answer_type = "", b"", ""
         try:
             response = self._clients.runtime.invoke_endpoint(
                 EndpointName=name, Body=body, ContentType=content_type, Accept=accept
@@ -281,17 +280,16 @@ class Hosting:
             answer = response["Body"].read()
             answer_type = response.get("ContentType", "")
             status = response["ResponseMetadata"]["HTTPStatusCode"]
-            failure = None
         except ClientError as err:
-            failure = failure_of_response(err)
+            outcome, status, error = failure_of_response(err)
         except (BotoCoreError, OSError) as err:
-            failure = failure_of_connection(err)
+            outcome, status, error = failure_of_connection(err)
         return Invocation(
-            outcome=failure.outcome if failure else "ok",
-            status=failure.status if failure else status,
-            error=failure.error if failure else "",
-            body=b"" if failure else answer,
-            content_type="" if failure else answer_type,
+            outcome=outcome,
+            status=status,
+            error=error,
+            body=answer,
+            content_type=answer_type,
             payload_bytes=len(body),
             started_at=started_at,
             latency_s=self._clock.monotonic() - start,
@@ -318,30 +316,25 @@ class Hosting:
         window = timedelta(seconds=period_s * DATAPOINTS_MAX)
         points: list[Datapoint] = []
         while start < end:
-            points += self._datapoints(name, metric, start, min(start + window, end), period_s)
+            with translated_errors(f"read the metric {metric}", name):
+                answer = self._clients.cloudwatch.get_metric_statistics(
+                    Namespace=METRICS_NAMESPACE,
+                    MetricName=metric,
+                    Dimensions=[
+                        {"Name": "EndpointName", "Value": name},
+                        {"Name": "VariantName", "Value": VARIANT},
+                    ],
+                    StartTime=start,
+                    EndTime=min(start + window, end),
+                    Period=period_s,
+                    Statistics=["Average", "SampleCount"],
+                )
+            points += [
+                Datapoint(point["Timestamp"], point["Average"], int(point["SampleCount"]))
+                for point in answer["Datapoints"]
+            ]
             start += window
         return tuple(sorted(points, key=lambda point: point.start))
-
-    def _datapoints(
-        self, name: str, metric: MetricName, start: datetime, end: datetime, period_s: int
-    ) -> list[Datapoint]:
-        with translated_errors(f"read the metric {metric}", name):
-            answer = self._clients.cloudwatch.get_metric_statistics(
-                Namespace=METRICS_NAMESPACE,
-                MetricName=metric,
-                Dimensions=[
-                    {"Name": "EndpointName", "Value": name},
-                    {"Name": "VariantName", "Value": VARIANT},
-                ],
-                StartTime=start,
-                EndTime=end,
-                Period=period_s,
-                Statistics=["Average", "SampleCount"],
-            )
-        return [
-            Datapoint(point["Timestamp"], point["Average"], int(point["SampleCount"]))
-            for point in answer["Datapoints"]
-        ]
 
     # -- deletion ------------------------------------------------------------------------
 
@@ -367,17 +360,3 @@ class Hosting:
                 what = f"{error.what}; and then: {failure.what}"
                 raise type(error)(what, where=name, remedy=failure.remedy) from error
             error.add_note(str(failure))
-
-
-def _error_of_deletion(
-    kind: str, name: str, deletion: Callable[[], object]
-) -> EndpointError | None:
-    """Delete a resource and return the error; None where it worked or there was nothing there."""
-    try:
-        with translated_errors(f"delete the {kind}", name):
-            deletion()
-    except NoSuchResource:
-        return None
-    except EndpointError as err:
-        return err
-    return None

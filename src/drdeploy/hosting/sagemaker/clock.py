@@ -8,10 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True)
 class Clock:
     """The real clock, unless a test passes functions of its own.
@@ -24,7 +20,7 @@ class Clock:
 
     # perf_counter and not monotonic: the finer of the two on every platform.
     monotonic: Callable[[], float] = time.perf_counter
-    now: Callable[[], datetime] = _utc_now
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], None] = time.sleep
 
     def sleep_until(self, deadline: float) -> None:

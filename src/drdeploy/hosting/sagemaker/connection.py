@@ -13,7 +13,6 @@ from drdeploy.hosting.sagemaker.quotas import DEFAULT_REGION, INVOCATION_TIMEOUT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import boto3
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
@@ -37,16 +36,7 @@ class Clients:
 def connect(
     endpoint_url: str | None = None, *, region: str | None = None, max_connections: int = 10
 ) -> Clients:
-    """Make the clients that :class:`Hosting` uses.
-
-    Args:
-        endpoint_url: The local service; None means AWS.
-        region: AWS region; by default the one in the user's configuration.
-        max_connections: Most invocations at once.
-
-    Raises:
-        InvalidInput: No region is set for AWS.
-    """
+    """Make the clients that :class:`Hosting` uses; :meth:`Hosting.connect` explains the options."""
     client = _client_factory(endpoint_url, region)
     return Clients(
         sagemaker=client("sagemaker"),
@@ -84,10 +74,23 @@ def is_loopback(endpoint_url: str | None) -> bool:
 
 
 def _client_factory(endpoint_url: str | None, region: str | None) -> Callable[..., Any]:
+    import boto3
     from botocore.config import Config
 
-    session = _session(endpoint_url, region)
     is_local = is_loopback(endpoint_url)
+    if is_local:
+        # The user's own credentials have no business here; the local service accepts any.
+        session = boto3.Session(
+            aws_access_key_id="local",
+            aws_secret_access_key="local",  # noqa: S106 - no secret, see above
+            region_name=region or DEFAULT_REGION,
+        )
+    else:
+        session = boto3.Session(region_name=region)
+    if not session.region_name:
+        raise InvalidInput(
+            "No AWS region is set", where="region", remedy="Set AWS_REGION or name the region"
+        )
 
     def client(service: str, **options: Any) -> Any:
         settings: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": 5}}
@@ -101,21 +104,3 @@ def _client_factory(endpoint_url: str | None, region: str | None) -> Callable[..
         return session.client(service, endpoint_url=endpoint_url, config=config)  # type: ignore[call-overload]  # the overloads want literal names
 
     return client
-
-
-def _session(endpoint_url: str | None, region: str | None) -> boto3.Session:
-    import boto3
-
-    if is_loopback(endpoint_url):
-        # The user's own credentials have no business here; the local service accepts any.
-        return boto3.Session(
-            aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106 - no secret, see above
-            region_name=region or DEFAULT_REGION,
-        )
-    session = boto3.Session(region_name=region)
-    if not session.region_name:
-        raise InvalidInput(
-            "No AWS region is set", where="region", remedy="Set AWS_REGION or name the region"
-        )
-    return session

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mypy_boto3_sagemaker.type_defs import (
-        ProductionVariantServerlessConfigTypeDef,
-        ProductionVariantTypeDef,
-    )
+    from mypy_boto3_sagemaker.type_defs import ProductionVariantTypeDef
 
 VARIANT = "AllTraffic"
 """Name of the one production variant that each of our endpoints has."""
@@ -45,25 +42,16 @@ class EndpointDefinition:
     @property
     def production_variant(self) -> ProductionVariantTypeDef:
         """The production variant as ``CreateEndpointConfig`` takes it."""
-        match self.config:
-            case ServerlessConfig():
-                serverless: ProductionVariantServerlessConfigTypeDef = {
-                    "MemorySizeInMB": self.config.memory_mb,
-                    "MaxConcurrency": self.config.max_concurrency,
-                }
-                if self.config.provisioned_concurrency:
-                    serverless["ProvisionedConcurrency"] = self.config.provisioned_concurrency
-                return {
-                    "VariantName": VARIANT,
-                    "ModelName": self.name,
-                    "ServerlessConfig": serverless,
-                }
-            case RealTimeConfig():
-                return {
-                    "VariantName": VARIANT,
-                    "ModelName": self.name,
-                    "InstanceType": self.config.instance_type,  # type: ignore[typeddict-item]  # a str that the config has checked
-                    "InitialInstanceCount": self.config.initial_instance_count,
-                }
-            case _:
-                assert_never(self.config)
+        variant: ProductionVariantTypeDef = {"VariantName": VARIANT, "ModelName": self.name}
+        if isinstance(self.config, RealTimeConfig):
+            variant["InstanceType"] = self.config.instance_type  # type: ignore[typeddict-item]  # a str that the config has checked
+            variant["InitialInstanceCount"] = self.config.initial_instance_count
+            return variant
+        variant["ServerlessConfig"] = {
+            "MemorySizeInMB": self.config.memory_mb,
+            "MaxConcurrency": self.config.max_concurrency,
+        }
+        if self.config.provisioned_concurrency:
+            provisioned = self.config.provisioned_concurrency
+            variant["ServerlessConfig"]["ProvisionedConcurrency"] = provisioned
+        return variant

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from drdeploy.errors import InvalidInput
 from drdeploy.hosting.sagemaker import quotas
@@ -34,26 +34,19 @@ class InstanceResources:
     architecture: Architecture
 
 
-@dataclass(frozen=True)
-class _Family:
+class _Family(NamedTuple):
     memory_gib_per_vcpu: float
     architecture: Architecture
 
 
-_COMPUTE_X86 = _Family(2, "x86_64")
-_GENERAL_X86 = _Family(4, "x86_64")
-_MEMORY_X86 = _Family(8, "x86_64")
-_COMPUTE_ARM = _Family(2, "arm64")
-_GENERAL_ARM = _Family(4, "arm64")
-_MEMORY_ARM = _Family(8, "arm64")
-
+# c is compute optimized, m general purpose, r memory optimized.
 _FAMILIES: dict[str, _Family] = {
-    **dict.fromkeys(("c5", "c5d", "c6i", "c6in", "c7i"), _COMPUTE_X86),
-    **dict.fromkeys(("m4", "m5", "m5d", "m6i", "m7i"), _GENERAL_X86),
-    **dict.fromkeys(("r5", "r5d", "r6i", "r7i"), _MEMORY_X86),
-    **dict.fromkeys(("c6g", "c6gd", "c6gn", "c7g", "c8g"), _COMPUTE_ARM),
-    **dict.fromkeys(("m6g", "m6gd", "m8g"), _GENERAL_ARM),
-    **dict.fromkeys(("r6g", "r6gd", "r7gd", "r8g"), _MEMORY_ARM),
+    **dict.fromkeys(("c5", "c5d", "c6i", "c6in", "c7i"), _Family(2, "x86_64")),
+    **dict.fromkeys(("m4", "m5", "m5d", "m6i", "m7i"), _Family(4, "x86_64")),
+    **dict.fromkeys(("r5", "r5d", "r6i", "r7i"), _Family(8, "x86_64")),
+    **dict.fromkeys(("c6g", "c6gd", "c6gn", "c7g", "c8g"), _Family(2, "arm64")),
+    **dict.fromkeys(("m6g", "m6gd", "m8g"), _Family(4, "arm64")),
+    **dict.fromkeys(("r6g", "r6gd", "r7gd", "r8g"), _Family(8, "arm64")),
     "c4": _Family(1.875, "x86_64"),
 }
 
@@ -93,10 +86,6 @@ def instance_resources(instance_type: str) -> InstanceResources:
             remedy=f"Use one of the families {', '.join(sorted(_FAMILIES))}, t2",
         )
     family = _FAMILIES[family_name]
-    vcpu = (
-        _NAMED_SIZES[size]
-        if size in _NAMED_SIZES
-        else int(size.removesuffix("xlarge")) * _VCPU_PER_XLARGE
-    )
+    vcpu = _NAMED_SIZES.get(size) or int(size.removesuffix("xlarge")) * _VCPU_PER_XLARGE
     memory_mb = int(vcpu * family.memory_gib_per_vcpu * MIB_PER_GIB)
     return InstanceResources(vcpu, memory_mb, family.architecture)

@@ -55,17 +55,8 @@ class Invocation:
     latency_s: float
 
 
-@dataclass(frozen=True)
-class Failure:
-    """The part of an :class:`Invocation` that an exception determines."""
-
-    outcome: InvocationOutcome
-    status: int
-    error: str
-
-
-def failure_of_response(error: ClientError) -> Failure:
-    """Describe an error that the endpoint answered with."""
+def failure_of_response(error: ClientError) -> tuple[InvocationOutcome, int, str]:
+    """Return outcome, status and error of an :class:`Invocation` answered with an error."""
     response = cast("dict[str, Any]", error.response)
     code = str(response.get("Error", {}).get("Code", "Unknown"))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -74,24 +65,18 @@ def failure_of_response(error: ClientError) -> Failure:
     if container_status:
         original = response.get("OriginalMessage")
         message = f"{message} (container answered {container_status}: {original})"
-    return Failure(_outcome_of(code, status), status, " ".join(f"{code}: {message}".split()))
+    by_status: InvocationOutcome = (
+        "throttled" if status == 429 else "unavailable" if status >= 500 else "client_error"
+    )
+    outcome = _OUTCOME_OF_CODE.get(code, by_status)
+    return outcome, status, " ".join(f"{code}: {message}".split())
 
 
-def failure_of_connection(error: Exception) -> Failure:
-    """Describe an error that prevented any answer."""
+def failure_of_connection(error: Exception) -> tuple[InvocationOutcome, int, str]:
+    """Return outcome, status and error of an :class:`Invocation` that had no answer."""
     from botocore.exceptions import ConnectTimeoutError, ParamValidationError, ReadTimeoutError
 
     text = " ".join(f"{type(error).__name__}: {error}".split())
     if isinstance(error, ReadTimeoutError | ConnectTimeoutError):
-        return Failure("timeout", 0, text)
-    if isinstance(error, ParamValidationError):
-        return Failure("client_error", 0, text)
-    return Failure("unavailable", 0, text)
-
-
-def _outcome_of(code: str, status: int) -> InvocationOutcome:
-    if code in _OUTCOME_OF_CODE:
-        return _OUTCOME_OF_CODE[code]
-    if status == 429:
-        return "throttled"
-    return "unavailable" if status >= 500 else "client_error"
+        return "timeout", 0, text
+    return "client_error" if isinstance(error, ParamValidationError) else "unavailable", 0, text

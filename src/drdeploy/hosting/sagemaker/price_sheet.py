@@ -197,28 +197,14 @@ class _Entry(BaseModel):
 class _ServerlessSecond(_Entry):
     usd_by_memory_mb: dict[int, Usd]
 
-    def prices(self) -> Iterator[Price]:
-        for memory_mb, usd in self.usd_by_memory_mb.items():
-            yield self.price(_serverless_item(memory_mb), usd, "second")
-
 
 class _InstanceHour(_Entry):
     usd_by_type: dict[str, Usd]
-
-    def prices(self) -> Iterator[Price]:
-        for instance_type, usd in self.usd_by_type.items():
-            yield self.price(instance_type, usd, "hour")
 
 
 class _ProvisionedSecond(_Entry):
     held_usd_by_memory_mb: dict[int, Usd]
     duration_usd_by_memory_mb: dict[int, Usd]
-
-    def prices(self) -> Iterator[Price]:
-        for memory_mb, usd in self.held_usd_by_memory_mb.items():
-            yield self.price(_held_item(memory_mb), usd, "second")
-        for memory_mb, usd in self.duration_usd_by_memory_mb.items():
-            yield self.price(_duration_item(memory_mb), usd, "second")
 
 
 class _Single(_Entry):
@@ -238,11 +224,16 @@ class _Document(BaseModel):
 
     def prices(self) -> Iterator[Price]:
         for second in self.serverless_second:
-            yield from second.prices()
+            for memory_mb, usd in second.usd_by_memory_mb.items():
+                yield second.price(_serverless_item(memory_mb), usd, "second")
         for provisioned in self.provisioned_second:
-            yield from provisioned.prices()
+            for memory_mb, usd in provisioned.held_usd_by_memory_mb.items():
+                yield provisioned.price(_held_item(memory_mb), usd, "second")
+            for memory_mb, usd in provisioned.duration_usd_by_memory_mb.items():
+                yield provisioned.price(_duration_item(memory_mb), usd, "second")
         for hour in self.instance_hour:
-            yield from hour.prices()
+            for instance_type, usd in hour.usd_by_type.items():
+                yield hour.price(instance_type, usd, "hour")
         singles: tuple[tuple[str, Unit, tuple[_Single, ...]], ...] = (
             (_DATA_ITEM, "GB", self.data_processed_gb),
             (_REGISTRY_ITEM, "GB-month", self.registry_gb_month),

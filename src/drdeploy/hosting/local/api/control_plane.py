@@ -10,14 +10,18 @@ from drdeploy.hosting.local.api.request_validation import check_request, service
 from drdeploy.hosting.local.api_errors import forbidden_now, unknown_operation
 from drdeploy.hosting.local.endpoints.deployment import EndpointDeployment
 from drdeploy.hosting.local.endpoints.lifecycle import LocalEndpoint
-from drdeploy.hosting.local.resource_store import ResourceRecord, ResourceStore, TagStore
+from drdeploy.hosting.local.resource_store import (
+    AccountRegion,
+    ResourceRecord,
+    ResourceStore,
+    StoredResource,
+)
 from drdeploy.hosting.sagemaker import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
-    from drdeploy.hosting.local.resource_store import AccountRegion
 
 Json = dict[str, Any]
 
@@ -38,41 +42,38 @@ class ControlPlane:
         self, account_region: AccountRegion, fleet: InstanceFleet, clock: Clock | None = None
     ) -> None:
         self.account_region = account_region
-        self.endpoints: ResourceStore[LocalEndpoint] = ResourceStore(
-            "endpoint", "endpoint", account_region
-        )
-        self._models: ResourceStore[ResourceRecord] = ResourceStore(
-            "model", "model", account_region
-        )
-        self._configs: ResourceStore[ResourceRecord] = ResourceStore(
+        self.endpoints = ResourceStore[LocalEndpoint]("endpoint", "endpoint", account_region)
+        self._models = ResourceStore[ResourceRecord]("model", "model", account_region)
+        self._configs = ResourceStore[ResourceRecord](
             "endpoint configuration", "endpoint-config", account_region
         )
-        self._tags = TagStore()
         self._fleet = fleet
         self._clock = clock or Clock()
         self._operations: dict[str, Callable[[Json], Json]] = {
             "CreateModel": self._create_model,
-            "DescribeModel": self._describe_model,
+            "DescribeModel": lambda request: _described(self._models, request, "Model"),
             "ListModels": lambda request: _listed(self._models, request, "Model"),
-            "DeleteModel": lambda request: self._delete(self._models, request["ModelName"]),
+            "DeleteModel": lambda request: _deleted(self._models, request, "Model"),
             "CreateEndpointConfig": self._create_endpoint_config,
-            "DescribeEndpointConfig": self._describe_endpoint_config,
+            "DescribeEndpointConfig": lambda request: _described(
+                self._configs, request, "EndpointConfig"
+            ),
             "ListEndpointConfigs": lambda request: _listed(
                 self._configs, request, "EndpointConfig"
             ),
-            "DeleteEndpointConfig": lambda request: self._delete(
-                self._configs, request["EndpointConfigName"]
+            "DeleteEndpointConfig": lambda request: _deleted(
+                self._configs, request, "EndpointConfig"
             ),
             "CreateEndpoint": self._create_endpoint,
-            "DescribeEndpoint": self._describe_endpoint,
+            "DescribeEndpoint": lambda request: self.endpoints.get(
+                request["EndpointName"]
+            ).describe(),
             "ListEndpoints": self._list_endpoints,
             "UpdateEndpoint": self._update_endpoint,
             "UpdateEndpointWeightsAndCapacities": self._change_capacity,
             "DeleteEndpoint": self._delete_endpoint,
             "AddTags": self._add_tags,
-            "ListTags": lambda request: {
-                "Tags": self._tags.of(self._existing_arn(request["ResourceArn"]))
-            },
+            "ListTags": lambda request: _tags_of(self._with_arn(request["ResourceArn"])),
             "DeleteTags": self._delete_tags,
         }
 
@@ -93,10 +94,7 @@ class ControlPlane:
 
     def _create_model(self, request: Json) -> Json:
         constraints.check_model(request)
-        return {"ModelArn": self._store(self._models, "ModelName", request)}
-
-    def _describe_model(self, request: Json) -> Json:
-        return _described(self._models.get(request["ModelName"]), "ModelArn")
+        return self._store(self._models, request, "Model")
 
     def _create_endpoint_config(self, request: Json) -> Json:
         # The request's own values first: what could never be valid is reported before a model
@@ -104,23 +102,15 @@ class ControlPlane:
         constraints.check_endpoint_config(request)
         models = self._models_of(request).values()
         constraints.check_models(request, [model.request for model in models])
-        return {"EndpointConfigArn": self._store(self._configs, "EndpointConfigName", request)}
+        return self._store(self._configs, request, "EndpointConfig")
 
-    def _describe_endpoint_config(self, request: Json) -> Json:
-        return _described(self._configs.get(request["EndpointConfigName"]), "EndpointConfigArn")
-
-    def _store(self, store: ResourceStore[ResourceRecord], name_member: str, request: Json) -> str:
-        name = request[name_member]
+    def _store(self, store: ResourceStore[ResourceRecord], request: Json, kind: str) -> Json:
+        name, arn = request[f"{kind}Name"], store.arn_of(request[f"{kind}Name"])
         # DescribeModel and DescribeEndpointConfig return the request, but never its tags.
         described = {member: value for member, value in request.items() if member != "Tags"}
-        record = ResourceRecord(name, store.arn_of(name), self._clock.now(), described)
-        store.add(record)
-        self._tags.add(record.arn, request.get("Tags", []))
-        return record.arn
-
-    def _delete(self, store: ResourceStore[ResourceRecord], name: str) -> Json:
-        self._tags.remove_all(store.remove(name).arn)
-        return {}
+        tags = _values_by_key(request.get("Tags", []))
+        store.add(ResourceRecord(name, arn, self._clock.now(), tags, described))
+        return {f"{kind}Arn": arn}
 
     def _models_of(self, config: Json) -> dict[str, ResourceRecord]:
         names = {variant["ModelName"] for variant in config["ProductionVariants"]}
@@ -136,17 +126,14 @@ class ControlPlane:
         endpoint = LocalEndpoint(
             name, self.endpoints.arn_of(name), self._deployment(config), self._clock
         )
+        endpoint.tags |= _values_by_key(request.get("Tags", []))
+        endpoint.tags[ISOLATION_TAG] = self._fleet.backend.isolation
         self.endpoints.add(endpoint)
-        isolation = {"Key": ISOLATION_TAG, "Value": self._fleet.backend.isolation}
-        self._tags.add(endpoint.arn, [*request.get("Tags", []), isolation])
         endpoint.create()
         return {"EndpointArn": endpoint.arn}
 
     def _deployment(self, config: ResourceRecord) -> EndpointDeployment:
         return EndpointDeployment(config, self._models_of(config.request), self._fleet)
-
-    def _describe_endpoint(self, request: Json) -> Json:
-        return self.endpoints.get(request["EndpointName"]).describe()
 
     def _list_endpoints(self, request: Json) -> Json:
         found, token = page(self.endpoints.all(), request)
@@ -175,37 +162,47 @@ class ControlPlane:
 
     def _delete_endpoint(self, request: Json) -> Json:
         endpoint = self.endpoints.get(request["EndpointName"])
-
-        def forget() -> None:
-            self.endpoints.remove(endpoint.name)
-            self._tags.remove_all(endpoint.arn)
-
         # It stays listed as Deleting until its instances have stopped, as on AWS.
-        endpoint.delete(forget)
+        endpoint.delete(lambda: self.endpoints.remove(endpoint.name))
         return {}
 
     # -- tags ----------------------------------------------------------------------------
 
     def _add_tags(self, request: Json) -> Json:
-        arn = self._existing_arn(request["ResourceArn"])
-        self._tags.add(arn, request["Tags"])
-        return {"Tags": self._tags.of(arn)}
+        resource = self._with_arn(request["ResourceArn"])
+        resource.tags |= _values_by_key(request["Tags"])
+        return _tags_of(resource)
 
     def _delete_tags(self, request: Json) -> Json:
-        self._tags.remove(self._existing_arn(request["ResourceArn"]), request["TagKeys"])
+        resource = self._with_arn(request["ResourceArn"])
+        for key in request["TagKeys"]:
+            resource.tags.pop(key, None)
         return {}
 
-    def _existing_arn(self, arn: str) -> str:
-        stores = (self._models, self._configs, self.endpoints)
-        for store in stores:
+    def _with_arn(self, arn: str) -> StoredResource:
+        for store in (self._models, self._configs, self.endpoints):
             for resource in store.all():
                 if resource.arn.lower() == arn.lower():
-                    return resource.arn
+                    return resource
         raise forbidden_now(f'Could not find resource "{arn}".')
 
 
-def _described(record: ResourceRecord, arn_member: str) -> Json:
-    return {**record.request, arn_member: record.arn, "CreationTime": record.created}
+def _values_by_key(tags: list[dict[str, str]]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def _tags_of(resource: StoredResource) -> Json:
+    return {"Tags": [{"Key": key, "Value": value} for key, value in resource.tags.items()]}
+
+
+def _described(store: ResourceStore[ResourceRecord], request: Json, kind: str) -> Json:
+    record = store.get(request[f"{kind}Name"])
+    return {**record.request, f"{kind}Arn": record.arn, "CreationTime": record.created}
+
+
+def _deleted(store: ResourceStore[ResourceRecord], request: Json, kind: str) -> Json:
+    store.remove(request[f"{kind}Name"])
+    return {}
 
 
 def _listed(store: ResourceStore[ResourceRecord], request: Json, kind: str) -> Json:

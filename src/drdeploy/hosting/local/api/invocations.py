@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from drdeploy.hosting.local import api_errors
-from drdeploy.hosting.local.api.metrics import InvocationMetrics
+from drdeploy.hosting.local.api.metrics import InvocationMetrics, MetricLog
 from drdeploy.hosting.local.api.request_validation import check, service_model
 from drdeploy.hosting.local.endpoints.instance_client import (
     InstanceAnswerTooLarge,
@@ -16,19 +16,17 @@ from drdeploy.hosting.local.endpoints.instance_client import (
     InstanceTimeout,
 )
 from drdeploy.hosting.local.endpoints.pool import ConcurrencyLimitReached, WorkerNotReady
-from drdeploy.hosting.local.http_server import ServiceResponse
+from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
 from drdeploy.hosting.local.instances.instance import PlatformFailed, ServiceStopping, StartFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from drdeploy.hosting.local.api.control_plane import ControlPlane
-    from drdeploy.hosting.local.api.metrics import MetricLog
     from drdeploy.hosting.local.api_errors import ApiError
     from drdeploy.hosting.local.endpoints.deployment import Variant
     from drdeploy.hosting.local.endpoints.pool import WorkerLease
     from drdeploy.hosting.local.endpoints.worker import InstanceWorker
-    from drdeploy.hosting.local.http_server import ServiceRequest
     from drdeploy.hosting.sagemaker import Clock
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
@@ -58,7 +56,6 @@ ORIGINAL_MESSAGE_BYTES_MAX = 4096
 class _Call:
     """An invocation in progress."""
 
-    endpoint: str
     headers: Mapping[str, str]
     body: bytes
     received: float
@@ -94,7 +91,9 @@ class Invocations:
         account_region = self._control_plane.account_region
         name = unquote(name)
         headers = _forwarded(request)
-        no_such_endpoint = api_errors.no_such_endpoint(name, account_region.account)
+        no_such_endpoint = api_errors.invalid(
+            f"Endpoint {name} of account {account_region.account} not found."
+        )
         endpoint = self._control_plane.endpoints.find_exact(name)
         if endpoint is None:
             raise no_such_endpoint
@@ -107,7 +106,6 @@ class Invocations:
                 raise api_errors.payload_too_large(request.length_bytes, limit_bytes)
             now = self._clock.now()
             call = _Call(
-                name,
                 headers,
                 request.body.read(),
                 received,
@@ -178,10 +176,10 @@ class Invocations:
             return variant.pool.acquire(self._timeout_s)
         except ConcurrencyLimitReached as err:
             self._metrics.record(replace(call.metrics, utilization=1.0))
-            raise api_errors.throttled(call.endpoint, variant.name, err.limit) from err
+            raise api_errors.throttled(call.metrics.endpoint, variant.name, err.limit) from err
         except WorkerNotReady as err:
             self._metrics.record(call.metrics)
-            raise api_errors.not_ready(call.endpoint, variant.name) from err
+            raise api_errors.not_ready(call.metrics.endpoint, variant.name) from err
         except ServiceStopping as err:
             raise api_errors.unavailable(f"{err.what}.") from err
         except PlatformFailed as err:

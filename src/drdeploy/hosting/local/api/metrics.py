@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable  # noqa: TC003 - a dataclass field's annotation
+from collections.abc import Callable, Iterator  # noqa: TC003 - a dataclass field's annotation
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from drdeploy.units import MICROSECONDS_PER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
 NAMESPACE = "AWS/SageMaker"

@@ -21,9 +21,10 @@ from drdeploy.hosting.local import api_errors
 from drdeploy.hosting.local.api.control_plane import ControlPlane
 from drdeploy.hosting.local.api.invocations import Invocations
 from drdeploy.hosting.local.api_errors import ApiError
-from drdeploy.hosting.local.http_server import ServiceResponse
+from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
 from drdeploy.hosting.local.registry.ecr_login import LOGIN_OPERATION, with_local_registry
 from drdeploy.hosting.local.registry.routes import PREFIX as REGISTRY_PREFIX
+from drdeploy.hosting.local.registry.routes import ImageRegistry
 from drdeploy.hosting.local.resource_store import AccountRegion
 from drdeploy.hosting.sagemaker import DEFAULT_REGION
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from drdeploy.hosting.local.api.metrics import MetricLog
     from drdeploy.hosting.local.api.simulated_aws import SimulatedAws
     from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
-    from drdeploy.hosting.local.http_server import ServiceRequest
-    from drdeploy.hosting.local.registry.routes import ImageRegistry
 
 log = logging.getLogger(__name__)
 

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from drdeploy.hosting.engine.ports import LOOPBACK
-from drdeploy.hosting.local.http_server import ServiceResponse
+from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
 from drdeploy.hosting.local.resource_store import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from drdeploy.hosting.local.http_server import ServiceRequest
 
 PARTITION = "aws"
 

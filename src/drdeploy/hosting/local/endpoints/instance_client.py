@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from drdeploy.hosting.engine.ports import LOOPBACK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 REUSE_WITHIN_S = 1.0
 """A connection idle for longer is not reused: model servers close theirs after 2 s or more, and a
@@ -50,9 +50,8 @@ class InstanceAnswer:
 class InstanceClient:
     """An HTTP client of one loopback port; safe to use from several threads."""
 
-    def __init__(self, port: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, port: int) -> None:
         self._port = port
-        self._clock = clock
         self._idle: list[tuple[HTTPConnection, float]] = []
         self._lock = threading.Lock()
 
@@ -99,7 +98,7 @@ class InstanceClient:
             connection.close()
         else:
             with self._lock:
-                self._idle.append((connection, self._clock()))
+                self._idle.append((connection, time.monotonic()))
         received = {name.lower(): value for name, value in response.getheaders()}
         return InstanceAnswer(response.status, received, data)
 
@@ -112,7 +111,7 @@ class InstanceClient:
 
     def _connection(self, timeout_s: float) -> HTTPConnection:
         """Return an idle connection that can be reused, else a new one."""
-        oldest = self._clock() - REUSE_WITHIN_S
+        oldest = time.monotonic() - REUSE_WITHIN_S
         with self._lock:
             while self._idle:
                 connection, since = self._idle.pop()

@@ -56,6 +56,7 @@ class LocalEndpoint:
     ) -> None:
         self.name = name
         self.arn = arn
+        self.tags: dict[str, str] = {}
         self.status: Status = "Creating"
         self.failure_reason = ""
         self._clock = clock or Clock()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from drdeploy.hosting.local.endpoints.worker import InstanceWorker
@@ -36,48 +36,3 @@ class WorkerLease:
 
     worker: InstanceWorker
     setup_s: float | None
-
-
-class WorkerPool(Protocol):
-    """The workers of one variant; safe to use from several threads."""
-
-    def prepare(self) -> None:
-        """Start the workers that must be ready before the endpoint is in service.
-
-        Raises:
-            StartFailed: A worker did not start.
-        """
-        ...
-
-    def acquire(self, wait_s: float) -> WorkerLease:
-        """Reserve a worker for one request.
-
-        Raises:
-            ConcurrencyLimitReached: The variant accepts no further request now.
-            WorkerNotReady: No worker became ready within ``wait_s``.
-            StartFailed: The worker that the request waited for did not start.
-        """
-        ...
-
-    def release(self, lease: WorkerLease, *, broken: bool) -> None:
-        """Return a worker to the pool; ``broken`` if it failed to answer."""
-        ...
-
-    def tick(self) -> None:
-        """Stop idle workers, replace dead ones, start missing ones.
-
-        Called a few times a second.
-        """
-        ...
-
-    def workers(self) -> tuple[InstanceWorker, ...]:
-        """Return the workers that are ready or busy."""
-        ...
-
-    def utilization(self) -> float | None:
-        """Return the share of ``MaxConcurrency`` in use; None where there is no such limit."""
-        ...
-
-    def close(self) -> None:
-        """Accept no more requests, and stop each worker once it is idle."""
-        ...

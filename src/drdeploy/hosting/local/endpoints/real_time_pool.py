@@ -19,14 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from drdeploy.hosting.local.endpoints.pool import WorkerLease, WorkerNotReady
-from drdeploy.hosting.local.endpoints.worker import wait_until_ready
+from drdeploy.hosting.local.endpoints.worker import InstanceWorker, wait_until_ready
 from drdeploy.hosting.local.instances.instance import StartFailed
 from drdeploy.hosting.sagemaker import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from drdeploy.hosting.local.endpoints.worker import InstanceWorker
 
 log = logging.getLogger(__name__)
 

@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING
 
 from drdeploy.hosting.engine.ports import LOOPBACK
 from drdeploy.hosting.local.endpoints.instance_client import InstanceClient
-from drdeploy.hosting.local.instances.instance import StartFailed
+from drdeploy.hosting.local.instances.instance import Instance, InstanceSpec, StartFailed
 from drdeploy.hosting.sagemaker import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from drdeploy.hosting.local.instances.instance import Instance, InstanceSpec
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,9 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from drdeploy.errors import EngineError
-from drdeploy.hosting.engine import ContainerSpec, Mount
+from drdeploy.hosting.engine import ContainerSpec, Engine, Mount, RunningContainer
 from drdeploy.hosting.engine.ports import LOOPBACK, free_port
 from drdeploy.hosting.local.instances.instance import (
     STOP_GRACE_S,
@@ -26,16 +25,8 @@ from drdeploy.hosting.local.instances.instance import (
 )
 from drdeploy.hosting.local.instances.service_folders import LABEL
 from drdeploy.hosting.local.registry.ecr_uri import EcrUri
-from drdeploy.hosting.local.registry.server_profiles import (
-    profile_of_environment,
-    profile_of_tag,
-)
+from drdeploy.hosting.local.registry.server_profiles import profile_of_environment, profile_of_tag
 from drdeploy.hosting.serving.settings import CONTAINER_PORT, MODEL_DIR
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from drdeploy.hosting.engine import Engine, RunningContainer
 
 BELIEVED_ALIVE_S = 1.0
 """How long a container that was found alive is taken to be: asking the engine costs milliseconds,
@@ -151,15 +142,10 @@ class ContainerBackend:
 class ContainerInstance:
     """A running container; answers that are asked for often are remembered for a moment."""
 
-    def __init__(
-        self,
-        spec: InstanceSpec,
-        container: RunningContainer,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, spec: InstanceSpec, container: RunningContainer) -> None:
         self.name = spec.name
+        self.port = container.host_port or 0
         self._container = container
-        self._clock = clock
         self._believed_until = 0.0
         self._memory_share: float | None = None
         self._memory_known_until = 0.0
@@ -168,20 +154,15 @@ class ContainerInstance:
         self._oom_killed = False
         self._stopping = threading.Lock()
 
-    @property
-    def port(self) -> int:
-        """The loopback port where its server answers, or will."""
-        return self._container.host_port or 0
-
     def is_alive(self) -> bool:
         """Return whether the container runs."""
-        if not self._has_ended and self._clock() >= self._believed_until:
+        if not self._has_ended and time.monotonic() >= self._believed_until:
             try:
                 state = self._container.exit_state()
             except EngineError:  # it is gone, or the engine is
                 self._has_ended = True
             else:
-                self._believed_until = self._clock() + BELIEVED_ALIVE_S
+                self._believed_until = time.monotonic() + BELIEVED_ALIVE_S
                 self._has_ended = not state.is_running
                 self._oom_killed = state.oom_killed
         return not self._has_ended
@@ -198,12 +179,12 @@ class ContainerInstance:
         """Return memory in use over its limit; None where the engine does not report it."""
         if self._has_ended:
             return None
-        if self._clock() >= self._memory_known_until:
+        if time.monotonic() >= self._memory_known_until:
             try:
                 self._memory_share = self._container.stats().memory_utilization or None
             except EngineError:
                 self._memory_share = None
-            self._memory_known_until = self._clock() + MEMORY_KNOWN_S
+            self._memory_known_until = time.monotonic() + MEMORY_KNOWN_S
         return self._memory_share
 
     def log_tail(self) -> str:

@@ -56,53 +56,46 @@ class InstanceSpec:
 
 
 class Instance(Protocol):
-    """A started instance; safe to use from several threads."""
+    """A started instance; safe to use from several threads.
 
-    @property
-    def name(self) -> str:
-        """The name in its specification."""
-        ...
+    Attributes:
+        name: The name in its specification.
+        port: The loopback port where its server answers, or will.
+    """
 
-    @property
-    def port(self) -> int:
-        """The loopback port where its server answers, or will."""
-        ...
+    name: str
+    port: int
 
     def is_alive(self) -> bool:
         """Return whether its main process runs."""
-        ...
 
     def refresh(self) -> None:
         """Forget remembered answers, so that the next ones are of this moment."""
-        ...
 
     def ran_out_of_memory(self) -> bool:
         """Return whether the kernel has killed one of its processes for want of memory."""
-        ...
 
     def memory_share(self) -> float | None:
         """Return memory in use over its limit; None where that is not known."""
-        ...
 
     def log_tail(self) -> str:
         """Return the last lines that it wrote, to explain a failure."""
-        ...
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """Send SIGTERM, wait, send SIGKILL, and remove every trace.
 
         Does nothing the second time.
         """
-        ...
 
 
 class InstanceBackend(Protocol):
-    """Starts instances of one kind; safe to use from several threads."""
+    """Starts instances of one kind; safe to use from several threads.
 
-    @property
-    def isolation(self) -> Isolation:
-        """What its instances run in."""
-        ...
+    Attributes:
+        isolation: What its instances run in.
+    """
+
+    isolation: Isolation
 
     def pin(self, image: str) -> str:
         """Return a name for the image as it is now, which a moved tag does not change.
@@ -110,7 +103,6 @@ class InstanceBackend(Protocol):
         Raises:
             ImageUnavailable: The image cannot be run here.
         """
-        ...
 
     def start(self, spec: InstanceSpec) -> Instance:
         """Start an instance; returns without waiting for its server.
@@ -118,8 +110,6 @@ class InstanceBackend(Protocol):
         Raises:
             StartFailed: Nothing was started.
         """
-        ...
 
     def close(self) -> None:
         """Remove what the backend itself has made."""
-        ...

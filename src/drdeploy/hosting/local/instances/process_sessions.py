@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 KILL_WAIT_S = 5.0
@@ -22,29 +22,21 @@ KILL_WAIT_S = 5.0
 REPEAT_S = 0.01
 
 
-def kill_session(
-    session: int,
-    folder: Path,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
+def kill_session(session: int, folder: Path) -> None:
     """Kill every process of a session, and wait until they are dead.
 
     Args:
         session: Process id of the session's leader, which may be dead already.
         folder: Working directory of all its processes.  Process ids are reused: it distinguishes
             this session from a later one with the same number.
-        clock: Monotonic time, for the wait.
-        sleep: Waits for some seconds.
     """
-    deadline = clock() + KILL_WAIT_S
+    deadline = time.monotonic() + KILL_WAIT_S
     # Again and again: a process may fork between being listed and being killed.
-    while (members := list(_members(session, folder))) and clock() < deadline:
+    while (members := list(_members(session, folder))) and time.monotonic() < deadline:
         for pid in members:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        sleep(REPEAT_S)
+        time.sleep(REPEAT_S)
 
 
 def _members(session: int, folder: Path) -> Iterator[int]:

@@ -87,17 +87,12 @@ class ProcessBackend:
         *,
         profile_of: Callable[[str, str], str | None] = lambda _name, _reference: None,
     ) -> None:
+        # Whether control groups limit the processes, and of which version.
+        self.isolation: Isolation = "process" if groups is None else groups.isolation
         self._profile_of = profile_of
         self._folder = folder
         self._groups = groups
         self._command = tuple(command)
-
-    @property
-    def isolation(self) -> Isolation:
-        """Whether control groups limit the processes, and of which version."""
-        if self._groups is None:
-            return "process"
-        return "process+cgroup-v1" if self._groups.version == "v1" else "process+cgroup-v2"
 
     def pin(self, image: str) -> str:
         """Return the image's name; for one in the local registry, its profile as a name.
@@ -206,7 +201,17 @@ class ProcessInstance:
 
     def memory_share(self) -> float | None:
         """Return memory in use over its limit; None where it cannot be read."""
-        used = self._resident_bytes() if self.group is None else self.group.memory_bytes()
+        import psutil
+
+        if self.group is not None:
+            used = self.group.memory_bytes()
+        else:
+            try:
+                parent = psutil.Process(self.process.pid)
+                processes = [parent, *parent.children(recursive=True)]
+                used = sum(process.memory_info().rss for process in processes)
+            except psutil.Error:
+                used = 0
         return used / (self.memory_mb * MIB) if used else None
 
     def log_tail(self) -> str:
@@ -233,13 +238,3 @@ class ProcessInstance:
             if self.group is not None:
                 self.group.remove()
             shutil.rmtree(self.scratch, ignore_errors=True)
-
-    def _resident_bytes(self) -> int:
-        import psutil
-
-        try:
-            parent = psutil.Process(self.process.pid)
-            processes = [parent, *parent.children(recursive=True)]
-            return sum(process.memory_info().rss for process in processes)
-        except psutil.Error:
-            return 0

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from drdeploy.files import CHUNK_BYTES
-from drdeploy.hosting.local.http_server import ServiceResponse
+from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
 from drdeploy.hosting.local.registry.blobs import BlobStore, WrongDigest
 from drdeploy.hosting.local.registry.manifests import (
     OCI_MANIFEST,
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from drdeploy.hosting.local.http_server import ServiceRequest
     from drdeploy.hosting.serving.settings import ProfileName
 
 PREFIX = "/v2/"

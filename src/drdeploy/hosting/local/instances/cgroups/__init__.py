@@ -13,12 +13,13 @@ and admin-guide/cgroup-v2.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING
 
 from drdeploy.hosting.local.instances.cgroups.group import ControlGroup
-from drdeploy.hosting.local.instances.cgroups.v1 import find_v1
-from drdeploy.hosting.local.instances.cgroups.v2 import find_v2
+from drdeploy.hosting.local.instances.cgroups.v1 import GroupsV1, find_v1
+from drdeploy.hosting.local.instances.cgroups.v2 import GroupsV2, find_v2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,30 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["ControlGroup", "ControlGroups", "find_control_groups"]
 
 
-class ControlGroups(Protocol):
-    """A place where groups can be made."""
-
-    @property
-    def version(self) -> Literal["v1", "v2"]:
-        """Version of the kernel's interface."""
-        ...
-
-    def create(self, name: str, *, memory_mb: int, cpus: float | None) -> ControlGroup:
-        """Make a group.
-
-        Args:
-            name: Name of its folder.
-            memory_mb: Hard memory limit, MiB; swap is not available beyond it.
-            cpus: CPU time per wall-clock time; None is no limit.
-
-        Raises:
-            OSError: The kernel refuses.
-        """
-        ...
-
-    def remove(self) -> None:
-        """Remove every group made here, and the folder that held them."""
-        ...
+ControlGroups = GroupsV1 | GroupsV2
+"""A place where groups can be made, in either version."""
 
 
 def find_control_groups(name: str, root: Path = Path("/")) -> ControlGroups | None:
@@ -62,21 +41,13 @@ def find_control_groups(name: str, root: Path = Path("/")) -> ControlGroups | No
         name: Name of the folder that holds the groups, unique to this service.
         root: Where ``/proc`` and ``/sys`` are; tests make a tree of their own.
     """
-    return next((groups for groups in _candidates(name, root) if _can_create(groups)), None)
-
-
-def _candidates(name: str, root: Path) -> Iterator[ControlGroups]:
-    v1 = find_v1(name, root)
-    if v1 is not None:
-        yield v1
-    yield from find_v2(name, root)
-
-
-def _can_create(groups: ControlGroups) -> bool:
-    try:
-        groups.create("probe", memory_mb=64, cpus=0.5).remove()
-    except OSError:
-        with contextlib.suppress(OSError):
-            groups.remove()
-        return False
-    return True
+    places: Iterator[ControlGroups] = itertools.chain(find_v1(name, root), find_v2(name, root))
+    for groups in places:
+        try:
+            groups.create("probe", memory_mb=64, cpus=0.5).remove()
+        except OSError:
+            with contextlib.suppress(OSError):
+                groups.remove()
+        else:
+            return groups
+    return None

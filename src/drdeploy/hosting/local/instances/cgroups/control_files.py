@@ -7,10 +7,6 @@ import os
 import signal
 import time
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 PERIOD_US = 100_000
 """Period in which a CPU quota is granted: the kernel's default, and what container engines use."""
@@ -79,17 +75,13 @@ def remove_tree(folder: Path) -> None:
     remove_group(folder)
 
 
-def remove_group(
-    folder: Path,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
+def remove_group(folder: Path) -> None:
     """Kill the processes in a group, and remove it.
 
     The kernel refuses to remove a group until its last process is gone, a moment after it was
     killed; hence the repetition.
     """
-    deadline = clock() + REMOVAL_S
+    deadline = time.monotonic() + REMOVAL_S
     while folder.is_dir():
         for process in words(folder / "cgroup.procs"):
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -97,6 +89,6 @@ def remove_group(
         try:
             folder.rmdir()
         except OSError:
-            if clock() >= deadline:
+            if time.monotonic() >= deadline:
                 return
-            sleep(0.01)
+            time.sleep(0.01)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from drdeploy.hosting.local.instances.cgroups.control_files import (
     PERIOD_US,
@@ -16,6 +16,7 @@ from drdeploy.hosting.local.instances.cgroups.group import ControlGroup
 from drdeploy.units import MIB
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -25,10 +26,19 @@ class GroupsV1:
 
     cpu: Path
     memory: Path
-    version: Literal["v1"] = "v1"
+    isolation: ClassVar[Literal["process+cgroup-v1"]] = "process+cgroup-v1"
 
     def create(self, name: str, *, memory_mb: int, cpus: float | None) -> ControlGroup:
-        """Make a group; see :meth:`ControlGroups.create`."""
+        """Make a group.
+
+        Args:
+            name: Name of its folder.
+            memory_mb: Hard memory limit, MiB; swap is not available beyond it.
+            cpus: CPU time per wall-clock time; None is no limit.
+
+        Raises:
+            OSError: The kernel refuses.
+        """
         cpu, memory = self.cpu / name, self.memory / name
         cpu.mkdir(parents=True, exist_ok=True)
         memory.mkdir(parents=True, exist_ok=True)
@@ -52,16 +62,16 @@ class GroupsV1:
             remove_tree(folder)
 
 
-def find_v1(name: str, root: Path) -> GroupsV1 | None:
-    """Return a place below this process's own groups; None where a controller is not mounted."""
+def find_v1(name: str, root: Path) -> Iterator[GroupsV1]:
+    """Yield a place below this process's own groups; nothing where a controller is not mounted."""
     own = own_groups(root)
     folders = {}
     for controller in ("cpu", "memory"):
         mount = root / "sys/fs/cgroup" / controller
         if controller not in own or not (mount / "cgroup.procs").exists():
-            return None
+            return
         # In a container, /proc may show the host's path of the group, while only the group itself
         # is mounted.
         below = mount / str(own[controller]).lstrip("/")
         folders[controller] = (below if below.is_dir() else mount) / name
-    return GroupsV1(folders["cpu"], folders["memory"])
+    yield GroupsV1(folders["cpu"], folders["memory"])

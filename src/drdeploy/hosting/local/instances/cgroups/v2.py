@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from drdeploy.hosting.local.instances.cgroups.control_files import (
     PERIOD_US,
@@ -29,10 +29,10 @@ class GroupsV2:
     """A folder for groups, below one that enables the controllers ``cpu`` and ``memory``."""
 
     folder: Path
-    version: Literal["v2"] = "v2"
+    isolation: ClassVar[Literal["process+cgroup-v2"]] = "process+cgroup-v2"
 
     def create(self, name: str, *, memory_mb: int, cpus: float | None) -> ControlGroup:
-        """Make a group; see :meth:`ControlGroups.create`."""
+        """Make a group; its arguments are those of :meth:`GroupsV1.create`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         _enable_controllers(self.folder)
         folder = self.folder / name
@@ -70,17 +70,13 @@ def find_v2(name: str, root: Path) -> Iterator[GroupsV2]:
     own_folder = mount / str(own).lstrip("/")
     if words(own_folder / "cgroup.controllers") >= CONTROLLERS:
         with contextlib.suppress(OSError):
-            _move_into_leaf(own_folder, name)
+            # A group may enable controllers for its children only while it holds no process itself,
+            # so this process moves into a child first ("no internal process constraint").
+            leaf = own_folder / f"{name}-service"
+            leaf.mkdir(exist_ok=True)
+            write(leaf / "cgroup.procs", os.getpid())
+            _enable_controllers(own_folder)
             yield GroupsV2(own_folder / name)
-
-
-def _move_into_leaf(own_folder: Path, name: str) -> None:
-    # A group may enable controllers for its children only while it holds no process itself, so
-    # this process moves into a child first ("no internal process constraint").
-    leaf = own_folder / f"{name}-service"
-    leaf.mkdir(exist_ok=True)
-    write(leaf / "cgroup.procs", os.getpid())
-    _enable_controllers(own_folder)
 
 
 def _enable_controllers(folder: Path) -> None:
