@@ -9,7 +9,7 @@ refuse raises pydantic's ``ValidationError``.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -52,10 +52,8 @@ class ServerlessConfig(_Config):
             proportion.
         max_concurrency: Most invocations at once; SageMaker throttles any more.
         provisioned_concurrency: Containers kept warm, at most ``max_concurrency``.
-        payload_limit_bytes: Largest body of a request, and of a response.
     """
 
-    payload_limit_bytes: ClassVar[int] = quotas.SERVERLESS_PAYLOAD_BYTES
     kind: Literal["serverless"] = "serverless"
     memory_mb: int
     max_concurrency: int = 1
@@ -87,6 +85,11 @@ class ServerlessConfig(_Config):
         provisioned = f"-p{self.provisioned_concurrency}" if self.provisioned_concurrency else ""
         return f"{self.memory_mb}mb{concurrency}{provisioned}"
 
+    @property
+    def payload_limit_bytes(self) -> int:
+        """Largest body of a request, and of a response."""
+        return quotas.SERVERLESS_PAYLOAD_BYTES
+
 
 class RealTimeConfig(_Config):
     """A real-time endpoint: instances that always run, paid by the hour.
@@ -94,10 +97,8 @@ class RealTimeConfig(_Config):
     Attributes:
         instance_type: One of SageMaker's hosting types, for example ``ml.m5.xlarge``.
         initial_instance_count: Number of instances it starts with.
-        payload_limit_bytes: Largest body of a request, and of a response.
     """
 
-    payload_limit_bytes: ClassVar[int] = quotas.REALTIME_PAYLOAD_BYTES
     kind: Literal["realtime"] = "realtime"
     instance_type: str
     initial_instance_count: int = 1
@@ -114,6 +115,11 @@ class RealTimeConfig(_Config):
         """A short name for trial ids, which never changes: ``m5.xlarge``, ``m5.xlarge-x2``."""
         count = f"-x{self.initial_instance_count}" if self.initial_instance_count > 1 else ""
         return f"{self.instance_type.removeprefix('ml.')}{count}"
+
+    @property
+    def payload_limit_bytes(self) -> int:
+        """Largest body of a request, and of a response."""
+        return quotas.REALTIME_PAYLOAD_BYTES
 
 
 EndpointConfig = Annotated[ServerlessConfig | RealTimeConfig, Field(discriminator="kind")]
