@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help study model test check lint types layers format bench architectures lock docs clean
+.PHONY: help study model test check lint types layers format bench fuzz architectures lock docs clean
 
 help:  ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,10 @@ bench: $(VENV)/.dev  ## benchmarks, side by side (quiet machine wanted; BENCH_AR
 	@status=0; for file in benchmarks/*.py; do echo "== $$file"; \
 	  if grep -q harness.options $$file; then arguments="$(BENCH_ARGS)"; else arguments=; fi; \
 	  $(BIN)/python $$file $$arguments || status=1; done; exit $$status
+
+# What it finds lies in build/fuzz/found; a run that is stopped goes on where it was.
+fuzz: $(VENV)/.dev  ## feed every parser of foreign bytes with what guided chance makes (MINUTES=10)
+	$(BIN)/python tests/fuzz/fuzz_all.py --minutes $(or $(MINUTES),10) $(FUZZ_ARGS)
 
 architectures: $(VENV)/.dev  ## build and export all 27 networks (half an hour)
 	$(BIN)/python scripts/export_every_architecture.py
