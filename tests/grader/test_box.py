@@ -68,6 +68,6 @@ def test_the_model_card_quotes_the_figures_and_the_limits(metrics):
         assert promise in card
 
 
-def test_what_is_not_in_the_box_is_said_with_what_to_do():
+def test_a_missing_precision_is_refused_with_what_to_do():
     with pytest.raises(ArtifactError, match=r"no bf16 grader in the box.*make model"):
         box_artifact("bf16")

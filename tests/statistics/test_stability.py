@@ -1,4 +1,4 @@
-"""Drift and dependence are told, outliers are listed, equals are not found to differ."""
+"""Drift and dependence are reported, outliers are listed, and equal rows are found equal."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def test_independent_rows_are_steady_nearly_always():
     assert verdicts.count(Stability.STEADY) >= 0.95 * REPETITIONS
 
 
-def test_rows_that_become_slower_drift_and_the_drift_is_told():
+def test_rows_that_become_slower_drift_and_the_drift_is_reported():
     rng = np.random.default_rng(4)
     found = steadiness(np.linspace(1.0, 1.5, 25) * rng.lognormal(0, 0.05, 25))
     assert found.verdict is Stability.DRIFTS

@@ -201,7 +201,8 @@ class InferenceService:
         started = self.clock()
         header = read_header(image, limits=self.limits)
         header_s = self.clock() - started
-        with self._turn(header):
+        turn = nullcontext() if self.large_images is None else self.large_images.turn(header)
+        with turn:
             started = self.clock() - header_s  # waiting for a turn is not decoding
             photograph = self._decode(header)
             decoded = self.clock()
@@ -229,8 +230,3 @@ class InferenceService:
     def _ungradable(self, photograph: DecodedPhotograph) -> Reason | None:
         limits = self.manifest.gradability
         return None if limits is None else ungradable_reason(measure(photograph), limits)
-
-    def _turn(self, header: ImageHeader) -> AbstractContextManager[None]:
-        if self.large_images is None:
-            return nullcontext()
-        return self.large_images.turn(header)

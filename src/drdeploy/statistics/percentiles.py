@@ -16,7 +16,7 @@ from scipy import stats
 from drdeploy.statistics.estimate import CONFIDENCE, TAIL, Estimate, too_few
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 
 def median(sample: ArrayLike) -> Estimate:
@@ -97,13 +97,9 @@ def _ranks_around(share: float, n: int) -> tuple[int, int] | None:
     pairs = (
         (high - low, abs(below[low] - (1 - below[high])), low, high)
         for low in range(n)
-        for high in [_lowest_upper_rank(below, low)]
+        # P(x[low] < q < x[high]) = P(low < rows below q <= high) = below[high] - below[low]
+        for high in [int(np.searchsorted(below, below[low] + CONFIDENCE))]
         if high < n
     )
     closest = min(pairs)
     return closest[2], closest[3]
-
-
-def _lowest_upper_rank(below: NDArray[np.float64], low: int) -> int:
-    # P(x[low] < q < x[high]) = P(low + 1 <= rows below q <= high) = below[high] - below[low]
-    return int(np.searchsorted(below, below[low] + CONFIDENCE))

@@ -40,7 +40,7 @@ def test_icdr_makes_it_a_grader(packed):
     assert packed("--icdr").classes == ICDR_CLASSES
 
 
-def test_a_grader_looks_at_the_quality_first_unless_told_not_to(packed):
+def test_a_grader_checks_gradability_unless_it_is_packed_without(packed):
     assert packed("--icdr").gradability == GradabilityLimits()
     assert packed("--icdr", "--no-gradability").gradability is None
     assert packed().gradability is None
@@ -62,7 +62,7 @@ def test_the_name_is_the_file_s_unless_given(packed):
     assert packed("--name", "other").name == "other"
 
 
-def test_what_the_model_is_can_be_said(packed):
+def test_the_model_can_be_described(packed):
     options = ["--weights", "trained", "--precision", "int8", "--output", "logits"]
     manifest = packed(*options, "--architecture", "ResNet50", "--notes", "mine")
     assert (manifest.weights, manifest.precision, manifest.output) == ("trained", "int8", "logits")

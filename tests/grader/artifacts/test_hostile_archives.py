@@ -1,4 +1,4 @@
-"""Nothing that an archive says of itself is believed."""
+"""Nothing that an archive says about itself is believed."""
 
 import contextlib
 import gzip
@@ -75,7 +75,7 @@ def test_a_path_out_of_the_folder_is_refused(tmp_path, archive, name):
 def test_links_devices_and_pipes_are_refused(tmp_path, archive, kind, what):
     evil = member("weights", b"", type=kind, linkname="/etc/passwd")
     path = written(tmp_path / "bad.tar.gz", [*members_of(archive), evil])
-    refused(path, tmp_path, UnsafeArchive, "no regular file")
+    refused(path, tmp_path, UnsafeArchive, "not a regular file")
 
 
 @pytest.mark.parametrize(

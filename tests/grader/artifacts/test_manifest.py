@@ -1,4 +1,4 @@
-"""What a manifest may say, and how it is told what is wrong."""
+"""What a manifest may say, and what the message says where it is wrong."""
 
 import json
 

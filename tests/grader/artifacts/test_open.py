@@ -31,7 +31,7 @@ def test_a_changed_byte_is_found(opened):
         open_artifact(opened.folder)
 
 
-def test_digests_are_not_computed_when_told_not_to(opened):
+def test_digests_are_not_computed_without_verification(opened):
     content = bytearray(opened.entry_path.read_bytes())
     content[10] ^= 1
     opened.entry_path.write_bytes(content)

@@ -34,7 +34,7 @@ def test_a_saved_model_comes_out_as_it_went_in(tmp_path, saved_model):
         assert packed.read_bytes() == path.read_bytes()
 
 
-def test_what_is_said_of_the_model_is_kept(tmp_path, onnx_file):
+def test_what_the_caller_says_about_the_model_is_kept(tmp_path, onnx_file):
     transform = FundusTransform(height_px=96, width_px=96, channel_order="bgr")
     written = pack(
         onnx_file,

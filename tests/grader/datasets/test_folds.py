@@ -1,4 +1,4 @@
-"""A capture session stands on one side of every split."""
+"""A capture session is on one side of every split."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def or_none(split, *arguments):
 
 @settings(deadline=None)
 @given(rows=ROWS, k=st.integers(2, 6), seed=st.integers(0, 2**32 - 1))
-def test_every_photograph_validates_once_and_no_group_stands_on_both_sides(rows, k, seed):
+def test_every_photograph_validates_once_and_no_group_is_on_both_sides(rows, k, seed):
     dataset = made_of(*rows)
     folds = or_none(grouped_folds, dataset, k, seed)
     assume(folds)

@@ -41,27 +41,27 @@ def painted(tmp_path):
     return tmp_path
 
 
-def test_the_real_photographs_are_told_with_their_traps(shared):
-    told = json.loads(run(shared / "data" / "idrid_512", "--json"))
-    assert (told["layout"], told["n"]) == ("labels.csv", 516)
+def test_the_real_photographs_are_reported_with_their_traps(shared):
+    document = json.loads(run(shared / "data" / "idrid_512", "--json"))
+    assert (document["layout"], document["n"]) == ("labels.csv", 516)
     train = {"0": 134, "1": 20, "2": 136, "3": 74, "4": 49}
-    assert told["splits"]["train"] == {"n": 413, "grades": train}
-    assert told["splits"]["test"]["n"] == 103
-    assert (told["duplicates"], told["conflicts"], len(told["copies"])) == (6, 3, 6)
-    assert len(told["groups"]["across_splits"]) == 19
-    assert told["missing"] == told["unreadable"] == told["without_grade"] == 0
-    assert told["usable"]["n"] == 507
-    assert told["sizes"]["width_px"] == {"smallest": 512, "median": 512, "largest": 512}
-    assert "Not a medical device" in told["notice"]
+    assert document["splits"]["train"] == {"n": 413, "grades": train}
+    assert document["splits"]["test"]["n"] == 103
+    assert (document["duplicates"], document["conflicts"], len(document["copies"])) == (6, 3, 6)
+    assert len(document["groups"]["across_splits"]) == 19
+    assert document["missing"] == document["unreadable"] == document["without_grade"] == 0
+    assert document["usable"]["n"] == 507
+    assert document["sizes"]["width_px"] == {"smallest": 512, "median": 512, "largest": 512}
+    assert "Not a medical device" in document["notice"]
 
 
 def test_a_photograph_that_does_not_decode_is_found(painted):
-    told = json.loads(run(painted, "--json"))
-    (one,) = told["set_aside"]
+    document = json.loads(run(painted, "--json"))
+    (one,) = document["set_aside"]
     assert one["file"].endswith("Severe/1.jpg")
-    assert (one["cause"], told["unreadable"]) == ("unreadable", 1)
-    assert told["usable"]["grades"]["3"] == 1
-    assert told["n"] == 10
+    assert (one["cause"], document["unreadable"]) == ("unreadable", 1)
+    assert document["usable"]["grades"]["3"] == 1
+    assert document["n"] == 10
 
 
 def test_what_does_not_decode_can_be_set_aside(painted):
@@ -90,8 +90,8 @@ def test_it_says_where_sessions_are_not_known(painted):
 
 def test_pictures_are_drawn_of_what_is_usable(painted, tmp_path):
     folder = tmp_path / "made" / "pictures"
-    told = json.loads(run(painted, "--out", folder, "--json"))
-    assert told["pictures"] == [str(folder / name) for name in PICTURES]
+    document = json.loads(run(painted, "--out", folder, "--json"))
+    assert document["pictures"] == [str(folder / name) for name in PICTURES]
     svg = (folder / "class_distribution.svg").read_text()
     assert "n = 9" in svg
     assert "Proliferative DR" in svg

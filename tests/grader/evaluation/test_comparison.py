@@ -77,7 +77,7 @@ def test_mcnemar_s_exact_test_is_the_binomial_one():
         assert mcnemar(gained, lost) == pytest.approx(expected)
 
 
-def test_every_changed_grade_is_listed_and_new_misses_are_told_apart():
+def test_every_changed_grade_is_listed_and_new_misses_are_marked():
     labels, first, second = [0, 3, 4, 2], [0, 3, 4, 2], [1, 2, 3, 2]
     found = compare(labels, first, second)
     assert [change.position for change in found.changes] == [0, 1, 2]

@@ -41,7 +41,7 @@ def test_the_area_under_the_roc_curve_is_the_area_reported(pairs):
 
 @given(graded)
 @settings(deadline=None)
-def test_every_photograph_stands_in_one_bin(pairs):
+def test_every_photograph_is_in_one_bin(pairs):
     probabilities, came_true = arrays(pairs)
     bins = reliability(probabilities, came_true)
     assert sum(one.share.n for one in bins) == len(pairs)
@@ -59,7 +59,7 @@ def test_risk_ends_at_the_share_of_all_that_is_wrong(pairs):
     assert len(found.coverage) == len(np.unique(confidence))
 
 
-def test_keeping_the_surest_answers_lowers_the_risk_where_confidence_means_something():
+def test_keeping_the_most_confident_answers_lowers_the_risk_where_confidence_means_something():
     found = risk_coverage(np.array([0.5, 0.9, 0.6, 0.8]), np.array([True, False, True, False]))
     assert found.risk.tolist() == [0, 0, pytest.approx(1 / 3), 0.5]
 

@@ -160,7 +160,7 @@ def test_several_graders_and_sets_make_a_matrix(artifact, other, data, tmp_path)
     assert found["matrix"]["referable_auroc"][1][1] == alone["referable"]["auroc"]
 
 
-def test_predictions_of_a_file_are_judged_without_a_photograph(tables):
+def test_predictions_in_a_file_are_evaluated_without_a_photograph(tables):
     found = document("--oof", tables / "good.csv")
     assert found["n"] == 80
     assert found["kappa"]["value"] > 0.7
@@ -207,7 +207,7 @@ def test_what_cannot_be_evaluated_is_an_error_that_says_why(arguments, complaint
         run(*arguments)
 
 
-def test_the_grader_in_the_box_is_judged_where_none_is_named(shared, tmp_path):
+def test_the_grader_in_the_box_is_evaluated_if_none_is_named(shared, tmp_path):
     folder = shared / "data" / "idrid_512"
     lines = (folder / "labels.csv").read_text().splitlines()
     chosen = [line.split(",") for line in lines[1:] if line.split(",")[1] == "train"][:6]
@@ -251,7 +251,7 @@ def written(artifact, other, data, tmp_path_factory):
     return folder
 
 
-def test_the_page_stands_alone(written):
+def test_the_page_is_self_contained(written):
     page = Parsed((written / "evaluation.html").read_text())
     assert page.links
     assert all(link.startswith("#") for link in page.links)
@@ -282,11 +282,11 @@ def test_the_page_lists_what_was_missed_refused_set_aside_and_changed(written):
         for miss in evaluation["severe_graded_0"]:
             assert f"{miss['file']}: grade {miss['icdr_grade']}" in text
         for change in evaluation["comparison"]["changed"]:
-            told = f"label {change['icdr_grade']}, {change['first']} becomes {change['second']}"
-            assert f"{change['file']}: {told}" in text
+            line = f"label {change['icdr_grade']}, {change['first']} becomes {change['second']}"
+            assert f"{change['file']}: {line}" in text
 
 
-def test_predictions_are_kept_and_can_be_judged_again(written, artifact):
+def test_predictions_are_kept_and_can_be_evaluated_again(written, artifact):
     first = json.loads((written / "evaluation.json").read_text())["evaluations"][0]
     again = document(artifact, "--oof", written / "predictions-1.csv")
     assert again["kappa"] == first["kappa"]

@@ -1,4 +1,4 @@
-"""What graders are judged by, and what must be known of it."""
+"""Which photographs graders are evaluated on, and which notes limit the figures."""
 
 import msgspec
 import numpy as np
@@ -63,7 +63,7 @@ def graded(labels, answers, files=None, reasons=None):
     )
 
 
-def judged(name, *args, **kwargs):
+def evaluated(name, *args, **kwargs):
     return evaluate_grader(Grader(name, name), TestSet("set", "set"), graded(*args, **kwargs))
 
 
@@ -81,14 +81,14 @@ def test_another_split_or_all_are_taken_where_they_are_named(dataset):
         choose_photographs(dataset, "validation")
 
 
-def test_what_is_set_aside_of_the_split_is_told_and_nothing_of_another(dataset):
+def test_what_is_set_aside_of_the_split_is_listed_and_nothing_of_another(dataset):
     (conflict,) = choose_photographs(dataset).test_set.set_aside[-1:]
     assert conflict.file.endswith("test/conflict.jpg")
     files = {one.file.rpartition("/")[2] for one in choose_photographs(dataset).test_set.set_aside}
     assert files == {"conflict.jpg", "gone.jpg"}  # of a missing file the split is not known
 
 
-def test_sessions_of_another_split_are_told_and_can_be_set_aside(dataset):
+def test_sessions_of_another_split_are_noted_and_can_be_set_aside(dataset):
     (note,) = choose_photographs(dataset).test_set.notes
     assert note.startswith("2 of the 4 photographs share")
     strict = choose_photographs(dataset, new_sessions=True)
@@ -105,7 +105,7 @@ def test_without_sessions_a_note_says_what_that_does_to_intervals(tmp_path):
     assert "may be too narrow" in note
 
 
-def test_a_grader_judged_by_its_own_training_photographs_is_told(dataset, tmp_path):
+def test_a_note_says_that_a_grader_was_trained_on_the_photographs(dataset, tmp_path):
     manifest = open_artifact(onnx_artifact(tmp_path / "tiny")).manifest
     digest = deduplicate(dataset).training_part().digest
     provenance = Provenance(dataset=f"mine, sha256:{digest}")
@@ -115,15 +115,15 @@ def test_a_grader_judged_by_its_own_training_photographs_is_told(dataset, tmp_pa
     assert not any("trained on" in note for note in notes_on(tiny, choose_photographs(dataset)))
 
 
-def test_random_weights_are_told(dataset, tmp_path):
+def test_a_note_says_that_the_weights_are_random(dataset, tmp_path):
     manifest = open_artifact(onnx_artifact(tmp_path / "tiny")).manifest
     (note,) = notes_on(Grader("tiny", "tiny", manifest), choose_photographs(dataset))
     assert "mean nothing" in note
 
 
 def test_two_graders_are_compared_on_what_both_graded():
-    first = judged("old", [0, 3, 4, 2], [0, 3, 4, 2])
-    second = judged("new", [0, 3, 4, 2], [0, 2, 4, 2], reasons=["too dark", "", "", ""])
+    first = evaluated("old", [0, 3, 4, 2], [0, 3, 4, 2])
+    second = evaluated("new", [0, 3, 4, 2], [0, 2, 4, 2], reasons=["too dark", "", "", ""])
     found = compare_pairwise(first, second)
     assert (found.comparison.n, found.left_out) == (3, 1)
     (change,) = found.comparison.changes
@@ -133,8 +133,8 @@ def test_two_graders_are_compared_on_what_both_graded():
 
 
 def test_two_tables_are_matched_by_their_files_not_by_their_order():
-    first = judged("old", [0, 3, 4], [0, 3, 4], files=["a", "b", "c"])
-    second = judged("new", [4, 0, 1], [4, 0, 1], files=["c", "a", "x"])
+    first = evaluated("old", [0, 3, 4], [0, 3, 4], files=["a", "b", "c"])
+    second = evaluated("new", [4, 0, 1], [4, 0, 1], files=["c", "a", "x"])
     found = compare_pairwise(first, second)
     assert found.graded.files == ("a", "c")
     assert found.comparison.changes == ()
@@ -142,14 +142,14 @@ def test_two_tables_are_matched_by_their_files_not_by_their_order():
 
 
 def test_graders_with_other_labels_or_nothing_in_common_are_not_compared():
-    first = judged("old", [0, 3], [0, 3])
+    first = evaluated("old", [0, 3], [0, 3])
     with pytest.raises(InvalidInput, match="different labels for 1"):
-        compare_pairwise(first, judged("new", [0, 4], [0, 3]))
+        compare_pairwise(first, evaluated("new", [0, 4], [0, 3]))
     with pytest.raises(InvalidInput, match="in common"):
-        compare_pairwise(first, judged("new", [0, 3], [0, 3], files=["x", "y"]))
+        compare_pairwise(first, evaluated("new", [0, 3], [0, 3], files=["x", "y"]))
 
 
-def test_a_table_without_an_artifact_is_judged_by_its_most_probable_grades(tmp_path):
+def test_a_table_without_an_artifact_is_evaluated_by_its_most_probable_grades(tmp_path):
     path = tmp_path / "run" / "oof.csv"
     graded([0, 3, 4], [0, 3, 3]).write(path)
     found = evaluate_file(path, None)

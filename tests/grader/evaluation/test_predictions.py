@@ -45,20 +45,20 @@ def test_photographs_are_graded_as_a_server_would(service, labelled):
 def test_what_cannot_be_read_is_a_row_with_its_reason(service, labelled):
     found = predict_dataset(service, labelled)
     assert found.is_gradable.tolist() == [True, True, True, False]
-    assert "no JPEG, PNG or TIFF" in found.reasons[3]
+    assert "not a JPEG, PNG or TIFF" in found.reasons[3]
     assert np.isnan(found.probabilities[3]).all()
 
 
-def test_progress_is_told_of_every_file(service, labelled):
-    seen = []
+def test_progress_is_shown_for_every_file(service, labelled):
+    graded = []
 
     def track(files):
         for file in files:
-            seen.append(file.name)
+            graded.append(file.name)
             yield file
 
     predict_dataset(service, labelled, track=track)
-    assert seen == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
+    assert graded == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
 
 
 def test_a_classifier_of_something_else_is_refused(tmp_path, labelled):
@@ -102,9 +102,9 @@ def test_files_labels_and_probabilities_are_enough(tmp_path):
         (f"{TABLE}a.jpg,7,1,0,0,0,0\n", r"row 1: '7' is not an ICDR grade"),
         (f"{TABLE}a.jpg,1,1,0,0,0,0\nb.jpg,1,1,x,0,0,0\n", "row 2: A probability is not a number"),
         (f"{TABLE}a.jpg,1,,,,,\n", "row 1: A probability is not a number"),
-        (f"{TABLE}a.jpg,1,0.9,0.9,0,0,0\n", "row 1: These are no probabilities"),
-        (f"{TABLE}a.jpg,1,2,-1,0,0,0\n", "row 1: These are no probabilities"),
-        (f"{TABLE}a.jpg,1,nan,1,0,0,0\n", "row 1: These are no probabilities"),
+        (f"{TABLE}a.jpg,1,0.9,0.9,0,0,0\n", "row 1: These are not probabilities"),
+        (f"{TABLE}a.jpg,1,2,-1,0,0,0\n", "row 1: These are not probabilities"),
+        (f"{TABLE}a.jpg,1,nan,1,0,0,0\n", "row 1: These are not probabilities"),
         (f"{TABLE}a.jpg,1,1\n", "row 1: A probability is not a number"),
     ],
 )

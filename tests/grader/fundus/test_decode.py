@@ -187,7 +187,7 @@ def test_an_empty_body_is_refused_as_empty():
 
 @pytest.mark.parametrize("image_format", ["BMP", "GIF", "WEBP", "PPM", "ICO", "PDF"])
 def test_other_formats_are_unsupported(image_format):
-    with pytest.raises(UnsupportedImage, match="no JPEG, PNG or TIFF"):
+    with pytest.raises(UnsupportedImage, match="not a JPEG, PNG or TIFF"):
         decode(encoded(gradient(), image_format))
 
 

@@ -1,4 +1,4 @@
-"""What cannot be graded is told from what can, on real photographs."""
+"""Photographs that cannot be graded are recognised, on real photographs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_it_hardly_matters_how_far_a_photograph_was_decoded(file):
     assert two.eye_px == pytest.approx(one.eye_px, rel=0.01)
 
 
-def test_blur_is_told_at_camera_resolution_too(shared):
+def test_blur_is_recognised_at_camera_resolution_too(shared):
     """The eye is cut off above and below; that edge must not pass for detail."""
     data = (shared / "data/full_resolution/IDRiD_029_grade0.jpg").read_bytes()
     photograph = Image.fromarray(decode(data)).filter(ImageFilter.GaussianBlur(8 * 3408 / 512))

@@ -316,7 +316,7 @@ def test_a_jpeg_in_a_tiff_decodes_alone_and_without_its_comments():
     [
         (encoded(gradient(64, 600).convert("L"), "JPEG"), "contradicts itself"),
         (jpeg_claiming(64, 60_000), "contradicts itself"),
-        (encoded(gradient(), "PNG"), "no JPEG"),
+        (encoded(gradient(), "PNG"), "not a JPEG"),
         (encoded(gradient(64, 64).convert("L"), "JPEG")[:200], "ends before"),
     ],
 )

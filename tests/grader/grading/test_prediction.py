@@ -44,7 +44,7 @@ def test_a_wrong_number_of_outputs_is_refused():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_no_number_is_refused(value):
-    with pytest.raises(PredictionFailed, match="no number"):
+    with pytest.raises(PredictionFailed, match="not a number"):
         of(value, 0.0, 0.0, 0.0, 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Quantization is measured on photographs that the quantized network has not seen."""
+"""Quantization is measured on photographs that the quantized network was not trained on."""
 
 import numpy as np
 import pytest

@@ -164,8 +164,8 @@ def test_a_keras_export_without_manifest_is_predicted(tmp_path):
     [
         ({"transform": FundusTransform()}, {}, "takes images of"),
         ({"classes": ("cat", "dog")}, {}, "3 outputs, the manifest names 2 classes"),
-        ({}, {"shape": ("n", SIDE_PX, SIDE_PX, 1)}, "no batch of RGB images"),
-        ({}, {"shape": ("n", SIDE_PX, 3)}, "no batch of RGB images"),
+        ({}, {"shape": ("n", SIDE_PX, SIDE_PX, 1)}, "not a batch of RGB images"),
+        ({}, {"shape": ("n", SIDE_PX, 3)}, "not a batch of RGB images"),
     ],
 )
 def test_a_model_that_does_not_fit_its_manifest_is_refused(tmp_path, fields, shape, reason):

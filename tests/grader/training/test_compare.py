@@ -121,8 +121,8 @@ def test_a_head_finds_grades_that_the_features_tell():
     assert (answered == labels).mean() > 0.95
 
 
-def test_a_head_has_not_seen_what_it_predicts():
-    """Every photograph has a feature of its own, which tells the label of those that were seen."""
+def test_a_head_is_not_trained_on_what_it_predicts():
+    """Every photograph has a feature of its own: it gives away the label if it was trained on."""
     labels = np.random.default_rng(0).integers(0, 5, 200)
     features = np.eye(200, dtype=np.float32)
     answered = predict_out_of_fold(features, labels, halves(200), seed=0).argmax(axis=1)

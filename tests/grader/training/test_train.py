@@ -121,13 +121,13 @@ def test_a_killed_run_ends_where_an_uninterrupted_one_does(
         command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, check=False
     )
     assert killed.returncode == -signal.SIGKILL
-    seen = []
+    epochs = []
     resumed = train(
         tiny_plan(folder, **choices),
         tmp_path,
-        on_epoch=lambda name, history: seen.append((name, history.epochs)),
+        on_epoch=lambda name, history: epochs.append((name, history.epochs)),
     )
-    assert seen[0] == ("fold_1", 3)
+    assert epochs[0] == ("fold_1", 3)
     whole = uninterrupted(**choices)
     assert np.array_equal(
         whole.trained.out_of_fold.probabilities, resumed.out_of_fold.probabilities
@@ -227,7 +227,7 @@ def test_a_network_in_half_precision_learns_and_is_kept_in_single(folder, tmp_pa
     assert {layer.compute_dtype for layer in kept.layers} == {"float32"}
 
 
-def test_figures_are_judged_too_with_what_the_other_folds_would_choose(folder):
+def test_figures_are_also_computed_with_what_the_other_folds_would_choose(folder):
     plan = tiny_plan(folder)
     folds = grouped_folds(plan.dataset, 3)
     logits = np.random.default_rng(0).normal(size=(EYES, 5)) + np.eye(5)[plan.dataset.grades]

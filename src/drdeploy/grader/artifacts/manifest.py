@@ -214,7 +214,7 @@ def decode_manifest(data: bytes) -> ModelManifest:
             message names the field.
     """
     try:
-        # The version first: a newer manifest is told to be newer, not to have unknown fields.
+        # The version first: for a newer manifest the message must not be about unknown fields.
         version = msgspec.json.decode(data, type=_Version).schema_version
         if version <= SCHEMA_VERSION:
             manifest = msgspec.json.decode(data, type=ModelManifest)
@@ -251,10 +251,10 @@ def check_manifest(manifest: ModelManifest) -> None:
     Raises:
         ManifestError: A field is wrong; the message names it.
     """
-    _check("name", bool(manifest.name.strip()), "A model needs a name")
+    _require("name", bool(manifest.name.strip()), "A model needs a name")
     distinct = len(set(manifest.classes)) == len(manifest.classes)
-    _check("classes", distinct, "Two classes have the same name")
-    _check("classes", all(manifest.classes), "A class has an empty name")
+    _require("classes", distinct, "Two classes have the same name")
+    _require("classes", all(manifest.classes), "A class has an empty name")
     _check_transform(manifest.transform)
     _check_clinical(manifest)
     _check_files(manifest)
@@ -263,45 +263,47 @@ def check_manifest(manifest: ModelManifest) -> None:
 def _check_transform(transform: FundusTransform) -> None:
     for field in ("height_px", "width_px"):
         side_px = getattr(transform, field)
-        _check(
+        _require(
             f"transform.{field}",
             1 <= side_px <= MAX_SIDE_PX,
             f"A side of {side_px} pixels is not within 1 to {MAX_SIDE_PX}",
         )
     for field in ("value_range", "mean", "std"):
         finite = all(map(math.isfinite, getattr(transform, field)))
-        _check(f"transform.{field}", finite, "A value is not a finite number")
+        _require(f"transform.{field}", finite, "A value is not a finite number")
     low, high = transform.value_range
-    _check("transform.value_range", low != high, f"Black and white both become {low:g}")
-    _check("transform.std", all(transform.std), "A standard deviation is zero")
+    _require("transform.value_range", low != high, f"Black and white both become {low:g}")
+    _require("transform.std", all(transform.std), "A standard deviation is zero")
 
 
 def _check_clinical(manifest: ModelManifest) -> None:
     clinical = manifest.clinical
     if clinical is None:
         return
-    _check("clinical", manifest.is_icdr, "Only an ICDR grader has decisions at its grades")
+    _require("clinical", manifest.is_icdr, "Only an ICDR grader has decisions at its grades")
     for threshold in clinical.grade_thresholds or ():
-        _check("clinical.grade_thresholds", 0 < threshold < 1, f"{threshold:g} is not in (0, 1)")
+        _require("clinical.grade_thresholds", 0 < threshold < 1, f"{threshold:g} is not in (0, 1)")
     points = [(point.name, point.at_or_above) for point in clinical.operating_points]
-    _check("clinical.operating_points", len(set(points)) == len(points), "One is named twice")
+    _require("clinical.operating_points", len(set(points)) == len(points), "One is named twice")
     for index, point in enumerate(clinical.operating_points):
         place = f"clinical.operating_points[{index}].threshold"
-        _check(place, 0 <= point.threshold <= 1, f"{point.threshold:g} is not in [0, 1]")
+        _require(place, 0 <= point.threshold <= 1, f"{point.threshold:g} is not in [0, 1]")
 
 
 def _check_files(manifest: ModelManifest) -> None:
     paths = [file.path for file in manifest.files]
-    _check("entry", is_safe_path(manifest.entry), f"'{manifest.entry}' is not a path inside it")
+    _require("entry", is_safe_path(manifest.entry), f"'{manifest.entry}' leads out of the artifact")
     for index, file in enumerate(manifest.files):
         place = f"files[{index}]"
-        _check(f"{place}.path", is_safe_path(file.path), f"'{file.path}' is not a path inside it")
+        _require(
+            f"{place}.path", is_safe_path(file.path), f"'{file.path}' leads out of the artifact"
+        )
         is_digest = re.fullmatch(r"[0-9a-f]{64}", file.sha256) is not None
-        _check(f"{place}.sha256", is_digest, "It is no SHA-256 in hexadecimal")
-    _check("files", len(set(paths)) == len(paths), "A file is named twice")
+        _require(f"{place}.sha256", is_digest, "It is not a SHA-256 in hexadecimal")
+    _require("files", len(set(paths)) == len(paths), "A file is named twice")
     entry = PurePosixPath(manifest.entry)
     holds_entry = any(PurePosixPath(path).is_relative_to(entry) for path in paths)
-    _check("files", holds_entry, f"No file belongs to the entry '{manifest.entry}'")
+    _require("files", holds_entry, f"No file belongs to the entry '{manifest.entry}'")
 
 
 def is_safe_path(path: str) -> bool:
@@ -310,6 +312,6 @@ def is_safe_path(path: str) -> bool:
     return "\0" not in path and not any(part in {"", ".", ".."} for part in parts)
 
 
-def _check(field: str, is_right: bool, what: str) -> None:
+def _require(field: str, is_right: bool, what: str) -> None:
     if not is_right:
         raise ManifestError(what, where=f"{MANIFEST_NAME}: {field}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
+from operator import getitem
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,7 +119,7 @@ def _matrix(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
     at = {(cell["grader"]["name"], cell["data"]["name"]): cell for cell in cells}
 
     def matrix(*path: str) -> list[list[Any]]:
-        return [[_below(at[row, column], path) for column in columns] for row in rows]
+        return [[reduce(getitem, path, at[row, column]) for column in columns] for row in rows]
 
     return {
         "notice": RESEARCH_USE_NOTICE,
@@ -134,12 +136,6 @@ def _matrix(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
         },
         "evaluations": list(cells),
     }
-
-
-def _below(document: dict[str, Any], path: Sequence[str]) -> Any:
-    for name in path:
-        document = document[name]
-    return document
 
 
 def _grader(grader: Grader) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from drdeploy.grader.evaluation.curves import reliability, risk_coverage, roc_curve
 from drdeploy.grader.grading import Grade
@@ -46,23 +47,13 @@ def pictures_of(evaluated: GraderEvaluation, prefix: str) -> tuple[Picture, ...]
         ("Reliability", "How often what was predicted came true, by its probability", _reliability),
         ("Risk and coverage", "Errors among the most confident answers", _risk),
     )  # fmt: skip
-    return tuple(
-        _picture(evaluated, draw, f"{prefix} {title}", title, description)
-        for title, description, draw in drawn
-    )
-
-
-def _picture(
-    evaluated: GraderEvaluation,
-    draw: Callable[[Axes, GraderEvaluation], None],
-    name: str,
-    title: str,
-    description: str,
-) -> Picture:
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=SIZE_IN)
-        draw(figure.add_subplot(), evaluated)
-    return picture_of(figure, name, title, description)
+    pictures = []
+    for title, description, draw in drawn:
+        with mpl.rc_context(STYLE):
+            figure = Figure(figsize=SIZE_IN)
+            draw(figure.add_subplot(), evaluated)
+        pictures.append(picture_of(figure, f"{prefix} {title}", title, description))
+    return tuple(pictures)
 
 
 def _confusion(axes: Axes, evaluated: GraderEvaluation) -> None:
@@ -196,7 +187,8 @@ def _risk(axes: Axes, evaluated: GraderEvaluation) -> None:
         axes.plot(curve.coverage, curve.risk, line, color=colour, label=name)
     axes.set_xlim(0, 1)
     axes.set_ylim(bottom=0)
-    _percent(axes)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlabel("share that keeps its answer, the most confident first")
     axes.set_ylabel("wrong among these")
     axes.legend(loc="upper left", frameon=False, fontsize=8)
@@ -220,10 +212,3 @@ def _unit_square(axes: Axes, across: str, up: str) -> None:
     axes.grid(visible=True, axis="both", color=PALE)
     axes.set_xlabel(across)
     axes.set_ylabel(up)
-
-
-def _percent(axes: Axes) -> None:
-    from matplotlib.ticker import PercentFormatter
-
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))

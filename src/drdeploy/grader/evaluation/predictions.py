@@ -130,7 +130,7 @@ def _row(row: dict[str, str], where: str) -> tuple[int, list[float], str]:
         raise InvalidInput(f"A probability is not a number: {err}", where=where) from err
     if not (min(shares) >= 0 and abs(sum(shares) - 1) <= SUM_TOLERANCE):  # NaN fails both
         raise InvalidInput(
-            "These are no probabilities",
+            "These are not probabilities",
             where=where,
             remedy="p0 to p4 are at least 0 and sum to one; gradable is false where there are none",
         )

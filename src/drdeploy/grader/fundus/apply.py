@@ -59,8 +59,13 @@ def apply(transform: FundusTransform, photograph: DecodedPhotograph) -> NDArray[
     image, view = _averaged(transform, photograph)
     if transform.crop == "field_of_view":
         resized = _cropped(transform, image, view)
+    elif (transform.width_px, transform.height_px) == (image.shape[1], image.shape[0]):
+        resized = image
     else:
-        resized = _stretched(transform, image)
+        stretched = Image.fromarray(image).resize(
+            (transform.width_px, transform.height_px), _RESAMPLING[transform.interpolation]
+        )
+        resized = np.asarray(stretched)
     if transform.filter == "graham":
         return _scaled(transform, _filtered(transform, resized, image, view))
     return _scaled(transform, resized)
@@ -81,13 +86,6 @@ def _averaged(
         return image, view
     factor = 2 ** floor(log2(spare))
     return np.asarray(Image.fromarray(image).reduce(factor)), view.shrunk(factor)
-
-
-def _stretched(transform: FundusTransform, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    size = (transform.width_px, transform.height_px)
-    if size == (image.shape[1], image.shape[0]):
-        return image
-    return np.asarray(Image.fromarray(image).resize(size, _RESAMPLING[transform.interpolation]))
 
 
 def _cropped(

@@ -112,7 +112,7 @@ def ungradable_reason(quality: Quality, limits: GradabilityLimits) -> Reason | N
     """Return why a photograph cannot be graded; None if it can.
 
     The order matters: a photograph in the dark also lacks detail and colour, and the person at
-    the camera should be told about the light.
+    the camera should hear about the light first.
     """
     if quality.eye_px < limits.min_eye_px:
         return "too_small"
@@ -157,7 +157,7 @@ def _is_one_tissue(quality: Quality, limits: GradabilityLimits) -> bool:
 
 
 def measure(photograph: DecodedPhotograph) -> Quality:
-    """Measure what tells a good photograph from others (about two milliseconds at 512 x 512)."""
+    """Measure a photograph's light, sharpness, shape and colour (2 ms at 512 x 512)."""
     image, view = photograph.image, photograph.view
     eye = _eye(image, view)
     light, red, green, blue = _colours(eye)

@@ -52,7 +52,7 @@ class Prediction:
         strays = abs(float(self.probabilities.sum()) - 1.0) > SUM_TOLERANCE
         if strays or float(self.probabilities.min()) < -SUM_TOLERANCE:
             raise PredictionFailed(
-                "The model's outputs are no probabilities",
+                "The model's outputs are not probabilities",
                 remedy='If they are logits, say `output: "logits"` in the manifest',
             )
 

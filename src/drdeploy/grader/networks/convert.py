@@ -1,7 +1,7 @@
 """Convert a Keras network to a SavedModel or an ONNX file.
 
 The same network gives the same bytes every time: an artifact is known by its digest, and one that
-changed without reason could not be told from one that changed with reason.
+changes without reason looks like another model.
 """
 
 from __future__ import annotations

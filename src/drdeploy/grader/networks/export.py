@@ -157,7 +157,17 @@ def export_network(
         with tempfile.TemporaryDirectory(prefix="drdeploy-export-") as scratch:
             draft = Path(scratch) / archive.name
             model = CONVERTERS[model_format](network, Path(scratch))
-            _pack(model, draft, description)
+            pack(
+                model,
+                draft,
+                name=description.name,
+                architecture=description.architecture,
+                weights=description.weights,
+                transform=description.transform,
+                gradability=description.gradability,
+                clinical=description.clinical,
+                provenance=description.provenance,
+            )
             _check_agreement(draft, check, expected)
             write_atomically(archive, draft.read_bytes())
         archives[model_format] = archive
@@ -179,20 +189,6 @@ def export_keras(network: Any, file: Path, *, sample: NDArray[np.float32]) -> Pa
         read(check, training=False).numpy(), network(check, training=False).numpy(), file.name
     )
     return file
-
-
-def _pack(model: Path, archive: Path, description: ModelDescription) -> None:
-    pack(
-        model,
-        archive,
-        name=description.name,
-        architecture=description.architecture,
-        weights=description.weights,
-        transform=description.transform,
-        gradability=description.gradability,
-        clinical=description.clinical,
-        provenance=description.provenance,
-    )
 
 
 def _check_agreement(

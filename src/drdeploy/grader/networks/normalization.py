@@ -28,7 +28,8 @@ def set_imagenet_normalization(network: Any) -> None:
     keras = import_frameworks().keras
     for layer in network.layers:
         if isinstance(layer, keras.layers.Normalization):
-            if _is_unset(layer) or np.allclose(layer.adapt_variance, IMAGENET_STD, atol=1e-3):
+            is_unset = not np.any(layer.adapt_mean) and np.all(np.equal(layer.adapt_variance, 1))
+            if is_unset or np.allclose(layer.adapt_variance, IMAGENET_STD, atol=1e-3):
                 layer.adapt_mean.assign(IMAGENET_MEAN)
                 layer.adapt_variance.assign(np.square(IMAGENET_STD))
             layer.finalize_state()  # what the layer computes with is a copy
@@ -40,7 +41,3 @@ def freeze_normalization(network: Any) -> None:
     for layer in network.layers:
         if isinstance(layer, keras.layers.Normalization):
             layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
-
-
-def _is_unset(layer: Any) -> bool:
-    return not np.any(layer.adapt_mean) and bool(np.all(np.equal(layer.adapt_variance, 1)))

@@ -71,24 +71,18 @@ def quantize_onnx(
         import onnx  # noqa: F401
     try:
         with _quiet():
-            _convert(model, out, precision, batches)
+            match precision:
+                case "int8":
+                    _to_int8(model, out, batches)
+                case "bf16":
+                    _round_to_bf16(model, out)
+                case "fp16":
+                    _to_fp16(model, out)
+                case _:
+                    assert_never(precision)
     except Exception as err:  # protobuf's, ONNX's and the quantizer's have no common base
         raise ModelLoadFailed(f"The graph cannot be rewritten ({err})", where=model.name) from err
     return out
-
-
-def _convert(
-    model: Path, out: Path, precision: SmallPrecision, batches: Iterable[NDArray[np.float32]]
-) -> None:
-    match precision:
-        case "int8":
-            _to_int8(model, out, batches)
-        case "bf16":
-            _round_to_bf16(model, out)
-        case "fp16":
-            _to_fp16(model, out)
-        case _:
-            assert_never(precision)
 
 
 def _to_int8(model: Path, out: Path, batches: Iterable[NDArray[np.float32]]) -> None:

@@ -31,8 +31,11 @@ def available_cpus(root: Path = Path("/"), affinity: int | None = None) -> float
         root: Where ``/proc`` and ``/sys`` are; tests make a tree of their own.
         affinity: Cores that the scheduler may use; the operating system's answer if None.
     """
-    cores = _allowed_cores() if affinity is None else affinity
-    return min(float(cores), quota_cpus(root))
+    if affinity is None:
+        # macOS does not restrict a process to some of its cores.
+        has_affinity = hasattr(os, "sched_getaffinity")
+        affinity = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return min(float(affinity), quota_cpus(root))
 
 
 def thread_count(root: Path = Path("/"), affinity: int | None = None) -> int:
@@ -54,12 +57,6 @@ def quota_cpus(root: Path = Path("/")) -> float:
         if path is not None:
             quotas += [_quota(folder) for folder in mount.folders(path, root)]
     return min(quotas)
-
-
-def _allowed_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,10 @@ def load(artifact: ModelArtifact, *, threads: int) -> OpenVinoRuntime:
             str(artifact.entry_path), "CPU", compile_options(threads, artifact.manifest.precision)
         )
     except RuntimeError as err:
+        # All lines but the last name places in OpenVINO's source.
+        reason = (str(err).strip().splitlines() or [type(err).__name__])[-1]
         raise ModelLoadFailed(
-            f"OpenVINO refuses the model: {_reason(err)}", where=artifact.manifest.name
+            f"OpenVINO refuses the model: {reason}", where=artifact.manifest.name
         ) from err
     signature = read_signature(
         artifact,
@@ -69,11 +71,6 @@ def load(artifact: ModelArtifact, *, threads: int) -> OpenVinoRuntime:
         outputs=[_shape(port) for port in compiled.outputs],
     )
     return OpenVinoRuntime(compiled, signature)
-
-
-def _reason(err: RuntimeError) -> str:
-    """The last line of an error; the lines before it name places in OpenVINO's source."""
-    return (str(err).strip().splitlines() or [type(err).__name__])[-1]
 
 
 def compile_options(threads: int, precision: Precision) -> dict[str, object]:

@@ -56,17 +56,14 @@ class Signature:
             raise PredictionFailed(f"The batch {batch.shape} is not one of {self.image_shape}")
         data = np.moveaxis(batch, 3, 1) if self.is_channels_first else batch
         data = np.ascontiguousarray(data, dtype=self.dtype)
-        if self.batch_size is None or len(data) == self.batch_size:
+        size = self.batch_size
+        if size is None or len(data) == size:
             return np.asarray(predict(data), dtype=np.float32)
-        pieces = [predict(piece) for piece in _pieces(data, self.batch_size)]
-        return np.concatenate(pieces)[: len(data)].astype(np.float32)
-
-
-def _pieces(data: NDArray[np.floating], size: int) -> list[NDArray[np.floating]]:
-    """Split into batches of exactly that size; the last is filled up with zeros."""
-    padding = -len(data) % size
-    padded = np.concatenate([data, np.zeros((padding, *data.shape[1:]), data.dtype)])
-    return np.split(padded, len(padded) // size)
+        # A model of one batch size: the last piece is filled up with zeros.
+        padding = np.zeros((-len(data) % size, *data.shape[1:]), data.dtype)
+        padded = np.concatenate([data, padding])
+        outputs = [predict(piece) for piece in np.split(padded, len(padded) // size)]
+        return np.concatenate(outputs)[: len(data)].astype(np.float32)
 
 
 def read_signature(
@@ -111,7 +108,7 @@ def _is_channels_first(artifact: ModelArtifact, shape: Shape) -> bool:
         return shape[3] is None and shape[1] == RGB_CHANNELS
     if len(shape) == 4 and shape[1] == RGB_CHANNELS:
         return True
-    raise _refused(artifact, f"The model's input {shape} is no batch of RGB images")
+    raise _refused(artifact, f"The model's input {shape} is not a batch of RGB images")
 
 
 def _check_size(artifact: ModelArtifact, shape: Shape, signature: Signature) -> None:

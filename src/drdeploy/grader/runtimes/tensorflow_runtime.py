@@ -66,7 +66,10 @@ def load(artifact: ModelArtifact, *, threads: int) -> TensorFlowRuntime:
         ModelLoadFailed: TensorFlow refuses it, it has no signature, or it does not fit its
             manifest.
     """
-    _limit_threads(threads)
+    # TensorFlow accepts both only once in a process; a model that was loaded before has set them.
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
     try:
         model = tf.saved_model.load(str(artifact.entry_path))
     except Exception as err:  # a damaged SavedModel raises whatever its parser does
@@ -84,13 +87,6 @@ def load(artifact: ModelArtifact, *, threads: int) -> TensorFlowRuntime:
         outputs=[_shape(output) for output in outputs],
     )
     return TensorFlowRuntime(model, function, signature)
-
-
-def _limit_threads(threads: int) -> None:
-    # TensorFlow accepts both only once in a process; a model that was loaded before has set them.
-    with contextlib.suppress(RuntimeError):
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def _function(model: Any, artifact: ModelArtifact) -> Any:

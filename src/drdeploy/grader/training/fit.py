@@ -110,7 +110,10 @@ def fit(
         loss = trainer.run_epoch(history.epochs)
         kappa = None
         if parts.validation is not None:
-            kappa = _kappa(parts.validation, predict_all(parts.validation.pixels))
+            grades = grades_of(predict_all(parts.validation.pixels), MEDIAN_GRADE)
+            confusion = confusion_matrix(parts.validation.labels, grades)
+            kappa = float(quadratic_weighted_kappa(confusion))
+            kappa = None if math.isnan(kappa) else kappa
         history = history.with_epoch(loss, kappa)
         if recipe.patience and history.is_best_last:
             best = [variable.numpy() for variable in network.variables]
@@ -152,12 +155,6 @@ def make_predictor(
         return np.concatenate(answers).astype(np.float32)
 
     return predict_all
-
-
-def _kappa(part: LabelledPixels, probabilities: NDArray[np.float32]) -> float | None:
-    grades = grades_of(probabilities, MEDIAN_GRADE)
-    kappa = float(quadratic_weighted_kappa(confusion_matrix(part.labels, grades)))
-    return None if math.isnan(kappa) else kappa
 
 
 def _as_input(tf: Any, pixels: Any, transform: FundusTransform) -> Any:

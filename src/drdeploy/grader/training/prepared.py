@@ -60,7 +60,8 @@ def prepare(
         height_px=math.ceil(transform.height_px * MARGIN),
         width_px=math.ceil(transform.width_px * MARGIN),
     )
-    path = None if cache is None else cache / f"{_key(dataset, pixels)}.npz"
+    key = sha256_of(dataset.digest.encode() + msgspec.json.encode(pixels))
+    path = None if cache is None else cache / f"{key}.npz"
     if path is not None and path.is_file():
         with np.load(path, allow_pickle=False) as kept:
             return PreparedPhotographs(kept["large"], kept["exact"])
@@ -71,7 +72,8 @@ def prepare(
         np.stack([one for one, _ in both]), np.stack([two for _, two in both])
     )
     if path is not None:
-        _keep(prepared, path)
+        with atomic_writer(path) as file:
+            np.savez(file, large=prepared.large, exact=prepared.exact)
     return prepared
 
 
@@ -89,13 +91,3 @@ def as_pixels(transform: FundusTransform) -> FundusTransform:
 def _pixels(file: Path, transform: FundusTransform) -> NDArray[np.uint8]:
     values = model_input(transform, file.read_bytes(), limits=LOCAL_FILE_LIMITS)
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
-
-
-def _key(dataset: Dataset, transform: FundusTransform) -> str:
-    described = dataset.digest.encode() + msgspec.json.encode(transform)
-    return sha256_of(described)
-
-
-def _keep(prepared: PreparedPhotographs, path: Path) -> None:
-    with atomic_writer(path) as file:
-        np.savez(file, large=prepared.large, exact=prepared.exact)
