@@ -163,7 +163,7 @@ class InferenceService:
         """
         header = read_header(WARM_UP_PHOTOGRAPH.read_bytes(), limits=self.limits)
         photograph = self._decode(header)
-        self._ungradable(photograph)
+        self._ungradable_reason(photograph)
         self.classifier.predict(apply(self.manifest.transform, photograph)[None])
 
     def model_input(self, photograph: bytes) -> NDArray[np.float32]:
@@ -206,7 +206,7 @@ class InferenceService:
             started = self.clock() - header_s  # waiting for a turn is not decoding
             photograph = self._decode(header)
             decoded = self.clock()
-            ungradable = self._ungradable(photograph)
+            ungradable = self._ungradable_reason(photograph)
             batch = None if ungradable else apply(self.manifest.transform, photograph)[None]
             del photograph, header  # the next large image must find this memory free
             transformed = self.clock()
@@ -227,6 +227,6 @@ class InferenceService:
     def _decode(self, header: ImageHeader) -> DecodedPhotograph:
         return decode_photograph(header, self.manifest.transform, eye_px=self._eye_px)
 
-    def _ungradable(self, photograph: DecodedPhotograph) -> Reason | None:
+    def _ungradable_reason(self, photograph: DecodedPhotograph) -> Reason | None:
         limits = self.manifest.gradability
         return None if limits is None else ungradable_reason(measure(photograph), limits)

@@ -93,9 +93,9 @@ def mean(sample: ArrayLike, *, seed: int = SEED) -> Estimate:
         return replace(estimate, reason=reason)
     observed = log_means(values[None, :])
     if values.size < BOOTSTRAP_ROWS:
-        return _from_logs(estimate, students_limits(observed, values.size - 1))
+        return _with_log_limits(estimate, students_limits(observed, values.size - 1))
     resamples = log_means(resampled(values, np.random.default_rng(seed)))
-    return _from_logs(estimate, bootstrap_limits(observed, resamples, OF_A_MEAN))
+    return _with_log_limits(estimate, bootstrap_limits(observed, resamples, OF_A_MEAN))
 
 
 def standard_deviation(sample: ArrayLike) -> Estimate:
@@ -110,30 +110,34 @@ def standard_deviation(sample: ArrayLike) -> Estimate:
     reason = why_no_interval(values, BOOTSTRAP_ROWS)
     if reason:
         return replace(estimate, reason=reason)
-    return estimate.with_limits(_bonett(values))
+    return estimate.with_limits(_bonett_limits(values))
 
 
 def ratio_of_means(numerator: ArrayLike, denominator: ArrayLike, *, seed: int = SEED) -> Estimate:
     """Estimate the ratio of the means of two independent samples; the interval is as for a mean."""
     above, below = as_sample(numerator), as_sample(denominator)
     smaller = min(above.size, below.size)
-    estimate = _ratio(_mean_of(above), _mean_of(below), above.size, below.size, _method(smaller))
+    estimate = _ratio_estimate(
+        _mean_of(above), _mean_of(below), above.size, below.size, _method(smaller)
+    )
     reason = why_no_interval(above, FEWEST_ROWS) or why_no_interval(below, FEWEST_ROWS)
     if reason:
         return replace(estimate, reason=reason)
     top, bottom = log_means(above[None, :]), log_means(below[None, :])
     if smaller < BOOTSTRAP_ROWS:
         freedom = welch(top, above.size, bottom, below.size)
-        return _from_logs(estimate, students_limits(top.minus(bottom), freedom))
+        return _with_log_limits(estimate, students_limits(top.minus(bottom), freedom))
     rng = np.random.default_rng(seed)
     resamples = log_means(resampled(above, rng)).minus(log_means(resampled(below, rng)))
-    return _from_logs(estimate, bootstrap_limits(top.minus(bottom), resamples, OF_A_COMPARISON))
+    return _with_log_limits(
+        estimate, bootstrap_limits(top.minus(bottom), resamples, OF_A_COMPARISON)
+    )
 
 
 def ratio_of_medians(numerator: ArrayLike, denominator: ArrayLike, *, seed: int = SEED) -> Estimate:
     """Estimate the ratio of the medians of two independent samples, by percentile bootstrap."""
     above, below = as_sample(numerator), as_sample(denominator)
-    estimate = _ratio(
+    estimate = _ratio_estimate(
         _median_of(above), _median_of(below), above.size, below.size, "percentile bootstrap"
     )
     reason = why_no_interval(above, MEDIAN_BOOTSTRAP_ROWS) or why_no_interval(
@@ -152,7 +156,9 @@ def share_of(part: ArrayLike, whole: ArrayLike, *, seed: int = SEED) -> Estimate
     rows = np.column_stack([as_sample(part), as_sample(whole)])
     rows = rows[np.isfinite(rows).all(axis=1)]
     parts, wholes = rows[:, 0], rows[:, 1]
-    estimate = _ratio(_mean_of(parts), _mean_of(wholes), len(rows), None, _method(len(rows)))
+    estimate = _ratio_estimate(
+        _mean_of(parts), _mean_of(wholes), len(rows), None, _method(len(rows))
+    )
     reason = why_no_interval(parts, FEWEST_ROWS) or why_no_interval(wholes, FEWEST_ROWS)
     if reason:
         return replace(estimate, reason=reason)
@@ -160,9 +166,9 @@ def share_of(part: ArrayLike, whole: ArrayLike, *, seed: int = SEED) -> Estimate
     if observed.squared_error[0] <= 0:
         return replace(estimate, reason="no interval: the share is the same in all rows")
     if len(rows) < BOOTSTRAP_ROWS:
-        return _from_logs(estimate, students_limits(observed, len(rows) - 1))
+        return _with_log_limits(estimate, students_limits(observed, len(rows) - 1))
     resamples = log_shares(resampled(rows, np.random.default_rng(seed)))
-    return _from_logs(estimate, bootstrap_limits(observed, resamples, OF_A_COMPARISON))
+    return _with_log_limits(estimate, bootstrap_limits(observed, resamples, OF_A_COMPARISON))
 
 
 def as_sample(sample: ArrayLike) -> Floats:
@@ -193,18 +199,18 @@ def _method(n: int) -> str:
     return STUDENTISED if n >= BOOTSTRAP_ROWS else STUDENTS_T
 
 
-def _from_logs(estimate: Estimate, limits: tuple[float, float]) -> Estimate:
+def _with_log_limits(estimate: Estimate, limits: tuple[float, float]) -> Estimate:
     return estimate.with_limits((float(np.exp(limits[0])), float(np.exp(limits[1]))))
 
 
-def _ratio(
+def _ratio_estimate(
     above: float | None, below: float | None, n: int, n_other: int | None, method: str
 ) -> Estimate:
     value = None if above is None or not below else above / below
     return Estimate(value, None, None, n, method, n_other=n_other)
 
 
-def _bonett(values: Floats) -> tuple[float, float]:
+def _bonett_limits(values: Floats) -> tuple[float, float]:
     n, z = values.size, float(stats.norm.ppf(1 - TAIL))
     deviations = values - values.mean()
     centre = stats.trim_mean(values, 1 / (2 * np.sqrt(n - 4)))

@@ -74,14 +74,14 @@ def _median_depth(n: int) -> tuple[int, float]:
     contains the median less than 95 % of the time.
     """
     depth = int(stats.binom.ppf(TAIL, n, 0.5))
-    if depth == 0 or _covers(depth, n) < CONFIDENCE:
+    if depth == 0 or _coverage(depth, n) < CONFIDENCE:
         return 0, 0.0
-    outer, inner = _covers(depth, n), _covers(depth + 1, n)
+    outer, inner = _coverage(depth, n), _coverage(depth + 1, n)
     inward = (outer - CONFIDENCE) / (outer - inner)
     return depth, (n - depth) * inward / (depth + (n - 2 * depth) * inward)
 
 
-def _covers(depth: int, n: int) -> float:
+def _coverage(depth: int, n: int) -> float:
     """Chance that the pair of order statistics at that depth contains the median."""
     return 1 - 2 * float(stats.binom.cdf(depth - 1, n, 0.5))
 

@@ -84,7 +84,7 @@ def auroc(is_positive: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = 
     departures[positive], departures[~positive] = wins - area, losses - area
     _, member_of = np.unique(np.arange(n) if groups is None else groups, return_inverse=True)
     among = [np.unique(member_of[side]).size for side in (positive, ~positive)]
-    variance = _variance(departures, positive, member_of) if min(among) > 1 else 0.0
+    variance = _area_variance(departures, positive, member_of) if min(among) > 1 else 0.0
     if variance <= 0 or not 0 < area < 1:
         limits = newcombe_limits(area, *among)
         return Estimate(area, *limits, n, "Newcombe's method 5")
@@ -93,7 +93,7 @@ def auroc(is_positive: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = 
     return Estimate(area, _logistic(logit - half), _logistic(logit + half), n, "DeLong over groups")
 
 
-def _variance(
+def _area_variance(
     departures: Floats, positive: NDArray[np.bool_], member_of: NDArray[np.intp]
 ) -> float:
     """Variance of an area, from how far the share of each photograph departs from it.
@@ -129,10 +129,10 @@ def newcombe_limits(area: float, positives: int, negatives: int) -> tuple[float,
         error = math.sqrt(limit * (1 - limit) * spread / (positives * negatives))
         return abs(area - limit) <= Z_TWO_SIDED * error
 
-    return _farthest(area, 0.0, is_within), _farthest(area, 1.0, is_within)
+    return _last_within(area, 0.0, is_within), _last_within(area, 1.0, is_within)
 
 
-def _farthest(inside: float, outside: float, is_within: Callable[[float], bool]) -> float:
+def _last_within(inside: float, outside: float, is_within: Callable[[float], bool]) -> float:
     """Find by bisection the last value, on the way from inside to outside, that is within."""
     for _ in range(BISECTIONS):
         middle = (inside + outside) / 2

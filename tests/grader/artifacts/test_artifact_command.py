@@ -48,9 +48,9 @@ def test_a_grader_checks_gradability_unless_it_is_packed_without(packed):
 
 def test_inspect_shows_how_a_grader_decides():
     shown = " ".join(run("inspect", box_artifact("int8")).split())
-    assert "gradability.min_eye_px 160" in shown
-    assert "high_sensitivity at >= 2: " in shown
-    assert "quantization.verdict accepted" in shown
+    assert "gradability: min_eye_px 160" in shown
+    assert "grade >= 2, high_sensitivity from 0." in shown
+    assert "quantization: verdict accepted" in shown
 
 
 def test_without_class_names_there_are_none(packed):

@@ -72,6 +72,17 @@ def test_what_cannot_be_used_is_set_aside_with_its_reason(tmp_path):
     assert "Is a directory" in why["folder.jpg"]
 
 
+def test_a_table_that_names_a_device_or_a_pipe_does_not_keep_its_reader(tmp_path):
+    write_photograph(tmp_path / "a.jpg", 1)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    rows = [("a.jpg", 0), ("/dev/zero", 0), ("pipe.jpg", 0), ("a\0.jpg", 0), ("n" * 300, 0)]
+    write_table(tmp_path / "labels.csv", ("file", "icdr_grade"), *rows)
+    aside = reasons(load_dataset(tmp_path))
+    assert "not a regular file" in aside["zero"]
+    assert "not a regular file" in aside["pipe.jpg"]
+    assert len(aside) == 4
+
+
 def test_photographs_that_no_table_names_are_noted(tmp_path):
     for name in ("a.jpg", "b.jpg", "c.jpg"):
         write_photograph(tmp_path / "eyes" / name, 1)

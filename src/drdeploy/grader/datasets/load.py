@@ -43,7 +43,7 @@ def load_dataset(folder: Path, *, keep_unreadable: bool = False) -> Dataset:
             or no photograph is usable.
     """
     if folder.is_file():
-        return _read("labels.csv", folder.parent, read_labels(folder), keep_unreadable)
+        return _check_listing("labels.csv", folder.parent, read_labels(folder), keep_unreadable)
     if not folder.is_dir():
         raise InvalidInput(
             "There is no such folder",
@@ -53,7 +53,7 @@ def load_dataset(folder: Path, *, keep_unreadable: bool = False) -> Dataset:
     for layout in LAYOUTS:
         root = layout.root_in(folder)
         if root is not None:
-            return _read(layout.name, folder, layout.read(root), keep_unreadable)
+            return _check_listing(layout.name, folder, layout.read(root), keep_unreadable)
     known = "; ".join(f"{layout.looks_like} ({layout.name})" for layout in LAYOUTS)
     raise InvalidInput(
         "The folder has none of the layouts that are read",
@@ -62,8 +62,8 @@ def load_dataset(folder: Path, *, keep_unreadable: bool = False) -> Dataset:
     )
 
 
-def _read(layout: str, folder: Path, listing: Listing, keep_unreadable: bool) -> Dataset:
-    opened = partial(_photograph, keep_unreadable=keep_unreadable)
+def _check_listing(layout: str, folder: Path, listing: Listing, keep_unreadable: bool) -> Dataset:
+    opened = partial(_check_entry, keep_unreadable=keep_unreadable)
     with ThreadPoolExecutor() as pool:  # reading and hashing both release the GIL
         read = list(pool.map(opened, listing.entries))
     photographs = tuple(one for one in read if isinstance(one, LabelledPhotograph))
@@ -71,11 +71,13 @@ def _read(layout: str, folder: Path, listing: Listing, keep_unreadable: bool) ->
     if not photographs:
         why = f": {aside[0].file}: {aside[0].reason}" if aside else ""
         raise InvalidInput(f"The data set has no usable photograph{why}", where=str(folder))
-    notes = (*listing.notes, *_unlisted(folder, listing))
+    notes = (*listing.notes, *_notes_on_unlisted(folder, listing))
     return Dataset(folder.resolve().name, folder, layout, photographs, aside, notes)
 
 
-def _photograph(entry: ListedPhotograph, *, keep_unreadable: bool) -> LabelledPhotograph | SetAside:
+def _check_entry(
+    entry: ListedPhotograph, *, keep_unreadable: bool
+) -> LabelledPhotograph | SetAside:
     """Check an entry: the photograph, or why it is set aside."""
     grade = GRADES.get(entry.grade)
     if grade is None:
@@ -109,7 +111,7 @@ def _content(file: Path) -> bytes:
     """Read a file that a table names.
 
     Raises:
-        OSError: It is none, or none that ends: a table may name a device or a pipe.
+        OSError: It cannot be read, or would not end: a table may name a device or a pipe.
         PayloadTooLarge: It has more bytes than a photograph on disk may.
     """
     try:
@@ -117,7 +119,7 @@ def _content(file: Path) -> bytes:
     except ValueError as err:
         raise OSError(errno.EINVAL, "no file can have that name") from err
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise OSError(errno.EINVAL, "it is no regular file")
+        raise OSError(errno.EINVAL, "it is not a regular file")
     with file.open("rb") as stream:
         data = stream.read(LOCAL_FILE_LIMITS.max_bytes + 1)
     if len(data) > LOCAL_FILE_LIMITS.max_bytes:
@@ -125,7 +127,7 @@ def _content(file: Path) -> bytes:
     return data
 
 
-def _unlisted(folder: Path, listing: Listing) -> Iterator[str]:
+def _notes_on_unlisted(folder: Path, listing: Listing) -> Iterator[str]:
     """Yield a note for every folder with photographs that no table lists."""
     listed = {entry.file for entry in listing.entries}
     for parent in sorted({file.parent for file in listed}):

@@ -49,8 +49,8 @@ def draw_pictures(dataset: Dataset, folder: Path, *, seed: int = 0) -> tuple[Pat
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(STYLE):
         return (
-            *_save(sample_sheet(dataset, seed=seed), folder / "samples"),
-            *_save(class_distribution(dataset), folder / "class_distribution"),
+            *_save_both(sample_sheet(dataset, seed=seed), folder / "samples"),
+            *_save_both(class_distribution(dataset), folder / "class_distribution"),
         )
 
 
@@ -68,13 +68,13 @@ def sample_sheet(dataset: Dataset, *, seed: int = 0) -> Figure:
     )
     grid = figure.subplots(len(Grade), columns)
     for grade, row in zip(Grade, grid, strict=True):
-        for axes, sample in zip(row, _samples(dataset, grade, seed), strict=False):
+        for axes, sample in zip(row, _choose_samples(dataset, grade, seed), strict=False):
             axes.imshow(_thumbnail(sample))
         for axes in row:
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
         row[0].set_ylabel(f"{grade:d}  {grade.label}\nn = {counts[grade]:,}")
-    _title(figure, f"{dataset.name}: samples of each grade")
+    _write_title(figure, f"{dataset.name}: samples of each grade")
     return figure
 
 
@@ -85,7 +85,7 @@ def class_distribution(dataset: Dataset) -> Figure:
 
     figure = Figure(figsize=(6.4, 3.8))
     axes = figure.add_subplot()
-    _stack(axes, dataset)
+    _draw_stacked_bars(axes, dataset)
     for grade, count in dataset.counts().items():
         axes.annotate(
             f"{count:,}\n{count / len(dataset):.1%}",
@@ -98,11 +98,11 @@ def class_distribution(dataset: Dataset) -> Figure:
     axes.set_ylabel("photographs")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(y=0.18)
-    _title(figure, f"{dataset.name}: photographs by grade, n = {len(dataset):,}")
+    _write_title(figure, f"{dataset.name}: photographs by grade, n = {len(dataset):,}")
     return figure
 
 
-def _stack(axes: Axes, dataset: Dataset) -> None:
+def _draw_stacked_bars(axes: Axes, dataset: Dataset) -> None:
     """Draw the parts of each bar, the training split at the bottom."""
     splits = sorted(dataset.splits, key=lambda name: name != "train") or [""]
     base = np.zeros(len(Grade))
@@ -125,7 +125,7 @@ def _stack(axes: Axes, dataset: Dataset) -> None:
         axes.legend(frameon=False)
 
 
-def _samples(dataset: Dataset, grade: Grade, seed: int) -> list[LabelledPhotograph]:
+def _choose_samples(dataset: Dataset, grade: Grade, seed: int) -> list[LabelledPhotograph]:
     """Choose photographs of one grade; the choice does not depend on the other grades."""
     having = np.flatnonzero(dataset.grades == grade)
     random = np.random.default_rng([seed, int(grade)])
@@ -143,12 +143,12 @@ def _thumbnail(photograph: LabelledPhotograph) -> NDArray[np.uint8]:
     return np.asarray(ImageOps.pad(Image.fromarray(pixels), size, Image.Resampling.LANCZOS))
 
 
-def _title(figure: Figure, text: str) -> None:
+def _write_title(figure: Figure, text: str) -> None:
     figure.suptitle(text, fontsize=11, fontweight="bold")
     figure.supxlabel(RESEARCH_USE_NOTICE, fontsize=7, color="#555555", x=0.99, ha="right")
 
 
-def _save(figure: Figure, stem: Path) -> tuple[Path, Path]:
+def _save_both(figure: Figure, stem: Path) -> tuple[Path, Path]:
     png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
     figure.savefig(png, dpi=DOTS_PER_INCH)
     figure.savefig(svg, dpi=DOTS_PER_INCH, metadata={"Date": None})

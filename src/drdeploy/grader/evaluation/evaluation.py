@@ -144,7 +144,7 @@ def evaluate_probabilities(
         InvalidInput: The shapes do not fit, a label is not a grade, or the prevalence is not
             between 0 and 1.
     """
-    truth, predicted = _checked(labels, probabilities)
+    truth, predicted = _checked_arrays(labels, probabilities)
     gradable = np.ones(truth.size, bool) if is_gradable is None else np.asarray(is_gradable, bool)
     sessions = np.arange(truth.size) if groups is None else np.asarray(groups)
     where = np.flatnonzero(gradable)
@@ -203,7 +203,7 @@ def evaluate_graded(
     )
 
 
-def _checked(
+def _checked_arrays(
     labels: ArrayLike, probabilities: ArrayLike
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     truth = np.asarray(labels, dtype=np.intp)

@@ -42,10 +42,10 @@ def pictures_of(evaluated: GraderEvaluation, prefix: str) -> tuple[Picture, ...]
     if not evaluated.evaluation.n:
         return ()
     drawn: tuple[tuple[str, str, Callable[[Axes, GraderEvaluation], None]], ...] = (
-        ("Confusion matrix", "Counts of answers, and shares of each label", _confusion),
-        ("ROC", "Sensitivity over the share of false alarms at grades 2 and 3", _roc),
-        ("Reliability", "How often what was predicted came true, by its probability", _reliability),
-        ("Risk and coverage", "Errors among the most confident answers", _risk),
+        ("Confusion matrix", "Counts of answers, and shares of each label", _draw_confusion),
+        ("ROC", "Sensitivity over the share of false alarms at grades 2 and 3", _draw_roc),
+        ("Reliability", "How often a prediction came true, by its probability", _draw_reliability),
+        ("Risk and coverage", "Errors among the most confident answers", _draw_risk),
     )  # fmt: skip
     pictures = []
     for title, description, draw in drawn:
@@ -56,7 +56,7 @@ def pictures_of(evaluated: GraderEvaluation, prefix: str) -> tuple[Picture, ...]
     return tuple(pictures)
 
 
-def _confusion(axes: Axes, evaluated: GraderEvaluation) -> None:
+def _draw_confusion(axes: Axes, evaluated: GraderEvaluation) -> None:
     counts = evaluated.evaluation.confusion
     of_label = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(of_label, 1)
@@ -86,8 +86,8 @@ def _confusion(axes: Axes, evaluated: GraderEvaluation) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _roc(axes: Axes, evaluated: GraderEvaluation) -> None:
-    graded = _graded(evaluated)
+def _draw_roc(axes: Axes, evaluated: GraderEvaluation) -> None:
+    graded = _graded_photographs(evaluated)
     or_worse = probabilities_or_worse(graded.probabilities)
     found = evaluated.evaluation
     for detection in (found.referable, found.vision_threatening):
@@ -105,7 +105,7 @@ def _roc(axes: Axes, evaluated: GraderEvaluation) -> None:
             shown = name.replace("_", " ") if name != "grade" else "the answered grade"
             axes.plot([], [], mark, color=GREY, label=shown, linestyle="none")
     axes.plot([0, 1], [0, 1], ":", color=GREY, lw=0.8)
-    _unit_square(axes, "1 - specificity", "sensitivity")
+    _label_unit_square(axes, "1 - specificity", "sensitivity")
     axes.legend(loc="lower right", frameon=False, fontsize=8)
 
 
@@ -118,8 +118,8 @@ def _mark_decisions(axes: Axes, detection: Detection, colour: str) -> None:
     for name, sensitivity, specificity in decisions:
         if sensitivity.value is None or specificity.value is None:
             continue
-        below, above = _bars(sensitivity)
-        left, right = _bars(specificity)[::-1]
+        below, above = _error_bar(sensitivity)
+        left, right = _error_bar(specificity)[::-1]
         axes.errorbar(
             1 - specificity.value,
             sensitivity.value,
@@ -135,8 +135,8 @@ def _mark_decisions(axes: Axes, detection: Detection, colour: str) -> None:
         )
 
 
-def _reliability(axes: Axes, evaluated: GraderEvaluation) -> None:
-    graded = _graded(evaluated)
+def _draw_reliability(axes: Axes, evaluated: GraderEvaluation) -> None:
+    graded = _graded_photographs(evaluated)
     is_right = graded.probabilities.argmax(axis=1) == graded.labels
     referable = probabilities_or_worse(graded.probabilities)[:, Grade.MODERATE]
     events = (
@@ -150,7 +150,7 @@ def _reliability(axes: Axes, evaluated: GraderEvaluation) -> None:
         axes.errorbar(
             [one.probability for one in bins],
             [one.share.value or 0.0 for one in bins],
-            yerr=np.array([_bars(one.share) for one in bins]).T,
+            yerr=np.array([_error_bar(one.share) for one in bins]).T,
             fmt=f"{mark}-",
             color=colour,
             ms=4,
@@ -159,12 +159,12 @@ def _reliability(axes: Axes, evaluated: GraderEvaluation) -> None:
             label=name,
         )
     axes.plot([0, 1], [0, 1], ":", color=GREY, lw=0.8)
-    _unit_square(axes, "predicted probability", "how often it came true")
+    _label_unit_square(axes, "predicted probability", "how often it came true")
     axes.legend(loc="upper left", frameon=False, fontsize=8)
 
 
-def _risk(axes: Axes, evaluated: GraderEvaluation) -> None:
-    graded = _graded(evaluated)
+def _draw_risk(axes: Axes, evaluated: GraderEvaluation) -> None:
+    graded = _graded_photographs(evaluated)
     grades = grades_of(graded.probabilities, evaluated.grader.grade_thresholds)
     referable = probabilities_or_worse(graded.probabilities)[:, Grade.MODERATE]
     is_referred = grades >= Grade.MODERATE
@@ -194,11 +194,11 @@ def _risk(axes: Axes, evaluated: GraderEvaluation) -> None:
     axes.legend(loc="upper left", frameon=False, fontsize=8)
 
 
-def _graded(evaluated: GraderEvaluation) -> GradedSet:
+def _graded_photographs(evaluated: GraderEvaluation) -> GradedSet:
     return evaluated.graded.take(np.flatnonzero(evaluated.graded.is_gradable))
 
 
-def _bars(estimate: Estimate) -> tuple[float, float]:
+def _error_bar(estimate: Estimate) -> tuple[float, float]:
     """Lengths of the error bar: from the value down to the lower limit, and up to the upper one."""
     value = estimate.value or 0.0
     low = value if estimate.low is None else estimate.low
@@ -206,7 +206,7 @@ def _bars(estimate: Estimate) -> tuple[float, float]:
     return max(0.0, value - low), max(0.0, high - value)
 
 
-def _unit_square(axes: Axes, across: str, up: str) -> None:
+def _label_unit_square(axes: Axes, across: str, up: str) -> None:
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
     axes.grid(visible=True, axis="both", color=PALE)

@@ -234,13 +234,13 @@ def evaluate_file(
     name = f"{path.absolute().parent.name}/{path.name}"
     grader = Grader(name, str(path), None if lender is None else lender.manifest)
     test_set = TestSet(f"{len(graded)} predictions", str(path))
-    note = _on_thresholds(lender)
+    note = _note_on_thresholds(lender)
     return evaluate_grader(
         grader, test_set, graded, prevalence=prevalence, seed=seed, notes=(note,)
     )
 
 
-def _on_thresholds(lender: Grader | None) -> str:
+def _note_on_thresholds(lender: Grader | None) -> str:
     if lender is None or lender.clinical is None:
         whose = "No artifact lends" if lender is None else f"{lender.name} has no"
         return f"{whose} thresholds, so the most probable grade is the answer."

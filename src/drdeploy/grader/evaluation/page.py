@@ -92,13 +92,13 @@ def render(cells: Sequence[MatrixCell], *, written_at: datetime) -> str:
         "percent_cell": _percent_cell,
         "points_cell": _points_cell,
         "brackets": _brackets,
-        "points": _points,
+        "points": _operating_points,
     }
     return environment.get_template("evaluation.html.j2").render(
         cells=cells,
         rows=list(dict.fromkeys(cell.evaluated.grader.name for cell in cells)),
         columns=list(dict.fromkeys(cell.evaluated.test_set.name for cell in cells)),
-        shown=[_shown(cell, number) for number, cell in enumerate(cells, 1)],
+        shown=[_template_values(cell, number) for number, cell in enumerate(cells, 1)],
         matrices=MATRICES,
         grades=list(Grade),
         reference_points=REFERENCE_POINTS,
@@ -108,7 +108,7 @@ def render(cells: Sequence[MatrixCell], *, written_at: datetime) -> str:
     )
 
 
-def _shown(cell: MatrixCell, number: int) -> dict[str, Any]:
+def _template_values(cell: MatrixCell, number: int) -> dict[str, Any]:
     """Collect what the template shows of one grader on one set of photographs."""
     from drdeploy.grader.evaluation.figures import pictures_of
 
@@ -133,7 +133,7 @@ def _shown(cell: MatrixCell, number: int) -> dict[str, Any]:
     }
 
 
-def _points(detection: Detection) -> dict[str, OperatingPointQuality | None]:
+def _operating_points(detection: Detection) -> dict[str, OperatingPointQuality | None]:
     """The operating points by name; None for one that the manifest does not have."""
     by_name = {one.point.name: one for one in detection.operating_points}
     return {name: by_name.get(name) for name in ("high_sensitivity", "balanced")}

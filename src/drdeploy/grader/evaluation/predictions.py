@@ -94,7 +94,7 @@ class GradedSet:
         rows = read_rows(path, *NEEDED_COLUMNS)
         if not rows:
             raise InvalidInput("The table has no row", where=str(path))
-        read = [_row(row, f"{path}: row {place}") for place, row in enumerate(rows, 1)]
+        read = [_parse_row(row, f"{path}: row {place}") for place, row in enumerate(rows, 1)]
         return cls(
             files=tuple(cell_text(row["file"]) for row in rows),
             groups=np.array(
@@ -117,7 +117,7 @@ class GradedSet:
         )
 
 
-def _row(row: dict[str, str], where: str) -> tuple[int, list[float], str]:
+def _parse_row(row: dict[str, str], where: str) -> tuple[int, list[float], str]:
     """Read a row of the table: label, probabilities, and the reason if there are none."""
     label = GRADES.get(row["icdr_grade"])
     if label is None:

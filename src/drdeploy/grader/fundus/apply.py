@@ -56,9 +56,9 @@ def apply(transform: FundusTransform, photograph: DecodedPhotograph) -> NDArray[
     Returns:
         Shape ``(height_px, width_px, 3)``, C-contiguous.
     """
-    image, view = _averaged(transform, photograph)
+    image, view = _shrink_by_averaging(transform, photograph)
     if transform.crop == "field_of_view":
-        resized = _cropped(transform, image, view)
+        resized = _crop_and_resize(transform, image, view)
     elif (transform.width_px, transform.height_px) == (image.shape[1], image.shape[0]):
         resized = image
     else:
@@ -67,11 +67,11 @@ def apply(transform: FundusTransform, photograph: DecodedPhotograph) -> NDArray[
         )
         resized = np.asarray(stretched)
     if transform.filter == "graham":
-        return _scaled(transform, _filtered(transform, resized, image, view))
-    return _scaled(transform, resized)
+        return _scale_values(transform, _filter_eye(transform, resized, image, view))
+    return _scale_values(transform, resized)
 
 
-def _averaged(
+def _shrink_by_averaging(
     transform: FundusTransform, photograph: DecodedPhotograph
 ) -> tuple[NDArray[np.uint8], FieldOfView]:
     """Shrink a picture much larger than the input by a power of two, as a JPEG decoder does.
@@ -88,7 +88,7 @@ def _averaged(
     return np.asarray(Image.fromarray(image).reduce(factor)), view.shrunk(factor)
 
 
-def _cropped(
+def _crop_and_resize(
     transform: FundusTransform, image: NDArray[np.uint8], view: FieldOfView
 ) -> NDArray[np.uint8]:
     """Cut out the square around the eye, black where it reaches beyond the frame, and resize it.
@@ -101,7 +101,7 @@ def _cropped(
     first_column, first_row = floor(left), floor(top)
     left, top = left - first_column, top - first_row
     columns, rows = ceil(left + view.side_px), ceil(top + view.side_px)
-    square = _cut(image, (first_row, first_row + rows), (first_column, first_column + columns))
+    square = _cut_out(image, (first_row, first_row + rows), (first_column, first_column + columns))
     resized = Image.fromarray(square).resize(
         (transform.width_px, transform.height_px),
         _RESAMPLING[transform.interpolation],
@@ -110,7 +110,7 @@ def _cropped(
     return np.asarray(resized)
 
 
-def _cut(
+def _cut_out(
     image: NDArray[np.uint8], rows: tuple[int, int], columns: tuple[int, int]
 ) -> NDArray[np.uint8]:
     """Cut these rows and columns out of the frame, black where they lie outside."""
@@ -121,7 +121,7 @@ def _cut(
     return cut
 
 
-def _filtered(
+def _filter_eye(
     transform: FundusTransform,
     resized: NDArray[np.uint8],
     image: NDArray[np.uint8],
@@ -145,7 +145,7 @@ def _filtered(
     return graham(resized.astype(np.float32), eye)
 
 
-def _scaled(transform: FundusTransform, image: NDArray[np.generic]) -> NDArray[np.float32]:
+def _scale_values(transform: FundusTransform, image: NDArray[np.generic]) -> NDArray[np.float32]:
     """Apply value range, channel order, mean and standard deviation as one multiply-add."""
     low, high = transform.value_range
     std = np.asarray(transform.std, dtype=np.float64)

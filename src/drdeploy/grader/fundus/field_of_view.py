@@ -107,11 +107,11 @@ def field_of_view(image: NDArray[np.uint8]) -> FieldOfView:
     """
     height_px, width_px = image.shape[:2]
     whole = FieldOfView.whole(width_px, height_px)
-    lit = _lit(_brightness(image))
+    lit = _lit_pixels(_brightness(image))
     if lit is None:
         return whole
-    across = _extent(lit.mean(axis=0))
-    down = _extent(lit.mean(axis=1))
+    across = _extent_of_eye(lit.mean(axis=0))
+    down = _extent_of_eye(lit.mean(axis=1))
     found = FieldOfView(
         across[0] * width_px, down[0] * height_px, across[1] * width_px, down[1] * height_px
     )
@@ -130,7 +130,7 @@ def _brightness(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(ImageChops.lighter(ImageChops.lighter(red, green), blue))
 
 
-def _lit(brightness: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+def _lit_pixels(brightness: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
     """Which pixels are lit; None if the corners are not dark."""
     corners = _corners(brightness)
     # Half the distance between the 16th and 84th percentile is one standard deviation of normal
@@ -165,7 +165,7 @@ def _corners(brightness: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.vstack(patches)
 
 
-def _extent(profile: NDArray[np.float64]) -> tuple[float, float]:
+def _extent_of_eye(profile: NDArray[np.float64]) -> tuple[float, float]:
     """Where the profile rises above its level and falls below it, as shares of its length."""
     level = PROFILE_SHARE * float(profile.max())
     below = np.flatnonzero(profile <= level)

@@ -159,13 +159,13 @@ def _is_one_tissue(quality: Quality, limits: GradabilityLimits) -> bool:
 def measure(photograph: DecodedPhotograph) -> Quality:
     """Measure a photograph's light, sharpness, shape and colour (2 ms at 512 x 512)."""
     image, view = photograph.image, photograph.view
-    eye = _eye(image, view)
-    light, red, green, blue = _colours(eye)
+    eye = _cut_out_eye(image, view)
+    light, red, green, blue = _brightness_and_colours(eye)
     # What the frame cuts off is black, and must not darken the mean. A photograph that is black
     # all over is measured as it is.
-    is_visible = _disc_area() & (light > 0)
+    is_visible = _colour_mask() & (light > 0)
     if not is_visible.any():
-        is_visible = _disc_area()
+        is_visible = _colour_mask()
     brightness = float(light[is_visible].mean())
     is_lit = light >= LIT_SHARE * brightness
     is_warm = (red > green) & (green >= 0.8 * blue)
@@ -178,7 +178,7 @@ def measure(photograph: DecodedPhotograph) -> Quality:
         eye_px=view.side_px * photograph.reduction,
         is_framed=view != FieldOfView.whole(image.shape[1], image.shape[0]),
         roundness=sides[0] / max(sides[1], 1.0),
-        lit_share=float(is_lit[_disc_area()].mean()),
+        lit_share=float(is_lit[_colour_mask()].mean()),
         stray_share=_stray_share(is_lit),
         brightness=brightness,
         clipped_share=float((green[is_visible] >= CLIPPED_LEVEL).mean()),
@@ -191,7 +191,7 @@ def measure(photograph: DecodedPhotograph) -> Quality:
     )
 
 
-def _eye(image: NDArray[np.uint8], view: FieldOfView) -> Image.Image:
+def _cut_out_eye(image: NDArray[np.uint8], view: FieldOfView) -> Image.Image:
     """Cut out the square around the eye, black where it reaches beyond the frame."""
     left = round((view.left + view.right - view.side_px) / 2)
     top = round((view.top + view.bottom - view.side_px) / 2)
@@ -199,7 +199,7 @@ def _eye(image: NDArray[np.uint8], view: FieldOfView) -> Image.Image:
     return Image.fromarray(image).crop((left, top, left + side, top + side))
 
 
-def _colours(eye: Image.Image) -> tuple[NDArray[np.float32], ...]:
+def _brightness_and_colours(eye: Image.Image) -> tuple[NDArray[np.float32], ...]:
     """The brightest channel of each pixel of a small copy, then red, green and blue."""
     small = eye.resize((COLOUR_PX, COLOUR_PX), Image.Resampling.BOX, reducing_gap=1.0)
     red, green, blue = (np.asarray(channel, dtype=np.float32) for channel in small.split())
@@ -217,7 +217,7 @@ def _sharpness(eye: Image.Image, view: FieldOfView) -> float:
     )
     blurred = green.filter(ImageFilter.GaussianBlur(BLUR_PX))
     scale = MEASURED_PX / view.side_px
-    inside = _inside(round(view.width_px * scale), round(view.height_px * scale))
+    inside = _measured_mask(round(view.width_px * scale), round(view.height_px * scale))
     counts = ImageChops.difference(green, blurred).histogram(inside)
     levels = green.histogram(inside)
     detail = np.dot(counts, np.maximum(LEVELS - ROUNDING, 0))
@@ -225,7 +225,7 @@ def _sharpness(eye: Image.Image, view: FieldOfView) -> float:
 
 
 @lru_cache(8)
-def _inside(width_px: int, height_px: int) -> Image.Image:
+def _measured_mask(width_px: int, height_px: int) -> Image.Image:
     """Mask of the pixels to measure: within the eye's rim and within the frame that cuts it off.
 
     The cut edge would pass for sharp detail.
@@ -238,9 +238,9 @@ def _inside(width_px: int, height_px: int) -> Image.Image:
 
 
 @lru_cache(1)
-def _disc_area() -> NDArray[np.bool_]:
+def _colour_mask() -> NDArray[np.bool_]:
     """Mask of the pixels of the small copy whose colour is measured."""
-    return _distance() <= RIM_SHARE
+    return _distance_from_centre() <= RIM_SHARE
 
 
 def _stray_share(is_lit: NDArray[np.bool_]) -> float:
@@ -250,7 +250,7 @@ def _stray_share(is_lit: NDArray[np.bool_]) -> float:
     """
     half = COLOUR_PX // 2
     shares = [
-        float(is_lit[rows, columns][_distance()[rows, columns] > CORNER_SHARE].mean())
+        float(is_lit[rows, columns][_distance_from_centre()[rows, columns] > CORNER_SHARE].mean())
         for rows in (slice(half), slice(half, None))
         for columns in (slice(half), slice(half, None))
     ]
@@ -258,7 +258,7 @@ def _stray_share(is_lit: NDArray[np.bool_]) -> float:
 
 
 @lru_cache(1)
-def _distance() -> NDArray[np.float64]:
+def _distance_from_centre() -> NDArray[np.float64]:
     """Distance of each pixel of the small copy from the eye's centre, in radii."""
     y, x = np.mgrid[:COLOUR_PX, :COLOUR_PX] - (COLOUR_PX - 1) / 2
     distance: NDArray[np.float64] = np.hypot(x, y) / (COLOUR_PX / 2)

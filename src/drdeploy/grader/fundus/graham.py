@@ -46,7 +46,7 @@ def graham(image: NDArray[np.float32], eye: Eye) -> NDArray[np.float32]:
     """
     filtered = WEIGHT * (image - _blur(image, eye)) + MID_GREY
     np.clip(filtered, 0.0, 255.0, out=filtered)
-    filtered[~_inside(image.shape[:2], eye)] = MID_GREY
+    filtered[~_inside_eye(image.shape[:2], eye)] = MID_GREY
     return filtered
 
 
@@ -58,15 +58,15 @@ def _blur(image: NDArray[np.float32], eye: Eye) -> NDArray[np.float32]:
     near an edge the weights of the pixels that exist are scaled to sum to one.
     """
     height_px, width_px = image.shape[:2]
-    down = _gaussian(height_px, round(eye.radius_y / SIGMAS_PER_RADIUS, 3))
-    across = _gaussian(width_px, round(eye.radius_x / SIGMAS_PER_RADIUS, 3))
+    down = _gaussian_weights(height_px, round(eye.radius_y / SIGMAS_PER_RADIUS, 3))
+    across = _gaussian_weights(width_px, round(eye.radius_x / SIGMAS_PER_RADIUS, 3))
     rows = (down @ image.reshape(height_px, -1)).reshape(image.shape)
     blurred: NDArray[np.float32] = np.matmul(across, rows)
     return blurred
 
 
 @lru_cache(maxsize=32)
-def _gaussian(size: int, sigma_px: float) -> NDArray[np.float32]:
+def _gaussian_weights(size: int, sigma_px: float) -> NDArray[np.float32]:
     """Weights of the blur, shape ``(size, size)``: row i is what each pixel adds to pixel i."""
     position = np.arange(size, dtype=np.float64)
     distance = (position[:, None] - position[None, :]) / max(sigma_px, 0.01)
@@ -76,7 +76,7 @@ def _gaussian(size: int, sigma_px: float) -> NDArray[np.float32]:
     return kernel
 
 
-def _inside(shape: tuple[int, ...], eye: Eye) -> NDArray[np.bool_]:
+def _inside_eye(shape: tuple[int, ...], eye: Eye) -> NDArray[np.bool_]:
     """Mask of the pixels within 0.9 of the eye's radius."""
     across = (np.arange(shape[1]) + 0.5 - eye.centre_x) / (KEPT_RADIUS * eye.radius_x)
     down = (np.arange(shape[0]) + 0.5 - eye.centre_y) / (KEPT_RADIUS * eye.radius_y)

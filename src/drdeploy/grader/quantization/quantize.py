@@ -189,7 +189,7 @@ def quantize_artifact(
         InvalidInput: The archive is not ONNX in fp32, or a data set is empty.
         ModelError: ONNX Runtime cannot rewrite or run the model.
     """
-    _check(archive, calibration, validation)
+    _check_inputs(archive, calibration, validation)
     with tempfile.TemporaryDirectory(prefix="drdeploy-quantize-") as scratch:
         artifact = extract(archive, Path(scratch) / "fp32")
         _require_onnx_in_fp32(artifact.manifest)
@@ -269,7 +269,7 @@ def calibration_inputs(
         yield service.model_input(one.file.read_bytes())[None]
 
 
-def _check(archive: Path, calibration: Dataset, validation: Dataset) -> None:
+def _check_inputs(archive: Path, calibration: Dataset, validation: Dataset) -> None:
     if not archive.is_file():
         raise InvalidInput("There is no such artifact", where=str(archive))
     for purpose, dataset in (

@@ -70,27 +70,29 @@ def draw_lesions(
     burden = BURDEN_BY_GRADE[grade]
     soft, sharp = _Layer(canvas.size), _Layer(canvas.size)
     for _ in range(burden.cotton_wool_spots):
-        soft.blot(random, _somewhere(random, eye), eye.radius * random.uniform(0.03, 0.05), 190)
+        soft.blot(random, _random_point(random, eye), eye.radius * random.uniform(0.03, 0.05), 190)
     for _ in range(burden.exudate_clusters):
-        _exudates(random, sharp, eye)
+        _draw_exudates(random, sharp, eye)
     canvas = soft.over(canvas, COTTON_WOOL, blur=eye.radius * 0.012)
     canvas = sharp.over(canvas, EXUDATE, blur=0.5)
-    return _bleed(canvas, random, burden, eye)
+    return _draw_bleeding(canvas, random, burden, eye)
 
 
-def _bleed(
+def _draw_bleeding(
     canvas: Image.Image, random: np.random.Generator, burden: Burden, eye: Anatomy
 ) -> Image.Image:
     blood, fine = _Layer(canvas.size), _Layer(canvas.size)
     for _ in range(burden.microaneurysms):
-        blood.blot(random, _somewhere(random, eye), eye.radius * random.uniform(0.004, 0.007), 215)
+        blood.blot(
+            random, _random_point(random, eye), eye.radius * random.uniform(0.004, 0.007), 215
+        )
     for _ in range(burden.haemorrhages):
         size = eye.radius * random.uniform(0.008, 0.026)
-        blood.blot(random, _somewhere(random, eye), size, int(random.integers(150, 225)))
+        blood.blot(random, _random_point(random, eye), size, int(random.integers(150, 225)))
     for _ in range(burden.new_vessel_tufts):
-        _new_vessels(random, fine, eye)
+        _draw_new_vessels(random, fine, eye)
     for _ in range(burden.preretinal_bleeds):
-        _boat(random, blood, eye)
+        _draw_preretinal_bleed(random, blood, eye)
     return fine.over(blood.over(canvas, BLOOD, blur=1.1), BLOOD, blur=0.5)
 
 
@@ -131,7 +133,7 @@ class _Layer:
         return Image.composite(Image.new("RGB", self._size, colour), canvas, mask)
 
 
-def _somewhere(random: np.random.Generator, eye: Anatomy) -> Point:
+def _random_point(random: np.random.Generator, eye: Anatomy) -> Point:
     """Choose a visible point of the retina, off the optic disc and off the macula's centre."""
     while True:
         angle, share = random.uniform(0, 2 * pi), 0.88 * random.uniform(0.02, 1) ** 0.5
@@ -143,7 +145,7 @@ def _somewhere(random: np.random.Generator, eye: Anatomy) -> Point:
             return x, y
 
 
-def _exudates(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
+def _draw_exudates(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
     """Draw a ring of yellow specks near the macula."""
     angle, distance = random.uniform(0, 2 * pi), eye.radius * random.uniform(0.16, 0.36)
     centre = (eye.macula[0] + distance * cos(angle), eye.macula[1] + distance * sin(angle))
@@ -154,7 +156,7 @@ def _exudates(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
         layer.blot(random, at, eye.radius * random.uniform(0.003, 0.009), 235)
 
 
-def _new_vessels(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
+def _draw_new_vessels(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
     """Draw a tuft of hair-thin loops at the optic disc or along the large vessels."""
     start_angle = random.uniform(0, 2 * pi)
     distance = eye.radius * random.choice([0.05, 0.3])
@@ -171,7 +173,7 @@ def _new_vessels(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> No
         layer.line(points, 200)
 
 
-def _boat(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
+def _draw_preretinal_bleed(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
     """Draw blood that has settled in front of the retina: level above, round below."""
     at = (eye.macula[0], eye.macula[1] + eye.radius * random.uniform(0.25, 0.4))
     half = eye.radius * random.uniform(0.13, 0.2)

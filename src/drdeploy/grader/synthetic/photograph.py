@@ -50,7 +50,7 @@ def synthetic_photograph(
     vessels = grow_vessels(random, anatomy.disc, anatomy.macula, anatomy.radius)
     canvas = _paint_vessels(canvas, vessels.draw(canvas.size))
     canvas = draw_lesions(canvas, np.random.default_rng([seed, int(grade)]), grade, anatomy)
-    return _photograph(random, _light(canvas, anatomy), (width_px, height_px))
+    return _encode(random, _shade(canvas, anatomy), (width_px, height_px))
 
 
 def _paint_background(random: np.random.Generator, anatomy: Anatomy) -> Image.Image:
@@ -60,7 +60,9 @@ def _paint_background(random: np.random.Generator, anatomy: Anatomy) -> Image.Im
         np.arange(anatomy.width_px, dtype=np.float32),
         np.arange(anatomy.height_px, dtype=np.float32),
     )
-    mottle = 1.0 + 0.05 * _clouds(random, anatomy, 5) + 0.04 * _clouds(random, anatomy, 40)
+    mottle = (
+        1.0 + 0.05 * _smooth_noise(random, anatomy, 5) + 0.04 * _smooth_noise(random, anatomy, 40)
+    )
     colour = mottle[..., None] * skin.astype(np.float32)
     from_macula = _distance(x, y, anatomy.macula) / anatomy.radius
     shade = 0.34 * np.exp(-((from_macula / 0.13) ** 2)) + 0.10 * np.exp(-((from_macula / 0.4) ** 2))
@@ -76,7 +78,7 @@ def _paint_background(random: np.random.Generator, anatomy: Anatomy) -> Image.Im
     return Image.fromarray(np.clip(colour, 0, 255).astype(np.uint8))
 
 
-def _clouds(random: np.random.Generator, anatomy: Anatomy, cells: int) -> NDArray[np.float32]:
+def _smooth_noise(random: np.random.Generator, anatomy: Anatomy, cells: int) -> NDArray[np.float32]:
     """Draw smooth noise of about unit variance, with that many cells across."""
     rows = max(2, cells * anatomy.height_px // anatomy.width_px)
     coarse = Image.fromarray(random.standard_normal((rows, cells)).astype(np.float32))
@@ -98,7 +100,7 @@ def _paint_vessels(canvas: Image.Image, strength: Image.Image) -> Image.Image:
     return Image.fromarray((np.asarray(canvas) * (1.0 - absorbed)).astype(np.uint8))
 
 
-def _light(canvas: Image.Image, anatomy: Anatomy) -> Image.Image:
+def _shade(canvas: Image.Image, anatomy: Anatomy) -> Image.Image:
     """Darken the eye towards its rim and leave black beyond it; add a camera's notch."""
     aperture = Image.new("L", canvas.size)
     draw = ImageDraw.Draw(aperture)
@@ -117,16 +119,16 @@ def _light(canvas: Image.Image, anatomy: Anatomy) -> Image.Image:
     return Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))
 
 
-def _photograph(random: np.random.Generator, canvas: Image.Image, size: tuple[int, int]) -> bytes:
+def _encode(random: np.random.Generator, canvas: Image.Image, size: tuple[int, int]) -> bytes:
     """Enlarge the painting, add the sensor's noise, and encode it."""
     large = np.asarray(canvas.resize(size, Image.Resampling.BICUBIC))
-    noisy = _noisy(random, large)
+    noisy = _add_noise(random, large)
     stream = io.BytesIO()
     Image.fromarray(noisy).save(stream, "JPEG", quality=JPEG_QUALITY)
     return stream.getvalue()
 
 
-def _noisy(random: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _add_noise(random: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Add Gaussian noise, the same in all channels.
 
     One tile of noise is repeated at another offset in each band, as drawing noise for every pixel

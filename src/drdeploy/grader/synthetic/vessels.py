@@ -55,12 +55,12 @@ class VesselTree:
         layer = Image.new("L", (size[0] * OVERDRAWN, size[1] * OVERDRAWN))
         pen = ImageDraw.Draw(layer)
         for segment in sorted(self.segments, key=lambda one: one.strength):
-            _stroke(pen, segment)
+            _draw_segment(pen, segment)
         shrunk = layer.resize(size, Image.Resampling.BOX)
         return shrunk.filter(ImageFilter.GaussianBlur(0.6))
 
 
-def _stroke(pen: ImageDraw.ImageDraw, segment: Segment) -> None:
+def _draw_segment(pen: ImageDraw.ImageDraw, segment: Segment) -> None:
     width = max(1, round(segment.width * OVERDRAWN))
     ends = [(x * OVERDRAWN, y * OVERDRAWN) for x, y in (segment.start, segment.end)]
     pen.line(ends, fill=segment.strength, width=width)
@@ -96,14 +96,16 @@ def grow_vessels(
         radius: Of the eye.
     """
     segments: list[Segment] = []
-    tips = _trunks(random, disc, macula, radius)
+    tips = _start_trunks(random, disc, macula, radius)
     while tips:
         tip = tips.pop()
         tips.extend(_grow(random, tip, macula, radius, segments))
     return VesselTree(tuple(segments))
 
 
-def _trunks(random: np.random.Generator, disc: Point, macula: Point, radius: float) -> list[_Tip]:
+def _start_trunks(
+    random: np.random.Generator, disc: Point, macula: Point, radius: float
+) -> list[_Tip]:
     """Start a vein and an artery for each of the four quadrants."""
     forward = atan2(macula[1] - disc[1], macula[0] - disc[0])
     arcs = (
@@ -153,11 +155,13 @@ def _grow(
         if number > 2 and random.random() < BRANCHING and width * 0.62 > radius * MIN_WIDTH_SHARE:
             side = -side
             grown = replace(tip, at=at, heading=heading, width=width)
-            branches.append(_branch(random, grown, side, length=step * max(6, steps - number)))
+            branches.append(
+                _start_branch(random, grown, side, length=step * max(6, steps - number))
+            )
     return branches if tip.depth < MAX_DEPTH else []
 
 
-def _branch(random: np.random.Generator, parent: _Tip, side: int, length: float) -> _Tip:
+def _start_branch(random: np.random.Generator, parent: _Tip, side: int, length: float) -> _Tip:
     """Start a thinner vessel that leaves the parent to one side and bends back."""
     turn = random.uniform(0.45, 0.95)
     return _Tip(

@@ -41,11 +41,13 @@ def augment(
         return tf.image.resize(images, (height_px, width_px), antialias=True)
     # In [-1, 1), one row of draws per photograph.
     draws = tf.random.stateless_uniform((tf.shape(images)[0], DRAWS), seed, -1.0, 1.0)
-    moved = _move(tf, images, (height_px, width_px), draws, choices)
-    return _recolour(tf, moved / 255.0, draws, choices) * 255.0
+    moved = _change_geometry(tf, images, (height_px, width_px), draws, choices)
+    return _change_colours(tf, moved / 255.0, draws, choices) * 255.0
 
 
-def _move(tf: Any, images: Any, size: tuple[int, int], draws: Any, choices: Augmentation) -> Any:
+def _change_geometry(
+    tf: Any, images: Any, size: tuple[int, int], draws: Any, choices: Augmentation
+) -> Any:
     """Mirror, turn, zoom, stretch and shift in one resampling, which blurs only once.
 
     The matrix maps a pixel of the input back to a pixel of the larger photograph.
@@ -83,7 +85,7 @@ def _move(tf: Any, images: Any, size: tuple[int, int], draws: Any, choices: Augm
     )
 
 
-def _recolour(tf: Any, images: Any, draws: Any, choices: Augmentation) -> Any:
+def _change_colours(tf: Any, images: Any, draws: Any, choices: Augmentation) -> Any:
     """Change light, white balance, contrast and saturation; values are in [0, 1]."""
 
     def each(column: Any) -> Any:

@@ -121,7 +121,7 @@ class NetworkComparison:
         Raises:
             InvalidInput: The file of weights is missing, or the result cannot be read.
         """
-        return self._read(candidate) if self._row(candidate).is_file() else None
+        return self._read_result(candidate) if self._result_file(candidate).is_file() else None
 
     def run(
         self,
@@ -152,11 +152,11 @@ class NetworkComparison:
         probabilities = predict_out_of_fold(features, self.dataset.grades, folds, seed=self.seed)
         on_step("timing predictions")
         measured = _measure(candidate.architecture, archive, clock)
-        self._keep(candidate, measured, GradedSet.of(self.dataset, probabilities))
-        return self._read(candidate)
+        self._write_result(candidate, measured, GradedSet.of(self.dataset, probabilities))
+        return self._read_result(candidate)
 
-    def _read(self, candidate: Candidate) -> ComparedNetwork:
-        row = self._row(candidate)
+    def _read_result(self, candidate: Candidate) -> ComparedNetwork:
+        row = self._result_file(candidate)
         try:
             measured = msgspec.json.decode(row.read_bytes(), type=NetworkMeasurement)
         except msgspec.DecodeError as err:
@@ -165,24 +165,24 @@ class NetworkComparison:
             ) from err
         return ComparedNetwork(measured, GradedSet.read(row.with_suffix(".csv")))
 
-    def _keep(
+    def _write_result(
         self, candidate: Candidate, measured: NetworkMeasurement, out_of_fold: GradedSet
     ) -> None:
-        row = self._row(candidate)
+        row = self._result_file(candidate)
         # The row is written last: that it exists means that the candidate is finished.
         out_of_fold.write(row.with_suffix(".csv"))
         write_atomically(row, msgspec.json.format(msgspec.json.encode(measured), indent=2))
 
-    def _of(self, candidate: Candidate) -> Path:
+    def _folder_of(self, candidate: Candidate) -> Path:
         """The folder of a network with certain weights, for any photographs."""
         name = candidate.architecture.name.lower()
         return self.folder / f"{name}-{weights_identifier(candidate.weights, self.seed)}"
 
-    def _row(self, candidate: Candidate) -> Path:
-        run = f"{self._input_of(candidate)}-{self.folds}-folds-seed-{self.seed}.json"
-        return self._of(candidate) / run
+    def _result_file(self, candidate: Candidate) -> Path:
+        run = f"{self._input_digest(candidate)}-{self.folds}-folds-seed-{self.seed}.json"
+        return self._folder_of(candidate) / run
 
-    def _input_of(self, candidate: Candidate) -> str:
+    def _input_digest(self, candidate: Candidate) -> str:
         """A digest of the network's input: the photographs and their transform."""
         described = msgspec.json.encode(candidate.architecture.transform)
         return sha256_of(self.dataset.digest.encode() + described)[:12]
@@ -194,9 +194,9 @@ class NetworkComparison:
 
         Both come from the network, which takes long to build and to run.
         """
-        architecture, folder = candidate.architecture, self._of(candidate)
+        architecture, folder = candidate.architecture, self._folder_of(candidate)
         archive = folder / f"{architecture.name.lower()}-fp32-onnx.tar.gz"
-        kept = folder / f"{self._input_of(candidate)}-features.npy"
+        kept = folder / f"{self._input_digest(candidate)}-features.npy"
         if archive.is_file() and kept.is_file():
             return archive, np.load(kept, allow_pickle=False)
         on_step("building")

@@ -144,7 +144,7 @@ def make_predictor(
     """
     tf = import_frameworks().tensorflow
     step = tf.function(
-        lambda batch: network(_as_input(tf, batch, transform), training=False), autograph=False
+        lambda batch: network(_scale_values(tf, batch, transform), training=False), autograph=False
     )
 
     def predict_all(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -157,7 +157,7 @@ def make_predictor(
     return predict_all
 
 
-def _as_input(tf: Any, pixels: Any, transform: FundusTransform) -> Any:
+def _scale_values(tf: Any, pixels: Any, transform: FundusTransform) -> Any:
     """Apply value range, channel order, mean and deviation, as ``fundus.apply`` does at its end."""
     low, high = transform.value_range
     scaled = tf.cast(pixels, tf.float32) * ((high - low) / 255.0) + low
@@ -195,15 +195,19 @@ class _Trainer:
         # Small gradients are zero in half precision unless the loss is scaled up first.
         if self._keras.mixed_precision.dtype_policy().name == "mixed_float16":
             self._optimizer = self._keras.optimizers.LossScaleOptimizer(self._optimizer)
-        self._all = list(network.trainable_variables)
-        self._optimizer.build(self._all)
+        self._all_variables = list(network.trainable_variables)
+        self._optimizer.build(self._all_variables)
         last = network.get_layer("grades")
         self._last = last
         self._features = self._keras.Model(network.input, last.input)
         base = {id(variable) for variable in base_of(network).variables}
-        self._head = [variable for variable in self._all if id(variable) not in base]
-        self._step_of_head = self._tf.function(self._make_step(self._head), autograph=False)
-        self._step_of_all = self._tf.function(self._make_step(self._all), autograph=False)
+        self._head_variables = [
+            variable for variable in self._all_variables if id(variable) not in base
+        ]
+        self._step_of_head = self._tf.function(
+            self._make_step(self._head_variables), autograph=False
+        )
+        self._step_of_all = self._tf.function(self._make_step(self._all_variables), autograph=False)
 
     def state(self) -> list[Any]:
         """Return every variable that training changes."""
@@ -253,7 +257,7 @@ class _Trainer:
             images = augment(pixels, *size, seed, recipe.augmentation)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([variable.value for variable in chosen])
-                features = self._features(_as_input(tf, images, transform), training=True)
+                features = self._features(_scale_values(tf, images, transform), training=True)
                 logits = tf.cast(features, tf.float32) @ self._last.kernel + self._last.bias
                 entropy = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
                 expected = tf.linalg.matvec(tf.nn.softmax(logits), scale)

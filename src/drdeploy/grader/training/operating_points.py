@@ -52,10 +52,12 @@ def choose_operating_points(
         is_positive, scores = labels >= at_or_above, or_worse[:, at_or_above]
         if is_positive.all() or not is_positive.any():
             continue
-        sensitive = _for_sensitivity(is_positive, scores, high_sensitivity)
-        points.append(_point("high_sensitivity", at_or_above, sensitive, is_positive, scores))
-        balanced = _youden(is_positive, scores)
-        points.append(_point("balanced", at_or_above, balanced, is_positive, scores))
+        sensitive = _threshold_for_sensitivity(is_positive, scores, high_sensitivity)
+        points.append(
+            _operating_point("high_sensitivity", at_or_above, sensitive, is_positive, scores)
+        )
+        balanced = _youden_threshold(is_positive, scores)
+        points.append(_operating_point("balanced", at_or_above, balanced, is_positive, scores))
     return Clinical(
         chosen_on=chosen_on,
         temperature=temperature,
@@ -64,17 +66,17 @@ def choose_operating_points(
     )
 
 
-def _for_sensitivity(
+def _threshold_for_sensitivity(
     is_positive: NDArray[np.bool_], scores: NDArray[np.floating], least: float
 ) -> float:
     """The highest threshold that flags at least that share of the diseased eyes."""
     ill = np.sort(scores[is_positive])
     # (1 - 0.9) * 10 is 0.9999999999999998; without the small term, one miss fewer is allowed.
     misses = int((1 - least) * ill.size + 1e-9)
-    return _rounded_down(float(ill[misses]))
+    return _round_down(float(ill[misses]))
 
 
-def _youden(is_positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> float:
+def _youden_threshold(is_positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> float:
     """The threshold with the largest sum of sensitivity and specificity (Youden 1950).
 
     Every threshold between two neighbouring scores gives the same sum.  The middle between them is
@@ -86,15 +88,15 @@ def _youden(is_positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> flo
     cleared = np.searchsorted(well, candidates, side="left") / well.size
     best = int(np.argmax(cleared - missed))
     below = candidates[best - 1] if best else 0.0
-    return _rounded_down(float(candidates[best] + below) / 2)
+    return _round_down(float(candidates[best] + below) / 2)
 
 
-def _rounded_down(threshold: float) -> float:
+def _round_down(threshold: float) -> float:
     """Round down, so that no photograph that reached the threshold misses it."""
     return float(np.floor(threshold * 10**DIGITS) / 10**DIGITS)
 
 
-def _point(
+def _operating_point(
     name: Literal["high_sensitivity", "balanced"],
     at_or_above: int,
     threshold: float,
@@ -106,12 +108,12 @@ def _point(
         name=name,
         at_or_above=2 if at_or_above == Grade.MODERATE else 3,
         threshold=threshold,
-        sensitivity=_rate(sensitivity),
-        specificity=_rate(specificity),
+        sensitivity=_rounded_rate(sensitivity),
+        specificity=_rounded_rate(specificity),
     )
 
 
-def _rate(estimate: Estimate) -> Rate:
+def _rounded_rate(estimate: Estimate) -> Rate:
     values = (estimate.value, estimate.low, estimate.high)
     value, low, high = (float("nan") if one is None else round(one, DIGITS) for one in values)
     return Rate(value, low, high, estimate.n)

@@ -170,7 +170,7 @@ def train(
     fold_in(network, temperature)
     folder.write_history(run.histories)
     draw_history(run.histories, out_dir / "history.svg")
-    description = _describe(plan, clinical)
+    description = _description(plan, clinical)
     sample = sample_batch(plan.architecture.transform)
     exports = out_dir / "exports"
     return TrainedGrader(
@@ -205,7 +205,7 @@ class _Run:
         folds = grouped_folds(self.plan.dataset, self.plan.folds, seed=self.plan.seed)
         probabilities = np.empty((len(self.plan.dataset), 5))
         for number, fold in enumerate(folds):
-            probabilities[fold.validation] = self._fold(number, fold)
+            probabilities[fold.validation] = self._predict_fold(number, fold)
         return probabilities
 
     def train_final(self) -> Any:
@@ -214,7 +214,7 @@ class _Run:
         parts = FoldPhotographs.of(self.prepared, self.plan.dataset.grades, everything, None)
         return self._fit(FINAL, parts, self._final_recipe(), seed=self.plan.folds)
 
-    def _fold(self, number: int, fold: Fold) -> NDArray[np.float32]:
+    def _predict_fold(self, number: int, fold: Fold) -> NDArray[np.float32]:
         name = f"fold_{number}"
         kept = self.folder.predictions(number)
         if kept is not None:
@@ -256,7 +256,7 @@ class _Run:
         return msgspec.structs.replace(self.plan.recipe, epochs=best[len(best) // 2], patience=0)
 
 
-def _describe(plan: TrainingPlan, clinical: Clinical) -> ModelDescription:
+def _description(plan: TrainingPlan, clinical: Clinical) -> ModelDescription:
     name = plan.architecture.name
     start = getattr(plan.weights, "name", plan.weights)
     return ModelDescription(

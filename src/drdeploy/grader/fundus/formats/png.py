@@ -30,7 +30,7 @@ def read_header(data: bytes) -> ImageHeader:
     for _ in range(MAX_CHUNKS):
         kind, body, end = _chunk(data, position)
         if kind in _NEEDED:
-            _check(data, position, end)
+            _verify_checksum(data, position, end)
             kept.append(data[position:end])
         elif kind == b"eXIf":
             orientation = exif_orientation(body)
@@ -48,7 +48,7 @@ def _chunk(data: bytes, position: int) -> tuple[bytes, bytes, int]:
     return data[position + 4 : body_start], data[body_start:body_end], body_end + 4
 
 
-def _check(data: bytes, position: int, end: int) -> None:
+def _verify_checksum(data: bytes, position: int, end: int) -> None:
     content = memoryview(data)[position + 4 : end - 4]
     if zlib.crc32(content) != int.from_bytes(data[end - 4 : end]):
         raise UnreadableImage("A checksum of the PNG is wrong", remedy="Send it again")
