@@ -172,12 +172,12 @@ def share_of(part: ArrayLike, whole: ArrayLike, *, seed: int = SEED) -> Estimate
 
 
 def as_sample(sample: ArrayLike) -> Floats:
-    """Values as one flat array."""
+    """Return the values as one flat array."""
     return np.asarray(sample, dtype=np.float64).ravel()
 
 
 def why_no_interval(values: Floats, needed: int) -> str:
-    """Why positive values have no interval; empty where they have one."""
+    """Say why positive values have no interval; empty if they have one."""
     if values.size < needed:
         return too_few(values.size, needed)
     if values.min() <= 0:

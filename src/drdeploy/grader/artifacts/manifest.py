@@ -81,7 +81,7 @@ class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A threshold above which an eye is flagged, chosen once on validation photographs.
+    """A threshold from which an eye is flagged, chosen once on validation photographs.
 
     Attributes:
         name: ``high_sensitivity`` misses few diseased eyes and flags more healthy ones;

@@ -69,7 +69,7 @@ def check_can_draw() -> None:
 
 
 def write_page(cells: Sequence[MatrixCell], page: Path, *, written_at: datetime) -> Path:
-    """Write the page.
+    """Write the page of an evaluation.
 
     Args:
         cells: Every grader on every set of photographs, grader by grader.

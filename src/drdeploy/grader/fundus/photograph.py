@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class DecodedPhotograph:
-    """What the gradability check and the transform both start from.
+    """A decoded photograph and where the eye is in it.
+
+    The gradability check and the transform both start from it.
 
     Attributes:
         image: RGB, shape ``(h, w, 3)``.
@@ -41,7 +43,7 @@ class DecodedPhotograph:
 def decode_photograph(
     header: ImageHeader, transform: FundusTransform, *, eye_px: int = 0
 ) -> DecodedPhotograph:
-    """Decode as little of a photograph as a model can do with, and find the eye once.
+    """Decode a photograph no larger than a model needs it, and find the eye in it.
 
     Args:
         header: Of the file, checked against the limits.

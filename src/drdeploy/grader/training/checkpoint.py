@@ -67,7 +67,7 @@ class Checkpoint:
     def save(
         self, variables: Sequence[Any], history: History, best: Sequence[Any] | None = None
     ) -> None:
-        """Replace the checkpoint.
+        """Save the state of a training in place of the last one.
 
         Args:
             variables: Of the network and its optimizer.
