@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from drdeploy.study.thesis.formulas import Samples
     from drdeploy.study.thesis.printed import Printed
 
+    Build = Callable[[Printed, "PublishedStudy"], "Definition"]
+
 TOTAL, PREDICTION = "total_latency_s", "prediction_s"
 PERCENT = 100.0
 BASE_MB, TUNED_MB = 1024, 2048
@@ -90,17 +92,14 @@ def _checked(definition: Definition, study: PublishedStudy) -> Definition:
 _NO_ROWS = "the study published no raw rows of what it compares with (the larger image)"
 _NEVER_PUBLISHED = "the study published no raw rows of it"
 _A_PRICE = "a price on the provider's list, not a measurement"
+_INVERSE_TIME = "performance is taken as one over the prediction time, which the section compares"
 
 
 # ---- what the words mean ------------------------------------------------------------------
 
 
-def _warm(model: str, memory_mb: int, quantity: str) -> Rows:
-    return Rows(f"{WARM}-{model}-{memory_mb // 1024}gb", quantity)
-
-
-def _cold(model: str, memory_mb: int, quantity: str = TOTAL) -> Rows:
-    return Rows(f"{COLD}-{model}-{memory_mb // 1024}gb", quantity)
+def _rows(start: str, model: str, memory_mb: int, quantity: str = TOTAL) -> Rows:
+    return Rows(f"{start}-{model}-{memory_mb // 1024}gb", quantity)
 
 
 def _sizes(figure: Printed, count: int) -> list[int]:
@@ -125,34 +124,25 @@ def _exactly(count: int, named: list[str], what: str, figure: Printed) -> list[s
     return named
 
 
-def _warm_speed_up(quantity: str) -> Callable[[Printed, PublishedStudy], Definition]:
-    def build(figure: Printed, study: PublishedStudy) -> Definition:
-        del study
-        slow, fast = (Term(_warm(figure.model, size, quantity)) for size in _sizes(figure, 2))
+def _speed_up(start: str, quantity: str) -> Build:
+    def build(figure: Printed, _: PublishedStudy) -> Definition:
+        sizes = _sizes(figure, 2)
+        slow, fast = (Term(_rows(start, figure.model, size, quantity)) for size in sizes)
         return Definition(Formula(Form.RATIO, slow, fast))
 
     return build
 
 
-def _cold_speed_up(figure: Printed, study: PublishedStudy) -> Definition:
-    del study
-    slow, fast = (Term(_cold(figure.model, size)) for size in _sizes(figure, 2))
-    return Definition(Formula(Form.RATIO, slow, fast))
-
-
-def _cold_over_warm(figure: Printed, study: PublishedStudy) -> Definition:
-    del study
+def _cold_over_warm(figure: Printed, _: PublishedStudy) -> Definition:
     (size,) = _sizes(figure, 1)
-    cold, warm = Term(_cold(figure.model, size)), Term(_warm(figure.model, size, TOTAL))
+    cold, warm = (Term(_rows(start, figure.model, size)) for start in (COLD, WARM))
     return Definition(Formula(Form.RATIO, cold, warm))
 
 
-def _share(figure: Printed, study: PublishedStudy) -> Definition:
+def _share(figure: Printed, _: PublishedStudy) -> Definition:
     """Of an instance, or of the warm serverless rows at the base size where none is named."""
-    del study
-    is_instance = figure.configuration != "warm"
     scale = PERCENT if figure.unit == "percent" else 1.0
-    if is_instance:
+    if figure.configuration != "warm":
         name, note = f"{figure.model}-{_families(figure, 1)[0]}", ""
     else:
         name = f"{WARM}-{figure.model}-{BASE_MB // 1024}gb"
@@ -165,7 +155,7 @@ def _priced(model: str, size: int, study: PublishedStudy) -> Term | None:
     price = study.number("serverless price per second", f"{size} MB")
     if price is None:
         return None
-    return Term(_warm(model, size, TOTAL), price.value, f"{price.where}, {size} MB")
+    return Term(_rows(WARM, model, size), price.value, f"{price.where}, {size} MB")
 
 
 def _cost(figure: Printed, study: PublishedStudy) -> Definition:
@@ -183,17 +173,9 @@ def _cost_reduction(figure: Printed, study: PublishedStudy) -> Definition:
     return Definition(Formula(Form.REDUCTION, before, after, PERCENT))
 
 
-def _after_optimisation(figure: Printed, study: PublishedStudy) -> Definition:
-    del study
+def _after_optimisation(figure: Printed, _: PublishedStudy) -> Definition:
     (size,) = _sizes(figure, 1)
-    return Definition(Formula(Form.AMOUNT, Term(_cold(figure.model, size))))
-
-
-def _before(figure: Printed, study: PublishedStudy) -> Term | None:
-    before = study.number("cold-start latency before optimisation", model=figure.model)
-    if before is None:
-        return None
-    return Term(Constant(before.value, f"printed in {before.where}", is_measured=True))
+    return Definition(Formula(Form.AMOUNT, Term(_rows(COLD, figure.model, size))))
 
 
 def _before_optimisation(figure: Printed, study: PublishedStudy) -> Definition:
@@ -202,25 +184,29 @@ def _before_optimisation(figure: Printed, study: PublishedStudy) -> Definition:
     if gain is None:
         return Definition(None, _NEVER_PUBLISHED)
     inverse = Term(Constant(1 / gain.value, f"1 over {gain.text}, {gain.where}", is_measured=True))
-    return Definition(Formula(Form.RATIO, Term(_cold(figure.model, BASE_MB)), inverse))
+    return Definition(Formula(Form.RATIO, Term(_rows(COLD, figure.model, BASE_MB)), inverse))
 
 
-def _against_before(size_mb: int) -> Callable[[Printed, PublishedStudy], Definition]:
+def _against_before(size_mb: int) -> Build:
     def build(figure: Printed, study: PublishedStudy) -> Definition:
-        before = _before(figure, study)
-        if before is None:
+        printed = study.number("cold-start latency before optimisation", model=figure.model)
+        if printed is None:
             return Definition(None, _NEVER_PUBLISHED)
-        return Definition(Formula(Form.RATIO, before, Term(_cold(figure.model, size_mb))))
+        source = f"printed in {printed.where}"
+        before = Term(Constant(printed.value, source, is_measured=True))
+        after = Term(_rows(COLD, figure.model, size_mb))
+        return Definition(Formula(Form.RATIO, before, after))
 
     return build
 
 
-def _instances(figure: Printed, study: PublishedStudy) -> Definition:
-    del study
-    slow, fast = (
-        Term(Rows(f"{figure.model}-{family}", PREDICTION)) for family in _families(figure, 2)
-    )
-    return Definition(Formula(Form.RATIO, slow, fast))
+def _between_instances(form: Form, scale: float = 1.0, note: str = "") -> Build:
+    def build(figure: Printed, _: PublishedStudy) -> Definition:
+        families = _families(figure, 2)
+        slow, fast = (Term(Rows(f"{figure.model}-{family}", PREDICTION)) for family in families)
+        return Definition(Formula(form, slow, fast, scale), note=note)
+
+    return build
 
 
 def _largest_between_instances(figure: Printed, study: PublishedStudy) -> Definition:
@@ -234,16 +220,6 @@ def _largest_between_instances(figure: Printed, study: PublishedStudy) -> Defini
     return Definition(Formula(Form.RATIO, slow, fast), note=note)
 
 
-def _performance_loss(figure: Printed, study: PublishedStudy) -> Definition:
-    """Performance is one over time: 1 - (1 / t of the one) / (1 / t of the other)."""
-    del study
-    slow, fast = (
-        Term(Rows(f"{figure.model}-{family}", PREDICTION)) for family in _families(figure, 2)
-    )
-    note = "performance is taken as one over the prediction time, which the section compares"
-    return Definition(Formula(Form.REDUCTION, slow, fast, PERCENT), note=note)
-
-
 def _price_reduction(figure: Printed, study: PublishedStudy) -> Definition:
     prices = [study.number("price per hour", f"ml.{f}.xlarge") for f in _families(figure, 2)]
     terms = [Term(Constant(p.value, f"{p.where}, {p.configuration}")) for p in prices if p]
@@ -253,17 +229,13 @@ def _price_reduction(figure: Printed, study: PublishedStudy) -> Definition:
     return Definition(Formula(Form.REDUCTION, terms[0], terms[1], PERCENT), note=note)
 
 
-def _no(reason: str) -> Callable[[Printed, PublishedStudy], Definition]:
-    def build(figure: Printed, study: PublishedStudy) -> Definition:
-        del figure, study
-        return Definition(None, reason)
-
-    return build
+def _no(reason: str) -> Build:
+    return lambda _figure, _study: Definition(None, reason)
 
 
 _IMAGE_SPEED_UP = "cold-start total latency speed-up largest to smallest image"
 
-_DEFINITIONS: tuple[tuple[str, Callable[[Printed, PublishedStudy], Definition]], ...] = (
+_DEFINITIONS: tuple[tuple[str, Build], ...] = (
     (
         "parameters",
         _no("a property of the network, not of the rows (drdeploy model list tells it)"),
@@ -271,20 +243,20 @@ _DEFINITIONS: tuple[tuple[str, Callable[[Printed, PublishedStudy], Definition]],
     ("SavedModel size on disk", _no("a property of the files, of which none was published")),
     ("image size (compressed|on disk)", _no("the study published the sizes alone")),
     (_IMAGE_SPEED_UP, _against_before(BASE_MB)),
-    ("warm prediction time speed-up", _warm_speed_up(PREDICTION)),
-    ("(largest )?warm total latency speed-up( from memory)?", _warm_speed_up(TOTAL)),
+    ("warm prediction time speed-up", _speed_up(WARM, PREDICTION)),
+    ("(largest )?warm total latency speed-up( from memory)?", _speed_up(WARM, TOTAL)),
     ("prediction time (share of|over) total latency", _share),
     (r"cost reduction .*", _cost_reduction),
     ("mean cost per inference", _cost),
-    ("cold-start total latency speed-up", _cold_speed_up),
+    ("cold-start total latency speed-up", _speed_up(COLD, TOTAL)),
     ("mean ModelSetupTime", _no("the study published no rows of CloudWatch's ModelSetupTime")),
     ("cold-start latency before optimisation", _before_optimisation),
     ("cold-start latency after optimisation", _after_optimisation),
     ("cold-start speed-up of all optimisations", _against_before(TUNED_MB)),
     ("cold-start over warm total latency", _cold_over_warm),
     ("(serverless price per second|price per hour)", _no(_A_PRICE)),
-    ("prediction time speed-up", _instances),
+    ("prediction time speed-up", _between_instances(Form.RATIO)),
     ("price reduction.*", _price_reduction),
     ("largest total latency speed-up between instances", _largest_between_instances),
-    ("performance loss of .*", _performance_loss),
+    ("performance loss of .*", _between_instances(Form.REDUCTION, PERCENT, _INVERSE_TIME)),
 )

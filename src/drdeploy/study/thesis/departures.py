@@ -111,14 +111,21 @@ def departures_of(
         printed_terms: Means that the study printed: it may have computed on from the print.
     """
     yield from other_rows(formula, samples)
-    yield from _printed_inputs(formula, printed_terms)
+    if any(term in printed_terms for term in formula.terms):
+        words = "the printed figures in place of the rows"
+        change = _with_terms(
+            lambda term: Term(printed_terms[term]) if term in printed_terms else term
+        )
+        yield Departure("printed inputs", words, change)
     for field, table in (("rounding", ROUNDINGS), ("statistic", STATISTICS), ("subset", SUBSETS)):
         for name, (words, _) in table.items():
             if words:
                 yield Departure(field, words, _setting(field, name))
     yield from _other_forms(formula)
     yield from _other_columns(formula)
-    yield from _other_prices(formula)
+    if any(term.price for term in formula.terms):
+        for factor, words in OTHER_PRICES.items():
+            yield Departure("price", words, _with_price(factor))
 
 
 def _setting(field: str, name: str) -> Change:
@@ -126,11 +133,28 @@ def _setting(field: str, name: str) -> Change:
     return lambda reading: replace(reading, **changed)
 
 
-def _with_terms(change: Callable[[int, Term], Term]) -> Change:
+def _with_price(factor: float) -> Change:
+    return _with_terms(lambda term: replace(term, usd_per_second=term.usd_per_second * factor))
+
+
+def _with_rows(change: Callable[[Rows], Rows], position: int | None = None) -> Change:
+    """Change the rows of every term that has some, or of the term at that position alone."""
+
+    def of_term(term: Term) -> Term:
+        rows = term.operand
+        return replace(term, operand=change(rows)) if isinstance(rows, Rows) else term
+
+    return _with_terms(of_term, position)
+
+
+def _with_terms(change: Callable[[Term], Term], position: int | None = None) -> Change:
     """Change the terms; None where nothing is left that has rows, or nothing changed."""
 
     def apply(reading: Reading) -> Reading | None:
-        terms = [change(at, term) for at, term in enumerate(reading.formula.terms)]
+        terms = [
+            change(term) if position in {None, at} else term
+            for at, term in enumerate(reading.formula.terms)
+        ]
         formula = replace(
             reading.formula, first=terms[0], second=terms[1] if len(terms) > 1 else None
         )
@@ -152,47 +176,23 @@ def other_rows(formula: Formula, samples: Samples) -> Iterator[Departure]:
             if bool(here.family) != bool(there.family) or here.start != there.start:
                 continue
             words = f"{there.size} in place of {here.size} ({name})"
-            yield Departure(f"rows of term {at}", words, _with_terms(_at(at, name)))
+            yield Departure(f"rows of term {at}", words, _to_experiment(at, name))
     models = {one.model for name in samples.experiments if (one := experiment_of(name))}
     for model in sorted(models):
-        yield Departure(
-            "model", f"the rows of {model}", _with_terms(_of_model(model, samples.experiments))
-        )
+        yield Departure("model", f"the rows of {model}", _of_model(model, samples.experiments))
 
 
-def _at(position: int, experiment: str) -> Callable[[int, Term], Term]:
-    def change(at: int, term: Term) -> Term:
-        if at != position or not isinstance(term.operand, Rows):
-            return term
-        return replace(term, operand=replace(term.operand, experiment=experiment))
-
-    return change
+def _to_experiment(position: int, experiment: str) -> Change:
+    return _with_rows(lambda rows: replace(rows, experiment=experiment), position)
 
 
-def _of_model(model: str, known: tuple[str, ...]) -> Callable[[int, Term], Term]:
-    def change(at: int, term: Term) -> Term:
-        del at
-        if not isinstance(term.operand, Rows):
-            return term
-        here = experiment_of(term.operand.experiment)
+def _of_model(model: str, known: tuple[str, ...]) -> Change:
+    def change(rows: Rows) -> Rows:
+        here = experiment_of(rows.experiment)
         name = here.name.replace(here.model, model) if here else ""
-        return (
-            replace(term, operand=replace(term.operand, experiment=name)) if name in known else term
-        )
+        return replace(rows, experiment=name) if name in known else rows
 
-    return change
-
-
-def _printed_inputs(
-    formula: Formula, printed_terms: Mapping[Term, Constant]
-) -> Iterator[Departure]:
-    def printed(at: int, term: Term) -> Term:
-        del at
-        return Term(printed_terms[term]) if term in printed_terms else term
-
-    if any(term in printed_terms for term in formula.terms):
-        words = "the printed figures in place of the rows"
-        yield Departure("printed inputs", words, _with_terms(printed))
+    return _with_rows(change)
 
 
 def _other_forms(formula: Formula) -> Iterator[Departure]:
@@ -222,31 +222,15 @@ def _exchanged(reading: Reading) -> Reading | None:
 def _other_columns(formula: Formula) -> Iterator[Departure]:
     if formula.is_paired:
         words = "time in the container in place of prediction time"
-        change = _with_terms(_in_column("prediction_s", "container_latency_s"))
-        yield Departure("column", words, change)
+        yield Departure("column", words, _in_column("prediction_s", "container_latency_s"))
         return
     for column in sorted({rows.quantity for rows in formula.rows}):
         for other, words in QUANTITIES.items():
             if other != column:
-                yield Departure("column", words, _with_terms(_in_column(column, other)))
+                yield Departure("column", words, _in_column(column, other))
 
 
-def _in_column(column: str, other: str) -> Callable[[int, Term], Term]:
-    def change(at: int, term: Term) -> Term:
-        del at
-        if not isinstance(term.operand, Rows) or term.operand.quantity != column:
-            return term
-        return replace(term, operand=replace(term.operand, quantity=other))
-
-    return change
-
-
-def _other_prices(formula: Formula) -> Iterator[Departure]:
-    """The price of another size."""
-    if any(term.price for term in formula.terms):
-        for factor, words in OTHER_PRICES.items():
-            yield Departure("price", words, _with_terms(_times(factor)))
-
-
-def _times(factor: float) -> Callable[[int, Term], Term]:
-    return lambda _, term: replace(term, usd_per_second=term.usd_per_second * factor)
+def _in_column(column: str, other: str) -> Change:
+    return _with_rows(
+        lambda rows: replace(rows, quantity=other) if rows.quantity == column else rows
+    )

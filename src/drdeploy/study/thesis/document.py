@@ -43,7 +43,12 @@ def document_of(figure: Recomputed) -> dict[str, Any]:
         "rows": sorted({rows.experiment for rows in formula.rows}) if formula else [],
         "note": definition.note,
         **_readings(figure),
-        "cross_check": _cross_check(figure),
+        "cross_check": figure.check
+        and {
+            "value": figure.check.value,
+            "verdict": figure.check.verdict.value,
+            "from": str(formula),
+        },
     }
 
 
@@ -68,13 +73,3 @@ def _readings(figure: Recomputed) -> dict[str, Any]:
 
 def _reading(reading: Reading, value: float) -> dict[str, Any]:
     return {"reading": told(reading), "kinds": list(reading.kinds), "value": value}
-
-
-def _cross_check(figure: Recomputed) -> dict[str, Any] | None:
-    if figure.check is None:
-        return None
-    return {
-        "value": figure.check.value,
-        "verdict": figure.check.verdict.value,
-        "from": str(figure.definition.formula),
-    }

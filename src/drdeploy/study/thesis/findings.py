@@ -36,10 +36,12 @@ def sentence_of(figure: Recomputed) -> str:
     if found is None or found.value is None:
         return f"{opening}; not recomputable: {figure.definition.why_not}."
     departure = figure.departure_percent or 0.0
+    is_within = found.has_interval and not found.excludes(printed.value)
+    within = "; the printed number lies within that interval" if is_within else ""
     return (
         f"{opening}, the rows give {with_digits_of(printed.text, found.value)} "
         f"{notation.in_brackets(found)}, {abs(departure):.2g} % "
-        f"{'more' if departure > 0 else 'less'}{_within(figure)}. {explanation_of(figure)}".strip()
+        f"{'more' if departure > 0 else 'less'}{within}. {explanation_of(figure)}".strip()
     )
 
 
@@ -71,10 +73,3 @@ def explanation_of(figure: Recomputed) -> str:
 def with_digits_of(text: str, value: float) -> str:
     """The value with one decimal more than was printed, never in powers of ten."""
     return f"{value:.{len(text.partition('.')[2]) + 1}f}"
-
-
-def _within(figure: Recomputed) -> str:
-    found = figure.estimate
-    if found is None or not found.has_interval or found.excludes(figure.printed.value):
-        return ""
-    return "; the printed number lies within that interval"

@@ -197,11 +197,18 @@ def estimate(formula: Formula, samples: Samples) -> Estimate:
         case Form.AMOUNT | Form.RATIO:
             return means.scaled(formula.scale)
         case Form.REDUCTION:  # means is second over first
-            return _below_one(means).scaled(formula.scale)
+            flipped = replace(means, low=means.high, high=means.low)  # the limits change sides
+            return _mapped(flipped, lambda limit: 1 - limit).scaled(formula.scale)
         case Form.EXCESS:
-            return _shifted(means, -1.0).scaled(formula.scale)
+            return _mapped(means, lambda limit: limit - 1).scaled(formula.scale)
         case unexpected:
             assert_never(unexpected)
+
+
+def _mapped(ratio: Estimate, change: Callable[[float], float]) -> Estimate:
+    limits = (ratio.value, ratio.low, ratio.high)
+    value, low, high = (None if limit is None else change(limit) for limit in limits)
+    return replace(ratio, value=value, low=low, high=high)
 
 
 def _of_means(formula: Formula, samples: Samples) -> Estimate | None:
@@ -209,12 +216,14 @@ def _of_means(formula: Formula, samples: Samples) -> Estimate | None:
     if not formula.rows:
         return None
     if formula.second is None:
-        return statistics.mean(_seconds(formula.first, samples)).scaled(_price(formula.first))
+        return statistics.mean(_seconds(formula.first, samples)).scaled(
+            formula.first.usd_per_second
+        )
     is_turned = formula.form is Form.REDUCTION
     top, bottom = (formula.second, formula.first) if is_turned else (formula.first, formula.second)
     of_two = statistics.share_of if formula.is_paired else statistics.ratio_of_means
     ratio = of_two(_seconds(top, samples), _seconds(bottom, samples))
-    return ratio.scaled(_price(top) / _price(bottom))
+    return ratio.scaled(top.usd_per_second / bottom.usd_per_second)
 
 
 def _seconds(term: Term, samples: Samples) -> Floats:
@@ -223,28 +232,7 @@ def _seconds(term: Term, samples: Samples) -> Floats:
     return samples.seconds[term.operand]
 
 
-def _price(term: Term) -> float:
-    return term.usd_per_second
-
-
 def _amount(term: Term, summary: Callable[[Rows], float]) -> float:
     operand = term.operand
     value = operand.value if isinstance(operand, Constant) else summary(operand)
     return value * term.usd_per_second
-
-
-def _below_one(ratio: Estimate) -> Estimate:
-    """One minus the ratio: the limits change sides."""
-    flipped = replace(ratio, low=ratio.high, high=ratio.low)
-
-    def taken(limit: float | None) -> float | None:
-        return None if limit is None else 1 - limit
-
-    return replace(flipped, value=taken(ratio.value), low=taken(ratio.high), high=taken(ratio.low))
-
-
-def _shifted(ratio: Estimate, by: float) -> Estimate:
-    def moved(limit: float | None) -> float | None:
-        return None if limit is None else limit + by
-
-    return replace(ratio, value=moved(ratio.value), low=moved(ratio.low), high=moved(ratio.high))

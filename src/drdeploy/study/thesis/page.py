@@ -64,9 +64,11 @@ def write_reproduction(
         (folder / name).mkdir(parents=True, exist_ok=True)
     page = folder / PAGE
     page.write_text(render(found, figures, written_at=written_at), "utf-8")
-    return WrittenReproduction(
-        page, (*_pictures(figures, folder), *_tables(found, evidence, folder))
-    )
+    pictures = []
+    for picture in filter(None, (figure.picture for figure in figures)):
+        pictures.append(folder / "figures" / f"{picture.name}.svg")
+        pictures[-1].write_text(picture.svg, "utf-8")
+    return WrittenReproduction(page, (*pictures, *_tables(found, evidence, folder)))
 
 
 def render(found: Reproduction, figures: Sequence[StudyFigure], *, written_at: datetime) -> str:
@@ -86,9 +88,16 @@ def render(found: Reproduction, figures: Sequence[StudyFigure], *, written_at: d
         counts=counts_of(found.figures),
         differing=does_not_hold(found.figures),
         close=of_verdict[ReproductionVerdict.CLOSE],
-        unknown=_by_reason(of_verdict[ReproductionVerdict.NOT_RECOMPUTABLE]),
+        unknown=_grouped(
+            (figure.definition.why_not, figure)
+            for figure in of_verdict[ReproductionVerdict.NOT_RECOMPUTABLE]
+        ),
         checked=[figure for figure in found.figures if figure.check],
-        noted=_by_note(figure for figure in found.figures if figure.estimate),
+        noted=_grouped(
+            (figure.definition.note, figure)
+            for figure in found.figures
+            if figure.estimate and figure.definition.note
+        ),
         tables=result_tables(found.figures),
         places=places_of(found.figures),
         figures=figures,
@@ -125,29 +134,11 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _by_reason(figures: Iterable[Recomputed]) -> Groups:
-    return _grouped((figure.definition.why_not, figure) for figure in figures)
-
-
-def _by_note(figures: Iterable[Recomputed]) -> Groups:
-    return _grouped((f.definition.note, f) for f in figures if f.definition.note)
-
-
 def _grouped(pairs: Iterable[tuple[str, Recomputed]]) -> Groups:
     groups: Groups = {}
     for text, figure in pairs:
         groups.setdefault(_capital(text), []).append(figure)
     return groups
-
-
-def _pictures(figures: Sequence[StudyFigure], folder: Path) -> list[Path]:
-    written = []
-    for figure in figures:
-        if figure.picture:
-            path = folder / "figures" / f"{figure.picture.name}.svg"
-            path.write_text(figure.picture.svg, "utf-8")
-            written.append(path)
-    return written
 
 
 def _tables(found: Reproduction, evidence: Evidence, folder: Path) -> list[Path]:

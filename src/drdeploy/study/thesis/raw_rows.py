@@ -87,8 +87,11 @@ def load_results(results: Path) -> Measurements:
     """
     if str(results) == STUDY_NAME and not results.exists():
         return load_study()
-    is_results = results.is_file() or (results / MEASUREMENTS_FILE).exists()
-    return load(results) if is_results or not _holds_raw_rows(results) else load_study(results)
+    if results.is_file() or (results / MEASUREMENTS_FILE).exists():
+        return load(results)
+    names = [path.stem for path in results.glob("*.csv")]
+    holds_raw_rows = (results / ROWS_FILE).exists() or any(map(experiment_of, names))
+    return load_study(results) if holds_raw_rows else load(results)
 
 
 def load_study(folder: Path = STUDY_FOLDER) -> Measurements:
@@ -111,12 +114,6 @@ def load_study(folder: Path = STUDY_FOLDER) -> Measurements:
     frames = [_as_measurements(tables[one], one) for one in sorted(tables, key=_order)]
     notes = (*_skipped(folder), *_odd_numbers(tables))
     return from_frame(pd.concat(frames, ignore_index=True), folder, notes=notes)
-
-
-def _holds_raw_rows(folder: Path) -> bool:
-    return (folder / ROWS_FILE).exists() or any(
-        experiment_of(path.stem) for path in folder.glob("*.csv")
-    )
 
 
 def _tables(folder: Path) -> dict[Experiment, pd.DataFrame]:

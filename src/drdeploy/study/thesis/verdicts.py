@@ -71,22 +71,16 @@ def recompute(measurements: Measurements, printed: Sequence[Printed]) -> tuple[R
     samples = Samples.of(measurements)
     study = PublishedStudy(printed, samples)
     definitions = [define(figure, study) for figure in printed]
-    amounts = _printed_terms(printed, definitions)
-    return tuple(
-        _judge(figure, definition, samples, amounts)
-        for figure, definition in zip(printed, definitions, strict=True)
-    )
-
-
-def _printed_terms(
-    printed: Sequence[Printed], definitions: Sequence[Definition]
-) -> dict[Term, Constant]:
-    """Means that were printed themselves: another figure may have been computed from the print."""
-    return {
+    # Means that were printed themselves: another figure may have been computed from the print.
+    amounts = {
         definition.formula.first: Constant(figure.value, f"printed in {figure.where}")
         for figure, definition in zip(printed, definitions, strict=True)
         if definition.formula and definition.formula.form is Form.AMOUNT and not definition.why_not
     }
+    return tuple(
+        _judge(figure, definition, samples, amounts)
+        for figure, definition in zip(printed, definitions, strict=True)
+    )
 
 
 def _judge(
