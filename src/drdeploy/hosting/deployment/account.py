@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from drdeploy.hosting.sagemaker import Hosting, connect_to, is_loopback, translated_errors
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 Platform = Literal["aws", "local"]
+
+
+def answer_or_none(ask: Callable[[], Any], *absent: str) -> Any:
+    """Return what boto3 answers; None where the error code is one that means absence."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return ask()
+    except ClientError as err:
+        if err.response.get("Error", {}).get("Code") in absent:
+            return None
+        raise
 
 
 @dataclass(frozen=True)

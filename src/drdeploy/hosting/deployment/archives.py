@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from drdeploy.errors import UploadFailed
 from drdeploy.files import sha256_of_file
 from drdeploy.grader.artifacts import inspect
+from drdeploy.hosting.deployment.account import answer_or_none
 from drdeploy.hosting.sagemaker import translated_errors
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ DIGEST_METADATA = "sha256"
 
 The key shows only its first 16 digits.
 """
+
+
+# HEAD requests have no body, so botocore knows the status alone: "404".
+_ABSENT = ("404", "NoSuchBucket", "NoSuchKey")
 
 
 @dataclass(frozen=True)
@@ -49,16 +54,9 @@ def bucket_exists(account: Account, bucket: str) -> bool:
     Raises:
         EndpointError: S3 does not say, for example because the bucket is somebody else's.
     """
-    from botocore.exceptions import ClientError
-
+    s3 = account.client("s3")
     with translated_errors("look for the bucket", f"s3://{bucket}"):
-        try:
-            account.client("s3").head_bucket(Bucket=bucket)
-        except ClientError as err:
-            if _is_absent(err):
-                return False
-            raise
-    return True
+        return answer_or_none(lambda: s3.head_bucket(Bucket=bucket), *_ABSENT) is not None
 
 
 def upload_archive(account: Account, archive: Path, bucket: str) -> UploadedArchive:
@@ -80,33 +78,19 @@ def upload_archive(account: Account, archive: Path, bucket: str) -> UploadedArch
             remedy="Name one that exists, or let `drdeploy endpoint deploy` create it",
         )
     s3 = account.client("s3")
-    found = _head(s3, bucket, key, uri)
+
+    def head() -> Any:
+        with translated_errors("look for the archive", uri):
+            return answer_or_none(lambda: s3.head_object(Bucket=bucket, Key=key), *_ABSENT)
+
+    found = head()
     was_there = found is not None and found.get("Metadata", {}).get(DIGEST_METADATA) == sha256
     if not was_there:
         with translated_errors(f"upload {archive.name}", uri):
             s3.upload_file(
                 str(archive), bucket, key, ExtraArgs={"Metadata": {DIGEST_METADATA: sha256}}
             )
-        found = _head(s3, bucket, key, uri)
+        found = head()
     # "null" is S3's version of an object in a bucket without versioning.
     version_id = (found or {}).get("VersionId") or ""
     return UploadedArchive(uri, "" if version_id == "null" else version_id, sha256, was_there)
-
-
-def _head(s3: Any, bucket: str, key: str, uri: str) -> dict[str, Any] | None:
-    """Return S3's description of an object; None where there is none."""
-    from botocore.exceptions import ClientError
-
-    with translated_errors("look for the archive", uri):
-        try:
-            found: dict[str, Any] = s3.head_object(Bucket=bucket, Key=key)
-        except ClientError as err:
-            if _is_absent(err):
-                return None
-            raise
-    return found
-
-
-def _is_absent(error: Any) -> bool:
-    # HEAD requests have no body, so botocore knows the status alone: "404".
-    return error.response.get("Error", {}).get("Code", "") in {"404", "NoSuchBucket", "NoSuchKey"}

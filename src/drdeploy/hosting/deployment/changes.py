@@ -50,9 +50,16 @@ class PlannedChanges:
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
         """Read the JSON that ``terraform show -json`` prints for a plan."""
-        changes = tuple(_changes(document))
+        changes = []
+        for resource in document.get("resource_changes", ()):
+            # ["create", "delete"] or the reverse, by what lifecycle says, is a replacement.
+            actions = set(resource["change"]["actions"])
+            if resource.get("mode") != "managed" or actions <= {"no-op", "read"}:
+                continue
+            action: Action = "replace" if {"create", "delete"} <= actions else next(iter(actions))
+            changes.append(ResourceChange(resource["address"], resource["type"], action))
         root = document.get("planned_values", {}).get("root_module", {})
-        return cls(changes, dict(_endpoint_configurations(root)))
+        return cls(tuple(changes), dict(_endpoint_configurations(root)))
 
     def __bool__(self) -> bool:
         return bool(self.changes)
@@ -66,30 +73,16 @@ class PlannedChanges:
         return ", ".join(parts) or "nothing to change"
 
 
-def _changes(document: Mapping[str, Any]) -> Iterator[ResourceChange]:
-    for resource in document.get("resource_changes", ()):
-        # ["create", "delete"] or ["delete", "create"], by what lifecycle says, is a replacement.
-        actions = set(resource["change"]["actions"])
-        if resource.get("mode") != "managed" or actions <= {"no-op", "read"}:
-            continue
-        action: Action = "replace" if {"create", "delete"} <= actions else next(iter(actions))
-        yield ResourceChange(resource["address"], resource["type"], action)
-
-
 def _endpoint_configurations(
     module: Mapping[str, Any],
 ) -> Iterator[tuple[str, ServerlessConfig | RealTimeConfig]]:
     for resource in module.get("resources", ()):
         if resource.get("type") == ENDPOINT_CONFIGURATION:
-            yield _endpoint_key(resource["address"]), _configuration(resource["values"])
+            # ``module.deployment.module.serverless_endpoint["KEY"].…``
+            key = re.search(r'\["([^"]+)"\]', resource["address"])
+            yield key[1] if key else resource["address"], _configuration(resource["values"])
     for child in module.get("child_modules", ()):
         yield from _endpoint_configurations(child)
-
-
-def _endpoint_key(address: str) -> str:
-    """The key of ``module.deployment.module.serverless_endpoint["KEY"].…``."""
-    key = re.search(r'\["([^"]+)"\]', address)
-    return key[1] if key else address
 
 
 def _configuration(values: Mapping[str, Any]) -> ServerlessConfig | RealTimeConfig:

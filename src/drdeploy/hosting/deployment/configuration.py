@@ -57,7 +57,9 @@ def prepare_terraform(
     configuration = _copy_configuration(environment, workspace)
     environ: Mapping[str, str] = os.environ
     if account.platform == "local":
-        environ = _local_environ(str(account.endpoint_url))
+        # The local service takes the place of the user's AWS account.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        environ = {**kept, **LOCAL_CREDENTIALS, "AWS_ENDPOINT_URL": str(account.endpoint_url)}
     terraform = Terraform(configuration, workspace, environ, report)
     try:
         terraform.init()
@@ -81,9 +83,6 @@ def _copy_configuration(environment: Environment, workspace: Workspace) -> Path:
     Terraform writes the versions and checksums of its providers beside the configuration
     (``.terraform.lock.hcl``).  In a copy they belong to this deployment: another one may have been
     created with another provider, and the original may lie where nobody may write.
-
-    Raises:
-        InvalidInput: The package was installed without its infrastructure.
     """
     source = shipped("infrastructure")
     if not (source / "environments" / environment).is_dir():
@@ -101,9 +100,3 @@ def _copy_configuration(environment: Environment, workspace: Workspace) -> Path:
         target = workspace.configuration / folder
         shutil.copytree(source / folder, target, ignore=ignored, dirs_exist_ok=True)
     return workspace.configuration / "environments" / environment
-
-
-def _local_environ(endpoint_url: str) -> Mapping[str, str]:
-    """Return the environment with the local service in the place of the user's AWS account."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return {**kept, **LOCAL_CREDENTIALS, "AWS_ENDPOINT_URL": endpoint_url}

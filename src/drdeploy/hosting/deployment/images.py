@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from drdeploy.errors import EngineError, PushFailed
+from drdeploy.hosting.deployment.account import answer_or_none
 from drdeploy.hosting.sagemaker import translated_errors
 
 if TYPE_CHECKING:
@@ -57,17 +58,12 @@ def find_repository(account: Account, name: str) -> Repository | None:
     Raises:
         EndpointError: ECR refuses to say.
     """
-    from botocore.exceptions import ClientError
-
     ecr = account.client("ecr")
     with translated_errors("look for the image repository", name):
-        try:
-            found = ecr.describe_repositories(repositoryNames=[name])["repositories"][0]
-        except ClientError as err:
-            if _code(err) == "RepositoryNotFoundException":
-                return None
-            raise
-    return Repository(name, found["repositoryUri"])
+        found = answer_or_none(
+            lambda: ecr.describe_repositories(repositoryNames=[name]), "RepositoryNotFoundException"
+        )
+    return Repository(name, found["repositories"][0]["repositoryUri"]) if found else None
 
 
 def push_image(account: Account, engine: Engine, tag: str, repository: Repository) -> PushedImage:
@@ -107,19 +103,13 @@ def push_image(account: Account, engine: Engine, tag: str, repository: Repositor
 
 def _digest(account: Account, repository: Repository, tag: str) -> str | None:
     """Return the digest of the image with that tag; None where ECR has none."""
-    from botocore.exceptions import ClientError
-
-    ecr = account.client("ecr")
+    ecr, ids = account.client("ecr"), [{"imageTag": tag}]
     with translated_errors(f"look for the image {tag}", repository.name):
-        try:
-            found = ecr.describe_images(
-                repositoryName=repository.name, imageIds=[{"imageTag": tag}]
-            )
-        except ClientError as err:
-            if _code(err) == "ImageNotFoundException":
-                return None
-            raise
-    return str(found["imageDetails"][0]["imageDigest"])
+        found = answer_or_none(
+            lambda: ecr.describe_images(repositoryName=repository.name, imageIds=ids),
+            "ImageNotFoundException",
+        )
+    return str(found["imageDetails"][0]["imageDigest"]) if found else None
 
 
 def _login(account: Account, repository: Repository) -> tuple[str, dict[str, str]]:
@@ -129,7 +119,3 @@ def _login(account: Account, repository: Repository) -> tuple[str, dict[str, str
         login = account.client("ecr").get_authorization_token()["authorizationData"][0]
     user, _, password = base64.b64decode(login["authorizationToken"]).decode().partition(":")
     return urlsplit(login["proxyEndpoint"]).netloc, {"username": user, "password": password}
-
-
-def _code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))

@@ -13,7 +13,7 @@ twice, and a deletion finds everything.  Every error names what exists by then
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import DeploymentError, EndpointError, PlanDeclined, UnknownPrice
@@ -27,7 +27,7 @@ from drdeploy.hosting.deployment.placeholder import push_placeholder
 from drdeploy.hosting.deployment.variables import ModelVariables, Variables
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from drdeploy.hosting.deployment.account import Account
@@ -67,10 +67,11 @@ class Provisioned:
     changes: PlannedChanges
 
 
+@dataclass(kw_only=True)
 class Provisioner:
     """Creates, changes and deletes the endpoints of one deployment.
 
-    Args:
+    Attributes:
         account: Where the deployment goes.
         workspace: Its folder.
         terraform: Terraform, initialised in that folder.
@@ -81,27 +82,19 @@ class Provisioner:
         accept_unknown_prices: Go on where AWS charges a price that the sheet does not have.
     """
 
-    def __init__(
-        self,
-        *,
-        account: Account,
-        workspace: Workspace,
-        terraform: Terraform,
-        engine: Engine | None,
-        approver: Approver,
-        sheet: PriceSheet,
-        accept_unknown_prices: bool = False,
-    ) -> None:
-        self._account = account
-        self._workspace = workspace
-        self._terraform = terraform
-        self._engine = engine
-        self._approver = approver
-        self._sheet = sheet
-        self._accept_unknown_prices = accept_unknown_prices
-        self._leftovers = Leftovers(account, workspace)
-        self._variables: Variables | None = None
-        """Those of the last plan; None as long as nothing was planned."""
+    account: Account
+    workspace: Workspace
+    terraform: Terraform
+    engine: Engine | None
+    approver: Approver
+    sheet: PriceSheet
+    accept_unknown_prices: bool = False
+    _variables: Variables | None = field(default=None, init=False)
+    """Those of the last plan; None as long as nothing was planned."""
+
+    @property
+    def _leftovers(self) -> Leftovers:
+        return Leftovers(self.account, self.workspace)
 
     def provision(self, desired: DesiredEndpoints) -> Provisioned:
         """Create or change what is needed, and wait until every endpoint is in service.
@@ -116,9 +109,9 @@ class Provisioner:
             EndpointTimeout: An endpoint did not get in service in time.
         """
         # First what would make everything else vain: wrong credentials, wrong processors.
-        self._account.check()
-        if self._engine is not None and self._account.platform == "aws":
-            check_architectures(self._engine, desired)
+        self.account.check()
+        if self.engine is not None and self.account.platform == "aws":
+            check_architectures(self.engine, desired)
         with self._leftovers.named_in_errors():
             repository, bucket = self._foundation(desired.foundation)
             # Models may share an image or an archive; each is sent once.
@@ -132,12 +125,13 @@ class Provisioner:
             }
             variables = replace(desired.foundation, models=models, endpoints=desired.endpoints)
             changes = self._apply(variables, "endpoints")
-            outputs = self._terraform.outputs()
-            endpoints = _endpoint_names(outputs, desired.endpoints)
+            outputs = self.terraform.outputs()
+            names = _names_in(outputs)
+            endpoints = {key: names.get("") or names[key] for key in desired.endpoints}
             # Terraform has waited for what it changed just now.  But an endpoint that an
             # interrupted run left in the middle of an update needs no change, and is not ready.
             for name in endpoints.values():
-                self._account.hosting.wait_in_service(name, timeout_s=WAIT_S)
+                self.account.hosting.wait_in_service(name, timeout_s=WAIT_S)
         return Provisioned(endpoints, outputs, images, archives, changes)
 
     def delete_endpoints(self, keys: Collection[str]) -> None:
@@ -160,7 +154,7 @@ class Provisioner:
         Raises:
             TerraformFailed: Something cannot be deleted; the message names what exists.
         """
-        any_hosted = any(one.type in HOSTED_TYPES for one in self._workspace.resources())
+        any_hosted = any(one.type in HOSTED_TYPES for one in self.workspace.resources())
         if self._variables is None or not any_hosted:
             return False
         self._reduce(self._variables.foundation())
@@ -172,7 +166,7 @@ class Provisioner:
         Raises:
             EndpointError: It is not graded.  The endpoint stays, and the message says so.
         """
-        answer = self._account.hosting.invoke(name, photograph, content_type=content_type)
+        answer = self.account.hosting.invoke(name, photograph, content_type=content_type)
         if answer.outcome != "ok":
             with self._leftovers.named_in_errors():
                 raise EndpointError(
@@ -182,14 +176,14 @@ class Provisioner:
 
     def _foundation(self, variables: Variables) -> tuple[Repository, str]:
         """Return repository and bucket, after creating them where they do not exist."""
-        outputs = self._terraform.outputs() if self._workspace.state.is_file() else {}
+        outputs = self.terraform.outputs() if self.workspace.state.is_file() else {}
         bucket = str(outputs.get("artifact_bucket") or "")
-        repository = find_repository(self._account, variables.repository)
-        if repository is None or not bucket or not bucket_exists(self._account, bucket):
+        repository = find_repository(self.account, variables.repository)
+        if repository is None or not bucket or not bucket_exists(self.account, bucket):
             self._refuse_to_lose_endpoints(outputs)
             self._apply(variables, "bucket, image repository and role")
-            bucket = str(self._terraform.outputs()["artifact_bucket"])
-            repository = find_repository(self._account, variables.repository)
+            bucket = str(self.terraform.outputs()["artifact_bucket"])
+            repository = find_repository(self.account, variables.repository)
         if repository is None:
             raise DeploymentError(
                 "Terraform has created no image repository", where=variables.repository
@@ -204,7 +198,7 @@ class Provisioner:
         bucket by hand, the endpoints still serve.
         """
         for name in _names_in(outputs).values():
-            if self._account.hosting.exists(name):
+            if self.account.hosting.exists(name):
                 raise DeploymentError(
                     "The bucket or the image repository of a running endpoint is gone",
                     where=name,
@@ -212,47 +206,47 @@ class Provisioner:
                 )
 
     def _push(self, tag: str, repository: Repository) -> PushedImage:
-        if self._engine is None:
-            pushed = push_placeholder(self._account, tag, repository)
+        if self.engine is None:
+            pushed = push_placeholder(self.account, tag, repository)
         else:
-            pushed = push_image(self._account, self._engine, tag, repository)
+            pushed = push_image(self.account, self.engine, tag, repository)
         how = "is there already" if pushed.was_there else "pushed"
-        self._approver.note(f"image {tag} {how}: {pushed.uri}")
+        self.approver.note(f"image {tag} {how}: {pushed.uri}")
         return pushed
 
     def _upload(self, archive: Path, bucket: str) -> UploadedArchive:
-        uploaded = upload_archive(self._account, archive, bucket)
+        uploaded = upload_archive(self.account, archive, bucket)
         how = "is there already" if uploaded.was_there else "uploaded"
-        self._approver.note(f"archive {archive.name} {how}: {uploaded.uri}")
+        self.approver.note(f"archive {archive.name} {how}: {uploaded.uri}")
         return uploaded
 
     def _reduce(self, variables: Variables) -> None:
         with self._leftovers.named_in_errors():
-            self._workspace.write(variables, self._account)
+            self.workspace.write(variables, self.account)
             self._variables = variables
-            if self._terraform.plan():
-                self._terraform.apply()
+            if self.terraform.plan():
+                self.terraform.apply()
 
     def _apply(self, variables: Variables, title: str) -> PlannedChanges:
         """Plan, have the plan approved with its cost, and apply it."""
         # Written first: whatever is interrupted from here on, the folder says what was intended.
-        self._workspace.write(variables, self._account)
+        self.workspace.write(variables, self.account)
         self._variables = variables
-        changes = self._terraform.plan()
+        changes = self.terraform.plan()
         if not changes:
-            self._approver.note(f"{title}: nothing to change")
+            self.approver.note(f"{title}: nothing to change")
             return changes
-        cost = estimate_cost(changes.configurations, self._sheet, variables.region)
+        cost = estimate_cost(changes.configurations, self.sheet, variables.region)
         # A price that is missing would be approved as if it were nothing.
-        if cost.unknown and self._account.platform == "aws" and not self._accept_unknown_prices:
+        if cost.unknown and self.account.platform == "aws" and not self.accept_unknown_prices:
             raise UnknownPrice(
                 cost.unknown[0],
                 where="price sheet",
                 remedy="Add the price to a sheet of your own, or say --accept-unknown-prices",
             )
-        if not self._approver.approves(Proposal(title, changes, cost)):
+        if not self.approver.approves(Proposal(title, changes, cost)):
             raise PlanDeclined("The plan was not approved, so nothing was changed", where=title)
-        self._terraform.apply()
+        self.terraform.apply()
         return changes
 
 
@@ -261,9 +255,3 @@ def _names_in(outputs: Mapping[str, Any]) -> dict[str, str]:
     single = outputs.get("endpoint")
     endpoints = outputs.get("endpoints") or ({"": single} if single else {})
     return {key: str(one["endpoint_name"]) for key, one in endpoints.items()}
-
-
-def _endpoint_names(outputs: Mapping[str, Any], keys: Iterable[str]) -> dict[str, str]:
-    """Return the endpoints' names by the keys of the desired endpoints."""
-    names = _names_in(outputs)
-    return {key: names.get("") or names[key] for key in keys}

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 NAME_ATTRIBUTES = {
@@ -54,10 +53,7 @@ def resources_of(state: Path) -> tuple[Resource, ...]:
         document = json.loads(state.read_text("utf-8"))
     except (OSError, ValueError):
         return ()
-    return tuple(_resources(document))
-
-
-def _resources(document: dict[str, Any]) -> Iterator[Resource]:
+    resources = []
     for resource in document.get("resources", ()):
         if resource.get("mode") != "managed":
             continue  # a data source: Terraform read it and created nothing
@@ -69,4 +65,5 @@ def _resources(document: dict[str, Any]) -> Iterator[Resource]:
             address = base if key is None else f"{base}[{json.dumps(key)}]"
             attributes = instance.get("attributes") or {}
             name = attributes.get(NAME_ATTRIBUTES.get(kind, "name")) or attributes.get("id")
-            yield Resource(address, kind, str(name or "unnamed"))
+            resources.append(Resource(address, kind, str(name or "unnamed")))
+    return tuple(resources)

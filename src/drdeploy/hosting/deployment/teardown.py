@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import EndpointError, LeftBehind
+from drdeploy.hosting.deployment.account import answer_or_none
 from drdeploy.hosting.sagemaker import translated_errors
 
 if TYPE_CHECKING:
@@ -109,28 +111,16 @@ def _by_listing(service: str, operation: str, member: str, name: str, **request:
 def _by_asking(
     service: str, operation: str, member: str, *absent: str, many: bool = False
 ) -> Finder:
-    """Make a finder that asks for each name.
+    """Make a finder that asks for each name, or for a list of one where the API takes ``many``.
 
     Listing buckets or roles needs a permission for the whole account, which a deployer lacks.
-
-    Args:
-        service: As boto3 calls it.
-        operation: The boto3 method that describes one resource.
-        member: The parameter that takes the name.
-        absent: Error codes that mean that there is no such resource.
-        many: Whether the parameter takes a list of names.
     """
 
     def exists(account: Account, name: str) -> bool:
-        from botocore.exceptions import ClientError
-
-        try:
-            getattr(account.client(service), operation)(**{member: [name] if many else name})
-        except ClientError as err:
-            if err.response.get("Error", {}).get("Code") in absent:
-                return False
-            raise
-        return True
+        describe = partial(
+            getattr(account.client(service), operation), **{member: [name] if many else name}
+        )
+        return answer_or_none(describe, *absent) is not None
 
     def find(account: Account, names: Iterable[str]) -> set[str]:
         return {name for name in names if exists(account, name)}

@@ -81,6 +81,7 @@ class Terraform:
         program: str = PROGRAM,
     ) -> None:
         self.workspace = workspace
+        self._state = f"-state={workspace.state}"
         self._configuration = configuration
         self._environ = {
             **environ,
@@ -132,10 +133,6 @@ class Terraform:
         """Return the configuration's outputs by name; none before anything was applied."""
         outputs = _json(self._run(["output", "-json", self._state], quiet=True))
         return {name: output["value"] for name, output in outputs.items()}
-
-    @property
-    def _state(self) -> str:
-        return f"-state={self.workspace.state}"
 
     def _run(self, arguments: Sequence[str], *, quiet: bool = False) -> str:
         verb = arguments[0]
@@ -190,13 +187,12 @@ def _error_of(lines: Sequence[str]) -> str:
     _, *errors = _ERROR.split(text)
     if not errors:
         return " ".join(line.strip() for line in lines[-ERROR_LINES:] if line.strip())
-    return "; ".join(_on_one_line(error) for error in errors)
-
-
-def _on_one_line(error: str) -> str:
-    title, _, text = error.partition("\n")
-    paragraph = [line.strip() for line in text.splitlines() if line.strip()][:ERROR_LINES]
-    return ": ".join(part for part in (title.strip(), " ".join(paragraph)) if part)
+    in_lines = []
+    for error in errors:
+        title, _, text = error.partition("\n")
+        paragraph = [line.strip() for line in text.splitlines() if line.strip()][:ERROR_LINES]
+        in_lines.append(": ".join(filter(None, (title.strip(), " ".join(paragraph)))))
+    return "; ".join(in_lines)
 
 
 def _json(text: str) -> dict[str, Any]:

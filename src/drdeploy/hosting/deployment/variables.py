@@ -72,11 +72,6 @@ class EndpointVariables:
     model: str
     config: EndpointConfig
 
-    @property
-    def is_always_on(self) -> bool:
-        """Whether it costs money without requests."""
-        return is_always_on(self.config)
-
 
 @dataclass(frozen=True)
 class Variables:
@@ -116,7 +111,7 @@ class Variables:
             "region": self.region,
             "name_prefix": self.prefix,
             "tags": dict(self.tags),
-            "allow_always_on": any(one.is_always_on for one in self.endpoints.values()),
+            "allow_always_on": any(is_always_on(one.config) for one in self.endpoints.values()),
         }
         models = {key: model.document() for key, model in self.models.items()}
         if self.environment == "study":

@@ -60,46 +60,32 @@ class DeploymentRecord:
         return endpoint_url in {None, self.endpoint_url} and region in {None, self.region}
 
 
-@dataclass(frozen=True)
 class Workspace:
-    """The paths in a deployment's folder, and what is read and written there."""
+    """The paths in a deployment's folder, and what is read and written there.
 
-    folder: Path
+    Attributes:
+        record_file: Where the deployment is.
+        variables: The variables for Terraform.
+        state: Terraform's state: the only complete list of what was created.
+        plan: The last plan, until it was applied.
+        configuration: A copy of the ``.tf`` files, and beside them Terraform's lock file of the
+            provider.
+        data: Terraform's working folder: providers and modules.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.record_file = folder / "deployment.json"
+        self.variables = folder / "terraform.tfvars.json"
+        self.state = folder / "terraform.tfstate"
+        self.plan = folder / "plan.tfplan"
+        self.configuration = folder / "infrastructure"
+        self.data = folder / ".terraform"
 
     @classmethod
     def of_endpoint(cls, name: str, root: Path = DEPLOYMENTS) -> Workspace:
         """Return the workspace of a single endpoint: ``deployments/NAME``."""
         return cls((root / name).absolute())
-
-    @property
-    def record_file(self) -> Path:
-        """Where the deployment is."""
-        return self.folder / "deployment.json"
-
-    @property
-    def variables(self) -> Path:
-        """The variables for Terraform."""
-        return self.folder / "terraform.tfvars.json"
-
-    @property
-    def state(self) -> Path:
-        """Terraform's state: the only complete list of what was created."""
-        return self.folder / "terraform.tfstate"
-
-    @property
-    def plan(self) -> Path:
-        """The last plan, until it was applied."""
-        return self.folder / "plan.tfplan"
-
-    @property
-    def configuration(self) -> Path:
-        """A copy of the ``.tf`` files, and beside them Terraform's lock file of the provider."""
-        return self.folder / "infrastructure"
-
-    @property
-    def data(self) -> Path:
-        """Terraform's working folder: providers and modules."""
-        return self.folder / ".terraform"
 
     @property
     def exists(self) -> bool:

@@ -41,6 +41,8 @@ def cpu_busy_percent(over_s: float = 0.5) -> float:
 def host_facts() -> dict[str, Any]:
     """Return the facts about this machine, its packages and this checkout."""
     cpu = _cpu_info()
+    commit = _git_output("rev-parse", "HEAD")
+    has_changes = bool(commit and _git_output("status", "--porcelain"))
     return {
         "cpu_model": cpu.get("model name", platform.processor() or platform.machine()),
         "cpu_flags": cpu.get("flags", cpu.get("Features", "")).split(),
@@ -52,7 +54,7 @@ def host_facts() -> dict[str, Any]:
         "python": sys.version.split()[0],
         "drdeploy": VERSION,
         "packages": _versions(),
-        "git": _git(),
+        "git": {"commit": commit, "has_changes": has_changes} if commit else {},
     }
 
 
@@ -150,13 +152,6 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def _git() -> dict[str, Any]:
-    commit = _git_output("rev-parse", "HEAD")
-    if not commit:
-        return {}
-    return {"commit": commit, "has_changes": bool(_git_output("status", "--porcelain"))}
 
 
 def _git_output(*arguments: str) -> str:

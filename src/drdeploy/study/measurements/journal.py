@@ -65,7 +65,11 @@ class Journal:
     def append(self, measurement: Measurement) -> None:
         """Write one row; once this returns, the row survives a crash."""
         with self._lock:
-            _write_whole(self._file, encode_row(measurement))
+            content = encode_row(measurement)
+            # The kernel takes a row in one write.  It takes less only where the disk is about to
+            # be full, and then the next write raises: no row is cut off silently.
+            while content:
+                content = content[os.write(self._file, content) :]
             os.fsync(self._file)
 
     def read(self) -> list[Measurement]:
@@ -82,13 +86,6 @@ class Journal:
 
     def _open(self) -> int:
         return os.open(self.path, os.O_WRONLY | os.O_APPEND)
-
-
-def _write_whole(file: int, content: bytes) -> None:
-    # The kernel takes a row in one write.  It takes less only where the disk is about to be full,
-    # and then the next write raises, which is better than a row that is cut off silently.
-    while content:
-        content = content[os.write(file, content) :]
 
 
 def repair(path: Path) -> None:

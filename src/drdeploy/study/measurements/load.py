@@ -64,11 +64,13 @@ class Measurements:
 
     def differences(self) -> dict[str, list[str]]:
         """Return what differs between rows that ought to come from one place: name -> values."""
+        known = self.frame[self.frame["model_digest"] != ""]
+        digests = known.groupby("trial")["model_digest"].nunique()
         found = {
             "platform": _distinct(self.frame["platform"]),
             "isolation": _distinct(self.frame["isolation"]),
             "machine": sorted(set(self._machines())),
-            "model digest within a trial": self._unsteady_trials(),
+            "model digest within a trial": sorted(map(str, digests[digests > 1].index)),
         }
         return {
             name: values
@@ -97,11 +99,6 @@ class Measurements:
             known = {name: facts[name] for name in _MACHINE_FACTS if name in facts}
             if known:
                 yield json.dumps(known, sort_keys=True, default=str)
-
-    def _unsteady_trials(self) -> list[str]:
-        known = self.frame[self.frame["model_digest"] != ""]
-        digests = known.groupby("trial")["model_digest"].nunique()
-        return sorted(str(trial) for trial in digests[digests > 1].index)
 
 
 def load(results: Path) -> Measurements:
@@ -135,8 +132,14 @@ def from_frame(
     rows, repeats = _without_repeats(validated(frame, source))
     rows[LINE] = rows.index + FIRST_LINE
     rows = rows.reset_index(drop=True)
-    rows["start"] = _start(rows)
-    rows["left_out"] = _why_left_out(rows)
+    # A container that does not identify itself leaves the start open; an instance that is always
+    # on was warm all the same.
+    implied = rows["scenario"].isin(["warm", "real-time", "realtime"]) & (rows["start"] == "")
+    rows["start"] = rows["start"].mask(implied, "warm")
+    reason = rows["outcome"].mask(rows["outcome"] == "ok", "")
+    expected = rows["scenario"].map({"cold": "cold", "warm": "warm"}).fillna(rows["start"])
+    reason = reason.mask((reason == "") & (rows["start"] != expected), "wrong_start")
+    rows["left_out"] = reason.mask(rows["is_warmup"], WARM_UP)
     return Measurements(rows, environment or {}, source, (*notes, *repeats))
 
 
@@ -193,20 +196,6 @@ def _without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]
         return frame, ()
     note = f"{count} line{'s' * (count > 1)} stood in the file twice, word for word; counted once."
     return frame[~repeated].copy(), (note,)
-
-
-def _start(frame: pd.DataFrame) -> pd.Series:
-    # A container that does not identify itself leaves the start open; an instance that is always
-    # on was warm all the same.
-    implied = frame["scenario"].isin(["warm", "real-time", "realtime"]) & (frame["start"] == "")
-    return frame["start"].mask(implied, "warm")
-
-
-def _why_left_out(frame: pd.DataFrame) -> pd.Series:
-    reason = frame["outcome"].mask(frame["outcome"] == "ok", "")
-    expected = frame["scenario"].map({"cold": "cold", "warm": "warm"}).fillna(frame["start"])
-    reason = reason.mask((reason == "") & (frame["start"] != expected), "wrong_start")
-    return reason.mask(frame["is_warmup"], WARM_UP)
 
 
 def _distinct(column: pd.Series) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import StudyError
@@ -20,26 +19,20 @@ ENVIRONMENT_FILE = "environment.json"
 SET_ASIDE_FOLDER = "earlier"
 
 
-@dataclass(frozen=True)
 class Results:
-    """The results folder of one study, which one process writes to at a time."""
+    """The results folder of one study, which one process writes to at a time.
 
-    folder: Path
+    Attributes:
+        measurements: The file with one row per invocation.
+        environment: The file with the facts of each run.
+        service_log: The log of the local service that the study started.
+    """
 
-    @property
-    def measurements(self) -> Path:
-        """The file with one row per invocation."""
-        return self.folder / MEASUREMENTS_FILE
-
-    @property
-    def environment(self) -> Path:
-        """The file with the facts of each run."""
-        return self.folder / ENVIRONMENT_FILE
-
-    @property
-    def service_log(self) -> Path:
-        """The log of the local service that the study started."""
-        return self.folder / "local-service.log"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.measurements = folder / MEASUREMENTS_FILE
+        self.environment = folder / ENVIRONMENT_FILE
+        self.service_log = folder / "local-service.log"
 
     @contextmanager
     def locked(self) -> Iterator[None]:

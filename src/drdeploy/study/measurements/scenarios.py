@@ -89,19 +89,19 @@ def scenarios_of(measurements: Measurements) -> tuple[Scenario, ...]:
 
     A trial whose rows all failed gives a scenario without rows: it is reported, not dropped.
     """
-    found = [
-        _scenario(str(trial), rows, start)
-        for trial, rows in measurements.frame.groupby("trial", sort=True)
-        for start in _starts(rows)
-    ]
-    return tuple(sorted(found, key=_order))
 
+    def position(scenario: Scenario) -> tuple[object, ...]:
+        warm_first = {"warm": 0, "cold": 1}.get(scenario.start, 2)
+        one = scenario.configuration
+        return one.model, warm_first, image_position(one.image), one, scenario.name
 
-def _starts(rows: pd.DataFrame) -> list[str]:
-    """Return the kinds of start that count; of a trial with failures only, the one it asked for."""
-    counted = rows.loc[rows["left_out"] == "", "start"].unique()
-    expected = "cold" if rows["scenario"].iloc[0] == "cold" else "warm"
-    return sorted(str(start) for start in counted) or [expected]
+    found = []
+    for trial, rows in measurements.frame.groupby("trial", sort=True):
+        starts = rows.loc[rows["left_out"] == "", "start"].unique()
+        expected = "cold" if rows["scenario"].iloc[0] == "cold" else "warm"
+        kinds = sorted(map(str, starts)) or [expected]
+        found += [_scenario(str(trial), rows, start) for start in kinds]
+    return tuple(sorted(found, key=position))
 
 
 def _scenario(trial: str, rows: pd.DataFrame, start: str) -> Scenario:
@@ -125,6 +125,8 @@ def _scenario(trial: str, rows: pd.DataFrame, start: str) -> Scenario:
 def _configuration(rows: pd.DataFrame) -> Configuration:
     memory_mb = rows["memory_mb"].dropna()
     profile = _known_value(rows, "profile")
+    # ``lean`` for ``drdeploy:lean`` in any registry; other names stay as they are.
+    name = _known_value(rows, "image").rpartition("/")[2].removeprefix("drdeploy:")
     return Configuration(
         model=_known_value(rows, "model"),
         profile=profile,
@@ -132,14 +134,8 @@ def _configuration(rows: pd.DataFrame) -> Configuration:
         endpoint_kind=_known_value(rows, "endpoint_kind"),
         memory_mb=int(memory_mb.iloc[0]) if len(memory_mb) else 0,
         instance_type=_known_value(rows, "instance_type"),
-        image=_short(_known_value(rows, "image")) or profile,
+        image=name or profile,
     )
-
-
-def _short(image: str) -> str:
-    """Return ``lean`` for ``drdeploy:lean`` in any registry; other names stay as they are."""
-    name = image.rpartition("/")[2]
-    return name.removeprefix("drdeploy:")
 
 
 def _known_value(rows: pd.DataFrame, name: str) -> str:
@@ -152,9 +148,3 @@ def image_position(image: str) -> tuple[int, str]:
     """Return a sort key: the ladder's images in its order, others after them by name."""
     ladder = [str(name) for name in IMAGE_NAMES]
     return ladder.index(image) if image in ladder else len(ladder), image
-
-
-def _order(scenario: Scenario) -> tuple[object, ...]:
-    warm_first = {"warm": 0, "cold": 1}.get(scenario.start, 2)
-    one = scenario.configuration
-    return one.model, warm_first, image_position(one.image), one, scenario.name

@@ -69,27 +69,21 @@ def _typed(frame: pd.DataFrame, source: Path) -> pd.DataFrame:
         if column.name not in rows:
             rows[column.name] = np.nan if column.is_number else ""
         elif column.is_number:
-            rows[column.name] = _numbers(rows[column.name], source)
-    numbers = [column.name for column in SCHEMA if column.is_number]
-    for name in rows.columns.difference(numbers):
+            cells = rows[column.name]
+            numbers = pd.to_numeric(cells, errors="coerce")
+            is_given = cells.notna() & (cells.astype(str).str.strip() != "")
+            _refuse(is_given & ~np.isfinite(numbers), cells, "no number", source)
+            rows[column.name] = numbers.astype(float)
+    numeric = [column.name for column in SCHEMA if column.is_number]
+    for name in rows.columns.difference(numeric):
         rows[name] = rows[name].fillna("").astype(str)
     for column in SCHEMA:
         if column.kind is bool:
-            rows[column.name] = _booleans(rows[column.name], source)
+            cells = rows[column.name]
+            lowered = cells.str.lower()  # pandas and spreadsheets write True and TRUE
+            _refuse(~lowered.isin(["true", "false"]), cells, "not true or false", source)
+            rows[column.name] = lowered == "true"
     return rows
-
-
-def _numbers(cells: pd.Series, source: Path) -> pd.Series:
-    numbers = pd.to_numeric(cells, errors="coerce")
-    is_given = cells.notna() & (cells.astype(str).str.strip() != "")
-    _refuse(is_given & ~np.isfinite(numbers), cells, "no number", source)
-    return numbers.astype(float)
-
-
-def _booleans(cells: pd.Series, source: Path) -> pd.Series:
-    lowered = cells.str.lower()  # pandas and spreadsheets write True and TRUE
-    _refuse(~lowered.isin(["true", "false"]), cells, "not true or false", source)
-    return lowered == "true"
 
 
 def _require_sense(rows: pd.DataFrame, source: Path) -> None:

@@ -107,7 +107,18 @@ def as_json(evidence: Evidence) -> dict[str, Any]:
         "warnings": evidence.warnings,
         "verdicts": [asdict(finding) for finding in evidence.findings],
         "scenarios": [_scenario_as_json(summary) for summary in evidence.summaries],
-        "comparisons": [_comparison_as_json(ratio) for ratio in evidence.comparisons],
+        "comparisons": [
+            {
+                "dimension": ratio.dimension,
+                "quantity": ratio.quantity,
+                "numerator": ratio.before.trial,
+                "denominator": ratio.after.trial,
+                "paired": ratio.is_paired,
+                "ratio_of_means": asdict(ratio.means),
+                "ratio_of_medians": asdict(ratio.medians),
+            }
+            for ratio in evidence.comparisons
+        ],
         "prices": [asdict(price) for price in evidence.prices],
         "notice": RESEARCH_USE_NOTICE,
     }
@@ -134,16 +145,4 @@ def _scenario_as_json(summary: ScenarioSummary) -> dict[str, Any]:
         "cost_usd": asdict(summary.cost.inference) if summary.cost else None,
         "cost_per_million_usd": asdict(summary.cost.million) if summary.cost else None,
         "no_cost": summary.no_cost,
-    }
-
-
-def _comparison_as_json(ratio: ScenarioRatio) -> dict[str, Any]:
-    return {
-        "dimension": ratio.dimension,
-        "quantity": ratio.quantity,
-        "numerator": ratio.before.trial,
-        "denominator": ratio.after.trial,
-        "paired": ratio.is_paired,
-        "ratio_of_means": asdict(ratio.means),
-        "ratio_of_medians": asdict(ratio.medians),
     }

@@ -24,8 +24,6 @@ from drdeploy.study.report.panels import panels_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from matplotlib.axes import Axes
-
     from drdeploy.study.report.panels import Panel
     from drdeploy.study.report.summaries import Breakdown, ScenarioSummary
 
@@ -96,7 +94,8 @@ def _draw_parts(known: Sequence[tuple[str, ScenarioSummary, Breakdown]]) -> Figu
     rows = np.arange(len(known))[::-1]
     left = np.zeros(len(known))
     with mpl.rc_context(STYLE):
-        figure, axes = _panel()
+        figure = Figure(figsize=SIZE_IN)
+        axes = figure.add_subplot()
         for name, part, colour, hatch in PARTS:
             widths = np.array([max(getattr(parts, part), 0.0) for *_, parts in known]) * factor
             if not widths.any():
@@ -126,7 +125,8 @@ def _draw_costs(priced: Sequence[tuple[str, ScenarioSummary]], colour: str) -> F
     millions = [summary.cost.million for _, summary in priced if summary.cost]
     heights = np.array([million.value or 0.0 for million in millions])
     with mpl.rc_context(STYLE):
-        figure, axes = _panel()
+        figure = Figure(figsize=SIZE_IN)
+        axes = figure.add_subplot()
         axes.bar(
             positions,
             heights,
@@ -156,8 +156,3 @@ def _draw_costs(priced: Sequence[tuple[str, ScenarioSummary]], colour: str) -> F
         axes.set_ylim(bottom=0)
         axes.set_ylabel("USD per million inferences")
     return figure
-
-
-def _panel() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=SIZE_IN)
-    return figure, figure.add_subplot()

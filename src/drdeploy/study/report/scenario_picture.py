@@ -41,6 +41,7 @@ def opening_of(summaries: Sequence[ScenarioSummary]) -> Opening | None:
     has_p95 = all(summary.total.p95.has_interval for summary, _ in priced)
     latency = "p95 latency" if has_p95 else "mean latency"
     colours = colours_of(summary.scenario.configuration.model for summary, _ in priced)
+    among = [summary.scenario.configuration for summary, _ in priced]
     fewest = min(summary.scenario.n for summary, _ in priced)
     return Opening(
         heading="What an answer costs, and how long it takes",
@@ -56,7 +57,7 @@ def opening_of(summaries: Sequence[ScenarioSummary]) -> Opening | None:
             ],
             name="scenarios",
             title=f"Every scenario: cost per million inferences against {latency}",
-            description=_description(priced),
+            description=". ".join(_sentence(summary, cost, among) for summary, cost in priced),
         ),
     )
 
@@ -103,12 +104,6 @@ def _span(estimate: Estimate) -> Span:
     if estimate.low is None or estimate.high is None:
         return Span(estimate.value or 0.0)
     return Span(estimate.value or 0.0, (estimate.low, estimate.high))
-
-
-def _description(priced: Sequence[Priced]) -> str:
-    """The picture in words, for readers who cannot see it."""
-    among = [summary.scenario.configuration for summary, _ in priced]
-    return ". ".join(_sentence(summary, cost, among) for summary, cost in priced)
 
 
 def _sentence(summary: ScenarioSummary, cost: Cost, among: Sequence[Configuration]) -> str:

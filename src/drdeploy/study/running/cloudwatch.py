@@ -68,8 +68,14 @@ def join_metrics(
         found = _owned(rows, points, may_cause, period_s)
         for number, row in enumerate(rows):
             point = found.get(number)
-            if point is not None and was_answered(row):
-                joined[number] = _with_metric(joined[number], metric, point)
+            if point is None or not was_answered(row):
+                continue
+            values: dict[str, Any] = {COLUMN_OF[metric]: point.average / MICROSECONDS_PER_S}
+            if metric == "ModelSetupTime":
+                # A container that does not identify itself leaves the start open.  AWS reports a
+                # set-up time for cold starts only, so this one was cold.
+                values["start"] = row.start or "cold"
+            joined[number] = replace(joined[number], **values)
     return joined
 
 
@@ -95,24 +101,15 @@ def _owned(
     period_s: int,
 ) -> dict[int, Datapoint]:
     """Return the datapoints that belong to one row alone, by the row's position."""
-    causes = [(number, row) for number, row in enumerate(rows) if may_cause(row)]
+    period = timedelta(seconds=period_s)
+    spans = {
+        number: (row.started_at - period, row.scheduled_at + timedelta(seconds=row.total_latency_s))
+        for number, row in enumerate(rows)
+        if may_cause(row)
+    }
     claims: dict[int, list[Datapoint]] = {}
     for point in points:
-        owners = [number for number, row in causes if _overlaps(row, point, period_s)]
+        owners = [number for number, (begin, end) in spans.items() if begin < point.start <= end]
         if point.samples == 1 and len(owners) == 1:
             claims.setdefault(owners[0], []).append(point)
     return {number: mine[0] for number, mine in claims.items() if len(mine) == 1}
-
-
-def _overlaps(row: Measurement, point: Datapoint, period_s: int) -> bool:
-    ended_at = row.scheduled_at + timedelta(seconds=row.total_latency_s)
-    return row.started_at - timedelta(seconds=period_s) < point.start <= ended_at
-
-
-def _with_metric(row: Measurement, metric: MetricName, point: Datapoint) -> Measurement:
-    values: dict[str, Any] = {COLUMN_OF[metric]: point.average / MICROSECONDS_PER_S}
-    if metric == "ModelSetupTime":
-        # A container that does not identify itself leaves the start open.  AWS reports a set-up
-        # time for cold starts only, so this one was cold.
-        values["start"] = row.start or "cold"
-    return replace(row, **values)

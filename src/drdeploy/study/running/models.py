@@ -132,14 +132,20 @@ def _find_or_build(
         return _named_artifact(trial, trial.model.artifact)
     architecture = str(trial.model.architecture)
     path = folder / f"{architecture.lower()}-{trial.precision}-{trial.image.takes}.tar.gz"
+    manifest = _manifest(path)
     if trial.model.weights == "best":
-        trained = _trained_artifact(path) or _shipped_artifact(
-            architecture, trial.precision, trial.image.takes
-        )
-        if trained is not None:
-            return trained
+        if manifest and manifest.weights == "trained":
+            return Artifact.open(path)
+        shipped = _shipped_artifact(architecture, trial.precision, trial.image.takes)
+        if shipped is not None:
+            return shipped
     weights = weights_of(trial.model, weights_folder)
-    if not _is_current(path, weights, seed):
+    label = weights if isinstance(weights, str) else "imagenet"
+    # An archive without a seed holds no random weights, so every seed fits it.
+    is_current = manifest is not None and (
+        manifest.weights == label and manifest.provenance.seed in {None, seed}
+    )
+    if not is_current:
         # Other precisions come from quantization, which needs photographs and a validation.
         if trial.precision != "fp32":
             raise StudyError(
@@ -147,15 +153,13 @@ def _find_or_build(
                 where=str(path),
                 remedy="Name an artifact of your own in that precision, or leave it out",
             )
-        label = weights if isinstance(weights, str) else weights.name
-        note(f"building {architecture} as {trial.image.takes} (weights: {label})")
-        _export_in_a_process(architecture, folder, weights, seed, trial.image.takes)
+        name = weights if isinstance(weights, str) else weights.name
+        note(f"building {architecture} as {trial.image.takes} (weights: {name})")
+        # TensorFlow's memory and threads end with the process, before anything is measured.
+        with ProcessPoolExecutor(1, get_context("spawn"), initializer=_quieten_tensorflow) as pool:
+            arguments = (architecture, folder, weights, seed, trial.image.takes)
+            pool.submit(_export, *arguments).result()
     return Artifact.open(path)
-
-
-def _trained_artifact(path: Path) -> Artifact | None:
-    manifest = _manifest(path)
-    return Artifact.open(path) if manifest and manifest.weights == "trained" else None
 
 
 def _shipped_artifact(
@@ -184,30 +188,12 @@ def _named_artifact(trial: Trial, path: Path) -> Artifact:
     return artifact
 
 
-def _is_current(path: Path, weights: Path | str, seed: int) -> bool:
-    """Whether the archive is the one that would be built."""
-    manifest = _manifest(path)
-    if manifest is None:
-        return False
-    expected = weights if isinstance(weights, str) else "imagenet"
-    # An archive without a seed holds no random weights, so every seed fits it.
-    return manifest.weights == expected and manifest.provenance.seed in {None, seed}
-
-
 def _manifest(path: Path) -> ModelManifest | None:
     """Return the manifest of an archive; None where there is none, or a broken one."""
     try:
         return inspect(path) if path.is_file() else None
     except ArtifactError:
         return None
-
-
-def _export_in_a_process(
-    architecture: str, folder: Path, weights: Path | str, seed: int, model_format: ModelFormat
-) -> None:
-    # TensorFlow's memory and threads end with the process, before anything is measured.
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_quieten_tensorflow) as pool:
-        pool.submit(_export, architecture, folder, weights, seed, model_format).result()
 
 
 def _quieten_tensorflow() -> None:

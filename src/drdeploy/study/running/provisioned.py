@@ -125,7 +125,7 @@ class StudyEndpoints:
         }
         self._provisioner = provisioner
         self._always_on = {
-            key for key, one in desired.endpoints.endpoints.items() if one.is_always_on
+            key for key, one in desired.endpoints.endpoints.items() if is_always_on(one.config)
         }
         self._waiting = {trial.id for trial in plan.trials if is_always_on(trial.endpoint)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -74,29 +74,19 @@ class RunOutcome:
     problems: Mapping[str, str]
 
 
+@dataclass(kw_only=True)
 class Runner:
     """Measures what is missing of a plan, and appends each row to the journal."""
 
-    def __init__(
-        self,
-        *,
-        plan: Plan,
-        target: Target,
-        inputs: TrialInputs,
-        journal: Journal,
-        run_id: str,
-        progress: ProgressReporter,
-        clock: Clock | None = None,
-    ) -> None:
-        self.plan = plan
-        self.target = target
-        self.inputs = inputs
-        self.journal = journal
-        self.run_id = run_id
-        self.progress = progress
-        self.clock = clock or Clock()
-        self._uploaded: dict[ArtifactKey, str] = {}
-        self._used: set[str] = set()
+    plan: Plan
+    target: Target
+    inputs: TrialInputs
+    journal: Journal
+    run_id: str
+    progress: ProgressReporter
+    clock: Clock = field(default_factory=Clock)
+    _uploaded: dict[ArtifactKey, str] = field(default_factory=dict, init=False)
+    _used: set[str] = field(default_factory=set, init=False)
 
     def begin(self, environment: EnvironmentFile, facts: Mapping[str, Any]) -> None:
         """Record the conditions of this run, unless its rows must not be mixed with earlier ones.
@@ -226,7 +216,12 @@ class Runner:
         rows = self.journal.read()
         sharing = {one for one, endpoint in self.target.endpoints.items() if endpoint == name}
         sharing.add(trial.id)
-        mine = [row for row in rows if row.trial in sharing and self._has_metrics(row)]
+        keeps_metrics = self.target.platform == "aws"  # those of earlier runs too
+        mine = [
+            row
+            for row in rows
+            if row.trial in sharing and (keeps_metrics or row.run_id == self.run_id)
+        ]
         if not mine:
             return
         period_s = self.target.metrics_period_s
@@ -236,10 +231,6 @@ class Runner:
         joined = join_metrics(mine, points, period_s=period_s)
         later = dict(zip(map(id, mine), joined, strict=True))
         self.journal.rewrite([later.get(id(row), row) for row in rows])
-
-    def _has_metrics(self, row: Measurement) -> bool:
-        """Whether metrics of the row can still be read: AWS keeps those of earlier runs."""
-        return row.run_id == self.run_id or self.target.platform == "aws"
 
     def _keep(self, trial: Trial, row: Measurement) -> None:
         self.journal.append(row)

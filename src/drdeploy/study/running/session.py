@@ -43,7 +43,6 @@ from drdeploy.study.running.target import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
 
     from drdeploy.study.design.plan import Plan
     from drdeploy.study.measurements.results import Results
@@ -99,7 +98,10 @@ def run_plan(plan: Plan, options: RunOptions, progress: ProgressReporter) -> Run
         _refuse_another_study(plan, options, journal, environment)
         unfinished = unfinished_trials(plan, journal.read())
         if not unfinished:
-            return _nothing_is_missing(plan, options, progress)
+            progress.note("every trial is measured already")
+            if study_workspace(results).exists:
+                progress.note("an earlier run left something: `drdeploy study delete` deletes it")
+            return RunOutcome(tuple(trial.id for trial in plan.trials), {})
         _check_access(plan, options)
         inputs = _find_inputs(plan, options, progress)
         target = stack.enter_context(_find_target(plan, options, progress))
@@ -121,7 +123,7 @@ def run_plan(plan: Plan, options: RunOptions, progress: ProgressReporter) -> Run
             target=target,
             inputs=inputs,
             journal=journal,
-            run_id=_run_id(clock.now()),
+            run_id=f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
             progress=progress,
             clock=clock,
         )
@@ -140,20 +142,8 @@ def _refuse_another_study(
     environment.refuse_other_conditions(facts, runs_by_trial(journal.read()))
 
 
-def _nothing_is_missing(plan: Plan, options: RunOptions, progress: ProgressReporter) -> RunOutcome:
-    progress.note("every trial is measured already")
-    if study_workspace(options.results).exists:
-        progress.note("an earlier run left something: `drdeploy study delete` deletes it")
-    return RunOutcome(tuple(trial.id for trial in plan.trials), {})
-
-
 def _check_access(plan: Plan, options: RunOptions) -> None:
-    """Fail now where the run would fail later anyway: building what it needs takes minutes.
-
-    Raises:
-        TerraformUnavailable: It is needed, and it or its AWS provider is not installed.
-        EndpointError: AWS refuses the credentials.
-    """
+    """Fail now where the run would fail later anyway: building what it needs takes minutes."""
     if options.provisioning:
         account = Account(options.endpoint_url, plan.study.region)
         prepare_terraform("study", study_workspace(options.results), account)
@@ -265,7 +255,3 @@ def _measure(runner: Runner, environment: EnvironmentFile) -> RunOutcome:
         return outcome
     finally:
         environment.record(runner.run_id, {"ended_at": runner.clock.now().isoformat()})
-
-
-def _run_id(now: datetime) -> str:
-    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"

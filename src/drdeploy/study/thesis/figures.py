@@ -30,24 +30,15 @@ BASE = "1024 MB"
 DESCRIPTION = "Box plot per configuration with every row as a dot, mean and standard deviation"
 
 
-@dataclass(frozen=True)
-class Planned:
-    """What a pair of figures shows, one for each model."""
-
-    section: str
-    quantity: str
-    start: str
-    by: By
-
-
-PLAN = (
-    Planned("6.1.1", "total_latency_s", "cold", "image"),
-    Planned("6.1.2.1", "prediction_s", "warm", "memory"),
-    Planned("6.1.2.1", "total_latency_s", "warm", "memory"),
-    Planned("6.1.2.2", "total_latency_s", "cold", "memory"),
-    Planned("6.2.1", "prediction_s", "warm", "instance"),
-    Planned("6.2.1", "total_latency_s", "warm", "instance"),
+PLAN: tuple[tuple[str, str, By], ...] = (
+    ("total_latency_s", "cold", "image"),
+    ("prediction_s", "warm", "memory"),
+    ("total_latency_s", "warm", "memory"),
+    ("total_latency_s", "cold", "memory"),
+    ("prediction_s", "warm", "instance"),
+    ("total_latency_s", "warm", "instance"),
 )
+"""What each pair of figures shows, one for each model: column, kind of start, and what differs."""
 
 
 @dataclass(frozen=True)
@@ -80,21 +71,21 @@ def draw_study_figures(
 
 def _figure(
     number: str,
-    plan: Planned,
+    plan: tuple[str, str, By],
     model: str,
     panels: Sequence[Panel],
     printed: Sequence[Recomputed],
 ) -> StudyFigure:
-    quantity = QUANTITIES[plan.quantity]
-    title = f"Figure {number}: {model}, {plan.start}, {quantity} by {plan.by}"
-    if plan.by == "image":
+    column, start, by = plan
+    title = f"Figure {number}: {model}, {start}, {QUANTITIES[column]} by {by}"
+    if by == "image":
         boxes, note = tuple(_images(model, panels, printed)), _IMAGE_NOTE
     else:
-        panel = _panel(model, plan.start, plan.by, panels)
-        boxes, note = boxes_of(panel, plan.quantity) if panel else (), ""
+        panel = _panel(model, start, by, panels)
+        boxes, note = boxes_of(panel, column) if panel else (), ""
     if not boxes:
         return StudyFigure(number, title, None, "The raw rows are not there.")
-    drawing = draw_boxes(boxes, quantity, colour_of(plan.start))
+    drawing = draw_boxes(boxes, QUANTITIES[column], colour_of(start))
     return StudyFigure(
         number, title, picture_of(drawing, f"figure-{number}", title, DESCRIPTION), note
     )

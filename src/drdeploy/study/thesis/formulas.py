@@ -122,7 +122,12 @@ class Formula:
 
     def value(self, summary: Callable[[Rows], float]) -> float:
         """The figure, each operand's rows summarised to one number."""
-        return float(self.scale * combine(self.form, *(_amount(t, summary) for t in self.terms)))
+        amounts = [
+            term.usd_per_second
+            * (summary(term.operand) if isinstance(term.operand, Rows) else term.operand.value)
+            for term in self.terms
+        ]
+        return float(self.scale * combine(self.form, *amounts))
 
     def __str__(self) -> str:
         first, *others = (
@@ -230,9 +235,3 @@ def _seconds(term: Term, samples: Samples) -> Floats:
     if isinstance(term.operand, Constant):
         return np.array([term.operand.value])
     return samples.seconds[term.operand]
-
-
-def _amount(term: Term, summary: Callable[[Rows], float]) -> float:
-    operand = term.operand
-    value = operand.value if isinstance(operand, Constant) else summary(operand)
-    return value * term.usd_per_second

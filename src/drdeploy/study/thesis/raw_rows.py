@@ -112,7 +112,7 @@ def load_study(folder: Path = STUDY_FOLDER) -> Measurements:
             "MODEL-INSTANCE.csv, or no folder for the packaged rows",
         )
     frames = [_as_measurements(tables[one], one) for one in sorted(tables, key=_order)]
-    notes = (*_skipped(folder), *_odd_numbers(tables))
+    notes = tuple(_notes(folder, tables))
     return from_frame(pd.concat(frames, ignore_index=True), folder, notes=notes)
 
 
@@ -188,18 +188,11 @@ def _as_measurements(raw: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     return rows.assign(sequence=rows.index + 1, **facts)
 
 
-def _skipped(folder: Path) -> Iterator[str]:
-    known = {PUBLISHED_FILE, ROWS_FILE}
-    names = [
-        path.name
-        for path in sorted(folder.glob("*.csv"))
-        if path.name not in known and experiment_of(path.stem) is None
-    ]
-    if names:
-        yield f"Skipped, because the name is not that of an experiment: {', '.join(names)}."
-
-
-def _odd_numbers(tables: Mapping[Experiment, pd.DataFrame]) -> Iterator[str]:
+def _notes(folder: Path, tables: Mapping[Experiment, pd.DataFrame]) -> Iterator[str]:
+    names = {path.name for path in folder.glob("*.csv") if not experiment_of(path.stem)}
+    skipped = sorted(names - {PUBLISHED_FILE, ROWS_FILE})
+    if skipped:
+        yield f"Skipped, because the name is not that of an experiment: {', '.join(skipped)}."
     for experiment, table in tables.items():
         numbers, expected = table.index.tolist(), list(range(len(table)))
         missing = sorted(set(expected) - set(numbers))
