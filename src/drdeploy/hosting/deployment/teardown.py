@@ -116,14 +116,10 @@ def _by_asking(
     Listing buckets or roles needs a permission for the whole account, which a deployer lacks.
     """
 
-    def exists(account: Account, name: str) -> bool:
-        describe = partial(
-            getattr(account.client(service), operation), **{member: [name] if many else name}
-        )
-        return answer_or_none(describe, *absent) is not None
-
     def find(account: Account, names: Iterable[str]) -> set[str]:
-        return {name for name in names if exists(account, name)}
+        describe = getattr(account.client(service), operation)
+        asked = {name: partial(describe, **{member: [name] if many else name}) for name in names}
+        return {name for name, ask in asked.items() if answer_or_none(ask, *absent) is not None}
 
     return find
 

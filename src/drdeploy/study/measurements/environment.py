@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,10 @@ def cpu_busy_percent(over_s: float = 0.5) -> float:
 def host_facts() -> dict[str, Any]:
     """Return the facts about this machine, its packages and this checkout."""
     cpu = _cpu_info()
+    versions = {}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
     commit = _git_output("rev-parse", "HEAD")
     has_changes = bool(commit and _git_output("status", "--porcelain"))
     return {
@@ -53,7 +58,7 @@ def host_facts() -> dict[str, Any]:
         "kernel": platform.release(),
         "python": sys.version.split()[0],
         "drdeploy": VERSION,
-        "packages": _versions(),
+        "packages": versions,
         "git": {"commit": commit, "has_changes": has_changes} if commit else {},
     }
 
@@ -142,16 +147,6 @@ def _operating_system() -> str:
         return platform.freedesktop_os_release()["PRETTY_NAME"]
     except (OSError, KeyError):
         return platform.platform()
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def _git_output(*arguments: str) -> str:

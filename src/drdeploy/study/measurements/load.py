@@ -129,7 +129,14 @@ def from_frame(
     Raises:
         AnalysisError: As :func:`load`.
     """
-    rows, repeats = _without_repeats(validated(frame, source))
+    rows = validated(frame, source)
+    # Two identical rows are one invocation that was written twice: no two have the same start.
+    repeated = rows.duplicated(keep="first")
+    count = int(repeated.sum())
+    if count:
+        lines = f"{count} line{'s' * (count > 1)}"
+        notes = (*notes, f"{lines} stood in the file twice, word for word; counted once.")
+    rows = rows[~repeated].copy()
     rows[LINE] = rows.index + FIRST_LINE
     rows = rows.reset_index(drop=True)
     # A container that does not identify itself leaves the start open; an instance that is always
@@ -140,7 +147,7 @@ def from_frame(
     expected = rows["scenario"].map({"cold": "cold", "warm": "warm"}).fillna(rows["start"])
     reason = reason.mask((reason == "") & (rows["start"] != expected), "wrong_start")
     rows["left_out"] = reason.mask(rows["is_warmup"], WARM_UP)
-    return Measurements(rows, environment or {}, source, (*notes, *repeats))
+    return Measurements(rows, environment or {}, source, notes)
 
 
 def _read_rows(source: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -186,16 +193,6 @@ def _read_environment(folder: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(facts, dict):
         return {}
     return {str(run): known for run, known in facts.items() if isinstance(known, dict)}
-
-
-def _without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    # Two identical rows are one invocation that was written twice: no two have the same start.
-    repeated = frame.duplicated(keep="first")
-    count = int(repeated.sum())
-    if not count:
-        return frame, ()
-    note = f"{count} line{'s' * (count > 1)} stood in the file twice, word for word; counted once."
-    return frame[~repeated].copy(), (note,)
 
 
 def _distinct(column: pd.Series) -> list[str]:

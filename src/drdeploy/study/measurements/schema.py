@@ -108,21 +108,21 @@ def encode(value: object) -> str:
 def columns_of(row_class: type) -> tuple[CsvColumn, ...]:
     """Return the columns that a dataclass declares, in the order of its fields."""
     hints = get_type_hints(row_class, include_extras=True)
-    return tuple(_column(field.name, hints[field.name]) for field in fields(row_class))
-
-
-def _column(name: str, annotated: Any) -> CsvColumn:
-    hint, meaning, *rules = get_args(annotated)
-    choices = tuple(dict.fromkeys(_literals(hint)))
-    kinds = [str] if choices else list(get_args(hint) or (hint,))
-    return CsvColumn(
-        name=name,
-        kind=next(kind for kind in kinds if kind is not NoneType),
-        is_nullable=NoneType in kinds,
-        choices=choices,
-        meaning=meaning,
-        rules=frozenset(rules),
-    )
+    columns = []
+    for field in fields(row_class):
+        hint, meaning, *rules = get_args(hints[field.name])
+        choices = tuple(dict.fromkeys(_literals(hint)))
+        kinds = [str] if choices else list(get_args(hint) or (hint,))
+        column = CsvColumn(
+            name=field.name,
+            kind=next(kind for kind in kinds if kind is not NoneType),
+            is_nullable=NoneType in kinds,
+            choices=choices,
+            meaning=meaning,
+            rules=frozenset(rules),
+        )
+        columns.append(column)
+    return tuple(columns)
 
 
 def _literals(hint: Any) -> list[str]:

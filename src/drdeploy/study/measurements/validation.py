@@ -32,22 +32,6 @@ def validated(frame: pd.DataFrame, source: Path) -> pd.DataFrame:
         AnalysisError: A column is missing, there is no row, a value does not fit its column, or
             a row contradicts itself or its trial.
     """
-    _require_columns(frame, source)
-    rows = _typed(frame.reset_index(drop=True), source)
-    _require_sense(rows, source)
-    return rows
-
-
-def bad_line(source: Path, line: int, problem: str) -> AnalysisError:
-    """Return the error for one line of the file."""
-    return AnalysisError(
-        f"A measurement makes no sense: {problem}",
-        where=f"{source}, line {line}",
-        remedy="Correct or remove the line; measurements are otherwise never edited",
-    )
-
-
-def _require_columns(frame: pd.DataFrame, source: Path) -> None:
     missing = [name for name in REQUIRED if name not in frame.columns]
     if missing and len(frame.columns):
         raise AnalysisError(
@@ -61,6 +45,18 @@ def _require_columns(frame: pd.DataFrame, source: Path) -> None:
             where=str(source),
             remedy="Run `drdeploy study run`; it appends one row per invocation",
         )
+    rows = _typed(frame.reset_index(drop=True), source)
+    _require_sense(rows, source)
+    return rows
+
+
+def bad_line(source: Path, line: int, problem: str) -> AnalysisError:
+    """Return the error for one line of the file."""
+    return AnalysisError(
+        f"A measurement makes no sense: {problem}",
+        where=f"{source}, line {line}",
+        remedy="Correct or remove the line; measurements are otherwise never edited",
+    )
 
 
 def _typed(frame: pd.DataFrame, source: Path) -> pd.DataFrame:

@@ -155,10 +155,7 @@ def _find_or_build(
             )
         name = weights if isinstance(weights, str) else weights.name
         note(f"building {architecture} as {trial.image.takes} (weights: {name})")
-        # TensorFlow's memory and threads end with the process, before anything is measured.
-        with ProcessPoolExecutor(1, get_context("spawn"), initializer=_quieten_tensorflow) as pool:
-            arguments = (architecture, folder, weights, seed, trial.image.takes)
-            pool.submit(_export, *arguments).result()
+        _export_in_a_process(architecture, folder, weights, seed, trial.image.takes)
     return Artifact.open(path)
 
 
@@ -194,6 +191,14 @@ def _manifest(path: Path) -> ModelManifest | None:
         return inspect(path) if path.is_file() else None
     except ArtifactError:
         return None
+
+
+def _export_in_a_process(
+    architecture: str, folder: Path, weights: Path | str, seed: int, model_format: ModelFormat
+) -> None:
+    # TensorFlow's memory and threads end with the process, before anything is measured.
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_quieten_tensorflow) as pool:
+        pool.submit(_export, architecture, folder, weights, seed, model_format).result()
 
 
 def _quieten_tensorflow() -> None:
