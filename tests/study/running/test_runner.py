@@ -220,9 +220,9 @@ def test_facts_are_kept_per_run(measured, plan_with):
 def test_the_sensitivities_locked_into_an_artifact_are_facts_of_a_run():
     from drdeploy.grader.box import box_artifact
     from drdeploy.study.running.models import Artifact
-    from drdeploy.study.running.runner import _operating_points
+    from drdeploy.study.running.runner import _clinical_thresholds
 
-    points = _operating_points(Artifact.open(box_artifact("fp32")))
+    points = _clinical_thresholds(Artifact.open(box_artifact("fp32")))
     assert {(point["name"], point["at_or_above"]) for point in points} >= {("high_sensitivity", 2)}
     assert all(0 < point["sensitivity"]["low"] <= 1 for point in points)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation
 from enum import StrEnum
@@ -103,13 +102,7 @@ def read_printed(folder: Path) -> tuple[Printed, ...]:
         _figure(row, f"{path}, line {line}")
         for line, row in enumerate(table.to_dict("records"), start=2)
     )
-    for name, count in Counter(figure.id for figure in printed).items():
-        if count > 1:
-            raise AnalysisError(
-                f"The id {name} stands twice",
-                where=str(path),
-                remedy="Give every printed figure an id of its own",
-            )
+    _require_one_each(printed, path)
     return printed
 
 
@@ -127,3 +120,15 @@ def _figure(row: Mapping[Any, Any], where: str) -> Printed:
         )
     told = {name: row[name].strip() for name in FIELDS if name != "value"}
     return Printed(text=text, **told)
+
+
+def _require_one_each(printed: tuple[Printed, ...], path: Path) -> None:
+    seen: set[str] = set()
+    for figure in printed:
+        if figure.id in seen:
+            raise AnalysisError(
+                f"The id {figure.id} stands twice",
+                where=str(path),
+                remedy="Give every printed figure an id of its own",
+            )
+        seen.add(figure.id)
