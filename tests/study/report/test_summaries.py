@@ -92,7 +92,7 @@ def test_twice_the_cpu_is_found_to_be_about_twice_as_fast(scenarios):
         for ratio in comparisons(scenarios, "memory_mb", ("prediction_s",))
         if ratio.before.configuration.model == "vgg19" and ratio.before.start == "warm"
     )
-    assert ratio.means.excludes(1.0)
+    assert ratio.is_shown
     assert ratio.means.low <= 2.0 <= ratio.means.high * 1.05
 
 
