@@ -60,8 +60,8 @@ def test_a_folder_without_raw_files_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        (["x,T,q,m,c,about 2,s"], "no number"),
-        (["x,T,q,m,c,nan,s"], "no number"),
+        (["x,T,q,m,c,about 2,s"], "is not a number"),
+        (["x,T,q,m,c,nan,s"], "is not a number"),
         (["x,T,q,m,c,1,s", "x,T,q,m,c,2,s"], "stands twice"),
         ([], "are none"),
     ],
