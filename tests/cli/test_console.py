@@ -7,15 +7,7 @@ from typer.testing import CliRunner
 
 from drdeploy.cli import console
 from drdeploy.cli.app import build_app
-from drdeploy.cli.console import (
-    Table,
-    name_column,
-    number_column,
-    print_facts,
-    print_line,
-    relative_names,
-    sentence_column,
-)
+from drdeploy.cli.console import Column, Table, print_facts, print_line, relative_names
 
 LONG = "photographs/of/a/camera/IDRiD_029_grade0_left.jpg"
 
@@ -38,7 +30,7 @@ def terminal(monkeypatch, capsys):
 
 
 def table():
-    made = Table([name_column("file"), number_column("grade"), sentence_column("note")])
+    made = Table([Column.name("file"), Column.number("grade"), Column.sentence("note")])
     made.add(LONG, "3", "a sentence that is too long for what is left of the line")
     made.add("b.jpg", "10", "short")
     return made
@@ -77,7 +69,7 @@ def test_a_pipe_gets_every_name_whole(terminal):
 
 def test_numbers_are_never_shortened(terminal):
     printed = terminal(20)
-    made = Table([name_column("f"), number_column("n")])
+    made = Table([Column.name("f"), Column.number("n")])
     made.add(LONG, "1234567890123")
     made.print()
     assert printed()[2].endswith("1234567890123")
@@ -129,7 +121,7 @@ def test_the_help_of_a_command_fits_80_columns(words):
 def test_a_name_with_escape_sequences_is_shown_and_not_obeyed(terminal, width):
     printed = terminal(width)
     name = "\x1b[2J\x1b]8;;evil\x07a.jpg"
-    shown = Table([name_column("image"), number_column("grade")])
+    shown = Table([Column.name("image"), Column.number("grade")])
     shown.add(name, "3")
     shown.print()
     print_line(f"Graded {name}")

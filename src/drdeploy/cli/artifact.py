@@ -12,6 +12,7 @@ import typer
 from drdeploy.cli import push
 from drdeploy.cli.console import err, print_facts, print_json, print_line
 from drdeploy.cli.options import JsonOption
+from drdeploy.errors import InvalidInput
 from drdeploy.units import MB
 
 if TYPE_CHECKING:
@@ -145,7 +146,11 @@ def pack(
     from drdeploy.grader.artifacts import Provenance
     from drdeploy.grader.artifacts import pack as pack_artifact
     from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
+    from drdeploy.grader.grading import ICDR_CLASSES
 
+    if icdr and classes:
+        raise InvalidInput("Both --classes and --icdr name the classes", remedy="Give one of them")
+    names = tuple(part.strip() for part in classes.split(",") if part)
     changes = {
         "height_px": height_px,
         "width_px": width_px,
@@ -163,7 +168,7 @@ def pack(
             architecture=architecture,
             weights=weights,
             precision=precision,
-            classes=_class_names(classes, icdr=icdr),
+            classes=ICDR_CLASSES if icdr else names,
             output=output,
             transform=_transform(transform, like, changes),
             gradability=GradabilityLimits() if icdr and not no_gradability else None,
@@ -192,20 +197,10 @@ def verify(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
     print_line(f"{archive}: {len(manifest.files)} files verified")
 
 
-def _class_names(names: str, *, icdr: bool) -> tuple[str, ...]:
-    from drdeploy.errors import InvalidInput
-    from drdeploy.grader.grading import ICDR_CLASSES
-
-    if icdr and names:
-        raise InvalidInput("Both --classes and --icdr name the classes", remedy="Give one of them")
-    return ICDR_CLASSES if icdr else tuple(part.strip() for part in names.split(",") if part)
-
-
 def _transform(file: Path | None, like: str, changes: dict[str, Any]) -> FundusTransform:
     """Read the preprocessing of a file or a network, and change what single options say."""
     import msgspec
 
-    from drdeploy.errors import InvalidInput
     from drdeploy.grader.artifacts import read_transform
     from drdeploy.grader.fundus.transform import FundusTransform
     from drdeploy.grader.networks.architectures import find_architecture

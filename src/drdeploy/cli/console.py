@@ -14,7 +14,7 @@ import textwrap
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -90,20 +90,20 @@ class Column:
     align: Literal["left", "right"] = "left"
     shorten: Literal["never", "middle", "end"] = "never"
 
+    @classmethod
+    def number(cls, title: str) -> Self:
+        """A column of numbers."""
+        return cls(title, align="right")
 
-def number_column(title: str) -> Column:
-    """A column of numbers."""
-    return Column(title, align="right")
+    @classmethod
+    def name(cls, title: str) -> Self:
+        """A column of names, shortened in the middle: files differ at the end of their names."""
+        return cls(title, shorten="middle")
 
-
-def name_column(title: str) -> Column:
-    """A column of names, shortened in the middle: files differ at the end of their names."""
-    return Column(title, shorten="middle")
-
-
-def sentence_column(title: str) -> Column:
-    """A column of sentences: shortened at the end."""
-    return Column(title, shorten="end")
+    @classmethod
+    def sentence(cls, title: str) -> Self:
+        """A column of sentences: shortened at the end."""
+        return cls(title, shorten="end")
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Table:
 
     ::
 
-        table = Table([name_column("image"), number_column("grade")])
+        table = Table([Column.name("image"), Column.number("grade")])
         table.add("left.jpg", "3")
         table.print()
     """
@@ -141,11 +141,12 @@ class Table:
             _print_lines([self._line(cells, widths) if cells else rule], style, out)
 
     def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
-        shown = [
-            _aligned(_shortened(cell, width, column.shorten), width, column.align)
-            for cell, width, column in zip(cells, widths, self.columns, strict=True)
-        ]
-        return GAP.join(shown).rstrip()
+        padded = []
+        for cell, width, column in zip(cells, widths, self.columns, strict=True):
+            text = _shortened(cell, width, column.shorten)
+            padding = " " * (width - cell_len(text))
+            padded.append(padding + text if column.align == "right" else text + padding)
+        return GAP.join(padded).rstrip()
 
 
 def relative_names(paths: Sequence[str]) -> list[str]:
@@ -206,11 +207,6 @@ def _shortened(text: str, width: int, where: Literal["never", "middle", "end"]) 
         return f"{text[: width - 1]}…"
     tail = (width - 1) // 2
     return f"{text[: width - 1 - tail]}…{text[-tail:]}"
-
-
-def _aligned(text: str, width: int, align: Literal["left", "right"]) -> str:
-    padding = " " * (width - cell_len(text))
-    return padding + text if align == "right" else text + padding
 
 
 def _print_lines(lines: Sequence[str], style: str, to: Console) -> None:

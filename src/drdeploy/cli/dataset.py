@@ -12,7 +12,6 @@ from drdeploy.cli.console import (
     Column,
     Table,
     err,
-    number_column,
     print_json,
     print_line,
     print_note,
@@ -97,7 +96,14 @@ def _as_document(inspection: DatasetInspection, pictures: tuple[Path, ...]) -> d
         "usable": _counted(inspection.usable),
         "duplicates": len(inspection.copies),
         "conflicts": len(inspection.conflicts),
-        "copies": [_copies(dataset, copies) for copies in inspection.copies],
+        "copies": [
+            {
+                "files": [dataset.name_of(one) for one in copies.photographs],
+                "grades": [int(one.grade) for one in copies.photographs],
+                "conflict": copies.is_conflict,
+            }
+            for copies in inspection.copies
+        ],
         "missing": len(inspection.set_aside("missing")),
         "unreadable": len(inspection.set_aside("unreadable")),
         "without_grade": len(inspection.set_aside("grade")),
@@ -120,14 +126,6 @@ def _as_document(inspection: DatasetInspection, pictures: tuple[Path, ...]) -> d
 def _counted(dataset: Dataset) -> dict[str, Any]:
     grades = {f"{grade:d}": count for grade, count in dataset.counts().items()}
     return {"n": len(dataset), "grades": grades}
-
-
-def _copies(dataset: Dataset, copies: CopiedPhotograph) -> dict[str, Any]:
-    return {
-        "files": [dataset.name_of(one) for one in copies.photographs],
-        "grades": [int(one.grade) for one in copies.photographs],
-        "conflict": copies.is_conflict,
-    }
 
 
 # ---- on the terminal ----------------------------------------------------------------------
@@ -161,7 +159,7 @@ def _print_grades(inspection: DatasetInspection) -> None:
     parts = {split: dataset.of_split(split) for split in dataset.splits}
     counted = [*parts.values(), dataset, inspection.usable]
     titles = (*parts, "all", "usable", "of usable")
-    table = Table([number_column("grade"), Column(""), *map(number_column, titles)])
+    table = Table([Column.number("grade"), Column(""), *map(Column.number, titles)])
     for grade in Grade:
         counts = [part.counts()[grade] for part in counted]
         share = f"{counts[-1] / len(inspection.usable):.1%}"

@@ -145,16 +145,6 @@ class TerminalApprover:
         self.note(f"plan: {proposal.title}: {proposal.changes.summary}")
         for change in proposal.changes.changes:
             self.note(f"  {change.action:8}{change.address}")
-        self._show_cost(proposal)
-        if self._yes:
-            return True
-        try:
-            with self._pause():
-                return typer.confirm("Apply it?", err=True)
-        except typer.Abort:
-            return False
-
-    def _show_cost(self, proposal: Proposal) -> None:
         cost = proposal.cost
         where = "on AWS; free here" if self._is_local else "on AWS"
         for one in cost.endpoints:
@@ -163,6 +153,13 @@ class TerminalApprover:
             self.note(f"  cost {sentence}")
         if cost.hourly_usd and not self._is_local:
             self.note(f"  always on, together: {cost.hourly_usd:.4g} USD an hour until deleted")
+        if self._yes:
+            return True
+        try:
+            with self._pause():
+                return typer.confirm("Apply it?", err=True)
+        except typer.Abort:
+            return False
 
 
 @contextmanager

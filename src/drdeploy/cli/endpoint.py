@@ -5,12 +5,12 @@ from __future__ import annotations
 import mimetypes
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from drdeploy.cli import endpoint_deploy
-from drdeploy.cli.console import Column, Table, name_column, print_json, print_line
+from drdeploy.cli.console import Column, Table, print_json, print_line
 from drdeploy.cli.options import EndpointUrlOption, JsonOption, RegionOption
 
 if TYPE_CHECKING:
@@ -24,16 +24,27 @@ NameArgument = Annotated[str, typer.Argument(help="The endpoint's name.")]
 
 @app.command("list")
 def list_endpoints(
-    endpoint_url: EndpointUrlOption = None,
-    region: RegionOption = None,
-    as_json: JsonOption = False,
+    endpoint_url: EndpointUrlOption = None, region: RegionOption = None, as_json: JsonOption = False
 ) -> None:
     """List endpoints, newest first."""
-    endpoints = _endpoints(endpoint_url, region)
+    from drdeploy.hosting.sagemaker import connect, translated_errors
+
+    sagemaker = connect(endpoint_url, region=region).sagemaker
+    with translated_errors("list the endpoints", endpoint_url or "AWS"):
+        pages = list(sagemaker.get_paginator("list_endpoints").paginate())
+    endpoints = [
+        {
+            "name": endpoint["EndpointName"],
+            "status": endpoint["EndpointStatus"],
+            "created_at": endpoint["CreationTime"].isoformat(timespec="seconds"),
+        }
+        for page in pages
+        for endpoint in page["Endpoints"]
+    ]
     if as_json:
         print_json(endpoints)
         return
-    table = Table([name_column("endpoint"), Column("status"), Column("created")])
+    table = Table([Column.name("endpoint"), Column("status"), Column("created")])
     for endpoint in endpoints:
         table.add(endpoint["name"], endpoint["status"], endpoint["created_at"])
     table.print()
@@ -69,9 +80,7 @@ def invoke(
 
 @app.command()
 def delete(
-    name: NameArgument,
-    endpoint_url: EndpointUrlOption = None,
-    region: RegionOption = None,
+    name: NameArgument, endpoint_url: EndpointUrlOption = None, region: RegionOption = None
 ) -> None:
     """Delete an endpoint and all that belongs to it.
 
@@ -98,23 +107,6 @@ def delete(
             remedy="List the endpoints with `drdeploy endpoint list`",
         )
     print_line(f"{name} is deleted")
-
-
-def _endpoints(endpoint_url: str | None, region: str | None) -> list[dict[str, Any]]:
-    from drdeploy.hosting.sagemaker import connect, translated_errors
-
-    sagemaker = connect(endpoint_url, region=region).sagemaker
-    with translated_errors("list the endpoints", endpoint_url or "AWS"):
-        pages = list(sagemaker.get_paginator("list_endpoints").paginate())
-    return [
-        {
-            "name": endpoint["EndpointName"],
-            "status": endpoint["EndpointStatus"],
-            "created_at": endpoint["CreationTime"].isoformat(timespec="seconds"),
-        }
-        for page in pages
-        for endpoint in page["Endpoints"]
-    ]
 
 
 def _show(answer: Invocation) -> None:

@@ -25,7 +25,6 @@ from drdeploy.errors import InvalidInput
 
 if TYPE_CHECKING:
     from drdeploy.hosting.deployment.account import Account
-    from drdeploy.hosting.deployment.desired import DesiredEndpoints
     from drdeploy.hosting.deployment.provision import Provisioned
     from drdeploy.hosting.deployment.teardown import TeardownReport
     from drdeploy.hosting.deployment.workspace import Workspace
@@ -83,9 +82,11 @@ def deploy(
     Run it again with another image, archive or size: what changed becomes a new endpoint
     configuration, and the endpoint answers throughout. deployments/NAME keeps Terraform's state.
     """
+    from drdeploy.grader.box import box_artifact
     from drdeploy.hosting.deployment.configuration import prepare_terraform
+    from drdeploy.hosting.deployment.desired import DesiredEndpoints, ModelSource
     from drdeploy.hosting.deployment.provision import Provisioner
-    from drdeploy.hosting.deployment.variables import checked_prefix
+    from drdeploy.hosting.deployment.variables import EndpointVariables, Variables, checked_prefix
     from drdeploy.hosting.deployment.workspace import Workspace
 
     config = _config(
@@ -103,7 +104,11 @@ def deploy(
         terraform = prepare_terraform("single-endpoint", workspace, account, approver.note)
         engine = engine_for(account)
         tag = _image_tag(engine, image, config, account)
-        desired = _desired(name, tag, artifact, config, region)
+        desired = DesiredEndpoints(
+            Variables("single-endpoint", name, region),
+            {name: ModelSource(tag, artifact or box_artifact("fp32"))},
+            {name: EndpointVariables(name, config)},
+        )
         provisioner = Provisioner(
             account=account,
             workspace=workspace,
@@ -196,21 +201,6 @@ def _image_tag(engine: Engine | None, image: str, config: EndpointConfig, accoun
         print_line(f"building {tag} (what did not change is cached)", to=err)
         build_image(engine, own.name, platform=own.platform)
     return tag
-
-
-def _desired(
-    name: str, tag: str, artifact: Path | None, config: EndpointConfig, region: str
-) -> DesiredEndpoints:
-    from drdeploy.grader.box import box_artifact
-    from drdeploy.hosting.deployment.desired import DesiredEndpoints, ModelSource
-    from drdeploy.hosting.deployment.variables import EndpointVariables, Variables
-
-    archive = artifact or box_artifact("fp32")
-    return DesiredEndpoints(
-        Variables("single-endpoint", name, region),
-        {name: ModelSource(tag, archive)},
-        {name: EndpointVariables(name, config)},
-    )
 
 
 def _refuse_another_place(workspace: Workspace, endpoint_url: str | None, region: str) -> None:

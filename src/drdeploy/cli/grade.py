@@ -9,23 +9,13 @@ import typer
 from rich.progress import Progress
 
 from drdeploy.cli.console import err, print_json, print_line
-from drdeploy.cli.grade_rows import (
-    Order,
-    as_document,
-    grade_one,
-    in_order,
-    print_table,
-    write_csv,
-)
+from drdeploy.cli.grade_rows import Order, as_document, grade_one, in_order, print_table, write_csv
 from drdeploy.cli.options import ArtifactOption, CsvOption, JsonOption, RuntimeOption
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from drdeploy.grader.inference import InferenceService
-    from drdeploy.grader.runtimes.protocol import RuntimeName
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 """What is taken from a folder.  A file that is named is tried whatever it is called."""
@@ -39,8 +29,7 @@ def grade(
     artifact: ArtifactOption = None,
     runtime: RuntimeOption = None,
     sort: Annotated[
-        Order,
-        typer.Option(help="`severity` puts the eyes that an ophthalmologist must see first."),
+        Order, typer.Option(help="`severity` puts the eyes that an ophthalmologist must see first.")
     ] = "input",
     csv_file: CsvOption = None,
     as_json: JsonOption = False,
@@ -52,9 +41,15 @@ def grade(
 
     For research use. Not a medical device.
     """
+    from drdeploy.grader.box import box_artifact
+    from drdeploy.grader.inference import InferenceService
+
     if csv_file is not None and not csv_file.parent.is_dir():  # before an hour of grading
         raise InvalidInput("There is no such folder", where=str(csv_file.parent))
-    service = _load(artifact, runtime)
+    model = artifact or box_artifact()
+    if not model.exists():
+        raise InvalidInput("There is no such artifact", where=str(model))
+    service = InferenceService.load(model, runtime=runtime)
     manifest = service.classifier.artifact.manifest
     if sort == "severity" and not manifest.is_icdr:
         raise InvalidInput(
@@ -80,16 +75,6 @@ def grade(
     )
     if failed:
         raise typer.Exit(1)
-
-
-def _load(artifact: Path | None, runtime: RuntimeName | None) -> InferenceService:
-    from drdeploy.grader.box import box_artifact
-    from drdeploy.grader.inference import InferenceService
-
-    model = artifact or box_artifact()
-    if not model.exists():
-        raise InvalidInput("There is no such artifact", where=str(model))
-    return InferenceService.load(model, runtime=runtime)
 
 
 def find_images(inputs: Sequence[Path]) -> list[Path]:

@@ -6,15 +6,7 @@ import csv
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from drdeploy.cli.console import (
-    Column,
-    Table,
-    name_column,
-    number_column,
-    print_line,
-    relative_names,
-    sentence_column,
-)
+from drdeploy.cli.console import Column, Table, print_line, relative_names
 from drdeploy.errors import PredictionFailed, RequestRefused
 from drdeploy.files import safe_cell
 from drdeploy.grader.fundus.gradability import SENTENCES
@@ -142,12 +134,12 @@ def print_table(rows: Sequence[Row], order: Order = "input") -> None:
     """Print the rows as a table, and below it why some have no grade."""
     table = Table(
         [
-            name_column("photograph"),
-            number_column("grade"),
-            sentence_column("label"),
+            Column.name("photograph"),
+            Column.number("grade"),
+            Column.sentence("label"),
             Column("referable"),
-            number_column("P(>=2)"),
-            number_column("P(>=3)"),
+            Column.number("P(>=2)"),
+            Column.number("P(>=3)"),
         ]
     )
     files = relative_names([row.image for row in rows])

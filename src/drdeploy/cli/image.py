@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Literal
+from functools import partial
+from typing import Annotated, Literal
 
 import typer
 
 from drdeploy.cli import image_cold_start, image_conform, image_sizes, push
-from drdeploy.cli.console import (
-    Column,
-    Table,
-    err,
-    name_column,
-    number_column,
-    print_json,
-    print_line,
-)
+from drdeploy.cli.console import Column, Table, err, print_json, print_line
 from drdeploy.cli.options import JsonOption
 from drdeploy.units import MB
-
-if TYPE_CHECKING:
-    from drdeploy.hosting.engine import Engine, ImageSummary
-    from drdeploy.hosting.images import ImageName
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(image_conform.conform)
@@ -52,13 +41,13 @@ def build(
 ) -> None:
     """Build one or all of the five images in the container engine."""
     from drdeploy.hosting.engine import Engine
-    from drdeploy.hosting.images import build_image
+    from drdeploy.hosting.images import IMAGE_NAMES, build_image
 
     engine = Engine.require()
+    log = None if quiet else partial(err.print, markup=False, highlight=False, soft_wrap=True)
     built = []
-    for name in _names(which):
+    for name in IMAGE_NAMES if which == "ladder" else (which,):
         started = time.monotonic()
-        log = None if quiet else _log
         image = build_image(engine, name, platform=platform, network=network, log=log)
         built.append({**asdict(image), "build_s": round(time.monotonic() - started, 1)})
     if as_json:
@@ -73,7 +62,11 @@ def list_images(as_json: JsonOption = False) -> None:
     """List the images of this project that the engine holds."""
     from drdeploy.hosting.engine import Engine
 
-    images = _ours(Engine.require())
+    images = [
+        image
+        for image in Engine.require().images()
+        if any(tag.rpartition("/")[2].startswith("drdeploy:") for tag in image.tags)
+    ]
     if as_json:
         print_json([asdict(image) for image in images])
         return
@@ -82,30 +75,8 @@ def list_images(as_json: JsonOption = False) -> None:
             "There are no images yet. Build them with `drdeploy image build ladder`.", to=err
         )
         return
-    table = Table([name_column("image"), Column("id"), number_column("MB"), Column("created")])
+    table = Table([Column.name("image"), Column("id"), Column.number("MB"), Column("created")])
     for image in images:
-        table.add(
-            " ".join(image.tags),
-            image.id[:19],
-            f"{image.size_bytes / MB:.0f}",
-            image.created_at[:19],
-        )
+        size = f"{image.size_bytes / MB:.0f}"
+        table.add(" ".join(image.tags), image.id[:19], size, image.created_at[:19])
     table.print()
-
-
-def _names(which: WhichImage) -> tuple[ImageName, ...]:
-    from drdeploy.hosting.images import IMAGE_NAMES
-
-    return IMAGE_NAMES if which == "ladder" else (which,)
-
-
-def _log(line: str) -> None:
-    err.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _ours(engine: Engine) -> list[ImageSummary]:
-    return [
-        image
-        for image in engine.images()
-        if any(tag.rpartition("/")[2].startswith("drdeploy:") for tag in image.tags)
-    ]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drdeploy.cli.console import Column, Table, err, number_column, print_json, print_line
+from drdeploy.cli.console import Column, Table, err, print_json, print_line
 from drdeploy.cli.options import CsvOption, JsonOption, PlotOption
 from drdeploy.errors import InvalidInput
 from drdeploy.files import safe_cell
@@ -63,8 +63,7 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
     ] = 1024,
     n: Annotated[int, typer.Option("-n", min=1, help="Cold starts of each image.")] = 10,
     bandwidth_mbit_s: Annotated[
-        float,
-        typer.Option(min=0.0, help="Add the time of a pull at this bandwidth. 0: none."),
+        float, typer.Option(min=0.0, help="Add the time of a pull at this bandwidth. 0: none.")
     ] = 0.0,
     csv_path: CsvOption = None,
     plot: PlotOption = None,
@@ -74,11 +73,18 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
 
     The images take turns. The table has medians; --csv writes every start.
     """
+    from drdeploy.grader.artifacts import extract
+    from drdeploy.grader.box import box_artifact
     from drdeploy.hosting.engine import Engine
 
     engine = Engine.require()
     with tempfile.TemporaryDirectory() as folder:
-        models = _extract(artifacts or [], Path(folder))
+        models: dict[ModelFormat, Path] = {}
+        for number, archive in enumerate(artifacts or [box_artifact("int8")]):
+            into = Path(folder) / str(number)
+            models[extract(archive, into).manifest.model_format] = into
+            into.chmod(0o755)  # the container's user is not the one who extracts
+        Path(folder).chmod(0o755)
         rows = _measure(
             engine, images, models, memory_mb=memory_mb, n=n, bandwidth_mbit_s=bandwidth_mbit_s
         )
@@ -92,23 +98,22 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
         picture = draw_cold_starts(stages, {row.image: row.pull_s for row in rows})
         plot.write_text(picture.svg, "utf-8")
     if as_json:
-        print_json([_document(row) for row in rows])
+        print_json(
+            [
+                {
+                    "image": row.image,
+                    "n": len(row.starts),
+                    "total_s": row.total_s,
+                    "stages_s": dict(row.stages_s),
+                    "compressed_bytes": row.compressed_bytes,
+                    "pull_s": row.pull_s,
+                    "imports": [asdict(one) for one in row.imports],
+                }
+                for row in rows
+            ]
+        )
     else:
         _print(rows)
-
-
-def _extract(artifacts: Sequence[Path], folder: Path) -> dict[ModelFormat, Path]:
-    from drdeploy.grader.artifacts import extract
-    from drdeploy.grader.box import box_artifact
-
-    found: dict[ModelFormat, Path] = {}
-    for number, archive in enumerate(artifacts or [box_artifact("int8")]):
-        into = folder / str(number)
-        manifest = extract(archive, into).manifest
-        into.chmod(0o755)
-        found[manifest.model_format] = into
-    folder.chmod(0o755)
-    return found
 
 
 def _model_for(engine: Engine, image: str, models: Mapping[ModelFormat, Path]) -> Path:
@@ -175,21 +180,6 @@ def _write(rows: Sequence[_Row], path: Path, memory_mb: int) -> None:
                 writer.writerow([safe_cell(row.image), memory_mb, sequence, *shown])
 
 
-def _document(row: _Row) -> dict[str, Any]:
-    return {
-        "image": row.image,
-        "n": len(row.starts),
-        "total_s": row.total_s,
-        "stages_s": dict(row.stages_s),
-        "compressed_bytes": row.compressed_bytes,
-        "pull_s": row.pull_s,
-        "imports": [
-            {"package": one.package, "modules": one.modules, "self_s": one.self_s}
-            for one in row.imports
-        ],
-    }
-
-
 def _print(rows: Sequence[_Row]) -> None:
     from drdeploy.hosting.images.cold_start import MEANING, STAGES
 
@@ -197,7 +187,7 @@ def _print(rows: Sequence[_Row]) -> None:
         table.add(name, *(f"{one_s * 1e3:.0f}" for one_s in times_s))
 
     table = Table(
-        [Column("ms, median", shorten="end"), *(number_column(row.image) for row in rows)]
+        [Column("ms, median", shorten="end"), *(Column.number(row.image) for row in rows)]
     )
     for stage in STAGES:
         milliseconds(MEANING[stage], [row.stages_s[stage] for row in rows])

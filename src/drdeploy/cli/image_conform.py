@@ -18,7 +18,7 @@ from drdeploy.errors import DrdeployError, InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drdeploy.hosting.conformance import Clause, ClauseFinding, ProbePhotograph
+    from drdeploy.hosting.conformance import Clause, ClauseFinding
 
 CANNOT_RUN = 2
 STYLES = {"pass": "", "fail": "bold red", "skip": "yellow", "not_applicable": "dim"}
@@ -38,8 +38,7 @@ def conform(  # noqa: PLR0917 - typer passes by name
         ),
     ] = None,
     content_type: Annotated[
-        str,
-        typer.Option(help="Content type of --image. By default, its name decides."),
+        str, typer.Option(help="Content type of --image. By default, its name decides.")
     ] = "",
     memory_mb: Annotated[int, typer.Option(help="Memory of each container, in MB.", min=64)] = 2048,
     cpus: Annotated[float, typer.Option(help="CPU limit of each container.", min=0.1)] = 1.0,
@@ -55,9 +54,13 @@ def conform(  # noqa: PLR0917 - typer passes by name
     the clauses.
     """
     with _cannot_run(), _terminable(), err.status("starting") as status:
-        from drdeploy.hosting.conformance import check_conformance
+        from drdeploy.hosting.conformance import ProbePhotograph, check_conformance
 
-        body = _photograph(photograph, content_type)
+        try:
+            body = ProbePhotograph.read(photograph, content_type) if photograph else None
+        except OSError as error:
+            what = f"The file cannot be read: {error.strerror}"
+            raise InvalidInput(what, where=str(photograph)) from error
 
         def begin(clause: Clause) -> None:
             status.update(escape(clause.title))
@@ -70,7 +73,7 @@ def conform(  # noqa: PLR0917 - typer passes by name
             cpus=cpus,
             only=only or (),
             begin=begin,
-            end=_ignore if as_json else _print,
+            end=(lambda _: None) if as_json else _print,
         )
     if as_json:
         print_json(report.document())
@@ -78,17 +81,6 @@ def conform(  # noqa: PLR0917 - typer passes by name
         print_line(report.summary)
     if not report.conforms:
         raise typer.Exit(1)
-
-
-def _photograph(path: Path | None, content_type: str) -> ProbePhotograph:
-    from drdeploy.hosting.conformance import ProbePhotograph
-
-    if path is None:
-        return ProbePhotograph.synthetic()
-    try:
-        return ProbePhotograph.read(path, content_type)
-    except OSError as error:
-        raise InvalidInput(f"The file cannot be read: {error.strerror}", where=str(path)) from error
 
 
 def _print(finding: ClauseFinding) -> None:
@@ -99,10 +91,6 @@ def _print(finding: ClauseFinding) -> None:
         style=STYLES[outcome],
         hang=6,
     )
-
-
-def _ignore(finding: ClauseFinding) -> None:
-    del finding
 
 
 @contextmanager
@@ -118,14 +106,12 @@ def _cannot_run() -> Iterator[None]:
 @contextmanager
 def _terminable() -> Iterator[None]:
     """Unwind on SIGTERM as on Ctrl-C, so that no container is left behind."""
-    before = {number: signal.signal(number, _end) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, lambda number, _: sys.exit(128 + number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _end(number: int, frame: object) -> None:
-    del frame
-    sys.exit(128 + number)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drdeploy.cli.console import Table, err, name_column, number_column, print_json, print_line
+from drdeploy.cli.console import Column, Table, err, print_json, print_line
 from drdeploy.cli.options import CsvOption, JsonOption, PlotOption
 from drdeploy.units import MB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drdeploy.hosting.engine import Engine
     from drdeploy.hosting.images import ImageSize
 
 TITLE_LENGTH = 45
@@ -23,8 +21,7 @@ TITLE_LENGTH = 45
 
 def sizes(
     images: Annotated[
-        list[str] | None,
-        typer.Argument(help="Tags of images. By default, those of this project."),
+        list[str] | None, typer.Argument(help="Tags of images. By default, those of this project.")
     ] = None,
     top: Annotated[
         int, typer.Option(min=0, help="Largest packages to list, and half as many libraries.")
@@ -39,18 +36,28 @@ def sizes(
     a layer is kept in the user's cache folder, so the second time is quick.
     """
     from drdeploy.hosting.engine import Engine
-    from drdeploy.hosting.images import document_of, measure_size, write_sizes
+    from drdeploy.hosting.images import (
+        IMAGE_NAMES,
+        document_of,
+        image_tag,
+        measure_size,
+        write_sizes,
+    )
     from drdeploy.study.thesis.published_images import PUBLISHED_IMAGES
 
     engine = Engine.require()
+    held = {tag for image in engine.images() for tag in image.tags}
     measured = []
-    for tag in images or _ladder(engine):
+    for tag in images or [tag for tag in map(image_tag, IMAGE_NAMES) if tag in held]:
         with err.status(f"compressing the layers of {tag}"):
             measured.append(measure_size(engine, tag))
     if csv:
         write_sizes(measured, csv, references=PUBLISHED_IMAGES)
     if plot and measured:
-        _draw(measured, plot)
+        from drdeploy.hosting.images.size_figure import draw_sizes
+
+        plot.parent.mkdir(parents=True, exist_ok=True)
+        plot.write_text(draw_sizes(measured, references=PUBLISHED_IMAGES).svg, "utf-8")
     if as_json:
         print_json([document_of(size) for size in measured])
         return
@@ -62,21 +69,6 @@ def sizes(
         _print_layers(size)
         if top:
             _print_contents(size, top)
-
-
-def _ladder(engine: Engine) -> list[str]:
-    from drdeploy.hosting.images import IMAGE_NAMES, image_tag
-
-    there = {tag for image in engine.images() for tag in image.tags}
-    return [tag for tag in map(image_tag, IMAGE_NAMES) if tag in there]
-
-
-def _draw(measured: Sequence[ImageSize], path: Path) -> None:
-    from drdeploy.hosting.images.size_figure import draw_sizes
-    from drdeploy.study.thesis.published_images import PUBLISHED_IMAGES
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(draw_sizes(measured, references=PUBLISHED_IMAGES).svg, "utf-8")
 
 
 def _print_summary(measured: Sequence[ImageSize]) -> None:
@@ -127,7 +119,7 @@ def _print_contents(size: ImageSize, top: int) -> None:
 
 
 def _table(first: str, *more: str) -> Table:
-    return Table([name_column(first), *map(number_column, ("MB on disk", "MB compressed", *more))])
+    return Table([Column.name(first), *map(Column.number, ("MB on disk", "MB compressed", *more))])
 
 
 def _mb(size_bytes: int) -> str:

@@ -6,15 +6,12 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from drdeploy.cli.console import print_facts, print_json, print_line
 from drdeploy.cli.options import IsolationOption, JsonOption
-
-if TYPE_CHECKING:
-    from drdeploy.hosting.local import LocalService
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -50,8 +47,7 @@ def up(
         ),
     ] = 1024 / 1769,
     trial_start: Annotated[
-        bool,
-        typer.Option(help="Try a serverless endpoint's container once, when it is created."),
+        bool, typer.Option(help="Try a serverless endpoint's container once, when it is created.")
     ] = True,
     until_stdin_closes: Annotated[
         bool, typer.Option("--until-stdin-closes", help="Stop when standard input closes.")
@@ -67,13 +63,31 @@ def up(
     mb_per_vcpu = round(1024 / vcpu_per_gb, 3)  # 1769.0, not 1768.9999
     options = ServiceOptions(idle_s=idle_s, mb_per_vcpu=mb_per_vcpu, trial_start=trial_start)
     service = LocalService(port, isolation=isolation, options=options)
-    _serve(service, over)
+    try:
+        service.start()
+        ready = f"drdeploy local: ready at {service.url} (isolation={service.isolation})"
+        sys.stdout.write(f"{ready}\n")
+        sys.stdout.flush()
+        over.wait()
+    finally:
+        service.stop()
 
 
 @app.command()
 def status(port: PortOption = DEFAULT_PORT, as_json: JsonOption = False) -> None:
     """Show the service on a port and its endpoints."""
-    facts = _status_of(port)
+    import json
+    from urllib.request import ProxyHandler, build_opener
+
+    from drdeploy.hosting.local.api.router import STATUS_PATH
+
+    url = f"http://127.0.0.1:{port}{STATUS_PATH}"
+    try:
+        # A proxy of the environment must not be asked about this machine.
+        with build_opener(ProxyHandler({})).open(url, timeout=10) as answer:
+            facts = json.load(answer)
+    except (OSError, ValueError) as err:  # URLError is an OSError
+        raise _no_service(port) from err
     if as_json:
         print_json(facts)
         return
@@ -104,18 +118,6 @@ def down(port: PortOption = DEFAULT_PORT) -> None:
     print_line(f"drdeploy local: stopped the service on port {port}")
 
 
-def _serve(service: LocalService, over: threading.Event) -> None:
-    try:
-        service.start()
-        sys.stdout.write(
-            f"drdeploy local: ready at {service.url} (isolation={service.isolation})\n"
-        )
-        sys.stdout.flush()
-        over.wait()
-    finally:
-        service.stop()
-
-
 def _end_signal(until_stdin_closes: bool) -> threading.Event:
     """An event that SIGTERM, Ctrl-C or the end of standard input sets."""
     over = threading.Event()
@@ -130,23 +132,6 @@ def _set_at_end_of_input(over: threading.Event) -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
     over.set()
-
-
-def _status_of(port: int) -> dict[str, Any]:
-    import json
-    from urllib.error import URLError
-    from urllib.request import ProxyHandler, build_opener
-
-    from drdeploy.hosting.local.api.router import STATUS_PATH
-
-    url = f"http://127.0.0.1:{port}{STATUS_PATH}"
-    try:
-        # A proxy of the environment must not be asked about this machine.
-        with build_opener(ProxyHandler({})).open(url, timeout=10) as answer:
-            facts: dict[str, Any] = json.load(answer)
-    except (URLError, OSError, ValueError) as err:
-        raise _no_service(port) from err
-    return facts
 
 
 def _no_service(port: int) -> Exception:

@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import (
-    Column,
-    Table,
-    err,
-    name_column,
-    number_column,
-    print_json,
-    print_line,
-    print_notice,
-)
+from drdeploy.cli.console import Column, Table, err, print_json, print_line, print_notice
 from drdeploy.cli.figures import in_brief
 from drdeploy.cli.options import FoldsOption, JsonOption, SeedOption, TrainingDataOption
 from drdeploy.errors import InvalidInput
@@ -95,7 +86,14 @@ def _candidates(names: Sequence[str], specifications: Sequence[str]) -> list[Can
 
     chosen = list(ARCHITECTURES) if ALL in names else [name.lower() for name in names]
     found = [find_architecture(name) for name in dict.fromkeys(chosen)]
-    common, own = _weights(specifications)
+    common: WeightsSource = "random"
+    own: dict[str, WeightsSource] = {}
+    for specification in specifications:
+        name, _, source = specification.partition("=")
+        if source and name.lower() in ARCHITECTURES:
+            own[name.lower()] = _source(source)
+        else:
+            common = _source(specification)
     for name in own:
         if name not in chosen:
             raise InvalidInput(f"Weights are given for '{name}', which is not compared")
@@ -107,21 +105,6 @@ def _candidates(names: Sequence[str], specifications: Sequence[str]) -> list[Can
             remedy="Say which it is for: --weights ARCHITECTURE=FILE",
         )
     return [Candidate(one, own.get(one.name.lower(), common)) for one in found]
-
-
-def _weights(specifications: Sequence[str]) -> tuple[WeightsSource, dict[str, WeightsSource]]:
-    """Return the weights of all networks, and those of single ones that have their own."""
-    from drdeploy.grader.networks.architectures import ARCHITECTURES
-
-    common: WeightsSource = "random"
-    own: dict[str, WeightsSource] = {}
-    for specification in specifications:
-        name, _, source = specification.partition("=")
-        if source and name.lower() in ARCHITECTURES:
-            own[name.lower()] = _source(source)
-        else:
-            common = _source(specification)
-    return common, own
 
 
 def _source(text: str) -> WeightsSource:
@@ -176,11 +159,11 @@ def _notes(
 
 
 def _print_tables(rows: Sequence[dict[str, Any]]) -> None:
-    network = name_column("network")
+    network = Column.name("network")
     agreement = Table([network, *map(Column, ("kappa", "against the best", "AUROC >= 2"))])
     sensitivity = Table([network, *map(Column, ("sensitivity >= 2", "sensitivity >= 3"))])
     cost = Table([network, Column("ms a prediction"), Column("USD a million")])
-    size = Table([network, number_column("parameters"), number_column("MB"), Column("weights")])
+    size = Table([network, Column.number("parameters"), Column.number("MB"), Column("weights")])
     for row in rows:
         name, gain = row["architecture"], row["kappa_against_best"]
         agreement.add(

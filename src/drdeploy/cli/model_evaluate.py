@@ -13,7 +13,6 @@ from drdeploy.cli.console import (
     Column,
     Table,
     err,
-    name_column,
     print_facts,
     print_json,
     print_line,
@@ -89,6 +88,8 @@ def evaluate(
 
     For research use. Not a medical device.
     """
+    from drdeploy.grader.evaluation.document import document_of
+
     _check(artifacts, data, oof, prevalence)
     if out_dir is not None:
         from drdeploy.grader.evaluation.page import check_can_draw
@@ -102,10 +103,14 @@ def evaluate(
         choices = _choices(data or [], split, new_sessions=new_sessions)
         cells = _by_predicting(artifacts, against, choices, settings)
     if out_dir is not None:
-        _write(out_dir, cells)
-    if as_json:
-        from drdeploy.grader.evaluation.document import document_of
+        from drdeploy.grader.evaluation.page import write_page
 
+        write_json(out_dir / "evaluation.json", document_of(cells))
+        write_page(cells, out_dir / "evaluation.html", written_at=datetime.now(UTC))
+        for number, cell in enumerate(cells, 1):
+            name = "predictions.csv" if len(cells) == 1 else f"predictions-{number}.csv"
+            cell.evaluated.graded.write(out_dir / name)
+    if as_json:
         print_json(document_of(cells))
     else:
         _print(cells, out_dir)
@@ -217,18 +222,6 @@ def _row(
 # ---- the result ---------------------------------------------------------------------------
 
 
-def _write(folder: Path, cells: Sequence[MatrixCell]) -> None:
-    """Write the page, the same as JSON, and every prediction."""
-    from drdeploy.grader.evaluation.document import document_of
-    from drdeploy.grader.evaluation.page import write_page
-
-    write_json(folder / "evaluation.json", document_of(cells))
-    write_page(cells, folder / "evaluation.html", written_at=datetime.now(UTC))
-    for number, cell in enumerate(cells, 1):
-        name = "predictions.csv" if len(cells) == 1 else f"predictions-{number}.csv"
-        cell.evaluated.graded.write(folder / name)
-
-
 def _print(cells: Sequence[MatrixCell], folder: Path | None) -> None:
     for cell in cells:
         _print_evaluated(cell.evaluated)
@@ -292,7 +285,7 @@ def _print_matrix(cells: Sequence[MatrixCell]) -> None:
 
     evaluated = [cell.evaluated for cell in cells]
     test_sets = dict.fromkeys(one.test_set.name for one in evaluated)
-    table = Table([name_column("kappa"), *map(Column, test_sets)])
+    table = Table([Column.name("kappa"), *map(Column, test_sets)])
     for grader in dict.fromkeys(one.grader.name for one in evaluated):
         row = [one.evaluation.kappa for one in evaluated if one.grader.name == grader]
         table.add(grader, *(in_brief(figure(kappa)) for kappa in row))

@@ -9,6 +9,7 @@ import typer
 
 from drdeploy.cli.console import err, print_json, print_line
 from drdeploy.cli.options import ArchitectureArgument, JsonOption, SeedOption
+from drdeploy.errors import InvalidInput
 from drdeploy.units import MB
 
 FORMATS = ("saved_model", "onnx")
@@ -18,8 +19,7 @@ def export(
     architecture: ArchitectureArgument,
     *,
     weights: Annotated[
-        str,
-        typer.Option(help="random, imagenet (which Keras downloads), or a file of weights."),
+        str, typer.Option(help="random, imagenet (which Keras downloads), or a file of weights.")
     ] = "random",
     seed: SeedOption = 0,
     out_dir: Annotated[
@@ -38,12 +38,28 @@ def export(
     from drdeploy.grader.artifacts import inspect
     from drdeploy.grader.networks.export import export_model
 
-    chosen = _formats(formats)
+    for name in formats or ():
+        if name not in FORMATS:
+            raise InvalidInput(
+                f"No format is called '{name}'", remedy=f"Choose one of {', '.join(FORMATS)}"
+            )
+    chosen: Any = tuple(dict.fromkeys(formats or FORMATS))
+    source: Any = weights if weights in {"random", "imagenet"} else Path(weights)
     with err.status(f"Building {architecture} and exporting it to {' and '.join(chosen)}"):
-        archives = export_model(
-            architecture, out_dir, weights=_weights(weights), seed=seed, formats=chosen
-        )
-    rows = [_summary(path, inspect(path)) for path in archives.values()]
+        archives = export_model(architecture, out_dir, weights=source, seed=seed, formats=chosen)
+    rows: list[dict[str, Any]] = [
+        {
+            "archive": str(path),
+            "size_bytes": path.stat().st_size,
+            "name": manifest.name,
+            "architecture": manifest.architecture,
+            "model_format": manifest.model_format,
+            "precision": manifest.precision,
+            "weights": manifest.weights,
+            "notes": manifest.provenance.notes,
+        }
+        for path, manifest in ((path, inspect(path)) for path in archives.values())
+    ]
     if as_json:
         print_json(rows)
         return
@@ -51,31 +67,3 @@ def export(
         size_mb = row["size_bytes"] / MB
         print_line(f"{row['archive']}  {size_mb:.1f} MB, weights: {row['weights']}")
     print_line(rows[0]["notes"], style="yellow", to=err)
-
-
-def _formats(names: list[str] | None) -> tuple[Any, ...]:
-    from drdeploy.errors import InvalidInput
-
-    for name in names or ():
-        if name not in FORMATS:
-            raise InvalidInput(
-                f"No format is called '{name}'", remedy=f"Choose one of {', '.join(FORMATS)}"
-            )
-    return tuple(dict.fromkeys(names)) if names else FORMATS
-
-
-def _weights(source: str) -> Any:
-    return source if source in {"random", "imagenet"} else Path(source)
-
-
-def _summary(path: Path, manifest: Any) -> dict[str, Any]:
-    return {
-        "archive": str(path),
-        "size_bytes": path.stat().st_size,
-        "name": manifest.name,
-        "architecture": manifest.architecture,
-        "model_format": manifest.model_format,
-        "precision": manifest.precision,
-        "weights": manifest.weights,
-        "notes": manifest.provenance.notes,
-    }

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from drdeploy.cli.console import Column, Table, name_column, number_column, print_json
+from drdeploy.cli.console import Column, Table, print_json
 from drdeploy.cli.options import JsonOption
 
 IN_WORDS = {
@@ -37,21 +35,14 @@ def list_models(as_json: JsonOption = False) -> None:
     if as_json:
         print_json(rows)
         return
-    _print_table(rows)
-
-
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    table = Table(
-        [
-            name_column("architecture"),
-            number_column("parameters"),
-            Column("input"),
-            Column("preprocessing"),
-        ]
-    )
-    for row in rows:
-        size = f"{row['height_px']} x {row['width_px']}"
+    columns = (Column("input"), Column("preprocessing"))
+    table = Table([Column.name("architecture"), Column.number("parameters"), *columns])
+    for architecture in ARCHITECTURES.values():
+        side = architecture.transform
         table.add(
-            row["architecture"], f"{row['parameters']:,}", size, IN_WORDS[row["preprocessing"]]
+            architecture.name,
+            f"{architecture.parameter_count:,}",
+            f"{side.height_px} x {side.width_px}",
+            IN_WORDS[architecture.preprocessing],
         )
     table.print()

@@ -37,8 +37,7 @@ def train(
         Path | None, typer.Option(help="A TOML file with a recipe of your own.")
     ] = None,
     weights: Annotated[
-        str,
-        typer.Option(help="Weights to start from: random, imagenet, or a file."),
+        str, typer.Option(help="Weights to start from: random, imagenet, or a file.")
     ] = "imagenet",
     folds: FoldsOption = 5,
     epochs: Annotated[
@@ -85,7 +84,8 @@ def train(
             licence=licence,
         )
     folder = out_dir or Path("build/training") / plan.architecture.name.lower()
-    _say_what_is_set_aside(plan)
+    for one in plan.dataset.set_aside:
+        print_line(f"set aside: {one.file}: {one.reason}", to=err)
     with _Progress(plan) as progress:
         trained = run(plan, folder, cache=CACHE, on_epoch=progress.on_epoch)
     document = run_document(trained)
@@ -94,11 +94,6 @@ def train(
         print_json(document)
     else:
         _print(document)
-
-
-def _say_what_is_set_aside(plan: TrainingPlan) -> None:
-    for one in plan.dataset.set_aside:
-        print_line(f"set aside: {one.file}: {one.reason}", to=err)
 
 
 def _print(document: dict[str, Any]) -> None:

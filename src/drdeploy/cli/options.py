@@ -73,8 +73,7 @@ IsolationOption = Annotated[
 # ---- studies and decisions ----------------------------------------------------------------
 
 ResultsArgument = Annotated[
-    Path,
-    typer.Argument(help="A folder with measurements.csv, or thesis-2023 for the 2023 study."),
+    Path, typer.Argument(help="A folder with measurements.csv, or thesis-2023 for the 2023 study.")
 ]
 
 PricesOption = Annotated[
@@ -108,6 +107,5 @@ MinSensitivityOption = Annotated[
 ]
 BudgetOption = Annotated[float | None, typer.Option("--budget", help="USD a month at most.")]
 MixedOption = Annotated[
-    bool,
-    typer.Option("--mixed", help="Also compare rows of different platforms or machines."),
+    bool, typer.Option("--mixed", help="Also compare rows of different platforms or machines.")
 ]

@@ -5,24 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from drdeploy.cli.console import (
-    Column,
-    Table,
-    err,
-    name_column,
-    number_column,
-    print_json,
-    print_line,
-)
+from drdeploy.cli.console import Column, Table, err, print_json, print_line
 from drdeploy.cli.options import JsonOption, PriceRegionOption
 from drdeploy.files import write_atomically
-
-if TYPE_CHECKING:
-    from drdeploy.hosting.sagemaker import PriceSheet
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -48,8 +37,15 @@ def show(
     prices = PriceSheet.load(sheet)
     if as_json:
         print_json([asdict(price) for price in prices.prices])
-    else:
-        _print(prices)
+        return
+    columns = map(Column, ("per", "region", "date"))
+    table = Table([Column.name("item"), Column.number("USD"), *columns])
+    for price in prices.prices:
+        usd = f"{price.usd:.7f}".rstrip("0")
+        table.add(price.item, usd, price.unit, price.region, price.date)
+    table.print()
+    for source in dict.fromkeys(price.source for price in prices.prices):
+        print_line(f"source: {source}")
 
 
 @app.command()
@@ -80,15 +76,3 @@ def update(
         print_json({"sheet": str(sheet), "prices": [asdict(price) for price in prices]})
     else:
         print_line(f"{len(prices)} prices of {region} are in {sheet}. Use it with --prices {sheet}")
-
-
-def _print(sheet: PriceSheet) -> None:
-    table = Table(
-        [name_column("item"), number_column("USD"), Column("per"), Column("region"), Column("date")]
-    )
-    for price in sheet.prices:
-        usd = f"{price.usd:.7f}".rstrip("0")
-        table.add(price.item, usd, price.unit, price.region, price.date)
-    table.print()
-    for source in dict.fromkeys(price.source for price in sheet.prices):
-        print_line(f"source: {source}")

@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drdeploy.cli.console import (
-    Table,
-    err,
-    name_column,
-    number_column,
-    print_json,
-    print_line,
-    print_note,
-)
+from drdeploy.cli.console import Column, Table, err, print_json, print_line, print_note
 from drdeploy.cli.options import (
     BudgetOption,
     JsonOption,
@@ -123,21 +115,23 @@ def recommend(
     from drdeploy.study.recommendation.decide import decide
     from drdeploy.study.recommendation.decision import as_json as decision_as_json
     from drdeploy.study.recommendation.requirements import Assumptions, DecisionInputs, Requirements
+    from drdeploy.study.recommendation.traffic.shape import Shape, shape_named
     from drdeploy.study.thesis.raw_rows import load_results
 
+    if hours is None:
+        weekly = shape_named(shape)
+    else:
+        weekly = Shape.of("of your own", _numbers(hours, "--hours"), _numbers(days, "--days"))
     inputs = DecisionInputs(
         traffic=_traffic(
             requests_per_month,
             trace,
-            _shape(shape, hours, days),
+            weekly,
             (photographs_per_patient, between_photographs_s),
             seed,
         ),
         required=Requirements(
-            p95_s=p95_s,
-            min_sensitivity=min_sensitivity,
-            at_grade=at_grade,
-            budget_usd=budget_usd,
+            p95_s=p95_s, min_sensitivity=min_sensitivity, at_grade=at_grade, budget_usd=budget_usd
         ),
         assumptions=Assumptions(
             idle_s=idle_s,
@@ -159,9 +153,20 @@ def recommend(
     with err.status("Simulating the options"):
         decision = decide(load_results(results), sheet, inputs, allow_mixed=mixed)
     if page:
-        _write_page(decision, page)
+        from drdeploy.study.recommendation.page import page as page_of
+
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(page_of(decision, written_at=datetime.now(UTC)), "utf-8")
+        print_line(f"The page is at {page}", to=err)
     if tfvars:
-        _write_tfvars(decision, tfvars)
+        if decision.winner is None:
+            raise InvalidInput(
+                "No option meets the requirements, so there are no Terraform variables to write",
+                where=str(tfvars),
+                remedy="Require less, or leave --tfvars out",
+            )
+        write_json(tfvars, decision.winner.settings)
+        print_line(f"The Terraform variables are at {tfvars}", to=err)
     if as_json:
         print_json(decision_as_json(decision))
     else:
@@ -193,14 +198,6 @@ def _traffic(
     )
 
 
-def _shape(name: str, hours: str | None, days: str) -> Shape:
-    from drdeploy.study.recommendation.traffic.shape import Shape, shape_named
-
-    if hours is not None:
-        return Shape.of("of your own", _numbers(hours, "--hours"), _numbers(days, "--days"))
-    return shape_named(name)
-
-
 def _numbers(text: str, where: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
@@ -208,25 +205,6 @@ def _numbers(text: str, where: str) -> list[float]:
         raise InvalidInput(
             f"{text!r} are not numbers", where=where, remedy="Separate numbers by commas"
         ) from error
-
-
-def _write_page(decision: Decision, path: Path) -> None:
-    from drdeploy.study.recommendation.page import page
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(decision, written_at=datetime.now(UTC)), "utf-8")
-    print_line(f"The page is at {path}", to=err)
-
-
-def _write_tfvars(decision: Decision, path: Path) -> None:
-    if decision.winner is None:
-        raise InvalidInput(
-            "No option meets the requirements, so there are no Terraform variables to write",
-            where=str(path),
-            remedy="Require less, or leave --tfvars out",
-        )
-    write_json(path, decision.winner.settings)
-    print_line(f"The Terraform variables are at {path}", to=err)
 
 
 def _print(decision: Decision) -> None:
@@ -256,8 +234,8 @@ def _print_options(options: Sequence[EvaluatedOption], names: Mapping[str, str])
 
     table = Table(
         [
-            name_column("meets every requirement"),
-            *map(number_column, ("a month", "per patient", "p95", "cold")),
+            Column.name("meets every requirement"),
+            *map(Column.number, ("a month", "per patient", "p95", "cold")),
         ]
     )
     for option in options[:SHOWN]:

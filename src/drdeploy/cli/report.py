@@ -70,13 +70,17 @@ def report(
         traffic=Traffic(requests_per_month=requests_per_month, shape=shape_named(shape)),
         required=Requirements(p95_s=p95_s, min_sensitivity=min_sensitivity, budget_usd=budget_usd),
     )
+    # Beside the measurements, but never in a folder of the package.
+    folder = results if results.is_dir() else results.parent
+    if not results.exists():
+        folder = Path("results") / results.name
     with err.status("Reading the measurements, simulating the traffic"):
         measurements = load_results(results)
         evidence = gather(measurements, sheet, allow_mixed=mixed)
         decision = _decision(measurements, sheet, inputs, mixed=mixed)
         written = write_report(
             evidence,
-            page or _folder_of(results) / "report.html",
+            page or folder / "report.html",
             written_at=datetime.now(UTC),
             decision=decision,
         )
@@ -89,13 +93,6 @@ def report(
         )
     else:
         _print_answer(evidence, decision, written.page)
-
-
-def _folder_of(results: Path) -> Path:
-    """Return the report's folder: that of the measurements, but never one of the package."""
-    if results.is_dir():
-        return results
-    return results.parent if results.is_file() else Path("results") / results.name
 
 
 def _decision(

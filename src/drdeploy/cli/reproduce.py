@@ -8,22 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from drdeploy.cli.console import (
-    Column,
-    Table,
-    err,
-    name_column,
-    number_column,
-    print_json,
-    print_line,
-    print_note,
-)
+from drdeploy.cli.console import Column, Table, err, print_json, print_line, print_note
 from drdeploy.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drdeploy.study.thesis.reproduction import Reproduction
     from drdeploy.study.thesis.verdicts import Recomputed
 
 DEFAULT_FOLDER = Path("results/reproduction")
@@ -53,15 +43,20 @@ def reproduce(
     as_json: JsonOption = False,
 ) -> None:
     """Recompute every figure that the 2023 study printed."""
+    from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.thesis.document import document_of
     from drdeploy.study.thesis.findings import counts_of, does_not_hold
+    from drdeploy.study.thesis.page import write_reproduction
     from drdeploy.study.thesis.raw_rows import STUDY_FOLDER
     from drdeploy.study.thesis.reproduction import reproduce as recompute
 
     target = folder_out or (None if as_json else DEFAULT_FOLDER)
     with err.status("Recomputing every printed figure"):
         found = recompute(folder or STUDY_FOLDER)
-        page = _write(found, target) if target else None
+        page = None
+        if target:
+            now = datetime.now(UTC)
+            page = write_reproduction(found, target, PriceSheet.load(), written_at=now).page
     for note in found.measurements.notes:
         print_note(note)
     if as_json:
@@ -76,21 +71,13 @@ def reproduce(
         print_line(f"The page is at {page}")
 
 
-def _write(found: Reproduction, folder: Path) -> Path:
-    from drdeploy.hosting.sagemaker import PriceSheet
-    from drdeploy.study.thesis.page import write_reproduction
-
-    sheet = PriceSheet.load()
-    return write_reproduction(found, folder, sheet, written_at=datetime.now(UTC)).page
-
-
 def _print_figures(figures: Sequence[Recomputed]) -> None:
     """Print a table for each verdict, so that the verdict needs no column of its own."""
     from drdeploy.statistics import notation
 
     for verdict, style in STYLES.items():
-        columns = (number_column("printed"), number_column("recomputed"), Column("95 % interval"))
-        table = Table([name_column(verdict), *columns])
+        columns = (Column.number("printed"), Column.number("recomputed"), Column("95 % interval"))
+        table = Table([Column.name(verdict), *columns])
         for figure in figures:
             found = figure.estimate
             if figure.verdict != verdict or found is None or found.value is None:

@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import Table, err, name_column, number_column, print_json, print_line
+from drdeploy.cli.console import Column, Table, err, print_json, print_line
 from drdeploy.cli.deployment import INTERRUPTED, TargetChoice, TerminalApprover, YesOption
 from drdeploy.cli.options import IsolationOption, JsonOption
 from drdeploy.errors import StudyError, UnknownPrice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from drdeploy.study.design.plan import Plan
-    from drdeploy.study.running.progress import TrialProgress
-    from drdeploy.study.running.provisioned import Provisioning
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -101,14 +97,18 @@ def run(
     Every answer is kept at once. After an interruption, the same command measures what is missing.
     """
     from drdeploy.cli.study_progress import LiveProgress
+    from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.measurements.results import Results
-    from drdeploy.study.running.provisioned import always_on_first
+    from drdeploy.study.running.provisioned import Provisioning, always_on_first
     from drdeploy.study.running.session import RunOptions, run_plan
 
     chosen = _plan(study, only)
     aws = target == "aws"
-    if aws:
-        _refuse_cost(chosen, max_cost_usd)
+    if aws and (cost_usd := chosen.worst_case_cost_usd(PriceSheet.load())) > max_cost_usd:
+        raise StudyError(
+            f"At worst this costs {cost_usd:.2f} USD, and only {max_cost_usd:.2f} USD are allowed",
+            remedy=f"Allow it with --max-cost-usd {cost_usd:.2f}, or take fewer trials with --only",
+        )
     progress = LiveProgress(always_on_first(chosen) if target else chosen, err)
     approver = TerminalApprover(yes=yes, is_local=not aws, pause=progress.paused)
     options = RunOptions(
@@ -118,7 +118,7 @@ def run(
         weights=weights,
         endpoint_url=endpoint_url,
         aws=aws,
-        provisioning=_provisioning(approver, keep=keep) if target else None,
+        provisioning=Provisioning(approver, PriceSheet.load(), keep=keep) if target else None,
         isolation=isolation,
         fresh=fresh,
     )
@@ -189,8 +189,13 @@ def status(
                 for one in progress
             ]
         )
-    else:
-        _print_progress(progress)
+        return
+    table = Table([Column.name("trial"), Column.number("measured"), Column.number("of")])
+    for one in progress:
+        table.add(one.trial.id, str(one.measured), str(one.trial.scenario.n))
+    table.print()
+    finished = sum(one.measured == one.trial.scenario.n for one in progress)
+    print_line(f"{finished} of {len(progress)} trials are finished")
 
 
 def _plan(study: str, only: str | None) -> Plan:
@@ -207,24 +212,6 @@ def _default_out(plan: Plan) -> Path:
     return Path("results") / plan.study.name
 
 
-def _provisioning(approver: TerminalApprover, *, keep: bool) -> Provisioning:
-    from drdeploy.hosting.sagemaker import PriceSheet
-    from drdeploy.study.running.provisioned import Provisioning
-
-    return Provisioning(approver, PriceSheet.load(), keep=keep)
-
-
-def _refuse_cost(plan: Plan, max_cost_usd: float) -> None:
-    from drdeploy.hosting.sagemaker import PriceSheet
-
-    cost_usd = plan.worst_case_cost_usd(PriceSheet.load())
-    if cost_usd > max_cost_usd:
-        raise StudyError(
-            f"At worst this costs {cost_usd:.2f} USD, and only {max_cost_usd:.2f} USD are allowed",
-            remedy=f"Allow it with --max-cost-usd {cost_usd:.2f}, or take fewer trials with --only",
-        )
-
-
 def _plan_facts(plan: Plan) -> dict[str, Any]:
     cost_usd, unknown = _worst_case_cost_usd(plan)
     return {
@@ -235,24 +222,22 @@ def _plan_facts(plan: Plan) -> dict[str, Any]:
         "worst_case_cost_usd": cost_usd,
         "unknown_prices": unknown,
         "notes": list(plan.notes),
-        "trials": list(_trial_facts(plan)),
+        "trials": [
+            {
+                "id": trial.id,
+                "model": trial.model_name,
+                "precision": trial.precision,
+                "image": trial.image.tag,
+                "profile": trial.image.profile,
+                "endpoint": trial.endpoint.model_dump(),
+                "vcpu": trial.vcpu,
+                "scenario": trial.scenario.model_dump(exclude_none=True),
+                "invocations": trial.invocations,
+                "expected_duration_s": trial.expected_duration_s,
+            }
+            for trial in plan.trials
+        ],
     }
-
-
-def _trial_facts(plan: Plan) -> Iterator[dict[str, Any]]:
-    for trial in plan.trials:
-        yield {
-            "id": trial.id,
-            "model": trial.model_name,
-            "precision": trial.precision,
-            "image": trial.image.tag,
-            "profile": trial.image.profile,
-            "endpoint": trial.endpoint.model_dump(),
-            "vcpu": trial.vcpu,
-            "scenario": trial.scenario.model_dump(exclude_none=True),
-            "invocations": trial.invocations,
-            "expected_duration_s": trial.expected_duration_s,
-        }
 
 
 def _worst_case_cost_usd(plan: Plan) -> tuple[float | None, list[str]]:
@@ -265,8 +250,8 @@ def _worst_case_cost_usd(plan: Plan) -> tuple[float | None, list[str]]:
 
 
 def _print_plan(plan: Plan) -> None:
-    numbers = map(number_column, ("vCPU", "requests", "about"))
-    table = Table([name_column("trial"), name_column("image"), *numbers])
+    numbers = map(Column.number, ("vCPU", "requests", "about"))
+    table = Table([Column.name("trial"), Column.name("image"), *numbers])
     for trial in plan.trials:
         duration = _duration(trial.expected_duration_s)
         table.add(trial.id, trial.image.tag, f"{trial.vcpu:.2f}", str(trial.invocations), duration)
@@ -280,15 +265,6 @@ def _print_plan(plan: Plan) -> None:
     )
     for note in (*plan.notes, *unknown):
         print_line(f"note: {note}")
-
-
-def _print_progress(progress: tuple[TrialProgress, ...]) -> None:
-    table = Table([name_column("trial"), number_column("measured"), number_column("of")])
-    for one in progress:
-        table.add(one.trial.id, str(one.measured), str(one.trial.scenario.n))
-    table.print()
-    finished = sum(one.measured == one.trial.scenario.n for one in progress)
-    print_line(f"{finished} of {len(progress)} trials are finished")
 
 
 def _duration(seconds: float) -> str:

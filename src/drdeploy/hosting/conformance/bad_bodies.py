@@ -6,14 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.hosting.conformance.bodies import garbage
-from drdeploy.hosting.conformance.clause import (
-    ConformanceVerdict,
-    Severity,
-    clause,
-    failed,
-    passed,
-    passed_if,
-)
+from drdeploy.hosting.conformance.clause import Severity, clause, failed, passed, passed_if
 from drdeploy.hosting.conformance.contract import INVOKE, PRACTICE
 from drdeploy.hosting.conformance.inspection import Undetermined
 from drdeploy.units import MIB
@@ -21,6 +14,7 @@ from drdeploy.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from drdeploy.hosting.conformance.clause import ConformanceVerdict
     from drdeploy.hosting.conformance.client import ProbeAnswer
     from drdeploy.hosting.conformance.inspection import ImageInspection
     from drdeploy.hosting.engine import ExitState

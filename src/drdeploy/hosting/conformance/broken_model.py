@@ -54,7 +54,10 @@ class BrokenModelStart:
 def observe_broken_models(inspection: ImageInspection) -> Mapping[str, BrokenModelStart]:
     """Start both at once and watch them until they end or enough time has passed."""
     host = inspection.host
-    models = {MISSING: _no_model(host.folder), DAMAGED: _damaged_model(host)}
+    empty = host.folder / "no-model"
+    empty.mkdir()
+    empty.chmod(0o755)
+    models = {MISSING: empty, DAMAGED: _damaged_model(host)}
     began = time.monotonic()
     try:
         containers = {name: host.start(Conditions(model=model)) for name, model in models.items()}
@@ -76,13 +79,6 @@ def _watch(container: ContainerUnderTest, began: float, patience_s: float) -> Br
     start = BrokenModelStart(ready_s, state, time.monotonic() - began, container.running.logs())
     container.running.remove()
     return start
-
-
-def _no_model(folder: Path) -> Path:
-    model = folder / "no-model"
-    model.mkdir()
-    model.chmod(0o755)
-    return model
 
 
 def _damaged_model(host: Host) -> Path:

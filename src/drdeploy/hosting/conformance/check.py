@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import EngineError, EngineUnavailable, InvalidInput
 from drdeploy.hosting.conformance.bodies import ProbePhotograph
-from drdeploy.hosting.conformance.clause import (
-    Clause,
-    ClauseOutcome,
-    ConformanceVerdict,
-    Severity,
-)
+from drdeploy.hosting.conformance.clause import Clause, ClauseOutcome, ConformanceVerdict, Severity
 from drdeploy.hosting.conformance.containers import Host
 from drdeploy.hosting.conformance.contract import Contract
 from drdeploy.hosting.conformance.inspection import ImageInspection, Undetermined
@@ -145,7 +140,16 @@ def check_conformance(
     clauses = select_clauses(only)
     engine = engine or Engine.require()
     began = time.monotonic()
-    image_id = _image_id(engine, image)
+    try:
+        image_id = engine.image_id(image)
+    except EngineUnavailable:
+        raise
+    except EngineError as err:
+        raise InvalidInput(
+            f"The container engine has no image {image}",
+            where="IMAGE",
+            remedy="Build it (`drdeploy image build`) or pull it; `drdeploy image list` shows ours",
+        ) from err
     findings = []
     with Host(
         engine,
@@ -167,16 +171,3 @@ def check_conformance(
             end(findings[-1])
     duration_s = time.monotonic() - began
     return ConformanceReport(image, image_id, memory_mb, cpus, duration_s, tuple(findings))
-
-
-def _image_id(engine: Engine, image: str) -> str:
-    try:
-        return engine.image_id(image)
-    except EngineUnavailable:
-        raise
-    except EngineError as err:
-        raise InvalidInput(
-            f"The container engine has no image {image}",
-            where="IMAGE",
-            remedy="Build it (`drdeploy image build`) or pull it; `drdeploy image list` shows ours",
-        ) from err

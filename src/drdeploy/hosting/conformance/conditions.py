@@ -11,14 +11,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.hosting.conformance.clause import (
-    ConformanceVerdict,
-    Severity,
-    clause,
-    failed,
-    not_applicable,
-    passed_if,
-)
+from drdeploy.hosting.conformance.clause import Severity, clause, failed, not_applicable, passed_if
 from drdeploy.hosting.conformance.client import ProbeAnswer, ask
 from drdeploy.hosting.conformance.containers import Conditions, ContainerStart
 from drdeploy.hosting.conformance.contract import BATCH, HOSTING, PRACTICE, TROUBLESHOOTING
@@ -26,6 +19,7 @@ from drdeploy.hosting.conformance.contract import BATCH, HOSTING, PRACTICE, TROU
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from drdeploy.hosting.conformance.clause import ConformanceVerdict
     from drdeploy.hosting.conformance.inspection import ImageInspection
 
 OTHER_PORT = 8765

@@ -263,7 +263,10 @@ class Host:
         model = Mount(conditions.model or self.model, MODEL_DIR)
         if self.is_model_writable and conditions.model is None:
             model = Mount(self._writable_model(), MODEL_DIR, read_only=False)
-        closed = tuple(Mount(self._empty_folder(), path) for path in ALSO_READ_ONLY)
+        empty = self.folder / "empty"
+        empty.mkdir(exist_ok=True)
+        empty.chmod(0o755)
+        closed = tuple(Mount(empty, path) for path in ALSO_READ_ONLY)
         env = dict(conditions.env)
         # SageMaker sets this variable only where it chooses the port.
         if conditions.port != CONTAINER_PORT:
@@ -290,12 +293,6 @@ class Host:
         for path in (copy, *copy.rglob("*")):
             path.chmod(0o777)  # which user the image runs as is not known here
         return copy
-
-    def _empty_folder(self) -> Path:
-        folder = self.folder / "empty"
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o755)
-        return folder
 
     def _clear(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

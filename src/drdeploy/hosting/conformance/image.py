@@ -5,14 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.conformance.clause import (
-    ConformanceVerdict,
-    Severity,
-    clause,
-    not_applicable,
-    passed,
-    passed_if,
-)
+from drdeploy.hosting.conformance.clause import Severity, clause, not_applicable, passed, passed_if
 from drdeploy.hosting.conformance.contract import HOSTING, PIPELINES, SERVERLESS
 from drdeploy.units import GB
 
@@ -20,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from drdeploy.hosting.conformance.clause import ConformanceVerdict
     from drdeploy.hosting.conformance.inspection import ImageInspection
 
 SHELLS = frozenset({"sh", "bash", "dash", "ash"})

@@ -6,20 +6,12 @@ import base64
 from typing import TYPE_CHECKING
 
 from drdeploy.hosting.conformance.broken_model import MISSING, observe_broken_models
-from drdeploy.hosting.conformance.clause import (
-    ConformanceVerdict,
-    Severity,
-    clause,
-    failed,
-    passed,
-    passed_if,
-)
+from drdeploy.hosting.conformance.clause import Severity, clause, failed, passed, passed_if
 from drdeploy.hosting.conformance.contract import HOSTING, PRACTICE
 from drdeploy.hosting.conformance.inspection import Undetermined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from drdeploy.hosting.conformance.clause import ConformanceVerdict
     from drdeploy.hosting.conformance.inspection import ImageInspection
 
 PROBE_BYTES = 30
@@ -57,17 +49,16 @@ def logs_failures(inspection: ImageInspection) -> ConformanceVerdict:
 def logs_no_image(inspection: ImageInspection) -> ConformanceVerdict:
     """Its log holds nothing of the photographs."""
     log = inspection.observe(observe_log)
-    found = [form for form, text in _traces(inspection.photograph.data) if text in log]
+    data, found = inspection.photograph.data, []
+    for start in (0, len(data) // 2 // 3 * 3):  # its beginning and a part of its middle
+        part = data[start : start + PROBE_BYTES]
+        forms = {
+            "text": repr(part)[2:-1],
+            "base64": base64.b64encode(part).decode(),
+            "hexadecimal": part.hex(),
+        }
+        found += [form for form, text in forms.items() if text in log]
     if log.count(REPLACEMENT) > MAX_REPLACEMENTS:
         found.append("binary")
     result = f"found as {', '.join(found)}" if found else "neither text, base64 nor binary of it"
     return passed_if(not found, f"{len(log)} characters of log: {result}")
-
-
-def _traces(data: bytes) -> Iterator[tuple[str, str]]:
-    """Yield how a body would look in a log: its beginning and a part of its middle."""
-    for start in (0, len(data) // 2 // 3 * 3):
-        part = data[start : start + PROBE_BYTES]
-        yield "text", repr(part)[2:-1]
-        yield "base64", base64.b64encode(part).decode()
-        yield "hexadecimal", part.hex()

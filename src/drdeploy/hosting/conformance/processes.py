@@ -80,7 +80,13 @@ def observe_processes(inspection: ImageInspection) -> SmallMachine:
     inspection.require_answers()
     needed = math.ceil(inspection.host.cpus)
     cores = needed if needed < inspection.host.engine.cores else None
-    start = inspection.start_and_wait(_fewer_cores(inspection, cores) if cores else Conditions())
+    conditions = Conditions()
+    if cores:
+        cpuset = "0" if cores == 1 else f"0-{cores - 1}"
+        online = inspection.host.folder / "cores-online"
+        online.write_text(f"{cpuset}\n", encoding="ascii")
+        conditions = Conditions(cpuset=cpuset, mounts=(Mount(online, CORES_ONLINE),))
+    start = inspection.start_and_wait(conditions)
     if start.container is None or not start.is_serving:
         inspection.discard(start)
         return SmallMachine(cores, None, str(start), Kill(trouble=str(start)))
@@ -90,17 +96,12 @@ def observe_processes(inspection: ImageInspection) -> SmallMachine:
     return SmallMachine(cores, tasks, "", kill)
 
 
-def _fewer_cores(inspection: ImageInspection, cores: int) -> Conditions:
-    cpuset = "0" if cores == 1 else f"0-{cores - 1}"
-    online = inspection.host.folder / "cores-online"
-    online.write_text(f"{cpuset}\n", encoding="ascii")
-    return Conditions(cpuset=cpuset, mounts=(Mount(online, CORES_ONLINE),))
-
-
 def _kill_one(inspection: ImageInspection, container: ContainerUnderTest) -> Kill:
     if not inspection.host.engine.is_local:
         return Kill(trouble="its processes are not on this machine")
-    largest = _largest_leaf(container.running.main_pid())
+    # A process without a child that has the most memory is most likely a worker.
+    leaves = [pid for pid in _descendants(container.running.main_pid()) if not _children(pid)]
+    largest = max(leaves, key=_resident_pages, default=None)
     if largest is None:
         return Kill()
     name = (PROC / str(largest) / "comm").read_text(encoding="utf-8").strip()
@@ -116,12 +117,6 @@ def _kill_one(inspection: ImageInspection, container: ContainerUnderTest) -> Kil
             break
         time.sleep(ASK_EVERY_S)
     return Kill(name)
-
-
-def _largest_leaf(main_pid: int) -> int | None:
-    """Return the process with the most memory of those without a child: most likely a worker."""
-    leaves = [pid for pid in _descendants(main_pid) if not _children(pid)]
-    return max(leaves, key=_resident_pages, default=None)
 
 
 def _descendants(pid: int) -> list[int]:

@@ -8,22 +8,16 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.conformance.clause import (
-    ConformanceVerdict,
-    Severity,
-    clause,
-    not_applicable,
-    passed_if,
-)
+from drdeploy.hosting.conformance.clause import Severity, clause, not_applicable, passed_if
 from drdeploy.hosting.conformance.contract import HOSTING, INVOKE, SERVERLESS
 from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from drdeploy.hosting.conformance.clause import ConformanceVerdict
     from drdeploy.hosting.conformance.client import ProbeAnswer
     from drdeploy.hosting.conformance.containers import ContainerUnderTest
-    from drdeploy.hosting.conformance.contract import Contract
     from drdeploy.hosting.conformance.inspection import ImageInspection
 
 WARM_REQUESTS = 5
@@ -62,9 +56,17 @@ def observe_requests(inspection: ImageInspection) -> Requests:
     container = inspection.running_container()
     photograph, contract = inspection.photograph, inspection.contract
     warm, tasks = warm_up(inspection, container)
+    printable = string.ascii_letters + string.digits + string.punctuation
+    attributes = "".join(islice(cycle(printable), contract.attributes_chars))
+    inference_id = "i" * contract.inference_id_chars
+    headers_by_name = {
+        "unknown": UNKNOWN_HEADERS,
+        "attributes": {"X-Amzn-SageMaker-Custom-Attributes": attributes},
+        "inference id": {"X-Amzn-SageMaker-Inference-Id": inference_id},
+    }
     special = {
         name: container.invoke(photograph.data, {**photograph.headers, **headers})
-        for name, headers in _special_headers(contract).items()
+        for name, headers in headers_by_name.items()
     }
     for size_bytes in (contract.serverless_bytes, contract.real_time_bytes):
         if photograph.is_jpeg and len(photograph.data) < size_bytes - SPARE_BYTES:
@@ -86,17 +88,6 @@ def warm_up(
         time.sleep(SETTLE_S)
         counts.append(container.running.stats().tasks)
     return warm, min(counts)
-
-
-def _special_headers(contract: Contract) -> dict[str, dict[str, str]]:
-    printable = string.ascii_letters + string.digits + string.punctuation
-    attributes = "".join(islice(cycle(printable), contract.attributes_chars))
-    inference_id = "i" * contract.inference_id_chars
-    return {
-        "unknown": UNKNOWN_HEADERS,
-        "attributes": {"X-Amzn-SageMaker-Custom-Attributes": attributes},
-        "inference id": {"X-Amzn-SageMaker-Inference-Id": inference_id},
-    }
 
 
 def _size_name(size_bytes: int) -> str:

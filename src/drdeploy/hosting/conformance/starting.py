@@ -5,20 +5,14 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.conformance.clause import (
-    ConformanceVerdict,
-    Severity,
-    clause,
-    failed,
-    passed,
-    passed_if,
-)
+from drdeploy.hosting.conformance.clause import Severity, clause, failed, passed, passed_if
 from drdeploy.hosting.conformance.contract import HOSTING, PRACTICE, SERVERLESS
 from drdeploy.hosting.conformance.inspection import Undetermined
 from drdeploy.hosting.conformance.requests import observe_requests
 from drdeploy.hosting.serving.settings import CONTAINER_PORT, MODEL_DIR
 
 if TYPE_CHECKING:
+    from drdeploy.hosting.conformance.clause import ConformanceVerdict
     from drdeploy.hosting.conformance.inspection import ImageInspection
 
 COLD_EXCESS_S = 0.5

@@ -15,14 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import EngineError
-from drdeploy.hosting.conformance.clause import (
-    ConformanceVerdict,
-    Severity,
-    clause,
-    failed,
-    passed,
-    passed_if,
-)
+from drdeploy.hosting.conformance.clause import Severity, clause, failed, passed, passed_if
 from drdeploy.hosting.conformance.client import OVERLOADED, Exchange, ProbeAnswer
 from drdeploy.hosting.conformance.containers import Conditions
 from drdeploy.hosting.conformance.contract import HOSTING, PRACTICE
@@ -31,6 +24,7 @@ from drdeploy.hosting.conformance.requests import observe_requests
 from drdeploy.hosting.serving.gateway import INVOCATIONS
 
 if TYPE_CHECKING:
+    from drdeploy.hosting.conformance.clause import ConformanceVerdict
     from drdeploy.hosting.conformance.containers import ContainerStart, ContainerUnderTest
     from drdeploy.hosting.conformance.inspection import ImageInspection
     from drdeploy.hosting.engine import ExitState

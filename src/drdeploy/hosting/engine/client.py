@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,7 +16,7 @@ from drdeploy.hosting.engine.failures import engine_errors, engine_unavailable
 from drdeploy.hosting.engine.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from docker import APIClient
 
@@ -150,10 +151,18 @@ class Engine:
                 decode=True,
                 timeout=BUILD_TIMEOUT_S,
             )
-            for line in _log_lines(events, tag, dockerfile, lines):
-                lines.append(line)
-                if log is not None:
-                    log(line)
+            for event in events:
+                for line in str(event.get("stream", "")).splitlines():
+                    lines.append(line)
+                    if log is not None:
+                        log(line)
+                if "error" in event:
+                    tail = "\n".join(lines[-LOG_TAIL_LINES:])
+                    raise ImageBuildFailed(
+                        f"{tag} does not build: {str(event['error']).strip()}",
+                        where=dockerfile,
+                        remedy=f"The end of its log:\n{tail}",
+                    )
         return self.image_id(tag)
 
     def run(self, spec: ContainerSpec) -> RunningContainer:
@@ -176,7 +185,20 @@ class Engine:
     def images(self) -> tuple[ImageSummary, ...]:
         """List the images that have a tag."""
         with engine_errors("The engine does not list its images", where=self.host):
-            return tuple(_summary(image) for image in self._api.images() if image.get("RepoTags"))
+            return tuple(
+                ImageSummary(
+                    id=str(image["Id"]),
+                    # Podman writes `localhost/drdeploy:lean`, Docker `docker.io/library/…`.
+                    tags=tuple(
+                        tag.removeprefix("docker.io/library/").removeprefix("localhost/")
+                        for tag in image["RepoTags"]
+                    ),
+                    size_bytes=int(image["Size"]),
+                    created_at=datetime.fromtimestamp(int(image["Created"]), tz=UTC).isoformat(),
+                )
+                for image in self._api.images()
+                if image.get("RepoTags")
+            )
 
     def image_id(self, image: str) -> str:
         """Return the id that a tag stands for now.
@@ -205,12 +227,7 @@ class Engine:
             yield from self._api.get_image(image)
 
     def push(
-        self,
-        image: str,
-        repository: str,
-        tag: str,
-        *,
-        credentials: Mapping[str, str] | None = None,
+        self, image: str, repository: str, tag: str, *, credentials: Mapping[str, str] | None = None
     ) -> None:
         """Push an image to ``REPOSITORY:TAG``; the local image does not keep that name.
 
@@ -329,33 +346,3 @@ def _host_port(spec: ContainerSpec) -> int | None:
     if spec.network == "host":
         return spec.port
     return spec.host_port or free_port()
-
-
-def _log_lines(
-    events: Iterable[dict[str, Any]], tag: str, dockerfile: str, so_far: list[str]
-) -> Iterator[str]:
-    for event in events:
-        yield from str(event.get("stream", "")).splitlines()
-        if "error" in event:
-            tail = "\n".join(so_far[-LOG_TAIL_LINES:])
-            raise ImageBuildFailed(
-                f"{tag} does not build: {str(event['error']).strip()}",
-                where=dockerfile,
-                remedy=f"The end of its log:\n{tail}",
-            )
-
-
-def _summary(image: dict[str, Any]) -> ImageSummary:
-    from datetime import UTC, datetime
-
-    return ImageSummary(
-        id=str(image["Id"]),
-        tags=tuple(_short(tag) for tag in image["RepoTags"]),
-        size_bytes=int(image["Size"]),
-        created_at=datetime.fromtimestamp(int(image["Created"]), tz=UTC).isoformat(),
-    )
-
-
-def _short(tag: str) -> str:
-    """Return ``drdeploy:lean`` for ``docker.io/library/drdeploy:lean``, as Podman writes it."""
-    return tag.removeprefix("docker.io/library/").removeprefix("localhost/")

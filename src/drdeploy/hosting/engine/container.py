@@ -97,17 +97,19 @@ class RunningContainer:
 
     def kill(self, signal: str = "SIGKILL") -> None:
         """Send a signal; no error if it already ended."""
-        from docker.errors import APIError
+        from docker.errors import APIError, NotFound
 
         try:
             self.api.kill(self.id, signal=signal)
         except APIError as err:
             # Engines refuse to signal a container that has ended, each with a status of its own:
             # the container's state decides.
-            if not self._is_gone_or_over():
-                raise EngineError(
-                    f"The container cannot be sent {signal}: {err.explanation}", where=self.id[:12]
-                ) from err
+            with suppress(NotFound):
+                if self.api.inspect_container(self.id)["State"]["Running"]:
+                    raise EngineError(
+                        f"The container cannot be sent {signal}: {err.explanation}",
+                        where=self.id[:12],
+                    ) from err
 
     def wait(
         self,
@@ -170,14 +172,6 @@ class RunningContainer:
         """Kill it if it runs, and remove it; no error if that was done already."""
         with self._errors("The container cannot be removed"):
             kill_and_remove(self.api, self.id)
-
-    def _is_gone_or_over(self) -> bool:
-        from docker.errors import NotFound
-
-        try:
-            return not self.api.inspect_container(self.id)["State"]["Running"]
-        except NotFound:
-            return True
 
     def _errors(self, what: str) -> Any:
         return engine_errors(what, where=f"{self.spec.image} {self.id[:12]}")

@@ -15,9 +15,7 @@ from drdeploy.errors import EngineError
 from drdeploy.hosting.engine.failures import engine_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from requests import Response
+    from collections.abc import Mapping
 
 TRANSFER_TIMEOUT_S = 1800
 LIBPOD = "/v4.0.0/libpod"
@@ -37,15 +35,9 @@ def push(api: Any, repository: str, tag: str, credentials: Mapping[str, str] | N
         EngineError: The registry or the engine refuses; the message quotes it.
     """
     where = f"{repository}:{tag}"
-    with engine_errors("The image cannot be pushed", where=where):
-        answer = api._post(  # noqa: SLF001 - see Args
-            api._url("/images/{0}/push", repository),  # noqa: SLF001 - see Args
-            params={"tag": tag, **_plain_http(repository)},
-            headers={_AUTH_HEADER: _encoded(credentials)},
-            stream=True,
-            timeout=TRANSFER_TIMEOUT_S,
-        )
-        _raise_refusal(answer, "The image cannot be pushed", where)
+    url = api._url("/images/{0}/push", repository)  # noqa: SLF001 - see Args
+    params = {"tag": tag, **_plain_http(repository)}
+    _transfer(api, url, params, "The image cannot be pushed", where, **(credentials or {}))
 
 
 def pull(api: Any, repository: str, reference: str, *, is_podman: bool) -> None:
@@ -56,43 +48,36 @@ def pull(api: Any, repository: str, reference: str, *, is_podman: bool) -> None:
     """
     separator = "@" if reference.startswith("sha256:") else ":"
     where = f"{repository}{separator}{reference}"
-    with engine_errors("The image cannot be pulled", where=where):
-        # See the module: only Podman's own API takes `tlsVerify` for a pull.
-        if is_podman and _plain_http(repository):
-            url = f"{api.base_url}{LIBPOD}/images/pull"
-            params = {"reference": where, "policy": "always", **_plain_http(repository)}
-        else:
-            url = api._url("/images/create")  # noqa: SLF001 - see push
-            params = {"fromImage": repository, "tag": reference}
+    # See the module: only Podman's own API takes `tlsVerify` for a pull.
+    if is_podman and _plain_http(repository):
+        url = f"{api.base_url}{LIBPOD}/images/pull"
+        params = {"reference": where, "policy": "always", **_plain_http(repository)}
+    else:
+        url = api._url("/images/create")  # noqa: SLF001 - see push
+        params = {"fromImage": repository, "tag": reference}
+    _transfer(api, url, params, "The image cannot be pulled", where)
+
+
+def _transfer(
+    api: Any, url: str, params: Mapping[str, str], what: str, where: str, **credentials: str
+) -> None:
+    """Have the engine transfer an image; it refuses by an HTTP status or an event in its answer."""
+    headers = {_AUTH_HEADER: _encoded(credentials)}
+    with engine_errors(what, where=where):
         answer = api._post(  # noqa: SLF001 - see push
-            url,
-            params=params,
-            headers={_AUTH_HEADER: _encoded(None)},
-            stream=True,
-            timeout=TRANSFER_TIMEOUT_S,
+            url, params=params, headers=headers, stream=True, timeout=TRANSFER_TIMEOUT_S
         )
-        _raise_refusal(answer, "The image cannot be pulled", where)
-
-
-def _raise_refusal(answer: Response, what: str, where: str) -> None:
-    """Raise an error for a refusal, which may be an HTTP status or an event in the stream."""
-    answer.encoding = "utf-8"
-    for event in _events(answer):
-        refusal = event.get("error") or event.get("message")
-        if refusal:
-            raise EngineError(f"{what}: {refusal}", where=where)
-    if not answer.ok:
-        raise EngineError(f"{what}: the engine answers {answer.status_code}", where=where)
-
-
-def _events(answer: Response) -> Iterator[dict[str, Any]]:
-    for line in answer.iter_lines(decode_unicode=True):
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict):
-            yield event
+        answer.encoding = "utf-8"
+        for line in answer.iter_lines(decode_unicode=True):
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            refusal = isinstance(event, dict) and (event.get("error") or event.get("message"))
+            if refusal:
+                raise EngineError(f"{what}: {refusal}", where=where)
+        if not answer.ok:
+            raise EngineError(f"{what}: the engine answers {answer.status_code}", where=where)
 
 
 def _plain_http(repository: str) -> dict[str, str]:
@@ -104,8 +89,8 @@ def _plain_http(repository: str) -> dict[str, str]:
     return {"tlsVerify": "false"} if is_here else {}
 
 
-def _encoded(credentials: Mapping[str, str] | None) -> str:
+def _encoded(credentials: Mapping[str, str]) -> str:
     from docker.auth import encode_header
 
-    header = encode_header(dict(credentials or {}))
+    header = encode_header(dict(credentials))
     return header.decode() if isinstance(header, bytes) else str(header)

@@ -19,7 +19,7 @@ from drdeploy.hosting.engine import ContainerSpec
 from drdeploy.hosting.images.server_spec import server_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from drdeploy.hosting.engine import Engine, RunningContainer
@@ -60,13 +60,7 @@ class ColdStart:
 
 
 def measure_cold_start(
-    engine: Engine,
-    image: str,
-    model_dir: Path,
-    photograph: bytes,
-    *,
-    memory_mb: int,
-    cpus: float,
+    engine: Engine, image: str, model_dir: Path, photograph: bytes, *, memory_mb: int, cpus: float
 ) -> ColdStart:
     """Time the start of a container until it has graded a photograph (JPEG).
 
@@ -137,7 +131,8 @@ def _answers(container: RunningContainer, photograph: bytes) -> bool:
 
 
 def _stages(container: RunningContainer, asked: float, answered: float) -> dict[Stage, float]:
-    events = {event["event"]: event for event in _events(container.logs())}
+    lines = [json.loads(line) for line in container.logs().splitlines() if line.startswith("{")]
+    events = {event["event"]: event for event in lines}
     missing = {"listening", "model loaded"} - events.keys()
     if missing:
         raise EngineError(
@@ -148,26 +143,17 @@ def _stages(container: RunningContainer, asked: float, answered: float) -> dict[
     started = container.started_at()
     listening = _when(events["listening"])
     ready = _when(loaded)
-    in_load = {
-        "import_runtime": float(loaded["import_runtime_s"]),
-        "load": float(loaded["load_s"]),
-        "first_prediction": float(loaded["first_prediction_s"]),
-    }
+    names = ("import_runtime_s", "load_s", "first_prediction_s")
+    import_s, load_s, predict_s = (float(loaded[name]) for name in names)
     return {
         "engine": started - asked,
         "start_server": listening - started,
-        "start_worker": ready - listening - sum(in_load.values()),
-        "import_runtime": in_load["import_runtime"],
-        "load": in_load["load"],
-        "first_prediction": in_load["first_prediction"],
+        "start_worker": ready - listening - import_s - load_s - predict_s,
+        "import_runtime": import_s,
+        "load": load_s,
+        "first_prediction": predict_s,
         "answer": answered - ready,
     }
-
-
-def _events(log: str) -> Iterator[dict[str, Any]]:
-    for line in log.splitlines():
-        if line.startswith("{"):
-            yield json.loads(line)
 
 
 def _when(event: Mapping[str, Any]) -> float:

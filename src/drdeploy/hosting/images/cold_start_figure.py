@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from drdeploy.hosting.images.cold_start import MEANING, STAGES
 from drdeploy.pages.picture import Picture, picture_of
@@ -49,22 +50,16 @@ def draw_cold_starts(
         axes.set_xlim(right=1.12 * axes.get_xlim()[1])
         axes.set_xlabel("seconds from the request for a container to its first answer")
         axes.grid(visible=False, axis="y")
-        _draw_legend(figure, is_pulled=any(pull_s.values()))
+        handles = [
+            Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=MEANING[stage])
+            for stage, (colour, hatch) in zip(STAGES, LOOKS, strict=True)
+        ]
+        if any(pull_s.values()):
+            handles.insert(0, Patch(facecolor="none", edgecolor=INK, linestyle="--", label=PULL))
+        figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=8)
     return picture_of(
         figure,
         "cold-starts",
         "What a cold start spends its time on",
         "Stacked bars: seconds of each stage of each image's cold start",
     )
-
-
-def _draw_legend(figure: Figure, *, is_pulled: bool) -> None:
-    from matplotlib.patches import Patch
-
-    handles = [
-        Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=MEANING[stage])
-        for stage, (colour, hatch) in zip(STAGES, LOOKS, strict=True)
-    ]
-    if is_pulled:
-        handles.insert(0, Patch(facecolor="none", edgecolor=INK, linestyle="--", label=PULL))
-    figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=8)

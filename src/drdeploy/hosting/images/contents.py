@@ -122,9 +122,14 @@ class _Owners:
         self._listed: dict[str, Owner] = {}
         for layer in layers:
             for package in layer.packages:
-                kind: PartKind = "debian" if package.kind == "debian" else "python"
+                # A Debian package wins over the Python distribution that it may contain.
                 for path in package.paths:
-                    self._note(path, (kind, package.package))
+                    if package.kind != "debian":
+                        self._listed.setdefault(path, ("python", package.package))
+                        continue
+                    self._listed[path] = ("debian", package.package)
+                    if path.startswith(USR_MERGED):
+                        self._listed[f"usr/{path}"] = ("debian", package.package)
         self._by_top_folder = self._count_top_folders(visible)
 
     def of(self, path: str) -> Owner:
@@ -133,18 +138,13 @@ class _Owners:
         if package := _DPKG_INFO.match(path):
             return "debian", package[1]
         if site := _SITE.match(path):
-            return self._by_top_folder.get(site[0].rstrip("/")) or ("python", _named(site[1]))
+            if owner := self._by_top_folder.get(site[0].rstrip("/")):
+                return owner
+            if found := _DIST_INFO.match(site[1]):
+                return "python", f"{found[1].replace('_', '-').lower()} {found[2]}"
+            return "python", site[1].partition(".")[0]
         depth = 3 if path.startswith(("usr/", "var/", "opt/")) else 2
         return "other", "/" + "/".join(path.split("/")[:-1][:depth])
-
-    def _note(self, path: str, owner: Owner) -> None:
-        """Note an owner; a Debian package wins over the Python distribution that it may contain."""
-        if owner[0] == "debian":
-            self._listed[path] = owner
-            if path.startswith(USR_MERGED):
-                self._listed[f"usr/{path}"] = owner
-        else:
-            self._listed.setdefault(path, owner)
 
     def _count_top_folders(self, visible: Iterable[LayerFile]) -> dict[str, Owner]:
         """Return who lists most of the bytes of each folder right below ``site-packages``."""
@@ -154,10 +154,3 @@ class _Owners:
             if site and owner and site[2]:
                 counts[site[0].rstrip("/")][owner] += file.size_bytes
         return {folder: count.most_common(1)[0][0] for folder, count in counts.items()}
-
-
-def _named(top: str) -> str:
-    """Return the name of a distribution without a list, from its folder or its module."""
-    if found := _DIST_INFO.match(top):
-        return f"{found[1].replace('_', '-').lower()} {found[2]}"
-    return top.partition(".")[0]

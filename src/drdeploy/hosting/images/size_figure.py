@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from drdeploy.pages.picture import Picture, picture_of
 from drdeploy.pages.style import BLUE, GREEN, GREY, INK, ORANGE, SKY, STYLE
@@ -69,7 +70,14 @@ def draw_sizes(sizes: Sequence[ImageSize], *, references: Sequence[ReferenceImag
         if len(panels) > 1:
             axes[-1, 0].set_title("the smaller ones, enlarged", loc="left", fontsize=8)
         axes[-1, 0].set_xlabel("compressed size, as a registry stores it (MB)")
-        _draw_legend(figure, references)
+        handles = [
+            Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=name)
+            for name, colour, hatch in SEGMENTS
+        ]
+        if references:
+            label = f"published ({', '.join(sorted({image.source for image in references}))})"
+            handles.append(Patch(facecolor="none", edgecolor=INK, linestyle="--", label=label))
+        figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=8)
     return picture_of(
         figure,
         "image-sizes",
@@ -113,28 +121,11 @@ def _draw(axes: Axes, bars: Sequence[_Bar]) -> None:
         label += f"  ({bar.note})" if bar.note else ""
         axes.annotate(
             *(label, (left, position)),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-        )
+            xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
+        )  # fmt: skip
     axes.set_yticks(list(positions), [bar.label for bar in bars])
     axes.set_xlim(0, 1.3 * max(bar.total_mb for bar in bars))
     axes.set_ylim(-0.6, len(bars) - 0.4)
     axes.grid(visible=True, axis="x")
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
-
-
-def _draw_legend(figure: Figure, references: Sequence[ReferenceImage]) -> None:
-    from matplotlib.patches import Patch
-
-    handles = [
-        Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=name)
-        for name, colour, hatch in SEGMENTS
-    ]
-    sources = ", ".join(sorted({image.source for image in references}))
-    if sources:
-        label = f"published ({sources})"
-        handles.append(Patch(facecolor="none", edgecolor=INK, linestyle="--", label=label))
-    figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=8)

@@ -10,11 +10,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
 from drdeploy.hosting.serving.counters import BUCKETS_S
 
@@ -44,10 +40,6 @@ class _Collector:
         model = GaugeMetricFamily("drdeploy_model_info", "The model served.", labels=[*self._info])
         model.add_metric([*self._info.values()], 1.0)
         yield model
-        yield from self._counts()
-        yield from self._histograms()
-
-    def _counts(self) -> Iterator[Metric]:
         snapshot = self._snapshot
         yield CounterMetricFamily(
             "drdeploy_invocations", "Invocations admitted.", value=snapshot.invocations
@@ -62,10 +54,8 @@ class _Collector:
         for status, count in snapshot.responses.items():
             responses.add_metric([str(status)], count)
         yield responses
-
-    def _histograms(self) -> Iterator[Metric]:
         bounds = [*(str(bound) for bound in BUCKETS_S), "+Inf"]
-        for stage, durations in self._snapshot.durations.items():
+        for stage, durations in snapshot.durations.items():
             cumulative = map(float, accumulate(durations.counts))  # Prometheus' buckets overlap
             yield HistogramMetricFamily(
                 f"drdeploy_{stage}_duration_seconds",

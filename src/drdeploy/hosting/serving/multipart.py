@@ -45,11 +45,7 @@ class _Parts:
         self._is_complete = False
 
     def callbacks(self) -> MultipartCallbacks:
-        return {
-            "on_part_begin": self._begin,
-            "on_part_data": self._data,
-            "on_end": self._end,
-        }
+        return {"on_part_begin": self._begin, "on_part_data": self._data, "on_end": self._end}
 
     def finished(self) -> list[bytes]:
         if not self._is_complete:

@@ -65,8 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_variable):
         _meta("Writable folder for sockets and counters; empty: a fresh one under TMPDIR or /tmp."),
     ] = ""
     bind_host: Annotated[
-        str,
-        _meta("Address to listen on; the project's images listen on 0.0.0.0.", min_length=1),
+        str, _meta("Address to listen on; the project's images listen on 0.0.0.0.", min_length=1)
     ] = "127.0.0.1"
     port: Annotated[int, _meta("Port to listen on.", ge=1, le=65535)] = CONTAINER_PORT
     workers: Annotated[
@@ -99,8 +98,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_variable):
         float, _meta("How long an idle connection is kept.", "s", gt=0, le=3600)
     ] = 75.0
     drain_s: Annotated[
-        float,
-        _meta("How long requests in flight may go on after SIGTERM.", "s", ge=0, le=30),
+        float, _meta("How long requests in flight may go on after SIGTERM.", "s", ge=0, le=30)
     ] = 25.0
     max_payload_mb: Annotated[
         int,

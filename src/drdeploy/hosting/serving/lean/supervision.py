@@ -184,10 +184,8 @@ class LeanSupervision:
         self._log.event("worker ended", "warning", worker=pid, how=describe_exit(exit_code))
         if exit_code == EXIT_LOAD_REFUSED:
             raise ServerError("The model cannot be loaded", remedy="The log above says why")
-        if not worker.is_ready:
-            self._back_off(exit_code)
-
-    def _back_off(self, exit_code: int) -> None:
+        if worker.is_ready:
+            return
         self._failed_starts += 1
         if self._failed_starts >= MAX_FAILED_STARTS:
             raise ServerError(
