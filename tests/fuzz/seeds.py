@@ -142,6 +142,11 @@ def _json_bodies():
     yield json.dumps({"instances": [{"b64": image}]}).encode()
 
 
+def _answers():
+    yield b'{"grade": 2, "label": "moderate", "timing": {"decode_s": 0.1}, "gradable": true}'
+    yield b'{"requestLatency": 1e999, "container": {"id": "a", "invocation": 1}, "model": []}'
+
+
 def _accepts():
     yield b"application/json;q=0.5, text/csv; header=absent, */*;q=nan"
     yield b"text/*, application/*;q=1e999"
@@ -192,6 +197,7 @@ def _prices():
 
 _SEEDS = {
     "accept_header": _accepts,
+    "answer": _answers,
     "archive": _archives,
     "exif": _exif,
     "http": _http,

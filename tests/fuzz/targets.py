@@ -351,6 +351,13 @@ SMALL_JPEG = bytes.fromhex(
 )
 
 
+@target("drdeploy.study.running.answer")
+def answer(data: bytes) -> None:
+    from drdeploy.study.running.answer import ContainerAnswer
+
+    ContainerAnswer.read(data)
+
+
 @target("drdeploy.grader.datasets")
 def labels(data: bytes) -> None:
     from drdeploy.grader.datasets.load import load_dataset

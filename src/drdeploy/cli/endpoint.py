@@ -12,6 +12,7 @@ import typer
 from drdeploy.cli import endpoint_deploy
 from drdeploy.cli.console import Column, Table, print_json, print_line
 from drdeploy.cli.options import EndpointUrlOption, JsonOption, RegionOption
+from drdeploy.errors import printable
 
 if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Invocation
@@ -114,10 +115,11 @@ def _show(answer: Invocation) -> None:
 
     try:
         value = json.loads(answer.body)
-    except ValueError:
-        sys.stdout.write(answer.body.decode(errors="replace") + "\n")
+    except (ValueError, RecursionError):
+        text = answer.body.decode(errors="replace")
+        sys.stdout.write(printable(text, keep="\r\n\t") + "\n")
         return
-    if isinstance(value, dict) and "grade" in value:
+    if isinstance(value, dict) and {"grade", "label", "referable", "notice"} <= value.keys():
         referable = "yes" if value["referable"] else "no"
         print_line(f"grade {value['grade']} ({value['label']}), referable: {referable}")
         print_line(value["notice"])

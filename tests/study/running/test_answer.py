@@ -26,7 +26,9 @@ def test_any_json_is_read(document):
     ContainerAnswer.read(json.dumps(document).encode())
 
 
-@pytest.mark.parametrize("body", [b"", b"1,2,3", b"[1]", b"{}", b'{"container": 3}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"1,2,3", b"[1]", b"{}", b'{"container": 3}', b"[" * 100_000]
+)
 def test_of_another_container_nothing_is_known(body):
     assert ContainerAnswer.read(body) == ContainerAnswer()
 

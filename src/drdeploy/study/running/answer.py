@@ -40,7 +40,7 @@ class ContainerAnswer:
         """
         try:
             document = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return cls()
         if not isinstance(document, dict):
             return cls()

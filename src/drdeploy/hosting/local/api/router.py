@@ -116,7 +116,7 @@ class ApiRouter:
     def _control(self, region: str, operation: str, request: ServiceRequest) -> ServiceResponse:
         try:
             value = json.loads(request.body.read() or b"{}")
-        except ValueError as err:
+        except (ValueError, RecursionError) as err:
             raise api_errors.malformed("The body is not valid JSON.") from err
         return _json_response(200, self._region(region)[0].call(operation, value))
 

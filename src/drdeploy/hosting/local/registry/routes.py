@@ -186,7 +186,7 @@ class ImageRegistry:
         manifest = Manifest(request.body.read(), media_type)
         try:
             missing = [blob for blob in manifest.blobs if self.blobs.path(blob) is None]
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, AttributeError, TypeError, RecursionError):
             return _error(400, "MANIFEST_INVALID", "The body is not an image manifest")
         if missing:
             return _error(400, "MANIFEST_BLOB_UNKNOWN", f"{missing[0]} was not pushed")
