@@ -29,7 +29,7 @@ def printed(text: str) -> Printed:
     ],
 )
 def test_rounding_and_truncation_to_the_printed_digits_are_both_reproduced(text, value, verdict):
-    assert printed(text).judge(value) == verdict
+    assert printed(text).verdict_on(value) == verdict
 
 
 def test_a_figure_that_follows_from_the_rows_is_reproduced_with_its_interval(verdict_on):
@@ -98,7 +98,7 @@ def test_arithmetic_on_prices_is_exact_and_has_no_interval(verdict_on):
         ("x,T,warm total latency speed-up,Net,1024 MB,2,ratio", "names 1 memory sizes, not 2"),
         ("x,T,prediction time speed-up,Other,m4 / m5,2,ratio", "Other-m4, Other-m5 are not there"),
         ("x,T,mean ModelSetupTime,Net,1024 MB,2,s", "no rows of CloudWatch"),
-        ("x,T,colour of the image,Net,,2,count", "not known here"),
+        ("x,T,colour of the image,Net,,2,count", "nobody has defined"),
         ("x,T,largest total latency speed-up between instances,Other,,2,ratio", "Other"),
         ("x,T,price reduction,,m4 to m5,2,percent", "not printed"),
     ],

@@ -1,7 +1,7 @@
-"""What each printed figure says that it is.
+"""What each printed figure is, as a formula.
 
 A figure is defined by the words that stand beside it (quantity, model, configuration), never by
-its number.  Measured quantities of which the study left no rows are said to be that.
+its number.  Where the study published no rows of what it measured, the definition says so.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 TOTAL, PREDICTION = "total_latency_s", "prediction_s"
 PERCENT = 100.0
 BASE_MB, TUNED_MB = 1024, 2048
-"""The size that sections 6.1.2 start from, and the one that they recommend."""
+"""The memory size that sections 6.1.2 start from, and the one that they recommend."""
 
 
 @dataclass(frozen=True)
 class Definition:
-    """What a figure is.
+    """How a figure is computed.
 
     Attributes:
-        formula: None where neither rows nor prices say anything.
+        formula: None where neither rows nor prices determine the figure.
         why_not: Why it cannot be recomputed; empty where it can.
-        note: What the definition takes for granted.
+        note: What the definition assumes because the study's words leave it open.
     """
 
     formula: Formula | None
@@ -44,13 +44,13 @@ class Definition:
 
 @dataclass(frozen=True, eq=False)
 class PublishedStudy:
-    """What a definition may look at: all printed figures, and which rows there are."""
+    """All printed figures and all raw rows, which definitions refer to."""
 
     printed: Sequence[Printed]
     samples: Samples
 
     def number(self, quantity: str, configuration: str = "", model: str = "") -> Printed | None:
-        """The first printed figure of that quantity, configuration and model."""
+        """Find the first printed figure of that quantity, configuration and model."""
         alike = (
             figure
             for figure in self.printed
@@ -62,22 +62,22 @@ class PublishedStudy:
 
 
 def define(figure: Printed, study: PublishedStudy) -> Definition:
-    """The definition of a figure, by its words."""
+    """Define a figure by the words beside it."""
     for pattern, build in _DEFINITIONS:
         if re.fullmatch(pattern, figure.quantity):
             try:
                 return _checked(build(figure, study), study)
             except _UnclearError as unclear:
                 return Definition(None, str(unclear))
-    return Definition(None, f"it is not known here how “{figure.quantity}” is computed")
+    return Definition(None, f"nobody has defined here how “{figure.quantity}” is computed")
 
 
 class _UnclearError(ValueError):
-    """The words beside a figure do not say enough."""
+    """The words beside a figure are not enough to define it."""
 
 
 def _checked(definition: Definition, study: PublishedStudy) -> Definition:
-    """Rows that are not there, and printed numbers in place of rows, make it not recomputable."""
+    """Mark a definition as not recomputable where it needs rows that were not published."""
     formula = definition.formula
     if formula is None or definition.why_not:
         return definition
@@ -95,7 +95,7 @@ _A_PRICE = "a price on the provider's list, not a measurement"
 _INVERSE_TIME = "performance is taken as one over the prediction time, which the section compares"
 
 
-# ---- what the words mean ------------------------------------------------------------------
+# ---- the formula that each kind of figure stands for --------------------------------------
 
 
 def _rows(start: str, model: str, memory_mb: int, quantity: str = TOTAL) -> Rows:
@@ -103,7 +103,7 @@ def _rows(start: str, model: str, memory_mb: int, quantity: str = TOTAL) -> Rows
 
 
 def _sizes(figure: Printed, count: int) -> list[int]:
-    """The memory sizes that the figure names: ``1024 MB / 2048 MB``."""
+    """Memory sizes that the figure names: ``1024 MB / 2048 MB``."""
     named = re.findall(r"(\d{4}) MB", figure.configuration) or re.findall(
         r"(\d{4}) MB", figure.quantity
     )
@@ -111,7 +111,7 @@ def _sizes(figure: Printed, count: int) -> list[int]:
 
 
 def _families(figure: Printed, count: int) -> list[str]:
-    """The instance families that the figure names: ``m6g / m5``."""
+    """Instance families that the figure names: ``m6g / m5``."""
     named = re.findall(r"\b[a-z]\d[a-z]*\b", figure.configuration)
     return _exactly(count, named, "instances", figure)
 
@@ -140,7 +140,7 @@ def _cold_over_warm(figure: Printed, _: PublishedStudy) -> Definition:
 
 
 def _share(figure: Printed, _: PublishedStudy) -> Definition:
-    """Of an instance, or of the warm serverless rows at the base size where none is named."""
+    """Share of the prediction: on an instance, or in warm serverless rows at the base size."""
     scale = PERCENT if figure.unit == "percent" else 1.0
     if figure.configuration != "warm":
         name, note = f"{figure.model}-{_families(figure, 1)[0]}", ""
@@ -179,7 +179,7 @@ def _after_optimisation(figure: Printed, _: PublishedStudy) -> Definition:
 
 
 def _before_optimisation(figure: Printed, study: PublishedStudy) -> Definition:
-    """No rows; but the printed speed-up of the smaller image times the rows at the base size."""
+    """Without rows of the larger image: the printed speed-up times the rows of the smaller one."""
     gain = study.number(_IMAGE_SPEED_UP, model=figure.model)
     if gain is None:
         return Definition(None, _NEVER_PUBLISHED)
@@ -238,10 +238,10 @@ _IMAGE_SPEED_UP = "cold-start total latency speed-up largest to smallest image"
 _DEFINITIONS: tuple[tuple[str, Build], ...] = (
     (
         "parameters",
-        _no("a property of the network, not of the rows (drdeploy model list tells it)"),
+        _no("a property of the network, not of the rows (drdeploy model list shows it)"),
     ),
-    ("SavedModel size on disk", _no("a property of the files, of which none was published")),
-    ("image size (compressed|on disk)", _no("the study published the sizes alone")),
+    ("SavedModel size on disk", _no("a property of files that were not published")),
+    ("image size (compressed|on disk)", _no("the study published only the sizes")),
     (_IMAGE_SPEED_UP, _against_before(BASE_MB)),
     ("warm prediction time speed-up", _speed_up(WARM, PREDICTION)),
     ("(largest )?warm total latency speed-up( from memory)?", _speed_up(WARM, TOTAL)),

@@ -1,4 +1,8 @@
-"""One way to read a figure, and each single thing in which it may depart from the definition."""
+"""Readings of a figure, and in what each may depart from the figure's definition.
+
+A reading is one way to compute a figure from the rows: which rows, which statistic, how rounded.
+The definition is the reading that the study's words suggest; a departure changes one thing in it.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +33,14 @@ OTHER_PRICES = {
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to read the figure.
+    """One way to compute a figure from the rows.
 
     Attributes:
+        statistic: How rows become one number, a key of ``STATISTICS``.
+        subset: Which rows are used, a key of ``SUBSETS``.
+        rounding: How that number is rounded, a key of ``ROUNDINGS``.
         departures: What differs from the definition, in words.
-        kinds: The same as one word each.
+        kinds: The kind of each departure.
     """
 
     formula: Formula
@@ -44,7 +51,7 @@ class Reading:
     kinds: tuple[str, ...] = ()
 
     def value(self, samples: Samples) -> float:
-        """The figure, read this way; not a number where it makes no sense."""
+        """The figure computed this way; not a number where that makes no sense."""
         if self.statistic == ROW_BY_ROW:
             return self._row_by_row(samples)
 
@@ -59,7 +66,7 @@ class Reading:
                 return float("nan")
 
     def _row_by_row(self, samples: Samples) -> float:
-        """The mean of the ratios of rows with the same number."""
+        """Mean of the ratios of rows that have the same number in their files."""
         if len(self.formula.rows) < 2:
             return float("nan")
         pair = [SUBSETS[self.subset][1](samples.seconds[rows]) for rows in self.formula.rows]
@@ -77,7 +84,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Departure:
-    """One change to a reading; two of one kind exclude each other."""
+    """One change to a reading; two of the same kind exclude each other."""
 
     kind: str
     words: str
@@ -85,7 +92,7 @@ class Departure:
 
 
 def apply_departures(formula: Formula, departures: tuple[Departure, ...]) -> Reading | None:
-    """The reading with these departures; None where they exclude each other or change nothing."""
+    """Apply departures to the definition; None where they exclude each other or change nothing."""
     if len({departure.kind for departure in departures}) < len(departures):
         return None
     reading: Reading | None = Reading(formula)
@@ -103,12 +110,12 @@ def apply_departures(formula: Formula, departures: tuple[Departure, ...]) -> Rea
 def departures_of(
     formula: Formula, samples: Samples, printed_terms: Mapping[Term, Constant]
 ) -> Iterator[Departure]:
-    """Every departure there is, the most natural ones first.
+    """Yield every possible departure from a definition, the most natural ones first.
 
     Args:
         formula: The definition.
-        samples: Which experiments there are.
-        printed_terms: Means that the study printed: it may have computed on from the print.
+        samples: The experiments whose rows could be used instead.
+        printed_terms: Means that the study printed, from which it may have computed others.
     """
     yield from other_rows(formula, samples)
     if any(term in printed_terms for term in formula.terms):
@@ -148,7 +155,7 @@ def _with_rows(change: Callable[[Rows], Rows], position: int | None = None) -> C
 
 
 def _with_terms(change: Callable[[Term], Term], position: int | None = None) -> Change:
-    """Change the terms; None where nothing is left that has rows, or nothing changed."""
+    """Make a departure that changes each term; it gives None where no term changes."""
 
     def apply(reading: Reading) -> Reading | None:
         terms = [
@@ -164,7 +171,7 @@ def _with_terms(change: Callable[[Term], Term], position: int | None = None) -> 
 
 
 def other_rows(formula: Formula, samples: Samples) -> Iterator[Departure]:
-    """Another size or instance in one term; or the other model in all of them."""
+    """Yield departures that use another size or instance in one term, or another model in all."""
     for at, term in enumerate(formula.terms):
         if not isinstance(term.operand, Rows):
             continue

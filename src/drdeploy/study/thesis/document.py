@@ -1,4 +1,4 @@
-"""Every printed figure with its verdict, as plain values."""
+"""A printed figure and its verdict as plain values."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 def document_of(figure: Recomputed) -> dict[str, Any]:
     """One entry of ``drdeploy reproduce --json``.
 
-    ``published`` is the number, ``printed`` its digits; ``interval`` is ``[low, high]`` or null
-    with a ``reason``; ``reading`` is the one other reading that gives the printed digits, null
-    where there is none or where as many would hit it by chance (``readings`` has them all).
+    ``published`` is the number, ``printed`` its digits; ``interval`` is ``[low, high]``, or null
+    with a ``reason``; ``reading`` is another reading that gives the printed digits, null where none
+    does or where chance could explain it (``readings`` lists all).
     """
     printed, definition, found = figure.printed, figure.definition, figure.estimate
     interval = [found.low, found.high] if found and found.has_interval else None
@@ -52,8 +52,8 @@ def document_of(figure: Recomputed) -> dict[str, Any]:
     }
 
 
-def told(reading: Reading) -> str:
-    """A reading in words."""
+def reading_in_words(reading: Reading) -> str:
+    """What a reading changes in the definition, in words."""
     return "; ".join(reading.departures)
 
 
@@ -62,7 +62,7 @@ def _readings(figure: Recomputed) -> dict[str, Any]:
     if search is None:
         return {"reading": None, "readings": [], "near_readings": []}
     return {
-        "reading": told(search.matches[0][0]) if search.is_telling else None,
+        "reading": reading_in_words(search.matches[0][0]) if search.is_telling else None,
         "readings": [_reading(reading, value) for reading, value in search.matches],
         "readings_found": search.found,
         "readings_tried": search.tried,
@@ -72,4 +72,4 @@ def _readings(figure: Recomputed) -> dict[str, Any]:
 
 
 def _reading(reading: Reading, value: float) -> dict[str, Any]:
-    return {"reading": told(reading), "kinds": list(reading.kinds), "value": value}
+    return {"reading": reading_in_words(reading), "kinds": list(reading.kinds), "value": value}

@@ -1,8 +1,8 @@
-"""Figures 6.1 to 6.12 of the study, drawn anew from its rows by the code of any report.
+"""Figures 6.1 to 6.12 of the study, drawn from its rows by the code that draws any report's.
 
 The study's data do not name the figures.  They are numbered here in the order of its sections:
 cold starts by image (6.1.1), warm prediction time and total latency by memory (6.1.2.1), cold
-total latency by memory (6.1.2.2), prediction time and total latency by instance (6.2.1); of each
+total latency by memory (6.1.2.2), prediction time and total latency by instance (6.2.1); of each,
 first VGG19, then MobileNet.
 """
 
@@ -43,12 +43,12 @@ PLAN: tuple[tuple[str, str, By], ...] = (
 
 @dataclass(frozen=True)
 class StudyFigure:
-    """One figure of the study.
+    """One figure of the study, drawn again.
 
     Attributes:
         number: ``6.3``.
-        picture: None where no row is left to draw.
-        note: What is missing in it, as a sentence.
+        picture: None where there are no rows to draw.
+        note: What is missing in the figure, as a sentence.
     """
 
     number: str
@@ -60,7 +60,7 @@ class StudyFigure:
 def draw_study_figures(
     summaries: Sequence[ScenarioSummary], printed: Sequence[Recomputed]
 ) -> tuple[StudyFigure, ...]:
-    """All twelve, in their order."""
+    """Draw all twelve figures, in the order of their numbers."""
     panels = panels_of(summaries)
     planned = [(plan, model) for plan in PLAN for model in MODELS]
     return tuple(
@@ -99,11 +99,11 @@ _IMAGE_NOTE = (
 
 
 def _images(model: str, panels: Sequence[Panel], printed: Sequence[Recomputed]) -> Iterator[Box]:
-    """The printed mean of the largest image, and the rows of the smallest at the base size."""
+    """Yield the printed mean of the largest image, and the rows of the smallest at 1024 MB."""
     for figure in printed:
-        told = figure.printed
-        if told.quantity == "cold-start latency before optimisation" and told.model == model:
-            yield Box("1798 MB image", np.empty(0), told.value)
+        one = figure.printed
+        if one.quantity == "cold-start latency before optimisation" and one.model == model:
+            yield Box("1798 MB image", np.empty(0), one.value)
     panel = _panel(model, "cold", "memory", panels)
     for box in boxes_of(panel, "total_latency_s") if panel else ():
         if box.label == BASE:
@@ -111,7 +111,7 @@ def _images(model: str, panels: Sequence[Panel], printed: Sequence[Recomputed]) 
 
 
 def _panel(model: str, start: str, by: By, panels: Sequence[Panel]) -> Panel | None:
-    wanted = (
+    matching = (
         panel for panel in panels if (panel.model, panel.start, panel.by) == (model, start, by)
     )
-    return next(wanted, None)
+    return next(matching, None)

@@ -1,4 +1,4 @@
-"""What does not hold, and what holds only under a condition, in plain sentences."""
+"""What does not hold of the printed figures, and what may explain it, in sentences."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from drdeploy.statistics import notation
-from drdeploy.study.thesis.document import told
+from drdeploy.study.thesis.document import reading_in_words
 from drdeploy.study.thesis.printed import ReproductionVerdict
 
 if TYPE_CHECKING:
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 def counts_of(figures: Iterable[Recomputed]) -> dict[ReproductionVerdict, int]:
-    """How many figures have each verdict; all four are there."""
+    """Count the figures that have each of the four verdicts."""
     counted = Counter(figure.verdict for figure in figures)
     return {verdict: counted[verdict] for verdict in ReproductionVerdict}
 
 
 def does_not_hold(figures: Sequence[Recomputed]) -> tuple[str, ...]:
-    """One sentence or two for every figure that differs."""
+    """Write a sentence or two on every figure that differs."""
     return tuple(
         sentence_of(figure) for figure in figures if figure.verdict is ReproductionVerdict.DIFFERS
     )
 
 
 def sentence_of(figure: Recomputed) -> str:
-    """What was printed, what the rows give, and what would give the print."""
+    """Say what was printed, what the rows give, and which other reading gives the print."""
     printed, found = figure.printed, figure.estimate
     subject = ", ".join(part for part in (printed.model, printed.configuration) if part)
     opening = f"{printed.where}, {printed.quantity} ({subject}): printed {printed.text}"
@@ -46,7 +46,7 @@ def sentence_of(figure: Recomputed) -> str:
 
 
 def explanation_of(figure: Recomputed) -> str:
-    """Which reading gives the printed number; empty for a figure that is reproduced."""
+    """Say which reading gives the printed number; empty for a figure that is reproduced."""
     search = figure.search
     if search is None:
         return ""
@@ -54,22 +54,24 @@ def explanation_of(figure: Recomputed) -> str:
     known = {words for reading, _ in search.matches for words in reading.departures}
     for reading, value in figure.near[:1]:
         if not known.intersection(reading.departures):
-            near = f" Close to it comes {told(reading)}: {with_digits_of(text, value)}."
+            words = reading_in_words(reading)
+            near = f" Close to the print is {words}: {with_digits_of(text, value)}."
     tried = f"{search.tried} readings were tried"
     if not search.matches:
         return f"No other reading gives the printed digits ({tried}).{near}"
     given = "; or ".join(
-        f"{told(reading)}: {with_digits_of(text, value)}" for reading, value in search.matches[:3]
+        f"{reading_in_words(reading)}: {with_digits_of(text, value)}"
+        for reading, value in search.matches[:3]
     )
     more = f" and {search.found - 3} more" if search.found > 3 else ""
     if search.is_telling:
-        return f"What gives the printed digits is {given}{more}.{near}"
+        return f"The printed digits are given by {given}{more}.{near}"
     return (
-        f"The printed digits also come of {given}{more}, but {tried} and about "
-        f"{search.by_chance:.1f} would hit them by chance: this says little.{near}"
+        f"The printed digits are also given by {given}{more}, but {tried}, and about "
+        f"{search.by_chance:.1f} would give them by chance, so this says little.{near}"
     )
 
 
 def with_digits_of(text: str, value: float) -> str:
-    """The value with one decimal more than was printed, never in powers of ten."""
+    """Write the value with one decimal more than was printed, never in powers of ten."""
     return f"{value:.{len(text.partition('.')[2]) + 1}f}"

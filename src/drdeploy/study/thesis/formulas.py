@@ -1,7 +1,7 @@
 """A printed figure as arithmetic on samples.
 
-A figure is an amount (one mean, perhaps times a price), a ratio of two amounts, or by how much
-the second is below the first.  Its interval is that of the rows; a price is taken as exact.
+A figure is an amount (a mean, perhaps times a price), a ratio of two amounts, or the reduction from
+one amount to another.  Its interval is that of the rows; prices are taken as exact.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ QUANTITIES = {
     "prediction_s": "prediction time",
     "container_latency_s": "time in the container",
 }
-"""Columns of the measurements that the study has, and their names in sentences."""
+"""The study's columns in the measurements, and their names in sentences."""
 
 
 class Form(StrEnum):
@@ -39,7 +39,7 @@ class Form(StrEnum):
     RATIO = "ratio"
     REDUCTION = "reduction"
     EXCESS = "excess"
-    """How much the first is above the second: what some call the reduction."""
+    """How much the first is above the second, which is sometimes called a reduction."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class Constant:
-    """A number that stands for itself.
+    """A number that is known from print.
 
     Attributes:
         source: Where it was printed.
-        is_measured: Whether somebody measured it, so that there ought to be rows.
+        is_measured: Whether it was measured, so that there should be rows.
     """
 
     value: float
@@ -75,7 +75,7 @@ class Term:
     """An operand times a price.
 
     Attributes:
-        usd_per_second: 1 where no price comes in.
+        usd_per_second: The price; 1 where there is none.
         price: Where the price was printed, for sentences.
     """
 
@@ -90,12 +90,12 @@ class Term:
 
 @dataclass(frozen=True)
 class Formula:
-    """What a figure is computed from.
+    """The arithmetic that gives a figure.
 
     Attributes:
         second: None for an amount.
         scale: 100 for a figure in percent.
-        is_paired: Whether both terms stem from the same invocations.
+        is_paired: Whether both terms come from the same invocations.
     """
 
     form: Form
@@ -106,7 +106,7 @@ class Formula:
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        """One or two."""
+        """The one or two terms."""
         return (self.first,) if self.second is None else (self.first, self.second)
 
     @property
@@ -116,12 +116,12 @@ class Formula:
 
     @property
     def rests_on_printed_measurements(self) -> bool:
-        """Whether a term is a measured number of which only the print is left."""
+        """Whether a term is a measured number of which there are no rows."""
         constants = [t.operand for t in self.terms if isinstance(t.operand, Constant)]
         return any(constant.is_measured for constant in constants)
 
     def value(self, summary: Callable[[Rows], float]) -> float:
-        """The figure, each operand's rows summarised to one number."""
+        """The figure, where ``summary`` turns an operand's rows into one number."""
         amounts = [
             term.usd_per_second
             * (summary(term.operand) if isinstance(term.operand, Rows) else term.operand.value)
@@ -155,7 +155,7 @@ class Samples:
 
     @classmethod
     def of(cls, measurements: Measurements) -> Samples:
-        """The rows that count, in the order they were measured."""
+        """Take the rows that count, in the order in which they were measured."""
         return cls(
             {
                 Rows(str(trial), quantity): rows[quantity].to_numpy(dtype=np.float64)
@@ -170,12 +170,12 @@ class Samples:
         return tuple(sorted({rows.experiment for rows in self.seconds}))
 
     def mean(self, rows: Rows) -> float:
-        """Arithmetic mean."""
+        """Arithmetic mean of the rows."""
         return float(self.seconds[rows].mean())
 
 
 def combine(form: Form, first: float, second: float = 1.0) -> float:
-    """The form's arithmetic; arrays work too."""
+    """Compute a figure of that form from its amounts."""
     match form:
         case Form.AMOUNT:
             return first
@@ -217,7 +217,7 @@ def _mapped(ratio: Estimate, change: Callable[[float], float]) -> Estimate:
 
 
 def _of_means(formula: Formula, samples: Samples) -> Estimate | None:
-    """The mean of the one term, or the ratio of the two (turned round for a reduction)."""
+    """Estimate the mean of the one term, or the ratio of the two (inverted for a reduction)."""
     if not formula.rows:
         return None
     if formula.second is None:

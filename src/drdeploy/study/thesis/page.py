@@ -1,4 +1,4 @@
-"""The reproduction as one self-contained page, and beside it its figures, tables and rows."""
+"""The reproduction as a self-contained page, with its figures, tables and rows beside it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PAGE = "reproduction.html"
 
 @dataclass(frozen=True)
 class WrittenReproduction:
-    """What a reproduction left on disk."""
+    """The files of a reproduction."""
 
     page: Path
     files: tuple[Path, ...]
@@ -123,7 +123,7 @@ def _recomputed_cell(figure: Recomputed) -> Markup:
 
 
 def _why(figure: Recomputed) -> str:
-    """The last column: why there is nothing, or what gives the printed number."""
+    """Say why a figure has no value, or what gives the printed number."""
     if figure.estimate is None:
         return f"{_capital(figure.definition.why_not)}."
     note = f"{_capital(figure.definition.note)}. " if figure.definition.note else ""

@@ -22,7 +22,7 @@ CLOSE = 0.01
 
 
 class ReproductionVerdict(StrEnum):
-    """How a printed figure stands to the rows."""
+    """How a printed figure compares with the rows."""
 
     REPRODUCED = "reproduced"
     CLOSE = "close"
@@ -32,7 +32,7 @@ class ReproductionVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class Printed:
-    """One figure.
+    """One figure that the study printed.
 
     Attributes:
         where: ``Table 6.1`` or ``Section 6.1.2.1``.
@@ -54,18 +54,19 @@ class Printed:
 
     @property
     def unit_of_last_digit(self) -> float:
-        """``0.01`` of ``2.16``."""
+        """Size of one unit in the last printed digit: ``0.01`` for ``2.16``."""
         return float(Decimal(1).scaleb(self._exponent))
 
     def equals(self, value: float) -> bool:
         """Whether the value, rounded or truncated to the printed digits, is the printed one."""
+        # Studies round and truncate, so both count; ties are rounded either way.
         step, printed = Decimal(1).scaleb(self._exponent), Decimal(self.text)
         exact = Decimal(repr(float(value)))
         ways = (ROUND_HALF_UP, ROUND_HALF_EVEN, ROUND_DOWN)
         return any(exact.quantize(step, rounding=way) == printed for way in ways)
 
-    def judge(self, value: float) -> ReproductionVerdict:
-        """The verdict on a recomputed value."""
+    def verdict_on(self, value: float) -> ReproductionVerdict:
+        """Compare a recomputed value with the printed one."""
         if self.equals(value):
             return ReproductionVerdict.REPRODUCED
         is_close = abs(value - self.value) <= CLOSE * abs(self.value)
@@ -118,8 +119,8 @@ def _figure(row: Mapping[Any, Any], where: str) -> Printed:
             where=where,
             remedy="Write it with a point and the digits that were printed",
         )
-    told = {name: row[name].strip() for name in FIELDS if name != "value"}
-    return Printed(text=text, **told)
+    words = {name: row[name].strip() for name in FIELDS if name != "value"}
+    return Printed(text=text, **words)
 
 
 def _require_one_each(printed: tuple[Printed, ...], path: Path) -> None:

@@ -1,10 +1,10 @@
-"""Which other reading of the same rows gives the printed number.
+"""The search for another reading of the same rows that gives the printed number.
 
 A reading departs from the definition in something that has a name: another statistic than the
 mean, fewer rows, means that were rounded before they were divided, another size or instance,
-another column, the model names exchanged, the reduction taken of the other one, another price.
-Readings with one departure are tried first, then those with two.  With many readings, one or
-another hits the printed digits by chance: how many would be expected to is told beside it.
+another column, the other model, the inverse reduction, another price.  Readings with one departure
+are tried first, then those with two.  Among many readings, one or another gives the printed digits
+by chance; how many are expected to do so is stated with the result.
 """
 
 from __future__ import annotations
@@ -26,24 +26,25 @@ if TYPE_CHECKING:
     from drdeploy.study.thesis.printed import Printed
 
 NEIGHBOURHOOD = 0.1
-"""Readings within 10 % of the printed number say how dense readings lie there."""
+"""The density of readings is counted within 10 % of the printed number."""
 WINDOW_UNITS = 1.5
-"""Rounding and truncating accept one and a half units of the last digit together."""
+"""Rounding and truncating together accept values within one and a half units of the last digit."""
 TELLING = 0.5
-"""Where more matches than this are expected by chance, a match says little."""
+"""If more matches than this are expected by chance, a match says little."""
 MOST_SHOWN = 5
 MOST_DEPARTURES = 2
 
 
 @dataclass(frozen=True)
 class Search:
-    """What came of looking for a reading.
+    """The result of a search for readings.
 
     Attributes:
-        matches: Readings that give the printed digits, with their values; fewest departures alone.
-        found: How many there are (``matches`` holds the first few).
-        tried: How many readings were tried.
-        by_chance: How many of them would be expected to hit the printed digits by chance.
+        matches: The first few readings that give the printed digits, with their values; only those
+            with the fewest departures.
+        found: Number of such readings.
+        tried: Number of readings that were tried.
+        by_chance: Number of them that are expected to give the printed digits by chance.
     """
 
     matches: tuple[tuple[Reading, float], ...]
@@ -53,7 +54,7 @@ class Search:
 
     @property
     def is_telling(self) -> bool:
-        """Whether so few readings match by chance that a match means something."""
+        """Whether there is a match that chance hardly explains."""
         return bool(self.matches) and self.by_chance < TELLING
 
 
@@ -76,7 +77,7 @@ def search(
             if not np.isfinite(value):
                 continue
             tried.append(value)
-            if figure.equals(value) and not _is_told(reading, value, matches):
+            if figure.equals(value) and not _is_known(reading, value, matches):
                 matches.append((reading, value))
         if matches:
             break
@@ -84,8 +85,8 @@ def search(
     return Search(tuple(matches[:MOST_SHOWN]), len(matches), len(tried), chance)
 
 
-def _is_told(reading: Reading, value: float, matches: list[tuple[Reading, float]]) -> bool:
-    """Rounding and cutting often give one and the same number: told once."""
+def _is_known(reading: Reading, value: float, matches: list[tuple[Reading, float]]) -> bool:
+    """Whether a match of the same kinds has the same value: rounding often equals truncating."""
     return any(
         reading.kinds == other.kinds and reading.formula == other.formula and value == found
         for other, found in matches
@@ -93,9 +94,9 @@ def _is_told(reading: Reading, value: float, matches: list[tuple[Reading, float]
 
 
 def near(figure: Printed, formula: Formula, samples: Samples) -> tuple[tuple[Reading, float], ...]:
-    """Readings with other rows alone that come within 1 % of the printed number.
+    """Find readings with only other rows that come within 1 % of the printed number.
 
-    A label may be wrong and the digits off as well.
+    They show where a label may be wrong although the digits do not match.
     """
     readings = [
         apply_departures(formula, (departure,)) for departure in other_rows(formula, samples)
@@ -104,13 +105,13 @@ def near(figure: Printed, formula: Formula, samples: Samples) -> tuple[tuple[Rea
     close = [
         (reading, value)
         for reading, value in values
-        if figure.judge(value) is ReproductionVerdict.CLOSE
+        if figure.verdict_on(value) is ReproductionVerdict.CLOSE
     ]
     return tuple(sorted(close, key=lambda one: abs(one[1] - figure.value)))
 
 
 def _expected_by_chance(figure: Printed, tried: Iterable[float]) -> float:
-    """Density of readings around the printed number times the width that counts as a match."""
+    """Density of readings around the printed number, times the width that counts as a match."""
     span = NEIGHBOURHOOD * abs(figure.value)
     near = sum(0 < abs(value - figure.value) <= span for value in tried)
     window = WINDOW_UNITS * figure.unit_of_last_digit

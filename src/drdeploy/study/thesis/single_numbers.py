@@ -1,4 +1,4 @@
-"""Ways in which rows become one number: which rows, which statistic, rounded how."""
+"""How rows become one number: which rows, which statistic, and how it is rounded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ROW_BY_ROW = "row by row"
 FENCE = 1.5
-"""Box lengths, as the study's box plots have it."""
+"""Box lengths beyond which a row is an outlier, as in the study's box plots."""
 
 
 def _without_outliers(seconds: Floats) -> Floats:
@@ -47,7 +47,7 @@ STATISTICS: dict[str, tuple[str, Callable[[Floats], float]]] = {
     "p95": ("95th percentiles", lambda x: float(np.quantile(x, 0.95))),
     ROW_BY_ROW: ("the mean of the ratios row by row", lambda x: float(np.mean(x))),
 }
-"""Name -> what is said of it (nothing of the definition's own), and the statistic."""
+"""Name -> words for a departure (empty for the definition's own), and the statistic."""
 
 SUBSETS: dict[str, tuple[str, Callable[[Floats], Floats]]] = {
     "all": ("", lambda x: x),

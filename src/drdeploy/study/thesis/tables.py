@@ -1,4 +1,4 @@
-"""Tables 6.1 to 6.7 of the study recomputed, and everything as CSV."""
+"""Tables 6.1 to 6.7 of the study recomputed, and all verdicts as one table."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ CAPTIONS = {
     "Chapter 7": "Conclusions",
 }
 RESULTS = tuple(f"Table 6.{number}" for number in range(1, 8))
-"""The tables of the study's results."""
+"""The tables that hold the study's results."""
 
 
 @dataclass(frozen=True)
 class PrintedPlace:
-    """Figures that were printed in one place."""
+    """The figures that were printed in one table or section."""
 
     where: str
     caption: str
@@ -42,7 +42,7 @@ class PrintedPlace:
 
 
 def places_of(figures: Sequence[Recomputed]) -> tuple[PrintedPlace, ...]:
-    """Tables and sections in the order of the file."""
+    """Group figures by table or section, in the order of the file."""
     return tuple(
         PrintedPlace(where, CAPTIONS.get(where, ""), tuple(group))
         for where, group in groupby(figures, lambda figure: figure.printed.where)
@@ -50,29 +50,29 @@ def places_of(figures: Sequence[Recomputed]) -> tuple[PrintedPlace, ...]:
 
 
 def result_tables(figures: Sequence[Recomputed]) -> tuple[PrintedPlace, ...]:
-    """Tables 6.1 to 6.7, those that are there."""
+    """Return tables 6.1 to 6.7, as far as figures of them were printed."""
     return tuple(place for place in places_of(figures) if place.where in RESULTS)
 
 
 def verdict_table(figures: Iterable[Recomputed]) -> pd.DataFrame:
-    """One row per printed figure."""
+    """Return one row per printed figure."""
     return pd.DataFrame([_row(document_of(figure)) for figure in figures])
 
 
-def _row(told: dict[str, Any]) -> dict[str, Any]:
-    low, high = told["interval"] or (None, None)
-    readings = told["readings"]
+def _row(figure: dict[str, Any]) -> dict[str, Any]:
+    low, high = figure["interval"] or (None, None)
+    readings = figure["readings"]
     return {
-        **{name: told[name] for name in ("id", "where", "quantity", "model", "configuration")},
-        **{name: told[name] for name in ("unit", "printed", "recomputed")},
+        **{name: figure[name] for name in ("id", "where", "quantity", "model", "configuration")},
+        **{name: figure[name] for name in ("unit", "printed", "recomputed")},
         "low": low,
         "high": high,
-        **{name: told[name] for name in ("n", "n_other", "verdict", "difference_percent")},
-        "definition": told["definition"],
-        "rows": " ".join(told["rows"]),
-        "reason": told["reason"],
-        "note": told["note"],
-        "reading": told["reading"] or "",
+        **{name: figure[name] for name in ("n", "n_other", "verdict", "difference_percent")},
+        "definition": figure["definition"],
+        "rows": " ".join(figure["rows"]),
+        "reason": figure["reason"],
+        "note": figure["note"],
+        "reading": figure["reading"] or "",
         "readings": " | ".join(f"{one['reading']} = {one['value']:.7g}" for one in readings),
-        "readings_expected_by_chance": told.get("readings_expected_by_chance"),
+        "readings_expected_by_chance": figure.get("readings_expected_by_chance"),
     }

@@ -1,4 +1,4 @@
-"""The verdict on every printed figure."""
+"""Compare every printed figure with the rows, and search explanations where they differ."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class CrossCheck:
-    """What the rows say of a figure that rests on a printed measurement as well.
+    """A figure recomputed from rows and from a printed measurement that has none.
 
     Attributes:
-        value: From the rows that there are and the printed number.
-        verdict: How that stands to the printed figure.
+        value: The figure computed from both.
+        verdict: How it compares with the printed figure.
     """
 
     value: float
@@ -36,13 +36,13 @@ class CrossCheck:
 
 @dataclass(frozen=True, eq=False)
 class Recomputed:
-    """One printed figure and what the rows make of it.
+    """A printed figure, recomputed from the rows.
 
     Attributes:
-        estimate: From the rows; None where the figure cannot be recomputed.
-        search: For another reading; None where none is needed.
-        near: Where the figure differs, readings with other rows that are within 1 % of it.
-        check: Of a figure that cannot be recomputed, if its parts can be checked.
+        estimate: The figure from the rows; None where it cannot be recomputed.
+        search: The search for another reading; None where the figure is reproduced.
+        check: A check of a figure that cannot be recomputed but rests on known numbers.
+        near: Where the figure differs, readings with other rows that come within 1 % of it.
     """
 
     printed: Printed
@@ -55,19 +55,19 @@ class Recomputed:
 
     @property
     def value(self) -> float | None:
-        """What the rows give."""
+        """The figure from the rows."""
         return self.estimate.value if self.estimate else None
 
     @property
     def departure_percent(self) -> float | None:
-        """By how much the recomputed value is above the printed one."""
+        """How far the recomputed value is above the printed one, in per cent."""
         if self.value is None or not self.printed.value:
             return None
         return 100 * (self.value / self.printed.value - 1)
 
 
 def recompute(measurements: Measurements, printed: Sequence[Printed]) -> tuple[Recomputed, ...]:
-    """Judge every printed figure, in the order of the file."""
+    """Recompute every printed figure, in the order of the file."""
     samples = Samples.of(measurements)
     study = PublishedStudy(printed, samples)
     definitions = [define(figure, study) for figure in printed]
@@ -78,12 +78,12 @@ def recompute(measurements: Measurements, printed: Sequence[Printed]) -> tuple[R
         if definition.formula and definition.formula.form is Form.AMOUNT and not definition.why_not
     }
     return tuple(
-        _judge(figure, definition, samples, amounts)
+        _recomputed(figure, definition, samples, amounts)
         for figure, definition in zip(printed, definitions, strict=True)
     )
 
 
-def _judge(
+def _recomputed(
     figure: Printed, definition: Definition, samples: Samples, amounts: Mapping[Term, Constant]
 ) -> Recomputed:
     formula = definition.formula
@@ -91,7 +91,7 @@ def _judge(
         check = None
         if formula is not None:
             value = formula.value(samples.mean)
-            check = CrossCheck(value, figure.judge(value))
+            check = CrossCheck(value, figure.verdict_on(value))
         return Recomputed(
             figure, definition, ReproductionVerdict.NOT_RECOMPUTABLE, None, None, check
         )
@@ -99,7 +99,7 @@ def _judge(
     if found.value is None:
         unknown = Definition(formula, found.reason or "the rows give no value", definition.note)
         return Recomputed(figure, unknown, ReproductionVerdict.NOT_RECOMPUTABLE, None, None, None)
-    verdict = figure.judge(found.value)
+    verdict = figure.verdict_on(found.value)
     if verdict is ReproductionVerdict.REPRODUCED:
         return Recomputed(figure, definition, verdict, found, None, None)
     searched = search(figure, formula, samples, amounts)
