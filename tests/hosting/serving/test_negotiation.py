@@ -21,13 +21,18 @@ from drdeploy.hosting.serving.negotiation import choose_form
         ("application/json;q=0, text/csv", "csv"),
         ("application/json;q=0, */*", "csv"),
         ("application/json;q=much, text/csv;q=0.1", "csv"),
+        ("application/json;q=nan, text/csv;q=0.1", "csv"),
+        ("application/json;q=inf, text/csv;q=0.1", "csv"),
+        ("application/json;q=1.001, text/csv;q=0.1", "csv"),
     ],
 )
 def test_the_form_that_accept_prefers_is_chosen(accept, form):
     assert choose_form(accept) == form
 
 
-@pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", "image/*", "*/*;q=0"])
+@pytest.mark.parametrize(
+    "accept", ["text/html", "application/json;q=0", "image/*", "*/*;q=0", "*/*;q=nan"]
+)
 def test_an_accept_header_without_json_and_csv_is_refused(accept):
     with pytest.raises(NotAcceptable):
         choose_form(accept)

@@ -12,6 +12,7 @@ from drdeploy.errors import (
     RequestRefused,
     UnsupportedImage,
 )
+from drdeploy.hosting.serving.multipart import MAX_FIELDS
 from drdeploy.hosting.serving.payload import images_of
 
 IMAGES = [b"\xff\xd8first", b"\xff\xd8second"]
@@ -37,6 +38,40 @@ def test_a_raw_body_is_one_image_whatever_image_type_is_named():
 
 def test_multipart_keeps_the_order_of_its_parts():
     assert list(images_of(MULTIPART, multipart(*IMAGES), max_images=2)) == IMAGES
+
+
+def form(*parts: tuple[str, bytes]) -> bytes:
+    body = b"".join(
+        f"--line\r\n{headers}\r\n\r\n".encode() + content + b"\r\n" for headers, content in parts
+    )
+    return body + b"--line--\r\n"
+
+
+FILE = 'Content-Disposition: form-data; name="photo"; filename="a.jpg"'
+FIELD = 'Content-Disposition: form-data; name="patient"'
+
+
+def test_the_text_fields_of_a_form_are_no_images():
+    body = form(
+        (FIELD, b"17"),
+        (FILE, b"first"),
+        (f"{FIELD}\r\nContent-Type: text/plain", b"left eye"),
+        (f"{FIELD}\r\nContent-Type: image/png", b"second"),
+        (f"CONTENT-TYPE: application/json\r\n{FILE.lower()}", b"third"),
+    )
+    assert list(images_of(MULTIPART, body, max_images=3)) == [b"first", b"second", b"third"]
+
+
+def test_a_form_without_a_file_holds_no_image():
+    with pytest.raises(EmptyBody, match="no image"):
+        images_of(MULTIPART, form((FIELD, b"17")), max_images=3)
+
+
+def test_a_form_has_no_more_fields_than_any_form_needs():
+    fields = [(FIELD, b"17")] * MAX_FIELDS
+    assert list(images_of(MULTIPART, form(*fields, (FILE, b"x")), max_images=1)) == [b"x"]
+    with pytest.raises(PayloadTooLarge, match="fields"):
+        images_of(MULTIPART, form(*fields, (FIELD, b"17"), (FILE, b"x")), max_images=1)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=5))

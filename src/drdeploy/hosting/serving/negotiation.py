@@ -73,6 +73,7 @@ def _parse(text: str, place: int) -> _Range:
 def _weight(text: str) -> float:
     """Read a weight; one that is malformed counts as 0, which means not acceptable."""
     try:
-        return float(text)
+        weight = float(text)
     except ValueError:
         return 0.0
+    return weight if 0 <= weight <= 1 else 0.0  # and not a number is neither
