@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help study model test check lint types layers format bench fuzz architectures lock docs clean
+.PHONY: help study model test pythons check lint types layers format bench fuzz architectures lock docs clean
 
 help:  ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,8 +17,9 @@ help:  ## show this list
 # ---- set-up -------------------------------------------------------------------------------
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "drdeploy needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3.11"; exit 2; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "drdeploy needs Python 3.11 or newer; $(PYTHON) is older: say make PYTHON=/path/to/python3.11"; exit 2; }
+	@test "$$(uname)" = Linux || { echo "drdeploy runs on Linux alone, and this is $$(uname): use a Linux machine, a virtual machine or a container"; exit 2; }
+	@test -n "$(PYTHON)" || { echo "drdeploy needs Python 3.11, 3.12 or 3.13: install one, or say make PYTHON=/path/to/python3.11"; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "drdeploy needs Python 3.11, 3.12 or 3.13 (TensorFlow has no package for 3.14 yet), and $(PYTHON) is another: say make PYTHON=/path/to/python3.11"; exit 2; }
 	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian: python3-venv)"; exit 2; }
 	"$(PYTHON)" -m venv $(VENV)
 
@@ -68,6 +69,12 @@ model: $(VENV)/.dev  ## train the grader in the box (half an hour; DATA=DIR WEIG
 test: $(VENV)/.dev $(CHECKOV)/.ready  ## style, types, layers, and every test
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The other interpreters that pyproject.toml names, beside that of $(VENV), which runs every test.
+PYTHONS = $(filter-out $(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'),3.11 3.12 3.13)
+
+pythons: $(VENV)/.installer  ## the fast tests on every Python that is supported
+	scripts/test-pythons.sh $(PYTHONS)
 
 check: lint types layers  ## style, types, layers, cycles and names alone
 

@@ -140,3 +140,16 @@ def test_an_installation_that_fails_otherwise_is_not_tried_again(package_manager
     assert done.returncode != 0
     assert "No such host" in done.stderr
     assert len((package_manager / "called").read_text().splitlines()) == 1
+
+
+def test_the_fast_tests_of_the_other_pythons_exist():
+    script = (ROOT / "scripts/test-pythons.sh").read_text()
+    array = script[script.index("readonly FAST_TESTS=(") :].partition("\n)")[0] + "\n)"
+    names = subprocess.run(
+        ["bash", "-c", f'{array}; printf "%s\\n" "${{FAST_TESTS[@]}}"'],
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout.split()
+    assert len(names) > 20
+    assert [name for name in names if not (ROOT / name).exists()] == []

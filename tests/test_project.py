@@ -99,6 +99,28 @@ def test_the_readme_promises_only_commands_that_the_makefile_has():
     assert promised <= targets
 
 
+@pytest.mark.parametrize(("version", "is_fit"), [((3, 10), 0), ((3, 13), 1), ((3, 14), 0)])
+def test_make_says_which_pythons_it_takes(version, is_fit, tmp_path):
+    python = tmp_path / "python"
+    claims = f"import sys; sys.version_info = {version}; exec(sys.argv[1])"
+    python.write_text(
+        "#!/bin/sh\n"
+        "case $2 in *ensurepip*) exit 0;; venv) exit 3;; esac\n"
+        f'exec {sys.executable} -c "{claims}" "$2"\n'
+    )
+    python.chmod(0o755)
+    venv = tmp_path / "venv"
+    done = subprocess.run(
+        ["make", f"VENV={venv}", f"PYTHON={python}", f"{venv}/bin/python"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert ("TensorFlow has no package for 3.14 yet" in done.stdout) is not bool(is_fit)
+
+
 def test_extras_are_those_that_users_were_promised():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     promised = {
