@@ -1,8 +1,8 @@
 """Fuzz every target in turn, for as long as you say: ``make fuzz MINUTES=60``.
 
 What is found lies in ``build/fuzz/found/TARGET``; a run that is stopped goes on from the inputs
-that it had collected.  ``--store`` puts the smallest set that reaches the same branches into the
-corpus of the project.
+that it had collected.  ``--store`` puts the shortest inputs that reach other branches than the
+seeds into the corpus of the project.
 """
 
 from __future__ import annotations
@@ -19,11 +19,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
-import targets  # noqa: E402 - its folder is no package
-
-MAX_STORED = 60
-"""Inputs of a target that the project keeps, the smallest first."""
-MAX_STORED_BYTES = 2048
+import corpus  # noqa: E402 - its folder is no package
+import targets  # noqa: E402
 
 
 def main() -> int:
@@ -46,7 +43,8 @@ def main() -> int:
         print(f"finding: {path}")
     if options.store:
         for name in options.targets:
-            store(name, options.work)
+            collected = [path.read_bytes() for path in options.work.glob(f"*/{name}/*")]
+            corpus.store(name, corpus.chosen(name, collected))
     return 1 if findings else 0
 
 
@@ -72,19 +70,6 @@ def fuzz(name: str, *, seconds: int, seed: int, work: Path) -> str:
 def _cpu_s() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def store(name: str, work: Path) -> None:
-    """Put the smallest inputs that reach all known branches into the project's corpus."""
-    import corpus
-
-    small = work / "merged" / name
-    small.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(HERE / "fuzz_one.py"), name, "--work", str(work)]
-    subprocess.run([*command, "--merge-into", str(small)], check=True, capture_output=True)
-    merged = sorted((path.read_bytes() for path in small.iterdir()), key=len)
-    short = [data for data in merged if len(data) <= MAX_STORED_BYTES][:MAX_STORED]
-    corpus.store(name, [*corpus.stored_inputs(name), *short])
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, default=Path("build/fuzz"))
-    parser.add_argument("--merge-into", type=Path, help="keep the smallest set, fuzz nothing")
     options = parser.parse_args()
     import atheris
     import targets
@@ -64,10 +63,8 @@ def main() -> None:
         "-print_final_stats=1",
         "-verbosity=1",
         f"-artifact_prefix={found}/",
+        str(corpus),
     ]
-    if options.merge_into is not None:
-        arguments += ["-merge=1", str(options.merge_into)]
-    arguments.append(str(corpus))
     atheris.Setup(arguments, parse)
     atheris.Fuzz()
 

@@ -8,6 +8,7 @@ import json
 import struct
 import tarfile
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,7 @@ def _manifests():
     for tar in list(_archives())[:1]:
         with tarfile.open(fileobj=io.BytesIO(tar)) as opened:
             yield opened.extractfile("manifest.json").read()
+    yield b'{"schema_version": 1, "tr\\nsform": 1}'  # a field whose name has two lines
 
 
 def _onnx():
@@ -171,18 +173,40 @@ def _studies():
 def _traces():
     yield b"arrived_at\n2026-01-01T00:00:00Z\n2026-01-01T00:00:01Z\n"
     yield b"minute,count\n2026-01-01T00:00:00Z,3\n2026-01-01T00:01:00Z,2\n"
+    yield b'"minute,count\n2026-01-01T00:00:00Z,3\n"'  # a column whose name has two lines
 
 
 def _measurements():
-    from drdeploy.study.measurements.measurement import COLUMNS
+    from drdeploy.study.measurements.measurement import Measurement, encode_header, encode_row
 
-    header = ",".join(COLUMNS).encode() + b"\n"
-    yield header
-    yield header + b",".join([b"1"] * len(COLUMNS)) + b"\n"
+    moment = datetime(2025, 1, 1, tzinfo=UTC)
+    row = Measurement(
+        **dict.fromkeys(("study", "trial", "model", "architecture", "image", "scenario"), "a"),
+        **dict.fromkeys(("photograph", "run_id"), "b"),
+        platform="local",
+        isolation="process",
+        weights="random",
+        precision="fp32",
+        profile="lean",
+        endpoint_kind="serverless",
+        memory_mb=1024,
+        sequence=1,
+        is_warmup=False,
+        outcome="ok",
+        status=200,
+        payload_bytes=3,
+        scheduled_at=moment,
+        started_at=moment,
+        total_latency_s=0.1,
+    )
+    yield encode_header() + encode_row(row)
+    yield encode_header() + encode_row(row)[:40]
+    yield encode_header().replace(b"\n", b"," + encode_header())  # every column twice
 
 
 def _labels():
     yield b"file,icdr_grade,split,group\na.jpg,2,train,p1\nb.png,0.0,test,p2\n"
+    yield b'file,icdr_grade\n"a\nb.jpg",9\n/dev/zero,1\n'
     yield b'\xef\xbb\xbffile , icdr_grade\n"a, b.jpg",4\n'
 
 
@@ -193,6 +217,7 @@ def _prices():
     origin = b'region = "eu-west-1"\ndate = "2026-01-01"\nsource = "list"\n'
     yield b"[[serverless_second]]\n" + origin + b"usd_by_memory_mb = { 1024 = 0.00002 }\n"
     yield b"[[data_processed_gb]]\n" + origin + b"usd = 0.016\n"
+    yield origin + b"usd = 0.016\n"  # pydantic said so in nine lines
 
 
 _SEEDS = {

@@ -31,7 +31,7 @@ def test_every_known_input_is_parsed_or_refused_in_time(name):
         started = time.process_time()
         accepted += run(name, data)
         assert time.process_time() - started < TARGETS[name].budget_s
-    assert accepted or name in {"measurements", "onnx_signature"}
+    assert accepted or name == "onnx_signature"  # a model of five classes is larger than a seed
 
 
 @pytest.mark.skipif(not has_atheris, reason="atheris has no package for this Python or machine")
