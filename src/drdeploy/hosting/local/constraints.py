@@ -1,7 +1,8 @@
 """Constraints that botocore's service model cannot express: which members exclude each other.
 
 Also refused here, with a message that says so, is what SageMaker offers and the local service does
-not: inference pipelines, multi-model endpoints, asynchronous inference and the like.
+not: inference pipelines, multi-model endpoints, asynchronous inference and the like.  What a check
+refuses, it refuses with an :class:`ApiError` whose message names the constraint.
 
 Sources: SageMaker AI developer guide, "Deploy models with Amazon SageMaker Serverless Inference"
 (feature exclusions; minimum and maximum quotas); API reference, ``ProductionVariant``.
@@ -57,11 +58,7 @@ UNSUPPORTED_IN_CONTAINER = (
 
 
 def check_model(request: Json) -> None:
-    """Refuse a model that cannot be hosted here.
-
-    Raises:
-        ApiError: The model is a pipeline, holds several models, or names no image.
-    """
+    """Refuse a model that is a pipeline, holds several models, or names no image."""
     containers = request.get("Containers") or []
     if len(containers) > 1:
         raise _not_served("inference pipelines (several Containers)")
@@ -79,11 +76,7 @@ def check_model(request: Json) -> None:
 
 
 def check_endpoint_config(request: Json) -> None:
-    """Refuse an endpoint configuration whose members contradict each other.
-
-    Raises:
-        ApiError: The message names the constraint.
-    """
+    """Refuse an endpoint configuration whose members contradict each other."""
     _refuse_unsupported(request, UNSUPPORTED_IN_CONFIG)
     variants = request["ProductionVariants"]
     names = [variant["VariantName"] for variant in variants]
@@ -101,14 +94,11 @@ def check_endpoint_config(request: Json) -> None:
 
 
 def check_models(config: Json, models: Iterable[Json]) -> None:
-    """Refuse a serverless endpoint configuration for models that serverless cannot host.
+    """Refuse a serverless endpoint configuration for models that ask for a private network.
 
     Args:
         config: The endpoint configuration's request.
         models: The requests that created the models which its variants name.
-
-    Raises:
-        ApiError: A model asks for a VPC or for network isolation.
     """
     if is_serverless(config):
         for model in models:
@@ -116,11 +106,7 @@ def check_models(config: Json, models: Iterable[Json]) -> None:
 
 
 def check_update(old_config: Json, new_config: Json) -> None:
-    """Refuse to turn an instance-based endpoint into a serverless one; the reverse is allowed.
-
-    Raises:
-        ApiError: The update would do that.
-    """
+    """Refuse to turn an instance-based endpoint into a serverless one; the reverse is allowed."""
     if is_serverless(new_config) and not is_serverless(old_config):
         raise invalid(
             "Cannot update an instance-based endpoint to a serverless endpoint. Create a new "
@@ -129,14 +115,11 @@ def check_update(old_config: Json, new_config: Json) -> None:
 
 
 def check_quotas(config: Json, others: Iterable[Json]) -> None:
-    """Refuse a serverless endpoint beyond the region's quotas.
+    """Refuse a serverless endpoint beyond the region's quotas, as ``ResourceLimitExceeded``.
 
     Args:
         config: Configuration of the endpoint that is to be created.
         others: Configurations of the existing endpoints.
-
-    Raises:
-        ApiError: ``ResourceLimitExceeded``.
     """
     if not is_serverless(config):
         return
@@ -162,9 +145,6 @@ def check_serverless_size(serverless: Json, path: str) -> None:
     Args:
         serverless: A ``ServerlessConfig``.
         path: Where it stands in the request, for the message.
-
-    Raises:
-        ApiError: The message names the value and its path.
     """
     step = quotas.SERVERLESS_MEMORY_STEP_MB
     memory_mb = serverless.get("MemorySizeInMB", step)

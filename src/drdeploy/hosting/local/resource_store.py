@@ -65,7 +65,8 @@ R = TypeVar("R", bound=StoredResource)
 class ResourceStore(Generic[R]):
     """The resources of one kind by name; safe to use from several threads.
 
-    Names are unique whatever their case, as on AWS, where ARNs are in lower case.
+    Names are unique whatever their case, as on AWS, where ARNs are in lower case.  A name that is
+    taken, or that no resource has, raises the :class:`ApiError` that AWS answers with.
 
     Args:
         kind: What messages call the kind, for example ``endpoint configuration``.
@@ -85,11 +86,7 @@ class ResourceStore(Generic[R]):
         return self._account_region.arn(self._arn_kind, name)
 
     def add(self, resource: R) -> None:
-        """Store a resource.
-
-        Raises:
-            ApiError: The name is taken.
-        """
+        """Store a resource."""
         with self._lock:
             if resource.name.lower() in self._resources:
                 raise forbidden_now(
@@ -98,11 +95,7 @@ class ResourceStore(Generic[R]):
             self._resources[resource.name.lower()] = resource
 
     def get(self, name: str) -> R:
-        """Return the resource of that name, whatever its case.
-
-        Raises:
-            ApiError: There is none.
-        """
+        """Return the resource of that name, whatever its case."""
         resource = self._resources.get(name.lower())
         if resource is None:
             raise forbidden_now(f'Could not find {self._kind} "{self.arn_of(name)}".')
@@ -118,11 +111,7 @@ class ResourceStore(Generic[R]):
         return resource if resource is not None and resource.name == name else None
 
     def remove(self, name: str) -> R:
-        """Remove a resource and return it.
-
-        Raises:
-            ApiError: There is none of that name.
-        """
+        """Remove a resource and return it."""
         resource = self.get(name)
         with self._lock:
             self._resources.pop(name.lower(), None)

@@ -66,6 +66,9 @@ class Datapoint:
 class Hosting:
     """A SageMaker client with the calls that this project needs, for AWS and the local service.
 
+    A call that the API refuses, or does not answer, raises :class:`EndpointError`; only a failed
+    invocation is returned.
+
     Args:
         clients: The boto3 clients to use.
         is_local: Whether they lead to the local service.
@@ -231,11 +234,7 @@ class Hosting:
             ) from next(iter(remaining.values()))
 
     def exists(self, name: str) -> bool:
-        """Return whether there is an endpoint of that name, in whatever status.
-
-        Raises:
-            EndpointError: The API does not say.
-        """
+        """Return whether there is an endpoint of that name, in whatever status."""
         try:
             self._describe(name)
         except NoSuchResource:
@@ -243,11 +242,7 @@ class Hosting:
         return True
 
     def failure_reason(self, name: str) -> str:
-        """Return why the endpoint has failed; empty where it has not, or does not exist.
-
-        Raises:
-            EndpointError: The API does not say.
-        """
+        """Return why the endpoint has failed; empty where it has not, or does not exist."""
         try:
             return self._describe(name).get("FailureReason", "")
         except NoSuchResource:
@@ -309,9 +304,6 @@ class Hosting:
             end: End of the time to read.
             period_s: Seconds that one datapoint covers.  AWS publishes these metrics per minute,
                 the local service per second.
-
-        Raises:
-            EndpointError: CloudWatch refuses.
         """
         window = timedelta(seconds=period_s * DATAPOINTS_MAX)
         points: list[Datapoint] = []

@@ -16,7 +16,6 @@ from drdeploy.hosting.local.resource_store import (
     ResourceStore,
     StoredResource,
 )
-from drdeploy.hosting.sagemaker import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,12 +34,9 @@ class ControlPlane:
     Args:
         account_region: Whose resources these are.
         fleet: Runs the endpoints' instances.
-        clock: Stamps creation and modification.
     """
 
-    def __init__(
-        self, account_region: AccountRegion, fleet: InstanceFleet, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, account_region: AccountRegion, fleet: InstanceFleet) -> None:
         self.account_region = account_region
         self.endpoints = ResourceStore[LocalEndpoint]("endpoint", "endpoint", account_region)
         self._models = ResourceStore[ResourceRecord]("model", "model", account_region)
@@ -48,7 +44,7 @@ class ControlPlane:
             "endpoint configuration", "endpoint-config", account_region
         )
         self._fleet = fleet
-        self._clock = clock or Clock()
+        self._clock = fleet.clock
         self._operations: dict[str, Callable[[Json], Json]] = {
             "CreateModel": self._create_model,
             "DescribeModel": lambda request: _described(self._models, request, "Model"),

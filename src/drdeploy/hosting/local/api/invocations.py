@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.local.api.control_plane import ControlPlane
     from drdeploy.hosting.local.api_errors import ApiError
     from drdeploy.hosting.local.endpoints.deployment import Variant
+    from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
     from drdeploy.hosting.local.endpoints.pool import WorkerLease
     from drdeploy.hosting.local.endpoints.worker import InstanceWorker
     from drdeploy.hosting.sagemaker import Clock
@@ -69,17 +70,16 @@ class Invocations:
     Args:
         control_plane: Knows the endpoints.
         metrics: Receives the metrics of every invocation.
-        timeout_s: How long a request waits for a worker, and then for the worker's answer.
-        clock: Measures latencies.
+        fleet: Has the clock, and the time that a request waits for a worker and for its answer.
     """
 
     def __init__(
-        self, control_plane: ControlPlane, metrics: MetricLog, timeout_s: float, clock: Clock
+        self, control_plane: ControlPlane, metrics: MetricLog, fleet: InstanceFleet
     ) -> None:
         self._control_plane = control_plane
         self._metrics = metrics
-        self._timeout_s = timeout_s
-        self._clock = clock
+        self._timeout_s = fleet.options.invocation_timeout_s
+        self._clock = fleet.clock
 
     def answer(self, name: str, request: ServiceRequest) -> ServiceResponse:
         """Answer ``POST /endpoints/NAME/invocations``.
@@ -176,7 +176,8 @@ class Invocations:
             return variant.pool.acquire(self._timeout_s)
         except ConcurrencyLimitReached as err:
             self._metrics.record(replace(call.metrics, utilization=1.0))
-            raise api_errors.throttled(call.metrics.endpoint, variant.name, err.limit) from err
+            limit = variant.request["ServerlessConfig"]["MaxConcurrency"]
+            raise api_errors.throttled(call.metrics.endpoint, variant.name, limit) from err
         except WorkerNotReady as err:
             self._metrics.record(call.metrics)
             raise api_errors.not_ready(call.metrics.endpoint, variant.name) from err

@@ -22,10 +22,12 @@ def page(resources: Iterable[Any], request: dict[str, Any]) -> tuple[list[Any], 
     Raises:
         ApiError: The request's ``NextToken`` is not one of ours.
     """
-    sort_by = request.get("SortBy", "CreationTime")
+    attributes = {"Name": "name", "CreationTime": "created", "Status": "status"}
+    sorted_by = attributes[request.get("SortBy", "CreationTime")]
     chosen = sorted(
         (resource for resource in resources if _matches(resource, request)),
-        key=lambda resource: _sort_key(resource, sort_by),
+        # The name comes second, so that resources of the same moment are always in the same order.
+        key=lambda resource: (getattr(resource, sorted_by), resource.name),
         reverse=request.get("SortOrder", "Descending") == "Descending",
     )
     token = request.get("NextToken", "0")
@@ -51,13 +53,3 @@ def _is_between(moment: datetime, request: dict[str, Any], member: str) -> bool:
     seconds = moment.timestamp()
     after, before = request.get(f"{member}After"), request.get(f"{member}Before")
     return (after is None or seconds >= after) and (before is None or seconds <= before)
-
-
-def _sort_key(resource: Any, sort_by: str) -> tuple[Any, ...]:
-    # The name comes second, so that resources of the same moment are always in the same order.
-    keys = {
-        "Name": resource.name,
-        "CreationTime": resource.created,
-        "Status": getattr(resource, "status", ""),
-    }
-    return keys[sort_by], resource.name

@@ -123,10 +123,8 @@ class ApiRouter:
     def _region(self, name: str) -> tuple[ControlPlane, Invocations]:
         with self._lock:
             if name not in self._regions:
-                fleet = self._fleet
-                control_plane = ControlPlane(AccountRegion(name), fleet, fleet.clock)
-                timeout_s = fleet.options.invocation_timeout_s
-                invocations = Invocations(control_plane, self._metrics, timeout_s, fleet.clock)
+                control_plane = ControlPlane(AccountRegion(name), self._fleet)
+                invocations = Invocations(control_plane, self._metrics, self._fleet)
                 self._regions[name] = (control_plane, invocations)
             return self._regions[name]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from enum import Enum
-from functools import cache, cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -31,12 +31,26 @@ class SimulatedAws:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._dispatcher: Any = None
+        self._s3: Any = None
+        self._cloudwatch: Any = None
 
     def warm_up(self) -> None:
         """Import moto with its S3 and CloudWatch; the first call takes seconds, others nothing."""
         with self._lock:
+            if self._dispatcher is not None:
+                return
+            from moto.cloudwatch.models import cloudwatch_backends
+            from moto.moto_server.werkzeug_app import (
+                DomainDispatcherApplication,
+                create_backend_app,
+            )
+            from moto.s3.models import s3_backends
+
             _fill_gaps_in_moto()
-            _ = self._dispatcher, self._s3, self._cloudwatch
+            self._s3 = s3_backends[ACCOUNT][PARTITION]
+            self._cloudwatch = cloudwatch_backends[ACCOUNT]
+            self._dispatcher = DomainDispatcherApplication(create_backend_app)
 
     def answer(self, request: ServiceRequest) -> ServiceResponse:
         """Pass a request to the service that its signature names, and return its response."""
@@ -81,27 +95,6 @@ class SimulatedAws:
         """Write metric data to a region's CloudWatch."""
         self.warm_up()
         self._cloudwatch[region].put_metric_data(namespace, data)
-
-    @cached_property
-    def _dispatcher(self) -> Any:
-        from moto.moto_server.werkzeug_app import (
-            DomainDispatcherApplication,
-            create_backend_app,
-        )
-
-        return DomainDispatcherApplication(create_backend_app)
-
-    @cached_property
-    def _s3(self) -> Any:
-        from moto.s3.models import s3_backends
-
-        return s3_backends[ACCOUNT][PARTITION]
-
-    @cached_property
-    def _cloudwatch(self) -> Any:
-        from moto.cloudwatch.models import cloudwatch_backends
-
-        return cloudwatch_backends[ACCOUNT]
 
 
 @cache

@@ -10,8 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.grader.runtimes.cpu_limit import available_cpus
-from drdeploy.hosting.local.endpoints.worker import InstanceWorker, launch
-from drdeploy.hosting.local.instances.instance import STOP_GRACE_S, InstanceSpec, ServiceStopping
+from drdeploy.hosting.local.endpoints.instance_client import InstanceClient
+from drdeploy.hosting.local.endpoints.worker import InstanceWorker, wait_until_ready
+from drdeploy.hosting.local.instances.instance import (
+    STOP_GRACE_S,
+    Instance,
+    InstanceBackend,
+    InstanceSpec,
+    ServiceStopping,
+    StartFailed,
+)
 from drdeploy.hosting.sagemaker import Clock, instance_resources, quotas
 from drdeploy.units import MIB
 
@@ -20,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from drdeploy.hosting.local.endpoints.artifact_cache import ArtifactCache
-    from drdeploy.hosting.local.instances.instance import Instance, InstanceBackend
     from drdeploy.hosting.local.options import ServiceOptions
 
 log = logging.getLogger(__name__)
@@ -134,7 +141,8 @@ class InstanceFleet:
             full_cpu: Whether it gets all of the machine's CPUs instead of the size's.
 
         Raises:
-            StartFailed: It did not become ready; it has then been removed.
+            StartFailed: It ended, ran out of memory, or was not ready in time; it has then been
+                stopped and removed.
         """
         spec = InstanceSpec(
             name=f"{self._name}-{next(self._numbers)}",
@@ -144,7 +152,16 @@ class InstanceFleet:
             memory_mb=size.memory_mb,
             cpus=self.cpus if full_cpu else size.cpus,
         )
-        return launch(self._start, spec, timeout_s=size.start_s, clock=self.clock)
+        begin = self.clock.monotonic()
+        instance = self._start(spec)
+        try:
+            wait_until_ready(instance, begin + size.start_s, self.clock)
+        except StartFailed:
+            log.warning("%s did not start; the end of its log: %s", spec.name, instance.log_tail())
+            instance.stop(0)
+            raise
+        now = self.clock.monotonic()
+        return InstanceWorker(instance, now - begin, now, InstanceClient(instance.port))
 
     def retire(self, worker: InstanceWorker) -> Future[None]:
         """Stop a worker in the background."""

@@ -10,15 +10,7 @@ if TYPE_CHECKING:
 
 
 class ConcurrencyLimitReached(Exception):
-    """As many requests as the variant's ``MaxConcurrency`` allows are in progress.
-
-    Attributes:
-        limit: ``MaxConcurrency``.
-    """
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"{limit} requests are in progress")
-        self.limit = limit
+    """As many requests as the variant's ``MaxConcurrency`` allows are in progress."""
 
 
 class WorkerNotReady(Exception):

@@ -13,6 +13,7 @@ requests that it has before it is stopped.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -103,8 +104,11 @@ class RealTimePool:
                 self._finish_leaving(worker)
             elif worker in self._in_flight:
                 self._in_flight[worker] -= 1
-                if broken:
-                    self._suspend(worker)
+                if broken and not worker.is_usable():
+                    self._replace_dead_and_surplus()
+                elif broken and worker not in self._suspect:
+                    self._suspect.add(worker)
+                    threading.Thread(target=self._examine, args=(worker,), daemon=True).start()
 
     def tick(self) -> None:
         """Replace dead workers, and follow a changed count."""
@@ -159,13 +163,6 @@ class RealTimePool:
             del self._leaving[worker]
             self._retire(worker)
 
-    def _suspend(self, worker: InstanceWorker) -> None:
-        if not worker.is_usable():
-            self._replace_dead_and_surplus()
-        elif worker not in self._suspect:
-            self._suspect.add(worker)
-            threading.Thread(target=self._examine, args=(worker,), daemon=True).start()
-
     # -- in threads of their own ---------------------------------------------------------
 
     def _start_worker(self) -> None:
@@ -186,12 +183,9 @@ class RealTimePool:
                 self._changed.notify_all()
 
     def _examine(self, worker: InstanceWorker) -> None:
-        deadline = self._clock.monotonic() + RECOVERY_S
-        try:
-            wait_until_ready(worker.instance, deadline, self._clock)
-        except StartFailed:
-            has_recovered = False
-        else:
+        has_recovered = False
+        with contextlib.suppress(StartFailed):
+            wait_until_ready(worker.instance, self._clock.monotonic() + RECOVERY_S, self._clock)
             has_recovered = True
         with self._changed:
             self._suspect.discard(worker)

@@ -135,7 +135,7 @@ class ServerlessPool:
             start = next((one for one in self._starts if not one.is_claimed), None)
             if start is None:
                 if self._count() >= self._scaling.max_concurrency:
-                    raise ConcurrencyLimitReached(self._scaling.max_concurrency)
+                    raise ConcurrencyLimitReached
                 start = self._begin_start()
             start.is_claimed = True
         try:
@@ -218,22 +218,17 @@ class ServerlessPool:
     def _run_start(self, start: _Start) -> None:
         try:
             worker = self._launch()
-        except StartFailed as err:
-            self._fail(start, err)
         except Exception as err:
-            # Without this, the request would wait for its whole time limit.
-            log.exception("a worker could not be started")
-            self._fail(start, StartFailed(f"The container cannot be started: {err}"))
-        else:
-            self._add(start, worker)
-
-    def _fail(self, start: _Start, err: StartFailed) -> None:
-        with self._lock:
-            self._starts.remove(start)
-            self._retry_at = self._clock.monotonic() + RETRY_AFTER_S
-        start.future.set_exception(err)
-
-    def _add(self, start: _Start, worker: InstanceWorker) -> None:
+            failure = err if isinstance(err, StartFailed) else None
+            if failure is None:
+                # Without this, the request would wait for its whole time limit.
+                log.exception("a worker could not be started")
+                failure = StartFailed(f"The container cannot be started: {err}")
+            with self._lock:
+                self._starts.remove(start)
+                self._retry_at = self._clock.monotonic() + RETRY_AFTER_S
+            start.future.set_exception(failure)
+            return
         with self._lock:
             self._starts.remove(start)
             # A claimed worker serves its request even if the endpoint was deleted meanwhile;

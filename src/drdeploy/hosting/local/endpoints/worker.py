@@ -8,20 +8,16 @@ straight into every cold start that is measured, so a port that refuses is tried
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.hosting.engine.ports import LOOPBACK
-from drdeploy.hosting.local.endpoints.instance_client import InstanceClient
-from drdeploy.hosting.local.instances.instance import Instance, InstanceSpec, StartFailed
-from drdeploy.hosting.sagemaker import Clock
+from drdeploy.hosting.local.instances.instance import Instance, StartFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-log = logging.getLogger(__name__)
+    from drdeploy.hosting.local.endpoints.instance_client import InstanceClient
+    from drdeploy.hosting.sagemaker import Clock
 
 CONNECT_AGAIN_S = 0.004
 """Between attempts to connect.  One takes 50 microseconds, so this costs one per cent of a core."""
@@ -48,11 +44,7 @@ class InstanceWorker:
     instance: Instance
     setup_s: float
     idle_since: float
-    client: InstanceClient = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Make the client, which connects with the first request."""
-        self.client = InstanceClient(self.instance.port)
+    client: InstanceClient
 
     def is_usable(self) -> bool:
         """Return whether the instance runs and never ran out of memory.
@@ -74,32 +66,6 @@ class InstanceWorker:
             if clock.monotonic() >= deadline:
                 return False
             clock.sleep(CONNECT_AGAIN_S)
-
-
-def launch(
-    start: Callable[[InstanceSpec], Instance],
-    spec: InstanceSpec,
-    *,
-    timeout_s: float,
-    clock: Clock | None = None,
-) -> InstanceWorker:
-    """Start an instance and wait until it is ready.
-
-    Raises:
-        StartFailed: It ended, ran out of memory, or was not ready within ``timeout_s``.  It has
-            then been stopped and removed.
-    """
-    clock = clock or Clock()
-    begin = clock.monotonic()
-    instance = start(spec)
-    try:
-        wait_until_ready(instance, begin + timeout_s, clock)
-    except StartFailed:
-        log.warning("%s did not start; the end of its log: %s", spec.name, instance.log_tail())
-        instance.stop(0)
-        raise
-    now = clock.monotonic()
-    return InstanceWorker(instance, now - begin, now)
 
 
 def wait_until_ready(instance: Instance, deadline: float, clock: Clock) -> None:

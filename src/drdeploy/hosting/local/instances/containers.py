@@ -61,9 +61,6 @@ class ContainerBackend:
 
         Otherwise the engine's own images are searched, under the full name and under the name
         without its registry, so that a model written for AWS finds ``drdeploy:lean`` here.
-
-        Raises:
-            ImageUnavailable: There is no such image.
         """
         image_id = self._pull(image) or self._find(image)
         variables = self._engine.image_config(image_id).get("Config", {}).get("Env") or ()
@@ -72,11 +69,7 @@ class ContainerBackend:
         return image_id
 
     def start(self, spec: InstanceSpec) -> ContainerInstance:
-        """Start a container; returns without waiting for its server.
-
-        Raises:
-            PlatformFailed: The engine refuses.
-        """
+        """Start a container; returns without waiting for its server."""
         # Sharing the host's network starts a container some 130 ms sooner, but its server must
         # then take the port that it is given.  Only our own images are known to obey
         # SAGEMAKER_BIND_TO_PORT; any other gets a network of its own and the contract's port.

@@ -108,7 +108,7 @@ class InstanceBackend(Protocol):
         """Start an instance; returns without waiting for its server.
 
         Raises:
-            StartFailed: Nothing was started.
+            PlatformFailed: Nothing was started: the engine, a control group or the disk refused.
         """
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ from drdeploy.hosting.local.registry.server_profiles import PROFILE_VARIABLE, pr
 from drdeploy.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from drdeploy.hosting.local.instances.cgroups import ControlGroup, ControlGroups
@@ -95,11 +95,7 @@ class ProcessBackend:
         self._command = tuple(command)
 
     def pin(self, image: str) -> str:
-        """Return the image's name; for one in the local registry, its profile as a name.
-
-        Raises:
-            ImageUnavailable: It is not an image of this project.
-        """
+        """Return the image's name; for one in the local registry, its profile as a name."""
         uri = EcrUri.parse(image)
         profile = self._profile_of(uri.name, uri.reference) if uri else None
         if profile is not None:
@@ -112,11 +108,7 @@ class ProcessBackend:
         return image
 
     def start(self, spec: InstanceSpec) -> ProcessInstance:
-        """Start a process; returns without waiting for its server.
-
-        Raises:
-            PlatformFailed: The process or its control group cannot be made.
-        """
+        """Start a process; returns without waiting for its server."""
         # A short name: NGINX puts a Unix socket below it, whose path may have 107 bytes.
         scratch = self._folder / spec.name.rpartition("-")[2]
         group = None
@@ -148,31 +140,27 @@ class ProcessBackend:
             # allocated stays charged to the group where it was allocated.
             entry_files = " ".join(str(path) for path in group.entry_files)
             command = ("/bin/sh", "-c", ENTER_GROUPS, "enter", entry_files, *command)
+        inherited = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
         with (scratch / "log").open("wb") as log_file:
             return subprocess.Popen(
                 command,
-                env=_environment(spec, port, scratch),
+                env={
+                    **inherited,
+                    **IMAGE_VARIABLES,
+                    **spec.environment,
+                    "TMPDIR": str(scratch),
+                    "SAGEMAKER_BIND_TO_PORT": str(port),
+                    "DRDEPLOY_BIND_HOST": LOOPBACK,
+                    "DRDEPLOY_MODEL_DIR": str(spec.model_dir),
+                    PROFILE_VARIABLE: profile_of_tag(spec.image) or "lean",
+                    "DRDEPLOY_CONTAINER_ID": spec.name,
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log_file,
                 stderr=subprocess.STDOUT,
                 cwd=scratch,
                 start_new_session=True,  # to find all that it starts; see process_sessions
             )
-
-
-def _environment(spec: InstanceSpec, port: int, scratch: Path) -> Mapping[str, str]:
-    inherited = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
-    return {
-        **inherited,
-        **IMAGE_VARIABLES,
-        **spec.environment,
-        "TMPDIR": str(scratch),
-        "SAGEMAKER_BIND_TO_PORT": str(port),
-        "DRDEPLOY_BIND_HOST": LOOPBACK,
-        "DRDEPLOY_MODEL_DIR": str(spec.model_dir),
-        PROFILE_VARIABLE: profile_of_tag(spec.image) or "lean",
-        "DRDEPLOY_CONTAINER_ID": spec.name,
-    }
 
 
 @dataclass(eq=False)

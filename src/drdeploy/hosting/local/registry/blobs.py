@@ -23,7 +23,8 @@ class WrongDigest(ValueError):
 class BlobStore:
     """Layers and image configurations as files; safe to use from several threads.
 
-    An upload is a file of its own until it is complete and its digest has been verified.
+    An upload is a file of its own until it is complete and its digest has been verified.  A method
+    that takes the id of an upload raises KeyError where there is no such upload.
 
     Args:
         folder: Where the files are; made with the first upload.
@@ -52,28 +53,19 @@ class BlobStore:
         return upload
 
     def append(self, upload: str, content: IO[bytes]) -> int:
-        """Append to an upload and return its size in bytes.
-
-        Raises:
-            KeyError: There is no such upload.
-        """
+        """Append to an upload and return its size in bytes."""
         with self._part(upload).open("ab") as file:
             shutil.copyfileobj(content, file, CHUNK_BYTES)
             return file.tell()
 
     def size(self, upload: str) -> int:
-        """Return the size of an upload in bytes.
-
-        Raises:
-            KeyError: There is no such upload.
-        """
+        """Return the size of an upload in bytes."""
         return self._part(upload).stat().st_size
 
     def finish(self, upload: str, digest: str) -> None:
         """Turn a complete upload into a blob.
 
         Raises:
-            KeyError: There is no such upload.
             WrongDigest: Its bytes have another digest; the upload is deleted.
         """
         part = self._part(upload)
@@ -86,11 +78,7 @@ class BlobStore:
         part.replace(self._folder / digest.removeprefix("sha256:"))
 
     def cancel(self, upload: str) -> None:
-        """Delete an upload.
-
-        Raises:
-            KeyError: There is no such upload.
-        """
+        """Delete an upload."""
         part = self._part(upload)
         with self._lock:
             self._uploads.pop(upload, None)

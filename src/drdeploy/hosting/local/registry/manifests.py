@@ -57,18 +57,15 @@ class ManifestStore:
     """Manifests by repository; safe to use from several threads.
 
     On AWS each region has a registry, at an address of its own.  Here all regions share one
-    address, so a repository is looked for in every region.
+    address, so a repository is looked for in every region.  Every method raises
+    :class:`NoSuchRepository` where no region has one of that name.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
     def get(self, name: str, reference: str) -> Manifest | None:
-        """Return the manifest with that digest or tag; None where there is none.
-
-        Raises:
-            NoSuchRepository: There is no repository of that name.
-        """
+        """Return the manifest with that digest or tag; None where there is none."""
         with self._lock:
             for _, repository in self._repositories(name):
                 for image in repository.images:
@@ -81,7 +78,6 @@ class ManifestStore:
         """Store a manifest under its digest and, where ``reference`` is a tag, under that.
 
         Raises:
-            NoSuchRepository: There is no repository of that name.
             ManifestRefused: The tag is immutable and names another image, or the content is not
                 a manifest.
         """
@@ -101,11 +97,7 @@ class ManifestStore:
                     raise ManifestRefused(str(err)) from err
 
     def tags(self, name: str) -> list[str]:
-        """Return all tags in a repository.
-
-        Raises:
-            NoSuchRepository: There is no repository of that name.
-        """
+        """Return all tags in a repository."""
         with self._lock:
             return sorted(
                 {

@@ -43,27 +43,26 @@ def write(path: Path, value: object) -> None:
 
 def fields(path: Path) -> dict[str, int]:
     """Read a file of ``name number`` lines; empty where it cannot be read."""
-    try:
-        pairs = (line.split() for line in path.read_text(encoding="ascii").splitlines())
-        return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
-    except OSError:
-        return {}
+    pairs = (line.split() for line in _text(path).splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
 
 
 def number(path: Path) -> int:
     """Read a file of one number; 0 where it cannot be read."""
-    try:
-        return int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return 0
+    text = _text(path).strip()
+    return int(text) if text.isdecimal() else 0
 
 
 def words(path: Path) -> set[str]:
     """Read a file of words; empty where it cannot be read."""
+    return set(_text(path).split())
+
+
+def _text(path: Path) -> str:
     try:
-        return set(path.read_text(encoding="ascii").split())
+        return path.read_text(encoding="ascii")
     except OSError:
-        return set()
+        return ""
 
 
 def remove_tree(folder: Path) -> None:
