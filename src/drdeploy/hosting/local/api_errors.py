@@ -123,16 +123,6 @@ def model_error(original_status: int, original_message: str, *, log_stream_arn: 
     )
 
 
-def dependency_failed(message: str) -> ApiError:
-    """The error for a failure of the container engine, a control group or the disk."""
-    return ApiError("InternalDependencyException", message, status=530)
-
-
-def unavailable(message: str) -> ApiError:
-    """The error for a request that comes while the service shuts down."""
-    return ApiError("ServiceUnavailable", message, status=HTTPStatus.SERVICE_UNAVAILABLE)
-
-
 def access_denied() -> ApiError:
     """The error for a request from a web page, or addressed to another host name."""
     return ApiError(

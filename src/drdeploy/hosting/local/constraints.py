@@ -26,22 +26,8 @@ SERVERLESS_CONCURRENCY_MAX = 1000
 """Sum of ``MaxConcurrency`` over a region's serverless endpoints, in the larger regions
 (developer guide)."""
 
-INSTANCE_MEMBERS = (
-    "InstanceType",
-    "InitialInstanceCount",
-    "InstancePools",
-    "AcceleratorType",
-    "VolumeSizeInGB",
-    "CoreDumpConfig",
-    "ModelDataDownloadTimeoutInSeconds",
-    "ContainerStartupHealthCheckTimeoutInSeconds",
-    "EnableSSMAccess",
-    "ManagedInstanceScaling",
-    "RoutingConfig",
-    "InferenceAmiVersion",
-    "CapacityReservationConfig",
-)
-"""Members of a production variant that only an instance-based one may set."""
+SERVERLESS_MEMBERS = {"VariantName", "ModelName", "InitialVariantWeight", "ServerlessConfig"}
+"""Members of a production variant that a serverless one may set; all others are of instances."""
 
 UNSUPPORTED_IN_CONFIG = (
     "AsyncInferenceConfig",
@@ -94,12 +80,7 @@ def check_endpoint_config(request: Json) -> None:
 
 
 def check_models(config: Json, models: Iterable[Json]) -> None:
-    """Refuse a serverless endpoint configuration for models that ask for a private network.
-
-    Args:
-        config: The endpoint configuration's request.
-        models: The requests that created the models which its variants name.
-    """
+    """Refuse a serverless endpoint configuration if a model of it asks for a private network."""
     if is_serverless(config):
         for model in models:
             _refuse_private_network(model)
@@ -115,12 +96,7 @@ def check_update(old_config: Json, new_config: Json) -> None:
 
 
 def check_quotas(config: Json, others: Iterable[Json]) -> None:
-    """Refuse a serverless endpoint beyond the region's quotas, as ``ResourceLimitExceeded``.
-
-    Args:
-        config: Configuration of the endpoint that is to be created.
-        others: Configurations of the existing endpoints.
-    """
+    """Refuse a serverless endpoint that, with the existing ones, exceeds the region's quotas."""
     if not is_serverless(config):
         return
     existing = [other for other in others if is_serverless(other)]
@@ -193,7 +169,7 @@ def _check_variant(variant: Json, path: str) -> None:
         raise _not_served("variants without a model (inference components)")
     if "ServerlessConfig" in variant:
         check_serverless_size(variant["ServerlessConfig"], f"{path}.serverlessConfig")
-        excluded = [member for member in INSTANCE_MEMBERS if member in variant]
+        excluded = [member for member in variant if member not in SERVERLESS_MEMBERS]
         if excluded:
             raise invalid(
                 f"Variant {name} has a ServerlessConfig, so {', '.join(excluded)} cannot be set."

@@ -82,7 +82,7 @@ class ServiceResponse:
         return list(self.headers)
 
 
-class HttpServer:
+class HttpServer(ThreadingHTTPServer):
     """Serve the responses of a function on a loopback port.
 
     Args:
@@ -93,22 +93,24 @@ class HttpServer:
         InvalidInput: The port cannot be used.
     """
 
+    daemon_threads = True
+    block_on_close = False  # stop() shuts the open connections down, which ends their threads
+    request_queue_size = LISTEN_BACKLOG
+    allow_reuse_address = True
+
     def __init__(self, port: int, answer: Callable[[ServiceRequest], ServiceResponse]) -> None:
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"answer": staticmethod(answer)})
         try:
-            self._server = _Server((LOOPBACK, port), handler)
+            super().__init__((LOOPBACK, port), handler)
         except (OSError, OverflowError) as err:
             raise InvalidInput(
                 f"Port {port} cannot be used: {err}",
                 where="port",
                 remedy="Choose another port, or stop what listens there (`drdeploy local down`)",
             ) from err
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return int(self._server.server_address[1])
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True)
 
     def start(self) -> None:
         """Start answering, in a thread of its own."""
@@ -117,31 +119,24 @@ class HttpServer:
     def stop(self) -> None:
         """Accept no new connection and close the open ones; does nothing if it never started."""
         if self._thread.is_alive():
-            self._server.shutdown()
+            self.shutdown()
             self._thread.join()
-        self._server.server_close()
-        self._server.close_connections()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False  # the open connections are shut down below, and end their threads
-    request_queue_size = LISTEN_BACKLOG
-    allow_reuse_address = True
-
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self._open: set[socket.socket] = set()
-        self._lock = threading.Lock()
-        super().__init__(address, handler)
+        self.server_close()
+        with self._lock:
+            connections = tuple(self._open)
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def server_bind(self) -> None:
-        # HTTPServer looks up the host's name here, which takes seconds behind a slow resolver.
+        """Take the port without looking up the host's name: a slow resolver would take seconds."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = LOOPBACK, self.server_address[1]
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one connection, which :meth:`stop` can close meanwhile."""
         with self._lock:
             self._open.add(request)
         try:
@@ -151,14 +146,8 @@ class _Server(ThreadingHTTPServer):
                 self._open.discard(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
+        """Log why a connection broke, where others print a traceback."""
         log.debug("connection %s from %s: %s", request, client_address, sys.exc_info()[1])
-
-    def close_connections(self) -> None:
-        with self._lock:
-            connections = tuple(self._open)
-        for connection in connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -52,11 +52,16 @@ class StoredResource(Protocol):
 class ResourceRecord:
     """A model or an endpoint configuration, with the request that created it."""
 
+    kind: str  # as the API spells it in members' names, for example EndpointConfig
     name: str
     arn: str
     created: datetime
     tags: dict[str, str]
     request: dict[str, Any] = field(repr=False)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the response of ``DescribeModel`` or ``DescribeEndpointConfig``."""
+        return {**self.request, f"{self.kind}Arn": self.arn, "CreationTime": self.created}
 
 
 R = TypeVar("R", bound=StoredResource)

@@ -67,7 +67,7 @@ class LocalService:
         self._server = HttpServer(port, lambda request: self._router.answer(request))  # noqa: PLW0108  made below
         self._engine = _find_engine(isolation)
         self._remove_stale_services()
-        self._record, self._folder = service_folders.create_service_folder(self._server.port)
+        self._record, self._folder = service_folders.create_service_folder(self._server.server_port)
         self._aws = SimulatedAws()
         self._metrics = MetricLog(self._aws.put_metric_data)
         registry = ImageRegistry(self._folder / "registry")
@@ -85,12 +85,12 @@ class LocalService:
     @property
     def url(self) -> str:
         """The URL to pass to boto3 as ``endpoint_url``."""
-        return f"http://{LOOPBACK}:{self._server.port}"
+        return f"http://{LOOPBACK}:{self._server.server_port}"
 
     @property
     def registry(self) -> str:
         """Host and port of the image registry."""
-        return f"{LOOPBACK}:{self._server.port}"
+        return f"{LOOPBACK}:{self._server.server_port}"
 
     @property
     def isolation(self) -> Isolation:

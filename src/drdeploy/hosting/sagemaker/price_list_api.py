@@ -66,11 +66,7 @@ class CollectedPrices:
 
 
 def fetch_products(client: Any, region: str) -> Iterator[dict[str, Any]]:
-    """Yield every product of SageMaker, ECR and S3 in a region.
-
-    Args:
-        client: boto3's ``pricing`` client.
-        region: The region whose products to list.
+    """Yield every product of SageMaker, ECR and S3 in a region, from boto3's ``pricing`` client.
 
     Raises:
         EndpointError: The API refuses, or does not answer.
@@ -104,13 +100,7 @@ def recognise_prices(products: Iterable[Mapping[str, Any]], region: str) -> Coll
 
 
 def as_toml(collected: CollectedPrices, *, region: str, on: date) -> str:
-    """Write prices as a sheet that :meth:`PriceSheet.load` reads.
-
-    Args:
-        collected: The prices.
-        region: Their region.
-        on: The day on which they were read.
-    """
+    """Write a region's prices, read on a certain day, as :meth:`PriceSheet.load` reads them."""
     origin = f'region = "{region}"\ndate = "{on.isoformat()}"\nsource = "{SOURCE}"\n'
     tables: dict[str, dict[str, dict[int, float] | dict[str, float]]] = {
         "serverless_second": {"usd_by_memory_mb": collected.serverless},

@@ -90,7 +90,7 @@ class PriceSheet:
 
     def serverless_second(self, memory_mb: int, region: str = DEFAULT_REGION) -> Price:
         """Return the price of a second of processing by a serverless container of that size."""
-        return self._newest(_serverless_item(memory_mb), region)
+        return self._newest(_SERVERLESS_ITEM.format(memory_mb), region)
 
     def instance_hour(self, instance_type: str, region: str = DEFAULT_REGION) -> Price:
         """Return the price of an hour of one instance."""
@@ -102,14 +102,14 @@ class PriceSheet:
 
     def provisioned_held_second(self, memory_mb: int, region: str = DEFAULT_REGION) -> Price:
         """Return the price of keeping a container of that size provisioned for a second."""
-        return self._newest(_held_item(memory_mb), region)
+        return self._newest(_HELD_ITEM.format(memory_mb), region)
 
     def provisioned_duration_second(self, memory_mb: int, region: str = DEFAULT_REGION) -> Price:
         """Return the price of a second in which a provisioned container processes requests.
 
         It is paid on top of :meth:`provisioned_held_second`.
         """
-        return self._newest(_duration_item(memory_mb), region)
+        return self._newest(_DURATION_ITEM.format(memory_mb), region)
 
     def registry_gb_month(self, region: str = DEFAULT_REGION) -> Price:
         """Return the price of storing a GB of images for a month."""
@@ -152,6 +152,9 @@ _DATA_ITEM = "serverless data processing"
 _REGISTRY_ITEM = "image storage"
 _BUCKET_ITEM = "artifact storage"
 _REQUEST_ITEM = "request"
+_SERVERLESS_ITEM = "serverless {} MB"
+_HELD_ITEM = "provisioned concurrency {} MB, held"
+_DURATION_ITEM = "provisioned concurrency {} MB, at work"
 
 
 _UNREADABLE = (
@@ -169,18 +172,6 @@ def _sentences(error: ValidationError) -> str:
         f"{'.'.join(map(str, detail['loc'])) or 'the sheet'}: {detail['msg']}"
         for detail in error.errors()
     )
-
-
-def _serverless_item(memory_mb: int) -> str:
-    return f"serverless {memory_mb} MB"
-
-
-def _held_item(memory_mb: int) -> str:
-    return f"provisioned concurrency {memory_mb} MB, held"
-
-
-def _duration_item(memory_mb: int) -> str:
-    return f"provisioned concurrency {memory_mb} MB, at work"
 
 
 class _Entry(BaseModel):
@@ -225,12 +216,12 @@ class _Document(BaseModel):
     def prices(self) -> Iterator[Price]:
         for second in self.serverless_second:
             for memory_mb, usd in second.usd_by_memory_mb.items():
-                yield second.price(_serverless_item(memory_mb), usd, "second")
+                yield second.price(_SERVERLESS_ITEM.format(memory_mb), usd, "second")
         for provisioned in self.provisioned_second:
             for memory_mb, usd in provisioned.held_usd_by_memory_mb.items():
-                yield provisioned.price(_held_item(memory_mb), usd, "second")
+                yield provisioned.price(_HELD_ITEM.format(memory_mb), usd, "second")
             for memory_mb, usd in provisioned.duration_usd_by_memory_mb.items():
-                yield provisioned.price(_duration_item(memory_mb), usd, "second")
+                yield provisioned.price(_DURATION_ITEM.format(memory_mb), usd, "second")
         for hour in self.instance_hour:
             for instance_type, usd in hour.usd_by_type.items():
                 yield hour.price(instance_type, usd, "hour")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.hosting.local import constraints
@@ -43,28 +44,19 @@ class ControlPlane:
         self._configs = ResourceStore[ResourceRecord](
             "endpoint configuration", "endpoint-config", account_region
         )
+        self._stores: dict[str, ResourceStore[Any]] = {
+            "Model": self._models,
+            "EndpointConfig": self._configs,
+            "Endpoint": self.endpoints,
+        }
         self._fleet = fleet
         self._clock = fleet.clock
         self._operations: dict[str, Callable[[Json], Json]] = {
             "CreateModel": self._create_model,
-            "DescribeModel": lambda request: _described(self._models, request, "Model"),
-            "ListModels": lambda request: _listed(self._models, request, "Model"),
-            "DeleteModel": lambda request: _deleted(self._models, request, "Model"),
+            "DeleteModel": partial(self._delete, "Model"),
             "CreateEndpointConfig": self._create_endpoint_config,
-            "DescribeEndpointConfig": lambda request: _described(
-                self._configs, request, "EndpointConfig"
-            ),
-            "ListEndpointConfigs": lambda request: _listed(
-                self._configs, request, "EndpointConfig"
-            ),
-            "DeleteEndpointConfig": lambda request: _deleted(
-                self._configs, request, "EndpointConfig"
-            ),
+            "DeleteEndpointConfig": partial(self._delete, "EndpointConfig"),
             "CreateEndpoint": self._create_endpoint,
-            "DescribeEndpoint": lambda request: self.endpoints.get(
-                request["EndpointName"]
-            ).describe(),
-            "ListEndpoints": self._list_endpoints,
             "UpdateEndpoint": self._update_endpoint,
             "UpdateEndpointWeightsAndCapacities": self._change_capacity,
             "DeleteEndpoint": self._delete_endpoint,
@@ -72,6 +64,9 @@ class ControlPlane:
             "ListTags": lambda request: _tags_of(self._with_arn(request["ResourceArn"])),
             "DeleteTags": self._delete_tags,
         }
+        for kind in self._stores:
+            self._operations[f"Describe{kind}"] = partial(self._describe, kind)
+            self._operations[f"List{kind}s"] = partial(self._list, kind)
 
     def call(self, operation: str, request: Json) -> Json:
         """Validate a request, carry the operation out and return its response.
@@ -86,11 +81,28 @@ class ControlPlane:
         # In AWS's JSON protocol a null member counts as an absent one.
         return carry_out({name: value for name, value in request.items() if value is not None})
 
+    # -- every kind of resource ----------------------------------------------------------
+
+    def _describe(self, kind: str, request: Json) -> Json:
+        description: Json = self._stores[kind].get(request[f"{kind}Name"]).describe()
+        return description
+
+    def _list(self, kind: str, request: Json) -> Json:
+        found, token = page(self._stores[kind].all(), request)
+        members = (f"{kind}Name", f"{kind}Arn", "CreationTime", "LastModifiedTime", f"{kind}Status")
+        descriptions = [resource.describe() for resource in found]
+        summaries = [{name: one[name] for name in members if name in one} for one in descriptions]
+        return {f"{kind}s": summaries} | ({"NextToken": token} if token else {})
+
+    def _delete(self, kind: str, request: Json) -> Json:
+        self._stores[kind].remove(request[f"{kind}Name"])
+        return {}
+
     # -- models and endpoint configurations ----------------------------------------------
 
     def _create_model(self, request: Json) -> Json:
         constraints.check_model(request)
-        return self._store(self._models, request, "Model")
+        return self._store("Model", request)
 
     def _create_endpoint_config(self, request: Json) -> Json:
         # The request's own values first: what could never be valid is reported before a model
@@ -98,14 +110,16 @@ class ControlPlane:
         constraints.check_endpoint_config(request)
         models = self._models_of(request).values()
         constraints.check_models(request, [model.request for model in models])
-        return self._store(self._configs, request, "EndpointConfig")
+        return self._store("EndpointConfig", request)
 
-    def _store(self, store: ResourceStore[ResourceRecord], request: Json, kind: str) -> Json:
-        name, arn = request[f"{kind}Name"], store.arn_of(request[f"{kind}Name"])
+    def _store(self, kind: str, request: Json) -> Json:
+        name = request[f"{kind}Name"]
+        arn = self._stores[kind].arn_of(name)
         # DescribeModel and DescribeEndpointConfig return the request, but never its tags.
         described = {member: value for member, value in request.items() if member != "Tags"}
         tags = _values_by_key(request.get("Tags", []))
-        store.add(ResourceRecord(name, arn, self._clock.now(), tags, described))
+        record = ResourceRecord(kind, name, arn, self._clock.now(), tags, described)
+        self._stores[kind].add(record)
         return {f"{kind}Arn": arn}
 
     def _models_of(self, config: Json) -> dict[str, ResourceRecord]:
@@ -130,19 +144,6 @@ class ControlPlane:
 
     def _deployment(self, config: ResourceRecord) -> EndpointDeployment:
         return EndpointDeployment(config, self._models_of(config.request), self._fleet)
-
-    def _list_endpoints(self, request: Json) -> Json:
-        found, token = page(self.endpoints.all(), request)
-        members = (
-            "EndpointName",
-            "EndpointArn",
-            "CreationTime",
-            "LastModifiedTime",
-            "EndpointStatus",
-        )
-        descriptions = [endpoint.describe() for endpoint in found]
-        summaries = [{name: one[name] for name in members} for one in descriptions]
-        return {"Endpoints": summaries} | ({"NextToken": token} if token else {})
 
     def _update_endpoint(self, request: Json) -> Json:
         endpoint = self.endpoints.get(request["EndpointName"])
@@ -176,10 +177,11 @@ class ControlPlane:
         return {}
 
     def _with_arn(self, arn: str) -> StoredResource:
-        for store in (self._models, self._configs, self.endpoints):
-            for resource in store.all():
-                if resource.arn.lower() == arn.lower():
-                    return resource
+        found: StoredResource
+        for store in self._stores.values():
+            for found in store.all():
+                if found.arn.lower() == arn.lower():
+                    return found
         raise forbidden_now(f'Could not find resource "{arn}".')
 
 
@@ -189,22 +191,3 @@ def _values_by_key(tags: list[dict[str, str]]) -> dict[str, str]:
 
 def _tags_of(resource: StoredResource) -> Json:
     return {"Tags": [{"Key": key, "Value": value} for key, value in resource.tags.items()]}
-
-
-def _described(store: ResourceStore[ResourceRecord], request: Json, kind: str) -> Json:
-    record = store.get(request[f"{kind}Name"])
-    return {**record.request, f"{kind}Arn": record.arn, "CreationTime": record.created}
-
-
-def _deleted(store: ResourceStore[ResourceRecord], request: Json, kind: str) -> Json:
-    store.remove(request[f"{kind}Name"])
-    return {}
-
-
-def _listed(store: ResourceStore[ResourceRecord], request: Json, kind: str) -> Json:
-    found, token = page(store.all(), request)
-    summaries = [
-        {f"{kind}Name": one.name, f"{kind}Arn": one.arn, "CreationTime": one.created}
-        for one in found
-    ]
-    return {f"{kind}s": summaries} | ({"NextToken": token} if token else {})

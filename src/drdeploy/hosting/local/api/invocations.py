@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from drdeploy.hosting.local import api_errors
 from drdeploy.hosting.local.api.metrics import InvocationMetrics, MetricLog
 from drdeploy.hosting.local.api.request_validation import check, service_model
+from drdeploy.hosting.local.api_errors import ApiError
 from drdeploy.hosting.local.endpoints.instance_client import (
     InstanceAnswerTooLarge,
     InstanceConnectionLost,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from drdeploy.hosting.local.api.control_plane import ControlPlane
-    from drdeploy.hosting.local.api_errors import ApiError
     from drdeploy.hosting.local.endpoints.deployment import Variant
     from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
     from drdeploy.hosting.local.endpoints.pool import WorkerLease
@@ -116,9 +116,8 @@ class Invocations:
 
     def _invoke(self, call: _Call, variant: Variant) -> ServiceResponse:
         lease = self._lease(call, variant)
-        metrics = replace(
-            call.metrics, setup_s=lease.setup_s, utilization=variant.pool.utilization()
-        )
+        utilization = variant.pool.utilization()
+        metrics = replace(call.metrics, setup_s=lease.setup_s, utilization=utilization)
         call = replace(call, metrics=metrics)
         is_broken = True
         begin = self._clock.monotonic()
@@ -182,9 +181,9 @@ class Invocations:
             self._metrics.record(call.metrics)
             raise api_errors.not_ready(call.metrics.endpoint, variant.name) from err
         except ServiceStopping as err:
-            raise api_errors.unavailable(f"{err.what}.") from err
+            raise ApiError("ServiceUnavailable", f"{err.what}.", status=503) from err
         except PlatformFailed as err:
-            raise api_errors.dependency_failed(f"{err.what}.") from err
+            raise ApiError("InternalDependencyException", f"{err.what}.", status=530) from err
         except StartFailed as err:
             raise self._model_failed(call, 500, err.what) from err
 

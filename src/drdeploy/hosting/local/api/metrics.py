@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator  # noqa: TC003 - a dataclass field's annotation
+from collections.abc import Callable  # noqa: TC003 - a dataclass field's annotation
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -58,30 +58,35 @@ class InvocationMetrics:
     memory_share: Callable[[], float | None] = lambda: None
     utilization: float | None = None
 
-    def values(self) -> Iterator[tuple[str, float, str]]:
-        """Yield name, value and unit of each metric that this invocation has.
+    def data(self) -> list[dict[str, Any]]:
+        """Return the metrics that this invocation has, as ``PutMetricData`` takes them.
 
-        The error counts are yielded also where they are 0, so that their average is a rate.
+        The error counts are there also where they are 0, so that their average is a rate.
         """
-        yield "Invocations", 1.0, "None"
-        yield "Invocation4XXErrors", float(self.outcome == "4xx"), "None"
-        yield "Invocation5XXErrors", float(self.outcome == "5xx"), "None"
+        values = [
+            ("Invocations", 1.0, "None"),
+            ("Invocation4XXErrors", float(self.outcome == "4xx"), "None"),
+            ("Invocation5XXErrors", float(self.outcome == "5xx"), "None"),
+        ]
         times = {
             "ModelSetupTime": self.setup_s,
             "ModelLatency": self.model_s,
             "OverheadLatency": self.overhead_s,
         }
-        for name, seconds in times.items():
-            if seconds is not None:
-                yield name, round(seconds * MICROSECONDS_PER_S, 1), "Microseconds"
-        memory_share = self.memory_share()
-        if memory_share is not None:
-            yield "MemoryUtilization", memory_share * PERCENT, "Percent"
-        if self.utilization is not None:
-            yield "ServerlessConcurrentExecutionsUtilization", self.utilization * PERCENT, "Percent"
-
-    def data(self) -> list[dict[str, Any]]:
-        """Return the metrics as ``PutMetricData`` takes them."""
+        values += [
+            (name, round(seconds * MICROSECONDS_PER_S, 1), "Microseconds")
+            for name, seconds in times.items()
+            if seconds is not None
+        ]
+        shares = {
+            "MemoryUtilization": self.memory_share(),
+            "ServerlessConcurrentExecutionsUtilization": self.utilization,
+        }
+        values += [
+            (name, share * PERCENT, "Percent")
+            for name, share in shares.items()
+            if share is not None
+        ]
         dimensions = [
             {"Name": "EndpointName", "Value": self.endpoint},
             {"Name": "VariantName", "Value": self.variant},
@@ -97,7 +102,7 @@ class InvocationMetrics:
                 "Value": value,
                 "Unit": unit,
             }
-            for name, value, unit in self.values()
+            for name, value, unit in values
         ]
 
 

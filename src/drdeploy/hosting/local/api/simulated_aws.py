@@ -148,16 +148,13 @@ def _environ_of(request: ServiceRequest) -> dict[str, Any]:
 
 
 def _call_wsgi(application: Any, environ: dict[str, Any]) -> ServiceResponse:
-    started: dict[str, Any] = {}
+    started: list[Any] = []
+    written: list[bytes] = []
 
-    def start_response(
-        status: str, headers: list[tuple[str, str]], exc_info: object = None
-    ) -> Callable[[bytes], object]:
-        del exc_info
-        started.update(status=int(status.split(maxsplit=1)[0]), headers=headers)
+    def start_response(*status_and_headers: Any) -> Callable[[bytes], object]:
+        started[:] = status_and_headers
         return written.append
 
-    written: list[bytes] = []
     chunks: Iterable[bytes] = application(environ, start_response)
     try:
         body = b"".join([*written, *chunks])
@@ -166,5 +163,5 @@ def _call_wsgi(application: Any, environ: dict[str, Any]) -> ServiceResponse:
             chunks.close()
     # These describe moto's connection, not ours (RFC 9110, 7.6.1).
     hop_by_hop = {"connection", "transfer-encoding"}
-    headers = [pair for pair in started["headers"] if pair[0].lower() not in hop_by_hop]
-    return ServiceResponse(started["status"], headers, body)
+    headers = [pair for pair in started[1] if pair[0].lower() not in hop_by_hop]
+    return ServiceResponse(int(started[0].split(maxsplit=1)[0]), headers, body)

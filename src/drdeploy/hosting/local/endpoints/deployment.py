@@ -67,21 +67,15 @@ class EndpointDeployment:
         config: The endpoint configuration as it is now.
         models: The models that it names, as they are now.
         fleet: Runs the workers.
-        rng: Chooses among the variants.
     """
 
     def __init__(
-        self,
-        config: ResourceRecord,
-        models: Mapping[str, ResourceRecord],
-        fleet: InstanceFleet,
-        rng: random.Random | None = None,
+        self, config: ResourceRecord, models: Mapping[str, ResourceRecord], fleet: InstanceFleet
     ) -> None:
         self.config = config
         self.variants: tuple[Variant, ...] = ()
         self._models = models
         self._fleet = fleet
-        self._rng = rng or random.Random()
         self._lock = threading.Lock()
         self._invocations = 0
         self._is_closing = False
@@ -133,7 +127,7 @@ class EndpointDeployment:
         if len(self.variants) == 1:
             return self.variants[0]
         weights = [variant.weight for variant in self.variants]
-        return self._rng.choices(self.variants, weights if sum(weights) else None)[0]
+        return random.choices(self.variants, weights if sum(weights) else None)[0]
 
     def tick(self) -> None:
         """Let every pool stop idle workers and replace dead ones."""

@@ -108,9 +108,7 @@ class InstanceFleet:
     def instance_size(self, instance_type: str, start_s: float | None) -> InstanceSize:
         """Return an ``ml.*`` type's size, cut to what this machine has.
 
-        Args:
-            instance_type: For example ``ml.m5.xlarge``.
-            start_s: Seconds that it may take to start; None is SageMaker's default.
+        It may take ``start_s`` seconds to start; None is SageMaker's default.
 
         Raises:
             InvalidInput: vCPU and memory of the type are not known.

@@ -24,10 +24,7 @@ IF_EXISTS = "IfExists"
 
 
 def allows(
-    documents: Iterable[str],
-    action: str,
-    resource: str,
-    context: Mapping[str, str] | None = None,
+    documents: Iterable[str], action: str, resource: str, context: Mapping[str, str] | None = None
 ) -> bool:
     """Return whether policies together allow an action on a resource.
 

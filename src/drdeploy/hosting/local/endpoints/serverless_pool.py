@@ -141,7 +141,13 @@ class ServerlessPool:
         try:
             worker = start.future.result(wait_s)
         except TimeoutError as err:
-            self._give_up(start)
+            with self._lock:
+                start.is_claimed = False
+                has_ended = start not in self._starts
+            # The worker may have become ready between the timeout and here.  It was then counted as
+            # busy for this request, and nobody else would release it.
+            if has_ended and start.future.exception() is None:
+                self.release(WorkerLease(start.future.result(), None), broken=False)
             raise WorkerNotReady(f"no worker within {wait_s:g} s") from err
         return WorkerLease(worker, worker.setup_s)
 
@@ -243,14 +249,3 @@ class ServerlessPool:
             start.future.set_exception(StartFailed("The endpoint was deleted meanwhile"))
             return
         start.future.set_result(worker)
-
-    # -- in the thread of a request that gives up waiting --------------------------------
-
-    def _give_up(self, start: _Start) -> None:
-        with self._lock:
-            start.is_claimed = False
-            has_ended = start not in self._starts
-        # The worker may have become ready between the timeout and here.  It was then counted as
-        # busy for this request, and nobody else would release it.
-        if has_ended and start.future.exception() is None:
-            self.release(WorkerLease(start.future.result(), None), broken=False)

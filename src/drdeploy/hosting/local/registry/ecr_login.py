@@ -11,12 +11,7 @@ LOGIN_OPERATION = ".GetAuthorizationToken"
 
 
 def with_local_registry(response: ServiceResponse, host: str) -> ServiceResponse:
-    """Return moto's response with this service's address in place of one in AWS's domain.
-
-    Args:
-        response: Response of ``GetAuthorizationToken``.
-        host: Host and port at which the client reaches this service.
-    """
+    """Return moto's response with ``host``, where the client reaches us, as the registry's."""
     content = response.body if isinstance(response.body, bytes) else b"".join(response.body)
     document = json.loads(content)
     for login in document.get("authorizationData", ()):

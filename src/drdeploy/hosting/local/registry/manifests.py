@@ -87,7 +87,10 @@ class ManifestStore:
         with self._lock:
             for backend, repository in self._repositories(name):
                 # Pushing the same image again changes nothing, but moto would refuse it.
-                if _holds(repository, manifest.digest, tag):
+                if any(
+                    image.image_digest == manifest.digest and tag in {None, *image.image_tags}
+                    for image in repository.images
+                ):
                     continue
                 try:
                     backend.put_image(
@@ -120,10 +123,3 @@ class ManifestStore:
         if not found:
             raise NoSuchRepository(name)
         return found
-
-
-def _holds(repository: Any, digest: str, tag: str | None) -> bool:
-    return any(
-        image.image_digest == digest and (tag is None or tag in image.image_tags)
-        for image in repository.images
-    )

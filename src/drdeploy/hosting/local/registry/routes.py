@@ -164,14 +164,11 @@ class ImageRegistry:
     def _manifest(self, request: ServiceRequest, name: str, reference: str) -> ServiceResponse:
         match request.method:
             case "GET" | "HEAD":
-                return self._get_manifest(name, reference)
+                manifest = self.manifests.get(name, reference)
             case "PUT":
                 return self._put_manifest(request, name, reference)
             case _:
                 return _error(405, "UNSUPPORTED", "Delete images through the ECR API")
-
-    def _get_manifest(self, name: str, reference: str) -> ServiceResponse:
-        manifest = self.manifests.get(name, reference)
         if manifest is None:
             return _error(404, "MANIFEST_UNKNOWN", f"There is no image {name} {reference}")
         headers = {
