@@ -348,6 +348,17 @@ STRIPS_AND_TILES = [
 ]
 
 
+@pytest.mark.parametrize("tag", [256, 257, 259, 262, 277, 278, 284, 317])
+def test_a_tiff_with_several_values_where_one_belongs_is_unreadable(tag):
+    pairs = struct.pack("<HHIHH", tag, 3, 2, 8, 8)
+    body = b"".join(
+        pairs if each == tag else struct.pack("<HHII", each, 4, 1, 8)
+        for each in (256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 317)
+    )
+    with pytest.raises(UnreadableImage, match="ambiguous"):
+        decode(b"II*\0" + struct.pack("<IH", 8, 11) + body + bytes(100))
+
+
 @pytest.mark.parametrize("entries", [DECISIVE_TWICE, SIGNED_TILES, STRIPS_AND_TILES])
 def test_a_tiff_that_readers_may_understand_differently_is_unreadable(entries):
     body = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)

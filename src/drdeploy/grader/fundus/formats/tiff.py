@@ -65,6 +65,12 @@ _KINDS_BY_TAG: Mapping[int, frozenset[int]] = {
 """The tags that the pixels need, and the types that each may have."""
 _OPTIONAL = frozenset({ORIENTATION, YCBCR_COEFFICIENTS, REFERENCE_BLACK_WHITE})
 
+_SINGLE = (
+    *(WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, ROWS_PER_STRIP, PLANAR),
+    *(PREDICTOR, TILE_WIDTH, TILE_HEIGHT),
+)
+"""Tags with one value; of several, readers take different ones."""
+
 _NONE, _JPEG = 1, 7
 # None, LZW, JPEG, Deflate (two numbers), PackBits: what cameras and image editors write.
 _COMPRESSIONS = frozenset({_NONE, 5, _JPEG, 8, 32946, 32773})
@@ -105,6 +111,8 @@ def read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
         PayloadTooLarge: The picture exceeds a limit; its data have not been touched then.
     """
     directory = read_directory(data, _KINDS_BY_TAG, optional=_OPTIONAL)
+    if any(len(directory.numbers(tag)) > 1 for tag in _SINGLE):
+        raise UnreadableImage("The TIFF directory is ambiguous")
     width_px, height_px = directory.number(WIDTH, 0), directory.number(HEIGHT, 0)
     header = ImageHeader("TIFF", width_px, height_px, orientation(directory), data)
     header.check(limits)
