@@ -88,7 +88,7 @@ def test_the_same_seed_gives_the_same_predictions(comparison, tmp_path, monkeypa
 
 def test_a_result_that_cannot_be_read_is_named(comparison, dataset, tmp_path):
     broken = replace(comparison, folder=tmp_path)
-    row = broken._row(CANDIDATE)
+    row = broken.result_file(CANDIDATE)
     row.parent.mkdir(parents=True)
     row.write_text("{")
     with pytest.raises(InvalidInput, match=r"random-0/.*seed-0\.json: The result cannot be read"):

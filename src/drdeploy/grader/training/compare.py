@@ -121,7 +121,7 @@ class NetworkComparison:
         Raises:
             InvalidInput: The file of weights is missing, or the result cannot be read.
         """
-        return self._read_result(candidate) if self._result_file(candidate).is_file() else None
+        return self._read_result(candidate) if self.result_file(candidate).is_file() else None
 
     def run(
         self,
@@ -155,8 +155,13 @@ class NetworkComparison:
         self._write_result(candidate, measured, GradedSet.of(self.dataset, probabilities))
         return self._read_result(candidate)
 
+    def result_file(self, candidate: Candidate) -> Path:
+        """Where the size and speed of a candidate are kept; its predictions lie beside it."""
+        run = f"{self._input_digest(candidate)}-{self.folds}-folds-seed-{self.seed}.json"
+        return self._folder_of(candidate) / run
+
     def _read_result(self, candidate: Candidate) -> ComparedNetwork:
-        row = self._result_file(candidate)
+        row = self.result_file(candidate)
         try:
             measured = msgspec.json.decode(row.read_bytes(), type=NetworkMeasurement)
         except msgspec.DecodeError as err:
@@ -168,7 +173,7 @@ class NetworkComparison:
     def _write_result(
         self, candidate: Candidate, measured: NetworkMeasurement, out_of_fold: GradedSet
     ) -> None:
-        row = self._result_file(candidate)
+        row = self.result_file(candidate)
         # The row is written last: that it exists means that the candidate is finished.
         out_of_fold.write(row.with_suffix(".csv"))
         write_atomically(row, msgspec.json.format(msgspec.json.encode(measured), indent=2))
@@ -177,10 +182,6 @@ class NetworkComparison:
         """The folder of a network with certain weights, for any photographs."""
         name = candidate.architecture.name.lower()
         return self.folder / f"{name}-{weights_identifier(candidate.weights, self.seed)}"
-
-    def _result_file(self, candidate: Candidate) -> Path:
-        run = f"{self._input_digest(candidate)}-{self.folds}-folds-seed-{self.seed}.json"
-        return self._folder_of(candidate) / run
 
     def _input_digest(self, candidate: Candidate) -> str:
         """A digest of the network's input: the photographs and their transform."""
