@@ -46,7 +46,7 @@ def test_the_others_are_compared_with_the_best_in_pairs():
     assert worse.kappa_gain.high < 0
 
 
-def test_equals_are_not_told_apart():
+def test_equals_are_not_shown_to_differ():
     _, other = summarise([candidate("one", 10), candidate("other", 10)], PRICE)
     assert other.kappa_gain.value == 0
     assert not other.kappa_gain.excludes(0)

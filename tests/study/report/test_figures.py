@@ -26,14 +26,14 @@ def drawings(summaries):
 
 def test_each_model_and_start_has_its_latency_its_parts_and_its_cost(drawings):
     names = {drawing.name for drawing in drawings}
-    wanted = {
+    expected = {
         f"{figure}-by-memory-{model}-{start}"
         for figure in ("total-latency", "prediction-time", "breakdown", "cost")
         for model in ("mobilenet", "vgg19")
         for start in ("warm", "cold")
     }
     setup = {f"modelsetuptime-by-memory-{model}-cold" for model in ("mobilenet", "vgg19")}
-    assert names == wanted | setup
+    assert names == expected | setup
 
 
 def test_instances_and_images_have_panels_of_their_own(quick_rows, results_of):

@@ -49,7 +49,7 @@ def evidence(results_of, rows):
     return gather(load(results_of(rows)), PriceSheet.load())
 
 
-def test_images_stand_in_the_order_of_the_ladder_by_their_short_names(results_of, rows):
+def test_images_are_ordered_as_on_the_ladder_and_have_short_names(results_of, rows):
     scenarios = scenarios_of(load(results_of(rows)))
     assert [s.configuration.image for s in scenarios] == LADDER
     labels = labels_of(scenarios, among=[s.configuration for s in scenarios])
@@ -71,7 +71,7 @@ def test_each_rung_is_set_against_the_one_before_and_the_first(evidence):
     assert all(ratio.has_interval for ratio in steps.values())
 
 
-def test_a_row_without_an_image_is_told_by_its_profile(results_of, rows):
+def test_a_row_without_an_image_is_named_by_its_profile(results_of, rows):
     (scenario, *_) = scenarios_of(load(results_of([replace(row, image="") for row in rows[:10]])))
     assert scenario.configuration.image == scenario.configuration.profile == "classic"
 

@@ -40,7 +40,7 @@ def pages(quick_results, original, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def seen(browser, pages, tmp_path_factory):
+def views(browser, pages, tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
     return {
         (name, width): look_at(browser, page, folder, width)
@@ -51,16 +51,16 @@ def seen(browser, pages, tmp_path_factory):
 
 @pytest.mark.parametrize("width", [PHONE_PX, DESK_PX])
 @pytest.mark.parametrize("name", PAGES)
-def test_nothing_stands_outside_the_screen(seen, name, width):
-    view = seen[name, width]
+def test_nothing_lies_outside_the_screen(views, name, width):
+    view = views[name, width]
     assert view["width"] == width
     assert view["outside"] == []
     assert view["scroll_width"] <= width
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_on_a_phone_the_answer_begins_on_the_first_screen_in_readable_letters(seen, name):
-    view = seen[name, PHONE_PX]
+def test_on_a_phone_the_answer_begins_on_the_first_screen_in_readable_letters(views, name):
+    view = views[name, PHONE_PX]
     first = view["tops"][FIRST[name]]
     assert first == min(view["tops"].values())
     assert first < FIRST_SCREEN_PX / 2
@@ -69,33 +69,33 @@ def test_on_a_phone_the_answer_begins_on_the_first_screen_in_readable_letters(se
 
 @pytest.mark.parametrize("width", [PHONE_PX, DESK_PX])
 @pytest.mark.parametrize(("name", "count"), [("report", 19), ("reproduction", 12)])
-def test_every_figure_is_drawn_within_the_page(seen, name, count, width):
-    pictures = seen[name, width]["pictures"]
+def test_every_figure_is_drawn_within_the_page(views, name, count, width):
+    pictures = views[name, width]["pictures"]
     assert len(pictures) == count
     assert all(250 < across <= width and 120 < down < 1.2 * across for across, down in pictures)
 
 
-def test_the_picture_fits_on_the_first_screen_in_the_layout_of_its_width(seen):
-    tops = seen["report", PHONE_PX]["tops"]
+def test_the_picture_fits_on_the_first_screen_in_the_layout_of_its_width(views):
+    tops = views["report", PHONE_PX]["tops"]
     assert tops["picture"] < tops["decision"] < tops["answer"]
-    across, down = seen["report", PHONE_PX]["pictures"][0]
+    across, down = views["report", PHONE_PX]["pictures"][0]
     assert tops["picture"] + down < FIRST_SCREEN_PX
     assert down > across
-    across, down = seen["report", DESK_PX]["pictures"][0]
+    across, down = views["report", DESK_PX]["pictures"][0]
     assert down < across / 2
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_the_page_fetches_nothing(seen, name):
-    assert seen[name, DESK_PX]["requests"] == []
+def test_the_page_fetches_nothing(views, name):
+    assert views[name, DESK_PX]["requests"] == []
 
 
-def test_on_a_phone_each_cell_carries_its_column_s_name(seen):
-    assert {'"mean"', '"p95"', '"USD per million"'} <= set(seen["report", PHONE_PX]["labels"])
-    assert seen["report", DESK_PX]["labels"] == ["none"]
+def test_on_a_phone_each_cell_carries_its_column_s_name(views):
+    assert {'"mean"', '"p95"', '"USD per million"'} <= set(views["report", PHONE_PX]["labels"])
+    assert views["report", DESK_PX]["labels"] == ["none"]
 
 
-def test_what_stands_outside_the_screen_would_be_seen(browser, tmp_path):
+def test_what_lies_outside_the_screen_would_be_noticed(browser, tmp_path):
     page = tmp_path / "wide.html"
     page.write_text('<section id="answer"><p class="far" style="width:900px">Far out</p></section>')
     view = look_at(browser, page, tmp_path, PHONE_PX)

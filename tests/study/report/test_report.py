@@ -80,14 +80,14 @@ def test_the_page_refers_to_nothing_outside_itself(page):
     assert all(reference.startswith("#") for reference in references)
 
 
-def test_every_scenario_stands_in_the_page_with_n_interval_and_cost(page):
+def test_every_scenario_is_on_the_page_with_n_interval_and_cost(page):
     rows = re.findall(r'<tr id="([^"]+)"[^>]*>(.*?)</tr>', page, flags=re.DOTALL)
     assert len(rows) == 12
     for _, row in rows:
-        told = text_of("<body>" + row)
-        assert re.search(r" 1[02] ", told)
-        assert len(re.findall(r"[\d.]+ to [\d.]+", told)) >= 4
-        assert re.search(r"0\.0000\d+ each", told)
+        shown = text_of("<body>" + row)
+        assert re.search(r" 1[02] ", shown)
+        assert len(re.findall(r"[\d.]+ to [\d.]+", shown)) >= 4
+        assert re.search(r"0\.0000\d+ each", shown)
 
 
 def test_the_answer_comes_before_everything_else(page):
@@ -100,15 +100,15 @@ def test_the_page_says_what_was_left_out(page):
     assert "6 warm up, 1 throttled, 1 wrong start" in text_of(page)
 
 
-def test_untrained_weights_are_said_to_make_grades_meaningless(page):
+def test_a_warning_says_that_grades_of_untrained_weights_mean_nothing(page):
     assert "random weights: the grades mean nothing" in text_of(page)
 
 
 def test_the_page_shows_the_research_notice_prices_with_dates_and_the_environment(page):
-    told = text_of(page)
-    assert RESEARCH_USE_NOTICE in told
-    assert "serverless 1024 MB 0.00002 second us-east-1 2023-03 original study, table 4.1" in told
-    assert "Example CPU @ 2.5 GHz" in told
+    shown = text_of(page)
+    assert RESEARCH_USE_NOTICE in shown
+    assert "serverless 1024 MB 0.00002 second us-east-1 2023-03 original study, table 4.1" in shown
+    assert "Example CPU @ 2.5 GHz" in shown
 
 
 def test_a_local_study_says_what_it_cannot_know(page):
@@ -128,9 +128,9 @@ def test_processes_without_limits_are_flagged_at_the_top_and_in_their_rows(quick
 
 def test_an_unknown_price_is_stated_in_its_cell_and_at_the_top(quick_rows, results_of):
     rows = [replace(row, memory_mb=7168) if row.memory_mb == 3072 else row for row in quick_rows]
-    told = text_of(page_of(results_of(rows)))
-    assert told.count("unknown price") == 4
-    assert "No price is known for serverless 7168 MB in us-east-1" in told
+    shown = text_of(page_of(results_of(rows)))
+    assert shown.count("unknown price") == 4
+    assert "No price is known for serverless 7168 MB in us-east-1" in shown
 
 
 def test_a_trial_with_failures_only_has_a_row_that_says_so(quick_rows, results_of):
@@ -140,18 +140,18 @@ def test_a_trial_with_failures_only_has_a_row_that_says_so(quick_rows, results_o
         else row
         for row in quick_rows
     ]
-    told = text_of(page_of(results_of(rows)))
-    assert "No row counts, so there is no number: 10 unavailable." in told
-    assert "Trial vgg19-fp32-lean-1024mb-cold has no row that counts" in told
+    shown = text_of(page_of(results_of(rows)))
+    assert "No row counts, so there is no number: 10 unavailable." in shown
+    assert "Trial vgg19-fp32-lean-1024mb-cold has no row that counts" in shown
 
 
 def test_failures_alone_still_make_a_report(quick_rows, results_of):
     rows = [replace(row, outcome="timeout") for row in quick_rows]
-    told = text_of(page_of(results_of(rows)))
-    assert "No invocation of vgg19 succeeded" in told
+    shown = text_of(page_of(results_of(rows)))
+    assert "No invocation of vgg19 succeeded" in shown
 
 
-def test_mixed_platforms_are_refused_unless_asked_and_then_told(quick_rows, results_of):
+def test_mixed_platforms_are_refused_unless_allowed_and_then_noted(quick_rows, results_of):
     other = [replace(row, platform="aws", trial=f"aws-{row.trial}") for row in quick_rows]
     folder = results_of([*quick_rows, *other])
     with pytest.raises(AnalysisError, match="--mixed"):
@@ -166,15 +166,15 @@ def test_a_name_from_the_file_cannot_become_markup(quick_rows, results_of):
     assert "<script" not in page_of(results_of(rows))
 
 
-def test_the_tables_hold_the_page_s_numbers_in_full(quick_results, written):
+def test_the_tables_have_the_page_s_numbers_in_full(quick_results, written):
     table = pd.read_csv(written.page.parent / "tables" / "scenarios.csv")
     frame = pd.read_csv(quick_results / "measurements.csv")
     trial = "vgg19-fp32-lean-2048mb-warm"
     rows = frame[(frame.trial == trial) & ~frame.is_warmup & (frame.outcome == "ok")]
-    told = table.set_index("trial").loc[trial]
-    assert told["n"] == len(rows)
-    assert told["total_latency_mean_s"] == pytest.approx(rows["total_latency_s"].mean())
-    assert told["cost_per_inference_usd"] == pytest.approx(rows["total_latency_s"].mean() * 4e-5)
+    shown = table.set_index("trial").loc[trial]
+    assert shown["n"] == len(rows)
+    assert shown["total_latency_mean_s"] == pytest.approx(rows["total_latency_s"].mean())
+    assert shown["cost_per_inference_usd"] == pytest.approx(rows["total_latency_s"].mean() * 4e-5)
     assert {path.name for path in written.tables} == {
         "breakdown.csv",
         "comparisons.csv",
@@ -199,7 +199,7 @@ def test_outliers_are_listed_with_their_line_and_counted(quick_rows, results_of)
     assert "9.00 s (line 7)" in text_of(page)
 
 
-def test_a_drift_is_told_at_the_top(quick_rows, results_of):
+def test_a_drift_is_reported_at_the_top(quick_rows, results_of):
     rows = [
         replace(row, total_latency_s=0.2 + 0.02 * row.sequence)
         if row.trial == "vgg19-fp32-lean-2048mb-warm"
@@ -212,7 +212,7 @@ def test_a_drift_is_told_at_the_top(quick_rows, results_of):
     assert "vgg19-fp32-lean-2048mb-warm" in warnings
 
 
-def test_no_ratio_stands_without_its_interval_and_n(written, page):
+def test_no_ratio_is_shown_without_its_interval_and_n(written, page):
     ratios = pd.read_csv(written.page.parent / "tables" / "comparisons.csv")
     needed = ["ratio_of_means_low", "ratio_of_means_high", "numerator_n", "denominator_n"]
     assert ratios[needed].notna().all().all()
@@ -274,11 +274,11 @@ def test_the_command_writes_the_page_and_prints_the_answer(command, small_result
 def test_the_command_prints_estimates_as_json(command, small_results, tmp_path):
     page = tmp_path / "elsewhere" / "page.html"
     result = command(small_results, "--json", "--out", page)
-    told = json.loads(result.stdout)
-    assert told["report"] == str(page)
+    document = json.loads(result.stdout)
+    assert document["report"] == str(page)
     assert page.is_file()
-    assert len(told["scenarios"]) == 3
-    mean = told["scenarios"][0]["total_latency_s"]["mean"]
+    assert len(document["scenarios"]) == 3
+    mean = document["scenarios"][0]["total_latency_s"]["mean"]
     assert mean["low"] < mean["value"] < mean["high"]
     assert mean["n"] == 12
 

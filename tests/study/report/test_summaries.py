@@ -162,8 +162,8 @@ def test_images_are_compared_in_the_order_of_the_ladder(quick_rows, results_of):
         for row in first
     ]
     scenarios = scenarios_of(load(results_of(rows)))
-    told = [(r.before.trial, r.after.trial) for r in comparisons(scenarios, "image")]
-    assert told == [
+    trials = [(r.before.trial, r.after.trial) for r in comparisons(scenarios, "image")]
+    assert trials == [
         ("cold-baseline", "cold-two-step"),
         ("cold-two-step", "cold-reduced"),
         ("cold-baseline", "cold-reduced"),

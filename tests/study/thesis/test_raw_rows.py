@@ -34,7 +34,7 @@ def test_row_numbers_out_of_order_are_reported_and_the_rows_kept(made_up):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (",requestLatency,predictionLatency\n0,1,1\n", "lacks fullLatency"),
         (",requestLatency,predictionLatency,fullLatency\n", "holds no row"),
@@ -44,12 +44,12 @@ def test_row_numbers_out_of_order_are_reported_and_the_rows_kept(made_up):
         ("", "not a CSV file"),
     ],
 )
-def test_rows_that_make_no_sense_are_refused_with_their_place(made_up, text, told):
+def test_rows_that_make_no_sense_are_refused_with_their_place(made_up, text, message):
     folder = made_up()
     (folder / "Net-m4.csv").write_text(text)
     with pytest.raises(AnalysisError, match="Net-m4") as refused:
         load_study(folder)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_a_folder_without_raw_files_is_refused(tmp_path):
@@ -58,7 +58,7 @@ def test_a_folder_without_raw_files_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "message"),
     [
         (["x,T,q,m,c,about 2,s"], "is not a number"),
         (["x,T,q,m,c,nan,s"], "is not a number"),
@@ -66,12 +66,12 @@ def test_a_folder_without_raw_files_is_refused(tmp_path):
         ([], "are none"),
     ],
 )
-def test_printed_figures_that_make_no_sense_are_refused(made_up, lines, told):
-    with pytest.raises(AnalysisError, match=told):
+def test_printed_figures_that_make_no_sense_are_refused(made_up, lines, message):
+    with pytest.raises(AnalysisError, match=message):
         read_printed(made_up(*lines))
 
 
-def test_without_printed_figures_there_is_nothing_to_judge(made_up):
+def test_without_printed_figures_there_is_nothing_to_recompute(made_up):
     folder = made_up()
     (folder / "published.csv").unlink()
     with pytest.raises(AnalysisError, match=r"published\.csv"):

@@ -46,51 +46,53 @@ def run():
 
 
 @pytest.fixture(scope="module")
-def told(run):
+def verdicts(run):
     return {row["id"]: row for row in json.loads(run("--json").stdout)}
 
 
-def test_every_printed_figure_has_a_verdict(told):
-    assert len(told) == 66
-    assert {row["verdict"] for row in told.values()} == {
+def test_every_printed_figure_has_a_verdict(verdicts):
+    assert len(verdicts) == 66
+    assert {row["verdict"] for row in verdicts.values()} == {
         verdict.value for verdict in ReproductionVerdict
     }
-    for row in told.values():
+    for row in verdicts.values():
         assert {"id", "published", "recomputed", "interval", "verdict"} <= set(row)
         assert (row["recomputed"] is None) == (row["verdict"] == "not_recomputable")
         assert row["reason"] or row["interval"]
 
 
-def test_the_figures_that_do_not_follow_are_found_with_the_reading_that_gives_them(told):
-    differing = {id_: row["reading"] for id_, row in told.items() if row["verdict"] == "differs"}
+def test_the_figures_that_do_not_follow_are_found_with_the_reading_that_gives_them(verdicts):
+    differing = {
+        id_: row["reading"] for id_, row in verdicts.items() if row["verdict"] == "differs"
+    }
     assert differing == DIFFERS
 
 
-def test_the_recomputed_value_lies_within_its_interval(told):
-    for row in told.values():
+def test_the_recomputed_value_lies_within_its_interval(verdicts):
+    for row in verdicts.values():
         if row["interval"]:
             assert row["interval"][0] < row["recomputed"] < row["interval"][1]
 
 
-def test_the_other_size_comes_close_to_the_total_speed_up_of_mobilenet(told):
-    (near,) = told["s6.1.2.1-warm-total-mobilenet"]["near_readings"]
+def test_the_other_size_comes_close_to_the_total_speed_up_of_mobilenet(verdicts):
+    (near,) = verdicts["s6.1.2.1-warm-total-mobilenet"]["near_readings"]
     assert near["reading"] == "3072 MB in place of 2048 MB (warm-up-MobileNet-3gb)"
     assert near["value"] == pytest.approx(1.3825, abs=1e-4)
 
 
-def test_means_rounded_before_they_were_divided_explain_what_is_close(told):
+def test_means_rounded_before_they_were_divided_explain_what_is_close(verdicts):
     for id_ in ("s6.1.2.1-warm-pred-vgg19", "s6.1.2.2-cold-vgg19", "t6.7-share-mobilenet"):
-        assert told[id_]["verdict"] == "close"
-        assert "rounded to" in told[id_]["reading"]
+        assert verdicts[id_]["verdict"] == "close"
+        assert "rounded to" in verdicts[id_]["reading"]
 
 
-def test_what_rests_on_unpublished_rows_agrees_with_the_rows_that_there_are(told):
+def test_what_rests_on_unpublished_rows_agrees_with_the_rows_that_there_are(verdicts):
     for id_ in ("s6.1.1-image-speedup-vgg19", "s6.1.3-coldspeedup-mobilenet"):
-        assert told[id_]["verdict"] == "not_recomputable"
-        assert told[id_]["cross_check"]["verdict"] == "reproduced"
+        assert verdicts[id_]["verdict"] == "not_recomputable"
+        assert verdicts[id_]["cross_check"]["verdict"] == "reproduced"
 
 
-def test_each_figure_that_does_not_hold_is_told_in_a_sentence(original):
+def test_each_figure_that_differs_has_a_sentence(original):
     sentences = does_not_hold(original.figures)
     assert (
         len(sentences) == len(DIFFERS) == counts_of(original.figures)[ReproductionVerdict.DIFFERS]
@@ -119,7 +121,7 @@ def test_the_packaged_rows_are_those_that_the_study_published(shared, original):
 
 
 @pytest.mark.shared
-def test_every_published_row_stands_in_the_package_digit_by_digit(shared):
+def test_every_published_row_is_in_the_package_digit_by_digit(shared):
     published = shared / "data" / "thesis-results"
     packed = (STUDY_FOLDER / ROWS_FILE).read_text().splitlines()[1:]
     theirs = [
@@ -142,7 +144,7 @@ def test_a_command_takes_the_study_by_its_name_or_by_a_folder(tmp_path, monkeypa
         load_results(Path("thesis-2024"))
 
 
-def test_a_file_with_odd_row_numbers_is_told_of(original):
+def test_a_file_with_odd_row_numbers_is_noted(original):
     assert any("MobileNet-m5.csv" in note for note in original.measurements.notes)
 
 

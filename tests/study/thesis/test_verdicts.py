@@ -1,4 +1,4 @@
-"""A figure is recomputed from what it says that it is, and judged by its printed digits."""
+"""A figure is recomputed from the words beside it, and compared with its printed digits."""
 
 import pytest
 
@@ -50,7 +50,7 @@ def test_swapped_sizes_are_found_as_the_reading_that_gives_the_number(verdict_on
     assert figure.search.is_telling
 
 
-def test_a_number_that_nothing_gives_is_said_to_have_no_reading(verdict_on):
+def test_a_number_that_no_reading_gives_has_none(verdict_on):
     figure = verdict_on(f"{WARM},7.123456,ratio")
     assert figure.verdict is ReproductionVerdict.DIFFERS
     assert figure.search.matches == ()

@@ -115,6 +115,7 @@ def _break_even(one: CostCurve, other: CostCurve) -> BreakEven:
 def _on_demand_usd(option: Option, traffic: Traffic, context: SimulationContext) -> float:
     volume = traffic.requests_per_month
     if volume > MOST_SIMULATED:
+        # Storage does not grow with the requests; everything else is scaled up.
         volumes = data_volumes(option.measured, context.assumptions)
         stored = MonthlyUsage(image_gb=volumes.image_gb, artifact_gb=volumes.artifact_gb)
         fixed_usd = _usd(option, stored, context)
@@ -134,6 +135,7 @@ def _simulated_usd(option: Option, traffic: Traffic, context: SimulationContext)
 def _provisioned_usd(option: Option, traffic: Traffic, context: SimulationContext) -> float:
     busy_s = option.measured.times.warm.mean_busy_s
     by_hour = traffic.shape.requests_by_hour(traffic.requests_per_week)
+    # Cold starts beyond the provisioned containers are left out: Erlang's formula keeps them rare.
     containers = np.maximum(containers_for(by_hour, busy_s), FEWEST_PROVISIONED)
     held_hours = float(containers.sum()) * HOURS_PER_MONTH / HOURS_PER_WEEK
     volumes = data_volumes(option.measured, context.assumptions)

@@ -64,6 +64,7 @@ def sensitivity_failure(measured: MeasuredConfiguration, required: Requirements)
         return ""
     best = best_point(measured, required.at_grade)
     target = f"{required.min_sensitivity:.1%} at grade >= {required.at_grade}"
+    # The grader may well be sensitive enough, but what nobody has measured cannot decide.
     if best is None:
         return f"no clinical figures: a sensitivity of {target} is not shown"
     rate = best.sensitivity

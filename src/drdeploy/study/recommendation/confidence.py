@@ -40,11 +40,11 @@ RESAMPLES = 400
 
 @dataclass(frozen=True)
 class Confidence:
-    """In which share of the resamples which option wins.
+    """The share of the resamples that each option wins.
 
     Attributes:
-        share: In which the winner stays the winner; None where there is none.
-        resamples: How many were drawn.
+        share: Share of the resamples that the winner wins; None where there is no winner.
+        resamples: Number of resamples.
         others: Shares of other options that win, by name, the largest first; an empty name where
             none meets the requirements.
     """
@@ -77,6 +77,7 @@ def resample(
     for _, group in groupby(options, key=lambda option: option.measured.name):
         priced = [_PricedOption.of(option) for option in group]
         times = priced[0].option.measured.times
+        # One draw of rows for all options of the configuration: their difference is not noise.
         usd = np.empty((len(priced), resamples))
         p95_s = np.empty_like(usd)
         for at in range(resamples):
@@ -115,6 +116,7 @@ def confidence(
 
 def limits(values: NDArray[np.float64]) -> tuple[float, float] | None:
     """The middle 95 % of resamples; None where a limit is not finite."""
+    # A p95 has no end where more than 5 % of the requests are refused; nor has its interval then.
     if not np.isfinite(values).all():
         return None
     low, high = np.quantile(values, [TAIL, 1 - TAIL])
@@ -171,6 +173,7 @@ class _PricedOption:
             cold=simulated.cold / months,
             provisioned=simulated.provisioned / months,
         )
+        # By subtraction, so that with the rows as measured the parts sum to the bill exactly.
         bill_usd = option.bill.usd if option.bill else float("nan")
         return replace(varying, fixed_usd=bill_usd - varying.usd(option.measured.times))
 
@@ -209,5 +212,6 @@ def mixture_percentile(
         [np.full(sample.size, weight / sample.size) for sample, weight in (one, other)]
     )
     order = np.argsort(values)
+    # Weights that sum to 0.95 may come out as 0.9499999999999998, and must count as 0.95.
     at = int(np.searchsorted(np.cumsum(weights[order]), share - 1e-12))
     return float(values[order][at]) if at < values.size else float("inf")

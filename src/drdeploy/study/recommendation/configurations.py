@@ -100,6 +100,7 @@ def _measured(
         configuration=configuration,
         service=service,
         request_bytes=float(np.mean(payload)) if len(payload) else None,
+        # All trials of a configuration host the same artifact.
         operating_points=next((points[trial] for trial in trials if points.get(trial)), ()),
         trials=trials,
         unusable=unusable,

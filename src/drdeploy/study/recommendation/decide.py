@@ -67,7 +67,7 @@ def decide(
 
 
 def _reasons(unusable: Sequence[Unusable]) -> str:
-    """Each reason once, with the configurations that it holds for."""
+    """List each reason once, with the configurations that it holds for."""
     names: dict[str, list[str]] = {}
     for one in unusable:
         names.setdefault(one.reason, []).append(one.name)
@@ -87,9 +87,11 @@ def _decision(
     unusable: tuple[Unusable, ...],
 ) -> Decision:
     required, arrivals = inputs.required, context.arrivals
+    # A policy that finds nothing to do is the same as doing nothing: it is no option of its own.
     options = [option for option in simulated if option.is_distinct]
     failing = {option.name: tuple(failures(option, required)) for option in options}
     meeting = sorted((o for o in options if not failing[o.name]), key=lambda o: o.usd)
+    # Nearest first: an option that misses one requirement needs less than one that misses two.
     missing = sorted(
         (o for o in options if failing[o.name]), key=lambda o: (len(failing[o.name]), o.usd)
     )
@@ -126,6 +128,7 @@ def _decision(
         mitigated=mitigated.name if mitigated else "",
         simulated_requests=arrivals.n,
         seed=inputs.seed,
+        # A trace whose rows were sorted, and photographs of assumed size, change what is decided.
         notes=(*arrivals.notes, *measurements.notes, *_notes(options, inputs)),
         price_sources=tuple(sorted(prices, key=lambda price: (price.unit, price.item))),
         platform=", ".join(sorted(set(measurements.frame["platform"]))),
@@ -142,7 +145,7 @@ def _arrivals(inputs: DecisionInputs) -> Arrivals:
 
 
 def _as_traffic(inputs: DecisionInputs) -> Traffic:
-    """The traffic, whose volume break-evens vary; of a trace, its average week."""
+    """Return the traffic, whose volume break-evens vary; of a trace, its average week."""
     if isinstance(inputs.traffic, Traffic):
         return inputs.traffic
     arrivals = inputs.traffic

@@ -38,7 +38,7 @@ class Option:
         name: Distinct among all options.
         policy: What a serverless endpoint does against cold starts; None for a real-time one.
         instances: Instances of a real-time endpoint; 0 for a serverless one.
-        simulated: What the simulation came to.
+        simulated: The outcome of the simulation.
         months: How many months of requests were simulated.
         bill: The month's bill; None where a price is not known, which ``no_cost`` then names.
     """
@@ -66,7 +66,7 @@ class Option:
 
     @property
     def p95_s(self) -> float:
-        """Latency that 95 of 100 requests keep."""
+        """Latency within which 95 of 100 requests are answered."""
         return self.simulated.p95_s
 
     @property
@@ -179,6 +179,7 @@ def real_time_option(measured: MeasuredConfiguration, context: SimulationContext
 
 def instances_for(peak_per_s: float, times: Times, assumed: Assumptions) -> int:
     """Number of instances that carry the busiest hour and keep the assumed headroom."""
+    # Little's law: requests under way are arrivals per second times seconds of each.
     load = peak_per_s * times.mean_busy_s
     needed = ceil(load / (assumed.requests_at_once * (1 - assumed.headroom)))
     return max(needed, assumed.fewest_instances)

@@ -150,6 +150,7 @@ def _labels(options: Sequence[EvaluatedOption], decision: Decision) -> dict[str,
     names = short_names(options)
     for kind in {_kind(option) for option in options} - ({_kind(winner)} if winner else set()):
         of_kind = [option for option in options if _kind(option) == kind]
+        # One label per kind: a name at each of forty marks could not be read.
         best = min(of_kind, key=lambda one: (len(one.failures), one.usd_per_month or 0.0))
         if winner is None or not _are_close(best, winner):
             labels[best.name] = (names[best.name],)

@@ -143,6 +143,7 @@ def _unsteady(summaries: Sequence[ScenarioSummary]) -> Iterator[str]:
             yield f"{sentence} in {len(trials)} of {len(summaries)} scenarios: {', '.join(trials)}."
     checks = [s.steadiness.halves for s in summaries if s.steadiness.halves.has_interval]
     alarms = sum(check.excludes(1.0) for check in checks)
+    # One in twenty is expected to alarm by chance, and one more is no reason to warn.
     if alarms > 1 + MANY_ALARMS * len(checks):
         yield (
             f"Odd rows differ from even rows of the same scenario in {alarms} of {len(checks)} "

@@ -89,10 +89,11 @@ def mean_ratio(before: Scenario, after: Scenario, quantity: Quantity) -> Estimat
 def photograph_pairs(
     before: Scenario, after: Scenario, quantity: Quantity
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Rows of both, each beside one of the same photograph; None where they do not pair up."""
+    """Pair the rows of both by photograph; None where they do not pair up."""
     sides = []
     for scenario in (before, after):
         rows = scenario.rows[["photograph", quantity]].dropna()
+        # The first row of a photograph is paired with the first of the other side, and so on.
         rows = rows.assign(time=rows.groupby("photograph").cumcount())
         sides.append(rows.set_index(["photograph", "time"])[quantity])
     one, other = sides
@@ -133,6 +134,8 @@ def _pairs(
     for group in alike.values():
         steps = sorted(group, key=lambda scenario: _position(scenario, dimension))
         pairs = list(pairwise(steps))
+        # The first image is what every smaller one is measured against; of memory sizes, the ends
+        # of the range are what the 2023 study compared.
         beyond = steps[2:] if dimension == "image" else steps[2:][-1:]
         pairs += [(steps[0], step) for step in beyond]
         yield from (pair for pair in pairs if _differ(*pair, dimension))

@@ -72,6 +72,7 @@ def gather(measurements: Measurements, sheet: PriceSheet, *, allow_mixed: bool =
     Raises:
         AnalysisError: Platform, machine or isolation differ and ``allow_mixed`` is not given.
     """
+    # Two machines in one table would be compared as if they were configurations.
     if not allow_mixed:
         measurements.require_comparable()
     scenarios = scenarios_of(measurements)

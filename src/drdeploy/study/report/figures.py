@@ -97,6 +97,7 @@ def _draw_parts(known: Sequence[tuple[str, ScenarioSummary, Breakdown]]) -> Figu
         figure = Figure(figsize=SIZE_IN)
         axes = figure.add_subplot()
         for name, part, colour, hatch in PARTS:
+            # A part that is negative, because parts overlap, cannot be drawn as a bar.
             widths = np.array([max(getattr(parts, part), 0.0) for *_, parts in known]) * factor
             if not widths.any():
                 continue

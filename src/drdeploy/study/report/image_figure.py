@@ -81,6 +81,7 @@ def _draw(axes: Axes, group: Sequence[ScenarioSummary]) -> None:
             ratio = mean_ratio(group[0].scenario, summary.scenario, "total_latency_s")
             text += f", {notation.value(ratio)} times as fast"
             text += f" ({notation.interval(ratio)})" if ratio.has_interval else ""
+        # A text beside a long bar would leave the picture.
         is_inside = value > longest / 2
         axes.annotate(
             *(text, (0 if is_inside else end, position)),

@@ -72,6 +72,7 @@ def _split(key: Key, group: list[ScenarioSummary]) -> Iterator[Panel]:
     if key[2] == "realtime":
         yield _panel(key, "instance", sorted(group, key=_first_line))
         return
+    # Several images at one size would put bars that differ in the image among those by memory.
     several = _images_at_one_size(group)
     by_memory = [s for s in group if s not in several or _has_other_sizes(s, group)]
     if by_memory:

@@ -117,7 +117,7 @@ def render(
 
 
 def _opening(evidence: Evidence, decision: Decision | NoDecision | None) -> Opening | None:
-    """The options, where they were decided between; else the scenarios."""
+    """Choose the first picture: the options of the decision, or else the scenarios."""
     if isinstance(decision, Decision):
         return picture.opening_of(decision)
     return scenario_picture.opening_of(evidence.summaries)

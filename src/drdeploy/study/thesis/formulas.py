@@ -33,7 +33,7 @@ QUANTITIES = {
 
 
 class Form(StrEnum):
-    """How two amounts make one figure."""
+    """How one or two amounts make a figure."""
 
     AMOUNT = "amount"
     RATIO = "ratio"

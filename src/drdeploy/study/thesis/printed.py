@@ -61,6 +61,7 @@ class Printed:
         """Whether the value, rounded or truncated to the printed digits, is the printed one."""
         # Studies round and truncate, so both count; ties are rounded either way.
         step, printed = Decimal(1).scaleb(self._exponent), Decimal(self.text)
+        # Decimal, because 2.675 is below itself in binary and would be rounded down.
         exact = Decimal(repr(float(value)))
         ways = (ROUND_HALF_UP, ROUND_HALF_EVEN, ROUND_DOWN)
         return any(exact.quantize(step, rounding=way) == printed for way in ways)

@@ -79,6 +79,7 @@ def search(
             tried.append(value)
             if figure.equals(value) and not _is_known(reading, value, matches):
                 matches.append((reading, value))
+        # Two departures explain far more numbers than one, so they are tried only if one does not.
         if matches:
             break
     chance = _expected_by_chance(figure, tried)
@@ -113,6 +114,7 @@ def near(figure: Printed, formula: Formula, samples: Samples) -> tuple[tuple[Rea
 def _expected_by_chance(figure: Printed, tried: Iterable[float]) -> float:
     """Density of readings around the printed number, times the width that counts as a match."""
     span = NEIGHBOURHOOD * abs(figure.value)
+    # A reading that gives the number itself is what is to be explained: it is not counted.
     near = sum(0 < abs(value - figure.value) <= span for value in tried)
     window = WINDOW_UNITS * figure.unit_of_last_digit
     return near * min(1.0, window / (2 * span)) if span else 0.0

@@ -103,5 +103,6 @@ def _recomputed(
     if verdict is ReproductionVerdict.REPRODUCED:
         return Recomputed(figure, definition, verdict, found, None, None)
     searched = search(figure, formula, samples, amounts)
+    # A figure that is close needs no other rows: they would explain more than there is to explain.
     close = near(figure, formula, samples) if verdict is ReproductionVerdict.DIFFERS else ()
     return Recomputed(figure, definition, verdict, found, searched, None, close)

@@ -56,7 +56,7 @@ class BillEntry:
 
     @property
     def usd(self) -> float:
-        """The quantity times the price."""
+        """The quantity times the price, in USD."""
         return self.quantity * self.price.usd
 
 
@@ -68,7 +68,7 @@ class Bill:
 
     @property
     def usd(self) -> float:
-        """The total."""
+        """The total in USD."""
         return sum(entry.usd for entry in self.entries)
 
     def usd_of(self, price: Price) -> float:

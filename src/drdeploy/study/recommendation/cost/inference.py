@@ -45,7 +45,7 @@ class SecondPrice:
 
     @property
     def usd_per_hour(self) -> float:
-        """The same for an hour."""
+        """What an hour of the endpoint costs."""
         return self.usd_per_second * SECONDS_PER_HOUR
 
 

@@ -39,10 +39,10 @@ class DataVolumes:
 def serverless_usage(
     simulated: SimulationSummary, months: float, volumes: DataVolumes
 ) -> MonthlyUsage:
-    """A month of a serverless endpoint.
+    """What a serverless endpoint uses in a month.
 
     Args:
-        simulated: What the simulation came to.
+        simulated: The outcome of the simulation.
         months: How many months of requests were simulated.
         volumes: What is stored and carried.
     """
@@ -61,7 +61,7 @@ def serverless_usage(
 def real_time_usage(
     requests_per_month: float, instances: int, volumes: DataVolumes
 ) -> MonthlyUsage:
-    """A month of instances that are never switched off."""
+    """What a real-time endpoint uses in a month; its instances run day and night."""
     return MonthlyUsage(
         requests=requests_per_month,
         instance_hours=instances * HOURS_PER_MONTH,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SimulatedPolicy:
-    """What a policy came to in the simulation.
+    """The simulated outcome and cost of a policy.
 
     Attributes:
         months: How many months of requests were simulated.

@@ -55,6 +55,7 @@ def containers_for(requests_by_hour: NDArray[np.float64], busy_s: float) -> NDAr
         requests_by_hour: Expected requests of each hour.
         busy_s: Mean time that one request occupies a container.
     """
+    # A week has few distinct demands, and a year of hours repeats them: each is computed once.
     rounded = np.round(requests_by_hour, 3)
     distinct = {
         requests: workers_for(requests * busy_s / SECONDS_PER_HOUR, refused_at_most=REFUSED_AT_MOST)
@@ -73,7 +74,7 @@ def forecast_by_hour(arrivals: Arrivals) -> NDArray[np.float64]:
     week, because nothing is known before it.
     """
     counts = requests_by_hour(arrivals)
-    weeks = -(-counts.size // HOURS_PER_WEEK)
+    weeks = -(-counts.size // HOURS_PER_WEEK)  # rounded up
     padded = np.zeros(weeks * HOURS_PER_WEEK)
     padded[: counts.size] = counts
     by_week = padded.reshape(weeks, HOURS_PER_WEEK)
@@ -82,7 +83,7 @@ def forecast_by_hour(arrivals: Arrivals) -> NDArray[np.float64]:
     for week, observed in enumerate(by_week):
         expected[week] = level * profile
         total = float(observed.sum())
-        weight = SMOOTHING if week else 1.0
+        weight = SMOOTHING if week else 1.0  # the first week is all that is known
         level += weight * (total - level)
         if total:  # a week without requests says nothing about their profile
             profile += (weight if profile.any() else 1.0) * (observed / total - profile)

@@ -48,6 +48,7 @@ class IdleTimes:
 
     def window_s(self) -> tuple[float, float]:
         """Return from when to when after a request the next one is expected, in seconds."""
+        # Without evidence the container is kept for the whole range, as the authors do.
         whole = (0.0, BINS * BIN_S)
         within = self._n - self._beyond_range
         if self._n < FEWEST_IDLE_TIMES or self._beyond_range > MOST_BEYOND_RANGE * self._n:

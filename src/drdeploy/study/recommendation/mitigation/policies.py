@@ -72,6 +72,7 @@ def make_policy(name: PolicyName, arrivals: Arrivals, *, busy_s: float, idle_s: 
         case "nothing":
             return Policy(name, "no measure against cold starts", MitigationActions())
         case "keep-warm":
+            # One is enough: where requests overlap they keep each other's containers warm.
             one = np.minimum(weekly, 1)
             return Policy(
                 name,
@@ -117,6 +118,7 @@ def _moments(
     containers_by_hour: NDArray[np.int64], interval_s: float, horizon_s: float
 ) -> NDArray[np.float64]:
     """Moments of keep-warm requests: in each hour from its begin, one for each container."""
+    # At least one request an hour, even if containers would stay for longer.
     within = np.arange(0.0, SECONDS_PER_HOUR, min(interval_s, SECONDS_PER_HOUR))
     hours = np.flatnonzero(containers_by_hour)
     moments = (hours[:, None] * float(SECONDS_PER_HOUR) + within).ravel()

@@ -34,6 +34,7 @@ def serverless_variables(
         headroom: Share of ``max_concurrency`` that stays free at that peak.
     """
     provisioned = max(policy.containers_by_hour, default=0) if policy.name == "provisioned" else 0
+    # SageMaker refuses an endpoint with more provisioned concurrency than max_concurrency.
     needed = max(ceil(peak_concurrency / (1 - headroom)), provisioned, 1)
     endpoint: dict[str, Any] = {
         "kind": "serverless",

@@ -86,11 +86,13 @@ class SimulationOutcome:
         accepted = self.starts != SimulatedStart.THROTTLED
         begins = (self.times_s + self.waiting_s)[accepted]
         ends = np.sort(begins + self.busy_s[accepted])
+        # When the k-th request begins, k have begun; subtract those that have ended by then.
         done = np.searchsorted(ends, np.sort(begins), side="right")
         return int((np.arange(1, begins.size + 1) - done).max(initial=0))
 
     def summary(self) -> SimulationSummary:
         """Keep what a decision needs; the requests of a country would not fit for every option."""
+        # Spread over the traffic: the first ones would all come from one quiet or busy hour.
         sample = np.linspace(0, self.n - 1, WAITS).astype(np.int64)
         return SimulationSummary(
             n=self.n,

@@ -56,6 +56,7 @@ def waiting_s(
 
     The heap holds when each worker is free again; the next request takes the first of them.
     """
+    # All workers are free at first, which is a valid heap.
     free_at = [0.0] * workers
     waits = []
     for now, busy in zip(times_s.tolist(), busy_s.tolist(), strict=True):

@@ -118,8 +118,8 @@ def simulate_serverless(
     # Stable: of two at the same moment, the client's request is served before the keep-warm one.
     order = np.argsort(times, kind="stable")
     times = times[order]
-    # A warm and a cold row are drawn for each request, whichever it turns out to need: what it
-    # takes must not depend on what happened to those before it, or policies could not be compared.
+    # A warm and a cold row are drawn for every request, whichever it turns out to need: so all are
+    # drawn at once, as arrays, and only what must follow the order of time is a loop.
     warm = _draw(service.warm.n, times.size, seed, stream=0)
     cold = _draw(service.cold.n, times.size, seed, stream=1)
     starts = _start_kinds(
@@ -132,8 +132,10 @@ def simulate_serverless(
     is_cold, is_refused = starts == SimulatedStart.COLD, starts == SimulatedStart.THROTTLED
     latency = np.where(is_cold, service.cold.total_s[cold], service.warm.total_s[warm])
     busy = np.where(is_cold, service.cold.busy_s[cold], service.warm.busy_s[warm])
+    # A client that is refused has no answer: counting it as fast would reward a full endpoint.
     latency[is_refused], busy[is_refused] = np.inf, 0.0
     on_demand = (starts == SimulatedStart.WARM) | is_cold
+    # Keep-warm requests occupy containers and are billed, but nobody waits for their answers.
     theirs = order < arrivals.n
     return SimulationOutcome(
         times_s=times[theirs],
@@ -149,6 +151,7 @@ def simulate_serverless(
 
 
 def _draw(rows: int, n: int, seed: int, *, stream: int) -> NDArray[np.uint32]:
+    # Streams of their own: cold rows are the same whether or not warm ones were drawn before.
     rng = np.random.default_rng((seed, stream))
     return rng.integers(0, rows, n, dtype=np.uint32)
 

@@ -127,6 +127,8 @@ class Traffic:
         patients = self.shape.requests_by_hour(
             self.requests_per_week / self.photographs_per_patient
         )
+        # Counts per hour first, then moments within the hour: a Poisson process whose rate changes
+        # by the hour is exactly that.
         counts = rng.poisson(np.tile(patients, weeks))
         begins = np.repeat(np.arange(counts.size) * float(SECONDS_PER_HOUR), counts)
         visits = begins + rng.random(begins.size) * SECONDS_PER_HOUR
@@ -142,6 +144,7 @@ class Traffic:
             times_s=times,
             horizon_s=max(weeks * float(WEEK_S), float(times[-1])),
             begins_at_hour=0.0,
+            # Of the arrivals as drawn, so that bill and simulation are about the same requests.
             requests_per_month=times.size * SECONDS_PER_MONTH / (weeks * WEEK_S),
             description=self.description,
         )

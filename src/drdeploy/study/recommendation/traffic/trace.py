@@ -34,7 +34,7 @@ MOMENT, MINUTE, COUNT = "arrived_at", "minute", "count"
 
 
 def read_trace(path: Path, *, seed: int = 0) -> Arrivals:
-    """Read a trace in either form.
+    """Read the arrivals of a trace, in either form.
 
     Args:
         path: The CSV file.
