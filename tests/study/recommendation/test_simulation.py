@@ -192,7 +192,7 @@ def test_keep_warm_requests_keep_warm_and_are_billed():
     outcome = simulate_serverless(
         arrivals_at([1000.5, 5999.0]), constant(), SimulatedScaling(5, 600.0), actions, seed=0
     )
-    assert outcome.cold_share == 0
+    assert outcome.summary().cold_share == 0
     assert outcome.keep_warm_requests == 12
     assert outcome.on_demand_s == pytest.approx(COLD_S + 13 * WARM_S)
 
@@ -249,7 +249,7 @@ def test_refusals_agree_with_erlang_b(most):
         SimulatedScaling(most, 1e9),
         seed=4,
     )
-    assert outcome.throttled_share == pytest.approx(erlang_b(2.0, most), abs=0.01)
+    assert outcome.summary().throttled_share == pytest.approx(erlang_b(2.0, most), abs=0.01)
 
 
 def test_a_queue_that_grows_for_ever_has_no_closed_formula():

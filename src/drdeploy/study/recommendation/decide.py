@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.measurements.load import Measurements
-    from drdeploy.study.recommendation.configurations import MeasuredConfiguration
     from drdeploy.study.recommendation.mitigation.comparison import MitigationComparison
     from drdeploy.study.recommendation.requirements import DecisionInputs, Requirements
 
@@ -55,7 +54,9 @@ def decide(
             remedy="Measure a warm scenario of each configuration, and a cold one of each "
             "serverless configuration",
         )
-    context = SimulationContext(_arrivals(inputs), sheet, inputs.assumptions, inputs.seed)
+    traffic, seed = inputs.traffic, inputs.seed
+    arrivals = traffic if isinstance(traffic, Arrivals) else traffic.arrivals(seed)
+    context = SimulationContext(arrivals, sheet, inputs.assumptions, seed)
     options = tuple(options_of(configurations, context))
     if not any(option.bill for option in options):
         raise UnknownPrice(
@@ -101,7 +102,7 @@ def _decision(
         o.name: evaluated_option(o, failing[o.name], inputs, arrivals, resampled[o.name])
         for o in options
     }
-    mitigated = _mitigated(options, winner)
+    mitigated, mitigation = _mitigation(simulated, winner, required)
     prices = {entry.price: None for o in options if o.bill for entry in o.bill.entries}
     decision = Decision(
         answer=(),
@@ -124,8 +125,8 @@ def _decision(
         prices=sensitivities(winner.name, {o.name: o.bill for o in meeting if o.bill})
         if winner
         else (),
-        mitigation=_mitigation(simulated, mitigated, required),
-        mitigated=mitigated.name if mitigated else "",
+        mitigation=mitigation,
+        mitigated=mitigated,
         simulated_requests=arrivals.n,
         seed=inputs.seed,
         # A trace whose rows were sorted, and photographs of assumed size, change what is decided.
@@ -136,12 +137,6 @@ def _decision(
         notice=RESEARCH_USE_NOTICE,
     )
     return wording.answered(decision)
-
-
-def _arrivals(inputs: DecisionInputs) -> Arrivals:
-    if isinstance(inputs.traffic, Arrivals):
-        return inputs.traffic
-    return inputs.traffic.arrivals(inputs.seed)
 
 
 def _as_traffic(inputs: DecisionInputs) -> Traffic:
@@ -165,23 +160,21 @@ def _of_same_model(options: Sequence[Option], winner: Option | None) -> list[Opt
     return [option for option in options if option.measured.configuration.model == model]
 
 
-def _mitigated(options: Sequence[Option], winner: Option | None) -> MeasuredConfiguration | None:
-    """The configuration to compare policies on: the winner's, or the cheapest serverless one."""
-    serverless = [option for option in options if option.policy]
-    if not serverless:
-        return None
-    if winner and winner.policy:
-        return winner.measured
-    return min(serverless, key=lambda o: o.usd).measured
-
-
 def _mitigation(
-    options: Sequence[Option], measured: MeasuredConfiguration | None, required: Requirements
-) -> MitigationComparison | None:
-    if measured is None:
-        return None
-    policies = [option.simulated_policy for option in options if option.measured is measured]
-    return compare([one for one in policies if one], p95_s=required.p95_s)
+    simulated: Sequence[Option], winner: Option | None, required: Requirements
+) -> tuple[str, MitigationComparison | None]:
+    """Compare the policies on the winner's configuration, or on the cheapest serverless one.
+
+    Returns:
+        The configuration's name and the comparison; nothing without a serverless configuration.
+    """
+    serverless = [option for option in simulated if option.policy]
+    if not serverless:
+        return "", None
+    best = winner if winner and winner.policy else min(serverless, key=lambda o: o.usd)
+    policies = (o.simulated_policy for o in serverless if o.measured is best.measured)
+    comparison = compare([one for one in policies if one], p95_s=required.p95_s)
+    return best.measured.name, comparison
 
 
 def _notes(options: Sequence[Option], inputs: DecisionInputs) -> Iterator[str]:

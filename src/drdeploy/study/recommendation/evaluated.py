@@ -16,7 +16,6 @@ from drdeploy.study.recommendation.mitigation.settings import (
 
 if TYPE_CHECKING:
     from drdeploy.study.recommendation.confidence import ResampledOption
-    from drdeploy.study.recommendation.cost.bill import BillEntry
     from drdeploy.study.recommendation.options import Option
     from drdeploy.study.recommendation.requirements import DecisionInputs
     from drdeploy.study.recommendation.traffic.arrivals import Arrivals
@@ -50,7 +49,17 @@ def evaluated_option(
         usd_per_month_limits=limits(resampled.usd),
         usd_per_inference=each,
         usd_per_patient=None if each is None else each * inputs.assumptions.photographs_per_patient,
-        bill=tuple(_bill_line(entry) for entry in bill.entries) if bill else (),
+        bill=tuple(
+            BillLine(
+                item=entry.price.item,
+                quantity=entry.quantity,
+                unit=entry.price.unit,
+                price_usd=entry.price.usd,
+                usd=entry.usd,
+                price_date=entry.price.date,
+            )
+            for entry in (bill.entries if bill else ())
+        ),
         p50_s=simulated.p50_s if isfinite(simulated.p50_s) else None,
         p95_s=option.p95_s if isfinite(option.p95_s) else None,
         p95_s_limits=limits(resampled.p95_s),
@@ -76,15 +85,4 @@ def _settings(option: Option, inputs: DecisionInputs) -> dict[str, Any]:
         option.policy,
         peak_concurrency=option.simulated.peak_concurrency,
         headroom=inputs.assumptions.headroom,
-    )
-
-
-def _bill_line(entry: BillEntry) -> BillLine:
-    return BillLine(
-        item=entry.price.item,
-        quantity=entry.quantity,
-        unit=entry.price.unit,
-        price_usd=entry.price.usd,
-        usd=entry.usd,
-        price_date=entry.price.date,
     )

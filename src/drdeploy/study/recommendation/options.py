@@ -143,17 +143,13 @@ def serverless_option(
         simulated = simulate_serverless(
             arrivals, service, scaling, policy.actions, seed=context.seed
         ).summary()
-    usage = serverless_usage(simulated, arrivals.months, data_volumes(measured, assumed))
-    bill_or_none, no_cost = price_usage(measured, usage, context)
-    return Option(
-        name=measured.name if name == "nothing" else f"{measured.name}, {name}",
-        measured=measured,
+    return _priced(
+        measured,
+        context,
+        measured.name if name == "nothing" else f"{measured.name}, {name}",
+        simulated,
+        serverless_usage(simulated, arrivals.months, data_volumes(measured, assumed)),
         policy=policy,
-        instances=0,
-        simulated=simulated,
-        months=arrivals.months,
-        bill=bill_or_none,
-        no_cost=no_cost,
     )
 
 
@@ -163,15 +159,34 @@ def real_time_option(measured: MeasuredConfiguration, context: SimulationContext
     instances = instances_for(arrivals.peak_per_s(), service.warm, assumed)
     workers = instances * assumed.requests_at_once
     simulated = simulate_real_time(arrivals, service.warm, workers, seed=context.seed).summary()
-    usage = real_time_usage(arrivals.requests_per_month, instances, data_volumes(measured, assumed))
+    return _priced(
+        measured,
+        context,
+        f"{measured.name} x {instances}",
+        simulated,
+        real_time_usage(arrivals.requests_per_month, instances, data_volumes(measured, assumed)),
+        instances=instances,
+    )
+
+
+def _priced(
+    measured: MeasuredConfiguration,
+    context: SimulationContext,
+    name: str,
+    simulated: SimulationSummary,
+    usage: MonthlyUsage,
+    *,
+    policy: Policy | None = None,
+    instances: int = 0,
+) -> Option:
     bill_or_none, no_cost = price_usage(measured, usage, context)
     return Option(
-        name=f"{measured.name} x {instances}",
+        name=name,
         measured=measured,
-        policy=None,
+        policy=policy,
         instances=instances,
         simulated=simulated,
-        months=arrivals.months,
+        months=context.arrivals.months,
         bill=bill_or_none,
         no_cost=no_cost,
     )

@@ -65,17 +65,6 @@ class SimulationOutcome:
         """Number of requests that were answered that way."""
         return int((self.starts == start).sum())
 
-    @property
-    def cold_share(self) -> float:
-        """Share of the answered requests that a container was started for."""
-        answered = self.n - self.count(SimulatedStart.THROTTLED)
-        return self.count(SimulatedStart.COLD) / answered if answered else 0.0
-
-    @property
-    def throttled_share(self) -> float:
-        """Share of all requests that were refused."""
-        return self.count(SimulatedStart.THROTTLED) / self.n
-
     def latency_percentile_s(self, share: float) -> float:
         """Smallest latency that ``share`` of all requests do not exceed."""
         # No interpolation: between a finite and an infinite latency it would give nonsense.
