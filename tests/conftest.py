@@ -137,10 +137,12 @@ def exported() -> Callable[[str], dict[ModelFormat, Path]]:
 
 
 def _export_key() -> str:
-    package = ROOT / "src" / "drdeploy"
-    sources = [*package.glob("training/*.py"), *package.glob("artifacts/*.py")]
-    sources += package.glob("fundus/*.py")
+    grader = ROOT / "src" / "drdeploy" / "grader"
+    packages = [grader / name for name in ("networks", "artifacts", "fundus")]
     digest = hashlib.sha256(version("keras").encode())
-    for source in sorted(sources):
-        digest.update(source.read_bytes())
+    for package in packages:
+        sources = sorted(package.rglob("*.py"))
+        assert sources, f"{package} has moved: the cache would never be made anew"
+        for source in sources:
+            digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
