@@ -29,12 +29,12 @@ dependencies:
 
 
 def requirement_name(requirement: str) -> str:
-    """``tensorflow-cpu>=2.19; marker`` -> ``tensorflow-cpu``."""
+    """Return the name in a requirement such as ``tensorflow-cpu>=2.19; marker``."""
     return re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower()
 
 
 def direct_dependencies() -> list[str]:
-    """Names that ``pyproject.toml`` gives for the study's extras, sorted, each once."""
+    """Return what ``pyproject.toml`` requires for these extras: names, sorted, each once."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     stated = list(project["dependencies"])
     for extra in EXTRAS:
@@ -43,7 +43,7 @@ def direct_dependencies() -> list[str]:
 
 
 def locked_lines() -> dict[str, list[str]]:
-    """Name -> its pins in the lock (several where a marker tells versions apart)."""
+    """Return each name's pins in the lock; several where markers choose between versions."""
     pins: dict[str, list[str]] = {}
     for line in (ROOT / "requirements/dev.txt").read_text().splitlines():
         if re.match(r"[a-z0-9]", line):
@@ -53,7 +53,7 @@ def locked_lines() -> dict[str, list[str]]:
 
 
 def environment() -> str:
-    """The whole file."""
+    """Return the text of ``environment.yml``."""
     pins = locked_lines()
     lines = [f'      - "{pin}"\n' for name in direct_dependencies() for pin in pins[name]]
     return HEADER + "".join(lines)

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 _SERVE = ("httptools", "prometheus_client", "python_multipart")
 _CLASSIC = ("fastapi", "gunicorn", "starlette", "uvicorn", "uvicorn_worker")
 _CLOUD = ("boto3", "botocore", "docker", "psutil", "pydantic", "requests")
-_DRAWING = ("jinja2", "markupsafe", "matplotlib", "onnx", "scipy")
+_ANALYSIS = ("jinja2", "markupsafe", "matplotlib", "onnx", "scipy")
 _TRAIN = ("keras", "sklearn", "tensorflow", "tf2onnx", "threadpoolctl")
 
 MODULES: Mapping[str, tuple[str, ...]] = {
     "serve": _SERVE,
     "tensorflow": (*_SERVE, *_CLASSIC, "tensorflow"),
     "cloud": _CLOUD,
-    "study": (*_SERVE, *_CLOUD, *_DRAWING, "flask", "flask_cors", "moto", "pandas"),
-    "train": (*_DRAWING, *_TRAIN),
+    "study": (*_SERVE, *_CLOUD, *_ANALYSIS, "flask", "flask_cors", "moto", "pandas"),
+    "train": (*_ANALYSIS, *_TRAIN),
 }
 """What each extra of ``pyproject.toml`` installs: the modules that are looked for."""
 
