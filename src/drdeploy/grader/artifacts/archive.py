@@ -17,7 +17,7 @@ import tarfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from drdeploy.errors import ArtifactError, TruncatedArchive, UnsafeArchive
 from drdeploy.files import CHUNK_BYTES, atomic_writer
@@ -164,7 +164,7 @@ def _named_errors(archive: Path) -> Iterator[None]:
 def _members(stream: _BoundedReader, archive: Path, limits: ArchiveLimits) -> Iterator[Member]:
     names = _Names()
     budget = ByteBudget(limits.max_bytes)
-    with tarfile.open(fileobj=stream, mode="r|", tarinfo=_ArtifactTarInfo) as tar:
+    with tarfile.open(fileobj=UntilEnd(stream), mode="r|", tarinfo=_ArtifactTarInfo) as tar:
         for info in members_of(tar, max_members=limits.max_files):
             name = names.admit(info)
             if name is None:
@@ -209,6 +209,28 @@ class _BoundedReader(io.RawIOBase):
         count = self._source.readinto(memoryview(buffer))
         self._budget.spend(count)
         return count
+
+
+class UntilEnd:
+    """A stream for tarfile that fails when it is read on and on after its end.
+
+    tarfile skips a member block by block: a header that promises gigabytes, with nothing behind
+    it, would keep it busy for as long as its author likes.
+    """
+
+    _EMPTY_READS_MAX = 64
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._empty_reads = 0
+
+    def read(self, size: int) -> bytes:
+        """Return at most that many bytes; raise ``tarfile.ReadError`` long after the end."""
+        data: bytes = self._source.read(size)
+        self._empty_reads = 0 if data else self._empty_reads + 1
+        if self._empty_reads > self._EMPTY_READS_MAX:
+            raise tarfile.ReadError("a header promises more than the file contains")
+        return data
 
 
 class BoundedTarInfo(tarfile.TarInfo):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import EngineError, UnsafeArchive
 from drdeploy.files import CHUNK_BYTES
-from drdeploy.grader.artifacts.archive import BoundedTarInfo, members_of
+from drdeploy.grader.artifacts.archive import BoundedTarInfo, UntilEnd, members_of
 from drdeploy.hosting.images.layers import Layer, read_layer
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def read_archive(chunks: Iterator[bytes], *, skips: Callable[[str], bool]) -> Sa
     image = SavedImage()
     stream = io.BufferedReader(_Chunks(chunks), CHUNK_BYTES)
     try:
-        with tarfile.open(fileobj=stream, mode="r|", tarinfo=BoundedTarInfo) as files:
+        with tarfile.open(fileobj=UntilEnd(stream), mode="r|", tarinfo=BoundedTarInfo) as files:
             for member in members_of(files, max_members=FILES_MAX):
                 content = files.extractfile(member) if member.isfile() else None
                 if content is None or skips(member.name):

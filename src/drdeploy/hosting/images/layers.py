@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from drdeploy.grader.artifacts.archive import BoundedTarInfo, members_of
+from drdeploy.grader.artifacts.archive import BoundedTarInfo, UntilEnd, members_of
 from drdeploy.units import KIB, MIB
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def read_layer(content: IO[bytes]) -> Layer:
     files: list[LayerFile] = []
     packages: list[PackageFiles] = []
     with tarfile.open(
-        fileobj=source, mode="r|", bufsize=BLOCK_BYTES, tarinfo=BoundedTarInfo
+        fileobj=UntilEnd(source), mode="r|", bufsize=BLOCK_BYTES, tarinfo=BoundedTarInfo
     ) as archive:
         start, compressed, name = 0, 0, ""
         for member in members_of(archive, max_members=FILES_MAX):
