@@ -211,7 +211,7 @@ class _BoundedReader(io.RawIOBase):
         return count
 
 
-class UntilEnd:
+class UntilEnd(io.RawIOBase):
     """A stream for tarfile that fails when it is read on and on after its end.
 
     tarfile skips a member block by block: a header that promises gigabytes, with nothing behind
@@ -221,10 +221,11 @@ class UntilEnd:
     _EMPTY_READS_MAX = 64
 
     def __init__(self, source: Any) -> None:
+        super().__init__()
         self._source = source
         self._empty_reads = 0
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         """Return at most that many bytes; raise ``tarfile.ReadError`` long after the end."""
         data: bytes = self._source.read(size)
         self._empty_reads = 0 if data else self._empty_reads + 1
