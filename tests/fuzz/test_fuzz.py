@@ -6,6 +6,7 @@ ever after, also where there is no fuzzer.
 
 import importlib.util
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from corpus import known_inputs
+from required import require
 from targets import TARGETS, run
 
 HERE = Path(__file__).parent
@@ -20,7 +22,14 @@ SECONDS = int(os.environ.get("DRDEPLOY_FUZZ_SECONDS", "3"))
 """For each target: with what it takes to start, two minutes in all.  Ten would take five."""
 
 pytestmark = pytest.mark.fuzz
-has_atheris = importlib.util.find_spec("atheris") is not None
+
+
+@pytest.fixture(scope="module")
+def fuzzer():
+    """The fuzzer atheris, which the test environment holds wherever it has a package."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        pytest.skip("atheris has packages for Linux on x86-64 alone")
+    require(importlib.util.find_spec("atheris") is not None, "the fuzzer atheris")
 
 
 @pytest.mark.parametrize("name", sorted(TARGETS))
@@ -34,7 +43,7 @@ def test_every_known_input_is_parsed_or_refused_in_time(name):
     assert accepted or name == "onnx_signature"  # a model of five classes is larger than a seed
 
 
-@pytest.mark.skipif(not has_atheris, reason="atheris has no package for this Python or machine")
+@pytest.mark.usefixtures("fuzzer")
 @pytest.mark.parametrize("name", sorted(TARGETS))
 def test_fuzzing_finds_nothing(name, tmp_path):
     command = [sys.executable, str(HERE / "fuzz_one.py"), name]
@@ -45,7 +54,7 @@ def test_fuzzing_finds_nothing(name, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-@pytest.mark.skipif(not has_atheris, reason="atheris has no package for this Python or machine")
+@pytest.mark.usefixtures("fuzzer")
 def test_a_parser_that_breaks_its_promise_is_found(tmp_path):
     program = (
         f"import sys; sys.path[:0] = [{str(HERE)!r}, {str(HERE.parent / 'support')!r}]\n"
