@@ -14,11 +14,14 @@ from hypothesis import strategies as st
 from drdeploy.errors import (
     ArtifactError,
     DigestMismatch,
+    EngineError,
     ManifestError,
     TruncatedArchive,
     UnsafeArchive,
 )
-from drdeploy.grader.artifacts import ArchiveLimits, extract, pack, verify
+from drdeploy.grader.artifacts import ArchiveLimits, extract, inspect, pack, verify
+from drdeploy.hosting.images.archive import read_archive as read_saved_image
+from drdeploy.hosting.images.layers import read_layer
 
 MANIFEST = "manifest.json"
 
@@ -282,6 +285,26 @@ def test_a_name_of_the_longest_kind_is_extracted(tmp_path):
     name = "variables/" + "v" * 255
     path = written(tmp_path / "good.tar.gz", [member("saved_model.pb"), member(name)])
     assert (extract(path, tmp_path / "out").folder / name).read_bytes() == b"x"
+
+
+def an_exbibyte_that_is_not_there():
+    """A tar file of one header, which promises 2**60 bytes."""
+    info = tarfile.TarInfo("variables/variables.index")
+    info.size = 2**60
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.timeout(60)  # without the bound, tarfile skips it block by block for years
+def test_a_header_that_promises_what_is_not_there_is_refused_at_once(tmp_path):
+    archive = tmp_path / "model.tar.gz"
+    archive.write_bytes(gzip.compress(an_exbibyte_that_is_not_there()))
+    with pytest.raises(TruncatedArchive):
+        inspect(archive)
+    refused(archive, tmp_path, TruncatedArchive)
+    with pytest.raises(EngineError):
+        read_saved_image(iter([an_exbibyte_that_is_not_there()]), skips=lambda _: True)
+    with pytest.raises(tarfile.TarError):
+        read_layer(io.BytesIO(an_exbibyte_that_is_not_there()))
 
 
 def test_extended_headers_are_forgotten_with_their_members(tmp_path):

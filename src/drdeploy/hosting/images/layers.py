@@ -205,11 +205,11 @@ class _Compressing(_Source):
         self._is_at_end = False
 
     def _next(self, size: int) -> bytes:
+        if self._is_at_end:
+            return b""
         data = self._stored(size)
-        self.compressed_bytes += len(self._press.compress(data))
-        if not data and not self._is_at_end:
-            self._is_at_end = True
-            self.compressed_bytes += len(self._press.flush())
+        self._is_at_end = not data
+        self.compressed_bytes += len(self._press.compress(data) if data else self._press.flush())
         return data
 
 
