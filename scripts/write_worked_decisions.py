@@ -71,8 +71,9 @@ HEAD = """\
 A clinic, a city and a country ask `drdeploy recommend` how to host: first with the rows that the
 2023 study published (SageMaker, us-east-1), then with this project's own rows. Each answer is the
 cheapest option that meets the requirements, at the dated prices of `drdeploy prices show`. The
-assumptions stand at the end. A negative cost per avoided cold start is a saving, because a cold
-start is billed too. Results are for research use; this is not a medical device.
+assumptions stand at the end. A negative cost per avoided cold start is a saving: cold starts
+are billed too, and avoiding one saved more than it cost. Results are for research use; this is
+not a medical device.
 
 The first one is this command:
 

@@ -1,4 +1,4 @@
-"""``drdeploy endpoint deploy``, and the deletion of what it created, through Terraform."""
+"""Commands that create an endpoint with Terraform, and delete what they created."""
 
 from __future__ import annotations
 

@@ -112,7 +112,8 @@ def down(port: PortOption = DEFAULT_PORT) -> None:
     while service.is_running():
         if time.monotonic() >= deadline:
             raise EndpointTimeout(
-                f"The service still runs after {STOP_S:g} s", where=f"process {service.pid}"
+                f"The service still runs {STOP_S:g} s after it was told to stop",
+                where=f"process {service.pid}",
             )
         time.sleep(POLL_S)
     print_line(f"drdeploy local: stopped the service on port {port}")

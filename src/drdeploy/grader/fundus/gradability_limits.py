@@ -6,7 +6,7 @@ import msgspec
 
 
 class GradabilityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How dark, blurred or unlike an eye a photograph may be and still be graded.
+    """The limits of darkness, blur and other flaws within which a photograph is graded.
 
     The defaults accept every real photograph that we have, 516 of IDRiD at 512 x 512 pixels and 11
     at camera resolution, and 99 % of 1548 crops of these that lie wholly within the eye.  The

@@ -80,7 +80,7 @@ class Exchange:
 
     def begin(self, method: str, path: str, headers: Mapping[str, str]) -> None:
         """Connect and send the request's head."""
-        with self._noted():
+        with self._keeping_first_failure():
             self._connection.connect()
             self._connect_s = time.monotonic() - self._started
             self._connection.putrequest(method, path)
@@ -92,7 +92,7 @@ class Exchange:
         """Send a part of the body."""
         # A server may answer and close before it has read the body, which fails the send; the
         # answer can be read nevertheless.
-        with self._noted():
+        with self._keeping_first_failure():
             if data and self._connection.sock is not None:
                 self._connection.sock.sendall(data)
             self._sent_at = time.monotonic()
@@ -108,7 +108,7 @@ class Exchange:
         return self._answered(response.status, headers, body)
 
     @contextlib.contextmanager
-    def _noted(self) -> Iterator[None]:
+    def _keeping_first_failure(self) -> Iterator[None]:
         try:
             yield
         except (OSError, HTTPException) as err:

@@ -2,7 +2,8 @@
 
 1. ``measurement`` declares the columns, ``schema`` says what follows from a declaration.
 2. ``results`` is the folder, ``journal`` writes its rows so that they survive whatever happens
-   to the process, ``environment`` records the facts of machine and run.
+   to the process, ``environment`` records the facts about the machine
+   and the run.
 3. ``load`` reads a folder back as a pandas frame, ``validation`` refuses what contradicts the
    schema.
 4. ``scenarios`` groups the rows by trial and kind of start, ``labels`` names the groups.

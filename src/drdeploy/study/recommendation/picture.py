@@ -34,7 +34,7 @@ TITLE = "Every option: its cost a month against its p95 latency"
 
 def opening_of(decision: Decision) -> Opening | None:
     """The decision as the picture that its page opens with; None where nothing can be drawn."""
-    options = _drawn(decision)
+    options = _options_to_draw(decision)
     if not options:
         return None
     winner = decision.winner
@@ -42,11 +42,11 @@ def opening_of(decision: Decision) -> Opening | None:
         heading=f"Host {winner.name}" if winner else "No option meets every requirement",
         context=f"For {decision.traffic}. Required: {requirements_sentence(decision.required)}.",
         caption=_caption(options, decision),
-        pictures=_pictures(options, decision),
+        pictures=_draw_layouts(options, decision),
     )
 
 
-def _drawn(decision: Decision) -> list[EvaluatedOption]:
+def _options_to_draw(decision: Decision) -> list[EvaluatedOption]:
     """Options with a known cost and a finite p95: they alone have a place on the axes."""
     return [one for one in decision.options if one.usd_per_month and one.p95_s]
 
@@ -73,7 +73,7 @@ def _caption(options: Sequence[EvaluatedOption], decision: Decision) -> str:
     return caption
 
 
-def _pictures(options: Sequence[EvaluatedOption], decision: Decision) -> dict[str, Picture]:
+def _draw_layouts(options: Sequence[EvaluatedOption], decision: Decision) -> dict[str, Picture]:
     colours = colours_of(option.model for option in options)
     kinds = [kind for kind in KINDS if any(_kind(option) == kind for option in options)]
     labels = _labels(options, decision)

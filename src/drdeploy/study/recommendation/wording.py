@@ -61,8 +61,8 @@ def best_policy_sentence(decision: Decision) -> str:
         return ""
     best = decision.mitigation.best
     return (
-        f"Against cold starts on {decision.mitigated}, the best policy is "
-        f"{'doing nothing' if best == 'nothing' else best}: {decision.mitigation.why}."
+        f"The best policy against cold starts of {decision.mitigated} is "
+        f"{'to do nothing' if best == 'nothing' else best}: {decision.mitigation.why}."
     )
 
 

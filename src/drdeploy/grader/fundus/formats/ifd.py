@@ -102,7 +102,9 @@ def read_directory(
             if kind not in kinds_by_tag[tag] or length == 0 or tag in entries:
                 if tag in optional:
                     continue
-                raise UnreadableImage("The TIFF directory is ambiguous")
+                raise UnreadableImage(
+                    "The TIFF directory is ambiguous: a tag occurs twice or is of a wrong type"
+                )
             entries[tag] = Entry(kind, _body(data, order, position, kind, length))
     except struct.error as err:
         raise UnreadableImage("The TIFF directory points outside the file") from err

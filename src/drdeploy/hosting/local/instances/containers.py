@@ -62,7 +62,7 @@ class ContainerBackend:
         Otherwise the engine's own images are searched, under the full name and under the name
         without its registry, so that a model written for AWS finds ``drdeploy:lean`` here.
         """
-        image_id = self._pull(image) or self._find(image)
+        image_id = self._pull(image) or self._image_id_of(image)
         variables = self._engine.image_config(image_id).get("Config", {}).get("Env") or ()
         if profile_of_tag(image) or profile_of_environment(variables):
             self._own_images.add(image_id)
@@ -122,7 +122,7 @@ class ContainerBackend:
         self._pulled_names.add(f"{repository}{'@' if is_digest else ':'}{uri.reference}")
         return image_id
 
-    def _find(self, image: str) -> str:
+    def _image_id_of(self, image: str) -> str:
         for name in dict.fromkeys((image, image.rpartition("/")[2])):
             with suppress(EngineError):
                 return self._engine.image_id(name)
