@@ -112,9 +112,7 @@ def read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
     """
     directory = read_directory(data, _KINDS_BY_TAG, optional=_OPTIONAL)
     if any(len(directory.numbers(tag)) > 1 for tag in _SINGLE):
-        raise UnreadableImage(
-            "The TIFF directory is ambiguous: a tag has several values"
-        )
+        raise UnreadableImage("The TIFF directory is ambiguous: a tag has several values")
     width_px, height_px = directory.number(WIDTH, 0), directory.number(HEIGHT, 0)
     header = ImageHeader("TIFF", width_px, height_px, orientation(directory), data)
     header.check(limits)
