@@ -3,8 +3,9 @@ terraform {
 
   required_providers {
     aws = {
-      source  = "hashicorp/aws"
-      version = ">= 6.25.0, < 7.0.0"
+      source = "hashicorp/aws"
+      # Exactly the version whose schema is tested: see "The provider's lock" in ../../README.md.
+      version = "6.25.0"
     }
   }
 

@@ -18,7 +18,7 @@ variable "name_prefix" {
 }
 
 variable "tags" {
-  description = "Tags of every resource, by which costs can be told apart."
+  description = "Tags of every resource, for example to tell costs apart."
   type        = map(string)
   default     = {}
 }
@@ -36,28 +36,46 @@ variable "repositories" {
 }
 
 variable "force_destroy" {
-  description = "Whether `terraform destroy` also deletes the archives and images.  A study can build both again."
+  description = "Whether `terraform destroy` also deletes everything in bucket and repositories: archives, images and captured requests.  false refuses where there is anything."
   type        = bool
-  default     = true
+  default     = false
+}
+
+variable "kms_key_arn" {
+  description = "Key that encrypts bucket, repositories, logs, the topic of alarms, the instances' volumes and captured requests (modules/encryption-key makes one); null leaves that to the services' own keys.  ECR cannot change it later."
+  type        = string
+  default     = null
+}
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the policy that bounds what the execution role can ever do (output boundary_arn of modules/deployer-policy); null bounds nothing."
+  type        = string
+  default     = null
+}
+
+variable "capture_retention_days" {
+  description = "How long captured requests, which are photographs of patients, are kept in the deployment's bucket, in days; null keeps them forever."
+  type        = number
+  default     = 30
 }
 
 # Types and limits of models and endpoints are those of modules/deployment, which both are passed on to.
 variable "models" {
-  description = "Models by key: image_uri (by digest), model_data_url and model_data_sha256; where needed, model_data_version_id, environment, network_isolation and vpc_config."
+  description = "Models by key: image_uri (by digest), model_data_url and model_data_sha256; where needed, model_data_version_id, environment, network_isolation, vpc_config and cuda_version."
   type        = any
   default     = {}
   nullable    = false
 }
 
 variable "endpoints" {
-  description = "Endpoints by key, each named NAME_PREFIX-KEY: model (a key of models) and kind, which is serverless (memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling) or realtime (instance_type, initial_instance_count, autoscaling, guardrails, data_capture, kms_key_arn)."
+  description = "Endpoints by key, each named NAME_PREFIX-KEY: model (a key of models) and kind, which is serverless (memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling, keep_warm) or realtime (instance_type, inference_ami_version, initial_instance_count, autoscaling, opening_hours, guardrails, data_capture, kms_key_arn) or asynchronous (instance_type, inference_ami_version, initial_instance_count, max_concurrent_invocations_per_instance, autoscaling, kms_key_arn)."
   type        = any
   default     = {}
   nullable    = false
 }
 
 variable "allow_always_on" {
-  description = "Must be true where an endpoint costs money without requests: real-time instances and provisioned concurrency."
+  description = "Must be true where an endpoint costs money without requests of clients: real-time instances, asynchronous instances that never scale to zero, provisioned concurrency, and requests that keep a container warm."
   type        = bool
   default     = false
 }

@@ -2,7 +2,7 @@ resource "aws_s3_bucket" "this" {
   #checkov:skip=CKV_AWS_18:Access logs would need a second bucket that outlives this one; CloudTrail data events do the same where an audit asks for them
   #checkov:skip=CKV_AWS_144:Archives are built from the repository and its weights; a copy in another region protects nothing
   #checkov:skip=CKV2_AWS_62:Nothing listens for new archives; Terraform deploys them by name
-  #checkov:skip=CKV_AWS_145:A key of the account's own is used where kms_key_arn is given; AES256 of S3 otherwise, without monthly cost
+  #checkov:skip=CKV_AWS_145:A key of the account's own is used where kms_key_arn is given, which every environment passes on; AES256 of S3 otherwise, without monthly cost
   bucket        = var.bucket_name
   force_destroy = var.force_destroy
   tags          = var.tags
@@ -46,7 +46,8 @@ resource "aws_s3_bucket_ownership_controls" "this" {
 }
 
 resource "aws_s3_bucket_lifecycle_configuration" "this" {
-  bucket = aws_s3_bucket_versioning.this.bucket
+  bucket     = aws_s3_bucket.this.id
+  depends_on = [aws_s3_bucket_versioning.this] # it has rules on versions
 
   rule {
     id     = "old-versions-and-broken-uploads"
@@ -60,8 +61,39 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
       noncurrent_days = var.noncurrent_days
     }
 
+    expiration {
+      expired_object_delete_marker = true
+    }
+
     abort_incomplete_multipart_upload {
       days_after_initiation = 1
+    }
+  }
+
+  # Captured requests are photographs of patients.  The bucket keeps versions, so the first expiration
+  # only hides them; the second deletes them.
+  dynamic "rule" {
+    for_each = var.capture_retention_days == null ? [] : [var.capture_retention_days]
+
+    content {
+      id     = "captured-requests"
+      status = "Enabled"
+
+      filter {
+        prefix = var.capture_prefix
+      }
+
+      expiration {
+        days = rule.value
+      }
+
+      noncurrent_version_expiration {
+        noncurrent_days = 1
+      }
+
+      abort_incomplete_multipart_upload {
+        days_after_initiation = 1
+      }
     }
   }
 }

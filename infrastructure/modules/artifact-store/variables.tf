@@ -25,8 +25,30 @@ variable "noncurrent_days" {
   }
 }
 
+variable "capture_prefix" {
+  description = "Folder of the bucket that captured requests are written to."
+  type        = string
+  default     = "captured/"
+
+  validation {
+    condition     = can(regex("^[^*?/][^*?]*/$", var.capture_prefix))
+    error_message = "capture_prefix must be a folder that ends with a slash, without wildcards, not \"${var.capture_prefix}\"."
+  }
+}
+
+variable "capture_retention_days" {
+  description = "How long captured requests are kept, in days; S3 deletes them within two days more.  null keeps them forever."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.capture_retention_days == null ? true : var.capture_retention_days >= 1 && floor(var.capture_retention_days) == var.capture_retention_days
+    error_message = "capture_retention_days must be a whole number of at least 1, or null to keep captured requests forever, not ${coalesce(var.capture_retention_days, 0)}."
+  }
+}
+
 variable "kms_key_arn" {
-  description = "Key that encrypts the archives; null leaves that to S3's own keys, which cost nothing."
+  description = "Key that encrypts archives and captured requests; null leaves that to S3's own keys, which cost nothing."
   type        = string
   default     = null
 

@@ -1,4 +1,5 @@
-# The permissions of whoever runs drdeploy and terraform, for the resources of one name prefix.
+# The permissions of whoever runs drdeploy and terraform, for the resources of one name prefix in one
+# region.  What the roles may do that a deployer creates is bounded in boundary.tf.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
@@ -10,15 +11,34 @@ locals {
   region    = data.aws_region.current.region
   regional  = "${local.region}:${local.account}"
 
-  bucket   = "arn:${local.partition}:s3:::${var.name_prefix}-*"
-  role     = "arn:${local.partition}:iam::${local.account}:role/${var.name_prefix}-*"
-  hosting  = [for kind in ["model", "endpoint-config", "endpoint"] : "arn:${local.partition}:sagemaker:${local.regional}:${kind}/${var.name_prefix}*"]
-  logs     = "arn:${local.partition}:logs:${local.regional}:log-group:/aws/sagemaker/Endpoints/${var.name_prefix}*"
-  alarms   = "arn:${local.partition}:cloudwatch:${local.regional}:alarm:${var.name_prefix}*"
-  topic    = "arn:${local.partition}:sns:${local.regional}:${var.name_prefix}*"
-  registry = "arn:${local.partition}:ecr:${local.regional}:repository/${var.name_prefix}/*"
+  # Each name is the prefix itself, or the prefix and a hyphen: PREFIX* would reach PREFIX2-... too.
+  bucket    = "arn:${local.partition}:s3:::${var.name_prefix}-*"
+  archives  = "${local.bucket}/artifacts/*"
+  captures  = "${local.bucket}/captured/*"
+  queue     = "${local.bucket}/asynchronous"
+  role      = "arn:${local.partition}:iam::${local.account}:role/${var.name_prefix}-execution-${local.region}"
+  warmer    = "arn:${local.partition}:iam::${local.account}:role/${var.name_prefix}-keep-warm-${local.region}"
+  opener    = "arn:${local.partition}:iam::${local.account}:role/${var.name_prefix}-opening-hours-${local.region}"
+  own_roles = [local.role, local.warmer, local.opener]
+  schedules = "arn:${local.partition}:scheduler:${local.regional}:schedule/default/${var.name_prefix}-*"
+  endpoints = [for name in local.names : "arn:${local.partition}:sagemaker:${local.regional}:endpoint/${name}"]
+  configs   = [for kind in ["model", "endpoint-config"] : "arn:${local.partition}:sagemaker:${local.regional}:${kind}/${var.name_prefix}-*"]
+  logs      = [for name in local.names : "arn:${local.partition}:logs:${local.regional}:log-group:/aws/sagemaker/Endpoints/${name}"]
+  alarms    = "arn:${local.partition}:cloudwatch:${local.regional}:alarm:${var.name_prefix}-*"
+  tracking  = [for name in ["${var.name_prefix}/*", "${var.name_prefix}-*"] : "arn:${local.partition}:cloudwatch:${local.regional}:alarm:TargetTracking-endpoint/${name}"]
+  scaling   = [for name in ["${var.name_prefix}/*", "${var.name_prefix}-*"] : "arn:${local.partition}:autoscaling:${local.regional}:scalingPolicy:*:resource/sagemaker/endpoint/${name}"]
+  topic     = "arn:${local.partition}:sns:${local.regional}:${var.name_prefix}-alarms"
+  topics    = "arn:${local.partition}:sns:${local.regional}:${var.name_prefix}-*"
+  registry  = "arn:${local.partition}:ecr:${local.regional}:repository/${var.name_prefix}/*"
+  targets   = "arn:${local.partition}:application-autoscaling:${local.regional}:scalable-target/*"
 
-  statements = [
+  names = [var.name_prefix, "${var.name_prefix}-*"]
+
+  # A bucket of that name in somebody else's account is none of ours.  CreateBucket may come without
+  # the key: the bucket has no account yet.
+  own_buckets = { StringEqualsIfExists = { "s3:ResourceAccount" = local.account } }
+
+  hosting = [
     {
       Sid    = "Hosting"
       Effect = "Allow"
@@ -26,39 +46,65 @@ locals {
         "sagemaker:AddTags", "sagemaker:CreateEndpoint", "sagemaker:CreateEndpointConfig", "sagemaker:CreateModel",
         "sagemaker:DeleteEndpoint", "sagemaker:DeleteEndpointConfig", "sagemaker:DeleteModel", "sagemaker:DeleteTags",
         "sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel",
-        "sagemaker:InvokeEndpoint", "sagemaker:ListTags", "sagemaker:UpdateEndpoint",
+        "sagemaker:InvokeEndpoint", "sagemaker:InvokeEndpointAsync", "sagemaker:ListTags", "sagemaker:UpdateEndpoint",
         "sagemaker:UpdateEndpointWeightsAndCapacities",
       ]
-      Resource = local.hosting
+      Resource = concat(local.endpoints, local.configs)
     },
     {
-      # Listing and reading metrics take no narrower resource, and change nothing.
+      # These know no narrower resource, and read or list.
       Sid    = "Look"
       Effect = "Allow"
       Action = [
         "application-autoscaling:DescribeScalableTargets", "application-autoscaling:DescribeScalingPolicies",
-        "application-autoscaling:DescribeScheduledActions", "application-autoscaling:ListTagsForResource",
-        "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "cloudwatch:GetMetricStatistics",
-        "ecr:GetAuthorizationToken", "logs:DescribeLogGroups", "sagemaker:ListEndpointConfigs",
-        "sagemaker:ListEndpoints", "sagemaker:ListModels", "sts:GetCallerIdentity",
+        "application-autoscaling:DescribeScheduledActions", "cloudwatch:DescribeAlarms",
+        "cloudwatch:GetMetricStatistics", "ecr:GetAuthorizationToken", "logs:DescribeLogGroups", "pricing:GetProducts",
+        "sagemaker:ListEndpointConfigs", "sagemaker:ListEndpoints", "sagemaker:ListModels",
+        "sns:GetSubscriptionAttributes", "sts:GetCallerIdentity",
       ]
       Resource = ["*"]
     },
+  ]
+
+  storage = [
     {
-      Sid    = "Archives"
+      Sid    = "Buckets"
       Effect = "Allow"
       Action = [
-        "s3:AbortMultipartUpload", "s3:CreateBucket", "s3:DeleteBucket", "s3:DeleteBucketPolicy", "s3:DeleteObject",
-        "s3:DeleteObjectVersion", "s3:GetAccelerateConfiguration", "s3:GetBucketAcl", "s3:GetBucketCORS",
-        "s3:GetBucketLogging", "s3:GetBucketObjectLockConfiguration", "s3:GetBucketOwnershipControls",
-        "s3:GetBucketPolicy", "s3:GetBucketPublicAccessBlock", "s3:GetBucketRequestPayment", "s3:GetBucketTagging",
-        "s3:GetBucketVersioning", "s3:GetBucketWebsite", "s3:GetEncryptionConfiguration",
-        "s3:GetLifecycleConfiguration", "s3:GetObject", "s3:GetObjectVersion", "s3:GetReplicationConfiguration",
+        "s3:CreateBucket", "s3:DeleteBucket", "s3:DeleteBucketPolicy", "s3:GetAccelerateConfiguration",
+        "s3:GetBucketAcl", "s3:GetBucketCORS", "s3:GetBucketLogging", "s3:GetBucketObjectLockConfiguration",
+        "s3:GetBucketOwnershipControls", "s3:GetBucketPolicy", "s3:GetBucketPublicAccessBlock",
+        "s3:GetBucketRequestPayment", "s3:GetBucketTagging", "s3:GetBucketVersioning", "s3:GetBucketWebsite",
+        "s3:GetEncryptionConfiguration", "s3:GetLifecycleConfiguration", "s3:GetReplicationConfiguration",
         "s3:ListBucket", "s3:ListBucketVersions", "s3:PutBucketOwnershipControls", "s3:PutBucketPolicy",
         "s3:PutBucketPublicAccessBlock", "s3:PutBucketTagging", "s3:PutBucketVersioning",
-        "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration", "s3:PutObject",
+        "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration",
       ]
-      Resource = [local.bucket, "${local.bucket}/*"]
+      Resource  = [local.bucket]
+      Condition = local.own_buckets
+    },
+    {
+      # Captured photographs of patients can be deleted, and not read.
+      Sid       = "Archives"
+      Effect    = "Allow"
+      Action    = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
+      Resource  = [local.archives]
+      Condition = local.own_buckets
+    },
+    {
+      # Of asynchronous requests, those that drdeploy itself sends; a failure holds no photograph.
+      Sid       = "OwnRequests"
+      Effect    = "Allow"
+      Action    = ["s3:GetObject", "s3:PutObject"]
+      Resource  = ["${local.queue}/inputs/drdeploy/*", "${local.queue}/results/drdeploy/*", "${local.queue}/failed/*"]
+      Condition = local.own_buckets
+    },
+    {
+      Sid       = "EmptyBuckets"
+      Effect    = "Allow"
+      Action    = ["s3:DeleteObject", "s3:DeleteObjectVersion"]
+      Resource  = ["${local.bucket}/*"]
+      Condition = local.own_buckets
     },
     {
       Sid    = "Images"
@@ -66,32 +112,79 @@ locals {
       Action = [
         "ecr:BatchCheckLayerAvailability", "ecr:BatchDeleteImage", "ecr:BatchGetImage", "ecr:CompleteLayerUpload",
         "ecr:CreateRepository", "ecr:DeleteLifecyclePolicy", "ecr:DeleteRepository", "ecr:DescribeImages",
-        "ecr:DescribeRepositories", "ecr:GetDownloadUrlForLayer", "ecr:GetLifecyclePolicy",
-        "ecr:InitiateLayerUpload", "ecr:ListImages", "ecr:ListTagsForResource", "ecr:PutImage",
-        "ecr:PutImageScanningConfiguration", "ecr:PutImageTagMutability", "ecr:PutLifecyclePolicy",
-        "ecr:TagResource", "ecr:UntagResource", "ecr:UploadLayerPart",
+        "ecr:DescribeRepositories", "ecr:GetLifecyclePolicy", "ecr:InitiateLayerUpload", "ecr:ListImages",
+        "ecr:ListTagsForResource", "ecr:PutImage", "ecr:PutImageScanningConfiguration", "ecr:PutImageTagMutability",
+        "ecr:PutLifecyclePolicy", "ecr:TagResource", "ecr:UntagResource", "ecr:UploadLayerPart",
       ]
       Resource = [local.registry]
+    },
+  ]
+
+  roles = [
+    {
+      # IAM refuses both without the boundary, so nothing that a deployer writes into a role reaches
+      # beyond it.  iam:UpdateAssumeRolePolicy knows no such condition and is not granted.
+      Sid       = "RolesWithinTheBoundary"
+      Effect    = "Allow"
+      Action    = ["iam:CreateRole", "iam:DeleteRolePolicy", "iam:PutRolePolicy"]
+      Resource  = local.own_roles
+      Condition = { StringEquals = { "iam:PermissionsBoundary" = local.boundary_arn } }
     },
     {
       Sid    = "ExecutionRole"
       Effect = "Allow"
       Action = [
-        "iam:CreateRole", "iam:DeleteRole", "iam:DeleteRolePolicy", "iam:GetRole", "iam:GetRolePolicy",
-        "iam:ListAttachedRolePolicies", "iam:ListInstanceProfilesForRole", "iam:ListRolePolicies",
-        "iam:PutRolePolicy", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole",
+        "iam:DeleteRole", "iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies",
+        "iam:ListInstanceProfilesForRole", "iam:ListRolePolicies", "iam:TagRole", "iam:UntagRole",
       ]
-      Resource = [local.role]
+      Resource = local.own_roles
     },
     {
-      Sid      = "HandTheRoleToSageMakerOnly"
-      Effect   = "Allow"
-      Action   = ["iam:PassRole"]
-      Resource = [local.role]
-      Condition = {
-        StringEquals = { "iam:PassedToService" = "sagemaker.amazonaws.com" }
-      }
+      Sid       = "HandTheRoleToSageMakerOnly"
+      Effect    = "Allow"
+      Action    = ["iam:PassRole"]
+      Resource  = [local.role]
+      Condition = { StringEquals = { "iam:PassedToService" = "sagemaker.amazonaws.com" } }
     },
+    {
+      Sid       = "HandTheOthersToTheSchedulerOnly"
+      Effect    = "Allow"
+      Action    = ["iam:PassRole"]
+      Resource  = [local.warmer, local.opener]
+      Condition = { StringEquals = { "iam:PassedToService" = "scheduler.amazonaws.com" } }
+    },
+    {
+      Sid      = "FindTheBoundary"
+      Effect   = "Allow"
+      Action   = ["iam:GetPolicy"]
+      Resource = [local.boundary_arn]
+    },
+    {
+      # Also where another policy of the deployer's allows it.
+      Sid      = "LeaveTheBoundaryAlone"
+      Effect   = "Deny"
+      Action   = ["iam:DeleteRolePermissionsBoundary", "iam:PutRolePermissionsBoundary"]
+      Resource = local.own_roles
+    },
+    {
+      Sid    = "LeaveThePoliciesAlone"
+      Effect = "Deny"
+      Action = [
+        "iam:CreatePolicyVersion", "iam:DeletePolicy", "iam:DeletePolicyVersion", "iam:SetDefaultPolicyVersion",
+      ]
+      Resource = concat([local.boundary_arn], local.policy_arns)
+    },
+    {
+      # Needed once in an account: the role that application-autoscaling acts with.
+      Sid       = "RoleOfAutoscaling"
+      Effect    = "Allow"
+      Action    = ["iam:CreateServiceLinkedRole"]
+      Resource  = ["arn:${local.partition}:iam::${local.account}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/*"]
+      Condition = { StringEquals = { "iam:AWSServiceName" = "sagemaker.application-autoscaling.amazonaws.com" } }
+    },
+  ]
+
+  watching = [
     {
       Sid    = "Logs"
       Effect = "Allow"
@@ -99,81 +192,154 @@ locals {
         "logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:FilterLogEvents", "logs:GetLogEvents",
         "logs:ListTagsForResource", "logs:PutRetentionPolicy", "logs:TagResource", "logs:UntagResource",
       ]
-      Resource = [local.logs, "${local.logs}:*"]
+      Resource = concat(local.logs, flatten([for group in local.logs : ["${group}:*", "${group}:log-stream:*"]]))
+    },
+    {
+      # Alarms can also stop EC2 instances and call Lambda functions; these can mail, and no more.
+      Sid       = "AlarmsThatMail"
+      Effect    = "Allow"
+      Action    = ["cloudwatch:PutMetricAlarm"]
+      Resource  = [local.alarms]
+      Condition = { "ForAllValues:StringEquals" = { "cloudwatch:AlarmActions" = [local.topic] } }
+    },
+    {
+      # Target tracking makes alarms of its own, with the permissions of whoever registers it.  An
+      # asynchronous endpoint has an alarm that starts its first instance.
+      Sid       = "AlarmsThatScale"
+      Effect    = "Allow"
+      Action    = ["cloudwatch:PutMetricAlarm"]
+      Resource  = concat([local.alarms], local.tracking)
+      Condition = { "ForAllValues:StringLike" = { "cloudwatch:AlarmActions" = local.scaling } }
     },
     {
       Sid    = "Alarms"
       Effect = "Allow"
       Action = [
-        "cloudwatch:DeleteAlarms", "cloudwatch:ListTagsForResource", "cloudwatch:PutMetricAlarm",
-        "cloudwatch:TagResource", "cloudwatch:UntagResource",
+        "cloudwatch:DeleteAlarms", "cloudwatch:ListTagsForResource", "cloudwatch:TagResource", "cloudwatch:UntagResource",
       ]
-      # Target tracking creates alarms of its own, with the permissions of whoever registers it.
-      Resource = [local.alarms, "arn:${local.partition}:cloudwatch:${local.regional}:alarm:TargetTracking-endpoint/${var.name_prefix}*"]
+      Resource = concat([local.alarms], local.tracking)
     },
     {
       Sid      = "Dashboards"
       Effect   = "Allow"
       Action   = ["cloudwatch:DeleteDashboards", "cloudwatch:GetDashboard", "cloudwatch:PutDashboard"]
-      Resource = ["arn:${local.partition}:cloudwatch::${local.account}:dashboard/${var.name_prefix}*"]
+      Resource = ["arn:${local.partition}:cloudwatch::${local.account}:dashboard/${var.name_prefix}"]
     },
     {
+      # The ARN of a target holds an identifier and no name.  A target of another team's endpoint
+      # cannot be registered all the same: that also takes sagemaker:UpdateEndpointWeightsAndCapacities.
       Sid    = "Scaling"
       Effect = "Allow"
       Action = [
         "application-autoscaling:DeleteScalingPolicy", "application-autoscaling:DeleteScheduledAction",
         "application-autoscaling:DeregisterScalableTarget", "application-autoscaling:PutScalingPolicy",
         "application-autoscaling:PutScheduledAction", "application-autoscaling:RegisterScalableTarget",
-        "application-autoscaling:TagResource", "application-autoscaling:UntagResource",
       ]
-      Resource = ["*"]
-      Condition = {
-        StringEqualsIfExists = { "application-autoscaling:service-namespace" = "sagemaker" }
-      }
+      Resource  = [local.targets]
+      Condition = { StringEquals = { "application-autoscaling:service-namespace" = "sagemaker" } }
     },
     {
-      # Needed once in an account: the role that application-autoscaling acts with.
-      Sid      = "RoleOfAutoscaling"
+      Sid    = "TagsOfScaling"
+      Effect = "Allow"
+      Action = [
+        "application-autoscaling:ListTagsForResource", "application-autoscaling:TagResource",
+        "application-autoscaling:UntagResource",
+      ]
+      Resource = [local.targets]
+    },
+    {
+      Sid      = "Schedules"
       Effect   = "Allow"
-      Action   = ["iam:CreateServiceLinkedRole"]
-      Resource = ["arn:${local.partition}:iam::${local.account}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/*"]
-      Condition = {
-        StringEquals = { "iam:AWSServiceName" = "sagemaker.application-autoscaling.amazonaws.com" }
-      }
+      Action   = ["scheduler:CreateSchedule", "scheduler:DeleteSchedule", "scheduler:GetSchedule", "scheduler:UpdateSchedule"]
+      Resource = [local.schedules]
     },
     {
       Sid    = "Notices"
       Effect = "Allow"
       Action = [
-        "sns:CreateTopic", "sns:DeleteTopic", "sns:GetSubscriptionAttributes", "sns:GetTopicAttributes",
-        "sns:ListTagsForResource", "sns:SetTopicAttributes", "sns:Subscribe", "sns:TagResource", "sns:Unsubscribe",
-        "sns:UntagResource",
+        "sns:CreateTopic", "sns:DeleteTopic", "sns:GetTopicAttributes", "sns:ListTagsForResource",
+        "sns:SetTopicAttributes", "sns:TagResource", "sns:UntagResource",
       ]
-      Resource = [local.topic]
+      Resource = [local.topics]
+    },
+    {
+      Sid       = "MailNotices"
+      Effect    = "Allow"
+      Action    = ["sns:Subscribe"]
+      Resource  = [local.topic]
+      Condition = { StringEquals = { "sns:Protocol" = "email" } }
+    },
+    {
+      # SNS knows no resource here: whoever knows a subscription's ARN can end it.
+      Sid      = "EndNotices"
+      Effect   = "Allow"
+      Action   = ["sns:Unsubscribe"]
+      Resource = ["*"]
     },
     {
       Sid      = "Budget"
       Effect   = "Allow"
       Action   = ["budgets:ListTagsForResource", "budgets:ModifyBudget", "budgets:TagResource", "budgets:UntagResource", "budgets:ViewBudget"]
-      Resource = ["arn:${local.partition}:budgets::${local.account}:budget/${var.name_prefix}*"]
+      Resource = ["arn:${local.partition}:budgets::${local.account}:budget/${var.name_prefix}"]
     },
   ]
 
-  policy = jsonencode({
-    Version   = "2012-10-17"
-    Statement = local.statements
-  })
+  with_keys = [
+    {
+      Sid       = "EncryptArchives"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource  = sort(var.kms_key_arns)
+      Condition = { StringEquals = { "kms:ViaService" = "s3.${local.region}.amazonaws.com" } }
+    },
+    {
+      # A registry and the instances of an endpoint decrypt by grants that their creator gives.
+      Sid       = "LendKeys"
+      Effect    = "Allow"
+      Action    = ["kms:CreateGrant"]
+      Resource  = sort(var.kms_key_arns)
+      Condition = { StringEquals = { "kms:ViaService" = ["ecr.${local.region}.amazonaws.com", "sagemaker.${local.region}.amazonaws.com"] } }
+    },
+    {
+      # It knows no such condition: whoever may retire a grant is said in the grant.
+      Sid      = "TakeKeysBack"
+      Effect   = "Allow"
+      Action   = ["kms:RetireGrant"]
+      Resource = sort(var.kms_key_arns)
+    },
+    {
+      Sid      = "EncryptLogs"
+      Effect   = "Allow"
+      Action   = ["logs:AssociateKmsKey", "logs:DisassociateKmsKey"]
+      Resource = local.logs
+    },
+    {
+      Sid      = "FindKeys"
+      Effect   = "Allow"
+      Action   = ["kms:DescribeKey"]
+      Resource = sort(var.kms_key_arns)
+    },
+  ]
+  keys = [for statement in local.with_keys : statement if length(var.kms_key_arns) > 0]
+
+  # A managed policy holds at most 6144 characters (IAM and STS quotas), and a user at most ten.
+  policies = {
+    hosting  = concat(local.hosting, local.roles, local.keys)
+    storage  = local.storage
+    watching = local.watching
+  }
+  policy_names = { for part in ["hosting", "storage", "watching"] : part => "${var.name_prefix}-deployer-${part}-${local.region}" }
+  policy_arns  = [for name in values(local.policy_names) : "arn:${local.partition}:iam::${local.account}:policy/${name}"]
+  policy       = { for part, statements in local.policies : part => jsonencode({ Version = "2012-10-17", Statement = statements }) }
 }
 
 resource "aws_iam_policy" "this" {
-  #checkov:skip=CKV_AWS_355:What stands with * are lists, metrics, a registry token and application-autoscaling (held to sagemaker); none knows a narrower resource
-  #checkov:skip=CKV_AWS_290:What writes with * is application-autoscaling alone, which knows no narrower resource and is held to sagemaker
-  #checkov:skip=CKV_AWS_289:The role that is managed is held to NAME_PREFIX-* and can be passed to SageMaker only
-  #checkov:skip=CKV_AWS_286:Roles other than NAME_PREFIX-* cannot be written, and those can be passed to SageMaker only
+  #checkov:skip=CKV_AWS_355:What stands with * are lists, metrics, a registry token and the end of a subscription; none knows a narrower resource
+  #checkov:skip=CKV_AWS_290:What writes with * is the end of a subscription alone (sns:Unsubscribe), which knows no narrower resource
   #checkov:skip=CKV_AWS_288:Reading the archives and logs of NAME_PREFIX is the purpose
-  count       = var.create ? 1 : 0
-  name        = "${var.name_prefix}-deployer"
-  description = "Deploy, measure and delete the endpoints of ${var.name_prefix} with drdeploy"
-  policy      = local.policy
+  for_each    = { for part, text in local.policy : part => text if var.create }
+  name        = local.policy_names[each.key]
+  description = "Deploy, measure and delete the endpoints of ${var.name_prefix} with drdeploy: ${each.key}"
+  policy      = each.value
   tags        = var.tags
 }

@@ -1,5 +1,5 @@
 variable "name_prefix" {
-  description = "Prefix of the names of all resources that the policy lets its user create, change and delete."
+  description = "Prefix of the names of all resources that the policies let their user create, change and delete.  Another team's prefix must not begin with this one and a hyphen: dr-* is dr-eyes-* too."
   type        = string
 
   validation {
@@ -8,8 +8,36 @@ variable "name_prefix" {
   }
 }
 
+variable "permissions_boundary_arn" {
+  description = "ARN of the permissions boundary that every role of the deployer must have; null makes one that allows what an endpoint needs and no more."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of a policy (arn:aws:iam::ACCOUNT:policy/NAME), not \"${coalesce(var.permissions_boundary_arn, "null")}\"."
+  }
+}
+
+variable "kms_key_arns" {
+  description = "ARNs of the keys that the deployer may encrypt with and lend to endpoints (modules/encryption-key makes one)."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.kms_key_arns : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[a-zA-Z0-9-]+$", arn))])
+    error_message = "kms_key_arns must name keys, each exactly (arn:aws:kms:REGION:ACCOUNT:key/ID, no wildcard), not ${join(", ", var.kms_key_arns)}."
+  }
+}
+
+variable "allow_vpc" {
+  description = "Whether the boundary lets endpoints run in a VPC, for which SageMaker creates network interfaces."
+  type        = bool
+  default     = false
+}
+
 variable "create" {
-  description = "Whether to create the IAM policy; false only outputs it as JSON."
+  description = "Whether to create the IAM policies; false only outputs them as JSON."
   type        = bool
   default     = true
 }

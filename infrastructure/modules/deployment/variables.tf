@@ -9,9 +9,14 @@ variable "name_prefix" {
 }
 
 variable "bucket_name" {
-  description = "Name of the bucket for model archives; null names it NAME_PREFIX-artifacts-ACCOUNT-REGION."
+  description = "Name of the bucket for model archives, which begins with NAME_PREFIX-; null names it NAME_PREFIX-artifacts-ACCOUNT-REGION."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.bucket_name == null || startswith(coalesce(var.bucket_name, "-"), "${var.name_prefix}-")
+    error_message = "bucket_name must begin with ${var.name_prefix}-, for the deployer may touch no other bucket; not \"${coalesce(var.bucket_name, "null")}\"."
+  }
 }
 
 variable "repositories" {
@@ -20,14 +25,32 @@ variable "repositories" {
   default     = ["drdeploy"]
 }
 
+variable "kms_key_arn" {
+  description = "Key that encrypts bucket, repositories, logs, the topic of alarms, the instances' volumes and captured requests (modules/encryption-key makes one); null leaves that to the services' own keys.  ECR cannot change it later."
+  type        = string
+  default     = null
+}
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the policy that bounds what the execution role can ever do (output boundary_arn of modules/deployer-policy); null bounds nothing.  A deployer with that module's policies can create no role without it."
+  type        = string
+  default     = null
+}
+
+variable "capture_retention_days" {
+  description = "How long captured requests, which are photographs of patients, are kept in the deployment's bucket, in days; null keeps them forever."
+  type        = number
+  default     = 30
+}
+
 variable "force_destroy" {
-  description = "Whether destroying the deployment also deletes the archives and images."
+  description = "Whether destroying the deployment also deletes everything in bucket and repositories: archives, images and captured requests."
   type        = bool
   default     = false
 }
 
 variable "models" {
-  description = "Models by key: image_uri (by digest), model_data_url and model_data_sha256; where needed, model_data_version_id, environment, network_isolation and vpc_config.  A model is named NAME_PREFIX-KEY unless it has a name."
+  description = "Models by key: image_uri (by digest), model_data_url and model_data_sha256; where needed, model_data_version_id, environment, network_isolation, vpc_config and cuda_version.  A model is named NAME_PREFIX-KEY unless it has a name."
   type = map(object({
     name                  = optional(string)
     image_uri             = string
@@ -36,6 +59,7 @@ variable "models" {
     model_data_version_id = optional(string)
     environment           = optional(map(string), {})
     network_isolation     = optional(bool, false)
+    cuda_version          = optional(string)
     vpc_config = optional(object({
       subnet_ids         = set(string)
       security_group_ids = set(string)
@@ -43,6 +67,11 @@ variable "models" {
   }))
   default  = {}
   nullable = false
+
+  validation {
+    condition     = alltrue([for one in values(var.models) : one.name == null || one.name == var.name_prefix || startswith(coalesce(one.name, "-"), "${var.name_prefix}-")])
+    error_message = "models must have names that are name_prefix (${var.name_prefix}) or begin with it and a hyphen: the deployer may touch no others; not ${join(", ", [for one in values(var.models) : one.name if one.name != null])}."
+  }
 
   validation {
     condition     = alltrue([for key in keys(var.models) : can(regex("^[a-z0-9](-*[a-z0-9])*$", key))])
@@ -56,7 +85,7 @@ variable "models" {
 }
 
 variable "endpoints" {
-  description = "Endpoints by key: model (a key of models) and kind, which is serverless (memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling) or realtime (instance_type, initial_instance_count, autoscaling, guardrails, data_capture, kms_key_arn).  An endpoint is named NAME_PREFIX-KEY unless it has a name."
+  description = "Endpoints by key: model (a key of models) and kind, which is serverless (memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling, keep_warm) or realtime (instance_type, inference_ami_version, initial_instance_count, autoscaling, opening_hours, guardrails, data_capture, kms_key_arn) or asynchronous (instance_type, inference_ami_version, initial_instance_count, max_concurrent_invocations_per_instance, autoscaling, kms_key_arn).  An endpoint is named NAME_PREFIX-KEY unless it has a name.  Captured requests go to the folder captured/ of the deployment's bucket, where they expire, unless destination_s3_uri names another place."
   type = map(object({
     name  = optional(string)
     model = string
@@ -76,16 +105,37 @@ variable "endpoints" {
         max_capacity = number
       })), {})
     }))
+    keep_warm = optional(object({
+      body         = optional(string)
+      content_type = optional(string)
+      schedules = map(object({
+        schedule = string
+        timezone = optional(string, "UTC")
+      }))
+    }))
 
     instance_type          = optional(string)
+    inference_ami_version  = optional(string)
     initial_instance_count = optional(number)
     kms_key_arn            = optional(string)
+    # Requests that an instance processes at a time; the other requests wait.
+    max_concurrent_invocations_per_instance = optional(number)
+    # Real-time endpoints follow the invocations, asynchronous endpoints the backlog.
     autoscaling = optional(object({
       min_capacity                  = number
       max_capacity                  = number
-      target_invocations_per_minute = number
+      target_invocations_per_minute = optional(number)
+      target_backlog_per_instance   = optional(number)
       scale_in_cooldown_s           = optional(number, 300)
       scale_out_cooldown_s          = optional(number, 60)
+    }))
+    # A schedule creates the endpoint when it opens, and deletes it when it closes.
+    opening_hours = optional(object({
+      schedules = map(object({
+        opens    = string
+        closes   = string
+        timezone = optional(string, "UTC")
+      }))
     }))
     guardrails = optional(object({
       traffic            = optional(string, "all-at-once")
@@ -96,13 +146,23 @@ variable "endpoints" {
       max_latency_ms     = optional(number, 10000)
     }))
     data_capture = optional(object({
-      destination_s3_uri  = string
+      destination_s3_uri  = optional(string)
       sampling_percentage = number
       kms_key_id          = optional(string)
     }))
   }))
   default  = {}
   nullable = false
+
+  validation {
+    condition     = alltrue([for one in values(var.endpoints) : one.name == null || one.name == var.name_prefix || startswith(coalesce(one.name, "-"), "${var.name_prefix}-")])
+    error_message = "endpoints must have names that are name_prefix (${var.name_prefix}) or begin with it and a hyphen: the deployer may touch no others; not ${join(", ", [for one in values(var.endpoints) : one.name if one.name != null])}."
+  }
+
+  validation {
+    condition     = var.capture_retention_days == null || alltrue([for one in values(var.endpoints) : startswith(try(coalesce(one.data_capture.destination_s3_uri), local.captures_uri), local.captures_uri)])
+    error_message = "endpoints must have a data_capture.destination_s3_uri below ${local.captures_uri}, where captured requests expire after capture_retention_days (${coalesce(var.capture_retention_days, 0)}); elsewhere these modules expire nothing, which capture_retention_days = null accepts."
+  }
 
   validation {
     condition     = alltrue([for key in keys(var.endpoints) : can(regex("^[a-z0-9](-*[a-z0-9])*$", key))])
@@ -115,8 +175,8 @@ variable "endpoints" {
   }
 
   validation {
-    condition     = alltrue([for one in values(var.endpoints) : contains(["serverless", "realtime"], one.kind)])
-    error_message = "endpoints must each have the kind serverless or realtime, not ${join(", ", distinct([for one in values(var.endpoints) : one.kind]))}."
+    condition     = alltrue([for one in values(var.endpoints) : contains(["serverless", "realtime", "asynchronous"], one.kind)])
+    error_message = "endpoints must each have the kind serverless, realtime or asynchronous, not ${join(", ", distinct([for one in values(var.endpoints) : one.kind]))}."
   }
 
   validation {
@@ -130,18 +190,38 @@ variable "endpoints" {
   }
 
   validation {
-    condition     = alltrue([for one in values(var.endpoints) : one.kind != "realtime" || one.instance_type != null])
-    error_message = "endpoints of kind realtime must have instance_type; missing in ${join(", ", [for key, one in var.endpoints : key if one.kind == "realtime" && one.instance_type == null])}."
+    condition     = alltrue([for one in values(var.endpoints) : one.kind == "serverless" || one.instance_type != null])
+    error_message = "endpoints of kind realtime and asynchronous must have instance_type; missing in ${join(", ", [for key, one in var.endpoints : key if one.kind != "serverless" && one.instance_type == null])}."
   }
 
   validation {
-    condition     = alltrue([for one in values(var.endpoints) : one.kind != "serverless" || alltrue([for name in ["instance_type", "initial_instance_count", "kms_key_arn", "autoscaling", "guardrails", "data_capture"] : one[name] == null])])
-    error_message = "endpoints of kind serverless cannot have instance_type, initial_instance_count, kms_key_arn, autoscaling, guardrails or data_capture; these are for realtime: ${join(", ", [for key, one in var.endpoints : key if one.kind == "serverless"])}."
+    condition     = alltrue([for one in values(var.endpoints) : one.kind != "serverless" || alltrue([for name in ["instance_type", "inference_ami_version", "initial_instance_count", "kms_key_arn", "max_concurrent_invocations_per_instance", "autoscaling", "opening_hours", "guardrails", "data_capture"] : one[name] == null])])
+    error_message = "endpoints of kind serverless cannot have instance_type, inference_ami_version, initial_instance_count, kms_key_arn, autoscaling, opening_hours, guardrails, data_capture or max_concurrent_invocations_per_instance; these are for instances: ${join(", ", [for key, one in var.endpoints : key if one.kind == "serverless"])}."
   }
 
   validation {
-    condition     = alltrue([for one in values(var.endpoints) : one.kind != "realtime" || alltrue([for name in ["memory_mb", "max_concurrency", "provisioned_concurrency", "provisioned_scaling"] : one[name] == null])])
-    error_message = "endpoints of kind realtime cannot have memory_mb, max_concurrency, provisioned_concurrency or provisioned_scaling; these are for serverless: ${join(", ", [for key, one in var.endpoints : key if one.kind == "realtime"])}."
+    condition     = alltrue([for one in values(var.endpoints) : one.kind == "serverless" || alltrue([for name in ["memory_mb", "max_concurrency", "provisioned_concurrency", "provisioned_scaling", "keep_warm"] : one[name] == null])])
+    error_message = "endpoints of kind realtime and asynchronous cannot have memory_mb, max_concurrency, provisioned_concurrency, provisioned_scaling or keep_warm; these are for serverless: ${join(", ", [for key, one in var.endpoints : key if one.kind != "serverless"])}."
+  }
+
+  validation {
+    condition     = alltrue([for one in values(var.endpoints) : one.kind != "asynchronous" || (one.guardrails == null && one.opening_hours == null && one.data_capture == null && try(one.autoscaling.target_invocations_per_minute, null) == null)])
+    error_message = "endpoints of kind asynchronous cannot have guardrails, opening_hours, data_capture or autoscaling.target_invocations_per_minute; these are for realtime: ${join(", ", [for key, one in var.endpoints : key if one.kind == "asynchronous"])}."
+  }
+
+  validation {
+    condition     = alltrue([for one in values(var.endpoints) : one.kind != "realtime" || (one.max_concurrent_invocations_per_instance == null && try(one.autoscaling.target_backlog_per_instance, null) == null)])
+    error_message = "endpoints of kind realtime cannot have max_concurrent_invocations_per_instance or autoscaling.target_backlog_per_instance; these are for asynchronous: ${join(", ", [for key, one in var.endpoints : key if one.kind == "realtime"])}."
+  }
+
+  validation {
+    condition     = alltrue([for one in values(var.endpoints) : one.kind != "realtime" || one.autoscaling == null || try(one.autoscaling.target_invocations_per_minute, null) != null])
+    error_message = "endpoints of kind realtime must have autoscaling.target_invocations_per_minute; missing in ${join(", ", [for key, one in var.endpoints : key if one.kind == "realtime" && one.autoscaling != null && try(one.autoscaling.target_invocations_per_minute, null) == null])}."
+  }
+
+  validation {
+    condition     = alltrue([for one in values(var.endpoints) : one.opening_hours == null || (one.autoscaling == null && one.guardrails == null)])
+    error_message = "endpoints with opening_hours cannot have autoscaling or guardrails, which end with the endpoint that the schedule deletes: ${join(", ", [for key, one in var.endpoints : key if one.opening_hours != null && (one.autoscaling != null || one.guardrails != null)])}."
   }
 
   validation {
@@ -151,13 +231,13 @@ variable "endpoints" {
 }
 
 variable "allow_always_on" {
-  description = "Must be true where an endpoint costs money without requests: real-time instances and provisioned concurrency."
+  description = "Must be true where an endpoint costs money without requests of clients: real-time instances, asynchronous instances that never scale to zero, provisioned concurrency, and requests that keep a container warm."
   type        = bool
   default     = false
 
   validation {
-    condition     = var.allow_always_on || alltrue([for one in values(var.endpoints) : one.kind == "serverless" && one.provisioned_concurrency == null])
-    error_message = "allow_always_on must be true: ${join(", ", [for key, one in var.endpoints : key if one.kind != "serverless" || one.provisioned_concurrency != null])} would be paid around the clock (kind realtime, or provisioned_concurrency)."
+    condition     = var.allow_always_on || !anytrue([for one in values(var.endpoints) : one.kind == "realtime" || try(one.autoscaling.min_capacity, 0) > 0 || one.provisioned_concurrency != null || one.keep_warm != null])
+    error_message = "allow_always_on must be true: ${join(", ", [for key, one in var.endpoints : key if one.kind == "realtime" || try(one.autoscaling.min_capacity, 0) > 0 || one.provisioned_concurrency != null || one.keep_warm != null])} would be paid around the clock (kind realtime, autoscaling.min_capacity, provisioned_concurrency or keep_warm)."
   }
 }
 

@@ -3,19 +3,26 @@ data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
-  log_groups = join(":", [
-    "arn:${data.aws_partition.current.partition}:logs",
-    data.aws_region.current.region,
-    data.aws_caller_identity.current.account_id,
-    "log-group:/aws/sagemaker/Endpoints/${var.endpoint_name_prefix}*",
-  ])
+  partition = data.aws_partition.current.partition
+  account   = data.aws_caller_identity.current.account_id
+  region    = data.aws_region.current.region
+
+  # PREFIX* would reach the logs of PREFIX2-... too.
+  log_groups = [for name in [var.endpoint_name_prefix, "${var.endpoint_name_prefix}-*"] :
+    "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:/aws/sagemaker/Endpoints/${name}"
+  ]
+
+  # Names of buckets are free again once a bucket is deleted, for everybody: neither an archive of
+  # somebody else's is served, nor a photograph captured into somebody else's bucket.
+  own_account = { "s3:ResourceAccount" = local.account }
 
   always = [
     {
-      Sid      = "ReadArchives"
-      Effect   = "Allow"
-      Action   = ["s3:GetObject", "s3:GetObjectVersion"]
-      Resource = [for arn in sort(var.bucket_arns) : "${arn}/${var.artifact_prefix}*"]
+      Sid       = "ReadArchives"
+      Effect    = "Allow"
+      Action    = ["s3:GetObject"]
+      Resource  = [for arn in sort(var.bucket_arns) : "${arn}/${var.artifact_prefix}*"]
+      Condition = { StringEquals = local.own_account }
     },
     {
       Sid      = "FindArchives"
@@ -23,7 +30,8 @@ locals {
       Action   = ["s3:ListBucket"]
       Resource = sort(var.bucket_arns)
       Condition = {
-        StringLike = { "s3:prefix" = ["${var.artifact_prefix}*"] }
+        StringEquals = local.own_account
+        StringLike   = { "s3:prefix" = ["${var.artifact_prefix}*"] }
       }
     },
     {
@@ -43,7 +51,7 @@ locals {
       Sid      = "WriteLogs"
       Effect   = "Allow"
       Action   = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
-      Resource = [local.log_groups, "${local.log_groups}:log-stream:*"]
+      Resource = concat(local.log_groups, [for group in local.log_groups : "${group}:log-stream:*"])
     },
     {
       # Metrics have no ARN; only their namespace can be restricted.
@@ -58,17 +66,20 @@ locals {
   ]
 
   with_keys = length(var.kms_key_arns) == 0 ? [] : [{
-    Sid      = "DecryptArchivesAndImages"
-    Effect   = "Allow"
-    Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
-    Resource = sort(var.kms_key_arns)
+    # Images and volumes are decrypted by grants, and logs by the key's own policy.
+    Sid       = "UseKeysThroughS3"
+    Effect    = "Allow"
+    Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+    Resource  = sort(var.kms_key_arns)
+    Condition = { StringEquals = { "kms:ViaService" = "s3.${local.region}.amazonaws.com" } }
   }]
 
   with_capture = length(var.capture_arns) == 0 ? [] : [{
-    Sid      = "WriteCapturedRequests"
-    Effect   = "Allow"
-    Action   = ["s3:PutObject"]
-    Resource = sort(var.capture_arns)
+    Sid       = "WriteCapturedRequests"
+    Effect    = "Allow"
+    Action    = ["s3:PutObject"]
+    Resource  = sort(var.capture_arns)
+    Condition = { StringEquals = local.own_account }
   }]
 
   in_vpc = var.in_vpc ? [{
@@ -92,19 +103,23 @@ locals {
 }
 
 resource "aws_iam_role" "this" {
-  name        = var.name
-  description = "Assumed by SageMaker to serve the models of drdeploy"
-  tags        = var.tags
+  name                 = var.name
+  description          = "Assumed by SageMaker to serve the models of drdeploy"
+  permissions_boundary = var.permissions_boundary_arn
+  tags                 = var.tags
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
+      # No other account can make SageMaker use this role (the confused deputy).  The ARN names no
+      # model and no endpoint: the developer guide says that inference takes it in this form alone.
       Sid       = "OnlySageMakerForThisAccount"
       Effect    = "Allow"
       Principal = { Service = "sagemaker.amazonaws.com" }
       Action    = "sts:AssumeRole"
       Condition = {
-        StringEquals = { "aws:SourceAccount" = data.aws_caller_identity.current.account_id }
+        StringEquals = { "aws:SourceAccount" = local.account }
+        ArnLike      = { "aws:SourceArn" = "arn:${local.partition}:sagemaker:${local.region}:${local.account}:*" }
       }
     }]
   })

@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "bucket_arns" {
-  description = "ARNs of the buckets that archives are read from."
+  description = "ARNs of the buckets of this account that archives are read from."
   type        = set(string)
 
   validation {
@@ -40,7 +40,7 @@ variable "repository_arns" {
 }
 
 variable "endpoint_name_prefix" {
-  description = "Prefix of the names of the endpoints whose logs the role may write."
+  description = "The endpoints whose logs the role may write: the one of this name, and those whose names begin with it and a hyphen."
   type        = string
 
   validation {
@@ -50,7 +50,7 @@ variable "endpoint_name_prefix" {
 }
 
 variable "kms_key_arns" {
-  description = "ARNs of the keys that encrypt archives or images."
+  description = "ARNs of the keys that encrypt archives and captured requests."
   type        = set(string)
   default     = []
 
@@ -68,6 +68,17 @@ variable "capture_arns" {
   validation {
     condition     = alltrue([for arn in var.capture_arns : can(regex("^arn:[a-z-]+:s3:::[a-z0-9.-]+/[^*]+/\\*$", arn))])
     error_message = "capture_arns must be folders of a bucket (arn:aws:s3:::BUCKET/FOLDER/*), not ${join(", ", var.capture_arns)}."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the policy that bounds what the role can ever do (output boundary_arn of modules/deployer-policy); null bounds nothing."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of a policy (arn:aws:iam::ACCOUNT:policy/NAME), not \"${coalesce(var.permissions_boundary_arn, "null")}\"."
   }
 }
 

@@ -26,7 +26,7 @@ variable "keep_images" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts the images; null leaves that to ECR's own keys, which cost nothing."
+  description = "Key that encrypts the images; null leaves that to ECR's own keys, which cost nothing.  ECR cannot change it: another key makes a new repository."
   type        = string
   default     = null
 

@@ -39,8 +39,8 @@ locals {
 
   # Each panel is a widget of the dashboard, with one line for each endpoint.
   panels = [
-    { title = "Model latency, p95 (microseconds)", metric = "ModelLatency", stat = "p95", kinds = ["serverless", "realtime"] },
-    { title = "Overhead of SageMaker, p95 (microseconds)", metric = "OverheadLatency", stat = "p95", kinds = ["serverless", "realtime"] },
+    { title = "Model latency, p95 (microseconds)", metric = "ModelLatency", stat = "p95", kinds = ["serverless", "realtime", "asynchronous"] },
+    { title = "Overhead of SageMaker, p95 (microseconds)", metric = "OverheadLatency", stat = "p95", kinds = ["serverless", "realtime", "asynchronous"] },
     { title = "Cold starts: setup time, mean (microseconds)", metric = "ModelSetupTime", stat = "Average", kinds = ["serverless"] },
     { title = "Invocations", metric = "Invocations", stat = "Sum", kinds = ["serverless", "realtime"] },
     { title = "Errors of the container (5XX)", metric = "Invocation5XXErrors", stat = "Sum", kinds = ["serverless", "realtime"] },
@@ -48,7 +48,10 @@ locals {
     # For the cost: serverless endpoints are paid by the time in use, and memory that stays unused
     # says that a smaller size would do.
     { title = "Paid time: model latency in all (microseconds)", metric = "ModelLatency", stat = "Sum", kinds = ["serverless"] },
-    { title = "Memory in use (percent)", metric = "MemoryUtilization", stat = "Maximum", kinds = ["serverless", "realtime"] },
+    { title = "Memory in use (percent)", metric = "MemoryUtilization", stat = "Maximum", kinds = ["serverless", "realtime", "asynchronous"] },
+    { title = "Requests that wait or are processed", metric = "ApproximateBacklogSize", stat = "Maximum", kinds = ["asynchronous"] },
+    { title = "Age of the oldest request (seconds)", metric = "ApproximateAgeOfOldestRequest", stat = "Maximum", kinds = ["asynchronous"] },
+    { title = "Requests that failed", metric = "InvocationFailures", stat = "Sum", kinds = ["asynchronous"] },
   ]
 
   widgets = [for number, panel in local.panels : {
@@ -63,7 +66,11 @@ locals {
       stat   = panel.stat
       period = 60
       metrics = [for key, one in var.endpoints :
-        [panel.metric == "MemoryUtilization" && one.kind == "realtime" ? "/aws/sagemaker/Endpoints" : "AWS/SageMaker", panel.metric, "EndpointName", one.endpoint_name, "VariantName", local.variant, { label = key }]
+        # The queue is the endpoint's, and not a variant's.
+        [for part in [
+          panel.metric == "MemoryUtilization" && one.kind != "serverless" ? "/aws/sagemaker/Endpoints" : "AWS/SageMaker", panel.metric, "EndpointName", one.endpoint_name,
+          startswith(panel.metric, "Approximate") ? null : "VariantName", startswith(panel.metric, "Approximate") ? null : local.variant, { label = key },
+        ] : part if part != null]
         if contains(panel.kinds, one.kind)
       ]
     }
@@ -76,7 +83,7 @@ resource "aws_cloudwatch_dashboard" "this" {
 }
 
 resource "aws_sns_topic" "this" {
-  #checkov:skip=CKV_AWS_26:CloudWatch cannot publish to a topic under the key that AWS manages (alias/aws/sns); a key of one's own is used where kms_key_arn is given
+  #checkov:skip=CKV_AWS_26:A key of the account's own is used where kms_key_arn is given, which every environment passes on; CloudWatch cannot publish under the key that AWS manages (alias/aws/sns)
   count             = var.alarm_email == null ? 0 : 1
   name              = "${var.name}-alarms"
   kms_master_key_id = var.kms_key_arn

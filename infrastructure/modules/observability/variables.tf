@@ -9,15 +9,15 @@ variable "name" {
 }
 
 variable "endpoints" {
-  description = "Endpoints to watch, by key: endpoint_name and kind (serverless or realtime)."
+  description = "Endpoints to watch, by key: endpoint_name and kind (serverless, realtime or asynchronous)."
   type = map(object({
     endpoint_name = string
     kind          = string
   }))
 
   validation {
-    condition     = alltrue([for one in values(var.endpoints) : contains(["serverless", "realtime"], one.kind)])
-    error_message = "endpoints must each have the kind serverless or realtime, not ${join(", ", [for one in values(var.endpoints) : one.kind])}."
+    condition     = alltrue([for one in values(var.endpoints) : contains(["serverless", "realtime", "asynchronous"], one.kind)])
+    error_message = "endpoints must each have the kind serverless, realtime or asynchronous, not ${join(", ", [for one in values(var.endpoints) : one.kind])}."
   }
 }
 

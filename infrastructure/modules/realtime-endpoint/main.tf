@@ -1,10 +1,22 @@
 locals {
   variant        = "AllTraffic"
   instance_types = jsondecode(file("${path.module}/instance_types.json"))
+
+  # Drivers of SageMaker's hosts with NVIDIA's GPUs, and the drivers that CUDA needs, with their
+  # sources in docs/gpu.md.  A driver that AWS does not document counts as new enough.
+  hosts       = jsondecode(file("${path.module}/inference_amis.json"))
+  gpu_family  = try(regex("^ml\\.((?:g[0-9]|p[0-9])[a-z0-9-]*)\\.", var.instance_type)[0], null)
+  host_driver = coalesce(var.inference_ami_version == null ? lookup(local.hosts.default_drivers, coalesce(local.gpu_family, "none"), null) : lookup(local.hosts.amis, coalesce(var.inference_ami_version, "none"), null), 9999)
+
   dimensions = {
     EndpointName = var.name
     VariantName  = local.variant
   }
+
+  # Disks of an instance's own are encrypted by hardware, and SageMaker refuses a key for them.
+  has_own_disks  = can(regex("^ml\\.([a-z]+[0-9]+[a-z]*d[a-z]*|g4dn|g5|g6e?|p4de?|p5e?n?|trn1n?|inf2)\\.", var.instance_type))
+  volume_key_arn = local.has_own_disks ? null : var.kms_key_arn
+  capture_key_id = var.data_capture == null ? null : try(coalesce(var.data_capture.kms_key_id, var.kms_key_arn), null)
 
   # SageMaker cannot change a configuration, so every change makes a new one, and the old one is
   # deleted only when the new one is in service.  Both exist meanwhile and need different names: a
@@ -15,25 +27,28 @@ locals {
     var.instance_type,
     var.initial_instance_count,
     var.data_capture,
-    var.kms_key_arn,
+    local.volume_key_arn,
+    local.capture_key_id,
     var.startup_timeout_s,
+    var.inference_ami_version,
   ])), 0, 6)
 }
 
-# SageMaker would create the log group by itself; then its logs would be kept for ever, and destroying
+# SageMaker would create the log group by itself; then its logs would be kept forever, and destroying
 # the endpoint would not delete them.
 resource "aws_cloudwatch_log_group" "this" {
-  #checkov:skip=CKV_AWS_158:Logs of the server hold no photograph and no grade; CloudWatch's own encryption is enough
+  #checkov:skip=CKV_AWS_158:A key of the account's own is used where kms_key_arn is given, which every environment passes on; the logs hold no photograph and no grade
   #checkov:skip=CKV_AWS_338:A year is far beyond a study; log_retention_days says how long
   name              = "/aws/sagemaker/Endpoints/${var.name}"
   retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
   tags              = var.tags
 }
 
 resource "aws_sagemaker_endpoint_configuration" "this" {
-  #checkov:skip=CKV_AWS_98:A key is used where kms_key_arn is given; types with disks of their own refuse one
+  #checkov:skip=CKV_AWS_98:A key of the account's own is used where kms_key_arn is given, which every environment passes on; instance types with disks of their own refuse one
   name        = "${var.name}-${local.identity}-${formatdate("YYMMDDhhmmss", plantimestamp())}"
-  kms_key_arn = var.kms_key_arn
+  kms_key_arn = local.volume_key_arn
   tags        = var.tags
 
   production_variants {
@@ -41,6 +56,7 @@ resource "aws_sagemaker_endpoint_configuration" "this" {
     model_name             = var.model_name
     instance_type          = var.instance_type
     initial_instance_count = var.initial_instance_count
+    inference_ami_version  = var.inference_ami_version
 
     container_startup_health_check_timeout_in_seconds = var.startup_timeout_s
   }
@@ -52,7 +68,7 @@ resource "aws_sagemaker_endpoint_configuration" "this" {
       enable_capture              = true
       destination_s3_uri          = data_capture_config.value.destination_s3_uri
       initial_sampling_percentage = data_capture_config.value.sampling_percentage
-      kms_key_id                  = data_capture_config.value.kms_key_id
+      kms_key_id                  = local.capture_key_id
 
       capture_options {
         capture_mode = "Input"
@@ -71,6 +87,7 @@ resource "aws_sagemaker_endpoint_configuration" "this" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "errors" {
+  count               = var.has_guardrails ? 1 : 0
   alarm_name          = "${var.name}-errors"
   alarm_description   = "More than ${var.guardrails.max_error_percent} % of the requests to ${var.name} end in a 5XX"
   comparison_operator = "GreaterThanThreshold"
@@ -112,6 +129,7 @@ resource "aws_cloudwatch_metric_alarm" "errors" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "latency" {
+  count               = var.has_guardrails ? 1 : 0
   alarm_name          = "${var.name}-latency"
   alarm_description   = "The model of ${var.name} takes more than ${var.guardrails.max_latency_ms} ms on average"
   comparison_operator = "GreaterThanThreshold"
@@ -131,44 +149,48 @@ resource "aws_sagemaker_endpoint" "this" {
   endpoint_config_name = aws_sagemaker_endpoint_configuration.this.name
   tags                 = var.tags
 
-  deployment_config {
-    blue_green_update_policy {
-      termination_wait_in_seconds = var.guardrails.termination_wait_s
-      # SageMaker rolls a deployment back after that.  Four hours are more than all steps and waits
-      # that the variables allow.
-      maximum_execution_timeout_in_seconds = 14400
+  dynamic "deployment_config" {
+    for_each = var.has_guardrails ? [var.guardrails] : []
 
-      traffic_routing_configuration {
-        type                     = upper(replace(var.guardrails.traffic, "-", "_"))
-        wait_interval_in_seconds = var.guardrails.wait_s
+    content {
+      blue_green_update_policy {
+        termination_wait_in_seconds = var.guardrails.termination_wait_s
+        # SageMaker rolls a deployment back after that.  Four hours are more than all steps and waits
+        # that the variables allow.
+        maximum_execution_timeout_in_seconds = 14400
 
-        dynamic "canary_size" {
-          for_each = var.guardrails.traffic == "canary" ? [var.guardrails.step_percent] : []
+        traffic_routing_configuration {
+          type                     = upper(replace(var.guardrails.traffic, "-", "_"))
+          wait_interval_in_seconds = var.guardrails.wait_s
 
-          content {
-            type  = "CAPACITY_PERCENT"
-            value = canary_size.value
+          dynamic "canary_size" {
+            for_each = var.guardrails.traffic == "canary" ? [var.guardrails.step_percent] : []
+
+            content {
+              type  = "CAPACITY_PERCENT"
+              value = canary_size.value
+            }
           }
-        }
 
-        dynamic "linear_step_size" {
-          for_each = var.guardrails.traffic == "linear" ? [var.guardrails.step_percent] : []
+          dynamic "linear_step_size" {
+            for_each = var.guardrails.traffic == "linear" ? [var.guardrails.step_percent] : []
 
-          content {
-            type  = "CAPACITY_PERCENT"
-            value = linear_step_size.value
+            content {
+              type  = "CAPACITY_PERCENT"
+              value = linear_step_size.value
+            }
           }
         }
       }
-    }
 
-    auto_rollback_configuration {
-      alarms {
-        alarm_name = aws_cloudwatch_metric_alarm.errors.alarm_name
-      }
+      auto_rollback_configuration {
+        alarms {
+          alarm_name = aws_cloudwatch_metric_alarm.errors[0].alarm_name
+        }
 
-      alarms {
-        alarm_name = aws_cloudwatch_metric_alarm.latency.alarm_name
+        alarms {
+          alarm_name = aws_cloudwatch_metric_alarm.latency[0].alarm_name
+        }
       }
     }
   }
@@ -178,7 +200,7 @@ resource "aws_sagemaker_endpoint" "this" {
 
 # Scaling changes the endpoint's instance count and never its configuration.  So a plan that is made
 # while the endpoint is scaled out does not scale it in again.  A new configuration starts with
-# initial_instance_count, which must lie between the two capacities; scaling goes on from there.
+# initial_instance_count, which must lie between the two capacities; scaling continues from there.
 resource "aws_appautoscaling_target" "this" {
   count              = var.autoscaling == null ? 0 : 1
   service_namespace  = "sagemaker"

@@ -13,12 +13,27 @@ output "configuration_name" {
   value       = aws_sagemaker_endpoint_configuration.this.name
 }
 
+output "configuration_arn" {
+  description = "ARN of the endpoint configuration in service."
+  value       = aws_sagemaker_endpoint_configuration.this.arn
+}
+
+output "endpoint_tags" {
+  description = "Tags of the endpoint, those of the provider included."
+  value       = aws_sagemaker_endpoint.this.tags_all
+}
+
+output "volume_key_arn" {
+  description = "Key that encrypts the instances' volumes; null leaves that to SageMaker's own key."
+  value       = local.volume_key_arn
+}
+
 output "log_group_name" {
   description = "Name of the log group that the containers' output goes to."
   value       = aws_cloudwatch_log_group.this.name
 }
 
 output "guardrail_alarms" {
-  description = "Names of the alarms that roll a deployment back."
-  value       = [aws_cloudwatch_metric_alarm.errors.alarm_name, aws_cloudwatch_metric_alarm.latency.alarm_name]
+  description = "Names of the alarms that roll a deployment back; empty without guardrails."
+  value       = concat(aws_cloudwatch_metric_alarm.errors[*].alarm_name, aws_cloudwatch_metric_alarm.latency[*].alarm_name)
 }

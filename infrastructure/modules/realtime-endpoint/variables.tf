@@ -23,6 +23,48 @@ variable "instance_type" {
   }
 }
 
+variable "inference_ami_version" {
+  description = "AMI version of instances with a GPU, which decides their driver (inference_amis.json), for example al2023-ami-sagemaker-inference-gpu-4-1; null takes SageMaker's default, which is driver 470 (CUDA 11.4) on ml.g4dn, ml.g5 and ml.p4d."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.inference_ami_version == null ? true : contains(keys(local.hosts.amis), var.inference_ami_version)
+    error_message = "inference_ami_version must be one of ${join(", ", keys(local.hosts.amis))}, not \"${coalesce(var.inference_ami_version, "null")}\"."
+  }
+
+  validation {
+    condition     = try(local.hosts.amis[var.inference_ami_version], null) == null || local.gpu_family != null
+    error_message = "inference_ami_version ${coalesce(var.inference_ami_version, "null")} is for instances with a GPU, and ${var.instance_type} has none: leave it out, or choose another instance_type."
+  }
+}
+
+variable "cuda_version" {
+  description = "Version of CUDA that the model's image was built for, for example 13.0 (docker inspect shows NVIDIA_REQUIRE_CUDA); null for an image for CPUs.  A host that cannot start the image is refused."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.cuda_version == null ? true : can(regex("^[0-9]+\\.[0-9]+$", var.cuda_version))
+    error_message = "cuda_version must be a version like 13.0, not \"${coalesce(var.cuda_version, "null")}\"."
+  }
+
+  validation {
+    condition     = var.cuda_version == null || local.gpu_family != null
+    error_message = "cuda_version ${coalesce(var.cuda_version, "null")} needs an instance type with a GPU, and ${var.instance_type} has none: choose one, for example ml.g5.xlarge, or an image for CPUs."
+  }
+
+  validation {
+    condition     = var.cuda_version == null || try(tonumber(split(".", var.cuda_version)[0]), 0) <= lookup(local.hosts.last_cuda, coalesce(local.gpu_family, "none"), 999)
+    error_message = "cuda_version ${coalesce(var.cuda_version, "null")} no longer supports the GPU of ${var.instance_type}: choose a newer instance type, for example ml.g4dn.xlarge or ml.g5.xlarge."
+  }
+
+  validation {
+    condition     = var.cuda_version == null || local.host_driver >= try(local.hosts.oldest_drivers[split(".", var.cuda_version)[0]], 0)
+    error_message = "cuda_version ${coalesce(var.cuda_version, "null")} needs driver ${try(local.hosts.oldest_drivers[split(".", var.cuda_version)[0]], 0)}, and the host of ${var.instance_type} has driver ${local.host_driver}: set inference_ami_version to ${join(" or ", [for name, driver in local.hosts.amis : name if coalesce(driver, 0) >= try(local.hosts.oldest_drivers[split(".", var.cuda_version)[0]], 0)])}."
+  }
+}
+
 variable "initial_instance_count" {
   description = "Number of instances that a deployment starts with, at least 1."
   type        = number
@@ -100,6 +142,12 @@ variable "guardrails" {
   }
 }
 
+variable "has_guardrails" {
+  description = "Whether updates are guarded (guardrails).  false for an endpoint that a schedule creates (modules/opening-hours): the schedule creates it without guardrails, and Terraform would find a change in every plan."
+  type        = bool
+  default     = true
+}
+
 variable "data_capture" {
   description = "Stores a share of the requests and answers in S3.  Requests are photographs of patients: consider who may read the bucket."
   type = object({
@@ -126,18 +174,13 @@ variable "data_capture" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts the instances' volumes; not for instance types with local disks."
+  description = "Key that encrypts the instances' volumes, unless the type has disks of its own, which hardware encrypts; the log; and captured requests, unless data_capture names another.  Its policy must let CloudWatch Logs use it (modules/encryption-key).  null leaves that to the services' own keys."
   type        = string
   default     = null
 
   validation {
     condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", var.kms_key_arn))
     error_message = "kms_key_arn must be the ARN of a KMS key (arn:aws:kms:REGION:ACCOUNT:key/ID), not \"${coalesce(var.kms_key_arn, "null")}\"."
-  }
-
-  validation {
-    condition     = var.kms_key_arn == null || !can(regex("^ml\\.([a-z]+[0-9]+[a-z]*d[a-z]*|g4dn|g5|g6e?|p4de?|p5e?n?|trn1n?|inf2)\\.", var.instance_type))
-    error_message = "kms_key_arn must be null for ${var.instance_type}: its own disks are encrypted by hardware, and SageMaker refuses a key."
   }
 }
 

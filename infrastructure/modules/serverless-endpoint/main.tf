@@ -13,13 +13,14 @@ locals {
   ])), 0, 6)
 }
 
-# SageMaker would create the log group by itself; then its logs would be kept for ever, and destroying
+# SageMaker would create the log group by itself; then its logs would be kept forever, and destroying
 # the endpoint would not delete them.
 resource "aws_cloudwatch_log_group" "this" {
-  #checkov:skip=CKV_AWS_158:Logs of the server hold no photograph and no grade; CloudWatch's own encryption is enough
+  #checkov:skip=CKV_AWS_158:A key of the account's own is used where kms_key_arn is given, which every environment passes on; the logs hold no photograph and no grade
   #checkov:skip=CKV_AWS_338:A year is far beyond a study; log_retention_days says how long
   name              = "/aws/sagemaker/Endpoints/${var.name}"
   retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
   tags              = var.tags
 }
 

@@ -24,6 +24,17 @@ variable "model_supports_serverless" {
   }
 }
 
+variable "cuda_version" {
+  description = "Version of CUDA that the model's image was built for; must be null, because serverless endpoints have no GPU."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.cuda_version == null
+    error_message = "cuda_version must be null, not ${coalesce(var.cuda_version, "null")}: serverless endpoints have no GPU; use an image for CPUs, or a realtime endpoint with a GPU, for example ml.g5.xlarge."
+  }
+}
+
 variable "memory_mb" {
   description = "Memory in MB: 1024 to 6144 in steps of 1024; CPU comes in proportion."
   type        = number
@@ -120,6 +131,17 @@ variable "log_retention_days" {
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
     error_message = "log_retention_days must be one that CloudWatch offers (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, … 3653), not ${var.log_retention_days}."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "Key that encrypts the log; its policy must let CloudWatch Logs use it (modules/encryption-key).  null leaves that to CloudWatch's own keys."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a KMS key (arn:aws:kms:REGION:ACCOUNT:key/ID), not \"${coalesce(var.kms_key_arn, "null")}\"."
   }
 }
 

@@ -51,6 +51,53 @@ run "old_versions_expire" {
   }
 }
 
+run "captured_requests_expire_within_a_month" {
+  command = plan
+
+  assert {
+    condition = [for one in aws_s3_bucket_lifecycle_configuration.this.rule : [one.filter[0].prefix, one.expiration[0].days, one.noncurrent_version_expiration[0].noncurrent_days] if one.id == "captured-requests"] == [
+      ["captured/", 30, 1]
+    ]
+    error_message = "photographs of patients must not be kept forever, nor as old versions"
+  }
+}
+
+run "captured_requests_expire_when_asked" {
+  command = plan
+
+  variables {
+    capture_retention_days = 7
+  }
+
+  assert {
+    condition     = [for one in aws_s3_bucket_lifecycle_configuration.this.rule : one.expiration[0].days if one.id == "captured-requests"] == [7]
+    error_message = "capture_retention_days must be what lifecycle says"
+  }
+}
+
+run "captured_requests_are_kept_when_asked" {
+  command = plan
+
+  variables {
+    capture_retention_days = null
+  }
+
+  assert {
+    condition     = [for one in aws_s3_bucket_lifecycle_configuration.this.rule : one.id] == ["old-versions-and-broken-uploads"]
+    error_message = "null keeps them"
+  }
+}
+
+run "captured_requests_of_no_day_are_refused" {
+  command = plan
+
+  variables {
+    capture_retention_days = 0
+  }
+
+  expect_failures = [var.capture_retention_days]
+}
+
 run "a_key_of_ones_own" {
   command = plan
 

@@ -26,10 +26,36 @@ run "only_sagemaker_for_this_account_assumes_it" {
       Effect    = "Allow"
       Principal = { Service = "sagemaker.amazonaws.com" }
       Action    = "sts:AssumeRole"
-      Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
+      Condition = {
+        StringEquals = { "aws:SourceAccount" = "123456789012" }
+        ArnLike      = { "aws:SourceArn" = "arn:aws:sagemaker:us-east-1:123456789012:*" }
+      }
     }]
     error_message = "nobody else may assume the role"
   }
+}
+
+run "it_is_bounded_where_a_boundary_is_given" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/dr-study-boundary-us-east-1"
+  }
+
+  assert {
+    condition     = aws_iam_role.this.permissions_boundary == "arn:aws:iam::123456789012:policy/dr-study-boundary-us-east-1"
+    error_message = "the boundary must be attached"
+  }
+}
+
+run "a_name_is_no_boundary" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "dr-study-boundary"
+  }
+
+  expect_failures = [var.permissions_boundary_arn]
 }
 
 run "everything_is_named_exactly" {
@@ -64,7 +90,7 @@ run "keys_capture_and_subnets_where_asked_for" {
 
   assert {
     condition = slice([for one in jsondecode(aws_iam_role_policy.this.policy).Statement : one.Sid], 6, 9) == [
-      "DecryptArchivesAndImages", "WriteCapturedRequests", "AttachToSubnets"
+      "UseKeysThroughS3", "WriteCapturedRequests", "AttachToSubnets"
     ]
     error_message = "each has its statement"
   }

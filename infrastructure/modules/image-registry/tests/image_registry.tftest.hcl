@@ -9,7 +9,7 @@ run "immutable_and_scanned" {
 
   assert {
     condition     = aws_ecr_repository.this.image_tag_mutability == "IMMUTABLE"
-    error_message = "a tag must mean one image for ever"
+    error_message = "a tag must mean one image forever"
   }
 
   assert {

@@ -104,6 +104,11 @@ run "captured_requests_are_encrypted_in_the_folder_that_is_named" {
     condition     = [for one in aws_sagemaker_endpoint_configuration.this.data_capture_config[0].capture_options : one.capture_mode] == ["Input", "Output"]
     error_message = "request and answer"
   }
+
+  assert {
+    condition     = aws_sagemaker_endpoint_configuration.this.data_capture_config[0].kms_key_id == var.data_capture.kms_key_id
+    error_message = "with the key that is named"
+  }
 }
 
 run "an_unknown_type_is_refused" {
@@ -168,12 +173,41 @@ run "an_unknown_way_of_traffic_is_refused" {
   expect_failures = [var.guardrails]
 }
 
-run "a_key_for_disks_of_the_instance_is_refused" {
+run "a_key_encrypts_volumes_log_and_captured_requests" {
+  command = plan
+
+  variables {
+    kms_key_arn  = "arn:aws:kms:us-east-1:123456789012:key/abc"
+    data_capture = { destination_s3_uri = "s3://captured/requests", sampling_percentage = 5 }
+  }
+
+  assert {
+    condition = [aws_sagemaker_endpoint_configuration.this.kms_key_arn, aws_cloudwatch_log_group.this.kms_key_id, aws_sagemaker_endpoint_configuration.this.data_capture_config[0].kms_key_id] == [
+      for one in range(3) : var.kms_key_arn
+    ]
+    error_message = "one key for all"
+  }
+}
+
+run "disks_of_the_instance_get_no_key" {
   command = plan
 
   variables {
     instance_type = "ml.m5d.xlarge"
     kms_key_arn   = "arn:aws:kms:us-east-1:123456789012:key/abc"
+  }
+
+  assert {
+    condition     = aws_sagemaker_endpoint_configuration.this.kms_key_arn == null && aws_cloudwatch_log_group.this.kms_key_id == var.kms_key_arn
+    error_message = "SageMaker refuses a key for disks that hardware encrypts"
+  }
+}
+
+run "an_alias_is_no_key" {
+  command = plan
+
+  variables {
+    kms_key_arn = "alias/mine"
   }
 
   expect_failures = [var.kms_key_arn]
@@ -197,4 +231,73 @@ run "a_start_without_time_is_refused" {
   }
 
   expect_failures = [var.startup_timeout_s]
+}
+
+run "cuda_on_a_host_with_its_driver_is_planned" {
+  command = plan
+
+  variables {
+    instance_type         = "ml.g5.xlarge"
+    inference_ami_version = "al2023-ami-sagemaker-inference-gpu-4-1"
+    cuda_version          = "13.0"
+  }
+
+  assert {
+    condition     = aws_sagemaker_endpoint_configuration.this.production_variants[0].inference_ami_version == var.inference_ami_version
+    error_message = "the driver is the one of the AMI version"
+  }
+}
+
+run "cuda_on_an_older_driver_is_refused" {
+  command = plan
+
+  variables {
+    instance_type         = "ml.g5.xlarge"
+    inference_ami_version = "al2-ami-sagemaker-inference-gpu-3-1"
+    cuda_version          = "13.0"
+  }
+
+  expect_failures = [var.cuda_version]
+}
+
+run "an_older_cuda_on_the_default_driver_is_planned" {
+  command = plan
+
+  variables {
+    instance_type = "ml.g4dn.xlarge"
+    cuda_version  = "11.8"
+  }
+}
+
+run "cuda_that_no_longer_knows_the_gpu_is_refused" {
+  command = plan
+
+  variables {
+    instance_type         = "ml.p3.2xlarge"
+    inference_ami_version = "al2023-ami-sagemaker-inference-gpu-4-1"
+    cuda_version          = "13.0"
+  }
+
+  expect_failures = [var.cuda_version]
+}
+
+run "a_driver_for_gpus_without_a_gpu_is_refused" {
+  command = plan
+
+  variables {
+    inference_ami_version = "al2023-ami-sagemaker-inference-gpu-4-1"
+  }
+
+  expect_failures = [var.inference_ami_version]
+}
+
+run "an_unknown_ami_version_is_refused" {
+  command = plan
+
+  variables {
+    instance_type         = "ml.g5.xlarge"
+    inference_ami_version = "gpu-9"
+  }
+
+  expect_failures = [var.inference_ami_version]
 }

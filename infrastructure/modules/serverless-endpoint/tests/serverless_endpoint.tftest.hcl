@@ -25,6 +25,19 @@ run "is_paid_per_use" {
   }
 }
 
+run "a_key_encrypts_the_log" {
+  command = plan
+
+  variables {
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/abc"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.this.kms_key_id == var.kms_key_arn
+    error_message = "the key must be used"
+  }
+}
+
 run "another_model_is_another_configuration" {
   command = plan
 
@@ -181,4 +194,14 @@ run "a_retention_that_cloudwatch_has_not_is_refused" {
   }
 
   expect_failures = [var.log_retention_days]
+}
+
+run "cuda_is_refused" {
+  command = plan
+
+  variables {
+    cuda_version = "13.0"
+  }
+
+  expect_failures = [var.cuda_version]
 }

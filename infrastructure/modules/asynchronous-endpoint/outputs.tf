@@ -1,0 +1,43 @@
+output "endpoint_name" {
+  description = "Name of the endpoint, which requests are sent to."
+  value       = aws_sagemaker_endpoint.this.name
+}
+
+output "endpoint_arn" {
+  description = "ARN of the endpoint."
+  value       = aws_sagemaker_endpoint.this.arn
+}
+
+output "configuration_name" {
+  description = "Name of the endpoint configuration in service; changes with the model and the instances."
+  value       = aws_sagemaker_endpoint_configuration.this.name
+}
+
+output "inputs_uri" {
+  description = "Folder of the bucket that inputs may be uploaded to; null if input_arns names others."
+  value       = length(var.input_arns) > 0 ? null : "s3://${module.results.bucket_name}/${local.folder}inputs/"
+}
+
+output "results_uri" {
+  description = "Folder that results are written to."
+  value       = local.results_uri
+}
+
+output "failures_uri" {
+  description = "Folder that failures are written to."
+  value       = local.failures_uri
+}
+
+output "topic_arns" {
+  description = "ARNs of the topics that are notified, by what they say: completed, failed."
+  value       = { for name, topic in aws_sns_topic.this : name => topic.arn }
+}
+
+output "alarm_names" {
+  description = "Names of the alarms."
+  value = [
+    aws_cloudwatch_metric_alarm.waiting_without_instances.alarm_name,
+    aws_cloudwatch_metric_alarm.age.alarm_name,
+    aws_cloudwatch_metric_alarm.failures.alarm_name,
+  ]
+}

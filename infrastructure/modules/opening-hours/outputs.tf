@@ -1,0 +1,9 @@
+output "role_arn" {
+  description = "ARN of the role that creates and deletes the endpoints."
+  value       = aws_iam_role.this.arn
+}
+
+output "schedule_names" {
+  description = "Names of the schedules."
+  value       = sort(keys(aws_scheduler_schedule.this))
+}
