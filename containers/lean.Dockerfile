@@ -18,10 +18,12 @@ RUN apt-get update \
 FROM python AS dependencies
 ARG DEBIAN_FRONTEND=noninteractive
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev python3-pip
+COPY containers/record_wheels.py /build/record_wheels.py
 COPY requirements/serve.txt /build/requirements.txt
 RUN python3 -m pip install --quiet --progress-bar off --root-user-action ignore \
       --no-cache-dir --no-compile --only-binary :all: --require-hashes \
-      --target /build/site -r /build/requirements.txt
+      --target /build/site --report /build/report.json -r /build/requirements.txt \
+ && python3 /build/record_wheels.py /build/report.json /build/wheels.sha256
 COPY containers/blas.c containers/slim_numpy.sh containers/slim_site.sh /build/
 RUN sh /build/slim_site.sh /build/site && sh /build/slim_numpy.sh /build/site /build/blas.c
 # The byte code is never checked against its source: the files of a container do not change.  It must
@@ -38,6 +40,7 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash \
 FROM python
 RUN useradd --system --uid 10001 --user-group --home-dir /tmp --no-create-home grader
 COPY --from=dependencies /build/site /usr/local/lib/python3.11/dist-packages
+COPY --from=dependencies /build/wheels.sha256 /usr/share/drdeploy/wheels.sha256
 COPY --from=source /build/site /usr/local/lib/python3.11/dist-packages
 COPY --from=source /build/serve.py /usr/local/bin/drdeploy-serve.py
 # Measured on a cold start that takes 0.45 s of CPU: a heap that grows in steps of 16 MB and is not
@@ -50,11 +53,16 @@ ENV DRDEPLOY_PROFILE=lean \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 ARG VERSION=unknown
+ARG BASE_NAME=""
+ARG BASE_DIGEST=""
 LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.base.name="${BASE_NAME}" \
+      org.opencontainers.image.base.digest="${BASE_DIGEST}" \
       org.opencontainers.image.title="drdeploy lean" \
       org.opencontainers.image.description="Grades fundus photographs with ONNX Runtime. For research use. Not a medical device." \
       org.opencontainers.image.licenses="Apache-2.0" \
-      com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
+      com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true" \
+      org.drdeploy.network="none"
 USER 10001:10001
 EXPOSE 8080
 ENTRYPOINT ["/usr/bin/python3", "/usr/local/bin/drdeploy-serve.py"]

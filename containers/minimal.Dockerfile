@@ -6,7 +6,8 @@
 #   drdeploy image build minimal
 #   docker build -f containers/minimal.Dockerfile -t drdeploy:minimal .
 
-FROM debian:bookworm-slim AS python
+ARG BASE=debian:bookworm-slim
+FROM ${BASE} AS python
 ARG DEBIAN_FRONTEND=noninteractive
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3 \
@@ -16,10 +17,12 @@ RUN apt-get update \
 FROM python AS dependencies
 ARG DEBIAN_FRONTEND=noninteractive
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev python3-pip
+COPY containers/record_wheels.py /build/record_wheels.py
 COPY requirements/serve.txt /build/requirements.txt
 RUN python3 -m pip install --quiet --progress-bar off --root-user-action ignore \
       --no-cache-dir --no-compile --only-binary :all: --require-hashes \
-      --target /build/site -r /build/requirements.txt
+      --target /build/site --report /build/report.json -r /build/requirements.txt \
+ && python3 /build/record_wheels.py /build/report.json /build/wheels.sha256
 COPY containers/blas.c containers/slim_numpy.sh containers/slim_site.sh /build/
 RUN sh /build/slim_site.sh /build/site && sh /build/slim_numpy.sh /build/site /build/blas.c
 
@@ -27,7 +30,13 @@ FROM dependencies AS root
 COPY src/drdeploy LICENSE /build/site/drdeploy/
 COPY containers/serve.py /build/site/drdeploy_serve.py
 COPY containers/minimal_root.py /build/minimal_root.py
-RUN python3 -X no_debug_ranges /build/minimal_root.py /build/site /root-of-image
+RUN python3 -X no_debug_ranges /build/minimal_root.py /build/site /root-of-image \
+ && install -D -m 644 /build/wheels.sha256 /root-of-image/usr/share/drdeploy/wheels.sha256
+# Podman 4.3 takes a LABEL from its cache also where only a build argument in it changed.  After this,
+# another base is another content, and the labels below are made anew.
+ARG BASE_NAME=""
+ARG BASE_DIGEST=""
+RUN echo "${BASE_NAME} ${BASE_DIGEST}" >/root-of-image/usr/share/drdeploy/base
 
 FROM scratch
 COPY --from=root /root-of-image /
@@ -40,11 +49,16 @@ ENV DRDEPLOY_PROFILE=lean \
     OPENBLAS_NUM_THREADS=1 \
     PATH=/usr/bin
 ARG VERSION=unknown
+ARG BASE_NAME=""
+ARG BASE_DIGEST=""
 LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.base.name="${BASE_NAME}" \
+      org.opencontainers.image.base.digest="${BASE_DIGEST}" \
       org.opencontainers.image.title="drdeploy minimal" \
       org.opencontainers.image.description="Grades fundus photographs with ONNX Runtime. For research use. Not a medical device." \
       org.opencontainers.image.licenses="Apache-2.0" \
-      com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
+      com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true" \
+      org.drdeploy.network="none"
 USER 10001:10001
 EXPOSE 8080
 ENTRYPOINT ["/usr/bin/python3.11", "-I", "-S", "-u", "/usr/lib/python3.11/drdeploy_serve.pyc"]

@@ -4,16 +4,19 @@
 
 All Python modules are byte code without source in one folder, so that an import searches one
 place.  The shared libraries are those that the dynamic loader lists for the copied files.  The
-licence of everything that is copied is copied too.
+licence of everything that is copied is copied too, and so is what scanners need to know what is
+there: the metadata of each distribution and each package of Debian, and the files copied from it.
 """
 
 # ruff: noqa: INP001  a script beside the Dockerfiles, no package
 import compileall
+import hashlib
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+from collections import defaultdict
 from pathlib import Path
 
 INTERPRETER = Path("/usr/bin/python3.11")
@@ -46,6 +49,18 @@ COPYRIGHT = Path("/usr/share/doc")
 COMMON_LICENCES = Path("/usr/share/common-licenses")
 """Licence texts to which the copyright files of many packages refer."""
 
+RELEASE = Path("/usr/lib/os-release")
+"""Names the distribution; scanners look for its weaknesses."""
+
+PACKAGE_FIELDS = "".join(
+    f"{name}: ${{{field}}}\n"
+    for name, field in (
+        *(("Package", "Package"), ("Version", "Version"), ("Architecture", "Architecture")),
+        *(("Source", "source:Package"), ("Maintainer", "Maintainer"), ("Homepage", "Homepage")),
+    )
+)
+"""Format in which ``dpkg-query`` describes a package."""
+
 IS_LICENCE = re.compile(r"licen[cs]e|copying|notice", re.IGNORECASE)
 """Matches the path of a licence file in a ``dist-info`` folder."""
 
@@ -71,10 +86,12 @@ def main(site: Path, root: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, target, follow_symlinks=True)
     _copy_licences(site, [INTERPRETER, *libraries, *_standard_library()], root)
+    _copy_metadata(site, library)
+    _record_packages([INTERPRETER, *libraries, *_standard_library()], root)
+    _copy(RELEASE, root / "etc/os-release")
     for folder in ("tmp", "proc", "sys", "dev", "opt/ml/model"):
         (root / folder).mkdir(parents=True)
     (root / "tmp").chmod(0o1777)
-    (root / "etc").mkdir()
     (root / "etc/passwd").write_text("root:x:0:0::/:\ngrader:x:10001:10001::/tmp:\n")
     (root / "etc/group").write_text("root:x:0:\ngrader:x:10001:\n")
 
@@ -142,7 +159,7 @@ def _copy_licences(site: Path, of_debian: list[Path], root: Path) -> None:
             if path.is_file() and IS_LICENCE.search(str(within)):
                 _copy(path, licences / metadata.stem / str(within).removeprefix("licenses/"))
     common: set[str] = set()
-    for package in _packages_of(of_debian):
+    for package in sorted(set(_owners_of(of_debian).values())):
         text = COPYRIGHT / package / "copyright"
         _copy(text, licences / package / "copyright")
         common.update(re.findall(rf"{COMMON_LICENCES}/([\w.+-]*\w)", text.read_text("utf-8")))
@@ -150,21 +167,54 @@ def _copy_licences(site: Path, of_debian: list[Path], root: Path) -> None:
         _copy(COMMON_LICENCES / name, root / str(COMMON_LICENCES).removeprefix("/") / name)
 
 
-def _packages_of(files: list[Path]) -> set[str]:
-    """Return the Debian packages that these files belong to."""
+def _owners_of(files: list[Path]) -> dict[Path, str]:
+    """Return the Debian package that each of these files belongs to."""
     owners: dict[str, str] = {}
     for listed in PACKAGE_LISTS.glob("*.list"):
         package = listed.stem.partition(":")[0]
         # /lib is a link to /usr/lib, and package lists use either name.
         paths = (line.removeprefix("/usr") for line in listed.read_text("utf-8").splitlines())
         owners.update(dict.fromkeys(paths, package))
-    found: set[str] = set()
+    found: dict[Path, str] = {}
     for file in files:
         owner = owners.get(str(file.resolve()).removeprefix("/usr"))
         if owner is None:
             sys.exit(f"no package of Debian owns {file}, so its licence is unknown")
-        found.add(owner)
+        found[file] = owner
     return found
+
+
+def _copy_metadata(site: Path, library: Path) -> None:
+    """Copy the fields of each distribution's metadata, without its description."""
+    for metadata in site.glob("*.dist-info/METADATA"):
+        fields = metadata.read_text("utf-8").partition("\n\n")[0]
+        target = library / metadata.parent.name / metadata.name
+        target.parent.mkdir()
+        target.write_text(f"{fields}\n", "utf-8")
+
+
+def _record_packages(of_debian: list[Path], root: Path) -> None:
+    """Write what ``/var/lib/dpkg/status.d`` has in an image without a package manager.
+
+    A file describes each package that something was copied from; another one, with ``.md5sums``,
+    lists the programs and libraries that were copied from it.  Byte code is no file of a package.
+    """
+    copied: dict[str, list[str]] = defaultdict(list)
+    for file, package in _owners_of(of_debian).items():
+        extension = sysconfig.get_path("stdlib") + "/lib-dynload/"
+        place = str(file).replace(extension, f"{sysconfig.get_path('stdlib')}/").lstrip("/")
+        copied[package]
+        if (root / place).is_file():
+            digest = hashlib.md5((root / place).read_bytes(), usedforsecurity=False).hexdigest()
+            copied[package].append(f"{digest}  {place}\n")
+    folder = root / "var/lib/dpkg/status.d"
+    folder.mkdir(parents=True)
+    for package, lines in copied.items():
+        query = ["dpkg-query", "--show", f"--showformat={PACKAGE_FIELDS}", package]
+        described = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+        (folder / package).write_text(described, "utf-8")
+        if lines:
+            (folder / f"{package}.md5sums").write_text("".join(sorted(lines)), "utf-8")
 
 
 def _copy(source: Path, target: Path) -> None:
