@@ -1,13 +1,14 @@
-"""Every error that a user can meet, as one tree.
+"""All errors of this package, as one tree.
 
 ::
 
     DrdeployError
     ├── InvalidInput         a value of the command line, a TOML file or the environment
-    │   └── UnknownPrice
+    │   └── UnknownPrice  StudyChanged
     ├── RequestRefused       a client's HTTP request
     │   ├── EmptyBody  MalformedRequest  UnknownPath  MethodNotAllowed  NotAcceptable
     │   ├── RequestTimeout  PayloadTooLarge  HeadersTooLarge
+    │   ├── UnsupportedHttpFeature  UnsupportedHttpVersion
     │   └── UnsupportedImage  UnreadableImage
     ├── Overloaded
     ├── ProcessingTimeout
@@ -17,7 +18,7 @@
     ├── ModelError           a model and the library that runs it
     │   └── RuntimeUnavailable  ModelLoadFailed  PredictionFailed
     ├── EngineError          the container engine
-    │   └── EngineUnavailable  ImageBuildFailed
+    │   └── EngineMisconfigured  EngineUnavailable  ImageBuildFailed
     ├── EndpointError        an endpoint of SageMaker, or of the local service
     │   └── EndpointFailed  EndpointTimeout
     ├── DeploymentError      what Terraform, a registry or a bucket is asked to do
@@ -25,6 +26,7 @@
     │   └── PushFailed  UploadFailed  LeftBehind
     ├── StudyError           a study and its measurements, before they are analysed
     ├── AnalysisError        measurements, when they are analysed
+    ├── ClinicError          an archive or a record server of a clinic
     └── MissingExtra         an ImportError too
 
 An error says *what* happened, *where*, and the *remedy*.  The command line prints all three and
@@ -41,9 +43,12 @@ from unicodedata import category
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C: 128 plus the signal's number, as in shells."""
 
-def install_remedy(extra: str) -> str:
-    """Return how to install an extra of ``pyproject.toml``, or several (``study,train``)."""
+
+def describe_extra_installation(extra: str) -> str:
+    """Return a sentence that says how to install one or more extras of ``pyproject.toml``."""
     from pathlib import Path
 
     if Path(__file__).parent.parent.name == "src":  # a checkout
@@ -51,36 +56,33 @@ def install_remedy(extra: str) -> str:
     return f"Install it: pip install 'drdeploy[{extra}]'"
 
 
-def reason_of(err: Exception) -> str:
-    """Return the message of a library's own error on one line, or else its class name."""
+def one_line_error_message(err: Exception) -> str:
+    """Return an exception's message on one line; if there is no message, return the class name."""
     return " ".join(str(err).split()) or type(err).__name__
 
 
-def printable(text: str, *, keep: str = "") -> str:
-    r"""Return foreign text so that a terminal or a log only shows it.
+def escape_control_characters(text: str, *, keep: str = "") -> str:
+    r"""Return untrusted text in a form that a terminal or a log can safely show.
 
-    A file's name or a server's answer may hold control characters, by which a terminal hides,
-    moves or colours what it shows, and characters that turn the direction of writing.  They become
-    visible escapes such as ``\x1b``.
+    Untrusted text may hold control characters, which hide, move or colour what a terminal shows, or
+    change the direction of writing.  Control characters become visible escapes such as ``\x1b``.
 
     Args:
-        text: From wherever.
-        keep: Such characters to leave as they are, for example line feeds.
+        text: A string from anywhere.
+        keep: Control characters to leave as they are, for example line feeds.
     """
     if text.isprintable():
         return text
     return "".join(
-        char if char.isprintable() or char in keep or category(char) == "Zs" else _escaped(char)
+        char
+        if char.isprintable() or char in keep or category(char) == "Zs"
+        else char.encode("unicode_escape", "surrogatepass").decode("ascii")
         for char in text
     )
 
 
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
-
-
 class DrdeployError(Exception):
-    """Base of the tree; a subclass has its parent's statuses unless it names its own.
+    """Base class of all errors; a subclass inherits its parent's statuses unless it sets its own.
 
     Args:
         what: What happened, as one sentence without its full stop.
@@ -88,8 +90,8 @@ class DrdeployError(Exception):
         remedy: What the user can do about it, as one sentence.
 
     Attributes:
-        http_status: Of the answer to a client of the server.
-        exit_status: Of the command that it ends.
+        http_status: HTTP status of the answer to a client of the server.
+        exit_status: Exit status of a command that ends with the error.
     """
 
     http_status: int = 500
@@ -104,21 +106,21 @@ class DrdeployError(Exception):
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
         # All three may quote a stranger: a file's name, a field, what a program printed.
-        self.what = printable(what, keep="\n").rstrip(".")
-        self.where = printable(where)
-        self.remedy = printable(remedy, keep="\n").rstrip(".")
+        self.what = escape_control_characters(what, keep="\n").rstrip(".")
+        self.where = escape_control_characters(where)
+        self.remedy = escape_control_characters(remedy, keep="\n").rstrip(".")
         super().__init__(str(self))
 
     @property
     def code(self) -> str:
-        """The class name: a stable identifier for programs."""
+        """The class name, which is a stable identifier for programs."""
         return type(self).__name__
 
     @property
     def sentence(self) -> str:
-        """One sentence for a client: no file or path of the server, no traceback."""
+        """The error in one sentence for a client of the server, without a path or a traceback."""
         what, remedy = " ".join(self.what.split()), " ".join(self.remedy.split())
-        return f"{what}; {_lower_first(remedy)}." if remedy else f"{what}."
+        return f"{what}; {_lowercase_first_letter(remedy)}." if remedy else f"{what}."
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
@@ -126,13 +128,24 @@ class DrdeployError(Exception):
         return f"{place}{self.what}.{advice}"
 
 
-def _lower_first(text: str) -> str:
+def _lowercase_first_letter(text: str) -> str:
     is_acronym = len(text) > 1 and text[1].isupper()
     return text if is_acronym else text[:1].lower() + text[1:]
 
 
 class InvalidInput(DrdeployError, http_status=400, exit_status=2):
     """A value that the user gave cannot be used."""
+
+
+class StudyChanged(InvalidInput, http_status=409):
+    """A person decides about a study that is not as the person saw it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The study has changed since you opened it",
+            where="the study",
+            remedy="Look at it again, then decide",
+        )
 
 
 class UnknownPrice(InvalidInput):
@@ -152,15 +165,15 @@ class MalformedRequest(RequestRefused):
 
 
 class UnknownPath(RequestRefused, http_status=404):
-    """There is nothing at that path."""
+    """The server has nothing at the requested path."""
 
 
 class MethodNotAllowed(RequestRefused, http_status=405):
-    """The path exists, but not for that method."""
+    """The path exists, but does not accept the request's method."""
 
 
 class NotAcceptable(RequestRefused, http_status=406):
-    """The answer does not exist in the form that ``Accept`` asks for."""
+    """The server cannot answer in a content type that ``Accept`` allows."""
 
 
 class RequestTimeout(RequestRefused, http_status=408):
@@ -168,7 +181,7 @@ class RequestTimeout(RequestRefused, http_status=408):
 
 
 class PayloadTooLarge(RequestRefused, http_status=413):
-    """Too many bytes, pixels or images."""
+    """The request has too many bytes, pixels or images."""
 
 
 class UnsupportedImage(RequestRefused, http_status=415):
@@ -176,11 +189,19 @@ class UnsupportedImage(RequestRefused, http_status=415):
 
 
 class UnreadableImage(RequestRefused, http_status=422):
-    """The body says that it is an image but does not decode."""
+    """The body looks like an image but cannot be decoded."""
 
 
 class HeadersTooLarge(RequestRefused, http_status=431):
-    """The request line and headers are longer than the server reads."""
+    """The request line and headers are longer than the server's limit."""
+
+
+class UnsupportedHttpFeature(RequestRefused, http_status=501):
+    """The request has a method or a transfer coding that the server does not know."""
+
+
+class UnsupportedHttpVersion(RequestRefused, http_status=505):
+    """The request uses a later major version of HTTP than the server supports."""
 
 
 class Overloaded(DrdeployError, http_status=503):
@@ -192,7 +213,7 @@ class ProcessingTimeout(DrdeployError, http_status=504):
 
 
 class ServerError(DrdeployError):
-    """The server cannot start, or a process that it needs ended."""
+    """The server cannot start, or one of its processes has ended."""
 
 
 class ArtifactError(DrdeployError):
@@ -208,15 +229,15 @@ class TruncatedArchive(ArtifactError):
 
 
 class ManifestError(ArtifactError):
-    """``manifest.json`` is missing a field, has an unknown one, or contradicts the files."""
+    """``manifest.json`` lacks a field, has an unknown field, or contradicts the files."""
 
 
 class DigestMismatch(ArtifactError):
-    """A file's SHA-256 is not the one that the manifest names."""
+    """A file's SHA-256 differs from the one in the manifest."""
 
 
 class ModelError(DrdeployError):
-    """A model cannot be loaded or does not predict."""
+    """A model cannot be loaded or cannot predict."""
 
 
 class RuntimeUnavailable(ModelError):
@@ -224,15 +245,19 @@ class RuntimeUnavailable(ModelError):
 
 
 class ModelLoadFailed(ModelError):
-    """The runtime refuses the model."""
+    """The runtime cannot load the model."""
 
 
 class PredictionFailed(ModelError):
-    """The model answered with the wrong shape, with no number, or not at all."""
+    """The model failed, or its output has the wrong shape or is not a number."""
 
 
 class EngineError(DrdeployError):
-    """The container engine refused or failed."""
+    """The container engine refused a request or failed."""
+
+
+class EngineMisconfigured(EngineError, exit_status=2):
+    """The user names a container engine, and its address, context or certificate is unusable."""
 
 
 class EngineUnavailable(EngineError):
@@ -240,7 +265,7 @@ class EngineUnavailable(EngineError):
 
 
 class ImageBuildFailed(EngineError):
-    """A Dockerfile does not build."""
+    """An image cannot be built from its Dockerfile."""
 
 
 class EndpointError(DrdeployError):
@@ -248,11 +273,11 @@ class EndpointError(DrdeployError):
 
 
 class EndpointFailed(EndpointError):
-    """The endpoint reports ``Failed``; the message carries its reason."""
+    """The endpoint's status is ``Failed``; the message gives the reason."""
 
 
 class EndpointTimeout(EndpointError):
-    """The endpoint did not reach the status that was waited for in time."""
+    """The endpoint did not reach the expected status in time."""
 
 
 class DeploymentError(DrdeployError):
@@ -264,11 +289,11 @@ class TerraformUnavailable(DeploymentError):
 
 
 class TerraformFailed(DeploymentError):
-    """Terraform ended with an error; the message says what there is now."""
+    """Terraform ended with an error; the message says which resources exist now."""
 
 
 class PlanDeclined(DeploymentError):
-    """Nobody approved the plan, or its cost."""
+    """The user did not approve the plan or its cost."""
 
 
 class PushFailed(DeploymentError):
@@ -280,7 +305,7 @@ class UploadFailed(DeploymentError):
 
 
 class LeftBehind(DeploymentError):
-    """Something still exists, and may cost money, after everything was to be deleted."""
+    """After a deletion some resource still exists, which may cost money."""
 
 
 class StudyError(DrdeployError):
@@ -288,18 +313,22 @@ class StudyError(DrdeployError):
 
 
 class AnalysisError(DrdeployError):
-    """The measurements cannot answer the question that is asked of them."""
+    """The measurements do not allow the requested analysis."""
+
+
+class ClinicError(DrdeployError):
+    """An archive or a record server of a clinic cannot be reached, or refuses what is sent."""
 
 
 class MissingExtra(DrdeployError, ImportError):
-    """Something needs a package that one of this project's extras brings."""
+    """A package of one of this project's extras is not installed."""
 
 
 @contextmanager
-def requires_extra(extra: str, what: str) -> Iterator[None]:
-    """Turn the import of a package that is not installed into :class:`MissingExtra`.
+def turn_import_error_into_missing_extra(extra: str, what: str) -> Iterator[None]:
+    """Raise :class:`MissingExtra` if a package that the block imports is not installed.
 
-    Usage: ``with requires_extra("study", "The local service"): import moto``.
+    Usage: ``with turn_import_error_into_missing_extra("study", "The local service"): import moto``.
     """
     try:
         yield
@@ -309,5 +338,5 @@ def requires_extra(extra: str, what: str) -> Iterator[None]:
             raise
         raise MissingExtra(
             f"{what} needs the package {err.name.partition('.')[0]}, which is not installed",
-            remedy=install_remedy(extra),
+            remedy=describe_extra_installation(extra),
         ) from err

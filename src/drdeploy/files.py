@@ -1,17 +1,20 @@
-"""Write files atomically, cells that are safe in a spreadsheet, SHA-256, and shipped files.
+"""Write files atomically, make CSV cells safe, read JSON, compute SHA-256, find shipped files.
 
-The lean server imports this module at every cold start, so what only writers need is imported
-where it is used.
+The lean server imports this module at every cold start, so modules that only writers need are
+imported inside functions.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
-from contextlib import contextmanager
+import stat
+from collections.abc import Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from drdeploy.units import MIB
 
@@ -21,86 +24,284 @@ if TYPE_CHECKING:
 CHUNK_BYTES = MIB
 """How much is read or copied at a time: enough that the cost per call does not show."""
 
+TOML_BYTES_MAX = 4 * MIB
+"""The largest TOML file that is read: a price sheet of all regions has a tenth of it."""
+
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+"""The errors of a disk that is full, over its quota, broken or read-only."""
+
 _PACKAGE = Path(__file__).parent
-# Behind apostrophes, too, so that a text which begins with one is read back as it was.
+# Behind apostrophes, too, so that a string which begins with one is read back as it was.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 @contextmanager
-def atomic_writer(path: Path) -> Iterator[BinaryIO]:
-    """Open a draft beside ``path``, which takes its place when the block ends.
+def open_for_atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file that replaces ``path`` when the block ends.
 
-    A reader sees the old file or the complete new one.  If the block raises, the old file stays
-    and the draft is deleted::
+    Other processes read either the old file or the complete new file.  If the block raises, the old
+    file stays and the temporary file is deleted. If the process is killed, the temporary file stays
+    until the same ``path`` is written again, or until :func:`delete_abandoned_temporary_files`
+    deletes it::
 
-        with atomic_writer(path) as file:
+        with open_for_atomic_write(path) as file:
             np.savez(file, probabilities=probabilities)
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes may write the same cache entry at once, so no two drafts share a name.
-    draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+    delete_abandoned_temporary_files(path.parent, of_file=path.name)
+    with add_path_to_disk_errors(path):
+        draft, file = _create_locked_draft(path)
+        try:
+            with file:
+                yield file
+                file.flush()
+                # Without it, a power failure may leave the new name with none of the content.
+                os.fsync(file.fileno())
+                # While the lock is held: nobody takes the draft for an abandoned one.
+                draft.replace(path)
+        except BaseException:
+            with suppress(OSError):  # on a disk that is read-only now, the first error is to tell
+                draft.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def open_text_for_atomic_write(path: Path) -> Iterator[TextIO]:
+    """Open a temporary file for text in UTF-8, as :func:`open_for_atomic_write` does for bytes."""
+    from io import TextIOWrapper
+
+    with open_for_atomic_write(path) as file:
+        text = TextIOWrapper(file, "utf-8", newline="")
+        try:
+            yield text
+        finally:
+            text.detach()  # writes what is left, and leaves the file open
+
+
+def _create_locked_draft(path: Path) -> tuple[Path, BinaryIO]:
+    """Create a temporary file whose lock says that it is being written.
+
+    The kernel removes the lock when the process ends, however it ends.
+    """
+    import fcntl
+
+    while True:
+        # Two processes may write the same cache entry at once, so no two drafts share a name.
+        draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+        file = draft.open("xb")
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if draft.exists():
+            return draft, file
+        file.close()  # another process took it for an abandoned one before it was locked
+
+
+@contextmanager
+def add_path_to_disk_errors(path: Path) -> Iterator[None]:
+    """Add a path to the disk errors of the block, because an error of ``write`` names no file."""
     try:
-        with draft.open("xb") as file:
-            yield file
-            file.flush()
-            # Without it, a power failure may leave the new name with none of the content.
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+        yield
+    except OSError as err:
+        if err.errno in DISK_ERRORS:
+            err.filename = str(path)
+        raise
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
+def delete_abandoned_temporary_files(folder: Path, *, of_file: str | None = None) -> None:
+    """Delete the temporary files that killed processes left in a folder.
+
+    Files that a process is writing at the moment are kept.  A file that cannot be deleted is kept
+    too, because it does no harm.
+
+    Args:
+        folder: The folder.
+        of_file: The name of the file whose temporary files are deleted; None means every file.
+    """
+    import fcntl
+    from glob import escape
+
+    name = "*" if of_file is None else escape(of_file)
+    for draft in folder.glob(f".{name}.????????.part"):
+        with suppress(OSError), draft.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # raises where somebody is writing
+            draft.unlink(missing_ok=True)
+
+
+def write_file_atomically(path: Path, content: bytes | str) -> None:
     """Replace a file as a whole; text is written as UTF-8."""
-    with atomic_writer(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+    with open_for_atomic_write(path) as file:
+        file.write(make_encodable(content).encode() if isinstance(content, str) else content)
 
 
-def write_json(path: Path, document: object) -> None:
-    """Replace a file with a JSON document that people can read, too."""
+def write_json_file(path: Path, document: object) -> None:
+    """Replace a file with an indented JSON document."""
+    write_file_atomically(path, encode_json_document(document))
+
+
+def encode_json_document(document: object) -> str:
+    """Return an indented JSON document in ASCII, which every reader of JSON accepts."""
     import json
 
-    write_atomically(path, json.dumps(document, indent=2, default=str) + "\n")
+    return (
+        json.dumps(_make_values_encodable(document), indent=2, default=_make_text_encodable) + "\n"
+    )
 
 
-def safe_cell(value: object) -> object:
-    """Return the value as a CSV cell that no spreadsheet takes for a formula.
+def _make_values_encodable(value: object) -> object:
+    if isinstance(value, str):
+        return make_encodable(value)
+    if isinstance(value, Mapping):
+        return {
+            _make_values_encodable(key): _make_values_encodable(item) for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_make_values_encodable(item) for item in value]
+    return value
 
-    Spreadsheets run what begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return, and a
-    cell may be a file's name or a model's own word.  Such a text gets an apostrophe before it,
-    which a spreadsheet hides.  Numbers stay numbers, also those that begin with ``-``.
-    :func:`cell_text` takes the apostrophe off again.
+
+def _make_text_encodable(value: object) -> str:
+    return make_encodable(str(value))
+
+
+def make_encodable(text: str) -> str:
+    r"""Return a string that can be encoded as UTF-8; bytes that cannot be encoded become escapes.
+
+    Python reads the byte ``\xfc`` of a file name as a surrogate character (PEP 383), which no
+    UTF-8 file may contain.
     """
-    if not isinstance(value, str) or _NUMBER.fullmatch(value) or not _FORMULA.match(value):
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def escape_formula_in_csv_cell(value: object) -> object:
+    """Return a value in a form that no spreadsheet reads as a formula.
+
+    A spreadsheet runs a string that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage
+    return. A file name, for example, may begin with a character that starts a formula. An
+    apostrophe, which a spreadsheet hides, is put before the text. Negative numbers stay unchanged.
+    The function :func:`unescape_formula_in_csv_cell` removes the apostrophe again.
+    """
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
         return value
-    return f"'{value}"
+    text = value if value.isascii() else make_encodable(value)
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
-def cell_text(cell: str) -> str:
-    """Return the text that :func:`safe_cell` made the cell of."""
+def unescape_formula_in_csv_cell(cell: str) -> str:
+    """Return the original text of a cell that :func:`escape_formula_in_csv_cell` made."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
-def sha256_of(content: bytes) -> str:
-    """Return the SHA-256 of these bytes in hexadecimal."""
+def open_regular_file(path: Path) -> BinaryIO:
+    """Open a file to read it, and refuse a pipe, a socket or a device.
+
+    Reading from a pipe could wait forever, and a pipe can be read only once.
+
+    Raises:
+        OSError: The file cannot be opened, or is not a regular file.
+    """
+    # O_NONBLOCK does not wait for a pipe's writer, and changes nothing for a regular file. What is
+    # open cannot be replaced by a file of another kind.
+    mode = path.stat().st_mode
+    if not stat.S_ISSOCK(mode):  # which cannot be opened
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISREG(mode):
+            return os.fdopen(handle, "rb")
+        os.close(handle)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    kinds = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
+    kind = kinds.get(stat.S_IFMT(mode), "device")
+    what = f"A {kind} cannot be read as a file: save its content to a file first"
+    raise OSError(errno.EINVAL, what, str(path))
+
+
+def read_bytes_within(path: Path, most_bytes: int) -> bytes:
+    """Return the content of a file, and read no more of a larger one than shows that it is larger.
+
+    A pipe is read too, as a shell makes for ``<(command)``.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The file is larger.
+    """
+    with path.open("rb") as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"the file has more than {most_bytes:,} bytes")
+    return content
+
+
+def read_toml_file(path: Path) -> dict[str, Any]:
+    """Return the document in a TOML file of at most 4 MiB.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The file is larger, is not text in UTF-8, is not TOML, is nested too deeply, or
+            has a whole number of too many digits.
+    """
+    import tomllib
+
+    content = read_bytes_within(path, TOML_BYTES_MAX)
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))  # Notepad writes the mark
+    except RecursionError as err:
+        raise ValueError("the document is nested too deeply") from err
+
+
+def let_every_user_read(folder: Path) -> None:
+    """Let every user read the files of a folder, whatever the umask was when they were written.
+
+    Only the owner may write them.  A file that its owner may execute stays executable, for all.
+    """
+    for path in (folder, *folder.rglob("*")):
+        may_enter = path.is_dir() or os.access(path, os.X_OK)
+        path.chmod(0o755 if may_enter else 0o644)
+
+
+def sha256_of_bytes(content: bytes) -> str:
+    """Return the SHA-256 of some bytes in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def sha256_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal, without reading it into memory at once."""
+    """Return the SHA-256 of a file in hexadecimal, reading the file in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def shipped(name: str) -> Path:
-    """Return where a file or folder of the project is that commands use, ``studies`` for example.
+def path_of_shipped_file(name: str) -> Path:
+    """Return the path of a file or folder of the project, for example ``studies``.
 
-    In a checkout these lie at its root; in an installed package below ``drdeploy/shipped``.
-    Whether the path exists is for the caller to ask, who can say what is missing without it.
+    In a checkout the file is under the root; in an installed package it is under
+    ``drdeploy/shipped``.  The caller must check whether the returned path exists.
 
     Args:
-        name: Its path from the root of the checkout, for example ``examples/photographs``.
+        name: Path relative to the root of the checkout, for example ``examples/photographs``.
     """
     in_checkout = _PACKAGE.parent.name == "src"
     return (_PACKAGE.parent.parent if in_checkout else _PACKAGE / "shipped") / name
+
+
+def choose_output_folder(beside: Path) -> Path:
+    """Return the folder of a file; the current folder if the file belongs to this package.
+
+    What a user makes of the packaged grader must not change what is installed.
+    """
+    folder = beside.resolve().parent
+    return Path.cwd() if folder.is_relative_to(_PACKAGE.resolve()) else folder
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON that others wrote.
+
+    Raises:
+        ValueError: The text is not JSON, or its arrays and objects are nested too deeply.
+    """
+    import json  # a server that starts needs none
+
+    try:
+        return json.loads(text)  # noqa: TID251 - nothing else may
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

@@ -1,8 +1,7 @@
-"""Factors between units, so that a number in code says which kind of megabyte it means.
+"""Factors between units, so that code says which kind of megabyte a number means.
 
-AWS, Docker and Linux count memory, payloads and stored gigabytes in powers of two and write them
-``MB`` and ``GB``.  File and image sizes are shown to people in powers of ten, as ``ls -h --si``
-and the registries show them.
+AWS, Docker and Linux count memory, payloads and storage in powers of two, and write ``MB`` and
+``GB``.  File and image sizes are shown in powers of ten, as by ``ls -h --si`` and by registries.
 """
 
 from __future__ import annotations
@@ -16,6 +15,10 @@ GIB = 1024 * MIB
 MIB_PER_GIB = 1024
 
 MICROSECONDS_PER_S = 1_000_000
+MILLISECONDS_PER_S = 1000
+SECONDS_PER_MINUTE = 60
 SECONDS_PER_HOUR = 3600
-DAYS_PER_MONTH = 365.25 / 12
-SECONDS_PER_MONTH = DAYS_PER_MONTH * 24 * SECONDS_PER_HOUR
+HOURS_PER_MONTH = 730
+"""The hours of a month in the estimates of AWS's Pricing Calculator: a twelfth of 365 days."""
+DAYS_PER_MONTH = HOURS_PER_MONTH / 24
+SECONDS_PER_MONTH = HOURS_PER_MONTH * SECONDS_PER_HOUR

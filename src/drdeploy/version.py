@@ -1,3 +1,3 @@
-"""The version of this package; a module of its own, so that every wing may import it."""
+"""The version of this package, in a separate module that every package may import."""
 
 VERSION = "0.1.0"

@@ -1,7 +1,7 @@
-"""The command line: ``drdeploy`` + noun + verb, one thin file per noun.
+"""The command line ``drdeploy NOUN VERB``, with one short file for each noun.
 
-``drdeploy serve`` is answered before anything else is imported, because a container that
-starts cold pays for every import.
+``drdeploy serve`` runs before the other commands are imported, because every import makes a cold
+start slower.
 """
 
 from __future__ import annotations
@@ -9,31 +9,66 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from drdeploy.errors import INTERRUPTED
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def main() -> None:
-    """Run the ``drdeploy`` command."""
-    words = sys.argv[1:]
+    """Run the command ``drdeploy`` with the arguments of the process."""
+    try:
+        _run_command_line(sys.argv[1:])
+    except KeyboardInterrupt:
+        # While it imports what it needs; a command that runs says for itself what there is by then.
+        sys.stderr.write("interrupted\n")
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _run_command_line(words: Sequence[str]) -> None:
     if words[:1] == ["serve"] and "--help" not in words:
-        raise SystemExit(_serve(words))
+        raise SystemExit(_run_server_without_typer(words))
 
     from drdeploy.cli.app import build_app
-    from drdeploy.cli.console import friendly_errors
-    from drdeploy.cli.extras import check_command
+    from drdeploy.cli.console import print_errors_and_exit
+    from drdeploy.cli.extras import check_extras_and_system_of_command
 
-    with friendly_errors():
-        check_command(words)
+    with print_errors_and_exit():
+        _refuse_empty_words(words)
+        check_extras_and_system_of_command(words)
         build_app()()
 
 
-def _serve(words: Sequence[str]) -> int:
-    from drdeploy.cli.extras import check_command
+def _refuse_empty_words(words: Sequence[str]) -> None:
+    """Refuse an empty argument, which is nearly always a shell variable without a value.
+
+    As a path, it would be the current folder.
+
+    Raises:
+        InvalidInput: An argument, or the value of an option, is empty.
+    """
+    from drdeploy.errors import InvalidInput
+
+    for place, word in enumerate(words):
+        option, separator, value = word.partition("=")  # a value may end with "=" itself
+        is_empty_option = word.startswith("--") and bool(separator) and not value
+        if not word or is_empty_option:
+            before = words[place - 1] if place else ""
+            where = option or (before if before.startswith("-") else f"argument {place + 1}")
+            raise InvalidInput(
+                "The value is empty",
+                where=where,
+                remedy="Check that each variable of your shell that the command uses has a value",
+            )
+
+
+def _run_server_without_typer(words: Sequence[str]) -> int:
+    from drdeploy.cli.extras import check_extras_and_system_of_command
     from drdeploy.errors import DrdeployError
 
     try:
-        check_command(words)
+        _refuse_empty_words(words)
+        check_extras_and_system_of_command(words)
     except DrdeployError as error:
         sys.stderr.write(f"error ({error.code}): {error}\n")
         return error.exit_status

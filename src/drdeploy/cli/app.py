@@ -1,4 +1,4 @@
-"""The tree of commands: which nouns and verbs there are, and the file of each."""
+"""The tree of commands: every noun, every command without a noun, and the file of each."""
 
 from __future__ import annotations
 
@@ -12,23 +12,20 @@ from drdeploy.version import VERSION
 NOUNS: dict[str, str] = {
     "model": "Train, evaluate and convert graders.",
     "dataset": "Look at labelled photographs.",
+    "archive": "Grade millions of photographs on a machine or a cluster.",
+    "clinic": "Fetch and grade patients' photographs, and say who is referred.",
     "artifact": "Pack, inspect and verify a model.tar.gz.",
     "image": "Build, weigh, time and check container images.",
     "local": "Run a SageMaker-compatible service on this machine.",
     "endpoint": "Deploy, list, invoke and delete endpoints.",
+    "batch": "Grade photographs with Batch Transform.",
     "study": "Plan, run and follow a study.",
-    "prices": "Show and update the price sheet.",
+    "prices": "Show and update the price sheet, and price a Terraform plan.",
 }
 """Nouns with verbs of their own: ``drdeploy.cli.NOUN.app``."""
 
-COMMANDS: dict[str, str] = {
-    "grade": "grade",
-    "recommend": "recommend",
-    "report": "report",
-    "reproduce": "reproduce",
-    "serve": "serve",
-}
-"""Commands without a noun: ``drdeploy.cli.NAME.FUNCTION``."""
+COMMANDS = ("capacity", "grade", "names", "recommend", "report", "reproduce", "serve")
+"""Commands without a noun: ``drdeploy.cli.NAME.NAME``."""
 
 
 def build_app() -> typer.Typer:
@@ -38,16 +35,16 @@ def build_app() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # boxes leave 25 characters of 80 to what an option does
-        help="Decide how to host a diabetic-retinopathy grader: measure it, price it, choose. "
-        "For research use; not a medical device.",
+        help="Decide how to host a diabetic-retinopathy grader: measure every way of hosting, "
+        "price it, and choose. For research use; not a medical device.",
     )
-    app.callback()(_root)
+    app.callback()(_handle_root_options)
     for noun, help_text in NOUNS.items():
         app.add_typer(
             importlib.import_module(f"drdeploy.cli.{noun}").app, name=noun, help=help_text
         )
-    for name, function in COMMANDS.items():
-        app.command(name)(getattr(importlib.import_module(f"drdeploy.cli.{name}"), function))
+    for name in COMMANDS:
+        app.command(name)(getattr(importlib.import_module(f"drdeploy.cli.{name}"), name))
     return app
 
 
@@ -57,7 +54,7 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-def _root(
+def _handle_root_options(
     version: Annotated[
         bool,
         typer.Option(

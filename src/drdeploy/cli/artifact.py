@@ -1,16 +1,21 @@
-"""``drdeploy artifact``: pack a model, inspect an archive, verify it."""
+"""``drdeploy artifact``: pack a model into an archive, and inspect or verify an archive."""
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from drdeploy.cli import push
-from drdeploy.cli.console import err, print_facts, print_json, print_line
+from drdeploy.cli.console import (
+    err,
+    print_facts,
+    print_json,
+    print_line,
+    print_note,
+    print_note_on_unused,
+)
 from drdeploy.cli.options import JsonOption
 from drdeploy.errors import InvalidInput
 from drdeploy.units import MB
@@ -28,45 +33,41 @@ ArchiveArgument = Annotated[Path, typer.Argument(help="A model.tar.gz.", dir_oka
 
 
 class Numbers(tuple[float, ...]):
-    """Several numbers in one option, separated by commas: so the first may be negative."""
+    """The value of an option that takes several numbers separated by commas."""
 
     __slots__ = ()
 
-    @classmethod
-    def parse(cls, text: str, count: int) -> Self:
-        """Read exactly ``count`` numbers.
 
-        Raises:
-            typer.BadParameter: There are more, fewer, or something else.
-        """
-        try:
-            numbers = cls(float(part) for part in text.split(","))
-        except ValueError:
-            numbers = cls()
-        if len(numbers) != count:
-            raise typer.BadParameter(f"{text!r} is not {count} numbers separated by commas.")
-        return numbers
+def _parse_numbers(text: str, count: int) -> Numbers:
+    try:
+        numbers = Numbers(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = Numbers()
+    if len(numbers) != count:
+        raise typer.BadParameter(f"{text!r} is not {count} numbers separated by commas.")
+    return numbers
 
 
-def _two(text: str) -> Numbers:
-    return Numbers.parse(text, 2)
+def _parse_two_numbers(text: str) -> Numbers:
+    return _parse_numbers(text, 2)
 
 
-def _three(text: str) -> Numbers:
-    return Numbers.parse(text, 3)
+def _parse_three_numbers(text: str) -> Numbers:
+    return _parse_numbers(text, 3)
 
 
 @app.command()
 def pack(
     model: Annotated[
-        Path, typer.Argument(help="A SavedModel's folder, an .onnx or a .keras file.", exists=True)
+        Path,
+        typer.Argument(help="A SavedModel's folder, or an .onnx, .keras or .h5 file.", exists=True),
     ],
     *,
     archive: Annotated[
         Path, typer.Option("--out", help="The archive to write.", dir_okay=False)
     ] = Path("model.tar.gz"),
     name: Annotated[
-        str, typer.Option(help="Name of the model. By default, that of its file.")
+        str, typer.Option(help="Name of the model; by default, the name of its file.")
     ] = "",
     classes: Annotated[
         str,
@@ -88,29 +89,62 @@ def pack(
         Literal["fp32", "fp16", "bf16", "int8"], typer.Option(help="Precision of the weights.")
     ] = "fp32",
     output: Annotated[
-        Literal["probabilities", "logits"], typer.Option(help="What the model answers with.")
+        Literal["probabilities", "logits"],
+        typer.Option(help="Whether the model answers with probabilities or with logits."),
     ] = "probabilities",
+    output_name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The output with the predictions, if the model has several outputs.",
+        ),
+    ] = None,
+    input_layout: Annotated[
+        Literal["nchw", "nhwc"] | None,
+        typer.Option(
+            help=(
+                "Order of the axes of the model's input (n: images, c: channels, h: height, "
+                "w: width); by default, the order that the model states."
+            )
+        ),
+    ] = None,
     transform: Annotated[
         Path | None,
         typer.Option(help="A JSON or TOML file with the preprocessing.", dir_okay=False),
     ] = None,
     like: Annotated[
-        str, typer.Option(help="Preprocess as this network expects, for example VGG19.")
+        str, typer.Option(help="Preprocess as the named network expects, for example VGG19.")
     ] = "",
     height_px: Annotated[
-        int | None, typer.Option(help="Height of the model's input, in pixels.", min=1)
+        int | None,
+        typer.Option(
+            help=(
+                "Height of the model's input, in pixels; by default, the height that the "
+                "model states."
+            ),
+            min=1,
+        ),
     ] = None,
     width_px: Annotated[
-        int | None, typer.Option(help="Width of the model's input, in pixels.", min=1)
+        int | None,
+        typer.Option(
+            help=(
+                "Width of the model's input, in pixels; by default, the width that the model "
+                "states."
+            ),
+            min=1,
+        ),
     ] = None,
     crop: Annotated[
         Literal["none", "field_of_view"] | None,
-        typer.Option(help="What to crop a photograph to first."),
+        typer.Option(help="Which part of a photograph to cut out before it is scaled."),
     ] = None,
     value_range: Annotated[
         Numbers | None,
         typer.Option(
-            parser=_two, metavar="LOW,HIGH", help="What the pixel values 0 and 255 are scaled to."
+            parser=_parse_two_numbers,
+            metavar="LOW,HIGH",
+            help="The two values to which the pixel values 0 and 255 are scaled.",
         ),
     ] = None,
     channel_order: Annotated[
@@ -119,18 +153,24 @@ def pack(
     mean: Annotated[
         Numbers | None,
         typer.Option(
-            parser=_three, metavar="A,B,C", help="Subtracted from each channel, after the scaling."
+            parser=_parse_three_numbers,
+            metavar="A,B,C",
+            help="The value that is subtracted from each channel after the scaling.",
         ),
     ] = None,
     std: Annotated[
         Numbers | None,
-        typer.Option(parser=_three, metavar="A,B,C", help="Each channel is divided by it, last."),
+        typer.Option(
+            parser=_parse_three_numbers,
+            metavar="A,B,C",
+            help="The value by which each channel is divided at the end.",
+        ),
     ] = None,
     no_gradability: Annotated[
         bool,
         typer.Option(
             "--no-gradability",
-            help="With --icdr: also grade photographs that are too poor to grade.",
+            help="With --icdr: grade every photograph, even if its quality is too poor.",
         ),
     ] = False,
     notes: Annotated[
@@ -140,16 +180,21 @@ def pack(
 ) -> None:
     """Pack a model for SageMaker: a model.tar.gz with a manifest.
 
-    Any image classifier will do. With --icdr it is a grader of diabetic retinopathy, and
-    photographs that are too poor to grade are not graded.
+    Any image classifier can be packed. With --icdr the model is a grader of diabetic retinopathy. A
+    grader of diabetic retinopathy gives no grade to a photograph that is too dark, too blurred or
+    too small to be graded. The model is loaded and predicts a few images first, so a model that
+    cannot be served is refused.
     """
-    from drdeploy.grader.artifacts import Provenance
-    from drdeploy.grader.artifacts import pack as pack_artifact
+    from drdeploy.grader.artifacts import ModelDescription, Provenance
     from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
     from drdeploy.grader.grading import ICDR_CLASSES
+    from drdeploy.grader.importing import pack_model
 
     if icdr and classes:
-        raise InvalidInput("Both --classes and --icdr name the classes", remedy="Give one of them")
+        raise InvalidInput(
+            "--classes and --icdr cannot be combined",
+            remedy="Give --icdr for the five ICDR grades, or --classes for other classes",
+        )
     names = tuple(part.strip() for part in classes.split(",") if part)
     changes = {
         "height_px": height_px,
@@ -160,79 +205,78 @@ def pack(
         "mean": mean,
         "std": std,
     }
-    with _as_packable(model) as source:
-        manifest = pack_artifact(
-            source,
-            archive,
-            name=name or model.stem,
-            architecture=architecture,
-            weights=weights,
-            precision=precision,
-            classes=ICDR_CLASSES if icdr else names,
-            output=output,
-            transform=_transform(transform, like, changes),
-            gradability=GradabilityLimits() if icdr and not no_gradability else None,
-            provenance=Provenance(notes=notes),
-        )
-    _show(archive, manifest, as_json=as_json)
+    chosen = _choose_transform(transform, like, changes)
+    is_size_said = transform is not None or bool(like)
+    size_px = (chosen.height_px, chosen.width_px) if is_size_said else (height_px, width_px)
+    description = ModelDescription(
+        name=name or model.stem,
+        architecture=architecture,
+        weights=weights,
+        precision=precision,
+        classes=ICDR_CLASSES if icdr else names,
+        output=output,
+        output_name=output_name,
+        input_layout=input_layout,
+        transform=chosen,
+        gradability=GradabilityLimits() if icdr and not no_gradability else None,
+        provenance=Provenance(notes=notes),
+    )
+    with err.status(f"Trying {model.name}"):
+        packed = pack_model(model, archive, description, size_px=size_px)
+    for note in packed.notes:
+        print_note(note)
+    _show_manifest(archive, packed.manifest, as_json=as_json)
 
 
 @app.command()
 def inspect(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
-    """Show what an archive's manifest says. The files are not checked: see verify."""
-    from drdeploy.grader.artifacts import inspect as inspect_archive
+    """Show the manifest of an archive.
 
-    _show(archive, inspect_archive(archive), as_json=as_json)
+    The command does not check the files of the archive.
+    """
+    from drdeploy.grader.artifacts import read_manifest_in_archive as inspect_archive
+
+    _show_manifest(archive, inspect_archive(archive), as_json=as_json)
 
 
 @app.command()
 def verify(archive: ArchiveArgument, as_json: JsonOption = False) -> None:
     """Check every file of an archive against its manifest."""
-    from drdeploy.grader.artifacts import verify as verify_archive
+    from drdeploy.grader.artifacts import read_contents
 
-    manifest = verify_archive(archive)
+    contents = read_contents(archive)
+    count = len(contents.manifest.files)
     if as_json:
-        print_json({"archive": str(archive), "verified": True, "files": len(manifest.files)})
+        found = {"verified": True, "files": count, "unused_files": contents.unused}
+        print_json({"archive": str(archive), **found})
         return
-    print_line(f"{archive}: {len(manifest.files)} files verified")
+    print_line(f"{archive}: {count} {'file' if count == 1 else 'files'} verified")
+    print_note_on_unused(contents.unused)
 
 
-def _transform(file: Path | None, like: str, changes: dict[str, Any]) -> FundusTransform:
-    """Read the preprocessing of a file or a network, and change what single options say."""
+def _choose_transform(file: Path | None, like: str, changes: dict[str, Any]) -> FundusTransform:
+    """Return the preprocessing from a file or a known network, changed by the other options."""
     import msgspec
 
-    from drdeploy.grader.artifacts import read_transform
+    from drdeploy.grader.artifacts import read_transform_file
     from drdeploy.grader.fundus.transform import FundusTransform
     from drdeploy.grader.networks.architectures import find_architecture
 
     if file is not None and like:
         raise InvalidInput(
-            "Both --transform and --like say how to preprocess", remedy="Give one of them"
+            "--transform and --like cannot be combined",
+            remedy="Give --transform for a file, or --like for the preprocessing of a network",
         )
     base = FundusTransform()
     if file is not None:
-        base = read_transform(file)
+        base = read_transform_file(file)
     elif like:
         base = find_architecture(like).transform
     given = {name: value for name, value in changes.items() if value is not None}
     return msgspec.structs.replace(base, **given)
 
 
-@contextmanager
-def _as_packable(model: Path) -> Iterator[Path]:
-    """Yield the model, a .keras file as a SavedModel in a temporary folder."""
-    if model.suffix != ".keras":
-        yield model
-        return
-    from drdeploy.grader.networks.convert import convert_keras_file
-
-    with tempfile.TemporaryDirectory(prefix="drdeploy-keras-") as folder:
-        with err.status(f"Converting {model.name} to a SavedModel"):
-            converted = convert_keras_file(model, Path(folder))
-        yield converted
-
-
-def _show(archive: Path, manifest: ModelManifest, *, as_json: bool) -> None:
+def _show_manifest(archive: Path, manifest: ModelManifest, *, as_json: bool) -> None:
     import msgspec
 
     fields: dict[str, Any] = msgspec.to_builtins(manifest)
@@ -245,33 +289,44 @@ def _show(archive: Path, manifest: ModelManifest, *, as_json: bool) -> None:
         field: str(fields[field])
         for field in ("architecture", "model_format", "entry", "precision", "weights", "output")
     }
+    facts |= {field: fields[field] for field in ("output_name", "input_layout") if fields[field]}
     facts["classes"] = ", ".join(manifest.classes) or "not named"
     facts["files"] = f"{len(manifest.files)}, {size_bytes / MB:.1f} MB"
     print_facts(facts.items())
-    for part in ("transform", "gradability", "clinical", "quantization"):
+    for part in _PARTS_OF_MANIFEST:
         if fields[part]:
             print_line(f"{part}:", indent=2)
-            print_facts(_facts(fields[part]), indent=4)
+            print_facts(_list_facts_of_manifest(fields[part]), indent=4)
     if manifest.provenance.notes:
         print_line(manifest.provenance.notes, style="yellow", to=err)
 
 
-def _facts(fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
+_PARTS_OF_MANIFEST = (
+    "transform",
+    "gradability",
+    "familiarity",
+    "clinical",
+    "quantization",
+    "recalibration",
+)
+_NUMBERS_FOR_PROGRAMS = ("means", "directions")
+"""Fields of the familiarity rule that only ``--json`` shows."""
+
+
+def _list_facts_of_manifest(fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for field, value in fields.items():
         if field == "operating_points":
             for point in value:
-                yield f"grade >= {point['at_or_above']}, {point['name']}", _as_text(point)
-        elif field == "reference_digest":
+                rates = "; ".join(
+                    f"{name} {point[name]['value']:.3f} ({point[name]['low']:.3f} to "
+                    f"{point[name]['high']:.3f}, n = {point[name]['n']})"
+                    for name in ("sensitivity", "specificity")
+                )
+                where = f"grade >= {point['at_or_above']}, {point['name']}"
+                yield where, f"from {point['threshold']:g}; {rates}"
+        elif field in _NUMBERS_FOR_PROGRAMS:
+            continue
+        elif field in {"reference_digest", "original_digest"}:
             yield field, f"{value[:16]}…"
         else:
             yield field, str(value)
-
-
-def _as_text(point: dict[str, Any]) -> str:
-    decision = f"from {point['threshold']:g}"
-    rates = [_rate(name, point[name]) for name in ("sensitivity", "specificity")]
-    return "; ".join([decision, *rates])
-
-
-def _rate(name: str, rate: dict[str, Any]) -> str:
-    return f"{name} {rate['value']:.3f} ({rate['low']:.3f} to {rate['high']:.3f}, n = {rate['n']})"

@@ -1,13 +1,12 @@
-"""What every command prints with: sentences, tables, JSON, and errors as one message.
+"""Functions with which every command prints sentences, tables, JSON and errors.
 
-Results go to standard output, all else to standard error.  On a terminal, or where ``COLUMNS``
-says how wide one is, sentences are wrapped between words and tables fit.  Elsewhere nothing is
-wrapped or shortened, so that a pipe gets every name whole.
+Results go to standard output, and everything else goes to standard error.  On a terminal, or if
+the variable ``COLUMNS`` gives a width, sentences are wrapped, and tables are fitted to the width.
+In a pipe without ``COLUMNS``, nothing is wrapped or shortened.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import textwrap
@@ -20,24 +19,28 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from drdeploy.errors import DrdeployError, printable
+from drdeploy.errors import DrdeployError, escape_control_characters
+from drdeploy.files import DISK_ERRORS, encode_json_document
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-out = Console()
-err = Console(stderr=True)
-"""Progress, notes and errors.  Standard output carries results alone."""
+# A name such as "p:eye:.jpg" is not an emoji.
+out = Console(emoji=False)
+err = Console(stderr=True, emoji=False)
+"""Progress, notes and errors.  Standard output carries only results."""
 
 NARROWEST = 12
-"""A column is not shortened below so many characters."""
+"""The smallest width to which a column is shortened, in characters."""
+UNUSED_NAMED = 5
 GAP = "  "
+DISK_REMEDY = " Free or repair the disk, then run the same command again."
 
 
 def print_json(value: Any) -> None:
     """Print one JSON document to standard output, never wrapped or coloured."""
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+    sys.stdout.write(encode_json_document(value))
 
 
 def print_line(
@@ -46,44 +49,60 @@ def print_line(
     """Print a sentence.
 
     Args:
-        text: Printed as it is, never read as markup.
-        indent: Spaces before it.
-        hang: Further spaces before the lines that it continues on.
-        style: One of rich's.
-        to: Standard output, or standard error.
+        text: The sentence, which is printed as it is and never read as markup.
+        indent: The number of spaces before the sentence.
+        hang: The number of additional spaces before each further line of the sentence.
+        style: The name of a style of rich.
+        to: The console for standard output or standard error.
     """
     prefix = " " * indent
-    _print_lines(_wrapped(prefix, text, prefix + " " * hang, _width(to)), style, to)
+    _print_lines(_wrap_text(prefix, text, prefix + " " * hang, _get_terminal_width(to)), style, to)
 
 
 def print_note(text: str) -> None:
-    """Print to standard error what a reader of the result should bear in mind."""
+    """Print a note about the result to standard error."""
     print_line(f"note: {text}", to=err)
 
 
+def print_note_on_names(*, own: bool) -> None:
+    """Print a note on how to find a photograph by its name in a result, to standard error."""
+    if not own:
+        print_note(
+            "photographs are named by a keyed hash; `drdeploy names FOLDER` lists the file of each "
+            "name, and the option --names shows file names instead"
+        )
+
+
+def print_note_on_unused(paths: Sequence[str]) -> None:
+    """Print a note to standard error on the files of an artifact that are not part of the model."""
+    if paths:
+        named = ", ".join(paths[:UNUSED_NAMED])
+        more = f" and {len(paths) - UNUSED_NAMED} more" if len(paths) > UNUSED_NAMED else ""
+        print_note(f"not part of the model, and not used: {named}{more}")
+
+
 def print_notice() -> None:
-    """Print to standard error that results are for research use."""
+    """Print the notice that results are for research use, to standard error."""
     print_line(RESEARCH_USE_NOTICE, style="yellow", to=err)
 
 
 def print_facts(facts: Iterable[tuple[str, str]], *, indent: int = 2) -> None:
-    """Print names and their values, one below the other, the values aligned."""
+    """Print names and their values in two aligned columns."""
     pairs = list(facts)
     longest = max((cell_len(name) for name, _ in pairs), default=0)
     for name, text in pairs:
         prefix = f"{' ' * indent}{name:{longest}}{GAP}"
-        _print_lines(_wrapped(prefix, text, " " * len(prefix), _width(out)), "", out)
+        _print_lines(_wrap_text(prefix, text, " " * len(prefix), _get_terminal_width(out)), "", out)
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
+    """A column of a table in the terminal.
 
     Attributes:
-        title: Its header.
-        align: Numbers are aligned on the right.
-        shorten: Where a cell loses characters if the table is wider than the terminal: a file's
-            name in the middle, a sentence at its end, a number never.
+        title: The header of the column.
+        align: The side on which cells are aligned; numbers are aligned on the right.
+        shorten: The place where a cell loses characters if the table is wider than the terminal.
     """
 
     title: str
@@ -91,41 +110,41 @@ class Column:
     shorten: Literal["never", "middle", "end"] = "never"
 
     @classmethod
-    def number(cls, title: str) -> Self:
-        """A column of numbers."""
+    def of_numbers(cls, title: str) -> Self:
+        """Make a column of numbers, which are never shortened."""
         return cls(title, align="right")
 
     @classmethod
-    def name(cls, title: str) -> Self:
-        """A column of names, shortened in the middle: files differ at the end of their names."""
+    def of_names(cls, title: str) -> Self:
+        """Make a column of names, which are shortened in the middle."""
         return cls(title, shorten="middle")
 
     @classmethod
-    def sentence(cls, title: str) -> Self:
-        """A column of sentences: shortened at the end."""
+    def of_sentences(cls, title: str) -> Self:
+        """Make a column of sentences, which are shortened at the end."""
         return cls(title, shorten="end")
 
 
 @dataclass
 class Table:
-    """A table of one line a row.
+    """A table in the terminal with one line per row.
 
     ::
 
         table = Table([Column.name("image"), Column.number("grade")])
-        table.add("left.jpg", "3")
+        table.add_row("left.jpg", "3")
         table.print()
     """
 
     columns: Sequence[Column]
     _rows: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
 
-    def add(self, *cells: str, style: str = "") -> None:
+    def add_row(self, *cells: str, style: str = "") -> None:
         """Add a row."""
-        self._rows.append((tuple(map(printable, cells)), style))
+        self._rows.append((tuple(map(escape_control_characters, cells)), style))
 
-    def add_line(self) -> None:
-        """Draw a line between the rows before and those that follow."""
+    def add_separator_line(self) -> None:
+        """Add a line that separates the rows before it from the rows after it."""
         self._rows.append(((), ""))
 
     def print(self) -> None:
@@ -133,24 +152,24 @@ class Table:
         titles = tuple(column.title for column in self.columns)
         rows = [cells for cells, _ in self._rows if cells]
         widths = [max(map(cell_len, column)) for column in zip(titles, *rows, strict=True)]
-        widths = _fitting(widths, self.columns, _width(out))
+        widths = _fit_column_widths(widths, self.columns, _get_terminal_width(out))
         rule = "─" * (sum(widths) + len(GAP) * (len(widths) - 1))
-        _print_lines([self._line(titles, widths)], "bold", out)
+        _print_lines([self._format_line(titles, widths)], "bold", out)
         _print_lines([rule], "dim", out)
         for cells, style in self._rows:
-            _print_lines([self._line(cells, widths) if cells else rule], style, out)
+            _print_lines([self._format_line(cells, widths) if cells else rule], style, out)
 
-    def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
+    def _format_line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
         padded = []
         for cell, width, column in zip(cells, widths, self.columns, strict=True):
-            text = _shortened(cell, width, column.shorten)
+            text = _shorten_text(cell, width, column.shorten)
             padding = " " * (width - cell_len(text))
             padded.append(padding + text if column.align == "right" else text + padding)
         return GAP.join(padded).rstrip()
 
 
-def relative_names(paths: Sequence[str]) -> list[str]:
-    """Return the paths relative to the innermost folder that holds all of them."""
+def shorten_paths_to_common_folder(paths: Sequence[str]) -> list[str]:
+    """Return the paths relative to the innermost folder that holds all the paths."""
     if not paths:
         return []
     parents = {str(Path(path).parent) for path in paths}
@@ -161,13 +180,13 @@ def relative_names(paths: Sequence[str]) -> list[str]:
     return [os.path.relpath(path, common or ".") for path in paths]
 
 
-def _width(console: Console) -> int | None:
-    """Return the characters of a line; None in a pipe, where nothing is to be shortened."""
+def _get_terminal_width(console: Console) -> int | None:
+    """Return the width of the terminal in characters; None in a pipe."""
     return console.width if console.is_terminal or "COLUMNS" in os.environ else None
 
 
-def _wrapped(prefix: str, text: str, continued: str, width: int | None) -> list[str]:
-    """Break a text into lines between words, never within one: a path stays whole."""
+def _wrap_text(prefix: str, text: str, continued: str, width: int | None) -> list[str]:
+    """Break a string into lines between words, so that a path stays whole."""
     if width is None:
         return [prefix + text]
     lines = textwrap.wrap(
@@ -181,8 +200,10 @@ def _wrapped(prefix: str, text: str, continued: str, width: int | None) -> list[
     return lines or [prefix]
 
 
-def _fitting(widths: list[int], columns: Sequence[Column], width: int | None) -> list[int]:
-    """Narrow the widest of the columns that may be shortened, until the table fits."""
+def _fit_column_widths(
+    widths: list[int], columns: Sequence[Column], width: int | None
+) -> list[int]:
+    """Return the column widths after narrowing the widest columns until the table fits."""
     if width is None:
         return widths
     fitting = list(widths)
@@ -199,8 +220,8 @@ def _fitting(widths: list[int], columns: Sequence[Column], width: int | None) ->
     return fitting
 
 
-def _shortened(text: str, width: int, where: Literal["never", "middle", "end"]) -> str:
-    """Return ``IDRiD_00…e4.jpg`` or ``a sentence without its e…``."""
+def _shorten_text(text: str, width: int, where: Literal["never", "middle", "end"]) -> str:
+    """Return a string shortened to a width, for example ``IDRiD_00…e4.jpg``."""
     if cell_len(text) <= width or where == "never":
         return text
     if where == "end":
@@ -211,15 +232,15 @@ def _shortened(text: str, width: int, where: Literal["never", "middle", "end"]) 
 
 def _print_lines(lines: Sequence[str], style: str, to: Console) -> None:
     # The one place where text reaches the terminal, and some of it is file names.
-    for line in map(printable, lines):
+    for line in map(escape_control_characters, lines):
         to.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def friendly_errors() -> Iterator[None]:
-    """Turn an error that a user can meet into one message and its exit status.
+def print_errors_and_exit() -> Iterator[None]:
+    """Print an error of the ``with`` block as one message, and exit with the error's status.
 
-    These are a :class:`DrdeployError`, and a file that the system does not let us use.
+    The function handles a :class:`DrdeployError`, and to an ``OSError`` about a file or the disk.
     """
     try:
         yield
@@ -227,14 +248,47 @@ def friendly_errors() -> Iterator[None]:
         _print_error(error.code, str(error))
         raise SystemExit(error.exit_status) from None
     except OSError as error:
-        if not error.filename:
+        if not error.filename and error.errno not in DISK_ERRORS:
             raise
-        _print_error(type(error).__name__, printable(f"{error.filename}: {error.strerror}."))
+        place = f"{error.filename}: " if error.filename else ""
+        remedy = DISK_REMEDY if error.errno in DISK_ERRORS else ""
+        _print_error(
+            type(error).__name__, escape_control_characters(f"{place}{error.strerror}.{remedy}")
+        )
         raise SystemExit(1) from None
 
 
 def _print_error(code: str, sentence: str) -> None:
-    lines = _wrapped("", f"error ({code}): {sentence}", GAP, _width(err))
+    lines = _wrap_text("", f"error ({code}): {sentence}", GAP, _get_terminal_width(err))
     message = Text("\n".join(lines))
     message.stylize("bold red", 0, len("error"))
     err.print(message, soft_wrap=True)
+
+
+def format_figure_with_interval_and_n(figure: dict[str, Any], digits: int = 3) -> str:
+    """Return a number with its interval and n, like ``0.812 (0.770 to 0.850, n = 405)``.
+
+    If there is no value or no interval, the text gives the reason. The argument comes from
+    ``drdeploy.grader.evaluation.document.estimate_as_dict``.
+    """
+    if figure["value"] is None:
+        return f"- ({figure.get('reason', 'unknown')})"
+    value = f"{figure['value']:.{digits}f}"
+    if figure["low"] is None:
+        return f"{value} ({figure.get('reason', 'no interval')}, n = {figure['n']})"
+    low, high = (f"{figure[limit]:.{digits}f}" for limit in ("low", "high"))
+    return f"{value} ({low} to {high}, n = {figure['n']})"
+
+
+def format_figure_with_interval(
+    figure: dict[str, Any], digits: int = 2, factor: float = 1.0
+) -> str:
+    """Return a number with its interval, like ``0.72 (0.65, 0.78)``, without ``n``.
+
+    The number is multiplied by ``factor``, which converts it to another unit.
+    """
+    value, low, high = (
+        None if figure[name] is None else f"{figure[name] * factor:.{digits}f}"
+        for name in ("value", "low", "high")
+    )
+    return f"{value or '-'}" if value is None or low is None else f"{value} ({low}, {high})"

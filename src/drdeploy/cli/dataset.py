@@ -1,4 +1,4 @@
-"""``drdeploy dataset``: what a folder of labelled photographs holds, before training on it."""
+"""``drdeploy dataset``: inspect a folder of labelled photographs before training on it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from drdeploy.cli.console import (
     print_json,
     print_line,
     print_note,
+    print_note_on_names,
     print_notice,
 )
-from drdeploy.cli.options import JsonOption
+from drdeploy.cli.options import JsonOption, NamesOption
+from drdeploy.photograph_names import PhotographNames
 
 if TYPE_CHECKING:
     from drdeploy.grader.datasets import CopiedPhotograph, Dataset, DatasetInspection
@@ -26,12 +28,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 SHOWN = 10
-"""Lines of a list on the terminal; ``--json`` has all."""
-
-
-@app.callback()
-def _noun() -> None:
-    """Look at labelled photographs."""
+"""The number of lines of a list that the terminal shows; ``--json`` prints the whole list."""
 
 
 @app.command()
@@ -39,7 +36,8 @@ def inspect(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="A folder with labels.csv or a folder per grade, or one of APTOS 2019 or IDRiD."
+            help="A folder with labels.csv, with a subfolder for each grade, or with the files of "
+            "APTOS 2019 or IDRiD."
         ),
     ],
     *,
@@ -47,10 +45,11 @@ def inspect(
         Path | None,
         typer.Option(
             "--out",
-            help="Folder for two pictures: samples of each grade, and how many there are.",
+            help="Folder for two pictures: photographs of each grade, and the number per grade.",
             file_okay=False,
         ),
     ] = None,
+    names: NamesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the grades, splits, copies and unusable files of a data set.
@@ -62,27 +61,30 @@ def inspect(
     from drdeploy.grader.datasets import inspect_dataset, load_dataset
 
     with err.status("Reading the photographs"):
-        dataset = load_dataset(folder)
+        dataset = load_dataset(folder, names=PhotographNames.choose_file_names_or_hashes(own=names))
     inspection = inspect_dataset(
         dataset,
         lambda decoded: track(decoded, "decoding", total=len(dataset), console=err, transient=True),
     )
     files: tuple[Path, ...] = ()
     if pictures is not None:
-        from drdeploy.grader.datasets.pictures import draw_pictures
+        from drdeploy.grader.datasets.pictures import write_dataset_pictures
 
         with err.status("Drawing"):
-            files = draw_pictures(inspection.usable, pictures)
+            files = write_dataset_pictures(inspection.usable, pictures)
     if as_json:
-        print_json(_as_document(inspection, files))
+        print_json(_convert_inspection_to_json(inspection, files))
     else:
-        _print(inspection, files)
+        _print_inspection(inspection, files)
+    print_note_on_names(own=names)
 
 
 # ---- as JSON ------------------------------------------------------------------------------
 
 
-def _as_document(inspection: DatasetInspection, pictures: tuple[Path, ...]) -> dict[str, Any]:
+def _convert_inspection_to_json(
+    inspection: DatasetInspection, pictures: tuple[Path, ...]
+) -> dict[str, Any]:
     from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 
     dataset = inspection.dataset
@@ -91,27 +93,35 @@ def _as_document(inspection: DatasetInspection, pictures: tuple[Path, ...]) -> d
         "name": dataset.name,
         "folder": str(dataset.folder),
         "layout": dataset.layout,
-        **_counted(dataset),
-        "splits": {split: _counted(dataset.of_split(split)) for split in dataset.splits},
-        "usable": _counted(inspection.usable),
+        **_count_photographs_per_grade(dataset),
+        "splits": {
+            split: _count_photographs_per_grade(dataset.select_split(split))
+            for split in dataset.splits
+        },
+        "usable": _count_photographs_per_grade(inspection.usable),
         "duplicates": len(inspection.copies),
-        "conflicts": len(inspection.conflicts),
+        "conflicts": len(inspection.conflicting_copies),
         "copies": [
             {
-                "files": [dataset.name_of(one) for one in copies.photographs],
+                "files": [one.name for one in copies.photographs],
                 "grades": [int(one.grade) for one in copies.photographs],
-                "conflict": copies.is_conflict,
+                "conflict": copies.has_conflicting_grades,
             }
             for copies in inspection.copies
         ],
-        "missing": len(inspection.set_aside("missing")),
-        "unreadable": len(inspection.set_aside("unreadable")),
-        "without_grade": len(inspection.set_aside("grade")),
-        "set_aside": [asdict(one) for one in inspection.usable.set_aside],
+        "missing": len(inspection.photographs_set_aside_for("missing")),
+        "unreadable": len(inspection.photographs_set_aside_for("unreadable")),
+        "without_grade": len(inspection.photographs_set_aside_for("grade")),
+        "set_aside": [
+            {"file": one.name, "reason": one.reason, "cause": one.cause}
+            for one in inspection.usable.set_aside
+        ],
         "groups": {
             "known": dataset.knows_groups,
             "n": len(set(dataset.groups)),
-            "across_splits": list(inspection.leaking),
+            "across_splits": sorted(
+                {one.group_name for one in dataset.photographs if one.group in inspection.leaking}
+            ),
         },
         "sizes": {
             "width_px": asdict(inspection.width_px),
@@ -123,28 +133,23 @@ def _as_document(inspection: DatasetInspection, pictures: tuple[Path, ...]) -> d
     }
 
 
-def _counted(dataset: Dataset) -> dict[str, Any]:
-    grades = {f"{grade:d}": count for grade, count in dataset.counts().items()}
+def _count_photographs_per_grade(dataset: Dataset) -> dict[str, Any]:
+    grades = {f"{grade:d}": count for grade, count in dataset.count_per_grade().items()}
     return {"n": len(dataset), "grades": grades}
 
 
 # ---- on the terminal ----------------------------------------------------------------------
 
 
-def _print(inspection: DatasetInspection, pictures: tuple[Path, ...]) -> None:
-    from drdeploy.grader.datasets.dataset import name_within
-
+def _print_inspection(inspection: DatasetInspection, pictures: tuple[Path, ...]) -> None:
     dataset = inspection.dataset
     print_line(f"{dataset.name}: layout {dataset.layout}", style="bold")
     _print_grades(inspection)
-    for finding in _findings(inspection):
+    for finding in _describe_findings(inspection):
         print_line(finding, indent=2)
-    _print_list("copies", [_in_words(dataset, copies) for copies in inspection.copies])
-    unusable = inspection.set_aside("missing", "unreadable", "grade")
-    _print_list(
-        "not usable",
-        [f"{name_within(dataset.folder, Path(one.file))}: {one.reason}" for one in unusable],
-    )
+    _print_shortened_list("copies", [_describe_copies(copies) for copies in inspection.copies])
+    unusable = inspection.photographs_set_aside_for("missing", "unreadable", "grade")
+    _print_shortened_list("not usable", [f"{one.name}: {one.reason}" for one in unusable])
     for note in dataset.notes:
         print_note(note)
     for picture in pictures:
@@ -156,37 +161,38 @@ def _print_grades(inspection: DatasetInspection) -> None:
     from drdeploy.grader.grading import Grade
 
     dataset = inspection.dataset
-    parts = {split: dataset.of_split(split) for split in dataset.splits}
+    parts = {split: dataset.select_split(split) for split in dataset.splits}
     counted = [*parts.values(), dataset, inspection.usable]
     titles = (*parts, "all", "usable", "of usable")
-    table = Table([Column.number("grade"), Column(""), *map(Column.number, titles)])
+    table = Table([Column.of_numbers("grade"), Column(""), *map(Column.of_numbers, titles)])
     for grade in Grade:
-        counts = [part.counts()[grade] for part in counted]
+        counts = [part.count_per_grade()[grade] for part in counted]
         share = f"{counts[-1] / len(inspection.usable):.1%}"
-        table.add(f"{grade:d}", grade.label, *(f"{count:,}" for count in counts), share)
-    table.add_line()
-    table.add("", "all", *(f"{len(part):,}" for part in counted), "100.0%")
+        table.add_row(f"{grade:d}", grade.label, *(f"{count:,}" for count in counts), share)
+    table.add_separator_line()
+    table.add_row("", "all", *(f"{len(part):,}" for part in counted), "100.0%")
     table.print()
 
 
-def _findings(inspection: DatasetInspection) -> tuple[str, ...]:
+def _describe_findings(inspection: DatasetInspection) -> tuple[str, ...]:
     missing, unreadable, without_grade = (
-        f"{len(inspection.set_aside(cause)):,}" for cause in ("missing", "unreadable", "grade")
+        f"{len(inspection.photographs_set_aside_for(cause)):,}"
+        for cause in ("missing", "unreadable", "grade")
     )
-    pixels = f"{_range(inspection.width_px)} x {_range(inspection.height_px)} pixels"
+    width, height = map(_format_size_range, (inspection.width_px, inspection.height_px))
     return (
         f"{len(inspection.usable):,} photographs are usable: readable, each once, with one grade",
         f"files missing: {missing}, unreadable: {unreadable}, without a grade: {without_grade}",
         (
             f"photographs with copies: {len(inspection.copies):,}, "
-            f"of these with different grades: {len(inspection.conflicts):,}"
+            f"of these with different grades: {len(inspection.conflicting_copies):,}"
         ),
-        _groups(inspection),
-        f"{pixels}, {inspection.size_bytes.median / 1e3:,.0f} kB (median)",
+        _describe_groups(inspection),
+        f"{width} x {height} pixels, {inspection.size_bytes.median / 1e3:,.0f} kB (median)",
     )
 
 
-def _groups(inspection: DatasetInspection) -> str:
+def _describe_groups(inspection: DatasetInspection) -> str:
     dataset = inspection.dataset
     if not dataset.knows_groups:
         return (
@@ -199,19 +205,19 @@ def _groups(inspection: DatasetInspection) -> str:
     return f"{groups}, {len(inspection.leaking):,} of them in more than one split"
 
 
-def _range(spread: SizeRange) -> str:
+def _format_size_range(spread: SizeRange) -> str:
     if spread.smallest == spread.largest:
         return f"{spread.median}"
     return f"{spread.smallest}-{spread.largest} (median {spread.median})"
 
 
-def _in_words(dataset: Dataset, copies: CopiedPhotograph) -> str:
-    """Return ``train/a.jpg: 2, test/b.jpg: 3  CONFLICT``."""
-    files = ", ".join(f"{dataset.name_of(one)}: {one.grade:d}" for one in copies.photographs)
-    return f"{files}  CONFLICT" if copies.is_conflict else files
+def _describe_copies(copies: CopiedPhotograph) -> str:
+    """Return the copies with their grades, for example ``a.jpg: 2, b.jpg: 3  CONFLICT``."""
+    files = ", ".join(f"{one.name}: {one.grade:d}" for one in copies.photographs)
+    return f"{files}  CONFLICT" if copies.has_conflicting_grades else files
 
 
-def _print_list(title: str, lines: list[str]) -> None:
+def _print_shortened_list(title: str, lines: list[str]) -> None:
     if not lines:
         return
     print_line(f"{title}:")

@@ -1,10 +1,8 @@
-"""What the commands that deploy have in common: target, prices, approval, and interruption."""
+"""The options, the approval and the handling of Ctrl-C that all deploying commands share."""
 
 from __future__ import annotations
 
-import signal
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -13,16 +11,14 @@ from drdeploy.cli.console import err, print_line
 from drdeploy.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from drdeploy.hosting.deployment.account import Account
     from drdeploy.hosting.deployment.approval import Proposal
     from drdeploy.hosting.engine import Engine
-    from drdeploy.hosting.sagemaker import PriceSheet
 
 LOCAL_URL = "http://127.0.0.1:8765"
-INTERRUPTED = 130
 
 TargetChoice = Literal["aws", "local"]
 TargetOption = Annotated[
@@ -40,89 +36,95 @@ LocalUrlOption = Annotated[
 YesOption = Annotated[
     bool, typer.Option("--yes", "-y", help="Approve every plan without being asked.")
 ]
+KmsKeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--kms-key",
+        metavar="ARN",
+        help=(
+            "KMS key that encrypts archives, images, logs and volumes; by default, each AWS "
+            "service uses its own key. A repeated command without --kms-key uses the same key."
+        ),
+    ),
+]
+BoundaryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--permissions-boundary",
+        metavar="ARN",
+        help=(
+            "Policy that limits the execution role; by default, the boundary of "
+            "infrastructure/modules/deployer-policy, if the account has it. A repeated command "
+            "without --permissions-boundary uses the same policy."
+        ),
+    ),
+]
+DeleteCapturedOption = Annotated[
+    bool,
+    typer.Option(
+        "--delete-captured",
+        help="Also delete all objects in the bucket that drdeploy did not upload, such as captured "
+        "photographs.",
+    ),
+]
 UnknownPricesOption = Annotated[
-    bool, typer.Option("--accept-unknown-prices", help="Go on where a price is not known.")
+    bool, typer.Option("--accept-unknown-prices", help="Continue even if a price is not known.")
 ]
 
 
-def account_of(
+def make_account_from_options(
     target: TargetChoice | None, endpoint_url: str | None, region: str | None
 ) -> Account:
     """Return the account that the options of a command name.
 
     Raises:
-        InvalidInput: They name none, or contradict each other.
+        InvalidInput: The options name no account, or contradict each other.
     """
     from drdeploy.hosting.deployment.account import Account
 
     if target is None and endpoint_url is None:
         raise InvalidInput(
-            "Where to deploy is missing",
+            "No deployment target is given",
             where="--target",
-            remedy="Say --target aws, or --target local for this machine",
+            remedy="Give --target aws, or --target local for this machine",
         )
     if target == "aws":
         if endpoint_url:
             raise InvalidInput(
-                "AWS has no --endpoint-url",
+                "--endpoint-url cannot be combined with --target aws",
                 where=endpoint_url,
-                remedy="Leave it out (and DRDEPLOY_ENDPOINT_URL), or say --target local",
+                remedy="Omit --endpoint-url and unset DRDEPLOY_ENDPOINT_URL, or give "
+                "--target local",
             )
         return Account(region=region)
     return Account(endpoint_url or LOCAL_URL, region)
 
 
-def engine_for(account: Account) -> Engine | None:
-    """Return the container engine; None where the local service runs processes instead.
+def find_engine_for_account(account: Account) -> Engine | None:
+    """Return the container engine; None if the local service runs processes instead.
 
     Raises:
-        EngineUnavailable: Images have to be pushed and no engine answers.
+        EngineUnavailable: Images must be pushed, and no container engine answers.
         EndpointError: The local service does not answer.
     """
     from drdeploy.hosting.engine import Engine
 
     if account.platform == "local":
-        from drdeploy.study.running.target import local_status
+        from drdeploy.study.running.target import fetch_local_service_status
 
-        if local_status(str(account.endpoint_url)).get("isolation") != "container":
+        if fetch_local_service_status(str(account.endpoint_url)).get("isolation") != "container":
             return None
-    return Engine.require()
-
-
-def local_service_answers(endpoint_url: str) -> bool:
-    """Return whether a local service still listens at an address.
-
-    Only a refused connection says that it has ended.  One that answers late may still hold
-    endpoints, and must not be taken for gone.
-    """
-    import socket
-    from urllib.parse import urlsplit
-
-    address = urlsplit(endpoint_url)
-    try:
-        socket.create_connection((address.hostname or "", address.port or 80), 10.0).close()
-    except ConnectionRefusedError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def sheet_of(prices: Path | None) -> PriceSheet:
-    """Load a price sheet; None loads the one that ships with the package."""
-    from drdeploy.hosting.sagemaker import PriceSheet
-
-    return PriceSheet.load(prices)
+    return Engine.find_or_raise()
 
 
 class TerminalApprover:
-    """The user at the terminal: sees plans on standard error, and is asked to approve them.
+    """Asks the user at the terminal to approve a plan, which is shown on standard error.
 
     Args:
         yes: Approve every plan without asking (``--yes``).
-        is_local: The deployment is on this machine and costs nothing.
-        pause: Context in which nothing else draws on the terminal, for as long as a question
-            stands there.
+        is_local: Whether the deployment is on this machine, where it costs nothing.
+        pause: A context manager that keeps everything else from drawing on the terminal while a
+            question is shown.
     """
 
     def __init__(
@@ -136,23 +138,25 @@ class TerminalApprover:
         self._pause = pause
         self._is_local = is_local
 
-    def note(self, text: str) -> None:
-        """Show one line about what is going on."""
+    def show_progress(self, text: str) -> None:
+        """Show one line about the progress of the deployment."""
         print_line(text, to=err)
 
-    def approves(self, proposal: Proposal) -> bool:
+    def ask_for_approval(self, proposal: Proposal) -> bool:
         """Show a plan with its cost, and ask whether to apply it."""
-        self.note(f"plan: {proposal.title}: {proposal.changes.summary}")
+        self.show_progress(f"plan: {proposal.title}: {proposal.changes.summary}")
         for change in proposal.changes.changes:
-            self.note(f"  {change.action:8}{change.address}")
+            self.show_progress(f"  {change.action:8}{change.address}")
         cost = proposal.cost
         where = "on AWS; free here" if self._is_local else "on AWS"
         for one in cost.endpoints:
-            self.note(f"  cost {one.name}: {one.sentence} ({where}; {one.source})")
+            self.show_progress(f"  cost {one.name}: {one.price_sentence} ({where}; {one.source})")
         for sentence in cost.unknown:
-            self.note(f"  cost {sentence}")
+            self.show_progress(f"  cost {sentence}")
         if cost.hourly_usd and not self._is_local:
-            self.note(f"  always on, together: {cost.hourly_usd:.4g} USD an hour until deleted")
+            self.show_progress(
+                f"  always on, together: {cost.hourly_usd:.4g} USD an hour until deleted"
+            )
         if self._yes:
             return True
         try:
@@ -160,21 +164,3 @@ class TerminalApprover:
                 return typer.confirm("Apply it?", err=True)
         except typer.Abort:
             return False
-
-
-@contextmanager
-def interruptible(advice: str) -> Iterator[None]:
-    """End the command on Ctrl-C and SIGTERM alike, after saying what exists and what to do.
-
-    Args:
-        advice: How to go on, for the last line.
-    """
-    # A scheduler's SIGTERM must not leave endpoints behind unannounced either.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt as interruption:
-        for note in getattr(interruption, "__notes__", ()):
-            print_line(note, to=err)
-        print_line(f"interrupted; {advice}", to=err)
-        raise typer.Exit(INTERRUPTED) from None

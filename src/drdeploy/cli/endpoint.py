@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import mimetypes
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from drdeploy.cli import endpoint_deploy
 from drdeploy.cli.console import Column, Table, print_json, print_line
+from drdeploy.cli.deployment import DeleteCapturedOption
 from drdeploy.cli.options import EndpointUrlOption, JsonOption, RegionOption
-from drdeploy.errors import printable
+from drdeploy.errors import InvalidInput, escape_control_characters
 
-if TYPE_CHECKING:
-    from drdeploy.hosting.sagemaker import Invocation
+ASYNCHRONOUS_WAIT_S = 1800.0
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(endpoint_deploy.deploy)
@@ -28,10 +29,10 @@ def list_endpoints(
     endpoint_url: EndpointUrlOption = None, region: RegionOption = None, as_json: JsonOption = False
 ) -> None:
     """List endpoints, newest first."""
-    from drdeploy.hosting.sagemaker import connect, translated_errors
+    from drdeploy.hosting.sagemaker import make_hosting_clients, translate_aws_errors
 
-    sagemaker = connect(endpoint_url, region=region).sagemaker
-    with translated_errors("list the endpoints", endpoint_url or "AWS"):
+    sagemaker = make_hosting_clients(endpoint_url, region=region).sagemaker
+    with translate_aws_errors("list the endpoints", endpoint_url or "AWS"):
         pages = list(sagemaker.get_paginator("list_endpoints").paginate())
     endpoints = [
         {
@@ -45,9 +46,9 @@ def list_endpoints(
     if as_json:
         print_json(endpoints)
         return
-    table = Table([Column.name("endpoint"), Column("status"), Column("created")])
+    table = Table([Column.of_names("endpoint"), Column("status"), Column("created")])
     for endpoint in endpoints:
-        table.add(endpoint["name"], endpoint["status"], endpoint["created_at"])
+        table.add_row(endpoint["name"], endpoint["status"], endpoint["created_at"])
     table.print()
 
 
@@ -60,42 +61,105 @@ def invoke(
     region: RegionOption = None,
     content_type: Annotated[
         str | None,
-        typer.Option(help="Content type of the photograph. By default, it follows from its name."),
+        typer.Option(
+            help="Content type of the photograph; by default, the content of the file decides."
+        ),
+    ] = None,
+    asynchronous: Annotated[
+        bool,
+        typer.Option(
+            "--asynchronous",
+            help="Send the photograph to an asynchronous endpoint: store it in S3, and wait for "
+            "the result.",
+        ),
+    ] = False,
+    inputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="S3-URI",
+            help="With --asynchronous: folder in S3 for the photograph; by default, the folder "
+            "inputs/ that `endpoint deploy` made beside the folder of results.",
+        ),
+    ] = None,
+    timeout_s: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            help=f"Seconds to wait for a result, with --asynchronous; {ASYNCHRONOUS_WAIT_S:.0f} by "
+            "default. An endpoint that has no instances takes minutes to start one.",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send a photograph to an endpoint and show the answer."""
+    """Send a photograph to an endpoint and show the answer.
+
+    With `--asynchronous`, the photograph and the result are deleted from S3 after the answer is
+    shown.
+    """
     from drdeploy.errors import EndpointError
+    from drdeploy.grader.photograph_files import (
+        find_content_type_of_photograph,
+        read_photograph_bytes,
+    )
     from drdeploy.hosting.sagemaker import Hosting
 
-    hosting = Hosting.connect(endpoint_url, region=region)
+    data = read_photograph_bytes(image)
     guessed = mimetypes.guess_type(image.name)[0] or "application/octet-stream"
-    answer = hosting.invoke(name, image.read_bytes(), content_type=content_type or guessed)
-    if answer.outcome != "ok":
-        raise EndpointError(answer.error, where=name)
-    if as_json:
-        sys.stdout.write(answer.body.decode(errors="replace").rstrip() + "\n")
+    kind = content_type or find_content_type_of_photograph(data) or guessed
+    if asynchronous:
+        started_s = time.monotonic()
+        body = _invoke_asynchronously(
+            name,
+            data,
+            kind,
+            inputs,
+            timeout_s=timeout_s or ASYNCHRONOUS_WAIT_S,
+            endpoint_url=endpoint_url,
+            region=region,
+        )
+        latency_s = time.monotonic() - started_s
     else:
-        _show(answer)
+        for option, value in (("--inputs", inputs), ("--timeout-s", timeout_s)):
+            if value is not None:
+                raise InvalidInput(
+                    f"{option} is for asynchronous endpoints",
+                    where=option,
+                    remedy=f"Add --asynchronous, or omit {option}",
+                )
+        answer = Hosting.connect(endpoint_url, region=region).invoke(name, data, content_type=kind)
+        if answer.outcome != "ok":
+            raise EndpointError(answer.error, where=name)
+        body, latency_s = answer.body, answer.latency_s
+    if as_json:
+        sys.stdout.write(body.decode(errors="replace").rstrip() + "\n")
+    else:
+        _print_answer_of_endpoint(body, latency_s)
 
 
 @app.command()
 def delete(
-    name: NameArgument, endpoint_url: EndpointUrlOption = None, region: RegionOption = None
+    name: NameArgument,
+    *,
+    endpoint_url: EndpointUrlOption = None,
+    region: RegionOption = None,
+    delete_captured: DeleteCapturedOption = False,
 ) -> None:
-    """Delete an endpoint and all that belongs to it.
+    """Delete an endpoint and everything that belongs to it.
 
-    What `drdeploy endpoint deploy` created is deleted through Terraform, with its bucket,
-    repository and role, and listed afterwards to verify that it is gone. Of any other endpoint,
-    the configuration and the model of the same name are deleted too.
+    If `drdeploy endpoint deploy` created the endpoint, Terraform deletes it with its bucket,
+    repository and role. The command then asks AWS whether a resource is left. A bucket that holds
+    objects other than archives, such as captured photographs, is kept, and the command names it. If
+    another tool created the endpoint, the configuration and the model that have the endpoint's name
+    are deleted too.
     """
     from drdeploy.errors import EndpointError
     from drdeploy.hosting.deployment.workspace import Workspace
     from drdeploy.hosting.sagemaker import Hosting
 
-    workspace = Workspace.of_endpoint(name)
-    if workspace.exists and workspace.record().is_at(endpoint_url, region):
-        endpoint_deploy.print_teardown(endpoint_deploy.delete_deployed(workspace))
+    workspace = Workspace.for_single_endpoint(name)
+    if workspace.is_started and workspace.read_record().matches_target(endpoint_url, region):
+        report = endpoint_deploy.delete_deployment(workspace, others=delete_captured)
+        endpoint_deploy.print_teardown_report(report)
         print_line(f"{name} is deleted")
         return
     hosting = Hosting.connect(endpoint_url, region=region)
@@ -103,26 +167,57 @@ def delete(
     hosting.delete(name)  # a broken deployment may have left a configuration or a model
     if not exists:
         raise EndpointError(
-            "There is no such endpoint",
+            "The endpoint does not exist",
             where=name,
             remedy="List the endpoints with `drdeploy endpoint list`",
         )
     print_line(f"{name} is deleted")
 
 
-def _show(answer: Invocation) -> None:
-    import json
+def _invoke_asynchronously(
+    name: str,
+    data: bytes,
+    content_type: str,
+    inputs: str | None,
+    *,
+    timeout_s: float,
+    endpoint_url: str | None,
+    region: str | None,
+) -> bytes:
+    from drdeploy.errors import EndpointError
+    from drdeploy.hosting.sagemaker import AsynchronousClient
+
+    if inputs is not None and not inputs.startswith("s3://"):
+        raise InvalidInput(
+            f"{inputs} is not a folder in S3",
+            where="--inputs",
+            remedy="Write it as s3://BUCKET/FOLDER",
+        )
+    client = AsynchronousClient.connect(endpoint_url, region=region)
+    folder = f"{inputs.rstrip('/')}/" if inputs else client.find_inputs_uri(name)
+    result = client.invoke(name, folder, data, content_type, timeout_s=timeout_s)
+    if result.is_failure:
+        raise EndpointError(result.reason, where=name)
+    return result.body
+
+
+def _print_answer_of_endpoint(body: bytes, latency_s: float) -> None:
+    from drdeploy.files import parse_json
 
     try:
-        value = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        text = answer.body.decode(errors="replace")
-        sys.stdout.write(printable(text, keep="\r\n\t") + "\n")
+        value = parse_json(body)
+    except ValueError:
+        text = body.decode(errors="replace")
+        sys.stdout.write(escape_control_characters(text, keep="\r\n\t") + "\n")
         return
     if isinstance(value, dict) and {"grade", "label", "referable", "notice"} <= value.keys():
         referable = "yes" if value["referable"] else "no"
         print_line(f"grade {value['grade']} ({value['label']}), referable: {referable}")
+        if "referable_rule" in value:
+            print_line(f"referable: {value['referable_rule']}")
+        if "unlike_training_message" in value:
+            print_line(str(value["unlike_training_message"]))
         print_line(value["notice"])
     else:
         print_json(value)
-    print_line(f"{answer.latency_s * 1000:.1f} ms")
+    print_line(f"{latency_s * 1000:.1f} ms")

@@ -1,26 +1,32 @@
-"""Commands that create an endpoint with Terraform, and delete what they created."""
+"""Deploy an endpoint with Terraform, and delete a deployment."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from drdeploy.cli.console import err, print_json, print_line
 from drdeploy.cli.deployment import (
+    BoundaryOption,
+    KmsKeyOption,
     LocalUrlOption,
     TargetOption,
     TerminalApprover,
     UnknownPricesOption,
     YesOption,
-    account_of,
-    engine_for,
-    interruptible,
-    local_service_answers,
-    sheet_of,
+    find_engine_for_account,
+    make_account_from_options,
 )
-from drdeploy.cli.options import JsonOption, PricesOption, RegionOption
+from drdeploy.cli.interruption import exit_cleanly_on_interruption
+from drdeploy.cli.options import (
+    JsonOption,
+    PricesOption,
+    RegionOption,
+    refuse_options_beside_variables,
+    refuse_options_without_effect,
+)
 from drdeploy.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -29,46 +35,98 @@ if TYPE_CHECKING:
     from drdeploy.hosting.deployment.teardown import TeardownReport
     from drdeploy.hosting.deployment.workspace import Workspace
     from drdeploy.hosting.engine import Engine
-    from drdeploy.hosting.sagemaker import EndpointConfig, Invocation
+    from drdeploy.hosting.sagemaker import DeployableConfig
+
+
+DESCRIBED_BY_VARIABLES = (
+    *("memory_mb", "max_concurrency", "provisioned_concurrency", "instance_type"),
+    *("instance_count", "inference_ami_version", "asynchronous", "max_instances"),
+)
+"""The parameters that --variables takes the place of."""
 
 
 def deploy(
+    context: typer.Context,
     name: Annotated[
-        str, typer.Argument(help="Name of the endpoint; every name that belongs to it begins so.")
+        str, typer.Argument(help="Name of the endpoint, with which all its resources' names begin.")
     ],
     *,
     artifact: Annotated[
         Path | None,
-        typer.Option("--artifact", "-a", help="A model.tar.gz; the grader in the box by default."),
+        typer.Option("--artifact", "-a", help="A model.tar.gz; the packaged grader by default."),
     ] = None,
     image: Annotated[
         str,
-        typer.Option(help="lean, minimal, reduced, … (built if need be), or a tag in the engine."),
+        typer.Option(
+            help="An image of drdeploy, for example lean, which is built; or the tag of an image "
+            "in the container engine."
+        ),
     ] = "lean",
     memory_mb: Annotated[
         int, typer.Option(help="Memory of a serverless endpoint: 1024 to 6144 in steps of 1024.")
     ] = 2048,
     max_concurrency: Annotated[
-        int, typer.Option(help="Requests at once that a serverless endpoint takes.")
+        int, typer.Option(help="Requests that a serverless endpoint handles at once.")
     ] = 5,
     provisioned_concurrency: Annotated[
-        int | None, typer.Option(help="Containers kept warm, paid around the clock.")
+        int | None,
+        typer.Option(help="Number of containers kept warm, which cost money day and night."),
     ] = None,
     instance_type: Annotated[
         str | None,
-        typer.Option(help="A real-time endpoint instead, always on: for example ml.m5.xlarge."),
+        typer.Option(
+            help=(
+                "Deploy a real-time endpoint, which is always on, on the given instance type, "
+                "for example ml.m5.xlarge."
+            )
+        ),
     ] = None,
-    instance_count: Annotated[int, typer.Option(help="Instances of a real-time endpoint.")] = 1,
+    instance_count: Annotated[
+        int, typer.Option(help="Instances that a real-time or asynchronous endpoint starts with.")
+    ] = 1,
+    inference_ami_version: Annotated[
+        str | None,
+        typer.Option(
+            help="AMI version of instances with a GPU, which decides the driver, for example "
+            "al2023-ami-sagemaker-inference-gpu-4-1 for the image cuda."
+        ),
+    ] = None,
+    asynchronous: Annotated[
+        bool,
+        typer.Option(
+            "--asynchronous",
+            help="Deploy an asynchronous endpoint on the given instance type: requests wait in a "
+            "queue, results are written to S3, and there are no instances while no request waits.",
+        ),
+    ] = False,
+    max_instances: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="The most instances of an asynchronous endpoint; --instance-count by default.",
+        ),
+    ] = None,
+    variables: Annotated[
+        Path | None,
+        typer.Option(
+            help="Deploy the endpoint that a file of Terraform variables describes, as "
+            "`drdeploy recommend --tfvars` writes it; in place of the options of size and kind.",
+            dir_okay=False,
+            exists=True,
+        ),
+    ] = None,
     photograph: Annotated[
         Path | None,
         typer.Option(
-            help="Photograph to try the endpoint out with; a synthetic one by default.",
+            help="Photograph to test the endpoint with; by default, a synthetic photograph.",
             dir_okay=False,
         ),
     ] = None,
     target: TargetOption = None,
     endpoint_url: LocalUrlOption = None,
     region: RegionOption = None,
+    kms_key: KmsKeyOption = None,
+    permissions_boundary: BoundaryOption = None,
     prices: PricesOption = None,
     accept_unknown_prices: UnknownPricesOption = False,
     yes: YesOption = False,
@@ -76,38 +134,89 @@ def deploy(
 ) -> None:
     """Deploy a grader to an endpoint, on AWS or on this machine.
 
-    The image is built and pushed, the artifact uploaded, and the plan shown with its cost. Once
-    approved, it is applied, and the endpoint is tried out with a photograph.
+    The image is built and pushed, the artifact is uploaded, and the plan is shown with its cost.
+    After you approve the plan, it is applied, and a photograph is sent to the endpoint as a test.
 
-    Run it again with another image, archive or size: what changed becomes a new endpoint
-    configuration, and the endpoint answers throughout. deployments/NAME keeps Terraform's state.
+    If you deploy again with another image, archive or size, the endpoint gets a new configuration,
+    and answers requests during the change. The folder deployments/NAME keeps Terraform's state.
     """
     from drdeploy.grader.box import box_artifact
-    from drdeploy.hosting.deployment.configuration import prepare_terraform
-    from drdeploy.hosting.deployment.desired import DesiredEndpoints, ModelSource
+    from drdeploy.hosting.deployment.configuration import prepare_terraform_folder
+    from drdeploy.hosting.deployment.described_endpoint import read_endpoint_variables
     from drdeploy.hosting.deployment.provision import Provisioner
-    from drdeploy.hosting.deployment.variables import EndpointVariables, Variables, checked_prefix
-    from drdeploy.hosting.deployment.workspace import Workspace
-
-    config = _config(
-        memory_mb, max_concurrency, provisioned_concurrency, instance_type, instance_count
+    from drdeploy.hosting.deployment.safeguards import Safeguards
+    from drdeploy.hosting.deployment.variables import (
+        DesiredEndpoints,
+        EndpointVariables,
+        ModelSource,
+        Variables,
+        check_name_prefix,
     )
-    body = _body(photograph)
-    account = account_of(target, endpoint_url, region)
-    workspace = Workspace.of_endpoint(checked_prefix(name))
+    from drdeploy.hosting.deployment.workspace import Workspace
+    from drdeploy.hosting.sagemaker import PriceSheet
+
+    if variables is not None:
+        refuse_options_beside_variables(context, DESCRIBED_BY_VARIABLES, "endpoint")
+        from_file = read_endpoint_variables(variables, name)
+        described, network = from_file.endpoint, from_file.network
+    else:
+        network = {}
+        if instance_type:
+            refuse_options_without_effect(
+                context,
+                ["memory_mb", "max_concurrency", "provisioned_concurrency"],
+                why="on an endpoint with instances",
+                remedy="omit --instance-type",
+            )
+        else:
+            refuse_options_without_effect(
+                context,
+                ["instance_count"],
+                why="on a serverless endpoint",
+                remedy="add --instance-type",
+            )
+        config = _make_endpoint_config_from_options(
+            memory_mb=memory_mb,
+            max_concurrency=max_concurrency,
+            provisioned_concurrency=provisioned_concurrency,
+            instance_type=instance_type,
+            instance_count=instance_count,
+            inference_ami_version=inference_ami_version,
+            asynchronous=asynchronous,
+        )
+        described = EndpointVariables(
+            name, config, _make_scaling_settings(config, instance_count, max_instances)
+        )
+    body = _read_test_photograph(photograph)
+    account = make_account_from_options(target, endpoint_url, region)
+    if account.platform == "local" and described.has_schedules_of_calls:
+        print_line(
+            "the local service stores the schedules of keep-warm requests and opening hours, and "
+            "does not carry them out",
+            to=err,
+        )
+    workspace = Workspace.for_single_endpoint(check_name_prefix(name))
     approver = TerminalApprover(yes=yes, is_local=account.platform == "local")
-    advice = f"the same command goes on, and `drdeploy endpoint delete {name}` deletes"
-    with interruptible(advice):
-        region = account.region_name()
-        _refuse_another_place(workspace, account.endpoint_url, region)
+    advice = f"the same command continues, and `drdeploy endpoint delete {name}` deletes"
+    with exit_cleanly_on_interruption(advice):
+        region = account.find_region_name()
+        _refuse_deployment_to_another_place(workspace, account.endpoint_url, region)
+        _refuse_another_kind(workspace, described.config.kind)
         # Before the image is built, which takes minutes: a provider that is missing ends it all.
-        terraform = prepare_terraform("single-endpoint", workspace, account, approver.note)
-        engine = engine_for(account)
-        tag = _image_tag(engine, image, config, account)
+        terraform = prepare_terraform_folder(
+            "single-endpoint", workspace, account, approver.show_progress
+        )
+        engine = find_engine_for_account(account)
+        tag = _build_own_image_and_return_tag(engine, image, described.config, account)
         desired = DesiredEndpoints(
-            Variables("single-endpoint", name, region),
-            {name: ModelSource(tag, artifact or box_artifact("fp32"))},
-            {name: EndpointVariables(name, config)},
+            Variables(
+                "single-endpoint",
+                name,
+                region,
+                safeguards=Safeguards(kms_key, permissions_boundary),
+            ),
+            {name: ModelSource(tag, artifact or box_artifact("fp32"), network=network)},
+            {name: described},
         )
         provisioner = Provisioner(
             account=account,
@@ -115,40 +224,49 @@ def deploy(
             terraform=terraform,
             engine=engine,
             approver=approver,
-            sheet=sheet_of(prices),
+            sheet=PriceSheet.load(prices),
             accept_unknown_prices=accept_unknown_prices,
         )
-        provisioned = provisioner.provision(desired)
+        provisioned = provisioner.provision_endpoints(desired)
         (endpoint,) = provisioned.endpoints.values()
-        answer = provisioner.try_out(endpoint, *body)
-    _report(endpoint, provisioned, answer, as_json=as_json)
+        outputs = provisioned.outputs["endpoint"]
+        if outputs["kind"] == "asynchronous":
+            answer = provisioner.send_asynchronous_test_photograph(outputs, *body)
+        else:
+            answer = provisioner.send_test_photograph(endpoint, *body).body
+    _print_deployment_and_test_answer(endpoint, provisioned, answer, as_json=as_json)
 
 
-def delete_deployed(workspace: Workspace) -> TeardownReport | None:
-    """Delete a deployment and verify by listing that nothing of it is left.
+def delete_deployment(workspace: Workspace, *, others: bool = False) -> TeardownReport | None:
+    """Delete a deployment, and verify that none of its resources is left.
+
+    Args:
+        workspace: The folder of the deployment.
+        others: Whether to also delete the objects in the bucket that drdeploy did not upload.
 
     Returns:
-        What was deleted and verified; None where the deployment was in a local service that has
-        ended, and everything in it with the service.
+        What was deleted and verified; None if the deployment was in a local service that has
+        ended, because its resources ended with the service.
     """
-    from drdeploy.hosting.deployment.configuration import prepare_terraform
-    from drdeploy.hosting.deployment.teardown import tear_down
+    from drdeploy.hosting.deployment.configuration import prepare_terraform_folder
+    from drdeploy.hosting.deployment.teardown import (
+        delete_workspace_of_ended_service,
+        tear_down_deployment,
+    )
 
-    record = workspace.record()
-    if record.endpoint_url is not None and not local_service_answers(record.endpoint_url):
-        print_line(
-            f"the local service at {record.endpoint_url} has ended, with everything in it", to=err
-        )
-        workspace.delete()
-        return None
+    record = workspace.read_record()
     approver = TerminalApprover(yes=True, is_local=record.endpoint_url is not None)
-    with interruptible("the same command goes on"):
-        terraform = prepare_terraform(record.environment, workspace, record.account, approver.note)
-        return tear_down(record.account, workspace, terraform, approver)
+    if delete_workspace_of_ended_service(workspace, approver):
+        return None
+    with exit_cleanly_on_interruption("the same command continues"):
+        terraform = prepare_terraform_folder(
+            record.environment, workspace, record.account, approver.show_progress
+        )
+        return tear_down_deployment(record.account, workspace, terraform, approver, others=others)
 
 
-def print_teardown(report: TeardownReport | None) -> None:
-    """Print what was deleted, and for which kinds AWS lists nothing any more."""
+def print_teardown_report(report: TeardownReport | None) -> None:
+    """Print which resources were deleted, and which kinds of deletions were verified."""
     if report is None:
         return
     print_line(f"deleted: {len(report.deleted)} resources")
@@ -158,21 +276,65 @@ def print_teardown(report: TeardownReport | None) -> None:
         print_line(f"not verified: {sentence}", to=err)
 
 
-def _config(
+def _make_scaling_settings(
+    config: DeployableConfig, instance_count: int, max_instances: int | None
+) -> dict[str, Any]:
+    if config.kind == "asynchronous":
+        most = instance_count if max_instances is None else max_instances
+        if most < instance_count:
+            raise InvalidInput(
+                f"--max-instances {most} is below --instance-count {instance_count}",
+                where="--max-instances",
+                remedy="Give at least as many as the endpoint starts with",
+            )
+        return {"autoscaling": {"min_capacity": 0, "max_capacity": most}}
+    if max_instances is not None:
+        raise InvalidInput(
+            "--max-instances is for asynchronous endpoints",
+            where="--max-instances",
+            remedy="Add --asynchronous, or omit --max-instances",
+        )
+    return {}
+
+
+def _make_endpoint_config_from_options(
+    *,
     memory_mb: int,
     max_concurrency: int,
     provisioned_concurrency: int | None,
     instance_type: str | None,
     instance_count: int,
-) -> EndpointConfig:
+    inference_ami_version: str | None,
+    asynchronous: bool,
+) -> DeployableConfig:
     from pydantic import ValidationError
 
-    from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig
+    from drdeploy.hosting.sagemaker import AsynchronousConfig, RealTimeConfig, ServerlessConfig
 
+    if asynchronous and not instance_type:
+        raise InvalidInput(
+            "An asynchronous endpoint runs on instances, and no instance type is given",
+            where="--asynchronous",
+            remedy="Add an instance type, for example --instance-type ml.m5.xlarge",
+        )
+    if inference_ami_version and not instance_type:
+        raise InvalidInput(
+            "A serverless endpoint has no instances, and therefore no AMI version",
+            where="--inference-ami-version",
+            remedy="Choose an instance type with a GPU, for example --instance-type ml.g5.xlarge",
+        )
     try:
         if instance_type:
+            if asynchronous:
+                return AsynchronousConfig(
+                    instance_type=instance_type,
+                    initial_instance_count=instance_count,
+                    inference_ami_version=inference_ami_version,
+                )
             return RealTimeConfig(
-                instance_type=instance_type, initial_instance_count=instance_count
+                instance_type=instance_type,
+                initial_instance_count=instance_count,
+                inference_ami_version=inference_ami_version,
             )
         return ServerlessConfig(
             memory_mb=memory_mb,
@@ -184,66 +346,102 @@ def _config(
         place = "--" + "-".join(str(part) for part in first["loc"]).replace("_", "-")
         raise InvalidInput(
             first["msg"].removeprefix("Value error, "),
-            where=place.removesuffix("-") or "--provisioned-concurrency",
+            where=place.rstrip("-")
+            or ("--inference-ami-version" if instance_type else "--provisioned-concurrency"),
         ) from error
 
 
-def _image_tag(engine: Engine | None, image: str, config: EndpointConfig, account: Account) -> str:
-    """Return the tag of the image to deploy; one of this project's images is built first."""
-    from drdeploy.hosting.deployment.architectures import fitting_tag
-    from drdeploy.hosting.images import build_image, own_image, tag_of
+def _build_own_image_and_return_tag(
+    engine: Engine | None, image: str, config: DeployableConfig, account: Account
+) -> str:
+    """Return the tag of the image to deploy; an image of this project is built first."""
+    from drdeploy.hosting.deployment.architectures import choose_image_tag_for_endpoint
+    from drdeploy.hosting.images import build_image, find_own_image_by_tag, resolve_image_tag
+    from drdeploy.hosting.sagemaker.gpu_hosts import check_gpu_host
 
-    tag = tag_of(image)
+    tag = resolve_image_tag(image)
     if account.platform == "aws":
-        tag = fitting_tag(tag, config)
-    own = own_image(tag)
+        tag = choose_image_tag_for_endpoint(tag, config)
+    own = find_own_image_by_tag(tag)
+    if own is not None:
+        # Before the image is built: the image for GPUs takes 2 GB of downloads.
+        if config.kind == "serverless":
+            check_gpu_host(own.variables, None)
+        else:
+            check_gpu_host(own.variables, config.instance_type, config.inference_ami_version)
     if own is not None and engine is not None:
-        print_line(f"building {tag} (what did not change is cached)", to=err)
+        print_line(f"building {tag} (unchanged layers come from the cache)", to=err)
         build_image(engine, own.name, platform=own.platform)
     return tag
 
 
-def _refuse_another_place(workspace: Workspace, endpoint_url: str | None, region: str) -> None:
-    """Refuse to deploy elsewhere from a folder whose state is about another account.
+def _refuse_deployment_to_another_place(
+    workspace: Workspace, endpoint_url: str | None, region: str
+) -> None:
+    """Refuse to deploy to another place if the deployment exists already.
 
-    Terraform would look for everything in the new place, find nothing there, and lose what runs
-    in the old one.
+    Terraform would find none of the resources in the new place, and would forget the resources in
+    the old place, which keep running.
     """
-    if not workspace.exists:
+    if not workspace.is_started:
         return
-    record = workspace.record()
+    record = workspace.read_record()
     is_aws = endpoint_url is None
     if (record.endpoint_url is None) != is_aws or record.region != region:
         place = "AWS" if record.endpoint_url is None else "the local service"
         raise InvalidInput(
-            f"{record.prefix} is deployed in {record.region} on {place} already",
+            f"{record.prefix} is already deployed in {record.region} on {place}",
             where=str(workspace.folder),
-            remedy="Delete it first, or choose another name",
+            remedy=(
+                f"Delete the deployment with `drdeploy endpoint delete {record.prefix}`, or "
+                "choose another name"
+            ),
         )
 
 
-def _body(photograph: Path | None) -> tuple[bytes, str]:
-    """Return the bytes to try the endpoint out with, and their content type."""
-    import mimetypes
+def _refuse_another_kind(workspace: Workspace, kind: str) -> None:
+    """Refuse to turn a serverless, real-time or asynchronous endpoint into another kind.
 
-    from drdeploy.grader.synthetic.photograph import synthetic_photograph
+    Terraform would create the new endpoint before the old endpoint, which has the same name, is
+    deleted, and SageMaker would refuse it.
+    """
+    existing = workspace.read_endpoint_kind()
+    if existing not in {None, kind}:
+        raise InvalidInput(
+            f"The deployed endpoint is of the kind {existing}, and cannot become {kind}",
+            where=str(workspace.folder),
+            remedy=f"Delete it with `drdeploy endpoint delete {workspace.folder.name}`, or choose "
+            "another name",
+        )
+
+
+def _read_test_photograph(photograph: Path | None) -> tuple[bytes, str]:
+    """Return the content of the photograph to test the endpoint with, and its content type."""
+    from drdeploy.grader.photograph_files import (
+        find_content_type_of_photograph,
+        read_photograph_bytes,
+    )
+    from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
 
     if photograph is None:
-        return synthetic_photograph(0), "image/jpeg"
-    kind = mimetypes.guess_type(photograph.name)[0] or ""
-    if not kind.startswith("image/"):
+        return paint_synthetic_photograph(0), "image/jpeg"
+    data = read_photograph_bytes(photograph)
+    kind = find_content_type_of_photograph(data)
+    if not kind:
         raise InvalidInput(
-            "The name of the file is not that of a photograph",
+            "The file is not a JPEG, PNG or TIFF",
             where=str(photograph),
-            remedy="Name a .jpg, .png or .tif, or leave --photograph out",
+            remedy="Give a photograph, or omit --photograph",
         )
-    return photograph.read_bytes(), kind
+    return data, kind
 
 
-def _report(endpoint: str, provisioned: Provisioned, answer: Invocation, *, as_json: bool) -> None:
-    import json
+def _print_deployment_and_test_answer(
+    endpoint: str, provisioned: Provisioned, answer: bytes, *, as_json: bool
+) -> None:
+    from drdeploy.files import parse_json
 
-    grading = json.loads(answer.body)
+    grading = parse_json(answer)
     if as_json:
         images = {tag: image.uri for tag, image in provisioned.images.items()}
         archives = {

@@ -1,7 +1,8 @@
-"""What a command needs beyond the plain install, and how a missing part of it is reported.
+"""The extras that each command needs beyond the plain install.
 
-The plain install grades photographs.  Every other command needs the packages of an extra, and is
-refused before it does anything: a study that cannot write its report should not first measure.
+The plain install can grade photographs.  Most other commands need the packages of an extra.  A
+command whose extra is missing is refused at once, so that a study, for example, does not fail after
+hours of measuring.
 """
 
 from __future__ import annotations
@@ -11,28 +12,40 @@ import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from drdeploy.errors import InvalidInput, MissingExtra, install_remedy
+from drdeploy.errors import InvalidInput, MissingExtra, describe_extra_installation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_SERVE = ("httptools", "prometheus_client", "python_multipart")
-_CLASSIC = ("fastapi", "gunicorn", "starlette", "uvicorn", "uvicorn_worker")
-_CLOUD = ("boto3", "botocore", "docker", "psutil", "pydantic", "requests")
+_SERVE = ("prometheus_client", "python_multipart")
+_CLINIC = (
+    *("alembic", "gdcm", "h11", "highdicom", "itsdangerous", "jinja2", "jpeg_ls", "markupsafe"),
+    *("openjpeg", "pg8000"),
+    *("pydicom", "pynetdicom", "python_multipart", "reportlab", "sqlalchemy", "starlette"),
+    "uvicorn",
+)
+_CLASSIC = ("fastapi", "gunicorn", "httptools", "starlette", "uvicorn", "uvicorn_worker")
+_CLOUD = ("boto3", "botocore", "docker", "psutil", "pydantic", "requests", "urllib3")
 _ANALYSIS = ("jinja2", "markupsafe", "matplotlib", "onnx", "scipy")
-_TRAIN = ("keras", "sklearn", "tensorflow", "tf2onnx", "threadpoolctl")
+_TRAIN = ("h5py", "keras", "sklearn", "tensorflow", "tf2onnx", "threadpoolctl")
 
 MODULES: Mapping[str, tuple[str, ...]] = {
+    "archive": (*_CLOUD, "pyarrow", "ray"),
     "serve": _SERVE,
     "tensorflow": (*_SERVE, *_CLASSIC, "tensorflow"),
     "cloud": _CLOUD,
+    "clinic": _CLINIC,
     "study": (*_SERVE, *_CLOUD, *_ANALYSIS, "flask", "flask_cors", "moto", "pandas"),
     "train": (*_ANALYSIS, *_TRAIN),
 }
-"""What each extra of ``pyproject.toml`` installs: the modules that are looked for."""
+"""The modules that each extra of ``pyproject.toml`` installs."""
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "archive": ("archive",),
     "artifact push": ("cloud",),
+    "batch": ("cloud",),
+    "capacity": ("study",),
+    "clinic": ("clinic",),
     "endpoint": ("cloud",),
     "image": ("cloud",),
     "image cold-start": ("study",),
@@ -43,6 +56,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "model evaluate": ("study",),
     "model export": ("train",),
     "model quantize": ("study",),
+    "model recalibrate": ("study",),
     "model train": ("train",),
     "prices": ("cloud",),
     "recommend": ("study",),
@@ -51,30 +65,34 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "serve": ("serve",),
     "study": ("study",),
 }
-"""The extras of a noun's verbs, or of one verb.  A command that is not here needs none."""
+"""The extras that a command needs; a noun stands for all its verbs.  Other commands need none."""
 
-LINUX_ONLY = frozenset({"image", "local", "serve", "study"})
-"""Commands that limit processes and containers as only Linux can."""
+LINUX_ONLY = frozenset({"archive", "capacity", "image", "local", "serve", "study"})
+"""The commands that need Linux, because they limit the memory and CPU of processes."""
 
 
-def check_command(words: Sequence[str], environ: Mapping[str, str] = os.environ) -> None:
-    """Refuse a command that cannot run here.
+def check_extras_and_system_of_command(
+    words: Sequence[str], environ: Mapping[str, str] = os.environ
+) -> None:
+    """Refuse a command that cannot run on this system or lacks an extra.
 
     Args:
-        words: The command line without the program's name.  Help is always given.
-        environ: Decides which server `serve` is.
+        words: The command line without the program's name; with ``--help`` it is never refused.
+        environ: The environment variables; ``DRDEPLOY_PROFILE`` chooses the server.
 
     Raises:
-        MissingExtra: Packages that it needs are not installed.
-        InvalidInput: It needs Linux.
+        MissingExtra: Packages that the command needs are not installed.
+        InvalidInput: The command needs Linux, and this system is not Linux.
     """
     if "--help" in words:
         return
     noun, command = "".join(words[:1]), " ".join(words[:2])
     if noun in LINUX_ONLY and sys.platform != "linux":
         raise InvalidInput(
-            f"`drdeploy {noun}` runs on Linux alone, and this is {sys.platform}",
-            remedy="Run it on a Linux machine, in a virtual machine or in a Linux container",
+            f"`drdeploy {noun}` runs only on Linux, and this system is {sys.platform}",
+            remedy=(
+                "Run the command on a Linux machine, in a virtual machine or in a Linux container"
+            ),
         )
     extras = EXTRAS.get(command) or EXTRAS.get(noun, ())
     if noun == "serve" and environ.get("DRDEPLOY_PROFILE") == "classic":
@@ -85,6 +103,6 @@ def check_command(words: Sequence[str], environ: Mapping[str, str] = os.environ)
         raise MissingExtra(
             f"`drdeploy {command if command in EXTRAS else noun}` needs "
             f"{' and '.join(f'the extra `{extra}`' for extra in extras)}, which is not installed "
-            f"(no {missing[0]}{more})",
-            remedy=install_remedy(",".join(extras)),
+            f"(missing: {missing[0]}{more})",
+            remedy=describe_extra_installation(",".join(extras)),
         )

@@ -1,24 +1,51 @@
-"""``drdeploy grade``: grade photographs on this machine, without a server."""
+"""``drdeploy grade``: grade photographs on this machine, and print one row per file."""
 
 from __future__ import annotations
 
+import importlib
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.progress import Progress
 
-from drdeploy.cli.console import err, print_json, print_line
-from drdeploy.cli.grade_rows import Order, as_document, grade_one, in_order, print_table, write_csv
-from drdeploy.cli.options import ArtifactOption, CsvOption, JsonOption, RuntimeOption
+from drdeploy.cli.console import (
+    Column,
+    Table,
+    err,
+    print_json,
+    print_line,
+    print_note,
+    print_note_on_names,
+    print_note_on_unused,
+    shorten_paths_to_common_folder,
+)
+from drdeploy.cli.options import ArtifactOption, CsvOption, JsonOption, NamesOption, RuntimeOption
+from drdeploy.clinic.graded_rows import (
+    NO_PHOTOGRAPH,
+    GradedRow,
+    grade_file,
+    write_rows_as_csv,
+)
 from drdeploy.errors import InvalidInput
+from drdeploy.grader.fundus.familiarity import SENTENCE as UNLIKE_TRAINING
+from drdeploy.grader.fundus.gradability import SENTENCES
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
+from drdeploy.grader.photograph_files import (
+    is_dicom_file,
+    search_folder_for_photographs,
+    write_sentences_on_left_out_files,
+)
+from drdeploy.photograph_names import PhotographNames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
-"""What is taken from a folder.  A file that is named is tried whatever it is called."""
+    from drdeploy.grader.photograph_files import LeftOut
+
+Order = Literal["input", "severity"]
 
 
 def grade(
@@ -32,12 +59,17 @@ def grade(
         Order, typer.Option(help="`severity` puts the eyes that an ophthalmologist must see first.")
     ] = "input",
     csv_file: CsvOption = None,
+    names: NamesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Grade photographs on this machine.
 
-    Every file has a row. A photograph that is too poor to grade needs a human, and the reason is
-    given. A file that is not a photograph makes the exit status 1.
+    Every JPEG, PNG, TIFF and DICOM file in a folder, and every file that you name, has one row in
+    the result; a DICOM file with several frames has a row for each frame. Reading DICOM files needs
+    the extra `clinic`. If a photograph is too poor to grade, the row gives the reason, and a human
+    must look at the photograph. A note counts the other files in a folder. The exit status is 1 if
+    a file is not a photograph, or if a folder holds pictures in other formats or files that cannot
+    be opened.
 
     For research use. Not a medical device.
     """
@@ -45,27 +77,39 @@ def grade(
     from drdeploy.grader.inference import InferenceService
 
     if csv_file is not None and not csv_file.parent.is_dir():  # before an hour of grading
-        raise InvalidInput("There is no such folder", where=str(csv_file.parent))
+        raise InvalidInput("The folder does not exist", where=str(csv_file.parent))
     model = artifact or box_artifact()
     if not model.exists():
-        raise InvalidInput("There is no such artifact", where=str(model))
+        raise InvalidInput("The artifact does not exist", where=str(model))
+    naming = PhotographNames.choose_file_names_or_hashes(own=names)
+    selection = select_photographs(images)
+    _check_extra_of_dicom_files(selection.paths)
     service = InferenceService.load(model, runtime=runtime)
-    manifest = service.classifier.artifact.manifest
+    manifest = service.manifest
+    print_note_on_unused(service.classifier.artifact.unused)
     if sort == "severity" and not manifest.is_icdr:
         raise InvalidInput(
-            "This model does not grade retinopathy, so its answers have no severity",
+            "Only the grades of a retinopathy model can be sorted by severity",
             where="--sort",
             remedy="Leave --sort out",
         )
+    paths = selection.paths
     with Progress(console=err, transient=True) as progress:
-        paths = progress.track(find_images(images), description="grading")
-        rows = in_order([grade_one(service, path) for path in paths], sort)
+        tracked = progress.track(paths, description="grading")
+        found = [(path, row) for path in tracked for row in grade_file(service, path, naming)]
+    rows = sort_rows_by_order([row for _, row in found], sort)
     if as_json:
-        print_json(as_document(rows, manifest.classes))
+        results = [asdict(row) for row in rows]
+        print_json({
+            "notice": RESEARCH_USE_NOTICE,
+            "classes": manifest.classes,
+            "results": results,
+            "notes": selection.notes(show_paths=names),
+        })  # fmt: skip
     else:
-        print_table(rows, sort)
+        print_rows_as_table(rows, sort, is_icdr=manifest.is_icdr)
     if csv_file is not None:  # last: what cannot be written has been shown
-        write_csv(csv_file, rows, manifest.classes)
+        write_rows_as_csv(csv_file, rows, manifest.classes)
     failed = sum(bool(row.error) for row in rows)
     refused = sum(row.gradable is False for row in rows)
     print_line(
@@ -73,21 +117,174 @@ def grade(
         f"{RESEARCH_USE_NOTICE}",
         to=err,
     )
-    if failed:
+    for path, row in found:
+        if row.error and path in images:  # who named it should see which
+            print_line(f"{path}: {row.error}", to=err)
+    for note in selection.notes(show_paths=names):
+        print_note(note)
+    print_note_on_names(own=names)
+    if failed or any(one.may_be_missed_photograph for one in selection.left_out):
         raise typer.Exit(1)
 
 
-def find_images(inputs: Sequence[Path]) -> list[Path]:
-    """Return the files that are named, and in each folder every file with an image's suffix."""
-    found: list[Path] = []
+def _check_extra_of_dicom_files(paths: Sequence[Path]) -> None:
+    """Say that the extra is missing before an hour of grading, not after it.
+
+    Raises:
+        MissingExtra: There is a DICOM file, and the extra that reads it is not installed.
+    """
+    if any(map(is_dicom_file, paths)):
+        importlib.import_module("drdeploy.grader.dicom.photographs")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The photographs that the arguments of a command name.
+
+    Attributes:
+        paths: Each path once, in the order of the arguments; for a folder without photographs,
+            the path of the folder.
+        left_out: The other files and folders in the folders.
+        repeated: How many photographs were named more than once.
+    """
+
+    paths: tuple[Path, ...]
+    left_out: tuple[LeftOut, ...]
+    repeated: int = 0
+
+    def notes(self, *, show_paths: bool) -> list[str]:
+        """Return notes on what was left out, without full stops at their ends."""
+        sentences = write_sentences_on_left_out_files(self.left_out, show_paths=show_paths)
+        if not show_paths and any(one.may_be_missed_photograph for one in self.left_out):
+            sentences.append("--names shows which files these are")
+        if self.repeated:
+            sentences.append(f"photographs named more than once, taken once: {self.repeated:,}")
+        return sentences
+
+
+def select_photographs(inputs: Sequence[Path]) -> Selection:
+    """Return the named files, and the photographs in each named folder.
+
+    Raises:
+        InvalidInput: None of the files and folders exists, or the folders hold no photograph.
+    """
+    paths: dict[str, Path] = {}
+    left_out: dict[Path, LeftOut] = {}
+    reasons: list[str] = []
+    repeated = 0
     for path in inputs:
-        if not path.is_dir():
-            found.append(path)
-            continue
-        inside = sorted(
-            file
-            for file in path.rglob("*")
-            if file.suffix.lower() in IMAGE_SUFFIXES and not file.is_dir()
+        inside: tuple[Path, ...] = (path,)
+        if os.path.isdir(path):  # noqa: PTH112 - never raises
+            found = search_folder_for_photographs(path, with_dicom=True)
+            left_out |= {one.path: one for one in found.left_out}
+            inside = found.photographs or (path,)
+            if not found.photographs:
+                reasons.append(_no_photograph_sentence(path, found.left_out))
+        elif not os.path.lexists(path):
+            reasons.append(f"{path}: {_MISSING}")
+        for file in inside:
+            repeated += paths.setdefault(os.path.abspath(file), file) is not file  # noqa: PTH100 - links stay
+    if len(reasons) == len(inputs):
+        raise InvalidInput(
+            " ".join(dict.fromkeys(reasons)),
+            remedy="Give a photograph, or a folder with photographs",
         )
-        found += inside or [path]  # a folder without images has a row that says so
-    return list(dict.fromkeys(found))
+    return Selection(tuple(paths.values()), tuple(left_out.values()), repeated)
+
+
+_MISSING = "There is no such file or folder."
+
+
+def _no_photograph_sentence(folder: Path, left_out: Sequence[LeftOut]) -> str:
+    counted = write_sentences_on_left_out_files(left_out)
+    return f"{folder}: {NO_PHOTOGRAPH}{': ' if counted else ''}{'; '.join(counted)}."
+
+
+def sort_rows_by_order(rows: Sequence[GradedRow], order: Order) -> list[GradedRow]:
+    """Return the rows in their original order, or the most severe first.
+
+    Severity is P(grade >= 3), then P(grade >= 2); equal rows are sorted by name.  Photographs that
+    could not be graded come after the graded ones.
+    """
+    if order == "input":
+        return list(rows)
+    return sorted(
+        rows,
+        key=lambda row: (
+            row.section,
+            -(row.probability_vision_threatening or 0.0),
+            -(row.probability_referable or 0.0),
+            row.image,
+        ),
+    )
+
+
+def print_rows_as_table(
+    rows: Sequence[GradedRow], order: Order = "input", *, is_icdr: bool = True
+) -> None:
+    """Print the rows as a table, and then the reasons of the rows without a grade.
+
+    The table of a classifier that is not an ICDR grader shows the most probable class.
+    """
+    columns = _GRADE_COLUMNS if is_icdr else _CLASS_COLUMNS
+    table = Table([Column.of_names("photograph"), *columns])
+    files = shorten_paths_to_common_folder([row.image for row in rows])
+    section = rows[0].section if rows else 0
+    for row, file in zip(rows, files, strict=True):
+        if order == "severity" and row.section != section:
+            table.add_separator_line()
+        section = row.section
+        cells = _cells_of_graded_row(row) if is_icdr else _cells_of_classified_row(row)
+        table.add_row(file, *cells, style=_STYLES[row.section])
+    table.print()
+    for rule in dict.fromkeys(row.referable_rule for row in rows if row.referable_rule):
+        print_line(f"referable: {rule}")
+    for row, file in zip(rows, files, strict=True):
+        if row.section:
+            reason = row.ungradable_reason
+            why = f"{SENTENCES[reason]}." if reason else row.error
+            print_line(f"{file}: {why}", style=_STYLES[row.section])
+        if row.unlike_training:
+            print_line(f"{file}: {UNLIKE_TRAINING}.", style="yellow")
+        if row.note:
+            print_line(f"{file}: {row.note}")
+
+
+_STYLES = ("", "yellow", "red")
+"""Of graded rows, of those that need a human, and of files that failed."""
+
+
+_GRADE_COLUMNS = (
+    Column.of_numbers("grade"),
+    Column.of_sentences("label"),
+    Column("referable"),
+    Column.of_numbers("P(>=2)"),
+    Column.of_numbers("P(>=3)"),
+)
+_CLASS_COLUMNS = (Column.of_sentences("class"), Column.of_numbers("probability"))
+
+
+def _cells_of_graded_row(row: GradedRow) -> tuple[str, ...]:
+    if row.section:
+        return ("-", _describe_missing_answer(row), "-", "-", "-")
+    return (
+        str(row.grade),
+        row.label,
+        "yes" if row.referable else "no",
+        _format_share(row.probability_referable),
+        _format_share(row.probability_vision_threatening),
+    )
+
+
+def _cells_of_classified_row(row: GradedRow) -> tuple[str, ...]:
+    if row.section:
+        return (_describe_missing_answer(row), "-")
+    return (row.label, _format_share(max(row.probabilities)))
+
+
+def _describe_missing_answer(row: GradedRow) -> str:
+    return "failed" if row.error else "needs a human"
+
+
+def _format_share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

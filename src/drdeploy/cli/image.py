@@ -1,35 +1,43 @@
-"""``drdeploy image``: build, list, weigh, time, check and push container images."""
+"""``drdeploy image``: build, list, measure, describe, time, check and push container images."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from drdeploy.cli import image_cold_start, image_conform, image_sizes, push
-from drdeploy.cli.console import Column, Table, err, print_json, print_line
+from drdeploy.cli import image_cold_start, image_conform, image_sbom, image_sizes, push
+from drdeploy.cli.console import Column, Table, err, print_json, print_line, print_note
+from drdeploy.cli.engine import find_and_name_engine
 from drdeploy.cli.options import JsonOption
 from drdeploy.units import MB
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(image_conform.conform)
 app.command()(image_sizes.sizes)
+app.command()(image_sbom.sbom)
 app.command()(image_cold_start.cold_start)
-app.command("push")(push.push_image)
+app.command("push")(push.push_image_to_ecr)
 
-WhichImage = Literal["ladder", "baseline", "two-step", "reduced", "lean", "minimal"]
+WhichImage = Literal["ladder", "baseline", "two-step", "reduced", "lean", "minimal", "cuda"]
 Platform = Literal["linux/amd64", "linux/arm64"]
 
 
 @app.command()
-def build(
-    which: Annotated[WhichImage, typer.Argument(help="An image, or `ladder` for all five.")],
+def build(  # noqa: PLR0917 - typer passes by name
+    which: Annotated[
+        WhichImage,
+        typer.Argument(help="The name of an image, or `ladder` for the five images for CPUs."),
+    ],
     platform: Annotated[
         Platform | None,
-        typer.Option(help="Platform of the image; emulated where this machine has another."),
+        typer.Option(
+            help="Platform of the image; a platform other than this machine's is emulated."
+        ),
     ] = None,
     network: Annotated[
         str, typer.Option(help="Network of the build, as for `docker build --network`.")
@@ -37,19 +45,58 @@ def build(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Do not show the log of the build.")
     ] = False,
+    locked: Annotated[
+        bool,
+        typer.Option(
+            "--locked", help="Refuse a base image or packages of Debian that differ from the locks."
+        ),
+    ] = False,
+    attestations: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write each image's bill of materials and its provenance to this folder.",
+            file_okay=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Build one or all of the five images in the container engine."""
-    from drdeploy.hosting.engine import Engine
-    from drdeploy.hosting.images import IMAGE_NAMES, build_image
+    """Build one image, or all five images for CPUs, in the engine.
 
-    engine = Engine.require()
+    The image cuda, for GPUs, downloads 1.8 GB of packages, and is never part of `ladder`.
+
+    The base image is locked by digest. The newest packages of Debian are installed; a note lists
+    the packages that differ from the lock.
+    """
+    from drdeploy.hosting.images import (
+        IMAGE_NAMES,
+        build_image,
+        describe_difference_from_debian_lock,
+        refuse_image_unlike_lock,
+        refuse_platform_without_lock,
+        write_sbom_and_provenance,
+    )
+
+    if locked:
+        refuse_platform_without_lock(platform)
+    engine = find_and_name_engine()
     log = None if quiet else partial(err.print, markup=False, highlight=False, soft_wrap=True)
     built = []
+    notes: dict[str, None] = {}
     for name in IMAGE_NAMES if which == "ladder" else (which,):
         started = time.monotonic()
-        image = build_image(engine, name, platform=platform, network=network, log=log)
-        built.append({**asdict(image), "build_s": round(time.monotonic() - started, 1)})
+        image = build_image(
+            engine, name, platform=platform, network=network, log=log, require_locked_base=locked
+        )
+        build_s = round(time.monotonic() - started, 1)
+        difference = describe_difference_from_debian_lock(engine, image)
+        if locked:
+            refuse_image_unlike_lock(engine, image, difference)
+        notes.update(dict.fromkeys(filter(None, (image.note, difference))))
+        if attestations:
+            write_sbom_and_provenance(engine, name, image, attestations)
+        built.append({**asdict(image), "build_s": build_s})
+    for note in notes:
+        print_note(note)
     if as_json:
         print_json(built)
         return
@@ -59,12 +106,10 @@ def build(
 
 @app.command("list")
 def list_images(as_json: JsonOption = False) -> None:
-    """List the images of this project that the engine holds."""
-    from drdeploy.hosting.engine import Engine
-
+    """List the images of drdeploy that the container engine holds."""
     images = [
         image
-        for image in Engine.require().images()
+        for image in find_and_name_engine().list_images()
         if any(tag.rpartition("/")[2].startswith("drdeploy:") for tag in image.tags)
     ]
     if as_json:
@@ -75,8 +120,10 @@ def list_images(as_json: JsonOption = False) -> None:
             "There are no images yet. Build them with `drdeploy image build ladder`.", to=err
         )
         return
-    table = Table([Column.name("image"), Column("id"), Column.number("MB"), Column("created")])
+    table = Table(
+        [Column.of_names("image"), Column("id"), Column.of_numbers("MB"), Column("created")]
+    )
     for image in images:
         size = f"{image.size_bytes / MB:.0f}"
-        table.add(" ".join(image.tags), image.id[:19], size, image.created_at[:19])
+        table.add_row(" ".join(image.tags), image.id[:19], size, image.created_at[:19])
     table.print()

@@ -1,4 +1,4 @@
-"""``drdeploy image cold-start``: how long images start cold, stage by stage."""
+"""``drdeploy image cold-start``: time each stage of an image's cold start."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from drdeploy.cli.console import Column, Table, err, print_json, print_line
+from drdeploy.cli.engine import find_and_name_engine
 from drdeploy.cli.options import CsvOption, JsonOption, PlotOption
 from drdeploy.errors import InvalidInput
-from drdeploy.files import safe_cell
+from drdeploy.files import escape_formula_in_csv_cell, write_file_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,11 +38,11 @@ class _Row:
     pull_s: float
 
     @property
-    def total_s(self) -> float:
+    def median_total_s(self) -> float:
         return median(start.total_s for start in self.starts)
 
     @property
-    def stages_s(self) -> Mapping[Stage, float]:
+    def median_stages_s(self) -> Mapping[Stage, float]:
         from drdeploy.hosting.images.cold_start import STAGES
 
         return {stage: median(one.stages_s[stage] for one in self.starts) for stage in STAGES}
@@ -54,57 +55,65 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
         typer.Option(
             "--artifact",
             "-a",
-            help="A model.tar.gz. Repeat it for images that load another format. By default, the "
-            "grader in the box, which `lean` and `minimal` load.",
+            help=(
+                "A model.tar.gz; by default, the packaged grader, which `lean` and `minimal` "
+                "load. Repeat the option if the images load models of different formats."
+            ),
         ),
     ] = None,
     memory_mb: Annotated[
-        int, typer.Option(min=128, help="Memory in MB. The CPU follows from it, as on AWS Lambda.")
+        int,
+        typer.Option(
+            min=128,
+            help="Memory of the container in MB, which determines its CPU as on AWS Lambda.",
+        ),
     ] = 1024,
-    n: Annotated[int, typer.Option("-n", min=1, help="Cold starts of each image.")] = 10,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of cold starts of each image.")] = 10,
     bandwidth_mbit_s: Annotated[
-        float, typer.Option(min=0.0, help="Add the time of a pull at this bandwidth. 0: none.")
+        float,
+        typer.Option(
+            min=0.0, help="Add the time to pull the image at this bandwidth; 0 adds nothing."
+        ),
     ] = 0.0,
     csv_path: CsvOption = None,
     plot: PlotOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how long images start cold, stage by stage.
+    """Measure how long each stage of an image's cold start takes.
 
-    The images take turns. The table has medians; --csv writes every start.
+    The images are started in turn: every image once, then every image again, and so on. The table
+    shows medians, and --csv writes the times of every cold start.
     """
-    from drdeploy.grader.artifacts import extract
+    from drdeploy.grader.artifacts import extract_archive
     from drdeploy.grader.box import box_artifact
-    from drdeploy.hosting.engine import Engine
 
-    engine = Engine.require()
+    engine = find_and_name_engine()
     with tempfile.TemporaryDirectory() as folder:
         models: dict[ModelFormat, Path] = {}
         for number, archive in enumerate(artifacts or [box_artifact("int8")]):
             into = Path(folder) / str(number)
-            models[extract(archive, into).manifest.model_format] = into
+            models[extract_archive(archive, into).manifest.model_format] = into
             into.chmod(0o755)  # the container's user is not the one who extracts
         Path(folder).chmod(0o755)
-        rows = _measure(
+        rows = _measure_cold_starts_of_images(
             engine, images, models, memory_mb=memory_mb, n=n, bandwidth_mbit_s=bandwidth_mbit_s
         )
     if csv_path:
-        _write(rows, csv_path, memory_mb)
+        _write_cold_starts_as_csv(rows, csv_path, memory_mb)
     if plot:
-        from drdeploy.hosting.images.cold_start_figure import draw_cold_starts
+        from drdeploy.hosting.images.cold_start_figure import draw_cold_start_stages
 
-        plot.parent.mkdir(parents=True, exist_ok=True)
-        stages = {row.image: row.stages_s for row in rows}
-        picture = draw_cold_starts(stages, {row.image: row.pull_s for row in rows})
-        plot.write_text(picture.svg, "utf-8")
+        stages = {row.image: row.median_stages_s for row in rows}
+        picture = draw_cold_start_stages(stages, {row.image: row.pull_s for row in rows})
+        write_file_atomically(plot, picture.svg)
     if as_json:
         print_json(
             [
                 {
                     "image": row.image,
                     "n": len(row.starts),
-                    "total_s": row.total_s,
-                    "stages_s": dict(row.stages_s),
+                    "total_s": row.median_total_s,
+                    "stages_s": dict(row.median_stages_s),
                     "compressed_bytes": row.compressed_bytes,
                     "pull_s": row.pull_s,
                     "imports": [asdict(one) for one in row.imports],
@@ -113,23 +122,29 @@ def cold_start(  # noqa: PLR0917 - typer passes by name
             ]
         )
     else:
-        _print(rows)
+        _print_cold_starts(rows)
 
 
-def _model_for(engine: Engine, image: str, models: Mapping[ModelFormat, Path]) -> Path:
+def _choose_model_folder_for_image(
+    engine: Engine, image: str, models: Mapping[ModelFormat, Path]
+) -> Path:
     variables = engine.image_config(image)["Config"].get("Env") or []
     is_classic = "DRDEPLOY_PROFILE=classic" in variables
     wanted: ModelFormat = "saved_model" if is_classic else "onnx"
     if wanted not in models:
         raise InvalidInput(
-            f"The image {image} loads {wanted}, and no such artifact was given",
+            f"The image {image} loads models in the format {wanted}, but no artifact has this "
+            "format",
             where="--artifact",
-            remedy="`drdeploy model export mobilenet` makes both formats",
+            remedy=(
+                "Give an artifact in this format; `drdeploy model export mobilenet` writes an "
+                "artifact in each format"
+            ),
         )
     return models[wanted]
 
 
-def _measure(
+def _measure_cold_starts_of_images(
     engine: Engine,
     images: Sequence[str],
     models: Mapping[ModelFormat, Path],
@@ -138,35 +153,37 @@ def _measure(
     n: int,
     bandwidth_mbit_s: float,
 ) -> list[_Row]:
-    from drdeploy.grader.synthetic.photograph import synthetic_photograph
-    from drdeploy.hosting.images import measure_size
-    from drdeploy.hosting.images.cold_start import measure_cold_start
-    from drdeploy.hosting.images.imports import measure_imports
-    from drdeploy.hosting.sagemaker.quotas import vcpu_of_memory
+    from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
+    from drdeploy.hosting.images import measure_image_size
+    from drdeploy.hosting.images.cold_start import measure_cold_start_stages
+    from drdeploy.hosting.images.imports import measure_import_times
+    from drdeploy.hosting.sagemaker.quotas import estimate_vcpu_from_memory
 
-    photograph = synthetic_photograph(1, width_px=224, height_px=224)
-    folders = {image: _model_for(engine, image, models) for image in images}
-    cpus = vcpu_of_memory(memory_mb)
+    photograph = paint_synthetic_photograph(1, width_px=224, height_px=224)
+    folders = {image: _choose_model_folder_for_image(engine, image, models) for image in images}
+    cpus = estimate_vcpu_from_memory(memory_mb)
     starts: dict[str, list[ColdStart]] = {image: [] for image in images}
     for turn in range(n):
         for image in images:
             with err.status(f"cold start {turn + 1} of {n}: {image}"):
                 starts[image].append(
-                    measure_cold_start(
+                    measure_cold_start_stages(
                         engine, image, folders[image], photograph, memory_mb=memory_mb, cpus=cpus
                     )
                 )
     rows = []
     for image in images:
         with err.status(f"imports and layers of {image}"):
-            imports = measure_imports(engine, image, folders[image], memory_mb=memory_mb, cpus=cpus)
-            size = measure_size(engine, image).compressed_bytes
+            imports = measure_import_times(
+                engine, image, folders[image], memory_mb=memory_mb, cpus=cpus
+            )
+            size = measure_image_size(engine, image).compressed_bytes
         pull_s = size / (bandwidth_mbit_s * MEGABIT_BYTES) if bandwidth_mbit_s else 0.0
         rows.append(_Row(image, tuple(starts[image]), imports, size, pull_s))
     return rows
 
 
-def _write(rows: Sequence[_Row], path: Path, memory_mb: int) -> None:
+def _write_cold_starts_as_csv(rows: Sequence[_Row], path: Path, memory_mb: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -177,26 +194,28 @@ def _write(rows: Sequence[_Row], path: Path, memory_mb: int) -> None:
             for sequence, start in enumerate(row.starts):
                 seconds = [start.total_s, *(start.stages_s[stage] for stage in stages), row.pull_s]
                 shown = [f"{value:.6f}" for value in seconds]
-                writer.writerow([safe_cell(row.image), memory_mb, sequence, *shown])
+                writer.writerow(
+                    [escape_formula_in_csv_cell(row.image), memory_mb, sequence, *shown]
+                )
 
 
-def _print(rows: Sequence[_Row]) -> None:
+def _print_cold_starts(rows: Sequence[_Row]) -> None:
     from drdeploy.hosting.images.cold_start import MEANING, STAGES
 
     def milliseconds(name: str, times_s: Iterable[float]) -> None:
-        table.add(name, *(f"{one_s * 1e3:.0f}" for one_s in times_s))
+        table.add_row(name, *(f"{one_s * 1e3:.0f}" for one_s in times_s))
 
     table = Table(
-        [Column("ms, median", shorten="end"), *(Column.number(row.image) for row in rows)]
+        [Column("ms, median", shorten="end"), *(Column.of_numbers(row.image) for row in rows)]
     )
     for stage in STAGES:
-        milliseconds(MEANING[stage], [row.stages_s[stage] for row in rows])
-    table.add_line()
-    milliseconds("all, from request to answer", [row.total_s for row in rows])
+        milliseconds(MEANING[stage], [row.median_stages_s[stage] for row in rows])
+    table.add_separator_line()
+    milliseconds("all, from request to answer", [row.median_total_s for row in rows])
     if any(row.pull_s for row in rows):
         milliseconds("pull of the image, computed", [row.pull_s for row in rows])
     table.print()
-    print_line("Each line is a median of its own, so they do not add up exactly.")
+    print_line("Each line is the median of its stage, so the lines do not add up exactly.")
     for row in rows:
         imports = ", ".join(
             f"{one.package} {one.self_s * 1e3:.0f} ({one.modules})"

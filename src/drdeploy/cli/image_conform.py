@@ -12,13 +12,19 @@ import typer
 from rich.markup import escape
 
 from drdeploy.cli.console import err, print_json, print_line
+from drdeploy.cli.engine import find_and_name_engine
 from drdeploy.cli.options import JsonOption
 from drdeploy.errors import DrdeployError, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drdeploy.hosting.conformance import Clause, ClauseFinding
+    from drdeploy.hosting.conformance import (
+        Clause,
+        ClauseFinding,
+        ConformanceReport,
+        HostingKind,
+    )
 
 CANNOT_RUN = 2
 STYLES = {"pass": "", "fail": "bold red", "skip": "yellow", "not_applicable": "dim"}
@@ -34,30 +40,41 @@ def conform(  # noqa: PLR0917 - typer passes by name
         Path | None,
         typer.Option(
             "--image",
-            help="A request body that the image can answer. By default, a synthetic photograph.",
+            help=(
+                "A photograph that the image must be able to grade; by default, a synthetic "
+                "photograph."
+            ),
         ),
     ] = None,
     content_type: Annotated[
-        str, typer.Option(help="Content type of --image. By default, its name decides.")
+        str, typer.Option(help="Content type of --image; by default, the file name decides.")
     ] = "",
     memory_mb: Annotated[int, typer.Option(help="Memory of each container, in MB.", min=64)] = 2048,
     cpus: Annotated[float, typer.Option(help="CPU limit of each container.", min=0.1)] = 1.0,
     only: Annotated[
-        list[str] | None, typer.Option(help="Check this clause only. Repeatable.")
+        list[str] | None, typer.Option(help="Check only the named clause. Repeatable.")
+    ] = None,
+    hosting: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Check only for this kind of hosting: real-time, serverless or batch. Repeatable. "
+            "By default, for all three."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check any image against SageMaker's hosting contract.
 
-    Each clause is checked on containers of the image. The exit status is 1 if the image fails a
-    clause that it must keep, and 2 if the check cannot run. docs/reference/conformance.md lists
-    the clauses.
+    Each clause is checked on containers of the image, and the last lines give a verdict for each
+    kind of hosting. The exit status is 1 if the image fails a clause that is mandatory for one of
+    the kinds, and 2 if the check cannot run. The page docs/reference/conformance.md lists the
+    clauses.
     """
-    with _cannot_run(), _terminable(), err.status("starting") as status:
+    with _exit_2_on_error(), _unwind_on_sigterm(), err.status("starting") as status:
         from drdeploy.hosting.conformance import ProbePhotograph, check_conformance
 
         try:
-            body = ProbePhotograph.read(photograph, content_type) if photograph else None
+            body = ProbePhotograph.read_from_file(photograph, content_type) if photograph else None
         except OSError as error:
             what = f"The file cannot be read: {error.strerror}"
             raise InvalidInput(what, where=str(photograph)) from error
@@ -69,33 +86,51 @@ def conform(  # noqa: PLR0917 - typer passes by name
             image,
             artifact,
             photograph=body,
+            engine=find_and_name_engine(),
             memory_mb=memory_mb,
             cpus=cpus,
             only=only or (),
+            hosting=hosting or (),
             begin=begin,
-            end=(lambda _: None) if as_json else _print,
+            end=(lambda _: None) if as_json else _print_clause_finding,
         )
     if as_json:
         print_json(report.document())
     else:
         print_line(report.summary)
+        for kind in report.hosting:
+            _print_verdict_on_hosting(report, kind)
     if not report.conforms:
         raise typer.Exit(1)
 
 
-def _print(finding: ClauseFinding) -> None:
+def _print_clause_finding(finding: ClauseFinding) -> None:
     outcome, clause = str(finding.verdict.outcome), finding.clause
     print_line(
-        f"{SHORT.get(outcome, outcome):4}  {clause.severity:8}  {clause.id:24}  "
+        f"{SHORT.get(outcome, outcome):4}  {clause.highest_severity:8}  {clause.id:24}  "
         f"{finding.verdict.evidence}",
         style=STYLES[outcome],
         hang=6,
     )
 
 
+def _print_verdict_on_hosting(report: ConformanceReport, kind: HostingKind) -> None:
+    """Print whether the image conforms for a kind of hosting, and which clauses it fails."""
+    from drdeploy.hosting.conformance import Severity
+
+    failed = report.failed(Severity.MUST, kind)
+    advice = report.failed(Severity.SHOULD, kind)
+    print_line(
+        f"{kind:10}  {'does not conform: ' + ', '.join(failed) if failed else 'conforms'}"
+        f"{'; advice: ' + ', '.join(advice) if advice else ''}",
+        style=STYLES["fail" if failed else "pass"],
+        hang=6,
+    )
+
+
 @contextmanager
-def _cannot_run() -> Iterator[None]:
-    """Give every error status 2: status 1 is a verdict."""
+def _exit_2_on_error() -> Iterator[None]:
+    """Give every error exit status 2, because status 1 means that a clause failed."""
     try:
         yield
     except DrdeployError as error:
@@ -104,8 +139,8 @@ def _cannot_run() -> Iterator[None]:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Unwind on SIGTERM as on Ctrl-C, so that no container is left behind."""
+def _unwind_on_sigterm() -> Iterator[None]:
+    """Handle SIGTERM like Ctrl-C, so that no container is left behind."""
     before = {
         number: signal.signal(number, lambda number, _: sys.exit(128 + number))
         for number in (signal.SIGINT, signal.SIGTERM)

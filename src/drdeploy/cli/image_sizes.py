@@ -1,4 +1,4 @@
-"""``drdeploy image sizes``: what images weigh, by layer, package and library."""
+"""``drdeploy image sizes``: measure images by layer, package and library."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from drdeploy.cli.console import Column, Table, err, print_json, print_line
+from drdeploy.cli.engine import find_and_name_engine
 from drdeploy.cli.options import CsvOption, JsonOption, PlotOption
+from drdeploy.files import write_file_atomically
 from drdeploy.units import MB
 
 if TYPE_CHECKING:
@@ -21,113 +23,135 @@ TITLE_LENGTH = 45
 
 def sizes(
     images: Annotated[
-        list[str] | None, typer.Argument(help="Tags of images. By default, those of this project.")
+        list[str] | None,
+        typer.Argument(help="Tags of images; by default, all images of drdeploy."),
     ] = None,
     top: Annotated[
-        int, typer.Option(min=0, help="Largest packages to list, and half as many libraries.")
+        int,
+        typer.Option(
+            min=0,
+            help=(
+                "Number of packages to list, the largest first; half as many libraries are listed."
+            ),
+        ),
     ] = 8,
     csv: CsvOption = None,
     plot: PlotOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure what images weigh, by layer, package and library.
+    """Measure the size of images by layer, package and library.
 
-    Sizes are given on disk and compressed, as a registry stores and sends them. What was read of
-    a layer is kept in the user's cache folder, so the second time is quick.
+    Each size is given twice: on disk, and compressed as in a registry. A list of each layer's
+    contents is kept in the user's cache folder, so a second measurement is fast.
     """
-    from drdeploy.hosting.engine import Engine
     from drdeploy.hosting.images import (
         IMAGE_NAMES,
-        document_of,
-        image_tag,
-        measure_size,
-        write_sizes,
+        make_image_size_document,
+        make_image_tag,
+        measure_image_size,
+        write_image_sizes_csv,
     )
-    from drdeploy.study.thesis.published_images import PUBLISHED_IMAGES
+    from drdeploy.study.thesis.printed import list_published_image_sizes
 
-    engine = Engine.require()
-    held = {tag for image in engine.images() for tag in image.tags}
+    engine = find_and_name_engine()
+    held = {tag for image in engine.list_images() for tag in image.tags}
     measured = []
-    for tag in images or [tag for tag in map(image_tag, IMAGE_NAMES) if tag in held]:
+    for tag in images or [tag for tag in map(make_image_tag, IMAGE_NAMES) if tag in held]:
         with err.status(f"compressing the layers of {tag}"):
-            measured.append(measure_size(engine, tag))
+            measured.append(measure_image_size(engine, tag))
     if csv:
-        write_sizes(measured, csv, references=PUBLISHED_IMAGES)
+        write_image_sizes_csv(measured, csv, references=list_published_image_sizes())
     if plot and measured:
-        from drdeploy.hosting.images.size_figure import draw_sizes
+        from drdeploy.hosting.images.size_figure import draw_image_sizes
 
-        plot.parent.mkdir(parents=True, exist_ok=True)
-        plot.write_text(draw_sizes(measured, references=PUBLISHED_IMAGES).svg, "utf-8")
+        write_file_atomically(
+            plot, draw_image_sizes(measured, references=list_published_image_sizes()).svg
+        )
     if as_json:
-        print_json([document_of(size) for size in measured])
+        print_json([make_image_size_document(size) for size in measured])
         return
     if not measured:
-        print_line("No images yet. Build them with `drdeploy image build ladder`.", to=err)
+        print_line(
+            "There are no images yet. Build them with `drdeploy image build ladder`.", to=err
+        )
         return
-    _print_summary(measured)
+    _print_sizes_of_all_images(measured)
     for size in measured:
-        _print_layers(size)
+        _print_sizes_of_layers(size)
         if top:
-            _print_contents(size, top)
+            _print_sizes_of_packages(size, top)
 
 
-def _print_summary(measured: Sequence[ImageSize]) -> None:
-    from drdeploy.study.thesis.published_images import PUBLISHED_IMAGES, SOURCE
+def _print_sizes_of_all_images(measured: Sequence[ImageSize]) -> None:
+    from drdeploy.study.thesis.printed import IMAGES_SOURCE, list_published_image_sizes
 
     largest = max(measured, key=lambda size: size.compressed_bytes)
-    table = _table("image", "times smaller")
-    for published in PUBLISHED_IMAGES:
+    table = _make_size_table("image", "times smaller")
+    for published in list_published_image_sizes():
         on_disk = f"{published.on_disk_gb * 1000:.0f}"
-        table.add(f"the study's {published.name}", on_disk, str(published.compressed_mb), "")
-    table.add_line()
+        table.add_row(f"the study's {published.name}", on_disk, str(published.compressed_mb), "")
+    table.add_separator_line()
     for size in measured:
-        table.add(
+        table.add_row(
             size.image,
-            _mb(size.size_bytes),
-            _mb(size.compressed_bytes),
+            _format_mb(size.size_bytes),
+            _format_mb(size.compressed_bytes),
             f"{largest.compressed_bytes / size.compressed_bytes:.1f}",
         )
     table.print()
-    print_line(f"Times smaller than {largest.image}, compressed. The study's own: {SOURCE}.")
+    print_line(
+        f"The column 'times smaller' compares compressed sizes with {largest.image}. The sizes of "
+        f"the study's images are from {IMAGES_SOURCE}."
+    )
 
 
-def _print_layers(size: ImageSize) -> None:
+def _print_sizes_of_layers(size: ImageSize) -> None:
     print_line("")
     print_line(f"{size.image} {size.id[:19]}", style="bold")
-    table = _table("layer")
+    table = _make_size_table("layer")
     for instruction, layer in zip(size.instructions, size.layers, strict=True):
-        table.add(_without_shell(instruction), _mb(layer.size_bytes), _mb(layer.compressed_bytes))
+        table.add_row(
+            _shorten_instruction(instruction),
+            _format_mb(layer.size_bytes),
+            _format_mb(layer.compressed_bytes),
+        )
     table.print()
 
 
-def _print_contents(size: ImageSize, top: int) -> None:
+def _print_sizes_of_packages(size: ImageSize, top: int) -> None:
     parts, libraries = size.contents.parts, size.contents.libraries[: top // 2]
-    table = _table("package or library")
+    table = _make_size_table("package or library")
     for part in parts[:top]:
-        table.add(f"{part.kind}: {part.name}", _mb(part.size_bytes), _mb(part.compressed_bytes))
-    if rest := parts[top:]:
-        table.add(
-            f"{len(rest)} more",
-            _mb(sum(part.size_bytes for part in rest)),
-            _mb(sum(part.compressed_bytes for part in rest)),
+        table.add_row(
+            f"{part.kind}: {part.name}",
+            _format_mb(part.size_bytes),
+            _format_mb(part.compressed_bytes),
         )
-    table.add_line()
+    if rest := parts[top:]:
+        table.add_row(
+            f"{len(rest)} more",
+            _format_mb(sum(part.size_bytes for part in rest)),
+            _format_mb(sum(part.compressed_bytes for part in rest)),
+        )
+    table.add_separator_line()
     for library in libraries:
         name = library.path.rpartition("/")[2]
-        table.add(name, _mb(library.size_bytes), _mb(library.compressed_bytes))
+        table.add_row(name, _format_mb(library.size_bytes), _format_mb(library.compressed_bytes))
     table.print()
 
 
-def _table(first: str, *more: str) -> Table:
-    return Table([Column.name(first), *map(Column.number, ("MB on disk", "MB compressed", *more))])
+def _make_size_table(first: str, *more: str) -> Table:
+    return Table(
+        [Column.of_names(first), *map(Column.of_numbers, ("MB on disk", "MB compressed", *more))]
+    )
 
 
-def _mb(size_bytes: int) -> str:
+def _format_mb(size_bytes: int) -> str:
     return f"{size_bytes / MB:.1f}"
 
 
-def _without_shell(instruction: str) -> str:
-    """Return ``RUN apt-get update``, without the shell and digests that Docker records."""
+def _shorten_instruction(instruction: str) -> str:
+    """Return an instruction like ``RUN apt-get update``, without Docker's shell and digests."""
     text = re.sub(r"^(\|\d+ .*?)?/bin/sh -c (?!#)", "RUN ", instruction)
     text = re.sub(r"^/bin/sh -c #\(nop\) *|# buildkit$|\b(file|dir|multi):[0-9a-f]{16,}", "", text)
     text = " ".join(text.split())

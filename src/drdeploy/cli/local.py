@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from drdeploy.cli.console import print_facts, print_json, print_line
+from drdeploy.cli.end_event import make_end_event
 from drdeploy.cli.options import IsolationOption, JsonOption
+
+if TYPE_CHECKING:
+    from drdeploy.hosting.local import LocalService
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -19,10 +22,19 @@ DEFAULT_PORT = 8765
 STOP_S = 60.0
 POLL_S = 0.05
 
+OF_OPEN = (
+    "drdeploy local: every program and every user of this machine may use it; where others work "
+    "too, start it with --shared\n"
+)
+OF_SHARED = (
+    "drdeploy local: shared: set the three variables below wherever a client runs; the key is good "
+    "until the service stops\n"
+)
+
 PortOption = Annotated[
     int,
     typer.Option(
-        "--port", min=0, max=65535, help="Port on 127.0.0.1. With `up`, 0 takes a free one."
+        "--port", min=0, max=65535, help="Port on 127.0.0.1; with `local up`, 0 takes a free port."
     ),
 ]
 
@@ -35,7 +47,10 @@ def up(
     idle_s: Annotated[
         float,
         typer.Option(
-            "--idle-s", min=0.0, help="Seconds after which an idle serverless endpoint is stopped."
+            "--idle-s",
+            min=0.0,
+            help="Seconds after which an idle serverless worker, or an instance without copies of "
+            "inference components, is stopped.",
         ),
     ] = 300.0,
     vcpu_per_gb: Annotated[
@@ -43,11 +58,33 @@ def up(
         typer.Option(
             "--vcpu-per-gb",
             min=0.01,
-            help="vCPUs for each GB of a serverless endpoint. AWS Lambda's share by default.",
+            help=(
+                "vCPUs for each GB of memory of a serverless endpoint; by default, as many "
+                "as AWS Lambda gives."
+            ),
         ),
     ] = 1024 / 1769,
+    shared: Annotated[
+        bool,
+        typer.Option(
+            "--shared",
+            help="For a machine that others use too: print an access key, and refuse every request "
+            "that is not signed with the key.",
+        ),
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Restrict containers more than AWS does: no capabilities, and a root file system "
+            "that is read-only except for /tmp.",
+        ),
+    ] = False,
     trial_start: Annotated[
-        bool, typer.Option(help="Try a serverless endpoint's container once, when it is created.")
+        bool,
+        typer.Option(
+            help="Start a container once when a serverless endpoint is created, as a test."
+        ),
     ] = True,
     until_stdin_closes: Annotated[
         bool, typer.Option("--until-stdin-closes", help="Stop when standard input closes.")
@@ -55,18 +92,28 @@ def up(
 ) -> None:
     """Serve the SageMaker API on this machine until SIGTERM or Ctrl-C.
 
-    One line on standard output says when it is ready, and at which address.
+    When the service is ready, one line on standard output gives its address. With `--shared`, three
+    more lines are shell commands that set the address and the access key. Without `--shared`, every
+    program of every user of this machine may use the service, but no web page may.
     """
     from drdeploy.hosting.local import LocalService, ServiceOptions
 
-    over = _end_signal(until_stdin_closes)
+    over = make_end_event(until_stdin_closes=until_stdin_closes)
     mb_per_vcpu = round(1024 / vcpu_per_gb, 3)  # 1769.0, not 1768.9999
-    options = ServiceOptions(idle_s=idle_s, mb_per_vcpu=mb_per_vcpu, trial_start=trial_start)
-    service = LocalService(port, isolation=isolation, options=options)
+    options = ServiceOptions(
+        idle_s=idle_s,
+        mb_per_vcpu=mb_per_vcpu,
+        trial_start=trial_start,
+        strict_containers=strict,
+    )
+    service = LocalService(port, isolation=isolation, options=options, shared=shared)
     try:
         service.start()
+        sys.stderr.write(OF_SHARED if shared else OF_OPEN)
+        if service.engine is not None:
+            sys.stderr.write(f"drdeploy local: container engine: {service.engine}\n")
         ready = f"drdeploy local: ready at {service.url} (isolation={service.isolation})"
-        sys.stdout.write(f"{ready}\n")
+        sys.stdout.write("".join(f"{line}\n" for line in (ready, *_list_shell_exports(service))))
         sys.stdout.flush()
         over.wait()
     finally:
@@ -76,18 +123,7 @@ def up(
 @app.command()
 def status(port: PortOption = DEFAULT_PORT, as_json: JsonOption = False) -> None:
     """Show the service on a port and its endpoints."""
-    import json
-    from urllib.request import ProxyHandler, build_opener
-
-    from drdeploy.hosting.local.api.router import STATUS_PATH
-
-    url = f"http://127.0.0.1:{port}{STATUS_PATH}"
-    try:
-        # A proxy of the environment must not be asked about this machine.
-        with build_opener(ProxyHandler({})).open(url, timeout=10) as answer:
-            facts = json.load(answer)
-    except (OSError, ValueError) as err:  # URLError is an OSError
-        raise _no_service(port) from err
+    facts = _fetch_status_of_service(port)
     if as_json:
         print_json(facts)
         return
@@ -106,40 +142,88 @@ def down(port: PortOption = DEFAULT_PORT) -> None:
 
     service = find_service(port)
     if service is None:
-        raise _no_service(port)
+        raise _make_no_service_error(port)
     os.kill(service.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_S
     while service.is_running():
         if time.monotonic() >= deadline:
             raise EndpointTimeout(
-                f"The service still runs {STOP_S:g} s after it was told to stop",
+                f"The local service did not stop within {STOP_S:g} s",
                 where=f"process {service.pid}",
             )
         time.sleep(POLL_S)
     print_line(f"drdeploy local: stopped the service on port {port}")
 
 
-def _end_signal(until_stdin_closes: bool) -> threading.Event:
-    """An event that SIGTERM, Ctrl-C or the end of standard input sets."""
-    over = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: over.set())
-    if until_stdin_closes:
-        threading.Thread(target=_set_at_end_of_input, args=(over,), daemon=True).start()
-    return over
+def _list_shell_exports(service: LocalService) -> tuple[str, ...]:
+    """Return shell commands that set the address and key of a shared service, or no commands."""
+    key = service.access_key
+    if key is None:
+        return ()
+    variables = {
+        "AWS_ENDPOINT_URL": service.url,
+        "AWS_ACCESS_KEY_ID": key.id,
+        "AWS_SECRET_ACCESS_KEY": key.secret,
+    }
+    return tuple(f"export {name}={value}" for name, value in variables.items())
 
 
-def _set_at_end_of_input(over: threading.Event) -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    over.set()
+def _fetch_status_of_service(port: int) -> dict[str, Any]:
+    """Return the facts that a service reports about itself.
+
+    A shared service of another user answers only a request that is signed with the service's key.
+    """
+    from urllib.error import HTTPError
+    from urllib.request import ProxyHandler, Request, build_opener
+
+    from drdeploy.errors import InvalidInput
+    from drdeploy.files import parse_json
+    from drdeploy.hosting.local.api.router import STATUS_PATH
+
+    url = f"http://127.0.0.1:{port}{STATUS_PATH}"
+    try:
+        # A proxy of the environment must not be asked about this machine.
+        request = Request(url, headers=_make_signed_headers_of_get(url, port))
+        with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
+            facts: dict[str, Any] = parse_json(answer.read())
+    except HTTPError as err:
+        if err.code not in {400, 403}:
+            raise _make_no_service_error(port) from err
+        raise InvalidInput(
+            f"The service on port {port} is shared, and refuses your access key",
+            where="AWS_ACCESS_KEY_ID",
+            remedy="Set the variables that `drdeploy local up --shared` printed",
+        ) from err
+    except (OSError, ValueError) as err:  # URLError is an OSError
+        raise _make_no_service_error(port) from err
+    return facts
 
 
-def _no_service(port: int) -> Exception:
+def _make_signed_headers_of_get(url: str, port: int) -> dict[str, str]:
+    """Return the headers of a GET request, signed with the key of the service if it is known.
+
+    If the key of the service is not known, the request is signed with the key in the environment.
+    """
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+
+    from drdeploy.hosting.local.instances.service_folders import find_service, read_access_key
+    from drdeploy.hosting.sagemaker import DEFAULT_REGION, choose_local_credentials
+
+    record = find_service(port)
+    key = None if record is None else read_access_key(record)
+    pair = (key.id, key.secret) if key else tuple(choose_local_credentials().values())
+    request = AWSRequest("GET", url)
+    SigV4Auth(Credentials(*pair), "sagemaker", DEFAULT_REGION).add_auth(request)
+    return dict(request.headers.items())
+
+
+def _make_no_service_error(port: int) -> Exception:
     from drdeploy.errors import InvalidInput
 
     return InvalidInput(
         f"No local service answers on port {port}",
         where="--port",
-        remedy="Start one with `drdeploy local up`, or name its port",
+        remedy="Start a service with `drdeploy local up`, or give the port of a running service",
     )

@@ -1,4 +1,4 @@
-"""``drdeploy model compare``: what networks find and cost, on the same folds."""
+"""``drdeploy model compare``: compare the quality and cost of networks on the same folds."""
 
 from __future__ import annotations
 
@@ -7,11 +7,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import Column, Table, err, print_json, print_line, print_notice
-from drdeploy.cli.figures import in_brief
-from drdeploy.cli.options import FoldsOption, JsonOption, SeedOption, TrainingDataOption
+from drdeploy.cli.console import (
+    Column,
+    Table,
+    err,
+    format_figure_with_interval,
+    print_json,
+    print_line,
+    print_note_on_names,
+    print_notice,
+)
+from drdeploy.cli.options import (
+    FoldsOption,
+    JsonOption,
+    NamesOption,
+    SeedOption,
+    TrainingDataOption,
+    parse_weights_source,
+)
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
+from drdeploy.photograph_names import PhotographNames
 from drdeploy.units import MB
 
 if TYPE_CHECKING:
@@ -19,7 +35,7 @@ if TYPE_CHECKING:
 
     from drdeploy.grader.networks.weights import WeightsSource
     from drdeploy.grader.training.compare import Candidate, ComparedNetwork, NetworkComparison
-    from drdeploy.study.recommendation.cost import SecondPrice
+    from drdeploy.study.recommendation.inference_cost import SecondPrice
 
 ALL = "all"
 
@@ -33,8 +49,10 @@ def compare(
     weights: Annotated[
         list[str] | None,
         typer.Option(
-            help="Weights of the frozen networks: random, imagenet, or a file. "
-            "ARCHITECTURE=WEIGHTS names those of one network. Repeatable; random by default."
+            help=(
+                "Weights of the frozen networks: random (the default), imagenet, or a file. "
+                "ARCHITECTURE=WEIGHTS gives the weights of one network. Repeatable."
+            )
         ),
     ] = None,
     folds: FoldsOption = 5,
@@ -43,43 +61,59 @@ def compare(
         int, typer.Option(help="Memory of the serverless endpoint whose price is used, in MB.")
     ] = 2048,
     out_dir: Annotated[
-        Path, typer.Option("--out", help="Folder of the results. What it holds is not done again.")
+        Path,
+        typer.Option(
+            "--out",
+            help=(
+                "Folder for the results; a network with results in the folder is not trained again."
+            ),
+        ),
     ] = Path("build/compare"),
+    names: NamesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare networks: what they find, and what they cost.
+    """Compare the quality and the cost of networks.
 
-    The study's head is trained on each network, whose own weights stay as they are. All networks
-    see the same folds of the same photographs, and capture sessions are kept together.
+    Each network gets the last layers of the original study, and only these layers are trained. All
+    networks are trained on the same folds of the same photographs. A capture session is never split
+    between folds.
 
     For research use. Not a medical device.
     """
-    from drdeploy.grader.datasets import deduplicate, load_dataset
+    from drdeploy.grader.datasets import load_dataset, set_copies_aside
     from drdeploy.grader.training.compare import NetworkComparison
     from drdeploy.hosting.sagemaker import PriceSheet
-    from drdeploy.study.recommendation.candidates import document_of, summarise
-    from drdeploy.study.recommendation.cost import second_price
+    from drdeploy.study.recommendation.candidates import (
+        convert_candidate_to_json,
+        evaluate_and_price_candidates,
+    )
+    from drdeploy.study.recommendation.inference_cost import look_up_price_per_second
 
-    price = second_price("serverless", memory_mb, "", PriceSheet.load())
-    candidates = _candidates(architectures, weights or ["random"])
+    price = look_up_price_per_second("serverless", memory_mb, "", PriceSheet.load())
+    candidates = _make_candidates(architectures, weights or ["random"])
     with err.status("Reading the data set"):
-        dataset = deduplicate(load_dataset(data)).training_part()
+        dataset = load_dataset(data, names=PhotographNames.choose_file_names_or_hashes(own=names))
+        dataset = set_copies_aside(dataset).select_training_part()
     for one in dataset.set_aside:
-        print_line(f"set aside: {one.file}: {one.reason}", to=err)
+        print_line(f"set aside: {one.name}: {one.reason}", to=err)
+    print_note_on_names(own=names)
     comparison = NetworkComparison(dataset, folds, seed, out_dir)
-    compared = _run(comparison, candidates)
-    rows = [document_of(summary) for summary in summarise(compared, price, seed=seed)]
-    notes = _notes(comparison, rows, price)
+    compared = _compare_all_networks(comparison, candidates)
+    rows = [
+        convert_candidate_to_json(summary)
+        for summary in evaluate_and_price_candidates(compared, price, seed=seed)
+    ]
+    notes = _write_notes_on_comparison(comparison, rows, price)
     if as_json:
         print_json({"notice": RESEARCH_USE_NOTICE, "notes": notes, "candidates": rows})
         return
-    _print_tables(rows)
+    _print_comparison_tables(rows)
     for note in notes:
         print_line(note)
     print_notice()
 
 
-def _candidates(names: Sequence[str], specifications: Sequence[str]) -> list[Candidate]:
+def _make_candidates(names: Sequence[str], specifications: Sequence[str]) -> list[Candidate]:
     """Return every network with its weights."""
     from drdeploy.grader.networks.architectures import ARCHITECTURES, find_architecture
     from drdeploy.grader.training.compare import Candidate
@@ -91,35 +125,33 @@ def _candidates(names: Sequence[str], specifications: Sequence[str]) -> list[Can
     for specification in specifications:
         name, _, source = specification.partition("=")
         if source and name.lower() in ARCHITECTURES:
-            own[name.lower()] = _source(source)
+            own[name.lower()] = parse_weights_source(source)
         else:
-            common = _source(specification)
+            common = parse_weights_source(specification)
     for name in own:
         if name not in chosen:
-            raise InvalidInput(f"Weights are given for '{name}', which is not compared")
+            raise InvalidInput(
+                f"Weights are given for '{name}', but this network is not in the comparison",
+                where="--weights",
+                remedy="Add the network to the command, or omit its weights",
+            )
     is_file = isinstance(common, Path)
     if is_file and len(set(chosen) - set(own)) > 1:
         raise InvalidInput(
-            "One file of weights cannot fill several networks",
+            "One weights file cannot be used for several networks",
             where=str(common),
-            remedy="Say which it is for: --weights ARCHITECTURE=FILE",
+            remedy="Give the network that the weights belong to: --weights ARCHITECTURE=FILE",
         )
     return [Candidate(one, own.get(one.name.lower(), common)) for one in found]
 
 
-def _source(text: str) -> WeightsSource:
-    match text:
-        case "random" | "imagenet":
-            return text
-        case _:
-            return Path(text)
-
-
-def _run(comparison: NetworkComparison, candidates: Sequence[Candidate]) -> list[ComparedNetwork]:
+def _compare_all_networks(
+    comparison: NetworkComparison, candidates: Sequence[Candidate]
+) -> list[ComparedNetwork]:
     from rich.progress import Progress
 
     names = [candidate.architecture.name for candidate in candidates]
-    finished = [comparison.finished(candidate) is not None for candidate in candidates]
+    finished = [comparison.read_finished_result(candidate) is not None for candidate in candidates]
     print_line(
         f"{len(names)} networks on {len(comparison.dataset)} photographs, {comparison.folds} "
         f"folds; {sum(finished)} are finished already",
@@ -133,12 +165,12 @@ def _run(comparison: NetworkComparison, candidates: Sequence[Candidate]) -> list
             def on_step(stage: str, name: str = name) -> None:
                 progress.update(task, description=f"{name}: {stage}")
 
-            compared.append(comparison.run(candidate, on_step=on_step))
+            compared.append(comparison.measure_or_read_result(candidate, on_step=on_step))
             progress.advance(task)
     return compared
 
 
-def _notes(
+def _write_notes_on_comparison(
     comparison: NetworkComparison, rows: Sequence[dict[str, Any]], price: SecondPrice
 ) -> list[str]:
     from drdeploy.grader.networks.notes import RANDOM
@@ -146,44 +178,48 @@ def _notes(
     sessions = len(set(comparison.dataset.groups))
     whose = (
         f"{len(comparison.dataset)} photographs of {sessions} capture sessions, "
-        f"{comparison.folds} folds, seed {comparison.seed}; the most probable grade counts. "
-        "In brackets: 95 % intervals; kappa against the best one's is paired."
+        f"{comparison.folds} folds, seed {comparison.seed}. The most probable grade counts as the "
+        "prediction. Numbers in brackets are 95 % intervals. The difference of kappa from the best "
+        "network is paired by photograph."
     )
     what = (
         f"Times are of single predictions by ONNX Runtime with {rows[0]['threads']} threads on "
-        f"this machine. Cost: these alone, at {price.source.item}'s {price.source.usd:g} USD per "
-        f"{price.source.unit} ({price.source.region}, {price.source.date})."
+        f"this machine. Costs are these times at the price of {price.source.item}, "
+        f"{price.source.usd:g} USD per {price.source.unit} ({price.source.region}, "
+        f"{price.source.date})."
     )
     without = [row["architecture"] for row in rows if row["weights"] == "random"]
     return [whose, what] + ([f"{', '.join(without)}: {RANDOM}"] if without else [])
 
 
-def _print_tables(rows: Sequence[dict[str, Any]]) -> None:
-    network = Column.name("network")
+def _print_comparison_tables(rows: Sequence[dict[str, Any]]) -> None:
+    network = Column.of_names("network")
     agreement = Table([network, *map(Column, ("kappa", "against the best", "AUROC >= 2"))])
     sensitivity = Table([network, *map(Column, ("sensitivity >= 2", "sensitivity >= 3"))])
     cost = Table([network, Column("ms a prediction"), Column("USD a million")])
-    size = Table([network, Column.number("parameters"), Column.number("MB"), Column("weights")])
+    size = Table(
+        [network, Column.of_numbers("parameters"), Column.of_numbers("MB"), Column("weights")]
+    )
     for row in rows:
         name, gain = row["architecture"], row["kappa_against_best"]
-        agreement.add(
+        agreement.add_row(
             name,
-            in_brief(row["kappa"]),
-            "the best" if gain is None else in_brief(gain),
-            in_brief(row["auroc_referable"]),
+            format_figure_with_interval(row["kappa"]),
+            "the best" if gain is None else format_figure_with_interval(gain),
+            format_figure_with_interval(row["auroc_referable"]),
         )
-        sensitivity.add(
+        sensitivity.add_row(
             name,
-            in_brief(row["sensitivity_referable"]),
-            in_brief(row["sensitivity_vision_threatening"]),
+            format_figure_with_interval(row["sensitivity_referable"]),
+            format_figure_with_interval(row["sensitivity_vision_threatening"]),
         )
-        cost.add(
+        cost.add_row(
             name,
-            in_brief(row["predict_s"], digits=1, factor=1000),
-            in_brief(row["cost_per_million_usd"]),
+            format_figure_with_interval(row["predict_s"], digits=1, factor=1000),
+            format_figure_with_interval(row["cost_per_million_usd"]),
         )
         size_mb = row["artifact_size_bytes"] / MB
-        size.add(name, f"{row['parameters']:,}", f"{size_mb:.1f}", row["weights"])
+        size.add_row(name, f"{row['parameters']:,}", f"{size_mb:.1f}", row["weights"])
     for table in (agreement, sensitivity, cost, size):
         table.print()
         print_line("")

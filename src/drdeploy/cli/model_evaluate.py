@@ -1,4 +1,4 @@
-"""``drdeploy model evaluate``: how good graders are, on labelled photographs."""
+"""``drdeploy model evaluate``: measure the quality of graders on labelled photographs."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ from drdeploy.cli.console import (
     Column,
     Table,
     err,
+    format_figure_with_interval,
+    format_figure_with_interval_and_n,
     print_facts,
     print_json,
     print_line,
     print_note,
+    print_note_on_names,
     print_notice,
 )
-from drdeploy.cli.figures import in_brief, in_full
-from drdeploy.cli.options import JsonOption, RuntimeOption, SeedOption
+from drdeploy.cli.options import JsonOption, NamesOption, RuntimeOption, SeedOption
 from drdeploy.errors import InvalidInput
-from drdeploy.files import write_json
+from drdeploy.files import write_json_file
+from drdeploy.photograph_names import PhotographNames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from drdeploy.grader.evaluation.details import EvaluationOptions
     from drdeploy.grader.evaluation.graders import (
         Grader,
         GraderEvaluation,
@@ -34,187 +38,273 @@ if TYPE_CHECKING:
         PairedGraders,
         TestPhotographs,
     )
-    from drdeploy.grader.runtimes.protocol import RuntimeName
+    from drdeploy.grader.runtimes.runtime import RuntimeName
 
 
 def evaluate(
     artifacts: Annotated[
         list[Path] | None,
-        typer.Argument(help="A model.tar.gz, or its extracted folder. Several make a matrix."),
+        typer.Argument(
+            help=(
+                "A model.tar.gz, or the folder it was extracted to. For several artifacts, "
+                "the result is a table with a row for each artifact."
+            )
+        ),
     ] = None,
     *,
     data: Annotated[
         list[Path] | None,
-        typer.Option("--data", help="Folder of labelled photographs. Several make a matrix."),
+        typer.Option(
+            "--data",
+            help=(
+                "Folder of labelled photographs. For several folders, the result is a table "
+                "with a column for each folder."
+            ),
+        ),
     ] = None,
     oof: Annotated[
         Path | None,
         typer.Option(
-            help="Evaluate the predictions in this CSV file, as `drdeploy model train` writes "
-            "it, by the thresholds of ARTIFACTS."
+            help="Evaluate the predictions in a CSV file that `drdeploy model train` wrote, with "
+            "the thresholds of ARTIFACTS."
         ),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(help="Split of the photographs, or all. By default, test if there is one."),
+        typer.Option(
+            help=(
+                "Split to evaluate, or `all`; by default, the split `test` if there is one, "
+                "otherwise all photographs."
+            )
+        ),
     ] = None,
     new_sessions: Annotated[
         bool,
         typer.Option(
             "--new-sessions",
-            help="Leave out photographs whose capture session is in another split too.",
+            help="Leave out photographs of a capture session that is also in another split.",
         ),
     ] = False,
     against: Annotated[
         Path | None,
-        typer.Option(help="Artifact, or CSV file with --oof, to compare with eye by eye."),
+        typer.Option(
+            help=(
+                "Compare photograph by photograph with a second grader: an artifact, or with "
+                "--oof a CSV file."
+            )
+        ),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=(
+                "`patient`: also evaluate each patient's worst eye. The name of a column in the "
+                "table of labels, such as camera, site, field or quality: also evaluate the "
+                "photographs of each value. May be given several times."
+            )
+        ),
+    ] = None,
+    patient: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the table of labels with the patients; without it, the column of "
+            "patients or sessions that `drdeploy dataset inspect` recognises."
+        ),
+    ] = None,
+    second_label: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the table of labels with a second reader's grades, to measure how well "
+            "two readers agree."
+        ),
     ] = None,
     prevalence: Annotated[
-        float,
-        typer.Option(help="Share of referable eyes among the screened, for predictive values."),
-    ] = 0.2,
+        str | None,
+        typer.Option(
+            metavar="SHARE|estimate",
+            help=(
+                "Share of grade 2 or worse where the grader will be used, for predictive values "
+                "and probabilities, for example 0.1; `estimate` estimates it from the grader's "
+                "probabilities. By default, predictive values are for the share among the "
+                "photographs."
+            ),
+        ),
+    ] = None,
     runtime: RuntimeOption = None,
     seed: SeedOption = 0,
     out_dir: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder for a page, the same as JSON, and the predictions."),
+        typer.Option(
+            "--out", help="Folder for the evaluation as a page and as JSON, and the predictions."
+        ),
     ] = None,
+    names: NamesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate graders on photographs they were not trained on.
 
-    Every figure has its 95 % interval. The thresholds are those in the artifact; none is chosen
-    here.
+    Every number has a 95 % interval. The evaluation uses the thresholds in the artifact, and
+    chooses no threshold itself.
 
     For research use. Not a medical device.
     """
-    from drdeploy.grader.evaluation.document import document_of
+    from drdeploy.grader.evaluation.document import build_json_document
 
-    _check(artifacts, data, oof, prevalence)
+    _check_evaluation_options(artifacts, data, oof)
+    options = _make_evaluation_options(by, second_label, prevalence, seed)
     if out_dir is not None:
-        from drdeploy.grader.evaluation.page import check_can_draw
+        from drdeploy.grader.evaluation.page import check_page_packages_installed
 
-        check_can_draw()
+        check_page_packages_installed()
         out_dir.mkdir(parents=True, exist_ok=True)
-    settings = _Settings(prevalence, seed, runtime)
+    settings = _Settings(
+        options, patient, runtime, PhotographNames.choose_file_names_or_hashes(own=names)
+    )
     if oof is not None:
-        cells = [_from_files(oof, against, artifacts, settings)]
+        cells = [_evaluate_prediction_files(oof, against, artifacts, settings)]
     else:
-        choices = _choices(data or [], split, new_sessions=new_sessions)
-        cells = _by_predicting(artifacts, against, choices, settings)
+        choices = _choose_test_photographs(data or [], split, settings, new_sessions=new_sessions)
+        cells = _evaluate_by_predicting(artifacts, against, choices, settings)
     if out_dir is not None:
-        from drdeploy.grader.evaluation.page import write_page
+        from drdeploy.grader.evaluation.page import write_evaluation_page
 
-        write_json(out_dir / "evaluation.json", document_of(cells))
-        write_page(cells, out_dir / "evaluation.html", written_at=datetime.now(UTC))
+        write_json_file(out_dir / "evaluation.json", build_json_document(cells))
+        write_evaluation_page(cells, out_dir / "evaluation.html", written_at=datetime.now(UTC))
         for number, cell in enumerate(cells, 1):
             name = "predictions.csv" if len(cells) == 1 else f"predictions-{number}.csv"
-            cell.evaluated.graded.write(out_dir / name)
+            cell.evaluated.graded.write_csv(out_dir / name)
     if as_json:
-        print_json(document_of(cells))
+        print_json(build_json_document(cells))
     else:
-        _print(cells, out_dir)
+        _print_evaluations(cells, out_dir)
+    print_note_on_names(own=names)
 
 
 @dataclass(frozen=True)
 class _Settings:
-    prevalence: float
-    seed: int
+    options: EvaluationOptions
+    patient: str | None
     runtime: RuntimeName | None
+    names: PhotographNames
 
 
-def _check(
-    artifacts: list[Path] | None, data: list[Path] | None, oof: Path | None, prevalence: float
+def _check_evaluation_options(
+    artifacts: list[Path] | None, data: list[Path] | None, oof: Path | None
 ) -> None:
     if (oof is None) == (not data):
         raise InvalidInput(
-            "Either photographs or predictions are needed",
+            "An evaluation needs either photographs or predictions",
             where="--data, --oof",
             remedy="Give a folder of labelled photographs with --data, or predictions with --oof",
         )
     if oof is not None and len(artifacts or []) > 1:
-        raise InvalidInput("--oof takes the thresholds of one artifact, and several are named")
-    if not 0 < prevalence < 1:
         raise InvalidInput(
-            f"A prevalence of {prevalence:g} is not between 0 and 1", where="--prevalence"
+            "--oof can be used with only one artifact, but several are given",
+            remedy="Give only one artifact; its thresholds are used",
         )
+
+
+def _make_evaluation_options(
+    by: list[str] | None, second_label: str | None, prevalence: str | None, seed: int
+) -> EvaluationOptions:
+    from drdeploy.grader.evaluation.details import ESTIMATE, EvaluationOptions
+
+    asked: dict[str, Any] = {"by": tuple(by or ()), "second_label": second_label, "seed": seed}
+    if prevalence is None or prevalence == ESTIMATE:
+        return EvaluationOptions(prevalence=ESTIMATE if prevalence else None, **asked)
+    try:
+        share = float(prevalence)
+    except ValueError:
+        share = -1.0
+    if not 0 < share < 1:
+        raise InvalidInput(
+            f"The prevalence must be between 0 and 1, not {prevalence}",
+            where="--prevalence",
+            remedy="Give a number like 0.1 for 10 %, or `estimate`",
+        )
+    return EvaluationOptions(prevalence=share, **asked)
 
 
 # ---- predictions in a file ----------------------------------------------------------------
 
 
-def _from_files(
+def _evaluate_prediction_files(
     oof: Path, against: Path | None, artifacts: list[Path] | None, settings: _Settings
 ) -> MatrixCell:
-    from drdeploy.grader.evaluation.evaluate import open_grader
-    from drdeploy.grader.evaluation.graders import MatrixCell, evaluate_file
+    from drdeploy.grader.evaluation.evaluate import read_grader_from_artifact
+    from drdeploy.grader.evaluation.graders import MatrixCell, evaluate_prediction_table
 
-    lender = open_grader(artifacts[0]) if artifacts else None
-    how: dict[str, Any] = {"prevalence": settings.prevalence, "seed": settings.seed}
-    other = None if against is None else evaluate_file(against, lender, **how)
-    return MatrixCell.of(evaluate_file(oof, lender, **how), other, seed=settings.seed)
+    lender = read_grader_from_artifact(artifacts[0]) if artifacts else None
+    how: dict[str, Any] = {
+        "names": settings.names,
+        "options": settings.options,
+        "patient": settings.patient,
+    }
+    other = None if against is None else evaluate_prediction_table(against, lender, **how)
+    return MatrixCell.from_evaluations(
+        evaluate_prediction_table(oof, lender, **how), other, seed=settings.options.seed
+    )
 
 
 # ---- predicting ---------------------------------------------------------------------------
 
 
-def _choices(
-    folders: Sequence[Path], split: str | None, *, new_sessions: bool
+def _choose_test_photographs(
+    folders: Sequence[Path], split: str | None, settings: _Settings, *, new_sessions: bool
 ) -> list[TestPhotographs]:
     from drdeploy.grader.datasets import load_dataset
-    from drdeploy.grader.evaluation.graders import choose_photographs, with_distinct_names
+    from drdeploy.grader.datasets.columns import group_by_patient_column
+    from drdeploy.grader.evaluation.graders import choose_test_photographs, make_names_distinct
 
+    names, patient = settings.names, settings.patient
     with err.status("Reading the photographs"):
-        choices = [
-            choose_photographs(
-                load_dataset(folder, keep_unreadable=True), split, new_sessions=new_sessions
-            )
-            for folder in folders
-        ]
-    named = with_distinct_names([one.test_set for one in choices])
+        read = [load_dataset(folder, keep_unreadable=True, names=names) for folder in folders]
+        if patient is not None:
+            read = [group_by_patient_column(one, patient, names) for one in read]
+        choices = [choose_test_photographs(one, split, new_sessions=new_sessions) for one in read]
+    named = make_names_distinct([one.test_set for one in choices])
     return [replace(one, test_set=name) for one, name in zip(choices, named, strict=True)]
 
 
-def _by_predicting(
+def _evaluate_by_predicting(
     artifacts: list[Path] | None,
     against: Path | None,
     choices: Sequence[TestPhotographs],
     settings: _Settings,
 ) -> list[MatrixCell]:
     from drdeploy.grader.box import box_artifact
-    from drdeploy.grader.evaluation.evaluate import open_grader
-    from drdeploy.grader.evaluation.graders import MatrixCell, with_distinct_names
+    from drdeploy.grader.evaluation.evaluate import read_grader_from_artifact
+    from drdeploy.grader.evaluation.graders import MatrixCell, make_names_distinct
 
     paths = [*(artifacts or [box_artifact()]), *([against] if against else [])]
     rows = [
-        _row(grader, choices, settings)
-        for grader in with_distinct_names([*map(open_grader, paths)])
+        _evaluate_one_grader(grader, choices, settings)
+        for grader in make_names_distinct([*map(read_grader_from_artifact, paths)])
     ]
     reference = rows.pop() if against else [None] * len(choices)
     return [
-        MatrixCell.of(one, other, seed=settings.seed)
+        MatrixCell.from_evaluations(one, other, seed=settings.options.seed)
         for row in rows
         for one, other in zip(row, reference, strict=True)
     ]
 
 
-def _row(
+def _evaluate_one_grader(
     grader: Grader, choices: Sequence[TestPhotographs], settings: _Settings
 ) -> list[GraderEvaluation]:
     """Evaluate one grader on every set of photographs."""
-    from drdeploy.grader.evaluation.evaluate import evaluate_on
+    from drdeploy.grader.evaluation.evaluate import evaluate_grader_on_test_sets
 
     def tracked(files: Sequence[Path]) -> Any:
         from rich.progress import track
 
         return track(files, f"grading with {grader.name}", console=err, transient=True)
 
-    return evaluate_on(
+    return evaluate_grader_on_test_sets(
         grader,
         choices,
+        options=settings.options,
         runtime=settings.runtime,
-        prevalence=settings.prevalence,
-        seed=settings.seed,
         track=tracked,
     )
 
@@ -222,11 +312,11 @@ def _row(
 # ---- the result ---------------------------------------------------------------------------
 
 
-def _print(cells: Sequence[MatrixCell], folder: Path | None) -> None:
+def _print_evaluations(cells: Sequence[MatrixCell], folder: Path | None) -> None:
     for cell in cells:
-        _print_evaluated(cell.evaluated)
+        _print_one_evaluation(cell.evaluated)
         if cell.paired is not None:
-            _print_paired(cell.paired)
+            _print_comparison(cell.paired)
     if len(cells) > 1:
         _print_matrix(cells)
     if folder is not None:
@@ -234,11 +324,13 @@ def _print(cells: Sequence[MatrixCell], folder: Path | None) -> None:
     print_notice()
 
 
-def _print_evaluated(evaluated: GraderEvaluation) -> None:
-    from drdeploy.grader.evaluation.document import figure
+def _print_one_evaluation(evaluated: GraderEvaluation) -> None:
+    from drdeploy.cli.evaluation_details import print_evaluation_details
+    from drdeploy.grader.evaluation.document import describe_counts, estimate_as_dict
 
     found = evaluated.evaluation
-    print_line(f"{evaluated.grader.name} on {evaluated.test_set.name}, n = {found.n}", style="bold")
+    count = describe_counts(found.n, found.groups, evaluated.graded.group_unit)
+    print_line(f"{evaluated.grader.name} on {evaluated.test_set.name}, {count}", style="bold")
     rows = [("kappa", found.kappa), ("accuracy", found.accuracy)]
     for detection in (found.referable, found.vision_threatening):
         at = f"grade >= {int(detection.at_or_above)}"
@@ -246,6 +338,8 @@ def _print_evaluated(evaluated: GraderEvaluation) -> None:
             (f"AUROC, {at}", detection.auroc),
             (f"sensitivity, {at}", detection.sensitivity),
             (f"specificity, {at}", detection.specificity),
+            (f"observed / expected, {at}", detection.calibration.observed_over_expected),
+            (f"calibration slope, {at}", detection.calibration.slope),
         ]
         for quality in detection.operating_points:
             name = quality.point.name.replace("_", " ")
@@ -254,26 +348,31 @@ def _print_evaluated(evaluated: GraderEvaluation) -> None:
                 (f"  {name}: specificity", quality.specificity),
             ]
     rows += [("calibration error", found.ece), ("ungradable", found.ungradable)]
-    print_facts((name, in_full(figure(estimate))) for name, estimate in rows)
+    print_facts(
+        (name, format_figure_with_interval_and_n(estimate_as_dict(estimate)))
+        for name, estimate in rows
+    )
     for position in found.missed:
         grade = int(evaluated.graded.labels[position])
         print_line(f"grade {grade}, graded 0: {evaluated.graded.files[position]}", indent=2)
+    print_evaluation_details(evaluated.details)
     if aside := evaluated.test_set.set_aside:
         print_line(f"set aside: {len(aside)} (--json and --out list them)", indent=2)
     for note in (*evaluated.notes, *evaluated.test_set.notes):
         print_note(note)
 
 
-def _print_paired(paired: PairedGraders) -> None:
-    from drdeploy.grader.evaluation.document import figure
+def _print_comparison(paired: PairedGraders) -> None:
+    from drdeploy.grader.evaluation.document import estimate_as_dict
 
     found = paired.comparison
     print_line(
         f"against {paired.reference.name}, on the {found.n} photographs that both graded:", indent=2
     )
-    facts = [("change of kappa", in_full(figure(found.kappa)))]
+    facts = [("change of kappa", format_figure_with_interval_and_n(estimate_as_dict(found.kappa)))]
     for grade, rate in found.sensitivity.items():
-        change = f"{in_full(figure(rate.difference))}, {rate.gained} gained, {rate.lost} lost"
+        difference = format_figure_with_interval_and_n(estimate_as_dict(rate.difference))
+        change = f"{difference}, {rate.gained} gained, {rate.lost} lost"
         facts.append((f"change of sensitivity, >= {int(grade)}", change))
     facts.append(("grades changed", str(len(found.changes))))
     facts.append(("new misses of grade >= 3", str(len(found.new_misses))))
@@ -281,12 +380,14 @@ def _print_paired(paired: PairedGraders) -> None:
 
 
 def _print_matrix(cells: Sequence[MatrixCell]) -> None:
-    from drdeploy.grader.evaluation.document import figure
+    from drdeploy.grader.evaluation.document import estimate_as_dict
 
     evaluated = [cell.evaluated for cell in cells]
     test_sets = dict.fromkeys(one.test_set.name for one in evaluated)
-    table = Table([Column.name("kappa"), *map(Column, test_sets)])
+    table = Table([Column.of_names("kappa"), *map(Column, test_sets)])
     for grader in dict.fromkeys(one.grader.name for one in evaluated):
         row = [one.evaluation.kappa for one in evaluated if one.grader.name == grader]
-        table.add(grader, *(in_brief(figure(kappa)) for kappa in row))
+        table.add_row(
+            grader, *(format_figure_with_interval(estimate_as_dict(kappa)) for kappa in row)
+        )
     table.print()

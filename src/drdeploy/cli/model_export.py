@@ -1,4 +1,4 @@
-"""``drdeploy model export``: one network, written as artifacts."""
+"""``drdeploy model export``: write one network as artifacts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from drdeploy.cli.console import err, print_json, print_line
-from drdeploy.cli.options import ArchitectureArgument, JsonOption, SeedOption
+from drdeploy.cli.options import ArchitectureArgument, JsonOption, SeedOption, parse_weights_source
 from drdeploy.errors import InvalidInput
 from drdeploy.units import MB
 
@@ -19,7 +19,10 @@ def export(
     architecture: ArchitectureArgument,
     *,
     weights: Annotated[
-        str, typer.Option(help="random, imagenet (which Keras downloads), or a file of weights.")
+        str,
+        typer.Option(
+            help="Weights of the network: random, imagenet (which Keras downloads), or a file."
+        ),
     ] = "random",
     seed: SeedOption = 0,
     out_dir: Annotated[
@@ -27,26 +30,29 @@ def export(
     ] = Path("build/models"),
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", help="saved_model or onnx. Repeatable; both by default."),
+        typer.Option("--format", help="saved_model or onnx; by default, both. Repeatable."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build a network and pack it as artifacts.
 
-    The network gets the study's head. One archive is written for each format.
+    The network gets the last layers of the original study. One archive is written for each format.
     """
-    from drdeploy.grader.artifacts import inspect
-    from drdeploy.grader.networks.export import export_model
+    from drdeploy.grader.artifacts import read_manifest_in_archive
+    from drdeploy.grader.networks.export import build_and_export_model
 
     for name in formats or ():
         if name not in FORMATS:
             raise InvalidInput(
-                f"No format is called '{name}'", remedy=f"Choose one of {', '.join(FORMATS)}"
+                f"The export format '{name}' does not exist",
+                remedy=f"Choose one of {', '.join(FORMATS)}",
             )
     chosen: Any = tuple(dict.fromkeys(formats or FORMATS))
-    source: Any = weights if weights in {"random", "imagenet"} else Path(weights)
+    source = parse_weights_source(weights)
     with err.status(f"Building {architecture} and exporting it to {' and '.join(chosen)}"):
-        archives = export_model(architecture, out_dir, weights=source, seed=seed, formats=chosen)
+        archives = build_and_export_model(
+            architecture, out_dir, weights=source, seed=seed, formats=chosen
+        )
     rows: list[dict[str, Any]] = [
         {
             "archive": str(path),
@@ -58,7 +64,7 @@ def export(
             "weights": manifest.weights,
             "notes": manifest.provenance.notes,
         }
-        for path, manifest in ((path, inspect(path)) for path in archives.values())
+        for path, manifest in ((path, read_manifest_in_archive(path)) for path in archives.values())
     ]
     if as_json:
         print_json(rows)

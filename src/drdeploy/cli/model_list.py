@@ -1,4 +1,4 @@
-"""``drdeploy model list``: the networks that can be built."""
+"""``drdeploy model list``: list the networks that can be built."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ IN_WORDS = {
     "torch": "RGB, 0 to 1, standardised",
     "in-graph": "RGB, 0 to 255, scaled inside",
 }
-"""The preprocessing of each kind, for a narrow terminal; ``--json`` has the numbers."""
+"""A short text for each kind of preprocessing; ``--json`` prints the exact numbers."""
 
 
 def list_models(as_json: JsonOption = False) -> None:
@@ -36,10 +36,10 @@ def list_models(as_json: JsonOption = False) -> None:
         print_json(rows)
         return
     columns = (Column("input"), Column("preprocessing"))
-    table = Table([Column.name("architecture"), Column.number("parameters"), *columns])
+    table = Table([Column.of_names("architecture"), Column.of_numbers("parameters"), *columns])
     for architecture in ARCHITECTURES.values():
         side = architecture.transform
-        table.add(
+        table.add_row(
             architecture.name,
             f"{architecture.parameter_count:,}",
             f"{side.height_px} x {side.width_px}",

@@ -1,4 +1,4 @@
-"""``drdeploy model quantize``: smaller weights, and whether they lose diseased eyes."""
+"""``drdeploy model quantize``: store a grader with fewer bits, and test the loss of quality."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from drdeploy.cli.console import err, print_facts, print_json, print_line, print_notice
-from drdeploy.cli.figures import in_full
-from drdeploy.cli.options import JsonOption, SeedOption
-from drdeploy.files import write_json
+from drdeploy.cli.console import (
+    err,
+    print_facts,
+    print_json,
+    print_line,
+    print_note_on_names,
+    print_notice,
+)
+from drdeploy.cli.options import JsonOption, NamesOption, SeedOption
+from drdeploy.files import write_json_file
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.units import MB
 
@@ -27,40 +33,59 @@ def quantize(
     validation: Annotated[
         Path | None,
         typer.Option(
-            help="Labelled photographs to compare on. By default, the rest of --calibration."
+            help=(
+                "Labelled photographs to compare on; by default, the photographs of "
+                "--calibration that were not used to calibrate."
+            )
         ),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Split of --validation. All of it by default.")
+        str | None, typer.Option(help="Split of --validation to use; by default, all photographs.")
     ] = None,
-    images: Annotated[int, typer.Option(min=1, help="How many photographs to calibrate on.")] = 100,
+    images: Annotated[
+        int, typer.Option(min=1, help="Number of photographs to calibrate on.")
+    ] = 100,
     margin: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Acceptable loss of sensitivity, as a share.")
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="Largest acceptable loss in each measure of quality, as a share."
+        ),
     ] = 0.02,
     seed: SeedOption = 0,
     force: Annotated[
-        bool, typer.Option("--force", help="Write a refused model too; its manifest says so.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Write the model even if it is refused; its manifest then records the refusal.",
+        ),
     ] = False,
     archive: Annotated[
         Path | None,
-        typer.Option("--out", help="The archive to write. By default, beside the artifact."),
+        typer.Option(
+            "--out",
+            help="The archive to write; by default, beside the artifact, or in the current "
+            "folder for the packaged grader.",
+        ),
     ] = None,
+    names: NamesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Quantize a grader and compare it with the original.
 
-    The comparison is made photograph by photograph. The new model is accepted, refused, or
-    undecided where there are too few photographs to tell. A refused one is not written (exit
-    status 1), unless forced.
+    The quantized and the original grader grade the same photographs. The verdict on the new model
+    is `accepted` if no measure of quality drops by more than the margin, `refused` if a measure
+    drops by more, or `undecided` if there are too few photographs. The new model gets its own
+    temperature and operating points. A refused model is written only with --force. The exit status
+    is 1 if the model is not written.
 
     For research use. Not a medical device.
     """
     from rich.progress import track
 
+    from drdeploy.grader.quantization.quantize import path_of_quantized_archive
     from drdeploy.grader.quantization.quantize import quantize as quantize_model
-    from drdeploy.grader.quantization.quantize import quantized_path
 
-    target = archive or quantized_path(artifact, precision)
+    target = archive or path_of_quantized_archive(artifact, precision)
     outcome = quantize_model(
         artifact,
         calibration,
@@ -72,31 +97,34 @@ def quantize(
         margin=margin,
         seed=seed,
         force=force,
+        own_names=names,
         track=lambda files: cast(
             "Any", track(files, "comparing", console=err, transient=True, total=len(files))
         ),
     )
     document = {"notice": RESEARCH_USE_NOTICE, "precision": precision, **outcome.document}
     report = target.with_name(target.name.removesuffix(".tar.gz") + "-quantization.json")
-    write_json(report, document)
+    write_json_file(report, document)
     if as_json:
         print_json(document)
     else:
-        _print(document, report)
+        _print_quantization(document, report)
+    print_note_on_names(own=names)
     if outcome.archive is None:
         raise typer.Exit(1)
 
 
-def _print(document: dict[str, Any], report: Path) -> None:
+def _print_quantization(document: dict[str, Any], report: Path) -> None:
     colour = {"accepted": "green", "refused": "red", "undecided": "yellow"}[document["verdict"]]
     print_line(f"{document['verdict']}: {document['reason']}", style=f"bold {colour}")
     smaller = document["reference_size_bytes"] / document["size_bytes"]
     rows = {
         "compared on": document["judged_on"],
         "size": f"{document['size_bytes'] / MB:.2f} MB, {smaller:.1f} times smaller",
-        "change of kappa": in_full(document["kappa_change"]),
-        "sensitivity, grade >= 2": _change(document["sensitivity_change"]["referable"]),
-        "sensitivity, grade >= 3": _change(document["sensitivity_change"]["vision_threatening"]),
+        **{
+            f"change of {test['measure']}": _format_change_with_bound(test)
+            for test in document["tests"]
+        },
         "grades changed": f"{len(document['changed'])} of {document['n']}",
         "new misses of grade >= 3": str(len(document["new_misses"])),
         "ECE": " to ".join("-" if e is None else f"{e:.3f}" for e in document["ece"].values()),
@@ -106,10 +134,8 @@ def _print(document: dict[str, Any], report: Path) -> None:
     print_notice()
 
 
-def _change(rate: dict[str, Any]) -> str:
-    if rate["value"] is None:
-        return in_full(rate)
-    return (
-        f"{rate['value']:+.3f}, one-sided 95 % bound {rate['lower_bound_95']:+.4f} "
-        f"({rate['gained']} gained, {rate['lost']} lost of {rate['n']})"
-    )
+def _format_change_with_bound(test: dict[str, Any]) -> str:
+    if test["change"] is None:
+        return "cannot be computed"
+    bound = "none" if test["lower_bound_95"] is None else f"{test['lower_bound_95']:+.4f}"
+    return f"{test['change']:+.4f}, one-sided 95 % bound {bound}"

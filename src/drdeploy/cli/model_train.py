@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from drdeploy.cli.console import err, print_facts, print_json, print_line, print_notice
-from drdeploy.cli.figures import in_full
+from drdeploy.cli.console import (
+    err,
+    format_figure_with_interval_and_n,
+    print_facts,
+    print_json,
+    print_line,
+    print_note_on_names,
+    print_notice,
+)
 from drdeploy.cli.options import (
     ArchitectureArgument,
     FoldsOption,
     JsonOption,
+    NamesOption,
     SeedOption,
     TrainingDataOption,
+    parse_weights_source,
 )
-from drdeploy.files import write_json
+from drdeploy.files import write_json_file
+from drdeploy.photograph_names import PhotographNames
 
 if TYPE_CHECKING:
     from drdeploy.grader.training.checkpoint import History
@@ -31,7 +42,10 @@ def train(
     data: TrainingDataOption,
     *,
     preset: Annotated[
-        str, typer.Option(help="Recipe: fine-tuned, or study for that of the 2023 study.")
+        str,
+        typer.Option(
+            help="Name of the recipe: `fine-tuned`, or `study` for the recipe of the 2023 study."
+        ),
     ] = "fine-tuned",
     recipe: Annotated[
         Path | None, typer.Option(help="A TOML file with a recipe of your own.")
@@ -41,7 +55,7 @@ def train(
     ] = "imagenet",
     folds: FoldsOption = 5,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Epochs, in place of the recipe's number.")
+        int | None, typer.Option(min=1, help="Number of epochs; by default, the recipe's number.")
     ] = None,
     side_px: Annotated[
         int | None,
@@ -51,33 +65,35 @@ def train(
     licence: Annotated[str, typer.Option(help="Licence of the data, for the manifest.")] = "",
     out_dir: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder of the run. By default, build/training/ARCHITECTURE."),
+        typer.Option(
+            "--out", help="Folder for the results; by default, build/training/ARCHITECTURE."
+        ),
     ] = None,
+    names: NamesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a grader, or go on with an interrupted training.
+    """Train a grader, or continue an interrupted training.
 
-    Figures come from cross-validation: each photograph is graded by a network that never saw its
-    capture session. The network that is exported is then trained on all photographs.
+    The reported quality comes from cross-validation, in which no network grades photographs of a
+    capture session that it was trained on. The exported network is trained on all photographs.
 
     For research use. Not a medical device.
     """
     from drdeploy.grader.datasets import load_dataset
-    from drdeploy.grader.training.recipe import find_recipe
-    from drdeploy.grader.training.run_document import run_document
+    from drdeploy.grader.training.recipe import read_recipe_or_preset
+    from drdeploy.grader.training.run_document import build_training_run_document
     from drdeploy.grader.training.train import TrainingPlan
-    from drdeploy.grader.training.train import train as run
+    from drdeploy.grader.training.train import train_grader as run
 
-    chosen = find_recipe(preset, recipe)
+    chosen = read_recipe_or_preset(preset, recipe)
     if epochs is not None:
         chosen = msgspec.structs.replace(chosen, epochs=epochs)
-    start: Any = weights if weights in {"random", "imagenet"} else Path(weights)
     with err.status("Reading the data set"):
-        plan = TrainingPlan.make(
+        plan = TrainingPlan.for_training_split(
             architecture,
-            load_dataset(data),
+            load_dataset(data, names=PhotographNames.choose_file_names_or_hashes(own=names)),
             chosen,
-            weights=start,
+            weights=parse_weights_source(weights),
             side_px=side_px,
             folds=folds,
             seed=seed,
@@ -85,18 +101,19 @@ def train(
         )
     folder = out_dir or Path("build/training") / plan.architecture.name.lower()
     for one in plan.dataset.set_aside:
-        print_line(f"set aside: {one.file}: {one.reason}", to=err)
+        print_line(f"set aside: {one.name}: {one.reason}", to=err)
     with _Progress(plan) as progress:
         trained = run(plan, folder, cache=CACHE, on_epoch=progress.on_epoch)
-    document = run_document(trained)
-    write_json(folder / "metrics.json", document)
+    document = build_training_run_document(trained)
+    write_json_file(folder / "metrics.json", document)
     if as_json:
         print_json(document)
     else:
-        _print(document)
+        _print_training_run(document)
+    print_note_on_names(own=names)
 
 
-def _print(document: dict[str, Any]) -> None:
+def _print_training_run(document: dict[str, Any]) -> None:
     print_line(f"{document['architecture']}, {document['evaluated_on']}:")
     referable, threatening = document["referable"], document["vision_threatening"]
     figures = {
@@ -107,39 +124,33 @@ def _print(document: dict[str, Any]) -> None:
         "AUROC, grade >= 3": threatening["auroc"],
         "sensitivity, grade >= 3": threatening["sensitivity"],
     }
-    print_facts((name, in_full(figure)) for name, figure in figures.items())
+    print_facts(
+        (name, format_figure_with_interval_and_n(figure)) for name, figure in figures.items()
+    )
     for path in (*document["archives"].values(), document["keras_file"]):
         print_line(path, indent=2)
     print_notice()
 
 
-class _Progress:
-    """A progress bar for all networks, and a line for each that is finished."""
+class _Progress(Progress):
+    """A progress bar for all networks together, and a line for each finished network."""
 
     def __init__(self, plan: TrainingPlan) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        super().__init__(*columns, console=err)
         self._epochs = plan.recipe.epochs
-        self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=err
-        )
         self._done: dict[str, int] = {}
         total = plan.recipe.epochs * (plan.folds + 1)
-        self._task = self._bar.add_task("preparing photographs", total=total)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._task = self.add_task("preparing photographs", total=total)
 
     def on_epoch(self, name: str, history: History) -> None:
-        """Advance the bar by an epoch of one network."""
-        self._done[name] = history.epochs
+        """Advance the progress bar by one epoch of a network."""
+        self._done[name] = history.finished_epochs
         kappa = history.kappas[-1]
         watched = "" if kappa is None else f", validation kappa {kappa:.3f}"
-        text = f"{name}: epoch {history.epochs}/{self._epochs}, loss {history.losses[-1]:.3f}"
-        self._bar.update(self._task, description=text + watched, completed=sum(self._done.values()))
-        if history.epochs == self._epochs:
-            self._bar.console.print(text + watched, highlight=False)
+        text = (
+            f"{name}: epoch {history.finished_epochs}/{self._epochs}, loss {history.losses[-1]:.3f}"
+        )
+        self.update(self._task, description=text + watched, completed=sum(self._done.values()))
+        if history.finished_epochs == self._epochs:
+            self.console.print(text + watched, highlight=False)

@@ -1,27 +1,35 @@
-"""The options that several commands take, each defined once."""
+"""The options that more than one command takes."""
 
 from __future__ import annotations
 
+import logging
+import math
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from drdeploy.grader.runtimes.protocol import RuntimeName
+from drdeploy.errors import InvalidInput
+from drdeploy.grader.runtimes.runtime import RuntimeName
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from drdeploy.grader.networks.weights import WeightsSource
 
 # ---- every command ------------------------------------------------------------------------
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on standard output.")
 ]
-SeedOption = Annotated[
-    int, typer.Option("--seed", min=0, help="Seed of everything that is random.")
-]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of all random numbers.")]
 CsvOption = Annotated[
     Path | None, typer.Option("--csv", help="Write the rows to this CSV file.", dir_okay=False)
 ]
 PlotOption = Annotated[
-    Path | None, typer.Option("--plot", help="Draw a figure, as SVG.", dir_okay=False)
+    Path | None,
+    typer.Option("--plot", help="Draw the result as an SVG picture in this file.", dir_okay=False),
 ]
 
 # ---- models and photographs ---------------------------------------------------------------
@@ -31,8 +39,9 @@ ArtifactOption = Annotated[
     typer.Option(
         "--artifact",
         "-a",
-        help="A model.tar.gz, or the folder that one was extracted to. The grader in the box by "
-        "default.",
+        help=(
+            "A model.tar.gz, or the folder it was extracted to; by default, the packaged grader."
+        ),
     ),
 ]
 ArchitectureArgument = Annotated[
@@ -40,13 +49,49 @@ ArchitectureArgument = Annotated[
 ]
 RuntimeOption = Annotated[
     RuntimeName | None,
-    typer.Option("--runtime", help="The runtime. By default, the one that fits the model."),
+    typer.Option(
+        "--runtime",
+        help=(
+            "The library that runs the model; by default, the library that fits the model's format."
+        ),
+    ),
 ]
 TrainingDataOption = Annotated[
     Path,
-    typer.Option("--data", help="Labelled photographs. Where they have splits, `train` is used."),
+    typer.Option(
+        "--data",
+        help=(
+            "Folder of labelled photographs. If the photographs have splits, only the split "
+            "`train` is used."
+        ),
+    ),
 ]
-FoldsOption = Annotated[int, typer.Option("--folds", min=2, help="Folds of the cross-validation.")]
+
+
+def parse_weights_source(text: str) -> WeightsSource:
+    """Return ``random`` or ``imagenet`` unchanged, and any other text as the path of a file."""
+    match text:
+        case "random" | "imagenet":
+            return text
+        case _:
+            return Path(text)
+
+
+FoldsOption = Annotated[
+    int, typer.Option("--folds", min=2, help="Number of folds of the cross-validation.")
+]
+
+NamesOption = Annotated[
+    bool,
+    typer.Option(
+        "--names",
+        help=(
+            "Name photographs by their file names, which may identify patients. Without "
+            "--names, photographs are named by a keyed hash; `drdeploy names` lists the file "
+            "of each name."
+        ),
+    ),
+]
 
 # ---- where to -----------------------------------------------------------------------------
 
@@ -55,18 +100,19 @@ EndpointUrlOption = Annotated[
     typer.Option(
         "--endpoint-url",
         envvar="DRDEPLOY_ENDPOINT_URL",
-        help="Address of the local service, for example http://127.0.0.1:8765. AWS by default.",
+        help=("Address of the local service, for example http://127.0.0.1:8765; by default, AWS."),
     ),
 ]
 RegionOption = Annotated[
-    str | None, typer.Option("--region", help="AWS region. The session's own by default.")
+    str | None,
+    typer.Option("--region", help="AWS region; by default, the region of your AWS session."),
 ]
 IsolationOption = Annotated[
     Literal["auto", "container", "process"],
     typer.Option(
         "--isolation",
-        help="What the local service runs endpoints in. `auto` takes containers where a container "
-        "engine answers, and processes elsewhere.",
+        help="What the local service runs endpoints in. `auto` means containers if a container "
+        "engine answers, otherwise processes.",
     ),
 ]
 
@@ -79,7 +125,7 @@ ResultsArgument = Annotated[
 PricesOption = Annotated[
     Path | None,
     typer.Option(
-        "--prices", help="A price sheet of your own, in place of the packaged one.", dir_okay=False
+        "--prices", help="Your own price sheet; by default, the packaged sheet.", dir_okay=False
     ),
 ]
 PriceRegionOption = Annotated[
@@ -87,25 +133,234 @@ PriceRegionOption = Annotated[
 ]
 ShapeOption = Annotated[
     str,
-    typer.Option("--shape", help="How requests spread over a week: clinic, working-hours or flat."),
+    typer.Option(
+        "--shape", help="Distribution of requests over a week: clinic, working-hours or flat."
+    ),
 ]
 P95Option = Annotated[
     float | None,
     typer.Option(
         "--p95",
-        help="Seconds within which 95 of 100 photographs must be answered, cold starts and waiting "
-        "included.",
+        help="Seconds within which 95 of 100 photographs must be answered, including cold starts "
+        "and waiting.",
     ),
 ]
 MinSensitivityOption = Annotated[
     float | None,
     typer.Option(
         "--min-sensitivity",
-        help="Share of diseased eyes that must be found, for example 0.9. The lower 95 % limit "
-        "must reach it.",
+        help=(
+            "Share of the diseased that must be found, for example 0.9; the lower 95 % limit "
+            "of the sensitivity of one operating point must reach the share."
+        ),
     ),
 ]
-BudgetOption = Annotated[float | None, typer.Option("--budget", help="USD a month at most.")]
-MixedOption = Annotated[
-    bool, typer.Option("--mixed", help="Also compare rows of different platforms or machines.")
+MinSpecificityOption = Annotated[
+    float | None,
+    typer.Option(
+        "--min-specificity",
+        help=(
+            "Share of the others that the same operating point must clear, at the lower 95 % "
+            "limit; 0.5 with --min-sensitivity, because flagging everyone finds everyone."
+        ),
+    ),
 ]
+
+
+def parse_budget_usd(text: str) -> float:
+    """Return a budget like ``50`` or ``50 USD`` as a number.
+
+    Raises:
+        InvalidInput: The text is not a number, or names another currency.
+    """
+    parts = re.fullmatch(r"(?P<before>\D*?)(?P<amount>[-+]?[\d.]+(?:e\d+)?)(?P<after>\D*)", text)
+    currency = (parts["before"] + parts["after"]).strip() if parts else ""
+    if currency.upper() not in {"", "$", "USD", "US$"}:
+        raise InvalidInput(
+            f"The budget {text!r} is in {currency}, and all prices are in US dollars",
+            where="--budget",
+            remedy="Convert the amount to US dollars, and give for example --budget 50",
+        )
+    try:
+        return float(parts["amount"] if parts else "")
+    except ValueError as error:
+        raise InvalidInput(
+            f"The budget {text!r} is not a number of US dollars",
+            where="--budget",
+            remedy="Give a number without thousands separators, for example --budget 1500",
+        ) from error
+
+
+BudgetOption = Annotated[
+    float | None,
+    typer.Option(
+        "--budget",
+        parser=parse_budget_usd,
+        metavar="USD",
+        help="Highest allowed cost of a month in USD.",
+    ),
+]
+AsMeasuredOption = Annotated[
+    bool,
+    typer.Option(
+        "--as-measured",
+        help="Use the latencies that were measured on this machine; by default, the latencies "
+        "that are expected on AWS are used.",
+    ),
+]
+MixedOption = Annotated[
+    bool,
+    typer.Option(
+        "--mixed", help="Compare rows even if they are from different platforms or machines."
+    ),
+]
+
+# ---- a clinic's programs ------------------------------------------------------------------
+
+RecordsArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RECORDS",
+        help="Folder of the clinic's records, which name the patients; it is made if it does not "
+        "exist.",
+        file_okay=False,
+    ),
+]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="DRDEPLOY_DATABASE",
+        metavar="URL",
+        help="PostgreSQL database for everything but the photographs, for example "
+        "postgresql://user@host/name; by default, SQLite in the folder.",
+        show_default=False,
+    ),
+]
+TlsCertificateOption = Annotated[
+    Path | None,
+    typer.Option("--tls-certificate", help="Certificate of this program, with its chain (PEM)."),
+]
+TlsKeyOption = Annotated[
+    Path | None, typer.Option("--tls-key", help="Private key of the certificate (PEM).")
+]
+RulesOption = Annotated[
+    Path | None,
+    typer.Option("--rules", help="Your own referral rules (TOML); by default, the packaged rules."),
+]
+UntilStdinClosesOption = Annotated[
+    bool, typer.Option("--until-stdin-closes", help="Stop when standard input closes.")
+]
+StowOption = Annotated[
+    str | None,
+    typer.Option(
+        "--stow",
+        metavar="URL",
+        help="Send photographs, report and page to the archive whose DICOMweb service has this "
+        "base address.",
+    ),
+]
+SendOption = Annotated[
+    str | None,
+    typer.Option(
+        "--send",
+        metavar="TITLE@HOST:PORT",
+        help="Send photographs, report and page to this archive by C-STORE.",
+    ),
+]
+PostOption = Annotated[
+    str | None,
+    typer.Option(
+        "--post",
+        metavar="URL",
+        help="Send a FHIR R4 bundle of each study to this server's base address.",
+    ),
+]
+
+
+def check_quiet_s(quiet_s: float) -> float:
+    """Return a number of seconds after which a study is graded.
+
+    Raises:
+        InvalidInput: The number is not finite: the study would never be graded.
+    """
+    if not math.isfinite(quiet_s):
+        raise InvalidInput(
+            "The number of seconds is not a finite number",
+            where="--quiet-s",
+            remedy="Give a number like 30",
+        )
+    return quiet_s
+
+
+QuietOption = Annotated[
+    float,
+    typer.Option(
+        "--quiet-s",
+        min=0.0,
+        callback=check_quiet_s,
+        help="Seconds without a new photograph after which a study is graded.",
+    ),
+]
+
+
+def log_to_standard_error() -> None:
+    """Show the log of the clinic's programs on standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("drdeploy clinic: %(message)s"))
+    log = logging.getLogger("drdeploy.clinic")
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)
+
+
+def list_given_options(context: typer.Context, parameters: Collection[str]) -> list[str]:
+    """Return the options that the command line itself holds, and no default or variable.
+
+    Args:
+        context: The context of the command, which knows what the command line holds.
+        parameters: The names of the parameters.
+    """
+    names = {one.name: one.opts[0] for one in context.command.params}
+    return [
+        names[parameter]
+        for parameter in parameters
+        if getattr(context.get_parameter_source(parameter), "name", "") == "COMMANDLINE"
+    ]
+
+
+def refuse_options_without_effect(
+    context: typer.Context, parameters: Collection[str], *, why: str, remedy: str
+) -> None:
+    """Refuse options that the command line holds and that would be ignored.
+
+    Args:
+        context: The context of the command.
+        parameters: The names of the parameters that have no effect.
+        why: What is so that they have no effect, after "would have no effect".
+        remedy: What else to do than to omit the options.
+    """
+    given = list_given_options(context, parameters)
+    if given:
+        raise InvalidInput(
+            f"{' and '.join(given)} would have no effect {why}",
+            remedy=f"Omit {' and '.join(given)}, or {remedy}",
+        )
+
+
+def refuse_options_beside_variables(
+    context: typer.Context, parameters: Sequence[str], described: str
+) -> None:
+    """Refuse the options that a file of --variables takes the place of.
+
+    Args:
+        context: The context of the command, which knows what the command line holds.
+        parameters: The names of the parameters.
+        described: What the file describes.
+    """
+    given = list_given_options(context, parameters)
+    if given:
+        raise InvalidInput(
+            f"The file of --variables describes the {described}, so {', '.join(given)} would have "
+            "no effect",
+            where="--variables",
+            remedy=f"Omit {', '.join(given)}, or omit --variables",
+        )

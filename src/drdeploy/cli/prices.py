@@ -1,33 +1,29 @@
-"""``drdeploy prices``: show and update the price sheet."""
+"""``drdeploy prices``: show and update the price sheet, and price a Terraform plan."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from drdeploy.cli import prices_plan
 from drdeploy.cli.console import Column, Table, err, print_json, print_line
 from drdeploy.cli.options import JsonOption, PriceRegionOption
-from drdeploy.files import write_atomically
+from drdeploy.errors import InvalidInput
+from drdeploy.files import write_file_atomically
 
 app = typer.Typer(no_args_is_help=True)
-
-
-@app.callback()
-def _prices() -> None:
-    """Show and update the price sheet."""
+app.command()(prices_plan.plan)
 
 
 @app.command()
 def show(
     sheet: Annotated[
         Path | None,
-        typer.Option(
-            help="A price sheet of your own, in place of the packaged one.", dir_okay=False
-        ),
+        typer.Option(help="Your own price sheet; by default, the packaged sheet.", dir_okay=False),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -39,10 +35,10 @@ def show(
         print_json([asdict(price) for price in prices.prices])
         return
     columns = map(Column, ("per", "region", "date"))
-    table = Table([Column.name("item"), Column.number("USD"), *columns])
+    table = Table([Column.of_names("item"), Column.of_numbers("USD"), *columns])
     for price in prices.prices:
         usd = f"{price.usd:.7f}".rstrip("0")
-        table.add(price.item, usd, price.unit, price.region, price.date)
+        table.add_row(price.item, usd, price.unit, price.region, price.date)
     table.print()
     for source in dict.fromkeys(price.source for price in prices.prices):
         print_line(f"source: {source}")
@@ -52,25 +48,44 @@ def show(
 def update(
     region: PriceRegionOption = "us-east-1",
     sheet: Annotated[
-        Path, typer.Option("--out", help="The price sheet to write. It is replaced.")
+        Path, typer.Option("--out", help="The price sheet to write; an existing file is replaced.")
     ] = Path("prices.toml"),
+    origin: Annotated[
+        Literal["offer-files", "api"],
+        typer.Option(
+            "--from",
+            help="AWS's public offer files, or the Price List API, which needs AWS credentials.",
+        ),
+    ] = "offer-files",
+    address: Annotated[
+        str | None, typer.Option(help="Address of a copy of AWS's offer files.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write today's prices of AWS to a price sheet of your own.
+    """Write the current AWS prices to a price sheet of your own."""
+    from drdeploy.hosting.sagemaker import PriceSheet, price_list_api, price_offer_files
 
-    This needs AWS credentials.
-    """
-    import boto3
-
-    from drdeploy.hosting.sagemaker import PriceSheet, price_list_api
-
-    client = boto3.client("pricing", region_name=price_list_api.API_REGION)
-    with err.status("Reading the price list"):
-        collected = price_list_api.recognise_prices(
-            price_list_api.fetch_products(client, region), region
+    if origin == "api" and address:
+        raise InvalidInput(
+            "--address is the address of offer files, and --from api reads none",
+            where="--address",
+            remedy="Omit --address, or omit --from api",
         )
-    text = price_list_api.as_toml(collected, region=region, on=datetime.now(UTC).date())
-    write_atomically(sheet, text)
+    with err.status("Reading the price list"):
+        if origin == "api":
+            import boto3
+
+            source = price_list_api.SOURCE
+            client = boto3.client("pricing", region_name=price_list_api.API_REGION)
+            products = price_list_api.fetch_price_list_products(client, region)
+        else:
+            source = price_offer_files.SOURCE
+            products = price_offer_files.fetch_offer_file_products(region, address)
+        collected = price_list_api.collect_hosting_prices(products, region)
+    text = price_list_api.format_prices_as_toml(
+        collected, region=region, on=datetime.now(UTC).date(), source=source
+    )
+    write_file_atomically(sheet, text)
     prices = PriceSheet.load(sheet).prices
     if as_json:
         print_json({"sheet": str(sheet), "prices": [asdict(price) for price in prices]})

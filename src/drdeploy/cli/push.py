@@ -1,4 +1,4 @@
-"""``drdeploy image push`` and ``drdeploy artifact push``: send what an endpoint needs to AWS."""
+"""``drdeploy image push`` and ``drdeploy artifact push``: send an image or an artifact to AWS."""
 
 from __future__ import annotations
 
@@ -9,13 +9,21 @@ from typing import Annotated
 import typer
 
 from drdeploy.cli.console import err, print_json, print_line
-from drdeploy.cli.deployment import LocalUrlOption, TargetOption, account_of, engine_for
+from drdeploy.cli.deployment import (
+    LocalUrlOption,
+    TargetOption,
+    find_engine_for_account,
+    make_account_from_options,
+)
 from drdeploy.cli.options import JsonOption, RegionOption
 
 
-def push_image(
-    image: Annotated[str, typer.Argument(help="lean, minimal, reduced, … or a tag in the engine.")],
-    repository: Annotated[str, typer.Option(help="Name of a private ECR repository that exists.")],
+def push_image_to_ecr(
+    image: Annotated[
+        str,
+        typer.Argument(help="An image of drdeploy, for example lean; or a tag in the engine."),
+    ],
+    repository: Annotated[str, typer.Option(help="Name of an existing private ECR repository.")],
     *,
     target: TargetOption = None,
     endpoint_url: LocalUrlOption = None,
@@ -24,26 +32,29 @@ def push_image(
 ) -> None:
     """Push an image to ECR or to the local registry.
 
-    The image's URI is printed, with its digest. What the registry holds already is not sent again.
+    The command prints the image's URI with the digest. Layers that the registry already holds are
+    not sent again.
     """
     from drdeploy.errors import PushFailed
-    from drdeploy.hosting.deployment.images import find_repository
-    from drdeploy.hosting.deployment.images import push_image as push
-    from drdeploy.hosting.deployment.placeholder import push_placeholder
-    from drdeploy.hosting.images import tag_of
+    from drdeploy.hosting.deployment.images import find_ecr_repository, push_placeholder_image
+    from drdeploy.hosting.deployment.images import push_image_to_ecr as push
+    from drdeploy.hosting.images import resolve_image_tag
 
-    account = account_of(target, endpoint_url, region)
-    account.check()
-    found = find_repository(account, repository)
+    account = make_account_from_options(target, endpoint_url, region)
+    account.check_credentials()
+    found = find_ecr_repository(account, repository)
     if found is None:
         raise PushFailed(
-            "There is no such repository",
+            "The image repository does not exist",
             where=repository,
-            remedy="Terraform creates it: `drdeploy endpoint deploy`, or the module image-registry",
+            remedy="Let `drdeploy endpoint deploy` or the Terraform module image-registry create "
+            "the repository",
         )
-    tag = tag_of(image)
-    engine = engine_for(account)
-    pushed = push(account, engine, tag, found) if engine else push_placeholder(account, tag, found)
+    tag = resolve_image_tag(image)
+    engine = find_engine_for_account(account)
+    pushed = (
+        push(account, engine, tag, found) if engine else push_placeholder_image(account, tag, found)
+    )
     if as_json:
         print_json(asdict(pushed) | {"digest": pushed.digest})
         return
@@ -53,21 +64,22 @@ def push_image(
 
 def push_artifact(
     archive: Annotated[Path, typer.Argument(help="A model.tar.gz.", exists=True, dir_okay=False)],
-    bucket: Annotated[str, typer.Option(help="A bucket that exists.")],
+    bucket: Annotated[str, typer.Option(help="Name of an existing bucket.")],
     *,
     target: TargetOption = None,
     endpoint_url: LocalUrlOption = None,
     region: RegionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload a model.tar.gz to S3, under its digest.
+    """Upload a model.tar.gz to S3, under a key that contains its digest.
 
-    Its URI and version are printed. What the bucket holds already is not sent again.
+    The command prints the archive's URI and version. An archive that the bucket already holds is
+    not sent again.
     """
     from drdeploy.hosting.deployment.archives import upload_archive
 
-    account = account_of(target, endpoint_url, region)
-    account.check()
+    account = make_account_from_options(target, endpoint_url, region)
+    account.check_credentials()
     uploaded = upload_archive(account, archive, bucket)
     if as_json:
         print_json(asdict(uploaded))

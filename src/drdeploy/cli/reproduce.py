@@ -1,4 +1,4 @@
-"""``drdeploy reproduce``: the 2023 study recomputed from its raw rows."""
+"""``drdeploy reproduce``: recompute the 2023 study from its raw rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_FOLDER = Path("results/reproduction")
 STYLES = {"reproduced": "green", "close": "cyan", "differs": "bold red"}
 DIGITS = 4
-"""Significant digits of a recomputed figure: more than the study printed."""
+"""The number of significant digits of a recomputed number, which is more than the study printed."""
 
 
 def reproduce(
@@ -27,8 +27,10 @@ def reproduce(
         Path | None,
         typer.Argument(
             metavar="DIR",
-            help="A folder with the study's CSV files and published.csv. By default, those that "
-            "come with this package.",
+            help=(
+                "A folder with the study's CSV files and published.csv; by default, the "
+                "packaged files."
+            ),
         ),
     ] = None,
     folder_out: Annotated[
@@ -36,58 +38,71 @@ def reproduce(
         typer.Option(
             "--out",
             metavar="FOLDER",
-            help="Folder for the page, its figures and tables, and the rows. By default, "
-            "results/reproduction, and none with --json.",
+            help=(
+                "Folder for the page, its pictures and tables, and the rows; by default, "
+                "results/reproduction, or no folder with --json."
+            ),
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Recompute every figure that the 2023 study printed."""
+    """Recompute every number that the 2023 study printed."""
     from drdeploy.hosting.sagemaker import PriceSheet
-    from drdeploy.study.thesis.document import document_of
-    from drdeploy.study.thesis.findings import counts_of, does_not_hold
-    from drdeploy.study.thesis.page import write_reproduction
+    from drdeploy.study.thesis.document import (
+        convert_figure_to_json,
+        count_figures_by_verdict,
+        write_sentences_on_differing_figures,
+    )
+    from drdeploy.study.thesis.page import write_reproduction_page_and_files
     from drdeploy.study.thesis.raw_rows import STUDY_FOLDER
-    from drdeploy.study.thesis.reproduction import reproduce as recompute
+    from drdeploy.study.thesis.verdicts import reproduce_published_study as recompute
 
     target = folder_out or (None if as_json else DEFAULT_FOLDER)
-    with err.status("Recomputing every printed figure"):
+    with err.status("Recomputing every printed number"):
         found = recompute(folder or STUDY_FOLDER)
         page = None
         if target:
             now = datetime.now(UTC)
-            page = write_reproduction(found, target, PriceSheet.load(), written_at=now).page
+            page = write_reproduction_page_and_files(
+                found, target, PriceSheet.load(), written_at=now
+            )
     for note in found.measurements.notes:
         print_note(note)
     if as_json:
-        print_json([document_of(figure) for figure in found.figures])
+        print_json([convert_figure_to_json(figure) for figure in found.figures])
         return
-    _print_figures(found.figures)
-    for sentence in does_not_hold(found.figures):
+    _print_figures_by_verdict(found.figures)
+    for sentence in write_sentences_on_differing_figures(found.figures):
         print_line(f"- {sentence}")
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in counts_of(found.figures).items())
+    counts = ", ".join(
+        f"{count} {verdict}" for verdict, count in count_figures_by_verdict(found.figures).items()
+    )
     print_line(counts.replace("_", " "))
     if page:
         print_line(f"The page is at {page}")
 
 
-def _print_figures(figures: Sequence[Recomputed]) -> None:
-    """Print a table for each verdict, so that the verdict needs no column of its own."""
+def _print_figures_by_verdict(figures: Sequence[Recomputed]) -> None:
+    """Print one table for each verdict."""
     from drdeploy.statistics import notation
 
     for verdict, style in STYLES.items():
-        columns = (Column.number("printed"), Column.number("recomputed"), Column("95 % interval"))
-        table = Table([Column.name(verdict), *columns])
+        columns = (
+            Column.of_numbers("printed"),
+            Column.of_numbers("recomputed"),
+            Column("95 % interval"),
+        )
+        table = Table([Column.of_names(verdict), *columns])
         for figure in figures:
             found = figure.estimate
             if figure.verdict != verdict or found is None or found.value is None:
                 continue
-            digits = notation.decimals_of(found.value, DIGITS)
-            table.add(
+            digits = notation.decimals_for_significant_digits(found.value, DIGITS)
+            table.add_row(
                 figure.printed.id,
                 figure.printed.text,
-                notation.number(found.value, digits),
-                notation.interval(found),
+                notation.format_number(found.value, digits),
+                notation.format_interval(found),
                 style=style,
             )
         table.print()

@@ -1,17 +1,31 @@
-"""The commands of ``drdeploy study``: plan, run, follow and delete."""
+"""``drdeploy study``: plan, run, follow and delete a study."""
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drdeploy.cli.console import Column, Table, err, print_json, print_line
-from drdeploy.cli.deployment import INTERRUPTED, TargetChoice, TerminalApprover, YesOption
-from drdeploy.cli.options import IsolationOption, JsonOption
+from drdeploy.cli.console import Column, Table, err, print_json, print_line, print_note_on_names
+from drdeploy.cli.deployment import (
+    BoundaryOption,
+    DeleteCapturedOption,
+    KmsKeyOption,
+    TargetChoice,
+    TerminalApprover,
+    YesOption,
+)
+from drdeploy.cli.interruption import exit_cleanly_on_interruption
+from drdeploy.cli.options import (
+    IsolationOption,
+    JsonOption,
+    NamesOption,
+    PricesOption,
+    refuse_options_without_effect,
+)
 from drdeploy.errors import StudyError, UnknownPrice
+from drdeploy.photograph_names import PhotographNames
 
 if TYPE_CHECKING:
     from drdeploy.study.design.plan import Plan
@@ -19,42 +33,47 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 StudyArgument = Annotated[
-    str, typer.Argument(help="A study: its TOML file, or its name in studies/.")
+    str, typer.Argument(help="The TOML file of a study, or the name of a study.")
 ]
 OnlyOption = Annotated[
     str | None,
-    typer.Option(help="Take the trials whose id contains this, or matches this pattern (* and ?)."),
+    typer.Option(
+        help="Take only the trials whose id contains this text, or matches this pattern with * "
+        "or ?."
+    ),
 ]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", help="Folder of the results. By default, results/STUDY.")
+    Path | None, typer.Option("--out", help="Folder for the results; by default, results/STUDY.")
 ]
 
 
 @app.command()
 def plan(study: StudyArgument, only: OnlyOption = None, as_json: JsonOption = False) -> None:
-    """Show the trials, how long they take and what they cost at worst.
+    """Show the trials of a study, with their duration and maximum cost.
 
-    Nothing is run and nothing is sent.
+    The command starts no endpoint and sends no request.
     """
-    chosen = _plan(study, only)
+    chosen = _make_plan_from_options(study, only)
     if as_json:
-        print_json(_plan_facts(chosen))
+        print_json(_convert_plan_to_json(chosen))
     else:
         _print_plan(chosen)
 
 
 @app.command()
 def run(
+    context: typer.Context,
     study: StudyArgument,
     *,
     only: OnlyOption = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed, in place of the study's own.")
+        int | None,
+        typer.Option(min=0, help="Seed of all random numbers; by default, the study's seed."),
     ] = None,
     images: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of photographs to send. By default, the example photographs.",
+            help="Folder of photographs to send; by default, the example photographs.",
             file_okay=False,
         ),
     ] = None,
@@ -62,80 +81,126 @@ def run(
         Path | None,
         typer.Option(
             envvar="DRDEPLOY_WEIGHTS",
-            help="Folder of ImageNet weights as Keras publishes them (.h5), for networks that "
-            "have no trained ones. By default, weights are random.",
+            help=(
+                "Folder of ImageNet weights as Keras publishes them (.h5), for networks "
+                "without trained weights; by default, these networks get random weights."
+            ),
             file_okay=False,
         ),
     ] = None,
     out_dir: OutOption = None,
     endpoint_url: Annotated[
         str | None,
-        typer.Option(help="Address of a running local service. By default, one is started."),
+        typer.Option(
+            help="Address of a running local service; by default, a local service is started."
+        ),
     ] = None,
     isolation: IsolationOption = "auto",
     target: Annotated[
         TargetChoice | None,
         typer.Option(
-            help="Let Terraform create the endpoints, on AWS (which costs money) or in a local "
-            "service. By default, they are created without Terraform, in a local service."
+            help=(
+                "Let Terraform create the endpoints, on AWS (which costs money) or in a local "
+                "service; by default, a local service creates the endpoints without "
+                "Terraform."
+            )
         ),
     ] = None,
     max_cost_usd: Annotated[
-        float, typer.Option(help="On AWS: USD that the plan may cost at worst.", min=0)
+        float,
+        typer.Option(
+            help="On AWS: highest allowed cost of the plan in the worst case, in USD.", min=0
+        ),
     ] = 0.0,
+    prices: PricesOption = None,
+    batch_bucket: Annotated[
+        str,
+        typer.Option(
+            help="On AWS: bucket for the transform jobs of batch scenarios, which the Terraform "
+            "module batch-transform creates."
+        ),
+    ] = "",
+    batch_role: Annotated[
+        str,
+        typer.Option(help="On AWS: ARN of the role of these jobs, which the same module creates."),
+    ] = "",
+    kms_key: KmsKeyOption = None,
+    permissions_boundary: BoundaryOption = None,
     yes: YesOption = False,
     keep: Annotated[
-        bool, typer.Option("--keep", help="With --target: do not delete anything at the end.")
+        bool, typer.Option("--keep", help="With --target: delete nothing at the end.")
     ] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Move earlier measurements aside and start anew.")
+        bool, typer.Option("--fresh", help="Move earlier measurements aside and start over.")
     ] = False,
+    names: NamesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a study, or what is missing of it.
+    """Run a study, or finish one that was interrupted.
 
-    Every answer is kept at once. After an interruption, the same command measures what is missing.
+    Every answer is written to disk at once. The same command, given again, measures what is missing
+    and what does not count, and deletes what an interrupted run with --target left behind.
     """
     from drdeploy.cli.study_progress import LiveProgress
+    from drdeploy.hosting.deployment.safeguards import Safeguards
     from drdeploy.hosting.sagemaker import PriceSheet
     from drdeploy.study.measurements.results import Results
-    from drdeploy.study.running.provisioned import Provisioning, always_on_first
+    from drdeploy.study.running.provisioned import Provisioning, sort_always_on_trials_first
     from drdeploy.study.running.session import RunOptions, run_plan
 
-    chosen = _plan(study, only)
+    chosen = _make_plan_from_options(study, only)
     aws = target == "aws"
-    if aws and (cost_usd := chosen.worst_case_cost_usd(PriceSheet.load())) > max_cost_usd:
-        raise StudyError(
-            f"At worst this costs {cost_usd:.2f} USD, and only {max_cost_usd:.2f} USD are allowed",
-            remedy=f"Allow it with --max-cost-usd {cost_usd:.2f}, or take fewer trials with --only",
+    if aws or endpoint_url:
+        refuse_options_without_effect(
+            context,
+            ["isolation"],
+            why="with --target aws" if aws else "on a local service that runs already",
+            remedy="let the study start a local service",
         )
-    progress = LiveProgress(always_on_first(chosen) if target else chosen, err)
-    approver = TerminalApprover(yes=yes, is_local=not aws, pause=progress.paused)
+    if target is None:
+        refuse_options_without_effect(
+            context,
+            ["kms_key", "permissions_boundary", "keep", "prices"],
+            why="where Terraform creates nothing",
+            remedy="add --target",
+        )
+    sheet = PriceSheet.load(prices)
+    if aws and (cost_usd := chosen.worst_case_cost_usd(sheet)) > max_cost_usd:
+        raise StudyError(
+            f"The study may cost up to {cost_usd:.2f} USD, but only {max_cost_usd:.2f} USD are "
+            "allowed",
+            remedy=(
+                f"Allow this cost with --max-cost-usd {cost_usd:.2f}, or choose fewer trials "
+                "with --only"
+            ),
+        )
+    if batch_bucket or batch_role:
+        _refuse_place_of_jobs_without_effect(chosen, aws=aws)
+    progress = LiveProgress(sort_always_on_trials_first(chosen) if target else chosen, err)
+    approver = TerminalApprover(yes=yes, is_local=not aws, pause=progress.pause_drawing)
+    provisioning = Provisioning(
+        approver,
+        sheet,
+        keep=keep,
+        safeguards=Safeguards(kms_key, permissions_boundary),
+    )
     options = RunOptions(
-        results=Results(out_dir or _default_out(chosen)),
+        results=Results(out_dir or _locate_default_results_folder(chosen)),
         seed=chosen.study.seed if seed is None else seed,
         images=images,
         weights=weights,
         endpoint_url=endpoint_url,
         aws=aws,
-        provisioning=Provisioning(approver, PriceSheet.load(), keep=keep) if target else None,
+        provisioning=provisioning if target else None,
         isolation=isolation,
+        batch_bucket=batch_bucket,
+        batch_role=batch_role,
         fresh=fresh,
+        names=PhotographNames.choose_file_names_or_hashes(own=names),
     )
-    # `kill` and a system that shuts down send SIGTERM.  It is handled like Ctrl-C, so that they
-    # too delete the endpoints and stop the service.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with progress:
-            outcome = run_plan(chosen, options, progress)
-    except KeyboardInterrupt as interruption:
-        for note in getattr(interruption, "__notes__", ()):
-            print_line(note, to=err)
-        print_line(
-            "interrupted; what was measured is kept, and the same command goes on from there",
-            to=err,
-        )
-        raise typer.Exit(INTERRUPTED) from None
+    advice = "all measured rows are kept, and the same command continues"
+    with exit_cleanly_on_interruption(advice), progress:
+        outcome = run_plan(chosen, options, progress)
     if as_json:
         facts = {"finished": list(outcome.finished), "problems": dict(outcome.problems)}
         print_json(facts | {"measurements": str(options.results.measurements)})
@@ -144,29 +209,42 @@ def run(
             f"{len(outcome.finished)} of {len(chosen.trials)} trials measured: "
             f"{options.results.measurements}"
         )
+    print_note_on_names(own=names)
     if outcome.problems:
         raise typer.Exit(1)
 
 
 @app.command()
-def delete(study: StudyArgument, out_dir: OutOption = None) -> None:
-    """Delete what a run with --target left behind."""
-    from drdeploy.cli.deployment import interruptible, local_service_answers
-    from drdeploy.study.measurements.results import Results
-    from drdeploy.study.running.provisioned import delete_study, study_workspace
+def delete(
+    study: StudyArgument,
+    *,
+    out_dir: OutOption = None,
+    delete_captured: DeleteCapturedOption = False,
+) -> None:
+    """Delete the remaining resources of a run that used --target.
 
-    chosen = _plan(study, None)
-    workspace = study_workspace(Results(out_dir or _default_out(chosen)))
-    if not workspace.exists:
-        raise StudyError("Terraform created nothing for this study", where=str(workspace.folder))
-    endpoint_url = workspace.record().endpoint_url
-    if endpoint_url is not None and not local_service_answers(endpoint_url):
-        print_line(f"the local service at {endpoint_url} is gone, and everything in it", to=err)
-        workspace.delete()
-        return
-    is_local = endpoint_url is not None
-    with interruptible("the same command goes on"):
-        delete_study(workspace, TerminalApprover(yes=True, is_local=is_local))
+    A bucket that holds objects other than archives is kept, and the command names it.
+    """
+    from drdeploy.study.measurements.results import Results
+    from drdeploy.study.running.provisioned import (
+        delete_study_resources,
+        locate_terraform_workspace,
+    )
+
+    chosen = _make_plan_from_options(study, None)
+    workspace = locate_terraform_workspace(
+        Results(out_dir or _locate_default_results_folder(chosen))
+    )
+    if not workspace.is_started:
+        raise StudyError(
+            "Terraform created nothing for this study",
+            where=str(workspace.folder),
+            remedy="Give the results folder of the run with --out",
+        )
+    is_local = workspace.read_record().endpoint_url is not None
+    with exit_cleanly_on_interruption("the same command continues"):
+        approver = TerminalApprover(yes=True, is_local=is_local)
+        delete_study_resources(workspace, approver, others=delete_captured)
 
 
 @app.command()
@@ -178,50 +256,65 @@ def status(
 ) -> None:
     """Show how much of each trial is measured, also during a run."""
     from drdeploy.study.measurements.results import Results
-    from drdeploy.study.running.progress import study_progress
+    from drdeploy.study.running.progress import count_finished_measurements
 
-    chosen = _plan(study, only)
-    progress = study_progress(chosen, Results(out_dir or _default_out(chosen)))
+    chosen = _make_plan_from_options(study, only)
+    counts = count_finished_measurements(
+        chosen, Results(out_dir or _locate_default_results_folder(chosen))
+    )
     if as_json:
         print_json(
             [
-                {"trial": one.trial.id, "measured": one.measured, "of": one.trial.scenario.n}
-                for one in progress
+                {"trial": trial.id, "measured": measured, "of": trial.scenario.n}
+                for trial, measured in counts
             ]
         )
         return
-    table = Table([Column.name("trial"), Column.number("measured"), Column.number("of")])
-    for one in progress:
-        table.add(one.trial.id, str(one.measured), str(one.trial.scenario.n))
+    table = Table(
+        [Column.of_names("trial"), Column.of_numbers("measured"), Column.of_numbers("of")]
+    )
+    for trial, measured in counts:
+        table.add_row(trial.id, str(measured), str(trial.scenario.n))
     table.print()
-    finished = sum(one.measured == one.trial.scenario.n for one in progress)
-    print_line(f"{finished} of {len(progress)} trials are finished")
+    finished = sum(measured == trial.scenario.n for trial, measured in counts)
+    print_line(f"{finished} of {len(counts)} trials are finished")
 
 
-def _plan(study: str, only: str | None) -> Plan:
+def _refuse_place_of_jobs_without_effect(plan: Plan, *, aws: bool) -> None:
+    from drdeploy.study.design.scenarios import Batch
+
+    if not aws or not any(isinstance(trial.scenario, Batch) for trial in plan.trials):
+        raise StudyError(
+            "--batch-bucket and --batch-role are only for batch scenarios on AWS",
+            where=plan.study.name,
+            remedy="Leave them out, or give --target aws with a study that has a batch scenario",
+        )
+
+
+def _make_plan_from_options(study: str, only: str | None) -> Plan:
     from drdeploy.study.design.plan import make_plan
     from drdeploy.study.design.study import Study
-    from drdeploy.study.running.models import check_own_artifacts
+    from drdeploy.study.running.models import check_named_artifacts
 
-    chosen = make_plan(Study.load(study)).only(only)
-    check_own_artifacts(chosen.trials)
+    chosen = make_plan(Study.load(study)).select_trials_by_id(only)
+    check_named_artifacts(chosen.trials)
     return chosen
 
 
-def _default_out(plan: Plan) -> Path:
+def _locate_default_results_folder(plan: Plan) -> Path:
     return Path("results") / plan.study.name
 
 
-def _plan_facts(plan: Plan) -> dict[str, Any]:
-    cost_usd, unknown = _worst_case_cost_usd(plan)
+def _convert_plan_to_json(plan: Plan) -> dict[str, Any]:
+    cost_usd, unknown = _compute_cost_or_name_unknown_prices(plan)
     return {
         "study": plan.study.name,
         "title": plan.study.title,
-        "invocations": plan.invocations,
+        "invocations": plan.expected_invocation_count,
         "expected_duration_s": plan.expected_duration_s,
         "worst_case_cost_usd": cost_usd,
         "unknown_prices": unknown,
-        "notes": list(plan.notes),
+        "notes": list(plan.notes_on_foreign_images),
         "trials": [
             {
                 "id": trial.id,
@@ -232,7 +325,7 @@ def _plan_facts(plan: Plan) -> dict[str, Any]:
                 "endpoint": trial.endpoint.model_dump(),
                 "vcpu": trial.vcpu,
                 "scenario": trial.scenario.model_dump(exclude_none=True),
-                "invocations": trial.invocations,
+                "invocations": trial.expected_invocation_count,
                 "expected_duration_s": trial.expected_duration_s,
             }
             for trial in plan.trials
@@ -240,7 +333,7 @@ def _plan_facts(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _worst_case_cost_usd(plan: Plan) -> tuple[float | None, list[str]]:
+def _compute_cost_or_name_unknown_prices(plan: Plan) -> tuple[float | None, list[str]]:
     from drdeploy.hosting.sagemaker import PriceSheet
 
     try:
@@ -250,24 +343,30 @@ def _worst_case_cost_usd(plan: Plan) -> tuple[float | None, list[str]]:
 
 
 def _print_plan(plan: Plan) -> None:
-    numbers = map(Column.number, ("vCPU", "requests", "about"))
-    table = Table([Column.name("trial"), Column.name("image"), *numbers])
+    numbers = map(Column.of_numbers, ("vCPU", "requests", "about"))
+    table = Table([Column.of_names("trial"), Column.of_names("image"), *numbers])
     for trial in plan.trials:
-        duration = _duration(trial.expected_duration_s)
-        table.add(trial.id, trial.image.tag, f"{trial.vcpu:.2f}", str(trial.invocations), duration)
+        duration = _format_duration(trial.expected_duration_s)
+        table.add_row(
+            trial.id,
+            trial.image.tag,
+            f"{trial.vcpu:.2f}",
+            str(trial.expected_invocation_count),
+            duration,
+        )
     table.print()
-    cost_usd, unknown = _worst_case_cost_usd(plan)
+    cost_usd, unknown = _compute_cost_or_name_unknown_prices(plan)
     cost = "at a cost that is not known" if cost_usd is None else f"at most {cost_usd:.2f} USD"
     print_line(
-        f"{len(plan.trials)} trials, {plan.invocations} requests, about "
-        f"{_duration(plan.expected_duration_s)}; free on this machine, on AWS {cost} "
+        f"{len(plan.trials)} trials, {plan.expected_invocation_count} requests, about "
+        f"{_format_duration(plan.expected_duration_s)}; free on this machine, on AWS {cost} "
         f"({plan.study.region})"
     )
-    for note in (*plan.notes, *unknown):
+    for note in (*plan.notes_on_foreign_images, *unknown):
         print_line(f"note: {note}")
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,21 +1,23 @@
-"""Make the grader: from a photograph to a grade, and from graded photographs to a model.
+"""Grade a photograph, and train a grader from graded photographs.
 
-From a photograph to a grade, in :mod:`~drdeploy.grader.inference`::
+The following packages grade a photograph; :mod:`~drdeploy.grader.inference` calls them:
 
-    fundus/      decode -> where the eye is -> can it be graded -> the model's input
-    runtimes/    load a model and predict, whichever library runs it
-    grading/     what the prediction means: a grade of the ICDR scale
-    artifacts/   model.tar.gz and its manifest, which says all of the above about one model
-    box/         the grader that ships with this package
+- ``fundus`` decodes a photograph, finds the eye, checks gradability, and makes the model's input.
+- ``runtimes`` loads a model and predicts, whichever library runs the model.
+- ``grading`` turns a prediction into a grade of the ICDR scale.
+- ``artifacts`` reads and writes ``model.tar.gz`` with its manifest, which describes the model.
+- ``box`` contains the packaged grader.
 
-From graded photographs to a model::
+The following packages make a model from graded photographs:
 
-    datasets/      labelled photographs: read, deduplicate, split
-    networks/      build, fill with weights, export
-    training/      train out of fold, calibrate, choose operating points
-    evaluation/    how good it is, each figure with its interval
-    quantization/  make it smaller, and measure what that costs
-    synthetic/     painted eyes, for machines without photographs
+- ``datasets`` reads labelled photographs, finds copies, and splits data sets.
+- ``networks`` builds networks, sets their weights, and exports them.
+- ``importing`` turns a model that was made elsewhere into an artifact.
+- ``training`` trains out of fold, calibrates, and chooses operating points.
+- ``evaluation`` measures how good a grader is, with an interval for each result.
+- ``quantization`` makes a model smaller, and measures what is lost.
+- ``synthetic`` paints photographs of eyes, for machines without real photographs.
 
-A lean container image holds the first four of these packages and ``inference``.
+A lean container image contains ``inference`` and the packages ``fundus``, ``runtimes``, ``grading``
+and ``artifacts``.
 """

@@ -1,35 +1,34 @@
-"""From a photograph's bytes to a prediction: the one way, whoever asks.
+"""Turn a photograph's bytes into a prediction.
 
-The server, ``drdeploy grade``, evaluation and quantization all call :class:`InferenceService`.
-A photograph goes through it once::
+The server, ``drdeploy grade``, evaluation and quantization all call :class:`InferenceService`. The
+service reads the header, decodes the photograph, finds the eye, checks gradability, makes the
+model's input and predicts.
 
-    header -> decode -> where the eye is -> can it be graded -> the model's input -> prediction
-
-The header is checked before a pixel is decoded, a JPEG is decoded no larger than the model needs,
-and the seconds of each step are reported with the result.
+The header is checked before any pixel is decoded, and a JPEG is decoded no larger than the model
+needs. The seconds of each step are reported with the result.
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeVar
 
 from drdeploy.errors import RequestRefused
 from drdeploy.grader.artifacts import open_artifact
-from drdeploy.grader.fundus.apply import apply, model_input
-from drdeploy.grader.fundus.decode import ImageLimits, read_header
-from drdeploy.grader.fundus.gradability import MEASURED_PX, measure, ungradable_reason
+from drdeploy.grader.fundus.appearance import measure_distance_from_training
+from drdeploy.grader.fundus.apply import apply_transform, make_model_input
+from drdeploy.grader.fundus.decode import ImageLimits, read_and_check_header
+from drdeploy.grader.fundus.eye_copies import DETAIL_PX
+from drdeploy.grader.fundus.gradability import find_ungradable_reason, measure_photograph_quality
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.fundus.photograph import decode_photograph
 from drdeploy.grader.runtimes.classifier import Classifier
-from drdeploy.grader.runtimes.load import import_runtime, load_runtime
+from drdeploy.grader.runtimes.load import import_runtime_module, load_model_in_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from contextlib import AbstractContextManager
 
     import numpy as np
     from numpy.typing import NDArray
@@ -39,18 +38,27 @@ if TYPE_CHECKING:
     from drdeploy.grader.fundus.gradability import Reason
     from drdeploy.grader.fundus.photograph import DecodedPhotograph
     from drdeploy.grader.grading import Prediction
-    from drdeploy.grader.runtimes.protocol import RuntimeName
+    from drdeploy.grader.runtimes.runtime import RuntimeName
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 WARM_UP_PHOTOGRAPH = Path(__file__).with_name("warm_up.jpg")
 """An orange disc of 64 pixels: what it takes to run every step once, in 789 bytes."""
 DEFAULT_LIMITS = ImageLimits()
 
 
-class ImageTurns(Protocol):
-    """Says when an image may be decoded: a server makes large ones wait for each other."""
+@dataclass(frozen=True)
+class OpenedImage:
+    """An image with a checked header and known cost, whose pixels are not yet decoded.
 
-    def turn(self, header: ImageHeader) -> AbstractContextManager[None]:
-        """Wait until an image of that size may be decoded, and count as one within the context."""
+    Attributes:
+        header: The header of the file.
+        open_s: Seconds that reading the header took.
+    """
+
+    header: ImageHeader
+    open_s: float
 
 
 @dataclass(frozen=True)
@@ -58,12 +66,15 @@ class Inference:
     """The result for one image, with the seconds that each step took.
 
     Attributes:
-        prediction: None if the photograph cannot be graded.
-        ungradable: Why it cannot be graded; None if it was.
-        is_assessed: Whether gradability was checked at all: only if the manifest sets limits.
-        decode_s: Reading the header, decoding and finding the eye.
-        transform_s: Checking gradability and making the model's input.
-        predict_s: In the model.
+        prediction: The prediction; None if the photograph cannot be graded.
+        ungradable: Why the photograph cannot be graded; None if it was graded.
+        is_unlike_training: Whether the photograph is unlike those that the grader was trained on;
+            None if the manifest has no rule for it, or if the photograph cannot be graded.
+        is_assessed: Whether gradability was checked, which needs limits in the manifest.
+        decode_s: Seconds for reading the header, decoding and finding the eye.
+        transform_s: Seconds for checking gradability and making the model's input.
+        predict_s: Seconds for running the model.
+        note: A sentence about the file for the reader of the result; usually empty.
     """
 
     prediction: Prediction | None
@@ -72,30 +83,34 @@ class Inference:
     decode_s: float
     transform_s: float
     predict_s: float
+    note: str = ""
+    is_unlike_training: bool | None = None
 
 
 @dataclass(frozen=True)
 class LoadTimes:
-    """How many seconds of a cold start the model took.
+    """The seconds that the steps of loading a model took.
 
     Attributes:
-        import_runtime_s: Reading the artifact and importing the library that runs it.
-        load_s: Loading it into that library.
-        first_prediction_s: Classifying the first photograph, which is slower than later ones.
+        import_runtime_s: Seconds for reading the artifact and importing the library that runs the
+            model.
+        load_s: Seconds for loading the model into the library.
+        first_prediction_s: Seconds for classifying the first photograph, which is slower than later
+            ones.
     """
 
     import_runtime_s: float
     load_s: float
     first_prediction_s: float
 
-    def fields(self) -> dict[str, float]:
-        """Return the times for a log line, to a tenth of a millisecond."""
+    def as_log_fields(self) -> dict[str, float]:
+        """Return the times for a log line, rounded to a tenth of a millisecond."""
         return {name: round(value, 4) for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
 class InferenceService:
-    """A loaded model that grades photographs.  Safe to call from several threads at once.
+    """A loaded model that grades photographs. Several threads may call the service at once.
 
     ::
 
@@ -107,14 +122,12 @@ class InferenceService:
         classifier: The artifact and the runtime that loaded it.
         limits: How large an image may be.
         clock: Returns seconds, for the times of the steps.
-        large_images: Makes large images wait for each other; None decodes all at once.
         load_times: How long loading took; None if the classifier was loaded elsewhere.
     """
 
     classifier: Classifier
     limits: ImageLimits = DEFAULT_LIMITS
     clock: Callable[[], float] = time.perf_counter
-    large_images: ImageTurns | None = None
     load_times: LoadTimes | None = None
 
     @classmethod
@@ -125,27 +138,25 @@ class InferenceService:
         runtime: RuntimeName | None = None,
         threads: int | None = None,
         limits: ImageLimits = LOCAL_FILE_LIMITS,
-        large_images: ImageTurns | None = None,
     ) -> InferenceService:
-        """Load the model and let it classify once, so that the first client does not wait.
+        """Load a model, and run it once so that the first prediction is not slower than later ones.
 
         Args:
-            model: A ``model.tar.gz``, or the folder that one was extracted to.
-            runtime: Which library runs it; the default of the model's format if None.
-            threads: For one prediction; as many as the CPU limit allows if None.
-            limits: How large an image may be; files on your own disk may be large.
-            large_images: Makes large images wait for each other; None decodes all at once.
+            model: A ``model.tar.gz``, or the folder that it was extracted to.
+            runtime: The library that runs the model; None takes the default of the model's format.
+            threads: Threads for one prediction; None takes as many as the CPU limit allows.
+            limits: How large an image may be; the default suits files on your own disk.
 
         Raises:
-            ArtifactError: There is no usable model.
+            ArtifactError: The artifact does not exist or cannot be used.
             ModelError: The runtime is missing, refuses the model, or fails to predict.
         """
         started = time.perf_counter()
         artifact = open_artifact(model)
-        import_runtime(artifact, runtime=runtime)
+        import_runtime_module(artifact, runtime=runtime)
         imported = time.perf_counter()
-        loaded = load_runtime(artifact, runtime=runtime, threads=threads)
-        service = cls(Classifier(artifact, loaded), limits, large_images=large_images)
+        loaded = load_model_in_runtime(artifact, runtime=runtime, threads=threads)
+        service = cls(Classifier(artifact, loaded), limits)
         loaded_at = time.perf_counter()
         service.warm_up()
         times = LoadTimes(imported - started, loaded_at - imported, time.perf_counter() - loaded_at)
@@ -159,15 +170,17 @@ class InferenceService:
     def warm_up(self) -> None:
         """Classify a small photograph once, whether or not it can be graded.
 
-        Every module that a request needs is imported by then, and the runtime has set itself up.
+        After this call, all modules that a request needs are imported, and the runtime is
+        initialised.
         """
-        header = read_header(WARM_UP_PHOTOGRAPH.read_bytes(), limits=self.limits)
-        photograph = self._decode(header)
-        self._ungradable_reason(photograph)
-        self.classifier.predict(apply(self.manifest.transform, photograph)[None])
+        header = read_and_check_header(WARM_UP_PHOTOGRAPH.read_bytes(), limits=self.limits)
+        photograph = self._decode_image(header)
+        self._find_ungradable_reason(photograph)
+        self._is_unlike_training(photograph)
+        self.classifier.predict(apply_transform(self.manifest.transform, photograph)[None])
 
     def model_input(self, photograph: bytes) -> NDArray[np.float32]:
-        """Return what the model would be given for a photograph, gradable or not.
+        """Return the model's input for a photograph, whether or not it can be graded.
 
         Returns:
             Shape ``(height_px, width_px, 3)``.
@@ -175,41 +188,53 @@ class InferenceService:
         Raises:
             RequestRefused: The image cannot be used.
         """
-        return model_input(
-            self.manifest.transform, photograph, limits=self.limits, eye_px=self._eye_px
+        return make_model_input(
+            self.manifest.transform,
+            photograph,
+            limits=self.limits,
+            eye_px=self._least_eye_px_to_decode,
         )
 
     def infer(self, images: Sequence[bytes]) -> list[Inference]:
-        """Classify images one after the other, so that memory holds one at a time.
+        """Classify images one after the other, so that only one decoded image is in memory.
 
         Raises:
-            RequestRefused: An image cannot be used; the message says which of several.
+            RequestRefused: An image cannot be used; the message says which image.
             PredictionFailed: The model's answer is not a prediction.
         """
-        if len(images) == 1:
-            return [self._infer_one(images[0])]
-        inferences = []
-        for place, image in enumerate(images, 1):
-            try:
-                inferences.append(self._infer_one(image))
-            except RequestRefused as err:
-                what = f"Image {place} of {len(images)}: {err.what}"
-                raise type(err)(what, where=err.where, remedy=err.remedy) from err
-        return inferences
+        return self.infer_opened(self.open_images(images))
 
-    def _infer_one(self, image: bytes) -> Inference:
+    def open_images(self, images: Sequence[bytes]) -> list[OpenedImage]:
+        """Read and check the headers of images.
+
+        Raises:
+            RequestRefused: An image cannot be used; the message says which image.
+        """
+        return _apply_to_each_image(self._open_image, images)
+
+    def infer_opened(self, images: Sequence[OpenedImage]) -> list[Inference]:
+        """Classify opened images one after the other.
+
+        Raises:
+            RequestRefused: An image cannot be used; the message says which image.
+            PredictionFailed: The model's answer is not a prediction.
+        """
+        return _apply_to_each_image(self._infer_opened_image, images)
+
+    def _open_image(self, image: bytes) -> OpenedImage:
         started = self.clock()
-        header = read_header(image, limits=self.limits)
-        header_s = self.clock() - started
-        turn = nullcontext() if self.large_images is None else self.large_images.turn(header)
-        with turn:
-            started = self.clock() - header_s  # waiting for a turn is not decoding
-            photograph = self._decode(header)
-            decoded = self.clock()
-            ungradable = self._ungradable_reason(photograph)
-            batch = None if ungradable else apply(self.manifest.transform, photograph)[None]
-            del photograph, header  # the next large image must find this memory free
-            transformed = self.clock()
+        header = read_and_check_header(image, limits=self.limits)
+        return OpenedImage(header, self.clock() - started)
+
+    def _infer_opened_image(self, image: OpenedImage) -> Inference:
+        started = self.clock() - image.open_s  # waiting between the two is not decoding
+        photograph = self._decode_image(image.header)
+        decoded = self.clock()
+        ungradable = self._find_ungradable_reason(photograph)
+        is_unlike_training = None if ungradable else self._is_unlike_training(photograph)
+        batch = None if ungradable else apply_transform(self.manifest.transform, photograph)[None]
+        del photograph  # whatever is decoded meanwhile must find this memory free
+        transformed = self.clock()
         prediction = None if batch is None else self.classifier.predict(batch)[0]
         return Inference(
             prediction=prediction,
@@ -218,15 +243,44 @@ class InferenceService:
             decode_s=decoded - started,
             transform_s=transformed - decoded,
             predict_s=self.clock() - transformed,
+            note=image.header.note,
+            is_unlike_training=is_unlike_training,
         )
 
     @property
-    def _eye_px(self) -> int:
-        return 0 if self.manifest.gradability is None else MEASURED_PX
+    def _least_eye_px_to_decode(self) -> int:
+        needs_eye = self.manifest.gradability is not None or self.manifest.familiarity is not None
+        return DETAIL_PX if needs_eye else 0
 
-    def _decode(self, header: ImageHeader) -> DecodedPhotograph:
-        return decode_photograph(header, self.manifest.transform, eye_px=self._eye_px)
+    def _decode_image(self, header: ImageHeader) -> DecodedPhotograph:
+        return decode_photograph(
+            header, self.manifest.transform, eye_px=self._least_eye_px_to_decode
+        )
 
-    def _ungradable_reason(self, photograph: DecodedPhotograph) -> Reason | None:
+    def _find_ungradable_reason(self, photograph: DecodedPhotograph) -> Reason | None:
         limits = self.manifest.gradability
-        return None if limits is None else ungradable_reason(measure(photograph), limits)
+        return (
+            None
+            if limits is None
+            else find_ungradable_reason(measure_photograph_quality(photograph), limits)
+        )
+
+    def _is_unlike_training(self, photograph: DecodedPhotograph) -> bool | None:
+        rule = self.manifest.familiarity
+        if rule is None:
+            return None
+        return measure_distance_from_training(photograph, rule) > rule.limit
+
+
+def _apply_to_each_image(step: Callable[[T], R], images: Sequence[T]) -> list[R]:
+    """Apply a step to each image; an error names the image if there are several."""
+    if len(images) == 1:
+        return [step(images[0])]
+    done = []
+    for place, image in enumerate(images, 1):
+        try:
+            done.append(step(image))
+        except RequestRefused as err:
+            what = f"Image {place} of {len(images)}: {err.what}"
+            raise type(err)(what, where=err.where, remedy=err.remedy) from err
+    return done

@@ -1,12 +1,10 @@
-"""Serve the grader: the server, its images, SageMaker, and deployment.
+"""Serve a grader: the server, its images, SageMaker, and deployment.
 
-::
-
-    serving/      the hosting contract: GET /ping, POST /invocations
-    engine/       the one seam to the Docker API
-    images/       build container images, weigh them, time a cold start
-    conformance/  check any image against the whole hosting contract
-    sagemaker/    what endpoints may be, prices, quotas, the one boto3 client
-    local/        SageMaker on this machine, for unmodified boto3 clients
-    deployment/   Terraform: push, upload, plan, price, approve, apply, verify, delete
+- ``serving`` answers GET /ping and POST /invocations, as the hosting contract demands.
+- ``engine`` is the client of the Docker API.
+- ``images`` builds container images, measures their size, and times cold starts.
+- ``conformance`` checks any image against the whole hosting contract.
+- ``sagemaker`` describes valid endpoints, prices and quotas, and wraps the boto3 client.
+- ``local`` simulates SageMaker on this machine, for unmodified boto3 clients.
+- ``deployment`` pushes, uploads, plans, prices, applies and deletes with Terraform.
 """

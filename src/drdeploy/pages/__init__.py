@@ -1,5 +1,6 @@
-"""What every page has in common: it stands alone in one file, and its pictures are SVG.
+"""Render self-contained HTML pages, whose pictures are SVG.
 
-``style`` is how pictures look, ``picture`` makes one from a figure, ``page`` renders a template
-with ``page.css``.  Needs Matplotlib and Jinja, which come with the extra ``study``.
+``style`` sets the look of pictures, ``picture`` makes a picture from a Matplotlib figure,
+``scatter`` draws costs against times, and ``page`` renders a template with ``page.css``. The
+package needs Matplotlib and Jinja, which the extra ``study`` installs.
 """

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import jinja2
 from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from drdeploy.pages.picture import Picture
 
 SHARED = "drdeploy.pages"
 """The package whose templates every other package may include: ``page.css`` for example."""
 
 
-def environment_for(package: str) -> jinja2.Environment:
-    """Return a Jinja environment with the templates of a package and the shared ones.
+def create_template_environment(package: str) -> jinja2.Environment:
+    """Return a Jinja environment with the templates of a package and those of ``drdeploy.pages``.
 
-    Undefined names are errors, and whatever is not markup is escaped.
+    Undefined names are errors, and text is escaped unless it is markup.
 
     Args:
-        package: Has a folder ``templates``.
+        package: Name of a package with a folder ``templates``.
     """
 
     def source(name: str) -> str | None:
@@ -32,15 +39,37 @@ def environment_for(package: str) -> jinja2.Environment:
     )
 
 
-def cell(value: str, interval: str, reason: str, *below: str) -> Markup:
-    """Format a figure for a table: the value, below it the interval or why there is none.
+def format_table_cell(value: str, interval: str, reason: str, *below: str) -> Markup:
+    """Format a number for a table, with the interval, or the reason why there is none, below it.
 
     Args:
-        value: With its unit.
-        interval: Empty if there is none.
+        value: The number with its unit.
+        interval: The interval of the number; empty if there is none.
         reason: Why there is no interval.
         below: Further lines in small type.
     """
     qualified = "" if interval else Markup('<small class="why">{}</small>').format(reason)
     lines = Markup().join(Markup("<small>{}</small>").format(x) for x in (interval, *below) if x)
     return Markup("<b>{}</b>{}{}").format(value, qualified, lines)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The picture and text at the top of a page.
+
+    Attributes:
+        heading: What the picture says, in a few words.
+        context: Conditions under which the heading is true; empty for none.
+        caption: How to read the picture.
+        pictures: The picture in each layout of :data:`drdeploy.pages.scatter.LAYOUTS`.
+    """
+
+    heading: str
+    context: str
+    caption: str
+    pictures: Mapping[str, Picture]
+
+    def render_html_section(self) -> Markup:
+        """Return a ``<section id="picture">`` that contains the picture in every layout."""
+        template = create_template_environment("drdeploy.pages").get_template("opening.html.j2")
+        return Markup(template.render(opening=self))  # noqa: S704 - Jinja has escaped it

@@ -1,4 +1,4 @@
-"""Turn a Matplotlib figure into SVG for a page; the same figure gives the same bytes."""
+"""Turn a Matplotlib figure into SVG for a page; the same figure always gives the same bytes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 
+from drdeploy.files import write_file_atomically
 from drdeploy.pages.style import STYLE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.figure import Figure
 
 NOTHING = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-"""No metadata: it would name web addresses and the hour, so that no two pages were the same."""
+"""No metadata: web addresses and the time of writing would make every page different."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,10 @@ class Picture:
 
     Attributes:
         name: File name without its ending.
-        title: What it shows.
-        description: The same in words, for readers who cannot see it.
-        svg: The picture.  Its ids begin with the name, so that several fit into one page.
+        title: What the picture shows, in a few words.
+        description: What the picture shows, in sentences for readers who cannot see it.
+        svg: The SVG text. Every id in the text begins with the picture's name, so that a page can
+            hold several pictures.
     """
 
     name: str
@@ -34,25 +38,22 @@ class Picture:
     description: str
     svg: str
 
+    def write_svg_file(self, folder: Path) -> None:
+        """Write the picture as ``NAME.svg``."""
+        write_file_atomically(folder / f"{self.name}.svg", self.svg)
 
-def picture_of(figure: Figure, name: str, title: str, description: str) -> Picture:
-    """Draw a figure.
 
-    Args:
-        figure: From Matplotlib.
-        name: Any text; the picture's name is made safe for a file.
-        title: What it shows.
-        description: The same in words.
-    """
+def picture_from_figure(figure: Figure, name: str, title: str, description: str) -> Picture:
+    """Make a picture from a Matplotlib figure, with a name that is safe for a file."""
     safe = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     with mpl.rc_context(STYLE):
         svg = io.StringIO()
         figure.savefig(svg, format="svg", transparent=True, metadata=NOTHING)
-    return Picture(safe, title, description, _for_a_page(svg.getvalue(), safe))
+    return Picture(safe, title, description, _prepare_svg_for_page(svg.getvalue(), safe))
 
 
-def _for_a_page(svg: str, prefix: str) -> str:
-    """Drop the XML prologue and the fixed size, and make the ids unique to this picture."""
+def _prepare_svg_for_page(svg: str, prefix: str) -> str:
+    """Remove the XML prologue and the fixed size, and make the ids unique to the picture."""
     picture = svg[svg.index("<svg") :]
     picture = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", picture, count=1)
     picture = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", picture, count=1)

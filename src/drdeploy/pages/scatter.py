@@ -1,15 +1,17 @@
-"""Marks with intervals in both directions on logarithmic axes: cost against time.
+"""Draw marks with intervals in both directions on logarithmic axes, for cost against time.
 
-Each picture is drawn twice, wide for a desk and for paper, narrow for a phone: letters that fit one
-are unreadable on the other.  ``page.css`` shows the one that fits.
+Each picture is drawn twice, because one size of letters does not fit all screens: a wide layout for
+computers and paper, and a narrow one for phones.  ``page.css`` shows the layout that fits.
 
-Nothing is said by colour alone.  Kinds have shapes, what fails is hollow, and the chosen mark has a
-ring and its name in bold, so that a grey print and a colour-blind reader lose nothing.
+Colour is never the only difference between marks. Each kind of mark has its own shape, a mark that
+fails a requirement is hollow, and the chosen mark has a ring and a bold name. The picture can be
+read without seeing colours.
 """
 
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass, replace
 from html import escape
 from math import hypot, log10
@@ -21,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from drdeploy.pages.picture import Picture, picture_of
+from drdeploy.pages.picture import Picture, picture_from_figure
 from drdeploy.pages.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, STYLE
 
 if TYPE_CHECKING:
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
     Point = tuple[float, float]
 
 FORBIDDEN, BAR, QUIET = "#F1F1F1", "#7F7F7F", "#3F3F3F"
-MARK_PT, RING_PT = 7.0, 16.0
+MARK_PT, RING_PT, CROSS_PT = 7.0, 16.0, 11.0
+CROSS = "+"
+"""The shape of a mark whose arms are seen around a mark that lies over it."""
 MARK_ID = "mark-"
 OFFSETS_PT: tuple[Point, ...] = (
     *((10, 0), (-10, 0), (0, 11), (0, -11), (9, 9), (9, -9), (-9, 9), (-9, -9)),
@@ -42,25 +46,27 @@ OFFSETS_PT: tuple[Point, ...] = (
     *((20, 56), (-20, 56), (60, 36), (-60, 36), (20, -56), (-20, -56), (60, -36), (-60, -36)),
     *((0, 80), (40, 80), (-40, 80), (80, 80), (-80, 80), (0, -80), (40, -80), (-40, -80)),
 )
-"""Where a label may stand from its mark, the nearest places first."""
+"""Positions of a label relative to its mark, the nearest first."""
 FAR = 8.0
-"""Square pixels that a label rather covers than stand one point farther away."""
+"""A label moves one point farther from its mark to avoid covering this many square pixels."""
 HEAVY = 8.0
-"""A square pixel of a mark or of another text weighs as much as so many of a bar or a line."""
+"""One square pixel of a mark or of another text weighs as much as this many of a bar or a line."""
 TOO_MUCH = 500.0
 """A label that covers more is left out: it would hide a mark, or seem to belong to another one."""
 NEAR_PT = 20
 """A label that is farther away is joined to its mark by a line."""
+NO_BREAK = "\u00a0"
 
 
 @dataclass(frozen=True)
 class ScatterLayout:
-    """A size of the picture.
+    """A layout of the picture with its size.
 
     Attributes:
-        size_in: Width and height.  A letter of 9 points becomes 14 pixels on a desk where the page
-            is 1,168 pixels wide, and 10 on a phone with 358.
-        legend_columns: Entries of the legend side by side.
+        size_in: Width and height in inches.  A letter of 9 points is 14 pixels high on a screen
+            where the page is 1,168 pixels wide, and 10 pixels high on a phone where the page is 358
+            pixels wide.
+        legend_columns: Number of columns of the legend.
         line_length: Longest line of a label, in letters.
     """
 
@@ -87,8 +93,8 @@ class Span:
     limits: tuple[float, float] | None = None
 
     @property
-    def ends(self) -> tuple[float, float]:
-        """The interval, stretched to hold the value."""
+    def ends_including_value(self) -> tuple[float, float]:
+        """The limits of the interval, extended to include the value."""
         low, high = self.limits or (self.value, self.value)
         return min(low, self.value), max(high, self.value)
 
@@ -98,12 +104,12 @@ class Mark:
     """One mark in the picture.
 
     Attributes:
-        name: What it is, with its figures; shown to a reader who points at it.
+        name: What the mark stands for, with its numbers; shown when a reader points at the mark.
         shape: Name of a Matplotlib marker.
-        label: Lines of text beside it; empty for none.  Where there is no room for it, only the
-            chosen mark keeps its label.
-        is_hollow: Whether it fails a requirement.
-        is_chosen: Whether it gets a ring and a bold label.
+        label: Lines of text beside the mark; empty for none.  A label without room is left out,
+            unless the mark is the chosen mark.
+        is_hollow: Whether the mark fails a requirement.
+        is_chosen: Whether the mark gets a ring and a bold label.
         path: Marks with the same path are joined by a line, in their order; empty for none.
     """
 
@@ -120,13 +126,13 @@ class Mark:
 
 @dataclass(frozen=True)
 class Axis:
-    """One of the two directions.
+    """A horizontal or vertical axis.
 
     Attributes:
         title: What is measured, with its unit.
-        write: How a value is written at a tick.
+        write: Function that formats a value at a tick.
         limit: The largest value that meets the requirement; None where nothing is required.
-        requirement: What stands beside the line at the limit.
+        requirement: Text beside the line at the limit.
     """
 
     title: str
@@ -145,24 +151,24 @@ class Key:
     is_hollow: bool = False
 
 
-def colours_of(names: Iterable[str]) -> dict[str, str]:
-    """A colour for each name, in alphabetical order; the first two differ in a grey print too."""
+def assign_colour_to_each_name(names: Iterable[str]) -> dict[str, str]:
+    """Return a colour for each name; the first two also differ in a grey print."""
     distinct = sorted(set(names))
     palette = (BLUE, ORANGE, GREEN, PURPLE, SKY)
     return {name: palette[at] if at < len(palette) else GREY for at, name in enumerate(distinct)}
 
 
-def time_tick(time_s: float) -> str:
-    """``200 ms`` or ``3 s``."""
+def format_time_at_tick(time_s: float) -> str:
+    """Format a time for an axis, for example ``200 ms`` or ``3 s``."""
     return f"{time_s:g} s" if time_s >= 1 else f"{time_s * 1000:g} ms"
 
 
-def money_tick(usd: float) -> str:
-    """``0.1`` or ``1,000``."""
+def format_money_at_tick(usd: float) -> str:
+    """Format an amount of money for an axis, for example ``0.1`` or ``1,000``."""
     return f"{usd:,.10g}"
 
 
-def scatter(
+def draw_scatter_pictures(
     marks: Sequence[Mark],
     axes: tuple[Axis, Axis],
     keys: Sequence[Key],
@@ -171,17 +177,17 @@ def scatter(
     title: str,
     description: str,
 ) -> dict[str, Picture]:
-    """Draw the marks in every layout, by its name; the pictures are called ``NAME-LAYOUT``."""
+    """Draw the marks in every layout; the pictures are called ``NAME-LAYOUT``."""
     pictures = {}
     for size, layout in LAYOUTS.items():
-        figure = _drawn(marks, axes, keys, layout)
-        picture = picture_of(figure, f"{name}-{size}", title, description)
-        pictures[size] = replace(picture, svg=_with_names(picture.svg, marks))
+        figure = _draw_figure_in_layout(marks, axes, keys, layout)
+        picture = picture_from_figure(figure, f"{name}-{size}", title, description)
+        pictures[size] = replace(picture, svg=_add_tooltips_to_marks(picture.svg, marks))
     return pictures
 
 
-def _with_names(svg: str, marks: Sequence[Mark]) -> str:
-    """Give each mark its name as an SVG title, which browsers show on pointing at it."""
+def _add_tooltips_to_marks(svg: str, marks: Sequence[Mark]) -> str:
+    """Give each mark its name as an SVG title, which browsers show as a tooltip."""
 
     def named(found: re.Match[str]) -> str:
         return f"{found[0]}<title>{escape(marks[int(found['at'])].name)}</title>"
@@ -189,35 +195,36 @@ def _with_names(svg: str, marks: Sequence[Mark]) -> str:
     return re.sub(rf'<g id="[^"]*{MARK_ID}(?P<at>\d+)">', named, svg)
 
 
-def _drawn(
+def _draw_figure_in_layout(
     marks: Sequence[Mark], directions: tuple[Axis, Axis], keys: Iterable[Key], layout: ScatterLayout
 ) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=layout.size_in)
         axes = figure.add_subplot()
-        _scale(axes, marks, directions)
-        _draw_requirements(axes, *directions)
+        _set_up_axes(axes, marks, directions)
+        _shade_missed_requirements(axes, *directions)
         for path in dict.fromkeys(mark.path for mark in marks if mark.path):
             along = [mark for mark in marks if mark.path == path]
             xs, ys = [mark.x.value for mark in along], [mark.y.value for mark in along]
             axes.plot(xs, ys, color=along[0].colour, lw=0.9, alpha=0.6, zorder=2)
-        # The chosen mark is drawn last, so that no other hides it.
-        for at in sorted(range(len(marks)), key=lambda at: marks[at].is_chosen):
+        # The chosen mark is drawn last, so that no other hides it. Crosses are drawn first, because
+        # their arms are longer than what lies over them.
+        for at in sorted(range(len(marks)), key=lambda at: _find_place_from_below(marks[at])):
             _draw_mark(axes, marks[at], f"{MARK_ID}{at}")
         _draw_legend(figure, keys, layout.legend_columns)
-        _write_labels(figure, axes, marks, directions, layout.line_length)
+        _write_all_labels(figure, axes, marks, directions, layout.line_length)
     return figure
 
 
-def _scale(axes: Axes, marks: Sequence[Mark], directions: tuple[Axis, Axis]) -> None:
+def _set_up_axes(axes: Axes, marks: Sequence[Mark], directions: tuple[Axis, Axis]) -> None:
     across, up = directions
     axes.grid(visible=True, axis="both")
     axes.set_xlabel(across.title)
     axes.set_title(up.title, loc="left", fontsize=9, pad=8)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlim(*_reach([mark.x for mark in marks], across.limit))
-    axes.set_ylim(*_reach([mark.y for mark in marks], up.limit))
+    axes.set_xlim(*_range_of_axis([mark.x for mark in marks], across.limit))
+    axes.set_ylim(*_range_of_axis([mark.y for mark in marks], up.limit))
     for axis, direction in ((axes.xaxis, across), (axes.yaxis, up)):
         low, high = axis.get_view_interval()
         decades = log10(high / low)
@@ -228,16 +235,16 @@ def _scale(axes: Axes, marks: Sequence[Mark], directions: tuple[Axis, Axis]) -> 
         axis.set_major_formatter(FuncFormatter(lambda value, _, to=direction: to.write(value)))
 
 
-def _reach(spans: Iterable[Span], limit: float | None) -> tuple[float, float]:
-    """From the lowest to the highest end, the limit among them, with room for marks and labels."""
-    ends = [end for span in spans for end in span.ends] + ([limit] if limit else [])
+def _range_of_axis(spans: Iterable[Span], limit: float | None) -> tuple[float, float]:
+    """Return the range of an axis, with room for marks and labels."""
+    ends = [end for span in spans for end in span.ends_including_value] + ([limit] if limit else [])
     low, high = min(ends), max(ends)
     room = max((high / low) ** 0.1, 1.2)
     return low / room, high * room
 
 
-def _draw_requirements(axes: Axes, across: Axis, up: Axis) -> None:
-    """Shade where a requirement is missed, with a dashed line at its limit."""
+def _shade_missed_requirements(axes: Axes, across: Axis, up: Axis) -> None:
+    """Shade the area in which a requirement is missed, with a dashed line at its limit."""
     line: dict[str, Any] = {"color": INK, "lw": 1.1, "ls": (0, (5, 3)), "zorder": 1.5}
     if across.limit is not None:
         axes.axvspan(across.limit, axes.get_xlim()[1], color=FORBIDDEN, lw=0, zorder=0)
@@ -247,17 +254,25 @@ def _draw_requirements(axes: Axes, across: Axis, up: Axis) -> None:
         axes.axhline(up.limit, **line)
 
 
+def _find_place_from_below(mark: Mark) -> tuple[bool, bool, bool]:
+    return mark.is_chosen, mark.shape != CROSS, not mark.is_hollow
+
+
 def _draw_mark(axes: Axes, mark: Mark, name: str) -> None:
     x, y = mark.x, mark.y
-    for xs, ys in ((x.ends, (y.value,) * 2), ((x.value,) * 2, y.ends)):
+    for xs, ys in (
+        (x.ends_including_value, (y.value,) * 2),
+        ((x.value,) * 2, y.ends_including_value),
+    ):
         axes.plot(xs, ys, color=BAR, lw=1, zorder=2.5, solid_capstyle="butt")
     # A filled mark has a white edge, which parts it from marks that it overlaps.
+    is_line = mark.is_hollow or mark.shape == CROSS
     axes.plot(
         *(x.value, y.value, mark.shape),
-        ms=MARK_PT,
+        ms=CROSS_PT if mark.shape == CROSS else MARK_PT,
         mfc="white" if mark.is_hollow else mark.colour,
-        mec=mark.colour if mark.is_hollow else "white",
-        mew=1.2 if mark.is_hollow else 0.6,
+        mec=mark.colour if is_line else "white",
+        mew=1.2 if is_line else 0.6,
         zorder=4 if mark.is_chosen else 3,
         gid=name,
     )
@@ -289,71 +304,69 @@ def _draw_legend(figure: Figure, keys: Iterable[Key], columns: int) -> None:
     )
 
 
-def _write_labels(
+def _write_all_labels(
     figure: Figure, axes: Axes, marks: Sequence[Mark], directions: tuple[Axis, Axis], length: int
 ) -> None:
-    """Write what the marks are and what is required, the chosen mark's label first."""
-    placer = _Placer(figure, axes)
+    """Write the labels of the marks and of the requirements, the label of the chosen mark first."""
+    placer = _LabelPlacer(figure, axes)
     for mark in marks:
         x, y = mark.x.value, mark.y.value
         reach_pt = (RING_PT if mark.is_chosen else MARK_PT) / 2 + 1
-        placer.keep_free((x, y), (x, y), reach_pt, weight=HEAVY)
-        placer.keep_free((mark.x.ends[0], y), (mark.x.ends[1], y), 1)
-        placer.keep_free((x, mark.y.ends[0]), (x, mark.y.ends[1]), 1)
+        placer.reserve_rectangle((x, y), (x, y), reach_pt, weight=HEAVY)
+        placer.reserve_rectangle(
+            (mark.x.ends_including_value[0], y), (mark.x.ends_including_value[1], y), 1
+        )
+        placer.reserve_rectangle(
+            (x, mark.y.ends_including_value[0]), (x, mark.y.ends_including_value[1]), 1
+        )
     across, up = directions
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     if across.limit is not None:
-        placer.keep_free((across.limit, bottom), (across.limit, top), 4, weight=HEAVY / 2)
+        placer.reserve_rectangle((across.limit, bottom), (across.limit, top), 4, weight=HEAVY / 2)
     if up.limit is not None:
-        placer.keep_free((left, up.limit), (right, up.limit), 4, weight=HEAVY / 2)
+        placer.reserve_rectangle((left, up.limit), (right, up.limit), 4, weight=HEAVY / 2)
     for mark in sorted(marks, key=lambda one: not one.is_chosen):
         if mark.label:
-            _write_label(axes, placer, mark, length)
+            _write_label_of_mark(axes, placer, mark, length)
     if across.limit is not None:
         heights = bottom * (top / bottom) ** np.linspace(0.8, 0.2, 7)
         places = [
             ((across.limit, y), (side, 0.0)) for side in (-5.0, 5.0) for y in heights.tolist()
         ]
-        placer.place(across.requirement, places, fontsize=8.5, rotation=90)
+        placer.write_text_at_best_place(across.requirement, places, fontsize=8.5, rotation=90)
     if up.limit is not None:
         widths = left * (right / left) ** np.linspace(0.15, 0.85, 8)
         places = [((x, up.limit), (0.0, side)) for side in (4.0, -4.0) for x in widths.tolist()]
-        placer.place(up.requirement, places, fontsize=8.5)
+        placer.write_text_at_best_place(up.requirement, places, fontsize=8.5)
 
 
-def _write_label(axes: Axes, placer: _Placer, mark: Mark, length: int) -> None:
+def _write_label_of_mark(axes: Axes, placer: _LabelPlacer, mark: Mark, length: int) -> None:
     here = (mark.x.value, mark.y.value)
     style = (
         {"fontsize": 9, "fontweight": "bold", "color": INK}
         if mark.is_chosen
         else {"fontsize": 8.5, "color": QUIET}
     )
-    text = "\n".join(_wrapped(line, length) for line in mark.label)
+    text = "\n".join(_wrap_label(line, length) for line in mark.label)
     places = [(here, offset) for offset in OFFSETS_PT]
-    offset = placer.place(text, places, at_any_cost=mark.is_chosen, **style)
+    offset = placer.write_text_at_best_place(text, places, at_any_cost=mark.is_chosen, **style)
     if offset and hypot(*offset) > NEAR_PT:
         line = {"arrowstyle": "-", "lw": 0.6, "color": QUIET, "shrinkA": 0, "shrinkB": 6}
         axes.annotate("", here, offset, textcoords="offset points", arrowprops=line)
 
 
-def _wrapped(text: str, length: int) -> str:
-    """The text in lines of at most that many letters, broken after commas."""
-    first, *parts = text.split(", ")
-    lines = [first]
-    for part in parts:
-        if len(lines[-1]) + len(part) + 2 > length:
-            lines[-1] += ","
-            lines.append(part)
-        else:
-            lines[-1] += f", {part}"
-    return "\n".join(lines)
+def _wrap_label(text: str, length: int) -> str:
+    """Break a label after commas into lines of at most ``length`` letters."""
+    whole = text.replace(" ", NO_BREAK).replace(f",{NO_BREAK}", ", ")
+    lines = textwrap.wrap(whole, length, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace(NO_BREAK, " ")
 
 
-class _Placer:
-    """Puts texts where they cover nothing, or else the least.
+class _LabelPlacer:
+    """Places labels so that they cover as little as possible.
 
-    What a text should not cover: whatever is kept free, earlier texts, and what lies outside the
-    axes.  Boxes are their lower left and upper right corners, in pixels.
+    A label should not cover reserved areas, earlier labels, or the area outside the axes.
+    Boxes are given by their lower left and upper right corners, in pixels.
     """
 
     def __init__(self, figure: Figure, axes: Axes) -> None:
@@ -363,13 +376,15 @@ class _Placer:
         self._within: Floats = axes.get_window_extent().get_points()
         self._taken: list[tuple[Floats, float]] = []
 
-    def keep_free(self, low: Point, high: Point, margin_pt: float, weight: float = 1) -> None:
-        """Keep texts off a rectangle, given in the axes' values, and off a margin around it."""
+    def reserve_rectangle(
+        self, low: Point, high: Point, margin_pt: float, weight: float = 1
+    ) -> None:
+        """Keep labels away from a rectangle (in the coordinates of the axes) and its margin."""
         corners = self._axes.transData.transform([low, high])
         margin = margin_pt * self._pixels
         self._taken.append((corners + np.array([[-margin], [margin]]), weight))
 
-    def place(
+    def write_text_at_best_place(
         self,
         text: str,
         places: Iterable[tuple[Point, Point]],
@@ -377,19 +392,20 @@ class _Placer:
         at_any_cost: bool = True,
         **style: Any,
     ) -> Point | None:
-        """Write a text at the best place; each is a point and the text's offset from it in points.
+        """Write a label at the best of several places; each place is a point with an offset.
 
         Returns:
-            The offset of the place that was taken; None where the text would cover too much.
+            The offset of the place that was taken; None if the text would cover too much
+            everywhere.
         """
         written = self._axes.text(
             *(0, 0, text), transform=self._axes.transAxes, ha="left", va="bottom", zorder=6, **style
         )
-        # Else the layout would make room for the text and move what was placed beside it.
+        # Otherwise the layout would make room for the text and move what was placed beside it.
         written.set_in_layout(False)
         size = np.array(written.get_window_extent().size)
-        boxes = [(self._box(point, offset, size), offset) for point, offset in places]
-        covered = [self._covered(box) for box, _ in boxes]
+        boxes = [(self._box_of_text(point, offset, size), offset) for point, offset in places]
+        covered = [self._weigh_covered_area(box) for box, _ in boxes]
         costs = [
             area + FAR * hypot(*offset) for area, (_, offset) in zip(covered, boxes, strict=True)
         ]
@@ -405,13 +421,13 @@ class _Placer:
         written.set_multialignment(sides[int(np.sign(offset[0]))])
         return offset
 
-    def _box(self, point: Point, offset: Point, size: Floats) -> Floats:
+    def _box_of_text(self, point: Point, offset: Point, size: Floats) -> Floats:
         here = self._axes.transData.transform(point) + np.array(offset) * self._pixels
         low = here - size * (1 - np.sign(offset)) / 2
         return np.array([low, low + size])
 
-    def _covered(self, box: Floats) -> float:
-        """How many square pixels are covered, by weight; those outside the axes are heavy."""
+    def _weigh_covered_area(self, box: Floats) -> float:
+        """Return the weighted area that a label would cover; pixels outside the axes weigh most."""
         boxes = np.array([self._within, *(other for other, _ in self._taken)])
         weights = np.array([weight for _, weight in self._taken])
         low, high = np.maximum(boxes[:, 0], box[0]), np.minimum(boxes[:, 1], box[1])

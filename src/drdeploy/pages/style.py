@@ -1,7 +1,8 @@
-"""The look of all pictures: colours, lines, letters.
+"""The look of all pictures: colours, lines and letters.
 
-The colours are Okabe and Ito's, which colour-blind readers can distinguish.  Patterns, shapes and
-positions must say the same as the colours, so that a print in black and white loses nothing.
+The colours are those of Okabe and Ito, which colour-blind readers can distinguish.  Patterns,
+shapes and positions must repeat what the colours say, so that a black-and-white print loses
+nothing.
 """
 
 from __future__ import annotations

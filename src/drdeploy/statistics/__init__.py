@@ -1,10 +1,9 @@
-"""Estimates with 95 % intervals: a number is never reported without its uncertainty.
+"""Compute estimates with 95 % intervals.
 
-``estimate``     a value with its limits, its n and the method that made them
-``means``        means and ratios of latencies, by the calibrated bootstrap in ``studentised``
-``percentiles``  medians and percentiles, by order statistics
-``proportions``  proportions (Wilson), AUROC (DeLong, Newcombe), statistics of grouped photographs
-``differences``  differences and ratios of paired rows
-``stability``    whether rows drift or depend on each other; outliers, listed and never trimmed
-``notation``     how a number, its unit and its interval are written
+- ``estimate``: an estimate with its interval, the number of rows and the method.
+- ``means``: means, and ratios of independent or paired rows; the bootstrap is in ``studentised``.
+- ``percentiles``: medians and percentiles, with intervals from order statistics.
+- ``proportions``: proportions (Wilson), AUROC (DeLong, Newcombe), and statistics over groups.
+- ``stability``: whether rows drift or depend on each other, and which rows are outliers.
+- ``notation``: how a number, its unit and its interval are written.
 """

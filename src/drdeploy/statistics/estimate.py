@@ -13,12 +13,12 @@ class Estimate:
     """A number with its 95 % interval.
 
     Attributes:
-        value: The estimate from the sample; None if there is no row at all.
+        value: The estimate from the sample; None if the sample is empty.
         low: Lower 95 % limit; None if there is no interval (``reason`` says why).
         high: Upper 95 % limit; None if there is no interval.
-        n: How many rows it comes from; of two samples, those of the numerator.
-        method: How the interval was made.
-        n_other: Of two samples, the rows of the denominator.
+        n: Number of rows; for a ratio of two samples, the number of rows of the numerator.
+        method: How the interval was computed.
+        n_other: Number of rows of the denominator, for a ratio of two samples.
         reason: Why there is no interval, or no value.
     """
 
@@ -32,11 +32,11 @@ class Estimate:
 
     @property
     def has_interval(self) -> bool:
-        """Whether both limits are known."""
+        """Whether both limits of the interval are known."""
         return self.low is not None and self.high is not None
 
-    def scaled(self, factor: float) -> Estimate:
-        """Return the estimate in another unit, or times a price (``factor`` > 0)."""
+    def multiplied_by(self, factor: float) -> Estimate:
+        """Multiply the estimate and its interval by a factor above 0, for example a price."""
 
         def times(limit: float | None) -> float | None:
             return None if limit is None else limit * factor
@@ -44,16 +44,16 @@ class Estimate:
         return replace(self, value=times(self.value), low=times(self.low), high=times(self.high))
 
     def with_limits(self, limits: tuple[float, float]) -> Estimate:
-        """Return the estimate with these lower and upper 95 % limits."""
+        """Return the estimate with the given lower and upper 95 % limits."""
         return replace(self, low=limits[0], high=limits[1])
 
-    def excludes(self, value: float) -> bool:
-        """Whether the interval exists and the value lies outside it."""
+    def interval_excludes(self, value: float) -> bool:
+        """Whether the interval exists and does not contain the given value."""
         if self.low is None or self.high is None:
             return False
         return not self.low <= value <= self.high
 
 
-def too_few(n: int, needed: int) -> str:
-    """Say that there are too few rows for an interval; for :attr:`Estimate.reason`."""
+def reason_for_too_few_rows(n: int, needed: int) -> str:
+    """Return the text of :attr:`Estimate.reason`, which says how many rows an interval needs."""
     return f"no interval: {n} row{'s' * (n != 1)}, {needed} needed"

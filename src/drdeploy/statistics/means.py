@@ -1,9 +1,9 @@
 """Estimate means and ratios of latencies, whose samples are small and skewed.
 
-A 95 % interval should contain the true value 95 times out of 100.  The table shows how often each
-of ours does, in per cent of 1,000 simulated samples (from ``benchmarks/interval_coverage.py``).
-The rows are log-normal with sigma 0.1 to 0.8, or have a tail in addition: 2 to 10 % of them take 2
-to 4 times as long.
+A 95 % interval should contain the true value 95 times out of 100.  The table shows in how many per
+cent of 1,000 simulated samples each interval of this module contains the true value
+(``benchmarks/interval_coverage.py``). The simulated latencies are log-normal with a sigma of 0.1 to
+0.8.  In the simulations with a tail, 2 to 10 % of the latencies are 2 to 4 times as long.
 
 ==================  ================================  =====================  =====================
 statistic           interval                          log-normal             with a tail
@@ -18,54 +18,51 @@ p95                 order statistics                  none / none / 97       non
 standard deviation  Bonett 2006                       87-95 / 86-91 / 88     66 / 61 / 82
 ==================  ================================  =====================  =====================
 
-The last line is not in the benchmark.  An interval of a standard deviation is rough if there are
-outliers, and pages say so.
+The benchmark does not compute the last line of the table. If there are outliers, the interval of a
+standard deviation is only approximate, and the pages of results say so.
 
-No interval can know about a tail of which the sample has no row.  If one row in twenty takes five
-times as long, the interval of the mean of ten or twenty-five rows contains the truth 86 to 89 % of
-the time.  The interval of a percentile comes from order statistics, which is exact for every
-distribution; :func:`rows_needed` says how many rows it takes.
+No interval can account for slow rows that the sample does not contain.  If one row in twenty takes
+five times as long, the interval of 10 or 25 rows contains the true mean in 86 to 89 % of cases.
+The interval of a percentile comes from order statistics, which are exact for every distribution.
+The function :func:`rows_needed_for_percentile` returns how many rows the interval of a percentile
+needs.
 
-Differences and paired rows are in ``differences``.
+Rows are paired if each row of one configuration was measured next to a row of the other, with the
+same photograph.  In a paired comparison, a disturbance that slows both rows of a pair cancels out,
+so the interval is shorter. Rows of two trials that ran one after the other are not paired, even if
+both trials have equally many rows.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
-from drdeploy.statistics.estimate import TAIL, Estimate, too_few
-from drdeploy.statistics.percentiles import median, percentile, rows_needed
+from drdeploy.errors import AnalysisError
+from drdeploy.statistics.estimate import TAIL, Estimate, reason_for_too_few_rows
 from drdeploy.statistics.studentised import (
     OF_A_COMPARISON,
     OF_A_MEAN,
-    RESAMPLES,
-    bootstrap_limits,
-    log_means,
-    log_shares,
-    resampled,
-    students_limits,
-    welch,
+    ROUNDING,
+    StatisticWithError,
+    compute_log_means,
+    compute_log_ratios_of_paired_means,
+    degrees_of_freedom,
+    draw_resamples,
+    student_t_limits,
+    studentised_bootstrap_limits,
 )
 
-__all__ = [
-    "RESAMPLES",
-    "Estimate",
-    "mean",
-    "median",
-    "percentile",
-    "ratio_of_means",
-    "ratio_of_medians",
-    "rows_needed",
-    "share_of",
-    "standard_deviation",
-]
-
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import ArrayLike, NDArray
+
+    from drdeploy.statistics.studentised import Tails
 
     Floats = NDArray[np.float64]
 
@@ -80,106 +77,123 @@ STUDENTISED = "calibrated studentised bootstrap of the log"
 STUDENTS_T = "Student's t of the log"
 
 
-def mean(sample: ArrayLike, *, seed: int = SEED) -> Estimate:
+def estimate_mean(sample: ArrayLike, *, seed: int = SEED) -> Estimate:
     """Estimate the arithmetic mean of positive values.
 
-    The interval is computed for the logarithm, so that it stays positive: by the calibrated
-    studentised bootstrap, or by Student's t for fewer than 10 rows.
+    The interval is computed for the logarithm of the mean, so that its limits stay positive. The
+    method is the calibrated studentised bootstrap, or Student's t for fewer than 10 rows.
     """
-    values = as_sample(sample)
-    estimate = Estimate(_mean_of(values), None, None, values.size, _method(values.size))
-    reason = why_no_interval(values, FEWEST_ROWS)
-    if reason:
-        return replace(estimate, reason=reason)
-    observed = log_means(values[None, :])
-    if values.size < BOOTSTRAP_ROWS:
-        return _with_log_limits(estimate, students_limits(observed, values.size - 1))
-    resamples = log_means(resampled(values, np.random.default_rng(seed)))
-    return _with_log_limits(estimate, bootstrap_limits(observed, resamples, OF_A_MEAN))
+    values = flatten_to_float_array(sample)
+    reason = reason_for_no_interval(values, FEWEST_ROWS)
+    return _estimate_with_log_interval(
+        _mean_or_none(values), [values], reason, compute_log_means, tails=OF_A_MEAN, seed=seed
+    )
 
 
-def standard_deviation(sample: ArrayLike) -> Estimate:
-    """Estimate the standard deviation (n - 1), with an interval from 10 rows on.
+def estimate_standard_deviation(sample: ArrayLike) -> Estimate:
+    """Estimate the standard deviation (n - 1), with an interval if there are at least 10 rows.
 
-    The interval is Bonett's (Comput. Stat. Data Anal. 2006, 50:775-782): that of normal rows,
-    widened by the kurtosis of the sample.
+    The interval is Bonett's (Computational Statistics and Data Analysis 2006, 50:775-782), which is
+    the interval for a normal distribution, widened by the kurtosis of the sample.
     """
-    values = as_sample(sample)
+    values = flatten_to_float_array(sample)
     spread = float(values.std(ddof=1)) if values.size > 1 else None
-    estimate = Estimate(spread, None, None, values.size, "Bonett's interval")
-    reason = why_no_interval(values, BOOTSTRAP_ROWS)
-    if reason:
-        return replace(estimate, reason=reason)
-    return estimate.with_limits(_bonett_limits(values))
+    reason = reason_for_no_interval(values, BOOTSTRAP_ROWS)
+    estimate = Estimate(spread, None, None, values.size, "Bonett's interval", reason=reason)
+    return estimate if reason else estimate.with_limits(_bonett_limits_of_deviation(values))
 
 
-def ratio_of_means(numerator: ArrayLike, denominator: ArrayLike, *, seed: int = SEED) -> Estimate:
-    """Estimate the ratio of the means of two independent samples; the interval is as for a mean."""
-    above, below = as_sample(numerator), as_sample(denominator)
-    smaller = min(above.size, below.size)
-    estimate = _ratio_estimate(
-        _mean_of(above), _mean_of(below), above.size, below.size, _method(smaller)
+def estimate_ratio_of_means(
+    numerator: ArrayLike, denominator: ArrayLike, *, seed: int = SEED
+) -> Estimate:
+    """Estimate the ratio of the means of two independent samples."""
+    above, below = flatten_to_float_array(numerator), flatten_to_float_array(denominator)
+    ratio = _divide_or_none(_mean_or_none(above), _mean_or_none(below))
+    reason = reason_for_no_interval(above, FEWEST_ROWS) or reason_for_no_interval(
+        below, FEWEST_ROWS
     )
-    reason = why_no_interval(above, FEWEST_ROWS) or why_no_interval(below, FEWEST_ROWS)
-    if reason:
-        return replace(estimate, reason=reason)
-    top, bottom = log_means(above[None, :]), log_means(below[None, :])
-    if smaller < BOOTSTRAP_ROWS:
-        freedom = welch(top, above.size, bottom, below.size)
-        return _with_log_limits(estimate, students_limits(top.minus(bottom), freedom))
-    rng = np.random.default_rng(seed)
-    resamples = log_means(resampled(above, rng)).minus(log_means(resampled(below, rng)))
-    return _with_log_limits(
-        estimate, bootstrap_limits(top.minus(bottom), resamples, OF_A_COMPARISON)
+    return _estimate_with_log_interval(
+        ratio, [above, below], reason, compute_log_means, tails=OF_A_COMPARISON, seed=seed
     )
 
 
-def ratio_of_medians(numerator: ArrayLike, denominator: ArrayLike, *, seed: int = SEED) -> Estimate:
+def estimate_share_of_whole(part: ArrayLike, whole: ArrayLike, *, seed: int = SEED) -> Estimate:
+    """Estimate the mean of a part divided by the mean of the whole, from pairs of both values."""
+    rows = _pair_known_values(part, whole)
+    parts, wholes = rows.T
+    ratio = _divide_or_none(_mean_or_none(parts), _mean_or_none(wholes))
+    reason = reason_for_no_interval(parts, FEWEST_ROWS) or reason_for_no_interval(
+        wholes, FEWEST_ROWS
+    )
+    if not reason and compute_log_ratios_of_paired_means(rows[None]).squared_error[0] <= ROUNDING:
+        reason = "no interval: the share is the same in all rows"
+    return _estimate_with_log_interval(
+        ratio, [rows], reason, compute_log_ratios_of_paired_means, tails=OF_A_COMPARISON, seed=seed
+    )
+
+
+def estimate_paired_ratio_of_means(
+    one: ArrayLike, other: ArrayLike, *, seed: int = SEED
+) -> Estimate:
+    """Estimate the ratio of the means of paired rows.
+
+    Raises:
+        AnalysisError: The samples are not of the same length.
+    """
+    ratio = estimate_share_of_whole(one, other, seed=seed)
+    return replace(ratio, method=f"{ratio.method}, paired", n_other=ratio.n)
+
+
+def estimate_ratio_of_medians(
+    numerator: ArrayLike, denominator: ArrayLike, *, seed: int = SEED
+) -> Estimate:
     """Estimate the ratio of the medians of two independent samples, by percentile bootstrap."""
-    above, below = as_sample(numerator), as_sample(denominator)
-    estimate = _ratio_estimate(
-        _median_of(above), _median_of(below), above.size, below.size, "percentile bootstrap"
-    )
-    reason = why_no_interval(above, MEDIAN_BOOTSTRAP_ROWS) or why_no_interval(
+    above, below = flatten_to_float_array(numerator), flatten_to_float_array(denominator)
+    ratio = _divide_or_none(_median_or_none(above), _median_or_none(below))
+    reason = reason_for_no_interval(above, MEDIAN_BOOTSTRAP_ROWS) or reason_for_no_interval(
         below, MEDIAN_BOOTSTRAP_ROWS
     )
-    if reason:
-        return replace(estimate, reason=reason)
-    rng = np.random.default_rng(seed)
-    tops, bottoms = (np.median(resampled(sample, rng), axis=1) for sample in (above, below))
-    low, high = np.quantile(tops / bottoms, [TAIL, 1 - TAIL])
-    return estimate.with_limits((float(low), float(high)))
-
-
-def share_of(part: ArrayLike, whole: ArrayLike, *, seed: int = SEED) -> Estimate:
-    """Estimate the mean of a part over the mean of the whole, on the rows that have both."""
-    rows = np.column_stack([as_sample(part), as_sample(whole)])
-    rows = rows[np.isfinite(rows).all(axis=1)]
-    parts, wholes = rows[:, 0], rows[:, 1]
-    estimate = _ratio_estimate(
-        _mean_of(parts), _mean_of(wholes), len(rows), None, _method(len(rows))
+    estimate = Estimate(
+        *(ratio, None, None, above.size, "percentile bootstrap", below.size), reason=reason
     )
-    reason = why_no_interval(parts, FEWEST_ROWS) or why_no_interval(wholes, FEWEST_ROWS)
     if reason:
-        return replace(estimate, reason=reason)
-    observed = log_shares(rows[None])
-    if observed.squared_error[0] <= 0:
-        return replace(estimate, reason="no interval: the share is the same in all rows")
-    if len(rows) < BOOTSTRAP_ROWS:
-        return _with_log_limits(estimate, students_limits(observed, len(rows) - 1))
-    resamples = log_shares(resampled(rows, np.random.default_rng(seed)))
-    return _with_log_limits(estimate, bootstrap_limits(observed, resamples, OF_A_COMPARISON))
+        return estimate
+    rng = np.random.default_rng(seed)
+    tops, bottoms = (np.median(draw_resamples(sample, rng), axis=1) for sample in (above, below))
+    return estimate.with_limits(_limits_of_middle_95_percent(tops / bottoms))
 
 
-def as_sample(sample: ArrayLike) -> Floats:
+def estimate_paired_ratio_of_medians(
+    one: ArrayLike, other: ArrayLike, *, seed: int = SEED
+) -> Estimate:
+    """Estimate the ratio of the medians of paired rows, by percentile bootstrap over pairs.
+
+    Raises:
+        AnalysisError: The samples are not of the same length.
+    """
+    pairs = _pair_known_values(one, other)
+    n, reason = len(pairs), ""
+    if n < MEDIAN_BOOTSTRAP_ROWS:
+        reason = reason_for_too_few_rows(n, MEDIAN_BOOTSTRAP_ROWS)
+    elif pairs.min() <= 0:
+        reason = "no interval: a value is zero or negative"
+    ratio = _divide_or_none(*map(_median_or_none, pairs.T))
+    estimate = Estimate(*(ratio, None, None, n, "percentile bootstrap, paired", n), reason=reason)
+    if reason:
+        return estimate
+    drawn = np.median(draw_resamples(pairs, np.random.default_rng(seed)), axis=1)
+    return estimate.with_limits(_limits_of_middle_95_percent(drawn[:, 0] / drawn[:, 1]))
+
+
+def flatten_to_float_array(sample: ArrayLike) -> Floats:
     """Return the values as one flat array."""
     return np.asarray(sample, dtype=np.float64).ravel()
 
 
-def why_no_interval(values: Floats, needed: int) -> str:
-    """Say why positive values have no interval; empty if they have one."""
+def reason_for_no_interval(values: Floats, needed: int) -> str:
+    """Return why no interval can be computed for positive values; empty if one can be computed."""
     if values.size < needed:
-        return too_few(values.size, needed)
+        return reason_for_too_few_rows(values.size, needed)
     if values.min() <= 0:
         return "no interval: a value is zero or negative"
     if np.ptp(values) == 0:
@@ -187,30 +201,76 @@ def why_no_interval(values: Floats, needed: int) -> str:
     return ""
 
 
-def _mean_of(values: Floats) -> float | None:
-    return float(values.mean()) if values.size else None
+def _estimate_with_log_interval(
+    value: float | None,
+    samples: Sequence[Floats],
+    reason: str,
+    log_statistic: Callable[[Floats], StatisticWithError],
+    *,
+    tails: Tails,
+    seed: int,
+) -> Estimate:
+    """Estimate a statistic of one sample, or a ratio of two independent samples, with its interval.
 
-
-def _median_of(values: Floats) -> float | None:
-    return float(np.median(values)) if values.size else None
-
-
-def _method(n: int) -> str:
-    return STUDENTISED if n >= BOOTSTRAP_ROWS else STUDENTS_T
-
-
-def _with_log_limits(estimate: Estimate, limits: tuple[float, float]) -> Estimate:
+    Args:
+        value: The estimated statistic or ratio.
+        samples: One sample, or two samples; the first of two is the numerator.
+        reason: Why there is no interval; empty if there is one.
+        log_statistic: The logarithm of the statistic, for samples stacked along the first axis.
+        tails: Shares of the pivots that the bootstrap cuts off on each side.
+        seed: Seed for drawing the resamples.
+    """
+    sizes = [len(sample) for sample in samples]
+    method = STUDENTISED if min(sizes) >= BOOTSTRAP_ROWS else STUDENTS_T
+    n, n_other = sizes if len(sizes) > 1 else (sizes[0], None)
+    estimate = Estimate(value, None, None, n, method, n_other, reason)
+    if reason:
+        return estimate
+    observed = [log_statistic(sample[None]) for sample in samples]
+    centre = reduce(StatisticWithError.minus, observed)
+    if method == STUDENTS_T:
+        limits = student_t_limits(centre, degrees_of_freedom(observed, sizes))
+    else:
+        rng = np.random.default_rng(seed)
+        resamples = [log_statistic(draw_resamples(sample, rng)) for sample in samples]
+        limits = studentised_bootstrap_limits(
+            centre, reduce(StatisticWithError.minus, resamples), tails
+        )
     return estimate.with_limits((float(np.exp(limits[0])), float(np.exp(limits[1]))))
 
 
-def _ratio_estimate(
-    above: float | None, below: float | None, n: int, n_other: int | None, method: str
-) -> Estimate:
-    value = None if above is None or not below else above / below
-    return Estimate(value, None, None, n, method, n_other=n_other)
+def _pair_known_values(one: ArrayLike, other: ArrayLike) -> Floats:
+    """Return the pairs with two finite numbers, in shape ``(n, 2)``."""
+    first, second = flatten_to_float_array(one), flatten_to_float_array(other)
+    if first.size != second.size:
+        raise AnalysisError(
+            f"A paired comparison needs equally many rows, not {first.size} and {second.size}",
+            remedy="Compare the two samples as independent samples",
+        )
+    pairs = np.column_stack([first, second])
+    complete: Floats = pairs[np.isfinite(pairs).all(axis=1)]
+    return complete
 
 
-def _bonett_limits(values: Floats) -> tuple[float, float]:
+def _mean_or_none(values: Floats) -> float | None:
+    return float(values.mean()) if values.size else None
+
+
+def _median_or_none(values: Floats) -> float | None:
+    return float(np.median(values)) if values.size else None
+
+
+def _divide_or_none(above: float | None, below: float | None) -> float | None:
+    return None if above is None or not below else above / below
+
+
+def _limits_of_middle_95_percent(resamples: Floats) -> tuple[float, float]:
+    """Return the limits of the middle 95 % of resamples."""
+    low, high = np.quantile(resamples, [TAIL, 1 - TAIL])
+    return float(low), float(high)
+
+
+def _bonett_limits_of_deviation(values: Floats) -> tuple[float, float]:
     n, z = values.size, float(stats.norm.ppf(1 - TAIL))
     deviations = values - values.mean()
     centre = stats.trim_mean(values, 1 / (2 * np.sqrt(n - 4)))

@@ -1,8 +1,8 @@
 """Estimate medians and percentiles, with intervals that assume no distribution.
 
-How many of n rows lie below the true percentile follows a binomial distribution, whatever the
-rows are.  So the chance that the percentile lies between two of the sorted rows is known exactly,
-and such a pair is the interval.
+The number of rows below the true percentile follows a binomial distribution, whatever the
+distribution of the rows is. The chance that the percentile lies between two of the sorted rows is
+known exactly, and a pair of sorted rows serves as the interval.
 """
 
 from __future__ import annotations
@@ -13,53 +13,59 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from drdeploy.statistics.estimate import CONFIDENCE, TAIL, Estimate, too_few
+from drdeploy.statistics.estimate import CONFIDENCE, TAIL, Estimate, reason_for_too_few_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
-def median(sample: ArrayLike) -> Estimate:
-    """Estimate the median, with interpolated order statistics as the interval.
+def estimate_median(sample: ArrayLike) -> Estimate:
+    """Estimate the median, with an interval from interpolated order statistics.
 
-    The pairs of a small sample jump from, say, 93 % to 98 % coverage; between them the limits are
-    interpolated (Hettmansperger and Sheather, Stat. Probab. Lett. 1986, 4:75-79).
+    One pair of sorted rows may contain the median in 93 % of samples, and the next wider pair in 98
+    %. The limits are interpolated between two pairs (Hettmansperger and Sheather, Statistics and
+    Probability Letters 1986, 4:75-79).
     """
     values = np.sort(np.asarray(sample, dtype=np.float64).ravel())
     method = "interpolated order statistics"
     estimate = Estimate(
         float(np.median(values)) if values.size else None, None, None, values.size, method
     )
-    depth, weight = _median_depth(values.size)
+    depth, weight = _depth_of_median_interval(values.size)
     if depth == 0:
-        return replace(estimate, reason=too_few(values.size, rows_needed(0.5)))
+        return replace(
+            estimate, reason=reason_for_too_few_rows(values.size, rows_needed_for_percentile(0.5))
+        )
     low = (1 - weight) * values[depth - 1] + weight * values[depth]
     high = (1 - weight) * values[-depth] + weight * values[-depth - 1]
     return replace(estimate, low=float(low), high=float(high))
 
 
-def percentile(sample: ArrayLike, share: float) -> Estimate:
-    """Estimate a percentile, with two order statistics as the interval.
+def estimate_percentile(sample: ArrayLike, share: float) -> Estimate:
+    """Estimate a percentile, with an interval of two order statistics.
 
     Args:
         sample: The rows.
         share: 0.95 for p95.
 
     Returns:
-        The sample percentile (linear interpolation).  It has no interval if even the smallest and
-        the largest row contain the true percentile less than 95 % of the time.
+        The sample percentile (linear interpolation). The percentile has no interval if the range
+        from the smallest to the largest row contains the true percentile in less than 95 % of
+        samples.
     """
     values = np.sort(np.asarray(sample, dtype=np.float64).ravel())
     value = float(np.quantile(values, share)) if values.size else None
     estimate = Estimate(value, None, None, values.size, "order statistics")
-    ranks = _ranks_around(share, values.size)
+    ranks = _ranks_enclosing_percentile(share, values.size)
     if ranks is None:
-        return replace(estimate, reason=too_few(values.size, rows_needed(share)))
+        return replace(
+            estimate, reason=reason_for_too_few_rows(values.size, rows_needed_for_percentile(share))
+        )
     return replace(estimate, low=float(values[ranks[0]]), high=float(values[ranks[1]]))
 
 
-def rows_needed(share: float) -> int:
-    """Return how many rows a percentile's interval needs: 59 for p95, 6 for the median."""
+def rows_needed_for_percentile(share: float) -> int:
+    """Return how many rows the interval of a percentile needs, for example 59 for p95."""
     n = 1
     # The chance that neither all rows nor none of them lie below the percentile.
     while 1 - share**n - (1 - share) ** n < CONFIDENCE:
@@ -67,31 +73,36 @@ def rows_needed(share: float) -> int:
     return n
 
 
-def _median_depth(n: int) -> tuple[int, float]:
-    """Return the depth d of the pair around the median, and the weight of the pair at d + 1.
+def _depth_of_median_interval(n: int) -> tuple[int, float]:
+    """Return which two pairs of rows the interval of a median lies between.
 
-    Depth 1 is the pair of the smallest and the largest row.  Depth 0 means that even this pair
-    contains the median less than 95 % of the time.
+    Returns:
+        The depth of the outer pair, which is how far from both ends of the sorted rows it lies; and
+        the weight of the next inner pair, with which the limits are interpolated.
+
+    The pair at depth 1 is the smallest and the largest row.  A depth of 0 means that even the
+    smallest and the largest row enclose the median in less than 95 % of samples.
     """
     depth = int(stats.binom.ppf(TAIL, n, 0.5))
-    if depth == 0 or _coverage(depth, n) < CONFIDENCE:
+    if depth == 0 or _coverage_of_median_pair(depth, n) < CONFIDENCE:
         return 0, 0.0
-    outer, inner = _coverage(depth, n), _coverage(depth + 1, n)
+    outer, inner = _coverage_of_median_pair(depth, n), _coverage_of_median_pair(depth + 1, n)
     inward = (outer - CONFIDENCE) / (outer - inner)
     return depth, (n - depth) * inward / (depth + (n - 2 * depth) * inward)
 
 
-def _coverage(depth: int, n: int) -> float:
-    """Chance that the pair of order statistics at that depth contains the median."""
+def _coverage_of_median_pair(depth: int, n: int) -> float:
+    """Return the chance that the pair of order statistics at a depth contains the median."""
     return 1 - 2 * float(stats.binom.cdf(depth - 1, n, 0.5))
 
 
-def _ranks_around(share: float, n: int) -> tuple[int, int] | None:
-    """Return the zero-based ranks of the closest pair that covers the percentile often enough.
+def _ranks_enclosing_percentile(share: float, n: int) -> tuple[int, int] | None:
+    """Return the ranks, from 0, of the closest two rows that enclose the percentile.
 
-    Of equally close pairs it is the one that splits the error most evenly between its sides.
+    The two rows enclose the true percentile in at least 95 % of samples.  Of equally close pairs,
+    the pair whose error is split most evenly between both sides is returned.
     """
-    if n < rows_needed(share):
+    if n < rows_needed_for_percentile(share):
         return None
     below = stats.binom.cdf(np.arange(n), n, share)  # P(at most k rows lie below the percentile)
     pairs = (

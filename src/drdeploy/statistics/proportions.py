@@ -1,8 +1,9 @@
 """Estimate proportions, areas under ROC curves, and other statistics of photographs.
 
-Photographs of one capture session are not independent: they show the same patient.  If an interval
-takes them as independent, it is too short.  So areas get a variance over sessions, and other
-statistics a bootstrap that resamples whole sessions.  Needs NumPy alone.
+Photographs of one capture session are not independent, because they show the same patient. An
+interval that treats photographs of one session as independent is too short. The variance of an area
+under a curve is computed over sessions; for other statistics, a bootstrap resamples whole sessions.
+This module needs only NumPy.
 """
 
 from __future__ import annotations
@@ -35,71 +36,217 @@ BISECTIONS = 60
 ROUNDING = 1e-12
 """Values that differ by less are taken as equal."""
 BOOTSTRAP = "bootstrap over groups"
+NORMAL = "normal over groups"
 NO_PHOTOGRAPH = "there is no photograph"
+NO_SPREAD = "no interval: the photographs or groups show no spread"
 
 
-def wilson(successes: int, n: int) -> Estimate:
-    """Estimate a proportion, with Wilson's interval (J. Am. Stat. Assoc. 1927, 22:209-212).
+def estimate_proportion(successes: int, n: int) -> Estimate:
+    """Estimate a proportion, with Wilson's interval (Wilson 1927).
 
-    The textbook interval (share plus or minus two standard errors) is of length zero if all or
-    none succeed; Wilson's is not.
+    The textbook interval (share plus or minus two standard errors) has length zero if all or none
+    succeed, but Wilson's does not.
     """
     if n == 0:
         return Estimate(None, None, None, 0, "Wilson", reason=NO_PHOTOGRAPH)
-    share, z2 = successes / n, Z_TWO_SIDED**2
+    share = successes / n
+    return Estimate(share, *_compute_wilson_limits(share, n), n, "Wilson")
+
+
+def estimate_grouped_proportion(
+    is_success: NDArray[np.bool_], groups: ArrayLike | None = None
+) -> Estimate:
+    """Estimate a proportion of photographs that come in groups, with Wilson's interval.
+
+    The number of photographs is divided by the design effect before the limits are computed (Rao
+    and Scott, Biometrics 1992, 48:577-585), because photographs of one patient tend to be right or
+    wrong together.
+
+    Args:
+        is_success: Shape ``(n,)``.
+        groups: Capture sessions or patients, shape ``(n,)``; None takes photographs as independent.
+    """
+    n = is_success.size
+    found = estimate_proportion(int(is_success.sum()), n)
+    if groups is None or found.value is None:
+        return found
+    effect = estimate_design_effect(is_success.astype(np.float64), np.asarray(groups))
+    if effect <= 1:
+        return found
+    limits = _compute_wilson_limits(found.value, n / effect)
+    return Estimate(found.value, *limits, n, "Wilson over groups")
+
+
+def _compute_wilson_limits(share: float, n: float) -> tuple[float, float]:
+    z2 = Z_TWO_SIDED**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z_TWO_SIDED / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == n else min(1.0, centre + half)
-    return Estimate(share, low, high, n, "Wilson")
+    low = 0.0 if share == 0 else max(0.0, centre - half)
+    return low, 1.0 if share == 1 else min(1.0, centre + half)
 
 
-def auroc(is_positive: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> Estimate:
+def estimate_design_effect(values: Floats, groups: NDArray[np.generic]) -> float:
+    """Estimate how much larger a mean's variance is because photographs come in groups.
+
+    The variance over groups is divided by the variance of independent photographs (Kish, Survey
+    Sampling, 1965). A value below 1 is taken as 1, because an estimate from few groups is
+    uncertain.
+
+    Args:
+        values: Value of each photograph, shape ``(n,)``.
+        groups: Capture sessions or patients, shape ``(n,)``.
+    """
+    departures = values - values.mean()
+    independent = float(departures @ departures)
+    _, member_of = np.unique(groups, return_inverse=True)
+    sums = np.bincount(member_of, weights=departures)
+    if independent <= 0 or sums.size < 2:
+        return 1.0
+    return max(1.0, float(sums @ sums) / independent)
+
+
+def estimate_grouped_mean(values: Floats, groups: ArrayLike | None = None) -> Estimate:
+    """Estimate a mean over photographs, with a normal interval from the variance between groups.
+
+    Args:
+        values: Value of each photograph, shape ``(n,)``.
+        groups: Capture sessions or patients, shape ``(n,)``; None takes photographs as independent.
+    """
+    if not values.size:
+        return Estimate(None, None, None, 0, NORMAL, reason=NO_PHOTOGRAPH)
+    mean = float(values.mean())
+    error = estimate_standard_error_over_groups(values - mean, groups) / values.size
+    if error <= ROUNDING:
+        return Estimate(mean, None, None, values.size, NORMAL, reason=NO_SPREAD)
+    half = Z_TWO_SIDED * error
+    return Estimate(mean, mean - half, mean + half, values.size, NORMAL)
+
+
+def estimate_standard_error_over_groups(
+    departures: Floats, groups: ArrayLike | None = None
+) -> float:
+    """Return the standard error of a sum of departures from a mean; 0 if there is only one group.
+
+    Each group's departures are added up before they are squared (Liang and Zeger, Biometrika 1986,
+    73:13-22).
+    """
+    _, member_of = np.unique(
+        np.arange(departures.size) if groups is None else np.asarray(groups), return_inverse=True
+    )
+    sums = np.bincount(member_of, weights=departures)
+    if sums.size < 2:
+        return 0.0
+    return math.sqrt(sums.size / (sums.size - 1) * float(sums @ sums))
+
+
+def estimate_auroc(
+    is_positive: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None
+) -> Estimate:
     """Estimate the area under the ROC curve: the chance that a positive scores above a negative.
 
     The variance is that of DeLong et al. (Biometrics 1988, 44:837-845), computed from mid-ranks
-    (Sun and Xu, IEEE Signal Process. Lett. 2014, 21:1389-1393) and extended to grouped photographs
-    by Obuchowski (Biometrics 1997, 53:567-578).  The interval is made on the logit scale, so that
-    it stays between 0 and 1.  If every positive scores above every negative, that variance is
-    zero; then the interval is :func:`newcombe_limits` for as many photographs as there are groups.
+    (Sun and Xu, IEEE Signal Processing Letters 2014, 21:1389-1393) and extended to grouped
+    photographs by Obuchowski (Biometrics 1997, 53:567-578). The interval is computed on the logit
+    scale, so that its limits stay between 0 and 1. If every positive scores above every negative,
+    the variance is zero. If the variance is zero, :func:`newcombe_limits_of_auroc` computes the
+    interval from the number of groups.
 
     Args:
         is_positive: Shape ``(n,)``, boolean.
-        scores: Shape ``(n,)``; a higher one is more likely positive.
+        scores: Shape ``(n,)``; the higher the score, the more likely the photograph is positive.
         groups: Capture sessions or patients, shape ``(n,)``.
     """
     positive = np.asarray(is_positive, dtype=bool)
-    values = np.asarray(scores, dtype=np.float64)
-    ill, well, n = values[positive], values[~positive], positive.size
-    if min(ill.size, well.size) == 0:
-        missing = "diseased" if ill.size == 0 else "healthy"
-        return Estimate(None, None, None, n, "DeLong", reason=f"no {missing} photograph")
-    # The rank among all, less the rank among its own side, counts the photographs of the other
-    # side that score below; equal scores count half. So there is no need to compare all pairs.
-    ranks = _mid_ranks(np.concatenate([ill, well]))
-    wins = (ranks[: ill.size] - _mid_ranks(ill)) / well.size
-    losses = 1.0 - (ranks[ill.size :] - _mid_ranks(well)) / ill.size
-    area = float(wins.mean())
-    departures = np.empty(n)
-    departures[positive], departures[~positive] = wins - area, losses - area
+    values, n = np.asarray(scores, dtype=np.float64), positive.size
+    if not positive.any() or positive.all():
+        return _estimate_without_two_sides(positive)
+    area, departures = _area_and_departures(positive, values)
     _, member_of = np.unique(np.arange(n) if groups is None else groups, return_inverse=True)
-    among = [np.unique(member_of[side]).size for side in (positive, ~positive)]
-    variance = _area_variance(departures, positive, member_of) if min(among) > 1 else 0.0
+    among = _count_groups_on_each_side(positive, member_of)
+    variance = _variance_of_auroc(departures, positive, member_of) if min(among) > 1 else 0.0
     if variance <= 0 or not 0 < area < 1:
-        limits = newcombe_limits(area, *among)
+        limits = newcombe_limits_of_auroc(area, *among)
         return Estimate(area, *limits, n, "Newcombe's method 5")
     half = Z_TWO_SIDED * math.sqrt(variance) / (area * (1 - area))
     logit = math.log(area / (1 - area))
     return Estimate(area, _logistic(logit - half), _logistic(logit + half), n, "DeLong over groups")
 
 
-def _area_variance(
+def estimate_auroc_change(
+    is_positive: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    z: float = Z_TWO_SIDED,
+) -> Estimate:
+    """Estimate how much the AUROC changes from a first to a second score of the same photographs.
+
+    The variance of the difference is that of DeLong et al. (1988) for paired scores, with
+    Obuchowski's extension to grouped photographs.
+
+    Args:
+        is_positive: Shape ``(n,)``, boolean.
+        first: Scores by the first grader, shape ``(n,)``.
+        second: Scores by the second grader, shape ``(n,)``.
+        groups: Capture sessions or patients, shape ``(n,)``.
+        z: Normal quantile of the limits; the limits are the difference plus or minus this many
+            standard errors.
+
+    Returns:
+        An estimate without limits if no photograph changed its rank, or if one side has fewer than
+        two groups.
+    """
+    positive = np.asarray(is_positive, dtype=bool)
+    if not positive.any() or positive.all():
+        return _estimate_without_two_sides(positive)
+    before, from_before = _area_and_departures(positive, np.asarray(first, dtype=np.float64))
+    after, from_after = _area_and_departures(positive, np.asarray(second, dtype=np.float64))
+    change, n = after - before, positive.size
+    _, member_of = np.unique(np.arange(n) if groups is None else groups, return_inverse=True)
+    if min(_count_groups_on_each_side(positive, member_of)) < 2:
+        reason = "no interval: 1 group, 2 needed"
+        return Estimate(change, None, None, n, "DeLong, paired", reason=reason)
+    variance = _variance_of_auroc(from_after - from_before, positive, member_of)
+    if variance <= ROUNDING**2:
+        reason = "no interval: no photograph changed its rank"
+        return Estimate(change, None, None, n, "DeLong, paired", reason=reason)
+    half = z * math.sqrt(variance)
+    return Estimate(change, change - half, change + half, n, "DeLong over groups, paired")
+
+
+def _estimate_without_two_sides(positive: NDArray[np.bool_]) -> Estimate:
+    missing = "healthy" if positive.any() else "diseased"
+    return Estimate(None, None, None, positive.size, "DeLong", reason=f"no {missing} photograph")
+
+
+def _count_groups_on_each_side(
+    positive: NDArray[np.bool_], member_of: NDArray[np.intp]
+) -> tuple[int, int]:
+    return np.unique(member_of[positive]).size, np.unique(member_of[~positive]).size
+
+
+def _area_and_departures(positive: NDArray[np.bool_], values: Floats) -> tuple[float, Floats]:
+    """Return the area under the ROC curve, and how far each photograph departs from its mean."""
+    ill, well = values[positive], values[~positive]
+    # The rank among all, less the rank among its own side, counts the photographs of the other
+    # side that score below; equal scores count half. So there is no need to compare all pairs.
+    ranks = _rank_with_mean_rank_for_ties(np.concatenate([ill, well]))
+    wins = (ranks[: ill.size] - _rank_with_mean_rank_for_ties(ill)) / well.size
+    losses = 1.0 - (ranks[ill.size :] - _rank_with_mean_rank_for_ties(well)) / ill.size
+    area = float(wins.mean())
+    departures = np.empty(positive.size)
+    departures[positive], departures[~positive] = wins - area, losses - area
+    return area, departures
+
+
+def _variance_of_auroc(
     departures: Floats, positive: NDArray[np.bool_], member_of: NDArray[np.intp]
 ) -> float:
-    """Variance of an area, from how far the share of each photograph departs from it.
+    """Return the variance of an AUROC from the deviation of each photograph from the mean.
 
-    A group with photographs on both sides adds a covariance.  With one photograph in each group
-    the variance is DeLong's.
+    A group with both positive and negative photographs adds a covariance.  With one photograph in
+    each group, the variance is that of DeLong.
     """
     ill, well = (
         np.bincount(member_of, weights=departures * side) / side.sum()
@@ -115,12 +262,13 @@ def _area_variance(
     return variance
 
 
-def newcombe_limits(area: float, positives: int, negatives: int) -> tuple[float, float]:
-    """Return 95 % limits of an area from the number of independent photographs on each side.
+def newcombe_limits_of_auroc(area: float, positives: int, negatives: int) -> tuple[float, float]:
+    """Return 95 % limits of an AUROC from the numbers of independent positives and negatives.
 
-    This is method 5 of Newcombe (Stat. Med. 2006, 25:559-573): the limit is that true area from
-    which the observed one is 1.96 standard errors away, with the error that Hanley and McNeil
-    give for the true area.  Hence it also works for an observed area of 0 or 1.
+    The method is number 5 of Newcombe (Statistics in Medicine 2006, 25:559-573). A limit is a true
+    area that is 1.96 standard errors away from the observed area.  The standard error is that of
+    Hanley and McNeil for the true area.  Newcombe's method also works if the observed area is 0 or
+    1.
     """
 
     def is_within(limit: float) -> bool:
@@ -129,35 +277,42 @@ def newcombe_limits(area: float, positives: int, negatives: int) -> tuple[float,
         error = math.sqrt(limit * (1 - limit) * spread / (positives * negatives))
         return abs(area - limit) <= Z_TWO_SIDED * error
 
-    return _last_within(area, 0.0, is_within), _last_within(area, 1.0, is_within)
+    return _bisect_to_last_value_within(area, 0.0, is_within), _bisect_to_last_value_within(
+        area, 1.0, is_within
+    )
 
 
-def _last_within(inside: float, outside: float, is_within: Callable[[float], bool]) -> float:
-    """Find by bisection the last value, on the way from inside to outside, that is within."""
+def _bisect_to_last_value_within(
+    inside: float, outside: float, is_within: Callable[[float], bool]
+) -> float:
+    """Find by bisection the last value between two points for which the condition holds."""
     for _ in range(BISECTIONS):
         middle = (inside + outside) / 2
         inside, outside = (middle, outside) if is_within(middle) else (inside, middle)
     return inside
 
 
-def bootstrap_over_groups(
+def estimate_by_group_bootstrap(
     summands: Floats,
     statistic: Callable[[Floats], Floats],
     groups: ArrayLike | None = None,
     *,
     seed: int = 0,
+    tail: float = TAIL,
 ) -> Estimate:
-    """Estimate a statistic of sums over photographs, by percentile bootstrap over groups.
+    """Estimate a function of sums over photographs, by percentile bootstrap over groups.
 
-    Kappa, for example, is a function of 25 counts, each a sum over photographs.  A resample of
-    groups is then a weighted sum of their sums, and thousands of resamples are one matrix product.
+    For example, kappa is a function of 25 counts, each of which is a sum over photographs.  The
+    counts of a resample of groups are a weighted sum of the groups' counts, so thousands of
+    resamples are one matrix product.
 
     Args:
         summands: What each photograph adds to the k sums, shape ``(n, k)``.
-        statistic: Computes values ``(b,)`` from sums ``(b, k)``.
+        statistic: Function that computes values of shape ``(b,)`` from sums of shape ``(b, k)``.
         groups: Capture sessions or patients, shape ``(n,)``; photographs of one group are drawn
             together.
-        seed: Of the resamples.
+        seed: Seed for drawing the resamples.
+        tail: Share of the resamples below the lower limit, and above the upper limit.
     """
     n = len(summands)
     if n == 0:
@@ -167,7 +322,7 @@ def bootstrap_over_groups(
         return Estimate(None, None, None, n, BOOTSTRAP, reason="undefined for these photographs")
     # Groups with the same sums are of one kind, and only the kinds are drawn: a thousand
     # photographs fall into 25 cells of a confusion matrix.
-    kinds, counts = np.unique(_sums_per_group(summands, groups), axis=0, return_counts=True)
+    kinds, counts = np.unique(_sum_per_group(summands, groups), axis=0, return_counts=True)
     if counts.sum() < 2:
         return Estimate(value, None, None, n, BOOTSTRAP, reason="no interval: 1 group, 2 needed")
     random = np.random.default_rng(seed)
@@ -177,7 +332,7 @@ def bootstrap_over_groups(
         statistic(random.multinomial(group_count, counts / group_count, size=size) @ kinds)
         for size in sizes
     ]
-    low, high = np.nanquantile(np.concatenate(drawn), [TAIL, 1 - TAIL])
+    low, high = np.nanquantile(np.concatenate(drawn), [tail, 1 - tail])
     # If every photograph is right, or no grade changed, all resamples are the same. That proves no
     # certainty: other photographs would show some spread.
     if high - low < ROUNDING:
@@ -186,8 +341,8 @@ def bootstrap_over_groups(
     return Estimate(value, float(low), float(high), n, BOOTSTRAP)
 
 
-def _sums_per_group(summands: Floats, groups: ArrayLike | None) -> Floats:
-    """Add up the summands of each group, shape ``(groups, k)``."""
+def _sum_per_group(summands: Floats, groups: ArrayLike | None) -> Floats:
+    """Add up the summands of each group, in shape ``(groups, k)``."""
     if groups is None:
         return summands
     names, member_of = np.unique(np.asarray(groups), return_inverse=True)
@@ -196,7 +351,7 @@ def _sums_per_group(summands: Floats, groups: ArrayLike | None) -> Floats:
     return per_group
 
 
-def _mid_ranks(values: Floats) -> Floats:
+def _rank_with_mean_rank_for_ties(values: Floats) -> Floats:
     """Rank values from 1; equal values share the mean of their ranks."""
     ordered = np.sort(values)
     below = np.searchsorted(ordered, values, side="left")

@@ -1,7 +1,7 @@
-"""Check that the rows of one scenario are alike and independent, as every interval assumes.
+"""Check that the rows of a scenario are alike and independent, as every interval assumes.
 
-Nothing is ever trimmed because of what is found here: outliers are listed, and drift and
-dependence are reported beside the numbers that they make doubtful.
+The checks of this module remove no row. Outliers are listed, and drift and dependence are reported
+beside the numbers that they affect.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from drdeploy.statistics.means import FEWEST_ROWS, Estimate, ratio_of_means
+from drdeploy.statistics.means import FEWEST_ROWS, estimate_ratio_of_means
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    from drdeploy.statistics.estimate import Estimate
 
     Floats = NDArray[np.float64]
 
@@ -25,11 +27,11 @@ FEWEST_FOR_A_VERDICT = 8
 LEVEL = 0.01
 """Level of each test.  In a study of 26 scenarios, each gives one false alarm in four studies."""
 FENCE = 1.5
-"""How many box lengths from the box a row is an outlier (Tukey 1977), as in the figures."""
+"""A row this many box lengths away from the box is an outlier, as in box plots (Tukey 1977)."""
 
 
 class Stability(StrEnum):
-    """Whether the rows of a scenario are alike and independent."""
+    """Whether the rows of a scenario have the same distribution and are independent."""
 
     STEADY = "steady"
     DRIFTS = "drifts"
@@ -39,10 +41,10 @@ class Stability(StrEnum):
 
 @dataclass(frozen=True)
 class Outlier:
-    """A row outside the whiskers of the box plot; it counts like any other.
+    """A row outside the whiskers of the box plot. An outlier counts like any other row.
 
     Attributes:
-        position: In the order of the sample, from 0.
+        position: Position in the sample, counted from 0.
         value: What was measured.
     """
 
@@ -55,13 +57,15 @@ class Steadiness:
     """The result of checking the rows of a scenario.
 
     Attributes:
-        verdict: Whether they are alike and independent.
-        drift: Change from the first to the last row (Theil-Sen) over the median, 0.1 for 10 %.
+        verdict: Whether the rows are alike and independent.
+        drift: Change from the first to the last row (Theil-Sen), divided by the median; 0.1 means
+            10 %.
         drift_p: P value of Kendall's rank correlation with the order (Mann 1945).
         autocorrelation: Rank correlation of each row with the next.
-        autocorrelation_p: P value of that correlation.
-        outliers: Rows more than one and a half box lengths from the box.
-        halves: A/A check: mean of the odd rows over the mean of the even ones.
+        autocorrelation_p: P value of the autocorrelation.
+        outliers: Rows that are more than one and a half box lengths away from the box of the box
+            plot.
+        halves: A/A check: mean of the odd rows divided by the mean of the even rows.
     """
 
     verdict: Stability
@@ -73,17 +77,17 @@ class Steadiness:
     halves: Estimate
 
 
-def steadiness(sample: ArrayLike) -> Steadiness:
-    """Check values in the order in which they were measured."""
+def check_steadiness(sample: ArrayLike) -> Steadiness:
+    """Check the values of a scenario in the order in which they were measured."""
     values = np.asarray(sample, dtype=np.float64).ravel()
-    outliers, halves = outliers_of(values), a_a_ratio(values)
+    outliers, halves = find_outliers(values), estimate_ratio_of_odd_to_even_rows(values)
     if values.size < FEWEST_FOR_A_VERDICT or np.ptp(values) == 0:
         return Steadiness(Stability.TOO_FEW, None, None, None, None, outliers, halves)
     order = np.arange(values.size)
     drift_p = float(stats.kendalltau(order, values).pvalue)
     slope = float(stats.theilslopes(values, order).slope)
     drift = slope * (values.size - 1) / float(np.median(values))
-    dependence, dependence_p = _dependence(values)
+    dependence, dependence_p = _rank_correlation_of_neighbours(values)
     verdict = Stability.STEADY
     if drift_p < LEVEL:
         verdict = Stability.DRIFTS
@@ -92,8 +96,8 @@ def steadiness(sample: ArrayLike) -> Steadiness:
     return Steadiness(verdict, drift, drift_p, dependence, dependence_p, outliers, halves)
 
 
-def _dependence(values: Floats) -> tuple[float | None, float | None]:
-    """Rank correlation of each row with the next, and its p value; None if the rows do not vary."""
+def _rank_correlation_of_neighbours(values: Floats) -> tuple[float | None, float | None]:
+    """Return the rank correlation of each row with the next, and its p value."""
     before, after = values[:-1], values[1:]
     if np.ptp(before) == 0 or np.ptp(after) == 0:
         return None, None
@@ -101,8 +105,8 @@ def _dependence(values: Floats) -> tuple[float | None, float | None]:
     return float(found.statistic), float(found.pvalue)
 
 
-def outliers_of(values: Floats) -> tuple[Outlier, ...]:
-    """Return the rows beyond the whiskers of the box plot, in their order."""
+def find_outliers(values: Floats) -> tuple[Outlier, ...]:
+    """Return the rows outside the whiskers of the box plot, in their order."""
     if values.size < FEWEST_ROWS:
         return ()
     low, high = np.quantile(values, [0.25, 0.75])
@@ -111,10 +115,11 @@ def outliers_of(values: Floats) -> tuple[Outlier, ...]:
     return tuple(Outlier(int(at), float(values[at])) for at in beyond)
 
 
-def a_a_ratio(values: Floats) -> Estimate:
-    """Compare the rows of a scenario with each other: every other row over the rest.
+def estimate_ratio_of_odd_to_even_rows(values: Floats) -> Estimate:
+    """Compare the odd rows of a scenario with its even rows.
 
-    Both halves come from the same configuration, so about one interval in twenty should exclude 1.
-    If more do, the intervals of the study are too short to compare configurations by.
+    The odd and the even rows have the same configuration, so about one in twenty intervals of the
+    ratio should exclude 1. If more intervals exclude 1, the intervals of the study are too short to
+    compare configurations.
     """
-    return ratio_of_means(values[::2], values[1::2])
+    return estimate_ratio_of_means(values[::2], values[1::2])

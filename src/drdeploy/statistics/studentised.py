@@ -1,19 +1,22 @@
-"""The studentised bootstrap: intervals from how far resamples lie from the sample.
+"""Compute intervals with the studentised bootstrap.
 
-A sample of latencies is small and skewed, so that a normal interval around its mean misses the
-truth too often.  The bootstrap draws resamples from the sample and looks at how far their means are
-from the sample's mean.  Studentised means that each distance is divided by the resample's own
-standard error, which corrects for skewness: in a resample without slow rows, both the mean and the
-error are too small (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 12.5).
-It is done for the logarithm of the mean, whose error depends less on the mean.
+A sample of latencies is small and skewed, so a normal interval around its mean misses the true
+value too often.  The bootstrap draws resamples from the sample, and measures how far their means
+are from the sample's mean.  In the studentised bootstrap, each distance is divided by the
+resample's own standard error.  The division corrects for skewness, because a resample without slow
+rows has too small a mean and too small an error (Efron and Tibshirani, 1993, section 12.5).  The
+method is applied to the logarithm of the mean, because the error of the logarithm depends less on
+the mean.
 
-The pivot of a resample is (its log mean - the sample's log mean) / its standard error.  The limits
-are the sample's log mean minus quantiles of the pivots times the sample's standard error.
+The pivot of a resample is the difference of its log mean from the sample's log mean, divided by the
+standard error of the resample.  To find the limits, the quantiles of the pivots are multiplied by
+the sample's standard error and subtracted from the sample's log mean.
 
-Cutting off 2.5 % of the pivots on each side still misses the truth too often, because a small
-sample often has none of the slow rows at all.  So the tails are calibrated: smaller shares are cut
-off, chosen so that simulated intervals cover 95 % (ibid., chapter 18; Loh, J. Am. Stat. Assoc.
-1987, 82:155-162).  ``benchmarks/interval_coverage.py`` shows the coverage with and without.
+Cutting off 2.5 % of the pivots on each side still misses the true value too often, because a small
+sample often has no slow rows. The tails are calibrated: smaller shares are cut off, so that
+simulated intervals cover 95 % (Efron and Tibshirani, 1993, chapter 18; Loh, Journal of the American
+Statistical Association 1987, 82:155-162). ``benchmarks/interval_coverage.py`` shows the coverage
+with and without calibration.
 """
 
 from __future__ import annotations
@@ -27,21 +30,26 @@ from scipy import stats
 from drdeploy.statistics.estimate import TAIL
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
 RESAMPLES = 1999
 """(RESAMPLES + 1) times each tail below is a whole number, so the limits are order statistics."""
+ROUNDING = 1e-24
+"""A squared error of a logarithm that is no larger comes from rounding: equal rows have a mean that
+may differ from them in its last bit."""
 
 
 @dataclass(frozen=True)
 class Tails:
-    """The shares of pivots that are cut off.
+    """The shares of pivots that are cut off on each side.
 
     Attributes:
-        above: For the upper limit.
-        below: For the lower limit.
+        above: Share that is cut off for the upper limit.
+        below: Share that is cut off for the lower limit.
     """
 
     above: float
@@ -56,49 +64,50 @@ OF_A_COMPARISON = Tails(above=0.015, below=0.015)
 
 
 @dataclass(frozen=True)
-class Pivot:
-    """A statistic of k samples with its standard error, from which pivots are made.
+class StatisticWithError:
+    """A statistic of each of ``k`` samples, with its standard error.
 
     Attributes:
         centre: The statistic, shape ``(k,)``.
-        squared_error: Its squared standard error, shape ``(k,)``.
+        squared_error: The squared standard error of the statistic, shape ``(k,)``.
     """
 
     centre: Floats
     squared_error: Floats
 
-    def minus(self, other: Pivot) -> Pivot:
-        """Return the difference of two independent statistics; their squared errors add up."""
-        return Pivot(self.centre - other.centre, self.squared_error + other.squared_error)
+    def minus(self, other: StatisticWithError) -> StatisticWithError:
+        """Return the difference of two independent statistics, whose squared errors add up."""
+        return StatisticWithError(
+            self.centre - other.centre, self.squared_error + other.squared_error
+        )
 
 
-def log_means(samples: Floats) -> Pivot:
-    """Compute the log mean of each row of ``(k, n)``; its error is by the delta method."""
+def compute_log_means(samples: Floats) -> StatisticWithError:
+    """Compute the log mean of each of ``k`` samples, with its error by the delta method."""
     means = samples.mean(axis=1)
-    return Pivot(np.log(means), samples.var(axis=1, ddof=1) / samples.shape[1] / means**2)
+    return StatisticWithError(
+        np.log(means), samples.var(axis=1, ddof=1) / samples.shape[1] / means**2
+    )
 
 
-def means(samples: Floats) -> Pivot:
-    """Compute the mean of each row of ``(k, n)``."""
-    return Pivot(samples.mean(axis=1), samples.var(axis=1, ddof=1) / samples.shape[1])
-
-
-def log_shares(samples: Floats) -> Pivot:
-    """Compute the log ratio of the two means of each paired sample in ``(k, n, 2)``."""
+def compute_log_ratios_of_paired_means(samples: Floats) -> StatisticWithError:
+    """Compute the logarithm of the ratio of two means for each of ``k`` samples of ``n`` pairs."""
     centre = samples.mean(axis=1)
     residuals = samples[..., 0] / centre[:, :1] - samples[..., 1] / centre[:, 1:]
     logs = np.log(centre[:, 0] / centre[:, 1])
-    return Pivot(logs, residuals.var(axis=1, ddof=1) / samples.shape[1])
+    return StatisticWithError(logs, residuals.var(axis=1, ddof=1) / samples.shape[1])
 
 
-def resampled(values: Floats, rng: np.random.Generator) -> Floats:
-    """Draw rows with replacement, shape ``(RESAMPLES, n, ...)``; pairs stay together."""
+def draw_resamples(values: Floats, rng: np.random.Generator) -> Floats:
+    """Draw rows with replacement in shape ``(RESAMPLES, n, ...)``; pairs stay together."""
     drawn: Floats = values[rng.integers(0, len(values), (RESAMPLES, len(values)))]
     return drawn
 
 
-def bootstrap_limits(observed: Pivot, resamples: Pivot, tails: Tails) -> tuple[float, float]:
-    """Return the limits of the statistic, on its own scale (the logarithm, for a mean).
+def studentised_bootstrap_limits(
+    observed: StatisticWithError, resamples: StatisticWithError, tails: Tails
+) -> tuple[float, float]:
+    """Return the limits of the statistic on its own scale, for example the logarithm of a mean.
 
     Args:
         observed: The statistic of the sample.
@@ -107,7 +116,7 @@ def bootstrap_limits(observed: Pivot, resamples: Pivot, tails: Tails) -> tuple[f
     """
     centre, error = float(observed.centre[0]), float(np.sqrt(observed.squared_error[0]))
     # A resample may draw the same row every time; without a spread it has no pivot.
-    usable = np.isfinite(resamples.centre) & (resamples.squared_error > 0)
+    usable = np.isfinite(resamples.centre) & (resamples.squared_error > ROUNDING)
     pivots = (resamples.centre[usable] - centre) / np.sqrt(resamples.squared_error[usable])
     lower, upper = np.quantile(pivots, [tails.above, 1 - tails.below])
     # The two change places: a pivot far above zero means that the sample may lie that far above
@@ -115,14 +124,16 @@ def bootstrap_limits(observed: Pivot, resamples: Pivot, tails: Tails) -> tuple[f
     return centre - float(upper) * error, centre - float(lower) * error
 
 
-def students_limits(observed: Pivot, freedom: float) -> tuple[float, float]:
-    """Return the limits by Student's t, for samples too small to resample."""
+def student_t_limits(observed: StatisticWithError, freedom: float) -> tuple[float, float]:
+    """Return the limits by Student's t, for samples that are too small to resample."""
     centre, error = float(observed.centre[0]), float(np.sqrt(observed.squared_error[0]))
     reach = float(stats.t.ppf(1 - TAIL, freedom)) * error
     return centre - reach, centre + reach
 
 
-def welch(above: Pivot, n_above: int, below: Pivot, n_below: int) -> float:
-    """Return the degrees of freedom of a difference of two means (Welch and Satterthwaite)."""
-    one, other = float(above.squared_error[0]), float(below.squared_error[0])
-    return (one + other) ** 2 / (one**2 / (n_above - 1) + other**2 / (n_below - 1))
+def degrees_of_freedom(pivots: Sequence[StatisticWithError], sizes: Sequence[int]) -> float:
+    """Return the degrees of freedom of a mean (n - 1), or of a difference of two (Welch)."""
+    errors = [float(pivot.squared_error[0]) for pivot in pivots]
+    if len(errors) == 1:
+        return sizes[0] - 1
+    return sum(errors) ** 2 / sum(e**2 / (n - 1) for e, n in zip(errors, sizes, strict=True))

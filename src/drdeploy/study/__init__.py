@@ -1,11 +1,11 @@
 """Measure ways of hosting a grader, and decide between them.
 
-A measurement's way::
+A measurement passes through the packages in this order:
 
-    design/          a study is a TOML file; it becomes a plan, shown before anything is spent
-    running/         host, send, record, resume: begin at running/session.py
-    measurements/    one invocation, one row, one schema; the journal and the results folder
-    report/          summaries, comparisons, findings, pictures and tables on one page
-    recommendation/  traffic, simulation, cold-start mitigation, cost, requirements, decision
-    thesis/          the 2023 study: its raw rows, its printed figures, what holds of them
+- ``design`` reads a study from its TOML file, and plans its trials, duration and cost.
+- ``running`` hosts each model, sends requests, and records rows; begin at ``running/session.py``.
+- ``measurements`` holds the schema of a row, the journal of rows, and the results folder.
+- ``report`` shows summaries, comparisons, findings, pictures and tables on one page.
+- ``recommendation`` simulates traffic, prices every way of hosting, and chooses the cheapest.
+- ``thesis`` computes the printed numbers of the 2023 study again from its raw rows.
 """

@@ -1,16 +1,17 @@
-"""The functions of ``import drdeploy`` that run a study and decide from what it measured.
+"""The functions of ``import drdeploy`` that run a study and decide from its results.
 
-What they need is imported when they are called.  So importing this module costs nothing, and a
-call without the extra ``study`` says that it is missing.
+Each function imports pandas and other packages only when it is called. Importing this module is
+fast, and a call without the extra ``study`` says that the extra is missing.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drdeploy.errors import requires_extra
+from drdeploy.errors import turn_import_error_into_missing_extra
 
 if TYPE_CHECKING:
     from drdeploy.errors import EndpointError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from drdeploy.study.measurements.measurement import Measurement
     from drdeploy.study.recommendation.decision import Decision
     from drdeploy.study.recommendation.requirements import Assumptions, Requirements
-    from drdeploy.study.recommendation.traffic.arrivals import Arrivals, Traffic
+    from drdeploy.study.recommendation.traffic import Arrivals, Traffic
     from drdeploy.study.running.runner import ProgressReporter, RunOutcome
     from drdeploy.study.running.target import Isolation
 
@@ -40,51 +41,57 @@ def run_study(
     endpoint_url: str | None = None,
     isolation: Isolation = "auto",
     fresh: bool = False,
+    own_names: bool = False,
     progress: ProgressReporter | None = None,
 ) -> RunOutcome:
-    """Run a study on this machine, or what is missing of it.
+    """Run a study on this machine, or continue an interrupted one.
 
     ::
 
         outcome = run_study("quick", "results/quick")
         outcome.finished, outcome.problems
 
-    Every answer is a row on disk before the next request is sent.  After an interruption, the
-    same call measures what is missing.  On AWS, where endpoints cost money, run a study with
-    ``drdeploy study run --target aws``: it shows the plan with its cost, and asks.
+    Each answer is written to disk as a row before the next request is sent.  The same call, made
+    again, measures only what is missing or does not count.  To run a study on AWS, use ``drdeploy
+    study run --target aws``, which shows the cost and asks for approval.
 
     Args:
         study: A :class:`~drdeploy.Study`, its TOML file, or the name of a study that comes with
             this project.
-        results: Folder of the rows.  What it holds is kept and not measured again.
-        only: Run the trials whose id contains this, or matches this pattern.
-        seed: Seed of arrival times, the order of photographs and random weights; the study's own
-            if None.
+        results: The folder for the rows.  Rows that are in the folder already are kept; only what
+            is missing or does not count is measured.
+        only: Run only the trials whose id contains this text, or matches this pattern.
+        seed: Seed of arrival times, of the order of photographs and of random weights; the seed in
+            the study's file if None.
         photographs: A folder of photographs to send; the example photographs if None, or
-            synthetic ones where there are none.
-        weights: A folder of ImageNet weights as Keras publishes them, for architectures that have
-            no trained ones; random weights if None.
-        endpoint_url: Address of a running local service; if None, one is started and stopped.
-        isolation: What that service runs endpoints in: ``container``, ``process``, or ``auto``,
-            which takes containers where a container engine answers.
-        fresh: Move earlier rows of the folder aside and start anew.
-        progress: Receives what happens; if None, the log ``drdeploy.study`` does.
+            synthetic photographs if the example photographs are not installed.
+        weights: A folder of ImageNet weights as Keras publishes them, for architectures without
+            trained weights; random weights if None.
+        endpoint_url: Address of a running local service; if None, a local service is started for
+            the run and stopped after it.
+        isolation: What the local service runs endpoints in: ``container``, ``process``, or
+            ``auto``, which means containers if a container engine answers, otherwise processes.
+        fresh: Move earlier rows of the folder aside and start over.
+        own_names: Name photographs in the rows by their file names, not by a keyed hash.
+        progress: Receives each event of the run; if None, the events go to the log
+            ``drdeploy.study``.
 
     Raises:
-        StudyError: The study cannot be planned, or the folder holds rows of another one.
+        StudyError: The study cannot be planned, or the folder holds rows of another study.
         EndpointError: The local service does not start or does not answer.
         MissingExtra: The extra ``study`` is not installed.
     """
-    with requires_extra(EXTRA, "A study"):
+    with turn_import_error_into_missing_extra(EXTRA, "A study"):
+        from drdeploy.photograph_names import PhotographNames
         from drdeploy.study.design.plan import make_plan
         from drdeploy.study.design.study import Study
         from drdeploy.study.measurements.results import Results
-        from drdeploy.study.running.models import check_own_artifacts
+        from drdeploy.study.running.models import check_named_artifacts
         from drdeploy.study.running.session import RunOptions, run_plan
 
         chosen = study if isinstance(study, Study) else Study.load(study)
-        plan = make_plan(chosen).only(only)
-        check_own_artifacts(plan.trials)
+        plan = make_plan(chosen).select_trials_by_id(only)
+        check_named_artifacts(plan.trials)
         options = RunOptions(
             results=Results(Path(results)),
             seed=chosen.seed if seed is None else seed,
@@ -93,31 +100,32 @@ def run_study(
             endpoint_url=endpoint_url,
             isolation=isolation,
             fresh=fresh,
+            names=PhotographNames.choose_file_names_or_hashes(own=own_names),
         )
         return run_plan(plan, options, progress or LoggedProgress())
 
 
 def load_measurements(results: Path | str) -> Measurements:
-    """Read and check what a study measured.
+    """Read and check the measurements of a study.
 
     ::
 
         measurements = load_measurements("results/quick")
         measurements.counted  # a pandas DataFrame of the rows that count
-        measurements.left_out  # how many do not, and why
+        measurements.left_out  # the number of rows that do not count, for each reason
 
     Args:
         results: A results folder, its ``measurements.csv``, or ``thesis-2023`` for the rows of
             the published study.
 
     Raises:
-        AnalysisError: There are no measurements, or a value in them makes no sense.
+        AnalysisError: There are no measurements, or a row contradicts the schema.
         MissingExtra: The extra ``study`` is not installed.
     """
-    with requires_extra(EXTRA, "Reading measurements"):
-        from drdeploy.study.thesis.raw_rows import load_results
+    with turn_import_error_into_missing_extra(EXTRA, "Reading measurements"):
+        from drdeploy.study.thesis.raw_rows import load_results_or_published_study
 
-        return load_results(Path(results))
+        return load_results_or_published_study(Path(results))
 
 
 def recommend(
@@ -129,8 +137,9 @@ def recommend(
     prices: PriceSheet | Path | str | None = None,
     seed: int = 2023,
     allow_mixed: bool = False,
+    as_measured: bool = False,
 ) -> Decision:
-    """Choose the cheapest way of hosting that meets every requirement.
+    """Choose the hosting that meets every requirement at the lowest cost.
 
     ::
 
@@ -138,34 +147,39 @@ def recommend(
         decision.answer  # in sentences
         decision.winner  # None where nothing meets the requirements
 
-    The traffic is simulated on every configuration that was measured, with every policy against
-    cold starts, and priced.
+    The traffic is simulated and priced on every measured configuration, with every policy against
+    cold starts.  Of the options that cost about the same, the simplest to run is chosen.
 
     Args:
-        measurements: What :func:`load_measurements` returns, or what it takes.
-        traffic: A :class:`~drdeploy.Traffic`, or the photographs a month of a clinic.
-        requirements: What an option must meet.  If None, the cheapest wins.
-        assumptions: What no measurement says, for example when an idle container is removed.
+        measurements: Measurements from :func:`load_measurements`, or the path of a results folder.
+        traffic: A :class:`~drdeploy.Traffic`, or the number of photographs that a clinic takes in
+            a month.
+        requirements: What an option must meet.  If None, the cheapest option wins.
+        assumptions: Values that no measurement gives, for example the time after which an idle
+            container is removed.
         prices: A price sheet, or its TOML file; the packaged one if None.
-        seed: Seed of arrivals, simulation and bootstrap.
-        allow_mixed: Accept rows of different platforms or machines.
+        seed: Seed of the arrivals, the simulation and the bootstrap.
+        allow_mixed: Accept rows that were measured on different platforms or machines.
+        as_measured: Use latencies of this machine as they were measured.  Otherwise the latencies
+            that are expected on AWS are used.
 
     Raises:
         AnalysisError: No configuration has the rows that a simulation needs, or rows were
             measured under different conditions.
-        UnknownPrice: The sheet prices none of the options.
+        UnknownPrice: The price sheet has no price for any of the options.
         MissingExtra: The extra ``study`` is not installed.
     """
-    with requires_extra(EXTRA, "A recommendation"):
+    with turn_import_error_into_missing_extra(EXTRA, "A recommendation"):
         from drdeploy.hosting.sagemaker import PriceSheet
         from drdeploy.study.measurements.load import Measurements
-        from drdeploy.study.recommendation.decide import decide
+        from drdeploy.study.recommendation.decide import choose_cheapest_hosting
         from drdeploy.study.recommendation.requirements import (
             Assumptions,
             DecisionInputs,
             Requirements,
         )
-        from drdeploy.study.recommendation.traffic.arrivals import Traffic
+        from drdeploy.study.recommendation.traffic import Traffic
+        from drdeploy.study.transfer.model import fit_transfer_model
 
         if not isinstance(measurements, Measurements):
             measurements = load_measurements(measurements)
@@ -179,26 +193,30 @@ def recommend(
             assumptions=assumptions or Assumptions(),
             seed=seed,
         )
-        return decide(measurements, prices, inputs, allow_mixed=allow_mixed)
+        if not as_measured:
+            image_gb = inputs.assumptions.image_gb
+            model = fit_transfer_model(measurements, image_gb=image_gb, seed=seed)
+            inputs = replace(inputs, transfer=model)
+        return choose_cheapest_hosting(measurements, prices, inputs, allow_mixed=allow_mixed)
 
 
 class LoggedProgress:
     """Reports the progress of a run to the log ``drdeploy.study``."""
 
     def note(self, text: str) -> None:
-        """Log something worth a line."""
+        """Log a note about the run."""
         log.info("%s", text)
 
     def trial_started(self, trial: Trial, missing: int) -> None:
         """Log that a trial begins, and how many measurements it needs."""
         log.info("%s: %d to measure", trial.id, missing)
 
-    def measured(self, trial: Trial, measurement: Measurement) -> None:
+    def row_recorded(self, trial: Trial, measurement: Measurement) -> None:
         """Log a row, at the level ``DEBUG``."""
         log.debug("%s: %s in %.3f s", trial.id, measurement.outcome, measurement.total_latency_s)
 
     def trial_ended(self, trial: Trial, error: EndpointError | None) -> None:
-        """Log that a trial is over, and what kept it from being finished."""
+        """Log that a trial has ended, and why if it is unfinished."""
         if error is None:
             log.info("%s: measured", trial.id)
         else:

@@ -1,16 +1,17 @@
-"""``model.tar.gz`` and its manifest: write, read, verify.
+"""Write, read and verify ``model.tar.gz`` and its manifest.
 
-:func:`pack` writes an archive: ``manifest.json`` beside the files that it names, byte for byte
-the same for the same model.  SageMaker extracts it to ``/opt/ml/model``, and
-:func:`open_artifact` reads that folder.  :func:`extract` does SageMaker's part on this machine and
-believes nothing that the archive says about itself.  :func:`inspect` and :func:`verify` read an
-archive without writing anything.
+:func:`pack_archive` writes an archive with ``manifest.json`` and the files that the manifest lists;
+the same model gives the same bytes.  SageMaker extracts the archive to ``/opt/ml/model``, and
+:func:`open_artifact` reads that folder. On this machine :func:`extract_archive` extracts an archive
+and trusts nothing in it.  The functions :func:`read_manifest_in_archive` and :func:`verify_archive`
+read an archive without writing anything. For a container that is not of this project,
+:func:`unpack_archive` extracts an archive without judging its files.
 
-A TensorFlow SavedModel without a manifest is accepted too, and used as the original study's
-container used it: that study's preprocessing, raw probabilities, no class names.
+A TensorFlow SavedModel without a manifest is used as in the original study's container: with the
+study's preprocessing, raw probabilities and no class names.
 
-A server opens only what was extracted already.  The modules that handle archives are imported
-when first used, so that a cold start does not pay for them.
+A server opens only an archive that was already extracted.  The modules that handle archives are
+imported only when they are first used, because importing them would slow down a cold start.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from drdeploy.grader.artifacts.manifest import (
     MANIFEST_NAME,
     Clinical,
     FileDigest,
+    InputLayout,
+    ModelDescription,
     ModelFormat,
     ModelManifest,
     OperatingPoint,
@@ -30,22 +33,32 @@ from drdeploy.grader.artifacts.manifest import (
     Provenance,
     Quantization,
     Rate,
+    Recalibration,
     Weights,
 )
 from drdeploy.grader.artifacts.opening import open_artifact
 
 if TYPE_CHECKING:
-    from drdeploy.grader.artifacts.archive import ArchiveLimits, read_archive
-    from drdeploy.grader.artifacts.extraction import extract, inspect, verify
-    from drdeploy.grader.artifacts.packing import pack
-    from drdeploy.grader.artifacts.transform_file import read_transform
+    from drdeploy.grader.artifacts.archive import ArchiveLimits, iterate_archive_members
+    from drdeploy.grader.artifacts.extraction import (
+        ArchiveContents,
+        extract_archive,
+        read_contents,
+        read_manifest_in_archive,
+        verify_archive,
+    )
+    from drdeploy.grader.artifacts.packing import pack_archive, read_transform_file
+    from drdeploy.grader.artifacts.unpacking import unpack_archive
 
 __all__ = [
     "MANIFEST_NAME",
+    "ArchiveContents",
     "ArchiveLimits",
     "Clinical",
     "FileDigest",
+    "InputLayout",
     "ModelArtifact",
+    "ModelDescription",
     "ModelFormat",
     "ModelManifest",
     "OperatingPoint",
@@ -53,28 +66,35 @@ __all__ = [
     "Provenance",
     "Quantization",
     "Rate",
+    "Recalibration",
     "Weights",
-    "extract",
-    "inspect",
+    "extract_archive",
+    "iterate_archive_members",
     "open_artifact",
-    "pack",
-    "read_archive",
-    "read_transform",
-    "verify",
+    "pack_archive",
+    "read_contents",
+    "read_manifest_in_archive",
+    "read_transform_file",
+    "unpack_archive",
+    "verify_archive",
 ]
 
 _ON_DEMAND = {
-    "ArchiveLimits": "archive",
-    "extract": "extraction",
-    "inspect": "extraction",
-    "pack": "packing",
-    "read_archive": "archive",
-    "read_transform": "transform_file",
-    "verify": "extraction",
+    "archive": ("ArchiveLimits", "iterate_archive_members"),
+    "extraction": (
+        "ArchiveContents",
+        "extract_archive",
+        "read_manifest_in_archive",
+        "read_contents",
+        "verify_archive",
+    ),
+    "packing": ("pack_archive", "read_transform_file"),
+    "unpacking": ("unpack_archive",),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ON_DEMAND:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_ON_DEMAND[name]}"), name)
+    for module, names in _ON_DEMAND.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,10 +1,11 @@
 """Write a gzip-compressed tar file reproducibly, and read one that may be hostile.
 
-``tarfile`` trusts headers: a member may be a link out of the folder, a file a thousand times its
-compressed size, or an extended header of gigabytes.  So members are streamed and forgotten, every
-name and type is checked before its content is read, and both the bytes that come out of the
-decompressor and those that come out of the members are counted.  The two differ in a sparse file,
-whose holes are in no archive: 162 bytes wrote 200 MB.
+``tarfile`` trusts the headers of an archive. A member may be a link out of the folder, expand to a
+thousand times its compressed size, or have an extended header of gigabytes. Members are read as a
+stream and not kept in memory, and every name and type is checked before the content is read. The
+limit on bytes is checked twice: for the decompressed archive and for the members. The two numbers
+differ for a sparse file, whose holes take no space in the archive: an archive of 162 bytes wrote
+200 MB.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import gzip
 import io
 import math
 import os
+import stat
 import tarfile
 import zlib
 from contextlib import contextmanager
@@ -20,8 +22,9 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from drdeploy.errors import ArtifactError, TruncatedArchive, UnsafeArchive
-from drdeploy.files import CHUNK_BYTES, atomic_writer
-from drdeploy.grader.artifacts.manifest import is_safe_path
+from drdeploy.files import CHUNK_BYTES, open_for_atomic_write, open_regular_file
+from drdeploy.grader.artifacts.file_kinds import HEAD_BYTES, find_file_kind
+from drdeploy.grader.artifacts.manifest import is_path_inside_folder
 from drdeploy.units import GIB, KIB, MIB
 
 if TYPE_CHECKING:
@@ -31,21 +34,23 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 COMPRESSION_LEVEL = 6
+GZIP_START = b"\x1f\x8b"
 HEADER_BYTES_MAX = 64 * KIB
 """tarfile reads an extended header (a long name) into memory at once; real ones are far smaller."""
 NAME_CHARACTERS_MAX = 512
 NAME_PARTS_MAX = 16
 NAME_PART_BYTES_MAX = 255
-"""What file systems take; the paths of a SavedModel have three parts."""
+"""The longest name that file systems accept; the paths of a SavedModel have three parts."""
 
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """How much an archive may unpack to.
+    """Limits on the extracted size of an archive.
 
     Attributes:
-        max_files: Files and folders.
-        max_bytes: Of all of them; by default the disk of SageMaker Serverless Inference (5 GB).
+        max_files: Number of files and folders.
+        max_bytes: Total size of the files; by default the disk of SageMaker Serverless Inference (5
+            GB).
     """
 
     max_files: int = 10_000
@@ -53,20 +58,20 @@ class ArchiveLimits:
 
 
 def write_archive(archive: Path, members: Mapping[str, Path | bytes]) -> None:
-    """Write files or bytes under the given names, in the given order.
+    """Write files or bytes to an archive under the given names, in the given order.
 
-    Owner, times and modes are fixed, so that the same contents make the same bytes.
+    Owner, times and modes are fixed, so that the same contents give the same archive.
     """
     with (
-        atomic_writer(archive) as raw,
+        open_for_atomic_write(archive) as raw,
         gzip.GzipFile("", "wb", COMPRESSION_LEVEL, raw, mtime=0) as stream,
         tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         for name, content in members.items():
-            _add(tar, name, content)
+            _add_member(tar, name, content)
 
 
-def _add(tar: tarfile.TarFile, name: str, content: Path | bytes) -> None:
+def _add_member(tar: tarfile.TarFile, name: str, content: Path | bytes) -> None:
     info = tarfile.TarInfo(name)
     info.mode = 0o644
     if isinstance(content, bytes):
@@ -79,33 +84,35 @@ def _add(tar: tarfile.TarFile, name: str, content: Path | bytes) -> None:
 
 
 class ByteBudget:
-    """Counts bytes, and refuses an archive once there are more than it may have."""
+    """Counts the bytes of an archive, and refuses the archive when they exceed a limit."""
 
     def __init__(self, max_bytes: int) -> None:
         self._left = max_bytes
         self._max_bytes = max_bytes
 
-    def spend(self, count: int) -> None:
-        """Take that many bytes off.
+    def spend_bytes(self, count: int) -> None:
+        """Count some bytes against the limit.
 
         Raises:
-            UnsafeArchive: There are not so many left.
+            UnsafeArchive: The limit is exceeded.
         """
         self._left -= count
         if self._left < 0:
-            raise UnsafeArchive(f"It unpacks to more than {self._max_bytes} bytes")
+            raise UnsafeArchive(f"The extracted archive would exceed {self._max_bytes} bytes")
 
 
 @dataclass(frozen=True)
 class Member:
-    """A regular file of an archive; read it before asking for the next one.
+    """A regular file or a folder of an archive, which must be read before the next member.
 
     Attributes:
-        name: Its path in the archive, normalised.
-        size_bytes: As its header says; ``chunks`` finds out whether that is true.
-        file: Its content.
-        archive: The archive's path, for messages.
-        budget: How many bytes all members may still give.
+        name: The normalised path in the archive.
+        size_bytes: The size that the header claims; reading the content may show another size.
+        file: The content as a stream; empty for a folder.
+        archive: Path of the archive, for messages.
+        budget: How many more bytes all members together may have.
+        is_folder: Whether the member is a folder.
+        is_executable: Whether the owner of the file may execute it.
     """
 
     name: str
@@ -113,47 +120,76 @@ class Member:
     file: IO[bytes]
     archive: Path
     budget: ByteBudget
+    is_folder: bool = False
+    is_executable: bool = False
 
-    def chunks(self) -> Iterator[bytes]:
-        """Yield its content piece by piece.
+    def iterate_content_chunks(self) -> Iterator[bytes]:
+        """Yield the file's content piece by piece.
 
         Raises:
             TruncatedArchive: The archive ends before the file does, or is damaged.
-            UnsafeArchive: The archive unpacks to more than it may.
+            UnsafeArchive: The archive unpacks to more bytes than the limit.
         """
-        with _named_errors(self.archive):
+        with _name_archive_in_errors(self.archive):
             while chunk := self.file.read(CHUNK_BYTES):
-                self.budget.spend(len(chunk))
+                self.budget.spend_bytes(len(chunk))
                 yield chunk
 
 
-def read_archive(archive: Path, limits: ArchiveLimits) -> Iterator[Member]:
+def iterate_archive_members(
+    archive: Path, limits: ArchiveLimits, *, with_folders: bool = False
+) -> Iterator[Member]:
     """Yield an archive's regular files one after the other, without writing anything.
+
+    Args:
+        archive: A gzip-compressed tar file.
+        limits: The largest extracted size.
+        with_folders: Whether the folders that the archive lists are yielded too.
 
     Raises:
         ArtifactError: The file cannot be opened.
-        UnsafeArchive: A member is a link or device, leaves the folder or comes twice, or the
-            archive is too large, by what is read and not by what its headers claim.
-        TruncatedArchive: It ends too early, is damaged, or is not a gzip-compressed tar file.
+        UnsafeArchive: A member is a link or device, leaves the folder or occurs twice, or the bytes
+            that are read exceed a limit.
+        TruncatedArchive: The file ends too early, is damaged, or is not a gzip-compressed tar file.
     """
     try:
-        raw = archive.open("rb")
+        raw = open_regular_file(archive)
     except OSError as err:
-        raise ArtifactError(f"Cannot read it: {err.strerror}", where=str(archive)) from err
-    with raw, gzip.GzipFile(fileobj=raw, mode="rb") as unzipped, _named_errors(archive):
-        yield from _members(_BoundedReader(unzipped, limits.max_bytes), archive, limits)
+        raise ArtifactError(
+            f"The archive cannot be read: {err.strerror}", where=str(archive)
+        ) from err
+    with raw, gzip.GzipFile(fileobj=raw, mode="rb") as unzipped, _name_archive_in_errors(archive):
+        _refuse_other_kinds(archive, raw.read(HEAD_BYTES))
+        raw.seek(0)
+        for member in _iterate_checked_members(
+            _BoundedReader(unzipped, limits.max_bytes), archive, limits
+        ):
+            if with_folders or not member.is_folder:
+                yield member
+
+
+def _refuse_other_kinds(archive: Path, head: bytes) -> None:
+    """Refuse a file that is not gzip-compressed, and name its kind if it is known."""
+    if head.startswith(GZIP_START):
+        return
+    kind = find_file_kind(archive.name, head)
+    if kind is None:
+        raise gzip.BadGzipFile
+    raise ArtifactError(
+        f"The file is {kind.noun}, not a model.tar.gz", where=str(archive), remedy=kind.remedy
+    )
 
 
 @contextmanager
-def _named_errors(archive: Path) -> Iterator[None]:
-    """Turn whatever the decompressor and tarfile raise into errors that name the archive."""
+def _name_archive_in_errors(archive: Path) -> Iterator[None]:
+    """Turn errors of the decompressor and of tarfile into errors that name the archive."""
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as err:
         raise TruncatedArchive(
             "The archive ends too early, is damaged, or is not a gzip-compressed tar file",
             where=str(archive),
-            remedy="Copy or pack it again",
+            remedy="Copy or pack the archive again",
         ) from err
     except (RecursionError, ValueError, OverflowError) as err:
         raise UnsafeArchive("A header of the archive is malformed", where=str(archive)) from err
@@ -161,27 +197,32 @@ def _named_errors(archive: Path) -> Iterator[None]:
         raise UnsafeArchive(err.what, where=str(archive), remedy=err.remedy) from err
 
 
-def _members(stream: _BoundedReader, archive: Path, limits: ArchiveLimits) -> Iterator[Member]:
-    names = _Names()
+def _iterate_checked_members(
+    stream: _BoundedReader, archive: Path, limits: ArchiveLimits
+) -> Iterator[Member]:
+    names = _AdmittedNames()
     budget = ByteBudget(limits.max_bytes)
-    with tarfile.open(fileobj=UntilEnd(stream), mode="r|", tarinfo=_ArtifactTarInfo) as tar:
-        for info in members_of(tar, max_members=limits.max_files):
-            name = names.admit(info)
-            if name is None:
-                continue
-            file = tar.extractfile(info)
-            if file is not None:
-                yield Member(name, info.size, file, archive, budget)
+    with tarfile.open(
+        fileobj=ReaderFailingFarPastEnd(stream), mode="r|", tarinfo=_ArtifactTarInfo
+    ) as tar:
+        for info in iterate_and_forget_members(tar, max_members=limits.max_files):
+            name = names.check_and_register_member(info)
+            if name:
+                file = tar.extractfile(info) or io.BytesIO()  # a folder has no content
+                is_executable = bool(info.mode & stat.S_IXUSR)
+                yield Member(name, info.size, file, archive, budget, info.isdir(), is_executable)
     # Read on after tar's end mark: gzip's checksum follows it, and a damaged file shows there.
     while stream.read(CHUNK_BYTES):
         pass
 
 
-def members_of(tar: tarfile.TarFile, *, max_members: int) -> Iterator[tarfile.TarInfo]:
-    """Yield the members of a tar file that is read forward, and forget each.
+def iterate_and_forget_members(
+    tar: tarfile.TarFile, *, max_members: int
+) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of a tar file one by one, without keeping them in memory.
 
-    Iterating over ``tar`` keeps them all with their extended headers, so that a few kilobytes
-    grow to gigabytes.
+    Iterating over ``tar`` would keep all members with their extended headers, which can grow from a
+    few kilobytes to gigabytes.
 
     Raises:
         UnsafeArchive: There are more than ``max_members``.
@@ -190,13 +231,13 @@ def members_of(tar: tarfile.TarFile, *, max_members: int) -> Iterator[tarfile.Ta
     while (info := tar.next()) is not None:
         count += 1
         if count > max_members:
-            raise UnsafeArchive(f"It holds more than {max_members} files")
+            raise UnsafeArchive(f"The archive holds more than {max_members} files")
         yield info
         tar.members.clear()  # type: ignore[attr-defined]  # not in typeshed
 
 
 class _BoundedReader(io.RawIOBase):
-    """Stops once the decompressor has given more than allowed, whatever the headers promised."""
+    """A stream that stops when the decompressor gives more bytes than allowed."""
 
     def __init__(self, source: gzip.GzipFile, max_bytes: int) -> None:
         self._source = source
@@ -207,15 +248,15 @@ class _BoundedReader(io.RawIOBase):
 
     def readinto(self, buffer: Buffer) -> int:
         count = self._source.readinto(memoryview(buffer))
-        self._budget.spend(count)
+        self._budget.spend_bytes(count)
         return count
 
 
-class UntilEnd(io.RawIOBase):
-    """A stream for tarfile that fails when it is read on and on after its end.
+class ReaderFailingFarPastEnd(io.RawIOBase):
+    """A stream for tarfile that fails when tarfile reads far beyond the end of the content.
 
-    tarfile skips a member block by block: a header that promises gigabytes, with nothing behind
-    it, would keep it busy for as long as its author likes.
+    tarfile skips a member block by block, so a header that announces gigabytes without content
+    would keep tarfile busy for hours.
     """
 
     _EMPTY_READS_MAX = 64
@@ -226,20 +267,25 @@ class UntilEnd(io.RawIOBase):
         self._empty_reads = 0
 
     def read(self, size: int = -1) -> bytes:
-        """Return at most that many bytes; raise ``tarfile.ReadError`` long after the end."""
+        """Return at most ``size`` bytes.
+
+        Raises:
+            tarfile.ReadError: The reader is far beyond the end of the content.
+        """
         data: bytes = self._source.read(size)
         self._empty_reads = 0 if data else self._empty_reads + 1
         if self._empty_reads > self._EMPTY_READS_MAX:
-            raise tarfile.ReadError("a header promises more than the file contains")
+            raise tarfile.ReadError("a tar header announces more bytes than the file contains")
         return data
 
 
 class BoundedTarInfo(tarfile.TarInfo):
-    """Refuses headers by which a small tar file costs its reader much memory, time or disk.
+    """Refuses headers that make a small tar file take much memory, time or disk to read.
 
-    These are extended headers that tarfile would read as a whole, more than one global header
-    (tarfile keeps all they say, and copies it for each member), and sparse files of every kind:
-    nothing that this project reads has any, and the map of their holes has no bound.
+    Three kinds are refused. Long extended headers are refused, because tarfile reads each of them
+    as a whole. A second global header is refused, because tarfile keeps its content and copies it
+    for each member. Sparse files are refused, because the map of their holes has no limit. No
+    archive that this project reads contains a sparse file.
     """
 
     _EXTENDED = (
@@ -251,10 +297,10 @@ class BoundedTarInfo(tarfile.TarInfo):
     )
     _GLOBAL_BYTES_MAX = 1024  # `git archive` writes 52: the commit
     extended_bytes_max: ClassVar[float] = math.inf
-    """Of all extended headers of a tar file together."""
+    """The most bytes that all extended headers of a tar file may have together."""
 
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
-        """Check a header before tarfile acts on it; the hook that tarfile offers subclasses."""
+        """Check a header before tarfile uses it; tarfile calls this method."""
         too_long = False
         if self.type in self._EXTENDED:
             extended_bytes = getattr(tar, "extended_bytes", 0) + self.size
@@ -266,51 +312,54 @@ class BoundedTarInfo(tarfile.TarInfo):
         if too_long or too_global or self.size < 0:
             raise UnsafeArchive("A header of the archive is malformed")
         if self.type == tarfile.GNUTYPE_SPARSE:
-            raise _sparse()
+            raise _sparse_file_error()
         found: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]  # not in typeshed
         # A PAX record may have replaced the size that was checked above.
         if found.size < 0:
             raise UnsafeArchive("A header of the archive is malformed")
         if found.issparse():
-            raise _sparse()
+            raise _sparse_file_error()
         return found
 
     def _proc_gnusparse_10(self, *_: object) -> None:
-        """Refuse a map of holes that stands in the content, before it is read.
+        """Refuse a sparse file whose map of holes is in the content.
 
-        The other kinds of map stand in headers, whose length is bounded.
+        Other kinds of sparse files have their map in headers, whose length is limited.
         """
-        raise _sparse()
+        raise _sparse_file_error()
 
 
 class _ArtifactTarInfo(BoundedTarInfo):
-    """Bounds the extended headers of a model's archive, too, which a layer of an image may need.
+    """Limits the total length of extended headers too, which a model's archive does not need.
 
-    tarfile takes about 5 microseconds for a record of 13 bytes: 64 KiB of them before each of
-    10,000 members would keep it busy for minutes.
+    tarfile takes about 5 microseconds for a record of 13 bytes, so 64 KiB of records before each of
+    10,000 members would take minutes.
     """
 
     extended_bytes_max = 10 * MIB  # a kilobyte for each of 10,000 files
 
 
-def _sparse() -> UnsafeArchive:
+def _sparse_file_error() -> UnsafeArchive:
     return UnsafeArchive(
         "The archive holds a sparse file", remedy="Pack it without `--sparse` or `-S`"
     )
 
 
-class _Names:
-    """Refuses members that leave the folder or come twice."""
+class _AdmittedNames:
+    """Refuses members that would be written outside the folder, and names that occur twice."""
 
     def __init__(self) -> None:
         self._files: set[str] = set()
         self._folders: set[str] = set()
 
-    def admit(self, info: tarfile.TarInfo) -> str | None:
-        """Return the normalised name of a regular file, None for a folder; refuse all else."""
+    def check_and_register_member(self, info: tarfile.TarInfo) -> str:
+        """Return the normalised name of a file or a folder; refuse other members.
+
+        The name of the top folder is empty.
+        """
         name = info.name.removeprefix("./")
         if info.isdir() and name in {"", "."}:
-            return None
+            return ""
         parts = name.split("/")
         longest = max(len(os.fsencode(part)) for part in parts)
         if (
@@ -320,22 +369,32 @@ class _Names:
         ):
             raise UnsafeArchive(
                 f"The name '{name[:40]}...' is too long for a file",
-                remedy=f"Use at most {NAME_PART_BYTES_MAX} bytes for a file or folder, "
-                f"{NAME_PARTS_MAX} folders deep and {NAME_CHARACTERS_MAX} characters in all",
+                remedy=(
+                    f"Use names of at most {NAME_PART_BYTES_MAX} bytes, at most "
+                    f"{NAME_PARTS_MAX} nested folders, and paths of at most "
+                    f"{NAME_CHARACTERS_MAX} characters"
+                ),
             )
-        if not is_safe_path(name):
+        if not is_path_inside_folder(name):
             raise UnsafeArchive(f"'{info.name}' would be written outside its folder")
+        if info.issym() or info.islnk():
+            # SageMaker does not extract an archive with symbolic links either (re:Post, "How do I
+            # troubleshoot the creation or update failure of my SageMaker AI endpoint?").
+            raise UnsafeArchive(
+                f"'{name}' is a link to '{info.linkname[:80]}', and links are not extracted",
+                remedy="Pack the file itself: `tar --dereference --hard-dereference -czf`",
+            )
         if not (info.isreg() or info.isdir()):
             raise UnsafeArchive(f"'{name}' is not a regular file")
-        self._record(name, info.isdir())
-        return None if info.isdir() else name
+        self._register_name(name, info.isdir())
+        return name
 
-    def _record(self, name: str, is_folder: bool) -> None:
+    def _register_name(self, name: str, is_folder: bool) -> None:
         parts = name.split("/")
         parents = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
         clashes = name in self._files or not parents.isdisjoint(self._files)
         if clashes or (not is_folder and name in self._folders):
-            raise UnsafeArchive(f"'{name}' comes twice")
+            raise UnsafeArchive(f"The archive contains '{name}' twice")
         self._folders |= parents | ({name} if is_folder else set())
         if not is_folder:
             self._files.add(name)

@@ -1,4 +1,4 @@
-"""A model on disk, with its manifest or with the one that a bare SavedModel is read by."""
+"""A model on disk with its manifest; a SavedModel without a manifest gets a default one."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from drdeploy.errors import DigestMismatch, ManifestError
-from drdeploy.grader.artifacts.manifest import MANIFEST_NAME, FileDigest, ModelManifest, Provenance
+from drdeploy.errors import DigestMismatch
+from drdeploy.grader.artifacts.contents import SAVED_MODEL_NAME, find_path_of_saved_model
+from drdeploy.grader.artifacts.manifest import FileDigest, ModelManifest, Provenance
 from drdeploy.grader.fundus.transform import STUDY_TRANSFORM
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-SAVED_MODEL_NAME = "saved_model.pb"
+    from drdeploy.grader.artifacts.contents import ArtifactContents
 
 
 @dataclass(frozen=True)
@@ -21,15 +20,17 @@ class ModelArtifact:
     """An extracted model.
 
     Attributes:
-        folder: Holds the manifest and the files that it names.
+        folder: Folder with the manifest and the files that the manifest names.
         manifest: What the model is and how to use it.
-        digest: SHA-256 of ``manifest.json``, and through it of every file; of
-            ``saved_model.pb`` if there is no manifest.
+        digest: SHA-256 of ``manifest.json``, which has the SHA-256 of every file. Without a
+            manifest, the digest is the SHA-256 of ``saved_model.pb``. unused: Paths of other files
+            that came with the model and that nothing reads.
     """
 
     folder: Path
     manifest: ModelManifest
     digest: str
+    unused: tuple[str, ...] = ()
 
     @property
     def entry_path(self) -> Path:
@@ -37,43 +38,21 @@ class ModelArtifact:
         return self.folder / self.manifest.entry
 
 
-def find_saved_model(names: Collection[str]) -> str:
-    """Return the one ``saved_model.pb`` among an artifact's files.
+def make_manifest_of_original_study(
+    saved_model: str, files: tuple[FileDigest, ...] = ()
+) -> ModelManifest:
+    """Make a manifest for a SavedModel without a manifest.
 
-    TensorFlow Serving keeps numbered versions side by side (``1/``, ``2/``) and serves the
-    newest, so that one is taken.
-
-    Raises:
-        ManifestError: There is none, or it is unclear which is meant.
-    """
-    found = [PurePosixPath(name) for name in names if PurePosixPath(name).name == SAVED_MODEL_NAME]
-    are_versions = len({path.parent.parent for path in found}) == 1
-    if found and are_versions and all(path.parent.name.isdecimal() for path in found):
-        return str(max(found, key=lambda path: int(path.parent.name)))
-    if len(found) != 1:
-        what = "several SavedModels" if found else f"neither {MANIFEST_NAME} nor a SavedModel"
-        raise ManifestError(
-            f"The artifact holds {what}",
-            remedy="Pack the model with `drdeploy artifact pack`",
-        )
-    return str(found[0])
-
-
-def study_manifest(names: Collection[str], files: tuple[FileDigest, ...] = ()) -> ModelManifest:
-    """Make the manifest of a SavedModel that comes without one.
-
-    It says what the container of the original study did with any model: that study's
-    preprocessing, raw probabilities, no class names.
-
-    Args:
-        names: The artifact's files, relative to its folder.
-        files: The same with their digests, if these are known.
+    The manifest describes the original study's container, which used the study's preprocessing and
+    answered raw probabilities without class names. ``saved_model`` is the path of
+    ``saved_model.pb`` in the artifact; ``files`` has the digests of the SavedModel's files, if
+    known.
     """
     return ModelManifest(
         name="saved-model",
         architecture="unknown",
         model_format="saved_model",
-        entry=str(PurePosixPath(find_saved_model(names)).parent),
+        entry=str(PurePosixPath(saved_model).parent),
         weights="unknown",
         classes=(),
         transform=STUDY_TRANSFORM,
@@ -82,15 +61,26 @@ def study_manifest(names: Collection[str], files: tuple[FileDigest, ...] = ()) -
     )
 
 
-def missing_file(path: str) -> ManifestError:
-    """Make the error for a file that the manifest names and that is not there."""
-    return ManifestError(
-        f"The manifest names '{path}', which is missing", where=f"{MANIFEST_NAME}: files"
-    )
+def find_bare_model(contents: ArtifactContents) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Find the SavedModel of an artifact without a manifest.
+
+    Returns:
+        The path of ``saved_model.pb``, the paths of all files of that SavedModel, and the paths of
+        the other files, which nothing reads.
+
+    Raises:
+        ManifestError: There is no SavedModel, there are several, or there is code.
+    """
+    saved_model = find_path_of_saved_model(contents.files)
+    contents.refuse_code_files()
+    folder = saved_model.removesuffix(SAVED_MODEL_NAME)
+    own = tuple(path for path in contents.files if path.startswith(folder))
+    others = [path for path in contents.files if not path.startswith(folder)]
+    return saved_model, own, tuple(sorted([*others, *contents.debris]))
 
 
-def mismatch(path: str) -> DigestMismatch:
-    """Make the error for a file whose size or digest is not the one in the manifest."""
+def digest_mismatch_error(path: str) -> DigestMismatch:
+    """Make the error for a file whose size or digest differs from the manifest."""
     return DigestMismatch(
         f"'{path}' is not the file that the manifest names",
         where=path,

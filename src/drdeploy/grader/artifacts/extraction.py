@@ -1,8 +1,8 @@
-"""Extract or read an archive, without believing anything that it says about itself.
+"""Extract or read an archive from an untrusted source.
 
-An archive may come from a stranger's bucket, and the server loads what it holds.  So every file
-is hashed while it is read and compared with the manifest, and a folder appears only when all of
-them agree.
+An archive may come from a stranger's bucket, and the server loads the files of the archive. Every
+file is hashed while it is read, and the hash is compared with the manifest. The target folder
+appears only when all files match the manifest.
 """
 
 from __future__ import annotations
@@ -15,80 +15,67 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from drdeploy.errors import ArtifactError, ManifestError, UnsafeArchive
+from drdeploy.errors import UnsafeArchive
 from drdeploy.files import CHUNK_BYTES
-from drdeploy.grader.artifacts.archive import ArchiveLimits, Member, read_archive
+from drdeploy.grader.artifacts.archive import ArchiveLimits, Member, iterate_archive_members
 from drdeploy.grader.artifacts.artifact import (
     ModelArtifact,
-    find_saved_model,
-    mismatch,
-    missing_file,
-    study_manifest,
+    digest_mismatch_error,
+    find_bare_model,
+    make_manifest_of_original_study,
 )
+from drdeploy.grader.artifacts.contents import find_path_of_manifest, is_debris, sort_artifact_files
 from drdeploy.grader.artifacts.manifest import (
     MANIFEST_NAME,
     FileDigest,
     ModelManifest,
     decode_manifest,
 )
+from drdeploy.grader.artifacts.unpacking import DEFAULT_LIMITS, fill_new_folder
 from drdeploy.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-DEFAULT_LIMITS = ArchiveLimits()
 MANIFEST_BYTES_MAX = 4 * MIB
 
 
-def extract(
+def extract_archive(
     archive: Path, folder: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS
 ) -> ModelArtifact:
     """Extract an archive and verify every file while it is written.
 
-    A refused archive leaves nothing behind: it is extracted to a folder beside the target, which
-    takes the target's place at the end.
+    The archive is extracted to a temporary folder, which is renamed to the target at the end, so a
+    refused archive leaves nothing behind.
 
     Args:
         archive: A ``model.tar.gz``.
-        folder: Where to; absent or empty.
-        limits: How much it may unpack to.
+        folder: The target folder, which must not exist or must be empty.
+        limits: The largest extracted size.
 
     Raises:
-        UnsafeArchive: It would write outside its folder, holds links, or is too large.
-        TruncatedArchive: It ends too early.
-        ManifestError: The manifest is wrong, or does not name exactly the files there are.
+        UnsafeArchive: The archive would write outside its folder, holds links, or is too large.
+        TruncatedArchive: The archive ends too early.
+        ManifestError: The manifest is wrong, or does not list exactly the files of the archive.
         DigestMismatch: A file is not the one that the manifest names.
         ArtifactError: The folder is not empty, or cannot be written.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise ArtifactError("The folder is not empty", where=str(folder))
-    part: Path | None = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        contents = _read(archive, limits, into=part)
-        _check_contents(contents)
-        part.chmod(0o755)
-        part.replace(folder)
-    except OSError as err:  # a full disk, a folder of somebody else's, a name it does not take
-        raise ArtifactError(
-            f"The archive cannot be extracted: {err.strerror}", where=str(folder)
-        ) from err
-    finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
-    return ModelArtifact(folder, contents.manifest, contents.digest)
+    with fill_new_folder(folder) as part:
+        contents = read_contents(archive, limits, into=part)
+    return ModelArtifact(
+        folder / contents.root, contents.manifest, contents.digest, contents.unused
+    )
 
 
-def extract_temporarily(archive: Path) -> ModelArtifact:
-    """Extract an archive to a temporary folder that lives as long as the returned artifact.
+def extract_archive_temporarily(archive: Path) -> ModelArtifact:
+    """Extract an archive to a temporary folder that exists as long as the returned artifact.
 
     Raises:
-        ArtifactError: One of those of :func:`extract`.
+        ArtifactError: :func:`extract_archive` would refuse the archive.
     """
     folder = Path(tempfile.mkdtemp(prefix="drdeploy-"))
     try:
-        artifact = extract(archive, folder / "model")
+        artifact = extract_archive(archive, folder / "model")
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -96,69 +83,94 @@ def extract_temporarily(archive: Path) -> ModelArtifact:
     return artifact
 
 
-def verify(archive: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> ModelManifest:
-    """Check an archive as :func:`extract` does, without writing anything.
+def verify_archive(archive: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> ModelManifest:
+    """Check an archive as :func:`extract_archive` does, without writing anything.
 
     Raises:
-        ArtifactError: One of those of :func:`extract`.
+        ArtifactError: :func:`extract_archive` would refuse the archive.
     """
-    contents = _read(archive, limits)
-    _check_contents(contents)
-    return contents.manifest
+    return read_contents(archive, limits).manifest
 
 
-def inspect(archive: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> ModelManifest:
-    """Read an archive's manifest alone; the files are not compared with it.
+def read_manifest_in_archive(
+    archive: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS
+) -> ModelManifest:
+    """Read only the manifest of an archive; the files are not compared with the manifest.
 
     Raises:
         ArtifactError: The archive is unreadable or unsafe, or its manifest is wrong.
     """
-    for member in read_archive(archive, limits):
+    for member in iterate_archive_members(archive, limits):
         if member.name == MANIFEST_NAME:
-            return decode_manifest(_manifest_bytes(member))
-    return _read(archive, limits).manifest
+            return decode_manifest(_read_manifest_bytes(member))
+    return read_contents(archive, limits).manifest
 
 
 @dataclass(frozen=True)
-class _Contents:
-    """An archive's files with their digests, and its manifest.
+class ArchiveContents:
+    """What a verified archive holds.
 
     Attributes:
-        files: Every file but the manifest, by path.
-        is_bare: There is no manifest: the archive holds a SavedModel alone.
+        manifest: Its manifest; for a SavedModel without one, the manifest of the 2023 study.
+        digest: The digest, as :class:`drdeploy.grader.artifacts.ModelArtifact` has it.
+        root: The folder that contains all files, as ``NAME/``; empty if there is none.
+        unused: Paths of the files that nothing reads.
     """
 
-    files: Mapping[str, FileDigest]
     manifest: ModelManifest
     digest: str
-    is_bare: bool
+    root: str
+    unused: tuple[str, ...]
 
 
-def _read(archive: Path, limits: ArchiveLimits, into: Path | None = None) -> _Contents:
-    files: dict[str, FileDigest] = {}
-    manifest_bytes: bytes | None = None
-    for member in read_archive(archive, limits):
-        chunks: Iterator[bytes] = member.chunks()
-        if member.name == MANIFEST_NAME:
-            manifest_bytes = _manifest_bytes(member)
+def read_contents(
+    archive: Path, limits: ArchiveLimits = DEFAULT_LIMITS, into: Path | None = None
+) -> ArchiveContents:
+    """Read and verify an archive, and write its files if a folder is given.
+
+    Raises:
+        ArtifactError: :func:`extract_archive` would refuse the archive.
+    """
+    digests: dict[str, FileDigest] = {}
+    manifest_path: str | None = None
+    manifest_bytes = b""
+    for member in iterate_archive_members(archive, limits):
+        chunks: Iterator[bytes] = member.iterate_content_chunks()
+        # Only one manifest is in memory at a time, even if the archive holds many.
+        if (
+            not is_debris(member.name)
+            and find_path_of_manifest({member.name, manifest_path or member.name}) == member.name
+        ):
+            manifest_path, manifest_bytes = member.name, _read_manifest_bytes(member)
             chunks = iter([manifest_bytes])
-        files[member.name] = _consume(member, chunks, into)
-    if manifest_bytes is None:
-        pb = files[find_saved_model(files)]
-        manifest = study_manifest(files, tuple(files[name] for name in sorted(files)))
-        return _Contents(files, manifest, pb.sha256, is_bare=True)
-    digest = files.pop(MANIFEST_NAME).sha256
-    return _Contents(files, decode_manifest(manifest_bytes), digest, is_bare=False)
+        digests[member.name] = _hash_and_write_member(member, chunks, into)
+    contents = sort_artifact_files(digests)
+    if not contents.has_manifest or manifest_path is None:
+        found, own, unused = find_bare_model(contents)
+        manifest = make_manifest_of_original_study(found, tuple(digests[name] for name in own))
+        return ArchiveContents(manifest, digests[found].sha256, "", unused)
+    if manifest_path != contents.root + MANIFEST_NAME:
+        # Only files of code hide a manifest from one of the two searches.
+        contents.refuse_code_files()
+    manifest = decode_manifest(manifest_bytes)
+    unused = contents.check_manifest_files_and_list_unused({file.path for file in manifest.files})
+    for file in manifest.files:
+        read = digests[contents.root + file.path]
+        if (read.sha256, read.size_bytes) != (file.sha256, file.size_bytes):
+            raise digest_mismatch_error(file.path)
+    return ArchiveContents(manifest, digests[manifest_path].sha256, contents.root, unused)
 
 
-def _manifest_bytes(member: Member) -> bytes:
+def _read_manifest_bytes(member: Member) -> bytes:
     if member.size_bytes > MANIFEST_BYTES_MAX:
         raise UnsafeArchive(f"{MANIFEST_NAME} is larger than {MANIFEST_BYTES_MAX} bytes")
-    return b"".join(member.chunks())
+    return b"".join(member.iterate_content_chunks())
 
 
-def _consume(member: Member, chunks: Iterator[bytes], into: Path | None) -> FileDigest:
-    """Hash a file of the archive and, with a folder to write into, write it."""
+def _hash_and_write_member(
+    member: Member, chunks: Iterator[bytes], into: Path | None
+) -> FileDigest:
+    """Hash a file of the archive, and write the file if a folder is given."""
     digest = hashlib.sha256()
     if into is None:
         for chunk in chunks:
@@ -171,16 +183,3 @@ def _consume(member: Member, chunks: Iterator[bytes], into: Path | None) -> File
                 digest.update(chunk)
                 file.write(chunk)
     return FileDigest(member.name, digest.hexdigest(), member.size_bytes)
-
-
-def _check_contents(contents: _Contents) -> None:
-    if contents.is_bare:
-        return
-    named = {file.path: file for file in contents.manifest.files}
-    for path in sorted(contents.files.keys() - named.keys()):
-        raise ManifestError(f"The manifest does not name '{path}'", where=f"{MANIFEST_NAME}: files")
-    for path, file in named.items():
-        if path not in contents.files:
-            raise missing_file(path)
-        if contents.files[path] != file:
-            raise mismatch(path)

@@ -1,4 +1,4 @@
-"""``manifest.json``: what a server must know about a model."""
+"""The format of ``manifest.json``, which holds all that a server must know about a model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, overload
 import msgspec
 
 from drdeploy.errors import ManifestError
+from drdeploy.grader.fundus.familiarity import MEASUREMENTS, Familiarity
 from drdeploy.grader.fundus.gradability_limits import GradabilityLimits  # noqa: TC001 - msgspec reads it
 from drdeploy.grader.fundus.transform import FundusTransform
 from drdeploy.grader.grading.grade import ICDR_CLASSES
@@ -23,7 +24,11 @@ SCHEMA_VERSION = 1
 MAX_SIDE_PX = 4096
 """Larger than any classifier needs, and small enough to find a typing error."""
 
+LEAST_FACTOR, MOST_FACTOR = 1e-6, 1e6
+"""Range of a recalibration's temperature and weights; beyond it, powers and products vanish."""
+
 ModelFormat = Literal["saved_model", "onnx"]
+InputLayout = Literal["nchw", "nhwc"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 Weights = Literal["trained", "imagenet", "random", "unknown"]
 
@@ -33,8 +38,8 @@ class FileDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         path: Relative to the manifest, with slashes.
-        sha256: In hexadecimal.
-        size_bytes: Of the file.
+        sha256: SHA-256 of the file in hexadecimal.
+        size_bytes: Size of the file.
     """
 
     path: str
@@ -43,15 +48,17 @@ class FileDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the model comes from.  Every field is optional, and none is used to predict.
+    """Where the model comes from.  All fields are optional, and predictions use none of them.
 
     Attributes:
-        created_at: ISO 8601; empty in archives that must be the same byte for byte.
-        tool_version: The drdeploy that wrote the manifest.
-        source: Whose network, and whose weights it started from.
-        dataset: The photographs that it was trained on, with their digest.
-        licence: Of the weights.
-        seed: Of whatever was random.
+        created_at: Time in ISO 8601; empty in archives that must be the same byte for byte.
+        tool_version: Version of drdeploy that wrote the manifest.
+        source: Where the network and its first weights come from.
+        dataset: The photographs that the model was trained on, with their digest.
+        trained_on: The first 12 hexadecimal digits of each training photograph's SHA-256, by which
+            copies are recognised; empty if the digits are not known.
+        licence: Licence of the weights.
+        seed: Seed of the random numbers.
         notes: What a user must know, in sentences.
     """
 
@@ -59,6 +66,7 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     tool_version: str = ""
     source: str = ""
     dataset: str = ""
+    trained_on: tuple[str, ...] = ()
     licence: str = ""
     seed: int | None = None
     notes: str = ""
@@ -68,10 +76,10 @@ class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A share of photographs with its 95 % interval (Wilson 1927).
 
     Attributes:
-        value: From 0 to 1.
+        value: The share, from 0 to 1.
         low: Lower limit.
         high: Upper limit.
-        n: Photographs that it is a share of.
+        n: Number of photographs that the share refers to.
     """
 
     value: float
@@ -84,12 +92,16 @@ class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """A threshold from which an eye is flagged, chosen once on validation photographs.
 
     Attributes:
-        name: ``high_sensitivity`` misses few diseased eyes and flags more healthy ones;
-            ``balanced`` weighs both errors alike.
+        name: ``high_sensitivity`` misses few diseased eyes and flags more healthy eyes;
+            ``balanced`` gives both errors the same weight.
         at_or_above: The ICDR grade from which an eye should be flagged (2 or 3).
         threshold: An eye is flagged if P(grade >= ``at_or_above``) reaches it.
-        sensitivity: Share of the validation photographs at or above that grade that are flagged.
-        specificity: Share of the validation photographs below that grade that are not flagged.
+        sensitivity: Share of flagged photographs among the validation photographs at or above the
+            grade.
+        specificity: Share of unflagged photographs among the validation photographs below the
+            grade.
+        cross_fitted: Whether each photograph was flagged by a threshold that was chosen on other
+            photographs.  If not, both rates are a little too good.
     """
 
     name: Literal["high_sensitivity", "balanced"]
@@ -97,13 +109,16 @@ class OperatingPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     threshold: float
     sensitivity: Rate
     specificity: Rate
+    cross_fitted: bool = False
 
     @overload
-    def flags(self, probability: float) -> bool: ...
+    def reaches_threshold(self, probability: float) -> bool: ...
     @overload
-    def flags(self, probability: NDArray[np.floating]) -> NDArray[np.bool_]: ...
-    def flags(self, probability: float | NDArray[np.floating]) -> bool | NDArray[np.bool_]:
-        """Whether an eye with that P(grade >= ``at_or_above``) is flagged; many eyes at once."""
+    def reaches_threshold(self, probability: NDArray[np.floating]) -> NDArray[np.bool_]: ...
+    def reaches_threshold(
+        self, probability: float | NDArray[np.floating]
+    ) -> bool | NDArray[np.bool_]:
+        """Return whether the probabilities of ``at_or_above`` or worse reach the threshold."""
         return probability >= self.threshold
 
 
@@ -111,11 +126,11 @@ class Clinical(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """How a grader's probabilities become grades and decisions.
 
     Attributes:
-        chosen_on: The photographs on which all of it was chosen, in words.
+        chosen_on: A description of the photographs on which the thresholds were chosen.
         temperature: What the logits were divided by to calibrate them (Guo et al., ICML 2017).
-            It is part of the network already: its outputs are calibrated as they are.
+            The network already contains the division, so its outputs are calibrated.
         grade_thresholds: See :class:`drdeploy.grader.grading.Prediction`.
-        operating_points: At most one of each name and grade.
+        operating_points: At most one operating point for each pair of name and grade.
     """
 
     chosen_on: str
@@ -125,15 +140,15 @@ class Clinical(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The result of comparing a quantized model with the fp32 model it was made from.
+    """The result of comparing a quantized model with its fp32 original.
 
     Attributes:
-        verdict: Whether its sensitivity is as good; ``undecided`` if there were too few
-            photographs to tell.
-        reason: In one sentence.
-        reference_digest: Of the fp32 artifact.
+        verdict: Whether the quantized model is as good in every measure that was compared;
+            ``undecided`` if there were too few photographs to tell.
+        reason: The reason for the verdict, in one sentence.
+        reference_digest: Digest of the fp32 artifact.
         images: How many photographs both models graded.
-        margin: Largest acceptable loss of sensitivity, as a share.
+        margin: Largest acceptable loss in each measure.
     """
 
     verdict: Literal["accepted", "refused", "undecided"]
@@ -143,54 +158,104 @@ class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     margin: float
 
 
-class ModelManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a server must know about a model; no code branches on its name.
+class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a grader's probabilities were adapted to the photographs of a clinic.
 
     Attributes:
-        schema_version: Of this format.
+        temperature: What the logits are divided by, beyond the division in the network.
+        grade_weights: What the probability of each grade is multiplied by; the products are divided
+            by their sum.
+        adapted_on: A description of the clinic's photographs.
+        photographs: How many photographs the temperature, the weights and the thresholds were
+            chosen on.
+        groups: How many patients or capture sessions the photographs come from; None if this is not
+            known.
+        photographs_per_grade: How many of the photographs have each grade.
+        prevalence: The share of grade 2 or worse that the probabilities assume: the share among the
+            photographs, or the share that the user stated.
+        is_prevalence_stated: Whether the user stated the prevalence.
+        original_digest: Digest of the artifact before the recalibration.
+    """
+
+    temperature: float
+    grade_weights: tuple[float, float, float, float, float]
+    adapted_on: str
+    photographs: int
+    groups: int | None
+    photographs_per_grade: tuple[int, int, int, int, int]
+    prevalence: float
+    is_prevalence_stated: bool
+    original_digest: str
+
+
+class ModelDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The description of a model in its manifest, without the list of files.
+
+    Attributes:
+        schema_version: Version of the manifest's format.
         name: What the user calls the model, for example ``mobilenet``.
         architecture: The network, for example ``MobileNet``.
-        model_format: ``saved_model`` (a folder) or ``onnx`` (a file).
-        entry: That folder or file, relative to the manifest.
-        weights: Where the weights come from.  The answers of ``random`` weights mean nothing.
+        weights: Where the weights come from.  The answers of a model with ``random`` weights mean
+            nothing.
         precision: Number format of the weights.
-        classes: Class names in output order.  The five ICDR grades make it a grader of diabetic
-            retinopathy.  Empty if they are unknown; the outputs are then called ``class_0`` and
-            so on.
+        classes: Class names in output order. The five ICDR grades make it a grader of diabetic
+            retinopathy. The list is empty if the names are unknown; the outputs are then called
+            ``class_0``, ``class_1`` and so on.
         output: Whether the model's outputs are probabilities or logits.
+        output_name: The name of the output with the predictions, if the model has several outputs.
+        input_layout: Order of the axes of the model's input (n: images, c: channels, h: height,
+            w: width), if the model itself does not state it.
         transform: How a photograph becomes the model's input.
-        gradability: Limits beyond which a photograph is not graded; None checks nothing.
-        clinical: How probabilities become grades and decisions; only of an ICDR grader.
-        quantization: Whether sensitivity survived, of a model whose weights were made smaller.
-        files: Every file but the manifest, with its digest.
+        gradability: Limits beyond which a photograph is not graded; None grades every photograph.
+        familiarity: The rule that says whether a photograph is unlike the training photographs;
+            None if no photograph is flagged.
+        clinical: How probabilities become grades and decisions; only an ICDR grader has it.
+        quantization: Comparison of a quantized model with its original; None if not quantized.
+        recalibration: How the probabilities were adapted to a clinic's photographs; None if the
+            probabilities were not adapted.
         provenance: Where the model comes from.
     """
 
     schema_version: Literal[1] = 1
     name: str
     architecture: str
-    model_format: ModelFormat
-    entry: str
     weights: Weights
     precision: Precision = "fp32"
     classes: tuple[str, ...] = ICDR_CLASSES
     output: Literal["probabilities", "logits"] = "probabilities"
+    output_name: str | None = None
+    input_layout: InputLayout | None = None
     transform: FundusTransform = FundusTransform()
     gradability: GradabilityLimits | None = None
+    familiarity: Familiarity | None = None
     clinical: Clinical | None = None
     quantization: Quantization | None = None
-    files: tuple[FileDigest, ...] = ()
+    recalibration: Recalibration | None = None
     provenance: Provenance = Provenance()
 
     @property
     def grade_thresholds(self) -> tuple[float, ...] | None:
-        """The thresholds that :class:`drdeploy.grader.grading.Prediction` takes, if any."""
+        """The thresholds for :class:`drdeploy.grader.grading.Prediction`, if there are any."""
         return None if self.clinical is None else self.clinical.grade_thresholds
 
     @property
     def is_icdr(self) -> bool:
         """Whether the classes are the five ICDR grades."""
         return self.classes == ICDR_CLASSES
+
+
+class ModelManifest(ModelDescription, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All that a server must know about a model.
+
+    Attributes:
+        model_format: ``saved_model`` (a folder) or ``onnx`` (a file).
+        entry: Path of the SavedModel folder or ONNX file, relative to the manifest.
+        files: Every file of the artifact except the manifest, with its digest.
+    """
+
+    model_format: ModelFormat
+    entry: str
+    files: tuple[FileDigest, ...] = ()
 
 
 class _Version(msgspec.Struct):
@@ -200,8 +265,7 @@ class _Version(msgspec.Struct):
 def encode_manifest(manifest: ModelManifest) -> bytes:
     """Write a manifest as indented JSON.
 
-    Defaults are written out: a later version may have others, and the file must still mean the
-    same.
+    Default values are written out, because a later version of drdeploy may have other defaults.
     """
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 
@@ -210,7 +274,7 @@ def decode_manifest(data: bytes) -> ModelManifest:
     """Read and check a manifest.
 
     Raises:
-        ManifestError: It is not JSON, comes from a newer version, or a field is wrong; the
+        ManifestError: The data are not JSON or come from a newer version, or a field is wrong; the
             message names the field.
     """
     try:
@@ -219,11 +283,11 @@ def decode_manifest(data: bytes) -> ModelManifest:
         if version <= SCHEMA_VERSION:
             manifest = msgspec.json.decode(data, type=ModelManifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
-        raise _unreadable(str(err)) from err
+        raise _manifest_error_from_msgspec(str(err)) from err
     if version > SCHEMA_VERSION:
         raise ManifestError(
-            f"The manifest has schema version {version}; this drdeploy reads up to "
-            f"{SCHEMA_VERSION}",
+            f"The manifest has schema version {version}; this version of drdeploy reads versions "
+            f"up to {SCHEMA_VERSION}",
             where=MANIFEST_NAME,
             remedy="Upgrade drdeploy",
         )
@@ -231,87 +295,147 @@ def decode_manifest(data: bytes) -> ModelManifest:
     return manifest
 
 
-def _unreadable(message: str) -> ManifestError:
+def _manifest_error_from_msgspec(message: str) -> ManifestError:
     """Turn msgspec's message into an error whose ``where`` names the field.
 
-    msgspec says "Expected `int`, got `str` - at `$.transform.width_px`".
+    An example of msgspec's message is "Expected `int`, got `str` - at `$.transform.width_px`".
     """
     what, _, field = message.partition(" - at `$")
     place = field.rstrip("`").lstrip(".")
+    remedy = "Write the manifest with `drdeploy artifact pack`"
+    if "unknown field" in what:
+        remedy = (
+            "If a newer drdeploy wrote the manifest, use that version, and rebuild images with "
+            f"it; otherwise {remedy[0].lower()}{remedy[1:]}"
+        )
     return ManifestError(
         what.replace("`", "'"),
         where=f"{MANIFEST_NAME}: {place}" if place else MANIFEST_NAME,
-        remedy="Write the manifest with `drdeploy artifact pack`",
+        remedy=remedy,
     )
 
 
 def check_manifest(manifest: ModelManifest) -> None:
-    """Check what the types of the fields cannot express.
+    """Check rules that the types of the fields cannot express.
 
     Raises:
-        ManifestError: A field is wrong; the message names it.
+        ManifestError: A field is wrong; the message names the field.
     """
-    _require("name", bool(manifest.name.strip()), "A model needs a name")
+    _require_valid_field("name", bool(manifest.name.strip()), "A model needs a name")
     distinct = len(set(manifest.classes)) == len(manifest.classes)
-    _require("classes", distinct, "Two classes have the same name")
-    _require("classes", all(manifest.classes), "A class has an empty name")
+    _require_valid_field("classes", distinct, "Two classes have the same name")
+    _require_valid_field("classes", all(manifest.classes), "A class has an empty name")
     _check_transform(manifest.transform)
-    _check_clinical(manifest)
-    _check_files(manifest)
+    _check_familiarity(manifest.familiarity)
+    _check_clinical_thresholds(manifest)
+    _check_recalibration(manifest)
+    _check_list_of_files(manifest)
 
 
 def _check_transform(transform: FundusTransform) -> None:
     for field in ("height_px", "width_px"):
         side_px = getattr(transform, field)
-        _require(
+        _require_valid_field(
             f"transform.{field}",
             1 <= side_px <= MAX_SIDE_PX,
             f"A side of {side_px} pixels is not within 1 to {MAX_SIDE_PX}",
         )
     for field in ("value_range", "mean", "std"):
         finite = all(map(math.isfinite, getattr(transform, field)))
-        _require(f"transform.{field}", finite, "A value is not a finite number")
+        _require_valid_field(f"transform.{field}", finite, "A value is not a finite number")
     low, high = transform.value_range
-    _require("transform.value_range", low != high, f"Black and white both become {low:g}")
-    _require("transform.std", all(transform.std), "A standard deviation is zero")
+    _require_valid_field(
+        "transform.value_range", low != high, f"Black and white both become {low:g}"
+    )
+    _require_valid_field("transform.std", all(transform.std), "A standard deviation is zero")
 
 
-def _check_clinical(manifest: ModelManifest) -> None:
+def _check_familiarity(familiarity: Familiarity | None) -> None:
+    if familiarity is None:
+        return
+    known = familiarity.measurements == MEASUREMENTS
+    what = "They are not the measurements of this version of drdeploy"
+    _require_valid_field("familiarity.measurements", known, what)
+    rows = {"means": (familiarity.means,), "directions": familiarity.directions}
+    for field, values in rows.items():
+        is_right = bool(values) and all(
+            len(row) == len(MEASUREMENTS) and all(map(math.isfinite, row)) for row in values
+        )
+        what = f"It needs {len(MEASUREMENTS)} finite numbers in a row"
+        _require_valid_field(f"familiarity.{field}", is_right, what)
+    is_right = math.isfinite(familiarity.limit) and familiarity.limit > 0
+    _require_valid_field("familiarity.limit", is_right, "It is not a finite number above 0")
+
+
+def _check_clinical_thresholds(manifest: ModelManifest) -> None:
     clinical = manifest.clinical
     if clinical is None:
         return
-    _require("clinical", manifest.is_icdr, "Only an ICDR grader has decisions at its grades")
+    _require_valid_field(
+        "clinical", manifest.is_icdr, "Only an ICDR grader has decisions at its grades"
+    )
     for threshold in clinical.grade_thresholds or ():
-        _require("clinical.grade_thresholds", 0 < threshold < 1, f"{threshold:g} is not in (0, 1)")
+        _require_valid_field(
+            "clinical.grade_thresholds", 0 < threshold < 1, f"{threshold:g} is not in (0, 1)"
+        )
     points = [(point.name, point.at_or_above) for point in clinical.operating_points]
-    _require("clinical.operating_points", len(set(points)) == len(points), "One is named twice")
+    _require_valid_field(
+        "clinical.operating_points",
+        len(set(points)) == len(points),
+        "A point is named twice",
+    )
     for index, point in enumerate(clinical.operating_points):
         place = f"clinical.operating_points[{index}].threshold"
-        _require(place, 0 <= point.threshold <= 1, f"{point.threshold:g} is not in [0, 1]")
+        _require_valid_field(
+            place, 0 <= point.threshold <= 1, f"{point.threshold:g} is not in [0, 1]"
+        )
 
 
-def _check_files(manifest: ModelManifest) -> None:
+def _check_recalibration(manifest: ModelManifest) -> None:
+    recalibration = manifest.recalibration
+    if recalibration is None:
+        return
+    _require_valid_field(
+        "recalibration", manifest.is_icdr, "Only an ICDR grader has weights of its grades"
+    )
+    for field, values in (
+        ("temperature", (recalibration.temperature,)),
+        ("grade_weights", recalibration.grade_weights),
+    ):
+        for value in values:
+            is_right = LEAST_FACTOR <= value <= MOST_FACTOR
+            what = f"{value:g} is not within {LEAST_FACTOR:g} to {MOST_FACTOR:g}"
+            _require_valid_field(f"recalibration.{field}", is_right, what)
+
+
+def _check_list_of_files(manifest: ModelManifest) -> None:
     paths = [file.path for file in manifest.files]
-    _require("entry", is_safe_path(manifest.entry), f"'{manifest.entry}' leads out of the artifact")
+    _require_valid_field(
+        "entry",
+        is_path_inside_folder(manifest.entry),
+        f"'{manifest.entry}' leads out of the artifact",
+    )
     for index, file in enumerate(manifest.files):
         place = f"files[{index}]"
-        _require(
-            f"{place}.path", is_safe_path(file.path), f"'{file.path}' leads out of the artifact"
+        _require_valid_field(
+            f"{place}.path",
+            is_path_inside_folder(file.path),
+            f"'{file.path}' leads out of the artifact",
         )
         is_digest = re.fullmatch(r"[0-9a-f]{64}", file.sha256) is not None
-        _require(f"{place}.sha256", is_digest, "It is not a SHA-256 in hexadecimal")
-    _require("files", len(set(paths)) == len(paths), "A file is named twice")
+        _require_valid_field(f"{place}.sha256", is_digest, "It is not a SHA-256 in hexadecimal")
+    _require_valid_field("files", len(set(paths)) == len(paths), "A file is named twice")
     entry = PurePosixPath(manifest.entry)
     holds_entry = any(PurePosixPath(path).is_relative_to(entry) for path in paths)
-    _require("files", holds_entry, f"No file belongs to the entry '{manifest.entry}'")
+    _require_valid_field("files", holds_entry, f"No file belongs to the entry '{manifest.entry}'")
 
 
-def is_safe_path(path: str) -> bool:
+def is_path_inside_folder(path: str) -> bool:
     """Whether a path is normalised and stays inside its folder."""
     parts = path.split("/")
     return "\0" not in path and not any(part in {"", ".", ".."} for part in parts)
 
 
-def _require(field: str, is_right: bool, what: str) -> None:
+def _require_valid_field(field: str, is_right: bool, what: str) -> None:
     if not is_right:
         raise ManifestError(what, where=f"{MANIFEST_NAME}: {field}")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from drdeploy.errors import ArtifactError
-from drdeploy.files import sha256_of, sha256_of_file
+from drdeploy.files import sha256_of_bytes, sha256_of_file
 from drdeploy.grader.artifacts.artifact import (
     ModelArtifact,
-    find_saved_model,
-    mismatch,
-    missing_file,
-    study_manifest,
+    digest_mismatch_error,
+    find_bare_model,
+    make_manifest_of_original_study,
 )
+from drdeploy.grader.artifacts.contents import sort_artifact_files
 from drdeploy.grader.artifacts.manifest import MANIFEST_NAME, decode_manifest
 
 
@@ -25,39 +25,55 @@ def open_artifact(model: Path | str, *, verify: bool = True) -> ModelArtifact:
         artifact.manifest.architecture
 
     Args:
-        model: A ``model.tar.gz``, or the folder that one was extracted to, for example
-            ``/opt/ml/model``.  An archive is extracted to a temporary folder, which is removed
-            with the returned object.
-        verify: Compare every file of a folder with its digest (about a second per gigabyte).
-            The files of an archive are always compared, while they are extracted.
+        model: A ``model.tar.gz``, or the folder that it was extracted to, for example
+            ``/opt/ml/model``.  An archive is extracted to a temporary folder, which is deleted
+            together with the returned object.
+        verify: Whether to compare every file of a folder with its digest, which takes about a
+            second per gigabyte. The files of an archive are always compared.
 
     Raises:
-        ManifestError: The manifest is wrong, or a file that it names is missing.
+        ManifestError: The manifest is wrong, a file that it names is missing, or the manifest
+            does not name a file of the model.
         DigestMismatch: A file is not the one that the manifest names.
-        ArtifactError: There is no such file or folder, or the archive cannot be trusted.
+        ArtifactError: The file or folder does not exist or cannot be read, or the archive cannot
+            be trusted.
     """
-    folder = Path(model)
+    try:
+        return _open_file_or_folder(Path(model), verify=verify)
+    except OSError as err:  # a name longer than the file system allows, somebody else's folder
+        raise ArtifactError(
+            f"The model cannot be opened: {err.strerror}", where=str(model)
+        ) from err
+
+
+def _open_file_or_folder(folder: Path, *, verify: bool) -> ModelArtifact:
     if folder.is_file():
         # A server opens folders only; its cold start does not pay for what reads archives.
-        from drdeploy.grader.artifacts.extraction import extract_temporarily
+        from drdeploy.grader.artifacts.extraction import extract_archive_temporarily
 
-        return extract_temporarily(folder)
+        return extract_archive_temporarily(folder)
     if not folder.is_dir():
-        raise ArtifactError("There is no such model", where=str(folder))
-    manifest_file = folder / MANIFEST_NAME
-    if not manifest_file.is_file():
-        names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.pb"))]
-        saved_model = folder / find_saved_model(names)
-        return ModelArtifact(folder, study_manifest(names), sha256_of_file(saved_model))
-    data = manifest_file.read_bytes()
-    artifact = ModelArtifact(folder, decode_manifest(data), sha256_of(data))
-    for file in artifact.manifest.files:
+        what = "is neither a file nor a folder" if folder.exists() else "does not exist"
+        raise ArtifactError(f"The model {what}", where=str(folder))
+    contents = sort_artifact_files(_list_files(folder))
+    if not contents.has_manifest:
+        found, _, unused = find_bare_model(contents)
+        return ModelArtifact(
+            folder, make_manifest_of_original_study(found), sha256_of_file(folder / found), unused
+        )
+    folder /= contents.root
+    data = (folder / MANIFEST_NAME).read_bytes()
+    manifest = decode_manifest(data)
+    unused = contents.check_manifest_files_and_list_unused({file.path for file in manifest.files})
+    for file in manifest.files:
         path = folder / file.path
-        if not path.is_file():
-            raise missing_file(file.path)
         # The size is compared in any case: it costs nothing and finds an interrupted copy.
         if path.stat().st_size != file.size_bytes or (
             verify and sha256_of_file(path) != file.sha256
         ):
-            raise mismatch(file.path)
-    return artifact
+            raise digest_mismatch_error(file.path)
+    return ModelArtifact(folder, manifest, sha256_of_bytes(data), unused)
+
+
+def _list_files(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]

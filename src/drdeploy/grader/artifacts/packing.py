@@ -1,125 +1,200 @@
-"""Pack a model on disk into ``model.tar.gz``."""
+"""Pack a model on disk into ``model.tar.gz``, and read a user's file with a transform."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from drdeploy.errors import ArtifactError
-from drdeploy.files import sha256_of_file
+import msgspec
+
+from drdeploy.errors import ArtifactError, InvalidInput
+from drdeploy.files import TOML_BYTES_MAX, read_bytes_within, read_toml_file, sha256_of_file
 from drdeploy.grader.artifacts.archive import write_archive
-from drdeploy.grader.artifacts.artifact import SAVED_MODEL_NAME
+from drdeploy.grader.artifacts.contents import SAVED_MODEL_NAME, is_debris
+from drdeploy.grader.artifacts.file_kinds import HEAD_BYTES, ONNX_FILE, find_file_kind
 from drdeploy.grader.artifacts.manifest import (
     MANIFEST_NAME,
-    Clinical,
     FileDigest,
+    ModelDescription,
     ModelFormat,
     ModelManifest,
-    Precision,
-    Provenance,
-    Quantization,
-    Weights,
     check_manifest,
     encode_manifest,
+    is_path_inside_folder,
 )
+from drdeploy.grader.artifacts.onnx_file import is_readable_as_onnx, read_paths_of_external_weights
 from drdeploy.grader.fundus.transform import FundusTransform
-from drdeploy.grader.grading.grade import ICDR_CLASSES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
+    from drdeploy.grader.artifacts.file_kinds import FileKind
 
 ENTRIES: dict[ModelFormat, str] = {"saved_model": "saved_model", "onnx": "model.onnx"}
-DEFAULT_TRANSFORM = FundusTransform()
-DEFAULT_PROVENANCE = Provenance()
 
 
-def pack(
-    model_path: Path,
-    archive: Path,
-    *,
-    name: str,
-    architecture: str = "unknown",
-    weights: Weights = "unknown",
-    precision: Precision = "fp32",
-    classes: tuple[str, ...] = ICDR_CLASSES,
-    output: Literal["probabilities", "logits"] = "probabilities",
-    transform: FundusTransform = DEFAULT_TRANSFORM,
-    gradability: GradabilityLimits | None = None,
-    clinical: Clinical | None = None,
-    quantization: Quantization | None = None,
-    provenance: Provenance = DEFAULT_PROVENANCE,
-) -> ModelManifest:
-    """Write an archive with a manifest; the same arguments make the same bytes.
+def pack_archive(model_path: Path, archive: Path, description: ModelDescription) -> ModelManifest:
+    """Write an archive with a manifest; the same arguments give the same bytes.
+
+    The model is not loaded; :func:`drdeploy.grader.importing.pack_model` also finds out whether it
+    can grade a photograph.
 
     Args:
-        model_path: A SavedModel's folder, or an ``.onnx`` file (its external data, if any,
-            is the file beside it called ``NAME.onnx.data`` or ``NAME.onnx_data``).
+        model_path: A SavedModel's folder or an ONNX file.  Files that hold weights of the ONNX file
+            are packed, too.
         archive: Where to write ``model.tar.gz``; replaced if it exists.
-        name: What the user calls the model.
-        architecture: The network.
-        weights: Where the weights come from.
-        precision: Number format of the weights.
-        classes: Class names in output order.
-        output: Whether the outputs are probabilities or logits.
-        transform: How a photograph becomes the model's input.
-        gradability: Limits beyond which a photograph is not graded; None checks nothing.
-        clinical: How probabilities become grades and decisions.
-        quantization: The verdict of the comparison with the fp32 model, of a quantized one.
-        provenance: Where the model comes from.
+        description: The other values of the manifest. The description may be the manifest of
+            another archive, whose list of files is ignored.
 
     Raises:
-        ArtifactError: ``model_path`` is neither a SavedModel nor an ONNX file.
+        ArtifactError: ``model_path`` is neither a SavedModel nor an ONNX file, or its weights are
+            missing or outside its folder.
         ManifestError: A field is wrong.
     """
-    model_format = format_of(model_path)
-    sources = _files_by_member(model_path, model_format)
-    manifest = ModelManifest(
-        name=name,
-        architecture=architecture,
-        model_format=model_format,
-        entry=ENTRIES[model_format],
-        weights=weights,
-        precision=precision,
-        classes=classes,
-        output=output,
-        transform=transform,
-        gradability=gradability,
-        clinical=clinical,
-        quantization=quantization,
-        files=tuple(
+    model_format = detect_model_format(model_path)
+    sources = list_model_files_by_member_name(model_path, model_format)
+    of_files = {
+        "model_format": model_format,
+        "entry": ENTRIES[model_format],
+        "files": tuple(
             FileDigest(path, sha256_of_file(source), source.stat().st_size)
             for path, source in sources.items()
         ),
-        provenance=provenance,
-    )
+    }
+    manifest = ModelManifest(**(msgspec.structs.asdict(description) | of_files))
     check_manifest(manifest)
     write_archive(archive, {MANIFEST_NAME: encode_manifest(manifest), **sources})
     return manifest
 
 
-def format_of(model_path: Path) -> ModelFormat:
-    """Tell whether a path is a SavedModel's folder or an ONNX file.
+def detect_model_format(model_path: Path) -> ModelFormat:
+    """Return whether a path is a SavedModel's folder or an ONNX file, whatever its name.
 
     Raises:
-        ArtifactError: It is neither.
+        ArtifactError: The path is neither of the two; the message says what the file is.
     """
-    if model_path.is_file() and model_path.suffix == ".onnx":
-        return "onnx"
-    if (model_path / SAVED_MODEL_NAME).is_file():
+    graph = model_path / SAVED_MODEL_NAME
+    if graph.is_file():
+        if not graph.stat().st_size:
+            raise ArtifactError(
+                "The file is empty", where=str(graph), remedy="Copy or save the model again"
+            )
         return "saved_model"
+    if not model_path.is_file():
+        raise ArtifactError(
+            "The folder holds no SavedModel" if model_path.is_dir() else "The model does not exist",
+            where=str(model_path),
+            remedy=f"Give an ONNX file, or a folder with {SAVED_MODEL_NAME}",
+        )
+    if model_path.name == SAVED_MODEL_NAME:
+        raise ArtifactError(
+            "The file is only a part of a SavedModel",
+            where=str(model_path),
+            remedy="Name its folder instead",
+        )
+    with model_path.open("rb") as file:
+        kind = find_file_kind(model_path.name, file.read(HEAD_BYTES))
+    if kind is ONNX_FILE or is_readable_as_onnx(model_path):
+        return "onnx"
     raise ArtifactError(
-        "It is neither a SavedModel's folder nor an .onnx file", where=str(model_path)
+        f"The model is {kind.noun}, and neither a SavedModel's folder nor an ONNX file"
+        if kind
+        else "The model is neither a SavedModel's folder nor an ONNX file",
+        where=str(model_path),
+        remedy=_choose_remedy(kind),
     )
 
 
-def _files_by_member(model_path: Path, model_format: ModelFormat) -> dict[str, Path]:
-    """The model's files by their names in the archive, always in the same order."""
+def _choose_remedy(kind: FileKind | None) -> str:
+    if kind is None:
+        return "Export the model to ONNX, and pack the .onnx file"
+    return "Extract it, and pack the model that is inside" if kind.may_hold_model else kind.remedy
+
+
+def list_model_files_by_member_name(model_path: Path, model_format: ModelFormat) -> dict[str, Path]:
+    """Return the model's files by their names in the archive, always in the same order.
+
+    Raises:
+        ArtifactError: A file that belongs to the model is missing, or is outside the model's
+            folder.
+    """
     entry = ENTRIES[model_format]
     if model_format == "saved_model":
         files = sorted(path for path in model_path.rglob("*") if path.is_file())
-        return {f"{entry}/{path.relative_to(model_path).as_posix()}": path for path in files}
+        names = {path: path.relative_to(model_path).as_posix() for path in files}
+        own = {name: path for path, name in names.items() if not is_debris(name)}
+        for path in own.values():
+            _refuse_link_out_of_folder(path, model_path)
+        return {f"{entry}/{name}": path for name, path in own.items()}
     # An ONNX graph refers to its external data by file name, so that keeps its own.
-    external = (model_path.with_name(f"{model_path.name}{suffix}") for suffix in (".data", "_data"))
-    beside = {path.name: path for path in external if path.is_file()}
+    beside = {
+        location.removeprefix("./"): _find_weights(model_path, location.removeprefix("./"))
+        for location in read_paths_of_external_weights(model_path)
+    }
     return dict(sorted({entry: model_path, **beside}.items()))
+
+
+def _find_weights(model_path: Path, location: str) -> Path:
+    """Find a file that holds weights of an ONNX file.
+
+    The files that an ONNX file names are packed into an archive, which may be published. An ONNX
+    file may name only files in its own folder that are not hidden.
+    """
+    where = str(model_path)
+    if not is_path_inside_folder(location) or any(
+        part.startswith(".") for part in location.split("/")
+    ):
+        raise ArtifactError(
+            f"The model's weights are in '{location}', which is hidden or outside the model's "
+            "folder",
+            where=where,
+            remedy="Save the weights in a file beside the model",
+        )
+    if location in {MANIFEST_NAME, ENTRIES["onnx"]}:
+        raise ArtifactError(
+            f"The model keeps its weights in '{location}', but the archive needs this name for "
+            "a file of its own",
+            where=where,
+            remedy="Save the model again, and give the file of its weights another name",
+        )
+    path = model_path.parent / location
+    if not path.is_file():
+        raise ArtifactError(
+            f"The model keeps its weights in '{location}', which is missing",
+            where=where,
+            remedy=f"Put the missing file into {model_path.parent}",
+        )
+    _refuse_link_out_of_folder(path, model_path.parent)
+    return path
+
+
+def _refuse_link_out_of_folder(path: Path, folder: Path) -> None:
+    """Refuse a link that leads out of the model's folder."""
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ArtifactError(
+            f"'{path.relative_to(folder)}' is a link to a file outside the model's folder",
+            where=str(folder),
+            remedy="Copy the folder with `cp -rL`, and pack the copy",
+        )
+
+
+def read_transform_file(file: Path) -> FundusTransform:
+    """Read a transform from a TOML or JSON file; a field that is left out keeps its default.
+
+    Raises:
+        InvalidInput: The file cannot be read, or a field is wrong; the message names the field.
+    """
+    try:
+        if file.suffix.lower() == ".toml":
+            return msgspec.convert(read_toml_file(file), FundusTransform)
+        text = read_bytes_within(file, TOML_BYTES_MAX).decode("utf-8-sig")  # as Notepad writes
+        return msgspec.json.decode(text, type=FundusTransform)
+    except OSError as err:
+        raise InvalidInput(
+            f"The transform file cannot be read: {err.strerror}", where=str(file)
+        ) from err
+    except (ValueError, RecursionError) as err:
+        raise InvalidInput(
+            str(err).replace("`", "'"),
+            where=str(file),
+            remedy="The file may contain the fields of a manifest's transform",
+        ) from err

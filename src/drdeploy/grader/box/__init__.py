@@ -1,7 +1,8 @@
-"""The grader that ships with this package: a MobileNet trained on IDRiD, as ONNX, fp32 and int8.
+"""The packaged grader: a MobileNet trained on IDRiD, as ONNX in fp32 and int8.
 
-``make model`` makes it; ``MODEL_CARD.md`` beside this file says on what it was trained, how good
-it is and what it must not be used for.  For research use. Not a medical device.
+``make model`` trains the packaged grader. The file ``MODEL_CARD.md`` describes the grader's
+training data, quality and permitted use. The grader is for research use. The grader is not a
+medical device.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ NAME = "mobilenet-idrid"
 
 
 def box_artifact(precision: str = "fp32") -> Path:
-    """Return the archive of the grader in the box, in ``fp32`` or ``int8``.
+    """Return the archive of the packaged grader, in ``fp32`` or ``int8``.
 
     Raises:
-        ArtifactError: This installation has none.
+        ArtifactError: This installation does not contain the archive.
     """
     path = FOLDER / f"{NAME}-{precision}.tar.gz"
     if not path.is_file():
         raise ArtifactError(
-            f"There is no {precision} grader in the box",
+            f"This installation has no packaged grader in {precision}",
             where=str(path),
-            remedy="Run `make model`, or name an artifact of your own with --artifact",
+            remedy="Run `make model`, or give an artifact of your own with --artifact",
         )
     return path

@@ -1,20 +1,34 @@
-"""Labelled photographs: read them, find copies, split them by patient.
+"""Read labelled photographs, find copies, and split data sets by patient.
 
-:func:`load_dataset` recognises the layout of a folder and reads it (``layouts`` holds one reader
-for each).  :func:`readable` decodes every photograph once; :func:`deduplicate` keeps one of several
-copies; :func:`grouped_folds` and :func:`grouped_split` split by capture session, because two
-photographs of one eye in training and test make a grader look better than it is.
-:func:`inspect_dataset` reports all of this beforehand, and ``pictures`` draws it.
+:func:`load_dataset` recognises the layout of a folder and reads it; ``layouts`` holds one reader
+for each layout.  The function :func:`set_undecodable_aside` decodes every photograph once.  The
+function :func:`set_copies_aside` keeps one of several copies of a photograph.  The functions
+:func:`split_into_grouped_folds` and :func:`split_once_by_group` keep each capture session in one
+part, because a grader that was trained on one photograph of an eye looks too good on another
+photograph of the eye.  The function :func:`inspect_dataset` reports on a data set before training,
+and ``pictures`` draws the data set.
 
-Nothing is dropped silently: a :class:`Dataset` lists what was set aside, and why.
+A :class:`Dataset` lists every photograph that was set aside, with the reason.
 """
 
 from drdeploy.grader.datasets.dataset import Dataset, LabelledPhotograph, SetAside
-from drdeploy.grader.datasets.duplicates import CopiedPhotograph, deduplicate, find_copies
-from drdeploy.grader.datasets.folds import Fold, grouped_folds, grouped_split, leaking_groups
-from drdeploy.grader.datasets.inspection import DatasetInspection, inspect_dataset
+from drdeploy.grader.datasets.duplicates import (
+    CopiedPhotograph,
+    find_copied_photographs,
+    set_copies_aside,
+)
+from drdeploy.grader.datasets.folds import (
+    Fold,
+    find_leaking_groups,
+    split_into_grouped_folds,
+    split_once_by_group,
+)
+from drdeploy.grader.datasets.inspection import (
+    DatasetInspection,
+    inspect_dataset,
+    set_undecodable_aside,
+)
 from drdeploy.grader.datasets.load import load_dataset
-from drdeploy.grader.datasets.readability import readable
 
 __all__ = [
     "CopiedPhotograph",
@@ -23,12 +37,12 @@ __all__ = [
     "Fold",
     "LabelledPhotograph",
     "SetAside",
-    "deduplicate",
-    "find_copies",
-    "grouped_folds",
-    "grouped_split",
+    "find_copied_photographs",
+    "find_leaking_groups",
     "inspect_dataset",
-    "leaking_groups",
     "load_dataset",
-    "readable",
+    "set_copies_aside",
+    "set_undecodable_aside",
+    "split_into_grouped_folds",
+    "split_once_by_group",
 ]

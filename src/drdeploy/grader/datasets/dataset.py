@@ -1,4 +1,4 @@
-"""A data set: labelled photographs in a fixed order, and what was set aside."""
+"""A data set: labelled photographs in a fixed order, and the photographs that are not used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from drdeploy.errors import InvalidInput
-from drdeploy.files import sha256_of
+from drdeploy.files import sha256_of_bytes
 from drdeploy.grader.grading import Grade
 
 if TYPE_CHECKING:
@@ -25,12 +25,15 @@ class LabelledPhotograph:
     """A photograph of one eye with the grade that an expert gave it.
 
     Attributes:
-        file: Where it is.
-        image_id: What the data set calls it.
+        file: Path of the photograph.
+        image_id: Name of the photograph in the data set.
         grade: The label.
         split: ``train``, ``test`` or another; None if the data set has no splits.
         group: Capture session or patient: photographs of one group are not independent.
-        sha256: Of the file, or of the original that it was made from.
+        sha256: SHA-256 of the file, or of the original that it was made from.
+        name: Name of the photograph in results.
+        group_name: Name of the group in results.
+        cells: The name and the content of each cell in the table's row, for subgroups.
     """
 
     file: Path
@@ -39,6 +42,22 @@ class LabelledPhotograph:
     split: str | None
     group: str
     sha256: str
+    name: str = ""
+    group_name: str = ""
+    cells: tuple[tuple[str, str], ...] = ()
+
+    def read_file_bytes(self) -> bytes:
+        """Return the file's bytes.
+
+        Raises:
+            InvalidInput: The file can no longer be read.
+        """
+        try:
+            return self.file.read_bytes()
+        except OSError as err:
+            raise InvalidInput(
+                f"The photograph can no longer be read: {err.strerror}", where=self.name
+            ) from err
 
 
 Cause = Literal["missing", "unreadable", "grade", "duplicate", "group"]
@@ -48,15 +67,17 @@ or its group also has photographs in a split that training must not see."""
 
 @dataclass(frozen=True)
 class SetAside:
-    """A photograph that is not used.
+    """A photograph that was set aside, with the reason.
 
     Attributes:
-        file: Its path.
-        reason: Why, in a sentence.
-        cause: The same as one word, for programs.
+        file: Path of the photograph, which no result shows.
+        name: Name of the photograph in results.
+        reason: Why the photograph was set aside, in a sentence.
+        cause: The reason as one word, for programs.
     """
 
-    file: str
+    file: Path
+    name: str
     reason: str
     cause: Cause
 
@@ -67,12 +88,14 @@ class Dataset:
 
     Attributes:
         name: The folder's name.
-        folder: Where it was read from.
-        layout: Which layout the folder has.
-        photographs: Those that are used.
-        set_aside: Those that are not.
-        notes: What else was not read, in sentences: a table without labels, photographs that no
-            table names.
+        folder: Folder that the data set was read from.
+        layout: Name of the folder's layout.
+        photographs: The photographs that are used.
+        set_aside: The photographs that are not used.
+        notes: Sentences about what else was not read, for example a table without labels, or
+            photographs that no table names.
+        group_unit: What a group is: ``patient``, ``session``, or ``group`` if the table does not
+            say; empty if no groups are known.
     """
 
     name: str
@@ -81,19 +104,25 @@ class Dataset:
     photographs: tuple[LabelledPhotograph, ...]
     set_aside: tuple[SetAside, ...] = ()
     notes: tuple[str, ...] = ()
+    group_unit: str = ""
 
     def __len__(self) -> int:
         return len(self.photographs)
 
     @cached_property
     def grades(self) -> NDArray[np.intp]:
-        """Labels, shape ``(n,)``, 0 to 4."""
+        """The labels 0 to 4, in shape ``(n,)``."""
         return np.array([int(one.grade) for one in self.photographs], dtype=np.intp)
 
     @cached_property
     def groups(self) -> NDArray[np.str_]:
-        """Capture session or patient, shape ``(n,)``."""
+        """The capture session or patient of each photograph, in shape ``(n,)``."""
         return np.array([one.group for one in self.photographs], dtype=np.str_)
+
+    @cached_property
+    def group_names(self) -> NDArray[np.str_]:
+        """The name of each photograph's group in results, in shape ``(n,)``."""
+        return np.array([one.group_name for one in self.photographs], dtype=np.str_)
 
     @property
     def knows_groups(self) -> bool:
@@ -102,25 +131,25 @@ class Dataset:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The names of its splits, sorted; empty if it has none."""
+        """The names of the data set's splits, sorted; empty if there are none."""
         return tuple(sorted({one.split for one in self.photographs if one.split is not None}))
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over contents, labels and order: the same digest means the same data."""
+        """SHA-256 of the contents, labels and order of the photographs."""
         lines = (f"{one.sha256} {int(one.grade)} {one.group}\n" for one in self.photographs)
-        return sha256_of("".join(lines).encode())
+        return sha256_of_bytes("".join(lines).encode())
 
-    def counts(self) -> dict[Grade, int]:
+    def count_per_grade(self) -> dict[Grade, int]:
         """Count the photographs of each grade."""
         counted = Counter(one.grade for one in self.photographs)
         return {grade: counted[grade] for grade in Grade}
 
-    def of_split(self, name: str) -> Dataset:
+    def select_split(self, name: str) -> Dataset:
         """Return the photographs of one split.
 
         Raises:
-            InvalidInput: There is no such split.
+            InvalidInput: The data set does not have the split.
         """
         chosen = tuple(one for one in self.photographs if one.split == name)
         if not chosen:
@@ -128,46 +157,37 @@ class Dataset:
             raise InvalidInput(
                 f"The data set has no split '{name}'",
                 where=str(self.folder),
-                remedy=f"Its splits: {known}",
+                remedy=f"The splits are: {known}",
             )
         return replace(self, name=f"{self.name}/{name}", photographs=chosen)
 
-    def training_part(self, *, apart_from: str | None = None) -> Dataset:
-        """Return the split ``train``, or everything if there are no splits.
+    def select_training_part(self, *, apart_from: str | None = None) -> Dataset:
+        """Return the split ``train``, or the whole data set if there are no splits.
 
         Args:
-            apart_from: A split, usually ``test``, that training must not see: photographs of a
-                group that also has photographs in that split are set aside.
+            apart_from: A split that training must not see, usually ``test``. A photograph is set
+                aside if its group also has photographs in the split ``apart_from``.
         """
-        part = self.of_split("train") if "train" in self.splits else self
+        part = self.select_split("train") if "train" in self.splits else self
         if apart_from is None or apart_from not in self.splits:
             return part
         held_out = {one.group for one in self.photographs if one.split == apart_from}
         reasons = {
-            index: f"its group {one.group} also has photographs in '{apart_from}'"
+            index: f"its group {one.group_name} also has photographs in '{apart_from}'"
             for index, one in enumerate(part.photographs)
             if one.group in held_out
         }
-        return part.setting_aside(reasons, "group")
+        return part.set_photographs_aside(reasons, "group")
 
-    def take(self, indices: Iterable[int]) -> Dataset:
+    def select_by_index(self, indices: Iterable[int]) -> Dataset:
         """Return some of the photographs, in the order of ``indices``."""
         return replace(self, photographs=tuple(self.photographs[index] for index in indices))
 
-    def setting_aside(self, reasons: Mapping[int, str], cause: Cause) -> Dataset:
-        """Return the data set without the photographs at these positions, each with its reason."""
+    def set_photographs_aside(self, reasons: Mapping[int, str], cause: Cause) -> Dataset:
+        """Return the data set, with the photographs at some positions set aside."""
         kept = (index for index in range(len(self)) if index not in reasons)
         aside = tuple(
-            SetAside(str(self.photographs[index].file), why, cause)
+            SetAside(self.photographs[index].file, self.photographs[index].name, why, cause)
             for index, why in reasons.items()
         )
-        return replace(self.take(kept), set_aside=self.set_aside + aside)
-
-    def name_of(self, photograph: LabelledPhotograph) -> str:
-        """Return a photograph's path within the data set; file names may repeat across splits."""
-        return name_within(self.folder, photograph.file)
-
-
-def name_within(folder: Path, file: Path) -> str:
-    """Return a path relative to the folder, with slashes; the whole path if it lies elsewhere."""
-    return (file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix()
+        return replace(self.select_by_index(kept), set_aside=self.set_aside + aside)

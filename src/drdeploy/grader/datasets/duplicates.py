@@ -1,4 +1,4 @@
-"""Find photographs that a data set holds more than once, and keep one of each."""
+"""Find photographs that occur more than once in a data set, and keep one copy of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets.dataset import Dataset, LabelledPhotograph
 
 _KEPT_FIRST = {"test": 0, "train": 2}
-"""Rank of a split: the copy with the lowest one stays.  Other splits rank 1."""
+"""Rank of a split: the copy in the split with the lowest rank is kept.  Other splits have rank
+1."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class CopiedPhotograph:
     """Two or more entries of a data set with the same content.
 
     Attributes:
-        positions: In the data set, ascending.
+        positions: Positions of the entries in the data set, ascending.
         photographs: The entries.
     """
 
@@ -26,21 +27,22 @@ class CopiedPhotograph:
     photographs: tuple[LabelledPhotograph, ...]
 
     @property
-    def is_conflict(self) -> bool:
-        """Whether they have different grades."""
+    def has_conflicting_grades(self) -> bool:
+        """Whether the copies have different grades."""
         return len({one.grade for one in self.photographs}) > 1
 
     @property
-    def kept(self) -> int:
-        """Position of the entry to keep: the one in ``test`` if there is one, else the first.
+    def position_to_keep(self) -> int:
+        """The position of the copy to keep: a copy in ``test`` if there is one, else the first.
 
-        The test set stays as it was published, and training loses the copy.
+        A photograph with a copy in each split is removed from training, and the test set stays as
+        published.
         """
         by_position = zip(self.positions, self.photographs, strict=True)
         return min(by_position, key=lambda pair: _KEPT_FIRST.get(pair[1].split or "", 1))[0]
 
 
-def find_copies(dataset: Dataset) -> tuple[CopiedPhotograph, ...]:
+def find_copied_photographs(dataset: Dataset) -> tuple[CopiedPhotograph, ...]:
     """Return every photograph whose content is in the data set more than once."""
     by_content: dict[str, list[int]] = defaultdict(list)
     for index, one in enumerate(dataset.photographs):
@@ -52,20 +54,23 @@ def find_copies(dataset: Dataset) -> tuple[CopiedPhotograph, ...]:
     )
 
 
-def deduplicate(dataset: Dataset) -> Dataset:
-    """Keep one of several copies, or none of them if their grades contradict each other.
+def set_copies_aside(dataset: Dataset) -> Dataset:
+    """Keep one of several copies of a photograph, or none if the copies have different grades.
 
-    :attr:`CopiedPhotograph.kept` says which one.  The others are set aside, with the reason.
+    :attr:`CopiedPhotograph.position_to_keep` chooses the copy that is kept.  The other copies are
+    set aside, with the reason.
     """
     reasons: dict[int, str] = {}
-    for copies in find_copies(dataset):
-        if copies.is_conflict:
-            grades = ", ".join(
-                f"{dataset.name_of(one)}: {int(one.grade)}" for one in copies.photographs
-            )
+    for copies in find_copied_photographs(dataset):
+        if copies.has_conflicting_grades:
+            grades = ", ".join(f"{one.name}: {int(one.grade)}" for one in copies.photographs)
             reason = f"copies with different grades ({grades})"
             reasons |= dict.fromkeys(copies.positions, reason)
         else:
-            reason = f"copy of {dataset.name_of(dataset.photographs[copies.kept])}"
-            reasons |= {at: reason for at in copies.positions if at != copies.kept}
-    return dataset.setting_aside(reasons, "duplicate")
+            kept = dataset.photographs[copies.position_to_keep].name
+            reasons |= {
+                at: f"copy of {kept}" if one.name != kept else "copy of a file of the same content"
+                for at, one in zip(copies.positions, copies.photographs, strict=True)
+                if at != copies.position_to_keep
+            }
+    return dataset.set_photographs_aside(reasons, "duplicate")

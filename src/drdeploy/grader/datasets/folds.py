@@ -1,4 +1,4 @@
-"""Split a data set so that a capture session stays together and every part has all grades."""
+"""Split a data set so that each capture session stays in one part and every part has all grades."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets.dataset import Dataset
 
 MOST_PARTS = 20
-"""The smallest share that :func:`grouped_split` can split off is one part of that many."""
+"""The smallest share that :func:`split_once_by_group` can split off is one of this many parts."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Which photographs of a data set train and which validate, by position.
+    """The positions of the photographs for training and for validation.
 
     Attributes:
-        train: Shape ``(n_train,)``, ascending.
-        validation: Shape ``(n_validation,)``, ascending.
+        train: Positions of the training photographs, shape ``(n_train,)``, ascending.
+        validation: Positions of the validation photographs, shape ``(n_validation,)``, ascending.
     """
 
     train: NDArray[np.intp]
     validation: NDArray[np.intp]
 
 
-def grouped_folds(dataset: Dataset, k: int = 5, seed: int = 0) -> tuple[Fold, ...]:
-    """Split into ``k`` folds: every photograph validates once, no group is on both sides.
+def split_into_grouped_folds(dataset: Dataset, k: int = 5, seed: int = 0) -> tuple[Fold, ...]:
+    """Split into ``k`` folds; each photograph is validated in one fold, and groups are never split.
 
     The grades are spread evenly as far as the groups allow (scikit-learn's
     ``StratifiedGroupKFold``).
 
     Raises:
-        InvalidInput: ``k`` is below two, or too large for the groups and grades that there are.
+        InvalidInput: ``k`` is below two, or larger than the number of groups or grades allows.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    most = _most_folds(dataset)
+    most = _largest_number_of_folds(dataset)
     if not 2 <= k <= most:
-        raise _too_many(dataset, k, most)
+        raise _too_many_folds_error(dataset, k, most)
     splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
     placeholder = np.zeros((len(dataset), 1))
     with warnings.catch_warnings():
@@ -58,44 +58,45 @@ def grouped_folds(dataset: Dataset, k: int = 5, seed: int = 0) -> tuple[Fold, ..
         )
     # A few large groups can leave a fold empty although there are as many groups as folds.
     if any(not len(fold.validation) for fold in folds):
-        raise _too_many(dataset, k, k - 1)
+        raise _too_many_folds_error(dataset, k, k - 1)
     return folds
 
 
-def grouped_split(dataset: Dataset, validation_share: float = 0.2, seed: int = 0) -> Fold:
-    """Split once into training and validation, with the same rules as the folds.
+def split_once_by_group(dataset: Dataset, validation_share: float = 0.2, seed: int = 0) -> Fold:
+    """Split once into training and validation, by the rules of :func:`split_into_grouped_folds`.
 
     Args:
-        dataset: What to split.
-        validation_share: Share of the photographs that validate; met as closely as the groups
-            allow, in steps of a twentieth or finer.
+        dataset: The data set to split.
+        validation_share: Share of the photographs for validation. The result may only come close to
+            this share, because groups are never split.
         seed: Another seed gives another split.
 
     Raises:
-        InvalidInput: The share is not between 0 and 1, or there are too few groups for it.
+        InvalidInput: The share is not between 0 and 1, or there are too few groups for the share.
     """
     if not 0 < validation_share < 1:
         raise InvalidInput(
-            f"A validation share of {validation_share:g} leaves one side empty",
+            f"A validation share of {validation_share:g} leaves no photographs for training, "
+            "or none for validation",
             remedy="Give a share between 0 and 1, for example 0.2",
         )
     # 0.3 is 3 of 10 folds: the nearest fraction that leaves neither side empty.
-    most = max(2, min(MOST_PARTS, _most_folds(dataset)))
+    most = max(2, min(MOST_PARTS, _largest_number_of_folds(dataset)))
     nearest = Fraction(validation_share).limit_denominator(most)
     share = min(max(nearest, Fraction(1, most)), 1 - Fraction(1, most))
-    folds = grouped_folds(dataset, share.denominator, seed)
+    folds = split_into_grouped_folds(dataset, share.denominator, seed)
     validation = np.sort(np.concatenate([f.validation for f in folds[: share.numerator]]))
     return Fold(np.setdiff1d(np.arange(len(dataset)), validation), validation)
 
 
-def _most_folds(dataset: Dataset) -> int:
-    """No more folds than groups, nor than photographs of the most frequent grade."""
-    return min(len(set(dataset.groups)), max(dataset.counts().values()))
+def _largest_number_of_folds(dataset: Dataset) -> int:
+    """Return the largest possible number of folds for the groups and grades."""
+    return min(len(set(dataset.groups)), max(dataset.count_per_grade().values()))
 
 
-def _too_many(dataset: Dataset, k: int, most: int) -> InvalidInput:
+def _too_many_folds_error(dataset: Dataset, k: int, most: int) -> InvalidInput:
     groups = len(set(dataset.groups))
-    remedy = f"Choose 2 to {most} folds" if most >= 2 else "Bring more photographs"
+    remedy = f"Choose 2 to {most} folds" if most >= 2 else "Use more photographs"
     return InvalidInput(
         f"{len(dataset)} photographs in {groups} groups cannot be split into {k} folds",
         where=str(dataset.folder),
@@ -103,11 +104,11 @@ def _too_many(dataset: Dataset, k: int, most: int) -> InvalidInput:
     )
 
 
-def leaking_groups(dataset: Dataset) -> tuple[str, ...]:
+def find_leaking_groups(dataset: Dataset) -> tuple[str, ...]:
     """Return the groups with photographs in more than one split.
 
-    Training on one of their photographs tells the network about the others.
-    ``dataset.training_part(apart_from="test")`` leaves such photographs out.
+    A network that is trained on one photograph of a group also learns about the group's other
+    photographs.  ``dataset.select_training_part(apart_from="test")`` leaves them out.
     """
     splits_of: dict[str, set[str | None]] = {}
     for one in dataset.photographs:

@@ -1,52 +1,119 @@
-"""Report what to know about a data set before training or evaluating on it."""
+"""Decode every photograph of a data set, and report what a user should know before training.
+
+The photographs are decoded because a file with a valid header may be damaged after the header.
+"""
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drdeploy.errors import InvalidInput
-from drdeploy.grader.datasets.duplicates import deduplicate, find_copies
-from drdeploy.grader.datasets.folds import leaking_groups
-from drdeploy.grader.datasets.readability import decode_all, without_problems
+from drdeploy.errors import InvalidInput, RequestRefused
+from drdeploy.grader.datasets.duplicates import find_copied_photographs, set_copies_aside
+from drdeploy.grader.datasets.folds import find_leaking_groups
+from drdeploy.grader.fundus.decode import decode_image_of_header, read_and_check_header
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from drdeploy.grader.datasets.dataset import Cause, Dataset, SetAside
     from drdeploy.grader.datasets.duplicates import CopiedPhotograph
-    from drdeploy.grader.datasets.readability import DecodeCheck
+
+CHECKED_SIDE_PX = 256
+"""A JPEG is decoded to about this size, which is faster and still reads every byte."""
+
+
+@dataclass(frozen=True)
+class DecodeCheck:
+    """The result of decoding one photograph.
+
+    Attributes:
+        size_bytes: Size of the file.
+        width_px: Width as stored; 0 if the header cannot be read.
+        height_px: Height as stored; 0 if the header cannot be read.
+        problem: Why the photograph cannot be decoded; empty if it can.
+    """
+
+    size_bytes: int = 0
+    width_px: int = 0
+    height_px: int = 0
+    problem: str = ""
+
+
+def check_decoding_of_all(
+    dataset: Dataset,
+    track: Callable[[Iterable[DecodeCheck]], Iterable[DecodeCheck]] = lambda all_: all_,
+) -> tuple[DecodeCheck, ...]:
+    """Decode every photograph of a data set once, and return the results in order.
+
+    ``track`` wraps the iteration over the results, to show progress.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return tuple(
+            track(pool.map(_check_decoding_of_file, (one.file for one in dataset.photographs)))
+        )
+
+
+def set_undecodable_aside(dataset: Dataset) -> Dataset:
+    """Set aside the photographs that cannot be decoded."""
+    return set_aside_by_decode_checks(dataset, check_decoding_of_all(dataset))
+
+
+def set_aside_by_decode_checks(dataset: Dataset, decoded: Iterable[DecodeCheck]) -> Dataset:
+    """Set aside the photographs that could not be decoded, given the results in order."""
+    reasons = {index: one.problem for index, one in enumerate(decoded) if one.problem}
+    return dataset.set_photographs_aside(reasons, "unreadable")
+
+
+def _check_decoding_of_file(file: Path) -> DecodeCheck:
+    try:
+        data = file.read_bytes()
+        header = read_and_check_header(data, limits=LOCAL_FILE_LIMITS)
+    except OSError as err:
+        return DecodeCheck(problem=f"the file cannot be read: {err.strerror}")
+    except RequestRefused as err:
+        return DecodeCheck(len(data), problem=err.what)
+    try:
+        decode_image_of_header(header, min_side_px=CHECKED_SIDE_PX)
+    except RequestRefused as err:
+        return DecodeCheck(len(data), header.width_px, header.height_px, err.what)
+    return DecodeCheck(len(data), header.width_px, header.height_px)
 
 
 @dataclass(frozen=True)
 class SizeRange:
-    """Smallest, median and largest of some numbers."""
+    """The smallest, median and largest of some numbers."""
 
     smallest: int
     median: int
     largest: int
 
     @classmethod
-    def of(cls, values: Iterable[int]) -> SizeRange:
-        """Describe one value or more."""
+    def from_values(cls, values: Iterable[int]) -> SizeRange:
+        """Return the smallest, median and largest of the values."""
         ordered = sorted(values)
         return cls(ordered[0], round(float(np.median(ordered))), ordered[-1])
 
 
 @dataclass(frozen=True)
 class DatasetInspection:
-    """A data set and what was found in it.
+    """The result of inspecting a data set.
 
     Attributes:
-        dataset: As it was read.
-        usable: Without what does not decode and without copies: what training and evaluation use.
-        copies: Photographs that are in it several times.
+        dataset: The data set as it was read.
+        usable: The photographs that training and evaluation use: without copies, and without those
+            that cannot be decoded.
+        copies: Photographs that occur several times.
         leaking: Groups with photographs in more than one split.
-        width_px: Of the photographs that decode.
-        height_px: Of the photographs that decode.
-        size_bytes: Of their files.
+        width_px: Widths of the photographs that can be decoded.
+        height_px: Heights of the photographs that can be decoded.
+        size_bytes: File sizes of the photographs that can be decoded.
     """
 
     dataset: Dataset
@@ -58,12 +125,12 @@ class DatasetInspection:
     size_bytes: SizeRange
 
     @property
-    def conflicts(self) -> tuple[CopiedPhotograph, ...]:
-        """Photographs whose copies have different grades."""
-        return tuple(copies for copies in self.copies if copies.is_conflict)
+    def conflicting_copies(self) -> tuple[CopiedPhotograph, ...]:
+        """The photographs whose copies have different grades."""
+        return tuple(copies for copies in self.copies if copies.has_conflicting_grades)
 
-    def set_aside(self, *causes: Cause) -> tuple[SetAside, ...]:
-        """Return the photographs that were set aside for one of these causes."""
+    def photographs_set_aside_for(self, *causes: Cause) -> tuple[SetAside, ...]:
+        """Return the photographs that were set aside for one of the given causes."""
         return tuple(one for one in self.usable.set_aside if one.cause in causes)
 
 
@@ -71,29 +138,25 @@ def inspect_dataset(
     dataset: Dataset,
     track: Callable[[Iterable[DecodeCheck]], Iterable[DecodeCheck]] = lambda all_: all_,
 ) -> DatasetInspection:
-    """Decode every photograph, and look for copies and for groups that leak between splits.
-
-    Args:
-        dataset: As :func:`load_dataset` read it.
-        track: Wraps the photographs as they are decoded, to show progress.
+    """Decode every photograph, and look for copies and for groups that occur in several splits.
 
     Raises:
-        InvalidInput: No photograph decodes.
+        InvalidInput: No photograph can be decoded.
     """
-    decoded = decode_all(dataset, track)
-    readable = without_problems(dataset, decoded)
+    decoded = check_decoding_of_all(dataset, track)
+    readable = set_aside_by_decode_checks(dataset, decoded)
     fine = [one for one in decoded if not one.problem]
     if not fine:
         raise InvalidInput(
-            f"No photograph of the data set decodes: {decoded[0].problem}",
+            f"No photograph of the data set can be decoded: {decoded[0].problem}",
             where=str(dataset.folder),
         )
     return DatasetInspection(
         dataset=dataset,
-        usable=deduplicate(readable),
-        copies=find_copies(dataset),
-        leaking=leaking_groups(dataset),
-        width_px=SizeRange.of(one.width_px for one in fine),
-        height_px=SizeRange.of(one.height_px for one in fine),
-        size_bytes=SizeRange.of(one.size_bytes for one in fine),
+        usable=set_copies_aside(readable),
+        copies=find_copied_photographs(dataset),
+        leaking=find_leaking_groups(dataset),
+        width_px=SizeRange.from_values(one.width_px for one in fine),
+        height_px=SizeRange.from_values(one.height_px for one in fine),
+        size_bytes=SizeRange.from_values(one.size_bytes for one in fine),
     )

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from drdeploy.grader.datasets.tables import PhotographIndex, photographs_in, read_header, read_rows
+from drdeploy.errors import InvalidInput
+from drdeploy.grader.datasets.grade_names import parse_grade
+from drdeploy.grader.datasets.labels import (
+    LabelFormat,
+    ListedPhotograph,
+    Listing,
+    is_label_table,
+    read_label_table,
+)
+from drdeploy.grader.datasets.matching import list_photograph_files_below
+from drdeploy.grader.datasets.tables import (
+    TABLE_SUFFIXES,
+    read_table,
+    read_table_rows,
+    simplify_column_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,50 +29,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ListedPhotograph:
-    """One labelled photograph as a table or folder states it, before it is checked.
-
-    An empty string means unknown.
-
-    Attributes:
-        file: Where the photograph should be.
-        grade: The label as it is written.
-        image_id: What the data set calls it.
-        split: ``train``, ``test`` or another.
-        group: Capture session or patient.
-        sha256: Of the original that the file was made from.
-    """
-
-    file: Path
-    grade: str
-    image_id: str = ""
-    split: str = ""
-    group: str = ""
-    sha256: str = ""
-
-
-@dataclass(frozen=True)
-class Listing:
-    """Everything that a layout's tables or folders list, in a fixed order.
-
-    Attributes:
-        entries: One for each photograph.
-        notes: What was not read, in sentences.
-    """
-
-    entries: tuple[ListedPhotograph, ...]
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Layout:
     """How to recognise and read one layout.
 
     Attributes:
-        name: What a data set with it is called by.
-        looks_like: A description, for users whose folder has none of the layouts.
-        root_in: Finds the folder at which the layout starts; None if it is not there.
-        read: Lists what is in that folder.
+        name: Name of the layout.
+        looks_like: A description of the layout, for users whose folder has none of the layouts.
+        root_in: Function that finds the folder at which the layout starts; None if there is no such
+            folder.
+        read: Function that lists the photographs in this folder.
     """
 
     name: str
@@ -65,94 +46,277 @@ class Layout:
     read: Callable[[Path], Listing]
 
 
-# ---- labels.csv ---------------------------------------------------------------------------
+# ---- tables in the folder -----------------------------------------------------------------
 
 
-def _labels_root(folder: Path) -> Path | None:
-    return folder if (folder / "labels.csv").is_file() else None
-
-
-def read_labels(table: Path) -> Listing:
-    """Read a table that names files relative to its own folder."""
-    root = table.parent
-    rows = read_rows(table, "file", "icdr_grade")
-    return Listing(
-        tuple(
-            ListedPhotograph(
-                file=root / row["file"],
-                grade=row["icdr_grade"],
-                image_id=row.get("image_id", ""),
-                split=row.get("split", ""),
-                group=row.get("session_group") or row.get("group") or row.get("patient") or "",
-                sha256=row.get("source_sha256", "").lower(),
-            )
-            for row in rows
-        )
+def list_table_files(folder: Path) -> list[Path]:
+    """List the files in a folder that may be tables, sorted by name."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in TABLE_SUFFIXES and not file.name.startswith(".")
     )
+
+
+def _find_labels_table(folder: Path) -> Path | None:
+    """Return the table that is called ``labels``: ``labels.csv`` if there are several."""
+    found = [file for file in list_table_files(folder) if file.stem.lower() == "labels"]
+    return min(found, key=lambda file: TABLE_SUFFIXES.index(file.suffix.lower()), default=None)
+
+
+def _find_folder_of_labels(folder: Path) -> Path | None:
+    return folder if _find_labels_table(folder) else None
+
+
+def _list_photographs_of_labels(root: Path) -> Listing:
+    table = _find_labels_table(root)
+    return Listing(()) if table is None else read_label_table(table)
+
+
+def _list_label_tables(folder: Path) -> list[Path]:
+    """List the tables of labels in a folder, except a competition's sample of a submission."""
+    return [
+        table
+        for table in list_table_files(folder)
+        if "submission" not in table.name.lower() and is_label_table(table)
+    ]
+
+
+def _find_folder_of_tables(folder: Path) -> Path | None:
+    return folder if _list_label_tables_below(folder) else None
+
+
+def _list_label_tables_below(folder: Path) -> list[Path]:
+    """List the tables of labels in a folder or, if the folder has none, in its subfolders."""
+    below = (table for one in _list_subfolders(folder) for table in _list_label_tables(one))
+    return _list_label_tables(folder) or [*below]
+
+
+_SPLIT_WORDS: Final = (
+    ("train", re.compile("train")),
+    ("test", re.compile("test|solution")),
+    ("valid", re.compile("val")),
+)
+
+
+def split_from_name(name: str) -> str:
+    """Return the split that the name of a table or folder means; empty if it means no split."""
+    return next((split for split, words in _SPLIT_WORDS if words.search(name.lower())), "")
+
+
+def _list_photographs_of_tables(root: Path) -> Listing:
+    """Read all tables of labels in a folder: one for each split, or a single one.
+
+    Raises:
+        InvalidInput: There are several tables, and two of them belong to the same split.
+    """
+    tables = _list_label_tables_below(root)
+    splits = [split_from_name(table.name) or split_from_name(table.parent.name) for table in tables]
+    if len(tables) > 1 and (len(set(splits)) < len(tables) or "" in splits):
+        listed = ", ".join(table.relative_to(root).as_posix() for table in tables)
+        raise InvalidInput(
+            f"The folder has several tables of labels: {listed}",
+            where=str(root),
+            remedy="Give the path of the right table instead of the folder's path",
+        )
+    listing = Listing(())
+    for table, split in zip(tables, splits, strict=True):
+        listing += read_label_table(table, LabelFormat(split=split))
+    return listing
+
+
+# ---- EyePACS, Messidor-2, DDR -------------------------------------------------------------
+
+
+def _find_eyepacs_folder(folder: Path) -> Path | None:
+    return folder if _list_eyepacs_tables(folder) else None
+
+
+def _list_eyepacs_tables(folder: Path) -> list[Path]:
+    known = re.compile(r"trainlabels.*|testlabels.*|retinopathy_solution")
+    return [one for one in list_table_files(folder) if known.fullmatch(one.stem.lower())]
+
+
+def _list_eyepacs_photographs(root: Path) -> Listing:
+    listing = Listing(())
+    for table in _list_eyepacs_tables(root):
+        split = split_from_name(table.name)
+        form = LabelFormat(split=split, names_files=False, is_published=True)
+        listing += read_label_table(table, form)
+    return listing
+
+
+def _find_messidor2_folder(folder: Path) -> Path | None:
+    return folder if (folder / "messidor_data.csv").is_file() else None
+
+
+def _list_messidor2_photographs(root: Path) -> Listing:
+    form = LabelFormat(names_files=False, is_published=True)
+    return read_label_table(root / "messidor_data.csv", form)
+
+
+def _find_ddr_folder(folder: Path) -> Path | None:
+    """Return the folder of DDR's disease grading, which has a text file for each split."""
+    candidates = [folder, *sorted(folder.glob("DR_grading")), *sorted(folder.glob("*/DR_grading"))]
+    return next((one for one in candidates if _list_ddr_tables(one)), None)
+
+
+def _list_ddr_tables(folder: Path) -> list[Path]:
+    return [
+        folder / f"{split}.txt"
+        for split in ("train", "valid", "test")
+        if (folder / f"{split}.txt").is_file() and (folder / split).is_dir()
+    ]
+
+
+def _list_ddr_photographs(root: Path) -> Listing:
+    listing = Listing(())
+    for table in _list_ddr_tables(root):
+        form = LabelFormat(
+            folder=root / table.stem, split=table.stem, is_published=True, ungradable="5"
+        )
+        listing += read_label_table(table, form)
+    return listing
+
+
+# ---- DeepDRiD -----------------------------------------------------------------------------
+
+_DEEPDRID_TABLE: Final = "regular-fundus-*/regular-fundus-*.csv"
+
+
+def _find_deepdrid_folder(folder: Path) -> Path | None:
+    return folder if _list_deepdrid_tables(folder) else None
+
+
+def _list_deepdrid_tables(folder: Path) -> list[Path]:
+    patterns = (_DEEPDRID_TABLE, f"*/{_DEEPDRID_TABLE}", f"*/*/{_DEEPDRID_TABLE}")
+    inside = sorted(folder.glob("regular-fundus-*.csv"))
+    return inside or [table for pattern in patterns for table in sorted(folder.glob(pattern))]
+
+
+def _list_deepdrid_photographs(root: Path) -> Listing:
+    listing = Listing(())
+    for table in _list_deepdrid_tables(root):
+        form = LabelFormat(
+            split=split_from_name(table.name),
+            names_files=False,  # the paths in image_path are those of another computer
+            is_published=True,
+            file_column="imageid",
+            ungradable="5",
+        )
+        listing += read_label_table(table, form)
+    return listing
 
 
 # ---- APTOS 2019 ---------------------------------------------------------------------------
 
 
-def _aptos_root(folder: Path) -> Path | None:
-    table = folder / "train.csv"
-    if not (table.is_file() and (folder / "train_images").is_dir()):
-        return None
-    return folder if "id_code" in read_header(table) else None
+def _find_aptos_folder(folder: Path) -> Path | None:
+    is_there = (folder / "train.csv").is_file() and (folder / "train_images").is_dir()
+    return folder if is_there and _has_column(folder / "train.csv", "id_code") else None
 
 
-def _read_aptos(root: Path) -> Listing:
-    entries = _aptos_part(root, "train")
+def _has_column(table: Path, name: str) -> bool:
+    return (
+        read_table(
+            table, lambda cells: simplify_column_name(name) in map(simplify_column_name, cells)
+        )
+        is not None
+    )
+
+
+def _list_aptos_photographs(root: Path) -> Listing:
+    listing = _list_aptos_split(root, "train")
     test = root / "test.csv"
     if not test.is_file():
-        return Listing(entries)
-    if "diagnosis" in read_header(test):
-        return Listing(entries + _aptos_part(root, "test"))
-    unread = len(read_rows(test))
-    return Listing(entries, (f"test.csv has no labels; its {unread:,} rows are not read.",))
+        return listing
+    if _has_column(test, "diagnosis"):
+        return listing + _list_aptos_split(root, "test")
+    unread = len(read_table_rows(test, "id_code"))
+    return listing + Listing((), (f"test.csv has no labels; its {unread:,} rows are not read.",))
 
 
-def _aptos_part(root: Path, split: str) -> tuple[ListedPhotograph, ...]:
-    photographs = PhotographIndex(root / f"{split}_images")
-    return tuple(
-        ListedPhotograph(file=photographs.find(row["id_code"]), grade=row["diagnosis"], split=split)
-        for row in read_rows(root / f"{split}.csv", "id_code", "diagnosis")
+def _list_aptos_split(root: Path, split: str) -> Listing:
+    form = LabelFormat(
+        folder=root / f"{split}_images", split=split, names_files=False, is_published=True
     )
+    return read_label_table(root / f"{split}.csv", form)
 
 
 # ---- a folder for each grade --------------------------------------------------------------
 
-GRADE_FOLDERS: Final = {
-    "No_DR": "0",
-    "Mild": "1",
-    "Moderate": "2",
-    "Severe": "3",
-    "Proliferate_DR": "4",
-}
-"""Grades by folder, as in the 224 x 224 Gaussian-filtered copy of APTOS 2019 that the original
-study used."""
+GRADE_FOLDERS: Final = ("No_DR", "Mild", "Moderate", "Severe", "Proliferate_DR")
+"""The folders of the 224 x 224 Gaussian-filtered copy of APTOS 2019 that the original study
+used."""
 
 
-def _folders_root(folder: Path) -> Path | None:
-    """Find the folder itself, or ``gaussian_filtered_images`` in it, which may hold another."""
+def _find_parent_of_grade_folders(folder: Path) -> Path | None:
+    """Return the given folder, or its (nested) subfolder ``gaussian_filtered_images``."""
     candidates = [
         folder,
         *sorted(folder.glob("*_images")),
         *sorted(folder.glob("*_images/*_images")),
     ]
-    return next((one for one in candidates if (one / "No_DR").is_dir()), None)
-
-
-def _read_folders(root: Path) -> Listing:
-    missing = [name for name in GRADE_FOLDERS if not (root / name).is_dir()]
-    return Listing(
-        tuple(
-            ListedPhotograph(file=file, grade=grade)
-            for name, grade in GRADE_FOLDERS.items()
-            for file in photographs_in(root / name)
-        ),
-        tuple(f"There is no folder {name}." for name in missing),
+    return next(
+        (one for one in candidates if _holds_grade_folders(one) or _list_split_folders(one)), None
     )
+
+
+def _find_grade_folders(folder: Path) -> dict[Path, int]:
+    """Return the subfolders that are named after a grade, by number or in words."""
+    found = {one: parse_grade(one.name) for one in _list_subfolders(folder)}
+    return {one: int(grade) for one, grade in found.items() if grade is not None}
+
+
+def _holds_grade_folders(folder: Path) -> bool:
+    """Return whether the names of a folder's subfolders are grades, and not numbers of patients."""
+    has_other_numbers = any(
+        one.name.isdecimal() and parse_grade(one.name) is None for one in _list_subfolders(folder)
+    )
+    return 0 in _find_grade_folders(folder).values() and not has_other_numbers
+
+
+def _list_split_folders(folder: Path) -> list[Path]:
+    return [
+        one
+        for one in _list_subfolders(folder)
+        if split_from_name(one.name) and _holds_grade_folders(one)
+    ]
+
+
+def _list_subfolders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(one for one in folder.iterdir() if one.is_dir() and not one.name.startswith("."))
+
+
+def _list_photographs_in_grade_folders(root: Path) -> Listing:
+    if _holds_grade_folders(root):
+        return _list_photographs_of_grades(root, "")
+    listing = Listing(())
+    for folder in _list_split_folders(root):
+        listing += _list_photographs_of_grades(folder, split_from_name(folder.name))
+    return listing
+
+
+def _list_photographs_of_grades(root: Path, split: str) -> Listing:
+    folders = _find_grade_folders(root)
+    missing = sorted(set(range(len(GRADE_FOLDERS))) - set(folders.values()))
+    entries = tuple(
+        ListedPhotograph(file=file, grade=str(grade), split=split)
+        for folder, grade in sorted(folders.items(), key=lambda one: (one[1], one[0]))
+        for file in list_photograph_files_below(folder)
+    )
+    notes = [f"There is no folder of grade {grade}." for grade in missing]
+    others = [one for one in _list_subfolders(root) if one not in folders]
+    unread = sum(len(list_photograph_files_below(folder)) for folder in others)
+    if unread and not split:
+        notes.append(
+            f"Photographs in folders that are not named after a grade, not read: {unread:,}."
+        )
+    return Listing(entries, tuple(notes))
 
 
 # ---- IDRiD as it is distributed -----------------------------------------------------------
@@ -164,8 +328,8 @@ IDRID_LABELS: Final = {
 }
 
 
-def _idrid_root(folder: Path) -> Path | None:
-    """Find the folder itself, or the one in it that holds the disease grading part."""
+def _find_idrid_folder(folder: Path) -> Path | None:
+    """Return the given folder, or its subfolder with the disease grading part of IDRiD."""
     tables = "2. Groundtruths/*IDRiD_Disease Grading_*.csv"
     for depth in ("", "*/", "*/*/"):
         found = sorted(folder.glob(depth + tables))
@@ -174,57 +338,79 @@ def _idrid_root(folder: Path) -> Path | None:
     return None
 
 
-def _read_idrid(root: Path) -> Listing:
-    entries: list[ListedPhotograph] = []
-    notes: list[str] = []
+def _list_idrid_photographs(root: Path) -> Listing:
+    listing = Listing(())
     for split, name in IDRID_LABELS.items():
         if (root / "2. Groundtruths" / name).is_file():
-            entries += _idrid_part(root, split)
+            listing += _list_idrid_split(root, split)
         else:
-            notes.append(f"There is no table '{name}'; the photographs of '{split}' are not read.")
-    return Listing(tuple(entries), tuple(notes))
+            note = f"There is no table '{name}'; the photographs of '{split}' are not read."
+            listing += Listing((), (note,))
+    return listing
 
 
-def _idrid_part(root: Path, split: str) -> list[ListedPhotograph]:
-    photographs = PhotographIndex(root / "1. Original Images" / IDRID_IMAGES[split])
-    table = root / "2. Groundtruths" / IDRID_LABELS[split]
-    return [
-        ListedPhotograph(
-            file=photographs.find(row["Image name"]),
-            grade=row["Retinopathy grade"],
-            # Both splits use the same names, for different photographs.
-            image_id=f"{split}/{row['Image name']}",
-            split=split,
-        )
-        for row in read_rows(table, "Image name", "Retinopathy grade")
-        if row["Image name"]
-    ]
+def _list_idrid_split(root: Path, split: str) -> Listing:
+    form = LabelFormat(
+        folder=root / "1. Original Images" / IDRID_IMAGES[split],
+        split=split,
+        names_files=False,
+        is_published=True,
+    )
+    listing = read_label_table(root / "2. Groundtruths" / IDRID_LABELS[split], form)
+    # Both splits use the same names, for different photographs.
+    named = (replace(one, image_id=f"{split}/{one.image_id}") for one in listing.entries)
+    return Listing(tuple(named), listing.notes, listing.group_unit)
 
 
 LAYOUTS: Final = (
     Layout(
         "labels.csv",
         "a table labels.csv with the columns file and icdr_grade",
-        _labels_root,
-        lambda root: read_labels(root / "labels.csv"),
+        _find_folder_of_labels,
+        _list_photographs_of_labels,
     ),
     Layout(
         "aptos2019",
         "train.csv with id_code and diagnosis beside train_images/",
-        _aptos_root,
-        _read_aptos,
+        _find_aptos_folder,
+        _list_aptos_photographs,
     ),
     Layout(
         "grade-folders",
-        f"folders called {', '.join(GRADE_FOLDERS)}",
-        _folders_root,
-        _read_folders,
+        f"folders called 0 to 4, or {', '.join(GRADE_FOLDERS)}",
+        _find_parent_of_grade_folders,
+        _list_photographs_in_grade_folders,
     ),
     Layout(
         "idrid",
         "'1. Original Images' beside '2. Groundtruths' with the tables of disease grading",
-        _idrid_root,
-        _read_idrid,
+        _find_idrid_folder,
+        _list_idrid_photographs,
+    ),
+    Layout(
+        "deepdrid",
+        "regular-fundus-training/ with its table regular-fundus-training.csv",
+        _find_deepdrid_folder,
+        _list_deepdrid_photographs,
+    ),
+    Layout(
+        "eyepacs",
+        "trainLabels.csv with image and level",
+        _find_eyepacs_folder,
+        _list_eyepacs_photographs,
+    ),
+    Layout("messidor2", "messidor_data.csv", _find_messidor2_folder, _list_messidor2_photographs),
+    Layout(
+        "ddr",
+        "train.txt, valid.txt and test.txt beside their folders",
+        _find_ddr_folder,
+        _list_ddr_photographs,
+    ),
+    Layout(
+        "table",
+        "another table with a column of photographs and one of grades",
+        _find_folder_of_tables,
+        _list_photographs_of_tables,
     ),
 )
 """The layouts, in the order in which they are looked for."""

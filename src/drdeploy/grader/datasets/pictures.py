@@ -1,4 +1,4 @@
-"""Draw samples of each grade and the class distribution, as figures 5.1 and 5.2 of the study."""
+"""Draw sample photographs of each grade and the class distribution, as the original study did."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps
 
-from drdeploy.errors import requires_extra
-from drdeploy.grader.fundus.decode import decode
+from drdeploy.errors import turn_import_error_into_missing_extra
+from drdeploy.grader.fundus.decode import decode_image
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 from drdeploy.grader.grading import Grade
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
@@ -33,33 +33,28 @@ HATCHES = ("", "///", "...", "xx", "\\\\\\")
 """Patterns of the splits, for a print in black and white."""
 
 
-def draw_pictures(dataset: Dataset, folder: Path, *, seed: int = 0) -> tuple[Path, ...]:
-    """Write both pictures, each as PNG and as SVG.
-
-    Args:
-        dataset: Its photographs must decode.
-        folder: Created if it does not exist.
-        seed: Decides which photographs are the samples.
+def write_dataset_pictures(dataset: Dataset, folder: Path, *, seed: int = 0) -> tuple[Path, ...]:
+    """Write the sample sheet and the class distribution as PNG and SVG.
 
     Raises:
         MissingExtra: Matplotlib is not installed.
     """
-    with requires_extra("study", "Drawing pictures"):
+    with turn_import_error_into_missing_extra("study", "Drawing pictures"):
         import matplotlib as mpl
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(STYLE):
         return (
-            *_save_both(sample_sheet(dataset, seed=seed), folder / "samples"),
-            *_save_both(class_distribution(dataset), folder / "class_distribution"),
+            *_save_png_and_svg(draw_sample_sheet(dataset, seed=seed), folder / "samples"),
+            *_save_png_and_svg(draw_class_distribution(dataset), folder / "class_distribution"),
         )
 
 
-def sample_sheet(dataset: Dataset, *, seed: int = 0) -> Figure:
-    """Draw a row for each grade with up to six photographs, chosen by the seed."""
+def draw_sample_sheet(dataset: Dataset, *, seed: int = 0) -> Figure:
+    """Draw a row for each grade with up to six photographs, which are chosen by the seed."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    counts = dataset.counts()
+    counts = dataset.count_per_grade()
     columns = min(SAMPLES_PER_GRADE, max(3, *counts.values()))
     size_in = THUMBNAIL_PX / DOTS_PER_INCH
     figure = Figure(
@@ -68,25 +63,25 @@ def sample_sheet(dataset: Dataset, *, seed: int = 0) -> Figure:
     )
     grid = figure.subplots(len(Grade), columns)
     for grade, row in zip(Grade, grid, strict=True):
-        for axes, sample in zip(row, _choose_samples(dataset, grade, seed), strict=False):
-            axes.imshow(_thumbnail(sample))
+        for axes, sample in zip(row, _choose_samples_of_grade(dataset, grade, seed), strict=False):
+            axes.imshow(_decode_thumbnail(sample))
         for axes in row:
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
         row[0].set_ylabel(f"{grade:d}  {grade.label}\nn = {counts[grade]:,}")
-    _write_title(figure, f"{dataset.name}: samples of each grade")
+    _write_title_and_notice(figure, f"{dataset.name}: samples of each grade")
     return figure
 
 
-def class_distribution(dataset: Dataset) -> Figure:
+def draw_class_distribution(dataset: Dataset) -> Figure:
     """Draw a bar for each grade with its count and share, stacked by split."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(6.4, 3.8))
     axes = figure.add_subplot()
-    _draw_stacked_bars(axes, dataset)
-    for grade, count in dataset.counts().items():
+    _draw_bars_stacked_by_split(axes, dataset)
+    for grade, count in dataset.count_per_grade().items():
         axes.annotate(
             f"{count:,}\n{count / len(dataset):.1%}",
             (int(grade), count),
@@ -98,17 +93,17 @@ def class_distribution(dataset: Dataset) -> Figure:
     axes.set_ylabel("photographs")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(y=0.18)
-    _write_title(figure, f"{dataset.name}: photographs by grade, n = {len(dataset):,}")
+    _write_title_and_notice(figure, f"{dataset.name}: photographs by grade, n = {len(dataset):,}")
     return figure
 
 
-def _draw_stacked_bars(axes: Axes, dataset: Dataset) -> None:
+def _draw_bars_stacked_by_split(axes: Axes, dataset: Dataset) -> None:
     """Draw the parts of each bar, the training split at the bottom."""
     splits = sorted(dataset.splits, key=lambda name: name != "train") or [""]
     base = np.zeros(len(Grade))
     for at, split in enumerate(splits):
-        part = dataset.of_split(split) if split else dataset
-        heights = np.array(list(part.counts().values()))
+        part = dataset.select_split(split) if split else dataset
+        heights = np.array(list(part.count_per_grade().values()))
         style = at % len(COLOURS)
         axes.bar(
             range(len(Grade)),
@@ -125,8 +120,8 @@ def _draw_stacked_bars(axes: Axes, dataset: Dataset) -> None:
         axes.legend(frameon=False)
 
 
-def _choose_samples(dataset: Dataset, grade: Grade, seed: int) -> list[LabelledPhotograph]:
-    """Choose photographs of one grade; the choice does not depend on the other grades."""
+def _choose_samples_of_grade(dataset: Dataset, grade: Grade, seed: int) -> list[LabelledPhotograph]:
+    """Choose photographs of one grade, independently of the other grades."""
     having = np.flatnonzero(dataset.grades == grade)
     random = np.random.default_rng([seed, int(grade)])
     count = min(SAMPLES_PER_GRADE, len(having))
@@ -134,21 +129,21 @@ def _choose_samples(dataset: Dataset, grade: Grade, seed: int) -> list[LabelledP
     return [dataset.photographs[index] for index in chosen]
 
 
-def _thumbnail(photograph: LabelledPhotograph) -> NDArray[np.uint8]:
-    """Decode a photograph to a square on black, shape ``(THUMBNAIL_PX, THUMBNAIL_PX, 3)``."""
-    pixels = decode(
-        photograph.file.read_bytes(), limits=LOCAL_FILE_LIMITS, min_side_px=THUMBNAIL_PX
+def _decode_thumbnail(photograph: LabelledPhotograph) -> NDArray[np.uint8]:
+    """Decode a photograph to a square of ``THUMBNAIL_PX`` pixels with black borders."""
+    pixels = decode_image(
+        photograph.read_file_bytes(), limits=LOCAL_FILE_LIMITS, min_side_px=THUMBNAIL_PX
     )
     size = (THUMBNAIL_PX, THUMBNAIL_PX)
     return np.asarray(ImageOps.pad(Image.fromarray(pixels), size, Image.Resampling.LANCZOS))
 
 
-def _write_title(figure: Figure, text: str) -> None:
+def _write_title_and_notice(figure: Figure, text: str) -> None:
     figure.suptitle(text, fontsize=11, fontweight="bold")
     figure.supxlabel(RESEARCH_USE_NOTICE, fontsize=7, color="#555555", x=0.99, ha="right")
 
 
-def _save_both(figure: Figure, stem: Path) -> tuple[Path, Path]:
+def _save_png_and_svg(figure: Figure, stem: Path) -> tuple[Path, Path]:
     png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
     figure.savefig(png, dpi=DOTS_PER_INCH)
     figure.savefig(svg, dpi=DOTS_PER_INCH, metadata={"Date": None})

@@ -1,76 +1,278 @@
-"""Read tables of labels as they are published: stray spaces, empty columns, missing suffixes."""
+"""Read tables as Excel, pandas and R write them, with any separator and in several encodings.
+
+Stray spaces, empty columns, empty rows, and lines before the names of the columns are ignored.
+"""
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
+import re
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from drdeploy.errors import InvalidInput
+from drdeploy.files import read_bytes_within
+from drdeploy.grader.fundus.formats.foreign import ARCHIVE_SUFFIXES, find_other_content
+from drdeploy.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+TABLE_SUFFIXES: Final = (".csv", ".tsv", ".txt", ".tab")
+SPREADSHEET_SUFFIXES: Final = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
+
+TABLE_BYTES_MAX: Final = 256 * MIB
+TABLE_COLUMNS_MAX: Final = 1000
+"""Every row gets a cell for each column, so that a long header and many short rows, together a few
+megabytes, would fill the memory."""
+
+_SEPARATORS: Final = (",", ";", "\t", "|", " ")
+_SEPARATORS_IN_CELL: Final = re.compile(r"[,;\t|]")
+_LINES_BEFORE: Final = 20
+"""The first lines, in which the names of the columns are looked for."""
+_SPREADSHEETS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+"""The first bytes of files of Excel and LibreOffice, which are ZIP or OLE files."""
+_ENCODINGS: Final = (
+    # The mark of UTF-32 begins with the mark of UTF-16.
+    ((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "utf-32"),
+    ((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "utf-16"),
+)
+_BRACKETS: Final = re.compile(r"\([^)]*\)|\[[^\]]*\]")
+OTHER_TABLE_SUFFIXES: Final = frozenset(
+    {
+        *(".arff", ".db", ".dta", ".feather", ".json", ".jsonl", ".mat", ".mdb", ".npy", ".npz"),
+        *(".parquet", ".pickle", ".pkl", ".rda", ".rdata", ".rds", ".sas7bdat", ".sav", ".sqlite"),
+        *(".xml", ".yaml", ".yml"),
+    }
+)
+"""The suffixes of tables that are not text with separators."""
 
 
-def read_header(table: Path) -> list[str]:
-    """Return the names of the columns without spaces around them.
+@dataclass(frozen=True)
+class TextTable:
+    """The cells of a table, without spaces around them and without empty rows.
+
+    Attributes:
+        path: Path of the file.
+        header: The names of the columns as they are written; empty if the table has no header.
+        rows: The rows, each with as many cells as the header or, without a header, as the longest
+            row has.
+        notes: What was assumed or left out, in sentences.
+    """
+
+    path: Path
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def simplify_column_name(name: str) -> str:
+    """Return the name of a column in lower case, without spaces, punctuation and brackets."""
+    return re.sub(r"[\W_]", "", _BRACKETS.sub("", name).lower() or name.lower())
+
+
+def read_table_rows(table: Path, *required: str) -> list[dict[str, str]]:
+    """Return the rows of a table by the names of its columns.
+
+    Args:
+        table: The file.
+        required: The columns that the table must have, in capital or small letters.
 
     Raises:
-        InvalidInput: The file is not CSV in UTF-8.
+        InvalidInput: A required column is missing, or the file is not a table in text.
     """
-    return next(_lines(table), [])
-
-
-def read_rows(table: Path, *required: str) -> list[dict[str, str]]:
-    """Return the rows of a table, without empty rows and without spaces around values.
-
-    Raises:
-        InvalidInput: A required column is missing, or the file is not CSV in UTF-8.
-    """
-    header = read_header(table)
-    missing = [name for name in required if name not in header]
-    if missing:
+    names = {simplify_column_name(name): name for name in required}
+    found = read_table(table, lambda cells: set(names) <= set(map(simplify_column_name, cells)))
+    if found is None:
+        first = next(_split_rows(read_table_text(table)[0], ","), [])
+        absent = [
+            name
+            for name in required
+            if simplify_column_name(name) not in map(simplify_column_name, first)
+        ] or [*required]
         raise InvalidInput(
-            f"The table has no column '{missing[0]}'",
+            f"The table has no column '{absent[0]}'",
             where=str(table),
-            remedy=f"It needs {' and '.join(required)}",
+            remedy=f"The table needs the columns {' and '.join(required)}",
         )
-    rows = list(_lines(table))[1:]
-    # Spreadsheets leave out the empty cells at the end of a row.
-    padded = ([*row, *[""] * (len(header) - len(row))] for row in rows if any(row))
+    header = [names.get(simplify_column_name(name), name) for name in found.header]
     return [
-        {name: value for name, value in zip(header, row, strict=False) if name} for row in padded
+        {name: value for name, value in zip(header, row, strict=True) if name} for row in found.rows
     ]
 
 
-def _lines(table: Path) -> Iterator[list[str]]:
+def read_table(table: Path, is_header: Callable[[Sequence[str]], bool]) -> TextTable | None:
+    """Return the table, or None if no line near its beginning is a header.
+
+    Args:
+        table: The file.
+        is_header: Returns whether the cells of a row are names of columns.
+
+    Raises:
+        InvalidInput: The file cannot be read, or is not a table in text.
+    """
+    text, notes = read_table_text(table)
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            for line in csv.reader(file):
-                yield [value.strip() for value in line]
-    except (UnicodeDecodeError, csv.Error) as err:
+        found = _find_separator_and_header_position(text, is_header)
+        if found is None:
+            return None
+        separator, place = found
+        rows = list(_split_rows(text, separator))
+    except csv.Error as err:
+        raise _not_a_table_error(table) from err
+    before = [row for row in rows[:place] if any(row) and not row[0].lower().startswith("sep=")]
+    if before:
+        notes.append(
+            f"{table.name}: lines before the names of the columns, not read: {len(before)}."
+        )
+    if len(rows[place]) > TABLE_COLUMNS_MAX:
         raise InvalidInput(
-            "The table is not CSV in UTF-8", where=str(table), remedy="Save it as CSV UTF-8"
-        ) from err
+            f"The table has {len(rows[place]):,} columns, and at most {TABLE_COLUMNS_MAX:,} are "
+            "read",
+            where=str(table),
+            remedy="Keep only the columns that are needed",
+        )
+    header, body = rows[place], [row for row in rows[place + 1 :] if any(row)]
+    if body and all(len(row) == len(header) + 1 and row[-1] for row in body):
+        header = ["", *header]  # R's write.table numbers the rows, and gives the numbers no name
+    surplus = sum(any(row[len(header) :]) for row in body)
+    if surplus:
+        notes.append(
+            f"{table.name}: rows with more values than columns, whose last values are not read: "
+            f"{surplus:,}."
+        )
+    return TextTable(
+        table,
+        tuple(header),
+        tuple(_fit_row_to_width(row, len(header)) for row in body),
+        tuple(notes),
+    )
 
 
-def photographs_in(folder: Path) -> list[Path]:
-    """List a folder's files with an image's suffix, sorted; nothing if there is no such folder."""
-    if not folder.is_dir():
-        return []
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+def read_two_columns_without_header(
+    table: Path, is_pair: Callable[[str, str], bool]
+) -> TextTable | None:
+    """Return a table of two columns without a header; None if ``is_pair`` refuses a row.
+
+    Raises:
+        InvalidInput: The file cannot be read, or is not a table in text.
+    """
+    text, notes = read_table_text(table)
+    for separator in _SEPARATORS:
+        try:
+            rows = [_fit_row_to_width(row, 2) for row in _split_rows(text, separator) if any(row)]
+        except csv.Error as err:
+            raise _not_a_table_error(table) from err
+        if rows and all(is_pair(*row) for row in rows):
+            return TextTable(table, (), tuple(rows), tuple(notes))
+    return None
 
 
-class PhotographIndex:
-    """The photographs of a folder, found by name with or without suffix."""
+def read_table_text(table: Path) -> tuple[str, list[str]]:
+    """Return the text of a table, with a note if its encoding was assumed.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        files = photographs_in(folder)
-        self._files = {file.stem: file for file in files} | {file.name: file for file in files}
+    Raises:
+        InvalidInput: The file cannot be read, or it is not text.
+    """
+    try:
+        data = read_bytes_within(table, TABLE_BYTES_MAX)
+    except OSError as err:
+        raise InvalidInput(f"The table cannot be read: {err.strerror}", where=str(table)) from err
+    except ValueError as err:
+        raise InvalidInput(f"The table cannot be read: {err}", where=str(table)) from err
+    _refuse_what_is_no_text(table, data)
+    for marks, encoding in _ENCODINGS:
+        if data.startswith(marks):
+            return _decode_table_text(table, data, encoding), []
+    if data[1:2] == b"\0" and data[3:4] == b"\0":
+        return _decode_table_text(table, data, "utf-16-le"), [f"{table.name} is read as UTF-16."]
+    if data[0:1] == b"\0" and data[2:3] == b"\0":
+        return _decode_table_text(table, data, "utf-16-be"), [f"{table.name} is read as UTF-16."]
+    try:
+        return data.decode("utf-8-sig"), []
+    except UnicodeDecodeError as err:
+        if b"\0" in data:
+            raise _not_a_table_error(table) from err
+    return _decode_table_text(table, data, "cp1252"), [
+        f"{table.name} is not in UTF-8; read as Windows-1252."
+    ]
 
-    def find(self, name: str) -> Path:
-        """Return the file of that name, or the path that it would have."""
-        return self._files.get(name, self.folder / name)
+
+def _refuse_what_is_no_text(table: Path, data: bytes) -> None:
+    suffix = table.suffix.lower()
+    if suffix in ARCHIVE_SUFFIXES or suffix in OTHER_TABLE_SUFFIXES:
+        raise unread_table_error(table)
+    if data.startswith(_SPREADSHEETS):
+        raise spreadsheet_error(table)
+    other = find_other_content(data)
+    if other:
+        raise InvalidInput(
+            f"The file is {other.noun}, not a table", where=str(table), remedy=other.remedy
+        )
+
+
+def unread_table_error(table: Path) -> InvalidInput:
+    """Make the error for a table in an archive or in a format other than text."""
+    is_archive = table.suffix.lower() in ARCHIVE_SUFFIXES
+    return InvalidInput(
+        "The file is an archive, not a table"
+        if is_archive
+        else "Tables in this format are not read",
+        where=str(table),
+        remedy="Unpack it" if is_archive else "Save the table as CSV",
+    )
+
+
+def spreadsheet_error(table: Path) -> InvalidInput:
+    """Make the error for a file of a spreadsheet program, given in place of a table."""
+    return InvalidInput(
+        "The table is a spreadsheet file, which cannot be read",
+        where=str(table),
+        remedy='Save the table as "CSV UTF-8" in the spreadsheet program',
+    )
+
+
+def _decode_table_text(table: Path, data: bytes, encoding: str) -> str:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as err:
+        raise _not_a_table_error(table) from err
+
+
+def _not_a_table_error(table: Path) -> InvalidInput:
+    return InvalidInput(
+        "The table is not CSV in UTF-8, UTF-16 or Windows-1252",
+        where=str(table),
+        remedy="Save the table as CSV UTF-8",
+    )
+
+
+def _find_separator_and_header_position(
+    text: str, is_header: Callable[[Sequence[str]], bool]
+) -> tuple[str, int] | None:
+    """Return the separator and the position of the first row that is a header."""
+    found = [
+        (place, order, separator)
+        for order, separator in enumerate(_SEPARATORS)
+        for place, row in enumerate(islice(_split_rows(text, separator), _LINES_BEFORE))
+        if is_header(row) and not (separator == " " and _SEPARATORS_IN_CELL.search("".join(row)))
+    ]
+    place, _, separator = min(found, default=(0, 0, ""))
+    return (separator, place) if separator else None
+
+
+def _split_rows(text: str, separator: str) -> Iterator[list[str]]:
+    # Some programs quote with apostrophes; the first line then begins with an apostrophe.
+    quote = "'" if text.lstrip().startswith("'") else '"'
+    lines = io.StringIO(text, newline="")
+    for row in csv.reader(lines, delimiter=separator, quotechar=quote, skipinitialspace=True):
+        yield [value.strip() for value in row]
+
+
+def _fit_row_to_width(row: Sequence[str], width: int) -> tuple[str, ...]:
+    """Return a cell for each column; spreadsheets leave out empty cells at the end of a row."""
+    return (*row[:width], *[""] * (width - len(row)))

@@ -1,8 +1,9 @@
-"""Measure how good a grader is, each figure with its 95 % interval.
+"""Measure how good a grader is, with a 95 % interval for each result.
 
-``evaluate`` is the whole way: load an artifact, grade labelled photographs, compute every figure.
-Below it, ``predictions`` are the labels and probabilities that all figures are computed from;
-``metrics`` and ``curves`` compute single ones, ``evaluation`` all of them for one grader, and
-``comparison`` the difference of two graders on the same photographs; ``graders`` adds which grader
-and which photographs these are; ``document``, ``figures`` and ``page`` show the result.
+``evaluate`` loads an artifact, grades labelled photographs, and computes all results.
+``predictions`` holds the labels and probabilities that all results are computed from. ``metrics``
+computes single measures and curves; ``evaluation`` computes all measures of one grader.
+``comparison`` computes the difference of two graders on the same photographs. ``graders`` records
+which grader was evaluated on which photographs. ``document``, ``figures`` and ``page`` show the
+results.
 """

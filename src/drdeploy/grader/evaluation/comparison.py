@@ -1,8 +1,7 @@
 """Compare two graders on the same photographs.
 
-The comparison is paired.  Two intervals side by side would hide what changed: both graders find the
-same easy eyes and miss the same hard ones, so that the uncertainty they share drops out of the
-difference.
+The comparison is paired. Two graders tend to find the same easy eyes and to miss the same hard
+eyes. The uncertainty that both graders share cancels in the difference of their results.
 """
 
 from __future__ import annotations
@@ -13,14 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drdeploy.grader.evaluation.metrics import cells, kappa_of_cells
+from drdeploy.grader.evaluation.metrics import kappa_from_cell_sums, one_hot_confusion_cells
 from drdeploy.grader.grading.grade import Grade
 from drdeploy.statistics.estimate import Estimate
 from drdeploy.statistics.proportions import (
     NO_PHOTOGRAPH,
     Z_ONE_SIDED,
     Z_TWO_SIDED,
-    bootstrap_over_groups,
+    estimate_by_group_bootstrap,
+    estimate_design_effect,
 )
 
 if TYPE_CHECKING:
@@ -37,20 +37,23 @@ class PairedRate:
     """The difference of a rate, such as the sensitivity, between two graders.
 
     Attributes:
-        difference: Second minus first, with its two-sided 95 % score interval.
-        lower_bound: One-sided 95 % bound: with 95 % confidence the difference is not below it.
-        upper_bound: One-sided 95 % bound on the other side.
-        gained: Photographs that only the second grader has right.
-        lost: Photographs that only the first grader has right.
-        p_value: Of McNemar's exact test that both graders are equally good.
+        difference: Rate of the second grader minus rate of the first, with a two-sided 95 %
+            interval.
+        lower_bound: One-sided lower 95 % bound of the difference.
+        gained: Number of photographs that only the second grader grades correctly.
+        lost: Number of photographs that only the first grader grades correctly.
+        p_value: P-value of McNemar's exact test; the null hypothesis is that both rates are equal.
+        design_effect: The variance of the difference, as a multiple of its variance if all
+            photographs were independent; at least 1.  Photographs of one patient tend to change
+            together.
     """
 
     difference: Estimate
     lower_bound: float | None
-    upper_bound: float | None
     gained: int
     lost: int
     p_value: float | None
+    design_effect: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,10 @@ class GradeChange:
     """A photograph that the two graders grade differently.
 
     Attributes:
-        position: In the order of the comparison.
-        label: The right grade.
-        first: The first grader's.
-        second: The second grader's.
+        position: Position of the photograph in the comparison.
+        label: The expert's grade.
+        first: The first grader's grade.
+        second: The second grader's grade.
     """
 
     position: int
@@ -71,20 +74,20 @@ class GradeChange:
 
     @property
     def is_new_miss(self) -> bool:
-        """Whether it is severe or worse, and only the first grader found it so."""
+        """Whether the eye is severe or worse, and only the second grader graded it milder."""
         return self.label >= Grade.SEVERE and self.first >= Grade.SEVERE > self.second
 
 
 @dataclass(frozen=True)
 class GraderComparison:
-    """The second grader against the first.
+    """The comparison of a second grader with a first grader on the same photographs.
 
     Attributes:
-        n: Photographs that both graded.
-        kappa: Difference of quadratic weighted kappa, second minus first.
-        sensitivity: Difference by the grade at or above which an eye should be found.
-        specificity: Difference by the same grades.
-        changes: Every photograph that the two grade differently.
+        n: Number of photographs that both graders graded.
+        kappa: Quadratic weighted kappa of the second grader minus that of the first.
+        sensitivity: Difference of sensitivity, by the grade at or above which an eye is diseased.
+        specificity: Difference of specificity, by the grade at or above which an eye is diseased.
+        changes: Every photograph that the two graders grade differently.
     """
 
     n: int
@@ -95,11 +98,11 @@ class GraderComparison:
 
     @property
     def new_misses(self) -> tuple[GradeChange, ...]:
-        """Photographs at severe or worse that only the first grader found so."""
+        """The severe or worse eyes that only the second grader graded milder than severe."""
         return tuple(change for change in self.changes if change.is_new_miss)
 
 
-def compare(
+def compare_grades(
     labels: ArrayLike,
     first: ArrayLike,
     second: ArrayLike,
@@ -111,22 +114,26 @@ def compare(
 
     Args:
         labels: Shape ``(n,)``, 0 to 4.
-        first: Grades of the first, shape ``(n,)``.
-        second: Grades of the second, shape ``(n,)``.
+        first: Grades by the first grader, shape ``(n,)``.
+        second: Grades by the second grader, shape ``(n,)``.
         groups: Capture sessions or patients, shape ``(n,)``.
-        seed: Of the bootstrap interval of kappa.
+        seed: Seed of the bootstrap interval of kappa.
     """
     truth, one, two = (np.asarray(values, dtype=np.intp) for values in (labels, first, second))
-    summands = np.concatenate([cells(truth, one), cells(truth, two)], axis=1)
+    summands = paired_confusion_cells(truth, one, two)
     thresholds = (Grade.MODERATE, Grade.SEVERE)
     return GraderComparison(
         n=truth.size,
-        kappa=bootstrap_over_groups(summands, _kappa_gain, groups, seed=seed),
+        kappa=estimate_by_group_bootstrap(
+            summands, kappa_difference_from_cell_sums, groups, seed=seed
+        ),
         sensitivity={
-            grade: _paired(one >= grade, two >= grade, truth >= grade) for grade in thresholds
+            grade: _compare_right_decisions(one >= grade, two >= grade, truth >= grade, groups)
+            for grade in thresholds
         },
         specificity={
-            grade: _paired(one < grade, two < grade, truth < grade) for grade in thresholds
+            grade: _compare_right_decisions(one < grade, two < grade, truth < grade, groups)
+            for grade in thresholds
         },
         changes=tuple(
             GradeChange(int(at), Grade(int(truth[at])), Grade(int(one[at])), Grade(int(two[at])))
@@ -135,78 +142,103 @@ def compare(
     )
 
 
-def _kappa_gain(sums: Floats) -> Floats:
-    half = sums.shape[1] // 2
-    return kappa_of_cells(sums[:, half:]) - kappa_of_cells(sums[:, :half])
-
-
-def _paired(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], among: NDArray[np.bool_]
-) -> PairedRate:
-    gained = int((~first & second & among).sum())
-    lost = int((first & ~second & among).sum())
-    return paired_rate(gained, lost, int(among.sum()))
-
-
-def paired_rate(gained: int, lost: int, n: int) -> PairedRate:
-    """Estimate the difference of two paired rates from the photographs on which they differ.
-
-    The interval is Tango's score interval (Stat. Med. 1998, 17:891-908).  Quantized graders answer
-    almost as their originals do, and Wald's interval shrinks to nothing if no photograph changes.
-    The score interval does not: its lower bound is then ``-z² / (n + z²)``.
-
-    Args:
-        gained: Photographs that only the second has right.
-        lost: Photographs that only the first has right.
-        n: All photographs that the rate is about.
-    """
-    method = "Tango's score"
-    if n == 0:
-        nothing = Estimate(None, None, None, 0, method, reason=NO_PHOTOGRAPH)
-        return PairedRate(nothing, None, None, 0, 0, None)
-    low, high = score_limits(gained, lost, n, Z_TWO_SIDED)
-    bounds = score_limits(gained, lost, n, Z_ONE_SIDED)
-    difference = Estimate((gained - lost) / n, low, high, n, method)
-    return PairedRate(difference, *bounds, gained, lost, mcnemar(gained, lost))
-
-
-def score_limits(gained: float, lost: float, n: int, z: float) -> tuple[float, float]:
-    """Return the two differences at which the score statistic reaches ``z`` standard errors.
-
-    Args:
-        gained: Photographs that only the second has right; may be a fraction in planning.
-        lost: Photographs that only the first has right; may be a fraction in planning.
-        n: All photographs that the rate is about.
-        z: Quantile of the normal distribution.
-    """
-    observed = (gained - lost) / n
-    return (
-        _crossing(gained, lost, n, (-1.0, observed), z),
-        _crossing(gained, lost, n, (1.0, observed), -z),
+def paired_confusion_cells(
+    labels: NDArray[np.intp], first: NDArray[np.intp], second: NDArray[np.intp]
+) -> Floats:
+    """Return each photograph's contribution to two confusion matrices, in shape ``(n, 50)``."""
+    return np.concatenate(
+        [one_hot_confusion_cells(labels, first), one_hot_confusion_cells(labels, second)], axis=1
     )
 
 
-def _crossing(gained: float, lost: float, n: int, between: tuple[float, float], z: float) -> float:
-    """Bisect between a difference that is excluded and one that is not.
+def kappa_difference_from_cell_sums(sums: Floats) -> Floats:
+    """Compute the second kappa less the first, shape ``(b,)``, from cell sums ``(b, 50)``."""
+    half = sums.shape[1] // 2
+    return kappa_from_cell_sums(sums[:, half:]) - kappa_from_cell_sums(sums[:, :half])
 
-    The statistic rises monotonically with the distance from the observed difference, so there is
-    one crossing on each side.
+
+def _compare_right_decisions(
+    first: NDArray[np.bool_],
+    second: NDArray[np.bool_],
+    among: NDArray[np.bool_],
+    groups: ArrayLike | None,
+) -> PairedRate:
+    gained = int((~first & second & among).sum())
+    lost = int((first & ~second & among).sum())
+    effect = 1.0
+    if groups is not None and gained + lost:
+        changes = second[among].astype(np.float64) - first[among]
+        effect = estimate_design_effect(changes, np.asarray(groups)[among])
+    return estimate_paired_rate(gained, lost, int(among.sum()), design_effect=effect)
+
+
+def estimate_paired_rate(
+    gained: int, lost: int, n: int, *, design_effect: float = 1.0
+) -> PairedRate:
+    """Estimate the difference of two paired rates from the photographs on which they differ.
+
+    The interval is Tango's score interval (Statistics in Medicine 1998, 17:891-908). Score
+    intervals are used because a quantized grader may change no grade at all. If no grade changes,
+    Wald's interval has zero width, but the lower bound of the score interval is ``-z² / (n + z²)``.
+    Counts of photographs that are not independent are divided by the design effect (Rao and Scott,
+    Biometrics 1992, 48:577-585).
+
+    Args:
+        gained: Number of photographs that only the second grader grades correctly.
+        lost: Number of photographs that only the first grader grades correctly.
+        n: Number of photographs that the rate refers to.
+        design_effect: See :attr:`PairedRate.design_effect`.
+    """
+    method = "Tango's score" if design_effect == 1 else "Tango's score over groups"
+    if n == 0:
+        nothing = Estimate(None, None, None, 0, method, reason=NO_PHOTOGRAPH)
+        return PairedRate(nothing, None, 0, 0, None)
+    counts = (gained / design_effect, lost / design_effect, n / design_effect)
+    low, high = tango_score_limits(*counts, Z_TWO_SIDED)
+    lower_bound, _ = tango_score_limits(*counts, Z_ONE_SIDED)
+    difference = Estimate((gained - lost) / n, low, high, n, method)
+    return PairedRate(
+        difference, lower_bound, gained, lost, mcnemar_p_value(gained, lost), design_effect
+    )
+
+
+def tango_score_limits(gained: float, lost: float, n: float, z: float) -> tuple[float, float]:
+    """Return the two differences at which the score statistic reaches ``z`` standard errors.
+
+    The arguments ``gained``, ``lost`` and ``n`` are those of :func:`estimate_paired_rate`; to plan
+    a study, the counts may be fractions.
+    """
+    observed = (gained - lost) / n
+    return (
+        _bisect_to_score_limit(gained, lost, n, (-1.0, observed), z),
+        _bisect_to_score_limit(gained, lost, n, (1.0, observed), -z),
+    )
+
+
+def _bisect_to_score_limit(
+    gained: float, lost: float, n: float, between: tuple[float, float], z: float
+) -> float:
+    """Find a limit of the interval by bisection between an excluded and an included difference.
+
+    The score statistic grows with the distance from the observed difference, so there is exactly
+    one limit on each side.
     """
     outside, inside = between
     for _ in range(BISECTIONS):
         middle = (outside + inside) / 2
-        if abs(_score(gained, lost, n, middle)) > abs(z):
+        if abs(_tango_score_statistic(gained, lost, n, middle)) > abs(z):
             outside = middle
         else:
             inside = middle
     return inside
 
 
-def _score(gained: float, lost: float, n: int, difference: float) -> float:
-    """How many standard errors the counts are from what a true difference would give.
+def _tango_score_statistic(gained: float, lost: float, n: float, difference: float) -> float:
+    """Return how many standard errors the counts differ from those expected for a difference.
 
-    The variance needs the probability that only the first is right, given that difference.  Its
-    maximum-likelihood estimate is the larger root of a quadratic equation (Tango 1998, section 2).
+    The variance depends on the probability that only the first grader is right, given the
+    difference. The maximum-likelihood estimate of the probability that only the first grader is
+    right is the larger root of a quadratic equation (Tango 1998, section 2).
     """
     linear = -gained - lost + (2 * n - gained + lost) * difference
     constant = -lost * difference * (1 - difference)
@@ -219,8 +251,8 @@ def _score(gained: float, lost: float, n: int, difference: float) -> float:
     return distance / math.sqrt(variance)
 
 
-def mcnemar(gained: int, lost: int) -> float:
-    """Return the exact two-sided p-value that gains and losses are equally likely.
+def mcnemar_p_value(gained: int, lost: int) -> float:
+    """Return the exact two-sided p-value for gains and losses being equally likely.
 
     McNemar, Psychometrika 1947, 12:153-157.
     """

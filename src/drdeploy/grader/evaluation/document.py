@@ -1,8 +1,9 @@
-"""Turn an evaluation into plain values: what ``--json`` prints and a model card quotes."""
+"""Turn an evaluation into dictionaries for ``--json`` and the model card."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from functools import reduce
 from operator import getitem
 from typing import TYPE_CHECKING, Any
@@ -14,33 +15,38 @@ from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE, Grade
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from drdeploy.grader.evaluation.calibration import BinaryCalibration
     from drdeploy.grader.evaluation.comparison import GraderComparison, PairedRate
     from drdeploy.grader.evaluation.evaluation import Detection, Evaluation
-    from drdeploy.grader.evaluation.graders import Grader, GraderEvaluation, MatrixCell, TestSet
+    from drdeploy.grader.evaluation.graders import Grader, GraderEvaluation, MatrixCell
+    from drdeploy.grader.evaluation.patients import PatientEvaluation
     from drdeploy.grader.evaluation.predictions import GradedSet
+    from drdeploy.grader.evaluation.second_reader import SecondReader
+    from drdeploy.grader.evaluation.subgroups import Subgroup
     from drdeploy.statistics.estimate import Estimate
 
 DIGITS = 6
 
 
-def evaluation_document(evaluation: Evaluation, graded: GradedSet) -> dict[str, Any]:
-    """Return all figures of an evaluation, each with its value, limits, n and method."""
+def build_evaluation_document(evaluation: Evaluation, graded: GradedSet) -> dict[str, Any]:
+    """Return every number of an evaluation with its interval, n and method."""
     return {
         "notice": RESEARCH_USE_NOTICE,
         "n": evaluation.n,
+        "groups": {"unit": graded.group_unit or None, "n": evaluation.groups},
         "n_per_grade": {str(int(grade)): int(evaluation.confusion[grade].sum()) for grade in Grade},
-        "kappa": figure(evaluation.kappa),
-        "accuracy": figure(evaluation.accuracy),
+        "kappa": estimate_as_dict(evaluation.kappa),
+        "accuracy": estimate_as_dict(evaluation.accuracy),
         "grade_sensitivity": {
-            str(int(grade)): figure(estimate)
+            str(int(grade)): estimate_as_dict(estimate)
             for grade, estimate in evaluation.grade_sensitivity.items()
         },
-        "referable": _detection(evaluation.referable),
-        "vision_threatening": _detection(evaluation.vision_threatening),
-        "ece": figure(evaluation.ece),
-        "brier": figure(evaluation.brier),
+        "referable": _build_detection_document(evaluation.referable),
+        "vision_threatening": _build_detection_document(evaluation.vision_threatening),
+        "ece": estimate_as_dict(evaluation.ece),
+        "brier": estimate_as_dict(evaluation.brier),
         "ungradable": {
-            **figure(evaluation.ungradable),
+            **estimate_as_dict(evaluation.ungradable),
             "files": [
                 {"file": file, "reason": reason}
                 for file, reason in zip(graded.files, graded.reasons, strict=True)
@@ -55,16 +61,18 @@ def evaluation_document(evaluation: Evaluation, graded: GradedSet) -> dict[str, 
     }
 
 
-def comparison_document(comparison: GraderComparison, graded: GradedSet) -> dict[str, Any]:
-    """Return the differences of two graders, and every photograph that they grade differently."""
+def build_comparison_document(comparison: GraderComparison, graded: GradedSet) -> dict[str, Any]:
+    """Return the differences of two graders, and every photograph with different grades."""
     return {
         "n": comparison.n,
-        "kappa_change": figure(comparison.kappa),
+        "kappa_change": estimate_as_dict(comparison.kappa),
         "sensitivity_change": {
-            name: _paired(comparison.sensitivity[grade]) for name, grade in _DISEASES.items()
+            name: _build_paired_rate_document(comparison.sensitivity[grade])
+            for name, grade in _DISEASES.items()
         },
         "specificity_change": {
-            name: _paired(comparison.specificity[grade]) for name, grade in _DISEASES.items()
+            name: _build_paired_rate_document(comparison.specificity[grade])
+            for name, grade in _DISEASES.items()
         },
         "changed": [
             {
@@ -79,46 +87,49 @@ def comparison_document(comparison: GraderComparison, graded: GradedSet) -> dict
     }
 
 
-def document_of(cells: Sequence[MatrixCell]) -> dict[str, Any]:
-    """Return what ``--json`` prints: a single evaluation as it is, several with their matrix.
-
-    Args:
-        cells: Every grader on every set of photographs, grader by grader.
-    """
-    documents = [_cell(cell) for cell in cells]
-    return documents[0] if len(documents) == 1 else _matrix(documents)
-
-
-def _cell(cell: MatrixCell) -> dict[str, Any]:
-    document = _evaluated(cell.evaluated)
-    if cell.paired is not None and cell.against is not None:
-        paired = cell.paired
-        document["comparison"] = {
-            "first": paired.reference.name,
-            "second": paired.other.name,
-            "left_out": paired.left_out,
-            **comparison_document(paired.comparison, paired.graded),
-        }
-        document["against"] = _evaluated(cell.against)
-    return document
+def build_json_document(cells: Sequence[MatrixCell]) -> dict[str, Any]:
+    """Return the document for ``--json``, with a matrix if there are several evaluations."""
+    documents = []
+    for cell in cells:
+        document = _build_grader_evaluation_document(cell.evaluated)
+        if cell.paired is not None and cell.against is not None:
+            document["comparison"] = {
+                "first": cell.paired.reference.name,
+                "second": cell.paired.other.name,
+                "left_out": cell.paired.left_out,
+                **build_comparison_document(cell.paired.comparison, cell.paired.graded),
+            }
+            document["against"] = _build_grader_evaluation_document(cell.against)
+        documents.append(document)
+    return documents[0] if len(documents) == 1 else _build_matrix_document(documents)
 
 
-def _evaluated(evaluated: GraderEvaluation) -> dict[str, Any]:
+def _build_grader_evaluation_document(evaluated: GraderEvaluation) -> dict[str, Any]:
+    test_set = evaluated.test_set
     return {
-        "grader": _grader(evaluated.grader),
-        "data": _test_set(evaluated.test_set),
-        "notes": [*evaluated.notes, *evaluated.test_set.notes],
-        **evaluation_document(evaluated.evaluation, evaluated.graded),
+        "grader": _build_grader_document(evaluated.grader),
+        "data": {
+            "name": test_set.name,
+            "source": test_set.source,
+            "split": test_set.split,
+            "set_aside": [
+                {"file": one.name, "reason": one.reason, "cause": one.cause}
+                for one in test_set.set_aside
+            ],
+        },
+        "notes": [*evaluated.notes, *test_set.notes],
+        **build_evaluation_document(evaluated.evaluation, evaluated.graded),
+        **build_details_document(evaluated),
     }
 
 
-def _matrix(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Every evaluation, and a matrix of the main figures."""
+def _build_matrix_document(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return all evaluations, and a matrix of the main numbers."""
     rows = list(dict.fromkeys(cell["grader"]["name"] for cell in cells))
     columns = list(dict.fromkeys(cell["data"]["name"] for cell in cells))
     at = {(cell["grader"]["name"], cell["data"]["name"]): cell for cell in cells}
 
-    def matrix(*path: str) -> list[list[Any]]:
+    def tabulate(*path: str) -> list[list[Any]]:
         return [[reduce(getitem, path, at[row, column]) for column in columns] for row in rows]
 
     return {
@@ -126,10 +137,10 @@ def _matrix(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "matrix": {
             "rows": rows,
             "columns": columns,
-            "n": matrix("n"),
-            "kappa": matrix("kappa"),
+            "n": tabulate("n"),
+            "kappa": tabulate("kappa"),
             **{
-                f"{disease}_{name}": matrix(disease, name)
+                f"{disease}_{name}": tabulate(disease, name)
                 for disease in _DISEASES
                 for name in ("auroc", "sensitivity", "specificity")
             },
@@ -138,7 +149,7 @@ def _matrix(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _grader(grader: Grader) -> dict[str, Any]:
+def _build_grader_document(grader: Grader) -> dict[str, Any]:
     known: dict[str, Any] = {"name": grader.name, "source": grader.source}
     manifest = grader.manifest
     if manifest is not None:
@@ -148,79 +159,212 @@ def _grader(grader: Grader) -> dict[str, Any]:
             "weights": manifest.weights,
             "trained_on": manifest.provenance.dataset,
         }
-    clinical = grader.clinical
-    thresholds = None if clinical is None else clinical.grade_thresholds
+    thresholds = grader.grade_thresholds
     return known | {
         "grade_thresholds": None if thresholds is None else list(thresholds),
-        "thresholds_chosen_on": "" if clinical is None else clinical.chosen_on,
-    }
-
-
-def _test_set(test_set: TestSet) -> dict[str, Any]:
-    return {
-        "name": test_set.name,
-        "source": test_set.source,
-        "split": test_set.split,
-        "set_aside": [
-            {"file": one.file, "reason": one.reason, "cause": one.cause}
-            for one in test_set.set_aside
-        ],
+        "thresholds_chosen_on": "" if grader.clinical is None else grader.clinical.chosen_on,
     }
 
 
 _DISEASES = {"referable": Grade.MODERATE, "vision_threatening": Grade.SEVERE}
+_NAMES_OF_DISEASES = {grade: name for name, grade in _DISEASES.items()}
 
 
-def figure(estimate: Estimate) -> dict[str, Any]:
-    """Return an estimate with its interval; ``reason`` says why either is missing."""
+def estimate_as_dict(estimate: Estimate) -> dict[str, Any]:
+    """Return an estimate as a dictionary; ``reason`` says why an interval is missing."""
     shown: dict[str, Any] = {
-        "value": _rounded(estimate.value),
-        "low": _rounded(estimate.low),
-        "high": _rounded(estimate.high),
+        "value": _round_or_none(estimate.value),
+        "low": _round_or_none(estimate.low),
+        "high": _round_or_none(estimate.high),
         "n": estimate.n,
         "method": estimate.method,
     }
     return shown | ({"reason": estimate.reason} if estimate.reason else {})
 
 
-def _detection(detection: Detection) -> dict[str, Any]:
+def _build_detection_document(detection: Detection) -> dict[str, Any]:
     return {
         "at_or_above": int(detection.at_or_above),
         "positives": detection.positives,
-        "auroc": figure(detection.auroc),
-        "sensitivity": figure(detection.sensitivity),
-        "specificity": figure(detection.specificity),
-        "prevalence": detection.prevalence,
-        "ppv": figure(detection.ppv),
-        "npv": figure(detection.npv),
+        "auroc": estimate_as_dict(detection.auroc),
+        "sensitivity": estimate_as_dict(detection.sensitivity),
+        "specificity": estimate_as_dict(detection.specificity),
+        "prevalence": _round_or_none(detection.prevalence),
+        "ppv": estimate_as_dict(detection.ppv),
+        "npv": estimate_as_dict(detection.npv),
         "ungradable_referred": {
-            "sensitivity": figure(detection.sensitivity_referring),
-            "specificity": figure(detection.specificity_referring),
+            "sensitivity": estimate_as_dict(detection.sensitivity_referring),
+            "specificity": estimate_as_dict(detection.specificity_referring),
         },
         "operating_points": {
             one.point.name: {
                 "threshold": one.point.threshold,
-                "sensitivity": figure(one.sensitivity),
-                "specificity": figure(one.specificity),
-                "ppv": figure(one.ppv),
-                "npv": figure(one.npv),
+                "sensitivity": estimate_as_dict(one.sensitivity),
+                "specificity": estimate_as_dict(one.specificity),
+                "ppv": estimate_as_dict(one.ppv),
+                "npv": estimate_as_dict(one.npv),
             }
             for one in detection.operating_points
+        },
+        "calibration": _build_calibration_document(detection.calibration),
+    }
+
+
+def _build_calibration_document(found: BinaryCalibration) -> dict[str, Any]:
+    return {
+        "expected": _round_or_none(found.expected),
+        "observed_over_expected": estimate_as_dict(found.observed_over_expected),
+        "intercept": estimate_as_dict(found.intercept),
+        "slope": estimate_as_dict(found.slope),
+    }
+
+
+def describe_counts(n: int, groups: int, unit: str) -> str:
+    """Return a string such as ``120 photographs of 40 patients``."""
+    photographs = f"{n:,} photograph{'s' * (n != 1)}"
+    if not unit:
+        return f"{photographs}, patients not known"
+    return f"{photographs} of {groups:,} {name_group_unit(unit, groups)}"
+
+
+def name_group_unit(unit: str, count: int) -> str:
+    """Return the name of groups in the singular or plural, for example ``patients``."""
+    names = {
+        "patient": ("patient", "patients"),
+        "session": ("capture session", "capture sessions"),
+    }
+    return names.get(unit, ("patient or session", "patients or sessions"))[count != 1]
+
+
+def build_details_document(evaluated: GraderEvaluation) -> dict[str, Any]:
+    """Return flow, adjusted calibration, decision curves, patients, subgroups and checklist."""
+    from drdeploy.grader.evaluation.checklist import fill_checklist
+
+    details = evaluated.details
+    patients, second = details.patients, details.second_reader
+    return {
+        "flow": asdict(details.flow),
+        "calibration_after_adjustment": [
+            {
+                "prevalence": one.adjusted.how,
+                "shares": {
+                    str(int(grade)): _round_or_none(share)
+                    for grade, share in one.adjusted.shares.at_or_above.items()
+                },
+                **{
+                    _NAMES_OF_DISEASES[grade]: _build_calibration_document(found)
+                    for grade, found in one.calibration.items()
+                },
+            }
+            for one in details.adjustments
+        ],
+        "decision_curves": {
+            _NAMES_OF_DISEASES[grade]: [
+                {
+                    "threshold": one.threshold,
+                    "net_benefit": estimate_as_dict(one.grader),
+                    "refer_all": estimate_as_dict(one.refer_all),
+                }
+                for one in found
+            ]
+            for grade, found in details.net_benefits.items()
+        },
+        "risk_coverage": [
+            {
+                "at_least": one.at_least,
+                "coverage": _round_or_none(one.coverage),
+                "risk": estimate_as_dict(one.risk),
+            }
+            for one in details.risks
+        ],
+        "unlike_training": None
+        if details.flag is None
+        else {name: estimate_as_dict(found) for name, found in vars(details.flag).items()},
+        "patients": None if patients is None else _build_patients_document(patients),
+        "subgroups": {
+            column: [_build_subgroup_document(one) for one in found]
+            for column, found in details.subgroups.items()
+        },
+        "second_reader": None if second is None else _build_second_reader_document(second),
+        "checklist": [asdict(item) for item in fill_checklist(evaluated)],
+    }
+
+
+def _build_patients_document(found: PatientEvaluation) -> dict[str, Any]:
+    evaluation = found.evaluation
+    return {
+        "unit": found.unit,
+        "given": found.n,
+        "n": evaluation.n,
+        "partly_graded": found.partly_graded,
+        "n_per_grade": {str(int(grade)): int(evaluation.confusion[grade].sum()) for grade in Grade},
+        "kappa": estimate_as_dict(evaluation.kappa),
+        **{
+            _NAMES_OF_DISEASES[detection.at_or_above]: {
+                name: value
+                for name, value in _build_detection_document(detection).items()
+                if name not in {"calibration", "ungradable_referred"}
+            }
+            | {
+                "ungradable_referred": {
+                    "sensitivity": estimate_as_dict(found.referring[detection.at_or_above][0]),
+                    "specificity": estimate_as_dict(found.referring[detection.at_or_above][1]),
+                }
+            }
+            for detection in (evaluation.referable, evaluation.vision_threatening)
         },
     }
 
 
-def _paired(rate: PairedRate) -> dict[str, Any]:
+def _build_subgroup_document(found: Subgroup) -> dict[str, Any]:
+    evaluation = found.evaluation
     return {
-        **figure(rate.difference),
-        "lower_bound_95": _rounded(rate.lower_bound),
-        "gained": rate.gained,
-        "lost": rate.lost,
-        "mcnemar_p": _rounded(rate.p_value),
+        "value": found.value,
+        "given": found.given,
+        "n": evaluation.n,
+        "groups": evaluation.groups,
+        "kappa": estimate_as_dict(evaluation.kappa),
+        "ungradable": estimate_as_dict(evaluation.ungradable),
+        **{
+            _NAMES_OF_DISEASES[detection.at_or_above]: _build_detection_document(detection)
+            for detection in (evaluation.referable, evaluation.vision_threatening)
+        },
     }
 
 
-def _rounded(value: float | None) -> float | None:
+def _build_second_reader_document(found: SecondReader) -> dict[str, Any]:
+    def both(decisions: dict[Grade, tuple[Estimate, Estimate]]) -> dict[str, Any]:
+        return {
+            _NAMES_OF_DISEASES[grade]: {
+                "sensitivity": estimate_as_dict(sensitivity),
+                "specificity": estimate_as_dict(specificity),
+            }
+            for grade, (sensitivity, specificity) in decisions.items()
+        }
+
+    return {
+        "column": found.column,
+        "n": found.n,
+        "without_grade": found.without_grade,
+        "kappa": estimate_as_dict(found.kappa),
+        "grader_kappa": estimate_as_dict(found.grader_kappa),
+        "grader_kappa_with_second": estimate_as_dict(found.grader_kappa_with_second),
+        "decisions": both(found.decisions),
+        "grader_decisions": both(found.grader_decisions),
+    }
+
+
+def _build_paired_rate_document(rate: PairedRate) -> dict[str, Any]:
+    return {
+        **estimate_as_dict(rate.difference),
+        "lower_bound_95": _round_or_none(rate.lower_bound),
+        "gained": rate.gained,
+        "lost": rate.lost,
+        "mcnemar_p": _round_or_none(rate.p_value),
+    }
+
+
+def _round_or_none(value: float | None) -> float | None:
     if value is None or not math.isfinite(value):
         return None
     return float(np.round(value, DIGITS))

@@ -1,27 +1,36 @@
-"""Evaluate artifacts on folders of labelled photographs: load, grade, compute every figure."""
+"""Evaluate artifacts on folders of labelled photographs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from drdeploy.errors import InvalidInput
-from drdeploy.grader.artifacts import inspect, open_artifact
+from drdeploy.grader.artifacts import open_artifact, read_manifest_in_archive
 from drdeploy.grader.box import box_artifact
 from drdeploy.grader.datasets import load_dataset
-from drdeploy.grader.evaluation.evaluation import PREVALENCE
-from drdeploy.grader.evaluation.graders import Grader, choose_photographs, evaluate_grader, notes_on
+from drdeploy.grader.datasets.columns import group_by_patient_column
+from drdeploy.grader.evaluation.details import (
+    EvaluationOptions,
+    compute_evaluation_details,
+    resolve_prevalence,
+)
+from drdeploy.grader.evaluation.evaluation import evaluate_graded_set
+from drdeploy.grader.evaluation.graders import (
+    Grader,
+    GraderEvaluation,
+    choose_test_photographs,
+    collect_notes_on_grader,
+)
 from drdeploy.grader.evaluation.predictions import predict_dataset
-from drdeploy.grader.grading import Grade
 from drdeploy.grader.inference import InferenceService
+from drdeploy.photograph_names import PhotographNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from drdeploy.grader.evaluation.graders import GraderEvaluation, TestPhotographs
-    from drdeploy.grader.runtimes.protocol import RuntimeName
-
-DEFAULT_PREVALENCE = PREVALENCE[Grade.MODERATE]
+    from drdeploy.grader.evaluation.graders import TestPhotographs
+    from drdeploy.grader.runtimes.runtime import RuntimeName
 
 
 def evaluate(
@@ -30,10 +39,14 @@ def evaluate(
     *,
     split: str | None = None,
     new_sessions: bool = False,
-    prevalence: float = DEFAULT_PREVALENCE,
+    by: Sequence[str] = (),
+    patient: str | None = None,
+    second_label: str | None = None,
+    prevalence: float | Literal["estimate"] | None = None,
     seed: int = 0,
+    own_names: bool = False,
 ) -> GraderEvaluation:
-    """Evaluate a grader on labelled photographs; every figure has its 95 % interval.
+    """Evaluate a grader on labelled photographs; every result has a 95 % interval.
 
     ::
 
@@ -41,73 +54,83 @@ def evaluate(
         found.evaluation.kappa.value, found.evaluation.kappa.low, found.evaluation.kappa.high
 
     Args:
-        data: A folder with ``labels.csv``, or in another layout that ``drdeploy dataset inspect``
-            reads.
-        artifact: A ``model.tar.gz``, or its extracted folder; the grader in the box if None.
-        split: A split or ``all``; if None, ``test`` if there is one and otherwise ``all``.
-        new_sessions: Leave out photographs whose capture session is in another split too.
-        prevalence: Share of referable eyes where the grader is used, for the predictive values.
-        seed: Of the bootstrap intervals.
+        data: A folder with a ``labels.csv``, or with another layout that ``drdeploy dataset
+            inspect`` can read.
+        artifact: A ``model.tar.gz``, or its extracted folder; None takes the packaged grader.
+        split: The name of a split, or ``all``; None takes ``test`` if there is such a split, and
+            otherwise ``all``.
+        new_sessions: Leave out photographs whose capture session is also in another split.
+        by: ``patient`` also evaluates each patient's worst eye. The name of a column in the table
+            of labels, such as ``camera``, also evaluates the photographs of each value.
+        patient: The column with the patients, if its name is not recognised.
+        second_label: The column with a second reader's grades, to measure how well two readers
+            agree.
+        prevalence: Share of grade 2 or worse where the grader will be used, for predictive values
+            and probabilities; ``"estimate"`` estimates the share from the probabilities; None takes
+            the share among the photographs.
+        seed: Seed of the bootstrap intervals.
+        own_names: Call photographs what their files are called, instead of hashing the names.
 
     Raises:
-        InvalidInput: The folder has none of the layouts, or the model does not grade
-            retinopathy.
+        InvalidInput: The folder has none of the layouts, the table lacks a column, or the model
+            does not grade retinopathy.
         ArtifactError: The artifact cannot be used.
         ModelError: The model's runtime is missing, or refuses the model.
     """
-    grader = open_grader(artifact or box_artifact())
-    choice = choose_photographs(
-        load_dataset(Path(data), keep_unreadable=True), split, new_sessions=new_sessions
+    grader = read_grader_from_artifact(artifact or box_artifact())
+    names = PhotographNames.choose_file_names_or_hashes(own=own_names)
+    dataset = load_dataset(Path(data), keep_unreadable=True, names=names)
+    if patient is not None:
+        dataset = group_by_patient_column(dataset, patient, names)
+    choice = choose_test_photographs(dataset, split, new_sessions=new_sessions)
+    options = EvaluationOptions(
+        by=tuple(by), second_label=second_label, prevalence=prevalence, seed=seed
     )
-    [evaluated] = evaluate_on(grader, [choice], prevalence=prevalence, seed=seed)
+    [evaluated] = evaluate_grader_on_test_sets(grader, [choice], options=options)
     return evaluated
 
 
-def open_grader(model: Path | str) -> Grader:
-    """Read an artifact's manifest, without loading its model.
+def read_grader_from_artifact(model: Path | str) -> Grader:
+    """Return the name and the thresholds of an artifact's grader, without loading the model.
 
     Raises:
-        InvalidInput: There is no such artifact.
-        ArtifactError: Its manifest cannot be read.
+        InvalidInput: The artifact does not exist.
+        ArtifactError: The manifest of the artifact cannot be read.
     """
     path = Path(model)
     if path.is_dir():
         manifest = open_artifact(path, verify=False).manifest
         return Grader(path.resolve().name, str(path), manifest)
     if not path.is_file():
-        raise InvalidInput("There is no such artifact", where=str(path))
-    return Grader(path.name.removesuffix(".tar.gz"), str(path), inspect(path))
+        raise InvalidInput("The artifact does not exist", where=str(path))
+    return Grader(path.name.removesuffix(".tar.gz"), str(path), read_manifest_in_archive(path))
 
 
-def evaluate_on(
+def evaluate_grader_on_test_sets(
     grader: Grader,
     choices: Sequence[TestPhotographs],
     *,
+    options: EvaluationOptions = EvaluationOptions(),
     runtime: RuntimeName | None = None,
-    prevalence: float = DEFAULT_PREVALENCE,
-    seed: int = 0,
     track: Callable[[Sequence[Path]], Sequence[Path]] = lambda files: files,
 ) -> list[GraderEvaluation]:
-    """Load one grader and evaluate it on several sets of photographs.
+    """Load a grader and evaluate it on several sets of photographs, as :func:`evaluate` does.
 
-    Args:
-        grader: From :func:`open_grader`.
-        choices: The sets of photographs.
-        runtime: Which library runs the model; the default of its format if None.
-        prevalence: Share of referable eyes, for the predictive values.
-        seed: Of the bootstrap intervals.
-        track: Wraps the files that are graded, to show progress.
+    ``runtime`` is the library that runs the model; None uses the default of the model's format.
+    ``track`` wraps the iteration over the files, to show progress.
     """
     service = InferenceService.load(grader.source, runtime=runtime)
-    graded = [predict_dataset(service, one.photographs, track=track) for one in choices]
-    return [
-        evaluate_grader(
-            grader,
-            choice.test_set,
-            predictions,
-            prevalence=prevalence,
-            seed=seed,
-            notes=notes_on(grader, choice),
+    evaluated = []
+    for choice in choices:
+        graded = predict_dataset(service, choice.photographs, columns=options.columns, track=track)
+        share = resolve_prevalence(
+            graded, grader.clinical, options.prevalence, grader.recalibration
         )
-        for choice, predictions in zip(choices, graded, strict=True)
-    ]
+        found = evaluate_graded_set(graded, grader.clinical, prevalence=share, seed=options.seed)
+        aside = choice.test_set.set_aside
+        details = compute_evaluation_details(
+            graded, grader.clinical, options, aside, grader.recalibration
+        )
+        notes = collect_notes_on_grader(grader, choice)
+        evaluated.append(GraderEvaluation(grader, choice.test_set, graded, found, details, notes))
+    return evaluated

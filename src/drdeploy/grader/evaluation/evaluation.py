@@ -1,25 +1,32 @@
-"""Compute every figure of a grader's evaluation from labels and probabilities."""
+"""Compute every number of a grader's evaluation from labels and probabilities."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from drdeploy.errors import InvalidInput
+from drdeploy.grader.evaluation.calibration import BinaryCalibration, estimate_binary_calibration
 from drdeploy.grader.evaluation.metrics import (
     GRADES,
-    accuracy,
-    brier_score,
-    confusion_matrix,
-    expected_calibration_error,
-    kappa,
+    count_confusion_matrix,
+    estimate_accuracy,
+    estimate_brier_score,
+    estimate_calibration_error,
+    estimate_kappa,
 )
 from drdeploy.grader.grading.grade import Grade
-from drdeploy.grader.grading.prediction import grades_of, probabilities_or_worse
+from drdeploy.grader.grading.prediction import (
+    grades_from_probabilities,
+    probability_of_grade_or_worse,
+)
 from drdeploy.statistics.estimate import Estimate
-from drdeploy.statistics.proportions import auroc, wilson
+from drdeploy.statistics.proportions import (
+    estimate_auroc,
+    estimate_grouped_proportion,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,19 +36,15 @@ if TYPE_CHECKING:
     from drdeploy.grader.artifacts import Clinical, OperatingPoint
     from drdeploy.grader.evaluation.predictions import GradedSet
 
-PREVALENCE = {Grade.MODERATE: 0.2, Grade.SEVERE: 0.08}
-"""Shares of referable and of vision-threatening eyes for the predictive values, if none are given:
-about what programmes report that screen people with diabetes."""
-
 
 @dataclass(frozen=True)
 class OperatingPointQuality:
-    """How well one operating point separates diseased eyes from the others on other photographs.
+    """The quality of an operating point on photographs that were not used to choose it.
 
     Attributes:
-        point: The operating point, with what it reached where its threshold was chosen.
-        sensitivity: Share of the diseased eyes that it flags here.
-        specificity: Share of the other eyes that it does not flag here.
+        point: The operating point, with its rates on the photographs on which it was chosen.
+        sensitivity: Share of the diseased eyes that are flagged.
+        specificity: Share of the other eyes that are not flagged.
         ppv: Positive predictive value at the detection's prevalence.
         npv: Negative predictive value at the detection's prevalence.
     """
@@ -55,21 +58,25 @@ class OperatingPointQuality:
 
 @dataclass(frozen=True)
 class Detection:
-    """How well a grader separates eyes at or above a grade from the others.
+    """How well a grader separates eyes at or above a grade from the other eyes.
 
     Attributes:
-        at_or_above: The grade.
-        positives: How many photographs are labelled with it or a worse one.
+        at_or_above: The grade at or above which an eye is diseased.
+        positives: How many photographs are labelled with this grade or a worse grade.
         auroc: Area under the ROC curve of P(grade >= ``at_or_above``).
-        sensitivity: Share of the diseased eyes that are graded so.
-        specificity: Share of the other eyes that are not graded so.
-        prevalence: Share of diseased eyes that the predictive values are for.
+        sensitivity: Share of the diseased eyes that the grader grades at or above the grade.
+        specificity: Share of the other eyes that the grader grades below the grade.
+        prevalence: Share of diseased photographs for which the predictive values are computed;
+            None without a photograph.
         ppv: Positive predictive value at ``prevalence``.
         npv: Negative predictive value at ``prevalence``.
-        sensitivity_referring: Sensitivity over all photographs if those that cannot be graded
-            are referred, as they should be.
-        specificity_referring: Specificity over all photographs under the same rule.
-        operating_points: The same figures at each threshold that was locked in beforehand.
+        sensitivity_referring: Sensitivity over all photographs, counting each ungradable photograph
+            as referred.
+        specificity_referring: Specificity over all photographs, counting each ungradable photograph
+            as referred.
+        operating_points: Sensitivity, specificity and predictive values at each operating point of
+            the manifest.
+        calibration: How right P(grade >= ``at_or_above``) is.
     """
 
     at_or_above: Grade
@@ -77,24 +84,26 @@ class Detection:
     auroc: Estimate
     sensitivity: Estimate
     specificity: Estimate
-    prevalence: float
+    prevalence: float | None
     ppv: Estimate
     npv: Estimate
     sensitivity_referring: Estimate
     specificity_referring: Estimate
     operating_points: tuple[OperatingPointQuality, ...]
+    calibration: BinaryCalibration
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Every figure of a grader on labelled photographs.
+    """The results of a grader on labelled photographs.
 
     Attributes:
-        n: How many photographs were graded; the figures are about these.
-        confusion: Shape ``(5, 5)``: rows are labels, columns answers.
-        kappa: Quadratic weighted.
-        accuracy: Share of photographs that get the label's grade.
-        grade_sensitivity: By grade: share of its photographs that get that grade.
+        n: How many photographs were graded; the results refer to these photographs.
+        groups: How many capture sessions or patients these photographs come from.
+        confusion: Counts in shape ``(5, 5)``; a row is a label, a column is an answer.
+        kappa: Quadratic weighted kappa.
+        accuracy: Share of photographs whose answer equals the label.
+        grade_sensitivity: For each grade, share of its photographs that are graded correctly.
         referable: Detection of moderate disease or worse.
         vision_threatening: Detection of severe disease or worse.
         ece: Expected calibration error.
@@ -104,6 +113,7 @@ class Evaluation:
     """
 
     n: int
+    groups: int
     confusion: NDArray[np.int64]
     kappa: Estimate
     accuracy: Estimate
@@ -121,6 +131,7 @@ def evaluate_probabilities(
     probabilities: ArrayLike,
     *,
     grade_thresholds: tuple[float, ...] | None = None,
+    grades: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     is_gradable: ArrayLike | None = None,
     operating_points: Sequence[OperatingPoint] = (),
@@ -133,64 +144,68 @@ def evaluate_probabilities(
         labels: Shape ``(n,)``, 0 to 4.
         probabilities: Shape ``(n, 5)``; rows of ungradable photographs are ignored.
         grade_thresholds: See :class:`drdeploy.grader.grading.Prediction`.
+        grades: The answers, shape ``(n,)``, if they do not follow from the probabilities.
         groups: Capture sessions or patients, shape ``(n,)``.
-        is_gradable: Whether each could be graded, shape ``(n,)``; all of them if None.
-        operating_points: Chosen on other photographs.
-        prevalence: Share of referable eyes where the grader is used, for the predictive values;
-            :data:`PREVALENCE` if None.
-        seed: Of the bootstrap intervals.
+        is_gradable: Whether each photograph can be graded, shape ``(n,)``; None means that all can.
+        operating_points: Operating points that were chosen on other photographs.
+        prevalence: Share of grade 2 or worse, for the predictive values; None takes the share
+            among the graded photographs. The share of grade 3 or worse among grade 2 or worse is
+            always that of the graded photographs.
+        seed: Seed of the bootstrap intervals.
 
     Raises:
         InvalidInput: The shapes do not fit, a label is not a grade, or the prevalence is not
             between 0 and 1.
     """
-    truth, predicted = _checked_arrays(labels, probabilities)
+    truth, predicted = _check_labels_and_probabilities(labels, probabilities)
     gradable = np.ones(truth.size, bool) if is_gradable is None else np.asarray(is_gradable, bool)
     sessions = np.arange(truth.size) if groups is None else np.asarray(groups)
-    where = np.flatnonzero(gradable)
-    refused = truth[~gradable]
-    truth, predicted, sessions = truth[where], predicted[where], sessions[where]
-    grades = grades_of(predicted, grade_thresholds)
-    confusion = confusion_matrix(truth, grades)
-    graded = _Graded(truth, grades, probabilities_or_worse(predicted), sessions, refused)
-    is_missed = (truth >= Grade.SEVERE) & (grades == Grade.NO_DR)
+    graded_at = np.flatnonzero(gradable)
+    refused, refused_groups = truth[~gradable], sessions[~gradable]
+    all_groups = None if groups is None else sessions
+    truth, predicted, sessions = truth[graded_at], predicted[graded_at], sessions[graded_at]
+    answers = (
+        grades_from_probabilities(predicted, grade_thresholds)
+        if grades is None
+        else np.asarray(grades, dtype=np.intp)[graded_at]
+    )
+    confusion = count_confusion_matrix(truth, answers)
+    or_worse = probability_of_grade_or_worse(predicted)
+    graded = _GradedPhotographs(truth, answers, or_worse, sessions, refused, refused_groups)
+    is_missed = (truth >= Grade.SEVERE) & (answers == Grade.NO_DR)
     referable, threatening = (
-        _detection(grade, graded, operating_points, prevalence)
+        _evaluate_detection(grade, graded, operating_points, prevalence)
         for grade in (Grade.MODERATE, Grade.SEVERE)
     )
     return Evaluation(
-        n=where.size,
+        n=graded_at.size,
+        groups=np.unique(sessions).size,
         confusion=confusion,
-        kappa=kappa(truth, grades, sessions, seed=seed),
-        accuracy=accuracy(truth, grades, sessions, seed=seed),
+        kappa=estimate_kappa(truth, answers, sessions, seed=seed),
+        accuracy=estimate_accuracy(truth, answers, sessions, seed=seed),
         grade_sensitivity={
-            grade: wilson(int(confusion[grade, grade]), int(confusion[grade].sum()))
+            grade: estimate_grouped_proportion(
+                answers[truth == grade] == grade, sessions[truth == grade]
+            )
             for grade in Grade
         },
         referable=referable,
         vision_threatening=threatening,
-        ece=expected_calibration_error(truth, predicted, sessions, seed=seed),
-        brier=brier_score(truth, predicted, sessions, seed=seed),
-        ungradable=wilson(int((~gradable).sum()), gradable.size),
-        missed=tuple(int(index) for index in where[is_missed]),
+        ece=estimate_calibration_error(truth, predicted, sessions, seed=seed),
+        brier=estimate_brier_score(truth, predicted, sessions, seed=seed),
+        ungradable=estimate_grouped_proportion(~gradable, all_groups),
+        missed=tuple(int(index) for index in graded_at[is_missed]),
     )
 
 
-def evaluate_graded(
+def evaluate_graded_set(
     graded: GradedSet,
     clinical: Clinical | None,
     *,
     prevalence: float | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Evaluate predictions with the thresholds in a manifest.
-
-    Args:
-        graded: Labels and predictions.
-        clinical: The thresholds; if None, the most probable grade counts.
-        prevalence: See :func:`evaluate_probabilities`.
-        seed: Of the bootstrap intervals.
-    """
+    """Evaluate predictions with the thresholds of a manifest, or by the most probable grade."""
     return evaluate_probabilities(
         graded.labels,
         graded.probabilities,
@@ -203,14 +218,15 @@ def evaluate_graded(
     )
 
 
-def _checked_arrays(
+def _check_labels_and_probabilities(
     labels: ArrayLike, probabilities: ArrayLike
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     truth = np.asarray(labels, dtype=np.intp)
     predicted = np.asarray(probabilities, dtype=np.float64)
     if truth.ndim != 1 or predicted.shape != (truth.size, GRADES):
         raise InvalidInput(
-            f"Labels {truth.shape} and probabilities {predicted.shape} do not belong together",
+            f"The labels {truth.shape} and the probabilities {predicted.shape} have shapes that "
+            "do not match",
             remedy=f"Give one label and {GRADES} probabilities for each photograph",
         )
     if truth.size and not 0 <= truth.min() <= truth.max() < GRADES:
@@ -219,15 +235,16 @@ def _checked_arrays(
 
 
 @dataclass(frozen=True, eq=False)
-class _Graded:
-    """The photographs that were graded, and the labels of the others.
+class _GradedPhotographs:
+    """The graded photographs, and the labels of the ungraded photographs.
 
     Attributes:
         truth: Labels, shape ``(n,)``.
         grades: Answers, shape ``(n,)``.
-        or_worse: P(grade >= g), shape ``(n, 5)``.
+        or_worse: P(grade >= g) for each grade g, shape ``(n, 5)``.
         groups: Capture sessions or patients, shape ``(n,)``.
         refused: Labels of the photographs without a grade.
+        refused_groups: Capture sessions or patients of the photographs without a grade.
     """
 
     truth: NDArray[np.intp]
@@ -235,30 +252,32 @@ class _Graded:
     or_worse: NDArray[np.floating]
     groups: NDArray[np.generic]
     refused: NDArray[np.intp]
+    refused_groups: NDArray[np.generic]
 
 
-def _detection(
+def _evaluate_detection(
     at_or_above: Grade,
-    graded: _Graded,
+    graded: _GradedPhotographs,
     operating_points: Sequence[OperatingPoint],
     prevalence: float | None,
 ) -> Detection:
     is_positive = graded.truth >= at_or_above
     scores = graded.or_worse[:, at_or_above]
     is_flagged = graded.grades >= at_or_above
-    sensitivity, specificity = rates(is_positive, is_flagged)
-    referring = rates(
+    sensitivity, specificity = estimate_sensitivity_and_specificity(
+        is_positive, is_flagged, graded.groups
+    )
+    referring = estimate_sensitivity_and_specificity(
         np.concatenate([is_positive, graded.refused >= at_or_above]),
         np.concatenate([is_flagged, np.ones(graded.refused.size, dtype=bool)]),
+        np.concatenate([graded.groups, graded.refused_groups]),
     )
-    share = PREVALENCE[at_or_above]
-    if prevalence is not None and at_or_above == Grade.MODERATE:
-        share = prevalence
-    ppv, npv = predictive_values(sensitivity, specificity, share)
+    share = _find_share_of_diseased(at_or_above, graded.truth, prevalence)
+    ppv, npv = estimate_predictive_values(sensitivity, specificity, share)
     return Detection(
         at_or_above=at_or_above,
         positives=int(is_positive.sum()),
-        auroc=auroc(is_positive, scores, graded.groups),
+        auroc=estimate_auroc(is_positive, scores, graded.groups),
         sensitivity=sensitivity,
         specificity=specificity,
         prevalence=share,
@@ -267,67 +286,91 @@ def _detection(
         sensitivity_referring=referring[0],
         specificity_referring=referring[1],
         operating_points=tuple(
-            OperatingPointQuality(point, *found, *predictive_values(*found, share))
+            OperatingPointQuality(point, *found, *estimate_predictive_values(*found, share))
             for point in operating_points
             if point.at_or_above == at_or_above
-            for found in [rates(is_positive, point.flags(scores))]
+            for found in [
+                estimate_sensitivity_and_specificity(
+                    is_positive, point.reaches_threshold(scores), graded.groups
+                )
+            ]
         ),
+        calibration=estimate_binary_calibration(is_positive, scores, graded.groups),
     )
 
 
-def rates(
-    is_positive: NDArray[np.bool_], is_flagged: NDArray[np.bool_]
+def _find_share_of_diseased(
+    at_or_above: Grade, truth: NDArray[np.intp], prevalence: float | None
+) -> float | None:
+    """Return the share of photographs at or above a grade, for a prevalence of grade 2 or worse."""
+    if not truth.size:
+        return None
+    if prevalence is None:
+        return float((truth >= at_or_above).mean())
+    referable = int((truth >= Grade.MODERATE).sum())
+    if not referable:
+        return prevalence if at_or_above == Grade.MODERATE else None
+    return prevalence * int((truth >= at_or_above).sum()) / referable
+
+
+def estimate_sensitivity_and_specificity(
+    is_positive: NDArray[np.bool_],
+    is_flagged: NDArray[np.bool_],
+    groups: ArrayLike | None = None,
 ) -> tuple[Estimate, Estimate]:
-    """Estimate sensitivity and specificity of a decision, with Wilson intervals."""
-    positives = int(is_positive.sum())
+    """Estimate sensitivity and specificity of a decision, with Wilson intervals over groups."""
+    members = np.arange(is_positive.size) if groups is None else np.asarray(groups)
     return (
-        wilson(int((is_flagged & is_positive).sum()), positives),
-        wilson(int((~is_flagged & ~is_positive).sum()), is_positive.size - positives),
+        estimate_grouped_proportion(is_flagged[is_positive], members[is_positive]),
+        estimate_grouped_proportion(~is_flagged[~is_positive], members[~is_positive]),
     )
 
 
-def predictive_values(
-    sensitivity: Estimate, specificity: Estimate, prevalence: float
+def estimate_predictive_values(
+    sensitivity: Estimate, specificity: Estimate, prevalence: float | None
 ) -> tuple[Estimate, Estimate]:
     """Compute the positive and the negative predictive value by Bayes' rule.
 
-    Their lower limits follow from both lower limits of sensitivity and specificity, their upper
-    limits from both upper ones.  That both are at their limits at once is unlikely, so these
-    intervals are wider than 95 %.
-
-    Args:
-        sensitivity: Share of the diseased eyes that are flagged.
-        specificity: Share of the other eyes that are not flagged.
-        prevalence: Share of diseased eyes where the grader is used.
+    The lower limits of both predictive values are computed from the lower limits of sensitivity and
+    specificity, and the upper limits from the upper limits.  Sensitivity and specificity are
+    unlikely to be at their limits at the same time, so the intervals of the predictive values are
+    wider than 95 % intervals.
 
     Raises:
-        InvalidInput: ``prevalence`` is not between 0 and 1.
+        InvalidInput: ``prevalence`` is not from 0 to 1.
     """
-    if not 0 < prevalence < 1:
-        raise InvalidInput(f"A prevalence of {prevalence:g} is not between 0 and 1")
-    if sensitivity.value is None or specificity.value is None:
-        missing = sensitivity if sensitivity.value is None else specificity
-        nothing = replace(missing, method="Bayes' rule on both limits")
+    if prevalence is not None and not 0 <= prevalence <= 1:
+        raise InvalidInput(f"The prevalence must be from 0 to 1, not {prevalence:g}")
+    if prevalence is None or sensitivity.value is None or specificity.value is None:
+        reason = sensitivity.reason or specificity.reason or "no prevalence is known"
+        n = sensitivity.n + specificity.n
+        nothing = Estimate(None, None, None, n, "Bayes' rule on both limits", reason=reason)
         return nothing, nothing
-    flagged = [_bayes(se, 1 - sp, prevalence) for se, sp in _at_limits(sensitivity, specificity)]
+    flagged = [
+        _posterior_probability(se, 1 - sp, prevalence)
+        for se, sp in _pair_values_and_limits(sensitivity, specificity)
+    ]
     cleared = [
-        _bayes(sp, 1 - se, 1 - prevalence) for se, sp in _at_limits(sensitivity, specificity)
+        _posterior_probability(sp, 1 - se, 1 - prevalence)
+        for se, sp in _pair_values_and_limits(sensitivity, specificity)
     ]
     n = sensitivity.n + specificity.n
-    return _predictive(flagged, n, "no eye is flagged"), _predictive(
-        cleared, n, "no eye is cleared"
-    )
+    return _make_predictive_value_estimate(
+        flagged, n, "no eye is flagged"
+    ), _make_predictive_value_estimate(cleared, n, "no eye is cleared")
 
 
-def _at_limits(sensitivity: Estimate, specificity: Estimate) -> list[tuple[float, float]]:
-    """Pairs of sensitivity and specificity: both values, both lower and both upper limits."""
+def _pair_values_and_limits(
+    sensitivity: Estimate, specificity: Estimate
+) -> list[tuple[float, float]]:
+    """Return sensitivity and specificity three times: values, lower limits and upper limits."""
     return [
         (getattr(sensitivity, field), getattr(specificity, field))
         for field in ("value", "low", "high")
     ]
 
 
-def _predictive(values: list[float | None], n: int, why_not: str) -> Estimate:
+def _make_predictive_value_estimate(values: list[float | None], n: int, why_not: str) -> Estimate:
     value, low, high = values
     method = "Bayes' rule on both limits"
     if value is None:
@@ -335,6 +378,6 @@ def _predictive(values: list[float | None], n: int, why_not: str) -> Estimate:
     return Estimate(value, low, high, n, method)
 
 
-def _bayes(right: float, wrong: float, prior: float) -> float | None:
+def _posterior_probability(right: float, wrong: float, prior: float) -> float | None:
     evidence = right * prior + wrong * (1 - prior)
     return right * prior / evidence if evidence else None

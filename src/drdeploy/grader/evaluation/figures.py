@@ -1,4 +1,4 @@
-"""Draw an evaluation: confusion matrix, ROC, reliability, risk over coverage."""
+"""Draw an evaluation: confusion matrix, ROC, reliability, and risk over coverage."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from drdeploy.grader.evaluation.curves import reliability, risk_coverage, roc_curve
+from drdeploy.grader.evaluation.metrics import (
+    compute_reliability_bins,
+    compute_risk_over_coverage,
+    compute_roc_curve,
+)
 from drdeploy.grader.grading import Grade
-from drdeploy.grader.grading.prediction import grades_of, probabilities_or_worse
-from drdeploy.pages.picture import Picture, picture_of
+from drdeploy.grader.grading.prediction import (
+    grades_from_probabilities,
+    probability_of_grade_or_worse,
+)
+from drdeploy.pages.picture import Picture, picture_from_figure
 from drdeploy.pages.style import BLUE, GREY, INK, ORANGE, PALE, STYLE
 
 if TYPE_CHECKING:
@@ -27,36 +34,38 @@ if TYPE_CHECKING:
 
 SIZE_IN = (4.6, 4.0)
 DARK_FROM = 0.55
-"""Share of a row from which its cell is dark enough for a white number."""
+"""From this share of its row on, a cell is dark enough for a white number."""
 LOOKS = {Grade.MODERATE: (BLUE, "-"), Grade.SEVERE: (ORANGE, "--")}
 MARKS = {"grade": "s", "high_sensitivity": "^", "balanced": "o"}
 
 
-def pictures_of(evaluated: GraderEvaluation, prefix: str) -> tuple[Picture, ...]:
-    """Draw the four pictures; none if no photograph was graded.
+def draw_evaluation_pictures(evaluated: GraderEvaluation, prefix: str) -> tuple[Picture, ...]:
+    """Draw the four pictures of an evaluation; return none if no photograph was graded.
 
-    Args:
-        evaluated: The evaluation to show.
-        prefix: Of the pictures' names, which must be unique on the page.
+    Each picture's name begins with the prefix, so that the names are unique on the page.
     """
     if not evaluated.evaluation.n:
         return ()
     drawn: tuple[tuple[str, str, Callable[[Axes, GraderEvaluation], None]], ...] = (
-        ("Confusion matrix", "Counts of answers, and shares of each label", _draw_confusion),
-        ("ROC", "Sensitivity over the share of false alarms at grades 2 and 3", _draw_roc),
-        ("Reliability", "How often a prediction came true, by its probability", _draw_reliability),
-        ("Risk and coverage", "Errors among the most confident answers", _draw_risk),
+        ("Confusion matrix", "Counts of answers, and shares of each label", _draw_confusion_matrix),
+        ("ROC", "Sensitivity over the share of false alarms at grades 2 and 3", _draw_roc_curves),
+        (
+            "Reliability",
+            "How often a prediction came true, by its probability",
+            _draw_reliability_diagram,
+        ),
+        ("Risk and coverage", "Errors among the most confident answers", _draw_risk_over_coverage),
     )  # fmt: skip
     pictures = []
     for title, description, draw in drawn:
         with mpl.rc_context(STYLE):
             figure = Figure(figsize=SIZE_IN)
             draw(figure.add_subplot(), evaluated)
-        pictures.append(picture_of(figure, f"{prefix} {title}", title, description))
+        pictures.append(picture_from_figure(figure, f"{prefix} {title}", title, description))
     return tuple(pictures)
 
 
-def _draw_confusion(axes: Axes, evaluated: GraderEvaluation) -> None:
+def _draw_confusion_matrix(axes: Axes, evaluated: GraderEvaluation) -> None:
     counts = evaluated.evaluation.confusion
     of_label = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(of_label, 1)
@@ -86,31 +95,31 @@ def _draw_confusion(axes: Axes, evaluated: GraderEvaluation) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _draw_roc(axes: Axes, evaluated: GraderEvaluation) -> None:
-    graded = _graded_photographs(evaluated)
-    or_worse = probabilities_or_worse(graded.probabilities)
+def _draw_roc_curves(axes: Axes, evaluated: GraderEvaluation) -> None:
+    graded = _select_gradable_photographs(evaluated)
+    or_worse = probability_of_grade_or_worse(graded.probabilities)
     found = evaluated.evaluation
     for detection in (found.referable, found.vision_threatening):
         at = detection.at_or_above
-        curve = roc_curve(graded.labels >= at, or_worse[:, at])
+        curve = compute_roc_curve(graded.labels >= at, or_worse[:, at])
         if curve is None or detection.auroc.value is None:
             continue
         colour, line = LOOKS[at]
         label = f"grade ≥ {at:d}: area {detection.auroc.value:.3f}"
         axes.plot(curve.of_healthy, curve.of_diseased, line, color=colour, label=label)
-        _mark_decisions(axes, detection, colour)
+        _mark_decisions_on_roc(axes, detection, colour)
     has_points = found.referable.operating_points or found.vision_threatening.operating_points
     for name, mark in MARKS.items():
         if name == "grade" or has_points:
             shown = name.replace("_", " ") if name != "grade" else "the answered grade"
             axes.plot([], [], mark, color=GREY, label=shown, linestyle="none")
     axes.plot([0, 1], [0, 1], ":", color=GREY, lw=0.8)
-    _label_unit_square(axes, "1 - specificity", "sensitivity")
+    _set_up_unit_square_axes(axes, "1 - specificity", "sensitivity")
     axes.legend(loc="lower right", frameon=False, fontsize=8)
 
 
-def _mark_decisions(axes: Axes, detection: Detection, colour: str) -> None:
-    """Mark the answered grade and each operating point, with their two intervals."""
+def _mark_decisions_on_roc(axes: Axes, detection: Detection, colour: str) -> None:
+    """Mark the answered grade and each operating point, with error bars in both directions."""
     decisions = [("grade", detection.sensitivity, detection.specificity)]
     decisions += [
         (one.point.name, one.sensitivity, one.specificity) for one in detection.operating_points
@@ -118,8 +127,8 @@ def _mark_decisions(axes: Axes, detection: Detection, colour: str) -> None:
     for name, sensitivity, specificity in decisions:
         if sensitivity.value is None or specificity.value is None:
             continue
-        below, above = _error_bar(sensitivity)
-        left, right = _error_bar(specificity)[::-1]
+        below, above = _error_bar_lengths(sensitivity)
+        left, right = _error_bar_lengths(specificity)[::-1]
         axes.errorbar(
             1 - specificity.value,
             sensitivity.value,
@@ -135,10 +144,10 @@ def _mark_decisions(axes: Axes, detection: Detection, colour: str) -> None:
         )
 
 
-def _draw_reliability(axes: Axes, evaluated: GraderEvaluation) -> None:
-    graded = _graded_photographs(evaluated)
+def _draw_reliability_diagram(axes: Axes, evaluated: GraderEvaluation) -> None:
+    graded = _select_gradable_photographs(evaluated)
     is_right = graded.probabilities.argmax(axis=1) == graded.labels
-    referable = probabilities_or_worse(graded.probabilities)[:, Grade.MODERATE]
+    referable = probability_of_grade_or_worse(graded.probabilities)[:, Grade.MODERATE]
     events = (
         ("the most probable grade", graded.probabilities.max(axis=1), is_right),
         ("grade ≥ 2", referable, graded.labels >= Grade.MODERATE),
@@ -146,11 +155,15 @@ def _draw_reliability(axes: Axes, evaluated: GraderEvaluation) -> None:
     for (name, probability, came_true), colour, mark in zip(
         events, (INK, BLUE), ("o", "s"), strict=True
     ):
-        bins = [one for one in reliability(probability, came_true) if one.share.value is not None]
+        bins = [
+            one
+            for one in compute_reliability_bins(probability, came_true)
+            if one.share.value is not None
+        ]
         axes.errorbar(
             [one.probability for one in bins],
             [one.share.value or 0.0 for one in bins],
-            yerr=np.array([_error_bar(one.share) for one in bins]).T,
+            yerr=np.array([_error_bar_lengths(one.share) for one in bins]).T,
             fmt=f"{mark}-",
             color=colour,
             ms=4,
@@ -159,14 +172,14 @@ def _draw_reliability(axes: Axes, evaluated: GraderEvaluation) -> None:
             label=name,
         )
     axes.plot([0, 1], [0, 1], ":", color=GREY, lw=0.8)
-    _label_unit_square(axes, "predicted probability", "how often it came true")
+    _set_up_unit_square_axes(axes, "predicted probability", "how often it came true")
     axes.legend(loc="upper left", frameon=False, fontsize=8)
 
 
-def _draw_risk(axes: Axes, evaluated: GraderEvaluation) -> None:
-    graded = _graded_photographs(evaluated)
-    grades = grades_of(graded.probabilities, evaluated.grader.grade_thresholds)
-    referable = probabilities_or_worse(graded.probabilities)[:, Grade.MODERATE]
+def _draw_risk_over_coverage(axes: Axes, evaluated: GraderEvaluation) -> None:
+    graded = _select_gradable_photographs(evaluated)
+    grades = grades_from_probabilities(graded.probabilities, evaluated.grader.grade_thresholds)
+    referable = probability_of_grade_or_worse(graded.probabilities)[:, Grade.MODERATE]
     is_referred = grades >= Grade.MODERATE
     lines = (
         (
@@ -183,7 +196,7 @@ def _draw_risk(axes: Axes, evaluated: GraderEvaluation) -> None:
     for (name, confidence, is_wrong), colour, line in zip(
         lines, (INK, BLUE), ("-", "--"), strict=True
     ):
-        curve = risk_coverage(confidence, is_wrong)
+        curve = compute_risk_over_coverage(confidence, is_wrong)
         axes.plot(curve.coverage, curve.risk, line, color=colour, label=name)
     axes.set_xlim(0, 1)
     axes.set_ylim(bottom=0)
@@ -194,19 +207,19 @@ def _draw_risk(axes: Axes, evaluated: GraderEvaluation) -> None:
     axes.legend(loc="upper left", frameon=False, fontsize=8)
 
 
-def _graded_photographs(evaluated: GraderEvaluation) -> GradedSet:
-    return evaluated.graded.take(np.flatnonzero(evaluated.graded.is_gradable))
+def _select_gradable_photographs(evaluated: GraderEvaluation) -> GradedSet:
+    return evaluated.graded.select_by_position(np.flatnonzero(evaluated.graded.is_gradable))
 
 
-def _error_bar(estimate: Estimate) -> tuple[float, float]:
-    """Lengths of the error bar: from the value down to the lower limit, and up to the upper one."""
+def _error_bar_lengths(estimate: Estimate) -> tuple[float, float]:
+    """Return the lengths of the error bar below and above the value."""
     value = estimate.value or 0.0
     low = value if estimate.low is None else estimate.low
     high = value if estimate.high is None else estimate.high
     return max(0.0, value - low), max(0.0, high - value)
 
 
-def _label_unit_square(axes: Axes, across: str, up: str) -> None:
+def _set_up_unit_square_axes(axes: Axes, across: str, up: str) -> None:
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
     axes.grid(visible=True, axis="both", color=PALE)

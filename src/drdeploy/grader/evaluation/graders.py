@@ -1,4 +1,4 @@
-"""Which grader was evaluated on which photographs, and what limits the meaning of the figures."""
+"""Evaluate graders on sets of photographs, and note what limits the meaning of the results."""
 
 from __future__ import annotations
 
@@ -8,20 +8,28 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from drdeploy.errors import InvalidInput
-from drdeploy.grader.datasets import deduplicate, leaking_groups
-from drdeploy.grader.evaluation.comparison import compare
-from drdeploy.grader.evaluation.evaluation import evaluate_graded
+from drdeploy.grader.datasets import find_leaking_groups, set_copies_aside
+from drdeploy.grader.evaluation.comparison import compare_grades
+from drdeploy.grader.evaluation.details import (
+    EvaluationOptions,
+    compute_evaluation_details,
+    resolve_prevalence,
+)
+from drdeploy.grader.evaluation.evaluation import evaluate_graded_set
 from drdeploy.grader.evaluation.predictions import GradedSet
-from drdeploy.grader.grading.prediction import grades_of
+from drdeploy.grader.evaluation.training_photographs import find_training_photographs
+from drdeploy.grader.grading.prediction import grades_from_probabilities
 from drdeploy.grader.networks.notes import RANDOM
+from drdeploy.photograph_names import PhotographNames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from drdeploy.grader.artifacts import Clinical, ModelManifest
+    from drdeploy.grader.artifacts import Clinical, ModelManifest, Recalibration
     from drdeploy.grader.datasets import Dataset, SetAside
     from drdeploy.grader.evaluation.comparison import GraderComparison
+    from drdeploy.grader.evaluation.details import EvaluationDetails
     from drdeploy.grader.evaluation.evaluation import Evaluation
 
 TEST = "test"
@@ -33,9 +41,9 @@ class Grader:
     """A grader to evaluate.
 
     Attributes:
-        name: What tables call it.
+        name: Its name in tables.
         source: The path of the artifact, or of the file of predictions.
-        manifest: None if only its predictions are known.
+        manifest: The grader's manifest; None if only the predictions are known.
     """
 
     name: str
@@ -44,13 +52,18 @@ class Grader:
 
     @property
     def clinical(self) -> Clinical | None:
-        """The thresholds that its manifest holds, if any."""
+        """The thresholds in the grader's manifest; None if there are none."""
         return None if self.manifest is None else self.manifest.clinical
 
     @property
     def grade_thresholds(self) -> tuple[float, ...] | None:
-        """See :class:`drdeploy.grader.grading.Prediction`."""
+        """The grade thresholds in the grader's manifest; None if there are none."""
         return None if self.clinical is None else self.clinical.grade_thresholds
+
+    @property
+    def recalibration(self) -> Recalibration | None:
+        """How the grader was adapted to a clinic's photographs; None if it was not."""
+        return None if self.manifest is None else self.manifest.recalibration
 
 
 @dataclass(frozen=True)
@@ -58,11 +71,11 @@ class TestSet:
     """A description of the photographs that graders are evaluated on.
 
     Attributes:
-        name: What tables call it.
+        name: Its name in tables.
         source: The path of the folder, or of the file of predictions.
-        split: Which part of it; ``all`` if it has no splits or all are used.
-        set_aside: Photographs of that part that are not used, and why.
-        notes: What limits the figures, in sentences.
+        split: Name of the split; ``all`` if the whole data set is used.
+        set_aside: Photographs of the split that are not used, with the reasons.
+        notes: Sentences about what limits the results.
     """
 
     __test__ = False  # the name is not pytest's
@@ -76,13 +89,7 @@ class TestSet:
 
 @dataclass(frozen=True)
 class TestPhotographs:
-    """The photographs that graders are evaluated on.
-
-    Attributes:
-        test_set: Their description.
-        photographs: Each once.
-        whole: The data set that they belong to.
-    """
+    """The photographs on which graders are evaluated, without copies."""
 
     test_set: TestSet
     photographs: Dataset
@@ -96,15 +103,17 @@ class GraderEvaluation:
     Attributes:
         grader: Which grader.
         test_set: Which photographs.
-        graded: Its predictions.
-        evaluation: Every figure.
-        notes: What limits the figures of this grader on these photographs, in sentences.
+        graded: The predictions.
+        evaluation: The results.
+        details: The results in addition to ``evaluation``, for example by patient and by subgroup.
+        notes: Sentences about what limits the results of this grader on these photographs.
     """
 
     grader: Grader
     test_set: TestSet
     graded: GradedSet
     evaluation: Evaluation
+    details: EvaluationDetails
     notes: tuple[str, ...] = ()
 
 
@@ -113,9 +122,9 @@ class MatrixCell:
     """One cell of the matrix of graders (rows) and sets of photographs (columns).
 
     Attributes:
-        evaluated: That grader on those photographs.
-        against: A reference grader on the same photographs, if there is one.
-        paired: The comparison of the two.
+        evaluated: Evaluation of the cell's grader on the cell's photographs.
+        against: Evaluation of a reference grader on the same photographs; None without a reference.
+        paired: Comparison of the two graders; None without a reference.
     """
 
     evaluated: GraderEvaluation
@@ -123,13 +132,13 @@ class MatrixCell:
     paired: PairedGraders | None = None
 
     @classmethod
-    def of(
+    def from_evaluations(
         cls, evaluated: GraderEvaluation, against: GraderEvaluation | None, *, seed: int = 0
     ) -> MatrixCell:
-        """Make a cell, and compare the two graders if there is a reference."""
+        """Make a cell of the matrix; with a reference, also compare the two graders."""
         if against is None:
             return cls(evaluated)
-        return cls(evaluated, against, compare_pairwise(against, evaluated, seed=seed))
+        return cls(evaluated, against, compare_on_common_photographs(against, evaluated, seed=seed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,11 +146,12 @@ class PairedGraders:
     """Two graders compared on the photographs that both graded.
 
     Attributes:
-        reference: The first of the comparison.
-        other: The second.
-        comparison: The differences, second minus first.
-        graded: The photographs in the order of the comparison, with the second's probabilities.
-        left_out: How many photographs one of them did not grade or was not given.
+        reference: The first grader of the comparison.
+        other: The second grader of the comparison.
+        comparison: The differences, second grader minus first grader.
+        graded: The photographs in the order of the comparison, with the second grader's
+            predictions.
+        left_out: Number of photographs that at least one of the two graders did not grade.
     """
 
     reference: Grader
@@ -151,29 +161,28 @@ class PairedGraders:
     left_out: int
 
 
-def choose_photographs(
+def choose_test_photographs(
     dataset: Dataset, split: str | None = None, *, new_sessions: bool = False
 ) -> TestPhotographs:
-    """Choose the photographs of a data set to evaluate on, each once.
+    """Choose the photographs of a data set for an evaluation, without copies.
 
-    Args:
-        dataset: The whole data set.
-        split: A split or ``all``; if None, ``test`` if there is one and otherwise ``all``.
-        new_sessions: Set aside photographs whose session or patient is in another split too.
+    ``split`` is the name of a split, or ``all``. If ``split`` is None, the split ``test`` is used
+    if there is one, otherwise all photographs.  With ``new_sessions``, photographs whose session or
+    patient is also in another split are set aside.
 
     Raises:
-        InvalidInput: There is no such split, or no photograph is left.
+        InvalidInput: The data set does not have the split, or no photograph is left.
     """
     chosen = split or (TEST if TEST in dataset.splits else ALL)
-    once = deduplicate(dataset)
-    part = once if chosen == ALL else once.of_split(chosen)
-    shared = set() if chosen == ALL else set(leaking_groups(dataset))
+    once = set_copies_aside(dataset)
+    part = once if chosen == ALL else once.select_split(chosen)
+    shared = set() if chosen == ALL else set(find_leaking_groups(dataset))
     known = [at for at, one in enumerate(part.photographs) if one.group in shared]
     if new_sessions:
         reason = "its session or patient is in another split too"
-        part = part.setting_aside(dict.fromkeys(known, reason), "group")
+        part = part.set_photographs_aside(dict.fromkeys(known, reason), "group")
     if not len(part):
-        raise InvalidInput("No photograph is left to evaluate on", where=str(dataset.folder))
+        raise InvalidInput("No photographs are left for the evaluation", where=str(dataset.folder))
     notes = list(dataset.notes)
     if known and not new_sessions:
         notes.append(
@@ -183,139 +192,125 @@ def choose_photographs(
         )
     if not dataset.knows_groups:
         notes.append(
-            "Sessions and patients are not known, so the intervals take the photographs as "
-            "independent and may be too narrow."
+            "Sessions and patients are not known. The intervals assume that photographs are "
+            "independent, so the intervals may be too narrow."
         )
     # Copies were set aside in the whole data set: those of other splits are not this part's.
-    elsewhere = {str(one.file) for one in dataset.photographs if chosen not in {ALL, one.split}}
+    elsewhere = {one.file for one in dataset.photographs if chosen not in {ALL, one.split}}
     aside = tuple(one for one in part.set_aside if one.file not in elsewhere)
     test_set = TestSet(part.name, str(dataset.folder), chosen, aside, tuple(notes))
     return TestPhotographs(test_set, part, dataset)
 
 
-def evaluate_grader(
-    grader: Grader,
-    test_set: TestSet,
-    graded: GradedSet,
+def evaluate_prediction_table(
+    path: Path,
+    lender: Grader | None,
     *,
-    prevalence: float | None = None,
-    seed: int = 0,
-    notes: tuple[str, ...] = (),
+    options: EvaluationOptions = EvaluationOptions(),
+    patient: str | None = None,
+    names: PhotographNames | None = None,
 ) -> GraderEvaluation:
-    """Evaluate a grader's predictions with the thresholds in its manifest.
+    """Evaluate the predictions in a table, which :meth:`GradedSet.read_csv` reads.
 
-    Args:
-        grader: Whose predictions they are.
-        test_set: Of which photographs.
-        graded: The predictions.
-        prevalence: Share of referable eyes where the grader is used, for the predictive values.
-        seed: Of the bootstrap intervals.
-        notes: What limits the figures, in sentences.
-    """
-    evaluation = evaluate_graded(graded, grader.clinical, prevalence=prevalence, seed=seed)
-    return GraderEvaluation(grader, test_set, graded, evaluation, notes)
-
-
-def evaluate_file(
-    path: Path, lender: Grader | None, *, prevalence: float | None = None, seed: int = 0
-) -> GraderEvaluation:
-    """Evaluate predictions in a file, for example out-of-fold ones.
-
-    Args:
-        path: A table that :meth:`GradedSet.read` reads.
-        lender: A grader whose thresholds are used; if None, the most probable grade counts.
-        prevalence: Share of referable eyes where the grader is used, for the predictive values.
-        seed: Of the bootstrap intervals.
+    The thresholds are those of the grader ``lender``; if None, the most probable grade is the
+    answer. ``patient`` names the column with the patients, if the table calls it otherwise. If
+    ``names`` is None, the names of photographs are hashed with the user's key.
 
     Raises:
-        InvalidInput: There is no such table.
+        InvalidInput: The table does not exist or cannot be read.
     """
-    graded = GradedSet.read(path)
+    wanted = options.columns | ({patient: "--patient"} if patient else {})
+    read = GradedSet.read_csv(path, wanted)
+    if patient:
+        if "" in read.columns[patient]:
+            raise InvalidInput(
+                f"The column '{patient}' names no patient for some rows",
+                where=str(path),
+                remedy="Fill the column, or leave --patient out",
+            )
+        further = {name: cells for name, cells in read.columns.items() if name != patient}
+        read = replace(read, groups=read.columns[patient], group_unit="patient", columns=further)
+    graded = read.with_photograph_names(names or PhotographNames.with_user_key())
     name = f"{path.absolute().parent.name}/{path.name}"
     grader = Grader(name, str(path), None if lender is None else lender.manifest)
     test_set = TestSet(f"{len(graded)} predictions", str(path))
-    note = _note_on_thresholds(lender)
-    return evaluate_grader(
-        grader, test_set, graded, prevalence=prevalence, seed=seed, notes=(note,)
+    share = resolve_prevalence(graded, grader.clinical, options.prevalence, grader.recalibration)
+    evaluation = evaluate_graded_set(graded, grader.clinical, prevalence=share, seed=options.seed)
+    details = compute_evaluation_details(
+        graded, grader.clinical, options, recalibration=grader.recalibration
     )
+    notes = (_note_origin_of_thresholds(lender),)
+    return GraderEvaluation(grader, test_set, graded, evaluation, details, notes)
 
 
-def _note_on_thresholds(lender: Grader | None) -> str:
+def _note_origin_of_thresholds(lender: Grader | None) -> str:
     if lender is None or lender.clinical is None:
         whose = "No artifact lends" if lender is None else f"{lender.name} has no"
         return f"{whose} thresholds, so the most probable grade is the answer."
     return (
         f"The thresholds are those of {lender.name}, chosen on {lender.clinical.chosen_on}. If "
-        "these are the same predictions, the figures at operating points are optimistic."
+        "these are the same predictions, the results at operating points are optimistic."
     )
 
 
-def notes_on(grader: Grader, choice: TestPhotographs) -> tuple[str, ...]:
-    """Say why figures of this grader on these photographs mean less than they seem to."""
+def collect_notes_on_grader(grader: Grader, choice: TestPhotographs) -> tuple[str, ...]:
+    """Return notes on why a grader's results mean less than they seem to mean."""
     if grader.manifest is None:
         return ()
     notes = [RANDOM] if grader.manifest.weights == "random" else []
-    trained_on = _training_photographs(grader.manifest, choice.whole)
-    known = sum(one.sha256 in trained_on for one in choice.photographs.photographs)
+    known = len(find_training_photographs(grader.manifest, choice.photographs, choice.whole))
     if known:
         notes.append(
             f"The grader was trained on {known} of the {len(choice.photographs)} photographs: "
-            "these figures flatter it and say nothing about new eyes."
+            "the results flatter the grader and say nothing about new eyes."
         )
     return tuple(notes)
 
 
-def _training_photographs(manifest: ModelManifest, whole: Dataset) -> frozenset[str]:
-    """Digests of the photographs that the model was trained on, if they belong to this data set.
-
-    The manifest names the training photographs by a digest over all of them, so a part of this
-    data set is recognised only as a whole.
-    """
-    once = deduplicate(whole)
-    for part in (once.training_part(), once.training_part(apart_from=TEST)):
-        if part.digest in manifest.provenance.dataset:
-            return frozenset(one.sha256 for one in part.photographs)
-    return frozenset()
-
-
-def compare_pairwise(
+def compare_on_common_photographs(
     reference: GraderEvaluation, other: GraderEvaluation, *, seed: int = 0
 ) -> PairedGraders:
-    """Compare two graders photograph by photograph, on those that both graded.
+    """Compare two graders photograph by photograph, on the photographs that both graded.
 
     Raises:
-        InvalidInput: Their labels differ, or they have no graded photograph in common.
+        InvalidInput: The two evaluations have different labels, or no graded photograph in common.
     """
     places = {file: at for at, file in enumerate(other.graded.files)}
     common = [at for at, file in enumerate(reference.graded.files) if file in places]
-    first = reference.graded.take(common)
-    second = other.graded.take([places[file] for file in first.files])
+    first = reference.graded.select_by_position(common)
+    second = other.graded.select_by_position([places[file] for file in first.files])
     if not np.array_equal(first.labels, second.labels):
         at = int(np.flatnonzero(first.labels != second.labels)[0])
-        raise InvalidInput(f"The two have different labels for {first.files[at]}")
+        raise InvalidInput(
+            f"The two tables of predictions have different labels for {first.files[at]}"
+        )
     both = np.flatnonzero(first.is_gradable & second.is_gradable)
     if not both.size:
         raise InvalidInput(
-            "The two have no graded photograph in common",
+            "The two graders have no graded photograph in common",
             where=f"{reference.grader.source}, {other.grader.source}",
         )
-    comparison = compare(
+    comparison = compare_grades(
         first.labels[both],
-        grades_of(first.probabilities[both], reference.grader.grade_thresholds),
-        grades_of(second.probabilities[both], other.grader.grade_thresholds),
+        grades_from_probabilities(first.probabilities[both], reference.grader.grade_thresholds),
+        grades_from_probabilities(second.probabilities[both], other.grader.grade_thresholds),
         groups=first.groups[both],
         seed=seed,
     )
     asked = len(set(reference.graded.files) | set(other.graded.files))
     return PairedGraders(
-        reference.grader, other.grader, comparison, second.take(both), asked - both.size
+        reference.grader,
+        other.grader,
+        comparison,
+        second.select_by_position(both),
+        asked - both.size,
     )
 
 
 Named = TypeVar("Named", Grader, TestSet)
 
 
-def with_distinct_names(named: Sequence[Named]) -> list[Named]:
-    """Rename those that share a name: they are called by their source instead."""
+def make_names_distinct(named: Sequence[Named]) -> list[Named]:
+    """Replace a name that occurs several times by the path of the source."""
     names = [one.name for one in named]
     return [replace(one, name=one.source) if names.count(one.name) > 1 else one for one in named]

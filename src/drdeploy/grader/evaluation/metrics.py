@@ -1,14 +1,17 @@
-"""Single figures of a grader's quality, each with its interval.  Needs NumPy alone."""
+"""Compute measures of a grader's quality, each with an interval, and curves.
+
+The only library that this module needs is NumPy.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from drdeploy.grader.grading.grade import Grade
-from drdeploy.statistics.proportions import bootstrap_over_groups, wilson
+from drdeploy.statistics.proportions import estimate_by_group_bootstrap, estimate_proportion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,23 +25,23 @@ GRADES = len(Grade)
 CALIBRATION_BINS = 10
 
 
-def confusion_matrix(labels: Grades, grades: Grades) -> NDArray[np.int64]:
-    """Count photographs by label and answer, shape ``(5, 5)``: rows are labels, columns answers."""
+def count_confusion_matrix(labels: Grades, grades: Grades) -> NDArray[np.int64]:
+    """Count photographs by label (row) and answered grade (column), in shape ``(5, 5)``."""
     counts = np.bincount(labels * GRADES + grades, minlength=GRADES * GRADES)
     return counts.reshape(GRADES, GRADES).astype(np.int64)
 
 
-def quadratic_weighted_kappa(confusion: NDArray[np.generic]) -> Floats:
-    """Compute Cohen's kappa with quadratic weights (Cohen, Psychol. Bull. 1968, 70:213-220).
+def compute_quadratic_weighted_kappa(confusion: NDArray[np.generic]) -> Floats:
+    """Compute Cohen's kappa with quadratic weights (Cohen 1968).
 
-    An error counts by the square of its distance in grades, relative to what chance would give:
-    1 is perfect agreement, 0 that of chance.
+    Each error is weighted by the square of its distance in grades. A kappa of 1 is perfect
+    agreement, and 0 is agreement by chance.
 
     Args:
         confusion: Shape ``(..., 5, 5)``.
 
     Returns:
-        Shape ``(...)``; NaN where labels and answers are all the same grade.
+        Shape ``(...)``; NaN if all labels and all answers are the same grade.
     """
     counts = np.asarray(confusion, dtype=np.float64)
     distance = np.subtract.outer(np.arange(GRADES), np.arange(GRADES)) ** 2
@@ -51,30 +54,35 @@ def quadratic_weighted_kappa(confusion: NDArray[np.generic]) -> Floats:
     return kappa
 
 
-def kappa(
+def estimate_kappa(
     labels: Grades, grades: Grades, groups: NDArray[np.generic] | None = None, *, seed: int = 0
 ) -> Estimate:
     """Estimate the quadratic weighted kappa, with its bootstrap interval."""
-    return bootstrap_over_groups(cells(labels, grades), kappa_of_cells, groups, seed=seed)
+    return estimate_by_group_bootstrap(
+        one_hot_confusion_cells(labels, grades), kappa_from_cell_sums, groups, seed=seed
+    )
 
 
-def accuracy(
+def estimate_accuracy(
     labels: Grades, grades: Grades, groups: NDArray[np.generic] | None = None, *, seed: int = 0
 ) -> Estimate:
-    """Estimate the share of photographs that get the label's grade, with its bootstrap interval.
+    """Estimate the share of photographs that get the right grade, with its bootstrap interval.
 
-    If all of them do, or none does, every resample gives the same share and the bootstrap has no
-    interval.  Then it is Wilson's interval for as many photographs as there are groups.
+    If all answers are right or all are wrong, every resample gives the same share, so the bootstrap
+    gives no interval. If the bootstrap gives no interval, Wilson's interval is computed from the
+    number of groups.
     """
-    found = bootstrap_over_groups(cells(labels, grades), _accuracy_of_cells, groups, seed=seed)
+    found = estimate_by_group_bootstrap(
+        one_hot_confusion_cells(labels, grades), _accuracy_from_cell_sums, groups, seed=seed
+    )
     if found.value not in {0.0, 1.0}:
         return found
     count = len(labels) if groups is None else len(np.unique(groups))
-    limits = wilson(count if found.value else 0, count)
+    limits = estimate_proportion(count if found.value else 0, count)
     return replace(limits, n=found.n, method="Wilson over groups")
 
 
-def expected_calibration_error(
+def estimate_calibration_error(
     labels: Grades,
     probabilities: NDArray[np.floating],
     groups: NDArray[np.generic] | None = None,
@@ -86,10 +94,10 @@ def expected_calibration_error(
     Confidence is the probability of the most probable grade (Guo et al., On Calibration of Modern
     Neural Networks, ICML 2017).
 
-    Noise adds to this error and never cancels, so a sample is worse calibrated than its population
-    and a resample worse than the sample.  Both percentiles of the bootstrap are therefore too
-    high.  The upper one is kept; the lower limit lies as far below the value as the upper one lies
-    above it, as in the basic bootstrap.
+    Noise can only add to the calibration error, so the error is larger in a sample than in the
+    population, and larger still in a resample. The percentiles of the bootstrap are too high. The
+    upper percentile is kept as the upper limit. The lower limit is as far below the value as the
+    upper limit is above the value.
     """
     confidence = probabilities.max(axis=1, initial=0.0)
     is_right = probabilities.argmax(axis=1) == labels if len(labels) else np.zeros(0, dtype=bool)
@@ -99,47 +107,137 @@ def expected_calibration_error(
     summands[place, 0, bins] = 1.0
     summands[place, 1, bins] = confidence - is_right
     flat = summands.reshape(len(labels), 2 * CALIBRATION_BINS)
-    found = bootstrap_over_groups(flat, _ece_of_bins, groups, seed=seed)
+    found = estimate_by_group_bootstrap(flat, _calibration_error_from_bin_sums, groups, seed=seed)
     if found.value is None or found.high is None:
         return found
     return replace(found, low=max(0.0, 2 * found.value - found.high))
 
 
-def brier_score(
+def estimate_brier_score(
     labels: Grades,
     probabilities: NDArray[np.floating],
     groups: NDArray[np.generic] | None = None,
     *,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate the mean squared distance of the probabilities from the label, 0 to 2.
+    """Estimate the mean squared distance of the probabilities from the label, between 0 and 2.
 
-    This is Brier's original form, over all five grades (Mon. Weather Rev. 1950, 78:1-3).
+    The score has Brier's original form, over all five grades (Monthly Weather Review 1950, 78:1-3).
     """
     distances = ((probabilities - np.eye(GRADES)[labels]) ** 2).sum(axis=1)
     summands = np.stack([distances, np.ones(len(labels))], axis=1)
-    return bootstrap_over_groups(summands, lambda sums: sums[:, 0] / sums[:, 1], groups, seed=seed)
+    return estimate_by_group_bootstrap(
+        summands, lambda sums: sums[:, 0] / sums[:, 1], groups, seed=seed
+    )
 
 
-def cells(labels: Grades, grades: Grades) -> Floats:
-    """Return what each photograph adds to a confusion matrix, shape ``(n, 25)``."""
+def one_hot_confusion_cells(labels: Grades, grades: Grades) -> Floats:
+    """Return each photograph's contribution to the confusion matrix, in shape ``(n, 25)``."""
     added = np.zeros((len(labels), GRADES * GRADES))
     added[np.arange(len(labels)), labels * GRADES + grades] = 1.0
     return added
 
 
-def kappa_of_cells(sums: Floats) -> Floats:
-    """Compute kappa from sums of :func:`cells`, shape ``(b, 25)`` to ``(b,)``."""
-    return quadratic_weighted_kappa(sums.reshape(-1, GRADES, GRADES))
+def kappa_from_cell_sums(sums: Floats) -> Floats:
+    """Compute kappa, shape ``(b,)``, from sums of confusion cells, shape ``(b, 25)``."""
+    return compute_quadratic_weighted_kappa(sums.reshape(-1, GRADES, GRADES))
 
 
-def _accuracy_of_cells(sums: Floats) -> Floats:
+def _accuracy_from_cell_sums(sums: Floats) -> Floats:
     confusion = sums.reshape(-1, GRADES, GRADES)
     right: Floats = np.trace(confusion, axis1=1, axis2=2) / confusion.sum(axis=(1, 2))
     return right
 
 
-def _ece_of_bins(sums: Floats) -> Floats:
+def _calibration_error_from_bin_sums(sums: Floats) -> Floats:
     counted, gaps = sums[:, :CALIBRATION_BINS], sums[:, CALIBRATION_BINS:]
     error: Floats = np.abs(gaps).sum(axis=1) / counted.sum(axis=1)
     return error
+
+
+@dataclass(frozen=True, eq=False)
+class RocCurve:
+    """The shares of eyes that are flagged as the threshold falls.
+
+    Attributes:
+        of_healthy: Share of healthy eyes that are flagged, shape ``(points,)``, rising from 0 to 1.
+        of_diseased: Share of diseased eyes that are flagged, shape ``(points,)``, rising from 0 to
+            1.
+    """
+
+    of_healthy: Floats
+    of_diseased: Floats
+
+
+def compute_roc_curve(
+    is_positive: NDArray[np.bool_], scores: NDArray[np.floating]
+) -> RocCurve | None:
+    """Compute the ROC curve, one point for each distinct score.
+
+    Returns:
+        None if all eyes are healthy or all are diseased.
+    """
+    ill, well = np.sort(scores[is_positive]), np.sort(scores[~is_positive])
+    if min(ill.size, well.size) == 0:
+        return None
+    thresholds = np.append(np.inf, np.unique(scores)[::-1])
+    return RocCurve(
+        of_healthy=1 - np.searchsorted(well, thresholds) / well.size,
+        of_diseased=1 - np.searchsorted(ill, thresholds) / ill.size,
+    )
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Photographs with about the same predicted probability of an event.
+
+    Attributes:
+        probability: Mean of the predicted probabilities.
+        share: Share of the photographs for which the event came true.
+    """
+
+    probability: float
+    share: Estimate
+
+
+def compute_reliability_bins(
+    probabilities: NDArray[np.floating], came_true: NDArray[np.bool_]
+) -> tuple[ReliabilityBin, ...]:
+    """Compare the predicted probabilities of an event with its frequency, in ten bins."""
+    bins = np.minimum((probabilities * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
+    return tuple(
+        ReliabilityBin(
+            probability=float(probabilities[bins == at].mean()),
+            share=estimate_proportion(int(came_true[bins == at].sum()), int((bins == at).sum())),
+        )
+        for at in np.unique(bins)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class RiskCoverage:
+    """The share of wrong answers if a human grades the photographs with the least confidence.
+
+    Attributes:
+        coverage: Share of the photographs that keep the grader's answer, rising to 1.
+        risk: Share of wrong answers among the kept answers, shape ``(points,)``.
+    """
+
+    coverage: Floats
+    risk: Floats
+
+
+def compute_risk_over_coverage(
+    confidence: NDArray[np.floating], is_wrong: NDArray[np.bool_]
+) -> RiskCoverage:
+    """Compute risk over coverage (El-Yaniv and Wiener, JMLR 2010, 11:1605-1641).
+
+    Confidence is the probability of each answer, in shape ``(n,)``.  Answers of equal confidence
+    share one point of the curve, because no threshold separates these answers.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    ordered = confidence[order]
+    is_last = np.append(ordered[1:] != ordered[:-1], True)[: ordered.size]
+    kept = np.arange(1, ordered.size + 1)
+    wrong = np.cumsum(is_wrong[order])
+    return RiskCoverage(kept[is_last] / max(1, ordered.size), wrong[is_last] / kept[is_last])

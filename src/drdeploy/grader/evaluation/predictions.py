@@ -1,45 +1,60 @@
-"""Labels and predicted probabilities of photographs, from which every figure is computed."""
+"""The labels and predicted probabilities of photographs, from which all results are computed."""
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from drdeploy.errors import InvalidInput, PredictionFailed, RequestRefused
-from drdeploy.files import cell_text, safe_cell
-from drdeploy.grader.datasets.load import GRADES
-from drdeploy.grader.datasets.tables import read_rows
+from drdeploy.files import (
+    escape_formula_in_csv_cell,
+    open_text_for_atomic_write,
+    unescape_formula_in_csv_cell,
+)
+from drdeploy.grader.datasets.columns import find_column, read_dataset_column
+from drdeploy.grader.datasets.grade_names import parse_grade
+from drdeploy.grader.datasets.tables import read_table_rows
 from drdeploy.grader.grading import Grade
-from drdeploy.grader.grading.prediction import SUM_TOLERANCE
+from drdeploy.grader.grading.outputs import SUM_TOLERANCE
+from drdeploy.photograph_names import quote_cell_if_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from drdeploy.grader.datasets import Dataset
     from drdeploy.grader.inference import InferenceService
+    from drdeploy.photograph_names import PhotographNames
 
 PROBABILITY_COLUMNS = tuple(f"p{int(grade)}" for grade in Grade)
 COLUMNS = ("file", "group", "icdr_grade", "gradable", "reason", *PROBABILITY_COLUMNS)
+UNLIKE_TRAINING = "unlike_training"
+"""Column that says whether a photograph is unlike the training photographs: ``yes`` or ``no``."""
 NEEDED_COLUMNS = ("file", "icdr_grade", *PROBABILITY_COLUMNS)
-"""Columns that any table must have.  Without the column ``group``, every photograph is a group."""
+"""Columns that a table of predictions must have.  Without the column ``group``, every photograph is
+its own group."""
 
 
 @dataclass(frozen=True, eq=False)
 class GradedSet:
-    """Labels and predictions of photographs in a fixed order.
+    """The labels and predictions of photographs in a fixed order.
 
     Attributes:
-        files: The path of each within its data set.
-        groups: Capture session or patient, shape ``(n,)``.
+        files: The name of each photograph.
+        groups: Name of each photograph's capture session or patient, shape ``(n,)``.
         labels: Shape ``(n,)``, 0 to 4.
         probabilities: Shape ``(n, 5)``; NaN for a photograph without a grade.
         reasons: Why a photograph has no grade; empty if it has one.
+        group_unit: What a group is: ``patient``, ``session``, or ``group`` if this is not known;
+            empty if no groups are known.
+        columns: Further columns of the table of labels, each in shape ``(n,)``.
+        is_read: Whether each photograph could be decoded, shape ``(n,)``; None if this is not
+            known.
     """
 
     files: tuple[str, ...]
@@ -47,65 +62,103 @@ class GradedSet:
     labels: NDArray[np.intp]
     probabilities: NDArray[np.float64]
     reasons: tuple[str, ...]
+    group_unit: str = ""
+    columns: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    is_read: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.files)
 
     @property
     def is_gradable(self) -> NDArray[np.bool_]:
-        """Whether each photograph has a grade, shape ``(n,)``."""
+        """Whether each photograph has a grade, in shape ``(n,)``."""
         return np.array([not reason for reason in self.reasons], dtype=bool)
 
     @classmethod
-    def of(cls, dataset: Dataset, probabilities: NDArray[np.floating]) -> GradedSet:
-        """Combine a data set with the probabilities of all its photographs, shape ``(n, 5)``."""
+    def from_dataset(cls, dataset: Dataset, probabilities: NDArray[np.floating]) -> GradedSet:
+        """Combine a data set with the probabilities of all its photographs, in shape ``(n, 5)``."""
         return cls(
-            files=names_of(dataset),
-            groups=dataset.groups,
+            files=list_photograph_names(dataset),
+            groups=dataset.group_names,
             labels=dataset.grades,
             probabilities=np.asarray(probabilities, dtype=np.float64),
             reasons=("",) * len(dataset),
+            group_unit=dataset.group_unit,
         )
 
-    def write(self, path: Path) -> None:
-        """Write a CSV with a row for every photograph."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", newline="") as file:
+    def write_csv(self, path: Path) -> None:
+        """Write a CSV file with a row for every photograph."""
+        with open_text_for_atomic_write(path) as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
+            further = [name for name in self.columns if name not in COLUMNS]
+            writer.writerow([*COLUMNS, *map(escape_formula_in_csv_cell, further)])
             for at, name in enumerate(self.files):
                 reason = self.reasons[at]
                 shares = ["" if reason else f"{p:.9g}" for p in self.probabilities[at]]
                 is_gradable = "false" if reason else "true"
                 label = int(self.labels[at])
-                texts = map(safe_cell, (name, str(self.groups[at]), label, is_gradable, reason))
-                writer.writerow([*texts, *shares])
+                texts = map(
+                    escape_formula_in_csv_cell,
+                    (name, str(self.groups[at]), label, is_gradable, reason),
+                )
+                cells = [
+                    escape_formula_in_csv_cell(str(self.columns[name][at])) for name in further
+                ]
+                writer.writerow([*texts, *shares, *cells])
 
     @classmethod
-    def read(cls, path: Path) -> GradedSet:
-        """Read what :meth:`write` wrote, or another table with :data:`NEEDED_COLUMNS`.
+    def read_csv(cls, path: Path, columns: Mapping[str, str] | None = None) -> GradedSet:
+        """Read a file of :meth:`write_csv`, or another table with the :data:`NEEDED_COLUMNS`.
+
+        Args:
+            path: The file.
+            columns: Further columns to read, each with the option that names it.
 
         Raises:
-            InvalidInput: There is no such file, it lacks a column, or a row has no grade or no
+            InvalidInput: The file does not exist or lacks a column, or a row has no grade or no
                 probabilities.
         """
         if not path.is_file():
-            raise InvalidInput("There is no such file of predictions", where=str(path))
-        rows = read_rows(path, *NEEDED_COLUMNS)
+            raise InvalidInput("The file of predictions does not exist", where=str(path))
+        rows = read_table_rows(path, *NEEDED_COLUMNS)
         if not rows:
-            raise InvalidInput("The table has no row", where=str(path))
-        read = [_parse_row(row, f"{path}: row {place}") for place, row in enumerate(rows, 1)]
+            raise InvalidInput("The table of predictions is empty", where=str(path))
+        read = [
+            _parse_prediction_row(row, f"{path}: row {place}") for place, row in enumerate(rows, 1)
+        ]
         return cls(
-            files=tuple(cell_text(row["file"]) for row in rows),
+            files=tuple(unescape_formula_in_csv_cell(row["file"]) for row in rows),
             groups=np.array(
-                [cell_text(row.get("group") or row["file"]) for row in rows], dtype=np.str_
+                [unescape_formula_in_csv_cell(row.get("group") or row["file"]) for row in rows],
+                dtype=np.str_,
             ),
             labels=np.array([label for label, _, _ in read], dtype=np.intp),
             probabilities=np.array([shares for _, shares, _ in read], dtype=np.float64),
             reasons=tuple(reason for _, _, reason in read),
+            group_unit="group" if any(row.get("group") for row in rows) else "",
+            columns={
+                wanted: np.array(
+                    [
+                        unescape_formula_in_csv_cell(
+                            row[find_column(wanted, row, option=option, where=str(path))]
+                        )
+                        for row in rows
+                    ],
+                    dtype=np.str_,
+                )
+                for wanted, option in (columns or {}).items()
+            },
         )
 
-    def take(self, positions: Sequence[int] | NDArray[np.intp]) -> GradedSet:
+    def with_photograph_names(self, names: PhotographNames) -> GradedSet:
+        """Return the predictions with the photographs and groups renamed by ``names``."""
+        files = tuple(names.name_of_table_entry("photo", file) for file in self.files)
+        groups = np.array(
+            [names.name_of_table_entry("group", str(one)) for one in self.groups], dtype=np.str_
+        )
+        return replace(self, files=files, groups=groups)
+
+    def select_by_position(self, positions: Sequence[int] | NDArray[np.intp]) -> GradedSet:
         """Return some of the photographs, in the order of ``positions``."""
         chosen = np.asarray(positions, dtype=np.intp)
         return GradedSet(
@@ -114,52 +167,66 @@ class GradedSet:
             labels=self.labels[chosen],
             probabilities=self.probabilities[chosen],
             reasons=tuple(self.reasons[at] for at in chosen),
+            group_unit=self.group_unit,
+            columns={name: cells[chosen] for name, cells in self.columns.items()},
+            is_read=None if self.is_read is None else self.is_read[chosen],
         )
 
 
-def _parse_row(row: dict[str, str], where: str) -> tuple[int, list[float], str]:
-    """Read a row of the table: label, probabilities, and the reason if there are none."""
-    label = GRADES.get(row["icdr_grade"])
+def _parse_prediction_row(row: dict[str, str], where: str) -> tuple[int, list[float], str]:
+    """Return a row's label, probabilities, and the reason if there are no probabilities."""
+    label = parse_grade(row["icdr_grade"])
     if label is None:
-        raise InvalidInput(f"'{row['icdr_grade']}' is not an ICDR grade from 0 to 4", where=where)
+        found = quote_cell_if_number(row["icdr_grade"])
+        raise InvalidInput(f"{found} is not an ICDR grade from 0 to 4", where=where)
     if row.get("gradable", "true") != "true":
-        return label, [float("nan")] * len(Grade), cell_text(row.get("reason") or "not gradable")
+        return (
+            label,
+            [float("nan")] * len(Grade),
+            unescape_formula_in_csv_cell(row.get("reason") or "not gradable"),
+        )
     try:
-        shares = [float(row[name]) for name in PROBABILITY_COLUMNS]
+        shares = [float(row[name].replace(",", ".")) for name in PROBABILITY_COLUMNS]
     except ValueError as err:
-        raise InvalidInput(f"A probability is not a number: {err}", where=where) from err
+        columns = ", ".join(PROBABILITY_COLUMNS)
+        what = f"A probability is not a number, in the columns {columns}"
+        raise InvalidInput(what, where=where) from err
     if not (min(shares) >= 0 and abs(sum(shares) - 1) <= SUM_TOLERANCE):  # NaN fails both
         raise InvalidInput(
-            "These are not probabilities",
+            "The values p0 to p4 are not probabilities",
             where=where,
-            remedy="p0 to p4 are at least 0 and sum to one; gradable is false where there are none",
+            remedy="Give p0 to p4 values of at least 0 whose sum is 1, or set gradable to false",
         )
     return label, shares, ""
 
 
-def names_of(dataset: Dataset) -> tuple[str, ...]:
-    """Return the paths of a data set's photographs, relative to its folder."""
-    return tuple(dataset.name_of(one) for one in dataset.photographs)
+def list_photograph_names(dataset: Dataset) -> tuple[str, ...]:
+    """Return the names of a data set's photographs."""
+    return tuple(one.name for one in dataset.photographs)
 
 
 def predict_dataset(
     service: InferenceService,
     dataset: Dataset,
     *,
+    columns: Mapping[str, str] | None = None,
     track: Callable[[Sequence[Path]], Sequence[Path]] = lambda files: files,
 ) -> GradedSet:
-    """Grade every photograph exactly as a server does.
+    """Grade every photograph of a data set exactly as a server does.
 
-    A photograph that cannot be read or graded has the reason in place of probabilities.
-
-    Args:
-        service: A loaded ICDR grader.
-        dataset: The photographs.
-        track: Wraps the files, to show progress.
+    If a photograph cannot be read or graded, the result has a reason instead of probabilities.
+    If the manifest has a rule for photographs unlike the training photographs, the column
+    ``unlike_training`` says which photographs they are (``yes`` or ``no``, empty without a grade).
+    ``columns`` are further columns of the table of labels to keep, each with the option that names
+    it.  ``track`` wraps the iteration over the files, to show progress.
 
     Raises:
-        InvalidInput: The model is not an ICDR grader.
+        InvalidInput: The model is not an ICDR grader, or the table lacks a column.
     """
+    cells = {
+        wanted: read_dataset_column(dataset, wanted, option=option)
+        for wanted, option in (columns or {}).items()
+    }
     if not service.manifest.is_icdr:
         raise InvalidInput(
             "Only an ICDR grader can be evaluated on ICDR grades",
@@ -168,10 +235,17 @@ def predict_dataset(
         )
     probabilities = np.full((len(dataset), len(Grade)), np.nan)
     reasons: list[str] = []
+    is_read = np.ones(len(dataset), dtype=bool)
+    flags = np.full(len(dataset), "", dtype="U3")
     for at, file in enumerate(track([one.file for one in dataset.photographs])):
         try:
             [inference] = service.infer([file.read_bytes()])
+        except OSError as err:
+            is_read[at] = False
+            reasons.append(f"The file cannot be read: {err.strerror}.")
+            continue
         except (RequestRefused, PredictionFailed) as err:
+            is_read[at] = not isinstance(err, RequestRefused)
             reasons.append(err.sentence)
             continue
         if inference.prediction is None:
@@ -179,10 +253,16 @@ def predict_dataset(
         else:
             reasons.append("")
             probabilities[at] = inference.prediction.probabilities
+            flags[at] = "yes" if inference.is_unlike_training else "no"
+    if service.manifest.familiarity is not None:
+        cells[UNLIKE_TRAINING] = flags
     return GradedSet(
-        files=names_of(dataset),
-        groups=dataset.groups,
+        files=list_photograph_names(dataset),
+        groups=dataset.group_names,
         labels=dataset.grades,
         probabilities=probabilities,
         reasons=tuple(reasons),
+        group_unit=dataset.group_unit,
+        columns=cells,
+        is_read=is_read,
     )

@@ -1,4 +1,4 @@
-"""Turn a decoded photograph into a model's input, as its ``FundusTransform`` says."""
+"""Turn a decoded photograph into a model's input, as the model's ``FundusTransform`` says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from drdeploy.grader.fundus.decode import ImageLimits, read_header
+from drdeploy.grader.fundus.decode import ImageLimits, read_and_check_header
 from drdeploy.grader.fundus.photograph import DecodedPhotograph, decode_photograph
 
 if TYPE_CHECKING:
@@ -25,20 +25,20 @@ _RESAMPLING = {
 }
 
 
-def model_input(
+def make_model_input(
     transform: FundusTransform,
     data: bytes,
     *,
     limits: ImageLimits = ImageLimits(),
     eye_px: int = 0,
 ) -> NDArray[np.float32]:
-    """Go from a photograph's file to a model's input: read, decode, find the eye, transform.
+    """Read a photograph's file, decode it, find the eye, and make the model's input.
 
     Args:
-        transform: What the model was trained with.
-        data: The file.
-        limits: How large it may be.
-        eye_px: Least diameter of the eye for a gradability check; 0 if there is none.
+        transform: The transform that the model was trained with.
+        data: Content of the file.
+        limits: How large the photograph may be.
+        eye_px: Least diameter of the eye that a gradability check needs; 0 without a check.
 
     Returns:
         Shape ``(height_px, width_px, 3)``, C-contiguous.
@@ -46,19 +46,21 @@ def model_input(
     Raises:
         RequestRefused: The file cannot be used.
     """
-    header = read_header(data, limits=limits)
-    return apply(transform, decode_photograph(header, transform, eye_px=eye_px))
+    header = read_and_check_header(data, limits=limits)
+    return apply_transform(transform, decode_photograph(header, transform, eye_px=eye_px))
 
 
-def apply(transform: FundusTransform, photograph: DecodedPhotograph) -> NDArray[np.float32]:
-    """Crop, resize, filter and scale, in the order that the transform documents.
+def apply_transform(
+    transform: FundusTransform, photograph: DecodedPhotograph
+) -> NDArray[np.float32]:
+    """Crop, resize, filter and scale a photograph, in the order that the transform documents.
 
     Returns:
         Shape ``(height_px, width_px, 3)``, C-contiguous.
     """
-    image, view = _shrink_by_averaging(transform, photograph)
+    image, view = _shrink_by_power_of_two(transform, photograph)
     if transform.crop == "field_of_view":
-        resized = _crop_and_resize(transform, image, view)
+        resized = _crop_to_eye_and_resize(transform, image, view)
     elif (transform.width_px, transform.height_px) == (image.shape[1], image.shape[0]):
         resized = image
     else:
@@ -67,53 +69,63 @@ def apply(transform: FundusTransform, photograph: DecodedPhotograph) -> NDArray[
         )
         resized = np.asarray(stretched)
     if transform.filter == "graham":
-        return _scale_values(transform, _filter_eye(transform, resized, image, view))
-    return _scale_values(transform, resized)
+        return _scale_pixel_values(
+            transform, _apply_graham_filter_to_eye(transform, resized, image, view)
+        )
+    return _scale_pixel_values(transform, resized)
 
 
-def _shrink_by_averaging(
+def _shrink_by_power_of_two(
     transform: FundusTransform, photograph: DecodedPhotograph
 ) -> tuple[NDArray[np.uint8], FieldOfView]:
-    """Shrink a picture much larger than the input by a power of two, as a JPEG decoder does.
+    """Shrink a picture by a power of two if it is much larger than the model's input.
 
-    So the input hardly depends on how far the photograph was decoded.  Networks are sensitive to
-    it: a tenth of a level in the mean can move a probability by 0.02.
+    The model's input hardly depends on the scale at which the photograph was decoded. Scale matters
+    because networks are sensitive to small differences: a tenth of a grey level in the mean can
+    change a probability by 0.02.
     """
     image, view = photograph.image, photograph.view
-    extent_px = view.side_px if transform.crop == "field_of_view" else min(image.shape[:2])
+    extent_px = (
+        min(view.eye_width_px, view.eye_height_px)
+        if transform.crop == "field_of_view"
+        else min(image.shape[:2])
+    )
     spare = extent_px / transform.least_eye_px
     if transform.interpolation == "nearest" or spare < 2:
         return image, view
     factor = 2 ** floor(log2(spare))
-    return np.asarray(Image.fromarray(image).reduce(factor)), view.shrunk(factor)
+    return np.asarray(Image.fromarray(image).reduce(factor)), view.scaled_down(factor)
 
 
-def _crop_and_resize(
+def _crop_to_eye_and_resize(
     transform: FundusTransform, image: NDArray[np.uint8], view: FieldOfView
 ) -> NDArray[np.uint8]:
-    """Cut out the square around the eye, black where it reaches beyond the frame, and resize it.
+    """Cut out the box around the whole eye, fill it with black beyond the frame, and resize it.
 
-    The square keeps its fractions of a pixel.  If they were rounded, the eye would move by a pixel
-    between two decodes of the same photograph.
+    The box is a square unless the photograph was squashed; resizing it to a square undoes the
+    squash.  The edges of the box may be fractions of a pixel.  If the edges were rounded, the eye
+    would move by a pixel between two decoding scales of the same photograph.
     """
-    left = (view.left + view.right - view.side_px) / 2
-    top = (view.top + view.bottom - view.side_px) / 2
+    left = (view.left + view.right - view.eye_width_px) / 2
+    top = (view.top + view.bottom - view.eye_height_px) / 2
     first_column, first_row = floor(left), floor(top)
     left, top = left - first_column, top - first_row
-    columns, rows = ceil(left + view.side_px), ceil(top + view.side_px)
-    square = _cut_out(image, (first_row, first_row + rows), (first_column, first_column + columns))
+    columns, rows = ceil(left + view.eye_width_px), ceil(top + view.eye_height_px)
+    square = _cut_out_with_black_border(
+        image, (first_row, first_row + rows), (first_column, first_column + columns)
+    )
     resized = Image.fromarray(square).resize(
         (transform.width_px, transform.height_px),
         _RESAMPLING[transform.interpolation],
-        box=(left, top, left + view.side_px, top + view.side_px),
+        box=(left, top, left + view.eye_width_px, top + view.eye_height_px),
     )
     return np.asarray(resized)
 
 
-def _cut_out(
+def _cut_out_with_black_border(
     image: NDArray[np.uint8], rows: tuple[int, int], columns: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """Cut these rows and columns out of the frame, black where they lie outside."""
+    """Cut rows and columns out of an image, and fill the parts outside the image with black."""
     part = image[max(0, rows[0]) : rows[1], max(0, columns[0]) : columns[1]]
     cut = np.zeros((rows[1] - rows[0], columns[1] - columns[0], 3), dtype=np.uint8)
     above, before = max(0, -rows[0]), max(0, -columns[0])
@@ -121,32 +133,36 @@ def _cut_out(
     return cut
 
 
-def _filter_eye(
+def _apply_graham_filter_to_eye(
     transform: FundusTransform,
     resized: NDArray[np.uint8],
     image: NDArray[np.uint8],
     view: FieldOfView,
 ) -> NDArray[np.float32]:
-    """Graham's filter over the eye as it lies in the resized picture."""
+    """Apply Graham's filter to the eye in the resized picture."""
     # Few models use the filter, and a cold start need not import it for the others.
-    from drdeploy.grader.fundus.graham import Eye, graham
+    from drdeploy.grader.fundus.graham import Eye, apply_graham_filter
 
     if transform.crop == "field_of_view":  # the eye touches all four sides
         radius_x, radius_y = transform.width_px / 2, transform.height_px / 2
-        return graham(resized.astype(np.float32), Eye(radius_x, radius_y, radius_x, radius_y))
+        return apply_graham_filter(
+            resized.astype(np.float32), Eye(radius_x, radius_y, radius_x, radius_y)
+        )
     scale_x = transform.width_px / image.shape[1]
     scale_y = transform.height_px / image.shape[0]
     eye = Eye(
         centre_x=(view.left + view.right) / 2 * scale_x,
         centre_y=(view.top + view.bottom) / 2 * scale_y,
-        radius_x=view.side_px / 2 * scale_x,
-        radius_y=view.side_px / 2 * scale_y,
+        radius_x=view.eye_width_px / 2 * scale_x,
+        radius_y=view.eye_height_px / 2 * scale_y,
     )
-    return graham(resized.astype(np.float32), eye)
+    return apply_graham_filter(resized.astype(np.float32), eye)
 
 
-def _scale_values(transform: FundusTransform, image: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Apply value range, channel order, mean and standard deviation as one multiply-add."""
+def _scale_pixel_values(
+    transform: FundusTransform, image: NDArray[np.generic]
+) -> NDArray[np.float32]:
+    """Apply the value range, channel order, mean and standard deviation in one multiply-add."""
     low, high = transform.value_range
     std = np.asarray(transform.std, dtype=np.float64)
     mean = np.asarray(transform.mean, dtype=np.float64)

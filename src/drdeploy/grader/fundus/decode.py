@@ -1,8 +1,8 @@
 """Decode JPEG, PNG and TIFF files that may be hostile.
 
-A file's format is recognised by its content.  Its size is checked before a pixel is decoded, what
-the pixels do not need never reaches the decoder, and whatever goes wrong becomes a
-:class:`~drdeploy.errors.RequestRefused` of one sentence.  All functions may run in threads.
+The format of a file is recognised by its content.  The size of a photograph is checked before any
+pixel is decoded. The decoder gets only the data that the pixels need, and every failure becomes a
+:class:`~drdeploy.errors.RequestRefused`.  All functions are safe to call from several threads.
 """
 
 from __future__ import annotations
@@ -10,105 +10,144 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from drdeploy.errors import (
-    EmptyBody,
-    PayloadTooLarge,
-    RequestRefused,
-    UnreadableImage,
-    UnsupportedImage,
-)
-from drdeploy.grader.fundus import pixels
-from drdeploy.grader.fundus.formats import jpeg, png, tiff
+import numpy as np
+from PIL import Image
+
+from drdeploy.errors import EmptyBody, PayloadTooLarge, RequestRefused, UnreadableImage
+from drdeploy.grader.fundus.formats import foreign, jpeg, png, tiff
+from drdeploy.grader.fundus.formats.header import truncated_image_error
 from drdeploy.grader.fundus.limits import ImageLimits
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from PIL.ImageFile import ImageFile
 
     from drdeploy.grader.fundus.formats.header import ImageHeader
 
-__all__ = ["ImageLimits", "decode", "decode_pixels", "read_header", "reduction"]
+__all__ = [
+    "ImageLimits",
+    "choose_reduction_factor",
+    "decode_image",
+    "decode_image_of_header",
+    "read_and_check_header",
+]
+
+SIGNATURES = (jpeg.SIGNATURE, png.SIGNATURE, *tiff.SIGNATURES)
+"""The first bytes of files in the formats that are decoded."""
 
 REDUCTIONS = (8, 4, 2)
 """Factors by which a JPEG can shrink while it is decoded: its inverse DCT computes 1, 2 or 4 of the
 8 pixels along a block's side."""
 
+# Modes whose stored values may be averaged. The mean of two palette indices is a third colour, and
+# Pillow averages the two bytes of a 16-bit sample separately.
+_AVERAGED = frozenset({"L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"})
+_DEEP_GREY = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 
-def decode(
+_ONES, _OTHER_BITS = b"\xff\x00" * 8, b"\x6a" * 8
+"""Eight bytes of one-bits in the form of compressed data, and eight bytes of mixed bits.
+
+A JPEG with one scan is decoded with one-bits in place of its end marker.  Where libjpeg finds an
+end marker in the middle of the picture, it paints the rest grey and says nothing; where the bytes
+run out, it stops.  It reads up to eight bytes ahead, and no Huffman code consists of ones alone.
+"""
+_END_OF_IMAGE = b"\xff\xd9"
+
+_TURN_BY_ORIENTATION = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""The transposition that turns a picture upright, by its EXIF orientation (EXIF 2.32, tag 274)."""
+
+
+def decode_image(
     data: bytes, *, limits: ImageLimits = ImageLimits(), min_side_px: int | None = None
 ) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG or TIFF (its first picture) to RGB.
+    """Decode a JPEG, PNG or TIFF with one picture to RGB.
 
     Args:
-        data: The file.
-        limits: Bounds on bytes, pixels and sides; those of a request by default.
-        min_side_px: Shrink the picture by 8, 4 or 2 if its shorter side keeps that many pixels.
-            A JPEG shrinks while it is decoded, which is several times as fast.
+        data: Content of the file.
+        limits: Limits on bytes, pixels and sides; the default suits a request.
+        min_side_px: Shrink the picture by 8, 4 or 2 if its shorter side keeps at least this many
+            pixels. A JPEG is shrunk while it is decoded, which is several times as fast.
 
     Returns:
-        Shape ``(h, w, 3)``, upright, transparency on black, 16 bits scaled to 8.
+        Upright RGB, shape ``(h, w, 3)``.  Transparent pixels are black, and 16-bit values are
+        scaled to 8 bits.
 
     Raises:
         EmptyBody: There are no bytes.
-        UnsupportedImage: It is not a JPEG, PNG or TIFF, or a kind of these that no photograph is.
-        UnreadableImage: It is truncated, damaged, or built to be slow to decode.
-        PayloadTooLarge: It exceeds a limit.
+        UnsupportedImage: The file is not a JPEG, PNG or TIFF, or not of a kind that photographs
+            have.
+        UnreadableImage: The file is truncated, damaged, or built to be slow to decode.
+        PayloadTooLarge: The file exceeds a limit.
     """
-    return decode_pixels(read_header(data, limits=limits), min_side_px=min_side_px)
+    return decode_image_of_header(
+        read_and_check_header(data, limits=limits), min_side_px=min_side_px
+    )
 
 
-def decode_pixels(header: ImageHeader, *, min_side_px: int | None = None) -> NDArray[np.uint8]:
-    """Decode a file whose header has been read and checked; see :func:`decode`.
+def decode_image_of_header(
+    header: ImageHeader, *, min_side_px: int | None = None
+) -> NDArray[np.uint8]:
+    """Decode a file whose header was read and checked before; see :func:`decode_image`.
 
     Raises:
-        UnsupportedImage: It is a kind of image that no photograph is.
-        UnreadableImage: It is truncated or damaged.
+        UnsupportedImage: The file has a variant of its format that no photograph has.
+        UnreadableImage: The file is truncated or damaged.
     """
     try:
-        return _decode(header, reduction(header, min_side_px))
+        return _decode_with_pillow(header, choose_reduction_factor(header, min_side_px))
     except RequestRefused:
         raise
     except Exception as err:  # Pillow raises a dozen unrelated kinds for damaged files
+        if "truncated" in str(err):
+            raise truncated_image_error(file_format=header.format) from err
         raise UnreadableImage(
-            f"The {header.format} is damaged and does not decode", remedy="Send it again"
+            f"The {header.format} is damaged and cannot be decoded", remedy="Send the image again"
         ) from err
 
 
-def read_header(data: bytes, *, limits: ImageLimits = ImageLimits()) -> ImageHeader:
+def read_and_check_header(data: bytes, *, limits: ImageLimits = ImageLimits()) -> ImageHeader:
     """Read a file's header and check it against the limits, without decoding a pixel.
 
     Raises:
         EmptyBody: There are no bytes.
-        UnsupportedImage: It is not a JPEG, PNG or TIFF, or a kind of these that no photograph is.
-        UnreadableImage: It is truncated, damaged, or built to be slow to decode.
-        PayloadTooLarge: It exceeds a limit.
+        UnsupportedImage: The file is not a JPEG, PNG or TIFF, or not of a kind that photographs
+            have.
+        UnreadableImage: The file is truncated, damaged, or built to be slow to decode.
+        PayloadTooLarge: The file exceeds a limit.
     """
     if not data:
         raise EmptyBody("The request has no image", remedy="Send the photograph as the body")
     if len(data) > limits.max_bytes:
         raise PayloadTooLarge(
-            f"The image has {len(data)} bytes, with at most {limits.max_bytes} allowed",
-            remedy="Save it as a JPEG",
+            f"The image has {len(data)} bytes, but at most {limits.max_bytes} are allowed",
+            remedy="Save the image as a JPEG",
         )
-    header = _read_header(data, limits)
-    header.check(limits)
+    header = _read_header_by_format(data, limits)
+    header.check_size_limits(limits)
     if header.format == "JPEG":
-        jpeg.check_substance(header)
+        jpeg.refuse_jpeg_with_too_few_bytes(header)
     return header
 
 
-def _read_header(data: bytes, limits: ImageLimits) -> ImageHeader:
+def _read_header_by_format(data: bytes, limits: ImageLimits) -> ImageHeader:
     if data.startswith(jpeg.SIGNATURE):
-        return jpeg.read_header(data)
+        return jpeg.read_jpeg_header(data)
     if data.startswith(png.SIGNATURE):
-        return png.read_header(data)
+        return png.read_png_header(data)
     if data.startswith(tiff.SIGNATURES):
-        return tiff.read_header(data, limits)
-    raise UnsupportedImage("The body is not a JPEG, PNG or TIFF", remedy="Send one of these")
+        return tiff.read_and_rewrite_tiff(data, limits)
+    raise foreign.make_unsupported_format_error(data)
 
 
-def reduction(header: ImageHeader, min_side_px: int | None) -> int:
+def choose_reduction_factor(header: ImageHeader, min_side_px: int | None) -> int:
     """Return the largest of 1, 2, 4 and 8 that leaves ``min_side_px`` on the shorter side."""
     if min_side_px is None:
         return 1
@@ -116,32 +155,48 @@ def reduction(header: ImageHeader, min_side_px: int | None) -> int:
     return next((factor for factor in REDUCTIONS if factor <= available), 1)
 
 
-def _decode(header: ImageHeader, factor: int) -> NDArray[np.uint8]:
-    image = _open(header)
-    _check_size(header, image.size)
+def _decode_with_pillow(header: ImageHeader, factor: int) -> NDArray[np.uint8]:
+    if header.format != "JPEG":
+        return _decode_stream(header, factor, header.data)
+    compressed = memoryview(header.data)[: -len(_END_OF_IMAGE)]
+    # libjpeg looks for a further scan until it finds the end marker.
+    end = _END_OF_IMAGE if header.scan_count > 1 else b""
+    pixels = _decode_stream(header, factor, b"".join([compressed, _ONES, end]))
+    if header.lacks_end:
+        # If a pixel depends on what follows, the picture is not complete.
+        others = _decode_stream(header, factor, b"".join([compressed, _OTHER_BITS, end]))
+        if not np.array_equal(pixels, others):
+            raise truncated_image_error(file_format="JPEG")
+    return pixels
+
+
+def _decode_stream(header: ImageHeader, factor: int, data: bytes) -> NDArray[np.uint8]:
+    image = _open_with_pillow_plugin(header, data)
+    _check_decoder_reads_same_size(header, image.size)
     if header.format == "JPEG":
         image.draft(None, (header.width_px // factor, header.height_px // factor))
         factor = 1
     image.load()
-    rgb = pixels.to_rgb(image, factor)
-    return pixels.to_array(pixels.upright(rgb, header.orientation))
+    rgb = _convert_to_shrunk_rgb(image, factor)
+    turn = _TURN_BY_ORIENTATION.get(header.orientation)
+    return np.asarray(rgb if turn is None else rgb.transpose(turn), dtype=np.uint8)
 
 
-def _check_size(header: ImageHeader, size: tuple[int, int]) -> None:
-    """Check that the decoder has read the same size as we did.
+def _check_decoder_reads_same_size(header: ImageHeader, size: tuple[int, int]) -> None:
+    """Check that the decoder and the header's reader found the same size.
 
-    A file may state its size twice, and which one counts differs from reader to reader.
+    A file may state its size twice, and programs differ in which of the two sizes they use.
     """
     if sorted(size) != sorted((header.width_px, header.height_px)):
-        raise UnreadableImage(f"The {header.format} contradicts itself about its size")
+        raise UnreadableImage(f"The {header.format} states two different sizes of the picture")
 
 
-def _open(header: ImageHeader) -> ImageFile:
-    """Open the file with the one Pillow plugin that it needs.
+def _open_with_pillow_plugin(header: ImageHeader, data: bytes) -> ImageFile:
+    """Open the file with the only Pillow plugin that it needs.
 
-    ``Image.open`` imports five others first, which a cold start would pay for.
+    ``Image.open`` would first import five other plugins and make a cold start slower.
     """
-    stream = io.BytesIO(header.data)
+    stream = io.BytesIO(data)
     if header.format == "JPEG":
         from PIL.JpegImagePlugin import JpegImageFile
 
@@ -153,3 +208,34 @@ def _open(header: ImageHeader) -> ImageFile:
     from PIL.TiffImagePlugin import TiffImageFile
 
     return TiffImageFile(stream)
+
+
+def _convert_to_shrunk_rgb(image: Image.Image, factor: int) -> Image.Image:
+    """Convert a picture to 8-bit ``RGB``, with transparency on black.
+
+    Colour profiles are ignored, because cameras write sRGB and models were trained without
+    profiles.
+
+    Args:
+        image: A picture in any mode that a Pillow decoder returns.
+        factor: Each pixel of the result is the mean of ``factor`` x ``factor`` pixels.
+    """
+    if factor == 1:
+        return _convert_to_rgb(image)
+    if image.mode in _AVERAGED and "transparency" not in image.info:
+        # Shrunk first, converting takes a fraction of the memory.
+        return _convert_to_rgb(image.reduce(factor))
+    return _convert_to_rgb(image).reduce(factor)
+
+
+def _convert_to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode in _DEEP_GREY:
+        # Pillow's own conversion clips at 255 instead of scaling.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        rgba, on_black = image.convert("RGBA"), Image.new("RGB", image.size)
+        on_black.paste(rgba.convert("RGB"), mask=rgba.getchannel("A"))
+        return on_black
+    return image.convert("RGB")

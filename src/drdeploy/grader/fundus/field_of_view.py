@@ -1,17 +1,22 @@
-"""Find the eye within the black surround of a fundus photograph.
+"""Find the eye within the surround of a fundus photograph.
 
-A fundus camera lights a disc; around it the picture is black but for sensor noise.  How wide that
-surround is differs between cameras and says nothing about the eye, so it is cut away.
+A fundus camera lights a disc, around which the picture is black except for sensor noise.  The
+surround differs between cameras and says nothing about the eye, so it is cut away.  A surround may
+also be grey or white, if software has filled it; the eye is then where the picture differs from it.
 
-The disc is found on a small copy.  Of each column, and of each row, the share of lit pixels is
-taken; the eye ends where this profile falls below a tenth of its maximum.  The crossing is
-interpolated between two pixels, so that the answer hardly depends on the resolution that the
-photograph was decoded at.
+The disc is found on a small copy.  The share of lit pixels in each column and each row is a
+profile. The eye ends where the profile falls below a tenth of its maximum.  The end of the eye is
+interpolated between two pixels, so that the result hardly depends on the resolution of decoding.
+
+Some collections squash every photograph to the same frame, and the disc becomes an ellipse.  An
+ellipse is fitted to the outline of the lit part; the edges of the box are left out, because the
+frame may cut the disc there.  If the ellipse is clearly no circle, the squash is undone when the
+eye is cut out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,16 +32,16 @@ DARK_SHARE = 0.35
 """The surround must be darker than this share of the lit part, or there is none."""
 
 LIT_SHARE = 0.12
-"""A pixel is lit if it is brighter than the surround by this share of the contrast (by more where
+"""A pixel is lit if it is brighter than the surround by this share of the contrast (by more if
 the surround is noisy)."""
 
 PROFILE_SHARE = 0.1
-"""A row or column belongs to the eye if it has more than this share of the lit pixels of the one
-with the most."""
+"""A row or column belongs to the eye if its number of lit pixels is more than this share of the
+maximum over all rows or columns."""
 
 MIN_FILL = 0.6
-"""Least share of the box that is lit.  A disc fills pi/4 of its box; more if the frame cuts it off,
-less if a part of it is dark."""
+"""Least share of the box that is lit.  A disc fills pi/4 of its box.  The share is larger if the
+frame cuts the disc off, and smaller if a part of the disc is dark."""
 
 MIN_SIDE_SHARE = 0.25
 """The eye must take at least this share of the frame's shorter side."""
@@ -44,43 +49,92 @@ MIN_SIDE_SHARE = 0.25
 MIN_CONTRAST = 10.0
 """Least difference between the surround and the lit part, of 255."""
 
+BLACK_LEVEL = 16.0
+"""A surround that is brighter than this level, of 255, is painted black before anything is
+measured."""
+
+SURE_RADIUS = 0.97
+"""Within this share of the eye's radius nothing is painted black."""
+TOLERANCE = 30
+"""Outside of it, a pixel belongs to the surround if each channel is this close to it, of 255."""
+
+STRIP_PX = 64
+"""Rows that are painted at a time."""
+
+MAX_SURROUND_COLOUR = 24.0
+MAX_SURROUND_SPREAD = 12.0
+"""A surround that is not dark must be grey: its channels differ by at most the first number, and
+its corners and pixels by at most the second."""
+
+LEAST_SQUASH = 0.07
+"""An ellipse whose axes differ by a smaller share counts as a circle."""
+MAX_SQUASH = 2.0
+"""The longer axis of an ellipse is at most this many times the shorter one."""
+MAX_OUTLINE_ERROR = 0.02
+"""Largest root mean square distance of the outline from a fitted ellipse, as a share of its
+radius."""
+EDGE_SHARE = 0.02
+"""Outline closer to the box's edges than this share of its side may be cut off by the frame."""
+OUTLINE_STEP = 2
+"""Every second row and column of the small copy determines an ellipse as well as all do."""
+LEAST_OUTLINE = 30
+"""Least number of points of the outline that determine an ellipse."""
+FITS = 3
+"""The number of fits of an ellipse; each fit leaves out the points far from the last ellipse."""
+
 
 @dataclass(frozen=True)
 class FieldOfView:
     """The box around the visible part of the eye, in pixels of the frame.
 
-    Edges lie between pixels and may be fractions.  The eye itself is the disc around the box's
-    centre with the diameter ``side_px``; where the camera cuts it off above and below, it reaches
-    beyond the box.
+    The edges of the box may be fractions of a pixel.  The eye is the disc around the box's centre
+    with the diameter ``side_px``. If the camera cuts the eye off above and below, the disc is
+    larger than the box.
+
+    Attributes:
+        left: Left edge of the box.
+        top: Upper edge of the box.
+        right: Right edge of the box.
+        bottom: Lower edge of the box.
+        aspect: Width of the eye divided by its height, if the photograph was squashed; otherwise 1.
+        surround: Red, green and blue of the surround, 0 to 255, if it is too bright to pass for
+            black; None if it is black, or if there is no surround.
     """
 
     left: float
     top: float
     right: float
     bottom: float
+    aspect: float = 1.0
+    surround: tuple[float, float, float] | None = None
 
     @classmethod
-    def whole(cls, width_px: int, height_px: int) -> FieldOfView:
-        """Return the whole frame as the view."""
+    def covering_whole_frame(cls, width_px: int, height_px: int) -> FieldOfView:
+        """Return a field of view that covers the whole frame."""
         return cls(0.0, 0.0, float(width_px), float(height_px))
 
-    def shrunk(self, factor: float) -> FieldOfView:
-        """The same view in a frame that is that many times smaller."""
-        return FieldOfView(
-            self.left / factor, self.top / factor, self.right / factor, self.bottom / factor
+    def scaled_down(self, factor: float) -> FieldOfView:
+        """Return the field of view in a frame that is smaller by ``factor``."""
+        return replace(
+            self,
+            left=self.left / factor,
+            top=self.top / factor,
+            right=self.right / factor,
+            bottom=self.bottom / factor,
         )
 
-    def enlarged(self, factor: float, width_px: int, height_px: int) -> FieldOfView:
-        """The same view in a frame that is that many times larger, and no further than its edges.
+    def scaled_up(self, factor: float, width_px: int, height_px: int) -> FieldOfView:
+        """Return the field of view in a frame that is larger by ``factor``, within the frame.
 
-        Sides are rounded up when a photograph is decoded smaller, so that the view may reach a
-        fraction of a pixel beyond the larger frame.
+        Sides are rounded up when a photograph is decoded smaller, so the field of view may extend
+        beyond the larger frame by a fraction of a pixel.
         """
-        return FieldOfView(
-            self.left * factor,
-            self.top * factor,
-            min(self.right * factor, width_px),
-            min(self.bottom * factor, height_px),
+        return replace(
+            self,
+            left=self.left * factor,
+            top=self.top * factor,
+            right=min(self.right * factor, width_px),
+            bottom=min(self.bottom * factor, height_px),
         )
 
     @property
@@ -94,50 +148,227 @@ class FieldOfView:
         return self.bottom - self.top
 
     @property
+    def eye_height_px(self) -> float:
+        """Height of the whole eye; the box may contain only a part of the eye."""
+        return max(self.width_px / self.aspect, self.height_px)
+
+    @property
+    def eye_width_px(self) -> float:
+        """Width of the whole eye; the box may contain only a part of the eye."""
+        return self.eye_height_px * self.aspect
+
+    @property
     def side_px(self) -> float:
-        """Side of the square around the whole eye, which is the eye's diameter."""
-        return max(self.width_px, self.height_px)
+        """The longer side of the box around the whole eye; the eye's diameter unless squashed."""
+        return max(self.eye_width_px, self.eye_height_px)
+
+    @property
+    def roundness(self) -> float:
+        """Shorter side of the box divided by the longer side, after undoing the squash."""
+        shorter, longer = sorted((self.width_px / self.aspect, self.height_px))
+        return shorter / max(longer, 1.0)
 
 
-def field_of_view(image: NDArray[np.uint8]) -> FieldOfView:
-    """Find the eye; the whole frame if there is no dark surround around a bright disc.
+def find_field_of_view(image: NDArray[np.uint8]) -> FieldOfView:
+    """Find the eye in RGB pixels of shape ``(h, w, 3)``.
 
-    Args:
-        image: RGB, shape ``(h, w, 3)``.
+    If no bright disc with a dark surround is found, the whole frame is returned.
     """
     height_px, width_px = image.shape[:2]
-    whole = FieldOfView.whole(width_px, height_px)
-    lit = _lit_pixels(_brightness(image))
+    whole = FieldOfView.covering_whole_frame(width_px, height_px)
+    small = _make_small_copy(image)
+    red, green, blue = small.split()
+    brightness = np.asarray(ImageChops.lighter(ImageChops.lighter(red, green), blue))
+    lit = _mask_lit_pixels(brightness)
+    if lit is None:
+        lit = _mask_pixels_unlike_grey_surround(np.asarray(small))
     if lit is None:
         return whole
-    across = _extent_of_eye(lit.mean(axis=0))
-    down = _extent_of_eye(lit.mean(axis=1))
+    across = _find_extent_of_eye(lit.mean(axis=0))
+    down = _find_extent_of_eye(lit.mean(axis=1))
     found = FieldOfView(
         across[0] * width_px, down[0] * height_px, across[1] * width_px, down[1] * height_px
     )
-    return found if _is_plausible(found, whole, lit) else whole
+    if not _is_plausible_eye(found, whole, lit):
+        return whole
+    rows, columns = lit.shape
+    # The small copy may be squashed a little by rounding its sides.
+    aspect = _find_squash(lit, across, down) * (width_px / columns) / (height_px / rows)
+    is_squashed = not 1 - LEAST_SQUASH < aspect < 1 / (1 - LEAST_SQUASH)
+    return replace(
+        found,
+        aspect=aspect if is_squashed else 1.0,
+        surround=_find_colour_of_lit_surround(small, brightness),
+    )
 
 
-def _brightness(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The brightest channel of each pixel of a small copy."""
+def paint_surround_black(image: NDArray[np.uint8], view: FieldOfView) -> NDArray[np.uint8]:
+    """Return a copy of the picture in which the surround of the eye is black.
+
+    What differs from the surround stays, so that a picture that is not a disc does not become one.
+    """
+    if view.surround is None:
+        return image
+    height_px, width_px = image.shape[:2]
+    middle_x, middle_y = (view.left + view.right) / 2, (view.top + view.bottom) / 2
+    across = (np.arange(width_px) + 0.5 - middle_x) / (view.eye_width_px / 2)
+    down = (np.arange(height_px) + 0.5 - middle_y) / (view.eye_height_px / 2)
+    bounds = [
+        (max(0, min(255, round(level - TOLERANCE))), max(0, min(255, round(level + TOLERANCE))))
+        for level in view.surround
+    ]
+    painted = image.copy()
+    # In strips, because a mask of a large picture would take several times the picture's memory.
+    for first in range(0, height_px, STRIP_PX):
+        strip = painted[first : first + STRIP_PX]
+        distance = across**2 + down[first : first + STRIP_PX, None] ** 2
+        is_surround = distance > SURE_RADIUS**2
+        for channel, (low, high) in enumerate(bounds):
+            is_surround &= (strip[:, :, channel] >= low) & (strip[:, :, channel] <= high)
+        strip[is_surround] = 0
+    return painted
+
+
+def _make_small_copy(image: NDArray[np.uint8]) -> Image.Image:
     height_px, width_px = image.shape[:2]
     scale = min(1.0, SEARCH_SIDE_PX / max(height_px, width_px))
     size = (max(1, round(width_px * scale)), max(1, round(height_px * scale)))
     small = Image.fromarray(image)
     if size != small.size:
         small = small.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
-    red, green, blue = small.split()
-    return np.asarray(ImageChops.lighter(ImageChops.lighter(red, green), blue))
+    return small
 
 
-def _lit_pixels(brightness: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
-    """Which pixels are lit; None if the corners are not dark."""
-    corners = _corners(brightness)
+def _find_colour_of_lit_surround(
+    small: Image.Image, brightness: NDArray[np.uint8]
+) -> tuple[float, float, float] | None:
+    """Return the median colour of the corners; None if these are black."""
+    (level,) = _compute_percentiles(_cut_out_frame_corners(brightness), 50)
+    if level <= BLACK_LEVEL:
+        return None
+    red, green, blue = (
+        float(np.median(_cut_out_frame_corners(np.asarray(channel)))) for channel in small.split()
+    )
+    return red, green, blue
+
+
+def _mask_pixels_unlike_grey_surround(pixels: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+    """Return a mask of the pixels unlike the corners; None if the corners are not a single grey."""
+    side = max(1, min(pixels.shape[:2]) // 16)
+    patches = [
+        pixels[rows, columns].reshape(-1, 3).astype(np.float32)
+        for rows in (slice(side), slice(-side, None))
+        for columns in (slice(side), slice(-side, None))
+    ]
+    corners = np.concatenate(patches)
+    surround = np.median(corners, axis=0)
+    low, high = np.percentile(corners, (16, 84), axis=0)
+    spread = float((high - low).max()) / 2
+    apart = max(float(np.abs(np.median(patch, axis=0) - surround).max()) for patch in patches)
+    is_grey = float(surround.max() - surround.min()) <= MAX_SURROUND_COLOUR
+    if not is_grey or max(spread, apart) > MAX_SURROUND_SPREAD:
+        return None
+    distance = np.abs(pixels - surround.astype(np.float32)).max(axis=2)
+    contrast = float(np.percentile(distance, 95))
+    if contrast < 2 * MIN_CONTRAST:
+        return None
+    mask: NDArray[np.bool_] = distance > max(LIT_SHARE * contrast, 3.0 * spread)
+    return mask
+
+
+def _find_squash(
+    lit: NDArray[np.bool_], across: tuple[float, float], down: tuple[float, float]
+) -> float:
+    """Return width divided by height of the ellipse that fits the outline; 1 if none fits well.
+
+    Args:
+        lit: The lit pixels of the small copy.
+        across: Left and right edge of the box, as shares of the width.
+        down: Upper and lower edge of the box, as shares of the height.
+    """
+    rows, columns = lit.shape
+    left, right = across[0] * columns, across[1] * columns
+    top, bottom = down[0] * rows, down[1] * rows
+    x, y = _trace_outline(lit, (left, right), (top, bottom))
+    middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
+    half = max(right - left, bottom - top) / 2
+    x, y = (x - middle_x) / half, (y - middle_y) / half
+    error, aspect = np.inf, 1.0
+    for _ in range(FITS):
+        if x.size < LEAST_OUTLINE:
+            return 1.0
+        terms = np.stack([x * x, y * y, x, y], axis=1)
+        p, q, r, t = _solve_linear_equations(terms.T @ terms, terms.sum(axis=0))
+        if not min(p, q) > 0:  # a hyperbola, nothing that closes, or NaN without a solution
+            return 1.0
+        centre_x, centre_y = -r / (2 * p), -t / (2 * q)
+        size = 1 + p * centre_x**2 + q * centre_y**2
+        departure = np.sqrt((p * (x - centre_x) ** 2 + q * (y - centre_y) ** 2) / size) - 1
+        error, aspect = float(np.sqrt(np.mean(departure**2))), float(np.sqrt(q / p))
+        if error <= MAX_OUTLINE_ERROR / 2:
+            break
+        apart = np.abs(departure)
+        # Not by np.median, which would import numpy.ma before the first answer.
+        near = apart <= max(2 * float(np.sort(apart)[apart.size // 2]), 0.01)
+        x, y = x[near], y[near]
+    is_good = error <= MAX_OUTLINE_ERROR and 1 / MAX_SQUASH <= aspect <= MAX_SQUASH
+    return aspect if is_good else 1.0
+
+
+def _solve_linear_equations(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> list[float]:
+    """Solve a few linear equations by Gaussian elimination; NaN if they have no single solution.
+
+    The lean image has no LAPACK, so NumPy's own solver would end the process there.
+    """
+    rows = [[*line, value] for line, value in zip(matrix.tolist(), right.tolist(), strict=True)]
+    size = len(rows)
+    for at in range(size):
+        pivot = max(range(at, size), key=lambda row: abs(rows[row][at]))
+        rows[at], rows[pivot] = rows[pivot], rows[at]
+        if rows[at][at] == 0:
+            return [float("nan")] * size
+        for row in range(size):
+            if row != at:
+                factor = rows[row][at] / rows[at][at]
+                rows[row] = [a - factor * b for a, b in zip(rows[row], rows[at], strict=True)]
+    return [row[-1] / row[at] for at, row in enumerate(rows)]
+
+
+def _trace_outline(
+    lit: NDArray[np.bool_], across: tuple[float, float], down: tuple[float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return x and y of the first and last lit pixel of each row and column, inside the box.
+
+    Points at the edges of the box are left out, because the frame may cut the eye off there.
+    """
+    points_x: list[NDArray[np.float64]] = []
+    points_y: list[NDArray[np.float64]] = []
+    margin_x = max(1.5, EDGE_SHARE * (across[1] - across[0]))
+    margin_y = max(1.5, EDGE_SHARE * (down[1] - down[0]))
+    for mask, is_transposed in ((lit, False), (lit.T, True)):
+        lines = np.arange(0, len(mask), OUTLINE_STEP)
+        lines = lines[mask[::OUTLINE_STEP].any(axis=1)]
+        chosen = mask[lines]
+        first = chosen.argmax(axis=1).astype(np.float64)
+        last = mask.shape[1] - chosen[:, ::-1].argmax(axis=1).astype(np.float64)
+        along, place = np.concatenate([first, last]), np.tile(lines + 0.5, 2)
+        x, y = (place, along) if is_transposed else (along, place)
+        points_x.append(x)
+        points_y.append(y)
+    x, y = np.concatenate(points_x), np.concatenate(points_y)
+    inside = (x > across[0] + margin_x) & (x < across[1] - margin_x)
+    inside &= (y > down[0] + margin_y) & (y < down[1] - margin_y)
+    return x[inside], y[inside]
+
+
+def _mask_lit_pixels(brightness: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+    """Return a mask of the lit pixels; None if the corners are not dark."""
+    corners = _cut_out_frame_corners(brightness)
     # Half the distance between the 16th and 84th percentile is one standard deviation of normal
     # noise. Unlike the standard deviation, it is not disturbed by a label that a camera prints
     # into a corner.
-    low, surround, high = _percentiles(corners, 16, 50, 84)
-    (bright,) = _percentiles(brightness, 95)
+    low, surround, high = _compute_percentiles(corners, 16, 50, 84)
+    (bright,) = _compute_percentiles(brightness, 95)
     contrast = bright - surround
     if contrast < MIN_CONTRAST or surround > DARK_SHARE * bright:
         return None
@@ -146,8 +377,8 @@ def _lit_pixels(brightness: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
     return brightness > int(min(threshold, surround + contrast / 2))
 
 
-def _percentiles(values: NDArray[np.uint8], *percents: float) -> list[float]:
-    """Compute the same as ``np.percentile`` without sorting: there are only 256 values to count."""
+def _compute_percentiles(values: NDArray[np.uint8], *percents: float) -> list[float]:
+    """Compute percentiles like ``np.percentile``, by counting the 256 possible values."""
     up_to = np.cumsum(Image.fromarray(values).histogram())
     places = np.array(percents) / 100.0 * (values.size - 1)
     below = places.astype(np.intp)
@@ -157,32 +388,32 @@ def _percentiles(values: NDArray[np.uint8], *percents: float) -> list[float]:
     return levels
 
 
-def _corners(brightness: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The four corners of the frame, each a sixteenth of the shorter side: dark around any disc."""
+def _cut_out_frame_corners(brightness: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the pixels of the four corners of the frame, stacked in one array."""
     side = max(1, min(brightness.shape) // 16)
     top, bottom = brightness[:side], brightness[-side:]
     patches = (top[:, :side], top[:, -side:], bottom[:, :side], bottom[:, -side:])
     return np.vstack(patches)
 
 
-def _extent_of_eye(profile: NDArray[np.float64]) -> tuple[float, float]:
-    """Where the profile rises above its level and falls below it, as shares of its length."""
+def _find_extent_of_eye(profile: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the start and the end of the eye in a profile, as shares of the profile's length."""
     level = PROFILE_SHARE * float(profile.max())
     below = np.flatnonzero(profile <= level)
     peak = int(profile.argmax())
     before, after = below[below < peak], below[below > peak]
-    start = _crossing(profile, int(before[-1]), 1, level) if before.size else 0.0
-    end = _crossing(profile, int(after[0]), -1, level) if after.size else float(profile.size)
+    start = _find_crossing(profile, int(before[-1]), 1, level) if before.size else 0.0
+    end = _find_crossing(profile, int(after[0]), -1, level) if after.size else float(profile.size)
     return start / profile.size, end / profile.size
 
 
-def _crossing(profile: NDArray[np.float64], below: int, step: int, level: float) -> float:
-    """Interpolate where the profile passes the level, from the last pixel below it to the next."""
+def _find_crossing(profile: NDArray[np.float64], below: int, step: int, level: float) -> float:
+    """Return the position at which the profile crosses the level, interpolated between pixels."""
     rise = float(profile[below + step] - profile[below])
     return below + 0.5 + step * (level - float(profile[below])) / rise
 
 
-def _is_plausible(found: FieldOfView, whole: FieldOfView, lit: NDArray[np.bool_]) -> bool:
+def _is_plausible_eye(found: FieldOfView, whole: FieldOfView, lit: NDArray[np.bool_]) -> bool:
     if min(found.width_px, found.height_px) < MIN_SIDE_SHARE * min(whole.width_px, whole.height_px):
         return False
     rows, columns = lit.shape

@@ -1,4 +1,4 @@
-"""Limits beyond which a photograph is not graded.  They travel in the manifest."""
+"""The limits in a manifest beyond which a photograph is not graded."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import msgspec
 class GradabilityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The limits of darkness, blur and other flaws within which a photograph is graded.
 
-    The defaults accept every real photograph that we have, 516 of IDRiD at 512 x 512 pixels and 11
-    at camera resolution, and 99 % of 1548 crops of these that lie wholly within the eye.  The
-    brackets below give the most extreme value among these photographs (for crops, leaving out the
-    most extreme hundredth), and the value of something that the limit refuses.
+    The default limits accept all real photographs that they were tested on: 516 photographs of
+    IDRiD at 512 x 512 pixels, and 11 photographs at camera resolution. The default limits also
+    accept 99 % of 1,548 crops from inside the eye. In the list of attributes, the first number in
+    brackets is the most extreme value among the photographs and 99 % of the crops. After a
+    semicolon, the brackets name pictures that the limit refuses, with their values.
 
     Attributes:
         min_eye_px: Least diameter of the eye in the photograph as it was sent, in pixels (501).
@@ -21,19 +22,21 @@ class GradabilityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         min_sharpness: Least mean difference from a blurred copy, beyond one level of rounding, as
             a share of the brightness, with the eye scaled to 256 pixels (0.0012; blurred with
             sigma 8 at 512 pixels: 0.0007, saved as a JPEG of quality 70 after that: 0.0009).
-        max_sharpness: The same difference, beyond which the picture is noise (0.040; noise: 0.18).
+        max_sharpness: Largest mean difference from a blurred copy, beyond which the picture is
+            noise (0.040; noise: 0.18).
         min_lit_share: Least share of the eye that is not in the dark (0.98; half an eye, cut off
             along a diagonal: 0.68).
         min_roundness: Least ratio of the sides of the eye's box (0.83; half an eye: 0.60).
         max_stray_share: Largest share of the corners around the disc that may be lit, if there is
             a dark surround (0.00; a flower before a dark background: 0.11).
-        min_warm_share: Least share of the eye that is redder than it is green and blue (0.98).
-        unframed_min_redness: Without a dark surround, only the colour distinguishes an eye from
-            another picture.  Then, least share of red in all its light (0.48; a cat: 0.45).
-        unframed_max_hue_spread: Without a dark surround, largest standard deviation of green over
-            red, as one tissue has one hue (0.10; a cat: 0.16).
-        unframed_max_spread: Without a dark surround, largest standard deviation of the
-            brightness, as a share of its mean (0.21; a cat: 0.26).
+        min_warm_share: Least share of the eye's pixels in which red is stronger than green and blue
+            (0.98).
+        unframed_min_redness: Least share of red in the sum of all channels, for a picture without a
+            dark surround, where only the colour distinguishes an eye (0.48; a cat: 0.45).
+        unframed_max_hue_spread: Largest standard deviation of the ratio of green to red, for a
+            picture without a dark surround (0.10; a cat: 0.16).
+        unframed_max_spread: Largest standard deviation of the brightness divided by its mean, for a
+            picture without a dark surround (0.21; a cat: 0.26).
     """
 
     min_eye_px: int = 160

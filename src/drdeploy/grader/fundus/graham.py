@@ -1,10 +1,10 @@
-"""The filter with which B. Graham won the 2015 Kaggle competition on diabetic retinopathy.
+"""The filter with which Graham won the 2015 Kaggle competition on diabetic retinopathy.
 
-It subtracts the local mean colour, which evens out light and pigmentation and leaves vessels and
-lesions: ``4 * image - 4 * blur(image) + 128``, with a Gaussian blur of a thirtieth of the eye's
-radius.  Beyond 0.9 of the radius the result is mid-grey, because at the rim the difference from
-the black surround would be far larger than any lesion (B. Graham, "Kaggle Diabetic Retinopathy
-Detection competition report", University of Warwick, 2015).
+The filter subtracts the local mean colour, which evens out light and pigmentation and leaves
+vessels and lesions. The formula is ``4 * image - 4 * blur(image) + 128``, with a Gaussian blur
+whose standard deviation is a thirtieth of the eye's radius.  Beyond 0.9 of the radius the result is
+mid-grey, because the black surround would cause larger differences at the rim than any lesion
+(Graham, "Kaggle Diabetic Retinopathy Detection competition report", 2015).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KEPT_RADIUS = 0.9
 
 @dataclass(frozen=True)
 class Eye:
-    """Centre and radii of an eye, in pixels; an ellipse if the picture was stretched."""
+    """The centre and the radii of an eye, which differ if the picture was stretched."""
 
     centre_x: float
     centre_y: float
@@ -34,28 +34,29 @@ class Eye:
     radius_y: float
 
 
-def graham(image: NDArray[np.float32], eye: Eye) -> NDArray[np.float32]:
+def apply_graham_filter(image: NDArray[np.float32], eye: Eye) -> NDArray[np.float32]:
     """Subtract the local mean colour and mask the rim.
 
     Args:
         image: RGB from 0 to 255, shape ``(h, w, 3)``.
-        eye: Where the eye is in it.
+        eye: Centre and radii of the eye in the image.
 
     Returns:
-        The same shape, 0 to 255.
+        Filtered RGB from 0 to 255, shape ``(h, w, 3)``.
     """
-    filtered = WEIGHT * (image - _blur(image, eye)) + MID_GREY
+    filtered = WEIGHT * (image - _blur_with_gaussian(image, eye)) + MID_GREY
     np.clip(filtered, 0.0, 255.0, out=filtered)
-    filtered[~_inside_eye(image.shape[:2], eye)] = MID_GREY
+    filtered[~_mask_inside_of_eye(image.shape[:2], eye)] = MID_GREY
     return filtered
 
 
-def _blur(image: NDArray[np.float32], eye: Eye) -> NDArray[np.float32]:
-    """Blur with a Gaussian, as one matrix product for the rows and one for the columns.
+def _blur_with_gaussian(image: NDArray[np.float32], eye: Eye) -> NDArray[np.float32]:
+    """Blur with a Gaussian, by one matrix product for the rows and one for the columns.
 
-    At the size of a model's input that is faster than a convolution, and exact: usual filters cut
-    the Gaussian off at three or four standard deviations.  Beyond the frame there is nothing, so
-    near an edge the weights of the pixels that exist are scaled to sum to one.
+    At the size of a model's input, matrix products are faster than a convolution. Matrix products
+    are also exact, whereas a convolution usually cuts the Gaussian off at three or four standard
+    deviations. Near an edge of the frame, the weights of the existing pixels are scaled to sum to
+    one.
     """
     height_px, width_px = image.shape[:2]
     down = _gaussian_weights(height_px, round(eye.radius_y / SIGMAS_PER_RADIUS, 3))
@@ -67,7 +68,7 @@ def _blur(image: NDArray[np.float32], eye: Eye) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=32)
 def _gaussian_weights(size: int, sigma_px: float) -> NDArray[np.float32]:
-    """Weights of the blur, shape ``(size, size)``: row i is what each pixel adds to pixel i."""
+    """Return the weights of the blur; row i holds the contribution of each pixel to pixel i."""
     position = np.arange(size, dtype=np.float64)
     distance = (position[:, None] - position[None, :]) / max(sigma_px, 0.01)
     weights = np.exp(-0.5 * distance**2)
@@ -76,8 +77,8 @@ def _gaussian_weights(size: int, sigma_px: float) -> NDArray[np.float32]:
     return kernel
 
 
-def _inside_eye(shape: tuple[int, ...], eye: Eye) -> NDArray[np.bool_]:
-    """Mask of the pixels within 0.9 of the eye's radius."""
+def _mask_inside_of_eye(shape: tuple[int, ...], eye: Eye) -> NDArray[np.bool_]:
+    """Return a mask of the pixels within 0.9 of the eye's radius."""
     across = (np.arange(shape[1]) + 0.5 - eye.centre_x) / (KEPT_RADIUS * eye.radius_x)
     down = (np.arange(shape[0]) + 0.5 - eye.centre_y) / (KEPT_RADIUS * eye.radius_y)
     inside: NDArray[np.bool_] = across[None, :] ** 2 + down[:, None] ** 2 <= 1.0

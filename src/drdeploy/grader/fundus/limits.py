@@ -1,4 +1,4 @@
-"""Limits on the size of a photograph, checked before it is decoded."""
+"""Limits on the size of a photograph, which are checked before the photograph is decoded."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from drdeploy.units import MIB
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """How large a photograph may be.
+    """The limits on the size of a photograph.
 
     ``ImageLimits()`` suits a request: SageMaker passes at most 6 MB to a real-time endpoint, and
-    the largest fundus camera that we know of takes 7360 x 4912 pixels.
-    ``ImageLimits(max_pixels=12_300_000)`` suits a container with little memory: the worst image
-    takes about 17 bytes per pixel to decode (a PNG with transparency, at full size), a JPEG
-    decoded at a reduced scale less than one, or 6 if it is progressive.
+    the largest known fundus camera takes 7360 x 4912 pixels. ``ImageLimits(max_pixels=12_300_000)``
+    suits a container with little memory. A PNG with transparency takes about 17 bytes per pixel to
+    decode at full size. A JPEG at a reduced scale takes less than one byte per pixel, or 6 bytes
+    per pixel if it is progressive.
 
     Attributes:
-        max_bytes: Of the file.
-        max_pixels: Width times height.
-        max_side_px: Width, and height.
+        max_bytes: Largest size of the file.
+        max_pixels: Largest product of width and height.
+        max_side_px: The maximum width and the maximum height.
     """
 
     max_bytes: int = 6 * MIB
@@ -29,4 +29,4 @@ class ImageLimits:
 
 
 LOCAL_FILE_LIMITS = ImageLimits(max_bytes=256 * MIB)
-"""For files on the user's own disk, where a 12-megapixel TIFF is 36 MB."""
+"""Limits for files on the user's own disk, where a TIFF of 12 megapixels has 36 MB."""

@@ -1,13 +1,19 @@
-"""A photograph, decoded no larger than needed, and where the eye is in it."""
+"""Decode a photograph at the smallest scale that suffices, and find the eye in it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 from typing import TYPE_CHECKING
 
-from drdeploy.grader.fundus.decode import decode_pixels, reduction
-from drdeploy.grader.fundus.field_of_view import FieldOfView, field_of_view
+from drdeploy.grader.fundus.decode import choose_reduction_factor, decode_image_of_header
+from drdeploy.grader.fundus.eye_copies import EyeCopies
+from drdeploy.grader.fundus.field_of_view import (
+    FieldOfView,
+    find_field_of_view,
+    paint_surround_black,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,14 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class DecodedPhotograph:
-    """A decoded photograph and where the eye is in it.
+    """A decoded photograph, and the place of the eye in it.
 
-    The gradability check and the transform both start from it.
+    The gradability check and the transform both start from a decoded photograph.
 
     Attributes:
         image: RGB, shape ``(h, w, 3)``.
-        view: Where the eye is in it; the whole frame if there is no dark surround, or if neither
-            the transform nor the gradability check needs to know.
+        view: Position of the eye in the image. The position is the whole frame if there is no dark
+            surround, or if neither the transform nor the gradability check needs the position.
         reduction: How many times smaller the image is than the picture in the file.
     """
 
@@ -35,42 +41,53 @@ class DecodedPhotograph:
     reduction: float = 1.0
 
     @classmethod
-    def of(cls, image: NDArray[np.uint8], *, reduction: float = 1.0) -> DecodedPhotograph:
-        """Find the eye in pixels that are decoded already."""
-        return cls(image, field_of_view(image), reduction)
+    def from_pixels(cls, image: NDArray[np.uint8], *, reduction: float = 1.0) -> DecodedPhotograph:
+        """Return decoded pixels together with the position of the eye."""
+        view = find_field_of_view(image)
+        return cls(paint_surround_black(image, view), view, reduction)
+
+    @cached_property
+    def eye_copies(self) -> EyeCopies:
+        """Small copies of the eye, made when they are first needed."""
+        return EyeCopies.from_picture(self.image, self.view)
 
 
 def decode_photograph(
     header: ImageHeader, transform: FundusTransform, *, eye_px: int = 0
 ) -> DecodedPhotograph:
-    """Decode a photograph no larger than a model needs it, and find the eye in it.
+    """Decode a photograph at the smallest scale that the model's input allows, and find the eye.
 
     Args:
-        header: Of the file, checked against the limits.
+        header: Header of the file, checked against the limits.
         transform: How the photograph will become the model's input.
-        eye_px: Least diameter of the eye for the gradability check; 0 if there is none.
+        eye_px: Least diameter of the eye that the gradability check needs; 0 without a check.
 
     Raises:
-        RequestRefused: The file does not decode.
+        RequestRefused: The file cannot be decoded.
     """
     if transform.interpolation == "nearest":
         # It picks single pixels, and a smaller decode would have averaged these away.
         needed_px = None
     else:
         needed_px = max(transform.least_eye_px, eye_px)
-    image = decode_pixels(header, min_side_px=needed_px)
-    if eye_px or transform.needs_eye:
-        view = field_of_view(image)
+    image = decode_image_of_header(header, min_side_px=needed_px)
+    if eye_px or transform.needs_position_of_eye:
+        view = find_field_of_view(image)
     else:
-        view = FieldOfView.whole(image.shape[1], image.shape[0])
+        view = FieldOfView.covering_whole_frame(image.shape[1], image.shape[0])
     is_scaled_to_eye = eye_px > 0 or transform.crop == "field_of_view"
     if needed_px is not None and is_scaled_to_eye:
         # How large the eye is shows only in the picture. So it was decoded for an eye that fills
         # the frame, as nearly all do; a smaller eye needs a larger decode.
-        larger_px = ceil(needed_px / (view.side_px / min(image.shape[:2])))
-        factor, larger_factor = reduction(header, needed_px), reduction(header, larger_px)
+        shorter_px = min(view.eye_width_px, view.eye_height_px)
+        larger_px = ceil(needed_px / (shorter_px / min(image.shape[:2])))
+        factor, larger_factor = (
+            choose_reduction_factor(header, needed_px),
+            choose_reduction_factor(header, larger_px),
+        )
         if larger_factor < factor:
-            image = decode_pixels(header, min_side_px=larger_px)
-            view = view.enlarged(factor // larger_factor, image.shape[1], image.shape[0])
+            image = decode_image_of_header(header, min_side_px=larger_px)
+            view = view.scaled_up(factor // larger_factor, image.shape[1], image.shape[0])
+    image = paint_surround_black(image, view)
     longer_side_px = max(header.width_px, header.height_px)
     return DecodedPhotograph(image, view, longer_side_px / max(image.shape[:2]))

@@ -1,4 +1,4 @@
-"""Describe how a photograph becomes a model's input.  The description travels in the manifest."""
+"""Describe how a photograph becomes a model's input; a model's manifest has the description."""
 
 from __future__ import annotations
 
@@ -8,30 +8,33 @@ from typing import Literal
 import msgspec
 
 OVERSAMPLING = 1.5
-"""How much larger than the model's input the eye must be decoded: then the input is nearly that of
-a full decode, at a fraction of its time."""
+"""Smallest ratio of the decoded eye to the model's input.  At this ratio, the input is nearly the
+same as after decoding at full size, in a fraction of the time."""
 
 CAFFE_BGR_MEAN = (103.939, 116.779, 123.68)
-"""ImageNet mean per channel in the order BGR, which VGG and ResNet v1 were trained with."""
+"""ImageNet mean of each channel in the order BGR, with which VGG and ResNet v1 were trained."""
 
 
 class FundusTransform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything that is done to a photograph before the model sees it, in this order.
+    """The preprocessing of a photograph for a model.
 
-    crop -> resize to ``height_px`` x ``width_px`` -> filter -> value range -> channel order
-    -> subtract the mean, divide by the standard deviation.
+    The steps have this order: crop, resize to ``height_px`` x ``width_px``, filter, value range,
+    channel order, subtract the mean, divide by the standard deviation.
 
     Attributes:
         height_px: Height of the model's input.
         width_px: Width of the model's input.
-        crop: ``field_of_view`` cuts away the black surround and pads to a square, so that the
-            eye keeps its shape; ``none`` stretches the whole frame.
+        crop: ``field_of_view`` cuts away the black surround and pads the eye to a square, so that
+            it keeps its shape; ``none`` stretches the whole frame.
         filter: ``graham`` subtracts the local mean colour (B. Graham, Kaggle report 2015).
-        interpolation: How pixels are interpolated; with antialiasing, except for ``nearest``.
+        interpolation: How pixels are interpolated; every method except ``nearest`` uses
+            antialiasing.
         value_range: What the pixel values 0 and 255 become.
         channel_order: Order of the three channels that the model expects.
-        mean: Subtracted from each channel after scaling, in the model's channel order.
-        std: What each channel is divided by then, in the model's channel order.
+        mean: Value that is subtracted from each channel after scaling, in the model's channel
+            order.
+        std: Value by which each channel is divided after subtracting the mean, in the model's
+            channel order.
     """
 
     height_px: int = 224
@@ -45,15 +48,15 @@ class FundusTransform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     @property
-    def needs_eye(self) -> bool:
-        """Whether the model's input depends on where the eye is."""
+    def needs_position_of_eye(self) -> bool:
+        """Whether the model's input depends on the position of the eye."""
         return self.crop == "field_of_view" or self.filter == "graham"
 
     @property
     def least_eye_px(self) -> int:
-        """Diameter in pixels that the eye must keep when a photograph is decoded smaller."""
+        """The least diameter that the eye must have after decoding at a reduced scale."""
         return ceil(OVERSAMPLING * max(self.height_px, self.width_px))
 
 
 STUDY_TRANSFORM = FundusTransform(crop="none", interpolation="nearest")
-"""What the original study did to every image: stretch it to 224 x 224, scale it to [-1, 1]."""
+"""The original study's preprocessing: stretch the image to 224 x 224, and scale it to [-1, 1]."""

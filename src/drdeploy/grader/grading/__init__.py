@@ -1,13 +1,20 @@
-"""Grades of diabetic retinopathy, and predictions that become grades.  Needs NumPy alone."""
+"""Grades of diabetic retinopathy, and the rules that turn predictions into grades.
+
+The only library that this package needs is NumPy.
+"""
 
 from drdeploy.grader.grading.grade import ICDR_CLASSES, RESEARCH_USE_NOTICE, Grade
-from drdeploy.grader.grading.prediction import Prediction, grades_of, probabilities_or_worse
+from drdeploy.grader.grading.prediction import (
+    Prediction,
+    grades_from_probabilities,
+    probability_of_grade_or_worse,
+)
 
 __all__ = [
     "ICDR_CLASSES",
     "RESEARCH_USE_NOTICE",
     "Grade",
     "Prediction",
-    "grades_of",
-    "probabilities_or_worse",
+    "grades_from_probabilities",
+    "probability_of_grade_or_worse",
 ]

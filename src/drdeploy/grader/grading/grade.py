@@ -5,11 +5,11 @@ from __future__ import annotations
 from enum import IntEnum
 
 RESEARCH_USE_NOTICE = "For research use. Not a medical device."
-"""Stands wherever a grade is shown."""
+"""This notice appears wherever a grade is shown."""
 
 
 class Grade(IntEnum):
-    """ICDR severity of one eye (Wilkinson et al., Ophthalmology 2003, 110:1677-1682)."""
+    """The ICDR severity of one eye (Wilkinson et al., Ophthalmology 2003, 110:1677-1682)."""
 
     NO_DR = 0
     MILD = 1
@@ -24,12 +24,12 @@ class Grade(IntEnum):
 
     @property
     def is_referable(self) -> bool:
-        """Moderate or worse: an ophthalmologist should see the eye."""
+        """Whether the grade is moderate or worse, so that an ophthalmologist should see the eye."""
         return self >= Grade.MODERATE
 
     @property
     def is_vision_threatening(self) -> bool:
-        """Severe or proliferative.  Says nothing about macular oedema."""
+        """Whether the grade is severe or proliferative; the grade does not cover macular oedema."""
         return self >= Grade.SEVERE
 
 

@@ -1,4 +1,4 @@
-"""A classifier's answer for one image, and how probabilities become grades."""
+"""A classifier's answer for one image, and the rules that turn probabilities into grades."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 
 from drdeploy.errors import PredictionFailed
 from drdeploy.grader.grading.grade import ICDR_CLASSES, Grade
+from drdeploy.grader.grading.outputs import (
+    are_probability_distributions,
+    explain_why_no_probabilities,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-SUM_TOLERANCE = 1e-2
-"""How far the sum of an 8-bit softmax may be from one: its outputs are multiples of 1/256."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +26,9 @@ class Prediction:
     Attributes:
         probabilities: Shape ``(classes,)``, float32, each in [0, 1], summing to one.
         classes: The class names.
-        grade_thresholds: Of an ICDR grader, one for each grade from 1 to 4: the answer is the
-            highest grade for which P(that grade or a worse one) reaches the threshold.  If
-            None, the answer is the most probable class.
+        grade_thresholds: One threshold for each grade from 1 to 4 of an ICDR grader. The answer is
+            the highest grade whose probability, added to the probabilities of all worse grades,
+            reaches the threshold. Without thresholds, the answer is the most probable class.
     """
 
     probabilities: NDArray[np.float32]
@@ -38,34 +39,31 @@ class Prediction:
         """Check that the probabilities are a distribution over the classes.
 
         Raises:
-            PredictionFailed: The shape is wrong, or they are not finite, negative or do not sum
-                to one.
+            PredictionFailed: The shape is wrong, or a probability is negative or not finite, or the
+                sum is not one.
         """
         if self.probabilities.shape != (len(self.classes),):
             raise PredictionFailed(
-                f"The model answered with shape {self.probabilities.shape} "
+                f"The model gave an output of shape {self.probabilities.shape} "
                 f"for {len(self.classes)} classes",
                 remedy="Name as many classes in the manifest as the model has outputs",
             )
         if not np.all(np.isfinite(self.probabilities)):
-            raise PredictionFailed("The model answered with a value that is not a number")
-        strays = abs(float(self.probabilities.sum()) - 1.0) > SUM_TOLERANCE
-        if strays or float(self.probabilities.min()) < -SUM_TOLERANCE:
-            raise PredictionFailed(
-                "The model's outputs are not probabilities",
-                remedy='If they are logits, say `output: "logits"` in the manifest',
-            )
+            raise PredictionFailed("The model gave a value that is not a number")
+        if not are_probability_distributions(self.probabilities[None]):
+            what, remedy = explain_why_no_probabilities(self.probabilities[None])
+            raise PredictionFailed(what, remedy=remedy)
 
     @cached_property
     def index(self) -> int:
-        """Position of the answered class; the first of equally probable ones."""
+        """The position of the class that is the answer; of equally probable classes, the first."""
         if self.grade_thresholds is None:
             return int(np.argmax(self.probabilities))
-        return int(grades_of(self.probabilities[None], self.grade_thresholds)[0])
+        return int(grades_from_probabilities(self.probabilities[None], self.grade_thresholds)[0])
 
     @property
     def label(self) -> str:
-        """Name of the answered class."""
+        """The name of the class that is the answer."""
         return self.classes[self.index]
 
     @property
@@ -75,21 +73,21 @@ class Prediction:
 
     @property
     def grade(self) -> Grade | None:
-        """The answered ICDR grade; None from a classifier of something else."""
+        """The answer as an ICDR grade; None if the classifier does not grade retinopathy."""
         return Grade(self.index) if self.is_icdr else None
 
     def probability_at_or_above(self, grade: Grade) -> float:
-        """Probability of that grade or a worse one.
+        """Return the probability of the given grade or a worse grade.
 
         Raises:
             PredictionFailed: The classes are not the ICDR grades.
         """
         if not self.is_icdr:
-            raise PredictionFailed("Only an ICDR grader has probabilities of being referable")
+            raise PredictionFailed("Only an ICDR grader can give the probability of a grade")
         return float(self.probabilities[int(grade) :].sum())
 
 
-def grades_of(
+def grades_from_probabilities(
     probabilities: NDArray[np.floating], grade_thresholds: tuple[float, ...] | None
 ) -> NDArray[np.intp]:
     """Turn the probabilities of many photographs into grades.
@@ -104,13 +102,13 @@ def grades_of(
     if grade_thresholds is None:
         most_probable: NDArray[np.intp] = np.argmax(probabilities, axis=1)
         return most_probable
-    reached = probabilities_or_worse(probabilities)[:, 1:] >= np.asarray(grade_thresholds)
+    reached = probability_of_grade_or_worse(probabilities)[:, 1:] >= np.asarray(grade_thresholds)
     # argmax finds the first True; in the reversed columns, that is the highest grade.
     highest = reached.shape[1] - np.argmax(reached[:, ::-1], axis=1)
     grades: NDArray[np.intp] = np.where(reached.any(axis=1), highest, 0)
     return grades
 
 
-def probabilities_or_worse(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return P(grade >= g) for each grade g, shape ``(n, 5)``; the first column is one."""
+def probability_of_grade_or_worse(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return P(grade >= g) for each grade g in shape ``(n, 5)``; the first column is 1."""
     return np.cumsum(probabilities[:, ::-1], axis=1)[:, ::-1]

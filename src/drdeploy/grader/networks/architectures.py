@@ -1,4 +1,4 @@
-"""The 27 networks of the study, and the preprocessing that each was designed for."""
+"""The 27 networks of the original study, each with the preprocessing it was designed for."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from drdeploy.errors import InvalidInput
 from drdeploy.grader.fundus.transform import CAFFE_BGR_MEAN, FundusTransform
 
 STUDY_SIDE_PX: Final = 224
-"""Side of every network's input in the study.  Without the original classifier on top, a network's
-weights fit every input size, so none had to keep the size that it was designed for."""
+"""Side of every network's input in the original study.  Without the classifier that it was
+published with, a network's weights fit every input size."""
 
 Preprocessing = Literal["tf", "caffe", "torch", "in-graph"]
-"""Kinds of preprocessing by Keras's names; ``in-graph`` networks scale their input themselves."""
+"""Kinds of preprocessing, by Keras's names; an ``in-graph`` network scales its input itself."""
 
 TRANSFORMS: Final[dict[Preprocessing, FundusTransform]] = {
     "tf": FundusTransform(value_range=(-1.0, 1.0)),
@@ -25,18 +25,18 @@ TRANSFORMS: Final[dict[Preprocessing, FundusTransform]] = {
     ),
     "in-graph": FundusTransform(value_range=(0.0, 255.0)),
 }
-"""What is left to do outside the network for each kind of preprocessing."""
+"""The transform that each kind of preprocessing needs before the network."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network with the study's head.
+    """A network of the study, with the study's last layers.
 
     Attributes:
-        name: Of the function in ``keras.applications`` that builds the base.
-        parameter_count: With the study's head for five classes.
-        preprocessing: What its designers trained it with.
-        side_px: Height and width of its input.
+        name: Name of the function in ``keras.applications`` that builds the base.
+        parameter_count: Number of weights, with the study's head for five classes.
+        preprocessing: Kind of preprocessing with which the network's designers trained it.
+        side_px: Height and width of the network's input.
     """
 
     name: str
@@ -44,20 +44,20 @@ class Architecture:
     preprocessing: Preprocessing
     side_px: int = STUDY_SIDE_PX
 
-    def at_side(self, side_px: int) -> Architecture:
-        """Return the same network for another input size; its weights fit every size."""
+    def with_input_side(self, side_px: int) -> Architecture:
+        """Return the architecture with another input size, which does not change the weights."""
         return replace(self, side_px=side_px)
 
     @property
     def transform(self) -> FundusTransform:
-        """How a photograph becomes its input."""
+        """The preprocessing that turns a photograph into the network's input."""
         return msgspec.structs.replace(
             TRANSFORMS[self.preprocessing], height_px=self.side_px, width_px=self.side_px
         )
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of its input."""
+    def shape_of_input(self) -> tuple[int, int, int]:
+        """The height, width and channels of the network's input."""
         return (self.side_px, self.side_px, 3)
 
 
@@ -93,20 +93,20 @@ ARCHITECTURES: Final = {
         Architecture("Xception", 21_140_909, "tf"),
     )
 }
-"""The networks that the original study compared, by lower-case name.  For hosting it chose two:
-MobileNet, a small one, and VGG19, a large one."""
+"""The networks that the original study compared, by lower-case name.  For hosting the study chose
+MobileNet, a small network, and VGG19, a large network."""
 
 
 def find_architecture(name: str) -> Architecture:
     """Find a network by its name in upper or lower case.
 
     Raises:
-        InvalidInput: There is no such network.
+        InvalidInput: No network has the name.
     """
     try:
         return ARCHITECTURES[name.lower()]
     except KeyError:
         known = ", ".join(architecture.name for architecture in ARCHITECTURES.values())
         raise InvalidInput(
-            f"No architecture is called '{name}'", remedy=f"Choose one of {known}"
+            f"The architecture '{name}' is not known", remedy=f"Choose one of {known}"
         ) from None

@@ -1,4 +1,4 @@
-"""Export a network as artifacts, and check that each predicts the same as the network."""
+"""Export a network as artifacts, and check that each artifact gives the network's answers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from drdeploy.errors import ModelError
-from drdeploy.files import write_atomically
-from drdeploy.grader.artifacts import ModelFormat, Provenance, extract, pack
+from drdeploy.files import write_file_atomically
+from drdeploy.grader.artifacts import (
+    ModelDescription,
+    ModelFormat,
+    Provenance,
+    extract_archive,
+    pack_archive,
+)
 from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
 from drdeploy.grader.networks.architectures import find_architecture
 from drdeploy.grader.networks.convert import CONVERTERS
-from drdeploy.grader.networks.frameworks import import_frameworks
+from drdeploy.grader.networks.frameworks import import_tensorflow_and_keras
 from drdeploy.grader.networks.network import build_network
-from drdeploy.grader.networks.sample import sample_batch
-from drdeploy.grader.networks.weights import fill
-from drdeploy.grader.runtimes.load import load_runtime
+from drdeploy.grader.networks.sample import make_sample_batch
+from drdeploy.grader.networks.weights import set_network_weights
+from drdeploy.grader.runtimes.load import load_model_in_runtime
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
@@ -27,44 +33,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from drdeploy.grader.artifacts import Clinical, Weights
-    from drdeploy.grader.fundus.transform import FundusTransform
     from drdeploy.grader.networks.architectures import Architecture
     from drdeploy.grader.networks.weights import WeightsSource
 
 TOLERANCE = 1e-4
-"""Largest difference in probability between an exported model and its network."""
-
-DEFAULT_GRADABILITY = GradabilityLimits()
+"""Largest allowed difference in probability between an exported model and its network."""
 
 CHECKED = 2
-"""Images that the two are compared on; more than one, to show that any batch size works."""
+"""Number of images on which an exported model is compared with its network; more than one, to show
+that any batch size works."""
 
 
-@dataclass(frozen=True)
-class ModelDescription:
-    """What the manifest of an exported network says about it.
-
-    Attributes:
-        name: Of the model and of its archives.
-        architecture: Name of the network.
-        weights: Kind of its weights.
-        transform: How a photograph becomes its input.
-        provenance: Where it comes from.
-        gradability: Limits beyond which a photograph is not graded; None checks nothing.
-        clinical: How probabilities become grades and decisions, if it was trained.
-    """
-
-    name: str
-    architecture: str
-    weights: Weights
-    transform: FundusTransform
-    provenance: Provenance
-    gradability: GradabilityLimits | None = DEFAULT_GRADABILITY
-    clinical: Clinical | None = None
-
-
-def export_model(
+def build_and_export_model(
     architecture: str,
     out_dir: Path,
     *,
@@ -76,20 +56,19 @@ def export_model(
 
     Args:
         architecture: A name in :data:`drdeploy.grader.networks.architectures.ARCHITECTURES`.
-        out_dir: Created if it does not exist; archives of the same name are replaced.
-        weights: ``random``, ``imagenet``, or a file with weights of the base.
-        seed: Of the random weights.
-        formats: Which to write.
+        out_dir: Folder for the archives, which is created if needed; archives of the same name are
+            replaced.
+        weights: ``random``, ``imagenet``, or a file with the weights of the base network.
+        seed: Seed of the random weights.
+        formats: The formats to write.
 
     Raises:
-        InvalidInput: There is no such architecture, or the file of weights is missing or does not
-            fit it.
+        InvalidInput: The architecture is not known, or the file of weights is missing or does not
+            fit the architecture.
         ModelError: An exported model differs from its network by more than 1e-4 in probability.
     """
-    built = build_filled(find_architecture(architecture), weights, seed=seed)
-    return export_network(
-        built.network, built.description, out_dir, sample=built.sample, formats=formats
-    )
+    built = build_network_with_weights(find_architecture(architecture), weights, seed=seed)
+    return export_network_as_archives(built, out_dir, formats=formats)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +77,8 @@ class BuiltNetwork:
 
     Attributes:
         network: The Keras model.
-        description: For its manifest.
-        sample: Photographs as its input, shape ``(n, height, width, 3)``.
+        description: The description for the network's manifest.
+        sample: Photographs as the network's input, shape ``(n, height, width, 3)``.
     """
 
     network: Any
@@ -107,21 +86,24 @@ class BuiltNetwork:
     sample: NDArray[np.float32]
 
 
-def build_filled(architecture: Architecture, weights: WeightsSource, *, seed: int) -> BuiltNetwork:
-    """Build a network and fill it with weights; those of the head are random.
+def build_network_with_weights(
+    architecture: Architecture, weights: WeightsSource, *, seed: int
+) -> BuiltNetwork:
+    """Build a network and fill it with weights; the weights of the last layers are random.
 
     Raises:
-        InvalidInput: The file of weights is missing or does not fit.
+        InvalidInput: The file of weights is missing or does not fit the network.
         ModelLoadFailed: Keras cannot download the weights.
     """
     network = build_network(architecture)
-    sample = sample_batch(architecture.transform)
-    filled = fill(network, architecture, weights, seed=seed, sample=sample)
+    sample = make_sample_batch(architecture.transform)
+    filled = set_network_weights(network, architecture, weights, seed=seed, sample=sample)
     description = ModelDescription(
         name=architecture.name.lower(),
         architecture=architecture.name,
         weights=filled.weights,
         transform=architecture.transform,
+        gradability=GradabilityLimits(),
         provenance=Provenance(
             tool_version=VERSION, source=filled.source, seed=seed, notes=filled.notes
         ),
@@ -129,83 +111,59 @@ def build_filled(architecture: Architecture, weights: WeightsSource, *, seed: in
     return BuiltNetwork(network, description, sample)
 
 
-def export_network(
-    network: Any,
-    description: ModelDescription,
+def export_network_as_archives(
+    built: BuiltNetwork,
     out_dir: Path,
     *,
-    sample: NDArray[np.float32],
     formats: Sequence[ModelFormat] = ("saved_model", "onnx"),
 ) -> dict[ModelFormat, Path]:
-    """Write one archive per format, each checked against the network.
+    """Write one archive per format, and compare each archive's answers with the network's.
 
-    Args:
-        network: With its final weights.
-        description: For the manifest.
-        out_dir: Created if it does not exist; archives of the same name are replaced.
-        sample: Photographs as the network's input, ``(n, height, width, 3)``.
-        formats: Which to write.
+    Existing archives with the same name are replaced.
 
     Raises:
         ModelError: An exported model differs from its network by more than 1e-4 in probability.
     """
-    check = sample[:CHECKED]
+    network, description, check = built.network, built.description, built.sample[:CHECKED]
     expected = network(check, training=False).numpy()
     archives: dict[ModelFormat, Path] = {}
     for model_format in formats:
         archive = out_dir / f"{description.name}-fp32-{model_format}.tar.gz"
         with tempfile.TemporaryDirectory(prefix="drdeploy-export-") as scratch:
             draft = Path(scratch) / archive.name
-            model = CONVERTERS[model_format](network, Path(scratch))
-            pack(
-                model,
-                draft,
-                name=description.name,
-                architecture=description.architecture,
-                weights=description.weights,
-                transform=description.transform,
-                gradability=description.gradability,
-                clinical=description.clinical,
-                provenance=description.provenance,
-            )
-            _check_agreement(draft, check, expected)
-            write_atomically(archive, draft.read_bytes())
+            pack_archive(CONVERTERS[model_format](network, Path(scratch)), draft, description)
+            artifact = extract_archive(draft, Path(scratch) / "check")
+            answered = load_model_in_runtime(artifact).predict(check)
+            _check_exported_answers(answered, expected, f"{description.name} as {model_format}")
+            write_file_atomically(archive, draft.read_bytes())
         archives[model_format] = archive
     return archives
 
 
-def export_keras(network: Any, file: Path, *, sample: NDArray[np.float32]) -> Path:
-    """Write a ``.keras`` file to train further with, checked against the network.
+def export_network_as_keras_file(built: BuiltNetwork, file: Path) -> Path:
+    """Write a ``.keras`` file for further training, and compare it with the network.
 
     Raises:
-        ModelError: The saved network differs by more than 1e-4 in probability.
+        ModelError: The saved network differs from the original by more than 1e-4 in probability.
     """
-    keras = import_frameworks().keras
+    keras = import_tensorflow_and_keras().keras
     file.parent.mkdir(parents=True, exist_ok=True)
-    network.save(file)
-    check = sample[:CHECKED]
+    built.network.save(file)
     read = keras.models.load_model(file, compile=False)
-    _check_difference(
-        read(check, training=False).numpy(), network(check, training=False).numpy(), file.name
+    answered, expected = (
+        network(built.sample[:CHECKED], training=False).numpy() for network in (read, built.network)
     )
+    _check_exported_answers(answered, expected, file.name)
     return file
 
 
-def _check_agreement(
-    archive: Path, sample: NDArray[np.float32], expected: NDArray[np.float32]
-) -> None:
-    artifact = extract(archive, archive.parent / "check")
-    manifest = artifact.manifest
-    answered = load_runtime(artifact).predict(sample)
-    _check_difference(answered, expected, f"{manifest.name} as {manifest.model_format}")
-
-
-def _check_difference(
+def _check_exported_answers(
     answered: NDArray[np.float32], expected: NDArray[np.float32], where: str
 ) -> None:
     difference = float(np.abs(answered - expected).max())
     if not difference <= TOLERANCE:
         raise ModelError(
-            f"The exported model differs from its network by {difference:.2g} in probability",
+            "The probabilities of the exported model differ from those of its network by "
+            f"{difference:.2g}",
             where=where,
         )

@@ -1,11 +1,11 @@
-"""Import TensorFlow and Keras when they are needed, with their log silenced."""
+"""Import TensorFlow and Keras when they are needed, and silence their logs."""
 
 from __future__ import annotations
 
 import os
 from typing import Any, NamedTuple
 
-from drdeploy.errors import RuntimeUnavailable, install_remedy
+from drdeploy.errors import RuntimeUnavailable, describe_extra_installation
 
 
 class Frameworks(NamedTuple):
@@ -15,12 +15,13 @@ class Frameworks(NamedTuple):
     keras: Any
 
 
-def import_frameworks(*, accelerator: bool = False) -> Frameworks:
+def import_tensorflow_and_keras(*, accelerator: bool = False) -> Frameworks:
     """Import TensorFlow, and Keras on top of it.
 
     Args:
-        accelerator: Let TensorFlow use a GPU if there is one.  Only the first call in a process
-            decides, because TensorFlow reads the setting while it is imported.
+        accelerator: Let TensorFlow use a GPU if there is one. Only the first call in a process
+            decides whether TensorFlow uses a GPU, because TensorFlow reads the setting while it is
+            imported.
 
     Raises:
         RuntimeUnavailable: TensorFlow is not installed.
@@ -34,6 +35,6 @@ def import_frameworks(*, accelerator: bool = False) -> Frameworks:
         import tensorflow as tf
     except ImportError as err:
         raise RuntimeUnavailable(
-            "Building a network needs TensorFlow", remedy=install_remedy("train")
+            "Building a network needs TensorFlow", remedy=describe_extra_installation("train")
         ) from err
     return Frameworks(tf, keras)

@@ -1,35 +1,38 @@
-"""Build the study's network: a Keras base with two dense layers and a softmax on top."""
+"""Build the study's network, which is a Keras base with two dense layers and a softmax on top."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from drdeploy.grader.grading.grade import ICDR_CLASSES
-from drdeploy.grader.networks.frameworks import import_frameworks
-from drdeploy.grader.networks.normalization import set_imagenet_normalization
+from drdeploy.grader.networks.frameworks import import_tensorflow_and_keras
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from drdeploy.grader.networks.architectures import Architecture
 
 HIDDEN_UNITS = 128
+IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
+IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+"""Standard deviations of red, green and blue, for pixel values from 0 to 1."""
 
 
 def build_network(architecture: Architecture, *, class_count: int = len(ICDR_CLASSES)) -> Any:
-    """Build a network without meaningful weights.
+    """Build a network whose weights are not yet set.
 
-    The base ends in global average pooling.  On top are two dense layers of 128 units with ReLU,
-    and a softmax.
+    The base network ends in global average pooling.  On top of the base are two dense layers of 128
+    units with ReLU, and a softmax.
 
     Returns:
-        A ``keras.Model``; :func:`base_of` returns its base.
+        A ``keras.Model``.
     """
-    keras = import_frameworks().keras
+    keras = import_tensorflow_and_keras().keras
     build_base = getattr(keras.applications, architecture.name)
     base = build_base(
-        include_top=False, weights=None, pooling="avg", input_shape=architecture.input_shape
+        include_top=False, weights=None, pooling="avg", input_shape=architecture.shape_of_input
     )
     set_imagenet_normalization(base)
     base.trainable = False
@@ -42,9 +45,9 @@ def build_network(architecture: Architecture, *, class_count: int = len(ICDR_CLA
     return keras.Model(base.input, last(features), name=architecture.name.lower())
 
 
-def in_float32(network: Any, architecture: Architecture) -> Any:
+def convert_network_to_float32(network: Any, architecture: Architecture) -> Any:
     """Return a network that computes in single precision, with the same weights."""
-    policy = import_frameworks().keras.mixed_precision
+    policy = import_tensorflow_and_keras().keras.mixed_precision
     if policy.dtype_policy().compute_dtype == "float32":
         return network
     policy.set_dtype_policy("float32")
@@ -53,18 +56,49 @@ def in_float32(network: Any, architecture: Architecture) -> Any:
     return single
 
 
-def base_of(network: Any) -> Any:
-    """Return the base of a network: everything up to the pooled features."""
-    keras = import_frameworks().keras
+def base_of_network(network: Any) -> Any:
+    """Return the base of a network as a Keras model, whose output is the pooled features."""
+    keras = import_tensorflow_and_keras().keras
     return keras.Model(network.input, network.get_layer("hidden_1").input)
 
 
 def run_network(network: Any, batch: NDArray[np.float32], *, training: bool = False) -> Any:
     """Compute a network's output for a batch.
 
-    It runs as a TensorFlow graph.  Called directly, Keras keeps the output of every layer until
-    the end, which takes gigabytes.
+    The network runs as a TensorFlow graph.  If the network were called directly, Keras would keep
+    the output of every layer until the end, which takes gigabytes.
     """
-    tf = import_frameworks().tensorflow
+    tf = import_tensorflow_and_keras().tensorflow
     graph = tf.function(lambda images: network(images, training=training), autograph=False)
     return graph(tf.constant(batch)).numpy()
+
+
+def set_imagenet_normalization(network: Any) -> None:
+    """Normalize an EfficientNet's input by ImageNet's statistics, unless the weights have others.
+
+    Keras builds EfficientNet's normalization layer in two ways. With ``weights="imagenet"``, the
+    weights file holds the standard deviation in place of the variance. The layer divides by the
+    square root of the deviation, and Keras adds a second division by this root (TensorFlow issue
+    49930). The division of the layer and the added division together compute the usual (x - mean) /
+    deviation. Without weights, Keras adds no second division, and the layer has no statistics. This
+    function sets the statistics so that the layer alone computes (x - mean) / deviation, and one
+    graph works with any weights.
+
+    Call this function after a network is built, and again whenever its weights have been set.
+    """
+    keras = import_tensorflow_and_keras().keras
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            is_unset = not np.any(layer.adapt_mean) and np.all(np.equal(layer.adapt_variance, 1))
+            if is_unset or np.allclose(layer.adapt_variance, IMAGENET_STD, atol=1e-3):
+                layer.adapt_mean.assign(IMAGENET_MEAN)
+                layer.adapt_variance.assign(np.square(IMAGENET_STD))
+            layer.finalize_state()  # what the layer computes with is a copy
+
+
+def turn_normalization_into_constants(network: Any) -> None:
+    """Turn the statistics of normalization layers into constants, for converters."""
+    keras = import_tensorflow_and_keras().keras
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)

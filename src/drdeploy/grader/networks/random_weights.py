@@ -1,9 +1,14 @@
-"""Random weights that leave a deep network as stable as a trained one.
+"""Random weights with which a deep network is as stable as with trained weights.
 
-With random kernels alone, values grow to 1e10 in some networks, and the rounding errors of an
-exported model grow until it answers another grade.  So the batch normalization of every layer gets
-the statistics of a few photographs, is shifted so that most values pass the activation, and
-residual branches start small.
+A study needs a large model, but the trained weights of a large model may not be distributed. Random
+weights suffice to measure size, latency and cost.  Two builds must give the same file, and
+different photographs must get different answers.  The weights are drawn with NumPy, so that they do
+not depend on the library that builds the network.
+
+With random kernels alone, values grow to 1e10 in some networks, and rounding errors can change the
+grade of an exported model. The batch normalization of every layer gets the statistics of a few
+photographs, and is shifted so that most values pass the activation. The last normalization of each
+residual branch gets a small gain.
 """
 
 from __future__ import annotations
@@ -13,26 +18,60 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drdeploy.grader.networks.frameworks import import_frameworks
-from drdeploy.grader.networks.initial import he_normal, round_digits
+from drdeploy.grader.networks.frameworks import import_tensorflow_and_keras
 from drdeploy.grader.networks.network import run_network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LEAST_SPREAD = 0.01
+"""Smallest spread of a logit, as a share of the largest logit.  A smaller spread is not scaled up
+to 1, because scaling would enlarge rounding errors until they decide the answer."""
+
+
+def draw_he_normal_kernel(
+    rng: np.random.Generator, shape: tuple[int, ...], fan_in: int
+) -> NDArray[np.float32]:
+    """Draw a random kernel that keeps the scale through ReLU layers (He et al., ICCV 2015)."""
+    drawn = rng.standard_normal(shape, dtype=np.float32)
+    return np.asarray(drawn * np.sqrt(2.0 / fan_in), dtype=np.float32)
+
+
+def scale_last_layer_to_unit_logits(
+    features: NDArray[np.float32], kernel: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scale the last layer so that each logit has mean 0 and standard deviation 1.
+
+    Mean and deviation are taken over ``n`` photographs; ``features`` is the layer's input for these
+    photographs, in shape ``(n, units)``.  The function returns the scaled kernel ``(units,
+    classes)`` and a bias ``(classes,)``.
+    """
+    logits = features @ kernel
+    # Rounded, because the last bits of sums differ between machines, and the model must not.
+    scale = round_to_three_digits(
+        1.0 / np.maximum(logits.std(axis=0), LEAST_SPREAD * np.abs(logits).max())
+    )
+    return kernel * scale, -round_to_three_digits(logits.mean(axis=0) * scale)
+
+
+def round_to_three_digits(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Round each value to three significant digits, so that all machines give the same weights."""
+    return np.asarray([float(f"{value:.3g}") for value in values], dtype=np.float32)
+
+
 BRANCH_GAIN = 0.1
-"""Gain of a residual branch; its identity has 1.  Goyal et al. start from zero (arXiv:1706.02677,
-section 5.1)."""
+"""Gain of a residual branch; the identity to which the branch is added has a gain of 1.  Goyal et
+al. start with a gain of zero (arXiv:1706.02677, section 5.1)."""
 
 OFFSET = 1.0
-"""Shift of normalized values, in deviations.  Without it, ReLU cuts them at their mean, and small
-differences between photographs grow by a third with every pair of layers (Yang et al., A Mean Field
-Theory of Batch Normalization, 2019)."""
+"""Shift of normalized values, in standard deviations.  Without the shift, ReLU cuts off all values
+below the mean, and small differences between photographs grow by a third with every pair of layers
+(Yang et al., A Mean Field Theory of Batch Normalization, 2019)."""
 
 
-def randomise(network: Any, seed: int) -> None:
-    """Draw every kernel, with a generator of its own for each layer."""
-    keras = import_frameworks().keras
+def draw_random_kernels(network: Any, seed: int) -> None:
+    """Draw every kernel with a separate random generator for each layer."""
+    keras = import_tensorflow_and_keras().keras
     for index, layer in enumerate(network.layers):
         rng = np.random.default_rng([seed, index])
         is_depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
@@ -42,28 +81,25 @@ def randomise(network: Any, seed: int) -> None:
                 # Of shape (height, width, channels, multiplier): an output has one input channel.
                 has_one_channel = is_depthwise or variable.name == "depthwise_kernel"
                 fan_in = math.prod(shape[:2] if has_one_channel else shape[:-1])
-                variable.assign(he_normal(rng, shape, fan_in))
+                variable.assign(draw_he_normal_kernel(rng, shape, fan_in))
 
 
 def set_batch_statistics(network: Any, sample: NDArray[np.float32]) -> None:
-    """Give every batch normalization the statistics of ``sample``, as training would.
+    """Set the statistics of every batch normalization to the statistics of ``sample``.
 
-    One pass is enough: in training mode a layer normalizes by the batch at hand, and with a
-    momentum of zero its moving statistics become those of that batch.  A network without batch
-    normalization is left as it is.
-
-    Args:
-        network: With random kernels.
-        sample: Photographs as its input, ``(n, height, width, 3)``.
+    One pass is enough, because a layer in training mode normalizes by the current batch. With a
+    momentum of zero, the layer's moving statistics become the statistics of the current batch. A
+    network without batch normalization is not changed. The sample consists of photographs as the
+    network's input, ``(n, height, width, 3)``.
     """
-    layers = import_frameworks().keras.layers
-    normalizing = _layers(network, layers.BatchNormalization)
-    dropping = _layers(network, layers.Dropout)
+    layers = import_tensorflow_and_keras().keras.layers
+    normalizing = _select_layers_of_kind(network, layers.BatchNormalization)
+    dropping = _select_layers_of_kind(network, layers.Dropout)
     if not normalizing:
         return
     for layer in normalizing:
         layer.beta.assign(np.full(layer.beta.shape, OFFSET))
-    for layer in _ends_of_branches(network):
+    for layer in _find_last_normalizations_of_branches(network):
         layer.gamma.assign(np.full(layer.gamma.shape, BRANCH_GAIN))
     before = [(layer, layer.trainable, layer.momentum) for layer in normalizing]
     rates = [layer.rate for layer in dropping]
@@ -74,29 +110,31 @@ def set_batch_statistics(network: Any, sample: NDArray[np.float32]) -> None:
     run_network(network, sample, training=True)
     for layer, trainable, momentum in before:
         layer.trainable, layer.momentum = trainable, momentum
-        layer.moving_mean.assign(round_digits(layer.moving_mean.numpy()))
-        layer.moving_variance.assign(round_digits(layer.moving_variance.numpy()))
+        layer.moving_mean.assign(round_to_three_digits(layer.moving_mean.numpy()))
+        layer.moving_variance.assign(round_to_three_digits(layer.moving_variance.numpy()))
     for layer, rate in zip(dropping, rates, strict=True):
         layer.rate = rate
 
 
-def _ends_of_branches(network: Any) -> list[Any]:
+def _find_last_normalizations_of_branches(network: Any) -> list[Any]:
     """Find the last normalization of each residual branch that is added to an identity.
 
-    At an addition, the branch is the one input that comes from a normalization, directly or
-    through dropout.  If both do, there is no identity.
+    The branch of an addition is the only input that comes from a normalization, directly or through
+    dropout.  If both inputs come from a normalization, the addition has no identity.
     """
-    layers = import_frameworks().keras.layers
-    by_output = {id(one.output): one for one in _layers(network, layers.BatchNormalization)}
-    for layer in _layers(network, layers.Dropout):
+    layers = import_tensorflow_and_keras().keras.layers
+    by_output = {
+        id(one.output): one for one in _select_layers_of_kind(network, layers.BatchNormalization)
+    }
+    for layer in _select_layers_of_kind(network, layers.Dropout):
         if id(layer.input) in by_output:
             by_output[id(layer.output)] = by_output[id(layer.input)]
     summed = [
         [by_output[id(tensor)] for tensor in layer.input if id(tensor) in by_output]
-        for layer in _layers(network, layers.Add)
+        for layer in _select_layers_of_kind(network, layers.Add)
     ]
     return [ends[0] for ends in summed if len(ends) == 1]
 
 
-def _layers(network: Any, kind: type) -> list[Any]:
+def _select_layers_of_kind(network: Any, kind: type) -> list[Any]:
     return [layer for layer in network.layers if isinstance(layer, kind)]

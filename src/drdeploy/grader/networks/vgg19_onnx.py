@@ -1,10 +1,10 @@
 """Write VGG19 with random weights as ONNX, without TensorFlow.
 
-A study compares a small model with a large one, whose size and cost matter and whose grades do not.
-At 80 MB it cannot be shipped, and TensorFlow is a large download just to build it.  This module
-needs NumPy and the ``onnx`` package alone and writes the same network, weight for weight, as
-``model export vgg19 --format onnx`` (Simonyan and Zisserman, ICLR 2015, configuration E, under the
-study's head).
+A study compares a small model with a large one. Only the size and cost of the large model matter,
+not its grades. The large model has 80 MB, which is too much for the package, and TensorFlow is too
+large a download for building one model.  This module needs only NumPy and ``onnx``, and writes the
+network and weights that ``model export vgg19 --format onnx`` writes. The network is configuration E
+of Simonyan and Zisserman (ICLR 2015) with the study's last layers.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drdeploy.grader.artifacts import Provenance, extract, pack
+from drdeploy.grader.artifacts import ModelDescription, Provenance, extract_archive, pack_archive
 from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
 from drdeploy.grader.grading.grade import ICDR_CLASSES
 from drdeploy.grader.networks.architectures import find_architecture
-from drdeploy.grader.networks.initial import he_normal, spread_logits
 from drdeploy.grader.networks.notes import RANDOM
-from drdeploy.grader.networks.sample import sample_batch
-from drdeploy.grader.runtimes.load import load_runtime
+from drdeploy.grader.networks.random_weights import (
+    draw_he_normal_kernel,
+    scale_last_layer_to_unit_logits,
+)
+from drdeploy.grader.networks.sample import make_sample_batch
+from drdeploy.grader.runtimes.load import load_model_in_runtime
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
@@ -34,97 +37,84 @@ if TYPE_CHECKING:
     Weights = dict[str, NDArray[np.float32]]
 
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
-"""Filters and convolutions of each block; each ends in a 2 x 2 max-pooling."""
+"""Number of filters and of convolutions in each block; each block ends in a 2 x 2 max-pooling."""
 
 HIDDEN = (128, 128)
 OPSET, IR_VERSION = 17, 8
 
 
-def export_vgg19_onnx(out_dir: Path, *, seed: int = 0) -> Path:
-    """Write ``vgg19-fp32-onnx.tar.gz`` and return its path.
-
-    Args:
-        out_dir: Created if it does not exist.
-        seed: Of the weights.
-    """
+def export_random_vgg19_as_onnx(out_dir: Path, *, seed: int = 0) -> Path:
+    """Write ``vgg19-fp32-onnx.tar.gz`` with random weights, and return the path of the archive."""
     architecture = find_architecture("VGG19")
-    sample = sample_batch(architecture.transform)
-    weights = random_weights(seed)
+    sample = make_sample_batch(architecture.transform)
+    weights = draw_random_vgg19_weights(seed)
     archive = out_dir / "vgg19-fp32-onnx.tar.gz"
     out_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="drdeploy-export-") as scratch:
-        features = _features(weights, sample, Path(scratch))
-        weights["grades/kernel"], weights["grades/bias"] = spread_logits(
+        features = _compute_input_of_last_layer(weights, sample, Path(scratch))
+        weights["grades/kernel"], weights["grades/bias"] = scale_last_layer_to_unit_logits(
             features, weights["grades/kernel"]
         )
-        pack(
-            write_graph(weights, Path(scratch) / "model.onnx"),
-            archive,
+        provenance = Provenance(
+            tool_version=VERSION, source="keras.applications.VGG19", seed=seed, notes=RANDOM
+        )
+        description = ModelDescription(
             name="vgg19",
             architecture="VGG19",
             weights="random",
             transform=architecture.transform,
             gradability=GradabilityLimits(),
-            provenance=Provenance(
-                tool_version=VERSION,
-                source="keras.applications.VGG19",
-                seed=seed,
-                notes=RANDOM,
-            ),
+            provenance=provenance,
         )
+        pack_archive(write_vgg19_graph(weights, Path(scratch) / "model.onnx"), archive, description)
     return archive
 
 
-def random_weights(seed: int) -> Weights:
-    """Draw kernels ``(height, width, in, out)`` and zero biases, by layer.
+def draw_random_vgg19_weights(seed: int) -> Weights:
+    """Draw kernels ``(height, width, in, out)`` and zero biases for each layer.
 
-    Each layer's generator is seeded by its position in Keras's network, so that the weights are
-    those that :func:`drdeploy.grader.networks.random_weights.randomise` draws there.
+    The generator of each layer is seeded by the layer's position in Keras's network. The weights
+    are equal to those of :func:`drdeploy.grader.networks.random_weights.draw_random_kernels`.
     """
     weights: Weights = {}
-    channels = 3
-    for place, name, shape in _layers(channels):
+    for place, name, shape in _iterate_layers_in_keras_order():
         rng = np.random.default_rng([seed, place])
-        weights[f"{name}/kernel"] = he_normal(rng, shape, int(np.prod(shape[:-1])))
+        weights[f"{name}/kernel"] = draw_he_normal_kernel(rng, shape, int(np.prod(shape[:-1])))
         weights[f"{name}/bias"] = np.zeros(shape[-1], dtype=np.float32)
     return weights
 
 
-def _layers(channels: int) -> Iterator[tuple[int, str, tuple[int, ...]]]:
-    """Yield the layers: position in Keras's network, name, and shape of the kernel.
+def _iterate_layers_in_keras_order() -> Iterator[tuple[int, str, tuple[int, ...]]]:
+    """Yield the position in Keras's network, the name and the kernel's shape of each layer.
 
-    Keras counts input, pooling and flattening as layers too.
+    In Keras, the positions also count layers for input, pooling and flattening.
     """
-    place = 1
+    place, channels = 1, 3
     for block, (filters, convolutions) in enumerate(BLOCKS, start=1):
         for number in range(1, convolutions + 1):
             yield place, f"block{block}_conv{number}", (3, 3, channels, filters)
             channels, place = filters, place + 1
         place += 1  # the block's pooling
     place += 1  # the global one
-    units = channels
-    for name, width in zip(
-        ("hidden_1", "hidden_2", "grades"), (*HIDDEN, len(ICDR_CLASSES)), strict=True
-    ):
-        yield place, name, (units, width)
-        units, place = width, place + 1
+    names, widths = ("hidden_1", "hidden_2", "grades"), (*HIDDEN, len(ICDR_CLASSES))
+    for name, width in zip(names, widths, strict=True):
+        yield place, name, (channels, width)
+        channels, place = width, place + 1
 
 
-def write_graph(weights: Weights, path: Path, *, is_cut: bool = False) -> Path:
+def write_vgg19_graph(weights: Weights, path: Path, *, is_cut: bool = False) -> Path:
     """Write the network as an ONNX file.
 
-    Args:
-        weights: As :func:`random_weights` makes them.
-        path: Of the file.
-        is_cut: End before the last layer, so that the output is what that layer would get.
+    If ``is_cut``, the graph ends before the last layer, and the output is the input of the last
+    layer.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    nodes = list(_nodes(is_cut=is_cut))
+    nodes = list(_make_graph_nodes(is_cut=is_cut))
     used = {name for node in nodes for name in node.input}
     architecture = find_architecture("VGG19")
-    height_px, width_px, _ = architecture.input_shape
+    height_px, width_px, _ = architecture.shape_of_input
     units = HIDDEN[-1] if is_cut else len(ICDR_CLASSES)
     graph = helper.make_graph(
         nodes,
@@ -136,7 +126,7 @@ def write_graph(weights: Weights, path: Path, *, is_cut: bool = False) -> Path:
         ],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", units])],
         [
-            numpy_helper.from_array(_as_onnx(value), name)
+            numpy_helper.from_array(_rearrange_kernel_for_onnx(value), name)
             for name, value in weights.items()
             if name in used
         ],
@@ -148,7 +138,7 @@ def write_graph(weights: Weights, path: Path, *, is_cut: bool = False) -> Path:
     return path
 
 
-def _nodes(*, is_cut: bool) -> Iterator[NodeProto]:
+def _make_graph_nodes(*, is_cut: bool) -> Iterator[NodeProto]:
     from onnx import helper
 
     yield helper.make_node("Transpose", ["image"], ["planes"], perm=[0, 3, 1, 2])
@@ -179,16 +169,24 @@ def _nodes(*, is_cut: bool) -> Iterator[NodeProto]:
         yield helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1)
 
 
-def _as_onnx(value: NDArray[np.float32]) -> NDArray[np.float32]:
+def _rearrange_kernel_for_onnx(value: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rearrange a convolution's kernel to ONNX's order ``(out, in, height, width)``."""
     return np.ascontiguousarray(value.transpose(3, 2, 0, 1)) if value.ndim == 4 else value
 
 
-def _features(weights: Weights, sample: NDArray[np.float32], scratch: Path) -> NDArray[np.float32]:
+def _compute_input_of_last_layer(
+    weights: Weights, sample: NDArray[np.float32], scratch: Path
+) -> NDArray[np.float32]:
     """Compute the input of the last layer for the sample photographs."""
     units = tuple(f"unit_{number}" for number in range(HIDDEN[-1]))
-    cut = write_graph(weights, scratch / "cut.onnx", is_cut=True)
-    transform = find_architecture("VGG19").transform
-    pack(cut, scratch / "cut.tar.gz", name="cut", classes=units, transform=transform)
-    runtime = load_runtime(extract(scratch / "cut.tar.gz", scratch / "cut"))
+    cut = write_vgg19_graph(weights, scratch / "cut.onnx", is_cut=True)
+    description = ModelDescription(
+        name="cut",
+        architecture="VGG19",
+        weights="random",
+        classes=units,
+        transform=find_architecture("VGG19").transform,
+    )
+    pack_archive(cut, scratch / "cut.tar.gz", description)
+    runtime = load_model_in_runtime(extract_archive(scratch / "cut.tar.gz", scratch / "cut"))
     return np.concatenate([runtime.predict(one[None]) for one in sample])

@@ -1,4 +1,4 @@
-"""Fill a network with weights: random ones, or ImageNet's with a random head."""
+"""Set a network's weights: all random, or ImageNet weights with random last layers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from drdeploy.errors import InvalidInput, ModelLoadFailed
 from drdeploy.files import sha256_of_file
 from drdeploy.grader.networks.architectures import STUDY_SIDE_PX
-from drdeploy.grader.networks.frameworks import import_frameworks
-from drdeploy.grader.networks.initial import spread_logits
-from drdeploy.grader.networks.network import base_of, run_network
-from drdeploy.grader.networks.normalization import set_imagenet_normalization
+from drdeploy.grader.networks.frameworks import import_tensorflow_and_keras
+from drdeploy.grader.networks.network import (
+    base_of_network,
+    run_network,
+    set_imagenet_normalization,
+)
 from drdeploy.grader.networks.notes import RANDOM, UNTRAINED
-from drdeploy.grader.networks.random_weights import randomise, set_batch_statistics
+from drdeploy.grader.networks.random_weights import (
+    draw_random_kernels,
+    scale_last_layer_to_unit_logits,
+    set_batch_statistics,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,12 +37,12 @@ WeightsSource = Path | Literal["random", "imagenet"]
 
 @dataclass(frozen=True)
 class WeightsOrigin:
-    """Where a network's weights come from, for its manifest.
+    """The origin of a network's weights, for its manifest.
 
     Attributes:
         weights: ``random`` or ``imagenet``.
-        source: Which network, and which file of weights.
-        notes: What a user must know about them.
+        source: Name of the network, and of the file of weights.
+        notes: What a user must know about the weights.
     """
 
     weights: Weights
@@ -44,7 +50,7 @@ class WeightsOrigin:
     notes: str
 
 
-def fill(
+def set_network_weights(
     network: Any,
     architecture: Architecture,
     source: WeightsSource,
@@ -52,35 +58,35 @@ def fill(
     seed: int,
     sample: NDArray[np.float32],
 ) -> WeightsOrigin:
-    """Give a network its weights.
+    """Set the weights of a network.
 
-    Random weights are drawn from ``seed``, layer by layer.  The batch normalization of a random
-    base then gets the statistics of ``sample``, and the last layer is scaled so that each logit
-    has mean 0 and deviation 1 over ``sample``.  Otherwise a deep random network gives every
-    photograph the same answer, or enlarges rounding errors into another one.
+    Random weights are drawn from ``seed``, layer by layer. The batch normalization of a random base
+    then gets the statistics of ``sample``, and the last layer is scaled so that each logit has mean
+    0 and deviation 1 over ``sample``. Without the statistics of ``sample``, a deep random network
+    gives every photograph the same answer, or rounding errors change its answers.
 
     Args:
-        network: Made by :func:`drdeploy.grader.networks.network.build_network`.
-        architecture: Which network it is.
-        source: ``random``, ``imagenet`` (Keras downloads it), or a file with weights of the base
-            (``.weights.h5``).
-        seed: Of the random weights.
-        sample: Photographs as its input, ``(n, height, width, 3)``, n at least 2.
+        network: A network that :func:`drdeploy.grader.networks.network.build_network` made.
+        architecture: Architecture of the network.
+        source: ``random``, ``imagenet`` (Keras downloads the weights), or a file with weights of
+            the base network (``.weights.h5``).
+        seed: Seed of the random weights.
+        sample: At least two photographs as the network's input, ``(n, height, width, 3)``.
 
     Raises:
-        InvalidInput: The file is missing, or does not fit the base.
+        InvalidInput: The file is missing, or does not fit the base network.
         ModelLoadFailed: Keras cannot download the weights.
     """
-    randomise(network, seed)
-    filled = _fill_base(network, architecture, source)
+    draw_random_kernels(network, seed)
+    filled = _set_base_weights(network, architecture, source)
     if source == "random":
         set_batch_statistics(network, sample)
-    _spread_logits(network, sample)
+    _scale_last_layer_of_network(network, sample)
     return filled
 
 
-def weights_identifier(source: WeightsSource, seed: int) -> str:
-    """Name the weights that a base would be filled with, without building it.
+def identifier_of_weights(source: WeightsSource, seed: int) -> str:
+    """Return an identifier of the weights that a network would get, without building the network.
 
     Returns:
         ``random-SEED``, ``imagenet``, or ``file-`` and the beginning of the file's SHA-256.
@@ -90,20 +96,22 @@ def weights_identifier(source: WeightsSource, seed: int) -> str:
     """
     if isinstance(source, str):
         return f"random-{seed}" if source == "random" else source
-    _check_file(source)
+    _require_weights_file(source)
     return f"file-{sha256_of_file(source)[:12]}"
 
 
-def _fill_base(network: Any, architecture: Architecture, source: WeightsSource) -> WeightsOrigin:
-    base = base_of(network)
+def _set_base_weights(
+    network: Any, architecture: Architecture, source: WeightsSource
+) -> WeightsOrigin:
+    base = base_of_network(network)
     origin = f"keras.applications.{architecture.name}"
     if source == "random":
         return WeightsOrigin("random", origin, RANDOM)
     if source == "imagenet":
-        _download(base, architecture)
+        _download_imagenet_weights(base, architecture)
         set_imagenet_normalization(base)
         return WeightsOrigin("imagenet", f"{origin}(weights='imagenet')", UNTRAINED)
-    _load_file(base, source)
+    _load_weights_file(base, source)
     set_imagenet_normalization(base)
     digest = sha256_of_file(source)
     return WeightsOrigin(
@@ -111,17 +119,17 @@ def _fill_base(network: Any, architecture: Architecture, source: WeightsSource) 
     )
 
 
-def _spread_logits(network: Any, sample: NDArray[np.float32]) -> None:
-    keras = import_frameworks().keras
+def _scale_last_layer_of_network(network: Any, sample: NDArray[np.float32]) -> None:
+    keras = import_tensorflow_and_keras().keras
     last = network.get_layer("grades")
     features = run_network(keras.Model(network.input, last.input), sample)
-    kernel, bias = spread_logits(features, last.kernel.numpy())
+    kernel, bias = scale_last_layer_to_unit_logits(features, last.kernel.numpy())
     last.kernel.assign(kernel)
     last.bias.assign(bias)
 
 
-def _download(base: Any, architecture: Architecture) -> None:
-    keras = import_frameworks().keras
+def _download_imagenet_weights(base: Any, architecture: Architecture) -> None:
+    keras = import_tensorflow_and_keras().keras
     build_base = getattr(keras.applications, architecture.name)
     try:
         # Keras prints its progress to standard output, which is for results.
@@ -137,22 +145,22 @@ def _download(base: Any, architecture: Architecture) -> None:
         raise ModelLoadFailed(
             "Keras cannot download the ImageNet weights",
             where=architecture.name,
-            remedy="Download them where there is a network and give the file, or use random",
+            remedy="Download the weights on another machine and name the file, or use 'random'",
         ) from err
     base.set_weights(pretrained.get_weights())
 
 
-def _check_file(path: Path) -> None:
+def _require_weights_file(path: Path) -> None:
     if not path.is_file():
         raise InvalidInput(
-            "There is no such file of weights",
+            "The weights file does not exist",
             where=str(path),
             remedy="Give 'random', 'imagenet' or the path of a .weights.h5 file",
         )
 
 
-def _load_file(base: Any, path: Path) -> None:
-    _check_file(path)
+def _load_weights_file(base: Any, path: Path) -> None:
+    _require_weights_file(path)
     try:
         with warnings.catch_warnings():
             # If layers do not match, Keras only warns and leaves them as they are.
@@ -160,7 +168,7 @@ def _load_file(base: Any, path: Path) -> None:
             base.load_weights(path)
     except (ValueError, OSError, KeyError, UserWarning) as err:
         raise InvalidInput(
-            "The weights do not fit the network's base",
+            "The weights do not fit the network without its last layers",
             where=str(path),
-            remedy="It must be saved from keras.applications with include_top=False",
+            remedy="Save the weights from keras.applications with include_top=False",
         ) from err

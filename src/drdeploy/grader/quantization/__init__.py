@@ -1,25 +1,8 @@
-"""Make a grader's weights smaller, and measure what that costs in sensitivity.
+"""Store a grader's weights in fewer bits, and measure how much quality is lost.
 
-``convert`` rewrites the ONNX graph (int8 static per channel, bf16, fp16).  ``verdict`` compares the
-two graders photograph by photograph and accepts or refuses the smaller one, or says how many
-photographs it would take to decide.  ``quantize`` is the whole way from one archive to another,
-and ``out_of_fold`` the same for the networks of a training run.
+``convert`` rewrites the ONNX graph (int8 static per channel, bf16, fp16).  ``own_decisions``
+chooses the quantized grader's temperature and operating points.  ``verdict`` compares the quantized
+grader with the original, photograph by photograph, and accepts or refuses it. If there are too few
+photographs, ``verdict`` says how many would be enough.  ``losses`` estimates the loss in measures
+of probabilities.  ``quantize`` makes a quantized archive from another archive.
 """
-
-from drdeploy.grader.quantization.convert import SmallPrecision, quantize_onnx
-from drdeploy.grader.quantization.quantize import QuantizationOutcome, quantize_artifact
-from drdeploy.grader.quantization.verdict import (
-    DEFAULT_MARGIN,
-    NonInferiorityVerdict,
-    compare_quantized,
-)
-
-__all__ = [
-    "DEFAULT_MARGIN",
-    "NonInferiorityVerdict",
-    "QuantizationOutcome",
-    "SmallPrecision",
-    "compare_quantized",
-    "quantize_artifact",
-    "quantize_onnx",
-]

@@ -1,4 +1,4 @@
-"""Make a smaller archive from one in fp32, and write the verdict into its manifest."""
+"""Make a quantized archive from an fp32 archive, and write the verdict into the new manifest."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ import msgspec
 import numpy as np
 
 from drdeploy.errors import InvalidInput
-from drdeploy.grader.artifacts import Quantization, extract, pack
-from drdeploy.grader.datasets import deduplicate, load_dataset
-from drdeploy.grader.evaluation.document import comparison_document
+from drdeploy.files import choose_output_folder
+from drdeploy.grader.artifacts import Quantization, extract_archive, pack_archive
+from drdeploy.grader.datasets import load_dataset, set_copies_aside
+from drdeploy.grader.evaluation.document import build_comparison_document
 from drdeploy.grader.evaluation.predictions import predict_dataset
 from drdeploy.grader.inference import InferenceService
-from drdeploy.grader.quantization.convert import quantize_onnx
-from drdeploy.grader.quantization.verdict import DEFAULT_MARGIN, compare_quantized
+from drdeploy.grader.quantization.convert import (
+    divide_onnx_logits_by_temperature,
+    ends_in_softmax,
+    write_quantized_onnx,
+)
+from drdeploy.grader.quantization.own_decisions import choose_own_decisions
+from drdeploy.grader.quantization.verdict import DEFAULT_MARGIN, judge_quantized_grader
+from drdeploy.photograph_names import PhotographNames
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
@@ -25,14 +32,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from drdeploy.grader.artifacts import ModelArtifact, ModelManifest
+    from drdeploy.grader.artifacts import Clinical, ModelArtifact, ModelManifest
     from drdeploy.grader.datasets import Dataset
     from drdeploy.grader.evaluation.predictions import GradedSet
     from drdeploy.grader.quantization.convert import SmallPrecision
     from drdeploy.grader.quantization.verdict import NonInferiorityVerdict
 
 CALIBRATION_IMAGES = 100
-"""Photographs to calibrate on, unless the caller names another number."""
+"""Default number of photographs to calibrate on."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +48,12 @@ class QuantizationOutcome:
 
     Attributes:
         archive: The quantized artifact; None if it was refused.
-        size_bytes: Of its model file.
-        reference_size_bytes: Of the fp32 model file.
-        verdict: Of the comparison with the fp32 artifact.
+        size_bytes: Size of the quantized model file.
+        reference_size_bytes: Size of the fp32 model file.
+        verdict: Verdict of the comparison with the fp32 artifact.
         reference: The fp32 predictions of the validation photographs.
-        calibrated_on: How many photographs of which data set.
-        validated_on: The same for the photographs of the comparison.
+        calibrated_on: Number and data set of the calibration photographs, as text.
+        validated_on: Number and data set of the photographs for the comparison, as text.
     """
 
     archive: Path | None
@@ -59,7 +66,7 @@ class QuantizationOutcome:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The result as plain values, for JSON."""
+        """The result of quantizing a grader as a dictionary for JSON."""
         verdict = self.verdict
         return {
             "calibrated_on": self.calibrated_on,
@@ -68,10 +75,11 @@ class QuantizationOutcome:
             "reason": verdict.reason,
             "margin": verdict.margin,
             "images_needed": verdict.images_needed,
+            "tests": build_tests_document(verdict),
             "size_bytes": self.size_bytes,
             "reference_size_bytes": self.reference_size_bytes,
             "ece": {"fp32": verdict.ece_before, "quantized": verdict.ece_after},
-            **comparison_document(verdict.comparison, self.reference),
+            **build_comparison_document(verdict.comparison, self.reference),
             "archive": None if self.archive is None else str(self.archive),
         }
 
@@ -88,6 +96,7 @@ def quantize(
     margin: float = DEFAULT_MARGIN,
     seed: int = 0,
     force: bool = False,
+    own_names: bool = False,
     track: Callable[[Sequence[Path]], Sequence[Path]] = lambda files: files,
 ) -> QuantizationOutcome:
     """Quantize a grader and compare it with the original, photograph by photograph.
@@ -97,21 +106,25 @@ def quantize(
         outcome = quantize("grader-fp32.tar.gz", "photographs")
         outcome.verdict.outcome, outcome.verdict.reason, outcome.archive
 
-    The smaller archive is written unless the comparison shows that it finds fewer diseased eyes.
+    The quantized archive is not written if the comparison shows that the quantized grader is worse
+    in one of the measures of :mod:`drdeploy.grader.quantization.verdict`.  The quantized model gets
+    its own temperature and operating points, which are chosen on its own predictions.
 
     Args:
         artifact: A ``model.tar.gz`` that holds an ONNX model in fp32.
-        calibration: A folder of labelled photographs, to take the ranges of activations from.
-        out: The archive to write; beside ``artifact``, named after the precision, if None.
+        calibration: A folder of labelled photographs, on which the ranges of activations are
+            measured.
+        out: The archive to write; None writes it beside ``artifact``, named after the precision.
         precision: ``int8``, ``bf16`` or ``fp16``.
-        validation: A folder of labelled photographs to compare the two graders on; the
-            photographs of ``calibration`` that were not calibrated on, if None.
-        split: Which split of ``validation``; all of it if None.
+        validation: A folder of labelled photographs to compare the two graders on; None takes the
+            photographs of ``calibration`` that were not used for calibration.
+        split: The split of ``validation`` to use; None uses all photographs.
         images: How many photographs to calibrate on, at most half of ``calibration``.
-        margin: Loss of sensitivity that is acceptable, as a share of the diseased eyes.
-        seed: Of the choice of photographs and of the bootstrap.
-        force: Write the archive although it was refused; its manifest says so.
-        track: Wraps the files that are graded, to show progress.
+        margin: Largest acceptable loss in each measure.
+        seed: Seed of the choice of photographs and of the bootstrap.
+        force: Write a refused archive, too; the manifest records the refusal.
+        own_names: Call photographs what their files are called, instead of hashing the names.
+        track: Function that wraps the iteration over the graded files, to show progress.
 
     Raises:
         InvalidInput: The artifact is not ONNX in fp32, or a folder has no usable photograph.
@@ -119,167 +132,139 @@ def quantize(
         MissingExtra: The extra ``study`` is not installed.
     """
     archive = Path(artifact)
-    sample, rest = split_for_calibration(
-        deduplicate(load_dataset(Path(calibration))).training_part(), images=images, seed=seed
-    )
+    if not archive.is_file():
+        raise InvalidInput("The artifact does not exist", where=str(archive))
+    target = path_of_quantized_archive(archive, precision) if out is None else Path(out)
+    names = PhotographNames.choose_file_names_or_hashes(own=own_names)
+    labelled = set_copies_aside(load_dataset(Path(calibration), names=names))
+    sample, rest = split_for_calibration(labelled.select_training_part(), images=images, seed=seed)
     if validation is not None:
-        rest = deduplicate(load_dataset(Path(validation)))
-        rest = rest if split is None else rest.of_split(split)
-    return quantize_artifact(
-        archive,
-        quantized_path(archive, precision) if out is None else Path(out),
-        precision=precision,
-        calibration=sample,
-        validation=rest,
-        margin=margin,
-        seed=seed,
-        force=force,
-        track=track,
-    )
-
-
-def quantized_path(archive: Path, precision: SmallPrecision) -> Path:
-    """Return a path beside the artifact: ``grader-int8.tar.gz`` for ``grader-fp32.tar.gz``."""
-    name = archive.name.removesuffix(".tar.gz")
-    renamed = name.replace("fp32", precision) if "fp32" in name else f"{name}-{precision}"
-    return archive.with_name(f"{renamed}.tar.gz")
-
-
-def split_for_calibration(
-    dataset: Dataset, *, images: int = CALIBRATION_IMAGES, seed: int = 0
-) -> tuple[Dataset, Dataset]:
-    """Choose photographs to calibrate on, at most half, and return them and the rest.
-
-    Photographs of the same sessions as the chosen ones are in neither: the rest is for the
-    comparison, which must not see a calibrated eye again.
-    """
-    order = np.random.default_rng(seed).permutation(len(dataset))
-    sample = np.sort(order[: min(images, len(dataset) // 2)])
-    sessions = set(dataset.groups[sample])
-    rest = [at for at in range(len(dataset)) if dataset.groups[at] not in sessions]
-    return dataset.take(sample.tolist()), dataset.take(rest)
-
-
-def quantize_artifact(
-    archive: Path,
-    out: Path,
-    *,
-    precision: SmallPrecision,
-    calibration: Dataset,
-    validation: Dataset,
-    margin: float = DEFAULT_MARGIN,
-    seed: int = 0,
-    force: bool = False,
-    track: Callable[[Sequence[Path]], Sequence[Path]] = lambda files: files,
-) -> QuantizationOutcome:
-    """Quantize an archive, compare it with the original, and write it unless it is refused.
-
-    Args:
-        archive: Holds an ONNX model in fp32.
-        out: The archive to write.
-        precision: Number format of its weights.
-        calibration: Photographs that the ranges of activations are taken from.
-        validation: Labelled photographs for the comparison; best not those of ``calibration``.
-        margin: Loss of sensitivity that is acceptable, as a share of the diseased eyes.
-        seed: Of the bootstrap interval.
-        force: Write the archive although it was refused; its manifest says so.
-        track: Wraps the files that are graded, to show progress.
-
-    Raises:
-        InvalidInput: The archive is not ONNX in fp32, or a data set is empty.
-        ModelError: ONNX Runtime cannot rewrite or run the model.
-    """
-    _check_inputs(archive, calibration, validation)
+        rest = set_copies_aside(load_dataset(Path(validation), names=names))
+        rest = rest if split is None else rest.select_split(split)
+    for purpose, dataset in (("calibrate on", sample), ("compare the two graders on", rest)):
+        if not len(dataset):
+            raise InvalidInput(f"No photographs are left to {purpose}", where=str(dataset.folder))
     with tempfile.TemporaryDirectory(prefix="drdeploy-quantize-") as scratch:
-        artifact = extract(archive, Path(scratch) / "fp32")
-        _require_onnx_in_fp32(artifact.manifest)
-        model = quantize_onnx(
-            artifact.entry_path,
-            Path(scratch) / "model.onnx",
-            precision,
-            calibration_inputs(artifact, calibration),
+        fp32 = extract_archive(archive, Path(scratch) / "fp32")
+        _require_onnx_in_fp32(fp32.manifest)
+        small = Path(scratch) / "model.onnx"
+        write_quantized_onnx(
+            fp32.entry_path, small, precision, iterate_calibration_inputs(fp32, sample)
         )
         draft = Path(scratch) / "draft.tar.gz"
-        pack_quantized(model, draft, artifact, precision, None)
+        pack_quantized_model(small, draft, fp32, precision, None, clinical=None)
         reference, quantized = (
-            predict_dataset(InferenceService.load(model), validation, track=track)
-            for model in (artifact.folder, draft)
+            predict_dataset(InferenceService.load(model), rest, track=track)
+            for model in (fp32.folder, draft)
         )
-        verdict = compare_quantized(
-            reference,
+        own = choose_own_decisions(
+            fp32.manifest.clinical,
             quantized,
-            grade_thresholds=artifact.manifest.grade_thresholds,
+            rest,
+            may_calibrate=ends_in_softmax(small),
+            seed=seed,
+        )
+        if own.temperature != 1:
+            divide_onnx_logits_by_temperature(small, own.temperature)
+        verdict = judge_quantized_grader(
+            reference,
+            own.cross_fitted,
+            grade_thresholds=fp32.manifest.grade_thresholds,
             margin=margin,
             seed=seed,
         )
         is_kept = force or verdict.outcome != "refused"
         if is_kept:
-            pack_quantized(model, out, artifact, precision, verdict)
+            pack_quantized_model(small, target, fp32, precision, verdict, clinical=own.clinical)
         return QuantizationOutcome(
-            out if is_kept else None,
-            model.stat().st_size,
-            artifact.entry_path.stat().st_size,
+            target if is_kept else None,
+            small.stat().st_size,
+            fp32.entry_path.stat().st_size,
             verdict,
             reference,
-            calibrated_on=f"{len(calibration)} photographs of {calibration.name}",
-            validated_on=f"{len(validation)} photographs of {validation.name}",
+            calibrated_on=f"{len(sample)} photographs of {sample.name}",
+            validated_on=f"{len(rest)} photographs of {rest.name}",
         )
 
 
-def pack_quantized(
+def build_tests_document(verdict: NonInferiorityVerdict) -> list[dict[str, Any]]:
+    """Return the test of each measure as a list of dictionaries for JSON."""
+    return [
+        {
+            "measure": test.measure,
+            "change": test.change,
+            "lower_bound_95": test.lower_bound,
+            "margin": test.margin,
+            "passed": test.has_passed,
+        }
+        for test in verdict.tests
+    ]
+
+
+def path_of_quantized_archive(archive: Path, precision: SmallPrecision) -> Path:
+    """Return a path: ``grader-int8.tar.gz`` for ``grader-fp32.tar.gz``."""
+    name = archive.name.removesuffix(".tar.gz")
+    renamed = name.replace("fp32", precision) if "fp32" in name else f"{name}-{precision}"
+    return choose_output_folder(archive) / f"{renamed}.tar.gz"
+
+
+def split_for_calibration(
+    dataset: Dataset, *, images: int = CALIBRATION_IMAGES, seed: int = 0
+) -> tuple[Dataset, Dataset]:
+    """Choose at most half of the photographs for calibration, and return both parts.
+
+    The comparison uses the rest, because it must not use an eye that calibration has used. If some
+    photographs of a session are chosen, the session's other photographs are in neither part.
+    """
+    order = np.random.default_rng(seed).permutation(len(dataset))
+    sample = np.sort(order[: min(images, len(dataset) // 2)])
+    sessions = set(dataset.groups[sample])
+    rest = [at for at in range(len(dataset)) if dataset.groups[at] not in sessions]
+    return dataset.select_by_index(sample.tolist()), dataset.select_by_index(rest)
+
+
+def pack_quantized_model(
     model: Path,
     archive: Path,
     reference: ModelArtifact,
     precision: SmallPrecision,
     verdict: NonInferiorityVerdict | None,
+    *,
+    clinical: Clinical | None,
 ) -> ModelManifest:
-    """Pack a quantized model with the manifest of the fp32 artifact and the verdict, if any."""
+    """Pack a quantized model with its own decisions, and with the verdict unless it is None.
+
+    The rest of the manifest is that of the fp32 model: how a photograph becomes the model's input,
+    and where the weights come from.
+    """
     manifest = reference.manifest
-    return pack(
-        model,
-        archive,
-        name=manifest.name,
-        architecture=manifest.architecture,
-        weights=manifest.weights,
-        precision=precision,
-        classes=manifest.classes,
-        output=manifest.output,
-        transform=manifest.transform,
-        gradability=manifest.gradability,
-        clinical=manifest.clinical,
-        quantization=None
-        if verdict is None
-        else Quantization(
+    provenance = msgspec.structs.replace(manifest.provenance, tool_version=VERSION)
+    quantization = None
+    if verdict is not None:
+        quantization = Quantization(
             verdict=verdict.outcome,
             reason=verdict.reason,
             reference_digest=reference.digest,
             images=verdict.comparison.n,
             margin=verdict.margin,
-        ),
-        provenance=msgspec.structs.replace(manifest.provenance, tool_version=VERSION),
+        )
+    description = msgspec.structs.replace(
+        manifest,
+        precision=precision,
+        clinical=clinical,
+        quantization=quantization,
+        provenance=provenance,
     )
+    return pack_archive(model, archive, description)
 
 
-def calibration_inputs(
+def iterate_calibration_inputs(
     artifact: ModelArtifact, photographs: Dataset
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the model's input for each photograph, ``(1, h, w, 3)``, just as a server makes it."""
+    """Yield the model's input for each photograph, ``(1, h, w, 3)``, as a server makes it."""
     service = InferenceService.load(artifact.folder)
     for one in photographs.photographs:
-        yield service.model_input(one.file.read_bytes())[None]
-
-
-def _check_inputs(archive: Path, calibration: Dataset, validation: Dataset) -> None:
-    if not archive.is_file():
-        raise InvalidInput("There is no such artifact", where=str(archive))
-    for purpose, dataset in (
-        ("calibrate on", calibration),
-        ("compare the two graders on", validation),
-    ):
-        if not len(dataset):
-            raise InvalidInput(
-                f"There is no photograph left to {purpose}", where=str(dataset.folder)
-            )
+        yield service.model_input(one.read_file_bytes())[None]
 
 
 def _require_onnx_in_fp32(manifest: ModelManifest) -> None:
@@ -288,5 +273,12 @@ def _require_onnx_in_fp32(manifest: ModelManifest) -> None:
             f"Only an ONNX model in fp32 can be quantized, not {manifest.model_format} "
             f"in {manifest.precision}",
             where=manifest.name,
-            remedy="Export it with --format onnx",
+            remedy="Export the model with --format onnx",
+        )
+    if manifest.recalibration is not None:
+        raise InvalidInput(
+            "The grader was recalibrated for a clinic, and a quantized grader must be recalibrated "
+            "on its own",
+            where=manifest.name,
+            remedy="Quantize the original grader, and recalibrate the quantized grader",
         )

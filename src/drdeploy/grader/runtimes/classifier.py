@@ -1,4 +1,4 @@
-"""Turn a model's raw outputs into predictions, as its manifest says."""
+"""Turn a model's raw outputs into predictions, as the manifest says."""
 
 from __future__ import annotations
 
@@ -8,54 +8,64 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.errors import PredictionFailed
+from drdeploy.grader.grading.adjustment import adjust_probabilities
+from drdeploy.grader.grading.outputs import are_probability_distributions
 from drdeploy.grader.grading.prediction import Prediction
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from drdeploy.grader.artifacts import ModelArtifact
-    from drdeploy.grader.runtimes.protocol import Runtime
+    from drdeploy.grader.artifacts import ModelArtifact, Recalibration
+    from drdeploy.grader.runtimes.runtime import Runtime
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A loaded model that answers with predictions.
+    """A loaded model that returns predictions.
 
-    Usage: ``Classifier(artifact, load_runtime(artifact)).predict(batch)``.
-
-    Attributes:
-        artifact: The model's files and manifest.
-        runtime: What loaded them.
+    Usage: ``Classifier(artifact, load_model_in_runtime(artifact)).predict(batch)``.
     """
 
     artifact: ModelArtifact
     runtime: Runtime
 
     def predict(self, batch: NDArray[np.float32]) -> list[Prediction]:
-        """Classify a batch ``(n, height, width, 3)`` that the manifest's transform made.
+        """Classify a batch of shape ``(n, height, width, 3)``, which the manifest's transform made.
 
         Raises:
-            PredictionFailed: The answer has the wrong shape, or is not probabilities.
+            PredictionFailed: The output has the wrong shape, or does not consist of probabilities.
         """
         outputs = self.runtime.predict(batch)
         if outputs.ndim != 2 or len(outputs) != len(batch):
             raise PredictionFailed(
-                f"The model answered with shape {outputs.shape} for {len(batch)} images"
+                f"The model gave an output of shape {outputs.shape} for {len(batch)} images"
             )
         manifest = self.artifact.manifest
         if manifest.output == "logits":
-            outputs = softmax(outputs)
-        classes = manifest.classes or unnamed_classes(outputs.shape[1])
+            outputs = softmax_of_logits(outputs)
+        if (adapted := manifest.recalibration) is not None:
+            outputs = _adapt_outputs(outputs, adapted)
+        classes = manifest.classes or tuple(f"class_{at}" for at in range(outputs.shape[1]))
         return [Prediction(row, classes, manifest.grade_thresholds) for row in outputs]
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turn logits ``(n, classes)`` into probabilities."""
+def _adapt_outputs(
+    probabilities: NDArray[np.float32], adapted: Recalibration
+) -> NDArray[np.float32]:
+    """Apply a recalibration to probabilities; other outputs stay unchanged."""
+    if not (
+        probabilities.shape[1] == len(adapted.grade_weights)
+        and np.all(np.isfinite(probabilities))
+        and are_probability_distributions(probabilities)
+    ):
+        return probabilities
+    return adjust_probabilities(
+        np.maximum(probabilities, 0), adapted.temperature, adapted.grade_weights
+    ).astype(np.float32)
+
+
+def softmax_of_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Turn logits of shape ``(n, classes)`` into probabilities."""
     # Without the subtraction, a logit above 88 overflows float32.
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
-
-
-def unnamed_classes(count: int) -> tuple[str, ...]:
-    """Name the outputs of a model whose manifest has no class names."""
-    return tuple(f"class_{index}" for index in range(count))

@@ -1,16 +1,23 @@
-"""Pick the runtime for an artifact, and import it alone."""
+"""Choose the runtime for an artifact, and import only this runtime."""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Protocol, cast
 
-from drdeploy.errors import InvalidInput, ModelLoadFailed, RuntimeUnavailable, install_remedy
-from drdeploy.grader.runtimes.cpu_limit import thread_count
+from drdeploy.errors import (
+    InvalidInput,
+    ModelLoadFailed,
+    RuntimeUnavailable,
+    describe_extra_installation,
+)
+from drdeploy.grader.runtimes.cpu_limit import choose_thread_count
+from drdeploy.grader.runtimes.runtime import CUDA_INSTALLATION, Runtime
+from drdeploy.grader.runtimes.signature import check_and_read_signature
 
 if TYPE_CHECKING:
     from drdeploy.grader.artifacts import ModelArtifact, ModelFormat
-    from drdeploy.grader.runtimes.protocol import Runtime, RuntimeName
+    from drdeploy.grader.runtimes.runtime import OpenedModel, RuntimeName
 
 DEFAULT: dict[ModelFormat, RuntimeName] = {"saved_model": "tensorflow", "onnx": "onnxruntime"}
 
@@ -18,6 +25,7 @@ READS: dict[RuntimeName, tuple[ModelFormat, ...]] = {
     "tensorflow": ("saved_model",),
     "onnxruntime": ("onnx",),
     "openvino": ("saved_model", "onnx"),
+    "cuda": ("onnx",),
 }
 
 EXTRA: dict[RuntimeName, str] = {
@@ -25,56 +33,74 @@ EXTRA: dict[RuntimeName, str] = {
     "onnxruntime": "serve",
     "openvino": "openvino",
 }
+"""The extra that installs a runtime. No extra installs ``cuda``, because onnxruntime-gpu and the
+dependency onnxruntime are two packages with the same files."""
 
 
 class RuntimeModule(Protocol):
-    """A module of this package that wraps one library."""
+    """The interface of the modules that wrap one runtime each."""
 
-    def load(self, artifact: ModelArtifact, *, threads: int) -> Runtime:
+    def open_model(self, artifact: ModelArtifact, *, threads: int) -> OpenedModel:
         """Load a model."""
         ...
 
 
-def load_runtime(
+def load_model_in_runtime(
     artifact: ModelArtifact, *, runtime: RuntimeName | None = None, threads: int | None = None
 ) -> Runtime:
     """Load a model.
 
     Args:
         artifact: An opened artifact.
-        runtime: Which library; if None, TensorFlow for a SavedModel and ONNX Runtime for ONNX.
-        threads: For one prediction; if None, as many as the CPU limit allows.
+        runtime: The library to use; None uses TensorFlow for a SavedModel and ONNX Runtime for
+            ONNX.
+        threads: Threads for one prediction; None uses as many as the CPU limit allows.
 
     Raises:
         RuntimeUnavailable: The library is not installed.
-        ModelLoadFailed: The library does not read the format, or refuses the model.
+        ModelLoadFailed: The library does not read the format, or refuses the model, or the model
+            does not fit its manifest.
         InvalidInput: No runtime has that name, or ``threads`` is below one.
     """
+    opened = open_model(artifact, runtime=runtime, threads=threads)
+    return Runtime(
+        opened, check_and_read_signature(artifact.manifest, opened.inputs, opened.outputs)
+    )
+
+
+def open_model(
+    artifact: ModelArtifact, *, runtime: RuntimeName | None = None, threads: int | None = None
+) -> OpenedModel:
+    """Load a model without comparing it with its manifest; see :func:`load_model_in_runtime`."""
     if threads is not None and threads < 1:
-        raise InvalidInput(f"A model cannot run on {threads} threads", remedy="Name 1 or more")
-    module = import_runtime(artifact, runtime=runtime)
-    return module.load(artifact, threads=threads or thread_count())
+        raise InvalidInput(
+            f"A model cannot run on {threads} threads", remedy="Use 1 thread or more"
+        )
+    module = import_runtime_module(artifact, runtime=runtime)
+    return module.open_model(artifact, threads=threads or choose_thread_count())
 
 
-def import_runtime(artifact: ModelArtifact, *, runtime: RuntimeName | None = None) -> RuntimeModule:
-    """Import the library that :func:`load_runtime` uses.
+def import_runtime_module(
+    artifact: ModelArtifact, *, runtime: RuntimeName | None = None
+) -> RuntimeModule:
+    """Import the library for an artifact, and return the module that wraps the library.
 
-    It is a step of its own because a cold start reports its time separately.
+    Importing is a separate step, because a cold start reports the time of the import.
 
     Raises:
         RuntimeUnavailable: The library is not installed.
         ModelLoadFailed: The library does not read the artifact's format.
-        InvalidInput: No runtime has that name.
+        InvalidInput: No runtime has this name.
     """
     model_format = artifact.manifest.model_format
     chosen = runtime or DEFAULT[model_format]
     if chosen not in READS:
         raise InvalidInput(
-            f"No runtime is called '{chosen}'", remedy=f"Choose one of {', '.join(READS)}"
+            f"The runtime '{chosen}' does not exist", remedy=f"Choose one of {', '.join(READS)}"
         )
     if model_format not in READS[chosen]:
         raise ModelLoadFailed(
-            f"The runtime {chosen} does not read the format {model_format}",
+            f"The runtime {chosen} cannot load the format {model_format}",
             where=artifact.manifest.name,
             remedy=f"Use {DEFAULT[model_format]}",
         )
@@ -84,5 +110,7 @@ def import_runtime(artifact: ModelArtifact, *, runtime: RuntimeName | None = Non
     except ImportError as err:
         raise RuntimeUnavailable(
             f"The runtime {chosen} is not installed",
-            remedy=install_remedy(EXTRA[chosen]),
+            remedy=describe_extra_installation(EXTRA[chosen])
+            if chosen in EXTRA
+            else CUDA_INSTALLATION,
         ) from err

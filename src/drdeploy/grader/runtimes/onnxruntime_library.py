@@ -1,16 +1,17 @@
 """ONNX Runtime's C library, called without its Python extension.
 
-The Python package ``onnxruntime`` holds the library twice: once as a C library, and once linked
-into an extension with bindings for everything that it can do.  A server only loads a model and
-runs it.  Importing the extension costs a cold start some 27 ms of CPU, opening the C library 4 ms,
-and an image with the C library alone is 37 MB smaller.
+The Python package ``onnxruntime`` contains the library twice: as a C library, and inside a Python
+extension with bindings for all its functions.  A server only needs to load and run a model.  At a
+cold start, importing the extension takes about 27 ms of CPU, and opening the C library takes 4 ms.
+An image with only the C library is 37 MB smaller.
 
-The C interface is one table of function pointers, ``OrtApi``.  New versions only append to it, so
-the position of a function never changes; see
+The C interface is one table of function pointers, ``OrtApi``. New versions only append to
+``OrtApi``, so the position of a function never changes; see
 https://github.com/microsoft/onnxruntime/blob/main/include/onnxruntime/core/session/onnxruntime_c_api.h.
-Each function that can fail returns a status, which is null on success and otherwise an object with
-a message that the caller must release; whatever a function creates, it writes to its last argument.
-:meth:`OnnxRuntimeLibrary.call` and :meth:`OnnxRuntimeLibrary.make` are these two conventions.
+A function that can fail returns a status, which is null on success. On failure the status is an
+object with a message, which the caller must release; :meth:`OnnxRuntimeLibrary.call_function` reads
+the message and releases the object. A function that creates an object writes a pointer to the
+object to its last argument; :meth:`OnnxRuntimeLibrary.call_to_create_object` returns this pointer.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_void_p
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from drdeploy.grader.runtimes.signature import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 API_VERSION = 17
-"""Version of the table that is asked for.  A later library has this one too; an earlier library
+"""Requested version of the table.  A later library also has this version; an earlier library
 returns no table."""
 
+# ONNX Runtime also returns each error; if it printed the error, the line would break the
+# server's log of JSON.
 # Values of enumerations in the header: OrtLoggingLevel, ExecutionMode, GraphOptimizationLevel,
 # OrtAllocatorType and OrtMemType.
-ERRORS_ONLY = 3
+FATAL_ONLY = 4
 SEQUENTIAL = 0
 OPTIMIZE_ALL = 99
 ARENA_ALLOCATOR, DEFAULT_MEMORY = 1, 0
@@ -83,33 +87,18 @@ POSITIONS = {
 
 
 class LibraryRefused(Exception):
-    """ONNX Runtime returned an error; the message is its own."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """An input or an output of a model.
-
-    Attributes:
-        name: In the graph.
-        shape: None for a side of any length.
-        dtype: Name of the element type.
-    """
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
+    """ONNX Runtime returned an error, with the message of ONNX Runtime."""
 
 
 class OnnxRuntimeLibrary:
     """The opened C library.
 
-    It has one environment (ONNX Runtime's log and thread pools), shared by all its sessions.
+    All sessions share one environment, which holds ONNX Runtime's log and thread pools.
 
     Attributes:
-        version: Of the library, for example ``1.20.1``.
-        allocator: Allocates the strings that the library returns; they are freed through it.
-        memory: Says that input tensors lie in ordinary memory.
+        version: Version of the library, for example ``1.20.1``.
+        allocator: Allocates and frees the strings that the library returns.
+        memory: Tells the library that input tensors are in ordinary memory.
     """
 
     def __init__(self, path: Path) -> None:
@@ -120,16 +109,18 @@ class OnnxRuntimeLibrary:
         table = ctypes.CFUNCTYPE(c_void_p, c_uint32)(get_api)(API_VERSION)
         pointers = ctypes.cast(table, POINTER(c_void_p))
         self._functions = {
-            name: _function(name, address)
+            name: _make_function_with_c_signature(name, address)
             for name, position in POSITIONS.items()
             if (address := pointers[position]) is not None
         }
-        self._environment = self.make("CreateEnv", c_int(ERRORS_ONLY), b"drdeploy")
-        self.call("DisableTelemetryEvents", self._environment)
-        self.allocator = self.make("GetAllocatorWithDefaultOptions")
-        self.memory = self.make("CreateCpuMemoryInfo", ARENA_ALLOCATOR, DEFAULT_MEMORY)
+        self._environment = self.call_to_create_object("CreateEnv", c_int(FATAL_ONLY), b"drdeploy")
+        self.call_function("DisableTelemetryEvents", self._environment)
+        self.allocator = self.call_to_create_object("GetAllocatorWithDefaultOptions")
+        self.memory = self.call_to_create_object(
+            "CreateCpuMemoryInfo", ARENA_ALLOCATOR, DEFAULT_MEMORY
+        )
 
-    def call(self, name: str, *arguments: Any) -> None:
+    def call_function(self, name: str, *arguments: Any) -> None:
         """Call a function that returns a status.
 
         Raises:
@@ -138,43 +129,47 @@ class OnnxRuntimeLibrary:
         status = self._functions[name](*arguments)
         if status:
             message = self._functions["GetErrorMessage"](status).decode(errors="replace")
-            self.release("Status", c_void_p(status))
+            self.release_object("Status", c_void_p(status))
             raise LibraryRefused(message)
 
-    def make(self, name: str, *arguments: Any) -> c_void_p:
-        """Call a function that writes a pointer to its last argument; return that pointer."""
+    def call_to_create_object(self, name: str, *arguments: Any) -> c_void_p:
+        """Call a function that writes a pointer to its last argument, and return the pointer."""
         made = c_void_p()
-        self.call(name, *arguments, byref(made))
+        self.call_function(name, *arguments, byref(made))
         return made
 
-    def number(self, name: str, *arguments: Any) -> int:
-        """Call a function that writes a size to its last argument; return that size."""
+    def call_to_get_size(self, name: str, *arguments: Any) -> int:
+        """Call a function that writes a size to its last argument, and return the size."""
         found = c_size_t()
-        self.call(name, *arguments, byref(found))
+        self.call_function(name, *arguments, byref(found))
         return found.value
 
-    def release(self, kind: str, thing: c_void_p) -> None:
-        """Free an object of that kind, which the library created."""
+    def release_object(self, kind: str, thing: c_void_p) -> None:
+        """Free an object of the given kind, which the library created."""
         self._functions[f"Release{kind}"](thing)
 
-    def load(self, path: str, *, threads: int, entries: Mapping[str, str]) -> LibrarySession:
+    def load_onnx_file(
+        self, path: str, *, threads: int, entries: Mapping[str, str]
+    ) -> LibrarySession:
         """Load an ONNX file.
 
         Raises:
             LibraryRefused: The library cannot run the model.
         """
-        options = self.make("CreateSessionOptions")
+        options = self.call_to_create_object("CreateSessionOptions")
         try:
-            self.call("SetIntraOpNumThreads", options, threads)
+            self.call_function("SetIntraOpNumThreads", options, threads)
             # Nodes run one after the other, so a second pool of threads would only wait.
-            self.call("SetInterOpNumThreads", options, 1)
-            self.call("SetSessionExecutionMode", options, SEQUENTIAL)
-            self.call("SetSessionGraphOptimizationLevel", options, OPTIMIZE_ALL)
+            self.call_function("SetInterOpNumThreads", options, 1)
+            self.call_function("SetSessionExecutionMode", options, SEQUENTIAL)
+            self.call_function("SetSessionGraphOptimizationLevel", options, OPTIMIZE_ALL)
             for name, value in entries.items():
-                self.call("AddSessionConfigEntry", options, name.encode(), value.encode())
-            made = self.make("CreateSession", self._environment, path.encode(), options)
+                self.call_function("AddSessionConfigEntry", options, name.encode(), value.encode())
+            made = self.call_to_create_object(
+                "CreateSession", self._environment, path.encode(), options
+            )
         finally:
-            self.release("SessionOptions", options)
+            self.release_object("SessionOptions", options)
         return LibrarySession(self, made)
 
 
@@ -184,23 +179,19 @@ class LibrarySession:
     def __init__(self, library: OnnxRuntimeLibrary, session: c_void_p) -> None:
         self._library = library
         self._session = session
-        self.inputs = self._nodes("Input")
-        self.outputs = self._nodes("Output")
-        names = [node.name.encode() for node in self.outputs]
-        self._output_names = (c_char_p * len(names))(*names)
+        self.inputs = self._describe_nodes("Input")
+        self.outputs = self._describe_nodes("Output")
         self._input_names = (c_char_p * 1)(self.inputs[0].name.encode())
 
     def __del__(self) -> None:
-        self._library.release("Session", self._session)
+        self._library.release_object("Session", self._session)
 
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+    def run_batch(self, batch: NDArray[Any], output: int = 0) -> NDArray[Any]:
         """Predict a batch.
 
         Args:
-            batch: Its shape and element type are those of the input.
-
-        Returns:
-            The first output.
+            batch: A batch with the shape and element type of the model's input.
+            output: Position of the output to return; other outputs are not computed.
 
         Raises:
             LibraryRefused: The batch does not fit the model.
@@ -211,7 +202,7 @@ class LibrarySession:
         shape = (c_int64 * data.ndim)(*data.shape)
         pointer = c_void_p(data.__array_interface__["data"][0])
         kind = c_int(ELEMENT_NUMBERS[data.dtype.name])
-        value = library.make(
+        value = library.call_to_create_object(
             "CreateTensorWithDataAsOrtValue",
             library.memory,
             pointer,
@@ -220,62 +211,64 @@ class LibrarySession:
             c_size_t(data.ndim),
             kind,
         )
-        answered = (c_void_p * len(self._output_names))()
+        output_names = (c_char_p * 1)(self.outputs[output].name.encode())
+        answered = c_void_p()
         try:
-            library.call(
+            library.call_function(
                 "Run",
                 self._session,
                 None,
                 self._input_names,
                 byref(value),
                 c_size_t(1),
-                self._output_names,
-                c_size_t(len(self._output_names)),
-                answered,
+                output_names,
+                c_size_t(1),
+                byref(answered),
             )
-            return self._copied(c_void_p(answered[0]))
+            return self._copy_output(answered)
         finally:
-            library.release("Value", value)
-            for one in answered:
-                library.release("Value", c_void_p(one))
+            library.release_object("Value", value)
+            library.release_object("Value", answered)
 
-    def _copied(self, value: c_void_p) -> NDArray[Any]:
+    def _copy_output(self, value: c_void_p) -> NDArray[Any]:
         library = self._library
-        described = library.make("GetTensorTypeAndShape", value)
+        described = library.call_to_create_object("GetTensorTypeAndShape", value)
         try:
-            shape, dtype = _shape_and_type(library, described)
+            shape, dtype = _read_shape_and_type(library, described)
         finally:
-            library.release("TensorTypeAndShapeInfo", described)
+            library.release_object("TensorTypeAndShapeInfo", described)
         # The memory belongs to the value, which is released after this: hence a copy.
-        address = library.make("GetTensorMutableData", value).value
+        address = library.call_to_create_object("GetTensorMutableData", value).value
         sides = [side or 0 for side in shape]
         result = np.empty(sides, dtype)
         if address:
             ctypes.memmove(result.__array_interface__["data"][0], address, result.nbytes)
         return result
 
-    def _nodes(self, side: str) -> tuple[Node, ...]:
-        count = self._library.number(f"SessionGet{side}Count", self._session)
-        return tuple(self._node(side, c_size_t(at)) for at in range(count))
+    def _describe_nodes(self, side: str) -> tuple[Tensor, ...]:
+        count = self._library.call_to_get_size(f"SessionGet{side}Count", self._session)
+        return tuple(self._describe_node(side, c_size_t(at)) for at in range(count))
 
-    def _node(self, side: str, at: c_size_t) -> Node:
+    def _describe_node(self, side: str, at: c_size_t) -> Tensor:
         library = self._library
-        text = library.make(f"SessionGet{side}Name", self._session, at, library.allocator)
+        text = library.call_to_create_object(
+            f"SessionGet{side}Name", self._session, at, library.allocator
+        )
         name = ctypes.string_at(text.value or 0).decode()
-        library.call("AllocatorFree", library.allocator, text)
-        described = library.make(f"SessionGet{side}TypeInfo", self._session, at)
+        library.call_function("AllocatorFree", library.allocator, text)
+        described = library.call_to_create_object(f"SessionGet{side}TypeInfo", self._session, at)
         try:
             # A view into the type's description, not an object to release.
-            tensor = library.make("CastTypeInfoToTensorInfo", described)
+            tensor = library.call_to_create_object("CastTypeInfoToTensorInfo", described)
             if not tensor:
-                raise LibraryRefused(f"{name} is not a tensor")
-            return Node(name, *_shape_and_type(library, tensor))
+                raise LibraryRefused(f"the input or output {name} is not a tensor")
+            return Tensor(name, *_read_shape_and_type(library, tensor))
         finally:
-            library.release("TypeInfo", described)
+            library.release_object("TypeInfo", described)
 
 
-def find_library() -> Path | None:
-    """Find the C library of the installed ``onnxruntime``; only its Linux wheels have one."""
+def find_onnxruntime_library() -> Path | None:
+    """Find the C library of the installed ``onnxruntime``, which only Linux wheels contain."""
     package = importlib.util.find_spec("onnxruntime")
     if package is None or package.origin is None:
         return None
@@ -283,19 +276,19 @@ def find_library() -> Path | None:
     return found[0] if found else None
 
 
-def _shape_and_type(
+def _read_shape_and_type(
     library: OnnxRuntimeLibrary, tensor: c_void_p
 ) -> tuple[tuple[int | None, ...], str]:
-    sides = (c_int64 * library.number("GetDimensionsCount", tensor))()
-    library.call("GetDimensions", tensor, sides, c_size_t(len(sides)))
+    sides = (c_int64 * library.call_to_get_size("GetDimensionsCount", tensor))()
+    library.call_function("GetDimensions", tensor, sides, c_size_t(len(sides)))
     number = c_int()
-    library.call("GetTensorElementType", tensor, byref(number))
+    library.call_function("GetTensorElementType", tensor, byref(number))
     dtype = ELEMENT_TYPES.get(number.value, f"type {number.value}")
     return tuple(side if side >= 0 else None for side in sides), dtype
 
 
-def _function(name: str, address: int) -> Any:
-    """Give an address the C signature of the function by that name."""
+def _make_function_with_c_signature(name: str, address: int) -> Any:
+    """Return a function at an address, with the C signature of the function of the given name."""
     if name.startswith("Release"):
         return ctypes.CFUNCTYPE(None, c_void_p)(address)
     returns = c_char_p if name == "GetErrorMessage" else c_void_p

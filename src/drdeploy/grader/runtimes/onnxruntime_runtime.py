@@ -1,118 +1,121 @@
-"""ONNX Runtime: the smallest of the runtimes, and the fastest to start."""
+"""Run models with ONNX Runtime, the smallest runtime and the fastest to start."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import re
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 # Its wheels report usage to Microsoft unless this is set before they are loaded. A server of
 # patients' photographs must not, and a cold start need not wait for it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from drdeploy.errors import ModelLoadFailed, PredictionFailed, reason_of
-from drdeploy.grader.runtimes.cpu_limit import available_cpus
-from drdeploy.grader.runtimes.onnxruntime_library import OnnxRuntimeLibrary, find_library
-from drdeploy.grader.runtimes.signature import Signature, read_signature
+from drdeploy.errors import ModelLoadFailed, PredictionFailed, one_line_error_message
+from drdeploy.grader.runtimes.cpu_limit import count_available_cpus
+from drdeploy.grader.runtimes.onnxruntime_library import (
+    OnnxRuntimeLibrary,
+    find_onnxruntime_library,
+)
+from drdeploy.grader.runtimes.runtime import OpenedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from drdeploy.grader.artifacts import ModelArtifact
-    from drdeploy.grader.runtimes.onnxruntime_library import Node
-    from drdeploy.grader.runtimes.protocol import RuntimeName
+    from drdeploy.grader.runtimes.onnxruntime_library import LibrarySession
 
 
 SPIN_US = 100
-"""How long an idle thread spins before it sleeps; older releases of ONNX Runtime ignore it."""
+"""How long an idle thread spins before it sleeps; older releases of ONNX Runtime ignore this
+setting."""
 
-LIBRARY_PATH = find_library()
+_PLACES = re.compile(
+    r"^Load model from .*? failed: ?"
+    r"|/\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])"  # a function with its parameters
+    r"|\b\w+\.(?:cc|h):\d+ \w+ ?"
+)
+"""Where in the file system and in its own code ONNX Runtime failed."""
+_REMEDIES = {
+    r"not a registered function|No Op registered|No opset import": "Export the model with ONNX's "
+    "own operators; drdeploy loads no library with others",
+    r"opset|IR version": "Export the model with an older opset, for example opset_version=17, or "
+    "install a newer onnxruntime",
+    r"out of bounds": "Copy the model again, together with the files that hold its weights",
+    r"find an implementation": "Export the model with float32, and check that ONNX Runtime runs "
+    "its operators on the CPU",
+    r"external data": "Pack the model again from the folder that holds its weights",
+}
+"""What to do, by the pattern of the error message of ONNX Runtime."""
+
+LIBRARY_PATH = find_onnxruntime_library()
 if LIBRARY_PATH is None:
     # If ONNX Runtime is not installed at all, this import fails and names it.
     from drdeploy.grader.runtimes.onnxruntime_binding import VERSION, BindingSession
 
 
-class OnnxSession(Protocol):
-    """A model that was loaded by the C library or by the Python extension."""
-
-    @property
-    def inputs(self) -> Sequence[Node]: ...  # noqa: D102
-    @property
-    def outputs(self) -> Sequence[Node]: ...  # noqa: D102
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class OnnxRuntime:
-    """A model loaded by ONNX Runtime, which allows concurrent calls of one session."""
-
-    session: OnnxSession
-    signature: Signature
-    version: str
-    name: RuntimeName = "onnxruntime"
-
-    def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Predict a batch; see :class:`drdeploy.grader.runtimes.protocol.Runtime`."""
-        return self.signature.run(batch, self._run)
-
-    def _run(self, data: NDArray[np.floating]) -> NDArray[np.floating]:
-        try:
-            return self.session.run(data)
-        except Exception as err:  # its exceptions have no common base but Exception
-            raise PredictionFailed("ONNX Runtime refused the batch") from err
-
-
-def load(artifact: ModelArtifact, *, threads: int) -> OnnxRuntime:
-    """Load an ONNX file.
+def open_model(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
+    """Load an ONNX file; several threads may call the model at once.
 
     Raises:
-        ModelLoadFailed: ONNX Runtime refuses it, or it does not fit its manifest.
+        ModelLoadFailed: ONNX Runtime refuses the model.
     """
     try:
-        session, version = _open(
-            str(artifact.entry_path), threads=threads, entries=session_entries(threads)
+        session, version = _open_onnxruntime_session(
+            str(artifact.entry_path), threads=threads, entries=choose_session_settings(threads)
         )
     except Exception as err:  # its exceptions have no common base but Exception
+        reason = _PLACES.sub("", one_line_error_message(err))
         raise ModelLoadFailed(
-            f"ONNX Runtime refuses the model: {reason_of(err)}",
+            f"ONNX Runtime cannot load the model: {reason}",
             where=artifact.manifest.name,
-            remedy="Check the file with onnx.checker",
+            remedy=_choose_remedy(reason),
         ) from err
-    inputs = [(node.shape, node.dtype) for node in session.inputs]
-    signature = read_signature(
-        artifact, inputs=inputs, outputs=[node.shape for node in session.outputs]
-    )
-    return OnnxRuntime(session, signature, version)
+
+    def run(data: NDArray[Any], output: int) -> NDArray[Any]:
+        try:
+            return session.run_batch(data, output)
+        except Exception as err:  # its exceptions have no common base but Exception
+            raise PredictionFailed("ONNX Runtime could not run the batch") from err
+
+    return OpenedModel("onnxruntime", version, session.inputs, session.outputs, run)
 
 
-def session_entries(threads: int, cpus: float | None = None) -> dict[str, str]:
-    """Return the session's settings beyond its number of threads.
+def _choose_remedy(reason: str) -> str:
+    for pattern, remedy in _REMEDIES.items():
+        if re.search(pattern, reason, re.IGNORECASE):
+            return remedy
+    return "Export the model again, and check the file with onnx.checker"
 
-    A thread without work may sleep, which is slow to end, or spin, which costs CPU.  With a CPU
-    limit below the number of threads they sleep: a spinning thread uses up the quota that the
-    working ones need.  Otherwise they spin for as long as the gap between two layers, and no
-    longer: by default they go on for a millisecond after a prediction, which doubles the CPU time
-    of a request on a busy machine.
+
+def choose_session_settings(threads: int, cpus: float | None = None) -> dict[str, str]:
+    """Return the settings of an ONNX Runtime session, except for the number of threads.
+
+    A thread without work either sleeps, and takes time to wake up, or spins, and uses CPU time. If
+    the CPU limit is below the number of threads, idle threads sleep, because a spinning thread uses
+    up the quota of the working threads. If the CPU limit suffices for all threads, idle threads
+    spin, but only for the gap between two layers. By default threads spin for a millisecond after a
+    prediction, which doubles the CPU time of a request on a busy machine.
     """
-    limit = available_cpus() if cpus is None else cpus
+    limit = count_available_cpus() if cpus is None else cpus
     return {
         "session.intra_op.allow_spinning": "0" if limit < threads else "1",
         "session.intra_op.spin_duration_us": str(SPIN_US),
     }
 
 
-def _open(path: str, *, threads: int, entries: Mapping[str, str]) -> tuple[OnnxSession, str]:
+def _open_onnxruntime_session(
+    path: str, *, threads: int, entries: Mapping[str, str]
+) -> tuple[LibrarySession | BindingSession, str]:
     if LIBRARY_PATH is None:
         return BindingSession(path, threads=threads, entries=entries), VERSION
-    library = _library(LIBRARY_PATH)
-    return library.load(path, threads=threads, entries=entries), library.version
+    library = _open_library_once(LIBRARY_PATH)
+    return library.load_onnx_file(path, threads=threads, entries=entries), library.version
 
 
 @cache
-def _library(path: Path) -> OnnxRuntimeLibrary:
+def _open_library_once(path: Path) -> OnnxRuntimeLibrary:
     return OnnxRuntimeLibrary(path)

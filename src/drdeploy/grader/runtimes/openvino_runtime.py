@@ -1,83 +1,66 @@
-"""OpenVINO: reads ONNX and SavedModel, and is the fastest on Intel CPUs."""
+"""Run models with OpenVINO, which reads ONNX and SavedModel and is the fastest on Intel CPUs."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import openvino as ov
 from openvino import properties
 from openvino.properties import hint
 
 from drdeploy.errors import ModelLoadFailed, PredictionFailed
-from drdeploy.grader.runtimes.signature import Signature, read_signature
+from drdeploy.grader.runtimes.runtime import OpenedModel
+from drdeploy.grader.runtimes.signature import Tensor
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from drdeploy.grader.artifacts import ModelArtifact, Precision
-    from drdeploy.grader.runtimes.protocol import RuntimeName
 
 
-@dataclass(frozen=True)
-class OpenVinoRuntime:
-    """A model compiled by OpenVINO.
-
-    An inference request holds the buffers of one prediction, so each thread has one of its own.
-    """
-
-    compiled: ov.CompiledModel
-    signature: Signature
-    name: RuntimeName = "openvino"
-    version: str = ov.__version__
-    _own: threading.local = field(default_factory=threading.local, repr=False)
-
-    def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Predict a batch; see :class:`drdeploy.grader.runtimes.protocol.Runtime`."""
-        return self.signature.run(batch, self._run)
-
-    def _run(self, data: NDArray[np.floating]) -> NDArray[np.floating]:
-        if not hasattr(self._own, "request"):
-            self._own.request = self.compiled.create_infer_request()
-        try:
-            results = self._own.request.infer([data], share_inputs=True)
-        except (RuntimeError, ValueError, TypeError) as err:
-            raise PredictionFailed("OpenVINO refused the batch") from err
-        output: NDArray[np.floating] = results[0]
-        return output
-
-
-def load(artifact: ModelArtifact, *, threads: int) -> OpenVinoRuntime:
+def open_model(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
     """Load a SavedModel or an ONNX file.
 
     Raises:
-        ModelLoadFailed: OpenVINO refuses it, or it does not fit its manifest.
+        ModelLoadFailed: OpenVINO refuses the model.
     """
     try:
         compiled = ov.Core().compile_model(
-            str(artifact.entry_path), "CPU", compile_options(threads, artifact.manifest.precision)
+            str(artifact.entry_path),
+            "CPU",
+            choose_compile_options(threads, artifact.manifest.precision),
         )
     except RuntimeError as err:
         # All lines but the last name places in OpenVINO's source.
         reason = (str(err).strip().splitlines() or [type(err).__name__])[-1]
         raise ModelLoadFailed(
-            f"OpenVINO refuses the model: {reason}", where=artifact.manifest.name
+            f"OpenVINO cannot load the model: {reason}", where=artifact.manifest.name
         ) from err
-    signature = read_signature(
-        artifact,
-        inputs=[(_shape(port), port.element_type.to_dtype().name) for port in compiled.inputs],
-        outputs=[_shape(port) for port in compiled.outputs],
+    # An inference request holds the buffers of one prediction, so each thread has one of its own.
+    own = threading.local()
+
+    def run(data: NDArray[Any], output: int) -> NDArray[Any]:
+        if not hasattr(own, "request"):
+            own.request = compiled.create_infer_request()
+        try:
+            results = own.request.infer([data], share_inputs=True)
+        except (RuntimeError, ValueError, TypeError) as err:
+            raise PredictionFailed("OpenVINO could not run the batch") from err
+        result: NDArray[Any] = results[output]
+        return result
+
+    inputs, outputs = (
+        tuple(map(_describe_port, ports)) for ports in (compiled.inputs, compiled.outputs)
     )
-    return OpenVinoRuntime(compiled, signature)
+    return OpenedModel("openvino", ov.__version__, inputs, outputs, run)
 
 
-def compile_options(threads: int, precision: Precision) -> dict[str, object]:
-    """Return the options for one prediction at a time on that many threads.
+def choose_compile_options(threads: int, precision: Precision) -> dict[str, object]:
+    """Return OpenVINO's options for one prediction at a time on the given number of threads.
 
-    On a CPU with bfloat16, OpenVINO uses it unasked.  A model called fp32 must answer the same
-    everywhere, so the precision is always stated.
+    On a CPU with bfloat16, OpenVINO computes in bfloat16 by default.  A model in fp32 must give the
+    same answer on every machine, so the precision is always set.
     """
     is_bf16 = precision == "bf16"
     return {
@@ -88,8 +71,13 @@ def compile_options(threads: int, precision: Precision) -> dict[str, object]:
     }
 
 
-def _shape(port: ov.ConstOutput) -> tuple[int | None, ...]:
-    return tuple(
-        dimension.get_length() if dimension.is_static else None
-        for dimension in port.get_partial_shape()
-    )
+def _describe_port(port: ov.ConstOutput) -> Tensor:
+    shape = port.get_partial_shape()
+    sides = () if shape.rank.is_dynamic else tuple(map(_length_of_side, shape))
+    # OpenVINO may know a tensor by several names; the first is the same in every run.
+    name = min(port.get_names(), default="")
+    return Tensor(name, sides, port.element_type.to_dtype().name)
+
+
+def _length_of_side(dimension: ov.Dimension) -> int | None:
+    return dimension.get_length() if dimension.is_static else None

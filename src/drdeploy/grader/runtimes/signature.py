@@ -1,60 +1,85 @@
-"""Compare a model's input and output with its manifest, and batch its input accordingly."""
+"""Compare a model's input and output with its manifest, and split batches for the model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from drdeploy.errors import ModelLoadFailed, PredictionFailed
+from drdeploy.grader.grading.outputs import ONE_VALUE, explain_wrong_class_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from drdeploy.grader.artifacts import ModelArtifact
+    from drdeploy.grader.artifacts import InputLayout, ModelManifest
+    from drdeploy.grader.fundus.transform import FundusTransform
 
 Shape = tuple[int | None, ...]
-"""Sides of a tensor; None for a side of any length."""
+"""The lengths of a tensor's axes; None for any length.  Empty if the model declares no shape."""
 
 RGB_CHANNELS = 3
+BATCH_SIZE_MAX = 256
+"""The largest fixed batch size of a model; each photograph costs as much as a whole batch."""
+FLOATS = frozenset({"float16", "float32", "float64"})
+INTEGERS = frozenset({"uint8", "int32", "int64"})
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or an output of a model.
+
+    Attributes:
+        name: Name of the input or output in the model.
+        shape: The lengths of its axes, as far as the model declares them.
+        dtype: Name of the element type.
+    """
+
+    name: str
+    shape: Shape
+    dtype: str
+
+    def __str__(self) -> str:
+        lengths = " x ".join("any" if one is None else str(one) for one in self.shape)
+        return f"'{self.name}' ({lengths or 'no shape declared'})"
 
 
 @dataclass(frozen=True)
 class Signature:
-    """The shape and type in which a model takes a batch.
+    """The shape and type in which a model takes a batch, and the output with the predictions.
 
     Attributes:
         image_shape: Height, width and channels, as the manifest's transform makes them.
-        is_channels_first: The model takes ``(n, 3, height, width)``.
-        batch_size: The only batch size that it takes; None for any.
+        is_channels_first: Whether the model takes ``(n, 3, height, width)``.
+        batch_size: The only batch size that the model takes; None for any.
         dtype: Element type of its input.
+        output: Position of the output with one value per class.
     """
 
     image_shape: tuple[int, int, int]
     is_channels_first: bool
     batch_size: int | None
-    dtype: np.dtype[np.float32] | np.dtype[np.float16]
+    dtype: np.dtype[Any]
+    output: int = 0
 
-    def run(
-        self,
-        batch: NDArray[np.float32],
-        predict: Callable[[NDArray[np.floating]], NDArray[np.floating]],
+    def predict_in_model_shape(
+        self, batch: NDArray[np.float32], predict: Callable[[NDArray[Any]], NDArray[Any]]
     ) -> NDArray[np.float32]:
-        """Predict a batch, rearranged and split as the model takes it.
-
-        Args:
-            batch: Shape ``(n, height, width, 3)``.
-            predict: Calls the model.
+        """Rearrange and split a batch ``(n, height, width, 3)`` for the model, and predict it.
 
         Raises:
-            PredictionFailed: The batch has another shape.
+            PredictionFailed: The batch does not have the shape of the model's input.
         """
         if batch.ndim != 4 or batch.shape[1:] != self.image_shape:
-            raise PredictionFailed(f"The batch {batch.shape} is not one of {self.image_shape}")
+            raise PredictionFailed(
+                f"The batch has shape {batch.shape}, but the model takes {self.image_shape} images"
+            )
         data = np.moveaxis(batch, 3, 1) if self.is_channels_first else batch
+        if self.dtype.kind in "iu":
+            data = np.rint(data).clip(0, 255)
         data = np.ascontiguousarray(data, dtype=self.dtype)
         size = self.batch_size
         if size is None or len(data) == size:
@@ -66,73 +91,164 @@ class Signature:
         return np.concatenate(outputs)[: len(data)].astype(np.float32)
 
 
-def read_signature(
-    artifact: ModelArtifact,
-    *,
-    inputs: Sequence[tuple[Shape, str]],
-    outputs: Sequence[Shape],
+def check_and_read_signature(
+    manifest: ModelManifest, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
 ) -> Signature:
     """Check a model's inputs and outputs against its manifest.
 
-    Args:
-        artifact: The model's.
-        inputs: Shape and name of the element type of each.
-        outputs: Shape of each.
-
     Raises:
-        ModelLoadFailed: The model does not classify RGB photographs, or not those of the size,
-            or into the number of classes, that the manifest says.
+        ModelLoadFailed: The model does not classify RGB photographs, or
+            its input size, its output or its number of classes differs from the manifest.
     """
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise _refused(
-            artifact,
-            f"The model has {len(inputs)} inputs and {len(outputs)} outputs, not one of each",
-        )
-    shape, dtype = inputs[0]
-    if dtype not in {"float32", "float16"}:
-        raise _refused(artifact, f"The model takes {dtype}, not floating-point pixels")
-    transform = artifact.manifest.transform
+    taken = find_image_input(manifest, inputs)
+    transform = manifest.transform
     signature = Signature(
         image_shape=(transform.height_px, transform.width_px, RGB_CHANNELS),
-        is_channels_first=_is_channels_first(artifact, shape),
-        batch_size=shape[0],
-        dtype=np.dtype(dtype),
+        is_channels_first=_choose_layout(manifest, taken) == "nchw",
+        batch_size=taken.shape[0],
+        dtype=np.dtype(taken.dtype),
+        output=_find_output(manifest, outputs),
     )
-    _check_size(artifact, shape, signature)
-    _check_outputs(artifact, outputs[0])
+    _check_pixels(manifest, taken, transform)
+    _check_input_size(manifest, taken, signature)
+    _check_classes(manifest, outputs[signature.output])
     return signature
 
 
-def _is_channels_first(artifact: ModelArtifact, shape: Shape) -> bool:
-    if len(shape) == 4 and shape[3] in {RGB_CHANNELS, None}:
-        return shape[3] is None and shape[1] == RGB_CHANNELS
-    if len(shape) == 4 and shape[1] == RGB_CHANNELS:
-        return True
-    raise _refused(artifact, f"The model's input {shape} is not a batch of RGB images")
+def find_image_input(manifest: ModelManifest, inputs: Sequence[Tensor]) -> Tensor:
+    """Return the model's only input, which must take a batch of pictures.
+
+    Raises:
+        ModelLoadFailed: There are several inputs, or the input does not take pictures.
+    """
+    if len(inputs) != 1:
+        raise model_refusal(
+            manifest,
+            f"The model takes {len(inputs)} inputs, not one image: {_list_tensors(inputs)}",
+            "Export a model whose only input is the photograph",
+        )
+    (taken,) = inputs
+    if taken.dtype not in FLOATS | INTEGERS:
+        raise model_refusal(
+            manifest,
+            f"The model's input {taken} takes {taken.dtype}, not pixels",
+            "Export the model with an input of float32",
+        )
+    if len(taken.shape) != 4:
+        raise model_refusal(
+            manifest,
+            f"The model's input {taken} is not a batch of RGB images",
+            "Export the model with an input of batch x 3 x height x width, or of "
+            "batch x height x width x 3",
+        )
+    if taken.shape[0] is not None and not 1 <= taken.shape[0] <= BATCH_SIZE_MAX:
+        raise model_refusal(
+            manifest,
+            f"The model takes batches of {taken.shape[0]} images, not of 1 to {BATCH_SIZE_MAX}",
+            "Export the model for batches of any size",
+        )
+    return taken
 
 
-def _check_size(artifact: ModelArtifact, shape: Shape, signature: Signature) -> None:
-    taken = shape[2:4] if signature.is_channels_first else shape[1:3]
-    given = signature.image_shape[:2]
-    if any(side not in {None, made} for side, made in zip(taken, given, strict=True)):
-        raise _refused(
-            artifact,
-            f"The model takes images of {taken} pixels, the manifest's transform makes {given}",
-            "Pack the model with its own height_px and width_px",
+def find_layouts(shape: Shape) -> tuple[InputLayout, ...]:
+    """Return the layouts that fit a shape of four axes; an open shape fits both layouts."""
+    _, first, _, last = shape
+    if last == RGB_CHANNELS:
+        return ("nhwc",)
+    if first == RGB_CHANNELS:
+        return ("nchw",)
+    unsaid: tuple[tuple[InputLayout, int | None], ...] = (("nchw", first), ("nhwc", last))
+    return tuple(layout for layout, side in unsaid if side is None)
+
+
+def model_refusal(manifest: ModelManifest, what: str, remedy: str) -> ModelLoadFailed:
+    """Make the error for a model that cannot grade photographs as its manifest says."""
+    return ModelLoadFailed(what, where=manifest.name, remedy=remedy)
+
+
+def _choose_layout(manifest: ModelManifest, taken: Tensor) -> InputLayout:
+    layouts = find_layouts(taken.shape)
+    if not layouts:
+        raise model_refusal(
+            manifest,
+            f"The model's input {taken} is not a batch of RGB images: no axis has 3 channels",
+            "Export a model that takes colour photographs",
+        )
+    said = manifest.input_layout
+    if said is not None and said not in layouts:
+        raise model_refusal(
+            manifest,
+            f"The model's input {taken} has a different order of axes than '{said}'",
+            "Leave out --input-layout",
+        )
+    if said is None and len(layouts) > 1:
+        raise model_refusal(
+            manifest,
+            f"The model's input {taken} does not say which axis has the 3 channels",
+            "Pack the model with --input-layout nchw if it was made with PyTorch, or nhwc if it "
+            "was made with TensorFlow",
+        )
+    return said or layouts[0]
+
+
+def _find_output(manifest: ModelManifest, outputs: Sequence[Tensor]) -> int:
+    names = [output.name for output in outputs]
+    wanted = manifest.output_name
+    if wanted is None and len(outputs) == 1:
+        return 0
+    if wanted is not None and names.count(wanted) == 1:
+        return names.index(wanted)
+    what = (
+        f"The model has {len(outputs)} outputs: {_list_tensors(outputs)}"
+        if wanted is None
+        else f"The model has no output '{wanted}': {_list_tensors(outputs)}"
+    )
+    raise model_refusal(
+        manifest,
+        what,
+        "Pack the model with --output-name NAME, where NAME is the output that holds the answer",
+    )
+
+
+def _list_tensors(tensors: Sequence[Tensor], most: int = 6) -> str:
+    more = f" and {len(tensors) - most} more" if len(tensors) > most else ""
+    return ", ".join(map(str, tensors[:most])) + more
+
+
+def _check_pixels(manifest: ModelManifest, taken: Tensor, transform: FundusTransform) -> None:
+    """Check that a model of whole numbers gets whole numbers; fractions would become 0 or 1."""
+    is_plain = not any(transform.mean) and all(std == 1 for std in transform.std)
+    if taken.dtype in INTEGERS and not (transform.value_range == (0, 255) and is_plain):
+        raise model_refusal(
+            manifest,
+            f"The model takes whole numbers ({taken.dtype}), but the manifest's transform "
+            "makes fractions",
+            "Pack the model with --value-range 0,255 and without --mean and --std",
         )
 
 
-def _check_outputs(artifact: ModelArtifact, shape: Shape) -> None:
-    classes = artifact.manifest.classes
-    if len(shape) != 2:
-        raise _refused(artifact, f"The model's output {shape} is not one row per image")
-    if classes and shape[1] not in {None, len(classes)}:
-        raise _refused(
-            artifact,
-            f"The model has {shape[1]} outputs, the manifest names {len(classes)} classes",
-            "Pack the model with its own class names",
+def _check_input_size(manifest: ModelManifest, taken: Tensor, signature: Signature) -> None:
+    height, width = taken.shape[2:4] if signature.is_channels_first else taken.shape[1:3]
+    made = signature.image_shape[:2]
+    if any(side not in {None, px} for side, px in zip((height, width), made, strict=True)):
+        raise model_refusal(
+            manifest,
+            f"The model's input {taken} does not fit the images of {made[0]} x {made[1]} "
+            "pixels that the manifest's transform makes",
+            "Pack the model, and set --height-px and --width-px to the size of the model's input",
         )
 
 
-def _refused(artifact: ModelArtifact, what: str, remedy: str = "") -> ModelLoadFailed:
-    return ModelLoadFailed(what, where=artifact.manifest.name, remedy=remedy)
+def _check_classes(manifest: ModelManifest, answer: Tensor) -> None:
+    classes = manifest.classes
+    if answer.shape and len(answer.shape) != 2:
+        raise model_refusal(
+            manifest,
+            f"The model's output {answer} does not have one row per image",
+            "Pack the model with --output-name and the name of an output with one value per class",
+        )
+    count = answer.shape[1] if answer.shape else None
+    if count == 1:
+        raise model_refusal(manifest, *ONE_VALUE)
+    if classes and count not in {None, len(classes)}:
+        raise model_refusal(manifest, *explain_wrong_class_count(count or 0, len(classes)))

@@ -1,10 +1,9 @@
-"""TensorFlow: reads a SavedModel, such as the original study served."""
+"""Run SavedModels with TensorFlow, as the original study did."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 # TensorFlow reads both once, while it is imported: hence before that.
@@ -13,58 +12,27 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import tensorflow as tf
 
-from drdeploy.errors import ModelLoadFailed, PredictionFailed, reason_of
-from drdeploy.grader.runtimes.signature import Signature, read_signature
+from drdeploy.errors import ModelLoadFailed, PredictionFailed, one_line_error_message
+from drdeploy.grader.runtimes.runtime import OpenedModel
+from drdeploy.grader.runtimes.signature import Tensor
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from drdeploy.grader.artifacts import ModelArtifact
-    from drdeploy.grader.runtimes.protocol import RuntimeName
 
 SIGNATURE = "serving_default"
 ENDPOINT = "serve"
-"""Name that ``keras.Model.export`` gives its function."""
+"""Name of the function that ``keras.Model.export`` writes."""
 
 
-@dataclass(frozen=True)
-class TensorFlowRuntime:
-    """A loaded SavedModel.  Several threads may call a concrete function.
-
-    Attributes:
-        model: Owns the variables.  The function only refers to them, so the model must live on.
-        function: What is called.
-        signature: What it takes.
-        name: Of this runtime.
-        version: Of TensorFlow.
-    """
-
-    model: Any
-    function: Any
-    signature: Signature
-    name: RuntimeName = "tensorflow"
-    version: str = tf.__version__
-
-    def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Predict a batch; see :class:`drdeploy.grader.runtimes.protocol.Runtime`."""
-        return self.signature.run(batch, self._run)
-
-    def _run(self, data: NDArray[np.floating]) -> NDArray[np.floating]:
-        try:
-            outputs = self.function(tf.constant(data))
-        except (tf.errors.OpError, ValueError, TypeError) as err:
-            raise PredictionFailed("TensorFlow refused the batch") from err
-        result: NDArray[np.floating] = tf.nest.flatten(outputs)[0].numpy()
-        return result
-
-
-def load(artifact: ModelArtifact, *, threads: int) -> TensorFlowRuntime:
+def open_model(artifact: ModelArtifact, *, threads: int) -> OpenedModel:
     """Load a SavedModel.
 
     Raises:
-        ModelLoadFailed: TensorFlow refuses it, it has no signature, or it does not fit its
-            manifest.
+        ModelLoadFailed: TensorFlow refuses the model, or the model has no signature.
     """
     # TensorFlow accepts both only once in a process; a model that was loaded before has set them.
     with contextlib.suppress(RuntimeError):
@@ -73,24 +41,41 @@ def load(artifact: ModelArtifact, *, threads: int) -> TensorFlowRuntime:
     try:
         model = tf.saved_model.load(str(artifact.entry_path))
     except Exception as err:  # a damaged SavedModel raises whatever its parser does
+        if "Failed to find any matching files" in str(err):
+            raise ModelLoadFailed(
+                "The SavedModel lacks its folder 'variables', which holds the weights",
+                where=artifact.manifest.name,
+                remedy="Copy the whole folder of the SavedModel",
+            ) from err
         raise ModelLoadFailed(
-            f"TensorFlow refuses the model: {reason_of(err)}",
+            f"TensorFlow cannot load the model: {one_line_error_message(err)}",
             where=artifact.manifest.name,
-            remedy="Save it again with keras.Model.export or tf.saved_model.save",
+            remedy="Save the model again with keras.Model.export or tf.saved_model.save",
         ) from err
-    function = _function(model, artifact)
-    specs: list[tf.TensorSpec] = tf.nest.flatten(function.structured_input_signature)
-    outputs = tf.nest.flatten(function.structured_outputs)
-    signature = read_signature(
-        artifact,
-        inputs=[(_shape(spec), spec.dtype.name) for spec in specs],
-        outputs=[_shape(output) for output in outputs],
+    function = _find_prediction_function(model, artifact)
+    inputs: list[tf.TensorSpec] = tf.nest.flatten(function.structured_input_signature)
+
+    def run(data: NDArray[Any], output: int) -> NDArray[Any]:
+        try:
+            # Several threads may call a concrete function.
+            outputs = function(tf.constant(data))
+        except (tf.errors.OpError, ValueError, TypeError) as err:
+            raise PredictionFailed("TensorFlow could not run the batch") from err
+        result: NDArray[Any] = tf.nest.flatten(outputs)[output].numpy()
+        return result
+
+    return OpenedModel(
+        "tensorflow",
+        tf.__version__,
+        inputs=tuple(_describe_spec(spec.name or "", spec) for spec in inputs),
+        outputs=tuple(_describe_outputs(function.structured_outputs)),
+        run=run,
+        owner=model,
     )
-    return TensorFlowRuntime(model, function, signature)
 
 
-def _function(model: Any, artifact: ModelArtifact) -> Any:
-    """Find the function to call: a signature, or what Keras exported."""
+def _find_prediction_function(model: Any, artifact: ModelArtifact) -> Any:
+    """Return the function to call, a signature or the function that Keras exported."""
     signatures = dict(model.signatures)
     if SIGNATURE in signatures:
         return signatures[SIGNATURE]
@@ -100,11 +85,21 @@ def _function(model: Any, artifact: ModelArtifact) -> Any:
     if exported is not None and len(exported.concrete_functions) == 1:
         return exported.concrete_functions[0]
     raise ModelLoadFailed(
-        f"The SavedModel has no signature '{SIGNATURE}'",
+        f"The SavedModel has no signature '{SIGNATURE}'"
+        + (f", but {', '.join(sorted(signatures))}" if signatures else ""),
         where=artifact.manifest.name,
-        remedy="Save it again with keras.Model.export",
+        remedy="Save the model again with keras.Model.export",
     )
 
 
-def _shape(spec: Any) -> tuple[int | None, ...]:
-    return tuple(spec.shape.as_list()) if spec.shape.rank is not None else ()
+def _describe_outputs(structure: Any) -> Iterator[Tensor]:
+    """Describe the outputs in the order in which TensorFlow flattens them: by their names."""
+    flat = tf.nest.flatten(structure)
+    named = isinstance(structure, dict) and len(structure) == len(flat)
+    names = sorted(structure) if named else [f"output_{index}" for index in range(len(flat))]
+    yield from map(_describe_spec, names, flat)
+
+
+def _describe_spec(name: str, spec: Any) -> Tensor:
+    sides = () if spec.shape.rank is None else tuple(spec.shape.as_list())
+    return Tensor(name, sides, spec.dtype.name)

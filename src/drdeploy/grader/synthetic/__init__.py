@@ -1,5 +1,5 @@
-"""Paint photographs of eyes, for machines and tests without real ones.
+"""Paint photographs of eyes, for machines and tests without real photographs.
 
-``photograph`` paints one with the lesions of a grade.  ``anatomy`` decides where things are in the
-eye; ``vessels`` and ``lesions`` draw them.  None of this is part of a lean image.
+``photograph`` paints a photograph with the lesions of a grade.  ``anatomy`` places the parts of the
+eye; ``vessels`` and ``lesions`` draw them.  The lean container image does not contain this package.
 """

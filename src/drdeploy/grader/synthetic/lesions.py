@@ -1,8 +1,9 @@
 """Draw the lesions of each grade.
 
-Which lesions belong to a grade follows the ICDR scale (Wilkinson et al., Ophthalmology 2003,
-110:1677-1682).  Mild: only microaneurysms.  Moderate: more than these.  Severe: many haemorrhages
-in all four quadrants.  Proliferative: new vessels, or bleeding in front of the retina.
+The lesions of a grade follow the ICDR scale (Wilkinson et al., Ophthalmology 2003, 110:1677-1682).
+A mild eye has only microaneurysms.  A moderate eye also has haemorrhages and exudates.  A severe
+eye has many haemorrhages in all four quadrants.  A proliferative eye has new vessels, or bleeding
+in front of the retina.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ OVERDRAWN = 2
 """Lesions are drawn at this scale and shrunk, for smooth edges."""
 LOBES = (2, 3, 5)
 LOBE_DEPTH = 0.16
-"""A blot's outline is a circle with waves of two, three and five lobes, each of that height."""
+"""The outline of a spot is a circle with waves of two, three and five lobes; each wave has this
+height."""
 
 
 @dataclass(frozen=True)
 class Burden:
-    """How many lesions of each kind an eye has."""
+    """The number of lesions of each kind in an eye."""
 
     microaneurysms: int = 0
     haemorrhages: int = 0
@@ -70,11 +72,16 @@ def draw_lesions(
     burden = BURDEN_BY_GRADE[grade]
     soft, sharp = _Layer(canvas.size), _Layer(canvas.size)
     for _ in range(burden.cotton_wool_spots):
-        soft.blot(random, _random_point(random, eye), eye.radius * random.uniform(0.03, 0.05), 190)
+        soft.draw_irregular_spot(
+            random,
+            _choose_random_retina_point(random, eye),
+            eye.radius * random.uniform(0.03, 0.05),
+            190,
+        )
     for _ in range(burden.exudate_clusters):
         _draw_exudates(random, sharp, eye)
-    canvas = soft.over(canvas, COTTON_WOOL, blur=eye.radius * 0.012)
-    canvas = sharp.over(canvas, EXUDATE, blur=0.5)
+    canvas = soft.paint_over_canvas(canvas, COTTON_WOOL, blur=eye.radius * 0.012)
+    canvas = sharp.paint_over_canvas(canvas, EXUDATE, blur=0.5)
     return _draw_bleeding(canvas, random, burden, eye)
 
 
@@ -83,28 +90,35 @@ def _draw_bleeding(
 ) -> Image.Image:
     blood, fine = _Layer(canvas.size), _Layer(canvas.size)
     for _ in range(burden.microaneurysms):
-        blood.blot(
-            random, _random_point(random, eye), eye.radius * random.uniform(0.004, 0.007), 215
+        blood.draw_irregular_spot(
+            random,
+            _choose_random_retina_point(random, eye),
+            eye.radius * random.uniform(0.004, 0.007),
+            215,
         )
     for _ in range(burden.haemorrhages):
         size = eye.radius * random.uniform(0.008, 0.026)
-        blood.blot(random, _random_point(random, eye), size, int(random.integers(150, 225)))
+        blood.draw_irregular_spot(
+            random, _choose_random_retina_point(random, eye), size, int(random.integers(150, 225))
+        )
     for _ in range(burden.new_vessel_tufts):
         _draw_new_vessels(random, fine, eye)
     for _ in range(burden.preretinal_bleeds):
         _draw_preretinal_bleed(random, blood, eye)
-    return fine.over(blood.over(canvas, BLOOD, blur=1.1), BLOOD, blur=0.5)
+    return fine.paint_over_canvas(blood.paint_over_canvas(canvas, BLOOD, blur=1.1), BLOOD, blur=0.5)
 
 
 class _Layer:
-    """A mask through which one colour is laid on the canvas."""
+    """A mask through which one colour is painted on the canvas."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._size = size
         self._mask = Image.new("L", (size[0] * OVERDRAWN, size[1] * OVERDRAWN))
         self._pen = ImageDraw.Draw(self._mask)
 
-    def blot(self, random: np.random.Generator, at: Point, size: float, strength: int) -> None:
+    def draw_irregular_spot(
+        self, random: np.random.Generator, at: Point, size: float, strength: int
+    ) -> None:
         """Draw an irregular spot."""
         angles = np.linspace(0, 2 * pi, 24, endpoint=False)
         phases = random.uniform(0, 2 * pi, 3)
@@ -116,25 +130,25 @@ class _Layer:
             start=np.ones_like(angles),
         )
         outline = zip(at[0] + reach * np.cos(angles), at[1] + reach * np.sin(angles), strict=True)
-        self.polygon([(float(x), float(y)) for x, y in outline], strength)
+        self.fill_polygon([(float(x), float(y)) for x, y in outline], strength)
 
-    def polygon(self, corners: list[Point], strength: int) -> None:
-        """Fill an outline, given in pixels of the painting."""
+    def fill_polygon(self, corners: list[Point], strength: int) -> None:
+        """Fill a polygon, given in pixels of the painting."""
         self._pen.polygon([(x * OVERDRAWN, y * OVERDRAWN) for x, y in corners], fill=strength)
 
-    def line(self, points: list[Point], strength: int) -> None:
-        """Draw a hairline, given in pixels of the painting."""
+    def draw_hairline(self, points: list[Point], strength: int) -> None:
+        """Draw a hairline through points, given in pixels of the painting."""
         self._pen.line([(x * OVERDRAWN, y * OVERDRAWN) for x, y in points], strength, OVERDRAWN)
 
-    def over(self, canvas: Image.Image, colour: Colour, *, blur: float) -> Image.Image:
-        """Return the canvas with the colour laid on through the mask."""
+    def paint_over_canvas(self, canvas: Image.Image, colour: Colour, *, blur: float) -> Image.Image:
+        """Return the canvas with the colour painted through the mask."""
         mask = self._mask.resize(self._size, Image.Resampling.BOX)
         mask = mask.filter(ImageFilter.GaussianBlur(blur))
         return Image.composite(Image.new("RGB", self._size, colour), canvas, mask)
 
 
-def _random_point(random: np.random.Generator, eye: Anatomy) -> Point:
-    """Choose a visible point of the retina, off the optic disc and off the macula's centre."""
+def _choose_random_retina_point(random: np.random.Generator, eye: Anatomy) -> Point:
+    """Choose a visible point of the retina, outside the optic disc and the macula's centre."""
     while True:
         angle, share = random.uniform(0, 2 * pi), 0.88 * random.uniform(0.02, 1) ** 0.5
         x = eye.width_px / 2 + share * eye.radius * cos(angle)
@@ -153,7 +167,7 @@ def _draw_exudates(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> 
     for _ in range(int(random.integers(18, 34))):
         turn, reach = random.uniform(0, 2 * pi), ring * random.normal(1.0, 0.28)
         at = (centre[0] + reach * cos(turn), centre[1] + reach * sin(turn))
-        layer.blot(random, at, eye.radius * random.uniform(0.003, 0.009), 235)
+        layer.draw_irregular_spot(random, at, eye.radius * random.uniform(0.003, 0.009), 235)
 
 
 def _draw_new_vessels(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
@@ -170,11 +184,11 @@ def _draw_new_vessels(random: np.random.Generator, layer: _Layer, eye: Anatomy) 
             heading += curl + random.normal(0, 0.35)
             at = (at[0] + step * cos(heading), at[1] + step * sin(heading))
             points.append(at)
-        layer.line(points, 200)
+        layer.draw_hairline(points, 200)
 
 
 def _draw_preretinal_bleed(random: np.random.Generator, layer: _Layer, eye: Anatomy) -> None:
-    """Draw blood that has settled in front of the retina: level above, round below."""
+    """Draw blood in front of the retina, with a level upper edge and a round lower edge."""
     at = (eye.macula[0], eye.macula[1] + eye.radius * random.uniform(0.25, 0.4))
     half = eye.radius * random.uniform(0.13, 0.2)
     angles = np.linspace(0, pi, 24)
@@ -182,4 +196,4 @@ def _draw_preretinal_bleed(random: np.random.Generator, layer: _Layer, eye: Anat
         (at[0] + half * cos(float(angle)), at[1] + 0.55 * half * sin(float(angle)))
         for angle in angles
     ]
-    layer.polygon(corners, 235)
+    layer.fill_polygon(corners, 235)

@@ -1,11 +1,12 @@
-"""Paint a photograph of an eye that nobody has.
+"""Paint a photograph of an eye that does not exist.
 
-It has what matters for hosting: the size, the black surround, the colours and the JPEG bytes of a
-fundus camera.  It also shows a person at a glance what a grade means.  It proves nothing about a
-grader, so no model should be trained or evaluated on such photographs.
+A painted photograph has the size, the black surround, the colours and the number of JPEG bytes of a
+camera's photograph, which is all that matters for hosting. A painted photograph also shows people
+what a grade means. Do not train or evaluate a model on painted photographs, because they prove
+nothing about a grader.
 
-The eye is painted at a quarter of the resolution and enlarged, since a photograph of the back of an
-eye is no sharper than that.  The sensor's noise is added at the end.
+The eye is painted at a quarter of the resolution and enlarged, because a fundus photograph has no
+finer details.  Sensor noise is added at the end.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from drdeploy.grader.grading.grade import Grade
-from drdeploy.grader.synthetic.anatomy import Anatomy, random_anatomy
+from drdeploy.grader.synthetic.anatomy import Anatomy, make_random_anatomy
 from drdeploy.grader.synthetic.lesions import draw_lesions
 from drdeploy.grader.synthetic.vessels import grow_vessels
 
@@ -25,32 +26,34 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PAINTED_SHARE = 4
-"""Sides of the photograph over sides of the painting."""
+"""Side of the photograph divided by the side of the painting."""
 
 JPEG_QUALITY = 88
 NOISE_SIGMA = 1.1
 
 
-def synthetic_photograph(
+def paint_synthetic_photograph(
     seed: int, *, grade: Grade = Grade.NO_DR, width_px: int = 4288, height_px: int = 2848
 ) -> bytes:
     """Paint a JPEG that looks like a fundus photograph with the lesions of a grade.
 
-    The same arguments give the same bytes, with the same versions of NumPy and Pillow.
+    The same arguments give the same bytes if the versions of NumPy and Pillow are the same.
 
     Args:
-        seed: Of the eye; the same seed gives the same eye at every grade.
-        grade: Which lesions it shows.
-        width_px: Of the photograph.
-        height_px: Of the photograph.
+        seed: Seed of the eye; the same seed gives the same eye at every grade.
+        grade: Grade whose lesions the eye shows.
+        width_px: Width of the photograph.
+        height_px: Height of the photograph.
     """
     random = np.random.default_rng(seed)
-    anatomy = random_anatomy(random, width_px // PAINTED_SHARE, height_px // PAINTED_SHARE)
+    anatomy = make_random_anatomy(random, width_px // PAINTED_SHARE, height_px // PAINTED_SHARE)
     canvas = _paint_background(random, anatomy)
     vessels = grow_vessels(random, anatomy.disc, anatomy.macula, anatomy.radius)
-    canvas = _paint_vessels(canvas, vessels.draw(canvas.size))
+    canvas = _darken_canvas_under_vessels(canvas, vessels.draw_blood_mask(canvas.size))
     canvas = draw_lesions(canvas, np.random.default_rng([seed, int(grade)]), grade, anatomy)
-    return _encode(random, _shade(canvas, anatomy), (width_px, height_px))
+    return _enlarge_and_encode_with_noise(
+        random, _shade_rim_and_blacken_surround(canvas, anatomy), (width_px, height_px)
+    )
 
 
 def _paint_background(random: np.random.Generator, anatomy: Anatomy) -> Image.Image:
@@ -61,13 +64,15 @@ def _paint_background(random: np.random.Generator, anatomy: Anatomy) -> Image.Im
         np.arange(anatomy.height_px, dtype=np.float32),
     )
     mottle = (
-        1.0 + 0.05 * _smooth_noise(random, anatomy, 5) + 0.04 * _smooth_noise(random, anatomy, 40)
+        1.0
+        + 0.05 * _draw_smooth_noise(random, anatomy, 5)
+        + 0.04 * _draw_smooth_noise(random, anatomy, 40)
     )
     colour = mottle[..., None] * skin.astype(np.float32)
-    from_macula = _distance(x, y, anatomy.macula) / anatomy.radius
+    from_macula = _distances_from_point(x, y, anatomy.macula) / anatomy.radius
     shade = 0.34 * np.exp(-((from_macula / 0.13) ** 2)) + 0.10 * np.exp(-((from_macula / 0.4) ** 2))
     colour *= 1.0 - shade[..., None] * np.array([0.75, 1.0, 1.0], dtype=np.float32)
-    from_disc = _distance(x, y, anatomy.disc) / anatomy.disc_radius
+    from_disc = _distances_from_point(x, y, anatomy.disc) / anatomy.disc_radius
     for edge, softness, strength, tint in (
         (1.25, 0.35, 0.18, (250, 170, 90)),  # halo of the nerve fibres
         (1.0, 0.06, 0.85, (252, 190, 105)),  # rim
@@ -78,30 +83,32 @@ def _paint_background(random: np.random.Generator, anatomy: Anatomy) -> Image.Im
     return Image.fromarray(np.clip(colour, 0, 255).astype(np.uint8))
 
 
-def _smooth_noise(random: np.random.Generator, anatomy: Anatomy, cells: int) -> NDArray[np.float32]:
-    """Draw smooth noise of about unit variance, with that many cells across."""
+def _draw_smooth_noise(
+    random: np.random.Generator, anatomy: Anatomy, cells: int
+) -> NDArray[np.float32]:
+    """Draw smooth noise of about unit variance, with the given number of cells across."""
     rows = max(2, cells * anatomy.height_px // anatomy.width_px)
     coarse = Image.fromarray(random.standard_normal((rows, cells)).astype(np.float32))
     size = (anatomy.width_px, anatomy.height_px)
     return np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))
 
 
-def _distance(
+def _distances_from_point(
     x: NDArray[np.float32], y: NDArray[np.float32], centre: tuple[float, float]
 ) -> NDArray[np.float32]:
     distance: NDArray[np.float32] = np.hypot(x - np.float32(centre[0]), y - np.float32(centre[1]))
     return distance
 
 
-def _paint_vessels(canvas: Image.Image, strength: Image.Image) -> Image.Image:
-    """Darken the canvas where there is blood, which absorbs green and blue more than red."""
+def _darken_canvas_under_vessels(canvas: Image.Image, strength: Image.Image) -> Image.Image:
+    """Darken the canvas under the vessels, because blood absorbs green and blue more than red."""
     share = np.asarray(strength, dtype=np.float32)[..., None] / 255.0
     absorbed = share * np.array([0.30, 0.62, 0.55], dtype=np.float32)
     return Image.fromarray((np.asarray(canvas) * (1.0 - absorbed)).astype(np.uint8))
 
 
-def _shade(canvas: Image.Image, anatomy: Anatomy) -> Image.Image:
-    """Darken the eye towards its rim and leave black beyond it; add a camera's notch."""
+def _shade_rim_and_blacken_surround(canvas: Image.Image, anatomy: Anatomy) -> Image.Image:
+    """Darken the eye towards its rim, make the surround black, and add a camera's notch."""
     aperture = Image.new("L", canvas.size)
     draw = ImageDraw.Draw(aperture)
     centre_x, centre_y, radius = anatomy.width_px / 2, anatomy.height_px / 2, anatomy.radius
@@ -119,20 +126,22 @@ def _shade(canvas: Image.Image, anatomy: Anatomy) -> Image.Image:
     return Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))
 
 
-def _encode(random: np.random.Generator, canvas: Image.Image, size: tuple[int, int]) -> bytes:
+def _enlarge_and_encode_with_noise(
+    random: np.random.Generator, canvas: Image.Image, size: tuple[int, int]
+) -> bytes:
     """Enlarge the painting, add the sensor's noise, and encode it."""
     large = np.asarray(canvas.resize(size, Image.Resampling.BICUBIC))
-    noisy = _add_noise(random, large)
+    noisy = _add_sensor_noise(random, large)
     stream = io.BytesIO()
     Image.fromarray(noisy).save(stream, "JPEG", quality=JPEG_QUALITY)
     return stream.getvalue()
 
 
-def _add_noise(random: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _add_sensor_noise(random: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Add Gaussian noise, the same in all channels.
 
-    One tile of noise is repeated at another offset in each band, as drawing noise for every pixel
-    of a large photograph would take longer than all the rest.
+    One tile of noise is repeated with a different offset in each band. Drawing noise for every
+    pixel of a large photograph would take longer than all other steps.
     """
     tile = np.rint(random.normal(0.0, NOISE_SIGMA, (512, 512))).astype(np.int16)
     height_px, width_px = image.shape[:2]

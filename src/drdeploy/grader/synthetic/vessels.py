@@ -1,4 +1,4 @@
-"""Grow the vessels of a synthetic eye: they leave the optic disc, branch and thin out."""
+"""Grow the vessels of a synthetic eye, which start at the optic disc, branch and become thinner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BRANCHING = 0.115
 """Probability of a branch at each step."""
 
 MAX_DEPTH = 3
-"""How often branches branch again; finer ones, no camera shows."""
+"""How often branches branch again; no camera shows finer branches."""
 
 MIN_WIDTH_SHARE = 0.0016
 """Width at which a vessel ends, as a share of the eye's radius."""
@@ -32,9 +32,9 @@ class Segment:
     """A short straight piece of a vessel.
 
     Attributes:
-        start: In painted pixels.
-        end: In painted pixels.
-        width: In painted pixels.
+        start: One end, in pixels of the painting, before it is enlarged by ``OVERDRAWN``.
+        end: The other end, in the same pixels.
+        width: Width of the vessel in the same pixels.
         strength: 0 to 255; a vein is darker than an artery.
     """
 
@@ -46,21 +46,21 @@ class Segment:
 
 @dataclass(frozen=True)
 class VesselTree:
-    """All vessels of an eye."""
+    """All vessels of a synthetic eye."""
 
     segments: tuple[Segment, ...]
 
-    def draw(self, size: tuple[int, int]) -> Image.Image:
-        """Draw how strongly blood covers each pixel, in mode ``L``; a large vein is nearly 255."""
+    def draw_blood_mask(self, size: tuple[int, int]) -> Image.Image:
+        """Draw the amount of blood at each pixel in mode ``L``; a large vein is nearly 255."""
         layer = Image.new("L", (size[0] * OVERDRAWN, size[1] * OVERDRAWN))
         pen = ImageDraw.Draw(layer)
         for segment in sorted(self.segments, key=lambda one: one.strength):
-            _draw_segment(pen, segment)
+            _draw_vessel_segment(pen, segment)
         shrunk = layer.resize(size, Image.Resampling.BOX)
         return shrunk.filter(ImageFilter.GaussianBlur(0.6))
 
 
-def _draw_segment(pen: ImageDraw.ImageDraw, segment: Segment) -> None:
+def _draw_vessel_segment(pen: ImageDraw.ImageDraw, segment: Segment) -> None:
     width = max(1, round(segment.width * OVERDRAWN))
     ends = [(x * OVERDRAWN, y * OVERDRAWN) for x, y in (segment.start, segment.end)]
     pen.line(ends, fill=segment.strength, width=width)
@@ -87,23 +87,16 @@ class _Tip:
 def grow_vessels(
     random: np.random.Generator, disc: Point, macula: Point, radius: float
 ) -> VesselTree:
-    """Grow the tree of one eye.
-
-    Args:
-        random: Decides whatever differs between eyes.
-        disc: Centre of the optic disc, where all vessels come from.
-        macula: Centre of the macula, which the large vessels go around.
-        radius: Of the eye.
-    """
+    """Grow the vessels of one eye, from the centre of the optic disc and around the macula."""
     segments: list[Segment] = []
-    tips = _start_trunks(random, disc, macula, radius)
+    tips = _start_trunk_vessels(random, disc, macula, radius)
     while tips:
         tip = tips.pop()
-        tips.extend(_grow(random, tip, macula, radius, segments))
+        tips.extend(_grow_vessel(random, tip, macula, radius, segments))
     return VesselTree(tuple(segments))
 
 
-def _start_trunks(
+def _start_trunk_vessels(
     random: np.random.Generator, disc: Point, macula: Point, radius: float
 ) -> list[_Tip]:
     """Start a vein and an artery for each of the four quadrants."""
@@ -129,7 +122,7 @@ def _start_trunks(
     ]
 
 
-def _grow(
+def _grow_vessel(
     random: np.random.Generator,
     tip: _Tip,
     macula: Point,

@@ -1,7 +1,7 @@
-"""Change photographs at random while training, so that a network does not learn them by heart.
+"""Change photographs at random during training, so that a network does not memorise them.
 
-The changes are drawn inside TensorFlow's graph by a stateless generator: the same seed gives the
-same changes, whatever ran before, and an interrupted training goes on as if nothing had happened.
+A stateless generator in TensorFlow's graph draws the changes. The same seed always gives the same
+changes, so an interrupted training continues as if it had not been interrupted.
 """
 
 from __future__ import annotations
@@ -9,46 +9,46 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.grader.networks.frameworks import import_frameworks
+from drdeploy.grader.networks.frameworks import import_tensorflow_and_keras
 
 if TYPE_CHECKING:
     from drdeploy.grader.training.recipe import Augmentation
 
 DRAWS = 12
-"""Random numbers per photograph."""
+"""Number of random numbers for each photograph."""
 SMALLEST = 1e-4
 """Smallest value of a pixel before gamma: the gradient of a power at zero is infinite."""
 
 
-def augment(
+def augment_photographs(
     pixels: Any, height_px: int, width_px: int, seed: Any, choices: Augmentation | None
 ) -> Any:
-    """Make the network's input from larger photographs, changed at random.
+    """Change larger photographs at random, and scale them to the network's input.
 
     Args:
-        pixels: Tensor ``(n, H, W, 3)``, 0 to 255, larger than the input.
-        height_px: Of the input.
-        width_px: Of the input.
+        pixels: Photographs as a tensor ``(n, H, W, 3)``, 0 to 255, larger than the network's input.
+        height_px: Height of the input.
+        width_px: Width of the input.
         seed: Tensor ``(2,)``, int32; the same seed gives the same changes.
-        choices: Ranges of the changes; None only scales down.
+        choices: Ranges of the changes; None only scales the photographs down.
 
     Returns:
         Tensor ``(n, height_px, width_px, 3)``, 0 to 255.
     """
-    tf = import_frameworks().tensorflow
+    tf = import_tensorflow_and_keras().tensorflow
     images = tf.cast(pixels, tf.float32)
     if choices is None:
         return tf.image.resize(images, (height_px, width_px), antialias=True)
     # In [-1, 1), one row of draws per photograph.
     draws = tf.random.stateless_uniform((tf.shape(images)[0], DRAWS), seed, -1.0, 1.0)
-    moved = _change_geometry(tf, images, (height_px, width_px), draws, choices)
-    return _change_colours(tf, moved / 255.0, draws, choices) * 255.0
+    moved = _change_geometry_at_random(tf, images, (height_px, width_px), draws, choices)
+    return _change_colours_at_random(tf, moved / 255.0, draws, choices) * 255.0
 
 
-def _change_geometry(
+def _change_geometry_at_random(
     tf: Any, images: Any, size: tuple[int, int], draws: Any, choices: Augmentation
 ) -> Any:
-    """Mirror, turn, zoom, stretch and shift in one resampling, which blurs only once.
+    """Mirror, rotate, zoom, stretch and shift photographs in one resampling, which blurs only once.
 
     The matrix maps a pixel of the input back to a pixel of the larger photograph.
     """
@@ -85,8 +85,8 @@ def _change_geometry(
     )
 
 
-def _change_colours(tf: Any, images: Any, draws: Any, choices: Augmentation) -> Any:
-    """Change light, white balance, contrast and saturation; values are in [0, 1]."""
+def _change_colours_at_random(tf: Any, images: Any, draws: Any, choices: Augmentation) -> Any:
+    """Change light, white balance, contrast and saturation of pixel values in [0, 1]."""
 
     def each(column: Any) -> Any:
         return tf.reshape(column, (-1, 1, 1, 1))

@@ -1,7 +1,7 @@
-"""Train the study's head on a frozen network.
+"""Train the original study's last layers on a frozen network.
 
-The network stays as it is, so its pooled features are computed once for each photograph, and
-training a head on them takes seconds.
+The network is frozen, so its pooled features are computed only once for each photograph. Training
+the last layers on the pooled features takes seconds.
 """
 
 from __future__ import annotations
@@ -23,40 +23,41 @@ if TYPE_CHECKING:
     from drdeploy.grader.datasets import Fold
 
 
-def predict_out_of_fold(
+def train_heads_and_predict_out_of_fold(
     features: NDArray[np.float32],
     labels: NDArray[np.intp],
     folds: Sequence[Fold],
     *,
     seed: int,
 ) -> NDArray[np.float64]:
-    """Predict each fold with a head that was trained on the others.
+    """Predict each fold with last layers that were trained on the other folds.
 
     Args:
-        features: Of a frozen network, shape ``(n, d)``.
+        features: Pooled features of a frozen network, shape ``(n, d)``.
         labels: Shape ``(n,)``, 0 to 4.
-        folds: Every photograph validates once.
-        seed: Of the heads' weights and the order of the photographs.
+        folds: Folds in which every photograph is in exactly one validation part.
+        seed: Seed of the weights of the last layers and of the order of the photographs.
 
     Returns:
         Probabilities, shape ``(n, 5)``.
     """
     probabilities = np.zeros((len(labels), GRADES))
     for fold in folds:
-        head = _train_head(features[fold.train], labels[fold.train], seed)
+        head = _train_study_head(features[fold.train], labels[fold.train], seed)
         # A head has no output for a grade that the other folds lack; its probability stays zero.
         columns = np.ix_(fold.validation, head.classes_)
         probabilities[columns] = head.predict_proba(features[fold.validation])
     return probabilities
 
 
-def _train_head(features: NDArray[np.float32], labels: NDArray[np.intp], seed: int) -> Any:
+def _train_study_head(features: NDArray[np.float32], labels: NDArray[np.intp], seed: int) -> Any:
     """Train two dense layers and a softmax by the preset ``study``.
 
-    scikit-learn's network is the same as Keras's here (ReLU, uniform Glorot initialisation, Adam,
-    cross-entropy) and many times faster at this size, a hundred thousand parameters.  Features are
-    first scaled to unit deviation, because networks differ by orders of magnitude.  The scaling
-    could be folded into the first dense layer, so the head still has the study's shape.
+    The training is done by scikit-learn, whose network computes the same as Keras's: ReLU, uniform
+    Glorot initialisation, Adam and cross-entropy. With a hundred thousand parameters, scikit-learn
+    is many times faster than Keras. Features are first scaled to unit standard deviation, because
+    the features of different networks differ by orders of magnitude. The scaling could be folded
+    into the first dense layer, so the last layers still have the study's shape.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier

@@ -1,22 +1,55 @@
-"""Calibrate probabilities by temperature scaling (Guo et al., ICML 2017).
+"""Calibrate a grader and choose its operating points on out-of-fold predictions.
 
-A network trained to the end is too sure of itself.  Dividing its logits by one number, the
-temperature, corrects that on average and changes no ranking of the grades.
+A fully trained network is overconfident.  Dividing the logits by one number, the temperature,
+corrects overconfidence on average and does not change the order of the grades (Guo et al., ICML
+2017).
+
+Thresholds look too good if they are evaluated on the photographs on which they were chosen. Only
+this module chooses the temperature and the thresholds, the manifest stores them, and no evaluation
+changes them. Results that are computed from the predictions on which the thresholds were chosen are
+a little too good. For each fold, :func:`evaluate_cross_fitted_choices` evaluates the predictions
+with the temperature and thresholds that were chosen on the other folds. The grade itself is the
+posterior median, which needs no chosen threshold.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
+from drdeploy.grader.artifacts import Clinical, OperatingPoint, Rate
+from drdeploy.grader.evaluation.document import estimate_as_dict
+from drdeploy.grader.evaluation.evaluation import estimate_sensitivity_and_specificity
+from drdeploy.grader.evaluation.metrics import estimate_calibration_error, estimate_kappa
+from drdeploy.grader.grading import Grade
+from drdeploy.grader.grading.prediction import (
+    grades_from_probabilities,
+    probability_of_grade_or_worse,
+)
+from drdeploy.grader.training.fit import MEDIAN_GRADE
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from drdeploy.grader.datasets import Fold
+    from drdeploy.grader.evaluation.predictions import GradedSet
+    from drdeploy.statistics.estimate import Estimate
+
 LEAST, MOST = 0.2, 5.0
-"""Range of the temperature.  A network beyond it has a fault that no single number repairs."""
+"""Range of the temperature.  A network that needs a temperature outside this range has a fault that
+no single number can repair."""
 SMALLEST = 1e-12
 """Smallest probability whose logarithm is taken."""
+HIGH_SENSITIVITY: Final = 0.95
+"""Sensitivity of the high-sensitivity operating point on the photographs on which it is chosen; on
+other photographs it is slightly lower."""
+PointName = Literal["high_sensitivity", "balanced"]
+DIGITS = 4
+"""Decimals of a threshold; more would depend on a single photograph."""
 
 
 def fit_temperature(labels: NDArray[np.intp], probabilities: NDArray[np.floating]) -> float:
@@ -24,12 +57,13 @@ def fit_temperature(labels: NDArray[np.intp], probabilities: NDArray[np.floating
 
     Args:
         labels: Shape ``(n,)``.
-        probabilities: Shape ``(n, 5)``, of photographs that the network was not trained on.
+        probabilities: Predictions for photographs that the network was not trained on, shape ``(n,
+            5)``.
     """
     from scipy.optimize import minimize_scalar
 
     def loss(temperature: float) -> float:
-        scaled = with_temperature(probabilities, temperature)
+        scaled = apply_temperature(probabilities, temperature)
         of_label = scaled[np.arange(len(labels)), labels]
         return float(-np.log(np.maximum(of_label, SMALLEST)).mean())
 
@@ -37,19 +71,192 @@ def fit_temperature(labels: NDArray[np.intp], probabilities: NDArray[np.floating
     return round(float(found.x), 3)
 
 
-def with_temperature(
+def apply_temperature(
     probabilities: NDArray[np.floating], temperature: float
 ) -> NDArray[np.float64]:
-    """Divide the logits by the temperature and return the probabilities, shape ``(n, 5)``."""
+    """Divide the logits by the temperature and return the probabilities in shape ``(n, 5)``."""
+    from scipy.special import softmax
+
     # Logarithms of the probabilities are the logits but for a constant, which softmax ignores.
-    logs = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST)) / temperature
-    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
-    scaled: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    logs = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST))
+    scaled: NDArray[np.float64] = softmax(logs / temperature, axis=1)
     return scaled
 
 
-def fold_in(network: Any, temperature: float) -> None:
+def calibrate_cross_fitted(graded: GradedSet, folds: Sequence[Fold]) -> GradedSet:
+    """Calibrate the predictions of each fold with the temperature of the other folds.
+
+    Photographs without a grade are left as they are.
+    """
+    calibrated = graded.probabilities.copy()
+    for fold in folds:
+        chosen_on = fold.train[graded.is_gradable[fold.train]]
+        temperature = fit_temperature(graded.labels[chosen_on], graded.probabilities[chosen_on])
+        applied_to = fold.validation[graded.is_gradable[fold.validation]]
+        calibrated[applied_to] = apply_temperature(graded.probabilities[applied_to], temperature)
+    return replace(graded, probabilities=calibrated)
+
+
+def divide_last_layer_by_temperature(network: Any, temperature: float) -> None:
     """Divide the last layer's weights by the temperature, so that the outputs are calibrated."""
     last = network.get_layer("grades")
     last.kernel.assign(last.kernel / temperature)
     last.bias.assign(last.bias / temperature)
+
+
+def choose_operating_points(
+    labels: NDArray[np.intp],
+    probabilities: NDArray[np.floating],
+    *,
+    chosen_on: str,
+    temperature: float,
+    high_sensitivity: float = HIGH_SENSITIVITY,
+    groups: NDArray[np.generic] | None = None,
+    folds: Sequence[Fold] = (),
+) -> Clinical:
+    """Choose a high-sensitivity and a balanced operating point at grades 2 and 3.
+
+    With folds, the rates of a point are cross-fitted: each photograph is flagged by a threshold
+    that is chosen on the other folds.
+
+    Args:
+        labels: Shape ``(n,)``, 0 to 4.
+        probabilities: Calibrated predictions for photographs that the network was not trained on,
+            shape ``(n, 5)``.
+        chosen_on: A description of the photographs.
+        temperature: The temperature with which the probabilities were calibrated.
+        high_sensitivity: Least share of diseased photographs that the high-sensitivity point flags.
+        groups: Capture sessions or patients, shape ``(n,)``.
+        folds: Folds of the photographs, grouped by session or patient.
+    """
+    or_worse = probability_of_grade_or_worse(probabilities)
+    flags = _calibrate_and_flag_cross_fitted(labels, probabilities, folds)[1] if folds else {}
+    points: list[OperatingPoint] = []
+    for at_or_above in (2, 3):
+        is_positive, scores = labels >= at_or_above, or_worse[:, at_or_above]
+        if is_positive.all() or not is_positive.any():
+            continue
+        thresholds: tuple[tuple[PointName, float], ...] = (
+            (
+                "high_sensitivity",
+                _highest_threshold_for_sensitivity(is_positive, scores, high_sensitivity),
+            ),
+            ("balanced", _youden_threshold(is_positive, scores)),
+        )
+        for name, threshold in thresholds:
+            flagged = flags.get((name, at_or_above))
+            sensitivity, specificity = estimate_sensitivity_and_specificity(
+                is_positive, scores >= threshold if flagged is None else flagged, groups
+            )
+            points.append(
+                OperatingPoint(
+                    name=name,
+                    at_or_above=2 if at_or_above == Grade.MODERATE else 3,
+                    threshold=threshold,
+                    sensitivity=_round_rate(sensitivity),
+                    specificity=_round_rate(specificity),
+                    cross_fitted=flagged is not None,
+                )
+            )
+    return Clinical(
+        chosen_on=chosen_on,
+        temperature=temperature,
+        grade_thresholds=MEDIAN_GRADE,
+        operating_points=tuple(points),
+    )
+
+
+def _highest_threshold_for_sensitivity(
+    is_positive: NDArray[np.bool_], scores: NDArray[np.floating], least: float
+) -> float:
+    """Return the highest threshold that flags at least the given share of the diseased eyes."""
+    ill = np.sort(scores[is_positive])
+    # (1 - 0.9) * 10 is 0.9999999999999998; without the small term, one miss fewer is allowed.
+    misses = int((1 - least) * ill.size + 1e-9)
+    return _round_threshold_down(float(ill[misses]))
+
+
+def _youden_threshold(is_positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> float:
+    """Return the threshold with the largest sum of sensitivity and specificity (Youden 1950).
+
+    Every threshold between two neighbouring scores gives the same sum.  The middle between the two
+    scores is returned, because it depends least on a single photograph.
+    """
+    candidates = np.unique(scores)
+    ill, well = np.sort(scores[is_positive]), np.sort(scores[~is_positive])
+    missed = np.searchsorted(ill, candidates, side="left") / ill.size
+    cleared = np.searchsorted(well, candidates, side="left") / well.size
+    best = int(np.argmax(cleared - missed))
+    below = candidates[best - 1] if best else 0.0
+    return _round_threshold_down(float(candidates[best] + below) / 2)
+
+
+def _round_threshold_down(threshold: float) -> float:
+    """Round a threshold down, so that no photograph that reached it falls below it."""
+    return float(np.floor(threshold * 10**DIGITS) / 10**DIGITS)
+
+
+def _round_rate(estimate: Estimate) -> Rate:
+    values = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (float("nan") if one is None else round(one, DIGITS) for one in values)
+    return Rate(value, low, high, estimate.n)
+
+
+def evaluate_cross_fitted_choices(out_of_fold: GradedSet, folds: Sequence[Fold]) -> dict[str, Any]:
+    """Evaluate each fold with the temperature and thresholds chosen on the other folds.
+
+    The predictions of the networks may be calibrated or not; the result is the same.
+
+    Returns:
+        A dictionary for JSON with kappa, calibration error, and the operating points that could be
+        chosen for every fold, each with an interval.
+    """
+    labels, groups = out_of_fold.labels, out_of_fold.groups
+    calibrated, flags = _calibrate_and_flag_cross_fitted(labels, out_of_fold.probabilities, folds)
+    points = [
+        {
+            "name": name,
+            "at_or_above": grade,
+            "sensitivity": estimate_as_dict(sensitivity),
+            "specificity": estimate_as_dict(specificity),
+        }
+        for (name, grade), flagged in flags.items()
+        for sensitivity, specificity in [
+            estimate_sensitivity_and_specificity(labels >= grade, flagged, groups)
+        ]
+    ]
+    return {
+        "kappa": estimate_as_dict(
+            estimate_kappa(labels, grades_from_probabilities(calibrated, MEDIAN_GRADE), groups)
+        ),
+        "ece": estimate_as_dict(estimate_calibration_error(labels, calibrated, groups)),
+        "operating_points": points,
+    }
+
+
+def _calibrate_and_flag_cross_fitted(
+    labels: NDArray[np.intp], probabilities: NDArray[np.floating], folds: Sequence[Fold]
+) -> tuple[NDArray[np.float64], dict[tuple[str, int], NDArray[np.bool_]]]:
+    """Calibrate and flag the photographs of each fold with choices made on the other folds.
+
+    Returns:
+        The calibrated probabilities, shape ``(n, 5)``, and the flags, shape ``(n,)``, by the name
+        and grade of each operating point that could be chosen for every fold.
+    """
+    calibrated = np.empty(probabilities.shape)
+    flags: dict[tuple[str, int], NDArray[np.bool_]] = {}
+    choices: list[set[tuple[str, int]]] = []
+    for fold in folds:
+        temperature = fit_temperature(labels[fold.train], probabilities[fold.train])
+        scaled = apply_temperature(probabilities, temperature)
+        calibrated[fold.validation] = scaled[fold.validation]
+        chosen = choose_operating_points(
+            labels[fold.train], scaled[fold.train], chosen_on="", temperature=temperature
+        ).operating_points
+        or_worse = probability_of_grade_or_worse(scaled[fold.validation])
+        for point in chosen:
+            flagged = flags.setdefault((point.name, point.at_or_above), np.zeros(len(labels), bool))
+            flagged[fold.validation] = point.reaches_threshold(or_worse[:, point.at_or_above])
+        choices.append({(point.name, point.at_or_above) for point in chosen})
+    in_all = set.intersection(*choices)
+    return calibrated, {at: flagged for at, flagged in flags.items() if at in in_all}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from drdeploy.errors import InvalidInput
-from drdeploy.files import atomic_writer
+from drdeploy.files import open_for_atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,35 +19,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class History:
-    """The course of a training.
+    """The history of a training.
 
     Attributes:
         losses: Mean training loss of each epoch.
-        kappas: Validation kappa after each epoch; None if nothing is held out or it is undefined.
+        kappas: Validation kappa after each epoch; None if kappa is undefined or nothing is held
+            out.
     """
 
     losses: tuple[float, ...] = ()
     kappas: tuple[float | None, ...] = ()
 
     @property
-    def epochs(self) -> int:
-        """How many epochs are finished."""
+    def finished_epochs(self) -> int:
+        """The number of finished epochs."""
         return len(self.losses)
 
     @property
     def best_epoch(self) -> int:
-        """Position of the epoch with the highest kappa; the last epoch if there is no kappa."""
+        """The position of the epoch with the highest kappa, or of the last if no kappa is known."""
         known = [-1.0 if kappa is None else kappa for kappa in self.kappas]
-        return known.index(max(known)) if max(known, default=-1.0) > -1.0 else self.epochs - 1
+        return (
+            known.index(max(known)) if max(known, default=-1.0) > -1.0 else self.finished_epochs - 1
+        )
 
     @property
-    def is_best_last(self) -> bool:
-        """Whether the last epoch is the best one."""
-        return self.best_epoch == self.epochs - 1
+    def is_last_epoch_best(self) -> bool:
+        """Whether the last epoch has the highest kappa."""
+        return self.best_epoch == self.finished_epochs - 1
 
-    def is_stalled(self, patience: int) -> bool:
-        """Whether kappa has not risen for ``patience`` epochs; never if that is zero."""
-        return 0 < patience <= self.epochs - 1 - self.best_epoch
+    def is_kappa_stalled(self, patience: int) -> bool:
+        """Whether kappa has not risen for ``patience`` epochs; false if ``patience`` is zero."""
+        return 0 < patience <= self.finished_epochs - 1 - self.best_epoch
 
     def with_epoch(self, loss: float, kappa: float | None) -> History:
         """Return the history with one epoch added."""
@@ -56,23 +59,17 @@ class History:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file with every variable of a training and its history.
-
-    Attributes:
-        path: Where it is written.
-    """
+    """A file with every variable of a training and its history."""
 
     path: Path
 
-    def save(
+    def save_state(
         self, variables: Sequence[Any], history: History, best: Sequence[Any] | None = None
     ) -> None:
-        """Save the state of a training in place of the last one.
+        """Save the variables of a network and its optimizer, in place of those saved before.
 
-        Args:
-            variables: Of the network and its optimizer.
-            history: So far.
-            best: The network's variables after its best epoch, if they are needed at the end.
+        ``best`` holds the network's variables after the best epoch, if they will be needed at the
+        end of the training.
         """
         arrays: dict[str, Any] = {
             f"{kind}{at}": np.asarray(variable)
@@ -80,30 +77,28 @@ class Checkpoint:
             for at, variable in enumerate(kept)
         }
         kappas = [np.nan if kappa is None else kappa for kappa in history.kappas]
-        with atomic_writer(self.path) as file:
+        with open_for_atomic_write(self.path) as file:
             np.savez(file, losses=np.array(history.losses), kappas=np.array(kappas), **arrays)
 
-    def history(self) -> History:
-        """Read the history alone; empty if nothing was saved."""
+    def read_saved_history(self) -> History:
+        """Read the history of a training; empty if nothing was saved."""
         if not self.path.is_file():
             return History()
         with np.load(self.path, allow_pickle=False) as kept:
-            return _history(kept)
+            return _history_from_arrays(kept)
 
-    def best(self) -> list[NDArray[np.generic]] | None:
-        """Read the network's variables after its best epoch; None if they were not saved."""
+    def read_best_variables(self) -> list[NDArray[np.generic]] | None:
+        """Read the network's variables after the best epoch; None if they were not saved."""
         if not self.path.is_file():
             return None
         with np.load(self.path, allow_pickle=False) as kept:
-            return [kept[f"b{at}"] for at in range(_count(kept, "b"))] or None
+            return [kept[f"b{at}"] for at in range(_count_arrays(kept, "b"))] or None
 
-    def restore(self, variables: Sequence[Any], *, is_part: bool = False) -> History:
+    def restore_state(self, variables: Sequence[Any], *, is_part: bool = False) -> History:
         """Set variables to their saved values and return the history, empty if nothing was saved.
 
-        Args:
-            variables: In the order in which they were saved.
-            is_part: They are only the first of the saved ones: a network's without its
-                optimizer's.
+        The variables must be in the order in which they were saved.  If ``is_part``, the variables
+        of the optimizer are left out.
 
         Raises:
             InvalidInput: The checkpoint belongs to another network or recipe.
@@ -111,26 +106,26 @@ class Checkpoint:
         if not self.path.is_file():
             return History()
         with np.load(self.path, allow_pickle=False) as kept:
-            count = _count(kept, "v")
+            count = _count_arrays(kept, "v")
             fits = (len(variables) <= count if is_part else len(variables) == count) and all(
                 kept[f"v{at}"].shape == tuple(variable.shape)
                 for at, variable in enumerate(variables)
             )
             if not fits:
                 raise InvalidInput(
-                    "The checkpoint is of another network",
+                    "The checkpoint belongs to another network",
                     where=str(self.path),
-                    remedy="Remove the folder, or name another with --out",
+                    remedy="Remove the folder, or choose another folder with --out",
                 )
             for at, variable in enumerate(variables):
                 variable.assign(kept[f"v{at}"])
-            return _history(kept)
+            return _history_from_arrays(kept)
 
 
-def _count(kept: Any, kind: str) -> int:
+def _count_arrays(kept: Any, kind: str) -> int:
     return sum(name.startswith(kind) for name in kept.files)
 
 
-def _history(kept: Any) -> History:
+def _history_from_arrays(kept: Any) -> History:
     kappas = tuple(None if np.isnan(one) else one for one in kept["kappas"].tolist())
     return History(tuple(kept["losses"].tolist()), kappas)

@@ -1,8 +1,9 @@
-"""Compare frozen networks: train the same head on each, on the same folds of the same photographs.
+"""Compare frozen networks by training the same last layers on each, on the same folds.
 
-The folder of a comparison keeps the pooled features, the artifact, the out-of-fold predictions and
-the times of single predictions of every candidate, so that nothing is computed twice.  The figures
-are derived from these in :mod:`drdeploy.study.recommendation.candidates`.
+For every candidate, the folder of a comparison keeps the pooled features, the artifact, the
+out-of-fold predictions and the times of single predictions. A second run reads the stored files,
+and computes nothing again. The module :mod:`drdeploy.study.recommendation.candidates` computes the
+results of the comparison from the files in the folder.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ import msgspec
 import numpy as np
 
 from drdeploy.errors import InvalidInput
-from drdeploy.files import atomic_writer, sha256_of, write_atomically
-from drdeploy.grader.artifacts import Weights, extract, inspect
-from drdeploy.grader.datasets import grouped_folds
+from drdeploy.files import open_for_atomic_write, sha256_of_bytes, write_file_atomically
+from drdeploy.grader.artifacts import Weights, extract_archive, read_manifest_in_archive
+from drdeploy.grader.datasets import split_into_grouped_folds
 from drdeploy.grader.evaluation.predictions import GradedSet
-from drdeploy.grader.networks.export import build_filled, export_network
-from drdeploy.grader.networks.frameworks import import_frameworks
-from drdeploy.grader.networks.network import base_of
-from drdeploy.grader.networks.sample import sample_batch
-from drdeploy.grader.networks.weights import weights_identifier
-from drdeploy.grader.runtimes.cpu_limit import thread_count
-from drdeploy.grader.runtimes.load import load_runtime
-from drdeploy.grader.training.baseline import predict_out_of_fold
-from drdeploy.grader.training.fit import predict
-from drdeploy.grader.training.prepared import prepare
+from drdeploy.grader.networks.export import build_network_with_weights, export_network_as_archives
+from drdeploy.grader.networks.frameworks import import_tensorflow_and_keras
+from drdeploy.grader.networks.network import base_of_network
+from drdeploy.grader.networks.sample import make_sample_batch
+from drdeploy.grader.networks.weights import identifier_of_weights
+from drdeploy.grader.runtimes.cpu_limit import choose_thread_count
+from drdeploy.grader.runtimes.load import load_model_in_runtime
+from drdeploy.grader.training.baseline import train_heads_and_predict_out_of_fold
+from drdeploy.grader.training.fit import make_prediction_function
+from drdeploy.grader.training.prepared import prepare_photographs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,37 +43,32 @@ if TYPE_CHECKING:
     from drdeploy.grader.networks.weights import WeightsSource
 
 WARM_UPS = 5
-"""Predictions before the timed ones: the first are slower."""
+"""Number of predictions before the timed predictions, because the first predictions are slower."""
 PREDICTIONS = 30
-"""Timed predictions, of one photograph each."""
+"""Number of timed predictions, each for one photograph."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network to compare.
-
-    Attributes:
-        architecture: Which network.
-        weights: What its base is filled with.
-    """
+    """A network to compare, and the weights of its base."""
 
     architecture: Architecture
     weights: WeightsSource
 
 
 class NetworkMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The size and speed of a candidate.
+    """The size and speed of a candidate network.
 
     Attributes:
         architecture: Name of the network.
-        parameters: How many it has with the study's head.
+        parameters: Number of weights, with the study's head.
         weights: Kind of the base's weights.
-        weights_source: Where these come from.
-        preprocessing: What the network was designed for.
-        artifact_size_bytes: Of the ONNX archive.
-        predict_s: Seconds of each single prediction, warm, by ONNX Runtime.
-        threads: How many a prediction had.
-        tool_version: The drdeploy that measured.
+        weights_source: Where the base's weights come from.
+        preprocessing: Kind of preprocessing that the network was designed for.
+        artifact_size_bytes: Size of the ONNX archive.
+        predict_s: Seconds of each prediction by ONNX Runtime, after the first predictions.
+        threads: Number of threads of a prediction.
+        tool_version: Version of drdeploy that measured.
     """
 
     architecture: str
@@ -88,11 +84,12 @@ class NetworkMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 @dataclass(frozen=True, eq=False)
 class ComparedNetwork:
-    """A candidate that was measured.
+    """A candidate network that was measured.
 
     Attributes:
-        measured: Its size and speed.
-        out_of_fold: Predictions of every photograph by a head that was not trained on its session.
+        measured: Size and speed of the network.
+        out_of_fold: Predictions for every photograph, by a head that was not trained on the
+            photograph's session.
     """
 
     measured: NetworkMeasurement
@@ -103,11 +100,8 @@ class ComparedNetwork:
 class NetworkComparison:
     """The conditions under which networks are compared, and the folder that keeps the results.
 
-    Attributes:
-        dataset: Deduplicated training photographs.
-        folds: How many.
-        seed: Of random weights, folds and heads.
-        folder: Where results are kept.
+    The data set holds the training photographs without copies. The seed determines random weights,
+    folds and last layers.
     """
 
     dataset: Dataset
@@ -115,27 +109,28 @@ class NetworkComparison:
     seed: int
     folder: Path
 
-    def finished(self, candidate: Candidate) -> ComparedNetwork | None:
-        """Read the result of an earlier run; None if there is none.
+    def read_finished_result(self, candidate: Candidate) -> ComparedNetwork | None:
+        """Read the result of an earlier run for a candidate; None if there is none.
 
         Raises:
             InvalidInput: The file of weights is missing, or the result cannot be read.
         """
-        return self._read_result(candidate) if self.result_file(candidate).is_file() else None
+        return (
+            self._read_result_of_candidate(candidate)
+            if self.path_of_result(candidate).is_file()
+            else None
+        )
 
-    def run(
+    def measure_or_read_result(
         self,
         candidate: Candidate,
         *,
         on_step: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> ComparedNetwork:
-        """Measure a candidate, or read the result of an earlier run.
+        """Measure a candidate network, or read the result of an earlier run.
 
-        Args:
-            candidate: What to measure.
-            on_step: Called with the name of each step that begins.
-            clock: Returns seconds.
+        ``on_step`` is called with the name of each step when it begins.
 
         Raises:
             InvalidInput: The weights do not fit, or there are fewer sessions than folds.
@@ -143,83 +138,90 @@ class NetworkComparison:
                 the network.
             RequestRefused: A photograph cannot be decoded.
         """
-        finished = self.finished(candidate)
+        finished = self.read_finished_result(candidate)
         if finished is not None:
             return finished
-        folds = grouped_folds(self.dataset, self.folds, seed=self.seed)
-        archive, features = self._archive_and_features(candidate, on_step)
+        folds = split_into_grouped_folds(self.dataset, self.folds, seed=self.seed)
+        archive, features = self._read_or_make_archive_and_features(candidate, on_step)
         on_step("training heads")
-        probabilities = predict_out_of_fold(features, self.dataset.grades, folds, seed=self.seed)
+        probabilities = train_heads_and_predict_out_of_fold(
+            features, self.dataset.grades, folds, seed=self.seed
+        )
         on_step("timing predictions")
-        measured = _measure(candidate.architecture, archive, clock)
-        self._write_result(candidate, measured, GradedSet.of(self.dataset, probabilities))
-        return self._read_result(candidate)
+        measured = _measure_size_and_speed(candidate.architecture, archive, clock)
+        self._write_result_of_candidate(
+            candidate, measured, GradedSet.from_dataset(self.dataset, probabilities)
+        )
+        return self._read_result_of_candidate(candidate)
 
-    def result_file(self, candidate: Candidate) -> Path:
-        """Where the size and speed of a candidate are kept; its predictions lie beside it."""
-        run = f"{self._input_digest(candidate)}-{self.folds}-folds-seed-{self.seed}.json"
-        return self._folder_of(candidate) / run
+    def path_of_result(self, candidate: Candidate) -> Path:
+        """Return the path of the file with a candidate's size and speed, beside its predictions."""
+        run = f"{self._digest_of_network_input(candidate)}-{self.folds}-folds-seed-{self.seed}.json"
+        return self._folder_of_candidate(candidate) / run
 
-    def _read_result(self, candidate: Candidate) -> ComparedNetwork:
-        row = self.result_file(candidate)
+    def _read_result_of_candidate(self, candidate: Candidate) -> ComparedNetwork:
+        row = self.path_of_result(candidate)
         try:
             measured = msgspec.json.decode(row.read_bytes(), type=NetworkMeasurement)
         except msgspec.DecodeError as err:
             raise InvalidInput(
-                f"The result cannot be read: {err}", where=str(row), remedy="Remove the file"
+                f"The stored result cannot be read: {err}", where=str(row), remedy="Delete the file"
             ) from err
-        return ComparedNetwork(measured, GradedSet.read(row.with_suffix(".csv")))
+        return ComparedNetwork(measured, GradedSet.read_csv(row.with_suffix(".csv")))
 
-    def _write_result(
+    def _write_result_of_candidate(
         self, candidate: Candidate, measured: NetworkMeasurement, out_of_fold: GradedSet
     ) -> None:
-        row = self.result_file(candidate)
+        row = self.path_of_result(candidate)
         # The row is written last: that it exists means that the candidate is finished.
-        out_of_fold.write(row.with_suffix(".csv"))
-        write_atomically(row, msgspec.json.format(msgspec.json.encode(measured), indent=2))
+        out_of_fold.write_csv(row.with_suffix(".csv"))
+        write_file_atomically(row, msgspec.json.format(msgspec.json.encode(measured), indent=2))
 
-    def _folder_of(self, candidate: Candidate) -> Path:
-        """The folder of a network with certain weights, for any photographs."""
+    def _folder_of_candidate(self, candidate: Candidate) -> Path:
+        """Return the folder for a network with given weights."""
         name = candidate.architecture.name.lower()
-        return self.folder / f"{name}-{weights_identifier(candidate.weights, self.seed)}"
+        return self.folder / f"{name}-{identifier_of_weights(candidate.weights, self.seed)}"
 
-    def _input_digest(self, candidate: Candidate) -> str:
-        """A digest of the network's input: the photographs and their transform."""
+    def _digest_of_network_input(self, candidate: Candidate) -> str:
+        """Return a digest of the network's input, that is, of the photographs and the transform."""
         described = msgspec.json.encode(candidate.architecture.transform)
-        return sha256_of(self.dataset.digest.encode() + described)[:12]
+        return sha256_of_bytes(self.dataset.digest.encode() + described)[:12]
 
-    def _archive_and_features(
+    def _read_or_make_archive_and_features(
         self, candidate: Candidate, on_step: Callable[[str], None]
     ) -> tuple[Path, NDArray[np.float32]]:
-        """Read the archive and the pooled features, or make both.
+        """Read a candidate's archive and pooled features, or make both.
 
-        Both come from the network, which takes long to build and to run.
+        The archive and the features are kept because building and running the network takes long.
         """
-        architecture, folder = candidate.architecture, self._folder_of(candidate)
+        architecture, folder = candidate.architecture, self._folder_of_candidate(candidate)
         archive = folder / f"{architecture.name.lower()}-fp32-onnx.tar.gz"
-        kept = folder / f"{self._input_digest(candidate)}-features.npy"
+        kept = folder / f"{self._digest_of_network_input(candidate)}-features.npy"
         if archive.is_file() and kept.is_file():
             return archive, np.load(kept, allow_pickle=False)
         on_step("building")
-        built = build_filled(architecture, candidate.weights, seed=self.seed)
+        built = build_network_with_weights(architecture, candidate.weights, seed=self.seed)
         on_step("exporting")
-        export_network(
-            built.network, built.description, folder, sample=built.sample, formats=["onnx"]
-        )
+        export_network_as_archives(built, folder, formats=["onnx"])
         on_step("reading photographs")
-        photographs = prepare(self.dataset, architecture.transform, self.folder / "photographs")
+        photographs = prepare_photographs(
+            self.dataset, architecture.transform, self.folder / "photographs"
+        )
         on_step("extracting features")
-        features = predict(base_of(built.network), architecture.transform, photographs.exact)
-        with atomic_writer(kept) as file:
+        extract_features = make_prediction_function(
+            base_of_network(built.network), architecture.transform
+        )
+        features = extract_features(photographs.exact)
+        with open_for_atomic_write(kept) as file:
             np.save(file, features)
-        import_frameworks().keras.backend.clear_session()
+        import_tensorflow_and_keras().keras.backend.clear_session()
         return archive, features
 
 
-def _measure(
+def _measure_size_and_speed(
     architecture: Architecture, archive: Path, clock: Callable[[], float]
 ) -> NetworkMeasurement:
-    manifest, threads = inspect(archive), thread_count()
+    manifest, threads = read_manifest_in_archive(archive), choose_thread_count()
     return NetworkMeasurement(
         architecture=architecture.name,
         parameters=architecture.parameter_count,
@@ -235,9 +237,9 @@ def _measure(
 
 def _time_predictions(archive: Path, threads: int, clock: Callable[[], float]) -> tuple[float, ...]:
     with tempfile.TemporaryDirectory(prefix="drdeploy-compare-") as scratch:
-        artifact = extract(archive, Path(scratch) / "model")
-        runtime = load_runtime(artifact, threads=threads)
-        photograph = sample_batch(artifact.manifest.transform)[:1]
+        artifact = extract_archive(archive, Path(scratch) / "model")
+        runtime = load_model_in_runtime(artifact, threads=threads)
+        photograph = make_sample_batch(artifact.manifest.transform)[:1]
         times = []
         for _ in range(WARM_UPS + PREDICTIONS):
             started = clock()

@@ -1,4 +1,4 @@
-"""Decode, crop and scale the photographs of a data set once, before training on them."""
+"""Decode, crop and scale the photographs of a data set once, before training."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from drdeploy.files import atomic_writer, sha256_of
-from drdeploy.grader.fundus.apply import model_input
+from drdeploy.files import open_for_atomic_write, sha256_of_bytes
+from drdeploy.grader.fundus.apply import make_model_input
 from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
 
 if TYPE_CHECKING:
@@ -24,61 +24,69 @@ if TYPE_CHECKING:
     from drdeploy.grader.fundus.transform import FundusTransform
 
 MARGIN = 1.15
-"""How much larger than the network's input photographs are kept, for augmentation to zoom in."""
+"""Ratio of the kept photographs' sides to the network's input; augmentation needs the margin to
+zoom in."""
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedPhotographs:
-    """The pixels of a data set's photographs, in its order.
+    """The pixels and grades of a data set's photographs, in order.
 
     Attributes:
-        large: RGB, shape ``(n, MARGIN * height, MARGIN * width, 3)``, to augment from.
-        exact: RGB, shape ``(n, height, width, 3)``: the same pixels that a server makes, before
-            the value range is applied.
+        large: RGB photographs for augmentation, shape ``(n, MARGIN * height, MARGIN * width, 3)``.
+        exact: RGB photographs as a server makes them before it applies the value range, shape ``(n,
+            height, width, 3)``.
+        labels: Grades, shape ``(n,)``, 0 to 4.
     """
 
     large: NDArray[np.uint8]
     exact: NDArray[np.uint8]
+    labels: NDArray[np.intp]
 
 
-def prepare(
+def prepare_photographs(
     dataset: Dataset, transform: FundusTransform, cache: Path | None = None
 ) -> PreparedPhotographs:
-    """Decode and transform a data set, or take it from the cache.
+    """Decode and transform a data set, or read the pixels from the cache.
 
     Args:
-        dataset: Its photographs must decode.
-        transform: The network's.
-        cache: A folder that keeps the pixels, by a digest of the contents and the transform.
+        dataset: A data set whose photographs can all be decoded.
+        transform: The network's transform.
+        cache: A folder that keeps the pixels; a file's name is a digest of photographs and
+            transform.
 
     Raises:
         RequestRefused: A photograph cannot be decoded.
     """
-    pixels = as_pixels(transform)
+    pixels = transform_ending_in_rgb_pixels(transform)
     larger = msgspec.structs.replace(
         pixels,
         height_px=math.ceil(transform.height_px * MARGIN),
         width_px=math.ceil(transform.width_px * MARGIN),
     )
-    key = sha256_of(dataset.digest.encode() + msgspec.json.encode(pixels))
+    key = sha256_of_bytes(dataset.digest.encode() + msgspec.json.encode(pixels))
     path = None if cache is None else cache / f"{key}.npz"
     if path is not None and path.is_file():
         with np.load(path, allow_pickle=False) as kept:
-            return PreparedPhotographs(kept["large"], kept["exact"])
+            return PreparedPhotographs(kept["large"], kept["exact"], dataset.grades)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        files = [one.file for one in dataset.photographs]
-        both = list(pool.map(lambda file: (_pixels(file, larger), _pixels(file, pixels)), files))
+        both = list(
+            pool.map(
+                lambda one: _apply_each_transform(one.read_file_bytes(), larger, pixels),
+                dataset.photographs,
+            )
+        )
     prepared = PreparedPhotographs(
-        np.stack([one for one, _ in both]), np.stack([two for _, two in both])
+        np.stack([one for one, _ in both]), np.stack([two for _, two in both]), dataset.grades
     )
     if path is not None:
-        with atomic_writer(path) as file:
+        with open_for_atomic_write(path) as file:
             np.savez(file, large=prepared.large, exact=prepared.exact)
     return prepared
 
 
-def as_pixels(transform: FundusTransform) -> FundusTransform:
-    """Return a transform with the same crop, size and filter that ends in RGB from 0 to 255."""
+def transform_ending_in_rgb_pixels(transform: FundusTransform) -> FundusTransform:
+    """Return a transform with the same crop, size and filter, whose output is RGB from 0 to 255."""
     return msgspec.structs.replace(
         transform,
         value_range=(0.0, 255.0),
@@ -88,6 +96,14 @@ def as_pixels(transform: FundusTransform) -> FundusTransform:
     )
 
 
-def _pixels(file: Path, transform: FundusTransform) -> NDArray[np.uint8]:
-    values = model_input(transform, file.read_bytes(), limits=LOCAL_FILE_LIMITS)
+def _apply_each_transform(
+    photograph: bytes, *transforms: FundusTransform
+) -> tuple[NDArray[np.uint8], ...]:
+    return tuple(_decode_to_transformed_pixels(photograph, transform) for transform in transforms)
+
+
+def _decode_to_transformed_pixels(
+    photograph: bytes, transform: FundusTransform
+) -> NDArray[np.uint8]:
+    values = make_model_input(transform, photograph, limits=LOCAL_FILE_LIMITS)
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Every choice of a training, from a preset or a TOML file."""
+"""All settings of a training, from a preset or a TOML file."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ CountOrNone = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Ranges of random changes, drawn anew for every photograph and epoch.
+    """The ranges of the random changes to photographs, which differ in every epoch.
 
-    Disease looks the same in a mirrored or turned eye, so any angle is allowed.  Light and colour
-    are changed because cameras differ in them.
+    Disease looks the same in a mirrored or rotated eye, so any angle is allowed.  Light and colour
+    are changed because they differ between cameras.
 
     Attributes:
-        flips: Mirror half of the photographs.
-        rotation_deg: Turn by up to so many degrees in either direction.
+        flips: Whether to mirror half of the photographs.
+        rotation_deg: Largest rotation in either direction, in degrees.
         zoom: Smallest and largest scale of the eye.
-        shift: Move by up to this share of the side.
-        stretch: Change the aspect by up to this share.
+        shift: Largest shift, as a share of the side.
+        stretch: Largest change of the aspect ratio, as a share.
         brightness: Range of the natural log of the gain of all channels.
         colour: Range of the natural log of the gain of each channel.
         gamma: Range of the natural log of the exponent.
@@ -48,31 +48,30 @@ class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a network is trained.
+    """The settings with which a network is trained.
 
     Attributes:
-        trainable: ``head`` leaves the base as it is; ``all`` trains it too, after the first
-            ``head_epochs``.  Batch normalisation stays in inference mode in either case: a few
-            hundred photographs would make its statistics worse, and in the folded ImageNet
-            weights of this project they are already part of the convolutions.
-        epochs: How many, including ``head_epochs``.
-        head_epochs: How many at the start with the base frozen, so that the gradients of a random
-            head do not damage it.
-        batch_size: Photographs in a step.
-        learning_rate: Peak of AdamW's (Loshchilov and Hutter, ICLR 2019).
-        warm_up_epochs: In these the learning rate rises to its peak; then it falls to zero along
-            a cosine.
-        weight_decay: Of AdamW.
+        trainable: ``head`` trains only the last layers; ``all`` also trains the base after the
+            first ``head_epochs``.  Batch normalisation always stays in inference mode, because a
+            few hundred photographs would make its statistics worse.
+        epochs: Number of epochs, including ``head_epochs``.
+        head_epochs: Number of epochs at the start in which the base is frozen, so that the
+            gradients of a random head do not damage the base.
+        batch_size: Number of photographs in a step.
+        learning_rate: Largest learning rate of AdamW (Loshchilov and Hutter, ICLR 2019).
+        warm_up_epochs: Epochs at the start in which the learning rate rises to ``learning_rate``,
+            before it falls to zero along a cosine.
+        weight_decay: Weight decay of AdamW.
         clip_norm: Largest norm of the gradient of each variable.
-        class_weight_power: Photographs are weighed by the inverse of their grade's share to this
-            power: 0 weighs all photographs alike, 1 all grades.
+        class_weight_power: Power of the inverse share of a grade by which its photographs are
+            weighted: 0 gives all photographs the same weight, 1 gives all grades the same weight.
         smoothing: Share of the label that is spread over the neighbouring grades.
         ordinal_weight: Weight of the squared error of the expected grade, which is added to the
-            cross-entropy: being two grades off is worse than one.
-        patience: Stop when validation kappa has not risen for so many epochs, and use the weights
-            of the best epoch; 0 trains to the end.  As the learning rate ends at zero, the last
-            epoch is as good, and no choice is made that would flatter the out-of-fold figures.
-        augmentation: Random changes of the photographs; None makes none.
+            cross-entropy, because an error of two grades is worse than an error of one grade.
+        patience: Stop when validation kappa has not risen for this many epochs, and use the weights
+            of the best epoch; 0 trains to the end.  Training to the end is the default, because
+            choosing the best epoch would flatter the out-of-fold results.
+        augmentation: Ranges of the random changes; None changes no photograph.
     """
 
     trainable: Literal["head", "all"] = "all"
@@ -103,30 +102,31 @@ STUDY: Final = Recipe(
     ordinal_weight=0.0,
     augmentation=None,
 )
-"""What the original study did: a frozen base, no class weights.  The notebook that it built on
-silently ignored its augmentation, so there is none here."""
+"""The original study's recipe: a frozen base and no class weights.  There is no augmentation,
+because the study's notebook silently ignored its augmentation."""
 
 FINE_TUNED: Final = Recipe()
-"""All layers are trained, rare grades are weighed up, and errors count by their distance."""
+"""All layers are trained, rare grades get a larger weight, and an error counts by its distance."""
 
 PRESETS: Final = {"study": STUDY, "fine-tuned": FINE_TUNED}
 
 
-def find_recipe(preset: str = "fine-tuned", file: Path | None = None) -> Recipe:
+def read_recipe_or_preset(preset: str = "fine-tuned", file: Path | None = None) -> Recipe:
     """Return a preset, or read a TOML file with the fields of :class:`Recipe`.
 
     Raises:
-        InvalidInput: There is no such preset or file, or a field is wrong.
+        InvalidInput: The preset or the file does not exist, or a field is wrong.
     """
     if file is None:
         if preset not in PRESETS:
             raise InvalidInput(
-                f"No preset is called '{preset}'", remedy=f"Choose one of {', '.join(PRESETS)}"
+                f"The preset '{preset}' does not exist",
+                remedy=f"Choose one of {', '.join(PRESETS)}",
             )
         return PRESETS[preset]
     if not file.is_file():
-        raise InvalidInput("There is no such recipe", where=str(file))
+        raise InvalidInput("The recipe file does not exist", where=str(file))
     try:
         return msgspec.toml.decode(file.read_bytes(), type=Recipe)
     except (msgspec.DecodeError, UnicodeDecodeError) as err:
-        raise InvalidInput(f"The recipe cannot be used: {err}", where=str(file)) from err
+        raise InvalidInput(f"The recipe is not valid: {err}", where=str(file)) from err

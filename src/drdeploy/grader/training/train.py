@@ -1,9 +1,9 @@
 """Train a grader on a data set and measure its quality.
 
-For every fold, a network is trained on the other folds and predicts the photographs of this one.
-The temperature and the operating points are chosen on these out-of-fold predictions, and all
-figures come from them.  Then one more network is trained on all photographs in the same way, and
-that one is exported.
+For each fold, a network is trained on the other folds and then predicts the photographs of the
+fold. The temperature and the operating points are chosen on the out-of-fold predictions, from which
+all results are computed. Finally a network is trained in the same way on all photographs, and is
+exported.
 """
 
 from __future__ import annotations
@@ -14,21 +14,31 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from drdeploy.grader.artifacts import Provenance
-from drdeploy.grader.datasets import deduplicate, grouped_folds
+from drdeploy.grader.artifacts import ModelDescription, Provenance
+from drdeploy.grader.datasets import Fold, set_copies_aside, split_into_grouped_folds
 from drdeploy.grader.evaluation.predictions import GradedSet
+from drdeploy.grader.evaluation.training_photographs import list_short_digests
+from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
 from drdeploy.grader.networks.architectures import find_architecture
-from drdeploy.grader.networks.export import ModelDescription, export_keras, export_network
-from drdeploy.grader.networks.network import build_network, in_float32
-from drdeploy.grader.networks.sample import sample_batch
-from drdeploy.grader.networks.weights import fill
-from drdeploy.grader.training.calibration import fit_temperature, fold_in, with_temperature
-from drdeploy.grader.training.determinism import make_deterministic
-from drdeploy.grader.training.fit import FoldPhotographs, fit, predict
-from drdeploy.grader.training.history_figure import draw_history
-from drdeploy.grader.training.operating_points import choose_operating_points
-from drdeploy.grader.training.prepared import prepare
-from drdeploy.grader.training.run_folder import RunFolder, RunSettings
+from drdeploy.grader.networks.export import (
+    BuiltNetwork,
+    export_network_as_archives,
+    export_network_as_keras_file,
+)
+from drdeploy.grader.networks.frameworks import import_tensorflow_and_keras
+from drdeploy.grader.networks.network import build_network, convert_network_to_float32
+from drdeploy.grader.networks.sample import make_sample_batch
+from drdeploy.grader.networks.weights import set_network_weights
+from drdeploy.grader.training.calibration import (
+    apply_temperature,
+    choose_operating_points,
+    divide_last_layer_by_temperature,
+    fit_temperature,
+)
+from drdeploy.grader.training.familiarity import choose_familiarity_rule
+from drdeploy.grader.training.fit import fit_network, make_prediction_function
+from drdeploy.grader.training.prepared import prepare_photographs
+from drdeploy.grader.training.run_folder import RunFolder, write_history_picture
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
@@ -38,7 +48,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from drdeploy.grader.artifacts import Clinical, ModelFormat
-    from drdeploy.grader.datasets import Dataset, Fold
+    from drdeploy.grader.datasets import Dataset
     from drdeploy.grader.networks.architectures import Architecture
     from drdeploy.grader.networks.weights import WeightsSource
     from drdeploy.grader.training.checkpoint import History
@@ -51,16 +61,16 @@ FINAL = "final"
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What to train, on which photographs, and how.
+    """The network to train, the photographs, and the settings.
 
     Attributes:
         architecture: The network and its transform.
         dataset: Deduplicated training photographs.
-        weights: What the base starts from.
-        recipe: Every choice of the training.
-        folds: How many.
-        seed: Of whatever is random.
-        licence: Of the trained weights, for the manifest.
+        weights: The weights from which the base starts.
+        recipe: Every setting of the training.
+        folds: Number of folds.
+        seed: Seed of the random numbers.
+        licence: Licence of the trained weights, for the manifest.
     """
 
     architecture: Architecture
@@ -72,7 +82,7 @@ class TrainingPlan:
     licence: str = ""
 
     @classmethod
-    def make(
+    def for_training_split(
         cls,
         architecture: str,
         dataset: Dataset,
@@ -84,30 +94,30 @@ class TrainingPlan:
         seed: int = 0,
         licence: str = "",
     ) -> TrainingPlan:
-        """Plan a training on the training split of a data set, each photograph once.
+        """Plan a training on the training split of a data set, without copies.
 
         Raises:
-            InvalidInput: There is no such architecture.
+            InvalidInput: The architecture is not known.
         """
         found = find_architecture(architecture)
         if side_px is not None:
-            found = found.at_side(side_px)
-        photographs = deduplicate(dataset).training_part()
+            found = found.with_input_side(side_px)
+        photographs = set_copies_aside(dataset).select_training_part()
         return cls(found, photographs, weights, recipe, folds, seed, licence)
 
     @property
-    def settings(self) -> RunSettings:
-        """Everything that determines what the run computes."""
-        return RunSettings(
-            architecture=self.architecture.name,
-            weights=str(getattr(self.weights, "name", self.weights)),
-            recipe=self.recipe,
-            side_px=self.architecture.transform.height_px,
-            folds=self.folds,
-            seed=self.seed,
-            dataset=self.dataset.name,
-            dataset_digest=self.dataset.digest,
-        )
+    def settings_of_run(self) -> dict[str, object]:
+        """All settings that determine the result of the run, as in ``settings.json``."""
+        return {
+            "architecture": self.architecture.name,
+            "weights": str(getattr(self.weights, "name", self.weights)),
+            "recipe": self.recipe,
+            "side_px": self.architecture.transform.height_px,
+            "folds": self.folds,
+            "seed": self.seed,
+            "dataset": self.dataset.name,
+            "dataset_digest": self.dataset.digest,
+        }
 
 
 @dataclass(frozen=True)
@@ -115,9 +125,9 @@ class TrainedGrader:
     """The result of a training run.
 
     Attributes:
-        plan: What was trained, and how.
-        out_of_fold: Calibrated predictions of every photograph by a network that was not trained
-            on it.
+        plan: The plan that was carried out.
+        out_of_fold: Calibrated predictions for every photograph, by a network that was not trained
+            on the photograph.
         clinical: The temperature and the thresholds that were chosen.
         archives: The exported artifacts by format.
         keras_file: The exported network for Keras.
@@ -130,69 +140,75 @@ class TrainedGrader:
     keras_file: Path
 
 
-def train(
+def train_grader(
     plan: TrainingPlan,
     out_dir: Path,
     *,
     cache: Path | None = None,
     on_epoch: Callable[[str, History], None] = lambda _name, _history: None,
 ) -> TrainedGrader:
-    """Train, or continue an interrupted run.
+    """Train a grader, or continue an interrupted run.
 
     Args:
-        plan: What to train, and how.
-        out_dir: The run's folder.
+        plan: The network, the photographs and the settings.
+        out_dir: The folder of the run.
         cache: A folder that keeps the decoded photographs.
-        on_epoch: Called with the network's name and its history after every epoch.
+        on_epoch: Function that is called with the network's name and history after every epoch.
 
     Raises:
         InvalidInput: The folder belongs to a run with other settings.
         RequestRefused: A photograph cannot be decoded.
-        ModelError: An exported model disagrees with its network.
+        ModelError: An exported model gives different answers from its network.
     """
     folder = RunFolder(out_dir)
-    folder.claim(plan.settings)
-    make_deterministic(plan.seed)
-    prepared = prepare(plan.dataset, plan.architecture.transform, cache)
+    folder.claim_for_settings(plan.settings_of_run)
+    make_training_deterministic(plan.seed)
+    prepared = prepare_photographs(plan.dataset, plan.architecture.transform, cache)
     run = _Run(plan, folder, prepared, on_epoch, {})
-    raw = run.predict_out_of_fold()
+    raw = run.train_folds_and_predict()
     temperature = fit_temperature(plan.dataset.grades, raw)
-    out_of_fold = GradedSet.of(plan.dataset, with_temperature(raw, temperature))
-    out_of_fold.write(out_dir / "oof.csv")
+    out_of_fold = GradedSet.from_dataset(plan.dataset, apply_temperature(raw, temperature))
+    out_of_fold.write_csv(out_dir / "oof.csv")
     clinical = choose_operating_points(
         out_of_fold.labels,
         out_of_fold.probabilities,
         chosen_on=f"out-of-fold predictions of {len(plan.dataset)} photographs of "
         f"{plan.dataset.name} ({plan.folds} folds grouped by capture session)",
         temperature=temperature,
+        groups=out_of_fold.groups,
+        folds=split_into_grouped_folds(plan.dataset, plan.folds, seed=plan.seed),
     )
-    network = in_float32(run.train_final(), plan.architecture)
-    fold_in(network, temperature)
-    folder.write_history(run.histories)
-    draw_history(run.histories, out_dir / "history.svg")
-    description = _description(plan, clinical)
-    sample = sample_batch(plan.architecture.transform)
+    network = convert_network_to_float32(run.train_final_network(), plan.architecture)
+    divide_last_layer_by_temperature(network, temperature)
+    folder.write_history_table(run.histories)
+    write_history_picture(run.histories, out_dir / "history.svg")
+    sample = make_sample_batch(plan.architecture.transform)
+    built = BuiltNetwork(network, _describe_model(plan, clinical), sample)
     exports = out_dir / "exports"
     return TrainedGrader(
         plan,
         out_of_fold,
         clinical,
-        export_network(network, description, exports, sample=sample),
-        export_keras(network, exports / f"{description.name}-fp32.keras", sample=sample),
+        export_network_as_archives(built, exports),
+        export_network_as_keras_file(built, exports / f"{built.description.name}-fp32.keras"),
     )
 
 
-def network_of_fold(plan: TrainingPlan, out_dir: Path, fold: int, temperature: float) -> Any:
-    """Restore the network of a finished fold, calibrated with the temperature."""
+def restore_network_of_fold(
+    plan: TrainingPlan, out_dir: Path, fold: int, temperature: float
+) -> Any:
+    """Restore the network of a finished fold, and calibrate it with the temperature."""
     network = build_network(plan.architecture)
-    RunFolder(out_dir).checkpoint(f"fold_{fold}").restore(network.variables, is_part=True)
-    fold_in(network, temperature)
+    RunFolder(out_dir).checkpoint_of_network(f"fold_{fold}").restore_state(
+        network.variables, is_part=True
+    )
+    divide_last_layer_by_temperature(network, temperature)
     return network
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One training run under way; ``histories`` fills up network by network."""
+    """A training run in progress; each trained network adds an entry to ``histories``."""
 
     plan: TrainingPlan
     folder: RunFolder
@@ -200,55 +216,54 @@ class _Run:
     on_epoch: Callable[[str, History], None]
     histories: dict[str, History]
 
-    def predict_out_of_fold(self) -> NDArray[np.float64]:
-        """Train every fold; return uncalibrated probabilities of all photographs, ``(n, 5)``."""
-        folds = grouped_folds(self.plan.dataset, self.plan.folds, seed=self.plan.seed)
+    def train_folds_and_predict(self) -> NDArray[np.float64]:
+        """Train every fold, and return uncalibrated probabilities in shape ``(n, 5)``."""
+        folds = split_into_grouped_folds(self.plan.dataset, self.plan.folds, seed=self.plan.seed)
         probabilities = np.empty((len(self.plan.dataset), 5))
         for number, fold in enumerate(folds):
-            probabilities[fold.validation] = self._predict_fold(number, fold)
+            probabilities[fold.validation] = self._train_and_predict_fold(number, fold)
         return probabilities
 
-    def train_final(self) -> Any:
-        """Train a network on all photographs, for as many epochs as the folds' networks."""
-        everything = np.arange(len(self.plan.dataset))
-        parts = FoldPhotographs.of(self.prepared, self.plan.dataset.grades, everything, None)
-        return self._fit(FINAL, parts, self._final_recipe(), seed=self.plan.folds)
-
-    def _predict_fold(self, number: int, fold: Fold) -> NDArray[np.float32]:
-        name = f"fold_{number}"
-        kept = self.folder.predictions(number)
-        if kept is not None:
-            self.histories[name] = self.folder.checkpoint(name).history()
-            return kept
-        parts = FoldPhotographs.of(
-            self.prepared, self.plan.dataset.grades, fold.train, fold.validation
+    def train_final_network(self) -> Any:
+        """Train a network on all photographs, with as many epochs as the networks of the folds."""
+        everything = Fold(np.arange(len(self.plan.dataset)), np.empty(0, dtype=np.intp))
+        return self._build_and_fit_network(
+            FINAL, everything, self._recipe_without_early_stopping(), seed=self.plan.folds
         )
-        network = self._fit(name, parts, self.plan.recipe, seed=number)
-        transform = self.plan.architecture.transform
-        probabilities = predict(network, transform, self.prepared.exact[fold.validation])
-        self.folder.keep_predictions(number, probabilities)
+
+    def _train_and_predict_fold(self, number: int, fold: Fold) -> NDArray[np.float32]:
+        name = f"fold_{number}"
+        kept = self.folder.read_predictions_of_fold(number)
+        if kept is not None:
+            self.histories[name] = self.folder.checkpoint_of_network(name).read_saved_history()
+            return kept
+        network = self._build_and_fit_network(name, fold, self.plan.recipe, seed=number)
+        predict = make_prediction_function(network, self.plan.architecture.transform)
+        probabilities = predict(self.prepared.exact[fold.validation])
+        self.folder.write_predictions_of_fold(number, probabilities)
         return probabilities
 
-    def _fit(self, name: str, parts: FoldPhotographs, recipe: Recipe, *, seed: int) -> Any:
+    def _build_and_fit_network(self, name: str, fold: Fold, recipe: Recipe, *, seed: int) -> Any:
         plan = self.plan
         network = build_network(plan.architecture)
-        sample = sample_batch(plan.architecture.transform)
-        fill(network, plan.architecture, plan.weights, seed=plan.seed, sample=sample)
-        self.histories[name] = fit(
+        sample = make_sample_batch(plan.architecture.transform)
+        set_network_weights(network, plan.architecture, plan.weights, seed=plan.seed, sample=sample)
+        self.histories[name] = fit_network(
             network,
             plan.architecture.transform,
-            parts,
+            self.prepared,
+            fold,
             recipe,
             seed=1000 * plan.seed + seed,
-            checkpoint=self.folder.checkpoint(name),
+            checkpoint=self.folder.checkpoint_of_network(name),
             on_epoch=lambda history: self.on_epoch(name, history),
         )
         return network
 
-    def _final_recipe(self) -> Recipe:
-        """The recipe without early stopping, as nothing is held out to stop by.
+    def _recipe_without_early_stopping(self) -> Recipe:
+        """Return the recipe for the final network, which cannot be stopped early.
 
-        It has as many epochs as the best one of the median fold.
+        The number of epochs is the median of the folds' best epochs.
         """
         if not self.plan.recipe.patience:
             return self.plan.recipe
@@ -256,7 +271,7 @@ class _Run:
         return msgspec.structs.replace(self.plan.recipe, epochs=best[len(best) // 2], patience=0)
 
 
-def _description(plan: TrainingPlan, clinical: Clinical) -> ModelDescription:
+def _describe_model(plan: TrainingPlan, clinical: Clinical) -> ModelDescription:
     name = plan.architecture.name
     start = getattr(plan.weights, "name", plan.weights)
     return ModelDescription(
@@ -264,14 +279,32 @@ def _description(plan: TrainingPlan, clinical: Clinical) -> ModelDescription:
         architecture=name,
         weights="trained",
         transform=plan.architecture.transform,
+        gradability=GradabilityLimits(),
+        familiarity=choose_familiarity_rule(
+            plan.dataset, plan.architecture.transform, seed=plan.seed
+        ),
         clinical=clinical,
         provenance=Provenance(
             tool_version=VERSION,
             source=f"keras.applications.{name}, base from {start}",
             dataset=f"{plan.dataset.name}, {len(plan.dataset)} photographs, "
             f"sha256:{plan.dataset.digest}",
+            trained_on=list_short_digests(plan.dataset),
             licence=plan.licence,
             seed=plan.seed,
             notes="For research use. Not a medical device.",
         ),
     )
+
+
+def make_training_deterministic(seed: int) -> None:
+    """Seed every random generator, and make TensorFlow add numbers in a fixed order.
+
+    Floating-point sums depend on the order, which otherwise differs from run to run, on a CPU and
+    on a GPU.
+    """
+    tf, keras = import_tensorflow_and_keras(accelerator=True)
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    if tf.config.list_physical_devices("GPU"):
+        keras.mixed_precision.set_dtype_policy("mixed_float16")

@@ -1,37 +1,50 @@
-"""Checks any container image against SageMaker's whole hosting contract, clause by clause.
+"""Check any container image against SageMaker's whole hosting contract, clause by clause.
 
 ::
 
     report = check_conformance("drdeploy:lean", "model.tar.gz")
-    report.conforms; report.summary
+    report.conforms_for(HostingKind.SERVERLESS); report.summary
 
-``registry`` lists the clauses in the order in which they are checked (:data:`CLAUSES`).  A clause
-is a function from an :class:`~drdeploy.hosting.conformance.inspection.ImageInspection` to a verdict
-with its evidence.  It asks the inspection for observations; each is made once, when the first
-clause asks for it, so that clauses share containers, and ``--only`` starts no more than it needs.
+``check`` lists the clauses in the order in which they are checked (:data:`CLAUSES`). A clause is a
+function from an :class:`~drdeploy.hosting.conformance.inspection.ImageInspection` to a verdict with
+evidence. A clause asks the inspection for observations. Each observation is made only once, when
+the first clause asks for it. Clauses share containers, and ``--only`` starts only the containers
+that the chosen clauses need.
 
-One file for each subject, with its observations above and its clauses below::
+Ten modules define the clauses, each on one subject, with the observations for its clauses:
 
-    image         the image's configuration
-    starting      from `docker run IMAGE serve` to the first answer
-    requests      photographs one by one, with all headers and sizes
-    loading       many photographs at once: pings, connections, memory
-    bad_bodies    bodies that are not photographs
-    logs          what must be logged, and what must not
-    broken_model  no model, or a damaged one
-    conditions    another port, a batch, a read-only root, an arbitrary user
-    processes     the CPU limit, a killed process
-    stopping      SIGTERM, twice
+- ``image`` is about the image's configuration.
+- ``starting`` is about the time from `docker run IMAGE serve` to the first answer.
+- ``requests`` sends photographs one by one, with all headers and sizes.
+- ``loading`` sends many photographs at once, and watches pings, connections and memory.
+- ``bad_bodies`` sends bodies that are not photographs.
+- ``logs`` is about what the server must log, and what it must not log.
+- ``broken_model`` starts the server without a model, and with a damaged model.
+- ``conditions`` is about another port, a batch, a read-only root and an arbitrary user.
+- ``processes`` is about the CPU limit and a killed process.
+- ``stopping`` sends SIGTERM twice.
 
-``containers`` starts containers and removes them, ``client`` sends them requests, ``bodies`` makes
-what is sent, ``contract`` holds the limits and their sources.
+``containers`` starts and removes containers, ``client`` sends requests, and ``bodies`` makes
+request bodies. ``contract`` holds the time and size limits of the contract, and names the documents
+that state them.
 """
 
 from drdeploy.hosting.conformance.bodies import ProbePhotograph
-from drdeploy.hosting.conformance.check import ClauseFinding, ConformanceReport, check_conformance
-from drdeploy.hosting.conformance.clause import Clause, ClauseOutcome, ConformanceVerdict, Severity
+from drdeploy.hosting.conformance.check import (
+    CLAUSES,
+    ClauseFinding,
+    ConformanceReport,
+    check_conformance,
+    select_clauses_by_id,
+)
+from drdeploy.hosting.conformance.clause import (
+    Clause,
+    ClauseOutcome,
+    ConformanceVerdict,
+    HostingKind,
+    Severity,
+)
 from drdeploy.hosting.conformance.contract import Contract
-from drdeploy.hosting.conformance.registry import CLAUSES, select_clauses
 
 __all__ = [
     "CLAUSES",
@@ -41,8 +54,9 @@ __all__ = [
     "ConformanceReport",
     "ConformanceVerdict",
     "Contract",
+    "HostingKind",
     "ProbePhotograph",
     "Severity",
     "check_conformance",
-    "select_clauses",
+    "select_clauses_by_id",
 ]

@@ -1,12 +1,19 @@
-"""Request bodies that no server can grade: each is refused, and none ends the server."""
+"""Check that the server refuses bad request bodies, and that no bad body ends the server."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.conformance.bodies import garbage
-from drdeploy.hosting.conformance.clause import Severity, clause, failed, passed, passed_if
+from drdeploy.hosting.conformance.bodies import make_random_bytes
+from drdeploy.hosting.conformance.clause import (
+    HostingKind,
+    Severity,
+    define_clause,
+    make_failed_verdict,
+    make_passed_or_failed_verdict,
+    make_passed_verdict,
+)
 from drdeploy.hosting.conformance.contract import INVOKE, PRACTICE
 from drdeploy.hosting.conformance.inspection import Undetermined
 from drdeploy.units import MIB
@@ -30,9 +37,9 @@ class BadBodies:
     """The answers to bad bodies, and to a photograph afterwards.
 
     Attributes:
-        answers: By the name of what was wrong.
-        afterwards: The answer to the photograph.
-        ended: How the container ended; None if it did not.
+        answers: The answer to each bad body, by the name of its fault.
+        afterwards: The answer to the photograph that followed the bad bodies.
+        ended: How the container ended; None if it still runs.
     """
 
     answers: Mapping[str, ProbeAnswer]
@@ -40,82 +47,87 @@ class BadBodies:
     ended: ExitState | None
 
 
-def observe_bad_bodies(inspection: ImageInspection) -> BadBodies:
-    """Send one bad body after the other, then a photograph."""
-    container = inspection.running_container()
+def observe_answers_to_bad_bodies(inspection: ImageInspection) -> BadBodies:
+    """Send all bad bodies one after the other, then a photograph."""
+    container = inspection.ensure_running_container()
     photograph = inspection.photograph
     lacking_bytes = inspection.contract.real_time_bytes + SPARE_BYTES - len(photograph.data)
     too_long = photograph.data + bytes(max(0, lacking_bytes))
     bodies = {
-        "empty": (b"", photograph.headers),
-        "garbage": (garbage(), photograph.headers),
-        "truncated": (photograph.truncated(), photograph.headers),
+        "empty": (b"", photograph.request_headers),
+        "garbage": (make_random_bytes(), photograph.request_headers),
+        "truncated": (photograph.first_half_of_bytes(), photograph.request_headers),
         "wrong type": (TEXT, {"Content-Type": TEXT_TYPE}),
-        TOO_LONG: (too_long, photograph.headers),
+        TOO_LONG: (too_long, photograph.request_headers),
     }
-    answers = {name: container.invoke(body, headers) for name, (body, headers) in bodies.items()}
-    afterwards = container.grade(photograph)
-    return BadBodies(answers, afterwards, container.exit_state_after(afterwards))
+    answers = {
+        name: container.post_to_invocations(body, headers)
+        for name, (body, headers) in bodies.items()
+    }
+    afterwards = container.post_photograph(photograph)
+    return BadBodies(answers, afterwards, container.read_exit_state_after_answer(afterwards))
 
 
-@clause(Severity.SHOULD, PRACTICE)
-def refuses_empty_body(inspection: ImageInspection) -> ConformanceVerdict:
+@define_clause("refuses-empty-body", Severity.SHOULD, PRACTICE)
+def judge_refusal_of_empty_body(inspection: ImageInspection) -> ConformanceVerdict:
     """An empty body is refused with 4xx."""
-    return _refused(inspection, "empty", "an empty body")
+    return _judge_refusal_of_body(inspection, "empty", "an empty body")
 
 
-@clause(Severity.SHOULD, PRACTICE)
-def refuses_garbage(inspection: ImageInspection) -> ConformanceVerdict:
+@define_clause("refuses-garbage", Severity.SHOULD, PRACTICE)
+def judge_refusal_of_random_bytes(inspection: ImageInspection) -> ConformanceVerdict:
     """Random bytes are refused with 4xx."""
-    return _refused(inspection, "garbage", "random bytes")
+    return _judge_refusal_of_body(inspection, "garbage", "random bytes")
 
 
-@clause(Severity.SHOULD, PRACTICE)
-def refuses_truncated_image(inspection: ImageInspection) -> ConformanceVerdict:
+@define_clause("refuses-truncated-image", Severity.SHOULD, PRACTICE)
+def judge_refusal_of_truncated_image(inspection: ImageInspection) -> ConformanceVerdict:
     """A photograph that ends too early is refused with 4xx."""
-    return _refused(inspection, "truncated", "the first half of the photograph")
+    return _judge_refusal_of_body(inspection, "truncated", "the first half of the photograph")
 
 
-@clause(Severity.SHOULD, PRACTICE)
-def refuses_wrong_type(inspection: ImageInspection) -> ConformanceVerdict:
+@define_clause("refuses-wrong-type", Severity.SHOULD, PRACTICE)
+def judge_refusal_of_wrong_content_type(inspection: ImageInspection) -> ConformanceVerdict:
     """A body of another content type is refused with 4xx."""
-    return _refused(inspection, "wrong type", TEXT_TYPE)
+    return _judge_refusal_of_body(inspection, "wrong type", TEXT_TYPE)
 
 
-def _refused(inspection: ImageInspection, name: str, body: str) -> ConformanceVerdict:
-    answer = inspection.observe(observe_bad_bodies).answers[name]
+def _judge_refusal_of_body(inspection: ImageInspection, name: str, body: str) -> ConformanceVerdict:
+    answer = inspection.observe_once(observe_answers_to_bad_bodies).answers[name]
     if not answer.status:
-        raise Undetermined(f"{answer}: see survives-bad-bodies")
-    return passed_if(answer.is_refusal, f"{body}: {answer}")
+        raise Undetermined(f"the answer was {answer}; see the clause survives-bad-bodies")
+    return make_passed_or_failed_verdict(answer.is_refusal, f"{body}: {answer}")
 
 
-@clause(Severity.SHOULD, INVOKE)
-def withstands_oversize(inspection: ImageInspection) -> ConformanceVerdict:
+@define_clause("withstands-oversize", {HostingKind.BATCH: Severity.SHOULD}, INVOKE)
+def judge_answer_to_oversized_body(inspection: ImageInspection) -> ConformanceVerdict:
     """A body above 6 MB, which only Batch Transform sends, is answered or refused with 4xx."""
-    bad = inspection.observe(observe_bad_bodies)
+    bad = inspection.observe_once(observe_answers_to_bad_bodies)
     if bad.ended is not None:
-        raise Undetermined("the container ended: see survives-bad-bodies")
+        raise Undetermined("the container ended; see the clause survives-bad-bodies")
     answer = bad.answers[TOO_LONG]
     size_mb = (inspection.contract.real_time_bytes + SPARE_BYTES) / MIB
-    return passed_if(
+    return make_passed_or_failed_verdict(
         answer.is_success or answer.is_refusal,
         f"the photograph and zeros, {size_mb:.3f} MB: {answer}",
     )
 
 
-@clause(Severity.MUST, PRACTICE)
-def survives_bad_bodies(inspection: ImageInspection) -> ConformanceVerdict:
-    """No body ends the server: each is answered, and so is a photograph afterwards."""
-    inspection.require_answers()
-    bad = inspection.observe(observe_bad_bodies)
+@define_clause("survives-bad-bodies", Severity.MUST, PRACTICE)
+def judge_survival_of_bad_bodies(inspection: ImageInspection) -> ConformanceVerdict:
+    """The server answers every bad body, and still answers a photograph afterwards."""
+    inspection.require_answered_photograph()
+    bad = inspection.observe_once(observe_answers_to_bad_bodies)
     if bad.ended is not None:
-        return failed(f"the container ended with status {bad.ended.exit_code}")
+        return make_failed_verdict(f"the container ended with status {bad.ended.exit_code}")
     unanswered = [
         name
         for name, answer in bad.answers.items()
         if not answer.status and name != TOO_LONG  # which may be cut off while it is sent
     ]
     if bad.afterwards.is_success and not unanswered:
-        return passed(f"{len(bad.answers)} bad bodies; a photograph afterwards: {bad.afterwards}")
+        return make_passed_verdict(
+            f"{len(bad.answers)} bad bodies; a photograph afterwards: {bad.afterwards}"
+        )
     without = f"no answer to: {', '.join(unanswered)}; " if unanswered else ""
-    return failed(f"{without}a photograph afterwards: {bad.afterwards}")
+    return make_failed_verdict(f"{without}a photograph afterwards: {bad.afterwards}")

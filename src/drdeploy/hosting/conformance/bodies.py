@@ -1,4 +1,4 @@
-"""The photograph that a check sends, padded or cut off, and random bytes."""
+"""Make the request bodies of a check: a photograph, padded or cut off, and random bytes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from drdeploy.grader.photograph_files import find_content_type_of_photograph
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -14,70 +16,74 @@ START_OF_IMAGE = b"\xff\xd8"
 COMMENT = b"\xff\xfe"
 APPLICATION_DATA = range(0xE0, 0xF0)
 LONGEST_SEGMENT = 65_535
-"""Longest segment of a JPEG, with its two bytes of length (ITU-T T.81, B.1.1.4)."""
+"""Bytes of the longest segment of a JPEG, with the two bytes that state the segment's length
+(ITU-T T.81, B.1.1.4)."""
 PADDING = b"padding of a conformance check "
 GARBAGE_BYTES = 20_000
 
 
 @dataclass(frozen=True)
 class ProbePhotograph:
-    """A photograph that the image must be able to answer, with its content type."""
+    """A photograph that the checked image must be able to grade, with the photograph's type."""
 
     data: bytes
     content_type: str = "image/jpeg"
 
     @classmethod
-    def read(cls, path: Path, content_type: str = "") -> Self:
-        """Read a file; its content type follows from its name unless given.
+    def read_from_file(cls, path: Path, content_type: str = "") -> Self:
+        """Read a photograph from a file.
+
+        If no content type is given, it is taken from the file's content, or else from its name.
 
         Raises:
             OSError: The file cannot be read.
         """
+        data = path.read_bytes()
         guessed = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        return cls(path.read_bytes(), content_type or guessed)
+        return cls(data, content_type or find_content_type_of_photograph(data) or guessed)
 
     @classmethod
-    def synthetic(cls) -> Self:
-        """Return a synthetic photograph at camera resolution: it costs as much as a real one."""
-        from drdeploy.grader.synthetic.photograph import synthetic_photograph
+    def make_synthetic(cls) -> Self:
+        """Return a synthetic photograph at the resolution of a fundus camera."""
+        from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
 
-        return cls(synthetic_photograph(1))
+        return cls(paint_synthetic_photograph(1))
 
     @property
-    def headers(self) -> dict[str, str]:
-        """The request headers that go with it."""
+    def request_headers(self) -> dict[str, str]:
+        """The headers of a request with the photograph as its body."""
         return {"Content-Type": self.content_type}
 
     @property
     def is_jpeg(self) -> bool:
-        """Whether comment segments can make it longer without a change of the picture."""
+        """Whether the file is a JPEG, which can be padded with comments."""
         return self.data.startswith(START_OF_IMAGE)
 
-    def truncated(self) -> bytes:
-        """Return its first half."""
+    def first_half_of_bytes(self) -> bytes:
+        """Return the first half of the photograph's bytes."""
         return self.data[: len(self.data) // 2]
 
-    def padded(self, size_bytes: int) -> bytes:
-        """Return the same picture in ``size_bytes``, or up to three less; only for a JPEG."""
-        place = _after_application_data(self.data)
-        comments = _comments(size_bytes - len(self.data))
+    def pad_jpeg_to_size(self, size_bytes: int) -> bytes:
+        """Return the JPEG with comments that pad it to ``size_bytes``, or up to 3 bytes less."""
+        place = _find_end_of_application_segments(self.data)
+        comments = _make_comment_segments(size_bytes - len(self.data))
         return self.data[:place] + comments + self.data[place:]
 
 
-def garbage() -> bytes:
-    """Return random bytes that are no file of any kind, always the same."""
+def make_random_bytes() -> bytes:
+    """Return random bytes that are not a valid file; every call returns equal bytes."""
     return b"\0" + random.Random(0).randbytes(GARBAGE_BYTES)
 
 
-def _after_application_data(jpeg: bytes) -> int:
-    """Return where comments may begin: readers expect the JFIF and Exif segments first."""
+def _find_end_of_application_segments(jpeg: bytes) -> int:
+    """Return the position after the JFIF and Exif segments, where comments may begin."""
     place = len(START_OF_IMAGE)
     while jpeg[place] == 0xFF and jpeg[place + 1] in APPLICATION_DATA:
         place += 2 + int.from_bytes(jpeg[place + 2 : place + 4])
     return place
 
 
-def _comments(size_bytes: int) -> bytes:
+def _make_comment_segments(size_bytes: int) -> bytes:
     segments = []
     overhead = len(COMMENT) + 2
     while size_bytes >= overhead:

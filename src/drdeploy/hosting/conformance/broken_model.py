@@ -1,4 +1,4 @@
-"""Starts with a model that is missing, and with one that is damaged."""
+"""Start a container with a missing model, and one with a damaged model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import EngineError
-from drdeploy.hosting.conformance.clause import ConformanceVerdict, Severity, clause, passed_if
+from drdeploy.hosting.conformance.clause import (
+    ConformanceVerdict,
+    Severity,
+    define_clause,
+    make_passed_or_failed_verdict,
+)
 from drdeploy.hosting.conformance.containers import POLL_S, Conditions
 from drdeploy.hosting.conformance.contract import HOSTING, PRACTICE
 from drdeploy.hosting.conformance.inspection import Undetermined
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from drdeploy.hosting.conformance.containers import ContainerUnderTest, Host
+    from drdeploy.hosting.conformance.containers import ContainerUnderTest, ModelHost
     from drdeploy.hosting.conformance.inspection import ImageInspection
     from drdeploy.hosting.engine import ExitState
 
@@ -29,13 +34,13 @@ DAMAGED = "a damaged model"
 
 @dataclass(frozen=True)
 class BrokenModelStart:
-    """What a container did without a model that it could load.
+    """The behaviour of a container without a usable model.
 
     Attributes:
-        ready_s: Seconds until a ping was answered with 200 nevertheless; None if none was.
-        ended: How it ended; None if it still ran after ``waited_s``.
-        waited_s: Seconds that it was watched.
-        log: What it wrote.
+        ready_s: Seconds until a ping was answered with 200 nevertheless; None if no ping was.
+        ended: How the container ended; None if it still ran after ``waited_s``.
+        waited_s: Seconds that the container was watched.
+        log: The container's log.
     """
 
     ready_s: float | None
@@ -51,40 +56,55 @@ class BrokenModelStart:
         return f"ended with status {self.ended.exit_code} after {self.waited_s:.2f} s"
 
 
-def observe_broken_models(inspection: ImageInspection) -> Mapping[str, BrokenModelStart]:
-    """Start both at once and watch them until they end or enough time has passed."""
+def observe_starts_with_broken_models(
+    inspection: ImageInspection,
+) -> Mapping[str, BrokenModelStart]:
+    """Start a container without a model and one with a damaged model, and watch both.
+
+    A container is watched until it ends, becomes ready, or has had enough time.
+    """
     host = inspection.host
     empty = host.folder / "no-model"
     empty.mkdir()
     empty.chmod(0o755)
-    models = {MISSING: empty, DAMAGED: _damaged_model(host)}
+    if not any(path.is_file() for path in host.model_folder.rglob("*")):
+        raise Undetermined("the archive contains no files, so the image needs no model")
+    models = {MISSING: empty, DAMAGED: _make_damaged_model_copy(host)}
     began = time.monotonic()
     try:
-        containers = {name: host.start(Conditions(model=model)) for name, model in models.items()}
+        containers = {
+            name: host.start_container(Conditions(model=model)) for name, model in models.items()
+        }
     except EngineError as err:
         raise Undetermined(err.what) from err
     with ThreadPoolExecutor(len(containers)) as threads:
-        watch = partial(_watch, began=began, patience_s=inspection.patience_s)
+        watch = partial(
+            _watch_until_end_or_ready, began=began, timeout_s=inspection.later_start_timeout_s
+        )
         starts = threads.map(watch, containers.values())
         return dict(zip(containers, starts, strict=True))
 
 
-def _watch(container: ContainerUnderTest, began: float, patience_s: float) -> BrokenModelStart:
+def _watch_until_end_or_ready(
+    container: ContainerUnderTest, began: float, timeout_s: float
+) -> BrokenModelStart:
     ready_s = None
-    while (state := container.exit_state()) is None and time.monotonic() - began < patience_s:
-        if container.ping().status == 200:
+    while (state := container.exit_state()) is None and time.monotonic() - began < timeout_s:
+        if container.send_ping().status == 200:
             ready_s = time.monotonic() - began
             break
         time.sleep(POLL_S)
-    start = BrokenModelStart(ready_s, state, time.monotonic() - began, container.running.logs())
+    start = BrokenModelStart(
+        ready_s, state, time.monotonic() - began, container.running.read_logs()
+    )
     container.running.remove()
     return start
 
 
-def _damaged_model(host: Host) -> Path:
-    """Return a copy of the model whose largest file is zeros of half its length."""
+def _make_damaged_model_copy(host: ModelHost) -> Path:
+    """Return a copy of the model whose largest file is cut in half and filled with zeros."""
     model = host.folder / "damaged-model"
-    shutil.copytree(host.model, model)
+    shutil.copytree(host.model_folder, model)
     files = (path for path in model.rglob("*") if path.is_file())
     largest = max(files, key=lambda path: path.stat().st_size)
     # The largest file holds the weights, whatever the format; a format may ignore a small one.
@@ -92,22 +112,24 @@ def _damaged_model(host: Host) -> Path:
     return model
 
 
-@clause(Severity.MUST, HOSTING)
-def not_ready_without_model(inspection: ImageInspection) -> ConformanceVerdict:
-    """Without a model that loads, it never reports ready."""
-    starts = inspection.observe(observe_broken_models)
-    return passed_if(all(start.ready_s is None for start in starts.values()), _listed(starts))
+@define_clause("not-ready-without-model", Severity.MUST, HOSTING)
+def judge_readiness_without_model(inspection: ImageInspection) -> ConformanceVerdict:
+    """If the server cannot load its model, it never reports ready."""
+    starts = inspection.observe_once(observe_starts_with_broken_models)
+    return make_passed_or_failed_verdict(
+        all(start.ready_s is None for start in starts.values()), _describe_starts(starts)
+    )
 
 
-@clause(Severity.SHOULD, PRACTICE)
-def exits_without_model(inspection: ImageInspection) -> ConformanceVerdict:
-    """Without a model that loads, it exits with a status other than 0 instead of waiting."""
-    starts = inspection.observe(observe_broken_models)
+@define_clause("exits-without-model", Severity.SHOULD, PRACTICE)
+def judge_exit_without_model(inspection: ImageInspection) -> ConformanceVerdict:
+    """If the server cannot load its model, it exits with a status other than 0."""
+    starts = inspection.observe_once(observe_starts_with_broken_models)
     have_failed = all(
         start.ended is not None and start.ended.exit_code for start in starts.values()
     )
-    return passed_if(have_failed, _listed(starts))
+    return make_passed_or_failed_verdict(have_failed, _describe_starts(starts))
 
 
-def _listed(starts: Mapping[str, BrokenModelStart]) -> str:
+def _describe_starts(starts: Mapping[str, BrokenModelStart]) -> str:
     return "; ".join(f"{name}: {start}" for name, start in starts.items())

@@ -1,4 +1,4 @@
-"""Checks an image against the contract, clause by clause."""
+"""Check an image against the hosting contract, clause by clause."""
 
 from __future__ import annotations
 
@@ -9,16 +9,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import EngineError, EngineUnavailable, InvalidInput
+from drdeploy.hosting.conformance import (
+    bad_bodies,
+    broken_model,
+    conditions,
+    image,
+    loading,
+    logs,
+    processes,
+    requests,
+    starting,
+    stopping,
+)
 from drdeploy.hosting.conformance.bodies import ProbePhotograph
-from drdeploy.hosting.conformance.clause import Clause, ClauseOutcome, ConformanceVerdict, Severity
-from drdeploy.hosting.conformance.containers import Host
+from drdeploy.hosting.conformance.clause import (
+    Clause,
+    ClauseOutcome,
+    ConformanceVerdict,
+    HostingKind,
+    Severity,
+)
+from drdeploy.hosting.conformance.containers import ModelHost
 from drdeploy.hosting.conformance.contract import Contract
 from drdeploy.hosting.conformance.inspection import ImageInspection, Undetermined
-from drdeploy.hosting.conformance.registry import select_clauses
 from drdeploy.hosting.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+
+SUBJECTS = (
+    *(image, starting, requests, loading, bad_bodies, logs),
+    *(broken_model, conditions, processes, stopping),
+)
+CLAUSES: tuple[Clause, ...] = tuple(
+    clause
+    for subject in SUBJECTS
+    for clause in vars(subject).values()
+    if isinstance(clause, Clause)
+)
+"""All clauses in the order in which they are checked: module by module as ``SUBJECTS`` lists them,
+and in each module in the order of the definitions."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +58,13 @@ class ClauseFinding:
     clause: Clause
     verdict: ConformanceVerdict
 
-    def row(self) -> dict[str, str]:
-        """Return the finding as ``--json`` prints it."""
+    def to_json_document(self) -> dict[str, Any]:
+        """Return the finding as a document for ``--json``."""
         return {
             "id": self.clause.id,
             "title": self.clause.title,
-            "severity": str(self.clause.severity),
+            "severity": str(self.clause.highest_severity),
+            "severities": {str(kind): str(one) for kind, one in self.clause.severities.items()},
             "source": self.clause.source,
             "outcome": str(self.verdict.outcome),
             "evidence": self.verdict.evidence,
@@ -45,12 +76,13 @@ class ConformanceReport:
     """The findings of all clauses on one image.
 
     Attributes:
-        image: As it was named.
-        image_id: ``sha256:…``.
+        image: The image's name, as the caller gave it.
+        image_id: The image's id, ``sha256:…``.
         memory_mb: Memory limit of the containers, MiB.
         cpus: CPU limit of the containers.
         duration_s: Seconds that the check took.
-        findings: In the order of the clauses.
+        findings: One finding for each checked clause, in the order of the clauses.
+        hosting: The kinds of hosting for which the image was checked.
     """
 
     image: str
@@ -59,23 +91,33 @@ class ConformanceReport:
     cpus: float
     duration_s: float
     findings: tuple[ClauseFinding, ...]
+    hosting: tuple[HostingKind, ...] = tuple(HostingKind)
 
     @property
     def conforms(self) -> bool:
-        """Whether no clause of severity "must" is failed."""
-        return not self.failed(Severity.MUST)
+        """Whether the image conforms for every kind of hosting for which it was checked."""
+        return all(self.conforms_for(kind) for kind in self.hosting)
 
-    def failed(self, severity: Severity) -> tuple[str, ...]:
-        """Return the ids of the failed clauses of a severity."""
+    def conforms_for(self, kind: HostingKind) -> bool:
+        """Return whether the image fails no clause that is a "must" for a kind of hosting."""
+        return not self.failed(Severity.MUST, kind)
+
+    def failed(self, severity: Severity, kind: HostingKind | None = None) -> tuple[str, ...]:
+        """Return the ids of the failed clauses of a severity for a kind of hosting.
+
+        Without a kind, the severity of a clause is its highest one.
+        """
         return tuple(
             finding.clause.id
             for finding in self.findings
-            if finding.verdict.outcome is ClauseOutcome.FAIL and finding.clause.severity is severity
+            if finding.verdict.outcome is ClauseOutcome.FAIL
+            and severity
+            is (finding.clause.severities.get(kind) if kind else finding.clause.highest_severity)
         )
 
     @property
     def summary(self) -> str:
-        """The counts of the outcomes in one line."""
+        """The number of clauses with each outcome, in one line."""
         counts = Counter(finding.verdict.outcome for finding in self.findings)
         failed = ", ".join(f"{len(self.failed(one))} {one}" for one in Severity)
         return (
@@ -85,16 +127,60 @@ class ConformanceReport:
         )
 
     def document(self) -> dict[str, Any]:
-        """Return the report as ``--json`` prints it."""
+        """Return the report as a document for ``--json``."""
         return {
             "image": self.image,
             "image_id": self.image_id,
             "conforms": self.conforms,
+            "hosting": {
+                str(kind): {
+                    "conforms": self.conforms_for(kind),
+                    **{str(severity): self.failed(severity, kind) for severity in Severity},
+                }
+                for kind in self.hosting
+            },
             "memory_mb": self.memory_mb,
             "cpus": self.cpus,
             "duration_s": round(self.duration_s, 1),
-            "clauses": [finding.row() for finding in self.findings],
+            "clauses": [finding.to_json_document() for finding in self.findings],
         }
+
+
+def select_clauses_by_id(
+    ids: Collection[str], hosting: Collection[HostingKind] = tuple(HostingKind)
+) -> tuple[Clause, ...]:
+    """Return the clauses with the given ids, or all clauses if no id is given.
+
+    Clauses that apply to none of the given kinds of hosting are left out.
+
+    Raises:
+        InvalidInput: No clause has one of the ids.
+    """
+    known = [clause.id for clause in CLAUSES]
+    for name in ids:
+        if name not in known:
+            raise InvalidInput(
+                f"The clause {name!r} does not exist",
+                where="--only",
+                remedy=f"Choose from {', '.join(known)}",
+            )
+    return tuple(
+        clause
+        for clause in CLAUSES
+        if (not ids or clause.id in ids) and any(kind in clause.severities for kind in hosting)
+    )
+
+
+def _parse_hosting_kinds(names: Collection[str]) -> tuple[HostingKind, ...]:
+    known = list(HostingKind)
+    for name in names:
+        if name not in known:
+            raise InvalidInput(
+                f"The kind of hosting {name!r} does not exist",
+                where="--hosting",
+                remedy=f"Choose from {', '.join(known)}",
+            )
+    return tuple(kind for kind in known if not names or kind in names)
 
 
 def check_conformance(
@@ -105,6 +191,7 @@ def check_conformance(
     memory_mb: int = 2048,
     cpus: float = 1.0,
     only: Collection[str] = (),
+    hosting: Collection[str] = (),
     contract: Contract = Contract(),
     engine: Engine | None = None,
     begin: Callable[[Clause], None] = lambda _: None,
@@ -117,28 +204,32 @@ def check_conformance(
         report = check_conformance("my-grader:1.0", "model.tar.gz")
         report.conforms, report.summary
 
-    Containers are started in the container engine of this machine; none outlives the call.
+    The containers run in the container engine of this machine, and all are removed before the call
+    returns.
 
     Args:
         image: Name and tag of an image that the engine holds, or its id.
         artifact: A ``model.tar.gz`` that the image can load.
-        photograph: A request body that the image can answer; a synthetic photograph if None.
+        photograph: A photograph that the image can grade; a synthetic photograph if None.
         memory_mb: Memory limit of each container.
         cpus: CPU limit of each container.
-        only: Ids of the clauses to check; all of them if empty.
-        contract: The contract's time limits and sizes.
-        engine: The container engine; the one that answers on this machine if None.
-        begin: Called before each clause is checked.
-        end: Called with each finding.
+        only: Ids of the clauses to check; all clauses are checked if empty.
+        hosting: The kinds of hosting for which the image is checked; all kinds if empty.
+        contract: The time and size limits of the contract.
+        engine: The container engine; if None, the engine that answers on this machine.
+        begin: Called with each clause before it is checked.
+        end: Called with the finding on each clause after the clause is checked.
 
     Raises:
-        InvalidInput: There is no such image or clause, or a limit that no engine could keep.
+        InvalidInput: The image, a clause or a kind of hosting does not exist, or no engine can keep
+            a limit.
         ArtifactError: The artifact is not a readable archive.
-        EngineError: No engine answers, or it went away.
+        EngineError: No container engine answers, or the engine stopped answering.
         MissingExtra: The extra ``cloud`` is not installed.
     """
-    clauses = select_clauses(only)
-    engine = engine or Engine.require()
+    kinds = _parse_hosting_kinds(hosting)
+    clauses = select_clauses_by_id(only, kinds)
+    engine = engine or Engine.find_or_raise()
     began = time.monotonic()
     try:
         image_id = engine.image_id(image)
@@ -148,14 +239,15 @@ def check_conformance(
         raise InvalidInput(
             f"The container engine has no image {image}",
             where="IMAGE",
-            remedy="Build it (`drdeploy image build`) or pull it; `drdeploy image list` shows ours",
+            remedy="Build the image with `drdeploy image build`, or pull it from its registry; "
+            "`drdeploy image list` lists the images of drdeploy that the engine holds",
         ) from err
     findings = []
-    with Host(
+    with ModelHost(
         engine,
         image_id,
         Path(artifact),
-        photograph=photograph or ProbePhotograph.synthetic(),
+        photograph=photograph or ProbePhotograph.make_synthetic(),
         contract=contract,
         memory_mb=memory_mb,
         cpus=cpus,
@@ -170,4 +262,4 @@ def check_conformance(
             findings.append(ClauseFinding(clause, verdict))
             end(findings[-1])
     duration_s = time.monotonic() - began
-    return ConformanceReport(image, image_id, memory_mb, cpus, duration_s, tuple(findings))
+    return ConformanceReport(image, image_id, memory_mb, cpus, duration_s, tuple(findings), kinds)

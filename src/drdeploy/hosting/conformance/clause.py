@@ -1,4 +1,4 @@
-"""What a clause of the contract is, and the verdicts that it can give on an image."""
+"""Define clauses of the contract, and the verdicts that a clause can give on an image."""
 
 from __future__ import annotations
 
@@ -7,20 +7,36 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from drdeploy.hosting.conformance.inspection import ImageInspection
 
 
+class HostingKind(StrEnum):
+    """A way in which SageMaker hosts an image."""
+
+    REAL_TIME = "real-time"
+    """An endpoint on instances that always run."""
+    SERVERLESS = "serverless"
+    """An endpoint whose containers start on demand."""
+    BATCH = "batch"
+    """A job of Batch Transform."""
+
+
+ENDPOINTS = (HostingKind.REAL_TIME, HostingKind.SERVERLESS)
+"""The kinds of hosting whose clients call InvokeEndpoint."""
+
+
 class Severity(StrEnum):
-    """How much depends on a clause."""
+    """The severity of a clause, from the highest to the lowest."""
 
     MUST = "must"
-    """An image that fails it may not start, or may lose requests."""
+    """An image that fails the clause may not start, or may lose requests."""
     SHOULD = "should"
-    """An image that fails it runs, but clients or operators are worse off."""
+    """Advice: an image that fails the clause runs, but makes work harder for clients or
+    operators."""
     OPTIONAL = "optional"
-    """For information."""
+    """The outcome is for information only."""
 
 
 class ClauseOutcome(StrEnum):
@@ -29,66 +45,78 @@ class ClauseOutcome(StrEnum):
     PASS = "pass"  # noqa: S105  an outcome
     FAIL = "fail"
     SKIP = "skip"
-    """It could not be checked; the evidence says why."""
+    """The clause could not be checked; the evidence says why."""
     NOT_APPLICABLE = "not_applicable"
-    """It does not apply to this image, or not with this request body."""
+    """The clause does not apply to this image, or not to this photograph."""
 
 
 @dataclass(frozen=True)
 class ConformanceVerdict:
-    """An outcome with its evidence: one sentence with figures."""
+    """An outcome with its evidence in one sentence."""
 
     outcome: ClauseOutcome
     evidence: str
 
 
-def passed(evidence: str) -> ConformanceVerdict:
-    """Say that the clause is fulfilled."""
+def make_passed_verdict(evidence: str) -> ConformanceVerdict:
+    """Return the verdict that the clause is fulfilled."""
     return ConformanceVerdict(ClauseOutcome.PASS, evidence)
 
 
-def failed(evidence: str) -> ConformanceVerdict:
-    """Say that the clause is not fulfilled."""
+def make_failed_verdict(evidence: str) -> ConformanceVerdict:
+    """Return the verdict that the clause is not fulfilled."""
     return ConformanceVerdict(ClauseOutcome.FAIL, evidence)
 
 
-def passed_if(is_fulfilled: bool, evidence: str) -> ConformanceVerdict:
-    """Say whether the clause is fulfilled, with the same evidence for both."""
-    return passed(evidence) if is_fulfilled else failed(evidence)
+def make_passed_or_failed_verdict(is_fulfilled: bool, evidence: str) -> ConformanceVerdict:
+    """Return the verdict that the clause is fulfilled, or that it is not."""
+    return make_passed_verdict(evidence) if is_fulfilled else make_failed_verdict(evidence)
 
 
-def not_applicable(evidence: str) -> ConformanceVerdict:
-    """Say that the clause does not apply."""
+def make_not_applicable_verdict(evidence: str) -> ConformanceVerdict:
+    """Return the verdict that the clause does not apply."""
     return ConformanceVerdict(ClauseOutcome.NOT_APPLICABLE, evidence)
 
 
 @dataclass(frozen=True)
 class Clause:
-    """One sentence of the contract, and how it is checked.
+    """One sentence of the contract, and the function that checks it.
 
     Attributes:
-        id: Stable, for programs and ``--only``.
-        title: The sentence.
-        severity: How much depends on it.
-        source: The document that demands it.
-        check: Compares observations with it.  Raises
-            :class:`~drdeploy.hosting.conformance.inspection.Undetermined` where they do not tell.
+        id: The name of the clause for programs and ``--only``; never changed.
+        title: What the clause demands, in one sentence.
+        severities: How much depends on the clause for each kind of hosting; the clause does not
+            apply to a kind that is missing.
+        source: The document that demands what the clause says, and from which its severities
+            follow.
+        check: Gives the verdict on an image.  ``check`` raises
+            :class:`~drdeploy.hosting.conformance.inspection.Undetermined` if the observations of
+            the image do not suffice for a verdict.
     """
 
     id: str
     title: str
-    severity: Severity
+    severities: Mapping[HostingKind, Severity]
     source: str
     check: Callable[[ImageInspection], ConformanceVerdict]
 
+    @property
+    def highest_severity(self) -> Severity:
+        """The highest severity of the clause for any kind of hosting."""
+        return min(self.severities.values(), key=list(Severity).index)
 
-def clause(
-    severity: Severity, source: str
+
+def define_clause(
+    clause_id: str, severity: Severity | Mapping[HostingKind, Severity], source: str
 ) -> Callable[[Callable[[ImageInspection], ConformanceVerdict]], Clause]:
-    """Decorate a check to make it a clause: its name becomes the id, its docstring the title."""
+    """Return a decorator that makes a function a clause; its docstring becomes the title.
 
-    def make(check: Callable[[ImageInspection], ConformanceVerdict]) -> Clause:
+    A single severity is that of every kind of hosting.
+    """
+    severities = dict.fromkeys(HostingKind, severity) if isinstance(severity, str) else severity
+
+    def make_clause(check: Callable[[ImageInspection], ConformanceVerdict]) -> Clause:
         title = " ".join((check.__doc__ or "").split()).rstrip(".")
-        return Clause(check.__name__.replace("_", "-"), title, severity, source, check)
+        return Clause(clause_id, title, severities, source, check)
 
-    return make
+    return make_clause

@@ -1,7 +1,7 @@
-"""Sends one request over a connection of its own and records all about its answer.
+"""Send each request over a connection of its own, and record the answer.
 
-Whatever happens becomes a :class:`ProbeAnswer`: here a server that hangs up is a finding, not an
-error.
+A failed request becomes a :class:`ProbeAnswer` too, because a check must report a server that
+closes the connection, and must then continue.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from drdeploy.hosting.engine.ports import LOOPBACK
 from drdeploy.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    import socket
+    from collections.abc import Callable, Iterator, Mapping
+
+    Server = int | Callable[[float], socket.socket]
 
 OVERLOADED = frozenset({429, 503})
 """Statuses by which a server says that it is overloaded."""
@@ -25,17 +28,17 @@ MAX_BYTES = 64 * MIB
 
 @dataclass(frozen=True)
 class ProbeAnswer:
-    """The answer to a request, or what came instead of one.
+    """The answer to a request, or the reason why there was no answer.
 
     Attributes:
         status: HTTP status; 0 if there was no answer.
-        headers: By lower-case name.
-        body: The whole body.
+        headers: The answer's headers; their names are in lower case.
+        body: The answer's whole body.
         connect_s: Seconds until the connection was accepted; infinite if it was not.
-        total_s: Seconds from before the connection until the body was read.
-        sent_at: When all of the request was sent, on the monotonic clock; infinite if never.
-        ended_at: When the body was read, or the attempt failed, on the same clock.
-        failure: Why there was no answer.
+        total_s: Seconds from the attempt to connect until the answer's body was read.
+        sent_at: Monotonic time when the whole request had been sent; infinite if it never was.
+        ended_at: Monotonic time when the answer's body was read, or the request failed.
+        failure: Why there was no answer; empty if there was one.
     """
 
     status: int
@@ -54,7 +57,7 @@ class ProbeAnswer:
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the status is 4xx: the server says that the request is at fault."""
+        """Whether the status is 4xx, which says that the request is at fault."""
         return 400 <= self.status < 500
 
     def __str__(self) -> str:
@@ -63,10 +66,20 @@ class ProbeAnswer:
 
 
 class Exchange:
-    """A request that can be sent in parts; ``with`` closes its connection."""
+    """A request that is sent in parts, and its answer.
 
-    def __init__(self, port: int, timeout_s: float) -> None:
+    Used with ``with``, which closes the connection.
+
+    Args:
+        server: A loopback port, or a function that takes a timeout in seconds and connects.
+        timeout_s: The longest time for connecting, for sending and for reading.
+    """
+
+    def __init__(self, server: Server, timeout_s: float) -> None:
+        port = server if isinstance(server, int) else 0
         self._connection = HTTPConnection(LOOPBACK, port, timeout=timeout_s)
+        self._connect = None if isinstance(server, int) else server
+        self._timeout_s = timeout_s
         self._started = time.monotonic()
         self._connect_s = float("inf")
         self._sent_at = float("inf")
@@ -78,43 +91,46 @@ class Exchange:
     def __exit__(self, *exc_info: object) -> None:
         self._connection.close()
 
-    def begin(self, method: str, path: str, headers: Mapping[str, str]) -> None:
-        """Connect and send the request's head."""
-        with self._keeping_first_failure():
-            self._connection.connect()
+    def connect_and_send_headers(self, method: str, path: str, headers: Mapping[str, str]) -> None:
+        """Connect, and send the request line and headers."""
+        with self._record_first_failure():
+            if self._connect is None:
+                self._connection.connect()
+            else:
+                self._connection.sock = self._connect(self._timeout_s)
             self._connect_s = time.monotonic() - self._started
             self._connection.putrequest(method, path)
             for name, value in headers.items():
                 self._connection.putheader(name, value)
             self._connection.endheaders()
 
-    def send(self, data: bytes) -> None:
+    def send_body_part(self, data: bytes) -> None:
         """Send a part of the body."""
         # A server may answer and close before it has read the body, which fails the send; the
         # answer can be read nevertheless.
-        with self._keeping_first_failure():
+        with self._record_first_failure():
             if data and self._connection.sock is not None:
                 self._connection.sock.sendall(data)
             self._sent_at = time.monotonic()
 
-    def answer(self) -> ProbeAnswer:
-        """Read the answer, which may be there even if the server did not take the whole body."""
+    def read_answer(self) -> ProbeAnswer:
+        """Read the answer, which may arrive before the server has read the whole request body."""
         try:
             response = self._connection.getresponse()
             body = response.read(MAX_BYTES)
         except (OSError, HTTPException) as err:
-            return self._answered(0, {}, b"", type(self._failure or err).__name__)
+            return self._make_probe_answer(0, {}, b"", type(self._failure or err).__name__)
         headers = {name.lower(): value for name, value in response.getheaders()}
-        return self._answered(response.status, headers, body)
+        return self._make_probe_answer(response.status, headers, body)
 
     @contextlib.contextmanager
-    def _keeping_first_failure(self) -> Iterator[None]:
+    def _record_first_failure(self) -> Iterator[None]:
         try:
             yield
         except (OSError, HTTPException) as err:
             self._failure = self._failure or err
 
-    def _answered(
+    def _make_probe_answer(
         self, status: int, headers: Mapping[str, str], body: bytes, failure: str = ""
     ) -> ProbeAnswer:
         now = time.monotonic()
@@ -130,8 +146,8 @@ class Exchange:
         )
 
 
-def ask(
-    port: int,
+def send_request_and_read_answer(
+    server: Server,
     method: str,
     path: str,
     body: bytes = b"",
@@ -139,18 +155,13 @@ def ask(
     *,
     timeout_s: float,
 ) -> ProbeAnswer:
-    """Send a whole request to a port of this machine and read the answer.
+    """Send a whole request to a loopback port or a connection, and read the answer.
 
-    Args:
-        port: On the loopback.
-        method: ``GET`` or ``POST``.
-        path: With a leading slash.
-        body: Sent with its length.
-        headers: Beside ``Host``, ``Accept-Encoding`` and ``Content-Length``.
-        timeout_s: For each of connecting, sending and reading.
+    The headers ``Host``, ``Accept-Encoding`` and ``Content-Length`` are added. Connecting, sending
+    and reading may take ``timeout_s`` seconds each.
     """
     length = {"Content-Length": str(len(body))} if method == "POST" else {}
-    with Exchange(port, timeout_s) as exchange:
-        exchange.begin(method, path, {**length, **(headers or {})})
-        exchange.send(body)
-        return exchange.answer()
+    with Exchange(server, timeout_s) as exchange:
+        exchange.connect_and_send_headers(method, path, {**length, **(headers or {})})
+        exchange.send_body_part(body)
+        return exchange.read_answer()

@@ -1,20 +1,37 @@
-"""Starts under other conditions: another port, a batch, a locked-down container.
+"""Start the image under other conditions: another port, a batch, a locked-down container.
 
-An image that fulfils everything is started once, under all conditions together.  One that does not
-is started without the other port, the condition that most images fail; and then under each
-condition alone, so that the one it fails is found.
+An image that starts under all conditions together is started only once. If the common start fails,
+the image is started under all conditions except the other port, because most images that fail
+cannot change their port. If the second start fails too, the image is started under each condition
+alone, so that every failing condition is found. An image without the label for another port is
+never started on another port.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.hosting.conformance.clause import Severity, clause, failed, not_applicable, passed_if
-from drdeploy.hosting.conformance.client import ProbeAnswer, ask
+from drdeploy.files import parse_json
+from drdeploy.hosting.conformance.clause import (
+    HostingKind,
+    Severity,
+    define_clause,
+    make_failed_verdict,
+    make_not_applicable_verdict,
+    make_passed_or_failed_verdict,
+)
+from drdeploy.hosting.conformance.client import ProbeAnswer, send_request_and_read_answer
 from drdeploy.hosting.conformance.containers import Conditions, ContainerStart
-from drdeploy.hosting.conformance.contract import BATCH, HOSTING, PRACTICE, TROUBLESHOOTING
+from drdeploy.hosting.conformance.contract import (
+    BATCH,
+    HOSTING,
+    PIPELINES,
+    PRACTICE,
+    TROUBLESHOOTING,
+)
+from drdeploy.hosting.conformance.image import observe_image_configuration
+from drdeploy.hosting.sagemaker.container_contract import BIND_TO_PORT_LABEL, UNPRIVILEGED_USER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,17 +42,15 @@ if TYPE_CHECKING:
 OTHER_PORT = 8765
 PORT_RANGE = "8766-8865"
 """SageMaker names a range of further ports beside the port, for servers that need more than one."""
-USER = "12345:0"
-"""A user that no image knows; in group 0, as on platforms that choose the user themselves."""
 BATCH_ENV = {"SAGEMAKER_BATCH": "true"}
 PORT_ENV = {"SAGEMAKER_SAFE_PORT_RANGE": PORT_RANGE}
 ALONE = {
     "port": Conditions(port=OTHER_PORT, env=PORT_ENV),
     "batch": Conditions(env=BATCH_ENV),
     "read-only": Conditions(read_only=True),
-    "user": Conditions(user=USER),
+    "user": Conditions(user=UNPRIVILEGED_USER),
 }
-ON_8080 = Conditions(env=BATCH_ENV, read_only=True, user=USER)
+ON_8080 = Conditions(env=BATCH_ENV, read_only=True, user=UNPRIVILEGED_USER)
 TOGETHER = replace(ON_8080, port=OTHER_PORT, env={**PORT_ENV, **BATCH_ENV})
 STRATEGIES = frozenset({"SINGLE_RECORD", "MULTI_RECORD"})
 PARAMETERS: dict[str, type] = {
@@ -47,101 +62,126 @@ PARAMETERS: dict[str, type] = {
 
 @dataclass(frozen=True)
 class ConditionedStarts:
-    """How the image started under each condition.
+    """The start of the image under each condition.
 
     Attributes:
-        starts: By condition; the same start for conditions that were tried together.
-        execution_parameters: The answer of the start with SAGEMAKER_BATCH; None if that one never
-            got ready.
+        starts: The start under each condition; conditions that were tried together have one start
+            in common.
+        execution_parameters: The answer to ``GET /execution-parameters`` of the container with
+            SAGEMAKER_BATCH; None if that container never became ready.
     """
 
     starts: Mapping[str, ContainerStart]
     execution_parameters: ProbeAnswer | None
 
 
-def observe_conditions(inspection: ImageInspection) -> ConditionedStarts:
-    """Start under all conditions; under fewer if that fails."""
-    inspection.require_answers()
-    starts = _starts(inspection)
+def observe_starts_under_conditions(inspection: ImageInspection) -> ConditionedStarts:
+    """Start the image under all conditions together, or under fewer if that start fails."""
+    inspection.require_answered_photograph()
+    starts = _start_image_under_conditions(inspection)
     batch = starts["batch"]
     parameters = None
     if batch.container is not None and batch.ready_s is not None:
-        port, limit_s = batch.container.port, inspection.contract.answer_s
-        parameters = ask(port, "GET", "/execution-parameters", timeout_s=limit_s)
-    inspection.discard(batch)
+        connect, limit_s = batch.container.connect, inspection.contract.answer_s
+        parameters = send_request_and_read_answer(
+            connect, "GET", "/execution-parameters", timeout_s=limit_s
+        )
+    inspection.remove_started_container(batch)
     return ConditionedStarts(starts, parameters)
 
 
-def _starts(inspection: ImageInspection) -> Mapping[str, ContainerStart]:
-    """Start under the conditions; the container with SAGEMAKER_BATCH is left running."""
-    together = inspection.start_and_wait(TOGETHER)
-    if together.is_serving:
-        return dict.fromkeys(ALONE, together)
-    inspection.discard(together)
-    on_8080 = inspection.start_and_wait(ON_8080)
+def _start_image_under_conditions(inspection: ImageInspection) -> Mapping[str, ContainerStart]:
+    """Return the start under each condition; the container with SAGEMAKER_BATCH keeps running."""
+    on_another_port: dict[str, ContainerStart] = {}
+    if inspection.observe_once(observe_image_configuration).accepts_port:
+        together = inspection.start_container_and_wait(TOGETHER)
+        if together.is_serving:
+            return dict.fromkeys(ALONE, together)
+        inspection.remove_started_container(together)
+        on_another_port = {"port": together}
+    on_8080 = inspection.start_container_and_wait(ON_8080)
     if on_8080.is_serving:
-        return {**dict.fromkeys(ALONE, on_8080), "port": together}
-    inspection.discard(on_8080)
+        return {**dict.fromkeys(ALONE, on_8080), **on_another_port}
+    inspection.remove_started_container(on_8080)
     starts = {}
     for name, conditions in ALONE.items():
-        starts[name] = inspection.start_and_wait(conditions)
+        if name == "port" and not on_another_port:
+            continue
+        starts[name] = inspection.start_container_and_wait(conditions)
         if name != "batch":
-            inspection.discard(starts[name])
-    if all(start.is_serving for start in starts.values()):
-        # Each alone is fine, both together are not, and a serverless endpoint has both at once.
-        return {**starts, "read-only": on_8080, "user": on_8080}
+            inspection.remove_started_container(starts[name])
     return starts
 
 
-@clause(Severity.MUST, HOSTING)
-def bind_to_port(inspection: ImageInspection) -> ConformanceVerdict:
-    """It listens on the port that SAGEMAKER_BIND_TO_PORT names."""
-    return _serves(inspection, "port", f"SAGEMAKER_BIND_TO_PORT={OTHER_PORT}")
+@define_clause(
+    "bind-to-port",
+    {HostingKind.REAL_TIME: Severity.MUST, HostingKind.BATCH: Severity.MUST},
+    PIPELINES,
+)
+def judge_port_from_environment(inspection: ImageInspection) -> ConformanceVerdict:
+    """If the image's label says so, the server listens on the port in SAGEMAKER_BIND_TO_PORT."""
+    if not inspection.observe_once(observe_image_configuration).accepts_port:
+        return make_not_applicable_verdict(f"no label {BIND_TO_PORT_LABEL}=true")
+    return _judge_start_under_condition(inspection, "port", f"SAGEMAKER_BIND_TO_PORT={OTHER_PORT}")
 
 
-@clause(Severity.MUST, BATCH)
-def batch(inspection: ImageInspection) -> ConformanceVerdict:
-    """It answers photographs with SAGEMAKER_BATCH=true as well."""
-    return _serves(inspection, "batch", "SAGEMAKER_BATCH=true")
+@define_clause("batch", {HostingKind.BATCH: Severity.MUST}, BATCH)
+def judge_answers_in_batch_transform(inspection: ImageInspection) -> ConformanceVerdict:
+    """The server also answers photographs with SAGEMAKER_BATCH=true."""
+    return _judge_start_under_condition(inspection, "batch", "SAGEMAKER_BATCH=true")
 
 
-@clause(Severity.SHOULD, BATCH)
-def execution_parameters(inspection: ImageInspection) -> ConformanceVerdict:
-    """It answers /execution-parameters with what Batch Transform understands, or with 404."""
-    answer = inspection.observe(observe_conditions).execution_parameters
+@define_clause("execution-parameters", {HostingKind.BATCH: Severity.SHOULD}, BATCH)
+def judge_execution_parameters_answer(inspection: ImageInspection) -> ConformanceVerdict:
+    """The server answers /execution-parameters as Batch Transform expects, or with 404."""
+    answer = inspection.observe_once(observe_starts_under_conditions).execution_parameters
     if answer is None:
-        return failed("it does not get ready with SAGEMAKER_BATCH=true")
+        return make_failed_verdict("the server does not become ready with SAGEMAKER_BATCH=true")
     if answer.status == 404:
-        return not_applicable(f"{answer}: Batch Transform uses its own values")
-    trouble = f"{answer}" if answer.status != 200 else _misunderstood(answer.body)
-    return passed_if(not trouble, trouble or answer.body.decode(errors="replace")[:200])
+        return make_not_applicable_verdict(f"{answer}: Batch Transform uses its own values")
+    trouble = (
+        f"{answer}" if answer.status != 200 else _explain_bad_execution_parameters(answer.body)
+    )
+    return make_passed_or_failed_verdict(
+        not trouble, trouble or answer.body.decode(errors="replace")[:200]
+    )
 
 
-@clause(Severity.MUST, f"{PRACTICE}; {TROUBLESHOOTING}")
-def read_only_root(inspection: ImageInspection) -> ConformanceVerdict:
-    """It needs to write nowhere but below /tmp."""
-    return _serves(inspection, "read-only", "root file system read-only except for /tmp")
+@define_clause("read-only-root", Severity.SHOULD, PRACTICE)
+def judge_read_only_root_file_system(inspection: ImageInspection) -> ConformanceVerdict:
+    """The server needs to write only below /tmp."""
+    return _judge_start_under_condition(
+        inspection, "read-only", "root file system read-only except for /tmp"
+    )
 
 
-@clause(Severity.MUST, TROUBLESHOOTING)
-def arbitrary_user(inspection: ImageInspection) -> ConformanceVerdict:
-    """It runs as whatever unprivileged user the host chooses, without capabilities."""
-    return _serves(inspection, "user", f"user {USER} without capabilities")
+@define_clause(
+    "arbitrary-user",
+    {**dict.fromkeys(HostingKind, Severity.SHOULD), HostingKind.SERVERLESS: Severity.MUST},
+    f"{TROUBLESHOOTING}; {HOSTING}",
+)
+def judge_start_as_arbitrary_user(inspection: ImageInspection) -> ConformanceVerdict:
+    """The server runs as any unprivileged user that the host chooses, without capabilities."""
+    return _judge_start_under_condition(
+        inspection, "user", f"user {UNPRIVILEGED_USER} without capabilities"
+    )
 
 
-def _serves(inspection: ImageInspection, name: str, condition: str) -> ConformanceVerdict:
-    start = inspection.observe(observe_conditions).starts[name]
-    return passed_if(start.is_serving, f"{condition}: {start}")
+def _judge_start_under_condition(
+    inspection: ImageInspection, name: str, condition: str
+) -> ConformanceVerdict:
+    start = inspection.observe_once(observe_starts_under_conditions).starts[name]
+    return make_passed_or_failed_verdict(start.is_serving, f"{condition}: {start}")
 
 
-def _misunderstood(body: bytes) -> str:
-    """Say why Batch Transform would not understand an answer; empty if it would."""
+def _explain_bad_execution_parameters(body: bytes) -> str:
+    """Return why Batch Transform cannot use execution parameters; empty if it can use them."""
     try:
-        parameters: Any = json.loads(body)
+        parameters: Any = parse_json(body)
     except ValueError:
         return f"not JSON: {body[:80]!r}"
     if not isinstance(parameters, dict) or not set(parameters) <= set(PARAMETERS):
-        return f"other fields than {', '.join(PARAMETERS)}: {body[:120]!r}"
+        return f"fields other than {', '.join(PARAMETERS)}: {body[:120]!r}"
     for name, value in parameters.items():
         if not isinstance(value, PARAMETERS[name]) or isinstance(value, bool):
             return f"{name} is {value!r}"

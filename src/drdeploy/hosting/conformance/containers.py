@@ -1,4 +1,4 @@
-"""Starts containers of the image under check as SageMaker does, and removes them."""
+"""Start containers of the checked image as SageMaker starts them, and remove them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drdeploy.errors import EngineError, TruncatedArchive
-from drdeploy.grader.artifacts import ArchiveLimits, read_archive
-from drdeploy.hosting.conformance.client import ProbeAnswer, ask
+from drdeploy.errors import EngineError
+from drdeploy.grader.artifacts import unpack_archive
+from drdeploy.hosting.conformance.client import ProbeAnswer, send_request_and_read_answer
 from drdeploy.hosting.engine import ContainerSpec, Mount
 from drdeploy.hosting.serving.gateway import INVOCATIONS
 from drdeploy.hosting.serving.settings import CONTAINER_PORT, MODEL_DIR
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping
     from typing import Self
 
@@ -26,31 +27,31 @@ if TYPE_CHECKING:
     from drdeploy.hosting.engine import Engine, ExitState, RunningContainer
 
 LABEL = "drdeploy.conformance"
-"""Label of every container that is started here; its value identifies the check."""
+"""Label of every container that a check starts; the label's value identifies the check."""
 POLL_S = 0.02
 SETTLED_WITHIN_S = 1.0
 """By then an engine has noticed that a container has ended."""
-PATIENCE_S = 3.0
-PATIENCE_RATIO = 3.0
-"""A later start is given up after three times the first one, and 3 s: long enough for a machine
-that is busy meanwhile, and mostly far below the three minutes that SageMaker waits."""
+LATER_START_EXTRA_S = 3.0
+LATER_START_RATIO = 3.0
+"""A later start is given up after 3 s plus three times the duration of the first start. A busy
+machine needs no more, and SageMaker's three minutes would be a long wait."""
 ALSO_READ_ONLY = ("/run", "/var/tmp")  # noqa: S108  the container's own
-"""Podman keeps these writable where the root file system is not; SageMaker promises neither."""
+"""Podman keeps these writable if the root file system is not; SageMaker promises neither."""
 LOG_LINE_CHARS = 120
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """How one container is started; the defaults are an ordinary ``docker run IMAGE serve``.
+    """The options for starting a container; the defaults are those of ``docker run IMAGE serve``.
 
     Attributes:
-        port: Port that the server is to listen on.
-        env: Environment variables.
+        port: The port that the server must listen on.
+        env: Environment variables of the container.
         read_only: Whether the root file system is read-only.
-        user: ``uid:gid``; None is the image's own.
-        model: Folder to mount instead of the artifact.
-        cpuset: Cores that it is bound to; None is all.
-        mounts: Further files of this machine.
+        user: The user as ``uid:gid``; None is the user that the image names.
+        model: The folder to mount as the model; None is the folder of the checked model.
+        cpuset: The cores that the container may use; None is all cores.
+        mounts: Further files of this machine to mount.
     """
 
     port: int = CONTAINER_PORT
@@ -64,43 +65,45 @@ class Conditions:
 
 @dataclass(frozen=True)
 class ContainerUnderTest:
-    """A container of the image under check.
-
-    Attributes:
-        running: The container in the engine.
-        contract: Limits for its answers.
-    """
+    """A container of the checked image, and the contract that its answers must keep."""
 
     running: RunningContainer
     contract: Contract
 
-    @property
-    def port(self) -> int:
-        """The port on this machine that it answers on."""
-        return self.running.host_port or 0
+    def connect(self, timeout_s: float) -> socket.socket:
+        """Return a connection to the server in the container."""
+        return self.running.connect(timeout_s)
 
-    def ping(self) -> ProbeAnswer:
+    def send_ping(self) -> ProbeAnswer:
         """Send ``GET /ping``."""
-        return ask(self.port, "GET", "/ping", timeout_s=self.contract.ping_s)
+        return send_request_and_read_answer(
+            self.connect, "GET", "/ping", timeout_s=self.contract.ping_s
+        )
 
-    def invoke(
+    def post_to_invocations(
         self, body: bytes, headers: Mapping[str, str], timeout_s: float | None = None
     ) -> ProbeAnswer:
         """Send a body to ``POST /invocations``."""
         timeout_s = timeout_s or self.contract.answer_s
-        return ask(self.port, "POST", INVOCATIONS, body, headers, timeout_s=timeout_s)
+        return send_request_and_read_answer(
+            self.connect, "POST", INVOCATIONS, body, headers, timeout_s=timeout_s
+        )
 
-    def grade(self, photograph: ProbePhotograph) -> ProbeAnswer:
+    def post_photograph(self, photograph: ProbePhotograph) -> ProbeAnswer:
         """Send a photograph to ``POST /invocations``."""
-        return self.invoke(photograph.data, photograph.headers)
+        return self.post_to_invocations(photograph.data, photograph.request_headers)
 
     def exit_state(self) -> ExitState | None:
-        """Return how it ended; None while it runs."""
+        """Return the exit state of the container; None while it runs."""
         state = self.running.exit_state()
         return None if state.is_running else state
 
-    def exit_state_after(self, answer: ProbeAnswer) -> ExitState | None:
-        """Return how it ended by an answer; if there was none, the engine may not know yet."""
+    def read_exit_state_after_answer(self, answer: ProbeAnswer) -> ExitState | None:
+        """Return the exit state of the container after an answer; None if the container runs.
+
+        If the request was not answered, the method waits a second for the container's end, because
+        the engine may not know yet that the container has ended.
+        """
         deadline = time.monotonic() + SETTLED_WITHIN_S
         while (state := self.exit_state()) is None and not answer.status:
             if time.monotonic() > deadline:
@@ -108,23 +111,23 @@ class ContainerUnderTest:
             time.sleep(POLL_S)
         return state
 
-    def last_log_line(self) -> str:
-        """Return the last line of its log, shortened."""
-        lines = self.running.logs(tail=5).strip().splitlines() or ["nothing in its log"]
+    def read_last_log_line(self) -> str:
+        """Return the last line of the container's log, shortened."""
+        lines = self.running.read_logs(tail=5).strip().splitlines() or ["nothing in its log"]
         text = " ".join(lines[-1].split())
         return text if len(text) <= LOG_LINE_CHARS else f"{text[: LOG_LINE_CHARS - 1]}…"
 
 
 @dataclass(frozen=True)
 class ContainerStart:
-    """How far a container got that was started.
+    """A container's start, and how far it got.
 
     Attributes:
-        container: None if the engine could not start it.
-        ready_s: Seconds from the start to the first ping answered with 200; None if none was.
-        first: The answer to the photograph that was sent at that moment.
+        container: The container; None if the engine could not start one.
+        ready_s: Seconds from the start to the first ping answered with 200; None if no ping was.
+        first: The answer to the photograph that was sent right after that ping.
         served_s: Seconds from the start until a photograph was answered; None if none was.
-        trouble: Why it is not ready.
+        trouble: Why the container did not become ready; empty if it did.
     """
 
     container: ContainerUnderTest | None
@@ -135,7 +138,7 @@ class ContainerStart:
 
     @property
     def is_serving(self) -> bool:
-        """Whether it got ready and answered a photograph."""
+        """Whether the container became ready and answered a photograph."""
         return self.served_s is not None
 
     def __str__(self) -> str:
@@ -144,26 +147,28 @@ class ContainerStart:
         return f"ready after {self.ready_s:.2f} s, a photograph then: {self.first}"
 
 
-def patience_s(ready_s: float) -> float:
-    """Return how long to wait for another start, when the first took so long (seconds)."""
-    return PATIENCE_S + PATIENCE_RATIO * ready_s
+def compute_later_start_timeout_s(ready_s: float) -> float:
+    """Return how many seconds to wait for a later start, given the seconds of the first one."""
+    return LATER_START_EXTRA_S + LATER_START_RATIO * ready_s
 
 
-class Host:
-    """Starts containers of one image; ``with`` removes them all, whatever happens.
+class ModelHost:
+    """Starts containers of one image with one model.
+
+    Use a model host in a ``with`` statement, which removes all containers at the end.
 
     Args:
-        engine: Runs the containers.
-        image: Name and tag, or id.
-        artifact: A ``model.tar.gz`` of any kind.
-        photograph: Sent to each container that gets ready.
-        contract: The contract's limits.
+        engine: The container engine that runs the containers.
+        image: The image's name and tag, or its id.
+        artifact: The ``model.tar.gz`` that the containers serve.
+        photograph: The photograph that is sent to each container that becomes ready.
+        contract: The time and size limits of the contract.
         memory_mb: Memory limit of each container, MiB.
         cpus: CPU limit of each container.
 
     Attributes:
-        is_model_writable: Whether each container gets a copy of the model that it may write to,
-            for an image that does not start otherwise.
+        is_model_writable: Whether each container gets a writable copy of the model, because the
+            image does not start with a read-only model.
     """
 
     def __init__(
@@ -190,85 +195,92 @@ class Host:
     def __enter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="drdeploy-conform-"))
         try:
-            unpack(self._artifact, self.folder / "model")
+            unpack_archive(self._artifact, self.folder / "model")
         except BaseException:
-            self._clear()
+            self._remove_temporary_folder()
             raise
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         try:
-            self.engine.remove_stale(f"{LABEL}={self._name}")
+            self.engine.remove_containers_with_label(f"{LABEL}={self._name}")
         finally:
-            self._clear()
+            self._remove_temporary_folder()
 
     @property
-    def model(self) -> Path:
-        """The artifact's files, as SageMaker extracts them."""
+    def model_folder(self) -> Path:
+        """The folder with the extracted files of the model's archive."""
         return self.folder / "model"
 
-    def start(self, conditions: Conditions) -> ContainerUnderTest:
-        """Start a container and do not wait for it.
+    def start_container(self, conditions: Conditions) -> ContainerUnderTest:
+        """Start a container without waiting for the server.
 
         Raises:
-            EngineError: The engine cannot start it.
+            EngineError: The engine cannot start the container.
         """
-        return ContainerUnderTest(self.engine.run(self._spec(conditions)), self.contract)
+        return ContainerUnderTest(
+            self.engine.run(self._make_container_spec(conditions)), self.contract
+        )
 
-    def start_and_wait(self, conditions: Conditions, patience_s: float) -> ContainerStart:
-        """Start a container, wait until it is ready, and send the photograph at that moment."""
+    def start_container_and_wait(self, conditions: Conditions, timeout_s: float) -> ContainerStart:
+        """Start a container, wait until it is ready, and then send the photograph at once."""
         began = time.monotonic()
         try:
-            container = self.start(conditions)
+            container = self.start_container(conditions)
         except EngineError as err:
             return ContainerStart(None, trouble=err.what)
-        return self.wait_until_ready(container, began, patience_s)
+        return self.wait_until_container_ready(container, began, timeout_s)
 
-    def wait_until_ready(
-        self, container: ContainerUnderTest, began: float, patience_s: float
+    def wait_until_container_ready(
+        self, container: ContainerUnderTest, began: float, timeout_s: float
     ) -> ContainerStart:
         """Ping a container until it answers 200, then send the photograph at once.
 
-        Args:
-            container: It was just started.
-            began: When, on the monotonic clock.
-            patience_s: Seconds since then after which it will not get ready any more.
+        The engine was asked to start the container at ``began`` on the monotonic clock. The wait
+        lasts ``timeout_s`` from now on, because the image is not to blame for a slow engine.
         """
-        while (waited_s := time.monotonic() - began) < patience_s:
-            ping = container.ping()
+        deadline = time.monotonic() + timeout_s
+        while True:
+            ping = container.send_ping()
             if ping.status == 200:
-                return self._wait_for_answer(container, began)
+                return self._send_photograph_until_answered(container, began)
             if (state := container.exit_state()) is not None:
                 how = "out of memory" if state.oom_killed else f"status {state.exit_code}"
-                ended = f"it ended after {waited_s:.1f} s ({how}): {container.last_log_line()}"
+                waited_s = time.monotonic() - began
+                ended = f"it ended after {waited_s:.1f} s ({how}): {container.read_last_log_line()}"
                 return ContainerStart(container, trouble=ended)
+            if time.monotonic() >= deadline:
+                late = f"no ping was answered with 200 within {timeout_s:.0f} s: {ping}"
+                return ContainerStart(container, trouble=late)
             time.sleep(POLL_S)  # short: it is part of what is reported as the start's duration
-        return ContainerStart(
-            container, trouble=f"no ping was answered with 200 within {patience_s:.0f} s: {ping}"
-        )
 
-    def _wait_for_answer(self, container: ContainerUnderTest, began: float) -> ContainerStart:
-        """Send the photograph at the moment that a ping said ready, and until it is answered."""
+    def _send_photograph_until_answered(
+        self, container: ContainerUnderTest, began: float
+    ) -> ContainerStart:
+        """Send the photograph as soon as a ping says ready, and again until it is answered."""
         ready_s = time.monotonic() - began
-        first = answer = container.grade(self.photograph)
-        while not answer.is_success and time.monotonic() - began < ready_s + patience_s(ready_s):
+        first = answer = container.post_photograph(self.photograph)
+        while (
+            not answer.is_success
+            and time.monotonic() - began < ready_s + compute_later_start_timeout_s(ready_s)
+        ):
             if container.exit_state() is not None:
                 break
             time.sleep(POLL_S)
-            answer = container.grade(self.photograph)
+            answer = container.post_photograph(self.photograph)
         served_s = answer.ended_at - began if answer.is_success else None
         return ContainerStart(container, ready_s, first, served_s)
 
-    def _spec(self, conditions: Conditions) -> ContainerSpec:
-        model = Mount(conditions.model or self.model, MODEL_DIR)
+    def _make_container_spec(self, conditions: Conditions) -> ContainerSpec:
+        model = Mount(conditions.model or self.model_folder, MODEL_DIR)
         if self.is_model_writable and conditions.model is None:
-            model = Mount(self._writable_model(), MODEL_DIR, read_only=False)
+            model = Mount(self._make_writable_model_copy(), MODEL_DIR, read_only=False)
         empty = self.folder / "empty"
         empty.mkdir(exist_ok=True)
         empty.chmod(0o755)
         closed = tuple(Mount(empty, path) for path in ALSO_READ_ONLY)
         env = dict(conditions.env)
-        # SageMaker sets this variable only where it chooses the port.
+        # SageMaker sets this variable only if it chooses the port.
         if conditions.port != CONTAINER_PORT:
             env["SAGEMAKER_BIND_TO_PORT"] = str(conditions.port)
         return ContainerSpec(
@@ -287,32 +299,12 @@ class Host:
             user=conditions.user,
         )
 
-    def _writable_model(self) -> Path:
+    def _make_writable_model_copy(self) -> Path:
         copy = Path(tempfile.mkdtemp(dir=self.folder)) / "model"
-        shutil.copytree(self.model, copy)
+        shutil.copytree(self.model_folder, copy)
         for path in (copy, *copy.rglob("*")):
             path.chmod(0o777)  # which user the image runs as is not known here
         return copy
 
-    def _clear(self) -> None:
+    def _remove_temporary_folder(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Extract an archive so that any user may read its files, whatever they are.
-
-    Raises:
-        ArtifactError: It is not a readable ``.tar.gz``, or would write outside its folder.
-    """
-    folder.mkdir(parents=True)
-    for member in read_archive(archive, ArchiveLimits()):
-        path = folder / member.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            for chunk in member.chunks():
-                file.write(chunk)
-        path.chmod(0o644)  # the image's user is not the one who extracts
-    if not any(folder.iterdir()):
-        raise TruncatedArchive("The archive holds no file", where=str(archive))
-    for path in (folder, *folder.rglob("*/")):
-        path.chmod(0o755)

@@ -1,46 +1,57 @@
-"""The contract's limits, and the documents that state them."""
+"""The time and size limits of the hosting contract, and the documents that state them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drdeploy.units import GB, MIB
+from drdeploy.hosting.engine.container import STOP_TIMEOUT_S
+from drdeploy.hosting.sagemaker.quotas import (
+    INVOCATION_TIMEOUT_S,
+    REALTIME_PAYLOAD_BYTES,
+    SERVERLESS_PAYLOAD_BYTES,
+)
+from drdeploy.units import GB
 
 HOSTING = "AWS developer guide, Custom inference code with hosting services"
 SERVERLESS = "AWS developer guide, Deploy models with serverless inference"
 TROUBLESHOOTING = "AWS developer guide, Troubleshooting serverless endpoints"
 BATCH = "AWS developer guide, Custom inference code with batch transform"
 PIPELINES = "AWS developer guide, Hosting along with multiple containers"
+CREATE_MODEL = (
+    "CreateModel, whose error is 'Unsupported manifest media type'; AWS re:Post, OCI format "
+    "unsupported when creating a SageMaker model"
+)
 INVOKE = "API reference, InvokeEndpoint"
 PRACTICE = "practice"
-"""Not written down by AWS: learned from containers that failed."""
+"""The source of clauses that no document of AWS states: experience with failed containers."""
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What a host allows a container; the defaults are SageMaker's.
+    """The limits that a host sets for a container; the defaults are SageMaker's.
 
     Attributes:
-        start_s: Seconds until it is ready: 3 minutes on a serverless endpoint.
-        ping_s: Seconds for an answer to ``GET /ping``.
-        accept_s: Seconds for a connection to be accepted.
-        answer_s: Seconds for an answer to ``POST /invocations``.
+        start_s: Seconds that a container may take to become ready.
+        ping_s: Seconds that an answer to ``GET /ping`` may take.
+        accept_s: Seconds that the server may take to accept a connection.
+        answer_s: Seconds that an answer to ``POST /invocations`` may take.
         stop_s: Seconds between SIGTERM and SIGKILL.
-        serverless_bytes: Largest request body, and answer, of a serverless endpoint.
-        real_time_bytes: Largest request body of a real-time endpoint.
-        attributes_chars: Longest ``X-Amzn-SageMaker-Custom-Attributes``.
-        inference_id_chars: Longest ``X-Amzn-SageMaker-Inference-Id``.
-        image_bytes: Largest image of a serverless endpoint.
-        load_s: Seconds that the check puts load on; not part of SageMaker's contract.
+        serverless_bytes: Bytes of the largest body, of a request or of an answer, that a
+            serverless endpoint transmits.
+        real_time_bytes: Bytes of the largest request body that a real-time endpoint accepts.
+        attributes_chars: Most characters of ``X-Amzn-SageMaker-Custom-Attributes``.
+        inference_id_chars: Most characters of ``X-Amzn-SageMaker-Inference-Id``.
+        image_bytes: Bytes of the largest image that a serverless endpoint runs.
+        load_s: Seconds for which a check loads the container; no part of SageMaker's contract.
     """
 
     start_s: float = 180.0
     ping_s: float = 2.0
     accept_s: float = 0.25
-    answer_s: float = 60.0
-    stop_s: float = 30.0
-    serverless_bytes: int = 4 * MIB
-    real_time_bytes: int = 6 * MIB
+    answer_s: float = INVOCATION_TIMEOUT_S
+    stop_s: float = STOP_TIMEOUT_S
+    serverless_bytes: int = SERVERLESS_PAYLOAD_BYTES
+    real_time_bytes: int = REALTIME_PAYLOAD_BYTES
     attributes_chars: int = 1024
     inference_id_chars: int = 64
     image_bytes: int = 10 * GB

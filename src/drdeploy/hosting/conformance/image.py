@@ -1,12 +1,22 @@
-"""What an image's configuration says, without starting a container."""
+"""Check the configuration of an image without starting a container."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.conformance.clause import Severity, clause, not_applicable, passed, passed_if
-from drdeploy.hosting.conformance.contract import HOSTING, PIPELINES, SERVERLESS
+from drdeploy.hosting.conformance.clause import (
+    HostingKind,
+    Severity,
+    define_clause,
+    make_failed_verdict,
+    make_not_applicable_verdict,
+    make_passed_or_failed_verdict,
+    make_passed_verdict,
+)
+from drdeploy.hosting.conformance.contract import CREATE_MODEL, HOSTING, PIPELINES, SERVERLESS
+from drdeploy.hosting.engine import DOCKER_MANIFEST
+from drdeploy.hosting.sagemaker.container_contract import BIND_TO_PORT_LABEL
 from drdeploy.units import GB
 
 if TYPE_CHECKING:
@@ -17,7 +27,6 @@ if TYPE_CHECKING:
     from drdeploy.hosting.conformance.inspection import ImageInspection
 
 SHELLS = frozenset({"sh", "bash", "dash", "ash"})
-BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
 
 
 @dataclass(frozen=True)
@@ -25,17 +34,24 @@ class ImageFacts:
     """An image's configuration.
 
     Attributes:
-        entrypoint: The words of its ENTRYPOINT.
-        labels: By name.
-        size_bytes: On disk.
+        entrypoint: The words of the image's ENTRYPOINT.
+        labels: The value of each label, by the label's name.
+        size_bytes: The image's size on disk.
+        manifest_type: The media type of the manifest with which the engine pushes the image.
     """
 
     entrypoint: tuple[str, ...]
     labels: Mapping[str, str]
     size_bytes: int
+    manifest_type: str = DOCKER_MANIFEST
+
+    @property
+    def accepts_port(self) -> bool:
+        """Whether the image says by its label that its port can be chosen."""
+        return self.labels.get(BIND_TO_PORT_LABEL) == "true"
 
 
-def observe_image(inspection: ImageInspection) -> ImageFacts:
+def observe_image_configuration(inspection: ImageInspection) -> ImageFacts:
     """Read the image's configuration."""
     described: Mapping[str, Any] = inspection.host.engine.image_config(inspection.host.image)
     config: Mapping[str, Any] = described.get("Config") or {}
@@ -44,30 +60,48 @@ def observe_image(inspection: ImageInspection) -> ImageFacts:
         entrypoint=(entrypoint,) if isinstance(entrypoint, str) else tuple(entrypoint),
         labels=dict(config.get("Labels") or {}),
         size_bytes=int(described.get("Size") or 0),
+        manifest_type=inspection.host.engine.find_manifest_type(inspection.host.image),
     )
 
 
-@clause(Severity.MUST, HOSTING)
-def exec_form(inspection: ImageInspection) -> ConformanceVerdict:
-    """The ENTRYPOINT is in exec form, so that signals reach the server and not a shell."""
-    words = inspection.observe(observe_image).entrypoint
+@define_clause("exec-form", Severity.SHOULD, HOSTING)
+def judge_entrypoint_form(inspection: ImageInspection) -> ConformanceVerdict:
+    """The ENTRYPOINT is in exec form, so that signals reach the server instead of a shell."""
+    words = inspection.observe_once(observe_image_configuration).entrypoint
     if not words:
-        return passed("no ENTRYPOINT: the host runs the program `serve` itself")
+        return make_passed_verdict("no ENTRYPOINT: the host runs the program `serve` itself")
     is_shell = words[0].rpartition("/")[2] in SHELLS and "-c" in words[1:2]
-    return passed_if(not is_shell, f"ENTRYPOINT {list(words)}")
+    return make_passed_or_failed_verdict(not is_shell, f"ENTRYPOINT {list(words)}")
 
 
-@clause(Severity.SHOULD, SERVERLESS)
-def image_size(inspection: ImageInspection) -> ConformanceVerdict:
+@define_clause("image-manifest", Severity.MUST, CREATE_MODEL)
+def judge_image_manifest_type(inspection: ImageInspection) -> ConformanceVerdict:
+    """The image is pushed with a manifest of Docker, because CreateModel refuses those of OCI."""
+    manifest_type = inspection.observe_once(observe_image_configuration).manifest_type
+    if manifest_type == DOCKER_MANIFEST:
+        return make_passed_verdict(manifest_type)
+    return make_failed_verdict(
+        f"{manifest_type}; build the image with `docker buildx build --provenance=false --output "
+        "type=docker`, or with `podman build --format docker`"
+    )
+
+
+@define_clause("image-size", {HostingKind.SERVERLESS: Severity.MUST}, SERVERLESS)
+def judge_image_size(inspection: ImageInspection) -> ConformanceVerdict:
     """The image is no larger than a serverless endpoint accepts."""
-    size, limit = inspection.observe(observe_image).size_bytes, inspection.contract.image_bytes
-    return passed_if(size <= limit, f"{size / GB:.2f} GB on disk (limit {limit / GB:.0f} GB)")
+    size, limit = (
+        inspection.observe_once(observe_image_configuration).size_bytes,
+        inspection.contract.image_bytes,
+    )
+    return make_passed_or_failed_verdict(
+        size <= limit, f"{size / GB:.2f} GB on disk (limit {limit / GB:.0f} GB)"
+    )
 
 
-@clause(Severity.OPTIONAL, PIPELINES)
-def bind_to_port_label(inspection: ImageInspection) -> ConformanceVerdict:
-    """A label says that the port can be chosen, as several containers on one endpoint need."""
-    value = inspection.observe(observe_image).labels.get(BIND_TO_PORT_LABEL)
+@define_clause("bind-to-port-label", Severity.OPTIONAL, PIPELINES)
+def judge_bind_to_port_label(inspection: ImageInspection) -> ConformanceVerdict:
+    """A label says that the port can be chosen, which an endpoint with several containers needs."""
+    value = inspection.observe_once(observe_image_configuration).labels.get(BIND_TO_PORT_LABEL)
     if not value:
-        return not_applicable(f"no label {BIND_TO_PORT_LABEL}")
-    return passed_if(value == "true", f"{BIND_TO_PORT_LABEL}={value}")
+        return make_not_applicable_verdict(f"no label {BIND_TO_PORT_LABEL}")
+    return make_passed_or_failed_verdict(value == "true", f"{BIND_TO_PORT_LABEL}={value}")

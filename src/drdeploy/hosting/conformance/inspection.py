@@ -1,9 +1,10 @@
-"""What is observed of one image: each observation is made once, and only if a clause asks for it.
+"""Make the observations of one image; each observation is made once, when a clause asks for it.
 
-An observation is a function of the inspection, defined beside the clauses that use it; it may
-build on others.  There are four kinds of container: one that is started as usual, sent
-photographs, loaded, sent bad bodies, stopped, started again and stopped again, in the order of the
-clauses; one under other conditions; one on fewer cores; and two without a model that loads.
+An observation is a function of the inspection. An observation is defined in the module of the
+clauses that use it, and may use other observations. Most observations are of the ordinary
+container, which is sent photographs, put under load, sent bad bodies, stopped, started again and
+stopped again. Further containers run under other conditions, on fewer cores, or without a usable
+model.
 """
 
 from __future__ import annotations
@@ -13,30 +14,34 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from drdeploy.errors import EngineError
-from drdeploy.hosting.conformance.containers import Conditions, patience_s
+from drdeploy.hosting.conformance.containers import Conditions, compute_later_start_timeout_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drdeploy.hosting.conformance.containers import ContainerStart, ContainerUnderTest, Host
+    from drdeploy.hosting.conformance.containers import (
+        ContainerStart,
+        ContainerUnderTest,
+        ModelHost,
+    )
 
 T = TypeVar("T")
 
-NEVER_READY = "it never got ready: see serves-on-8080"
+NEVER_READY = "the container never became ready; see serves-on-8080"
 
 
 class Undetermined(Exception):
-    """A clause cannot be checked, mostly because the image fails another one."""
+    """A clause cannot be checked, usually because the image fails another clause."""
 
 
 @dataclass(frozen=True)
 class FirstStart:
-    """How the container that most clauses are about was started.
+    """The start of the ordinary container, which most clauses are about.
 
     Attributes:
-        start: The start that the other observations build on.
-        read_only: The start with a model folder that the image cannot write to; the same, unless
-            the image ended there and was started with a writable one.
+        start: The start that the other observations use.
+        read_only: The start with a read-only model folder. The read-only start equals ``start``,
+            unless the container ended and the image was started again with a writable model folder.
     """
 
     start: ContainerStart
@@ -44,19 +49,19 @@ class FirstStart:
 
 
 class ImageInspection:
-    """Everything that is known of an image under check."""
+    """All observations of the checked image."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: ModelHost) -> None:
         self.host = host
         self.photograph = host.photograph
         self.contract = host.contract
         self._observed: dict[Callable[..., Any], Any] = {}
 
-    def observe(self, observation: Callable[[ImageInspection], T]) -> T:
-        """Return what an observation found; only the first call makes it.
+    def observe_once(self, observation: Callable[[ImageInspection], T]) -> T:
+        """Return the result of an observation, which only the first call makes.
 
         Raises:
-            Undetermined: It could not be made; every call says the same reason.
+            Undetermined: The observation cannot be made; every later call gives the same reason.
         """
         if observation not in self._observed:
             try:
@@ -69,63 +74,65 @@ class ImageInspection:
         return cast("T", found)
 
     @property
-    def first_start(self) -> FirstStart:
-        """The ordinary start, whatever came of it."""
-        return self.observe(observe_first_start)
+    def first_container_start(self) -> FirstStart:
+        """The start of the ordinary container, successful or not."""
+        return self.observe_once(observe_first_container_start)
 
     @property
-    def ready_start(self) -> ContainerStart:
-        """The ordinary start, if the container got ready.
+    def ready_container_start(self) -> ContainerStart:
+        """The start of the ordinary container, if it became ready.
 
         Raises:
-            Undetermined: It never did.
+            Undetermined: The container never became ready.
         """
-        start = self.first_start.start
+        start = self.first_container_start.start
         if start.ready_s is None:
             raise Undetermined(NEVER_READY)
         return start
 
-    def require_answers(self) -> None:
-        """Stop here if not even an ordinary photograph is answered.
+    def require_answered_photograph(self) -> None:
+        """Raise ``Undetermined`` if the image does not answer an ordinary photograph.
 
         Raises:
-            Undetermined: It never was.
+            Undetermined: The image never answered a photograph.
         """
-        if not self.ready_start.is_serving:
-            raise Undetermined("this photograph is never answered; name another one with --image")
+        if not self.ready_container_start.is_serving:
+            raise Undetermined(
+                "the image never answered the photograph; send another photograph with --image"
+            )
 
     @property
-    def patience_s(self) -> float:
-        """How long another start of this image may take, in seconds."""
-        return patience_s(self.ready_start.ready_s or 0.0)
+    def later_start_timeout_s(self) -> float:
+        """The seconds that a later start of the image may take."""
+        return compute_later_start_timeout_s(self.ready_container_start.ready_s or 0.0)
 
-    def start_and_wait(self, conditions: Conditions) -> ContainerStart:
-        """Start another container and wait until it is ready, or for too long."""
-        return self.host.start_and_wait(conditions, self.patience_s)
+    def start_container_and_wait(self, conditions: Conditions) -> ContainerStart:
+        """Start another container, and wait until it is ready or has taken too long."""
+        return self.host.start_container_and_wait(conditions, self.later_start_timeout_s)
 
     @staticmethod
-    def discard(start: ContainerStart) -> None:
-        """Remove a container that is not needed any more."""
+    def remove_started_container(start: ContainerStart) -> None:
+        """Remove the container of a start, if the start has one."""
         if start.container is not None:
             start.container.running.remove()
 
     @property
     def ordinary_container(self) -> ContainerUnderTest:
-        """The container of the ordinary start, which may have ended since.
+        """The ordinary container, which may have ended since its start.
 
         Raises:
-            Undetermined: It never got ready.
+            Undetermined: The container never became ready.
         """
-        container = self.ready_start.container
+        container = self.ready_container_start.container
         if container is None:
             raise Undetermined(NEVER_READY)
         return container
 
-    def running_container(self) -> ContainerUnderTest:
+    def ensure_running_container(self) -> ContainerUnderTest:
         """Return the ordinary container, started again if an earlier clause ended it.
 
         Raises:
-            Undetermined: It does not start again.
+            Undetermined: The container never became ready, or does not start again.
         """
         container = self.ordinary_container
         if container.exit_state() is None:
@@ -134,18 +141,20 @@ class ImageInspection:
         try:
             container.running.start()
         except EngineError as err:
-            raise Undetermined(f"it ended and does not start again: {err.what}") from err
-        again = self.host.wait_until_ready(container, began, self.patience_s)
+            raise Undetermined(f"the container ended and does not start again: {err.what}") from err
+        again = self.host.wait_until_container_ready(container, began, self.later_start_timeout_s)
         if again.ready_s is None:
-            raise Undetermined(f"the container ended; started again, it was {again}")
+            raise Undetermined(
+                f"the container ended, and after a restart the container was {again}"
+            )
         return container
 
 
-def observe_first_start(inspection: ImageInspection) -> FirstStart:
-    """Start the image as usual; if it ends by itself, once more with a writable model folder."""
+def observe_first_container_start(inspection: ImageInspection) -> FirstStart:
+    """Start the image; if the container ends, start another with a writable model folder."""
     host = inspection.host
-    start = host.start_and_wait(Conditions(), host.contract.start_s)
+    start = host.start_container_and_wait(Conditions(), host.contract.start_s)
     if start.ready_s is not None or start.container is None or start.container.exit_state() is None:
         return FirstStart(start, start)
     host.is_model_writable = True
-    return FirstStart(host.start_and_wait(Conditions(), host.contract.start_s), start)
+    return FirstStart(host.start_container_and_wait(Conditions(), host.contract.start_s), start)

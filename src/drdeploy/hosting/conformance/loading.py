@@ -1,4 +1,4 @@
-"""Several clients at once for a few seconds: pings, connections, and memory meanwhile."""
+"""Put load on the container, and watch pings, connections and memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import EngineError
-from drdeploy.hosting.conformance.clause import ConformanceVerdict, Severity, clause, passed_if
+from drdeploy.hosting.conformance.clause import (
+    ConformanceVerdict,
+    Severity,
+    define_clause,
+    make_passed_or_failed_verdict,
+)
 from drdeploy.hosting.conformance.client import OVERLOADED
 from drdeploy.hosting.conformance.contract import HOSTING, SERVERLESS
 from drdeploy.hosting.conformance.inspection import Undetermined
@@ -28,21 +33,22 @@ CLIENTS = 8
 PING_EVERY_S = 0.1
 SAMPLE_EVERY_S = 0.2
 STRAY_CONNECTIONS = 1
-"""Slow connections that are forgiven: one may be this machine's fault, which is loaded as well."""
+"""How many slow connections are tolerated: this machine is under load too, and may cause one."""
 FULL_SHARE = 0.95
-"""Share of the memory limit that counts as full: the last sample may be 0.2 s before the peak."""
+"""The share of the memory limit that counts as full. The peak may lie between two samples, which
+are 0.2 s apart."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What happened while clients sent photographs without a pause.
+    """The observations of a container to which clients sent photographs without a pause.
 
     Attributes:
-        duration_s: Seconds until the last answer.
-        answers: To photographs.
-        pings: Answers to pings meanwhile.
-        peak: The sample of the container with the most memory; None if there was no sample.
-        ended: How the container ended; None if it did not.
+        duration_s: Seconds from the first request to the last answer.
+        answers: The answers to the photographs.
+        pings: The answers to pings that were sent beside the photographs.
+        peak: The sample of the container's resources with the most memory; None without a sample.
+        ended: How the container ended; None if it still runs.
     """
 
     duration_s: float
@@ -52,19 +58,24 @@ class Load:
     ended: ExitState | None
 
 
-def observe_load(inspection: ImageInspection) -> Load:
-    """Put load on the container."""
-    container = inspection.running_container()
+def observe_container_under_load(inspection: ImageInspection) -> Load:
+    """Send photographs from several clients at once, with pings and memory samples beside them."""
+    container = inspection.ensure_running_container()
     began = time.monotonic()
     over = threading.Event()
     with ThreadPoolExecutor(CLIENTS + 2) as threads:
         clients = [
-            threads.submit(_repeat, lambda: container.grade(inspection.photograph), over, 0.0)
+            threads.submit(
+                _send_requests_until_event,
+                lambda: container.post_photograph(inspection.photograph),
+                over,
+                0.0,
+            )
             for _ in range(CLIENTS)
         ]
-        pinger = threads.submit(_repeat, container.ping, over, PING_EVERY_S)
-        sampler = threads.submit(_sample, container, over)
-        # Whatever interrupts the wait, the threads must end, or the pool would wait for ever.
+        pinger = threads.submit(_send_requests_until_event, container.send_ping, over, PING_EVERY_S)
+        sampler = threads.submit(_sample_memory_until_event, container, over)
+        # Whatever interrupts the wait, the threads must end, or the pool would wait forever.
         try:
             time.sleep(inspection.contract.load_s)
         finally:
@@ -75,11 +86,11 @@ def observe_load(inspection: ImageInspection) -> Load:
         answers=tuple(answer for client in clients for answer in client.result()),
         pings=tuple(pings),
         peak=max(samples, key=lambda sample: sample.memory_bytes, default=None),
-        ended=container.exit_state_after(pings[-1]),
+        ended=container.read_exit_state_after_answer(pings[-1]),
     )
 
 
-def _repeat(
+def _send_requests_until_event(
     ask: Callable[[], ProbeAnswer], over: threading.Event, every_s: float
 ) -> list[ProbeAnswer]:
     answers = [ask()]
@@ -90,37 +101,44 @@ def _repeat(
     return answers
 
 
-def _sample(container: ContainerUnderTest, over: threading.Event) -> list[ContainerStats]:
+def _sample_memory_until_event(
+    container: ContainerUnderTest, over: threading.Event
+) -> list[ContainerStats]:
     samples = []
     while not over.wait(SAMPLE_EVERY_S):
         try:
-            samples.append(container.running.stats())
+            samples.append(container.running.read_stats())
         except EngineError:
             break  # it ended
     return samples
 
 
-@clause(Severity.MUST, SERVERLESS)
-def memory_limit(inspection: ImageInspection) -> ConformanceVerdict:
-    """Its memory stays below the limit under load."""
-    load, limit_mb = inspection.observe(observe_load), inspection.host.memory_mb
+@define_clause("memory-limit", Severity.MUST, SERVERLESS)
+def judge_memory_under_load(inspection: ImageInspection) -> ConformanceVerdict:
+    """The memory of the container stays below the limit under load."""
+    load, limit_mb = (
+        inspection.observe_once(observe_container_under_load),
+        inspection.host.memory_mb,
+    )
     if load.ended is not None and load.ended.oom_killed:
-        return passed_if(False, f"killed for lack of memory at {limit_mb} MB by {CLIENTS} clients")
+        return make_passed_or_failed_verdict(
+            False, f"killed for lack of memory at {limit_mb} MB by {CLIENTS} clients"
+        )
     if load.peak is None:
-        raise Undetermined("the engine reported nothing about its memory")
+        raise Undetermined("the engine did not report the container's memory")
     peak_mb = load.peak.memory_bytes / MIB
-    return passed_if(
+    return make_passed_or_failed_verdict(
         peak_mb <= FULL_SHARE * limit_mb,
         f"at most {peak_mb:.0f} MB of {limit_mb} MB ({peak_mb / limit_mb:.0%}), with "
         f"{CLIENTS} clients for {load.duration_s:.1f} s",
     )
 
 
-@clause(Severity.MUST, HOSTING)
-def answers_under_load(inspection: ImageInspection) -> ConformanceVerdict:
-    """Under load it answers every photograph in time, or says that it is overloaded."""
-    inspection.require_answers()
-    answers = _load_survived(inspection).answers
+@define_clause("answers-under-load", Severity.MUST, HOSTING)
+def judge_answers_under_load(inspection: ImageInspection) -> ConformanceVerdict:
+    """Under load the server answers every photograph in time, or says that it is overloaded."""
+    inspection.require_answered_photograph()
+    answers = _require_survived_load(inspection).answers
     counts = Counter(answer.status or answer.failure for answer in answers)
     statuses = ", ".join(f"{status} x {n}" for status, n in sorted(counts.items(), key=str))
     slowest_s = max(answer.total_s for answer in answers)
@@ -129,39 +147,41 @@ def answers_under_load(inspection: ImageInspection) -> ConformanceVerdict:
         and any(answer.is_success for answer in answers)
         and slowest_s <= inspection.contract.answer_s
     )
-    return passed_if(
+    return make_passed_or_failed_verdict(
         is_fulfilled, f"answers to {CLIENTS} clients: {statuses}; slowest {slowest_s:.2f} s"
     )
 
 
-@clause(Severity.MUST, HOSTING)
-def ping_under_load(inspection: ImageInspection) -> ConformanceVerdict:
-    """Under load it answers a ping with 200 within 2 s."""
-    pings, limit_s = _load_survived(inspection).pings, inspection.contract.ping_s
+@define_clause("ping-under-load", Severity.MUST, HOSTING)
+def judge_pings_under_load(inspection: ImageInspection) -> ConformanceVerdict:
+    """Under load the server answers a ping with 200 within 2 s."""
+    pings, limit_s = _require_survived_load(inspection).pings, inspection.contract.ping_s
     late = sum(ping.status != 200 or ping.total_s > limit_s for ping in pings)
     slowest_s = max(ping.total_s for ping in pings)
-    return passed_if(
+    return make_passed_or_failed_verdict(
         late == 0,
         f"{len(pings)} pings beside {CLIENTS} clients: {late} without 200 in time, slowest "
         f"{slowest_s:.3f} s (limit {limit_s:g} s)",
     )
 
 
-@clause(Severity.MUST, HOSTING)
-def accepts_sockets(inspection: ImageInspection) -> ConformanceVerdict:
-    """Under load it accepts a connection within 250 ms."""
-    load, limit_s = _load_survived(inspection), inspection.contract.accept_s
+@define_clause("accepts-sockets", Severity.MUST, HOSTING)
+def judge_connections_under_load(inspection: ImageInspection) -> ConformanceVerdict:
+    """Under load the server accepts a connection within 250 ms."""
+    load, limit_s = _require_survived_load(inspection), inspection.contract.accept_s
     waits_s = sorted(answer.connect_s for answer in (*load.answers, *load.pings))
     late = sum(wait_s > limit_s for wait_s in waits_s)
-    return passed_if(
+    return make_passed_or_failed_verdict(
         late <= STRAY_CONNECTIONS,
         f"{len(waits_s)} connections: {late} not accepted within {limit_s:g} s, slowest "
         f"{waits_s[-1]:.3f} s",
     )
 
 
-def _load_survived(inspection: ImageInspection) -> Load:
-    load = inspection.observe(observe_load)
+def _require_survived_load(inspection: ImageInspection) -> Load:
+    load = inspection.observe_once(observe_container_under_load)
     if load.ended is not None and load.ended.oom_killed:
-        raise Undetermined("it ran out of memory under load: see memory-limit")
+        raise Undetermined(
+            "the container ran out of memory under load; see the clause memory-limit"
+        )
     return load

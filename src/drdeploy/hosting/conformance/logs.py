@@ -1,12 +1,18 @@
-"""What the containers write to standard output and error, and what they must not write."""
+"""Check what the containers write to standard output and standard error."""
 
 from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.conformance.broken_model import MISSING, observe_broken_models
-from drdeploy.hosting.conformance.clause import Severity, clause, failed, passed, passed_if
+from drdeploy.hosting.conformance.broken_model import MISSING, observe_starts_with_broken_models
+from drdeploy.hosting.conformance.clause import (
+    Severity,
+    define_clause,
+    make_failed_verdict,
+    make_passed_or_failed_verdict,
+    make_passed_verdict,
+)
 from drdeploy.hosting.conformance.contract import HOSTING, PRACTICE
 from drdeploy.hosting.conformance.inspection import Undetermined
 
@@ -15,40 +21,31 @@ if TYPE_CHECKING:
     from drdeploy.hosting.conformance.inspection import ImageInspection
 
 PROBE_BYTES = 30
-"""A multiple of three, so that it is a part of the base64 of the whole."""
+"""How many bytes of the photograph are searched for in the log. The number is a multiple of three,
+so that the base64 text of these bytes is a part of the base64 text of the whole photograph."""
 REPLACEMENT = "\ufffd"
 MAX_REPLACEMENTS = 16
-"""Undecodable bytes in a log; a server that writes binary data writes thousands of them."""
+"""How many undecodable bytes a log may hold; a server that logs binary data logs thousands."""
 
 
-def observe_log(inspection: ImageInspection) -> str:
-    """Read what the ordinary container has logged by then."""
-    return inspection.running_container().running.logs()
+def observe_container_log(inspection: ImageInspection) -> str:
+    """Read the log of the ordinary container."""
+    return inspection.ensure_running_container().running.read_logs()
 
 
-@clause(Severity.SHOULD, HOSTING)
-def logs(inspection: ImageInspection) -> ConformanceVerdict:
-    """It logs to standard output or error."""
-    log = inspection.observe(observe_log)
-    return passed_if(bool(log.strip()), f"{len(log.splitlines())} lines, {len(log)} characters")
+@define_clause("logs", Severity.SHOULD, HOSTING)
+def judge_whether_server_logs(inspection: ImageInspection) -> ConformanceVerdict:
+    """The server logs to standard output or standard error."""
+    log = inspection.observe_once(observe_container_log)
+    return make_passed_or_failed_verdict(
+        bool(log.strip()), f"{len(log.splitlines())} lines, {len(log)} characters"
+    )
 
 
-@clause(Severity.SHOULD, PRACTICE)
-def logs_failures(inspection: ImageInspection) -> ConformanceVerdict:
-    """If it cannot start, its log says so."""
-    start = inspection.observe(observe_broken_models)[MISSING]
-    if start.ready_s is not None:
-        raise Undetermined("it reports ready without a model: see not-ready-without-model")
-    lines = start.log.strip().splitlines()
-    if not lines:
-        return failed("started without a model, it logs nothing")
-    return passed(f"started without a model: {lines[-1][:120]}")
-
-
-@clause(Severity.SHOULD, PRACTICE)
-def logs_no_image(inspection: ImageInspection) -> ConformanceVerdict:
-    """Its log holds nothing of the photographs."""
-    log = inspection.observe(observe_log)
+@define_clause("logs-no-image", Severity.SHOULD, PRACTICE)
+def judge_absence_of_image_data_in_log(inspection: ImageInspection) -> ConformanceVerdict:
+    """The server's log contains no data of the photographs."""
+    log = inspection.observe_once(observe_container_log)
     data, found = inspection.photograph.data, []
     for start in (0, len(data) // 2 // 3 * 3):  # its beginning and a part of its middle
         part = data[start : start + PROBE_BYTES]
@@ -61,4 +58,18 @@ def logs_no_image(inspection: ImageInspection) -> ConformanceVerdict:
     if log.count(REPLACEMENT) > MAX_REPLACEMENTS:
         found.append("binary")
     result = f"found as {', '.join(found)}" if found else "neither text, base64 nor binary of it"
-    return passed_if(not found, f"{len(log)} characters of log: {result}")
+    return make_passed_or_failed_verdict(not found, f"{len(log)} characters of log: {result}")
+
+
+@define_clause("logs-failures", Severity.SHOULD, PRACTICE)
+def judge_log_of_failed_start(inspection: ImageInspection) -> ConformanceVerdict:
+    """If the server cannot start, its log says so."""
+    start = inspection.observe_once(observe_starts_with_broken_models)[MISSING]
+    if start.ready_s is not None:
+        raise Undetermined(
+            "the container reports ready without a model; see the clause not-ready-without-model"
+        )
+    lines = start.log.strip().splitlines()
+    if not lines:
+        return make_failed_verdict("started without a model, it logs nothing")
+    return make_passed_verdict(f"started without a model: {lines[-1][:120]}")

@@ -1,8 +1,9 @@
-"""How many processes and threads there are, and what happens when one is killed.
+"""Count the processes and threads of a container, and see what happens when a process is killed.
 
-Whether a server follows its CPU limit shows in that number.  The same image is started with the
-same limit on what looks like a smaller machine: bound to as many cores as the limit needs, with the
-kernel's list of cores replaced.  A server that follows its limit has the same number there.
+The number of threads shows whether a server follows its CPU limit. A second container with an equal
+CPU limit is bound to only as many cores as the limit needs, and sees only those cores in its list
+of cores. A server that follows its CPU limit has as many threads in the first container as in the
+second.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from typing import TYPE_CHECKING
 from drdeploy.hosting.conformance.clause import (
     ConformanceVerdict,
     Severity,
-    clause,
-    failed,
-    not_applicable,
-    passed,
-    passed_if,
+    define_clause,
+    make_failed_verdict,
+    make_not_applicable_verdict,
+    make_passed_or_failed_verdict,
+    make_passed_verdict,
 )
 from drdeploy.hosting.conformance.containers import Conditions
 from drdeploy.hosting.conformance.contract import PRACTICE
 from drdeploy.hosting.conformance.inspection import Undetermined
-from drdeploy.hosting.conformance.requests import observe_requests, warm_up
+from drdeploy.hosting.conformance.requests import observe_single_requests, warm_up_and_count_tasks
 from drdeploy.hosting.engine import Mount
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from drdeploy.hosting.conformance.inspection import ImageInspection
 
 CORES_ONLINE = "/sys/devices/system/cpu/online"
-"""Where the C library, and with it most runtimes, counts the machine's cores."""
+"""The file from which the C library, and thus most runtimes, counts the machine's cores."""
 REPLACED_WITHIN_S = 30.0
 """A new worker has to import its runtime and load the model: with TensorFlow some ten seconds."""
 ASK_EVERY_S = 0.1
@@ -45,12 +46,12 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Kill:
-    """What followed when one of a container's processes was killed.
+    """How a container reacted when one of its processes was killed.
 
     Attributes:
-        killed: Name of that process; None if the container has only one.
+        killed: The name of the killed process; None if the container has only one process.
         recovered_s: Seconds until a photograph was answered again; None if none was.
-        trouble: Why no process could be killed.
+        trouble: Why no process could be killed; empty if one was killed.
     """
 
     killed: str | None = None
@@ -60,13 +61,13 @@ class Kill:
 
 @dataclass(frozen=True)
 class SmallMachine:
-    """A container on a machine with fewer cores.
+    """A container that is bound to fewer cores than the machine has.
 
     Attributes:
-        cores: Cores of that machine; None if this one has no more.
-        tasks: Processes and threads there; None if the container did not get ready.
-        trouble: Why it did not.
-        kill: What followed when a process was killed there.
+        cores: How many cores the container may use; None if the CPU limit needs all cores.
+        tasks: How many processes and threads the container has; None if it did not become ready.
+        trouble: Why the container did not become ready; empty if it did.
+        kill: How the container reacted when one of its processes was killed.
     """
 
     cores: int | None
@@ -75,9 +76,9 @@ class SmallMachine:
     kill: Kill
 
 
-def observe_processes(inspection: ImageInspection) -> SmallMachine:
-    """Start the image on fewer cores, count, kill a process, and wait for the next answer."""
-    inspection.require_answers()
+def observe_container_on_fewer_cores(inspection: ImageInspection) -> SmallMachine:
+    """Start the image on fewer cores, count processes and threads, and kill a process."""
+    inspection.require_answered_photograph()
     needed = math.ceil(inspection.host.cpus)
     cores = needed if needed < inspection.host.engine.cores else None
     conditions = Conditions()
@@ -86,22 +87,26 @@ def observe_processes(inspection: ImageInspection) -> SmallMachine:
         online = inspection.host.folder / "cores-online"
         online.write_text(f"{cpuset}\n", encoding="ascii")
         conditions = Conditions(cpuset=cpuset, mounts=(Mount(online, CORES_ONLINE),))
-    start = inspection.start_and_wait(conditions)
+    start = inspection.start_container_and_wait(conditions)
     if start.container is None or not start.is_serving:
-        inspection.discard(start)
+        inspection.remove_started_container(start)
         return SmallMachine(cores, None, str(start), Kill(trouble=str(start)))
-    _, tasks = warm_up(inspection, start.container)
-    kill = _kill_one(inspection, start.container)
-    inspection.discard(start)
+    _, tasks = warm_up_and_count_tasks(inspection, start.container)
+    kill = _kill_largest_process(inspection, start.container)
+    inspection.remove_started_container(start)
     return SmallMachine(cores, tasks, "", kill)
 
 
-def _kill_one(inspection: ImageInspection, container: ContainerUnderTest) -> Kill:
+def _kill_largest_process(inspection: ImageInspection, container: ContainerUnderTest) -> Kill:
     if not inspection.host.engine.is_local:
         return Kill(trouble="its processes are not on this machine")
     # A process without a child that has the most memory is most likely a worker.
-    leaves = [pid for pid in _descendants(container.running.main_pid()) if not _children(pid)]
-    largest = max(leaves, key=_resident_pages, default=None)
+    leaves = [
+        pid
+        for pid in _list_descendant_pids(container.running.read_main_pid())
+        if not _list_child_pids(pid)
+    ]
+    largest = max(leaves, key=_read_resident_pages, default=None)
     if largest is None:
         return Kill()
     name = (PROC / str(largest) / "comm").read_text(encoding="utf-8").strip()
@@ -111,7 +116,7 @@ def _kill_one(inspection: ImageInspection, container: ContainerUnderTest) -> Kil
         return Kill(trouble="this user may not kill its processes")
     began = time.monotonic()
     while time.monotonic() - began < REPLACED_WITHIN_S:
-        if container.grade(inspection.photograph).is_success:
+        if container.post_photograph(inspection.photograph).is_success:
             return Kill(name, time.monotonic() - began)
         if container.exit_state() is not None:
             break
@@ -119,12 +124,12 @@ def _kill_one(inspection: ImageInspection, container: ContainerUnderTest) -> Kil
     return Kill(name)
 
 
-def _descendants(pid: int) -> list[int]:
-    children = _children(pid)
-    return children + [one for child in children for one in _descendants(child)]
+def _list_descendant_pids(pid: int) -> list[int]:
+    children = _list_child_pids(pid)
+    return children + [one for child in children for one in _list_descendant_pids(child)]
 
 
-def _children(pid: int) -> list[int]:
+def _list_child_pids(pid: int) -> list[int]:
     found: list[int] = []
     for file in (PROC / str(pid) / "task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -132,38 +137,44 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _resident_pages(pid: int) -> int:
+def _read_resident_pages(pid: int) -> int:
     try:
         return int((PROC / str(pid) / "statm").read_text(encoding="ascii").split()[1])
     except (OSError, IndexError):
         return 0
 
 
-@clause(Severity.SHOULD, PRACTICE)
-def cpu_limit(inspection: ImageInspection) -> ConformanceVerdict:
-    """The number of its processes and threads follows the CPU limit, not the machine's cores."""
-    tasks = inspection.observe(observe_requests).tasks
-    small = inspection.observe(observe_processes)
+@define_clause("cpu-limit", Severity.SHOULD, PRACTICE)
+def judge_thread_count_under_cpu_limit(inspection: ImageInspection) -> ConformanceVerdict:
+    """The number of processes and threads follows the CPU limit, not the machine's cores."""
+    tasks = inspection.observe_once(observe_single_requests).tasks
+    small = inspection.observe_once(observe_container_on_fewer_cores)
     cores, limit = inspection.host.engine.cores, f"{inspection.host.cpus:g}"
     if small.cores is None:
-        raise Undetermined(f"a limit of {limit} CPU is no less than this machine's {cores} cores")
+        raise Undetermined(
+            f"the limit of {limit} CPU is not below the {cores} CPU cores of this machine"
+        )
     if small.tasks is None:
-        raise Undetermined(f"bound to {small.cores} of {cores} cores: {small.trouble}")
-    return passed_if(
+        raise Undetermined(
+            f"with {small.cores} of {cores} cores the container failed: {small.trouble}"
+        )
+    return make_passed_or_failed_verdict(
         tasks <= small.tasks,
         f"limited to {limit} CPU: {tasks} processes and threads on {cores} cores, "
         f"{small.tasks} on {small.cores}",
     )
 
 
-@clause(Severity.OPTIONAL, PRACTICE)
-def replaces_killed_worker(inspection: ImageInspection) -> ConformanceVerdict:
-    """If one of its processes is killed, another takes its place."""
-    kill = inspection.observe(observe_processes).kill
+@define_clause("replaces-killed-worker", Severity.OPTIONAL, PRACTICE)
+def judge_replacement_of_killed_worker(inspection: ImageInspection) -> ConformanceVerdict:
+    """If one of the server's processes is killed, another process replaces it."""
+    kill = inspection.observe_once(observe_container_on_fewer_cores).kill
     if kill.trouble:
         raise Undetermined(kill.trouble)
     if kill.killed is None:
-        return not_applicable("it is a single process: the container ends with it")
+        return make_not_applicable_verdict("the server is one process; its end ends the container")
     if kill.recovered_s is None:
-        return failed(f"after `{kill.killed}` was killed, it answers nothing any more")
-    return passed(f"`{kill.killed}` killed; answered again {kill.recovered_s:.2f} s later")
+        return make_failed_verdict(f"after `{kill.killed}` was killed, the server answers nothing")
+    return make_passed_verdict(
+        f"`{kill.killed}` killed; answered again {kill.recovered_s:.2f} s later"
+    )

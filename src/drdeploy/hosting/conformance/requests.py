@@ -1,4 +1,4 @@
-"""Photographs one after the other, with every header and size that a host lets through."""
+"""Send photographs one after the other, with unusual headers and with the largest sizes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.conformance.clause import Severity, clause, not_applicable, passed_if
+from drdeploy.hosting.conformance.clause import (
+    ENDPOINTS,
+    HostingKind,
+    Severity,
+    define_clause,
+    make_not_applicable_verdict,
+    make_passed_or_failed_verdict,
+)
 from drdeploy.hosting.conformance.contract import HOSTING, INVOKE, SERVERLESS
 from drdeploy.units import MIB
 
@@ -24,7 +31,8 @@ WARM_REQUESTS = 5
 SETTLE_S = 0.1
 COUNTS = 3
 SPARE_BYTES = 1024
-"""By how much a photograph stays below a size limit: a host counts more than the body."""
+"""How many bytes a photograph stays below a size limit, because a host counts more than the body
+of a request."""
 # What InvokeEndpoint may add for other kinds of endpoints, and what a proxy may add.
 UNKNOWN_HEADERS = {
     "Accept": "application/json",
@@ -38,12 +46,12 @@ UNKNOWN_HEADERS = {
 
 @dataclass(frozen=True)
 class Requests:
-    """The answers to single requests.
+    """The answers to requests that were sent one at a time.
 
     Attributes:
-        warm: Photographs with nothing special.
-        tasks: Processes and threads of the container after these.
-        special: Answers by the name of what was special about the request.
+        warm: The answers to ordinary requests.
+        tasks: How many processes and threads the container had after the ordinary requests.
+        special: The answers to unusual requests, by the name of what was unusual.
     """
 
     warm: tuple[ProbeAnswer, ...]
@@ -51,11 +59,11 @@ class Requests:
     special: Mapping[str, ProbeAnswer]
 
 
-def observe_requests(inspection: ImageInspection) -> Requests:
-    """Send photographs one at a time."""
-    container = inspection.running_container()
+def observe_single_requests(inspection: ImageInspection) -> Requests:
+    """Send photographs one at a time, at first as they are and then in unusual requests."""
+    container = inspection.ensure_running_container()
     photograph, contract = inspection.photograph, inspection.contract
-    warm, tasks = warm_up(inspection, container)
+    warm, tasks = warm_up_and_count_tasks(inspection, container)
     printable = string.ascii_letters + string.digits + string.punctuation
     attributes = "".join(islice(cycle(printable), contract.attributes_chars))
     inference_id = "i" * contract.inference_id_chars
@@ -65,39 +73,44 @@ def observe_requests(inspection: ImageInspection) -> Requests:
         "inference id": {"X-Amzn-SageMaker-Inference-Id": inference_id},
     }
     special = {
-        name: container.invoke(photograph.data, {**photograph.headers, **headers})
+        name: container.post_to_invocations(
+            photograph.data, {**photograph.request_headers, **headers}
+        )
         for name, headers in headers_by_name.items()
     }
     for size_bytes in (contract.serverless_bytes, contract.real_time_bytes):
         if photograph.is_jpeg and len(photograph.data) < size_bytes - SPARE_BYTES:
-            padded = photograph.padded(size_bytes - SPARE_BYTES)
-            special[_size_name(size_bytes)] = container.invoke(padded, photograph.headers)
+            padded = photograph.pad_jpeg_to_size(size_bytes - SPARE_BYTES)
+            special[_name_request_of_size(size_bytes)] = container.post_to_invocations(
+                padded, photograph.request_headers
+            )
     return Requests(warm, tasks, special)
 
 
-def warm_up(
+def warm_up_and_count_tasks(
     inspection: ImageInspection, container: ContainerUnderTest
 ) -> tuple[tuple[ProbeAnswer, ...], int]:
     """Send a few photographs, then count the container's processes and threads.
 
-    The count is the lowest of three: a thread that is about to end is not what a clause asks for.
+    Processes and threads are counted three times, and the lowest count is returned, because a
+    thread that is about to end must not count.
     """
-    warm = tuple(container.grade(inspection.photograph) for _ in range(WARM_REQUESTS))
+    warm = tuple(container.post_photograph(inspection.photograph) for _ in range(WARM_REQUESTS))
     counts = []
     for _ in range(COUNTS):
         time.sleep(SETTLE_S)
-        counts.append(container.running.stats().tasks)
+        counts.append(container.running.read_stats().tasks)
     return warm, min(counts)
 
 
-def _size_name(size_bytes: int) -> str:
+def _name_request_of_size(size_bytes: int) -> str:
     return f"{size_bytes} bytes"
 
 
-@clause(Severity.MUST, f"{HOSTING}; {INVOKE}")
-def answers_photographs(inspection: ImageInspection) -> ConformanceVerdict:
-    """It answers a photograph with 2xx, within 60 s and in less than 4 MB."""
-    warm, contract = inspection.observe(observe_requests).warm, inspection.contract
+@define_clause("answers-photographs", Severity.MUST, f"{HOSTING}; {INVOKE}")
+def judge_answers_to_photographs(inspection: ImageInspection) -> ConformanceVerdict:
+    """The server answers a photograph with 2xx, within 60 s and in less than 4 MB."""
+    warm, contract = inspection.observe_once(observe_single_requests).warm, inspection.contract
     slowest_s = max(answer.total_s for answer in warm)
     longest = max(len(answer.body) for answer in warm)
     statuses = sorted({answer.status or answer.failure for answer in warm}, key=str)
@@ -106,7 +119,7 @@ def answers_photographs(inspection: ImageInspection) -> ConformanceVerdict:
         and slowest_s <= contract.answer_s
         and 0 < longest <= contract.serverless_bytes
     )
-    return passed_if(
+    return make_passed_or_failed_verdict(
         is_fulfilled,
         f"{len(warm)} photographs of {len(inspection.photograph.data)} bytes: "
         f"{', '.join(map(str, statuses))}, slowest {slowest_s:.3f} s "
@@ -114,50 +127,66 @@ def answers_photographs(inspection: ImageInspection) -> ConformanceVerdict:
     )
 
 
-@clause(Severity.MUST, HOSTING)
-def unknown_headers(inspection: ImageInspection) -> ConformanceVerdict:
-    """Headers that it does not know make no difference."""
-    answer = _special(inspection, "unknown")
-    return passed_if(answer.is_success, f"with {len(UNKNOWN_HEADERS)} further headers: {answer}")
+@define_clause("unknown-headers", Severity.MUST, HOSTING)
+def judge_answer_to_unknown_headers(inspection: ImageInspection) -> ConformanceVerdict:
+    """Unknown headers make no difference to the answer."""
+    answer = _require_answer_to_special_request(inspection, "unknown")
+    return make_passed_or_failed_verdict(
+        answer.is_success, f"with {len(UNKNOWN_HEADERS)} further headers: {answer}"
+    )
 
 
-@clause(Severity.MUST, INVOKE)
-def custom_attributes(inspection: ImageInspection) -> ConformanceVerdict:
-    """It accepts custom attributes of 1024 ASCII characters."""
-    answer = _special(inspection, "attributes")
+@define_clause("custom-attributes", dict.fromkeys(ENDPOINTS, Severity.MUST), INVOKE)
+def judge_answer_to_custom_attributes(inspection: ImageInspection) -> ConformanceVerdict:
+    """The server accepts custom attributes of 1024 ASCII characters."""
+    answer = _require_answer_to_special_request(inspection, "attributes")
     chars = inspection.contract.attributes_chars
-    return passed_if(answer.is_success, f"with attributes of {chars} characters: {answer}")
+    return make_passed_or_failed_verdict(
+        answer.is_success, f"with attributes of {chars} characters: {answer}"
+    )
 
 
-@clause(Severity.MUST, INVOKE)
-def inference_id(inspection: ImageInspection) -> ConformanceVerdict:
-    """It accepts an inference id of 64 characters."""
-    answer = _special(inspection, "inference id")
+@define_clause("inference-id", dict.fromkeys(ENDPOINTS, Severity.MUST), INVOKE)
+def judge_answer_to_inference_id(inspection: ImageInspection) -> ConformanceVerdict:
+    """The server accepts an inference id of 64 characters."""
+    answer = _require_answer_to_special_request(inspection, "inference id")
     chars = inspection.contract.inference_id_chars
-    return passed_if(answer.is_success, f"with an id of {chars} characters: {answer}")
+    return make_passed_or_failed_verdict(
+        answer.is_success, f"with an id of {chars} characters: {answer}"
+    )
 
 
-@clause(Severity.MUST, SERVERLESS)
-def payload_4_mb(inspection: ImageInspection) -> ConformanceVerdict:
-    """It answers the largest photograph that a serverless endpoint accepts."""
-    return _largest(inspection, inspection.contract.serverless_bytes)
+@define_clause(
+    "payload-4-mb",
+    {HostingKind.SERVERLESS: Severity.MUST, HostingKind.REAL_TIME: Severity.SHOULD},
+    SERVERLESS,
+)
+def judge_answer_to_4_mb_photograph(inspection: ImageInspection) -> ConformanceVerdict:
+    """The server answers the largest photograph that a serverless endpoint accepts."""
+    return _judge_photograph_padded_to_size(inspection, inspection.contract.serverless_bytes)
 
 
-@clause(Severity.MUST, INVOKE)
-def payload_6_mb(inspection: ImageInspection) -> ConformanceVerdict:
-    """It answers the largest photograph that a real-time endpoint accepts."""
-    return _largest(inspection, inspection.contract.real_time_bytes)
+@define_clause("payload-6-mb", {HostingKind.REAL_TIME: Severity.SHOULD}, INVOKE)
+def judge_answer_to_6_mb_photograph(inspection: ImageInspection) -> ConformanceVerdict:
+    """The server answers the largest photograph that a real-time endpoint accepts."""
+    return _judge_photograph_padded_to_size(inspection, inspection.contract.real_time_bytes)
 
 
-def _largest(inspection: ImageInspection, size_bytes: int) -> ConformanceVerdict:
-    inspection.require_answers()
-    answer = inspection.observe(observe_requests).special.get(_size_name(size_bytes))
+def _judge_photograph_padded_to_size(
+    inspection: ImageInspection, size_bytes: int
+) -> ConformanceVerdict:
+    inspection.require_answered_photograph()
+    answer = inspection.observe_once(observe_single_requests).special.get(
+        _name_request_of_size(size_bytes)
+    )
     if answer is None:
-        return not_applicable("only a JPEG below that size can be padded to it")
+        return make_not_applicable_verdict("only a smaller JPEG can be padded to the largest size")
     size_mb = (size_bytes - SPARE_BYTES) / MIB
-    return passed_if(answer.is_success, f"the photograph padded to {size_mb:.3f} MB: {answer}")
+    return make_passed_or_failed_verdict(
+        answer.is_success, f"the photograph padded to {size_mb:.3f} MB: {answer}"
+    )
 
 
-def _special(inspection: ImageInspection, name: str) -> ProbeAnswer:
-    inspection.require_answers()
-    return inspection.observe(observe_requests).special[name]
+def _require_answer_to_special_request(inspection: ImageInspection, name: str) -> ProbeAnswer:
+    inspection.require_answered_photograph()
+    return inspection.observe_once(observe_single_requests).special[name]

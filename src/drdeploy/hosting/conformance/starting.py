@@ -1,76 +1,104 @@
-"""Clauses about the time from ``docker run IMAGE serve`` to the first answer."""
+"""Clauses about a container's start, from ``docker run IMAGE serve`` to the first answer."""
 
 from __future__ import annotations
 
 import statistics
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.conformance.clause import Severity, clause, failed, passed, passed_if
+from drdeploy.hosting.conformance.clause import (
+    Severity,
+    define_clause,
+    make_failed_verdict,
+    make_passed_or_failed_verdict,
+    make_passed_verdict,
+)
 from drdeploy.hosting.conformance.contract import HOSTING, PRACTICE, SERVERLESS
 from drdeploy.hosting.conformance.inspection import Undetermined
-from drdeploy.hosting.conformance.requests import observe_requests
+from drdeploy.hosting.conformance.requests import observe_single_requests
 from drdeploy.hosting.serving.settings import CONTAINER_PORT, MODEL_DIR
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from drdeploy.hosting.conformance.clause import ConformanceVerdict
     from drdeploy.hosting.conformance.inspection import ImageInspection
 
+LISTED_NAMES = 5
 COLD_EXCESS_S = 0.5
 COLD_RATIO = 5.0
-"""A first answer must be slower than the next ones by both to count as a prediction that was not
-warmed up.  The ratio alone would blame a fast server for milliseconds, the difference alone a slow
-one for noise."""
+"""A first answer counts as a prediction without warm-up only if it exceeds the later answers by
+both ``COLD_EXCESS_S`` and ``COLD_RATIO``.  The ratio alone would fail a fast server for
+milliseconds; the difference alone would fail a slow server for noise."""
 
 
-@clause(Severity.MUST, f"{HOSTING}; {SERVERLESS}")
-def serves_on_8080(inspection: ImageInspection) -> ConformanceVerdict:
-    """Started with the one argument `serve`, it answers a ping on port 8080 with 200 in time."""
-    start = inspection.first_start.start
+@define_clause("serves-on-8080", Severity.MUST, f"{HOSTING}; {SERVERLESS}")
+def judge_serving_on_port_8080(inspection: ImageInspection) -> ConformanceVerdict:
+    """Started with the argument `serve`, the server answers a ping on port 8080 in time."""
+    start = inspection.first_container_start.start
     if start.ready_s is None:
-        return failed(start.trouble)
+        return make_failed_verdict(start.trouble)
     limit_s = inspection.contract.start_s
-    return passed_if(
+    return make_passed_or_failed_verdict(
         start.ready_s <= limit_s,
         f"ready on port {CONTAINER_PORT} {start.ready_s:.2f} s after its start "
         f"(limit {limit_s:.0f} s)",
     )
 
 
-@clause(Severity.MUST, HOSTING)
-def model_read_only(inspection: ImageInspection) -> ConformanceVerdict:
-    """It never writes to the folder of the model."""
-    first = inspection.first_start
+@define_clause("archive-layout", Severity.SHOULD, PRACTICE)
+def judge_archive_layout(inspection: ImageInspection) -> ConformanceVerdict:
+    """The files of the archive are where the server looks for them, below /opt/ml/model."""
+    names = sorted(path.name for path in inspection.host.model_folder.iterdir())
+    listed = ", ".join(names[:LISTED_NAMES]) + (", …" if len(names) > LISTED_NAMES else "")
+    is_ready = inspection.first_container_start.start.ready_s is not None
+    if is_ready or not _is_one_folder(inspection.host.model_folder):
+        return make_passed_verdict(f"in {MODEL_DIR}: {listed or 'nothing'}")
+    return make_failed_verdict(
+        f"the server never became ready, and everything is in one more folder, {MODEL_DIR}/"
+        f"{listed}; pack the content of the folder with `tar -czf model.tar.gz -C {listed} .`"
+    )
+
+
+@define_clause("model-read-only", Severity.MUST, HOSTING)
+def judge_read_only_model_folder(inspection: ImageInspection) -> ConformanceVerdict:
+    """The server never writes to the folder of the model."""
+    first = inspection.first_container_start
     if first.start.ready_s is None:
-        raise Undetermined("it does not start with a writable folder either")
-    return passed_if(
+        raise Undetermined("the container does not start even with a writable folder")
+    return make_passed_or_failed_verdict(
         first.read_only.ready_s is not None, f"{MODEL_DIR} read-only: {first.read_only}"
     )
 
 
-@clause(Severity.MUST, HOSTING)
-def ping_is_true(inspection: ImageInspection) -> ConformanceVerdict:
-    """It answers a ping with 200 only once it can answer a photograph."""
-    start = inspection.ready_start
+@define_clause("ping-is-true", Severity.MUST, HOSTING)
+def judge_first_answer_after_ping(inspection: ImageInspection) -> ConformanceVerdict:
+    """The server answers a ping with 200 only after it can answer a photograph."""
+    start = inspection.ready_container_start
     if start.first is None:
         raise Undetermined(start.trouble)
     evidence = (
         f"first 200 to a ping after {start.ready_s:.2f} s; a photograph sent at once: {start.first}"
     )
     if start.first.is_success:
-        return passed(evidence)
-    inspection.require_answers()
-    return failed(f"{evidence}; the first was answered after {start.served_s:.2f} s")
+        return make_passed_verdict(evidence)
+    inspection.require_answered_photograph()
+    return make_failed_verdict(f"{evidence}; the first was answered after {start.served_s:.2f} s")
 
 
-@clause(Severity.SHOULD, PRACTICE)
-def warmed_up(inspection: ImageInspection) -> ConformanceVerdict:
-    """It has predicted once before it reports ready, so that no client waits for that."""
-    first = inspection.ready_start.first
+@define_clause("warmed-up", Severity.SHOULD, PRACTICE)
+def judge_warm_up_before_ready(inspection: ImageInspection) -> ConformanceVerdict:
+    """The server predicts once before it reports ready, so that the first client need not wait."""
+    first = inspection.ready_container_start.first
     if first is None or not first.is_success:
         raise Undetermined("the first photograph was not answered")
-    warm = inspection.observe(observe_requests).warm
+    warm = inspection.observe_once(observe_single_requests).warm
     usual_s = statistics.median(answer.total_s for answer in warm)
     is_cold = first.total_s > COLD_RATIO * usual_s and first.total_s > usual_s + COLD_EXCESS_S
-    return passed_if(
+    return make_passed_or_failed_verdict(
         not is_cold, f"first answer in {first.total_s:.3f} s, the next in {usual_s:.3f} s"
     )
+
+
+def _is_one_folder(folder: Path) -> bool:
+    inside = list(folder.iterdir())
+    return len(inside) == 1 and inside[0].is_dir()

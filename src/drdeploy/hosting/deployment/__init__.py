@@ -1,22 +1,25 @@
-"""Host models on SageMaker, or on the local service, through Terraform; and delete all of it again.
+"""Host models on SageMaker or the local service with Terraform, and delete them again.
 
-The steps of a deployment, in their order, each with the module that takes it:
+A deployment takes the following steps, each in its own module:
 
-1. ``account``: where the deployment goes.  Credentials come from the ordinary AWS chain.
-2. ``desired``: which models and endpoints it shall have; ``architectures`` refuses an image that
-   its instance cannot run.
-3. ``workspace``: one folder keeps the variables, the plan and Terraform's state.
-4. ``configuration``: the ``.tf`` files are copied there and Terraform is initialised;
-   ``terraform`` runs it.
-5. ``images`` and ``archives``: push and upload what AWS does not hold yet, by digest and version.
-   ``placeholder`` pushes for a local service that has no container engine.
-6. ``variables``: what Terraform gets to know, with those digests.
-7. ``changes`` reads Terraform's plan, ``cost`` prices it, and an ``approval`` is asked for before
-   anything is applied.
-8. ``provision`` takes all of these steps and waits until the endpoints are in service.
-   ``leftovers`` adds to every error what exists by then.
-9. ``teardown`` deletes, and lists what AWS still holds; ``state`` reads what Terraform created.
+1. ``account`` holds the AWS account and region, and finds the credentials where AWS's own tools
+   find them.
+2. ``variables`` describes the models and endpoints to Terraform; ``architectures`` refuses an image
+   that its instance cannot run.
+3. ``workspace`` is the folder that keeps the variables, the plan and Terraform's state.
+4. ``configuration`` copies the ``.tf`` files to the workspace and initialises Terraform, which
+   ``terraform`` runs.
+5. ``images`` and ``archives`` push and upload missing content to AWS, by digest and version.
+   ``safeguards`` finds the encryption key and the permissions boundary that an administrator
+   prescribes.
+6. ``changes`` reads Terraform's plan. ``approval`` asks the user to approve the plan and its cost
+   before the plan is applied.
+7. ``provision`` takes all steps above, and waits until the endpoints are in service.  Every error
+   names the existing resources.  ``orphans`` deletes resources that an interrupted Terraform
+   created but could not record.
+8. ``teardown`` deletes the deployment, and lists resources that AWS still holds. Before a
+   deployment is deleted, ``storage`` empties the bucket and the image repository.
 
-A deployment that is interrupted anywhere leaves its folder and its state behind.  The same command
-goes on from there, and a deletion finds everything that was created.
+An interrupted deployment keeps its folder and its state. If the interrupted command is repeated, it
+continues the deployment; a deletion finds all created resources.
 """

@@ -1,4 +1,4 @@
-"""Where a deployment goes: an AWS account, or the local service on this machine."""
+"""The target of a deployment: an AWS account, or the local service on this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from drdeploy.hosting.sagemaker import Hosting, connect_to, is_loopback, translated_errors
+from drdeploy.hosting.sagemaker import (
+    Hosting,
+    is_loopback_url,
+    make_boto3_client,
+    translate_aws_errors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,8 +19,8 @@ if TYPE_CHECKING:
 Platform = Literal["aws", "local"]
 
 
-def answer_or_none(ask: Callable[[], Any], *absent: str) -> Any:
-    """Return what boto3 answers; None where the error code is one that means absence."""
+def call_aws_or_return_none_if_absent(ask: Callable[[], Any], *absent: str) -> Any:
+    """Return the answer of a boto3 call; None if the error code is one of ``absent``."""
     from botocore.exceptions import ClientError
 
     try:
@@ -26,13 +31,32 @@ def answer_or_none(ask: Callable[[], Any], *absent: str) -> Any:
         raise
 
 
+def is_local_service_running(endpoint_url: str) -> bool:
+    """Return whether a local service still listens at an address.
+
+    Only a refused connection shows that the service has ended.  A service that answers late may
+    still hold endpoints, so it counts as running.
+    """
+    import socket
+    from urllib.parse import urlsplit
+
+    address = urlsplit(endpoint_url)
+    try:
+        socket.create_connection((address.hostname or "", address.port or 80), 10.0).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 @dataclass(frozen=True)
 class Account:
-    """An account in one region, and the boto3 clients that speak to it.
+    """An account in one region, with its boto3 clients.
 
     Attributes:
-        endpoint_url: URL of the local service; None means AWS.
-        region: AWS region; None takes the one that boto3's session is configured with.
+        endpoint_url: The URL of the local service; None means AWS.
+        region: The AWS region; None means the region that boto3's session is configured with.
     """
 
     endpoint_url: str | None = None
@@ -40,41 +64,43 @@ class Account:
 
     @property
     def platform(self) -> Platform:
-        """``local`` where the URL is one of this machine's own, else ``aws``."""
-        return "local" if is_loopback(self.endpoint_url) else "aws"
+        """``local`` if the URL belongs to this machine, else ``aws``."""
+        return "local" if is_loopback_url(self.endpoint_url) else "aws"
 
     @cached_property
-    def hosting(self) -> Hosting:
+    def hosting_client(self) -> Hosting:
         """The client that waits for endpoints and invokes them."""
         return Hosting.connect(self.endpoint_url, region=self.region, max_connections=256)
 
-    def client(self, service: str) -> Any:
-        """Return the boto3 client of a service; creating one takes a third of a second, once.
+    def boto3_client(self, service: str) -> Any:
+        """Return the boto3 client of a service; the first call for a service makes the client.
 
         Raises:
             InvalidInput: No region is known for AWS.
         """
         if service not in self._clients:
-            self._clients[service] = connect_to(service, self.endpoint_url, region=self.region)
+            self._clients[service] = make_boto3_client(
+                service, self.endpoint_url, region=self.region
+            )
         return self._clients[service]
 
     @cached_property
     def _clients(self) -> dict[str, Any]:
         return {}
 
-    def region_name(self) -> str:
+    def find_region_name(self) -> str:
         """Return the region in use.
 
         Raises:
-            InvalidInput: Neither this account nor boto3's session names one.
+            InvalidInput: Neither this account nor boto3's session names a region.
         """
-        return str(self.client("sts").meta.region_name)
+        return str(self.boto3_client("sts").meta.region_name)
 
-    def check(self) -> str:
-        """Return the account's number, which fails unless the credentials are valid.
+    def check_credentials(self) -> str:
+        """Check that the credentials are valid, and return the account's number.
 
         Raises:
-            EndpointError: There are no credentials, or AWS refuses them.
+            EndpointError: There are no credentials, or AWS refuses the credentials.
         """
-        with translated_errors("check the AWS credentials", self.endpoint_url or "AWS"):
-            return str(self.client("sts").get_caller_identity()["Account"])
+        with translate_aws_errors("check the AWS credentials", self.endpoint_url or "AWS"):
+            return str(self.boto3_client("sts").get_caller_identity()["Account"])

@@ -1,7 +1,7 @@
-"""Graviton or x86-64: an instance runs only images that were built for its processor.
+"""Check that each image is built for the processor of its instance, Graviton or x86-64.
 
-SageMaker accepts any image, and a quarter of an hour later the endpoint is Failed.  So the
-processors are compared here, before anything is pushed.
+SageMaker accepts an image for another processor, but then the endpoint fails a quarter of an hour
+later. The processors of image and instance are compared before an image is pushed.
 """
 
 from __future__ import annotations
@@ -9,53 +9,54 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import InvalidInput
-from drdeploy.hosting.images import ARM64, own_image
-from drdeploy.hosting.sagemaker import RealTimeConfig, instance_resources
+from drdeploy.hosting.images import ARM64, find_own_image_by_tag
+from drdeploy.hosting.sagemaker import ServerlessConfig, find_instance_resources
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.deployment.desired import DesiredEndpoints
+    from drdeploy.hosting.deployment.variables import DesiredEndpoints
     from drdeploy.hosting.engine import Engine
-    from drdeploy.hosting.sagemaker import Architecture, EndpointConfig
+    from drdeploy.hosting.sagemaker import Architecture, HostingConfig
 
 _ARCHITECTURE_OF_IMAGE: dict[str, Architecture] = {"amd64": "x86_64", "arm64": "arm64"}
-"""Our name for what an image's configuration calls its architecture."""
+"""The architecture of the instance type, by the architecture in the image's configuration."""
 
 
-def architecture_of(config: EndpointConfig) -> Architecture | None:
-    """Return the processor of an endpoint; None where it is unknown.
+def find_architecture_of_endpoint(config: HostingConfig) -> Architecture | None:
+    """Return the processor architecture of an endpoint; None if it is unknown.
 
-    AWS does not say what serverless endpoints run on, and new instance types may be missing from
-    our table.
+    AWS does not say on which processor serverless endpoints run, and the table of instance types
+    may lack a new type.
     """
-    if not isinstance(config, RealTimeConfig):
+    if isinstance(config, ServerlessConfig):
         return None
     try:
-        return instance_resources(config.instance_type).architecture
+        return find_instance_resources(config.instance_type).architecture
     except InvalidInput:
         return None
 
 
-def fitting_tag(tag: str, config: EndpointConfig) -> str:
+def choose_image_tag_for_endpoint(tag: str, config: HostingConfig) -> str:
     """Return the tag of an image that an endpoint can run.
 
-    For Graviton instances that is the arm64 build of one of this project's images; any other tag
-    comes back as it is.
+    If the tag names an image of this project and the endpoint runs on Graviton, the tag of the
+    image's arm64 build is returned; otherwise the tag is returned unchanged.
     """
-    own = own_image(tag)
-    if own is None or architecture_of(config) != "arm64":
+    own = find_own_image_by_tag(tag)
+    if own is None or find_architecture_of_endpoint(config) != "arm64":
         return tag
-    return own.on(ARM64).tag
+    return own.for_platform(ARM64).tag
 
 
-def check_architectures(engine: Engine, desired: DesiredEndpoints) -> None:
+def check_image_architectures(engine: Engine, desired: DesiredEndpoints) -> None:
     """Refuse images that the instances of their endpoints cannot run.
 
     Raises:
-        InvalidInput: An image is built for another processor; the message names the right one.
-        EngineError: The engine has no such image.
+        InvalidInput: An image is built for a different processor than its instance has; the message
+            names the instance's processor.
+        EngineError: The container engine does not have one of the images.
     """
     for endpoint in desired.endpoints.values():
-        needed = architecture_of(endpoint.config)
+        needed = find_architecture_of_endpoint(endpoint.config)
         if needed is None:
             continue
         tag = desired.models[endpoint.model].image
@@ -65,8 +66,7 @@ def check_architectures(engine: Engine, desired: DesiredEndpoints) -> None:
             continue
         platform = "linux/arm64" if needed == "arm64" else "linux/amd64"
         raise InvalidInput(
-            f"{tag} is built for {built_for}, and an instance of {endpoint.config.label} is "
-            f"{needed}",
+            f"The image {tag} is built for {built_for}, but {endpoint.config.label} needs {needed}",
             where="image",
-            remedy=f"Build it for {platform}, or choose another instance type",
+            remedy=f"Build the image for {platform}, or choose another instance type",
         )

@@ -1,7 +1,7 @@
-"""Upload a ``model.tar.gz`` to S3, unless the bucket holds it already.
+"""Upload a ``model.tar.gz`` to S3, unless the bucket already holds it.
 
-The key contains the archive's SHA-256, so another archive never takes the place of one that is
-being served, and the same archive is recognised before a byte is sent.
+The key of the S3 object contains the archive's SHA-256. A new archive never replaces an archive
+that an endpoint serves, and an archive that the bucket already holds is not sent again.
 """
 
 from __future__ import annotations
@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import UploadFailed
 from drdeploy.files import sha256_of_file
-from drdeploy.grader.artifacts import inspect
-from drdeploy.hosting.deployment.account import answer_or_none
-from drdeploy.hosting.sagemaker import translated_errors
+from drdeploy.grader.artifacts import verify_archive
+from drdeploy.hosting.deployment.account import call_aws_or_return_none_if_absent
+from drdeploy.hosting.sagemaker import translate_aws_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from drdeploy.hosting.deployment.account import Account
 
+ARCHIVES_FOLDER = "artifacts/"
+"""The folder of the archives in a bucket; the execution role may read no other folder."""
 DIGEST_METADATA = "sha256"
-"""Metadata of the S3 object that holds the archive's digest.
+"""The name of the S3 object's metadata that holds the archive's digest.
 
-The key shows only its first 16 digits.
+The key of the S3 object contains only the first 16 digits of the digest.
 """
 
 
@@ -33,13 +35,13 @@ _ABSENT = ("404", "NoSuchBucket", "NoSuchKey")
 
 @dataclass(frozen=True)
 class UploadedArchive:
-    """An archive in S3, as a SageMaker model refers to it.
+    """An archive in S3, with the facts that a SageMaker model needs.
 
     Attributes:
-        uri: ``s3://BUCKET/artifacts/DIGEST/NAME``.
-        version_id: S3's version of the object; empty where the bucket keeps no versions.
-        sha256: Digest of the archive, 64 hexadecimal digits.
-        was_there: Whether the bucket held it before.
+        uri: The URI of the archive, ``s3://BUCKET/artifacts/DIGEST/NAME``.
+        version_id: The id of the object's version in S3; empty if the bucket keeps no versions.
+        sha256: The digest of the archive, 64 hexadecimal digits.
+        was_there: Whether the bucket held the archive before.
     """
 
     uri: str
@@ -52,41 +54,46 @@ def bucket_exists(account: Account, bucket: str) -> bool:
     """Return whether a bucket exists and may be used.
 
     Raises:
-        EndpointError: S3 does not say, for example because the bucket is somebody else's.
+        EndpointError: S3 refuses to answer, for example because another account owns the bucket.
     """
-    s3 = account.client("s3")
-    with translated_errors("look for the bucket", f"s3://{bucket}"):
-        return answer_or_none(lambda: s3.head_bucket(Bucket=bucket), *_ABSENT) is not None
+    s3 = account.boto3_client("s3")
+    with translate_aws_errors("look for the bucket", f"s3://{bucket}"):
+        return (
+            call_aws_or_return_none_if_absent(lambda: s3.head_bucket(Bucket=bucket), *_ABSENT)
+            is not None
+        )
 
 
 def upload_archive(account: Account, archive: Path, bucket: str) -> UploadedArchive:
-    """Check an archive, and upload it unless the bucket has it; the digest is its key.
+    """Check an archive, and upload it under its digest unless the bucket already holds it.
 
     Raises:
         ArtifactError: The file is not a valid ``model.tar.gz``.
-        UploadFailed: There is no such bucket.
-        EndpointError: S3 refuses.
+        UploadFailed: The bucket does not exist.
+        EndpointError: S3 refuses the upload.
     """
-    inspect(archive)
+    verify_archive(archive)  # an endpoint would refuse it only after minutes
     sha256 = sha256_of_file(archive)
-    key = f"artifacts/{sha256[:16]}/{archive.name}"
+    key = f"{ARCHIVES_FOLDER}{sha256[:16]}/{archive.name}"
     uri = f"s3://{bucket}/{key}"
     if not bucket_exists(account, bucket):
         raise UploadFailed(
-            "There is no such bucket",
+            "The bucket does not exist",
             where=f"s3://{bucket}",
-            remedy="Name one that exists, or let `drdeploy endpoint deploy` create it",
+            remedy="Choose another bucket, or let `drdeploy endpoint deploy` create the bucket",
         )
-    s3 = account.client("s3")
+    s3 = account.boto3_client("s3")
 
     def head() -> Any:
-        with translated_errors("look for the archive", uri):
-            return answer_or_none(lambda: s3.head_object(Bucket=bucket, Key=key), *_ABSENT)
+        with translate_aws_errors("look for the archive", uri):
+            return call_aws_or_return_none_if_absent(
+                lambda: s3.head_object(Bucket=bucket, Key=key), *_ABSENT
+            )
 
     found = head()
     was_there = found is not None and found.get("Metadata", {}).get(DIGEST_METADATA) == sha256
     if not was_there:
-        with translated_errors(f"upload {archive.name}", uri):
+        with translate_aws_errors(f"upload {archive.name}", uri):
             s3.upload_file(
                 str(archive), bucket, key, ExtraArgs={"Metadata": {DIGEST_METADATA: sha256}}
             )

@@ -1,4 +1,4 @@
-"""Terraform's plan as data: what it creates, changes and deletes, and the endpoints afterwards.
+"""A Terraform plan as data: what it creates, changes and deletes, and the resulting endpoints.
 
 Source: "JSON Output Format" of Terraform's documentation (format version 1.x).
 """
@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig
+from drdeploy.files import parse_json
+from drdeploy.hosting.sagemaker import AsynchronousConfig, RealTimeConfig, ServerlessConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from drdeploy.hosting.sagemaker import DeployableConfig
+
 Action = Literal["create", "update", "delete", "replace"]
 ENDPOINT_CONFIGURATION = "aws_sagemaker_endpoint_configuration"
+SCALING_TARGET = "aws_appautoscaling_target"
+ENDPOINT = "aws_sagemaker_endpoint"
+SCHEDULE = "aws_scheduler_schedule"
+DELETES_ENDPOINT = ":aws-sdk:sagemaker:deleteEndpoint"
+"""The end of the target of a schedule that deletes an endpoint (``modules/opening-hours``)."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +32,9 @@ class ResourceChange:
     """One resource that Terraform will create, change or delete.
 
     Attributes:
-        address: Terraform's name of it, with modules and keys.
-        type: For example ``aws_sagemaker_endpoint``.
-        action: What will be done; ``replace`` creates a new one and deletes the old one.
+        address: The resource's name in Terraform, with modules and keys.
+        type: The resource's type in Terraform, for example ``aws_sagemaker_endpoint``.
+        action: What Terraform will do; ``replace`` deletes the resource and creates it again.
     """
 
     address: str
@@ -36,19 +44,26 @@ class ResourceChange:
 
 @dataclass(frozen=True)
 class PlannedChanges:
-    """All changes of a plan; false where there are none.
+    """All changes of a Terraform plan.
+
+    Used as a condition, a plan without changes is false.
 
     Attributes:
-        changes: In Terraform's order, without what stays as it is.
-        configurations: Every endpoint configuration that there will be afterwards, by the
-            endpoint's key in the variables; a single endpoint's key is ``endpoint``.
+        changes: The changes in Terraform's order; resources that stay as they are are left out.
+        configurations: Every endpoint configuration that exists after the plan is applied, by the
+            key of the endpoint in the variables; the key of a single endpoint is ``endpoint``.
+        fewest_instances: The fewest instances of each endpoint that scales, or its lowest
+            provisioned concurrency, by the same keys.
+        with_opening_hours: The keys of the endpoints that a schedule deletes when they close.
     """
 
     changes: tuple[ResourceChange, ...]
-    configurations: Mapping[str, ServerlessConfig | RealTimeConfig]
+    configurations: Mapping[str, DeployableConfig]
+    fewest_instances: Mapping[str, int] = field(default_factory=dict)
+    with_opening_hours: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, document: Mapping[str, Any]) -> Self:
+    def from_terraform_json(cls, document: Mapping[str, Any]) -> Self:
         """Read the JSON that ``terraform show -json`` prints for a plan."""
         changes = []
         for resource in document.get("resource_changes", ()):
@@ -59,38 +74,63 @@ class PlannedChanges:
             action: Action = "replace" if {"create", "delete"} <= actions else next(iter(actions))
             changes.append(ResourceChange(resource["address"], resource["type"], action))
         root = document.get("planned_values", {}).get("root_module", {})
-        return cls(tuple(changes), dict(_endpoint_configurations(root)))
+        configurations = {
+            key: _parse_endpoint_configuration(values)
+            for key, values in _find_planned_values(root, ENDPOINT_CONFIGURATION)
+        }
+        fewest = {
+            key: values.get("min_capacity") or 0
+            for key, values in _find_planned_values(root, SCALING_TARGET)
+        }
+        closing = set(_find_endpoints_that_close(root))
+        closed = frozenset(
+            key for key, values in _find_planned_values(root, ENDPOINT) if values["name"] in closing
+        )
+        return cls(tuple(changes), configurations, fewest, closed)
 
     def __bool__(self) -> bool:
         return bool(self.changes)
 
     @property
     def summary(self) -> str:
-        """The counts in words, for example ``26 to create, 1 to replace``."""
+        """The number of changes by action, for example ``26 to create, 1 to replace``."""
         counts = Counter(change.action for change in self.changes)
         order: tuple[Action, ...] = ("create", "update", "replace", "delete")
         parts = [f"{counts[action]} to {action}" for action in order if counts[action]]
         return ", ".join(parts) or "nothing to change"
 
 
-def _endpoint_configurations(
-    module: Mapping[str, Any],
-) -> Iterator[tuple[str, ServerlessConfig | RealTimeConfig]]:
+def _find_planned_values(
+    module: Mapping[str, Any], resource_type: str
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the planned values of all resources of a type, with the keys of their endpoints."""
     for resource in module.get("resources", ()):
-        if resource.get("type") == ENDPOINT_CONFIGURATION:
+        if resource.get("type") == resource_type:
             # ``module.deployment.module.serverless_endpoint["KEY"].…``
             key = re.search(r'\["([^"]+)"\]', resource["address"])
-            yield key[1] if key else resource["address"], _configuration(resource["values"])
+            yield key[1] if key else resource["address"], resource["values"]
     for child in module.get("child_modules", ()):
-        yield from _endpoint_configurations(child)
+        yield from _find_planned_values(child, resource_type)
 
 
-def _configuration(values: Mapping[str, Any]) -> ServerlessConfig | RealTimeConfig:
-    # Blocks are lists in the JSON, also those that stand at most once.
+def _find_endpoints_that_close(root: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of the endpoints that a schedule deletes."""
+    for _, values in _find_planned_values(root, SCHEDULE):
+        for target in values["target"]:
+            if str(target.get("arn")).endswith(DELETES_ENDPOINT):
+                yield parse_json(target["input"])["EndpointName"]
+
+
+def _parse_endpoint_configuration(values: Mapping[str, Any]) -> DeployableConfig:
+    # Blocks are lists in the JSON, even those that occur at most once.
     variant = values["production_variants"][0]
     serverless = (variant.get("serverless_config") or [None])[0]
     if serverless is None:
-        return RealTimeConfig(
+        is_asynchronous = bool(values.get("async_inference_config"))
+        kind: type[AsynchronousConfig | RealTimeConfig] = (
+            AsynchronousConfig if is_asynchronous else RealTimeConfig
+        )
+        return kind(
             instance_type=variant["instance_type"],
             initial_instance_count=variant.get("initial_instance_count") or 1,
         )

@@ -1,7 +1,11 @@
-"""Prepare Terraform for a deployment: its own copy of the ``.tf`` files, provider, credentials.
+"""Prepare Terraform for a deployment: ``.tf`` files, provider and credentials.
 
-The provider is HashiCorp's, on AWS and on the local service alike.  Terraform gets the user's
-environment: ``TF_CLI_CONFIG_FILE``, ``TF_PLUGIN_CACHE_DIR`` and the like work as they always do.
+A Terraform environment is a folder below ``infrastructure/environments``.  Both on AWS and on the
+local service, the provider is HashiCorp's, in the version that the Terraform environment names.  On
+AWS the provider must match the checksums in the lock file of the Terraform environment, if there is
+a lock file. On the local service, where credentials have no value, Terraform writes its own lock
+file.  Terraform gets the user's environment variables, so ``TF_CLI_CONFIG_FILE``,
+``TF_PLUGIN_CACHE_DIR`` and others work as usual.
 """
 
 from __future__ import annotations
@@ -9,32 +13,38 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drdeploy.errors import InvalidInput, TerraformFailed, TerraformUnavailable
-from drdeploy.files import shipped
-from drdeploy.hosting.deployment.terraform import Terraform, check_terraform
+from drdeploy.errors import DeploymentError, InvalidInput, TerraformFailed, TerraformUnavailable
+from drdeploy.files import path_of_shipped_file, write_file_atomically
+from drdeploy.hosting.deployment.terraform import Terraform, check_terraform_version
+from drdeploy.hosting.sagemaker import choose_local_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from drdeploy.hosting.deployment.account import Account
     from drdeploy.hosting.deployment.variables import Environment
     from drdeploy.hosting.deployment.workspace import Workspace
 
-LOCAL_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
-"""What the local service is given: it asks for credentials, as AWS does, and takes any."""
-
 _NO_PROVIDER = re.compile(r"(?:query|resolve|install) .{0,10}provider|provider registry host")
-"""Titles of the errors with which ``terraform init`` says that a provider cannot be had."""
+"""Matches the errors with which ``terraform init`` says that it cannot install a provider."""
+LOCK = ".terraform.lock.hcl"
+"""The name of the file in which Terraform records the versions and checksums of its providers."""
+_VERSION = re.compile(r'^\s*version\s*=\s*"([^"]+)"', re.MULTILINE)
+_OTHER_CHECKSUM = re.compile(r"checksum")
+CHECKSUM_REMEDY = (
+    "The provider that was found has a different checksum than the provider in the lock file of "
+    "drdeploy. Install the provider from HashiCorp's registry, or mirror the locked version from it"
+)
 MIRROR_REMEDY = (
     "Give this machine access to the Terraform registry, or set TF_CLI_CONFIG_FILE to a Terraform "
     "CLI configuration file whose provider_installation block names a mirror of hashicorp/aws"
 )
 
 
-def prepare_terraform(
+def prepare_terraform_folder(
     environment: Environment,
     workspace: Workspace,
     account: Account,
@@ -42,31 +52,39 @@ def prepare_terraform(
 ) -> Terraform:
     """Copy a Terraform environment into the workspace and initialise Terraform there.
 
-    Args:
-        environment: Name of a folder in ``infrastructure/environments``.
-        workspace: Folder of the deployment.
-        account: Where the deployment goes.
-        report: Called with each line of progress when Terraform creates or deletes.
+    The environment is a folder below ``infrastructure/environments``.  ``report`` is called with
+    each line of Terraform's progress.
 
     Raises:
-        TerraformUnavailable: Terraform is not installed or too old, or HashiCorp's AWS provider
+        TerraformUnavailable: Terraform is not installed or is too old, or HashiCorp's AWS provider
             cannot be installed.
-        TerraformFailed: The configuration is refused.
+        TerraformFailed: Terraform refuses the configuration.
     """
-    check_terraform()
-    configuration = _copy_configuration(environment, workspace)
+    check_terraform_version()
+    configuration = _copy_terraform_files(environment, workspace)
+    _copy_provider_lock_file(environment, configuration, account)
     environ: Mapping[str, str] = os.environ
     if account.platform == "local":
         # The local service takes the place of the user's AWS account.
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        environ = {**kept, **LOCAL_CREDENTIALS, "AWS_ENDPOINT_URL": str(account.endpoint_url)}
+        environ = {
+            **kept,
+            **choose_local_credentials(),
+            "AWS_ENDPOINT_URL": str(account.endpoint_url),
+        }
     terraform = Terraform(configuration, workspace, environ, report)
     try:
-        terraform.init()
+        terraform.initialise()
     except TerraformFailed as err:
         # Nothing was deployed from a new folder, so nothing needs it.
-        if not workspace.exists:
-            workspace.delete()
+        if not workspace.is_started:
+            workspace.delete_folder()
+        if _OTHER_CHECKSUM.search(err.what):
+            raise TerraformUnavailable(
+                f"The AWS provider has a different checksum than expected: {err.what}",
+                where="hashicorp/aws",
+                remedy=CHECKSUM_REMEDY,
+            ) from err
         if _NO_PROVIDER.search(err.what):
             raise TerraformUnavailable(
                 f"HashiCorp's AWS provider could not be installed: {err.what}",
@@ -77,26 +95,70 @@ def prepare_terraform(
     return terraform
 
 
-def _copy_configuration(environment: Environment, workspace: Workspace) -> Path:
-    """Copy the environment and its modules; return the folder of the environment.
+def _copy_terraform_files(environment: Environment, workspace: Workspace) -> Path:
+    """Copy the Terraform environment and its modules to the workspace, and return its new folder.
 
-    Terraform writes the versions and checksums of its providers beside the configuration
-    (``.terraform.lock.hcl``).  In a copy they belong to this deployment: another one may have been
-    created with another provider, and the original may lie where nobody may write.
+    The files are copied because Terraform writes its lock file beside them, and the original folder
+    may not be writable.
     """
-    source = shipped("infrastructure")
+    source = path_of_shipped_file("infrastructure")
     if not (source / "environments" / environment).is_dir():
         raise InvalidInput(
             f"The Terraform environment {environment!r} is missing",
             where=str(source / "environments"),
             remedy="Install drdeploy from its wheel, or with `pip install -e .` in a clone",
         )
-    # Not .terraform*: a lock file from somebody's work in the original is not this deployment's.
+    # Not .terraform*: what somebody's work in the original downloaded is not this deployment's.
     ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "tests", "README.md")
     # Terraform reads every .tf file in a folder, so one of an older version must not stay.
-    for outdated in workspace.configuration.rglob("*.tf"):
-        outdated.unlink()
+    for copied in workspace.configuration.rglob("*.tf"):
+        if not (source / copied.relative_to(workspace.configuration)).is_file():
+            copied.unlink()
     for folder in ("modules", f"environments/{environment}"):
         target = workspace.configuration / folder
-        shutil.copytree(source / folder, target, ignore=ignored, dirs_exist_ok=True)
+        try:
+            shutil.copytree(
+                source / folder,
+                target,
+                ignore=ignored,
+                dirs_exist_ok=True,
+                copy_function=_copy_if_different,
+            )
+        except shutil.Error as err:  # a list: each file that could not be copied, and why
+            _, file, reason = err.args[0][0]
+            raise DeploymentError(
+                f"The Terraform files cannot be copied: {reason}",
+                where=str(file),
+                remedy="Make space on the disk, then repeat the command",
+            ) from err
     return workspace.configuration / "environments" / environment
+
+
+def _copy_if_different(source: str | Path, target: str | Path) -> None:
+    """Copy a file atomically, so that a full disk or a killed process leaves no half file."""
+    content, target = Path(source).read_bytes(), Path(target)
+    if not target.is_file() or target.read_bytes() != content:
+        write_file_atomically(target, content)
+
+
+def _copy_provider_lock_file(
+    environment: Environment, configuration: Path, account: Account
+) -> None:
+    """Copy the lock file that names the checksums of the environment's provider.
+
+    If there is no lock file, Terraform trusts the first provider that it installs for a deployment,
+    and later accepts no other provider.
+    """
+    lock = configuration / LOCK
+    original = path_of_shipped_file("infrastructure") / "environments" / environment / LOCK
+    if account.platform == "aws" and original.is_file():
+        _copy_if_different(original, lock)
+    elif lock.is_file() and _read_provider_versions(lock) != _read_provider_versions(
+        configuration / "versions.tf"
+    ):
+        # An older drdeploy's: Terraform would refuse it.
+        lock.unlink()
+
+
+def _read_provider_versions(file: Path) -> set[str]:
+    return set(_VERSION.findall(file.read_text("utf-8")))

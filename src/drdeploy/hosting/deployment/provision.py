@@ -1,63 +1,86 @@
-"""From what is desired to endpoints in service: push, upload, plan, approve, apply, wait.
+"""Bring the desired endpoints into service: push, upload, plan, approve, apply and wait.
 
-Why in this order.  A model names its image and its archive by digest, so both must be in AWS before
-the plan that names them; and they need a repository and a bucket, which Terraform creates.  So the
-first time there are two plans: one for the foundation (bucket, repository, role), and one for
-models and endpoints.  Each is shown with its cost and applied only when it was approved.
+A model names its image and archive by digest, so both must be in AWS before Terraform plans the
+model. The image and the archive need a repository and a bucket, which Terraform creates. The first
+deployment has two plans: one plan for the foundation (bucket, repository, role), and one for models
+and endpoints. Each plan is shown with its cost, and applied only after it was approved.
 
-What is interrupted is not rolled back.  The variables are written before Terraform plans, and
-Terraform's state knows what exists: the same command goes on from there, pushes and uploads nothing
-twice, and a deletion finds everything.  Every error names what exists by then
-(:mod:`~drdeploy.hosting.deployment.leftovers`), because it may cost money.
+An interrupted deployment is not rolled back. The variables are written before Terraform plans, and
+Terraform's state records what exists. If the interrupted command is repeated, it continues the
+deployment and sends no file twice; a deletion finds all resources. Every error names the existing
+resources, because they may cost money.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.errors import DeploymentError, EndpointError, PlanDeclined, UnknownPrice
-from drdeploy.hosting.deployment.approval import Proposal
-from drdeploy.hosting.deployment.architectures import check_architectures
+from drdeploy.errors import (
+    DeploymentError,
+    EndpointError,
+    InvalidInput,
+    PlanDeclined,
+    UnknownPrice,
+)
+from drdeploy.hosting.deployment.approval import Proposal, estimate_endpoint_costs
+from drdeploy.hosting.deployment.architectures import check_image_architectures
 from drdeploy.hosting.deployment.archives import UploadedArchive, bucket_exists, upload_archive
-from drdeploy.hosting.deployment.cost import estimate_cost
-from drdeploy.hosting.deployment.images import PushedImage, Repository, find_repository, push_image
-from drdeploy.hosting.deployment.leftovers import Leftovers
-from drdeploy.hosting.deployment.placeholder import push_placeholder
+from drdeploy.hosting.deployment.gpu_images import (
+    check_gpu_hosts_of_endpoints,
+    find_required_cuda_of_image,
+)
+from drdeploy.hosting.deployment.images import (
+    PushedImage,
+    Repository,
+    find_ecr_repository,
+    push_image_to_ecr,
+    push_placeholder_image,
+)
+from drdeploy.hosting.deployment.orphans import delete_orphaned_resources
+from drdeploy.hosting.deployment.safeguards import Safeguards, find_permissions_boundary_arn
 from drdeploy.hosting.deployment.variables import ModelVariables, Variables
+from drdeploy.hosting.deployment.workspace import NAMED_IN_MESSAGES
+from drdeploy.hosting.sagemaker import AsynchronousClient
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from drdeploy.hosting.deployment.account import Account
     from drdeploy.hosting.deployment.approval import Approver
     from drdeploy.hosting.deployment.changes import PlannedChanges
-    from drdeploy.hosting.deployment.desired import DesiredEndpoints
     from drdeploy.hosting.deployment.terraform import Terraform
+    from drdeploy.hosting.deployment.variables import DesiredEndpoints
     from drdeploy.hosting.deployment.workspace import Workspace
     from drdeploy.hosting.engine import Engine
     from drdeploy.hosting.sagemaker import Invocation, PriceSheet
 
+NOT_READY = "ModelNotReadyException"
+"""The error of an endpoint whose cold start takes longer than SageMaker lets a request wait."""
+TRIES = 3
+
 WAIT_S = 1800.0
-"""How long an endpoint may take to get in service; AWS needs minutes, and large images more."""
+"""Seconds that an endpoint may take to get in service; with large images AWS needs many minutes."""
 
 HOSTED_TYPES = frozenset({
     *("aws_sagemaker_endpoint", "aws_sagemaker_endpoint_configuration", "aws_sagemaker_model"),
 })  # fmt: skip
-"""What :meth:`Provisioner.delete_all_endpoints` deletes; the rest is needed by the next run."""
+"""The types of resources that :meth:`Provisioner.delete_models_and_endpoints` deletes. Resources
+of other types stay for the next run."""
 
 
 @dataclass(frozen=True)
 class Provisioned:
-    """Endpoints in service, and what was done to get there.
+    """The endpoints in service, and the steps that were taken.
 
     Attributes:
-        endpoints: Names of the endpoints, by key.
-        outputs: Outputs of the Terraform configuration, by name.
+        endpoints: The names of the endpoints, by key.
+        outputs: The outputs of the Terraform configuration, by name.
         images: The images in ECR, by their tag in the container engine.
         archives: The archives in S3, by their path on this machine.
-        changes: The last plan, which was applied.
+        changes: The changes of the last plan, which was applied.
     """
 
     endpoints: Mapping[str, str]
@@ -72,14 +95,14 @@ class Provisioner:
     """Creates, changes and deletes the endpoints of one deployment.
 
     Attributes:
-        account: Where the deployment goes.
-        workspace: Its folder.
-        terraform: Terraform, initialised in that folder.
-        engine: The container engine that holds the images; None where the local service runs
+        account: The account that the endpoints are deployed to.
+        workspace: The folder of the deployment.
+        terraform: Terraform, initialised in the workspace.
+        engine: The container engine that holds the images; None if the local service runs
             processes instead of containers.
-        approver: Follows what is done, and approves each plan.
-        sheet: Prices, for the cost of a plan.
-        accept_unknown_prices: Go on where AWS charges a price that the sheet does not have.
+        approver: Shows the progress, and asks for approval of each plan.
+        sheet: The prices from which the cost of a plan is computed.
+        accept_unknown_prices: Whether to continue if the sheet lacks a price that AWS charges.
     """
 
     account: Account
@@ -90,168 +113,284 @@ class Provisioner:
     sheet: PriceSheet
     accept_unknown_prices: bool = False
     _variables: Variables | None = field(default=None, init=False)
-    """Those of the last plan; None as long as nothing was planned."""
+    """The variables of the last plan; None before the first plan."""
 
-    @property
-    def _leftovers(self) -> Leftovers:
-        return Leftovers(self.account, self.workspace)
-
-    def provision(self, desired: DesiredEndpoints) -> Provisioned:
-        """Create or change what is needed, and wait until every endpoint is in service.
+    def provision_endpoints(self, desired: DesiredEndpoints) -> Provisioned:
+        """Create or change resources as desired, and wait until every endpoint is in service.
 
         Raises:
             InvalidInput: An image does not run on the processor of its instance.
-            PlanDeclined: A plan was not approved; nothing was changed.
-            TerraformFailed: Something could not be created; the message names what exists.
-            PushFailed: The registry does not take an image.
-            UploadFailed: The bucket does not take an archive.
-            EndpointFailed: An endpoint reports ``Failed``, with its reason.
+            PlanDeclined: A plan was not approved; the plan changed nothing.
+            TerraformFailed: A resource could not be created; the message names what exists.
+            PushFailed: The registry refuses an image.
+            UploadFailed: The bucket refuses an archive.
+            EndpointFailed: An endpoint has the status ``Failed``; the message says why.
             EndpointTimeout: An endpoint did not get in service in time.
         """
         # First what would make everything else vain: wrong credentials, wrong processors.
-        self.account.check()
+        self.account.check_credentials()
         if self.engine is not None and self.account.platform == "aws":
-            check_architectures(self.engine, desired)
-        with self._leftovers.named_in_errors():
-            repository, bucket = self._foundation(desired.foundation)
+            check_image_architectures(self.engine, desired)
+        if self.engine is not None:
+            check_gpu_hosts_of_endpoints(self.engine, desired)
+        with self._add_existing_resources_to_errors():
+            self._delete_orphaned_resources()
+            foundation = self._add_safeguards(desired.foundation)
+            repository, bucket = self._ensure_repository_and_bucket(foundation)
             # Models may share an image or an archive; each is sent once.
             tags = dict.fromkeys(one.image for one in desired.models.values())
-            images = {tag: self._push(tag, repository) for tag in tags}
+            images = {tag: self._push_image(tag, repository) for tag in tags}
             paths = dict.fromkeys(one.archive for one in desired.models.values())
-            archives = {path: self._upload(path, bucket) for path in paths}
+            archives = {path: self._upload_archive(path, bucket) for path in paths}
             models = {
-                key: ModelVariables(images[one.image], archives[one.archive], one.environment)
+                key: ModelVariables(
+                    images[one.image],
+                    archives[one.archive],
+                    one.environment,
+                    find_required_cuda_of_image(self.engine, one.image),
+                    one.network,
+                )
                 for key, one in desired.models.items()
             }
-            variables = replace(desired.foundation, models=models, endpoints=desired.endpoints)
-            changes = self._apply(variables, "endpoints")
-            outputs = self.terraform.outputs()
-            names = _names_in(outputs)
+            variables = replace(foundation, models=models, endpoints=desired.endpoints)
+            changes = self._plan_and_apply_if_approved(variables, "endpoints")
+            outputs = self.terraform.read_outputs()
+            names = _read_endpoint_names(outputs)
             endpoints = {key: names.get("") or names[key] for key in desired.endpoints}
             # Terraform has waited for what it changed just now.  But an endpoint that an
             # interrupted run left in the middle of an update needs no change, and is not ready.
             for name in endpoints.values():
-                self.account.hosting.wait_in_service(name, timeout_s=WAIT_S)
+                self.account.hosting_client.wait_in_service(name, timeout_s=WAIT_S)
         return Provisioned(endpoints, outputs, images, archives, changes)
 
     def delete_endpoints(self, keys: Collection[str]) -> None:
-        """Delete some of the endpoints; without approval, for it can only save money.
+        """Delete the endpoints with the given keys, without asking for approval.
 
         Raises:
-            TerraformFailed: Something cannot be deleted; the message names what exists.
+            TerraformFailed: An endpoint cannot be deleted; the message names what exists.
         """
         if self._variables is None:
             return
+        self._delete_orphaned_resources()
         kept = {key: one for key, one in self._variables.endpoints.items() if key not in keys}
-        self._reduce(replace(self._variables, endpoints=kept))
+        self._apply_deletions(replace(self._variables, endpoints=kept))
 
-    def delete_all_endpoints(self) -> bool:
+    def delete_models_and_endpoints(self) -> bool:
         """Delete every endpoint and model; images and archives stay for the next run.
 
         Returns:
-            Whether there were any.
+            Whether there was an endpoint or a model to delete.
 
         Raises:
-            TerraformFailed: Something cannot be deleted; the message names what exists.
+            TerraformFailed: A resource cannot be deleted; the message names what exists.
         """
-        any_hosted = any(one.type in HOSTED_TYPES for one in self.workspace.resources())
+        self._delete_orphaned_resources()
+        any_hosted = any(one.type in HOSTED_TYPES for one in self.workspace.read_resources())
         if self._variables is None or not any_hosted:
             return False
-        self._reduce(self._variables.foundation())
+        self._apply_deletions(self._variables.without_models_and_endpoints())
         return True
 
-    def try_out(self, name: str, photograph: bytes, content_type: str) -> Invocation:
-        """Send one photograph to an endpoint.
+    def send_test_photograph(self, name: str, photograph: bytes, content_type: str) -> Invocation:
+        """Send one photograph to an endpoint, and return the answer.
 
         Raises:
-            EndpointError: It is not graded.  The endpoint stays, and the message says so.
+            EndpointError: The endpoint does not grade the photograph.  The endpoint is not deleted,
+                and the message says so.
         """
-        answer = self.account.hosting.invoke(name, photograph, content_type=content_type)
+        for _ in range(TRIES):
+            answer = self.account.hosting_client.invoke(name, photograph, content_type=content_type)
+            if not answer.error.startswith(NOT_READY):
+                break
         if answer.outcome != "ok":
-            with self._leftovers.named_in_errors():
+            with self._add_existing_resources_to_errors():
                 raise EndpointError(
-                    f"The endpoint does not grade a photograph: {answer.error}", where=name
+                    f"The endpoint did not grade the test photograph: {answer.error}", where=name
                 )
         return answer
 
-    def _foundation(self, variables: Variables) -> tuple[Repository, str]:
-        """Return repository and bucket, after creating them where they do not exist."""
-        outputs = self.terraform.outputs() if self.workspace.state.is_file() else {}
+    def send_asynchronous_test_photograph(
+        self, outputs: Mapping[str, Any], photograph: bytes, content_type: str
+    ) -> bytes:
+        """Send one photograph to an asynchronous endpoint through S3, and return the result.
+
+        Args:
+            outputs: The outputs of the Terraform module for the endpoint.
+            photograph: The content of the photograph.
+            content_type: The content type of the photograph.
+
+        Raises:
+            EndpointError: The endpoint does not grade the photograph.  The endpoint is not deleted,
+                and the message says so.
+        """
+        name = str(outputs["endpoint_name"])
+        client = AsynchronousClient.connect(self.account.endpoint_url, region=self.account.region)
+        with self._add_existing_resources_to_errors():
+            result = client.invoke(
+                name, str(outputs["inputs_uri"]), photograph, content_type, timeout_s=WAIT_S
+            )
+            if result.is_failure:
+                raise EndpointError(
+                    f"The endpoint did not grade the test photograph: {result.reason}", where=name
+                )
+        return result.body
+
+    def _add_safeguards(self, variables: Variables) -> Variables:
+        """Return the variables with the encryption key and the permissions boundary.
+
+        A key and a boundary that the user does not name are taken from the last plan, because a
+        forgotten option must not change the safeguards of a deployment. If neither the user nor the
+        last plan names a boundary, the boundary is looked up in the account.
+
+        Raises:
+            InvalidInput: The key differs from the key of the existing repository, which ECR cannot
+                change.
+        """
+        before = self.workspace.read_safeguards()
+        known = variables.safeguards.fill_missing_from(before)
+        is_made = any(one.type == "aws_ecr_repository" for one in self.workspace.read_resources())
+        if is_made and known.kms_key_arn != before.kms_key_arn:
+            raise InvalidInput(
+                "The encryption key of an existing deployment cannot be changed",
+                where="--kms-key",
+                remedy="Leave out --kms-key, or delete the deployment and deploy it again",
+            )
+        if known.permissions_boundary_arn is None:
+            boundary = find_permissions_boundary_arn(
+                self.account, variables.prefix, variables.region
+            )
+            known = known.fill_missing_from(Safeguards(permissions_boundary_arn=boundary))
+        if known.permissions_boundary_arn is None and self.account.platform == "aws":
+            self.approver.show_progress(
+                "the execution role gets no permissions boundary, because this account has no "
+                f"boundary for {variables.prefix}; the Terraform module "
+                "infrastructure/modules/deployer-policy creates one"
+            )
+        return replace(variables, safeguards=known)
+
+    def _delete_orphaned_resources(self) -> None:
+        delete_orphaned_resources(self.account, self.workspace, self.terraform, self.approver)
+
+    def _ensure_repository_and_bucket(self, variables: Variables) -> tuple[Repository, str]:
+        """Return the repository and the bucket; create them if they do not exist."""
+        outputs = self.terraform.read_outputs() if self.workspace.state.is_file() else {}
         bucket = str(outputs.get("artifact_bucket") or "")
-        repository = find_repository(self.account, variables.repository)
+        repository = find_ecr_repository(self.account, variables.repository_name)
         if repository is None or not bucket or not bucket_exists(self.account, bucket):
             self._refuse_to_lose_endpoints(outputs)
-            self._apply(variables, "bucket, image repository and role")
-            bucket = str(self.terraform.outputs()["artifact_bucket"])
-            repository = find_repository(self.account, variables.repository)
+            self._plan_and_apply_if_approved(variables, "bucket, image repository and role")
+            bucket = str(self.terraform.read_outputs()["artifact_bucket"])
+            repository = find_ecr_repository(self.account, variables.repository_name)
         if repository is None:
             raise DeploymentError(
-                "Terraform has created no image repository", where=variables.repository
+                "Terraform did not create the image repository", where=variables.repository_name
             )
         return repository, bucket
 
     def _refuse_to_lose_endpoints(self, outputs: Mapping[str, Any]) -> None:
-        """Refuse to create the foundation anew while an endpoint is in service.
+        """Refuse to create the foundation again while an endpoint is in service.
 
-        The variables of the foundation name no endpoints, so applying them deletes all of them.
-        That is right the first time and after an interruption; but where somebody has deleted the
-        bucket by hand, the endpoints still serve.
+        The variables of the foundation contain no endpoints, so applying them deletes all
+        endpoints. At the first deployment and after an interruption there are no endpoints to lose.
+        After somebody has deleted the bucket by hand, however, the endpoints are still in service.
         """
-        for name in _names_in(outputs).values():
-            if self.account.hosting.exists(name):
+        for name in _read_endpoint_names(outputs).values():
+            if self.account.hosting_client.exists(name):
                 raise DeploymentError(
-                    "The bucket or the image repository of a running endpoint is gone",
+                    "The bucket or the image repository of a running endpoint no longer exists",
                     where=name,
-                    remedy="Delete the deployment and deploy it anew",
+                    remedy="Delete the deployment and deploy again",
                 )
 
-    def _push(self, tag: str, repository: Repository) -> PushedImage:
+    def _push_image(self, tag: str, repository: Repository) -> PushedImage:
         if self.engine is None:
-            pushed = push_placeholder(self.account, tag, repository)
+            pushed = push_placeholder_image(self.account, tag, repository)
         else:
-            pushed = push_image(self.account, self.engine, tag, repository)
+            pushed = push_image_to_ecr(self.account, self.engine, tag, repository)
         how = "is there already" if pushed.was_there else "pushed"
-        self.approver.note(f"image {tag} {how}: {pushed.uri}")
+        self.approver.show_progress(f"image {tag} {how}: {pushed.uri}")
         return pushed
 
-    def _upload(self, archive: Path, bucket: str) -> UploadedArchive:
+    def _upload_archive(self, archive: Path, bucket: str) -> UploadedArchive:
         uploaded = upload_archive(self.account, archive, bucket)
         how = "is there already" if uploaded.was_there else "uploaded"
-        self.approver.note(f"archive {archive.name} {how}: {uploaded.uri}")
+        self.approver.show_progress(f"archive {archive.name} {how}: {uploaded.uri}")
         return uploaded
 
-    def _reduce(self, variables: Variables) -> None:
-        with self._leftovers.named_in_errors():
-            self.workspace.write(variables, self.account)
+    def _apply_deletions(self, variables: Variables) -> None:
+        with self._add_existing_resources_to_errors():
+            self.workspace.write_variables_and_record(variables, self.account)
             self._variables = variables
-            if self.terraform.plan():
-                self.terraform.apply()
+            if self.terraform.make_plan():
+                self.terraform.apply_last_plan()
 
-    def _apply(self, variables: Variables, title: str) -> PlannedChanges:
-        """Plan, have the plan approved with its cost, and apply it."""
+    def _plan_and_apply_if_approved(self, variables: Variables, title: str) -> PlannedChanges:
+        """Make a plan, ask for approval of the plan and its cost, and apply the plan."""
         # Written first: whatever is interrupted from here on, the folder says what was intended.
-        self.workspace.write(variables, self.account)
+        self.workspace.write_variables_and_record(variables, self.account)
         self._variables = variables
-        changes = self.terraform.plan()
+        changes = self.terraform.make_plan()
         if not changes:
-            self.approver.note(f"{title}: nothing to change")
+            self.approver.show_progress(f"{title}: nothing to change")
             return changes
-        cost = estimate_cost(changes.configurations, self.sheet, variables.region)
+        cost = estimate_endpoint_costs(changes, self.sheet, variables.region)
         # A price that is missing would be approved as if it were nothing.
         if cost.unknown and self.account.platform == "aws" and not self.accept_unknown_prices:
             raise UnknownPrice(
                 cost.unknown[0],
                 where="price sheet",
-                remedy="Add the price to a sheet of your own, or say --accept-unknown-prices",
+                remedy="Add the price to a price sheet of your own, or use --accept-unknown-prices",
             )
-        if not self.approver.approves(Proposal(title, changes, cost)):
+        if not self.approver.ask_for_approval(Proposal(title, changes, cost)):
             raise PlanDeclined("The plan was not approved, so nothing was changed", where=title)
-        self.terraform.apply()
+        self.terraform.apply_last_plan()
         return changes
 
+    @contextmanager
+    def _add_existing_resources_to_errors(self) -> Iterator[None]:
+        """Add the names of existing resources to every error that leaves the block.
 
-def _names_in(outputs: Mapping[str, Any]) -> dict[str, str]:
-    """Return the endpoints' names by key; a single endpoint's key is empty."""
+        An error of this package keeps its type and gets a longer remedy. Exceptions that do not
+        come from this package, such as Ctrl-C, keep their message and get a note
+        (:meth:`BaseException.add_note`).
+        """
+        try:
+            yield
+        except (DeploymentError, EndpointError) as err:
+            # Terraform says that an endpoint has failed; only SageMaker says why.
+            what = "; ".join([err.what, *self._describe_failed_endpoints()])
+            remedy = ". ".join(
+                part for part in (err.remedy, self._describe_existing_resources()) if part
+            )
+            raise type(err)(what, where=err.where, remedy=remedy) from err
+        except BaseException as err:
+            err.add_note(self._describe_existing_resources())
+            raise
+
+    def _describe_existing_resources(self) -> str:
+        resources = self.workspace.read_resources()
+        if not resources:
+            return "Nothing was left behind"
+        names = ", ".join(str(one) for one in resources if one.type in NAMED_IN_MESSAGES)
+        return (
+            f"These resources exist now and may cost money: {names}. Run the same command again to "
+            f"continue, or delete the resources ({self.workspace.folder} keeps the state)"
+        )
+
+    def _describe_failed_endpoints(self) -> Iterator[str]:
+        for resource in self.workspace.read_resources():
+            if resource.type != "aws_sagemaker_endpoint":
+                continue
+            try:
+                reason = self.account.hosting_client.failure_reason(resource.name)
+            except EndpointError:
+                continue  # an error is being reported already; this would hide it
+            if reason:
+                yield f"endpoint {resource.name} has failed: {reason}"
+
+
+def _read_endpoint_names(outputs: Mapping[str, Any]) -> dict[str, str]:
+    """Return the names of the endpoints by their keys; the key of a single endpoint is empty."""
     single = outputs.get("endpoint")
     endpoints = outputs.get("endpoints") or ({"": single} if single else {})
     return {key: str(one["endpoint_name"]) for key, one in endpoints.items()}

@@ -1,7 +1,7 @@
-"""Delete a deployment, then list what AWS holds and verify that nothing of it is left.
+"""Delete a deployment, and verify in AWS that none of its resources is left.
 
-Terraform's word is not enough where something left behind costs money: its state may be
-incomplete, and a deletion may have been reported that did not happen.
+Terraform's report is not enough: Terraform's state may be incomplete, and a reported deletion may
+not have happened. A forgotten resource costs money.
 """
 
 from __future__ import annotations
@@ -13,27 +13,32 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import EndpointError, LeftBehind
-from drdeploy.hosting.deployment.account import answer_or_none
-from drdeploy.hosting.sagemaker import translated_errors
+from drdeploy.hosting.deployment.account import (
+    call_aws_or_return_none_if_absent,
+    is_local_service_running,
+)
+from drdeploy.hosting.deployment.orphans import delete_orphaned_resources
+from drdeploy.hosting.deployment.storage import DeploymentStorage, empty_buckets_and_repositories
+from drdeploy.hosting.sagemaker import translate_aws_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from drdeploy.hosting.deployment.account import Account
     from drdeploy.hosting.deployment.approval import Approver
-    from drdeploy.hosting.deployment.state import Resource
     from drdeploy.hosting.deployment.terraform import Terraform
-    from drdeploy.hosting.deployment.workspace import Workspace
+    from drdeploy.hosting.deployment.workspace import Resource, Workspace
 
 
 @dataclass(frozen=True)
 class TeardownReport:
-    """What was deleted, and what was found when AWS was asked afterwards.
+    """The resources that were deleted, and what was verified in AWS afterwards.
 
     Attributes:
-        deleted: Every resource that the state held before.
-        verified: One sentence for each kind of resource that was looked for.
-        unverified: One sentence for each kind that could not be looked for, with the reason.
+        deleted: Every resource that the state held before the deletion.
+        verified: One sentence for each kind of resource that was looked for in AWS.
+        unverified: One sentence for each kind of resource that could not be looked for, with the
+            reason.
     """
 
     deleted: tuple[Resource, ...]
@@ -41,32 +46,89 @@ class TeardownReport:
     unverified: tuple[str, ...]
 
 
-def tear_down(
-    account: Account, workspace: Workspace, terraform: Terraform, approver: Approver
-) -> TeardownReport:
-    """Delete everything that the state holds, verify it, and delete the workspace.
+HOSTED = "module.deployment.module.model"
+"""The address of the models in Terraform. Endpoints depend on models, so Terraform deletes the
+endpoints before the models."""
 
-    No approval is asked for: the user has asked for the deletion itself.
+
+def tear_down_deployment(
+    account: Account,
+    workspace: Workspace,
+    terraform: Terraform,
+    approver: Approver,
+    *,
+    others: bool = False,
+) -> TeardownReport:
+    """Delete all resources in the state, verify the deletion, and delete the workspace.
+
+    The user has asked for the deletion, so no approval is needed.
+
+    Args:
+        account: The account that holds the deployment.
+        workspace: The folder of the deployment.
+        terraform: Terraform, initialised in the workspace.
+        approver: Shows the progress.
+        others: Whether to also delete objects in the bucket that drdeploy did not upload, such as
+            captured photographs.
 
     Raises:
-        TerraformFailed: Something cannot be deleted.  The workspace stays, for another try.
-        LeftBehind: AWS still lists something afterwards; the message names it.
+        TerraformFailed: A resource cannot be deleted.  The workspace stays for another try.
+        LeftBehind: AWS still lists a resource after the deletion, or the bucket holds objects that
+            ``others`` does not permit drdeploy to delete; the message names them.
     """
-    before = workspace.resources()
-    changes = terraform.plan(destroy=True)
-    if changes:
-        approver.note(f"deleting {len(changes.changes)} resources")
-        terraform.apply()
-    report = verify_deleted(account, before)
-    workspace.delete()
+    delete_orphaned_resources(account, workspace, terraform, approver)
+    before = workspace.read_resources()
+    # First the endpoints: they cost money, and may be writing captured photographs.
+    if any(one.type == "aws_sagemaker_model" for one in before):
+        _destroy_terraform_targets(terraform, approver, HOSTED)
+    stored = DeploymentStorage.count_contents(account, before)
+    if stored.others and not others:
+        raise LeftBehind(
+            "No endpoint is left, but the bucket is kept because it holds objects that "
+            f"drdeploy did not upload: {stored.other_objects_description}",
+            where=account.endpoint_url or "AWS",
+            remedy="Copy the objects that you need, then delete again with --delete-captured",
+        )
+    if stored.contents_description:
+        approver.show_progress(f"deleting {stored.contents_description}")
+        empty_buckets_and_repositories(account, stored, others=others)
+    _destroy_terraform_targets(terraform, approver)
+    report = verify_resources_are_deleted(account, before)
+    workspace.delete_folder()
     return report
 
 
-def verify_deleted(account: Account, resources: Iterable[Resource]) -> TeardownReport:
-    """Look in AWS for each of these resources whose kind is one of :data:`FINDERS`.
+def delete_workspace_of_ended_service(workspace: Workspace, approver: Approver) -> bool:
+    """Delete the workspace of a deployment whose local service has ended with all resources.
+
+    Returns:
+        Whether the workspace was deleted.
 
     Raises:
-        LeftBehind: At least one still exists.
+        DeploymentError: ``deployment.json`` is missing or damaged.
+    """
+    endpoint_url = workspace.read_record().endpoint_url
+    if endpoint_url is None or is_local_service_running(endpoint_url):
+        return False
+    approver.show_progress(
+        f"the local service at {endpoint_url} has ended, and its endpoints with it"
+    )
+    workspace.delete_folder()
+    return True
+
+
+def _destroy_terraform_targets(terraform: Terraform, approver: Approver, *targets: str) -> None:
+    changes = terraform.make_plan(destroy=True, targets=targets)
+    if changes:
+        approver.show_progress(f"deleting {len(changes.changes)} resources")
+        terraform.apply_last_plan()
+
+
+def verify_resources_are_deleted(account: Account, resources: Iterable[Resource]) -> TeardownReport:
+    """Look in AWS for each of the given resources whose type is in :data:`FINDERS`.
+
+    Raises:
+        LeftBehind: At least one of the resources still exists.
     """
     resources = tuple(resources)
     by_type: dict[str, list[str]] = defaultdict(list)
@@ -77,7 +139,7 @@ def verify_deleted(account: Account, resources: Iterable[Resource]) -> TeardownR
         if kind not in by_type:
             continue
         try:
-            with translated_errors(f"look for the {plural}", account.endpoint_url or "AWS"):
+            with translate_aws_errors(f"look for the {plural}", account.endpoint_url or "AWS"):
                 remaining = sorted(find(account, by_type[kind]))
         except EndpointError as err:
             # Not being allowed to list says nothing about what exists.
@@ -87,39 +149,46 @@ def verify_deleted(account: Account, resources: Iterable[Resource]) -> TeardownR
         verified.append(f"{plural}: {len(by_type[kind])} deleted, {len(remaining)} still there")
     if left:
         raise LeftBehind(
-            f"Still there after the deletion: {', '.join(left)}",
+            f"Resources still exist after the deletion: {', '.join(left)}",
             where=account.endpoint_url or "AWS",
-            remedy="Delete by hand what remains: it may cost money",
+            remedy="Delete these resources by hand, because they may cost money",
         )
     return TeardownReport(resources, tuple(verified), tuple(unverified))
 
 
 Finder = Callable[["Account", "Iterable[str]"], "set[str]"]
-"""Return those of the given names that still exist."""
+"""A function that takes names of resources, and returns the names of the resources that exist."""
 
 
-def _by_listing(service: str, operation: str, member: str, name: str, **request: str) -> Finder:
-    """Make a finder that lists everything of a kind and picks the names."""
+def _make_existence_check_by_listing(
+    service: str, operation: str, member: str, name: str, **request: str
+) -> Finder:
+    """Return a finder that lists all resources of a kind, and picks the given names."""
 
     def find(account: Account, names: Iterable[str]) -> set[str]:
-        pages = account.client(service).get_paginator(operation).paginate(**request)
+        pages = account.boto3_client(service).get_paginator(operation).paginate(**request)
         return {str(one[name]) for page in pages for one in page[member]} & set(names)
 
     return find
 
 
-def _by_asking(
+def _make_existence_check_by_name(
     service: str, operation: str, member: str, *absent: str, many: bool = False
 ) -> Finder:
-    """Make a finder that asks for each name, or for a list of one where the API takes ``many``.
+    """Return a finder that asks AWS for one name at a time.
 
-    Listing buckets or roles needs a permission for the whole account, which a deployer lacks.
+    With ``many``, the API takes a list of names, and gets a list with one name.  Listing all
+    buckets or roles would need a permission for the whole account, which a deployer lacks.
     """
 
     def find(account: Account, names: Iterable[str]) -> set[str]:
-        describe = getattr(account.client(service), operation)
+        describe = getattr(account.boto3_client(service), operation)
         asked = {name: partial(describe, **{member: [name] if many else name}) for name in names}
-        return {name for name, ask in asked.items() if answer_or_none(ask, *absent) is not None}
+        return {
+            name
+            for name, ask in asked.items()
+            if call_aws_or_return_none_if_absent(ask, *absent) is not None
+        }
 
     return find
 
@@ -127,27 +196,35 @@ def _by_asking(
 FINDERS: Mapping[str, tuple[str, Finder]] = {
     "aws_sagemaker_endpoint": (
         "endpoints",
-        _by_listing("sagemaker", "list_endpoints", "Endpoints", "EndpointName"),
+        _make_existence_check_by_listing(
+            "sagemaker", "list_endpoints", "Endpoints", "EndpointName"
+        ),
     ),
     "aws_sagemaker_endpoint_configuration": (
         "endpoint configurations",
-        _by_listing("sagemaker", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
+        _make_existence_check_by_listing(
+            "sagemaker", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"
+        ),
     ),
     "aws_sagemaker_model": (
         "models",
-        _by_listing("sagemaker", "list_models", "Models", "ModelName"),
+        _make_existence_check_by_listing("sagemaker", "list_models", "Models", "ModelName"),
     ),
     "aws_cloudwatch_log_group": (
         "log groups",
-        _by_listing("logs", "describe_log_groups", "logGroups", "logGroupName"),
+        _make_existence_check_by_listing(
+            "logs", "describe_log_groups", "logGroups", "logGroupName"
+        ),
     ),
     "aws_cloudwatch_metric_alarm": (
         "alarms",
-        _by_listing("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
+        _make_existence_check_by_listing(
+            "cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"
+        ),
     ),
     "aws_cloudwatch_dashboard": (
         "dashboards",
-        _by_asking(
+        _make_existence_check_by_name(
             "cloudwatch",
             "get_dashboard",
             "DashboardName",
@@ -156,7 +233,7 @@ FINDERS: Mapping[str, tuple[str, Finder]] = {
     ),
     "aws_ecr_repository": (
         "image repositories",
-        _by_asking(
+        _make_existence_check_by_name(
             "ecr",
             "describe_repositories",
             "repositoryNames",
@@ -164,7 +241,13 @@ FINDERS: Mapping[str, tuple[str, Finder]] = {
             many=True,
         ),
     ),
-    "aws_s3_bucket": ("buckets", _by_asking("s3", "head_bucket", "Bucket", "404", "NoSuchBucket")),
-    "aws_iam_role": ("roles", _by_asking("iam", "get_role", "RoleName", "NoSuchEntity")),
+    "aws_s3_bucket": (
+        "buckets",
+        _make_existence_check_by_name("s3", "head_bucket", "Bucket", "404", "NoSuchBucket"),
+    ),
+    "aws_iam_role": (
+        "roles",
+        _make_existence_check_by_name("iam", "get_role", "RoleName", "NoSuchEntity"),
+    ),
 }
-"""By type of resource: what users call it, and how to find out which of some names exist."""
+"""For each type of resource, its name in messages and its finder."""

@@ -1,16 +1,17 @@
-"""Run Terraform on one configuration and one state, and turn its errors into ours."""
+"""Run Terraform on one configuration and state, and translate its errors."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from drdeploy.errors import TerraformFailed, TerraformUnavailable
+from drdeploy.files import parse_json
 from drdeploy.hosting.deployment.changes import PlannedChanges
 
 if TYPE_CHECKING:
@@ -21,27 +22,36 @@ if TYPE_CHECKING:
 
 PROGRAM = "terraform"
 OLDEST = (1, 9)
-"""Since this version the condition of a variable may refer to other variables."""
+"""The oldest version of Terraform in which the condition of a variable may use other variables."""
 INSTALL = "Install Terraform 1.9 or newer (developer.hashicorp.com/terraform/install)"
+LOCK_WAIT = "-lock-timeout=30m"
+"""How long to wait for the lock of the state. A Terraform whose parent was killed holds the lock
+until it has created what it was creating."""
+FOLLOW_S = 0.1
 ERROR_LINES = 12
-"""How many lines of one of Terraform's errors are shown; a long one lists every alternative."""
+"""How many lines of each error are shown; some errors of Terraform list very many alternatives."""
+
+_LOG_VARIABLES = ("TF_LOG", "TF_LOG_CORE", "TF_LOG_PROVIDER")
 
 _ERROR = re.compile(r"^Error: ", re.MULTILINE)
 _FRAME = re.compile(r"^[╷╵│]\s?", re.MULTILINE)
-"""Terraform frames an error on its left."""
+"""Matches the frame that Terraform draws on the left of an error."""
 _PROGRESS = re.compile(r"[^\s:]+: (?:Creat|Modif|Destr|Still)")
-"""Lines such as ``aws_s3_bucket.this: Still creating...``."""
+"""Matches lines of progress, such as ``aws_s3_bucket.this: Still creating...``."""
 
 
-def check_terraform(program: str = PROGRAM) -> str:
-    """Return the version of the installed Terraform.
+def check_terraform_version(program: str = PROGRAM) -> str:
+    """Check that the installed Terraform is new enough, and return its version.
 
     Raises:
-        TerraformUnavailable: It is not installed, or too old.
+        TerraformUnavailable: Terraform is not installed, or is too old.
     """
     path = shutil.which(program)
     if path is None:
-        raise TerraformUnavailable("Terraform is not installed", where=program, remedy=INSTALL)
+        what = "Terraform is not installed"
+        if shutil.which("tofu"):
+            what += "; OpenTofu is installed, but drdeploy cannot use it in place of Terraform"
+        raise TerraformUnavailable(what, where=program, remedy=INSTALL)
     try:
         answer = subprocess.run(
             [path, "version", "-json"],
@@ -51,7 +61,7 @@ def check_terraform(program: str = PROGRAM) -> str:
             timeout=60,
             env={**os.environ, "CHECKPOINT_DISABLE": "1"},
         )
-        version = str(json.loads(answer.stdout[answer.stdout.index("{") :])["terraform_version"])
+        version = str(parse_json(answer.stdout[answer.stdout.index("{") :])["terraform_version"])
     except (OSError, subprocess.SubprocessError, ValueError, KeyError) as err:
         raise TerraformUnavailable(
             f"Terraform does not report its version: {err}", where=path, remedy=INSTALL
@@ -62,14 +72,14 @@ def check_terraform(program: str = PROGRAM) -> str:
 
 
 class Terraform:
-    """Terraform on the configuration and the state of one deployment.
+    """Runs Terraform on the configuration and the state of one deployment.
 
     Args:
-        configuration: Folder of the environment's ``.tf`` files.
-        workspace: The deployment's variables, plan, state and data.
-        environ: Environment of the child process, with credentials and the user's settings.
-        report: Called with each line of progress while something is created or deleted.
-        program: Name or path of the program.
+        configuration: The folder of the ``.tf`` files.
+        workspace: The folder of the deployment's variables, plan and state.
+        environ: The environment variables of the Terraform process.
+        report: Called with each line of progress while Terraform creates or deletes resources.
+        program: The name or path of the Terraform program.
     """
 
     def __init__(
@@ -89,52 +99,77 @@ class Terraform:
             "TF_IN_AUTOMATION": "1",
             "CHECKPOINT_DISABLE": "1",
         }
+        if any(environ.get(name) for name in _LOG_VARIABLES):
+            # Without a file, Terraform would write its log to standard error, among its errors.
+            self._environ.setdefault("TF_LOG_PATH", str(workspace.folder / "terraform-debug.log"))
         self._report = report
         self._program = program
 
-    def init(self) -> None:
-        """Install the provider and find the modules.
+    def initialise(self) -> None:
+        """Install the provider, and prepare the modules (``terraform init``).
 
         Raises:
             TerraformFailed: The provider cannot be installed, or the configuration is wrong.
         """
         self.workspace.folder.mkdir(parents=True, exist_ok=True)
-        self._run(["init", "-input=false"], quiet=True)
+        if "TF_LOG_PATH" in self._environ:
+            self._report(f"The log of Terraform is in {self._environ['TF_LOG_PATH']}")
+        self._run_terraform(["init", "-input=false"], quiet=True)
 
-    def plan(self, *, destroy: bool = False) -> PlannedChanges:
-        """Return what applying would change; :meth:`apply` does exactly that.
+    def make_plan(self, *, destroy: bool = False, targets: Sequence[str] = ()) -> PlannedChanges:
+        """Make a plan, and return the changes that :meth:`apply_last_plan` would make.
 
         Args:
-            destroy: Plan to delete everything.
+            destroy: Whether to plan a deletion.
+            targets: The addresses to delete, together with the resources that depend on them; all
+                resources if empty.
 
         Raises:
-            TerraformFailed: The variables are refused, or AWS does not answer.
+            TerraformFailed: Terraform refuses the variables, or AWS does not answer.
         """
         options = ["-destroy"] if destroy else []
+        options += [f"-target={address}" for address in targets]
         variables = f"-var-file={self.workspace.variables}"
         out = f"-out={self.workspace.plan}"
-        self._run(["plan", "-input=false", self._state, variables, out, *options], quiet=True)
-        plan = self._run(["show", "-json", str(self.workspace.plan)], quiet=True)
-        return PlannedChanges.read(_json(plan))
+        arguments = ["plan", "-input=false", LOCK_WAIT, self._state, variables, out, *options]
+        self._run_terraform(arguments, quiet=True)
+        return PlannedChanges.from_terraform_json(self.read_plan_json(self.workspace.plan))
 
-    def apply(self) -> None:
-        """Apply the last plan, which is then used up, whether it succeeded or not.
+    def read_plan_json(self, plan: Path) -> dict[str, Any]:
+        """Return a plan as JSON (documentation of Terraform, "JSON Output Format").
 
         Raises:
-            TerraformFailed: Something could not be done.  What was done before stays, and the
-                state knows of it.
+            TerraformFailed: The file is not a plan.
         """
-        try:
-            self._run(["apply", "-input=false", self._state, str(self.workspace.plan)])
-        finally:
-            self.workspace.plan.unlink(missing_ok=True)
+        return _extract_printed_json(self._run_terraform(["show", "-json", str(plan)], quiet=True))
 
-    def outputs(self) -> dict[str, Any]:
-        """Return the configuration's outputs by name; none before anything was applied."""
-        outputs = _json(self._run(["output", "-json", self._state], quiet=True))
+    def apply_last_plan(self) -> None:
+        """Apply the last plan, which can be applied only once.
+
+        Raises:
+            TerraformFailed: A change failed.  Earlier changes stay, and Terraform's state records
+                them. A resource that the state lacks is named in ``workspace.applying`` (see the
+                module ``orphans``).
+        """
+        applying = self.workspace.plan.rename(self.workspace.applying)
+        # Into a file: into a pipe, it would die of its next line when this process is killed, and
+        # what it was creating would be in no state.
+        with self.workspace.log.open("wb") as log:
+            self._run_terraform(
+                ["apply", "-input=false", LOCK_WAIT, self._state, str(applying)], log=log
+            )
+        applying.unlink()
+
+    def read_outputs(self) -> dict[str, Any]:
+        """Return the configuration's outputs by name; empty before the first plan is applied."""
+        outputs = _extract_printed_json(
+            self._run_terraform(["output", "-json", self._state], quiet=True)
+        )
         return {name: output["value"] for name, output in outputs.items()}
 
-    def _run(self, arguments: Sequence[str], *, quiet: bool = False) -> str:
+    def _run_terraform(
+        self, arguments: Sequence[str], *, quiet: bool = False, log: BinaryIO | None = None
+    ) -> str:
         verb = arguments[0]
         colour = [] if verb in {"show", "output"} else ["-no-color"]
         command = [self._program, f"-chdir={self._configuration}", *arguments[:1], *colour]
@@ -145,7 +180,7 @@ class Terraform:
         try:
             child = subprocess.Popen(
                 [*command, *arguments[1:]],
-                stdout=subprocess.PIPE,
+                stdout=log or subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 text=True,
@@ -156,9 +191,10 @@ class Terraform:
             raise TerraformUnavailable(
                 f"Terraform cannot be run: {err.strerror}", where=self._program, remedy=INSTALL
             ) from err
+        printed = _read_output_lines(child) if log is None else self._follow_log_lines(child)
         with child:
             try:
-                for line in _lines(child):
+                for line in printed:
                     lines.append(line)
                     if not quiet and _PROGRESS.match(line):
                         self._report(f"  {line}")
@@ -166,23 +202,51 @@ class Terraform:
             except BaseException:
                 # Ours to wait for, however long that takes: the state is written at the very end.
                 child.send_signal(signal.SIGINT)
-                lines += _lines(child)
+                lines += _read_output_lines(child)
                 child.wait()
                 raise
+        if status < 0:
+            raise TerraformFailed(
+                f"terraform {verb} was ended by {signal.Signals(-status).name}",
+                where=str(self.workspace.folder),
+                remedy="Repeat the command",
+            )
         if status:
             raise TerraformFailed(
-                f"terraform {verb}: {_error_of(lines)}", where=str(self.workspace.folder)
+                f"terraform {verb}: {_extract_printed_errors(lines)}",
+                where=str(self.workspace.folder),
             )
         return "\n".join(lines)
 
+    def _follow_log_lines(self, child: subprocess.Popen[str]) -> Iterator[str]:
+        """Yield the lines of Terraform's log as they are written, until Terraform has ended."""
+        with self.workspace.log.open(encoding="utf-8", errors="replace") as log:
+            begun = ""
+            has_ended = False
+            while True:
+                piece = log.readline()
+                if piece.endswith("\n"):
+                    yield (begun + piece).rstrip("\n")
+                    begun = ""
+                elif has_ended:
+                    break
+                else:
+                    begun += piece
+                    # What it wrote before it ended is read after that is known.
+                    has_ended = child.poll() is not None
+                    if not has_ended:
+                        time.sleep(FOLLOW_S)
+            if begun:
+                yield begun
 
-def _lines(child: subprocess.Popen[str]) -> Iterator[str]:
+
+def _read_output_lines(child: subprocess.Popen[str]) -> Iterator[str]:
     if child.stdout is not None:
         yield from (line.rstrip("\n") for line in child.stdout)
 
 
-def _error_of(lines: Sequence[str]) -> str:
-    """Return the errors that Terraform printed, each as one line: its title and its text."""
+def _extract_printed_errors(lines: Sequence[str]) -> str:
+    """Return the errors that Terraform printed, each on one line with its title and text."""
     text = _FRAME.sub("", "\n".join(lines))
     _, *errors = _ERROR.split(text)
     if not errors:
@@ -195,10 +259,10 @@ def _error_of(lines: Sequence[str]) -> str:
     return "; ".join(in_lines)
 
 
-def _json(text: str) -> dict[str, Any]:
-    """Return the JSON document that was printed, behind any warnings about the user's settings."""
+def _extract_printed_json(text: str) -> dict[str, Any]:
+    """Return the JSON document that Terraform printed, without warnings that may precede it."""
     for line in text.splitlines():
         if line.startswith("{"):
-            found: dict[str, Any] = json.loads(text[text.index(line) :])
+            found: dict[str, Any] = parse_json(text[text.index(line) :])
             return found
-    raise TerraformFailed("Terraform was asked for JSON and printed none")
+    raise TerraformFailed("Terraform printed no JSON")

@@ -1,76 +1,115 @@
-"""The variables of the two Terraform environments, as data: ``terraform.tfvars.json``.
+"""The desired content of a deployment, as files on this machine and as Terraform variables.
 
-Their shapes are those of ``infrastructure/environments/*/variables.tf``.
+The Terraform variables are written to ``terraform.tfvars.json``, in the types that
+``infrastructure/environments/*/variables.tf`` declares.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, assert_never
 
 from drdeploy.errors import InvalidInput
-from drdeploy.files import sha256_of
-from drdeploy.hosting.sagemaker import RealTimeConfig
+from drdeploy.files import sha256_of_bytes
+from drdeploy.hosting.deployment.safeguards import NO_SAFEGUARDS, Safeguards
+from drdeploy.hosting.sagemaker import AsynchronousConfig, RealTimeConfig, ServerlessConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from drdeploy.hosting.deployment.archives import UploadedArchive
     from drdeploy.hosting.deployment.images import PushedImage
-    from drdeploy.hosting.sagemaker import EndpointConfig
+    from drdeploy.hosting.sagemaker import DeployableConfig
 
 Environment = Literal["single-endpoint", "study"]
 
 _PREFIX = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]")
 NAME_MAX = 43
-"""Longest name of a model or an endpoint.
+"""The most characters of a model's or an endpoint's name.
 
-SageMaker allows 63 characters, and the Terraform modules append a digest and a time, 20 in all, to
-the names of models and endpoint configurations.
+SageMaker allows 63 characters, and the Terraform modules append a digest and a time, which have 20
+characters together, to the names of models and endpoint configurations.
 """
 REPOSITORY = "drdeploy"
-"""The one image repository of a deployment; its images differ in their tags."""
+"""The name of a deployment's only image repository; its images differ in their tags."""
 
 
 @dataclass(frozen=True)
 class ModelVariables:
-    """One model: an image by digest, and an archive by digest and version.
+    """A model to deploy.
 
     Attributes:
         image: The image in ECR.
-        archive: The ``model.tar.gz`` in S3.
-        environment: Environment variables of the container.
+        archive: The archive in S3.
+        environment: The environment variables of the container.
+        cuda_version: The version of CUDA that the image needs; None for an image for CPUs.
+        network: The attributes ``vpc_config`` and ``network_isolation`` of the Terraform variable,
+            where they are set.
     """
 
     image: PushedImage
     archive: UploadedArchive
     environment: Mapping[str, str] = field(default_factory=dict)
+    cuda_version: str | None = None
+    network: Mapping[str, Any] = field(default_factory=dict)
 
-    def document(self) -> dict[str, Any]:
-        """Return the model as the Terraform variables describe it."""
+    def to_terraform_variables(self) -> dict[str, Any]:
+        """Return the model as a value of a Terraform variable."""
         described: dict[str, Any] = {
             "image_uri": self.image.uri,
             "model_data_url": self.archive.uri,
             "model_data_sha256": self.archive.sha256,
             "environment": dict(self.environment),
+            **self.network,
         }
         if self.archive.version_id:
             described["model_data_version_id"] = self.archive.version_id
+        if self.cuda_version:
+            described["cuda_version"] = self.cuda_version
         return described
 
 
 @dataclass(frozen=True)
 class EndpointVariables:
-    """One endpoint: a model, and the memory or the instances that serve it.
+    """An endpoint to deploy.
 
     Attributes:
-        model: Key of the model.
-        config: Serverless or real-time, with its size.
+        model: The key of the endpoint's model.
+        config: The configuration of the endpoint.
+        settings: The attributes of the Terraform variable that the configuration lacks, for example
+            ``autoscaling`` or ``keep_warm``.
     """
 
     model: str
-    config: EndpointConfig
+    config: DeployableConfig
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_always_on(self) -> bool:
+        """Whether the endpoint costs money even without requests of clients."""
+        fewest = (self.settings.get("autoscaling") or {}).get("min_capacity")
+        is_kept_warm = bool(self.settings.get("keep_warm"))
+        return is_always_on(self.config) or is_kept_warm or bool(fewest)
+
+    @property
+    def has_opening_hours(self) -> bool:
+        """Whether schedules create and delete the endpoint."""
+        return bool(self.settings.get("opening_hours"))
+
+    @property
+    def has_schedules_of_calls(self) -> bool:
+        """Whether EventBridge Scheduler makes calls, which the local service does not carry out."""
+        return self.has_opening_hours or bool(self.settings.get("keep_warm"))
+
+    def to_terraform_variables(self, *, is_local: bool) -> dict[str, Any]:
+        """Return the endpoint as a value of a Terraform variable, without its model."""
+        described = {**self.config.model_dump(exclude_none=True), **self.settings}
+        has_guardrails = isinstance(self.config, RealTimeConfig) and not self.has_opening_hours
+        if is_local and has_guardrails:
+            described.setdefault("guardrails", {"wait_s": 0, "termination_wait_s": 0})
+        return described
 
 
 @dataclass(frozen=True)
@@ -78,12 +117,13 @@ class Variables:
     """All variables of one plan.
 
     Attributes:
-        environment: The Terraform environment that they are for.
-        prefix: What every name begins with.
-        region: AWS region.
-        tags: Tags of every resource.
-        models: By key.
-        endpoints: By key.
+        environment: The Terraform environment that the variables are for.
+        prefix: The prefix of every resource's name.
+        region: The AWS region.
+        tags: The tags of every resource.
+        models: The models by their key.
+        endpoints: The endpoints by their key.
+        safeguards: The encryption key and the permissions boundary.
     """
 
     environment: Environment
@@ -92,31 +132,41 @@ class Variables:
     tags: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, ModelVariables] = field(default_factory=dict)
     endpoints: Mapping[str, EndpointVariables] = field(default_factory=dict)
+    safeguards: Safeguards = NO_SAFEGUARDS
 
     @property
-    def repository(self) -> str:
-        """Name of the image repository in ECR."""
+    def repository_name(self) -> str:
+        """The name of the image repository in ECR."""
         return f"{self.prefix}/{REPOSITORY}"
 
-    def foundation(self) -> Self:
-        """Return the variables without models and endpoints: bucket, repository and role alone.
+    def without_models_and_endpoints(self) -> Self:
+        """Return only the variables for the bucket, the repository and the role.
 
-        They must exist before anything can be pushed or uploaded.
+        The bucket and the repository must exist before an archive is uploaded or an image is
+        pushed.
         """
         return replace(self, models={}, endpoints={})
 
-    def document(self) -> dict[str, Any]:
-        """Return the content of ``terraform.tfvars.json``."""
+    def to_terraform_variables(self, *, is_local: bool = False) -> dict[str, Any]:
+        """Return the content of ``terraform.tfvars.json``.
+
+        On the local service, an update of a real-time endpoint ends as soon as the new instances
+        answer. On AWS, the new instances are first watched for ten minutes.
+        """
         described: dict[str, Any] = {
             "region": self.region,
             "name_prefix": self.prefix,
+            **self.safeguards.to_terraform_variables(),
             "tags": dict(self.tags),
-            "allow_always_on": any(is_always_on(one.config) for one in self.endpoints.values()),
+            "allow_always_on": any(one.is_always_on for one in self.endpoints.values()),
         }
-        models = {key: model.document() for key, model in self.models.items()}
+        models = {key: model.to_terraform_variables() for key, model in self.models.items()}
         if self.environment == "study":
             endpoints = {
-                key: {"model": one.model, **one.config.model_dump(exclude_none=True)}
+                key: {
+                    "model": one.model,
+                    **one.to_terraform_variables(is_local=is_local),
+                }
                 for key, one in self.endpoints.items()
             }
             return {**described, "models": models, "endpoints": endpoints}
@@ -124,38 +174,78 @@ class Variables:
         return {
             **described,
             "model": next(iter(models.values()), None),
-            "endpoint": endpoint and endpoint.config.model_dump(exclude_none=True),
+            "endpoint": endpoint and endpoint.to_terraform_variables(is_local=is_local),
         }
 
 
-def is_always_on(config: EndpointConfig) -> bool:
-    """Return whether an endpoint of that configuration costs money without requests."""
-    return isinstance(config, RealTimeConfig) or bool(config.provisioned_concurrency)
+def is_always_on(config: DeployableConfig) -> bool:
+    """Return whether an endpoint with the given configuration costs money even without requests."""
+    match config:
+        case RealTimeConfig():
+            return True
+        case ServerlessConfig(provisioned_concurrency=provisioned):
+            return bool(provisioned)
+        case AsynchronousConfig():
+            return False
+        case _:
+            assert_never(config)
 
 
-def checked_prefix(name: str) -> str:
-    """Return a deployment's name, after checking that it can begin the names of its resources.
+def check_name_prefix(name: str) -> str:
+    """Return a deployment's name if it can be the prefix of its resources' names.
 
     Raises:
-        InvalidInput: The name is too short or too long, or has other characters.
+        InvalidInput: The name is too short or too long, or has characters that are not allowed.
     """
     if not _PREFIX.fullmatch(name):
         raise InvalidInput(
-            f"{name!r} cannot name a deployment",
+            f"{name!r} is not a valid name for a deployment",
             where="name",
-            remedy="Use 2 to 20 lower-case letters, digits and hyphens, a letter first",
+            remedy="Use 2 to 20 lower-case letters, digits and hyphens, and begin with a letter",
         )
     return name
 
 
-def key_of(text: str, *, longest: int) -> str:
-    """Return a text as a key of lower-case letters, digits and hyphens.
+def make_terraform_key(text: str, *, longest: int) -> str:
+    """Turn a string into a key of lower-case letters, digits and hyphens.
 
-    A key that would be too long is cut and ends in a digest of the text, so that two long texts
-    with the same beginning have different keys.
+    A key longer than ``longest`` is cut and ends in a digest of the text, so that different texts
+    have different keys.
     """
     readable = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     if len(readable) <= longest:
         return readable
-    digest = sha256_of(text.encode())[:6]
+    digest = sha256_of_bytes(text.encode())[:6]
     return f"{readable[: longest - 7].rstrip('-')}-{digest}"
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model on this machine.
+
+    Attributes:
+        image: The tag of the image.
+        archive: The archive.
+        environment: The environment variables of the container.
+        network: The network, as attributes of the Terraform variable (:class:`ModelVariables`).
+    """
+
+    image: str
+    archive: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    network: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DesiredEndpoints:
+    """The models and endpoints that a deployment should have.
+
+    Attributes:
+        foundation: The variables without models and endpoints.
+        models: The models by their key.
+        endpoints: The endpoints by their key; each endpoint holds the key of its model.
+    """
+
+    foundation: Variables
+    models: Mapping[str, ModelSource]
+    endpoints: Mapping[str, EndpointVariables]

@@ -1,17 +1,19 @@
-"""The folder of one deployment: its variables, its plan, Terraform's state, and where it is.
+"""The folder of one deployment, with its variables, its plan, Terraform's state, and its target.
 
 ::
 
-    deployments/NAME/                    (a study's is results/STUDY/terraform/)
+    deployments/NAME/                    (for a study: results/STUDY/terraform/)
     ├── deployment.json                  environment, prefix, region, URL of the local service
     ├── terraform.tfvars.json            the variables of the last plan
     ├── terraform.tfstate                what exists
     ├── plan.tfplan                      a plan that was not applied yet
+    ├── applying.tfplan                  the plan that is being applied; see ``orphans``
+    ├── terraform.log                    what Terraform printed while it applied the last plan
     ├── infrastructure/                  copy of the .tf files, and the lock file of the provider
     └── .terraform/                      what `terraform init` downloads
 
-The folder is written before Terraform runs and deleted only after a deletion was verified.
-Whatever is interrupted in between can be resumed or deleted from it.
+The folder is written before Terraform runs, and deleted only after the deletion of all resources
+was verified. An interrupted deployment can be resumed or deleted from its folder.
 """
 
 from __future__ import annotations
@@ -23,26 +25,107 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import DeploymentError
-from drdeploy.files import write_json
+from drdeploy.files import parse_json, write_file_atomically, write_json_file
 from drdeploy.hosting.deployment.account import Account
-from drdeploy.hosting.deployment.state import Resource, resources_of
+from drdeploy.hosting.deployment.safeguards import NO_SAFEGUARDS, Safeguards
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from drdeploy.hosting.deployment.variables import Environment, Variables
 
+NAME_ATTRIBUTES = {
+    "aws_s3_bucket": "bucket",
+    "aws_cloudwatch_dashboard": "dashboard_name",
+    "aws_cloudwatch_metric_alarm": "alarm_name",
+}
+"""The attribute that holds a resource's name, for types whose attribute is not called ``name``."""
+
+NAMED_IN_MESSAGES = frozenset({
+    *("aws_sagemaker_endpoint", "aws_sagemaker_endpoint_configuration", "aws_sagemaker_model"),
+    *("aws_s3_bucket", "aws_ecr_repository", "aws_iam_role", "aws_cloudwatch_log_group"),
+    *("aws_cloudwatch_dashboard", "aws_cloudwatch_metric_alarm", "aws_sns_topic"),
+    *("aws_appautoscaling_target", "aws_budgets_budget"),
+})  # fmt: skip
+"""The types of resources that error messages name; resources of other types are settings of these
+resources."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One resource that Terraform created.
+
+    Attributes:
+        address: The resource's name in Terraform, for example
+            ``module.m.aws_ecr_repository.this["drdeploy"]``.
+        type: The resource's type in Terraform, for example ``aws_ecr_repository``.
+        name: The resource's name in AWS.
+    """
+
+    address: str
+    type: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.type.removeprefix('aws_')} {self.name}"
+
+
+def read_resources_from_state(state: Path) -> tuple[Resource, ...]:
+    """Return all resources in a state file; no resources if the file is missing or unreadable.
+
+    The state has version 4 of Terraform's format.  The file is read without Terraform, because
+    error messages name the resources even after Terraform has failed.
+    """
+    try:
+        document = parse_json(state.read_text("utf-8"))
+    except (OSError, ValueError):
+        return ()
+    resources = []
+    for resource in document.get("resources", ()):
+        if resource.get("mode") != "managed":
+            continue  # a data source: Terraform read it and created nothing
+        kind = resource["type"]
+        parts = (resource.get("module"), kind, resource["name"])
+        base = ".".join(part for part in parts if part)
+        for instance in resource.get("instances", ()):
+            key = instance.get("index_key")
+            address = base if key is None else f"{base}[{json.dumps(key)}]"
+            attributes = instance.get("attributes") or {}
+            name = find_name_of_resource(kind, attributes) or str(attributes.get("id") or "unnamed")
+            resources.append(Resource(address, kind, name))
+    return tuple(resources)
+
+
+def is_complete_state_file(file: Path) -> bool:
+    """Return whether a file holds a complete state of Terraform."""
+    try:
+        return isinstance(parse_json(file.read_text("utf-8")), dict)
+    except (OSError, ValueError):
+        return False
+
+
+def find_name_of_resource(kind: str, attributes: Mapping[str, Any]) -> str:
+    """Return the name in AWS of a resource with the given attributes; empty if it has no name."""
+    return str(attributes.get(NAME_ATTRIBUTES.get(kind, "name")) or "")
+
+
 DEPLOYMENTS = Path("deployments")
-"""Folder of all deployments, in the working directory."""
+"""The folder of all deployments, below the working directory."""
+BACKUP_SUFFIX = ".tfstate.backup"
+"""The suffix of the file in which Terraform keeps the state from before the last apply."""
+BROKEN_SUFFIX = ".tfstate.broken"
+"""The suffix of a state that Terraform could not write to its end."""
 
 
 @dataclass(frozen=True)
 class DeploymentRecord:
-    """Where a deployment is, as ``deployment.json`` keeps it.
+    """The target of a deployment, as stored in ``deployment.json``.
 
     Attributes:
-        environment: The Terraform environment that it was made with.
-        prefix: What the names of its resources begin with.
-        region: AWS region.
-        endpoint_url: URL of the local service; None means AWS.
+        environment: The Terraform environment of the deployment.
+        prefix: The prefix of the names of the deployment's resources.
+        region: The AWS region.
+        endpoint_url: The URL of the local service; None means AWS.
     """
 
     environment: Environment
@@ -52,25 +135,26 @@ class DeploymentRecord:
 
     @property
     def account(self) -> Account:
-        """The account that the deployment is in."""
+        """The account of the deployment."""
         return Account(self.endpoint_url, self.region)
 
-    def is_at(self, endpoint_url: str | None, region: str | None) -> bool:
-        """Return whether the deployment is in that place; None matches every place."""
+    def matches_target(self, endpoint_url: str | None, region: str | None) -> bool:
+        """Return whether the deployment is at the given target; None matches every target."""
         return endpoint_url in {None, self.endpoint_url} and region in {None, self.region}
 
 
 class Workspace:
-    """The paths in a deployment's folder, and what is read and written there.
+    """The folder of a deployment, with methods to read and write its files.
 
     Attributes:
-        record_file: Where the deployment is.
-        variables: The variables for Terraform.
-        state: Terraform's state: the only complete list of what was created.
-        plan: The last plan, until it was applied.
-        configuration: A copy of the ``.tf`` files, and beside them Terraform's lock file of the
-            provider.
-        data: Terraform's working folder: providers and modules.
+        record_file: The file that records the target of the deployment.
+        variables: The file of the variables for Terraform.
+        state: The file of Terraform's state, which is the only complete list of the resources.
+        plan: The file of the last plan, until the plan is applied.
+        applying: The file of the plan that is being applied; it stays if the plan fails halfway.
+        log: The file of what Terraform printed while it applied the last plan.
+        configuration: The folder with a copy of the ``.tf`` files and the provider's lock file.
+        data: The folder in which Terraform keeps providers and modules.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -79,45 +163,83 @@ class Workspace:
         self.variables = folder / "terraform.tfvars.json"
         self.state = folder / "terraform.tfstate"
         self.plan = folder / "plan.tfplan"
+        self.applying = folder / "applying.tfplan"
+        self.log = folder / "terraform.log"
         self.configuration = folder / "infrastructure"
         self.data = folder / ".terraform"
 
     @classmethod
-    def of_endpoint(cls, name: str, root: Path = DEPLOYMENTS) -> Workspace:
+    def for_single_endpoint(cls, name: str, root: Path = DEPLOYMENTS) -> Workspace:
         """Return the workspace of a single endpoint: ``deployments/NAME``."""
         return cls((root / name).absolute())
 
     @property
-    def exists(self) -> bool:
-        """Whether a deployment was ever begun in this folder."""
+    def is_started(self) -> bool:
+        """Whether a deployment was ever started in the folder."""
         return self.record_file.is_file()
 
-    def record(self) -> DeploymentRecord:
-        """Read where the deployment is.
+    def read_record(self) -> DeploymentRecord:
+        """Read the target of the deployment.
 
         Raises:
             DeploymentError: ``deployment.json`` is missing or damaged.
         """
         try:
-            facts: dict[str, Any] = json.loads(self.record_file.read_text("utf-8"))
+            facts: dict[str, Any] = parse_json(self.record_file.read_text("utf-8"))
             return DeploymentRecord(**facts)
         except (OSError, ValueError, TypeError) as err:
             raise DeploymentError(
                 f"The record of the deployment cannot be read: {err}", where=str(self.record_file)
             ) from err
 
-    def write(self, variables: Variables, account: Account) -> None:
-        """Write the variables of the next plan, and where it will be applied."""
+    def read_safeguards(self) -> Safeguards:
+        """Return the encryption key and the permissions boundary of the last plan, if any."""
+        try:
+            known: dict[str, Any] = parse_json(self.variables.read_text("utf-8"))
+        except (OSError, ValueError):
+            return NO_SAFEGUARDS
+        return Safeguards(known.get("kms_key_arn"), known.get("permissions_boundary_arn"))
+
+    def read_endpoint_kind(self) -> str | None:
+        """Return the kind of the single endpoint that exists; None if there is none."""
+        if not any(one.type == "aws_sagemaker_endpoint" for one in self.read_resources()):
+            return None
+        try:
+            known: dict[str, Any] = parse_json(self.variables.read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        kind: str | None = (known.get("endpoint") or {}).get("kind")
+        return kind
+
+    def write_variables_and_record(self, variables: Variables, account: Account) -> None:
+        """Write the variables and the target of the next plan to the workspace."""
         record = DeploymentRecord(
             variables.environment, variables.prefix, variables.region, account.endpoint_url
         )
-        write_json(self.record_file, asdict(record))
-        write_json(self.variables, variables.document())
+        write_json_file(self.record_file, asdict(record))
+        write_json_file(
+            self.variables, variables.to_terraform_variables(is_local=account.platform == "local")
+        )
 
-    def resources(self) -> tuple[Resource, ...]:
-        """Return every resource that the state holds."""
-        return resources_of(self.state)
+    def read_resources(self) -> tuple[Resource, ...]:
+        """Return all resources in Terraform's state."""
+        return read_resources_from_state(self.state)
 
-    def delete(self) -> None:
-        """Delete the folder, once nothing that its state holds exists any more."""
+    def restore_broken_state(self) -> None:
+        """Restore the state from before the last apply, if Terraform died while writing the state.
+
+        Terraform empties the file of the state before it writes the file again, so a full disk
+        leaves half of the state. The first apply has no state before it: the broken file is then
+        moved aside, because Terraform refuses every command while it cannot read the file.
+        """
+        if is_complete_state_file(self.state):
+            return
+        backup = self.state.with_suffix(BACKUP_SUFFIX)
+        if is_complete_state_file(backup):
+            write_file_atomically(self.state, backup.read_bytes())
+        elif self.state.exists():
+            self.state.replace(self.state.with_suffix(BROKEN_SUFFIX))
+
+    def delete_folder(self) -> None:
+        """Delete the folder; all resources in its state must have been deleted before."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,23 +1,31 @@
-"""The container engine: the one seam to the Docker API (Docker, or Podman behind its socket).
+"""The container engine, which is Docker or Podman; only this package uses Docker's API.
 
 ::
 
-    engine = Engine.find()                       # None where no engine answers
+    engine = Engine.find()                       # None if no engine answers
     engine.build(root, "containers/lean.Dockerfile", tag="drdeploy:lean", log=print)
     container = engine.run(ContainerSpec("drdeploy:lean", memory_mb=2048, cpus=1.16, port=8080))
-    container.host_port                          # on 127.0.0.1
+    container.connect(timeout_s=1.0)             # a socket; container.url where a port is published
     container.stop(); container.exit_state(); container.remove()
 
-``spec`` says what to run; ``client`` finds the engine, builds images and starts containers;
-``container`` is a container that was started.  Nothing outside this package imports the Docker SDK.
+``location`` decides which engine to use, and ``connection`` connects to it, if need be through
+``ssh``.  ``spec`` describes a container to run. ``client`` builds images and starts containers;
+``credentials`` are for the registries of a build, and ``copies`` replace folders that the engine
+cannot mount.  ``container`` represents a started container.  Only this package imports the Docker
+SDK.
 """
 
 from drdeploy.hosting.engine.client import Engine, ImageSummary
 from drdeploy.hosting.engine.container import ContainerStats, ExitState, RunningContainer
-from drdeploy.hosting.engine.ports import free_port
-from drdeploy.hosting.engine.spec import ContainerSpec, Mount
+from drdeploy.hosting.engine.distribution import DOCKER_MANIFEST
+from drdeploy.hosting.engine.events import ContainerEnds
+from drdeploy.hosting.engine.ports import find_free_port
+from drdeploy.hosting.engine.spec import NO_NETWORK, ContainerSpec, Mount
 
 __all__ = [
+    "DOCKER_MANIFEST",
+    "NO_NETWORK",
+    "ContainerEnds",
     "ContainerSpec",
     "ContainerStats",
     "Engine",
@@ -25,5 +33,5 @@ __all__ = [
     "ImageSummary",
     "Mount",
     "RunningContainer",
-    "free_port",
+    "find_free_port",
 ]

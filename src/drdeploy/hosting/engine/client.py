@@ -1,43 +1,60 @@
-"""Finds a container engine, builds and moves images with it, starts containers."""
+"""Find a container engine, build and move images, and start containers."""
 
 from __future__ import annotations
 
 import os
+import random
+import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from drdeploy.errors import EngineError, ImageBuildFailed, requires_extra
+from drdeploy.errors import EngineError, EngineUnavailable, ImageBuildFailed
 from drdeploy.hosting.engine import distribution
-from drdeploy.hosting.engine.container import RunningContainer, kill_and_remove
-from drdeploy.hosting.engine.failures import engine_errors, engine_unavailable
-from drdeploy.hosting.engine.ports import free_port
+from drdeploy.hosting.engine.connection import connect_to_engine
+from drdeploy.hosting.engine.container import (
+    RunningContainer,
+    kill_and_remove_container,
+    remove_volumes,
+)
+from drdeploy.hosting.engine.copies import copy_folder_to_volume, remove_volumes_with_label
+from drdeploy.hosting.engine.credentials import collect_registry_credentials
+from drdeploy.hosting.engine.events import ContainerEnds
+from drdeploy.hosting.engine.failures import translate_engine_errors
+from drdeploy.hosting.engine.namespace import may_enter_namespaces
+from drdeploy.hosting.engine.ports import LOOPBACK, PORTS, find_free_port
+from drdeploy.hosting.engine.spec import BRIDGE, NO_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
-    from docker import APIClient
+    from drdeploy.hosting.engine.connection import EngineConnection
+    from drdeploy.hosting.engine.credentials import RegistryCredentials
+    from drdeploy.hosting.engine.spec import ContainerSpec, Mount
 
-    from drdeploy.hosting.engine.spec import ContainerSpec, Network
-
-PROBE_TIMEOUT_S = 15.0
-CALL_TIMEOUT_S = 120
 BUILD_TIMEOUT_S = 1800
 LOG_TAIL_LINES = 30
 PORT_ATTEMPTS = 5
+MISSING_SOURCE_SIGNS = (
+    "path does not exist",
+    "Mounts denied",
+    "mounts denied",
+    "no such file or directory",
+)
+"""How Docker, Docker Desktop and Podman say that the source of a mount does not exist."""
 
 
 @dataclass(frozen=True)
 class ImageSummary:
-    """An image that the engine holds.
+    """An image in the container engine.
 
     Attributes:
-        id: ``sha256:…`` of its configuration.
-        tags: Names with tags, without the registry name that an engine gives to local images.
-        size_bytes: On disk, as the engine counts.
-        created_at: ISO 8601.
+        id: The digest of the image's configuration, ``sha256:…``.
+        tags: The image's names with tags, without the registry that an engine adds to local names.
+        size_bytes: The image's size on disk, as the engine counts it.
+        created_at: When the image was created, ISO 8601.
     """
 
     id: str
@@ -47,67 +64,86 @@ class ImageSummary:
 
 
 class Engine:
-    """A container engine that answers; safe to use from several threads.
+    """A running container engine; safe to use from several threads.
 
     Args:
-        api: The SDK's low-level client.  The high-level one inspects a container after every
-            call, and a cold start would pay for these round trips.
-        host: URL of the engine's socket.
+        connection: The connection to the engine. The connection uses the low-level client of the
+            SDK, because the high-level client inspects a container after every call, which would
+            slow down a cold start.
     """
 
-    def __init__(self, api: APIClient, host: str) -> None:
-        self._api = api
-        self.host = host
+    def __init__(self, connection: EngineConnection) -> None:
+        self._api = connection.api
+        self._connection = connection
+        self.location = connection.location
+        self.host = connection.location.url
 
     @classmethod
     def find(cls, environ: Mapping[str, str] = os.environ) -> Self | None:
-        """Return the engine at ``DOCKER_HOST``, else at a usual socket; None if none answers."""
-        for host in _candidates(environ):
-            if (api := _connect(host)) is not None:
-                return cls(api, host)
-        return None
-
-    @classmethod
-    def require(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Return the engine at ``DOCKER_HOST``, else at a usual socket.
+        """Return the engine that Docker's command line would use; None if no engine answers.
 
         Raises:
-            EngineUnavailable: No engine answers.
+            EngineMisconfigured: The user names an engine in a way that cannot be used.
+            MissingExtra: The extra ``cloud`` is not installed.
         """
-        engine = cls.find(environ)
-        if engine is None:
-            raise engine_unavailable(environ.get("DOCKER_HOST", ""))
-        return engine
+        try:
+            return cls.find_or_raise(environ)
+        except EngineUnavailable:
+            return None
+
+    @classmethod
+    def find_or_raise(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Return the engine that Docker's command line would use.
+
+        Raises:
+            EngineMisconfigured: The user names an engine in a way that cannot be used.
+            EngineUnavailable: No engine answers.
+            MissingExtra: The extra ``cloud`` is not installed.
+        """
+        return cls(connect_to_engine(environ))
+
+    @property
+    def description(self) -> str:
+        """The engine's version, its address, and where the address comes from."""
+        return f"{self.version} at {self.location}"
 
     @property
     def version(self) -> str:
         """The engine's name and version, for example ``Podman Engine 4.3.1``."""
-        with engine_errors("The engine does not report its version", where=self.host):
+        with translate_engine_errors("The engine does not report its version", where=self.host):
             answer = self._api.version()
         components = answer.get("Components") or [{}]
         return f"{components[0].get('Name', 'Engine')} {answer.get('Version', '')}".strip()
 
     @property
-    def fastest_network(self) -> Network:
-        """The network that starts fastest: ``host`` if the engine is local, else ``bridge``.
+    def fastest_network(self) -> str:
+        """The network on which a container that this process can reach starts fastest."""
+        return NO_NETWORK if self.can_enter_containers else BRIDGE
 
-        A container on the host's network needs the host's loopback to be this machine's.
-        """
-        return "host" if self.is_local else "bridge"
+    @property
+    def can_enter_containers(self) -> bool:
+        """Whether :meth:`RunningContainer.connect` reaches a container without a network."""
+        return may_enter_namespaces() and self.is_local
 
     @property
     def is_local(self) -> bool:
-        """Whether its containers are processes of this system.
+        """Whether the engine's containers are processes of this system.
 
-        Those of a remote engine are not, and Docker Desktop runs them in a virtual machine, behind
-        what looks like a local socket.
+        A remote engine runs containers elsewhere.  Docker Desktop, Colima and others run them in a
+        virtual machine, and the socket of an engine may be in another container: behind a socket
+        that looks local, the engine's kernel or host name is another.
         """
-        has_socket = self.host.startswith("unix://") and os.uname().sysname == "Linux"
-        return has_socket and "Docker Desktop" not in str(self._info.get("OperatingSystem", ""))
+        return self.location.socket is not None and self._shares_kernel_with_this_machine
+
+    @property
+    def has_selinux(self) -> bool:
+        """Whether SELinux confines the engine's containers."""
+        options = self._info.get("SecurityOptions") or []
+        return any("selinux" in str(option) for option in options)
 
     @property
     def cores(self) -> int:
-        """CPU cores of the machine that containers run on."""
+        """The number of CPU cores of the machine on which containers run."""
         return int(self._info.get("NCPU", 0)) or 1
 
     def build(
@@ -124,22 +160,25 @@ class Engine:
         """Build an image, reusing the layers in the engine's cache.
 
         Args:
-            context: Folder that is sent to the engine, without what its ``.dockerignore`` names.
-            dockerfile: Path relative to ``context``.
-            tag: Name and tag of the image.
-            build_args: Values for the Dockerfile's ``ARG``.
-            network: Network of the build's steps; ``host`` reaches whatever this machine reaches.
-            platform: For example ``linux/arm64``; None is the engine's own.
+            context: The folder that is sent to the engine, without the files that its
+                ``.dockerignore`` names.
+            dockerfile: The path of the Dockerfile, relative to ``context``.
+            tag: The name and tag of the image.
+            build_args: The values for each ``ARG`` of the Dockerfile.
+            network: The network of the build's steps; ``host`` is the network of this machine.
+            platform: The image's platform, for example ``linux/arm64``; None is the platform of
+                the engine.
             log: Called with each line of the build's output.
 
         Returns:
             The image's id.
 
         Raises:
-            ImageBuildFailed: The message ends with the last lines of the log.
+            ImageBuildFailed: The build failed; the message ends with the last lines of its output.
         """
         lines: list[str] = []
-        with engine_errors(f"{tag} cannot be built", where=dockerfile):
+        credentials = self._send_credentials_with_builds()
+        with translate_engine_errors(f"{tag} cannot be built", where=dockerfile):
             events = self._api.build(
                 path=str(context),
                 dockerfile=dockerfile,
@@ -157,11 +196,13 @@ class Engine:
                     if log is not None:
                         log(line)
                 if "error" in event:
+                    reason = str(event["error"]).strip()
                     tail = "\n".join(lines[-LOG_TAIL_LINES:])
                     raise ImageBuildFailed(
-                        f"{tag} does not build: {str(event['error']).strip()}",
+                        f"The image {tag} cannot be built: {reason}",
                         where=dockerfile,
-                        remedy=f"The end of its log:\n{tail}",
+                        remedy=credentials.explain_refusal(reason)
+                        or f"Read the end of the build's output:\n{tail}",
                     )
         return self.image_id(tag)
 
@@ -169,22 +210,76 @@ class Engine:
         """Create and start a container, in two calls to the engine.
 
         Raises:
-            EngineError: There is no such image, or the engine refuses; no container is left.
+            EngineError: The image does not exist, or the engine refuses the container; no container
+                is left.
         """
-        attempts = PORT_ATTEMPTS if spec.host_port is None and spec.network == "bridge" else 1
-        for attempt in range(attempts):
+        volumes: dict[str, str] = {}
+        try:
+            return self._run_with_copies(spec, volumes)
+        except BaseException:
+            remove_volumes(self._api, volumes.values())
+            raise
+
+    def _run_with_copies(self, spec: ContainerSpec, volumes: dict[str, str]) -> RunningContainer:
+        """Start a container; each folder that the engine cannot mount is copied to a volume."""
+        for mount in spec.mounts:
+            if self._needs_copy(mount):
+                self._copy_mount(spec, mount, volumes)
+        is_any_port = spec.host_port is None and spec.network != NO_NETWORK
+        attempts = PORT_ATTEMPTS if is_any_port else 1
+        while True:
             try:
-                return self._run_on(spec, _host_port(spec))
+                return self._start_container_on_port(spec, self._choose_host_port(spec), volumes)
             except EngineError as err:
+                if missing := _find_mount_that_engine_misses(spec, volumes, err.what):
+                    self._copy_mount(spec, missing, volumes)
+                    continue
+                if "cannot assign requested address" in err.what:
+                    raise EngineError(
+                        f"The engine's machine does not have the address {self._address} on which "
+                        "the container's port should be published",
+                        where=str(self.location),
+                        remedy="Reach the engine by ssh://, which needs no published address",
+                    ) from err
                 # Another process may take the port between our search and the engine's bind.
                 is_taken = "already in use" in err.what or "already allocated" in err.what
-                if attempt + 1 == attempts or not is_taken:
+                attempts -= 1
+                if not attempts or not is_taken:
                     raise
-        raise EngineError("There is no free port for the container", where=spec.image)
 
-    def images(self) -> tuple[ImageSummary, ...]:
-        """List the images that have a tag."""
-        with engine_errors("The engine does not list its images", where=self.host):
+    def _copy_mount(self, spec: ContainerSpec, mount: Mount, volumes: dict[str, str]) -> None:
+        volumes[mount.target] = copy_folder_to_volume(
+            self._api, mount.source.resolve(), spec.image, spec.labels
+        )
+
+    def _choose_host_port(self, spec: ContainerSpec) -> int | None:
+        if spec.port is None or spec.network == NO_NETWORK:
+            return None
+        if spec.host_port is None and self.location.is_on_another_machine:
+            return random.SystemRandom().choice(PORTS)  # which ports are free there is not known
+        return spec.host_port or find_free_port()
+
+    @cached_property
+    def _address(self) -> str:
+        """The address of the engine's machine on which ports are published.
+
+        Through ssh the loopback address of that machine is reached.  Otherwise it is the address
+        by which the engine is reached, and not all addresses: the server has no password.
+        """
+        host = self.location.parts.hostname or ""
+        if not self.location.is_on_another_machine or self._connection.tunnel is not None:
+            return LOOPBACK
+        try:
+            return str(socket.getaddrinfo(host, None, socket.AF_INET)[0][4][0])
+        except OSError as err:
+            raise EngineError(
+                f"The name of the engine's machine has no IPv4 address: {err.strerror}",
+                where=str(self.location),
+            ) from err
+
+    def list_images(self) -> tuple[ImageSummary, ...]:
+        """Return a summary of each image that has a tag."""
+        with translate_engine_errors("The engine does not list its images", where=self.host):
             return tuple(
                 ImageSummary(
                     id=str(image["Id"]),
@@ -201,7 +296,7 @@ class Engine:
             )
 
     def image_id(self, image: str) -> str:
-        """Return the id that a tag stands for now.
+        """Return the id of the image that a tag names now.
 
         Raises:
             EngineError: There is no such image.
@@ -214,33 +309,57 @@ class Engine:
         Raises:
             EngineError: There is no such image.
         """
-        with engine_errors(f"{image} cannot be found", where=self.host):
+        with translate_engine_errors(f"{image} cannot be found", where=self.host):
             return dict(self._api.inspect_image(image))  # type: ignore[no-untyped-call]  # stubs
 
-    def save(self, image: str) -> Iterator[bytes]:
+    def find_manifest_type(self, image: str) -> str:
+        """Return the media type of the manifest with which the engine pushes an image.
+
+        Raises:
+            EngineError: There is no such image.
+        """
+        return distribution.find_manifest_type(
+            self._api, self.image_config(image), is_podman=self._is_podman
+        )
+
+    def save_image(self, image: str) -> Iterator[bytes]:
         """Yield an image as ``docker image save`` writes it: a tar file in chunks.
 
         Raises:
             EngineError: There is no such image.
         """
-        with engine_errors(f"{image} cannot be saved", where=self.host):
+        with translate_engine_errors(f"{image} cannot be saved", where=self.host):
             yield from self._api.get_image(image)
+
+    def export_files(self, image: str) -> Iterator[bytes]:
+        """Yield a tar file, in chunks, with the files that a container of the image would see.
+
+        A container is created, but not started, and then removed.
+
+        Raises:
+            EngineError: There is no such image.
+        """
+        with translate_engine_errors(f"The files of {image} cannot be read", where=self.host):
+            # An image may lack a command, and without one no container can be created.
+            created = self._api.create_container(image, command=["none"])
+            try:
+                yield from self._api.export(created["Id"])
+            finally:
+                kill_and_remove_container(self._api, str(created["Id"]))
 
     def push(
         self, image: str, repository: str, tag: str, *, credentials: Mapping[str, str] | None = None
     ) -> None:
-        """Push an image to ``REPOSITORY:TAG``; the local image does not keep that name.
+        """Push an image to ``REPOSITORY:TAG``, and remove that name from the local image.
 
-        Args:
-            image: Tag or id of a local image.
-            repository: With the registry's host.
-            tag: The image's tag in the registry.
-            credentials: ``username`` and ``password`` for the registry.
+        ``REPOSITORY`` begins with the registry's host. The credentials are ``username`` and
+        ``password``.
 
         Raises:
-            EngineError: There is no such image, or the registry refuses.
+            EngineError: The image does not exist, or the registry refuses it.
         """
-        with engine_errors(f"{image} cannot be pushed", where=self.host):
+        self._refuse_registry_out_of_reach(repository)
+        with translate_engine_errors(f"{image} cannot be pushed", where=self.host):
             self._api.tag(image, repository, tag)
         try:
             distribution.push(self._api, repository, tag, credentials)
@@ -248,101 +367,216 @@ class Engine:
             # The name of an ECR repository is long-lived there, and only clutter here.
             self.untag(f"{repository}:{tag}")
 
-    def pull(self, repository: str, reference: str) -> str:
+    def pull(
+        self, repository: str, reference: str, *, credentials: Mapping[str, str] | None = None
+    ) -> str:
         """Pull an image by digest or tag and return its id.
 
+        Args:
+            repository: The repository, which begins with the registry's host.
+            reference: The digest or the tag of the image.
+            credentials: The ``username`` and the ``password`` for the registry.
+
         Raises:
-            EngineError: The registry or the engine refuses.
+            EngineError: The registry or the engine refuses the request.
         """
-        is_podman = "podman" in self.version.lower()
-        distribution.pull(self._api, repository, reference, is_podman=is_podman)
-        separator = "@" if reference.startswith("sha256:") else ":"
-        return self.image_id(f"{repository}{separator}{reference}")
+        self._refuse_registry_out_of_reach(repository)
+        return self.image_id(
+            distribution.pull(
+                self._api, repository, reference, credentials, is_podman=self._is_podman
+            )
+        )
 
     def untag(self, reference: str) -> None:
         """Remove a name from an image, and the image itself if that was its only name.
 
         Raises:
-            EngineError: There is no such name, or a container still uses it.
+            EngineError: No image has the name, or a container still uses the image.
         """
-        with engine_errors(f"{reference} cannot be removed", where=self.host):
+        with translate_engine_errors(f"{reference} cannot be removed", where=self.host):
             self._api.remove_image(reference, noprune=True)
 
-    def containers(self, label: str) -> tuple[str, ...]:
+    def create_network(self, name: str, label: str) -> None:
+        """Create a network whose containers reach only one another and hosts outside this machine.
+
+        The label has the form ``name=value``; :meth:`remove_unused_networks` finds the network by
+        its label.
+
+        Raises:
+            EngineError: The engine refuses, for example because it has no free addresses.
+        """
+        key, _, value = label.partition("=")
+        # Docker keeps its networks apart by itself, Podman where it is told to.
+        options = {"isolate": "true"} if self._is_podman else {}
+        with translate_engine_errors("The network cannot be made", where=name):
+            self._api.create_network(name, driver="bridge", options=options, labels={key: value})
+
+    def remove_network(self, name: str) -> bool:
+        """Remove a network; return False if a container still uses the network."""
+        from docker.errors import APIError, NotFound
+
+        try:
+            self._api.remove_network(name)
+        except NotFound:
+            return True
+        except APIError:
+            return False
+        return True
+
+    def remove_unused_networks(self, label: str) -> None:
+        """Remove every network that has the label and that no container uses."""
+        with translate_engine_errors("The engine does not list its networks", where=self.host):
+            found = self._api.networks(filters={"label": label})
+        for network in found:
+            self.remove_network(network["Name"])
+
+    def list_container_ids(self, label: str) -> tuple[str, ...]:
         """Return the ids of all containers with a label, given as ``name`` or ``name=value``."""
-        with engine_errors("The engine does not list its containers", where=self.host):
+        with translate_engine_errors("The engine does not list its containers", where=self.host):
             found = self._api.containers(all=True, filters={"label": label})
         return tuple(str(one["Id"]) for one in found)
 
-    def remove_stale(self, label: str) -> tuple[str, ...]:
+    def remove_containers_with_label(self, label: str) -> tuple[str, ...]:
         """Kill and remove every container with a label, given as ``name`` or ``name=value``.
 
         Returns:
             The ids of the removed containers.
         """
-        ids = self.containers(label)
+        ids = self.list_container_ids(label)
         for container_id in ids:
-            with engine_errors("A stale container cannot be removed", where=container_id[:12]):
-                kill_and_remove(self._api, container_id)
+            with translate_engine_errors(
+                "A stale container cannot be removed", where=container_id[:12]
+            ):
+                kill_and_remove_container(self._api, container_id)
+        with translate_engine_errors("Volumes cannot be removed", where=self.host):
+            remove_volumes_with_label(self._api, label)
         return ids
+
+    def open_container_ends(self, label: str, since: datetime) -> ContainerEnds:
+        """Return the past and future ends of containers with a label, from a moment on.
+
+        Raises:
+            EngineError: The engine refuses the request, or does not answer.
+        """
+        with translate_engine_errors("The engine's events cannot be read", where=self.host):
+            stream = self._api.events(
+                decode=True,
+                since=int(since.timestamp()),
+                filters={"type": ["container"], "label": [label]},
+            )
+        return ContainerEnds(stream, self.host)
+
+    def _refuse_registry_out_of_reach(self, repository: str) -> None:
+        if self.location.is_on_another_machine and distribution.is_on_loopback(repository):
+            raise EngineError(
+                "The container engine runs on another machine, and cannot reach the registry of "
+                "this machine",
+                where=f"{repository} from {self.location}",
+                remedy="Name the image by a tag that the engine holds, or use an engine that "
+                "runs on this machine",
+            )
+
+    def _send_credentials_with_builds(self) -> RegistryCredentials:
+        """Let the SDK send the user's credentials with builds, and return them.
+
+        The SDK would ask the credential helpers itself, and a helper that is missing or that fails
+        would end every build, even one whose base image is public.
+        """
+        from docker.auth import AuthConfig
+
+        class KnownCredentials(AuthConfig):
+            is_empty = False  # otherwise the SDK reads the file again, and asks the helpers
+
+        found = collect_registry_credentials()
+        api: Any = self._api
+        api._auth_configs = KnownCredentials({"auths": found.by_registry})  # noqa: SLF001  see above
+        return found
+
+    @cached_property
+    def _shares_kernel_with_this_machine(self) -> bool:
+        """Whether the engine reports the kernel and the host name of this system."""
+        own = os.uname()
+        return (
+            own.sysname == "Linux"
+            and "Docker Desktop" not in str(self._info.get("OperatingSystem", ""))
+            and (self._info.get("Name"), self._info.get("KernelVersion"))
+            == (own.nodename, own.release)
+        )
+
+    def _needs_copy(self, mount: Mount) -> bool:
+        """Whether a folder must be copied, because a mount would fail or show another folder."""
+        if self.location.is_on_another_machine:
+            return True
+        # The text of a labelled mount would be cut at the colon.
+        if self.has_selinux and ":" in str(mount.source.resolve()):
+            return True
+        # Docker refuses a folder that does not exist where it runs; Podman mounts an empty one.
+        return self._is_podman and not self._shares_kernel_with_this_machine
+
+    @cached_property
+    def _is_podman(self) -> bool:
+        return "podman" in self.version.lower()
 
     @cached_property
     def _info(self) -> dict[str, Any]:
-        with engine_errors("The engine does not report what it runs on", where=self.host):
+        with translate_engine_errors("The engine does not report what it runs on", where=self.host):
             return dict(self._api.info())
 
-    def _run_on(self, spec: ContainerSpec, host_port: int | None) -> RunningContainer:
-        with engine_errors("The container cannot be created", where=spec.image):
+    def _start_container_on_port(
+        self, spec: ContainerSpec, host_port: int | None, volumes: Mapping[str, str]
+    ) -> RunningContainer:
+        # Only a published port needs an address, and only a mount needs a label.
+        address = LOOPBACK if host_port is None else self._address
+        config = spec.make_host_config(
+            host_port,
+            address=address,
+            volumes=volumes,
+            relabels=bool(spec.mounts) and self.has_selinux,
+        )
+        with translate_engine_errors("The container cannot be created", where=spec.image):
             created = self._api.create_container(
                 spec.image,
                 command=list(spec.command),
                 entrypoint=None if spec.entrypoint is None else list(spec.entrypoint),
                 environment=dict(spec.env),
-                host_config=self._api.create_host_config(**spec.host_config(host_port)),
+                host_config=self._api.create_host_config(**config),
                 labels=dict(spec.labels),
                 name=spec.name,
                 ports=None if spec.port is None else [spec.port],
                 user=spec.user,
             )
-        container = RunningContainer(str(created["Id"]), spec, host_port, self._api)
+        container = RunningContainer(
+            str(created["Id"]),
+            spec,
+            host_port,
+            self._api,
+            address,
+            self._connection.tunnel,
+            tuple(volumes.values()),
+        )
         try:
-            with engine_errors("The container does not start", where=spec.image):
+            with translate_engine_errors("The container does not start", where=spec.image):
                 self._api.start(container.id)
         except EngineError:
-            container.remove()
+            # Not `remove`: another attempt may need the copies of the mounted folders.
+            kill_and_remove_container(self._api, container.id)
             raise
         return container
 
 
-def _candidates(environ: Mapping[str, str]) -> Iterator[str]:
-    if environ.get("DOCKER_HOST"):
-        yield environ["DOCKER_HOST"]
-        return
-    sockets = [Path("/var/run/docker.sock"), Path("/run/podman/podman.sock")]
-    if environ.get("XDG_RUNTIME_DIR"):
-        sockets.append(Path(environ["XDG_RUNTIME_DIR"]) / "podman" / "podman.sock")
-    sockets.append(Path.home() / ".docker" / "run" / "docker.sock")
-    yield from (f"unix://{path}" for path in sockets if path.exists())
-
-
-def _connect(host: str) -> APIClient | None:
-    with requires_extra("cloud", "A container engine"):
-        import requests
-        from docker import APIClient
-        from docker.errors import DockerException
-
-    try:
-        api = APIClient(base_url=host, version="auto", timeout=int(PROBE_TIMEOUT_S))
-    except (DockerException, requests.RequestException, OSError, ValueError):
+def _find_mount_that_engine_misses(
+    spec: ContainerSpec, volumes: Mapping[str, str], message: str
+) -> Mount | None:
+    """Return the mount whose source exists here and, as the engine says, not where it runs."""
+    if not any(sign in message for sign in MISSING_SOURCE_SIGNS):
         return None
-    # A probe should fail soon; a call may wait behind others that the engine has begun.
-    api.timeout = CALL_TIMEOUT_S
-    return api
-
-
-def _host_port(spec: ContainerSpec) -> int | None:
-    if spec.port is None or spec.network == "none":
-        return None
-    if spec.network == "host":
-        return spec.port
-    return spec.host_port or free_port()
+    return next(
+        (
+            mount
+            for mount in spec.mounts
+            if mount.target not in volumes
+            and mount.source.exists()
+            and str(mount.source.resolve()) in message
+        ),
+        None,
+    )

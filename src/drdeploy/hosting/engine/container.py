@@ -1,30 +1,43 @@
-"""A container that was started: its state, its use of memory, its log, its end."""
+"""A started container: its state, its memory, its log and its end.
+
+Podman before version 5 misses most out-of-memory kills on cgroup v1, because its monitor reads the
+kernel's counter before the kernel increments it.  The log of the kernel always names the killed
+container, but not every user may read the log.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import EngineError
-from drdeploy.hosting.engine.failures import engine_errors
-from drdeploy.hosting.engine.kernel_log import has_oom_kill
+from drdeploy.hosting.engine.failures import translate_engine_errors
+from drdeploy.hosting.engine.namespace import NetworkNamespace
+from drdeploy.hosting.engine.ports import LOOPBACK
+from drdeploy.hosting.engine.spec import NO_NETWORK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from docker import APIClient
 
     from drdeploy.hosting.engine.spec import ContainerSpec
+    from drdeploy.hosting.engine.ssh import SshTunnel
 
 _MICROSECONDS = re.compile(r"(\.\d{6})\d+")
-"""Engines report nanoseconds, which Python does not parse."""
+"""Matches nanoseconds in the times that engines report, because Python parses microseconds."""
 
+NANOSECONDS_PER_S = 1_000_000_000
 STOP_TIMEOUT_S = 30
-"""How long SageMaker waits between SIGTERM and SIGKILL."""
+"""The seconds between SIGTERM and SIGKILL on SageMaker."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +45,9 @@ class ExitState:
     """Whether a container runs, or how it ended.
 
     Attributes:
-        is_running: Whether it still runs; then the other fields mean nothing.
-        exit_code: Exit status of the main process; 128 + n after signal n.
-        oom_killed: Whether the kernel killed one of its processes for lack of memory.
+        is_running: Whether the container still runs; if it does, the other fields have no meaning.
+        exit_code: The exit status of the main process; 128 + n after signal n.
+        oom_killed: Whether the kernel killed a process of the container for lack of memory.
     """
 
     is_running: bool
@@ -44,59 +57,95 @@ class ExitState:
 
 @dataclass(frozen=True)
 class ContainerStats:
-    """A container's use of resources at one instant.
+    """The resources that a container uses at one instant.
 
     Attributes:
-        memory_bytes: Memory in use, without page cache that can be dropped.
-        memory_limit_bytes: The container's limit.
-        tasks: Number of processes and threads.
+        memory_bytes: The memory in use, without page cache that the kernel could free.
+        memory_limit_bytes: The memory limit of the container.
+        tasks: The number of processes and threads.
+        cpu_s: Seconds of CPU time since the container was started.
     """
 
     memory_bytes: int
     memory_limit_bytes: int
     tasks: int = 0
+    cpu_s: float = 0.0
 
     @property
     def memory_utilization(self) -> float:
-        """Memory in use as a share of the limit, between 0 and 1."""
+        """The memory in use as a share of the limit, between 0 and 1."""
         return self.memory_bytes / self.memory_limit_bytes if self.memory_limit_bytes else 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class RunningContainer:
-    """A container that was started; safe to use from several threads.
+    """A started container; safe to use from several threads.
 
     Attributes:
-        id: The engine's id.
-        spec: What it was started from.
-        host_port: The port on 127.0.0.1 that it answers on; None if no port is published.
-        api: The SDK's low-level client.
+        id: The id that the engine gave the container.
+        spec: The specification that the container was started from.
+        host_port: The port on which the container answers; None if no port is published.
+        api: The low-level client of the SDK.
+        address: The address of the engine's machine on which the port is published.
+        tunnel: The way to ports of the engine's machine; None unless the engine is reached by SSH.
+        volumes: The volumes that hold copies of the mounted folders.
     """
 
     id: str
     spec: ContainerSpec
     host_port: int | None
     api: APIClient = field(repr=False)
+    address: str = LOOPBACK
+    tunnel: SshTunnel | None = None
+    volumes: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
-        """Base URL of the server inside, without a trailing slash."""
+        """The base URL of the server in the container, without a trailing slash."""
         if self.host_port is None:
             raise EngineError("The container publishes no port", where=self.id[:12])
-        return f"http://127.0.0.1:{self.host_port}"
+        if self.tunnel is not None:
+            raise EngineError(
+                "The port of the container is reached only through ssh, and has no URL here",
+                where=self.id[:12],
+            )
+        return f"http://{self.address}:{self.host_port}"
+
+    def connect(self, timeout_s: float) -> socket.socket:
+        """Return a TCP connection to the server in the container, on any kind of network.
+
+        Raises:
+            ConnectionRefusedError: The server does not listen yet, or the container has ended.
+            TimeoutError: The server did not accept the connection in time.
+        """
+        if self.spec.network == NO_NETWORK:
+            return self._namespace.connect((LOOPBACK, self.spec.port or 0), timeout_s)
+        if self.tunnel is not None:
+            return self.tunnel.open_port(self.host_port or 0, timeout_s)
+        return socket.create_connection((self.address, self.host_port or 0), timeout_s)
+
+    @cached_property
+    def _namespace(self) -> NetworkNamespace:
+        return NetworkNamespace(self.read_main_pid(), self.id)
+
+    def _close_namespace(self) -> None:
+        namespace = self.__dict__.pop("_namespace", None)
+        if namespace is not None:
+            namespace.close()
 
     def start(self) -> None:
-        """Start it again after it ended: its files and its port are as they were."""
-        with self._errors("The container does not start again"):
+        """Start the container again after it ended; it keeps its files and its port."""
+        self._close_namespace()  # it gets another one
+        with self._translate_container_errors("The container does not start again"):
             self.api.start(self.id)
 
     def stop(self, timeout_s: int = STOP_TIMEOUT_S) -> None:
-        """Send SIGTERM, then SIGKILL after ``timeout_s``; no error if it already ended."""
-        with self._errors("The container does not stop"):
+        """Send SIGTERM, then SIGKILL after ``timeout_s``, if the container still runs."""
+        with self._translate_container_errors("The container does not stop"):
             self.api.stop(self.id, timeout=timeout_s)
 
     def kill(self, signal: str = "SIGKILL") -> None:
-        """Send a signal; no error if it already ended."""
+        """Send a signal to the container; no error if it already ended."""
         from docker.errors import APIError, NotFound
 
         try:
@@ -107,7 +156,7 @@ class RunningContainer:
             with suppress(NotFound):
                 if self.api.inspect_container(self.id)["State"]["Running"]:
                     raise EngineError(
-                        f"The container cannot be sent {signal}: {err.explanation}",
+                        f"The signal {signal} cannot be sent to the container: {err.explanation}",
                         where=self.id[:12],
                     ) from err
 
@@ -118,12 +167,12 @@ class RunningContainer:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> ExitState:
-        """Wait until it ends.
+        """Wait until the container ends, and return its exit state.
 
-        It polls: the API's own wait cannot be interrupted.
+        The method polls, because the wait of Docker's API cannot be interrupted.
 
         Raises:
-            EngineError: It still runs after ``timeout_s``.
+            EngineError: The container still runs after ``timeout_s`` seconds.
         """
         deadline = clock() + timeout_s
         while (state := self.exit_state()).is_running:
@@ -135,8 +184,8 @@ class RunningContainer:
         return state
 
     def exit_state(self) -> ExitState:
-        """Return whether it runs, and how it ended if not."""
-        with self._errors("The container cannot be inspected"):
+        """Return whether the container runs, and how it ended if it does not."""
+        with self._translate_container_errors("The container cannot be inspected"):
             state = self.api.inspect_container(self.id)["State"]
         # Podman does not call a container running that is about to start or to stop.
         is_running = bool(state["Running"]) or state.get("Status") in {"created", "stopping"}
@@ -145,43 +194,64 @@ class RunningContainer:
             oom_killed = has_oom_kill(self.id)
         return ExitState(is_running, exit_code, oom_killed)
 
-    def main_pid(self) -> int:
-        """Return the id, on the engine's host, of its process 1; 0 once it has ended."""
-        with self._errors("The container cannot be inspected"):
+    def read_main_pid(self) -> int:
+        """Return the id of the container's process 1 on the engine's host; 0 after it has ended."""
+        with self._translate_container_errors("The container cannot be inspected"):
             return int(self.api.inspect_container(self.id)["State"]["Pid"])
 
-    def started_at(self) -> float:
-        """Return when the engine started its process, in seconds since the epoch."""
-        with self._errors("The container cannot be inspected"):
+    def read_start_time(self) -> float:
+        """Return when the engine started the container's process, in seconds since the epoch."""
+        with self._translate_container_errors("The container cannot be inspected"):
             text: str = self.api.inspect_container(self.id)["State"]["StartedAt"]
         return datetime.fromisoformat(_MICROSECONDS.sub(r"\1", text)).timestamp()
 
-    def stats(self) -> ContainerStats:
-        """Return its use of memory, processes and threads now."""
-        with self._errors("The container's use of memory cannot be read"):
+    def read_stats(self) -> ContainerStats:
+        """Return the container's current use of memory, processes and threads."""
+        with self._translate_container_errors("The container's use of memory cannot be read"):
             sample = self.api.stats(self.id, stream=False, one_shot=True)
-        return _stats(sample)
+        return _parse_stats(sample)
 
-    def logs(self, tail: int | None = None) -> str:
-        """Return its standard output and error, or the last ``tail`` lines of them."""
-        with self._errors("The container's log cannot be read"):
+    def read_logs(self, tail: int | None = None) -> str:
+        """Return the container's log, or only its last ``tail`` lines."""
+        with self._translate_container_errors("The container's log cannot be read"):
             raw: bytes = self.api.logs(self.id, tail="all" if tail is None else tail)
         return raw.decode(errors="replace")
 
+    def read_timed_lines(self, since_s: int = 0) -> list[tuple[float, str]]:
+        """Return the log lines since a given second, with times; one earlier line may be included.
+
+        The times are in seconds since 1970.
+        """
+        with self._translate_container_errors("The container's log cannot be read"):
+            # One second more, because Podman leaves out the second itself.
+            since = since_s - 1 if since_s else None
+            raw: bytes = self.api.logs(self.id, timestamps=True, since=since)
+        lines: list[tuple[float, str]] = []
+        for line in raw.decode(errors="replace").splitlines():
+            stamp, _, text = line.partition(" ")
+            try:
+                moment = datetime.fromisoformat(_MICROSECONDS.sub(r"\1", stamp)).timestamp()
+            except ValueError:  # the rest of a line that had a line separator of its own
+                moment, text = (lines[-1][0] if lines else float(since_s)), line
+            lines.append((moment, text))
+        return lines
+
     def remove(self) -> None:
-        """Kill it if it runs, and remove it; no error if that was done already."""
-        with self._errors("The container cannot be removed"):
-            kill_and_remove(self.api, self.id)
+        """Kill the container if it runs, and remove it; no error if it is already removed."""
+        self._close_namespace()
+        with self._translate_container_errors("The container cannot be removed"):
+            kill_and_remove_container(self.api, self.id)
+        remove_volumes(self.api, self.volumes)
 
-    def _errors(self, what: str) -> Any:
-        return engine_errors(what, where=f"{self.spec.image} {self.id[:12]}")
+    def _translate_container_errors(self, what: str) -> Any:
+        return translate_engine_errors(what, where=f"{self.spec.image} {self.id[:12]}")
 
 
-def kill_and_remove(api: APIClient, container_id: str) -> None:
+def kill_and_remove_container(api: APIClient, container_id: str) -> None:
     """Kill and remove a container, if it exists.
 
-    It is killed first because Podman, asked to remove a running container, stops it and waits for
-    ten seconds.
+    The container is killed first, because Podman would otherwise stop a running container and wait
+    for ten seconds.
     """
     from docker.errors import APIError, NotFound
 
@@ -191,13 +261,58 @@ def kill_and_remove(api: APIClient, container_id: str) -> None:
         api.remove_container(container_id, force=True, v=True)
 
 
-def _stats(sample: dict[str, Any]) -> ContainerStats:
+def remove_volumes(api: APIClient, names: Iterable[str]) -> None:
+    """Remove volumes; one that is already removed, or still in use, is passed over."""
+    from docker.errors import APIError
+
+    for name in names:
+        with suppress(APIError):
+            api.remove_volume(name, force=True)
+
+
+def _parse_stats(sample: dict[str, Any]) -> ContainerStats:
     memory = sample.get("memory_stats") or {}
     details = memory.get("stats") or {}
+    cpu = sample.get("cpu_stats") or {}
     # The page cache, which `docker stats` leaves out too, is named differently by cgroup v1 and v2.
     cache = details.get("total_inactive_file", details.get("inactive_file", 0))
     return ContainerStats(
         memory_bytes=max(0, memory.get("usage", 0) - cache),
         memory_limit_bytes=int(memory.get("limit", 0)),
+        cpu_s=(cpu.get("cpu_usage") or {}).get("total_usage", 0) / NANOSECONDS_PER_S,
         tasks=int((sample.get("pids_stats") or {}).get("current", 0)),
     )
+
+
+KERNEL_LOG = Path("/dev/kmsg")
+RECORD_BYTES = 8192
+"""The most bytes that one read of ``/dev/kmsg`` returns."""
+
+
+def has_oom_kill(container_id: str, log: Path = KERNEL_LOG) -> bool:
+    """Return whether the kernel killed a process of a container for lack of memory."""
+    return any(
+        record.startswith("oom-kill:") and container_id in record
+        for record in _read_kernel_log_records(log)
+    )
+
+
+def _read_kernel_log_records(log: Path) -> list[str]:
+    try:
+        handle = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return []
+    records: list[str] = []
+    try:
+        while True:
+            try:
+                raw = os.read(handle, RECORD_BYTES)
+            except BrokenPipeError:
+                continue  # the record was overwritten; the next read returns a later one
+            except OSError:  # BlockingIOError: there is no further record yet
+                return records
+            if not raw:
+                return records
+            records.append(raw.decode(errors="replace").partition(";")[2])
+    finally:
+        os.close(handle)

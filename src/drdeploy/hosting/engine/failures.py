@@ -1,4 +1,4 @@
-"""Turns the Docker SDK's exceptions into this package's errors."""
+"""Turn the exceptions of the Docker SDK into errors of this package."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ UNAVAILABLE_REMEDY = (
 )
 
 
-def engine_unavailable(where: str = "") -> EngineUnavailable:
-    """Return the error to raise when no engine answers; it says how to fix that."""
+def make_engine_unavailable_error(where: str = "") -> EngineUnavailable:
+    """Make the error for a container engine that does not answer."""
     return EngineUnavailable("No container engine answers", where=where, remedy=UNAVAILABLE_REMEDY)
 
 
 @contextmanager
-def engine_errors(what: str, *, where: str = "") -> Iterator[None]:
-    """Turn the SDK's exceptions in a block into an :class:`EngineError` that begins with ``what``.
+def translate_engine_errors(what: str, *, where: str = "") -> Iterator[None]:
+    """Turn the SDK's exceptions into an :class:`EngineError` that begins with ``what``.
 
     Raises:
         EngineUnavailable: The engine does not answer.
-        EngineError: The engine refused.
+        EngineError: The engine refused the call, or failed.
     """
     import requests
     from docker.errors import APIError, DockerException, ImageNotFound
@@ -36,14 +36,14 @@ def engine_errors(what: str, *, where: str = "") -> Iterator[None]:
         yield
     except ImageNotFound as err:
         raise EngineError(
-            f"{what}: there is no such image",
+            f"{what}: the image does not exist",
             where=where,
-            remedy="Build it first: drdeploy image build ladder",
+            remedy="Build the image first, for example with `drdeploy image build ladder`",
         ) from err
     except APIError as err:
         reason = str(err.explanation or err).strip()
-        raise EngineError(f"{what}: {reason}", where=where) from err
+        raise EngineError(f"{what}: the engine refused ({reason})", where=where) from err
     except requests.ConnectionError as err:
-        raise engine_unavailable(where) from err
+        raise make_engine_unavailable_error(where) from err
     except (DockerException, requests.RequestException) as err:
-        raise EngineError(f"{what}: {err}", where=where) from err
+        raise EngineError(f"{what}: the engine failed ({err})", where=where) from err

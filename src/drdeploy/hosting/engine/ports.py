@@ -1,7 +1,7 @@
-"""Loopback ports for containers, server processes and the local service.
+"""Find loopback ports for containers, server processes and the local service.
 
-The caller chooses the port that a container is published on: asking the engine which one it
-chose would cost a round trip in every cold start.
+The port of a container is chosen before the container starts, because asking the engine for the
+port would add a round trip to every cold start.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import socket
 
 LOOPBACK = "127.0.0.1"
 PORTS = range(20_000, 32_000)
-"""Below the ports that Linux gives to outgoing connections (32768 and up, by default): one of
-those may be taken between the search and the moment that a server listens on it."""
+"""The ports among which a free one is searched. Linux gives ports from 32768 up to outgoing
+connections, so a higher port could be taken between the search and the start of the server."""
 
 
-def free_port(rng: random.Random | None = None) -> int:
-    """Return a loopback port that nobody listens on.
+def find_free_port(rng: random.Random | None = None) -> int:
+    """Return a free loopback port.
 
     Raises:
-        OSError: None is free.
+        OSError: No port is free.
     """
     for port in (rng or random.SystemRandom()).sample(PORTS, 200):
         with socket.socket() as probe:

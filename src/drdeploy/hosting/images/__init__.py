@@ -1,16 +1,23 @@
-"""Container images: built, measured by size, and timed at a cold start.
+"""Build container images, measure their size, and time their cold starts.
 
-``build`` makes the five images of ``containers/`` (the ladder): ``drdeploy:baseline``,
-``two-step`` and ``reduced`` hold TensorFlow and the classic profile, as the three images of the
-2023 study; ``lean`` and ``minimal`` hold ONNX Runtime and the lean profile.
+``build`` makes five images from the Dockerfiles in ``containers/``. ``drdeploy:baseline``,
+``drdeploy:two-step`` and ``drdeploy:reduced`` hold TensorFlow and the classic server profile, like
+the three images of the 2023 study. ``drdeploy:lean`` and ``drdeploy:minimal`` hold ONNX Runtime and
+the lean server profile.  ``drdeploy:cuda`` holds the lean server profile and ONNX Runtime for GPUs;
+commands that build or compare all images leave it out.  ``bases`` chooses the base image of a
+build, by digest; ``debian_lock`` compares the packages of Debian in an image with a lock.
+
+``inventory`` lists the packages of any image, and ``sbom`` writes them as a bill of materials.
+``provenance`` states what an image was built from.
 
 ``sizes`` measures any image, on disk and compressed, and says what takes the space: ``archive``
-reads what the engine saves, ``layers`` reads one layer, ``contents`` combines them and finds the
-owner of each file.  ``cold_start`` times a start stage by stage; ``imports`` says which imports it
-spends its time on.
+reads an image that the engine has saved, ``layers`` reads one layer, and ``contents`` finds the
+owner of each file.  ``cold_start`` times each stage of a start; ``imports`` measures the time of
+each import.
 """
 
 from drdeploy.hosting.images.build import (
+    ALL_IMAGE_NAMES,
     ARM64,
     IMAGE_NAMES,
     ImageName,
@@ -18,14 +25,22 @@ from drdeploy.hosting.images.build import (
     OwnImage,
     Platform,
     build_image,
-    image_tag,
-    own_image,
-    tag_of,
+    find_own_image_by_tag,
+    make_image_tag,
+    resolve_image_tag,
 )
-from drdeploy.hosting.images.size_rows import document_of, write_sizes
-from drdeploy.hosting.images.sizes import ImageSize, measure_size
+from drdeploy.hosting.images.debian_lock import (
+    describe_difference_from_debian_lock,
+    refuse_image_unlike_lock,
+    refuse_platform_without_lock,
+)
+from drdeploy.hosting.images.provenance import write_sbom_and_provenance
+from drdeploy.hosting.images.sbom import make_sbom_of_image
+from drdeploy.hosting.images.size_rows import make_image_size_document, write_image_sizes_csv
+from drdeploy.hosting.images.sizes import ImageSize, measure_image_size
 
 __all__ = [
+    "ALL_IMAGE_NAMES",
     "ARM64",
     "IMAGE_NAMES",
     "ImageName",
@@ -34,10 +49,15 @@ __all__ = [
     "OwnImage",
     "Platform",
     "build_image",
-    "document_of",
-    "image_tag",
-    "measure_size",
-    "own_image",
-    "tag_of",
-    "write_sizes",
+    "describe_difference_from_debian_lock",
+    "find_own_image_by_tag",
+    "make_image_size_document",
+    "make_image_tag",
+    "make_sbom_of_image",
+    "measure_image_size",
+    "refuse_image_unlike_lock",
+    "refuse_platform_without_lock",
+    "resolve_image_tag",
+    "write_image_sizes_csv",
+    "write_sbom_and_provenance",
 ]

@@ -1,24 +1,27 @@
-"""Reads an image as ``docker image save`` writes it: a tar file of documents and layers."""
+"""Read an image in the format of ``docker image save``: documents and layers in a tar file."""
 
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import EngineError, UnsafeArchive
-from drdeploy.files import CHUNK_BYTES
-from drdeploy.grader.artifacts.archive import BoundedTarInfo, UntilEnd, members_of
-from drdeploy.hosting.images.layers import Layer, read_layer
+from drdeploy.files import CHUNK_BYTES, parse_json
+from drdeploy.grader.artifacts.archive import (
+    BoundedTarInfo,
+    ReaderFailingFarPastEnd,
+    iterate_and_forget_members,
+)
+from drdeploy.hosting.images.layers import Layer, read_layer_tar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 FILES_MAX = 10_000
-"""Files of a saved image: three for each layer, and a few documents."""
+"""The most files that a saved image may have: three for each layer, and a few documents."""
 
 
 @dataclass
@@ -26,52 +29,54 @@ class SavedImage:
     """The parts of a saved image.
 
     Attributes:
-        documents: JSON by file name: ``manifest.json``, and the configuration that it names.
-        layers: By file name, without those that were skipped.
+        documents: The parsed JSON documents by file name: ``manifest.json``, and the configuration
+            that ``manifest.json`` names.
+        layers: The layers that were read, by file name.
     """
 
     documents: dict[str, Any] = field(default_factory=dict)
     layers: dict[str, Layer] = field(default_factory=dict)
 
     @property
-    def layer_names(self) -> list[str]:
-        """The file names of the layers, the lowest first."""
+    def layer_file_names(self) -> list[str]:
+        """The file names of the layers, the lowest layer first."""
         return list(self.documents["manifest.json"][0]["Layers"])
 
     @property
-    def instructions(self) -> tuple[str, ...]:
-        """The Dockerfile's instruction for each layer; empty if the engine recorded none."""
+    def layer_instructions(self) -> tuple[str, ...]:
+        """The Dockerfile instruction of each layer; empty if the engine recorded none."""
         history = self.documents[self.documents["manifest.json"][0]["Config"]].get("history", [])
         made = tuple(step.get("created_by", "") for step in history if not step.get("empty_layer"))
-        return made if len(made) == len(self.layer_names) else ()
+        return made if len(made) == len(self.layer_file_names) else ()
 
 
-def read_archive(chunks: Iterator[bytes], *, skips: Callable[[str], bool]) -> SavedImage:
-    """Read a saved image once, forward, without keeping the whole of it.
+def read_saved_image(
+    chunks: Iterator[bytes], *, is_known_layer: Callable[[str], bool]
+) -> SavedImage:
+    """Read a saved image once from beginning to end, without keeping all of it in memory.
 
     Args:
-        chunks: The tar file.
-        skips: Returns whether a file, by its name, is a layer that need not be read.
+        chunks: The bytes of the tar file, chunk by chunk.
+        is_known_layer: Takes a file name, and returns whether it is that of a layer that need not
+            be read.
 
     Raises:
-        EngineError: A file in it is neither a document nor a layer, or is built to cost its
-            reader much more than its size.
+        EngineError: A file of the saved image is neither a document nor a layer, or would take
+            its reader far more time or memory than its size suggests.
     """
     image = SavedImage()
-    stream = io.BufferedReader(_Chunks(chunks), CHUNK_BYTES)
     try:
-        with tarfile.open(fileobj=UntilEnd(stream), mode="r|", tarinfo=BoundedTarInfo) as files:
-            for member in members_of(files, max_members=FILES_MAX):
-                content = files.extractfile(member) if member.isfile() else None
-                if content is None or skips(member.name):
-                    continue
-                # Formats name files in different ways, so the content decides: a small file that
-                # is JSON is a document, everything else a layer.
-                head = content.read(CHUNK_BYTES) if member.size < CHUNK_BYTES else b""
-                if head and (document := _as_json(head)) is not None:
-                    image.documents[member.name] = document
-                elif member.size:
-                    image.layers[member.name] = read_layer(io.BytesIO(head) if head else content)
+        for member, files in iterate_members_of_tar(chunks):
+            content = files.extractfile(member) if member.isfile() else None
+            if content is None or is_known_layer(member.name):
+                continue
+            # Formats name files in different ways, so the content decides: a small file that is
+            # JSON is a document, everything else a layer.
+            head = content.read(CHUNK_BYTES) if member.size < CHUNK_BYTES else b""
+            if head and (document := _parse_json_or_none(head)) is not None:
+                image.documents[member.name] = document
+            elif member.size:
+                image.layers[member.name] = read_layer_tar(io.BytesIO(head) if head else content)
     except UnsafeArchive as err:
         raise EngineError(f"The image cannot be read: {err.what}") from err
     except (tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError) as err:
@@ -79,15 +84,33 @@ def read_archive(chunks: Iterator[bytes], *, skips: Callable[[str], bool]) -> Sa
     return image
 
 
-def _as_json(data: bytes) -> Any:
+def iterate_members_of_tar(
+    chunks: Iterator[bytes],
+) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+    """Yield each member of a tar file that comes in chunks, with the tar file to read it from.
+
+    Raises:
+        UnsafeArchive: Reading the tar file would take far more time or memory than its size
+            suggests.
+        tarfile.TarError, EOFError, ValueError, OverflowError: The data is not a tar file.
+    """
+    stream = io.BufferedReader(ChunkReader(chunks), CHUNK_BYTES)
+    with tarfile.open(
+        fileobj=ReaderFailingFarPastEnd(stream), mode="r|", tarinfo=BoundedTarInfo
+    ) as files:
+        for member in iterate_and_forget_members(files, max_members=FILES_MAX):
+            yield member, files
+
+
+def _parse_json_or_none(data: bytes) -> Any:
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
+        return parse_json(data)
+    except ValueError:
         return None
 
 
-class _Chunks(io.RawIOBase):
-    """Presents an iterator of chunks as a file that can only be read forward."""
+class ChunkReader(io.RawIOBase):
+    """Presents an iterator of chunks as a file that can be read once."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         super().__init__()
@@ -95,6 +118,7 @@ class _Chunks(io.RawIOBase):
         self._left = b""
 
     def readable(self) -> bool:
+        """Return True, because the file can only be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:

@@ -1,4 +1,4 @@
-"""Builds the project's images from their Dockerfiles, and knows their names and tags."""
+"""Build the project's images from their Dockerfiles, and look up their names and tags."""
 
 from __future__ import annotations
 
@@ -10,25 +10,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from drdeploy.errors import ImageBuildFailed, InvalidInput
-from drdeploy.files import shipped
+from drdeploy.files import path_of_shipped_file
+from drdeploy.hosting.images.bases import choose_base_image, read_locked_bases
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.images.bases import LockedBase
 
-ImageName = Literal["baseline", "two-step", "reduced", "lean", "minimal"]
-"""The ladder, from the 2023 study's first image to the smallest one that fulfils the contract."""
-IMAGE_NAMES: tuple[ImageName, ...] = get_args(ImageName)
+ImageName = Literal["baseline", "two-step", "reduced", "lean", "minimal", "cuda"]
+"""The images of the project, from the first image of the 2023 study to the smallest image that
+fulfils the hosting contract, and the image for GPUs."""
+ALL_IMAGE_NAMES: tuple[ImageName, ...] = get_args(ImageName)
+IMAGE_NAMES: tuple[ImageName, ...] = tuple(name for name in ALL_IMAGE_NAMES if name != "cuda")
+"""The images that run on a CPU, which `image build ladder` builds and studies compare."""
+
+CUDA_REQUIREMENT = "cuda>=13.0"
+"""The CUDA that onnxruntime-gpu of PyPI was built for, as ``cuda.Dockerfile`` states it."""
 
 DOCKERFILES = Path("containers")
 
 Platform = Literal["linux/amd64", "linux/arm64"]
 ARM64: Platform = "linux/arm64"
-ARM64_BASE = "arm64v8/debian:bookworm-slim"
-"""Docker Hub's own name of the arm64 variant.  The usual name would replace the local image of this
-machine's platform: an engine keeps one platform of a tag."""
 ARM64_IMAGES: tuple[ImageName, ...] = ("reduced", "lean")
 EMULATION_REMEDY = (
     "Let QEMU run them: `docker run --privileged --rm tonistiigi/binfmt --install arm64`, or on a "
@@ -36,18 +41,21 @@ EMULATION_REMEDY = (
 )
 
 
-def tag_of(image: str) -> str:
-    """Return the tag for one of our names, and any other tag as it is."""
-    return next((image_tag(name) for name in IMAGE_NAMES if image == name), image)
+def resolve_image_tag(image: str) -> str:
+    """Return the tag of the project's image with the given name; return any other text unchanged.
+
+    For example, ``lean`` becomes ``drdeploy:lean``.
+    """
+    return next((make_image_tag(name) for name in ALL_IMAGE_NAMES if image == name), image)
 
 
 @dataclass(frozen=True)
 class OwnImage:
-    """One of the project's images.
+    """An image of this project.
 
     Attributes:
-        name: For example ``lean``.
-        platform: For example ``linux/arm64``; None is the engine's own.
+        name: The image's name, for example ``lean``.
+        platform: The image's platform, for example ``linux/arm64``; None is the engine's platform.
     """
 
     name: ImageName
@@ -55,35 +63,44 @@ class OwnImage:
 
     @property
     def tag(self) -> str:
-        """Its tag in the engine."""
-        return image_tag(self.name, self.platform)
+        """The image's tag in the engine."""
+        return make_image_tag(self.name, self.platform)
 
-    def on(self, platform: Platform) -> OwnImage:
+    @property
+    def variables(self) -> dict[str, str]:
+        """The variables of the image that say which GPU it needs; empty for an image for CPUs."""
+        return {"NVIDIA_REQUIRE_CUDA": CUDA_REQUIREMENT} if self.name == "cuda" else {}
+
+    def for_platform(self, platform: Platform) -> OwnImage:
         """Return the same image for another platform."""
         return OwnImage(self.name, platform)
 
 
-def own_image(tag: str) -> OwnImage | None:
-    """Return which of our images a tag names; None if it names another one."""
+def find_own_image_by_tag(tag: str) -> OwnImage | None:
+    """Return the project's image that a tag names; None if the tag names another image."""
     platforms: tuple[Platform | None, ...] = (None, ARM64)
-    ours = (OwnImage(name, platform) for name in IMAGE_NAMES for platform in platforms)
+    ours = (OwnImage(name, platform) for name in ALL_IMAGE_NAMES for platform in platforms)
     return next((image for image in ours if image.tag == tag), None)
 
 
 @dataclass(frozen=True)
 class ImageRef:
-    """An image that was built.
+    """A built image in the engine.
 
     Attributes:
-        tag: For example ``drdeploy:lean``.
-        id: ``sha256:…`` of its configuration: the same id is the same image.
+        tag: The image's tag, for example ``drdeploy:lean``.
+        id: The digest of the image's configuration, ``sha256:…``; images with equal ids are equal.
+        base: What the image was built from: ``NAME@sha256:…``, or a tag.
+        note: Why the locked base image was not used; empty if it was.
     """
 
     tag: str
     id: str
+    base: str
+    note: str
 
 
-def image_tag(name: ImageName, platform: Platform | None = None) -> str:
+def make_image_tag(name: ImageName, platform: Platform | None = None) -> str:
     """Return ``drdeploy:lean`` for ``lean``, and ``drdeploy:lean-arm64`` for arm64."""
     return f"drdeploy:{name}-arm64" if platform == ARM64 else f"drdeploy:{name}"
 
@@ -96,37 +113,60 @@ def build_image(
     root: Path | None = None,
     network: str = "host",
     log: Callable[[str], None] | None = None,
+    bases: Sequence[LockedBase] = (),
+    require_locked_base: bool = False,
 ) -> ImageRef:
-    """Build ``drdeploy:NAME``, with what the engine has in its cache.
+    """Build the image ``drdeploy:NAME`` on the locked base image, using the engine's cache.
 
     Args:
-        engine: Builds the image.
-        name: Which image.
-        platform: None is the engine's own; another one is emulated.
-        root: Folder that the Dockerfiles build from; None is the one of this package.
-        network: Network of the build's steps; ``host`` reaches whatever this machine reaches.
+        engine: The container engine that builds the image.
+        name: The name of the image.
+        platform: The platform to build for; None is the engine's platform. A platform other than
+            the engine's is emulated.
+        root: The folder that the Dockerfiles build from; None is the folder of this package.
+        network: The network of the build's steps; ``host`` is the network of this machine.
         log: Called with each line of the build's output.
+        bases: The base images to build on; by default, the base images in ``bases.toml``.
+        require_locked_base: Whether a placeholder and an unlocked base are refused.
 
     Raises:
-        ImageBuildFailed: The message ends with the last lines of the log.
-        InvalidInput: The Dockerfiles are missing, or the image is not built for the platform.
+        ImageBuildFailed: The build failed; the message ends with the last lines of its output. The
+            same error is raised, before anything is built, if ``require_locked_base`` is set and
+            the base image is not locked.
+        InvalidInput: The Dockerfiles are missing, or the image cannot be built for the platform.
     """
     if platform == ARM64 and name not in ARM64_IMAGES:
         raise InvalidInput(
-            f"{name} is not built for {platform}",
+            f"The image {name} cannot be built for {platform}",
             where="platform",
-            remedy=f"Name one of {', '.join(ARM64_IMAGES)}",
+            remedy=f"Choose one of {', '.join(ARM64_IMAGES)}",
         )
-    tag = image_tag(name, platform)
+    tag = make_image_tag(name, platform)
     dockerfile = str(DOCKERFILES / f"{name}.Dockerfile")
-    base = {"BASE": ARM64_BASE} if platform == ARM64 else {}
+    base = choose_base_image(
+        engine, (bases or read_locked_bases())[0], is_emulated_arm64=platform == ARM64
+    )
+    if base.note and require_locked_base:
+        raise ImageBuildFailed(
+            f"The image {tag} was not built: {base.note}",
+            where=dockerfile,
+            remedy="Build without `--locked`, or on a machine that reaches the registry",
+        )
+    if base.note and log is not None:
+        log(f"Note: {base.note}")
+    build_args = {
+        "VERSION": VERSION,
+        "BASE": base.reference,
+        "BASE_NAME": base.image,
+        "BASE_DIGEST": base.digest,
+    }
     try:
-        with nullcontext(root) if root else build_context() as context:
+        with nullcontext(root) if root else open_build_context() as context:
             image_id = engine.build(
                 context,
                 dockerfile,
                 tag,
-                {"VERSION": VERSION, **base},
+                build_args,
                 network=network,
                 platform=platform,
                 log=log,
@@ -135,24 +175,25 @@ def build_image(
         if platform is None or "exec format error" not in str(err).lower():
             raise
         raise ImageBuildFailed(
-            f"{tag} does not build: this machine cannot run programs for {platform}",
+            f"The image {tag} cannot be built: this machine cannot run programs for {platform}",
             where=dockerfile,
             remedy=EMULATION_REMEDY,
         ) from err
-    return ImageRef(tag, image_id)
+    return ImageRef(tag, image_id, base.reference, base.note)
 
 
 @contextmanager
-def build_context() -> Iterator[Path]:
-    """Give the folder that the Dockerfiles build from, laid out as the root of a checkout.
+def open_build_context() -> Iterator[Path]:
+    """Yield the build context of the Dockerfiles, which is a folder with the layout of a checkout.
 
-    A checkout is that folder itself.  An installed package has its Dockerfiles and locks below
-    ``drdeploy/shipped``: they are copied beside its own modules, for as long as the block lasts.
+    In a checkout, the build context is the checkout itself.  In an installed package, the
+    Dockerfiles and lock files of ``drdeploy/shipped`` and the package's modules are copied to a
+    temporary folder.
 
     Raises:
         InvalidInput: The package was installed without its Dockerfiles.
     """
-    dockerfiles = shipped(str(DOCKERFILES))
+    dockerfiles = path_of_shipped_file(str(DOCKERFILES))
     if not (dockerfiles / "lean.Dockerfile").is_file():
         raise InvalidInput(
             "The Dockerfiles are missing",

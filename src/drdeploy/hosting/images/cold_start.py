@@ -1,22 +1,22 @@
-"""Times a cold start stage by stage, from the request for a container to its first answer.
+"""Time each stage of a cold start, from the request for a container to its first answer.
 
-The server's log says when it listens and when its model is loaded; the engine says when it started
-the process; the client knows both ends.  All of them read the one clock of this machine, so that
-the stages add up to the whole.
+The engine reports when the server's process started. The server's log says when the server listened
+and when the model was loaded. The client measures when the container was requested and when the
+answer arrived.  All times come from the clock of this machine, so the stages add up to the total.
 """
 
 from __future__ import annotations
 
 import http.client
-import json
 import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from drdeploy.errors import EngineError
-from drdeploy.hosting.engine import ContainerSpec
-from drdeploy.hosting.images.server_spec import server_spec
+from drdeploy.files import parse_json
+from drdeploy.hosting.engine import ContainerSpec, Mount
+from drdeploy.hosting.serving.settings import MODEL_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,48 +40,58 @@ MEANING: Mapping[Stage, str] = {
 }
 
 POLL_S = 0.002
-"""Between two attempts: it bounds the error of the measured time."""
+"""Seconds between two attempts to connect, which bound the error of the measured time."""
 PATIENCE_S = 120.0
 CHECK_EVERY_S = 2.0
-"""Between two checks of whether the container still runs: asking disturbs what is measured."""
+"""Seconds between two checks whether the container still runs; each check disturbs the
+measurement."""
 
 
 @dataclass(frozen=True)
 class ColdStart:
-    """One cold start.
+    """The duration of one cold start.
 
     Attributes:
         total_s: Seconds from the request for the container to the last byte of the first answer.
-        stages_s: Seconds of each stage; they add up to ``total_s``.
+        stages_s: Seconds that each stage took; the stages add up to ``total_s``.
     """
 
     total_s: float
     stages_s: Mapping[Stage, float]
 
 
-def measure_cold_start(
+def measure_cold_start_stages(
     engine: Engine, image: str, model_dir: Path, photograph: bytes, *, memory_mb: int, cpus: float
 ) -> ColdStart:
-    """Time the start of a container until it has graded a photograph (JPEG).
+    """Start a container, and time each stage until it has graded a photograph (JPEG).
 
     Raises:
-        EngineError: It ends, or does not answer within two minutes; the message quotes its log.
+        EngineError: The container ends, or does not answer within two minutes; the message quotes
+            the container's log.
     """
-    spec = server_spec(engine, image, model_dir, memory_mb=memory_mb, cpus=cpus)
+    spec = ContainerSpec(
+        image,
+        mounts=(Mount(model_dir, MODEL_DIR),),
+        memory_mb=memory_mb,
+        cpus=cpus,
+        network=engine.fastest_network,
+    )
     asked = time.time()
     container = engine.run(spec)
     try:
-        _first_answer(container, photograph)
+        _send_photograph_until_answered(container, photograph)
         answered = time.time()
-        return ColdStart(answered - asked, _stages(container, asked, answered))
+        return ColdStart(answered - asked, _read_stage_seconds_from_log(container, asked, answered))
     finally:
         container.remove()
 
 
-def empty_start_s(engine: Engine, image: str, *, memory_mb: int, cpus: float) -> float:
-    """Return the seconds to start a container that does nothing, and to notice its end.
+def measure_empty_container_start_s(
+    engine: Engine, image: str, *, memory_mb: int, cpus: float
+) -> float:
+    """Return the seconds that a container takes to start and to end if it only runs ``/bin/true``.
 
-    The image needs ``/bin/true``.
+    The image must contain ``/bin/true``.
     """
     spec = ContainerSpec(
         image, (), entrypoint=("/bin/true",), port=None, network="none", memory_mb=memory_mb,
@@ -96,12 +106,12 @@ def empty_start_s(engine: Engine, image: str, *, memory_mb: int, cpus: float) ->
         container.remove()
 
 
-def _first_answer(container: RunningContainer, photograph: bytes) -> None:
+def _send_photograph_until_answered(container: RunningContainer, photograph: bytes) -> None:
     # The photograph itself is sent from the start, not a ping: a client waits for its grade, and a
     # connection made before the model is loaded waits in the server's backlog.
     deadline = time.monotonic() + PATIENCE_S
     check_at = time.monotonic() + CHECK_EVERY_S
-    while not _answers(container, photograph):
+    while not _send_photograph_and_tell_if_graded(container, photograph):
         if time.monotonic() >= check_at:
             check_at = time.monotonic() + CHECK_EVERY_S
             is_over = not container.exit_state().is_running
@@ -109,16 +119,15 @@ def _first_answer(container: RunningContainer, photograph: bytes) -> None:
                 raise EngineError(
                     "The container ended" if is_over else "The container does not answer",
                     where=container.spec.image,
-                    remedy=f"The end of its log: {container.logs(tail=5)}",
+                    remedy=f"Read the end of the container's log: {container.read_logs(tail=5)}",
                 )
         time.sleep(POLL_S)
 
 
-def _answers(container: RunningContainer, photograph: bytes) -> bool:
-    connection = http.client.HTTPConnection(
-        "127.0.0.1", container.host_port or 0, timeout=PATIENCE_S
-    )
+def _send_photograph_and_tell_if_graded(container: RunningContainer, photograph: bytes) -> bool:
+    connection = http.client.HTTPConnection("localhost", timeout=PATIENCE_S)
     try:
+        connection.sock = container.connect(PATIENCE_S)
         connection.request("POST", "/invocations", photograph, {"Content-Type": "image/jpeg"})
         response = connection.getresponse()
         response.read()
@@ -130,19 +139,27 @@ def _answers(container: RunningContainer, photograph: bytes) -> bool:
         connection.close()
 
 
-def _stages(container: RunningContainer, asked: float, answered: float) -> dict[Stage, float]:
-    lines = [json.loads(line) for line in container.logs().splitlines() if line.startswith("{")]
+def _read_stage_seconds_from_log(
+    container: RunningContainer, asked: float, answered: float
+) -> dict[Stage, float]:
+    lines = [
+        parse_json(line) for line in container.read_logs().splitlines() if line.startswith("{")
+    ]
     events = {event["event"]: event for event in lines}
     missing = {"listening", "model loaded"} - events.keys()
     if missing:
         raise EngineError(
-            f"The log does not say {', '.join(sorted(missing))}", where=container.spec.image,
-            remedy="Only this project's images log these stages; `image conform` times any image",
-        )  # fmt: skip
+            f"The log of the container lacks the lines {', '.join(map(repr, sorted(missing)))}",
+            where=container.spec.image,
+            remedy=(
+                "Use an image of drdeploy, which logs the missing lines; `drdeploy image "
+                "conform` times the start of any image"
+            ),
+        )
     loaded = events["model loaded"]
-    started = container.started_at()
-    listening = _when(events["listening"])
-    ready = _when(loaded)
+    started = container.read_start_time()
+    listening = _parse_event_time(events["listening"])
+    ready = _parse_event_time(loaded)
     names = ("import_runtime_s", "load_s", "first_prediction_s")
     import_s, load_s, predict_s = (float(loaded[name]) for name in names)
     return {
@@ -156,5 +173,5 @@ def _stages(container: RunningContainer, asked: float, answered: float) -> dict[
     }
 
 
-def _when(event: Mapping[str, Any]) -> float:
+def _parse_event_time(event: Mapping[str, Any]) -> float:
     return datetime.fromisoformat(event["time"]).timestamp()

@@ -1,4 +1,4 @@
-"""Draws cold starts as stacked bars, with a colour and a hatch for each stage."""
+"""Draw cold starts as stacked bars, with a colour and a hatch for each stage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from drdeploy.hosting.images.cold_start import MEANING, STAGES
-from drdeploy.pages.picture import Picture, picture_of
+from drdeploy.pages.picture import Picture, picture_from_figure
 from drdeploy.pages.style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, SKY, STYLE
 
 if TYPE_CHECKING:
@@ -27,10 +27,15 @@ LOOKS = tuple(
 PULL = "pull of the image, computed"
 
 
-def draw_cold_starts(
+def draw_cold_start_stages(
     stages_s: Mapping[str, Mapping[Stage, float]], pull_s: Mapping[str, float]
 ) -> Picture:
-    """Draw the median seconds of each stage per image, after the pull where it is given."""
+    """Draw one bar per image with the seconds of each stage of a cold start.
+
+    Args:
+        stages_s: The median seconds of each stage, by image.
+        pull_s: The seconds that pulling an image takes, by image; drawn before the stages.
+    """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 1.7 + 0.42 * len(stages_s)))
         axes = figure.subplots()
@@ -57,7 +62,7 @@ def draw_cold_starts(
         if any(pull_s.values()):
             handles.insert(0, Patch(facecolor="none", edgecolor=INK, linestyle="--", label=PULL))
         figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=8)
-    return picture_of(
+    return picture_from_figure(
         figure,
         "cold-starts",
         "What a cold start spends its time on",

@@ -1,9 +1,10 @@
-"""Finds what takes the space in an image: its packages, and its largest shared libraries.
+"""Find the packages and shared libraries that take the most space in an image.
 
-Layers lie over each other as in an engine.  What a higher layer replaces or removes is still stored
-and pulled, and is counted as ``hidden``.  A file belongs to the Debian package or the Python
-distribution that lists it.  Byte code belongs to the owner of its source; a file below
-``site-packages`` that no list names, to the owner of its top folder; any other, to its folder.
+Layers are combined as an engine combines them.  A file that a higher layer replaces or removes is
+still stored and pulled, and is counted as ``hidden``.  A file belongs to the Debian package or the
+Python distribution that lists the file.  Byte code belongs to the owner of the source file. A file
+below ``site-packages`` that no package lists belongs to the owner of its top folder. Any other file
+is counted by its folder.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Owner = tuple[PartKind, str]
 
 HIDDEN: Owner = ("hidden", "replaced or removed by a higher layer")
 USR_MERGED = ("bin/", "sbin/", "lib/", "lib32/", "lib64/", "libx32/")
-"""Folders that are links into ``usr/`` since Debian 12; packages still list their old names."""
+"""Folders that are links into ``usr/`` since Debian 12. Packages still list files under them."""
 
 _SITE = re.compile(r"(?:^|.*/)(?:site|dist)-packages/([^/]+)(/?)")
 _DIST_INFO = re.compile(r"([^/]+)-([^/-]+)\.(?:dist|egg)-info$")
@@ -34,13 +35,13 @@ _LIBRARY = re.compile(r"\.so(?:\.[\d.]+)?$")
 
 @dataclass(frozen=True)
 class ImagePart:
-    """A share of an image: a package, a folder, or what higher layers hide.
+    """A part of an image: a package, a folder, or all hidden files.
 
     Attributes:
         kind: What kind of package owns the files.
-        name: Name of the package, with the version of a Python distribution; or the folder.
-        size_bytes: Its files in the layers' tar files.
-        compressed_bytes: The same, compressed.
+        name: The name of the package or folder; for a Python distribution, with its version.
+        size_bytes: The bytes that the files take in the tar files of the layers.
+        compressed_bytes: The bytes that the files take in the compressed tar files of the layers.
     """
 
     kind: PartKind
@@ -51,7 +52,7 @@ class ImagePart:
 
 @dataclass(frozen=True)
 class SharedLibrary:
-    """A shared library: its path from the root, the package that owns it, and its size."""
+    """A shared library of an image: its path, the package that owns it, and its sizes."""
 
     path: str
     owner: str
@@ -61,20 +62,23 @@ class SharedLibrary:
 
 @dataclass(frozen=True)
 class Contents:
-    """The parts of an image, which add up to it, and its libraries; each the largest first."""
+    """The parts of an image, which add up to the image's size, and the shared libraries.
+
+    Parts and libraries are sorted by size, the largest first.
+    """
 
     parts: tuple[ImagePart, ...]
     libraries: tuple[SharedLibrary, ...]
 
 
-def contents_of(layers: Sequence[Layer]) -> Contents:
-    """Find who owns the files of an image, given its layers from the lowest up."""
-    visible, hidden = _overlaid(layers)
+def find_image_contents(layers: Sequence[Layer]) -> Contents:
+    """Return the parts and shared libraries of an image, given its layers from the lowest up."""
+    visible, hidden = _split_visible_and_hidden_files(layers)
     owners = _Owners(layers, visible)
     sums: dict[Owner, list[int]] = defaultdict(lambda: [0, 0])
     libraries = []
     for file, owner in (
-        *((file, owners.of(file.path)) for file in visible),
+        *((file, owners.find_owner_of_file(file.path)) for file in visible),
         *((file, HIDDEN) for file in hidden),
     ):
         sums[owner][0] += file.size_bytes
@@ -90,14 +94,18 @@ def contents_of(layers: Sequence[Layer]) -> Contents:
     )
 
 
-def _overlaid(layers: Iterable[Layer]) -> tuple[list[LayerFile], list[LayerFile]]:
-    """Return the files that a container sees, and those that a higher layer hides."""
+def _split_visible_and_hidden_files(
+    layers: Iterable[Layer],
+) -> tuple[list[LayerFile], list[LayerFile]]:
+    """Return the visible files of a container, and the files that a higher layer hides."""
     visible: dict[str, LayerFile] = {}
     hidden: list[LayerFile] = []
     for layer in layers:
         removed, emptied = set(layer.removed), set(layer.emptied)
         if removed or emptied:
-            gone = [p for p in visible if p in removed or _is_below(p, removed | emptied)]
+            gone = [
+                p for p in visible if p in removed or _is_inside_any_folder(p, removed | emptied)
+            ]
             hidden.extend(visible.pop(path) for path in gone)
         # A layer removes files of the layers below it, never its own.
         for file in layer.files:
@@ -107,7 +115,7 @@ def _overlaid(layers: Iterable[Layer]) -> tuple[list[LayerFile], list[LayerFile]
     return list(visible.values()), hidden
 
 
-def _is_below(path: str, folders: set[str]) -> bool:
+def _is_inside_any_folder(path: str, folders: set[str]) -> bool:
     while path:
         path = path.rpartition("/")[0]
         if path in folders:
@@ -116,7 +124,7 @@ def _is_below(path: str, folders: set[str]) -> bool:
 
 
 class _Owners:
-    """Finds the owner of a path."""
+    """Finds the owner of a file by its path."""
 
     def __init__(self, layers: Iterable[Layer], visible: Iterable[LayerFile]) -> None:
         self._listed: dict[str, Owner] = {}
@@ -130,9 +138,9 @@ class _Owners:
                     self._listed[path] = ("debian", package.package)
                     if path.startswith(USR_MERGED):
                         self._listed[f"usr/{path}"] = ("debian", package.package)
-        self._by_top_folder = self._count_top_folders(visible)
+        self._by_top_folder = self._find_owners_of_top_folders(visible)
 
-    def of(self, path: str) -> Owner:
+    def find_owner_of_file(self, path: str) -> Owner:
         if owner := self._listed.get(path) or self._listed.get(_BYTE_CODE.sub(r"\1.py", path)):
             return owner
         if package := _DPKG_INFO.match(path):
@@ -146,8 +154,8 @@ class _Owners:
         depth = 3 if path.startswith(("usr/", "var/", "opt/")) else 2
         return "other", "/" + "/".join(path.split("/")[:-1][:depth])
 
-    def _count_top_folders(self, visible: Iterable[LayerFile]) -> dict[str, Owner]:
-        """Return who lists most of the bytes of each folder right below ``site-packages``."""
+    def _find_owners_of_top_folders(self, visible: Iterable[LayerFile]) -> dict[str, Owner]:
+        """Return the package that owns most bytes of each folder right below ``site-packages``."""
         counts: dict[str, Counter[Owner]] = defaultdict(Counter)
         for file in visible:
             site, owner = _SITE.match(file.path), self._listed.get(file.path)

@@ -1,15 +1,16 @@
-"""Measures which imports a server's start spends its time on, with ``python -X importtime``."""
+"""Measure how long a server's imports take at its start, with ``python -X importtime``."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import EngineError
-from drdeploy.hosting.images.server_spec import server_spec
+from drdeploy.hosting.engine import NO_NETWORK, ContainerSpec, Mount
+from drdeploy.hosting.serving.settings import MODEL_DIR
 from drdeploy.units import MICROSECONDS_PER_S
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ POLL_S = 0.05
 
 @dataclass(frozen=True)
 class ImportTime:
-    """How long the imports of a package took, without those of other packages within them.
+    """The time that importing a package took, without the imports of other packages.
 
     Attributes:
-        package: Its top name, for example ``numpy``.
-        modules: How many of its modules were imported.
-        self_s: Seconds; the measurement itself adds a little to them.
+        package: The package's top name, for example ``numpy``.
+        modules: How many modules of the package were imported.
+        self_s: Seconds that the import took, including the small cost of measuring.
     """
 
     package: str
@@ -39,40 +40,45 @@ class ImportTime:
     self_s: float
 
 
-def measure_imports(
+def measure_import_times(
     engine: Engine, image: str, model_dir: Path, *, memory_mb: int, cpus: float
 ) -> tuple[ImportTime, ...]:
-    """Start the image once and measure its imports; the most expensive package comes first.
+    """Start the image once, and return the import time of each package, the slowest first.
 
     Raises:
-        EngineError: The image's entry point is not Python, or it does not load its model.
+        EngineError: The image's entry point is not Python, or its server does not load the model.
     """
     interpreter, *rest = engine.image_config(image)["Config"]["Entrypoint"]
     if "python" not in interpreter:
-        raise EngineError("The entry point is not a Python interpreter", where=image)
-    spec = server_spec(engine, image, model_dir, memory_mb=memory_mb, cpus=cpus)
+        raise EngineError("The entry point of the image is not a Python interpreter", where=image)
     container = engine.run(
-        replace(
-            spec,
+        ContainerSpec(
+            image,
             entrypoint=(interpreter, "-X", "importtime", *rest),
-            env={**spec.env, "PYTHONPROFILEIMPORTTIME": "1"},  # of the processes that it starts
+            env={"PYTHONPROFILEIMPORTTIME": "1"},  # of the processes that it starts
+            mounts=(Mount(model_dir, MODEL_DIR),),
+            memory_mb=memory_mb,
+            cpus=cpus,
+            network=NO_NETWORK,
         )
     )
     try:
         deadline = time.monotonic() + PATIENCE_S
-        while READY not in (log := container.logs()):
+        while READY not in (log := container.read_logs()):
             if time.monotonic() > deadline or not container.exit_state().is_running:
                 raise EngineError(
-                    "The server does not load its model", where=image, remedy=log[-1000:]
+                    "The server in the image does not load its model",
+                    where=image,
+                    remedy=log[-1000:],
                 )
             time.sleep(POLL_S)
-        return read_import_times(log.splitlines())
+        return sum_import_times_by_package(log.splitlines())
     finally:
         container.remove()
 
 
-def read_import_times(lines: Iterable[str]) -> tuple[ImportTime, ...]:
-    """Sum the lines of ``-X importtime`` by top package, the most expensive first."""
+def sum_import_times_by_package(lines: Iterable[str]) -> tuple[ImportTime, ...]:
+    """Sum the times that ``-X importtime`` printed by top package, the slowest package first."""
     modules: dict[str, int] = defaultdict(int)
     microseconds: dict[str, int] = defaultdict(int)
     for line in lines:

@@ -1,11 +1,11 @@
-"""Reads one layer of an image: its size, its compressed size, and the files in it.
+"""Read one layer of an image: its size, its compressed size, and its files.
 
-A registry stores each layer as a gzip-compressed tar file (OCI image specification, media type
-``application/vnd.oci.image.layer.v1.tar+gzip``), and engines compress with zlib's default level.
-The sum over the layers is what a host without the image pulls.
+A registry stores each layer as a gzip-compressed tar file (OCI image specification). Engines
+compress with zlib's default level. A host without the image pulls all its compressed layers.
 
-The compressed size of a file is what the compressor wrote while it read the file.  These sizes add
-up to the layer exactly; for a single file the error is up to 50 kB, because the compressor buffers.
+The compressed size of a file is the number of bytes that the compressor wrote while it read the
+file.  The compressed sizes of all files add up to the compressed size of the layer. The compressed
+size of a single file is wrong by up to 50 kB, because the compressor buffers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from drdeploy.grader.artifacts.archive import BoundedTarInfo, UntilEnd, members_of
+from drdeploy.grader.artifacts.archive import (
+    BoundedTarInfo,
+    ReaderFailingFarPastEnd,
+    iterate_and_forget_members,
+)
 from drdeploy.units import KIB, MIB
 
 if TYPE_CHECKING:
@@ -28,17 +32,18 @@ if TYPE_CHECKING:
 
 GZIP_LEVEL = 6
 GZIP_FORMAT = 31
-"""zlib's ``wbits`` for a gzip header with the largest window."""
+"""The ``wbits`` of zlib for a gzip header with the largest window."""
 GZIP_MAGIC = b"\x1f\x8b"
 BLOCK_BYTES = 16 * KIB
-"""What is compressed at once; smaller blocks make the compressed size of a file more accurate."""
+"""Bytes that are compressed at once; smaller blocks make the compressed size of a file more
+accurate."""
 LIST_BYTES_MAX = 16 * MIB
-"""Longest list of a package's files that is read; TensorFlow's is 2 MB."""
+"""Bytes of the longest list of a package's files that is read; the list of TensorFlow has 2 MB."""
 FILES_MAX = 2_000_000
-"""Files of a layer; the largest images of machine learning have a tenth of that."""
+"""The most files that a layer may have; the largest images of machine learning have a tenth."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
-"""Name of a file by which a layer removes a file of a lower one, or empties a folder (OCI image
-specification, "Whiteouts")."""
+"""Prefix of the file name by which a layer removes a file of a lower layer, and the file name by
+which it empties a folder (OCI image specification, "Whiteouts")."""
 
 _DEBIAN_LIST = re.compile(r"var/lib/dpkg/info/([^/:]+)(?::\w+)?\.list$")
 _PYTHON_RECORD = re.compile(r"(?:^|.*/)([^/]+)-([^/-]+)\.dist-info/RECORD$")
@@ -48,9 +53,9 @@ class LayerFile(msgspec.Struct, frozen=True, array_like=True):
     """A file, link or folder of a layer.
 
     Attributes:
-        path: From the root, without the leading slash.
-        size_bytes: Its part of the tar file, with header and padding.
-        compressed_bytes: Its part of the compressed tar file.
+        path: The path from the root, without the leading slash.
+        size_bytes: Bytes that it takes in the tar file, with header and padding.
+        compressed_bytes: Bytes that it takes in the compressed tar file.
     """
 
     path: str
@@ -59,12 +64,12 @@ class LayerFile(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PackageFiles(msgspec.Struct, frozen=True, array_like=True):
-    """A package's own list of its files, which may be in other layers too.
+    """The list of files that a package installed, some of which may be in other layers.
 
     Attributes:
-        kind: ``debian`` or ``python``.
-        package: Its name; with the version for a Python distribution.
-        paths: From the root, without the leading slash.
+        kind: The kind of package: ``debian`` or ``python``.
+        package: The package's name; for a Python distribution, with its version.
+        paths: The paths of the files from the root, without the leading slash.
     """
 
     kind: str
@@ -78,10 +83,10 @@ class Layer(msgspec.Struct, frozen=True):
     Attributes:
         size_bytes: Size of the tar file.
         compressed_bytes: Size of the tar file compressed with gzip.
-        files: In the order of the tar file.
-        removed: Paths of lower layers that this one removes.
-        emptied: Folders of lower layers that this one empties.
-        packages: The packages whose lists are in this layer.
+        files: The layer's files in the order of the tar file.
+        removed: Paths in lower layers that this layer removes.
+        emptied: Folders in lower layers that this layer empties.
+        packages: The packages whose lists of files are in this layer.
     """
 
     size_bytes: int
@@ -92,42 +97,46 @@ class Layer(msgspec.Struct, frozen=True):
     packages: tuple[PackageFiles, ...]
 
 
-def read_layer(content: IO[bytes]) -> Layer:
-    """Read a layer's tar file, gzip-compressed or not (about 1 s per 30 MB).
+def read_layer_tar(content: IO[bytes]) -> Layer:
+    """Read a layer's tar file, which may be gzip-compressed (about 1 s per 30 MB).
 
     Raises:
         tarfile.TarError: The content is not a tar file.
         zlib.error: The compressed content is damaged.
-        UnsafeArchive: A header is malformed, or there are more files than ``FILES_MAX``.
+        UnsafeArchive: A header of the tar file is malformed, or the layer has more than
+            ``FILES_MAX`` files.
     """
     head = content.read(BLOCK_BYTES)
     source = (_Expanding if head.startswith(GZIP_MAGIC) else _Compressing)(head, content)
     files: list[LayerFile] = []
     packages: list[PackageFiles] = []
     with tarfile.open(
-        fileobj=UntilEnd(source), mode="r|", bufsize=BLOCK_BYTES, tarinfo=BoundedTarInfo
+        fileobj=ReaderFailingFarPastEnd(source),
+        mode="r|",
+        bufsize=BLOCK_BYTES,
+        tarinfo=BoundedTarInfo,
     ) as archive:
         start, compressed, name = 0, 0, ""
-        for member in members_of(archive, max_members=FILES_MAX):
+        for member in iterate_and_forget_members(archive, max_members=FILES_MAX):
             if name:
                 pressed = source.compressed_bytes - compressed
                 files.append(LayerFile(name, member.offset - start, pressed))
                 start, compressed = member.offset, source.compressed_bytes
             name = member.name.removeprefix("./")
-            packages.extend(_packages(name, archive, member))
+            packages.extend(_read_package_file_list(name, archive, member))
     while source.read(BLOCK_BYTES):
         pass  # the padding behind the last member is part of the layer too
     size, pressed = source.size_bytes, source.compressed_bytes
     if name:
         files.append(LayerFile(name, size - start, pressed - compressed))
-    removed, emptied = _whiteouts(files)
+    removed, emptied = _find_removed_and_emptied_paths(files)
     return Layer(size, pressed, tuple(files), removed, emptied, tuple(packages))
 
 
-def _packages(
+def _read_package_file_list(
     name: str, archive: tarfile.TarFile, member: tarfile.TarInfo
 ) -> Iterator[PackageFiles]:
-    """Yield the package whose list of files a member of the tar file is, if it is one."""
+    """Yield the package's files if the member of the tar file is a list of a package's files."""
     debian, python = _DEBIAN_LIST.match(name), _PYTHON_RECORD.match(name)
     is_list = member.isreg() and (debian or python) and member.size <= LIST_BYTES_MAX
     content = archive.extractfile(member) if is_list else None
@@ -140,13 +149,13 @@ def _packages(
     elif python:
         site = PurePosixPath(name).parent.parent
         recorded = (line.rsplit(",", 2)[0].strip('"') for line in lines)
-        paths = (_joined(site, path) for path in recorded if path)
+        paths = (_join_and_normalize_paths(site, path) for path in recorded if path)
         package = f"{python[1].replace('_', '-').lower()} {python[2]}"
         yield PackageFiles("python", package, tuple(paths))
 
 
-def _joined(folder: PurePosixPath, path: str) -> str:
-    """Join ``site`` and ``../../bin/x`` to one path without dots."""
+def _join_and_normalize_paths(folder: PurePosixPath, path: str) -> str:
+    """Join a folder and a relative path such as ``../../bin/x`` to one path without dots."""
     parts: list[str] = [] if path.startswith("/") else list(folder.parts)
     for part in path.split("/"):
         if part == "..":
@@ -156,7 +165,9 @@ def _joined(folder: PurePosixPath, path: str) -> str:
     return "/".join(parts)
 
 
-def _whiteouts(files: list[LayerFile]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _find_removed_and_emptied_paths(
+    files: list[LayerFile],
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     removed, emptied = [], []
     for file in files:
         folder, _, name = file.path.rpartition("/")
@@ -168,7 +179,7 @@ def _whiteouts(files: list[LayerFile]) -> tuple[tuple[str, ...], tuple[str, ...]
 
 
 class _Source(io.RawIOBase):
-    """A tar file that can only be read forward, and the compressed bytes read so far."""
+    """A tar file that can be read once, with a count of the compressed bytes read so far."""
 
     def __init__(self, head: bytes, content: IO[bytes]) -> None:
         super().__init__()
@@ -179,17 +190,17 @@ class _Source(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._next(len(buffer))
+        data = self._read_tar_bytes(len(buffer))
         self.size_bytes += len(data)
         buffer[: len(data)] = data
         return len(data)
 
     @abstractmethod
-    def _next(self, size: int) -> bytes:
-        """At most so many bytes of what is read; none at its end."""
+    def _read_tar_bytes(self, size: int) -> bytes:
+        """Return up to ``size`` bytes of the tar file; no bytes at the end of the file."""
 
-    def _stored(self, size: int) -> bytes:
-        """Return the next bytes as the engine stores them."""
+    def _read_stored_bytes(self, size: int) -> bytes:
+        """Return the next bytes of the layer as the engine stores them."""
         if not self._head:
             return self._content.read(size)
         data, self._head = self._head[:size], self._head[size:]
@@ -197,35 +208,35 @@ class _Source(io.RawIOBase):
 
 
 class _Compressing(_Source):
-    """Reads a plain tar file, and compresses it to know its compressed size."""
+    """Reads a plain tar file, and compresses it to measure its compressed size."""
 
     def __init__(self, head: bytes, content: IO[bytes]) -> None:
         super().__init__(head, content)
         self._press = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_FORMAT)
         self._is_at_end = False
 
-    def _next(self, size: int) -> bytes:
+    def _read_tar_bytes(self, size: int) -> bytes:
         if self._is_at_end:
             return b""
-        data = self._stored(size)
+        data = self._read_stored_bytes(size)
         self._is_at_end = not data
         self.compressed_bytes += len(self._press.compress(data) if data else self._press.flush())
         return data
 
 
 class _Expanding(_Source):
-    """Reads a tar file that the engine stores compressed."""
+    """Reads a tar file that the engine stores gzip-compressed."""
 
     def __init__(self, head: bytes, content: IO[bytes]) -> None:
         super().__init__(head, content)
         self._expand = zlib.decompressobj(GZIP_FORMAT)
 
-    def _next(self, size: int) -> bytes:
+    def _read_tar_bytes(self, size: int) -> bytes:
         data = b""
         while not data and not self._expand.eof:
             pressed = self._expand.unconsumed_tail
             if not pressed:
-                pressed = self._stored(BLOCK_BYTES)
+                pressed = self._read_stored_bytes(BLOCK_BYTES)
                 self.compressed_bytes += len(pressed)
             if not pressed:
                 break

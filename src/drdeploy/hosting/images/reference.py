@@ -1,4 +1,4 @@
-"""Published sizes of other images, to compare one's own with."""
+"""Published sizes of other images, for comparison."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ class ReferenceImage:
     """The published size of an image.
 
     Attributes:
-        name: The project's name for the image that corresponds to it.
-        compressed_mb: Megabytes as a registry stores it.
-        on_disk_gb: Gigabytes unpacked.
-        source: Where the figures are published.
+        name: The name of the project's image that corresponds to the published image.
+        compressed_mb: Megabytes of the published image in a registry.
+        on_disk_gb: Gigabytes of the published image when unpacked on disk.
+        source: The publication that states both sizes.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Draws the sizes of images as stacked bars, beside published images."""
+"""Draw the sizes of images as stacked bars, beside the sizes of published images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from drdeploy.pages.picture import Picture, picture_of
+from drdeploy.pages.picture import Picture, picture_from_figure
 from drdeploy.pages.style import BLUE, GREEN, GREY, INK, ORANGE, SKY, STYLE
 from drdeploy.units import MB
 
@@ -30,13 +30,13 @@ SEGMENTS = (
     ("the rest", GREEN, "..."),
 )
 ZOOMED_BELOW = 0.25
-"""Images below this share of the largest are drawn once more, on a scale of their own."""
+"""Images below this share of the largest image are drawn once more, in an enlarged panel."""
 _WIDTH_IN, _BAR_IN, _MARGIN_IN = 7.2, 0.32, 0.62
 
 
 @dataclass(frozen=True)
 class _Bar:
-    """One image: the sizes of its segments in MB; a published image has only one."""
+    """The bar of one image, with the sizes of its segments in MB."""
 
     label: str
     segments: tuple[float, ...]
@@ -48,13 +48,18 @@ class _Bar:
         return sum(self.segments)
 
 
-def draw_sizes(sizes: Sequence[ImageSize], *, references: Sequence[ReferenceImage] = ()) -> Picture:
-    """Draw the compressed size of each image by what takes the space; references are hollow."""
+def draw_image_sizes(
+    sizes: Sequence[ImageSize], *, references: Sequence[ReferenceImage] = ()
+) -> Picture:
+    """Draw the compressed size of each image as a bar stacked from the image's parts.
+
+    The reference images are drawn as hollow bars, because only their total size is known.
+    """
     published = [
         _Bar(f"{image.name}, as published", (float(image.compressed_mb),), is_published=True)
         for image in references
     ]
-    bars = [*published, *(_bar_of(size) for size in sizes)]
+    bars = [*published, *(_make_bar_of_image(size) for size in sizes)]
     largest = max(bar.total_mb for bar in bars)
     small = [bar for bar in bars if bar.total_mb < ZOOMED_BELOW * largest]
     panels = [bars, small] if 0 < len(small) < len(bars) else [bars]
@@ -66,9 +71,9 @@ def draw_sizes(sizes: Sequence[ImageSize], *, references: Sequence[ReferenceImag
             len(panels), squeeze=False, height_ratios=[1.5 + len(panel) for panel in panels]
         )
         for panel, each in zip(panels, axes[:, 0], strict=True):
-            _draw(each, panel)
+            _draw_size_bars(each, panel)
         if len(panels) > 1:
-            axes[-1, 0].set_title("the smaller ones, enlarged", loc="left", fontsize=8)
+            axes[-1, 0].set_title("the smaller images, enlarged", loc="left", fontsize=8)
         axes[-1, 0].set_xlabel("compressed size, as a registry stores it (MB)")
         handles = [
             Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=name)
@@ -78,7 +83,7 @@ def draw_sizes(sizes: Sequence[ImageSize], *, references: Sequence[ReferenceImag
             label = f"published ({', '.join(sorted({image.source for image in references}))})"
             handles.append(Patch(facecolor="none", edgecolor=INK, linestyle="--", label=label))
         figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=8)
-    return picture_of(
+    return picture_from_figure(
         figure,
         "image-sizes",
         "Compressed size of the images",
@@ -86,26 +91,26 @@ def draw_sizes(sizes: Sequence[ImageSize], *, references: Sequence[ReferenceImag
     )
 
 
-def _bar_of(size: ImageSize) -> _Bar:
+def _make_bar_of_image(size: ImageSize) -> _Bar:
     parts = size.contents.parts
     python = [part for part in parts if part.kind == "python"]
     largest = max(python, key=lambda part: part.compressed_bytes, default=None)
     total = size.compressed_bytes / MB
     debian, own, others, hidden = (
-        _mb(part for part in parts if part.kind == "debian"),
-        _mb([largest] if largest else []),
-        _mb(part for part in python if part is not largest),
-        _mb(part for part in parts if part.kind == "hidden"),
+        _sum_compressed_megabytes(part for part in parts if part.kind == "debian"),
+        _sum_compressed_megabytes([largest] if largest else []),
+        _sum_compressed_megabytes(part for part in python if part is not largest),
+        _sum_compressed_megabytes(part for part in parts if part.kind == "hidden"),
     )
     rest = max(total - debian - own - others - hidden, 0.0)
     return _Bar(size.image, (debian, own, others, hidden, rest), largest.name if largest else "")
 
 
-def _mb(parts: Iterable[ImagePart]) -> float:
+def _sum_compressed_megabytes(parts: Iterable[ImagePart]) -> float:
     return sum(part.compressed_bytes for part in parts) / MB
 
 
-def _draw(axes: Axes, bars: Sequence[_Bar]) -> None:
+def _draw_size_bars(axes: Axes, bars: Sequence[_Bar]) -> None:
     positions = range(len(bars))[::-1]
     for position, bar in zip(positions, bars, strict=True):
         left = 0.0

@@ -1,4 +1,4 @@
-"""Writes the sizes of images as CSV rows or as one document."""
+"""Write the sizes of images as a CSV file, or return them as a JSON document."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.files import safe_cell
+from drdeploy.files import escape_formula_in_csv_cell
 from drdeploy.units import GB, MB
 
 if TYPE_CHECKING:
@@ -20,23 +20,29 @@ if TYPE_CHECKING:
 COLUMNS = (
     *("image", "image_id", "level", "kind", "name", "owner", "size_bytes", "compressed_bytes"),
 )
-"""``level`` is ``image``, ``layer``, ``part``, ``library`` or ``published``.  The layers of an
-image add up to it, and so do its parts; a library is a file of a part."""
+"""The columns of the CSV file. ``level`` is ``image``, ``layer``, ``part``, ``library`` or
+``published``.  The sizes of an image's layers add up to the size of the image, and so do the sizes
+of its parts; a library is a file of a part."""
 
 
-def write_sizes(
+def write_image_sizes_csv(
     sizes: Iterable[ImageSize], path: Path, *, references: Iterable[ReferenceImage] = ()
 ) -> None:
-    """Write a CSV row per image, layer, part and library, and one per reference image."""
+    """Write a CSV file with a row for each image, layer, part, library and reference image."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()
-        rows = chain(*map(_rows, sizes), _published(references))
-        writer.writerows({name: safe_cell(cell) for name, cell in row.items()} for row in rows)
+        rows = chain(
+            *map(_generate_csv_rows_of_image, sizes),
+            _generate_csv_rows_of_published_images(references),
+        )
+        writer.writerows(
+            {name: escape_formula_in_csv_cell(cell) for name, cell in row.items()} for row in rows
+        )
 
 
-def document_of(size: ImageSize) -> dict[str, Any]:
+def make_image_size_document(size: ImageSize) -> dict[str, Any]:
     """Return the sizes of one image as a document for JSON."""
     return {
         "image": size.image,
@@ -56,8 +62,8 @@ def document_of(size: ImageSize) -> dict[str, Any]:
     }
 
 
-def _rows(size: ImageSize) -> Iterator[dict[str, Any]]:
-    document = document_of(size)
+def _generate_csv_rows_of_image(size: ImageSize) -> Iterator[dict[str, Any]]:
+    document = make_image_size_document(size)
     of_image = {"image": size.image, "image_id": size.id}
     sizes = {name: document[name] for name in ("size_bytes", "compressed_bytes")}
     yield {**of_image, "level": "image", **sizes}
@@ -69,7 +75,9 @@ def _rows(size: ImageSize) -> Iterator[dict[str, Any]]:
         yield {**of_image, "level": "library", "name": library.pop("path"), **library}
 
 
-def _published(references: Iterable[ReferenceImage]) -> Iterator[dict[str, Any]]:
+def _generate_csv_rows_of_published_images(
+    references: Iterable[ReferenceImage],
+) -> Iterator[dict[str, Any]]:
     for image in references:
         yield {
             "image": image.name,

@@ -1,4 +1,4 @@
-"""Measures an image: its size on disk, its size in a registry, and what takes the space."""
+"""Measure an image: its size on disk, its size in a registry, and the sizes of its parts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from drdeploy.errors import EngineError
-from drdeploy.hosting.images.archive import read_archive
-from drdeploy.hosting.images.contents import Contents, contents_of
+from drdeploy.hosting.images.archive import read_saved_image
+from drdeploy.hosting.images.contents import Contents, find_image_contents
 from drdeploy.hosting.images.layer_cache import LayerCache
 from drdeploy.hosting.images.layers import Layer
 
@@ -23,9 +23,9 @@ class ImageSize:
     """The size of an image, layer by layer.
 
     Attributes:
-        image: Its name, as it was given.
-        id: ``sha256:…`` of its configuration.
-        layers: The lowest first.
+        image: The image's name, as the caller gave it.
+        id: The digest of the image's configuration, ``sha256:…``.
+        layers: The image's layers, the lowest first.
         instructions: The Dockerfile's instruction for each layer, as the engine recorded it.
     """
 
@@ -36,60 +36,62 @@ class ImageSize:
 
     @property
     def size_bytes(self) -> int:
-        """Size of all layers unpacked: what the image takes on disk."""
+        """The unpacked size of all layers, which is what the image takes on disk."""
         return sum(layer.size_bytes for layer in self.layers)
 
     @property
     def compressed_bytes(self) -> int:
-        """Size of all layers compressed: what a registry stores, and a new host pulls."""
+        """The compressed size of all layers, which is what a registry stores and a host pulls."""
         return sum(layer.compressed_bytes for layer in self.layers)
 
     @cached_property
     def contents(self) -> Contents:
-        """What takes the space, by package and library."""
-        return contents_of(self.layers)
+        """The parts and the shared libraries of the image."""
+        return find_image_contents(self.layers)
 
 
 class _Instructions(msgspec.Struct):
     made_by: tuple[str, ...]
 
 
-def measure_size(engine: Engine, image: str, *, cache: LayerCache | None = None) -> ImageSize:
-    """Measure an image: layers that are not cached are read from the engine (1 s per 30 MB).
+def measure_image_size(engine: Engine, image: str, *, cache: LayerCache | None = None) -> ImageSize:
+    """Measure the size of an image and of its layers.
+
+    Layers that are not in the cache are read from the engine, which takes about 1 s per 30 MB.
 
     Raises:
-        EngineError: There is no such image, or its archive has an unknown format.
+        EngineError: The image does not exist, or the engine saves it in an unknown format.
     """
     cache = cache or LayerCache()
     config = engine.image_config(image)
     image_id = str(config["Id"])
     digests = [str(digest) for digest in config["RootFS"]["Layers"]]
-    known = {digest: layer for digest in digests if (layer := cache.get(digest, Layer))}
-    instructions = cache.get(image_id, _Instructions)
+    known = {digest: layer for digest in digests if (layer := cache.read_value(digest, Layer))}
+    instructions = cache.read_value(image_id, _Instructions)
     if instructions is None or not set(digests) <= set(known):
-        instructions = _read_missing(engine, image, digests, known)
+        instructions = _read_uncached_layers(engine, image, digests, known)
         for digest, layer in known.items():
-            cache.put(digest, layer)
-        cache.put(image_id, instructions)
+            cache.write_value(digest, layer)
+        cache.write_value(image_id, instructions)
     made_by = instructions.made_by or ("",) * len(digests)
     return ImageSize(image, image_id, tuple(known[digest] for digest in digests), made_by)
 
 
-def _read_missing(
+def _read_uncached_layers(
     engine: Engine, image: str, digests: list[str], known: dict[str, Layer]
 ) -> _Instructions:
-    """Read the layers that are missing in ``known`` and add them; return the instructions."""
+    """Add the layers that ``known`` lacks to ``known``; return the instruction of every layer."""
     names = {digest.rpartition(":")[2] for digest in known}
 
     # Docker and Podman name a layer's file after its digest, each in a way of its own.
-    def skips(file: str) -> bool:
+    def is_known_layer(file: str) -> bool:
         return any(name in file for name in names)
 
-    archive = read_archive(engine.save(image), skips=skips)
+    archive = read_saved_image(engine.save_image(image), is_known_layer=is_known_layer)
     try:
-        for digest, file in zip(digests, archive.layer_names, strict=True):
+        for digest, file in zip(digests, archive.layer_file_names, strict=True):
             if digest not in known:
                 known[digest] = archive.layers[file]
-        return _Instructions(archive.instructions)
+        return _Instructions(archive.layer_instructions)
     except (KeyError, IndexError, TypeError, ValueError) as err:
         raise EngineError("The engine saves images in an unknown format", where=image) from err

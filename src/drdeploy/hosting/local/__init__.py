@@ -3,19 +3,26 @@
 >>> with LocalService(port=0) as service:
 ...     client = boto3.client("sagemaker", endpoint_url=service.url)
 
-How a request travels: ``http_server`` reads it and ``api.router`` finds out which AWS service it
-is meant for.  SageMaker's own operations go to ``api.control_plane`` (models, endpoint
-configurations, endpoints), after ``api.request_validation`` has checked them against botocore's
-service model and ``constraints`` against the rules that the model cannot express.
-``InvokeEndpoint`` goes to ``api.invocations``.  Images are pushed to and pulled from ``registry``.
-S3, ECR, IAM, STS and CloudWatch are moto, in this same process, behind ``api.simulated_aws``.
+``http_server`` reads each request, and ``api.router`` finds the AWS service that it is for.
+Operations of SageMaker go to ``api.control_plane`` (models, endpoint configurations, endpoints).
+``api.request_validation`` checks requests against botocore's service model, and ``constraints``
+checks rules that the service model cannot express. ``InvokeEndpoint`` goes to ``api.invocations``,
+and ``InvokeEndpointAsync`` to ``api.asynchronous_invocations`` and from there to ``asynchronous``.
+Images are pushed to and pulled from ``registry``. In the same process, moto simulates S3, ECR, IAM,
+KMS, STS and CloudWatch behind ``api.simulated_aws``.
 
-How an endpoint lives: ``endpoints.lifecycle`` leads it through Creating, InService, Updating,
-Failed and Deleting.  What it serves is an ``endpoints.deployment``: a pinned image, a pinned model
-archive, and a pool of workers for each variant (``serverless_pool`` starts them on demand,
-``real_time_pool`` keeps a fixed number).  A worker is a started instance that has answered
-``GET /ping``.  The instance is the real model server, in a container (``instances.containers``) or
-in a process (``instances.processes``) that a control group limits where the kernel allows it.
+The life cycle of an endpoint is in ``endpoints.lifecycle``: Creating, InService, Updating, Failed
+and Deleting.  An endpoint serves an ``endpoints.deployment``, which has a pinned image, a pinned
+model archive, and a pool of workers for each variant. ``serverless_pool`` starts workers on demand,
+and ``real_time_pool`` keeps a fixed number of workers.  A worker is a started instance that has
+answered ``GET /ping``.  An instance is the real model server, in a container
+(``instances.containers``) or in a process (``instances.processes``). A control group limits the
+process if the kernel allows control groups.
+
+Unless the service is shared, every program of this machine may use the service. If the service is
+shared, only clients that sign their requests with the service's key may use it
+(``api.signatures``). ``served_members`` refuses members of a request that would have no effect.
+``endpoints.data_capture`` stores requests and answers in S3.
 
 Network distance, AWS's placement of instances and the time AWS takes to pull an image are not
 simulated.
@@ -28,14 +35,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from drdeploy.hosting.local.options import ServiceOptions
-    from drdeploy.hosting.local.service import LocalService
+    from drdeploy.hosting.local.service import LocalService, remove_stale_services
 
-__all__ = ["LocalService", "ServiceOptions"]
+__all__ = ["LocalService", "ServiceOptions", "remove_stale_services"]
 
 
 def __getattr__(name: str) -> Any:
     # On first use: the service brings half of this package with it.
-    modules = {"LocalService": "service", "ServiceOptions": "options"}
+    modules = {
+        "LocalService": "service",
+        "ServiceOptions": "options",
+        "remove_stale_services": "service",
+    }
     if name in modules:
         return getattr(import_module(f"{__name__}.{modules[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

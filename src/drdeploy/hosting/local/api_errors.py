@@ -1,9 +1,8 @@
-"""The errors that the API answers with, in AWS's codes and words.
+"""Make the errors of the API, with AWS's codes and messages.
 
-Two codes look alike.  A request that is wrong in every state gets ``ValidationError``.  One that
-is impossible only now (no such endpoint, name taken, update in progress) gets
-``ValidationException``, the code that botocore's waiters and Terraform look for.  The runtime's
-codes and statuses are those of botocore's ``sagemaker-runtime`` service model.
+A refused request has the code ``ValidationException`` in the control plane, for which the waiters
+of botocore and Terraform wait, and ``ValidationError`` in the runtime.  Errors of
+``InvokeEndpoint`` have the codes and statuses of botocore's ``sagemaker-runtime`` service model.
 """
 
 from __future__ import annotations
@@ -15,16 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FAILURE_REASON_LENGTH_MAX = 1024
-"""Longest ``FailureReason``, in characters, that botocore's service model allows."""
+"""The most characters of ``FailureReason`` that botocore's service model allows."""
+
+CONTROL_PLANE_REFUSAL = "ValidationException"
+RUNTIME_REFUSAL = "ValidationError"
 
 
 class ApiError(Exception):
-    """An error that a client receives.
+    """An error of the API, which the client receives.
 
     Attributes:
-        code: For example ``ValidationException``.
-        message: What the client reads.
-        status: HTTP status.
+        code: The code of the error, for example ``ValidationException``.
+        message: The message for the client.
+        status: The HTTP status.
         details: Further members of the error's shape, by name.
     """
 
@@ -43,18 +45,24 @@ class ApiError(Exception):
         self.details = dict(details or {})
 
 
-def invalid(message: str) -> ApiError:
-    """The error for a request that could never be granted."""
-    return ApiError("ValidationError", message)
+def make_validation_error(message: str) -> ApiError:
+    """Return the control plane's error for a request that is refused."""
+    return ApiError(CONTROL_PLANE_REFUSAL, message)
 
 
-def forbidden_now(message: str) -> ApiError:
-    """The error for a request that only the present state of the resources forbids."""
-    return ApiError("ValidationException", message)
+def respell_for_runtime(err: ApiError) -> ApiError:
+    """Return an error of the control plane with the code that the runtime has for it."""
+    code = RUNTIME_REFUSAL if err.code == CONTROL_PLANE_REFUSAL else err.code
+    return ApiError(code, err.message, status=err.status, details=err.details)
 
 
-def limit_exceeded(limit: str, maximum: int, used: int, delta: int) -> ApiError:
-    """The error for a request that would exceed a quota of the account."""
+def make_not_served_error(what: str) -> ApiError:
+    """Return the error for a feature that SageMaker offers and the local service does not."""
+    return make_validation_error(f"The local service does not serve {what}.")
+
+
+def make_limit_exceeded_error(*, limit: str, maximum: int, used: int, delta: int) -> ApiError:
+    """Return the error for a request that would exceed a quota."""
     return ApiError(
         "ResourceLimitExceeded",
         f"The account-level service limit '{limit}' is {maximum}, with current utilization of "
@@ -63,20 +71,20 @@ def limit_exceeded(limit: str, maximum: int, used: int, delta: int) -> ApiError:
     )
 
 
-def unknown_operation(operation: str) -> ApiError:
-    """The error for an operation that SageMaker may have and the local service does not."""
+def make_unknown_operation_error(operation: str) -> ApiError:
+    """Return the error for an operation that the local service does not offer."""
     return ApiError("UnknownOperationException", f"The local service does not serve {operation}.")
 
 
-def malformed(message: str) -> ApiError:
-    """The error for a body that cannot be read as the operation's request."""
+def make_malformed_error(message: str) -> ApiError:
+    """Return the error for a body that is not a valid request of the operation."""
     return ApiError("SerializationException", message)
 
 
-def payload_too_large(length_bytes: int, limit_bytes: int) -> ApiError:
-    """The error for an invocation whose body exceeds the payload limit."""
+def make_payload_too_large_error(length_bytes: int, limit_bytes: int) -> ApiError:
+    """Return the error for an invocation whose body exceeds the payload limit."""
     return ApiError(
-        "ValidationError",
+        RUNTIME_REFUSAL,
         f"1 validation error detected: Value at 'body' failed to satisfy constraint: Member must "
         f"have length less than or equal to {limit_bytes}. Request is larger than {limit_bytes} "
         f"bytes: {length_bytes}",
@@ -84,8 +92,17 @@ def payload_too_large(length_bytes: int, limit_bytes: int) -> ApiError:
     )
 
 
-def throttled(endpoint: str, variant: str, max_concurrency: int) -> ApiError:
-    """The error for an invocation beyond ``MaxConcurrency``."""
+def make_request_too_large_error(length_bytes: int, limit_bytes: int) -> ApiError:
+    """Return the error for a request, apart from an invocation, whose body is too long."""
+    return ApiError(
+        "RequestEntityTooLargeException",
+        f"The request has {length_bytes} bytes, and at most {limit_bytes} are allowed.",
+        status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    )
+
+
+def make_throttled_error(endpoint: str, variant: str, max_concurrency: int) -> ApiError:
+    """Return the error for an invocation beyond ``MaxConcurrency``."""
     return ApiError(
         "ThrottlingException",
         f"Rate exceeded: variant {variant} of endpoint {endpoint} already processes its "
@@ -94,8 +111,8 @@ def throttled(endpoint: str, variant: str, max_concurrency: int) -> ApiError:
     )
 
 
-def not_ready(endpoint: str, variant: str) -> ApiError:
-    """The error for an invocation that waited in vain for an instance to become ready."""
+def make_not_ready_error(endpoint: str, variant: str) -> ApiError:
+    """Return the error for an invocation for which no instance became ready in time."""
     return ApiError(
         "ModelNotReadyException",
         f"Variant {variant} of endpoint {endpoint} is still being provisioned. Wait and try your "
@@ -104,8 +121,10 @@ def not_ready(endpoint: str, variant: str) -> ApiError:
     )
 
 
-def model_error(original_status: int, original_message: str, *, log_stream_arn: str) -> ApiError:
-    """The error for a container that refused, failed, or gave no answer (then status 0)."""
+def make_model_error(
+    original_status: int, original_message: str, *, log_stream_arn: str
+) -> ApiError:
+    """Return the error for a container that refused, failed, or gave no answer (status 0)."""
     side = "client" if 400 <= original_status < 500 else "server"
     group = log_stream_arn.rsplit(":log-group:", maxsplit=1)[-1]
     account = log_stream_arn.split(":")[4]
@@ -123,8 +142,8 @@ def model_error(original_status: int, original_message: str, *, log_stream_arn: 
     )
 
 
-def access_denied() -> ApiError:
-    """The error for a request from a web page, or addressed to another host name."""
+def make_access_denied_error() -> ApiError:
+    """Return the error for a request from a web page, or for a request to another host name."""
     return ApiError(
         "AccessDeniedException",
         "The local service answers programs of this machine only, at 127.0.0.1 or localhost.",
@@ -132,8 +151,8 @@ def access_denied() -> ApiError:
     )
 
 
-def internal_failure() -> ApiError:
-    """The error for a bug in the service itself, which has logged the traceback."""
+def make_internal_failure_error() -> ApiError:
+    """Return the error for a bug in the service; the log has the traceback of the bug."""
     return ApiError(
         "InternalFailure",
         "The request processing has failed because of an unknown error. The service's log has "

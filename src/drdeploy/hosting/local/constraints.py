@@ -1,8 +1,7 @@
-"""Constraints that botocore's service model cannot express: which members exclude each other.
+"""Check constraints that botocore's service model cannot express.
 
-Also refused here, with a message that says so, is what SageMaker offers and the local service does
-not: inference pipelines, multi-model endpoints, asynchronous inference and the like.  What a check
-refuses, it refuses with an :class:`ApiError` whose message names the constraint.
+Each check raises an :class:`ApiError` whose message names the constraint.  ``served_members``
+refuses the features of SageMaker that the local service lacks.
 
 Sources: SageMaker AI developer guide, "Deploy models with Amazon SageMaker Serverless Inference"
 (feature exclusions; minimum and maximum quotas); API reference, ``ProductionVariant``.
@@ -10,9 +9,14 @@ Sources: SageMaker AI developer guide, "Deploy models with Amazon SageMaker Serv
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from drdeploy.hosting.local.api_errors import invalid, limit_exceeded
+from drdeploy.hosting.local.api_errors import (
+    make_limit_exceeded_error,
+    make_not_served_error,
+    make_validation_error,
+)
 from drdeploy.hosting.sagemaker import quotas
 
 if TYPE_CHECKING:
@@ -21,124 +25,268 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 SERVERLESS_ENDPOINTS_MAX = 50
-"""Serverless endpoints in a region (developer guide)."""
+"""The most serverless endpoints in a region (developer guide)."""
 SERVERLESS_CONCURRENCY_MAX = 1000
-"""Sum of ``MaxConcurrency`` over a region's serverless endpoints, in the larger regions
+"""The largest sum of ``MaxConcurrency`` over all serverless endpoints of one of the larger regions
 (developer guide)."""
 
-SERVERLESS_MEMBERS = {"VariantName", "ModelName", "InitialVariantWeight", "ServerlessConfig"}
-"""Members of a production variant that a serverless one may set; all others are of instances."""
+INSTANCES_MAX = 100
+"""The most instances of a variant, or copies of an inference component, that the local service
+runs: each is a container with a thread of its own on this machine."""
 
-UNSUPPORTED_IN_CONFIG = (
-    "AsyncInferenceConfig",
-    "ShadowProductionVariants",
-    "ExplainerConfig",
-    "CrossRegionTrafficConfig",
-)
-UNSUPPORTED_IN_VARIANT = ("InstancePools", "AcceleratorType", "ManagedInstanceScaling")
-UNSUPPORTED_IN_CONTAINER = (
-    "ModelPackageName",
-    "AdditionalModelDataSources",
-    "InferenceSpecificationName",
-)
+TAGS_MAX = 50
+"""The most tags of a resource (AWS General Reference, "Tagging AWS resources")."""
+
+SERVERLESS_MEMBERS = {"VariantName", "ModelName", "InitialVariantWeight", "ServerlessConfig"}
+"""The members that a serverless production variant may set; all other members are for instances."""
 
 
 def check_model(request: Json) -> None:
-    """Refuse a model that is a pipeline, holds several models, or names no image."""
+    """Refuse a model that is a pipeline or names no image."""
     containers = request.get("Containers") or []
     if len(containers) > 1:
-        raise _not_served("inference pipelines (several Containers)")
+        execution = request.get("InferenceExecutionConfig") or {}
+        _refuse_several_containers(len(containers), is_direct=execution.get("Mode") == "Direct")
     if containers and "PrimaryContainer" in request:
-        raise invalid("PrimaryContainer and Containers exclude each other.")
-    container = container_of(request)
+        raise make_validation_error("PrimaryContainer and Containers are mutually exclusive.")
+    container = find_container_of_model(request)
     if not container.get("Image"):
-        raise invalid("The model names no container image.")
-    if container.get("Mode") == "MultiModel":
-        raise _not_served("multi-model endpoints")
-    _refuse_unsupported(container, UNSUPPORTED_IN_CONTAINER)
-    source = container.get("ModelDataSource", {}).get("S3DataSource")
-    if source and (source["S3DataType"], source["CompressionType"]) != ("S3Object", "Gzip"):
-        raise _not_served("ModelDataSource other than one gzip-compressed S3Object")
+        raise make_validation_error("The model names no container image.")
+    _check_model_data(container)
+    for name, value in container.get("Environment", {}).items():
+        # The service model allows any character, and no operating system can pass these on.
+        if "\0" in value or not is_encodable_as_utf8(value):
+            raise make_validation_error(
+                "1 validation error detected: Value at "
+                f"'primaryContainer.environment.{name}.member' failed to satisfy constraint: "
+                "Member must be UTF-8 text without null characters"
+            )
+
+
+def _refuse_several_containers(count: int, *, is_direct: bool) -> NoReturn:
+    kind = "an inference pipeline"
+    remedy = (
+        "put all steps into one container, or create an endpoint for each container and pass the "
+        "answer of one to the next"
+    )
+    if is_direct:
+        kind = "a multi-container endpoint with direct invocation"
+        remedy = (
+            "create a model for each container, and an endpoint or an inference component for each "
+            "model"
+        )
+    raise make_not_served_error(f"Containers with {count} containers, {kind}: {remedy}")
 
 
 def check_endpoint_config(request: Json) -> None:
     """Refuse an endpoint configuration whose members contradict each other."""
-    _refuse_unsupported(request, UNSUPPORTED_IN_CONFIG)
     variants = request["ProductionVariants"]
-    names = [variant["VariantName"] for variant in variants]
-    if len(set(names)) < len(names):
-        raise invalid("Variant names must be unique within an endpoint configuration.")
+    shadows = request.get("ShadowProductionVariants", [])
+    check_names_are_unique([*variants, *shadows])
     for number, variant in enumerate(variants, start=1):
         _check_variant(variant, f"productionVariants.{number}.member")
+    for number, variant in enumerate(shadows, start=1):
+        _check_variant(variant, f"shadowProductionVariants.{number}.member")
+    _check_shadow_variants(variants, shadows)
+    if shadows and request.get("AsyncInferenceConfig"):
+        raise make_validation_error(
+            "ShadowProductionVariants cannot be set with AsyncInferenceConfig: asynchronous "
+            "requests are not copied."
+        )
+    capture = request.get("DataCaptureConfig")
+    if request.get("AsyncInferenceConfig"):
+        _check_asynchronous_config(request)
     if not any("ServerlessConfig" in variant for variant in variants):
+        if capture:
+            _refuse_web_address_of_bucket(capture)
         return
     if len(variants) > 1:
-        raise invalid("A serverless endpoint can have one production variant only.")
-    if request.get("DataCaptureConfig", {}).get("EnableCapture"):
-        raise invalid("Serverless endpoints do not support data capture (DataCaptureConfig).")
+        raise make_validation_error("A serverless endpoint can have one production variant only.")
+    if capture and capture.get("EnableCapture") is not False:  # AWS captures unless told otherwise
+        raise make_validation_error(
+            "Serverless endpoints do not support data capture (DataCaptureConfig)."
+        )
+    if request.get("KmsKeyId"):
+        # The key encrypts the volumes of instances (API reference, ``CreateEndpointConfig``).
+        raise make_not_served_error(
+            "KmsKeyId on a serverless endpoint, which has no instance with a volume"
+        )
     _refuse_private_network(request)
 
 
+def _check_shadow_variants(variants: list[Json], shadows: list[Json]) -> None:
+    """Refuse shadow variants that SageMaker does not offer.
+
+    Source: API reference, ``CreateEndpointConfig``; developer guide, "Shadow variants".
+    """
+    if not shadows:
+        return
+    if len(variants) > 1 or len(shadows) > 1:
+        raise make_validation_error(
+            "With ShadowProductionVariants, an endpoint must have one production variant and one "
+            f"shadow variant; the request has {len(variants)} production variants and "
+            f"{len(shadows)} shadow variants."
+        )
+    for variant in (*variants, *shadows):
+        if "ServerlessConfig" in variant or "ModelName" not in variant:
+            raise make_validation_error(
+                f"Variant {variant['VariantName']} must have a model and instances, because the "
+                "endpoint has a shadow variant."
+            )
+
+
+def check_names_are_unique(variants: Iterable[Json]) -> None:
+    """Refuse a list in which two entries have the same ``VariantName``."""
+    counts = Counter(variant["VariantName"] for variant in variants)
+    for name, count in counts.items():
+        if count > 1:
+            raise make_validation_error(
+                f"VariantName must be unique within a request: {name} occurs {count} times."
+            )
+
+
+def check_update_request(request: Json) -> None:
+    """Refuse an update of an endpoint with two members if one of them would have no effect."""
+    if request.get("RetainDeploymentConfig") and request.get("DeploymentConfig"):
+        raise make_validation_error(
+            "RetainDeploymentConfig=true and DeploymentConfig are mutually exclusive."
+        )
+    if request.get("ExcludeRetainedVariantProperties") and not request.get(
+        "RetainAllVariantProperties"
+    ):
+        raise make_validation_error(
+            "ExcludeRetainedVariantProperties has no effect without "
+            "RetainAllVariantProperties=true."
+        )
+
+
+def check_variant_names(old_config: Json, new_config: Json) -> None:
+    """Refuse guardrails for an update that replaces, adds or removes a variant, as SageMaker does.
+
+    Source: developer guide, "Deployment guardrails", "Exclusions".
+    """
+    old, new = (
+        sorted(variant["VariantName"] for variant in config["ProductionVariants"])
+        for config in (old_config, new_config)
+    )
+    if old != new:
+        raise make_validation_error(
+            "With a DeploymentConfig, the new endpoint configuration must have the variants of the "
+            f"old one ({', '.join(old)}), and it has {', '.join(new)}."
+        )
+
+
 def check_models(config: Json, models: Iterable[Json]) -> None:
-    """Refuse a serverless endpoint configuration if a model of it asks for a private network."""
+    """Refuse a serverless endpoint configuration with a model that asks for a private network."""
     if is_serverless(config):
         for model in models:
             _refuse_private_network(model)
 
 
-def check_update(old_config: Json, new_config: Json) -> None:
-    """Refuse to turn an instance-based endpoint into a serverless one; the reverse is allowed."""
+def check_endpoint_update(old_config: Json, new_config: Json) -> None:
+    """Refuse to turn a real-time endpoint into a serverless one, as SageMaker does."""
     if is_serverless(new_config) and not is_serverless(old_config):
-        raise invalid(
+        raise make_validation_error(
             "Cannot update an instance-based endpoint to a serverless endpoint. Create a new "
             "endpoint with the serverless endpoint configuration."
         )
 
+    kinds = {bool(config.get("AsyncInferenceConfig")) for config in (old_config, new_config)}
+    if len(kinds) > 1:
+        raise make_not_served_error(
+            "an update that makes an endpoint asynchronous or no longer asynchronous. Create a new "
+            "endpoint with the endpoint configuration"
+        )
+
 
 def check_quotas(config: Json, others: Iterable[Json]) -> None:
-    """Refuse a serverless endpoint that, with the existing ones, exceeds the region's quotas."""
+    """Refuse a serverless endpoint that would exceed a quota of the region."""
     if not is_serverless(config):
         return
     existing = [other for other in others if is_serverless(other)]
     if len(existing) >= SERVERLESS_ENDPOINTS_MAX:
-        raise limit_exceeded(
-            "Number of serverless endpoints", SERVERLESS_ENDPOINTS_MAX, len(existing), 1
+        raise make_limit_exceeded_error(
+            limit="Number of serverless endpoints",
+            maximum=SERVERLESS_ENDPOINTS_MAX,
+            used=len(existing),
+            delta=1,
         )
-    used = sum(_max_concurrency(other) for other in existing)
-    delta = _max_concurrency(config)
+    used = sum(_sum_max_concurrency(other) for other in existing)
+    delta = _sum_max_concurrency(config)
     if used + delta > SERVERLESS_CONCURRENCY_MAX:
-        raise limit_exceeded(
-            "Maximum total concurrency that can be allocated across all serverless endpoints",
-            SERVERLESS_CONCURRENCY_MAX,
-            used,
-            delta,
+        raise make_limit_exceeded_error(
+            limit="Maximum total concurrency that can be allocated across all serverless endpoints",
+            maximum=SERVERLESS_CONCURRENCY_MAX,
+            used=used,
+            delta=delta,
         )
+
+
+def may_run_without_instances(config: Json) -> bool:
+    """Return whether the variants of an endpoint configuration may have no instances.
+
+    Only an asynchronous endpoint may have none, because its requests then wait in a queue
+    (developer guide, "Autoscale an asynchronous endpoint").
+    """
+    return bool(config.get("AsyncInferenceConfig"))
 
 
 def check_serverless_size(serverless: Json, path: str) -> None:
-    """Refuse a memory size that is not offered, and more provisioned than maximum concurrency.
+    """Refuse a memory size or a provisioned concurrency that SageMaker does not offer.
 
     Args:
-        serverless: A ``ServerlessConfig``.
-        path: Where it stands in the request, for the message.
+        serverless: The ``ServerlessConfig`` to check.
+        path: The path of the ``ServerlessConfig`` in the request, for the message.
     """
     step = quotas.SERVERLESS_MEMORY_STEP_MB
     memory_mb = serverless.get("MemorySizeInMB", step)
     if memory_mb % step:
         # The service model bounds the size; only its prose says that sizes are 1024 MB apart.
-        allowed = quotas.serverless_memory_mb()
+        allowed = quotas.read_serverless_memory_range_mb()
         sizes = list(range(allowed.minimum, (allowed.maximum or allowed.minimum) + 1, step))
-        raise invalid(
+        raise make_validation_error(
             f"1 validation error detected: Value '{memory_mb}' at '{path}.memorySizeInMB' failed "
             f"to satisfy constraint: Member must satisfy enum value set: {sizes}"
         )
     provisioned = serverless.get("ProvisionedConcurrency", 0)
     maximum = serverless.get("MaxConcurrency", provisioned)
     if provisioned > maximum:
-        raise invalid(
+        raise make_validation_error(
             f"1 validation error detected: Value '{provisioned}' at "
             f"'{path}.provisionedConcurrency' failed to satisfy constraint: Member must have "
             f"value less than or equal to maxConcurrency ({maximum})"
+        )
+
+
+def check_instance_count(what: str, count: int) -> None:
+    """Refuse more instances or copies than the local service runs.
+
+    Args:
+        what: The name of the number in the message.
+        count: The number of instances or copies.
+    """
+    if count > INSTANCES_MAX:
+        raise make_validation_error(
+            f"{what} ({count}) must not exceed {INSTANCES_MAX}, the most that the local service "
+            "runs."
+        )
+
+
+def check_tags(tags: Iterable[Json]) -> None:
+    """Refuse a key that AWS reserves, and a key with two values."""
+    counts = Counter(tag["Key"] for tag in tags)
+    for key, count in counts.items():
+        if key.lower().startswith("aws:"):
+            raise make_validation_error(f"The tag key {key} begins with aws:, which AWS reserves.")
+        if count > 1:
+            raise make_validation_error(f"The tag key {key} occurs {count} times.")
+
+
+def check_tag_count(tags: Json) -> None:
+    """Refuse more tags than a resource may have."""
+    if len(tags) > TAGS_MAX:
+        raise make_validation_error(
+            f"A resource has at most {TAGS_MAX} tags, and it would have {len(tags)}."
         )
 
 
@@ -147,31 +295,70 @@ def is_serverless(config: Json) -> bool:
     return "ServerlessConfig" in config["ProductionVariants"][0]
 
 
-def container_of(model: Json) -> Json:
-    """Return the one container that a model's request describes."""
+def find_container_of_model(model: Json) -> Json:
+    """Return the container that a model's request describes."""
     containers = model.get("Containers") or [{}]
     container: Json = model.get("PrimaryContainer") or containers[0]
     return container
 
 
-def model_data_url(model: Json) -> str | None:
-    """Return the S3 URI of a model's archive; None where the image contains its model."""
-    container = container_of(model)
+def find_model_data_url(model: Json) -> str | None:
+    """Return the S3 URI of a model's archive or files; None if the image contains the model."""
+    container = find_container_of_model(model)
     source = container.get("ModelDataSource", {}).get("S3DataSource", {})
     url: str | None = container.get("ModelDataUrl") or source.get("S3Uri")
     return url
 
 
+def is_model_data_archive(model: Json) -> bool:
+    """Return whether a model's data is an archive; otherwise it consists of uncompressed files."""
+    source = find_container_of_model(model).get("ModelDataSource", {}).get("S3DataSource", {})
+    return bool(source.get("CompressionType", "Gzip") == "Gzip")
+
+
+def _check_model_data(container: Json) -> None:
+    """Refuse a model with two archives, or with the web address of an archive."""
+    sources = [name for name in ("ModelDataUrl", "ModelDataSource") if container.get(name)]
+    if len(sources) > 1:
+        raise make_validation_error("ModelDataUrl and ModelDataSource are mutually exclusive.")
+    url = find_model_data_url({"PrimaryContainer": container})
+    if url is not None and not url.startswith("s3://"):
+        raise make_not_served_error(f"{sources[0]}={url!r}. Write it as s3://BUCKET/KEY")
+    source = container.get("ModelDataSource", {}).get("S3DataSource", {})
+    if source.get("S3DataType") != "S3Prefix":
+        return
+    if source["CompressionType"] == "Gzip":
+        raise make_validation_error(
+            "ModelDataSource.S3DataSource: CompressionType Gzip needs S3DataType S3Object."
+        )
+    if not source["S3Uri"].endswith("/"):
+        raise make_validation_error(
+            f"ModelDataSource.S3DataSource.S3Uri {source['S3Uri']} must end with a slash, because "
+            "S3DataType is S3Prefix."
+        )
+
+
+def is_encodable_as_utf8(text: str) -> bool:
+    """Return whether a string can be encoded as UTF-8; half a surrogate pair in JSON cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_network_isolated(*requests: Json) -> bool:
+    """Return whether a model or an endpoint configuration enables network isolation."""
+    return any(request.get("EnableNetworkIsolation") for request in requests)
+
+
 def _check_variant(variant: Json, path: str) -> None:
-    _refuse_unsupported(variant, UNSUPPORTED_IN_VARIANT)
     name = variant["VariantName"]
-    if "ModelName" not in variant:
-        raise _not_served("variants without a model (inference components)")
     if "ServerlessConfig" in variant:
         check_serverless_size(variant["ServerlessConfig"], f"{path}.serverlessConfig")
         excluded = [member for member in variant if member not in SERVERLESS_MEMBERS]
         if excluded:
-            raise invalid(
+            raise make_validation_error(
                 f"Variant {name} has a ServerlessConfig, so {', '.join(excluded)} cannot be set."
             )
         return
@@ -179,31 +366,76 @@ def _check_variant(variant: Json, path: str) -> None:
         member for member in ("InstanceType", "InitialInstanceCount") if member not in variant
     ]
     if missing:
-        raise invalid(
+        raise make_validation_error(
             f"Variant {name} has no ServerlessConfig, so {' and '.join(missing)} must be set."
         )
+    check_instance_count(f"InitialInstanceCount of variant {name}", variant["InitialInstanceCount"])
+
+
+def _check_asynchronous_config(request: Json) -> None:
+    """Refuse an asynchronous endpoint configuration whose members contradict each other."""
+    if any("ServerlessConfig" in variant for variant in request["ProductionVariants"]):
+        raise make_validation_error(
+            "A serverless endpoint cannot be asynchronous: ServerlessConfig and "
+            "AsyncInferenceConfig are mutually exclusive."
+        )
+    capture = request.get("DataCaptureConfig")
+    if capture and capture.get("EnableCapture") is not False:
+        raise make_not_served_error("DataCaptureConfig with AsyncInferenceConfig")
+    output = request["AsyncInferenceConfig"]["OutputConfig"]
+    if not output.get("S3OutputPath"):
+        raise make_not_served_error(
+            "AsyncInferenceConfig without OutputConfig.S3OutputPath, which would leave the results "
+            "in a bucket of SageMaker's own. Give a folder as s3://BUCKET/FOLDER"
+        )
+    for member in ("S3OutputPath", "S3FailurePath"):
+        uri = output.get(member)
+        _refuse_text_without_encoding(f"AsyncInferenceConfig.OutputConfig.{member}", uri or "")
+        if uri and not uri.startswith("s3://"):
+            raise make_not_served_error(
+                f"AsyncInferenceConfig.OutputConfig.{member}={uri!r}. Write the folder as "
+                "s3://BUCKET/FOLDER"
+            )
+    topics = output.get("NotificationConfig") or {}
+    for place, member in (
+        ("SUCCESS_NOTIFICATION_TOPIC", "SuccessTopic"),
+        ("ERROR_NOTIFICATION_TOPIC", "ErrorTopic"),
+    ):
+        if place in (topics.get("IncludeInferenceResponseIn") or ()) and not topics.get(member):
+            raise make_validation_error(
+                f"IncludeInferenceResponseIn names {place}, so {member} must be set."
+            )
+
+
+def _refuse_web_address_of_bucket(capture: Json) -> None:
+    """Refuse the web address of a bucket as destination, which SageMaker would accept."""
+    uri = capture["DestinationS3Uri"]
+    _refuse_text_without_encoding("DataCaptureConfig.DestinationS3Uri", uri)
+    if not uri.startswith("s3://"):
+        raise make_not_served_error(
+            f"DataCaptureConfig.DestinationS3Uri={uri!r}. Write the destination as "
+            "s3://BUCKET/FOLDER"
+        )
+
+
+def _refuse_text_without_encoding(name: str, text: str) -> None:
+    """Refuse half a surrogate pair, which JSON can spell, and no key of S3 can contain."""
+    if not is_encodable_as_utf8(text):
+        raise make_validation_error(f"{name} must be UTF-8 text.")
 
 
 def _refuse_private_network(request: Json) -> None:
     if request.get("VpcConfig"):
-        raise invalid("Serverless endpoints do not support VPC configuration (VpcConfig).")
+        raise make_validation_error(
+            "Serverless endpoints do not support VPC configuration (VpcConfig)."
+        )
     if request.get("EnableNetworkIsolation"):
-        raise invalid(
+        raise make_validation_error(
             "Serverless endpoints do not support network isolation (EnableNetworkIsolation)."
         )
 
 
-def _refuse_unsupported(request: Json, members: tuple[str, ...]) -> None:
-    for name in members:
-        if request.get(name):
-            raise _not_served(name)
-
-
-def _not_served(what: str) -> Exception:
-    return invalid(f"The local service does not serve {what}.")
-
-
-def _max_concurrency(config: Json) -> int:
+def _sum_max_concurrency(config: Json) -> int:
     return sum(
         variant["ServerlessConfig"]["MaxConcurrency"] for variant in config["ProductionVariants"]
     )

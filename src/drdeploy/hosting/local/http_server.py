@@ -1,21 +1,23 @@
-"""An HTTP/1.1 server on a loopback port: one thread for each connection, connections kept alive.
+"""An HTTP/1.1 server on a loopback port, with one thread for each kept-alive connection.
 
-Threads and not an event loop, for two reasons.  A thread that blocks on its own socket answered a
-body of 150 KB in 0.33 ms, waitress (an event loop with a thread pool) on the same machine in
-0.59 ms.  And most threads wait for an invocation, which may take a minute: a pool would need a
-size, and every size is either wasteful or a hidden limit of concurrency.
+There are two reasons for threads instead of an event loop. First, threads are faster: a thread that
+blocks on its socket answered a body of 150 KB in 0.33 ms, and waitress, which is an event loop with
+a thread pool, took 0.59 ms on the same machine. Second, an invocation may take a minute, so a
+thread pool would have to be large or would limit concurrency.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
-import re
 import socket
 import sys
 import tempfile
 import threading
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, ClassVar
@@ -23,6 +25,12 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 from drdeploy.errors import InvalidInput
 from drdeploy.files import CHUNK_BYTES
 from drdeploy.hosting.engine.ports import LOOPBACK
+from drdeploy.hosting.local.http_framing import (
+    HeaderLines,
+    MalformedHttp,
+    parse_body_length,
+    read_body_length,
+)
 from drdeploy.units import KIB, MIB
 
 if TYPE_CHECKING:
@@ -32,21 +40,42 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 IN_MEMORY_BYTES = 64 * MIB
-"""Larger bodies (model archives on their way to S3) are spooled to disk."""
+"""Larger bodies, such as model archives that are uploaded to S3, are written to disk."""
+DISCARDED_BYTES = MIB
+"""How many bytes of a refused body are read and discarded.  If the connection were closed at once,
+a client that is still sending would lose the answer; a client that sends more bytes than this does
+lose the answer."""
+DISCARD_S = 2.0
+CONNECTIONS_MAX = 1024
+"""The most connections at a time; each has a thread.  Further connections are closed at once."""
+FIRST_REQUEST_S = 30.0
+"""Seconds that a connection may be silent before its first request, and during a request."""
+IDLE_S = 900.0
+"""Seconds that a connection may be idle after an answered request. A study pauses until a worker
+goes cold, and its client keeps the connection meanwhile."""
+LINE_BYTES_MAX = 64 * KIB
+"""Bytes of the longest line of a chunked body: the size of a chunk, or a trailer field."""
+TRAILERS_MAX = 100
+SMALL_CHUNKS_MAX = 65_536
+"""Chunks of a body that may be of any size.  Beyond them, the chunks must have
+``CHUNK_BYTES_MEAN`` on average: each takes microseconds of Python, so 5 MiB in chunks of two bytes
+kept the service busy for four seconds."""
+CHUNK_BYTES_MEAN = 512
 LISTEN_BACKLOG = 512
-"""Connections that the kernel queues.  The standard library's 5 is too few for a load test."""
+"""How many connections the kernel queues.  The standard library's 5 are too few for a load test."""
 
 
 @dataclass(frozen=True)
 class ServiceRequest:
-    """One request, its body already read from the connection.
+    """One request, whose content is not verified.
 
     Attributes:
-        method: ``GET``, ``POST`` and so on.
-        target: Path and query as they came, percent-encoded.
-        headers: Names are looked up whatever their case.
-        body: Positioned at its beginning.
-        length_bytes: Length of the body.
+        method: The method, for example ``GET`` or ``POST``.
+        target: The path and query as they arrived, percent-encoded.
+        headers: The headers; names are looked up regardless of case.
+        body: The body, positioned at its beginning; empty until the request is admitted.
+        length_bytes: The length of the body. Before admission, ``length_bytes`` is the length that
+            the headers state, or 0 if they state none.
     """
 
     method: str
@@ -57,18 +86,18 @@ class ServiceRequest:
 
     @property
     def path(self) -> str:
-        """The target without its query, still percent-encoded."""
+        """The path of the request target, still percent-encoded and without the query."""
         return self.target.partition("?")[0]
 
 
 @dataclass(frozen=True)
 class ServiceResponse:
-    """One response; ``Content-Length`` is added where the body is bytes.
+    """One response; ``Content-Length`` is added if the body is bytes.
 
     Attributes:
-        status: HTTP status.
-        headers: A mapping, or pairs where a name comes more than once.
-        body: Bytes, or chunks of them for a body too large to hold.
+        status: The HTTP status.
+        headers: The headers as a mapping, or as pairs if a name occurs more than once.
+        body: The body as bytes, or as chunks if it is too large for memory.
     """
 
     status: int
@@ -76,18 +105,34 @@ class ServiceResponse:
     body: bytes | Iterable[bytes] = b""
 
     def header_items(self) -> list[tuple[str, str]]:
-        """Return the headers as pairs; a name may come twice."""
+        """Return the headers as pairs, in which a name may occur twice."""
         if hasattr(self.headers, "items"):
             return list(self.headers.items())
         return list(self.headers)
 
 
+@dataclass(frozen=True)
+class AdmittedHead:
+    """The admission of a request by its headers, after which its body is read.
+
+    Attributes:
+        body_bytes_max: The most bytes that the body may have.
+        answer: Returns the response to the request with its body; must not raise.
+        refuse_length: Returns the response to a request with a longer body; must not raise.
+    """
+
+    body_bytes_max: int
+    answer: Callable[[ServiceRequest], ServiceResponse]
+    refuse_length: Callable[[ServiceRequest], ServiceResponse]
+
+
 class HttpServer(ThreadingHTTPServer):
-    """Serve the responses of a function on a loopback port.
+    """Serves requests on a loopback port.
 
     Args:
-        port: 0 takes a free one.
-        answer: Turns a request into a response, in the connection's own thread; must not raise.
+        port: The port to listen on; 0 takes a free port.
+        admit: Admits or refuses a request by its headers; called in the thread of the connection,
+            and must not raise.
 
     Raises:
         InvalidInput: The port cannot be used.
@@ -98,26 +143,31 @@ class HttpServer(ThreadingHTTPServer):
     request_queue_size = LISTEN_BACKLOG
     allow_reuse_address = True
 
-    def __init__(self, port: int, answer: Callable[[ServiceRequest], ServiceResponse]) -> None:
+    def __init__(
+        self, port: int, admit: Callable[[ServiceRequest], AdmittedHead | ServiceResponse]
+    ) -> None:
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        handler = type("Handler", (_Handler,), {"answer": staticmethod(answer)})
+        handler = type("Handler", (_Handler,), {"admit": staticmethod(admit)})
         try:
             super().__init__((LOOPBACK, port), handler)
         except (OSError, OverflowError) as err:
             raise InvalidInput(
                 f"Port {port} cannot be used: {err}",
                 where="port",
-                remedy="Choose another port, or stop what listens there (`drdeploy local down`)",
+                remedy=(
+                    "Choose another port, or stop the service on this port with `drdeploy "
+                    "local down`"
+                ),
             ) from err
         self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True)
 
     def start(self) -> None:
-        """Start answering, in a thread of its own."""
+        """Start answering requests in a new thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Accept no new connection and close the open ones; does nothing if it never started."""
+        """Accept no new connections and close the open ones, if the server was started."""
         if self._thread.is_alive():
             self.shutdown()
             self._thread.join()
@@ -129,24 +179,29 @@ class HttpServer(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def server_bind(self) -> None:
-        """Take the port without looking up the host's name: a slow resolver would take seconds."""
+        """Bind the port without looking up the host's name, which may take seconds."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = LOOPBACK, self.server_address[1]
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve one connection, which :meth:`stop` can close meanwhile."""
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Return whether there is room for one more connection; without room it is closed."""
+        del client_address
         with self._lock:
-            self._open.add(request)
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            with self._lock:
-                self._open.discard(request)
+            has_place = len(self._open) < CONNECTIONS_MAX
+            if has_place:
+                self._open.add(request)
+        return has_place
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection, which makes room for another."""
+        super().shutdown_request(request)
+        with self._lock:
+            self._open.discard(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Log why a connection broke, where others print a traceback."""
+        """Log why a connection broke instead of printing a traceback."""
         log.debug("connection %s from %s: %s", request, client_address, sys.exc_info()[1])
 
 
@@ -156,65 +211,158 @@ class _Handler(BaseHTTPRequestHandler):
     # one before, which Linux delays by up to 40 ms.
     disable_nagle_algorithm = True
     rbufsize = 256 * KIB
-    answer: ClassVar[Callable[[ServiceRequest], ServiceResponse]]
+    timeout = FIRST_REQUEST_S
+    admit: ClassVar[Callable[[ServiceRequest], AdmittedHead | ServiceResponse]]
 
-    def _exchange(self) -> None:
-        body, length_bytes = self._read_body()
-        with body:
-            request = ServiceRequest(self.command, self.path, self.headers, body, length_bytes)
-            self._write(type(self).answer(request))
+    def parse_request(self) -> bool:
+        """Read the headers, and refuse them if the standard library would misread a line."""
+        received = self.rfile
+        self.rfile = HeaderLines(received)  # type: ignore[assignment]  # only these two are called
+        try:
+            return super().parse_request()
+        except MalformedHttp as err:
+            self._refuse_malformed_request(HTTPStatus.BAD_REQUEST, f"{err}.")
+            return False
+        finally:
+            self.rfile = received
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _exchange  # noqa: N815  http.server's names
+    def _answer_one_request(self) -> None:
+        try:
+            self._answer_valid_request()
+        except MalformedHttp as err:
+            self._refuse_malformed_request(HTTPStatus.BAD_REQUEST, f"{err}.")
 
-    def _read_body(self) -> tuple[IO[bytes], int]:
-        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
-            return self._read_chunks()
-        length_bytes = _parse_length(self.headers.get("Content-Length") or "0")
+    def _answer_valid_request(self) -> None:
+        self.connection.settimeout(FIRST_REQUEST_S)
+        stated_length = read_body_length(self.headers, self.request_version)
+        is_chunked, stated = stated_length is None, stated_length or 0
+        request = ServiceRequest(self.command, self.path, self.headers, BytesIO(), stated)
+        admission = type(self).admit(request)
+        if isinstance(admission, ServiceResponse):
+            self._refuse_request(admission, stated)
+            return
+        if stated > admission.body_bytes_max:
+            self._refuse_request(admission.refuse_length(request), stated)
+            return
+        if self._does_client_await_100_continue():
+            self.send_response_only(HTTPStatus.CONTINUE)
+            self.end_headers()
+        limit = admission.body_bytes_max
+        with (
+            self._read_chunked_body(limit) if is_chunked else self._read_sized_body(stated) as body
+        ):
+            length_bytes = body.seek(0, io.SEEK_END)
+            body.seek(0)
+            request = replace(request, body=body, length_bytes=length_bytes)
+            if length_bytes > limit:
+                self._refuse_request(admission.refuse_length(request), 0)
+                return
+            self._write_response(admission.answer(request))
+        self.connection.settimeout(IDLE_S)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _answer_one_request  # noqa: N815  http.server's names
+
+    def handle_expect_100(self) -> bool:
+        """Send no ``100 Continue`` yet, because only an admitted request needs its body."""
+        return True
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse a request that ``http.server`` cannot read: in a sentence, not with its page."""
+        del message, explain
+        text = f"The request is not served: {HTTPStatus(code).phrase}."
+        self._refuse_malformed_request(HTTPStatus(code), text)
+
+    def _refuse_malformed_request(self, status: HTTPStatus, text: str) -> None:
+        """Answer a request whose end is unknown, and wait until the client has the answer."""
+        self.close_connection = True
+        headers = {"Content-Type": "text/plain; charset=utf-8", "Connection": "close"}
+        self._write_response(ServiceResponse(status, headers, text.encode()))
+        self.connection.shutdown(socket.SHUT_WR)
+        self._discard_bytes(DISCARDED_BYTES)
+
+    def _discard_bytes(self, count: int) -> None:
+        """Read and discard what a client still sends, but not for long, however slowly it sends."""
+        deadline = time.monotonic() + DISCARD_S
+        while count > 0 and (left_s := deadline - time.monotonic()) > 0:
+            self.connection.settimeout(left_s)
+            data = self.rfile.read1(min(count, CHUNK_BYTES))
+            if not data:
+                return
+            count -= len(data)
+
+    def _does_client_await_100_continue(self) -> bool:
+        return self.headers.get("Expect", "").lower() == "100-continue"
+
+    def _refuse_request(self, response: ServiceResponse, length_bytes: int) -> None:
+        """Answer a request whose body is not read, and close the connection after the answer."""
+        self.close_connection = True
+        headers = [*response.header_items(), ("Connection", "close")]
+        self._write_response(replace(response, headers=headers))
+        if not self._does_client_await_100_continue():
+            self._discard_bytes(min(length_bytes, DISCARDED_BYTES))
+
+    def _read_sized_body(self, length_bytes: int) -> IO[bytes]:
         if length_bytes <= IN_MEMORY_BYTES:
             data = self.rfile.read(length_bytes)
             if len(data) < length_bytes:
-                raise ConnectionResetError("the client left within its request")
-            return BytesIO(data), length_bytes
+                raise ConnectionResetError(
+                    "the client closed the connection before it had sent its request"
+                )
+            return BytesIO(data)
         body: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed with the request
-        self._copy(body, length_bytes)
-        body.seek(0)
-        return body, length_bytes
+        self._copy_to_body_file(body, length_bytes)
+        return body
 
-    def _read_chunks(self) -> tuple[IO[bytes], int]:
+    def _read_chunked_body(self, limit_bytes: int) -> IO[bytes]:
+        """Read a chunked body to its end, or until it exceeds the limit by one byte."""
         # RFC 9112, 7.1: chunks, a chunk of size 0, trailer fields, an empty line.
         body: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115  closed with the request
-        while size := _parse_length(self._read_chunk_size(), base=16):
-            self._copy(body, size)
-            self.rfile.readline()
-        while self.rfile.readline().strip():
-            pass
-        length_bytes = body.tell()
-        body.seek(0)
-        return body, length_bytes
+        count = 0
+        while size := parse_body_length(self._read_chunk_size(), base=16):
+            count += 1
+            if count > SMALL_CHUNKS_MAX and body.tell() < count * CHUNK_BYTES_MEAN:
+                raise MalformedHttp("The body consists of too many small chunks")
+            left = limit_bytes - body.tell()
+            self._copy_to_body_file(body, min(size, left + 1))
+            if size > left:
+                return body
+            if self.rfile.readline(LINE_BYTES_MAX) not in {b"\r\n", b"\n"}:
+                raise MalformedHttp("A chunk of the body is longer than its size")
+        for _ in range(TRAILERS_MAX):
+            if not self.rfile.readline(LINE_BYTES_MAX).strip():
+                return body
+        raise MalformedHttp(f"The body has more than {TRAILERS_MAX} trailer fields")
 
     def _read_chunk_size(self) -> str:
         # What follows a semicolon are chunk extensions, which a recipient ignores.
-        return self.rfile.readline().partition(b";")[0].strip().decode("latin-1")
+        return self.rfile.readline(LINE_BYTES_MAX).partition(b";")[0].strip().decode("latin-1")
 
-    def _copy(self, body: IO[bytes], remaining: int) -> None:
+    def _copy_to_body_file(self, body: IO[bytes], remaining: int) -> None:
         while remaining:
             chunk = self.rfile.read(min(CHUNK_BYTES, remaining))
             if not chunk:
-                raise ConnectionResetError("the client left within its request")
+                raise ConnectionResetError(
+                    "the client closed the connection before it had sent its request"
+                )
             body.write(chunk)
             remaining -= len(chunk)
 
-    def _write(self, response: ServiceResponse) -> None:
+    def _write_response(self, response: ServiceResponse) -> None:
         body = response.body
         chunks: Iterable[bytes] = (body,) if isinstance(body, bytes) else body
         head = [f"HTTP/1.1 {response.status} {self.responses.get(response.status, ('',))[0]}"]
         names = set()
+        is_chunked = False
         for name, value in response.header_items():
             head.append(f"{name}: {value}")
             names.add(name.lower())
         if "content-length" not in names:
             if isinstance(body, bytes):
                 head.append(f"Content-Length: {len(body)}")
+            elif self.request_version == "HTTP/1.1":
+                # Clients pass each chunk on as it comes, and notice a body that breaks off.
+                is_chunked = True
+                head.append("Transfer-Encoding: chunked")
             else:
                 # Without a length, only the end of the connection marks the end of the body.
                 head.append("Connection: close")
@@ -222,8 +370,10 @@ class _Handler(BaseHTTPRequestHandler):
         data = ("\r\n".join(head) + "\r\n\r\n").encode("latin-1")
         # The head and the first chunk in one write: two would wake the client twice.
         for chunk in () if self.command == "HEAD" else chunks:
-            self.wfile.write(data + chunk)
+            self.wfile.write(data + (_encode_chunk(chunk) if is_chunked else chunk))
             data = b""
+        if is_chunked and self.command != "HEAD":
+            data += b"0\r\n\r\n"
         if data:
             self.wfile.write(data)
 
@@ -231,9 +381,6 @@ class _Handler(BaseHTTPRequestHandler):
         log.debug(format, *args)
 
 
-def _parse_length(text: str, base: int = 10) -> int:
-    """Read a length of digits alone: ``int`` also takes "-5", which would read for ever."""
-    digits = r"[0-9]{1,15}" if base == 10 else r"[0-9A-Fa-f]{1,15}"
-    if not re.fullmatch(digits, text):
-        raise ValueError(f"{text[:20]!r} is not a length")
-    return int(text, base)
+def _encode_chunk(data: bytes) -> bytes:
+    """Return a chunk of a chunked body; nothing for no bytes, because they would end the body."""
+    return b"%x\r\n%s\r\n" % (len(data), data) if data else b""

@@ -1,28 +1,39 @@
-"""What a user may set when starting the local service."""
+"""The options for starting the local service."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003 - a dataclass field's annotation
 
 from drdeploy.hosting.sagemaker import quotas
 
 
 @dataclass(frozen=True)
 class ServiceOptions:
-    """What a user may set when starting the local service.
+    """The options for starting the local service.
 
     Attributes:
-        idle_s: Seconds without a request after which a serverless worker is stopped.  AWS does
-            not publish its own figure; observed ones are a few minutes.
-        mb_per_vcpu: MB of serverless memory that come with one vCPU.  SageMaker publishes no
-            figure; the default is AWS Lambda's.
+        idle_s: Seconds without a request after which a serverless worker is stopped, and seconds
+            without a copy of an inference component after which managed scaling releases an
+            instance.  AWS does not publish how long it waits; a few minutes have been observed.
+        mb_per_vcpu: MB of serverless memory that come with one vCPU.  SageMaker does not publish
+            this number; the default is the number of AWS Lambda.
         trial_start: Whether creating a serverless endpoint starts its container once, at full
-            CPU and within its memory, and stops it again.  A container that cannot start then
-            fails the endpoint, as on AWS, and not the first request.
-        invocation_timeout_s: Seconds that a container has to answer a request.
+            CPU and within its memory, and stops it again.  If the container cannot start, the
+            creation of the endpoint fails, as on AWS, instead of the first request.
+        invocation_timeout_s: Seconds within which a container must answer a request.
+        strict_containers: Whether containers are restricted more than on AWS.  Every container then
+            has the user of its image, no capabilities, and a root file system that is read-only
+            except for ``/tmp``.
+        queue_folder: The folder that keeps the requests of asynchronous endpoints. Requests that
+            wait when the service stops are processed by a later service with the same folder, as
+            soon as it has their endpoints. None means a folder for the port, below
+            ``DRDEPLOY_LOCAL_HOME``; if the port is chosen freely, requests end with the service.
     """
 
     idle_s: float = 300.0
     mb_per_vcpu: float = quotas.LAMBDA_MB_PER_VCPU
     trial_start: bool = True
     invocation_timeout_s: float = quotas.INVOCATION_TIMEOUT_S
+    strict_containers: bool = False
+    queue_folder: Path | None = None

@@ -1,4 +1,4 @@
-"""In-memory storage of the control plane: models, endpoint configurations, endpoints, tags."""
+"""The in-memory storage of models, endpoint configurations, endpoints and tags."""
 
 from __future__ import annotations
 
@@ -6,41 +6,45 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from drdeploy.hosting.local.api_errors import forbidden_now
+from drdeploy.hosting.local.api_errors import make_validation_error
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 ACCOUNT = "123456789012"
-"""The account id that moto's backends use; every ARN of the local service carries it."""
+"""The account id of moto, which is in every ARN of the local service."""
 
 
 @dataclass(frozen=True)
 class AccountRegion:
-    """An account and a region: the namespace of resource names."""
+    """An account and a region, which together are the namespace of resource names."""
 
     region: str
     account: str = ACCOUNT
 
-    def arn(self, kind: str, name: str) -> str:
-        """Return the ARN of a SageMaker resource; SageMaker writes its name in lower case."""
+    def make_arn(self, kind: str, name: str) -> str:
+        """Return the ARN of a SageMaker resource; the name is in lower case, as on SageMaker."""
         return f"arn:aws:sagemaker:{self.region}:{self.account}:{kind}/{name.lower()}"
 
-    def log_stream_arn(self, endpoint: str) -> str:
+    def make_log_stream_arn(self, endpoint: str) -> str:
         """Return the ARN under which AWS would keep the log of an endpoint's containers."""
-        return (
-            f"arn:aws:logs:{self.region}:{self.account}:log-group:/aws/sagemaker/Endpoints/"
-            f"{endpoint}"
-        )
+        return self._make_log_group_arn(f"Endpoints/{endpoint}")
+
+    def make_component_log_arn(self, component: str) -> str:
+        """Return the ARN under which AWS would keep the log of an inference component's copies."""
+        return self._make_log_group_arn(f"InferenceComponents/{component}")
+
+    def _make_log_group_arn(self, name: str) -> str:
+        return f"arn:aws:logs:{self.region}:{self.account}:log-group:/aws/sagemaker/{name}"
 
 
 class StoredResource(Protocol):
-    """Anything with a name and an ARN.
+    """A resource with a name and an ARN.
 
     Attributes:
-        name: The name, spelled as its creator did.
-        arn: The ARN, as :meth:`AccountRegion.arn` writes it.
-        tags: Its tags: their values by key.
+        name: The name, in the spelling of the request that created the resource.
+        arn: The ARN of the resource.
+        tags: The values of the resource's tags, by key.
     """
 
     name: str
@@ -70,13 +74,13 @@ R = TypeVar("R", bound=StoredResource)
 class ResourceStore(Generic[R]):
     """The resources of one kind by name; safe to use from several threads.
 
-    Names are unique whatever their case, as on AWS, where ARNs are in lower case.  A name that is
-    taken, or that no resource has, raises the :class:`ApiError` that AWS answers with.
+    Names are unique regardless of case, because ARNs on AWS are in lower case.  If a name is taken,
+    or if no resource has a name, a method raises an :class:`ApiError` with the message of AWS.
 
     Args:
-        kind: What messages call the kind, for example ``endpoint configuration``.
-        arn_kind: What ARNs call the kind, for example ``endpoint-config``.
-        account_region: Where the resources are.
+        kind: The name of the kind in messages, for example ``endpoint configuration``.
+        arn_kind: The name of the kind in ARNs, for example ``endpoint-config``.
+        account_region: The account and the region of the resources.
     """
 
     def __init__(self, kind: str, arn_kind: str, account_region: AccountRegion) -> None:
@@ -86,43 +90,43 @@ class ResourceStore(Generic[R]):
         self._resources: dict[str, R] = {}
         self._lock = threading.Lock()
 
-    def arn_of(self, name: str) -> str:
-        """Return the ARN that a resource of that name has, or would have."""
-        return self._account_region.arn(self._arn_kind, name)
+    def make_arn(self, name: str) -> str:
+        """Return the ARN that a resource with the given name has, or would have."""
+        return self._account_region.make_arn(self._arn_kind, name)
 
-    def add(self, resource: R) -> None:
+    def add_resource(self, resource: R) -> None:
         """Store a resource."""
         with self._lock:
             if resource.name.lower() in self._resources:
-                raise forbidden_now(
+                raise make_validation_error(
                     f'Cannot create already existing {self._kind} "{resource.arn}".'
                 )
             self._resources[resource.name.lower()] = resource
 
-    def get(self, name: str) -> R:
-        """Return the resource of that name, whatever its case."""
+    def find_or_raise(self, name: str) -> R:
+        """Return the resource with the given name, regardless of case."""
         resource = self._resources.get(name.lower())
         if resource is None:
-            raise forbidden_now(f'Could not find {self._kind} "{self.arn_of(name)}".')
+            raise make_validation_error(f'Could not find {self._kind} "{self.make_arn(name)}".')
         return resource
 
     def find_exact(self, name: str) -> R | None:
-        """Return the resource of that name in exactly that spelling, or None.
+        """Return the resource whose name equals the given name including its case, or None.
 
-        An endpoint's name is case-insensitive in ``CreateEndpoint``, but ``InvokeEndpoint`` must
-        match its case (API reference, ``CreateEndpoint``).
+        The name of an endpoint is case-insensitive in ``CreateEndpoint``, but not in
+        ``InvokeEndpoint`` (API reference, ``CreateEndpoint``).
         """
         resource = self._resources.get(name.lower())
         return resource if resource is not None and resource.name == name else None
 
-    def remove(self, name: str) -> R:
+    def remove_resource(self, name: str) -> R:
         """Remove a resource and return it."""
-        resource = self.get(name)
+        resource = self.find_or_raise(name)
         with self._lock:
             self._resources.pop(name.lower(), None)
         return resource
 
-    def all(self) -> tuple[R, ...]:
-        """Return every resource, oldest first."""
+    def list_resources(self) -> tuple[R, ...]:
+        """Return all resources, oldest first."""
         with self._lock:
             return tuple(self._resources.values())

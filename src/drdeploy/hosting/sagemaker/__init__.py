@@ -1,19 +1,23 @@
-"""SageMaker hosting as this project uses it: endpoint configurations, limits, prices, one client.
+"""SageMaker hosting: endpoint configurations, limits, prices, and a client.
 
-In the order that a study meets them:
+A study uses the modules in this order:
 
-1. ``quotas``: SageMaker's limits, read from botocore's own service model where it states them.
-2. ``configs``: :class:`ServerlessConfig` and :class:`RealTimeConfig`.  A configuration that
-   SageMaker would refuse cannot be constructed.
-3. ``instance_types``: vCPU and memory of each instance type.
-4. ``price_sheet``: dated prices of a region; ``price_list_api`` downloads today's from AWS.
-   An unknown price is an error, never a default.
-5. ``endpoint_definition`` and ``client``: :class:`Hosting` creates an endpoint, waits for it,
-   invokes it, reads its metrics and deletes it.  It talks to AWS and to
-   :mod:`drdeploy.hosting.local` alike; only ``endpoint_url`` differs.
+1. ``quotas``: SageMaker's limits, read from botocore's service model if the model states them.
+2. ``configs``: :class:`ServerlessConfig`, :class:`RealTimeConfig`, :class:`AsynchronousConfig`,
+   :class:`BatchConfig` and :class:`EndpointDefinition`.  A configuration that SageMaker would
+   refuse cannot be constructed.
+3. ``instance_types``: the vCPUs and the memory of each instance type.
+4. ``price_sheet``: the dated prices of a region; ``price_offer_files`` and ``price_list_api``
+   download today's prices from AWS. A price that is not known is an error and never gets a default.
+5. ``client``: :class:`Hosting` creates an endpoint, waits for it, invokes it, reads its metrics and
+   deletes it.  The class works with AWS and with :mod:`drdeploy.hosting.local`, which differ only
+   in ``endpoint_url``.
+6. ``asynchronous``: :class:`AsynchronousClient` sends a request to an asynchronous endpoint, and
+   waits for its result in S3.
+7. ``batch``: :class:`BatchTransform` runs a Batch Transform job, on AWS or locally.
 
-The names below are imported when they are first used: importing pydantic and boto3 takes about
-half a second, which a command that needs neither should not pay.
+The names of this package are imported when they are first used, because importing pydantic and
+boto3 takes about half a second, and most commands need neither.
 """
 
 from __future__ import annotations
@@ -22,56 +26,102 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.sagemaker.aws_errors import NoSuchResource, translated_errors
-    from drdeploy.hosting.sagemaker.client import Datapoint, Hosting, MetricName
+    from drdeploy.hosting.sagemaker.asynchronous import (
+        AsynchronousClient,
+        QueuedInvocation,
+        RefusedRequest,
+    )
+    from drdeploy.hosting.sagemaker.aws_errors import NoSuchResource, translate_aws_errors
+    from drdeploy.hosting.sagemaker.batch import (
+        BatchJob,
+        BatchTransform,
+        EndedJob,
+        make_job_name,
+    )
+    from drdeploy.hosting.sagemaker.client import DATAPOINTS_MAX, Datapoint, Hosting, MetricName
     from drdeploy.hosting.sagemaker.clock import Clock
     from drdeploy.hosting.sagemaker.configs import (
-        EndpointConfig,
+        LOCAL_ROLE_ARN,
+        AnyHostingConfig,
+        AsynchronousConfig,
+        BatchConfig,
+        DeployableConfig,
+        EndpointDefinition,
+        HostingConfig,
         RealTimeConfig,
         ServerlessConfig,
-        endpoint_config,
+        hosting_config,
     )
-    from drdeploy.hosting.sagemaker.connection import Clients, connect, connect_to, is_loopback
-    from drdeploy.hosting.sagemaker.endpoint_definition import LOCAL_ROLE_ARN, EndpointDefinition
-    from drdeploy.hosting.sagemaker.instance_types import Architecture, instance_resources
+    from drdeploy.hosting.sagemaker.connection import (
+        LOCAL_KEY_PREFIX,
+        Clients,
+        choose_local_credentials,
+        is_loopback_url,
+        make_boto3_client,
+        make_hosting_clients,
+    )
+    from drdeploy.hosting.sagemaker.instance_types import Architecture, find_instance_resources
     from drdeploy.hosting.sagemaker.invocation import Invocation, InvocationOutcome
     from drdeploy.hosting.sagemaker.price_sheet import Price, PriceSheet
     from drdeploy.hosting.sagemaker.quotas import DEFAULT_REGION
 
 __all__ = [
+    "DATAPOINTS_MAX",
     "DEFAULT_REGION",
+    "LOCAL_KEY_PREFIX",
     "LOCAL_ROLE_ARN",
+    "AnyHostingConfig",
     "Architecture",
+    "AsynchronousClient",
+    "AsynchronousConfig",
+    "BatchConfig",
+    "BatchJob",
+    "BatchTransform",
     "Clients",
     "Clock",
     "Datapoint",
-    "EndpointConfig",
+    "DeployableConfig",
+    "EndedJob",
     "EndpointDefinition",
     "Hosting",
+    "HostingConfig",
     "Invocation",
     "InvocationOutcome",
     "MetricName",
     "NoSuchResource",
     "Price",
     "PriceSheet",
+    "QueuedInvocation",
     "RealTimeConfig",
+    "RefusedRequest",
     "ServerlessConfig",
-    "connect",
-    "connect_to",
-    "endpoint_config",
-    "instance_resources",
-    "is_loopback",
-    "translated_errors",
+    "choose_local_credentials",
+    "find_instance_resources",
+    "hosting_config",
+    "is_loopback_url",
+    "make_boto3_client",
+    "make_hosting_clients",
+    "make_job_name",
+    "translate_aws_errors",
 ]
 
 _MODULES = {
-    "aws_errors": ("NoSuchResource", "translated_errors"),
-    "client": ("Datapoint", "Hosting", "MetricName"),
+    "asynchronous": ("AsynchronousClient", "QueuedInvocation", "RefusedRequest"),
+    "batch": ("BatchJob", "BatchTransform", "EndedJob", "make_job_name"),
+    "aws_errors": ("NoSuchResource", "translate_aws_errors"),
+    "client": ("DATAPOINTS_MAX", "Datapoint", "Hosting", "MetricName"),
     "clock": ("Clock",),
-    "configs": ("EndpointConfig", "RealTimeConfig", "ServerlessConfig", "endpoint_config"),
-    "connection": ("Clients", "connect", "connect_to", "is_loopback"),
-    "endpoint_definition": ("LOCAL_ROLE_ARN", "EndpointDefinition"),
-    "instance_types": ("Architecture", "instance_resources"),
+    "configs": (
+        *("LOCAL_ROLE_ARN", "EndpointDefinition"),
+        *("AnyHostingConfig", "AsynchronousConfig", "BatchConfig"),
+        *("DeployableConfig", "HostingConfig", "hosting_config"),
+        *("RealTimeConfig", "ServerlessConfig"),
+    ),
+    "connection": (
+        *("LOCAL_KEY_PREFIX", "Clients", "make_boto3_client", "make_hosting_clients"),
+        *("is_loopback_url", "choose_local_credentials"),
+    ),
+    "instance_types": ("Architecture", "find_instance_resources"),
     "invocation": ("Invocation", "InvocationOutcome"),
     "price_sheet": ("Price", "PriceSheet"),
     "quotas": ("DEFAULT_REGION",),

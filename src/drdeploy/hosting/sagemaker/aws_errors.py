@@ -1,4 +1,4 @@
-"""Errors of AWS's APIs turned into this project's: what happened, where, what to do."""
+"""Turn errors of AWS's APIs into errors of this package."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ if TYPE_CHECKING:
 
 
 class NoSuchResource(EndpointError):
-    """The API knows no resource of that name."""
+    """The API has no resource with the given name."""
 
 
 @contextmanager
-def translated_errors(action: str, where: str) -> Iterator[None]:
-    """Turn the errors that boto3 raises in this block into ours.
+def translate_aws_errors(action: str, where: str) -> Iterator[None]:
+    """Turn the errors that boto3 raises in the block into errors of this package.
 
     Args:
-        action: What the block does, to complete "Could not ...".
-        where: The resource that it does it to.
+        action: What the block does, as it follows "Could not" in the message.
+        where: The resource that the block reads or changes.
 
     Raises:
-        NoSuchResource: There is no resource of that name.
-        EndpointError: boto3 raised anything else.
+        NoSuchResource: The resource does not exist.
+        EndpointError: boto3 raised another error.
     """
     from boto3.exceptions import S3UploadFailedError
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -42,21 +43,30 @@ def translated_errors(action: str, where: str) -> Iterator[None]:
         is_absent = may_mean_absent and any(words in message.lower() for words in absent)
         kind = NoSuchResource if is_absent else EndpointError
         raise kind(
-            f"Could not {action}: {code}: {message}", where=where, remedy=_remedy_for(code)
+            f"Could not {action}: AWS answered {code} ({message})",
+            where=where,
+            remedy=_find_remedy_for_error_code(code),
         ) from err
-    except (BotoCoreError, S3UploadFailedError) as err:
+    except (BotoCoreError, S3UploadFailedError, ResponseParserError) as err:
         raise EndpointError(
             f"Could not {action}: {err}",
             where=where,
             remedy="Check the endpoint URL, the credentials and the network",
         ) from err
+    except (LookupError, ValueError) as err:
+        # botocore itself stumbles over a page where it expects one of AWS's documents.
+        raise EndpointError(
+            f"Could not {action}: the answer does not come from AWS ({type(err).__name__}: {err})",
+            where=where,
+            remedy="Check the endpoint URL and the network",
+        ) from err
 
 
-def _remedy_for(code: str) -> str:
+def _find_remedy_for_error_code(code: str) -> str:
     if "AccessDenied" in code or code in {"UnrecognizedClientException", "ExpiredToken"}:
-        return "Grant that permission to the credentials in use, or use others"
+        return "Grant the credentials in use this permission, or use other credentials"
     if code == "ResourceLimitExceeded":
-        return "Delete what you no longer use, or ask AWS for a higher quota"
+        return "Delete endpoints that you no longer use, or ask AWS for a higher quota"
     if "Throttling" in code:
         return "Wait a moment and try again"
     return ""

@@ -1,4 +1,4 @@
-"""The one SageMaker client: create an endpoint, wait, invoke, read metrics, delete.
+"""The SageMaker client: create an endpoint, wait for it, invoke it, read metrics, and delete it.
 
 >>> hosting = Hosting.connect("http://127.0.0.1:8765")
 >>> uri = hosting.upload_artifact(Path("mobilenet-fp32-onnx.tar.gz"), bucket="drdeploy")
@@ -12,19 +12,19 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from drdeploy.errors import EndpointError, EndpointFailed, EndpointTimeout
 from drdeploy.files import sha256_of_file
-from drdeploy.hosting.sagemaker.aws_errors import NoSuchResource, translated_errors
+from drdeploy.hosting.sagemaker.aws_errors import NoSuchResource, translate_aws_errors
 from drdeploy.hosting.sagemaker.clock import Clock
-from drdeploy.hosting.sagemaker.connection import Clients, connect, is_loopback
-from drdeploy.hosting.sagemaker.endpoint_definition import VARIANT, EndpointDefinition
+from drdeploy.hosting.sagemaker.configs import VARIANT, EndpointDefinition
+from drdeploy.hosting.sagemaker.connection import Clients, is_loopback_url, make_hosting_clients
 from drdeploy.hosting.sagemaker.invocation import (
     Invocation,
     InvocationOutcome,
-    failure_of_connection,
-    failure_of_response,
+    classify_connection_error,
+    classify_error_response,
 )
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ MetricName = Literal[
     "ModelSetupTime", "ModelLatency", "OverheadLatency", "Invocations", "MemoryUtilization"
 ]
 ResourceKind = Literal["endpoint", "endpoint configuration", "model"]
-"""What is created for an endpoint, in the order in which it is deleted."""
+"""The kinds of resources that an endpoint consists of, in the order in which they are deleted."""
 
 DATAPOINTS_MAX = 1440
-"""Most datapoints that one request may span (API reference, ``GetMetricStatistics``)."""
+"""The most datapoints that one request may ask for (API reference, ``GetMetricStatistics``)."""
 
 _POLL_LOCAL_S = 0.2
 _POLL_AWS_S = 5.0
@@ -53,9 +53,9 @@ class Datapoint:
     """One period of a CloudWatch metric.
 
     Attributes:
-        start: Beginning of the period, UTC.
-        average: Average over the period, in the metric's own unit (microseconds for times).
-        samples: Number of values in the period.
+        start: When the period begins, UTC.
+        average: The average over the period, in the unit of the metric; times are in microseconds.
+        samples: How many values the period has.
     """
 
     start: datetime
@@ -66,13 +66,13 @@ class Datapoint:
 class Hosting:
     """A SageMaker client with the calls that this project needs, for AWS and the local service.
 
-    A call that the API refuses, or does not answer, raises :class:`EndpointError`; only a failed
-    invocation is returned.
+    A call that the API refuses or does not answer raises :class:`EndpointError`. Only
+    :meth:`invoke` returns a failure instead of raising :class:`EndpointError`.
 
     Args:
         clients: The boto3 clients to use.
-        is_local: Whether they lead to the local service.
-        clock: Measures latencies and waits.
+        is_local: Whether the clients talk to the local service.
+        clock: The clock that measures latencies and waits.
     """
 
     def __init__(self, clients: Clients, *, is_local: bool, clock: Clock | None = None) -> None:
@@ -89,19 +89,19 @@ class Hosting:
         max_connections: int = 10,
         clock: Clock | None = None,
     ) -> Self:
-        """Connect to the local service at ``endpoint_url``, or to AWS where that is None.
+        """Connect to the local service at ``endpoint_url``, or to AWS if the URL is None.
 
         Args:
-            endpoint_url: For example ``http://127.0.0.1:8765``.
-            region: AWS region; by default the one in the user's configuration.
-            max_connections: Most invocations at once.
-            clock: Measures latencies and waits.
+            endpoint_url: The URL of the local service, for example ``http://127.0.0.1:8765``.
+            region: The AWS region; by default the region in the user's configuration.
+            max_connections: The most invocations that may run at once.
+            clock: The clock that measures latencies and waits.
 
         Raises:
             InvalidInput: No region is set for AWS.
         """
-        clients = connect(endpoint_url, region=region, max_connections=max_connections)
-        return cls(clients, is_local=is_loopback(endpoint_url), clock=clock)
+        clients = make_hosting_clients(endpoint_url, region=region, max_connections=max_connections)
+        return cls(clients, is_local=is_loopback_url(endpoint_url), clock=clock)
 
     # -- the artifact ------------------------------------------------------------------
 
@@ -109,15 +109,15 @@ class Hosting:
         """Upload a ``model.tar.gz`` to S3, under a key that contains its digest.
 
         Returns:
-            Its ``s3://`` URI.  Another archive has another URI, so no upload changes the model of
-            an endpoint that exists.
+            The archive's ``s3://`` URI.  Different archives have different URIs, so an upload never
+            changes the model of an existing endpoint.
 
         Raises:
-            EndpointError: S3 refuses, or the bucket does not exist.  A missing bucket is made in
-                the local service, never on AWS.
+            EndpointError: S3 refuses the upload, or the bucket does not exist on AWS.  The local
+                service creates a missing bucket.
         """
         key = f"artifacts/{sha256_of_file(archive)[:16]}/{archive.name}"
-        with translated_errors(f"upload {archive.name}", f"s3://{bucket}/{key}"):
+        with translate_aws_errors(f"upload {archive.name}", f"s3://{bucket}/{key}"):
             if self.is_local:
                 self._clients.s3.create_bucket(Bucket=bucket)
             self._clients.s3.upload_file(str(archive), bucket, key)
@@ -126,13 +126,18 @@ class Hosting:
     # -- the endpoint ------------------------------------------------------------------
 
     def create(self, definition: EndpointDefinition) -> None:
-        """Create model, endpoint configuration and endpoint; return without waiting for it.
+        """Create a model, an endpoint configuration and an endpoint, without waiting.
 
         Raises:
-            EndpointError: The API refuses.  What this call had created by then is deleted again.
+            EndpointError: The API refuses the request. The resources that the call had created are
+                deleted again.
         """
         name = definition.name
         sagemaker = self._clients.sagemaker
+        settings = definition.asynchronous_settings
+        asynchronous: dict[str, Any] = (
+            {} if settings is None else {"AsyncInferenceConfig": settings}
+        )
         creations: dict[ResourceKind, Callable[[], object]] = {
             "model": lambda: sagemaker.create_model(
                 ModelName=name,
@@ -144,7 +149,9 @@ class Hosting:
                 },
             ),
             "endpoint configuration": lambda: sagemaker.create_endpoint_config(
-                EndpointConfigName=name, ProductionVariants=[definition.production_variant]
+                EndpointConfigName=name,
+                ProductionVariants=[definition.production_variant],
+                **asynchronous,
             ),
             "endpoint": lambda: sagemaker.create_endpoint(
                 EndpointName=name, EndpointConfigName=name
@@ -153,12 +160,12 @@ class Hosting:
         made: list[ResourceKind] = []
         try:
             for kind, creation in creations.items():
-                with translated_errors(f"create the {kind}", name):
+                with translate_aws_errors(f"create the {kind}", name):
                     creation()
                 made.append(kind)
         except BaseException as err:
             # Only what this call made: somebody else's model of the same name must stay.
-            self._delete_after(err, name, made)
+            self._delete_after_error(err, name, made)
             raise
 
     def wait_in_service(self, name: str, *, timeout_s: float = 1800.0) -> None:
@@ -166,30 +173,30 @@ class Hosting:
 
         Raises:
             EndpointFailed: The endpoint has failed; the message contains its ``FailureReason``.
-            EndpointTimeout: It is still not in service after ``timeout_s``.
+            EndpointTimeout: The endpoint is not in service after ``timeout_s`` seconds.
         """
         deadline = self._clock.monotonic() + timeout_s
         while True:
-            endpoint = self._describe(name)
+            endpoint = self._describe_endpoint(name)
             status = endpoint["EndpointStatus"]
             if status == "InService":
                 return
             if status in {"Failed", "OutOfService", "UpdateRollbackFailed"}:
                 reason = endpoint.get("FailureReason", "no reason was given")
                 raise EndpointFailed(f"The endpoint is {status}: {reason}", where=name)
-            self._poll_or_give_up(deadline, name, f"{status} and not InService", timeout_s)
+            self._sleep_or_raise_timeout(deadline, name, f"{status} and not InService", timeout_s)
 
     @contextmanager
     def deployed(
         self, definition: EndpointDefinition, *, timeout_s: float = 1800.0
     ) -> Iterator[EndpointDefinition]:
-        """Create an endpoint, wait for it, and delete it at the end, whatever happens meanwhile."""
+        """Create an endpoint, wait until it is in service, and delete it after the block."""
         self.create(definition)
         try:
             self.wait_in_service(definition.name, timeout_s=timeout_s)
             yield definition
         except BaseException as err:
-            self._delete_after(err, definition.name, get_args(ResourceKind))
+            self._delete_after_error(err, definition.name, get_args(ResourceKind))
             raise
         self.delete(definition.name)
 
@@ -200,19 +207,19 @@ class Hosting:
         kinds: Collection[ResourceKind] = get_args(ResourceKind),
         timeout_s: float = 600.0,
     ) -> None:
-        """Delete the endpoint, the configuration and the model of a name; absent ones are skipped.
+        """Delete an endpoint, its configuration and its model; a missing resource is skipped.
 
         Args:
-            name: The name of all three.
-            kinds: Which of the three to delete.
-            timeout_s: Seconds to wait until the endpoint is gone.
+            name: The name of the endpoint, of its configuration and of its model.
+            kinds: The kinds of resources to delete.
+            timeout_s: The seconds to wait until the endpoint is gone.
 
         Raises:
-            EndpointError: Something could not be deleted; the message says what remains.
+            EndpointError: A resource could not be deleted; the message says what remains.
         """
         sagemaker = self._clients.sagemaker
         deletions: dict[ResourceKind, Callable[[], object]] = {
-            "endpoint": lambda: self._delete_endpoint(name, timeout_s),
+            "endpoint": lambda: self._delete_endpoint_and_wait(name, timeout_s),
             "endpoint configuration": lambda: sagemaker.delete_endpoint_config(
                 EndpointConfigName=name
             ),
@@ -222,7 +229,7 @@ class Hosting:
         remaining: dict[ResourceKind, EndpointError] = {}
         for kind in (kind for kind in deletions if kind in kinds):
             try:
-                with suppress(NoSuchResource), translated_errors(f"delete the {kind}", name):
+                with suppress(NoSuchResource), translate_aws_errors(f"delete the {kind}", name):
                     deletions[kind]()
             except EndpointError as err:
                 remaining[kind] = err
@@ -230,26 +237,29 @@ class Hosting:
             raise EndpointError(
                 "; ".join(error.what for error in remaining.values()),
                 where=name,
-                remedy=f"Delete by hand what remains and may cost money: {', '.join(remaining)}",
+                remedy=(
+                    "Delete these resources by hand, because they may cost money: "
+                    f"{', '.join(remaining)}"
+                ),
             ) from next(iter(remaining.values()))
 
     def exists(self, name: str) -> bool:
-        """Return whether there is an endpoint of that name, in whatever status."""
+        """Return whether an endpoint exists, in any status."""
         try:
-            self._describe(name)
+            self._describe_endpoint(name)
         except NoSuchResource:
             return False
         return True
 
     def failure_reason(self, name: str) -> str:
-        """Return why the endpoint has failed; empty where it has not, or does not exist."""
+        """Return why an endpoint has failed; empty if it has not failed or does not exist."""
         try:
-            return self._describe(name).get("FailureReason", "")
+            return self._describe_endpoint(name).get("FailureReason", "")
         except NoSuchResource:
             return ""
 
-    def _describe(self, name: str) -> DescribeEndpointOutputTypeDef:
-        with translated_errors("describe the endpoint", name):
+    def _describe_endpoint(self, name: str) -> DescribeEndpointOutputTypeDef:
+        with translate_aws_errors("describe the endpoint", name):
             return self._clients.sagemaker.describe_endpoint(EndpointName=name)
 
     # -- one invocation ----------------------------------------------------------------
@@ -262,8 +272,9 @@ class Hosting:
         content_type: str = "image/jpeg",
         accept: str = "application/json",
     ) -> Invocation:
-        """Send one request, once.  A failure is returned, never raised, and never retried."""
+        """Send one request without a retry, and return the answer or the failure."""
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         started_at, start = self._clock.now(), self._clock.monotonic()
         outcome: InvocationOutcome = "ok"
@@ -276,9 +287,9 @@ class Hosting:
             answer_type = response.get("ContentType", "")
             status = response["ResponseMetadata"]["HTTPStatusCode"]
         except ClientError as err:
-            outcome, status, error = failure_of_response(err)
-        except (BotoCoreError, OSError) as err:
-            outcome, status, error = failure_of_connection(err)
+            outcome, status, error = classify_error_response(err)
+        except (BotoCoreError, ResponseParserError, OSError) as err:
+            outcome, status, error = classify_connection_error(err)
         return Invocation(
             outcome=outcome,
             status=status,
@@ -300,15 +311,15 @@ class Hosting:
         Args:
             name: The endpoint's name.
             metric: The metric's name.
-            start: Beginning of the time to read.
-            end: End of the time to read.
-            period_s: Seconds that one datapoint covers.  AWS publishes these metrics per minute,
-                the local service per second.
+            start: When the datapoints begin, UTC.
+            end: When the datapoints end, UTC.
+            period_s: Seconds that one datapoint covers. AWS publishes an endpoint's metrics once
+                per minute, and the local service publishes them once per second.
         """
         window = timedelta(seconds=period_s * DATAPOINTS_MAX)
         points: list[Datapoint] = []
         while start < end:
-            with translated_errors(f"read the metric {metric}", name):
+            with translate_aws_errors(f"read the metric {metric}", name):
                 answer = self._clients.cloudwatch.get_metric_statistics(
                     Namespace=METRICS_NAMESPACE,
                     MetricName=metric,
@@ -330,25 +341,27 @@ class Hosting:
 
     # -- deletion ------------------------------------------------------------------------
 
-    def _delete_endpoint(self, name: str, timeout_s: float) -> None:
+    def _delete_endpoint_and_wait(self, name: str, timeout_s: float) -> None:
         self._clients.sagemaker.delete_endpoint(EndpointName=name)
         deadline = self._clock.monotonic() + timeout_s
         while self.exists(name):
-            self._poll_or_give_up(deadline, name, "still there after its deletion", timeout_s)
+            self._sleep_or_raise_timeout(deadline, name, "not yet deleted", timeout_s)
 
-    def _poll_or_give_up(self, deadline: float, name: str, state: str, timeout_s: float) -> None:
+    def _sleep_or_raise_timeout(
+        self, deadline: float, name: str, state: str, timeout_s: float
+    ) -> None:
         if self._clock.monotonic() >= deadline:
             raise EndpointTimeout(f"The endpoint is {state} after {timeout_s:.0f} s", where=name)
         self._clock.sleep(_POLL_LOCAL_S if self.is_local else _POLL_AWS_S)
 
-    def _delete_after(
+    def _delete_after_error(
         self, error: BaseException, name: str, kinds: Collection[ResourceKind]
     ) -> None:
-        """Delete after an error, and add to the error what could not be deleted."""
+        """Delete an endpoint after an error, and add to the error what could not be deleted."""
         try:
             self.delete(name, kinds=kinds)
         except EndpointError as failure:
             if isinstance(error, EndpointError):
-                what = f"{error.what}; and then: {failure.what}"
+                what = f"{error.what}; the deletion after this error failed too: {failure.what}"
                 raise type(error)(what, where=name, remedy=failure.remedy) from error
             error.add_note(str(failure))

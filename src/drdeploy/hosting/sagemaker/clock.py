@@ -1,4 +1,4 @@
-"""Time as an argument: what measures, waits or stamps takes a :class:`Clock`."""
+"""The clock that is passed to all code that measures time or waits."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True)
 class Clock:
-    """The real clock, unless a test passes functions of its own.
+    """The real clock, unless a test passes other functions.
 
     Attributes:
-        monotonic: Returns seconds for durations, which never step.
+        monotonic: Returns the seconds of a clock that never steps, for durations.
         now: Returns the wall-clock time, UTC.
-        sleep: Waits that many seconds.
+        sleep: Takes a number of seconds, and waits as long.
     """
 
     # perf_counter and not monotonic: the finer of the two on every platform.
@@ -24,7 +24,7 @@ class Clock:
     sleep: Callable[[float], None] = time.sleep
 
     def sleep_until(self, deadline: float) -> None:
-        """Sleep until :attr:`monotonic` reaches ``deadline``; return at once if it has passed."""
+        """Sleep until :attr:`monotonic` reaches ``deadline``, unless it has passed."""
         remaining_s = deadline - self.monotonic()
         if remaining_s > 0:
             self.sleep(remaining_s)

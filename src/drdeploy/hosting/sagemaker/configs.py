@@ -1,15 +1,20 @@
-"""An endpoint's configuration: serverless or real-time, within SageMaker's limits.
+"""The configuration of an endpoint within SageMaker's limits.
 
 >>> ServerlessConfig(memory_mb=2048, max_concurrency=5)
 >>> RealTimeConfig(instance_type="ml.m5.xlarge")
+>>> AsynchronousConfig(instance_type="ml.m5.xlarge")
+>>> BatchConfig(instance_type="ml.m5.xlarge")
 
-In TOML and JSON, ``kind`` says which of the two it is.  A configuration that SageMaker would
-refuse raises pydantic's ``ValidationError``.
+In TOML and JSON, ``kind`` is ``serverless``, ``realtime``, ``asynchronous`` or ``batch``.  A
+configuration that SageMaker would refuse raises pydantic's ``ValidationError``.  An
+:class:`EndpointDefinition` describes a model, a configuration and an endpoint, which ``Hosting``
+creates under one name.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -21,14 +26,24 @@ from pydantic import (
     model_validator,
 )
 
+from drdeploy.errors import InvalidInput
 from drdeploy.hosting.sagemaker import quotas
+from drdeploy.hosting.sagemaker.gpu_hosts import check_gpu_host
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_boto3_sagemaker.type_defs import (
+        AsyncInferenceConfigTypeDef,
+        ProductionVariantTypeDef,
+    )
 
 # Functions and not ranges: reading botocore's service model takes tenths of a second, which an
 # import should not pay.
 _LIMITS = {
-    "max_concurrency": quotas.serverless_max_concurrency,
-    "provisioned_concurrency": quotas.serverless_provisioned_concurrency,
-    "initial_instance_count": quotas.initial_instance_count,
+    "max_concurrency": quotas.read_max_concurrency_range,
+    "provisioned_concurrency": quotas.read_provisioned_concurrency_range,
+    "initial_instance_count": quotas.read_initial_instance_count_range,
 }
 
 
@@ -37,21 +52,21 @@ class _Config(BaseModel):
 
     @field_validator(*_LIMITS, check_fields=False)
     @classmethod
-    def _is_within_limits(cls, value: int | None, info: ValidationInfo) -> int | None:
+    def _check_value_is_within_limits(cls, value: int | None, info: ValidationInfo) -> int | None:
         allowed = _LIMITS[info.field_name or ""]()
         if value is not None and value not in allowed:
-            raise ValueError(f"must be {allowed}, not {value}")
+            raise ValueError(f"the value must be {allowed}, not {value}")
         return value
 
 
 class ServerlessConfig(_Config):
-    """A serverless endpoint: paid per use, with no containers when idle.
+    """The configuration of a serverless endpoint, which is paid per use.
 
     Attributes:
-        memory_mb: Memory of a container in MB, 1024 to 6144 in steps of 1024; CPU comes in
-            proportion.
-        max_concurrency: Most invocations at once; SageMaker throttles any more.
-        provisioned_concurrency: Containers kept warm, at most ``max_concurrency``.
+        memory_mb: The memory of a container in MB, 1024 to 6144 in steps of 1024; a container with
+            more memory also has more CPU.
+        max_concurrency: The most invocations at once; SageMaker throttles further invocations.
+        provisioned_concurrency: How many containers are kept warm, at most ``max_concurrency``.
     """
 
     kind: Literal["serverless"] = "serverless"
@@ -61,15 +76,15 @@ class ServerlessConfig(_Config):
 
     @field_validator("memory_mb")
     @classmethod
-    def _memory_is_offered(cls, value: int) -> int:
-        allowed = quotas.serverless_memory_mb()
+    def _check_memory_is_offered(cls, value: int) -> int:
+        allowed = quotas.read_serverless_memory_range_mb()
         step = quotas.SERVERLESS_MEMORY_STEP_MB
         if value not in allowed or value % step:
-            raise ValueError(f"must be {allowed} MB in steps of {step}, not {value}")
+            raise ValueError(f"the memory must be {allowed} MB in steps of {step}, not {value}")
         return value
 
     @model_validator(mode="after")
-    def _provisioned_within_max(self) -> Self:
+    def _check_provisioned_within_maximum(self) -> Self:
         provisioned = self.provisioned_concurrency or 0
         if provisioned > self.max_concurrency:
             raise ValueError(
@@ -80,53 +95,208 @@ class ServerlessConfig(_Config):
 
     @property
     def label(self) -> str:
-        """A short name for trial ids, which never changes: ``1024mb``, ``1024mb-c5-p2``."""
+        """A short, stable name for trial ids, for example ``1024mb`` or ``1024mb-c5-p2``."""
         concurrency = f"-c{self.max_concurrency}" if self.max_concurrency > 1 else ""
         provisioned = f"-p{self.provisioned_concurrency}" if self.provisioned_concurrency else ""
         return f"{self.memory_mb}mb{concurrency}{provisioned}"
 
     @property
     def payload_limit_bytes(self) -> int:
-        """Largest body of a request, and of a response."""
+        """The largest body of a request or a response, in bytes."""
         return quotas.SERVERLESS_PAYLOAD_BYTES
 
 
-class RealTimeConfig(_Config):
-    """A real-time endpoint: instances that always run, paid by the hour.
-
-    Attributes:
-        instance_type: One of SageMaker's hosting types, for example ``ml.m5.xlarge``.
-        initial_instance_count: Number of instances it starts with.
-    """
-
-    kind: Literal["realtime"] = "realtime"
+class _InstanceConfig(_Config):
+    kind: str
     instance_type: str
     initial_instance_count: int = 1
+    inference_ami_version: str | None = None
 
     @field_validator("instance_type")
     @classmethod
-    def _type_is_offered(cls, value: str) -> str:
-        if value not in quotas.instance_types():
+    def _check_instance_type_is_offered(cls, value: str) -> str:
+        if value not in quotas.read_instance_types():
             raise ValueError(f"{value!r} is not a SageMaker hosting instance type")
         return value
 
     @property
     def label(self) -> str:
-        """A short name for trial ids, which never changes: ``m5.xlarge``, ``m5.xlarge-x2``."""
+        """A short, stable name for trial ids, for example ``m5.xlarge`` or ``m5.xlarge-x2``."""
         count = f"-x{self.initial_instance_count}" if self.initial_instance_count > 1 else ""
-        return f"{self.instance_type.removeprefix('ml.')}{count}"
+        ami = f"-{self.inference_ami_version}" if self.inference_ami_version else ""
+        return f"{self.instance_type.removeprefix('ml.')}{count}{ami}"
+
+    @model_validator(mode="after")
+    def _check_ami_fits_instances(self) -> Self:
+        try:
+            check_gpu_host({}, self.instance_type, self.inference_ami_version)
+        except InvalidInput as err:
+            raise ValueError(f"{err.what}. {err.remedy}") from err
+        return self
+
+
+class RealTimeConfig(_InstanceConfig):
+    """The configuration of a real-time endpoint, whose instances always run and cost by the hour.
+
+    Attributes:
+        instance_type: An instance type that SageMaker hosts on, for example ``ml.m5.xlarge``.
+        initial_instance_count: The number of instances that the endpoint starts with.
+        inference_ami_version: The AMI version of instances with a GPU, which decides the driver;
+            None takes SageMaker's default.
+    """
+
+    kind: Literal["realtime"] = "realtime"
 
     @property
     def payload_limit_bytes(self) -> int:
-        """Largest body of a request, and of a response."""
+        """The largest body of a request or a response, in bytes."""
         return quotas.REALTIME_PAYLOAD_BYTES
 
 
-EndpointConfig = Annotated[ServerlessConfig | RealTimeConfig, Field(discriminator="kind")]
-"""A configuration of either kind, as a field of a pydantic model."""
+class AsynchronousConfig(_InstanceConfig):
+    """The configuration of an asynchronous endpoint, whose instances cost by the hour they run.
 
-endpoint_config: TypeAdapter[ServerlessConfig | RealTimeConfig] = TypeAdapter(EndpointConfig)
-"""Parses a configuration of either kind::
+    Attributes:
+        instance_type: An instance type that SageMaker hosts on, for example ``ml.m5.xlarge``.
+        initial_instance_count: The number of instances that the endpoint starts with.
+        inference_ami_version: The AMI version of instances with a GPU, which decides the driver;
+            None takes SageMaker's default.
+        max_concurrent_invocations_per_instance: The most requests that an instance processes at a
+            time, 1 to 1000; None leaves the number to SageMaker.
+    """
 
-    endpoint_config.validate_python({"kind": "serverless", "memory_mb": 1024})
+    kind: Literal["asynchronous"] = "asynchronous"
+    max_concurrent_invocations_per_instance: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+    @property
+    def label(self) -> str:
+        """A short, stable name for trial ids, for example ``m5.xlarge-async-c4``."""
+        at_once = self.max_concurrent_invocations_per_instance
+        concurrency = f"-c{at_once}" if at_once is not None else ""
+        return f"{super().label}-async{concurrency}"
+
+    @property
+    def payload_limit_bytes(self) -> int:
+        """The largest object that a request may name, in bytes."""
+        return quotas.ASYNCHRONOUS_PAYLOAD_BYTES
+
+
+class BatchConfig(_Config):
+    """The instances of a Batch Transform job, which cost by the second that the job works.
+
+    Attributes:
+        instance_type: An instance type for transform jobs, for example ``ml.m5.xlarge``.
+        instance_count: The number of instances, 1 to 100.
+        max_concurrent_transforms: How many photographs an instance receives at once, 1 to 100; None
+            lets the container choose.
+    """
+
+    kind: Literal["batch"] = "batch"
+    instance_type: str
+    instance_count: Annotated[int, Field(ge=1, le=100)] = 1
+    max_concurrent_transforms: Annotated[int, Field(ge=1, le=100)] | None = None
+
+    @field_validator("instance_type")
+    @classmethod
+    def _check_instance_type_is_offered(cls, value: str) -> str:
+        if value not in quotas.read_transform_instance_types():
+            raise ValueError(f"{value!r} is not a SageMaker instance type for transform jobs")
+        return value
+
+    @property
+    def label(self) -> str:
+        """A short, stable name for trial ids, for example ``m5.xlarge-x2`` or ``m5.xlarge-c4``."""
+        count = f"-x{self.instance_count}" if self.instance_count > 1 else ""
+        at_once = self.max_concurrent_transforms
+        concurrency = f"-c{at_once}" if at_once is not None else ""
+        return f"{self.instance_type.removeprefix('ml.')}{count}{concurrency}"
+
+    @property
+    def payload_limit_bytes(self) -> int:
+        """The largest record, in bytes."""
+        return quotas.BATCH_PAYLOAD_BYTES
+
+
+DeployableConfig = ServerlessConfig | RealTimeConfig | AsynchronousConfig
+"""The configuration of any kind of endpoint that Terraform deploys."""
+
+HostingConfig = DeployableConfig | BatchConfig
+"""The configuration of any way of hosting: an endpoint, or the instances of a transform job."""
+
+AnyHostingConfig = Annotated[HostingConfig, Field(discriminator="kind")]
+"""Any configuration, as the type of a field of a pydantic model."""
+
+hosting_config: TypeAdapter[HostingConfig] = TypeAdapter(AnyHostingConfig)
+"""Parses any configuration::
+
+    hosting_config.validate_python({"kind": "serverless", "memory_mb": 1024})
 """
+
+
+VARIANT = "AllTraffic"
+"""The name of the only production variant of each endpoint that drdeploy creates."""
+
+LOCAL_ROLE_ARN = "arn:aws:iam::000000000000:role/drdeploy-local"
+"""The role for ``CreateModel`` in the local service, which accepts it without knowing it."""
+
+
+@dataclass(frozen=True)
+class EndpointDefinition:
+    """A model, an endpoint configuration and an endpoint, which have the same name.
+
+    Attributes:
+        name: The name of the model, the configuration and the endpoint: at most 63 letters, digits
+            and hyphens.
+        image: The URI of the container image.
+        model_data_url: The ``s3://`` URI of the ``model.tar.gz``.
+        config: The configuration of the endpoint.
+        role_arn: The role with which SageMaker reads the image and the artifact.
+        environment: The environment variables of the container.
+        asynchronous_uri: The ``s3://`` folder in which an asynchronous endpoint keeps the folders
+            of inputs, results and failures; empty for other endpoints.
+    """
+
+    name: str
+    image: str
+    model_data_url: str
+    config: DeployableConfig
+    role_arn: str = LOCAL_ROLE_ARN
+    environment: Mapping[str, str] = field(default_factory=dict)
+    asynchronous_uri: str = ""
+
+    @property
+    def asynchronous_settings(self) -> AsyncInferenceConfigTypeDef | None:
+        """Return the ``AsyncInferenceConfig`` of an asynchronous endpoint; None for others."""
+        if not isinstance(self.config, AsynchronousConfig):
+            return None
+        settings: AsyncInferenceConfigTypeDef = {
+            # As the Terraform module asynchronous-endpoint names them.
+            "OutputConfig": {
+                "S3OutputPath": f"{self.asynchronous_uri}/results",
+                "S3FailurePath": f"{self.asynchronous_uri}/failed",
+            }
+        }
+        at_once = self.config.max_concurrent_invocations_per_instance
+        if at_once is not None:
+            settings["ClientConfig"] = {"MaxConcurrentInvocationsPerInstance": at_once}
+        return settings
+
+    @property
+    def production_variant(self) -> ProductionVariantTypeDef:
+        """Return the production variant for ``CreateEndpointConfig``."""
+        variant: ProductionVariantTypeDef = {"VariantName": VARIANT, "ModelName": self.name}
+        if isinstance(self.config, RealTimeConfig | AsynchronousConfig):
+            variant["InstanceType"] = self.config.instance_type  # type: ignore[typeddict-item]  # a str that the config has checked
+            variant["InitialInstanceCount"] = self.config.initial_instance_count
+            if self.config.inference_ami_version:
+                ami = self.config.inference_ami_version
+                variant["InferenceAmiVersion"] = ami  # type: ignore[typeddict-item]  # checked too
+            return variant
+        variant["ServerlessConfig"] = {
+            "MemorySizeInMB": self.config.memory_mb,
+            "MaxConcurrency": self.config.max_concurrency,
+        }
+        if self.config.provisioned_concurrency:
+            provisioned = self.config.provisioned_concurrency
+            variant["ServerlessConfig"]["ProvisionedConcurrency"] = provisioned
+        return variant

@@ -1,9 +1,11 @@
-"""boto3 clients configured for measuring, for AWS and for the local service alike."""
+"""Make boto3 clients that are configured for measuring, for AWS and for the local service."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -11,7 +13,7 @@ from drdeploy.errors import InvalidInput
 from drdeploy.hosting.sagemaker.quotas import DEFAULT_REGION, INVOCATION_TIMEOUT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_s3 import S3Client
@@ -19,8 +21,12 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 READ_TIMEOUT_S = INVOCATION_TIMEOUT_S + 15
-"""Longer than SageMaker's own limit, so that a slow model ends in SageMaker's error, which says
-what happened, and not in a timeout of ours, which does not."""
+"""A timeout longer than SageMaker's limit. A slow model thus ends in SageMaker's error, which says
+what happened, and not in a timeout of the client, which says nothing."""
+
+LOCAL_KEY_PREFIX = "LKIA"
+"""The beginning of the key ids that ``drdeploy local up --shared`` prints. The key ids of AWS begin
+with ``AKIA`` or ``ASIA``."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +39,11 @@ class Clients:
     s3: S3Client
 
 
-def connect(
+def make_hosting_clients(
     endpoint_url: str | None = None, *, region: str | None = None, max_connections: int = 10
 ) -> Clients:
-    """Make the clients that :class:`Hosting` uses; :meth:`Hosting.connect` explains the options."""
-    client = _client_factory(endpoint_url, region)
+    """Make the boto3 clients for :class:`Hosting`; :meth:`Hosting.connect` explains the options."""
+    client = _make_client_factory(endpoint_url, region)
     return Clients(
         sagemaker=client("sagemaker"),
         # No retries: they would hide failures, and their waits would count as latency.
@@ -53,17 +59,19 @@ def connect(
     )
 
 
-def connect_to(service: str, endpoint_url: str | None = None, *, region: str | None = None) -> Any:
-    """Make the client of any one service, for example of ECR or STS for a deployment.
+def make_boto3_client(
+    service: str, endpoint_url: str | None = None, *, region: str | None = None
+) -> Any:
+    """Make the boto3 client of any AWS service, for example of ECR or STS.
 
     Raises:
         InvalidInput: No region is set for AWS.
     """
-    return _client_factory(endpoint_url, region)(service)
+    return _make_client_factory(endpoint_url, region)(service)
 
 
-def is_loopback(endpoint_url: str | None) -> bool:
-    """Return whether a URL leads to this machine; names other than localhost are not resolved."""
+def is_loopback_url(endpoint_url: str | None) -> bool:
+    """Return whether a URL leads to this machine, without resolving host names."""
     host = urlsplit(endpoint_url or "").hostname or ""
     if host == "localhost":
         return True
@@ -73,23 +81,37 @@ def is_loopback(endpoint_url: str | None) -> bool:
         return False
 
 
-def _client_factory(endpoint_url: str | None, region: str | None) -> Callable[..., Any]:
+def choose_local_credentials(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the credentials for a local service, by the names of AWS's environment variables.
+
+    If the environment holds the key that a shared service has printed, that key is returned. If the
+    environment holds no such key, made-up credentials are returned, because a service that is not
+    shared accepts any credentials. The user's AWS credentials are never sent to a local service,
+    because any program that listens on the port would learn the user's key id.
+    """
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    if environ.get(names[0], "").startswith(LOCAL_KEY_PREFIX):
+        return {name: environ.get(name, "") for name in names}
+    return dict.fromkeys(names, "local")
+
+
+def _make_client_factory(endpoint_url: str | None, region: str | None) -> Callable[..., Any]:
     import boto3
     from botocore.config import Config
 
-    is_local = is_loopback(endpoint_url)
+    is_local = is_loopback_url(endpoint_url)
     if is_local:
-        # The user's own credentials have no business here; the local service accepts any.
+        credentials = choose_local_credentials()
         session = boto3.Session(
-            aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106 - no secret, see above
+            aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
             region_name=region or DEFAULT_REGION,
         )
     else:
         session = boto3.Session(region_name=region)
     if not session.region_name:
         raise InvalidInput(
-            "No AWS region is set", where="region", remedy="Set AWS_REGION or name the region"
+            "No AWS region is set", where="region", remedy="Set AWS_REGION, or choose a region"
         )
 
     def client(service: str, **options: Any) -> Any:
@@ -101,6 +123,31 @@ def _client_factory(endpoint_url: str | None, region: str | None) -> Callable[..
             # By default the bucket becomes part of the host name, which does not resolve here.
             settings["s3"] = {"addressing_style": "path"}
         config = Config(**(settings | options))
-        return session.client(service, endpoint_url=endpoint_url, config=config)  # type: ignore[call-overload]  # the overloads want literal names
+        made = session.client(service, endpoint_url=endpoint_url, config=config)  # type: ignore[call-overload]  # the overloads want literal names
+        made.meta.events.register("after-call", _refuse_answer_not_from_aws)
+        return made
 
     return client
+
+
+def _refuse_answer_not_from_aws(http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
+    """Refuse a successful answer that does not come from AWS.
+
+    A network with a login page answers every request with the login page and status 200, and a
+    broken connection may cut off an answer. To botocore, a login page and a cut-off answer look
+    like empty answers.
+
+    Raises:
+        ResponseParserError: The answer lacks a field that AWS always sends.
+    """
+    from botocore.parsers import ResponseParserError
+
+    shape = model.output_shape
+    if http_response.status_code >= HTTPStatus.MULTIPLE_CHOICES or shape is None:
+        return
+    if not shape.members or model.service_model.service_name == "s3":  # may be headers alone
+        return
+    needed = shape.required_members or shape.members
+    found = [name for name in needed if name in parsed]
+    if not found or (shape.required_members and len(found) < len(needed)):
+        raise ResponseParserError(f"the answer to {model.name} does not come from AWS")

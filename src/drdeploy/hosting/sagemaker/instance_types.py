@@ -1,9 +1,10 @@
-"""vCPU, memory and architecture of ``ml.*`` instance types, for families without accelerators.
+"""The vCPUs, memory and architecture of ``ml.*`` instance types, for families without accelerators.
 
-Source: AWS, "Amazon EC2 instance types" (specifications of general purpose, compute optimized and
-memory optimized instances) and the SageMaker AI pricing page, which lists the same figures for
-``ml.*``; read in 2025-06.  Within a family memory per vCPU is constant, and a size's name gives its
-vCPU: ``large`` has 2, ``xlarge`` 4, ``Nxlarge`` 4 N.  The exceptions are listed one by one.
+The sources are the page "Amazon EC2 instance types" of AWS and the SageMaker AI pricing page, which
+agree. Both pages were read in June 2025. Within a family, the memory per vCPU is constant. The size
+in the name of an instance type says how many vCPUs the type has: ``large`` means 2, ``xlarge``
+means 4, and ``Nxlarge`` means 4 times N. Types that break the rules for vCPUs and memory are listed
+one by one.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ Architecture = Literal["x86_64", "arm64"]
 
 @dataclass(frozen=True)
 class InstanceResources:
-    """What one instance offers.
+    """The resources of one instance.
 
     Attributes:
-        vcpu: Number of vCPU.
-        memory_mb: Memory, MiB.
-        architecture: Its processors' instruction set.
+        vcpu: The number of vCPUs.
+        memory_mb: The memory, MiB.
+        architecture: The instruction set of the processors.
     """
 
     vcpu: int
@@ -62,28 +63,31 @@ _VCPU_PER_XLARGE = 4
 _NAMED_SIZES = {"medium": 1, "large": 2, "xlarge": _VCPU_PER_XLARGE}
 
 
-def instance_resources(instance_type: str) -> InstanceResources:
-    """Return what an instance type offers.
+def find_instance_resources(instance_type: str) -> InstanceResources:
+    """Return the vCPUs, memory and architecture of an instance type.
 
     Raises:
-        InvalidInput: SageMaker does not host on that type, or it belongs to a family (one with
-            accelerators) that is not known here.
+        InvalidInput: SageMaker does not host on the instance type, or the type belongs to a family
+            with accelerators, whose resources are not listed here.
     """
-    if instance_type not in quotas.instance_types():
-        close = get_close_matches(instance_type, sorted(quotas.instance_types()), n=3)
+    if instance_type not in quotas.read_instance_types():
+        close = get_close_matches(instance_type, sorted(quotas.read_instance_types()), n=3)
         raise InvalidInput(
             f"{instance_type!r} is not a SageMaker hosting instance type",
             where="instance_type",
-            remedy=f"Did you mean {' or '.join(close)}" if close else "Name it like ml.m5.xlarge",
+            remedy=f"Did you mean {' or '.join(close)}"
+            if close
+            else "Choose an instance type like ml.m5.xlarge",
         )
     if instance_type in _EXCEPTIONS:
         return _EXCEPTIONS[instance_type]
     _, family_name, size = instance_type.split(".")
     if family_name not in _FAMILIES:
         raise InvalidInput(
-            f"vCPU and memory of {instance_type} are not known",
+            f"The vCPUs and the memory of {instance_type} are not known",
             where="instance_type",
-            remedy=f"Use one of the families {', '.join(sorted(_FAMILIES))}, t2",
+            remedy=f"Use an instance type of one of these families: "
+            f"{', '.join(sorted((*_FAMILIES, 't2')))}",
         )
     family = _FAMILIES[family_name]
     vcpu = _NAMED_SIZES.get(size) or int(size.removesuffix("xlarge")) * _VCPU_PER_XLARGE

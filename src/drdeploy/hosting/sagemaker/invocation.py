@@ -1,6 +1,6 @@
-"""The result of one invocation: an answer, or a failure of a certain kind.
+"""The result of one invocation, which is an answer or a kind of failure.
 
-A failed invocation is a measurement like any other, so nothing is retried and nothing is raised.
+A failed invocation is a measurement too, so it is neither retried nor raised.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Invocation:
     """One request and its result.
 
     Attributes:
-        outcome: ``ok`` or the kind of failure.
-        status: HTTP status; 0 where no answer came.
-        error: One line that describes the failure; empty without one.
-        body: The answer's body; empty for a failure.
-        content_type: The answer's content type; empty for a failure.
-        payload_bytes: Size of the request's body.
+        outcome: ``ok``, or the kind of failure.
+        status: The HTTP status of the answer; 0 if there was no answer.
+        error: The failure in one line; empty if the invocation succeeded.
+        body: The answer's body; empty if the invocation failed.
+        content_type: The answer's content type; empty if the invocation failed.
+        payload_bytes: The size of the request's body.
         started_at: When the request was sent, UTC.
         latency_s: Seconds from sending the request to the answer's last byte, or to the failure.
     """
@@ -55,8 +55,8 @@ class Invocation:
     latency_s: float
 
 
-def failure_of_response(error: ClientError) -> tuple[InvocationOutcome, int, str]:
-    """Return outcome, status and error of an :class:`Invocation` answered with an error."""
+def classify_error_response(error: ClientError) -> tuple[InvocationOutcome, int, str]:
+    """Return the outcome, status and error of an invocation that was answered with an error."""
     response = cast("dict[str, Any]", error.response)
     code = str(response.get("Error", {}).get("Code", "Unknown"))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -72,8 +72,8 @@ def failure_of_response(error: ClientError) -> tuple[InvocationOutcome, int, str
     return outcome, status, " ".join(f"{code}: {message}".split())
 
 
-def failure_of_connection(error: Exception) -> tuple[InvocationOutcome, int, str]:
-    """Return outcome, status and error of an :class:`Invocation` that had no answer."""
+def classify_connection_error(error: Exception) -> tuple[InvocationOutcome, int, str]:
+    """Return the outcome, status and error of an invocation that was not answered."""
     from botocore.exceptions import ConnectTimeoutError, ParamValidationError, ReadTimeoutError
 
     text = " ".join(f"{type(error).__name__}: {error}".split())

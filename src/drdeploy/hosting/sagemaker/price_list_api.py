@@ -1,29 +1,32 @@
-"""Today's prices from the AWS Price List API, written as a price sheet.
+"""Read today's prices from the AWS Price List API, and write them as a price sheet.
 
-The API lists products by the thousand.  What a product is can be read from its ``usagetype``, which
-begins with a prefix for the region (``USE1-``) and ends with one of these:
+The API lists thousands of products.  The ``usagetype`` of a product that hosting needs begins with
+a prefix for the region (``USE1-``) and ends with one of these suffixes:
 
-* ``Host:ml.m5.xlarge``: an hour of an instance;
-* ``ServerlessInf:Mem-2GB``: a second of a serverless container;
-* ``ProvisionedConcurrency:...-2GB``: a second of a provisioned container; its ``group`` says
-  whether that is the price of keeping it or of processing;
-* ``Hst:Data-Bytes-In`` and ``-Out``: a GB into or out of an endpoint; a sheet has one price for
-  both, and takes the dearer;
-* ``TimedStorage-ByteHrs`` of ECR and S3: a GB stored for a month.
+- ``Host:ml.m5.xlarge`` stands for an hour of an instance of a real-time endpoint.
+- ``AsyncInf:ml.m5.xlarge`` stands for an hour of an instance of an asynchronous endpoint.
+- ``Tsform:ml.m5.xlarge`` stands for an hour of an instance of a batch transform job.
+- ``ServerlessInf:Mem-2GB`` stands for a second of a serverless container.
+- ``ProvisionedConcurrency:...-2GB`` stands for a second of a provisioned container. The product's
+  ``group`` says whether the price is for keeping the container or for processing requests.
+- ``Data-Bytes-In`` and ``Data-Bytes-Out`` of hosting stand for a GB into or out of an endpoint. A
+  price sheet has one price for both directions, which is the higher of the two.
+- ``TimedStorage-ByteHrs`` of ECR and S3 stands for a GB stored for a month.
 
-Of a price in steps (free tier, then paid) the first paid step counts.  A product that is not
-recognised is left out.  Its price stays unknown, which is an error where it is needed, not a guess.
+If a price has steps (a free tier, then paid tiers), the first paid step counts. Products that
+hosting does not need are left out. A price that the list lacks stays unknown, and is an error when
+it is needed. A price that is not in US dollars is refused and never left out.
 """
 
 from __future__ import annotations
 
-import json
+import math
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.errors import InvalidInput
-from drdeploy.hosting.sagemaker.aws_errors import translated_errors
+from drdeploy.errors import EndpointError, InvalidInput
+from drdeploy.files import parse_json
+from drdeploy.hosting.sagemaker.aws_errors import translate_aws_errors
 from drdeploy.units import MIB_PER_GIB
 
 if TYPE_CHECKING:
@@ -31,124 +34,139 @@ if TYPE_CHECKING:
     from datetime import date
 
 API_REGION = "us-east-1"
-"""Where the API answers; it knows the prices of every region."""
+"""The region in which the API answers; the API knows the prices of every region."""
 SERVICES = ("AmazonSageMaker", "AmazonECR", "AmazonS3")
 SOURCE = "AWS Price List API"
 
-_HOST = re.compile(r"(?:^|-)Host:(ml\.[a-z0-9-]+\.[a-z0-9]+)$")
-_SERVERLESS = re.compile(r"(?:^|-)ServerlessInf:Mem-(\d+)GB$")
-_PROVISIONED = re.compile(r"(?:^|-)ProvisionedConcurrency:[A-Za-z]+-(\d+)GB$")
+_INSTANCE = re.compile(r"(?:^|-)(Host|AsyncInf|Tsform):(ml\.[a-z0-9-]+\.[a-z0-9]+)$")
+_TABLE_OF_INSTANCE = {
+    "Host": "instance_hour",
+    "AsyncInf": "asynchronous_hour",
+    "Tsform": "batch_hour",
+}
+_SERVERLESS = re.compile(r"(?:^|-)ServerlessInf:Mem-(\d{1,6})GB$")
+_PROVISIONED = re.compile(r"(?:^|-)ProvisionedConcurrency:[A-Za-z]+-(\d{1,6})GB$")
 _DATA = re.compile(r"(?:^|-)Hst:Data-Bytes-(?:In|Out)$")
+_DATA_GROUPS = {"Hosting:IN", "Hosting:OUT"}
 _STORAGE = re.compile(r"(?:^|-)TimedStorage-ByteHrs$")
 
+CollectedPrices = dict[tuple[str, str], dict[int | str, float]]
+"""US dollars by table and column of a price sheet, and below that by memory in MB, instance type or
+usage type."""
 
-@dataclass
-class CollectedPrices:
-    """The prices that were recognised, in US dollars.
-
-    Attributes:
-        serverless: Price of a second of a serverless container, by memory in MB.
-        held: Price of a second of keeping a provisioned container, by memory in MB.
-        at_work: Price of a second of processing by a provisioned container, by memory in MB.
-        instances: Price of an hour of an instance, by type.
-        data_gb: Prices of a GB into or out of an endpoint.
-        registry_gb_month: Prices of a GB of images, stored for a month.
-        bucket_gb_month: Prices of a GB of artifacts, stored for a month.
-    """
-
-    serverless: dict[int, float] = field(default_factory=dict)
-    held: dict[int, float] = field(default_factory=dict)
-    at_work: dict[int, float] = field(default_factory=dict)
-    instances: dict[str, float] = field(default_factory=dict)
-    data_gb: list[float] = field(default_factory=list)
-    registry_gb_month: list[float] = field(default_factory=list)
-    bucket_gb_month: list[float] = field(default_factory=list)
+COLUMNS_BY_TABLE = {
+    "serverless_second": ("usd_by_memory_mb",),
+    "provisioned_second": ("held_usd_by_memory_mb", "duration_usd_by_memory_mb"),
+    "instance_hour": ("usd_by_type",),
+    "asynchronous_hour": ("usd_by_type",),
+    "batch_hour": ("usd_by_type",),
+    "data_processed_gb": ("usd",),
+    "registry_gb_month": ("usd",),
+    "bucket_gb_month": ("usd",),
+}
 
 
-def fetch_products(client: Any, region: str) -> Iterator[dict[str, Any]]:
-    """Yield every product of SageMaker, ECR and S3 in a region, from boto3's ``pricing`` client.
+def fetch_price_list_products(client: Any, region: str) -> Iterator[dict[str, Any]]:
+    """Yield all products of SageMaker, ECR and S3 in a region, from boto3's ``pricing`` client.
 
     Raises:
-        EndpointError: The API refuses, or does not answer.
+        EndpointError: The API refuses the request, or does not answer.
     """
     filters = [{"Type": "TERM_MATCH", "Field": "regionCode", "Value": region}]
-    with translated_errors("read the price list", f"region {region}"):
+    with translate_aws_errors("read the price list", f"region {region}"):
         for service in SERVICES:
             paginator = client.get_paginator("get_products")
             for page in paginator.paginate(ServiceCode=service, Filters=filters):
-                yield from (json.loads(product) for product in page["PriceList"])
+                yield from (parse_json(product) for product in page["PriceList"])
 
 
-def recognise_prices(products: Iterable[Mapping[str, Any]], region: str) -> CollectedPrices:
-    """Return the prices of hosting among a region's products.
+def collect_hosting_prices(products: Iterable[Mapping[str, Any]], region: str) -> CollectedPrices:
+    """Find the prices of hosting among a region's products.
 
     Raises:
-        InvalidInput: There is none: the region's name is wrong, or AWS has changed the list.
+        EndpointError: A product has another format than those of AWS.
+        InvalidInput: A price is not in US dollars, or no product has a price of
+            hosting, because the region's name is wrong or AWS has changed its price list.
     """
-    collected = CollectedPrices()
+    collected: CollectedPrices = {
+        (table, column): {} for table, columns in COLUMNS_BY_TABLE.items() for column in columns
+    }
+    foreign: set[str] = set()
     for product in products:
-        usd = _on_demand_usd(product)
-        if usd is not None:
-            _recognise(product, usd, collected)
-    if not collected.instances and not collected.serverless:
+        try:
+            usd, place = _read_on_demand_price_usd(product), _find_place_in_price_sheet(product)
+            currencies = _list_currencies(product)
+        except (ValueError, TypeError, AttributeError, KeyError) as err:
+            raise EndpointError(
+                f"A product has another format than those of AWS ({type(err).__name__})",
+                where="AWS price list",
+                remedy="Give the address of a copy of AWS's offer files, or use --from api",
+            ) from err
+        if place is not None and "USD" not in currencies:
+            foreign |= currencies
+        if usd is not None and place is not None:
+            table, column, key = place
+            known = collected[table, column]
+            known[key] = max(usd, known.get(key, 0.0)) if column == "usd" else usd
+    if foreign:
         raise InvalidInput(
-            f"The price list has no price of hosting in {region}",
-            where="AWS Price List API",
-            remedy="Name a region where SageMaker hosts endpoints, like eu-central-1",
+            f"The AWS price list has prices for {region} in {' and '.join(sorted(foreign))}, but a "
+            "price sheet is in US dollars",
+            where="AWS price list",
+            remedy="Convert the prices to US dollars, and write them to a price sheet of your own",
+        )
+    hosting = ("instance_hour", "usd_by_type"), ("serverless_second", "usd_by_memory_mb")
+    if not any(collected[place] for place in hosting):
+        raise InvalidInput(
+            f"The AWS price list has no prices for hosting in {region}",
+            where="AWS price list",
+            remedy="Choose a region where SageMaker hosts endpoints, like eu-central-1",
         )
     return collected
 
 
-def as_toml(collected: CollectedPrices, *, region: str, on: date) -> str:
-    """Write a region's prices, read on a certain day, as :meth:`PriceSheet.load` reads them."""
-    origin = f'region = "{region}"\ndate = "{on.isoformat()}"\nsource = "{SOURCE}"\n'
-    tables: dict[str, dict[str, dict[int, float] | dict[str, float]]] = {
-        "serverless_second": {"usd_by_memory_mb": collected.serverless},
-        "provisioned_second": {
-            "held_usd_by_memory_mb": collected.held,
-            "duration_usd_by_memory_mb": collected.at_work,
-        },
-        "instance_hour": {"usd_by_type": collected.instances},
-    }
-    singles = {
-        "data_processed_gb": collected.data_gb,
-        "registry_gb_month": collected.registry_gb_month,
-        "bucket_gb_month": collected.bucket_gb_month,
-    }
-    parts = [f"# Prices in {region}, read from the {SOURCE} on {on.isoformat()}.\n"]
-    for name, columns in tables.items():
-        if any(columns.values()):
-            lines = "".join(f"{column} = {_table(by)}\n" for column, by in columns.items())
-            parts.append(f"[[{name}]]\n{origin}{lines}")
-    parts += [
-        f"[[{name}]]\n{origin}usd = {max(known)!r}\n" for name, known in singles.items() if known
-    ]
+def format_prices_as_toml(
+    collected: CollectedPrices, *, region: str, on: date, source: str = SOURCE
+) -> str:
+    """Return a region's prices of one day as TOML for :meth:`PriceSheet.load`."""
+    origin = f'region = "{region}"\ndate = "{on.isoformat()}"\nsource = "{source}"\n'
+    parts = [f"# Prices in {region}, read from the {source} on {on.isoformat()}.\n"]
+    for table, columns in COLUMNS_BY_TABLE.items():
+        prices = {column: collected[table, column] for column in columns}
+        if any(prices.values()):
+            lines = "".join(
+                f"{column} = {_format_column_as_toml(column, by)}\n"
+                for column, by in prices.items()
+            )
+            parts.append(f"[[{table}]]\n{origin}{lines}")
     return "\n".join(parts)
 
 
-def _recognise(product: Mapping[str, Any], usd: float, collected: CollectedPrices) -> None:
+def _find_place_in_price_sheet(product: Mapping[str, Any]) -> tuple[str, str, int | str] | None:
+    """Return the table, column and key of a product in a price sheet; None if it has no place."""
     attributes = product.get("product", {}).get("attributes", {})
     usage, service = attributes.get("usagetype", ""), attributes.get("servicecode", "")
     group = attributes.get("group", "")
-    if match := _HOST.search(usage):
-        collected.instances[match[1]] = usd
-    elif match := _SERVERLESS.search(usage):
-        collected.serverless[int(match[1]) * MIB_PER_GIB] = usd
-    elif (match := _PROVISIONED.search(usage)) and group:
-        by_memory = collected.at_work if group.endswith("Duration") else collected.held
-        by_memory[int(match[1]) * MIB_PER_GIB] = usd
-    elif _DATA.search(usage):
-        collected.data_gb.append(usd)
-    elif _STORAGE.search(usage) and service == "AmazonECR":
-        collected.registry_gb_month.append(usd)
-    elif _STORAGE.search(usage) and attributes.get("volumeType") == "Standard":
-        collected.bucket_gb_month.append(usd)
+    if match := _INSTANCE.search(usage):
+        return _TABLE_OF_INSTANCE[match[1]], "usd_by_type", match[2]
+    if match := _SERVERLESS.search(usage):
+        return "serverless_second", "usd_by_memory_mb", int(match[1]) * MIB_PER_GIB
+    if (match := _PROVISIONED.search(usage)) and group:
+        part = "duration" if group.endswith("Duration") else "held"
+        return "provisioned_second", f"{part}_usd_by_memory_mb", int(match[1]) * MIB_PER_GIB
+    if _DATA.search(usage) or group in _DATA_GROUPS:
+        return "data_processed_gb", "usd", usage
+    if _STORAGE.search(usage) and service == "AmazonECR":
+        return "registry_gb_month", "usd", usage
+    if _STORAGE.search(usage) and attributes.get("volumeType") == "Standard":
+        return "bucket_gb_month", "usd", usage
+    return None
 
 
-def _on_demand_usd(product: Mapping[str, Any]) -> float | None:
-    """Return the on-demand price of the first step that costs anything; None without one."""
+def _read_on_demand_price_usd(product: Mapping[str, Any]) -> float | None:
+    """Return the on-demand price of a product's first paid step; None if no step is paid."""
     steps = [
-        (float(step.get("beginRange", 0)), float(step["pricePerUnit"]["USD"]))
+        (float(step.get("beginRange", 0)), _read_price(step["pricePerUnit"]["USD"]))
         for term in product.get("terms", {}).get("OnDemand", {}).values()
         for step in term.get("priceDimensions", {}).values()
         if "USD" in step.get("pricePerUnit", {})
@@ -157,6 +175,25 @@ def _on_demand_usd(product: Mapping[str, Any]) -> float | None:
     return min(paid)[1] if paid else None
 
 
-def _table(prices: Mapping[int, float] | Mapping[str, float]) -> str:
+def _read_price(text: str) -> float:
+    usd = float(text)
+    if not math.isfinite(usd):
+        raise ValueError("the price is not finite")
+    return usd
+
+
+def _list_currencies(product: Mapping[str, Any]) -> set[str]:
+    return {
+        currency
+        for term in product.get("terms", {}).get("OnDemand", {}).values()
+        for step in term.get("priceDimensions", {}).values()
+        for currency in step.get("pricePerUnit", {})
+    }
+
+
+def _format_column_as_toml(column: str, prices: Mapping[int | str, float]) -> str:
+    """Return a column's value as TOML: a table of prices, or for ``usd`` the highest price."""
+    if column == "usd":
+        return repr(max(prices.values()))
     entries = ", ".join(f'"{name}" = {usd!r}' for name, usd in sorted(prices.items()))
     return f"{{ {entries} }}" if entries else "{}"

@@ -1,48 +1,66 @@
-"""Prices of hosting: each with its region, its date and its source.
+"""Look up prices of hosting, each with its region, date and source.
 
 >>> sheet = PriceSheet.load()
 >>> sheet.serverless_second(2048).usd
 4e-05
 
-A price is looked up by item and region; of several, the newest counts.  A price that the sheet
-does not have is an error, never a default: a wrong price would decide a study as surely as a right
-one.  Sheets of the user's own are joined to the packaged one.
+A price is looked up by item and region; if a sheet has several prices of an item, the newest
+counts.  A missing price is an error and never gets a default, because a wrong price could change a
+decision.  A user's price sheets are joined to the packaged price sheet.
 """
 
 from __future__ import annotations
 
-import tomllib
+import datetime as dt
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from drdeploy.errors import InvalidInput, UnknownPrice
+from drdeploy.files import read_toml_file
 from drdeploy.hosting.sagemaker.quotas import DEFAULT_REGION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-Unit = Literal["second", "hour", "GB", "GB-month", "request"]
+Unit = Literal["second", "hour", "month", "GB", "GB-month", "request"]
 
 Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}(-\d{2})?$")]
+
+
+def _require_day_of_calendar(text: str) -> str:
+    dt.date.fromisoformat(text if len(text) > len("2026-05") else f"{text}-01")
+    return text
+
+
+Month = Annotated[
+    str,
+    StringConstraints(pattern=r"^\d{4}-\d{2}(-\d{2})?$"),
+    AfterValidator(_require_day_of_calendar),
+]
 
 
 @dataclass(frozen=True)
 class Price:
-    """One price and where it comes from.
+    """One price and its source.
 
     Attributes:
         item: What is paid for, for example ``serverless 2048 MB``, ``ml.m5.xlarge`` or
-            ``serverless data processing``.
+            ``data processing``.
         usd: US dollars for one unit.
         unit: The unit, for example ``hour``.
-        region: AWS region where it applies.
-        date: When the source read it, ``YYYY-MM`` or ``YYYY-MM-DD``.
-        source: Who says so.
+        region: The AWS region in which the price applies.
+        date: When the price was read from the source, ``YYYY-MM`` or ``YYYY-MM-DD``.
+        source: The publisher of the price.
     """
 
     item: str
@@ -55,100 +73,126 @@ class Price:
 
 @dataclass(frozen=True)
 class PriceSheet:
-    """Prices of hosting.
+    """A collection of prices of hosting.
 
-    A look-up raises :class:`UnknownPrice` where the sheet has no such price.
+    A method that looks up a price raises :class:`UnknownPrice` if the sheet lacks the price.
 
     Attributes:
-        prices: All prices, of any region and date.
+        prices: All prices, of all regions and dates.
     """
 
     prices: tuple[Price, ...]
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:
-        """Read a sheet from a TOML file; the packaged one by default.
+        """Read a price sheet from a TOML file, by default the packaged price sheet.
 
         Raises:
             InvalidInput: The file is not TOML, or has an unknown or a missing field.
         """
-        source = path or files("drdeploy.hosting.sagemaker") / "prices.toml"
+        source = path or _PACKAGED_SHEET
         try:
-            document = _Document.model_validate(tomllib.loads(source.read_text("utf-8")))
-        except _UNREADABLE as err:
-            reason = _sentences(err) if isinstance(err, ValidationError) else str(err)
+            document = _Document.model_validate(read_toml_file(source))
+        except (OSError, ValueError) as err:
+            reason = (
+                _format_validation_errors(err) if isinstance(err, ValidationError) else str(err)
+            )
             raise InvalidInput(
                 f"The price sheet cannot be read: {reason}",
                 where=str(source),
-                remedy="Compare it with the packaged prices.toml",
+                remedy=(
+                    "Compare your file with the packaged `prices.toml`. Convert prices in "
+                    "other currencies to US dollars"
+                ),
             ) from err
-        return cls(tuple(document.prices()))
+        return cls(tuple(document.list_prices()))
 
     def joined(self, other: PriceSheet) -> PriceSheet:
-        """Return both sheets as one; of two prices of the same item, the newer one wins."""
+        """Return a sheet with the prices of both sheets.
+
+        If both sheets have a price of an item, the newer price counts.
+        """
         return PriceSheet((*self.prices, *other.prices))
 
     def serverless_second(self, memory_mb: int, region: str = DEFAULT_REGION) -> Price:
-        """Return the price of a second of processing by a serverless container of that size."""
-        return self._newest(_SERVERLESS_ITEM.format(memory_mb), region)
+        """Return the price of one second of processing by a serverless container."""
+        return self._find_newest_price(_SERVERLESS_ITEM.format(memory_mb), region)
 
     def instance_hour(self, instance_type: str, region: str = DEFAULT_REGION) -> Price:
         """Return the price of an hour of one instance."""
-        return self._newest(instance_type, region)
+        return self._find_newest_price(instance_type, region)
+
+    def asynchronous_hour(self, instance_type: str, region: str = DEFAULT_REGION) -> Price:
+        """Return the price of an hour of one instance of an asynchronous endpoint."""
+        return self._find_newest_price(_ASYNCHRONOUS_ITEM.format(instance_type), region)
+
+    def batch_hour(self, instance_type: str, region: str = DEFAULT_REGION) -> Price:
+        """Return the price of an hour of one instance of a batch transform job."""
+        return self._find_newest_price(_BATCH_ITEM.format(instance_type), region)
 
     def data_processed_gb(self, region: str = DEFAULT_REGION) -> Price:
-        """Return the price of a GB into or out of a serverless endpoint."""
-        return self._newest(_DATA_ITEM, region)
+        """Return the price of a GB that is sent into or out of an endpoint."""
+        return self._find_newest_price(_DATA_ITEM, region)
 
     def provisioned_held_second(self, memory_mb: int, region: str = DEFAULT_REGION) -> Price:
-        """Return the price of keeping a container of that size provisioned for a second."""
-        return self._newest(_HELD_ITEM.format(memory_mb), region)
+        """Return the price of keeping a container provisioned for a second."""
+        return self._find_newest_price(_HELD_ITEM.format(memory_mb), region)
 
-    def provisioned_duration_second(self, memory_mb: int, region: str = DEFAULT_REGION) -> Price:
+    def provisioned_processing_second(self, memory_mb: int, region: str = DEFAULT_REGION) -> Price:
         """Return the price of a second in which a provisioned container processes requests.
 
-        It is paid on top of :meth:`provisioned_held_second`.
+        The price of processing is paid in addition to :meth:`provisioned_held_second`.
         """
-        return self._newest(_DURATION_ITEM.format(memory_mb), region)
+        return self._find_newest_price(_DURATION_ITEM.format(memory_mb), region)
 
     def registry_gb_month(self, region: str = DEFAULT_REGION) -> Price:
         """Return the price of storing a GB of images for a month."""
-        return self._newest(_REGISTRY_ITEM, region)
+        return self._find_newest_price(_REGISTRY_ITEM, region)
 
     def bucket_gb_month(self, region: str = DEFAULT_REGION) -> Price:
         """Return the price of storing a GB of artifacts for a month."""
-        return self._newest(_BUCKET_ITEM, region)
+        return self._find_newest_price(_BUCKET_ITEM, region)
+
+    def other_service(self, item: str, region: str = DEFAULT_REGION) -> Price:
+        """Return the price of what stands beside an endpoint, for example ``KMS key``."""
+        return self._find_newest_price(item, region)
 
     def request(self, region: str = DEFAULT_REGION) -> Price | None:
-        """Return the price of one request, or None.
+        """Return the price of one request; None if the sheet has no price per request.
 
-        SageMaker charges none; a sheet may have one, to model a provider that does.
+        SageMaker charges nothing per request. A price sheet may contain a price per request to
+        model another provider.
         """
         known = [p for p in self.prices if p.item == _REQUEST_ITEM and p.region == region]
         return max(known, key=lambda price: price.date) if known else None
 
-    def _newest(self, item: str, region: str) -> Price:
+    def _find_newest_price(self, item: str, region: str) -> Price:
         known = [p for p in self.prices if p.item == item and p.region == region]
         if not known:
+            instead = self._describe_known_prices(item, region)
             raise UnknownPrice(
                 f"No price is known for {item} in {region}",
                 where="price sheet",
-                remedy=f"{self._known_instead(item, region)}; add the price to a sheet of your own",
+                remedy=f"{instead}. Add the price to a price sheet of your own",
             )
         # Dates are ISO 8601, so the newest is the largest as text.
         return max(known, key=lambda price: price.date)
 
-    def _known_instead(self, item: str, region: str) -> str:
+    def _describe_known_prices(self, item: str, region: str) -> str:
         elsewhere = sorted({p.region for p in self.prices if p.item == item})
         if elsewhere:
-            return f"It is known in {', '.join(elsewhere)}"
+            return f"The price is known in {', '.join(elsewhere)}"
         here = sorted({p.item for p in self.prices if p.region == region})
         if here:
-            return f"Known in {region}: {', '.join(here)}"
-        return f"Known regions: {', '.join(sorted({p.region for p in self.prices})) or 'none'}"
+            return f"The prices known in {region} are: {', '.join(here)}"
+        regions = ", ".join(sorted({p.region for p in self.prices}))
+        return f"The regions with known prices are: {regions or 'none'}"
 
 
-_DATA_ITEM = "serverless data processing"
+_PACKAGED_SHEET = Path(__file__).with_name("prices.toml")
+_DATA_ITEM = "data processing"
+_ASYNCHRONOUS_ITEM = "asynchronous {}"
+_BATCH_ITEM = "batch transform {}"
 _REGISTRY_ITEM = "image storage"
 _BUCKET_ITEM = "artifact storage"
 _REQUEST_ITEM = "request"
@@ -157,16 +201,7 @@ _HELD_ITEM = "provisioned concurrency {} MB, held"
 _DURATION_ITEM = "provisioned concurrency {} MB, at work"
 
 
-_UNREADABLE = (
-    OSError,
-    UnicodeDecodeError,
-    tomllib.TOMLDecodeError,
-    RecursionError,  # arrays in arrays in arrays
-    ValidationError,
-)
-
-
-def _sentences(error: ValidationError) -> str:
+def _format_validation_errors(error: ValidationError) -> str:
     """Return pydantic's errors on one line: ``instance_hour.0.date: Field required``."""
     return "; ".join(
         f"{'.'.join(map(str, detail['loc'])) or 'the sheet'}: {detail['msg']}"
@@ -181,7 +216,7 @@ class _Entry(BaseModel):
     date: Month
     source: str
 
-    def price(self, item: str, usd: float, unit: Unit) -> Price:
+    def make_price(self, item: str, usd: float, unit: Unit) -> Price:
         return Price(item, usd, unit, self.region, self.date, self.source)
 
 
@@ -197,9 +232,35 @@ class _ProvisionedSecond(_Entry):
     held_usd_by_memory_mb: dict[int, Usd]
     duration_usd_by_memory_mb: dict[int, Usd]
 
+    def list_prices(self) -> Iterator[Price]:
+        for memory_mb, usd in self.held_usd_by_memory_mb.items():
+            yield self.make_price(_HELD_ITEM.format(memory_mb), usd, "second")
+        for memory_mb, usd in self.duration_usd_by_memory_mb.items():
+            yield self.make_price(_DURATION_ITEM.format(memory_mb), usd, "second")
+
 
 class _Single(_Entry):
     usd: Usd
+
+
+class _OtherService(_Entry):
+    usd_per_hour: dict[str, Usd] = {}
+    usd_per_month: dict[str, Usd] = {}
+    usd_per_gb: dict[str, Usd] = {}
+    usd_per_gb_month: dict[str, Usd] = {}
+    usd_per_request: dict[str, Usd] = {}
+
+    def list_prices(self) -> Iterator[Price]:
+        by_unit: tuple[tuple[Unit, dict[str, float]], ...] = (
+            ("hour", self.usd_per_hour),
+            ("month", self.usd_per_month),
+            ("GB", self.usd_per_gb),
+            ("GB-month", self.usd_per_gb_month),
+            ("request", self.usd_per_request),
+        )
+        for unit, usd_by_item in by_unit:
+            for item, usd in usd_by_item.items():
+                yield self.make_price(item, usd, unit)
 
 
 class _Document(BaseModel):
@@ -208,28 +269,36 @@ class _Document(BaseModel):
     serverless_second: tuple[_ServerlessSecond, ...] = ()
     provisioned_second: tuple[_ProvisionedSecond, ...] = ()
     instance_hour: tuple[_InstanceHour, ...] = ()
+    asynchronous_hour: tuple[_InstanceHour, ...] = ()
+    batch_hour: tuple[_InstanceHour, ...] = ()
     data_processed_gb: tuple[_Single, ...] = ()
     registry_gb_month: tuple[_Single, ...] = ()
     bucket_gb_month: tuple[_Single, ...] = ()
     request: tuple[_Single, ...] = ()
+    other_service: tuple[_OtherService, ...] = ()
 
-    def prices(self) -> Iterator[Price]:
+    def list_prices(self) -> Iterator[Price]:
         for second in self.serverless_second:
             for memory_mb, usd in second.usd_by_memory_mb.items():
-                yield second.price(_SERVERLESS_ITEM.format(memory_mb), usd, "second")
-        for provisioned in self.provisioned_second:
-            for memory_mb, usd in provisioned.held_usd_by_memory_mb.items():
-                yield provisioned.price(_HELD_ITEM.format(memory_mb), usd, "second")
-            for memory_mb, usd in provisioned.duration_usd_by_memory_mb.items():
-                yield provisioned.price(_DURATION_ITEM.format(memory_mb), usd, "second")
-        for hour in self.instance_hour:
-            for instance_type, usd in hour.usd_by_type.items():
-                yield hour.price(instance_type, usd, "hour")
+                yield second.make_price(_SERVERLESS_ITEM.format(memory_mb), usd, "second")
+        various: tuple[_ProvisionedSecond | _OtherService, ...]
+        various = (*self.provisioned_second, *self.other_service)
+        for entry in various:
+            yield from entry.list_prices()
+        hours = (
+            ("{}", self.instance_hour),
+            (_ASYNCHRONOUS_ITEM, self.asynchronous_hour),
+            (_BATCH_ITEM, self.batch_hour),
+        )
+        for item, entries in hours:
+            for hour in entries:
+                for instance_type, usd in hour.usd_by_type.items():
+                    yield hour.make_price(item.format(instance_type), usd, "hour")
         singles: tuple[tuple[str, Unit, tuple[_Single, ...]], ...] = (
             (_DATA_ITEM, "GB", self.data_processed_gb),
             (_REGISTRY_ITEM, "GB-month", self.registry_gb_month),
             (_BUCKET_ITEM, "GB-month", self.bucket_gb_month),
             (_REQUEST_ITEM, "request", self.request),
         )
-        for item, unit, entries in singles:
-            yield from (entry.price(item, entry.usd, unit) for entry in entries)
+        for item, unit, prices in singles:
+            yield from (price.make_price(item, price.usd, unit) for price in prices)

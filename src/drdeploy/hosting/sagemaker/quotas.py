@@ -1,7 +1,8 @@
 """SageMaker's limits on endpoints.
 
-A limit that botocore's service model states is read from there, so that a newer botocore brings
-newer limits.  Every other limit names the documentation that states it.
+If botocore's service model states a limit, the limit is read from the service model, so that a
+newer botocore brings newer limits. A limit that the service model does not state is a constant,
+with the name of its documentation.
 """
 
 from __future__ import annotations
@@ -10,20 +11,40 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from drdeploy.units import MIB
+from drdeploy.units import GIB, MIB
 
 DEFAULT_REGION = "us-east-1"
-"""The region that the packaged price sheet covers, taken where nobody names another."""
+"""The region that is used if none is named; the packaged price sheet covers it."""
 
 SERVERLESS_MEMORY_STEP_MB = 1024
-"""Memory sizes are this far apart (service model, documentation of ``MemorySizeInMB``)."""
+"""MB between one memory size and the next (service model, documentation of ``MemorySizeInMB``)."""
 
 SERVERLESS_PAYLOAD_BYTES = 4 * MIB
-"""Largest body of a request, and of a response (developer guide, "Invoke a serverless
+"""Bytes of the largest body of a request or of a response (developer guide, "Invoke a serverless
 endpoint")."""
 
 REALTIME_PAYLOAD_BYTES = 6 * MIB
-"""Largest body of a request, and of a response (API reference, ``InvokeEndpoint``)."""
+"""Bytes of the largest body of a request or of a response (API reference, ``InvokeEndpoint``)."""
+
+ASYNCHRONOUS_PAYLOAD_BYTES = GIB
+"""Bytes of the largest input or result of an asynchronous request (developer guide, "Asynchronous
+inference")."""
+
+BATCH_PAYLOAD_BYTES = 6 * MIB
+"""Bytes of the largest record of a transform job that states no ``MaxPayloadInMB`` (API reference,
+``CreateTransformJob``)."""
+
+BATCH_TRANSFORMS_AT_ONCE = 100 * MIB // BATCH_PAYLOAD_BYTES
+"""Most records that an instance of such a job receives at once: ``MaxConcurrentTransforms`` times
+``MaxPayloadInMB`` is at most 100 (API reference, ``CreateTransformJob``)."""
+
+ASYNCHRONOUS_TIMEOUT_S = 900.0
+"""Seconds within which a container must answer an asynchronous request that states no
+``InvocationTimeoutSeconds`` (API reference, ``InvokeEndpointAsync``)."""
+
+ASYNCHRONOUS_TIME_TO_LIVE_S = 21_600.0
+"""Seconds that an asynchronous request may wait if it states no ``RequestTTLSeconds`` (API
+reference, ``InvokeEndpointAsync``)."""
 
 INVOCATION_TIMEOUT_S = 60.0
 """Seconds within which a container must answer (developer guide, "Custom Inference Code with
@@ -31,12 +52,12 @@ Hosting Services")."""
 
 LAMBDA_MB_PER_VCPU = 1769
 """MB of memory that come with one vCPU in AWS Lambda (Lambda developer guide, "Configure Lambda
-function memory").  SageMaker publishes no figure for serverless endpoints."""
+function memory").  SageMaker publishes no such number for serverless endpoints."""
 
 
 @dataclass(frozen=True)
 class IntegerRange:
-    """Smallest and largest permitted value; a maximum of None means that none is documented."""
+    """A smallest and a largest permitted value; the maximum is None if none is documented."""
 
     minimum: int
     maximum: int | None
@@ -49,7 +70,7 @@ class IntegerRange:
 
 
 @cache
-def _shapes() -> dict[str, Any]:
+def _load_service_model_shapes() -> dict[str, Any]:
     import botocore.loaders
 
     model = botocore.loaders.Loader().load_service_model("sagemaker", "service-2")
@@ -57,37 +78,46 @@ def _shapes() -> dict[str, Any]:
     return shapes
 
 
-def _integer_range(shape_name: str) -> IntegerRange:
-    shape = _shapes()[shape_name]
+def _read_integer_range_of_shape(shape_name: str) -> IntegerRange:
+    shape = _load_service_model_shapes()[shape_name]
     return IntegerRange(shape["min"], shape.get("max"))
 
 
-def serverless_memory_mb() -> IntegerRange:
-    """Return the range of a serverless endpoint's memory, in MB."""
-    return _integer_range("ServerlessMemorySizeInMB")
+def read_serverless_memory_range_mb() -> IntegerRange:
+    """Return the permitted range of a serverless endpoint's memory, in MB."""
+    return _read_integer_range_of_shape("ServerlessMemorySizeInMB")
 
 
-def serverless_max_concurrency() -> IntegerRange:
-    """Return the range of ``MaxConcurrency``: invocations of a serverless endpoint at once."""
-    return _integer_range("ServerlessMaxConcurrency")
+def read_max_concurrency_range() -> IntegerRange:
+    """Return the permitted range of ``MaxConcurrency``, the number of concurrent invocations."""
+    return _read_integer_range_of_shape("ServerlessMaxConcurrency")
 
 
-def serverless_provisioned_concurrency() -> IntegerRange:
-    """Return the range of ``ProvisionedConcurrency``: containers that are kept warm."""
-    return _integer_range("ServerlessProvisionedConcurrency")
+def read_provisioned_concurrency_range() -> IntegerRange:
+    """Return the permitted range of ``ProvisionedConcurrency``, the number of warm containers."""
+    return _read_integer_range_of_shape("ServerlessProvisionedConcurrency")
 
 
-def initial_instance_count() -> IntegerRange:
-    """Return the range of instances that a real-time endpoint may start with."""
-    return _integer_range("InitialTaskCount")
+def read_initial_instance_count_range() -> IntegerRange:
+    """Return the permitted range of ``InitialInstanceCount``, the number of instances at first."""
+    return _read_integer_range_of_shape("InitialTaskCount")
 
 
 @cache
-def instance_types() -> frozenset[str]:
-    """Return every instance type that a production variant may name."""
-    return frozenset(_shapes()["ProductionVariantInstanceType"]["enum"])
+def read_instance_types() -> frozenset[str]:
+    """Return all instance types that a production variant may name."""
+    return frozenset(_load_service_model_shapes()["ProductionVariantInstanceType"]["enum"])
 
 
-def vcpu_of_memory(memory_mb: int, *, mb_per_vcpu: float = LAMBDA_MB_PER_VCPU) -> float:
-    """Return the vCPU assumed for a serverless memory size, by default in Lambda's proportion."""
+@cache
+def read_transform_instance_types() -> frozenset[str]:
+    """Return all instance types that a transform job may name."""
+    return frozenset(_load_service_model_shapes()["TransformInstanceType"]["enum"])
+
+
+def estimate_vcpu_from_memory(memory_mb: int, *, mb_per_vcpu: float = LAMBDA_MB_PER_VCPU) -> float:
+    """Return the vCPUs that a serverless container with the given memory is assumed to have.
+
+    The default ``mb_per_vcpu`` is the proportion in AWS Lambda.
+    """
     return memory_mb / mb_per_vcpu

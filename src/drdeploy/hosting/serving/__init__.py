@@ -1,19 +1,25 @@
-"""The hosting contract: a photograph comes in over HTTP, a grade goes out.
+"""The model server, which takes photographs over HTTP and answers with grades.
 
-How a request travels, one file for each step::
+A request passes through modules in this order:
 
-    supervisor    PID 1: settings -> port -> workers; replaces those that die, drains at the end
-    lean/         a worker of the lean profile: httptools in one asyncio process
-    classic/      NGINX -> Gunicorn -> Uvicorn -> FastAPI, as the 2023 study
-    gateway       routes, the bounded queue (admission), deadlines, threads, one log line
-    handlers      the answer of each path, the same for both profiles
-    payload       body -> images (multipart);  negotiation: Accept -> JSON or CSV
-    answer        inferences -> what the client reads
-    counters      numbers that all processes of a container share; metrics renders them
+- ``supervisor`` is the first process: it reads settings, binds the port, and replaces workers that
+  die.
+- ``lean`` is the lean profile, which serves HTTP/1.1 in one asyncio process per worker.
+- ``classic`` is the classic profile of the 2023 study: NGINX, Gunicorn, Uvicorn and FastAPI.
+- ``budgets`` holds all limits on what a request, a client or a flood of requests may cost.
+- ``gateway`` chooses the handler, keeps the deadline, and writes one log line per request.
+- ``uploads`` receives the bodies of requests.
+- ``lanes`` runs invocations in threads, and limits how many may wait.
+- ``handlers`` answers the requests to each path, in the same way for both profiles.
+- ``payload`` extracts the images from a body.
+- ``negotiation`` chooses JSON or CSV by the Accept header.
+- ``answer`` turns inferences into the answer to a client.
+- ``counters`` counts invocations in memory that all processes of a container share.
+- ``metrics`` renders the counters for Prometheus.
 
-Between payload and answer stands :mod:`drdeploy.grader.inference`.  ``settings`` holds every
-setting with its default, unit and meaning.
+The module :mod:`drdeploy.grader.inference` turns the payload into the content of the answer.
+``settings`` holds every setting with its default, unit and meaning.
 
-Nothing is imported before something needs it: what a cold start does not import, it does not
-pay for.  This package itself imports nothing.
+Modules are imported only when they are needed, so that a cold start imports little.  This package
+itself imports nothing.
 """

@@ -1,4 +1,4 @@
-"""``python -m drdeploy.hosting.serving``: the same as ``drdeploy serve``."""
+"""Run ``python -m drdeploy.hosting.serving`` like ``drdeploy serve``."""
 
 from __future__ import annotations
 

@@ -1,30 +1,32 @@
-"""What a client reads: the study's fields, the grade, and where the time went."""
+"""Make the answer to a client: probabilities, grade, screening, and the time of each step."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from drdeploy.files import safe_cell
+from drdeploy.files import escape_formula_in_csv_cell
+from drdeploy.grader.fundus.familiarity import SENTENCE as UNLIKE_TRAINING
 from drdeploy.grader.fundus.gradability import SENTENCES
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE, Grade
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drdeploy.grader.artifacts import ModelManifest
+    from drdeploy.grader.artifacts import ModelManifest, OperatingPoint
     from drdeploy.grader.grading import Prediction
     from drdeploy.grader.inference import Inference
 
 
 DISEASES = {2: "referable", 3: "vision_threatening"}
-"""Names of diseases, by the ICDR grade from which an eye has one."""
+"""The key of each decision in ``screening``, by the lowest grade that should be flagged.  Macular
+oedema is not graded, so neither key covers all that a clinic calls by this name."""
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Where the time went: seconds of each step, summed over the images."""
+    """The seconds of each step, summed over the images of a request."""
 
     decode_s: float
     transform_s: float
@@ -45,8 +47,8 @@ class ContainerFacts(msgspec.Struct, frozen=True):
     """The container that answered.
 
     Attributes:
-        id: Its name.
-        invocation: Number of this invocation among those of the container, from 1.
+        id: The container's name.
+        invocation: The number of this invocation in the container, counted from 1.
     """
 
     id: str
@@ -54,39 +56,53 @@ class ContainerFacts(msgspec.Struct, frozen=True):
 
 
 class Classification(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer for one image; fields that say nothing are left out.
+    """The answer for one image, without empty fields.
 
     Attributes:
-        gradable: Whether the photograph can be graded; only where the manifest asks for the check.
-        ungradable_reason: A code for programs, see ``drdeploy.grader.fundus.gradability``.
-        ungradable_message: One sentence for people.
-        grade: ICDR grade 0 to 4; only from an ICDR grader, and for a gradable photograph.
-        label: Name of the grade or class; only where the manifest names the classes.
-        referable: Moderate or worse; only from an ICDR grader.
-        screening: Whether the eye is to be flagged, at every operating point of the manifest:
-            by disease (``referable``, ``vision_threatening``), then by the point's name.
-        probabilities: By class name; only where the manifest names the classes.
+        gradable: Whether the photograph can be graded; set if the manifest asks for the check.
+        ungradable_reason: Why the photograph cannot be graded, as a code for programs (see
+            ``drdeploy.grader.fundus.gradability``).
+        ungradable_message: Why the photograph cannot be graded, as one sentence for people.
+        unlike_training: Whether the photograph is unlike those that the grader was trained on, so
+            that the grade may be wrong; set if the manifest has a rule for it.
+        unlike_training_message: What ``unlike_training`` means, as one sentence for people; set if
+            it is true.
+        grade: The ICDR grade, 0 to 4; set by an ICDR grader for a gradable photograph.
+        label: The name of the grade or class; set if the manifest names the classes.
+        referable: Whether the eye should be referred; set by an ICDR grader.  See
+            :func:`decide_referral`.
+        referable_rule: The rule behind ``referable``, with its sensitivity and specificity.
+        screening: Whether each operating point of the manifest flags the eye, by disease
+            (``referable``, ``vision_threatening``) and then by the name of the operating point.
+        probabilities: The probability of each class, by name; set if the manifest names the
+            classes.
+        note: A sentence about the file for the reader of the answer.
     """
 
     gradable: bool | UnsetType = UNSET
     ungradable_reason: str | UnsetType = UNSET
     ungradable_message: str | UnsetType = UNSET
+    unlike_training: bool | UnsetType = UNSET
+    unlike_training_message: str | UnsetType = UNSET
     grade: int | UnsetType = UNSET
     label: str | UnsetType = UNSET
     referable: bool | UnsetType = UNSET
+    referable_rule: str | UnsetType = UNSET
     screening: dict[str, dict[str, bool]] | UnsetType = UNSET
     probabilities: dict[str, float] | UnsetType = UNSET
+    note: str | UnsetType = UNSET
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON answer to a request.
 
-    One image has the fields of :class:`Classification` at the top; several have ``results``.
+    For one image, the answer has the fields of :class:`Classification` at the top; for several
+    images it has ``results``.
 
     Attributes:
-        predictions: One row of probabilities per image; null for one that cannot be graded.
-        requestLatency: Seconds from the end of the request's head to this answer.
-        predictionLatency: Seconds in the model.
+        predictions: The probabilities for each image; null for an image that cannot be graded.
+        requestLatency: Seconds from the end of the request's headers to this answer.
+        predictionLatency: Seconds that the model took.
     """
 
     predictions: list[list[float] | None]
@@ -95,11 +111,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     gradable: bool | UnsetType = UNSET
     ungradable_reason: str | UnsetType = UNSET
     ungradable_message: str | UnsetType = UNSET
+    unlike_training: bool | UnsetType = UNSET
+    unlike_training_message: str | UnsetType = UNSET
     grade: int | UnsetType = UNSET
     label: str | UnsetType = UNSET
     referable: bool | UnsetType = UNSET
+    referable_rule: str | UnsetType = UNSET
     screening: dict[str, dict[str, bool]] | UnsetType = UNSET
     probabilities: dict[str, float] | UnsetType = UNSET
+    note: str | UnsetType = UNSET
     results: list[Classification] | UnsetType = UNSET
     model: ModelFacts
     timing: Timing
@@ -107,7 +127,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     notice: str = RESEARCH_USE_NOTICE
 
 
-def json_answer(
+def make_json_answer(
     inferences: Sequence[Inference],
     *,
     manifest: ModelManifest,
@@ -118,23 +138,23 @@ def json_answer(
     """Return the JSON answer for one image or several.
 
     Args:
-        inferences: At least one.
-        manifest: The model's; says what its classes mean.
-        model: The one that answered.
-        container: The one that answered.
-        request_latency_s: Seconds since the request's head was read.
+        inferences: The inference of each image; at least one.
+        manifest: The model's manifest, which says what the classes mean.
+        model: The model that answered.
+        container: The container that answered.
+        request_latency_s: Seconds since the request's headers were read.
     """
     timing = Timing(
         decode_s=sum(inference.decode_s for inference in inferences),
         transform_s=sum(inference.transform_s for inference in inferences),
         predict_s=sum(inference.predict_s for inference in inferences),
     )
-    results = [classify(inference, manifest) for inference in inferences]
+    results = [make_classification(inference, manifest) for inference in inferences]
     is_single = len(results) == 1
     single = results[0] if is_single else Classification()
     return Answer(
         predictions=[
-            None if inference.prediction is None else _floats(inference.prediction)
+            None if inference.prediction is None else _list_probabilities(inference.prediction)
             for inference in inferences
         ],
         requestLatency=request_latency_s,
@@ -147,44 +167,101 @@ def json_answer(
     )
 
 
-def classify(inference: Inference, manifest: ModelManifest) -> Classification:
-    """Return the answer for one image; it is nearly empty where the manifest names no classes."""
+def make_classification(inference: Inference, manifest: ModelManifest) -> Classification:
+    """Return the answer for one image; its fields are empty if the manifest names no classes."""
     prediction, reason = inference.prediction, inference.ungradable
+    note = inference.note or UNSET
     if prediction is None or reason is not None:
         message = f"{SENTENCES[reason]}." if reason else UNSET
         return Classification(
-            gradable=False, ungradable_reason=reason or UNSET, ungradable_message=message
+            gradable=False, ungradable_reason=reason or UNSET, ungradable_message=message, note=note
         )
     gradable = True if inference.is_assessed else UNSET
+    is_unlike = inference.is_unlike_training
+    unlike_training = UNSET if is_unlike is None else is_unlike
+    unlike_training_message = f"{UNLIKE_TRAINING}." if is_unlike else UNSET
     if not manifest.classes:
-        return Classification(gradable=gradable)
+        return Classification(
+            gradable=gradable,
+            unlike_training=unlike_training,
+            unlike_training_message=unlike_training_message,
+            note=note,
+        )
     grade = prediction.grade
+    referral = decide_referral(prediction, manifest)
     return Classification(
         gradable=gradable,
+        unlike_training=unlike_training,
+        unlike_training_message=unlike_training_message,
         grade=UNSET if grade is None else int(grade),
         label=prediction.label,
-        referable=UNSET if grade is None else grade.is_referable,
-        screening=screening(prediction, manifest) or UNSET,
-        probabilities=dict(zip(prediction.classes, _floats(prediction), strict=True)),
+        referable=UNSET if referral is None else referral.referable,
+        referable_rule=UNSET if referral is None else referral.rule,
+        screening=find_screening_flags(prediction, manifest) or UNSET,
+        probabilities=dict(zip(prediction.classes, _list_probabilities(prediction), strict=True)),
+        note=note,
     )
 
 
-def screening(prediction: Prediction, manifest: ModelManifest) -> dict[str, dict[str, bool]]:
-    """Return which operating points flag an eye, by disease and name; empty without a point."""
+class Referral(NamedTuple):
+    """Whether an eye should be referred, and the rule that decides it in one sentence."""
+
+    referable: bool
+    rule: str
+
+
+def decide_referral(prediction: Prediction, manifest: ModelManifest) -> Referral | None:
+    """Decide whether an eye should be referred; None if the classifier is not an ICDR grader.
+
+    The high-sensitivity operating point at grade 2 decides, because a missed eye costs more than an
+    unnecessary visit. The answered grade decides only if the manifest has no high-sensitivity point
+    at grade 2.
+    """
+    grade = prediction.grade
+    if grade is None:
+        return None
+    for point in () if manifest.clinical is None else manifest.clinical.operating_points:
+        if point.name == "high_sensitivity" and point.at_or_above == int(Grade.MODERATE):
+            share = prediction.probability_at_or_above(Grade.MODERATE)
+            return Referral(point.reaches_threshold(share), describe_high_sensitivity_rule(point))
+    return Referral(grade.is_referable, GRADE_RULE)
+
+
+GRADE_RULE = "grade >= 2, because the model has no high-sensitivity point"
+
+
+def describe_high_sensitivity_rule(point: OperatingPoint) -> str:
+    """Describe an operating point with the rates on the photographs on which it was chosen."""
+    return (
+        f"P(grade >= {point.at_or_above}) >= {point.threshold:g}, the high-sensitivity point "
+        f"(sensitivity {point.sensitivity.value:.2f}, specificity {point.specificity.value:.2f} "
+        "where it was chosen; expect less on other cameras)"
+    )
+
+
+def find_screening_flags(
+    prediction: Prediction, manifest: ModelManifest
+) -> dict[str, dict[str, bool]]:
+    """Return whether each operating point flags the eye, by disease and name of the point."""
     points = () if manifest.clinical is None else manifest.clinical.operating_points
     flagged: dict[str, dict[str, bool]] = {}
     for point in points:
         share = prediction.probability_at_or_above(Grade(point.at_or_above))
-        flagged.setdefault(DISEASES[point.at_or_above], {})[point.name] = point.flags(share)
+        flagged.setdefault(DISEASES[point.at_or_above], {})[point.name] = point.reaches_threshold(
+            share
+        )
     return flagged
 
 
-def csv_answer(
+def make_csv_answer(
     inferences: Sequence[Inference], manifest: ModelManifest, *, has_header: bool
 ) -> bytes:
-    """Return a CSV row per image: grade (or class index), label, a probability per class.
+    """Return one CSV row per image: the grade or class index, the label, and the probabilities.
 
-    Where an image cannot be graded, the label says why and the other fields are empty.
+    If the manifest has a rule for photographs unlike the training photographs, the last column says
+    whether the photograph is one of them.
+
+    If an image cannot be graded, the label gives the reason, and the other fields are empty.
     """
     import csv
     from io import StringIO
@@ -195,18 +272,25 @@ def csv_answer(
     classes = graded[0].classes if graded else manifest.classes
     if has_header:
         writer.writerow(
-            ["grade" if manifest.is_icdr else "class", "label", *map(safe_cell, classes)]
+            [
+                "grade" if manifest.is_icdr else "class",
+                "label",
+                *map(escape_formula_in_csv_cell, classes),
+                *(["unlike_training"] if manifest.familiarity else []),
+            ]
         )
     for inference in inferences:
-        prediction = inference.prediction
+        prediction, is_unlike = inference.prediction, inference.is_unlike_training
+        flag = [] if manifest.familiarity is None else ["" if is_unlike is None else int(is_unlike)]
         if prediction is None:
-            writer.writerow(["", f"ungradable: {inference.ungradable}", *[""] * len(classes)])
+            empty = [""] * len(classes)
+            writer.writerow(["", f"ungradable: {inference.ungradable}", *empty, *flag])
         else:
-            label = safe_cell(prediction.label)
-            writer.writerow([prediction.index, label, *_floats(prediction)])
+            label = escape_formula_in_csv_cell(prediction.label)
+            writer.writerow([prediction.index, label, *_list_probabilities(prediction), *flag])
     return text.getvalue().encode()
 
 
-def _floats(prediction: Prediction) -> list[float]:
+def _list_probabilities(prediction: Prediction) -> list[float]:
     values: list[float] = prediction.probabilities.tolist()
     return values

@@ -1,10 +1,11 @@
-"""Numbers that all processes of a container share: invocations, statuses, durations.
+"""Count invocations, statuses and durations in numbers that all processes of a container share.
 
-They live in a small file that every process maps into its memory, because a worker may be killed
-at any instant and its replacement must go on counting.  Each change is made under a file lock,
-which the kernel releases when its holder dies; a lock in shared memory would stay taken.  A change
-takes a few microseconds.  ``prometheus_client`` has a mode for several processes too, but it would
-be one more import of a cold start, and adds files for each worker that was ever started.
+The counters are in a small file that every process maps into memory, because a worker may be killed
+at any time and its replacement must continue counting.  Each change takes a file lock, which the
+kernel releases when the holder of the lock dies; a lock in shared memory would stay locked.  A
+change takes a few microseconds.  The mode of ``prometheus_client`` for several processes is not
+used, because importing ``prometheus_client`` slows down a cold start, and because each started
+worker would make a new file.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STATUSES = (200, 400, 406, 408, 413, 415, 422, 431, 500, 503, 504)
-"""Statuses that POST /invocations may answer with; any other is counted as 500."""
+"""The statuses with which POST /invocations may be answered; any other status counts as 500."""
 STAGES = ("request", "decode", "transform", "predict")
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 
@@ -40,8 +41,9 @@ class Durations(NamedTuple):
     """A histogram of durations.
 
     Attributes:
-        counts: Observations in each bucket of ``BUCKETS_S``, and above the last.
-        sum_s: Of all observations, seconds.
+        counts: The number of observations in each bucket of ``BUCKETS_S``, and above the last
+            bucket.
+        sum_s: The sum of all observations, seconds.
     """
 
     counts: tuple[int, ...]
@@ -49,7 +51,7 @@ class Durations(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """All counters, read at one instant."""
+    """All counters at one instant."""
 
     invocations: int
     images: int
@@ -59,9 +61,9 @@ class Snapshot(NamedTuple):
 
 
 class Counters:
-    """The shared numbers of one container, mapped from a file.
+    """The shared counters of one container, mapped from a file.
 
-    The file is an array of doubles: whole numbers are exact in them up to 2**53.
+    The file is an array of doubles, which hold whole numbers exactly up to 2**53.
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,35 +73,35 @@ class Counters:
         self._cells = memoryview(self._map).cast("d")
         self._threads = threading.Lock()
 
-    def next_invocation(self) -> int:
-        """Count an invocation and return its number in this container, from 1."""
-        with self._exclusively():
+    def count_invocation(self) -> int:
+        """Count an invocation, and return its number in the container, counted from 1."""
+        with self._hold_file_lock():
             self._cells[_INVOCATIONS] += 1
             return int(self._cells[_INVOCATIONS])
 
     def count_worker_start(self) -> None:
         """Count a worker that became ready."""
-        with self._exclusively():
+        with self._hold_file_lock():
             self._cells[_WORKER_STARTS] += 1
 
     def count_response(self, status: int, duration_s: float) -> None:
         """Count an answered invocation by its status and duration."""
         known = status if status in STATUSES else 500
-        with self._exclusively():
+        with self._hold_file_lock():
             self._cells[_FIRST_STATUS + STATUSES.index(known)] += 1
-            self._observe("request", duration_s)
+            self._count_duration("request", duration_s)
 
     def count_images(self, stages: Sequence[tuple[float, float, float]]) -> None:
-        """Count graded images, given the seconds of decode, transform and predict of each."""
-        with self._exclusively():
+        """Count graded images; each image has its seconds of decoding, transforming, predicting."""
+        with self._hold_file_lock():
             self._cells[_IMAGES] += len(stages)
             for durations in stages:
                 for stage, duration_s in zip(STAGES[1:], durations, strict=True):
-                    self._observe(stage, duration_s)
+                    self._count_duration(stage, duration_s)
 
-    def snapshot(self) -> Snapshot:
-        """Read all numbers at one instant."""
-        with self._exclusively():
+    def read_snapshot(self) -> Snapshot:
+        """Read all counters at one instant."""
+        with self._hold_file_lock():
             cells = [float(cell) for cell in self._cells]
         return Snapshot(
             invocations=int(cells[_INVOCATIONS]),
@@ -108,22 +110,24 @@ class Counters:
             responses={
                 status: int(cells[_FIRST_STATUS + place]) for place, status in enumerate(STATUSES)
             },
-            durations={stage: _durations(cells, place) for place, stage in enumerate(STAGES)},
+            durations={
+                stage: _extract_durations(cells, place) for place, stage in enumerate(STAGES)
+            },
         )
 
-    def close(self) -> None:
-        """Unmap and close the file."""
+    def close_file(self) -> None:
+        """Unmap and close the file of the counters."""
         self._cells.release()
         self._map.close()
         os.close(self._file)
 
-    def _observe(self, stage: str, duration_s: float) -> None:
+    def _count_duration(self, stage: str, duration_s: float) -> None:
         first = _FIRST_STAGE + STAGES.index(stage) * _CELLS_PER_STAGE
         self._cells[first + bisect_left(BUCKETS_S, duration_s)] += 1
         self._cells[first + len(BUCKETS_S) + 1] += duration_s
 
     @contextmanager
-    def _exclusively(self) -> Iterator[None]:
+    def _hold_file_lock(self) -> Iterator[None]:
         # fcntl(2): a POSIX lock belongs to the process, so its threads need one of their own.
         with self._threads:
             fcntl.lockf(self._file, fcntl.LOCK_EX)
@@ -133,7 +137,7 @@ class Counters:
                 fcntl.lockf(self._file, fcntl.LOCK_UN)
 
 
-def _durations(cells: list[float], place: int) -> Durations:
+def _extract_durations(cells: list[float], place: int) -> Durations:
     first = _FIRST_STAGE + place * _CELLS_PER_STAGE
     counts = cells[first : first + len(BUCKETS_S) + 1]
     return Durations(tuple(int(count) for count in counts), cells[first + len(BUCKETS_S) + 1])

@@ -1,7 +1,7 @@
-"""One request and its response as handlers see them, free of any web framework.
+"""The request and the response that handlers work with, independent of any web framework.
 
-A request exists in two forms: what the HTTP server of a profile reads (httptools' callbacks, or
-Starlette's request), and the :class:`Request` that it makes of that.
+The lean server and Starlette, which are the HTTP servers of the two profiles, both turn what they
+receive into a :class:`Request`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from drdeploy.errors import DrdeployError, Overloaded
+from drdeploy.errors import DrdeployError, MethodNotAllowed, Overloaded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,28 +21,35 @@ if TYPE_CHECKING:
 JSON = "application/json"
 CSV = "text/csv"
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""The methods that the server knows; other methods are refused with 501 (RFC 9110, 15.6.2)."""
+
+ALLOWED = "GET, HEAD, POST"
+"""The methods that at least one path accepts; a 405 must name methods (RFC 9110, 15.5.6)."""
+
 RETRY_AFTER_S = 1
-"""A full queue of the default length empties in about that time."""
+"""Seconds after which a client may retry; by then, a full queue of default length is empty."""
 
 
 class ClientGone(Exception):
-    """The client closed its connection before its request was complete, so there is no answer."""
+    """The client closed the connection before its request was complete, so no answer is sent."""
 
 
 @dataclass(slots=True)
 class Request:
     """An HTTP request.
 
-    The server makes it when the head is read.  The gateway fills in the rest, and reads a body
-    only if it admits the request.
+    The server makes the request when it has read the request line and headers. The gateway fills in
+    ``body`` and ``invocation``, and reads the body only if it admits the request.
 
     Attributes:
-        method: In capitals, for example ``POST``.
-        path: Of the request target, without its query.
-        headers: By lower-case name.
-        received_at: When the head was complete, in seconds of the gateway's clock.
-        body: The whole body; empty until it has been read.
-        invocation: Its number among the container's invocations, from 1; 0 for anything else.
+        method: The method in capitals, for example ``POST``.
+        path: The path of the request target, without the query.
+        headers: The values of the headers, by lower-case name.
+        received_at: When the headers were complete, in seconds of the gateway's clock.
+        body: The whole body; empty until the body has been read.
+        invocation: The number of the invocation in the container, counted from 1; 0 for a
+            request that is not an invocation.
     """
 
     method: str
@@ -58,11 +65,11 @@ class Response:
     """An HTTP response.
 
     Attributes:
-        status: HTTP status code.
+        status: The HTTP status code.
         body: The whole body.
-        content_type: Its media type.
+        content_type: The media type of the body.
         headers: Further headers; the server adds ``Content-Length``, ``Date`` and ``Connection``.
-        facts: Fields for the log line of the request.  Never patient data.
+        facts: Fields for the log line of the request, which never hold patient data.
     """
 
     status: int = 200
@@ -72,25 +79,27 @@ class Response:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
-def json_response(value: object, facts: Mapping[str, object] | None = None) -> Response:
+def make_json_response(value: object, facts: Mapping[str, object] | None = None) -> Response:
     """Return a response with status 200 and the value as JSON."""
     return Response(body=msgspec.json.encode(value), facts=facts or {})
 
 
-def refusal(error: DrdeployError, headers: Headers = ()) -> Response:
-    """Return the response to a refused request: a stable error code and one sentence."""
+def make_refusal_response(error: DrdeployError, headers: Headers = ()) -> Response:
+    """Return the response to a refused request, with a stable error code and one sentence."""
     if isinstance(error, Overloaded):
         headers = (*headers, ("Retry-After", str(RETRY_AFTER_S)))
-    return _error_response(error.http_status, error.code, error.sentence, headers)
+    elif isinstance(error, MethodNotAllowed) and not headers:
+        headers = (("Allow", ALLOWED),)
+    return _make_error_response(error.http_status, error.code, error.sentence, headers)
 
 
-def internal_failure() -> Response:
-    """Return the response to a request that met a bug; only the log says what happened."""
-    return _error_response(
+def make_internal_failure_response() -> Response:
+    """Return the response after an unexpected error, whose details are only in the log."""
+    return _make_error_response(
         500, "InternalFailure", "The server failed to answer; its log has the details."
     )
 
 
-def _error_response(status: int, code: str, message: str, headers: Headers = ()) -> Response:
+def _make_error_response(status: int, code: str, message: str, headers: Headers = ()) -> Response:
     body = msgspec.json.encode({"error": {"code": code, "message": message}})
     return Response(status=status, body=body, headers=headers, facts={"error_code": code})

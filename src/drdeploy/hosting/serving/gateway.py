@@ -1,7 +1,8 @@
-"""From a request's head to its response: routes, admission, deadlines, threads, the log line.
+"""Answer requests: routes, admission, deadlines, threads, and the log line.
 
-Small requests are answered on the event loop, so that ``/ping`` is answered while models compute.
-An invocation takes a place, has its body read within bounds, and is handled in a thread.
+Requests other than invocations are answered on the event loop, so that ``/ping`` is answered while
+models compute. The body of an invocation is read within limits. After its body has been read, the
+invocation takes as many places in a lane as its images cost, and is handled in a thread.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,34 +18,30 @@ from drdeploy.errors import (
     DrdeployError,
     MalformedRequest,
     MethodNotAllowed,
-    PayloadTooLarge,
-    ProcessingTimeout,
+    Overloaded,
     RequestTimeout,
     UnknownPath,
 )
-from drdeploy.hosting.serving.admission import Admission
 from drdeploy.hosting.serving.exchange import (
     ClientGone,
     Request,
     Response,
-    internal_failure,
-    refusal,
+    make_internal_failure_response,
+    make_refusal_response,
 )
+from drdeploy.hosting.serving.fields import ECHOED
+from drdeploy.hosting.serving.lanes import Lane
+from drdeploy.hosting.serving.uploads import Uploads, make_too_large_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from concurrent.futures import Future
 
     from drdeploy.hosting.serving.exchange import Headers
-    from drdeploy.hosting.serving.handlers import Handlers
+    from drdeploy.hosting.serving.handlers import Handlers, PreparedInvocation
+    from drdeploy.hosting.serving.lanes import Job
     from drdeploy.hosting.serving.log import Log
 
 INVOCATIONS = "/invocations"
-ECHOED = {
-    "x-amzn-sagemaker-custom-attributes": ("X-Amzn-SageMaker-Custom-Attributes", 1024),
-    "x-amzn-sagemaker-inference-id": ("X-Amzn-SageMaker-Inference-Id", 64),
-}
-"""Headers that a response repeats, with InvokeEndpoint's limits in ASCII characters."""
 
 
 class Gateway:
@@ -59,179 +55,183 @@ class Gateway:
         clock: Callable[[], float] = time.perf_counter,
         stop_worker: Callable[[], None] = partial(signal.raise_signal, signal.SIGTERM),
     ) -> None:
-        settings = handlers.settings
+        budgets = handlers.budgets
         self.clock = clock
+        self.budgets = budgets
         self._stop_worker = stop_worker
         self._handlers = handlers
-        self._settings = settings
         self._log = log
-        self._admission = Admission(
-            concurrency=handlers.concurrency, queue_length=settings.queue_length
+        self._uploads = Uploads(budgets)
+        lane = partial(
+            Lane,
+            threads=handlers.concurrency,
+            stuck_s=budgets.stuck_s,
+            stop_worker=self._stop_stuck_worker,
         )
-        # What is admitted beyond the threads waits in the pool's queue, which admission bounds.
-        self._threads = ThreadPoolExecutor(handlers.concurrency, "inference")
+        self._ordinary = lane("ordinary", places=budgets.ordinary_places)
+        self._large = lane("large", places=budgets.large_places)
+        self._summary: asyncio.TimerHandle | None = None
         self._routes = {
-            "/ping": ("GET", handlers.ping),
-            "/execution-parameters": ("GET", handlers.execution_parameters),
-            "/metadata": ("GET", handlers.metadata),
-            "/metrics": ("GET", handlers.metrics),
+            "/ping": handlers.answer_ping,
+            "/execution-parameters": handlers.answer_execution_parameters,
+            "/metadata": handlers.answer_metadata,
+            "/metrics": handlers.answer_metrics,
         }
 
-    async def answer(self, request: Request, body: AsyncIterator[bytes]) -> Response:
-        """Answer one request; an error becomes a response, never an exception.
+    async def answer_request(self, request: Request, body: AsyncIterator[bytes]) -> Response:
+        """Answer one request; every error becomes a response.
 
         Args:
-            request: Without its body.
-            body: The body, read only if the request is admitted.
+            request: The request without its body.
+            body: The parts of the body, which are read only if the request may be admitted.
 
         Raises:
-            ClientGone: By ``body``; there is nobody to answer.
+            ClientGone: The client closed the connection while ``body`` was read.
         """
-        if request.path == INVOCATIONS and request.method == "POST":
-            return await self._invocation(request, body)
         try:
-            return self._answer_at_once(request)
+            if request.path == INVOCATIONS and request.method == "POST":
+                return await self._answer_invocation(request, body)
+            return self._answer_without_thread(request)
+        except ClientGone:
+            raise
         except DrdeployError as err:
-            return refusal(err)
+            return make_refusal_response(err)
         except Exception as err:  # noqa: BLE001 - a client must get a response
-            self._log.failure("request failed", err, path=request.path)
-            return internal_failure()
+            self._log.write_failure("request failed", err, path=request.path)
+            return make_internal_failure_response()
+        finally:
+            self._schedule_log_summary()
 
-    def _answer_at_once(self, request: Request) -> Response:
-        method, handler = self._routes.get(request.path, (None, None))
+    def count_and_refuse_request(self, error: DrdeployError) -> Response:
+        """Count a request that the HTTP server of a profile refuses, and return the refusal."""
+        self._log.count_turned_away_request(error.code)
+        self._schedule_log_summary()
+        return make_refusal_response(error)
+
+    def _answer_without_thread(self, request: Request) -> Response:
         if request.path == INVOCATIONS:
-            method = "POST"
-        if method is None:
-            raise UnknownPath("There is nothing at this path")
-        if handler is None or request.method != method:
+            allowed = "POST"
+        elif request.path in self._routes:
+            allowed = "GET, HEAD"
+        else:
+            raise UnknownPath("The server has nothing at this path")
+        if request.method not in allowed.split(", "):
             # RFC 9110, section 15.5.6: a 405 names the methods that the path has.
-            return refusal(
-                MethodNotAllowed(f"This path only answers {method}"), (("Allow", method),)
+            return make_refusal_response(
+                MethodNotAllowed(f"This path accepts only {allowed}"), (("Allow", allowed),)
             )
-        return handler(request)
+        return self._routes[request.path](request)
 
-    async def _invocation(self, request: Request, body: AsyncIterator[bytes]) -> Response:
+    async def _answer_invocation(self, request: Request, body: AsyncIterator[bytes]) -> Response:
         echoed: Headers = ()
         try:
-            echoed = _echoed_headers(request)
-            # Cheap refusals come first, and a body is read only in a place: memory stays bounded.
-            self._check_length(request)
-            self._admission.enter()
-            await self._read_body(request, body)
-            response = await self._handle_in_thread(request)
+            echoed = _select_echoed_headers(request)
+            # Cheap refusals come first: a body that nobody can take on is not read.
+            self._refuse_too_long_body(request)
+            self._ordinary.refuse_if_no_free_places()
+            request.body = await self._uploads.receive_body(body)
+            try:
+                response = await self._handle_invocation_in_thread(request)
+            finally:
+                self._uploads.release_body_memory(request.body)
         except ClientGone:
-            self._log.event("client gone", invocation=request.invocation)
+            self._log.write_event_within_limit("client gone", "info", invocation=request.invocation)
             raise
+        except (Overloaded, RequestTimeout) as err:
+            # Whoever floods the server meets these; the log says how many there were.
+            self._log.count_turned_away_request(err.code)
+            response = make_refusal_response(err)
         except DrdeployError as err:
-            response = refusal(err)
+            response = make_refusal_response(err)
             if response.status >= 500:
-                self._log.failure("invocation failed", err, invocation=request.invocation)
+                self._log.write_failure("invocation failed", err, invocation=request.invocation)
         except Exception as err:  # noqa: BLE001 - a client must get a response
-            response = internal_failure()
-            self._log.failure("invocation failed", err, invocation=request.invocation)
-        self._record(request, response)
+            response = make_internal_failure_response()
+            self._log.write_failure("invocation failed", err, invocation=request.invocation)
+        self._record_invocation(request, response)
         return replace(response, headers=response.headers + echoed) if echoed else response
 
-    async def _read_body(self, request: Request, body: AsyncIterator[bytes]) -> None:
-        """Number an admitted invocation and read its body; if that fails, free its place."""
-        try:
-            request.invocation = self._handlers.counters.next_invocation()
-            async with asyncio.timeout(self._settings.read_timeout_s):
-                request.body = await self._collect(body)
-        except TimeoutError as err:
-            self._admission.leave()
-            raise RequestTimeout("The request took too long to arrive") from err
-        except BaseException:
-            self._admission.leave()
-            raise
-
-    async def _collect(self, body: AsyncIterator[bytes]) -> bytes:
-        chunks = []
-        size = 0
-        async for chunk in body:
-            size += len(chunk)
-            if size > self._settings.max_payload_bytes:
-                raise self._too_large()
-            chunks.append(chunk)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    async def _handle_in_thread(self, request: Request) -> Response:
-        """Run the handler in a thread; the request's place is free when the thread is."""
+    async def _handle_invocation_in_thread(self, request: Request) -> Response:
+        """Run the handlers in a thread, in one step if the request costs only one place."""
         loop = asyncio.get_running_loop()
-        answered: asyncio.Future[Response] = loop.create_future()
-        work = self._threads.submit(self._handlers.invocations, request)
-        # One wake-up of the event loop both frees the place and hands over the response;
-        # asyncio.wrap_future would take two.
-        work.add_done_callback(partial(self._notify_loop, loop, answered))
-        try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                return await answered
-        except TimeoutError as err:
-            # Work that has not begun is cancelled; a running thread cannot be, and keeps its place.
-            if not work.cancel():
-                loop.call_later(self._settings.timeout_s, self._replace_if_stuck, work)
-            raise ProcessingTimeout(
-                f"No answer within {self._settings.timeout_s:g} seconds"
-            ) from err
+        deadline = loop.time() + self.budgets.processing_s
+        self._ordinary.refuse_if_no_free_places()
+        request.invocation = self._handlers.counters.count_invocation()
+        answered = await self._ordinary.run_in_thread(
+            partial(self._prepare_invocation, request), timeout_s=self.budgets.processing_s
+        )
+        if isinstance(answered, Response):
+            return answered
+        lane = self._large if answered.is_large else self._ordinary
+        return await lane.run_in_thread(
+            partial(self._grade_images, answered),
+            places=answered.places,
+            timeout_s=max(0.0, deadline - loop.time()),
+        )
 
-    def _notify_loop(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        answered: asyncio.Future[Response],
-        work: Future[Response],
-    ) -> None:
-        """Runs in the thread that has finished its work."""
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(self._finish, answered, work)
+    def _prepare_invocation(self, request: Request, job: Job) -> Response | PreparedInvocation:
+        job.mark_as_begun()
+        prepared = self._handlers.prepare_invocation(request)
+        if prepared.places > 1 or prepared.is_large:
+            return prepared
+        return self._handlers.grade_prepared_images(prepared)
 
-    def _finish(self, answered: asyncio.Future[Response], work: Future[Response]) -> None:
-        self._admission.leave()
-        if answered.done() or work.cancelled():
-            return  # the deadline has passed, and the client has its 504
-        error = work.exception()
-        if error is not None:
-            answered.set_exception(error)
-        else:
-            answered.set_result(work.result())
+    def _grade_images(self, prepared: PreparedInvocation, job: Job) -> Response:
+        with self._handlers.large_images.wait_for_turn_and_hold_it(is_large=prepared.is_large):
+            job.mark_as_begun()
+            return self._handlers.grade_prepared_images(prepared)
 
-    def _replace_if_stuck(self, work: Future[Response]) -> None:
-        """Stop this worker if a thread never ended: it can only be stopped with its process."""
-        if not work.done():
-            self._log.event("worker stuck", "error", timeout_s=self._settings.timeout_s)
-            self._stop_worker()
+    def _stop_stuck_worker(self, stuck_s: float) -> None:
+        self._log.write_event("worker stuck", "error", stuck_s=stuck_s)
+        self._stop_worker()
 
-    def _check_length(self, request: Request) -> None:
-        """Refuse a body by its declared length, before any of it is read."""
+    def _refuse_too_long_body(self, request: Request) -> None:
+        """Refuse a body by its declared length, before it is read."""
         declared = request.headers.get("content-length", "")
         if not declared:
             return
         if not (declared.isascii() and declared.isdigit()):
             raise MalformedRequest("Content-Length is not a number")
-        if int(declared) > self._settings.max_payload_bytes:
-            raise self._too_large()
+        if int(declared) > self.budgets.body_bytes:
+            raise make_too_large_error(self.budgets)
 
-    def _too_large(self) -> PayloadTooLarge:
-        return PayloadTooLarge(f"The body is larger than {self._settings.max_payload_bytes} bytes")
-
-    def _record(self, request: Request, response: Response) -> None:
-        """Count an answered invocation and write its log line."""
+    def _record_invocation(self, request: Request, response: Response) -> None:
+        """Count an answered invocation, and write its log line if it was handled."""
         duration_s = self.clock() - request.received_at
         self._handlers.counters.count_response(response.status, duration_s)
-        self._log.event(
-            "invocation",
-            status=response.status,
-            duration_s=round(duration_s, 6),
-            invocation=request.invocation,
-            container=self._settings.container_id,
+        fields = {
+            "status": response.status,
+            "duration_s": round(duration_s, 6),
+            "invocation": request.invocation,
+            "container": self._handlers.settings.container_id,
             **response.facts,
-        )
+        }
+        if response.status < 400:
+            self._log.write_event("invocation", **fields)
+        elif request.invocation:
+            # A client can cause any number of these at the price of a few bytes each.
+            self._log.write_event_within_limit(
+                "invocation", "info", kind="refused invocation", **fields
+            )
+
+    def _schedule_log_summary(self) -> None:
+        """Make sure that the log reports withheld lines, even if no other request arrives."""
+        due_in_s = self._log.seconds_until_summary
+        if due_in_s is not None and self._summary is None:
+            loop = asyncio.get_running_loop()
+            self._summary = loop.call_later(due_in_s + 0.01, self._write_log_summary)
+
+    def _write_log_summary(self) -> None:
+        self._summary = None
+        self._log.write_due_summary()
+        self._schedule_log_summary()
 
 
-def _echoed_headers(request: Request) -> Headers:
-    """Return the headers to repeat in the response.
+def _select_echoed_headers(request: Request) -> Headers:
+    """Return the request headers to repeat in the response.
 
     Raises:
-        MalformedRequest: A value is too long, or could break the response's head.
+        MalformedRequest: A value is too long, or could break the headers of the response.
     """
     echoed = []
     for key, (name, limit) in ECHOED.items():

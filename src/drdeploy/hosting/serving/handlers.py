@@ -1,14 +1,14 @@
-"""The handlers of all paths: one set for both profiles, free of any web framework.
+"""The handlers of all paths, which both profiles use.
 
 ===========================  ======================================================
 ``GET /ping``                200 once the model has loaded and predicted
 ``POST /invocations``        the grade of one image, or of several
-``GET /execution-parameters``  what Batch Transform asks before it starts
-``GET /metadata``            the model, its limits, the versions
+``GET /execution-parameters``  the parameters that Batch Transform asks for before it starts
+``GET /metadata``            the model, the server's limits, the versions
 ``GET /metrics``             the container's counters for Prometheus
 ===========================  ======================================================
 
-Handlers are made over a loaded model, so a server that answers ``/ping`` is ready.
+Handlers exist only after the model is loaded, so a server that answers ``/ping`` is ready.
 """
 
 from __future__ import annotations
@@ -17,62 +17,130 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from drdeploy.errors import PayloadTooLarge
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
-from drdeploy.hosting.serving.answer import ContainerFacts, ModelFacts, csv_answer, json_answer
-from drdeploy.hosting.serving.exchange import CSV, Request, Response, json_response
-from drdeploy.hosting.serving.negotiation import choose_form
-from drdeploy.hosting.serving.payload import images_of
-from drdeploy.units import MIB
+from drdeploy.hosting.serving.answer import (
+    ContainerFacts,
+    ModelFacts,
+    make_csv_answer,
+    make_json_answer,
+)
+from drdeploy.hosting.serving.budgets import PLACE_BYTES
+from drdeploy.hosting.serving.exchange import CSV, Request, Response, make_json_response
+from drdeploy.hosting.serving.negotiation import choose_answer_form
+from drdeploy.hosting.serving.payload import extract_images_from_body
+from drdeploy.units import MB, MIB
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from drdeploy.grader.artifacts import ModelManifest
-    from drdeploy.grader.inference import InferenceService
+    from drdeploy.grader.inference import InferenceService, OpenedImage
+    from drdeploy.hosting.serving.budgets import Budgets
     from drdeploy.hosting.serving.counters import Counters
+    from drdeploy.hosting.serving.large_images import LargeImages
+    from drdeploy.hosting.serving.negotiation import AnswerForm
     from drdeploy.hosting.serving.settings import Settings
+
+TRANSFORM_PAYLOADS_MB_MAX = 100
+"""The largest ``MaxPayloadInMB``, and the largest product of it and ``MaxConcurrentTransforms``
+(API reference, ``CreateTransformJob``)."""
+
+
+@dataclass(frozen=True)
+class PreparedInvocation:
+    """An invocation that is read but not yet handled, with its cost.
+
+    Attributes:
+        request: The request.
+        form: The format of the answer.
+        images: The images, whose headers have been read and checked.
+        places: How many places decoding all images takes, one image after the other.
+        is_large: Whether one of the images takes more than one place.
+    """
+
+    request: Request
+    form: AnswerForm
+    images: Sequence[OpenedImage]
+    places: int
+    is_large: bool
 
 
 @dataclass(frozen=True)
 class Handlers:
-    """Answers the requests of each path with one loaded model.
+    """Answers the requests to each path, with one loaded model.
 
     Attributes:
-        service: The model.
-        settings: The server's.
-        counters: Shared by all processes of the container.
-        workers: Worker processes of the container, this one included.
-        concurrency: Invocations that each of them works on at once.
-        clock: The one that dates requests, in seconds.
+        service: The loaded model, which grades images.
+        settings: The settings of the server.
+        budgets: The limits on what a request may cost.
+        counters: The counters that all processes of the container share.
+        large_images: Lets one request with large images run at a time.
+        workers: How many worker processes the container has.
+        concurrency: How many invocations each worker handles at once.
+        clock: The clock of the times in requests, in seconds.
     """
 
     service: InferenceService
     settings: Settings
+    budgets: Budgets
     counters: Counters
+    large_images: LargeImages
     workers: int
     concurrency: int
     clock: Callable[[], float] = time.perf_counter
 
-    def ping(self, request: Request) -> Response:
-        """Say that the server is ready."""
+    def answer_ping(self, request: Request) -> Response:
+        """Answer a ping; the answer means that the server is ready."""
         del request
-        return json_response({"status": "ready"})
+        return make_json_response({"status": "ready"})
 
-    def invocations(self, request: Request) -> Response:
-        """Grade the images of a request.
+    def prepare_invocation(self, request: Request) -> PreparedInvocation:
+        """Extract the images from a request and read their headers, without decoding pixels.
 
         Raises:
-            RequestRefused: The request or an image of it cannot be used.
-            PredictionFailed: The model's answer is not what it must be.
+            RequestRefused: The request or one of its images is invalid or costs too much.
         """
-        form = choose_form(request.headers.get("accept", ""))
-        images = images_of(
-            request.headers.get("content-type", ""),
-            request.body,
-            max_images=self.settings.max_images,
+        form = choose_answer_form(request.headers.get("accept", ""))
+        images = self.service.open_images(
+            extract_images_from_body(
+                request.headers.get("content-type", ""), request.body, self.budgets
+            )
         )
-        inferences = self.service.infer(images)
+        sizes = [image.header.decoding_memory_bytes for image in images]
+        self._refuse_costly_images(sizes)
+        return PreparedInvocation(
+            request,
+            form,
+            images,
+            places=_count_places_for_memory(sum(sizes)),
+            is_large=max(sizes) > PLACE_BYTES,
+        )
+
+    def _refuse_costly_images(self, sizes: Sequence[int]) -> None:
+        if _count_places_for_memory(max(sizes)) > self.budgets.image_places:
+            raise PayloadTooLarge(
+                f"The image takes {max(sizes) // MB} MB to decode, but at most "
+                f"{self.budgets.image_places * PLACE_BYTES // MB} are allowed in this container",
+                remedy="Send the image at a lower resolution or as a JPEG",
+            )
+        if _count_places_for_memory(sum(sizes)) > self.budgets.request_places:
+            raise PayloadTooLarge(
+                f"The images take {sum(sizes) // MB} MB to decode, but at most "
+                f"{self.budgets.request_places * PLACE_BYTES // MB} are allowed in a request",
+                remedy="Send fewer images in a request",
+            )
+
+    def grade_prepared_images(self, prepared: PreparedInvocation) -> Response:
+        """Grade the images in a request.
+
+        Raises:
+            RequestRefused: An image cannot be used.
+            PredictionFailed: The model does not return valid probabilities.
+        """
+        request, form = prepared.request, prepared.form
+        inferences = self.service.infer_opened(prepared.images)
         self.counters.count_images([
             (inference.decode_s, inference.transform_s, inference.predict_s)
             for inference in inferences
@@ -85,39 +153,44 @@ class Handlers:
             "predict_s": round(sum(inference.predict_s for inference in inferences), 6),
         }
         if form != "json":
-            body = csv_answer(inferences, self._manifest, has_header=form == "csv")
+            body = make_csv_answer(inferences, self._manifest, has_header=form == "csv")
             notice = ("X-Drdeploy-Notice", RESEARCH_USE_NOTICE)
             return Response(body=body, content_type=CSV, headers=(notice,), facts=facts)
-        answer = json_answer(
+        answer = make_json_answer(
             inferences,
             manifest=self._manifest,
-            model=self._model,
+            model=self._model_facts,
             container=ContainerFacts(self.settings.container_id, request.invocation),
             request_latency_s=self.clock() - request.received_at,
         )
-        return json_response(answer, facts)
+        return make_json_response(answer, facts)
 
-    def execution_parameters(self, request: Request) -> Response:
-        """Say what Batch Transform may send: one whole photograph per request."""
+    def answer_execution_parameters(self, request: Request) -> Response:
+        """Tell Batch Transform to send one whole photograph per request."""
         del request
-        return json_response({
-            "MaxConcurrentTransforms": self.workers * self.concurrency,
+        payload_mb = self.settings.max_payload_bytes // MIB
+        # SageMaker refuses a job in which the product of the two numbers exceeds its limit.
+        most = max(1, TRANSFORM_PAYLOADS_MB_MAX // max(1, payload_mb))
+        return make_json_response({
+            "MaxConcurrentTransforms": min(self.workers * self.concurrency, most),
             "BatchStrategy": "SINGLE_RECORD",
-            "MaxPayloadInMB": self.settings.max_payload_bytes // MIB,
+            "MaxPayloadInMB": min(payload_mb, TRANSFORM_PAYLOADS_MB_MAX),
         })  # fmt: skip
 
-    def metadata(self, request: Request) -> Response:
+    def answer_metadata(self, request: Request) -> Response:
         """Describe the model, the server's limits and the versions."""
         del request
         manifest = self._manifest
-        return json_response({
-            "model": self._model,
+        return make_json_response({
+            "model": self._model_facts,
             "architecture": manifest.architecture,
             "classes": manifest.classes,
             "transform": manifest.transform,
             "gradability": manifest.gradability,
+            "familiarity": manifest.familiarity,
             "clinical": manifest.clinical,
             "quantization": manifest.quantization,
+            "recalibration": manifest.recalibration,
             "provenance": manifest.provenance,
             "runtime_version": self.service.classifier.runtime.version,
             "server_version": VERSION,
@@ -132,26 +205,29 @@ class Handlers:
             },
         })  # fmt: skip
 
-    def metrics(self, request: Request) -> Response:
-        """Render the container's counters, whichever of its processes is asked."""
+    def answer_metrics(self, request: Request) -> Response:
+        """Answer with the counters of the container, which are equal in all of its processes."""
         del request
-        from drdeploy.hosting.serving.metrics import CONTENT_TYPE, render
+        from drdeploy.hosting.serving.metrics import CONTENT_TYPE, render_prometheus_metrics
 
-        model = self._model
+        model = self._model_facts
         info = {
             "name": model.name,
             "digest": model.digest,
             "precision": model.precision,
             "runtime": model.runtime,
         }
-        return Response(body=render(self.counters.snapshot(), info), content_type=CONTENT_TYPE)
+        return Response(
+            body=render_prometheus_metrics(self.counters.read_snapshot(), info),
+            content_type=CONTENT_TYPE,
+        )
 
     @property
     def _manifest(self) -> ModelManifest:
         return self.service.manifest
 
     @property
-    def _model(self) -> ModelFacts:
+    def _model_facts(self) -> ModelFacts:
         artifact = self.service.classifier.artifact
         return ModelFacts(
             name=artifact.manifest.name,
@@ -160,3 +236,7 @@ class Handlers:
             weights=artifact.manifest.weights,
             runtime=self.service.classifier.runtime.name,
         )
+
+
+def _count_places_for_memory(memory_bytes: int) -> int:
+    return max(1, -(-memory_bytes // PLACE_BYTES))

@@ -1,8 +1,8 @@
-"""Decodes one large image at a time in the whole container.
+"""Handle one request with large images at a time in the whole container.
 
-The worst image takes 17 bytes per pixel to decode (see :class:`ImageLimits`): 680 MB for 40
-million pixels.  A container of 1 GB has that much beside its model once, not twice, so large images
-wait for each other, across threads and worker processes.  Ordinary photographs never wait.
+Decoding takes up to 17 bytes per pixel (see :class:`ImageLimits`), which is 680 MB for 40 million
+pixels. A container of 1 GB has room for one image of 40 million pixels beside its model. Large
+images wait for each other, across threads and worker processes. Ordinary photographs do not wait.
 """
 
 from __future__ import annotations
@@ -17,28 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from drdeploy.grader.fundus.formats.header import ImageHeader
-
-LARGE_BYTES = 68_000_000
-"""An image is large from here: a PNG or TIFF of 4 million pixels, a JPEG of 17 million, and a
-progressive JPEG of 8.5 million."""
-
 
 @dataclass(frozen=True)
 class LargeImages:
     """Gives large images their turn, one at a time.
 
     Attributes:
-        lock: A file that all processes of the container can write to.  The kernel releases a lock
-            on it when the holder dies.
+        lock: A file that all processes of the container can lock.  The kernel releases the lock
+            when the holder of the lock dies.
     """
 
     lock: Path
 
     @contextmanager
-    def turn(self, header: ImageHeader) -> Iterator[None]:
-        """Wait, if the image is large, until no other large one is being decoded."""
-        if header.memory_bytes <= LARGE_BYTES:
+    def wait_for_turn_and_hold_it(self, *, is_large: bool) -> Iterator[None]:
+        """Wait for the container's only turn to decode large images, if the request has any."""
+        if not is_large:
             yield
             return
         # Opened anew for each turn: flock(2) locks belong to the open file, so that this one also

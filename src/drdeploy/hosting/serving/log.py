@@ -1,17 +1,29 @@
-"""Events as JSON lines on standard error, one line per event, without patient data.
+"""Write events as JSON lines on standard error, one line per event, without patient data.
 
-Our own events do not go through :mod:`logging`: each line is one :func:`os.write`, so that the
-lines of several processes never mix, and nothing is imported for it.  ``log_bridge`` turns what
-libraries log into the same lines.
+The server's events do not use :mod:`logging`, because importing :mod:`logging` slows down a cold
+start. Each line is one :func:`os.write`, so that the lines of several processes never mix.
+``log_bridge`` turns the log records of libraries into JSON lines too.
+
+Log lines that clients can cause are limited, so that a flood of bad requests does not fill the disk
+or make stored logs expensive.  In each window of ten seconds, the first 50 lines of each kind are
+written, and then one line with the number of withheld lines.
 """
 
 from __future__ import annotations
 
 import os
+import threading
+import time
+from collections import Counter
 from datetime import UTC, datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
+
+from drdeploy.hosting.serving.budgets import LOG_LINE_BYTES, LOG_LINES, LOG_WINDOW_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Level = Literal["info", "warning", "error"]
 
@@ -20,14 +32,35 @@ _STDERR = 2
 
 
 class Log:
-    """Writes events of at least a given severity to a file descriptor."""
+    """Writes events of at least a given severity to a file descriptor.
 
-    def __init__(self, level: Level = "info", *, fd: int = _STDERR) -> None:
+    Args:
+        level: The lowest severity of events that are written.
+        fd: The file descriptor to write to.
+        clock: Returns seconds, for the windows in which lines are counted.
+    """
+
+    def __init__(
+        self,
+        level: Level = "info",
+        *,
+        fd: int = _STDERR,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._threshold = _SEVERITY[level]
         self._fd = fd
+        self._clock = clock
+        self._lock = threading.Lock()  # libraries log from the threads that predict
+        self._window_began = 0.0
+        self._lines: Counter[str] = Counter()
+        self._turned_away: Counter[str] = Counter()
 
-    def event(self, name: str, level: Level = "info", /, **fields: object) -> None:
-        """Write one event with its time, its process and the given fields."""
+    def write_event(self, name: str, level: Level = "info", /, **fields: object) -> None:
+        """Write one event with its time, its process and the given fields.
+
+        Use this method only for events that a client cannot repeat at will, and
+        :meth:`write_event_within_limit` for all other events.
+        """
         if _SEVERITY[level] < self._threshold:
             return
         line = {
@@ -35,17 +68,97 @@ class Log:
             "level": level,
             "event": name,
             "pid": os.getpid(),
-            **fields,
+            **{key: _cut_long_text(value) for key, value in fields.items()},
         }
         os.write(self._fd, msgspec.json.encode(line, enc_hook=str) + b"\n")
 
-    def forward(self, line: bytes) -> None:
-        """Write a line that is an event of another process already."""
-        os.write(self._fd, line + b"\n")
+    def write_event_within_limit(
+        self, name: str, level: Level = "warning", /, *, kind: str = "", **fields: object
+    ) -> None:
+        """Write an event, unless its kind has used up its lines in the current window.
 
-    def failure(self, name: str, error: BaseException, /, **fields: object) -> None:
-        """Write an error event with the exception's message and traceback."""
+        Args:
+            name: The name of the event.
+            level: The severity of the event.
+            kind: The kind under which the event is counted; the name if empty.
+            **fields: The fields of the event.
+        """
+        kind = kind or name
+        self.write_due_summary()
+        with self._lock:
+            self._begin_log_window()
+            self._lines[kind] += 1
+            may_be_written = self._lines[kind] <= LOG_LINES
+        if may_be_written:
+            self.write_event(name, level, **fields)
+
+    def write_failure(self, name: str, error: BaseException, /, **fields: object) -> None:
+        """Write an error event with the exception's message and traceback, within the limit."""
         import traceback
 
         text = "".join(traceback.format_exception(error))
-        self.event(name, "error", message=str(error), traceback=text, **fields)
+        self.write_event_within_limit(
+            name, "error", kind=name, message=str(error), traceback=text, **fields
+        )
+
+    def count_turned_away_request(self, code: str) -> None:
+        """Count a request that was refused without work, for :meth:`write_due_summary`."""
+        self.write_due_summary()
+        with self._lock:
+            self._begin_log_window()
+            self._turned_away[code] += 1
+
+    def forward_line(self, line: bytes) -> None:
+        """Write a line that is already an event of another process."""
+        os.write(self._fd, line + b"\n")
+
+    @property
+    def seconds_until_summary(self) -> float | None:
+        """The seconds until the next summary; None if there is nothing to summarize."""
+        if not self._window_began:
+            return None
+        return max(0.0, self._window_began + LOG_WINDOW_S - self._clock())
+
+    def write_due_summary(self, *, is_last: bool = False) -> None:
+        """If the window is over, write the number of withheld lines and refused requests.
+
+        Args:
+            is_last: Whether the process ends, so that the end of the window is not awaited.
+        """
+        with self._lock:
+            if not self._window_began or (self.seconds_until_summary and not is_last):
+                return
+            seconds = round(self._clock() - self._window_began)
+            lines, turned_away = self._lines, self._turned_away
+            self._lines, self._turned_away = Counter(), Counter()
+            self._window_began = 0.0
+        if total := turned_away.total():
+            self.write_event(
+                "requests turned away",
+                "warning",
+                message=f"{_describe_count(total, 'request')} turned away in the last {seconds} s",
+                codes=dict(turned_away),
+            )
+        for kind, count in lines.items():
+            if count > LOG_LINES:
+                self.write_event(
+                    "lines withheld",
+                    "warning",
+                    message=f"{_describe_count(count - LOG_LINES, 'line')} withheld "
+                    f"in the last {seconds} s",
+                    kind=kind,
+                )
+
+    def _begin_log_window(self) -> None:
+        self._window_began = self._window_began or self._clock()
+
+
+def _describe_count(count: int, noun: str) -> str:
+    return f"{count} {noun} was" if count == 1 else f"{count} {noun}s were"
+
+
+def _cut_long_text(value: object) -> object:
+    """Cut off a string that is too long for a log line; any other value is returned unchanged."""
+    if isinstance(value, str) and len(value) > LOG_LINE_BYTES:
+        return f"{value[:LOG_LINE_BYTES]} [{len(value) - LOG_LINE_BYTES} characters cut off]"
+    return value

@@ -1,4 +1,4 @@
-"""Turns what libraries log through :mod:`logging` into the server's own JSON lines."""
+"""Turn the :mod:`logging` records of libraries into the server's JSON lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from drdeploy.hosting.serving.log import Level, Log
 
 
 class LogBridge(logging.Handler):
-    """A logging handler that writes events; Gunicorn's configuration names it too."""
+    """A logging handler that writes log records as events; Gunicorn's configuration uses it too."""
 
     def __init__(self, log: Log | None = None) -> None:
         super().__init__()
@@ -18,11 +18,13 @@ class LogBridge(logging.Handler):
         """Write one log record as an event."""
         level: Level = "error" if record.levelno >= logging.ERROR else "warning"
         if record.exc_info and record.exc_info[1] is not None:
-            self._log.failure("library", record.exc_info[1], logger=record.name)
+            self._log.write_failure("library", record.exc_info[1], logger=record.name)
         else:
-            self._log.event("library", level, logger=record.name, message=record.getMessage())
+            self._log.write_event_within_limit(
+                "library", level, logger=record.name, message=record.getMessage()
+            )
 
 
-def bridge_logging(log: Log) -> None:
-    """Send warnings and errors that libraries log to ``log``."""
+def forward_library_logging(log: Log) -> None:
+    """Send the warnings and errors of libraries to ``log``."""
     logging.basicConfig(level=logging.WARNING, handlers=[LogBridge(log)], force=True)

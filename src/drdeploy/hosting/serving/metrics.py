@@ -1,7 +1,7 @@
-"""Renders the shared counters in Prometheus' text format.
+"""Render the shared counters in Prometheus' text format.
 
-``prometheus_client`` is imported here alone, so that the first scrape pays for it and not the cold
-start.
+Only this module imports ``prometheus_client``, so that the import slows down the first scrape and
+not the cold start.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def render(snapshot: Snapshot, info: Mapping[str, str]) -> bytes:
-    """Render the counters of the container; ``info`` labels the model that it serves."""
+def render_prometheus_metrics(snapshot: Snapshot, info: Mapping[str, str]) -> bytes:
+    """Return the counters as Prometheus text; ``info`` holds the labels of the served model."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(snapshot, info))
     return generate_latest(registry)

@@ -1,6 +1,6 @@
-"""Reads the images of a ``multipart/form-data`` body (RFC 7578).
+"""Read the images in a ``multipart`` body (RFC 2046), mostly a form (RFC 7578).
 
-The first request with such a body imports this module, and with it the parser.
+This module and its parser are imported when the first multipart request arrives.
 """
 
 from __future__ import annotations
@@ -10,104 +10,138 @@ from typing import TYPE_CHECKING
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from drdeploy.errors import MalformedRequest, PayloadTooLarge
+from drdeploy.errors import EmptyBody, MalformedRequest, PayloadTooLarge
+from drdeploy.grader.fundus.decode import SIGNATURES
+from drdeploy.hosting.serving.encoded_text import begins_like_encoded_image, decode_base64_text
+from drdeploy.hosting.serving.media_types import BINARY_TYPES
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
+    from drdeploy.hosting.serving.budgets import Budgets
 
-MAX_FIELDS = 32
-"""Fields of a form beside its images; real ones have a few."""
+_LONGEST_BOUNDARY = 70
+"""The largest length of a boundary (RFC 2046, section 5.1.1)."""
 
 
-def files_of(content_type: str, body: bytes, *, max_parts: int) -> list[bytes]:
-    """Return the contents of the parts that are files, in order.
+def extract_images_from_multipart(content_type: str, body: bytes, budgets: Budgets) -> list[bytes]:
+    """Return the contents of all parts that are images, in order.
 
-    A form's text fields are passed over: they name no file (RFC 7578, section 4.2) and have no
-    image's type.  The size of the body is checked already.
+    Text fields and empty file fields of the form are skipped.  The caller must have checked the
+    size of the body.
 
     Raises:
-        MalformedRequest: There is no boundary, or the body does not follow it.
-        PayloadTooLarge: There are more than ``max_parts`` files, or ``MAX_FIELDS`` fields.
+        EmptyBody: A file of the form has no bytes.
+        MalformedRequest: The request names no boundary, or the boundary does not separate the parts
+            of the body.
+        PayloadTooLarge: There are more images or fields than the budgets allow.
     """
-    boundary = parse_options_header(content_type.encode("latin-1"))[1].get(b"boundary")
-    if not boundary:
-        raise MalformedRequest("The multipart Content-Type names no boundary")
-    parts = _Parts(max_parts)
+    parts = _Parts(budgets)
     try:
-        parser = MultipartParser(boundary, parts.callbacks())
+        parser = MultipartParser(_find_boundary(content_type, body), parts.make_parser_callbacks())
         parser.write(body)
         parser.finalize()
     except (FormParserError, ValueError) as err:
-        raise MalformedRequest("The multipart body does not follow its boundary") from err
-    return parts.finished()
+        raise MalformedRequest(
+            "The parts of the multipart body are not separated by the boundary in its Content-Type"
+        ) from err
+    return parts.require_complete_images()
+
+
+def _find_boundary(content_type: str, body: bytes) -> bytes:
+    """Return the boundary in the header, or else the boundary in the body's first line.
+
+    A header that a user has written in place of the library that made the body has no boundary.
+    """
+    named = parse_options_header(content_type.encode("latin-1"))[1].get(b"boundary")
+    if named:
+        return named
+    first_line = body[: 2 + _LONGEST_BOUNDARY + 2].partition(b"\r\n")
+    if not (first_line[0].startswith(b"--") and first_line[0] != b"--" and first_line[1]):
+        raise MalformedRequest(
+            "The Content-Type of the multipart request names no boundary",
+            remedy="Let the library that makes the form write the Content-Type",
+        )
+    return first_line[0][2:]
 
 
 class _Parts:
-    """Collects the files among the parts that the parser finds."""
+    """Collects the images among the parts that the parser finds."""
 
-    def __init__(self, max_parts: int) -> None:
-        self._max_parts = max_parts
-        self._files: list[bytearray] = []
+    def __init__(self, budgets: Budgets) -> None:
+        self._budgets = budgets
+        self._images: list[bytes] = []
         self._fields = 0
         self._name = self._value = b""
         self._headers: dict[bytes, bytes] = {}
-        self._file: bytearray | None = None
+        self._content = bytearray()
         self._is_complete = False
 
-    def callbacks(self) -> MultipartCallbacks:
+    def make_parser_callbacks(self) -> MultipartCallbacks:
         return {
-            "on_part_begin": self._begin,
-            "on_header_field": self._header_name,
-            "on_header_value": self._header_value,
-            "on_header_end": self._header_end,
-            "on_headers_finished": self._headers_finished,
-            "on_part_data": self._data,
-            "on_end": self._end,
+            "on_part_begin": self._on_part_begin,
+            "on_header_field": self._on_header_name,
+            "on_header_value": self._on_header_value,
+            "on_header_end": self._on_header_end,
+            "on_part_data": self._on_part_data,
+            "on_part_end": self._on_part_end,
+            "on_end": self._on_body_end,
         }
 
-    def finished(self) -> list[bytes]:
+    def require_complete_images(self) -> list[bytes]:
         if not self._is_complete:
             raise MalformedRequest("The multipart body ends before its last boundary")
-        return [bytes(file) for file in self._files]
+        return self._images
 
-    def _begin(self) -> None:
+    def _on_part_begin(self) -> None:
         self._headers = {}
-        self._file = None
+        self._content = bytearray()
 
-    def _header_name(self, data: bytes, start: int, end: int) -> None:
+    def _on_header_name(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
 
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
 
-    def _header_end(self) -> None:
+    def _on_header_end(self) -> None:
         self._headers[self._name.lower()] = self._value
         self._name = self._value = b""
 
-    def _headers_finished(self) -> None:
-        if _is_field(self._headers):
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self._content += data[start:end]
+
+    def _on_part_end(self) -> None:
+        content = bytes(self._content)
+        if not _is_image_part(self._headers, content):
             self._fields += 1
-            if self._fields > MAX_FIELDS:
-                raise PayloadTooLarge(f"The form holds more than {MAX_FIELDS} fields")
+            if self._fields > self._budgets.form_fields:
+                raise PayloadTooLarge(
+                    f"The form holds more than {self._budgets.form_fields} fields"
+                )
             return
-        if len(self._files) >= self._max_parts:
-            raise PayloadTooLarge(f"The request holds more than {self._max_parts} images")
-        self._file = bytearray()
-        self._files.append(self._file)
+        if not content:
+            raise EmptyBody("A file of the form has no bytes", remedy="Send the whole file")
+        if len(self._images) >= self._budgets.images:
+            raise PayloadTooLarge(f"The request contains more than {self._budgets.images} images")
+        self._images.append(
+            decode_base64_text(content) if begins_like_encoded_image(content) else content
+        )
 
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        if self._file is not None:
-            self._file += data[start:end]
-
-    def _end(self) -> None:
+    def _on_body_end(self) -> None:
         self._is_complete = True
 
 
-def _is_field(headers: dict[bytes, bytes]) -> bool:
-    """Whether a part is a field of the form; one that does not say so is a file."""
-    disposition = headers.get(b"content-disposition")
-    if disposition is None or b"filename" in parse_options_header(disposition)[1]:
-        return False
-    media_type = headers.get(b"content-type", b"").strip().lower()
-    return not media_type.startswith((b"image/", b"application/octet-stream", b"application/x-im"))
+def _is_image_part(headers: dict[bytes, bytes], content: bytes) -> bool:
+    """Return whether a part of the form is a file that should be an image, and not a field."""
+    if content.startswith(SIGNATURES) or begins_like_encoded_image(content):
+        return True
+    media_type = (
+        headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
+    )
+    file_name = parse_options_header(headers.get(b"content-disposition", b""))[1].get(b"filename")
+    if not (content or file_name):
+        return False  # a file field that nobody filled in
+    if media_type.startswith("image/") or media_type in BINARY_TYPES:
+        return True
+    # Browsers call an object that a script adds to a form "blob", for example metadata as JSON.
+    return file_name is not None and not (file_name == b"blob" and media_type)

@@ -1,4 +1,4 @@
-"""Chooses the form of an answer by the ``Accept`` header (RFC 9110, section 12.5.1)."""
+"""Choose JSON or CSV for an answer by the ``Accept`` header (RFC 9110, section 12.5.1)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MATCHES = {
     "json": ("*/*", "application/*", "application/json"),
     "csv": ("*/*", "text/*", "text/csv"),
 }
-"""The media ranges that include a form, the least specific first."""
+"""The media ranges that include each form of an answer, the least specific first."""
 
 
 class _Range(NamedTuple):
@@ -24,25 +24,27 @@ class _Range(NamedTuple):
     has_header: bool
 
 
-def choose_form(accept: str) -> AnswerForm:
-    """Return the form that ``Accept`` prefers; JSON where it has no preference.
+def choose_answer_form(accept: str) -> AnswerForm:
+    """Return the format of the answer that ``Accept`` prefers; JSON if there is no preference.
 
-    ``text/csv; header=absent`` (RFC 4180) leaves the column names out, as Batch Transform
-    needs where it joins answers by line.
+    With ``text/csv; header=absent`` (RFC 4180), the column names are left out, because Batch
+    Transform joins answers line by line.
 
     Raises:
         NotAcceptable: The header allows neither JSON nor CSV.
     """
     ranges = [
-        _parse(text, place) for place, text in enumerate((accept.strip() or "*/*").split(","))
+        _parse_media_range(text, place)
+        for place, text in enumerate((accept.strip() or "*/*").split(","))
     ]
     form, best = max(
-        ((form, _best(form, ranges)) for form in _MATCHES), key=lambda choice: choice[1][:3]
+        ((form, _find_best_media_range(form, ranges)) for form in _MATCHES),
+        key=lambda choice: choice[1][:3],
     )
     weight, _, _, has_header = best
     if weight <= 0:
         raise NotAcceptable(
-            "The answer is JSON or CSV, and Accept allows neither",
+            "The server answers in JSON or CSV, but the Accept header allows neither",
             remedy="Accept application/json or text/csv",
         )
     if form == "json":
@@ -50,8 +52,8 @@ def choose_form(accept: str) -> AnswerForm:
     return "csv" if has_header else "csv without header"
 
 
-def _best(form: str, ranges: list[_Range]) -> tuple[float, int, int, bool]:
-    """Find the most specific range that includes a form: weight, specificity, -place, header."""
+def _find_best_media_range(form: str, ranges: list[_Range]) -> tuple[float, int, int, bool]:
+    """Find the most specific media range for a format, as (weight, specificity, -place, header)."""
     specificity = _MATCHES[form].index
     matching = [
         (specificity(each.name), -each.place, each.weight, each.has_header)
@@ -64,14 +66,14 @@ def _best(form: str, ranges: list[_Range]) -> tuple[float, int, int, bool]:
     return weight, specific, place, has_header
 
 
-def _parse(text: str, place: int) -> _Range:
+def _parse_media_range(text: str, place: int) -> _Range:
     name, *parameters = (part.strip().lower() for part in text.split(";"))
     pairs = {key.strip(): value.strip() for key, _, value in (p.partition("=") for p in parameters)}
-    return _Range(name, _weight(pairs.get("q", "1")), place, pairs.get("header") != "absent")
+    return _Range(name, _parse_weight(pairs.get("q", "1")), place, pairs.get("header") != "absent")
 
 
-def _weight(text: str) -> float:
-    """Read a weight; one that is malformed counts as 0, which means not acceptable."""
+def _parse_weight(text: str) -> float:
+    """Read a weight; a malformed weight counts as 0, which means not acceptable."""
     try:
         weight = float(text)
     except ValueError:

@@ -1,89 +1,85 @@
-"""Takes the images out of a request's body.
+"""Extract the images from a request's body.
 
-===============================================  ===========================================
-Content-Type                                     body
-===============================================  ===========================================
-``image/*``, ``application/x-image``,            one image, of whatever format: the
-``application/octet-stream``, none               decoder looks at the bytes
-``multipart/form-data``                          every part that is a file, in order
-``application/json``                             ``["base64", …]`` or
-                                                 ``{"instances": [{"b64": "base64"}, …]}``
-===============================================  ===========================================
+The kind of a body is read from its bytes, because clients send the same bytes with many content
+types. The ``Content-Type`` decides only if the bytes leave a doubt:
+
+=======================================  ======================================================
+body                                     read as
+=======================================  ======================================================
+begins as a JPEG, PNG or TIFF            one image, whatever type is named
+``multipart/*``                          every part that is an image, in order (``multipart``)
+begins with ``[`` or ``{``, or           a list of images in base64, or an object that holds
+``application/json``                     images (``json_body``)
+begins as base64 of an image, or as      one image (``encoded_text``)
+``data:``
+anything else as ``image/*``, as         one image: if it is not an image, the decoder says why
+``application/octet-stream`` or one of
+its synonyms, or without a type
+=======================================  ======================================================
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from drdeploy.errors import EmptyBody, MalformedRequest, PayloadTooLarge, UnsupportedImage
+from drdeploy.errors import EmptyBody, PayloadTooLarge, UnsupportedImage
+from drdeploy.grader.fundus.decode import SIGNATURES
+from drdeploy.hosting.serving.media_types import RAW_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-RAW_TYPES = frozenset({
-    "",
-    "application/octet-stream",
-    "application/x-image",  # SageMaker's built-in image classifiers are called with it
-    "application/x-www-form-urlencoded",  # what curl says of --data-binary @photo.jpg
-})  # fmt: skip
+    from drdeploy.hosting.serving.budgets import Budgets
 
 
-class _Instance(msgspec.Struct):
-    b64: bytes
-
-
-class _Instances(msgspec.Struct):
-    instances: list[_Instance]
-
-
-_JSON_BODY = msgspec.json.Decoder(list[bytes] | _Instances)
-
-
-def images_of(content_type: str, body: bytes, *, max_images: int) -> Sequence[bytes]:
+def extract_images_from_body(content_type: str, body: bytes, budgets: Budgets) -> Sequence[bytes]:
     """Return the images in a body, in order.
 
+    Args:
+        content_type: The content type of the request; may be empty.
+        body: The body of the request.
+        budgets: The limits on images, form fields and JSON values.
+
     Raises:
-        EmptyBody: There is no body, or no image in it.
-        MalformedRequest: The body is not what its content type says.
-        PayloadTooLarge: There are more than ``max_images`` images.
-        UnsupportedImage: The content type is none of those above.
+        EmptyBody: There is no body, or the body contains no image.
+        MalformedRequest: The body does not have the format that its content type names.
+        PayloadTooLarge: The body holds more images, fields or values than the budgets allow.
+        UnsupportedImage: Neither the body nor the content type is in the table of this module.
     """
     if not body:
         raise EmptyBody("The request has no body", remedy="Send an image as the body")
-    images = _split(content_type, body, max_images)
+    images = _split_body_into_images(content_type, body, budgets)
     if not images:
-        raise EmptyBody("The request holds no image")
-    if len(images) > max_images:
-        raise PayloadTooLarge(f"The request holds more than {max_images} images")
+        raise EmptyBody(
+            "The request contains no image",
+            remedy="Send the photograph as the body, or as a file of a form",
+        )
+    if len(images) > budgets.images:
+        raise PayloadTooLarge(f"The request contains more than {budgets.images} images")
     return images
 
 
-def _split(content_type: str, body: bytes, max_images: int) -> Sequence[bytes]:
+def _split_body_into_images(content_type: str, body: bytes, budgets: Budgets) -> Sequence[bytes]:
+    if body.startswith(SIGNATURES):
+        return (body,)
     media_type = content_type.partition(";")[0].strip().lower()
+    if media_type.startswith("multipart/"):
+        from drdeploy.hosting.serving.multipart import extract_images_from_multipart
+
+        return extract_images_from_multipart(content_type, body, budgets)
+    from drdeploy.hosting.serving.encoded_text import begins_like_encoded_image, decode_base64_text
+    from drdeploy.hosting.serving.json_body import begins_like_json, extract_images_from_json
+
+    if begins_like_encoded_image(body):
+        return (decode_base64_text(body),)
+    if media_type == "application/json" or begins_like_json(body):
+        return extract_images_from_json(body, budgets)
     if media_type in RAW_TYPES or media_type.startswith("image/"):
         return (body,)
-    if media_type == "application/json":
-        return _from_json(body)
-    if media_type == "multipart/form-data":
-        from drdeploy.hosting.serving.multipart import files_of
-
-        return files_of(content_type, body, max_parts=max_images)
     raise UnsupportedImage(
-        "A body of this Content-Type holds no image",
-        remedy="Send image/jpeg, image/png, image/tiff, multipart/form-data or application/json",
+        "Neither the body nor its Content-Type is that of an image",
+        remedy=(
+            "Send a JPEG, PNG or TIFF as image/jpeg, image/png or image/tiff, or send several "
+            "images as multipart/form-data or application/json"
+        ),
     )
-
-
-def _from_json(body: bytes) -> Sequence[bytes]:
-    try:
-        content: list[bytes] | _Instances = _JSON_BODY.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as err:
-        raise MalformedRequest(
-            "The JSON body is not a list of base64 texts",
-            remedy='Send ["BASE64"] or {"instances": [{"b64": "BASE64"}]}',
-        ) from err
-    if isinstance(content, _Instances):
-        return [instance.b64 for instance in content.instances]
-    return content

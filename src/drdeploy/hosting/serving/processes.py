@@ -1,9 +1,9 @@
-"""What a first process needs of the operating system: waiting for signals, reaping children.
+"""Wait for signals and reap children, as the first process of a container must.
 
-PID 1 of a container is special in Linux: the kernel gives it no default action for a signal
-(pid_namespaces(7)), so that without a handler SIGTERM would be ignored and a container killed after
-the grace period; and every process whose parent has ended becomes its child, and stays a zombie
-until it is reaped.
+Linux treats the first process of a container in two special ways (pid_namespaces(7)). A signal
+without a handler is ignored, so without a handler for SIGTERM the container would be killed after
+the grace period. A process whose parent has ended becomes a child of the first process, and stays a
+zombie until the first process reaps it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 EXIT_LOAD_REFUSED = 3
-"""A worker's exit status when its model cannot be used: trying again would not help."""
+"""The exit status of a worker whose model cannot be loaded; another try would not help."""
 
 PR_SET_PDEATHSIG = 1
 
@@ -29,16 +29,16 @@ WATCHED = (*STOP_SIGNALS, signal.SIGCHLD)
 
 
 class Signals:
-    """Signals as something to wait for, together with file descriptors.
+    """Waits for signals and file descriptors together.
 
-    Python's interpreter writes the number of each signal into a socket (``set_wakeup_fd``), so that
-    none is lost between two waits, and what follows from it runs as ordinary code.
+    Python writes the number of each signal into a socket (``set_wakeup_fd``). No signal is lost
+    between two waits, and the reaction to a signal runs as ordinary code.
     """
 
     def __init__(self, receiver: socket.socket) -> None:
         self._receiver = receiver
 
-    def wait(
+    def wait_for_signal_or_descriptor(
         self, timeout_s: float | None, fds: Collection[int] = ()
     ) -> tuple[frozenset[int], list[int]]:
         """Wait for a signal or a readable descriptor.
@@ -53,8 +53,8 @@ class Signals:
 
 
 @contextmanager
-def watched_signals() -> Iterator[Signals]:
-    """Catch the stop signals and SIGCHLD for as long as the block runs."""
+def catch_watched_signals() -> Iterator[Signals]:
+    """Catch the stop signals and SIGCHLD while the block runs."""
     receiver, sender = socket.socketpair()
     receiver.setblocking(False)
     sender.setblocking(False)
@@ -71,10 +71,10 @@ def watched_signals() -> Iterator[Signals]:
         sender.close()
 
 
-def reap() -> Iterator[tuple[int, int]]:
-    """Collect every child that has ended, adopted orphans included, as (pid, exit code).
+def reap_ended_children() -> Iterator[tuple[int, int]]:
+    """Reap all ended child processes, including adopted orphans; yield pairs of pid and exit code.
 
-    A negative exit code is the signal that ended it.
+    A negative exit code is the number of the signal that ended the process.
     """
     while True:
         try:
@@ -86,18 +86,18 @@ def reap() -> Iterator[tuple[int, int]]:
         yield pid, os.waitstatus_to_exitcode(status)
 
 
-def describe_exit(exit_code: int) -> str:
-    """Return ``exit status 1`` for a status, ``SIGKILL`` for a signal."""
+def describe_exit_code(exit_code: int) -> str:
+    """Describe an exit code as text, for example ``exit status 1`` or ``SIGKILL``."""
     if exit_code >= 0:
         return f"exit status {exit_code}"
     return signal.Signals(-exit_code).name
 
 
-def become_child() -> None:
-    """Undo, in a forked child, what makes the supervisor react to signals.
+def reset_signals_in_child() -> None:
+    """Remove the supervisor's signal handling in a forked child.
 
-    SIGINT is ignored: Control-C in a terminal reaches the whole process group, and the supervisor
-    alone decides what it means.
+    SIGINT is ignored, because Control-C in a terminal reaches the whole process group and only the
+    supervisor may react.
     """
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -107,7 +107,7 @@ def become_child() -> None:
 
 
 def die_with_parent(parent: int, number: int) -> None:
-    """Have the kernel send this child a signal when its parent ends (Linux alone can)."""
+    """Make the kernel send this process a signal when its parent ends (only on Linux)."""
     if sys.platform != "linux":
         return
     import ctypes
@@ -117,8 +117,8 @@ def die_with_parent(parent: int, number: int) -> None:
         os._exit(1)
 
 
-def send(pid: int, number: int) -> None:
-    """Signal a process, which may be gone already."""
+def send_signal(pid: int, number: int) -> None:
+    """Send a signal to a process, which may have ended already."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:

@@ -1,7 +1,8 @@
-"""Every setting of the server: its variable, default, unit and meaning, in this one place.
+"""All settings of the server, each with its variable, default, unit and meaning.
 
-A setting is a field of :class:`Settings`.  Its bounds and its description are part of the field's
-type, and validation, ``drdeploy serve --help`` and the reference documentation read them there.
+Each setting is a field of :class:`Settings`.  The type of the field holds the limits and the
+description of the setting, from which validation, ``drdeploy serve --help`` and the reference
+documentation read them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 import msgspec
 
 from drdeploy.errors import InvalidInput
-from drdeploy.grader.runtimes.protocol import RuntimeName  # noqa: TC001 - msgspec reads annotations
+from drdeploy.grader.runtimes.runtime import RuntimeName  # noqa: TC001 - msgspec reads annotations
 from drdeploy.units import KIB, MIB
 
 if TYPE_CHECKING:
@@ -21,12 +22,19 @@ ProfileName = Literal["lean", "classic"]
 
 MODEL_DIR = "/opt/ml/model"
 CONTAINER_PORT = 8080
-"""Where SageMaker puts a model, and the port it sends to unless a variable names another."""
+"""The folder in which SageMaker puts a model, and the port to which SageMaker sends requests unless
+a variable names another port."""
 
 ONLINE_PAYLOAD_MB = 6
-"""InvokeEndpoint's limit for a real-time endpoint (a serverless one: 4 MB)."""
+"""InvokeEndpoint's limit for a real-time endpoint; the limit for a serverless endpoint is 4 MB."""
 BATCH_PAYLOAD_MB = 20
-"""For Batch Transform, which sends whole files from S3: a camera's uncompressed TIFF fits in."""
+"""The limit for Batch Transform, which sends whole files from S3. An uncompressed TIFF of a fundus
+camera is smaller."""
+
+MAX_WORKERS = 128
+
+UNIX_PREFIX = "unix:"
+"""Before the path of a Unix socket, where an address is meant."""
 
 _VARIABLES = {
     "port": "SAGEMAKER_BIND_TO_PORT",
@@ -36,106 +44,166 @@ _VARIABLES = {
 }
 
 
-def _variable(field: str) -> str:
+def _find_name_of_variable(field: str) -> str:
     return _VARIABLES.get(field, f"DRDEPLOY_{field.upper()}")
 
 
-def _meta(meaning: str, unit: str = "", **bounds: Any) -> msgspec.Meta:
+def _make_setting_meta(meaning: str, unit: str = "", **bounds: Any) -> msgspec.Meta:
     return msgspec.Meta(description=meaning, extra={"unit": unit}, **bounds)
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_variable):
-    """The server's settings; zero or an empty text leaves the choice to the server."""
+class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=_find_name_of_variable):
+    """The settings of the server; in many, 0 or an empty text leaves the choice to the server."""
 
     profile: Annotated[
         ProfileName,
-        _meta(
+        _make_setting_meta(
             "`lean`: one asyncio process per worker. `classic`: NGINX, Gunicorn, Uvicorn, FastAPI."
         ),
     ] = "lean"
     runtime: Annotated[
         RuntimeName | Literal[""],
-        _meta("The library that predicts; empty: the one that fits the model's format."),
+        _make_setting_meta(
+            "The library that predicts; if empty, the library that fits the model's format."
+        ),
     ] = ""
-    model_dir: Annotated[str, _meta("Folder of the extracted model.tar.gz.", min_length=1)] = (
-        MODEL_DIR
-    )
+    model_dir: Annotated[
+        str, _make_setting_meta("Folder of the extracted model.tar.gz.", min_length=1)
+    ] = MODEL_DIR
     state_dir: Annotated[
         str,
-        _meta("Writable folder for sockets and counters; empty: a fresh one under TMPDIR or /tmp."),
+        _make_setting_meta(
+            "Writable folder for sockets and counters; if empty, a new folder under TMPDIR or /tmp."
+        ),
     ] = ""
     bind_host: Annotated[
-        str, _meta("Address to listen on; the project's images listen on 0.0.0.0.", min_length=1)
+        str,
+        _make_setting_meta(
+            "Address to listen on, or unix: and the path of a socket; the project's images listen "
+            "on 0.0.0.0.",
+            min_length=1,
+        ),
     ] = "127.0.0.1"
-    port: Annotated[int, _meta("Port to listen on.", ge=1, le=65535)] = CONTAINER_PORT
+    port: Annotated[int, _make_setting_meta("Port to listen on.", ge=1, le=65535)] = CONTAINER_PORT
     workers: Annotated[
-        int, _meta("Worker processes; 0: one (lean) or one per vCPU (classic).", ge=0, le=128)
-    ] = 0
+        Annotated[int, msgspec.Meta(ge=1, le=MAX_WORKERS)] | Literal["auto"],
+        _make_setting_meta(
+            "Number of worker processes; auto means one per whole vCPU, but not more than the "
+            "memory allows, and one on a GPU.",
+            f"auto, or 1 to {MAX_WORKERS}",
+        ),
+    ] = "auto"
     threads: Annotated[
         int,
-        _meta(
-            "Threads of the runtime in each worker; 0: its share of the vCPUs (lean) or all of "
-            "them (classic).",
+        _make_setting_meta(
+            "Number of the runtime's threads in each worker; 0 means the worker's share of "
+            "the vCPUs (lean) or all vCPUs (classic).",
             ge=0,
             le=256,
         ),
     ] = 0
     concurrency: Annotated[
         int,
-        _meta("Requests handled at once in each worker; 0: its share of the vCPUs.", ge=0, le=256),
+        _make_setting_meta(
+            "Number of requests that each worker handles at once; 0 means the worker's share "
+            "of the vCPUs, and at least 8 on a GPU.",
+            ge=0,
+            le=256,
+        ),
+    ] = 0
+    batch_wait_ms: Annotated[
+        float,
+        _make_setting_meta(
+            "Longest time that a prediction waits for others, to be predicted in one batch of at "
+            "most as many photographs as the worker handles requests; 0 means 2 ms on a GPU, and "
+            "no batches elsewhere.",
+            "ms",
+            ge=0,
+            le=1000,
+        ),
     ] = 0
     queue_length: Annotated[
         int,
-        _meta("Requests that may wait in each worker; beyond it 503.", "requests", ge=0, le=4096),
+        _make_setting_meta(
+            "Number of requests that may wait in each worker; further requests are answered "
+            "with 503.",
+            "requests",
+            ge=0,
+            le=4096,
+        ),
     ] = 16
     timeout_s: Annotated[
-        float, _meta("Longest wait for an answer once a request is read.", "s", gt=0, le=3600)
+        float,
+        _make_setting_meta(
+            "Longest wait for an answer after a request is read.", "s", gt=0, le=3600
+        ),
     ] = 60.0
     read_timeout_s: Annotated[
-        float, _meta("Longest time a client may take to send its request.", "s", gt=0, le=600)
+        float,
+        _make_setting_meta(
+            "Longest time a client may take to send its request.", "s", gt=0, le=600
+        ),
     ] = 15.0
     keep_alive_s: Annotated[
-        float, _meta("How long an idle connection is kept.", "s", gt=0, le=3600)
+        float, _make_setting_meta("How long an idle connection is kept open.", "s", gt=0, le=3600)
     ] = 75.0
     drain_s: Annotated[
-        float, _meta("How long requests in flight may go on after SIGTERM.", "s", ge=0, le=30)
+        float,
+        _make_setting_meta(
+            "How long requests in progress may continue after SIGTERM.", "s", ge=0, le=30
+        ),
     ] = 25.0
     max_payload_mb: Annotated[
         int,
-        _meta(
-            f"Largest request body; 0: {ONLINE_PAYLOAD_MB}, or {BATCH_PAYLOAD_MB} for batches.",
+        _make_setting_meta(
+            f"Largest request body; 0 means {ONLINE_PAYLOAD_MB} MiB, or {BATCH_PAYLOAD_MB} MiB "
+            "for Batch Transform.",
             "MiB",
             ge=0,
             le=100,
         ),
     ] = 0
-    max_images: Annotated[int, _meta("Images in one request.", "images", ge=1, le=256)] = 16
-    max_header_kb: Annotated[
-        int, _meta("Largest request line and headers together.", "KiB", ge=4, le=64)
+    max_images: Annotated[
+        int, _make_setting_meta("Largest number of images in one request.", "images", ge=1, le=256)
     ] = 16
-    is_batch: Annotated[bool, _meta("SageMaker sets it to true for Batch Transform.")] = False
+    max_header_kb: Annotated[
+        int,
+        _make_setting_meta(
+            "Largest size of the request line and headers together.", "KiB", ge=4, le=64
+        ),
+    ] = 16
+    is_batch: Annotated[
+        bool,
+        _make_setting_meta(
+            "Whether the server runs for Batch Transform, in which SageMaker sets the "
+            "variable to true."
+        ),
+    ] = False
     container_id: Annotated[
         str,
-        _meta("Name of this container in answers; empty: a random one.", pattern=r"^[\w.-]{0,64}$"),
+        _make_setting_meta(
+            "Name of this container in answers; if empty, a random name.", pattern=r"^[\w.-]{0,64}$"
+        ),
     ] = ""
     log_level: Annotated[
-        Literal["info", "warning", "error"], _meta("Least severe event that is logged.")
+        Literal["info", "warning", "error"],
+        _make_setting_meta("Lowest severity of events that are logged."),
     ] = "info"
 
     @property
     def max_payload_bytes(self) -> int:
-        """Largest request body in bytes."""
+        """The largest request body in bytes."""
         default = BATCH_PAYLOAD_MB if self.is_batch else ONLINE_PAYLOAD_MB
         return (self.max_payload_mb or default) * MIB
 
     @property
     def max_header_bytes(self) -> int:
-        """Largest request line and headers in bytes."""
+        """The largest size of the request line and headers together, in bytes."""
         return self.max_header_kb * KIB
 
 
 class SettingFacts(msgspec.Struct, frozen=True):
-    """One setting as the help and the reference documentation list it."""
+    """The facts about one setting, for the help and the reference documentation."""
 
     variable: str
     default: str
@@ -147,7 +215,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     """Read the settings from the environment.  An empty variable counts as unset.
 
     Raises:
-        InvalidInput: A value is of the wrong type or out of bounds; the error names the variable.
+        InvalidInput: A value has the wrong type or exceeds a limit; the error names the variable.
     """
     given = {
         field.encode_name: environ[field.encode_name]
@@ -159,21 +227,23 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     except msgspec.ValidationError as err:
         what, _, path = str(err).partition(" - at `$.")
         variable = path.rstrip("`")
+        if variable == _VARIABLES["workers"]:  # msgspec names only one of the two forms
+            what = f"Expected `auto`, or a whole number from 1 to {MAX_WORKERS}"
         raise InvalidInput(
             f"{what}, but it is {given.get(variable, '')!r}",
             where=variable,
-            remedy="See `drdeploy serve --help` for what each setting may be",
+            remedy="Read `drdeploy serve --help`, which lists the allowed values of each setting",
         ) from err
 
 
-def to_environment(settings: Settings) -> dict[str, str]:
-    """Return the variables from which another process reads the same settings."""
+def make_environment_variables(settings: Settings) -> dict[str, str]:
+    """Return the environment variables from which another process reads equal settings."""
     values = msgspec.to_builtins(settings)
     return {name: str(value).lower() if value is True or value is False else str(value)
             for name, value in values.items()}  # fmt: skip
 
 
-def describe_settings() -> Iterator[SettingFacts]:
+def list_setting_facts() -> Iterator[SettingFacts]:
     """Yield every setting, in the order of :class:`Settings`."""
     hints = get_type_hints(Settings, include_extras=True)
     for field in msgspec.structs.fields(Settings):
@@ -182,14 +252,15 @@ def describe_settings() -> Iterator[SettingFacts]:
         yield SettingFacts(
             variable=field.encode_name,
             default=str(default).lower() if isinstance(default, bool) else str(default),
-            unit=(meta.extra or {})["unit"] or _values(get_args(hints[field.name])[0]),
+            unit=(meta.extra or {})["unit"]
+            or _describe_choices_of_setting(get_args(hints[field.name])[0]),
             meaning=meta.description or "",
         )
 
 
-def _values(kind: Any) -> str:
-    """Return ``lean | classic`` for such a choice, and nothing for a number or a text."""
+def _describe_choices_of_setting(kind: Any) -> str:
+    """Return the choices of a setting, for example ``lean | classic``; empty if it has none."""
     if get_origin(kind) is Literal:
         return " | ".join(value for value in get_args(kind) if value)
-    choices = (_values(part) for part in get_args(kind))
+    choices = (_describe_choices_of_setting(part) for part in get_args(kind))
     return " | ".join(choice for choice in choices if choice)

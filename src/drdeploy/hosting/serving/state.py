@@ -1,4 +1,4 @@
-"""The state folder: what the container's processes share (counters, sockets, temporary files)."""
+"""The state folder, which the container's processes share for counters and sockets."""
 
 from __future__ import annotations
 
@@ -19,26 +19,24 @@ LARGE_IMAGES_NAME = "large-images"
 
 
 @contextmanager
-def state_folder(settings: Settings) -> Iterator[Path]:
-    """Make the folder that the settings name, or a fresh one that is removed at the end.
+def make_state_folder(settings: Settings) -> Iterator[Path]:
+    """Make the folder that the settings name, or a temporary folder that is removed at the end.
 
     Raises:
-        InvalidInput: It cannot be written to.
+        InvalidInput: The server cannot write to the folder.
     """
     named = settings.state_dir
     parent = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - the one writable place of a container
     folder = Path(named or f"{parent}/drdeploy-{os.urandom(6).hex()}")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=bool(named))
-        (folder / COUNTERS_NAME).unlink(
-            missing_ok=True
-        )  # a container that starts again counts anew
+        (folder / COUNTERS_NAME).unlink(missing_ok=True)  # a restarted container counts from zero
         (folder / COUNTERS_NAME).touch(mode=0o600)
     except OSError as err:
         raise InvalidInput(
-            f"The server cannot write there ({err.strerror})",
+            f"The server cannot write to its state folder ({err.strerror})",
             where=f"DRDEPLOY_STATE_DIR={folder}",
-            remedy="Name a writable folder",
+            remedy="Choose a writable folder",
         ) from err
     try:
         yield folder

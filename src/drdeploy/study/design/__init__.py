@@ -1,8 +1,9 @@
-"""Design a study: read its TOML file, and show its plan before anything is spent.
+"""Design a study: read its TOML file, and plan its trials.
 
-1. ``study`` reads the file: models, images, endpoints, and which combinations to measure.
-2. ``scenarios`` says how requests are sent: how many, when, and to what kind of start.
+1. ``study`` reads the TOML file: models, images, endpoints, and the combinations to measure.
+2. ``scenarios`` describes how requests are sent: how many, when, and whether each of them should
+   reach a cold or a warm container.
 3. ``plan`` lists the trials, with their expected duration and their cost in the worst case.
 
-No service is called here.
+Nothing in this package sends a request over the network.
 """

@@ -1,4 +1,4 @@
-"""Turn a study into a plan: its trials as data, with their duration and their cost."""
+"""Turn a study into a plan, which lists the study's trials with their duration and cost."""
 
 from __future__ import annotations
 
@@ -10,19 +10,33 @@ from itertools import product
 from typing import TYPE_CHECKING, Self, assert_never
 
 from drdeploy.errors import InvalidInput, StudyError, UnknownPrice
-from drdeploy.files import sha256_of
+from drdeploy.files import sha256_of_bytes
 from drdeploy.hosting.deployment.variables import is_always_on
-from drdeploy.hosting.images import IMAGE_NAMES, image_tag
-from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig, instance_resources
-from drdeploy.hosting.sagemaker.quotas import INVOCATION_TIMEOUT_S, vcpu_of_memory
-from drdeploy.study.design.scenarios import Cold, OpenLoop, RealTime, Scenario, Warm
+from drdeploy.hosting.images import IMAGE_NAMES, make_image_tag
+from drdeploy.hosting.sagemaker import (
+    AsynchronousConfig,
+    BatchConfig,
+    RealTimeConfig,
+    ServerlessConfig,
+    find_instance_resources,
+)
+from drdeploy.hosting.sagemaker.quotas import INVOCATION_TIMEOUT_S, estimate_vcpu_from_memory
+from drdeploy.study.design.scenarios import (
+    Asynchronous,
+    Batch,
+    Cold,
+    OpenLoop,
+    RealTime,
+    Scenario,
+    Warm,
+)
 from drdeploy.units import GIB, SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from drdeploy.grader.artifacts import Precision
-    from drdeploy.hosting.sagemaker import PriceSheet
+    from drdeploy.hosting.sagemaker import HostingConfig, PriceSheet
     from drdeploy.study.design.study import Block, ImageSpec, ModelSpec, Study
 
 # Only the expected duration that a plan shows depends on these, for the local service on two cores.
@@ -38,11 +52,12 @@ DEPLOYMENT_ALLOWANCE_S = 1800.0
 
 @dataclass(frozen=True)
 class Trial:
-    """One model in one image on one endpoint, measured under one scenario.
+    """One model in one image on one endpoint, measured in one scenario.
 
     Attributes:
-        id: The same in every run, for example ``mobilenet-fp32-lean-1024mb-cold``.
-        vcpu: CPUs that the endpoint is taken to have.
+        id: A name that is the same in every run, for example ``mobilenet-fp32-lean-1024mb-cold``.
+        endpoint: The endpoint, or the instances of transform jobs.
+        vcpu: The number of CPUs that the endpoint is assumed to have.
     """
 
     id: str
@@ -52,41 +67,65 @@ class Trial:
     precision: Precision
     image_name: str
     image: ImageSpec
-    endpoint: ServerlessConfig | RealTimeConfig
+    endpoint: HostingConfig
     scenario: Scenario
     vcpu: float
 
     @property
     def has_warm_up(self) -> bool:
-        """Whether an uncounted request comes first.  It would spoil the first cold start."""
-        return not isinstance(self.scenario, Cold)
+        """Whether the trial begins with a warm-up request, which does not count.
+
+        A trial of cold starts has no warm-up request, because a warm-up request would use up the
+        first cold start. The containers of a transform job are always new.
+        """
+        return not isinstance(self.scenario, Cold | Batch)
 
     @property
-    def invocations(self) -> int:
-        """The number of requests if nothing goes wrong, with the uncounted one."""
-        return self.scenario.n + self.has_warm_up
+    def has_endpoint_with_instances(self) -> bool:
+        """Whether the endpoint costs money without requests, at least until it scales to zero."""
+        match self.endpoint:
+            case AsynchronousConfig():
+                return True
+            case BatchConfig():
+                return False
+            case _:
+                return is_always_on(self.endpoint)
 
     @property
-    def invocations_max(self) -> int:
-        """The largest number of requests that may be sent."""
-        attempts = self.scenario.attempts if isinstance(self.scenario, Cold) else 1
-        return self.scenario.n * attempts + self.has_warm_up
+    def photographs_per_measurement(self) -> int:
+        """The number of photographs that one measurement sends: those of a job, or one."""
+        return self.scenario.photographs if isinstance(self.scenario, Batch) else 1
+
+    @property
+    def expected_invocation_count(self) -> int:
+        """The number of requests if nothing fails, including the warm-up request.
+
+        Each photograph of a transform job is one request to the job's container.
+        """
+        return self.scenario.n * self.photographs_per_measurement + self.has_warm_up
+
+    @property
+    def max_invocation_count(self) -> int:
+        """The largest number of requests that the trial may send."""
+        sent = self.scenario.n * self.photographs_per_measurement
+        return sent * self.scenario.attempts_max + self.has_warm_up
 
     @property
     def expected_duration_s(self) -> float:
-        """The pauses, plus assumed times for hosting and invocations."""
+        """The scenario's expected schedule plus assumed times of hosting and requests."""
         profile = self.image.profile
-        cold = self.scenario.n if isinstance(self.scenario, Cold) else 1
+        cold = self.scenario.n if isinstance(self.scenario, Cold | Batch) else 1
         busy = cold * ASSUMED_COLD_S[profile]
-        if isinstance(self.scenario, Warm | RealTime):
-            busy += self.scenario.n * ASSUMED_WARM_S[profile]
-        return self.scenario.pauses_s + busy + ASSUMED_HOSTING_S
+        if isinstance(self.scenario, Warm | RealTime | Batch):
+            photographs = self.scenario.n * self.photographs_per_measurement
+            busy += photographs * ASSUMED_WARM_S[profile]
+        return self.scenario.expected_schedule_s + busy + ASSUMED_HOSTING_S
 
     @property
     def fingerprint(self) -> str:
-        """A digest of everything in the study that the measurements depend on.
+        """A digest of the model, image, endpoint and scenario of the trial.
 
-        A run that finds rows under another fingerprint of the same trial refuses to add to them.
+        A run refuses to add rows to a trial whose existing rows have another fingerprint.
         """
         # Title, region and the other trials are left out: they change no latency.
         facts = {
@@ -95,49 +134,62 @@ class Trial:
             "endpoint": self.endpoint.model_dump(mode="json"),
             "scenario": self.scenario.model_dump(mode="json"),
         }
-        return sha256_of(json.dumps(facts, sort_keys=True).encode())[:16]
+        return sha256_of_bytes(json.dumps(facts, sort_keys=True).encode())[:16]
 
     @property
     def worst_case_duration_s(self) -> float:
-        """The duration if every invocation takes SageMaker's limit of 60 s."""
-        return self.invocations_max * INVOCATION_TIMEOUT_S + self.scenario.pauses_s
+        """The duration if every request takes as long as it may, in seconds.
 
-    def hourly_usd(self, sheet: PriceSheet, region: str) -> float:
-        """Return what the endpoint costs each hour, without a request.
+        A request may take 60 s, which is SageMaker's limit for endpoints; a transform job of a
+        study gives each photograph the same time. A result of an asynchronous request is waited for
+        as long as its scenario says.
+        """
+        if isinstance(self.scenario, Asynchronous):
+            # Requests wait in the queue together, each for at most the same time.
+            return 2 * self.scenario.timeout_s + self.scenario.expected_schedule_s
+        schedules_s = self.scenario.attempts_max * self.scenario.expected_schedule_s
+        return self.max_invocation_count * INVOCATION_TIMEOUT_S + schedules_s
+
+    def hourly_cost_without_requests_usd(self, sheet: PriceSheet, region: str) -> float:
+        """Return the hourly cost of the endpoint while no requests are sent.
+
+        An asynchronous endpoint is taken not to scale to zero, which is the most that it can cost.
 
         Raises:
-            UnknownPrice: The sheet has no price for it.
+            UnknownPrice: The sheet has no price for the endpoint.
         """
         match self.endpoint:
-            case ServerlessConfig() if self.endpoint.provisioned_concurrency:
-                raise _unknown_provisioned(region)
-            case ServerlessConfig():
+            case ServerlessConfig(provisioned_concurrency=held):
+                if held:
+                    raise UnknownPrice(
+                        f"No price is known for provisioned concurrency in {region}",
+                        where="price sheet",
+                    )
                 return 0.0
             case RealTimeConfig(instance_type=instance_type, initial_instance_count=count):
                 return count * sheet.instance_hour(instance_type, region).usd
+            case AsynchronousConfig(instance_type=instance_type, initial_instance_count=count):
+                return count * sheet.asynchronous_hour(instance_type, region).usd
+            case BatchConfig(instance_type=instance_type, instance_count=count):
+                return count * sheet.batch_hour(instance_type, region).usd
             case _:
                 assert_never(self.endpoint)
 
     def worst_case_cost_usd(self, sheet: PriceSheet, region: str) -> float:
-        """Return the cost on AWS if every invocation takes 60 s and carries the largest payload.
+        """Return the cost on AWS if every request takes 60 s and has the largest allowed payload.
 
         Raises:
-            UnknownPrice: The sheet has no price for something that is paid for.
+            UnknownPrice: The sheet lacks a price that the cost depends on.
         """
-        busy_s = self.invocations_max * INVOCATION_TIMEOUT_S
-        match self.endpoint:
-            case ServerlessConfig() if self.endpoint.provisioned_concurrency:
-                raise _unknown_provisioned(region)
-            case ServerlessConfig(memory_mb=memory_mb):
-                # AWS bills what goes in and what comes out, and an answer may be as large.
-                both_ways = 2 * self.invocations_max * self.endpoint.payload_limit_bytes
-                data_usd = both_ways / GIB * sheet.data_processed_gb(region).usd
-                return busy_s * sheet.serverless_second(memory_mb, region).usd + data_usd
-            case RealTimeConfig():
-                hours = self.worst_case_duration_s / SECONDS_PER_HOUR
-                return hours * self.hourly_usd(sheet, region)
-            case _:
-                assert_never(self.endpoint)
+        hours = self.worst_case_duration_s / SECONDS_PER_HOUR
+        always_on_usd = hours * self.hourly_cost_without_requests_usd(sheet, region)
+        if not isinstance(self.endpoint, ServerlessConfig):
+            return always_on_usd
+        busy_s = self.max_invocation_count * INVOCATION_TIMEOUT_S
+        # AWS bills what goes in and what comes out, and an answer may be as large.
+        both_ways = 2 * self.max_invocation_count * self.endpoint.payload_limit_bytes
+        data_usd = both_ways / GIB * sheet.data_processed_gb(region).usd
+        return busy_s * sheet.serverless_second(self.endpoint.memory_mb, region).usd + data_usd
 
 
 @dataclass(frozen=True)
@@ -149,42 +201,45 @@ class Plan:
 
     @property
     def expected_duration_s(self) -> float:
-        """The duration of all trials, one after the other."""
+        """The total duration of all trials, which run one after another, in seconds."""
         return sum(trial.expected_duration_s for trial in self.trials)
 
     @property
-    def invocations(self) -> int:
-        """The number of requests of all trials, if nothing goes wrong."""
-        return sum(trial.invocations for trial in self.trials)
+    def expected_invocation_count(self) -> int:
+        """The total number of requests in all trials if nothing fails."""
+        return sum(trial.expected_invocation_count for trial in self.trials)
 
     def worst_case_cost_usd(self, sheet: PriceSheet) -> float:
         """Return the cost of all trials on AWS, in the worst case.
 
         Raises:
-            UnknownPrice: The sheet has no price for something that is paid for.
+            UnknownPrice: The sheet lacks a price that the cost depends on.
         """
         region = self.study.region
-        # Endpoints that are always on are created together and deleted after the last trial on
-        # one of them (study.running.provisioned), so each is paid for all of that time.
-        always_on = [trial for trial in self.trials if is_always_on(trial.endpoint)]
+        # Endpoints with instances are created together and deleted after the last trial on one of
+        # them (study.running.provisioned), so each is paid for all of that time.
+        always_on = [trial for trial in self.trials if trial.has_endpoint_with_instances]
         scaling_usd = sum(
             trial.worst_case_cost_usd(sheet, region)
             for trial in self.trials
-            if not is_always_on(trial.endpoint)
+            if not trial.has_endpoint_with_instances
         )
         hosts = {
             (one.model_name, one.precision, one.image_name, one.endpoint.label): one
             for one in always_on
         }
-        hourly_usd = sum(one.hourly_usd(sheet, region) for one in hosts.values())
+        hourly_usd = sum(
+            one.hourly_cost_without_requests_usd(sheet, region) for one in hosts.values()
+        )
         paid_s = sum(one.worst_case_duration_s for one in always_on) + DEPLOYMENT_ALLOWANCE_S
         return scaling_usd + hourly_usd * paid_s / SECONDS_PER_HOUR
 
-    def only(self, pattern: str | None) -> Self:
-        """Return a plan with the trials whose id matches a pattern.
+    def select_trials_by_id(self, pattern: str | None) -> Self:
+        """Return the plan with only the trials whose id matches a pattern.
 
         Args:
-            pattern: With ``*`` or ``?`` it is matched with the whole id, otherwise with a part.
+            pattern: A pattern with ``*`` or ``?`` must match the whole id; a string without them
+                must occur somewhere in the id.  None selects all trials.
 
         Raises:
             StudyError: No trial matches.
@@ -195,46 +250,50 @@ class Plan:
         chosen = tuple(trial for trial in self.trials if fnmatchcase(trial.id, whole))
         if not chosen:
             ids = ", ".join(trial.id for trial in self.trials)
-            raise StudyError(f"No trial matches {pattern!r}", remedy=f"There are {ids}")
+            raise StudyError(f"No trial matches {pattern!r}", remedy=f"The trials are {ids}")
         return replace(self, trials=chosen)
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """Sentences about what this plan needs, for a reader who is about to run it."""
+    def notes_on_foreign_images(self) -> tuple[str, ...]:
+        """One note for each image that is not an image of this project, and must exist already."""
         images = {trial.image_name: trial.image for trial in self.trials}
         trials = Counter(trial.image_name for trial in self.trials)
-        ours = {image_tag(name) for name in IMAGE_NAMES}
+        ours = {make_image_tag(name) for name in IMAGE_NAMES}
         return tuple(
-            f"image {name} ({image.tag}) is not built here: with a container engine its "
-            f"{trials[name]} trials need that tag to exist; without one they run as processes "
-            f"of the {image.profile} profile, and image size plays no part"
+            f"image '{name}' is not built by drdeploy: with a container engine, the tag "
+            f"'{image.tag}' must exist for its {trials[name]} trials; without a container engine, "
+            f"the trials run as processes of the '{image.profile}' profile, and the image's size "
+            f"has no effect"
             for name, image in images.items()
             if image.tag not in ours
         )
 
 
 def make_plan(study: Study) -> Plan:
-    """Return the trials that the blocks of a study stand for.
+    """Return the plan with all trials that the blocks of a study describe.
 
     Raises:
-        StudyError: Two trials are the same, or a scenario does not fit its endpoint.
+        StudyError: Two trials have the same id, or a scenario does not fit its endpoint.
     """
-    trials = tuple(trial for block in study.trials for trial in _combinations(study, block))
+    trials = tuple(trial for block in study.trials for trial in _make_trials_of_block(study, block))
     for trial_id, count in Counter(trial.id for trial in trials).items():
         if count > 1:
             raise StudyError(
-                f"Trial {trial_id} appears twice",
+                f"Two trials have the id '{trial_id}'",
                 where=study.name,
-                remedy="Give one of the scenarios a name, or take it out of a block",
+                remedy=(
+                    "Give the scenario of one of the two trials another name, or remove one "
+                    "of the two trials from the study"
+                ),
             )
     return Plan(study, trials)
 
 
-def _combinations(study: Study, block: Block) -> Iterator[Trial]:
+def _make_trials_of_block(study: Study, block: Block) -> Iterator[Trial]:
     lists = (block.models, block.precisions, block.images, block.endpoints, block.scenarios)
     for model, precision, image, endpoint, scenario in product(*lists):
         trial_id = f"{model}-{precision}-{image}-{endpoint.label}-{scenario.label}"
-        _check_fit(trial_id, endpoint, scenario)
+        _check_scenario_fits_endpoint(trial_id, endpoint, scenario)
         yield Trial(
             id=trial_id,
             study=study.name,
@@ -245,32 +304,37 @@ def _combinations(study: Study, block: Block) -> Iterator[Trial]:
             image=study.images[image],
             endpoint=endpoint,
             scenario=scenario,
-            vcpu=_vcpu_of(endpoint, trial_id),
+            vcpu=_look_up_vcpu_of_endpoint(endpoint, trial_id),
         )
 
 
-def _unknown_provisioned(region: str) -> UnknownPrice:
-    return UnknownPrice(
-        f"No price is known for provisioned concurrency in {region}", where="price sheet"
-    )
-
-
-def _vcpu_of(endpoint: ServerlessConfig | RealTimeConfig, trial_id: str) -> float:
+def _look_up_vcpu_of_endpoint(endpoint: HostingConfig, trial_id: str) -> float:
     if isinstance(endpoint, ServerlessConfig):
-        return round(vcpu_of_memory(endpoint.memory_mb), 4)
+        return round(estimate_vcpu_from_memory(endpoint.memory_mb), 4)
     try:
-        return float(instance_resources(endpoint.instance_type).vcpu)
+        return float(find_instance_resources(endpoint.instance_type).vcpu)
     except InvalidInput as err:
         raise StudyError(err.what, where=trial_id, remedy=err.remedy) from err
 
 
-def _check_fit(
-    trial_id: str, endpoint: ServerlessConfig | RealTimeConfig, scenario: Scenario
+def _check_scenario_fits_endpoint(
+    trial_id: str, endpoint: HostingConfig, scenario: Scenario
 ) -> None:
     is_serverless = isinstance(endpoint, ServerlessConfig)
     match scenario:
+        case Asynchronous() if not isinstance(endpoint, AsynchronousConfig):
+            problem = "An asynchronous scenario needs an endpoint of the kind asynchronous"
+        case Batch() if not isinstance(endpoint, BatchConfig):
+            problem = "A batch scenario needs instances of the kind batch"
+        case Asynchronous() | Batch():
+            return
         case Warm() | Cold() if not is_serverless:
             problem = f"A {scenario.kind} scenario needs a serverless endpoint"
+        case _ if isinstance(endpoint, AsynchronousConfig | BatchConfig):
+            problem = (
+                f"A {scenario.kind} scenario cannot be measured on the kind {endpoint.kind}, which "
+                f"only a scenario of the kind {endpoint.kind} can use"
+            )
         case RealTime() if is_serverless:
             problem = "A real-time scenario needs an endpoint with an instance type"
         case Cold() if isinstance(endpoint, ServerlessConfig) and endpoint.provisioned_concurrency:

@@ -1,7 +1,8 @@
-"""Scenarios: how many requests are sent, when, and what kind of start each must be.
+"""Scenarios, which say how many requests are sent, when, and whether each start is cold or warm.
 
-``kind`` says which of the four a table in TOML is.  ``n`` is the number of measured requests; a
-scenario that warms up sends one more before them, which is recorded and not counted.
+In TOML, ``kind`` names one of the six scenarios.  ``n`` is the number of measured requests. A
+scenario with a warm-up sends one request before the measured requests.  The warm-up request is
+recorded, but it does not count.
 """
 
 from __future__ import annotations
@@ -15,14 +16,27 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,30}[a-z0-9])?$")]
-"""A name that fits into a trial id and an endpoint's name."""
+"""A name that may be part of a trial's id and of an endpoint's name."""
 
-COLD_ATTEMPTS = 3
-"""Requests that one measurement may take.  An endpoint that does not scale to zero in the pause
-gives the wrong start every time, and then more attempts cost time and money for nothing."""
+ATTEMPTS = 3
+"""The largest number of requests for one measurement until the right kind of container answers.
+
+A warm trial needs a container that has answered before, and a cold trial needs a container that
+has not.  If an endpoint does not scale to zero during the pause, every start is wrong, and more
+attempts would only cost time and money."""
+
+MAX_ASYNCHRONOUS = 10_000
+"""The most requests of an asynchronous scenario: each look for results lists all of them in S3."""
+
+MAX_ASYNCHRONOUS_WAIT_S = 25_200.0
+"""Seconds: a request may wait for six hours and be processed for one (API reference,
+``InvokeEndpointAsync``)."""
+
+MAX_PHOTOGRAPHS_PER_JOB = 100_000
+"""The most photographs of a job: a study uploads each of them, and reads each answer."""
 
 MAX_IN_FLIGHT = 256
-"""Most requests that an open loop may have under way, each on a connection of its own."""
+"""The largest number of requests that an open loop may send at once, each on its own connection."""
 
 
 class _Scenario(BaseModel):
@@ -35,18 +49,23 @@ class _Scenario(BaseModel):
 
     @property
     def label(self) -> str:
-        """The part of a trial's id that names the scenario: its name, or else its kind."""
+        """The name of the scenario, or its kind if it has no name; a part of a trial's id."""
         return self.name or self.kind
+
+    @property
+    def attempts_max(self) -> int:
+        """The largest number of requests for one measurement."""
+        return 1
 
 
 class _ClosedLoop(_Scenario):
-    """One uncounted request, then ``n``, each ``interval_s`` after the answer before it."""
+    """One warm-up request, then ``n`` requests, each sent ``interval_s`` after the last answer."""
 
     interval_s: Seconds
 
     @property
-    def pauses_s(self) -> float:
-        """Time in which no request is under way."""
+    def expected_schedule_s(self) -> float:
+        """The duration of the scenario if every request were answered at once, in seconds."""
         return self.n * self.interval_s
 
 
@@ -55,56 +74,68 @@ class Warm(_ClosedLoop):
 
     kind: Literal["warm"] = "warm"
 
+    @property
+    def attempts_max(self) -> int:
+        """The largest number of requests for one measurement.
+
+        A request that reaches a cold container is sent again.
+        """
+        return ATTEMPTS
+
 
 class RealTime(_ClosedLoop):
-    """Requests to an endpoint that is always on."""
+    """Requests to a real-time endpoint, which is always on."""
 
     kind: Literal["real-time"] = "real-time"
 
 
 class Cold(_Scenario):
-    """``n`` requests, each to a container that has not answered before.
+    """``n`` requests, each of which must reach a container that has not answered before.
 
     Attributes:
         interval_s: Pause after an answer, long enough for the endpoint to scale to zero.
-        attempts: Requests that one measurement may take; a warm answer is recorded as
-            ``wrong_start`` and asked for again.
+        attempts: The largest number of requests for one measurement.  If a warm container
+            answers, the answer is recorded as ``wrong_start``, and the request is sent again.
     """
 
     kind: Literal["cold"] = "cold"
     interval_s: Seconds
-    attempts: Annotated[int, Field(ge=1, le=10)] = COLD_ATTEMPTS
+    attempts: Annotated[int, Field(ge=1, le=10)] = ATTEMPTS
 
     @property
-    def pauses_s(self) -> float:
-        """Time in which no request is under way, if every start is cold."""
+    def attempts_max(self) -> int:
+        """The largest number of requests for one measurement.
+
+        A request that reaches a warm container is sent again.
+        """
+        return self.attempts
+
+    @property
+    def expected_schedule_s(self) -> float:
+        """The duration if every request were answered at once by a cold container, in seconds."""
         return (self.n - 1) * self.interval_s
 
 
-class OpenLoop(_Scenario):
-    """Requests arrive on their own schedule, whether or not the last was answered.
+class OnSchedule(_Scenario):
+    """``n`` requests sent on a schedule, whether or not earlier requests were answered.
 
-    Latency counts from the scheduled time, so that waiting for a free connection is part of
-    it (no coordinated omission).
+    Latency is measured from the scheduled time of a request.
 
     Attributes:
-        rate_per_s: Mean arrivals per second.
-        arrivals: ``poisson`` (exponential gaps) or ``constant``.
-        max_in_flight: Requests that the client sends at once; more wait their turn.
+        rate_per_s: The mean number of requests per second.
+        arrivals: ``poisson`` for exponentially distributed gaps, or ``constant`` for equal gaps.
     """
 
-    kind: Literal["open-loop"] = "open-loop"
     rate_per_s: Annotated[float, Field(gt=0, le=10_000)]
     arrivals: Literal["poisson", "constant"] = "poisson"
-    max_in_flight: Annotated[int, Field(ge=1, le=MAX_IN_FLIGHT)] = 32
 
     @property
-    def pauses_s(self) -> float:
-        """Expected time from the first arrival to the last."""
+    def expected_schedule_s(self) -> float:
+        """The expected time from the beginning of the schedule to its last request, in seconds."""
         return self.n / self.rate_per_s
 
-    def arrival_times_s(self, seed: str) -> tuple[float, ...]:
-        """Return when each request is due, from the start; the same for the same seed."""
+    def draw_arrival_times_s(self, seed: str) -> tuple[float, ...]:
+        """Return the scheduled time of each request, in seconds after the beginning."""
         rng = random.Random(seed)
         times, now = [], 0.0
         for _ in range(self.n):
@@ -114,6 +145,55 @@ class OpenLoop(_Scenario):
         return tuple(times)
 
 
-Scenario = Warm | RealTime | Cold | OpenLoop
+class OpenLoop(OnSchedule):
+    """Requests on a schedule to an endpoint that answers at once.
+
+    The latency includes the time that the request waits for a free connection, which avoids
+    coordinated omission.
+
+    Attributes:
+        max_in_flight: The largest number of requests in progress at once; further requests wait.
+    """
+
+    kind: Literal["open-loop"] = "open-loop"
+    max_in_flight: Annotated[int, Field(ge=1, le=MAX_IN_FLIGHT)] = 32
+
+
+class Asynchronous(OnSchedule):
+    """Requests on a schedule to an asynchronous endpoint, which queues them.
+
+    The latency is the time from the scheduled time of a request until its result is seen in S3, and
+    includes the queue.
+
+    Attributes:
+        timeout_s: The longest time to wait for a result after its request was sent, in seconds. An
+            endpoint on AWS that has scaled to zero takes several minutes to wake.
+    """
+
+    kind: Literal["asynchronous"] = "asynchronous"
+    n: Annotated[int, Field(ge=1, le=MAX_ASYNCHRONOUS)]
+    timeout_s: Annotated[float, Field(gt=0, le=MAX_ASYNCHRONOUS_WAIT_S)] = 900.0
+
+
+class Batch(_Scenario):
+    """``n`` Batch Transform jobs, one after another, each with the same photographs.
+
+    Attributes:
+        photographs: The number of photographs of a job. If the study has fewer, they are repeated.
+    """
+
+    kind: Literal["batch"] = "batch"
+    n: Annotated[int, Field(ge=1, le=1000)]
+    photographs: Annotated[int, Field(ge=1, le=MAX_PHOTOGRAPHS_PER_JOB)]
+
+    @property
+    def expected_schedule_s(self) -> float:
+        """The duration without the jobs themselves: a job begins when the one before has ended."""
+        return 0.0
+
+
+RequestScenario = Warm | RealTime | Cold | OpenLoop
+"""The scenarios whose requests are answered over the connection on which they were sent."""
+Scenario = RequestScenario | Asynchronous | Batch
 AnyScenario = Annotated[Scenario, Field(discriminator="kind")]
-"""Any of the four; pydantic picks the class by ``kind``."""
+"""Any of the six scenarios; pydantic chooses the class by ``kind``."""

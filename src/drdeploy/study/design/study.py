@@ -1,4 +1,4 @@
-"""Read a study from its TOML file: what there is to measure, and in which combinations.
+"""Read a study from its TOML file, which lists the combinations to measure.
 
 ::
 
@@ -21,16 +21,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from drdeploy.errors import StudyError
-from drdeploy.files import shipped
+from drdeploy.files import path_of_shipped_file, read_toml_file
 from drdeploy.grader.artifacts import ModelFormat, Precision
-from drdeploy.hosting.sagemaker import DEFAULT_REGION, EndpointConfig
+from drdeploy.hosting.sagemaker import DEFAULT_REGION, AnyHostingConfig
 from drdeploy.study.design.scenarios import AnyScenario, Seconds, Slug
 
 if TYPE_CHECKING:
@@ -48,14 +47,16 @@ class _Table(BaseModel):
 
 
 class ModelSpec(_Table):
-    """A model: one of the architectures, or an artifact of your own.
+    """A model of a study: one of the known architectures, or an artifact of your own.
 
     Attributes:
-        architecture: Name of a network, which is built and exported where its artifact is missing.
-        artifact: A ``model.tar.gz``, relative to the study's file.
-        weights: ``best`` takes trained ones (the grader in the box, or an archive of yours in
-            ``build/artifacts``), else ImageNet's where ``study run --weights`` names a folder
-            that has them, else random ones; the manifest and every row say which.
+        architecture: Name of a network, which is built and exported if its artifact is missing.
+        artifact: Path of a ``model.tar.gz``, relative to the folder of the study's file.
+        weights: ``random``, ``imagenet`` or ``best``. ``best`` takes trained weights if there are
+            any, from the packaged grader or from an archive of yours in ``build/artifacts``.
+            Without trained weights, ``best`` takes ImageNet weights from the folder of ``study run
+            --weights``, or random weights if the folder has none for the network. The manifest and
+            every row say which weights were taken.
     """
 
     architecture: str | None = None
@@ -63,7 +64,7 @@ class ModelSpec(_Table):
     weights: Literal["best", "random", "imagenet"] = "best"
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
+    def _require_architecture_or_artifact(self) -> Self:
         if (self.architecture is None) == (self.artifact is None):
             raise ValueError("name either an architecture or an artifact")
         return self
@@ -73,10 +74,11 @@ class ImageSpec(_Table):
     """A container image.
 
     Attributes:
-        tag: Its tag in the container engine, or in the registry on AWS.
-        profile: The server in it.  Without a container engine, a process of this profile runs
-            in its place.
-        model_format: Format of the artifacts that it takes; by default its profile's.
+        tag: The image's tag in the container engine, or in the registry on AWS.
+        profile: The profile of the server in the image. Without a container engine, a process with
+            the image's server profile runs instead of a container.
+        model_format: Format of the artifacts that the server loads; None means ``onnx`` for the
+            profile ``lean`` and ``saved_model`` for the profile ``classic``.
         environment: Environment variables of the container.
     """
 
@@ -86,18 +88,22 @@ class ImageSpec(_Table):
     environment: dict[str, str] = {}
 
     @property
-    def takes(self) -> ModelFormat:
-        """The format of the artifacts that it takes."""
+    def accepted_model_format(self) -> ModelFormat:
+        """The format of the artifacts that the server in the image loads."""
         return self.model_format or ("onnx" if self.profile == "lean" else "saved_model")
 
 
 class Block(_Table):
-    """Lists of models, images, endpoints and scenarios; every combination is a trial."""
+    """Lists of models, images, endpoints and scenarios; every combination of them is a trial.
+
+    Attributes:
+        endpoints: Endpoints, and the instances of transform jobs (``kind = "batch"``).
+    """
 
     models: Annotated[tuple[str, ...], Field(min_length=1)]
     precisions: Annotated[tuple[Precision, ...], Field(min_length=1)] = ("fp32",)
     images: Annotated[tuple[str, ...], Field(min_length=1)]
-    endpoints: Annotated[tuple[EndpointConfig, ...], Field(min_length=1)]
+    endpoints: Annotated[tuple[AnyHostingConfig, ...], Field(min_length=1)]
     scenarios: Annotated[tuple[AnyScenario, ...], Field(min_length=1)]
 
 
@@ -112,11 +118,11 @@ class LocalSettings(_Table):
 
 
 class Study(_Table):
-    """A study, as its TOML file defines it.
+    """A study as defined in its TOML file.
 
     Attributes:
-        name: The name of the file, without ``.toml``.
-        seed: Of arrival times, the order of photographs, and random weights.
+        name: The name of the study's file, without ``.toml``.
+        seed: Seed of arrival times, of the order of photographs, and of random weights.
         region: The AWS region whose prices the plan and the report use.
         trials: Blocks of trials, which run in the order of the file.
     """
@@ -131,10 +137,10 @@ class Study(_Table):
     trials: Annotated[tuple[Block, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _names_are_defined(self) -> Self:
+    def _check_names_are_defined(self) -> Self:
         for block in self.trials:
-            _check_names("model", block.models, self.models)
-            _check_names("image", block.images, self.images)
+            _require_defined_names("model", block.models, self.models)
+            _require_defined_names("image", block.images, self.images)
         return self
 
     @classmethod
@@ -142,48 +148,51 @@ class Study(_Table):
         """Read a study.
 
         Args:
-            path_or_name: A file, or the name of one in ``studies/``.
+            path_or_name: The path of a TOML file, or the name of a study.  A name is looked up in
+                the folder ``studies/``, then among the packaged studies.
 
         Raises:
-            StudyError: There is no such study, or a field of the file is wrong; the message names
-                the field and its limit.
+            StudyError: The study does not exist, or a field of the file is wrong.  The message
+                names the field and its allowed values.
         """
-        path = find_study(path_or_name)
+        path = find_study_file(path_or_name)
         try:
-            document = tomllib.loads(path.read_text("utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as err:
+            document = read_toml_file(path)
+        except ValueError as err:
             raise StudyError(f"The file is not TOML: {err}", where=str(path)) from err
         try:
-            return cls.model_validate(_with_paths({"name": path.stem, **document}, path.parent))
+            return cls.model_validate(
+                _resolve_artifact_paths({"name": path.stem, **document}, path.parent)
+            )
         except ValidationError as err:
-            raise StudyError(_sentences(err), where=str(path)) from err
+            raise StudyError(_describe_validation_errors(err), where=str(path)) from err
 
 
-def find_study(path_or_name: str | Path) -> Path:
-    """Return the file of a study, given the file or a name.
+def find_study_file(path_or_name: str | Path) -> Path:
+    """Return the file of a study, given the file's path or the study's name.
 
-    Names are looked up in ``studies/`` of the current folder first, then among those that ship.
+    A name is looked up first in the folder ``studies/``, then among the packaged studies.
 
     Raises:
-        StudyError: There is no such study; the message lists those that exist.
+        StudyError: The study does not exist; the message lists the studies that exist.
     """
     path = Path(path_or_name)
     if path.is_file():
         return path
-    folders = [Path(STUDIES_FOLDER), shipped(STUDIES_FOLDER)]
+    folders = [Path(STUDIES_FOLDER), path_of_shipped_file(STUDIES_FOLDER)]
     for folder in folders:
         named = folder / f"{path_or_name}.toml"
         if named.is_file():
             return named
     known = sorted({file.stem for folder in folders for file in folder.glob("*.toml")})
     raise StudyError(
-        f"There is no study {str(path_or_name)!r}",
-        remedy=f"Name a TOML file or one of: {', '.join(known) or 'none here'}",
+        f"The study {str(path_or_name)!r} does not exist",
+        remedy=f"Give a TOML file or one of: {', '.join(known) or 'none here'}",
     )
 
 
-def _with_paths(document: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the document with the artifacts' paths resolved against the study's folder."""
+def _resolve_artifact_paths(document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the document with each artifact's path resolved against the study's folder."""
     models = document.get("models")
     if not isinstance(models, dict):
         return document
@@ -203,27 +212,33 @@ _PLAIN = {
 }
 
 
-def _check_names(kind: str, names: Iterable[str], defined: dict[str, Any]) -> None:
+def _require_defined_names(kind: str, names: Iterable[str], defined: dict[str, Any]) -> None:
     for name in names:
         if name not in defined:
-            raise ValueError(f"{kind} {name!r} is not defined; there are {', '.join(defined)}")
+            raise ValueError(
+                f"{kind} {name!r} is not defined; the defined names are {', '.join(defined)}"
+            )
 
 
-def _sentences(error: ValidationError) -> str:
-    """Return pydantic's errors as sentences: ``trials.0.endpoints.0.memory_mb: must be ...``."""
+def _describe_validation_errors(error: ValidationError) -> str:
+    """Return pydantic's errors as text, with the field before each error.
+
+    An example is ``trials.0.endpoints.0.memory_mb: must be ...``.
+    """
     details = error.errors()
     return "; ".join(
         f"{'.'.join(str(part) for part in detail['loc']) or 'study'}: "
         f"{_PLAIN.get(detail['type'], detail['msg'].removeprefix('Value error, '))}"
         for detail in details
-        if not _is_consequence(detail, details)
+        if not _is_consequence_of_another_error(detail, details)
     )
 
 
-def _is_consequence(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
-    """Whether an error only follows from another one.
+def _is_consequence_of_another_error(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Whether an error only follows from another error.
 
-    pydantic calls a list too short when every item in it is wrong, and reports the items as well.
+    If every item of a list is wrong, pydantic reports each item and also that the list is too
+    short.
     """
     place = detail["loc"]
     return detail["type"] == "too_short" and any(

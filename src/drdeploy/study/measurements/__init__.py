@@ -1,10 +1,9 @@
-"""Measurements: one row for each invocation, and the facts that the rows depend on.
+"""Measurements, with one row per invocation, and the facts on which the rows depend.
 
-1. ``measurement`` declares the columns, ``schema`` says what follows from a declaration.
-2. ``results`` is the folder, ``journal`` writes its rows so that they survive whatever happens
-   to the process, ``environment`` records the facts about the machine
-   and the run.
-3. ``load`` reads a folder back as a pandas frame, ``validation`` refuses what contradicts the
-   schema.
-4. ``scenarios`` groups the rows by trial and kind of start, ``labels`` names the groups.
+1. ``measurement`` declares the columns of a row, and ``schema`` reads and writes a column's values.
+2. ``results`` is the results folder.  ``journal`` writes the rows so that a crash loses none.
+   ``environment`` records facts about the machine and the run.
+3. ``load`` reads a results folder as a pandas frame.  ``validation`` refuses rows that contradict
+   the schema.
+4. ``scenarios`` groups the rows by trial and kind of start, and names each group.
 """

@@ -1,8 +1,7 @@
-"""Record the facts that measurements depend on: machine, software and study, for each run."""
+"""Record for each run the facts on which measurements depend: machine, software and study."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import StudyError
-from drdeploy.files import write_json
+from drdeploy.files import parse_json, write_json_file
+from drdeploy.photograph_names import KEY_VARIABLE, OWN_NAMES
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
@@ -23,38 +23,40 @@ PACKAGES = (
     *("boto3", "fastapi", "gunicorn", "httptools", "moto", "msgspec", "numpy", "onnxruntime"),
     *("openvino", "pillow", "simplejpeg", "tensorflow-cpu", "tensorflow", "uvicorn"),
 )
-"""Packages whose versions a latency depends on."""
+"""The packages whose versions may change a latency."""
 
 HOST_FACTS = ("cpu_model", "cpu_count", "platform", "isolation")
-"""Rows in one results folder agree in these; latencies of two machines are not comparable."""
+"""The facts that must be equal for all rows in one results folder.
+
+Latencies of two machines are not comparable."""
 
 BUSY_PERCENT = 20.0
-"""Above this, other work on the machine shows in the latencies."""
+"""If the CPUs are busier than this before a run, other programs change the latencies."""
 
 
-def cpu_busy_percent(over_s: float = 0.5) -> float:
-    """Return how busy all CPUs together are, over so many seconds."""
+def measure_cpu_busy_percent(over_s: float = 0.5) -> float:
+    """Measure for some seconds how busy all CPUs are together; return a percentage."""
     import psutil
 
     return float(psutil.cpu_percent(over_s))
 
 
-def host_facts() -> dict[str, Any]:
-    """Return the facts about this machine, its packages and this checkout."""
-    cpu = _cpu_info()
+def collect_host_facts() -> dict[str, Any]:
+    """Return facts about this machine, the installed packages, and the checkout of drdeploy."""
+    cpu = _read_cpu_info()
     versions = {}
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-    commit = _git_output("rev-parse", "HEAD")
-    has_changes = bool(commit and _git_output("status", "--porcelain"))
+    commit = _run_git("rev-parse", "HEAD")
+    has_changes = bool(commit and _run_git("status", "--porcelain"))
     return {
         "cpu_model": cpu.get("model name", platform.processor() or platform.machine()),
         "cpu_flags": cpu.get("flags", cpu.get("Features", "")).split(),
         "cpu_count": os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "machine": platform.machine(),
-        "operating_system": _operating_system(),
+        "operating_system": _read_operating_system_name(),
         "kernel": platform.release(),
         "python": sys.version.split()[0],
         "drdeploy": VERSION,
@@ -64,13 +66,13 @@ def host_facts() -> dict[str, Any]:
 
 
 class EnvironmentFile:
-    """The file ``environment.json``, which holds facts for each ``run_id``."""
+    """The file ``environment.json``, which holds the facts of each run by the run's id."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def read(self) -> dict[str, dict[str, Any]]:
-        """Return the facts of each run.
+    def read_facts_by_run(self) -> dict[str, dict[str, Any]]:
+        """Return the facts of each run, by the run's id.
 
         Raises:
             StudyError: The file is not a JSON object.
@@ -78,61 +80,97 @@ class EnvironmentFile:
         if not self.path.exists():
             return {}
         try:
-            runs = json.loads(self.path.read_text("utf-8"))
+            runs = parse_json(self.path.read_text("utf-8"))
         except ValueError as err:
             raise StudyError(f"The file is not JSON: {err}", where=str(self.path)) from err
         if not isinstance(runs, dict):
-            raise StudyError("The file is not an object of runs", where=str(self.path))
+            raise StudyError(
+                "The file is not a JSON object with one entry per run", where=str(self.path)
+            )
         return runs
 
-    def record(self, run_id: str, facts: Mapping[str, Any]) -> None:
-        """Add a run, or add facts to one."""
-        runs = self.read()
+    def record_facts_of_run(self, run_id: str, facts: Mapping[str, Any]) -> None:
+        """Write facts of a run to the file, beside the facts that the file has already."""
+        runs = self.read_facts_by_run()
         runs[run_id] = {**runs.get(run_id, {}), **facts}
-        write_json(self.path, runs)
+        write_json_file(self.path, runs)
 
-    def refuse_other_conditions(
+    def refuse_rows_under_other_conditions(
         self, facts: Mapping[str, Any], run_ids_by_trial: Mapping[str, Collection[str]]
     ) -> None:
         """Refuse to add rows to a trial that was measured under other conditions.
 
-        What decides whether rows may be mixed is the machine, the seed, and each trial's
-        fingerprints: of its definition in the study, and of its artifact.
+        Rows of two runs may be mixed only if the machine, the seed, the trial's definition and the
+        trial's artifact are equal in both runs.
 
         Args:
-            facts: About the run that is about to begin, as far as they are known.
-            run_ids_by_trial: The runs that measured each trial so far.
+            facts: The known facts of the run that is about to begin.
+            run_ids_by_trial: The ids of the runs that measured each trial so far.
 
         Raises:
-            StudyError: One of these differs.
+            StudyError: The machine, the seed, or a trial's definition or artifact differs.
         """
-        runs = self.read()
+        runs = self.read_facts_by_run()
         for trial, run_ids in run_ids_by_trial.items():
             for run_id in sorted(run_ids):
-                difference = _difference(runs.get(run_id, {}), facts, trial)
+                difference = _describe_first_difference_of_conditions(
+                    runs.get(run_id, {}), facts, trial
+                )
                 if difference:
                     raise StudyError(
-                        f"Run {run_id} measured {trial} with another {difference}",
+                        f"Run '{run_id}' measured the trial '{trial}' under different conditions: "
+                        f"{difference}",
                         where=str(self.path.parent),
-                        remedy="Start anew with --fresh (the old rows are kept aside), "
-                        "or name another folder with --out",
+                        remedy="Start over with --fresh, which moves the old rows aside, "
+                        "or choose another folder with --out",
                     )
 
+    def refuse_other_photograph_names(self, are: str, run_ids: Collection[str]) -> None:
+        """Refuse to add rows that name photographs differently from the existing rows.
 
-def _difference(before: Mapping[str, Any], now: Mapping[str, Any], trial: str) -> str:
+        If one photograph had two names, new rows could not be paired with existing rows.
+
+        Args:
+            are: How this run names photographs, a :attr:`PhotographNames.naming_scheme`.
+            run_ids: The ids of the runs that measured the existing rows.
+
+        Raises:
+            StudyError: An earlier run named photographs in another way.
+        """
+        runs = self.read_facts_by_run()
+        for run_id in sorted(runs.keys() & set(run_ids)):
+            # Versions that did not record it wrote the names of the files.
+            were = runs[run_id].get("photograph_names", OWN_NAMES.naming_scheme)
+            if were == are:
+                continue
+            remedy = f"Let {KEY_VARIABLE} name the key file of that run"
+            if were == OWN_NAMES.naming_scheme:
+                remedy = "Continue with --names"
+            elif are == OWN_NAMES.naming_scheme:
+                remedy = "Continue without --names"
+            raise StudyError(
+                f"Run {run_id} named photographs by {were}, but this run would use {are}",
+                where=str(self.path.parent),
+                remedy=f"{remedy}, or start over with --fresh, which moves the old rows aside",
+            )
+
+
+def _describe_first_difference_of_conditions(
+    before: Mapping[str, Any], now: Mapping[str, Any], trial: str
+) -> str:
     # What one side does not know cannot differ: older versions recorded fewer facts, and before
     # the artifacts are built a run knows only its definitions.
     for name in (*HOST_FACTS, "seed"):
         if name in before and name in now and before[name] != now[name]:
-            return f"{name.replace('_', ' ')}: {before[name]}, and now {now[name]}"
+            return f"{name.replace('_', ' ')} was {before[name]}, and is {now[name]} now"
     earlier, later = before.get("trials", {}).get(trial, {}), now["trials"].get(trial, {})
     for name in earlier.keys() & later.keys():
         if earlier[name] != later[name]:
-            return f"{name}: {earlier[name]}, and now {later[name]}"
+            return f"{name} was {earlier[name]}, and is {later[name]} now"
     return ""
 
 
-def _cpu_info() -> dict[str, str]:
+def _read_cpu_info() -> dict[str, str]:
     path = Path("/proc/cpuinfo")
     if not path.exists():
         return {}
@@ -142,14 +180,14 @@ def _cpu_info() -> dict[str, str]:
     return {name.strip(): value.strip() for name, value in pairs}
 
 
-def _operating_system() -> str:
+def _read_operating_system_name() -> str:
     try:
         return platform.freedesktop_os_release()["PRETTY_NAME"]
     except (OSError, KeyError):
         return platform.platform()
 
 
-def _git_output(*arguments: str) -> str:
+def _run_git(*arguments: str) -> str:
     folder = Path(__file__).parent
     try:
         answer = subprocess.run(

@@ -1,9 +1,9 @@
-"""Write rows to ``measurements.csv`` so that none is lost when the process or the machine dies.
+"""Write rows to ``measurements.csv`` so that no row is lost when the process or the machine fails.
 
-A row is one ``write`` to a file that is open for appending, and an ``fsync`` before the next
-request is sent.  A process that is killed loses at most the row that it was about to write.  It
-leaves at most one line without a line break at its end: the next run cuts that line off, and a
-reader ignores it.
+Each row is one ``write`` to a file that is open for appending, with an ``fsync`` before the next
+request is sent.  A killed process loses at most the row that it was about to write, and leaves at
+most one incomplete line at the end of the file.  The next run removes the incomplete line, and
+every reader of the file ignores it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import os
 import threading
 from typing import TYPE_CHECKING, Self
 
-from drdeploy.files import write_atomically
+from drdeploy.files import add_path_to_disk_errors, write_file_atomically
 from drdeploy.study.measurements.measurement import decode_rows, encode_header, encode_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-    from types import TracebackType
 
     from drdeploy.study.measurements.measurement import Measurement
 
@@ -26,10 +25,10 @@ if TYPE_CHECKING:
 class Journal:
     """The rows of one results folder, open for appending.
 
-    Use it as a context manager, within :meth:`Results.locked`::
+    Use the journal as a context manager, within :meth:`Results.hold_folder_lock`::
 
         with Journal(results.measurements) as journal:
-            journal.append(measurement)
+            journal.append_row(measurement)
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,58 +37,70 @@ class Journal:
         self._file = -1
 
     def __enter__(self) -> Self:
-        """Open the file, after cutting off a line that was not finished.
+        """Open the file, after removing an incomplete last line.
 
         Raises:
-            StudyError: The file holds something else than measurements.
+            StudyError: The file does not hold measurements.
         """
-        repair(self.path)
+        remove_incomplete_last_line(self.path)
         if self.path.exists() and self.path.stat().st_size:
-            rows = read_measurements(self.path)
+            rows = read_complete_rows(self.path)
             if not self.path.read_bytes().startswith(encode_header()):
                 # It was written by an older version, which did not have all columns.
-                write_atomically(self.path, encode_header() + b"".join(map(encode_row, rows)))
+                write_file_atomically(self.path, encode_header() + b"".join(map(encode_row, rows)))
         else:
-            write_atomically(self.path, encode_header())
-        self._file = self._open()
+            write_file_atomically(self.path, encode_header())
+        self._file = self._open_file_for_appending()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._file)
 
-    def append(self, measurement: Measurement) -> None:
-        """Write one row; once this returns, the row survives a crash."""
+    def append_row(self, measurement: Measurement) -> None:
+        """Write one row; after this call returns, a crash cannot lose the row.
+
+        Raises:
+            OSError: The disk is full or broken; the file holds the whole row, or is unchanged.
+        """
         with self._lock:
             content = encode_row(measurement)
+            size_bytes = os.fstat(self._file).st_size
             # The kernel takes a row in one write.  It takes less only where the disk is about to
-            # be full, and then the next write raises: no row is cut off silently.
-            while content:
-                content = content[os.write(self._file, content) :]
-            os.fsync(self._file)
+            # be full, and then the next write raises.
+            try:
+                with add_path_to_disk_errors(self.path):
+                    while content:
+                        content = content[os.write(self._file, content) :]
+                    os.fsync(self._file)
+            except OSError:
+                # A whole row stays, even where the disk does not promise to keep it: whoever has
+                # read the file has seen it.
+                if content:
+                    # Another thread's row would continue the half line, and both would be lost.
+                    os.ftruncate(self._file, size_bytes)
+                raise
 
-    def read(self) -> list[Measurement]:
-        """Return every row so far."""
-        return read_measurements(self.path)
+    def read_rows(self) -> list[Measurement]:
+        """Return all rows that the file holds now."""
+        return read_complete_rows(self.path)
 
-    def rewrite(self, measurements: Iterable[Measurement]) -> None:
-        """Replace the whole file: for values that are known only after a row was written."""
+    def replace_all_rows(self, measurements: Iterable[Measurement]) -> None:
+        """Replace all rows of the file by the given rows.
+
+        Some values, for example metrics, become known only after their row was written.
+        """
         with self._lock:
             content = encode_header() + b"".join(encode_row(row) for row in measurements)
-            write_atomically(self.path, content)
-            os.close(self._file)
-            self._file = self._open()
+            write_file_atomically(self.path, content)
+            replaced, self._file = self._file, self._open_file_for_appending()
+            os.close(replaced)
 
-    def _open(self) -> int:
+    def _open_file_for_appending(self) -> int:
         return os.open(self.path, os.O_WRONLY | os.O_APPEND)
 
 
-def repair(path: Path) -> None:
-    """Cut off a last line without a line break: its row was not written completely."""
+def remove_incomplete_last_line(path: Path) -> None:
+    """Remove the last line if it has no line break, because its row was not written completely."""
     if not path.exists():
         return
     content = path.read_bytes()
@@ -98,11 +109,11 @@ def repair(path: Path) -> None:
         os.truncate(path, complete)
 
 
-def read_measurements(path: Path) -> list[Measurement]:
-    """Return every complete row; a last line without a line break is ignored.
+def read_complete_rows(path: Path) -> list[Measurement]:
+    """Return all complete rows of a file; an incomplete last line is ignored.
 
     Raises:
-        StudyError: The columns are others, or a value does not fit its column.
+        StudyError: The file has other columns, or a value does not fit its column.
     """
     if not path.exists():
         return []

@@ -1,8 +1,8 @@
 """Read a results folder as one validated frame that marks the rows that do not count.
 
-A row counts when it is no warm-up, its outcome is ``ok``, and the container started as its
-scenario asks: a cold scenario counts cold starts alone, a warm one never counts a cold start.
-Every other row is kept too, with the reason in the column ``left_out``.
+A row counts if it is not a warm-up, its outcome is ``ok``, and its kind of start is right.  In a
+cold scenario only cold starts count, and in a warm scenario only warm starts.  Rows that do not
+count are kept too, with the reason in the column ``left_out``.
 """
 
 from __future__ import annotations
@@ -17,33 +17,42 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from drdeploy.errors import AnalysisError
-from drdeploy.files import cell_text
+from drdeploy.files import parse_json, read_bytes_within, unescape_formula_in_csv_cell
 from drdeploy.study.measurements.results import ENVIRONMENT_FILE, MEASUREMENTS_FILE
-from drdeploy.study.measurements.validation import FIRST_LINE, bad_line, validated
+from drdeploy.study.measurements.validation import (
+    FIRST_LINE,
+    convert_and_validate_rows,
+    make_bad_line_error,
+)
+from drdeploy.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+FILE_BYTES_MAX = 256 * MIB
+"""The largest file of measurements, or of facts about runs, that is read: a million rows."""
+
 LINE = "line"
-"""The column with the line of the file that a row is in, so that a number can be traced."""
+"""The column with the number of the line in the file that a row was read from."""
 WARM_UP = "warm_up"
 UNGRADABLE = "ungradable"
 
 _MACHINE_FACTS = ("cpu_model", "cpu_count", "machine")
-"""The facts of ``environment.json`` that a latency depends on."""
+"""The facts about the machine in ``environment.json`` that a latency depends on."""
 
 
 @dataclass(frozen=True, eq=False)
 class Measurements:
-    """The rows and facts of a results folder.
+    """The rows of a results folder, and the facts about its runs.
 
     Attributes:
-        frame: One row per invocation, typed by the schema, with its ``line`` in the file;
-            ``left_out`` is empty where the row counts.
-        environment: Facts per ``run_id``; empty where there is no ``environment.json``.
-        source: The file that the rows came from.
-        notes: Sentences about what was skipped while reading.
+        frame: One row per invocation, with the columns and types of the schema.  The column
+            ``line`` gives the row's line in the file.  The column ``left_out`` is empty if the
+            row counts.
+        environment: The facts of each run by ``run_id``; empty without an ``environment.json``.
+        source: The file that the rows were read from.
+        notes: One sentence for each kind of line that was skipped while reading.
     """
 
     frame: pd.DataFrame
@@ -58,18 +67,18 @@ class Measurements:
 
     @property
     def left_out(self) -> dict[str, int]:
-        """How many rows do not count, per reason, the most frequent first."""
+        """The number of rows that do not count, for each reason, the most frequent first."""
         reasons = self.frame.loc[self.frame["left_out"] != "", "left_out"]
         return dict(Counter(reasons).most_common())
 
     def differences(self) -> dict[str, list[str]]:
-        """Return what differs between rows that ought to come from one place: name -> values."""
+        """Return each condition that differs between the rows, with its values."""
         known = self.frame[self.frame["model_digest"] != ""]
         digests = known.groupby("trial")["model_digest"].nunique()
         found = {
-            "platform": _distinct(self.frame["platform"]),
-            "isolation": _distinct(self.frame["isolation"]),
-            "machine": sorted(set(self._machines())),
+            "platform": _list_distinct_values(self.frame["platform"]),
+            "isolation": _list_distinct_values(self.frame["isolation"]),
+            "machine": sorted(set(self._list_machine_facts_of_each_run())),
             "model digest within a trial": sorted(map(str, digests[digests > 1].index)),
         }
         return {
@@ -79,10 +88,11 @@ class Measurements:
         }
 
     def require_comparable(self) -> None:
-        """Refuse to compare rows from different places.
+        """Refuse to compare rows that were measured under different conditions.
 
         Raises:
-            AnalysisError: Platform, isolation or machine differ, or a trial's model changed.
+            AnalysisError: The rows differ in platform, isolation or machine, or the model of a
+                trial changed.
         """
         differences = self.differences()
         if differences:
@@ -90,58 +100,67 @@ class Measurements:
             raise AnalysisError(
                 f"Rows that were measured under different conditions are not compared ({found})",
                 where=str(self.source),
-                remedy="Report them apart, or pass --mixed if the difference is what you study",
+                remedy="Report the rows of each condition from a separate folder, or pass "
+                "--mixed if you study the difference between the conditions",
             )
 
-    def _machines(self) -> Iterator[str]:
-        for run_id in _distinct(self.frame["run_id"]):
+    def _list_machine_facts_of_each_run(self) -> Iterator[str]:
+        for run_id in _list_distinct_values(self.frame["run_id"]):
             facts = self.environment.get(run_id, {})
             known = {name: facts[name] for name in _MACHINE_FACTS if name in facts}
             if known:
                 yield json.dumps(known, sort_keys=True, default=str)
 
 
-def load(results: Path) -> Measurements:
-    """Read ``measurements.csv`` (or that file itself) and ``environment.json`` beside it.
+def load_results_folder(results: Path) -> Measurements:
+    """Read ``measurements.csv`` and ``environment.json`` from a results folder.
+
+    Args:
+        results: The folder, or the path of its ``measurements.csv``.
 
     Raises:
-        AnalysisError: There is no such file, no row, or a row that the schema refuses.
+        AnalysisError: The file does not exist, has no row, or has a row that contradicts the
+            schema.
     """
     source = results / MEASUREMENTS_FILE if results.is_dir() else results
-    frame, notes = _read_rows(source)
-    return from_frame(frame, source, _read_environment(source.parent), notes)
+    frame, notes = _read_csv_rows_and_notes(source)
+    return make_measurements_from_frame(frame, source, _read_environment_file(source.parent), notes)
 
 
-def from_frame(
+def make_measurements_from_frame(
     frame: pd.DataFrame,
     source: Path,
     environment: Mapping[str, Mapping[str, Any]] | None = None,
     notes: tuple[str, ...] = (),
 ) -> Measurements:
-    """Validate rows that are in memory already, for example those of another study.
+    """Validate rows in memory, and mark the rows that do not count.
 
     Args:
-        frame: Columns as in ``measurements.csv``; the optional ones may be missing.
-        source: Where they came from, for messages.
-        environment: Facts per ``run_id``.
-        notes: Sentences to carry along.
+        frame: Rows with the columns of ``measurements.csv``; optional columns may be missing.
+        source: The file that error messages name.
+        environment: The facts of each run by ``run_id``.
+        notes: Sentences for :attr:`Measurements.notes`.
 
     Raises:
-        AnalysisError: As :func:`load`.
+        AnalysisError: There is no row, or a row contradicts the schema.
     """
-    rows = validated(frame, source)
+    rows = convert_and_validate_rows(frame, source)
     # Two identical rows are one invocation that was written twice: no two have the same start.
     repeated = rows.duplicated(keep="first")
     count = int(repeated.sum())
     if count:
         lines = f"{count} line{'s' * (count > 1)}"
-        notes = (*notes, f"{lines} stood in the file twice, word for word; counted once.")
+        verb = "are identical copies" if count > 1 else "is an identical copy"
+        were = "were" if count > 1 else "was"
+        notes = (*notes, f"{lines} of the file {verb} of an earlier line and {were} not used.")
     rows = rows[~repeated].copy()
     rows[LINE] = rows.index + FIRST_LINE
     rows = rows.reset_index(drop=True)
     # A container that does not identify itself leaves the start open; an instance that is always
     # on was warm all the same.
-    implied = rows["scenario"].isin(["warm", "real-time", "realtime"]) & (rows["start"] == "")
+    implied = rows["scenario"].isin(["warm", "real-time", "realtime", "asynchronous"]) & (
+        rows["start"] == ""
+    )
     rows["start"] = rows["start"].mask(implied, "warm")
     reason = rows["outcome"].mask(rows["outcome"] == "ok", "")
     expected = rows["scenario"].map({"cold": "cold", "warm": "warm"}).fillna(rows["start"])
@@ -150,50 +169,62 @@ def from_frame(
     return Measurements(rows, environment or {}, source, notes)
 
 
-def _read_rows(source: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _read_csv_rows_and_notes(source: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     try:
-        text = source.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as err:
-        reason = err.strerror if isinstance(err, OSError) else "It is not text in UTF-8"
+        text = read_bytes_within(source, FILE_BYTES_MAX).decode()
+    except (OSError, ValueError) as err:
+        reason = err.strerror if isinstance(err, OSError) else str(err)
+        if isinstance(err, UnicodeDecodeError):
+            reason = "It is not text in UTF-8"
         raise AnalysisError(
             f"The measurements cannot be read: {reason}",
             where=str(source),
-            remedy="Name the folder that `drdeploy study run` wrote",
+            remedy="Give a results folder that `drdeploy study run` wrote",
         ) from err
     try:
-        lines = [[cell_text(cell) for cell in row] for row in csv.reader(io.StringIO(text))]
+        lines = [
+            [unescape_formula_in_csv_cell(cell) for cell in row]
+            for row in csv.reader(io.StringIO(text))
+        ]
     except csv.Error as err:
-        raise AnalysisError(f"The measurements are no CSV: {err}", where=str(source)) from err
+        raise AnalysisError(
+            f"The file of measurements is not valid CSV: {err}", where=str(source)
+        ) from err
     header, *rows = lines or [[]]
-    twice = next((name for name in header if header.count(name) > 1), None)
+    twice = next((name for name, times in Counter(header).items() if times > 1), None)
     if twice is not None:
-        raise AnalysisError(f"The measurements have two columns '{twice}'", where=str(source))
+        raise AnalysisError(
+            f"The file of measurements has two columns '{twice}'", where=str(source)
+        )
     # A run that was killed leaves a last line without its end: not yet a measurement.
     torn = bool(rows) and len(rows[-1]) < len(header) and not text.endswith("\n")
     rows = rows[:-1] if torn else rows
     for line, row in enumerate(rows, start=FIRST_LINE):
         if len(row) != len(header):
-            raise bad_line(source, line, f"{len(row)} fields where the header has {len(header)}")
-    notes = ("The last line was cut off while it was written; it is left out.",) if torn else ()
+            problem = f"the line has {len(row)} fields, but the header has {len(header)}"
+            raise make_bad_line_error(source, line, problem)
+    notes = ("The last line of the file is incomplete and was not read.",) if torn else ()
     return pd.DataFrame(rows, columns=header, dtype=str), notes
 
 
-def _read_environment(folder: Path) -> dict[str, dict[str, Any]]:
+def _read_environment_file(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / ENVIRONMENT_FILE
     if not path.is_file():
         return {}
     try:
-        facts = json.loads(path.read_text("utf-8"))
+        facts = parse_json(read_bytes_within(path, FILE_BYTES_MAX))
     except (OSError, ValueError) as err:
         raise AnalysisError(
-            "The facts about the environment are not JSON",
+            "The file with the facts about the runs is not valid JSON",
             where=str(path),
-            remedy="Move the file away to report without them",
+            remedy=(
+                "Move the file to another folder to make a report without the facts about the runs"
+            ),
         ) from err
     if not isinstance(facts, dict):
         return {}
     return {str(run): known for run, known in facts.items() if isinstance(known, dict)}
 
 
-def _distinct(column: pd.Series) -> list[str]:
+def _list_distinct_values(column: pd.Series) -> list[str]:
     return sorted({str(value) for value in column if str(value)})

@@ -1,4 +1,7 @@
-"""One invocation, one row.  Units stand in the names; warm-ups and failures are kept."""
+"""The row of ``measurements.csv`` for one invocation, and its encoding as a line of text.
+
+Warm-up requests and failed requests have rows too.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,14 @@ from datetime import datetime  # noqa: TC003 - the schema reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from drdeploy.errors import StudyError
-from drdeploy.files import cell_text, safe_cell
+from drdeploy.files import escape_formula_in_csv_cell, unescape_formula_in_csv_cell
 from drdeploy.hosting.sagemaker import InvocationOutcome
 from drdeploy.study.measurements.schema import (
     ADDED_LATER,
     ONE_PER_TRIAL,
     OPTIONAL,
-    columns_of,
-    encode,
+    encode_cell,
+    list_declared_columns,
 )
 
 if TYPE_CHECKING:
@@ -29,10 +32,10 @@ Outcome = InvocationOutcome | Literal["wrong_start", "ungradable"]
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One invocation: what was asked, of what, and what came of it.
+    """One invocation: the request, the endpoint, and the result.
 
-    Each field declares a column of ``measurements.csv``: its type, its meaning, and its rules
-    (see :mod:`~drdeploy.study.measurements.schema`).
+    Each field declares a column of ``measurements.csv`` with its type, meaning and rules (see
+    :mod:`~drdeploy.study.measurements.schema`).
     """
 
     study: Annotated[str, "Name of the study."]
@@ -40,120 +43,177 @@ class Measurement:
     platform: Annotated[Platform, "Where the endpoint was: the local service, or AWS."]
     isolation: Annotated[
         str,
-        "What held the container to its memory and CPU: `container`, `process+cgroup-v1`, "
-        "`process+cgroup-v2`, `process` (nothing did), or `managed` on AWS.",
+        "What enforced the memory and CPU limits of the endpoint: `container`, "
+        "`process+cgroup-v1`, `process+cgroup-v2`, `process` (no limits were enforced), or "
+        "`managed` on AWS.",
     ]
     model: Annotated[str, "Name of the model in the study.", ONE_PER_TRIAL]
-    architecture: Annotated[str, "The network, from the manifest.", OPTIONAL, ONE_PER_TRIAL]
+    architecture: Annotated[str, "Name of the network, from the manifest.", OPTIONAL, ONE_PER_TRIAL]
     weights: Annotated[
         str,
-        "Where the weights come from: `trained`, `imagenet`, `random` or `unknown`, from the "
-        "manifest.",
+        "Origin of the weights, from the manifest: `trained`, `imagenet`, `random` or `unknown`.",
         ONE_PER_TRIAL,
     ]
-    precision: Annotated[str, "Precision of the weights, `fp32` for example.", ONE_PER_TRIAL]
+    precision: Annotated[str, "Precision of the weights, for example `fp32`.", ONE_PER_TRIAL]
     profile: Annotated[str, "Profile of the server: `lean` or `classic`.", ONE_PER_TRIAL]
     image: Annotated[str, "Tag or URI of the container image.", OPTIONAL]
-    endpoint_kind: Annotated[str, "`serverless` or `realtime`.", ONE_PER_TRIAL]
+    endpoint_kind: Annotated[
+        str, "`serverless`, `realtime`, `asynchronous` or `batch`.", ONE_PER_TRIAL
+    ]
     memory_mb: Annotated[int | None, "Memory of a serverless endpoint.", ONE_PER_TRIAL] = None
-    instance_type: Annotated[str, "Instance type of a real-time endpoint.", ONE_PER_TRIAL] = ""
-    vcpu: Annotated[
-        float | None, "CPUs that the endpoint is taken to have.", OPTIONAL, ONE_PER_TRIAL
+    instance_type: Annotated[
+        str, "Instance type of an endpoint with instances, or of transform jobs.", ONE_PER_TRIAL
+    ] = ""
+    instance_count: Annotated[
+        int | None,
+        "Number of instances at first of an endpoint with instances, or of a transform job.",
+        OPTIONAL,
+        ADDED_LATER,
+        ONE_PER_TRIAL,
     ] = None
-    scenario: Annotated[str, "`warm`, `cold`, `real-time` or `open-loop`.", ONE_PER_TRIAL]
-    sequence: Annotated[int, "Number in the trial, from 1; 0 is the uncounted first request."]
-    is_warmup: Annotated[bool, "Whether the row is not to be counted."]
+    vcpu: Annotated[
+        float | None,
+        "The number of CPUs that the endpoint is assumed to have.",
+        OPTIONAL,
+        ONE_PER_TRIAL,
+    ] = None
+    scenario: Annotated[
+        str,
+        "`warm`, `cold`, `real-time`, `open-loop`, `asynchronous` or `batch`. A row of `batch` is "
+        "a transform job.",
+        ONE_PER_TRIAL,
+    ]
+    sequence: Annotated[
+        int, "Number of the measurement in the trial, from 1; 0 for the warm-up request."
+    ]
+    is_warmup: Annotated[bool, "Whether the row is a warm-up, which does not count."]
     start: Annotated[
         Start,
-        "Whether the container had answered before (`warm`) or not (`cold`); empty where that is "
-        "not known.",
+        "`warm` if the container had answered before, `cold` if it had not; empty if this is not "
+        "known.",
     ] = ""
     outcome: Annotated[
         Outcome,
-        "`ok` (the only one that is counted), the kind of failure, `wrong_start` (an answer of "
-        "the other start than the scenario asks for) or `ungradable` (a photograph that was "
-        "answered without a prediction).",
+        "`ok`, which is the only outcome that counts; the kind of failure; `wrong_start` if the "
+        "scenario needs a cold start and this start was warm, or the reverse; or `ungradable` if "
+        "the answer holds no prediction.",
     ]
-    status: Annotated[int, "HTTP status; 0 where no answer came."]
-    error: Annotated[str, "One line that explains a failure, otherwise empty.", OPTIONAL] = ""
+    status: Annotated[
+        int,
+        "HTTP status; 0 if no answer arrived; 202 if an asynchronous request was queued; 200 if a "
+        "transform job has ended.",
+    ]
+    error: Annotated[str, "One line that explains a failure; empty for a success.", OPTIONAL] = ""
     scheduled_at: Annotated[datetime, "When the request was due.", OPTIONAL]
     started_at: Annotated[datetime, "When the request was sent."]
     total_latency_s: Annotated[
-        float, "From request to answer, at the client; in an open loop from `scheduled_at`."
+        float,
+        "Time from sending the request to the answer, measured at the client; in an open loop, "
+        "time from `scheduled_at` to the answer; of an asynchronous request, time from "
+        "`scheduled_at` until the client sees the result in S3; of a transform job, time from its "
+        "creation to its end, as SageMaker reports it.",
     ]
-    container_latency_s: Annotated[float | None, "From request to answer, in the container."] = None
-    prediction_s: Annotated[float | None, "Time in the model."] = None
-    decode_s: Annotated[float | None, "From the image file to pixels.", OPTIONAL] = None
-    transform_s: Annotated[float | None, "From pixels to model input.", OPTIONAL] = None
+    requests_ahead: Annotated[
+        int | None,
+        "Asynchronous requests of the trial that had no result when this one was sent.",
+        OPTIONAL,
+        ADDED_LATER,
+    ] = None
+    startup_s: Annotated[
+        float | None,
+        "Time from the creation of a transform job until its instances work.",
+        OPTIONAL,
+        ADDED_LATER,
+    ] = None
+    photograph_count: Annotated[
+        int | None, "Number of photographs of a transform job.", OPTIONAL, ADDED_LATER
+    ] = None
+    container_latency_s: Annotated[
+        float | None, "Time from the request to the answer, measured in the container."
+    ] = None
+    prediction_s: Annotated[float | None, "Time that the model takes to predict."] = None
+    decode_s: Annotated[float | None, "Time to decode the image file into pixels.", OPTIONAL] = None
+    transform_s: Annotated[
+        float | None, "Time to turn the pixels into the model's input.", OPTIONAL
+    ] = None
     model_setup_s: Annotated[
-        float | None, "CloudWatch `ModelSetupTime`; only for a cold start.", OPTIONAL
+        float | None, "CloudWatch's `ModelSetupTime`; only for a cold start.", OPTIONAL
     ] = None
     model_latency_s: Annotated[
         float | None,
-        "CloudWatch `ModelLatency`; empty where it is not certain whose it is.",
+        "CloudWatch's `ModelLatency`; empty if it may belong to another request.",
         OPTIONAL,
         ADDED_LATER,
     ] = None
     overhead_latency_s: Annotated[
         float | None,
-        "CloudWatch `OverheadLatency`, set-up included; empty likewise.",
+        "CloudWatch's `OverheadLatency`, which includes the set-up of the container; empty if it "
+        "may belong to another request.",
         OPTIONAL,
         ADDED_LATER,
     ] = None
-    photograph: Annotated[str, "File name of the photograph.", OPTIONAL]
-    payload_bytes: Annotated[int, "Size of the request's body.", OPTIONAL]
+    photograph: Annotated[
+        str,
+        "Name of the photograph: a keyed hash, or the name of its file with `--names`; empty for a "
+        "transform job.",
+        OPTIONAL,
+    ]
+    payload_bytes: Annotated[
+        int, "Size of the request's body, or of all photographs of a transform job.", OPTIONAL
+    ]
     label: Annotated[str, "Predicted class.", OPTIONAL] = ""
     grade: Annotated[int | None, "Predicted ICDR grade, from an ICDR grader.", OPTIONAL] = None
     model_digest: Annotated[str, "SHA-256 of the artifact that answered.", OPTIONAL] = ""
-    container_id: Annotated[str, "Which container answered.", OPTIONAL] = ""
+    container_id: Annotated[str, "Id of the container that answered.", OPTIONAL] = ""
     container_invocation: Annotated[
-        int | None, "Which of the container's invocations this was, from 1.", OPTIONAL
+        int | None, "Number of the invocation among those of its container, from 1.", OPTIONAL
     ] = None
     run_id: Annotated[
         str,
-        "Which run of the study measured the row; its facts are in `environment.json`.",
+        "Id of the run that measured the row; `environment.json` holds the facts of each run.",
         OPTIONAL,
     ]
 
 
-SCHEMA = columns_of(Measurement)
+SCHEMA = list_declared_columns(Measurement)
 """The columns of ``measurements.csv``, in order."""
 
 COLUMNS = tuple(column.name for column in SCHEMA)
 REQUIRED = tuple(column.name for column in SCHEMA if OPTIONAL not in column.rules)
-"""What a file needs to be analysed, whoever wrote it."""
+"""The columns that a file must have to be analysed, even if another tool wrote the file."""
 
 
 def encode_header() -> bytes:
     """Return the first line of ``measurements.csv``."""
-    return _line(COLUMNS)
+    return _encode_csv_line(COLUMNS)
 
 
 def encode_row(measurement: Measurement) -> bytes:
-    """Return a row as one line: a line break within a text becomes a space."""
-    return _line([encode(getattr(measurement, name)) for name in COLUMNS])
+    """Return a row as one line, in which a line break within a string becomes a space."""
+    return _encode_csv_line([encode_cell(getattr(measurement, name)) for name in COLUMNS])
 
 
 def decode_rows(lines: Iterable[str], *, where: str) -> list[Measurement]:
-    """Read complete lines, the header first.
+    """Read rows from complete lines; the first line is the header.
 
     Raises:
-        StudyError: The columns are others, or a value does not fit its column.
+        StudyError: The header has other columns, or a value does not fit its column.
     """
     reader = csv.reader(lines)
     header = tuple(next(reader, ()))
     columns = [one for one in SCHEMA if one.name in header or ADDED_LATER not in one.rules]
     if header != tuple(column.name for column in columns):
         raise StudyError(
-            f"These are not the columns of measurements: {_difference(header)}",
+            "The file does not have the columns of measurements: "
+            f"{_describe_difference_of_columns(header)}",
             where=where,
-            remedy="Keep that file elsewhere, or name another folder with --out",
+            remedy="Move the file to another folder, or choose another results folder with --out",
         )
     rows = []
     for number, row in enumerate(reader, 1):
         try:
             values: dict[str, Any] = {
-                column.name: column.decode(cell_text(cell))
+                column.name: column.decode_cell(unescape_formula_in_csv_cell(cell))
                 for column, cell in zip(columns, row, strict=True)
             }
         except ValueError as err:
@@ -164,19 +224,19 @@ def decode_rows(lines: Iterable[str], *, where: str) -> list[Measurement]:
     return rows
 
 
-def _line(values: Sequence[str]) -> bytes:
+def _encode_csv_line(values: Sequence[str]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(map(safe_cell, values))
+    csv.writer(text, lineterminator="\n").writerow(map(escape_formula_in_csv_cell, values))
     return text.getvalue().encode()
 
 
-def _difference(header: Sequence[str]) -> str:
+def _describe_difference_of_columns(header: Sequence[str]) -> str:
     missing = [
         column.name
         for column in SCHEMA
         if column.name not in header and ADDED_LATER not in column.rules
     ]
     foreign = [name for name in header if name not in COLUMNS]
-    parts = [f"missing {', '.join(missing)}"] if missing else []
-    parts += [f"unknown {', '.join(foreign)}"] if foreign else []
-    return "; ".join(parts) or "another order"
+    parts = [f"missing columns {', '.join(missing)}"] if missing else []
+    parts += [f"unknown columns {', '.join(foreign)}"] if foreign else []
+    return "; ".join(parts) or "the columns are in another order"

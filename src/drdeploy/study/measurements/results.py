@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import StudyError
+from drdeploy.files import delete_abandoned_temporary_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,11 +36,11 @@ class Results:
         self.service_log = folder / "local-service.log"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def hold_folder_lock(self) -> Iterator[None]:
         """Hold the folder's lock, so that two runs do not write rows at once.
 
         Raises:
-            StudyError: Another process holds it.
+            StudyError: Another process holds the lock.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         guard = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -50,16 +51,19 @@ class Results:
                 fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as err:
                 raise StudyError(
-                    "Another run writes to this folder",
+                    "Another run is writing to the results folder",
                     where=str(self.folder),
-                    remedy="Wait for it to end, or name another folder with --out",
+                    remedy="Wait for the other run to end, or choose another folder with --out",
                 ) from err
+            delete_abandoned_temporary_files(
+                self.folder
+            )  # of a run that was killed while it replaced a file
             yield
         finally:
             os.close(guard)
 
-    def set_aside(self, now: datetime) -> None:
-        """Move the rows and facts into ``earlier/``, so that a fresh start loses nothing."""
+    def move_earlier_files_aside(self, now: datetime) -> None:
+        """Move the files of rows and facts into a new folder under ``earlier/``."""
         kept = [path for path in (self.measurements, self.environment) if path.exists()]
         if not kept:
             return

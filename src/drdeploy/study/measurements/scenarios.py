@@ -1,4 +1,4 @@
-"""Group rows by trial and kind of start: each group answers one question."""
+"""Group rows by trial and kind of start, and give each group a short, distinct name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from drdeploy.hosting.images import IMAGE_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from drdeploy.study.measurements.load import Measurements
 
 UNLIMITED_ISOLATION = "process"
-"""A process without a cgroup: memory and CPU of its configuration are not enforced."""
+"""The isolation of a process without a cgroup, whose memory and CPU limits are not enforced."""
 
 
 @dataclass(frozen=True, order=True)
 class Configuration:
-    """A model in an image on an endpoint.
+    """A configuration, which is a model in an image on an endpoint.
 
     Attributes:
-        memory_mb: Memory of a serverless endpoint; 0 for an instance.
-        instance_type: Instance type of a real-time endpoint; empty for a serverless one.
-        image: Short name of the container image, ``lean``; the profile where no row has one.
+        memory_mb: Memory of a serverless endpoint; 0 for instances.
+        instance_type: Type of the instances; empty for a serverless endpoint.
+        image: Short name of the container image, for example ``lean``; the profile if the rows
+            name no image.
     """
 
     model: str
@@ -42,20 +43,21 @@ class Configuration:
 
     @property
     def size(self) -> str:
-        """``1024 MB`` or ``ml.m5.xlarge``."""
+        """The memory or the instance type, for example ``1024 MB`` or ``ml.m5.xlarge``."""
         return self.instance_type or f"{self.memory_mb} MB"
 
 
 @dataclass(frozen=True, eq=False)
 class Scenario:
-    """The rows of one trial with one kind of start: a line of the report.
+    """The rows of one trial with one kind of start; one line of the report.
 
     Attributes:
-        trial: The trial's name in the study.
-        name: ``warm``, ``cold``, ``real-time`` or ``open-loop``.
-        start: ``warm``, ``cold``, or empty where no row says.
+        trial: The id of the trial.
+        name: The kind of scenario: ``warm``, ``cold``, ``real-time``, ``open-loop``,
+            ``asynchronous`` or ``batch``.
+        start: ``warm`` or ``cold``; empty if the kind of start is not known.
         rows: The rows that count.
-        left_out: Rows of the trial that do not count, per reason.
+        left_out: The number of rows of the trial that do not count, for each reason.
     """
 
     trial: str
@@ -75,76 +77,119 @@ class Scenario:
         return len(self.rows)
 
     @property
-    def is_limited(self) -> bool:
-        """Whether the memory and CPU of the configuration were enforced."""
+    def is_of_jobs(self) -> bool:
+        """Whether each row is a transform job, and not a request."""
+        return self.name == "batch"
+
+    @property
+    def has_queue_in_s3(self) -> bool:
+        """Whether each row is an asynchronous request, whose latency ends in S3."""
+        return self.name == "asynchronous"
+
+    @property
+    def has_queue(self) -> bool:
+        """Whether the latencies hold time that requests waited for each other."""
+        return self.name in {"open-loop", "asynchronous", "batch"}
+
+    @property
+    def has_enforced_limits(self) -> bool:
+        """Whether the memory and CPU limits of the configuration were enforced."""
         return self.isolation != UNLIMITED_ISOLATION
 
-    def seconds(self, quantity: str) -> NDArray[np.float64]:
-        """Return the values of a column, without the rows that lack it."""
+    def known_values_of_column(self, quantity: str) -> NDArray[np.float64]:
+        """Return the values of a column in the rows that count, without empty values."""
         return self.rows[quantity].dropna().to_numpy(dtype=np.float64)
 
 
-def scenarios_of(measurements: Measurements) -> tuple[Scenario, ...]:
-    """Group rows by trial and kind of start, in a stable order.
+def group_rows_into_scenarios(measurements: Measurements) -> tuple[Scenario, ...]:
+    """Group the rows by trial and kind of start, in a stable order.
 
-    A trial whose rows all failed gives a scenario without rows: it is reported, not dropped.
+    If all rows of a trial failed, the trial becomes a scenario without rows.
     """
 
     def position(scenario: Scenario) -> tuple[object, ...]:
         warm_first = {"warm": 0, "cold": 1}.get(scenario.start, 2)
         one = scenario.configuration
-        return one.model, warm_first, image_position(one.image), one, scenario.name
+        return one.model, warm_first, image_sort_key(one.image), one, scenario.name
 
     found = []
     for trial, rows in measurements.frame.groupby("trial", sort=True):
         starts = rows.loc[rows["left_out"] == "", "start"].unique()
         expected = "cold" if rows["scenario"].iloc[0] == "cold" else "warm"
         kinds = sorted(map(str, starts)) or [expected]
-        found += [_scenario(str(trial), rows, start) for start in kinds]
+        found += [_make_scenario_from_rows(str(trial), rows, start) for start in kinds]
     return tuple(sorted(found, key=position))
 
 
-def _scenario(trial: str, rows: pd.DataFrame, start: str) -> Scenario:
+def _make_scenario_from_rows(trial: str, rows: pd.DataFrame, start: str) -> Scenario:
     counted = rows[(rows["left_out"] == "") & (rows["start"] == start)]
     dropped = rows.loc[rows["left_out"] != "", "left_out"]
     vcpu = rows["vcpu"].dropna()
     return Scenario(
         trial=trial,
-        configuration=_configuration(rows),
-        name=_known_value(rows, "scenario"),
+        configuration=_make_configuration_from_rows(rows),
+        name=_find_only_known_value(rows, "scenario"),
         start=start,
         platform=", ".join(sorted(rows["platform"].unique())),
         isolation=", ".join(sorted(rows["isolation"].unique())),
-        weights=_known_value(rows, "weights"),
+        weights=_find_only_known_value(rows, "weights"),
         vcpu=float(vcpu.iloc[0]) if len(vcpu) else None,
         rows=counted,
         left_out=dict(Counter(dropped).most_common()),
     )
 
 
-def _configuration(rows: pd.DataFrame) -> Configuration:
+def _make_configuration_from_rows(rows: pd.DataFrame) -> Configuration:
     memory_mb = rows["memory_mb"].dropna()
-    profile = _known_value(rows, "profile")
+    profile = _find_only_known_value(rows, "profile")
     # ``lean`` for ``drdeploy:lean`` in any registry; other names stay as they are.
-    name = _known_value(rows, "image").rpartition("/")[2].removeprefix("drdeploy:")
+    name = _find_only_known_value(rows, "image").rpartition("/")[2].removeprefix("drdeploy:")
     return Configuration(
-        model=_known_value(rows, "model"),
+        model=_find_only_known_value(rows, "model"),
         profile=profile,
-        precision=_known_value(rows, "precision"),
-        endpoint_kind=_known_value(rows, "endpoint_kind"),
+        precision=_find_only_known_value(rows, "precision"),
+        endpoint_kind=_find_only_known_value(rows, "endpoint_kind"),
         memory_mb=int(memory_mb.iloc[0]) if len(memory_mb) else 0,
-        instance_type=_known_value(rows, "instance_type"),
+        instance_type=_find_only_known_value(rows, "instance_type"),
         image=name or profile,
     )
 
 
-def _known_value(rows: pd.DataFrame, name: str) -> str:
-    """Return a column's one value in a trial; a failed row may have left it empty."""
+def _find_only_known_value(rows: pd.DataFrame, name: str) -> str:
+    """Return the only value of a column in a trial; the column may be empty in failed rows."""
     values = rows.loc[rows[name] != "", name]
     return str(values.iloc[0]) if len(values) else ""
 
 
-def image_position(image: str) -> tuple[int, str]:
-    """Return a sort key: the ladder's images in its order, others after them by name."""
+def image_sort_key(image: str) -> tuple[int, str]:
+    """Return a sort key that puts the project's images first, and sorts other images by name."""
     ladder = [str(name) for name in IMAGE_NAMES]
     return ladder.index(image) if image in ladder else len(ladder), image
+
+
+def label_configuration(configuration: Configuration, *, among: Iterable[Configuration]) -> str:
+    """Return the size, and the image and precision if they differ between the configurations.
+
+    An example is ``2048 MB, lean``.
+    """
+    others = list(among)
+    differing = [
+        name
+        for name in ("image", "precision")
+        if len({getattr(other, name) for other in others}) > 1
+    ]
+    return ", ".join([configuration.size, *(getattr(configuration, name) for name in differing)])
+
+
+def label_scenarios(scenarios: Sequence[Scenario], *, among: Iterable[Configuration]) -> list[str]:
+    """Return a label for each scenario.
+
+    The label contains the scenario's name if a configuration has several scenarios.
+    """
+    others = list(among)
+    measured = [scenario.configuration for scenario in scenarios]
+    return [
+        label_configuration(scenario.configuration, among=others)
+        + (f", {scenario.name}" if measured.count(scenario.configuration) > 1 else "")
+        for scenario in scenarios
+    ]

@@ -1,8 +1,9 @@
-"""How a column of ``measurements.csv`` is declared, and how its values are written and read.
+"""Declare columns of ``measurements.csv``, and write and read their values.
 
-A column is declared once, as an annotated field of
-:class:`~drdeploy.study.measurements.measurement.Measurement`: its type, what it means, and its
-rules.  The header, rows, validation and ``docs/reference/measurements.md`` all follow from that.
+A column is declared only once, as an annotated field of
+:class:`~drdeploy.study.measurements.measurement.Measurement`, with its type, meaning and rules.
+The header, the rows, the validation and ``docs/reference/measurements.md`` are all made from the
+declarations.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 class Rule(Enum):
-    """What is asked of a column besides its type."""
+    """The rules of a column besides its type."""
 
     OPTIONAL = "optional"
-    """A file that another tool wrote may lack it; the column is empty then."""
+    """A file that another tool wrote may lack the column; its values are empty then."""
 
     ONE_PER_TRIAL = "one per trial"
-    """It says what was measured, so all rows of a trial agree in it."""
+    """All rows of a trial have the same value, because the column says what was measured."""
 
     ADDED_LATER = "added later"
-    """Our own older files lack it, and a study that goes on in one of them adds it."""
+    """Files of older versions lack the column, and a run that continues such a file adds it."""
 
 
 OPTIONAL, ONE_PER_TRIAL, ADDED_LATER = Rule
@@ -44,13 +45,13 @@ _LINE_BREAKS = str.maketrans(dict.fromkeys("\r\n\0", " "))
 
 @dataclass(frozen=True)
 class CsvColumn:
-    """A column, as its field declares it.
+    """A column of ``measurements.csv``, as its field declares it.
 
     Attributes:
         kind: ``bool``, ``int``, ``float``, ``datetime`` or ``str``.
-        is_nullable: Whether an empty cell stands for a value that is not known.
-        choices: The texts that it may hold; empty where any is allowed.
-        meaning: One sentence or two, for the reference.
+        is_nullable: Whether an empty cell means that the value is not known.
+        choices: The strings that a cell may hold; empty if every string is allowed.
+        meaning: What the column means, in one or two sentences for the reference page.
     """
 
     name: str
@@ -62,24 +63,24 @@ class CsvColumn:
 
     @property
     def is_number(self) -> bool:
-        """Whether calculations use it."""
+        """Whether the column holds numbers."""
         return self.kind in {int, float}
 
     @property
     def unit(self) -> str:
-        """The unit that its name ends in; empty for a count, a label or a time."""
+        """The unit at the end of the column's name; empty for a count, a label or a time."""
         return next((unit for end, unit in _UNITS.items() if self.name.endswith(end)), "")
 
     @property
-    def type_name(self) -> str:
-        """Its type in words."""
+    def type_in_plain_words(self) -> str:
+        """The type of the column in plain words, for example ``whole number``."""
         return _TYPE_NAMES[self.kind]
 
-    def decode(self, text: str) -> object:
-        """Read a cell.
+    def decode_cell(self, text: str) -> object:
+        """Return the value that the text of a cell stands for.
 
         Raises:
-            ValueError: The text is not a value of its type.
+            ValueError: The text is not a value of the column's type.
         """
         if self.is_nullable and not text:
             return None
@@ -90,8 +91,8 @@ class CsvColumn:
         return datetime.fromisoformat(text) if self.kind is datetime else self.kind(text)
 
 
-def encode(value: object) -> str:
-    """Return the cell that holds a value; :meth:`CsvColumn.decode` reads the same value from it."""
+def encode_cell(value: object) -> str:
+    """Return the text of a cell for a value; :meth:`CsvColumn.decode_cell` does the reverse."""
     match value:
         case None:
             return ""
@@ -105,13 +106,13 @@ def encode(value: object) -> str:
             return str(value).translate(_LINE_BREAKS)
 
 
-def columns_of(row_class: type) -> tuple[CsvColumn, ...]:
+def list_declared_columns(row_class: type) -> tuple[CsvColumn, ...]:
     """Return the columns that a dataclass declares, in the order of its fields."""
     hints = get_type_hints(row_class, include_extras=True)
     columns = []
     for field in fields(row_class):
         hint, meaning, *rules = get_args(hints[field.name])
-        choices = tuple(dict.fromkeys(_literals(hint)))
+        choices = tuple(dict.fromkeys(_list_literal_values(hint)))
         kinds = [str] if choices else list(get_args(hint) or (hint,))
         column = CsvColumn(
             name=field.name,
@@ -125,8 +126,8 @@ def columns_of(row_class: type) -> tuple[CsvColumn, ...]:
     return tuple(columns)
 
 
-def _literals(hint: Any) -> list[str]:
-    """The values of a ``Literal``, or of a union of several."""
+def _list_literal_values(hint: Any) -> list[str]:
+    """Return all values of a ``Literal``, or of a union of several ``Literal`` types."""
     if get_origin(hint) is Literal:
         return list(get_args(hint))
-    return [value for part in get_args(hint) for value in _literals(part)]
+    return [value for part in get_args(hint) for value in _list_literal_values(part)]

@@ -1,4 +1,4 @@
-"""Rows as a pandas frame: typed by the schema, and refused where they contradict it."""
+"""Turn rows into a pandas frame with the types of the schema, and refuse invalid rows."""
 
 from __future__ import annotations
 
@@ -15,51 +15,52 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FIRST_LINE = 2
-"""The line of the file that the first row is in; the header is before it."""
+"""The number of the line that holds the first row; line 1 is the header."""
 
 
-def validated(frame: pd.DataFrame, source: Path) -> pd.DataFrame:
-    """Return rows as the schema types them, with every column of it.
+def convert_and_validate_rows(frame: pd.DataFrame, source: Path) -> pd.DataFrame:
+    """Return the rows with all columns and types of the schema.
 
-    Numbers become floats (NaN where a cell is empty), texts are never missing, and columns that
-    the schema does not know stay as texts.
+    Numbers become floats, with NaN for an empty cell.  Texts are never missing, and columns that
+    the schema does not know stay strings.
 
     Args:
-        frame: In the order of the file, as text or as numbers.
-        source: The file, for messages.
+        frame: The rows in the order of the file, as text or as numbers.
+        source: The file that error messages name.
 
     Raises:
         AnalysisError: A column is missing, there is no row, a value does not fit its column, or
-            a row contradicts itself or its trial.
+            two values of a row or two rows of a trial contradict each other.
     """
     missing = [name for name in REQUIRED if name not in frame.columns]
     if missing and len(frame.columns):
         raise AnalysisError(
             f"The measurements lack the column{'s' * (len(missing) > 1)} {', '.join(missing)}",
             where=str(source),
-            remedy="Measure again with this version, or rename the columns of an imported file",
+            remedy="Run the study again with this version of drdeploy, or rename the columns of a "
+            "file that another tool wrote",
         )
     if frame.empty:
         raise AnalysisError(
-            "There is no measurement yet",
+            "The results folder contains no measurements yet",
             where=str(source),
-            remedy="Run `drdeploy study run`; it appends one row per invocation",
+            remedy="Run `drdeploy study run`, which adds a row for each request",
         )
-    rows = _typed(frame.reset_index(drop=True), source)
-    _require_sense(rows, source)
+    rows = _convert_columns(frame.reset_index(drop=True), source)
+    _require_valid_values(rows, source)
     return rows
 
 
-def bad_line(source: Path, line: int, problem: str) -> AnalysisError:
-    """Return the error for one line of the file."""
+def make_bad_line_error(source: Path, line: int, problem: str) -> AnalysisError:
+    """Return the error that says what is wrong with one line of the file."""
     return AnalysisError(
-        f"A measurement makes no sense: {problem}",
+        f"A measurement is not valid: {problem}",
         where=f"{source}, line {line}",
-        remedy="Correct or remove the line; measurements are otherwise never edited",
+        remedy="Correct the line or remove it",
     )
 
 
-def _typed(frame: pd.DataFrame, source: Path) -> pd.DataFrame:
+def _convert_columns(frame: pd.DataFrame, source: Path) -> pd.DataFrame:
     rows = frame.copy()
     for column in SCHEMA:
         if column.name not in rows:
@@ -68,7 +69,8 @@ def _typed(frame: pd.DataFrame, source: Path) -> pd.DataFrame:
             cells = rows[column.name]
             numbers = pd.to_numeric(cells, errors="coerce")
             is_given = cells.notna() & (cells.astype(str).str.strip() != "")
-            _refuse(is_given & ~np.isfinite(numbers), cells, "no number", source)
+            is_wrong = is_given & ~np.isfinite(numbers)
+            _refuse_first_wrong_row(is_wrong, cells, "not a number", source)
             rows[column.name] = numbers.astype(float)
     numeric = [column.name for column in SCHEMA if column.is_number]
     for name in rows.columns.difference(numeric):
@@ -77,24 +79,40 @@ def _typed(frame: pd.DataFrame, source: Path) -> pd.DataFrame:
         if column.kind is bool:
             cells = rows[column.name]
             lowered = cells.str.lower()  # pandas and spreadsheets write True and TRUE
-            _refuse(~lowered.isin(["true", "false"]), cells, "not true or false", source)
+            _refuse_first_wrong_row(
+                ~lowered.isin(["true", "false"]), cells, "not true or false", source
+            )
             rows[column.name] = lowered == "true"
     return rows
 
 
-def _require_sense(rows: pd.DataFrame, source: Path) -> None:
+def _require_valid_values(rows: pd.DataFrame, source: Path) -> None:
     for column in SCHEMA:
         cells = rows[column.name]
         if column.choices:
             known = ", ".join(filter(None, column.choices))
-            _refuse(~cells.isin(column.choices), cells, f"not one of {known}", source)
+            _refuse_first_wrong_row(
+                ~cells.isin(column.choices), cells, f"not one of {known}", source
+            )
         if column.unit == "s":
-            _refuse(cells < 0, cells, "negative", source)
+            _refuse_first_wrong_row(cells < 0, cells, "negative", source)
     took_no_time = (rows["outcome"] == "ok") & ~(rows["total_latency_s"] > 0)
     if took_no_time.any():
-        line = _first(took_no_time) + FIRST_LINE
-        raise bad_line(source, line, "the invocation succeeded without a total latency")
+        line = _find_first_wrong_row(took_no_time) + FIRST_LINE
+        raise make_bad_line_error(source, line, "the invocation succeeded without a total latency")
+    _require_facts_of_jobs(rows, source)
     _require_one_value_per_trial(rows, source)
+
+
+def _require_facts_of_jobs(rows: pd.DataFrame, source: Path) -> None:
+    """Require what the time and the cost of a photograph are computed from."""
+    of_jobs = (rows["scenario"] == "batch") & (rows["outcome"] == "ok")
+    for name in ("photograph_count", "instance_count", "startup_s"):
+        least = 0 if name == "startup_s" else 1
+        is_wrong = of_jobs & ~(rows[name] >= least)
+        if is_wrong.any():
+            line = _find_first_wrong_row(is_wrong) + FIRST_LINE
+            raise make_bad_line_error(source, line, f"a transform job has no valid {name}")
 
 
 def _require_one_value_per_trial(rows: pd.DataFrame, source: Path) -> None:
@@ -106,20 +124,22 @@ def _require_one_value_per_trial(rows: pd.DataFrame, source: Path) -> None:
             known = of_trial[column.name].replace("", np.nan).dropna()
             if len(known.unique()) > 1:
                 raise AnalysisError(
-                    f"Trial {trial} has rows with different {column.name}",
+                    f"The rows of the trial '{trial}' have different values of '{column.name}'",
                     where=str(source),
-                    remedy="Give each configuration a trial of its own, "
-                    "in a results folder of its own",
+                    remedy="Give the rows of each configuration their own trial id",
                 )
 
 
-def _refuse(is_wrong: pd.Series, cells: pd.Series, problem: str, source: Path) -> None:
-    """Raise for the first row that is wrong, if there is one."""
+def _refuse_first_wrong_row(
+    is_wrong: pd.Series, cells: pd.Series, problem: str, source: Path
+) -> None:
+    """Raise an error for the first wrong row, if there is one."""
     if is_wrong.any():
-        row = _first(is_wrong)
+        row = _find_first_wrong_row(is_wrong)
         value = cells.iloc[row]
-        raise bad_line(source, row + FIRST_LINE, f"{cells.name} is {value!r}, {problem}")
+        problem = f"{cells.name} is {value!r}, which is {problem}"
+        raise make_bad_line_error(source, row + FIRST_LINE, problem)
 
 
-def _first(is_wrong: pd.Series) -> int:
+def _find_first_wrong_row(is_wrong: pd.Series) -> int:
     return int(np.argmax(is_wrong.to_numpy()))

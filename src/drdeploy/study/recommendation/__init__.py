@@ -1,20 +1,28 @@
-"""The decision: the cheapest way of hosting that meets every requirement, and how sure that is.
+"""Decide how to host, with every requirement met, and compute the confidence of the decision.
 
-``requirements``    what must be met, and what is assumed where no measurement says
-``configurations``  the configurations that were measured, with their times
-``traffic``         when photographs arrive
-``simulation``      what the traffic does to an endpoint
-``mitigation``      what can be done against cold starts
-``cost``            what hosting costs
-``options``         each configuration with each policy, or with the instances that its peak takes:
-                    simulated and priced
-``checks``          the requirements that an option misses
-``confidence``      a bootstrap of the rows: limits of each option, and how often the winner wins
-``break_even``      the volume from which on another kind of hosting is cheaper
-``decide``          all of the above, in order
-``decision``        the result as one frozen document (``evaluated``: an option of it)
-``wording``         the decision in sentences
-``picture``         every option's cost against its latency, as one picture
-``page``            the decision as a page, or as a section of the report
-``candidates``      networks side by side: what each finds and costs
+- ``requirements`` holds the requirements of an option, and the values that are assumed.
+- ``configurations`` collects the configurations that were measured, with their times.
+- ``transfer`` estimates latencies on AWS from rows of this machine.
+- ``traffic`` draws the times at which photographs arrive; ``trace`` reads them from a CSV file.
+- ``simulation`` simulates traffic on an endpoint.
+- ``mitigation`` holds the policies against cold starts.
+- ``ways`` lists the ways of hosting, with their limits and whether they can be deployed.
+- ``instance_options`` simulates the ways to run instances other than around the clock.
+- ``options`` simulates and prices every way of hosting.
+- ``bill`` computes the monthly bill of an option.
+- ``evaluated`` lists the requirements that an option misses, and its simulated results.
+- ``choice`` chooses among options of about the same cost: the simplest, then the fastest.
+- ``price_age`` says how old the prices are.
+- ``price_sensitivity`` computes how far a price can move before another option is chosen.
+- ``confidence`` computes a bootstrap of the rows, with intervals for each option.
+- ``break_even`` finds the volume of requests above which another kind of hosting is cheaper.
+- ``decide`` makes the decision: it calls the modules from ``requirements`` to ``break_even`` in
+  order.
+- ``decision`` holds the decision as one frozen document.
+- ``wording`` writes the decision as sentences.
+- ``picture`` draws every option's cost against its latency.
+- ``grid`` simulates every option at several volumes, for the page.
+- ``page`` renders the decision as a page, or as a section of the report.
+- ``inference_cost`` computes the cost of one inference, as the 2023 study defines it.
+- ``candidates`` compares networks by quality, speed and cost.
 """

@@ -1,16 +1,16 @@
-"""Networks side by side: how well each grades, how fast it predicts, and what that costs."""
+"""Compare networks by quality, speed and cost."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.grader.evaluation.comparison import compare
-from drdeploy.grader.evaluation.document import figure
+from drdeploy.grader.evaluation.comparison import compare_grades
+from drdeploy.grader.evaluation.document import estimate_as_dict
 from drdeploy.grader.evaluation.evaluation import evaluate_probabilities
-from drdeploy.grader.grading.prediction import grades_of
-from drdeploy.statistics.percentiles import median
-from drdeploy.study.recommendation.cost import MILLION
+from drdeploy.grader.grading.prediction import grades_from_probabilities
+from drdeploy.statistics.percentiles import estimate_median
+from drdeploy.study.recommendation.inference_cost import MILLION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from drdeploy.grader.evaluation.predictions import GradedSet
     from drdeploy.grader.training.compare import ComparedNetwork, NetworkMeasurement
     from drdeploy.statistics.estimate import Estimate
-    from drdeploy.study.recommendation.cost import SecondPrice
+    from drdeploy.study.recommendation.inference_cost import SecondPrice
 
 
 @dataclass(frozen=True)
 class CandidateSummary:
-    """What was measured of one network.
+    """The quality, speed and cost of one network.
 
     Attributes:
-        measured: Size, weights and times of single predictions.
-        evaluation: How well its out-of-fold predictions agree with the labels, the most probable
-            grade counting.
-        kappa_gain: Its kappa minus the highest one's, paired on the same photographs; None for
-            the candidate with the highest kappa.
-        predict_s: Median time of a single prediction.
-        cost_per_million_usd: Cost of a million predictions, without anything else that a request
-            takes.
+        measured: The network's size, weights and times of single predictions.
+        evaluation: The agreement of the out-of-fold predictions with the labels; the most
+            probable grade counts as the prediction.
+        kappa_gain: The network's kappa minus the highest kappa of all networks, paired by
+            photograph; None for the network with the highest kappa.
+        predict_s: The median time of a single prediction.
+        cost_per_million_usd: The cost of a million predictions, without decoding and the other
+            steps of a request.
     """
 
     measured: NetworkMeasurement
@@ -44,15 +44,15 @@ class CandidateSummary:
     cost_per_million_usd: Estimate
 
 
-def summarise(
+def evaluate_and_price_candidates(
     candidates: Sequence[ComparedNetwork], price: SecondPrice, *, seed: int = 0
 ) -> tuple[CandidateSummary, ...]:
-    """Evaluate, time and price networks.
+    """Evaluate, time and price networks that graded the same photographs in the same order.
 
     Args:
-        candidates: At least one network, all on the same photographs in the same order.
-        price: What a second of the endpoint costs that they would run on.
-        seed: Seed of the bootstrap.
+        candidates: The networks, at least one.
+        price: The price of a second of the endpoint that the networks would run on.
+        seed: The seed of the bootstrap.
     """
     graded = [candidate.out_of_fold for candidate in candidates]
     evaluations = [
@@ -65,9 +65,11 @@ def summarise(
         CandidateSummary(
             measured=candidate.measured,
             evaluation=evaluations[at],
-            kappa_gain=None if at == best else _gain(graded[best], graded[at], seed),
-            predict_s=median(candidate.measured.predict_s),
-            cost_per_million_usd=median(candidate.measured.predict_s).scaled(
+            kappa_gain=None
+            if at == best
+            else _compute_kappa_difference_from_best(graded[best], graded[at], seed),
+            predict_s=estimate_median(candidate.measured.predict_s),
+            cost_per_million_usd=estimate_median(candidate.measured.predict_s).multiplied_by(
                 price.usd_per_second * MILLION
             ),
         )
@@ -75,8 +77,8 @@ def summarise(
     )
 
 
-def document_of(summary: CandidateSummary) -> dict[str, Any]:
-    """A network's figures as plain values, each with its interval."""
+def convert_candidate_to_json(summary: CandidateSummary) -> dict[str, Any]:
+    """Return a network's results as plain values for JSON, each with its interval."""
     evaluation, measured = summary.evaluation, summary.measured
     gain = summary.kappa_gain
     return {
@@ -85,21 +87,25 @@ def document_of(summary: CandidateSummary) -> dict[str, Any]:
         "weights": measured.weights,
         "weights_source": measured.weights_source,
         "artifact_size_bytes": measured.artifact_size_bytes,
-        "kappa": figure(evaluation.kappa),
-        "kappa_against_best": None if gain is None else figure(gain),
-        "accuracy": figure(evaluation.accuracy),
-        "auroc_referable": figure(evaluation.referable.auroc),
-        "sensitivity_referable": figure(evaluation.referable.sensitivity),
-        "specificity_referable": figure(evaluation.referable.specificity),
-        "auroc_vision_threatening": figure(evaluation.vision_threatening.auroc),
-        "sensitivity_vision_threatening": figure(evaluation.vision_threatening.sensitivity),
-        "specificity_vision_threatening": figure(evaluation.vision_threatening.specificity),
-        "predict_s": figure(summary.predict_s),
+        "kappa": estimate_as_dict(evaluation.kappa),
+        "kappa_against_best": None if gain is None else estimate_as_dict(gain),
+        "accuracy": estimate_as_dict(evaluation.accuracy),
+        "auroc_referable": estimate_as_dict(evaluation.referable.auroc),
+        "sensitivity_referable": estimate_as_dict(evaluation.referable.sensitivity),
+        "specificity_referable": estimate_as_dict(evaluation.referable.specificity),
+        "auroc_vision_threatening": estimate_as_dict(evaluation.vision_threatening.auroc),
+        "sensitivity_vision_threatening": estimate_as_dict(
+            evaluation.vision_threatening.sensitivity
+        ),
+        "specificity_vision_threatening": estimate_as_dict(
+            evaluation.vision_threatening.specificity
+        ),
+        "predict_s": estimate_as_dict(summary.predict_s),
         "threads": measured.threads,
-        "cost_per_million_usd": figure(summary.cost_per_million_usd),
+        "cost_per_million_usd": estimate_as_dict(summary.cost_per_million_usd),
     }
 
 
-def _gain(best: GradedSet, other: GradedSet, seed: int) -> Estimate:
-    grades = [grades_of(graded.probabilities, None) for graded in (best, other)]
-    return compare(best.labels, *grades, groups=best.groups, seed=seed).kappa
+def _compute_kappa_difference_from_best(best: GradedSet, other: GradedSet, seed: int) -> Estimate:
+    grades = [grades_from_probabilities(graded.probabilities, None) for graded in (best, other)]
+    return compare_grades(best.labels, *grades, groups=best.groups, seed=seed).kappa

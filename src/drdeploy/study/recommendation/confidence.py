@@ -1,18 +1,19 @@
-"""How sure the decision is: a bootstrap of the measured rows.
+"""Compute the confidence of a decision by a bootstrap of the measured rows.
 
-Each resample draws every configuration's rows again, with replacement, and recomputes what every
-option costs and its p95.  That gives the 95 % interval of both, and the share of resamples in which
-the winner stays the winner.
+Each resample draws the rows of every configuration again, with replacement, and recomputes the cost
+and the p95 of every option.  The resamples give 95 % intervals of cost and p95, and the share of
+resamples in which the winner is still chosen.
 
-The simulation is not repeated for each resample.  Which requests find a container warm, and how
-long one waits for an instance, hardly depend on which rows were drawn, and 400 simulations of every
-option would take minutes.  So a serverless p95 is that of the mixture of resampled warm and cold
-rows with the simulated shares, and a real-time p95 that of the simulated waits plus resampled rows.
+The simulation is not repeated for each resample.  The share of cold starts and the waiting times
+hardly depend on the drawn rows, and 400 simulations of every option would take minutes.  The p95 of
+a serverless option is computed from a mixture of resampled warm and cold rows, whose shares come
+from the simulation.  The p95 of a real-time option is computed from simulated waiting times plus
+the latencies of resampled rows.
 
-All options of one configuration share its resampled rows: their differences are not blurred by
-differences between draws.  What rows cannot know (another day, another machine, other prices) is
-not in it, and with a few dozen rows a bootstrap of a p95 is rather too narrow than too wide: it
-cannot draw a slower request than the slowest that was measured.
+All options of one configuration share the same resampled rows, so that chance affects them alike.
+The confidence does not cover another day, another machine or other prices.  With a few dozen rows,
+the interval of a p95 is too narrow, because no resample holds a slower request than the slowest
+measured request.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.statistics.estimate import TAIL
+from drdeploy.study.recommendation.choice import NONE, SameCost, choose_option_in_each_case
 from drdeploy.study.recommendation.simulation.outcome import WAITS
 
 if TYPE_CHECKING:
@@ -40,13 +42,13 @@ RESAMPLES = 400
 
 @dataclass(frozen=True)
 class Confidence:
-    """The share of the resamples that each option wins.
+    """The share of resamples in which each option is chosen.
 
     Attributes:
-        share: Share of the resamples that the winner wins; None where there is no winner.
-        resamples: Number of resamples.
-        others: Shares of other options that win, by name, the largest first; an empty name where
-            none meets the requirements.
+        share: The share of the resamples in which the winner is chosen; None without a winner.
+        others: The name of each other option that is chosen in a resample, with its share of the
+            resamples, the largest share first.  An empty name stands for the resamples in which
+            no option meets the requirements.
     """
 
     share: float | None
@@ -56,66 +58,82 @@ class Confidence:
 
 @dataclass(frozen=True, eq=False)
 class ResampledOption:
-    """Monthly cost and p95 of one option in every resample; arrays of shape ``(resamples,)``.
+    """The monthly cost and the p95 of one option in every resample, as arrays.
 
     Attributes:
-        usd: Not a number where the cost is not known.
-        p95_s: Infinite where so many requests are refused that it has no end.
+        usd: The monthly cost in each resample; NaN if the cost is not known.
+        p95_s: The p95 in each resample; infinite if more than 5 % of the requests are refused.
+        p95_as_measured_s: The p95 if requests took the times that were measured on this machine,
+            and were as often cold; None if the latencies are those that were measured.
     """
 
     name: str
     usd: NDArray[np.float64]
     p95_s: NDArray[np.float64]
+    p95_as_measured_s: float | None = None
 
 
-def resample(
+def resample_cost_and_p95(
     options: Sequence[Option], *, seed: int, resamples: int = RESAMPLES
 ) -> dict[str, ResampledOption]:
-    """Recompute cost and p95 of every option with rows drawn again, by the option's name."""
+    """Compute the cost and the p95 of every option in each resample, by the option's name."""
     rng = np.random.default_rng(seed)
     found: dict[str, ResampledOption] = {}
     for _, group in groupby(options, key=lambda option: option.measured.name):
-        priced = [_PricedOption.of(option) for option in group]
+        priced = [_PricedOption.from_option_with_bill_split(option) for option in group]
         times = priced[0].option.measured.times
         # One draw of rows for all options of the configuration: their difference is not noise.
         usd = np.empty((len(priced), resamples))
         p95_s = np.empty_like(usd)
         for at in range(resamples):
-            drawn = times.resampled(rng)
+            drawn = times.draw_bootstrap_resample(rng, at)
             for row, one in enumerate(priced):
-                usd[row, at], p95_s[row, at] = one.usd(drawn), one.p95_s(drawn)
+                usd[row, at], p95_s[row, at] = (
+                    one.compute_monthly_usd(drawn),
+                    one.compute_p95_s(drawn),
+                )
         for row, one in enumerate(priced):
-            name = one.option.name
-            found[name] = ResampledOption(name, usd[row], p95_s[row])
+            name, here = one.option.name, times.as_measured
+            p95_here_s = None if here is times else one.compute_p95_s(here)
+            found[name] = ResampledOption(name, usd[row], p95_s[row], p95_here_s)
     return found
 
 
-def confidence(
-    winner: str | None, contenders: Sequence[ResampledOption], required: Requirements
+def compute_confidence_of_winner(
+    winner: str | None,
+    contenders: Sequence[tuple[ResampledOption, int]],
+    required: Requirements,
 ) -> Confidence:
-    """Count in how many resamples each option is the cheapest that meets the requirements.
+    """Count in how many resamples each option is chosen.
 
     Args:
-        winner: Name of the winner on the rows as measured, or None.
-        contenders: Options that fail on nothing that resampling cannot change (sensitivity,
-            refused requests, unknown prices).
-        required: What they must meet.
+        winner: The name of the winner with the measured rows, or None.
+        contenders: The options that meet the requirements on sensitivity and refused requests, have
+            known prices and can be deployed, because resampling cannot change any of these. Each
+            option comes with the number of parts that somebody must run for it.
+        required: The requirements.
     """
-    resamples = contenders[0].usd.size if contenders else 0
-    wins: dict[str, int] = {}
-    usd = np.array([_usd_if_met(one, required) for one in contenders])
-    for at in range(resamples):
-        cheapest = int(usd[:, at].argmin())
-        name = contenders[cheapest].name if np.isfinite(usd[cheapest, at]) else ""
-        wins[name] = wins.get(name, 0) + 1
-    shares = {name: count / resamples for name, count in wins.items()}
+    if not contenders:
+        return Confidence(None if winner is None else 0.0, 0, ())
+    usd = np.array([_compute_usd_if_requirements_met(one, required) for one, _ in contenders])
+    chosen = choose_option_in_each_case(
+        usd,
+        np.array([one.p95_s for one, _ in contenders]),
+        np.array([parts for _, parts in contenders]),
+        SameCost.from_requirements(required),
+    )
+    names = {NONE: "", **{at: one.name for at, (one, _) in enumerate(contenders)}}
+    counts = zip(*np.unique(chosen, return_counts=True), strict=True)
+    shares = {names[int(at)]: int(count) / chosen.size for at, count in counts}
     share = None if winner is None else shares.pop(winner, 0.0)
     others = sorted(shares.items(), key=lambda item: -item[1])
-    return Confidence(share, resamples, tuple(others))
+    return Confidence(share, chosen.size, tuple(others))
 
 
-def limits(values: NDArray[np.float64]) -> tuple[float, float] | None:
-    """The middle 95 % of resamples; None where a limit is not finite."""
+def compute_interval_of_middle_95_percent(
+    values: NDArray[np.float64],
+) -> tuple[float, float] | None:
+    """Return the interval of the middle 95 % of resamples; None if a value is not finite."""
     # A p95 has no end where more than 5 % of the requests are refused; nor has its interval then.
     if not np.isfinite(values).all():
         return None
@@ -123,8 +141,10 @@ def limits(values: NDArray[np.float64]) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def _usd_if_met(one: ResampledOption, required: Requirements) -> NDArray[np.float64]:
-    """The cost in each resample, infinite in those that miss a requirement."""
+def _compute_usd_if_requirements_met(
+    one: ResampledOption, required: Requirements
+) -> NDArray[np.float64]:
+    """Return the cost in each resample; the cost is infinite if a requirement is missed."""
     missed = np.zeros(one.usd.size, dtype=bool)
     if required.budget_usd is not None:
         missed |= one.usd > required.budget_usd
@@ -135,15 +155,16 @@ def _usd_if_met(one: ResampledOption, required: Requirements) -> NDArray[np.floa
 
 @dataclass(frozen=True, eq=False)
 class _PricedOption:
-    """An option's bill split into what depends on the rows and what does not.
+    """An option's bill, split into a part that depends on the rows and a part that does not.
 
     Attributes:
-        fixed_usd: The part of a month's bill that does not depend on the rows.
-        on_demand_usd: Price of a billed second on demand.
-        at_work_usd: Price of a second that a provisioned container works.
-        warm: Requests a month answered warm on demand, keep-warm ones among them.
-        cold: Requests a month answered by a container that had to start.
-        provisioned: Requests a month answered by provisioned containers.
+        fixed_usd: The part of the monthly bill that does not depend on the rows.
+        on_demand_usd: The price of a second that an on-demand container works.
+        at_work_usd: The price of a second that a provisioned container works.
+        warm: The monthly number of requests to warm on-demand containers, including keep-warm
+            requests.
+        cold: The monthly number of requests for which a container had to start.
+        provisioned: The monthly number of requests to provisioned containers.
     """
 
     option: Option
@@ -155,7 +176,7 @@ class _PricedOption:
     provisioned: float
 
     @classmethod
-    def of(cls, option: Option) -> _PricedOption:
+    def from_option_with_bill_split(cls, option: Option) -> _PricedOption:
         simulated, months = option.simulated, option.months
         on_demand_usd = at_work_usd = 0.0
         for entry in option.bill.entries if option.bill else ():
@@ -175,37 +196,45 @@ class _PricedOption:
         )
         # By subtraction, so that with the rows as measured the parts sum to the bill exactly.
         bill_usd = option.bill.usd if option.bill else float("nan")
-        return replace(varying, fixed_usd=bill_usd - varying.usd(option.measured.times))
+        return replace(
+            varying, fixed_usd=bill_usd - varying.compute_monthly_usd(option.measured.times)
+        )
 
-    def usd(self, times: ServiceTimes) -> float:
-        """A month's cost with these times."""
+    def compute_monthly_usd(self, times: ServiceTimes) -> float:
+        """Return the cost of a month if requests take the given times."""
         warm_s = times.warm.mean_busy_s
         cold_s = times.cold.mean_busy_s if times.cold else 0.0
         used = self.on_demand_usd * (self.warm * warm_s + self.cold * cold_s)
         return self.fixed_usd + used + self.at_work_usd * self.provisioned * warm_s
 
-    def p95_s(self, times: ServiceTimes) -> float:
-        """The 95th percentile of all requests with these times."""
+    def compute_p95_s(self, times: ServiceTimes) -> float:
+        """Return the 95th percentile of the latency if requests take the given times."""
         simulated = self.option.simulated
         if times.cold is None:
             # Rows come in random order already, so repeating them pairs them with the waits.
             return float(
-                np.quantile(simulated.waits_s + np.resize(times.warm.total_s, WAITS), 0.95)
+                np.quantile(
+                    simulated.waits_s + np.resize(times.warm.total_s, WAITS),
+                    # Refused requests never end, and are not among the waits that are sampled.
+                    min(0.95 / (1 - simulated.throttled_share), 1.0),
+                )
+                if simulated.throttled_share < 0.05
+                else np.inf
             )
         answered = 1 - simulated.throttled_share
-        return mixture_percentile(
+        return compute_mixture_percentile(
             (times.warm.total_s, (1 - simulated.cold_share) * answered),
             (times.cold.total_s, simulated.cold_share * answered),
             0.95,
         )
 
 
-def mixture_percentile(
+def compute_mixture_percentile(
     one: tuple[NDArray[np.float64], float], other: tuple[NDArray[np.float64], float], share: float
 ) -> float:
-    """Percentile of a mixture of two samples, each with its weight.
+    """Return a percentile of a mixture of two samples, each with a weight.
 
-    The weights sum to at most 1; what is missing to 1 counts as infinite.
+    The weights sum to at most 1; the rest of the mixture counts as infinite.
     """
     values = np.concatenate([one[0], other[0]])
     weights = np.concatenate(

@@ -1,4 +1,4 @@
-"""The configurations that were measured, each with the times that a simulation needs."""
+"""Collect the measured configurations, each with the times that a simulation needs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pandas as pd
 from drdeploy.errors import AnalysisError
 from drdeploy.grader.artifacts import OperatingPoint
 from drdeploy.study.measurements.results import ENVIRONMENT_FILE
-from drdeploy.study.measurements.scenarios import scenarios_of
-from drdeploy.study.recommendation.simulation.service import ServiceTimes, times_of
+from drdeploy.study.measurements.scenarios import group_rows_into_scenarios
+from drdeploy.study.recommendation.simulation.service import ServiceTimes, read_times_from_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,20 +22,21 @@ if TYPE_CHECKING:
     from drdeploy.study.measurements.load import Measurements
     from drdeploy.study.measurements.scenarios import Configuration, Scenario
 
-OPEN_LOOP = "open-loop"
 TIME_COLUMNS = ["start", "total_latency_s", "container_latency_s", "model_setup_s"]
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredConfiguration:
-    """A model on one endpoint configuration, with the times that were measured of it.
+    """A model on one endpoint configuration, with its measured times.
 
     Attributes:
-        name: Distinct, for example ``mobilenet fp32 lean, 1024 MB``.
-        service: Measured times; None where ``unusable`` says why there are none.
-        request_bytes: Mean size of the photographs that were sent; None where rows do not say.
-        operating_points: The artifact's; empty where the results hold no clinical figures.
-        trials: Names of the trials that the rows belong to.
+        name: A name that no other configuration has, such as ``mobilenet fp32 lean, 1024 MB``.
+        service: The measured times; None if the configuration cannot be simulated.
+        request_bytes: The mean size of the photographs that were sent; None if it is not known.
+        operating_points: The operating points of the artifact; empty if it has none.
+        trials: The ids of the trials that the rows belong to.
+        unusable: Why the configuration cannot be simulated; empty if it can.
+        platform: Where the rows were measured: ``local`` or ``aws``, or both.
     """
 
     name: str
@@ -45,43 +46,48 @@ class MeasuredConfiguration:
     operating_points: tuple[OperatingPoint, ...]
     trials: tuple[str, ...]
     unusable: str = ""
+    platform: str = ""
 
     @property
     def times(self) -> ServiceTimes:
-        """The measured times.
+        """The measured times, warm and cold.
 
         Raises:
-            AnalysisError: There are none.
+            AnalysisError: The configuration has no measured times.
         """
         if self.service is None:
-            raise AnalysisError(f"{self.name} cannot be simulated: {self.unusable}")
+            raise AnalysisError(
+                f"The configuration {self.name} cannot be simulated: {self.unusable}"
+            )
         return self.service
 
     @property
     def is_serverless(self) -> bool:
-        """Whether it scales to zero."""
+        """Whether the configuration is serverless and scales to zero."""
         return self.configuration.endpoint_kind == "serverless"
 
 
-def measured_configurations(measurements: Measurements) -> tuple[MeasuredConfiguration, ...]:
+def collect_measured_configurations(
+    measurements: Measurements,
+) -> tuple[MeasuredConfiguration, ...]:
     """Group the rows by configuration.
 
-    A configuration whose trials failed, or that lacks warm or cold rows, is among them and says
-    why it is unusable.
+    A configuration that lacks warm or cold rows is included too, with the reason why it cannot be
+    simulated.
     """
     groups: dict[Configuration, list[Scenario]] = defaultdict(list)
-    for scenario in scenarios_of(measurements):
-        # Rows of an open loop hold time that a request waited, which the simulation adds itself.
-        if scenario.name != OPEN_LOOP:
+    for scenario in group_rows_into_scenarios(measurements):
+        # Their rows hold time that a request waited, which the simulation adds itself.
+        if not scenario.has_queue:
             groups[scenario.configuration].append(scenario)
-    points = _operating_points(measurements)
+    points = _read_operating_points_by_trial(measurements)
     return tuple(
-        _measured(configuration, scenarios, points)
+        _make_measured_configuration(configuration, scenarios, points)
         for configuration, scenarios in sorted(groups.items())
     )
 
 
-def _measured(
+def _make_measured_configuration(
     configuration: Configuration,
     scenarios: list[Scenario],
     points: Mapping[str, tuple[OperatingPoint, ...]],
@@ -90,10 +96,12 @@ def _measured(
     warm, cold = (rows.loc[rows["start"] == start, TIME_COLUMNS] for start in ("warm", "cold"))
     payload = rows["payload_bytes"].dropna()
     trials = tuple(sorted({scenario.trial for scenario in scenarios}))
-    unusable = _unusable(configuration, scenarios, len(warm), len(cold))
+    unusable = _explain_why_unusable(configuration, scenarios, len(warm), len(cold))
     service = None
     if not unusable:
-        service = ServiceTimes(times_of(warm), times_of(cold) if len(cold) else None)
+        service = ServiceTimes(
+            read_times_from_rows(warm), read_times_from_rows(cold) if len(cold) else None
+        )
     parts = (configuration.model, configuration.precision, configuration.profile)
     return MeasuredConfiguration(
         name=f"{' '.join(part for part in parts if part)}, {configuration.size}",
@@ -104,25 +112,33 @@ def _measured(
         operating_points=next((points[trial] for trial in trials if points.get(trial)), ()),
         trials=trials,
         unusable=unusable,
+        platform=", ".join(sorted(set(rows["platform"]))),
     )
 
 
-def _unusable(configuration: Configuration, scenarios: list[Scenario], warm: int, cold: int) -> str:
+def _explain_why_unusable(
+    configuration: Configuration, scenarios: list[Scenario], warm: int, cold: int
+) -> str:
     left_out = sum(sum(scenario.left_out.values()) for scenario in scenarios)
     if not warm and not cold:
-        return f"none of its {left_out} rows counts: every request failed or began the wrong way"
+        return (
+            f"none of its {left_out} rows counts, because every request failed or had the wrong "
+            "kind of start"
+        )
     if not warm:
         return "no warm request was measured"
     if configuration.endpoint_kind == "serverless" and not cold:
-        return "no cold start was measured, so its latency with cold starts is not known"
+        return "no cold start was measured, so the latency of a cold start is not known"
     return ""
 
 
-def _operating_points(measurements: Measurements) -> dict[str, tuple[OperatingPoint, ...]]:
-    """The artifact's operating points of each trial, from the facts that a run wrote down.
+def _read_operating_points_by_trial(
+    measurements: Measurements,
+) -> dict[str, tuple[OperatingPoint, ...]]:
+    """Return the operating points of each trial's artifact, from the recorded facts of the runs.
 
     Raises:
-        AnalysisError: A point lacks a field or has a wrong one.
+        AnalysisError: An operating point lacks a field, or a field has a wrong type.
     """
     found: dict[str, tuple[OperatingPoint, ...]] = {}
     for facts in measurements.environment.values():
@@ -133,8 +149,8 @@ def _operating_points(measurements: Measurements) -> dict[str, tuple[OperatingPo
                 found[str(trial)] = msgspec.convert(points or (), tuple[OperatingPoint, ...])
             except msgspec.ValidationError as err:
                 raise AnalysisError(
-                    f"The operating points of trial {trial} make no sense: {err}",
+                    f"The operating points of the trial '{trial}' are not valid: {err}",
                     where=str(measurements.source.with_name(ENVIRONMENT_FILE)),
-                    remedy="Measure again, or remove them from the file",
+                    remedy="Run the study again, or remove the operating points from the file",
                 ) from err
     return found

@@ -1,25 +1,28 @@
-"""The decision as one frozen document of plain values, which page, report and JSON display."""
+"""The decision as one document of plain values, for the page, the report and JSON."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from drdeploy.grader.artifacts import OperatingPoint
+from drdeploy.study.recommendation.ways import WAYS
 
 if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Price
     from drdeploy.study.recommendation.break_even import BreakEven
     from drdeploy.study.recommendation.confidence import Confidence
-    from drdeploy.study.recommendation.cost.sensitivity import PriceSensitivity
     from drdeploy.study.recommendation.mitigation.comparison import MitigationComparison
+    from drdeploy.study.recommendation.price_sensitivity import PriceSensitivity
     from drdeploy.study.recommendation.requirements import Requirements
+    from drdeploy.study.recommendation.transfer import AppliedTransfer
+    from drdeploy.study.recommendation.ways import WayName
 
 
 @dataclass(frozen=True)
 class BillLine:
-    """One line of the month's bill: a quantity times a dated price."""
+    """One line of a month's bill, which is a quantity times a dated price."""
 
     item: str
     quantity: float
@@ -31,34 +34,41 @@ class BillLine:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatedOption:
-    """One way of hosting, with what was simulated and priced, and the requirements it fails.
+    """One way of hosting: its simulated latency, its cost, and the requirements that it misses.
 
     Attributes:
-        name: Distinct among all options.
-        kind: ``serverless``, ``serverless, POLICY`` or ``real-time``.
-        size: Memory or instance type: ``1024 MB`` or ``ml.m5.xlarge``.
-        policy: What is done against cold starts; empty for a real-time endpoint.
-        description: The policy, or the number of instances, in words.
-        instances: Number of instances; 0 for a serverless endpoint.
-        usd_per_month: The bill's total; None where a price is not known.
-        usd_per_month_limits: The middle 95 % of bootstrap resamples of the rows; None where the
-            cost is not known.
-        usd_per_inference: The month's bill over the month's requests.
-        usd_per_patient: The same times the photographs per patient.
-        p50_s: Median latency of all requests, cold starts and waiting included.
-        p95_s: The 95th percentile; None where so many requests are refused that it has no end.
-        p95_s_limits: The middle 95 % of bootstrap resamples; None where a resample has no end.
-        cold_share: Share of the answered requests that met a cold start.
-        throttled_share: Share of all requests that were refused.
+        name: A name that no other option has.
+        kind: The kind of hosting: ``serverless``, ``serverless, POLICY``, or the name of another
+            way in :data:`~drdeploy.study.recommendation.ways.WAYS`.
+        size: The memory or the instance type, for example ``1024 MB`` or ``ml.m5.xlarge``.
+        policy: The policy against cold starts; empty for instances.
+        description: A description of the policy, or the number of instances, as text.
+        instances: The largest number of instances; 0 for a serverless endpoint.
+        usd_per_month: The total of the monthly bill; None if a price is not known.
+        usd_per_month_limits: The interval of the middle 95 % of the monthly costs in bootstrap
+            resamples; None if the cost is not known.
+        usd_per_inference: The monthly bill divided by the number of requests in a month.
+        usd_per_patient: The cost per inference times the number of photographs per patient.
+        p50_s: The median latency of all requests, including cold starts and waiting.
+        p95_s: The 95th percentile of the latency; None if more than 5 % of the requests are
+            refused.
+        p95_s_limits: The interval of the middle 95 % of the p95 in bootstrap resamples; None if
+            a p95 is infinite.
+        p95_as_measured_s: The p95 with the times that were measured on this machine; None if
+            ``p95_s`` is as measured too, or if more than 5 % of the requests are refused.
+        cold_share: The share of the answered requests that met a cold start.
+        throttled_share: The share of all requests that were refused.
         waiting_p95_s: The 95th percentile of the time that a request waits for a free instance.
-        peak_concurrency: Most requests at once.
-        sensitivity: The best operating point at the grade that is required, or None.
-        warm_rows: Number of measured rows that warm times were drawn from.
-        cold_rows: Number of measured rows that cold starts were drawn from.
-        trials: Names of the trials that the rows belong to.
-        failures: Requirements that it misses, each as a clause; empty if it meets all.
-        settings: Variables for ``infrastructure/environments/single-endpoint``.
-        schedule: Hours of the week in which containers are kept warm or provisioned.
+        peak_concurrency: The largest number of requests in progress at once.
+        sensitivity: The operating point at the required grade with the best sensitivity, or None.
+        warm_rows: The number of measured warm rows behind the simulation.
+        cold_rows: The number of measured cold rows behind the simulation.
+        trials: The ids of the trials that the rows belong to.
+        is_deployable: Whether this project can set the option up on AWS.
+        operated_parts: The parts that somebody must run for the option, besides the endpoint.
+        failures: The requirements that the option misses, each as a clause.
+        settings: The variables that :attr:`command` takes; empty if the option cannot be deployed.
+        schedule: The hours of the week in which containers are kept warm or provisioned.
     """
 
     name: str
@@ -78,6 +88,7 @@ class EvaluatedOption:
     p50_s: float | None
     p95_s: float | None
     p95_s_limits: tuple[float, float] | None
+    p95_as_measured_s: float | None
     cold_share: float
     throttled_share: float
     waiting_p95_s: float
@@ -86,19 +97,26 @@ class EvaluatedOption:
     warm_rows: int
     cold_rows: int
     trials: tuple[str, ...]
+    is_deployable: bool
+    operated_parts: tuple[str, ...]
     failures: tuple[str, ...]
     settings: dict[str, Any]
     schedule: tuple[dict[str, Any], ...]
 
     @property
     def usd_per_million(self) -> float | None:
-        """Cost of a million inferences."""
+        """The cost of a million inferences in USD."""
         return None if self.usd_per_inference is None else self.usd_per_inference * 1e6
+
+    @property
+    def command(self) -> str:
+        """The command of this project that takes the settings with ``--variables``."""
+        return WAYS["serverless" if self.policy else cast("WayName", self.kind)].command
 
 
 @dataclass(frozen=True)
 class Unusable:
-    """A configuration that could not be simulated, and why."""
+    """A configuration that could not be simulated, with the reason."""
 
     name: str
     reason: str
@@ -106,30 +124,40 @@ class Unusable:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The cheapest option that meets every requirement, and all that was considered.
+    """The option to choose of those that meet every requirement, and all other options.
 
     Attributes:
-        answer: The decision in sentences, the most important first.
-        traffic: The traffic in words.
-        requests_per_month: Photographs a month.
-        required: What an option must meet.
-        assumptions: What no measurement gives, each as a sentence.
-        winner: The cheapest option that meets every requirement, or None.
-        runners_up: The other options that meet them, the cheapest first.
-        excluded: Options that miss one, those with the fewest failures and the lowest cost first.
-        unusable: Configurations without the rows that a simulation needs.
-        confidence: How sure the winner is.
-        break_even: Volumes at which kinds of hosting cost the same; of cost alone.
-        prices: How much depends on each price; empty without a winner.
-        mitigation: What each policy against cold starts does for one configuration.
-        mitigated: Name of that configuration.
-        simulated_requests: Number of requests in the simulation.
-        seed: Seed of the arrivals, the simulation and the bootstrap.
-        notes: How traces and rows were treated.
+        answer: The decision in sentences, the most important sentence first.
+        traffic: A description of the traffic.
+        requests_per_month: The number of photographs in a month.
+        required: The requirements of an option.
+        assumptions: The assumed values, each as a sentence.
+        winner: The option to choose, or None if no option meets every requirement.  Of the options
+            that cost about the same as the cheapest, the simplest to run wins, then the fastest.
+        runners_up: The other options that meet every requirement, the cheapest first.
+        equivalent: The names of the runners-up that cost about the same as the cheapest option.
+        excluded: The options that miss a requirement, sorted by the number of missed requirements
+            and then by cost.
+        research: The options that exist only in the simulation, because this project cannot deploy
+            them, the cheapest first.
+        unusable: The configurations without the rows that a simulation needs, and the instances
+            with a GPU on which nothing was measured.
+        confidence: The share of bootstrap resamples in which the winner is chosen.
+        break_even: The volumes at which two kinds of hosting cost the same; latency is ignored.
+        prices: The dependence of the decision on each price; empty without a winner.
+        mitigation: The comparison of all policies against cold starts on one configuration.
+        mitigated: The name of the configuration on which policies are compared.
+        simulated_requests: The number of requests in the simulation.
+        seed: The seed of the arrivals, the simulation and the bootstrap.
+        notes: Sentences about changes to traces and rows, and about excluded options.
+        price_age: A sentence about the dates and the age of the prices.
         price_sources: Every price that was used.
-        platform: Where the rows were measured, ``local`` or ``aws``.
-        source: Name of the measurements' file or folder.
-        notice: That results are for research use.
+        platform: The platform on which the rows were measured, ``local`` or ``aws``.
+        source: The name of the file or folder of the measurements.
+        notice: The sentence that results are for research use only.
+        latency_basis: A sentence that says where the latencies come from.
+        transfer: How the latencies on AWS were estimated from rows of this machine; None if the
+            latencies are those that were measured.
     """
 
     answer: tuple[str, ...]
@@ -139,7 +167,9 @@ class Decision:
     assumptions: tuple[str, ...]
     winner: EvaluatedOption | None
     runners_up: tuple[EvaluatedOption, ...]
+    equivalent: tuple[str, ...]
     excluded: tuple[EvaluatedOption, ...]
+    research: tuple[EvaluatedOption, ...]
     unusable: tuple[Unusable, ...]
     confidence: Confidence
     break_even: tuple[BreakEven, ...]
@@ -149,37 +179,43 @@ class Decision:
     simulated_requests: int
     seed: int
     notes: tuple[str, ...]
+    price_age: str
     price_sources: tuple[Price, ...]
     platform: str
     source: str
     notice: str
+    latency_basis: str
+    transfer: AppliedTransfer | None
 
     @property
     def options(self) -> tuple[EvaluatedOption, ...]:
-        """Every option that was simulated: the winner, the runners-up, and the excluded ones."""
+        """All simulated options: the winner, the runners-up, the excluded and the research ones."""
         first = () if self.winner is None else (self.winner,)
-        return (*first, *self.runners_up, *self.excluded)
+        return (*first, *self.runners_up, *self.excluded, *self.research)
 
 
-JSON_NAMES = {"description": "told", "mitigation": "softening", "mitigated": "softened"}
-"""Fields that keep their first names in JSON, so that programs that read them go on working."""
-
-
-def as_json(decision: Decision) -> dict[str, Any]:
-    """The decision as plain values for JSON, which has no infinity: that becomes null."""
-    document: dict[str, Any] = _plain(asdict(decision))
+def convert_decision_to_json(decision: Decision) -> dict[str, Any]:
+    """Return the decision as plain values for JSON; infinity becomes null."""
+    document: dict[str, Any] = _convert_to_plain_values(asdict(decision))
     return document
 
 
-def _plain(value: Any) -> Any:
+def _convert_to_plain_values(value: Any) -> Any:
     match value:
         case dict():
-            return {JSON_NAMES.get(name, name): _plain(one) for name, one in value.items()}
+            return {name: _convert_to_plain_values(one) for name, one in value.items()}
         case list() | tuple():
-            return [_plain(one) for one in value]
-        case OperatingPoint(name=name, at_or_above=at_grade, sensitivity=rate):
-            limits = {"sensitivity": rate.value, "low": rate.low, "n": rate.n}
-            return {"name": name, "at_grade": at_grade, **limits}
+            return [_convert_to_plain_values(one) for one in value]
+        case OperatingPoint(name=name, at_or_above=at_grade, sensitivity=rate, specificity=other):
+            return {
+                "name": name,
+                "at_grade": at_grade,
+                "sensitivity": rate.value,
+                "low": rate.low,
+                "n": rate.n,
+                "specificity": {"value": other.value, "low": other.low, "n": other.n},
+                "cross_fitted": value.cross_fitted,
+            }
         case float():
             return value if isfinite(value) else None
         case _:

@@ -1,38 +1,200 @@
-"""An evaluated option: what was simulated, priced and checked, as plain values."""
+"""Check an option against the requirements, and collect its results as plain values."""
 
 from __future__ import annotations
 
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.study.recommendation.checks import best_point
-from drdeploy.study.recommendation.confidence import limits
+from drdeploy.hosting.sagemaker.quotas import ASYNCHRONOUS_TIME_TO_LIVE_S, INVOCATION_TIMEOUT_S
+from drdeploy.statistics.notation import format_number
+from drdeploy.study.recommendation.confidence import compute_interval_of_middle_95_percent
 from drdeploy.study.recommendation.decision import BillLine, EvaluatedOption
 from drdeploy.study.recommendation.mitigation.settings import (
-    real_time_variables,
-    serverless_variables,
-    weekly_schedule,
+    list_daily_container_periods,
+    make_real_time_terraform_variables,
+    make_serverless_terraform_variables,
 )
+from drdeploy.study.recommendation.ways import describe_broken_constraints, describe_late_results
+from drdeploy.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from drdeploy.grader.artifacts import OperatingPoint
     from drdeploy.study.recommendation.confidence import ResampledOption
+    from drdeploy.study.recommendation.configurations import MeasuredConfiguration
     from drdeploy.study.recommendation.options import Option
-    from drdeploy.study.recommendation.requirements import DecisionInputs
-    from drdeploy.study.recommendation.traffic.arrivals import Arrivals
+    from drdeploy.study.recommendation.requirements import (
+        Assumptions,
+        DecisionInputs,
+        Requirements,
+    )
+    from drdeploy.study.recommendation.traffic import Arrivals
 
 
-def evaluated_option(
+def describe_missed_requirements(option: Option, required: Requirements) -> Iterator[str]:
+    """Yield a sentence for each requirement that the option misses."""
+    yield from describe_broken_constraints(
+        required, option.way, option.measured.configuration.instance_type
+    )
+    if option.bill is None:
+        yield f"the cost is not known: {option.no_cost.rstrip('.')}"
+    if refuses_too_many_requests(option, required):
+        share = option.simulated.throttled_share
+        yield f"{share:.2%} of the requests are refused, because {_explain_refusals(option)}"
+    if required.p95_s is not None and option.p95_s > required.p95_s:
+        cold = option.simulated.cold_share
+        start = f" ({cold:.1%} cold starts)" if option.policy is not None else ""
+        p95 = "without end" if option.p95_s == float("inf") else f"{format_number(option.p95_s)} s"
+        yield f"p95 {p95}{start}, above {required.p95_s:g} s"
+    late = describe_late_results(required, option.way, option.simulated.slowest_s)
+    if late:
+        yield late
+    sensitivity = describe_missed_sensitivity(option.measured, required)
+    if sensitivity:
+        yield sensitivity
+    budget = required.budget_usd
+    if budget is not None and option.bill is not None and option.bill.usd > budget:
+        yield f"{format_number(option.bill.usd)} USD a month, above {budget:g} USD"
+
+
+def could_win_after_resampling(option: Option, required: Requirements) -> bool:
+    """Whether the option could be the winner with resampled rows of its configuration.
+
+    Resampling changes latency and cost, but not an unknown price, a sensitivity, or whether this
+    project can deploy the option.  The share of
+    refused requests also stays the same, because the simulation is not repeated.
+    """
+    return (
+        option.is_deployable
+        and option.bill is not None
+        and not any(
+            describe_broken_constraints(
+                required, option.way, option.measured.configuration.instance_type
+            )
+        )
+        and not refuses_too_many_requests(option, required)
+        and not describe_missed_sensitivity(option.measured, required)
+    )
+
+
+def _explain_refusals(option: Option) -> str:
+    match option.way_name:
+        case "real-time":
+            return f"they are not answered within {INVOCATION_TIMEOUT_S:g} s"
+        case "real-time, autoscaled":
+            return f"they are not answered within {INVOCATION_TIMEOUT_S:g} s while instances start"
+        case "real-time, scheduled":
+            return (
+                "they come while the endpoint does not exist, or are not answered within "
+                f"{INVOCATION_TIMEOUT_S:g} s"
+            )
+        case "components":
+            asleep = "calls fail until a sleeping component answers"
+            if option.instances == 1:
+                return asleep
+            late = f"are not answered within {INVOCATION_TIMEOUT_S:g} s while instances start"
+            return f"{asleep}, or {late}"
+        case "asynchronous":
+            hours = ASYNCHRONOUS_TIME_TO_LIVE_S / SECONDS_PER_HOUR
+            return f"they wait for longer than the {hours:g} hours after which a request expires"
+        case "batch":
+            return "no instance is left to answer them"
+        case _:
+            return "too many arrive at once"
+
+
+def refuses_too_many_requests(option: Option, required: Requirements) -> bool:
+    """Whether an endpoint refuses more requests than the requirements allow."""
+    return option.simulated.throttled_share > required.throttled_at_most
+
+
+def describe_missed_sensitivity(measured: MeasuredConfiguration, required: Requirements) -> str:
+    """Return why no operating point has the required rates; empty if one has them.
+
+    The lower 95 % limits of sensitivity and specificity must reach the requirements at the same
+    operating point. A configuration without operating points always misses them, because its rates
+    were never measured.
+    """
+    wanted = [
+        ("sensitivity", required.min_sensitivity),
+        ("specificity", required.specificity_floor),
+    ]
+    if all(least is None for _, least in wanted):
+        return ""
+    best = choose_best_operating_point(measured, required)
+    for name, least in wanted:
+        if least is None:
+            continue
+        target = f"{least:.1%} at grade >= {required.at_grade}"
+        # The grader may well be good enough, but what nobody has measured cannot decide.
+        if best is None:
+            return f"the {name} was not measured, and {target} is required"
+        rate = best.sensitivity if name == "sensitivity" else best.specificity
+        if rate.low < least:
+            return (
+                f"the {name} is {rate.value:.1%} with a lower limit of {rate.low:.1%} (n = "
+                f"{rate.n}, operating point '{best.name.replace('_', ' ')}'), and {target} is "
+                "required"
+            )
+    return ""
+
+
+def choose_best_operating_point(
+    measured: MeasuredConfiguration, required: Requirements
+) -> OperatingPoint | None:
+    """Return the operating point with the highest lower limit of sensitivity.
+
+    Points that reach the required specificity come before all others.
+    """
+    floor = required.specificity_floor or 0.0
+    points = [
+        point for point in measured.operating_points if point.at_or_above == required.at_grade
+    ]
+    return max(
+        points,
+        key=lambda point: (point.specificity.low >= floor, point.sensitivity.low),
+        default=None,
+    )
+
+
+def _make_terraform_variables(option: Option, assumed: Assumptions) -> dict[str, Any]:
+    """Return the Terraform variables of an option; none if the option cannot be deployed."""
+    configuration = option.measured.configuration
+    if option.policy is not None:
+        return make_serverless_terraform_variables(
+            configuration.memory_mb,
+            option.policy,
+            peak_concurrency=option.simulated.peak_concurrency,
+            headroom=assumed.headroom,
+            concurrency_limit=assumed.concurrency_limit,
+        )
+    if option.way_name == "real-time":
+        return make_real_time_terraform_variables(configuration.instance_type, option.instances)
+    return option.variables
+
+
+def _add_network(variables: dict[str, Any], required: Requirements) -> dict[str, Any]:
+    """Return an endpoint's variables with the required network isolation of its model.
+
+    The subnets of a VPC are known to the user alone.
+    """
+    if not required.needs_network_isolation or "endpoint" not in variables:
+        return variables
+    return {**variables, "model": {"network_isolation": True}}
+
+
+def make_evaluated_option(
     option: Option,
     failing: tuple[str, ...],
     inputs: DecisionInputs,
     arrivals: Arrivals,
     resampled: ResampledOption,
 ) -> EvaluatedOption:
-    """Collect an option's figures, and what it fails on, for the decision."""
+    """Collect an option's cost, latency and missed requirements for the decision."""
     measured, simulated, times = option.measured, option.simulated, option.measured.times
     configuration, policy, bill = measured.configuration, option.policy, option.bill
     each = None if bill is None else bill.usd / arrivals.requests_per_month
-    many = "s" * (option.instances > 1)
     return EvaluatedOption(
         name=option.name,
         kind=option.kind,
@@ -41,12 +203,10 @@ def evaluated_option(
         profile=configuration.profile,
         size=configuration.size,
         policy=policy.name if policy else "",
-        description=policy.description
-        if policy
-        else f"{option.instances} instance{many}, day and night",
+        description=option.description,
         instances=option.instances,
         usd_per_month=bill.usd if bill else None,
-        usd_per_month_limits=limits(resampled.usd),
+        usd_per_month_limits=compute_interval_of_middle_95_percent(resampled.usd),
         usd_per_inference=each,
         usd_per_patient=None if each is None else each * inputs.assumptions.photographs_per_patient,
         bill=tuple(
@@ -62,27 +222,23 @@ def evaluated_option(
         ),
         p50_s=simulated.p50_s if isfinite(simulated.p50_s) else None,
         p95_s=option.p95_s if isfinite(option.p95_s) else None,
-        p95_s_limits=limits(resampled.p95_s),
+        p95_s_limits=compute_interval_of_middle_95_percent(resampled.p95_s),
+        p95_as_measured_s=resampled.p95_as_measured_s
+        if isfinite(resampled.p95_as_measured_s or 0.0)
+        else None,
         cold_share=simulated.cold_share,
         throttled_share=simulated.throttled_share,
         waiting_p95_s=simulated.waiting_p95_s,
         peak_concurrency=simulated.peak_concurrency,
-        sensitivity=best_point(measured, inputs.required.at_grade),
+        sensitivity=choose_best_operating_point(measured, inputs.required),
         warm_rows=times.warm.n,
         cold_rows=times.cold.n if times.cold else 0,
         trials=measured.trials,
+        is_deployable=option.is_deployable,
+        operated_parts=option.operated_parts,
         failures=failing,
-        settings=_settings(option, inputs),
-        schedule=tuple(weekly_schedule(policy)) if policy else (),
-    )
-
-
-def _settings(option: Option, inputs: DecisionInputs) -> dict[str, Any]:
-    if option.policy is None:
-        return real_time_variables(option.measured.configuration.instance_type, option.instances)
-    return serverless_variables(
-        option.measured.configuration.memory_mb,
-        option.policy,
-        peak_concurrency=option.simulated.peak_concurrency,
-        headroom=inputs.assumptions.headroom,
+        settings=_add_network(
+            _make_terraform_variables(option, inputs.assumptions), inputs.required
+        ),
+        schedule=tuple(list_daily_container_periods(policy)) if policy else (),
     )

@@ -1,46 +1,65 @@
-"""Every way of hosting that is considered: simulated with the traffic, and priced."""
+"""Simulate and price every way of hosting."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from drdeploy.errors import UnknownPrice
-from drdeploy.study.recommendation.cost.bill import Bill, BilledEndpoint, bill
-from drdeploy.study.recommendation.cost.usage import DataVolumes, real_time_usage, serverless_usage
+from drdeploy.hosting.sagemaker.quotas import INVOCATION_TIMEOUT_S
+from drdeploy.study.recommendation.bill import (
+    Bill,
+    BilledEndpoint,
+    DataVolumes,
+    compute_monthly_real_time_usage,
+    compute_monthly_serverless_usage,
+    price_monthly_usage,
+)
+from drdeploy.study.recommendation.instance_options import (
+    InstanceLoad,
+    simulate_ways_to_run_instances,
+)
 from drdeploy.study.recommendation.mitigation.comparison import SimulatedPolicy
-from drdeploy.study.recommendation.mitigation.policies import POLICIES, make_policy
+from drdeploy.study.recommendation.mitigation.policies import POLICIES, fit_policy_to_traffic
 from drdeploy.study.recommendation.simulation.real_time import simulate_real_time
 from drdeploy.study.recommendation.simulation.serverless import (
     SimulatedScaling,
     simulate_serverless,
 )
+from drdeploy.study.recommendation.ways import WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from drdeploy.hosting.sagemaker import PriceSheet
+    from drdeploy.study.recommendation.bill import MonthlyUsage
     from drdeploy.study.recommendation.configurations import MeasuredConfiguration
-    from drdeploy.study.recommendation.cost.bill import MonthlyUsage
     from drdeploy.study.recommendation.mitigation.policies import Policy, PolicyName
     from drdeploy.study.recommendation.requirements import Assumptions
     from drdeploy.study.recommendation.simulation.outcome import SimulationSummary
     from drdeploy.study.recommendation.simulation.service import Times
-    from drdeploy.study.recommendation.traffic.arrivals import Arrivals
+    from drdeploy.study.recommendation.traffic import Arrivals
+    from drdeploy.study.recommendation.ways import HostingWay, WayName
 
 
 @dataclass(frozen=True, eq=False)
 class Option:
-    """A measured configuration, and how it is run.
+    """An option, which is a measured configuration and a way to run it.
 
     Attributes:
-        name: Distinct among all options.
-        policy: What a serverless endpoint does against cold starts; None for a real-time one.
-        instances: Instances of a real-time endpoint; 0 for a serverless one.
-        simulated: The outcome of the simulation.
-        months: How many months of requests were simulated.
-        bill: The month's bill; None where a price is not known, which ``no_cost`` then names.
+        name: A name that no other option has.
+        policy: The policy of a serverless endpoint against cold starts; None for a real-time
+            endpoint.
+        instances: The largest number of instances; 0 for a serverless endpoint.
+        simulated: The result of the simulation.
+        months: The number of months that the simulation covers.
+        bill: The monthly bill; None if a price is not known.
+        no_cost: A sentence that names the unknown price; empty if the bill is known.
+        way_name: The way of hosting.
+        description: What runs, and when.
+        variables: The Terraform variables of another way to run instances than around the clock;
+            otherwise empty.
     """
 
     name: str
@@ -51,37 +70,55 @@ class Option:
     months: float
     bill: Bill | None
     no_cost: str
+    way_name: WayName
+    description: str
+    variables: dict[str, Any]
+
+    @property
+    def way(self) -> HostingWay:
+        """The way of hosting, with its limits."""
+        return WAYS[self.way_name]
 
     @property
     def kind(self) -> str:
-        """``serverless``, ``serverless, POLICY`` or ``real-time``."""
+        """The kind of hosting: ``serverless``, ``serverless, POLICY``, or the name of the way."""
         if self.policy is None:
-            return "real-time"
+            return self.way_name
         return "serverless" if self.policy.name == "nothing" else f"serverless, {self.policy.name}"
 
     @property
     def usd(self) -> float:
-        """A month's cost; infinite where it is not known, so that it never wins."""
+        """The cost of a month; infinite if it is unknown, so that the option never wins."""
         return self.bill.usd if self.bill else float("inf")
 
     @property
     def p95_s(self) -> float:
-        """Latency within which 95 of 100 requests are answered."""
+        """The latency within which 95 of 100 requests are answered."""
         return self.simulated.p95_s
 
     @property
     def does_nothing(self) -> bool:
-        """Whether the policy is to do nothing, or finds nothing to do in this traffic."""
+        """Whether the policy takes no action in the simulated traffic."""
         return self.policy is not None and self.policy.actions.is_empty
 
     @property
-    def is_distinct(self) -> bool:
-        """Whether it differs from doing nothing; only the comparison of policies shows the rest."""
+    def differs_from_doing_nothing(self) -> bool:
+        """Whether the option is the plain configuration, or its policy takes an action."""
         return not self.does_nothing or self.kind == "serverless"
 
     @property
+    def is_deployable(self) -> bool:
+        """Whether this project can set the option up on AWS."""
+        return bool(self.way.deployment) and (self.policy is None or self.policy.is_deployable)
+
+    @property
+    def operated_parts(self) -> tuple[str, ...]:
+        """The parts that somebody must run for the option, besides the endpoint itself."""
+        return self.way.operated_parts if self.policy is None else self.policy.operated_parts
+
+    @property
     def simulated_policy(self) -> SimulatedPolicy | None:
-        """The option for the comparison of policies; None for a real-time endpoint."""
+        """The policy with its simulated result; None for a real-time endpoint."""
         if self.policy is None:
             return None
         usd = self.bill.usd if self.bill else None
@@ -90,20 +127,21 @@ class Option:
 
 @dataclass(frozen=True)
 class SimulationContext:
-    """What all options are simulated and priced with."""
+    """The inputs with which all options are simulated and priced."""
 
     arrivals: Arrivals
     sheet: PriceSheet
     assumptions: Assumptions
     seed: int
+    may_wait_s: float | None = None
 
 
-def options_of(
+def simulate_all_options(
     configurations: Sequence[MeasuredConfiguration],
     context: SimulationContext,
     policies: Sequence[PolicyName] = POLICIES,
 ) -> Iterator[Option]:
-    """Yield an option for each serverless configuration and policy, and each real-time one.
+    """Yield options for each serverless configuration and policy, and each way to run instances.
 
     Configurations without the rows that a simulation needs are skipped.
     """
@@ -111,65 +149,122 @@ def options_of(
         if measured.service is None:
             continue
         if not measured.is_serverless:
-            yield real_time_option(measured, context)
+            always_on = simulate_real_time_option(measured, context)
+            yield always_on
+            yield from simulate_other_instance_options(measured, always_on.instances, context)
             continue
         # Policies that find nothing to do have one and the same outcome: it is simulated once.
         if_nothing: SimulationSummary | None = None
         for policy in policies:
-            option = serverless_option(measured, policy, context, if_nothing)
+            if policy == "provisioned-fixed" and not is_demand_varying(measured, context):
+                continue
+            option = simulate_serverless_option(measured, policy, context, if_nothing)
             if_nothing = if_nothing or (option.simulated if option.does_nothing else None)
             yield option
 
 
-def serverless_option(
+def simulate_serverless_option(
     measured: MeasuredConfiguration,
     name: PolicyName,
     context: SimulationContext,
     if_nothing: SimulationSummary | None = None,
 ) -> Option:
-    """Simulate and price one policy on a serverless configuration.
+    """Simulate and price one policy against cold starts on a serverless configuration.
 
-    Args:
-        measured: The configuration.
-        name: The policy against cold starts.
-        context: Traffic, prices, assumptions.
-        if_nothing: The outcome of doing nothing, if known, for a policy that finds nothing to do.
+    If the policy takes no action, ``if_nothing`` is used instead of a simulation.
     """
     service, assumed, arrivals = measured.times, context.assumptions, context.arrivals
-    policy = make_policy(name, arrivals, busy_s=service.warm.mean_busy_s, idle_s=assumed.idle_s)
+    policy = fit_policy_to_traffic(
+        name,
+        arrivals,
+        busy_s=service.warm.mean_busy_s,
+        idle_s=assumed.idle_s,
+        concurrency_limit=assumed.concurrency_limit,
+    )
     simulated = if_nothing if policy.actions.is_empty else None
     if simulated is None:
-        scaling = SimulatedScaling(assumed.max_concurrency, assumed.idle_s)
+        scaling = SimulatedScaling(assumed.concurrency_limit, assumed.idle_s)
         simulated = simulate_serverless(
             arrivals, service, scaling, policy.actions, seed=context.seed
-        ).summary()
-    return _priced(
+        ).make_summary()
+    return _make_priced_option(
         measured,
         context,
         measured.name if name == "nothing" else f"{measured.name}, {name}",
         simulated,
-        serverless_usage(simulated, arrivals.months, data_volumes(measured, assumed)),
+        compute_monthly_serverless_usage(
+            simulated, arrivals.months, collect_data_volumes(measured, assumed)
+        ),
         policy=policy,
+        description=policy.description,
     )
 
 
-def real_time_option(measured: MeasuredConfiguration, context: SimulationContext) -> Option:
-    """Simulate and price a real-time configuration with the instances that its peak takes."""
+def simulate_real_time_option(
+    measured: MeasuredConfiguration, context: SimulationContext
+) -> Option:
+    """Simulate and price a real-time configuration with enough instances for the busiest hour."""
     service, assumed, arrivals = measured.times, context.assumptions, context.arrivals
-    instances = instances_for(arrivals.peak_per_s(), service.warm, assumed)
+    instances = compute_needed_instance_count(
+        arrivals.compute_peak_requests_per_s(), service.warm, assumed
+    )
     workers = instances * assumed.requests_at_once
-    simulated = simulate_real_time(arrivals, service.warm, workers, seed=context.seed).summary()
-    return _priced(
+    simulated = simulate_real_time(
+        arrivals,
+        service.warm,
+        workers,
+        seed=context.seed,
+        answered_within_s=INVOCATION_TIMEOUT_S,
+    ).make_summary()
+    return _make_priced_option(
         measured,
         context,
         f"{measured.name} x {instances}",
         simulated,
-        real_time_usage(arrivals.requests_per_month, instances, data_volumes(measured, assumed)),
+        compute_monthly_real_time_usage(
+            arrivals.requests_per_month, instances, collect_data_volumes(measured, assumed)
+        ),
         instances=instances,
+        way_name="real-time",
+        description=f"{instances} instance{'s' * (instances > 1)}, day and night",
     )
 
 
-def _priced(
+def simulate_other_instance_options(
+    measured: MeasuredConfiguration, instances: int, context: SimulationContext
+) -> Iterator[Option]:
+    """Simulate and price the ways to run instances other than around the clock.
+
+    Args:
+        measured: A configuration that was measured on an instance.
+        instances: The number of instances that the busiest hour needs.
+        context: The inputs of the simulation.
+    """
+    load = InstanceLoad(
+        arrivals=context.arrivals,
+        times=measured.times.warm,
+        assumed=context.assumptions,
+        volumes=collect_data_volumes(measured, context.assumptions),
+        instance_type=measured.configuration.instance_type,
+        instances=instances,
+        may_wait_s=context.may_wait_s,
+        seed=context.seed,
+    )
+    for run in simulate_ways_to_run_instances(load):
+        yield _make_priced_option(
+            measured,
+            context,
+            f"{measured.name} x {run.instances}, {run.way.removeprefix('real-time, ')}",
+            run.simulated,
+            run.usage,
+            instances=run.instances,
+            way_name=run.way,
+            description=run.description,
+            variables=run.variables,
+        )
+
+
+def _make_priced_option(
     measured: MeasuredConfiguration,
     context: SimulationContext,
     name: str,
@@ -178,8 +273,11 @@ def _priced(
     *,
     policy: Policy | None = None,
     instances: int = 0,
+    way_name: WayName = "serverless",
+    description: str = "",
+    variables: dict[str, Any] | None = None,
 ) -> Option:
-    bill_or_none, no_cost = price_usage(measured, usage, context)
+    bill_or_none, no_cost = price_usage_or_name_unknown_price(measured, usage, context, way_name)
     return Option(
         name=name,
         measured=measured,
@@ -189,19 +287,37 @@ def _priced(
         months=context.arrivals.months,
         bill=bill_or_none,
         no_cost=no_cost,
+        way_name=way_name,
+        description=description,
+        variables=variables or {},
     )
 
 
-def instances_for(peak_per_s: float, times: Times, assumed: Assumptions) -> int:
-    """Number of instances that carry the busiest hour and keep the assumed headroom."""
+def is_demand_varying(measured: MeasuredConfiguration, context: SimulationContext) -> bool:
+    """Whether some hours of the week need more provisioned containers than others."""
+    policy = fit_policy_to_traffic(
+        "provisioned",
+        context.arrivals,
+        busy_s=measured.times.warm.mean_busy_s,
+        idle_s=context.assumptions.idle_s,
+        concurrency_limit=context.assumptions.concurrency_limit,
+    )
+    return len(set(policy.containers_by_hour)) > 1
+
+
+def compute_needed_instance_count(peak_per_s: float, times: Times, assumed: Assumptions) -> int:
+    """Return the number of instances that the busiest hour needs, with the assumed headroom."""
     # Little's law: requests under way are arrivals per second times seconds of each.
     load = peak_per_s * times.mean_busy_s
     needed = ceil(load / (assumed.requests_at_once * (1 - assumed.headroom)))
     return max(needed, assumed.fewest_instances)
 
 
-def data_volumes(measured: MeasuredConfiguration, assumed: Assumptions) -> DataVolumes:
-    """What is stored and transferred; the size of a photograph as measured, or else as assumed."""
+def collect_data_volumes(measured: MeasuredConfiguration, assumed: Assumptions) -> DataVolumes:
+    """Return the sizes of stored and transferred data.
+
+    The size of a photograph is the measured size, or the assumed size if none was measured.
+    """
     return DataVolumes(
         image_gb=assumed.image_gb,
         artifact_gb=assumed.artifact_gb,
@@ -210,13 +326,19 @@ def data_volumes(measured: MeasuredConfiguration, assumed: Assumptions) -> DataV
     )
 
 
-def price_usage(
-    measured: MeasuredConfiguration, usage: MonthlyUsage, context: SimulationContext
+def price_usage_or_name_unknown_price(
+    measured: MeasuredConfiguration,
+    usage: MonthlyUsage,
+    context: SimulationContext,
+    way_name: WayName = "real-time",
 ) -> tuple[Bill | None, str]:
-    """A month's bill, or else None and a sentence that names the price that is not known."""
+    """Return the monthly bill, or None with a sentence that names the unknown price."""
     configuration = measured.configuration
-    endpoint = BilledEndpoint(configuration.memory_mb, configuration.instance_type)
+    hour: Literal["real-time", "asynchronous", "batch"] = (
+        way_name if way_name in {"asynchronous", "batch"} else "real-time"
+    )
+    endpoint = BilledEndpoint(configuration.memory_mb, configuration.instance_type, hour)
     try:
-        return bill(endpoint, usage, context.sheet, context.assumptions.region), ""
+        return price_monthly_usage(endpoint, usage, context.sheet, context.assumptions.region), ""
     except UnknownPrice as err:
         return None, f"{err.what}."

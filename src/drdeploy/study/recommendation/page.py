@@ -1,15 +1,16 @@
-"""The decision as a page of its own, or as the first section of the report."""
+"""Render the decision as a page, or as the first section of the report."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from drdeploy.pages.page import environment_for
-from drdeploy.statistics.notation import number
+from drdeploy.pages.page import create_template_environment
+from drdeploy.statistics.notation import format_number
 from drdeploy.study.recommendation import wording
-from drdeploy.study.recommendation.picture import opening_of
+from drdeploy.study.recommendation.picture import make_decision_opening
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
@@ -18,29 +19,40 @@ if TYPE_CHECKING:
     import jinja2
 
     from drdeploy.study.recommendation.decision import Decision
+    from drdeploy.study.recommendation.grid import DecisionGrid
 
 MOST_RUNNERS_UP, MOST_EXCLUDED = 5, 6
-"""Options that are shown at once; the others are behind a disclosure triangle."""
+"""The numbers of options that the page shows at first; a click shows the others."""
 
 
-def section(decision: Decision) -> Markup:
-    """The decision as one ``<section id="decision">``, which ``page.css`` lays out."""
-    template = _environment().get_template("decision-section.html.j2")
+def render_decision_section(decision: Decision) -> Markup:
+    """Render the decision as the HTML element ``<section id="decision">``."""
+    template = _make_template_environment().get_template("decision-section.html.j2")
     text = template.render(
         decision=decision, most_runners_up=MOST_RUNNERS_UP, most_excluded=MOST_EXCLUDED
     )
     return Markup(text)  # noqa: S704 - Jinja has escaped it
 
 
-def page(decision: Decision, *, written_at: datetime) -> str:
-    """The decision as a page that refers to nothing outside itself."""
-    opening = opening_of(decision)
+def render_decision_page(
+    decision: Decision, *, written_at: datetime, grid: DecisionGrid | None = None
+) -> str:
+    """Render the decision as a complete HTML page that needs no other file.
+
+    Args:
+        decision: The decision.
+        written_at: The time on the page.
+        grid: All options at several volumes, with which the page decides again in the browser; the
+            page cannot do so without it.
+    """
+    opening = make_decision_opening(decision)
     return (
-        _environment()
+        _make_template_environment()
         .get_template("decision.html.j2")
         .render(
-            opening=opening.render() if opening else "",
-            section=section(decision),
+            opening=opening.render_html_section() if opening else "",
+            section=render_decision_section(decision),
+            grid=_embed_json(grid.convert_to_json()) if grid else "",
             decision=decision,
             version=VERSION,
             written_at=written_at.strftime("%Y-%m-%d %H:%M UTC"),
@@ -48,13 +60,21 @@ def page(decision: Decision, *, written_at: datetime) -> str:
     )
 
 
-def _environment() -> jinja2.Environment:
-    environment = environment_for("drdeploy.study.recommendation")
+def _embed_json(document: object) -> Markup:
+    """Return JSON that may stand in a script element, whatever the names in it are."""
+    text = json.dumps(document, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704 - no character of it ends the element
+
+
+def _make_template_environment() -> jinja2.Environment:
+    environment = create_template_environment("drdeploy.study.recommendation")
     environment.filters |= {
-        "usd": wording.usd,
-        "seconds": wording.seconds,
-        "number": number,
-        "required": wording.requirements_sentence,
-        "best_policy": wording.best_policy_sentence,
+        "usd": wording.format_usd,
+        "seconds": wording.format_seconds,
+        "number": format_number,
+        "required": wording.write_requirements_in_one_line,
+        "best_policy": wording.write_best_policy_sentence,
     }
     return environment

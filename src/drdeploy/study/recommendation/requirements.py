@@ -1,4 +1,4 @@
-"""What a decision depends on besides measurements and prices: requirements and assumptions."""
+"""The inputs of a decision other than measurements and prices: requirements and assumptions."""
 
 from __future__ import annotations
 
@@ -7,72 +7,143 @@ from typing import TYPE_CHECKING
 
 from drdeploy.errors import InvalidInput
 from drdeploy.hosting.sagemaker import DEFAULT_REGION
+from drdeploy.hosting.sagemaker.quotas import read_max_concurrency_range
 
 if TYPE_CHECKING:
-    from drdeploy.study.recommendation.traffic.arrivals import Arrivals, Traffic
+    from drdeploy.study.recommendation.traffic import Arrivals, Traffic
+    from drdeploy.study.recommendation.transfer import TransferModel
 
 SEED = 2023
+DEFAULT_MIN_SPECIFICITY = 0.5
+"""The specificity that is required together with a sensitivity, unless another one is stated.  A
+grader that flags every photograph finds every diseased one, but saves no work; with this
+specificity, it clears at least half of the photographs that are not diseased."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Requirements:
-    """What an option must meet; None where nothing is required.
+    """The requirements of an option; a value of None means no requirement.
 
     Attributes:
-        p95_s: Seconds within which 95 of 100 requests are answered, cold starts and waiting
-            included.
-        min_sensitivity: Share that the lower 95 % limit of the sensitivity must reach, at an
-            operating point of the artifact.
-        at_grade: ICDR grade from which on eyes are to be found: 2 (referable) or 3
-            (vision-threatening).
-        budget_usd: Most that a month may cost.
-        throttled_at_most: Share of requests that the endpoint may refuse.
+        p95_s: The time within which 95 of 100 requests must be answered, in seconds, including
+            cold starts and waiting.
+        min_sensitivity: The share that the lower 95 % limit of the sensitivity must reach, at one
+            of the artifact's operating points.
+        min_specificity: The share that the lower 95 % limit of the specificity must reach, at the
+            operating point that reaches ``min_sensitivity``; None means
+            :data:`DEFAULT_MIN_SPECIFICITY` if a sensitivity is required.
+        at_grade: The ICDR grade at and above which the grader must find eyes: 2 for moderate
+            NPDR or worse, 3 for severe NPDR or worse.
+        budget_usd: The highest allowed cost of a month in USD.
+        throttled_at_most: The highest allowed share of requests that the endpoint refuses.
+        same_cost_share: Costs that differ by at most this share of the lower one count as equal.
+        same_cost_usd: Costs that differ by at most this amount in USD a month count as equal.  The
+            larger of the two differences counts.
+        needs_vpc: Whether the model must run in a VPC of the account.  A serverless endpoint cannot
+            (developer guide, "Deploy models with Amazon SageMaker Serverless Inference").
+        needs_network_isolation: Whether the container must have no network.  A serverless endpoint
+            cannot isolate it (source as for ``needs_vpc``).
+        needs_gpu: Whether the model needs a GPU.  A serverless endpoint has none (source as for
+            ``needs_vpc``).
+        needs_own_key: Whether the volumes of the instances must be encrypted with a key of the
+            account.  A serverless endpoint has no such volume (API reference,
+            ``CreateEndpointConfig``, ``KmsKeyId``).
+        largest_photograph_mb: The size of the largest photograph in MB (of 1024 x 1024 bytes).
+            The limits are 4 MB for serverless, 6 MB for real-time and batch transform, and 1 GB for
+            asynchronous inference.
+        may_wait_s: The time for which every result may wait, in seconds.  None means that a client
+            waits for each response, so that asynchronous inference and batch transform are
+            excluded.
+        data_stays_in: The regions, or the first parts of the names of regions such as ``eu``, that
+            photographs must not leave; empty means anywhere.
     """
 
     p95_s: float | None = None
     min_sensitivity: float | None = None
+    min_specificity: float | None = None
     at_grade: int = 2
     budget_usd: float | None = None
     throttled_at_most: float = 0.001
+    same_cost_share: float = 0.05
+    same_cost_usd: float = 1.0
+    needs_vpc: bool = False
+    needs_network_isolation: bool = False
+    needs_gpu: bool = False
+    needs_own_key: bool = False
+    largest_photograph_mb: float | None = None
+    may_wait_s: float | None = None
+    data_stays_in: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _positive("p95", self.p95_s)
-        _positive("budget", self.budget_usd)
-        if self.min_sensitivity is not None and not 0 < self.min_sensitivity <= 1:
-            raise InvalidInput(
-                f"A sensitivity of {self.min_sensitivity:g} is not a share between 0 and 1",
-                where="min-sensitivity",
-                remedy="Write it like 0.9",
-            )
+        _require_positive("p95", self.p95_s)
+        _require_positive("budget", self.budget_usd)
+        _require_positive("largest-photograph-mb", self.largest_photograph_mb)
+        _require_positive("may-wait-hours", self.may_wait_s)
+        for name in ("same_cost_share", "same_cost_usd"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InvalidInput(
+                    f"The difference '{name}' must be 0 or more, not {getattr(self, name):g}",
+                    where=name,
+                    remedy="Give a number like 0.05 for 5 %, or 1 for 1 USD a month",
+                )
+        for name, least in (
+            ("sensitivity", self.min_sensitivity),
+            ("specificity", self.min_specificity),
+        ):
+            if least is not None and not 0 < least <= 1:
+                raise InvalidInput(
+                    f"The {name} must be between 0 and 1, not {least:g}",
+                    where=f"min-{name}",
+                    remedy="Give a number like 0.9",
+                )
         if self.at_grade not in {2, 3}:
             raise InvalidInput(
-                f"There is no operating point at grade {self.at_grade}",
+                f"No operating point exists for grade {self.at_grade}",
                 where="at-grade",
-                remedy="Name 2 (referable) or 3 (vision-threatening)",
+                remedy="Give 2 for moderate NPDR or worse, or 3 for severe NPDR or worse",
             )
+
+    @property
+    def specificity_floor(self) -> float | None:
+        """The specificity that an operating point must have; None if none is required."""
+        if self.min_specificity is None and self.min_sensitivity is not None:
+            return DEFAULT_MIN_SPECIFICITY
+        return self.min_specificity
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assumptions:
-    """Values that no measurement gives; the decision lists every one of them.
+    """Assumed values, which no measurement gives; the decision lists all of them.
 
     Attributes:
-        idle_s: Seconds after which the platform removes an idle container; AWS documents none.
-        max_concurrency: Requests that a serverless endpoint handles at once; SageMaker allows 200.
-        headroom: Share of the instances that stays free in the busiest hour.
-        fewest_instances: Instances that run at least, even where fewer would do.
-        requests_at_once: Requests that one instance handles at once; latencies were measured one
-            at a time.
-        photographs_per_patient: Photographs of one patient, for the cost per patient.
-        request_bytes: Size of a photograph, where the rows do not say.
-        response_bytes: Size of an answer.
-        image_gb: Size of the image in the registry, compressed.
-        artifact_gb: Size of the model's artifact in the bucket.
-        region: AWS region whose prices are used.
+        idle_s: The time after which the platform removes an idle container, in seconds; AWS does
+            not document this time.
+        max_concurrency: The largest number of requests that a serverless endpoint handles at once;
+            SageMaker allows 200.
+        account_concurrency: The number of requests that all serverless endpoints of the account
+            handle at once in the region; None if the quota is not smaller than ``max_concurrency``.
+            A new account may have 10 (Service Quotas, "Total concurrency of serverless endpoints").
+        instance_start_s: The time from the decision to start an instance until it answers, in
+            seconds; AWS does not document it, and bills the instance meanwhile.
+        has_zero_instances: Whether the region accepts ``MinInstanceCount`` 0 for inference
+            components; some regions refuse it.
+        headroom: The share of the instances that stays free in the busiest hour.
+        fewest_instances: The number of instances that stay on when there is no traffic.
+        requests_at_once: The number of requests that one instance handles at once; latencies were
+            measured with one request at a time.
+        photographs_per_patient: The number of photographs of one patient, for the cost per patient.
+        request_bytes: The size of a photograph if the rows do not give it.
+        response_bytes: The size of an answer.
+        image_gb: The compressed size of the image in the registry, in GB.
+        artifact_gb: The size of the model's artifact in the bucket, in GB.
+        region: The AWS region whose prices are used.
     """
 
     idle_s: float = 600.0
     max_concurrency: int = 200
+    account_concurrency: int | None = None
+    instance_start_s: float = 300.0
+    has_zero_instances: bool = True
     headroom: float = 0.3
     fewest_instances: int = 1
     requests_at_once: int = 1
@@ -84,64 +155,120 @@ class Assumptions:
     region: str = DEFAULT_REGION
 
     def __post_init__(self) -> None:
-        _positive("idle time", self.idle_s)
+        _require_positive("idle time", self.idle_s)
+        _require_positive("instance start", self.instance_start_s)
+        _require_positive("account concurrency", self.account_concurrency)
         if not 0 <= self.headroom < 1:
             raise InvalidInput(
-                f"A headroom of {self.headroom:g} is not a share from 0 up to, but not, 1",
+                f"The headroom must be at least 0 and below 1, not {self.headroom:g}",
                 where="headroom",
-                remedy="Write it like 0.3",
+                remedy="Give a number like 0.3",
             )
         for name in ("max_concurrency", "fewest_instances", "requests_at_once"):
             if getattr(self, name) < 1:
-                raise InvalidInput(f"{name} must be at least 1", where="assumptions")
+                raise InvalidInput(
+                    f"The assumption '{name}' must be at least 1",
+                    where="assumptions",
+                    remedy="Give a whole number of 1 or more",
+                )
+        permitted = read_max_concurrency_range()
+        if self.max_concurrency not in permitted:
+            raise InvalidInput(
+                f"A serverless endpoint cannot handle {self.max_concurrency} requests at once: "
+                f"SageMaker permits {permitted}",
+                where="max-concurrency",
+                remedy=f"Give a whole number of {permitted}",
+            )
+
+    @property
+    def concurrency_limit(self) -> int:
+        """The number of requests that a serverless endpoint of the account handles at once."""
+        return min(self.max_concurrency, self.account_concurrency or self.max_concurrency)
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What is assumed, each as a sentence."""
+        """All assumptions, each as a sentence."""
         return (
-            f"An idle container is removed after {self.idle_s:g} s; AWS documents no time.",
-            f"A serverless endpoint handles up to {self.max_concurrency} requests at once.",
+            f"An idle container is stopped after {self.idle_s:g} s; AWS does not document it.",
+            f"A serverless endpoint handles up to {self.concurrency_limit} requests at once.",
             (
                 f"An instance handles {self.requests_at_once} request"
                 f"{'s' * (self.requests_at_once > 1)} at once, and {self.headroom:.0%} of the "
-                f"instances stay free in the busiest hour; at least {self.fewest_instances} "
-                "runs day and night."
+                f"instances stay free in the busiest hour. {self.fewest_instances} "
+                f"instance{'s' * (self.fewest_instances > 1)} "
+                f"stay{'s' * (self.fewest_instances == 1)} on when there is no traffic."
             ),
             (
-                "A cold start is billed from the start of the container on. Where the container's "
-                "own time was not measured, the client's whole latency is billed, which is an "
-                "upper bound."
+                f"An instance that is started answers after {self.instance_start_s:g} s and is "
+                "billed meanwhile; AWS does not document the time. Autoscaling adds an instance "
+                "after 3 busy minutes and removes one after 15 quiet minutes, as the alarms of "
+                "target tracking do. An endpoint without instances is woken after one minute."
             ),
             (
-                "A keep-warm request sends a photograph and is billed like any other; the program "
-                "that sends it is not billed here."
+                "A cold start is billed from the start of the container. If the time in the "
+                "container was not measured, the whole latency at the client is billed, which is "
+                "an upper bound."
             ),
             (
-                f"{self.image_gb:g} GB of images and {self.artifact_gb:g} GB of artifacts are "
-                f"stored; an answer is {self.response_bytes / 1000:g} KB long."
+                "A keep-warm request is billed like a request of a client. The schedule that sends "
+                "it is not billed: EventBridge Scheduler's first 14 million requests a month are "
+                "free."
+            ),
+            (
+                "The alarms that the Terraform modules create are not billed. Before the free tier "
+                "of CloudWatch, the three metrics of a real-time endpoint's two alarms cost 0.30 "
+                "USD a month in us-east-1, and the alarms of autoscaling 0.20 USD more."
+            ),
+            (
+                f"The stored images take {self.image_gb:g} GB, and the stored artifacts take "
+                f"{self.artifact_gb:g} GB. An answer has {self.response_bytes / 1000:g} KB."
             ),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionInputs:
-    """What a decision depends on besides measurements and prices.
+    """The inputs of a decision other than measurements and prices.
 
     Attributes:
-        traffic: Requests a month and their shape over a week, or the arrivals of a trace.
-        required: What an option must meet to be chosen.
-        assumptions: Values that no measurement gives.
-        seed: Seed of the arrivals, the simulation and the bootstrap.
+        traffic: The requests of a month and their distribution over a week, or the arrivals of a
+            trace.
+        required: The requirements that an option must meet to be chosen.
+        assumptions: The values that no measurement gives.
+        seed: The seed of the arrivals, the simulation and the bootstrap.
+        transfer: The model that estimates latencies on AWS from rows of this machine;
+            None to take the rows as they were measured.
     """
 
     traffic: Traffic | Arrivals
     required: Requirements = field(default_factory=Requirements)
     assumptions: Assumptions = field(default_factory=Assumptions)
     seed: int = SEED
+    transfer: TransferModel | None = None
 
 
-def _positive(name: str, value: float | None) -> None:
+def require_allowed_region(required: Requirements, region: str) -> None:
+    """Check that the region lies where the data must stay.
+
+    Raises:
+        InvalidInput: The data must not be in the region, so that no option is possible.
+    """
+    stays_in = required.data_stays_in
+    if not stays_in or any(region == one or region.startswith(f"{one}-") for one in stays_in):
+        return
+    raise InvalidInput(
+        f"No option is possible: the data must stay in {' or '.join(stays_in)}, and the region is "
+        f"{region}",
+        where="--data-stays-in",
+        remedy="Choose an allowed region with --region, and a price sheet that has its prices "
+        "(`drdeploy prices update --region REGION`)",
+    )
+
+
+def _require_positive(name: str, value: float | None) -> None:
     if value is not None and not 0 < value < float("inf"):
         raise InvalidInput(
-            f"A {name} of {value:g} cannot be met", where=name, remedy="Give a number above 0"
+            f"The value of '{name}' must be above 0, not {value:g}",
+            where=name,
+            remedy="Give a finite number above 0",
         )

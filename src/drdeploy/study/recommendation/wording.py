@@ -1,11 +1,12 @@
-"""The decision in sentences."""
+"""Write the decision as sentences."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from drdeploy.statistics.notation import number
+from drdeploy.statistics.notation import format_number
+from drdeploy.study.recommendation.choice import SAME_SPEED_SHARE
+from drdeploy.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,32 +16,34 @@ if TYPE_CHECKING:
     from drdeploy.study.recommendation.requirements import Requirements
 
 CONFIDENT = 0.95
-"""From this share of resamples on, the options that win the others are not named."""
+"""If the winner is chosen in at least this share of the resamples, no other option is named."""
+PLAIN_KINDS = {"serverless", "real-time"}
+"""The kinds of hosting that the size in a name already says."""
+MOST_TIED = 4
+"""The number of options in a tie that a sentence names; the table marks all of them."""
 
 
-def answered(decision: Decision) -> Decision:
-    """The decision with its answer in sentences."""
-    return replace(decision, answer=tuple(_sentences(decision)))
-
-
-def usd(amount: float | None) -> str:
-    """``1,234 USD``, with cents below a hundred and three digits below ten cents."""
+def format_usd(amount: float | None) -> str:
+    """Format an amount like ``1,234 USD``; a small amount gets decimals."""
     if amount is None:
         return "unknown"
     if amount >= 100:
         return f"{amount:,.0f} USD"
-    return f"{amount:.2f} USD" if amount >= 0.1 else f"{number(amount)} USD"
+    return f"{amount:.2f} USD" if amount >= 0.1 else f"{format_number(amount)} USD"
 
 
-def seconds(amount: float | None) -> str:
-    """``1.23 s`` or ``45.6 ms``; ``never`` where requests are refused and there is no end."""
+def format_seconds(amount: float | None) -> str:
+    """Format a time like ``1.23 s`` or ``45.6 ms``; an infinite time becomes ``never``."""
     if amount is None or amount == float("inf"):
         return "never"
-    return f"{number(amount)} s" if amount >= 1 else f"{number(amount * 1000)} ms"
+    return f"{format_number(amount)} s" if amount >= 1 else f"{format_number(amount * 1000)} ms"
 
 
-def short_names(options: Sequence[EvaluatedOption]) -> dict[str, str]:
-    """Names without the precision and the profile, where all options share them, by full name."""
+def shorten_option_names(options: Sequence[EvaluatedOption]) -> dict[str, str]:
+    """Return the short name of each option, by its full name.
+
+    A short name omits the precision or the profile if all options share it.
+    """
     telling = [
         name
         for name in ("precision", "profile")
@@ -50,86 +53,217 @@ def short_names(options: Sequence[EvaluatedOption]) -> dict[str, str]:
     for option in options:
         count = f" x {option.instances}" if option.instances else ""
         grader = " ".join([option.model, *(getattr(option, name) for name in telling)])
-        policy = [option.policy] if option.policy not in {"", "nothing"} else []
-        names[option.name] = ", ".join([grader, option.size + count, *policy])
+        *_, way = option.kind.split(", ")
+        names[option.name] = ", ".join(
+            [grader, option.size + count, *([way] if way not in PLAIN_KINDS else [])]
+        )
     return names
 
 
-def best_policy_sentence(decision: Decision) -> str:
-    """Which policy against cold starts is the best, and why; empty without a serverless option."""
+def write_best_policy_sentence(decision: Decision) -> str:
+    """Return a sentence about the best policy against cold starts; empty without a comparison."""
     if decision.mitigation is None:
         return ""
     best = decision.mitigation.best
     return (
-        f"The best policy against cold starts of {decision.mitigated} is "
-        f"{'to do nothing' if best == 'nothing' else best}: {decision.mitigation.why}."
+        f"The best policy against cold starts for {decision.mitigated} is "
+        f"{'to do nothing' if best == 'nothing' else best}, because {decision.mitigation.why}."
     )
 
 
-def requirements_sentence(required: Requirements) -> str:
-    """What is required, in one line."""
+def write_requirements_in_one_line(required: Requirements) -> str:
+    """Return all requirements as one line of text."""
     parts = []
     if required.p95_s is not None:
-        parts.append(f"p95 within {required.p95_s:g} s, cold starts included")
+        parts.append(f"a p95 of at most {required.p95_s:g} s, cold starts included")
     if required.min_sensitivity is not None:
         parts.append(
-            f"sensitivity at grade >= {required.at_grade} of {required.min_sensitivity:.0%} at the "
-            "lower 95 % limit"
+            f"a sensitivity of {required.min_sensitivity:.0%} at grade >= {required.at_grade}, at "
+            "the lower 95 % limit"
         )
+    if required.specificity_floor is not None:
+        parts.append(
+            f"a specificity of {required.specificity_floor:.0%} at the same operating point"
+        )
+    parts += write_constraints(required)
     if required.budget_usd is not None:
-        parts.append(f"at most {required.budget_usd:,.2f} USD a month")
-    return "; ".join(parts) or "nothing but the lowest cost"
+        parts.append(f"a cost of at most {required.budget_usd:,.2f} USD a month")
+    return "; ".join(parts) or "no requirement besides a low cost"
 
 
-def break_even_sentence(one: BreakEven) -> str:
-    """A break-even as a sentence."""
+def write_constraints(required: Requirements) -> list[str]:
+    """Return a phrase for each hard constraint among the requirements."""
+    largest, may_wait_s = required.largest_photograph_mb, required.may_wait_s
+    named = (
+        ("a VPC", required.needs_vpc),
+        ("network isolation", required.needs_network_isolation),
+        ("a GPU", required.needs_gpu),
+        ("volumes encrypted with a key of your own", required.needs_own_key),
+        (f"photographs of up to {largest or 0:g} MB", largest is not None),
+        (
+            f"results within {(may_wait_s or 0) / SECONDS_PER_HOUR:g} hours",
+            may_wait_s is not None,
+        ),
+        (f"data that stays in {' or '.join(required.data_stays_in)}", required.data_stays_in),
+    )
+    return [text for text, is_required in named if is_required]
+
+
+def write_break_even_sentence(one: BreakEven) -> str:
+    """Return a break-even volume as a sentence."""
     if one.requests_per_month is None:
         return f"{one.below} is cheaper than {one.above} at every volume up to 100 million a month."
     volume = float(f"{one.requests_per_month:.2g}")
-    return f"Above some {volume:,.0f} photographs a month {one.above} is cheaper than {one.below}."
+    return f"From about {volume:,.0f} photographs a month, {one.above} is cheaper than {one.below}."
 
 
-def _sentences(decision: Decision) -> Iterator[str]:
-    winner = decision.winner
+def write_answer_sentences(decision: Decision) -> Iterator[str]:
+    """Yield sentences about the decision, the most important first."""
+    winner, confidence = decision.winner, decision.confidence
     if winner is None:
-        nearest = decision.excluded[0]
-        required = requirements_sentence(decision.required)
+        required = write_requirements_in_one_line(decision.required)
         yield f"No option meets all requirements ({required})."
+        # Every measured configuration has a way that can be deployed, so one is always excluded.
+        nearest = decision.excluded[0]
         yield (
-            f"The nearest is {nearest.name} at {usd(nearest.usd_per_month)} a month; it fails on "
+            f"The option that comes closest is {nearest.name} for "
+            f"{format_usd(nearest.usd_per_month)} a month. It misses a requirement: "
             f"{'; '.join(nearest.failures)}."
         )
     else:
         cold = f"; {winner.cold_share:.2%} meet a cold start" if winner.policy else ""
         yield (
-            f"Host {winner.name}: {usd(winner.usd_per_month)} a month, "
-            f"{usd(winner.usd_per_patient)} per patient; 95 of 100 photographs are answered within "
-            f"{seconds(winner.p95_s)}{cold}."
+            f"Host {winner.name}: {format_usd(winner.usd_per_month)} a month, "
+            f"{format_usd(winner.usd_per_patient)} per patient; 95 of 100 photographs are answered "
+            f"within {format_seconds(winner.p95_s)}{cold}."
         )
-        yield _runner_up(winner, decision.runners_up)
-        yield _confidence(decision)
-    yield from (break_even_sentence(one) for one in decision.break_even)
+        yield from _write_sentence_about_both_latencies(winner)
+        yield from _write_sentences_about_other_options(decision, winner)
+        share = confidence.share or 0.0
+        others = confidence.others[:1] if share < CONFIDENT else ()
+        other = "".join(
+            f"; in {often:.0%} it is {name or 'no option at all'}" for name, often in others
+        )
+        yield (
+            f"The choice is the same in {share:.0%} of {confidence.resamples} bootstrap resamples "
+            f"of the rows{other}."
+        )
+        if required_point := _describe_operating_point(decision.required, winner):
+            yield required_point
+    yield from _write_sentence_about_research(decision)
+    yield from map(write_break_even_sentence, decision.break_even)
 
 
-def _runner_up(winner: EvaluatedOption, others: tuple[EvaluatedOption, ...]) -> str:
-    if not others:
-        return "No other option meets all requirements."
-    second = others[0]
-    more = (second.usd_per_month or 0.0) - (winner.usd_per_month or 0.0)
+def _describe_operating_point(required: Requirements, winner: EvaluatedOption) -> str:
+    """Return a sentence about the operating point that meets the requirements, or nothing."""
+    point = winner.sensitivity
+    if required.specificity_floor is None or point is None:
+        return ""
+    flattered = (
+        ""
+        if point.cross_fitted
+        else " These rates were measured on the photographs on which the threshold was chosen, "
+        "which flatters them."
+    )
     return (
-        f"Next is {second.name} at {usd(second.usd_per_month)} a month ({usd(more)} more), p95 "
-        f"{seconds(second.p95_s)}."
+        f"At the operating point '{point.name.replace('_', ' ')}' for grade >= "
+        f"{point.at_or_above}, the sensitivity is {point.sensitivity.value:.1%} (at least "
+        f"{point.sensitivity.low:.1%}), and the specificity is {point.specificity.value:.1%} (at "
+        f"least {point.specificity.low:.1%}).{flattered}"
     )
 
 
-def _confidence(decision: Decision) -> str:
-    confidence = decision.confidence
-    share = confidence.share or 0.0
-    sentence = (
-        f"It stays the cheapest in {share:.0%} of {confidence.resamples} bootstrap resamples of "
-        "the rows"
+def _write_sentence_about_research(decision: Decision) -> Iterator[str]:
+    """Yield a sentence if an option that cannot be deployed yet would cost clearly less."""
+    winner = decision.winner
+    cheaper = [
+        one
+        for one in decision.research
+        if not one.failures and one.usd_per_month is not None and not one.policy
+    ]
+    if not cheaper:
+        return
+    best = min(cheaper, key=lambda one: one.usd_per_month or 0.0)
+    if winner is not None and (best.usd_per_month or 0.0) + decision.required.same_cost_usd >= (
+        winner.usd_per_month or 0.0
+    ):
+        return
+    yield (
+        f"{best.name} would meet them for {format_usd(best.usd_per_month)} a month "
+        f"({best.description}), but this project has no Terraform for it."
     )
-    if share >= CONFIDENT or not confidence.others:
-        return f"{sentence}."
-    name, often = confidence.others[0]
-    return f"{sentence}; {name or 'no option at all'} wins {often:.0%}."
+
+
+def _write_sentences_about_other_options(
+    decision: Decision, winner: EvaluatedOption
+) -> Iterator[str]:
+    if not decision.runners_up:
+        yield "No other option that can be deployed meets all requirements."
+        return
+    tied = [one for one in decision.runners_up if one.name in decision.equivalent]
+    if tied:
+        yield _write_tie_sentence(decision.required, winner, tied)
+    for other in decision.runners_up:
+        if other in tied:
+            continue
+        more = (other.usd_per_month or 0.0) - (winner.usd_per_month or 0.0)
+        yield (
+            f"The next option{' outside the tie' if tied else ''} is {other.name} for "
+            f"{format_usd(other.usd_per_month)} a month, which is {format_usd(more)} more; its p95 "
+            f"is {format_seconds(other.p95_s)}."
+        )
+        break
+
+
+def _write_sentence_about_both_latencies(winner: EvaluatedOption) -> Iterator[str]:
+    """Yield a sentence with the p95 here and on AWS if the latter is not measured."""
+    here_s, limits = winner.p95_as_measured_s, winner.p95_s_limits
+    if here_s is None:
+        return
+    interval = (
+        f" (95 % interval {format_seconds(limits[0])} to {format_seconds(limits[1])})"
+        if limits
+        else ""
+    )
+    yield (
+        f"The p95 is {format_seconds(winner.p95_s)} as expected on AWS{interval}, and "
+        f"{format_seconds(here_s)} with the times measured here."
+    )
+
+
+def _write_tie_sentence(
+    required: Requirements, winner: EvaluatedOption, tied: Sequence[EvaluatedOption]
+) -> str:
+    """Return a sentence that names the options of the same cost, and says what decided."""
+    names = [
+        f"{one.name} ({format_usd(one.usd_per_month)}, p95 {format_seconds(one.p95_s)})"
+        for one in tied[:MOST_TIED]
+    ]
+    if len(tied) > MOST_TIED:
+        names.append(f"{len(tied) - MOST_TIED} more")
+    several = len(tied) > 1
+    listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return (
+        f"It is a tie: {listed} cost{'' if several else 's'} the same within the larger of "
+        f"{required.same_cost_share:.0%} and {required.same_cost_usd:g} USD a month. "
+        f"{_write_why_winner_is_chosen(winner, tied)}"
+    )
+
+
+def _write_why_winner_is_chosen(winner: EvaluatedOption, tied: Sequence[EvaluatedOption]) -> str:
+    parts = len(winner.operated_parts)
+    as_simple = [one for one in tied if len(one.operated_parts) == parts]
+    needs = (
+        f"it needs {' and '.join(winner.operated_parts)}"
+        if parts
+        else "it needs nothing besides the endpoint"
+    )
+    if not as_simple:
+        return f"The choice is the simplest to run: {needs}."
+    times = [one.p95_s or 0.0 for one in as_simple]
+    if all(time > (winner.p95_s or 0.0) * (1 + SAME_SPEED_SHARE) for time in times):
+        return f"The choice is one of the simplest to run: {needs}. Of these, it is the fastest."
+    return (
+        f"The choice is one of the simplest to run: {needs}. Of these, it is one of the "
+        f"fastest, whose p95 differs by at most {SAME_SPEED_SHARE:.0%}, and the cheapest of them."
+    )

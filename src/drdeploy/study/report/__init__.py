@@ -1,19 +1,20 @@
-"""What a study's measurements say, as one page with tables and pictures beside it.
+"""Report a study's measurements as one page, with tables and pictures in separate files.
 
-``summaries``         one line per scenario: how fast, at what cost, from how many rows
-``comparisons``       ratios between scenarios that differ in one thing, always with an interval
-``findings``          the answer in sentences: fastest, cheapest, shortest cold start
-``caveats``           what a reader must know before believing the numbers
-``evidence``          all of the above, computed once
-``scenario_picture``  every scenario's cost against its latency: the first picture of a report
-                      without a decision
-``figures``           box plots (``boxes``), the parts of the latency, the cost, as SVG; ``panels``
-                      says which scenarios share one
-``image_figure``      cold starts by image
-``tables``            everything above as CSV, in full precision
-``cells``             estimates in the cells of a page
-``report``            all of it in one self-contained page
+- ``summaries`` computes the times, the cost and the number of rows of each scenario.
+- ``comparisons`` computes ratios between scenarios that differ in one dimension, with intervals.
+- ``findings`` writes sentences on the fastest and cheapest configuration and on cold starts.
+- ``caveats`` writes warnings about the measurements.
+- ``evidence`` computes all results of ``summaries``, ``comparisons``, ``findings`` and ``caveats``
+  once.
+- ``scenario_picture`` draws every scenario's cost against its latency, for a report without a
+  decision.
+- ``figures`` draws box plots, the parts of the latency, and costs, as SVG.
+- ``panels`` groups the scenarios that are drawn in one picture.
+- ``image_figure`` draws cold starts by image.
+- ``tables`` writes the results as CSV, in full precision.
+- ``cells`` formats estimates as table cells.
+- ``report`` writes the report as one HTML page that needs no other file.
 
-Nothing is measured here, and nothing measured is thrown away: rows that do not count (warm-ups,
-failures, the wrong kind of start) stay in the data frame and are reported as such.
+Rows that do not count (warm-ups, failures, the wrong kind of start) are never removed. The report
+shows how many rows do not count, and why.
 """

@@ -1,4 +1,4 @@
-"""Estimates as cells of a page: the value, and below it its interval and n."""
+"""Format estimates as cells of a page, with the value above its interval and n."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
-from drdeploy.pages.page import cell
+from drdeploy.pages.page import format_table_cell
 from drdeploy.statistics import notation
 
 if TYPE_CHECKING:
-    from drdeploy.statistics.means import Estimate
+    from drdeploy.statistics.estimate import Estimate
     from drdeploy.study.report.summaries import Cost
 
 
-def quiet(sentence: str) -> Markup:
-    """Print interval and n paler than their number, and keep numbers and units on one line."""
+def make_html_with_grey_intervals(sentence: str) -> Markup:
+    """Return a sentence as HTML, with each interval and n in grey.
+
+    A number and its unit are never broken into two lines.
+    """
     tied = re.sub(r"(\d) (MB|ms|s|USD|times)\b", "\\1\u00a0\\2", sentence)
     parts = re.split(r"(\([^()]*n = [^()]*\))", tied)
     return Markup().join(
@@ -25,72 +28,77 @@ def quiet(sentence: str) -> Markup:
     )
 
 
-def time(estimate: Estimate) -> Markup:
-    """A time in its best unit."""
+def format_time_cell(estimate: Estimate) -> Markup:
+    """Format a time in seconds or milliseconds, with its interval."""
     if estimate.value is None:
         return Markup()
-    shown, interval = notation.time(estimate)
-    return cell(shown, interval, estimate.reason)
+    unit, factor = notation.choose_time_unit(estimate.value)
+    return _format_estimate_cell(estimate.multiplied_by(factor), unit)
 
 
-def share(estimate: Estimate) -> Markup:
-    """A share in per cent."""
-    percent = estimate.scaled(100)
-    return cell(notation.value(percent, "%"), notation.interval(percent), percent.reason)
+def format_number_cell(estimate: Estimate) -> Markup:
+    """Format a number without a unit, with its interval."""
+    return _format_estimate_cell(estimate, "")
 
 
-def cost(estimated: Cost) -> Markup:
-    """USD per million inferences, and for one."""
-    million = estimated.million
-    return cell(
-        notation.value(million),
-        notation.interval(million),
-        million.reason,
-        f"{notation.value(estimated.inference)} each",
+def format_share_cell(estimate: Estimate) -> Markup:
+    """Format a share in per cent, with its interval."""
+    return _format_estimate_cell(estimate.multiplied_by(100), "%")
+
+
+def format_cost_cell(estimated: Cost) -> Markup:
+    """Format a cost in USD for a million inferences and for one inference."""
+    return _format_estimate_cell(
+        estimated.per_million_usd, "", f"{notation.format_estimate_value(estimated.inference)} each"
     )
 
 
-def ratio(estimate: Estimate) -> Markup:
-    """A ratio with both sample sizes; grey where its interval contains 1."""
-    filled = cell(
-        f"{notation.value(estimate)} times",
-        notation.interval(estimate),
-        estimate.reason,
-        notation.rows(estimate),
-    )
-    shown = estimate.excludes(1.0) or not estimate.has_interval
+def format_ratio_cell(estimate: Estimate) -> Markup:
+    """Format a ratio with both sample sizes; the ratio is grey if its interval contains 1."""
+    filled = _format_estimate_cell(estimate, "times", notation.format_sample_sizes(estimate))
+    shown = estimate.interval_excludes(1.0) or not estimate.has_interval
     return filled if shown else Markup('<span class="same">{}</span>').format(filled)
 
 
-def signed_percent(value: float | None) -> str:
-    """``+3.1 %``; a dash where there is no value."""
+def _format_estimate_cell(estimate: Estimate, unit: str, *below: str) -> Markup:
+    return format_table_cell(
+        notation.format_estimate_value(estimate, unit),
+        notation.format_interval(estimate),
+        estimate.reason,
+        *below,
+    )
+
+
+def format_signed_percent(value: float | None) -> str:
+    """Format a share as ``+3.1 %``, or as a dash if there is no value."""
     return notation.NO_VALUE if value is None else f"{100 * value:+.1f} %"
 
 
-def signed(value: float | None) -> str:
-    """``-0.21``; a dash where there is no value."""
+def format_signed_number(value: float | None) -> str:
+    """Format a number as ``-0.21``, or as a dash if there is no value."""
     return notation.NO_VALUE if value is None else f"{value:+.2f}"
 
 
-def outliers(rows: tuple[tuple[int, float], ...]) -> Markup:
-    """Rows beyond the whiskers, with their lines in the file."""
+def format_outliers_with_lines(rows: tuple[tuple[int, float], ...]) -> Markup:
+    """Format the time of each outlier, with the outlier's line in the file."""
     if not rows:
         return Markup("none")
     listed = []
     for line, seconds in rows:
-        unit, factor = notation.unit_of_time(seconds)
-        listed.append(f"{notation.number(seconds * factor)} {unit} (line {line})")
+        unit, factor = notation.choose_time_unit(seconds)
+        listed.append(f"{notation.format_number(seconds * factor)} {unit} (line {line})")
     return Markup(", ").join(Markup('<span class="one">{}</span>').format(one) for one in listed)
 
 
 FILTERS = {
-    "quiet": quiet,
-    "time": time,
-    "share": share,
-    "cost": cost,
-    "ratio": ratio,
-    "signed_percent": signed_percent,
-    "signed": signed,
-    "outliers": outliers,
+    "quiet": make_html_with_grey_intervals,
+    "time": format_time_cell,
+    "number": format_number_cell,
+    "share": format_share_cell,
+    "cost": format_cost_cell,
+    "ratio": format_ratio_cell,
+    "signed_percent": format_signed_percent,
+    "signed": format_signed_number,
+    "outliers": format_outliers_with_lines,
 }
-"""Filters of the templates, by name."""
+"""The filters of the page's template, by the name that the template uses."""

@@ -1,4 +1,4 @@
-"""Ratios between scenarios that differ in one thing only."""
+"""Compute ratios between scenarios that differ in only one dimension."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from drdeploy.statistics import means as statistics
-from drdeploy.statistics.differences import paired_ratio, paired_ratio_of_medians
-from drdeploy.study.measurements.scenarios import image_position
+from drdeploy.study.measurements.scenarios import image_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from drdeploy.statistics.means import Estimate
+    from drdeploy.statistics.estimate import Estimate
     from drdeploy.study.measurements.scenarios import Scenario
 
 Dimension = Literal["memory_mb", "instance_type", "image", "precision", "start"]
@@ -25,21 +24,17 @@ Quantity = Literal["total_latency_s", "prediction_s", "model_setup_s"]
 
 _START_ORDER = ("cold", "warm")
 FEWEST_PHOTOGRAPHS = 3
-"""Rows are paired by photograph only from so many on: with fewer, pairing says hardly anything."""
+"""The smallest number of photographs for which rows are paired by photograph."""
 
 
 @dataclass(frozen=True)
 class ScenarioRatio:
-    """How many times as long one scenario takes as another.
+    """The ratio of the times of two scenarios.
 
     Attributes:
-        dimension: What the two differ in.
-        quantity: The time that is compared.
         before: The scenario in the numerator.
-        after: The scenario in the denominator; it is the faster one where the ratio is above 1.
-        means: Ratio of the mean times.
-        medians: Ratio of the median times.
-        is_paired: Whether rows of the same photograph were compared pair by pair.
+        after: The scenario in the denominator, which is faster if the ratio is above 1.
+        is_paired: Whether rows were paired by photograph.
     """
 
     dimension: Dimension
@@ -50,46 +45,50 @@ class ScenarioRatio:
     medians: Estimate
     is_paired: bool = False
 
-    @property
-    def is_shown(self) -> bool:
-        """Whether the interval excludes that both take the same time."""
-        return self.means.excludes(1.0)
 
-
-def compare(
+def compare_two_scenarios(
     before: Scenario, after: Scenario, dimension: Dimension, quantity: Quantity
 ) -> ScenarioRatio:
-    """Compare the times of two scenarios, by means and by medians."""
-    pairs = photograph_pairs(before, after, quantity)
-    top, bottom = pairs or (before.seconds(quantity), after.seconds(quantity))
-    of_medians = paired_ratio_of_medians if pairs else statistics.ratio_of_medians
+    """Return the ratio of the mean times, and of the median times, of two scenarios."""
+    pairs = pair_rows_by_photograph(before, after, quantity)
+    top, bottom = pairs or (
+        before.known_values_of_column(quantity),
+        after.known_values_of_column(quantity),
+    )
+    of_medians = (
+        statistics.estimate_paired_ratio_of_medians
+        if pairs
+        else statistics.estimate_ratio_of_medians
+    )
     return ScenarioRatio(
         dimension=dimension,
         quantity=quantity,
         before=before,
         after=after,
-        means=mean_ratio(before, after, quantity),
+        means=compute_ratio_of_mean_times(before, after, quantity),
         medians=of_medians(top, bottom),
         is_paired=pairs is not None,
     )
 
 
-def mean_ratio(before: Scenario, after: Scenario, quantity: Quantity) -> Estimate:
-    """Ratio of the mean times.
+def compute_ratio_of_mean_times(before: Scenario, after: Scenario, quantity: Quantity) -> Estimate:
+    """Return the ratio of the mean times of two scenarios.
 
-    Where both scenarios sent each photograph equally often, their rows are paired by photograph:
-    how long a photograph itself takes then does not widen the interval.
+    If both scenarios sent each photograph equally often, their rows are paired by photograph, so
+    that differences between photographs do not widen the interval.
     """
-    pairs = photograph_pairs(before, after, quantity)
+    pairs = pair_rows_by_photograph(before, after, quantity)
     if pairs:
-        return paired_ratio(*pairs)
-    return statistics.ratio_of_means(before.seconds(quantity), after.seconds(quantity))
+        return statistics.estimate_paired_ratio_of_means(*pairs)
+    return statistics.estimate_ratio_of_means(
+        before.known_values_of_column(quantity), after.known_values_of_column(quantity)
+    )
 
 
-def photograph_pairs(
+def pair_rows_by_photograph(
     before: Scenario, after: Scenario, quantity: Quantity
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Pair the rows of both by photograph; None where they do not pair up."""
+    """Return the times of two scenarios paired by photograph; None if rows have no partner."""
     sides = []
     for scenario in (before, after):
         rows = scenario.rows[["photograph", quantity]].dropna()
@@ -105,48 +104,47 @@ def photograph_pairs(
     return one.to_numpy(dtype=np.float64), other.loc[one.index].to_numpy(dtype=np.float64)
 
 
-def comparisons(
+def compare_scenarios_along_dimension(
     scenarios: Iterable[Scenario],
     dimension: Dimension,
     quantities: Sequence[Quantity] = ("total_latency_s",),
 ) -> tuple[ScenarioRatio, ...]:
-    """Compare neighbours along the dimension, and its first value with its last.
+    """Compare scenarios with neighbouring values of a dimension, and the first with the last.
 
-    Only scenarios are compared that are equal in everything else and have rows.  Memory goes from
-    less to more, as in the 2023 study; each image is compared with the one before it on the ladder
-    and with the first; a cold start is compared with a warm one.
+    Two scenarios are compared only if both have rows and are equal in all other dimensions.  Memory
+    sizes are sorted from small to large, as in the 2023 study.  Each image is compared with the
+    previous image and with the first image.  A cold start is compared with a warm request.
     """
     return tuple(
-        compare(before, after, dimension, quantity)
-        for before, after in _pairs(scenarios, dimension)
+        compare_two_scenarios(before, after, dimension, quantity)
+        for before, after in _list_pairs_to_compare(scenarios, dimension)
         for quantity in quantities
-        if len(before.seconds(quantity)) and len(after.seconds(quantity))
+        if len(before.known_values_of_column(quantity))
+        and len(after.known_values_of_column(quantity))
     )
 
 
-def _pairs(
+def _list_pairs_to_compare(
     scenarios: Iterable[Scenario], dimension: Dimension
 ) -> Iterator[tuple[Scenario, Scenario]]:
     alike: dict[tuple[str, ...], list[Scenario]] = {}
     for scenario in scenarios:
         if scenario.n:
-            alike.setdefault(_everything_but(dimension, scenario), []).append(scenario)
+            alike.setdefault(_list_facts_except_dimension(dimension, scenario), []).append(scenario)
     for group in alike.values():
-        steps = sorted(group, key=lambda scenario: _position(scenario, dimension))
+        steps = sorted(group, key=lambda scenario: _dimension_sort_key(scenario, dimension))
         pairs = list(pairwise(steps))
         # The first image is what every smaller one is measured against; of memory sizes, the ends
         # of the range are what the 2023 study compared.
         beyond = steps[2:] if dimension == "image" else steps[2:][-1:]
         pairs += [(steps[0], step) for step in beyond]
-        yield from (pair for pair in pairs if _differ(*pair, dimension))
+        for before, after in pairs:
+            # Two trials may have used the same image.
+            if dimension != "image" or before.configuration.image != after.configuration.image:
+                yield before, after
 
 
-def _differ(before: Scenario, after: Scenario, dimension: Dimension) -> bool:
-    """Whether the pair differs in the dimension: two trials may have used the same image."""
-    return dimension != "image" or before.configuration.image != after.configuration.image
-
-
-def _everything_but(dimension: Dimension, scenario: Scenario) -> tuple[str, ...]:
+def _list_facts_except_dimension(dimension: Dimension, scenario: Scenario) -> tuple[str, ...]:
     configuration = scenario.configuration
     facts = {
         "model": configuration.model,
@@ -166,10 +164,10 @@ def _everything_but(dimension: Dimension, scenario: Scenario) -> tuple[str, ...]
     return tuple(value for name, value in facts.items() if name != dimension)
 
 
-def _position(scenario: Scenario, dimension: Dimension) -> tuple[int, str]:
+def _dimension_sort_key(scenario: Scenario, dimension: Dimension) -> tuple[int, str]:
     match dimension:
         case "image":
-            return image_position(scenario.configuration.image)
+            return image_sort_key(scenario.configuration.image)
         case "memory_mb":
             return scenario.configuration.memory_mb, scenario.trial
         case "start":

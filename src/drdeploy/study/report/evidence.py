@@ -1,4 +1,4 @@
-"""Everything that a report says, computed once; page, tables and JSON only display it."""
+"""Compute all results of a report once; the page, tables and JSON only display them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
-from drdeploy.study.measurements.scenarios import scenarios_of
-from drdeploy.study.report.caveats import limits_of, warnings_of
-from drdeploy.study.report.comparisons import comparisons
-from drdeploy.study.report.findings import findings_of
-from drdeploy.study.report.summaries import summarise
+from drdeploy.study.measurements.scenarios import group_rows_into_scenarios
+from drdeploy.study.report.caveats import (
+    list_limits_of_platforms,
+    write_warnings_about_measurements,
+)
+from drdeploy.study.report.comparisons import compare_scenarios_along_dimension
+from drdeploy.study.report.findings import write_findings_per_model
+from drdeploy.study.report.queues_and_jobs import summarise_jobs, summarise_queues
+from drdeploy.study.report.summaries import summarise_scenario
 
 if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import Price, PriceSheet
     from drdeploy.study.measurements.load import Measurements
-    from drdeploy.study.measurements.scenarios import Configuration
+    from drdeploy.study.measurements.scenarios import Configuration, Scenario
     from drdeploy.study.report.comparisons import Dimension, Quantity, ScenarioRatio
     from drdeploy.study.report.findings import ModelFinding
+    from drdeploy.study.report.queues_and_jobs import JobSummary, QueueSummary
     from drdeploy.study.report.summaries import ScenarioSummary
 
 _ALL_TIMES: tuple[Quantity, ...] = ("total_latency_s", "prediction_s", "model_setup_s")
@@ -26,17 +31,19 @@ _OTHER_DIMENSIONS: tuple[Dimension, ...] = ("instance_type", "precision")
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Everything that is computed from a results folder.
+    """All results that are computed from a results folder.
 
     Attributes:
-        summaries: One for each scenario.
-        memory: Speed-ups from less to more memory: total latency, prediction and set-up.
-        cold_over_warm: How many times as long a cold start takes as a warm request.
-        images: Speed-ups from image to image: total latency, prediction and set-up.
-        others: Ratios between instance types and between precisions.
-        findings: What the measurements say about each model, in sentences.
-        warnings: What limits these measurements in particular.
-        limits: What rows of this platform cannot say.
+        memory: Ratios of times between memory sizes: total latency, prediction and set-up.
+        cold_over_warm: Ratios of the latency of a cold start to the latency of a warm request.
+        images: Ratios of times between images: total latency, prediction and set-up.
+        others: Ratios of times between instance types and between precisions.
+        queues: The queues of asynchronous scenarios.
+        jobs: The transform jobs of batch scenarios, which are not among the summaries.
+        findings: The findings about each model, in sentences.
+        warnings: Warnings about these measurements.
+        limits: Sentences on what measurements on the platform cannot show.
+        scenarios_of_jobs: The batch scenarios, also those without a row that counts.
     """
 
     measurements: Measurements
@@ -45,14 +52,18 @@ class Evidence:
     cold_over_warm: tuple[ScenarioRatio, ...]
     images: tuple[ScenarioRatio, ...]
     others: tuple[ScenarioRatio, ...]
+    queues: tuple[QueueSummary, ...]
+    jobs: tuple[JobSummary, ...]
     findings: tuple[ModelFinding, ...]
     warnings: tuple[str, ...]
     limits: tuple[str, ...]
+    scenarios_of_jobs: tuple[Scenario, ...] = ()
 
     @property
     def prices(self) -> tuple[Price, ...]:
-        """The prices that the costs are computed from, each once."""
+        """The prices from which the costs are computed, without duplicates."""
         used = {s.cost.price.source: None for s in self.summaries if s.cost}
+        used |= {one.price.source: None for one in self.jobs if one.price}
         return tuple(sorted(used, key=lambda price: (price.unit, price.usd)))
 
     @property
@@ -61,45 +72,61 @@ class Evidence:
         return tuple(summary.scenario.configuration for summary in self.summaries)
 
     @property
+    def all_scenarios(self) -> tuple[Scenario, ...]:
+        """All scenarios, those of requests first, then those of transform jobs."""
+        return (*(summary.scenario for summary in self.summaries), *self.scenarios_of_jobs)
+
+    @property
     def comparisons(self) -> tuple[ScenarioRatio, ...]:
-        """All ratios."""
+        """All ratios between scenarios."""
         return self.memory + self.cold_over_warm + self.images + self.others
 
 
-def gather(measurements: Measurements, sheet: PriceSheet, *, allow_mixed: bool = False) -> Evidence:
-    """Summarise, price and compare everything that was measured.
+def compute_evidence(
+    measurements: Measurements, sheet: PriceSheet, *, allow_mixed: bool = False
+) -> Evidence:
+    """Summarise, price and compare all measurements.
 
     Raises:
-        AnalysisError: Platform, machine or isolation differ and ``allow_mixed`` is not given.
+        AnalysisError: The rows differ in platform, machine or isolation, and ``allow_mixed`` is
+            False.
     """
     # Two machines in one table would be compared as if they were configurations.
     if not allow_mixed:
         measurements.require_comparable()
-    scenarios = scenarios_of(measurements)
-    summaries = tuple(summarise(scenario, sheet) for scenario in scenarios)
+    grouped = group_rows_into_scenarios(measurements)
+    # A transform job is not a request: its time must not stand beside latencies.
+    scenarios = tuple(one for one in grouped if not one.is_of_jobs)
+    all_summaries = tuple(summarise_scenario(scenario, sheet) for scenario in grouped)
+    summaries = tuple(one for one in all_summaries if not one.scenario.is_of_jobs)
     return Evidence(
         measurements=measurements,
         summaries=summaries,
-        memory=comparisons(
+        memory=compare_scenarios_along_dimension(
             [s for s in scenarios if s.configuration.endpoint_kind == "serverless"],
             "memory_mb",
             _ALL_TIMES,
         ),
-        cold_over_warm=comparisons(scenarios, "start"),
-        images=comparisons(scenarios, "image", _ALL_TIMES),
+        cold_over_warm=compare_scenarios_along_dimension(scenarios, "start"),
+        images=compare_scenarios_along_dimension(scenarios, "image", _ALL_TIMES),
         others=tuple(
             ratio
             for dimension in _OTHER_DIMENSIONS
-            for ratio in comparisons(scenarios, dimension, ("total_latency_s", "prediction_s"))
+            for ratio in compare_scenarios_along_dimension(
+                scenarios, dimension, ("total_latency_s", "prediction_s")
+            )
         ),
-        findings=findings_of(summaries),
-        warnings=warnings_of(measurements, summaries),
-        limits=limits_of(measurements),
+        queues=summarise_queues(scenarios),
+        jobs=summarise_jobs(grouped, sheet),
+        findings=write_findings_per_model(summaries),
+        warnings=write_warnings_about_measurements(measurements, all_summaries),
+        limits=list_limits_of_platforms(measurements),
+        scenarios_of_jobs=tuple(one for one in grouped if one.is_of_jobs),
     )
 
 
-def as_json(evidence: Evidence) -> dict[str, Any]:
-    """The evidence as plain values, every estimate with its interval, n and method."""
+def convert_evidence_to_json(evidence: Evidence) -> dict[str, Any]:
+    """Return the evidence as plain values, with the interval, n and method of every estimate."""
     return {
         "source": str(evidence.measurements.source),
         "rows": len(evidence.measurements.frame),
@@ -107,7 +134,7 @@ def as_json(evidence: Evidence) -> dict[str, Any]:
         "left_out": evidence.measurements.left_out,
         "warnings": evidence.warnings,
         "verdicts": [asdict(finding) for finding in evidence.findings],
-        "scenarios": [_scenario_as_json(summary) for summary in evidence.summaries],
+        "scenarios": [_convert_scenario_to_json(summary) for summary in evidence.summaries],
         "comparisons": [
             {
                 "dimension": ratio.dimension,
@@ -120,12 +147,40 @@ def as_json(evidence: Evidence) -> dict[str, Any]:
             }
             for ratio in evidence.comparisons
         ],
+        "queues": [_convert_queue_to_json(one) for one in evidence.queues],
+        "jobs": [_convert_jobs_to_json(one) for one in evidence.jobs],
         "prices": [asdict(price) for price in evidence.prices],
         "notice": RESEARCH_USE_NOTICE,
     }
 
 
-def _scenario_as_json(summary: ScenarioSummary) -> dict[str, Any]:
+def _convert_queue_to_json(queue: QueueSummary) -> dict[str, Any]:
+    return {
+        "trial": queue.scenario.trial,
+        "n": queue.scenario.n,
+        "arrival_to_output_s": asdict(queue.arrival_to_output),
+        "arrival_to_output_p95_s": asdict(queue.p95),
+        "container_latency_s": asdict(queue.container),
+        "outside_s": asdict(queue.outside),
+        "longest_queue": queue.longest_queue,
+    }
+
+
+def _convert_jobs_to_json(jobs: JobSummary) -> dict[str, Any]:
+    cost = jobs.cost_per_million_usd
+    return {
+        "trial": jobs.scenario.trial,
+        "n": jobs.scenario.n,
+        "photographs": jobs.photographs,
+        "total_s": asdict(jobs.total),
+        "startup_s": asdict(jobs.startup),
+        "per_photograph_s": asdict(jobs.per_photograph),
+        "cost_per_million_usd": asdict(cost) if cost else None,
+        "no_cost": jobs.no_cost,
+    }
+
+
+def _convert_scenario_to_json(summary: ScenarioSummary) -> dict[str, Any]:
     scenario = summary.scenario
     return {
         "trial": scenario.trial,
@@ -144,6 +199,6 @@ def _scenario_as_json(summary: ScenarioSummary) -> dict[str, Any]:
         "breakdown": asdict(summary.breakdown) if summary.breakdown else None,
         "steadiness": asdict(summary.steadiness),
         "cost_usd": asdict(summary.cost.inference) if summary.cost else None,
-        "cost_per_million_usd": asdict(summary.cost.million) if summary.cost else None,
+        "cost_per_million_usd": asdict(summary.cost.per_million_usd) if summary.cost else None,
         "no_cost": summary.no_cost,
     }

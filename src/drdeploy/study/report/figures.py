@@ -1,38 +1,121 @@
-"""Box plots, parts of the latency and costs as SVG; the same rows give the same bytes."""
+"""Draw box plots, parts of the latency, and costs as SVG; equal rows give identical files."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from drdeploy.pages.picture import Picture, picture_of
-from drdeploy.pages.style import BLUE, GREEN, GREY, INK, ORANGE, SKY, STYLE
+from drdeploy.pages.picture import Picture, picture_from_figure
+from drdeploy.pages.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, STYLE
 from drdeploy.statistics import notation
-from drdeploy.study.report.boxes import (
-    COLOUR_OF_START,
-    EDGE,
-    SIZE_IN,
-    Box,
-    draw_boxes,
-    width_factor,
-)
-from drdeploy.study.report.panels import panels_of
+from drdeploy.study.report.panels import group_scenarios_into_panels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
     from drdeploy.study.report.panels import Panel
     from drdeploy.study.report.summaries import Breakdown, ScenarioSummary
+
+    Floats = NDArray[np.float64]
+
+COLOUR_OF_START = {"warm": ORANGE, "cold": BLUE}
+SIZE_IN = (4.6, 2.8)
+FEW_BARS = 3
+"""If a picture has fewer bars, each bar is drawn narrower."""
+EDGE = "#333333"
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """One configuration in a box plot.
+
+    Attributes:
+        seconds: The measured times; empty if only a printed mean is known.
+        printed_mean_s: A mean that was only printed; it is drawn as a hollow diamond.
+    """
+
+    label: str
+    seconds: Floats
+    printed_mean_s: float | None = None
+
+
+def draw_box_plot(boxes: Sequence[Box], quantity: str, colour: str) -> Figure:
+    """Draw boxes side by side, on an axis that starts at zero.
+
+    Each box holds the middle half of the rows, and the line in the box is the median.  The whiskers
+    are at most one and a half times as long as the box.  Every row is a dot.  The black diamond is
+    the mean with one standard deviation, computed with n - 1.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=SIZE_IN)
+        axes = figure.add_subplot()
+        middles = [
+            float(np.median(box.seconds)) if box.seconds.size else box.printed_mean_s or 0.0
+            for box in boxes
+        ]
+        unit, factor = notation.choose_time_unit(max(middles))
+        for position, box in enumerate(boxes, start=1):
+            if box.seconds.size:
+                _draw_one_box_with_rows(
+                    axes,
+                    position,
+                    box.seconds * factor,
+                    colour,
+                    compute_bar_width_factor(len(boxes)),
+                )
+            if box.printed_mean_s is not None:
+                mean = box.printed_mean_s * factor
+                axes.plot(position, mean, "D", ms=6, mfc="white", mec=PURPLE, mew=1.4)
+                below: dict[str, Any] = {"xytext": (0, -13), "textcoords": "offset points"}
+                axes.annotate("printed", (position, mean), ha="center", fontsize=8, **below)
+        axes.set_xticks(range(1, len(boxes) + 1), [box.label for box in boxes])
+        axes.set_xlim(0.4, len(boxes) + 0.85)
+        axes.margins(y=0.12)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel(f"{quantity} ({unit})")
+    return figure
+
+
+def compute_bar_width_factor(count: int) -> float:
+    """Return the width of each bar as a share of the usual width, given the number of bars."""
+    return min(1.0, count / FEW_BARS)
+
+
+def _draw_one_box_with_rows(
+    axes: Axes, position: int, sample: Floats, colour: str, narrowing: float
+) -> None:
+    axes.boxplot(
+        [sample],
+        positions=[position],
+        widths=0.42 * narrowing,
+        showfliers=False,  # every row is drawn as a dot below, outliers among them
+        patch_artist=True,
+        manage_ticks=False,
+        boxprops={"facecolor": colour, "alpha": 0.35, "edgecolor": EDGE},
+        medianprops={"color": INK, "linewidth": 1.4},
+    )
+    many = len(sample) > 1
+    spread = np.linspace(-0.13, 0.13, len(sample)) if many else np.zeros(1)
+    axes.plot(position + spread, sample, "o", ms=2.2, color=colour, mec=EDGE, mew=0.3, alpha=0.9)
+    sd = sample.std(ddof=1) if many else 0.0
+    axes.errorbar(
+        position + 0.34, sample.mean(), yerr=sd, fmt="D", ms=4, color=INK, capsize=3, lw=1
+    )
+
 
 QUANTITIES = {
     "total_latency_s": "total latency",
     "prediction_s": "prediction time",
     "model_setup_s": "ModelSetupTime",
 }
-"""Columns that are drawn as box plots, and their names on the axis."""
+"""The columns that are drawn as box plots, and the name of each on the axis."""
 PARTS = (
     ("set-up of the model", "setup_s", BLUE, "///"),
     ("decode and transform", "decode_transform_s", SKY, ""),
@@ -42,29 +125,35 @@ PARTS = (
 )
 
 
-def drawings_of(summaries: Sequence[ScenarioSummary]) -> tuple[Picture, ...]:
-    """Draw every figure that the rows allow, panel by panel: times, their parts, cost."""
-    return tuple(picture for panel in panels_of(summaries) for picture in _pictures(panel))
+def draw_all_panels(summaries: Sequence[ScenarioSummary]) -> tuple[Picture, ...]:
+    """Draw the times, the parts of the latency, and the costs of each panel, if they are known."""
+    return tuple(
+        picture
+        for panel in group_scenarios_into_panels(summaries)
+        for picture in _draw_pictures_of_panel(panel)
+    )
 
 
-def boxes_of(panel: Panel, quantity: str) -> tuple[Box, ...]:
-    """Boxes of the panel's configurations that have values in that column."""
+def make_boxes_of_panel(panel: Panel, quantity: str) -> tuple[Box, ...]:
+    """Return a box for each configuration of a panel that has values in the column."""
     pairs = zip(panel.labels, panel.summaries, strict=True)
-    boxes = (Box(label, summary.scenario.seconds(quantity)) for label, summary in pairs)
+    boxes = (
+        Box(label, summary.scenario.known_values_of_column(quantity)) for label, summary in pairs
+    )
     return tuple(box for box in boxes if box.seconds.size)
 
 
-def colour_of(start: str) -> str:
-    """Colour of a kind of start; grey where it is not known."""
+def choose_colour_of_start(start: str) -> str:
+    """Return the colour for warm or cold starts; grey for an unknown kind of start."""
     return COLOUR_OF_START.get(start, GREY)
 
 
-def _pictures(panel: Panel) -> Iterator[Picture]:
+def _draw_pictures_of_panel(panel: Panel) -> Iterator[Picture]:
     for column, quantity in QUANTITIES.items():
-        boxes = boxes_of(panel, column)
+        boxes = make_boxes_of_panel(panel, column)
         if boxes:
-            yield picture_of(
-                draw_boxes(boxes, quantity, colour_of(panel.start)),
+            yield picture_from_figure(
+                draw_box_plot(boxes, quantity, choose_colour_of_start(panel.start)),
                 f"{quantity}-{panel.name}",
                 f"{panel.title}: {quantity}",
                 "Box plot per configuration with every row as a dot, mean and standard deviation",
@@ -72,25 +161,27 @@ def _pictures(panel: Panel) -> Iterator[Picture]:
     known = list(zip(panel.labels, panel.summaries, strict=True))
     parts = [(label, s, s.breakdown) for label, s in known if s.breakdown]
     if parts:
-        yield picture_of(
-            _draw_parts(parts),
+        yield picture_from_figure(
+            _draw_parts_of_latency(parts),
             f"breakdown-{panel.name}",
             f"{panel.title}: where the time goes",
             "Stacked bars: mean seconds in each part of the total latency",
         )
     priced = [(label, s) for label, s in known if s.cost]
     if priced:
-        yield picture_of(
-            _draw_costs(priced, colour_of(panel.start)),
+        yield picture_from_figure(
+            _draw_costs_with_intervals(priced, choose_colour_of_start(panel.start)),
             f"cost-{panel.name}",
             f"{panel.title}: cost per million inferences",
-            "Bars: mean cost in USD with its 95 % interval; a millionth is the cost of one",
+            "Bars: mean cost in USD of a million inferences, with its 95 % interval",
         )
 
 
-def _draw_parts(known: Sequence[tuple[str, ScenarioSummary, Breakdown]]) -> Figure:
-    means = [float(s.scenario.seconds("total_latency_s").mean()) for _, s, _ in known]
-    unit, factor = notation.unit_of_time(max(means))
+def _draw_parts_of_latency(known: Sequence[tuple[str, ScenarioSummary, Breakdown]]) -> Figure:
+    means = [
+        float(s.scenario.known_values_of_column("total_latency_s").mean()) for _, s, _ in known
+    ]
+    unit, factor = notation.choose_time_unit(max(means))
     rows = np.arange(len(known))[::-1]
     left = np.zeros(len(known))
     with mpl.rc_context(STYLE):
@@ -105,7 +196,7 @@ def _draw_parts(known: Sequence[tuple[str, ScenarioSummary, Breakdown]]) -> Figu
                 rows,
                 widths,
                 left=left,
-                height=0.55 * width_factor(len(known)),
+                height=0.55 * compute_bar_width_factor(len(known)),
                 color=colour,
                 hatch=hatch,
                 edgecolor="white",
@@ -121,9 +212,11 @@ def _draw_parts(known: Sequence[tuple[str, ScenarioSummary, Breakdown]]) -> Figu
     return figure
 
 
-def _draw_costs(priced: Sequence[tuple[str, ScenarioSummary]], colour: str) -> Figure:
+def _draw_costs_with_intervals(
+    priced: Sequence[tuple[str, ScenarioSummary]], colour: str
+) -> Figure:
     positions = np.arange(1, len(priced) + 1)
-    millions = [summary.cost.million for _, summary in priced if summary.cost]
+    millions = [summary.cost.per_million_usd for _, summary in priced if summary.cost]
     heights = np.array([million.value or 0.0 for million in millions])
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=SIZE_IN)
@@ -131,7 +224,7 @@ def _draw_costs(priced: Sequence[tuple[str, ScenarioSummary]], colour: str) -> F
         axes.bar(
             positions,
             heights,
-            width=0.5 * width_factor(len(priced)),
+            width=0.5 * compute_bar_width_factor(len(priced)),
             color=colour,
             alpha=0.75,
             edgecolor=EDGE,
@@ -144,7 +237,7 @@ def _draw_costs(priced: Sequence[tuple[str, ScenarioSummary]], colour: str) -> F
                 reach = [[million.value - million.low], [million.high - million.value]]
                 axes.errorbar(position, million.value, yerr=reach, color=INK, capsize=4, lw=1)
             axes.annotate(
-                notation.value(million),
+                notation.format_estimate_value(million),
                 (position, million.high or million.value),
                 xytext=(0, 3),
                 textcoords="offset points",

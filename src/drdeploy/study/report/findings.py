@@ -1,9 +1,9 @@
-"""The answer in sentences, every number in them computed from rows.
+"""Write the findings about each model as sentences, with numbers computed from rows.
 
-Configurations of one model on one kind of endpoint are ranked by their mean.  The best one is named
-together with those that are not shown to differ from it, because the interval of their ratio
-contains 1.  Serverless and real-time endpoints are never ranked against each other here: which is
-cheaper depends on the traffic, of which measurements of single requests know nothing.
+Configurations of one model on one kind of endpoint are ranked by their mean latency or cost. The
+best configuration is named. Another configuration is named beside the best one if the interval of
+their ratio contains 1, because the measurements then show no difference. Serverless and real-time
+endpoints are not ranked against each other, because their costs depend on the traffic.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from drdeploy.statistics import notation
-from drdeploy.statistics.means import Estimate
-from drdeploy.study.measurements.labels import label_of
-from drdeploy.study.recommendation.cost import MILLION
-from drdeploy.study.report.comparisons import mean_ratio
+from drdeploy.statistics.estimate import Estimate
+from drdeploy.study.measurements.scenarios import label_configuration
+from drdeploy.study.recommendation.inference_cost import MILLION
+from drdeploy.study.report.comparisons import compute_ratio_of_mean_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Winner:
-    """The best configuration in one respect.
+    """The best configuration by cost or by latency.
 
     Attributes:
-        question: In which respect: ``Fastest when warm``.
-        answer: The configuration: ``3072 MB``.
-        figure: Its number with unit.
-        interval: The number's 95 % interval, or why there is none.
-        n: Number of rows behind the number.
-        runner_up: How the next best compares, as a sentence.
-        trial: Name of the trial that its rows belong to.
+        question: What the configuration is best at, for example ``Fastest when warm``.
+        answer: The label of the configuration, for example ``3072 MB``.
+        figure: The mean latency or cost with its unit.
+        interval: The 95 % interval of the mean, or the reason why it has none.
+        n: The number of rows from which the mean is computed.
+        runner_up: A sentence on the next best configuration.
+        trial: The id of the trial that the rows belong to.
     """
 
     question: str
@@ -49,11 +49,12 @@ class Winner:
 
 @dataclass(frozen=True)
 class ModelFinding:
-    """What the measurements say about one model on one kind of endpoint.
+    """The findings about one model on one kind of endpoint.
 
     Attributes:
-        sentences: The answer in words.
-        findings: The best configurations; fewer where nothing was measured or priced.
+        sentences: The findings as sentences.
+        findings: The best configurations by latency, cost and cold start, as far as they are
+            known.
     """
 
     model: str
@@ -62,31 +63,37 @@ class ModelFinding:
     findings: tuple[Winner, ...]
 
 
-def findings_of(summaries: Sequence[ScenarioSummary]) -> tuple[ModelFinding, ...]:
+def write_findings_per_model(summaries: Sequence[ScenarioSummary]) -> tuple[ModelFinding, ...]:
     """Return one finding per model and kind of endpoint, in the order of their names."""
 
     def subject(summary: ScenarioSummary) -> tuple[str, str]:
         configuration = summary.scenario.configuration
         return configuration.model, configuration.endpoint_kind
 
-    grouped = groupby(sorted(summaries, key=subject), subject)
-    return tuple(_finding(model, kind, list(group)) for (model, kind), group in grouped)
+    # A latency that holds the queue says more about the traffic than about the configuration.
+    ranked = [s for s in summaries if not s.scenario.has_queue_in_s3]
+    grouped = groupby(sorted(ranked, key=subject), subject)
+    return tuple(
+        _write_finding_of_model(model, kind, list(group)) for (model, kind), group in grouped
+    )
 
 
-def _finding(model: str, endpoint_kind: str, summaries: list[ScenarioSummary]) -> ModelFinding:
-    ranking = _Ranking.of(summaries)
+def _write_finding_of_model(
+    model: str, endpoint_kind: str, summaries: list[ScenarioSummary]
+) -> ModelFinding:
+    ranking = _Ranking.rank_scenarios(summaries)
     if not ranking.warm and not ranking.cold:
-        nothing = (f"No invocation of {model} succeeded, so nothing can be said about it.",)
+        nothing = (f"No invocation of {model} succeeded, so {model} has no results.",)
         return ModelFinding(model, endpoint_kind, nothing, ())
     sentences = [
-        ranking.cheapest_sentence(),
-        ranking.fastest_sentence(),
-        ranking.cold_sentence(),
+        ranking.write_sentence_on_cheapest(),
+        ranking.write_sentence_on_fastest(),
+        ranking.write_sentence_on_cold_starts(),
     ]
     findings = [
-        ranking.fastest("Fastest when warm", ranking.warm),
-        ranking.cheapest(),
-        ranking.fastest("Shortest cold start", ranking.cold),
+        ranking.find_fastest("Fastest when warm", ranking.warm),
+        ranking.find_cheapest(),
+        ranking.find_fastest("Shortest cold start", ranking.cold),
     ]
     return ModelFinding(
         model=model,
@@ -98,13 +105,13 @@ def _finding(model: str, endpoint_kind: str, summaries: list[ScenarioSummary]) -
 
 @dataclass(frozen=True)
 class _Ranking:
-    """The scenarios of one model, the best first.
+    """The scenarios of one model, with the best first.
 
     Attributes:
-        warm: By mean latency.
-        priced: By mean cost.
-        cold: By mean latency.
-        label: Names a scenario's configuration among those of the model.
+        warm: The warm scenarios, sorted by mean latency.
+        priced: The warm scenarios with a known cost, sorted by mean cost.
+        cold: The cold scenarios, sorted by mean latency.
+        label: Returns the label of a scenario's configuration.
     """
 
     warm: list[ScenarioSummary]
@@ -113,134 +120,149 @@ class _Ranking:
     label: Callable[[ScenarioSummary], str]
 
     @classmethod
-    def of(cls, summaries: list[ScenarioSummary]) -> _Ranking:
+    def rank_scenarios(cls, summaries: list[ScenarioSummary]) -> _Ranking:
         measured = [s for s in summaries if s.scenario.n and s.scenario.name != "open-loop"]
         warm = [s for s in measured if s.scenario.start == "warm"]
         cold = [s for s in measured if s.scenario.start == "cold"]
         configurations = [s.scenario.configuration for s in measured]
         return cls(
-            warm=sorted(warm, key=_mean_latency),
-            priced=sorted((s for s in warm if s.cost), key=_mean_cost),
-            cold=sorted(cold, key=_mean_latency),
-            label=lambda s: label_of(s.scenario.configuration, among=configurations),
+            warm=sorted(warm, key=_get_mean_latency_s),
+            priced=sorted(
+                (s for s in warm if s.cost), key=lambda s: _estimate_usd_per_million(s).value or 0.0
+            ),
+            cold=sorted(cold, key=_get_mean_latency_s),
+            label=lambda s: label_configuration(s.scenario.configuration, among=configurations),
         )
 
-    def cheapest(self) -> Winner | None:
+    def find_cheapest(self) -> Winner | None:
         if not self.priced:
             return None
         best, *others = self.priced
-        cost = _million(best)
-        ratios = [(self.label(other), _cost_ratio(other, best)) for other in others]
+        cost = _estimate_usd_per_million(best)
+        ratios = [(self.label(other), _compute_cost_ratio(other, best)) for other in others]
         return Winner(
             question="Cheapest when warm",
             answer=self.label(best),
-            figure=f"{notation.value(cost)} USD per million",
-            interval=notation.interval(cost) or cost.reason,
+            figure=f"{notation.format_estimate_value(cost)} USD per million",
+            interval=notation.format_interval(cost) or cost.reason,
             n=cost.n,
-            runner_up=_against(ratios, "the cost"),
+            runner_up=_write_sentence_on_ties_or_second_best(ratios, "the cost"),
             trial=best.scenario.trial,
         )
 
-    def cheapest_sentence(self) -> str:
+    def write_sentence_on_cheapest(self) -> str:
         if not self.priced:
             return ""
         best = self.priced[0]
         always_on = best.scenario.configuration.endpoint_kind == "realtime"
         return (
-            f"Cheapest when warm is {self.label(best)}: {notation.value(_million(best))} USD per "
-            f"million inferences{', if it is never idle' if always_on else ''}, "
-            f"each answered in {notation.time(best.total.mean)[0]} on average."
+            f"Cheapest when warm is {self.label(best)}: "
+            f"{notation.format_estimate_value(_estimate_usd_per_million(best))} USD per million "
+            f"inferences{', if the endpoint is never idle' if always_on else ''}, "
+            f"each answered in {notation.format_time_and_interval(best.total.mean)[0]} on average."
         )
 
-    def fastest_sentence(self) -> str:
+    def write_sentence_on_fastest(self) -> str:
         if not self.warm:
             return ""
         fastest, cheapest = self.warm[0], (self.priced or self.warm)[0]
         if fastest is cheapest:
             return "No other configuration is faster." if len(self.warm) > 1 else ""
-        speed_up = _latency_ratio(cheapest, fastest)
-        if not speed_up.excludes(1.0):
+        speed_up = _compute_latency_ratio(cheapest, fastest)
+        if not speed_up.interval_excludes(1.0):
             return (
-                f"{self.label(fastest)} has a lower mean, {notation.time(fastest.total.mean)[0]}, "
-                f"but is not shown to be faster: {notation.ratio_in_words(speed_up, 'as fast')}."
+                f"{self.label(fastest)} has a lower mean, "
+                f"{notation.format_time_and_interval(fastest.total.mean)[0]}, "
+                f"but is not shown to be faster: "
+                f"{notation.format_ratio_as_text(speed_up, 'as fast')}."
             )
         return (
-            f"{self.label(fastest)} answers in {notation.time(fastest.total.mean)[0]}, "
-            f"{notation.ratio_in_words(speed_up, 'as fast')}"
-            f"{_for_more_money(_cost_ratio(fastest, cheapest))}."
+            f"{self.label(fastest)} answers in "
+            f"{notation.format_time_and_interval(fastest.total.mean)[0]}, "
+            f"{notation.format_ratio_as_text(speed_up, 'as fast')}"
+            f"{_write_cost_ratio_clause(_compute_cost_ratio(fastest, cheapest))}."
         )
 
-    def cold_sentence(self) -> str:
+    def write_sentence_on_cold_starts(self) -> str:
         if not self.cold:
             return ""
         best = self.cold[0]
         shortest = (
-            f"The shortest cold start takes {notation.time(best.total.mean)[0]} "
+            f"The shortest cold start takes "
+            f"{notation.format_time_and_interval(best.total.mean)[0]} "
             f"({self.label(best)})"
         )
         same = [s for s in self.warm if s.scenario.configuration == best.scenario.configuration]
         if not same:
             return f"{shortest}."
-        ratio = _latency_ratio(best, same[0])
-        return f"{shortest}, {notation.ratio_in_words(ratio, 'as long as a warm request')}."
+        ratio = _compute_latency_ratio(best, same[0])
+        return f"{shortest}, {notation.format_ratio_as_text(ratio, 'as long as a warm request')}."
 
-    def fastest(self, question: str, ranked: list[ScenarioSummary]) -> Winner | None:
+    def find_fastest(self, question: str, ranked: list[ScenarioSummary]) -> Winner | None:
         if not ranked:
             return None
         best, *others = ranked
-        ratios = [(self.label(other), _latency_ratio(other, best)) for other in others]
-        figure, interval = notation.time(best.total.mean)
+        ratios = [(self.label(other), _compute_latency_ratio(other, best)) for other in others]
+        figure, interval = notation.format_time_and_interval(best.total.mean)
         return Winner(
             question=question,
             answer=self.label(best),
             figure=figure,
             interval=interval or best.total.mean.reason,
             n=best.scenario.n,
-            runner_up=_against(ratios, "as long"),
+            runner_up=_write_sentence_on_ties_or_second_best(ratios, "as long"),
             trial=best.scenario.trial,
         )
 
 
-def _against(ratios: list[tuple[str, Estimate]], measure: str) -> str:
-    """Name those that are not shown to differ from the best, or else the runner-up."""
+def _write_sentence_on_ties_or_second_best(ratios: list[tuple[str, Estimate]], measure: str) -> str:
+    """Return a sentence that names the configurations that are not shown to differ from the best.
+
+    If all other configurations are shown to differ from the best, the sentence names the second
+    best.
+    """
     if not ratios:
         return "Nothing else was measured to compare it with."
-    compared = [f"{name}: {notation.ratio_in_words(ratio, measure)}" for name, ratio in ratios]
+    compared = [
+        f"{name}: {notation.format_ratio_as_text(ratio, measure)}" for name, ratio in ratios
+    ]
     ties = [
-        text for text, (_, ratio) in zip(compared, ratios, strict=True) if not ratio.excludes(1.0)
+        text
+        for text, (_, ratio) in zip(compared, ratios, strict=True)
+        if not ratio.interval_excludes(1.0)
     ]
     return f"Not shown to differ from {' and '.join(ties)}." if ties else f"Next, {compared[0]}."
 
 
-def _for_more_money(cost_ratio: Estimate) -> str:
+def _write_cost_ratio_clause(cost_ratio: Estimate) -> str:
     if cost_ratio.value is None:
         return ""
-    ratio = notation.ratio_in_words(cost_ratio, "the cost")
-    return f", at {ratio}" if cost_ratio.excludes(1.0) else f", at {ratio}: not shown to differ"
+    ratio = notation.format_ratio_as_text(cost_ratio, "the cost")
+    return (
+        f", at {ratio}"
+        if cost_ratio.interval_excludes(1.0)
+        else f", at {ratio}: not shown to differ"
+    )
 
 
-def _latency_ratio(one: ScenarioSummary, other: ScenarioSummary) -> Estimate:
-    return mean_ratio(one.scenario, other.scenario, "total_latency_s")
+def _compute_latency_ratio(one: ScenarioSummary, other: ScenarioSummary) -> Estimate:
+    return compute_ratio_of_mean_times(one.scenario, other.scenario, "total_latency_s")
 
 
-def _cost_ratio(one: ScenarioSummary, other: ScenarioSummary) -> Estimate:
-    """Ratio of two costs; prices are exact, so its interval is that of the latencies."""
-    latencies = _latency_ratio(one, other)
+def _compute_cost_ratio(one: ScenarioSummary, other: ScenarioSummary) -> Estimate:
+    """Return the ratio of two costs; its interval comes from the latencies, as prices are exact."""
+    latencies = _compute_latency_ratio(one, other)
     if one.cost is None or other.cost is None:
         return replace(latencies, value=None, low=None, high=None, reason="unknown price")
     prices = one.cost.price.usd_per_second / other.cost.price.usd_per_second
-    return latencies.scaled(prices)
+    return latencies.multiplied_by(prices)
 
 
-def _million(summary: ScenarioSummary) -> Estimate:
+def _estimate_usd_per_million(summary: ScenarioSummary) -> Estimate:
     if summary.cost is None:
         return Estimate(None, None, None, 0, "", reason=summary.no_cost)
-    return summary.cost.inference.scaled(MILLION)
+    return summary.cost.inference.multiplied_by(MILLION)
 
 
-def _mean_latency(summary: ScenarioSummary) -> float:
+def _get_mean_latency_s(summary: ScenarioSummary) -> float:
     return summary.total.mean.value or 0.0
-
-
-def _mean_cost(summary: ScenarioSummary) -> float:
-    return _million(summary).value or 0.0

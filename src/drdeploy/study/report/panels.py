@@ -1,4 +1,4 @@
-"""Which scenarios share a picture: those of one model and start that differ in one thing."""
+"""Group scenarios into panels. The scenarios of a panel differ in only one dimension."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
-from drdeploy.study.measurements.labels import labels_of
 from drdeploy.study.measurements.load import LINE
+from drdeploy.study.measurements.scenarios import label_scenarios
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,11 +22,12 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Panel:
-    """Scenarios that are drawn side by side.
+    """A group of scenarios that are drawn side by side.
 
     Attributes:
-        by: What they differ in.
-        labels: A label for each, in short lines.
+        by: The dimension in which the scenarios differ.
+        labels: A label for each scenario, broken into short lines.
+        kind: The kind of endpoint.
     """
 
     model: str
@@ -34,85 +35,95 @@ class Panel:
     by: By
     summaries: tuple[ScenarioSummary, ...]
     labels: tuple[str, ...]
+    kind: str = ""
 
     @property
     def name(self) -> str:
-        """Part of a file's name: ``by-memory-vgg19-warm``."""
-        return f"by-{self.by}-{self.model}-{self.start or 'any'}"
+        """The panel's part of a file name, for example ``by-memory-vgg19-warm``."""
+        kind = f"{self.kind}-" if self.kind == "asynchronous" else ""
+        return f"by-{self.by}-{kind}{self.model}-{self.start or 'any'}"
 
     @property
     def title(self) -> str:
-        """``vgg19, warm, by memory``."""
-        return ", ".join(part for part in (self.model, self.start, f"by {self.by}") if part)
+        """The title of the panel, for example ``vgg19, warm, by memory``."""
+        kind = self.kind if self.kind == "asynchronous" else ""
+        parts = (self.model, kind, self.start, f"by {self.by}")
+        return ", ".join(part for part in parts if part)
 
 
-def panels_of(summaries: Iterable[ScenarioSummary]) -> tuple[Panel, ...]:
+def group_scenarios_into_panels(summaries: Iterable[ScenarioSummary]) -> tuple[Panel, ...]:
     """Group all scenarios that have rows into panels.
 
-    Memory sizes form a panel, and so do instance types, and several images at one memory size.
+    The scenarios of a panel differ in the memory size, in the instance type, or in the image at
+    one memory size.
     """
-    measured = sorted((s for s in summaries if s.scenario.n), key=_order)
+    measured = sorted((s for s in summaries if s.scenario.n), key=_scenario_sort_key)
     return tuple(
-        panel for key, group in groupby(measured, _key) for panel in _split(key, list(group))
+        panel
+        for key, group in groupby(measured, _group_key_of_panel)
+        for panel in _split_into_panels(key, list(group))
     )
 
 
-def _key(summary: ScenarioSummary) -> Key:
+def _group_key_of_panel(summary: ScenarioSummary) -> Key:
     configuration = summary.scenario.configuration
     return configuration.model, summary.scenario.start, configuration.endpoint_kind
 
 
-def _order(summary: ScenarioSummary) -> tuple[object, ...]:
-    model, start, kind = _key(summary)
+def _scenario_sort_key(summary: ScenarioSummary) -> tuple[object, ...]:
+    model, start, kind = _group_key_of_panel(summary)
     configuration, name = summary.scenario.configuration, summary.scenario.name
     return model, kind != "serverless", start != "warm", start, configuration, name
 
 
-def _split(key: Key, group: list[ScenarioSummary]) -> Iterator[Panel]:
-    if key[2] == "realtime":
-        yield _panel(key, "instance", sorted(group, key=_first_line))
+def _split_into_panels(key: Key, group: list[ScenarioSummary]) -> Iterator[Panel]:
+    if key[2] != "serverless":
+        yield _make_panel(key, "instance", sorted(group, key=_get_line_number_of_first_row))
         return
     # Several images at one size would put bars that differ in the image among those by memory.
-    several = _images_at_one_size(group)
-    by_memory = [s for s in group if s not in several or _has_other_sizes(s, group)]
+    several = _find_sizes_with_several_images(group)
+    by_memory = [
+        s for s in group if s not in several or _was_image_measured_at_other_size(s, group)
+    ]
     if by_memory:
-        yield _panel(key, "memory", by_memory)
+        yield _make_panel(key, "memory", by_memory)
     for _, same_size in groupby(several, lambda s: s.scenario.configuration.memory_mb):
         in_order = sorted(same_size, key=lambda s: int(s.scenario.rows.index[0]))
-        yield _panel(key, "image", in_order)
+        yield _make_panel(key, "image", in_order)
 
 
-def _first_line(summary: ScenarioSummary) -> int:
-    """Sort instances in the order in which they were measured, which the study's author chose."""
+def _get_line_number_of_first_row(summary: ScenarioSummary) -> int:
+    """Return the line of a scenario's first row, by which instances are sorted."""
     return int(summary.scenario.rows[LINE].iloc[0])
 
 
-def _images_at_one_size(group: Sequence[ScenarioSummary]) -> list[ScenarioSummary]:
-    """Scenarios that share everything but the image with another one, by memory size."""
-    counted = Counter(_but_for_the_image(s) for s in group)
-    several = [s for s in group if counted[_but_for_the_image(s)] > 1]
+def _find_sizes_with_several_images(group: Sequence[ScenarioSummary]) -> list[ScenarioSummary]:
+    """Return the scenarios with other images at the same memory size, sorted by memory size."""
+    counted = Counter(_list_facts_except_image(s) for s in group)
+    several = [s for s in group if counted[_list_facts_except_image(s)] > 1]
     return sorted(several, key=lambda s: s.scenario.configuration.memory_mb)
 
 
-def _but_for_the_image(summary: ScenarioSummary) -> tuple[object, ...]:
+def _list_facts_except_image(summary: ScenarioSummary) -> tuple[object, ...]:
     configuration = summary.scenario.configuration
     return configuration.memory_mb, configuration.precision, summary.scenario.name
 
 
-def _has_other_sizes(summary: ScenarioSummary, group: Sequence[ScenarioSummary]) -> bool:
+def _was_image_measured_at_other_size(
+    summary: ScenarioSummary, group: Sequence[ScenarioSummary]
+) -> bool:
+    """Whether the same image was measured at another memory size."""
     mine = summary.scenario.configuration
-    alike = [
-        s.scenario.configuration
-        for s in group
-        if (s.scenario.configuration.image, s.scenario.configuration.profile)
-        == (mine.image, mine.profile)
-    ]
-    return len({configuration.memory_mb for configuration in alike}) > 1
+    others = (s.scenario.configuration for s in group)
+    return any(
+        (one.image, one.profile) == (mine.image, mine.profile) and one.memory_mb != mine.memory_mb
+        for one in others
+    )
 
 
-def _panel(key: Key, by: By, group: Sequence[ScenarioSummary]) -> Panel:
+def _make_panel(key: Key, by: By, group: Sequence[ScenarioSummary]) -> Panel:
     scenarios = [summary.scenario for summary in group]
-    labels = labels_of(scenarios, among=[s.configuration for s in scenarios])
+    labels = label_scenarios(scenarios, among=[s.configuration for s in scenarios])
     # Short lines fit below a bar: ``2048 MB`` over ``lean``, ``ml.c7g`` over ``xlarge``.
     in_lines = (re.sub(r"^(ml\.\w+)\.", r"\1\n", one).replace(", ", "\n") for one in labels)
-    return Panel(key[0], key[1], by, tuple(group), tuple(in_lines))
+    return Panel(key[0], key[1], by, tuple(group), tuple(in_lines), key[2])

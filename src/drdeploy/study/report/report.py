@@ -1,4 +1,4 @@
-"""The report: a self-contained page, and beside it tables as CSV and figures as SVG."""
+"""Write the report: an HTML page that needs no other file, tables as CSV, and pictures as SVG."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.files import safe_cell
+from drdeploy.files import write_file_atomically
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
-from drdeploy.pages.page import environment_for
-from drdeploy.statistics.means import BOOTSTRAP_ROWS, rows_needed
-from drdeploy.study.measurements.labels import label_of, labels_of
+from drdeploy.pages.page import create_template_environment
+from drdeploy.statistics.means import BOOTSTRAP_ROWS
+from drdeploy.statistics.percentiles import rows_needed_for_percentile
+from drdeploy.study.measurements.scenarios import label_configuration, label_scenarios
 from drdeploy.study.recommendation import picture
 from drdeploy.study.recommendation.decision import Decision
-from drdeploy.study.recommendation.page import section
+from drdeploy.study.recommendation.page import render_decision_section
 from drdeploy.study.report import cells, scenario_picture, tables
-from drdeploy.study.report.figures import drawings_of
-from drdeploy.study.report.image_figure import drawings_of_images
+from drdeploy.study.report.figures import draw_all_panels
+from drdeploy.study.report.image_figure import draw_cold_starts_by_image
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
-    from drdeploy.pages.opening import Opening
+    from drdeploy.pages.page import Opening
     from drdeploy.pages.picture import Picture
-    from drdeploy.statistics.means import Estimate
     from drdeploy.study.report.comparisons import ScenarioRatio
     from drdeploy.study.report.evidence import Evidence
     from drdeploy.study.report.summaries import ScenarioSummary
@@ -40,42 +40,37 @@ _QUANTITIES = {
 
 @dataclass(frozen=True)
 class NoDecision:
-    """Why these measurements allow no decision."""
+    """The reason why the measurements allow no decision."""
 
     why: str
 
 
-@dataclass(frozen=True)
-class WrittenReport:
-    """The files of a report."""
-
-    page: Path
-    tables: tuple[Path, ...]
-    figures: tuple[Path, ...]
-
-
-def write_report(
+def write_report_page_and_files(
     evidence: Evidence,
     page: Path,
     *,
     written_at: datetime,
     decision: Decision | NoDecision | None = None,
-) -> WrittenReport:
-    """Write the page, ``tables/*.csv`` and ``figures/*.svg`` beside it."""
-    opening = _opening(evidence, decision)
-    drawings = (*drawings_of_images(evidence.summaries), *drawings_of(evidence.summaries))
-    page.parent.mkdir(parents=True, exist_ok=True)
-    text = render(evidence, drawings, opening, written_at=written_at, decision=decision)
-    page.write_text(text, "utf-8")
-    pictures = (*(opening.pictures.values() if opening else ()), *drawings)
-    return WrittenReport(
-        page=page,
-        tables=tuple(_write_tables(evidence, page.parent / "tables")),
-        figures=tuple(_write_figures(pictures, page.parent / "figures")),
+) -> None:
+    """Write the page, and ``tables/*.csv`` and ``figures/*.svg`` in the same folder."""
+    # A decision opens with its options; a report without one with what was measured.
+    opening = (
+        picture.make_decision_opening(decision)
+        if isinstance(decision, Decision)
+        else scenario_picture.make_scenario_opening(evidence.summaries)
     )
+    drawings = (
+        *draw_cold_starts_by_image(evidence.summaries),
+        *draw_all_panels(evidence.summaries),
+    )
+    text = render_report_page(evidence, drawings, opening, written_at=written_at, decision=decision)
+    write_file_atomically(page, text)
+    tables.write_tables_as_csv(tables.make_all_tables(evidence), page.parent / "tables")
+    for drawn in (*(opening.pictures.values() if opening else ()), *drawings):
+        drawn.write_svg_file(page.parent / "figures")
 
 
-def render(
+def render_report_page(
     evidence: Evidence,
     drawings: Sequence[Picture],
     opening: Opening | None = None,
@@ -83,67 +78,42 @@ def render(
     written_at: datetime,
     decision: Decision | NoDecision | None = None,
 ) -> str:
-    """The page as HTML; it refers to nothing outside itself."""
-    environment = environment_for("drdeploy.study.report")
+    """Return the page as HTML that needs no other file."""
+    environment = create_template_environment("drdeploy.study.report")
     environment.filters |= {
         **cells.FILTERS,
-        "lines": tables.lines_of,
-        "outlier_rows": tables.outlier_lines,
+        "lines": tables.format_line_numbers_of_rows,
+        "outlier_rows": tables.list_outliers_with_lines,
     }
     return environment.get_template("report.html.j2").render(
         evidence=evidence,
-        opening=opening.render() if opening else "",
+        opening=opening.render_html_section() if opening else "",
         decision=decision,
-        decision_section=section(decision) if isinstance(decision, Decision) else "",
+        decision_section=render_decision_section(decision)
+        if isinstance(decision, Decision)
+        else "",
         drawings=drawings,
-        overview=_overview(evidence),
-        groups=_groups(evidence),
-        memory=_step_rows(evidence.memory, evidence),
-        cold_over_warm=_step_rows(evidence.cold_over_warm, evidence),
-        images=_step_rows(evidence.images, evidence),
-        others=_step_rows(evidence.others, evidence),
-        left_out=tables.left_out_table(s.scenario for s in evidence.summaries).to_dict("records"),
-        facts=_facts(evidence.measurements.environment),
+        overview=_summarise_measurements_for_header(evidence),
+        groups=_group_scenarios_for_table(evidence),
+        memory=_make_comparison_rows(evidence.memory, evidence),
+        cold_over_warm=_make_comparison_rows(evidence.cold_over_warm, evidence),
+        images=_make_comparison_rows(evidence.images, evidence),
+        others=_make_comparison_rows(evidence.others, evidence),
+        left_out=tables.make_left_out_table(evidence.all_scenarios).to_dict("records"),
+        facts=_list_facts_about_runs(evidence.measurements.environment),
         without_images=any(
             summary.scenario.isolation.startswith("process") for summary in evidence.summaries
         ),
-        unlimited=any(not summary.scenario.is_limited for summary in evidence.summaries),
+        unlimited=any(not summary.scenario.has_enforced_limits for summary in evidence.summaries),
         bootstrap_rows=BOOTSTRAP_ROWS,
-        rows_needed={share: rows_needed(share) for share in (0.90, 0.95, 0.99)},
+        rows_needed={share: rows_needed_for_percentile(share) for share in (0.90, 0.95, 0.99)},
         notice=RESEARCH_USE_NOTICE,
         version=VERSION,
         written_at=written_at.strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 
-def _opening(evidence: Evidence, decision: Decision | NoDecision | None) -> Opening | None:
-    """Choose the first picture: the options of the decision, or else the scenarios."""
-    if isinstance(decision, Decision):
-        return picture.opening_of(decision)
-    return scenario_picture.opening_of(evidence.summaries)
-
-
-@dataclass(frozen=True)
-class Group:
-    """Scenarios of one model and start, as one block of the table."""
-
-    title: str
-    summaries: tuple[ScenarioSummary, ...]
-    labels: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class StepRow:
-    """A comparison of two configurations, with the ratio of each quantity."""
-
-    title: str
-    start: str
-    before: str
-    after: str
-    ratios: dict[str, Estimate]
-
-
-def _overview(evidence: Evidence) -> dict[str, Any]:
+def _summarise_measurements_for_header(evidence: Evidence) -> dict[str, Any]:
     frame = evidence.measurements.frame
     days = sorted({str(moment)[:10] for moment in frame["started_at"] if moment})
     return {
@@ -151,7 +121,7 @@ def _overview(evidence: Evidence) -> dict[str, Any]:
         "platform": ", ".join(sorted(set(frame["platform"]))),
         "isolation": ", ".join(sorted(set(frame["isolation"]) - {""})),
         "days": " to ".join(dict.fromkeys(days[:1] + days[-1:])),
-        "scenarios": len(evidence.summaries),
+        "scenarios": len(evidence.all_scenarios),
         "asked": len(frame),
         "counted": len(evidence.measurements.counted),
         "price_dates": ", ".join(sorted({price.date for price in evidence.prices})),
@@ -159,73 +129,68 @@ def _overview(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _groups(evidence: Evidence) -> list[Group]:
+def _group_scenarios_for_table(evidence: Evidence) -> list[dict[str, Any]]:
+    """Return the blocks of the table, one for each model and kind of start."""
+
     def block(summary: ScenarioSummary) -> tuple[str, str]:
         return summary.scenario.configuration.model, summary.scenario.start
 
     found = []
     for (model, start), members in groupby(evidence.summaries, block):
         group = tuple(members)
-        labels = tuple(labels_of([s.scenario for s in group], among=evidence.configurations))
-        found.append(Group(f"{model}, {start or 'start unknown'}", group, labels))
+        labels = tuple(label_scenarios([s.scenario for s in group], among=evidence.configurations))
+        title = f"{model}, {start or 'start unknown'}"
+        found.append({"title": title, "summaries": group, "labels": labels})
     return found
 
 
-def _step_rows(ratios: Sequence[ScenarioRatio], evidence: Evidence) -> list[StepRow]:
+def _make_comparison_rows(
+    ratios: Sequence[ScenarioRatio], evidence: Evidence
+) -> list[dict[str, Any]]:
+    """Return a row for each pair of configurations, with the ratios of all their times."""
+
     def step(ratio: ScenarioRatio) -> tuple[str, str, str]:
         return ratio.dimension, ratio.before.trial, ratio.after.trial
 
-    return [_step_row(list(members), evidence) for _, members in groupby(ratios, step)]
+    rows = []
+    for _, members in groupby(ratios, step):
+        quantities = {_QUANTITIES[ratio.quantity]: ratio for ratio in members}
+        first = next(iter(quantities.values()))
+        before, after, by_start = first.before, first.after, first.dimension == "start"
+        labels = [
+            label_configuration(scenario.configuration, among=evidence.configurations)
+            for scenario in (before, after)
+        ]
+        rows.append(
+            {
+                "title": before.configuration.model,
+                "start": "" if by_start else before.start,
+                "before": before.start if by_start else labels[0],
+                "after": labels[1],
+                "ratios": {name: ratio.means for name, ratio in quantities.items()},
+            }
+        )
+    return rows
 
 
-def _step_row(ratios: list[ScenarioRatio], evidence: Evidence) -> StepRow:
-    before, after = ratios[0].before, ratios[0].after
-    by_start = ratios[0].dimension == "start"
-    first, second = (
-        label_of(scenario.configuration, among=evidence.configurations)
-        for scenario in (before, after)
-    )
-    return StepRow(
-        title=before.configuration.model,
-        start="" if by_start else before.start,
-        before=before.start if by_start else first,
-        after=second,
-        ratios={_QUANTITIES[ratio.quantity]: ratio.means for ratio in ratios},
-    )
-
-
-def _facts(environment: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """The facts about the runs, each with its distinct values."""
+def _list_facts_about_runs(
+    environment: Mapping[str, Mapping[str, Any]],
+) -> list[tuple[str, list[str]]]:
+    """Return the name of each recorded fact with its distinct values in all runs."""
     known: dict[str, dict[str, None]] = {}
     for facts in environment.values():
         for name, value in facts.items():
-            known.setdefault(name.replace("_", " "), {})[_in_words(value)] = None
+            known.setdefault(name.replace("_", " "), {})[_format_fact_as_text(value)] = None
     return [(name, list(values)) for name, values in known.items()]
 
 
-def _in_words(value: Any) -> str:
+def _format_fact_as_text(value: Any) -> str:
     match value:
         case dict():
-            return ", ".join(f"{name} {_in_words(one)}" for name, one in value.items())
+            return ", ".join(f"{name} {_format_fact_as_text(one)}" for name, one in value.items())
         case list():
-            return " ".join(_in_words(one) for one in value)
+            return " ".join(_format_fact_as_text(one) for one in value)
         case None:
             return "none"
         case _:
             return str(value)
-
-
-def _write_tables(evidence: Evidence, folder: Path) -> Iterator[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, frame in tables.tables_of(evidence).items():
-        path = folder / f"{name}.csv"
-        frame.map(safe_cell).to_csv(path, index=False, lineterminator="\n")
-        yield path
-
-
-def _write_figures(drawings: Sequence[Picture], folder: Path) -> Iterator[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    for drawing in drawings:
-        path = folder / f"{drawing.name}.svg"
-        path.write_text(drawing.svg, "utf-8")
-        yield path

@@ -1,4 +1,4 @@
-"""One scenario in numbers: how fast, in which parts, at what cost."""
+"""Summarise one scenario: its times, the parts of its latency, and its cost."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from typing import TYPE_CHECKING
 
 from drdeploy.errors import UnknownPrice
 from drdeploy.statistics import means as statistics
-from drdeploy.statistics.stability import Steadiness, steadiness
-from drdeploy.study.recommendation.cost import (
+from drdeploy.statistics import percentiles
+from drdeploy.statistics.stability import Steadiness, check_steadiness
+from drdeploy.study.recommendation.inference_cost import (
     MILLION,
     CostBasis,
     SecondPrice,
-    cost_usd,
-    second_price,
+    compute_cost_of_each_row_usd,
+    look_up_price_per_second,
 )
 
 if TYPE_CHECKING:
     from drdeploy.hosting.sagemaker import PriceSheet
-    from drdeploy.statistics.means import Estimate
+    from drdeploy.statistics.estimate import Estimate
     from drdeploy.study.measurements.scenarios import Scenario
 
 
 @dataclass(frozen=True)
 class Latency:
-    """A time in seconds: mean, percentiles and standard deviation."""
+    """The mean, percentiles and standard deviation of a time in seconds."""
 
     mean: Estimate
     median: Estimate
@@ -36,15 +37,16 @@ class Latency:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """The parts of the mean total latency in seconds; they sum to the total.
+    """The parts of the mean total latency, in seconds; the sum of all parts is the mean.
 
     Attributes:
-        setup_s: Start of the container and the model (ModelSetupTime); zero unless cold.
+        setup_s: The start of the container and the model (ModelSetupTime); zero without a cold
+            start.
         decode_transform_s: Decoding the photograph and making the model's input.
-        prediction_s: The model's prediction.
-        container_rest_s: What is left of the container's time.
-        outside_s: What is left of the total: network, routing, queue.  Where the parts overlap it
-            is negative, and kept so, because the sum would be wrong otherwise.
+        prediction_s: The prediction of the model.
+        container_rest_s: The rest of the latency in the container.
+        outside_s: The rest of the total latency: network, routing and queue. ``outside_s`` is
+            negative if other parts overlap in time.
     """
 
     setup_s: float
@@ -56,12 +58,14 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of one inference, in USD.
+    """The cost of one inference in USD.
 
     Attributes:
-        inference: Price per second times total latency, the 2023 study's definition.
-        inference_container: Price per second times the container's time, which AWS bills.
-        price: The price of a second, and where it comes from.
+        inference: The price per second times the total latency, as the 2023 study defines it; of an
+            asynchronous request, times the latency in the container.
+        inference_container: The price per second times the latency in the container, which AWS
+            bills.
+        price: The price of a second, with its source.
     """
 
     inference: Estimate
@@ -69,27 +73,29 @@ class Cost:
     price: SecondPrice
 
     @property
-    def million(self) -> Estimate:
-        """Cost of a million inferences."""
-        return self.inference.scaled(MILLION)
+    def per_million_usd(self) -> Estimate:
+        """The cost of a million inferences in USD."""
+        return self.inference.multiplied_by(MILLION)
 
     @property
-    def million_container(self) -> Estimate:
-        """Cost of a million inferences, by the container's time."""
-        return self.inference_container.scaled(MILLION)
+    def container_time_per_million_usd(self) -> Estimate:
+        """The cost of a million inferences in USD, from the latency in the container."""
+        return self.inference_container.multiplied_by(MILLION)
 
 
 @dataclass(frozen=True)
 class ScenarioSummary:
-    """Everything the report says about one scenario.
+    """All results that the report shows for one scenario.
 
     Attributes:
-        total: Latency as the client sees it.
-        prediction: Mean time of the model's prediction.
-        setup: Mean time to start the container and load the model.
-        prediction_share: Share of the prediction in the total latency.
-        cost: None where the price is not known, which ``no_cost`` then names.
-        steadiness: Whether the total latency drifts, in the order of the rows.
+        total: The total latency at the client.
+        prediction: The mean time of the model's prediction.
+        setup: The mean time to start the container and load the model.
+        prediction_share: The share of the prediction in the total latency.
+        breakdown: The parts of the mean latency; None if no row has them.
+        cost: The cost of an inference; None if the price is not known.
+        no_cost: A sentence that names the unknown price; empty if the cost is known.
+        steadiness: Whether the total latency drifts from the first row to the last.
     """
 
     scenario: Scenario
@@ -103,26 +109,29 @@ class ScenarioSummary:
     steadiness: Steadiness
 
 
-def summarise(scenario: Scenario, sheet: PriceSheet) -> ScenarioSummary:
-    """Estimate every figure of a scenario; without rows, the estimates have no value."""
-    cost, no_cost = _cost_or_reason(scenario, sheet)
+def summarise_scenario(scenario: Scenario, sheet: PriceSheet) -> ScenarioSummary:
+    """Summarise the times, the cost and the steadiness of a scenario.
+
+    The estimates of a scenario without rows have no value.
+    """
+    cost, no_cost = _compute_cost_or_reason(scenario, sheet)
     return ScenarioSummary(
         scenario=scenario,
-        total=_latency(scenario),
-        prediction=statistics.mean(scenario.seconds("prediction_s")),
-        setup=statistics.mean(scenario.seconds("model_setup_s")),
-        prediction_share=statistics.share_of(
+        total=_summarise_latency(scenario),
+        prediction=statistics.estimate_mean(scenario.known_values_of_column("prediction_s")),
+        setup=statistics.estimate_mean(scenario.known_values_of_column("model_setup_s")),
+        prediction_share=statistics.estimate_share_of_whole(
             scenario.rows["prediction_s"], scenario.rows["total_latency_s"]
         ),
-        breakdown=breakdown_of(scenario),
+        breakdown=compute_mean_latency_parts(scenario),
         cost=cost,
         no_cost=no_cost,
-        steadiness=steadiness(scenario.seconds("total_latency_s")),
+        steadiness=check_steadiness(scenario.known_values_of_column("total_latency_s")),
     )
 
 
-def breakdown_of(scenario: Scenario) -> Breakdown | None:
-    """Average the parts over the rows that hold the container's time; None where none does."""
+def compute_mean_latency_parts(scenario: Scenario) -> Breakdown | None:
+    """Return the mean parts of the latency over the rows that have them; None without any."""
     rows = scenario.rows.dropna(subset=["container_latency_s", "prediction_s"])
     if rows.empty:
         return None
@@ -140,30 +149,36 @@ def breakdown_of(scenario: Scenario) -> Breakdown | None:
     )
 
 
-def _latency(scenario: Scenario) -> Latency:
-    seconds = scenario.seconds("total_latency_s")
+def _summarise_latency(scenario: Scenario) -> Latency:
+    seconds = scenario.known_values_of_column("total_latency_s")
     return Latency(
-        mean=statistics.mean(seconds),
-        median=statistics.median(seconds),
-        p90=statistics.percentile(seconds, 0.90),
-        p95=statistics.percentile(seconds, 0.95),
-        p99=statistics.percentile(seconds, 0.99),
-        sd=statistics.standard_deviation(seconds),
+        mean=statistics.estimate_mean(seconds),
+        median=percentiles.estimate_median(seconds),
+        p90=percentiles.estimate_percentile(seconds, 0.90),
+        p95=percentiles.estimate_percentile(seconds, 0.95),
+        p99=percentiles.estimate_percentile(seconds, 0.99),
+        sd=statistics.estimate_standard_deviation(seconds),
     )
 
 
-def _cost_or_reason(scenario: Scenario, sheet: PriceSheet) -> tuple[Cost | None, str]:
-    """The cost, or else None and the price that is not known: the rest of the report holds."""
+def _compute_cost_or_reason(scenario: Scenario, sheet: PriceSheet) -> tuple[Cost | None, str]:
+    """Return the cost, or None with a sentence that names the unknown price."""
     configuration = scenario.configuration
     memory_mb, instance_type = configuration.memory_mb or None, configuration.instance_type
     try:
-        price = second_price(configuration.endpoint_kind, memory_mb, instance_type, sheet)
+        price = look_up_price_per_second(
+            configuration.endpoint_kind, memory_mb, instance_type, sheet
+        )
     except UnknownPrice as err:
         return None, f"{err.what}."
+    # The total latency of an asynchronous request holds the queue, in which others are served.
+    basis = CostBasis.CONTAINER_TIME if scenario.has_queue_in_s3 else CostBasis.TOTAL_LATENCY
     cost = Cost(
-        inference=statistics.mean(cost_usd(scenario.rows, price)),
-        inference_container=statistics.mean(
-            cost_usd(scenario.rows, price, CostBasis.CONTAINER_TIME)
+        inference=statistics.estimate_mean(
+            compute_cost_of_each_row_usd(scenario.rows, price, basis)
+        ),
+        inference_container=statistics.estimate_mean(
+            compute_cost_of_each_row_usd(scenario.rows, price, CostBasis.CONTAINER_TIME)
         ),
         price=price,
     )

@@ -1,23 +1,23 @@
-"""Run a study: from its plan to rows on disk.
+"""Run a study, from its plan to rows on disk.
 
-Begin with :mod:`~drdeploy.study.running.session`.  Its ``run_plan`` is the whole story, and the
-other modules are its steps, in this order:
+Begin with :mod:`~drdeploy.study.running.session`.  The function ``run_plan`` calls the other
+modules in this order:
 
-1. ``progress`` finds out from the rows on disk what is still to be measured.
-2. ``models`` and ``photographs`` find what the trials need, or build it.
-3. ``target`` is where they run: a local service, or AWS.  ``provisioned`` has Terraform create
-   their endpoints, where that was asked for.
-4. ``runner`` takes the trials one by one: it hosts a trial, measures it and deletes what it made.
-   ``sending`` sends a trial's requests at the pace of its scenario.
-5. ``answer`` reads what a container says about itself, ``rows`` makes one row of each invocation,
-   and ``cloudwatch`` adds what AWS measured.
+1. ``progress`` finds in the rows on disk which measurements are missing.
+2. ``models`` finds or builds the artifacts, and ``photographs`` finds or paints the photographs.
+3. ``target`` connects to a local service or to AWS.  ``provisioned`` creates all endpoints with
+   Terraform, if requested.
+4. ``runner`` hosts and measures each trial, and deletes the trial's endpoint.  ``sending`` sends
+   a trial's requests as its scenario says, and reads the answers.
+5. ``rows`` makes one row of each invocation, and adds CloudWatch's metrics.
 
 What an interrupted run leaves behind
 -------------------------------------
-Every row is on disk before the next request is sent.  A row is identified by its trial and its
-sequence number, and each number is measured once.  The next run of the same command keeps the
-rows, gives new ones its own ``run_id``, and measures only the numbers that are missing (after one
-uncounted request where the scenario has one).  An open-loop trial is a single arrival process and
-cannot be continued: its earlier rows are kept, marked as warm-up, and it starts anew.  Where the
-study or the machine has changed since, the run is refused, so that rows are never mixed.
+
+Every row is written to disk before the next request is sent.  Each row has a trial and a sequence
+number, and each sequence number is measured only once.  The next run of the same command keeps the
+rows and measures only the missing sequence numbers, after a warm-up if the scenario has one.  New
+rows get a new ``run_id``.  An open-loop trial is a single arrival process and cannot be continued:
+the trial starts again, and its earlier rows are kept and marked as warm-up.  If the study or the
+machine has changed, the run is refused, so that rows of different conditions are never mixed.
 """

@@ -1,7 +1,7 @@
 """Find the artifacts that a study's trials need, or build them.
 
-The best weights of an architecture are trained ones: those of an archive that is there already,
-or of the grader that ships.
+The best weights of an architecture are trained weights, from an existing archive or from the
+packaged grader.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from drdeploy.errors import ArtifactError, StudyError
 from drdeploy.files import sha256_of_file
-from drdeploy.grader.artifacts import inspect
+from drdeploy.grader.artifacts import read_manifest_in_archive
 from drdeploy.grader.box import box_artifact
 
 if TYPE_CHECKING:
@@ -38,27 +38,27 @@ class Artifact:
 
     @classmethod
     def open(cls, path: Path) -> Artifact:
-        """Read the manifest of an archive, and the archive's digest.
+        """Read the manifest and the digest of an archive.
 
         Raises:
-            StudyError: There is no such file.
+            StudyError: The file does not exist.
             ArtifactError: The file is not an artifact.
         """
         if not path.is_file():
-            raise StudyError("There is no such artifact", where=str(path))
-        return cls(path, inspect(path), sha256_of_file(path))
+            raise StudyError("The artifact does not exist", where=str(path))
+        return cls(path, read_manifest_in_archive(path), sha256_of_file(path))
 
 
 ArtifactKey = tuple[str, str, str]
-"""A model's name, its precision and its format."""
+"""The name, the precision and the format of a model."""
 
 
-def artifact_key(trial: Trial) -> ArtifactKey:
-    """Return the key of the artifact that a trial is measured with."""
-    return (trial.model_name, trial.precision, trial.image.takes)
+def artifact_key_of_trial(trial: Trial) -> ArtifactKey:
+    """Return the key under which a trial's artifact is found: name, precision and format."""
+    return (trial.model_name, trial.precision, trial.image.accepted_model_format)
 
 
-def ensure_artifacts(
+def find_or_build_artifacts(
     trials: Iterable[Trial],
     *,
     seed: int,
@@ -69,59 +69,62 @@ def ensure_artifacts(
     """Find or build the artifact of every trial.
 
     Args:
-        trials: Those of the plan.
-        seed: Of random weights.
-        weights_folder: Of ImageNet weights for ``best`` ones (see :func:`weights_of`).
-        folder: Where artifacts that are built are kept.
+        trials: The trials of the plan.
+        seed: The seed of random weights.
+        weights_folder: A folder of ImageNet weights, which models with ``weights = "best"`` use.
+        folder: The folder in which built artifacts are kept.
         note: Called with a sentence for each artifact that is built.
 
     Raises:
-        StudyError: One is missing and cannot be built from an architecture, or there is no
-            folder of weights.
+        StudyError: An artifact is missing and cannot be built from an architecture, or the folder
+            of weights does not exist.
     """
-    needed = {artifact_key(trial): trial for trial in trials}
+    needed = {artifact_key_of_trial(trial): trial for trial in trials}
     return {
-        key: _find_or_build(trial, seed, weights_folder, folder, note)
+        key: _find_or_build_artifact(trial, seed, weights_folder, folder, note)
         for key, trial in needed.items()
     }
 
 
-def check_own_artifacts(trials: Iterable[Trial]) -> None:
-    """Check the artifacts that a study names, so that a plan fails where its run would.
+def check_named_artifacts(trials: Iterable[Trial]) -> None:
+    """Check the artifact files that a study names, so that a mistake is found before the run.
 
     Raises:
-        StudyError: A file does not exist, or is not in the format that its image takes.
+        StudyError: A file does not exist, or does not have the format that its image loads.
         ArtifactError: A file is not an artifact.
     """
-    for trial in {artifact_key(trial): trial for trial in trials}.values():
+    for trial in {artifact_key_of_trial(trial): trial for trial in trials}.values():
         if trial.model.artifact is not None:
-            _named_artifact(trial, trial.model.artifact)
+            _open_named_artifact(trial, trial.model.artifact)
 
 
-def weights_of(spec: ModelSpec, folder: Path | None) -> Path | Literal["random", "imagenet"]:
-    """Return the weights that an architecture is built with.
+def choose_weights_to_build_with(
+    spec: ModelSpec, folder: Path | None
+) -> Path | Literal["random", "imagenet"]:
+    """Return the weights with which an architecture is built.
 
     Args:
-        spec: The model; ``best`` takes ImageNet's from the folder, or else random ones.
-        folder: Of weights as Keras publishes them, ``ARCHITECTURE_…imagenet….h5``; None where
-            there is none.
+        spec: The model.  ``best`` means ImageNet weights from the folder, or random weights if the
+            folder has none for the architecture.
+        folder: A folder of weights with the file names that Keras gives them,
+            ``ARCHITECTURE_…imagenet….h5``; None if there is no folder.
 
     Raises:
-        StudyError: There is no such folder.
+        StudyError: The folder does not exist.
     """
     if spec.weights != "best" or folder is None:
         return "random" if spec.weights == "best" else spec.weights
     if not folder.is_dir():
         raise StudyError(
-            "There is no such folder of weights",
+            "The folder of weights does not exist",
             where=str(folder),
-            remedy="Name one that exists by --weights or DRDEPLOY_WEIGHTS, or none",
+            remedy="Give an existing folder with --weights or DRDEPLOY_WEIGHTS, or omit both",
         )
     found = sorted(folder.glob(f"{(spec.architecture or '').lower()}_*imagenet*.h5"))
     return found[0].resolve() if found else "random"
 
 
-def _find_or_build(
+def _find_or_build_artifact(
     trial: Trial,
     seed: int,
     weights_folder: Path | None,
@@ -129,17 +132,22 @@ def _find_or_build(
     note: Callable[[str], None],
 ) -> Artifact:
     if trial.model.artifact is not None:
-        return _named_artifact(trial, trial.model.artifact)
+        return _open_named_artifact(trial, trial.model.artifact)
     architecture = str(trial.model.architecture)
-    path = folder / f"{architecture.lower()}-{trial.precision}-{trial.image.takes}.tar.gz"
-    manifest = _manifest(path)
+    path = (
+        folder
+        / f"{architecture.lower()}-{trial.precision}-{trial.image.accepted_model_format}.tar.gz"
+    )
+    manifest = _read_manifest_or_none(path)
     if trial.model.weights == "best":
         if manifest and manifest.weights == "trained":
             return Artifact.open(path)
-        shipped = _shipped_artifact(architecture, trial.precision, trial.image.takes)
+        shipped = _find_packaged_artifact(
+            architecture, trial.precision, trial.image.accepted_model_format
+        )
         if shipped is not None:
             return shipped
-    weights = weights_of(trial.model, weights_folder)
+    weights = choose_weights_to_build_with(trial.model, weights_folder)
     label = weights if isinstance(weights, str) else "imagenet"
     # An archive without a seed holds no random weights, so every seed fits it.
     is_current = manifest is not None and (
@@ -149,20 +157,23 @@ def _find_or_build(
         # Other precisions come from quantization, which needs photographs and a validation.
         if trial.precision != "fp32":
             raise StudyError(
-                f"There is no {trial.precision} artifact of {architecture}",
+                f"drdeploy has no artifact of {architecture} with the precision {trial.precision}",
                 where=str(path),
-                remedy="Name an artifact of your own in that precision, or leave it out",
+                remedy="Give an artifact of your own with that precision, or remove the precision "
+                "from the study",
             )
         name = weights if isinstance(weights, str) else weights.name
-        note(f"building {architecture} as {trial.image.takes} (weights: {name})")
-        _export_in_a_process(architecture, folder, weights, seed, trial.image.takes)
+        note(f"building {architecture} as {trial.image.accepted_model_format} (weights: {name})")
+        _export_network_in_own_process(
+            architecture, folder, weights, seed, trial.image.accepted_model_format
+        )
     return Artifact.open(path)
 
 
-def _shipped_artifact(
+def _find_packaged_artifact(
     architecture: str, precision: str, model_format: ModelFormat
 ) -> Artifact | None:
-    """Return the grader that ships, if it is this network in this form."""
+    """Return the packaged grader if it has the requested network and format, otherwise None."""
     try:
         path = box_artifact(precision)
     except ArtifactError:
@@ -173,47 +184,51 @@ def _shipped_artifact(
     return shipped if fits and manifest.model_format == model_format else None
 
 
-def _named_artifact(trial: Trial, path: Path) -> Artifact:
+def _open_named_artifact(trial: Trial, path: Path) -> Artifact:
     artifact = Artifact.open(path)
-    if artifact.manifest.model_format != trial.image.takes:
+    if artifact.manifest.model_format != trial.image.accepted_model_format:
         raise StudyError(
-            f"Image {trial.image_name} takes {trial.image.takes}, "
-            f"and the artifact is {artifact.manifest.model_format}",
+            f"The image '{trial.image_name}' loads models in the format "
+            f"{trial.image.accepted_model_format}, but the artifact holds a model in the format "
+            f"{artifact.manifest.model_format}",
             where=str(path),
-            remedy="Say model_format in the image's table, or export the model in that format",
+            remedy="Set 'model_format' in the table of the image, or export the model in the "
+            "format that the image loads",
         )
     return artifact
 
 
-def _manifest(path: Path) -> ModelManifest | None:
-    """Return the manifest of an archive; None where there is none, or a broken one."""
+def _read_manifest_or_none(path: Path) -> ModelManifest | None:
+    """Return the manifest of an archive; None if the archive does not exist or is broken."""
     try:
-        return inspect(path) if path.is_file() else None
+        return read_manifest_in_archive(path) if path.is_file() else None
     except ArtifactError:
         return None
 
 
-def _export_in_a_process(
+def _export_network_in_own_process(
     architecture: str, folder: Path, weights: Path | str, seed: int, model_format: ModelFormat
 ) -> None:
     # TensorFlow's memory and threads end with the process, before anything is measured.
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=_quieten_tensorflow) as pool:
-        pool.submit(_export, architecture, folder, weights, seed, model_format).result()
+        pool.submit(_export_network, architecture, folder, weights, seed, model_format).result()
 
 
 def _quieten_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-def _export(
+def _export_network(
     architecture: str, folder: Path, weights: Any, seed: int, model_format: ModelFormat
 ) -> None:
     if (architecture.lower(), weights, model_format) == ("vgg19", "random", "onnx"):
         # The second model of `quick`: a machine without TensorFlow can run that study.
-        from drdeploy.grader.networks.vgg19_onnx import export_vgg19_onnx
+        from drdeploy.grader.networks.vgg19_onnx import export_random_vgg19_as_onnx
 
-        export_vgg19_onnx(folder, seed=seed)
+        export_random_vgg19_as_onnx(folder, seed=seed)
         return
-    from drdeploy.grader.networks.export import export_model
+    from drdeploy.grader.networks.export import build_and_export_model
 
-    export_model(architecture, folder, weights=weights, seed=seed, formats=(model_format,))
+    build_and_export_model(
+        architecture, folder, weights=weights, seed=seed, formats=(model_format,)
+    )

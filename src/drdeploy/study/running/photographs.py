@@ -1,4 +1,4 @@
-"""The photographs that a study sends: real ones where there are some, synthetic ones otherwise."""
+"""Find the photographs that a study sends, or paint synthetic ones."""
 
 from __future__ import annotations
 
@@ -6,29 +6,37 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.errors import StudyError
-from drdeploy.files import shipped, write_atomically
+from drdeploy.errors import PayloadTooLarge, RequestRefused, StudyError
+from drdeploy.files import path_of_shipped_file, sha256_of_bytes, write_file_atomically
+from drdeploy.grader.fundus.decode import decode_image_of_header, read_and_check_header
+from drdeploy.grader.fundus.limits import ImageLimits
 from drdeploy.grader.grading import Grade
+from drdeploy.grader.photograph_files import (
+    find_content_type_of_photograph,
+    read_photograph_bytes,
+    search_folder_for_photographs,
+    write_sentences_on_left_out_files,
+)
+from drdeploy.photograph_names import OWN_NAMES, PhotographNames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
-EXAMPLE_PHOTOGRAPHS = "examples/photographs"
-"""Eleven real ones that ship with the project; a ``README.md`` beside them names the licences."""
+DECODED_SIDE_PX = 256
+"""The size to which a JPEG is decoded: every byte is read, but decoding is faster."""
 
-CONTENT_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-}
+EXAMPLE_PHOTOGRAPHS = "examples/photographs"
+"""The folder of eleven real photographs that are part of the project, with their licences."""
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """An image file to send as the body of a request."""
+    """An image file to send as the body of a request.
+
+    Attributes:
+        name: The photograph's name in the rows.
+    """
 
     name: str
     data: bytes
@@ -41,86 +49,124 @@ class PhotographSet:
 
     Attributes:
         source: ``synthetic``, or the name of the folder.
-        left_out: Names of files that are too large for one of the study's endpoints.
+        left_out: Photographs that no endpoint can grade, each with its name and the reason, and the
+            number of other files in the folder.
+        naming: How photographs are named; recorded with the facts of the run.
     """
 
     photographs: tuple[Photograph, ...]
     source: str
     left_out: tuple[str, ...] = ()
+    naming: str = OWN_NAMES.naming_scheme
 
-    def for_trial(self, seed: str) -> TrialPhotographs:
-        """Return the order in which a trial sends them; the same for the same seed."""
+    def shuffle_by_seed(self, seed: str) -> tuple[Photograph, ...]:
+        """Return the photographs in a random order that depends only on the seed."""
         order = list(self.photographs)
         random.Random(seed).shuffle(order)
-        return TrialPhotographs(tuple(order))
+        return tuple(order)
 
 
-@dataclass(frozen=True)
-class TrialPhotographs:
-    """The photographs of one trial, in the order in which they are sent.
-
-    The sequence number decides which one is sent, so a run that goes on after an interruption
-    sends what an uninterrupted one would have sent.
-    """
-
-    order: Sequence[Photograph]
-
-    def at(self, sequence: int) -> Photograph:
-        """Return the photograph of a sequence number; after the last comes the first again."""
-        return self.order[sequence % len(self.order)]
-
-
-def find_photographs(
-    folder: Path | None, *, limit_bytes: int, seed: int, cache: Path, synthetic: int = 5
+def read_or_paint_photographs(
+    folder: Path | None,
+    *,
+    limit_bytes: int,
+    seed: int,
+    cache: Path,
+    synthetic: int = 5,
+    names: PhotographNames | None = None,
 ) -> PhotographSet:
     """Read the photographs that a study sends.
 
     Args:
-        folder: Holds them.  None takes the example photographs, or makes synthetic ones where
-            those did not come along.
+        folder: The folder of photographs.  None means the example photographs, or synthetic
+            photographs if the example photographs are not installed.
         limit_bytes: The smallest payload limit among the endpoints.
-        seed: Of synthetic photographs.
-        cache: Where synthetic photographs are kept; drawing one takes seconds.
-        synthetic: How many of those.
+        seed: The seed of synthetic photographs.
+        cache: The folder in which synthetic photographs are kept, because painting takes seconds.
+        synthetic: The number of synthetic photographs.
+        names: How the rows name photographs; by a hash with the user's key if None.
 
     Raises:
-        StudyError: The folder holds no photograph, or none that is small enough.
+        StudyError: The folder holds no photograph that decodes and is small enough, or a photograph
+            cannot be read.
     """
-    examples = shipped(EXAMPLE_PHOTOGRAPHS)
+    names = names or PhotographNames.with_user_key()
+    examples = path_of_shipped_file(EXAMPLE_PHOTOGRAPHS)
     chosen = folder or (examples if examples.is_dir() else None)
     if chosen is None:
-        drawn = [_synthetic(cache, seed + number) for number in range(synthetic)]
-        return _read(drawn, "synthetic", limit_bytes)
+        drawn = [_paint_photograph_into_cache(cache, seed + number) for number in range(synthetic)]
+        return _read_photograph_files(drawn, cache, limit_bytes, names, source="synthetic")
     if not chosen.is_dir():
-        raise StudyError("There is no such folder", where=str(chosen))
-    files = sorted(
-        path for path in chosen.iterdir() if path.suffix.lower() in CONTENT_TYPES and path.is_file()
+        raise StudyError("The folder of photographs does not exist", where=str(chosen))
+    found = search_folder_for_photographs(chosen)
+    # The table and the licence beside the example photographs are not reported.
+    left_out = found.left_out if folder else ()
+    counted = write_sentences_on_left_out_files(left_out, show_paths=names.are_file_names)
+    return _read_photograph_files(
+        found.photographs,
+        chosen,
+        limit_bytes,
+        names,
+        source=chosen.resolve().name,
+        counted=counted,
     )
-    return _read(files, chosen.resolve().name, limit_bytes)
 
 
-def _read(files: Iterable[Path], source: str, limit_bytes: int) -> PhotographSet:
-    fitting, left_out = [], []
+def _read_photograph_files(
+    files: Iterable[Path],
+    folder: Path,
+    limit_bytes: int,
+    names: PhotographNames,
+    *,
+    source: str,
+    counted: Iterable[str] = (),
+) -> PhotographSet:
+    fitting, left_out = [], list(counted)
     for path in files:
-        if path.stat().st_size > limit_bytes:
-            left_out.append(path.name)
-        else:
-            content_type = CONTENT_TYPES[path.suffix.lower()]
-            fitting.append(Photograph(path.name, path.read_bytes(), content_type))
+        own = path.relative_to(folder).as_posix()
+        try:
+            data = read_photograph_bytes(path)
+        except PayloadTooLarge as err:
+            left_out.append(f"{names.name_of_photograph(path, own)}: {err.what}")
+            continue
+        except OSError as err:
+            raise StudyError(
+                f"A photograph cannot be read: {err.strerror}",
+                where=names.name_of_photograph(path, own),
+                remedy="`drdeploy names FOLDER` lists the file of each name",
+            ) from err
+        name = names.name_of_photograph(path, own, sha256_of_bytes(data))
+        try:
+            fitting.append(_decode_before_sending(name, data, limit_bytes))
+        except RequestRefused as err:
+            left_out.append(f"{name}: {err.what}")
     if not fitting:
+        why = f": {left_out[0]}" if left_out else ""
         raise StudyError(
-            f"There is no JPEG, PNG or TIFF of at most {limit_bytes} bytes",
+            f"The folder holds no JPEG, PNG or TIFF of at most {limit_bytes} bytes that can be "
+            f"graded{why}",
             where=source,
-            remedy="Name a folder with photographs by --images",
+            remedy="Give a folder of photographs with --images",
         )
-    return PhotographSet(tuple(fitting), source, tuple(left_out))
+    return PhotographSet(tuple(fitting), source, tuple(left_out), names.naming_scheme)
 
 
-def _synthetic(cache: Path, seed: int) -> Path:
-    from drdeploy.grader.synthetic.photograph import synthetic_photograph
+def _decode_before_sending(name: str, data: bytes, limit_bytes: int) -> Photograph:
+    """Decode a photograph as the server will, because each request costs time and money.
+
+    Raises:
+        RequestRefused: The server would refuse the photograph.
+    """
+    header = read_and_check_header(data, limits=ImageLimits(max_bytes=limit_bytes))
+    decode_image_of_header(header, min_side_px=DECODED_SIDE_PX)
+    return Photograph(name, data, find_content_type_of_photograph(data))
+
+
+def _paint_photograph_into_cache(cache: Path, seed: int) -> Path:
+    from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
 
     grade: Any = Grade(seed % len(Grade))
     path = cache / f"synthetic-{seed}-grade{int(grade)}.jpg"
     if not path.exists():
-        write_atomically(path, synthetic_photograph(seed, grade=grade))
+        write_file_atomically(path, paint_synthetic_photograph(seed, grade=grade))
     return path

@@ -1,16 +1,15 @@
-"""What of a plan has been measured, and what is missing: read from the rows alone.
+"""Find from the rows alone which measurements of a plan are done and which are missing.
 
-No other state is kept, so a run that was killed at any moment goes on from its rows.
+No other state is kept, so a study can continue from its rows after a run was killed at any time.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from drdeploy.study.measurements.journal import read_measurements
-from drdeploy.study.running.sending import attempts_of
+from drdeploy.study.design.scenarios import OnSchedule
+from drdeploy.study.measurements.journal import read_complete_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,39 +19,43 @@ if TYPE_CHECKING:
     from drdeploy.study.measurements.results import Results
 
 
-@dataclass(frozen=True)
-class TrialProgress:
-    """How many measurements of a trial are done."""
+def count_finished_measurements(plan: Plan, results: Results) -> tuple[tuple[Trial, int], ...]:
+    """Return each trial of the plan with the number of its finished measurements.
 
-    trial: Trial
-    measured: int
-
-
-def study_progress(plan: Plan, results: Results) -> tuple[TrialProgress, ...]:
-    """Return how far each trial is; works while a run goes on."""
-    rows = read_measurements(results.measurements)
+    The function may be called while a run is writing rows.
+    """
+    rows = read_complete_rows(results.measurements)
     return tuple(
-        TrialProgress(trial, trial.scenario.n - len(missing_sequences(trial, rows)))
+        (trial, trial.scenario.n - len(list_missing_sequence_numbers(trial, rows)))
         for trial in plan.trials
     )
 
 
-def unfinished_trials(plan: Plan, rows: Sequence[Measurement]) -> tuple[Trial, ...]:
+def list_unfinished_trials(plan: Plan, rows: Sequence[Measurement]) -> tuple[Trial, ...]:
     """Return the trials that lack measurements, in the order of the plan."""
-    return tuple(trial for trial in plan.trials if missing_sequences(trial, rows))
+    return tuple(trial for trial in plan.trials if list_missing_sequence_numbers(trial, rows))
 
 
-def missing_sequences(trial: Trial, rows: Iterable[Measurement]) -> tuple[int, ...]:
-    """Return the sequence numbers that are still to be measured, ascending."""
-    settled = settled_sequences(trial, rows)
+def list_trials_to_measure(plan: Plan, rows: Sequence[Measurement]) -> tuple[Trial, ...]:
+    """Return the trials that lack measurements or have some that do not count, as planned."""
+    return tuple(
+        trial
+        for trial in plan.trials
+        if list_missing_sequence_numbers(trial, rows) or find_uncounted_rows(trial, rows)
+    )
+
+
+def list_missing_sequence_numbers(trial: Trial, rows: Iterable[Measurement]) -> tuple[int, ...]:
+    """Return the sequence numbers that are still to be measured, in ascending order."""
+    settled = find_settled_sequence_numbers(trial, rows)
     return tuple(number for number in range(1, trial.scenario.n + 1) if number not in settled)
 
 
-def settled_sequences(trial: Trial, rows: Iterable[Measurement]) -> set[int]:
-    """Return the sequence numbers that need no further request.
+def find_settled_sequence_numbers(trial: Trial, rows: Iterable[Measurement]) -> set[int]:
+    """Return the sequence numbers for which no further request is needed.
 
-    A number is settled when it was measured, whatever the outcome, or when all attempts at the
-    right kind of start are used up.
+    A sequence number is settled if the endpoint answered the request or let it time out, or if
+    every allowed attempt reached the wrong kind of start.
     """
     settled: set[int] = set()
     wrong_starts: dict[int, int] = defaultdict(int)
@@ -65,12 +68,46 @@ def settled_sequences(trial: Trial, rows: Iterable[Measurement]) -> set[int]:
             # Without a status nothing answered at all: the service was gone, which says nothing
             # about the endpoint, so the number is measured again.
             settled.add(row.sequence)
-    most = attempts_of(trial.scenario)
+    most = trial.scenario.attempts_max
     return settled | {number for number, count in wrong_starts.items() if count >= most}
 
 
-def runs_by_trial(rows: Iterable[Measurement]) -> dict[str, set[str]]:
-    """Return the ids of the runs that measured each trial."""
+OVERLOAD_OUTCOMES = frozenset({"throttled", "timeout", "unavailable"})
+"""The outcomes that count if requests are sent on a schedule, because they show that the endpoint
+does not keep up."""
+
+
+def find_uncounted_rows(trial: Trial, rows: Iterable[Measurement]) -> list[Measurement]:
+    """Return the last row of each measurement of a trial that does not count.
+
+    A measurement does not count if a photograph was refused or a request failed. If requests
+    are sent on a schedule, failed requests count, because the scenario measures how many fail.
+    """
+    last = {row.sequence: row for row in rows if row.trial == trial.id and not row.is_warmup}
+    return [
+        row
+        for row in last.values()
+        if row.outcome != "ok"
+        and not (isinstance(trial.scenario, OnSchedule) and row.outcome in OVERLOAD_OUTCOMES)
+    ]
+
+
+def describe_uncounted_measurements(trial: Trial, rows: Iterable[Measurement]) -> str:
+    """Return a sentence on the measurements of a trial that do not count; empty if all count."""
+    uncounted = find_uncounted_rows(trial, rows)
+    if not uncounted:
+        return ""
+    counted = Counter(row.outcome for row in uncounted)
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counted.items()))
+    first = next((f"; the first: {row.error}" for row in uncounted if row.error), "")
+    return (
+        f"{len(uncounted)} of {trial.scenario.n} measurements do not count ({outcomes}){first}. "
+        "The same command measures them again; --fresh measures the whole study again."
+    )
+
+
+def group_run_ids_by_trial(rows: Iterable[Measurement]) -> dict[str, set[str]]:
+    """Return, for each trial id, the ids of the runs that measured the trial."""
     runs: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         runs[row.trial].add(row.run_id)

@@ -1,12 +1,13 @@
-"""A study's endpoints through Terraform: created all at once, kept no longer than they are needed.
+"""Create all endpoints of a study with Terraform, and delete them when they are no longer needed.
 
-Trials with the same model, image and configuration share an endpoint.  The trials of always-on
-endpoints are measured first, and these endpoints are deleted as soon as the last of those trials is
-done; an endpoint that scales to zero costs nothing meanwhile.
+Trials with the same model, image and configuration share an endpoint.  The trials of endpoints with
+instances are measured first, and all these endpoints are deleted after the last of these trials.
+Serverless endpoints cost nothing while they wait for their trials.  Transform jobs need no
+endpoint; only their image is pushed beforehand.
 
-What stays at the end depends on how the run ended.  A study that is measured completely leaves
-nothing.  One that was interrupted leaves no endpoint, for endpoints may cost money, but image,
-archives and Terraform's state, for the next run would need them again.
+A complete run deletes all its resources. An interrupted run deletes the endpoints, because they may
+cost money. An interrupted run keeps the images, the archives and Terraform's state for the next
+run.
 """
 
 from __future__ import annotations
@@ -16,20 +17,25 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from drdeploy.errors import DrdeployError
-from drdeploy.hosting.deployment.architectures import fitting_tag
-from drdeploy.hosting.deployment.configuration import prepare_terraform
-from drdeploy.hosting.deployment.desired import DesiredEndpoints, ModelSource
+from drdeploy.hosting.deployment.architectures import choose_image_tag_for_endpoint
+from drdeploy.hosting.deployment.configuration import prepare_terraform_folder
 from drdeploy.hosting.deployment.provision import Provisioner
-from drdeploy.hosting.deployment.teardown import tear_down
+from drdeploy.hosting.deployment.safeguards import NO_SAFEGUARDS, Safeguards
+from drdeploy.hosting.deployment.teardown import (
+    delete_workspace_of_ended_service,
+    tear_down_deployment,
+)
 from drdeploy.hosting.deployment.variables import (
     NAME_MAX,
+    DesiredEndpoints,
     EndpointVariables,
+    ModelSource,
     Variables,
-    is_always_on,
-    key_of,
+    make_terraform_key,
 )
 from drdeploy.hosting.deployment.workspace import Workspace
-from drdeploy.study.running.models import artifact_key
+from drdeploy.hosting.sagemaker import BatchConfig
+from drdeploy.study.running.models import artifact_key_of_trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -45,29 +51,29 @@ if TYPE_CHECKING:
     from drdeploy.study.running.models import Artifact, ArtifactKey
 
 PREFIX_MAX = 20
-"""Longest name prefix that the Terraform environments take."""
+"""The largest length of a name prefix that the Terraform environments accept."""
 
 UPLOADS_STAY = (
-    "the endpoints are deleted; images and archives stay for the next run "
-    "(`drdeploy study delete` deletes them too)"
+    "the endpoints are deleted; the images and archives are kept for the next run "
+    "(`drdeploy study delete` deletes the images and archives too)"
 )
 
 
 @dataclass(frozen=True)
 class Provisioning:
-    """How Terraform creates the endpoints of a study, and whether they stay.
+    """The options for creating the endpoints of a study with Terraform.
 
     Attributes:
-        approver: Follows what is done, and approves each plan with its cost.
-        sheet: Prices, for the cost of a plan.
-        accept_unknown_prices: Go on where a price is not known.
-        keep: Delete nothing at the end.
+        approver: Receives notes on each step, and approves each plan with its cost.
+        sheet: The price sheet for the cost of a plan.
+        keep: Whether to keep all resources after the run.
+        safeguards: The encryption key and the permissions boundary of the resources.
     """
 
     approver: Approver
     sheet: PriceSheet
-    accept_unknown_prices: bool = False
     keep: bool = False
+    safeguards: Safeguards = NO_SAFEGUARDS
 
 
 @dataclass(frozen=True)
@@ -75,45 +81,55 @@ class DesiredStudy:
     """The endpoints that the trials of a plan need.
 
     Attributes:
-        endpoints: Models and endpoints, each once.
-        key_of_trial: For each trial id, the key of the endpoint that it is measured on.
+        endpoints: All models and endpoints, without duplicates.
+        key_of_trial: For each trial id, the key of the endpoint that the trial is measured on.
     """
 
     endpoints: DesiredEndpoints
     key_of_trial: Mapping[str, str]
 
     @classmethod
-    def of(cls, plan: Plan, artifacts: Mapping[ArtifactKey, Artifact], *, on_aws: bool) -> Self:
+    def from_plan(
+        cls,
+        plan: Plan,
+        artifacts: Mapping[ArtifactKey, Artifact],
+        *,
+        on_aws: bool,
+        safeguards: Safeguards = NO_SAFEGUARDS,
+    ) -> Self:
         """Collect one model for each archive and image, and one endpoint for each configuration.
 
         Args:
-            plan: The trials.
-            artifacts: The archive of each model and precision.
-            on_aws: Whether Graviton instances need images that are built for arm64.
+            plan: The plan with the trials.
+            artifacts: The archive of each model, precision and format.
+            on_aws: Whether the endpoints are on AWS, where Graviton instances need arm64 images.
+            safeguards: The encryption key and the permissions boundary of the resources.
         """
-        prefix = key_of(f"dr-{plan.study.name}", longest=PREFIX_MAX)
+        prefix = make_terraform_key(f"dr-{plan.study.name}", longest=PREFIX_MAX)
         longest = NAME_MAX - len(prefix) - 1
         models, endpoints, key_of_trial = {}, {}, {}
         for trial in plan.trials:
             base = f"{trial.model_name}-{trial.precision}-{trial.image_name}"
-            tag = hosted_tag(trial, on_aws=on_aws)
+            tag = choose_image_tag_of_trial(trial, on_aws=on_aws)
             suffix = "" if tag == trial.image.tag else "-arm64"
-            model = key_of(base + suffix, longest=longest)
-            endpoint = key_of(f"{base}-{trial.endpoint.label}", longest=longest)
-            archive = artifacts[artifact_key(trial)].path
+            model = make_terraform_key(base + suffix, longest=longest)
+            endpoint = make_terraform_key(f"{base}-{trial.endpoint.label}", longest=longest)
+            archive = artifacts[artifact_key_of_trial(trial)].path
             models[model] = ModelSource(tag, archive, trial.image.environment)
+            if isinstance(trial.endpoint, BatchConfig):
+                continue  # a job needs the image in the registry, and makes a model of its own
             endpoints[endpoint] = EndpointVariables(model, trial.endpoint)
             key_of_trial[trial.id] = endpoint
-        foundation = Variables("study", prefix, plan.study.region)
+        foundation = Variables("study", prefix, plan.study.region, safeguards=safeguards)
         return cls(DesiredEndpoints(foundation, models, endpoints), key_of_trial)
 
 
 class StudyEndpoints:
-    """The endpoints of a study in service; the always-on ones go when their trials are done.
+    """The endpoints of a study that are in service.
 
     Attributes:
-        names: Name of the endpoint of each trial, by trial id.
-        provisioned: Everything that was created.
+        names: The name of each trial's endpoint, by trial id.
+        provisioned: All resources that were created.
     """
 
     def __init__(
@@ -124,41 +140,44 @@ class StudyEndpoints:
             trial: provisioned.endpoints[key] for trial, key in desired.key_of_trial.items()
         }
         self._provisioner = provisioner
-        self._always_on = {
-            key for key, one in desired.endpoints.endpoints.items() if is_always_on(one.config)
-        }
-        self._waiting = {trial.id for trial in plan.trials if is_always_on(trial.endpoint)}
+        self._waiting = {trial.id for trial in plan.trials if trial.has_endpoint_with_instances}
+        self._with_instances = {desired.key_of_trial[trial] for trial in self._waiting}
 
     def trial_ended(self, trial: Trial) -> None:
-        """Delete the always-on endpoints once the last trial on one of them has ended.
+        """Delete all endpoints with instances after the last trial on one of them.
 
-        All at once: each deletion is a run of Terraform, which takes longer than it would save.
+        The endpoints are deleted together, because running Terraform once for each endpoint would
+        cost more time than it saves.
         """
         if trial.id not in self._waiting:
             return
         self._waiting.discard(trial.id)
         if not self._waiting:
-            self._provisioner.delete_endpoints(self._always_on)
+            self._provisioner.delete_endpoints(self._with_instances)
 
 
-def hosted_tag(trial: Trial, *, on_aws: bool) -> str:
-    """Return the tag of the image that a trial's endpoint runs: on AWS, for its processor."""
-    return fitting_tag(trial.image.tag, trial.endpoint) if on_aws else trial.image.tag
+def choose_image_tag_of_trial(trial: Trial, *, on_aws: bool) -> str:
+    """Return the tag of the image for a trial's endpoint; on AWS, Graviton needs an arm64 image."""
+    return (
+        choose_image_tag_for_endpoint(trial.image.tag, trial.endpoint)
+        if on_aws
+        else trial.image.tag
+    )
 
 
-def study_workspace(results: Results) -> Workspace:
-    """Return the folder that keeps a study's variables and Terraform state."""
+def locate_terraform_workspace(results: Results) -> Workspace:
+    """Return the folder with a study's variables and Terraform state."""
     return Workspace((results.folder / "terraform").absolute())
 
 
-def always_on_first(plan: Plan) -> Plan:
-    """Return the same trials, with those first whose endpoints cost money by the hour."""
-    ordered = sorted(plan.trials, key=lambda trial: not is_always_on(trial.endpoint))
+def sort_always_on_trials_first(plan: Plan) -> Plan:
+    """Return the plan with the trials on endpoints with instances before all other trials."""
+    ordered = sorted(plan.trials, key=lambda trial: not trial.has_endpoint_with_instances)
     return replace(plan, trials=tuple(ordered))
 
 
 @contextmanager
-def study_endpoints(
+def create_and_delete_study_endpoints(
     plan: Plan,
     artifacts: Mapping[ArtifactKey, Artifact],
     account: Account,
@@ -168,23 +187,24 @@ def study_endpoints(
     provisioning: Provisioning,
     is_complete: Callable[[], bool],
 ) -> Iterator[StudyEndpoints]:
-    """Create the endpoints that a plan needs, and delete them when the block ends.
+    """Create the endpoints that a plan needs, and delete them when the ``with`` block ends.
 
     Args:
-        plan: The trials that are still to be measured.
-        artifacts: The archive of each model and precision.
-        account: Where the endpoints are created.
-        engine: The container engine with the images; None where the service runs processes.
-        workspace: Folder of the deployment.
-        provisioning: How endpoints are created, and whether they stay.
+        plan: The plan with the trials that are still to be measured.
+        artifacts: The archive of each model, precision and format.
+        account: The AWS account or local service in which the endpoints are created.
+        engine: The container engine with the images; None if endpoints run as processes.
+        workspace: The folder of the deployment.
+        provisioning: How endpoints are created, and whether they are kept.
         is_complete: Called at the end; returns whether every trial of the study is measured.
 
     Raises:
-        DeploymentError: Something cannot be created or deleted; the message names what exists.
-        EndpointError: An endpoint does not get in service.
+        DeploymentError: A resource cannot be created or deleted; the message names the resources
+            that exist.
+        EndpointError: An endpoint does not come into service.
     """
     approver = provisioning.approver
-    terraform = prepare_terraform("study", workspace, account, approver.note)
+    terraform = prepare_terraform_folder("study", workspace, account, approver.show_progress)
     provisioner = Provisioner(
         account=account,
         workspace=workspace,
@@ -192,50 +212,70 @@ def study_endpoints(
         engine=engine,
         approver=approver,
         sheet=provisioning.sheet,
-        accept_unknown_prices=provisioning.accept_unknown_prices,
     )
-    desired = DesiredStudy.of(plan, artifacts, on_aws=account.platform == "aws")
+    desired = DesiredStudy.from_plan(
+        plan,
+        artifacts,
+        on_aws=account.platform == "aws",
+        safeguards=provisioning.safeguards,
+    )
     try:
-        provisioned = provisioner.provision(desired.endpoints)
+        provisioned = provisioner.provision_endpoints(desired.endpoints)
         yield StudyEndpoints(plan, desired, provisioned, provisioner)
     except BaseException as err:
         # Ctrl-C included.  The error that is under way is the one to report: what goes wrong
         # while deleting is added to it and does not take its place.
         if not provisioning.keep:
             try:
-                if provisioner.delete_all_endpoints():
+                if provisioner.delete_models_and_endpoints():
                     err.add_note(UPLOADS_STAY)
             except DrdeployError as left:
                 err.add_note(str(left))
         raise
     if provisioning.keep:
-        approver.note("everything stays, as was asked: `drdeploy study delete` deletes it")
+        approver.show_progress("all resources are kept; `drdeploy study delete` deletes them")
     # A local service often ends with the run, and what it holds costs nothing to make again.
     elif is_complete() or account.platform == "local":
-        _tear_down(account, workspace, terraform, approver)
+        _tear_down_and_report(account, workspace, terraform, approver)
     else:
-        provisioner.delete_all_endpoints()
-        approver.note(UPLOADS_STAY)
+        provisioner.delete_models_and_endpoints()
+        approver.show_progress(UPLOADS_STAY)
 
 
-def delete_study(workspace: Workspace, approver: Approver) -> None:
-    """Delete everything that a run has left, and report what was verified.
+def delete_study_resources(
+    workspace: Workspace, approver: Approver, *, others: bool = False
+) -> None:
+    """Delete all resources that a study's runs left, and report whether AWS still lists any.
+
+    Args:
+        workspace: The folder of the study's deployment.
+        approver: Receives notes on each step.
+        others: Whether to also delete the objects in the bucket that no run of the study uploaded.
 
     Raises:
-        TerraformFailed: Something cannot be deleted.
-        LeftBehind: AWS still lists something afterwards.
+        TerraformFailed: Terraform cannot delete a resource.
+        LeftBehind: AWS still lists a resource after the deletion.
     """
-    record = workspace.record()
-    terraform = prepare_terraform(record.environment, workspace, record.account, approver.note)
-    _tear_down(record.account, workspace, terraform, approver)
+    if delete_workspace_of_ended_service(workspace, approver):
+        return
+    record = workspace.read_record()
+    terraform = prepare_terraform_folder(
+        record.environment, workspace, record.account, approver.show_progress
+    )
+    _tear_down_and_report(record.account, workspace, terraform, approver, others=others)
 
 
-def _tear_down(
-    account: Account, workspace: Workspace, terraform: Terraform, approver: Approver
+def _tear_down_and_report(
+    account: Account,
+    workspace: Workspace,
+    terraform: Terraform,
+    approver: Approver,
+    *,
+    others: bool = False,
 ) -> None:
-    report = tear_down(account, workspace, terraform, approver)
-    approver.note(f"deleted: {len(report.deleted)} resources")
+    report = tear_down_deployment(account, workspace, terraform, approver, others=others)
+    approver.show_progress(f"deleted: {len(report.deleted)} resources")
     for sentence in report.verified:
-        approver.note(f"verified: {sentence}")
+        approver.show_progress(f"verified: {sentence}")
     for sentence in report.unverified:
-        approver.note(f"not verified: {sentence}")
+        approver.show_progress(f"not verified: {sentence}")

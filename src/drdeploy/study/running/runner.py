@@ -1,4 +1,4 @@
-"""Measure a plan's trials, one after the other: host a trial, run its scenario, delete it."""
+"""Measure a plan's trials: host a model, run the scenario, and delete the endpoint."""
 
 from __future__ import annotations
 
@@ -10,19 +10,40 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from drdeploy.errors import EndpointError
-from drdeploy.files import sha256_of
-from drdeploy.hosting.sagemaker import Clock, EndpointDefinition, RealTimeConfig
-from drdeploy.study.design.scenarios import Cold, OpenLoop
-from drdeploy.study.running.cloudwatch import join_metrics, read_metrics
-from drdeploy.study.running.models import artifact_key
-from drdeploy.study.running.progress import missing_sequences, runs_by_trial
-from drdeploy.study.running.rows import RowBuilder
-from drdeploy.study.running.sending import TrialContext, run_scenario
+from drdeploy.files import sha256_of_bytes
+from drdeploy.hosting.sagemaker import (
+    BatchConfig,
+    Clock,
+    EndpointDefinition,
+    ServerlessConfig,
+)
+from drdeploy.study.design.scenarios import Asynchronous, Batch, Cold, OnSchedule
+from drdeploy.study.running.jobs import JobPlace, JobRunner, run_missing_jobs
+from drdeploy.study.running.models import artifact_key_of_trial
+from drdeploy.study.running.progress import (
+    describe_uncounted_measurements,
+    find_uncounted_rows,
+    group_run_ids_by_trial,
+    list_missing_sequence_numbers,
+)
+from drdeploy.study.running.provisioned import choose_image_tag_of_trial
+from drdeploy.study.running.queueing import (
+    LOOK_AWS_S,
+    LOOK_LOCAL_S,
+    TrialQueue,
+    queue_missing_requests,
+)
+from drdeploy.study.running.rows import (
+    RowBuilder,
+    add_metrics_to_rows,
+    read_cloudwatch_metrics_of_rows,
+)
+from drdeploy.study.running.sending import TrialContext, send_missing_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from drdeploy.hosting.sagemaker import Invocation
+    from drdeploy.hosting.sagemaker import Hosting, Invocation
     from drdeploy.study.design.plan import Plan, Trial
     from drdeploy.study.measurements.environment import EnvironmentFile
     from drdeploy.study.measurements.journal import Journal
@@ -37,24 +58,24 @@ ENDPOINT_NAME_CHARS = 63
 
 
 class ProgressReporter(Protocol):
-    """Receives the progress of a run, to show or log it."""
+    """The interface of an object that receives each event of a run."""
 
     def note(self, text: str) -> None:
-        """Report something worth a line."""
+        """Report a note about the run."""
 
     def trial_started(self, trial: Trial, missing: int) -> None:
         """Report that a trial begins, and how many of its measurements are missing."""
 
-    def measured(self, trial: Trial, measurement: Measurement) -> None:
-        """Report a row that is on disk now."""
+    def row_recorded(self, trial: Trial, measurement: Measurement) -> None:
+        """Report a row that was written to disk."""
 
     def trial_ended(self, trial: Trial, error: EndpointError | None) -> None:
-        """Report that a trial is over; with an error it is unfinished."""
+        """Report that a trial has ended; an error means that measurements are still missing."""
 
 
 @dataclass(frozen=True)
 class TrialInputs:
-    """What the trials send, and to which models."""
+    """The artifacts and photographs of all trials, and the seed of the run."""
 
     artifacts: Mapping[ArtifactKey, Artifact]
     photographs: PhotographSet
@@ -66,8 +87,9 @@ class RunOutcome:
     """How a run ended.
 
     Attributes:
-        finished: Ids of trials that are complete now, those of earlier runs among them.
-        problems: What went wrong, by trial.
+        finished: The ids of all trials that are complete, in this run or an earlier run.
+        problems: By the id of each other trial, a sentence that says what went wrong: the trial is
+            unfinished, or some of its measurements do not count.
     """
 
     finished: tuple[str, ...]
@@ -76,7 +98,7 @@ class RunOutcome:
 
 @dataclass(kw_only=True)
 class Runner:
-    """Measures what is missing of a plan, and appends each row to the journal."""
+    """Measures the missing rows of a plan, and appends each row to the journal."""
 
     plan: Plan
     target: Target
@@ -88,26 +110,33 @@ class Runner:
     _uploaded: dict[ArtifactKey, str] = field(default_factory=dict, init=False)
     _used: set[str] = field(default_factory=set, init=False)
 
-    def begin(self, environment: EnvironmentFile, facts: Mapping[str, Any]) -> None:
-        """Record the conditions of this run, unless its rows must not be mixed with earlier ones.
+    def record_conditions_of_run(
+        self, environment: EnvironmentFile, facts: Mapping[str, Any]
+    ) -> None:
+        """Write the conditions of the run to disk, after comparing them with earlier runs.
 
         Raises:
-            StudyError: Rows of this plan's trials were measured under other conditions.
+            StudyError: Earlier rows of the plan's trials were measured under other conditions.
         """
-        facts = {**facts, **self._own_facts()}
-        environment.refuse_other_conditions(facts, runs_by_trial(self.journal.read()))
-        environment.record(self.run_id, facts)
+        facts = {**facts, **self._collect_facts_of_run()}
+        environment.refuse_rows_under_other_conditions(
+            facts, group_run_ids_by_trial(self.journal.read_rows())
+        )
+        environment.record_facts_of_run(self.run_id, facts)
 
-    def run(self) -> RunOutcome:
-        """Measure what is missing; a trial that cannot be hosted does not stop the others."""
+    def measure_missing_rows(self) -> RunOutcome:
+        """Measure all missing rows; if a trial cannot be hosted, the next trial follows."""
         problems = {}
         for trial in self.plan.trials:
-            missing = missing_sequences(trial, self.journal.read())
+            self._set_uncounted_rows_aside(trial)
+            missing = list_missing_sequence_numbers(trial, self.journal.read_rows())
             if not missing:
+                if trial.id not in self.target.endpoints:
+                    delete_leftover_endpoints(self.target.hosting, [trial], self.progress)
                 continue
-            missing = self._restart_open_loop(trial, missing)
+            missing = self._restart_interrupted_schedule(trial, missing)
             self.progress.trial_started(trial, len(missing))
-            error = self._run_trial(trial, missing)
+            error = self._host_and_measure_trial(trial, missing)
             self.progress.trial_ended(trial, error)
             self.target.trial_ended(trial)
             if error:
@@ -117,36 +146,66 @@ class Runner:
 
     # -- one trial ---------------------------------------------------------------------
 
-    def _restart_open_loop(self, trial: Trial, missing: Sequence[int]) -> tuple[int, ...]:
-        """Return what to measure of a trial: all of an open loop that was interrupted.
+    def _set_uncounted_rows_aside(self, trial: Trial) -> None:
+        """Mark the rows of earlier runs that do not count as warm-up, so that they are missing.
 
-        Its requests are one arrival process: a queue that built up before the interruption is
-        gone afterwards.  Earlier rows stay in the file, and count as warm-up.
+        Whoever gives the command again wants the measurements to count.  The marked rows stay in
+        the file.
         """
-        if not isinstance(trial.scenario, OpenLoop) or len(missing) == trial.scenario.n:
+        rows = self.journal.read_rows()
+        uncounted = {row.sequence for row in find_uncounted_rows(trial, rows)}
+        uncounted -= set(list_missing_sequence_numbers(trial, rows))
+        if not uncounted:
+            return
+        self.progress.note(
+            f"{trial.id}: {len(uncounted)} measurements that do not count are measured again; "
+            "their rows are kept as warm-up"
+        )
+        self.journal.replace_all_rows(
+            replace(row, is_warmup=True)
+            if row.trial == trial.id and row.sequence in uncounted
+            else row
+            for row in rows
+        )
+
+    def _restart_interrupted_schedule(
+        self, trial: Trial, missing: Sequence[int]
+    ) -> tuple[int, ...]:
+        """Return the sequence numbers to measure: the missing ones, or all of a schedule.
+
+        An interruption loses the queue of requests that are sent on a schedule, so an interrupted
+        schedule starts again. Its earlier rows stay in the file and are marked as warm-up.
+        """
+        if not isinstance(trial.scenario, OnSchedule) or len(missing) == trial.scenario.n:
             return tuple(missing)
-        self.journal.rewrite(
+        self.journal.replace_all_rows(
             replace(row, is_warmup=True) if row.trial == trial.id else row
-            for row in self.journal.read()
+            for row in self.journal.read_rows()
         )
         return tuple(range(1, trial.scenario.n + 1))
 
-    def _run_trial(self, trial: Trial, missing: Sequence[int]) -> EndpointError | None:
+    def _host_and_measure_trial(self, trial: Trial, missing: Sequence[int]) -> EndpointError | None:
         try:
-            with self._hosted(trial) as name:
-                self._measure(trial, name, missing)
+            if isinstance(trial.scenario, Batch):
+                self._run_jobs_and_record_rows(trial, trial.scenario, missing)
+            else:
+                with self._find_or_create_endpoint(trial) as name:
+                    self._send_requests_and_record_rows(trial, name, missing)
         except EndpointError as err:
-            row = self._rows_of(trial).row_of_failed_hosting(str(err), self.clock.now())
-            self._keep(trial, row)
+            row = self._make_row_builder(trial).make_row_of_failed_hosting(
+                str(err), self.clock.now()
+            )
+            self._append_and_report_row(trial, row)
             return err
-        left = missing_sequences(trial, self.journal.read())
+        left = list_missing_sequence_numbers(trial, self.journal.read_rows())
         if left:
             return EndpointError(f"{len(left)} measurements got no answer", where=trial.id)
-        return None
+        uncounted = describe_uncounted_measurements(trial, self.journal.read_rows())
+        return EndpointError(uncounted) if uncounted else None
 
     @contextmanager
-    def _hosted(self, trial: Trial) -> Iterator[str]:
-        """Give the name of the trial's endpoint, which is created and deleted here if need be."""
+    def _find_or_create_endpoint(self, trial: Trial) -> Iterator[str]:
+        """Give the name of a trial's endpoint; delete an endpoint that was made for the trial."""
         provisioned = self.target.endpoints.get(trial.id)
         if provisioned is not None:
             if isinstance(trial.scenario, Cold) and provisioned in self._used:
@@ -156,64 +215,113 @@ class Runner:
             self._used.add(provisioned)
             yield provisioned
             return
-        name = endpoint_name(trial)
+        name = name_endpoint_of_trial(trial)
         hosting = self.target.hosting
         hosting.delete(name)  # a run that was killed had no chance to
         with hosting.deployed(
-            self._definition(trial, name), timeout_s=self.target.hosting_timeout_s
+            self._define_endpoint(trial, name), timeout_s=self.target.hosting_timeout_s
         ):
             yield name
 
-    def _definition(self, trial: Trial, name: str) -> EndpointDefinition:
-        key = artifact_key(trial)
+    def _define_endpoint(self, trial: Trial, name: str) -> EndpointDefinition:
+        if isinstance(trial.endpoint, BatchConfig):
+            raise TypeError("a transform job has no endpoint")
+        return EndpointDefinition(
+            name=name,
+            image=trial.image.tag,
+            model_data_url=self._upload_artifact_once(trial),
+            config=trial.endpoint,
+            role_arn=self.target.role_arn,
+            environment=trial.image.environment,
+            asynchronous_uri=f"s3://{self.target.bucket}/asynchronous/{name}",
+        )
+
+    def _upload_artifact_once(self, trial: Trial) -> str:
+        key = artifact_key_of_trial(trial)
         if key not in self._uploaded:
             self._uploaded[key] = self.target.hosting.upload_artifact(
                 self.inputs.artifacts[key].path, bucket=self.target.bucket
             )
-        return EndpointDefinition(
-            name=name,
-            image=trial.image.tag,
-            model_data_url=self._uploaded[key],
+        return self._uploaded[key]
+
+    def _run_jobs_and_record_rows(
+        self, trial: Trial, scenario: Batch, missing: Sequence[int]
+    ) -> None:
+        if not isinstance(trial.endpoint, BatchConfig):
+            raise TypeError("a batch scenario needs the instances of transform jobs")
+        rows, target = self._make_row_builder(trial), self.target
+        tag = choose_image_tag_of_trial(trial, on_aws=target.platform == "aws")
+        place = JobPlace(
+            image=target.images.get(tag, tag),
+            model_data_url=self._upload_artifact_once(trial),
+            bucket=target.bucket,
+            role_arn=target.role_arn,
+        )
+        jobs = JobRunner(
+            batch=target.connect_batch_client(),
+            place=place,
             config=trial.endpoint,
-            role_arn=self.target.role_arn,
+            name=name_endpoint_of_trial(trial),
+            photographs=self.inputs.photographs.shuffle_by_seed(f"{self.inputs.seed}/{trial.id}"),
             environment=trial.image.environment,
         )
+        run_missing_jobs(
+            scenario,
+            missing,
+            jobs,
+            lambda job: self._append_and_report_row(trial, rows.make_row_of_job(job)),
+        )
 
-    def _measure(self, trial: Trial, name: str, missing: Sequence[int]) -> None:
-        hosting, rows = self.target.hosting, self._rows_of(trial)
+    def _send_requests_and_record_rows(
+        self, trial: Trial, name: str, missing: Sequence[int]
+    ) -> None:
+        hosting, rows = self.target.hosting, self._make_row_builder(trial)
 
         def send(photograph: Photograph) -> Invocation:
             return hosting.invoke(name, photograph.data, content_type=photograph.content_type)
 
         def record(observed: ObservedInvocation) -> None:
-            self._keep(trial, rows.row_of(observed))
+            self._append_and_report_row(trial, rows.make_row_of_invocation(observed))
             # No status means that the connection broke.  An endpoint that breaks connections is
             # measured on; if the service itself is gone, `exists` raises and the trial ends.
             is_broken = observed.outcome == "unavailable" and not observed.invocation.status
             if is_broken and not hosting.exists(name):
-                raise EndpointError("The endpoint is gone", where=name)
+                raise EndpointError("The endpoint no longer exists", where=name)
 
         seed = f"{self.inputs.seed}/{trial.id}"
         context = TrialContext(
             send=send,
             record=record,
-            photographs=self.inputs.photographs.for_trial(seed),
+            photographs=self.inputs.photographs.shuffle_by_seed(seed),
             clock=self.clock,
             seed=seed,
-            is_always_on=isinstance(trial.endpoint, RealTimeConfig),
+            is_always_on=not isinstance(trial.endpoint, ServerlessConfig),
         )
         try:
-            run_scenario(trial.scenario, missing, context)
+            if isinstance(trial.scenario, Asynchronous):
+                self._queue_requests(trial.scenario, name, missing, context)
+            elif not isinstance(trial.scenario, Batch):  # its jobs need no endpoint
+                send_missing_requests(trial.scenario, missing, context)
         except BaseException:
             # A local service takes its metrics with it, so they are read now or never.
             with suppress(EndpointError):
-                self._join_metrics(trial, name)
+                self._add_metrics_to_recorded_rows(trial, name)
             raise
         self.clock.sleep(self.target.metrics_delay_s)
-        self._join_metrics(trial, name)
+        self._add_metrics_to_recorded_rows(trial, name)
 
-    def _join_metrics(self, trial: Trial, name: str) -> None:
-        rows = self.journal.read()
+    def _queue_requests(
+        self, scenario: Asynchronous, name: str, missing: Sequence[int], context: TrialContext
+    ) -> None:
+        look_s = LOOK_AWS_S if self.target.platform == "aws" else LOOK_LOCAL_S
+        # The same in every run, so that a run also deletes what a killed run left.
+        folder = sha256_of_bytes(f"{self.plan.study.name}/{context.seed}".encode())[:16]
+        client = self.target.connect_asynchronous_client()
+        with TrialQueue(client, name, folder, look_s) as queue:
+            queue_missing_requests(scenario, missing, queue, context)
+
+    def _add_metrics_to_recorded_rows(self, trial: Trial, name: str) -> None:
+        rows = self.journal.read_rows()
         sharing = {one for one, endpoint in self.target.endpoints.items() if endpoint == name}
         sharing.add(trial.id)
         keeps_metrics = self.target.platform == "aws"  # those of earlier runs too
@@ -225,52 +333,64 @@ class Runner:
         if not mine:
             return
         period_s = self.target.metrics_period_s
-        points = read_metrics(
-            self.target.hosting, name, mine, now=self.clock.now(), period_s=period_s
-        )
-        joined = join_metrics(mine, points, period_s=period_s)
+        points = read_cloudwatch_metrics_of_rows(self.target.hosting, name, mine, period_s=period_s)
+        joined = add_metrics_to_rows(mine, points, period_s=period_s)
         later = dict(zip(map(id, mine), joined, strict=True))
-        self.journal.rewrite([later.get(id(row), row) for row in rows])
+        self.journal.replace_all_rows([later.get(id(row), row) for row in rows])
 
-    def _keep(self, trial: Trial, row: Measurement) -> None:
-        self.journal.append(row)
-        self.progress.measured(trial, row)
+    def _append_and_report_row(self, trial: Trial, row: Measurement) -> None:
+        self.journal.append_row(row)
+        self.progress.row_recorded(trial, row)
 
-    def _rows_of(self, trial: Trial) -> RowBuilder:
+    def _make_row_builder(self, trial: Trial) -> RowBuilder:
         return RowBuilder(
             trial=trial,
-            manifest=self.inputs.artifacts[artifact_key(trial)].manifest,
+            manifest=self.inputs.artifacts[artifact_key_of_trial(trial)].manifest,
             platform=self.target.platform,
             isolation=self.target.isolation,
             run_id=self.run_id,
         )
 
-    def _own_facts(self) -> dict[str, Any]:
+    def _collect_facts_of_run(self) -> dict[str, Any]:
         artifacts = self.inputs.artifacts
         return {
             "platform": self.target.platform,
             "isolation": self.target.isolation,
             "seed": self.inputs.seed,
             "photographs": self.inputs.photographs.source,
+            "photograph_names": self.inputs.photographs.naming,
             "trials": {
                 trial.id: {
                     "definition": trial.fingerprint,
-                    "artifact": artifacts[artifact_key(trial)].sha256,
-                    "operating_points": _clinical_thresholds(artifacts[artifact_key(trial)]),
+                    "artifact": artifacts[artifact_key_of_trial(trial)].sha256,
+                    "operating_points": _list_operating_points(
+                        artifacts[artifact_key_of_trial(trial)]
+                    ),
                 }
                 for trial in self.plan.trials
             },
         }
 
 
-def endpoint_name(trial: Trial) -> str:
-    """Return the name of a trial's endpoint: always the same, so that leftovers are found."""
-    digest = sha256_of(f"{trial.study}/{trial.id}".encode())[:8]
+def delete_leftover_endpoints(
+    hosting: Hosting, trials: Iterable[Trial], progress: ProgressReporter
+) -> None:
+    """Delete the endpoints of finished trials that an earlier run could not delete."""
+    for trial in trials:
+        try:
+            hosting.delete(name_endpoint_of_trial(trial))
+        except EndpointError as err:
+            progress.note(str(err))
+
+
+def name_endpoint_of_trial(trial: Trial) -> str:
+    """Return the name of a trial's endpoint, which is the same in every run of the study."""
+    digest = sha256_of_bytes(f"{trial.study}/{trial.id}".encode())[:8]
     readable = re.sub(r"[^A-Za-z0-9]+", "-", f"drdeploy-{trial.study}-{trial.id}")
     return f"{readable[: ENDPOINT_NAME_CHARS - 9].strip('-')}-{digest}"
 
 
-def _clinical_thresholds(artifact: Artifact) -> list[Any]:
-    """Return the decision thresholds that an artifact fixes, with the sensitivity of each."""
+def _list_operating_points(artifact: Artifact) -> list[Any]:
+    """Return the operating points of an artifact with their sensitivities; empty without any."""
     clinical = artifact.manifest.clinical
     return [] if clinical is None else [msgspec.to_builtins(p) for p in clinical.operating_points]

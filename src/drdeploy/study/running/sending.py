@@ -1,42 +1,50 @@
-"""Send one trial's requests at the pace of its scenario, and report each as it is answered.
+"""Send one trial's requests as its scenario says, and report each answer.
 
-A failure is recorded and not retried: that an endpoint fails is a result.  Only a start of the
-wrong kind is asked for again, a limited number of times, because it says nothing about what was
-to be measured.
+A failed request is recorded and not sent again, because a failure is a result.  Only a request that
+reached the wrong kind of start is sent again, a limited number of times, because its latency does
+not belong to the scenario.
 """
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Event
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, Self, assert_never
 
-from drdeploy.study.design.scenarios import COLD_ATTEMPTS, Cold, OpenLoop, RealTime, Warm
-from drdeploy.study.running.answer import ContainerAnswer
+from drdeploy.files import make_encodable, parse_json
+from drdeploy.study.design.scenarios import Cold, OpenLoop, RealTime, Warm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from drdeploy.hosting.sagemaker import Clock, Invocation
-    from drdeploy.study.design.scenarios import Scenario
+    from drdeploy.study.design.scenarios import RequestScenario
     from drdeploy.study.measurements.measurement import Outcome, Start
-    from drdeploy.study.running.photographs import Photograph, TrialPhotographs
+    from drdeploy.study.running.photographs import Photograph
 
     Send = Callable[[Photograph], Invocation]
     Record = Callable[["ObservedInvocation"], None]
 
 WARM_UP_SEQUENCE = 0
+TEXT_CHARACTERS = 1000
+"""How much of a text in an answer a row keeps; a label or a digest has a tenth of it."""
+LARGEST_INTEGER = 2**53
+"""The largest whole number that every reader of a row reads exactly."""
 
 
 @dataclass(frozen=True)
 class ObservedInvocation:
-    """One invocation, and what it was within its scenario.
+    """One invocation, with its sequence number in the scenario and its outcome.
 
     Attributes:
-        total_latency_s: From sending, or in an open loop from ``scheduled_at``.
+        total_latency_s: The time from sending the request to the answer; in an open loop, the
+            time from ``scheduled_at`` to the answer.
+        requests_ahead: The asynchronous requests that had no result when this one was sent; None
+            for other requests.
     """
 
     sequence: int
@@ -48,81 +56,94 @@ class ObservedInvocation:
     outcome: Outcome
     invocation: Invocation
     answer: ContainerAnswer
+    requests_ahead: int | None = None
 
 
 @dataclass(frozen=True)
 class TrialContext:
-    """What a scenario needs from the trial that it runs in.
+    """The functions and values with which a scenario sends the requests of a trial.
 
     Attributes:
         send: Sends one photograph to the trial's endpoint.
-        record: Keeps an observation; called before the next request is sent.
-        photographs: Which photograph each sequence number sends.
-        seed: Of arrival times.
-        is_always_on: Whether the container had started before the first request.
+        record: Keeps an observed invocation; called before the next request is sent.
+        photographs: The photographs in the order in which they are sent; the first photograph
+            follows the last again.
+        seed: The seed of arrival times.
+        is_always_on: Whether the container runs before the first request arrives.
     """
 
     send: Send
     record: Record
-    photographs: TrialPhotographs
+    photographs: Sequence[Photograph]
     clock: Clock
     seed: str
     is_always_on: bool = False
 
+    def choose_photograph(self, sequence: int) -> Photograph:
+        """Return the photograph of a request."""
+        # By its number, so that a run that continues after an interruption sends what an
+        # uninterrupted one would have sent.
+        return self.photographs[sequence % len(self.photographs)]
 
-def run_scenario(scenario: Scenario, missing: Sequence[int], context: TrialContext) -> None:
-    """Measure the sequence numbers that are missing, in order.
+
+def send_missing_requests(
+    scenario: RequestScenario, missing: Sequence[int], context: TrialContext
+) -> None:
+    """Send and record a request for each missing sequence number, in order.
 
     Args:
-        scenario: Says at what pace, and which start each answer must be.
-        missing: Ascending, from 1; all of ``1..n`` for a trial that was not begun.
-        context: The endpoint to send to, and the record to keep.
+        scenario: The scenario, with the pauses and the kind of start that an answer must have.
+        missing: The missing sequence numbers in ascending order, from 1.
+        context: The functions that send a request and record an answer.
     """
     match scenario:
         case Warm() | RealTime():
-            _run_closed_loop(scenario, missing, context)
+            _send_each_after_previous_answer(scenario, missing, context)
         case Cold():
-            _run_cold(scenario, missing, context)
+            _send_until_each_start_is_cold(scenario, missing, context)
         case OpenLoop():
-            _run_open_loop(scenario, missing, context)
+            _send_on_schedule(scenario, missing, context)
         case _:
             assert_never(scenario)
 
 
-def attempts_of(scenario: Scenario) -> int:
-    """Return how many requests one measurement may take before it is given up."""
-    return scenario.attempts if isinstance(scenario, Cold) else COLD_ATTEMPTS
-
-
-def _run_closed_loop(
+def _send_each_after_previous_answer(
     scenario: Warm | RealTime, missing: Sequence[int], context: TrialContext
 ) -> None:
     expected: Start = "warm" if isinstance(scenario, Warm) else ""
-    _send_one(context, WARM_UP_SEQUENCE, is_warmup=True)
+    _send_and_record_one_request(context, WARM_UP_SEQUENCE, is_warmup=True)
     for sequence in missing:
-        for _ in range(attempts_of(scenario)):
+        for _ in range(scenario.attempts_max):
             context.clock.sleep(scenario.interval_s)
-            if _send_one(context, sequence, expected=expected).outcome != "wrong_start":
+            if (
+                _send_and_record_one_request(context, sequence, expected=expected).outcome
+                != "wrong_start"
+            ):
                 break
 
 
-def _run_cold(scenario: Cold, missing: Sequence[int], context: TrialContext) -> None:
+def _send_until_each_start_is_cold(
+    scenario: Cold, missing: Sequence[int], context: TrialContext
+) -> None:
     pause_s = 0.0  # the endpoint is new: its first request starts a container anyway
     for sequence in missing:
-        for _ in range(scenario.attempts):
+        for _ in range(scenario.attempts_max):
             context.clock.sleep(pause_s)
             pause_s = scenario.interval_s
-            if _send_one(context, sequence, expected="cold").outcome != "wrong_start":
+            if (
+                _send_and_record_one_request(context, sequence, expected="cold").outcome
+                != "wrong_start"
+            ):
                 break
 
 
-def _run_open_loop(scenario: OpenLoop, missing: Sequence[int], context: TrialContext) -> None:
+def _send_on_schedule(scenario: OpenLoop, missing: Sequence[int], context: TrialContext) -> None:
     # A client that waits for each answer sends least where the server is slowest, and so never
     # measures the worst of it ("coordinated omission").  Here requests arrive by a schedule that
     # is drawn beforehand, and latency counts from the scheduled time: a request that finds every
     # thread busy waits in the pool while its clock runs.
-    _send_one(context, WARM_UP_SEQUENCE, is_warmup=True)
-    due_s = scenario.arrival_times_s(context.seed)
+    _send_and_record_one_request(context, WARM_UP_SEQUENCE, is_warmup=True)
+    due_s = scenario.draw_arrival_times_s(context.seed)
     clock = context.clock
     begin, begin_at = clock.monotonic(), clock.now()
 
@@ -132,7 +153,9 @@ def _run_open_loop(scenario: OpenLoop, missing: Sequence[int], context: TrialCon
         if broken.is_set():
             return
         try:
-            _send_one(context, sequence, due=due, due_at=begin_at + timedelta(seconds=due - begin))
+            _send_and_record_one_request(
+                context, sequence, due=due, due_at=begin_at + timedelta(seconds=due - begin)
+            )
         except BaseException:
             # What ends one request (a full disk, a service that is gone) ends the trial; the
             # threads that wait for their turn send nothing more.
@@ -155,7 +178,7 @@ def _run_open_loop(scenario: OpenLoop, missing: Sequence[int], context: TrialCon
             raise
 
 
-def _send_one(
+def _send_and_record_one_request(
     context: TrialContext,
     sequence: int,
     *,
@@ -164,11 +187,11 @@ def _send_one(
     due: float | None = None,
     due_at: datetime | None = None,
 ) -> ObservedInvocation:
-    photograph = context.photographs.at(sequence)
+    photograph = context.choose_photograph(sequence)
     invocation = context.send(photograph)
     finished = context.clock.monotonic()
-    answer = ContainerAnswer.read(invocation.body)
-    start = _start_of(answer, is_always_on=context.is_always_on)
+    answer = ContainerAnswer.read_fields_of_body(invocation.body)
+    start = _classify_start_as_cold_or_warm(answer, is_always_on=context.is_always_on)
     observed = ObservedInvocation(
         sequence=sequence,
         is_warmup=is_warmup,
@@ -176,7 +199,7 @@ def _send_one(
         scheduled_at=due_at or invocation.started_at,
         total_latency_s=invocation.latency_s if due is None else finished - due,
         start=start,
-        outcome=_outcome_of(invocation, answer, start, expected),
+        outcome=classify_outcome_of_invocation(invocation, answer, start, expected),
         invocation=invocation,
         answer=answer,
     )
@@ -184,7 +207,7 @@ def _send_one(
     return observed
 
 
-def _start_of(answer: ContainerAnswer, *, is_always_on: bool) -> Start:
+def _classify_start_as_cold_or_warm(answer: ContainerAnswer, *, is_always_on: bool) -> Start:
     # Only the container knows whether it answered before: SageMaker does not say which one did.
     if is_always_on:
         return "warm"
@@ -193,11 +216,95 @@ def _start_of(answer: ContainerAnswer, *, is_always_on: bool) -> Start:
     return "cold" if answer.container_invocation == 1 else "warm"
 
 
-def _outcome_of(
-    invocation: Invocation, answer: ContainerAnswer, start: Start, expected: Start
+def classify_outcome_of_invocation(
+    invocation: Invocation, answer: ContainerAnswer, start: Start = "", expected: Start = ""
 ) -> Outcome:
+    """Return the outcome of an invocation, given its answer and its start.
+
+    Args:
+        invocation: The invocation.
+        answer: The fields of the invocation's answer.
+        start: Whether the start was cold or warm; empty if this is not known.
+        expected: The start that the scenario needs; empty if it needs none.
+    """
     if invocation.outcome != "ok":
         return invocation.outcome
     if expected and start and start != expected:
         return "wrong_start"
     return "ungradable" if answer.is_ungradable else "ok"
+
+
+@dataclass(frozen=True)
+class ContainerAnswer:
+    """The fields of a JSON answer that a row keeps, named like the columns of the row.
+
+    Attributes:
+        is_ungradable: Whether the answer says that the photograph cannot be graded.
+    """
+
+    container_latency_s: float | None = None
+    prediction_s: float | None = None
+    decode_s: float | None = None
+    transform_s: float | None = None
+    label: str = ""
+    grade: int | None = None
+    model_digest: str = ""
+    container_id: str = ""
+    container_invocation: int | None = None
+    is_ungradable: bool = False
+
+    @classmethod
+    def read_fields_of_body(cls, body: bytes) -> Self:
+        """Read the fields from the body of an answer; any body is accepted.
+
+        A study may measure an image of another project, whose answers have another format. The
+        latency at the client counts for every answer, so fields that are missing or have another
+        type are left empty.
+        """
+        try:
+            document = parse_json(body)
+        except ValueError:
+            return cls()
+        if not isinstance(document, dict):
+            return cls()
+        timing, model, container = (
+            _table_or_empty(document, name) for name in ("timing", "model", "container")
+        )
+        return cls(
+            container_latency_s=_number_or_none(document.get("requestLatency")),
+            prediction_s=_number_or_none(document.get("predictionLatency")),
+            decode_s=_number_or_none(timing.get("decode_s")),
+            transform_s=_number_or_none(timing.get("transform_s")),
+            label=_text_or_empty(document.get("label")),
+            grade=_integer_or_none(document.get("grade")),
+            model_digest=_text_or_empty(model.get("digest")),
+            container_id=_text_or_empty(container.get("id")),
+            container_invocation=_integer_or_none(container.get("invocation")),
+            is_ungradable=document.get("gradable") is False,
+        )
+
+
+def _table_or_empty(document: dict[str, Any], name: str) -> dict[str, Any]:
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _number_or_none(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _integer_or_none(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if abs(value) <= LARGEST_INTEGER else None
+
+
+def _text_or_empty(value: object) -> str:
+    """Return a text as a row of measurements can hold it; a longer one is cut."""
+    return make_encodable(value[:TEXT_CHARACTERS]) if isinstance(value, str) else ""

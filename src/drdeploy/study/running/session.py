@@ -1,44 +1,53 @@
 """One run of a study, from beginning to end.  Read this file first.
 
-:func:`run_plan` is the whole story; the functions below it are its steps, in order.
+:func:`run_plan` calls all steps of a run. The functions below :func:`run_plan` are the steps, in
+order.
 """
 
 from __future__ import annotations
 
 import secrets
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drdeploy.errors import EndpointError, StudyError
 from drdeploy.hosting.deployment.account import Account
-from drdeploy.hosting.deployment.configuration import prepare_terraform
+from drdeploy.hosting.deployment.configuration import prepare_terraform_folder
 from drdeploy.hosting.engine import Engine
 from drdeploy.hosting.sagemaker import Clock
+from drdeploy.photograph_names import PhotographNames
+from drdeploy.study.design.scenarios import Batch
 from drdeploy.study.measurements.environment import (
     BUSY_PERCENT,
     EnvironmentFile,
-    cpu_busy_percent,
-    host_facts,
+    collect_host_facts,
+    measure_cpu_busy_percent,
 )
 from drdeploy.study.measurements.journal import Journal
-from drdeploy.study.running.models import ensure_artifacts
-from drdeploy.study.running.photographs import find_photographs
-from drdeploy.study.running.progress import runs_by_trial, unfinished_trials
-from drdeploy.study.running.provisioned import (
-    always_on_first,
-    hosted_tag,
-    study_endpoints,
-    study_workspace,
+from drdeploy.study.running.models import find_or_build_artifacts
+from drdeploy.study.running.photographs import read_or_paint_photographs
+from drdeploy.study.running.progress import (
+    group_run_ids_by_trial,
+    list_trials_to_measure,
+    list_unfinished_trials,
 )
-from drdeploy.study.running.runner import Runner, RunOutcome, TrialInputs
+from drdeploy.study.running.provisioned import (
+    choose_image_tag_of_trial,
+    create_and_delete_study_endpoints,
+    delete_study_resources,
+    locate_terraform_workspace,
+    sort_always_on_trials_first,
+)
+from drdeploy.study.running.runner import Runner, RunOutcome, TrialInputs, delete_leftover_endpoints
 from drdeploy.study.running.target import (
-    aws_target,
-    build_images,
-    choose_isolation,
-    image_digests,
-    local_target,
-    own_local_service,
+    build_images_and_choose_isolation,
+    build_own_images,
+    connect_to_aws,
+    connect_to_local_service,
+    look_up_image_ids,
+    start_and_stop_local_service,
 )
 
 if TYPE_CHECKING:
@@ -55,18 +64,23 @@ PHOTOGRAPHS_CACHE = Path("build/photographs")
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run a plan.
+    """The options for running a plan.
 
     Attributes:
-        results: The folder that rows are appended in.
-        seed: Of arrival times, the order of photographs and random weights.
-        images: Folder with photographs; None takes the example photographs, or synthetic ones.
-        weights: Folder with ImageNet weights for models whose weights are to be the best.
-        endpoint_url: A local service that is running; None starts one.
-        aws: Run on AWS instead, where Terraform creates the endpoints.
-        provisioning: How Terraform creates the endpoints; None lets a local service do it.
-        isolation: What a local service that is started runs containers in.
-        fresh: Move earlier measurements aside first.
+        results: The results folder, to which rows are added.
+        seed: The seed of arrival times, of the order of photographs and of random weights.
+        images: The folder of photographs; None means the example photographs, or synthetic
+            photographs if the example photographs are not installed.
+        weights: The folder of ImageNet weights for models with ``weights = "best"``.
+        endpoint_url: The address of a running local service; None starts a local service.
+        aws: Whether to run on AWS, where Terraform creates the endpoints.
+        provisioning: How Terraform creates the endpoints; None creates each trial's endpoint
+            through the API of the local service.
+        isolation: What the local service of the run runs endpoints in.
+        batch_bucket: On AWS, the bucket of transform jobs; empty if the plan has none.
+        batch_role: On AWS, the ARN of the role of transform jobs; empty if the plan has none.
+        fresh: Whether to move earlier rows aside first.
+        names: How the rows name photographs.
     """
 
     results: Results
@@ -77,45 +91,53 @@ class RunOptions:
     aws: bool = False
     provisioning: Provisioning | None = None
     isolation: Isolation = "auto"
+    batch_bucket: str = ""
+    batch_role: str = ""
     fresh: bool = False
+    names: PhotographNames = field(default_factory=PhotographNames.with_user_key)
 
 
 def run_plan(plan: Plan, options: RunOptions, progress: ProgressReporter) -> RunOutcome:
-    """Measure what is missing of a plan.
+    """Measure what a plan lacks, and measure again what does not count.
 
     Raises:
-        StudyError: Something that the trials need is missing, or the folder holds rows that
-            new ones must not be mixed with.
-        EndpointError: The place where the trials should run does not answer.
+        StudyError: An artifact or the photographs are missing, or the folder holds rows that were
+            measured under other conditions.
+        EndpointError: The local service or AWS does not answer.
     """
     results, clock = options.results, Clock()
     with ExitStack() as stack:
-        stack.enter_context(results.locked())
+        stack.enter_context(results.hold_folder_lock())
         if options.fresh:
-            results.set_aside(clock.now())
+            results.move_earlier_files_aside(clock.now())
         journal = stack.enter_context(Journal(results.measurements))
         environment = EnvironmentFile(results.environment)
-        _refuse_another_study(plan, options, journal, environment)
-        unfinished = unfinished_trials(plan, journal.read())
-        if not unfinished:
+        _refuse_rows_of_another_study(plan, options, journal, environment)
+        if not list_trials_to_measure(plan, journal.read_rows()):
             progress.note("every trial is measured already")
-            if study_workspace(results).exists:
-                progress.note("an earlier run left something: `drdeploy study delete` deletes it")
-            return RunOutcome(tuple(trial.id for trial in plan.trials), {})
-        _check_access(plan, options)
-        inputs = _find_inputs(plan, options, progress)
-        target = stack.enter_context(_find_target(plan, options, progress))
+            if locate_terraform_workspace(results).is_started:
+                _delete_or_mention_resources_of_earlier_run(options, progress)
+            elif options.endpoint_url:
+                with suppress(EndpointError):  # it is gone, with everything in it
+                    hosting = connect_to_local_service(options.endpoint_url).hosting
+                    delete_leftover_endpoints(hosting, plan.trials, progress)
+            return RunOutcome(finished=tuple(trial.id for trial in plan.trials), problems={})
+        earlier_runs = {row.run_id for row in journal.read_rows()}
+        environment.refuse_other_photograph_names(options.names.naming_scheme, earlier_runs)
+        _check_access_before_building(plan, options)
+        inputs = _find_artifacts_and_photographs(plan, options, progress)
+        target = stack.enter_context(_open_target_of_run(plan, options, progress))
         if options.provisioning:
-            plan = always_on_first(plan)
-            unfinished = unfinished_trials(plan, journal.read())
+            plan = sort_always_on_trials_first(plan)
+            unfinished = list_trials_to_measure(plan, journal.read_rows())
             target = stack.enter_context(
-                _with_provisioned_endpoints(
+                _add_provisioned_endpoints_to_target(
                     target,
                     replace(plan, trials=unfinished),
                     inputs,
                     options,
                     options.provisioning,
-                    is_complete=lambda: not unfinished_trials(plan, journal.read()),
+                    is_complete=lambda: not list_unfinished_trials(plan, journal.read_rows()),
                 )
             )
         runner = Runner(
@@ -127,65 +149,109 @@ def run_plan(plan: Plan, options: RunOptions, progress: ProgressReporter) -> Run
             progress=progress,
             clock=clock,
         )
-        return _measure(runner, environment)
+        return _run_trials_and_record_facts(runner, environment)
 
 
-def _refuse_another_study(
+def _delete_or_mention_resources_of_earlier_run(
+    options: RunOptions, progress: ProgressReporter
+) -> None:
+    """Delete the resources that a run left which was killed before it could delete them.
+
+    Resources are kept if this run would not have deleted them either.
+
+    Raises:
+        DeploymentError: A resource cannot be deleted; the message names the resources that exist.
+    """
+    workspace, provisioning = locate_terraform_workspace(options.results), options.provisioning
+    record = workspace.read_record()
+    is_same_target = options.aws == (record.endpoint_url is None)
+    is_same_target &= record.matches_target(options.endpoint_url, None)
+    if provisioning is None or provisioning.keep or not is_same_target:
+        progress.note("an earlier run left resources: `drdeploy study delete` deletes them")
+        return
+    progress.note("an earlier run left resources, which are deleted now")
+    delete_study_resources(workspace, provisioning.approver)
+
+
+def _refuse_rows_of_another_study(
     plan: Plan, options: RunOptions, journal: Journal, environment: EnvironmentFile
 ) -> None:
-    """Refuse to add rows to those of a study that was defined otherwise.
+    """Refuse to add rows to the results of another study, or of a study that has changed.
 
-    What only a run can know (the machine, the artifacts) is compared when the trials begin.
+    The machine and the artifacts are not known yet; they are compared when the trials begin.
     """
     definitions = {trial.id: {"definition": trial.fingerprint} for trial in plan.trials}
     facts = {"seed": options.seed, "trials": definitions}
-    environment.refuse_other_conditions(facts, runs_by_trial(journal.read()))
+    environment.refuse_rows_under_other_conditions(
+        facts, group_run_ids_by_trial(journal.read_rows())
+    )
 
 
-def _check_access(plan: Plan, options: RunOptions) -> None:
-    """Fail now where the run would fail later anyway: building what it needs takes minutes."""
+def _check_access_before_building(plan: Plan, options: RunOptions) -> None:
+    """Check Terraform and the AWS account first, because building images takes minutes."""
     if options.provisioning:
         account = Account(options.endpoint_url, plan.study.region)
-        prepare_terraform("study", study_workspace(options.results), account)
+        prepare_terraform_folder("study", locate_terraform_workspace(options.results), account)
     if options.aws:
-        Account(region=plan.study.region).check()
+        _require_place_of_jobs_on_aws(plan, options)
+        Account(region=plan.study.region).check_credentials()
 
 
-def _find_inputs(plan: Plan, options: RunOptions, progress: ProgressReporter) -> TrialInputs:
-    photographs = find_photographs(
+def _require_place_of_jobs_on_aws(plan: Plan, options: RunOptions) -> None:
+    jobs = [trial.id for trial in plan.trials if isinstance(trial.scenario, Batch)]
+    if jobs and not (options.batch_bucket and options.batch_role):
+        raise StudyError(
+            "On AWS, transform jobs need a bucket and a role",
+            where=jobs[0],
+            remedy="Give --batch-bucket and --batch-role; infrastructure/modules/batch-transform "
+            "creates both",
+        )
+
+
+def _find_artifacts_and_photographs(
+    plan: Plan, options: RunOptions, progress: ProgressReporter
+) -> TrialInputs:
+    photographs = read_or_paint_photographs(
         options.images,
         limit_bytes=min(trial.endpoint.payload_limit_bytes for trial in plan.trials),
         seed=options.seed,
         cache=PHOTOGRAPHS_CACHE,
+        names=options.names,
     )
     progress.note(f"{len(photographs.photographs)} photographs ({photographs.source})")
-    if photographs.left_out:
-        progress.note(f"too large to send, left out: {', '.join(photographs.left_out)}")
-    artifacts = ensure_artifacts(
+    for left_out in photographs.left_out:
+        progress.note(left_out)
+    artifacts = find_or_build_artifacts(
         plan.trials, seed=options.seed, weights_folder=options.weights, note=progress.note
     )
     return TrialInputs(artifacts, photographs, options.seed)
 
 
 @contextmanager
-def _find_target(plan: Plan, options: RunOptions, progress: ProgressReporter) -> Iterator[Target]:
-    """Give the place to run: AWS, a local service that is running, or one for this run alone."""
-    tags = {hosted_tag(trial, on_aws=options.aws) for trial in plan.trials}
+def _open_target_of_run(
+    plan: Plan, options: RunOptions, progress: ProgressReporter
+) -> Iterator[Target]:
+    """Give the target of the run: AWS, the running local service, or a new local service."""
+    tags = {choose_image_tag_of_trial(trial, on_aws=options.aws) for trial in plan.trials}
     if options.aws:
-        build_images(Engine.require(), tags, progress.note)
-        yield aws_target(plan.study.region)
+        build_own_images(Engine.find_or_raise(), tags, progress.note)
+        yield connect_to_aws(
+            plan.study.region,
+            batch_bucket=options.batch_bucket,
+            batch_role=options.batch_role,
+        )
         return
     region = plan.study.region if options.provisioning else None
     if options.endpoint_url:
-        target = local_target(options.endpoint_url, region)
+        target = connect_to_local_service(options.endpoint_url, region)
         if options.provisioning and target.isolation == "container":
-            build_images(Engine.require(), tags, progress.note)
+            build_own_images(Engine.find_or_raise(), tags, progress.note)
         yield target
         return
     isolation = options.isolation
     if isolation == "auto":
-        isolation = choose_isolation(tags, progress.note)
-    with own_local_service(
+        isolation = build_images_and_choose_isolation(tags, progress.note)
+    with start_and_stop_local_service(
         idle_s=plan.study.local.idle_s,
         isolation=isolation,
         log=options.results.service_log,
@@ -196,7 +262,7 @@ def _find_target(plan: Plan, options: RunOptions, progress: ProgressReporter) ->
 
 
 @contextmanager
-def _with_provisioned_endpoints(
+def _add_provisioned_endpoints_to_target(
     target: Target,
     plan: Plan,
     inputs: TrialInputs,
@@ -205,14 +271,14 @@ def _with_provisioned_endpoints(
     *,
     is_complete: Callable[[], bool],
 ) -> Iterator[Target]:
-    """Give the same target with endpoints that Terraform creates, and deletes in the end."""
+    """Give the target with endpoints that Terraform creates, and delete them at the end."""
     has_images = target.platform == "aws" or target.isolation == "container"
-    with study_endpoints(
+    with create_and_delete_study_endpoints(
         plan,
         inputs.artifacts,
         Account(target.endpoint_url, plan.study.region),
-        engine=Engine.require() if has_images else None,
-        workspace=study_workspace(options.results),
+        engine=Engine.find_or_raise() if has_images else None,
+        workspace=locate_terraform_workspace(options.results),
         provisioning=provisioning,
         is_complete=is_complete,
     ) as endpoints:
@@ -226,32 +292,37 @@ def _with_provisioned_endpoints(
             target,
             facts={**target.facts, **facts},
             endpoints=endpoints.names,
+            images={tag: image.uri for tag, image in created.images.items()}
+            if target.platform == "aws"
+            else {},
             trial_ended=endpoints.trial_ended,
         )
 
 
-def _measure(runner: Runner, environment: EnvironmentFile) -> RunOutcome:
-    """Run the trials; the facts of the run are on disk before its first row is."""
-    busy_percent = cpu_busy_percent()
+def _run_trials_and_record_facts(runner: Runner, environment: EnvironmentFile) -> RunOutcome:
+    """Write the facts of the run to disk, and run the trials."""
+    busy_percent = measure_cpu_busy_percent()
     if busy_percent > BUSY_PERCENT:
         runner.progress.note(
-            f"other work keeps the CPU {busy_percent:.0f} % busy: that is measured too"
+            f"other programs keep the CPUs {busy_percent:.0f} % busy, which changes the latencies"
         )
     tags = {trial.image.tag for trial in runner.plan.trials}
     is_contained = runner.target.isolation == "container"
-    runner.begin(
+    runner.record_conditions_of_run(
         environment,
         {
-            **host_facts(),
+            **collect_host_facts(),
             **runner.target.facts,
             "started_at": runner.clock.now().isoformat(),
             "cpu_busy_percent_before": busy_percent,
-            "image_digests": image_digests(tags) if is_contained else {},
+            "image_digests": look_up_image_ids(tags) if is_contained else {},
         },
     )
     try:
-        outcome = runner.run()
-        environment.record(runner.run_id, {"cpu_busy_percent_after": cpu_busy_percent()})
+        outcome = runner.measure_missing_rows()
+        environment.record_facts_of_run(
+            runner.run_id, {"cpu_busy_percent_after": measure_cpu_busy_percent()}
+        )
         return outcome
     finally:
-        environment.record(runner.run_id, {"ended_at": runner.clock.now().isoformat()})
+        environment.record_facts_of_run(runner.run_id, {"ended_at": runner.clock.now().isoformat()})

@@ -1,8 +1,7 @@
-"""Where trials run: a local service that is started for the run, one that is running, or AWS."""
+"""Connect to the place where trials run: a new local service, a running local service, or AWS."""
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
 import signal
@@ -14,10 +13,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.request import ProxyHandler, build_opener
 
-from drdeploy.errors import EndpointError, EngineError, ImageBuildFailed, InvalidInput, StudyError
-from drdeploy.hosting.engine import Engine, free_port
-from drdeploy.hosting.images import build_image, own_image
-from drdeploy.hosting.sagemaker import LOCAL_ROLE_ARN, Hosting, is_loopback
+from drdeploy.errors import (
+    EndpointError,
+    EngineError,
+    EngineUnavailable,
+    ImageBuildFailed,
+    InvalidInput,
+    StudyError,
+)
+from drdeploy.files import parse_json
+from drdeploy.hosting.engine import Engine, find_free_port
+from drdeploy.hosting.images import build_image, find_own_image_by_tag
+from drdeploy.hosting.sagemaker import (
+    LOCAL_ROLE_ARN,
+    AsynchronousClient,
+    BatchTransform,
+    Hosting,
+    is_loopback_url,
+)
 from drdeploy.study.design.scenarios import MAX_IN_FLIGHT
 
 if TYPE_CHECKING:
@@ -32,7 +45,7 @@ STOP_TIMEOUT_S = 45.0
 """SageMaker gives a container 30 s to stop; the service needs a little longer than that."""
 
 STATUS_TIMEOUT_S = 60.0
-"""The service asks its engine what still runs, and an engine under load answers slowly."""
+"""The service asks its container engine for its containers, which may be slow under load."""
 
 LOCAL_BUCKET = "drdeploy-artifacts"
 Isolation = Literal["auto", "container", "process"]
@@ -40,20 +53,23 @@ Isolation = Literal["auto", "container", "process"]
 
 @dataclass(frozen=True)
 class Target:
-    """What a trial needs to know about the place where it runs.
+    """The place where a run's trials are measured: a local service, or AWS.
 
     Attributes:
-        hosting: The client for its SageMaker API.
-        isolation: What holds a container to its memory and CPU there.
-        bucket: For artifacts of endpoints that are created trial by trial.
-        metrics_period_s: Resolution of its CloudWatch metrics.
-        metrics_delay_s: How long a metric may take to appear.
-        hosting_timeout_s: How long an endpoint may take until it is in service.
-        facts: What ``environment.json`` records about it.
-        endpoints: Names by trial, where endpoints were provisioned beforehand; a trial without
-            one gets an endpoint of its own.
-        trial_ended: Called after each trial, whether or not it had an error.
-        endpoint_url: Of a local service; None is AWS.
+        isolation: What enforces the memory and CPU limits of an endpoint.
+        bucket: The bucket for artifacts of endpoints that are created for a single trial, and for
+            transform jobs; empty on AWS without transform jobs.
+        role_arn: The role of these endpoints and jobs.
+        metrics_period_s: The period of the CloudWatch metrics, in seconds.
+        metrics_delay_s: The longest time until a metric appears, in seconds.
+        hosting_timeout_s: The longest time until an endpoint is in service, in seconds.
+        facts: Facts about the target that ``environment.json`` records.
+        endpoints: The names of endpoints that were created before the trials, by trial id. An
+            endpoint is created for each trial that ``endpoints`` lacks.
+        trial_ended: Called after each trial, with or without an error.
+        endpoint_url: The address of the local service; None means AWS.
+        region: The AWS region; None means the region in the user's configuration.
+        images: On AWS, the URI of each image in the registry, by its tag; empty elsewhere.
     """
 
     hosting: Hosting
@@ -68,18 +84,32 @@ class Target:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     trial_ended: Callable[[Trial], None] = lambda _trial: None
     endpoint_url: str | None = None
+    region: str | None = None
+    images: Mapping[str, str] = field(default_factory=dict)
+
+    def connect_asynchronous_client(self) -> AsynchronousClient:
+        """Return a client for asynchronous requests."""
+        return AsynchronousClient.connect(self.endpoint_url, region=self.region)
+
+    def connect_batch_client(self) -> BatchTransform:
+        """Return a client for transform jobs."""
+        return BatchTransform.connect(self.endpoint_url, region=self.region)
 
 
-def local_target(endpoint_url: str, region: str | None = None) -> Target:
-    """Return a target for a local service that is running.
+def connect_to_local_service(endpoint_url: str, region: str | None = None) -> Target:
+    """Return a target for a local service that is running already.
 
     Raises:
-        StudyError: The URL does not lead to this machine.
-        EndpointError: Nothing answers, or something else does.
+        StudyError: The URL is not on this machine.
+        EndpointError: No local service answers at the URL.
     """
-    if not is_loopback(endpoint_url):
-        raise StudyError("The local service is on this machine", where=endpoint_url)
-    status = local_status(endpoint_url)
+    if not is_loopback_url(endpoint_url):
+        raise StudyError(
+            "The address of the local service is not on this machine",
+            where=endpoint_url,
+            remedy="Give the address that `drdeploy local up` prints",
+        )
+    status = fetch_local_service_status(endpoint_url)
     return Target(
         hosting=Hosting.connect(endpoint_url, region=region, max_connections=MAX_IN_FLIGHT),
         platform="local",
@@ -91,26 +121,34 @@ def local_target(endpoint_url: str, region: str | None = None) -> Target:
         hosting_timeout_s=300.0,
         facts={"service": status},
         endpoint_url=endpoint_url,
+        region=region,
     )
 
 
-def aws_target(region: str) -> Target:
-    """Return a target for AWS, with the environment's credentials and endpoints by Terraform."""
+def connect_to_aws(region: str, *, batch_bucket: str = "", batch_role: str = "") -> Target:
+    """Return a target for AWS, whose endpoints Terraform creates.
+
+    Args:
+        region: The AWS region.
+        batch_bucket: The bucket of transform jobs; empty if the study has none.
+        batch_role: The ARN of the role of transform jobs; empty if the study has none.
+    """
     return Target(
         hosting=Hosting.connect(region=region, max_connections=MAX_IN_FLIGHT),
         platform="aws",
         isolation="managed",
-        bucket="",
-        role_arn="",
+        bucket=batch_bucket,
+        role_arn=batch_role,
         metrics_period_s=60,
         metrics_delay_s=180.0,  # CloudWatch publishes SageMaker's metrics some minutes late
         hosting_timeout_s=1800.0,
         facts={"region": region},
+        region=region,
     )
 
 
 @contextmanager
-def own_local_service(
+def start_and_stop_local_service(
     *,
     idle_s: float,
     isolation: Isolation,
@@ -118,12 +156,12 @@ def own_local_service(
     note: Callable[[str], None],
     region: str | None = None,
 ) -> Iterator[Target]:
-    """Start a local service, and stop it at the end.
+    """Start a local service, give a target for it, and stop the service at the end.
 
     Raises:
-        EndpointError: It does not get ready.
+        EndpointError: The local service does not become ready.
     """
-    port = free_port()
+    port = find_free_port()
     command = [sys.executable, "-c", "from drdeploy.cli import main; main()", "local", "up"]
     command += ["--port", str(port), "--idle-s", str(idle_s), "--isolation", isolation]
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -139,62 +177,77 @@ def own_local_service(
             start_new_session=True,
         )
     try:
-        _wait_ready(service, log)
-        target = local_target(f"http://127.0.0.1:{port}", region)
+        _wait_for_ready_line(service, log)
+        target = connect_to_local_service(f"http://127.0.0.1:{port}", region)
         note(f"local service ready (isolation: {target.isolation})")
         yield target
     finally:
-        _stop(service)
+        _stop_local_service(service)
+        if service.returncode < 0:
+            # It was killed (for want of memory, perhaps), and could not stop what it had started.
+            from drdeploy.hosting.local import remove_stale_services
+
+            remove_stale_services()
 
 
-def choose_isolation(tags: Collection[str], note: Callable[[str], None]) -> Isolation:
-    """Build the images of a study if a container engine answers, and say what to run them in.
+def build_images_and_choose_isolation(
+    tags: Collection[str], note: Callable[[str], None]
+) -> Isolation:
+    """Build the images of a study if there is a container engine, and return the isolation to use.
 
     Returns:
-        ``container``; ``process`` where no engine answers or an image cannot be built.
+        ``container``, or ``process`` if no container engine answers or an image cannot be built.
+
+    Raises:
+        EngineMisconfigured: The user names a container engine in a way that cannot be used.
     """
-    engine = Engine.find()
-    if engine is None:
-        note("no container engine answers: containers run as processes")
-        return "process"
     try:
-        build_images(engine, tags, note)
+        engine = Engine.find_or_raise()
+    except EngineUnavailable as err:
+        note(f"{err.what} ({err.where}), so endpoints run as processes")
+        return "process"
+    note(f"container engine: {engine.description}")
+    try:
+        build_own_images(engine, tags, note)
     except (EngineError, InvalidInput) as err:
-        note(f"{err} Containers run as processes instead.")
+        note(f"{err} Endpoints run as processes instead of containers.")
         return "process"
     return "container"
 
 
-def build_images(engine: Engine, tags: Collection[str], note: Callable[[str], None]) -> None:
-    """Build those of the project's own images that are among these tags.
+def build_own_images(engine: Engine, tags: Collection[str], note: Callable[[str], None]) -> None:
+    """Build each of the given tags that is an image of this project.
 
-    An image that exists is built again, so that this checkout is measured and not an older one;
-    what did not change comes from the engine's cache.
+    An existing image is built again, so that the current checkout is measured; unchanged layers
+    come from the engine's cache.
 
     Raises:
-        ImageBuildFailed: An image does not build, and there is none from before.
+        ImageBuildFailed: An image cannot be built, and no older image with its tag exists.
     """
-    for image in filter(None, map(own_image, sorted(tags))):  # others cannot be built here
-        exists = image.tag in {known for one in engine.images() for known in one.tags}
-        note(f"building image {image.tag}" + (" (what did not change is cached)" if exists else ""))
+    for image in filter(
+        None, map(find_own_image_by_tag, sorted(tags))
+    ):  # others cannot be built here
+        exists = image.tag in {known for one in engine.list_images() for known in one.tags}
+        cached = " (unchanged layers come from the cache)" if exists else ""
+        note(f"building image {image.tag}{cached}")
         try:
             build_image(engine, image.name, platform=image.platform)
         except ImageBuildFailed as err:
             if not exists:
                 raise
-            note(f"{err.what}: measuring the {image.tag} that exists, perhaps an older one")
+            note(f"{err.what}: the existing image {image.tag} is measured, which may be older")
 
 
-def image_digests(tags: Collection[str]) -> dict[str, str]:
-    """Return the ids of those of these images that the engine has; empty without an engine."""
+def look_up_image_ids(tags: Collection[str]) -> dict[str, str]:
+    """Return the id of each given tag that the container engine has; empty without an engine."""
     engine = Engine.find()
     if engine is None:
         return {}
-    by_tag = {tag: image.id for image in engine.images() for tag in image.tags}
+    by_tag = {tag: image.id for image in engine.list_images() for tag in image.tags}
     return {tag: by_tag[tag] for tag in sorted(tags) if tag in by_tag}
 
 
-def _wait_ready(service: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for_ready_line(service: subprocess.Popen[bytes], log: Path) -> None:
     # It prints one line once it takes connections.
     deadline = time.monotonic() + READY_TIMEOUT_S
     printed = b""
@@ -202,23 +255,23 @@ def _wait_ready(service: subprocess.Popen[bytes], log: Path) -> None:
         selector.register(service.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]  # a pipe was asked for
         while b"\n" not in printed:
             if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise _not_ready(f"in {READY_TIMEOUT_S:.0f} s", log)
+                raise _make_not_ready_error(how=f"within {READY_TIMEOUT_S:.0f} s", log=log)
             piece = os.read(service.stdout.fileno(), 4096)  # type: ignore[union-attr]  # a pipe was asked for
             if not piece:
-                raise _not_ready(f"and ended with status {service.wait()}", log)
+                raise _make_not_ready_error(how=f"and ended with status {service.wait()}", log=log)
             printed += piece
 
 
-def _not_ready(how: str, log: Path) -> EndpointError:
+def _make_not_ready_error(*, how: str, log: Path) -> EndpointError:
     lines = log.read_text("utf-8", errors="replace").strip().splitlines()
     return EndpointError(
-        f"The local service did not get ready {how}: {lines[-1] if lines else 'it said nothing'}",
+        f"The local service did not become ready {how}: {lines[-1] if lines else 'no output'}",
         where=str(log),
-        remedy="Read that log, or start one yourself with drdeploy local up",
+        remedy="Read that log file, or start a local service yourself with `drdeploy local up`",
     )
 
 
-def _stop(service: subprocess.Popen[bytes]) -> None:
+def _stop_local_service(service: subprocess.Popen[bytes]) -> None:
     service.send_signal(signal.SIGTERM)
     try:
         service.wait(STOP_TIMEOUT_S)
@@ -230,21 +283,21 @@ def _stop(service: subprocess.Popen[bytes]) -> None:
             pipe.close()
 
 
-def local_status(endpoint_url: str) -> dict[str, Any]:
+def fetch_local_service_status(endpoint_url: str) -> dict[str, Any]:
     """Return the facts that a local service reports about itself.
 
     Raises:
-        EndpointError: No local service answers at that URL.
+        EndpointError: No local service answers at the URL.
     """
     # The service is on this machine, where a proxy that the environment names cannot reach it.
     opener = build_opener(ProxyHandler({}))
     try:
         with opener.open(f"{endpoint_url}/_drdeploy/status", timeout=STATUS_TIMEOUT_S) as answer:
-            status: dict[str, Any] = json.load(answer)
+            status: dict[str, Any] = parse_json(answer.read())
     except (OSError, ValueError) as err:
         raise EndpointError(
-            f"No local service answers: {err}",
+            f"The local service does not answer: {err}",
             where=endpoint_url,
-            remedy="Start one with drdeploy local up, or leave --endpoint-url out",
+            remedy="Start a local service with `drdeploy local up`, or leave out --endpoint-url",
         ) from err
     return status

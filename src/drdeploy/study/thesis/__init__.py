@@ -1,19 +1,19 @@
 """The 2023 study recomputed from its own raw rows.
 
-``raw_rows``     the raw rows as measurements, as if this project had made them
-``printed``      every figure that the study printed, with the digits it printed
-``formulas``     a figure as arithmetic on samples: a mean, a ratio, a share, a reduction
-``definitions``  the formula that the words beside each figure define, or why there are no rows
-``departures``   in what another reading of a figure may depart from its definition
-                 (``single_numbers``: how rows become one number)
-``readings``     the search for another reading of the same rows that gives the printed number
-``verdicts``     reproduced, close, differs or not recomputable, with the interval of the rows
-``findings``     what does not hold, in sentences
-``reproduction`` all of the above, computed once
-``document``     the verdicts as JSON
-``figures``      figures 6.1 to 6.12, drawn by the code that draws any report's
-``tables``       tables 6.1 to 6.7, recomputed
-``page``         one self-contained page
+A *printed number* is a number that the study printed, for example in a table. A *reading* is one
+way to compute a printed number from the rows.
 
-A figure is recomputed from the words beside it; its printed value is looked at afterwards.
+- ``raw_rows`` reads the study's raw rows as measurements.
+- ``printed`` reads the printed numbers with their digits.
+- ``formulas`` computes a number as a mean, a ratio, a share or a reduction.
+- ``definitions`` defines the formula of each number from its description in the study.
+- ``departures`` changes a definition in one respect, which gives another reading.
+- ``single_numbers`` turns rows into one number, by a statistic and rounding.
+- ``readings`` searches for other readings that give the printed number.
+- ``verdicts`` judges whether each number is reproduced, is close, differs or cannot be recomputed.
+- ``document`` writes the verdicts as sentences, as JSON and as tables.
+- ``figures`` draws pictures 6.1 to 6.12 of the study again.
+- ``page`` writes the reproduction as one HTML page that needs no other file.
+
+A printed number is recomputed from its description, and only then compared with the result.
 """

@@ -1,17 +1,18 @@
-"""What each printed figure is, as a formula.
+"""Define each printed number as a formula.
 
-A figure is defined by the words that stand beside it (quantity, model, configuration), never by
-its number.  Where the study published no rows of what it measured, the definition says so.
+The definition follows from the printed number's description (quantity, model, configuration), never
+from its value. If the study did not publish the rows that a number needs, the definition says so.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from drdeploy.study.thesis.formulas import Constant, Form, Formula, Rows, Term
-from drdeploy.study.thesis.raw_rows import COLD, WARM, experiment_of
+from drdeploy.study.thesis.printed import load_texts_about_figures
+from drdeploy.study.thesis.raw_rows import COLD, WARM, parse_experiment_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,17 +25,17 @@ if TYPE_CHECKING:
 TOTAL, PREDICTION = "total_latency_s", "prediction_s"
 PERCENT = 100.0
 BASE_MB, TUNED_MB = 1024, 2048
-"""The memory size that sections 6.1.2 start from, and the one that they recommend."""
+"""The memory size with which section 6.1.2 begins, and the memory size that it recommends."""
 
 
 @dataclass(frozen=True)
 class Definition:
-    """How a figure is computed.
+    """The definition of a printed number.
 
     Attributes:
-        formula: None where neither rows nor prices determine the figure.
-        why_not: Why it cannot be recomputed; empty where it can.
-        note: What the definition assumes because the study's words leave it open.
+        formula: The formula; None if neither rows nor prices determine the printed number.
+        why_not: Why the printed number cannot be recomputed; empty if it can.
+        note: What the definition assumes, because the study does not say it.
     """
 
     formula: Formula | None
@@ -44,219 +45,227 @@ class Definition:
 
 @dataclass(frozen=True, eq=False)
 class PublishedStudy:
-    """All printed figures and all raw rows, which definitions refer to."""
+    """All printed numbers and raw rows, to which definitions refer."""
 
     printed: Sequence[Printed]
     samples: Samples
 
-    def number(self, quantity: str, configuration: str = "", model: str = "") -> Printed | None:
-        """Find the first printed figure of that quantity, configuration and model."""
-        alike = (
-            figure
-            for figure in self.printed
-            if figure.quantity == quantity
-            and configuration in {"", figure.configuration}
-            and model in {"", figure.model}
-        )
-        return next(alike, None)
+    def find_printed_figure(
+        self, quantity: str, missing: str, *, configuration: str = "", model: str = ""
+    ) -> Printed:
+        """Return the first printed number with a given quantity, configuration and model.
+
+        Args:
+            quantity: The quantity of the printed number.
+            missing: The reason in the error if no printed number matches.
+            configuration: The configuration of the printed number; empty for any configuration.
+            model: The model of the printed number; empty for any model.
+        """
+        for figure in self.printed:
+            is_wanted = configuration in {"", figure.configuration} and model in {"", figure.model}
+            if figure.quantity == quantity and is_wanted:
+                return figure
+        raise _NotRecomputableError(missing)
 
 
-def define(figure: Printed, study: PublishedStudy) -> Definition:
-    """Define a figure by the words beside it."""
+def define_printed_figure(figure: Printed, study: PublishedStudy) -> Definition:
+    """Return the definition of a printed number, from its description."""
+    if reason := load_texts_about_figures()["not_recomputable"].get(figure.quantity):
+        return Definition(None, reason)
     for pattern, build in _DEFINITIONS:
         if re.fullmatch(pattern, figure.quantity):
             try:
-                return _checked(build(figure, study), study)
-            except _UnclearError as unclear:
-                return Definition(None, str(unclear))
-    return Definition(None, f"nobody has defined here how “{figure.quantity}” is computed")
+                return _replace_definition_without_rows(build(figure, study), study)
+            except _NotRecomputableError as reason:
+                return Definition(None, str(reason))
+    return Definition(None, f"drdeploy has no definition of “{figure.quantity}”")
 
 
-class _UnclearError(ValueError):
-    """The words beside a figure are not enough to define it."""
+class _NotRecomputableError(ValueError):
+    """A printed number's description does not determine its formula, or needed data are missing."""
 
 
-def _checked(definition: Definition, study: PublishedStudy) -> Definition:
-    """Mark a definition as not recomputable where it needs rows that were not published."""
+def _replace_definition_without_rows(definition: Definition, study: PublishedStudy) -> Definition:
+    """Return the definition, marked as not recomputable if it needs rows that are missing."""
     formula = definition.formula
     if formula is None or definition.why_not:
         return definition
-    missing = sorted({r.experiment for r in formula.rows} - set(study.samples.experiments))
+    missing = sorted({r.experiment for r in formula.row_operands} - set(study.samples.experiments))
     if missing:
-        return Definition(None, f"the raw rows of {', '.join(missing)} are not there")
+        return Definition(None, f"the raw rows of {', '.join(missing)} are missing")
     if formula.rests_on_printed_measurements:
         return Definition(formula, _NO_ROWS, definition.note)
     return definition
 
 
-_NO_ROWS = "the study published no raw rows of what it compares with (the larger image)"
-_NEVER_PUBLISHED = "the study published no raw rows of it"
-_A_PRICE = "a price on the provider's list, not a measurement"
-_INVERSE_TIME = "performance is taken as one over the prediction time, which the section compares"
+_NO_ROWS = "the study published no raw rows of the larger image"
+_NEVER_PUBLISHED = "the study published no raw rows of the larger image"
+_INVERSE_TIME = "performance is taken as the inverse of the prediction time"
 
 
 # ---- the formula that each kind of figure stands for --------------------------------------
 
 
-def _rows(start: str, model: str, memory_mb: int, quantity: str = TOTAL) -> Rows:
-    return Rows(f"{start}-{model}-{memory_mb // 1024}gb", quantity)
+def _make_term_of_experiment(start: str, model: str, memory_mb: int, quantity: str = TOTAL) -> Term:
+    return Term(Rows(f"{start}-{model}-{memory_mb // 1024}gb", quantity))
 
 
-def _sizes(figure: Printed, count: int) -> list[int]:
-    """Memory sizes that the figure names: ``1024 MB / 2048 MB``."""
-    named = re.findall(r"(\d{4}) MB", figure.configuration) or re.findall(
-        r"(\d{4}) MB", figure.quantity
-    )
-    return [int(size) for size in _exactly(count, named, "memory sizes", figure)]
-
-
-def _families(figure: Printed, count: int) -> list[str]:
-    """Instance families that the figure names: ``m6g / m5``."""
-    named = re.findall(r"\b[a-z]\d[a-z]*\b", figure.configuration)
-    return _exactly(count, named, "instances", figure)
-
-
-def _exactly(count: int, named: list[str], what: str, figure: Printed) -> list[str]:
+def _parse_names_in_description(figure: Printed, count: int, pattern: str, what: str) -> list[str]:
+    """Return ``count`` names in a printed number's description, such as ``1024 MB / 2048 MB``."""
+    named = re.findall(pattern, figure.configuration) or re.findall(pattern, figure.quantity)
     if len(named) != count:
-        raise _UnclearError(
+        raise _NotRecomputableError(
             f"the configuration “{figure.configuration}” names {len(named)} {what}, not {count}"
         )
     return named
 
 
-def _speed_up(start: str, quantity: str) -> Build:
+def _parse_memory_sizes_mb(figure: Printed, count: int) -> list[int]:
+    return [
+        int(size)
+        for size in _parse_names_in_description(figure, count, r"(\d{4}) MB", "memory sizes")
+    ]
+
+
+def _parse_instance_names(figure: Printed, count: int) -> list[str]:
+    return _parse_names_in_description(figure, count, r"\b[a-z]\d[a-z]*\b", "instances")
+
+
+def _formula_builder_of_memory_speed_up(start: str, quantity: str) -> Build:
     def build(figure: Printed, _: PublishedStudy) -> Definition:
-        sizes = _sizes(figure, 2)
-        slow, fast = (Term(_rows(start, figure.model, size, quantity)) for size in sizes)
+        slow, fast = (
+            _make_term_of_experiment(start, figure.model, size, quantity)
+            for size in _parse_memory_sizes_mb(figure, 2)
+        )
         return Definition(Formula(Form.RATIO, slow, fast))
 
     return build
 
 
-def _cold_over_warm(figure: Printed, _: PublishedStudy) -> Definition:
-    (size,) = _sizes(figure, 1)
-    cold, warm = (Term(_rows(start, figure.model, size)) for start in (COLD, WARM))
+def _formula_of_cold_over_warm_ratio(figure: Printed, _: PublishedStudy) -> Definition:
+    (size,) = _parse_memory_sizes_mb(figure, 1)
+    cold, warm = (_make_term_of_experiment(start, figure.model, size) for start in (COLD, WARM))
     return Definition(Formula(Form.RATIO, cold, warm))
 
 
-def _share(figure: Printed, _: PublishedStudy) -> Definition:
-    """Share of the prediction: on an instance, or in warm serverless rows at the base size."""
+def _formula_of_prediction_share(figure: Printed, _: PublishedStudy) -> Definition:
+    """Return the share of the prediction in the latency, on an instance or in warm rows."""
     scale = PERCENT if figure.unit == "percent" else 1.0
     if figure.configuration != "warm":
-        name, note = f"{figure.model}-{_families(figure, 1)[0]}", ""
+        name, note = f"{figure.model}-{_parse_instance_names(figure, 1)[0]}", ""
     else:
         name = f"{WARM}-{figure.model}-{BASE_MB // 1024}gb"
-        note = f"no size is printed beside it; taken at {BASE_MB} MB, where the section starts"
+        note = f"the study prints no memory size for this number, and {BASE_MB} MB is assumed"
     part, whole = Term(Rows(name, PREDICTION)), Term(Rows(name, TOTAL))
     return Definition(Formula(Form.RATIO, part, whole, scale, is_paired=True), note=note)
 
 
-def _priced(model: str, size: int, study: PublishedStudy) -> Term | None:
-    price = study.number("serverless price per second", f"{size} MB")
-    if price is None:
-        return None
-    return Term(_rows(WARM, model, size), price.value, f"{price.where}, {size} MB")
+def _make_term_with_price(model: str, size: int, study: PublishedStudy) -> Term:
+    missing = f"no price of {size} MB is printed"
+    price = study.find_printed_figure(
+        "serverless price per second", missing, configuration=f"{size} MB"
+    )
+    source = f"{price.where}, {size} MB"
+    return replace(
+        _make_term_of_experiment(WARM, model, size), usd_per_second=price.value, price_source=source
+    )
 
 
-def _cost(figure: Printed, study: PublishedStudy) -> Definition:
-    (size,) = _sizes(figure, 1)
-    term = _priced(figure.model, size, study)
-    if term is None:
-        return Definition(None, f"no price of {size} MB is printed")
-    return Definition(Formula(Form.AMOUNT, term))
+def _formula_of_cost_per_inference(figure: Printed, study: PublishedStudy) -> Definition:
+    (size,) = _parse_memory_sizes_mb(figure, 1)
+    return Definition(Formula(Form.AMOUNT, _make_term_with_price(figure.model, size, study)))
 
 
-def _cost_reduction(figure: Printed, study: PublishedStudy) -> Definition:
-    before, after = (_priced(figure.model, size, study) for size in _sizes(figure, 2))
-    if before is None or after is None:
-        return Definition(None, "the price of a size is not printed")
+def _formula_of_cost_reduction(figure: Printed, study: PublishedStudy) -> Definition:
+    before, after = (
+        _make_term_with_price(figure.model, size, study)
+        for size in _parse_memory_sizes_mb(figure, 2)
+    )
     return Definition(Formula(Form.REDUCTION, before, after, PERCENT))
 
 
-def _after_optimisation(figure: Printed, _: PublishedStudy) -> Definition:
-    (size,) = _sizes(figure, 1)
-    return Definition(Formula(Form.AMOUNT, Term(_rows(COLD, figure.model, size))))
+def _formula_of_cold_start_in_small_image(figure: Printed, _: PublishedStudy) -> Definition:
+    (size,) = _parse_memory_sizes_mb(figure, 1)
+    return Definition(Formula(Form.AMOUNT, _make_term_of_experiment(COLD, figure.model, size)))
 
 
-def _before_optimisation(figure: Printed, study: PublishedStudy) -> Definition:
-    """Without rows of the larger image: the printed speed-up times the rows of the smaller one."""
-    gain = study.number(_IMAGE_SPEED_UP, model=figure.model)
-    if gain is None:
-        return Definition(None, _NEVER_PUBLISHED)
+def _formula_of_cold_start_in_large_image(figure: Printed, study: PublishedStudy) -> Definition:
+    """Return the cold start of the larger image, from the smaller image and the speed-up."""
+    gain = study.find_printed_figure(_IMAGE_SPEED_UP, _NEVER_PUBLISHED, model=figure.model)
     inverse = Term(Constant(1 / gain.value, f"1 over {gain.text}, {gain.where}", is_measured=True))
-    return Definition(Formula(Form.RATIO, Term(_rows(COLD, figure.model, BASE_MB)), inverse))
+    return Definition(
+        Formula(Form.RATIO, _make_term_of_experiment(COLD, figure.model, BASE_MB), inverse)
+    )
 
 
-def _against_before(size_mb: int) -> Build:
+def _formula_builder_of_image_speed_up(size_mb: int) -> Build:
     def build(figure: Printed, study: PublishedStudy) -> Definition:
-        printed = study.number("cold-start latency before optimisation", model=figure.model)
-        if printed is None:
-            return Definition(None, _NEVER_PUBLISHED)
+        quantity = "cold-start latency before optimisation"
+        printed = study.find_printed_figure(quantity, _NEVER_PUBLISHED, model=figure.model)
         source = f"printed in {printed.where}"
         before = Term(Constant(printed.value, source, is_measured=True))
-        after = Term(_rows(COLD, figure.model, size_mb))
-        return Definition(Formula(Form.RATIO, before, after))
+        return Definition(
+            Formula(Form.RATIO, before, _make_term_of_experiment(COLD, figure.model, size_mb))
+        )
 
     return build
 
 
-def _between_instances(form: Form, scale: float = 1.0, note: str = "") -> Build:
+def _formula_builder_of_instance_comparison(
+    form: Form, scale: float = 1.0, note: str = ""
+) -> Build:
     def build(figure: Printed, _: PublishedStudy) -> Definition:
-        families = _families(figure, 2)
+        families = _parse_instance_names(figure, 2)
         slow, fast = (Term(Rows(f"{figure.model}-{family}", PREDICTION)) for family in families)
         return Definition(Formula(form, slow, fast, scale), note=note)
 
     return build
 
 
-def _largest_between_instances(figure: Printed, study: PublishedStudy) -> Definition:
-    found = [experiment_of(name) for name in study.samples.experiments]
+def _formula_of_largest_instance_speed_up(figure: Printed, study: PublishedStudy) -> Definition:
+    found = [parse_experiment_name(name) for name in study.samples.experiments]
     named = [one.name for one in found if one and one.family and one.model == figure.model]
     if len(named) < 2:
-        return Definition(None, f"the raw rows of {figure.model} on instances are not there")
-    ranked = sorted(named, key=lambda name: study.samples.mean(Rows(name, TOTAL)))
+        raise _NotRecomputableError(f"the raw rows of {figure.model} on instances are missing")
+    ranked = sorted(named, key=lambda name: study.samples.compute_mean_s(Rows(name, TOTAL)))
     slow, fast = Term(Rows(ranked[-1], TOTAL)), Term(Rows(ranked[0], TOTAL))
-    note = "the interval takes the slowest and the fastest as given"
+    note = "the interval assumes that the slowest and the fastest instance are known"
     return Definition(Formula(Form.RATIO, slow, fast), note=note)
 
 
-def _price_reduction(figure: Printed, study: PublishedStudy) -> Definition:
-    prices = [study.number("price per hour", f"ml.{f}.xlarge") for f in _families(figure, 2)]
-    terms = [Term(Constant(p.value, f"{p.where}, {p.configuration}")) for p in prices if p]
-    if len(terms) < 2:
-        return Definition(None, "the prices are not printed")
-    note = "from the printed prices"
-    return Definition(Formula(Form.REDUCTION, terms[0], terms[1], PERCENT), note=note)
-
-
-def _no(reason: str) -> Build:
-    return lambda _figure, _study: Definition(None, reason)
+def _formula_of_price_reduction(figure: Printed, study: PublishedStudy) -> Definition:
+    missing = "the prices are not printed"
+    prices = [
+        study.find_printed_figure("price per hour", missing, configuration=f"ml.{family}.xlarge")
+        for family in _parse_instance_names(figure, 2)
+    ]
+    before, after = (Term(Constant(p.value, f"{p.where}, {p.configuration}")) for p in prices)
+    note = "the number is computed from the printed prices"
+    return Definition(Formula(Form.REDUCTION, before, after, PERCENT), note=note)
 
 
 _IMAGE_SPEED_UP = "cold-start total latency speed-up largest to smallest image"
 
 _DEFINITIONS: tuple[tuple[str, Build], ...] = (
+    (_IMAGE_SPEED_UP, _formula_builder_of_image_speed_up(BASE_MB)),
+    ("warm prediction time speed-up", _formula_builder_of_memory_speed_up(WARM, PREDICTION)),
     (
-        "parameters",
-        _no("a property of the network, not of the rows (drdeploy model list shows it)"),
+        "(largest )?warm total latency speed-up( from memory)?",
+        _formula_builder_of_memory_speed_up(WARM, TOTAL),
     ),
-    ("SavedModel size on disk", _no("a property of files that were not published")),
-    ("image size (compressed|on disk)", _no("the study published only the sizes")),
-    (_IMAGE_SPEED_UP, _against_before(BASE_MB)),
-    ("warm prediction time speed-up", _speed_up(WARM, PREDICTION)),
-    ("(largest )?warm total latency speed-up( from memory)?", _speed_up(WARM, TOTAL)),
-    ("prediction time (share of|over) total latency", _share),
-    (r"cost reduction .*", _cost_reduction),
-    ("mean cost per inference", _cost),
-    ("cold-start total latency speed-up", _speed_up(COLD, TOTAL)),
-    ("mean ModelSetupTime", _no("the study published no rows of CloudWatch's ModelSetupTime")),
-    ("cold-start latency before optimisation", _before_optimisation),
-    ("cold-start latency after optimisation", _after_optimisation),
-    ("cold-start speed-up of all optimisations", _against_before(TUNED_MB)),
-    ("cold-start over warm total latency", _cold_over_warm),
-    ("(serverless price per second|price per hour)", _no(_A_PRICE)),
-    ("prediction time speed-up", _between_instances(Form.RATIO)),
-    ("price reduction.*", _price_reduction),
-    ("largest total latency speed-up between instances", _largest_between_instances),
-    ("performance loss of .*", _between_instances(Form.REDUCTION, PERCENT, _INVERSE_TIME)),
+    ("prediction time (share of|over) total latency", _formula_of_prediction_share),
+    (r"cost reduction .*", _formula_of_cost_reduction),
+    ("mean cost per inference", _formula_of_cost_per_inference),
+    ("cold-start total latency speed-up", _formula_builder_of_memory_speed_up(COLD, TOTAL)),
+    ("cold-start latency before optimisation", _formula_of_cold_start_in_large_image),
+    ("cold-start latency after optimisation", _formula_of_cold_start_in_small_image),
+    ("cold-start speed-up of all optimisations", _formula_builder_of_image_speed_up(TUNED_MB)),
+    ("cold-start over warm total latency", _formula_of_cold_over_warm_ratio),
+    ("prediction time speed-up", _formula_builder_of_instance_comparison(Form.RATIO)),
+    ("price reduction.*", _formula_of_price_reduction),
+    ("largest total latency speed-up between instances", _formula_of_largest_instance_speed_up),
+    (
+        "performance loss of .*",
+        _formula_builder_of_instance_comparison(Form.REDUCTION, PERCENT, _INVERSE_TIME),
+    ),
 )

@@ -1,20 +1,31 @@
-"""A printed figure and its verdict as plain values."""
+"""Write the verdicts on the printed numbers as sentences, as JSON, and as a table."""
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from drdeploy.statistics import notation
+from drdeploy.study.thesis.printed import ReproductionVerdict, load_texts_about_figures
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from drdeploy.study.thesis.departures import Reading
     from drdeploy.study.thesis.verdicts import Recomputed
 
 
-def document_of(figure: Recomputed) -> dict[str, Any]:
-    """One entry of ``drdeploy reproduce --json``.
+def convert_figure_to_json(figure: Recomputed) -> dict[str, Any]:
+    """Return one entry of ``drdeploy reproduce --json``.
 
-    ``published`` is the number, ``printed`` its digits; ``interval`` is ``[low, high]``, or null
-    with a ``reason``; ``reading`` is another reading that gives the printed digits, null where none
-    does or where chance could explain it (``readings`` lists all).
+    ``published`` is the printed number, and ``printed`` is its text. ``interval`` is ``[low,
+    high]``, or null with a ``reason``. ``readings`` lists other readings that give the printed
+    digits. ``reading`` is the first of these readings, or null if no reading gives the digits or
+    chance could explain them.
     """
     printed, definition, found = figure.printed, figure.definition, figure.estimate
     interval = [found.low, found.high] if found and found.has_interval else None
@@ -36,13 +47,13 @@ def document_of(figure: Recomputed) -> dict[str, Any]:
         "method": found.method if found else "",
         "difference_percent": figure.departure_percent,
         "published_within_interval": (
-            None if interval is None else not (found and found.excludes(printed.value))
+            None if interval is None else not (found and found.interval_excludes(printed.value))
         ),
         "reason": definition.why_not or (found.reason if found else ""),
         "definition": f"{formula}{' x 100' if formula.scale != 1 else ''}" if formula else "",
-        "rows": sorted({rows.experiment for rows in formula.rows}) if formula else [],
+        "rows": sorted({rows.experiment for rows in formula.row_operands}) if formula else [],
         "note": definition.note,
-        **_readings(figure),
+        **_convert_search_to_json(figure),
         "cross_check": figure.check
         and {
             "value": figure.check.value,
@@ -52,24 +63,145 @@ def document_of(figure: Recomputed) -> dict[str, Any]:
     }
 
 
-def reading_in_words(reading: Reading) -> str:
-    """What a reading changes in the definition, in words."""
+def describe_departures_of_reading(reading: Reading) -> str:
+    """Return how the reading differs from the definition."""
     return "; ".join(reading.departures)
 
 
-def _readings(figure: Recomputed) -> dict[str, Any]:
+def _convert_search_to_json(figure: Recomputed) -> dict[str, Any]:
     search = figure.search
     if search is None:
         return {"reading": None, "readings": [], "near_readings": []}
     return {
-        "reading": reading_in_words(search.matches[0][0]) if search.is_telling else None,
-        "readings": [_reading(reading, value) for reading, value in search.matches],
+        "reading": describe_departures_of_reading(search.matches[0][0])
+        if search.has_match_beyond_chance
+        else None,
+        "readings": [_convert_reading_to_json(reading, value) for reading, value in search.matches],
         "readings_found": search.found,
         "readings_tried": search.tried,
         "readings_expected_by_chance": search.by_chance,
-        "near_readings": [_reading(reading, value) for reading, value in figure.near],
+        "near_readings": [
+            _convert_reading_to_json(reading, value) for reading, value in figure.near
+        ],
     }
 
 
-def _reading(reading: Reading, value: float) -> dict[str, Any]:
-    return {"reading": reading_in_words(reading), "kinds": list(reading.kinds), "value": value}
+def _convert_reading_to_json(reading: Reading, value: float) -> dict[str, Any]:
+    return {
+        "reading": describe_departures_of_reading(reading),
+        "kinds": list(reading.kinds),
+        "value": value,
+    }
+
+
+@dataclass(frozen=True)
+class PrintedPlace:
+    """The numbers in one printed table or section."""
+
+    where: str
+    caption: str
+    figures: tuple[Recomputed, ...]
+
+
+def group_figures_by_printed_place(figures: Sequence[Recomputed]) -> tuple[PrintedPlace, ...]:
+    """Group the numbers by the table or section in which they were printed, in order."""
+    return tuple(
+        PrintedPlace(where, load_texts_about_figures()["captions"].get(where, ""), tuple(group))
+        for where, group in groupby(figures, lambda figure: figure.printed.where)
+    )
+
+
+def make_verdict_table(figures: Iterable[Recomputed]) -> pd.DataFrame:
+    """Return a table with one row for each printed number."""
+    return pd.DataFrame(
+        [_make_row_of_verdict_table(convert_figure_to_json(figure)) for figure in figures]
+    )
+
+
+def _make_row_of_verdict_table(figure: dict[str, Any]) -> dict[str, Any]:
+    low, high = figure["interval"] or (None, None)
+    readings = figure["readings"]
+    return {
+        **{name: figure[name] for name in ("id", "where", "quantity", "model", "configuration")},
+        **{name: figure[name] for name in ("unit", "printed", "recomputed")},
+        "low": low,
+        "high": high,
+        **{name: figure[name] for name in ("n", "n_other", "verdict", "difference_percent")},
+        "definition": figure["definition"],
+        "rows": " ".join(figure["rows"]),
+        "reason": figure["reason"],
+        "note": figure["note"],
+        "reading": figure["reading"] or "",
+        "readings": " | ".join(f"{one['reading']} = {one['value']:.7g}" for one in readings),
+        "readings_expected_by_chance": figure.get("readings_expected_by_chance"),
+    }
+
+
+def count_figures_by_verdict(figures: Iterable[Recomputed]) -> dict[ReproductionVerdict, int]:
+    """Count the printed numbers with each of the four verdicts."""
+    counted = Counter(figure.verdict for figure in figures)
+    return {verdict: counted[verdict] for verdict in ReproductionVerdict}
+
+
+def write_sentences_on_differing_figures(figures: Sequence[Recomputed]) -> tuple[str, ...]:
+    """Return one or two sentences about each number that differs from its printed value."""
+    return tuple(
+        write_sentence_on_figure(figure)
+        for figure in figures
+        if figure.verdict is ReproductionVerdict.DIFFERS
+    )
+
+
+def write_sentence_on_figure(figure: Recomputed) -> str:
+    """Return a sentence with the printed value, the recomputed value, and an explanation."""
+    printed, found = figure.printed, figure.estimate
+    subject = ", ".join(part for part in (printed.model, printed.configuration) if part)
+    opening = f"{printed.where}, {printed.quantity} ({subject}): printed {printed.text}"
+    if found is None or found.value is None:
+        return f"{opening}; not recomputable: {figure.definition.why_not}."
+    departure = figure.departure_percent or 0.0
+    is_within = found.has_interval and not found.interval_excludes(printed.value)
+    within = "; the printed number lies within that interval" if is_within else ""
+    return (
+        f"{opening}, the rows give {format_with_one_more_decimal(printed.text, found.value)} "
+        f"{notation.format_bracketed_interval(found)}, {abs(departure):.2g} % "
+        f"{'more' if departure > 0 else 'less'}{within}. {explain_printed_number(figure)}".strip()
+    )
+
+
+def explain_printed_number(figure: Recomputed) -> str:
+    """Return a sentence that names the readings that give the printed number, if any were found.
+
+    The text is empty for a reproduced number.
+    """
+    search = figure.search
+    if search is None:
+        return ""
+    text, near = figure.printed.text, ""
+    known = {words for reading, _ in search.matches for words in reading.departures}
+    for reading, value in figure.near[:1]:
+        if not known.intersection(reading.departures):
+            words = describe_departures_of_reading(reading)
+            near = (
+                f" A reading close to the printed number is {words}: "
+                f"{format_with_one_more_decimal(text, value)}."
+            )
+    tried = f"{search.tried} readings were tried"
+    if not search.matches:
+        return f"No other reading gives the printed digits ({tried}).{near}"
+    given = "; or ".join(
+        f"{describe_departures_of_reading(reading)}: {format_with_one_more_decimal(text, value)}"
+        for reading, value in search.matches[:3]
+    )
+    more = f" and {search.found - 3} more" if search.found > 3 else ""
+    if search.has_match_beyond_chance:
+        return f"The printed digits are given by {given}{more}.{near}"
+    return (
+        f"The printed digits are also given by {given}{more}, but {tried}, and about "
+        f"{search.by_chance:.1f} would give them by chance, so the match is weak evidence.{near}"
+    )
+
+
+def format_with_one_more_decimal(text: str, value: float) -> str:
+    """Format a value with one decimal more than the printed text, and without an exponent."""
+    return f"{value:.{len(text.partition('.')[2]) + 1}f}"

@@ -1,9 +1,12 @@
-"""Figures 6.1 to 6.12 of the study, drawn from its rows by the code that draws any report's.
+"""Draw pictures 6.1 to 6.12 of the study again from its rows.
 
-The study's data do not name the figures.  They are numbered here in the order of its sections:
-cold starts by image (6.1.1), warm prediction time and total latency by memory (6.1.2.1), cold
-total latency by memory (6.1.2.2), prediction time and total latency by instance (6.2.1); of each,
-first VGG19, then MobileNet.
+The study's data do not number the pictures.  The pictures are numbered in the order of the study's
+sections, each for VGG19 and then for MobileNet:
+
+- section 6.1.1: cold starts by image
+- section 6.1.2.1: warm prediction time and warm total latency by memory
+- section 6.1.2.2: cold total latency by memory
+- section 6.2.1: prediction time and total latency by instance
 """
 
 from __future__ import annotations
@@ -13,10 +16,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drdeploy.pages.picture import Picture, picture_of
-from drdeploy.study.report.boxes import Box, draw_boxes
-from drdeploy.study.report.figures import QUANTITIES, boxes_of, colour_of
-from drdeploy.study.report.panels import panels_of
+from drdeploy.pages.picture import Picture, picture_from_figure
+from drdeploy.study.report.figures import (
+    QUANTITIES,
+    Box,
+    choose_colour_of_start,
+    draw_box_plot,
+    make_boxes_of_panel,
+)
+from drdeploy.study.report.panels import group_scenarios_into_panels
+from drdeploy.study.thesis.printed import load_texts_about_figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +38,6 @@ MODELS = ("VGG19", "MobileNet")
 BASE = "1024 MB"
 DESCRIPTION = "Box plot per configuration with every row as a dot, mean and standard deviation"
 
-
 PLAN: tuple[tuple[str, str, By], ...] = (
     ("total_latency_s", "cold", "image"),
     ("prediction_s", "warm", "memory"),
@@ -38,17 +46,17 @@ PLAN: tuple[tuple[str, str, By], ...] = (
     ("prediction_s", "warm", "instance"),
     ("total_latency_s", "warm", "instance"),
 )
-"""What each pair of figures shows, one for each model: column, kind of start, and what differs."""
+"""The column, the kind of start and the dimension of each picture, which both models have."""
 
 
 @dataclass(frozen=True)
 class StudyFigure:
-    """One figure of the study, drawn again.
+    """One picture of the study, which is drawn again.
 
     Attributes:
-        number: ``6.3``.
-        picture: None where there are no rows to draw.
-        note: What is missing in the figure, as a sentence.
+        number: The number of the picture, for example ``6.3``.
+        picture: The drawn picture; None without rows.
+        note: A sentence on what is missing in the picture; empty if nothing is.
     """
 
     number: str
@@ -60,16 +68,16 @@ class StudyFigure:
 def draw_study_figures(
     summaries: Sequence[ScenarioSummary], printed: Sequence[Recomputed]
 ) -> tuple[StudyFigure, ...]:
-    """Draw all twelve figures, in the order of their numbers."""
-    panels = panels_of(summaries)
+    """Draw all twelve pictures, in the order of their numbers."""
+    panels = group_scenarios_into_panels(summaries)
     planned = [(plan, model) for plan in PLAN for model in MODELS]
     return tuple(
-        _figure(f"6.{number}", plan, model, panels, printed)
+        _draw_study_figure(f"6.{number}", plan, model, panels, printed)
         for number, (plan, model) in enumerate(planned, start=1)
     )
 
 
-def _figure(
+def _draw_study_figure(
     number: str,
     plan: tuple[str, str, By],
     model: str,
@@ -79,38 +87,36 @@ def _figure(
     column, start, by = plan
     title = f"Figure {number}: {model}, {start}, {QUANTITIES[column]} by {by}"
     if by == "image":
-        boxes, note = tuple(_images(model, panels, printed)), _IMAGE_NOTE
+        boxes, note = (
+            tuple(_make_boxes_of_two_images(model, panels, printed)),
+            load_texts_about_figures()["notes"]["images"],
+        )
     else:
-        panel = _panel(model, start, by, panels)
-        boxes, note = boxes_of(panel, column) if panel else (), ""
+        panel = _find_panel(model, start, by, panels)
+        boxes, note = make_boxes_of_panel(panel, column) if panel else (), ""
     if not boxes:
-        return StudyFigure(number, title, None, "The raw rows are not there.")
-    drawing = draw_boxes(boxes, QUANTITIES[column], colour_of(start))
+        return StudyFigure(number, title, None, "The raw rows are missing.")
+    drawing = draw_box_plot(boxes, QUANTITIES[column], choose_colour_of_start(start))
     return StudyFigure(
-        number, title, picture_of(drawing, f"figure-{number}", title, DESCRIPTION), note
+        number, title, picture_from_figure(drawing, f"figure-{number}", title, DESCRIPTION), note
     )
 
 
-_IMAGE_NOTE = (
-    "The study published no rows of the larger images. The diamond is the mean that it printed "
-    f"for the largest; the box holds the rows at {BASE}, with which the printed speed-ups agree; "
-    "of the two-step image nothing was published but its size."
-)
-
-
-def _images(model: str, panels: Sequence[Panel], printed: Sequence[Recomputed]) -> Iterator[Box]:
-    """Yield the printed mean of the largest image, and the rows of the smallest at 1024 MB."""
+def _make_boxes_of_two_images(
+    model: str, panels: Sequence[Panel], printed: Sequence[Recomputed]
+) -> Iterator[Box]:
+    """Yield a box with the printed mean of the largest image, and one with rows of the smallest."""
     for figure in printed:
         one = figure.printed
         if one.quantity == "cold-start latency before optimisation" and one.model == model:
             yield Box("1798 MB image", np.empty(0), one.value)
-    panel = _panel(model, "cold", "memory", panels)
-    for box in boxes_of(panel, "total_latency_s") if panel else ():
+    panel = _find_panel(model, "cold", "memory", panels)
+    for box in make_boxes_of_panel(panel, "total_latency_s") if panel else ():
         if box.label == BASE:
             yield Box("517 MB image", box.seconds)
 
 
-def _panel(model: str, start: str, by: By, panels: Sequence[Panel]) -> Panel | None:
+def _find_panel(model: str, start: str, by: By, panels: Sequence[Panel]) -> Panel | None:
     matching = (
         panel for panel in panels if (panel.model, panel.start, panel.by) == (model, start, by)
     )

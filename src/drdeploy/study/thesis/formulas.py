@@ -1,7 +1,8 @@
-"""A printed figure as arithmetic on samples.
+"""Compute a printed number from the rows of experiments.
 
-A figure is an amount (a mean, perhaps times a price), a ratio of two amounts, or the reduction from
-one amount to another.  Its interval is that of the rows; prices are taken as exact.
+A printed number is an amount (a mean, possibly times a price), a ratio of two amounts, or the
+reduction from one amount to another. The interval of a printed number comes from the rows; prices
+are exact.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ QUANTITIES = {
     "prediction_s": "prediction time",
     "container_latency_s": "time in the container",
 }
-"""The study's columns in the measurements, and their names in sentences."""
+"""The columns of the measurements that the study has, and the name of each in sentences."""
 
 
 class Form(StrEnum):
-    """How one or two amounts make a figure."""
+    """How a printed number is computed from one or two amounts."""
 
     AMOUNT = "amount"
     RATIO = "ratio"
     REDUCTION = "reduction"
     EXCESS = "excess"
-    """How much the first is above the second, which is sometimes called a reduction."""
+    """How much the first amount is above the second; some authors call this a reduction."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class Constant:
-    """A number that is known from print.
+    """A constant that the study printed.
 
     Attributes:
-        source: Where it was printed.
-        is_measured: Whether it was measured, so that there should be rows.
+        source: The place in the study where the constant was printed.
+        is_measured: Whether the constant is a measurement, for which rows should exist.
     """
 
     value: float
@@ -75,26 +76,28 @@ class Term:
     """An operand times a price.
 
     Attributes:
-        usd_per_second: The price; 1 where there is none.
-        price: Where the price was printed, for sentences.
+        usd_per_second: The price; 1 if the term has no price.
+        price_source: The place in the study where the price was printed; empty if the term has no
+            price.
     """
 
     operand: Rows | Constant
     usd_per_second: float = 1.0
-    price: str = ""
+    price_source: str = ""
 
     def __str__(self) -> str:
-        priced = f" x {self.usd_per_second:.7g} USD/s ({self.price})" if self.price else ""
-        return f"{self.operand}{priced}"
+        if not self.price_source:
+            return str(self.operand)
+        return f"{self.operand} x {self.usd_per_second:.7g} USD/s ({self.price_source})"
 
 
 @dataclass(frozen=True)
 class Formula:
-    """The arithmetic that gives a figure.
+    """The arithmetic that gives a printed number.
 
     Attributes:
-        second: None for an amount.
-        scale: 100 for a figure in percent.
+        second: The second term; None for an amount.
+        scale: The factor on the result; 100 for a percentage.
         is_paired: Whether both terms come from the same invocations.
     """
 
@@ -106,45 +109,35 @@ class Formula:
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        """The one or two terms."""
+        """The one or two terms of the formula."""
         return (self.first,) if self.second is None else (self.first, self.second)
 
     @property
-    def rows(self) -> tuple[Rows, ...]:
-        """The operands that have rows."""
+    def row_operands(self) -> tuple[Rows, ...]:
+        """The operands of the terms that are rows, not constants."""
         return tuple(term.operand for term in self.terms if isinstance(term.operand, Rows))
 
     @property
     def rests_on_printed_measurements(self) -> bool:
-        """Whether a term is a measured number of which there are no rows."""
+        """Whether a term is a printed measurement without rows."""
         constants = [t.operand for t in self.terms if isinstance(t.operand, Constant)]
         return any(constant.is_measured for constant in constants)
 
-    def value(self, summary: Callable[[Rows], float]) -> float:
-        """The figure, where ``summary`` turns an operand's rows into one number."""
+    def compute_value_of_figure(self, summary: Callable[[Rows], float]) -> float:
+        """Return the result; ``summary`` turns the rows of a term into one number."""
         amounts = [
             term.usd_per_second
             * (summary(term.operand) if isinstance(term.operand, Rows) else term.operand.value)
             for term in self.terms
         ]
-        return float(self.scale * combine(self.form, *amounts))
+        return float(self.scale * combine_two_amounts(self.form, *amounts))
 
     def __str__(self) -> str:
         first, *others = (
             f"mean {term}" if isinstance(term.operand, Rows) else str(term) for term in self.terms
         )
-        second = "".join(others)
-        match self.form:
-            case Form.AMOUNT:
-                return first
-            case Form.RATIO:
-                return f"{first} over {second}"
-            case Form.REDUCTION:
-                return f"1 - ({second}) / ({first})"
-            case Form.EXCESS:
-                return f"({first}) / ({second}) - 1"
-            case unexpected:
-                assert_never(unexpected)
+        words, _ = _ARITHMETIC[self.form]
+        return words.format(first, "".join(others))
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +147,8 @@ class Samples:
     seconds: Mapping[Rows, Floats]
 
     @classmethod
-    def of(cls, measurements: Measurements) -> Samples:
-        """Take the rows that count, in the order in which they were measured."""
+    def from_measurements(cls, measurements: Measurements) -> Samples:
+        """Collect the rows that count, in the order in which they were measured."""
         return cls(
             {
                 Rows(str(trial), quantity): rows[quantity].to_numpy(dtype=np.float64)
@@ -166,72 +159,90 @@ class Samples:
 
     @property
     def experiments(self) -> tuple[str, ...]:
-        """Names of the experiments that have rows."""
+        """The names of the experiments that have rows."""
         return tuple(sorted({rows.experiment for rows in self.seconds}))
 
-    def mean(self, rows: Rows) -> float:
-        """Arithmetic mean of the rows."""
+    def compute_mean_s(self, rows: Rows) -> float:
+        """Return the arithmetic mean of the rows."""
         return float(self.seconds[rows].mean())
 
 
-def combine(form: Form, first: float, second: float = 1.0) -> float:
-    """Compute a figure of that form from its amounts."""
-    match form:
-        case Form.AMOUNT:
-            return first
-        case Form.RATIO:
-            return first / second
-        case Form.REDUCTION:
-            return 1 - second / first
-        case Form.EXCESS:
-            return first / second - 1
-        case unexpected:
-            assert_never(unexpected)
+_ARITHMETIC: Mapping[Form, tuple[str, Callable[[float, float], float]]] = {
+    Form.AMOUNT: ("{0}", lambda first, _: first),
+    Form.RATIO: ("{0} over {1}", lambda first, second: first / second),
+    Form.REDUCTION: ("1 - ({1}) / ({0})", lambda first, second: 1 - second / first),
+    Form.EXCESS: ("({0}) / ({1}) - 1", lambda first, second: first / second - 1),
+}
+"""The text of each form, and the function that computes it from its amounts."""
 
 
-def estimate(formula: Formula, samples: Samples) -> Estimate:
-    """The figure with its 95 % interval, from the means of its rows.
+def combine_two_amounts(form: Form, first: float, second: float = 1.0) -> float:
+    """Compute a printed number from its amounts."""
+    _, compute = _ARITHMETIC[form]
+    return compute(first, second)
 
-    Figures of constants alone have no interval and say so.
+
+def estimate_figure_with_interval(formula: Formula, samples: Samples) -> Estimate:
+    """Estimate a printed number with its 95 % interval, from the means of its rows.
+
+    A result that depends only on constants has no interval, and the estimate gives the reason.
     """
-    means = _of_means(formula, samples)
+    means = _estimate_mean_or_ratio_of_means(formula, samples)
     if means is None:
-        reason = "no interval: computed from printed prices, which are exact"
-        return Estimate(formula.value(samples.mean), None, None, 0, "arithmetic", reason=reason)
+        reason = "no interval, because the value is computed from exact prices"
+        return Estimate(
+            formula.compute_value_of_figure(samples.compute_mean_s),
+            None,
+            None,
+            0,
+            "arithmetic",
+            reason=reason,
+        )
     match formula.form:
         case Form.AMOUNT | Form.RATIO:
-            return means.scaled(formula.scale)
+            return means.multiplied_by(formula.scale)
         case Form.REDUCTION:  # means is second over first
             flipped = replace(means, low=means.high, high=means.low)  # the limits change sides
-            return _mapped(flipped, lambda limit: 1 - limit).scaled(formula.scale)
+            return _apply_to_value_and_limits(flipped, lambda limit: 1 - limit).multiplied_by(
+                formula.scale
+            )
         case Form.EXCESS:
-            return _mapped(means, lambda limit: limit - 1).scaled(formula.scale)
+            return _apply_to_value_and_limits(means, lambda limit: limit - 1).multiplied_by(
+                formula.scale
+            )
         case unexpected:
             assert_never(unexpected)
 
 
-def _mapped(ratio: Estimate, change: Callable[[float], float]) -> Estimate:
+def _apply_to_value_and_limits(ratio: Estimate, change: Callable[[float], float]) -> Estimate:
     limits = (ratio.value, ratio.low, ratio.high)
     value, low, high = (None if limit is None else change(limit) for limit in limits)
     return replace(ratio, value=value, low=low, high=high)
 
 
-def _of_means(formula: Formula, samples: Samples) -> Estimate | None:
-    """Estimate the mean of the one term, or the ratio of the two (inverted for a reduction)."""
-    if not formula.rows:
+def _estimate_mean_or_ratio_of_means(formula: Formula, samples: Samples) -> Estimate | None:
+    """Estimate the mean of a single term, or the ratio of two terms.
+
+    The ratio of a reduction is the second term over the first term.
+    """
+    if not formula.row_operands:
         return None
     if formula.second is None:
-        return statistics.mean(_seconds(formula.first, samples)).scaled(
+        return statistics.estimate_mean(_get_seconds_of_term(formula.first, samples)).multiplied_by(
             formula.first.usd_per_second
         )
     is_turned = formula.form is Form.REDUCTION
     top, bottom = (formula.second, formula.first) if is_turned else (formula.first, formula.second)
-    of_two = statistics.share_of if formula.is_paired else statistics.ratio_of_means
-    ratio = of_two(_seconds(top, samples), _seconds(bottom, samples))
-    return ratio.scaled(top.usd_per_second / bottom.usd_per_second)
+    of_two = (
+        statistics.estimate_share_of_whole
+        if formula.is_paired
+        else statistics.estimate_ratio_of_means
+    )
+    ratio = of_two(_get_seconds_of_term(top, samples), _get_seconds_of_term(bottom, samples))
+    return ratio.multiplied_by(top.usd_per_second / bottom.usd_per_second)
 
 
-def _seconds(term: Term, samples: Samples) -> Floats:
+def _get_seconds_of_term(term: Term, samples: Samples) -> Floats:
     if isinstance(term.operand, Constant):
         return np.array([term.operand.value])
     return samples.seconds[term.operand]

@@ -1,30 +1,30 @@
-"""The reproduction as a self-contained page, with its figures, tables and rows beside it."""
+"""Write the reproduction as an HTML page, with pictures and tables in separate files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from drdeploy.files import safe_cell
+from drdeploy.files import write_file_atomically
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
-from drdeploy.pages.page import cell, environment_for
+from drdeploy.pages.page import create_template_environment, format_table_cell
 from drdeploy.statistics import notation
 from drdeploy.study.measurements.load import LINE
 from drdeploy.study.measurements.results import MEASUREMENTS_FILE
-from drdeploy.study.report.evidence import gather
-from drdeploy.study.report.tables import tables_of
-from drdeploy.study.thesis.figures import draw_study_figures
-from drdeploy.study.thesis.findings import (
-    counts_of,
-    does_not_hold,
-    explanation_of,
-    sentence_of,
-    with_digits_of,
+from drdeploy.study.report.evidence import compute_evidence
+from drdeploy.study.report.tables import make_all_tables, write_tables_as_csv
+from drdeploy.study.thesis.document import (
+    count_figures_by_verdict,
+    explain_printed_number,
+    format_with_one_more_decimal,
+    group_figures_by_printed_place,
+    make_verdict_table,
+    write_sentence_on_figure,
+    write_sentences_on_differing_figures,
 )
+from drdeploy.study.thesis.figures import draw_study_figures
 from drdeploy.study.thesis.printed import ReproductionVerdict
-from drdeploy.study.thesis.tables import places_of, result_tables, verdict_table
 from drdeploy.version import VERSION
 
 if TYPE_CHECKING:
@@ -33,73 +33,70 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from drdeploy.hosting.sagemaker import PriceSheet
-    from drdeploy.study.report.evidence import Evidence
     from drdeploy.study.thesis.figures import StudyFigure
-    from drdeploy.study.thesis.reproduction import Reproduction
-    from drdeploy.study.thesis.verdicts import Recomputed
+    from drdeploy.study.thesis.verdicts import Recomputed, Reproduction
 
     Groups = dict[str, list[Recomputed]]
 
 PAGE = "reproduction.html"
 
 
-@dataclass(frozen=True)
-class WrittenReproduction:
-    """The files of a reproduction."""
-
-    page: Path
-    files: tuple[Path, ...]
-
-
-def write_reproduction(
+def write_reproduction_page_and_files(
     found: Reproduction, folder: Path, sheet: PriceSheet, *, written_at: datetime
-) -> WrittenReproduction:
+) -> Path:
     """Write the page, ``figures/*.svg``, ``tables/*.csv`` and the rows as ``measurements.csv``.
 
-    The rows are a results folder as any other: ``drdeploy report`` and ``recommend`` read it.
+    ``drdeploy report`` and ``drdeploy recommend`` can read the folder as a results folder.
+
+    Returns:
+        The path of the page.
     """
-    evidence = gather(found.measurements, sheet)
+    evidence = compute_evidence(found.measurements, sheet)
     figures = draw_study_figures(evidence.summaries, found.figures)
-    for name in ("figures", "tables"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    for figure in figures:
+        if figure.picture:
+            figure.picture.write_svg_file(folder / "figures")
+    write_tables_as_csv(
+        {"verdicts": make_verdict_table(found.figures), **make_all_tables(evidence)},
+        folder / "tables",
+    )
+    rows = found.measurements.frame.drop(columns=["left_out", LINE])
+    write_tables_as_csv({MEASUREMENTS_FILE.removesuffix(".csv"): rows}, folder)
     page = folder / PAGE
-    page.write_text(render(found, figures, written_at=written_at), "utf-8")
-    pictures = []
-    for picture in filter(None, (figure.picture for figure in figures)):
-        pictures.append(folder / "figures" / f"{picture.name}.svg")
-        pictures[-1].write_text(picture.svg, "utf-8")
-    return WrittenReproduction(page, (*pictures, *_tables(found, evidence, folder)))
+    write_file_atomically(page, render_reproduction_page(found, figures, written_at=written_at))
+    return page
 
 
-def render(found: Reproduction, figures: Sequence[StudyFigure], *, written_at: datetime) -> str:
-    """The page as HTML; it refers to nothing outside itself."""
-    environment = environment_for("drdeploy.study.thesis")
+def render_reproduction_page(
+    found: Reproduction, figures: Sequence[StudyFigure], *, written_at: datetime
+) -> str:
+    """Return the page as HTML that needs no other file."""
+    environment = create_template_environment("drdeploy.study.thesis")
     environment.filters |= {
-        "recomputed": _recomputed_cell,
-        "explained": explanation_of,
-        "sentence": sentence_of,
-        "why": _why,
+        "recomputed": _format_recomputed_cell,
+        "explained": explain_printed_number,
+        "sentence": write_sentence_on_figure,
+        "why": _explain_missing_value_or_difference,
     }
     of_verdict = {
         verdict: [figure for figure in found.figures if figure.verdict is verdict]
         for verdict in ReproductionVerdict
     }
     return environment.get_template("reproduction.html.j2").render(
-        counts=counts_of(found.figures),
-        differing=does_not_hold(found.figures),
+        counts=count_figures_by_verdict(found.figures),
+        differing=write_sentences_on_differing_figures(found.figures),
         close=of_verdict[ReproductionVerdict.CLOSE],
-        unknown=_grouped(
+        unknown=_group_figures_by_text(
             (figure.definition.why_not, figure)
             for figure in of_verdict[ReproductionVerdict.NOT_RECOMPUTABLE]
         ),
         checked=[figure for figure in found.figures if figure.check],
-        noted=_grouped(
+        noted=_group_figures_by_text(
             (figure.definition.note, figure)
             for figure in found.figures
             if figure.estimate and figure.definition.note
         ),
-        tables=result_tables(found.figures),
-        places=places_of(found.figures),
+        places=group_figures_by_printed_place(found.figures),
         figures=figures,
         notes=found.measurements.notes,
         rows=len(found.measurements.frame),
@@ -110,42 +107,32 @@ def render(found: Reproduction, figures: Sequence[StudyFigure], *, written_at: d
     )
 
 
-def _recomputed_cell(figure: Recomputed) -> Markup:
+def _format_recomputed_cell(figure: Recomputed) -> Markup:
     found = figure.estimate
     if found is None or found.value is None:
         return Markup('<span class="same">{}</span>').format(notation.NO_VALUE)
-    return cell(
-        with_digits_of(figure.printed.text, found.value),
-        notation.interval(found),
+    return format_table_cell(
+        format_with_one_more_decimal(figure.printed.text, found.value),
+        notation.format_interval(found),
         found.reason,
-        notation.rows(found) if found.n else "",
+        notation.format_sample_sizes(found) if found.n else "",
     )
 
 
-def _why(figure: Recomputed) -> str:
-    """Say why a figure has no value, or what gives the printed number."""
+def _explain_missing_value_or_difference(figure: Recomputed) -> str:
+    """Return why a number has no value, or which reading gives the printed number."""
     if figure.estimate is None:
-        return f"{_capital(figure.definition.why_not)}."
-    note = f"{_capital(figure.definition.note)}. " if figure.definition.note else ""
-    return f"{note}{explanation_of(figure)}".strip()
+        return f"{_capitalise_first_letter(figure.definition.why_not)}."
+    note = f"{_capitalise_first_letter(figure.definition.note)}. " if figure.definition.note else ""
+    return f"{note}{explain_printed_number(figure)}".strip()
 
 
-def _capital(text: str) -> str:
+def _capitalise_first_letter(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _grouped(pairs: Iterable[tuple[str, Recomputed]]) -> Groups:
+def _group_figures_by_text(pairs: Iterable[tuple[str, Recomputed]]) -> Groups:
     groups: Groups = {}
     for text, figure in pairs:
-        groups.setdefault(_capital(text), []).append(figure)
+        groups.setdefault(_capitalise_first_letter(text), []).append(figure)
     return groups
-
-
-def _tables(found: Reproduction, evidence: Evidence, folder: Path) -> list[Path]:
-    tables = {"verdicts": verdict_table(found.figures), **tables_of(evidence)}
-    frames = {folder / "tables" / f"{name}.csv": frame for name, frame in tables.items()}
-    rows = found.measurements.frame.drop(columns=["left_out", LINE])
-    frames[folder / MEASUREMENTS_FILE] = rows
-    for path, frame in frames.items():
-        frame.map(safe_cell).to_csv(path, index=False, lineterminator="\n")
-    return list(frames)

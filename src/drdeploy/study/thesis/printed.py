@@ -1,28 +1,33 @@
-"""The figures that the study printed, with the digits that it printed."""
+"""Read the numbers that the study printed, with their digits."""
 
 from __future__ import annotations
 
+import tomllib
+from collections import Counter
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from drdeploy.errors import AnalysisError
-from drdeploy.study.thesis.raw_rows import PUBLISHED_FILE
+from drdeploy.hosting.images.reference import ReferenceImage
+from drdeploy.study.thesis.raw_rows import PUBLISHED_FILE, STUDY_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 FIELDS = ("id", "where", "quantity", "model", "configuration", "value", "unit")
+IMAGES_SOURCE = "thesis, table 5.2"
 CLOSE = 0.01
-"""A figure within 1 % of the printed one is close."""
+"""A number within 1 % of the printed one is close."""
 
 
 class ReproductionVerdict(StrEnum):
-    """How a printed figure compares with the rows."""
+    """The result of comparing a printed number with the rows."""
 
     REPRODUCED = "reproduced"
     CLOSE = "close"
@@ -32,11 +37,11 @@ class ReproductionVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class Printed:
-    """One figure that the study printed.
+    """One number that the study printed.
 
     Attributes:
-        where: ``Table 6.1`` or ``Section 6.1.2.1``.
-        text: The number as it was printed, trailing zeros and all.
+        where: The place in the study, for example ``Table 6.1`` or ``Section 6.1.2.1``.
+        text: The number as it was printed, including trailing zeros.
     """
 
     id: str
@@ -49,37 +54,43 @@ class Printed:
 
     @property
     def value(self) -> float:
-        """The number."""
+        """The printed number as a float."""
         return float(self.text)
 
     @property
     def unit_of_last_digit(self) -> float:
-        """Size of one unit in the last printed digit: ``0.01`` for ``2.16``."""
-        return float(Decimal(1).scaleb(self._exponent))
+        """The size of one unit in the last printed digit, for example ``0.01`` for ``2.16``."""
+        return float(Decimal(1).scaleb(self._exponent_of_last_digit))
 
-    def equals(self, value: float) -> bool:
-        """Whether the value, rounded or truncated to the printed digits, is the printed one."""
+    def equals_after_rounding(self, value: float) -> bool:
+        """Whether a value, rounded or truncated to the printed digits, equals the printed value."""
         # Studies round and truncate, so both count; ties are rounded either way.
-        step, printed = Decimal(1).scaleb(self._exponent), Decimal(self.text)
+        step, printed = Decimal(1).scaleb(self._exponent_of_last_digit), Decimal(self.text)
         # Decimal, because 2.675 is below itself in binary and would be rounded down.
         exact = Decimal(repr(float(value)))
         ways = (ROUND_HALF_UP, ROUND_HALF_EVEN, ROUND_DOWN)
         return any(exact.quantize(step, rounding=way) == printed for way in ways)
 
-    def verdict_on(self, value: float) -> ReproductionVerdict:
-        """Compare a recomputed value with the printed one."""
-        if self.equals(value):
+    def judge_recomputed_value(self, value: float) -> ReproductionVerdict:
+        """Return whether a recomputed value reproduces the printed value, is close, or differs."""
+        if self.equals_after_rounding(value):
             return ReproductionVerdict.REPRODUCED
         is_close = abs(value - self.value) <= CLOSE * abs(self.value)
         return ReproductionVerdict.CLOSE if is_close else ReproductionVerdict.DIFFERS
 
     @property
-    def _exponent(self) -> int:
+    def _exponent_of_last_digit(self) -> int:
         exponent = Decimal(self.text).as_tuple().exponent
         return exponent if isinstance(exponent, int) else 0
 
 
-def read_printed(folder: Path) -> tuple[Printed, ...]:
+@cache
+def load_texts_about_figures() -> dict[str, dict[str, str]]:
+    """Return the texts of the file ``texts.toml``, by table and key."""
+    return tomllib.loads((STUDY_FOLDER / "texts.toml").read_text("utf-8"))
+
+
+def read_printed_figures(folder: Path) -> tuple[Printed, ...]:
     """Read ``published.csv``.
 
     Raises:
@@ -90,25 +101,33 @@ def read_printed(folder: Path) -> tuple[Printed, ...]:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as err:
         raise AnalysisError(
-            "The printed figures cannot be read",
+            "The printed numbers cannot be read",
             where=str(path),
-            remedy=f"Put {PUBLISHED_FILE} beside the raw rows, with {', '.join(FIELDS)}",
+            remedy=f"Give {PUBLISHED_FILE} the columns {', '.join(FIELDS)}",
         ) from err
     missing = [name for name in FIELDS if name not in table.columns]
     if missing or table.empty:
-        what = f"lack {', '.join(missing)}" if missing else "are none"
+        what = f"lacks the columns {', '.join(missing)}" if missing else "has no rows"
         raise AnalysisError(
-            f"The printed figures {what}", where=str(path), remedy=f"Needed: {', '.join(FIELDS)}"
+            f"The file of printed numbers {what}",
+            where=str(path),
+            remedy=f"Write a CSV file with the columns {', '.join(FIELDS)}",
         )
     printed = tuple(
-        _figure(row, f"{path}, line {line}")
+        _parse_printed_figure(row, f"{path}, line {line}")
         for line, row in enumerate(table.to_dict("records"), start=2)
     )
-    _require_one_each(printed, path)
+    repeated = [id_ for id_, count in Counter(one.id for one in printed).items() if count > 1]
+    if repeated:
+        raise AnalysisError(
+            f"Two printed numbers have the id '{repeated[0]}'",
+            where=str(path),
+            remedy="Give every printed number an id of its own",
+        )
     return printed
 
 
-def _figure(row: Mapping[Any, Any], where: str) -> Printed:
+def _parse_printed_figure(row: Mapping[Any, Any], where: str) -> Printed:
     text = row["value"].strip()
     try:
         is_number = Decimal(text).is_finite()
@@ -118,19 +137,16 @@ def _figure(row: Mapping[Any, Any], where: str) -> Printed:
         raise AnalysisError(
             f"The printed value {text!r} is not a number",
             where=where,
-            remedy="Write it with a point and the digits that were printed",
+            remedy="Write the printed digits with a decimal point",
         )
     words = {name: row[name].strip() for name in FIELDS if name != "value"}
     return Printed(text=text, **words)
 
 
-def _require_one_each(printed: tuple[Printed, ...], path: Path) -> None:
-    seen: set[str] = set()
-    for figure in printed:
-        if figure.id in seen:
-            raise AnalysisError(
-                f"The id {figure.id} stands twice",
-                where=str(path),
-                remedy="Give every printed figure an id of its own",
-            )
-        seen.add(figure.id)
+def list_published_image_sizes() -> tuple[ReferenceImage, ...]:
+    """Return the printed sizes of the study's images, by the name of drdeploy's similar image."""
+    sizes = {(one.configuration, one.unit): one.value for one in read_printed_figures(STUDY_FOLDER)}
+    return tuple(
+        ReferenceImage(ours, round(sizes[theirs, "MB"]), sizes[theirs, "GB"], IMAGES_SOURCE)
+        for theirs, ours in load_texts_about_figures()["images"].items()
+    )

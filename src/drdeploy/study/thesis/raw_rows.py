@@ -1,7 +1,7 @@
-"""The 2023 study's raw rows as measurements, from this package or from a folder.
+"""Read the 2023 study's raw rows as measurements, from the package or from a folder.
 
-The package holds them in one file; the study published one file per experiment, and a folder of
-those is read as well.
+The package holds the raw rows of all experiments in one file. The study published one file per
+experiment, and a folder with the published files can be read too.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ import numpy as np
 import pandas as pd
 
 from drdeploy.errors import AnalysisError
-from drdeploy.files import shipped
-from drdeploy.study.measurements.load import Measurements, from_frame, load
+from drdeploy.files import path_of_shipped_file
+from drdeploy.study.measurements.load import (
+    Measurements,
+    load_results_folder,
+    make_measurements_from_frame,
+)
 from drdeploy.study.measurements.results import MEASUREMENTS_FILE
 from drdeploy.units import MIB_PER_GIB
 
@@ -24,15 +28,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STUDY_NAME = "thesis-2023"
-"""What a command takes in place of a results folder."""
-STUDY_FOLDER = shipped(f"studies/{STUDY_NAME}")
+"""The name by which commands take the packaged rows instead of a results folder."""
+STUDY_FOLDER = path_of_shipped_file(f"studies/{STUDY_NAME}")
 PUBLISHED_FILE, ROWS_FILE = "published.csv", "raw_rows.csv"
 COLUMNS = {
     "fullLatency": "total_latency_s",
     "requestLatency": "container_latency_s",
     "predictionLatency": "prediction_s",
 }
-"""The study's columns, in seconds, and what they are called here."""
+"""The columns of the study's files, and the names of the same columns in measurements."""
 WARM, COLD = "warm-up", "cold-start"
 FAMILIES = ("m4", "m5", "m6g", "c7g")
 
@@ -45,9 +49,10 @@ class Experiment:
     """One model on one endpoint configuration, measured warm or cold.
 
     Attributes:
-        name: As the study named its file, ``cold-start-VGG19-2gb``; the trial's name here.
-        memory_mb: Memory of a serverless endpoint; 0 for an instance.
-        family: Instance family, ``m5``; empty for a serverless endpoint.
+        name: The name of the study's file, for example ``cold-start-VGG19-2gb``, which is also
+            the id of the trial in the measurements.
+        memory_mb: The memory of a serverless endpoint; 0 for a real-time endpoint.
+        family: The instance family, for example ``m5``; empty for a serverless endpoint.
     """
 
     name: str
@@ -58,17 +63,17 @@ class Experiment:
 
     @property
     def instance_type(self) -> str:
-        """``ml.m5.xlarge``: the study used no other size."""
+        """The instance type, which is an xlarge in all experiments; empty for serverless."""
         return f"ml.{self.family}.xlarge" if self.family else ""
 
     @property
     def size(self) -> str:
-        """``1024 MB`` or ``ml.m5.xlarge``."""
+        """The memory or the instance type, for example ``1024 MB`` or ``ml.m5.xlarge``."""
         return self.instance_type or f"{self.memory_mb} MB"
 
 
-def experiment_of(name: str) -> Experiment | None:
-    """Parse an experiment's name; None if the study has no such names."""
+def parse_experiment_name(name: str) -> Experiment | None:
+    """Parse the name of an experiment; None if it is not the name of an experiment."""
     if parts := _SERVERLESS.fullmatch(name):
         start = "warm" if parts["start"] == WARM else "cold"
         return Experiment(
@@ -79,76 +84,87 @@ def experiment_of(name: str) -> Experiment | None:
     return None
 
 
-def load_results(results: Path) -> Measurements:
-    """Read what a command names: a results folder, :data:`STUDY_NAME`, or the study's own files.
+def load_results_or_published_study(results: Path) -> Measurements:
+    """Read the measurements of a results folder, or the raw rows of the published study.
+
+    Args:
+        results: A results folder, its ``measurements.csv``, a folder with the study's files, or
+            :data:`STUDY_NAME` for the rows in the package.
 
     Raises:
-        AnalysisError: There are no measurements, or they make no sense.
+        AnalysisError: There are no measurements, or a row contradicts the schema.
     """
     if str(results) == STUDY_NAME and not results.exists():
-        return load_study()
+        return load_raw_rows_of_study()
     if results.is_file() or (results / MEASUREMENTS_FILE).exists():
-        return load(results)
+        return load_results_folder(results)
     names = [path.stem for path in results.glob("*.csv")]
-    holds_raw_rows = (results / ROWS_FILE).exists() or any(map(experiment_of, names))
-    return load_study(results) if holds_raw_rows else load(results)
+    holds_raw_rows = (results / ROWS_FILE).exists() or any(map(parse_experiment_name, names))
+    return load_raw_rows_of_study(results) if holds_raw_rows else load_results_folder(results)
 
 
-def load_study(folder: Path = STUDY_FOLDER) -> Measurements:
-    """Read the study's raw rows: those in this package, or every raw file in a folder.
+def load_raw_rows_of_study(folder: Path = STUDY_FOLDER) -> Measurements:
+    """Read the study's raw rows from the package, or from all raw files in a folder.
 
-    A file whose name is not that of an experiment is skipped, and one whose row numbers are not
-    0, 1, 2, ... is used as it stands; the notes of the measurements say so.
+    A file whose name is not the name of an experiment is skipped.  A file whose row numbers are not
+    0, 1, 2, ... is used unchanged.  The notes of the measurements report skipped files and wrong
+    row numbers.
 
     Raises:
         AnalysisError: There are no raw rows, a column is missing, or a value is not a time.
     """
-    tables = _tables(folder)
+    tables = _read_raw_rows_by_experiment(folder)
     if not tables:
         raise AnalysisError(
-            "There are no raw rows of the study in this folder",
+            "The folder contains no raw rows of the study",
             where=str(folder),
-            remedy=f"Name the folder with {WARM}-MODEL-Ngb.csv, {COLD}-MODEL-Ngb.csv and "
-            "MODEL-INSTANCE.csv, or no folder for the packaged rows",
+            remedy=f"Give the folder that holds files such as {WARM}-VGG19-1gb.csv and "
+            f"{COLD}-VGG19-1gb.csv, or omit the folder to use the packaged rows",
         )
-    frames = [_as_measurements(tables[one], one) for one in sorted(tables, key=_order)]
-    notes = tuple(_notes(folder, tables))
-    return from_frame(pd.concat(frames, ignore_index=True), folder, notes=notes)
+    frames = [
+        _convert_to_measurement_columns(tables[one], one)
+        for one in sorted(tables, key=_experiment_sort_key)
+    ]
+    notes = tuple(_write_notes_on_raw_files(folder, tables))
+    return make_measurements_from_frame(pd.concat(frames, ignore_index=True), folder, notes=notes)
 
 
-def _tables(folder: Path) -> dict[Experiment, pd.DataFrame]:
-    """The raw rows of each experiment, from the one packed file or from a file each."""
+def _read_raw_rows_by_experiment(folder: Path) -> dict[Experiment, pd.DataFrame]:
+    """Return the raw rows of each experiment, from the packaged file or from the study's files."""
     if (folder / ROWS_FILE).exists():
-        packed = _read(folder / ROWS_FILE)
+        packed = _read_raw_file(folder / ROWS_FILE)
         tables = {str(name): rows for name, rows in packed.groupby("experiment", sort=False)}
     else:
         paths = sorted(folder.glob("*.csv"))
-        tables = {path.stem: _read(path) for path in paths if experiment_of(path.stem)}
-    return {found: rows for name, rows in tables.items() if (found := experiment_of(name))}
+        tables = {
+            path.stem: _read_raw_file(path) for path in paths if parse_experiment_name(path.stem)
+        }
+    return {found: rows for name, rows in tables.items() if (found := parse_experiment_name(name))}
 
 
-def _order(experiment: Experiment) -> tuple[int, str]:
-    """Instances in the order of the study's price table, then the serverless experiments."""
+def _experiment_sort_key(experiment: Experiment) -> tuple[int, str]:
+    """Return a sort key: instances in the order of the study, then serverless experiments."""
     family = experiment.family
     return (FAMILIES.index(family) if family in FAMILIES else len(FAMILIES), experiment.name)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read_raw_file(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, index_col=0)
     except (OSError, ValueError) as err:
         raise AnalysisError(
-            "The raw rows cannot be read: this is not a CSV file with a header and rows",
+            "The file of raw rows is not a CSV file with a header and rows",
             where=str(path),
             remedy="Download the file again",
         ) from err
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing or table.empty:
-        what = f"lacks {', '.join(missing)}" if missing else "holds no row"
+        what = f"lacks the columns {', '.join(missing)}" if missing else "has no rows"
         raise AnalysisError(
             f"The file of raw rows {what}",
             where=str(path),
-            remedy=f"It needs a first column with the row number, and {', '.join(COLUMNS)}",
+            remedy="Give a file with the row number in the first column, and the columns "
+            f"{', '.join(COLUMNS)}",
         )
     for name in COLUMNS:
         seconds = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)
@@ -156,14 +172,14 @@ def _read(path: Path) -> pd.DataFrame:
         if wrong.any():
             line = int(np.argmax(wrong))
             raise AnalysisError(
-                f"{name} is {table[name].iloc[line]!r}, not a time in seconds",
+                f"The value of {name} is {table[name].iloc[line]!r}, not a time in seconds",
                 where=f"{path}, line {line + 2}",
-                remedy="Download the file again; raw rows are never edited",
+                remedy="Download the file again",
             )
     return table
 
 
-def _as_measurements(raw: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
+def _convert_to_measurement_columns(raw: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     facts: dict[str, Any] = {
         "study": "original",
         "trial": experiment.name,
@@ -188,22 +204,29 @@ def _as_measurements(raw: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     return rows.assign(sequence=rows.index + 1, **facts)
 
 
-def _notes(folder: Path, tables: Mapping[Experiment, pd.DataFrame]) -> Iterator[str]:
-    names = {path.name for path in folder.glob("*.csv") if not experiment_of(path.stem)}
+def _write_notes_on_raw_files(
+    folder: Path, tables: Mapping[Experiment, pd.DataFrame]
+) -> Iterator[str]:
+    names = {path.name for path in folder.glob("*.csv") if not parse_experiment_name(path.stem)}
     skipped = sorted(names - {PUBLISHED_FILE, ROWS_FILE})
     if skipped:
-        yield f"Skipped, because the name is not that of an experiment: {', '.join(skipped)}."
+        many = len(skipped) > 1
+        yield (
+            f"The file{'s' * many} {', '.join(skipped)} {'were' if many else 'was'} skipped, "
+            f"because {'their names are' if many else 'its name is'} not the name of an experiment."
+        )
     for experiment, table in tables.items():
         numbers, expected = table.index.tolist(), list(range(len(table)))
         missing = sorted(set(expected) - set(numbers))
         repeated = sorted({number for number in numbers if numbers.count(number) > 1})
         if numbers != expected:
             yield (
-                f"{experiment.name}.csv: the row numbers are not consecutive (missing "
-                f"{_listed(missing)}; more than once {_listed(repeated)}), so the rows may come "
-                f"from more than one series; all {len(table)} are used as they stand."
+                f"The row numbers in {experiment.name}.csv are not consecutive (missing numbers: "
+                f"{_join_numbers_or_none(missing)}; repeated numbers: "
+                f"{_join_numbers_or_none(repeated)}), so the rows may come from more than one "
+                f"series. All {len(table)} rows are used."
             )
 
 
-def _listed(numbers: list[int]) -> str:
+def _join_numbers_or_none(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers)) or "none"

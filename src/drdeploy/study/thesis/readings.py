@@ -1,10 +1,10 @@
-"""The search for another reading of the same rows that gives the printed number.
+"""Search for other readings of the same rows that give the printed number.
 
-A reading departs from the definition in something that has a name: another statistic than the
-mean, fewer rows, means that were rounded before they were divided, another size or instance,
-another column, the other model, the inverse reduction, another price.  Readings with one departure
-are tried first, then those with two.  Among many readings, one or another gives the printed digits
-by chance; how many are expected to do so is stated with the result.
+A reading departs from the definition in one or two respects. A reading may use another statistic,
+fewer rows, another memory size or instance, another column, the other model, or another price. A
+reading may also invert a reduction, or round means before dividing them. Readings with one
+departure are tried first, then readings with two departures. Among many readings, some give the
+printed digits by chance; the result states the expected number of chance matches.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drdeploy.study.thesis.departures import apply_departures, departures_of, other_rows
+from drdeploy.study.thesis.departures import (
+    apply_departures,
+    list_departures_to_other_rows,
+    list_possible_departures,
+)
 from drdeploy.study.thesis.printed import ReproductionVerdict
 
 if TYPE_CHECKING:
@@ -26,11 +30,12 @@ if TYPE_CHECKING:
     from drdeploy.study.thesis.printed import Printed
 
 NEIGHBOURHOOD = 0.1
-"""The density of readings is counted within 10 % of the printed number."""
+"""Readings within 10 % of the printed number are counted, to estimate how many match by chance."""
 WINDOW_UNITS = 1.5
-"""Rounding and truncating together accept values within one and a half units of the last digit."""
+"""The width of the range of values that give the printed digits by rounding or truncation, in units
+of the last digit."""
 TELLING = 0.5
-"""If more matches than this are expected by chance, a match says little."""
+"""If at least this number of matches is expected by chance, a match is weak evidence."""
 MOST_SHOWN = 5
 MOST_DEPARTURES = 2
 
@@ -40,11 +45,10 @@ class Search:
     """The result of a search for readings.
 
     Attributes:
-        matches: The first few readings that give the printed digits, with their values; only those
-            with the fewest departures.
-        found: Number of such readings.
-        tried: Number of readings that were tried.
-        by_chance: Number of them that are expected to give the printed digits by chance.
+        matches: The first few readings that give the printed digits, with their values.
+        found: The number of readings that give the printed digits.
+        tried: The number of readings that were tried.
+        by_chance: The expected number of tried readings that give the printed digits by chance.
     """
 
     matches: tuple[tuple[Reading, float], ...]
@@ -53,19 +57,19 @@ class Search:
     by_chance: float
 
     @property
-    def is_telling(self) -> bool:
-        """Whether there is a match that chance hardly explains."""
+    def has_match_beyond_chance(self) -> bool:
+        """Whether a reading gives the printed digits, and chance is unlikely to explain it."""
         return bool(self.matches) and self.by_chance < TELLING
 
 
-def search(
+def search_other_readings(
     figure: Printed,
     formula: Formula,
     samples: Samples,
     printed_terms: Mapping[Term, Constant] | None = None,
 ) -> Search:
-    """Try every reading with one departure, then with two, until some give the printed digits."""
-    single = tuple(departures_of(formula, samples, printed_terms or {}))
+    """Try all readings with one departure, and then with two if no reading gives the digits."""
+    single = tuple(list_possible_departures(formula, samples, printed_terms or {}))
     tried: list[float] = []
     for count in range(1, MOST_DEPARTURES + 1):
         matches: list[tuple[Reading, float]] = []
@@ -73,46 +77,52 @@ def search(
             reading = apply_departures(formula, departures)
             if reading is None:
                 continue
-            value = reading.value(samples)
+            value = reading.compute_value_of_figure(samples)
             if not np.isfinite(value):
                 continue
             tried.append(value)
-            if figure.equals(value) and not _is_known(reading, value, matches):
+            if figure.equals_after_rounding(value) and not _is_match_known(reading, value, matches):
                 matches.append((reading, value))
         # Two departures explain far more numbers than one, so they are tried only if one does not.
         if matches:
             break
-    chance = _expected_by_chance(figure, tried)
+    chance = _count_matches_expected_by_chance(figure, tried)
     return Search(tuple(matches[:MOST_SHOWN]), len(matches), len(tried), chance)
 
 
-def _is_known(reading: Reading, value: float, matches: list[tuple[Reading, float]]) -> bool:
-    """Whether a match of the same kinds has the same value: rounding often equals truncating."""
+def _is_match_known(reading: Reading, value: float, matches: list[tuple[Reading, float]]) -> bool:
+    """Whether a match with the same kinds of departures has the same value."""
     return any(
         reading.kinds == other.kinds and reading.formula == other.formula and value == found
         for other, found in matches
     )
 
 
-def near(figure: Printed, formula: Formula, samples: Samples) -> tuple[tuple[Reading, float], ...]:
-    """Find readings with only other rows that come within 1 % of the printed number.
+def find_close_readings_with_other_rows(
+    figure: Printed, formula: Formula, samples: Samples
+) -> tuple[tuple[Reading, float], ...]:
+    """Return readings that use other rows and come within 1 % of the printed number.
 
-    They show where a label may be wrong although the digits do not match.
+    A close reading suggests that the study's text names the wrong rows, although the printed digits
+    do not match.
     """
     readings = [
-        apply_departures(formula, (departure,)) for departure in other_rows(formula, samples)
+        apply_departures(formula, (departure,))
+        for departure in list_departures_to_other_rows(formula, samples)
     ]
-    values = [(reading, reading.value(samples)) for reading in readings if reading]
+    values = [
+        (reading, reading.compute_value_of_figure(samples)) for reading in readings if reading
+    ]
     close = [
         (reading, value)
         for reading, value in values
-        if figure.verdict_on(value) is ReproductionVerdict.CLOSE
+        if figure.judge_recomputed_value(value) is ReproductionVerdict.CLOSE
     ]
     return tuple(sorted(close, key=lambda one: abs(one[1] - figure.value)))
 
 
-def _expected_by_chance(figure: Printed, tried: Iterable[float]) -> float:
-    """Density of readings around the printed number, times the width that counts as a match."""
+def _count_matches_expected_by_chance(figure: Printed, tried: Iterable[float]) -> float:
+    """Return the number of readings that are expected to give the printed digits by chance."""
     span = NEIGHBOURHOOD * abs(figure.value)
     # A reading that gives the number itself is what is to be explained: it is not counted.
     near = sum(0 < abs(value - figure.value) <= span for value in tried)

@@ -1,4 +1,4 @@
-"""How rows become one number: which rows, which statistic, and how it is rounded."""
+"""The ways to turn rows into one number: choices of rows, statistics, and roundings."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ if TYPE_CHECKING:
 
 ROW_BY_ROW = "row by row"
 FENCE = 1.5
-"""Box lengths beyond which a row is an outlier, as in the study's box plots."""
+"""A row that is further from the box than this many box lengths is an outlier, as in the study's
+box plots."""
 
 
-def _without_outliers(seconds: Floats) -> Floats:
+def _remove_outliers(seconds: Floats) -> Floats:
     low, high = np.quantile(seconds, [0.25, 0.75])
     reach = FENCE * (high - low)
     kept: Floats = seconds[(seconds >= low - reach) & (seconds <= high + reach)]
     return kept
 
 
-def _rounded(decimals: int) -> Callable[[float], float]:
+def _make_rounding_to_decimals(decimals: int) -> Callable[[float], float]:
     return lambda value: round(value, decimals)
 
 
-def _truncated(decimals: int) -> Callable[[float], float]:
+def _make_truncation_to_decimals(decimals: int) -> Callable[[float], float]:
     return lambda value: float(np.floor(value * 10**decimals) / 10**decimals)
 
 
-def _significant(digits: int) -> Callable[[float], float]:
+def _make_rounding_to_digits(digits: int) -> Callable[[float], float]:
     return lambda value: float(f"{value:.{digits}g}")
 
 
@@ -47,7 +48,7 @@ STATISTICS: dict[str, tuple[str, Callable[[Floats], float]]] = {
     "p95": ("95th percentiles", lambda x: float(np.quantile(x, 0.95))),
     ROW_BY_ROW: ("the mean of the ratios row by row", lambda x: float(np.mean(x))),
 }
-"""Name -> words for a departure (empty for the definition's own), and the statistic."""
+"""By name: the text of the departure, which is empty for the definition, and the function."""
 
 SUBSETS: dict[str, tuple[str, Callable[[Floats], Floats]]] = {
     "all": ("", lambda x: x),
@@ -55,27 +56,34 @@ SUBSETS: dict[str, tuple[str, Callable[[Floats], Floats]]] = {
     "without last": ("without the last row", lambda x: x[:-1]),
     "without slowest": ("without the slowest row", lambda x: np.sort(x)[:-1]),
     "without extremes": ("without fastest and slowest row", lambda x: np.sort(x)[1:-1]),
-    "without outliers": ("without the outliers of the box plot", _without_outliers),
+    "without outliers": ("without the outliers of the box plot", _remove_outliers),
     "first ten": ("the first ten rows", lambda x: x[:10]),
 }
 
-_DECIMALS = {1: "one decimal", 2: "two decimals", 3: "three", 4: "four", 5: "five"}
-
-
-def _decimals(count: int) -> str:
-    return _DECIMALS[count] if count < 3 else f"{_DECIMALS[count]} decimals"
-
+_DECIMALS = {
+    number: f"{word} decimal{'s' * (number > 1)}"
+    for number, word in enumerate(("one", "two", "three", "four", "five"), start=1)
+}
 
 ROUNDINGS: dict[str, tuple[str, Callable[[float], float]]] = {
     "none": ("", lambda value: value),
     **{
-        f"rounded {n}": (f"means in seconds rounded to {_decimals(n)} first", _rounded(n))
-        for n in _DECIMALS
+        f"rounded {n}": (
+            f"means in seconds rounded to {words} first",
+            _make_rounding_to_decimals(n),
+        )
+        for n, words in _DECIMALS.items()
     },
-    "significant 2": ("means rounded to two significant digits first", _significant(2)),
-    "significant 3": ("means rounded to three significant digits first", _significant(3)),
+    "significant 2": ("means rounded to two significant digits first", _make_rounding_to_digits(2)),
+    "significant 3": (
+        "means rounded to three significant digits first",
+        _make_rounding_to_digits(3),
+    ),
     **{
-        f"truncated {n}": (f"means in seconds cut to {_decimals(n)} first", _truncated(n))
-        for n in _DECIMALS
+        f"truncated {n}": (
+            f"means in seconds cut to {words} first",
+            _make_truncation_to_decimals(n),
+        )
+        for n, words in _DECIMALS.items()
     },
 }

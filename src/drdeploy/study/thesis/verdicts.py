@@ -1,17 +1,22 @@
-"""Compare every printed figure with the rows, and search explanations where they differ."""
+"""Recompute every printed number from the rows, and search for explanations of differences."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drdeploy.study.thesis.definitions import Definition, PublishedStudy, define
-from drdeploy.study.thesis.formulas import Constant, Form, Samples, estimate
-from drdeploy.study.thesis.printed import ReproductionVerdict
-from drdeploy.study.thesis.readings import near, search
+from drdeploy.study.thesis.definitions import Definition, PublishedStudy, define_printed_figure
+from drdeploy.study.thesis.formulas import Constant, Form, Samples, estimate_figure_with_interval
+from drdeploy.study.thesis.printed import ReproductionVerdict, read_printed_figures
+from drdeploy.study.thesis.raw_rows import STUDY_FOLDER, load_raw_rows_of_study
+from drdeploy.study.thesis.readings import (
+    find_close_readings_with_other_rows,
+    search_other_readings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from drdeploy.statistics.estimate import Estimate
     from drdeploy.study.measurements.load import Measurements
@@ -23,12 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class CrossCheck:
-    """A figure recomputed from rows and from a printed measurement that has none.
-
-    Attributes:
-        value: The figure computed from both.
-        verdict: How it compares with the printed figure.
-    """
+    """A number computed from the rows of one measurement and the printed value of another one."""
 
     value: float
     verdict: ReproductionVerdict
@@ -36,41 +36,43 @@ class CrossCheck:
 
 @dataclass(frozen=True, eq=False)
 class Recomputed:
-    """A printed figure, recomputed from the rows.
+    """A printed number that is recomputed from the rows.
 
     Attributes:
-        estimate: The figure from the rows; None where it cannot be recomputed.
-        search: The search for another reading; None where the figure is reproduced.
-        check: A check of a figure that cannot be recomputed but rests on known numbers.
-        near: Where the figure differs, readings with other rows that come within 1 % of it.
+        estimate: The recomputed number with its interval; None if it cannot be recomputed.
+        search: The search for another reading; None if the number is reproduced.
+        check: A computation from printed numbers, for a number whose rows were not published.
+        near: Readings with other rows within 1 % of the printed value, if the number differs.
     """
 
     printed: Printed
     definition: Definition
     verdict: ReproductionVerdict
-    estimate: Estimate | None
-    search: Search | None
-    check: CrossCheck | None
+    estimate: Estimate | None = None
+    search: Search | None = None
+    check: CrossCheck | None = None
     near: tuple[tuple[Reading, float], ...] = ()
 
     @property
     def value(self) -> float | None:
-        """The figure from the rows."""
+        """The value computed from the rows; None if it cannot be recomputed."""
         return self.estimate.value if self.estimate else None
 
     @property
     def departure_percent(self) -> float | None:
-        """How far the recomputed value is above the printed one, in per cent."""
+        """The difference of the recomputed value from the printed value, in per cent."""
         if self.value is None or not self.printed.value:
             return None
         return 100 * (self.value / self.printed.value - 1)
 
 
-def recompute(measurements: Measurements, printed: Sequence[Printed]) -> tuple[Recomputed, ...]:
-    """Recompute every printed figure, in the order of the file."""
-    samples = Samples.of(measurements)
+def recompute_all_figures(
+    measurements: Measurements, printed: Sequence[Printed]
+) -> tuple[Recomputed, ...]:
+    """Recompute every printed number, in the order of the file."""
+    samples = Samples.from_measurements(measurements)
     study = PublishedStudy(printed, samples)
-    definitions = [define(figure, study) for figure in printed]
+    definitions = [define_printed_figure(figure, study) for figure in printed]
     # Means that were printed themselves: another figure may have been computed from the print.
     amounts = {
         definition.formula.first: Constant(figure.value, f"printed in {figure.where}")
@@ -78,31 +80,56 @@ def recompute(measurements: Measurements, printed: Sequence[Printed]) -> tuple[R
         if definition.formula and definition.formula.form is Form.AMOUNT and not definition.why_not
     }
     return tuple(
-        _recomputed(figure, definition, samples, amounts)
+        _recompute_figure(figure, definition, samples, amounts)
         for figure, definition in zip(printed, definitions, strict=True)
     )
 
 
-def _recomputed(
+def _recompute_figure(
     figure: Printed, definition: Definition, samples: Samples, amounts: Mapping[Term, Constant]
 ) -> Recomputed:
     formula = definition.formula
     if formula is None or definition.why_not:
         check = None
         if formula is not None:
-            value = formula.value(samples.mean)
-            check = CrossCheck(value, figure.verdict_on(value))
-        return Recomputed(
-            figure, definition, ReproductionVerdict.NOT_RECOMPUTABLE, None, None, check
-        )
-    found = estimate(formula, samples)
+            value = formula.compute_value_of_figure(samples.compute_mean_s)
+            check = CrossCheck(value, figure.judge_recomputed_value(value))
+        return Recomputed(figure, definition, ReproductionVerdict.NOT_RECOMPUTABLE, check=check)
+    found = estimate_figure_with_interval(formula, samples)
     if found.value is None:
         unknown = Definition(formula, found.reason or "the rows give no value", definition.note)
-        return Recomputed(figure, unknown, ReproductionVerdict.NOT_RECOMPUTABLE, None, None, None)
-    verdict = figure.verdict_on(found.value)
+        return Recomputed(figure, unknown, ReproductionVerdict.NOT_RECOMPUTABLE)
+    verdict = figure.judge_recomputed_value(found.value)
     if verdict is ReproductionVerdict.REPRODUCED:
-        return Recomputed(figure, definition, verdict, found, None, None)
-    searched = search(figure, formula, samples, amounts)
+        return Recomputed(figure, definition, verdict, found)
+    searched = search_other_readings(figure, formula, samples, amounts)
     # A figure that is close needs no other rows: they would explain more than there is to explain.
-    close = near(figure, formula, samples) if verdict is ReproductionVerdict.DIFFERS else ()
-    return Recomputed(figure, definition, verdict, found, searched, None, close)
+    close = (
+        find_close_readings_with_other_rows(figure, formula, samples)
+        if verdict is ReproductionVerdict.DIFFERS
+        else ()
+    )
+    return Recomputed(figure, definition, verdict, found, searched, near=close)
+
+
+@dataclass(frozen=True, eq=False)
+class Reproduction:
+    """The rows of the study, and all printed numbers with their verdicts."""
+
+    measurements: Measurements
+    figures: tuple[Recomputed, ...]
+
+
+def reproduce_published_study(folder: Path = STUDY_FOLDER) -> Reproduction:
+    """Recompute every number that the study printed.
+
+    Args:
+        folder: The folder with raw rows and printed numbers; by default the one in the package.
+
+    Raises:
+        AnalysisError: Raw rows or printed numbers are missing or not valid.
+    """
+    measurements = load_raw_rows_of_study(folder)
+    return Reproduction(
+        measurements, recompute_all_figures(measurements, read_printed_figures(folder))
+    )

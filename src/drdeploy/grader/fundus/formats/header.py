@@ -1,11 +1,12 @@
-"""What an image file says about itself, read without decoding a pixel."""
+"""The facts in an image file's header, which are read without decoding a pixel."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from drdeploy.errors import PayloadTooLarge, UnreadableImage
+from drdeploy.errors import PayloadTooLarge, UnreadableImage, UnsupportedImage
 
 if TYPE_CHECKING:
     from drdeploy.grader.fundus.limits import ImageLimits
@@ -13,18 +14,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a file claims to hold, and the part of it that is handed to the decoder.
+    """The values in the header of an image file, and the data for the decoder.
 
     Attributes:
-        format: Recognised by the content, never by a declared type or a file name.
-        width_px: As stored, before the picture is turned upright.
-        height_px: As stored.
-        orientation: EXIF orientation, 1 to 8, by which the picture must still be turned; 1 is
-            upright.
-        data: The file without what the pixels do not need.
+        format: Format, recognised by the content and not by a declared type or file name.
+        width_px: Width as stored, before the picture is turned upright.
+        height_px: Height as stored, before the picture is turned upright.
+        orientation: EXIF orientation, 1 to 8, which says how to turn the picture; 1 is upright.
+        data: The file, reduced to the parts that are needed to decode the pixels.
         part_px: Pixels of one strip or tile of a TIFF, which the decoder holds as a whole; 0 for
             the other formats, which are decoded row by row.
-        is_progressive: A JPEG whose decoder must hold all coefficients until its last scan.
+        is_progressive: Whether it is a JPEG whose decoder must hold all coefficients until its last
+            scan.
+        scan_count: How many scans a JPEG has; 0 for the other formats.
+        lacks_end: Whether it is a JPEG without its end marker, the last two bytes.  Only decoding
+            shows whether the picture is complete.
     """
 
     format: Literal["JPEG", "PNG", "TIFF"]
@@ -34,43 +38,89 @@ class ImageHeader:
     data: bytes
     part_px: int = 0
     is_progressive: bool = False
+    scan_count: int = 0
+    lacks_end: bool = False
 
     @property
-    def memory_bytes(self) -> int:
-        """About the most that decoding takes, for a JPEG at a reduced scale.
+    def note(self) -> str:
+        """A sentence about the file for the reader of a result; usually empty."""
+        return NO_END_MARKER if self.lacks_end else ""
 
-        Measured on pictures of 40 million pixels: 16.2 bytes per pixel for PNG and TIFF with
-        transparency, 2.9 for a JPEG, and up to 7.7 for a progressive one with four components.
+    @property
+    def decoding_memory_bytes(self) -> int:
+        """The most memory that decoding takes, approximately; a JPEG is decoded at a reduced scale.
+
+        On pictures of 40 million pixels, PNG and TIFF with transparency took 16.2 bytes per pixel.
+        A JPEG of that size took 2.9 bytes per pixel, or up to 7.7 if it was progressive with four
+        components.
         """
         jpeg_bytes = 8 if self.is_progressive else 4
         return (jpeg_bytes if self.format == "JPEG" else 17) * max(
             self.width_px * self.height_px, self.part_px
         )
 
-    def check(self, limits: ImageLimits) -> None:
+    def check_size_limits(self, limits: ImageLimits) -> None:
         """Compare the claimed size with the limits.
 
         Raises:
             UnreadableImage: A side is zero.
             PayloadTooLarge: A side or the number of pixels exceeds its limit.
         """
-        sides = (self.width_px, self.height_px)
-        if min(sides) < 1:
-            raise UnreadableImage(f"The {self.format} says that it has no pixels")
-        if max(sides) > limits.max_side_px:
-            raise PayloadTooLarge(
-                f"The image measures {sides[0]} x {sides[1]} pixels, "
-                f"with at most {limits.max_side_px} allowed on a side",
-                remedy="Send it at a lower resolution",
-            )
-        if sides[0] * sides[1] > limits.max_pixels:
-            raise PayloadTooLarge(
-                f"The image has {sides[0] * sides[1]} pixels, "
-                f"with at most {limits.max_pixels} allowed",
-                remedy="Send it at a lower resolution",
-            )
+        check_picture_size(self.format, self.width_px, self.height_px, limits)
 
 
-def truncated(file_format: str) -> UnreadableImage:
-    """Make the refusal of a file that ends too early."""
-    return UnreadableImage(f"The {file_format} ends before its image does", remedy="Send it again")
+def check_picture_size(
+    file_format: str, width_px: int, height_px: int, limits: ImageLimits
+) -> None:
+    """Compare the size that a file claims with the limits.
+
+    Raises:
+        UnreadableImage: A side is zero.
+        PayloadTooLarge: A side or the number of pixels exceeds its limit.
+    """
+    if min(width_px, height_px) < 1:
+        raise UnreadableImage(f"The {file_format} has a width or height of 0")
+    if max(width_px, height_px) > limits.max_side_px:
+        raise PayloadTooLarge(
+            f"The image measures {width_px} x {height_px} pixels, "
+            f"but at most {limits.max_side_px} are allowed on a side",
+            remedy="Send the image at a lower resolution",
+        )
+    if width_px * height_px > limits.max_pixels:
+        raise PayloadTooLarge(
+            f"The image has {width_px * height_px} pixels, "
+            f"but at most {limits.max_pixels} are allowed",
+            remedy="Send the image at a lower resolution",
+        )
+
+
+_ZEROS = re.compile(rb"\0*")
+NO_END_MARKER = "The JPEG lacks its end marker; its picture is complete."
+
+
+def several_pictures_error(*, file_format: str) -> UnsupportedImage:
+    """Make the error for a file with several pictures, each of which may be the one to grade."""
+    return UnsupportedImage(
+        f"The {file_format} holds more than one picture",
+        remedy="Save the picture to grade in a file of its own",
+    )
+
+
+def refuse_picture_behind_end(data: bytes, end: int, *, file_format: str) -> None:
+    """Refuse a file in which a second picture follows the first.
+
+    Other data that cameras and phones append, for example a film, do not matter.
+
+    Raises:
+        UnsupportedImage: A JPEG or PNG begins after ``end`` and perhaps some zeros.
+    """
+    start = _ZEROS.match(data, end).end()  # type: ignore[union-attr]  # it matches nothing, too
+    if data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"), start):
+        raise several_pictures_error(file_format=file_format)
+
+
+def truncated_image_error(*, file_format: str) -> UnreadableImage:
+    """Make the error for a file that ends too early."""
+    return UnreadableImage(
+        f"The {file_format} ends before its image does", remedy="Send the image again"
+    )

@@ -1,6 +1,6 @@
-"""Read and write a TIFF image file directory: the header of a TIFF file, the body of an EXIF block.
+"""Read and write a TIFF image file directory, which TIFF files and EXIF blocks contain.
 
-Layout and tag numbers: TIFF revision 6.0 (Adobe, 1992), section 2.
+The layout and the tag numbers are those of TIFF revision 6.0 (Adobe, 1992), section 2.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ UPRIGHT = 1
 MAX_ENTRIES = 512
 """Real TIFF files have about 20 entries; a hostile one may have 65,535."""
 MAX_VALUES = 65_536
-"""Values that are read of one entry. The longest that a photograph needs are the offsets of its
-strips or tiles, one for each."""
+"""The most values that are read from one entry.  The longest list that a photograph needs has one
+offset for each strip or tile."""
 
-BYTE, SHORT, LONG, RATIONAL, UNDEFINED = 1, 3, 4, 5, 7
+BYTE, SHORT, LONG, RATIONAL, UNDEFINED, OFFSET = 1, 3, 4, 5, 7, 13
 NUMBERS = frozenset({BYTE, SHORT, LONG})
 """Types of whole numbers without a sign."""
 
-_SIZE_BY_KIND = {BYTE: 1, SHORT: 2, LONG: 4, RATIONAL: 8, UNDEFINED: 1}
-_CODE_BY_KIND = {BYTE: "B", SHORT: "H", LONG: "I"}
+_SIZE_BY_KIND = {BYTE: 1, SHORT: 2, LONG: 4, RATIONAL: 8, UNDEFINED: 1, OFFSET: 4}
+_CODE_BY_KIND = {BYTE: "B", SHORT: "H", LONG: "I", OFFSET: "I"}
 _ENTRY_BYTES = 12
 
 
 class Entry(NamedTuple):
-    """The values of one tag.
+    """The values of one tag in the directory.
 
     Attributes:
-        kind: Their type, by its number in the specification.
+        kind: Type of the values, as its number in the specification.
         body: The values in the file's byte order.
     """
 
@@ -47,42 +47,47 @@ class Directory(NamedTuple):
     """The entries of an image file directory.
 
     Attributes:
-        order: The file's byte order, as :mod:`struct` writes it: ``<`` or ``>``.
-        entries: By tag.
+        order: The file's byte order in the notation of :mod:`struct`, ``<`` or ``>``.
+        entries: The entries by their tag.
     """
 
     order: str
     entries: Mapping[int, Entry]
 
-    def numbers(self, tag: int) -> tuple[int, ...]:
-        """Return the whole numbers of a tag; empty if it is not there."""
+    def numbers_of_tag(self, tag: int) -> tuple[int, ...]:
+        """Return the integers of a tag; empty if the tag is missing."""
         entry = self.entries.get(tag)
         if entry is None:
             return ()
         count = len(entry.body) // _SIZE_BY_KIND[entry.kind]
         return struct.unpack(f"{self.order}{count}{_CODE_BY_KIND[entry.kind]}", entry.body)
 
-    def number(self, tag: int, default: int) -> int:
-        """Return the first number of a tag, or the default if it is not there."""
-        return next(iter(self.numbers(tag)), default)
+    def first_number_of_tag(self, tag: int, default: int) -> int:
+        """Return the first number of a tag, or the default if the tag is missing."""
+        return next(iter(self.numbers_of_tag(tag)), default)
 
-    def longs(self, *numbers: int) -> Entry:
-        """Make an entry of 32-bit numbers for this directory."""
+    def make_entry_of_longs(self, *numbers: int) -> Entry:
+        """Make an entry of 32-bit numbers for the directory."""
         return Entry(LONG, struct.pack(f"{self.order}{len(numbers)}I", *numbers))
 
 
-def read_directory(
-    data: bytes, kinds_by_tag: Mapping[int, frozenset[int]], *, optional: Container[int] = ()
+def read_tiff_directory(
+    data: bytes,
+    kinds_by_tag: Mapping[int, frozenset[int]],
+    *,
+    optional: Container[int] = (),
+    start: int | None = None,
 ) -> Directory:
-    """Read the named tags of the first directory; all other entries are passed over unread.
+    """Read the named tags of one directory, and skip all other entries.
 
-    At most ``MAX_VALUES`` of each tag are read, so that the result's size does not depend on what
-    the file claims.
+    At most ``MAX_VALUES`` values of each tag are read, so that the file cannot make the result
+    large.
 
     Args:
-        data: Begins with the byte order mark (``II*`` or ``MM*``).
+        data: A file or block that begins with the byte order mark (``II*`` or ``MM*``).
         kinds_by_tag: The tags to read, and the types that each may have.
-        optional: Those among them that are left out where they cannot be used.
+        optional: The tags that are left out if they cannot be used.
+        start: Where the directory begins; None means the first directory of the file.
 
     Raises:
         UnreadableImage: An entry points outside the data, there are more than ``MAX_ENTRIES``, or
@@ -91,7 +96,8 @@ def read_directory(
     order = "<" if data[:1] == b"I" else ">"
     entries: dict[int, Entry] = {}
     try:
-        (start,) = struct.unpack_from(f"{order}I", data, 4)
+        if start is None:
+            start = offset_of_first_directory(data)
         (count,) = struct.unpack_from(f"{order}H", data, start)
         if count > MAX_ENTRIES:
             raise UnreadableImage(f"The TIFF directory has {count} entries")
@@ -103,33 +109,76 @@ def read_directory(
                 if tag in optional:
                     continue
                 raise UnreadableImage(
-                    "The TIFF directory is ambiguous: a tag occurs twice or is of a wrong type"
+                    "A tag of the TIFF directory occurs twice or has the wrong type"
                 )
-            entries[tag] = Entry(kind, _body(data, order, position, kind, length))
+            entries[tag] = Entry(kind, _read_values_of_entry(data, order, position, kind, length))
     except struct.error as err:
-        raise UnreadableImage("The TIFF directory points outside the file") from err
+        raise _outside_error() from err
     return Directory(order, entries)
 
 
-def _body(data: bytes, order: str, position: int, kind: int, length: int) -> bytes:
+def offset_of_first_directory(data: bytes) -> int:
+    """Return the position at which the first directory begins.
+
+    Raises:
+        UnreadableImage: The file ends before its first directory.
+    """
+    return _read_offset_at_position(data, 4)
+
+
+def offset_of_next_directory(data: bytes, start: int) -> int:
+    """Return the position at which the next directory begins; 0 after the last directory.
+
+    Args:
+        data: A file or block that begins with the byte order mark.
+        start: The position of the previous directory.
+
+    Raises:
+        UnreadableImage: The directory at ``start`` is outside the data.
+    """
+    try:
+        (count,) = struct.unpack_from("<H" if data[:1] == b"I" else ">H", data, start)
+    except struct.error as err:
+        raise _outside_error() from err
+    end = start + 2 + count * _ENTRY_BYTES
+    # Some programs end the file with the last directory, without the offset 0.
+    return _read_offset_at_position(data, end) if end + 4 <= len(data) else 0
+
+
+def _read_offset_at_position(data: bytes, position: int) -> int:
+    try:
+        (offset,) = struct.unpack_from("<I" if data[:1] == b"I" else ">I", data, position)
+    except struct.error as err:
+        raise _outside_error() from err
+    return int(offset)
+
+
+def _outside_error() -> UnreadableImage:
+    return UnreadableImage(
+        "The TIFF directory points to data outside the file, which may be incomplete",
+        remedy="Copy the file again",
+    )
+
+
+def _read_values_of_entry(data: bytes, order: str, position: int, kind: int, length: int) -> bytes:
     value_bytes = _SIZE_BY_KIND[kind]
-    if length * value_bytes <= 4:  # then the values stand in the entry, in place of their offset
+    if length * value_bytes <= 4:  # then the values are in the entry, in place of their offset
         offset = position + 8
     else:
         (offset,) = struct.unpack_from(f"{order}I", data, position + 8)
     size = min(length, MAX_VALUES) * value_bytes
     body = data[offset : offset + size]
     if len(body) < size:
-        raise UnreadableImage("The TIFF directory points outside the file")
+        raise _outside_error()
     return body
 
 
-def directory_bytes(directory: Directory, start: int) -> bytes:
-    """Return a directory as it stands in a file, followed by its values; no other follows it.
+def encode_tiff_directory(directory: Directory, start: int) -> bytes:
+    """Return the bytes of a file's only directory, followed by the values of its entries.
 
     Args:
-        directory: With the entries to write.
-        start: Where in the file it will stand; even.
+        directory: The directory to write.
+        start: Position of the directory in the file, an even number.
     """
     order, entries = directory
     # The values begin behind the number of entries, the entries and the offset of the next
@@ -147,20 +196,22 @@ def directory_bytes(directory: Directory, start: int) -> bytes:
     return b"".join([*table, bytes(4), values])
 
 
-def exif_orientation(exif: bytes) -> int:
-    """Return the orientation in an EXIF block, 1 to 8; upright if it has none or is broken.
+def read_exif_orientation(exif: bytes) -> int:
+    """Return the orientation in an EXIF block, 1 to 8; upright if there is none that can be read.
 
-    A photograph with a broken EXIF block is readable all the same: every viewer shows it.
+    A broken EXIF block is not an error, because every viewer shows the photograph nevertheless.
     """
     if exif[:2] not in {b"II", b"MM"}:
         return UPRIGHT
     try:
-        return orientation(read_directory(exif, {ORIENTATION: NUMBERS}, optional={ORIENTATION}))
+        return orientation_of_directory(
+            read_tiff_directory(exif, {ORIENTATION: NUMBERS}, optional={ORIENTATION})
+        )
     except UnreadableImage:
         return UPRIGHT
 
 
-def orientation(directory: Directory) -> int:
-    """Return the orientation that a directory names; upright if it is not one of the eight."""
-    values = directory.numbers(ORIENTATION)
+def orientation_of_directory(directory: Directory) -> int:
+    """Return the orientation in a directory; upright if it is missing or not from 1 to 8."""
+    values = directory.numbers_of_tag(ORIENTATION)
     return values[0] if len(values) == 1 and 1 <= values[0] <= 8 else UPRIGHT

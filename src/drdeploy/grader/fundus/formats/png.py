@@ -5,56 +5,65 @@ from __future__ import annotations
 import zlib
 
 from drdeploy.errors import UnreadableImage
-from drdeploy.grader.fundus.formats.header import ImageHeader, truncated
-from drdeploy.grader.fundus.formats.ifd import UPRIGHT, exif_orientation
+from drdeploy.grader.fundus.formats.header import (
+    ImageHeader,
+    refuse_picture_behind_end,
+    several_pictures_error,
+    truncated_image_error,
+)
+from drdeploy.grader.fundus.formats.ifd import UPRIGHT, read_exif_orientation
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 MAX_CHUNKS = 65_536
-"""Encoders write image data in chunks of at least 8 kB, so this is half a gigabyte."""
+"""Encoders write image data in chunks of at least 8 kB, so this limit allows half a gigabyte."""
 
 # Text and colour profiles are compressed and may grow a thousandfold, so they never reach a
-# decompressor. Nor do the frames of an animation after its first picture.
+# decompressor.
 _NEEDED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 
-def read_header(data: bytes) -> ImageHeader:
-    """Read what a PNG says about itself.
+def read_png_header(data: bytes) -> ImageHeader:
+    """Read the header of a PNG.
 
     Raises:
-        UnreadableImage: It ends too early, a checksum is wrong, or it does not start with IHDR.
+        UnreadableImage: The file ends too early, does not start with IHDR, or has a wrong checksum.
+        UnsupportedImage: The file holds more than one picture.
     """
     kept = [SIGNATURE]
     orientation = UPRIGHT
     position = len(SIGNATURE)
     for _ in range(MAX_CHUNKS):
-        kind, body, end = _chunk(data, position)
+        kind, body, end = _read_chunk(data, position)
         if kind in _NEEDED:
-            _verify_checksum(data, position, end)
+            _verify_chunk_checksum(data, position, end)
             kept.append(data[position:end])
         elif kind == b"eXIf":
-            orientation = exif_orientation(body)
+            orientation = read_exif_orientation(body)
+        elif kind == b"fdAT":  # a picture of an animation, other than the one in IDAT
+            raise several_pictures_error(file_format="PNG")
         if kind == b"IEND":
-            return _header(kept, orientation)
+            refuse_picture_behind_end(data, end, file_format="PNG")
+            return _build_image_header(kept, orientation)
         position = end
-    raise UnreadableImage("The PNG is cut into more parts than any photograph")
+    raise UnreadableImage("The PNG has too many chunks")
 
 
-def _chunk(data: bytes, position: int) -> tuple[bytes, bytes, int]:
+def _read_chunk(data: bytes, position: int) -> tuple[bytes, bytes, int]:
     body_start = position + 8
     body_end = body_start + int.from_bytes(data[position : position + 4])
     if body_end + 4 > len(data):
-        raise truncated("PNG")
+        raise truncated_image_error(file_format="PNG")
     return data[position + 4 : body_start], data[body_start:body_end], body_end + 4
 
 
-def _verify_checksum(data: bytes, position: int, end: int) -> None:
+def _verify_chunk_checksum(data: bytes, position: int, end: int) -> None:
     content = memoryview(data)[position + 4 : end - 4]
     if zlib.crc32(content) != int.from_bytes(data[end - 4 : end]):
-        raise UnreadableImage("A checksum of the PNG is wrong", remedy="Send it again")
+        raise UnreadableImage("A checksum of the PNG is wrong", remedy="Send the image again")
 
 
-def _header(kept: list[bytes], orientation: int) -> ImageHeader:
+def _build_image_header(kept: list[bytes], orientation: int) -> ImageHeader:
     first = kept[1]
     if first[4:8] != b"IHDR" or len(first) != 25:
         raise UnreadableImage("The PNG does not start with its header")

@@ -1,1 +1,1 @@
-"""What the local service answers: the control plane, the runtime, CloudWatch, and moto's rest."""
+"""The APIs of the local service: SageMaker, CloudWatch, and other AWS services through moto."""

@@ -1,43 +1,64 @@
-"""The SageMaker control plane of one region: models, endpoint configurations, endpoints, tags."""
+"""The SageMaker control plane of one region: models, configurations, endpoints and tags."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.hosting.local import constraints
-from drdeploy.hosting.local.api.listing import page
-from drdeploy.hosting.local.api.request_validation import check_request, service_model
-from drdeploy.hosting.local.api_errors import forbidden_now, unknown_operation
+from drdeploy.hosting.local.api.inference_components import ComponentOperations
+from drdeploy.hosting.local.api.listing import (
+    DEFAULT_MAX_TAGS,
+    cut_page_of_items,
+    filter_and_page_resources,
+)
+from drdeploy.hosting.local.api.request_validation import load_service_model, refuse_invalid_request
+from drdeploy.hosting.local.api.served_operations import (
+    refuse_members_without_effect,
+    refuse_unserved_operation,
+)
+from drdeploy.hosting.local.api.transform_jobs import TransformJobs
+from drdeploy.hosting.local.api_errors import make_not_served_error, make_validation_error
+from drdeploy.hosting.local.components.checks import check_config_for_components, hosts_components
+from drdeploy.hosting.local.endpoints.data_capture import list_kms_keys_of_config
 from drdeploy.hosting.local.endpoints.deployment import EndpointDeployment
+from drdeploy.hosting.local.endpoints.guardrails import Guardrails, list_alarms
 from drdeploy.hosting.local.endpoints.lifecycle import LocalEndpoint
+from drdeploy.hosting.local.gpu_constraints import check_gpu_hosts_of_variants
+from drdeploy.hosting.local.instances.instance import ImageUnavailable, ModelRefused
 from drdeploy.hosting.local.resource_store import (
     AccountRegion,
     ResourceRecord,
     ResourceStore,
     StoredResource,
 )
+from drdeploy.hosting.local.served_members import SERVED_MEMBERS, refuse_unserved_members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
+    from drdeploy.hosting.local.transform.object_list import ObjectStorage
 
 Json = dict[str, Any]
-
-ISOLATION_TAG = "drdeploy:isolation"
-"""Tag of every endpoint that says what its instances run in."""
 
 
 class ControlPlane:
     """The SageMaker control plane of one region.
 
     Args:
-        account_region: Whose resources these are.
-        fleet: Runs the endpoints' instances.
+        account_region: The account and the region of the resources.
+        fleet: The fleet that runs the instances of the endpoints.
+        storage: The objects of S3, for transform jobs.
     """
 
-    def __init__(self, account_region: AccountRegion, fleet: InstanceFleet) -> None:
+    def __init__(
+        self,
+        account_region: AccountRegion,
+        fleet: InstanceFleet,
+        storage: ObjectStorage | None = None,
+    ) -> None:
         self.account_region = account_region
         self.endpoints = ResourceStore[LocalEndpoint]("endpoint", "endpoint", account_region)
         self._models = ResourceStore[ResourceRecord]("model", "model", account_region)
@@ -53,141 +74,275 @@ class ControlPlane:
         self._clock = fleet.clock
         self._operations: dict[str, Callable[[Json], Json]] = {
             "CreateModel": self._create_model,
-            "DeleteModel": partial(self._delete, "Model"),
+            "DeleteModel": partial(self._delete_resource, "Model"),
             "CreateEndpointConfig": self._create_endpoint_config,
-            "DeleteEndpointConfig": partial(self._delete, "EndpointConfig"),
+            "DeleteEndpointConfig": partial(self._delete_resource, "EndpointConfig"),
             "CreateEndpoint": self._create_endpoint,
             "UpdateEndpoint": self._update_endpoint,
-            "UpdateEndpointWeightsAndCapacities": self._change_capacity,
+            "UpdateEndpointWeightsAndCapacities": self._update_weights_and_capacities,
             "DeleteEndpoint": self._delete_endpoint,
             "AddTags": self._add_tags,
-            "ListTags": lambda request: _tags_of(self._with_arn(request["ResourceArn"])),
+            "ListTags": self._list_tags_page,
             "DeleteTags": self._delete_tags,
         }
         for kind in self._stores:
-            self._operations[f"Describe{kind}"] = partial(self._describe, kind)
-            self._operations[f"List{kind}s"] = partial(self._list, kind)
+            self._operations[f"Describe{kind}"] = partial(self._describe_resource, kind)
+            self._operations[f"List{kind}s"] = partial(self._list_resources, kind)
+        self.transform_jobs = TransformJobs(account_region, self._models, fleet, storage)
+        self._operations |= self.transform_jobs.operations
+        self._stores["TransformJob"] = self.transform_jobs.store
+        self._component_operations = ComponentOperations(
+            account_region, self.endpoints, self._models, self._check_model, fleet
+        )
+        self.components = self._component_operations.components
+        self._stores["InferenceComponent"] = self.components
+        self._operations |= self._component_operations.operations
 
-    def call(self, operation: str, request: Json) -> Json:
-        """Validate a request, carry the operation out and return its response.
+    def carry_out_operation(self, operation: str, request: Json) -> Json:
+        """Validate a request, carry out the operation, and return the response.
 
         Raises:
-            ApiError: The request is refused, or the operation is not served here.
+            ApiError: The request is refused, or the local service does not offer the operation.
         """
-        carry_out = self._operations.get(operation)
-        if carry_out is None:
-            raise unknown_operation(operation)
-        check_request(service_model("sagemaker").operation_model(operation), request)
+        refuse_unserved_operation("sagemaker", operation)
+        refuse_invalid_request(load_service_model("sagemaker").operation_model(operation), request)
+        if operation not in SERVED_MEMBERS:
+            # The other operations refuse members among their own checks, in SageMaker's order.
+            refuse_members_without_effect("sagemaker", operation, request)
         # In AWS's JSON protocol a null member counts as an absent one.
-        return carry_out({name: value for name, value in request.items() if value is not None})
+        return self._operations[operation](
+            {name: value for name, value in request.items() if value is not None}
+        )
 
     # -- every kind of resource ----------------------------------------------------------
 
-    def _describe(self, kind: str, request: Json) -> Json:
-        description: Json = self._stores[kind].get(request[f"{kind}Name"]).describe()
+    def _describe_resource(self, kind: str, request: Json) -> Json:
+        description: Json = self._stores[kind].find_or_raise(request[f"{kind}Name"]).describe()
         return description
 
-    def _list(self, kind: str, request: Json) -> Json:
-        found, token = page(self._stores[kind].all(), request)
+    def _list_resources(self, kind: str, request: Json) -> Json:
+        found, token = filter_and_page_resources(self._stores[kind].list_resources(), request)
         members = (f"{kind}Name", f"{kind}Arn", "CreationTime", "LastModifiedTime", f"{kind}Status")
         descriptions = [resource.describe() for resource in found]
         summaries = [{name: one[name] for name in members if name in one} for one in descriptions]
         return {f"{kind}s": summaries} | ({"NextToken": token} if token else {})
 
-    def _delete(self, kind: str, request: Json) -> Json:
-        self._stores[kind].remove(request[f"{kind}Name"])
+    def _delete_resource(self, kind: str, request: Json) -> Json:
+        self._stores[kind].remove_resource(request[f"{kind}Name"])
         return {}
 
     # -- models and endpoint configurations ----------------------------------------------
 
     def _create_model(self, request: Json) -> Json:
+        self._check_model(request)
+        return self._store_resource("Model", request)
+
+    def _check_model(self, request: Json) -> None:
         constraints.check_model(request)
-        return self._store("Model", request)
+        refuse_unserved_members("CreateModel", request)
+        self._refuse_unsupported_model(
+            constraints.find_container_of_model(request).get("Environment", {}), request
+        )
+        self._refuse_absent_parts_of_model(request)
 
     def _create_endpoint_config(self, request: Json) -> Json:
         # The request's own values first: what could never be valid is reported before a model
         # that does not exist yet.
         constraints.check_endpoint_config(request)
-        models = self._models_of(request).values()
-        constraints.check_models(request, [model.request for model in models])
-        return self._store("EndpointConfig", request)
+        check_config_for_components(request)
+        refuse_unserved_members("CreateEndpointConfig", request)
+        models = self._find_models_of_config(request)
+        constraints.check_models(request, [model.request for model in models.values()])
+        check_gpu_hosts_of_variants(
+            request,
+            lambda name: self._fleet.backend.find_image_variables(
+                constraints.find_container_of_model(models[name].request)["Image"]
+            ),
+        )
+        self._refuse_unsupported_model({}, request)
+        self._refuse_unusable_keys(request)
+        return self._store_resource("EndpointConfig", request)
 
-    def _store(self, kind: str, request: Json) -> Json:
+    def _refuse_unsupported_model(self, environment: dict[str, str], request: Json) -> None:
+        """Refuse a model that instances on this machine cannot run, even if SageMaker could."""
+        try:
+            self._fleet.backend.check_model(
+                environment, isolated=constraints.is_network_isolated(request)
+            )
+        except ModelRefused as err:
+            raise make_validation_error(f"{err.what}.") from err
+
+    def _refuse_absent_parts_of_model(self, request: Json) -> None:
+        """Refuse a model whose archive or image does not exist, as SageMaker does."""
+        url = constraints.find_model_data_url(request)
+        if url is not None and not self._fleet.has_object(url):
+            raise make_validation_error(f"Could not find model data at {url}.")
+        image = constraints.find_container_of_model(request)["Image"]
+        try:
+            self._fleet.backend.check_image(image)
+        except ImageUnavailable as err:
+            remedy = f" {err.remedy}." if err.remedy else ""
+            raise make_validation_error(
+                f"Requested image {image} not found. {err.what}.{remedy}"
+            ) from err
+
+    def _refuse_unusable_keys(self, config: Json) -> None:
+        """Refuse an endpoint configuration with a key that KMS lacks or does not use."""
+        for key in list_kms_keys_of_config(config):
+            problem = self._fleet.problem_with_key(self.account_region.region, key)
+            if problem:
+                raise make_validation_error(f"The KMS key {key} {problem}.")
+
+    def _store_resource(self, kind: str, request: Json) -> Json:
         name = request[f"{kind}Name"]
-        arn = self._stores[kind].arn_of(name)
+        arn = self._stores[kind].make_arn(name)
         # DescribeModel and DescribeEndpointConfig return the request, but never its tags.
         described = {member: value for member, value in request.items() if member != "Tags"}
-        tags = _values_by_key(request.get("Tags", []))
+        tags = _make_tags_by_key(request.get("Tags", []))
         record = ResourceRecord(kind, name, arn, self._clock.now(), tags, described)
-        self._stores[kind].add(record)
+        self._stores[kind].add_resource(record)
         return {f"{kind}Arn": arn}
 
-    def _models_of(self, config: Json) -> dict[str, ResourceRecord]:
-        names = {variant["ModelName"] for variant in config["ProductionVariants"]}
-        return {name: self._models.get(name) for name in names}
+    def _find_models_of_config(self, config: Json) -> dict[str, ResourceRecord]:
+        variants = [*config["ProductionVariants"], *config.get("ShadowProductionVariants", [])]
+        names = {variant["ModelName"] for variant in variants if "ModelName" in variant}
+        return {name: self._models.find_or_raise(name) for name in names}
 
     # -- endpoints -----------------------------------------------------------------------
 
     def _create_endpoint(self, request: Json) -> Json:
-        config = self._configs.get(request["EndpointConfigName"])
-        others = [endpoint.config.request for endpoint in self.endpoints.all()]
+        refuse_unserved_members("CreateEndpoint", request)
+        config = self._configs.find_or_raise(request["EndpointConfigName"])
+        self._read_guardrails(request.get("DeploymentConfig"), config.request)
+        others = [endpoint.config.request for endpoint in self.endpoints.list_resources()]
         constraints.check_quotas(config.request, others)
+        self._refuse_unusable_keys(config.request)
         name = request["EndpointName"]
         endpoint = LocalEndpoint(
-            name, self.endpoints.arn_of(name), self._deployment(config), self._clock
+            name,
+            self.endpoints.make_arn(name),
+            self._make_deployment(config, name),
+            raised=self._list_raised_alarms,
+            clock=self._clock,
         )
-        endpoint.tags |= _values_by_key(request.get("Tags", []))
-        endpoint.tags[ISOLATION_TAG] = self._fleet.backend.isolation
-        self.endpoints.add(endpoint)
+        endpoint.deployment_config = request.get("DeploymentConfig")
+        endpoint.tags |= _make_tags_by_key(request.get("Tags", []))
+        self.endpoints.add_resource(endpoint)
         endpoint.create()
         return {"EndpointArn": endpoint.arn}
 
-    def _deployment(self, config: ResourceRecord) -> EndpointDeployment:
-        return EndpointDeployment(config, self._models_of(config.request), self._fleet)
+    def _make_deployment(self, config: ResourceRecord, endpoint: str) -> EndpointDeployment:
+        models = self._find_models_of_config(config.request)
+        return EndpointDeployment(config, models, self._fleet, endpoint)
 
     def _update_endpoint(self, request: Json) -> Json:
-        endpoint = self.endpoints.get(request["EndpointName"])
-        config = self._configs.get(request["EndpointConfigName"])
-        constraints.check_update(endpoint.config.request, config.request)
-        endpoint.update(self._deployment(config))
+        refuse_unserved_members("UpdateEndpoint", request)
+        constraints.check_update_request(request)
+        endpoint = self.endpoints.find_or_raise(request["EndpointName"])
+        config = self._configs.find_or_raise(request["EndpointConfigName"])
+        constraints.check_endpoint_update(endpoint.config.request, config.request)
+        if hosts_components(endpoint.config.request) or hosts_components(config.request):
+            raise make_not_served_error(
+                "UpdateEndpoint for variants without a model (inference components). Create "
+                "another endpoint, or change the number of instances with "
+                "UpdateEndpointWeightsAndCapacities"
+            )
+        self._refuse_unusable_keys(config.request)
+        if request.get("RetainAllVariantProperties"):
+            config = _retain_variant_properties(endpoint, config, request)
+        deployment_config = request.get("DeploymentConfig")
+        if request.get("RetainDeploymentConfig"):
+            deployment_config = endpoint.deployment_config
+        if deployment_config:
+            constraints.check_variant_names(endpoint.config.request, config.request)
+        guardrails = self._read_guardrails(deployment_config, config.request)
+        deployment = self._make_deployment(config, endpoint.name)
+        endpoint.update(deployment, guardrails, deployment_config)
         return {"EndpointArn": endpoint.arn}
 
-    def _change_capacity(self, request: Json) -> Json:
-        endpoint = self.endpoints.get(request["EndpointName"])
+    def _read_guardrails(self, deployment_config: Json | None, config: Json) -> Guardrails:
+        """Read a ``DeploymentConfig``, and refuse one that names an alarm that does not exist."""
+        for name in list_alarms(deployment_config):
+            if self._fleet.state_of_alarm(self.account_region.region, name) is None:
+                raise make_validation_error(f"Could not find alarm {name}.")
+        return Guardrails.from_deployment_config(deployment_config, config["ProductionVariants"])
+
+    def _list_raised_alarms(self, alarms: Sequence[str]) -> list[str]:
+        region = self.account_region.region
+        return [name for name in alarms if self._fleet.state_of_alarm(region, name) == "ALARM"]
+
+    def _update_weights_and_capacities(self, request: Json) -> Json:
+        refuse_unserved_members("UpdateEndpointWeightsAndCapacities", request)
+        constraints.check_names_are_unique(request["DesiredWeightsAndCapacities"])
+        endpoint = self.endpoints.find_or_raise(request["EndpointName"])
         endpoint.change_capacity(request["DesiredWeightsAndCapacities"])
         return {"EndpointArn": endpoint.arn}
 
     def _delete_endpoint(self, request: Json) -> Json:
-        endpoint = self.endpoints.get(request["EndpointName"])
+        endpoint = self.endpoints.find_or_raise(request["EndpointName"])
+        self._component_operations.refuse_deletion_of_hosting_endpoint(endpoint.name)
         # It stays listed as Deleting until its instances have stopped, as on AWS.
-        endpoint.delete(lambda: self.endpoints.remove(endpoint.name))
+        endpoint.delete(lambda: self.endpoints.remove_resource(endpoint.name))
         return {}
 
     # -- tags ----------------------------------------------------------------------------
 
     def _add_tags(self, request: Json) -> Json:
-        resource = self._with_arn(request["ResourceArn"])
-        resource.tags |= _values_by_key(request["Tags"])
-        return _tags_of(resource)
+        resource = self._find_by_arn(request["ResourceArn"])
+        added = _make_tags_by_key(request["Tags"])
+        constraints.check_tag_count(resource.tags | added)
+        resource.tags |= added
+        return _list_tags(resource)
+
+    def _list_tags_page(self, request: Json) -> Json:
+        tags = _list_tags(self._find_by_arn(request["ResourceArn"]))["Tags"]
+        found, token = cut_page_of_items(tags, request, default_max=DEFAULT_MAX_TAGS)
+        return {"Tags": found} | ({"NextToken": token} if token else {})
 
     def _delete_tags(self, request: Json) -> Json:
-        resource = self._with_arn(request["ResourceArn"])
+        resource = self._find_by_arn(request["ResourceArn"])
         for key in request["TagKeys"]:
             resource.tags.pop(key, None)
         return {}
 
-    def _with_arn(self, arn: str) -> StoredResource:
+    def _find_by_arn(self, arn: str) -> StoredResource:
         found: StoredResource
         for store in self._stores.values():
-            for found in store.all():
+            for found in store.list_resources():
                 if found.arn.lower() == arn.lower():
                     return found
-        raise forbidden_now(f'Could not find resource "{arn}".')
+        raise make_validation_error(f'Could not find resource "{arn}".')
 
 
-def _values_by_key(tags: list[dict[str, str]]) -> dict[str, str]:
+def _retain_variant_properties(
+    endpoint: LocalEndpoint, config: ResourceRecord, request: Json
+) -> ResourceRecord:
+    """Return the configuration with the weights and instance counts that the endpoint has now."""
+    excluded = {
+        one["VariantPropertyType"] for one in request.get("ExcludeRetainedVariantProperties", [])
+    }
+    retained: dict[str, Json] = {}
+    for variant in endpoint.list_variants_in_service():
+        retained[variant.name] = {}
+        if "DesiredWeight" not in excluded:
+            retained[variant.name]["InitialVariantWeight"] = variant.weight
+        if "DesiredInstanceCount" not in excluded and "InitialInstanceCount" in variant.request:
+            count = variant.request["InitialInstanceCount"]
+            retained[variant.name]["InitialInstanceCount"] = count
+    changed = {
+        member: [
+            variant | retained.get(variant["VariantName"], {}) for variant in config.request[member]
+        ]
+        for member in ("ProductionVariants", "ShadowProductionVariants")
+        if member in config.request
+    }
+    return replace(config, request=config.request | changed)
+
+
+def _make_tags_by_key(tags: list[dict[str, str]]) -> dict[str, str]:
+    constraints.check_tags(tags)
     return {tag["Key"]: tag["Value"] for tag in tags}
 
 
-def _tags_of(resource: StoredResource) -> Json:
+def _list_tags(resource: StoredResource) -> Json:
     return {"Tags": [{"Key": key, "Value": value} for key, value in resource.tags.items()]}

@@ -1,10 +1,11 @@
-"""The CloudWatch metrics of endpoints, under SageMaker's names and in its units.
+"""The CloudWatch metrics of endpoints, with the names and units of SageMaker.
 
-Source: SageMaker AI developer guide, "Amazon SageMaker AI metrics in Amazon CloudWatch".
+The source is the SageMaker AI developer guide, "Amazon SageMaker AI metrics in Amazon CloudWatch"
+and "Alarms and logs for tracking metrics from serverless endpoints".
 
-AWS publishes these metrics about a minute after the fact.  Here an invocation only appends to a
-queue, which costs it nothing, and the queue is written to moto's CloudWatch before every read, so
-that a reader finds every invocation that was answered before it asked.
+AWS publishes the metrics of an invocation after about a minute. An invocation only appends to a
+queue, which takes almost no time. The queue is written to CloudWatch before every read, so that a
+reader finds all earlier invocations.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import threading
 from collections import deque
 from collections.abc import Callable  # noqa: TC003 - a dataclass field's annotation
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from drdeploy.hosting.local.endpoints.pool import PoolLoad
 from drdeploy.units import MICROSECONDS_PER_S
 
 if TYPE_CHECKING:
@@ -23,28 +25,39 @@ if TYPE_CHECKING:
 NAMESPACE = "AWS/SageMaker"
 PERCENT = 100.0
 
+NO_CAPACITY = "NoCapacityInvocationFailures"
+PER_INSTANCE = frozenset({"InvocationsPerInstance", "ConcurrentRequestsPerModel"})
+"""The metrics per instance of a variant, for which an inference component has metrics per copy."""
+
 Outcome = Literal["ok", "4xx", "5xx", "refused"]
 
 
 @dataclass(frozen=True)
 class InvocationMetrics:
-    """What one invocation contributes to the metrics of its endpoint.
+    """The contribution of one invocation to the metrics of its endpoint.
 
     Attributes:
-        region: Region of the endpoint.
-        endpoint: Name of the endpoint.
-        variant: Name of the variant that was invoked.
+        region: The region of the endpoint.
+        endpoint: The name of the endpoint.
+        variant: The name of the variant that was invoked.
         at: When the request arrived, UTC.
-        outcome: Class of the model's answer; ``refused`` where the model was never asked.
+        outcome: The kind of the model's answer; ``refused`` if the model was never asked.
         setup_s: Seconds that a worker took to start for this request (``ModelSetupTime``); None
             for a warm start.
         model_s: Seconds from sending the request to the container until its answer was read
             (``ModelLatency``).
-        overhead_s: The rest of the time that the service took, setup included
+        overhead_s: Seconds that the service took beside ``model_s``, including ``setup_s``
             (``OverheadLatency``).
-        memory_share: Returns memory in use over its limit, or None.  It is called when the
-            metrics are written, because an engine takes up to a second to answer.
-        utilization: Share of ``MaxConcurrency`` in use; None for real-time variants.
+        memory_share: Returns the memory in use as a share of the limit, or None.  The function is
+            called when the metrics are written, because an engine takes up to a second to answer.
+        load: How busy the variant was while the model was asked; None if no worker was free.
+        is_throttled: Whether the request was refused because of ``MaxConcurrency``.
+        component: The name of the inference component that was invoked; empty without one.
+        first_part_s: Seconds until the first part of a streamed answer came from the container, and
+            the seconds that the service itself took; None for an answer that is not streamed.
+        mid_stream_errors: The errors after the first part of a streamed answer; None for an answer
+            that is not streamed.
+        is_without_capacity: Whether the inference component had no copy for the request.
     """
 
     region: str
@@ -56,77 +69,176 @@ class InvocationMetrics:
     model_s: float | None = None
     overhead_s: float | None = None
     memory_share: Callable[[], float | None] = lambda: None
-    utilization: float | None = None
+    load: PoolLoad | None = None
+    is_throttled: bool = False
+    component: str = ""
+    first_part_s: tuple[float, float] | None = None
+    mid_stream_errors: int | None = None
+    is_without_capacity: bool = False
 
-    def data(self) -> list[dict[str, Any]]:
-        """Return the metrics that this invocation has, as ``PutMetricData`` takes them.
+    def make_metric_data(self) -> list[dict[str, Any]]:
+        """Return the metrics that the invocation has, as ``PutMetricData`` takes them.
 
-        The error counts are there also where they are 0, so that their average is a rate.
+        The error counts are included even if they are 0, so that their average is an error rate.
         """
-        values = [
+        if self.is_without_capacity:
+            dimensions = make_component_dimensions(self.component)
+            return [make_datum(NO_CAPACITY, 1.0, "None", dimensions, self.at)]
+        values: list[tuple[str, float | None, str]] = [
             ("Invocations", 1.0, "None"),
             ("Invocation4XXErrors", float(self.outcome == "4xx"), "None"),
             ("Invocation5XXErrors", float(self.outcome == "5xx"), "None"),
+            *(
+                (name, None if took_s is None else took_s * MICROSECONDS_PER_S, "Microseconds")
+                for name, took_s in (
+                    ("ModelSetupTime", self.setup_s),
+                    ("ModelLatency", self.model_s),
+                    ("OverheadLatency", self.overhead_s),
+                )
+            ),
         ]
-        times = {
-            "ModelSetupTime": self.setup_s,
-            "ModelLatency": self.model_s,
-            "OverheadLatency": self.overhead_s,
-        }
-        values += [
-            (name, round(seconds * MICROSECONDS_PER_S, 1), "Microseconds")
-            for name, seconds in times.items()
-            if seconds is not None
-        ]
-        shares = {
-            "MemoryUtilization": self.memory_share(),
-            "ServerlessConcurrentExecutionsUtilization": self.utilization,
-        }
-        values += [
-            (name, share * PERCENT, "Percent")
-            for name, share in shares.items()
-            if share is not None
-        ]
-        dimensions = [
-            {"Name": "EndpointName", "Value": self.endpoint},
-            {"Name": "VariantName", "Value": self.variant},
-        ]
-        # moto begins its periods at the first timestamp that it finds, CloudWatch on a whole
-        # second: whole seconds make the two agree.  moto compares UTC times without a zone.
-        timestamp = self.at.replace(microsecond=0, tzinfo=None)
+        values += self._list_stream_values()
+        if self.load is not None:
+            is_serverless = self.load.max_concurrency is not None
+            values += self._list_serverless_values() if is_serverless else self._list_own_values()
+        data = self._make_data(values, make_dimensions(self.endpoint, self.variant))
+        if self.component:
+            data += self._make_data(
+                [
+                    *(one for one in values if one[0] not in PER_INSTANCE),
+                    *self._list_values_per_copy(),
+                ],
+                make_component_dimensions(self.component),
+            )
+        return data
+
+    def _make_data(
+        self, values: list[tuple[str, float | None, str]], dimensions: list[dict[str, str]]
+    ) -> list[dict[str, Any]]:
         return [
-            {
-                "MetricName": name,
-                "Dimensions": dimensions,
-                "Timestamp": timestamp,
-                "Value": value,
-                "Unit": unit,
-            }
+            make_datum(name, value, unit, dimensions, self.at)
             for name, value, unit in values
+            if value is not None
         ]
+
+    def _list_values_per_copy(self) -> list[tuple[str, float | None, str]]:
+        """Return the values that only an inference component has."""
+        copies = self.load.workers if self.load is not None else 0
+        if not copies or self.load is None:
+            return []
+        return [
+            ("InvocationsPerCopy", 1.0 / copies, "None"),
+            ("ConcurrentRequestsPerCopy", self.load.requests / copies, "None"),
+        ]
+
+    def _list_stream_values(self) -> list[tuple[str, float | None, str]]:
+        """Return the values that only a streamed answer has."""
+        if self.mid_stream_errors is None:
+            return []
+        values: list[tuple[str, float | None, str]] = [
+            ("MidStreamErrors", float(self.mid_stream_errors), "None")
+        ]
+        if self.first_part_s is not None:
+            model_s, overhead_s = self.first_part_s
+            values += [
+                (name, took_s * MICROSECONDS_PER_S, "Microseconds")
+                for name, took_s in (
+                    ("FirstChunkLatency", model_s + overhead_s),
+                    ("FirstChunkModelLatency", model_s),
+                    ("FirstChunkOverheadLatency", overhead_s),
+                )
+            ]
+        return values
+
+    def _list_own_values(self) -> list[tuple[str, float | None, str]]:
+        """Return the values that only a real-time variant has."""
+        load = self.load or PoolLoad(0, 0)
+        return [
+            ("InvocationModelErrors", float(self.outcome != "ok"), "None"),
+            ("InvocationsPerInstance", 1.0 / load.workers if load.workers else None, "None"),
+            ("ConcurrentRequestsPerModel", float(load.requests), "None"),
+        ]
+
+    def _list_serverless_values(self) -> list[tuple[str, float | None, str]]:
+        """Return the values that only a serverless variant has."""
+        load = self.load or PoolLoad(0, 0)
+        share = self.memory_share()
+        utilization = 1.0 if self.is_throttled else load.requests / (load.max_concurrency or 1)
+        values: list[tuple[str, float | None, str]] = [
+            ("MemoryUtilization", None if share is None else share * PERCENT, "Percent"),
+            ("ServerlessConcurrentExecutionsUtilization", utilization, "None"),
+        ]
+        if load.provisioned:
+            within = min(load.requests, load.provisioned)
+            is_beyond = self.is_throttled or load.requests > load.provisioned
+            prefix = "ServerlessProvisionedConcurrency"
+            values += [
+                (f"{prefix}Executions", float(within), "Count"),
+                (f"{prefix}Utilization", within / load.provisioned, "None"),
+                (f"{prefix}Invocations", float(not is_beyond), "None"),
+                (f"{prefix}SpilloverInvocations", float(is_beyond), "None"),
+            ]
+        return values
+
+
+def make_dimensions(endpoint: str, variant: str) -> list[dict[str, str]]:
+    """Return the dimensions of every metric of a variant."""
+    return [
+        {"Name": "EndpointName", "Value": endpoint},
+        {"Name": "VariantName", "Value": variant},
+    ]
+
+
+def make_component_dimensions(component: str) -> list[dict[str, str]]:
+    """Return the dimensions of every metric of an inference component."""
+    return [{"Name": "InferenceComponentName", "Value": component}]
+
+
+def make_datum(
+    name: str, value: float, unit: str, dimensions: list[dict[str, str]], at: datetime
+) -> dict[str, Any]:
+    """Return a sample of a metric, as ``PutMetricData`` takes it."""
+    return {
+        "MetricName": name,
+        "Dimensions": dimensions,
+        "Timestamp": at,
+        "Value": value,
+        "Unit": unit,
+    }
+
+
+class QueuedMetrics(Protocol):
+    """Metrics that wait to be written."""
+
+    @property
+    def region(self) -> str:
+        """The region whose CloudWatch gets the metrics."""
+
+    def make_metric_data(self) -> list[dict[str, Any]]:
+        """Return the metrics, as ``PutMetricData`` takes them."""
 
 
 class MetricLog:
-    """A queue of metrics on their way to CloudWatch; safe to use from several threads.
+    """A queue of metrics for CloudWatch; safe to use from several threads.
 
     Args:
-        put: Writes data to a region's CloudWatch: ``put(region, namespace, data)``.
+        put: Called as ``put(region, namespace, data)`` to write data to a region's CloudWatch.
     """
 
     def __init__(self, put: Callable[[str, str, list[dict[str, Any]]], None]) -> None:
         self._put = put
-        self._queue: deque[InvocationMetrics] = deque()
+        self._queue: deque[QueuedMetrics] = deque()
         self._lock = threading.Lock()
 
-    def record(self, metrics: InvocationMetrics) -> None:
-        """Queue the metrics of one invocation; returns at once."""
+    def queue_metrics(self, metrics: QueuedMetrics) -> None:
+        """Queue the metrics of one invocation, and return at once."""
         self._queue.append(metrics)
 
-    def flush(self) -> None:
-        """Write everything that is queued."""
+    def write_queued_metrics(self) -> None:
+        """Write all queued metrics."""
         # With the lock: a second reader must wait until the first has written, not find an
         # empty queue and read too early.
         with self._lock:
             while self._queue:
                 metrics = self._queue.popleft()
-                self._put(metrics.region, NAMESPACE, metrics.data())
+                self._put(metrics.region, NAMESPACE, metrics.make_metric_data())

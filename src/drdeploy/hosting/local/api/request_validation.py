@@ -1,16 +1,17 @@
 """Validate a request against botocore's own service model, with AWS's error messages.
 
-boto3 checks little before it sends (a bad pattern or a too large number passes), so AWS answers
-with these messages, and clients that parse them must find the same here.
+boto3 checks little before it sends a request, so AWS answers invalid requests with error messages.
+Some clients parse AWS's error messages, so the local service must send the same messages.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from drdeploy.hosting.local.api_errors import invalid, malformed
+from drdeploy.hosting.local.api_errors import make_malformed_error, make_validation_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel, ServiceModel
 
 AnyShape = Any
-"""One of botocore's shapes: its description of a type.  Its attributes depend on ``type_name``."""
+"""A shape of botocore, which describes a type.  The attributes depend on its ``type_name``."""
 
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "structure": (dict,),
@@ -41,13 +42,14 @@ JAVA_CLASSES = {
     r"\p{N}": r"\d",
     r"\p{Z}": r"\s",
 }
-"""AWS writes patterns in Java's syntax, and Python's ``re`` has no ``\\p``: each Java class and the
-nearest Python one, never a narrower one, so that nothing is refused that AWS would accept."""
+"""The Python class for each Java class in the patterns of AWS, because Python's ``re`` has no
+``\\p``.  No Python class is narrower than its Java class, so that no value is refused that AWS
+would accept."""
 
 
 @cache
-def service_model(service: str) -> ServiceModel:
-    """Return the service model that boto3 itself uses, for example of ``sagemaker``."""
+def load_service_model(service: str) -> ServiceModel:
+    """Return boto3's service model of a service, for example ``sagemaker``."""
     import botocore.loaders
     import botocore.model
 
@@ -55,39 +57,41 @@ def service_model(service: str) -> ServiceModel:
     return botocore.model.ServiceModel(description, service)
 
 
-def check_request(operation: OperationModel, request: dict[str, Any]) -> None:
+def refuse_invalid_request(operation: OperationModel, request: dict[str, Any]) -> None:
     """Refuse a request that the service model does not allow for its operation.
 
     Raises:
         ApiError: ``SerializationException`` for a value of the wrong type, else
-            ``ValidationError`` with every violated constraint.
+            ``ValidationException`` with every violated constraint.
     """
     if operation.input_shape is not None:
-        check(operation.input_shape, request)
+        refuse_invalid_value(operation.input_shape, request)
 
 
-def check(shape: AnyShape, value: Any, name: str = "") -> None:
+def refuse_invalid_value(shape: AnyShape, value: Any, name: str = "") -> None:
     """Refuse a value that its shape does not allow.
 
     Args:
-        shape: What the value must be.
-        value: A part of a request, or all of it.
-        name: What messages call the value.
+        shape: The shape that the value must have.
+        value: A whole request, or a part of a request.
+        name: The name of the value in error messages.
 
     Raises:
-        ApiError: See :func:`check_request`.
+        ApiError: See :func:`refuse_invalid_request`.
     """
-    found = list(violations(shape, value, _camel_case(name)))
+    found = list(find_violations(shape, value, _lower_first_letter(name)))
     if found:
         errors = "error" if len(found) == 1 else "errors"
-        raise invalid(f"{len(found)} validation {errors} detected: {'; '.join(found)}")
+        raise make_validation_error(
+            f"{len(found)} validation {errors} detected: {'; '.join(found)}"
+        )
 
 
-def violations(shape: AnyShape, value: Any, path: str = "") -> Iterator[str]:
-    """Yield a clause for each constraint that a value, or anything inside it, violates.
+def find_violations(shape: AnyShape, value: Any, path: str = "") -> Iterator[str]:
+    """Yield a message for each constraint that a value or one of its members violates.
 
     Raises:
-        ApiError: ``SerializationException``: a value has the wrong type.
+        ApiError: A value has the wrong type (``SerializationException``).
     """
     # bool is a subclass of int: without this, true would pass for a number.
     is_of_type = (
@@ -96,28 +100,31 @@ def violations(shape: AnyShape, value: Any, path: str = "") -> Iterator[str]:
         else isinstance(value, PYTHON_TYPES[shape.type_name])
     )
     if not is_of_type:
-        raise malformed(
+        raise make_malformed_error(
             f"{type(value).__name__} at '{path}' can not be converted to {shape.type_name}"
         )
-    for constraint in _own_violations(shape, value):
+    if isinstance(value, float) and not math.isfinite(value):
+        # JSON has no such number, but Python reads NaN and 1e999.
+        raise make_malformed_error(f"{value} at '{path}' is not a finite number")
+    for constraint in _find_value_violations(shape, value):
         yield f"Value '{value}' at '{path}' failed to satisfy constraint: {constraint}"
     if shape.type_name == "structure":
-        yield from _member_violations(shape, value, path)
+        yield from _find_member_violations(shape, value, path)
     elif shape.type_name == "list":
         for number, item in enumerate(value, start=1):
-            yield from violations(shape.member, item, f"{path}.{number}.member")
+            yield from find_violations(shape.member, item, f"{path}.{number}.member")
     elif shape.type_name == "map":
         for key, item in value.items():
-            yield from violations(shape.key, key, f"{path}.key")
-            yield from violations(shape.value, item, f"{path}.{key}.member")
+            yield from find_violations(shape.key, key, f"{path}.key")
+            yield from find_violations(shape.value, item, f"{path}.{key}.member")
 
 
-def _member_violations(shape: AnyShape, value: dict[str, Any], path: str) -> Iterator[str]:
+def _find_member_violations(shape: AnyShape, value: dict[str, Any], path: str) -> Iterator[str]:
     for name, member in shape.members.items():
         inner = value.get(name)
-        inner_path = f"{path}.{_camel_case(name)}" if path else _camel_case(name)
+        inner_path = f"{path}.{_lower_first_letter(name)}" if path else _lower_first_letter(name)
         if inner is not None:
-            yield from violations(member, inner, inner_path)
+            yield from find_violations(member, inner, inner_path)
         elif name in shape.required_members:
             yield (
                 f"Value null at '{inner_path}' failed to satisfy constraint: "
@@ -125,20 +132,22 @@ def _member_violations(shape: AnyShape, value: dict[str, Any], path: str) -> Ite
             )
 
 
-def _own_violations(shape: AnyShape, value: Any) -> Iterator[str]:
+def _find_value_violations(shape: AnyShape, value: Any) -> Iterator[str]:
     if shape.type_name in {"integer", "long", "float", "double"}:
-        yield from _range_violations(shape.metadata, value, "Member must have value")
+        yield from _find_range_violations(shape.metadata, value, "Member must have value")
     elif shape.type_name in {"string", "list", "map", "blob"}:
-        yield from _range_violations(shape.metadata, len(value), "Member must have length")
+        yield from _find_range_violations(shape.metadata, len(value), "Member must have length")
     if shape.type_name == "string":
         if shape.enum and value not in shape.enum:
-            yield f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"
+            # Sorted, as AWS sorts them in the message that moto has verified against AWS
+            # (tests/test_applicationautoscaling).
+            yield f"Member must satisfy enum value set: [{', '.join(sorted(shape.enum))}]"
         pattern = shape.metadata.get("pattern")
-        if pattern and not python_pattern(pattern).fullmatch(value):
+        if pattern and not compile_java_pattern(pattern).fullmatch(value):
             yield f"Member must satisfy regular expression pattern: {pattern}"
 
 
-def _range_violations(limits: dict[str, Any], size: float, what: str) -> Iterator[str]:
+def _find_range_violations(limits: dict[str, Any], size: float, what: str) -> Iterator[str]:
     if "max" in limits and size > limits["max"]:
         yield f"{what} less than or equal to {limits['max']}"
     if "min" in limits and size < limits["min"]:
@@ -146,10 +155,12 @@ def _range_violations(limits: dict[str, Any], size: float, what: str) -> Iterato
 
 
 @cache
-def python_pattern(java_pattern: str) -> re.Pattern[str]:
+def compile_java_pattern(java_pattern: str) -> re.Pattern[str]:
     """Translate a Java pattern of the service model into Python's syntax, and compile it."""
-    # Escapes and brackets are separated from the rest: inside brackets a class stands bare, outside
-    # it needs brackets of its own.
+    # Escapes and brackets are separated from the rest: inside brackets a class is written bare,
+    # outside it needs brackets of its own.
+    # Java writes characters beyond 16 bits as a range of surrogate pairs.
+    java_pattern = java_pattern.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF")
     parts = re.split(r"(\\p\{\w+\}|\\.|\[|\])", java_pattern)
     in_class = False
     translated = []
@@ -162,5 +173,5 @@ def python_pattern(java_pattern: str) -> re.Pattern[str]:
     return re.compile("".join(translated))
 
 
-def _camel_case(name: str) -> str:
+def _lower_first_letter(name: str) -> str:
     return name[:1].lower() + name[1:]

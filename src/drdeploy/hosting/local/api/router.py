@@ -1,161 +1,395 @@
-"""Every request enters here: find out which service it is for, and pass it on.
+"""Find out which service each request is for, and pass the request on.
 
-AWS gives each service a host name; here they share one port.  What distinguishes a request is its
-signature (Signature Version 4 names region and service in the credential scope), its
-``X-Amz-Target`` header (JSON protocol) or its path (``InvokeEndpoint``, the image registry).
-Signatures are read, never verified: the service listens on the loopback interface only.
+Each service of AWS has a host name, but all services of the local service share one port.  The
+signature of a request names its region and its service (credential scope of Signature Version 4).
+The service of an unsigned request follows from the ``X-Amz-Target`` header (JSON protocol) or from
+the path (``InvokeEndpoint``, the image registry).
+
+Without an access key, the service answers every program of this machine, and reads signatures only
+for the region and service they name. With an access key (a shared service), every request must
+carry a signature made with the key; the image registry instead takes the password that ECR's login
+gives to a holder of the key. Requests from web pages are refused with and without a key.
 """
 
 from __future__ import annotations
 
+import io
 import json
-import logging
 import re
 import threading
 import uuid
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qs
 
+from drdeploy.files import parse_json
 from drdeploy.hosting.engine.ports import LOOPBACK
 from drdeploy.hosting.local import api_errors
+from drdeploy.hosting.local.api.asynchronous_invocations import (
+    AsynchronousInvocations,
+    find_inline_bytes_max,
+)
 from drdeploy.hosting.local.api.control_plane import ControlPlane
-from drdeploy.hosting.local.api.invocations import Invocations
+from drdeploy.hosting.local.api.failure_log import FailureLog
+from drdeploy.hosting.local.api.invocations import InvocationLogs, Invocations
+from drdeploy.hosting.local.api.log_groups import drop_expired_events, make_group_condition
+from drdeploy.hosting.local.api.overlooked_members import refuse_overlooked_members
+from drdeploy.hosting.local.api.refusals import (
+    make_error_response,
+    make_signature_refusal_response,
+)
+from drdeploy.hosting.local.api.s3_digests import refuse_wrong_digest
+from drdeploy.hosting.local.api.scaling import find_scaled_variant, refuse_scaling_without_effect
+from drdeploy.hosting.local.api.signatures import SignatureRefused, SignatureVerifier, SignedClaim
+from drdeploy.hosting.local.api.unserved_actions import (
+    name_action,
+    name_runtime_operation,
+    refuse_unserved_action,
+    refuse_unserved_service,
+)
 from drdeploy.hosting.local.api_errors import ApiError
-from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
-from drdeploy.hosting.local.registry.ecr_login import LOGIN_OPERATION, with_local_registry
+from drdeploy.hosting.local.http_server import AdmittedHead, ServiceRequest, ServiceResponse
+from drdeploy.hosting.local.registry.ecr_login import (
+    LOGIN_OPERATION,
+    carries_registry_password,
+    replace_registry_in_login,
+)
 from drdeploy.hosting.local.registry.routes import PREFIX as REGISTRY_PREFIX
-from drdeploy.hosting.local.registry.routes import ImageRegistry
+from drdeploy.hosting.local.registry.routes import ImageRegistry, make_login_required_response
 from drdeploy.hosting.local.resource_store import AccountRegion
-from drdeploy.hosting.sagemaker import DEFAULT_REGION
+from drdeploy.hosting.sagemaker import DEFAULT_REGION, quotas
+from drdeploy.units import GIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from drdeploy.hosting.local.api.metrics import MetricLog
+    from drdeploy.hosting.local.access_key import AccessKey
+    from drdeploy.hosting.local.api.asynchronous_metrics import BacklogSampler
     from drdeploy.hosting.local.api.simulated_aws import SimulatedAws
+    from drdeploy.hosting.local.asynchronous.queues import AsynchronousQueues
     from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
+    from drdeploy.hosting.local.scaling.scaler import ScaledVariant
 
-log = logging.getLogger(__name__)
+R = TypeVar("R")
 
 STATUS_PATH = "/_drdeploy/status"
 TARGET_PREFIX = "SageMaker."
 CREDENTIAL_SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([\w-]+)/([\w-]+)/aws4_request")
-INVOCATION_PATH = re.compile(r"/endpoints/([^/]+)/invocations")
+ASYNCHRONOUS = "async-invocations"
+STREAMED = "invocations-response-stream"
+INVOCATION_PATH = re.compile(rf"/endpoints/([^/]+)/(invocations|{ASYNCHRONOUS}|{STREAMED})")
 PORT = re.compile(r":\d*$")
 AMZ_JSON = "application/x-amz-json-1.1"
 
+API_BODY_BYTES_MAX = 16 * MIB
+"""Bytes of the longest request body, except for S3; no API has longer requests."""
+OBJECT_BYTES_MAX = 5 * GIB
+"""Bytes of the longest object in one request to S3 (Amazon S3 API, ``PutObject``)."""
+KMS_KEY_HEADER = "x-amz-server-side-encryption-aws-kms-key-id"
+LAYER_BYTES_MAX = 10 * GIB
+"""Bytes of the longest layer: as many as a whole image may have (developer guide, "Deploy models
+with Amazon SageMaker Serverless Inference")."""
+
+_failures = FailureLog()
+
+
+@dataclass(frozen=True)
+class _Addressed:
+    """The addressee of a request.
+
+    Attributes:
+        region: The region that the signature names, or the default region.
+        service: The signing name of the service; empty if the request is not signed.
+        endpoint: The name of the endpoint to invoke, percent-encoded; empty if the request is
+            not an invocation.
+        kind: The last part of the path of an invocation, which says how it is answered.
+        is_registry: Whether the request is for the image registry.
+        claim: The signature of a request to a shared service; otherwise None, and None for the
+            registry.
+    """
+
+    region: str
+    service: str
+    endpoint: str
+    kind: str
+    is_registry: bool
+    claim: SignedClaim | None
+
 
 class ApiRouter:
-    """Answers every request that comes to the port.
+    """Answers all requests to the service's port.
 
     Args:
-        fleet: Runs the endpoints' instances.
-        aws: Answers for every service other than SageMaker.
-        metrics: Written out before CloudWatch is read.
-        registry: Serves images in place of ECR's registry.
-        status: Returns what ``GET /_drdeploy/status`` answers.
+        fleet: The fleet that runs the instances of the endpoints.
+        aws: The simulation that answers for every service except SageMaker.
+        logs: The logs of invocations. The queued metrics are written to CloudWatch before
+            CloudWatch is read.
+        registry: The image registry, in place of ECR's registry.
+        status: Returns the answer to ``GET /_drdeploy/status``.
+        queues: The queues of all asynchronous endpoints.
+        backlogs: Writes the backlogs to CloudWatch before CloudWatch is read.
+        key: The key with which every request to a shared service must be signed; None if every
+            program of this machine may send requests.
     """
 
     def __init__(
         self,
         fleet: InstanceFleet,
         aws: SimulatedAws,
-        metrics: MetricLog,
+        logs: InvocationLogs,
         registry: ImageRegistry,
         status: Callable[[], dict[str, Any]],
+        *,
+        queues: AsynchronousQueues,
+        backlogs: BacklogSampler,
+        key: AccessKey | None = None,
     ) -> None:
         self._fleet = fleet
         self._aws = aws
-        self._metrics = metrics
+        self._logs = logs
         self._registry = registry
         self._status = status
-        self._regions: dict[str, tuple[ControlPlane, Invocations]] = {}
+        self._key = key
+        self._verifier = SignatureVerifier(key, fleet.clock) if key is not None else None
+        self._queues = queues
+        self._backlogs = backlogs
+        self._regions: dict[str, tuple[ControlPlane, Invocations, AsynchronousInvocations]] = {}
         self._lock = threading.Lock()
 
-    def answer(self, request: ServiceRequest) -> ServiceResponse:
-        """Answer a request; an error becomes a response too."""
-        try:
-            return self._route(request)
-        except ApiError as err:
-            return _error_response(err)
-        except Exception:
-            log.exception("%s %s failed", request.method, request.path)
-            return _error_response(api_errors.internal_failure())
+    def admit_request(self, request: ServiceRequest) -> AdmittedHead | ServiceResponse:
+        """Admit or refuse a request by its headers; an error becomes a response."""
+        return _answer_errors_like_aws(request, lambda: self._admit_head(request))
 
-    def control_planes(self) -> tuple[ControlPlane, ...]:
-        """Return the control planes of the regions that were used so far."""
+    def list_control_planes(self) -> tuple[ControlPlane, ...]:
+        """Return the control planes of all regions used so far."""
         with self._lock:
-            return tuple(control_plane for control_plane, _ in self._regions.values())
+            return tuple(services[0] for services in self._regions.values())
 
-    def _route(self, request: ServiceRequest) -> ServiceResponse:
+    def find_variant(self, region: str, resource_id: str, dimension: str) -> ScaledVariant | None:
+        """Return a registered variant; None if its endpoint does not exist, or has no variants yet.
+
+        Args:
+            region: The region of the endpoint.
+            resource_id: The id under which the variant is registered to be scaled.
+            dimension: The scalable dimension.
+        """
+        with self._lock:
+            services = self._regions.get(region)
+        return find_scaled_variant(services[0], resource_id, dimension) if services else None
+
+    def _admit_head(self, request: ServiceRequest) -> AdmittedHead | ServiceResponse:
         if _may_come_from_a_web_page(request):
-            raise api_errors.access_denied()
-        scope = CREDENTIAL_SCOPE.search(request.headers.get("Authorization") or "")
-        region, service = (scope[1], scope[2]) if scope else (DEFAULT_REGION, "")
-        target = request.headers.get("X-Amz-Target") or ""
-        invocation = INVOCATION_PATH.fullmatch(request.path) if request.method == "POST" else None
-        if invocation and service in {"", "sagemaker"}:
-            return self._region(region)[1].answer(invocation[1], request)
-        if request.path == STATUS_PATH:
-            return _json_response(200, self._status(), "application/json")
+            raise api_errors.make_access_denied_error()
+        addressed = self._find_addressed_service(request)
+        if addressed.is_registry and self._key is not None:
+            now_s = self._fleet.clock.now().timestamp()
+            if not carries_registry_password(request.headers, self._key, now_s):
+                return make_login_required_response()
+        limit = _find_body_limit(addressed, request)
+
+        def answer(complete: ServiceRequest) -> ServiceResponse:
+            return _answer_errors_like_aws(
+                complete, lambda: self._route_request(addressed, complete)
+            )
+
+        def refuse_length(longer: ServiceRequest) -> ServiceResponse:
+            return _answer_errors_like_aws(longer, lambda: refuse(longer.length_bytes))
+
+        def refuse(length_bytes: int) -> ServiceResponse:
+            if addressed.endpoint:
+                raise api_errors.make_payload_too_large_error(length_bytes, limit)
+            raise api_errors.make_request_too_large_error(length_bytes, limit)
+
+        return AdmittedHead(limit, answer, refuse_length)
+
+    def _find_addressed_service(self, request: ServiceRequest) -> _Addressed:
+        """Find out what a request is for.
+
+        Raises:
+            SignatureRefused: The service is shared, and the head of the request is not signed with
+                its key.
+        """
+        region, service = _read_stated_scope(request)
+        is_registry = not service and request.path.startswith(REGISTRY_PREFIX)
+        claim = None
         # A registry's clients do not sign; a signed /v2/ is a key in a bucket of that name.
-        if not service and request.path.startswith(REGISTRY_PREFIX):
-            self._aws.warm_up()
-            return self._registry.answer(request)
+        if self._verifier is not None and not is_registry:
+            claim = self._verifier.check_head(request)
+            region, service = claim.region, claim.service
+        found = INVOCATION_PATH.fullmatch(request.path) if request.method == "POST" else None
+        endpoint = found[1] if found and service in {"", "sagemaker"} else ""
+        kind = found[2] if found and endpoint else ""
+        return _Addressed(region, service, endpoint, kind, is_registry, claim)
+
+    def _route_request(self, addressed: _Addressed, request: ServiceRequest) -> ServiceResponse:
+        if self._verifier is not None and addressed.claim is not None:
+            self._verifier.check_body(addressed.claim, request)
+        target = request.headers.get("X-Amz-Target") or ""
+        if addressed.endpoint:
+            _, direct, queued = self._get_or_make_services_of_region(addressed.region)
+            if addressed.kind == ASYNCHRONOUS:
+                return queued.answer_invocation(addressed.endpoint, request)
+            is_streamed = addressed.kind == STREAMED
+            return direct.answer_invocation(addressed.endpoint, request, is_streamed=is_streamed)
+        if request.path == STATUS_PATH:
+            return _make_json_response(200, self._status(), "application/json")
+        if addressed.is_registry:
+            self._aws.import_moto()
+            return self._registry.answer_request(request)
         if target.startswith(TARGET_PREFIX):
-            return self._control(region, target.removeprefix(TARGET_PREFIX), request)
-        if service == "sagemaker":
-            raise api_errors.unknown_operation(f"{request.method} {request.path}")
-        if service == "monitoring":
-            self._metrics.flush()
-        answer = self._aws.answer(request)
-        if target.endswith(LOGIN_OPERATION) and answer.status == 200:
-            return with_local_registry(answer, request.headers.get("Host") or LOOPBACK)
+            return self._carry_out_json_operation(
+                addressed.region, target.removeprefix(TARGET_PREFIX), request
+            )
+        if addressed.service == "sagemaker":
+            raise api_errors.make_unknown_operation_error(name_runtime_operation(request))
+        return self._pass_on_to_simulated_service(addressed, request)
+
+    def _pass_on_to_simulated_service(
+        self, addressed: _Addressed, request: ServiceRequest
+    ) -> ServiceResponse:
+        if addressed.service == "monitoring":
+            self._logs.metrics.write_queued_metrics()
+            self._backlogs.write_samples()
+        if addressed.service == "logs":
+            request = self._bring_lines(addressed.region, request)
+        refuse_unserved_service(addressed.service, request)
+        refuse_overlooked_members(addressed.service, request)
+        if addressed.service == "s3":
+            self._check_s3_request(addressed.region, request)
+        if addressed.service == "application-autoscaling":
+            self._check_scaling_request(addressed.region, request)
+        answer = refuse_unserved_action(
+            addressed.service, request, lambda: self._aws.answer_request(request)
+        )
+        is_login = (request.headers.get("X-Amz-Target") or "").endswith(LOGIN_OPERATION)
+        if is_login and answer.status == 200:
+            host = request.headers.get("Host") or LOOPBACK
+            return replace_registry_in_login(
+                answer, host, self._key, self._fleet.clock.now().timestamp()
+            )
         return answer
 
-    def _control(self, region: str, operation: str, request: ServiceRequest) -> ServiceResponse:
-        try:
-            value = json.loads(request.body.read() or b"{}")
-        except (ValueError, RecursionError) as err:
-            raise api_errors.malformed("The body is not valid JSON.") from err
-        return _json_response(200, self._region(region)[0].call(operation, value))
+    def _bring_lines(self, region: str, request: ServiceRequest) -> ServiceRequest:
+        """Fetch the newest lines of the log groups that a request names, and return the request."""
+        body = request.body.read()
+        self._fleet.logs.fetch_lines_of_groups(region, make_group_condition(body))
+        drop_expired_events(region)
+        return replace(request, body=io.BytesIO(body))
 
-    def _region(self, name: str) -> tuple[ControlPlane, Invocations]:
+    def _check_s3_request(self, region: str, request: ServiceRequest) -> None:
+        """Refuse an object that is damaged, or would be encrypted with a key that is none."""
+        refuse_wrong_digest(request)
+        key = request.headers.get(KMS_KEY_HEADER)
+        problem = self._aws.find_problem_with_key(region, key) if key else ""
+        if problem:
+            raise ApiError("KMS.NotFoundException", f"The KMS key {key} {problem}.")
+
+    def _check_scaling_request(self, region: str, request: ServiceRequest) -> None:
+        value = _read_json_body(request)
+        request.body.seek(0)  # for moto
+        refuse_scaling_without_effect(
+            name_action(request),
+            value,
+            self._get_or_make_services_of_region(region)[0],
+            partial(self._aws.has_scalable_target, region),
+        )
+
+    def _carry_out_json_operation(
+        self, region: str, operation: str, request: ServiceRequest
+    ) -> ServiceResponse:
+        value = _read_json_body(request)
+        return _make_json_response(
+            200,
+            self._get_or_make_services_of_region(region)[0].carry_out_operation(operation, value),
+        )
+
+    def _get_or_make_services_of_region(
+        self, name: str
+    ) -> tuple[ControlPlane, Invocations, AsynchronousInvocations]:
         with self._lock:
             if name not in self._regions:
-                control_plane = ControlPlane(AccountRegion(name), self._fleet)
-                invocations = Invocations(control_plane, self._metrics, self._fleet)
-                self._regions[name] = (control_plane, invocations)
+                control_plane = ControlPlane(AccountRegion(name), self._fleet, self._aws)
+                invocations = Invocations(control_plane, self._logs, self._fleet)
+                asynchronous = AsynchronousInvocations(
+                    control_plane, self._queues, self._aws, self._fleet.clock
+                )
+                self._regions[name] = (control_plane, invocations, asynchronous)
             return self._regions[name]
+
+
+def _answer_errors_like_aws(request: ServiceRequest, work: Callable[[], R]) -> R | ServiceResponse:
+    """Return the result of ``work``, or the response that AWS would give to an error in it."""
+    try:
+        return work()
+    except SignatureRefused as err:
+        refused = partial(make_signature_refusal_response, err)
+    except ApiError as err:
+        refused = partial(make_error_response, err)
+    except Exception as err:  # noqa: BLE001 - a client must get a response
+        _failures.log_failure(f"{request.method} {request.path}", err)
+        refused = partial(make_error_response, api_errors.make_internal_failure_error())
+    is_invocation = INVOCATION_PATH.fullmatch(request.path) is not None
+    return refused(request, _read_stated_scope(request)[1], is_invocation=is_invocation)
+
+
+def _read_json_body(request: ServiceRequest) -> Any:
+    try:
+        return parse_json(request.body.read() or b"{}")
+    except ValueError as err:
+        raise api_errors.make_malformed_error("The body is not valid JSON.") from err
+
+
+def _find_body_limit(addressed: _Addressed, request: ServiceRequest) -> int:
+    if addressed.is_registry:
+        return LAYER_BYTES_MAX
+    if addressed.kind == ASYNCHRONOUS:
+        return find_inline_bytes_max()
+    if addressed.endpoint:
+        return quotas.REALTIME_PAYLOAD_BYTES
+    # S3's clients state the hash of the body in the head, so their signature is verified by now.
+    # Anybody can send what is verified no earlier than with its body: that must be short.
+    is_verified = addressed.claim is None or addressed.claim.body_sha256 is not None
+    is_api = addressed.service not in {"", "s3"} or "X-Amz-Target" in request.headers
+    return OBJECT_BYTES_MAX if is_verified and not is_api else API_BODY_BYTES_MAX
+
+
+def _read_stated_scope(request: ServiceRequest) -> tuple[str, str]:
+    """Return the region and the service that a request's signature names, without verifying it."""
+    header = CREDENTIAL_SCOPE.search(request.headers.get("Authorization") or "")
+    presigned = parse_qs(request.target.partition("?")[2]).get("X-Amz-Credential", [""])[0]
+    scope = header or CREDENTIAL_SCOPE.fullmatch(f"Credential={presigned}")
+    return (scope[1], scope[2]) if scope else (DEFAULT_REGION, "")
 
 
 def _may_come_from_a_web_page(request: ServiceRequest) -> bool:
     """Return whether a browser may have sent a request on behalf of a web page.
 
-    Any page that the user visits can make the browser send requests to 127.0.0.1; such requests
-    carry ``Origin``.  By DNS rebinding (its own host name made to resolve to 127.0.0.1) a page can
-    avoid that header, but then ``Host`` names the page's host.
+    Any web page that the user visits can make the browser send requests to 127.0.0.1.  For a form
+    or a script that posts, the browser sends ``Origin``.  For an image whose address is an API call
+    by ``GET``, as IAM accepts, the browser sends ``Sec-Fetch-Site``, and an old browser sends
+    ``Referer`` (Fetch Metadata Request Headers, W3C). The value ``none`` of ``Sec-Fetch-Site``
+    stands for an address that the user typed.  With DNS rebinding, a page makes its own host name
+    resolve to 127.0.0.1. The browser then sends none of the three headers, but ``Host`` names the
+    host of the page.
     """
     host = PORT.sub("", request.headers.get("Host") or LOOPBACK)
     is_this_machine = host in {LOOPBACK, "localhost"} or host.endswith(".localhost")
-    return not is_this_machine or "Origin" in request.headers
+    return (
+        not is_this_machine
+        or "Origin" in request.headers
+        or "Referer" in request.headers
+        or request.headers.get("Sec-Fetch-Site", "none") != "none"
+    )
 
 
-def _error_response(err: ApiError) -> ServiceResponse:
-    # boto3 reads the code from __type for SageMaker (JSON 1.1) and from the header for its runtime
-    # (REST-JSON), and the message under either spelling.
-    body = {"__type": err.code, "message": err.message, "Message": err.message, **err.details}
-    response = _json_response(err.status, body)
-    headers = {**dict(response.header_items()), "x-amzn-ErrorType": err.code}
-    return ServiceResponse(response.status, headers, response.body)
-
-
-def _json_response(status: int, value: Any, content_type: str = AMZ_JSON) -> ServiceResponse:
+def _make_json_response(status: int, value: Any, content_type: str = AMZ_JSON) -> ServiceResponse:
     headers = {"Content-Type": content_type, "x-amzn-RequestId": str(uuid.uuid4())}
-    return ServiceResponse(status, headers, json.dumps(value, default=_to_json).encode())
+    return ServiceResponse(status, headers, json.dumps(value, default=_encode_time).encode())
 
 
-def _to_json(value: Any) -> Any:
+def _encode_time(value: Any) -> Any:
     # AWS's JSON protocols write a timestamp as seconds since 1970.
     if isinstance(value, datetime):
         return round(value.timestamp(), 3)

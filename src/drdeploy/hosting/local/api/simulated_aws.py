@@ -1,32 +1,58 @@
-"""Every AWS service but SageMaker, simulated by moto in this same process.
+"""All AWS services except SageMaker, which moto simulates in the same process.
 
-moto answers for S3, ECR, IAM, STS, CloudWatch, CloudWatch Logs and Application Auto Scaling.  Apart
-from this module only ``registry.manifests`` reads moto's data, that of ECR.
+moto answers for S3, ECR, IAM, KMS, STS, CloudWatch, CloudWatch Logs and Application Auto Scaling.
+Besides this module, only ``registry.manifests`` reads data of moto (ECR).
 """
 
 from __future__ import annotations
 
+import contextlib
+import re
 import threading
+import time
 from enum import Enum
-from functools import cache
+from functools import cache, partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from drdeploy.files import CHUNK_BYTES
 from drdeploy.hosting.engine.ports import LOOPBACK
+from drdeploy.hosting.local.api import (
+    cloudwatch,
+    log_groups,
+    scaling,
+    scaling_operations,
+    served_operations,
+)
+from drdeploy.hosting.local.api.policy_simulator import (
+    SIMULATIONS,
+    Principal,
+    PrincipalPolicy,
+    answer_simulation,
+)
+from drdeploy.hosting.local.endpoints.execution_role import RolePolicies
 from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
 from drdeploy.hosting.local.resource_store import ACCOUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from drdeploy.hosting.local.endpoints.instance_logs import LogStreamName
+    from drdeploy.hosting.local.instances.instance import LogLine
 
 PARTITION = "aws"
+SUBSCRIBER_TIMEOUT_S = 5.0
+"""Seconds that the web server of a subscriber of SNS may take to accept, and to answer."""
+NOTHING = '{"Statement": []}'
+"""A policy that allows nothing."""
 
 
 class SimulatedAws:
-    """Answers for every service but SageMaker, and reads what they hold.
+    """Answers requests to all AWS services except SageMaker, and reads their data.
 
-    Importing moto takes two seconds; :meth:`warm_up` does it when the service starts and not
-    within the first request.
+    Importing moto takes two seconds, so :meth:`import_moto` is called when the service starts, and
+    not by the first request.
     """
 
     def __init__(self) -> None:
@@ -35,8 +61,8 @@ class SimulatedAws:
         self._s3: Any = None
         self._cloudwatch: Any = None
 
-    def warm_up(self) -> None:
-        """Import moto with its S3 and CloudWatch; the first call takes seconds, others nothing."""
+    def import_moto(self) -> None:
+        """Import moto with its S3 and CloudWatch; only the first call takes seconds."""
         with self._lock:
             if self._dispatcher is not None:
                 return
@@ -48,75 +74,421 @@ class SimulatedAws:
             from moto.s3.models import s3_backends
 
             _fill_gaps_in_moto()
+            cloudwatch.install_operations()
+            log_groups.install_operations()
+            served_operations.install_refusals()
             self._s3 = s3_backends[ACCOUNT][PARTITION]
             self._cloudwatch = cloudwatch_backends[ACCOUNT]
             self._dispatcher = DomainDispatcherApplication(create_backend_app)
 
-    def answer(self, request: ServiceRequest) -> ServiceResponse:
-        """Pass a request to the service that its signature names, and return its response."""
-        self.warm_up()
-        environ = _environ_of(request)
+    def answer_request(self, request: ServiceRequest) -> ServiceResponse:
+        """Pass a request to the service in its signature, and return the response.
+
+        Raises:
+            NotImplementedError: moto does not have the operation.
+        """
+        self.import_moto()
+        environ = _make_wsgi_environ(request)
         application = self._dispatcher.get_application(environ)
-        return _call_wsgi(application, environ)
+        return _call_wsgi_application(application, environ)
 
     def read_object(self, uri: str) -> bytes:
         """Return the content of the object that an ``s3://bucket/key`` URI names.
 
         Raises:
-            KeyError: There is no such object or bucket.
+            KeyError: The object or the bucket does not exist.
         """
-        self.warm_up()
-        from moto.core.exceptions import ServiceException
-
-        parts = urlsplit(uri)
-        try:
-            found = self._s3.get_object(parts.netloc, unquote(parts.path.lstrip("/")))
-        except ServiceException as err:
-            raise KeyError(uri) from err
+        found = self._find_object(uri)
         if found is None:
             raise KeyError(uri)
         return bytes(found.value)
 
-    def policies_of_role(self, role_arn: str) -> list[str] | None:
-        """Return a role's policies as JSON documents; None where IAM has no such role."""
-        self.warm_up()
-        from moto.iam.exceptions import NotFoundException
-        from moto.iam.models import iam_backends
+    def measure_object(self, uri: str) -> int:
+        """Return the bytes of the object that an ``s3://bucket/key`` URI names.
 
-        iam = iam_backends[ACCOUNT][PARTITION]
+        Raises:
+            KeyError: The object or the bucket does not exist.
+        """
+        found = self._find_object(uri)
+        if found is None:
+            raise KeyError(uri)
+        return int(found.size)
+
+    def has_object(self, uri: str) -> bool:
+        """Return whether the object that an ``s3://bucket/key`` URI names exists.
+
+        A URI that ends with a slash names all objects below it; one of them must exist.
+        """
+        if uri.endswith("/"):
+            return bool(self._list_keys_below(uri))
+        return self._find_object(uri) is not None
+
+    def read_files(self, uri: str) -> dict[str, bytes]:
+        """Return the content of the objects that a URI names, by the part of their key below it.
+
+        A URI that ends with a slash names all objects below it, any other URI one object.
+
+        Raises:
+            KeyError: The URI names no object.
+        """
+        parts = urlsplit(uri)
+        prefix = unquote(parts.path.lstrip("/"))
+        if not uri.endswith("/"):
+            return {prefix.rpartition("/")[2]: self.read_object(uri)}
+        keys = self._list_keys_below(uri)
+        if not keys:
+            raise KeyError(uri)
+        found = {key: self._find_object_of_bucket(parts.netloc, key) for key in keys}
+        return {
+            key.removeprefix(prefix): bytes(one.value)
+            for key, one in found.items()
+            if one is not None
+        }
+
+    def _list_keys_below(self, uri: str) -> list[str]:
+        parts = urlsplit(uri)
+        with contextlib.suppress(KeyError):
+            return self.list_keys(parts.netloc, unquote(parts.path.lstrip("/")))
+        return []
+
+    def _find_object(self, uri: str) -> Any:
+        parts = urlsplit(uri)
+        return self._find_object_of_bucket(parts.netloc, unquote(parts.path.lstrip("/")))
+
+    def _find_object_of_bucket(self, bucket: str, key: str) -> Any:
+        self.import_moto()
+        from moto.core.exceptions import ServiceException
+
         try:
-            role = iam.get_role_by_arn(role_arn)
-        except NotFoundException:
+            return self._s3.get_object(bucket, key)
+        except ServiceException:
             return None
-        attached: list[Any] = list(role.managed_policies.values())
-        return [*role.policies.values(), *(policy.document for policy in attached)]
+
+    def list_keys(self, bucket: str, prefix: str) -> list[str]:
+        """Return the keys of a bucket that begin with a prefix, in the order of S3.
+
+        Raises:
+            KeyError: The bucket does not exist.
+        """
+        self.import_moto()
+        from moto.s3.models import FakeDeleteMarker
+
+        kept = self._s3.buckets[bucket].keys
+        # Only references to moto's own strings are copied. S3 orders keys by their bytes.
+        keys = (key for key in tuple(kept) if key.startswith(prefix))
+        return sorted(
+            (key for key in keys if not isinstance(kept.get(key), FakeDeleteMarker)),
+            key=str.encode,
+        )
+
+    def read_chunks(self, bucket: str, key: str) -> Iterator[bytes]:
+        """Yield the content of an object, without copying the whole object.
+
+        Raises:
+            KeyError: The object or the bucket does not exist, or the object was overwritten or
+                deleted while it was read.
+        """
+        found = self._find_object_of_bucket(bucket, key)
+        if found is None:
+            raise KeyError(key)
+        position = 0
+        while True:
+            try:
+                with found.lock:
+                    found._value_buffer.seek(position)  # noqa: SLF001  moto reads whole objects
+                    chunk = found._value_buffer.read(CHUNK_BYTES)  # noqa: SLF001
+            except ValueError as err:  # moto has closed the file of an object that it has replaced
+                raise KeyError(key) from err
+            if not chunk:
+                return
+            position += len(chunk)
+            yield chunk
+
+    def delete_object(self, bucket: str, key: str) -> None:
+        """Delete an object, if it exists."""
+        self.import_moto()
+        from moto.core.exceptions import ServiceException
+
+        with contextlib.suppress(ServiceException):
+            self._s3.delete_object(bucket, key)
+
+    def has_bucket(self, bucket: str) -> bool:
+        """Return whether S3 has a bucket with the given name."""
+        self.import_moto()
+        return bucket in self._s3.buckets
+
+    def put_object(
+        self,
+        region: str,
+        bucket: str,
+        key: str,
+        body: bytes,
+        kms_key_id: str | None,
+        *,
+        content_type: str | None = None,
+    ) -> None:
+        """Write an object, encrypted with a KMS key or with the encryption of the bucket.
+
+        Args:
+            region: The region of the KMS key.
+            bucket: The name of the bucket.
+            key: The key of the object in the bucket.
+            body: The content of the object.
+            kms_key_id: Id, ARN, alias or ARN of an alias of the KMS key; None means the bucket's
+                encryption.
+            content_type: The content type of the object; None leaves S3's default.
+
+        Raises:
+            OSError: There is no such bucket, or the key cannot be used.
+        """
+        self.import_moto()
+        from moto.core.exceptions import ServiceException
+
+        encryption = {}
+        if kms_key_id is not None:
+            problem = self.find_problem_with_key(region, kms_key_id)
+            if problem:
+                raise OSError(f"the KMS key {kms_key_id} {problem}")
+            arn = self._find_key(region, kms_key_id).arn
+            encryption = {"encryption": "aws:kms", "kms_key_id": arn}
+        try:
+            made = self._s3.put_object(bucket, key, body, **encryption)
+            if content_type is not None:
+                made.set_metadata({"Content-Type": content_type})
+        except ServiceException as err:
+            raise OSError(f"S3 answers {err.code} ({err.message})") from err
+
+    def has_topic(self, arn: str) -> bool:
+        """Return whether SNS has the topic with an ARN."""
+        return self._find_topic(arn) is not None
+
+    def publish_notification(self, topic: str, message: str) -> None:
+        """Publish a message to a topic of SNS, which delivers it to the topic's subscribers.
+
+        Raises:
+            OSError: The topic does not exist, or a delivery fails.
+        """
+        found = self._find_topic(topic)
+        if found is None:
+            raise OSError(f"the topic {topic} does not exist")
+        try:
+            found.publish(message)
+        except Exception as err:  # whatever a subscriber's HTTP server or queue raises in moto
+            raise OSError(f"the message cannot be delivered: {err}") from err
+
+    def _find_topic(self, arn: str) -> Any:
+        """Return moto's topic with an ARN; None if there is none."""
+        self.import_moto()
+        from moto.sns.models import sns_backends
+
+        region = arn.split(":")[3]
+        try:
+            return sns_backends[ACCOUNT][region].topics.get(arn)
+        except KeyError:  # moto knows AWS's regions only
+            return None
+
+    def find_problem_with_key(self, region: str, key_id: str) -> str:
+        """Return why a KMS key cannot encrypt, as a sentence without its subject; empty if it can.
+
+        Args:
+            region: The region in which the key is looked up.
+            key_id: Id, ARN, alias or ARN of an alias.
+        """
+        self.import_moto()
+        key = self._find_key(region, key_id)
+        if key is None:
+            return f"does not exist in {region}"
+        if key.key_state != "Enabled":
+            return f"cannot be used: its state is {key.key_state}"
+        if key.key_spec != "SYMMETRIC_DEFAULT":
+            return f"cannot be used: it is not a symmetric key for encryption ({key.key_spec})"
+        return ""
+
+    def _find_key(self, region: str, key_id: str) -> Any:
+        """Return moto's key with an id, ARN, alias or ARN of an alias; None if there is none."""
+        from moto.kms.models import kms_backends
+
+        if key_id.startswith("arn:"):
+            own = f"arn:{PARTITION}:kms:{region}:{ACCOUNT}:"
+            if not key_id.startswith(own):
+                return None
+            key_id = key_id.removeprefix(own).removeprefix("key/")
+        try:
+            kms = kms_backends[ACCOUNT][region]
+        except KeyError:
+            return None
+        if key_id.startswith("alias/"):
+            key_id = kms.get_key_id_from_alias(key_id) or ""
+        return kms.keys.get(key_id)
+
+    def has_scalable_target(self, region: str, resource_id: str, dimension: str) -> bool:
+        """Return whether Application Auto Scaling has registered a resource to be scaled."""
+        self.import_moto()
+        from moto.applicationautoscaling.models import applicationautoscaling_backends
+
+        try:
+            backend = applicationautoscaling_backends[ACCOUNT][region]
+        except KeyError:
+            return False
+        return resource_id in backend.targets.get(dimension, {})
+
+    def find_policies_of_role(self, role_arn: str) -> RolePolicies | None:
+        """Return the policies of a role; None if IAM does not have the role."""
+        self.import_moto()
+        principal = _find_principal(role_arn)
+        role = next(
+            (one for one in _load_iam_backend().roles.values() if one.arn == role_arn), None
+        )
+        if principal is None or role is None:
+            return None
+        return RolePolicies(
+            tuple(policy.document for policy in principal.policies),
+            role.assume_role_policy_document,
+            principal.boundary,
+        )
+
+    def find_state_of_alarm(self, region: str, name: str) -> str | None:
+        """Return ``OK``, ``ALARM`` or ``INSUFFICIENT_DATA``; None if the alarm does not exist."""
+        self.import_moto()
+        try:
+            alarm = self._cloudwatch[region].alarms.get(name)
+        except KeyError:  # moto knows AWS's regions, but a request can be signed for any name
+            return None
+        return None if alarm is None else str(alarm.state_value)
+
+    def put_log_lines(self, name: LogStreamName, lines: Sequence[LogLine]) -> None:
+        """Append lines to a log stream of CloudWatch Logs, which is created if it does not exist.
+
+        Lines for a region that AWS does not have are dropped, because nobody could read them.
+        """
+        self.import_moto()
+        with contextlib.suppress(KeyError):
+            log_groups.put_log_lines(name, lines)
+
+    def evaluate_due_alarms(self) -> None:
+        """Evaluate the alarms of all regions for which a period has ended, or data has arrived."""
+        if self._cloudwatch is None:
+            return
+        for backend in tuple(self._cloudwatch.values()):
+            if backend.alarms:
+                cloudwatch.find_alarm_book(backend).evaluate_due_alarms(time.time())
 
     def put_metric_data(self, region: str, namespace: str, data: list[dict[str, Any]]) -> None:
-        """Write metric data to a region's CloudWatch."""
-        self.warm_up()
-        self._cloudwatch[region].put_metric_data(namespace, data)
+        """Write metric data to a region's CloudWatch, if AWS has the region."""
+        self.import_moto()
+        try:
+            store = cloudwatch.find_metric_store(self._cloudwatch[region])
+        except KeyError:
+            return
+        store.put_metric_data(namespace, data, time.time())
 
 
 @cache
 def _fill_gaps_in_moto() -> None:
-    """Patch moto 5.2 in two places where Terraform's configuration for SageMaker fails on it."""
+    """Patch moto 5.2 in the places at which it refuses what AWS allows."""
+    import moto.iam.models
     from moto.applicationautoscaling import models, responses
+    from moto.core.responses import ActionResult
+    from moto.ecr.models import ECRBackend
     from moto.iam.access_control import PermissionResult
+    from moto.iam.responses import IamResponse
     from moto.s3.models import FakeBucket
 
     # Bucket policies are stored and returned, but not enforced: moto denies wherever a statement's
     # condition is not met, so that "deny unencrypted connections" would deny every connection.
     FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL  # type: ignore[method-assign]
 
-    # moto's list of what can be scaled lacks provisioned concurrency.
+    # moto's list of what can be scaled lacks provisioned concurrency and copies.
     known = {one.name: one.value for one in models.ScalableDimensionValueSet}
     known["SAGEMAKER_PROVISIONED"] = "sagemaker:variant:DesiredProvisionedConcurrency"
+    known["SAGEMAKER_COPIES"] = "sagemaker:inference-component:DesiredCopyCount"
     for module in (models, responses):
         vars(module)["ScalableDimensionValueSet"] = Enum("ScalableDimensionValueSet", known)
 
+    _limit_wait_for_subscribers()
+    scaling.install_operations()
+    scaling_operations.install_operations()
 
-def _environ_of(request: ServiceRequest) -> dict[str, Any]:
-    """Describe a request as WSGI (PEP 3333) wants it."""
+    # moto has the policies that AWS manages, such as AmazonSageMakerFullAccess, and hides them.
+    vars(moto.iam.models)["load_iam_aws_managed_policies"] = lambda: True
+
+    # Without rules, moto would keep None for them, and no repository could be created any more.
+    put_configuration = ECRBackend.put_registry_scanning_configuration
+    ECRBackend.put_registry_scanning_configuration = (  # type: ignore[method-assign]
+        lambda self, scan_type, rules: put_configuration(self, scan_type, rules or [])
+    )
+
+    def make_simulation(operation: str) -> Callable[[Any], Any]:
+        return lambda response: ActionResult(
+            answer_simulation(operation, dict(response.params), _find_principal)
+        )
+
+    # moto finds the method of an action by the action's name.
+    for operation in SIMULATIONS:
+        method = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).lower()
+        setattr(IamResponse, method, make_simulation(operation))
+
+
+def _limit_wait_for_subscribers() -> None:
+    """Give the web servers of SNS's subscribers some seconds; moto waits for them forever.
+
+    Their answers are not read, and may not redirect.
+    """
+    import moto.sns.models
+
+    module = vars(moto.sns.models)
+    post = partial(
+        module["requests"].post, timeout=SUBSCRIBER_TIMEOUT_S, stream=True, allow_redirects=False
+    )
+    module["requests"] = SimpleNamespace(post=post)
+
+
+def _find_principal(arn: str) -> Principal | None:
+    """Return the policies that count for a user, group or role; None if IAM does not have it."""
+    iam = _load_iam_backend()
+    for kind, entities in (("role", iam.roles), ("user", iam.users), ("group", iam.groups)):
+        for entity in entities.values():
+            if entity.arn == arn:
+                groups = iam.get_groups_for_user(entity.name) if kind == "user" else []
+                members = [(kind, entity), *(("group", group) for group in groups)]
+                policies = [one for member in members for one in _list_policies(*member)]
+                return Principal(tuple(policies), _find_boundary(entity))
+    return None
+
+
+def _list_policies(kind: str, entity: Any) -> Iterator[PrincipalPolicy]:
+    for name, document in entity.policies.items():
+        yield PrincipalPolicy(name, kind, document)
+    for policy in entity.managed_policies.values():
+        is_of_aws = policy.arn.startswith(f"arn:{PARTITION}:iam::aws:")
+        source = "aws-managed" if is_of_aws else "user-managed"
+        yield PrincipalPolicy(policy.name, source, _read_policy_document(policy))
+
+
+def _find_boundary(entity: Any) -> str | None:
+    """Return the permissions boundary of a role or user as JSON; None if it has none."""
+    arn = getattr(entity, "permissions_boundary_arn", None)
+    if not arn:
+        return None
+    bounding: Any = _load_iam_backend().managed_policies.get(arn)
+    # IAM refuses to delete a boundary that is in use; moto does not.
+    return _read_policy_document(bounding) if bounding else NOTHING
+
+
+def _load_iam_backend() -> Any:
+    from moto.iam.models import iam_backends
+
+    return iam_backends[ACCOUNT][PARTITION]
+
+
+def _read_policy_document(policy: Any) -> str:
+    """Return the default version of one of moto's managed policies, as JSON."""
+    versions = {one.version_id: one.document for one in policy.versions}
+    return str(versions[policy.default_version_id])
+
+
+def _make_wsgi_environ(request: ServiceRequest) -> dict[str, Any]:
+    """Return a request as a WSGI environment (PEP 3333)."""
     path, _, query = request.target.partition("?")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
@@ -147,7 +519,7 @@ def _environ_of(request: ServiceRequest) -> dict[str, Any]:
     return environ
 
 
-def _call_wsgi(application: Any, environ: dict[str, Any]) -> ServiceResponse:
+def _call_wsgi_application(application: Any, environ: dict[str, Any]) -> ServiceResponse:
     started: list[Any] = []
     written: list[bytes] = []
 

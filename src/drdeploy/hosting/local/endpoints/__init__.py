@@ -1,16 +1,19 @@
-"""Behind an endpoint: its life cycle, what it is pinned to, and its pools of workers.
+"""The parts of an endpoint: its life cycle, pinned image and archive, and workers.
 
-::
-
-    lifecycle        an endpoint's states, and the threads that lead from one to the next
-    deployment       what an endpoint serves: pinned image, pinned archive, a pool a variant
-    serverless_pool  workers on demand, from zero to MaxConcurrency
-    real_time_pool   a fixed number of workers
-    pool             what both kinds of pool have in common
-    worker           an instance that has answered GET /ping
-    instance_client  HTTP to one instance
-    fleet            every instance on this machine: sized, started, stopped
-    artifact_cache   model archives from S3, extracted and kept while they are served
-    execution_role   whether a model's role may pull its image and read its archive
-    iam_policies     what IAM policies allow
+- ``lifecycle`` holds the states of an endpoint, and the threads that change them.
+- ``guardrails`` says how long an update is watched, and which alarms undo it.
+- ``data_capture`` stores a share of the requests and answers as JSON lines in S3.
+- ``asynchronous_settings`` says where the results of an asynchronous endpoint go.
+- ``deployment`` holds a pinned image, a pinned archive, and a pool for each variant.
+- ``serverless_pool`` starts workers on demand, from zero to MaxConcurrency.
+- ``real_time_pool`` keeps a fixed number of workers.
+- ``instance_group`` accounts for the instances that host inference components.
+- ``shadow_traffic`` copies requests to shadow variants.
+- ``pool`` holds definitions for both kinds of pools.
+- ``worker`` represents an instance that has answered GET /ping.
+- ``instance_client`` sends HTTP requests to one instance.
+- ``fleet`` sizes, starts, counts and stops all instances on this machine.
+- ``artifact_cache`` extracts model archives from S3, and keeps them while they are served.
+- ``execution_role`` checks whether a model's role may pull its image and read its archive.
+- ``iam_policies`` evaluates what IAM policies allow.
 """

@@ -1,16 +1,19 @@
-"""Model archives from S3, extracted once and kept as long as an endpoint serves them.
+"""Extract model archives from S3 once, and keep them as long as an endpoint serves them.
 
-An endpoint is pinned to the bytes that its archive held when the endpoint was created or updated.
-Workers start at different times, so without pinning an object that is overwritten meanwhile would
-make two workers of one endpoint grade with different models, and a deleted one would fail a cold
-start long after the endpoint went into service.  For images SageMaker itself resolves the tag to a
-digest and keeps it (API reference, ``DeployedImage``).  Archives are kept by the digest of their
-content: endpoints that serve the same bytes share one folder.
+An endpoint always serves the archive as it was when the endpoint was created or updated. Workers
+start at different times. Without pinning, two workers of one endpoint could load different models
+after the archive was overwritten, and a cold start would fail after the archive was deleted.  For
+an image, SageMaker resolves the tag to a digest and keeps the digest (API reference,
+``DeployedImage``).  Archives are stored by digest, so endpoints with equal archives share one
+folder.
 """
 
 from __future__ import annotations
 
+import gzip
+import io
 import shutil
+import tarfile
 import tempfile
 import threading
 from collections import Counter
@@ -19,53 +22,75 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import ArtifactError
-from drdeploy.files import sha256_of
+from drdeploy.files import sha256_of_bytes
 from drdeploy.hosting.local.instances.instance import StartFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(frozen=True)
 class PinnedArtifact:
-    """An extracted model archive, to be given back with :meth:`ArtifactCache.release`.
+    """An extracted model archive, to be returned with :meth:`ArtifactCache.release_archive`.
 
     Attributes:
-        key: Digest of the archive; ``none`` for a model without one.
-        folder: What the container reads as ``/opt/ml/model``.
+        key: The digest of the archive, and whether its files were judged; empty for a model without
+            an archive.
+        folder: The folder that the container reads as ``/opt/ml/model``; None for a model without
+            an archive, so that the container keeps the files that its image has there.
     """
 
     key: str
-    folder: Path
+    folder: Path | None
 
 
 class ArtifactCache:
-    """Extracted model archives by their digest; safe to use from several threads.
+    """The extracted model archives by digest; safe to use from several threads.
 
     Args:
-        folder: Where to extract them.
-        fetch: Reads an ``s3://`` URI; raises KeyError where there is no such object.
+        folder: The folder to which archives are extracted.
+        fetch: Returns the object at an ``s3://`` URI; raises KeyError if it does not exist.
+        fetch_files: Returns the objects below an ``s3://`` URI that ends with a slash, or the one
+            object at any other URI, by file name; raises KeyError if there is no object.
     """
 
-    def __init__(self, folder: Path, fetch: Callable[[str], bytes]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        fetch: Callable[[str], bytes],
+        fetch_files: Callable[[str], Mapping[str, bytes]] = lambda _: {},
+    ) -> None:
         self._folder = folder
         self._fetch = fetch
+        self._fetch_files = fetch_files
         self._users: Counter[str] = Counter()
         self._extractions: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
-    def pin(self, model_data_url: str | None) -> PinnedArtifact:
-        """Fetch and extract the archive as it is now; None is a model without an archive.
+    def extract_and_pin_archive(
+        self, model_data_url: str | None, *, is_judged: bool = True, is_archive: bool = True
+    ) -> PinnedArtifact:
+        """Download and extract the current archive at a URL; None is a model without an archive.
+
+        Args:
+            model_data_url: The ``s3://`` URI of the archive.
+            is_judged: Whether the archive must be one that this project's server can serve.
+                Otherwise the archive need only be safe to extract.
+            is_archive: Whether the URI names an archive; otherwise it names uncompressed files.
 
         Raises:
-            StartFailed: There is no such object, or it is not a safe archive of a model.  The
-                message is SageMaker's ``FailureReason``.
+            StartFailed: The object does not exist, or is not a safe archive of a model. The message
+                becomes the endpoint's ``FailureReason``, in SageMaker's words.
         """
         if model_data_url is None:
-            return self._keep("none", lambda folder: folder.mkdir())
+            return PinnedArtifact("", None)
         try:
-            archive = self._fetch(model_data_url)
+            archive = (
+                self._fetch(model_data_url)
+                if is_archive
+                else _pack_files(self._fetch_files(model_data_url))
+            )
         except KeyError as err:
             raise StartFailed(
                 'Failed to download model data for container "primary" from URL: '
@@ -73,7 +98,10 @@ class ArtifactCache:
                 "and that the role passed to CreateModel has permissions to download the model"
             ) from err
         try:
-            return self._keep(sha256_of(archive), lambda folder: _extract(archive, folder))
+            return self._get_or_extract(
+                f"{sha256_of_bytes(archive)}{'' if is_judged else '-unjudged'}",
+                lambda folder: _extract_archive(archive, folder, is_judged=is_judged),
+            )
         except ArtifactError as err:
             raise StartFailed(
                 f'Failed to extract model data archive for container "primary" from URL '
@@ -81,8 +109,10 @@ class ArtifactCache:
                 remedy=err.remedy,
             ) from err
 
-    def release(self, artifact: PinnedArtifact) -> None:
-        """Give a pinned archive back; the folder is deleted with its last user."""
+    def release_archive(self, artifact: PinnedArtifact) -> None:
+        """Give back a pinned archive; its folder is deleted when the last user gives it back."""
+        if artifact.folder is None:
+            return
         with self._lock:
             self._users[artifact.key] -= 1
             if self._users[artifact.key] <= 0:
@@ -90,8 +120,9 @@ class ArtifactCache:
                 self._extractions.pop(artifact.key, None)
                 shutil.rmtree(artifact.folder, ignore_errors=True)
 
-    def _keep(self, key: str, make: Callable[[Path], object]) -> PinnedArtifact:
-        artifact = PinnedArtifact(key, self._folder / key)
+    def _get_or_extract(self, key: str, make: Callable[[Path], object]) -> PinnedArtifact:
+        folder = self._folder / key
+        artifact = PinnedArtifact(key, folder)
         with self._lock:
             # Counted first, so that nobody deletes the folder between making and using it.
             self._users[key] += 1
@@ -99,21 +130,48 @@ class ArtifactCache:
         try:
             # Gigabytes take minutes, in which endpoints of other archives must not wait.
             with extraction:
-                if not artifact.folder.exists():
-                    make(artifact.folder)
+                if not folder.exists():
+                    make(folder)
         except BaseException:
-            self.release(artifact)
+            self.release_archive(artifact)
             raise
         return artifact
 
 
-def _extract(archive: bytes, folder: Path) -> None:
-    from drdeploy.grader.artifacts import extract
+def _pack_files(files: Mapping[str, bytes]) -> bytes:
+    """Pack uncompressed files into an archive, which is then checked like any other archive.
+
+    Raises:
+        StartFailed: SageMaker refuses the name of a file (API reference, ``S3ModelDataSource``).
+    """
+    buffer = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=1, mtime=0) as compressed,
+        tarfile.open(fileobj=compressed, mode="w") as tar,
+    ):
+        for name, data in sorted(files.items()):
+            if any(part in {"", ".", ".."} for part in name.split("/")):
+                raise StartFailed(
+                    f'The object "{name}" below the S3Uri of the model data cannot be a file: a '
+                    'part of its name is empty, "." or ".."',
+                    remedy="Delete the object, or move it out of the prefix",
+                )
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def _extract_archive(archive: bytes, folder: Path, *, is_judged: bool) -> None:
+    from drdeploy.grader.artifacts import extract_archive, unpack_archive
 
     try:
         with tempfile.NamedTemporaryFile(dir=folder.parent, suffix=".tar.gz") as file:
             file.write(archive)
             file.flush()
-            extract(Path(file.name), folder)
+            if is_judged:
+                extract_archive(Path(file.name), folder)
+            else:
+                unpack_archive(Path(file.name), folder)
     except OSError as err:
         raise ArtifactError(f"The archive cannot be stored: {err.strerror}") from err

@@ -1,34 +1,49 @@
-"""What an endpoint serves: its configuration, with images and archives pinned, and its workers.
+"""The deployment of an endpoint: its configuration, pinned images and archives, and workers.
 
-An update makes a second deployment beside the one in service, and swaps the two once the new one
-is ready, as SageMaker does (developer guide, "Blue/Green Deployments").  The old one is closed, but
-its last requests still finish on it: :meth:`EndpointDeployment.invocation` counts them.
+An update makes a second deployment beside the one in service. When the new deployment is ready, it
+replaces the old one, as on SageMaker (developer guide, "Blue/Green Deployments").  The old
+deployment is closed after its last invocation has finished;
+:meth:`EndpointDeployment.keep_open_for_invocation` counts the invocations.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import DrdeployError
-from drdeploy.hosting.local.api_errors import invalid
-from drdeploy.hosting.local.constraints import container_of, model_data_url
-from drdeploy.hosting.local.endpoints.execution_role import check_role
+from drdeploy.hosting.local.api_errors import make_validation_error
+from drdeploy.hosting.local.constraints import (
+    find_container_of_model,
+    find_model_data_url,
+    is_model_data_archive,
+    is_network_isolated,
+)
+from drdeploy.hosting.local.endpoints.artifact_cache import PinnedArtifact
+from drdeploy.hosting.local.endpoints.asynchronous_settings import AsynchronousSettings
+from drdeploy.hosting.local.endpoints.data_capture import CaptureSettings
+from drdeploy.hosting.local.endpoints.execution_role import (
+    check_execution_role,
+    check_role_can_be_assumed,
+)
+from drdeploy.hosting.local.endpoints.instance_group import InstanceBounds, InstanceGroup
+from drdeploy.hosting.local.endpoints.instance_logs import InstanceOrigin
 from drdeploy.hosting.local.endpoints.real_time_pool import RealTimePool
 from drdeploy.hosting.local.endpoints.serverless_pool import PoolScaling, ServerlessPool
-from drdeploy.hosting.local.instances.instance import StartFailed
-from drdeploy.hosting.sagemaker import quotas
+from drdeploy.hosting.local.instances.instance import PinnedImage, StartFailed
+from drdeploy.hosting.sagemaker import find_instance_resources, quotas
+from drdeploy.hosting.sagemaker.gpu_hosts import check_gpu_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import Future
     from datetime import datetime
 
-    from drdeploy.hosting.local.endpoints.artifact_cache import PinnedArtifact
-    from drdeploy.hosting.local.endpoints.fleet import InstanceFleet
+    from drdeploy.hosting.local.endpoints.fleet import InstanceFleet, InstanceSize
     from drdeploy.hosting.local.endpoints.worker import InstanceWorker
     from drdeploy.hosting.local.resource_store import ResourceRecord
 
@@ -39,41 +54,69 @@ class Variant:
 
     Attributes:
         name: The variant's name.
-        weight: Its share of the traffic, relative to the other variants' weights.
-        request: The endpoint configuration's description of it.
-        image: The image as the model names it.
-        resolved_image: The image as it was pinned, by digest or id.
-        resolved_at: When it was pinned, UTC.
+        weight: The variant's share of the traffic, relative to the weights of other variants.
+        request: The description of the variant in the endpoint configuration.
+        image: The image as the model names it; empty for a variant without a model.
+        resolved_image: The pinned image, by digest or id, with the network of its instances.
+        resolved_at: When the image was pinned, UTC.
         artifact: The pinned model archive.
-        pool: Its workers.
-        payload_limit_bytes: Largest body of a request, and of an answer.
+        pool: The pool of the variant's workers, or the instances that host inference components.
+        payload_limit_bytes: The largest body of a request or of an answer.
     """
 
     name: str
     weight: float
     request: dict[str, Any]
     image: str
-    resolved_image: str
+    resolved_image: PinnedImage
     resolved_at: datetime
     artifact: PinnedArtifact
-    pool: ServerlessPool | RealTimePool
+    pool: ServerlessPool | RealTimePool | InstanceGroup
     payload_limit_bytes: int
+
+    def set_capacity(self, capacity: float) -> None:
+        """Set how many instances run, as a share of the instances that the variant asks for.
+
+        One instance always stays, for requests that have already chosen the variant. A serverless
+        variant has no instances to count.
+        """
+        if isinstance(self.pool, RealTimePool):
+            # The tolerance keeps a sum of shares, such as 3 * 0.1, from costing an instance.
+            asked = self.request["InitialInstanceCount"]
+            count = math.ceil(asked * capacity - 1e-9)
+            self.pool.set_worker_count(max(min(1, asked), count))
 
 
 class EndpointDeployment:
-    """What an endpoint serves, from preparing its workers until its last request has ended.
+    """A deployment of an endpoint, from starting its workers to its last request.
 
     Args:
-        config: The endpoint configuration as it is now.
-        models: The models that it names, as they are now.
-        fleet: Runs the workers.
+        config: The endpoint configuration at the time of the deployment.
+        models: The models that the configuration names, by name.
+        fleet: The fleet that runs the workers.
+        endpoint: The name of the endpoint.
+
+    Attributes:
+        capture: The settings of data capture; None if nothing is captured.
+        asynchronous: The settings of asynchronous requests; None for any other endpoint.
+        variants: The production variants, which answer requests.
+        shadows: The shadow variants, which get copies of requests.
     """
 
     def __init__(
-        self, config: ResourceRecord, models: Mapping[str, ResourceRecord], fleet: InstanceFleet
+        self,
+        config: ResourceRecord,
+        models: Mapping[str, ResourceRecord],
+        fleet: InstanceFleet,
+        endpoint: str,
     ) -> None:
         self.config = config
+        region = config.arn.split(":")[3]
+        self.capture = CaptureSettings.from_config(config.request, region)
+        self.asynchronous = AsynchronousSettings.from_config(config.request, region)
+        self._endpoint = endpoint
         self.variants: tuple[Variant, ...] = ()
+        self.shadows: tuple[Variant, ...] = ()
         self._models = models
         self._fleet = fleet
         self._lock = threading.Lock()
@@ -81,27 +124,60 @@ class EndpointDeployment:
         self._is_closing = False
         self._stops: list[Future[None]] = []
 
-    def prepare(self) -> None:
-        """Pin images and archives, and start the workers that must be ready before any request.
+    def pin_models_and_start_workers(self, capacity: float = 1.0) -> None:
+        """Pin the images and archives, and start the workers that must run before a request.
+
+        Args:
+            capacity: The share of the instances of each real-time variant that is started.
 
         Raises:
-            StartFailed: The endpoint cannot be served.  The message is its ``FailureReason``; call
-                :meth:`close` to give back what was pinned and started.
+            StartFailed: The endpoint cannot be served. The message becomes the endpoint's
+                ``FailureReason``. Call :meth:`close` to release the pinned archives and stop the
+                started workers.
         """
-        for request in self.config.request["ProductionVariants"]:
+        if self.capture is not None and not self._fleet.has_bucket(self.capture.bucket):
+            raise StartFailed(
+                f"The bucket {self.capture.bucket} of the DataCaptureConfig does not exist. "
+                "Create the bucket, then create the endpoint again."
+            )
+        self._check_output_destinations_exist()
+        shadows = self.config.request.get("ShadowProductionVariants", [])
+        for request in (*self.config.request["ProductionVariants"], *shadows):
             try:
-                variant = self._pin(request)
-                self._add(variant)
-                variant.pool.prepare()
+                variant = self._pin_variant(request)
+                self._add_variant(variant, is_shadow=request in shadows)
+                variant.set_capacity(capacity)
+                variant.pool.start_first_workers()
+                if "ServerlessConfig" in request or self._fleet.options.strict_containers:
+                    for worker in variant.pool.workers()[:1]:
+                        self._fleet.refuse_restart_loop(worker, variant.resolved_image)
             except DrdeployError as err:
                 remedy = f" {err.remedy}." if err.remedy else ""
                 raise StartFailed(
-                    f"Production variant {request['VariantName']}: {err.what}.{remedy}"
+                    f"{self._name_failed_part(request)}: {err.what}.{remedy}"
                 ) from err
 
+    def _check_output_destinations_exist(self) -> None:
+        """Refuse an asynchronous endpoint whose results and notifications have no destination."""
+        if self.asynchronous is None:
+            return
+        for folder in self.asynchronous.list_folders():
+            bucket = folder.removeprefix("s3://").partition("/")[0]
+            if not self._fleet.has_bucket(bucket):
+                raise StartFailed(
+                    f"The bucket {bucket} of the AsyncInferenceConfig does not exist. Create the "
+                    "bucket, then create the endpoint again."
+                )
+        for topic in self.asynchronous.list_topics():
+            if not self._fleet.has_topic(topic):
+                raise StartFailed(
+                    f"The topic {topic} of the AsyncInferenceConfig does not exist. Create the "
+                    "topic, then create the endpoint again."
+                )
+
     @contextlib.contextmanager
-    def invocation(self) -> Iterator[None]:
-        """Keep the workers from being stopped while an invocation is in progress."""
+    def keep_open_for_invocation(self) -> Iterator[None]:
+        """Keep the workers running while an invocation is in progress."""
         with self._lock:
             self._invocations += 1
         try:
@@ -111,28 +187,53 @@ class EndpointDeployment:
                 self._invocations -= 1
                 is_last = self._is_closing and not self._invocations
             if is_last:
-                self._end()
+                self._stop_all_pools()
 
-    def choose(self, target_variant: str | None) -> Variant:
-        """Return the variant of that name; for None, one chosen at random by weight.
+    def choose_variant(self, target_variant: str | None) -> Variant:
+        """Return the variant with the given name, or a variant chosen at random by weight.
 
         Raises:
-            ApiError: There is no such variant.
+            ApiError: The variant does not exist.
         """
         if target_variant is not None:
             for variant in self.variants:
                 if variant.name == target_variant:
                     return variant
-            raise invalid(f"Variant {target_variant} not found for this endpoint.")
+            raise make_validation_error(f"Variant {target_variant} not found for this endpoint.")
         if len(self.variants) == 1:
             return self.variants[0]
         weights = [variant.weight for variant in self.variants]
         return random.choices(self.variants, weights if sum(weights) else None)[0]
 
-    def tick(self) -> None:
+    def find_variant_or_shadow(self, name: str) -> Variant:
+        """Return the production or shadow variant with a name.
+
+        Raises:
+            ApiError: The variant does not exist.
+        """
+        for shadow in self.shadows:
+            if shadow.name == name:
+                return shadow
+        return self.choose_variant(name)
+
+    def list_all_variants(self) -> tuple[Variant, ...]:
+        """Return the production variants and the shadow variants."""
+        return self.variants + self.shadows
+
+    def set_capacity(self, capacity: float) -> None:
+        """Start or stop instances in the background, until a share of all instances runs."""
+        for variant in self.list_all_variants():
+            variant.set_capacity(capacity)
+        self.maintain_workers()
+
+    def has_capacity(self) -> bool:
+        """Return whether all instances run that :meth:`set_capacity` has asked for."""
+        return all(variant.pool.has_enough_workers() for variant in self.list_all_variants())
+
+    def maintain_workers(self) -> None:
         """Let every pool stop idle workers and replace dead ones."""
-        for variant in self.variants:
-            variant.pool.tick()
+        for variant in self.list_all_variants():
+            variant.pool.maintain_workers()
 
     def close(self) -> None:
         """Stop the workers, at once or when the last invocation in progress has ended."""
@@ -142,50 +243,76 @@ class EndpointDeployment:
             self._is_closing = True
             is_idle = not self._invocations
         if is_idle:
-            self._end()
+            self._stop_all_pools()
 
-    def wait_stopped(self, timeout_s: float) -> None:
-        """Wait until the workers that are being stopped are gone, each for so long at most."""
+    def wait_until_workers_stopped(self, timeout_s: float) -> None:
+        """Wait at most ``timeout_s`` for the end of each worker that is stopping."""
         for stop in tuple(self._stops):
             with contextlib.suppress(TimeoutError):
                 stop.result(timeout_s)
 
-    def _add(self, variant: Variant) -> None:
+    def _add_variant(self, variant: Variant, *, is_shadow: bool) -> None:
         with self._lock:
             is_late = self._is_closing
-            if not is_late:
+            if is_shadow and not is_late:
+                self.shadows = (*self.shadows, variant)
+            elif not is_late:
                 self.variants = (*self.variants, variant)
         if is_late:  # close() has ended the variants that there were, and does not know this one
-            self._fleet.artifacts.release(variant.artifact)
-            raise StartFailed("The endpoint was deleted meanwhile")
+            self._release_variant(variant)
+            raise StartFailed("The endpoint was deleted while it was being created")
 
-    def _end(self) -> None:
-        for variant in self.variants:
+    def _stop_all_pools(self) -> None:
+        for variant in self.list_all_variants():
             variant.pool.close()
-            self._fleet.artifacts.release(variant.artifact)
+            self._release_variant(variant)
 
-    def _retire(self, worker: InstanceWorker) -> None:
+    def _release_variant(self, variant: Variant) -> None:
+        self._fleet.artifacts.release_archive(variant.artifact)
+        if variant.image:
+            self._fleet.backend.release_network(variant.resolved_image)
+
+    def _retire_worker(self, worker: InstanceWorker) -> None:
         self._stops = [stop for stop in self._stops if not stop.done()]
-        self._stops.append(self._fleet.retire(worker))
+        self._stops.append(self._fleet.retire_instance(worker))
 
-    def _pin(self, request: dict[str, Any]) -> Variant:
-        """Resolve a variant to the image and archive that its model names at this moment."""
+    def _pin_variant(self, request: dict[str, Any]) -> Variant:
+        """Resolve a variant to the image and archive that its model names now."""
+        if "ModelName" not in request:
+            return self._make_variant_without_model(request)
         model = self._models[request["ModelName"]].request
-        check_role(model, self._fleet.policies_of_role)
-        container = container_of(model)
-        serverless = request.get("ServerlessConfig")
-        if serverless:
-            size = self._fleet.serverless_size(serverless["MemorySizeInMB"])
-        else:
-            start_s = request.get("ContainerStartupHealthCheckTimeoutInSeconds")
-            size = self._fleet.instance_size(request["InstanceType"], start_s)
-        resolved = self._fleet.backend.pin(container["Image"])
-        artifact = self._fleet.artifacts.pin(model_data_url(model))
+        region = self.config.arn.split(":")[3]
+        captured = self._make_arn_of_captures()
+        further = self.asynchronous.list_required_permissions() if self.asynchronous else ()
+        check_execution_role(
+            model, region, self._fleet.policies_of_role, captured, further=tuple(further)
+        )
+        container = find_container_of_model(model)
+        size = self._compute_size(request)
+        isolated = is_network_isolated(model, self.config.request)
+        resolved = self._fleet.backend.pin_image_and_network(container["Image"], isolated=isolated)
+        try:
+            # Again: an image of a registry was pulled just now, and its variables were not known.
+            check_gpu_host(
+                self._fleet.backend.find_image_variables(resolved.name),
+                request.get("InstanceType"),
+                request.get("InferenceAmiVersion"),
+            )
+            artifact = self._fleet.artifacts.extract_and_pin_archive(
+                find_model_data_url(model),
+                is_judged=resolved.is_own,
+                is_archive=is_model_data_archive(model),
+            )
+        except BaseException:
+            self._fleet.backend.release_network(resolved)
+            raise
+
+        origin = self._make_log_origin(request)
 
         def launch(*, full_cpu: bool = False) -> InstanceWorker:
             environment = container.get("Environment", {})
-            return self._fleet.launch(
-                resolved, artifact.folder, environment, size, full_cpu=full_cpu
+            return self._fleet.launch_instance(
+                resolved, artifact.folder, environment, size, origin=origin, full_cpu=full_cpu
             )
 
         return Variant(
@@ -196,20 +323,75 @@ class EndpointDeployment:
             resolved_image=resolved,
             resolved_at=self._fleet.clock.now(),
             artifact=artifact,
-            pool=self._pool(request, launch),
+            pool=self._make_worker_pool(request, launch, resolved),
             payload_limit_bytes=(
-                quotas.SERVERLESS_PAYLOAD_BYTES if serverless else quotas.REALTIME_PAYLOAD_BYTES
+                quotas.SERVERLESS_PAYLOAD_BYTES
+                if "ServerlessConfig" in request
+                else quotas.REALTIME_PAYLOAD_BYTES
             ),
         )
 
-    def _pool(
-        self, request: dict[str, Any], launch: Callable[..., InstanceWorker]
+    def _make_variant_without_model(self, request: dict[str, Any]) -> Variant:
+        """Return a variant that hosts inference components, which are created later."""
+        region = self.config.arn.split(":")[3]
+        role = self.config.request["ExecutionRoleArn"]
+        check_role_can_be_assumed(role, region, self._fleet.policies_of_role)
+        group = InstanceGroup(
+            find_instance_resources(request["InstanceType"]),
+            request["InitialInstanceCount"],
+            InstanceBounds.from_variant(request),
+            idle_s=self._fleet.options.idle_s,
+            clock=self._fleet.clock,
+        )
+        return Variant(
+            name=request["VariantName"],
+            weight=request.get("InitialVariantWeight", 1.0),
+            request=request,
+            image="",
+            resolved_image=PinnedImage(""),
+            resolved_at=self._fleet.clock.now(),
+            artifact=PinnedArtifact("", None),
+            pool=group,
+            payload_limit_bytes=quotas.REALTIME_PAYLOAD_BYTES,
+        )
+
+    def _name_failed_part(self, request: dict[str, Any]) -> str:
+        """Return the name of the part of the endpoint that failed, for a failure's message."""
+        return f"Production variant {request['VariantName']}"
+
+    def _compute_size(self, request: dict[str, Any]) -> InstanceSize:
+        serverless = request.get("ServerlessConfig")
+        if serverless:
+            return self._fleet.compute_serverless_size(serverless["MemorySizeInMB"])
+        start_s = request.get("ContainerStartupHealthCheckTimeoutInSeconds")
+        return self._fleet.compute_instance_size(request["InstanceType"], start_s)
+
+    def _make_log_origin(self, request: dict[str, Any]) -> InstanceOrigin:
+        region = self.config.arn.split(":")[3]
+        return InstanceOrigin(region, self._endpoint, request["VariantName"])
+
+    def _make_arn_of_captures(self) -> str | None:
+        """Return the ARN of all objects that data capture writes; None without data capture."""
+        if self.capture is None:
+            return None
+        folder = self.capture.make_s3_folder_of_endpoint(self._endpoint)
+        return f"arn:aws:s3:::{self.capture.bucket}/{folder}*"
+
+    def _make_worker_pool(
+        self, request: dict[str, Any], launch: Callable[..., InstanceWorker], image: PinnedImage
     ) -> ServerlessPool | RealTimePool:
         clock = self._fleet.clock
         serverless = request.get("ServerlessConfig")
         if not serverless:
             count = request["InitialInstanceCount"]
-            return RealTimePool(count, launch=launch, retire=self._retire, clock=clock)
+            routing = request.get("RoutingConfig", {}).get("RoutingStrategy")
+            return RealTimePool(
+                count,
+                launch=launch,
+                retire=self._retire_worker,
+                clock=clock,
+                is_random=routing == "RANDOM",
+            )
         options = self._fleet.options
         scaling = PoolScaling(
             serverless["MaxConcurrency"],
@@ -219,12 +401,16 @@ class EndpointDeployment:
 
         def trial() -> None:
             # With all CPUs: it shows whether the container starts, and nobody measures how fast.
-            self._fleet.discard(launch(full_cpu=True))
+            worker = launch(full_cpu=True)
+            try:
+                self._fleet.refuse_restart_loop(worker, image)
+            finally:
+                self._fleet.kill_unused_worker(worker)
 
         return ServerlessPool(
             scaling,
             launch=launch,
             trial=trial if options.trial_start else None,
-            retire=self._retire,
+            retire=self._retire_worker,
             clock=clock,
         )

@@ -1,23 +1,31 @@
-"""Whether a model's execution role may read what the model is made of.
+"""Check that SageMaker may use a model's execution role, and what the role may read.
 
-SageMaker pulls the image and reads the archive with that role, and an endpoint whose role lacks a
-permission fails (developer guide, "How to use SageMaker AI execution roles").  A role that the
-local IAM does not know is not checked: most users of the local service name a role that does not
-exist, because the API demands one.
+SageMaker assumes the execution role to pull the image and read the archive. If the role lacks a
+permission, the endpoint fails (developer guide, "How to use SageMaker AI execution roles").  A role
+that the local IAM does not have is not checked, because most users of the local service name a role
+that does not exist.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from drdeploy.hosting.local.constraints import container_of, model_data_url
-from drdeploy.hosting.local.endpoints.iam_policies import allows
+from drdeploy.hosting.local.constraints import (
+    find_container_of_model,
+    find_model_data_url,
+    is_model_data_archive,
+)
+from drdeploy.hosting.local.endpoints.iam_policies import is_action_allowed, is_principal_allowed
 from drdeploy.hosting.local.instances.instance import StartFailed
 from drdeploy.hosting.local.registry.ecr_uri import EcrUri
+from drdeploy.hosting.local.resource_store import ACCOUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+SAGEMAKER = ("Service", "sagemaker.amazonaws.com")
 
 PULL_ACTIONS = (
     "ecr:BatchCheckLayerAvailability",
@@ -26,39 +34,133 @@ PULL_ACTIONS = (
 )
 
 
-def check_role(model: dict[str, Any], policies_of_role: Callable[[str], list[str] | None]) -> None:
-    """Refuse a model whose role may not pull the image or read the archive.
+class RequiredPermission(NamedTuple):
+    """An action that a role must allow.
+
+    Attributes:
+        action: The name of the action, for example ``s3:ListBucket``.
+        resource: The ARN of what the action is done to.
+        what: The name of the resource in messages.
+        prefix: The prefix of the keys that ``s3:ListBucket`` lists; None for other actions.
+    """
+
+    action: str
+    resource: str
+    what: str
+    prefix: str | None = None
+
+
+@dataclass(frozen=True)
+class RolePolicies:
+    """The policies of a role as JSON documents.
+
+    Attributes:
+        granted: The inline policies and the attached policies of the role.
+        trust: The policy that says who may assume the role.
+        boundary: The permissions boundary of the role; None if it has none.
+    """
+
+    granted: tuple[str, ...]
+    trust: str
+    boundary: str | None = None
+
+    def allows_action(self, needed: RequiredPermission) -> bool:
+        """Return whether the role may perform an action in this account."""
+        # Everything is of one account here, so whatever the role reaches in S3 is too.
+        context = {"s3:ResourceAccount": ACCOUNT}
+        if needed.prefix is not None:
+            context["s3:prefix"] = needed.prefix
+        return is_action_allowed(
+            self.granted, needed.action, needed.resource, context, boundary=self.boundary
+        )
+
+    def trusts_sagemaker(self, region: str, resource: str = "endpoint/any") -> bool:
+        """Return whether SageMaker may assume the role for a resource of this account."""
+        context = {
+            "aws:SourceAccount": ACCOUNT,
+            "aws:SourceArn": f"arn:aws:sagemaker:{region}:{ACCOUNT}:{resource}",
+        }
+        return is_principal_allowed(self.trust, SAGEMAKER, "sts:AssumeRole", context)
+
+
+def check_execution_role(
+    model: dict[str, Any],
+    region: str,
+    policies_of_role: Callable[[str], RolePolicies | None],
+    captures: str | None = None,
+    *,
+    further: Sequence[RequiredPermission] = (),
+    assumed_for: str = "endpoint/any",
+) -> None:
+    """Refuse a model whose role SageMaker may not assume, or whose role lacks a permission.
 
     Args:
         model: The request that created the model.
-        policies_of_role: Returns a role's policies by its ARN; None where there is no such role.
+        region: The AWS region of the endpoint.
+        policies_of_role: Takes the ARN of a role and returns its policies; None if the role does
+            not exist.
+        captures: The ARN of all objects that data capture writes, with a star at its end; None if
+            nothing is captured.
+        further: Further actions that the role must allow.
+        assumed_for: The kind and the name of the resource for which SageMaker assumes the role.
 
     Raises:
-        StartFailed: The role lacks a permission; the message names it.
+        StartFailed: The role does not trust SageMaker, or lacks a permission, which is named.
     """
     role = model.get("ExecutionRoleArn", "")
-    policies = policies_of_role(role)
+    policies = check_role_can_be_assumed(role, region, policies_of_role, assumed_for)
     if policies is None:
         return
-    for action, resource, what in _required_permissions(model):
-        if not allows(policies, action, resource):
+    for needed in (*_list_required_permissions(model, captures), *further):
+        if not policies.allows_action(needed):
             raise StartFailed(
-                f"The role '{role}' does not have {action} permission for {what}",
-                remedy=f"Allow {action} on {resource} in the role's policy",
+                f"The role '{role}' does not have {needed.action} permission for {needed.what}",
+                remedy=f"Allow {needed.action} on {needed.resource} in the role's policy and in "
+                "its boundary",
             )
 
 
-def _required_permissions(model: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield action, resource, and what the resource is to the user."""
-    image = container_of(model)["Image"]
+def check_role_can_be_assumed(
+    role: str,
+    region: str,
+    policies_of_role: Callable[[str], RolePolicies | None],
+    assumed_for: str = "endpoint/any",
+) -> RolePolicies | None:
+    """Return the policies of a role that SageMaker may assume; None if the role does not exist.
+
+    Raises:
+        StartFailed: The role does not trust SageMaker.
+    """
+    policies = policies_of_role(role)
+    if policies is not None and not policies.trusts_sagemaker(region, assumed_for):
+        raise StartFailed(
+            f"Could not assume role {role}. Please ensure that the role exists and allows "
+            f"principal '{SAGEMAKER[1]}' to assume the role",
+            remedy=f"Allow sts:AssumeRole to {SAGEMAKER[1]} in the role's trust policy",
+        )
+    return policies
+
+
+def _list_required_permissions(
+    model: dict[str, Any], captures: str | None
+) -> Iterator[RequiredPermission]:
+    image = find_container_of_model(model)["Image"]
     uri = EcrUri.parse(image)
     if uri is not None:
         repository = f"arn:aws:ecr:{uri.region}:{uri.account}:repository/{uri.name}"
-        yield from ((action, repository, f"the image: '{image}'") for action in PULL_ACTIONS)
+        for action in PULL_ACTIONS:
+            yield RequiredPermission(action, repository, f"the image: '{image}'")
         # IAM knows no resource for this action: it can be allowed on * alone.
-        yield "ecr:GetAuthorizationToken", "*", f"the image: '{image}'"
-    url = model_data_url(model)
+        yield RequiredPermission("ecr:GetAuthorizationToken", "*", f"the image: '{image}'")
+    url = find_model_data_url(model)
     if url is not None:
         parts = urlsplit(url)
         key = unquote(parts.path.lstrip("/"))
-        yield "s3:GetObject", f"arn:aws:s3:::{parts.netloc}/{key}", f"the model data: '{url}'"
+        is_prefix = url.endswith("/") and not is_model_data_archive(model)
+        objects = f"arn:aws:s3:::{parts.netloc}/{key}{'*' if is_prefix else ''}"
+        yield RequiredPermission("s3:GetObject", objects, f"the model data: '{url}'")
+        if is_prefix:
+            bucket = f"arn:aws:s3:::{parts.netloc}"
+            yield RequiredPermission("s3:ListBucket", bucket, f"the model data: '{url}'", key)
+    if captures is not None:
+        yield RequiredPermission("s3:PutObject", captures, f"the captured data: '{captures}'")

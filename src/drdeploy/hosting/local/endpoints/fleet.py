@@ -1,4 +1,4 @@
-"""Every instance on this machine: sized as SageMaker would, started, counted, stopped."""
+"""Size, start, count and stop all instances on this machine."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drdeploy.grader.runtimes.cpu_limit import available_cpus
+from drdeploy.grader.runtimes.cpu_limit import count_available_cpus
 from drdeploy.hosting.local.endpoints.instance_client import InstanceClient
+from drdeploy.hosting.local.endpoints.instance_logs import InstanceLogs
+from drdeploy.hosting.local.endpoints.restart_loops import refuse_restart_loop
 from drdeploy.hosting.local.endpoints.worker import InstanceWorker, wait_until_ready
 from drdeploy.hosting.local.instances.instance import (
     STOP_GRACE_S,
     Instance,
     InstanceBackend,
     InstanceSpec,
+    PinnedImage,
     ServiceStopping,
     StartFailed,
 )
-from drdeploy.hosting.sagemaker import Clock, instance_resources, quotas
+from drdeploy.hosting.sagemaker import Clock, find_instance_resources, quotas
 from drdeploy.units import MIB
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from drdeploy.hosting.local.endpoints.artifact_cache import ArtifactCache
+    from drdeploy.hosting.local.endpoints.execution_role import RolePolicies
+    from drdeploy.hosting.local.endpoints.instance_logs import LogOrigin
     from drdeploy.hosting.local.options import ServiceOptions
 
 log = logging.getLogger(__name__)
@@ -36,38 +41,49 @@ SERVERLESS_START_S = 180.0
 """A serverless container must load its model and answer a ping within this time (developer guide,
 "Invoke a serverless endpoint")."""
 REAL_TIME_START_S = 240.0
-"""How long a real-time container may take to start, unless the variant sets
+"""Seconds that a real-time container may take to start, unless the variant sets
 ``ContainerStartupHealthCheckTimeoutInSeconds``."""
 SHUTDOWN_GRACE_S = 3.0
-"""Between SIGTERM and SIGKILL when the whole service stops: nobody waits for answers any more."""
+"""Seconds between SIGTERM and SIGKILL when the whole service stops, as no client waits any more."""
 STOPPING_THREADS = 16
 
 
 @dataclass(frozen=True)
 class InstanceSize:
-    """How large an instance is, and how long it may take to start.
+    """The size of an instance, and the time that it may take to start.
 
     Attributes:
-        memory_mb: Memory limit, MiB.
-        cpus: CPU time per wall-clock time.
-        start_s: Seconds until it must have answered ``GET /ping``.
+        memory_mb: The memory limit, MiB.
+        cpus: The CPU limit, in seconds of CPU time per second.
+        start_s: The seconds within which the instance must answer ``GET /ping``.
+        is_serverless: Whether the instance belongs to a serverless endpoint.
     """
 
     memory_mb: int
     cpus: float
     start_s: float
+    is_serverless: bool
 
 
 class InstanceFleet:
-    """Every instance on this machine; safe to use from several threads.
+    """All instances on this machine; safe to use from several threads.
 
     Args:
-        name: Prefix of every instance's name.
-        backend: What instances run in.
-        artifacts: Extracts the model archives that instances read.
-        options: What the user of the service set.
-        policies_of_role: Returns a role's policies by its ARN; None where there is no such role.
-        clock: Measures starts.
+        name: The prefix of the name of every instance.
+        backend: The backend that starts instances as containers or as processes.
+        artifacts: The cache that extracts the model archives for instances.
+        options: The options that the user of the service has set.
+        policies_of_role: Takes the ARN of a role and returns its policies; None if the role does
+            not exist.
+        state_of_alarm: Takes a region and the name of an alarm, and returns the state of the alarm;
+            None if the alarm does not exist.
+        problem_with_key: Takes a region and a KMS key and returns why the key cannot encrypt; empty
+            if it can.
+        has_bucket: Returns whether S3 has a bucket of this name.
+        logs: The logs of the instances.
+        has_object: Returns whether S3 has the object that an ``s3://bucket/key`` URI names.
+        has_topic: Returns whether SNS has the topic with an ARN.
+        clock: The clock that measures the duration of starts.
     """
 
     def __init__(
@@ -77,7 +93,13 @@ class InstanceFleet:
         artifacts: ArtifactCache,
         options: ServiceOptions,
         *,
-        policies_of_role: Callable[[str], list[str] | None] = lambda _: None,
+        policies_of_role: Callable[[str], RolePolicies | None] = lambda _: None,
+        state_of_alarm: Callable[[str, str], str | None] = lambda _region, _name: None,
+        problem_with_key: Callable[[str, str], str] = lambda _region, _key: "",
+        has_bucket: Callable[[str], bool] = lambda _: True,
+        logs: InstanceLogs | None = None,
+        has_object: Callable[[str], bool] = lambda _: True,
+        has_topic: Callable[[str], bool] = lambda _: True,
         clock: Clock | None = None,
     ) -> None:
         import psutil
@@ -86,8 +108,14 @@ class InstanceFleet:
         self.artifacts = artifacts
         self.options = options
         self.policies_of_role = policies_of_role
+        self.state_of_alarm = state_of_alarm
+        self.problem_with_key = problem_with_key
+        self.has_bucket = has_bucket
+        self.logs = logs or InstanceLogs(lambda _name, _lines: None)
+        self.has_object = has_object
+        self.has_topic = has_topic
         self.clock = clock or Clock()
-        self.cpus = available_cpus()
+        self.cpus = count_available_cpus()
         self.memory_mb = int(psutil.virtual_memory().total) // MIB
         self._name = name
         self._numbers = itertools.count(1)
@@ -96,51 +124,56 @@ class InstanceFleet:
         self._is_stopping = False
         self._stopping_threads = ThreadPoolExecutor(STOPPING_THREADS, thread_name_prefix="stop")
 
-    def serverless_size(self, memory_mb: int) -> InstanceSize:
-        """Return a serverless worker's size: CPU in proportion to memory, if there is as much.
+    def compute_serverless_size(self, memory_mb: int) -> InstanceSize:
+        """Return a serverless worker's size, with CPU in proportion to memory.
 
-        SageMaker does not publish the proportion.  Serverless Inference "integrates with AWS
-        Lambda" (developer guide), which gives one vCPU for every 1769 MB.
+        SageMaker does not publish how much CPU a memory size gets.  Serverless Inference
+        "integrates with AWS Lambda" (developer guide), which gives one vCPU for every 1769 MB.
         """
-        vcpu = quotas.vcpu_of_memory(memory_mb, mb_per_vcpu=self.options.mb_per_vcpu)
-        return InstanceSize(memory_mb, min(vcpu, self.cpus), SERVERLESS_START_S)
+        vcpu = quotas.estimate_vcpu_from_memory(memory_mb, mb_per_vcpu=self.options.mb_per_vcpu)
+        return InstanceSize(memory_mb, min(vcpu, self.cpus), SERVERLESS_START_S, is_serverless=True)
 
-    def instance_size(self, instance_type: str, start_s: float | None) -> InstanceSize:
-        """Return an ``ml.*`` type's size, cut to what this machine has.
+    def compute_instance_size(self, instance_type: str, start_s: float | None) -> InstanceSize:
+        """Return the size of an ``ml.*`` type, limited to the resources of this machine.
 
-        It may take ``start_s`` seconds to start; None is SageMaker's default.
+        An instance may take ``start_s`` seconds to start; None is SageMaker's default.
 
         Raises:
-            InvalidInput: vCPU and memory of the type are not known.
+            InvalidInput: The vCPUs and the memory of the instance type are not known.
         """
-        resources = instance_resources(instance_type)
+        resources = find_instance_resources(instance_type)
         return InstanceSize(
             min(resources.memory_mb, self.memory_mb),
             min(float(resources.vcpu), self.cpus),
             start_s or REAL_TIME_START_S,
+            is_serverless=False,
         )
 
-    def launch(
+    def launch_instance(
         self,
-        image: str,
-        model_dir: Path,
+        image: PinnedImage,
+        model_dir: Path | None,
         environment: Mapping[str, str],
         size: InstanceSize,
         *,
+        origin: LogOrigin,
         full_cpu: bool = False,
+        is_wanted: Callable[[], bool] = lambda: True,
     ) -> InstanceWorker:
         """Start a worker and wait until it is ready.
 
         Args:
             image: The pinned image.
-            model_dir: The extracted model archive.
+            model_dir: The extracted model archive; None for a model without an archive.
             environment: The model's environment variables.
-            size: Memory, CPU and time to start.
-            full_cpu: Whether it gets all of the machine's CPUs instead of the size's.
+            size: The size of the instance, and the time that it may take to start.
+            origin: What the instance belongs to, for example a variant.
+            full_cpu: Whether the instance gets all CPUs of the machine instead of its size's CPUs.
+            is_wanted: Returns whether the instance is still wanted; the start ends early if not.
 
         Raises:
-            StartFailed: It ended, ran out of memory, or was not ready in time; it has then been
-                stopped and removed.
+            StartFailed: The instance ended, ran out of memory, or was not ready in time. The failed
+                instance has been stopped and removed.
         """
         spec = InstanceSpec(
             name=f"{self._name}-{next(self._numbers)}",
@@ -149,30 +182,43 @@ class InstanceFleet:
             environment=environment,
             memory_mb=size.memory_mb,
             cpus=self.cpus if full_cpu else size.cpus,
+            is_serverless=size.is_serverless,
         )
         begin = self.clock.monotonic()
-        instance = self._start(spec)
+        instance = self._start_instance(spec)
+        self.logs.add_instance(instance, origin)
         try:
-            wait_until_ready(instance, begin + size.start_s, self.clock)
+            wait_until_ready(instance, begin + size.start_s, self.clock, is_wanted)
         except StartFailed:
-            log.warning("%s did not start; the end of its log: %s", spec.name, instance.log_tail())
+            log.warning(
+                "%s did not start; the end of its log: %s", spec.name, instance.read_log_tail()
+            )
             instance.stop(0)
+            self.logs.finish_instance(instance)
             raise
         now = self.clock.monotonic()
-        return InstanceWorker(instance, now - begin, now, InstanceClient(instance.port))
+        return InstanceWorker(instance, now - begin, now, InstanceClient(instance.connect))
 
-    def retire(self, worker: InstanceWorker) -> Future[None]:
+    def refuse_restart_loop(self, worker: InstanceWorker, image: PinnedImage) -> None:
+        """Raise :class:`StartFailed` if a foreign server fails again and again for lack of rights.
+
+        The server of this project has no workers that a ping could hide.
+        """
+        if not image.is_own:
+            refuse_restart_loop(worker.instance, self.clock)
+
+    def retire_instance(self, worker: InstanceWorker) -> Future[None]:
         """Stop a worker in the background."""
-        worker.client.close()
-        return self._stopping_threads.submit(self._stop, worker.instance, STOP_GRACE_S)
+        worker.client.close_idle_connections()
+        return self._stopping_threads.submit(self._stop_instance, worker.instance, STOP_GRACE_S)
 
-    def discard(self, worker: InstanceWorker) -> None:
-        """Kill a worker that never had a request, and wait until it is gone."""
-        worker.client.close()
-        self._stop(worker.instance, 0.0)
+    def kill_unused_worker(self, worker: InstanceWorker) -> None:
+        """Kill a worker that never had a request, and wait until it has ended."""
+        worker.client.close_idle_connections()
+        self._stop_instance(worker.instance, 0.0)
 
-    def count(self) -> int:
-        """Return how many instances run or are starting."""
+    def count_live_instances(self) -> int:
+        """Return the number of instances that run or are starting."""
         with self._lock:
             live = tuple(self._live)
         # Without the lock: an engine takes milliseconds to answer for each.
@@ -182,16 +228,16 @@ class InstanceFleet:
             return len(self._live)
 
     def stop(self) -> None:
-        """Stop every instance, starting ones included, and start none from now on."""
+        """Stop all instances, including instances that are starting, and start no more."""
         with self._lock:
             self._is_stopping = True
             live = tuple(self._live)
         for instance in live:
-            self._stopping_threads.submit(self._stop, instance, SHUTDOWN_GRACE_S)
+            self._stopping_threads.submit(self._stop_instance, instance, SHUTDOWN_GRACE_S)
         self._stopping_threads.shutdown(wait=True)
         self.backend.close()
 
-    def _start(self, spec: InstanceSpec) -> Instance:
+    def _start_instance(self, spec: InstanceSpec) -> Instance:
         if self._is_stopping:
             raise ServiceStopping("The service is stopping")
         instance = self.backend.start(spec)
@@ -203,9 +249,10 @@ class InstanceFleet:
             raise ServiceStopping("The service is stopping")
         return instance
 
-    def _stop(self, instance: Instance, grace_s: float) -> None:
+    def _stop_instance(self, instance: Instance, grace_s: float) -> None:
         try:
             instance.stop(grace_s)
+            self.logs.finish_instance(instance)
         except Exception:
             log.exception("%s does not stop", instance.name)
         with self._lock:

@@ -1,104 +1,329 @@
-"""What IAM policies allow, decided as IAM does for identity-based policies of one account.
+"""Evaluate IAM policies as IAM does within one account.
 
-Sources: IAM user guide, "Policy evaluation logic", "IAM JSON policy elements: Condition operators"
-and "Action".  In short: everything is denied unless a statement allows it, and a statement that
-denies wins over any that allows.
+Sources: IAM user guide, "Policy evaluation logic", "Permissions boundaries for IAM entities", "IAM
+JSON policy elements: Condition operators", "Single-valued vs. multivalued context keys" and
+"Action".  An action is denied unless a statement allows it, and a denying statement overrides all
+allowing ones. An action outside the permissions boundary is denied too.
 
-Only the operators that this project's policies use are implemented.  Any other is read to the
-caller's disadvantage, so that a mistake shows up here and not on AWS: in an ``Allow`` it does not
-hold, in a ``Deny`` it does.
+All condition operators of IAM are implemented. A condition with an operator that IAM does not have
+does not hold in an ``Allow``, and holds in a ``Deny``. An unknown operator can thus deny an action,
+but cannot allow one.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import json
+import operator
 import re
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, Any, Literal
+
+from drdeploy.files import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable
 
+_Test = Callable[[str, str], bool]
+_VARIABLE = re.compile(r"\$\{([\w:/-]+)\}")
 Json = dict[str, Any]
+Context = Mapping[str, str | Sequence[str]]
+"""The values of a request's condition keys; ``aws:TagKeys``, for example, has a list of values."""
+
+Decision = Literal["allowed", "explicitDeny", "implicitDeny"]
+"""IAM's names of its decisions (API reference, ``EvaluationResult``)."""
+
 IF_EXISTS = "IfExists"
+FOR_ALL, FOR_ANY = "ForAllValues:", "ForAnyValue:"
+ARN_PARTS = 6
 
 
-def allows(
-    documents: Iterable[str], action: str, resource: str, context: Mapping[str, str] | None = None
+@dataclass(frozen=True)
+class ActionDecision:
+    """What policies together decide on an action.
+
+    Attributes:
+        decision: ``explicitDeny`` if a statement denies the action, ``implicitDeny`` if none allows
+            it, or if the boundary does not.
+        documents: The positions of the documents with a statement that decided.
+        allowed_by_boundary: Whether the permissions boundary allows the action; None without one.
+    """
+
+    decision: Decision
+    documents: tuple[int, ...]
+    allowed_by_boundary: bool | None = None
+
+
+def is_action_allowed(
+    documents: Iterable[str],
+    action: str,
+    resource: str,
+    context: Context | None = None,
+    *,
+    boundary: str | None = None,
 ) -> bool:
-    """Return whether policies together allow an action on a resource.
+    """Return whether the policies of an identity together allow an action on a resource.
 
     Args:
         documents: The policies as JSON.
-        action: For example ``s3:GetObject``.
-        resource: The resource's ARN; ``*`` for an action without one.
-        context: The request's condition keys, for example ``{"s3:prefix": "artifacts/"}``.
+        action: The action, for example ``s3:GetObject``.
+        resource: The ARN of the resource; ``*`` for an action without a resource.
+        context: The condition keys of the request, for example ``{"s3:prefix": "artifacts/"}``.
+        boundary: The permissions boundary of the identity, as JSON; None if it has none.
     """
-    known = {key.lower(): value for key, value in (context or {}).items()}
-    effects = {
-        statement["Effect"]
-        for document in documents
-        for statement in _as_list(json.loads(document)["Statement"])
-        if _applies(statement, action, resource, known)
-    }
-    # No effect: the implicit denial.  Both effects: the explicit denial wins.
-    return effects == {"Allow"}
-
-
-def _applies(statement: Json, action: str, resource: str, context: Mapping[str, str]) -> bool:
-    return (
-        # The names of actions are case-insensitive, ARNs are not.
-        _is_named(statement, "Action", action.lower(), str.lower)
-        and _is_named(statement, "Resource", resource, str)
-        and all(
-            _condition_holds(
-                operator, context.get(key.lower()), _as_list(values), statement["Effect"]
-            )
-            for operator, keys in statement.get("Condition", {}).items()
-            for key, values in keys.items()
-        )
+    return decide_action(documents, action, resource, context, boundary=boundary).decision == (
+        "allowed"
     )
 
 
-def _is_named(statement: Json, element: str, value: str, fold: Callable[[str], str]) -> bool:
-    """Return whether ``Action`` or ``Resource`` covers a value, or ``Not…`` does not."""
+def decide_action(
+    documents: Iterable[str],
+    action: str,
+    resource: str,
+    context: Context | None = None,
+    *,
+    boundary: str | None = None,
+) -> ActionDecision:
+    """Decide on an action; see :func:`is_action_allowed` for the arguments."""
+    effects = [
+        _find_effects_of_statements([document], action, resource, context) for document in documents
+    ]
+    found = _decide_effects(set().union(*effects))
+    wanted = {"explicitDeny": "Deny", "allowed": "Allow"}.get(found)
+    deciding = tuple(position for position, one in enumerate(effects) if wanted in one)
+    if boundary is None:
+        return ActionDecision(found, deciding)
+    bound = _decide_effects(_find_effects_of_statements([boundary], action, resource, context))
+    if "explicitDeny" == bound != found or found == "allowed" != bound:
+        found, deciding = bound, ()  # the boundary decided
+    return ActionDecision(found, deciding, bound == "allowed")
+
+
+def list_condition_keys(document: str, action: str | None = None) -> list[str]:
+    """Return the condition keys in a policy, or in its statements on one action."""
+    statements = [
+        statement
+        for statement in _parse_statements(document)
+        if action is None or _does_statement_cover(statement, "Action", action.lower(), str.lower)
+    ]
+    texts = [json.dumps(statement.get("Resource", "")) for statement in statements]
+    variables = [key for text in texts for key in _VARIABLE.findall(text) if ":" in key]
+    keys = [
+        key
+        for statement in statements
+        for keys in statement.get("Condition", {}).values()
+        for key in keys
+    ]
+    return list(dict.fromkeys(keys + variables))
+
+
+def _decide_effects(effects: set[str]) -> Decision:
+    if "Deny" in effects:
+        return "explicitDeny"
+    return "allowed" if effects else "implicitDeny"
+
+
+def is_principal_allowed(
+    document: str, principal: tuple[str, str], action: str, context: Context | None = None
+) -> bool:
+    """Return whether the policy of a resource, such as a role's trust, allows an action.
+
+    Args:
+        document: The policy as JSON.
+        principal: The kind and the name of the principal, for example
+            ``("Service", "sagemaker.amazonaws.com")``.
+        action: The action, for example ``sts:AssumeRole``.
+        context: The condition keys of the request.
+    """
+    known = _make_context_values(context)
+    kind, name = principal
+    effects = {
+        statement["Effect"]
+        for statement in _parse_statements(document)
+        if _is_principal_stated(statement["Principal"], kind, name)
+        and _does_statement_cover(statement, "Action", action.lower(), str.lower)
+        and _do_conditions_hold(statement, known)
+    }
+    return effects == {"Allow"}
+
+
+def _find_effects_of_statements(
+    documents: Iterable[str], action: str, resource: str, context: Context | None
+) -> set[str]:
+    """Return the effects of all statements that apply to an action on a resource.
+
+    Without an effect the action is denied; the effect ``Deny`` overrides the effect ``Allow``.
+    """
+    known = _make_context_values(context)
+
+    def fill(pattern: str) -> str:
+        return _fill_variables(pattern, known)
+
+    return {
+        statement["Effect"]
+        for document in documents
+        for statement in _parse_statements(document)
+        # The names of actions are case-insensitive, ARNs are not.
+        if _does_statement_cover(statement, "Action", action.lower(), str.lower)
+        and _does_statement_cover(statement, "Resource", resource, fill)
+        and _do_conditions_hold(statement, known)
+    }
+
+
+def _fill_variables(text: str, known: Mapping[str, list[str]]) -> str:
+    """Replace policy variables, such as ``${aws:username}``, if the variable's key has one value.
+
+    A variable without a value stays, so that the text matches nothing, as in IAM.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        values = known.get(found[1].lower(), [])
+        return values[0] if len(values) == 1 else found[0]
+
+    return _VARIABLE.sub(value, text)
+
+
+def _parse_statements(document: str) -> list[Json]:
+    return _wrap_in_list(parse_json(document).get("Statement", []))
+
+
+def _make_context_values(context: Context | None) -> dict[str, list[str]]:
+    return {key.lower(): _wrap_in_list(value) for key, value in (context or {}).items()}
+
+
+def _is_principal_stated(stated: str | Json, kind: str, name: str) -> bool:
+    if stated == "*":
+        return True
+    return isinstance(stated, dict) and bool({name, "*"} & set(_wrap_in_list(stated.get(kind, []))))
+
+
+def _does_statement_cover(
+    statement: Json, element: str, value: str, fold: Callable[[str], str]
+) -> bool:
+    """Return whether a statement's ``Action`` or ``Resource`` element applies to a value.
+
+    A ``NotAction`` or ``NotResource`` element applies to every value that it does not name.
+    """
     is_negated = f"Not{element}" in statement
-    patterns = _as_list(statement.get(f"Not{element}" if is_negated else element, []))
-    return any(_matches(fold(pattern), value) for pattern in patterns) != is_negated
+    patterns = _wrap_in_list(statement.get(f"Not{element}" if is_negated else element, []))
+    return (
+        any(_does_text_match_wildcards(fold(pattern), value) for pattern in patterns) != is_negated
+    )
 
 
-def _condition_holds(operator: str, actual: str | None, values: list[Any], effect: str) -> bool:
-    plain = operator.removesuffix(IF_EXISTS)
-    if actual is None:
-        # A key that the request lacks matches nothing, so a negated operator holds; with
-        # ...IfExists the condition is then simply skipped.
-        return operator.endswith(IF_EXISTS) or plain.startswith("StringNot")
+def _do_conditions_hold(statement: Json, known: Mapping[str, list[str]]) -> bool:
+    return all(
+        _does_condition_hold(
+            name,
+            known.get(key.lower()),
+            [
+                _fill_variables(value, known) if isinstance(value, str) else value
+                for value in _wrap_in_list(values)
+            ],
+            statement["Effect"],
+        )
+        for name, keys in statement.get("Condition", {}).items()
+        for key, values in keys.items()
+    )
+
+
+def _does_condition_hold(
+    name: str, actual: list[str] | None, values: list[Any], effect: str
+) -> bool:
     expected = [str(one).lower() if isinstance(one, bool) else str(one) for one in values]
-    match plain:
-        case "StringEquals":
-            return actual in expected
-        case "StringNotEquals":
-            return actual not in expected
-        case "StringLike" | "ArnLike" | "ArnEquals":
-            return any(_matches(pattern, actual) for pattern in expected)
-        case "StringNotLike":
-            return not any(_matches(pattern, actual) for pattern in expected)
-        case "Bool":
-            return actual.lower() in expected
-        case _:
-            return effect == "Deny"
+    if name == "Null":
+        return str(actual is None).lower() in expected
+    plain = name.removeprefix(FOR_ALL).removeprefix(FOR_ANY).removesuffix(IF_EXISTS)
+    if not actual:
+        # A key that the request lacks matches nothing, so a negated operator holds; with
+        # ...IfExists the condition is then simply skipped, and all of no values match.
+        is_skipped = name.endswith(IF_EXISTS) or name.startswith(FOR_ALL)
+        return is_skipped or (plain in NEGATED and not name.startswith(FOR_ANY))
+    meets = all if name.startswith(FOR_ALL) else any
+    return meets(_does_value_meet_operator(plain, one, expected, effect) for one in actual)
 
 
-def _matches(pattern: str, value: str) -> bool:
-    return _compiled(pattern).fullmatch(value) is not None
+def _does_value_meet_operator(name: str, actual: str, expected: list[str], effect: str) -> bool:
+    test = _TESTS.get(NEGATED.get(name, name))
+    if test is None:
+        return effect == "Deny"
+    try:
+        is_met = any(test(pattern, actual) for pattern in expected)
+    except ValueError:  # a value is not a number, date or address
+        return effect == "Deny"
+    return is_met != (name in NEGATED)
 
 
-@cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    parts = re.split(r"([*?])", pattern)
-    wildcards = {"*": ".*", "?": "."}
-    return re.compile("".join(wildcards.get(part) or re.escape(part) for part in parts), re.DOTALL)
+def _does_arn_match(pattern: str, arn: str) -> bool:
+    """Compare the six parts of two ARNs; a wildcard matches only within its part."""
+    patterns, parts = (text.split(":", ARN_PARTS - 1) for text in (pattern, arn))
+    return len(patterns) == len(parts) and all(map(_does_text_match_wildcards, patterns, parts))
 
 
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+def _does_text_match_wildcards(pattern: str, value: str) -> bool:
+    return _compile_wildcards(pattern).fullmatch(value) is not None
+
+
+@lru_cache(maxsize=4096)
+def _compile_wildcards(pattern: str) -> re.Pattern[str]:
+    # fnmatch takes the first place for each text between two asterisks, and never tries another:
+    # with ".*" for an asterisk, a*a*a*a*b would take minutes on a thousand letters.
+    return re.compile(fnmatch.translate(pattern.replace("[", "[[]")))
+
+
+def _parse_date(text: str) -> datetime:
+    """Parse a date in ISO 8601, or a number of seconds since 1970."""
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        return datetime.fromtimestamp(float(text), UTC)
+    parsed = datetime.fromisoformat(text)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def _make_comparisons(kind: str, parse: Callable[[str], Any]) -> dict[str, _Test]:
+    """Return the operators that compare numbers or dates, such as ``NumericLessThan``."""
+    comparisons: dict[str, Callable[[Any, Any], bool]] = {
+        "Equals": operator.eq,
+        "LessThan": operator.lt,
+        "LessThanEquals": operator.le,
+        "GreaterThan": operator.gt,
+        "GreaterThanEquals": operator.ge,
+    }
+
+    def make_test(compare: Callable[[Any, Any], bool]) -> _Test:
+        return lambda expected, actual: compare(parse(actual), parse(expected))
+
+    return {f"{kind}{name}": make_test(compare) for name, compare in comparisons.items()}
+
+
+NEGATED = {
+    "StringNotEquals": "StringEquals",
+    "StringNotEqualsIgnoreCase": "StringEqualsIgnoreCase",
+    "StringNotLike": "StringLike",
+    "ArnNotEquals": "ArnEquals",
+    "ArnNotLike": "ArnLike",
+    "NumericNotEquals": "NumericEquals",
+    "DateNotEquals": "DateEquals",
+    "NotIpAddress": "IpAddress",
+}
+"""The operators that hold where another does not."""
+
+_TESTS: dict[str, _Test] = {
+    "StringEquals": operator.eq,
+    "StringEqualsIgnoreCase": lambda expected, actual: expected.lower() == actual.lower(),
+    "StringLike": _does_text_match_wildcards,
+    "ArnEquals": _does_arn_match,
+    "ArnLike": _does_arn_match,
+    "Bool": lambda expected, actual: expected.lower() == actual.lower(),
+    "BinaryEquals": operator.eq,
+    "IpAddress": lambda expected, actual: ip_address(actual) in ip_network(expected, strict=False),
+    **_make_comparisons("Numeric", float),
+    **_make_comparisons("Date", _parse_date),
+}
+
+
+def _wrap_in_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]

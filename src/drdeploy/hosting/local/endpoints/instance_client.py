@@ -1,4 +1,4 @@
-"""An HTTP client of one instance, with connections that are kept and reused."""
+"""An HTTP client of one instance, which reuses its connections."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ import select
 import threading
 import time
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.engine.ports import LOOPBACK
+from drdeploy.units import KIB
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import socket
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 REUSE_WITHIN_S = 1.0
-"""A connection idle for longer is not reused: model servers close theirs after 2 s or more, and a
-request sent while the server closes is lost.  Nor can it be repeated: the model may have had it."""
+"""Seconds after which an idle connection is not reused. Model servers close idle connections after
+2 s or more, and a request sent while the server closes is lost.  A lost request must not be
+repeated, because the model may have received it."""
+
+
+PART_BYTES = 64 * KIB
+"""The most bytes of a part of a streamed answer."""
 
 
 class InstanceConnectionLost(Exception):
@@ -37,8 +43,8 @@ class InstanceAnswer:
     """An instance's answer.
 
     Attributes:
-        status: HTTP status.
-        headers: By name in lower case.
+        status: The HTTP status.
+        headers: The values of the headers, by lower-case name.
         body: The whole body.
     """
 
@@ -47,19 +53,116 @@ class InstanceAnswer:
     body: bytes
 
 
-class InstanceClient:
-    """An HTTP client of one loopback port; safe to use from several threads."""
+class InstanceStream:
+    """An answer whose body is read part by part; used by one thread.
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    Args:
+        connection: The connection to the instance.
+        response: The response, whose body has not been read.
+        timeout_s: Seconds that every read from the socket may take.
+        deadline: The monotonic time until which the whole body must have arrived, if it is read at
+            once.
+        keep: Takes the connection back for another request.
+
+    Attributes:
+        status: The HTTP status.
+        headers: The values of the headers, by lower-case name.
+    """
+
+    def __init__(
+        self,
+        connection: HTTPConnection,
+        response: HTTPResponse,
+        timeout_s: float,
+        deadline: float,
+        keep: Callable[[HTTPConnection], None],
+    ) -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+        self._connection = connection
+        self._response = response
+        self._timeout_s = timeout_s
+        self._deadline = deadline
+        self._keep = keep
+        self._is_complete = False
+
+    def read_part(self) -> bytes:
+        """Return the bytes that have arrived, and wait for the first; empty at the end of the body.
+
+        Raises:
+            InstanceTimeout: No byte arrived in time.
+            InstanceConnectionLost: The connection was closed before the end of the body.
+        """
+        with _explain_failures(self._connection, self._timeout_s):
+            part = self._response.read1(PART_BYTES)
+            if not part and self._response.length:
+                raise IncompleteRead(b"", self._response.length)
+        self._is_complete = not part
+        return part
+
+    def read_to_end(self, max_bytes: int) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            InstanceTimeout: The whole answer took too long.
+            InstanceAnswerTooLarge: The body has more than ``max_bytes``.
+            InstanceConnectionLost: The connection was closed before the end of the body.
+        """
+        parts: list[bytes] = []
+        length = 0
+        while part := self.read_part():
+            parts.append(part)
+            length += len(part)
+            if length > max_bytes:
+                self._is_complete = False
+                raise InstanceAnswerTooLarge(f"the answer has more than {max_bytes} bytes")
+            with _explain_failures(self._connection, self._timeout_s):
+                if time.monotonic() > self._deadline:  # a byte now and then satisfies every read
+                    raise TimeoutError
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Keep the connection for another request if the whole body was read, else close it."""
+        self._response.close()
+        if self._is_complete and not self._response.will_close:
+            self._keep(self._connection)
+        else:
+            self._connection.close()
+
+
+@contextlib.contextmanager
+def _explain_failures(connection: HTTPConnection, timeout_s: float) -> Iterator[None]:
+    """Close the connection if it fails, and raise an error that says why."""
+    try:
+        yield
+    except TimeoutError as err:
+        connection.close()
+        raise InstanceTimeout(f"the container gave no answer within {timeout_s:g} s") from err
+    except (OSError, HTTPException) as err:
+        connection.close()
+        raise InstanceConnectionLost(
+            f"the connection failed with {type(err).__name__}: {err}"
+        ) from err
+
+
+class InstanceClient:
+    """An HTTP client of one instance; safe to use from several threads.
+
+    Args:
+        connect: Takes a timeout in seconds, and returns a connection to the instance; raises
+            OSError.
+    """
+
+    def __init__(self, connect: Callable[[float], socket.socket]) -> None:
+        self._connect = connect
         self._idle: list[tuple[HTTPConnection, float]] = []
         self._lock = threading.Lock()
 
-    def send(
+    def send_request(
         self,
         method: str,
         path: str,
-        body: bytes = b"",
+        body: bytes | Iterable[bytes] = b"",
         headers: Mapping[str, str] | None = None,
         *,
         timeout_s: float,
@@ -69,47 +172,70 @@ class InstanceClient:
 
         Args:
             method: ``GET`` or ``POST``.
-            path: For example ``/invocations``.
-            body: The request's body.
+            path: The path, for example ``/invocations``.
+            body: The request's body; chunks are sent with chunked encoding (RFC 9112, 7.1).
+            headers: The request's headers.
+            timeout_s: Seconds that connecting and every read from the socket may take, and the
+                whole answer.
+            max_bytes: The most bytes that the answer's body may have.
+
+        Raises:
+            InstanceTimeout: The answer took longer than ``timeout_s``.
+            InstanceAnswerTooLarge: The body of the answer exceeds ``max_bytes``.
+            InstanceConnectionLost: The connection was refused or closed, or the answer was not
+                HTTP.
+        """
+        stream = self.open_stream(method, path, body, headers, timeout_s=timeout_s)
+        try:
+            data = stream.read_to_end(max_bytes)
+        finally:
+            stream.close()
+        return InstanceAnswer(stream.status, stream.headers, data)
+
+    def open_stream(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        timeout_s: float,
+    ) -> InstanceStream:
+        """Send a request and return the answer as soon as it begins.
+
+        Args:
+            method: ``GET`` or ``POST``.
+            path: The path, for example ``/invocations``.
+            body: The request's body; chunks are sent with chunked encoding (RFC 9112, 7.1).
             headers: The request's headers.
             timeout_s: Seconds that connecting and every read from the socket may take.
-            max_bytes: Largest body of the answer.
 
         Raises:
             InstanceTimeout: A read took longer than ``timeout_s``.
-            InstanceAnswerTooLarge: The body exceeds ``max_bytes``.
-            InstanceConnectionLost: There was no answer for any other reason.
+            InstanceConnectionLost: The connection was refused or closed, or the answer was not
+                HTTP.
         """
-        connection = self._connection(timeout_s)
-        try:
+        deadline = time.monotonic() + timeout_s
+        connection = self._reuse_or_open_connection(timeout_s)
+        with _explain_failures(connection, timeout_s):
+            if connection.sock is None:
+                connection.sock = self._connect(timeout_s)
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
-            data = response.read(max_bytes + 1)
-        except TimeoutError as err:
-            connection.close()
-            raise InstanceTimeout(f"no answer within {timeout_s:g} s") from err
-        except (OSError, HTTPException) as err:
-            connection.close()
-            raise InstanceConnectionLost(f"{type(err).__name__}: {err}") from err
-        if len(data) > max_bytes:
-            connection.close()
-            raise InstanceAnswerTooLarge(f"more than {max_bytes} bytes")
-        if response.will_close:
-            connection.close()
-        else:
-            with self._lock:
-                self._idle.append((connection, time.monotonic()))
-        received = {name.lower(): value for name, value in response.getheaders()}
-        return InstanceAnswer(response.status, received, data)
+        return InstanceStream(connection, response, timeout_s, deadline, self._keep_connection)
 
-    def close(self) -> None:
+    def close_idle_connections(self) -> None:
         """Close the idle connections."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection, _ in idle:
             connection.close()
 
-    def _connection(self, timeout_s: float) -> HTTPConnection:
+    def _keep_connection(self, connection: HTTPConnection) -> None:
+        with self._lock:
+            self._idle.append((connection, time.monotonic()))
+
+    def _reuse_or_open_connection(self, timeout_s: float) -> HTTPConnection:
         """Return an idle connection that can be reused, else a new one."""
         oldest = time.monotonic() - REUSE_WITHIN_S
         with self._lock:
@@ -120,7 +246,7 @@ class InstanceClient:
                         connection.sock.settimeout(timeout_s)
                     return connection
                 connection.close()
-        return HTTPConnection(LOOPBACK, self._port, timeout=timeout_s)
+        return HTTPConnection("localhost", timeout=timeout_s)
 
 
 def _is_closed_by_peer(connection: HTTPConnection) -> bool:

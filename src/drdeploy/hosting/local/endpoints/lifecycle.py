@@ -1,4 +1,4 @@
-"""An endpoint's life cycle: Creating, InService, Updating, Deleting, Failed.
+"""The life cycle of an endpoint: Creating, InService, Updating, Deleting, Failed.
 
 ::
 
@@ -7,52 +7,80 @@
                            v            v             v
                         Failed -----> Deleting <------+      then it no longer exists
 
-(API reference, ``DescribeEndpoint``, ``EndpointStatus``.)  The control plane only changes the
-status and returns; what takes time (starting and stopping workers) happens in a thread for each
-change.  When that thread is done, it looks at the status again: the endpoint may have been deleted
-meanwhile, and what the thread prepared is then thrown away.  A failed update rolls back: the
-endpoint is InService with what it served before.
+The statuses are those in the API reference (``DescribeEndpoint``, ``EndpointStatus``). The control
+plane only changes the status and returns. A thread for each change starts and stops workers.  When
+the thread is done, it reads the status again. If the endpoint was deleted meanwhile, the thread
+closes the deployment that it prepared.  While an update is in progress, the arriving deployment
+gets a share of the invocations, which grows in the steps that ``guardrails`` lists.  An update that
+fails is undone (RollingBack), and the endpoint is InService with its previous deployment.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
-from drdeploy.hosting.local.api_errors import FAILURE_REASON_LENGTH_MAX, forbidden_now
-from drdeploy.hosting.local.constraints import check_serverless_size
-from drdeploy.hosting.local.endpoints.real_time_pool import RealTimePool
+from drdeploy.hosting.local.api_errors import (
+    FAILURE_REASON_LENGTH_MAX,
+    make_validation_error,
+)
+from drdeploy.hosting.local.constraints import (
+    check_instance_count,
+    check_serverless_size,
+    may_run_without_instances,
+)
+from drdeploy.hosting.local.endpoints.data_capture import make_capture_summary
+from drdeploy.hosting.local.endpoints.instance_group import InstanceGroup
 from drdeploy.hosting.local.endpoints.serverless_pool import ServerlessPool
 from drdeploy.hosting.local.instances.instance import StartFailed
 from drdeploy.hosting.sagemaker import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
 
     from drdeploy.hosting.local.endpoints.deployment import EndpointDeployment, Variant
+    from drdeploy.hosting.local.endpoints.guardrails import Guardrails
     from drdeploy.hosting.local.resource_store import ResourceRecord
 
 log = logging.getLogger(__name__)
 
-Status = Literal["Creating", "InService", "Updating", "Deleting", "Failed"]
+Status = Literal["Creating", "InService", "Updating", "RollingBack", "Deleting", "Failed"]
+SERVING = frozenset({"InService", "Updating", "RollingBack"})
+Stage = Literal["Creating", "ActivatingTraffic", "Baking", "Deleting"]
+"""What an update is doing (API reference, ``ProductionVariantStatus``)."""
+WATCH_S = 0.2
+"""Seconds between two checks of an update's alarms and instances."""
+TOO_SLOW = "The update takes longer than MaximumExecutionTimeoutInSeconds."
 DELETION_S = 40.0
-"""How long a deletion waits for each worker: 30 s between SIGTERM and SIGKILL, and some."""
+"""Seconds that a deletion waits for each worker: 30 s from SIGTERM to SIGKILL, plus 10 s."""
 
 
 class LocalEndpoint:
-    """An endpoint; what takes time runs in threads of its own.
+    """An endpoint of the local service, which runs slow operations in threads.
 
     Args:
-        name: The endpoint's name, spelled as its creator did.
+        name: The endpoint's name, in the spelling of the request that created it.
         arn: The endpoint's ARN.
-        deployment: What it is to serve; not prepared yet.
-        clock: Stamps creation and modification.
+        deployment: The first deployment, which is not prepared yet.
+        raised: Takes names of alarms, and returns the names of those in the state ``ALARM``.
+        clock: The clock that dates creations and changes, and measures updates.
+
+    Attributes:
+        deployment_config: The ``DeploymentConfig`` of the last change; None if it had none.
     """
 
     def __init__(
-        self, name: str, arn: str, deployment: EndpointDeployment, clock: Clock | None = None
+        self,
+        name: str,
+        arn: str,
+        deployment: EndpointDeployment,
+        *,
+        raised: Callable[[Sequence[str]], Sequence[str]] = lambda _: (),
+        clock: Clock | None = None,
     ) -> None:
         self.name = name
         self.arn = arn
@@ -61,32 +89,59 @@ class LocalEndpoint:
         self.failure_reason = ""
         self._clock = clock or Clock()
         self.created = self.modified = self._clock.now()
+        self.deployment_config: dict[str, Any] | None = None
+        self._raised = raised
         self._deployment = deployment
-        self._pending: EndpointDeployment | None = None
+        # The deployment of an update in progress, with its share of the invocations.
+        self._arriving: EndpointDeployment | None = None
+        self._arrived_share = 0.0
+        self._stage: tuple[Stage, datetime] = ("Creating", self.created)
         self._lock = threading.Lock()
 
     @property
     def config(self) -> ResourceRecord:
-        """The endpoint configuration in service, or that of the creation in progress."""
+        """The endpoint configuration in service, or the first one while it is being deployed."""
         return self._deployment.config
+
+    @property
+    def is_asynchronous(self) -> bool:
+        """Whether the endpoint takes asynchronous requests only."""
+        return self._deployment.asynchronous is not None
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether the endpoint takes requests."""
+        return self.status in SERVING
 
     # -- for the control plane: return at once -------------------------------------------
 
     def create(self) -> None:
-        """Begin to prepare what it serves."""
-        self._in_background(self._create)
+        """Begin to prepare the first deployment."""
+        self._run_in_background(self._run_creation)
 
-    def update(self, deployment: EndpointDeployment) -> None:
-        """Begin to replace what it serves; the present deployment serves until that is ready.
+    def update(
+        self,
+        deployment: EndpointDeployment,
+        guardrails: Guardrails,
+        deployment_config: dict[str, Any] | None = None,
+    ) -> None:
+        """Begin to replace the deployment; the current one serves until the new one is ready.
+
+        Args:
+            deployment: The new deployment, which is not prepared yet.
+            guardrails: How the update proceeds, is watched, and is undone.
+            deployment_config: The ``DeploymentConfig`` of the request.
 
         Raises:
             ApiError: Another change is in progress.
         """
         with self._lock:
             self._check_in_service()
-            self._pending = deployment
+            self._arriving, self._arrived_share = deployment, 0.0
+            self._set_stage("Creating")
+            self.deployment_config = deployment_config
             self._set_status("Updating")
-        self._in_background(lambda: self._update(deployment))
+        self._run_in_background(lambda: self._run_update(deployment, guardrails))
 
     def change_capacity(self, changes: list[dict[str, Any]]) -> None:
         """Change weights, instance counts and concurrency of the deployment in service.
@@ -96,62 +151,101 @@ class LocalEndpoint:
         """
         with self._lock:
             self._check_in_service()
-            for change in changes:
-                _change_capacity(self._deployment.choose(change["VariantName"]), change)
+            # All changes or none: each is checked before the first is made.
+            variants = [
+                self._deployment.find_variant_or_shadow(one["VariantName"]) for one in changes
+            ]
+            for variant, change in zip(variants, changes, strict=True):
+                _check_capacity_change(variant, change, self.config.request)
+            for variant, change in zip(variants, changes, strict=True):
+                _change_variant_capacity(variant, change)
             self._set_status("InService")
-        self._deployment.tick()
+        self._deployment.maintain_workers()
 
     def delete(self, forget: Callable[[], object]) -> None:
-        """Begin to stop everything; ``forget`` is called when that is done."""
+        """Begin to stop the endpoint, and call ``forget`` when it has stopped."""
         with self._lock:
             if self.status == "Deleting":
                 return
             self._set_status("Deleting")
-        self._in_background(lambda: self._delete(forget))
+            deployments = [one for one in (self._deployment, self._arriving) if one is not None]
+        self._run_in_background(lambda: self._run_deletion(deployments, forget))
 
     def describe(self) -> dict[str, Any]:
         """Return the response of ``DescribeEndpoint``."""
         with self._lock:
+            config = self.config
             response: dict[str, Any] = {
                 "EndpointName": self.name,
                 "EndpointArn": self.arn,
-                "EndpointConfigName": self.config.name,
+                "EndpointConfigName": config.name,
                 "EndpointStatus": self.status,
                 "CreationTime": self.created,
                 "LastModifiedTime": self.modified,
             }
-            pending, variants = self._pending, self._deployment.variants
+            arriving, variants = self._arriving, self._deployment.variants
+            shadows = self._deployment.shadows
+            stage = {"Status": self._stage[0], "StartTime": self._stage[1]}
         if self.failure_reason:
             response["FailureReason"] = self.failure_reason
+        if self.deployment_config:
+            response["LastDeploymentConfig"] = self.deployment_config
+        capture = config.request.get("DataCaptureConfig")
+        if capture:
+            response["DataCaptureConfig"] = make_capture_summary(capture)
+        if self.is_asynchronous:
+            response["AsyncInferenceConfig"] = config.request["AsyncInferenceConfig"]
         if variants:
-            response["ProductionVariants"] = [_summary(variant) for variant in variants]
-        if pending is not None:
-            response["PendingDeploymentSummary"] = {"EndpointConfigName": pending.config.name}
+            response["ProductionVariants"] = [_describe_variant(variant) for variant in variants]
+        if shadows:
+            response["ShadowProductionVariants"] = [_describe_variant(one) for one in shadows]
+        if arriving is not None:
+            pending: dict[str, Any] = {
+                "EndpointConfigName": arriving.config.name,
+                "StartTime": response["LastModifiedTime"],
+            }
+            arriving_variants = [
+                _describe_variant(variant) | {"VariantStatus": [stage]}
+                for variant in arriving.variants
+            ]
+            if arriving_variants:  # none until their images and archives are found
+                pending["ProductionVariants"] = arriving_variants
+            response["PendingDeploymentSummary"] = pending
         return response
 
     # -- for invocations -----------------------------------------------------------------
 
     @contextlib.contextmanager
-    def serving(self) -> Iterator[EndpointDeployment | None]:
-        """Yield the deployment that serves now, kept open meanwhile; None where none does."""
+    def hold_deployment_in_service(self) -> Iterator[EndpointDeployment | None]:
+        """Yield the deployment in service, which stays open during the block; None without one."""
         with contextlib.ExitStack() as stack:
             with self._lock:
-                is_serving = self.status in {"InService", "Updating"}
-                deployment = self._deployment if is_serving else None
+                deployment = self._choose_deployment() if self.status in SERVING else None
                 if deployment is not None:
                     # Within the lock, or an update could close it between the two lines.
-                    stack.enter_context(deployment.invocation())
+                    stack.enter_context(deployment.keep_open_for_invocation())
             yield deployment
 
-    def tick(self) -> None:
+    def list_variants_in_service(self) -> tuple[Variant, ...]:
+        """Return the variants that serve now, and the shadow variants."""
+        if self.status not in SERVING:
+            return ()
+        arriving = self._arriving if self._arrived_share else None
+        current = self._deployment.list_all_variants()
+        return current + (arriving.list_all_variants() if arriving else ())
+
+    def maintain_workers(self) -> None:
         """Let the pools in service stop idle workers and replace dead ones."""
-        if self.status in {"InService", "Updating"}:
-            self._deployment.tick()
+        if self.status in SERVING:
+            self._deployment.maintain_workers()
+            arriving = self._arriving
+            if arriving is not None and self._arrived_share:
+                arriving.maintain_workers()
 
     # -- in threads of their own ---------------------------------------------------------
 
-    def _create(self) -> None:
-        failure = _prepare(self._deployment)
+    def _run_creation(self) -> None:
+        failure = _prepare_deployment(self._deployment)
         with self._lock:
             is_current = self.status == "Creating"  # it may have been deleted meanwhile
             if is_current:
@@ -159,26 +253,113 @@ class LocalEndpoint:
         if failure or not is_current:
             self._deployment.close()
 
-    def _update(self, deployment: EndpointDeployment) -> None:
-        failure = _prepare(deployment)
+    def _run_update(self, deployment: EndpointDeployment, guardrails: Guardrails) -> None:
+        deadline = self._clock.monotonic() + guardrails.maximum_s - guardrails.waits_s
+        first = guardrails.steps[0] if guardrails.is_rolling else 1.0
+        failure = _prepare_deployment(deployment, first)
+        if self._clock.monotonic() > deadline:
+            failure = failure or TOO_SLOW
+        for share in () if failure else guardrails.steps:
+            failure = self._take_step(deployment, guardrails, share, deadline)
+            if failure or self.status != "Updating":
+                break
+        if not failure:
+            self._watch_alarms(guardrails.termination_s, ())
+        elif self._arrived_share:
+            self._roll_back(deployment, guardrails)
         with self._lock:
-            obsolete = deployment
-            if self.status == "Updating":  # it may have been deleted meanwhile
-                if not failure:
-                    obsolete, self._deployment = self._deployment, deployment
-                self._pending = None
+            # The endpoint may have been deleted meanwhile: then the arriving deployment is closed.
+            is_done = self.status == "Updating" and not failure
+            obsolete = self._deployment if is_done else deployment
+            if is_done:
+                self._deployment = deployment
+            self._arriving, self._arrived_share = None, 0.0
+            if self.status in {"Updating", "RollingBack"}:
                 self._set_status("InService", failure)
         obsolete.close()
 
-    def _delete(self, forget: Callable[[], object]) -> None:
-        self._deployment.close()
-        self._deployment.wait_stopped(DELETION_S)
+    def _take_step(
+        self, deployment: EndpointDeployment, guardrails: Guardrails, share: float, deadline: float
+    ) -> str:
+        """Move a share of the traffic and watch the alarms; return a reason to roll back, or ""."""
+        if guardrails.is_rolling:
+            deployment.set_capacity(share)
+            if not self._wait_for_capacity(deployment, deadline):
+                return TOO_SLOW
+        with self._lock:
+            self._arrived_share = share
+            self._set_stage("ActivatingTraffic")
+        if guardrails.is_rolling:
+            self._deployment.set_capacity(1 - share)
+        with self._lock:
+            self._set_stage("Baking")
+        return self._watch_alarms(guardrails.bake_s, guardrails.alarms)
+
+    def _roll_back(self, deployment: EndpointDeployment, guardrails: Guardrails) -> None:
+        with self._lock:
+            if self.status != "Updating":
+                return
+            self._set_status("RollingBack")
+        steps = guardrails.rollback_steps if guardrails.is_rolling else (1.0,)
+        for share in steps:
+            if guardrails.is_rolling:
+                self._deployment.set_capacity(max(share, 1 - self._arrived_share))
+                self._wait_for_capacity(
+                    self._deployment, self._clock.monotonic() + guardrails.maximum_s
+                )
+                deployment.set_capacity(min(1 - share, self._arrived_share))
+            with self._lock:
+                self._arrived_share = min(1 - share, self._arrived_share)
+
+    def _wait_for_capacity(self, deployment: EndpointDeployment, deadline: float) -> bool:
+        """Wait until all instances of a deployment run; return whether they do."""
+        while not deployment.has_capacity():
+            if self._clock.monotonic() > deadline:
+                return False
+            if self.status not in {"Updating", "RollingBack"}:
+                break
+            self._clock.sleep(WATCH_S)
+        return True
+
+    def _watch_alarms(self, seconds: float, alarms: Sequence[str]) -> str:
+        """Watch the alarms for some seconds; return why to roll back, or an empty text.
+
+        The wait ends early if an alarm is raised or the endpoint is deleted.
+        """
+        deadline = self._clock.monotonic() + seconds
+        while self.status == "Updating":
+            raised = self._raised(alarms)
+            if raised:
+                return f"The alarm {raised[0]} is in ALARM: the update is rolled back."
+            left_s = deadline - self._clock.monotonic()
+            if left_s <= 0:
+                break
+            self._clock.sleep(min(WATCH_S, left_s))
+        return ""
+
+    def _run_deletion(
+        self, deployments: Sequence[EndpointDeployment], forget: Callable[[], object]
+    ) -> None:
+        for deployment in deployments:
+            deployment.close()
+        for deployment in deployments:
+            deployment.wait_until_workers_stopped(DELETION_S)
         forget()
 
-    def _in_background(self, work: Callable[[], None]) -> None:
+    def _run_in_background(self, work: Callable[[], None]) -> None:
         threading.Thread(target=work, name=f"endpoint {self.name}", daemon=True).start()
 
     # -- called with the lock held -------------------------------------------------------
+
+    def _choose_deployment(self) -> EndpointDeployment:
+        """Choose the arriving deployment with its share as probability, else the one in service."""
+        arriving = self._arriving
+        if arriving is not None and random.random() < self._arrived_share:
+            return arriving
+        return self._deployment
+
+    def _set_stage(self, stage: Stage) -> None:
+        self._stage = (stage, self._clock.now())
 
     def _set_status(self, status: Status, failure: str = "") -> None:
         self.status = status
@@ -187,33 +368,82 @@ class LocalEndpoint:
 
     def _check_in_service(self) -> None:
         if self.status == "Failed":
-            raise forbidden_now(f'Cannot update endpoint "{self.arn}" in Failed status.')
+            raise make_validation_error(f'Cannot update endpoint "{self.arn}" in Failed status.')
         if self.status != "InService":
-            raise forbidden_now(f'Cannot update in-progress endpoint "{self.arn}".')
+            raise make_validation_error(f'Cannot update in-progress endpoint "{self.arn}".')
 
 
-def _change_capacity(variant: Variant, change: dict[str, Any]) -> None:
+def _check_capacity_change(
+    variant: Variant, change: dict[str, Any], config: dict[str, Any]
+) -> None:
+    """Refuse an entry of ``UpdateEndpointWeightsAndCapacities`` that cannot be applied."""
+    if change.keys() <= {"VariantName"}:
+        raise make_validation_error(
+            f"The change of variant {variant.name} sets neither DesiredWeight nor "
+            "DesiredInstanceCount nor ServerlessUpdateConfig."
+        )
+    check_instance_count(
+        f"DesiredInstanceCount of variant {variant.name}", change.get("DesiredInstanceCount") or 0
+    )
+    if isinstance(variant.pool, InstanceGroup):
+        _check_count_for_components(variant.name, variant.pool, change)
+        return
+    is_serverless = isinstance(variant.pool, ServerlessPool)
+    unserved = "DesiredInstanceCount" if is_serverless else "ServerlessUpdateConfig"
+    if change.get(unserved) is not None:
+        raise make_validation_error(f"{unserved} does not apply to variant {variant.name}.")
+    if is_serverless:
+        check_serverless_size(_merge_serverless_config(variant, change), "serverlessUpdateConfig")
+    elif change.get("DesiredInstanceCount") == 0 and not may_run_without_instances(config):
+        raise make_validation_error(
+            f"DesiredInstanceCount of variant {variant.name} must be at least 1: only an endpoint "
+            "with inference components or an asynchronous endpoint runs without instances."
+        )
+
+
+def _check_count_for_components(name: str, group: InstanceGroup, change: dict[str, Any]) -> None:
+    """Refuse a number of instances on which the copies of inference components have no place."""
+    if change.get("ServerlessUpdateConfig") is not None:
+        raise make_validation_error(f"ServerlessUpdateConfig does not apply to variant {name}.")
+    count = change.get("DesiredInstanceCount")
+    if count is None:
+        return
+    if group.bounds is not None:
+        raise make_validation_error(
+            f"DesiredInstanceCount of variant {name} cannot be set: ManagedInstanceScaling sets it."
+        )
+    in_use = group.count_instances_in_use()
+    if count < in_use:
+        raise make_validation_error(
+            f"DesiredInstanceCount ({count}) of variant {name} is too small: {in_use} instances "
+            "host copies of inference components."
+        )
+
+
+def _merge_serverless_config(variant: Variant, change: dict[str, Any]) -> dict[str, Any]:
+    return {**variant.request["ServerlessConfig"], **change.get("ServerlessUpdateConfig", {})}
+
+
+def _change_variant_capacity(variant: Variant, change: dict[str, Any]) -> None:
     """Apply one entry of ``UpdateEndpointWeightsAndCapacities``."""
     variant.weight = change.get("DesiredWeight", variant.weight)
     if isinstance(variant.pool, ServerlessPool):
-        update = change.get("ServerlessUpdateConfig", {})
-        serverless = {**variant.request["ServerlessConfig"], **update}
-        check_serverless_size(serverless, "serverlessUpdateConfig")
+        serverless = _merge_serverless_config(variant, change)
         variant.request = {**variant.request, "ServerlessConfig": serverless}
-        variant.pool.resize(
+        variant.pool.set_limits(
             max_concurrency=serverless["MaxConcurrency"],
             provisioned=serverless.get("ProvisionedConcurrency", 0),
         )
-    elif isinstance(variant.pool, RealTimePool) and "DesiredInstanceCount" in change:
+    elif "DesiredInstanceCount" in change:
         count = change["DesiredInstanceCount"]
         variant.request = {**variant.request, "InitialInstanceCount": count}
-        variant.pool.resize(count)
+        variant.pool.set_worker_count(count)
 
 
-def _prepare(deployment: EndpointDeployment) -> str:
-    """Prepare a deployment; return the reason of a failure, or an empty string."""
+def _prepare_deployment(deployment: EndpointDeployment, capacity: float = 1.0) -> str:
+    """Prepare a deployment; return the reason of a failure, or an empty text."""
     try:
-        deployment.prepare()
+        deployment.pin_models_and_start_workers(capacity)
     except StartFailed as err:
         return err.what[:FAILURE_REASON_LENGTH_MAX]
     except Exception:
@@ -222,7 +452,9 @@ def _prepare(deployment: EndpointDeployment) -> str:
     return ""
 
 
-def _summary(variant: Variant) -> dict[str, Any]:
+def _describe_variant(variant: Variant) -> dict[str, Any]:
+    if isinstance(variant.pool, InstanceGroup):
+        return _describe_instance_group(variant, variant.pool)
     summary: dict[str, Any] = {
         "VariantName": variant.name,
         "CurrentWeight": variant.weight,
@@ -230,7 +462,7 @@ def _summary(variant: Variant) -> dict[str, Any]:
         "DeployedImages": [
             {
                 "SpecifiedImage": variant.image,
-                "ResolvedImage": variant.resolved_image,
+                "ResolvedImage": variant.resolved_image.name,
                 "ResolutionTime": variant.resolved_at,
             }
         ],
@@ -244,4 +476,20 @@ def _summary(variant: Variant) -> dict[str, Any]:
     return summary | {
         "CurrentInstanceCount": len(variant.pool.workers()),
         "DesiredInstanceCount": variant.request["InitialInstanceCount"],
+    }
+
+
+def _describe_instance_group(variant: Variant, group: InstanceGroup) -> dict[str, Any]:
+    count = group.count_instances()
+    return {
+        "VariantName": variant.name,
+        "CurrentWeight": variant.weight,
+        "DesiredWeight": variant.weight,
+        "CurrentInstanceCount": count,
+        "DesiredInstanceCount": count,
+        **{
+            member: variant.request[member]
+            for member in ("ManagedInstanceScaling", "RoutingConfig")
+            if member in variant.request
+        },
     }

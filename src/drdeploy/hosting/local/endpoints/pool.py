@@ -1,4 +1,4 @@
-"""What the two kinds of worker pools have in common."""
+"""Definitions that both kinds of worker pools use."""
 
 from __future__ import annotations
 
@@ -10,11 +10,28 @@ if TYPE_CHECKING:
 
 
 class ConcurrencyLimitReached(Exception):
-    """As many requests as the variant's ``MaxConcurrency`` allows are in progress."""
+    """The variant already handles as many requests as its ``MaxConcurrency`` allows."""
 
 
 class WorkerNotReady(Exception):
-    """No worker became ready in the time that a request may wait."""
+    """No worker became ready within the time that a request may wait."""
+
+
+@dataclass(frozen=True)
+class PoolLoad:
+    """How busy a pool is.
+
+    Attributes:
+        requests: The requests in progress.
+        workers: The workers that are ready.
+        max_concurrency: The most requests at once; None for a real-time variant.
+        provisioned: The workers of a serverless variant that are always kept ready.
+    """
+
+    requests: int
+    workers: int
+    max_concurrency: int | None = None
+    provisioned: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +40,8 @@ class WorkerLease:
 
     Attributes:
         worker: The reserved worker.
-        setup_s: Seconds that it took to start, if it was started for this request; else None.
+        setup_s: Seconds that the worker took to start, if it was started for the request; else
+            None.
     """
 
     worker: InstanceWorker

@@ -1,25 +1,26 @@
-"""A real-time endpoint's pool: a fixed number of workers, always running, any number of requests.
+"""The pool of a real-time endpoint, with a fixed number of workers that always run.
 
-Unlike a serverless worker, a real-time one takes requests concurrently, as many as come: SageMaker
-sets no limit, the server inside does.  Every request goes to the worker with the fewest in
-progress, which is SageMaker's ``LEAST_OUTSTANDING_REQUESTS`` (API reference,
-``ProductionVariantRoutingConfig``).
+Unlike a serverless worker, a real-time worker takes any number of concurrent requests: only the
+server in the container sets a limit.  Each request goes to the worker with the fewest requests in
+progress, like SageMaker's ``LEAST_OUTSTANDING_REQUESTS``, or to any worker if the variant asks for
+``RANDOM`` (API reference, ``ProductionVariantRoutingConfig``).
 
-A worker that fails to answer a request is *suspect*: the server may only be restarting a process
-of its own (Gunicorn replaces a killed worker), so it gets no further request until it answers
-``GET /ping`` again, and is replaced if it does not.  A worker that leaves the pool finishes the
-requests that it has before it is stopped.
+A worker that fails to answer a request is *suspect*, although its server may only be restarting a
+process. A suspect worker gets no further request until it answers ``GET /ping`` again. A suspect
+worker that does not answer is replaced. A worker that leaves the pool finishes its requests before
+it is stopped.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.local.endpoints.pool import WorkerLease, WorkerNotReady
+from drdeploy.hosting.local.endpoints.pool import PoolLoad, WorkerLease, WorkerNotReady
 from drdeploy.hosting.local.endpoints.worker import InstanceWorker, wait_until_ready
 from drdeploy.hosting.local.instances.instance import StartFailed
 from drdeploy.hosting.sagemaker import Clock
@@ -30,19 +31,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RECOVERY_S = 20.0
-"""How long a suspect worker may take to answer ``GET /ping`` again."""
+"""Seconds that a suspect worker may take to answer ``GET /ping`` again."""
 RETRY_AFTER_S = 5.0
-"""After a failed start, how long until the next one is tried."""
+"""Seconds between a failed start and the next try."""
 
 
 class RealTimePool:
     """A real-time endpoint's pool of workers.
 
     Args:
-        count: Number of workers.
-        launch: Starts a worker and returns it once it is ready; raises :class:`StartFailed`.
-        retire: Stops a worker; returns at once.
-        clock: Measures waits.
+        count: The number of workers.
+        launch: Starts a worker, and returns it when it is ready; raises :class:`StartFailed`.
+        retire: Stops a worker in the background.
+        clock: The clock that measures waits.
+        is_random: Whether a request goes to any worker instead of the least busy one.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class RealTimePool:
         launch: Callable[[], InstanceWorker],
         retire: Callable[[InstanceWorker], None],
         clock: Clock | None = None,
+        is_random: bool = False,
     ) -> None:
         self._count = count
+        self._is_random = is_random
         self._launch = launch
         self._retire = retire
         self._clock = clock or Clock()
@@ -66,13 +70,13 @@ class RealTimePool:
         self._retry_at = 0.0
         self._is_closed = False
 
-    def prepare(self) -> None:
+    def start_first_workers(self) -> None:
         """Start every worker.
 
         Raises:
             StartFailed: A worker did not start.
         """
-        with ThreadPoolExecutor(self._count) as executor:
+        with ThreadPoolExecutor(max(1, self._count)) as executor:
             starts = [executor.submit(self._launch) for _ in range(self._count)]
         failures = [failure for start in starts if (failure := start.exception())]
         with self._changed:
@@ -82,82 +86,105 @@ class RealTimePool:
         if failures:
             raise failures[0]
 
-    def acquire(self, wait_s: float) -> WorkerLease:
+    def lease_worker(self, wait_s: float, *, most: int | None = None) -> WorkerLease:
         """Reserve the worker with the fewest requests in progress.
+
+        Args:
+            wait_s: Seconds to wait for a worker.
+            most: How many requests a worker may have at a time; None means no limit.
 
         Raises:
             WorkerNotReady: No worker is ready, and none became ready within ``wait_s``.
         """
         with self._changed:
             self._replace_dead_and_surplus()
-            if not self._changed.wait_for(self._available, wait_s):
-                raise WorkerNotReady(f"no instance within {wait_s:g} s")
-            worker = min(self._available(), key=self._in_flight.__getitem__)
+            if not self._changed.wait_for(lambda: self._find_available_workers(most), wait_s):
+                raise WorkerNotReady(f"no instance became free within {wait_s:g} s")
+            available = self._find_available_workers(most)
+            worker = (
+                random.choice(tuple(available))
+                if self._is_random
+                else min(available, key=self._in_flight.__getitem__)
+            )
             self._in_flight[worker] += 1
         return WorkerLease(worker, None)
 
-    def release(self, lease: WorkerLease, *, broken: bool) -> None:
-        """Return a worker; one that failed to answer is examined before its next request."""
+    def return_worker(self, lease: WorkerLease, *, broken: bool) -> None:
+        """Give back a worker; a broken worker is examined before its next request."""
         worker = lease.worker
         with self._changed:
             if worker in self._leaving:
-                self._finish_leaving(worker)
+                self._retire_worker_when_idle(worker)
             elif worker in self._in_flight:
                 self._in_flight[worker] -= 1
+                self._changed.notify_all()
                 if broken and not worker.is_usable():
                     self._replace_dead_and_surplus()
                 elif broken and worker not in self._suspect:
                     self._suspect.add(worker)
-                    threading.Thread(target=self._examine, args=(worker,), daemon=True).start()
+                    threading.Thread(
+                        target=self._examine_suspect_worker, args=(worker,), daemon=True
+                    ).start()
 
-    def tick(self) -> None:
-        """Replace dead workers, and follow a changed count."""
+    def maintain_workers(self) -> None:
+        """Replace dead workers, and start or stop workers after a change of the count."""
         with self._changed:
             if not self._is_closed:
                 self._replace_dead_and_surplus()
 
-    def resize(self, count: int) -> None:
-        """Change the number of workers; :meth:`tick` starts and stops them."""
+    def set_worker_count(self, count: int) -> None:
+        """Change the number of workers; :meth:`maintain_workers` starts and stops them."""
         with self._changed:
             self._count = count
+
+    def has_enough_workers(self) -> bool:
+        """Return whether as many workers are ready as the pool should have."""
+        with self._changed:
+            return len(self._find_available_workers()) >= self._count
 
     def workers(self) -> tuple[InstanceWorker, ...]:
         """Return the workers that are in the pool."""
         with self._changed:
             return tuple(self._in_flight)
 
-    def utilization(self) -> None:
-        """Return None: a real-time variant has no limit of concurrency."""
+    def measure_load(self) -> PoolLoad:
+        """Return how busy the pool is."""
+        with self._changed:
+            return PoolLoad(sum(self._in_flight.values()), len(self._in_flight))
 
     def close(self) -> None:
-        """Stop each worker as its last request ends."""
+        """Stop each worker when its last request ends."""
         with self._changed:
             self._is_closed = True
             for worker in tuple(self._in_flight):
-                self._leave(worker)
+                self._remove_worker_from_pool(worker)
 
     # -- called with the lock held -------------------------------------------------------
 
     def _replace_dead_and_surplus(self) -> None:
         for worker in [worker for worker in self._in_flight if not worker.is_usable()]:
-            self._leave(worker)
+            self._remove_worker_from_pool(worker)
         for worker in tuple(self._in_flight)[self._count :]:
-            self._leave(worker)
+            self._remove_worker_from_pool(worker)
         missing = self._count - len(self._in_flight) - self._starting
         if missing > 0 and not self._is_closed and self._clock.monotonic() >= self._retry_at:
             self._starting += missing
             for _ in range(missing):
                 threading.Thread(target=self._start_worker, daemon=True).start()
 
-    def _available(self) -> set[InstanceWorker]:
-        return self._in_flight.keys() - self._suspect
+    def _find_available_workers(self, most: int | None = None) -> set[InstanceWorker]:
+        return {
+            worker
+            for worker, count in self._in_flight.items()
+            if worker not in self._suspect and (most is None or count < most)
+        }
 
-    def _leave(self, worker: InstanceWorker) -> None:
-        # One more than its requests, for the departure itself, which _finish_leaving takes off.
+    def _remove_worker_from_pool(self, worker: InstanceWorker) -> None:
+        # One more than its requests, until _retire_worker_when_idle subtracts the departure.
         self._leaving[worker] = self._in_flight.pop(worker) + 1
-        self._finish_leaving(worker)
+        self._retire_worker_when_idle(worker)
 
-    def _finish_leaving(self, worker: InstanceWorker) -> None:
+    def _retire_worker_when_idle(self, worker: InstanceWorker) -> None:
         self._leaving[worker] -= 1
         if not self._leaving[worker]:
             del self._leaving[worker]
@@ -182,7 +209,7 @@ class RealTimePool:
                     self._in_flight[worker] = 0
                 self._changed.notify_all()
 
-    def _examine(self, worker: InstanceWorker) -> None:
+    def _examine_suspect_worker(self, worker: InstanceWorker) -> None:
         has_recovered = False
         with contextlib.suppress(StartFailed):
             wait_until_ready(worker.instance, self._clock.monotonic() + RECOVERY_S, self._clock)
@@ -190,6 +217,6 @@ class RealTimePool:
         with self._changed:
             self._suspect.discard(worker)
             if not has_recovered and worker in self._in_flight:
-                self._leave(worker)
+                self._remove_worker_from_pool(worker)
                 self._replace_dead_and_surplus()
             self._changed.notify_all()

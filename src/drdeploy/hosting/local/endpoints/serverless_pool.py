@@ -1,19 +1,20 @@
-"""A serverless endpoint's pool of workers: started on demand, one request each, down to zero.
+"""The pool of a serverless endpoint, whose workers start on demand and take one request at a time.
 
-The behaviour imitated here (SageMaker AI developer guide, "Deploy models with Amazon SageMaker
+The behaviour is that of the SageMaker AI developer guide ("Deploy models with Amazon SageMaker
 Serverless Inference" and "Provisioned Concurrency"):
 
-* A worker handles one request at a time, so ``MaxConcurrency`` limits workers and requests alike.
-* A request that finds an idle worker is *warm*.  One that finds none starts a worker and waits for
-  it: a *cold start*.  There is no queue: beyond ``MaxConcurrency`` a request is throttled.
-* Workers that stay idle are stopped, down to none.
-* ``ProvisionedConcurrency`` workers are started ahead of any request and never stopped for being
-  idle.  Requests beyond them start workers on demand.
+* A worker handles one request at a time, so ``MaxConcurrency`` limits both workers and requests.
+* A request that finds an idle worker is *warm*. If no worker is idle, the request starts a worker
+  and waits for it, which is a *cold start*. A serverless pool has no queue, so requests beyond
+  ``MaxConcurrency`` are throttled.
+* Workers that stay idle are stopped, until none is left.
+* ``ProvisionedConcurrency`` workers are started before the first request and not stopped while
+  idle.  Requests beyond the provisioned workers start workers on demand.
 
-Each start runs in a thread of its own, so that it outlives the request that caused it.  A request
-that gives up leaves its start behind, and the next request waits for that one (it is *unclaimed*)
-instead of starting another.  A request never waits for a worker that another request has claimed:
-that worker will be busy as soon as it is ready.
+Each start of a worker runs in its own thread, so that it may outlast the request that caused it.
+If a request gives up, its start becomes *unclaimed*, and the next request waits for this start
+instead of beginning another.  A request never waits for a start that another request has claimed,
+because that worker will be busy as soon as it is ready.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from drdeploy.hosting.local.endpoints.pool import (
     ConcurrencyLimitReached,
+    PoolLoad,
     WorkerLease,
     WorkerNotReady,
 )
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5.0
-"""After a failed start, no provisioned worker is started for this long: a container that cannot
-start would otherwise be started four times a second."""
+"""Seconds after a failed start in which no provisioned worker is started. Otherwise a container
+that cannot start would be started four times a second."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ class PoolScaling:
     """The limits between which a serverless pool scales.
 
     Attributes:
-        max_concurrency: Most workers, and so most requests, at once.
-        provisioned: Workers kept ready without any request.
-        idle_s: Seconds that a worker beyond the provisioned ones may stay idle.
+        max_concurrency: The most workers at once, which is also the most requests at once.
+        provisioned: The number of workers that are kept ready without any request.
+        idle_s: Seconds that a worker may stay idle, unless it is a provisioned worker.
     """
 
     max_concurrency: int
@@ -61,7 +63,7 @@ class PoolScaling:
 
 @dataclass(eq=False)
 class _Start:
-    """A worker that is being started; claimed while a request waits for it."""
+    """The start of a worker, which is claimed while a request waits for it."""
 
     future: Future[InstanceWorker] = field(default_factory=Future)
     is_claimed: bool = False
@@ -71,11 +73,12 @@ class ServerlessPool:
     """A serverless endpoint's pool of workers.
 
     Args:
-        scaling: The limits between which it scales.
-        launch: Starts a worker and returns it once it is ready; raises :class:`StartFailed`.
-        trial: Starts a worker and stops it again, to find out whether it starts; None skips that.
-        retire: Stops a worker; returns at once.
-        clock: Measures idle times.
+        scaling: The limits between which the pool scales.
+        launch: Starts a worker, and returns it when it is ready; raises :class:`StartFailed`.
+        trial: Starts a worker and stops it again, to find out whether a worker can start; None for
+            no trial.
+        retire: Stops a worker in the background.
+        clock: The clock that measures idle times.
     """
 
     def __init__(
@@ -99,31 +102,35 @@ class ServerlessPool:
         self._is_closed = False
         self._retry_at = 0.0
 
-    def prepare(self) -> None:
-        """Start the provisioned workers; without any, try one and stop it again.
+    def start_first_workers(self) -> None:
+        """Start the provisioned workers, or start one worker as a trial and stop it.
 
-        AWS too starts a serverless container when its endpoint is created, and fails the endpoint
-        if that does not work.  The trial's worker is not kept: the first request is a cold start.
+        AWS also starts a serverless container when its endpoint is created, and fails the endpoint
+        if the container does not start.  The worker of the trial is not kept, so the first request
+        is a cold start.
 
         Raises:
             StartFailed: A worker did not start.
         """
         if self._scaling.provisioned:
             with self._lock:
-                starts = [self._begin_start() for _ in range(self._scaling.provisioned)]
+                starts = [self._begin_worker_start() for _ in range(self._scaling.provisioned)]
             for start in starts:
                 start.future.result()
         elif self._trial is not None:
             self._trial()
 
-    def acquire(self, wait_s: float) -> WorkerLease:
+    def lease_worker(self, wait_s: float, *, most: int | None = None) -> WorkerLease:
         """Reserve an idle worker for one request, or start one and wait for it.
+
+        A worker has one request at a time, so ``most`` changes nothing.
 
         Raises:
             ConcurrencyLimitReached: ``max_concurrency`` requests are in progress.
-            WorkerNotReady: The worker is not ready within ``wait_s``; its start goes on.
+            WorkerNotReady: The worker is not ready within ``wait_s``; its start continues.
             StartFailed: The worker did not start.
         """
+        del most
         with self._lock:
             self._drop_dead_and_expired()
             if self._idle:
@@ -134,9 +141,9 @@ class ServerlessPool:
                 return WorkerLease(worker, None)
             start = next((one for one in self._starts if not one.is_claimed), None)
             if start is None:
-                if self._count() >= self._scaling.max_concurrency:
+                if self._count_workers() >= self._scaling.max_concurrency:
                     raise ConcurrencyLimitReached
-                start = self._begin_start()
+                start = self._begin_worker_start()
             start.is_claimed = True
         try:
             worker = start.future.result(wait_s)
@@ -147,12 +154,12 @@ class ServerlessPool:
             # The worker may have become ready between the timeout and here.  It was then counted as
             # busy for this request, and nobody else would release it.
             if has_ended and start.future.exception() is None:
-                self.release(WorkerLease(start.future.result(), None), broken=False)
-            raise WorkerNotReady(f"no worker within {wait_s:g} s") from err
+                self.return_worker(WorkerLease(start.future.result(), None), broken=False)
+            raise WorkerNotReady(f"no worker became free within {wait_s:g} s") from err
         return WorkerLease(worker, worker.setup_s)
 
-    def release(self, lease: WorkerLease, *, broken: bool) -> None:
-        """Return a worker to the pool; a broken one is stopped instead."""
+    def return_worker(self, lease: WorkerLease, *, broken: bool) -> None:
+        """Give a worker back to the pool; a broken worker is stopped instead."""
         worker = lease.worker
         with self._lock:
             self._busy.discard(worker)
@@ -163,34 +170,46 @@ class ServerlessPool:
         if not is_kept:
             self._retire(worker)
 
-    def tick(self) -> None:
-        """Stop workers that are dead or idle for too long; start missing provisioned ones."""
+    def maintain_workers(self) -> None:
+        """Stop dead and long idle workers, and start missing provisioned workers."""
         with self._lock:
             if self._is_closed:
                 return
             self._drop_dead_and_expired()
-            missing = self._scaling.provisioned - self._count()
+            missing = self._scaling.provisioned - self._count_workers()
             if missing > 0 and self._clock.monotonic() >= self._retry_at:
                 for _ in range(missing):
-                    self._begin_start()
+                    self._begin_worker_start()
 
-    def resize(self, *, max_concurrency: int, provisioned: int) -> None:
-        """Change the limits of a pool in service; :meth:`tick` starts and stops workers."""
+    def set_limits(self, *, max_concurrency: int, provisioned: int) -> None:
+        """Change the limits of a pool in service.
+
+        :meth:`maintain_workers` then starts and stops workers.
+        """
         with self._lock:
             self._scaling = PoolScaling(max_concurrency, provisioned, self._scaling.idle_s)
+
+    def has_enough_workers(self) -> bool:
+        """Return True, because a serverless worker starts when a request needs it."""
+        return True
 
     def workers(self) -> tuple[InstanceWorker, ...]:
         """Return the workers that are idle or busy."""
         with self._lock:
             return (*self._idle, *self._busy)
 
-    def utilization(self) -> float:
-        """Return the requests in progress as a share of ``max_concurrency``."""
+    def measure_load(self) -> PoolLoad:
+        """Return how busy the pool is."""
         with self._lock:
-            return len(self._busy) / self._scaling.max_concurrency
+            return PoolLoad(
+                len(self._busy),
+                len(self._idle) + len(self._busy),
+                self._scaling.max_concurrency,
+                self._scaling.provisioned,
+            )
 
     def close(self) -> None:
-        """Stop every idle worker now, and each busy one when it is released."""
+        """Stop all idle workers now, and each busy worker when it is released."""
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
@@ -199,7 +218,7 @@ class ServerlessPool:
 
     # -- called with the lock held -------------------------------------------------------
 
-    def _count(self) -> int:
+    def _count_workers(self) -> int:
         return len(self._idle) + len(self._busy) + len(self._starts)
 
     def _drop_dead_and_expired(self) -> None:
@@ -213,15 +232,15 @@ class ServerlessPool:
             self._retire(worker)
         self._idle = kept
 
-    def _begin_start(self) -> _Start:
+    def _begin_worker_start(self) -> _Start:
         start = _Start()
         self._starts.append(start)
-        threading.Thread(target=self._run_start, args=(start,), daemon=True).start()
+        threading.Thread(target=self._run_worker_start, args=(start,), daemon=True).start()
         return start
 
     # -- in the start's own thread -------------------------------------------------------
 
-    def _run_start(self, start: _Start) -> None:
+    def _run_worker_start(self, start: _Start) -> None:
         try:
             worker = self._launch()
         except Exception as err:
@@ -246,6 +265,8 @@ class ServerlessPool:
                 self._idle.append(worker)
         if is_unwanted:
             self._retire(worker)
-            start.future.set_exception(StartFailed("The endpoint was deleted meanwhile"))
+            start.future.set_exception(
+                StartFailed("The endpoint was deleted while it was being created")
+            )
             return
         start.future.set_result(worker)

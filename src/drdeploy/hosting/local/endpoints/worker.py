@@ -1,32 +1,45 @@
-"""A worker: an instance that has answered ``GET /ping``.
+"""A worker is an instance that has answered ``GET /ping``.
 
-SageMaker pings a container until it answers with 200, and sends requests from then on (developer
-guide, "Custom Inference Code with Hosting Services").  How finely the ping is repeated goes
-straight into every cold start that is measured, so a port that refuses is tried every 4 ms.
+SageMaker pings a container until it answers with 200, and then sends requests (developer guide,
+"Custom Inference Code with Hosting Services").  The interval between pings adds to every measured
+cold start, so a port that refuses connections is tried again every 4 ms.
 """
 
 from __future__ import annotations
 
 import contextlib
-import socket
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.engine.ports import LOOPBACK
 from drdeploy.hosting.local.instances.instance import Instance, StartFailed
+from drdeploy.hosting.serving.settings import CONTAINER_PORT
 
 if TYPE_CHECKING:
-    from drdeploy.hosting.local.endpoints.instance_client import InstanceClient
+    import socket
+    from collections.abc import Callable
+
+    from drdeploy.hosting.local.endpoints.instance_client import (
+        InstanceClient,
+        InstanceConnectionLost,
+    )
     from drdeploy.hosting.sagemaker import Clock
 
 CONNECT_AGAIN_S = 0.004
-"""Between attempts to connect.  One takes 50 microseconds, so this costs one per cent of a core."""
+"""Seconds between attempts to connect. An attempt takes 50 microseconds, 1 % of a core."""
 PING_AGAIN_S = 0.03
-"""Between pings that are answered, but not with 200: those use the container's own CPU time."""
+"""Seconds between pings that are not answered with 200; each ping takes CPU of the container."""
 PING_SLICE_S = 0.25
-"""How long a ping waits for its answer before the instance is checked for a sign of life."""
+"""Seconds that a ping waits for its answer before the instance is checked for its end."""
 DEATH_REPORT_S = 1.0
-"""How long a container engine may take to learn that a container has died."""
+"""Seconds that a container engine may take to notice that a container has ended."""
+_WORD = re.compile(r"\w\w")
+_TROUBLE = re.compile(
+    r"error|exception|traceback|denied|refused|fail|cannot|could not|no such|not found|invalid"
+    r"|emerg|fatal|unexpected",
+    re.IGNORECASE,
+)
+_PING_IN_LOG = re.compile(r"GET /ping\b")
 PING = b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
@@ -37,8 +50,8 @@ class InstanceWorker:
     Attributes:
         instance: The running instance.
         setup_s: Seconds from starting the instance until it answered ``GET /ping``.
-        idle_since: When it last finished a request, on the monotonic clock.
-        client: Sends it requests.
+        idle_since: The monotonic time at which the worker last finished a request.
+        client: The client that sends requests to the instance.
     """
 
     instance: Instance
@@ -49,18 +62,19 @@ class InstanceWorker:
     def is_usable(self) -> bool:
         """Return whether the instance runs and never ran out of memory.
 
-        The kernel may have killed a process inside it and left the rest running, half alive.
+        The kernel may have killed one process of the instance and left the others running.
         """
         return self.instance.is_alive() and not self.instance.ran_out_of_memory()
 
-    def turns_out_dead(self, clock: Clock, within_s: float = DEATH_REPORT_S) -> bool:
+    def watch_and_tell_if_unusable(self, clock: Clock, within_s: float = DEATH_REPORT_S) -> bool:
         """Return whether the instance is found unusable within a moment.
 
-        A connection breaks as soon as the process dies; engine and kernel report the death later.
+        A connection breaks as soon as the process dies, but the engine and the kernel report the
+        end of the process later.
         """
         deadline = clock.monotonic() + within_s
         while True:
-            self.instance.refresh()
+            self.instance.forget_cached_state()
             if not self.is_usable():
                 return True
             if clock.monotonic() >= deadline:
@@ -68,53 +82,97 @@ class InstanceWorker:
             clock.sleep(CONNECT_AGAIN_S)
 
 
-def wait_until_ready(instance: Instance, deadline: float, clock: Clock) -> None:
+def wait_until_ready(
+    instance: Instance,
+    deadline: float,
+    clock: Clock,
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> None:
     """Wait until the instance answers ``GET /ping`` with 200.
 
     Raises:
-        StartFailed: It ended, ran out of memory, or the deadline passed.
+        StartFailed: The instance ended or ran out of memory, the deadline passed, or the instance
+            is no longer wanted.
     """
+    last_status = b""
     while clock.monotonic() < deadline:
-        _check_alive(instance)
-        status = _ping(instance, deadline, clock)
+        if not is_wanted():
+            raise StartFailed(
+                "The instance is no longer needed, so its start was ended", where=instance.name
+            )
+        _raise_if_start_failed(instance)
+        status = _ping_and_read_status_bytes(instance, deadline, clock)
         if status == b"200":
             # Once more: an instance that died may have lost its port to another process, and
             # that process may have answered.
-            _check_alive(instance)
+            _raise_if_start_failed(instance)
             return
+        last_status = status or last_status
         clock.sleep(PING_AGAIN_S if status else CONNECT_AGAIN_S)
+    seen = (
+        f"GET /ping was answered with {last_status.decode(errors='replace')}"
+        if last_status
+        else f"nothing answered GET /ping on port {CONTAINER_PORT}"
+    )
+    if last_status == b"404":
+        seen += ", so the server has no route /ping, or adds the route when its model is loaded"
     raise StartFailed(
-        "The container did not pass the ping health check in time", where=instance.name
+        f"The container did not pass the ping health check in time: {seen}", where=instance.name
     )
 
 
-def _check_alive(instance: Instance) -> None:
+def explain_lost_connection(
+    worker: InstanceWorker, clock: Clock, err: InstanceConnectionLost
+) -> str:
+    """Return a sentence that says why an instance gave no answer."""
+    if not worker.watch_and_tell_if_unusable(clock):
+        return f"The container closed the connection before it answered ({err})."
+    if worker.instance.ran_out_of_memory():
+        return "The container ran out of memory and was stopped; it is replaced."
+    return "The container ended before it answered; it is replaced."
+
+
+def _raise_if_start_failed(instance: Instance) -> None:
     if instance.ran_out_of_memory():
         raise StartFailed("The container ran out of memory while it started", where=instance.name)
     if not instance.is_alive():
-        last_line = (instance.log_tail().splitlines() or ["it wrote nothing"])[-1]
+        reason = find_telling_line(instance.read_log_tail()) or "it wrote nothing"
         raise StartFailed(
-            f"The container ended before it passed the ping health check: {last_line}",
+            f"The container ended before it passed the ping health check: {reason}",
             where=instance.name,
         )
 
 
-def _ping(instance: Instance, deadline: float, clock: Clock) -> bytes:
-    """Send one ping and return the status of its answer; empty where there is no answer.
+def find_telling_line(log: str) -> str:
+    """Return the line of a log that probably says why a server ended; empty for an empty log.
 
-    A server that listens early and answers late is waited for on the same connection: repeated
-    pings would pile up in it.  A connection that is refused or reset (an engine publishes a port
-    before anybody listens behind it) counts as no answer.
+    The last line may only be a bracket that closes a quoted traceback, or say that the server has
+    shut down.  The last line with a word like "error" is preferred to it.  A line about a ping says
+    only that the server was not ready yet.
     """
-    address = (LOOPBACK, instance.port)
+    lines = [
+        line for line in log.splitlines() if _WORD.search(line) and not _PING_IN_LOG.search(line)
+    ]
+    return next(
+        (line for line in reversed(lines) if _TROUBLE.search(line)), lines[-1] if lines else ""
+    )
+
+
+def _ping_and_read_status_bytes(instance: Instance, deadline: float, clock: Clock) -> bytes:
+    """Send one ping, and return the status of the answer; empty if there is no answer.
+
+    If a server listens before it can answer, the ping waits on the same connection, because
+    repeated pings would pile up in the server.  A refused or reset connection counts as no answer,
+    because an engine publishes a port before the server listens.
+    """
     head = b""
     with (
         contextlib.suppress(ConnectionError, TimeoutError),
-        socket.create_connection(address, timeout=PING_SLICE_S) as connection,
+        instance.connect(PING_SLICE_S) as connection,
     ):
         connection.sendall(PING)
         while b"\r\n" not in head:
-            received = _receive(connection, instance, deadline, clock)
+            received = _receive_bytes_of_answer(connection, instance, deadline, clock)
             if not received:
                 return b""
             head += received
@@ -122,10 +180,12 @@ def _ping(instance: Instance, deadline: float, clock: Clock) -> bytes:
     return status[0] if status else b""
 
 
-def _receive(connection: socket.socket, instance: Instance, deadline: float, clock: Clock) -> bytes:
+def _receive_bytes_of_answer(
+    connection: socket.socket, instance: Instance, deadline: float, clock: Clock
+) -> bytes:
     while clock.monotonic() < deadline:
         try:
             return connection.recv(1024)
         except TimeoutError:
-            _check_alive(instance)
+            _raise_if_start_failed(instance)
     return b""

@@ -1,40 +1,72 @@
-"""Instances as containers, started as SageMaker starts them and confined more tightly.
+"""Start instances as containers, with the restrictions of SageMaker or with more.
 
-The contract is the developer guide's, "Custom Inference Code with Hosting Services": the argument
-``serve``, the model in ``/opt/ml/model``, answers on port 8080, SIGKILL 30 s after SIGTERM.  The
-confinement comes with :class:`~drdeploy.hosting.engine.ContainerSpec`: a read-only root with a
-small ``/tmp`` in memory, no capabilities, no new privileges, a bound on processes, and no swap.
-SageMaker asks for less, so a server that works here needs nothing that SageMaker could withhold.
+The contract is in the developer guide ("Custom Inference Code with Hosting Services"): the argument
+is ``serve``, the model is in ``/opt/ml/model`` and read-only, the port is 8080, and SIGKILL follows
+30 s after SIGTERM.
+
+A container of a real-time endpoint has the user of its image, a writable root file system, and the
+usual capabilities of the engine.  The developer guide even says that SageMaker "expects all
+containers to run with root users".  A container of a serverless endpoint has a user that no image
+knows and no capabilities.  Its root file system is writable where the modes of the files allow it,
+which is why the developer guide ("Troubleshooting", of Serverless Inference) advises ``chmod
+o+rwX``.  If the service is strict, every container has the restrictions that are the defaults of
+:class:`~drdeploy.hosting.engine.ContainerSpec`.
+
+No container uses the host's network, and containers of two endpoints never share a network. In
+three cases a container has no network: if its model asks for isolation; if the label
+``NETWORK_LABEL`` of its image says that the image needs no network, as the images of this project
+do; and on a shared machine, where other users could reach a port. To reach a container without a
+network, the service enters the container's network namespace, which only root may do. All other
+containers are on a network that belongs to their endpoint and leads to the outside, as on AWS.
 """
 
 from __future__ import annotations
 
+import bisect
+import itertools
+import tempfile
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
-from drdeploy.errors import EngineError
-from drdeploy.hosting.engine import ContainerSpec, Engine, Mount, RunningContainer
-from drdeploy.hosting.engine.ports import LOOPBACK, free_port
+from drdeploy.errors import EngineError, InvalidInput
+from drdeploy.hosting.engine import NO_NETWORK, ContainerSpec, Engine, Mount, RunningContainer
+from drdeploy.hosting.local.instances.container_ends import ContainerEndListener
 from drdeploy.hosting.local.instances.instance import (
     STOP_GRACE_S,
     ImageUnavailable,
     InstanceSpec,
     Isolation,
+    LogLine,
+    ModelRefused,
+    PinnedImage,
     PlatformFailed,
+    ResourceUse,
+    read_disk_share,
 )
 from drdeploy.hosting.local.instances.service_folders import LABEL
 from drdeploy.hosting.local.registry.ecr_uri import EcrUri
-from drdeploy.hosting.local.registry.server_profiles import profile_of_environment, profile_of_tag
+from drdeploy.hosting.local.registry.server_profiles import find_profile_in_image_config
+from drdeploy.hosting.sagemaker.container_contract import BIND_TO_PORT_LABEL, UNPRIVILEGED_USER
+from drdeploy.hosting.sagemaker.gpu_hosts import parse_image_variables
 from drdeploy.hosting.serving.settings import CONTAINER_PORT, MODEL_DIR
 
-BELIEVED_ALIVE_S = 1.0
-"""How long a container that was found alive is taken to be: asking the engine costs milliseconds,
-and every request would ask."""
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping
+
+NETWORK_LABEL = "org.drdeploy.network"
+"""The label of an image that needs no network; its value is ``none``.  Containers of any image with
+this label have no network."""
+PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
+
 MEMORY_KNOWN_S = 1.0
-"""How long a reading of memory is used again: a new one takes an engine up to a second, and the
-metrics would fall behind the requests."""
+"""Seconds for which a measurement of memory is used again. A new measurement takes an engine up to
+a second, so the metrics would fall behind the requests."""
 LOG_TAIL_LINES = 20
+LOG_LINES = 5000
 
 
 class ContainerBackend:
@@ -42,159 +74,331 @@ class ContainerBackend:
 
     Args:
         engine: The container engine.
-        service: Name of the local service, with which its containers are labelled.
-        registry: Host and port of the local registry, from which ECR's images are pulled.
+        service: The name of the local service, with which its containers are labelled.
+        registry: The host and port of the local registry, from which images of ECR are pulled.
+        has_image: Takes the name and the reference of an image, and returns whether the local
+            registry has the image.
+        credentials: Returns the ``username`` and the ``password`` for the local registry; None if
+            the registry needs none.
+        shared: Whether other users share this machine, so that no container may publish a port.
+        is_strict: Whether containers are restricted more than on SageMaker.
+
+    Raises:
+        InvalidInput: The machine is shared, and the service cannot reach containers without a port.
     """
 
     isolation: Isolation = "container"
 
-    def __init__(self, engine: Engine, service: str, registry: str = "") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        service: str,
+        registry: str = "",
+        *,
+        has_image: Callable[[str, str], bool] = lambda _name, _reference: False,
+        credentials: Callable[[], Mapping[str, str] | None] = lambda: None,
+        shared: bool = False,
+        is_strict: bool = False,
+    ) -> None:
         self._registry = registry
+        self._has_image = has_image
+        self._credentials = credentials
         self._engine = engine
         self._service = service
-        self._fastest_network = engine.fastest_network
-        self._own_images: set[str] = set()
+        self._shared = shared
+        self._ends = ContainerEndListener(
+            lambda since: engine.open_container_ends(f"{LABEL}={service}", since)
+        )
+        self._is_strict = is_strict
         self._pulled_names: set[str] = set()
+        self._network_numbers = itertools.count(1)
+        self._unused_networks: set[str] = set()
+        if shared and not engine.can_enter_containers:
+            raise InvalidInput(
+                "Containers would be open to every user of this machine",
+                where="shared",
+                remedy=(
+                    "Choose --isolation process, or start the service as root, because only "
+                    "root can reach containers that have no port"
+                ),
+            )
 
-    def pin(self, image: str) -> str:
-        """Return the id of the image, after pulling it from the local registry if it is there.
+    def check_model(self, environment: Mapping[str, str], *, isolated: bool) -> None:
+        """Refuse a model that sets the port, or that cannot have network isolation here."""
+        if environment.get(PORT_VARIABLE, str(CONTAINER_PORT)) != str(CONTAINER_PORT):
+            raise ModelRefused(
+                f"Environment sets {PORT_VARIABLE}, but the service chooses the port"
+            )
+        if isolated and not self._engine.can_enter_containers:
+            raise ModelRefused(
+                "EnableNetworkIsolation needs root on the machine of the container engine, "
+                "because only root can reach a container without a network"
+            )
 
-        Otherwise the engine's own images are searched, under the full name and under the name
-        without its registry, so that a model written for AWS finds ``drdeploy:lean`` here.
+    def check_image(self, image: str) -> None:
+        """Check that the local registry or the engine has an image, without pulling it."""
+        uri = EcrUri.parse(image)
+        if uri is not None and self._has_image(uri.name, uri.reference):
+            return
+        if uri is not None and uri.reference.startswith("sha256:"):
+            raise _make_unpulled_error(image, "the local registry does not have the image")
+        self._find_image_id(image)
+
+    def find_image_variables(self, image: str) -> Mapping[str, str]:
+        """Return the variables of an image in the engine; empty for one that is not pulled yet."""
+        try:
+            config = self._engine.image_config(self._find_image_id(image)).get("Config") or {}
+        except (EngineError, ImageUnavailable):
+            return {}
+        return parse_image_variables(config.get("Env"))
+
+    def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
+        """Return the id of the image and a network; pull the image if the local registry has it.
+
+        An image that the local registry lacks is looked up in the engine, by the full name and by
+        the name without its registry. In this way, a model written for AWS finds ``drdeploy:lean``.
         """
-        image_id = self._pull(image) or self._image_id_of(image)
-        variables = self._engine.image_config(image_id).get("Config", {}).get("Env") or ()
-        if profile_of_tag(image) or profile_of_environment(variables):
-            self._own_images.add(image_id)
-        return image_id
+        image_id = self._pull_image(image) or self._find_image_id(image)
+        config = self._engine.image_config(image_id).get("Config") or {}
+        labels = config.get("Labels") or {}
+        is_own = find_profile_in_image_config(config) is not None
+        accepts_port = labels.get(BIND_TO_PORT_LABEL) == "true"
+        needs_none = labels.get(NETWORK_LABEL) == NO_NETWORK and self._engine.can_enter_containers
+        if isolated or needs_none or self._shared:
+            return PinnedImage(image_id, NO_NETWORK, is_own, accepts_port)
+        network = f"{self._service}-network-{next(self._network_numbers)}"
+        try:
+            self._engine.create_network(network, f"{LABEL}={self._service}")
+        except EngineError as err:
+            raise PlatformFailed(err.what) from err
+        return PinnedImage(image_id, network, is_own, accepts_port)
+
+    def release_network(self, image: PinnedImage) -> None:
+        """Remove the endpoint's network, now or as soon as the last container has left it."""
+        if image.network != NO_NETWORK:
+            self._unused_networks.add(image.network)
+            self._remove_unused_networks()
 
     def start(self, spec: InstanceSpec) -> ContainerInstance:
-        """Start a container; returns without waiting for its server."""
-        # Sharing the host's network starts a container some 130 ms sooner, but its server must
-        # then take the port that it is given.  Only our own images are known to obey
-        # SAGEMAKER_BIND_TO_PORT; any other gets a network of its own and the contract's port.
-        network = self._fastest_network if spec.image in self._own_images else "bridge"
-        port = free_port() if network == "host" else CONTAINER_PORT
+        """Start a container, and return without waiting for its server."""
+        # A stranger's server gets no variable that AWS would not set.
+        own = {"DRDEPLOY_CONTAINER_ID": spec.name} if spec.image.is_own else {}
+        port = {PORT_VARIABLE: str(CONTAINER_PORT)} if spec.image.accepts_port else {}
+        is_open = not spec.is_serverless and not self._is_strict
         container = ContainerSpec(
-            image=spec.image,
-            env={
-                **spec.environment,
-                "SAGEMAKER_BIND_TO_PORT": str(port),
-                "DRDEPLOY_CONTAINER_ID": spec.name,
-                **({"DRDEPLOY_BIND_HOST": LOOPBACK} if network == "host" else {}),
-            },
-            mounts=(Mount(spec.model_dir, MODEL_DIR),),
+            image=spec.image.name,
+            env={**own, **spec.environment, **port},
+            mounts=() if spec.model_dir is None else (Mount(spec.model_dir, MODEL_DIR),),
             memory_mb=spec.memory_mb,
             cpus=spec.cpus,
-            port=port,
-            network=network,
+            port=CONTAINER_PORT,
+            network=spec.image.network,
+            read_only=self._is_strict,
+            drop_capabilities=not is_open,
+            may_gain_privileges=is_open,
+            user=UNPRIVILEGED_USER if spec.is_serverless and not self._is_strict else None,
             labels={LABEL: self._service},
             name=spec.name,
         )
         try:
-            return ContainerInstance(spec, self._engine.run(container))
+            started = self._engine.run(container)
         except (EngineError, OSError) as err:
             reason = err.what if isinstance(err, EngineError) else str(err)
             raise PlatformFailed(f"The container cannot be started: {reason}") from err
+        return ContainerInstance(spec, started, self._ends, self._remove_unused_networks)
 
     def close(self) -> None:
-        """Remove the containers that are left, and the names under which images were pulled."""
-        self._engine.remove_stale(f"{LABEL}={self._service}")
+        """Remove the service's remaining containers, networks, and names of pulled images."""
+        self._ends.close()
+        self._engine.remove_containers_with_label(f"{LABEL}={self._service}")
+        self._engine.remove_unused_networks(f"{LABEL}={self._service}")
         while self._pulled_names:
             with suppress(EngineError):
                 self._engine.untag(self._pulled_names.pop())
 
-    def _pull(self, image: str) -> str | None:
+    def _pull_image(self, image: str) -> str | None:
         uri = EcrUri.parse(image)
         if uri is None:
             return None
         repository = f"{self._registry}/{uri.name}"
         is_digest = uri.reference.startswith("sha256:")
         try:
-            image_id = self._engine.pull(repository, uri.reference)
+            image_id = self._engine.pull(repository, uri.reference, credentials=self._credentials())
         except EngineError as err:
             if is_digest:  # a digest names this very image: one of the same name will not do
-                raise ImageUnavailable(
-                    f"The image {image} cannot be pulled: {err.what}",
-                    remedy="Push it with `drdeploy image push`, with an engine on this machine",
-                ) from err
+                raise _make_unpulled_error(image, err.what) from err
             return None
         self._pulled_names.add(f"{repository}{'@' if is_digest else ':'}{uri.reference}")
         return image_id
 
-    def _image_id_of(self, image: str) -> str:
+    def _remove_unused_networks(self) -> None:
+        for network in tuple(self._unused_networks):
+            if self._engine.remove_network(network):
+                self._unused_networks.discard(network)
+
+    def _find_image_id(self, image: str) -> str:
         for name in dict.fromkeys((image, image.rpartition("/")[2])):
             with suppress(EngineError):
                 return self._engine.image_id(name)
         raise ImageUnavailable(
             f"The container engine has no image {image}",
-            remedy="Build it with `drdeploy image build`, or pull it",
+            remedy="Build the image with `drdeploy image build`, or pull it from its registry",
         )
 
 
 class ContainerInstance:
-    """A running container; answers that are asked for often are remembered for a moment."""
+    """A running container, whose state is asked when the engine has reported a change."""
 
-    def __init__(self, spec: InstanceSpec, container: RunningContainer) -> None:
+    has_line_times: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        spec: InstanceSpec,
+        container: RunningContainer,
+        ends: ContainerEndListener,
+        on_removal: Callable[[], None],
+    ) -> None:
         self.name = spec.name
-        self.port = container.host_port or 0
         self._container = container
-        self._believed_until = 0.0
+        # Archives are extracted, and a model without an archive has no folder of its own.
+        self._disk_folder = spec.model_dir or Path(tempfile.gettempdir())
+        self._ends = ends
+        self._on_removal = on_removal
+        # The engine has just started it: to ask at once would only lengthen every cold start.
+        self._started_at = self._asked_at = time.monotonic()
+        self._has_news = False
         self._memory_share: float | None = None
         self._memory_known_until = 0.0
         self._has_ended = False
         self._is_stopped = False
         self._oom_killed = False
         self._stopping = threading.Lock()
+        self._reading = threading.Lock()
+        self._read_until_s = 0
+        self._lines_in_second = 0
+        self._unread_lines: list[LogLine] = []
+        ends.register(container.id, self.forget_cached_state)
+
+    def connect(self, timeout_s: float) -> socket.socket:
+        """Return a connection to the server in the container."""
+        try:
+            return self._container.connect(timeout_s)
+        except ConnectionRefusedError:
+            raise
+        except EngineError as err:
+            self.forget_cached_state()
+            raise ConnectionRefusedError(err.what) from err
 
     def is_alive(self) -> bool:
         """Return whether the container runs."""
-        if not self._has_ended and time.monotonic() >= self._believed_until:
+        if not self._has_ended and (self._has_news or self._ends.must_ask(self._asked_at)):
+            self._has_news = False  # before the question: what comes meanwhile is news again
+            self._asked_at = time.monotonic()
             try:
                 state = self._container.exit_state()
             except EngineError:  # it is gone, or the engine is
                 self._has_ended = True
             else:
-                self._believed_until = time.monotonic() + BELIEVED_ALIVE_S
                 self._has_ended = not state.is_running
                 self._oom_killed = state.oom_killed
         return not self._has_ended
 
-    def refresh(self) -> None:
-        """Ask the engine the next time, whatever it said a moment ago."""
-        self._believed_until = 0.0
+    def forget_cached_state(self) -> None:
+        """Forget the cached state, so that the next call asks the engine."""
+        self._has_news = True
 
     def ran_out_of_memory(self) -> bool:
-        """Return whether the engine has reported that the kernel killed it for want of memory."""
+        """Return whether the engine reported that the container ran out of memory."""
         return self._oom_killed
 
-    def memory_share(self) -> float | None:
-        """Return memory in use over its limit; None where the engine does not report it."""
+    def read_memory_share(self) -> float | None:
+        """Return the memory in use as a share of the limit; None if it is unknown."""
         if self._has_ended:
             return None
         if time.monotonic() >= self._memory_known_until:
             try:
-                self._memory_share = self._container.stats().memory_utilization or None
+                self._memory_share = self._container.read_stats().memory_utilization or None
             except EngineError:
                 self._memory_share = None
             self._memory_known_until = time.monotonic() + MEMORY_KNOWN_S
         return self._memory_share
 
-    def log_tail(self) -> str:
-        """Return the last lines that it wrote."""
+    def read_resource_use(self) -> ResourceUse | None:
+        """Return what the container has used; None if the engine does not know."""
+        if self._has_ended:
+            return None
         try:
-            return self._container.logs(LOG_TAIL_LINES).strip()
+            stats = self._container.read_stats()
+        except EngineError:
+            self.forget_cached_state()  # it may have ended without a report
+            return None
+        return ResourceUse(
+            time.monotonic() - self._started_at,
+            stats.cpu_s,
+            stats.memory_utilization or None,
+            read_disk_share(self._disk_folder),
+        )
+
+    def read_log_tail(self) -> str:
+        """Return the last lines of the container's log."""
+        return self._read_log_lines(LOG_TAIL_LINES).strip()
+
+    def read_log(self) -> str:
+        """Return the container's log, or its last 5,000 lines."""
+        return self._read_log_lines(LOG_LINES)
+
+    def _read_log_lines(self, lines: int) -> str:
+        try:
+            return self._container.read_logs(lines)
         except EngineError:
             return ""
 
+    def read_new_lines(self) -> list[LogLine]:
+        """Return the lines written since the last call, with the engine's times."""
+        with self._reading:
+            if not self._is_stopped:
+                self._read_log()
+            lines, self._unread_lines = self._unread_lines, []
+        return lines
+
+    def _read_log(self) -> None:
+        """Ask for the lines since the last known second, and keep the new lines.
+
+        Podman 4.3 writes times in whole seconds, so the last second is asked for again.
+        """
+        try:
+            lines = self._container.read_timed_lines(self._read_until_s)
+        except EngineError:
+            return
+        seconds = [int(at) for at, _ in lines]
+        same = self._read_until_s
+        first_new = bisect.bisect_left(seconds, same) + self._lines_in_second
+        self._unread_lines += [LogLine(int(at * 1000), text) for at, text in lines[first_new:]]
+        if seconds:
+            self._read_until_s = max(seconds)
+            self._lines_in_second = seconds.count(self._read_until_s)
+
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
-        """Stop and remove the container; does nothing the second time."""
+        """Stop and remove the container; a second call does nothing."""
         with self._stopping:
             if self._is_stopped:
                 return
             self._is_stopped = self._has_ended = True
+            self._ends.forget(self._container.id)
             try:
                 if grace_s > 0:
                     self._container.stop(round(grace_s))
+                else:
+                    self._container.kill()
             finally:
+                with self._reading:
+                    self._read_log()
                 self._container.remove()
+                self._on_removal()
+
+
+def _make_unpulled_error(image: str, reason: str) -> ImageUnavailable:
+    return ImageUnavailable(
+        f"The image {image} cannot be pulled: {reason}",
+        remedy="Push the image with `drdeploy image push`, on a machine with a container engine",
+    )

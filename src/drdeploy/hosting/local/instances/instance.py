@@ -1,21 +1,24 @@
-"""What an instance of a model server is, whatever it runs in."""
+"""The interface of an instance, whether it is a container or a process."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from drdeploy.errors import EndpointError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping
     from pathlib import Path
 
 Isolation = Literal["container", "process+cgroup-v1", "process+cgroup-v2", "process"]
-"""What keeps instances apart and within their limits; a plain ``process`` has no limits."""
+"""How instances are isolated and limited; an instance in a plain ``process`` has no limits."""
 
 STOP_GRACE_S = 30.0
-"""Between SIGTERM and SIGKILL (developer guide, "Custom Inference Code with Hosting Services")."""
+"""Seconds between SIGTERM and SIGKILL (developer guide, "Custom Inference Code with Hosting
+Services")."""
 
 
 class StartFailed(EndpointError):
@@ -23,36 +26,93 @@ class StartFailed(EndpointError):
 
 
 class PlatformFailed(StartFailed):
-    """The container engine, the control groups or the disk refused before anything ran."""
+    """The container engine, the control groups or the disk failed before the instance started."""
 
 
 class ServiceStopping(StartFailed):
-    """The local service is stopping and starts nothing any more."""
+    """The local service is stopping and starts no more instances."""
 
 
 class ImageUnavailable(EndpointError):
-    """The image that a model names cannot be run here."""
+    """The image of a model cannot be run on this machine."""
+
+
+class ModelRefused(EndpointError):
+    """A model asks for something that instances on this machine cannot have."""
+
+
+@dataclass(frozen=True)
+class PinnedImage:
+    """An image as it was when an endpoint was created, and the network of its instances.
+
+    Attributes:
+        name: A name that always means this image, even if a tag is moved.
+        network: The network that :meth:`InstanceBackend.pin_image_and_network` has chosen or made.
+        is_own: Whether the image starts this project's server.  The archive of its model must then
+            have a manifest, or be a SavedModel; the archive for any other image is not judged.
+        accepts_port: Whether the image says by a label that it listens on the port that
+            ``SAGEMAKER_BIND_TO_PORT`` names.
+    """
+
+    name: str
+    network: str = ""
+    is_own: bool = True
+    accepts_port: bool = True
 
 
 @dataclass(frozen=True)
 class InstanceSpec:
-    """What to start.
+    """The specification of an instance to start.
 
     Attributes:
-        name: Unique on this machine, and valid as a file name.
-        image: The image, as :meth:`InstanceBackend.pin` returned it.
-        model_dir: The extracted model archive, which the instance must not change.
-        environment: The model's own environment variables.
-        memory_mb: Hard memory limit, MiB.
-        cpus: CPU time per wall-clock time; None is no limit.
+        name: The instance's name, which is unique on this machine and valid as a file name.
+        image: The image, as :meth:`InstanceBackend.pin_image_and_network` returned it.
+        model_dir: The folder of the extracted model, which the instance must not change; None for a
+            model without an archive.
+        environment: The environment variables of the model.
+        memory_mb: The hard memory limit, MiB.
+        cpus: The CPU limit, in seconds of CPU time per second; None means no limit.
+        is_serverless: Whether the instance belongs to a serverless endpoint.
     """
 
     name: str
-    image: str
-    model_dir: Path
+    image: PinnedImage
+    model_dir: Path | None
     environment: Mapping[str, str]
     memory_mb: int
     cpus: float | None
+    is_serverless: bool = True
+
+
+@dataclass(frozen=True)
+class ResourceUse:
+    """What an instance has used.
+
+    Attributes:
+        age_s: Seconds since the instance was started.
+        cpu_s: Seconds of CPU time since the instance was started.
+        memory_share: The memory in use as a share of the limit; None if it is not known.
+        disk_share: The used share of the disk that holds the model.
+    """
+
+    age_s: float
+    cpu_s: float
+    memory_share: float | None
+    disk_share: float
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line that an instance wrote, with its time in milliseconds since 1970."""
+
+    timestamp_ms: int
+    text: str
+
+
+def read_disk_share(folder: Path) -> float:
+    """Return the used share of the disk that holds a folder."""
+    usage = shutil.disk_usage(folder)
+    return usage.used / usage.total
 
 
 class Instance(Protocol):
@@ -60,31 +120,48 @@ class Instance(Protocol):
 
     Attributes:
         name: The name in its specification.
-        port: The loopback port where its server answers, or will.
+        has_line_times: Whether the instance knows when it wrote a line, however late it is asked.
     """
 
     name: str
-    port: int
+    has_line_times: ClassVar[bool]
+
+    def connect(self, timeout_s: float) -> socket.socket:
+        """Return a connection to the server of the instance.
+
+        Raises:
+            ConnectionError: The server does not listen yet, or has ended.
+            TimeoutError: The server did not accept the connection in time.
+        """
 
     def is_alive(self) -> bool:
-        """Return whether its main process runs."""
+        """Return whether the instance's main process runs."""
 
-    def refresh(self) -> None:
-        """Forget remembered answers, so that the next ones are of this moment."""
+    def forget_cached_state(self) -> None:
+        """Forget the cached state of the instance."""
 
     def ran_out_of_memory(self) -> bool:
-        """Return whether the kernel has killed one of its processes for want of memory."""
+        """Return whether the kernel killed one of the instance's processes for lack of memory."""
 
-    def memory_share(self) -> float | None:
-        """Return memory in use over its limit; None where that is not known."""
+    def read_memory_share(self) -> float | None:
+        """Return the memory in use as a share of the limit; None if it is not known."""
 
-    def log_tail(self) -> str:
-        """Return the last lines that it wrote, to explain a failure."""
+    def read_resource_use(self) -> ResourceUse | None:
+        """Return what the instance has used; None if that is unknown."""
+
+    def read_log_tail(self) -> str:
+        """Return the last lines of the instance's log, to explain a failure."""
+
+    def read_log(self) -> str:
+        """Return the instance's log, or the last part of a long one."""
+
+    def read_new_lines(self) -> list[LogLine]:
+        """Return the lines written since the last call, also after the instance was stopped."""
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
-        """Send SIGTERM, wait, send SIGKILL, and remove every trace.
+        """Stop the instance with SIGTERM, then SIGKILL, and remove its files.
 
-        Does nothing the second time.
+        A second call does nothing.
         """
 
 
@@ -92,24 +169,49 @@ class InstanceBackend(Protocol):
     """Starts instances of one kind; safe to use from several threads.
 
     Attributes:
-        isolation: What its instances run in.
+        isolation: How the instances are isolated and limited.
     """
 
     isolation: Isolation
 
-    def pin(self, image: str) -> str:
-        """Return a name for the image as it is now, which a moved tag does not change.
+    def check_model(self, environment: Mapping[str, str], *, isolated: bool) -> None:
+        """Refuse a model that asks for something that its instances cannot have.
+
+        Args:
+            environment: The environment variables of the model.
+            isolated: Whether the instances must not reach any network.
 
         Raises:
-            ImageUnavailable: The image cannot be run here.
+            ModelRefused: The message says what the model asks for, and why that is impossible.
         """
 
-    def start(self, spec: InstanceSpec) -> Instance:
-        """Start an instance; returns without waiting for its server.
+    def check_image(self, image: str) -> None:
+        """Check that an image exists, without pulling it.
 
         Raises:
-            PlatformFailed: Nothing was started: the engine, a control group or the disk refused.
+            ImageUnavailable: The image cannot be run on this machine.
+        """
+
+    def find_image_variables(self, image: str) -> Mapping[str, str]:
+        """Return the environment variables of an image; empty if they are not known here."""
+
+    def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
+        """Return the image as it is now, and a network for its instances.
+
+        Raises:
+            ImageUnavailable: The image cannot be run on this machine.
+            PlatformFailed: The network cannot be created.
+        """
+
+    def release_network(self, image: PinnedImage) -> None:
+        """Remove the network that was pinned, now or when its last instance has stopped."""
+
+    def start(self, spec: InstanceSpec) -> Instance:
+        """Start an instance, and return without waiting for its server.
+
+        Raises:
+            PlatformFailed: The engine, a control group or the disk refused, so nothing was started.
         """
 
     def close(self) -> None:
-        """Remove what the backend itself has made."""
+        """Remove the resources that the backend has made."""

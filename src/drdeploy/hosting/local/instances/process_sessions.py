@@ -1,8 +1,10 @@
-"""Kill a server and everything that it started, found by their session.
+"""Kill a server and all processes that it started, which are found by their session.
 
-A server starts others: NGINX, Gunicorn and its workers.  When it is killed, they live on with
-another parent, and some are in process groups of their own, so neither the parent nor the process
-group finds them all.  The session does: every process inherits it, and only ``setsid`` leaves it.
+A server starts other processes: NGINX, Gunicorn and Gunicorn's workers. When a server is killed,
+the processes that it started continue with another parent, and some have their own process groups.
+The processes of a killed server can be found neither by their parent nor by their process group.
+All processes of a server inherit the server's session, which a process leaves only by calling
+``setsid``.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KILL_WAIT_S = 5.0
-"""How long killed processes may take to disappear."""
+"""Seconds that killed processes may take to disappear."""
 REPEAT_S = 0.01
 
 
@@ -26,20 +28,22 @@ def kill_session(session: int, folder: Path) -> None:
     """Kill every process of a session, and wait until they are dead.
 
     Args:
-        session: Process id of the session's leader, which may be dead already.
-        folder: Working directory of all its processes.  Process ids are reused: it distinguishes
-            this session from a later one with the same number.
+        session: The process id of the session's leader, which may have ended already.
+        folder: The working directory of the session's processes. The folder distinguishes the
+            session from a later session with an equal number, because process ids are reused.
     """
     deadline = time.monotonic() + KILL_WAIT_S
     # Again and again: a process may fork between being listed and being killed.
-    while (members := list(_members(session, folder))) and time.monotonic() < deadline:
+    while (
+        members := list(_find_processes_of_session(session, folder))
+    ) and time.monotonic() < deadline:
         for pid in members:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(REPEAT_S)
 
 
-def _members(session: int, folder: Path) -> Iterator[int]:
+def _find_processes_of_session(session: int, folder: Path) -> Iterator[int]:
     import psutil
 
     for pid in psutil.pids():

@@ -1,9 +1,14 @@
-"""Instances as processes, for machines without a container engine.
+"""Start instances as processes, for machines without a container engine.
 
-What runs is this checkout's own model server; of an image only its profile matters.  A control
-group holds each process to its memory and CPU where the kernel lets this user make one.  Elsewhere
-nothing does, and :attr:`ProcessBackend.isolation` says so: latencies measured without limits say
-nothing of a memory size.
+Every process runs the model server of this installation; only the profile of the image matters.  A
+control group limits the memory and CPU of each process, if the kernel lets the user create groups.
+Without a control group the process has no limits. Latencies of a
+process without limits say nothing about a memory size, so :attr:`ProcessBackend.isolation` says
+whether there are limits.
+
+A process has the rights of the service's user, so a process must not run a stranger's code. The API
+allows a model to set only known environment variables. The server listens on a Unix socket, which
+lies in a folder that only the service's user can open, and needs no network.
 """
 
 from __future__ import annotations
@@ -12,28 +17,38 @@ import contextlib
 import logging
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from drdeploy.hosting.engine.ports import LOOPBACK, free_port
 from drdeploy.hosting.local.instances.instance import (
     STOP_GRACE_S,
     ImageUnavailable,
     InstanceSpec,
     Isolation,
+    LogLine,
+    ModelRefused,
+    PinnedImage,
     PlatformFailed,
+    ResourceUse,
+    read_disk_share,
 )
+from drdeploy.hosting.local.instances.process_environment import explain_refused_variables
 from drdeploy.hosting.local.instances.process_sessions import KILL_WAIT_S, kill_session
-from drdeploy.hosting.local.instances.service_folders import record_process
+from drdeploy.hosting.local.instances.service_folders import FOLDER_MODE, PROCESS_FILE
 from drdeploy.hosting.local.registry.ecr_uri import EcrUri
-from drdeploy.hosting.local.registry.server_profiles import PROFILE_VARIABLE, profile_of_tag
-from drdeploy.units import MIB
+from drdeploy.hosting.local.registry.server_profiles import PROFILE_VARIABLE, find_profile_of_tag
+from drdeploy.hosting.serving.settings import UNIX_PREFIX
+from drdeploy.units import MIB, MICROSECONDS_PER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from drdeploy.hosting.local.instances.cgroups import ControlGroup, ControlGroups
@@ -41,6 +56,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOG_TAIL_BYTES = 2000
+LOG_BYTES = MIB
+SOCKET_FILE, STATE_FOLDER = "http.sock", "s"
+"""In the folder of an instance: the socket of the server, and the state folder of the server."""
+NO_MODEL_FOLDER = "model"
+"""In the folder of an instance: the folder of a model without an archive, which does not exist."""
+NO_NETWORK = "none"
 
 SERVER_COMMAND = (sys.executable, "-m", "drdeploy.hosting.serving")
 
@@ -53,30 +74,57 @@ INHERITED_VARIABLES = (
     "PYTHONPATH",
     "VIRTUAL_ENV",
 )
-"""What a server needs of this process's environment.  Credentials are not among it."""
+"""The environment variables that a server inherits from the service; none holds credentials."""
 
 IMAGE_VARIABLES = {
     "MALLOC_TOP_PAD_": "16777216",
     "MALLOC_TRIM_THRESHOLD_": "134217728",
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""What ``containers/*.Dockerfile`` set for speed: with these, processes and containers compare."""
+"""The variables that ``containers/*.Dockerfile`` set for speed. Processes get them too, so that the
+latencies of processes and containers can be compared."""
 
-ENTER_GROUPS = 'for file in $1; do echo $$ > "$file" || exit 125; done; shift; exec "$@"'
-"""A shell script that enters control groups and then becomes the server.
+ENTER = f"""
+echo $$ > {PROCESS_FILE} || exit 125
+count=$1; shift
+while [ "$count" -gt 0 ]; do echo $$ > "$1" || exit 125; shift; count=$((count - 1)); done
+exec "$@"
+"""
+"""A shell script that writes its process id to a file, enters control groups, and becomes the
+server. Its arguments are the number of the control groups' files, these files, and the command of
+the server.
 
-``preexec_fn`` would do the same in Python, but it can deadlock in a process with threads.  An
-interpreter in between would add 20 ms to every start; a shell adds 1 ms."""
+The id is on disk before the server runs. If the service is killed, the next service therefore finds
+all servers.  Python's ``preexec_fn`` could do the work of the script, but can deadlock in a process
+with threads.  A Python interpreter instead of the shell would add 20 ms to every start; the shell
+adds 1 ms."""
+
+
+@cache
+def find_unshare_command() -> tuple[str, ...]:
+    """Return the command that starts another command without a network; empty if none works.
+
+    Root may use the command. Users other than root may use the command if the kernel lets them make
+    user namespaces, which some distributions forbid.
+    """
+    program = shutil.which("unshare")
+    for options in (("--net",), ("--net", "--map-current-user")):
+        command = (program or "unshare", *options, "--")
+        with contextlib.suppress(OSError):
+            if not subprocess.run((*command, "true"), capture_output=True, check=False).returncode:
+                return command
+    return ()
 
 
 class ProcessBackend:
     """Starts instances as processes.
 
     Args:
-        folder: For the instances' logs and temporary files.
-        groups: Makes control groups; None leaves the processes without limits.
-        command: The server's command; its settings are in the environment.
-        profile_of: Returns the profile of an image in the local registry, by name and reference.
+        folder: The folder for the logs and temporary files of instances.
+        groups: The place where control groups are made; None leaves the processes without limits.
+        command: The command of the server, whose settings are environment variables.
+        profile_of: Takes the name and the reference of an image in the local registry, and returns
+            the profile of its server.
     """
 
     def __init__(
@@ -87,59 +135,80 @@ class ProcessBackend:
         *,
         profile_of: Callable[[str, str], str | None] = lambda _name, _reference: None,
     ) -> None:
-        # Whether control groups limit the processes, and of which version.
+        # Whether control groups limit the processes, and the version of the control groups.
         self.isolation: Isolation = "process" if groups is None else groups.isolation
         self._profile_of = profile_of
         self._folder = folder
         self._groups = groups
         self._command = tuple(command)
 
-    def pin(self, image: str) -> str:
-        """Return the image's name; for one in the local registry, its profile as a name."""
+    def check_model(self, environment: Mapping[str, str], *, isolated: bool) -> None:
+        """Refuse a model that sets forbidden variables, or that cannot have network isolation."""
+        reason = explain_refused_variables(environment)
+        if reason is not None:
+            raise ModelRefused(reason)
+        if isolated and not find_unshare_command():
+            raise ModelRefused(
+                "EnableNetworkIsolation is not possible, because instances run as processes, "
+                "and this user may not create a network for a process"
+            )
+
+    def check_image(self, image: str) -> None:
+        """Check that an image is an image of this project, whose server can run as a process."""
+        self.pin_image_and_network(image, isolated=False)
+
+    def find_image_variables(self, image: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol
+        """Return no variables: a process has those of the service."""
+        return {}
+
+    def pin_image_and_network(self, image: str, *, isolated: bool) -> PinnedImage:
+        """Return the image's name; an image in the local registry is named by its profile."""
+        network = NO_NETWORK if isolated else ""
         uri = EcrUri.parse(image)
         profile = self._profile_of(uri.name, uri.reference) if uri else None
         if profile is not None:
-            return f"drdeploy:{profile}"
-        if profile_of_tag(image) is None:
+            return PinnedImage(f"drdeploy:{profile}", network)
+        if find_profile_of_tag(image) is None:
             raise ImageUnavailable(
-                f"The image {image} cannot run here without a container engine",
-                remedy="Name drdeploy:lean or drdeploy:reduced, or start a container engine",
+                f"The image {image} cannot run without a container engine",
+                remedy="Choose drdeploy:lean or drdeploy:reduced, or start a container engine",
             )
-        return image
+        return PinnedImage(image, network)
+
+    def release_network(self, image: PinnedImage) -> None:
+        """Do nothing, because :meth:`pin_image_and_network` has made nothing."""
 
     def start(self, spec: InstanceSpec) -> ProcessInstance:
-        """Start a process; returns without waiting for its server."""
-        # A short name: NGINX puts a Unix socket below it, whose path may have 107 bytes.
+        """Start a process, and return without waiting for its server."""
+        # A short name: Unix sockets lie below it, whose paths may have 107 bytes.
         scratch = self._folder / spec.name.rpartition("-")[2]
         group = None
         try:
-            scratch.mkdir(parents=True)
+            scratch.mkdir(FOLDER_MODE, parents=True)
             if self._groups is not None:
                 group = self._groups.create(spec.name, memory_mb=spec.memory_mb, cpus=spec.cpus)
-            port = free_port()
-            process = self._spawn(spec, port, scratch, group)
+            process = self._spawn_server(spec, scratch, group)
         except OSError as err:
             shutil.rmtree(scratch, ignore_errors=True)
             if group is not None:
                 group.remove()
             raise PlatformFailed(f"The process cannot be started: {err}", where=spec.name) from err
-        record_process(scratch, process.pid)
-        return ProcessInstance(spec.name, port, process, spec.memory_mb, scratch, group)
+        return ProcessInstance(spec.name, process, spec.memory_mb, scratch, group)
 
     def close(self) -> None:
         """Remove the control groups."""
         if self._groups is not None:
             self._groups.remove()
 
-    def _spawn(
-        self, spec: InstanceSpec, port: int, scratch: Path, group: ControlGroup | None
+    def _spawn_server(
+        self, spec: InstanceSpec, scratch: Path, group: ControlGroup | None
     ) -> subprocess.Popen[bytes]:
-        command = self._command
-        if group is not None:
-            # It enters the group before it becomes the server: memory that a process has already
-            # allocated stays charged to the group where it was allocated.
-            entry_files = " ".join(str(path) for path in group.entry_files)
-            command = ("/bin/sh", "-c", ENTER_GROUPS, "enter", entry_files, *command)
+        isolation = find_unshare_command() if spec.image.network == NO_NETWORK else ()
+        # It enters the group before it becomes the server: memory that a process has already
+        # allocated stays charged to the group where it was allocated.
+        files = [str(path) for path in group.entry_files] if group else []
+        enter = ("/bin/sh", "-c", ENTER, "enter", str(len(files)), *files)
+        command = (*enter, *isolation, *self._command)
         inherited = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
         with (scratch / "log").open("wb") as log_file:
             return subprocess.Popen(
@@ -147,13 +216,14 @@ class ProcessBackend:
                 env={
                     **inherited,
                     **IMAGE_VARIABLES,
+                    PROFILE_VARIABLE: find_profile_of_tag(spec.image.name) or "lean",
+                    "DRDEPLOY_CONTAINER_ID": spec.name,
                     **spec.environment,
                     "TMPDIR": str(scratch),
-                    "SAGEMAKER_BIND_TO_PORT": str(port),
-                    "DRDEPLOY_BIND_HOST": LOOPBACK,
-                    "DRDEPLOY_MODEL_DIR": str(spec.model_dir),
-                    PROFILE_VARIABLE: profile_of_tag(spec.image) or "lean",
-                    "DRDEPLOY_CONTAINER_ID": spec.name,
+                    # Relative to its working directory: the whole path may exceed 107 bytes.
+                    "DRDEPLOY_BIND_HOST": f"{UNIX_PREFIX}{SOCKET_FILE}",
+                    "DRDEPLOY_MODEL_DIR": str(spec.model_dir or scratch / NO_MODEL_FOLDER),
+                    "DRDEPLOY_STATE_DIR": str(scratch / STATE_FOLDER),
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=log_file,
@@ -165,34 +235,60 @@ class ProcessBackend:
 
 @dataclass(eq=False)
 class ProcessInstance:
-    """A server in a session of its own and, where possible, in a control group of its own."""
+    """A server process in its own session and, if possible, in its own control group."""
 
     name: str
-    port: int
     process: subprocess.Popen[bytes]
     memory_mb: int
     scratch: Path
     group: ControlGroup | None
     _stopping: Any = field(default_factory=threading.Lock, repr=False)
     _is_stopped: bool = field(default=False, repr=False)
+    _reading: Any = field(default_factory=threading.Lock, repr=False)
+    _read_bytes: int = field(default=0, repr=False)
+    _unread_lines: list[LogLine] = field(default_factory=list, repr=False)
+    has_line_times: ClassVar[bool] = False
+
+    def connect(self, timeout_s: float) -> socket.socket:
+        """Return a connection to the server's Unix socket."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            # A timeout of Python's own does not make it wait for a place in a full backlog.
+            seconds, fraction = divmod(timeout_s, 1)
+            timeval = struct.pack("@ll", int(seconds), int(fraction * MICROSECONDS_PER_S))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+            # By a handle on the folder, for the same reason as in _spawn_server.
+            folder = os.open(self.scratch, os.O_PATH | os.O_DIRECTORY)
+            try:
+                connection.connect(f"/proc/self/fd/{folder}/{SOCKET_FILE}")
+            finally:
+                os.close(folder)
+            connection.settimeout(timeout_s)
+        except BlockingIOError as err:
+            connection.close()
+            raise TimeoutError("the server's backlog is full") from err
+        except OSError as err:
+            connection.close()
+            raise ConnectionRefusedError("the server does not listen") from err
+        return connection
 
     def is_alive(self) -> bool:
         """Return whether the server's main process runs."""
         return self.process.poll() is None
 
-    def refresh(self) -> None:
-        """Do nothing: no answer is remembered here."""
+    def forget_cached_state(self) -> None:
+        """Do nothing, because a process has no cached state."""
 
     def ran_out_of_memory(self) -> bool:
-        """Return whether the kernel killed a process of the group for want of memory."""
-        return self.group is not None and self.group.oom_kills() > 0
+        """Return whether the kernel killed a process of the control group for lack of memory."""
+        return self.group is not None and self.group.count_oom_kills() > 0
 
-    def memory_share(self) -> float | None:
-        """Return memory in use over its limit; None where it cannot be read."""
+    def read_memory_share(self) -> float | None:
+        """Return the memory in use as a share of the limit; None if it cannot be read."""
         import psutil
 
         if self.group is not None:
-            used = self.group.memory_bytes()
+            used = self.group.read_memory_bytes()
         else:
             try:
                 parent = psutil.Process(self.process.pid)
@@ -202,16 +298,61 @@ class ProcessInstance:
                 used = 0
         return used / (self.memory_mb * MIB) if used else None
 
-    def log_tail(self) -> str:
-        """Return the end of what it wrote."""
+    def read_resource_use(self) -> ResourceUse | None:
+        """Return what the process and its children have used; None if the process has ended."""
+        import psutil
+
         try:
-            data = (self.scratch / "log").read_bytes()[-LOG_TAIL_BYTES:]
+            parent = psutil.Process(self.process.pid)
+            age_s = time.time() - parent.create_time()
+            times = [one.cpu_times() for one in (parent, *parent.children(recursive=True))]
+        except psutil.Error:
+            return None
+        cpu_s = sum(one.user + one.system for one in times)
+        return ResourceUse(age_s, cpu_s, self.read_memory_share(), read_disk_share(self.scratch))
+
+    def read_log_tail(self) -> str:
+        """Return the last lines of the process's log."""
+        return self._read_end_of_log(LOG_TAIL_BYTES).strip()
+
+    def read_log(self) -> str:
+        """Return the process's log, or its last MiB."""
+        return self._read_end_of_log(LOG_BYTES)
+
+    def _read_end_of_log(self, most_bytes: int) -> str:
+        try:
+            with (self.scratch / "log").open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - most_bytes))
+                return file.read(most_bytes).decode(errors="replace")
         except OSError:
             return ""
-        return data.decode(errors="replace").strip()
+
+    def read_new_lines(self) -> list[LogLine]:
+        """Return the lines written since the last call, with the time of the call."""
+        with self._reading:
+            if not self._is_stopped:
+                self._read_log_file()
+            lines, self._unread_lines = self._unread_lines, []
+        return lines
+
+    def _read_log_file(self, *, is_last: bool = False) -> None:
+        try:
+            if os.stat(self.scratch / "log").st_size == self._read_bytes and not is_last:  # noqa: PTH116  four times as fast, every second
+                return
+            with (self.scratch / "log").open("rb") as file:
+                file.seek(self._read_bytes)
+                data = file.read()
+        except OSError:
+            return
+        end = len(data) if is_last else data.rfind(b"\n") + 1
+        self._read_bytes += end
+        now_ms = int(time.time() * 1000)
+        self._unread_lines += [
+            LogLine(now_ms, line) for line in data[:end].decode(errors="replace").splitlines()
+        ]
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
-        """Stop the server and everything that it started; does nothing the second time."""
+        """Stop the server and all processes that it started; a second call does nothing."""
         with self._stopping:
             if self._is_stopped:
                 return  # its process id may be another process's by now
@@ -225,4 +366,6 @@ class ProcessInstance:
                 self.process.wait(KILL_WAIT_S)
             if self.group is not None:
                 self.group.remove()
+            with self._reading:
+                self._read_log_file(is_last=True)
             shutil.rmtree(self.scratch, ignore_errors=True)

@@ -1,11 +1,11 @@
-"""Each service's folder on disk, and cleaning up after services that were killed.
+"""Make the folder of each local service, and clean up after services that were killed.
 
-A service that is stopped removes everything it made.  One that is killed (SIGKILL, power failure)
-leaves processes, containers, control groups and files behind, and the next service that starts
-removes them.  For that, each service has a folder below ``DRDEPLOY_LOCAL_HOME`` (by default
-``drdeploy-local-UID`` in the temporary folder) with ``service.json``: its port, its process id, and
-when that process began, because a process id may be reused.  Every instance that is a process
-writes its id into a folder of its own below that.
+A service that stops removes everything that it made. A killed service (SIGKILL, power failure)
+leaves processes, containers, control groups and files behind, which the next service removes. Each
+service has a folder below ``DRDEPLOY_LOCAL_HOME``, by default ``drdeploy-local-UID`` in the
+temporary folder. The file ``service.json`` in the folder of a service holds the port, the process
+id, and the start time of the process, because a process id may be reused. Each instance that is a
+process writes its process id into a subfolder before it becomes the server.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from drdeploy.errors import InvalidInput
+from drdeploy.files import parse_json
+from drdeploy.hosting.local.access_key import AccessKey
 from drdeploy.hosting.local.instances.process_sessions import kill_session
 
 if TYPE_CHECKING:
@@ -28,109 +31,154 @@ if TYPE_CHECKING:
 
 SERVICE_FILE = "service.json"
 PROCESS_FILE = "pid"
+SERVICE_FOLDERS = f"drdeploy-{'[0-9a-f]' * 8}"
+"""The pattern of the names of services' folders; their parent folder may hold other files."""
 LABEL = "drdeploy.local.service"
-"""Label of a service's containers; its value is the service's name."""
-FOLDER_MODE = 0o711
-"""Others may not list the folder.  They may pass through: NGINX gives up root, and must still reach
-its socket."""
+"""The label of a service's containers, whose value is the name of the service."""
+KEY_FILE = "access-key.json"
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+"""The rights of files; only the user may read them, because they hold keys, models and logs."""
 
 
 @dataclass(frozen=True)
 class ServiceRecord:
-    """A service that was started, running or not.
+    """The record of a started service, which may have ended.
 
     Attributes:
-        name: Unique; also names its control groups and labels its containers.
-        port: The port it answers on.
-        pid: Its process id.
-        began: When that process began, in seconds since 1970.
+        name: The unique name of the service, which its control groups and containers bear too.
+        port: The port on which the service answers.
+        pid: The id of the service's process.
+        began: When the process began: the id of the boot, and the clock ticks since the boot. A
+            time of day would not do, because it changes if the machine's clock is set.
     """
 
     name: str
     port: int
     pid: int
-    began: float
+    began: str
 
     def is_running(self) -> bool:
-        """Return whether its process, and not a later one with the same id, is running."""
-        return _began(self.pid) == self.began
+        """Return whether the service's process is running, and not a later process with its id."""
+        return _read_process_start_time(self.pid) == self.began
 
 
-def services_folder() -> Path:
-    """Return the folder that holds the folders of all this user's services; it is made if absent.
+def make_services_folder() -> Path:
+    """Create the parent folder of all services of the user, if it is missing, and return it.
 
     Raises:
-        InvalidInput: Somebody else owns it.
+        InvalidInput: Another user owns the folder or may write to it, or its path is not printable.
     """
     default = Path(tempfile.gettempdir()) / f"drdeploy-local-{os.getuid()}"
-    folder = Path(os.environ.get("DRDEPLOY_LOCAL_HOME") or default)
-    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    # lstat: anybody may put a link of this name into a shared temporary folder, and a link to a
-    # folder of ours would pass for our own.
-    if folder.lstat().st_uid != os.getuid():
+    named = os.environ.get("DRDEPLOY_LOCAL_HOME")
+    folder = Path(named or default).absolute()
+    # Its path goes into configuration files, and no quotes help against the end of a line.
+    problem = "" if str(folder).isprintable() else "The folder's path cannot be printed"
+    if not problem:
+        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        problem = _describe_owner_problem(folder)
+    if problem:
         raise InvalidInput(
-            "The folder belongs to another user",
+            problem,
             where=str(folder),
-            remedy="Set DRDEPLOY_LOCAL_HOME to a folder of your own",
+            remedy="Set DRDEPLOY_LOCAL_HOME to a folder that only you may write to",
         )
+    if not named:
+        folder.chmod(FOLDER_MODE)  # a version before this one let others pass through
     return folder
 
 
-def create_service_folder(port: int) -> tuple[ServiceRecord, Path]:
-    """Make the folder of the service in this process, with its record."""
+def _describe_owner_problem(folder: Path) -> str:
+    # lstat: anybody may put a link of this name into a shared temporary folder, and a link to a
+    # folder of ours would pass for our own.
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        return "The folder belongs to another user"
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "Other users may write to the folder"
+    return ""
+
+
+def create_service_folder(port: int, key: AccessKey | None = None) -> tuple[ServiceRecord, Path]:
+    """Make the folder of this process's service, with its record and, if it is shared, its key."""
     pid = os.getpid()
-    record = ServiceRecord(f"drdeploy-{uuid.uuid4().hex[:8]}", port, pid, _began(pid) or 0.0)
-    folder = services_folder() / record.name
-    folder.mkdir(mode=FOLDER_MODE)
-    (folder / SERVICE_FILE).write_text(json.dumps(asdict(record)), encoding="utf-8")
+    record = ServiceRecord(
+        f"drdeploy-{uuid.uuid4().hex[:8]}", port, pid, _read_process_start_time(pid) or ""
+    )
+    folder = make_services_folder() / record.name
+    # Its record is in it when it gets its name: a folder without one is of a dead service.
+    draft = folder.with_name(f".{record.name}.{pid}")
+    try:
+        draft.mkdir(mode=FOLDER_MODE)
+        if key is not None:
+            _write_private_json(draft / KEY_FILE, asdict(key))
+        _write_private_json(draft / SERVICE_FILE, asdict(record))
+        draft.rename(folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
     return record, folder
+
+
+def _write_private_json(path: Path, document: dict[str, Any]) -> None:
+    """Write a JSON file that no other user may read, not even while it is still empty."""
+    path.touch(FILE_MODE, exist_ok=False)
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def read_access_key(record: ServiceRecord) -> AccessKey | None:
+    """Return the access key of this user's service; None if the service is not shared."""
+    path = make_services_folder() / record.name / KEY_FILE
+    return AccessKey(**parse_json(path.read_text(encoding="utf-8"))) if path.exists() else None
 
 
 def find_service(port: int) -> ServiceRecord | None:
     """Return the record of the running service on a port, if there is one."""
     return next(
-        (record for record, _ in _records() if record.port == port and record.is_running()), None
+        (record for record, _ in _read_records() if record.port == port and record.is_running()),
+        None,
     )
 
 
 def remove_stale_services(clear: Callable[[str], None]) -> tuple[str, ...]:
-    """Remove what services that no longer run have left: processes, whatever else, files.
+    """Remove the processes, other resources, and files of ended services.
 
     Args:
-        clear: Removes everything else that a service of this name may have left.
+        clear: Takes the name of an ended service, and removes its other resources.
 
     Returns:
-        The names of those services.
+        The names of the ended services.
     """
-    stale = [(record, folder) for record, folder in _records() if not record.is_running()]
+    stale = [(record, folder) for record, folder in _read_records() if not record.is_running()]
     for record, folder in stale:
         for file in folder.glob(f"*/{PROCESS_FILE}"):
             with contextlib.suppress(OSError, ValueError):
                 kill_session(int(file.read_text(encoding="ascii")), file.parent)
         clear(record.name)
         shutil.rmtree(folder, ignore_errors=True)
+    for draft in make_services_folder().glob(f".{SERVICE_FOLDERS}.*"):
+        if _read_process_start_time(int(draft.suffix.lstrip("."))) is None:
+            shutil.rmtree(draft, ignore_errors=True)
     return tuple(record.name for record, _ in stale)
 
 
-def record_process(folder: Path, pid: int) -> None:
-    """Write an instance's process id into its folder, for :func:`remove_stale_services`."""
-    (folder / PROCESS_FILE).write_text(str(pid), encoding="ascii")
+def _read_records() -> Iterator[tuple[ServiceRecord, Path]]:
+    for folder in sorted(make_services_folder().glob(SERVICE_FOLDERS)):
+        try:
+            facts = parse_json((folder / SERVICE_FILE).read_text(encoding="utf-8"))
+            yield ServiceRecord(**facts), folder
+        except (OSError, ValueError, TypeError):
+            # A service that stops is removing the folder, or its removal was interrupted.
+            yield ServiceRecord(folder.name, 0, 0, ""), folder
 
 
-def _records() -> Iterator[tuple[ServiceRecord, Path]]:
-    for file in sorted(services_folder().glob(f"*/{SERVICE_FILE}")):
-        # Another service may be writing this file, or removing it.
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            yield ServiceRecord(**json.loads(file.read_text(encoding="utf-8"))), file.parent
-
-
-def _began(pid: int) -> float | None:
-    """Return when a process began; None where it is gone, or dead and not yet reaped."""
-    import psutil
-
+def _read_process_start_time(pid: int) -> str | None:
+    """Return the start time of a process; None if the process has ended."""
     try:
-        process = psutil.Process(pid)
-        is_dead = process.status() == psutil.STATUS_ZOMBIE
-        return None if is_dead else float(process.create_time())
-    except psutil.Error:
+        # proc(5): the name, in parentheses, may hold anything; then come state and numbers.
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
         return None
+    state, ticks = fields[0], fields[19]
+    return None if state in {"Z", "X"} else f"{boot}/{ticks}"

@@ -1,13 +1,13 @@
 """An image registry on the service's own port, in place of ECR's registry.
 
-A push arrives at ``/v2/`` (``routes``, after the OCI distribution specification 1.1).  Layers and
-image configurations are files, named by digest (``blobs``).  Manifests are kept in moto's ECR
-repositories (``manifests``), so that the registry and ECR's API agree: ``DescribeImages`` lists
-what was pushed, an image deleted through ECR cannot be pulled, and a repository with immutable
-tags refuses to move one.
+``routes`` answers requests below ``/v2/``, as in the OCI distribution specification 1.1.  ``blobs``
+stores layers and image configurations as files that are named by digest.  ``manifests`` keeps
+manifests in the ECR repositories of moto, so that the registry and the API of ECR agree:
+``DescribeImages`` lists pushed images, an image deleted through ECR cannot be pulled, and immutable
+tags cannot be moved.
 
-Images have the names that they have on AWS, ``ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@sha256:…``
-(``ecr_uri``), so that models do not depend on the service's port.  Where to push to,
-``GetAuthorizationToken`` says in its ``proxyEndpoint``, as on AWS (``ecr_login``).
-``server_profiles`` knows how this project's own images serve.
+Images have the same names as on AWS, ``ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@sha256:…``
+(``ecr_uri``), so models do not depend on the service's port.  ``GetAuthorizationToken`` gives the
+address for a push in ``proxyEndpoint``, as on AWS (``ecr_login``). ``server_profiles`` finds the
+server profile of this project's images.
 """

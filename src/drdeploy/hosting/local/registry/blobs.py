@@ -1,4 +1,4 @@
-"""Blobs, as the OCI specification calls layers and image configurations: files named by digest."""
+"""Store blobs (layers and image configurations) as files named by digest."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class WrongDigest(ValueError):
-    """The uploaded bytes do not have the digest that the client gave."""
+    """The digest of the uploaded bytes differs from the digest that the client stated."""
 
 
 class BlobStore:
     """Layers and image configurations as files; safe to use from several threads.
 
-    An upload is a file of its own until it is complete and its digest has been verified.  A method
-    that takes the id of an upload raises KeyError where there is no such upload.
+    An upload is a separate file until it is complete and its digest is verified.  A method that
+    takes the id of an upload raises KeyError if the upload does not exist.
 
     Args:
-        folder: Where the files are; made with the first upload.
+        folder: The folder of the files, which is made with the first upload.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,14 +35,14 @@ class BlobStore:
         self._uploads: dict[str, Path] = {}
         self._lock = threading.Lock()
 
-    def path(self, digest: str) -> Path | None:
-        """Return a blob's file; None where there is no such blob, or the digest is malformed."""
+    def find_blob_file(self, digest: str) -> Path | None:
+        """Return a blob's file; None if the blob does not exist or the digest is malformed."""
         if not DIGEST.fullmatch(digest):
             return None
         path = self._folder / digest.removeprefix("sha256:")
         return path if path.is_file() else None
 
-    def begin(self) -> str:
+    def begin_upload(self) -> str:
         """Begin an upload and return its id."""
         self._folder.mkdir(parents=True, exist_ok=True)
         upload = uuid.uuid4().hex
@@ -52,38 +52,38 @@ class BlobStore:
             self._uploads[upload] = part
         return upload
 
-    def append(self, upload: str, content: IO[bytes]) -> int:
-        """Append to an upload and return its size in bytes."""
-        with self._part(upload).open("ab") as file:
+    def append_to_upload(self, upload: str, content: IO[bytes]) -> int:
+        """Append content to an upload, and return the size of the upload in bytes."""
+        with self._find_file_of_upload(upload).open("ab") as file:
             shutil.copyfileobj(content, file, CHUNK_BYTES)
             return file.tell()
 
-    def size(self, upload: str) -> int:
+    def measure_upload_size(self, upload: str) -> int:
         """Return the size of an upload in bytes."""
-        return self._part(upload).stat().st_size
+        return self._find_file_of_upload(upload).stat().st_size
 
-    def finish(self, upload: str, digest: str) -> None:
+    def finish_upload(self, upload: str, digest: str) -> None:
         """Turn a complete upload into a blob.
 
         Raises:
-            WrongDigest: Its bytes have another digest; the upload is deleted.
+            WrongDigest: The uploaded bytes have another digest; the upload is deleted.
         """
-        part = self._part(upload)
+        part = self._find_file_of_upload(upload)
         with self._lock:
             del self._uploads[upload]
         actual = f"sha256:{sha256_of_file(part)}"
         if actual != digest:
             part.unlink()
-            raise WrongDigest(f"The content's digest is {actual}")
+            raise WrongDigest(f"The digest of the uploaded content is {actual}")
         part.replace(self._folder / digest.removeprefix("sha256:"))
 
-    def cancel(self, upload: str) -> None:
+    def cancel_upload(self, upload: str) -> None:
         """Delete an upload."""
-        part = self._part(upload)
+        part = self._find_file_of_upload(upload)
         with self._lock:
             self._uploads.pop(upload, None)
         part.unlink(missing_ok=True)
 
-    def _part(self, upload: str) -> Path:
+    def _find_file_of_upload(self, upload: str) -> Path:
         with self._lock:
             return self._uploads[upload]

@@ -14,13 +14,16 @@ _ECR_URI = re.compile(
 
 @dataclass(frozen=True)
 class EcrUri:
-    """``ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@DIGEST`` or ``…/NAME:TAG``.
+    """The parsed name of an image in a private ECR registry.
+
+    The name has the form ``ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@DIGEST``, or ends in
+    ``NAME:TAG``.
 
     Attributes:
         account: The registry's account.
         region: The registry's region.
         name: The repository's name.
-        reference: Digest or tag; ``latest`` where the URI has neither, as engines read it.
+        reference: The digest or the tag; ``latest`` if the name has neither.
     """
 
     account: str
@@ -30,7 +33,7 @@ class EcrUri:
 
     @classmethod
     def parse(cls, image: str) -> Self | None:
-        """Parse an image's name; None where it is not in a private ECR registry."""
+        """Parse the name of an image; return None if the image is not in a private ECR registry."""
         found = _ECR_URI.fullmatch(image)
         if found is None:
             return None

@@ -1,13 +1,12 @@
-"""Image manifests, kept in moto's ECR repositories, where ECR's API finds them."""
+"""Store image manifests in moto's ECR repositories, so that ECR's API finds them."""
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import dataclass
 from typing import Any
 
-from drdeploy.files import sha256_of
+from drdeploy.files import parse_json, sha256_of_bytes
 from drdeploy.hosting.local.registry.blobs import DIGEST
 from drdeploy.hosting.local.resource_store import ACCOUNT
 
@@ -15,11 +14,11 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class NoSuchRepository(LookupError):
-    """No region's ECR has a repository of that name."""
+    """No region's ECR has a repository with the requested name."""
 
 
 class ManifestRefused(ValueError):
-    """The manifest is malformed, or its tag may not be moved."""
+    """The manifest is malformed, or its tag is immutable."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class Manifest:
     """An image manifest.
 
     Attributes:
-        content: The bytes exactly as they were pushed: their digest is the image's.
-        media_type: For example that of an OCI image manifest.
+        content: The bytes exactly as they were pushed; their digest is the digest of the image.
+        media_type: The media type of the manifest.
     """
 
     content: bytes
@@ -37,45 +36,45 @@ class Manifest:
     @property
     def digest(self) -> str:
         """The image's digest, ``sha256:…``."""
-        return f"sha256:{sha256_of(self.content)}"
+        return f"sha256:{sha256_of_bytes(self.content)}"
 
     @property
     def document(self) -> dict[str, Any]:
         """The content parsed as JSON."""
-        parsed: dict[str, Any] = json.loads(self.content)
+        parsed: dict[str, Any] = parse_json(self.content)
         return parsed
 
     @property
     def blobs(self) -> tuple[str, ...]:
-        """Digests of the image's configuration and layers; empty for an index of images."""
+        """The digests of the image's configuration and layers; an index of images has none."""
         document = self.document
         parts = [document.get("config", {}), *document.get("layers", [])]
         return tuple(part["digest"] for part in parts if "digest" in part)
 
 
 class ManifestStore:
-    """Manifests by repository; safe to use from several threads.
+    """The manifests of all repositories; safe to use from several threads.
 
-    On AWS each region has a registry, at an address of its own.  Here all regions share one
-    address, so a repository is looked for in every region.  Every method raises
-    :class:`NoSuchRepository` where no region has one of that name.
+    On AWS each region has a registry with its own address.  All local regions share one address, so
+    a repository is searched in every region.  Every method raises :class:`NoSuchRepository` if no
+    region has the repository.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
-    def get(self, name: str, reference: str) -> Manifest | None:
-        """Return the manifest with that digest or tag; None where there is none."""
+    def find_manifest(self, name: str, reference: str) -> Manifest | None:
+        """Return the manifest with the given digest or tag; None if it does not exist."""
         with self._lock:
-            for _, repository in self._repositories(name):
+            for _, repository in self._find_repositories(name):
                 for image in repository.images:
                     if reference == image.image_digest or reference in image.image_tags:
                         media_type = image.image_manifest_media_type or OCI_MANIFEST
                         return Manifest(image.image_manifest.encode(), media_type)
         return None
 
-    def put(self, name: str, reference: str, manifest: Manifest) -> None:
-        """Store a manifest under its digest and, where ``reference`` is a tag, under that.
+    def store_manifest(self, name: str, reference: str, manifest: Manifest) -> None:
+        """Store a manifest under its digest, and also under ``reference`` if this is a tag.
 
         Raises:
             ManifestRefused: The tag is immutable and names another image, or the content is not
@@ -85,7 +84,7 @@ class ManifestStore:
 
         tag = None if DIGEST.fullmatch(reference) else reference
         with self._lock:
-            for backend, repository in self._repositories(name):
+            for backend, repository in self._find_repositories(name):
                 # Pushing the same image again changes nothing, but moto would refuse it.
                 if any(
                     image.image_digest == manifest.digest and tag in {None, *image.image_tags}
@@ -99,20 +98,20 @@ class ManifestStore:
                 except (ServiceException, UnicodeDecodeError) as err:
                     raise ManifestRefused(str(err)) from err
 
-    def tags(self, name: str) -> list[str]:
+    def list_tags(self, name: str) -> list[str]:
         """Return all tags in a repository."""
         with self._lock:
             return sorted(
                 {
                     tag
-                    for _, repository in self._repositories(name)
+                    for _, repository in self._find_repositories(name)
                     for image in repository.images
                     for tag in image.image_tags
                 }
             )
 
-    def _repositories(self, name: str) -> list[tuple[Any, Any]]:
-        """Return the repositories of that name, each with the moto backend of its region."""
+    def _find_repositories(self, name: str) -> list[tuple[Any, Any]]:
+        """Return the repositories with the given name, each with the moto backend of its region."""
         from moto.ecr.models import ecr_backends
 
         found = [

@@ -1,6 +1,6 @@
-"""The registry's HTTP routes: what container engines need to push and to pull.
+"""The HTTP routes of the registry, with which container engines push and pull images.
 
-Source: OCI distribution specification 1.1, "Endpoints", which numbers them::
+The routes and their numbers are those of the OCI distribution specification 1.1::
 
     GET         /v2/                                  end-1   is this a registry?
     GET HEAD    /v2/NAME/blobs/DIGEST                 end-2   pull a layer or a configuration
@@ -13,17 +13,18 @@ Source: OCI distribution specification 1.1, "Endpoints", which numbers them::
     GET         /v2/NAME/tags/list                    end-8   list the tags
     GET         /v2/NAME/blobs/uploads/UPLOAD         end-13  how much has arrived?
 
-Deletion and referrers are not served: images are deleted through ECR's own API.
+Deletion and referrers are not served, because images are deleted through ECR's API.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from drdeploy.files import CHUNK_BYTES
+from drdeploy.files import CHUNK_BYTES, parse_json
 from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
 from drdeploy.hosting.local.registry.blobs import BlobStore, WrongDigest
 from drdeploy.hosting.local.registry.manifests import (
@@ -33,7 +34,8 @@ from drdeploy.hosting.local.registry.manifests import (
     ManifestStore,
     NoSuchRepository,
 )
-from drdeploy.hosting.local.registry.server_profiles import profile_of_environment
+from drdeploy.hosting.local.registry.server_profiles import find_profile_in_image_config
+from drdeploy.hosting.sagemaker.gpu_hosts import REQUIREMENT_VARIABLE, parse_image_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,121 +58,145 @@ class ImageRegistry:
     """An OCI image registry.
 
     Args:
-        folder: Where layers and image configurations are stored.
+        folder: The folder in which layers and image configurations are stored.
     """
 
     def __init__(self, folder: Path) -> None:
         self.blobs = BlobStore(folder)
         self.manifests = ManifestStore()
 
-    def profile_of(self, name: str, reference: str) -> ProfileName | None:
-        """Return how an image of this project serves; None for any other, or for none at all.
+    def has_image(self, name: str, reference: str) -> bool:
+        """Return whether a repository has an image with the given digest or tag."""
+        try:
+            return self.manifests.find_manifest(name, reference) is not None
+        except NoSuchRepository:
+            return False
 
-        Its configuration says so, in the environment variables that its Dockerfile sets.
+    def find_profile_of_image(self, name: str, reference: str) -> ProfileName | None:
+        """Return the server profile of one of this project's images; None for other images.
+
+        The profile is in the image's configuration.  An image that needs a GPU counts as another
+        image.
         """
         try:
-            manifest = self.manifests.get(name, reference)
+            manifest = self.manifests.find_manifest(name, reference)
         except NoSuchRepository:
             return None
         if manifest is None:
             return None
-        path = self.blobs.path(manifest.document.get("config", {}).get("digest", ""))
+        path = self.blobs.find_blob_file(manifest.document.get("config", {}).get("digest", ""))
         if path is None:
             return None
-        config = json.loads(path.read_bytes()).get("config", {})
-        return profile_of_environment(config.get("Env") or ())
+        config = parse_json(path.read_bytes()).get("config") or {}
+        if REQUIREMENT_VARIABLE in parse_image_variables(config.get("Env")):
+            return None  # a process would predict on the CPU
+        return find_profile_in_image_config(config)
 
-    def answer(self, request: ServiceRequest) -> ServiceResponse:
+    def answer_request(self, request: ServiceRequest) -> ServiceResponse:
         """Answer a request below ``/v2/``."""
         path = request.path
         try:
             if path == PREFIX:
                 return ServiceResponse(200, VERSION_HEADER, b"")
             if found := _UPLOADS.fullmatch(path):
-                return self._upload(request, found["name"], found["upload"])
+                return self._answer_upload(request, found["name"], found["upload"])
             if found := _BLOB.fullmatch(path):
-                return self._blob(request, found["digest"])
+                return self._answer_blob(request, found["digest"])
             if found := _MANIFEST.fullmatch(path):
-                return self._manifest(request, found["name"], found["reference"])
+                return self._answer_manifest(request, found["name"], found["reference"])
             if found := _TAGS.fullmatch(path):
-                tags = self.manifests.tags(found["name"])
-                return _json({"name": found["name"], "tags": tags})
+                tags = self.manifests.list_tags(found["name"])
+                return _make_json_response({"name": found["name"], "tags": tags})
         except NoSuchRepository as err:
-            return _error(404, "NAME_UNKNOWN", f"There is no repository {err}; ECR creates them")
-        return _error(404, "UNSUPPORTED", f"{request.method} {path} is not served here")
+            return _make_refusal_response(
+                404, "NAME_UNKNOWN", f"There is no repository {err}; create it in ECR"
+            )
+        return _make_refusal_response(
+            404, "UNSUPPORTED", f"{request.method} {path} is not served here"
+        )
 
     # -- blobs ---------------------------------------------------------------------------
 
-    def _upload(self, request: ServiceRequest, name: str, upload: str) -> ServiceResponse:
+    def _answer_upload(self, request: ServiceRequest, name: str, upload: str) -> ServiceResponse:
         # A push to a repository that does not exist fails here, before a gigabyte has been sent.
-        self.manifests.tags(name)
+        self.manifests.list_tags(name)
         query = parse_qs(request.target.partition("?")[2])
         digest = query.get("digest", [""])[0]
         try:
             match request.method:
                 case "POST":
-                    return self._begin(request, name, query.get("mount", [""])[0], digest)
+                    return self._begin_upload(request, name, query.get("mount", [""])[0], digest)
                 case "PATCH":
-                    size_bytes = self.blobs.append(upload, request.body)
-                    return _upload_state(name, upload, size_bytes)
+                    size_bytes = self.blobs.append_to_upload(upload, request.body)
+                    return _make_upload_state_response(name, upload, size_bytes)
                 case "PUT":
-                    self.blobs.append(upload, request.body)
-                    return self._finish(name, upload, digest)
+                    self.blobs.append_to_upload(upload, request.body)
+                    return self._finish_upload(name, upload, digest)
                 case "GET":
-                    return _upload_state(name, upload, self.blobs.size(upload), status=204)
+                    return _make_upload_state_response(
+                        name, upload, self.blobs.measure_upload_size(upload), status=204
+                    )
                 case "DELETE":
-                    self.blobs.cancel(upload)
+                    self.blobs.cancel_upload(upload)
                     return ServiceResponse(204, VERSION_HEADER, b"")
                 case _:
-                    return _error(405, "UNSUPPORTED", f"{request.method} an upload")
+                    return _make_refusal_response(405, "UNSUPPORTED", f"{request.method} an upload")
         except KeyError:
-            return _error(404, "BLOB_UPLOAD_UNKNOWN", "There is no such upload")
+            return _make_refusal_response(404, "BLOB_UPLOAD_UNKNOWN", "There is no such upload")
 
-    def _begin(
+    def _begin_upload(
         self, request: ServiceRequest, name: str, mount: str, digest: str
     ) -> ServiceResponse:
         # All repositories share one store of blobs: what one has, every other can mount.
-        if mount and self.blobs.path(mount):
-            return _created(f"/v2/{name}/blobs/{mount}", mount)
-        upload = self.blobs.begin()
+        if mount and self.blobs.find_blob_file(mount):
+            return _make_created_response(f"/v2/{name}/blobs/{mount}", mount)
+        upload = self.blobs.begin_upload()
         if not digest:
-            return _upload_state(name, upload, 0)
-        self.blobs.append(upload, request.body)
-        return self._finish(name, upload, digest)
+            return _make_upload_state_response(name, upload, 0)
+        self.blobs.append_to_upload(upload, request.body)
+        return self._finish_upload(name, upload, digest)
 
-    def _finish(self, name: str, upload: str, digest: str) -> ServiceResponse:
+    def _finish_upload(self, name: str, upload: str, digest: str) -> ServiceResponse:
         try:
-            self.blobs.finish(upload, digest)
+            self.blobs.finish_upload(upload, digest)
         except WrongDigest as err:
-            return _error(400, "DIGEST_INVALID", str(err))
-        return _created(f"/v2/{name}/blobs/{digest}", digest)
+            return _make_refusal_response(400, "DIGEST_INVALID", str(err))
+        return _make_created_response(f"/v2/{name}/blobs/{digest}", digest)
 
-    def _blob(self, request: ServiceRequest, digest: str) -> ServiceResponse:
+    def _answer_blob(self, request: ServiceRequest, digest: str) -> ServiceResponse:
         if request.method not in {"GET", "HEAD"}:
-            return _error(405, "UNSUPPORTED", f"{request.method} a blob")
-        path = self.blobs.path(digest)
+            return _make_refusal_response(405, "UNSUPPORTED", f"{request.method} a blob")
+        path = self.blobs.find_blob_file(digest)
         if path is None:
-            return _error(404, "BLOB_UNKNOWN", f"There is no blob {digest}")
+            return _make_refusal_response(404, "BLOB_UNKNOWN", f"There is no blob {digest}")
         headers = {
             **VERSION_HEADER,
             "Content-Type": BINARY,
             "Content-Length": str(path.stat().st_size),
             "Docker-Content-Digest": digest,
         }
-        return ServiceResponse(200, headers, b"" if request.method == "HEAD" else _chunks(path))
+        return ServiceResponse(
+            200, headers, b"" if request.method == "HEAD" else _read_file_in_chunks(path)
+        )
 
     # -- manifests -----------------------------------------------------------------------
 
-    def _manifest(self, request: ServiceRequest, name: str, reference: str) -> ServiceResponse:
+    def _answer_manifest(
+        self, request: ServiceRequest, name: str, reference: str
+    ) -> ServiceResponse:
         match request.method:
             case "GET" | "HEAD":
-                manifest = self.manifests.get(name, reference)
+                manifest = self.manifests.find_manifest(name, reference)
             case "PUT":
                 return self._put_manifest(request, name, reference)
             case _:
-                return _error(405, "UNSUPPORTED", "Delete images through the ECR API")
+                return _make_refusal_response(
+                    405, "UNSUPPORTED", "Delete images through the ECR API"
+                )
         if manifest is None:
-            return _error(404, "MANIFEST_UNKNOWN", f"There is no image {name} {reference}")
+            return _make_refusal_response(
+                404, "MANIFEST_UNKNOWN", f"There is no image {name} {reference}"
+            )
         headers = {
             **VERSION_HEADER,
             "Content-Type": manifest.media_type,
@@ -182,32 +208,47 @@ class ImageRegistry:
         media_type = request.headers.get("Content-Type") or OCI_MANIFEST
         manifest = Manifest(request.body.read(), media_type)
         try:
-            missing = [blob for blob in manifest.blobs if self.blobs.path(blob) is None]
-        except (ValueError, AttributeError, TypeError, RecursionError):
-            return _error(400, "MANIFEST_INVALID", "The body is not an image manifest")
+            missing = [blob for blob in manifest.blobs if self.blobs.find_blob_file(blob) is None]
+        except (ValueError, AttributeError, TypeError):
+            return _make_refusal_response(
+                400, "MANIFEST_INVALID", "The body is not an image manifest"
+            )
         if missing:
-            return _error(400, "MANIFEST_BLOB_UNKNOWN", f"{missing[0]} was not pushed")
+            return _make_refusal_response(
+                400, "MANIFEST_BLOB_UNKNOWN", f"{missing[0]} was not pushed"
+            )
         if reference.startswith("sha256:") and reference != manifest.digest:
-            return _error(400, "DIGEST_INVALID", f"The manifest's digest is {manifest.digest}")
+            return _make_refusal_response(
+                400, "DIGEST_INVALID", f"The manifest's digest is {manifest.digest}"
+            )
         try:
-            self.manifests.put(name, reference, manifest)
+            self.manifests.store_manifest(name, reference, manifest)
         except ManifestRefused as err:
-            return _error(400, "TAG_INVALID", str(err))
-        return _created(f"/v2/{name}/manifests/{manifest.digest}", manifest.digest)
+            return _make_refusal_response(400, "TAG_INVALID", str(err))
+        return _make_created_response(f"/v2/{name}/manifests/{manifest.digest}", manifest.digest)
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
+def make_login_required_response() -> ServiceResponse:
+    """Return the response that makes a registry's client log in."""
+    refused = _make_refusal_response(401, "UNAUTHORIZED", "Log in with ECR's GetAuthorizationToken")
+    headers = [*refused.header_items(), ("WWW-Authenticate", 'Basic realm="drdeploy local"')]
+    return replace(refused, headers=headers)
+
+
+def _read_file_in_chunks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
 
 
-def _created(location: str, digest: str) -> ServiceResponse:
+def _make_created_response(location: str, digest: str) -> ServiceResponse:
     headers = {**VERSION_HEADER, "Location": location, "Docker-Content-Digest": digest}
     return ServiceResponse(201, headers, b"")
 
 
-def _upload_state(name: str, upload: str, size_bytes: int, status: int = 202) -> ServiceResponse:
+def _make_upload_state_response(
+    name: str, upload: str, size_bytes: int, status: int = 202
+) -> ServiceResponse:
     headers = {
         **VERSION_HEADER,
         "Location": f"/v2/{name}/blobs/uploads/{upload}",
@@ -218,10 +259,10 @@ def _upload_state(name: str, upload: str, size_bytes: int, status: int = 202) ->
     return ServiceResponse(status, headers, b"")
 
 
-def _json(value: object, status: int = 200) -> ServiceResponse:
+def _make_json_response(value: object, status: int = 200) -> ServiceResponse:
     headers = {**VERSION_HEADER, "Content-Type": "application/json"}
     return ServiceResponse(status, headers, json.dumps(value).encode())
 
 
-def _error(status: int, code: str, message: str) -> ServiceResponse:
-    return _json({"errors": [{"code": code, "message": message}]}, status)
+def _make_refusal_response(status: int, code: str, message: str) -> ServiceResponse:
+    return _make_json_response({"errors": [{"code": code, "message": message}]}, status)

@@ -1,17 +1,20 @@
-"""How an image of this project serves: the lean profile, or the classic one of the 2023 study."""
+"""Find the server profile of this project's images: lean, or classic as in the 2023 study."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
     from drdeploy.hosting.serving.settings import ProfileName
 
 PROFILE_VARIABLE = "DRDEPLOY_PROFILE"
-"""Environment variable that this project's Dockerfiles set in its images."""
+"""The environment variable that the project's Dockerfiles set in the project's images."""
+OWN_PROGRAMS = frozenset({"drdeploy-serve", "drdeploy_serve"})
+"""The names of the program with which the ENTRYPOINT of the project's Dockerfiles ends, without
+suffix."""
 
 _OWN_TAG = re.compile(
     r"(?:^|/)drdeploy[\w.-]*:"
@@ -19,17 +22,27 @@ _OWN_TAG = re.compile(
 )
 
 
-def profile_of_tag(image: str) -> ProfileName | None:
-    """Return the profile that an image's tag stands for; None for an image of somebody else's.
+def find_profile_of_tag(image: str) -> ProfileName | None:
+    """Return the server profile of an image by its tag; None if it is not an image of this project.
 
-    ``drdeploy:lean`` and ``drdeploy:minimal`` are lean; ``drdeploy:reduced``, ``two-step`` and
-    ``baseline`` are classic.
+    The images ``drdeploy:lean`` and ``drdeploy:minimal`` are lean. The images ``drdeploy:reduced``,
+    ``drdeploy:two-step`` and ``drdeploy:baseline`` are classic.
     """
     own = _OWN_TAG.search(image)
     return cast("ProfileName | None", own and own.lastgroup)
 
 
-def profile_of_environment(variables: Iterable[str]) -> ProfileName | None:
-    """Return the profile that an image's ``NAME=value`` variables set; None for another's image."""
-    values = dict(variable.split("=", 1) for variable in variables if "=" in variable)
-    return cast("ProfileName | None", values.get(PROFILE_VARIABLE))
+def find_profile_in_image_config(config: Mapping[str, Any]) -> ProfileName | None:
+    """Return the server profile in an image's configuration; None for other projects' images.
+
+    An image of this project sets the profile as a variable and starts the project's server.  A
+    stranger's image that is built on one of them inherits the variable, but starts another server.
+
+    Args:
+        config: The ``Config`` of the image, with ``Env`` and ``Entrypoint``.
+    """
+    variables = (variable for variable in config.get("Env") or () if "=" in variable)
+    values = dict(variable.split("=", 1) for variable in variables)
+    program = (config.get("Entrypoint") or [""])[-1].rpartition("/")[2]
+    is_own = program.partition(".")[0] in OWN_PROGRAMS
+    return cast("ProfileName | None", values.get(PROFILE_VARIABLE) if is_own else None)

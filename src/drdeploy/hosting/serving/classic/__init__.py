@@ -1,5 +1,6 @@
-"""The classic profile, as the 2023 study served: NGINX, Gunicorn, Uvicorn, FastAPI.
+"""The classic profile, which is the server of the 2023 study: NGINX, Gunicorn, Uvicorn and FastAPI.
 
-NGINX listens on the port and passes requests over a Unix socket to Gunicorn's Uvicorn workers,
-one per vCPU.  Each runs a FastAPI application over the same gateway as the lean profile.
+NGINX listens on the port and passes requests over a Unix socket to Gunicorn's Uvicorn workers, one
+per vCPU.  Each worker runs a FastAPI application, which passes requests to the gateway that the
+lean profile uses too.
 """

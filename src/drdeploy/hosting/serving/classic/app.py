@@ -1,67 +1,70 @@
-"""The FastAPI application of a classic worker.  It only hands requests to the gateway."""
+"""The FastAPI application of a classic worker, which passes requests to the gateway."""
 
 from __future__ import annotations
 
 import gc
 import os
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi import Request as ServerRequest
 from fastapi import Response as ServerResponse
 from starlette.requests import ClientDisconnect
 
-from drdeploy.hosting.serving.capacity import plan_capacity
-from drdeploy.hosting.serving.exchange import ClientGone, Request
+from drdeploy.errors import RequestRefused
+from drdeploy.hosting.serving.exchange import METHODS, ClientGone, Request, Response
+from drdeploy.hosting.serving.fields import combine_header_fields
 from drdeploy.hosting.serving.gateway import INVOCATIONS, Gateway
-from drdeploy.hosting.serving.load import load_handlers
+from drdeploy.hosting.serving.load import load_model_and_make_handlers
 from drdeploy.hosting.serving.log import Log
 from drdeploy.hosting.serving.settings import read_settings
+from drdeploy.hosting.serving.worker_plan import choose_worker_and_thread_counts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 CLIENT_CLOSED_REQUEST = 499
-"""NGINX's own status for a client that is gone; nobody reads it."""
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-"""All of them, so that the gateway refuses a method and both profiles say the same."""
+"""NGINX's status code for a request whose client is gone; no client reads it."""
 
 
-def create_app() -> FastAPI:
-    """Return the application; it loads the model before its worker takes a request."""
+def create_classic_app() -> FastAPI:
+    """Return the application, which loads the model before its worker takes a request."""
     app = FastAPI(
-        title="drdeploy", openapi_url=None, docs_url=None, redoc_url=None, lifespan=_lifespan
+        title="drdeploy",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_load_model_for_app,
     )
-    app.add_api_route(INVOCATIONS, answer, methods=METHODS)
-    app.add_api_route("/{path:path}", answer, methods=METHODS)
+    app.add_api_route(INVOCATIONS, answer_any_request, methods=[*METHODS])
+    app.add_api_route("/{path:path}", answer_any_request, methods=[*METHODS])
     return app
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _load_model_for_app(_: FastAPI) -> AsyncIterator[dict[str, Gateway]]:
     settings = read_settings(os.environ)
     log = Log(settings.log_level)
-    handlers = load_handlers(settings, plan_capacity(settings), log)
-    app.state.gateway = Gateway(handlers, log)
+    handlers = load_model_and_make_handlers(
+        settings, choose_worker_and_thread_counts(settings), log
+    )
+    gateway = Gateway(handlers, log)
     handlers.counters.count_worker_start()
     # What is loaded stays: later collections need not look at it.
     gc.collect()
     gc.freeze()
-    yield
+    yield {"gateway": gateway}  # every request's state, and that of Uvicorn's protocol
+    log.write_due_summary(is_last=True)
 
 
-async def answer(received: ServerRequest) -> ServerResponse:
-    """Answer any request."""
-    gateway = cast("Gateway", received.app.state.gateway)
-    request = Request(
-        method=received.method,
-        path=received.url.path,
-        headers=dict(received.headers),
-        received_at=gateway.clock(),
-    )
+async def answer_any_request(received: ServerRequest) -> ServerResponse:
+    """Answer a request to any path."""
+    gateway: Gateway = received.state.gateway
     try:
-        response = await gateway.answer(request, _body(received))
+        response = await _answer_through_gateway(gateway, received)
+    except RequestRefused as err:
+        response = gateway.count_and_refuse_request(err)
     except ClientGone:
         return ServerResponse(status_code=CLIENT_CLOSED_REQUEST)
     return ServerResponse(
@@ -71,7 +74,19 @@ async def answer(received: ServerRequest) -> ServerResponse:
     )
 
 
-async def _body(received: ServerRequest) -> AsyncIterator[bytes]:
+async def _answer_through_gateway(gateway: Gateway, received: ServerRequest) -> Response:
+    fields = combine_header_fields(received.headers.raw, at_most=gateway.budgets.header_fields)
+    request = Request(
+        method=received.method,
+        # Not of `received.url`, which is put together with a Host that may be anything.
+        path=received.scope["path"],
+        headers=fields,
+        received_at=gateway.clock(),
+    )
+    return await gateway.answer_request(request, _read_body_chunks(received))
+
+
+async def _read_body_chunks(received: ServerRequest) -> AsyncIterator[bytes]:
     try:
         async for chunk in received.stream():
             yield chunk

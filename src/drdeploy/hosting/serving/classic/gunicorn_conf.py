@@ -1,7 +1,7 @@
-"""Gunicorn's configuration: ``gunicorn -c python:drdeploy.hosting.serving.classic.gunicorn_conf``.
+"""The configuration for ``gunicorn -c python:drdeploy.hosting.serving.classic.gunicorn_conf``.
 
-Gunicorn reads its settings from this module's variables.  The server's own settings come in the
-environment, where the supervisor puts them.
+Gunicorn reads its settings from this module's variables.  The supervisor passes the server's
+settings in environment variables.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import math
 import os
 import signal
 
-from drdeploy.hosting.serving.capacity import plan_capacity
 from drdeploy.hosting.serving.processes import die_with_parent
 from drdeploy.hosting.serving.settings import read_settings
+from drdeploy.hosting.serving.worker_plan import choose_worker_and_thread_counts
 
 _SETTINGS = read_settings(os.environ)
 
 STARTUP_TIMEOUT_S = 300
-"""Gunicorn kills a worker that is silent for so long, as it is while TensorFlow loads.  SageMaker
-waits three minutes for a serverless container."""
+"""Seconds after which Gunicorn kills a silent worker. A worker is silent while TensorFlow loads.
+SageMaker waits three minutes for a serverless container."""
 
-wsgi_app = "drdeploy.hosting.serving.classic.app:create_app()"
-worker_class = "uvicorn_worker.UvicornWorker"
-workers = plan_capacity(_SETTINGS).workers
+wsgi_app = "drdeploy.hosting.serving.classic.app:create_classic_app()"
+worker_class = "drdeploy.hosting.serving.classic.worker.ClassicWorker"
+workers = choose_worker_and_thread_counts(_SETTINGS).workers
 worker_tmp_dir = _SETTINGS.state_dir
 timeout = STARTUP_TIMEOUT_S
 graceful_timeout = math.ceil(_SETTINGS.drain_s)
@@ -42,6 +42,6 @@ logconfig_dict = {
 
 
 def post_fork(arbiter: object, worker: object) -> None:
-    """End a new worker with Gunicorn's main process; called by Gunicorn in the worker."""
+    """Make a new worker end with Gunicorn's main process; Gunicorn calls this function."""
     del arbiter
     die_with_parent(worker.ppid, signal.SIGKILL)  # type: ignore[attr-defined]  # no stubs

@@ -1,4 +1,4 @@
-"""Writes NGINX's configuration from the server's settings."""
+"""Write NGINX's configuration from the server's settings and budgets."""
 
 from __future__ import annotations
 
@@ -11,64 +11,133 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from drdeploy.errors import ServerError
+from drdeploy.errors import (
+    DrdeployError,
+    HeadersTooLarge,
+    MalformedRequest,
+    MethodNotAllowed,
+    Overloaded,
+    ProcessingTimeout,
+    RequestTimeout,
+    ServerError,
+    UnsupportedHttpFeature,
+    UnsupportedHttpVersion,
+)
+from drdeploy.hosting.serving.budgets import make_worker_budgets
+from drdeploy.hosting.serving.exchange import METHODS, make_refusal_response
+from drdeploy.hosting.serving.settings import UNIX_PREFIX
+from drdeploy.hosting.serving.uploads import make_too_large_error
+from drdeploy.units import KIB
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from drdeploy.hosting.serving.budgets import Budgets
     from drdeploy.hosting.serving.capacity import Capacity
     from drdeploy.hosting.serving.settings import Settings
 
 TEMPLATE = Path(__file__).with_name("nginx.conf.template")
 PROXY_GRACE_S = 5
-"""By how much NGINX's timeout exceeds a worker's, so that the worker's own 504 comes first."""
-REFUSED_BY_A_WORKER = 16
-"""Invocations that NGINX lets through beyond what the workers take on: they are refused there,
-where refusals are counted."""
+"""Seconds by which NGINX's timeout exceeds the worker's, so that the worker's 504 comes first."""
+OWN_CONNECTIONS = 16
+"""Connections that an NGINX worker needs beside those of clients: its listening sockets, its
+channel, and reserve connections to Gunicorn."""
 SBIN = "/usr/sbin:/usr/local/sbin"
-"""Where Debian installs NGINX; an ordinary user's PATH does not name it."""
+"""The folders in which Debian installs NGINX; an ordinary user's PATH does not name them."""
 
 
 def find_nginx() -> str:
     """Return the path of the NGINX binary.
 
     Raises:
-        ServerError: It is not installed.
+        ServerError: NGINX is not installed.
     """
     path = shutil.which("nginx") or shutil.which("nginx", path=SBIN)
     if path is None:
         raise ServerError(
             "NGINX is not installed",
             where="DRDEPLOY_PROFILE=classic",
-            remedy="Install it, or use the lean profile",
+            remedy="Install NGINX, or use the lean profile",
         )
     return path
 
 
-def write_configuration(
+def write_nginx_configuration(
     settings: Settings, folder: Path, socket_path: Path, capacity: Capacity
 ) -> Path:
-    """Render the template into the state folder and return the file's path."""
-    host = f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host
+    """Write NGINX's configuration file into the folder, and return the path of the file."""
+    budgets = make_worker_budgets(settings, capacity)
     # Gunicorn's socket is for the container's user alone.  NGINX's workers would become `nobody`
     # if root started them, and anyone else who sets `user` is warned that it has no effect.
     user = ""
     if os.geteuid() == 0:
         user = f"user {pwd.getpwuid(0).pw_name} {grp.getgrgid(os.getegid()).gr_name};"
-    places = capacity.workers * (capacity.concurrency + settings.queue_length)
     text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         user=user,
         workers=capacity.workers,
-        max_invocations=places + REFUSED_BY_A_WORKER,
-        folder=folder,
-        socket=socket_path,
-        listen=f"{host}:{settings.port}",
+        worker_connections=2 * budgets.connections + OWN_CONNECTIONS,
+        pid_file=_quote_nginx_parameter(folder / "nginx.pid"),
+        body_folder=_quote_nginx_parameter(folder / "nginx-body"),
+        proxy_folder=_quote_nginx_parameter(folder / "nginx-proxy"),
+        fastcgi_folder=_quote_nginx_parameter(folder / "nginx-fastcgi"),
+        uwsgi_folder=_quote_nginx_parameter(folder / "nginx-uwsgi"),
+        scgi_folder=_quote_nginx_parameter(folder / "nginx-scgi"),
+        socket=_quote_nginx_parameter(f"unix:{socket_path}"),
+        listen=_quote_nginx_parameter(_format_listen_address(settings)),
         drain_s=max(1, math.ceil(settings.drain_s)),
-        keep_alive_s=math.ceil(settings.keep_alive_s),
-        read_timeout_s=math.ceil(settings.read_timeout_s),
-        timeout_s=f"{settings.timeout_s:g}",
-        proxy_timeout_s=math.ceil(settings.timeout_s) + PROXY_GRACE_S,
-        half_header_kb=settings.max_header_kb // 2,
-        max_payload_bytes=settings.max_payload_bytes,
+        idle_s=math.ceil(budgets.idle_s),
+        head_s=math.ceil(budgets.head_s),
+        answer_s=math.ceil(budgets.answer_s),
+        linger_s=math.ceil(budgets.linger_s),
+        body_s=math.ceil(budgets.body_s),
+        head_kb=budgets.head_bytes // KIB,
+        body_bytes=budgets.body_bytes,
+        processing_s=f"{budgets.processing_s:g}",
+        proxy_timeout_s=math.ceil(budgets.processing_s) + PROXY_GRACE_S,
+        methods="|".join(METHODS),
+        errors="".join(_generate_error_locations(budgets)),
     )
     path = folder / "nginx.conf"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _format_listen_address(settings: Settings) -> str:
+    host = settings.bind_host
+    if host.startswith(UNIX_PREFIX):
+        return host
+    return f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
+
+
+def _quote_nginx_parameter(path: Path | str) -> str:
+    """Return a parameter in quotes; a path may contain blanks, quotes and semicolons."""
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _generate_error_locations(budgets: Budgets) -> Iterator[str]:
+    """Yield an NGINX location for each refusal by NGINX, which answers like the gateway."""
+    for error in _list_nginx_refusals(budgets):
+        response = make_refusal_response(error)
+        headers = "".join(
+            f'      add_header {name} "{value}" always;\n' for name, value in response.headers
+        )
+        yield (
+            f"    location = /errors/{response.status} {{\n"
+            "      internal;\n"
+            f"{headers}"
+            f"      return {response.status} '{response.body.decode()}';\n"
+            "    }\n"
+        )
+
+
+def _list_nginx_refusals(budgets: Budgets) -> Iterator[DrdeployError]:
+    yield MalformedRequest("The request is not valid HTTP/1.1")
+    yield MethodNotAllowed("The server accepts only GET, HEAD and POST")
+    yield RequestTimeout("The request took too long to arrive")
+    yield make_too_large_error(budgets)
+    yield HeadersTooLarge("The request line and headers are too long")
+    yield UnsupportedHttpFeature("The server does not know the method or the transfer coding")
+    yield Overloaded("No connection is free, or no worker answers", remedy="Try again in a moment")
+    yield ProcessingTimeout(f"No answer within {budgets.processing_s:g} seconds")
+    yield UnsupportedHttpVersion("The server supports only HTTP/1.1")

@@ -1,4 +1,4 @@
-"""What NGINX, Gunicorn and the C++ below TensorFlow write, as JSON lines among our own."""
+"""Forward the output of NGINX, Gunicorn and TensorFlow's C++ code to the log as JSON lines."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 64 * KIB
 MAX_LINE_BYTES = 256 * KIB
+"""The most bytes of one line; a longer line is split. The longest event has a few kilobytes."""
 
 
 @dataclass
 class ChildOutput:
-    """The standard output and error of a child process, read through one pipe.
+    """The standard output and standard error of a child process, read through one pipe.
 
     Attributes:
         fd: The reading end of the pipe.
-        child: Name of the program, for the log.
+        child: The name of the program, for the log.
     """
 
     fd: int
     child: str
     _partial_line: bytes = b""
 
-    def forward(self, log: Log) -> bool:
-        """Log the lines that can be read now; call it when the pipe is readable.
+    def forward_output_to_log(self, log: Log) -> bool:
+        """Log the lines that can be read now; call this method when the pipe is readable.
 
         Returns:
-            Whether more may come.
+            Whether the child process may still write more.
         """
         chunk = os.read(self.fd, CHUNK_BYTES)
         *lines, self._partial_line = (self._partial_line + chunk).split(b"\n")
@@ -41,7 +42,14 @@ class ChildOutput:
             self._partial_line = b""
         for line in filter(None, lines):
             if line.startswith(b'{"time":'):  # a worker's own event
-                log.forward(line)
+                log.forward_line(line)
             else:
-                log.event("output", child=self.child, message=line.decode(errors="replace"))
+                # NGINX writes a line for many a bad request, and quotes it.
+                log.write_event_within_limit(
+                    "output",
+                    "warning",
+                    kind=f"output of {self.child}",
+                    child=self.child,
+                    message=line.decode(errors="replace"),
+                )
         return bool(chunk)

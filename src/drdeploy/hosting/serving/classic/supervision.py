@@ -1,10 +1,9 @@
-"""Starts NGINX and Gunicorn, ends when either ends, and drains both on a stop signal."""
+"""Start NGINX and Gunicorn, end when one of them ends, and drain both on a stop signal."""
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,19 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drdeploy.errors import InvalidInput, ServerError
-from drdeploy.hosting.serving.classic.nginx import find_nginx, write_configuration
+from drdeploy.errors import ServerError
+from drdeploy.hosting.serving.classic.nginx import find_nginx, write_nginx_configuration
 from drdeploy.hosting.serving.classic.output import ChildOutput
 from drdeploy.hosting.serving.processes import (
     STOP_SIGNALS,
     WATCHED,
     Signals,
-    describe_exit,
+    describe_exit_code,
     die_with_parent,
-    reap,
-    send,
+    reap_ended_children,
+    send_signal,
 )
-from drdeploy.hosting.serving.settings import to_environment
+from drdeploy.hosting.serving.settings import make_environment_variables
+from drdeploy.hosting.serving.unix_sockets import bind_unix_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,18 +35,17 @@ if TYPE_CHECKING:
 
 BACKLOG = 1024
 KILL_GRACE_S = 1.0
-"""For NGINX and Gunicorn to end by themselves once the drain has timed out."""
+"""Seconds that NGINX and Gunicorn get to end by themselves after the drain has timed out."""
 GUNICORN_CONFIGURATION = "python:drdeploy.hosting.serving.classic.gunicorn_conf"
-MAX_SOCKET_PATH_BYTES = 107
-"""``sun_path`` of a Unix socket address in Linux, less its final zero."""
 DEATH_SIGNALS = {"gunicorn": signal.SIGKILL, "nginx": signal.SIGTERM}
-"""What the kernel sends a child when the supervisor is killed.  SIGTERM ends NGINX's workers at
-once.  Gunicorn would take it as a request to drain, for clients that NGINX no longer serves; its
-own workers are tied to it in the same way (``gunicorn_conf``)."""
+"""The signal that the kernel sends each child process when the supervisor is killed.  SIGTERM ends
+NGINX's workers at once.  Gunicorn would drain on SIGTERM, although NGINX no longer serves any
+client, and therefore gets SIGKILL. The module ``gunicorn_conf`` ties Gunicorn's workers to Gunicorn
+with SIGKILL too."""
 
 
 class ClassicSupervision:
-    """Supervises NGINX and Gunicorn; Gunicorn itself replaces a worker that dies."""
+    """Supervises NGINX and Gunicorn; Gunicorn replaces its own workers that die."""
 
     def __init__(
         self,
@@ -66,101 +65,108 @@ class ClassicSupervision:
         self._children: dict[int, str] = {}
         self._outputs: dict[int, ChildOutput] = {}
 
-    def run(self) -> int:
-        """Supervise until a stop signal.
+    def supervise_until_stopped(self) -> int:
+        """Supervise NGINX and Gunicorn until a stop signal arrives, and then drain them.
 
         Returns:
-            Zero if all requests in flight were finished.
+            The exit status: 0 if all requests in flight were finished, else 1.
 
         Raises:
             ServerError: NGINX or Gunicorn ended by itself.
         """
         nginx = find_nginx()
         socket_path = self._folder / "gunicorn.sock"
-        configuration = write_configuration(
+        configuration = write_nginx_configuration(
             self._settings, self._folder, socket_path, self._capacity
         )
         try:
             # Bound here and handed over: NGINX may start first, and a request that comes before
             # Gunicorn's workers have loaded waits in the backlog and gets no 502.
-            with _bind_unix(socket_path) as listener:
+            where = f"DRDEPLOY_STATE_DIR={self._folder}"
+            with bind_unix_socket(socket_path, BACKLOG, where=where) as listener:
                 fd = listener.fileno()
                 command = [sys.executable, "-m", "gunicorn", "--config", GUNICORN_CONFIGURATION]
-                self._start("gunicorn", [*command, "--bind", f"fd://{fd}"], (fd,))
-            self._start("nginx", [nginx, "-p", str(self._folder), "-c", str(configuration)])
-            while not self._wait(None) & STOP_SIGNALS:
-                for name, exit_code in self._ended():
+                self._start_child("gunicorn", [*command, "--bind", f"fd://{fd}"], (fd,))
+            self._start_child("nginx", [nginx, "-p", str(self._folder), "-c", str(configuration)])
+            while (
+                not self._wait_for_signal_and_log_output(self._log.seconds_until_summary)
+                & STOP_SIGNALS
+            ):
+                for name, exit_code in self._reap_children():
                     raise ServerError(
-                        f"{name} ended ({describe_exit(exit_code)})",
-                        remedy="The log above says why",
+                        f"The process {name} ended ({describe_exit_code(exit_code)})",
+                        remedy="Read the log lines above this error",
                     )
-            return self._stop()
+            return self._stop_children()
         finally:
-            self._kill_all()
+            self._kill_all_children()
 
-    def _wait(self, timeout_s: float | None) -> frozenset[int]:
-        """Wait for a signal, and meanwhile log what the children write."""
-        arrived, readable = self._signals.wait(timeout_s, self._outputs)
+    def _wait_for_signal_and_log_output(self, timeout_s: float | None) -> frozenset[int]:
+        """Wait for a signal, and meanwhile log the output of the child processes."""
+        arrived, readable = self._signals.wait_for_signal_or_descriptor(timeout_s, self._outputs)
         for fd in readable:
-            if not self._outputs[fd].forward(self._log):
+            if not self._outputs[fd].forward_output_to_log(self._log):
                 os.close(fd)
                 del self._outputs[fd]
+        self._log.write_due_summary()
         return arrived
 
-    def _ended(self) -> Iterator[tuple[str, int]]:
-        """Reap what has ended; yield the name and the exit code of each child of our own."""
-        for pid, exit_code in reap():
+    def _reap_children(self) -> Iterator[tuple[str, int]]:
+        """Reap ended processes, and yield the name and the exit code of each child process."""
+        for pid, exit_code in reap_ended_children():
             name = self._children.pop(pid, None)
             if name is not None:
-                _kill_group(pid)  # if it was killed, its own children are still there
+                _kill_process_group(pid)  # if it was killed, its own children are still there
                 yield name, exit_code
 
-    def _start(self, name: str, command: Sequence[str], fds: Sequence[int] = ()) -> None:
+    def _start_child(self, name: str, command: Sequence[str], fds: Sequence[int] = ()) -> None:
         output_read, output_write = os.pipe()
         process = subprocess.Popen(
             command,
             stdout=output_write,
             stderr=output_write,
-            env={**os.environ, **to_environment(self._settings)},
+            env={**os.environ, **make_environment_variables(self._settings)},
             pass_fds=fds,
             stdin=subprocess.DEVNULL,
             process_group=0,  # Control-C in a terminal would end it before it is drained
-            preexec_fn=partial(_prepare_child, os.getpid(), DEATH_SIGNALS[name]),  # noqa: PLW1509 - the supervisor has no threads
+            preexec_fn=partial(_tie_child_to_supervisor, os.getpid(), DEATH_SIGNALS[name]),  # noqa: PLW1509 - the supervisor has no threads
         )
         os.close(output_write)
         self._outputs[output_read] = ChildOutput(output_read, name)
-        # reap() collects it, with the orphans that PID 1 inherits; Popen must not wait for it.
+        # reap_ended_children() collects it, with the orphans that PID 1 inherits; Popen must not
+        # wait for it.
         process.returncode = 0
         self._children[process.pid] = name
-        self._log.event("started", child=name, child_pid=process.pid)
+        self._log.write_event("started", child=name, child_pid=process.pid)
 
-    def _stop(self) -> int:
-        """Drain NGINX, which closes its port at once; then Gunicorn has nothing left to do."""
-        self._log.event("stopping")
+    def _stop_children(self) -> int:
+        """Drain NGINX, which closes its port at once, and then stop Gunicorn."""
+        self._log.write_event("stopping")
         deadline = self._clock() + self._settings.drain_s + KILL_GRACE_S
         # https://nginx.org/en/docs/control.html: QUIT finishes what is in flight, TERM does not.
-        codes = self._end("nginx", signal.SIGQUIT, deadline)
-        codes += self._end("gunicorn", signal.SIGTERM, deadline)
+        codes = self._signal_child_and_wait("nginx", signal.SIGQUIT, deadline)
+        codes += self._signal_child_and_wait("gunicorn", signal.SIGTERM, deadline)
+        self._log.write_due_summary(is_last=True)
         is_drained = not self._children and not any(codes)
-        self._log.event("stopped", "info" if is_drained else "warning", drained=is_drained)
+        self._log.write_event("stopped", "info" if is_drained else "warning", drained=is_drained)
         return 0 if is_drained else 1
 
-    def _end(self, name: str, number: int, deadline: float) -> list[int]:
-        """Signal a child and wait until it has ended; return all exit codes meanwhile."""
+    def _signal_child_and_wait(self, name: str, number: int, deadline: float) -> list[int]:
+        """Send a signal to a child process, wait for its end, and return all exit codes."""
         for pid, child in self._children.items():
             if child == name:
-                send(pid, number)
+                send_signal(pid, number)
         codes = []
         while True:
-            codes += [exit_code for _, exit_code in self._ended()]
+            codes += [exit_code for _, exit_code in self._reap_children()]
             left_s = deadline - self._clock()
             if name not in self._children.values() or left_s <= 0:
                 return codes
-            self._wait(left_s)
+            self._wait_for_signal_and_log_output(left_s)
 
-    def _kill_all(self) -> None:
+    def _kill_all_children(self) -> None:
         for pid in self._children:
-            _kill_group(pid)
+            _kill_process_group(pid)
         for pid in self._children:
             os.waitpid(pid, 0)
         self._children.clear()
@@ -168,29 +174,14 @@ class ClassicSupervision:
             os.close(fd)
 
 
-def _bind_unix(path: Path) -> socket.socket:
-    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
-        raise InvalidInput(
-            f"The path of the socket is longer than {MAX_SOCKET_PATH_BYTES} bytes",
-            where=f"DRDEPLOY_STATE_DIR={path.parent}",
-            remedy="Name a folder with a shorter path",
-        )
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
-    path.chmod(0o600)
-    listener.listen(BACKLOG)
-    return listener
-
-
-def _kill_group(pid: int) -> None:
+def _kill_process_group(pid: int) -> None:
     try:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
 
 
-def _prepare_child(supervisor: int, death_signal: int) -> None:
-    """Runs in the child before NGINX or Gunicorn: it must not outlive the supervisor."""
+def _tie_child_to_supervisor(supervisor: int, death_signal: int) -> None:
+    """Make the child process end with the supervisor; runs before NGINX or Gunicorn."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
     die_with_parent(supervisor, death_signal)

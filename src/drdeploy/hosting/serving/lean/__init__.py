@@ -1,15 +1,21 @@
-"""The lean profile: one asyncio process per worker, with an HTTP protocol of our own on httptools.
+"""The lean profile, which runs one asyncio process per worker with an HTTP protocol of its own.
 
-Why not a ready-made server: a serverless container pays for every import at every cold start, and
-no server that was tried bounds headers, times out a slow request and lets a client read the refusal
-of a body that it is still sending.  The parser, which is the hard part, is Node's llhttp through
-httptools.  ``benchmarks/servers.py`` compares it with Uvicorn under the same gateway, and with the
-servers that others would pick.
+The profile has its own HTTP server for two reasons. First, every import slows down a cold start.
+Second, no tested server does all of this: limit headers, time out slow requests, and let a client
+that still sends read a refusal. The parser llhttp of Node, called through httptools, accepts
+headers, chunks and pipelined requests without limit. The parser also loses the body of a request
+that offers an upgrade, and does not report the end of a request. ``head`` and ``body`` parse the
+part of HTTP/1.1 that is needed. Both parsers are fuzzed, and compared with NGINX request by request
+(``tests/hosting/contract``). ``benchmarks/servers.py`` compares the lean profile with other model
+servers, and with Uvicorn in front of the gateway.
 
-    supervision   forks the workers, replaces those that die, drains them at the end
-    worker        one process: loads the model, serves, drains
-    server        the worker's connections;  acceptor: takes its share of new ones
-    protocol      HTTP/1.1 on one connection;  in_flight: a request and its arriving body
+- ``supervision`` forks the workers, replaces workers that die, and drains the workers at the end.
+- ``worker`` is the worker process, which loads the model, serves and drains.
+- ``server`` keeps track of a worker's connections.
+- ``acceptor`` accepts connections, so that each worker gets its share.
+- ``protocol`` speaks HTTP/1.1 on one connection.
+- ``head`` parses the headers of a request, and ``body`` parses its body.
+- ``in_flight`` represents a request whose body is still arriving.
 """
 
 import sys

@@ -1,9 +1,9 @@
-"""Accepts connections so that every worker gets its share of them.
+"""Accept connections so that every worker gets its share.
 
-The kernel wakes all workers that wait on the shared socket, and the quickest takes the
-connection.  A client that opens several at once would find them all with one worker, and they
-stay there for as long as they are kept alive.  So a worker that already has connections waits
-a moment for a sibling that has fewer; if none comes, it takes the connection itself.
+The kernel wakes all workers that wait on the shared socket, and the fastest worker takes the
+connection. If a client opens several connections at once, one worker could take all of them and
+keep them as long as they are open. A worker that has connections waits a moment before it takes a
+new connection, so that a worker with fewer connections can take it first.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.log import Log
 
 GIVE_WAY_S = 0.02
-"""How long a worker leaves a connection to a sibling that has fewer."""
+"""Seconds that a worker leaves a new connection to a worker with fewer connections."""
 CHECK_EVERY_S = 0.001
 PAUSE_S = 1.0
-"""Before the next accept, when the process or the system is out of descriptors or memory."""
+"""Seconds until the next attempt, when the process or the system has no descriptors or memory."""
 
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -34,10 +34,10 @@ class Acceptor:
     """One worker's end of the shared listening socket.
 
     Args:
-        listener: Shared with the other workers, and not blocking.
-        connect: Makes the protocol of a new connection.
-        log: For a failure to accept.
-        counts: How many connections each worker has.
+        listener: The non-blocking socket that all workers share.
+        connect: Returns the protocol object for a new connection.
+        log: The log of failures to accept.
+        counts: The number of connections of each worker.
         slot: This worker's place in ``counts``.
     """
 
@@ -60,29 +60,29 @@ class Acceptor:
         self._is_closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._connecting: set[asyncio.Task[Any]] = set()
-        self._watch()
+        self._watch_listener()
 
-    def count_closed(self) -> None:
-        """Note that a connection of this worker has ended."""
+    def count_closed_connection(self) -> None:
+        """Count that a connection of this worker has ended."""
         self._open -= 1
         if not self._is_closed:
-            self._counts.set(self._slot, self._open)
+            self._counts.set_count_of_worker(self._slot, self._open)
 
-    def close(self) -> None:
-        """Take the connections that already wait in the backlog, then no more."""
-        while self._accept():
+    def accept_backlog_and_close(self) -> None:
+        """Accept the connections that already wait in the backlog, then close the socket."""
+        while self._accept_connection():
             pass
         self._is_closed = True
-        self._unwatch()
+        self._unwatch_listener()
         self._listener.close()
-        self._counts.set(self._slot, CLOSED)
+        self._counts.set_count_of_worker(self._slot, CLOSED)
 
-    def _watch(self) -> None:
+    def _watch_listener(self) -> None:
         self._timer = None
-        self._counts.set(self._slot, self._open)
+        self._counts.set_count_of_worker(self._slot, self._open)
         self._loop.add_reader(self._listener, self._on_waiting_connection)
 
-    def _unwatch(self) -> None:
+    def _unwatch_listener(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._loop.remove_reader(self._listener)
@@ -91,23 +91,23 @@ class Acceptor:
         # Even a worker that has no more than its siblings checks again before it accepts: one of
         # them may just have lost a connection and not have noted it yet.
         if self._counts.is_single_worker or not self._open:
-            self._accept()
+            self._accept_connection()
         else:
-            self._unwatch()
-            self._check_later(self._loop.time() + GIVE_WAY_S)
+            self._unwatch_listener()
+            self._schedule_accept_check(self._loop.time() + GIVE_WAY_S)
 
-    def _check_later(self, deadline: float) -> None:
-        self._timer = self._loop.call_later(CHECK_EVERY_S, self._check, deadline)
+    def _schedule_accept_check(self, deadline: float) -> None:
+        self._timer = self._loop.call_later(CHECK_EVERY_S, self._accept_if_lowest, deadline)
 
-    def _check(self, deadline: float) -> None:
-        if self._counts.is_lowest(self._slot) or self._loop.time() >= deadline:
-            self._watch()
-            self._accept()
+    def _accept_if_lowest(self, deadline: float) -> None:
+        if self._counts.has_fewest_connections(self._slot) or self._loop.time() >= deadline:
+            self._watch_listener()
+            self._accept_connection()
         else:
-            self._check_later(deadline)
+            self._schedule_accept_check(deadline)
 
-    def _accept(self) -> bool:
-        """Accept one connection, unless a sibling was quicker."""
+    def _accept_connection(self) -> bool:
+        """Accept one connection, unless another worker was faster; return whether it succeeded."""
         try:
             client, _ = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -116,19 +116,19 @@ class Acceptor:
             if err.errno not in EXHAUSTED:
                 raise
             # The socket stays readable: without a pause this would be tried without end.
-            self._log.failure("cannot accept", err)
-            self._unwatch()
-            self._counts.set(self._slot, CLOSED)
-            self._timer = self._loop.call_later(PAUSE_S, self._watch)
+            self._log.write_event_within_limit("cannot accept", "error", message=str(err))
+            self._unwatch_listener()
+            self._counts.set_count_of_worker(self._slot, CLOSED)
+            self._timer = self._loop.call_later(PAUSE_S, self._watch_listener)
             return False
         client.setblocking(False)
         self._open += 1
-        self._counts.set(self._slot, self._open)
-        self._hold(self._loop.connect_accepted_socket(self._connect, client))
+        self._counts.set_count_of_worker(self._slot, self._open)
+        self._hold_connection_task(self._loop.connect_accepted_socket(self._connect, client))
         return True
 
-    def _hold(self, connecting: Coroutine[Any, Any, Any]) -> None:
-        """Run the set-up of a connection; a task that nobody holds may be garbage-collected."""
+    def _hold_connection_task(self, connecting: Coroutine[Any, Any, Any]) -> None:
+        """Hold the task that sets up a connection, so that it is not garbage-collected."""
         task = self._loop.create_task(connecting)
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)

@@ -1,9 +1,8 @@
-"""A request while it is in flight: its body arrives, and it may be answered before the end."""
+"""A request in flight, whose body is still arriving."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from drdeploy.hosting.serving.exchange import ClientGone
@@ -15,25 +14,25 @@ if TYPE_CHECKING:
     from drdeploy.hosting.serving.exchange import Request
 
 HIGH_WATER_BYTES = 256 * KIB
-"""Body bytes that may wait to be read before the socket is no longer read."""
+"""How many bytes of a body may wait in memory before reading from the socket is paused."""
 
 
 class BodySource(Protocol):
-    """What a request asks of the connection that its body arrives on."""
+    """The methods of a connection that a request in flight uses."""
 
     def send_continue(self) -> None:
         """Tell the client to send the body."""
 
     def resume_reading(self) -> None:
-        """Read the socket again, unless reading is paused for another reason."""
+        """Resume reading from the socket, unless reading is paused for another reason."""
 
 
 class InFlightRequest:
-    """One request of a connection, from the end of its head until it is answered.
+    """One request of a connection, from the end of its headers to its answer.
 
     Attributes:
-        request: What the gateway answers.
-        keeps_alive: Whether the connection can be used for another request afterwards.
+        request: The request that the gateway answers.
+        keeps_alive: Whether the connection can be used for another request after the answer.
         is_received: Whether the whole body has arrived.
     """
 
@@ -45,7 +44,7 @@ class InFlightRequest:
         self.is_received = False
         self._source = source
         self._expects_continue = expects_continue
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []
         self._buffered_bytes = 0
         self._is_answered = False
         self._is_gone = False
@@ -53,11 +52,11 @@ class InFlightRequest:
 
     @property
     def is_full(self) -> bool:
-        """Whether the connection should stop reading until some of the body is taken."""
+        """Whether the connection should stop reading until some of the body is consumed."""
         return self._buffered_bytes > HIGH_WATER_BYTES and not self._is_answered
 
-    def feed(self, chunk: bytes) -> None:
-        """Take in a chunk of the body that arrived."""
+    def add_body_part(self, chunk: bytes) -> None:
+        """Add a part of the body that has arrived."""
         self._expects_continue = False
         if self._is_answered:
             return
@@ -65,27 +64,27 @@ class InFlightRequest:
         self._buffered_bytes += len(chunk)
         self._changed.set()
 
-    def feed_end(self) -> None:
-        """Take in the end of the body."""
+    def mark_body_complete(self) -> None:
+        """Mark the end of the body."""
         self.is_received = True
         self._expects_continue = False
         self._changed.set()
 
-    def disconnect(self) -> None:
-        """Let the reader of the body find out that the client is gone."""
+    def mark_client_gone(self) -> None:
+        """Make the reader of the body fail, because the client has disconnected."""
         self._is_gone = True
         self._changed.set()
 
-    def end(self) -> None:
-        """Drop what nobody will read, now that the request is answered."""
+    def finish_and_discard_body(self) -> None:
+        """Discard the rest of the body after the request is answered."""
         self._is_answered = True
         # A body that is still arriving stands before the next request: the connection must close.
         self.keeps_alive = self.keeps_alive and self.is_received
         self._chunks.clear()
         self._buffered_bytes = 0
 
-    async def body(self) -> AsyncIterator[bytes]:
-        """Yield the body's chunks as they arrive.
+    async def read_body_parts(self) -> AsyncIterator[bytes]:
+        """Yield the parts of the body as they arrive.
 
         Raises:
             ClientGone: The client closed the connection before the end of the body.
@@ -96,10 +95,11 @@ class InFlightRequest:
             self._source.send_continue()
         while not self._is_gone:
             if self._chunks:
-                chunk = self._chunks.popleft()
-                self._buffered_bytes -= len(chunk)
+                arrived = b"".join(self._chunks)
+                self._chunks.clear()
+                self._buffered_bytes = 0
                 self._source.resume_reading()
-                yield chunk
+                yield arrived
             elif self.is_received:
                 return
             else:

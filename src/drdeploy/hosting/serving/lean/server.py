@@ -1,4 +1,4 @@
-"""The connections of one lean worker: accepted from a shared socket, drained at the end."""
+"""The connections of one lean worker, accepted from a shared socket and drained at the end."""
 
 from __future__ import annotations
 
@@ -11,47 +11,58 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine
 
+    from drdeploy.hosting.serving.budgets import Budgets
     from drdeploy.hosting.serving.gateway import Gateway
     from drdeploy.hosting.serving.lean.connection_counts import ConnectionCounts
     from drdeploy.hosting.serving.log import Log
-    from drdeploy.hosting.serving.settings import Settings
 
 GRACE_S = 0.02
-"""Between the last accepted connection and the drain: a request that has been sent by then is
-answered, although nothing of it may have been read yet."""
+"""Seconds between the last accepted connection and the drain. A request that has been sent by then
+is answered, even if no byte of it has been read yet."""
+
+
+TURNED_AWAY = 64
+"""How many connections beyond the limit are answered with 503; further connections are closed at
+once."""
 
 
 class OpenConnection(Protocol):
-    """What a server asks of its connections."""
+    """The methods of a connection that the server uses."""
 
-    def drain(self) -> None:
-        """Close once nothing is left to answer."""
+    def close_when_answered(self) -> None:
+        """Close the connection as soon as no request is left to answer."""
 
-    def abort(self) -> None:
-        """Close at once."""
+    def close_idle_connection(self) -> None:
+        """Close a connection that has not sent a request."""
+
+    def close_at_once(self) -> None:
+        """Close the connection at once."""
 
 
 class LeanServer:
-    """Accepts connections and knows those that are open.
+    """Accepts connections, and keeps track of the open ones.
 
     Attributes:
-        gateway: Answers their requests.
-        connections: Those that are open; each adds itself.
+        gateway: The gateway that answers the requests.
+        budgets: The limits on what a client may cost.
+        connections: The open connections; each connection adds itself.
+        idle: The connections without a request, the longest idle first.
         is_draining: Whether the worker is about to stop.
     """
 
-    def __init__(self, gateway: Gateway, settings: Settings, log: Log) -> None:
+    def __init__(self, gateway: Gateway, budgets: Budgets, log: Log) -> None:
         self.gateway = gateway
-        self.settings = settings
+        self.budgets = budgets
         self.log = log
         self.loop = asyncio.get_running_loop()
         self.connections: set[OpenConnection] = set()
+        self.idle: dict[OpenConnection, None] = {}
         self.is_draining = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._acceptor: Acceptor | None = None
 
-    def listen(
+    def start_accepting(
         self,
         listener: socket.socket,
         connect: Callable[[LeanServer], asyncio.Protocol],
@@ -62,27 +73,46 @@ class LeanServer:
         """Start to accept connections.
 
         Args:
-            listener: Shared by all workers, and not blocking.
-            connect: Makes the protocol of a new connection.
-            counts: How many connections each worker has.
+            listener: The non-blocking socket that all workers share.
+            connect: Returns the protocol object for a new connection.
+            counts: The number of connections of each worker.
             slot: This worker's place in ``counts``.
         """
         self._acceptor = Acceptor(
             listener, lambda: connect(self), self.log, counts=counts, slot=slot
         )
 
-    async def drain(self, timeout_s: float) -> bool:
-        """Accept nothing new and finish what is in flight.
+    def add_connection(self, connection: OpenConnection) -> bool:
+        """Add a new connection; if there are too many, close the one that was idle for longest.
 
         Returns:
-            Whether all of it was finished in time.
+            Whether there is room for the new connection; if not, it must close itself.
+        """
+        self.connections.add(connection)
+        if len(self.connections) > self.budgets.connections:
+            if not self.idle:
+                if len(self.connections) > self.budgets.connections + TURNED_AWAY:
+                    self.loop.call_soon(connection.close_at_once)
+                return False
+            longest = next(iter(self.idle))
+            del self.idle[longest]
+            self.connections.discard(longest)
+            longest.close_idle_connection()
+        self.idle[connection] = None
+        return True
+
+    async def drain_connections(self, timeout_s: float) -> bool:
+        """Accept no new connections, and finish the requests in flight.
+
+        Returns:
+            Whether all requests were finished in time.
         """
         self.is_draining = True
         if self._acceptor is not None:
-            self._acceptor.close()
+            self._acceptor.accept_backlog_and_close()
         await asyncio.sleep(GRACE_S)
         for connection in tuple(self.connections):
-            connection.drain()
+            connection.close_when_answered()
         try:
             async with asyncio.timeout(timeout_s):
                 while self.connections:
@@ -90,19 +120,20 @@ class LeanServer:
                     await self._changed.wait()
         except TimeoutError:
             for connection in tuple(self.connections):
-                connection.abort()
+                connection.close_at_once()
             return False
         return True
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a request's task; the event loop alone would let it be garbage-collected."""
+    def start_request_task(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a request's task, and hold a reference so that it is not garbage-collected."""
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def forget(self, connection: OpenConnection) -> None:
-        """Remove a connection that has ended."""
+    def remove_connection(self, connection: OpenConnection) -> None:
+        """Remove an ended connection."""
         self.connections.discard(connection)
+        self.idle.pop(connection, None)
         if self._acceptor is not None:
-            self._acceptor.count_closed()
+            self._acceptor.count_closed_connection()
         self._changed.set()

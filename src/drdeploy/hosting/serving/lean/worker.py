@@ -1,4 +1,4 @@
-"""A lean worker process: it loads the model, predicts once, and serves until it is stopped."""
+"""A lean worker process, which loads the model, predicts once, and serves until it is stopped."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import asyncio
 import gc
 import os
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from drdeploy.errors import DrdeployError
 from drdeploy.hosting.serving.gateway import Gateway
 from drdeploy.hosting.serving.lean.protocol import Connection
 from drdeploy.hosting.serving.lean.server import LeanServer
-from drdeploy.hosting.serving.load import load_handlers
+from drdeploy.hosting.serving.load import load_model_and_make_handlers
 from drdeploy.hosting.serving.log import Log
-from drdeploy.hosting.serving.log_bridge import bridge_logging
+from drdeploy.hosting.serving.log_bridge import forward_library_logging
 from drdeploy.hosting.serving.processes import EXIT_LOAD_REFUSED
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 READY = b"1"
 
 
-def run_worker(
+def run_lean_worker(
     settings: Settings,
     capacity: Capacity,
     *,
@@ -39,37 +40,44 @@ def run_worker(
     ready_fd: int,
     lifeline_fd: int,
 ) -> int:
-    """Serve until SIGTERM, or until the supervisor is gone.
+    """Serve until SIGTERM, or until the supervisor has ended.
 
     Args:
-        settings: The server's.
-        capacity: How many workers there are, and what each does at once.
-        listener: Bound by the supervisor; clients may have connected to it already.
-        counts: How many connections each worker has.
+        settings: The settings of the server.
+        capacity: The number of workers, and how many invocations each handles at once.
+        listener: The socket that the supervisor has bound; clients may already wait on it.
+        counts: The number of connections of each worker.
         slot: This worker's place in ``counts``.
-        ready_fd: Written to once requests are accepted.
+        ready_fd: The pipe that is written to as soon as requests are accepted.
         lifeline_fd: A pipe whose other end the supervisor holds open.
 
     Returns:
         The exit status of the process.
     """
     log = Log(settings.log_level)
-    bridge_logging(log)
+    forward_library_logging(log)
     try:
-        handlers = load_handlers(settings, capacity, log)
+        handlers = load_model_and_make_handlers(settings, capacity, log)
     except DrdeployError:
         return EXIT_LOAD_REFUSED
+    except OSError as err:
+        # A file that cannot be read or written now may be another time: the supervisor tries again.
+        what = f"{err.filename}: {err.strerror}" if err.filename else str(err.strerror)
+        log.write_event("worker cannot start", "error", message=f"A file cannot be used: {what}.")
+        return 1
     # What is loaded now stays: no collection need look at it, not even a first one (8 ms).
     gc.freeze()
     gc.enable()
 
     def listen(server: LeanServer) -> None:
-        server.listen(listener, Connection, counts=counts, slot=slot)
+        server.start_accepting(listener, Connection, counts=counts, slot=slot)
 
-    return asyncio.run(_serve(handlers, log, listen, ready_fd=ready_fd, lifeline_fd=lifeline_fd))
+    return asyncio.run(
+        _serve_until_stopped(handlers, log, listen, ready_fd=ready_fd, lifeline_fd=lifeline_fd)
+    )
 
 
-async def _serve(
+async def _serve_until_stopped(
     handlers: Handlers,
     log: Log,
     listen: Callable[[LeanServer], None],
@@ -88,11 +96,15 @@ async def _serve(
     # The kernel closes the supervisor's end of the pipe however the supervisor ends, SIGKILL
     # included; nobody else would ever stop this worker.
     loop.add_reader(lifeline_fd, stop_without_supervisor)
-    server = LeanServer(Gateway(handlers, log), handlers.settings, log)
+    server = LeanServer(Gateway(handlers, log), handlers.budgets, log)
     listen(server)
     handlers.counters.count_worker_start()
-    os.write(ready_fd, READY)
+    # If the supervisor ended while the model was loading, nobody reads this, and the lifeline stops
+    # the worker.
+    with suppress(BrokenPipeError):
+        os.write(ready_fd, READY)
     await stopping.wait()
-    is_drained = await server.drain(handlers.settings.drain_s)
-    log.event("worker stopped", "info" if is_drained else "warning", drained=is_drained)
+    is_drained = await server.drain_connections(handlers.settings.drain_s)
+    log.write_due_summary(is_last=True)
+    log.write_event("worker stopped", "info" if is_drained else "warning", drained=is_drained)
     return 0 if is_drained else 1

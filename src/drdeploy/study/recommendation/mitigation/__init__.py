@@ -1,12 +1,11 @@
-"""What can be done against cold starts, compared in the same simulation.
+"""Compare policies against cold starts in the same simulation.
 
-``demand``       how many containers each hour needs
-``policies``     do nothing, keep-warm requests, provisioned concurrency by schedule, the hybrid
-                 histogram of idle times, a forecast of demand
-``histogram``    the hybrid histogram (Shahrad et al. 2020)
-``comparison``   how many cold starts each policy avoids and at what cost; the best one
-``settings``     the chosen policy as variables for the Terraform modules
+- ``policies`` holds the five policies: no action, keep-warm requests, provisioned concurrency by
+  schedule, the hybrid histogram of idle times, and a forecast of demand.
+- ``histogram`` computes the hybrid histogram (Shahrad et al. 2020).
+- ``comparison`` computes the number of cold starts that each policy avoids, and the cost.
+- ``settings`` writes a policy as variables for the Terraform modules.
 
-A policy sees only the past.  The schedules alone are made from the traffic's own average week, as
-somebody who knows the opening hours would make them.
+The histogram and the forecast use only past arrivals.  The two policies with a schedule use the
+average week of the traffic, because a user knows the opening hours.
 """

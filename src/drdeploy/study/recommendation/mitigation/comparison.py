@@ -1,4 +1,4 @@
-"""How many cold starts each policy avoids and at what cost, and which is the best."""
+"""Compare how many cold starts each policy avoids and at what cost, and choose the best policy."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ class SimulatedPolicy:
     """The simulated outcome and cost of a policy.
 
     Attributes:
-        months: How many months of requests were simulated.
-        usd: A month's cost; None where a price is not known, which ``no_cost`` then names.
+        months: The number of months that the simulation covers.
+        usd: The cost of a month in USD; None if a price is not known.
+        no_cost: A sentence that names the unknown price; empty if the cost is known.
     """
 
     policy: Policy
@@ -30,19 +31,18 @@ class SimulatedPolicy:
 
 @dataclass(frozen=True)
 class MitigationResult:
-    """One policy's line in the comparison.
+    """The result of one policy, which is one line of the comparison.
 
     Attributes:
-        policy: The policy's name.
-        description: What it does.
-        cold_share: Share of the answered requests that met a cold start.
-        cold_starts: Cold starts of clients' requests in a month.
-        p95_s: The 95th percentile of the latency, cold starts included.
-        usd: A month's cost.
-        usd_per_avoided: Cost beyond that of doing nothing, per cold start that is avoided; None
-            where none is avoided, or a cost is not known.
-        keep_warm_requests: Requests sent in a month to keep containers warm.
-        note: Why there is no ``usd_per_avoided``.
+        cold_share: The share of the answered requests that met a cold start.
+        cold_starts: The number of client requests that met a cold start in a month.
+        p95_s: The 95th percentile of the latency, including cold starts.
+        usd: The cost of a month in USD.
+        usd_per_avoided: The additional cost over the policy ``nothing``, divided by the number of
+            avoided cold starts; None if no cold start is avoided or a cost is not known.
+        keep_warm_requests: The number of keep-warm requests in a month.
+        is_deployable: Whether this project can set the policy up on AWS.
+        note: Why ``usd_per_avoided`` is None; otherwise empty.
     """
 
     policy: str
@@ -53,18 +53,20 @@ class MitigationResult:
     usd: float | None
     usd_per_avoided: float | None
     keep_warm_requests: float
+    is_deployable: bool
     note: str
 
 
 @dataclass(frozen=True)
 class MitigationComparison:
-    """All policies on one configuration and traffic.
+    """The comparison of all policies on one configuration and traffic.
 
     Attributes:
-        lines: One for each policy; the first does nothing.
-        best: The cheapest policy within the required p95; where none is, or no p95 is required,
-            the one with the lowest cost per avoided cold start.
-        why: Why it is the best, as a clause.
+        lines: The result of each policy; the first policy is ``nothing``.
+        best: The cheapest deployable policy that meets the required p95. If no policy meets the
+            p95, or no p95 is required, the deployable policy with the lowest cost per avoided cold
+            start.
+        why: Why ``best`` is the best policy, as a clause.
     """
 
     lines: tuple[MitigationResult, ...]
@@ -72,20 +74,17 @@ class MitigationComparison:
     why: str
 
 
-def compare(policies: Sequence[SimulatedPolicy], *, p95_s: float | None) -> MitigationComparison:
-    """Compare policies that were simulated on the same traffic with the same seed.
-
-    Args:
-        policies: The policies; the first does nothing.
-        p95_s: The required p95, if there is one.
-    """
+def compare_cold_start_policies(
+    policies: Sequence[SimulatedPolicy], *, p95_s: float | None
+) -> MitigationComparison:
+    """Compare policies on the same simulated traffic; the first policy must be ``nothing``."""
     nothing = policies[0]
-    lines = tuple(_result(one, nothing) for one in policies)
-    best, why = _best(lines, p95_s)
+    lines = tuple(_compute_result_of_policy(one, nothing) for one in policies)
+    best, why = _choose_best_policy(lines, p95_s)
     return MitigationComparison(lines, best, why)
 
 
-def _result(one: SimulatedPolicy, nothing: SimulatedPolicy) -> MitigationResult:
+def _compute_result_of_policy(one: SimulatedPolicy, nothing: SimulatedPolicy) -> MitigationResult:
     cold = one.simulated.cold / one.months
     avoided = nothing.simulated.cold / nothing.months - cold
     per_avoided, note = None, one.no_cost
@@ -103,19 +102,20 @@ def _result(one: SimulatedPolicy, nothing: SimulatedPolicy) -> MitigationResult:
         usd=one.usd,
         usd_per_avoided=per_avoided,
         keep_warm_requests=one.simulated.keep_warm_requests / one.months,
+        is_deployable=one.policy.is_deployable,
         note=note,
     )
 
 
-def _best(lines: Sequence[MitigationResult], p95_s: float | None) -> tuple[str, str]:
-    priced = [line for line in lines if line.usd is not None]
+def _choose_best_policy(lines: Sequence[MitigationResult], p95_s: float | None) -> tuple[str, str]:
+    priced = [line for line in lines if line.usd is not None and line.is_deployable]
     fast = [line for line in priced if p95_s is not None and line.p95_s <= p95_s]
     if fast:
         best = min(fast, key=lambda line: line.usd or 0.0)
-        return best.policy, f"the cheapest whose p95 is within {p95_s:g} s"
+        return best.policy, f"it is the cheapest with a p95 within {p95_s:g} s"
     effective = [line for line in priced if line.usd_per_avoided is not None]
     if not effective:
-        return lines[0].policy, "no other avoids a cold start at a known price"
+        return lines[0].policy, "no other policy avoids a cold start at a known price"
     best = min(effective, key=lambda line: line.usd_per_avoided or 0.0)
-    unmet = "" if p95_s is None else f"none keeps a p95 of {p95_s:g} s; "
+    unmet = "" if p95_s is None else f"no policy keeps a p95 of {p95_s:g} s, and "
     return best.policy, f"{unmet}it has the lowest cost per avoided cold start"

@@ -1,15 +1,16 @@
 """The hybrid histogram of idle times: Shahrad et al., "Serverless in the Wild", USENIX ATC 2020.
 
-The policy counts the idle times between requests in bins of a minute, up to four hours.  After a
-request, the histogram's head (5th percentile) says when the next one may come at the earliest, its
-tail (99th percentile) until when waiting for it is worthwhile; 10 % is taken off and added as a
-margin.  Where the histogram says nothing (its bins are alike: coefficient of variation below 2), or
-too many idle times exceed its range, the container is kept warm for the whole range.  The authors
-fit a time series in the latter case; here the seasonal forecast is a policy of its own.
+The policy counts the idle times between requests in bins of a minute, up to four hours. After a
+request, the next request is expected between the 5th and the 99th percentile of the idle times,
+with a margin of 10 % on both sides. The container is kept warm for all four hours in two cases: the
+coefficient of variation of the bins is below 2, or more than half of the idle times are longer than
+four hours. For many idle times above four hours, the authors fit a time series; in this project,
+the seasonal forecast is a policy of its own.
 
-The authors load and unload containers themselves.  On SageMaker a container goes when the platform
-decides, so keep-warm requests are sent instead: the first at the head, or when the platform would
-remove the container, whichever is later; then one at every interval until the tail.
+The system of Shahrad et al. starts and stops containers itself. On SageMaker the platform decides
+when to stop a container, so keep-warm requests are sent instead. The first keep-warm request is
+sent at the 5th percentile, or just before the platform would stop the container if that is later.
+Further keep-warm requests follow at equal intervals until the 99th percentile.
 """
 
 from __future__ import annotations
@@ -28,26 +29,26 @@ HEAD, TAIL, MARGIN = 0.05, 0.99, 0.10
 LEAST_VARIATION = 2.0
 MOST_BEYOND_RANGE = 0.5
 FEWEST_IDLE_TIMES = 10
-"""The histogram is not used before it holds so many (the authors do not state their number)."""
+"""The number of idle times from which on the histogram is used; the authors do not give theirs."""
 
 
 class IdleTimes:
-    """A histogram of the idle times observed so far."""
+    """A histogram of all idle times observed so far."""
 
     def __init__(self) -> None:
         self._bins = np.zeros(BINS)
         self._beyond_range = 0
         self._n = 0
 
-    def add(self, idle_s: NDArray[np.float64]) -> None:
-        """Count idle times."""
+    def add_idle_times(self, idle_s: NDArray[np.float64]) -> None:
+        """Add idle times to the histogram."""
         at = (idle_s // BIN_S).astype(np.int64)
         self._bins += np.bincount(at[at < BINS], minlength=BINS)
         self._beyond_range += int((at >= BINS).sum())
         self._n += idle_s.size
 
-    def window_s(self) -> tuple[float, float]:
-        """Return from when to when after a request the next one is expected, in seconds."""
+    def predict_window_of_next_request_s(self) -> tuple[float, float]:
+        """Return the earliest and latest expected time from a request to the next, in seconds."""
         # Without evidence the container is kept for the whole range, as the authors do.
         whole = (0.0, BINS * BIN_S)
         within = self._n - self._beyond_range
@@ -61,24 +62,24 @@ class IdleTimes:
         return head * BIN_S * (1 - MARGIN), tail * BIN_S * (1 + MARGIN)
 
 
-def keep_warm_moments(
+def compute_keep_warm_times_s(
     times_s: NDArray[np.float64], interval_s: float, horizon_s: float
 ) -> NDArray[np.float64]:
-    """Moments at which the policy sends keep-warm requests; shape ``(m,)``, ascending.
+    """Return the times of keep-warm requests in ascending order.
 
     Args:
-        times_s: Moments of the clients' requests.
-        interval_s: Time between keep-warm requests.
-        horizon_s: End of the observed time.
+        times_s: The times of client requests.
+        interval_s: The time between two keep-warm requests after a client request.
+        horizon_s: The end of the covered time; no keep-warm request is later.
     """
     gaps = np.diff(times_s, append=horizon_s)
     known, counted, moments = IdleTimes(), 0, []
     # An idle time shorter than the interval needs no keep-warm request, so the histogram is used
     # for the longer ones only.  At each it holds the idle times before it, and none after.
     for at in np.flatnonzero(gaps > interval_s).tolist():
-        known.add(gaps[counted:at])
+        known.add_idle_times(gaps[counted:at])
         counted = at
-        head, tail = known.window_s()
+        head, tail = known.predict_window_of_next_request_s()
         first, last = max(head, interval_s), min(tail, float(gaps[at]))
         count = ceil((last - first) / interval_s)
         moments.append(float(times_s[at]) + first + np.arange(max(count, 0)) * interval_s)

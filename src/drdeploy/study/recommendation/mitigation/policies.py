@@ -1,4 +1,4 @@
-"""Policies against cold starts, and what each makes an endpoint do under given traffic."""
+"""Fit policies against cold starts to traffic."""
 
 from __future__ import annotations
 
@@ -7,47 +7,52 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from drdeploy.study.recommendation.mitigation.demand import (
-    containers_for,
-    forecast_by_hour,
-    repeat_weekly,
-    weekly_profile,
-)
-from drdeploy.study.recommendation.mitigation.histogram import keep_warm_moments
+from drdeploy.study.recommendation.mitigation.histogram import compute_keep_warm_times_s
 from drdeploy.study.recommendation.simulation.serverless import MitigationActions
-from drdeploy.units import SECONDS_PER_HOUR
+from drdeploy.study.recommendation.traffic import HOURS_PER_WEEK
+from drdeploy.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from drdeploy.study.recommendation.traffic.arrivals import Arrivals
+    from drdeploy.study.recommendation.traffic import Arrivals
 
-PolicyName = Literal["nothing", "keep-warm", "provisioned", "hybrid-histogram", "forecast"]
+PolicyName = Literal[
+    "nothing", "keep-warm", "provisioned", "provisioned-fixed", "hybrid-histogram", "forecast"
+]
 POLICIES: tuple[PolicyName, ...] = (
     "nothing",
     "keep-warm",
     "provisioned",
+    "provisioned-fixed",
     "hybrid-histogram",
     "forecast",
 )
+DEPLOYABLE_POLICIES: frozenset[PolicyName] = frozenset(
+    {"nothing", "keep-warm", "provisioned", "provisioned-fixed"}
+)
+"""The policies that the Terraform modules of this project set up; the others are research."""
 FEWEST_PROVISIONED = 1
-"""Application Auto Scaling accepts no lower minimum for provisioned concurrency."""
+"""The smallest number of provisioned containers that Application Auto Scaling accepts."""
 KEEP_WARM_MARGIN = 0.9
-"""Keep-warm requests follow each other after this share of the idle time, so that one that comes
-late still finds its container."""
+"""The time between two keep-warm requests, as a share of the time after which the platform removes
+an idle container; a request that is a little late still reaches a warm container."""
+SCHEDULE_LATENESS_S = 60.0
+"""The most that EventBridge Scheduler is late: it sends within the minute of the schedule (user
+guide, "Schedule types")."""
 
 
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """A policy fitted to some traffic.
+    """A policy that is fitted to some traffic.
 
     Attributes:
-        description: What it does, in words.
-        actions: Its keep-warm requests and provisioned containers in the simulation.
-        interval_s: Seconds between keep-warm requests; 0 where there are none.
-        containers_by_hour: How many containers are kept warm or provisioned in each of the 168
-            hours of a week, Monday 0:00 to 1:00 first; empty where the policy decides request by
-            request or week by week.
+        description: What the policy does.
+        actions: The keep-warm requests and provisioned containers in the simulation.
+        interval_s: The time between two keep-warm requests in seconds; 0 without them.
+        containers_by_hour: The number of containers that are kept warm or provisioned in each of
+            the 168 hours of a week, starting on Monday at 0:00; empty if the policy has no weekly
+            schedule.
     """
 
     name: PolicyName
@@ -56,18 +61,53 @@ class Policy:
     interval_s: float = 0.0
     containers_by_hour: tuple[int, ...] = ()
 
+    @property
+    def is_provisioned(self) -> bool:
+        """Whether the policy holds provisioned containers."""
+        return self.name in {"provisioned", "provisioned-fixed"}
 
-def make_policy(name: PolicyName, arrivals: Arrivals, *, busy_s: float, idle_s: float) -> Policy:
-    """Fit a policy to traffic.
+    @property
+    def is_deployable(self) -> bool:
+        """Whether this project can set the policy up on AWS."""
+        return self.name in DEPLOYABLE_POLICIES
+
+    @property
+    def operated_parts(self) -> tuple[str, ...]:
+        """The parts that somebody must run for the policy, besides the endpoint itself."""
+        if self.name == "nothing":
+            return ()
+        if self.is_provisioned:
+            varies = len(set(self.containers_by_hour)) > 1
+            held = "a number of provisioned containers that somebody sets"
+            return (held, *(("a schedule",) if varies else ()))
+        if self.name == "keep-warm":
+            return ("a schedule that sends keep-warm requests",)
+        return ("a program that sends keep-warm requests", "a schedule")
+
+
+def fit_policy_to_traffic(
+    name: PolicyName,
+    arrivals: Arrivals,
+    *,
+    busy_s: float,
+    idle_s: float,
+    concurrency_limit: int | None = None,
+) -> Policy:
+    """Fit a policy to the traffic of its simulation.
 
     Args:
-        name: The policy.
-        arrivals: The traffic that it will be simulated with.
-        busy_s: Mean time that one request occupies a container.
-        idle_s: Time after which the platform removes an idle container.
+        name: The name of the policy.
+        arrivals: The arrivals of the traffic.
+        busy_s: The mean time that one request occupies a container, in seconds.
+        idle_s: The time after which the platform removes an idle container, in seconds.
+        concurrency_limit: The largest number of containers that the endpoint may have; None for no
+            limit.
     """
-    interval_s = KEEP_WARM_MARGIN * idle_s
-    weekly = containers_for(weekly_profile(arrivals), busy_s)
+    interval_s = compute_keep_warm_interval_s(idle_s)
+    weekly = np.minimum(
+        compute_containers_by_hour(average_requests_by_hour_of_week(arrivals), busy_s),
+        concurrency_limit or np.iinfo(np.int64).max,
+    )
     match name:
         case "nothing":
             return Policy(name, "no measure against cold starts", MitigationActions())
@@ -79,7 +119,9 @@ def make_policy(name: PolicyName, arrivals: Arrivals, *, busy_s: float, idle_s: 
                 f"one container is kept warm by a request every {interval_s:g} s in the "
                 f"{int(one.sum())} hours of the week in which photographs arrive",
                 MitigationActions(
-                    _moments(repeat_weekly(one, arrivals), interval_s, arrivals.horizon_s)
+                    _schedule_keep_warm_times_s(
+                        repeat_weekly_plan(one, arrivals), interval_s, arrivals.horizon_s
+                    )
                 ),
                 interval_s,
                 tuple(one.tolist()),
@@ -91,12 +133,28 @@ def make_policy(name: PolicyName, arrivals: Arrivals, *, busy_s: float, idle_s: 
             return Policy(
                 name,
                 f"{containers} containers are provisioned, by the hour of the week",
-                MitigationActions(provisioned_by_hour=repeat_weekly(held, arrivals)),
+                MitigationActions(
+                    provisioned_by_hour=repeat_weekly_plan(
+                        held, arrivals, after_archive=FEWEST_PROVISIONED
+                    )
+                ),
+                0.0,
+                tuple(held.tolist()),
+            )
+        case "provisioned-fixed":
+            most = int(np.maximum(weekly, FEWEST_PROVISIONED).max())
+            held = np.full(HOURS_PER_WEEK, most)
+            return Policy(
+                name,
+                f"{most} containers are provisioned, day and night",
+                MitigationActions(
+                    provisioned_by_hour=repeat_weekly_plan(held, arrivals, after_archive=most)
+                ),
                 0.0,
                 tuple(held.tolist()),
             )
         case "hybrid-histogram":
-            moments = keep_warm_moments(arrivals.times_s, interval_s, arrivals.horizon_s)
+            moments = compute_keep_warm_times_s(arrivals.times_s, interval_s, arrivals.horizon_s)
             return Policy(
                 name,
                 "keep-warm requests while the histogram of idle times expects the next request",
@@ -104,20 +162,35 @@ def make_policy(name: PolicyName, arrivals: Arrivals, *, busy_s: float, idle_s: 
                 interval_s,
             )
         case "forecast":
-            planned = containers_for(forecast_by_hour(arrivals), busy_s)
+            planned = np.minimum(
+                compute_containers_by_hour(forecast_requests_by_hour(arrivals), busy_s),
+                concurrency_limit or np.iinfo(np.int64).max,
+            )
             return Policy(
                 name,
                 "as many containers as the demand of past weeks suggests are kept warm by requests "
                 f"every {interval_s:g} s",
-                MitigationActions(_moments(planned, interval_s, arrivals.horizon_s)),
+                MitigationActions(
+                    _schedule_keep_warm_times_s(planned, interval_s, arrivals.horizon_s)
+                ),
                 interval_s,
             )
 
 
-def _moments(
+def compute_keep_warm_interval_s(idle_s: float) -> float:
+    """Return the time between two keep-warm requests: whole minutes, as a schedule states them.
+
+    Args:
+        idle_s: The time after which the platform removes an idle container, in seconds.
+    """
+    longest_s = min(KEEP_WARM_MARGIN * idle_s, idle_s - SCHEDULE_LATENESS_S)
+    return max(longest_s // SECONDS_PER_MINUTE, 1.0) * SECONDS_PER_MINUTE
+
+
+def _schedule_keep_warm_times_s(
     containers_by_hour: NDArray[np.int64], interval_s: float, horizon_s: float
 ) -> NDArray[np.float64]:
-    """Moments of keep-warm requests: in each hour from its begin, one for each container."""
+    """Return the times of keep-warm requests: in each hour, one per container and interval."""
     # At least one request an hour, even if containers would stay for longer.
     within = np.arange(0.0, SECONDS_PER_HOUR, min(interval_s, SECONDS_PER_HOUR))
     hours = np.flatnonzero(containers_by_hour)
@@ -125,3 +198,122 @@ def _moments(
     each = np.repeat(containers_by_hour[hours], within.size)
     moments, each = moments[moments < horizon_s], each[moments < horizon_s]
     return np.repeat(moments, each)
+
+
+REFUSED_AT_MOST = 0.01
+"""The highest share of requests that may find every warm container busy, and meet a cold start."""
+WORTH_KEEPING = 0.05
+"""If fewer requests are expected in an hour, no container is kept warm in the hour."""
+SMOOTHING = 0.3
+"""The weight of the latest week in the forecast's level and profile."""
+
+
+def count_requests_in_each_hour(arrivals: Arrivals) -> NDArray[np.int64]:
+    """Return the number of requests in each hour of the covered time."""
+    hours = int(np.ceil(arrivals.horizon_s / SECONDS_PER_HOUR))
+    at = np.minimum((arrivals.times_s // SECONDS_PER_HOUR).astype(np.int64), hours - 1)
+    return np.bincount(at, minlength=hours)
+
+
+def _count_hours_until_last_request(arrivals: Arrivals) -> int:
+    return int(arrivals.times_s[-1] // SECONDS_PER_HOUR) + 1
+
+
+def average_requests_by_hour_of_week(arrivals: Arrivals) -> NDArray[np.float64]:
+    """Return the average requests in each of the 168 hours of a week, from Monday at 0:00.
+
+    An archive is sent once: the weeks after its last photograph do not count.
+    """
+    counts = count_requests_in_each_hour(arrivals)
+    if arrivals.is_archive:
+        counts = counts[: _count_hours_until_last_request(arrivals)]
+    at = (np.arange(counts.size) + int(arrivals.begins_at_hour)) % HOURS_PER_WEEK
+    observed = np.bincount(at, minlength=HOURS_PER_WEEK)
+    return np.bincount(at, counts, minlength=HOURS_PER_WEEK) / np.maximum(observed, 1)
+
+
+def repeat_weekly_plan(
+    by_hour_of_week: NDArray[np.int64], arrivals: Arrivals, *, after_archive: int = 0
+) -> NDArray[np.int64]:
+    """Return the plan for each hour of the arrivals' covered time, by repeating a weekly plan.
+
+    Args:
+        by_hour_of_week: The plan of the 168 hours of a week.
+        arrivals: The arrivals of the traffic.
+        after_archive: The plan of every hour after the last photograph of an archive.
+    """
+    hours = int(np.ceil(arrivals.horizon_s / SECONDS_PER_HOUR))
+    at = (np.arange(hours) + int(arrivals.begins_at_hour)) % HOURS_PER_WEEK
+    planned = by_hour_of_week[at]
+    if arrivals.is_archive:
+        planned[_count_hours_until_last_request(arrivals) :] = after_archive
+    return planned
+
+
+def compute_containers_by_hour(
+    requests_by_hour: NDArray[np.float64], busy_s: float
+) -> NDArray[np.int64]:
+    """Return, for each hour, the number of containers with which few requests meet a cold start.
+
+    The endpoint has no queue, so a request that finds no idle warm container starts a new
+    container (:func:`erlang_b_blocking_probability`).
+
+    Args:
+        requests_by_hour: The expected number of requests in each hour.
+        busy_s: The mean time that one request occupies a container, in seconds.
+    """
+    # A week has few distinct demands, and a year of hours repeats them: each is computed once.
+    rounded = np.round(requests_by_hour, 3)
+    distinct = {
+        requests: compute_fewest_workers_for_load(requests * busy_s / SECONDS_PER_HOUR)
+        if requests >= WORTH_KEEPING
+        else 0
+        for requests in np.unique(rounded).tolist()
+    }
+    return np.array([distinct[requests] for requests in rounded.tolist()], dtype=np.int64)
+
+
+def compute_fewest_workers_for_load(load: float) -> int:
+    """Return the smallest number of workers that refuse at most 1 % of the requests."""
+    workers = 1
+    while erlang_b_blocking_probability(load, workers) > REFUSED_AT_MOST:
+        workers += 1
+    return workers
+
+
+def erlang_b_blocking_probability(load: float, workers: int) -> float:
+    """Return the probability that a request finds every worker busy (Erlang 1917, M/M/c/c).
+
+    Args:
+        load: The arrival rate times the mean service time, in Erlang.
+        workers: The number of workers, at least 1.
+    """
+    # The recursion over workers avoids the factorials of the textbook's formula, which overflow.
+    blocked = 1.0
+    for worker in range(1, workers + 1):
+        blocked = load * blocked / (worker + load * blocked)
+    return blocked
+
+
+def forecast_requests_by_hour(arrivals: Arrivals) -> NDArray[np.float64]:
+    """Return the expected requests of each hour, forecast only from earlier weeks.
+
+    The forecast is the number of requests in a week times a weekly profile. The number and the
+    profile are smoothed exponentially once a week (Winters 1960, multiplicative season, no trend).
+    The forecast of the first week is zero, because no earlier week is known.
+    """
+    counts = count_requests_in_each_hour(arrivals)
+    weeks = -(-counts.size // HOURS_PER_WEEK)  # rounded up
+    padded = np.zeros(weeks * HOURS_PER_WEEK)
+    padded[: counts.size] = counts
+    by_week = padded.reshape(weeks, HOURS_PER_WEEK)
+    expected = np.zeros_like(by_week)
+    level, profile = 0.0, np.zeros(HOURS_PER_WEEK)
+    for week, observed in enumerate(by_week):
+        expected[week] = level * profile
+        total = float(observed.sum())
+        weight = SMOOTHING if week else 1.0  # the first week is all that is known
+        level += weight * (total - level)
+        if total:  # a week without requests says nothing about their profile
+            profile += (weight if profile.any() else 1.0) * (observed / total - profile)
+    return expected.ravel()[: counts.size]

@@ -1,9 +1,11 @@
-"""An option as variables for the Terraform environment ``single-endpoint``.
+"""Write an option as variables for the Terraform environment ``single-endpoint``.
 
-Provisioned concurrency by the hour becomes ``provisioned_scaling`` with one schedule for each hour
-and number of containers.  Hours are those of the traffic, written without a time zone, which AWS
-takes as UTC: add ``timezone`` where they are local.  Terraform creates nothing that sends keep-warm
-requests; :func:`weekly_schedule` says in which hours they are needed.
+Provisioned concurrency by the hour becomes ``provisioned_scaling``, with a schedule for each hour
+at which the number of containers changes. Keep-warm requests become ``keep_warm``, with a schedule
+for each group of days that have the same hours. Opening hours become ``opening_hours``, with a pair
+of schedules for each opening and closing. The hours of the traffic have no time zone, and AWS reads
+hours without a time zone as UTC. If the hours of the traffic are in local time, add
+``timezone`` to the schedules.
 """
 
 from __future__ import annotations
@@ -12,47 +14,91 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from drdeploy.hosting.sagemaker import quotas
-from drdeploy.study.recommendation.traffic.shape import HOURS_PER_DAY
+from drdeploy.study.recommendation.traffic import HOURS_PER_DAY
+from drdeploy.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from drdeploy.study.recommendation.mitigation.policies import Policy
 
+MINUTES_PER_HOUR = SECONDS_PER_HOUR // SECONDS_PER_MINUTE
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
-def serverless_variables(
-    memory_mb: int, policy: Policy, *, peak_concurrency: int, headroom: float
+def make_serverless_terraform_variables(
+    memory_mb: int,
+    policy: Policy,
+    *,
+    peak_concurrency: int,
+    headroom: float,
+    concurrency_limit: int | None = None,
 ) -> dict[str, Any]:
-    """Terraform variables of a serverless endpoint.
+    """Return the Terraform variables of a serverless endpoint.
 
     Args:
-        memory_mb: The endpoint's memory.
+        memory_mb: The memory of the endpoint.
         policy: The policy against cold starts.
-        peak_concurrency: Most requests at once in the simulation.
-        headroom: Share of ``max_concurrency`` that stays free at that peak.
+        peak_concurrency: The largest number of requests in progress at once in the simulation.
+        headroom: The share of ``max_concurrency`` that stays free at the simulated peak.
+        concurrency_limit: The number of requests that the account lets an endpoint handle at once;
+            None for SageMaker's limit.
     """
-    provisioned = max(policy.containers_by_hour, default=0) if policy.name == "provisioned" else 0
+    provisioned = max(policy.containers_by_hour, default=0) if policy.is_provisioned else 0
     # SageMaker refuses an endpoint with more provisioned concurrency than max_concurrency.
     needed = max(ceil(peak_concurrency / (1 - headroom)), provisioned, 1)
+    most = quotas.read_max_concurrency_range().maximum or needed
     endpoint: dict[str, Any] = {
         "kind": "serverless",
         "memory_mb": memory_mb,
-        "max_concurrency": min(needed, quotas.serverless_max_concurrency().maximum or needed),
+        "max_concurrency": min(needed, most, concurrency_limit or most),
         "provisioned_concurrency": provisioned or None,
     }
     if provisioned and min(policy.containers_by_hour) < provisioned:
         endpoint["provisioned_scaling"] = {
             "min_capacity": min(policy.containers_by_hour),
             "max_capacity": provisioned,
-            "schedules": _schedules(policy.containers_by_hour),
+            "schedules": _make_scaling_schedules(policy.containers_by_hour),
         }
-    return {"endpoint": endpoint, "allow_always_on": provisioned > 0}
+    schedules = _make_keep_warm_schedules(policy) if policy.name == "keep-warm" else {}
+    if schedules:
+        endpoint["keep_warm"] = {"schedules": schedules}
+    return {"endpoint": endpoint, "allow_always_on": provisioned > 0 or bool(schedules)}
 
 
-def _schedules(containers_by_hour: Sequence[int]) -> dict[str, dict[str, Any]]:
-    """A schedule for each hour at which the number of containers changes, and its new number."""
+def _make_keep_warm_schedules(policy: Policy) -> dict[str, dict[str, Any]]:
+    """Return a schedule of keep-warm requests for each group of days with the same hours."""
+    days_by_hours: dict[tuple[int, ...], list[str]] = {}
+    for at, day in enumerate(DAYS):
+        begin = at * HOURS_PER_DAY
+        of_day = policy.containers_by_hour[begin : begin + HOURS_PER_DAY]
+        hours = tuple(hour for hour, containers in enumerate(of_day) if containers)
+        if hours:
+            days_by_hours.setdefault(hours, []).append(day[:3].upper())
+    minutes = int(policy.interval_s // SECONDS_PER_MINUTE)
+    # The simulation, too, starts over with each hour.
+    within = f"0/{minutes}" if minutes < MINUTES_PER_HOUR else "0"
+    return {
+        f"keep-warm-{number}": {
+            "schedule": f"cron({within} {_write_ranges(hours)} ? * {','.join(days)} *)"
+        }
+        for number, (hours, days) in enumerate(days_by_hours.items(), start=1)
+    }
+
+
+def _write_ranges(hours: Sequence[int]) -> str:
+    """Return ascending hours as a field of a cron line, for example ``8-11,13``."""
+    ranges: list[list[int]] = []
+    for hour in hours:
+        if ranges and hour == ranges[-1][-1] + 1:
+            ranges[-1] = [ranges[-1][0], hour]
+        else:
+            ranges.append([hour])
+    return ",".join("-".join(map(str, one)) for one in ranges)
+
+
+def _make_scaling_schedules(containers_by_hour: Sequence[int]) -> dict[str, dict[str, Any]]:
+    """Return a schedule for each hour at which the number of containers changes."""
     days: dict[tuple[int, int], list[str]] = {}
     for at, containers in enumerate(containers_by_hour):
         # Monday's first hour follows Sunday's last, at index -1.
@@ -69,8 +115,8 @@ def _schedules(containers_by_hour: Sequence[int]) -> dict[str, dict[str, Any]]:
     }
 
 
-def real_time_variables(instance_type: str, instances: int) -> dict[str, Any]:
-    """Terraform variables of a real-time endpoint, which runs (and costs) until it is deleted."""
+def make_real_time_terraform_variables(instance_type: str, instances: int) -> dict[str, Any]:
+    """Return the Terraform variables of a real-time endpoint, which is always on."""
     return {
         "endpoint": {
             "kind": "realtime",
@@ -81,8 +127,126 @@ def real_time_variables(instance_type: str, instances: int) -> dict[str, Any]:
     }
 
 
-def weekly_schedule(policy: Policy) -> list[dict[str, Any]]:
-    """Stretches of a day with one number of containers; hours without any are left out."""
+def make_autoscaled_terraform_variables(
+    instance_type: str, fewest: int, most: int, target_per_minute: float
+) -> dict[str, Any]:
+    """Return the Terraform variables of a real-time endpoint with autoscaling."""
+    return {
+        "endpoint": {
+            "kind": "realtime",
+            "instance_type": instance_type,
+            "initial_instance_count": fewest,
+            "autoscaling": {
+                "min_capacity": fewest,
+                "max_capacity": most,
+                "target_invocations_per_minute": target_per_minute,
+            },
+        },
+        "allow_always_on": True,
+    }
+
+
+def make_scheduled_terraform_variables(
+    instance_type: str, instances: int, is_open: Sequence[bool], start_s: float
+) -> dict[str, Any]:
+    """Return the Terraform variables of a real-time endpoint with opening hours.
+
+    Args:
+        instance_type: The type of the instances.
+        instances: The number of instances while the endpoint is open.
+        is_open: Whether the endpoint is open, for each of the 168 hours of a week from Monday.
+        start_s: The time until a created endpoint answers; it is created that much earlier.
+    """
+    return {
+        "endpoint": {
+            "kind": "realtime",
+            "instance_type": instance_type,
+            "initial_instance_count": instances,
+            "opening_hours": {"schedules": _make_opening_schedules(is_open, start_s)},
+        },
+        "allow_always_on": True,
+    }
+
+
+def _make_opening_schedules(is_open: Sequence[bool], start_s: float) -> dict[str, dict[str, str]]:
+    """Return a pair of schedules for each pair of times of day at which something opens and closes.
+
+    An endpoint that is created on a Sunday evening for a Monday has other days than one that is
+    created on a Monday, so the days belong to the pair.
+    """
+    week = len(is_open)
+    lead = ceil(start_s / SECONDS_PER_MINUTE)
+    days: dict[tuple[int, int], tuple[list[str], list[str]]] = {}
+    for begin in range(week):
+        # Monday's first hour follows Sunday's last, at index -1.
+        if not is_open[begin] or is_open[begin - 1]:
+            continue
+        end = next(at for at in range(begin + 1, begin + week) if not is_open[at % week])
+        opens = (begin * MINUTES_PER_HOUR - lead) % (week * MINUTES_PER_HOUR)
+        closes = end % week * MINUTES_PER_HOUR
+        of_day = MINUTES_PER_HOUR * HOURS_PER_DAY
+        opening, closing = days.setdefault((opens % of_day, closes % of_day), ([], []))
+        opening.append(DAYS[opens // of_day][:3].upper())
+        closing.append(DAYS[closes // of_day][:3].upper())
+    return {
+        f"hours-{number}": {
+            "opens": _write_cron_line(opens, opening),
+            "closes": _write_cron_line(closes, closing),
+        }
+        for number, ((opens, closes), (opening, closing)) in enumerate(days.items(), start=1)
+    }
+
+
+def _write_cron_line(minute_of_day: int, days: Sequence[str]) -> str:
+    hour, minute = divmod(minute_of_day, MINUTES_PER_HOUR)
+    return f"cron({minute} {hour} ? * {','.join(days)} *)"
+
+
+def make_asynchronous_terraform_variables(
+    instance_type: str, most: int, requests_at_once: int, target_backlog: float
+) -> dict[str, Any]:
+    """Return the Terraform variables of an asynchronous endpoint that scales to zero.
+
+    Args:
+        instance_type: The type of the instances.
+        most: The largest number of instances.
+        requests_at_once: The number of requests that an instance processes at a time.
+        target_backlog: The number of requests that wait for each instance.
+    """
+    return {
+        "endpoint": {
+            "kind": "asynchronous",
+            "instance_type": instance_type,
+            "initial_instance_count": 1,
+            "max_concurrent_invocations_per_instance": requests_at_once,
+            "autoscaling": {
+                "min_capacity": 0,
+                "max_capacity": most,
+                "target_backlog_per_instance": target_backlog,
+            },
+        },
+        "allow_always_on": False,
+    }
+
+
+def make_batch_variables(
+    instance_type: str, instances: int, requests_at_once: int
+) -> dict[str, Any]:
+    """Return the variables of batch transform jobs, which `drdeploy batch run --variables` takes.
+
+    Terraform makes the bucket and the role of the jobs, and cannot start a job.
+    """
+    return {
+        "batch": {
+            "instance_type": instance_type,
+            "instance_count": instances,
+            "max_concurrent_transforms": requests_at_once,
+        }
+    }
+
+
+def list_daily_container_periods(policy: Policy) -> list[dict[str, Any]]:
+    """Return the periods of each day with a constant number of containers above zero."""
     stretches: list[dict[str, Any]] = []
     for hour, containers in enumerate(policy.containers_by_hour):
         day, begin = divmod(hour, HOURS_PER_DAY)

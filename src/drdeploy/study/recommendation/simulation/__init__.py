@@ -1,12 +1,14 @@
-"""What traffic does to an endpoint: a discrete-event simulation fed by measured times.
+"""Simulate traffic on an endpoint, event by event, with measured times.
 
-``service``     the measured times of a configuration, warm and cold, from which times are drawn
-``serverless``  requests start or find a container, or are refused
-``real_time``   requests wait in one queue for the next free worker
-``outcome``     the result: share of cold starts, percentiles, seconds to pay for
-``erlang``      closed formulas that the simulation is checked against
+- ``service`` holds the measured warm and cold times of a configuration, from which the times of
+  simulated requests are drawn.
+- ``serverless`` simulates a serverless endpoint.
+- ``real_time`` simulates a real-time endpoint.
+- ``instances`` simulates instances whose number changes, and batch transform jobs.
+- ``outcome`` holds the result: share of cold starts, percentiles of the latency, and billed
+  seconds.
 
-The same seed gives the same outcome.  `benchmarks/simulation_speed.py` measures how fast
-the simulation is, and `benchmarks/simulation_against_service.py` how close its results are to those
-of the local service.
+The same seed always gives the same outcome.  `benchmarks/simulation_speed.py` measures the speed of
+the simulation, and `benchmarks/simulation_against_service.py` compares the simulation with the
+local service.
 """

@@ -1,4 +1,4 @@
-"""The outcome of a simulation, request by request and summarised."""
+"""The outcome of a simulation: the result of each request, and a summary of all requests."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 WAITS = 2_000
-"""Number of waiting times that a summary keeps, for the bootstrap of the p95."""
+"""The number of waiting times that a summary keeps for the bootstrap of the p95."""
 
 
 class SimulatedStart(IntEnum):
-    """How a request was answered: by which kind of container, or not at all."""
+    """The kind of container that answered a request; ``THROTTLED`` if the request was refused."""
 
     WARM = 0
     COLD = 1
@@ -29,21 +29,20 @@ class SimulatedStart(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class SimulationOutcome:
-    """What happened to each request of the clients, in order of arrival.
+    """The result of each client request, in order of arrival.
 
     Attributes:
-        times_s: Moment of arrival.
-        latency_s: Latency as the client sees it, waiting included; infinite for a request that was
-            refused, because it is never answered.
-        waiting_s: Time spent waiting for a free worker; zero on a serverless endpoint, which does
-            not queue.
-        busy_s: Time that a container was occupied; zero for a request that was refused.
-        starts: The :class:`SimulatedStart`, as ``uint8``.
-        keep_warm_requests: Number of requests that were sent to keep containers warm; they are not
-            among the clients' requests.
-        on_demand_s: Seconds billed at the price on demand, those of keep-warm requests included.
-        provisioned_duration_s: Seconds billed at the price of provisioned containers at work.
-        provisioned_held_s: Container-seconds that were held provisioned.
+        times_s: The time of arrival of each request.
+        latency_s: The latency at the client, including waiting; infinite for a refused request,
+            because it is never answered.
+        waiting_s: The time that each request waits for a free worker; zero on a serverless
+            endpoint, which has no queue.
+        busy_s: The time that each request occupies a container; zero for a refused request.
+        starts: The :class:`SimulatedStart` of each request, as ``uint8``.
+        keep_warm_requests: The number of keep-warm requests, which are not client requests.
+        on_demand_s: Seconds billed at the on-demand price, including those of keep-warm requests.
+        provisioned_duration_s: Seconds billed at the price of a working provisioned container.
+        provisioned_held_s: Seconds that containers were held ready, summed over containers.
     """
 
     times_s: Floats
@@ -58,20 +57,20 @@ class SimulationOutcome:
 
     @property
     def n(self) -> int:
-        """Number of clients' requests."""
+        """The number of client requests."""
         return self.latency_s.size
 
-    def count(self, start: SimulatedStart) -> int:
-        """Number of requests that were answered that way."""
+    def count_requests_with_start(self, start: SimulatedStart) -> int:
+        """Return the number of client requests with the given kind of start."""
         return int((self.starts == start).sum())
 
-    def latency_percentile_s(self, share: float) -> float:
-        """Smallest latency that ``share`` of all requests do not exceed."""
+    def compute_latency_percentile_s(self, share: float) -> float:
+        """Return the smallest latency within which ``share`` of all requests are answered."""
         # No interpolation: between a finite and an infinite latency it would give nonsense.
         return float(np.quantile(self.latency_s, share, method="inverted_cdf"))
 
-    def peak_concurrency(self) -> int:
-        """Most clients' requests that were being served at once."""
+    def compute_peak_concurrency(self) -> int:
+        """Return the largest number of client requests that were in progress at once."""
         accepted = self.starts != SimulatedStart.THROTTLED
         begins = (self.times_s + self.waiting_s)[accepted]
         ends = np.sort(begins + self.busy_s[accepted])
@@ -79,21 +78,22 @@ class SimulationOutcome:
         done = np.searchsorted(ends, np.sort(begins), side="right")
         return int((np.arange(1, begins.size + 1) - done).max(initial=0))
 
-    def summary(self) -> SimulationSummary:
-        """Keep what a decision needs; the requests of a country would not fit for every option."""
+    def make_summary(self) -> SimulationSummary:
+        """Return a summary of the outcome, so small that many summaries fit into memory."""
         # Spread over the traffic: the first ones would all come from one quiet or busy hour.
         sample = np.linspace(0, self.n - 1, WAITS).astype(np.int64)
         return SimulationSummary(
             n=self.n,
-            warm=self.count(SimulatedStart.WARM),
-            cold=self.count(SimulatedStart.COLD),
-            provisioned=self.count(SimulatedStart.PROVISIONED),
-            throttled=self.count(SimulatedStart.THROTTLED),
-            p50_s=self.latency_percentile_s(0.5),
-            p95_s=self.latency_percentile_s(0.95),
+            warm=self.count_requests_with_start(SimulatedStart.WARM),
+            cold=self.count_requests_with_start(SimulatedStart.COLD),
+            provisioned=self.count_requests_with_start(SimulatedStart.PROVISIONED),
+            throttled=self.count_requests_with_start(SimulatedStart.THROTTLED),
+            p50_s=self.compute_latency_percentile_s(0.5),
+            p95_s=self.compute_latency_percentile_s(0.95),
             waiting_p95_s=float(np.quantile(self.waiting_s, 0.95, method="inverted_cdf")),
             waits_s=self.waiting_s[sample],
-            peak_concurrency=self.peak_concurrency(),
+            slowest_s=float(self.latency_s.max()),
+            peak_concurrency=self.compute_peak_concurrency(),
             keep_warm_requests=self.keep_warm_requests,
             on_demand_s=self.on_demand_s,
             provisioned_duration_s=self.provisioned_duration_s,
@@ -103,16 +103,22 @@ class SimulationOutcome:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SimulationSummary:
-    """An outcome in numbers.
+    """A summary of an outcome.
 
     Attributes:
-        n: Number of clients' requests, each ``warm``, ``cold``, ``provisioned`` or ``throttled``.
-        p50_s: Median latency of all requests; infinite where half of them are refused.
-        p95_s: The 95th percentile; infinite where more than 5 % are refused.
+        n: The number of client requests, which is the sum of ``warm``, ``cold``, ``provisioned``
+            and ``throttled``.
+        p50_s: The median latency of all requests; infinite if half of them are refused.
+        p95_s: The 95th percentile of the latency; infinite if more than 5 % of the requests are
+            refused.
         waiting_p95_s: The 95th percentile of the time that a request waits for a free worker.
-        waits_s: Waiting times of requests evenly spread over the traffic; shape ``(WAITS,)``.
-        peak_concurrency: Most requests at once.
-        keep_warm_requests: See :class:`SimulationOutcome`, as for the seconds.
+        waits_s: The waiting times of a sample of the requests; shape ``(WAITS,)``.
+        slowest_s: The longest latency; infinite if a request is refused.
+        peak_concurrency: The largest number of client requests in progress at once.
+        keep_warm_requests: The number of keep-warm requests.
+        on_demand_s: Seconds billed at the on-demand price.
+        provisioned_duration_s: Seconds billed at the price of a working provisioned container.
+        provisioned_held_s: Seconds that containers were held ready, summed over containers.
     """
 
     n: int
@@ -124,6 +130,7 @@ class SimulationSummary:
     p95_s: float
     waiting_p95_s: float
     waits_s: Floats
+    slowest_s: float
     peak_concurrency: int
     keep_warm_requests: int
     on_demand_s: float
@@ -131,22 +138,22 @@ class SimulationSummary:
     provisioned_held_s: float
 
     @property
-    def answered(self) -> int:
-        """Number of requests that were not refused."""
+    def answered_requests(self) -> int:
+        """The number of requests that were not refused."""
         return self.n - self.throttled
 
     @property
     def cold_share(self) -> float:
-        """Share of the answered requests that met a cold start."""
-        return self.cold / self.answered if self.answered else 0.0
+        """The share of the answered requests that met a cold start."""
+        return self.cold / self.answered_requests if self.answered_requests else 0.0
 
     @property
     def throttled_share(self) -> float:
-        """Share of all requests that were refused."""
+        """The share of all requests that were refused."""
         return self.throttled / self.n
 
 
-def billed_s(busy_s: Floats) -> float:
-    """Seconds that AWS bills: each invocation is rounded up to a millisecond."""
+def compute_billed_s(busy_s: Floats) -> float:
+    """Return the seconds that AWS bills, which rounds each invocation up to a millisecond."""
     # Rounding first: 0.010 s are 10.000000000000002 ms in floating point, but 10 on the bill.
     return float(np.ceil(np.round(busy_s * 1000, 6)).sum() / 1000)

@@ -1,12 +1,13 @@
-"""A real-time endpoint: requests wait in one queue for the next free worker.
+"""Simulate a real-time endpoint, whose requests wait in one queue for the next free worker.
 
-SageMaker spreads requests over instances.  That the least busy instance gets the next request makes
-one queue of all of theirs, which is what the local service does as well.
+SageMaker and the local service send each request to the least busy instance. All instances together
+behave as if their requests waited in one queue.
 """
 
 from __future__ import annotations
 
 from heapq import heapreplace
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,43 +19,51 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from drdeploy.study.recommendation.simulation.service import Times
-    from drdeploy.study.recommendation.traffic.arrivals import Arrivals
+    from drdeploy.study.recommendation.traffic import Arrivals
 
 
 def simulate_real_time(
-    arrivals: Arrivals, times: Times, workers: int, *, seed: int
+    arrivals: Arrivals,
+    times: Times,
+    workers: int,
+    *,
+    seed: int,
+    answered_within_s: float = inf,
 ) -> SimulationOutcome:
-    """Simulate arrivals on workers that serve one request each at a time, first come first served.
+    """Simulate arrivals on workers that each serve one request at a time, in order of arrival.
 
     Args:
-        arrivals: Moments of the requests.
-        times: Measured times to draw from.
-        workers: Number of workers over all instances.
-        seed: The same seed gives the same outcome.
+        arrivals: The arrivals of the traffic.
+        times: The measured times, from which each request draws one row.
+        workers: The total number of workers on all instances.
+        seed: The seed of the draws; the same seed always gives the same outcome.
+        answered_within_s: The time after which AWS gives a request up, waiting included.
 
     Raises:
-        AnalysisError: There is no worker.
+        AnalysisError: The number of workers is below 1.
     """
     if workers < 1:
-        raise AnalysisError("A real-time endpoint has at least one worker")
+        raise AnalysisError("A real-time endpoint needs at least one worker")
     rows = np.random.default_rng((seed, 0)).integers(0, times.n, arrivals.n, dtype=np.uint32)
     busy = times.busy_s[rows]
-    waiting = waiting_s(arrivals.times_s, busy, workers)
+    waiting = compute_waiting_time_of_each_request_s(arrivals.times_s, busy, workers)
+    never = waiting + busy > answered_within_s
     return SimulationOutcome(
         times_s=arrivals.times_s,
-        latency_s=waiting + times.total_s[rows],
-        waiting_s=waiting,
-        busy_s=busy,
-        starts=np.full(arrivals.n, SimulatedStart.WARM, dtype=np.uint8),
+        latency_s=np.where(never, inf, waiting + times.total_s[rows]),
+        waiting_s=np.where(never, 0.0, waiting),
+        busy_s=np.where(never, 0.0, busy),
+        starts=np.where(never, SimulatedStart.THROTTLED, SimulatedStart.WARM).astype(np.uint8),
     )
 
 
-def waiting_s(
+def compute_waiting_time_of_each_request_s(
     times_s: NDArray[np.float64], busy_s: NDArray[np.float64], workers: int
 ) -> NDArray[np.float64]:
-    """Waiting time of each request in one queue before the workers (Kiefer and Wolfowitz 1955).
+    """Return the waiting time of each request in one queue (Kiefer and Wolfowitz 1955).
 
-    The heap holds when each worker is free again; the next request takes the first of them.
+    The heap holds the times at which the workers become free.  The next request goes to the worker
+    that becomes free first.
     """
     # All workers are free at first, which is a valid heap.
     free_at = [0.0] * workers

@@ -1,10 +1,15 @@
-"""A serverless endpoint: each request under way has a container of its own.
+"""Simulate a serverless endpoint, on which each request in progress has its own container.
 
-The rules are those of the local service, which follows SageMaker.  A request takes the container
-that became idle last; if none is idle, one is started (a cold start); if ``max_concurrency``
-requests are under way, it is refused at once, because nothing queues.  A container that is idle for
-too long is removed.  Provisioned containers are always warm and taken first; beyond them the
-endpoint works on demand.  They are ready when their hour begins.
+The rules are those of the local service, which follows SageMaker:
+
+- A request goes to an idle provisioned container if there is one.  Provisioned containers are
+  always warm, and are ready when their hour begins.
+- If no provisioned container is idle, the request goes to the on-demand container that became idle
+  last.
+- If no container is idle, a new container is started, which is a cold start.
+- If ``max_concurrency`` requests are in progress, a request is refused at once, because the
+  endpoint has no queue.
+- An on-demand container that is idle for too long is removed.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from drdeploy.errors import AnalysisError
 from drdeploy.study.recommendation.simulation.outcome import (
     SimulatedStart,
     SimulationOutcome,
-    billed_s,
+    compute_billed_s,
 )
 from drdeploy.units import SECONDS_PER_HOUR
 
@@ -30,22 +35,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from drdeploy.study.recommendation.simulation.service import ServiceTimes
-    from drdeploy.study.recommendation.traffic.arrivals import Arrivals
+    from drdeploy.study.recommendation.traffic import Arrivals
 
 CHUNK = 500_000
-"""Requests that are turned into Python's own numbers at once, which take four times the memory of
-the arrays."""
+"""The number of requests that are converted to Python numbers at once; Python numbers take four
+times the memory of arrays."""
 
 _WARM, _COLD, _PROVISIONED, _THROTTLED = (int(start) for start in SimulatedStart)
 
 
 @dataclass(frozen=True)
 class SimulatedScaling:
-    """How a serverless endpoint scales.
+    """The scaling limits of a serverless endpoint.
 
     Attributes:
-        max_concurrency: Most requests under way at once.
-        idle_s: Time after which an idle container is removed.
+        max_concurrency: The largest number of requests in progress at once.
+        idle_s: The time after which an idle container is removed, in seconds.
     """
 
     max_concurrency: int
@@ -54,12 +59,12 @@ class SimulatedScaling:
 
 @dataclass(frozen=True, eq=False)
 class MitigationActions:
-    """What a policy does against cold starts over the simulated time.
+    """The actions of a policy against cold starts over the simulated time.
 
     Attributes:
-        keep_warm_s: Moments of keep-warm requests, ascending.  Each occupies a container, so that
-            several at one moment keep several warm.
-        provisioned_by_hour: Number of provisioned containers in each hour; empty for none.
+        keep_warm_s: The times of keep-warm requests in ascending order.  Each keep-warm request
+            occupies a container, so several requests at one time keep several containers warm.
+        provisioned_by_hour: The number of provisioned containers in each hour; empty without any.
     """
 
     keep_warm_s: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
@@ -69,18 +74,18 @@ class MitigationActions:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is done."""
+        """Whether the policy takes no action."""
         return not self.keep_warm_s.size and not self.provisioned_by_hour.any()
 
 
 @dataclass
 class _Pool:
-    """The containers of the endpoint.
+    """The containers of a serverless endpoint.
 
     Attributes:
-        on_demand: When each busy container on demand becomes idle; a heap.
-        provisioned: The same of busy provisioned containers.
-        idle: Since when each idle container has been idle, ascending.
+        on_demand: A heap of the times at which busy on-demand containers become idle.
+        provisioned: A heap of the times at which busy provisioned containers become idle.
+        idle: The times since which idle on-demand containers have been idle, in ascending order.
     """
 
     on_demand: list[float] = field(default_factory=list)
@@ -96,17 +101,10 @@ def simulate_serverless(
     *,
     seed: int,
 ) -> SimulationOutcome:
-    """Simulate arrivals on an endpoint that has no container yet.
-
-    Args:
-        arrivals: Moments of the clients' requests.
-        service: Measured times to draw from.
-        scaling: How the endpoint scales.
-        actions: Keep-warm requests and provisioned containers; none by default.
-        seed: The same seed gives the same outcome.
+    """Simulate arrivals on a serverless endpoint that starts without containers.
 
     Raises:
-        AnalysisError: There are no times of cold starts.
+        AnalysisError: ``service`` has no times of cold starts.
     """
     if service.cold is None:
         raise AnalysisError(
@@ -120,9 +118,9 @@ def simulate_serverless(
     times = times[order]
     # A warm and a cold row are drawn for every request, whichever it turns out to need: so all are
     # drawn at once, as arrays, and only what must follow the order of time is a loop.
-    warm = _draw(service.warm.n, times.size, seed, stream=0)
-    cold = _draw(service.cold.n, times.size, seed, stream=1)
-    starts = _start_kinds(
+    warm = _draw_row_numbers(service.warm.n, times.size, seed, stream=0)
+    cold = _draw_row_numbers(service.cold.n, times.size, seed, stream=1)
+    starts = _simulate_start_of_each_request(
         times,
         service.warm.busy_s[warm],
         service.cold.busy_s[cold],
@@ -144,19 +142,19 @@ def simulate_serverless(
         busy_s=busy[theirs],
         starts=starts[theirs],
         keep_warm_requests=int(actions.keep_warm_s.size),
-        on_demand_s=billed_s(busy[on_demand]),
-        provisioned_duration_s=billed_s(busy[starts == SimulatedStart.PROVISIONED]),
+        on_demand_s=compute_billed_s(busy[on_demand]),
+        provisioned_duration_s=compute_billed_s(busy[starts == SimulatedStart.PROVISIONED]),
         provisioned_held_s=float(actions.provisioned_by_hour.sum()) * SECONDS_PER_HOUR,
     )
 
 
-def _draw(rows: int, n: int, seed: int, *, stream: int) -> NDArray[np.uint32]:
+def _draw_row_numbers(rows: int, n: int, seed: int, *, stream: int) -> NDArray[np.uint32]:
     # Streams of their own: cold rows are the same whether or not warm ones were drawn before.
     rng = np.random.default_rng((seed, stream))
     return rng.integers(0, rows, n, dtype=np.uint32)
 
 
-def _start_kinds(
+def _simulate_start_of_each_request(
     times: NDArray[np.float64],
     warm_s: NDArray[np.float64],
     cold_s: NDArray[np.float64],
@@ -164,20 +162,25 @@ def _start_kinds(
     provisioned_by_hour: NDArray[np.int64],
 ) -> NDArray[np.uint8]:
     pool, starts = _Pool(), bytearray()
-    for begin, end, provisioned in _stretches(times, provisioned_by_hour):
+    for begin, end, provisioned in _slice_requests_by_provisioned_containers(
+        times, provisioned_by_hour
+    ):
         part = slice(begin, end)
         columns = (times[part].tolist(), warm_s[part].tolist(), cold_s[part].tolist())
-        _serve(zip(*columns, strict=True), pool, starts, scaling, provisioned)
+        _serve_requests_and_append_starts(
+            zip(*columns, strict=True), pool, starts, scaling, provisioned
+        )
     return np.frombuffer(bytes(starts), dtype=np.uint8)
 
 
-def _stretches(
+def _slice_requests_by_provisioned_containers(
     times: NDArray[np.float64], provisioned_by_hour: NDArray[np.int64]
 ) -> Iterator[tuple[int, int, int]]:
-    """Slices of requests with one number of provisioned containers, none longer than a chunk.
+    """Yield slices of requests during which the number of provisioned containers is constant.
 
     Yields:
-        First request, the one after the last, and the number of provisioned containers.
+        The index of the first request, the index after the last request, and the number of
+        provisioned containers.
     """
     changes = np.flatnonzero(np.diff(provisioned_by_hour)) + 1
     at = np.searchsorted(times, changes * float(SECONDS_PER_HOUR), side="left")
@@ -190,19 +193,20 @@ def _stretches(
         yield int(begin), int(end), held
 
 
-def _serve(
+def _serve_requests_and_append_starts(
     requests: Iterable[tuple[float, float, float]],
     pool: _Pool,
     starts: bytearray,
     scaling: SimulatedScaling,
     provisioned: int,
 ) -> None:
-    """Serve one request after the other, and append how each was started.
+    """Serve one request after another, and append the kind of start of each request to ``starts``.
 
-    Arrivals are the only events, in order of time.  At each, containers that have become idle are
-    moved to ``idle`` first, which so is ascending.  A container is taken from the end, where the
-    one is that became idle last: if that one has been idle for too long, all have.  So a removal
-    needs no event of its own, and a request takes well below a microsecond.
+    Arrivals are the only events, and are handled in order of time. At each arrival, containers that
+    have become idle are first moved to ``idle``, so that ``idle`` stays sorted. The last entry of
+    ``idle`` is the container that became idle last. If the last entry of ``idle`` has been idle for
+    too long, so have all other idle containers. Removals need no events of their own, and serving a
+    request takes well below a microsecond.
     """
     # The only loop over requests: local names, and no calls but those of heaps and lists.
     busy, held, idle = pool.on_demand, pool.provisioned, pool.idle

@@ -1,4 +1,4 @@
-"""The measured times of one configuration, from which the simulation draws."""
+"""The measured times of one configuration, from which simulated requests draw their times."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Times:
-    """Two times of each measured row, drawn together, because a slow request is slow in both.
+    """Two times of each measured row: the latency, and the time that the container was occupied.
 
     Attributes:
-        total_s: Total latency as the client saw it; shape ``(n,)``, n >= 1.
-        busy_s: Time that the container was occupied, which is what AWS bills; shape ``(n,)``.
+        total_s: The total latency at the client; shape ``(n,)`` with n >= 1.
+        busy_s: The time that the container was occupied, which AWS bills; shape ``(n,)``.
     """
 
     total_s: Floats
@@ -30,48 +30,61 @@ class Times:
 
     def __post_init__(self) -> None:
         if not self.total_s.size or self.total_s.shape != self.busy_s.shape:
-            raise AnalysisError("A distribution of times needs at least one row")
+            raise AnalysisError("A simulation needs at least one measured row")
 
     @property
     def n(self) -> int:
-        """Number of rows."""
+        """The number of rows."""
         return self.total_s.size
 
     @property
     def mean_busy_s(self) -> float:
-        """Mean time that a request occupies its container."""
+        """The mean time that a request occupies a container, in seconds."""
         return float(self.busy_s.mean())
 
-    def resampled(self, rng: np.random.Generator) -> Times:
-        """Draw as many rows with replacement: one bootstrap resample."""
+    def draw_bootstrap_resample(self, rng: np.random.Generator) -> Times:
+        """Return a bootstrap resample: as many rows, drawn with replacement."""
         rows = rng.integers(0, self.n, self.n)
         return Times(self.total_s[rows], self.busy_s[rows])
 
 
 @dataclass(frozen=True, eq=False)
 class ServiceTimes:
-    """The times of one configuration.
+    """The measured times of one configuration.
 
     Attributes:
-        warm: Requests answered by a running container.
-        cold: Requests for which a container had to start; None for a real-time endpoint.
+        warm: The times of requests that a running container answered.
+        cold: The times of requests for which a container had to start; None for a real-time
+            endpoint.
     """
 
     warm: Times
     cold: Times | None = None
 
-    def resampled(self, rng: np.random.Generator) -> ServiceTimes:
-        """Draw warm and cold rows again, independently: one bootstrap resample."""
-        cold = None if self.cold is None else self.cold.resampled(rng)
-        return ServiceTimes(self.warm.resampled(rng), cold)
+    @property
+    def as_measured(self) -> ServiceTimes:
+        """The times as they were measured."""
+        return self
+
+    def draw_bootstrap_resample(self, rng: np.random.Generator, number: int = 0) -> ServiceTimes:  # noqa: ARG002 - see ExpectedServiceTimes
+        """Return a bootstrap resample, for which warm and cold rows are drawn independently.
+
+        Args:
+            rng: The source of chance.
+            number: The number of the resample; what is not rows but shared by all configurations
+                is the same in the resample with the same number.
+        """
+        cold = None if self.cold is None else self.cold.draw_bootstrap_resample(rng)
+        return ServiceTimes(self.warm.draw_bootstrap_resample(rng), cold)
 
 
-def times_of(rows: pd.DataFrame) -> Times:
-    """Take the two times from measured rows.
+def read_times_from_rows(rows: pd.DataFrame) -> Times:
+    """Return the latency and the occupied time of each measured row.
 
-    A container is occupied for its own time and, where it had to start, for the set-up.  Where
-    rows do not say (on AWS only CloudWatch knows the set-up), the total latency is taken, which is
-    too much by at most the time in the network.
+    A request occupies a container for the latency measured in the container, and for the set-up
+    if the container had to start.  On AWS only CloudWatch measures the set-up time.  If a row lacks
+    the set-up time, the total latency at the client is used, which also includes the time in the
+    network.
 
     Raises:
         AnalysisError: There is no row.

@@ -1,13 +1,13 @@
-"""Linux control groups that hold a process to its memory and CPU, of version 1 or version 2.
+"""Linux control groups, of version 1 or 2, that limit the memory and CPU of a process.
 
-A group is a folder that the kernel shows; its limits are files in it.  A process enters a group by
-writing its id into ``cgroup.procs`` before it becomes the server.  The two versions differ in more
-than file names: version 1 has a tree for each controller, and a process enters one folder in each;
-version 2 has one tree, in which each folder must enable the controllers of its children, and only
-folders without processes may.
+The kernel shows each group as a folder, and the limits of the group as files in it.  A process
+enters a group by writing its id into ``cgroup.procs`` before it becomes the server.  Version 1 has
+a tree of folders for each controller, and a process enters one folder in each tree. Version 2 has
+one tree, in which each folder must enable the controllers for its children. Only a folder without
+processes may enable controllers.
 
-Formats: Linux kernel documentation, admin-guide/cgroup-v1/memory, scheduler/sched-bwc (CPU quota)
-and admin-guide/cgroup-v2.
+The Linux kernel documentation describes the formats: admin-guide/cgroup-v1/memory,
+scheduler/sched-bwc (CPU quota) and admin-guide/cgroup-v2.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drdeploy.hosting.local.instances.cgroups.group import ControlGroup
-from drdeploy.hosting.local.instances.cgroups.v1 import GroupsV1, find_v1
-from drdeploy.hosting.local.instances.cgroups.v2 import GroupsV2, find_v2
+from drdeploy.hosting.local.instances.cgroups.v1 import GroupsV1, find_group_folders_of_version_1
+from drdeploy.hosting.local.instances.cgroups.v2 import GroupsV2, find_group_folders_of_version_2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,20 +28,23 @@ __all__ = ["ControlGroup", "ControlGroups", "find_control_groups"]
 
 
 ControlGroups = GroupsV1 | GroupsV2
-"""A place where groups can be made, in either version."""
+"""A place where control groups of version 1 or 2 can be made."""
 
 
 def find_control_groups(name: str, root: Path = Path("/")) -> ControlGroups | None:
-    """Return where this process may make groups; None where it may not at all.
+    """Return a place in which this process may create control groups; None if there is none.
 
-    Whether it may depends on the user, the container it runs in, and systemd's delegation.  No
-    file says so reliably, so a group is made and removed to find out.
+    Permission to create groups depends on the user, the container, and systemd's delegation. No
+    file states the permission to create groups reliably, so a group is created and removed to find
+    out.
 
     Args:
-        name: Name of the folder that holds the groups, unique to this service.
-        root: Where ``/proc`` and ``/sys`` are; tests make a tree of their own.
+        name: The name of the folder that holds the groups, which is unique to this service.
+        root: The folder that contains ``/proc`` and ``/sys``; tests make a folder of their own.
     """
-    places: Iterator[ControlGroups] = itertools.chain(find_v1(name, root), find_v2(name, root))
+    places: Iterator[ControlGroups] = itertools.chain(
+        find_group_folders_of_version_1(name, root), find_group_folders_of_version_2(name, root)
+    )
     for groups in places:
         try:
             groups.create("probe", memory_mb=64, cpus=0.5).remove()

@@ -1,4 +1,4 @@
-"""The files of a control group: read, write, and remove the folder that holds them."""
+"""Read and write the files of a control group, and remove its folder."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import time
 from pathlib import Path, PurePosixPath
 
 PERIOD_US = 100_000
-"""Period in which a CPU quota is granted: the kernel's default, and what container engines use."""
+"""The period of a CPU quota in microseconds, which is the default of the kernel and of engines."""
 REMOVAL_S = 2.0
 
 
-def own_groups(root: Path) -> dict[str, PurePosixPath]:
+def find_own_control_groups(root: Path) -> dict[str, PurePosixPath]:
     """Return this process's control group by controller; the key "" stands for version 2."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
@@ -28,45 +28,45 @@ def own_groups(root: Path) -> dict[str, PurePosixPath]:
     return groups
 
 
-def write(path: Path, value: object) -> None:
-    """Write a value into a file that exists.
+def write_control_value(path: Path, value: object) -> None:
+    """Write a value into an existing file.
 
-    Opened with "r+", because "w" would make an absent file: on a tree that is not the kernel's, a
-    limit would then seem to be set.
+    The file is opened with "r+", because "w" would create a missing file, and then a limit would
+    seem to be set.
 
     Raises:
-        OSError: There is no such file, or the kernel refuses the value.
+        OSError: The file does not exist, or the kernel refuses the value.
     """
     with path.open("r+", encoding="ascii") as file:
         file.write(str(value))
 
 
-def fields(path: Path) -> dict[str, int]:
-    """Read a file of ``name number`` lines; empty where it cannot be read."""
-    pairs = (line.split() for line in _text(path).splitlines())
+def read_number_fields(path: Path) -> dict[str, int]:
+    """Read a file of ``name number`` lines; empty if the file cannot be read."""
+    pairs = (line.split() for line in _read_text_or_nothing(path).splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
 
 
-def number(path: Path) -> int:
-    """Read a file of one number; 0 where it cannot be read."""
-    text = _text(path).strip()
+def read_number(path: Path) -> int:
+    """Read a file with one number; 0 if the file cannot be read."""
+    text = _read_text_or_nothing(path).strip()
     return int(text) if text.isdecimal() else 0
 
 
-def words(path: Path) -> set[str]:
-    """Read a file of words; empty where it cannot be read."""
-    return set(_text(path).split())
+def read_words(path: Path) -> set[str]:
+    """Read a file of words; empty if the file cannot be read."""
+    return set(_read_text_or_nothing(path).split())
 
 
-def _text(path: Path) -> str:
+def _read_text_or_nothing(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii")
     except OSError:
         return ""
 
 
-def remove_tree(folder: Path) -> None:
-    """Remove a group with the groups in it, killing their processes."""
+def remove_group_with_subgroups(folder: Path) -> None:
+    """Kill the processes in a group and its subgroups, and remove all of these groups."""
     if folder.is_dir():
         for group in folder.iterdir():
             if group.is_dir():
@@ -75,14 +75,14 @@ def remove_tree(folder: Path) -> None:
 
 
 def remove_group(folder: Path) -> None:
-    """Kill the processes in a group, and remove it.
+    """Kill the processes in a group, and remove the group.
 
-    The kernel refuses to remove a group until its last process is gone, a moment after it was
-    killed; hence the repetition.
+    The kernel removes a group only after the group's last process has ended, which takes a moment.
+    The removal is repeated until it succeeds.
     """
     deadline = time.monotonic() + REMOVAL_S
     while folder.is_dir():
-        for process in words(folder / "cgroup.procs"):
+        for process in read_words(folder / "cgroup.procs"):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(int(process), signal.SIGKILL)
         try:

@@ -1,11 +1,15 @@
-"""A control group of either version: enter it, read it, remove it."""
+"""A control group of version 1 or 2, which can be entered, read and removed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drdeploy.hosting.local.instances.cgroups.control_files import fields, number, remove_group
+from drdeploy.hosting.local.instances.cgroups.control_files import (
+    read_number,
+    read_number_fields,
+    remove_group,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,10 +20,11 @@ class ControlGroup:
     """A control group with its limits.
 
     Attributes:
-        folders: Its folder; in version 1, its folder in the tree of each controller.
-        kills_file: File whose field ``oom_kill`` counts processes killed for want of memory.
-        usage_file: File with the memory in use, in bytes.
-        cache_field: Field of ``memory.stat`` with the page cache that could be dropped, in bytes.
+        folders: The folder of the group; in version 1, its folder in the tree of each controller.
+        kills_file: The file whose field ``oom_kill`` counts processes killed for lack of memory.
+        usage_file: The file with the memory in use, in bytes.
+        cache_field: The field of ``memory.stat`` with the page cache that the kernel could free, in
+            bytes.
     """
 
     folders: tuple[Path, ...]
@@ -32,16 +37,18 @@ class ControlGroup:
         """The files into which a process writes its id to enter the group."""
         return tuple(folder / "cgroup.procs" for folder in self.folders)
 
-    def oom_kills(self) -> int:
-        """Return how many processes of the group the kernel killed for want of memory."""
-        return fields(self.kills_file).get("oom_kill", 0)
+    def count_oom_kills(self) -> int:
+        """Return how many processes of the group the kernel killed for lack of memory."""
+        return read_number_fields(self.kills_file).get("oom_kill", 0)
 
-    def memory_bytes(self) -> int:
-        """Return memory in use, without the page cache that the kernel would drop if needed."""
-        cached = fields(self.usage_file.with_name("memory.stat")).get(self.cache_field, 0)
-        return max(0, number(self.usage_file) - cached)
+    def read_memory_bytes(self) -> int:
+        """Return the memory in use, without the page cache that the kernel could free."""
+        cached = read_number_fields(self.usage_file.with_name("memory.stat")).get(
+            self.cache_field, 0
+        )
+        return max(0, read_number(self.usage_file) - cached)
 
     def remove(self) -> None:
-        """Kill the processes in the group, and remove it."""
+        """Kill the processes in the group, and remove the group."""
         for folder in self.folders:
             remove_group(folder)

@@ -1,4 +1,4 @@
-"""Control groups of version 1: a tree of folders for each controller."""
+"""Control groups of version 1, which has a tree of folders for each controller."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from drdeploy.hosting.local.instances.cgroups.control_files import (
     PERIOD_US,
-    own_groups,
-    remove_tree,
-    write,
+    find_own_control_groups,
+    remove_group_with_subgroups,
+    write_control_value,
 )
 from drdeploy.hosting.local.instances.cgroups.group import ControlGroup
 from drdeploy.units import MIB
@@ -22,33 +22,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GroupsV1:
-    """A folder for groups in the tree of the ``cpu`` and in that of the ``memory`` controller."""
+    """The folders for control groups in the trees of the ``cpu`` and ``memory`` controllers."""
 
     cpu: Path
     memory: Path
     isolation: ClassVar[Literal["process+cgroup-v1"]] = "process+cgroup-v1"
 
     def create(self, name: str, *, memory_mb: int, cpus: float | None) -> ControlGroup:
-        """Make a group.
+        """Make a control group with limits.
 
         Args:
-            name: Name of its folder.
-            memory_mb: Hard memory limit, MiB; swap is not available beyond it.
-            cpus: CPU time per wall-clock time; None is no limit.
+            name: The name of the group's folder.
+            memory_mb: The hard memory limit, MiB; the group gets no swap.
+            cpus: The CPU limit, in seconds of CPU time per second; None means no limit.
 
         Raises:
-            OSError: The kernel refuses.
+            OSError: The kernel refuses the group or a limit.
         """
         cpu, memory = self.cpu / name, self.memory / name
         cpu.mkdir(parents=True, exist_ok=True)
         memory.mkdir(parents=True, exist_ok=True)
-        write(memory / "memory.limit_in_bytes", memory_mb * MIB)
+        write_control_value(memory / "memory.limit_in_bytes", memory_mb * MIB)
         with contextlib.suppress(OSError):  # a kernel without swap accounting has no such file
             # Memory and swap together: at the same value, there is no swap.
-            write(memory / "memory.memsw.limit_in_bytes", memory_mb * MIB)
+            write_control_value(memory / "memory.memsw.limit_in_bytes", memory_mb * MIB)
         if cpus is not None:
-            write(cpu / "cpu.cfs_period_us", PERIOD_US)
-            write(cpu / "cpu.cfs_quota_us", round(cpus * PERIOD_US))
+            write_control_value(cpu / "cpu.cfs_period_us", PERIOD_US)
+            write_control_value(cpu / "cpu.cfs_quota_us", round(cpus * PERIOD_US))
         return ControlGroup(
             (cpu, memory),
             kills_file=memory / "memory.oom_control",
@@ -57,14 +57,14 @@ class GroupsV1:
         )
 
     def remove(self) -> None:
-        """Remove every group made here, and the folders that held them."""
+        """Remove all control groups that this object made, and their parent folders."""
         for folder in (self.cpu, self.memory):
-            remove_tree(folder)
+            remove_group_with_subgroups(folder)
 
 
-def find_v1(name: str, root: Path) -> Iterator[GroupsV1]:
-    """Yield a place below this process's own groups; nothing where a controller is not mounted."""
-    own = own_groups(root)
+def find_group_folders_of_version_1(name: str, root: Path) -> Iterator[GroupsV1]:
+    """Yield the place below this process's own groups, if both controllers are mounted."""
+    own = find_own_control_groups(root)
     folders = {}
     for controller in ("cpu", "memory"):
         mount = root / "sys/fs/cgroup" / controller

@@ -1,4 +1,4 @@
-"""Control groups of version 2: one tree, in which parents enable the controllers of children."""
+"""Control groups of version 2: one tree, in which parents enable the controllers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from drdeploy.hosting.local.instances.cgroups.control_files import (
     PERIOD_US,
-    own_groups,
-    remove_tree,
-    words,
-    write,
+    find_own_control_groups,
+    read_words,
+    remove_group_with_subgroups,
+    write_control_value,
 )
 from drdeploy.hosting.local.instances.cgroups.group import ControlGroup
 from drdeploy.units import MIB
@@ -26,22 +26,22 @@ CONTROLLERS = {"cpu", "memory"}
 
 @dataclass(frozen=True)
 class GroupsV2:
-    """A folder for groups, below one that enables the controllers ``cpu`` and ``memory``."""
+    """The folder for control groups; its parent enables the controllers ``cpu`` and ``memory``."""
 
     folder: Path
     isolation: ClassVar[Literal["process+cgroup-v2"]] = "process+cgroup-v2"
 
     def create(self, name: str, *, memory_mb: int, cpus: float | None) -> ControlGroup:
-        """Make a group; its arguments are those of :meth:`GroupsV1.create`."""
+        """Make a control group with limits; :meth:`GroupsV1.create` explains the arguments."""
         self.folder.mkdir(parents=True, exist_ok=True)
         _enable_controllers(self.folder)
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
-        write(folder / "memory.max", memory_mb * MIB)
+        write_control_value(folder / "memory.max", memory_mb * MIB)
         with contextlib.suppress(OSError):  # a kernel without swap accounting has no such file
-            write(folder / "memory.swap.max", 0)
+            write_control_value(folder / "memory.swap.max", 0)
         if cpus is not None:
-            write(folder / "cpu.max", f"{round(cpus * PERIOD_US)} {PERIOD_US}")
+            write_control_value(folder / "cpu.max", f"{round(cpus * PERIOD_US)} {PERIOD_US}")
         return ControlGroup(
             (folder,),
             kills_file=folder / "memory.events",
@@ -50,34 +50,35 @@ class GroupsV2:
         )
 
     def remove(self) -> None:
-        """Remove every group made here, and the folder that held them."""
-        remove_tree(self.folder)
+        """Remove all control groups that this object made, and their parent folder."""
+        remove_group_with_subgroups(self.folder)
 
 
-def find_v2(name: str, root: Path) -> Iterator[GroupsV2]:
-    """Yield places for groups: below the root of the tree, then below this process's own group.
+def find_group_folders_of_version_2(name: str, root: Path) -> Iterator[GroupsV2]:
+    """Yield two places for control groups.
 
-    The first is for root.  The second is for a user to whom systemd has delegated a group.
+    The first place is below the root of the tree, and only root can use it. The second place is
+    below this process's own group, and a user needs systemd's delegation of the group to use it.
     """
     mount = root / "sys/fs/cgroup"
-    own = own_groups(root).get("")
-    if own is None or not words(mount / "cgroup.controllers") >= CONTROLLERS:
+    own = find_own_control_groups(root).get("")
+    if own is None or not read_words(mount / "cgroup.controllers") >= CONTROLLERS:
         return
     with contextlib.suppress(OSError):
-        if not words(mount / "cgroup.subtree_control") >= CONTROLLERS:
+        if not read_words(mount / "cgroup.subtree_control") >= CONTROLLERS:
             _enable_controllers(mount)
         yield GroupsV2(mount / name)
     own_folder = mount / str(own).lstrip("/")
-    if words(own_folder / "cgroup.controllers") >= CONTROLLERS:
+    if read_words(own_folder / "cgroup.controllers") >= CONTROLLERS:
         with contextlib.suppress(OSError):
             # A group may enable controllers for its children only while it holds no process itself,
             # so this process moves into a child first ("no internal process constraint").
             leaf = own_folder / f"{name}-service"
             leaf.mkdir(exist_ok=True)
-            write(leaf / "cgroup.procs", os.getpid())
+            write_control_value(leaf / "cgroup.procs", os.getpid())
             _enable_controllers(own_folder)
             yield GroupsV2(own_folder / name)
 
 
 def _enable_controllers(folder: Path) -> None:
-    write(folder / "cgroup.subtree_control", "+cpu +memory")
+    write_control_value(folder / "cgroup.subtree_control", "+cpu +memory")

@@ -1,0 +1,285 @@
+"""``drdeploy archive``: grade millions of photographs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from drdeploy.cli.archive_plan import ArchivePlan, InstancePrices, print_ray_plan
+from drdeploy.cli.archive_progress import grading_progress
+from drdeploy.cli.archive_transform import TransformOptions, TransformRun
+from drdeploy.cli.batch_jobs import BucketOption, ConcurrencyOption, RoleOption
+from drdeploy.cli.console import err, print_facts, print_json, print_line, print_note_on_names
+from drdeploy.cli.interruption import exit_cleanly_on_interruption
+from drdeploy.cli.options import (
+    ArtifactOption,
+    EndpointUrlOption,
+    JsonOption,
+    NamesOption,
+    PriceRegionOption,
+    PricesOption,
+    RuntimeOption,
+    refuse_options_without_effect,
+)
+from drdeploy.errors import InvalidInput
+from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
+from drdeploy.photograph_names import PhotographNames
+
+if TYPE_CHECKING:
+    from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint, ArchiveJob
+    from drdeploy.clinic.archive_grading.grading import WorkerSettings
+    from drdeploy.clinic.graded_rows import RowColumns
+    from drdeploy.grader.artifacts import ModelArtifact
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def _describe_archive_commands() -> None:
+    """Grade millions of photographs."""
+
+
+@app.command()
+def grade(
+    context: typer.Context,
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A folder with JPEG, PNG, TIFF or DICOM files, an s3:// prefix, or a SageMaker "
+            "manifest (.manifest or .json, on this machine or in S3)."
+        ),
+    ],
+    *,
+    out_file: Annotated[
+        Path, typer.Option("--out", help="The Parquet table to write.", dir_okay=False)
+    ],
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Show what the command would do, and grade only a sample."),
+    ] = False,
+    artifact: ArtifactOption = None,
+    runtime: RuntimeOption = None,
+    on: Annotated[
+        Literal["ray", "batch-transform"],
+        typer.Option(
+            help="`ray` grades on this machine or on a Ray cluster, `batch-transform` with jobs of "
+            "SageMaker Batch Transform."
+        ),
+    ] = "ray",
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Head node of a Ray cluster that this machine belongs to; by default, Ray "
+            "runs only on this machine.",
+        ),
+    ] = None,
+    instance_type: Annotated[
+        str,
+        typer.Option(help="Type of the instances of the job, or of those whose cost --plan shows."),
+    ] = "ml.m5.large",
+    instance_count: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Number of instances of the job; 1 by default."),
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            help="An image of drdeploy for the job: its name for the local service, lean by "
+            "default; on AWS, the URI of an image in ECR."
+        ),
+    ] = None,
+    concurrency: ConcurrencyOption = None,
+    bucket: BucketOption = None,
+    role: RoleOption = None,
+    prices: PricesOption = None,
+    price_region: PriceRegionOption = "us-east-1",
+    endpoint_url: EndpointUrlOption = None,
+    names: NamesOption = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Delete the table and earlier parts, and start over.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Grade an archive on all processors, with one row per photograph.
+
+    A photograph that cannot be graded has a row with the reason. The columns are those of
+    `drdeploy grade --csv`, and the answers are the same. The command may be killed at any time:
+    given again, it grades only what is missing. The exit status is 1 if a file is not a photograph,
+    or if the folder holds pictures in other formats.
+
+    For research use. Not a medical device.
+    """
+    from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint
+    from drdeploy.clinic.archive_grading.sources import FolderSource, open_source
+    from drdeploy.hosting.sagemaker import PriceSheet, make_boto3_client
+
+    if on == "ray" and not plan:
+        refuse_options_without_effect(
+            context,
+            ["instance_type", "prices", "price_region"],
+            why="without --plan, which shows what other machines would cost",
+            remedy="add --plan",
+        )
+    if plan and fresh:
+        raise InvalidInput(
+            "A plan deletes nothing, and --fresh deletes the table and stops its jobs",
+            where="--plan --fresh",
+            remedy="Leave one of them out",
+        )
+    if not out_file.parent.is_dir():
+        raise InvalidInput("The folder does not exist", where=str(out_file.parent))
+    options = TransformOptions(image, instance_count, concurrency, bucket, role)
+    _refuse_options_without_effect(on, options, cluster, runtime)
+    s3_url = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or (
+        os.environ.get("AWS_ENDPOINT_URL")
+    )  # fmt: skip
+    archive = open_source(source, lambda: make_boto3_client("s3", s3_url))
+    is_folder = isinstance(archive, FolderSource)
+    naming = PhotographNames.choose_file_names_or_hashes(own=names)
+    paid = InstancePrices(PriceSheet.load(prices), instance_type, price_region)
+    grader = _Grader.load(artifact, runtime)
+    settings = grader.make_worker_settings(archive.place, s3_url)
+    run = (
+        _RayRun(naming, settings, cluster, paid)
+        if on == "ray"
+        else TransformRun.connect(
+            options, artifact, endpoint_url, paid, naming, is_folder=is_folder
+        )
+    )
+    with exit_cleanly_on_interruption(run.advice), ArchiveCheckpoint.open(out_file) as checkpoint:
+        run.check_earlier_run(checkpoint)
+        if fresh:
+            run.abandon(checkpoint, grader.columns)
+            checkpoint.discard()
+        job = checkpoint.prepare_job(
+            archive, grader.describe_settings(archive.place, run.naming_scheme), show_paths=names
+        )
+        is_open = checkpoint.count_finished_photographs(job) < job.photographs
+        if plan or is_open:
+            planned = ArchivePlan.measure(checkpoint, job, settings)
+            run.print_plan(planned, is_all=plan, as_json=as_json and plan)
+        if plan:
+            return
+        if is_open or checkpoint.transform_file.exists():
+            run.grade(checkpoint, job, grader.columns)
+        counts = checkpoint.join_rows(job, grader.columns)
+        checkpoint.remove()
+    _print_result(out_file, job, counts, as_json=as_json)
+    print_note_on_names(own=names)
+    if counts["failed"] or job.may_miss_photographs:
+        raise typer.Exit(1)
+
+
+def _refuse_options_without_effect(
+    on: str, options: TransformOptions, cluster: str | None, runtime: object
+) -> None:
+    if on == "ray":
+        options.refuse()
+        return
+    for option, value in (("--cluster", cluster), ("--runtime", runtime)):
+        if value:
+            raise InvalidInput(
+                f"With --on batch-transform, {option} would have no effect: the image decides",
+                where=option,
+                remedy=f"Leave {option} out, or grade with --on ray",
+            )
+
+
+@dataclass(frozen=True)
+class _Grader:
+    """The model, whose manifest says which columns the table has."""
+
+    artifact: ModelArtifact
+    path: Path
+    runtime: Any
+    columns: RowColumns
+
+    @classmethod
+    def load(cls, artifact: Path | None, runtime: Any) -> _Grader:
+        from drdeploy.clinic.graded_rows import list_columns_of_model
+        from drdeploy.grader.box import box_artifact
+        from drdeploy.grader.inference import InferenceService
+
+        path = artifact or box_artifact()
+        if not path.exists():
+            raise InvalidInput("The artifact does not exist", where=str(path))
+        service = InferenceService.load(path, runtime=runtime, threads=1)
+        return cls(
+            service.classifier.artifact, path.absolute(), runtime, list_columns_of_model(service)
+        )
+
+    def describe_settings(self, place: str, naming_scheme: str) -> Any:
+        from drdeploy.clinic.archive_grading.checkpoint import ArchiveSettings
+
+        return ArchiveSettings(
+            source=place,
+            model_digest=self.artifact.digest,
+            runtime=self.runtime or "",
+            names=naming_scheme,
+        )
+
+    def make_worker_settings(self, place: str, endpoint_url: str | None) -> WorkerSettings:
+        from drdeploy.clinic.archive_grading.grading import WorkerSettings
+
+        folder = place if os.path.isdir(place) else ""  # noqa: PTH112 - never raises
+        return WorkerSettings(str(self.path), self.runtime, folder, endpoint_url, None)
+
+
+@dataclass(frozen=True)
+class _RayRun:
+    """Grading on this machine or on a cluster."""
+
+    naming: PhotographNames
+    settings: WorkerSettings
+    cluster: str | None
+    prices: InstancePrices
+
+    advice = "the same command continues where this one stopped"
+
+    @property
+    def naming_scheme(self) -> str:
+        return self.naming.naming_scheme
+
+    def check_earlier_run(self, checkpoint: ArchiveCheckpoint) -> None:
+        """Refuse to leave a job alone that is paid for."""
+        if checkpoint.transform_file.exists():
+            raise InvalidInput(
+                "An unfinished run has a Batch Transform job",
+                where=str(checkpoint.folder),
+                remedy="Add --on batch-transform, which waits for the job, or stops it with "
+                "--fresh",
+            )
+
+    def abandon(self, checkpoint: ArchiveCheckpoint, columns: RowColumns) -> None:
+        """Do nothing: the processes of a run end with it."""
+
+    def print_plan(self, plan: ArchivePlan, *, is_all: bool, as_json: bool) -> None:
+        print_ray_plan(plan, self.cluster, self.prices, with_projection=is_all, as_json=as_json)
+
+    def grade(self, checkpoint: ArchiveCheckpoint, job: ArchiveJob, columns: RowColumns) -> None:
+        from drdeploy.clinic.archive_grading.ray_job import RayArchiveJob
+        from drdeploy.clinic.archive_grading.ray_session import running_ray
+        from drdeploy.grader.runtimes.cpu_limit import choose_thread_count
+
+        finished = checkpoint.count_finished_photographs(job)
+        with (
+            running_ray(self.cluster, choose_thread_count()) as ray,
+            grading_progress(job.photographs, finished) as advance,
+        ):
+            RayArchiveJob(ray, checkpoint, columns, self.naming, self.settings).run(job, advance)
+
+
+def _print_result(
+    out_file: Path, job: ArchiveJob, counts: dict[str, int], *, as_json: bool
+) -> None:
+    document = {"table": str(out_file), "photographs": job.photographs, **counts}
+    if as_json:
+        print_json({"notice": RESEARCH_USE_NOTICE, **document, "notes": job.notes})
+    else:
+        print_facts((name.replace("_", " "), str(value)) for name, value in document.items())
+    print_line(RESEARCH_USE_NOTICE, to=err)

@@ -1,0 +1,45 @@
+"""The progress of ``drdeploy archive grade``: a bar on a terminal, and lines elsewhere."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from drdeploy.cli.console import err, print_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LINES_EVERY = 20
+"""Lines of progress where there is no terminal: one for each twentieth."""
+
+
+@contextmanager
+def grading_progress(total: int, finished: int) -> Iterator[Callable[[int], None]]:
+    """Show how many photographs have rows, and yield what takes the number of further ones."""
+    progress = Progress(
+        TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=err, transient=True, disable=not err.is_terminal,
+    )  # fmt: skip
+    with progress:
+        task = progress.add_task("grading", total=total, completed=finished)
+        lines = _ProgressLines(total, finished, lambda number: progress.advance(task, number))
+        yield lines.advance
+
+
+class _ProgressLines:
+    """Counts photographs, and prints a line now and then where there is no terminal."""
+
+    def __init__(self, total: int, finished: int, draw: Callable[[int], None]) -> None:
+        self._total = total
+        self._finished = finished
+        self._draw = draw
+
+    def advance(self, photographs: int) -> None:
+        before = self._finished * LINES_EVERY // self._total
+        self._finished += photographs
+        self._draw(photographs)
+        if not err.is_terminal and self._finished * LINES_EVERY // self._total > before:
+            print_line(f"{self._finished:,} of {self._total:,} photographs are graded", to=err)

@@ -1,0 +1,161 @@
+"""``drdeploy archive grade --on batch-transform``: its options, and the job that they describe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from drdeploy.cli.archive_plan import print_transform_plan
+from drdeploy.cli.archive_progress import grading_progress
+from drdeploy.cli.batch_jobs import DEFAULT_IMAGE, choose_job_place, find_archive
+from drdeploy.cli.console import err, print_line
+from drdeploy.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from drdeploy.cli.archive_plan import ArchivePlan, InstancePrices
+    from drdeploy.cli.batch_jobs import ChosenJobPlace
+    from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint, ArchiveJob
+    from drdeploy.clinic.archive_grading.transform_job import TransformArchiveJob
+    from drdeploy.clinic.graded_rows import RowColumns
+    from drdeploy.hosting.sagemaker import BatchTransform
+    from drdeploy.photograph_names import PhotographNames
+
+
+@dataclass(frozen=True)
+class TransformOptions:
+    """The options that are for Batch Transform alone; None where the user gives none."""
+
+    image: str | None
+    instance_count: int | None
+    concurrency: int | None
+    bucket: str | None
+    role: str | None
+
+    def refuse(self) -> None:
+        """Refuse options that would have no effect without Batch Transform.
+
+        Raises:
+            InvalidInput: One of them is given.
+        """
+        given = [f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value]
+        if given:
+            raise InvalidInput(
+                f"Without --on batch-transform, {', '.join(given)} would have no effect",
+                where=given[0],
+                remedy=f"Add --on batch-transform, or leave {', '.join(given)} out",
+            )
+
+
+@dataclass(frozen=True)
+class TransformRun:
+    """The Batch Transform jobs of one run, before anything is sent.
+
+    Attributes:
+        batch: The transform jobs of AWS or of the local service.
+        place: The bucket, the role and the image.
+        archive: The ``model.tar.gz``.
+        endpoint_url: The address of the local service; None for AWS.
+        prices: The instance type, and what it costs.
+        options: What the user gives.
+        naming: How photographs are named.
+        is_folder: Whether the photographs are in a folder of this machine.
+    """
+
+    batch: BatchTransform
+    place: ChosenJobPlace
+    archive: Path
+    endpoint_url: str | None
+    prices: InstancePrices
+    options: TransformOptions
+    naming: PhotographNames
+    is_folder: bool
+
+    advice = (
+        "a job that has started goes on and is paid for; the same command waits for it and takes "
+        "its answers, and --fresh stops it"
+    )
+
+    @classmethod
+    def connect(
+        cls,
+        options: TransformOptions,
+        artifact: Path | None,
+        endpoint_url: str | None,
+        prices: InstancePrices,
+        naming: PhotographNames,
+        *,
+        is_folder: bool,
+    ) -> TransformRun:
+        """Check what is given, and connect to AWS or to the local service.
+
+        Raises:
+            InvalidInput: AWS needs an option that is not given, or there is no such model.
+        """
+        from drdeploy.hosting.sagemaker import BatchTransform
+
+        archive = find_archive(artifact)
+        batch = BatchTransform.connect(endpoint_url)
+        place = choose_job_place(
+            batch, options.bucket, options.role, options.image or DEFAULT_IMAGE
+        )
+        return cls(batch, place, archive, endpoint_url, prices, options, naming, is_folder)
+
+    @property
+    def instance_count(self) -> int:
+        """How many instances work."""
+        return self.options.instance_count or 1
+
+    @property
+    def naming_scheme(self) -> str:
+        """How photographs are named: in S3 by a hash of the address, as nothing here reads them."""
+        by_address = not (self.is_folder or self.naming.are_file_names)
+        return self.naming.naming_scheme + (", of addresses" if by_address else "")
+
+    def check_earlier_run(self, checkpoint: ArchiveCheckpoint) -> None:
+        """Check nothing: a job of an earlier run goes on."""
+
+    def print_plan(self, plan: ArchivePlan, *, is_all: bool, as_json: bool) -> None:
+        """Print how long the jobs take, and what they cost."""
+        del is_all
+        print_transform_plan(
+            plan, self.instance_count, self.prices, is_local=self.batch.is_local, as_json=as_json
+        )
+
+    def abandon(self, checkpoint: ArchiveCheckpoint, columns: RowColumns) -> None:
+        """Stop the job of an earlier run, and delete what was uploaded for it."""
+        self._make_job(checkpoint, columns).abandon()
+
+    def grade(self, checkpoint: ArchiveCheckpoint, job: ArchiveJob, columns: RowColumns) -> None:
+        """Grade what is missing."""
+        from drdeploy.clinic.archive_grading.transform_job import TransformJobSettings
+        from drdeploy.hosting.sagemaker import Hosting
+
+        model_data_url = Hosting.connect(self.endpoint_url).upload_artifact(
+            self.archive, bucket=self.place.bucket
+        )
+        settings = TransformJobSettings(
+            image=self.place.image,
+            model_data_url=model_data_url,
+            bucket=self.place.bucket,
+            role_arn=self.place.role,
+            instance_type=self.prices.instance_type,
+            instance_count=self.instance_count,
+            concurrency=self.options.concurrency,
+        )
+        finished = checkpoint.count_finished_photographs(job)
+        with grading_progress(job.photographs, finished) as advance:
+            self._make_job(checkpoint, columns).run(job, settings, advance)
+
+    def _make_job(self, checkpoint: ArchiveCheckpoint, columns: RowColumns) -> TransformArchiveJob:
+        from drdeploy.clinic.archive_grading.transform_job import TransformArchiveJob
+
+        return TransformArchiveJob(
+            self.batch,
+            checkpoint,
+            columns,
+            self.naming,
+            is_folder=self.is_folder,
+            report_state=lambda text: print_line(text, to=err),
+        )

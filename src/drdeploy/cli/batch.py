@@ -1,0 +1,345 @@
+"""``drdeploy batch``: grade photographs with a Batch Transform job, on AWS or locally."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import Progress
+
+from drdeploy.cli.batch_jobs import (
+    DEFAULT_IMAGE,
+    BucketOption,
+    ChosenJobPlace,
+    ConcurrencyOption,
+    RoleOption,
+    choose_job_place,
+    find_archive,
+)
+from drdeploy.cli.console import err, print_json, print_line, print_note, print_note_on_names
+from drdeploy.cli.grade import print_rows_as_table, select_photographs
+from drdeploy.cli.options import (
+    CsvOption,
+    EndpointUrlOption,
+    JsonOption,
+    NamesOption,
+    RegionOption,
+    refuse_options_beside_variables,
+)
+from drdeploy.clinic.graded_rows import GradedRow, make_row_of_answer, write_rows_as_csv
+from drdeploy.errors import EndpointFailed, InvalidInput, RequestRefused
+from drdeploy.files import sha256_of_bytes
+from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
+from drdeploy.grader.photograph_files import is_dicom_file, read_photograph_bytes
+from drdeploy.photograph_names import PhotographNames
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from drdeploy.hosting.sagemaker import BatchConfig, BatchJob, BatchTransform, EndedJob
+
+app = typer.Typer(no_args_is_help=True)
+INSTANCES = ("instance_type", "instance_count", "concurrency")
+"""The parameters that --variables takes the place of."""
+IMAGE_TYPE = "application/x-image"
+S3 = "s3://"
+
+
+@app.callback()
+def _describe_batch_commands() -> None:
+    """Grade photographs with Batch Transform."""
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    photographs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Photographs and folders that are uploaded, or one s3://BUCKET/FOLDER/ that holds "
+            "the photographs."
+        ),
+    ],
+    *,
+    artifact: Annotated[
+        Path | None,
+        typer.Option("--artifact", "-a", help="A model.tar.gz; the packaged grader by default."),
+    ] = None,
+    image: Annotated[
+        str,
+        typer.Option(
+            help="An image of drdeploy, for example lean, for the local service; on AWS, the URI "
+            "of an image in ECR."
+        ),
+    ] = DEFAULT_IMAGE,
+    instance_type: Annotated[
+        str, typer.Option(help="Type of the instances, for example ml.m5.large.")
+    ] = "ml.m5.large",
+    instance_count: Annotated[int, typer.Option(min=1, max=100, help="Number of instances.")] = 1,
+    variables: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run the job that a file describes, as `drdeploy recommend --tfvars` writes it; "
+            "in place of --instance-type, --instance-count and --concurrency.",
+            dir_okay=False,
+            exists=True,
+        ),
+    ] = None,
+    transform_ami_version: Annotated[
+        str | None,
+        typer.Option(
+            help="AMI version of instances with a GPU, which decides the driver, for example "
+            "al2-ami-sagemaker-batch-gpu-535."
+        ),
+    ] = None,
+    concurrency: ConcurrencyOption = None,
+    bucket: BucketOption = None,
+    role: RoleOption = None,
+    endpoint_url: EndpointUrlOption = None,
+    region: RegionOption = None,
+    csv_file: CsvOption = None,
+    names: NamesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Grade photographs with a Batch Transform job, one row a photograph.
+
+    Photographs on this machine are uploaded, and the uploads are deleted when the job has ended. A
+    photograph that fails has a row with the reason. The answers of the model stay in the bucket, in
+    the folder that the command names. The exit status is 1 if a photograph fails.
+
+    For research use. Not a medical device.
+    """
+    from drdeploy.hosting.deployment.described_batch import read_batch_config
+    from drdeploy.hosting.sagemaker import BatchConfig, BatchTransform, Hosting, make_job_name
+    from drdeploy.hosting.sagemaker.gpu_hosts import TRANSFORM_AMIS, check_gpu_host
+
+    if variables is not None:
+        refuse_options_beside_variables(context, INSTANCES, "job")
+    if csv_file is not None and not csv_file.parent.is_dir():  # before an hour of grading
+        raise InvalidInput("The folder does not exist", where=str(csv_file.parent))
+    instances = (
+        BatchConfig.model_construct(  # SageMaker says what it refuses
+            instance_type=instance_type,
+            instance_count=instance_count,
+            max_concurrent_transforms=concurrency,
+        )
+        if variables is None
+        else read_batch_config(variables)
+    )
+    check_gpu_host(
+        {}, instances.instance_type, transform_ami_version,
+        amis=TRANSFORM_AMIS, ami_member="--transform-ami-version",
+    )  # fmt: skip
+    archive = find_archive(artifact)
+    prefix = _find_s3_prefix(photographs)
+    batch = BatchTransform.connect(endpoint_url, region=region)
+    where = choose_job_place(batch, bucket, role, image)
+    job_name = make_job_name()
+    naming = PhotographNames.choose_file_names_or_hashes(own=names)
+    inputs = (
+        _S3Inputs(batch, prefix, naming)
+        if prefix
+        else _FileInputs(photographs, batch, where.bucket, job_name, naming)
+    )
+    model_data_url = Hosting.connect(endpoint_url, region=region).upload_artifact(
+        archive, bucket=where.bucket
+    )
+    try:
+        inputs.upload_or_list_photographs()
+        job = _make_job(
+            job_name, where, inputs.uri, model_data_url, instances,
+            ami_version=transform_ami_version,
+        )  # fmt: skip
+        ended = batch.run(job, lambda state: print_line(f"the job {job.name} is {state}", to=err))
+        rows = _make_rows(batch, job, inputs, ended)
+    finally:
+        inputs.delete_uploads()
+    _print_results(rows, job, ended, csv_file, as_json=as_json)
+    for note in inputs.notes:
+        print_note(note)
+    print_note_on_names(own=names)
+    if any(row.error for row in rows):
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _UploadedPhotograph:
+    """A photograph of the job: its name in the results, and its key below the input."""
+
+    name: str
+    relative_key: str
+    error: str = ""
+
+
+class _FileInputs:
+    """Photographs on this machine, which are uploaded for the job."""
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        batch: BatchTransform,
+        bucket: str,
+        job_name: str,
+        naming: PhotographNames,
+    ) -> None:
+        self._selection = select_photographs([Path(path) for path in paths])
+        dicom = [path for path in self._selection.paths if is_dicom_file(path)]
+        if dicom:
+            raise InvalidInput(
+                f"Batch Transform grades JPEG, PNG and TIFF, and {len(dicom)} of the files are "
+                "DICOM",
+                remedy="Grade DICOM files with `drdeploy grade`",
+            )
+        self._batch = batch
+        self._bucket = bucket
+        self._naming = naming
+        self._folder = f"batch/{job_name}/input/"
+        self.uri = f"{S3}{bucket}/{self._folder}"
+        self.photographs: list[_UploadedPhotograph] = []
+        self.notes = self._selection.notes(show_paths=naming.are_file_names)
+
+    def upload_or_list_photographs(self) -> None:
+        self._batch.create_local_bucket(self._bucket)
+        with Progress(console=err, transient=True) as progress:
+            for path in progress.track(self._selection.paths, description="uploading"):
+                self.photographs.append(self._upload_photograph(path))
+        if all(one.error for one in self.photographs):
+            raise InvalidInput(f"No photograph can be read: {self.photographs[0].error}")
+
+    def _upload_photograph(self, path: Path) -> _UploadedPhotograph:
+        try:
+            data = read_photograph_bytes(path)
+        except (OSError, RequestRefused) as error:
+            reason = error.sentence if isinstance(error, RequestRefused) else f"{error.strerror}."
+            return _UploadedPhotograph(self._naming.name_of_photograph(path, str(path)), "", reason)
+        name = self._naming.name_of_photograph(path, str(path), sha256_of_bytes(data))
+        # The number keeps two photographs of the same content apart.
+        key = f"{len(self.photographs):06d}"
+        self._batch.upload(f"{self.uri}{key}", data, IMAGE_TYPE)
+        return _UploadedPhotograph(name, key)
+
+    def delete_uploads(self) -> None:
+        keys = [f"{self._folder}{one.relative_key}" for one in self.photographs if not one.error]
+        self._batch.delete_objects(self._bucket, keys)
+
+
+class _S3Inputs:
+    """Photographs that are in S3 already."""
+
+    def __init__(self, batch: BatchTransform, uri: str, naming: PhotographNames) -> None:
+        self.uri = uri
+        self.photographs: list[_UploadedPhotograph] = []
+        self.notes: list[str] = []
+        self._batch = batch
+        self._naming = naming
+
+    def upload_or_list_photographs(self) -> None:
+        """Upload nothing, and list the photographs."""
+        prefix = self.uri.removeprefix(S3).partition("/")[2]
+        self.photographs = [
+            _UploadedPhotograph(self._name_photograph(key), key[len(prefix) :])
+            for key in self._batch.list_keys(self.uri)
+        ]
+        if not self.photographs:
+            raise InvalidInput("The folder holds no object", where=self.uri)
+
+    def _name_photograph(self, key: str) -> str:
+        return self._naming.name_of_table_entry("photo", key)
+
+    def delete_uploads(self) -> None:
+        """Delete nothing: the photographs are the user's."""
+
+
+def _find_s3_prefix(photographs: Sequence[str]) -> str | None:
+    """Return the only S3 prefix among the arguments, with a slash at its end; None without one."""
+    if not any(one.startswith(S3) for one in photographs):
+        return None
+    if len(photographs) > 1:
+        raise InvalidInput(
+            "A job has one s3://BUCKET/FOLDER/ as its input, or files and folders of this machine",
+            where=" ".join(photographs),
+        )
+    return f"{photographs[0].rstrip('/')}/"
+
+
+def _make_job(
+    job_name: str,
+    where: ChosenJobPlace,
+    input_uri: str,
+    model_data_url: str,
+    instances: BatchConfig,
+    *,
+    ami_version: str | None,
+) -> BatchJob:
+    from drdeploy.hosting.sagemaker import BatchJob
+
+    return BatchJob(
+        name=job_name,
+        image=where.image,
+        model_data_url=model_data_url,
+        input_uri=input_uri,
+        output_uri=f"{S3}{where.bucket}/batch/{job_name}/output",
+        content_type=IMAGE_TYPE,
+        instance_type=instances.instance_type,
+        instance_count=instances.instance_count,
+        concurrency=instances.max_concurrent_transforms,
+        ami_version=ami_version,
+        role_arn=where.role,
+    )
+
+
+def _make_rows(
+    batch: BatchTransform, job: BatchJob, inputs: _FileInputs | _S3Inputs, ended: EndedJob
+) -> list[GradedRow]:
+    if ended.started_at is None:  # nothing was graded, and there may be no log
+        raise EndpointFailed(f"The job is {ended.status}: {ended.failure_reason}", where=job.name)
+    failures = batch.read_failures(job.name) if ended.status == "Failed" else {}
+    place = job.input_uri.removeprefix(S3)
+
+    def make() -> Iterator[GradedRow]:
+        for one in inputs.photographs:
+            answer = None if one.error else batch.read_answer(job.output_uri, one.relative_key)
+            if answer is None:
+                reason = one.error or failures.get(f"{place}{one.relative_key}")
+                yield GradedRow(one.name, error=reason or f"no answer: {ended.failure_reason}")
+            else:
+                yield make_row_of_answer(one.name, answer)
+
+    return list(make())
+
+
+def _print_results(
+    rows: list[GradedRow],
+    job: BatchJob,
+    ended: EndedJob,
+    csv_file: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    classes = tuple(str(number) for number in range(max(len(one.probabilities) for one in rows)))
+    if as_json:
+        print_json({
+            "notice": RESEARCH_USE_NOTICE,
+            "job": job.name,
+            "status": ended.status,
+            "failure_reason": ended.failure_reason,
+            "startup_s": ended.startup_s,
+            "work_s": ended.work_s,
+            "answers": job.output_uri,
+            "results": [asdict(row) for row in rows],
+        })  # fmt: skip
+    else:
+        print_rows_as_table(rows, is_icdr=any(row.grade is not None for row in rows))
+    if csv_file is not None:
+        write_rows_as_csv(csv_file, rows, classes)
+    failed = sum(bool(row.error) for row in rows)
+    refused = sum(row.gradable is False for row in rows)
+    print_line(
+        f"{len(rows) - failed - refused} graded, {refused} need a human, {failed} failed. The job "
+        f"is {ended.status}: {ended.startup_s or 0:.1f} s to start, {ended.work_s or 0:.1f} s of "
+        f"work, {(ended.work_s or 0) / len(rows):.3f} s per photograph. The answers are in "
+        f"{job.output_uri}. {RESEARCH_USE_NOTICE}",
+        to=err,
+    )

@@ -1,0 +1,102 @@
+"""What ``drdeploy batch run`` and ``drdeploy archive grade`` need for a Batch Transform job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from drdeploy.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from drdeploy.hosting.sagemaker import BatchTransform
+
+LOCAL_BUCKET = "drdeploy"
+DEFAULT_IMAGE = "lean"
+
+ConcurrencyOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=100,
+        help="Photographs that an instance receives at once; by default, the container chooses.",
+    ),
+]
+BucketOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Bucket for the model, the uploaded photographs and the answers; required on AWS. On "
+        "the local service, drdeploy by default."
+    ),
+]
+RoleOption = Annotated[
+    str | None,
+    typer.Option(
+        help="ARN of the role with which SageMaker reads and writes the bucket; required on AWS, "
+        "for example the output of infrastructure/modules/batch-transform."
+    ),
+]
+
+
+@dataclass(frozen=True)
+class ChosenJobPlace:
+    """Where a job runs: its bucket, its role, and its image."""
+
+    bucket: str
+    role: str
+    image: str
+
+
+def choose_job_place(
+    batch: BatchTransform, bucket: str | None, role: str | None, image: str
+) -> ChosenJobPlace:
+    """Return what the user has chosen, or what the local service has by default.
+
+    Raises:
+        InvalidInput: AWS needs a bucket, a role or an image that is not given.
+    """
+    from drdeploy.hosting.images import resolve_image_tag
+    from drdeploy.hosting.sagemaker import LOCAL_ROLE_ARN
+
+    if batch.is_local:
+        tag = resolve_image_tag(image)
+        return ChosenJobPlace(bucket or LOCAL_BUCKET, role or LOCAL_ROLE_ARN, tag)
+    for option, value in (("--bucket", bucket), ("--role", role)):
+        if not value:
+            raise InvalidInput(
+                f"On AWS, {option} must be given",
+                where=option,
+                remedy="infrastructure/modules/batch-transform creates both, or give "
+                "--endpoint-url for the local service",
+            )
+    if ".dkr.ecr." not in image:
+        raise InvalidInput(
+            f"On AWS, the image must be in ECR, and {image!r} is not",
+            where="--image",
+            remedy="Push the image, then give its URI, ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME",
+        )
+    return ChosenJobPlace(str(bucket), str(role), image)
+
+
+def find_archive(artifact: Path | None) -> Path:
+    """Return the archive of the model, which is checked before anything is uploaded.
+
+    Raises:
+        InvalidInput: There is no such file, or it is no archive of a model.
+    """
+    from drdeploy.grader.artifacts import verify_archive
+    from drdeploy.grader.box import box_artifact
+
+    archive = artifact or box_artifact()
+    if archive.is_dir():
+        raise InvalidInput(
+            "Batch Transform takes the archive of a model, and this is a folder",
+            where=str(archive),
+            remedy="Give its model.tar.gz; `drdeploy artifact pack` makes one of a model",
+        )
+    if not archive.is_file():
+        raise InvalidInput("The artifact does not exist", where=str(archive))
+    verify_archive(archive)
+    return archive

@@ -1,0 +1,219 @@
+"""``drdeploy clinic``: fetch photographs, and list which patients should be seen first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.progress import Progress
+
+from drdeploy.cli import (
+    clinic_account,
+    clinic_export,
+    clinic_listen,
+    clinic_pull,
+    clinic_records,
+    clinic_serve,
+)
+from drdeploy.cli.clinic_outputs import FailedFile, Outputs
+from drdeploy.cli.console import Column, Table, err, print_json, print_line, print_note
+from drdeploy.cli.grade import select_photographs
+from drdeploy.cli.options import ArtifactOption, JsonOption, RuntimeOption
+from drdeploy.errors import InvalidInput, PredictionFailed, RequestRefused
+from drdeploy.files import sha256_of_bytes
+from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
+from drdeploy.grader.photograph_files import read_photograph_bytes
+from drdeploy.photograph_names import PhotographNames
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from drdeploy.clinic.patients import GradedPhotograph, GradedStudy
+    from drdeploy.grader.inference import InferenceService
+
+app = typer.Typer(no_args_is_help=True)
+app.command()(clinic_pull.pull)
+app.command()(clinic_listen.listen)
+app.command()(clinic_serve.serve)
+app.add_typer(clinic_account.app, name="account", help="Who may sign in to `clinic serve`.")
+app.command()(clinic_records.studies)
+app.command()(clinic_records.audit)
+app.command()(clinic_records.erase)
+app.command("export")(clinic_export.export_deidentified)
+
+
+@app.command()
+def triage(
+    photographs: Annotated[
+        list[Path], typer.Argument(help="DICOM files, and folders that hold DICOM files.")
+    ],
+    *,
+    artifact: ArtifactOption = None,
+    runtime: RuntimeOption = None,
+    eye: Annotated[
+        Literal["left", "right"] | None,
+        typer.Option(help="The eye in the files, for files that do not name the eye."),
+    ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(help="Your own referral rules (TOML); by default, the packaged rules."),
+    ] = None,
+    fhir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a FHIR R4 bundle of each study into this folder. Bundles hold the "
+            "identifiers of patients.",
+            file_okay=False,
+        ),
+    ] = None,
+    post: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Send a FHIR R4 bundle of each study to this server's base address."
+        ),
+    ] = None,
+    sr: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a DICOM structured report of each study into this folder. Reports name "
+            "the patients.",
+            file_okay=False,
+        ),
+    ] = None,
+    pdf: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page about each study into this folder, as a PDF in a DICOM file. Pages "
+            "name the patients.",
+            file_okay=False,
+        ),
+    ] = None,
+    stow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Send the photographs of each study, a structured report and a page to the "
+            "archive whose DICOMweb service has this base address.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List patients by how soon an ophthalmologist should see them.
+
+    Photographs are grouped by patient, study and eye. An eye has the grade of its worst gradable
+    photograph. An eye without a gradable photograph is ungradable, and the patient is referred.
+    Patients are named by a keyed hash. The exit status is 1 if a file cannot be used.
+
+    For research use. Not a medical device.
+    """
+    from drdeploy.clinic.patients import group_by_study, sort_by_urgency
+    from drdeploy.clinic.rules import DEFAULT_RULES, ReferralRules
+    from drdeploy.grader.box import box_artifact
+    from drdeploy.grader.inference import InferenceService
+
+    outputs = Outputs(fhir=fhir, post=post, sr=sr, pdf=pdf, stow=stow)
+    outputs.check_servers()
+    chosen = ReferralRules.load(rules or DEFAULT_RULES)
+    model = artifact or box_artifact()
+    if not model.exists():
+        raise InvalidInput("The artifact does not exist", where=str(model))
+    naming = PhotographNames.with_user_key()
+    selection = select_photographs(photographs)
+    service = InferenceService.load(model, runtime=runtime)
+    chosen.check_grader(service.manifest)
+    graded: list[GradedPhotograph] = []
+    failures: list[FailedFile] = []
+    files: dict[str, Path] = {}
+    with Progress(console=err, transient=True) as progress:
+        for path in progress.track(selection.paths, description="grading"):
+            found = _grade_file(service, path, eye, naming)
+            if isinstance(found, FailedFile):
+                failures.append(found)
+                continue
+            graded += found
+            files |= {str(one.dataset.SOPInstanceUID): path for one in found}
+    artifact_used = service.classifier.artifact
+    studies = {
+        _name_study(study, naming): study
+        for study in sort_by_urgency(group_by_study(graded, chosen, service.manifest))
+    }
+    rows = [_make_row(name, study, naming) for name, study in studies.items()]
+    failures += outputs.write_results(studies, artifact_used)
+    if as_json:
+        print_json({
+            "notice": RESEARCH_USE_NOTICE,
+            "patients": rows,
+            "failed": [vars(one) for one in failures],
+            "notes": selection.notes(show_paths=False),
+        })  # fmt: skip
+    else:
+        _print_rows(rows, failures)
+    print_line(f"{len(rows)} studies, {len(failures)} files failed. {RESEARCH_USE_NOTICE}", to=err)
+    for note in selection.notes(show_paths=False):
+        print_note(note)
+    # Last: what cannot be sent has been shown and written.
+    refused = outputs.send_results(studies, artifact_used, files)
+    for one in refused:
+        print_line(f"{one.image}: {one.error}", style="red", to=err)
+    if failures or refused or any(one.may_be_missed_photograph for one in selection.left_out):
+        raise typer.Exit(1)
+
+
+def _grade_file(
+    service: InferenceService,
+    path: Path,
+    eye: Literal["left", "right"] | None,
+    naming: PhotographNames,
+) -> list[GradedPhotograph] | FailedFile:
+    from drdeploy.clinic.patients import grade_dicom_file
+
+    name = naming.name_of_photograph(path, str(path))
+    try:
+        data = read_photograph_bytes(path)
+        name = naming.name_of_photograph(path, str(path), sha256_of_bytes(data))
+        return list(grade_dicom_file(service, data, eye=eye))
+    except (RequestRefused, PredictionFailed) as error:
+        return FailedFile(name, error.sentence)
+    except OSError as error:
+        return FailedFile(name, f"{error.strerror or 'The file cannot be read'}.")
+
+
+def _make_row(name: str, study: GradedStudy, naming: PhotographNames) -> dict[str, Any]:
+    from drdeploy.clinic.patients import describe_eyes
+
+    return {
+        "patient": naming.name_of_table_entry("group", study.identity),
+        "study": name,
+        "outcome": study.outcome,
+        "eyes": describe_eyes(study),
+    }
+
+
+def _name_study(study: GradedStudy, naming: PhotographNames) -> str:
+    # With the patient: two clinics may have given one identifier to two studies.
+    text = f"study {study.identity} {study.dataset.StudyInstanceUID}"
+    hashed = naming.name_of_table_entry("group", text)
+    return hashed.replace("group-", "study-")
+
+
+def _print_rows(rows: Sequence[dict[str, Any]], failures: Sequence[FailedFile]) -> None:
+    table = Table([
+        Column.of_names("patient"),
+        Column.of_sentences("outcome"),
+        Column.of_sentences("right eye"),
+        Column.of_sentences("left eye"),
+    ])  # fmt: skip
+    for row in rows:
+        cells = (_summarize_eye(row["eyes"][eye]) for eye in ("right", "left"))
+        table.add_row(row["patient"], row["outcome"], *cells)
+    table.print()
+    for failure in failures:
+        print_line(f"{failure.image}: {failure.error}", style="red")
+
+
+def _summarize_eye(eye: dict[str, Any]) -> str:
+    if not eye["photographs"]:
+        return "no photograph"
+    shown = f"{eye['grade']} {eye['label']}" if eye["gradable"] else "ungradable"
+    return ", ".join([shown, *eye["marks"]])

@@ -1,0 +1,90 @@
+"""``drdeploy clinic account``: who may sign in to the worklist page."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from drdeploy.cli.console import Column, Table, print_json, print_line
+from drdeploy.cli.options import DatabaseOption, JsonOption, RecordsArgument
+from drdeploy.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from drdeploy.clinic.records import ClinicRecords
+
+app = typer.Typer(no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The person's name.")]
+
+
+@app.command()
+def add(
+    records: RecordsArgument,
+    name: NameArgument,
+    *,
+    role: Annotated[
+        Literal["viewer", "grader", "administrator"],
+        typer.Option(
+            help="A viewer can look. A grader can also send photographs and decide. An "
+            "administrator can also erase patients and read the audit log."
+        ),
+    ],
+    database: DatabaseOption = None,
+) -> None:
+    """Make an account, or give an account another role and password.
+
+    The password is asked for, or is the first line of standard input. Sessions of an account whose
+    password changes end.
+    """
+    opened = _open_records(records, database)
+    is_new = opened.accounts.set_account(name, role, _read_password())
+    print_line(f"{name} can {'now' if is_new else 'still'} sign in, as {role}.")
+
+
+@app.command()
+def remove(
+    records: RecordsArgument, name: NameArgument, *, database: DatabaseOption = None
+) -> None:
+    """Delete an account; its sessions end."""
+    if not _open_records(records, database).accounts.remove_account(name):
+        raise InvalidInput(
+            "There is no such account",
+            where=name,
+            remedy="Run `drdeploy clinic account list`",
+        )
+    print_line(f"{name} can no longer sign in.")
+
+
+@app.command("list")
+def list_accounts(
+    records: RecordsArgument, *, database: DatabaseOption = None, as_json: JsonOption = False
+) -> None:
+    """List the accounts."""
+    accounts = _open_records(records, database).accounts.list_accounts()
+    if as_json:
+        print_json([{"name": one.name, "role": one.role} for one in accounts])
+        return
+    table = Table([Column.of_names("name"), Column.of_names("role")])
+    for one in accounts:
+        table.add_row(one.name, one.role)
+    table.print()
+
+
+def _read_password() -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return password
+
+
+def _open_records(folder: Path, database: str | None) -> ClinicRecords:
+    from drdeploy.clinic.records import ClinicRecords
+    from drdeploy.photograph_names import PhotographNames
+
+    return ClinicRecords.open(
+        folder, names=PhotographNames.with_user_key(), database=database, who="clinic command"
+    )

@@ -1,0 +1,45 @@
+"""Where the programs of a clinic send photographs and results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from drdeploy.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from drdeploy.clinic.intake import Destinations
+
+
+def read_destinations(
+    stow: str | None, send: str | None, post: str | None, *, may_be_plain: bool
+) -> Destinations:
+    """Return where photographs and results are sent.
+
+    Args:
+        stow: Base address of an archive's DICOMweb service.
+        send: An archive that takes C-STORE.
+        post: Base address of a FHIR server.
+        may_be_plain: Whether patients' data may cross a network without TLS.
+
+    Raises:
+        InvalidInput: An address cannot be read, or patients' data would cross the network in the
+            clear.
+    """
+    from drdeploy.clinic.intake import Destinations
+    from drdeploy.clinic.listening import is_loopback
+    from drdeploy.clinic.sending import ArchivePeer
+    from drdeploy.clinic.server import check_server_url
+
+    for option, url in (("--stow", stow), ("--post", post)):
+        if url is not None:
+            check_server_url(url, option=option)
+    if send is not None:
+        peer = ArchivePeer.parse(send, option="--send")
+        if not may_be_plain and not is_loopback(peer.host):
+            raise InvalidInput(
+                "Results with patients' names would cross the network in the clear",
+                where=f"--send {send}",
+                remedy="Use --stow with https, or say --plain if the network is separate and you "
+                "accept it",
+            )
+    return Destinations(stow or "", send or "", post or "")

@@ -1,0 +1,67 @@
+"""``drdeploy clinic export``: photographs and grades without the patients' names."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.progress import Progress
+
+from drdeploy.cli.clinic_records import open_records
+from drdeploy.cli.console import err, print_line, print_note
+from drdeploy.cli.options import DatabaseOption, RecordsArgument
+
+
+def export_deidentified(
+    records: RecordsArgument,
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="New folder for the export.", show_default=False),
+    ],
+    *,
+    file_format: Annotated[
+        Literal["dicom", "jpeg"],
+        typer.Option("--format", help="Write photographs as DICOM files, or as JPEG files."),
+    ] = "dicom",
+    database: DatabaseOption = None,
+) -> None:
+    """Export photographs, grades and decisions without identities.
+
+    DICOM files are newly written, with a short list of data elements, within the basic profile of
+    DICOM PS3.15. JPEG files have no metadata. Two tables name patients, studies and photographs by
+    keyed hashes. Dates are moved by a secret number of days, which is the same for all dates of a
+    patient. The pixels are not searched for writing: look at the photographs before you pass them
+    on. The audit log gets an entry. The exit status is 1 if a photograph is left out.
+
+    For research use. Not a medical device.
+    """
+    from drdeploy.clinic.deidentified_export import DeidentifiedExport, check_export_folder
+
+    check_export_folder(folder)
+    opened = open_records(records, database)
+    studies = opened.load_studies_with_photographs()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # A folder of its own until everything is written: an export is whole, or it is not there.
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        with Progress(console=err, transient=True) as progress:
+            task = progress.add_task("exporting", total=len(studies))
+            export = DeidentifiedExport(opened, draft, file_format)
+            counts = export.write_studies(studies, lambda: progress.advance(task))
+        draft.replace(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        opened.close()
+    print_line(f"{counts.description} written into {folder}.")
+    print_note("the pixels were not searched for writing; look at the photographs first")
+    for count, why in (
+        (counts.with_writing, "they say that something is written in the pixels"),
+        (counts.undecodable, "they cannot be read or decoded"),
+    ):
+        if count:
+            print_note(f"{count} files were left out, because {why}")
+    if counts.with_writing or counts.undecodable:
+        raise typer.Exit(1)

@@ -1,0 +1,127 @@
+"""``drdeploy clinic listen``: photographs come from cameras, and results go to archives."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from drdeploy.cli.clinic_destinations import read_destinations
+from drdeploy.cli.end_event import make_end_event
+from drdeploy.cli.options import (
+    ArtifactOption,
+    DatabaseOption,
+    PostOption,
+    QuietOption,
+    RecordsArgument,
+    RulesOption,
+    RuntimeOption,
+    SendOption,
+    StowOption,
+    TlsCertificateOption,
+    TlsKeyOption,
+    UntilStdinClosesOption,
+    log_to_standard_error,
+)
+from drdeploy.errors import ClinicError, InvalidInput
+
+STOP_S = 60.0
+
+
+def listen(
+    records: RecordsArgument,
+    *,
+    host: Annotated[str, typer.Option(help="Address of this machine.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 11112,
+    title: Annotated[str, typer.Option(help="AE title of this program.")] = "DRDEPLOY",
+    caller: Annotated[
+        list[str] | None,
+        typer.Option(help="AE title of a camera or archive that may send; by default, all may."),
+    ] = None,
+    tls_certificate: TlsCertificateOption = None,
+    tls_key: TlsKeyOption = None,
+    tls_authority: Annotated[
+        Path | None,
+        typer.Option(help="Refuse senders without a certificate from these authorities (PEM)."),
+    ] = None,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain", help="Listen on a network without TLS, and send to it without TLS."
+        ),
+    ] = False,
+    quiet_s: QuietOption = 30.0,
+    artifact: ArtifactOption = None,
+    runtime: RuntimeOption = None,
+    rules: RulesOption = None,
+    stow: StowOption = None,
+    send: SendOption = None,
+    post: PostOption = None,
+    database: DatabaseOption = None,
+    until_stdin_closes: UntilStdinClosesOption = False,
+) -> None:
+    """Take photographs from cameras, grade them, and send the results.
+
+    The command receives photographs by DICOM C-STORE until you press Ctrl-C. It answers with
+    success when a photograph is on the disk. If an archive or a server does not accept a result,
+    the command sends the result again later. After a crash, run the same command to continue.
+    When the listener is ready, one line on standard output gives its address. The log names
+    patients and studies by keyed hashes.
+
+    For research use. Not a medical device.
+    """
+    from drdeploy.clinic.intake import BackgroundLoop, ResultSender, StudyGrader
+    from drdeploy.clinic.listening import ListeningAddress, PhotographListener
+    from drdeploy.clinic.records import ClinicRecords
+    from drdeploy.clinic.rules import DEFAULT_RULES, ReferralRules
+    from drdeploy.grader.box import box_artifact
+    from drdeploy.grader.inference import InferenceService
+    from drdeploy.photograph_names import PhotographNames
+
+    to = read_destinations(stow, send, post, may_be_plain=plain)
+    model = artifact or box_artifact()
+    if not model.exists():
+        raise InvalidInput("The artifact does not exist", where=str(model))
+    chosen = ReferralRules.load(rules or DEFAULT_RULES)
+    os.umask(0o077)
+    log_to_standard_error()
+    over = make_end_event(until_stdin_closes=until_stdin_closes)
+    address = ListeningAddress(
+        host, port, title, tuple(caller or ()), tls_certificate, tls_key, tls_authority, plain
+    )
+    store = ClinicRecords.open(
+        records, names=PhotographNames.with_user_key(), database=database, who="clinic listen"
+    )
+    lock = store.make_grading_lock()  # held until the program ends
+    if not lock.acquire():
+        raise ClinicError(
+            "Another program grades the studies of these records, and sends the results where it "
+            "was told",
+            where=str(records),
+            remedy="End it, and start `clinic serve` after `clinic listen`",
+        )
+    # Before the model loads, so that an address that cannot be used is reported at once.
+    listener = PhotographListener(address, store)
+    service = InferenceService.load(model, runtime=runtime)
+    chosen.check_grader(service.manifest)
+    store.erasure.remove_unused_files()
+    grader = StudyGrader(store, service, chosen, to, quiet_s=quiet_s, may_grade=lock.keep)
+    loops = [
+        BackgroundLoop("grading", grader.grade_due_studies),
+        BackgroundLoop("sending", ResultSender(store, may_send=lock.keep).send_due_deliveries),
+    ]
+    try:
+        with listener:
+            for loop in loops:
+                loop.start()
+            sys.stdout.write(f"drdeploy clinic: {title} listens on {host}:{listener.port}\n")
+            sys.stdout.flush()
+            over.wait()
+    finally:
+        for loop in loops:
+            loop.stop(STOP_S)
+        lock.release()
+        store.close()

@@ -1,0 +1,207 @@
+"""``drdeploy clinic studies``, ``audit`` and ``erase``: what a clinic's records hold."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from drdeploy.cli.console import Column, Table, err, print_json, print_line, print_note
+from drdeploy.cli.options import DatabaseOption, JsonOption, RecordsArgument
+from drdeploy.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from drdeploy.clinic.records import ClinicRecords
+
+DAY_S = 86_400.0
+
+
+def studies(
+    records: RecordsArgument,
+    *,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again", help="Grade failed studies again, and send again what was not delivered."
+        ),
+    ] = False,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the studies in a clinic's records, the most pressing first.
+
+    Patients and studies are named by keyed hashes. The exit status is 1 if a study could not be
+    graded, or if a result was refused.
+
+    For research use. Not a medical device.
+    """
+    from drdeploy.clinic.rules import OUTCOMES
+    from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
+
+    opened = open_records(records, database)
+    if again:
+        print_line(f"{opened.requeue_failures()} studies and deliveries are tried again.", to=err)
+    order: list[str | None] = [*OUTCOMES]
+    rows = sorted(
+        opened.list_studies(),
+        key=lambda row: (
+            row["state"] != "failed",
+            order.index(row["outcome"]) if row["outcome"] in order else len(order),
+            row["study"],
+        ),
+    )
+    if as_json:
+        print_json({"notice": RESEARCH_USE_NOTICE, "studies": rows})
+    else:
+        _print_studies(rows)
+        print_line(f"{len(rows)} studies. {RESEARCH_USE_NOTICE}", to=err)
+    if any(row["state"] == "failed" or row["deliveries"].get("refused") for row in rows):
+        raise typer.Exit(1)
+
+
+def _print_studies(rows: list[dict[str, Any]]) -> None:
+    table = Table([
+        Column.of_names("study"),
+        Column.of_names("state"),
+        Column.of_sentences("outcome"),
+        Column.of_names("right"),
+        Column.of_names("left"),
+        Column.of_names("results"),
+    ])  # fmt: skip
+    for row in rows:
+        counts = row["deliveries"]
+        table.add_row(
+            row["study"],
+            row["state"],
+            row["outcome"] or row["reason"],
+            *(_describe_grade(row["eyes"].get(eye)) for eye in ("right", "left")),
+            ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none sent",
+        )
+    table.print()
+
+
+def _describe_grade(eye: dict[str, Any] | None) -> str:
+    if eye is None or not eye["photographs"]:
+        return "none"
+    return "ungradable" if eye["grade"] is None else str(eye["grade"])
+
+
+def audit(
+    records: RecordsArgument, *, database: DatabaseOption = None, as_json: JsonOption = False
+) -> None:
+    """Check that no entry of the audit log was changed or removed.
+
+    Keep the printed hash elsewhere: if a later check of the same number of entries prints another
+    hash, somebody has rewritten the log.
+    """
+    entries, sha256 = open_records(records, database).verify_audit_log()
+    if as_json:
+        print_json({"entries": entries, "sha256": sha256})
+    else:
+        print_line(f"{entries} entries, and none was changed. The last hash is {sha256}.")
+
+
+def erase(
+    records: RecordsArgument,
+    *,
+    patient: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="The number of the patient (Patient ID).")
+    ] = None,
+    issuer: Annotated[
+        str, typer.Option(help="Who gave the number (Issuer of Patient ID), if the files say so.")
+    ] = "",
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UID",
+            help="One study by its Study Instance UID, even if its patient has no number.",
+        ),
+    ] = None,
+    older_than_days: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Every study whose last photograph is older than this."),
+    ] = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Delete the records of a patient, of a study or of old studies.
+
+    The audit log keeps an entry that names the study by a keyed hash. What archives and servers
+    have is not deleted there. Studies of the same number under another issuer stay, and the command
+    says how many they are.
+    """
+    if sum(one is not None for one in (patient, study, older_than_days)) != 1:
+        raise InvalidInput(
+            "Exactly one of --patient, --study and --older-than-days must say what to delete",
+            where="erase", remedy="Choose one of them",
+        )  # fmt: skip
+    if issuer.strip() and patient is None:
+        raise InvalidInput(
+            "An issuer needs a patient's number", where="--issuer", remedy="Give --patient too"
+        )
+    if older_than_days is not None and not math.isfinite(older_than_days):
+        raise InvalidInput(
+            "The number of days is not a finite number",
+            where="--older-than-days",
+            remedy="Give a number like 365",
+        )
+    opened = open_records(records, database)
+    if patient is not None:
+        _erase_patient(opened, f"{issuer.strip()}\n{patient.strip()}")
+    elif study is not None:
+        count = opened.erasure.erase_study(study.strip())
+        print_line(f"{count} studies deleted.")
+        if not count:
+            raise InvalidInput(
+                "The records have no study with this identifier",
+                where="--study",
+                remedy="Check the Study Instance UID: it has only digits and dots",
+            )
+    else:
+        count = opened.erasure.erase_older_than(time.time() - DAY_S * (older_than_days or 0.0))
+        print_line(f"{count} studies deleted.")
+
+
+def _erase_patient(records: ClinicRecords, patient: str) -> None:
+    count, others = (
+        records.erasure.erase_patient(patient),
+        records.erasure.count_studies_of_other_issuers(patient),
+    )
+    print_line(f"{count} studies deleted.")
+    others_said = f"{others} studies of the same number under another issuer"
+    if not count:
+        raise InvalidInput(
+            "The records have no study of this patient"
+            + (f", but {others_said}" if others else ""),
+            where="--patient",
+            remedy="Give the issuer of the number with --issuer; leave it out for a number without "
+            "one"
+            if others
+            else "Check the number, or give a study of the patient with --study",
+        )
+    if others:
+        print_note(
+            f"{others_said} were not deleted; if they are of the same patient, run the command "
+            "again with their --issuer"
+        )
+
+
+def open_records(folder: Path, database: str | None) -> ClinicRecords:
+    """Open records that exist.
+
+    Raises:
+        InvalidInput: The folder does not exist.
+    """
+    from drdeploy.clinic.records import ClinicRecords
+    from drdeploy.photograph_names import PhotographNames
+
+    if not folder.is_dir():
+        raise InvalidInput(
+            "There are no records", where=str(folder), remedy="Give the folder of `clinic listen`"
+        )
+    return ClinicRecords.open(
+        folder, names=PhotographNames.with_user_key(), database=database, who="clinic command"
+    )

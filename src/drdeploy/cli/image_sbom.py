@@ -1,0 +1,38 @@
+"""``drdeploy image sbom``: list the contents of an image as a software bill of materials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from drdeploy.cli.console import err, print_json, print_line
+from drdeploy.cli.engine import find_and_name_engine
+from drdeploy.files import write_json_file
+
+
+def sbom(
+    image: Annotated[
+        str, typer.Argument(help="An image of drdeploy, for example `lean`, or any other tag.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the list to this file.", dir_okay=False),
+    ] = None,
+) -> None:
+    """List the contents of an image as an SBOM in CycloneDX 1.6.
+
+    Debian and Python packages are read from the image itself. Libraries that are part of Python
+    wheels are listed as files. The same image always gives the same list, byte for byte.
+    """
+    from drdeploy.hosting.images import make_sbom_of_image, resolve_image_tag
+
+    tag = resolve_image_tag(image)
+    with err.status(f"reading the files of {tag}"):
+        document = make_sbom_of_image(find_and_name_engine(), tag)
+    if output is None:
+        print_json(document)
+        return
+    write_json_file(output, document)
+    print_line(f"{output}  {len(document['components'])} components of {tag}")

@@ -1,0 +1,177 @@
+"""``drdeploy model recalibrate``: adapt a grader to a clinic's own graded photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from drdeploy.cli.console import (
+    Column,
+    Table,
+    err,
+    format_figure_with_interval,
+    format_figure_with_interval_and_n,
+    print_facts,
+    print_json,
+    print_line,
+    print_note,
+    print_note_on_names,
+    print_notice,
+)
+from drdeploy.cli.options import JsonOption, NamesOption, RuntimeOption, SeedOption
+from drdeploy.files import write_json_file
+from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
+
+if TYPE_CHECKING:
+    from drdeploy.grader.recalibration import RecalibrationOutcome
+
+
+def recalibrate(
+    artifact: Annotated[
+        Path,
+        typer.Argument(help="A model.tar.gz, or the folder it was extracted to."),
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            help="Folder of at least 50 photographs of one clinic that experts graded, with 10 or "
+            "more on each side of grade 2 and of grade 3.",
+        ),
+    ],
+    *,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help=(
+                "Split to use, or `all`; by default, the split `test` if there is one, otherwise "
+                "all photographs."
+            )
+        ),
+    ] = None,
+    patient: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the table of labels with the patients; without it, the column of "
+            "patients or sessions that `drdeploy dataset inspect` recognises."
+        ),
+    ] = None,
+    prevalence: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help=(
+                "Share of grade 2 or worse among the clinic's patients, for example 0.2, if the "
+                "photographs have another; by default, the share among the photographs."
+            ),
+        ),
+    ] = None,
+    runtime: RuntimeOption = None,
+    seed: SeedOption = 0,
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="The archive to write; by default, beside the artifact, or in the current "
+            "folder for the packaged grader.",
+        ),
+    ] = None,
+    names: NamesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Adapt a grader to a clinic's own graded photographs.
+
+    New values are chosen for the temperature, the shares of the grades, and the thresholds of the
+    operating points; the network stays as it is. The results after the adaptation are cross-fitted:
+    the numbers that are applied to a patient's photographs were chosen on other patients. Nobody
+    should use a grader on a new camera before it is recalibrated.
+
+    For research use. Not a medical device.
+    """
+    from rich.progress import track
+
+    from drdeploy.grader.recalibration import recalibrate as recalibrate_grader
+
+    outcome = recalibrate_grader(
+        artifact,
+        data,
+        archive,
+        split=split,
+        patient=patient,
+        prevalence=prevalence,
+        runtime=runtime,
+        seed=seed,
+        own_names=names,
+        track=lambda files: cast(
+            "Any", track(files, "grading", console=err, transient=True, total=len(files))
+        ),
+    )
+    document = {"notice": RESEARCH_USE_NOTICE, **outcome.document}
+    target = outcome.archive
+    report = target.with_name(target.name.removesuffix(".tar.gz") + "-recalibration.json")
+    write_json_file(report, document)
+    if as_json:
+        print_json(document)
+    else:
+        _print_recalibration(outcome, document)
+        print_facts([("artifact", str(target)), ("details", str(report))])
+        print_notice()
+    for note in outcome.notes:
+        print_note(note)
+    print_note_on_names(own=names)
+
+
+_OUTCOMES = {
+    "better": ("green", "Recalibrated: the probabilities fit these photographs better"),
+    "worse": ("red", "Recalibrated, but the probabilities fit these photographs worse"),
+    "no difference shown": (
+        "yellow",
+        "Recalibrated, but these photographs do not show that the probabilities became better",
+    ),
+}
+
+
+def _print_recalibration(outcome: RecalibrationOutcome, document: dict[str, Any]) -> None:
+    colour, sentence = _OUTCOMES[outcome.gain.outcome]
+    print_line(f"{sentence}.", style=f"bold {colour}")
+    found = outcome.recalibration
+    prevalence = f"{found.prevalence:.1%}, {'stated' if found.is_prevalence_stated else 'measured'}"
+    weights = ", ".join(
+        f"{grade}: {weight:.2f}" for grade, weight in enumerate(found.grade_weights)
+    )
+    gain = document["gain"]
+    print_facts([
+        ("adapted on", found.adapted_on),
+        ("left out, not gradable", str(len(outcome.left_out))),
+        ("temperature", f"{found.temperature:.3f}"),
+        ("weights of the grades", weights),
+        ("share of grade >= 2 assumed", prevalence),
+        ("change of the log loss", format_figure_with_interval_and_n(gain["log_loss_change"])),
+    ])  # fmt: skip
+    table = Table([Column.of_names("95 % intervals"), *map(Column, ("before", "after"))])
+    before, after = (_list_estimates_of_state(gain[when]) for when in ("before", "after"))
+    for name, figure in after.items():
+        table.add_row(
+            name,
+            *(
+                "-" if one is None else format_figure_with_interval(one)
+                for one in (before.get(name), figure)
+            ),
+        )
+    table.print()
+
+
+def _list_estimates_of_state(state: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    calibration = state["calibration_at_grade_2"]
+    figures = {
+        "calibration intercept, grade >= 2 (right: 0)": calibration["intercept"],
+        "calibration slope, grade >= 2 (right: 1)": calibration["slope"],
+        "observed / expected, grade >= 2 (right: 1)": calibration["observed_over_expected"],
+    }
+    for point in state["operating_points"]:
+        name = f"{point['name'].replace('_', ' ')}, grade >= {point['at_or_above']}"
+        figures[f"{name}: sensitivity"] = point["sensitivity"]
+        figures[f"{name}: specificity"] = point["specificity"]
+    return figures

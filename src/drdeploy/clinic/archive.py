@@ -1,0 +1,112 @@
+"""Send DICOM files to an archive over DICOMweb (PS3.18)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.clinic.server import ServerAnswer, exchange, hide_path
+from drdeploy.errors import ClinicError
+from drdeploy.files import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+AUTHORIZATION_VARIABLE = "DRDEPLOY_ARCHIVE_AUTHORIZATION"
+"""Environment variable with the value of the header ``Authorization`` for archives."""
+
+_DUPLICATE = 0x0111
+"""Failure reason of an archive that has the object already (PS3.4, B.2.3)."""
+_LARGEST_REASON = 0xFFFF
+"""A reason is an unsigned number of 16 bits (PS3.3, C.14.1)."""
+_REASONS_SHOWN = 5
+_FAILED, _REASON = "00081198", "00081197"
+_INCOMPLETE = 202
+_OF_THE_OBJECT = frozenset({_INCOMPLETE, 400, 409, 413, 415})
+"""Statuses with which an archive refuses an object, although it accepts the sender."""
+
+
+def store_file(url: str, data: bytes) -> str:
+    """Send a DICOM file to an archive (STOW-RS).
+
+    Args:
+        url: The base address of the archive's DICOMweb service.
+        data: The file.
+
+    Returns:
+        Why the archive refuses the file, as a sentence; empty if the archive has it.
+
+    Raises:
+        ClinicError: The archive cannot be reached, or takes nothing from this sender.
+    """
+    boundary = secrets.token_hex(16)
+    answer = exchange(
+        "POST",
+        f"{url.rstrip('/')}/studies",
+        server="archive",
+        headers={
+            "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
+            "Accept": "application/dicom+json",
+            **make_authorization(),
+        },
+        body=b"".join(
+            [
+                f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode(),
+                data,
+                f"\r\n--{boundary}--\r\n".encode(),
+            ]
+        ),
+    )
+    failures = _list_failures(answer)
+    reasons = {reason for one in failures if (reason := _read_reason(one)) is not None}
+    if reasons - {_DUPLICATE}:
+        numbers = ", ".join(f"{one:04X}H" for one in sorted(reasons)[:_REASONS_SHOWN])
+        return f"The archive refuses the file with failure reason {numbers}."
+    # The archive says by 202 that it has not stored everything, and this file is all that was sent.
+    is_stored = answer.is_success and not (answer.status == _INCOMPLETE and failures)
+    if is_stored or reasons:
+        return ""
+    if answer.status in _OF_THE_OBJECT:
+        return f"The archive refuses the file with status {answer.status}."
+    raise describe_refusal(url, answer)
+
+
+def _list_failures(answer: ServerAnswer) -> list[Any]:
+    """Return what an answer to STOW-RS lists as not stored; its content is not trusted."""
+    try:
+        failed = parse_json(answer.body)[_FAILED]["Value"]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return []
+    return failed if isinstance(failed, list) else []
+
+
+def _read_reason(failure: Any) -> int | None:
+    """Return why an object was not stored; None without a reason of 16 bits."""
+    try:
+        reason = int(failure[_REASON]["Value"][0])
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError):
+        return None
+    return reason if 0 <= reason <= _LARGEST_REASON else None
+
+
+def make_authorization() -> Mapping[str, str]:
+    """Return the header with the sender's credentials; no header if the environment has none."""
+    value = os.environ.get(AUTHORIZATION_VARIABLE, "").strip()
+    if not (value.isascii() and value.isprintable()):
+        raise ClinicError(
+            "The header's value has characters that no header may have",
+            where=AUTHORIZATION_VARIABLE,
+            remedy="Set it to one line of ASCII, for example Basic and the encoded credentials",
+        )
+    return {"Authorization": value} if value else {}
+
+
+def describe_refusal(url: str, answer: ServerAnswer) -> ClinicError:
+    """Return the error of an archive that does nothing for this sender."""
+    remedy = "Check the archive's log, and run the same command again"
+    if answer.status in {401, 403}:
+        remedy = f"Set {AUTHORIZATION_VARIABLE} to the header's value, for example Basic …"
+    return ClinicError(
+        f"The archive answers with status {answer.status}", where=hide_path(url), remedy=remedy
+    )

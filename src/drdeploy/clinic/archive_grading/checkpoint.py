@@ -1,0 +1,271 @@
+"""The list of an archive's photographs on disk, and the rows of the shards that are finished.
+
+Everything is in a folder beside the table, which is removed when the table is complete::
+
+    eyes.parquet.parts/
+        lock             held by the process that writes
+        listing.jsonl    the photographs, one a line
+        job.json         what is graded, with what; written when the list is complete
+        00000000.parquet the rows of the first shard
+
+Each file appears whole or not at all, and only one process writes. Which rows exist is therefore
+known from the names of the files, whenever a process was killed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import secrets
+import shutil
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.clinic.archive_grading.sources import ArchivedPhotograph
+from drdeploy.clinic.archive_grading.table import ArchiveTable
+from drdeploy.errors import InvalidInput
+from drdeploy.files import (
+    delete_abandoned_temporary_files,
+    open_for_atomic_write,
+    parse_json,
+    write_json_file,
+)
+from drdeploy.grader.photograph_files import LeftOutSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from drdeploy.clinic.archive_grading.sources import ArchiveSource
+    from drdeploy.clinic.graded_rows import GradedRow, RowColumns
+
+MOST_IN_SHARD = 64
+"""After a kill, each worker grades up to this many photographs again; and a million photographs
+need 15,625 files until the table is complete."""
+LEAST_SHARDS = 64
+"""A small archive has smaller shards, so that all workers have something to do to the end."""
+PARTS_SUFFIX = ".parts"
+_JOB, _LISTING, _TRANSFORM = "job.json", "listing.jsonl", "transform.json"
+
+
+@dataclass(frozen=True)
+class ArchiveSettings:
+    """The settings that decide the rows of a table. Only a run with the same settings can continue.
+
+    Attributes:
+        source: The folder, S3 prefix or manifest.
+        model_digest: The digest of the model.
+        runtime: The library that runs the model; empty for the default of the model's format.
+        names: How photographs are named, with the key of the hash.
+    """
+
+    source: str
+    model_digest: str
+    runtime: str
+    names: str
+
+
+@dataclass(frozen=True)
+class ArchiveJob:
+    """A list of photographs that is complete.
+
+    Attributes:
+        id: A random name, which is in the table too.
+        settings: What decides the rows.
+        photographs: The number of photographs.
+        size_bytes: The size of those whose size is known.
+        sized_photographs: How many these are.
+        notes: Sentences on files that were left out.
+        may_miss_photographs: Whether one of these files may be a photograph.
+        shard_photographs: The number of photographs in each shard but the last.
+    """
+
+    id: str
+    settings: ArchiveSettings
+    photographs: int
+    size_bytes: int
+    sized_photographs: int
+    shard_photographs: int
+    notes: tuple[str, ...] = ()
+    may_miss_photographs: bool = False
+
+    @property
+    def shards(self) -> int:
+        """The number of shards."""
+        return -(-self.photographs // self.shard_photographs)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some photographs that follow each other in the list, whose rows are in one file."""
+
+    number: int
+    photographs: tuple[ArchivedPhotograph, ...] = field(repr=False)
+
+
+class ArchiveCheckpoint:
+    """The folder beside a table. Use :meth:`open`, which locks it."""
+
+    def __init__(self, table: Path) -> None:
+        self.table = table
+        self.folder = table.with_name(table.name + PARTS_SUFFIX)
+
+    @classmethod
+    @contextmanager
+    def open(cls, table: Path) -> Iterator[ArchiveCheckpoint]:
+        """Lock the folder for this process.
+
+        Raises:
+            InvalidInput: Another process writes the table.
+        """
+        checkpoint = cls(table)
+        checkpoint.folder.mkdir(parents=True, exist_ok=True)
+        with (checkpoint.folder / "lock").open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise InvalidInput(
+                    "Another process is writing this table", where=str(table)
+                ) from error
+            delete_abandoned_temporary_files(checkpoint.folder)
+            try:
+                yield checkpoint
+            finally:
+                with suppress(OSError):  # of a run that was refused before it listed anything
+                    if not (checkpoint.folder / _JOB).exists():
+                        checkpoint.remove()
+
+    def discard(self) -> None:
+        """Delete the table and what an earlier run has left."""
+        self.table.unlink(missing_ok=True)
+        (self.folder / _JOB).unlink(missing_ok=True)
+        for path in (*self.folder.glob("*.parquet"), self.folder / _LISTING):
+            path.unlink(missing_ok=True)
+
+    @property
+    def transform_file(self) -> Path:
+        """Where the Batch Transform job of a run is named; absent if there is none."""
+        return self.folder / _TRANSFORM
+
+    def prepare_job(
+        self, source: ArchiveSource, settings: ArchiveSettings, *, show_paths: bool
+    ) -> ArchiveJob:
+        """Return the job of an earlier run, or list the photographs and begin a job.
+
+        Raises:
+            InvalidInput: The table exists, the earlier run had other settings, or the source holds
+                no photograph.
+        """
+        job = self.load_job()
+        if job is None and self.table.exists():
+            raise InvalidInput(
+                "The table exists already",
+                where=str(self.table),
+                remedy="Choose another file, or delete the table with --fresh",
+            )
+        if job is None:
+            return self.write_listing(source, settings, show_paths=show_paths)
+        before, now = asdict(job.settings), asdict(settings)
+        differing = [name for name in before if before[name] != now[name]]
+        if differing:
+            raise InvalidInput(
+                "An unfinished run with other settings has written parts of the result "
+                f"({differing[0]}: {before[differing[0]] or 'default'} before, and "
+                f"{now[differing[0]] or 'default'} now)",
+                where=str(self.folder),
+                remedy="Finish that run with its own settings, or delete its parts with --fresh",
+            )
+        return job
+
+    def load_job(self) -> ArchiveJob | None:
+        """Return the job of an earlier run; None if its list was not complete."""
+        try:
+            document: dict[str, Any] = parse_json((self.folder / _JOB).read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        settings = ArchiveSettings(**document.pop("settings"))
+        return ArchiveJob(settings=settings, **document | {"notes": tuple(document["notes"])})
+
+    def write_listing(
+        self, source: ArchiveSource, settings: ArchiveSettings, *, show_paths: bool
+    ) -> ArchiveJob:
+        """List the photographs of a source.
+
+        Raises:
+            InvalidInput: The source holds no photograph.
+        """
+        left_out = LeftOutSummary()
+        photographs = size_bytes = sized = 0
+        with open_for_atomic_write(self.folder / _LISTING) as file:
+            for one in source.iterate_photographs(left_out.add):
+                file.write(json.dumps(one).encode("ascii") + b"\n")
+                photographs += 1
+                size_bytes += one.size_bytes or 0
+                sized += one.size_bytes is not None
+            notes = left_out.write_sentences(show_paths=show_paths)
+            if not photographs:
+                raise InvalidInput(
+                    "There is no JPEG, PNG, TIFF or DICOM file"
+                    + "".join(f"; {note}" for note in notes),
+                    where=source.place,
+                )
+        job = ArchiveJob(
+            id=secrets.token_hex(8),
+            settings=settings,
+            photographs=photographs,
+            size_bytes=size_bytes,
+            sized_photographs=sized,
+            shard_photographs=max(1, min(MOST_IN_SHARD, photographs // LEAST_SHARDS)),
+            notes=tuple(notes),
+            may_miss_photographs=left_out.may_miss_photographs,
+        )
+        write_json_file(self.folder / _JOB, asdict(job))
+        return job
+
+    def count_finished_photographs(self, job: ArchiveJob) -> int:
+        """Return how many photographs have their rows on disk."""
+        finished = [number for number in range(job.shards) if self._path_of_rows(number).exists()]
+        last = job.shards - 1
+        short = job.shards * job.shard_photographs - job.photographs if last in finished else 0
+        return len(finished) * job.shard_photographs - short
+
+    def iterate_photographs(self) -> Iterator[ArchivedPhotograph]:
+        """Yield all photographs of the list."""
+        with (self.folder / _LISTING).open("rb") as file:
+            for line in file:
+                yield ArchivedPhotograph(*parse_json(line))
+
+    def iterate_open_shards(self, job: ArchiveJob) -> Iterator[Shard]:
+        """Yield the shards that have no rows yet, reading the list as they are asked for."""
+        with (self.folder / _LISTING).open("rb") as file:
+            for number in range(job.shards):
+                lines = list(islice(file, job.shard_photographs))
+                if not self._path_of_rows(number).exists():
+                    listed = tuple(ArchivedPhotograph(*parse_json(line)) for line in lines)
+                    yield Shard(number, listed)
+
+    def write_rows(self, number: int, rows: Sequence[GradedRow], columns: RowColumns) -> None:
+        """Keep the rows of a shard."""
+        with open_for_atomic_write(self._path_of_rows(number)) as file:
+            ArchiveTable(columns).write(file, [rows])
+
+    def join_rows(self, job: ArchiveJob, columns: RowColumns) -> dict[str, int]:
+        """Write the table from the rows of all shards, in the order of the list.
+
+        Returns:
+            How many rows the table has, by what became of the photograph.
+        """
+        with open_for_atomic_write(self.table) as file:
+            return ArchiveTable(columns, {"drdeploy.job": job.id}).join(
+                file, (self._path_of_rows(number) for number in range(job.shards))
+            )
+
+    def remove(self) -> None:
+        """Delete the folder; without its job, a folder that is left half deleted is not a job."""
+        (self.folder / _JOB).unlink(missing_ok=True)
+        shutil.rmtree(self.folder)
+
+    def _path_of_rows(self, number: int) -> Path:
+        return self.folder / f"{number:08d}.parquet"

@@ -1,0 +1,179 @@
+"""Grade the photographs of a shard: what a worker does.
+
+Workers get and return JSON in bytes. A worker never learns the key of the names: it returns the
+SHA-256 of each photograph, and the process that writes the table names it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.clinic.graded_rows import GradedRow, grade_content
+from drdeploy.errors import DrdeployError, PayloadTooLarge, RequestRefused
+from drdeploy.files import parse_json, sha256_of_bytes
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+from drdeploy.grader.photograph_files import read_photograph_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from drdeploy.grader.inference import InferenceService
+    from drdeploy.grader.runtimes.runtime import RuntimeName
+    from drdeploy.photograph_names import PhotographNames
+
+S3 = "s3://"
+
+
+class ArchiveUnreadable(Exception):
+    """The archive as a whole cannot be read; the message is a sentence."""
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker needs to know.
+
+    Attributes:
+        artifact: The path of the model.
+        runtime: The library that runs the model; None for the default of its format.
+        folder: The folder that holds all photographs; empty if they are in S3.
+        endpoint_url: The address of a local service; None for AWS.
+        region: The region of S3.
+    """
+
+    artifact: str
+    runtime: RuntimeName | None
+    folder: str
+    endpoint_url: str | None
+    region: str | None
+
+
+@dataclass(frozen=True)
+class GradedFile:
+    """The rows of a file, whose names hold only what follows the name of the file."""
+
+    place: str
+    sha256: str
+    rows: tuple[GradedRow, ...]
+
+    def name_rows(self, names: PhotographNames) -> list[GradedRow]:
+        """Return the rows with the name of the file."""
+        name = names.name_of_photograph(Path(self.place), self.place, self.sha256)
+        return [GradedRow(**vars(row) | {"image": name + row.image}) for row in self.rows]
+
+
+def grade_places(places: Sequence[str], settings: WorkerSettings) -> bytes:
+    """Grade photographs, and return the rows as JSON.
+
+    What keeps all photographs from being graded is the member ``stopped`` of the result, so that no
+    photograph gets a row because a network or a disk failed.
+    """
+    try:
+        _require_folder(settings.folder)
+        service = _load_service(settings.artifact, settings.runtime)
+        graded = [_grade_place(place, service, settings) for place in places]
+    except ArchiveUnreadable as error:
+        return json.dumps({"stopped": str(error)}).encode()
+    except (DrdeployError, OSError) as error:
+        return json.dumps({"stopped": f"A worker failed: {error}"}).encode()
+    return json.dumps({"files": [asdict(one) for one in graded]}).encode()
+
+
+def read_graded_files(result: bytes) -> list[GradedFile]:
+    """Return what :func:`grade_places` found.
+
+    Raises:
+        ArchiveUnreadable: No photograph can be graded.
+    """
+    document: dict[str, Any] = parse_json(result)
+    if "stopped" in document:
+        raise ArchiveUnreadable(document["stopped"])
+    return [
+        GradedFile(
+            one["place"],
+            one["sha256"],
+            tuple(
+                GradedRow(**row | {"probabilities": tuple(row["probabilities"])})
+                for row in one["rows"]
+            ),
+        )
+        for one in document["files"]
+    ]
+
+
+@cache
+def _load_service(artifact: str, runtime: RuntimeName | None) -> InferenceService:
+    from drdeploy.grader.inference import InferenceService
+
+    # As many processes as processors, with a thread each: photographs are many, and a photograph
+    # is decoded by one thread anyway.
+    return InferenceService.load(artifact, runtime=runtime, threads=1)
+
+
+def _grade_place(place: str, service: InferenceService, settings: WorkerSettings) -> GradedFile:
+    try:
+        data = (
+            _read_object(place, settings) if place.startswith(S3) else _read_file(place, settings)
+        )
+    except RequestRefused as error:
+        return GradedFile(place, "", (GradedRow("", error=error.sentence),))
+    except OSError as error:
+        reason = f"{error.strerror or 'The file cannot be read'}."
+        return GradedFile(place, "", (GradedRow("", error=reason),))
+    suffix = PurePosixPath(place).suffix
+    try:
+        rows = tuple(grade_content(service, "", data, suffix=suffix))
+    except Exception as error:  # noqa: BLE001 - one photograph must not stop a million others
+        rows = (GradedRow("", error=f"Grading failed: {type(error).__name__}."),)
+    return GradedFile(place, sha256_of_bytes(data), rows)
+
+
+def _read_file(place: str, settings: WorkerSettings) -> bytes:
+    try:
+        return read_photograph_bytes(Path(place))
+    except FileNotFoundError:
+        _require_folder(settings.folder)
+        raise
+
+
+def _require_folder(folder: str) -> None:
+    if folder and not os.path.isdir(folder):  # noqa: PTH112 - never raises
+        raise ArchiveUnreadable(f"The folder {folder} does not exist on this machine.")
+
+
+def _read_object(place: str, settings: WorkerSettings) -> bytes:
+    """Read an object of S3.
+
+    Raises:
+        FileNotFoundError: There is no such object.
+        PayloadTooLarge: The object is larger than any photograph.
+        ArchiveUnreadable: S3 does not answer, or denies access.
+    """
+    from drdeploy.hosting.sagemaker import translate_aws_errors
+
+    bucket, _, key = place.removeprefix(S3).partition("/")
+    s3 = _open_s3(settings.endpoint_url, settings.region)
+    try:
+        with translate_aws_errors("read a photograph", f"{S3}{bucket}"):
+            try:
+                body = s3.get_object(Bucket=bucket, Key=key)["Body"]
+            except s3.exceptions.NoSuchKey:
+                raise FileNotFoundError(2, "The object does not exist") from None
+            with body:
+                data: bytes = body.read(LOCAL_FILE_LIMITS.max_bytes + 1)
+    except DrdeployError as error:
+        raise ArchiveUnreadable(str(error)) from error
+    if len(data) > LOCAL_FILE_LIMITS.max_bytes:
+        raise PayloadTooLarge(f"The object has more than {LOCAL_FILE_LIMITS.max_bytes} bytes")
+    return data
+
+
+@cache
+def _open_s3(endpoint_url: str | None, region: str | None) -> Any:
+    from drdeploy.hosting.sagemaker import make_boto3_client
+
+    return make_boto3_client("s3", endpoint_url, region=region)

@@ -1,0 +1,66 @@
+"""The Batch Transform job whose answers are not all in rows, as it is written beside the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from drdeploy.files import parse_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+S3 = "s3://"
+
+
+@dataclass(frozen=True)
+class PendingTransform:
+    """A job whose answers are not all in rows.
+
+    Attributes:
+        name: The name of the job, which may not have been created yet.
+        bucket: The bucket for uploads, the manifest and the answers.
+        first_shard: The number of its first shard.
+        last_shard: The number of its last shard; shards between them that have rows are not its.
+        prefix: The ``s3://`` folder of all its photographs.
+        is_uploaded: Whether its photographs are uploaded for it.
+    """
+
+    name: str
+    bucket: str
+    first_shard: int
+    last_shard: int
+    prefix: str
+    is_uploaded: bool
+
+    @property
+    def folder(self) -> str:
+        """The ``s3://`` folder of what belongs to the job."""
+        return f"{S3}{self.bucket}/batch/{self.name}/"
+
+    @property
+    def output_uri(self) -> str:
+        """The ``s3://`` folder of the answers."""
+        return f"{self.folder}output"
+
+    @property
+    def manifest_uri(self) -> str:
+        """The ``s3://`` URI of the manifest."""
+        return f"{self.folder}input.manifest"
+
+    def make_key(self, shard: int, number: int) -> str:
+        """Return the key below the prefix of an uploaded photograph of a shard."""
+        return f"{shard:08d}-{number:02d}"
+
+    def make_log_name(self, key: str) -> str:
+        """Return how the log of the job calls the photograph with a key below the prefix."""
+        return f"{self.prefix}{key}".removeprefix(S3)
+
+    @classmethod
+    def load(cls, file: Path) -> PendingTransform | None:
+        """Return the job that a file describes; None if there is no such file."""
+        try:
+            document = parse_json(file.read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        return cls(**document)

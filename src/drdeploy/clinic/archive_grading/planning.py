@@ -1,0 +1,95 @@
+"""Say how long an archive takes and what it costs, before it is graded.
+
+The time of a photograph is measured with one thread on some photographs of the archive itself. How
+much of it is kept with many workers is :data:`WORKER_EFFICIENCY`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from drdeploy.clinic.archive_grading.grading import grade_places, read_graded_files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from drdeploy.clinic.archive_grading.grading import WorkerSettings
+
+WORKER_EFFICIENCY = 0.9
+"""The share of workers x single-thread rate that is planned with: the target of
+``benchmarks/archive.py``, which measures it on your machine."""
+NODE_BYTES_PER_S = 78e6
+"""What a node reads from S3 or a file server in the long run: 0.625 Gbit/s, the network baseline
+that AWS states for small instances of the families m5 and c5. Larger instances have more."""
+TABLE_ROWS_PER_S = 5_000
+"""Rows that the process which writes the table takes in each second, one after the other."""
+SAMPLED_PHOTOGRAPHS = 12
+_HOUR_S = 3600
+
+Limit = Literal["processors", "reading", "writing the table"]
+
+
+@dataclass(frozen=True)
+class ProjectedRate:
+    """The rate of some nodes, and what keeps it from being higher."""
+
+    nodes: int
+    photographs_per_hour: float
+    limit: Limit
+
+    def cost_usd_per_million(self, node_hour_usd: float) -> float:
+        """Return the cost of a million photographs at a price for an hour of a node."""
+        return self.nodes * node_hour_usd * 1e6 / self.photographs_per_hour
+
+
+@dataclass(frozen=True)
+class MeasuredPhotographs:
+    """What photographs of the archive took with one thread.
+
+    Attributes:
+        seconds: Seconds for a photograph, from reading it to its row.
+        size_bytes: Bytes of a photograph.
+        measured: How many photographs were measured.
+    """
+
+    seconds: float
+    size_bytes: float
+    measured: int
+
+    def project(self, nodes: int, workers_per_node: int) -> ProjectedRate:
+        """Return the rate with some nodes of some workers.
+
+        Each node reads over a connection of its own, and one process writes the table for all, so
+        the processors or the connection limit a node, and the table limits their sum.
+        """
+        computed = workers_per_node * WORKER_EFFICIENCY / self.seconds
+        read = NODE_BYTES_PER_S / self.size_bytes if self.size_bytes else float("inf")
+        rates: dict[Limit, float] = {
+            "processors": nodes * computed,
+            "reading": nodes * read,
+            "writing the table": float(TABLE_ROWS_PER_S),
+        }
+        limit = min(rates, key=rates.__getitem__)
+        return ProjectedRate(nodes, rates[limit] * _HOUR_S, limit)
+
+    def expected_seconds(self, photographs: int, workers: int) -> float:
+        """Return how long photographs take on one machine, without the start of Ray."""
+        return photographs * self.seconds / (workers * WORKER_EFFICIENCY)
+
+
+def measure_photographs(
+    places: Sequence[str], sizes_bytes: Sequence[int], settings: WorkerSettings
+) -> MeasuredPhotographs:
+    """Grade some photographs with one thread.
+
+    Raises:
+        ArchiveUnreadable: The archive cannot be read, or the model cannot be loaded.
+    """
+    read_graded_files(grade_places(places[:1], settings))  # loads the model
+    started = time.perf_counter()
+    read_graded_files(grade_places(places, settings))
+    seconds = (time.perf_counter() - started) / len(places)
+    mean_bytes = sum(sizes_bytes) / len(sizes_bytes) if sizes_bytes else 0.0
+    return MeasuredPhotographs(seconds, mean_bytes, len(places))

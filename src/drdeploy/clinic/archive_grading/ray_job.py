@@ -1,0 +1,177 @@
+"""Grade the shards of an archive with Ray Data.
+
+Shards are graded in windows. A window is one execution of Ray Data: each shard is a block, and a
+task grades a block. Ray Data never holds more than a window, whatever the size of the archive, and
+its worker processes stay for the next window with the model that they have loaded.
+
+A task whose worker is killed is repeated once. If it is killed again, the photographs of its shard
+are each graded in a separate task, and the photograph whose worker is killed three times gets a
+row that says so.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.clinic.archive_grading.grading import (
+    ArchiveUnreadable,
+    GradedFile,
+    grade_places,
+    read_graded_files,
+)
+from drdeploy.clinic.graded_rows import GradedRow
+from drdeploy.errors import ClinicError
+from drdeploy.files import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint, ArchiveJob, Shard
+    from drdeploy.clinic.archive_grading.grading import WorkerSettings
+    from drdeploy.clinic.graded_rows import RowColumns
+    from drdeploy.photograph_names import PhotographNames
+
+WINDOW_SHARDS = 256
+"""Shards of a window for each worker."""
+SHARD_RETRIES = 1
+PHOTOGRAPH_RETRIES = 2
+ENDED_WORKER = (
+    f"The process that graded the photograph ended {PHOTOGRAPH_RETRIES + 1} times while it did so."
+)
+
+
+class RayArchiveJob:
+    """Grades the photographs of a job that have no rows yet, and keeps their rows.
+
+    Args:
+        ray: The module ``ray``, connected.
+        checkpoint: Where the list and the rows are.
+        columns: The columns of the table.
+        names: How photographs are named.
+        settings: What the workers need to know.
+        grade: Grades photographs in a worker.
+    """
+
+    def __init__(
+        self,
+        ray: Any,
+        checkpoint: ArchiveCheckpoint,
+        columns: RowColumns,
+        names: PhotographNames,
+        settings: WorkerSettings,
+        *,
+        grade: Callable[[Sequence[str], WorkerSettings], bytes] = grade_places,
+    ) -> None:
+        self._ray = ray
+        self._checkpoint = checkpoint
+        self._columns = columns
+        self._names = names
+        self._settings = settings
+        self._grade = grade
+        self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+    def run(self, job: ArchiveJob, report: Callable[[int], None]) -> None:
+        """Grade what is missing.
+
+        Args:
+            job: The job.
+            report: Called with the number of photographs whose rows were just kept.
+
+        Raises:
+            ClinicError: The archive cannot be read, or no worker can grade.
+        """
+        self._check_nodes()
+        shards = self._checkpoint.iterate_open_shards(job)
+        while window := list(islice(shards, WINDOW_SHARDS * self.workers)):
+            try:
+                self._grade_window(window, report)
+            except ArchiveUnreadable as error:
+                raise ClinicError(
+                    str(error), remedy="Repair this, then run the same command again"
+                ) from error
+
+    def _check_nodes(self) -> None:
+        """Load the model once on every node, so that no photograph gets a row for a node's fault.
+
+        Raises:
+            ClinicError: A node cannot grade.
+        """
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        check = self._ray.remote(num_cpus=1, max_retries=SHARD_RETRIES)(self._grade)
+        for node in self._ray.nodes():
+            if not node["Alive"] or not node["Resources"].get("CPU"):
+                continue
+            on_node = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            try:
+                result = self._ray.get(
+                    check.options(scheduling_strategy=on_node).remote([], self._settings)
+                )
+                read_graded_files(result)
+            except Exception as error:  # of Ray, or of what the node cannot import
+                raise ClinicError(
+                    f"The node cannot grade: {' '.join(str(error).split())[:300]}",
+                    where=str(node["NodeManagerAddress"]),
+                    remedy="Install the same versions of Python, Ray and drdeploy on each node, "
+                    "and put the photographs and the model at the same paths",
+                ) from error
+
+    def _grade_window(self, window: Sequence[Shard], report: Callable[[int], None]) -> None:
+        missing = {shard.number: shard for shard in window}
+        tasks = {f"{shard.number}": [one.place for one in shard.photographs] for shard in window}
+        for key, files in self._grade_tasks(tasks, SHARD_RETRIES):
+            shard = missing.pop(int(key))
+            self._write_shard(shard, files)
+            report(len(shard.photographs))
+        for shard in missing.values():  # their workers were killed
+            self._write_shard(shard, self._grade_one_by_one(shard))
+            report(len(shard.photographs))
+
+    def _grade_one_by_one(self, shard: Shard) -> list[GradedFile]:
+        tasks = {f"{at}": [one.place] for at, one in enumerate(shard.photographs)}
+        found = dict(self._grade_tasks(tasks, PHOTOGRAPH_RETRIES))
+        return [
+            *(
+                found[key][0]
+                if key in found
+                else GradedFile(place, "", (GradedRow("", error=ENDED_WORKER),))
+                for key, (place,) in tasks.items()
+            )
+        ]
+
+    def _write_shard(self, shard: Shard, files: Sequence[GradedFile]) -> None:
+        rows = [row for one in files for row in one.name_rows(self._names)]
+        self._checkpoint.write_rows(shard.number, rows, self._columns)
+
+    def _grade_tasks(
+        self, tasks: Mapping[str, Sequence[str]], retries: int
+    ) -> Iterator[tuple[str, list[GradedFile]]]:
+        """Yield the results of tasks as they come; a task whose worker was killed has none."""
+        items = [
+            {"key": key, "places": json.dumps(places).encode("ascii")}
+            for key, places in tasks.items()
+        ]
+        graded = self._ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+            partial(grade_block, settings=self._settings, grade=self._grade),
+            batch_size=None,
+            compute=self._ray.data.TaskPoolStrategy(size=self.workers),
+            num_cpus=1,
+            max_retries=retries,
+        )
+        for batch in graded.iter_batches(batch_size=None, prefetch_batches=0):
+            for key, result in zip(batch["key"], batch["result"], strict=True):
+                yield str(key), read_graded_files(bytes(result))
+
+
+def grade_block(
+    block: Mapping[str, Any],
+    *,
+    settings: WorkerSettings,
+    grade: Callable[[Sequence[str], WorkerSettings], bytes],
+) -> dict[str, Any]:
+    """Grade the photographs of a block of Ray Data; runs in a worker."""
+    results = [grade(parse_json(bytes(one)), settings) for one in block["places"]]
+    return {"key": list(block["key"]), "result": results}

@@ -1,0 +1,259 @@
+"""Start Ray on this machine for one job, or connect to the user's Ray cluster.
+
+Ray runs whatever Python code reaches its ports. The session of this machine therefore listens on
+only the loopback interface, asks for a token that no other user can read, and keeps its files in a
+folder of this user. It has no dashboard, and sends nothing about its use to anyone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+import warnings
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.errors import ClinicError, InvalidInput
+from drdeploy.hosting.engine.ports import find_free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FOLDER_PREFIX = "drdeploy-ray-"
+_OBJECT_STORE_BYTES = 128 * 1024 * 1024
+"""Bytes of Ray's object store, which holds only places and rows; by default, a third of RAM."""
+_STARTS = 3
+"""A port that was free a moment ago may be taken when a process of Ray listens on it."""
+_PATIENCE_S = 300
+"""How long a process of Ray may take until it answers: on a machine with nothing to spare, starting
+one takes a minute, and Ray's own limits of 5 to 30 seconds end what was only slow."""
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+_PATIENT = {
+    "RAY_gcs_server_port_wait_time_s": f"{_PATIENCE_S}",
+    "RAY_gcs_rpc_server_connect_timeout_s": "60",  # for one of as many attempts
+    "RAY_gcs_server_request_timeout_seconds": f"{_PATIENCE_S}",
+    "RAY_py_gcs_connect_timeout_s": f"{_PATIENCE_S}",
+    "RAY_raylet_start_wait_time_s": f"{_PATIENCE_S}",
+    "RAY_raylet_client_num_connect_attempts": f"{_PATIENCE_S}",  # one a second
+    "RAY_worker_register_timeout_seconds": f"{_PATIENCE_S}",
+    "RAY_agent_register_timeout_ms": f"{_PATIENCE_S * 1000}",
+    "RAY_health_check_timeout_ms": f"{_PATIENCE_S * 1000}",
+}
+"""Settings of Ray by which nothing is given up that is only slow. A process that ends is noticed at
+once all the same."""
+_LOOPBACK = {
+    # Ray replaces 127.0.0.1 by an address that others can reach, unless it is told that there are
+    # no clusters on this system.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+}
+
+
+@contextmanager
+def running_ray(cluster: str | None, workers: int) -> Iterator[Any]:
+    """Start or join Ray, and yield the module ``ray``.
+
+    The environment variables of Ray are set for the whole process, because Ray reads them whenever
+    it likes.
+
+    Args:
+        cluster: ``HOST:PORT`` of a cluster; None starts Ray on this machine.
+        workers: The number of processes on this machine.
+
+    Raises:
+        ClinicError: Ray does not start, or the cluster does not answer.
+    """
+    os.environ.update(_QUIET)
+    if cluster is None:
+        os.environ.update(_LOOPBACK)
+        for name, value in _PATIENT.items():
+            os.environ.setdefault(name, value)
+        # Ray reads the token once in a process.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ.pop("RAY_ADDRESS", None)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    ray = _import_quietly()
+    try:
+        if cluster is not None:
+            _join_cluster(ray, cluster)
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set its own
+            yield ray
+            return
+        with _own_folder() as folder:
+            node = _start_session(ray, workers, folder)
+            signal.signal(signal.SIGTERM, on_sigterm)
+            try:
+                yield ray
+            finally:
+                _end_session(ray, node)
+    finally:
+        ray.shutdown()
+
+
+def _import_quietly() -> Any:
+    import ray
+    import ray.data
+
+    # After the import, which makes Ray's own warnings visible; they are for programmers.
+    warnings.filterwarnings("ignore", message=".*is deprecated")
+
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    # A block whose worker died is left out of the result, and graded again photograph by
+    # photograph.
+    context.max_errored_blocks = -1
+    context.execution_options.preserve_order = False
+    return ray
+
+
+def _start_session(ray: Any, workers: int, folder: Path) -> Any:
+    """Start the processes of Ray, connect to them, and return what ends them."""
+    for attempt in range(1, _STARTS + 1):
+        node = None
+        try:
+            node = _start_node(workers, folder / str(attempt))
+            ray.init(address=node.gcs_address, log_to_driver=False, logging_level=logging.CRITICAL)
+        except Exception as error:  # Ray raises Exception itself
+            _end_session(ray, node)
+            if attempt == _STARTS:
+                raise ClinicError(
+                    f"Ray does not start: {' '.join(str(error).split())[:300]}",
+                    remedy="Run the command again when this machine is less busy",
+                ) from error
+        else:
+            return node
+    return None
+
+
+def _start_node(workers: int, folder: Path) -> Any:
+    """Start the processes of Ray.
+
+    ``ray.init`` would do the same, but lets an agent choose its ports, and gives up if the agent
+    takes more than 15 seconds to start, as it does on a busy machine.
+    """
+    from ray._private.node import Node
+    from ray._private.parameter import RayParams
+
+    class NodeWithoutDashboard(Node):  # type: ignore[misc]  # Ray has no types here
+        """The processes of Ray without that of the dashboard, which runs even if it is off."""
+
+        def __init__(self, parameters: RayParams) -> None:
+            # The processes end with this one, even if this one is killed.
+            try:
+                super().__init__(parameters, head=True, shutdown_at_exit=False, spawn_reaper=True)
+            except BaseException:  # what did start would run beside the next attempt
+                self.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+                raise
+
+        def start_api_server(self, **_: object) -> None:
+            """Start nothing."""
+
+        def start_ray_processes(self) -> None:
+            """Start Ray's processes, and wait for the node longer than the 30 seconds of Ray."""
+            super().start_ray_processes()
+            _wait_until_node_is_known(self)
+
+    parameters = RayParams(
+        # With a port that it chose itself, Ray would wait for the process that listens on it even
+        # if that process has ended, and keep this one from hearing Ctrl-C meanwhile.
+        gcs_server_port=find_free_port(),
+        num_cpus=workers,
+        num_gpus=0,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        node_ip_address="127.0.0.1",
+        temp_dir=str(folder),
+        include_dashboard=False,
+        include_log_monitor=False,
+        no_monitor=True,
+        metrics_agent_port=find_free_port(),
+        metrics_export_port=find_free_port(),
+        dashboard_agent_listen_port=find_free_port(),
+        runtime_env_agent_port=find_free_port(),
+        _system_config={
+            # By default a task that fills the memory is repeated forever.
+            "task_oom_retries": 2,
+        },
+    )
+    return NodeWithoutDashboard(parameters)
+
+
+def _wait_until_node_is_known(node: Any) -> None:
+    """Wait until the processes of a node have registered.
+
+    Raises:
+        RuntimeError: One of them has ended, or they take longer than :data:`_PATIENCE_S`.
+    """
+    from ray._private.services import get_node
+
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            get_node(node.gcs_address, node.node_id)
+        except RuntimeError:  # not yet
+            ended = [name for name, _ in node.dead_processes()]
+            if ended:
+                raise RuntimeError(f"its process {ended[0]} has ended") from None
+            if time.monotonic() > until:
+                raise RuntimeError(f"it has not answered for {_PATIENCE_S} seconds") from None
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _end_session(ray: Any, node: Any) -> None:
+    ray.shutdown()
+    if node is not None:
+        node.kill_all_processes(check_alive=False, allow_graceful=True, wait=True)
+
+
+def _join_cluster(ray: Any, cluster: str) -> None:
+    if "://" in cluster:
+        raise InvalidInput(
+            "The address of a cluster has the form HOST:PORT",
+            where=cluster,
+            remedy="Run the command on a node of the cluster, and give the address of its head "
+            "node, for example 10.0.0.1:6379",
+        )
+    try:
+        ray.init(address=cluster, log_to_driver=False, logging_level=logging.CRITICAL)
+    except Exception as error:
+        raise ClinicError(
+            f"The Ray cluster cannot be joined: {' '.join(str(error).split())[:300]}",
+            where=cluster,
+            remedy="Run the command on a node of the cluster, with the same versions of Python, "
+            "Ray and drdeploy, and with RAY_AUTH_TOKEN if the cluster asks for one",
+        ) from error
+
+
+@contextmanager
+def _own_folder() -> Iterator[Path]:
+    """Make a folder of this user; delete those that killed processes left behind."""
+    root = Path(tempfile.gettempdir())
+    for left_behind in root.glob(f"{_FOLDER_PREFIX}*"):
+        with suppress(OSError), (left_behind / "lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while its owner lives
+            shutil.rmtree(left_behind, ignore_errors=True)
+    # Ray lets every user read and write its own folder; nobody else can enter this one.
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+    try:
+        with (folder / "lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,391 @@
+"""Grade the shards of an archive with SageMaker Batch Transform, on AWS or the local service.
+
+A job grades up to :data:`JOB_PHOTOGRAPHS` photographs, which a manifest names. Photographs of a
+folder are uploaded first, and deleted when they have their rows; photographs in S3 stay where they
+are. Before anything is uploaded, the file ``transform.json`` beside the rows says which job grades
+which shards, so that a killed run finds its job again::
+
+    eyes.parquet.parts/
+        transform.json          the job that is not joined yet
+        00000000.uploaded.json  the digests of the photographs of a shard that are uploaded
+
+A photograph gets a row if there is an answer, or if the log of the job says why there is none. For
+all others the run ends with an error, because an instance or a permission failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from drdeploy.clinic.archive_grading.pending_transform import S3, PendingTransform
+from drdeploy.clinic.graded_rows import GradedRow, make_row_of_answer
+from drdeploy.errors import ClinicError, InvalidInput, RequestRefused
+from drdeploy.files import parse_json, sha256_of_bytes, write_json_file
+from drdeploy.grader.fundus.formats.foreign import FOREIGN_SUFFIXES, is_dicom
+from drdeploy.grader.photograph_files import SUFFIXES, is_dicom_file, read_photograph_bytes
+from drdeploy.hosting.sagemaker import BatchJob, make_job_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint, ArchiveJob, Shard
+    from drdeploy.clinic.graded_rows import RowColumns
+    from drdeploy.hosting.sagemaker import BatchTransform
+    from drdeploy.photograph_names import PhotographNames
+
+JOB_PHOTOGRAPHS = 100_000
+"""A job that fails has at most so many photographs to grade again. With keys of 60 characters its
+manifest has 6 MB."""
+TRANSFERS = 10
+"""Uploads, downloads and deletions at once: as many connections as a client of S3 keeps."""
+_CONTENT_TYPE = "application/x-image"
+_EMPTY = "The file is empty."
+"""As ``drdeploy grade`` says it; S3 would take an empty object, and SageMaker sends none."""
+
+
+@dataclass(frozen=True)
+class TransformJobSettings:
+    """What a new job needs to know.
+
+    Attributes:
+        image: The URI of the container image.
+        model_data_url: The ``s3://`` URI of the ``model.tar.gz``.
+        bucket: The bucket for uploads, the manifest and the answers.
+        role_arn: The role with which SageMaker reads and writes.
+        instance_type: The type of the instances.
+        instance_count: How many instances work.
+        concurrency: How many photographs an instance receives at once; None lets the container
+            choose.
+    """
+
+    image: str
+    model_data_url: str
+    bucket: str
+    role_arn: str
+    instance_type: str
+    instance_count: int
+    concurrency: int | None
+
+
+class SentPhotograph(NamedTuple):
+    """What is known of a photograph before the job: its digest, or why it is not sent."""
+
+    sha256: str
+    error: str
+
+
+class TransformArchiveJob:
+    """Grades the photographs of a job that have no rows yet, and keeps their rows.
+
+    Args:
+        batch: The transform jobs of AWS or of the local service.
+        checkpoint: Where the list and the rows are.
+        columns: The columns of the table.
+        names: How photographs are named.
+        is_folder: Whether the photographs are in a folder of this machine.
+        report_state: Called with sentences on uploads and jobs.
+    """
+
+    def __init__(
+        self,
+        batch: BatchTransform,
+        checkpoint: ArchiveCheckpoint,
+        columns: RowColumns,
+        names: PhotographNames,
+        *,
+        is_folder: bool,
+        report_state: Callable[[str], None],
+    ) -> None:
+        self._batch = batch
+        self._checkpoint = checkpoint
+        self._columns = columns
+        self._names = names
+        self._is_folder = is_folder
+        self._report_state = report_state
+        self._pool = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
+
+    def run(
+        self, job: ArchiveJob, settings: TransformJobSettings, report: Callable[[int], None]
+    ) -> None:
+        """Grade what is missing, job after job.
+
+        Args:
+            job: The photographs.
+            settings: For new jobs; a job that an earlier run has created keeps its own.
+            report: Called with the number of photographs whose rows were just kept.
+
+        Raises:
+            InvalidInput: There is a DICOM file, or the photographs are in several buckets.
+            ClinicError: A job did not grade all its photographs.
+            EndpointError: The API refuses the job.
+        """
+        self._refuse_dicom_files()
+        with self._pool:
+            while pending := self._load_pending() or self._make_pending(job, settings.bucket):
+                self._finish(pending, job, settings, report)
+
+    def abandon(self) -> None:
+        """Stop the job of an earlier run, and delete what was uploaded for it."""
+        pending = self._load_pending()
+        if pending is not None:
+            self._batch.create_local_bucket(pending.bucket)  # of a service that began anew
+            self._batch.stop(pending.name)
+            self._forget(pending)
+
+    # -- one job ---------------------------------------------------------------------------------
+
+    def _load_pending(self) -> PendingTransform | None:
+        return PendingTransform.load(self._checkpoint.transform_file)
+
+    def _make_pending(self, job: ArchiveJob, bucket: str) -> PendingTransform | None:
+        most = max(1, JOB_PHOTOGRAPHS // job.shard_photographs)
+        name = make_job_name()
+        first, last, prefix = None, 0, ""
+        for shard in islice(self._checkpoint.iterate_open_shards(job), most):
+            first = shard.number if first is None else first
+            last = shard.number
+            places = [one.place for one in shard.photographs]
+            prefix = os.path.commonprefix([prefix or places[0], *places])  # noqa: RUF071 - it is cut below
+        if first is None:
+            return None
+        if self._is_folder:
+            prefix = f"{S3}{bucket}/batch/{name}/input/"
+        else:
+            prefix = prefix[: prefix.rfind("/") + 1]
+            if prefix == S3:
+                raise InvalidInput(
+                    "A transform job reads one bucket, and the manifest names several",
+                    where=prefix,
+                    remedy="Grade each bucket by a manifest of its own",
+                )
+        pending = PendingTransform(name, bucket, first, last, prefix, self._is_folder)
+        write_json_file(self._checkpoint.transform_file, asdict(pending))
+        return pending
+
+    def _finish(
+        self,
+        pending: PendingTransform,
+        job: ArchiveJob,
+        settings: TransformJobSettings,
+        report: Callable[[int], None],
+    ) -> None:
+        if self._batch.exists(pending.name):
+            self._report_state(f"the job {pending.name} of an earlier run goes on")
+        elif not self._create(pending, job, settings):
+            self._join(pending, job, {}, report)  # no photograph can be read
+            self._forget(pending)
+            return
+        ended = self._batch.wait(
+            pending.name, lambda state: self._report_state(f"the job {pending.name} is {state}")
+        )
+        if ended.started_at is None:  # nothing was graded, and there may be no log
+            self._forget(pending)
+            raise ClinicError(
+                f"The job is {ended.status}: {ended.failure_reason}",
+                where=pending.name,
+                remedy="When this is repaired, the same command goes on with a new job",
+            )
+        failures = self._batch.read_failures(pending.name) if ended.status == "Failed" else {}
+        unanswered = self._join(pending, job, failures, report)
+        self._forget(pending)
+        if unanswered:
+            raise ClinicError(
+                f"The job is {ended.status}, and {unanswered} photographs have no answer: "
+                f"{ended.failure_reason or 'the log of the job names no reason'}",
+                where=pending.name,
+                remedy="When this is repaired, the same command goes on with a new job",
+            )
+
+    def _create(
+        self, pending: PendingTransform, job: ArchiveJob, settings: TransformJobSettings
+    ) -> bool:
+        """Upload, write the manifest, and create the job; False if there is nothing to grade."""
+        self._batch.create_local_bucket(pending.bucket)
+        if pending.is_uploaded:
+            try:
+                self._upload(pending, job)
+            except InvalidInput:  # no run could go on with it
+                self._forget(pending)
+                raise
+        keys = [
+            key
+            for shard in self._iterate_shards(pending, job)
+            for key in self._find_keys(pending, shard)
+            if key
+        ]
+        if not keys:
+            return False
+        manifest = json.dumps([{"prefix": pending.prefix}, *keys]).encode()
+        self._batch.upload(pending.manifest_uri, manifest, "application/json")
+        self._report_state(f"the job {pending.name} grades {len(keys):,} photographs")
+        self._batch.delete_model(pending.name)  # of a run that was killed before it had a job
+        self._batch.start(
+            BatchJob(
+                name=pending.name,
+                image=settings.image,
+                model_data_url=settings.model_data_url,
+                input_uri=pending.manifest_uri,
+                is_manifest=True,
+                output_uri=pending.output_uri,
+                content_type=_CONTENT_TYPE,
+                instance_type=settings.instance_type,
+                instance_count=settings.instance_count,
+                concurrency=settings.concurrency,
+                role_arn=settings.role_arn,
+            )
+        )
+        return True
+
+    def _forget(self, pending: PendingTransform) -> None:
+        self._batch.delete_model(pending.name)
+        left = [pending.manifest_uri]
+        if pending.is_uploaded:
+            keys = self._batch.list_keys(pending.prefix)
+            left += [f"{S3}{pending.bucket}/{key}" for key in keys]
+        self._delete(left)
+        for path in self._checkpoint.folder.glob("*.uploaded.json"):
+            path.unlink()
+        self._checkpoint.transform_file.unlink()
+
+    # -- its photographs -------------------------------------------------------------------------
+
+    def _iterate_shards(self, pending: PendingTransform, job: ArchiveJob) -> Iterator[Shard]:
+        for shard in self._checkpoint.iterate_open_shards(job):
+            if pending.first_shard <= shard.number <= pending.last_shard:
+                yield shard
+
+    def _upload(self, pending: PendingTransform, job: ArchiveJob) -> None:
+        """Upload the photographs, but those that a killed run has uploaded."""
+        there = {
+            f"{S3}{pending.bucket}/{key}".removeprefix(pending.prefix)
+            for key in self._batch.list_keys(pending.prefix)
+        }
+        self._report_state("uploading photographs")
+        for shard in self._iterate_shards(pending, job):
+            path = self._path_of_sent(shard.number)
+            if path.exists() and set(filter(None, self._find_keys(pending, shard))) <= there:
+                continue
+            places = [one.place for one in shard.photographs]
+            uris = [
+                f"{pending.prefix}{pending.make_key(shard.number, number)}"
+                for number in range(len(places))
+            ]
+            write_json_file(path, list(self._pool.map(self._upload_file, places, uris)))
+
+    def _upload_file(self, place: str, uri: str) -> SentPhotograph:
+        try:
+            data = read_photograph_bytes(Path(place))
+        except RequestRefused as error:
+            return SentPhotograph("", error.sentence)
+        except OSError as error:
+            return SentPhotograph("", f"{error.strerror or 'The file cannot be read'}.")
+        if is_dicom(data):
+            raise self._make_dicom_error(place)
+        digest = sha256_of_bytes(data)
+        if not data:
+            return SentPhotograph(digest, _EMPTY)
+        self._batch.upload(uri, data, _CONTENT_TYPE)
+        return SentPhotograph(digest, "")
+
+    def _refuse_dicom_files(self) -> None:
+        """Refuse DICOM files before anything is uploaded.
+
+        Raises:
+            InvalidInput: There is one.
+        """
+        for one in self._checkpoint.iterate_photographs():
+            suffix = os.path.splitext(one.place)[1].lower()  # noqa: PTH122 - an address is no path
+            if suffix in SUFFIXES:
+                continue
+            is_dicom_suffix = FOREIGN_SUFFIXES.get(suffix) == "DICOM"
+            is_local = not one.place.startswith(S3)
+            if is_dicom_suffix or (is_local and is_dicom_file(Path(one.place))):
+                raise self._make_dicom_error(one.place)
+
+    def _make_dicom_error(self, place: str) -> InvalidInput:
+        return InvalidInput(
+            "Batch Transform grades JPEG, PNG and TIFF, and the archive holds DICOM files",
+            # The name of a file often names a patient.
+            where=place if self._names.are_file_names else "",
+            remedy="Grade with --on ray, which grades DICOM files too",
+        )
+
+    def _find_keys(self, pending: PendingTransform, shard: Shard) -> list[str]:
+        """Return the key of each photograph below the prefix; empty if it is not sent."""
+        return [
+            "" if sent.error
+            else pending.make_key(shard.number, number) if pending.is_uploaded
+            else one.place.removeprefix(pending.prefix)
+            for number, (one, sent) in enumerate(
+                zip(shard.photographs, self._read_sent(pending, shard), strict=True)
+            )
+        ]  # fmt: skip
+
+    def _read_sent(self, pending: PendingTransform, shard: Shard) -> list[SentPhotograph]:
+        if pending.is_uploaded:
+            document = parse_json(self._path_of_sent(shard.number).read_text("utf-8"))
+            return [SentPhotograph(*one) for one in document]
+        return [
+            SentPhotograph("", _EMPTY if one.size_bytes == 0 else "") for one in shard.photographs
+        ]
+
+    def _join(
+        self,
+        pending: PendingTransform,
+        job: ArchiveJob,
+        failures: Mapping[str, str],
+        report: Callable[[int], None],
+    ) -> int:
+        """Write the rows of the shards whose photographs all have an answer or a reason.
+
+        Returns:
+            How many photographs have neither.
+        """
+        unanswered = 0
+        for shard in self._iterate_shards(pending, job):
+            keys = self._find_keys(pending, shard)
+            answers = list(self._pool.map(lambda key: self._read_answer(pending, key), keys))
+            rows = [
+                self._make_row(one.place, sent, answer, failures.get(pending.make_log_name(key)))
+                for one, sent, key, answer in zip(
+                    shard.photographs, self._read_sent(pending, shard), keys, answers, strict=True
+                )
+            ]
+            found = [row for row in rows if row is not None]
+            unanswered += len(rows) - len(found)
+            if len(found) == len(rows):
+                self._checkpoint.write_rows(shard.number, found, self._columns)
+                report(len(rows))
+        return unanswered
+
+    def _read_answer(self, pending: PendingTransform, key: str) -> bytes | None:
+        return self._batch.read_answer(pending.output_uri, key) if key else None
+
+    def _make_row(
+        self, place: str, sent: SentPhotograph, answer: bytes | None, reason: str | None
+    ) -> GradedRow | None:
+        if self._is_folder:
+            name = self._names.name_of_photograph(Path(place), place, sent.sha256)
+        else:  # this machine has not read the photograph
+            name = self._names.name_of_table_entry("photo", place)
+        if answer is not None:
+            return make_row_of_answer(name, answer)
+        error = sent.error or reason
+        return GradedRow(name, error=error) if error else None
+
+    def _delete(self, uris: Sequence[str]) -> None:
+        def delete(uri: str) -> None:
+            bucket, _, key = uri.removeprefix(S3).partition("/")
+            self._batch.delete_objects(bucket, [key])
+
+        with ThreadPoolExecutor(TRANSFERS) as pool:
+            list(pool.map(delete, uris))
+
+    def _path_of_sent(self, number: int) -> Path:
+        return self._checkpoint.folder / f"{number:08d}.uploaded.json"

@@ -1,0 +1,57 @@
+"""Send bundles to a FHIR server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from drdeploy.clinic.server import exchange
+from drdeploy.errors import ClinicError
+from drdeploy.files import encode_json_document
+
+if TYPE_CHECKING:
+    from drdeploy.clinic.fhir import Resource
+
+
+_OF_THE_BUNDLE = frozenset({400, 409, 412, 413, 415, 422})
+"""Statuses with which a server refuses a bundle, although it accepts the sender."""
+
+
+def store_bundle(url: str, bundle: Resource) -> str:
+    """Send a transaction to a server's base address.
+
+    Returns:
+        Why the server refuses the bundle, as a sentence; empty if the server has it.
+
+    Raises:
+        ClinicError: The server cannot be reached, or takes nothing from this sender.
+    """
+    answer = exchange(
+        "POST",
+        url,
+        server="FHIR server",
+        headers={"Content-Type": "application/fhir+json", "Accept": "application/fhir+json"},
+        body=encode_json_document(bundle).encode(),
+    )
+    if answer.status in _OF_THE_BUNDLE:  # the body may quote the bundle
+        return f"The FHIR server refuses a bundle with status {answer.status}."
+    if not answer.is_success:
+        raise ClinicError(
+            f"The FHIR server refuses a bundle with status {answer.status}",
+            where=url,
+            remedy="Send it again when the server's log shows no error; nothing is created twice",
+        )
+    return ""
+
+
+def post_bundle(url: str, bundle: Resource) -> None:
+    """Send a transaction to a server's base address.
+
+    Raises:
+        ClinicError: The server cannot be reached, or refuses the bundle.
+    """
+    if reason := store_bundle(url, bundle):
+        raise ClinicError(
+            reason.removesuffix("."),
+            where=url,
+            remedy="Send it again when the server's log shows no error; nothing is created twice",
+        )

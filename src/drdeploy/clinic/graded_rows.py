@@ -1,0 +1,305 @@
+"""Rows of results: one for each photograph, with its grade or the reason why there is none.
+
+``drdeploy grade``, Batch Transform and the grading of archives all make their rows here, so that
+their tables have the same columns and the same words.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from drdeploy.errors import EmptyBody, PredictionFailed, RequestRefused
+from drdeploy.files import escape_formula_in_csv_cell, parse_json, sha256_of_bytes
+from drdeploy.grader.fundus.formats.foreign import FOREIGN_SUFFIXES, is_dicom
+from drdeploy.grader.fundus.gradability import Reason  # noqa: TC001  msgspec reads it
+from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE, Grade
+from drdeploy.grader.photograph_files import find_content_type_of_photograph, read_photograph_bytes
+from drdeploy.hosting.serving.answer import DISEASES, decide_referral, find_screening_flags
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from drdeploy.grader.inference import Inference, InferenceService
+    from drdeploy.photograph_names import PhotographNames
+
+CLASSES_MAX = 1000
+"""A table has a column for each probability, whatever the container answers."""
+NO_PHOTOGRAPH = "The folder holds no JPEG, PNG, TIFF or DICOM file"
+
+
+@dataclass(frozen=True)
+class GradedRow:
+    """The result of grading one file.
+
+    Attributes:
+        gradable: None if gradability was not checked, or if the file could not be read.
+        ungradable_reason: Why there is no grade, as a word for programs.  A human must look at the
+            photograph, because the eye may be diseased.
+        unlike_training: Whether the photograph is unlike those that the grader was trained on, so
+            that the grade may be wrong; None if the model has no rule for it.
+        referable: Whether the eye should be referred; only from an ICDR grader.
+        referable_rule: The rule behind ``referable``, with its sensitivity and specificity.
+        probability_referable: P(grade >= 2); only from an ICDR grader.
+        probability_vision_threatening: P(grade >= 3); only from an ICDR grader.
+        screening: Which operating points flag the eye.
+        error: Why the file could not be used at all.
+        note: What the reader should know about the file.
+        laterality: Which eye, if the file is DICOM and says so.
+    """
+
+    image: str
+    gradable: bool | None = None
+    ungradable_reason: Reason | Literal[""] = ""
+    grade: int | None = None
+    label: str = ""
+    referable: bool | None = None
+    referable_rule: str = ""
+    probability_referable: float | None = None
+    probability_vision_threatening: float | None = None
+    screening: dict[str, dict[str, bool]] | None = None
+    probabilities: tuple[float, ...] = ()
+    decode_s: float | None = None
+    transform_s: float | None = None
+    predict_s: float | None = None
+    error: str = ""
+    note: str = ""
+    unlike_training: bool | None = None
+    laterality: Literal["left", "right", ""] = ""
+
+    @property
+    def section(self) -> int:
+        """The row's part of a sorted table: 0 graded, 1 needs a human, 2 failed."""
+        if self.error:
+            return 2
+        return 0 if self.probabilities else 1
+
+
+def grade_file(service: InferenceService, path: Path, names: PhotographNames) -> list[GradedRow]:
+    """Grade the photographs in a file.
+
+    A photograph that cannot be graded also has a row, with the reason.
+    """
+    try:
+        data = read_photograph_bytes(path)
+    except RequestRefused as error:
+        return [GradedRow(names.name_of_photograph(path, str(path)), error=error.sentence)]
+    except OSError as error:
+        name = names.name_of_photograph(path, str(path))
+        if isinstance(error, IsADirectoryError):
+            return [GradedRow(name, error=f"{NO_PHOTOGRAPH}.")]
+        return [GradedRow(name, error=f"{error.strerror or 'The file cannot be read'}.")]
+    name = names.name_of_photograph(path, str(path), sha256_of_bytes(data))
+    return grade_content(service, name, data, suffix=path.suffix)
+
+
+def grade_content(
+    service: InferenceService, name: str, data: bytes, *, suffix: str
+) -> list[GradedRow]:
+    """Grade the photographs in the content of a file.
+
+    Args:
+        service: The grader.
+        name: The name of the file in the result; a frame of several adds its number.
+        data: The content.
+        suffix: The suffix of the file, which tells an empty or a damaged DICOM file from others.
+    """
+    is_dicom_suffix = FOREIGN_SUFFIXES.get(suffix.lower()) == "DICOM"
+    if data and (is_dicom(data) or (is_dicom_suffix and not find_content_type_of_photograph(data))):
+        return list(_grade_dicom_file(service, name, data))
+    return [_grade_photograph(service, name, data)]
+
+
+def _grade_dicom_file(service: InferenceService, name: str, data: bytes) -> Iterator[GradedRow]:
+    """Grade each frame of a DICOM file; a frame that does not decode ends the file."""
+    from drdeploy.grader.dicom.photographs import DicomFile
+
+    number = 0
+    try:
+        file = DicomFile.open(data)
+        is_only = file.pixels.frames == 1
+        for photograph in file.decode_photographs():
+            number = photograph.frame_number
+            frame_name = name if is_only else f"{name} frame {number}"
+            row = _grade_photograph(service, frame_name, photograph.data)
+            note = " ".join(filter(None, (row.note, photograph.note)))
+            yield replace(row, laterality=file.laterality, note=note)
+    except RequestRefused as error:
+        yield GradedRow(f"{name} frame {number + 1}" if number else name, error=error.sentence)
+
+
+def _grade_photograph(service: InferenceService, name: str, photograph: bytes) -> GradedRow:
+    try:
+        inference = service.infer([photograph])[0]
+    except EmptyBody:
+        return GradedRow(name, error="The file is empty.")
+    except (RequestRefused, PredictionFailed) as error:
+        return GradedRow(name, error=error.sentence)
+    return _make_row_of_inference(service, name, inference)
+
+
+def _make_row_of_inference(service: InferenceService, name: str, inference: Inference) -> GradedRow:
+    timed = GradedRow(
+        name,
+        decode_s=inference.decode_s,
+        transform_s=inference.transform_s,
+        predict_s=inference.predict_s,
+        note=inference.note,
+    )
+    prediction = inference.prediction
+    if prediction is None:
+        return replace(timed, gradable=False, ungradable_reason=inference.ungradable or "")
+    grade = prediction.grade
+    if grade is None:
+        moderate = threatening = None
+    else:
+        moderate = prediction.probability_at_or_above(Grade.MODERATE)
+        threatening = prediction.probability_at_or_above(Grade.SEVERE)
+    referral = decide_referral(prediction, service.manifest)
+    return replace(
+        timed,
+        gradable=True if inference.is_assessed else None,
+        unlike_training=inference.is_unlike_training,
+        grade=None if grade is None else int(grade),
+        label=prediction.label,
+        referable=None if referral is None else referral.referable,
+        referable_rule="" if referral is None else referral.rule,
+        probability_referable=moderate,
+        probability_vision_threatening=threatening,
+        screening=find_screening_flags(prediction, service.manifest) or None,
+        probabilities=tuple(prediction.probabilities.tolist()),
+    )
+
+
+def make_row_of_answer(name: str, body: bytes) -> GradedRow:
+    """Make a row of the answer of drdeploy's server to one photograph.
+
+    Any other answer, which the container of somebody else may have given, makes a row with an
+    error.
+    """
+    try:
+        answer: Any = parse_json(body)
+        if isinstance(answer, dict) and "predictions" in answer:
+            made = msgspec.to_builtins(_make_row_of_grade(name, answer))
+            row = msgspec.convert(made, GradedRow)
+            if len(row.probabilities) <= CLASSES_MAX:
+                return row
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError):
+        pass
+    return GradedRow(name, error="The answer of the model is not a grade of drdeploy's server.")
+
+
+def _make_row_of_grade(name: str, answer: dict[str, Any]) -> GradedRow:
+    """Make a row of an answer, whose members may have any type."""
+    shares = (answer["predictions"] or [None])[0]
+    grade = answer.get("grade")
+    timing = answer.get("timing") or {}
+    return GradedRow(
+        name,
+        gradable=answer.get("gradable"),
+        ungradable_reason=answer.get("ungradable_reason", ""),
+        grade=grade,
+        label=answer.get("label", ""),
+        referable=answer.get("referable"),
+        referable_rule=answer.get("referable_rule", ""),
+        probability_referable=None if grade is None else _sum_from_grade(shares, Grade.MODERATE),
+        probability_vision_threatening=(
+            None if grade is None else _sum_from_grade(shares, Grade.SEVERE)
+        ),
+        screening=answer.get("screening"),
+        probabilities=() if shares is None or answer.get("gradable") is False else tuple(shares),
+        decode_s=timing.get("decode_s"),
+        transform_s=timing.get("transform_s"),
+        predict_s=timing.get("predict_s"),
+        note=answer.get("note", ""),
+        unlike_training=answer.get("unlike_training"),
+    )
+
+
+def _sum_from_grade(shares: list[float], grade: Grade) -> float:
+    """Return the probability of a grade or a worse one, to the last bit as ``Prediction`` does.
+
+    A prediction holds float32, or float64 if its probabilities were adjusted, and the answer does
+    not say which. Every float32 is a float64 too, and an adjusted probability is not a float32.
+    """
+    wide = np.asarray(shares, dtype=np.float64)
+    narrow = wide.astype(np.float32)
+    return float((narrow if np.array_equal(wide, narrow) else wide)[int(grade) :].sum())
+
+
+class RowColumns(NamedTuple):
+    """The columns of a table of rows.
+
+    Attributes:
+        flags: The disease and the name of each operating point that flags eyes.
+        classes: The names of the classes, or their numbers.
+    """
+
+    flags: tuple[tuple[str, str], ...]
+    classes: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns, in their order."""
+        return [
+            *("image", "gradable", "ungradable_reason", "grade", "label", "referable"),
+            *("probability_referable", "probability_vision_threatening", "error"),
+            *(f"{disease}_{name}" for disease, name in self.flags),
+            *(f"p_{name}" for name in self.classes),
+            *("decode_s", "transform_s", "predict_s", "referable_rule"),
+            *("note", "laterality", "unlike_training", "notice"),
+        ]
+
+    def list_cells(self, row: GradedRow) -> list[Any]:
+        """Return the cells of a row, in the order of the columns; None where there is no value."""
+        screened: Mapping[str, Mapping[str, bool]] = row.screening or {}
+        return [
+            *(row.image, row.gradable, row.ungradable_reason, row.grade, row.label, row.referable),
+            *(row.probability_referable, row.probability_vision_threatening, row.error),
+            *(screened.get(disease, {}).get(name) for disease, name in self.flags),
+            *(row.probabilities or (None,) * len(self.classes)),
+            *(row.decode_s, row.transform_s, row.predict_s, row.referable_rule),
+            *(row.note, row.laterality, row.unlike_training, RESEARCH_USE_NOTICE),
+        ]
+
+
+def list_columns_of_model(service: InferenceService) -> RowColumns:
+    """Return the columns of a loaded model, before it has graded anything."""
+    manifest = service.manifest
+    points = () if manifest.clinical is None else manifest.clinical.operating_points
+    flags = sorted({(DISEASES[point.at_or_above], point.name) for point in points})
+    classes = manifest.classes
+    if not classes:
+        shape = (1, manifest.transform.height_px, manifest.transform.width_px, 3)
+        prediction = service.classifier.predict(np.zeros(shape, dtype=np.float32))[0]
+        classes = tuple(map(str, range(len(prediction.probabilities))))
+    return RowColumns(tuple(flags), classes)
+
+
+def write_rows_as_csv(path: Path, rows: Sequence[GradedRow], classes: tuple[str, ...]) -> None:
+    """Write a line for each file, with a column ``p_CLASS`` for the probability of each class."""
+    width = max((len(row.probabilities) for row in rows), default=len(classes))
+    flags = sorted({
+        (disease, name)
+        for row in rows
+        for disease, decisions in (row.screening or {}).items()
+        for name in decisions
+    })  # fmt: skip
+    columns = RowColumns(tuple(flags), classes or tuple(map(str, range(width))))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(map(escape_formula_in_csv_cell, columns.names))
+        for row in rows:
+            cells = map(_format_cell_for_csv, columns.list_cells(row))
+            writer.writerow(map(escape_formula_in_csv_cell, cells))
+
+
+def _format_cell_for_csv(cell: object) -> object:
+    if cell is None:
+        return ""
+    return str(cell).lower() if isinstance(cell, bool) else cell

@@ -1,0 +1,266 @@
+"""Grade the studies that arrived, and send their results on.
+
+Every step is in the records before the next step begins. If the program is killed, the next program
+continues where the killed one stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.clinic.archive import store_file
+from drdeploy.clinic.dicom_results import encode_result
+from drdeploy.clinic.fhir import make_bundle
+from drdeploy.clinic.fhir_server import store_bundle
+from drdeploy.clinic.patients import describe_eyes, grade_dicom_file, group_by_study
+from drdeploy.clinic.pdf_report import make_pdf_report
+from drdeploy.clinic.sending import ArchivePeer
+from drdeploy.clinic.structured_report import make_structured_report
+from drdeploy.errors import ClinicError, DrdeployError
+from drdeploy.files import encode_json_document, parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from drdeploy.clinic.patients import GradedStudy
+    from drdeploy.clinic.records import ClinicRecords
+    from drdeploy.clinic.records.deliveries import Delivery
+    from drdeploy.clinic.records.records import WaitingStudy
+    from drdeploy.clinic.rules import ReferralRules
+    from drdeploy.grader.inference import InferenceService
+
+POLL_S = 1.0
+
+_log = logging.getLogger("drdeploy.clinic")
+
+
+@dataclass(frozen=True)
+class Destinations:
+    """Where photographs and results are sent; an empty address gets nothing.
+
+    Attributes:
+        stow: Base address of an archive's DICOMweb service; it gets photographs and results.
+        send: An archive that takes C-STORE, as ``TITLE@HOST:PORT``; it gets photographs and
+            results.
+        post: Base address of a FHIR server; it gets bundles.
+    """
+
+    stow: str = ""
+    send: str = ""
+    post: str = ""
+
+    @property
+    def dicom_destinations(self) -> list[str]:
+        """The destinations that get DICOM files, each with its kind and its address."""
+        return [
+            f"{kind} {address}"
+            for kind, address in (("stow", self.stow), ("send", self.send))
+            if address
+        ]
+
+    @property
+    def result_destinations(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Each destination with the kinds of results that it gets."""
+        rows: list[tuple[str, tuple[str, ...]]] = [
+            (place, ("report", "page")) for place in self.dicom_destinations
+        ]
+        return [*rows, (f"post {self.post}", ("bundle",))] if self.post else rows
+
+
+class StudyGrader:
+    """Grades each study when none of its photographs has arrived for a while.
+
+    Attributes:
+        quiet_s: Seconds after a study's last photograph until the study is graded.
+    """
+
+    def __init__(
+        self,
+        records: ClinicRecords,
+        service: InferenceService,
+        rules: ReferralRules,
+        destinations: Destinations,
+        *,
+        quiet_s: float,
+        may_grade: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Prepare a grader.
+
+        Args:
+            records: The clinic's records.
+            service: Grades photographs.
+            rules: Decide the outcome of a patient.
+            destinations: Where the results are sent.
+            quiet_s: Seconds after a study's last photograph until the study is graded.
+            may_grade: Returns whether no other program grades the studies of these records.
+        """
+        self.quiet_s = quiet_s
+        self._began_s = time.monotonic()
+        self._records = records
+        self._service = service
+        self._rules = rules
+        self._destinations = destinations
+        self._may_grade = may_grade
+
+    def grade_due_studies(self) -> int:
+        """Grade the studies that are due; return how many of them got results."""
+        return sum(self.grade_study(study) for study in self.list_due_studies())
+
+    def list_due_studies(self) -> list[WaitingStudy]:
+        """Return the studies that have had no new photograph for a while, the oldest first.
+
+        After a start nothing is due until ``quiet_s`` has passed: a camera that could not send the
+        rest of a study sends it now.
+        """
+        if time.monotonic() - self._began_s < self.quiet_s:
+            return []
+        return self._records.list_due_studies(time.time() - self.quiet_s)
+
+    def grade_study(self, study: WaitingStudy) -> bool:
+        """Grade a study and record its results; return whether there are results now."""
+        if not self._may_grade():
+            return False
+        if not self._records.count_grading_attempt(study):
+            _log.error(
+                "%s is not graded: it was erased, or the program ended too often while it did so",
+                study.name,
+            )
+            return False
+        try:
+            graded = self._grade_photographs(study)
+            results = self._make_results(graded)
+        except DrdeployError as error:
+            self._records.record_failure(study, error.sentence)
+            _log.error("%s cannot be graded: %s", study.name, error.sentence)
+            return False
+        is_recorded = self._records.record_grading(
+            study,
+            outcome=graded.outcome,
+            eyes=describe_eyes(graded),
+            results=results,
+            destinations=self._destinations.result_destinations,
+            with_photographs=self._destinations.dicom_destinations,
+        )
+        if is_recorded:
+            _log.info("%s: %s", study.name, graded.outcome)
+        return is_recorded
+
+    def _grade_photographs(self, study: WaitingStudy) -> GradedStudy:
+        photographs = [
+            photograph
+            for sha256 in study.photographs.values()
+            for photograph in grade_dicom_file(self._service, self._records.store.read_file(sha256))
+        ]
+        return group_by_study(photographs, self._rules, self._service.manifest)[0]
+
+    def _make_results(self, study: GradedStudy) -> dict[str, bytes]:
+        issued = datetime.now(UTC)
+        artifact = self._service.classifier.artifact
+        bundle = make_bundle(study, artifact, issued=issued)
+        return {
+            "report": encode_result(make_structured_report(study, artifact, issued=issued)),
+            "page": encode_result(make_pdf_report(study, artifact, issued=issued)),
+            "bundle": encode_json_document(bundle).encode(),
+        }
+
+
+class ResultSender:
+    """Sends queued deliveries, and sends them again later if the destination cannot be reached."""
+
+    def __init__(self, records: ClinicRecords, may_send: Callable[[], bool] = lambda: True) -> None:
+        """Prepare a sender.
+
+        Args:
+            records: The clinic's records.
+            may_send: Returns whether no other program grades, and sends the results.
+        """
+        self._queue = records.deliveries
+        self._may_send = may_send
+
+    def send_due_deliveries(self) -> int:
+        """Send the deliveries that are due; return how many of them arrived."""
+        arrived = 0
+        silent: set[str] = set()
+        if not self._may_send():
+            return arrived
+        for number in self._queue.list_due():
+            # A study may be erased at any time: what is sent is read at the last moment.
+            try:
+                delivery = self._queue.load(number)
+            except (ClinicError, OSError) as error:  # the file is gone or damaged
+                reason = getattr(error, "sentence", "A photograph cannot be read.")
+                self._queue.record_refusal(number, name="", destination="", reason=reason)
+                continue
+            if delivery is not None and delivery.destination not in silent:
+                arrived += self._send_and_record(delivery, silent)
+        return arrived
+
+    def _send_and_record(self, delivery: Delivery, silent: set[str]) -> bool:
+        about = {"name": delivery.name, "destination": delivery.destination}
+        try:
+            reason = _send_content(delivery)
+        except ClinicError as error:
+            silent.add(delivery.destination)
+            pause_s = self._queue.postpone(
+                delivery.destination, attempts=delivery.attempts, reason=error.sentence
+            )
+            _log.warning("%s: %s Next attempt in %.0f s.", delivery.name, error.sentence, pause_s)
+            return False
+        except Exception as error:  # noqa: BLE001 - what cannot be sent must not stop all the rest
+            reason = f"It cannot be sent: {type(error).__name__}."
+        if reason:
+            self._queue.record_refusal(delivery.number, reason=reason, **about)
+            _log.error("%s: %s", delivery.name, reason)
+            return False
+        self._queue.record_delivery(delivery.number, **about)
+        return True
+
+
+def _send_content(delivery: Delivery) -> str:
+    """Send a delivery; return why the destination refuses it, as a sentence, or an empty text."""
+    kind, _, address = delivery.destination.partition(" ")
+    if kind == "stow":
+        return store_file(address, delivery.content)
+    if kind == "send":
+        return ArchivePeer.parse(address, option="--send").send_file(delivery.content)
+    return store_bundle(address, parse_json(delivery.content))
+
+
+class BackgroundLoop:
+    """Calls a function every second in a thread of its own, and at once after :meth:`wake`."""
+
+    def __init__(self, name: str, work: Any) -> None:
+        self._work = work
+        self._woken = threading.Event()
+        self._is_over = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Call the function at once, without waiting for the next second."""
+        self._woken.set()
+
+    def stop(self, timeout_s: float) -> None:
+        """End the thread after the call in progress; wait at most ``timeout_s`` for the end."""
+        self._is_over = True
+        self._woken.set()
+        with suppress(RuntimeError):  # it was never started
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while not self._is_over:
+            try:
+                self._work()
+            except Exception as error:  # noqa: BLE001 - one study's trouble must not stop all others
+                _log.error("%s: %s", self._thread.name, type(error).__name__)
+            self._woken.wait(POLL_S)
+            self._woken.clear()

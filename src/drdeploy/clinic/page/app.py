@@ -1,0 +1,372 @@
+"""The web application of the worklist page."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.clinic.page.access import PageAccess
+from drdeploy.clinic.page.decided_results import decide_result
+from drdeploy.clinic.page.exports import write_bundle, write_csv, write_page
+from drdeploy.clinic.page.forms import (
+    UPLOAD_BYTES_MAX,
+    read_grades,
+    read_photograph,
+    read_reason,
+    read_study_number,
+)
+from drdeploy.clinic.page.guard import RateLimit, RequestGuard
+from drdeploy.clinic.page.photographs import (
+    DetailsMissing,
+    PhotographHeaders,
+    read_picture,
+    receive_photograph,
+)
+from drdeploy.clinic.page.rendering import PACKAGE, UPLOAD_PATH, ErrorPages, PageRenderer
+from drdeploy.clinic.page.sessions import SESSION_S, RecentViews
+from drdeploy.clinic.page.signing_in import SignInPages
+from drdeploy.clinic.page.texts import translate
+from drdeploy.clinic.page.views import make_worklist_view
+from drdeploy.clinic.patients import EYES
+from drdeploy.clinic.records.listing import WorklistFilter
+from drdeploy.clinic.rules import OUTCOMES
+from drdeploy.errors import (
+    ClinicError,
+    DrdeployError,
+    InvalidInput,
+    RequestRefused,
+    StudyChanged,
+    turn_import_error_into_missing_extra,
+)
+
+with turn_import_error_into_missing_extra("clinic", "The worklist page"):
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.exceptions import HTTPException
+    from starlette.middleware import Middleware
+    from starlette.middleware.sessions import SessionMiddleware
+    from starlette.responses import JSONResponse, RedirectResponse, Response
+    from starlette.routing import Route
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+
+    from drdeploy.clinic.page.access import PageOptions
+    from drdeploy.clinic.records import ClinicRecords
+    from drdeploy.clinic.records.accounts import ClinicAccount
+    from drdeploy.clinic.records.worklist import ListedStudy
+
+COOKIE = "drdeploy_clinic"
+UPLOADS_AT_ONCE, UPLOADS_PER_MINUTE = 4, 1200
+UPLOAD_S = 300.0
+"""Seconds within which a photograph must arrive."""
+PICTURES_AT_ONCE = 2
+"""Photographs that are decoded at the same time: each takes some 100 MB."""
+AUDIT_ENTRIES_SHOWN = 200
+_STATIC = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+
+
+class WorklistPage:
+    """The handlers of the page.
+
+    ::
+
+        app = WorklistPage(records, PageOptions(hosts={"127.0.0.1"})).make_app()
+    """
+
+    def __init__(
+        self,
+        records: ClinicRecords,
+        options: PageOptions,
+        on_arrival: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare the page.
+
+        Args:
+            records: The clinic's records.
+            options: How the page is served.
+            on_arrival: Called after each new photograph.
+        """
+        self._records = records
+        self._options = options
+        self._on_arrival = on_arrival
+        self._access = PageAccess(records, options)
+        self._renderer = PageRenderer(self._access)
+        self._views = RecentViews()
+        self._headers = PhotographHeaders(records)
+        self._uploads = RateLimit(UPLOADS_PER_MINUTE)
+        self._uploading = asyncio.Semaphore(UPLOADS_AT_ONCE)
+        self._decoding = threading.BoundedSemaphore(PICTURES_AT_ONCE)
+
+    def make_app(self) -> Starlette:
+        """Return the application."""
+        signing = SignInPages(self._records, self._access, self._renderer)
+        errors = ErrorPages(self._renderer)
+        routes = [
+            Route("/", self.show_worklist),
+            Route("/sign-in", signing.show_sign_in),
+            Route("/sign-in", signing.sign_in, methods=["POST"]),
+            Route("/sign-out", signing.sign_out, methods=["POST"]),
+            Route(UPLOAD_PATH, self.upload, methods=["POST"]),
+            Route("/list", self.show_list),
+            Route("/worklist.csv", self.export_csv),
+            Route("/audit", self.show_audit_log),
+            Route("/studies/{study:int}", self.show_study),
+            Route("/studies/{study:int}/decision", self.decide, methods=["POST"]),
+            Route("/studies/{study:int}/erasure", self.erase, methods=["POST"]),
+            Route("/studies/{study:int}/bundle.json", self.export_bundle),
+            Route("/studies/{study:int}/page.pdf", self.export_page),
+            Route("/studies/{study:int}/photographs/{number:int}/{frame:int}", self.show_picture),
+            Route("/static/{name}", self.show_static_file),
+        ]
+        middleware = [
+            Middleware(
+                RequestGuard,
+                hosts=self._options.hosts,
+                is_tls=self._options.is_tls,
+                upload_path=UPLOAD_PATH,
+            ),
+            # The key lives as long as the program: a cookie of an earlier one is forged.
+            Middleware(
+                SessionMiddleware,
+                secret_key=secrets.token_hex(32),
+                session_cookie=COOKIE,
+                max_age=int(SESSION_S),
+                same_site="strict",
+                https_only=self._options.is_tls,
+            ),
+        ]
+        handlers: Any = {
+            HTTPException: errors.show_http_error,
+            DrdeployError: errors.show_error,
+            Exception: errors.show_fault,
+        }
+        return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
+
+    # ---- pages
+
+    def show_worklist(self, request: Request) -> Response:
+        """Show the whole page."""
+        account = self._access.find_account(request)
+        if account is None:
+            return RedirectResponse("/sign-in", 303)
+        self._note_view(account, "see worklist")
+        return self._renderer.render(request, "worklist.html.j2", **self._make_list(request))
+
+    def show_list(self, request: Request) -> Response:
+        """Show only the list, which an open page requests repeatedly."""
+        account = self._access.require(request, "viewer")
+        self._note_going_on(account, "see worklist")
+        return self._renderer.render(request, "list.html.j2", **self._make_list(request))
+
+    def _make_list(self, request: Request) -> dict[str, Any]:
+        chosen = WorklistFilter.parse(request.query_params)
+        view = make_worklist_view(self._records.worklist.load_page(chosen))
+        who = "this"
+        if view.counts["waiting"] and not self._options.is_grading:
+            who = "another" if self._options.is_graded_elsewhere() else "none"
+        return {"chosen": chosen, "view": view, "who_grades": who}
+
+    # ---- the audit log says who saw what
+
+    def _note_view(self, account: ClinicAccount, action: str, number: int | None = None) -> None:
+        self._views.note((account.name, number))
+        self._records.worklist.record_view(account.name, action, number)
+
+    def _note_going_on(
+        self, account: ClinicAccount, action: str, number: int | None = None
+    ) -> None:
+        """Record what belongs to a page that is open only if nobody has opened the page."""
+        if not self._views.note((account.name, number)):
+            self._records.worklist.record_view(account.name, action, number)
+
+    def show_study(self, request: Request) -> Response:
+        """Show a study."""
+        account = self._access.require(request, "viewer")
+        study = self._find_study(request)
+        # A page that waits for the grades loads itself again.
+        note = self._note_going_on if study.state == "waiting" else self._note_view
+        note(account, "see study", study.number)
+        earlier, later = self._records.worklist.find_neighbours(study.number)
+        pictures = list(self._headers.list_shown_photographs(study.number))
+        others = 0
+        if account.may_act_as("administrator"):
+            others = self._records.erasure.count_studies_of_other_issuers(study.identity)
+        return self._renderer.render(
+            request, "study.html.j2", study=study, pictures=pictures, earlier=earlier, later=later,
+            others=others, sent=self._records.deliveries.list_of_study(study.number),
+        )  # fmt: skip
+
+    def _find_study(self, request: Request) -> ListedStudy:
+        study = self._records.worklist.find_study(read_study_number(request))
+        if study is None:
+            raise HTTPException(404)
+        return study
+
+    def show_picture(self, request: Request) -> Response:
+        """Send a photograph in full resolution."""
+        account = self._access.require(request, "viewer")
+        study, number = read_study_number(request), request.path_params["number"]
+        sha256 = self._records.worklist.list_photographs(study).get(number)
+        if sha256 is None:
+            raise HTTPException(404)
+        self._note_going_on(account, "see photograph", study)
+        with self._decoding:
+            content, media_type = read_picture(self._records, sha256, request.path_params["frame"])
+        return Response(content, media_type=media_type)
+
+    def show_audit_log(self, request: Request) -> Response:
+        """Show the newest entries of the audit log, and whether its chain is whole."""
+        self._access.require(request, "administrator")
+        entries = self._records.worklist.list_audit_entries(AUDIT_ENTRIES_SHOWN)
+        count, sha256 = self._records.verify_audit_log()
+        return self._renderer.render(
+            request, "audit.html.j2", entries=entries, entry_count=count, sha256=sha256
+        )
+
+    def show_static_file(self, request: Request) -> Response:
+        """Send the style sheet, the script or the icon."""
+        name = request.path_params["name"]
+        if name not in _STATIC:
+            raise HTTPException(404)
+        content = files(PACKAGE).joinpath("static", name).read_bytes()
+        return Response(content, media_type=_STATIC[name])
+
+    # ---- photographs that are dropped
+
+    async def upload(self, request: Request) -> Response:
+        """Take in one photograph."""
+        account = await run_in_threadpool(self._access.require, request, "grader")
+        self._access.check_token(request, request.headers.get("x-token", ""))
+        if int(request.headers["content-length"]) > UPLOAD_BYTES_MAX:
+            raise HTTPException(413, "The photograph is too large.")
+        if not self._uploads.allows(account.name):
+            raise HTTPException(429, headers={"Retry-After": "10"})
+        async with self._uploading:
+            try:
+                async with asyncio.timeout(UPLOAD_S):
+                    content, fields = await read_photograph(request)
+            except TimeoutError:
+                raise HTTPException(408) from None
+            return await run_in_threadpool(self._receive, account, content, fields, request)
+
+    def _receive(
+        self, account: ClinicAccount, content: bytes, fields: dict[str, str], request: Request
+    ) -> Response:
+        language = request.session.get("language", "en")
+        eye: Any = fields.get("eye") if fields.get("eye") in EYES else None
+        try:
+            is_new = receive_photograph(
+                self._records.acting_as(account.name),
+                content,
+                patient=fields.get("patient", ""),
+                eye=eye,
+            )
+        except DetailsMissing as error:
+            return JSONResponse({"needs": error.names}, 422)
+        except (RequestRefused, ClinicError) as error:
+            return JSONResponse({"error": translate(error.sentence, language)}, error.http_status)
+        if is_new:
+            self._on_arrival()
+        return JSONResponse({"new": is_new})
+
+    # ---- decisions
+
+    async def decide(self, request: Request) -> Response:
+        """Record a decision, or undo the last one."""
+        fields = await self._access.read_form(request)
+        return await run_in_threadpool(self._decide, request, fields)
+
+    def _decide(self, request: Request, fields: dict[str, str]) -> Response:
+        account = self._access.require(request, "grader")
+        study = self._find_study(request)
+        here = f"/studies/{study.number}"
+        kind = fields.get("kind", "")
+        if kind == "undo":
+            seen = "" if study.decision is None else repr(study.decision.decided_s)
+            if study.decision is None or fields.get("decided") != seen:
+                raise StudyChanged
+            self._records.worklist.undo(
+                study.number, account.name, study.decision.decided_s, decide_result
+            )
+            return RedirectResponse(here, 303)
+        if kind not in {"accept", "overrule", "refer"} or study.state != "graded":
+            raise HTTPException(400)
+        if fields.get("graded") != repr(study.graded_s):
+            raise StudyChanged
+        reason = read_reason(fields)
+        grades: dict[str, int | None] = {}
+        outcome = {"accept": study.outcome, "refer": "refer"}.get(kind, fields.get("outcome", ""))
+        if kind == "overrule":
+            if not reason:
+                raise InvalidInput("To overrule, give a reason", where="reason")
+            grades = read_grades(fields, study)
+            if outcome == study.outcome and not grades:
+                raise InvalidInput(
+                    "The outcome and the grades are those that were suggested",
+                    where="outcome",
+                    remedy="Choose others, or accept",
+                )
+        if outcome not in OUTCOMES:
+            raise HTTPException(400)
+        self._records.worklist.decide(
+            study, who=account.name, kind=kind, outcome=outcome, grades=grades,  # type: ignore[arg-type]
+            reason=reason, decide_result=decide_result,
+        )  # fmt: skip
+        return RedirectResponse(here, 303)
+
+    async def erase(self, request: Request) -> Response:
+        """Erase a patient."""
+        fields = await self._access.read_form(request)
+        return await run_in_threadpool(self._erase, request, fields)
+
+    def _erase(self, request: Request, fields: dict[str, str]) -> Response:
+        account = self._access.require(request, "administrator")
+        study = self._find_study(request)
+        if fields.get("confirm") != "yes":
+            raise InvalidInput("The patient is erased only if you confirm it", where="erasure")
+        self._records.acting_as(account.name).erasure.erase_patient(study.identity)
+        return RedirectResponse("/", 303)
+
+    # ---- exports
+
+    def export_csv(self, request: Request) -> Response:
+        """Send the list as CSV."""
+        account = self._access.require(request, "viewer")
+        chosen = WorklistFilter.parse(request.query_params)
+        self._records.worklist.record_view(account.name, "export worklist")
+        studies = self._records.worklist.list_studies(chosen)
+        return _make_download(write_csv(studies), "text/csv; charset=utf-8", "worklist.csv")
+
+    def export_bundle(self, request: Request) -> Response:
+        """Send a study as a FHIR bundle."""
+        account = self._access.require(request, "viewer")
+        study = self._find_study(request)
+        bundle = self._records.worklist.read_result(study.number, "bundle")
+        # While a study waits to be graded again, its bundle is that of fewer photographs.
+        if bundle is None or study.state != "graded":
+            raise HTTPException(404)
+        self._records.worklist.record_view(account.name, "export FHIR bundle", study.number)
+        content = write_bundle(bundle, study)
+        return _make_download(content, "application/fhir+json", "bundle.json")
+
+    def export_page(self, request: Request) -> Response:
+        """Send a study as a PDF."""
+        account = self._access.require(request, "viewer")
+        study = self._find_study(request)
+        if study.state != "graded":
+            raise HTTPException(404)
+        self._records.worklist.record_view(account.name, "export PDF", study.number)
+        content = write_page(study, request.session.get("language", "en"))
+        return _make_download(content, "application/pdf", "page.pdf")
+
+
+def _make_download(content: bytes, media_type: str, name: str) -> Response:
+    """Return a file under a name that does not identify a patient."""
+    disposition = f'attachment; filename="{name}"'
+    return Response(content, media_type=media_type, headers={"Content-Disposition": disposition})

@@ -1,0 +1,74 @@
+"""The results of a study anew after a decision, for the archives and servers that got them.
+
+An archive gets another page, and a FHIR server another report, which say what a person decided, or
+that the decision was undone. The structured report stays as it is: it says what the grader found.
+"""
+
+from __future__ import annotations
+
+import io
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pydicom
+
+from drdeploy.clinic.dicom_results import date_result, encode_result
+from drdeploy.clinic.page.exports import write_bundle, write_page
+from drdeploy.files import encode_json_document, parse_json
+
+if TYPE_CHECKING:
+    from drdeploy.clinic.records.worklist import ListedStudy
+
+_NAMESPACE = uuid.UUID("9be60b1c-7d0a-5c50-93b6-5a4f6e0b1c52")
+_TITLE = "Severity of diabetic retinopathy: with the decision of a person"
+
+
+def decide_result(kind: str, content: bytes, study: ListedStudy, changed_s: float) -> bytes:
+    """Return a result of a study with the decision about it.
+
+    Args:
+        kind: ``page`` or ``bundle``.
+        content: The result as it was made after grading.
+        study: The study, with the decision; without one if it was undone.
+        changed_s: When the decision was made or undone, in seconds since 1970.
+    """
+    changed = datetime.fromtimestamp(changed_s, UTC)
+    if kind == "page":
+        return _decide_page(content, study, changed)
+    return _decide_bundle(content, study, changed)
+
+
+def _decide_page(content: bytes, study: ListedStudy, changed: datetime) -> bytes:
+    dataset = pydicom.dcmread(io.BytesIO(content))
+    page = write_page(study, "en")
+    # An archive keeps what it has of an identifier: another page needs another one.
+    name = uuid.uuid5(_NAMESPACE, f"{dataset.SOPInstanceUID} {changed.timestamp()!r}")
+    dataset.SOPInstanceUID = f"2.25.{name.int}"
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.DocumentTitle = _TITLE
+    dataset.EncapsulatedDocumentLength = len(page)
+    dataset.EncapsulatedDocument = page + bytes(len(page) % 2)
+    series = (dataset.SeriesDate, dataset.SeriesTime)
+    date_result(dataset, changed)
+    dataset.SeriesDate, dataset.SeriesTime = series  # the series has the first page, too
+    return encode_result(dataset)
+
+
+def _decide_bundle(content: bytes, study: ListedStudy, changed: datetime) -> bytes:
+    document = parse_json(write_bundle(content, study))
+    issued = changed.isoformat(timespec="seconds")
+    document["timestamp"] = issued
+    for entry in document["entry"]:
+        resource = entry["resource"]
+        if resource["resourceType"] == "DiagnosticReport":
+            resource["issued"] = issued
+            if study.decision is None:
+                resource["conclusion"] += " Nobody has decided: an earlier decision was undone."
+            earlier = entry["fullUrl"]
+            name = uuid.uuid5(_NAMESPACE, f"{earlier} {changed.timestamp()!r}").urn
+            entry["fullUrl"] = name
+            resource["identifier"][0]["value"] = name
+            known_by = entry["request"]["ifNoneExist"]
+            entry["request"]["ifNoneExist"] = known_by.replace(earlier, name)
+    return encode_json_document(document).encode()

@@ -1,0 +1,178 @@
+"""Grade photographs by an endpoint of SageMaker in place of a model on this machine."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from drdeploy.errors import EndpointError, PredictionFailed, turn_import_error_into_missing_extra
+from drdeploy.files import parse_json
+from drdeploy.grader.artifacts import open_artifact
+from drdeploy.grader.fundus.formats import jpeg, png
+from drdeploy.grader.fundus.gradability import SENTENCES
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+from drdeploy.grader.grading import Prediction
+from drdeploy.grader.inference import WARM_UP_PHOTOGRAPH, Inference, InferenceService
+from drdeploy.grader.runtimes.classifier import Classifier
+
+with turn_import_error_into_missing_extra("cloud", "An endpoint"):
+    from drdeploy.hosting.sagemaker import Hosting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.fundus.gradability import Reason
+
+BODY_BYTES_MAX = 4_000_000
+"""What every kind of endpoint takes in one request: a serverless one takes the least, 4 MB."""
+_LITTLE_LOSS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4"}
+
+
+class _NoRuntime:
+    """Takes the place of a runtime: the endpoint predicts, and nothing calls this."""
+
+    def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        del batch
+        raise PredictionFailed("The endpoint predicts, and no model is loaded on this machine")
+
+
+@dataclass(frozen=True)
+class EndpointService(InferenceService):
+    """Grades photographs by an endpoint that serves a known model.
+
+    The rules need the model's operating points, and the results name the model. So the artifact of
+    the model is on this machine too, and each answer must be of the same model.
+
+    Attributes:
+        hosting: The client of SageMaker, or of the local service.
+        endpoint: The endpoint's name.
+    """
+
+    hosting: Hosting = field(kw_only=True)
+    endpoint: str = field(kw_only=True)
+
+    @classmethod
+    def connect(
+        cls,
+        endpoint: str,
+        artifact: Path,
+        *,
+        endpoint_url: str | None,
+        region: str | None,
+        workers: int,
+    ) -> Self:
+        """Connect to an endpoint, and check by one request that it serves the artifact.
+
+        Raises:
+            ArtifactError: The artifact cannot be used.
+            EndpointError: The endpoint does not answer, or serves another model.
+        """
+        classifier = Classifier(open_artifact(artifact), _NoRuntime())  # type: ignore[arg-type]
+        hosting = Hosting.connect(endpoint_url, region=region, max_connections=workers)
+        service = cls(classifier, LOCAL_FILE_LIMITS, hosting=hosting, endpoint=endpoint)
+        try:
+            service.infer([WARM_UP_PHOTOGRAPH.read_bytes()])
+        except PredictionFailed as error:
+            raise EndpointError(
+                error.what,
+                where=f"--endpoint {endpoint}",
+                remedy="Check the endpoint's name, its region and its log, and name its model with "
+                "--artifact",
+            ) from error
+        return service
+
+    def infer(self, images: Sequence[bytes]) -> list[Inference]:
+        """Send images to the endpoint one after the other.
+
+        Raises:
+            PredictionFailed: The endpoint does not answer, or serves another model.
+        """
+        return [self._infer_image(image) for image in images]
+
+    def _infer_image(self, image: bytes) -> Inference:
+        body, content_type = _make_body(image)
+        answer = self.hosting.invoke(self.endpoint, body, content_type=content_type)
+        if answer.outcome != "ok":
+            raise PredictionFailed(
+                f"The endpoint gives no grade: {answer.error or answer.outcome}",
+                remedy="Check the endpoint and its log, then run `drdeploy clinic studies --again`",
+            )
+        return self._read_answer(answer.body)
+
+    def _read_answer(self, body: bytes) -> Inference:
+        try:
+            document: dict[str, Any] = parse_json(body)
+            digest = document["model"]["digest"]
+            shares = document["predictions"][0]
+            reason: Reason | None = document.get("ungradable_reason")
+            is_unlike = document.get("unlike_training")
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+            raise PredictionFailed(
+                "The endpoint's answer is not that of a drdeploy image",
+                remedy="Give an endpoint that `drdeploy endpoint deploy` made",
+            ) from None
+        if digest != self.classifier.artifact.digest:
+            raise PredictionFailed(
+                "The endpoint's model is not the one in the artifact",
+                remedy="With --artifact, give the model that the endpoint serves",
+            )
+        prediction = None
+        if shares is not None:
+            prediction = Prediction(
+                np.asarray(shares, np.float32),
+                self.manifest.classes,
+                self.manifest.grade_thresholds,
+            )
+        elif reason not in SENTENCES:
+            raise PredictionFailed("The endpoint does not say why it gives no grade")
+        return Inference(
+            prediction=prediction,
+            ungradable=reason if prediction is None else None,
+            is_assessed=self.manifest.gradability is not None,
+            decode_s=0.0,
+            transform_s=0.0,
+            predict_s=0.0,
+            is_unlike_training=None if is_unlike is None else bool(is_unlike),
+        )
+
+
+def _make_body(image: bytes) -> tuple[bytes, str]:
+    """Return a photograph in a format that is small enough to be sent, and its media type.
+
+    The uncompressed pixels of a DICOM file become a PNG, which loses nothing. A photograph that is
+    too large even so becomes a JPEG of all its pixels and with full colour.
+
+    Raises:
+        PredictionFailed: No endpoint takes as much as the JPEG has.
+    """
+    if len(image) <= BODY_BYTES_MAX:
+        if image.startswith(jpeg.SIGNATURE):
+            return image, "image/jpeg"
+        if image.startswith(png.SIGNATURE):
+            return image, "image/png"
+    with Image.open(io.BytesIO(image)) as picture:
+        if not image.startswith((jpeg.SIGNATURE, png.SIGNATURE)):
+            body = _encode(picture, "PNG")
+            if len(body) <= BODY_BYTES_MAX:
+                return body, "image/png"
+        body = _encode(ImageOps.exif_transpose(picture).convert("RGB"), "JPEG", **_LITTLE_LOSS)
+    if len(body) > BODY_BYTES_MAX:
+        raise PredictionFailed(
+            f"The photograph has {len(body)} bytes as a JPEG, and an endpoint takes at most "
+            f"{BODY_BYTES_MAX}",
+            remedy="Grade it on this machine, without --endpoint",
+        )
+    return body, "image/jpeg"
+
+
+def _encode(picture: Image.Image, name: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, name, **options)
+    return stream.getvalue()

@@ -1,0 +1,121 @@
+"""Read what a browser sends: photographs, reasons and grades; nothing in it is trusted."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from drdeploy.clinic.patients import EYES
+from drdeploy.errors import InvalidInput, turn_import_error_into_missing_extra
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+from drdeploy.grader.grading.grade import ICDR_CLASSES
+
+with turn_import_error_into_missing_extra("clinic", "The worklist page"):
+    from starlette.datastructures import UploadFile
+    from starlette.exceptions import HTTPException
+    from starlette.formparsers import MultiPartException, MultiPartParser
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from starlette.requests import Request
+
+    from drdeploy.clinic.records.worklist import ListedStudy
+
+UPLOAD_BYTES_MAX = LOCAL_FILE_LIMITS.max_bytes + 64 * 1024
+"""A photograph, and the rest of its form."""
+REASON_CHARACTERS_MAX = 1000
+
+
+class _MemoryParser(MultiPartParser):
+    """Keeps a photograph in memory: no patient's pixels go to a temporary file."""
+
+    spool_max_size = UPLOAD_BYTES_MAX
+
+
+async def read_photograph(request: Request) -> tuple[bytes, dict[str, str]]:
+    """Read the form of an upload: one file, and what is known of it.
+
+    Raises:
+        HTTPException: The body is not a form, is too large, or names its file by a path.
+    """
+    received = 0
+
+    async def limit_size() -> AsyncGenerator[bytes, None]:
+        nonlocal received
+        async for chunk in request.stream():
+            received += len(chunk)
+            if received > UPLOAD_BYTES_MAX:
+                raise HTTPException(413, "The photograph is too large.")
+            yield chunk
+
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise HTTPException(415, "A photograph must be sent as a form.")
+    try:
+        parser = _MemoryParser(request.headers, limit_size(), max_files=1, max_fields=4)
+        form = await parser.parse()
+    except (MultiPartException, KeyError, ValueError, UnicodeDecodeError):
+        raise HTTPException(400, "The form is damaged.") from None
+    file = form.get("photograph")
+    fields = {name: value for name, value in form.items() if isinstance(value, str)}
+    if not isinstance(file, UploadFile):
+        raise HTTPException(400, "The form has no photograph.")
+    name = file.filename or ""
+    # Names are never used. One with a path in it comes from no browser.
+    if any(mark in name for mark in "/\\\0") or name in {".", ".."}:
+        raise HTTPException(400, "The file's name has a path in it.")
+    content = await file.read()
+    with suppress(OSError):
+        await form.close()
+    return content, fields
+
+
+def read_study_number(request: Request) -> int:
+    """Return the study's number in an address; no database has to look for one that is too large.
+
+    Raises:
+        HTTPException: The number is that of no study.
+    """
+    number: int = request.path_params["study"]
+    if number >= 2**31:
+        raise HTTPException(404)
+    return number
+
+
+def read_reason(fields: dict[str, str]) -> str:
+    """Return the reason for a decision.
+
+    Raises:
+        InvalidInput: It is too long, or cannot be kept.
+    """
+    # A browser counts a line break as one character, and sends two.
+    reason = fields.get("reason", "").replace("\r\n", "\n").strip()
+    if len(reason) > REASON_CHARACTERS_MAX:
+        raise InvalidInput(
+            f"A reason has at most {REASON_CHARACTERS_MAX} characters", where="reason"
+        )
+    if not reason.replace("\n", "").replace("\t", "").isprintable():
+        raise InvalidInput("The reason has characters that cannot be shown", where="reason")
+    return reason
+
+
+def read_grades(fields: dict[str, str], study: ListedStudy) -> dict[str, int | None]:
+    """Return the eyes whose grade a person changes.
+
+    Raises:
+        HTTPException: A grade is none, or that of an eye without photographs.
+    """
+    grades: dict[str, int | None] = {}
+    for eye in EYES:
+        text = fields.get(f"grade-{eye}", "")
+        if not text:
+            continue
+        if not study.eyes.get(eye, {}).get("photographs"):
+            raise HTTPException(400)
+        if text == "ungradable":
+            grades[eye] = None
+        elif text in {str(grade) for grade in range(len(ICDR_CLASSES))}:
+            grades[eye] = int(text)
+        else:
+            raise HTTPException(400)
+    return grades

@@ -1,0 +1,218 @@
+"""Photographs on their way into the records, and on their way to the browser."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pydicom
+from PIL import Image
+
+from drdeploy.clinic.listening import FREE_BYTES_MIN
+from drdeploy.clinic.ophthalmic_photograph import EncodedPixels, encode_ophthalmic_photograph
+from drdeploy.clinic.patients import check_identifiers, identify_patient
+from drdeploy.errors import ClinicError, MalformedRequest, RequestRefused, UnsupportedImage
+from drdeploy.files import sha256_of_bytes
+from drdeploy.grader.dicom.opening import refuse_damaged_file
+from drdeploy.grader.dicom.photographs import DicomFile
+from drdeploy.grader.fundus.decode import SIGNATURES, decode_image_of_header, read_and_check_header
+from drdeploy.grader.fundus.formats import jpeg
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from drdeploy.clinic.patients import Eye
+    from drdeploy.clinic.records import ClinicRecords
+
+_NAMESPACE = uuid.UUID("0f2b4f8e-5d2b-5f0e-8a53-1d6b7d3f9c21")
+_NUMBER_CHARACTERS_MAX = 64
+FRAMES_SHOWN_MAX = 32
+_HEADERS_KNOWN_MAX = 10_000
+_SIDES = {"left": "L", "right": "R"}
+
+
+class DetailsMissing(Exception):
+    """A file does not say whose eye it shows, or which: the page asks.
+
+    Attributes:
+        names: What is missing: ``patient``, ``eye``.
+    """
+
+    def __init__(self, *names: str) -> None:
+        super().__init__(*names)
+        self.names = names
+
+
+@dataclass(frozen=True)
+class ShownPhotograph:
+    """A photograph of a study on the page.
+
+    Attributes:
+        number: The photograph's number in the records.
+        frame: The frame's number in the file, from 1.
+        eye: Which eye; empty if the file cannot be read.
+    """
+
+    number: int
+    frame: int
+    eye: str
+
+
+def receive_photograph(
+    records: ClinicRecords, content: bytes, *, patient: str = "", eye: Eye | None = None
+) -> bool:
+    """Store a file that was dropped on the page; return whether it is new.
+
+    Args:
+        records: The clinic's records.
+        content: A DICOM file, or a photograph as JPEG, PNG or TIFF.
+        patient: The patient's number, for a photograph that is not a DICOM file.
+        eye: Which eye it shows, if the file does not say.
+
+    Raises:
+        DetailsMissing: The patient's number or the eye is missing.
+        RequestRefused: The file cannot be used.
+        ClinicError: The disk is full.
+    """
+    if content.startswith(SIGNATURES):
+        content = wrap_photograph(content, patient=patient, eye=eye)
+    file = DicomFile.open(content)
+    check_identifiers(file.dataset)
+    if not file.laterality:
+        if eye is None:
+            raise DetailsMissing("eye")
+        file.dataset.ImageLaterality = _SIDES[eye]
+        content = _write_again(file)
+    if shutil.disk_usage(records.store.folder.parent).free < FREE_BYTES_MIN:
+        raise ClinicError("The disk is full", where="the clinic's records")
+    return records.add_photograph(
+        content,
+        patient=identify_patient(file.dataset),
+        study_uid=str(file.dataset.StudyInstanceUID),
+        sop_instance_uid=str(file.dataset.SOPInstanceUID),
+    )
+
+
+def wrap_photograph(content: bytes, *, patient: str, eye: Eye | None) -> bytes:
+    """Return a JPEG, PNG or TIFF as a DICOM file of ophthalmic photography.
+
+    The photographs of a patient that come on one day are one study. A baseline JPEG keeps its
+    pixels as they are; everything else is stored without compression.
+
+    Raises:
+        DetailsMissing: The patient's number or the eye is missing.
+        RequestRefused: The photograph cannot be used.
+    """
+    number = patient.strip()
+    if not number or eye is None:
+        raise DetailsMissing("patient", "eye")
+    if len(number) > _NUMBER_CHARACTERS_MAX or not number.isprintable() or "\\" in number:
+        raise MalformedRequest(
+            f"A patient's number has at most {_NUMBER_CHARACTERS_MAX} printable characters, and no "
+            "backslash"
+        )
+    header = read_and_check_header(content, limits=LOCAL_FILE_LIMITS)
+    today = datetime.now(UTC).astimezone()
+    of_study = f"{number}\n{today:%Y%m%d}"
+    if _can_keep_pixels(content):
+        pixels = EncodedPixels.of_jpeg(content)
+    else:
+        pixels = EncodedPixels.of_picture(Image.fromarray(decode_image_of_header(header)))
+    return encode_ophthalmic_photograph(
+        pixels,
+        eye=eye,
+        # Without a time, so that a photograph that comes again is the same file.
+        day=f"{today:%Y%m%d}",
+        elements={
+            "SpecificCharacterSet": "ISO_IR 192",
+            "PatientID": number,
+            # Cameras write names into pictures; nobody has said that this one has none.
+            "BurnedInAnnotation": None,
+            "StudyInstanceUID": _make_uid(of_study),
+            "SeriesInstanceUID": _make_uid(f"series {of_study}"),
+            "SOPInstanceUID": _make_uid(f"{of_study}\n{eye}\n{sha256_of_bytes(content)}"),
+        },
+    )
+
+
+def _can_keep_pixels(content: bytes) -> bool:
+    """Return whether a photograph is a JPEG that DICOM viewers show as JPEG viewers do."""
+    if not content.startswith(jpeg.SIGNATURE):
+        return False
+    with Image.open(io.BytesIO(content)) as image:
+        is_plain = (
+            image.format == "JPEG" and image.mode == "RGB" and "progressive" not in image.info
+        )
+        # DICOM viewers follow neither the orientation nor the colours that EXIF and ICC tell.
+        is_upright = image.getexif().get(0x0112, 1) == 1
+        is_converted = "adobe_transform" in image.info and image.info["adobe_transform"] == 0
+        return is_plain and is_upright and not is_converted
+
+
+def _make_uid(text: str) -> str:
+    return f"2.25.{uuid.uuid5(_NAMESPACE, text).int}"
+
+
+def _write_again(file: DicomFile) -> bytes:
+    """Return a DICOM file with its changed data elements, in the transfer syntax that it has."""
+    stream = io.BytesIO()
+    with refuse_damaged_file():
+        pydicom.dcmwrite(stream, file.dataset, enforce_file_format=True)
+    return stream.getvalue()
+
+
+class PhotographHeaders:
+    """Knows the frames and the eye of photographs whose headers were read before.
+
+    A study's page would otherwise read whole photographs each time, to say which eye they show. The
+    content of a file never changes: its name is its hash.
+    """
+
+    def __init__(self, records: ClinicRecords) -> None:
+        self._records = records
+        self._known: dict[str, tuple[int, str]] = {}
+
+    def list_shown_photographs(self, study: int) -> Iterator[ShownPhotograph]:
+        """Yield the photographs of a study with their eyes."""
+        for number, sha256 in self._records.worklist.list_photographs(study).items():
+            frames, eye = self._read_header(sha256)
+            for frame in range(1, min(frames, FRAMES_SHOWN_MAX) + 1):
+                yield ShownPhotograph(number, frame, eye)
+
+    def _read_header(self, sha256: str) -> tuple[int, str]:
+        known = self._known.get(sha256)
+        if known is not None and self._records.store.has_file(sha256):
+            return known
+        try:
+            file = DicomFile.open(self._records.store.read_file(sha256))
+            found = int(file.dataset.get("NumberOfFrames") or 1), file.laterality
+        except (RequestRefused, ClinicError, ValueError):
+            return 1, ""
+        if len(self._known) >= _HEADERS_KNOWN_MAX:
+            self._known.clear()
+        self._known[sha256] = found
+        return found
+
+
+def read_picture(records: ClinicRecords, sha256: str, frame: int) -> tuple[bytes, str]:
+    """Return a frame of a stored file in full resolution, as JPEG or PNG, with its media type.
+
+    Raises:
+        RequestRefused: The frame cannot be decoded.
+        ClinicError: The file is gone or damaged.
+    """
+    file = DicomFile.open(records.store.read_file(sha256))
+    for photograph in file.decode_photographs():
+        if photograph.frame_number == frame:
+            if photograph.data.startswith(jpeg.SIGNATURE):
+                return photograph.data, "image/jpeg"
+            stream = io.BytesIO()
+            with Image.open(io.BytesIO(photograph.data)) as image:
+                image.save(stream, "PNG", compress_level=1)
+            return stream.getvalue(), "image/png"
+    raise UnsupportedImage("The file has no such frame")

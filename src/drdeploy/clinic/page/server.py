@@ -1,0 +1,227 @@
+"""Run the worklist page on a port of this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from drdeploy.clinic.listening import is_loopback
+from drdeploy.errors import ClinicError, InvalidInput, turn_import_error_into_missing_extra
+
+with turn_import_error_into_missing_extra("clinic", "The worklist page"):
+    import h11
+    import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from pathlib import Path
+
+    from starlette.applications import Starlette
+
+CONNECTIONS_MAX = 100
+HEAD_S = 10.0
+"""Seconds within which the head of a request must arrive."""
+STOP_S = 10
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class PageAddress:
+    """The page's address, and the names that browsers may use for it.
+
+    Attributes:
+        host: Address of this machine.
+        port: The port; 0 takes a free one.
+        names: Names of this machine in the addresses that browsers use.
+        certificate: The page's certificate and chain (PEM), for TLS.
+        key: The certificate's private key (PEM).
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    names: tuple[str, ...] = ()
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the page."""
+        return is_loopback(self.host)
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether the page is served by TLS."""
+        return self.certificate is not None
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The names that browsers may use for the page."""
+        own = set(self.names)
+        if self.is_local:
+            own |= {*_LOOPBACK_NAMES, self.host}
+        elif not _is_wildcard(self.host):
+            own.add(self.host)
+        return frozenset(own)
+
+    @property
+    def shown_name(self) -> str:
+        """The name of this machine in the address that is shown to people."""
+        name = next(iter(self.names), self.host)
+        return f"[{name}]" if ":" in name else name
+
+    def check(self, *, has_accounts: bool) -> None:
+        """Check that the page may be served there.
+
+        Raises:
+            InvalidInput: TLS, accounts or names are missing where others can reach the page, or the
+                certificate cannot be used.
+        """
+        if self.certificate is None and self.key is not None:
+            raise InvalidInput(
+                "TLS needs a certificate", where="--tls-certificate", remedy="Give its file"
+            )
+        if not self.is_local:
+            self._check_access(has_accounts=has_accounts)
+        if self.certificate is not None:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                    self.certificate, self.key, password=_refuse_to_ask
+                )
+            except (OSError, ValueError) as error:
+                raise InvalidInput(
+                    "The certificate or its key cannot be used: "
+                    f"{getattr(error, 'strerror', None) or error}",
+                    where="--tls-certificate, --tls-key",
+                    remedy="Give PEM files that belong together and that you may "
+                    "read, with a key that has no password",
+                ) from error
+
+    def _check_access(self, *, has_accounts: bool) -> None:
+        where = f"--host {self.host}"
+        if self.certificate is None:
+            raise InvalidInput(
+                "Patients' data would cross the network in the clear",
+                where=where,
+                remedy="Give --tls-certificate and --tls-key, or leave out --host",
+            )
+        if not has_accounts:
+            raise InvalidInput(
+                "Everybody on the network could see the patients: the records have no account",
+                where=where,
+                remedy="Run `drdeploy clinic account add` first",
+            )
+        if not self.hosts:
+            raise InvalidInput(
+                "The name that browsers use for this machine is not known",
+                where=where,
+                remedy="Give its name, for example --name clinic.example.org",
+            )
+
+
+def _refuse_to_ask() -> str:
+    """Give no password, where the library would ask for it on the terminal."""
+    return ""
+
+
+def _is_wildcard(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return not host
+
+
+class _ImpatientProtocol(H11Protocol):
+    """Closes a connection whose request does not come, so that nobody can hold all of them."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def _wait_for_head(self) -> None:
+        self.loop.call_later(HEAD_S, self._check_head, self.cycle)
+
+    def _check_head(self, earlier: object) -> None:
+        if self.transport.is_closing():
+            return
+        if self.conn.their_state is h11.IDLE and self.cycle is earlier:
+            self.transport.close()
+        else:
+            self._wait_for_head()
+
+
+class PageServer:
+    """A running page.
+
+    ::
+
+        with PageServer(PageAddress(port=0), app) as server:
+            print(server.address)
+    """
+
+    def __init__(self, address: PageAddress, app: Starlette) -> None:
+        """Open the port.
+
+        Raises:
+            ClinicError: The port cannot be opened.
+        """
+        self._address = address
+        self._socket = _open_port(address)
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_level="error",
+                access_log=False,  # addresses hold patients' numbers: in the search, for example
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=CONNECTIONS_MAX,
+                timeout_graceful_shutdown=STOP_S,
+                lifespan="off",
+                ws="none",
+                http=_ImpatientProtocol,
+                loop="asyncio",
+                ssl_certfile=None if address.certificate is None else str(address.certificate),
+                ssl_keyfile=None if address.key is None else str(address.key),
+            )
+        )
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="page", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        """Start to answer."""
+        self._thread.start()
+        while not self._server.started:
+            if not self._thread.is_alive():
+                raise ClinicError("The page could not be started", where=self.address)
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Finish what is in progress, and close the port."""
+        self._server.should_exit = True
+        self._thread.join(2 * STOP_S)
+        self._socket.close()
+
+    @property
+    def address(self) -> str:
+        """The address for a browser."""
+        scheme = "https" if self._address.is_tls else "http"
+        return f"{scheme}://{self._address.shown_name}:{self._socket.getsockname()[1]}/"
+
+
+def _open_port(address: PageAddress) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((address.host, address.port), family=family, backlog=128)
+    except OSError as error:
+        raise ClinicError(
+            f"The port cannot be opened: {error.strerror or error}",
+            where=f"{address.host}:{address.port}",
+            remedy="Choose another --port, or stop the program that uses it",
+        ) from error

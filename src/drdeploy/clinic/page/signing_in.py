@@ -1,0 +1,67 @@
+"""The pages on which people sign in and out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from drdeploy.errors import turn_import_error_into_missing_extra
+
+with turn_import_error_into_missing_extra("clinic", "The worklist page"):
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import RedirectResponse, Response
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from drdeploy.clinic.page.access import PageAccess
+    from drdeploy.clinic.page.rendering import PageRenderer
+    from drdeploy.clinic.records import ClinicRecords
+
+
+class SignInPages:
+    """The handlers of signing in and out."""
+
+    def __init__(self, records: ClinicRecords, access: PageAccess, renderer: PageRenderer) -> None:
+        self._records = records
+        self._access = access
+        self._renderer = renderer
+
+    def show_sign_in(self, request: Request) -> Response:
+        """Show the form for signing in."""
+        if self._access.find_account(request) is not None:
+            return RedirectResponse("/", 303)
+        return self._renderer.render(request, "sign_in.html.j2", problem="")
+
+    async def sign_in(self, request: Request) -> Response:
+        """Sign somebody in."""
+        fields = await self._access.read_form(request)
+        return await run_in_threadpool(self._sign_in, request, fields)
+
+    def _sign_in(self, request: Request, fields: dict[str, str]) -> Response:
+        name, password = fields.get("name", "")[:64], fields.get("password", "")
+        paused = self._access.sessions.is_paused(name)
+        identifier = self._access.sessions.sign_in(name, password)
+        if identifier is None:
+            problem = "The name or the password is wrong."
+            if paused:
+                problem = "Too many wrong passwords. Wait a minute."
+            else:
+                # A password may have been typed into the field for the name.
+                is_known = self._records.accounts.find_account(name) is not None
+                who = name if is_known else "unknown name"
+                self._records.worklist.record_sign_in(who, "fail to sign in")
+            return self._renderer.render(request, "sign_in.html.j2", 403, problem=problem)
+        language = request.session.get("language")
+        request.session.clear()
+        request.session.update(session=identifier, language=language)
+        self._records.worklist.record_sign_in(name, "sign in")
+        return RedirectResponse("/", 303)
+
+    async def sign_out(self, request: Request) -> Response:
+        """Sign somebody out."""
+        await self._access.read_form(request)
+        account = self._access.require(request, "viewer")
+        self._access.sessions.sign_out(str(request.session.get("session", "")))
+        request.session.clear()
+        self._records.worklist.record_sign_in(account.name, "sign out")
+        return RedirectResponse("/sign-in", 303)

@@ -1,0 +1,248 @@
+"""The words of the page in Portuguese, by the words in English."""
+
+from __future__ import annotations
+
+LANGUAGES = {"en": "English", "pt": "Português"}
+
+_PORTUGUESE = {
+    "For research use. Not a medical device.": (
+        "Para uso em pesquisa. Não é um dispositivo médico."
+    ),
+    # Outcomes, grades, and why somebody should look again
+    "urgent": "urgente",
+    "refer": "encaminhar",
+    "repeat photographs": "repetir as fotografias",
+    "no referral": "sem encaminhamento",
+    "No DR": "Sem RD",
+    "Mild NPDR": "RDNP leve",
+    "Moderate NPDR": "RDNP moderada",
+    "Severe NPDR": "RDNP grave",
+    "Proliferative DR": "RD proliferativa",
+    "ungradable": "não classificável",
+    "no photograph": "sem fotografia",
+    "low certainty": "pouca certeza",
+    "photographs disagree": "as fotografias discordam",
+    "unlike the training photographs": "diferente das fotografias de treinamento",
+    "The eye is too small in the photograph.": "O olho está pequeno demais na fotografia.",
+    "The photograph is too dark.": "A fotografia está escura demais.",
+    "The photograph is overexposed.": "A fotografia está superexposta.",
+    "The picture does not show a whole fundus.": "A imagem não mostra um fundo de olho inteiro.",
+    "The photograph is too blurred.": "A fotografia está desfocada demais.",
+    "right eye": "olho direito",
+    "left eye": "olho esquerdo",
+    "virtually certain": "praticamente certo",
+    "very likely": "muito provável",
+    "likely": "provável",
+    "about as likely as not": "tão provável quanto improvável",
+    "unlikely": "improvável",
+    "very unlikely": "muito improvável",
+    # The list
+    "Worklist": "Lista de trabalho",
+    "Drop photographs or folders here": "Solte fotografias ou pastas aqui",
+    "Photographs": "Fotografias",
+    "DICOM files, or JPEG, PNG and TIFF": "Arquivos DICOM, ou JPEG, PNG e TIFF",
+    "Choose files": "Escolher arquivos",
+    "Choose a folder": "Escolher uma pasta",
+    "Filters": "Filtros",
+    "Show": "Mostrar",
+    "to decide": "a decidir",
+    "decided": "decididos",
+    "all": "todos",
+    "open": "a decidir",
+    "Outcome": "Conduta",
+    "any": "qualquer",
+    "Patient's number": "Número do paciente",
+    "Search": "Buscar",
+    "Worst first": "Piores primeiro",
+    "Ungradable": "Não classificáveis",
+    "Waiting": "Em espera",
+    "waiting": "em espera",
+    "graded": "classificados",
+    "failed": "com falha",
+    "No studies.": "Nenhum exame.",
+    "no number": "sem número",
+    "Received": "Recebido",
+    "Suggested": "Sugestão",
+    "Decision": "Decisão",
+    "Export the list (CSV)": "Exportar a lista (CSV)",
+    "Page": "Página",
+    "previous": "anterior",
+    "next": "próxima",
+    "Another program grades these studies.": "Outro programa classifica estes exames.",
+    "Open": "Abrir",
+    "Patient": "Paciente",
+    # A study
+    "Study": "Exame",
+    "Back to the list": "Voltar à lista",
+    "Previous study": "Exame anterior",
+    "Next study": "Próximo exame",
+    "Zoom in": "Ampliar",
+    "Zoom out": "Reduzir",
+    "Whole eye": "Olho inteiro",
+    "Full resolution": "Resolução total",
+    "Brightness": "Brilho",
+    "Red-free": "Sem vermelho",
+    "Both eyes": "Os dois olhos",
+    "Photograph": "Fotografia",
+    "photographs": "fotografias",
+    "gradable": "classificáveis",
+    "Grade": "Grau",
+    "Eye": "Olho",
+    "Probabilities": "Probabilidades",
+    "of 100": "de 100",
+    "Look again": "Olhe de novo",
+    "The grade does not cover macular oedema.": "O grau não abrange o edema macular.",
+    "Accept": "Aceitar",
+    "Refer": "Encaminhar",
+    "Overrule": "Discordar",
+    "Undo": "Desfazer",
+    "accept": "aceito",
+    "overrule": "discordância",
+    "Reason": "Motivo",
+    "as graded": "como classificado",
+    "Decided by": "Decidido por",
+    "nobody has decided yet": "ninguém decidiu ainda",
+    "Export": "Exportar",
+    "The photographs are being graded.": "As fotografias estão sendo classificadas.",
+    "The study could not be graded.": "O exame não pôde ser classificado.",
+    "Severity of diabetic retinopathy": "Gravidade da retinopatia diabética",
+    "Your role can look, but not decide.": "Seu papel pode ver, mas não decidir.",
+    "Erase the patient": "Apagar o paciente",
+    "Delete every photograph and result of this patient from these records": (
+        "Excluir destes registros todas as fotografias e resultados deste paciente"
+    ),
+    "Keyboard": "Teclado",
+    "zoom": "ampliação",
+    "brightness": "brilho",
+    "previous or next study": "exame anterior ou próximo",
+    "accept, refer, overrule, undo": "aceitar, encaminhar, discordar, desfazer",
+    # What is sent
+    "Sent on": "Enviado",
+    "archive": "arquivo de imagens",
+    "FHIR server": "servidor FHIR",
+    "queued": "na fila",
+    "delivered": "entregues",
+    "refused": "recusados",
+    "Nothing of this study is sent to an archive or a server.": (
+        "Nada deste exame é enviado a um arquivo ou servidor."
+    ),
+    # The audit log
+    "Audit log": "Registro de auditoria",
+    "entries, and none was changed. The last hash is": (
+        "entradas, e nenhuma foi alterada. O último hash é"
+    ),
+    "The newest entries": "As entradas mais novas",
+    "Number": "Número",
+    "When": "Quando",
+    "Who": "Quem",
+    "Action": "Ação",
+    "Subject": "Objeto",
+    "Details": "Detalhes",
+    # Signing in, and errors
+    "Sign in": "Entrar",
+    "Sign out": "Sair",
+    "Name": "Nome",
+    "Password": "Senha",
+    "Language": "Idioma",
+    "The name or the password is wrong.": "O nome ou a senha está errado.",
+    "Too many wrong passwords. Wait a minute.": "Senhas erradas demais. Espere um minuto.",
+    "That did not work": "Isso não funcionou",
+    "There is no such page.": "Esta página não existe.",
+    "Sign in first.": "Entre primeiro.",
+    "The request was not understood.": "O pedido não foi entendido.",
+    "Your role does not allow it.": "Seu papel não permite isso.",
+    "The page is out of date. Load it again.": "A página está desatualizada. Carregue-a de novo.",
+    "The study has changed since you opened it; look at it again, then decide.": (
+        "O exame mudou desde que você o abriu; olhe de novo e decida então."
+    ),
+    "To overrule, give a reason.": "Quem discorda dá um motivo.",
+    "The outcome and the grades are those that were suggested; choose others, or accept.": (
+        "A conduta e os graus são os sugeridos; escolha outros, ou aceite."
+    ),
+    "A reason has at most 1000 characters.": "Um motivo tem no máximo 1000 caracteres.",
+    "The reason has characters that cannot be shown.": (
+        "O motivo tem caracteres que não podem ser mostrados."
+    ),
+    "The patient is erased only if you confirm it.": ("O paciente só é apagado se você confirmar."),
+    "Too many requests. Wait a moment.": "Pedidos demais. Espere um momento.",
+    "The request took too long to arrive.": "O pedido demorou demais para chegar.",
+    "A photograph must be sent as a form.": "Uma fotografia é enviada como formulário.",
+    "The form is damaged.": "O formulário está danificado.",
+    "The form has no photograph.": "O formulário não tem fotografia.",
+    "The file's name has a path in it.": "O nome do arquivo contém um caminho.",
+    "The data are deleted, but a file of the database still has some of their bytes; end the "
+    "other programs that use the records, and erase again.": (
+        "Os dados foram apagados, mas um arquivo do banco de dados ainda tem alguns dos seus "
+        "bytes; encerre os outros programas que usam os registros e apague de novo."
+    ),
+    "The disk is full.": "O disco está cheio.",
+    "The program ended 5 times while it graded this study.": (
+        "O programa terminou 5 vezes enquanto classificava este exame."
+    ),
+    "A photograph is missing; restore the folder from a backup, or send the study from the camera "
+    "again.": (
+        "Falta uma fotografia; restaure a pasta a partir de uma cópia de segurança, ou envie o "
+        "exame de novo a partir da câmera."
+    ),
+    "A photograph has changed on the disk; restore the folder from a backup, or send the study "
+    "from the camera again.": (
+        "Uma fotografia foi alterada no disco; restaure a pasta a partir de uma cópia de "
+        "segurança, ou envie o exame de novo a partir da câmera."
+    ),
+    "A photograph cannot be read.": "Uma fotografia não pode ser lida.",
+    "Another photograph has the same SOP Instance UID.": (
+        "Outra fotografia tem o mesmo SOP Instance UID."
+    ),
+    "A patient's number has at most 64 printable characters, and no backslash.": (
+        "O número de um paciente tem no máximo 64 caracteres visíveis, sem barra invertida."
+    ),
+    "The photograph could not be kept. Send it again later.": (
+        "A fotografia não pôde ser guardada. Envie-a de novo mais tarde."
+    ),
+    "The program could not do it. Whoever looks after it finds the cause in its log.": (
+        "O programa não conseguiu. Quem cuida dele encontra a causa no seu registro."
+    ),
+    "No program grades these studies: the one that did has ended. Start it again.": (
+        "Nenhum programa classifica estes exames: o que o fazia terminou. Inicie-o de novo."
+    ),
+    "photographs cannot be read from the disk, and are not shown.": (
+        "fotografias não podem ser lidas do disco e não são mostradas."
+    ),
+    "Studies with the same number by another issuer, which stay:": (
+        "Exames com o mesmo número de outro emissor, que ficam:"
+    ),
+    "Skip to the content": "Ir para o conteúdo",
+    # The script
+    "Sending": "Enviando",
+    "not sent": "não enviado",
+    "Send": "Enviar",
+    "Leave out": "Deixar de fora",
+    "Whose eye is it, and which?": "De quem é o olho, e qual?",
+    "The photograph is too large.": "A fotografia é grande demais.",
+    "The program cannot be reached.": "O programa não responde.",
+    "The file or folder cannot be read.": "O arquivo ou a pasta não pode ser lido.",
+    "files sent": "arquivos enviados",
+    "need an answer": "precisam de resposta",
+}
+
+SENTENCES_OF_HTTP = {
+    "Not Found": "There is no such page.",
+    "Unauthorized": "Sign in first.",
+    "Bad Request": "The request was not understood.",
+    "Method Not Allowed": "The request was not understood.",
+    "Request Timeout": "The request took too long to arrive.",
+    "Too Many Requests": "Too many requests. Wait a moment.",
+}
+"""What the page says instead of the words of HTTP."""
+
+TEXTS_OF_SCRIPT = (
+    "not sent", "Send", "Leave out", "right eye", "left eye", "Whose eye is it, and which?",
+    "Patient's number", "Eye", "The program cannot be reached.", "files sent", "need an answer",
+    "The file or folder cannot be read.",
+)  # fmt: skip
+"""The strings that the script shows."""
+
+
+def translate(text: str, language: str) -> str:
+    """Return a string of the page in a language; what is not translated stays English."""
+    return _PORTUGUESE.get(text, text) if language == "pt" else text

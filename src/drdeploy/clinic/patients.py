@@ -1,0 +1,270 @@
+"""Group photographs by patient, study and eye, and grade each eye by its worst photograph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from drdeploy.clinic.rules import OUTCOMES, Outcome, ReferralRules, find_most_pressing
+from drdeploy.errors import (
+    RequestRefused,
+    UnsupportedImage,
+    turn_import_error_into_missing_extra,
+)
+from drdeploy.grader.dicom.photographs import DicomFile
+from drdeploy.grader.fundus.gradability import SENTENCES
+from drdeploy.grader.grading.grade import Grade
+
+with turn_import_error_into_missing_extra("clinic", "A DICOM file"):
+    from pydicom.uid import UID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import pydicom
+
+    from drdeploy.grader.artifacts import ModelManifest
+    from drdeploy.grader.grading import Prediction
+    from drdeploy.grader.inference import InferenceService
+
+_FIRST_TAG_OF_PIXELS = 0x7FE00000
+_PATIENT_NUMBER_MAX = 256
+"""The standard allows 64 characters (PS3.5, 6.2: LO)."""
+
+Eye = Literal["left", "right"]
+EYES: tuple[Eye, ...] = ("right", "left")
+"""Both eyes, in the order in which clinics write them."""
+
+Mark = Literal["low certainty", "photographs disagree", "unlike the training photographs"]
+
+
+@dataclass(frozen=True)
+class GradedPhotograph:
+    """A photograph of a patient's eye, graded or not.
+
+    Attributes:
+        dataset: The DICOM file's data elements, which name the patient.
+        frame_number: The frame's number in the file, from 1.
+        eye: Which eye it shows.
+        prediction: The grade; None if the photograph cannot be graded.
+        ungradable: Why there is no grade, as a sentence.
+        is_unlike_training: Whether it is unlike the photographs that the grader was trained on.
+    """
+
+    dataset: pydicom.Dataset = field(repr=False)
+    frame_number: int
+    eye: Eye
+    prediction: Prediction | None
+    ungradable: str = ""
+    is_unlike_training: bool = False
+
+
+@dataclass(frozen=True)
+class GradedEye:
+    """What the photographs of an eye show.
+
+    Attributes:
+        eye: Which eye.
+        photographs: All of its photographs; empty if there is none.
+        outcome: What the rules say of it.
+        marks: Why somebody should look again.
+    """
+
+    eye: Eye
+    photographs: tuple[GradedPhotograph, ...]
+    outcome: Outcome
+    marks: tuple[Mark, ...] = ()
+
+    @property
+    def worst(self) -> Prediction | None:
+        """The worst grade of its photographs; None if none can be graded."""
+        graded = [one.prediction for one in self.photographs if one.prediction is not None]
+        return max(graded, key=_severity, default=None)
+
+    @property
+    def ungradable_reasons(self) -> list[str]:
+        """Why photographs of it have no grade, as sentences."""
+        return sorted({one.ungradable for one in self.photographs} - {""})
+
+    @property
+    def doubts(self) -> list[str]:
+        """Everything for which somebody should look again."""
+        return [*self.marks, *self.ungradable_reasons] if self.photographs else ["no photograph"]
+
+
+@dataclass(frozen=True)
+class GradedStudy:
+    """A patient's photographs of one visit.
+
+    Attributes:
+        dataset: The data elements of one of its files, which name the patient.
+        eyes: The right and the left eye.
+        outcome: The most pressing outcome of both.
+    """
+
+    dataset: pydicom.Dataset = field(repr=False)
+    eyes: tuple[GradedEye, ...]
+    outcome: Outcome
+
+    @property
+    def identity(self) -> str:
+        """The text that distinguishes the patient from other patients, for a keyed hash."""
+        return identify_patient(self.dataset)
+
+
+def sort_by_urgency(studies: Iterable[GradedStudy]) -> list[GradedStudy]:
+    """Return the studies in the order in which somebody should see the patients."""
+    return sorted(
+        studies,
+        key=lambda study: (
+            OUTCOMES.index(study.outcome),
+            [-share for share in max(map(_severity, _worst_grades(study)), default=(0.0, 0.0))],
+            study.identity,
+        ),
+    )
+
+
+def grade_dicom_file(
+    service: InferenceService, data: bytes, *, eye: Eye | None = None
+) -> Iterator[GradedPhotograph]:
+    """Grade the frames of a DICOM file; a frame that cannot be decoded is ungradable.
+
+    Args:
+        service: The grader.
+        data: Content of the file.
+        eye: Which eye it shows if the file does not say.
+
+    Raises:
+        RequestRefused: The file's data elements cannot be read, or do not say which eye it shows.
+    """
+    file = DicomFile.open(data)
+    shown = file.laterality or eye
+    if shown is None:
+        raise UnsupportedImage(
+            "The DICOM file does not say which eye it shows",
+            remedy="Give the files of one eye, with --eye left or --eye right",
+        )
+    check_identifiers(file.dataset)
+    header = file.dataset[:_FIRST_TAG_OF_PIXELS]  # without them, thousands fit into memory
+    number = 0
+    try:
+        for photograph in file.decode_photographs():
+            found = service.infer([photograph.data])[0]
+            number = photograph.frame_number
+            why = "" if found.ungradable is None else f"{SENTENCES[found.ungradable]}."
+            is_unlike = bool(found.is_unlike_training)
+            yield GradedPhotograph(header, number, shown, found.prediction, why, is_unlike)
+    except RequestRefused as error:
+        # It may show the worst lesion: whose pixels cannot be decoded is not without photographs.
+        yield GradedPhotograph(header, number + 1, shown, None, error.sentence)
+
+
+def check_identifiers(dataset: pydicom.Dataset) -> None:
+    """Check that results can refer to the photograph.
+
+    Raises:
+        UnsupportedImage: The photograph does not say what it is, or to which series or study it
+            belongs.
+    """
+    for name in ("PatientID", "IssuerOfPatientID"):
+        value = str(dataset.get(name) or "")
+        if len(value) > _PATIENT_NUMBER_MAX or "\0" in value:
+            raise UnsupportedImage(
+                f"The DICOM file's {name} has more than {_PATIENT_NUMBER_MAX} characters, or a NUL",
+                remedy="Export the photograph from the archive or the camera again",
+            )
+    for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+        if not UID(str(dataset.get(name) or "")).is_valid:
+            raise UnsupportedImage(
+                f"The DICOM file has no {name}, or one that is not a unique identifier",
+                remedy="Export the photograph from the archive or the camera again",
+            )
+
+
+def group_by_study(
+    photographs: Iterable[GradedPhotograph], rules: ReferralRules, manifest: ModelManifest
+) -> list[GradedStudy]:
+    """Group photographs by patient and study, and apply the rules to each."""
+    groups: dict[tuple[str, str], list[GradedPhotograph]] = {}
+    for photograph in photographs:
+        dataset = photograph.dataset
+        key = (identify_patient(dataset), str(dataset.StudyInstanceUID))
+        groups.setdefault(key, []).append(photograph)
+    return [_judge_study(group, rules, manifest) for group in groups.values()]
+
+
+def _judge_study(
+    photographs: list[GradedPhotograph], rules: ReferralRules, manifest: ModelManifest
+) -> GradedStudy:
+    eyes = tuple(
+        _judge_eye(eye, [one for one in photographs if one.eye == eye], rules, manifest)
+        for eye in EYES
+    )
+    return GradedStudy(
+        photographs[0].dataset, eyes, find_most_pressing(one.outcome for one in eyes)
+    )
+
+
+def _judge_eye(
+    eye: Eye, photographs: list[GradedPhotograph], rules: ReferralRules, manifest: ModelManifest
+) -> GradedEye:
+    graded = [one.prediction for one in photographs if one.prediction is not None]
+    if not photographs:
+        return GradedEye(eye, (), rules.eyes.missing)
+    if not graded:
+        return GradedEye(eye, tuple(photographs), rules.eyes.ungradable)
+    marks: list[Mark] = []
+    worst = max(graded, key=_severity)
+    if float(worst.probabilities[worst.index]) < rules.marks.low_certainty_below:
+        marks.append("low certainty")
+    grades = [one.index for one in graded]
+    if max(grades) - min(grades) >= rules.marks.disagreement_from:
+        marks.append("photographs disagree")
+    outcome = rules.decide_outcome_of_eye(graded, manifest)
+    if any(one.is_unlike_training for one in photographs):
+        marks.append("unlike the training photographs")
+        outcome = find_most_pressing([outcome, rules.eyes.outcome_if_unlike_training])
+    return GradedEye(eye, tuple(photographs), outcome, tuple(marks))
+
+
+def _severity(prediction: Prediction) -> tuple[float, float, float]:
+    return (
+        float(prediction.index),
+        prediction.probability_at_or_above(Grade.SEVERE),
+        prediction.probability_at_or_above(Grade.MODERATE),
+    )
+
+
+def describe_eyes(study: GradedStudy) -> dict[str, dict[str, Any]]:
+    """Return the findings in each eye, for JSON, without the patient's name."""
+    return {eye.eye: _describe_eye(eye) for eye in study.eyes}
+
+
+def _describe_eye(eye: GradedEye) -> dict[str, Any]:
+    worst = eye.worst
+    return {
+        "photographs": len(eye.photographs),
+        "gradable": sum(one.prediction is not None for one in eye.photographs),
+        "grade": None if worst is None else worst.index,
+        "label": "" if worst is None else worst.label,
+        "probabilities": None
+        if worst is None
+        else [round(float(share), 4) for share in worst.probabilities],
+        "outcome": eye.outcome,
+        "marks": list(eye.marks),
+        "ungradable_reasons": eye.ungradable_reasons,
+    }
+
+
+def _worst_grades(study: GradedStudy) -> list[Prediction]:
+    return [eye.worst for eye in study.eyes if eye.worst is not None]
+
+
+def identify_patient(dataset: pydicom.Dataset) -> str:
+    """Return the patient's number with its issuer; without a number, the study's identifier.
+
+    Two patients may have the same name, and numbers of two clinics may be the same.
+    """
+    number = str(dataset.get("PatientID") or "").strip()
+    issuer = str(dataset.get("IssuerOfPatientID") or "").strip()
+    return f"{issuer}\n{number}" if number else str(dataset.StudyInstanceUID)

@@ -1,0 +1,18 @@
+"""Keep a clinic's studies: photographs, results, deliveries, and who did what.
+
+- ``schema`` defines the tables, and ``migrations`` makes them.
+- ``database`` opens SQLite or PostgreSQL and brings its tables up to date.
+- ``audit`` appends to a log whose entries are chained by hashes, and verifies the chain.
+- ``photograph_store`` keeps the DICOM files, each under the hash of its content.
+- ``photograph_folder`` checks that the database and the folder belong together.
+- ``grading_lock`` lets one program at a time grade.
+- ``deliveries`` queues what is to be sent, and ``erasure`` deletes patients.
+- ``worklist`` reads studies for the page and takes decisions; ``listing`` sorts, filters and counts
+  in the database, by the columns that ``urgency`` computes.
+- ``accounts`` holds who may sign in.
+- ``records`` is the one object that the rest of ``clinic`` uses.
+"""
+
+from drdeploy.clinic.records.records import ClinicRecords
+
+__all__ = ["ClinicRecords"]

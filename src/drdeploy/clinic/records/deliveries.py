@@ -1,0 +1,187 @@
+"""The queue of photographs and results that are to be sent to archives and servers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, insert, select, update
+
+from drdeploy.clinic.records.database import ONLY_READS
+from drdeploy.clinic.records.schema import DELIVERIES, PHOTOGRAPHS, RESULTS, STUDIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection
+
+    from drdeploy.clinic.records.shared import SharedRecords
+
+_LONGEST_PAUSE_S = 600.0
+_DECIDED_KINDS = {"page": "decided page", "bundle": "decided bundle"}
+"""Kinds of the results that say what a person decided, by those that the grader made."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A DICOM file or a bundle that is to be sent.
+
+    Attributes:
+        number: The number of the delivery in the records.
+        study: The number of the study in the records.
+        name: A keyed hash of patient and study.
+        destination: The kind and the address of the destination, for example ``stow
+            https://archive.example.org/dicom-web``.
+        attempts: How often sending was tried.
+        content: The file or bundle that is sent.
+    """
+
+    number: int
+    study: int
+    name: str
+    destination: str
+    attempts: int
+    content: bytes
+
+
+@dataclass(frozen=True)
+class SentResults:
+    """How many photographs and results of a study a kind of destination gets.
+
+    Attributes:
+        destination: ``archive`` or ``FHIR server``.
+        state: ``queued``, ``delivered`` or ``refused``.
+        count: How many there are.
+        reason: Why the destination did not take the last of them, as a sentence.
+    """
+
+    destination: str
+    state: str
+    count: int
+    reason: str
+
+
+class DeliveryQueue:
+    """The queue of results to send, with the state of each delivery."""
+
+    def __init__(self, shared: SharedRecords) -> None:
+        self._shared = shared
+
+    def list_due(self, limit: int = 100) -> list[int]:
+        """Return the numbers of the deliveries that are to be sent now, the oldest first."""
+        due = (
+            select(DELIVERIES.c.id)
+            .where(DELIVERIES.c.state == "queued", DELIVERIES.c.next_attempt_s <= time.time())
+            .order_by(DELIVERIES.c.id)
+            .limit(limit)
+        )
+        with self._shared.engine.begin() as connection:
+            return list(connection.execute(due).scalars())
+
+    def list_of_study(self, study: int) -> list[SentResults]:
+        """Return what is sent of a study, by destination and state."""
+        rows = (
+            select(DELIVERIES.c.destination, DELIVERIES.c.state, DELIVERIES.c.reason)
+            .where(DELIVERIES.c.study_id == study)
+            .order_by(DELIVERIES.c.id)
+        )
+        found: dict[tuple[str, str], SentResults] = {}
+        with self._shared.engine.connect().execution_options(**{ONLY_READS: True}) as connection:
+            for destination, state, reason in connection.execute(rows):
+                name = "FHIR server" if destination.startswith("post ") else "archive"
+                earlier = found.get((name, state))
+                count = 1 if earlier is None else earlier.count + 1
+                found[name, state] = SentResults(name, state, count, reason)
+        return list(found.values())
+
+    def load(self, number: int) -> Delivery | None:
+        """Return a queued delivery with its content; None if it is no longer queued."""
+        columns = select(
+            DELIVERIES.c.study_id, STUDIES.c.patient, STUDIES.c.study_uid,
+            DELIVERIES.c.destination, DELIVERIES.c.attempts, PHOTOGRAPHS.c.sha256,
+            RESULTS.c.content,
+        )  # fmt: skip
+        joined = columns.select_from(
+            DELIVERIES.join(STUDIES, DELIVERIES.c.study_id == STUDIES.c.id)
+            .outerjoin(PHOTOGRAPHS, DELIVERIES.c.photograph_id == PHOTOGRAPHS.c.id)
+            .outerjoin(RESULTS, DELIVERIES.c.result_id == RESULTS.c.id)
+        ).where(DELIVERIES.c.id == number, DELIVERIES.c.state == "queued")
+        with self._shared.engine.begin() as connection:
+            row = connection.execute(joined).one_or_none()
+        if row is None:
+            return None
+        study, patient, uid, destination, attempts, sha256, content = row
+        name = self._shared.name_of_study(patient, uid)
+        if content is None:
+            content = self._shared.store.read_file(sha256)
+        return Delivery(number, study, name, destination, attempts, content)
+
+    def record_delivery(self, number: int, *, name: str, destination: str) -> None:
+        """Record that a destination has accepted a delivery."""
+        self._end_delivery(number, "delivered", "", f"deliver to {destination}", name)
+
+    def record_refusal(self, number: int, *, name: str, destination: str, reason: str) -> None:
+        """Record that a destination has refused a delivery, with the reason as a sentence."""
+        self._end_delivery(number, "refused", reason, f"refused by {destination}", name)
+
+    def _end_delivery(self, number: int, state: str, reason: str, details: str, name: str) -> None:
+        with self._shared.engine.begin() as connection:
+            mine = DELIVERIES.c.id == number
+            connection.execute(update(DELIVERIES).where(mine).values(state=state, reason=reason))
+            self._shared.append_entry(connection, "deliver", name, f"{details} {reason}".strip())
+
+    def postpone(self, destination: str, *, attempts: int, reason: str) -> float:
+        """Try everything for a destination later, after a pause that doubles; return the pause."""
+        pause_s = min(2.0 ** min(attempts, 16), _LONGEST_PAUSE_S)
+        with self._shared.engine.begin() as connection:
+            connection.execute(
+                update(DELIVERIES)
+                .where(DELIVERIES.c.destination == destination, DELIVERIES.c.state == "queued")
+                .values(attempts=attempts + 1, next_attempt_s=time.time() + pause_s, reason=reason)
+            )
+        return pause_s
+
+
+def list_results_to_decide(connection: Connection, study: int) -> dict[str, bytes]:
+    """Return the page and the bundle of a study, as far as they are sent somewhere."""
+    rows = (
+        select(RESULTS.c.kind, RESULTS.c.content)
+        .join(DELIVERIES, DELIVERIES.c.result_id == RESULTS.c.id)
+        .where(RESULTS.c.study_id == study, RESULTS.c.kind.in_(_DECIDED_KINDS))
+        .distinct()
+    )
+    return dict(map(tuple, connection.execute(rows).all()))
+
+
+def queue_decided_results(connection: Connection, study: int, results: Mapping[str, bytes]) -> None:
+    """Queue the results of a study after a decision, for those who got them before it.
+
+    What an earlier decision had queued, and is not sent yet, is not sent any more.
+
+    Args:
+        connection: A connection with the transaction of the decision.
+        study: The number of the study in the records.
+        results: The new page and bundle by the kind of the earlier one.
+    """
+    now = time.time()
+    old = select(RESULTS.c.id).where(
+        RESULTS.c.study_id == study, RESULTS.c.kind.in_(_DECIDED_KINDS.values())
+    )
+    connection.execute(delete(DELIVERIES).where(DELIVERIES.c.result_id.in_(old)))
+    connection.execute(delete(RESULTS).where(RESULTS.c.id.in_(old)))
+    for kind, content in results.items():
+        places = (
+            select(DELIVERIES.c.destination)
+            .join(RESULTS, RESULTS.c.id == DELIVERIES.c.result_id)
+            .where(RESULTS.c.study_id == study, RESULTS.c.kind == kind)
+        )
+        made = insert(RESULTS).values(study_id=study, kind=_DECIDED_KINDS[kind], content=content)
+        number = (connection.execute(made).inserted_primary_key or (0,))[0]
+        for place in connection.execute(places).scalars().all():
+            connection.execute(
+                insert(DELIVERIES).values(
+                    study_id=study, photograph_id=None, result_id=number, destination=place,
+                    state="queued", attempts=0, next_attempt_s=now, reason="",
+                )
+            )  # fmt: skip

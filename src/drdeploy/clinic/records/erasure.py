@@ -1,0 +1,133 @@
+"""Erase patients and studies without a trace, and files that no study has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, func, select, text
+
+from drdeploy.clinic.records.schema import DECISIONS, DELIVERIES, PHOTOGRAPHS, RESULTS, STUDIES
+from drdeploy.errors import ClinicError, InvalidInput
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from drdeploy.clinic.records.shared import SharedRecords
+
+
+class RecordsErasure:
+    """Deletes studies with their photographs; only the audit log keeps their keyed hashes."""
+
+    def __init__(self, shared: SharedRecords) -> None:
+        self._shared = shared
+
+    def erase_patient(self, patient: str) -> int:
+        """Delete everything about a patient but the audit log; return the number of studies.
+
+        Args:
+            patient: The issuer of the patient's number, a line break, and the number.
+        """
+        return self._erase_studies(STUDIES.c.patient == patient)
+
+    def erase_study(self, study_uid: str) -> int:
+        """Delete everything about a study but the audit log; return the number of studies, 0 or 1.
+
+        Args:
+            study_uid: The Study Instance UID.
+
+        Raises:
+            InvalidInput: Studies of several patients have the identifier.
+        """
+        same = select(func.count()).where(STUDIES.c.study_uid == study_uid)
+        with self._shared.engine.begin() as connection:
+            count = connection.execute(same).scalar_one()
+        if count > 1:
+            raise InvalidInput(
+                f"Studies of {count} patients have this identifier",
+                where="--study",
+                remedy="Give the patient, with --patient and --issuer",
+            )
+        return self._erase_studies(STUDIES.c.study_uid == study_uid)
+
+    def count_studies_of_other_issuers(self, patient: str) -> int:
+        """Count the studies of patients who have the same number from a different issuer.
+
+        Args:
+            patient: The issuer of the patient's number, a line break, and the number.
+        """
+        number = patient.rpartition("\n")[2]
+        similar = select(STUDIES.c.patient).where(
+            STUDIES.c.patient.endswith(f"\n{number}", autoescape=True)
+        )
+        with self._shared.engine.begin() as connection:  # SQLite's LIKE takes a for A
+            found = connection.execute(similar).scalars().all()
+        return sum(one != patient and one.rpartition("\n")[2] == number for one in found)
+
+    def erase_older_than(self, received_before_s: float) -> int:
+        """Delete the studies whose last photograph arrived before a time; return their number."""
+        return self._erase_studies(STUDIES.c.last_received_s < received_before_s)
+
+    def _erase_studies(self, condition: Any) -> int:
+        with self._shared.engine.begin() as connection:
+            keep_others_from_removing_files(connection)
+            # The lock keeps somebody from deciding about a study that is being erased.
+            chosen = select(STUDIES.c.id, STUDIES.c.patient, STUDIES.c.study_uid).where(condition)
+            rows = connection.execute(chosen.order_by(STUDIES.c.id).with_for_update()).all()
+            files: list[str] = []
+            for number, _, _ in rows:
+                of_study = PHOTOGRAPHS.c.study_id == number
+                files += connection.execute(select(PHOTOGRAPHS.c.sha256).where(of_study)).scalars()
+                for table in (DECISIONS, DELIVERIES, RESULTS, PHOTOGRAPHS):
+                    connection.execute(delete(table).where(table.c.study_id == number))
+                connection.execute(delete(STUDIES).where(STUDIES.c.id == number))
+            # Last, as in every transaction: whoever holds the log waits for nothing else.
+            for _, patient, uid in rows:
+                name = self._shared.name_of_study(patient, uid)
+                self._shared.append_entry(connection, "erase study", name)
+        for sha256 in files:
+            remove_unused_file(self._shared, sha256)
+        if self._shared.engine.dialect.name == "sqlite":
+            self._empty_sqlite_log()
+        return len(rows)
+
+    def _empty_sqlite_log(self) -> None:
+        """Empty the log file of SQLite, which still has what was deleted.
+
+        Raises:
+            ClinicError: Another program has read from the database all the time.
+        """
+        with self._shared.engine.connect() as connection:
+            cursor = connection.connection.cursor()
+            is_busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if is_busy:
+            raise ClinicError(
+                "The data are deleted, but a file of the database still has some of their bytes",
+                where="records.sqlite-wal",
+                remedy="End the other programs that use the records, and erase again",
+            )
+
+    def remove_unused_files(self) -> int:
+        """Delete files that no study has, which a killed program leaves; return their number."""
+        store = self._shared.store
+        store.remove_drafts()
+        return sum(remove_unused_file(self._shared, sha256) for sha256 in store.list_hashes())
+
+
+def remove_unused_file(shared: SharedRecords, sha256: str) -> bool:
+    """Delete a file unless a photograph has it; return whether it is deleted."""
+    used = select(PHOTOGRAPHS.c.id).where(PHOTOGRAPHS.c.sha256 == sha256).limit(1)
+    with shared.engine.begin() as connection:
+        keep_others_from_removing_files(connection)
+        if connection.execute(used).first() is not None:
+            return False
+        shared.store.remove_file(sha256)
+    return True
+
+
+def keep_others_from_removing_files(connection: Connection) -> None:
+    """Let no other program remove a file that is being added, nor add one that is being removed.
+
+    SQLite has one writer at a time anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("LOCK TABLE photographs IN SHARE ROW EXCLUSIVE MODE"))

@@ -1,0 +1,160 @@
+"""Let one program at a time grade the studies in a database."""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from drdeploy.errors import ClinicError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+_ATTEMPTS, _PAUSE_S = 3, 0.05
+_KEY = 7_238_912
+"""Key of the advisory lock of PostgreSQL; the key beside it is that of the migrations."""
+
+
+class GradingLock:
+    """Lets only one program at a time grade the studies in a database.
+
+    A second program would grade each study again, and might not send the results that the first
+    program should send. The lock is of the database, whatever folder or machine it is used from:
+    a file beside a database of SQLite, and an advisory lock of PostgreSQL.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._lock: _FileLock | _AdvisoryLock = (
+            _AdvisoryLock(engine)
+            if engine.dialect.name == "postgresql"
+            else _FileLock(Path(engine.url.database or "").resolve())
+        )
+
+    def acquire(self) -> bool:
+        """Take the lock, which the end of the program releases; return False if it is taken."""
+        return self._lock.acquire()
+
+    def keep(self) -> bool:
+        """Return whether this program still has the lock, which it takes again if it lost it.
+
+        PostgreSQL releases the lock when the connection breaks, and another program may take it.
+        """
+        return self._lock.keep()
+
+    def is_taken(self) -> bool:
+        """Return whether a program holds the lock."""
+        return self._lock.is_taken()
+
+    def release(self) -> None:
+        """Let another program take the lock."""
+        self._lock.release()
+
+
+class _FileLock:
+    """A lock on a file beside a database, in the folder where a link to the database leads."""
+
+    def __init__(self, database: Path) -> None:
+        self._path = database.with_name(f"{database.name}-grading")
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> bool:
+        for _ in range(_ATTEMPTS):  # another program may be looking whether it is free
+            file = self._path.open("a")
+            if _lock_file(file, fcntl.LOCK_EX):
+                self._file = file
+                return True
+            file.close()
+            time.sleep(_PAUSE_S)
+        return False
+
+    def keep(self) -> bool:
+        return self._file is not None
+
+    def is_taken(self) -> bool:
+        with self._path.open("a") as file:
+            return not _lock_file(file, fcntl.LOCK_SH)
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _lock_file(file: IO[str], how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise ClinicError(
+            f"No program can lock a file in the folder of the records: {error.strerror}",
+            where=file.name,
+            remedy="Keep the records on a disk of this machine",
+        ) from error
+    return True
+
+
+class _AdvisoryLock:
+    """A lock that PostgreSQL keeps as long as a connection of its own lives."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+        self._is_ours = False
+        self._one_at_a_time = threading.Lock()
+
+    def acquire(self) -> bool:
+        with self._one_at_a_time:
+            return self._acquire()
+
+    def _acquire(self) -> bool:
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        # A machine that loses its power ends no connection: after two minutes the server does.
+        for name, value in (("idle", 60), ("interval", 10), ("count", 6)):
+            connection.execute(text(f"SET tcp_keepalives_{name} = {value}"))
+        taken = text(f"SELECT pg_try_advisory_lock({_KEY})")
+        for _ in range(_ATTEMPTS):  # the server may still be ending a connection that broke
+            if connection.execute(taken).scalar_one():
+                self._connection, self._is_ours = connection, True
+                return True
+            time.sleep(_PAUSE_S)
+        connection.close()
+        return False
+
+    def keep(self) -> bool:
+        with self._one_at_a_time:
+            if self._connection is None:
+                return self._is_ours and self._acquire()
+            try:
+                self._connection.execute(text("SELECT 1"))
+            except (DBAPIError, OSError):  # pg8000 wraps only some errors of the socket
+                self._close_connection()
+                return self._acquire()
+            return True
+
+    def is_taken(self) -> bool:
+        held = text(
+            "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+            "WHERE locktype = 'advisory' AND classid = 0 AND objid = :key AND granted "
+            "AND datname = current_database()"
+        )
+        with self._engine.connect() as connection:
+            return bool(connection.execute(held, {"key": _KEY}).scalar_one())
+
+    def release(self) -> None:
+        with self._one_at_a_time:
+            self._is_ours = False
+            self._close_connection()
+
+    def _close_connection(self) -> None:
+        if self._connection is not None:
+            # Closed for good: back in the pool, the connection would keep the lock.
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None

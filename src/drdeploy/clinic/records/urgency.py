@@ -1,0 +1,86 @@
+"""Where a study stands in the worklist, as columns that the database can sort and filter by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.clinic.rules import OUTCOMES
+from drdeploy.grader.grading.grade import ICDR_CLASSES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_GRADED, _UNGRADABLE, _WAITING = range(3)
+_PART = 10**16
+_OUTCOME = 10**15
+_GRADE = 10**14
+_SEVERE = 10**7
+_SHARE = 10**6
+"""Probabilities count to six digits."""
+WAITING_FROM = _WAITING * _PART
+"""The urgency of studies that wait is at least this."""
+
+
+def place_study(
+    state: str,
+    outcome: str | None = None,
+    eyes: Mapping[str, Mapping[str, Any]] | None = None,
+    decided_outcome: str | None = None,
+) -> dict[str, Any]:
+    """Return the columns of a study that say where it stands in the worklist.
+
+    Args:
+        state: ``waiting``, ``graded`` or ``failed``.
+        outcome: What the grader suggests.
+        eyes: What the grader found in each eye.
+        decided_outcome: What a person decided; None if nobody has.
+    """
+    if state != "graded":  # a study that waits again has the outcome of fewer photographs
+        outcome = eyes = decided_outcome = None
+    final = decided_outcome or outcome
+    return {
+        "urgency": _measure_urgency(state, final or "", eyes or {}),
+        "final_outcome": final,
+        "is_decided": decided_outcome is not None,
+    }
+
+
+def _measure_urgency(state: str, outcome: str, eyes: Mapping[str, Mapping[str, Any]]) -> int:
+    """Return a number that is smaller for a study that somebody should see earlier.
+
+    Its digits are, from the first: graded, ungradable or waiting; the outcome; the grade of the
+    worse eye, from the worst; its probabilities of severe, and of moderate retinopathy or worse.
+    """
+    if state == "waiting":
+        part = _WAITING
+    else:
+        part = _GRADED if any(eye["gradable"] for eye in eyes.values()) else _UNGRADABLE
+    order: list[str] = [*OUTCOMES]
+    rank = order.index(outcome) if outcome in order else len(order)
+    grade, severe, moderate = max(
+        (_measure_severity(eye) for eye in eyes.values()), default=(-1, 0, 0)
+    )
+    return (
+        part * _PART
+        + rank * _OUTCOME
+        + (len(ICDR_CLASSES) - 1 - grade) * _GRADE
+        + (_SHARE - severe) * _SEVERE
+        + (_SHARE - moderate)
+    )
+
+
+def _measure_severity(eye: Mapping[str, Any]) -> tuple[int, int, int]:
+    if eye.get("grade") is None:
+        return (-1, 0, 0)
+    shares = eye.get("probabilities") or [0.0] * len(ICDR_CLASSES)
+    severe, moderate = (min(max(sum(shares[least:]), 0.0), 1.0) for least in (3, 2))
+    return (int(eye["grade"]), round(_SHARE * severe), round(_SHARE * moderate))
+
+
+def fold_number(patient: str) -> str:
+    """Return the number of a patient in the form that searches compare.
+
+    Args:
+        patient: The issuer of the patient's number, a line break, and the number.
+    """
+    return patient.partition("\n")[2].casefold()

@@ -1,0 +1,397 @@
+"""The studies as the worklist page shows them, and what people decide about them.
+
+Patients are named here, unlike in ``records``: whoever sees a patient is in the audit log.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import insert, select, update
+
+from drdeploy.clinic.records.audit import append_audit_entry
+from drdeploy.clinic.records.database import ONLY_READS
+from drdeploy.clinic.records.deliveries import list_results_to_decide, queue_decided_results
+from drdeploy.clinic.records.listing import (
+    count_matching,
+    count_pages,
+    count_states,
+    find_neighbours,
+    list_numbers,
+)
+from drdeploy.clinic.records.schema import AUDIT, DECISIONS, PHOTOGRAPHS, RESULTS, STUDIES
+from drdeploy.clinic.records.urgency import place_study
+from drdeploy.errors import StudyChanged
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Engine, Select
+
+    from drdeploy.clinic.records.listing import WorklistFilter
+
+DecisionKind = Literal["accept", "overrule", "refer"]
+
+
+@dataclass(frozen=True)
+class ReferralDecision:
+    """What a person decided about a study.
+
+    Attributes:
+        kind: Whether the suggested outcome was accepted or overruled, or the patient was referred.
+        outcome: What becomes of the patient.
+        grades: The person's own grade of an eye (0 to 4), or None for ungradable; an eye that is
+            absent keeps the grader's grade.
+        reason: The person's reason.
+        who: The person.
+        decided_s: When, in seconds since 1970.
+    """
+
+    kind: DecisionKind
+    outcome: str
+    grades: Mapping[str, int | None]
+    reason: str = field(repr=False)
+    who: str
+    decided_s: float
+
+
+@dataclass(frozen=True)
+class ListedStudy:
+    """A study in the worklist.
+
+    Attributes:
+        number: The study's number in the records.
+        identity: What distinguishes the patient in the records.
+        patient: The patient's number; empty if the photographs have none.
+        issuer: Who gave the number; empty if the photographs do not say.
+        state: ``waiting``, ``graded`` or ``failed``.
+        outcome: What the grader suggests; empty before grading.
+        eyes: What the grader found in each eye.
+        reason: Why the study failed.
+        received_s: When the last photograph arrived.
+        graded_s: When the study was graded; 0 before.
+        decision: What a person decided about the present grading.
+    """
+
+    number: int
+    identity: str = field(repr=False)
+    patient: str = field(repr=False)
+    issuer: str = field(repr=False)
+    state: str
+    outcome: str
+    eyes: Mapping[str, Mapping[str, Any]]
+    reason: str
+    received_s: float
+    graded_s: float
+    decision: ReferralDecision | None
+
+    @property
+    def final_outcome(self) -> str:
+        """The outcome that a person decided on, else the suggested one."""
+        return self.outcome if self.decision is None else self.decision.outcome
+
+    @property
+    def is_ungradable(self) -> bool:
+        """Whether no photograph of either eye has a grade."""
+        return self.state == "failed" or (
+            self.state == "graded" and not any(eye["gradable"] for eye in self.eyes.values())
+        )
+
+
+@dataclass(frozen=True)
+class ListedPage:
+    """A page of the worklist.
+
+    Attributes:
+        studies: The studies on the page, the most pressing first.
+        number: Which page it is, from 1: the last one, if the filter asks for a later one.
+        matching: How many studies the filter accepts, on all pages.
+        counts: How many studies of all wait, are graded, have failed and are decided.
+    """
+
+    studies: list[ListedStudy]
+    number: int
+    matching: int
+    counts: Mapping[str, int]
+
+
+ResultDecision = Callable[[str, bytes, ListedStudy, float], bytes]
+"""Makes a result with a decision, from its kind, its content, the study, and the time."""
+
+
+class Worklist:
+    """Reads studies for the page, and records what people do there."""
+
+    def __init__(self, engine: Engine, name_of_study: Callable[[str, str], str]) -> None:
+        self._engine = engine
+        self._name_of_study = name_of_study
+
+    def _read(self) -> Connection:
+        return self._engine.connect().execution_options(**{ONLY_READS: True})
+
+    def list_studies(self, chosen: WorklistFilter | None = None) -> list[ListedStudy]:
+        """Return the studies that a filter accepts, on all pages, in the order in which they came.
+
+        Args:
+            chosen: The filter; None for every study.
+        """
+        conditions = [] if chosen is None else chosen.make_conditions()
+        with self._read() as connection:
+            return _load_studies(connection, conditions)
+
+    def load_page(self, chosen: WorklistFilter) -> ListedPage:
+        """Return a page of the list, the most pressing studies first."""
+        with self._read() as connection:
+            matching = count_matching(connection, chosen)
+            # Whoever decides on the last study of the last page still sees those before it.
+            chosen = replace(chosen, page=min(chosen.page, count_pages(matching)))
+            numbers = list_numbers(connection, chosen)
+            found = {
+                one.number: one for one in _load_studies(connection, [STUDIES.c.id.in_(numbers)])
+            }
+            return ListedPage(
+                [found[number] for number in numbers if number in found],
+                chosen.page,
+                matching,
+                count_states(connection),
+            )
+
+    def find_study(self, number: int) -> ListedStudy | None:
+        """Return a study; None if it no longer exists."""
+        with self._read() as connection:
+            return next(iter(_load_studies(connection, [STUDIES.c.id == number])), None)
+
+    def find_neighbours(self, number: int) -> tuple[int | None, int | None]:
+        """Return the numbers of the studies before and after a study that nobody has decided on."""
+        with self._read() as connection:
+            return find_neighbours(connection, number)
+
+    def list_photographs(self, number: int) -> dict[int, str]:
+        """Return the SHA-256 of a study's photographs by their numbers."""
+        rows = select(PHOTOGRAPHS.c.id, PHOTOGRAPHS.c.sha256).order_by(PHOTOGRAPHS.c.id)
+        with self._read() as connection:
+            found = connection.execute(rows.where(PHOTOGRAPHS.c.study_id == number)).all()
+        return dict(map(tuple, found))
+
+    def read_result(self, number: int, kind: str) -> bytes | None:
+        """Return a result of a study; None if there is none.
+
+        Args:
+            number: The study's number.
+            kind: ``report``, ``page`` or ``bundle``.
+        """
+        rows = select(RESULTS.c.content).where(RESULTS.c.study_id == number, RESULTS.c.kind == kind)
+        with self._read() as connection:
+            found: bytes | None = connection.execute(rows).scalar_one_or_none()
+        return found
+
+    def record_view(self, who: str, action: str, number: int | None = None) -> None:
+        """Record that a person saw a study, or the whole list."""
+        with self._engine.begin() as connection:
+            self._append_entry(connection, who, action, number)
+
+    def record_sign_in(self, who: str, action: str, details: str = "") -> None:
+        """Record that somebody signed in or out, or could not."""
+        with self._engine.begin() as connection:
+            append_audit_entry(
+                connection, who=who, action=action, subject="worklist page", details=details
+            )
+
+    def decide(
+        self,
+        study: ListedStudy,
+        *,
+        who: str,
+        kind: DecisionKind,
+        outcome: str,
+        grades: Mapping[str, int | None],
+        reason: str,
+        decide_result: ResultDecision | None = None,
+    ) -> None:
+        """Record a decision about a study as the person saw it, and queue what says so.
+
+        The audit log gets the decision without its reason, which may name the patient: the reason
+        is erased with the study.
+
+        Args:
+            study: The study.
+            who: The person.
+            kind: Whether the person accepts, overrules or refers.
+            outcome: What becomes of the patient.
+            grades: The person's own grades by eye.
+            reason: The person's reason.
+            decide_result: Makes the results for those who got the earlier ones; None sends nothing.
+
+        Raises:
+            StudyChanged: The study was graded again or erased, or somebody else decided, since the
+                person saw it.
+        """
+        decision = ReferralDecision(kind, outcome, grades, reason, who, time.time())
+        results = self._decide_results(
+            replace(study, decision=decision), decision.decided_s, decide_result
+        )
+        with self._engine.begin() as connection:
+            _lock_study_as_seen(connection, study)
+            if connection.execute(_find_newest_decision(study.number)).first() is not None:
+                raise StudyChanged
+            connection.execute(
+                insert(DECISIONS).values(
+                    study_id=study.number, graded_s=study.graded_s, kind=kind, outcome=outcome,
+                    grades=dict(grades), reason=reason, who=who, decided_s=decision.decided_s,
+                )
+            )  # fmt: skip
+            named = [f"{eye} eye {'ungradable' if n is None else n}" for eye, n in grades.items()]
+            details = ", ".join([f"{study.outcome} becomes {outcome}", *named])
+            self._place_study(connection, study.number, outcome)
+            queue_decided_results(connection, study.number, results)
+            self._append_entry(connection, who, kind, study.number, details)
+
+    def _decide_results(
+        self, study: ListedStudy, changed_s: float, decide_result: ResultDecision | None
+    ) -> dict[str, bytes]:
+        """Make the results before the transaction: nobody has to wait for a page to be drawn."""
+        if decide_result is None:
+            return {}
+        with self._read() as connection:
+            earlier = list_results_to_decide(connection, study.number)
+        return {
+            kind: decide_result(kind, content, study, changed_s)
+            for kind, content in earlier.items()
+        }
+
+    def undo(
+        self,
+        number: int,
+        who: str,
+        decided_s: float,
+        decide_result: ResultDecision | None = None,
+    ) -> None:
+        """Undo a decision about a study, and queue what says so.
+
+        Args:
+            number: The study's number.
+            who: The person.
+            decided_s: When the decision was made that the person saw.
+            decide_result: Makes the results for those who got the earlier ones; None sends nothing.
+
+        Raises:
+            StudyChanged: It is not the decision that counts now, or the study waits to be graded
+                again.
+        """
+        study, now = self.find_study(number), time.time()
+        # A study that waits has no grades to show: what would be sent on would be empty.
+        if study is None or study.decision is None or study.decision.decided_s != decided_s:
+            raise StudyChanged
+        results = self._decide_results(replace(study, decision=None), now, decide_result)
+        with self._engine.begin() as connection:
+            _lock_study_as_seen(connection, study)
+            found = connection.execute(_find_newest_decision(number)).one_or_none()
+            if found is None or found.decided_s != decided_s:
+                raise StudyChanged
+            connection.execute(
+                update(DECISIONS).where(DECISIONS.c.id == found.id).values(undone_s=now)
+            )
+            self._place_study(connection, number, None)
+            queue_decided_results(connection, number, results)
+            self._append_entry(connection, who, "undo", number, f"{found.kind} by {found.who}")
+
+    @staticmethod
+    def _place_study(connection: Connection, number: int, decided_outcome: str | None) -> None:
+        mine = STUDIES.c.id == number
+        columns = select(STUDIES.c.state, STUDIES.c.outcome, STUDIES.c.eyes).where(mine)
+        place = place_study(*connection.execute(columns).one(), decided_outcome)
+        connection.execute(update(STUDIES).where(mine).values(place))
+
+    def list_audit_entries(self, limit: int) -> list[dict[str, Any]]:
+        """Return the newest entries of the audit log."""
+        rows = select(AUDIT).order_by(AUDIT.c.number.desc()).limit(limit)
+        with self._read() as connection:
+            return [dict(row) for row in connection.execute(rows).mappings()]
+
+    def _append_entry(
+        self,
+        connection: Connection,
+        who: str,
+        action: str,
+        number: int | None,
+        details: str = "",
+    ) -> None:
+        subject = "worklist"
+        if number is not None:
+            rows = select(STUDIES.c.patient, STUDIES.c.study_uid).where(STUDIES.c.id == number)
+            row = connection.execute(rows).one_or_none()
+            subject = "erased study" if row is None else self._name_of_study(row[0], row[1])
+        append_audit_entry(connection, who=who, action=action, subject=subject, details=details)
+
+
+def _load_studies(
+    connection: Connection, conditions: Sequence[ColumnElement[bool]]
+) -> list[ListedStudy]:
+    rows = select(STUDIES).where(*conditions).order_by(STUDIES.c.id)
+    decisions = (
+        select(DECISIONS)
+        .join(STUDIES, STUDIES.c.id == DECISIONS.c.study_id)
+        .where(DECISIONS.c.undone_s.is_(None), *conditions)
+        .order_by(DECISIONS.c.id)
+    )
+    newest = {
+        (row["study_id"], row["graded_s"]): ReferralDecision(
+            kind=row["kind"], outcome=row["outcome"], grades=row["grades"],
+            reason=row["reason"], who=row["who"], decided_s=row["decided_s"],
+        )
+        for row in connection.execute(decisions).mappings()
+    }  # fmt: skip
+    return [
+        _make_listed_study(row, newest.get((row["id"], row["graded_s"])))
+        for row in connection.execute(rows).mappings()
+    ]
+
+
+def _lock_study_as_seen(connection: Connection, study: ListedStudy) -> None:
+    """Let nobody else decide about a study, grade or erase it; SQLite has one writer anyway.
+
+    Raises:
+        StudyChanged: It was graded again or erased, or has a new photograph, since it was read.
+    """
+    as_seen = select(STUDIES.c.id).where(
+        STUDIES.c.id == study.number,
+        STUDIES.c.state == "graded",
+        STUDIES.c.graded_s == study.graded_s,
+    )
+    if connection.execute(as_seen.with_for_update()).first() is None:
+        raise StudyChanged
+
+
+def _find_newest_decision(number: int) -> Select[Any]:
+    """Select the decision about a study's present grading that counts."""
+    return (
+        select(DECISIONS)
+        .join(
+            STUDIES,
+            (STUDIES.c.id == DECISIONS.c.study_id) & (STUDIES.c.graded_s == DECISIONS.c.graded_s),
+        )
+        .where(DECISIONS.c.study_id == number, DECISIONS.c.undone_s.is_(None))
+        .order_by(DECISIONS.c.id.desc())
+        .limit(1)
+    )
+
+
+def _make_listed_study(row: Any, decision: ReferralDecision | None) -> ListedStudy:
+    issuer, line_break, patient = row["patient"].partition("\n")
+    is_graded = row["state"] == "graded"
+    return ListedStudy(
+        number=row["id"],
+        identity=row["patient"],
+        patient=patient,
+        issuer=issuer if line_break else "",
+        state=row["state"],
+        outcome=(row["outcome"] or "") if is_graded else "",
+        eyes=(row["eyes"] or {}) if is_graded else {},
+        reason=row["reason"],
+        received_s=row["last_received_s"],
+        graded_s=row["graded_s"] or 0.0,
+        decision=decision if is_graded else None,
+    )

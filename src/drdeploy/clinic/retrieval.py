@@ -1,0 +1,184 @@
+"""Find photographs in an archive (QIDO-RS) and fetch them (WADO-RS)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from drdeploy.clinic.archive import describe_refusal, make_authorization
+from drdeploy.clinic.server import exchange, hide_path
+from drdeploy.errors import ClinicError
+from drdeploy.files import parse_json, sha256_of_bytes
+from drdeploy.grader.fundus.formats.foreign import is_dicom
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import date
+
+ENTRIES_PER_PAGE = 100
+ENTRIES_MAX = 100_000
+"""The longest list that is read. A camera makes some thousand series in a year; a broken archive
+may never end its list."""
+_STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_ENVELOPE_BYTES = 64 * 1024
+"""The most bytes that an answer may have around the file: headers and separators of the parts."""
+
+
+@dataclass(frozen=True)
+class PhotographQuery:
+    """Which photographs are wanted.
+
+    Attributes:
+        first: The first day of the studies; None for all days until ``last``.
+        last: The last day of the studies; None for all days since ``first``.
+        station: The name of the camera (Station Name); empty for all cameras.
+        modality: The modality of the series.
+    """
+
+    first: date | None = None
+    last: date | None = None
+    station: str = ""
+    modality: str = "OP"
+
+    def make_parameters(self) -> dict[str, str]:
+        """Return the keys that an archive matches (PS3.18, 8.3.4)."""
+        parameters = {"Modality": self.modality}
+        if self.first is not None or self.last is not None:
+            ends = ("" if day is None else f"{day:%Y%m%d}" for day in (self.first, self.last))
+            parameters["StudyDate"] = "-".join(ends)
+        if self.station:
+            parameters["StationName"] = self.station
+        return parameters
+
+
+@dataclass(frozen=True)
+class ArchivedFile:
+    """A file in an archive, by its identifiers."""
+
+    study: str
+    series: str
+    instance: str
+
+    @property
+    def file_name(self) -> str:
+        """Name of the file on this machine, without an identifier of the patient."""
+        return f"{sha256_of_bytes(self.instance.encode())[:32]}.dcm"
+
+
+def list_archived_files(url: str, query: PhotographQuery) -> Iterator[ArchivedFile]:
+    """Ask an archive for the files of the series that a query matches.
+
+    Raises:
+        ClinicError: The archive cannot be reached, or its answer cannot be used.
+    """
+    base = url.rstrip("/")
+    for series in _list_entries(f"{base}/series", query.make_parameters(), _SERIES):
+        parents = (_read_uid(base, series, _STUDY), _read_uid(base, series, _SERIES))
+        path = f"{base}/studies/{parents[0]}/series/{parents[1]}/instances"
+        for instance in _list_entries(path, {}, _INSTANCE):
+            yield ArchivedFile(*parents, _read_uid(base, instance, _INSTANCE))
+
+
+def fetch_archived_file(url: str, file: ArchivedFile) -> bytes | str:
+    """Fetch a file as the archive keeps it, without a change of its transfer syntax.
+
+    Returns:
+        The file, or a sentence that says why there is none.
+
+    Raises:
+        ClinicError: The archive cannot be reached, or answers nothing to this sender.
+    """
+    answer = exchange(
+        "GET",
+        f"{url.rstrip('/')}/studies/{file.study}/series/{file.series}/instances/{file.instance}",
+        server="archive",
+        headers={
+            "Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*',
+            **make_authorization(),
+        },
+        max_answer_bytes=LOCAL_FILE_LIMITS.max_bytes + _ENVELOPE_BYTES,
+    )
+    if answer.status in {401, 403}:
+        raise describe_refusal(url, answer)
+    if not answer.is_success:
+        return f"The archive answers with status {answer.status}."
+    data = _take_only_part(answer.content_type, answer.body)
+    return data if is_dicom(data) else "The archive answers with something else than a DICOM file."
+
+
+def _take_only_part(content_type: str, body: bytes) -> bytes:
+    """Return the first part of a multipart answer; empty if there is none (RFC 2046, 5.1)."""
+    named = re.search(r'boundary="?([^";]+)', content_type)
+    if named is None:
+        return b""
+    mark = b"--" + named[1].strip().encode()
+    head = body.find(b"\r\n\r\n", body.find(mark))
+    end = body.rfind(b"\r\n" + mark)
+    # A second part would be another file, or a piece of one: is_dicom() alone would not see it.
+    is_single = body.count(b"\r\n" + mark, head) == 1 if head >= 0 else False
+    return body[head + 4 : end] if is_single else b""
+
+
+def _list_entries(url: str, parameters: dict[str, str], tag: str) -> Iterator[dict[str, Any]]:
+    """Yield the entries of all pages, each once: some archives answer everything on every page."""
+    known: set[str] = set()
+    while True:
+        page = {"limit": str(ENTRIES_PER_PAGE), "offset": str(len(known))}
+        entries = _ask_for_entries(f"{url}?{urlencode(parameters | page)}", url)
+        fresh = {_read_uid(url, entry, tag): entry for entry in entries}
+        fresh = {
+            identifier: entry for identifier, entry in fresh.items() if identifier not in known
+        }
+        known |= fresh.keys()
+        if len(known) > ENTRIES_MAX:
+            raise ClinicError(
+                f"The archive lists more than {ENTRIES_MAX:,} entries",
+                where=hide_path(url),
+                remedy="Ask for fewer days, with --since and --until, or for one --station",
+            )
+        yield from fresh.values()
+        if not fresh:  # and not where a page is short: an archive may have smaller pages
+            return
+
+
+def _ask_for_entries(address: str, url: str) -> list[Any]:
+    answer = exchange(
+        "GET",
+        address,
+        server="archive",
+        headers={"Accept": "application/dicom+json", **make_authorization()},
+    )
+    if answer.status == 204:
+        return []
+    if not answer.is_success:
+        raise describe_refusal(url, answer)
+    try:
+        entries = parse_json(answer.body)
+    except ValueError:
+        entries = None
+    if not isinstance(entries, list):
+        raise _describe_unusable_answer(url)
+    return entries
+
+
+def _read_uid(url: str, entry: Any, tag: str) -> str:
+    """Return an identifier of an entry; it becomes part of an address, so it is checked."""
+    try:
+        value = entry[tag]["Value"][0]
+    except (KeyError, TypeError, IndexError) as err:
+        raise _describe_unusable_answer(url) from err
+    if not isinstance(value, str) or len(value) > 64 or not _UID.fullmatch(value):
+        raise _describe_unusable_answer(url)
+    return value
+
+
+def _describe_unusable_answer(url: str) -> ClinicError:
+    return ClinicError(
+        "The archive's list of photographs cannot be used",
+        where=hide_path(url),
+        remedy="Check that the address is that of a DICOMweb service",
+    )

@@ -1,0 +1,81 @@
+"""Read further columns of a table of labels: the camera, the site, the patient, a second label."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.errors import InvalidInput
+from drdeploy.grader.datasets.tables import simplify_column_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.datasets.dataset import Dataset
+    from drdeploy.photograph_names import PhotographNames
+
+
+def find_column(wanted: str, columns: Iterable[str], *, option: str, where: str) -> str:
+    """Return the name of a column as the table writes it.
+
+    Args:
+        wanted: The name, which may differ from the table's in capital letters and spaces.
+        columns: The names of the table's columns.
+        option: The option that names the column, for the error.
+        where: The table or its folder, for the error.
+
+    Raises:
+        InvalidInput: The table does not have the column; the remedy lists the table's columns.
+    """
+    known = [name for name in dict.fromkeys(columns) if name]
+    for name in known:
+        if simplify_column_name(name) == simplify_column_name(wanted):
+            return name
+    raise InvalidInput(
+        f"{option} names the column '{wanted}', which the table of labels does not have",
+        where=where,
+        remedy=f"The columns are: {', '.join(known) or 'none'}",
+    )
+
+
+def read_dataset_column(dataset: Dataset, column: str, *, option: str) -> NDArray[np.str_]:
+    """Return the cells of one column, in shape ``(n,)``; a cell is empty if a row lacks it.
+
+    Args:
+        dataset: Photographs that a table of labels lists.
+        column: The name of the column.
+        option: The option that names the column, for the error.
+
+    Raises:
+        InvalidInput: No table of the data set has the column.
+    """
+    columns = (name for one in dataset.photographs for name, _ in one.cells)
+    name = find_column(column, columns, option=option, where=str(dataset.folder))
+    return np.array([dict(one.cells).get(name, "") for one in dataset.photographs], dtype=np.str_)
+
+
+def group_by_patient_column(dataset: Dataset, column: str, names: PhotographNames) -> Dataset:
+    """Return the data set with the patients in a column as its groups.
+
+    Raises:
+        InvalidInput: No table of the data set has the column, or a photograph has no patient.
+    """
+    patients = read_dataset_column(dataset, column, option="--patient")
+    missing = int((patients == "").sum())
+    if missing:
+        raise InvalidInput(
+            f"The column '{column}' names no patient for {missing} of {len(dataset)} photographs",
+            where=str(dataset.folder),
+            remedy="Fill the column, or leave --patient out",
+        )
+    photographs = tuple(
+        replace(
+            one, group=str(patient), group_name=names.name_of_table_entry("group", str(patient))
+        )
+        for one, patient in zip(dataset.photographs, patients, strict=True)
+    )
+    return replace(dataset, photographs=photographs, group_unit="patient")

@@ -1,0 +1,254 @@
+"""Read the data elements of a DICOM file, within limits, before any pixel is decoded."""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from drdeploy.errors import (
+    PayloadTooLarge,
+    RequestRefused,
+    UnreadableImage,
+    UnsupportedImage,
+    turn_import_error_into_missing_extra,
+)
+from drdeploy.grader.fundus.formats.foreign import is_dicom
+
+with turn_import_error_into_missing_extra("clinic", "A DICOM file"):
+    import pydicom
+    from pydicom import uid
+    from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
+    from pydicom.dataelem import RawDataElement
+    from pydicom.filebase import DicomBytesIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pydicom.tag import BaseTag
+
+    from drdeploy.grader.fundus.limits import ImageLimits
+
+MAX_READS = 60_000
+"""How often the parser may read from a file.  A photograph has a few hundred data elements, and 256
+MiB of compressed pixels take 33,000 reads; a file of nothing but empty elements would otherwise
+become gigabytes of objects."""
+
+PHOTOGRAPH_CLASSES: Final[Mapping[str, str]] = {
+    "1.2.840.10008.5.1.4.1.1.77.1.5.1": "Ophthalmic Photography 8 Bit",
+    "1.2.840.10008.5.1.4.1.1.77.1.5.2": "Ophthalmic Photography 16 Bit",
+    "1.2.840.10008.5.1.4.1.1.77.1.5.5": "Wide Field Ophthalmic Photography Stereographic",
+    "1.2.840.10008.5.1.4.1.1.77.1.5.6": "Wide Field Ophthalmic Photography 3D Coordinates",
+    "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.7.2": "Multi-frame Grayscale Byte Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.7.3": "Multi-frame Grayscale Word Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.7.4": "Multi-frame True Color Secondary Capture",
+}
+"""The SOP classes that hold photographs of the eye (DICOM PS3.4, B.5)."""
+
+NATIVE: Final = frozenset({
+    uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian
+})  # fmt: skip
+"""Transfer syntaxes whose pixels are not compressed."""
+JPEG_LOSSY: Final = frozenset({uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit})
+JPEG_LOSSLESS: Final = frozenset({uid.JPEGLossless, uid.JPEGLosslessSV1})
+JPEG_LS: Final = frozenset({uid.JPEGLSLossless, uid.JPEGLSNearLossless})
+JPEG_2000: Final = frozenset({
+    uid.JPEG2000Lossless, uid.JPEG2000,
+    uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K,
+})  # fmt: skip
+COMPRESSED: Final = JPEG_LOSSY | JPEG_LOSSLESS | JPEG_LS | JPEG_2000 | {uid.RLELossless}
+
+# pydicom would warn about values against the standard, and quote them: a patient's name in a log.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+
+MAX_VALUE_BYTES = 262_144
+"""How long one value may be that becomes objects of Python: text, numbers, a sequence.  Those of a
+photograph have at most a few kilobytes.  Pixels, tables and profiles are bytes and stay so."""
+
+_BYTES = frozenset({"OB", "OB or OW", "OD", "OF", "OL", "OV", "OW", "UN"})
+"""Value representations that pydicom keeps as bytes (DICOM PS3.5, 6.2)."""
+
+_GROUPS_NOT_READ = frozenset({0x0018, 0x0022, 0x0032, 0x0038, 0x0040, 0x0088})
+"""Groups of elements on how a photograph was taken and ordered, and with its icon, which nobody
+here reads: a damaged or long one is left out, because it says nothing against the photograph."""
+
+_PARSING = threading.Lock()
+"""Python's filters of warnings belong to the whole process: one thread at a time may set them."""
+
+
+@contextmanager
+def refuse_damaged_file() -> Iterator[None]:
+    """Turn every other error of the block into a refusal.
+
+    pydicom reads most values when they are asked for, and raises whatever Python raises for wrong
+    bytes; so do the decoders.  Their messages may quote a value, and are not passed on.
+
+    Raises:
+        UnreadableImage: The file is damaged.
+    """
+    try:
+        yield
+    except RequestRefused:
+        raise
+    except Exception as err:
+        raise UnreadableImage(
+            "The DICOM file is damaged and cannot be read", remedy="Send the file again"
+        ) from err
+
+
+class _BoundedStream(io.BytesIO):
+    """A file in memory that may be read only a limited number of times."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        if self.reads > MAX_READS:
+            raise UnreadableImage("The DICOM file has too many data elements")
+        return super().read(size)
+
+
+def open_dicom_file(data: bytes, limits: ImageLimits) -> pydicom.Dataset:
+    """Read a DICOM file, and check that it holds photographs of a kind that is read.
+
+    Args:
+        data: Content of the file.
+        limits: The largest size of the file, also of what a deflated file inflates to.
+
+    Raises:
+        UnsupportedImage: The object is not a photograph, or its transfer syntax is not read.
+        UnreadableImage: The file is truncated or damaged.
+        PayloadTooLarge: The file is too large.
+    """
+    if not is_dicom(data):
+        raise UnsupportedImage(
+            "The file is not a DICOM file, because it lacks the mark DICM",
+            remedy="Export the photograph as a DICOM file of part 10 of the standard",
+        )
+    if len(data) > limits.max_bytes:
+        raise PayloadTooLarge(
+            f"The file has {len(data)} bytes, but at most {limits.max_bytes} are allowed"
+        )
+    dataset = _parse(_inflate(data, limits))
+    syntax = dataset.file_meta.get("TransferSyntaxUID", "")
+    if syntax not in NATIVE and syntax not in COMPRESSED:
+        raise UnsupportedImage(
+            f"The file's transfer syntax ({_describe_uid(syntax)}) is not supported",
+            remedy="Export the photograph in Explicit VR Little Endian or JPEG Baseline",
+        )
+    kind = dataset.get("SOPClassUID", "")
+    if kind not in PHOTOGRAPH_CLASSES:
+        raise UnsupportedImage(
+            f"The DICOM object is not a photograph of the eye (its class: {_describe_uid(kind)})",
+            remedy="Give Ophthalmic Photography or Secondary Capture objects",
+        )
+    if "PixelData" not in dataset:
+        raise UnreadableImage("The DICOM file has no pixels", remedy="Export the photograph again")
+    with _PARSING, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _read_values(dataset.file_meta)
+        _read_values(dataset)
+    return dataset
+
+
+def _read_values(dataset: pydicom.Dataset) -> None:
+    """Read the values of all elements that the standard defines, so that none fails later.
+
+    pydicom reads a value when it is first asked for.  A damaged one would then be met anywhere:
+    by the worklist, by a report, by an export.
+
+    Raises:
+        UnreadableImage: A value is damaged or too long.
+    """
+    for tag in list(dataset.keys()):
+        if tag.is_private:  # nobody here reads a vendor's own elements
+            continue
+        try:
+            _refuse_long_value(dataset, tag)
+            element = dataset[tag]
+            for item in element.value if element.VR == "SQ" else ():
+                _read_values(item)
+        except Exception as err:  # whatever Python raises for wrong bytes
+            if tag.group in _GROUPS_NOT_READ:
+                del dataset[tag]
+                continue
+            if isinstance(err, UnreadableImage):
+                raise
+            raise UnreadableImage(
+                f"The DICOM attribute {_describe_tag(tag)} is damaged",
+                remedy="Export the photograph from the archive or the camera again",
+            ) from err
+
+
+def _refuse_long_value(dataset: pydicom.Dataset, tag: BaseTag) -> None:
+    raw = dataset.get_item(tag)
+    if not isinstance(raw, RawDataElement) or raw.length <= MAX_VALUE_BYTES:
+        return
+    kind = raw.VR or (dictionary_VR(tag) if dictionary_has_tag(tag) else "UN")
+    if kind not in _BYTES:
+        raise UnreadableImage(
+            f"The DICOM attribute {_describe_tag(tag)} has {raw.length} bytes, but at most "
+            f"{MAX_VALUE_BYTES} are read of text, numbers and sequences",
+            remedy="Export the photograph from the archive or the camera again",
+        )
+
+
+def _describe_tag(tag: BaseTag) -> str:
+    return keyword_for_tag(tag) or str(tag)
+
+
+def _describe_uid(value: object) -> str:
+    """Return the name of an identifier; a private one may hold anything, and is not shown."""
+    known = uid.UID(str(value))
+    return known.name if known.name != str(known) else "not one of the standard"
+
+
+def _parse(data: bytes) -> pydicom.Dataset:
+    with _PARSING, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pydicom.dcmread(_BoundedStream(data))
+
+
+def _inflate(data: bytes, limits: ImageLimits) -> bytes:
+    """Return a deflated file as an explicit one; any other file as it is.
+
+    pydicom inflates whatever a file holds, and a file of 256 MiB may hold 256 GB.
+
+    Raises:
+        UnreadableImage: The deflated data are damaged or end too early.
+        PayloadTooLarge: They inflate to more than a file may have.
+    """
+    end = _end_of_file_meta(data)
+    if end is None or uid.DeflatedExplicitVRLittleEndian.encode() not in data[:end]:
+        return data
+    meta = _parse(data[:end]).file_meta
+    if meta.get("TransferSyntaxUID") != uid.DeflatedExplicitVRLittleEndian:
+        return data
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        inflated = inflater.decompress(data[end:], limits.max_bytes)
+    except zlib.error as err:
+        raise UnreadableImage("The deflated DICOM file is damaged") from err
+    if inflater.unconsumed_tail:
+        raise PayloadTooLarge(
+            f"The deflated DICOM file inflates to more than {limits.max_bytes} bytes"
+        )
+    if not inflater.eof:
+        raise UnreadableImage(
+            "The deflated DICOM file ends before its data do", remedy="Send the file again"
+        )
+    meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    head = DicomBytesIO()
+    pydicom.filewriter.write_file_meta_info(head, meta, enforce_standard=False)
+    return b"".join([data[:132], head.getvalue(), inflated])
+
+
+def _end_of_file_meta(data: bytes) -> int | None:
+    """Return where the file meta information ends, which its first element says (PS3.10, 7.1)."""
+    if data[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
+        return None
+    return 144 + int.from_bytes(data[140:144], "little")

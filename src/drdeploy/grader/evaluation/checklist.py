@@ -1,0 +1,286 @@
+"""Fill the checklists of STARD 2015, with STARD-AI's additions, and of TRIPOD+AI.
+
+The item numbers are those of STARD 2015 (Bossuyt et al., BMJ 2015, 351:h5527) and of TRIPOD+AI
+(Collins et al., BMJ 2024, 385:e078378). STARD-AI (Sounderajah et al., Nature Medicine 2025) extends
+STARD 2015; the items that STARD-AI adds are marked ``AI``. The wording is our own, and the original
+checklists say more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from drdeploy.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from drdeploy.grader.evaluation.graders import GraderEvaluation
+
+Status = Literal["reported", "partly", "add"]
+
+
+@dataclass(frozen=True)
+class ChecklistItem:
+    """One item of a reporting checklist, with its answer.
+
+    Attributes:
+        stard: Item numbers of STARD 2015; ``AI`` for an addition of STARD-AI; empty if none.
+        tripod: Item numbers of TRIPOD+AI; empty if none.
+        topic: What the item asks for, in our words.
+        status: ``reported`` if the evaluation answers the item, ``partly`` if it answers a part of
+            the item, and ``add`` if only the people who collected the photographs know the answer.
+        answer: The answer, or the section with the answer, or what to add.
+    """
+
+    stard: str
+    tripod: str
+    topic: str
+    status: Status
+    answer: str
+
+
+def fill_checklist(evaluated: GraderEvaluation) -> tuple[ChecklistItem, ...]:
+    """Fill the checklists for one grader on one set of photographs."""
+    return tuple(
+        ChecklistItem(*item)
+        for part in (
+            _list_items_about_methods(evaluated),
+            _list_items_about_results(evaluated),
+            _list_items_to_add(),
+        )
+        for item in part
+    )
+
+
+Row = tuple[str, str, str, Status, str]
+
+
+def _list_items_about_methods(evaluated: GraderEvaluation) -> Iterator[Row]:
+    grader, test_set, found = evaluated.grader, evaluated.test_set, evaluated.evaluation
+    manifest = grader.manifest
+    details = evaluated.details
+    yield (
+        "1",
+        "1",
+        "The title names the kind of study",
+        "reported",
+        f"{grader.name}, evaluated on {test_set.name}",
+    )
+    yield (
+        "5, 8",
+        "5a, 5b, 6a",
+        "Source, place and dates of the photographs",
+        "partly",
+        f"Source: {test_set.source}, split {test_set.split}. Add place and dates.",
+    )
+    yield (
+        "10a, AI",
+        "12c, 22",
+        "The grader: network, version, input",
+        "partly" if manifest is None else "reported",
+        "Only its predictions are known; add the network."
+        if manifest is None
+        else f"{manifest.architecture}, {manifest.precision}, weights {manifest.weights}; the "
+        "manifest holds the digest of each file and how a photograph becomes the input. Evaluated "
+        f"by drdeploy {VERSION}.",
+    )
+    yield (
+        "10b, 11",
+        "8a, 8b",
+        "The reference standard and who set it",
+        "partly",
+        (
+            "The grade in the table of labels, on the ICDR scale. Add who graded, how, and with "
+            "what training."
+        ),
+    )
+    chosen = "" if grader.clinical is None else grader.clinical.chosen_on
+    yield (
+        "12a",
+        "15",
+        "Thresholds, and whether they were fixed before",
+        "reported",
+        f"Fixed in the artifact, chosen on {chosen}. No threshold is chosen here."
+        if chosen
+        else "The artifact has no thresholds; the most probable grade is the answer.",
+    )
+    yield (
+        "13a, 13b",
+        "8c",
+        "Who knew what when grading",
+        "partly",
+        (
+            "The grader sees only the photograph. Add whether the labels were given without "
+            "knowing the grader's answer."
+        ),
+    )
+    yield (
+        "14",
+        "12e",
+        "Methods",
+        "reported",
+        "See how to read this page.",
+    )
+    yield (
+        "15, 16",
+        "11",
+        "Photographs without a grade or a label",
+        "reported",
+        (
+            f"{len(evaluated.graded) - found.n} without a grade, {len(test_set.set_aside)} "
+            "set aside; each is listed with its reason, and results are also given with "
+            "ungradable eyes referred."
+        ),
+    )
+    yield (
+        "17",
+        "12d, 14, 23b",
+        "Differences between subgroups, fairness",
+        "reported" if details.subgroups else "add",
+        f"By {', '.join(details.subgroups)}."
+        if details.subgroups
+        else "Name columns such as camera, site, age group or sex with --by.",
+    )
+    yield (
+        "18",
+        "10",
+        "Sample size",
+        "partly",
+        (
+            f"{found.n} photographs, {found.referable.positives} of grade 2 or worse, "
+            f"{found.vision_threatening.positives} of grade 3 or worse. The intervals show what "
+            "this number can tell. Add how it was planned."
+        ),
+    )
+    yield (
+        "AI",
+        "12a, 16",
+        "Training and evaluation are apart",
+        "partly",
+        (
+            "Copies are found by content, and training photographs by the digest in the manifest: "
+            f"{' '.join(evaluated.notes) or 'no overlap was found.'}"
+        ),
+    )
+
+
+def _list_items_about_results(evaluated: GraderEvaluation) -> Iterator[Row]:
+    details = evaluated.details
+    unit = evaluated.graded.group_unit
+    yield (
+        "19",
+        "20a",
+        "Flow of photographs and patients",
+        "reported" if unit else "partly",
+        "See the flow of photographs."
+        if unit
+        else "See the flow of photographs. The patients are not known; give them with --patient.",
+    )
+    yield (
+        "21a",
+        "20b",
+        "Severity among the photographs",
+        "reported",
+        "See the number of each grade.",
+    )
+    yield (
+        "23",
+        "",
+        "Cross table of answers and labels",
+        "reported",
+        "See the confusion matrix.",
+    )
+    yield (
+        "24",
+        "23a",
+        "Accuracy and calibration with intervals",
+        "reported",
+        "See decisions, calibration and decision curves.",
+    )
+    yield (
+        "24",
+        "",
+        "Results by patient",
+        "reported" if details.patients else "add",
+        "See the results by patient."
+        if details.patients
+        else "Ask for the worst eye of each patient with --by patient.",
+    )
+    yield (
+        "13b, 24",
+        "8a",
+        "Agreement between readers",
+        "reported" if details.second_reader else "add",
+        "See the second reader."
+        if details.second_reader
+        else "Give a second reader's grades with --second-label.",
+    )
+    yield (
+        "AI",
+        "27a",
+        "What happens to poor photographs",
+        "reported",
+        (
+            "The artifact's limits refuse them, with the reason. See the photographs not graded "
+            "and risk over coverage."
+        ),
+    )
+    yield (
+        "",
+        "12f, 24",
+        "Changes of the model",
+        "reported",
+        "None. Calibration is also shown at another prevalence."
+        if details.adjustments
+        else "None.",
+    )
+    yield (
+        "26",
+        "26",
+        "Limits",
+        "reported",
+        "See the limits, and the notes at the top.",
+    )
+
+
+def _list_items_to_add() -> Iterator[Row]:
+    yield "2", "2", "Abstract", "add", "Write it."
+    yield "3, 4", "3a to 4", "Background, intended use, hypotheses", "add", "State them."
+    yield (
+        "6, 7, 9",
+        "6b",
+        "Who could take part, and how they were found",
+        "add",
+        "State the criteria, and whether patients were consecutive.",
+    )
+    yield (
+        "20",
+        "3c, 20b",
+        "Age, sex, ethnicity, diabetes, earlier treatment",
+        "add",
+        "Describe the patients.",
+    )
+    yield (
+        "21b",
+        "",
+        "Other diseases among eyes without the target",
+        "add",
+        "Count drusen, vein occlusion, hypertensive retinopathy and myopia, which can look alike.",
+    )
+    yield (
+        "22, 25",
+        "6c",
+        "Time between photograph and label, treatment, harm",
+        "add",
+        "State whether the label comes from the same photograph or from an examination.",
+    )
+    yield "27", "25, 27b, 27c", "What follows for practice", "add", "Discuss it."
+    yield (
+        "28 to 30, AI",
+        "17 to 19",
+        "Ethics, registration, protocol, funding, data, code",
+        "add",
+        "State them. The code of the evaluation is drdeploy, Apache-2.0.",
+    )

@@ -1,0 +1,101 @@
+"""Evaluate a grader by patient: each patient's worst eye decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.errors import InvalidInput
+from drdeploy.grader.evaluation.evaluation import (
+    Evaluation,
+    estimate_sensitivity_and_specificity,
+    evaluate_probabilities,
+)
+from drdeploy.grader.grading.grade import Grade
+from drdeploy.grader.grading.prediction import (
+    grades_from_probabilities,
+    probability_of_grade_or_worse,
+)
+
+if TYPE_CHECKING:
+    from drdeploy.grader.artifacts import Clinical
+    from drdeploy.grader.evaluation.predictions import GradedSet
+    from drdeploy.statistics.estimate import Estimate
+
+
+@dataclass(frozen=True, eq=False)
+class PatientEvaluation:
+    """The results of a grader with one answer for each patient.
+
+    Attributes:
+        unit: What counts as a patient: ``patient``, ``session`` or ``group``, as the table of
+            labels has it.
+        n: Number of patients, with and without a grade.
+        partly_graded: Number of patients with some photographs that were graded, and others that
+            were not.
+        evaluation: The results; each patient has the worst label of all photographs, and the worst
+            grade and highest probabilities of the graded photographs.
+        referring: Sensitivity and specificity at each grade if a patient with an ungradable
+            photograph is referred.
+    """
+
+    unit: str
+    n: int
+    partly_graded: int
+    evaluation: Evaluation
+    referring: dict[Grade, tuple[Estimate, Estimate]]
+
+
+def evaluate_patients(
+    graded: GradedSet,
+    clinical: Clinical | None,
+    *,
+    prevalence: float | None = None,
+    seed: int = 0,
+) -> PatientEvaluation:
+    """Evaluate a grader by patient.
+
+    Raises:
+        InvalidInput: It is not known which photographs belong to one patient.
+    """
+    if not graded.group_unit:
+        raise InvalidInput(
+            "The photographs have no patients or sessions, which --by patient needs",
+            remedy="Give the column with the patients with --patient COLUMN",
+        )
+    names, member_of = np.unique(graded.groups, return_inverse=True)
+    is_graded = graded.is_gradable
+    thresholds = None if clinical is None else clinical.grade_thresholds
+    labels = np.zeros(names.size, dtype=np.intp)
+    np.maximum.at(labels, member_of, graded.labels)
+    grades = np.zeros(names.size, dtype=np.intp)
+    or_worse = np.zeros((names.size, len(Grade)))
+    known = graded.probabilities[is_graded]
+    np.maximum.at(grades, member_of[is_graded], grades_from_probabilities(known, thresholds))
+    np.maximum.at(or_worse, member_of[is_graded], probability_of_grade_or_worse(known))
+    has_grade = np.bincount(member_of[is_graded], minlength=names.size) > 0
+    has_refused = np.bincount(member_of[~is_graded], minlength=names.size) > 0
+    # The differences of P(grade >= g) between neighbouring grades give P(grade >= g) again.
+    probabilities = -np.diff(or_worse, axis=1, append=0.0)
+    return PatientEvaluation(
+        unit=graded.group_unit,
+        n=names.size,
+        partly_graded=int((has_grade & has_refused).sum()),
+        evaluation=evaluate_probabilities(
+            labels,
+            probabilities,
+            grades=grades,
+            is_gradable=has_grade,
+            operating_points=() if clinical is None else clinical.operating_points,
+            prevalence=prevalence,
+            seed=seed,
+        ),
+        referring={
+            grade: estimate_sensitivity_and_specificity(
+                labels >= grade, (grades >= grade) | has_refused
+            )
+            for grade in (Grade.MODERATE, Grade.SEVERE)
+        },
+    )

@@ -1,0 +1,74 @@
+"""Measure how often the most confident decisions are wrong, at several coverages.
+
+The coverage is the share of the photographs whose decision is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.grader.grading.grade import Grade
+from drdeploy.statistics.proportions import estimate_grouped_proportion
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from drdeploy.statistics.estimate import Estimate
+
+COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
+
+
+@dataclass(frozen=True)
+class RiskAtCoverage:
+    """The share of wrong decisions if only the most confident decisions are kept.
+
+    Attributes:
+        at_least: The least share of the decisions that is kept.
+        coverage: The share of the decisions that is kept; larger than ``at_least`` if confidences
+            are equal.
+        risk: Share of the kept decisions that are on the wrong side of grade 2.
+    """
+
+    at_least: float
+    coverage: float
+    risk: Estimate
+
+
+def measure_risk_at_coverages(
+    truth: NDArray[np.intp],
+    grades: NDArray[np.intp],
+    or_worse: NDArray[np.floating],
+    groups: NDArray[np.generic],
+) -> tuple[RiskAtCoverage, ...]:
+    """Measure the risk at each coverage; the confidence is the probability of the decision.
+
+    Args:
+        truth: Labels, shape ``(n,)``.
+        grades: Answers, shape ``(n,)``.
+        or_worse: P(grade >= g) for each grade g, shape ``(n, 5)``.
+        groups: Capture sessions or patients, shape ``(n,)``.
+    """
+    if not truth.size:
+        return ()
+    is_referred = grades >= Grade.MODERATE
+    confidence = compute_confidence_at_grade_2(is_referred, or_worse)
+    is_wrong = is_referred != (truth >= Grade.MODERATE)
+    ordered = np.sort(confidence)[::-1]
+    found = []
+    for share in COVERAGES:
+        is_kept = confidence >= ordered[math.ceil(share * truth.size) - 1]
+        risk = estimate_grouped_proportion(is_wrong[is_kept], groups[is_kept])
+        found.append(RiskAtCoverage(share, float(is_kept.mean()), risk))
+    return tuple(found)
+
+
+def compute_confidence_at_grade_2(
+    is_referred: NDArray[np.bool_], or_worse: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """Return the probability that each decision at grade 2 is right, in shape ``(n,)``."""
+    referable = or_worse[:, Grade.MODERATE]
+    return np.where(is_referred, referable, 1 - referable)

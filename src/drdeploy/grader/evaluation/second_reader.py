@@ -1,0 +1,87 @@
+"""Compare a second reader's grades with the labels, and the grader with both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.errors import InvalidInput
+from drdeploy.grader.datasets.grade_names import parse_grade
+from drdeploy.grader.evaluation.evaluation import estimate_sensitivity_and_specificity
+from drdeploy.grader.evaluation.metrics import estimate_kappa
+from drdeploy.grader.grading.grade import Grade
+from drdeploy.grader.grading.prediction import grades_from_probabilities
+
+if TYPE_CHECKING:
+    from drdeploy.grader.evaluation.predictions import GradedSet
+    from drdeploy.statistics.estimate import Estimate
+
+
+@dataclass(frozen=True)
+class SecondReader:
+    """A second reader's grades against the labels, on the photographs that the grader graded too.
+
+    Attributes:
+        column: The column of the second reader's grades.
+        n: Photographs with a label, a second grade and the grader's grade.
+        without_grade: Photographs whose cell in the column is not a grade.
+        kappa: Quadratic weighted kappa of the second reader and the labels.
+        grader_kappa: Quadratic weighted kappa of the grader and the labels.
+        grader_kappa_with_second: Quadratic weighted kappa of the grader and the second reader.
+        decisions: Sensitivity and specificity of the second reader against the labels, by the grade
+            from which an eye is diseased.
+        grader_decisions: Sensitivity and specificity of the grader against the labels, by the grade
+            from which an eye is diseased.
+    """
+
+    column: str
+    n: int
+    without_grade: int
+    kappa: Estimate
+    grader_kappa: Estimate
+    grader_kappa_with_second: Estimate
+    decisions: dict[Grade, tuple[Estimate, Estimate]]
+    grader_decisions: dict[Grade, tuple[Estimate, Estimate]]
+
+
+def compare_with_second_reader(
+    graded: GradedSet, column: str, thresholds: tuple[float, ...] | None, *, seed: int = 0
+) -> SecondReader:
+    """Compare a second reader, the labels and the grader.
+
+    Raises:
+        InvalidInput: The column has no ICDR grade.
+    """
+    read = [parse_grade(cell) for cell in graded.columns[column]]
+    has_grade = np.array([grade is not None for grade in read], dtype=bool)
+    if not has_grade.any():
+        raise InvalidInput(
+            f"The column '{column}' has no ICDR grade from 0 to 4",
+            where="--second-label",
+            remedy="Give the column with the second reader's grades",
+        )
+    both = np.flatnonzero(has_grade & graded.is_gradable)
+    part = graded.select_by_position(both)
+    second = np.array([int(read[at] or 0) for at in both], dtype=np.intp)
+    grades = grades_from_probabilities(part.probabilities, thresholds)
+
+    def decide(answers: np.ndarray) -> dict[Grade, tuple[Estimate, Estimate]]:
+        return {
+            grade: estimate_sensitivity_and_specificity(
+                part.labels >= grade, answers >= grade, part.groups
+            )
+            for grade in (Grade.MODERATE, Grade.SEVERE)
+        }
+
+    return SecondReader(
+        column=column,
+        n=both.size,
+        without_grade=int((~has_grade).sum()),
+        kappa=estimate_kappa(part.labels, second, part.groups, seed=seed),
+        grader_kappa=estimate_kappa(part.labels, grades, part.groups, seed=seed),
+        grader_kappa_with_second=estimate_kappa(second, grades, part.groups, seed=seed),
+        decisions=decide(second),
+        grader_decisions=decide(grades),
+    )

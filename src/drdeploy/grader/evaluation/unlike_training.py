@@ -1,0 +1,66 @@
+"""Compare the photographs that are flagged as unlike the training photographs with the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from drdeploy.grader.evaluation.metrics import estimate_kappa
+from drdeploy.grader.grading.grade import Grade
+from drdeploy.statistics.proportions import estimate_grouped_proportion
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from drdeploy.statistics.estimate import Estimate
+
+
+@dataclass(frozen=True)
+class FlagQuality:
+    """How often photographs are flagged, and how often the grader errs with and without the flag.
+
+    Attributes:
+        flagged: Share of the graded photographs that are flagged.
+        risk_flagged: Share of the flagged photographs on the wrong side of grade 2.
+        risk_unflagged: Share of the other photographs on the wrong side of grade 2.
+        kappa_flagged: Quadratic weighted kappa of the flagged photographs.
+        kappa_unflagged: Quadratic weighted kappa of the other photographs.
+    """
+
+    flagged: Estimate
+    risk_flagged: Estimate
+    risk_unflagged: Estimate
+    kappa_flagged: Estimate
+    kappa_unflagged: Estimate
+
+
+def measure_flag_quality(
+    truth: NDArray[np.intp],
+    grades: NDArray[np.intp],
+    is_flagged: NDArray[np.bool_],
+    groups: NDArray[np.generic],
+    *,
+    seed: int = 0,
+) -> FlagQuality:
+    """Measure the share of flagged photographs, and the risk with and without the flag.
+
+    Args:
+        truth: Labels, shape ``(n,)``.
+        grades: Answers, shape ``(n,)``.
+        is_flagged: Whether each photograph is unlike the training photographs, shape ``(n,)``.
+        groups: Capture sessions or patients, shape ``(n,)``.
+        seed: Seed of the bootstrap intervals.
+    """
+    is_wrong = (grades >= Grade.MODERATE) != (truth >= Grade.MODERATE)
+    risks, kappas = [], []
+    for side in (is_flagged, ~is_flagged):
+        risks.append(estimate_grouped_proportion(is_wrong[side], groups[side]))
+        kappas.append(estimate_kappa(truth[side], grades[side], groups[side], seed=seed))
+    return FlagQuality(
+        flagged=estimate_grouped_proportion(is_flagged, groups),
+        risk_flagged=risks[0],
+        risk_unflagged=risks[1],
+        kappa_flagged=kappas[0],
+        kappa_unflagged=kappas[1],
+    )

@@ -1,0 +1,118 @@
+"""Measure how a photograph looks, to find photographs unlike those that a grader was trained on.
+
+The measurements say something about the camera (colour, light, vignetting), about its resolution
+and focus (detail of four sizes), about its field (how coarse the vessels are), and about what is
+unusual in the eye (the brightest and darkest spots of four sizes).  All are logarithms of ratios
+within the eye, which is scaled to a fixed size, so that the resolution of the file does not matter.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+from math import log
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import ImageFilter
+
+from drdeploy.grader.fundus.eye_copies import COLOUR_PX, DETAIL_PX, FINE_BLUR_PX
+from drdeploy.grader.fundus.familiarity import BLURS_PX
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from drdeploy.grader.fundus.eye_copies import EyeCopies
+    from drdeploy.grader.fundus.familiarity import Familiarity
+    from drdeploy.grader.fundus.photograph import DecodedPhotograph
+
+RIM_SHARE, DETAIL_RIM_SHARE = 0.9, 0.85
+"""Share of the radius on which colour and detail are measured."""
+CORE_SHARE, RING_SHARE = 0.4, 0.65
+"""Vignetting compares the light beyond the second share of the radius with that within the
+first."""
+SPOT_SHARE = 0.005
+"""Share of the pixels that count as the brightest or darkest spots."""
+SMALLEST = 1e-4
+"""Smallest value whose logarithm is taken."""
+
+
+def measure_appearance(photograph: DecodedPhotograph) -> NDArray[np.float64]:
+    """Return a photograph's measurements in the order of :data:`MEASUREMENTS` (6 ms of CPU)."""
+    copies = photograph.eye_copies
+    return np.array([*_measure_colour(copies.colour), *_measure_detail(copies)])
+
+
+def measure_distance_from_training(
+    photograph: DecodedPhotograph, familiarity: Familiarity
+) -> float:
+    """Return a photograph's distance from the training photographs, to compare with the limit."""
+    return compute_distance_of_measurements(measure_appearance(photograph), familiarity)
+
+
+def compute_distance_of_measurements(
+    measured: NDArray[np.float64], familiarity: Familiarity
+) -> float:
+    """Return the root mean square of the measurements' differences along the rule's directions."""
+    difference = measured - np.asarray(familiarity.means)
+    # Sums of products and no matrix product: a lean image has only a part of BLAS.
+    along = (np.asarray(familiarity.directions) * difference).sum(axis=1)
+    return float(np.sqrt((along * along).mean()))
+
+
+def _measure_colour(copy: Image.Image) -> list[float]:
+    small = np.asarray(copy, np.float64)
+    radius = _compute_radius_shares(COLOUR_PX)
+    is_inside = (radius <= RIM_SHARE) & (small.max(axis=2) > 0)
+    if not is_inside.any():  # a black photograph
+        is_inside = radius <= RIM_SHARE
+    inside = small[is_inside]
+    red, green, blue = (float(mean) + 2 for mean in inside.mean(axis=0))
+    spreads = [float(spread) + 1 for spread in inside.std(axis=0)]
+    light = small.mean(axis=2)
+    core, ring = light[is_inside & (radius < CORE_SHARE)], light[is_inside & (radius > RING_SHARE)]
+    vignetting = (_mean_or_zero(ring) + 2) / (_mean_or_zero(core) + 2)
+    return [
+        log((red + green + blue) / 3),
+        log(red / green),
+        log(blue / green),
+        *(log(spread / mean) for spread, mean in zip(spreads, (red, green, blue), strict=True)),
+        log(vignetting),
+    ]
+
+
+def _measure_detail(copies: EyeCopies) -> list[float]:
+    levels = [copies.green, *(_blur_green(copies, blur_px) for blur_px in BLURS_PX)]
+    pixels = [np.asarray(level, np.float32) for level in levels]
+    is_inside = (_compute_radius_shares(DETAIL_PX) <= DETAIL_RIM_SHARE) & (pixels[0] > 0)
+    if not is_inside.any():
+        is_inside = _compute_radius_shares(DETAIL_PX) <= DETAIL_RIM_SHARE
+    inside = [level[is_inside] for level in pixels]
+    brightness = float(inside[0].mean()) + 1
+    detail, bright, dark = [], [], []
+    for finer, coarser in pairwise(inside):
+        difference = np.sort(finer - coarser) / brightness
+        at = int(SPOT_SHARE * difference.size)
+        detail.append(log(float(np.abs(difference).mean()) + SMALLEST))
+        bright.append(log(max(float(difference[-1 - at]), SMALLEST)))
+        dark.append(log(max(-float(difference[at]), SMALLEST)))
+    return [*detail, *bright, *dark]
+
+
+def _blur_green(copies: EyeCopies, blur_px: float) -> Image.Image:
+    if blur_px == FINE_BLUR_PX:  # the gradability check has made this one
+        return copies.finely_blurred
+    return copies.green.filter(ImageFilter.GaussianBlur(blur_px))
+
+
+def _mean_or_zero(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if values.size else 0.0
+
+
+@lru_cache(2)
+def _compute_radius_shares(side_px: int) -> NDArray[np.float64]:
+    """Return the distance of each pixel from the middle of a square, in radii."""
+    from_middle = np.abs(np.arange(side_px) - (side_px - 1) / 2) / (side_px / 2)
+    distances: NDArray[np.float64] = np.hypot(from_middle, from_middle[:, None])
+    return distances

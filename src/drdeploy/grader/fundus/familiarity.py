@@ -1,0 +1,53 @@
+"""The rule in a manifest that says whether a photograph is unlike the training photographs."""
+
+from __future__ import annotations
+
+import msgspec
+
+BLURS_PX = (1.0, 2.0, 4.0, 8.0)
+"""Standard deviations of blurs; detail of each size is the difference of two neighbouring blurs."""
+
+COLOUR_MEASUREMENTS = (
+    "light",
+    "red_to_green",
+    "blue_to_green",
+    *("spread_red", "spread_green", "spread_blue"),
+    "vignetting",
+)
+MEASUREMENTS = (
+    *COLOUR_MEASUREMENTS,
+    *(f"detail_{int(blur)}px" for blur in BLURS_PX),
+    *(f"bright_spots_{int(blur)}px" for blur in BLURS_PX),
+    *(f"dark_spots_{int(blur)}px" for blur in BLURS_PX),
+)
+"""Names of the measurements of :func:`drdeploy.grader.fundus.appearance.measure_appearance`."""
+
+SENTENCE = (
+    "The photograph is unlike those that the grader was trained on (camera, colour, field, "
+    "sharpness or disease), so the grade may be wrong"
+)
+
+
+class Familiarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How different from the training photographs a photograph may look.
+
+    From each measurement of :data:`MEASUREMENTS`, the mean over the training photographs is
+    subtracted. The matrix ``directions`` turns these differences into uncorrelated numbers with a
+    spread of 1. The distance of a photograph is the root mean square of the numbers.
+
+    Attributes:
+        measurements: Names of the measurements, in order.
+        means: Mean of each measurement over the training photographs.
+        directions: One row of weights for each independent direction, in units of its spread.
+        limit: Distance beyond which a photograph is unlike the training photographs.
+        chosen_on: A description of the photographs on which the rule was chosen.
+        flagged_share: Share of the training photographs beyond the limit, each judged by a rule
+            from photographs of other patients or sessions.
+    """
+
+    measurements: tuple[str, ...]
+    means: tuple[float, ...]
+    directions: tuple[tuple[float, ...], ...]
+    limit: float
+    chosen_on: str
+    flagged_share: float

@@ -1,0 +1,105 @@
+"""Explain what a model's outputs are if they are not what the manifest says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SUM_TOLERANCE = 1e-2
+"""How far the sum of an 8-bit softmax may be from one: its outputs are multiples of 1/256."""
+
+ONE_VALUE = (
+    "The model answers with one value per image, not with one for each class",
+    "Export a model that ends in a softmax over the classes; a score needs thresholds of its own",
+)
+"""What is wrong with a regression or a single sigmoid, and the remedy."""
+
+_SCORES = (
+    (
+        "The model's outputs are separate scores between 0 and 1 that do not sum to 1, as several "
+        "sigmoids or the cumulative outputs of an ordinal model give"
+    ),
+    (
+        "Export a model that ends in a softmax over the classes, or turn the scores into one "
+        "probability for each class inside the model"
+    ),
+)
+
+
+_PERCENTAGES = (
+    "The model's outputs are percentages, not probabilities",
+    "Divide the outputs by 100 inside the model",
+)
+
+
+def explain_wrong_class_count(outputs: int, classes: int) -> tuple[str, str]:
+    """Return the message and the remedy if a model has more or fewer outputs than classes."""
+    if outputs == classes - 1:
+        return (
+            (
+                f"The model has {outputs} outputs, but the manifest names {classes} classes; an "
+                "ordinal model (CORAL, CORN) has one output for each boundary between classes"
+            ),
+            (
+                f"Turn the outputs into one probability for each of the {classes} classes inside "
+                "the model; if the outputs are classes, name them with --classes"
+            ),
+        )
+    return (
+        f"The model has {outputs} outputs, but the manifest names {classes} classes",
+        (
+            f"Name all {outputs} outputs with --classes, or export a model with one "
+            f"probability for each of the {classes} classes"
+        ),
+    )
+
+
+def are_probability_distributions(rows: NDArray[np.floating]) -> bool:
+    """Whether each row ``(n, classes)`` is a distribution of probabilities."""
+    sums = rows.sum(axis=1)
+    return bool(np.all(np.abs(sums - 1.0) <= SUM_TOLERANCE) and rows.min() >= -SUM_TOLERANCE)
+
+
+def _are_percentages(rows: NDArray[np.floating]) -> bool:
+    return not are_probability_distributions(rows) and are_probability_distributions(rows / 100)
+
+
+def explain_why_no_probabilities(rows: NDArray[np.floating]) -> tuple[str, str]:
+    """Return what is wrong with outputs ``(n, classes)`` that are not probabilities.
+
+    The second text is the remedy.
+    """
+    if rows.min() >= -SUM_TOLERANCE and rows.max() <= 1 + SUM_TOLERANCE:
+        return _SCORES
+    if _are_percentages(rows):
+        return _PERCENTAGES
+    if rows.max() <= SUM_TOLERANCE and are_probability_distributions(np.exp(rows)):
+        return (
+            "The model's outputs are logarithms of probabilities",
+            "Pack the model with `--output logits`, which gives the probabilities",
+        )
+    return (
+        "The model's outputs are not probabilities",
+        "If the model ends before its softmax, pack it with `--output logits`",
+    )
+
+
+def explain_why_no_logits(rows: NDArray[np.floating]) -> tuple[str, str] | None:
+    """Return why outputs ``(n, classes)`` cannot be logits, and the remedy; None if they can.
+
+    A second softmax over probabilities would give nearly the same value for every class.
+    """
+    if _are_percentages(rows):
+        return _PERCENTAGES
+    if rows.min() < 0 or rows.max() > 1:
+        return None
+    if are_probability_distributions(rows):
+        return (
+            "The model's outputs are probabilities already, not logits",
+            "Pack the model with `--output probabilities`",
+        )
+    return _SCORES

@@ -1,0 +1,391 @@
+"""Find the photographs in a folder, by one rule for all commands.
+
+A file counts as a photograph if it is a JPEG, PNG or TIFF, whatever its name, or if its name has
+the suffix of one of these formats.  All other files are counted, with the reason why they are left
+out.  Subfolders and linked folders are searched, too, each folder once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from drdeploy.errors import PayloadTooLarge
+from drdeploy.files import open_regular_file
+from drdeploy.grader.fundus.formats import jpeg, png, tiff
+from drdeploy.grader.fundus.formats.foreign import (
+    ARCHIVE_SUFFIXES,
+    FOREIGN_SUFFIXES,
+    HEAD_BYTES,
+    find_name_of_foreign_format,
+    is_dicom,
+)
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff"})
+"""A file with one of these suffixes counts as a photograph, even if its content is not one."""
+
+SYSTEM_NAMES = frozenset(
+    name.casefold()
+    for name in (
+        *("__MACOSX", "Icon\r", "Thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini"),
+        *("$RECYCLE.BIN", "RECYCLER", "System Volume Information", "lost+found"),
+        *("@eaDir", "@tmp", "#recycle", "#snapshot"),
+        "DICOMDIR",  # the index on a medium with DICOM files
+    )
+)
+"""The names of files and folders that macOS, Windows, Linux, network storage and DICOM media
+create."""
+
+SHOWN_PATHS = 3
+"""The largest number of paths in one note."""
+
+_CONTENT_TYPES = {
+    jpeg.SIGNATURE: "image/jpeg",
+    png.SIGNATURE: "image/png",
+    **dict.fromkeys(tiff.SIGNATURES, "image/tiff"),
+}
+_SIGNATURES = tuple(_CONTENT_TYPES)
+_NO_PICTURES = frozenset({"PDF", "icon (ICO)"})
+_ICLOUD_SUFFIX = ".icloud"
+"""macOS replaces a photograph that is only in iCloud by ``.NAME.icloud``."""
+_SHORT_SUFFIX = re.compile(r"\.[a-z0-9]{1,5}")
+
+Cause = Literal[
+    "hidden", "system", "picture", "archive", "other", "closed", "linked", "special", "broken"
+]
+"""Why a file or folder is left out.
+
+- ``hidden``: The name begins with a full stop.
+- ``system``: The operating system created it.
+- ``picture``: It is a picture in another format.
+- ``archive``: It is an archive, such as a ZIP file, which may hold photographs.
+- ``other``: It is not a picture.
+- ``closed``: It cannot be opened, or is not on this machine.
+- ``linked``: It is a link to a folder that is searched anyway.
+- ``special``: It is a pipe, a socket or a device.
+- ``broken``: It is a link whose target does not exist.
+"""
+
+
+_MAY_BE_MISSED: frozenset[Cause] = frozenset({"picture", "closed"})
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file or folder that was found and is not taken for a photograph.
+
+    Attributes:
+        path: Path of the file or folder.
+        cause: Why it is left out.
+        detail: Its format, its suffix, its name if the operating system created it, or the error
+            message of the operating system.
+    """
+
+    path: Path
+    cause: Cause
+    detail: str = ""
+
+    @property
+    def may_be_missed_photograph(self) -> bool:
+        """Whether the path may be a photograph of an eye, or a folder with photographs of eyes."""
+        return self.cause in _MAY_BE_MISSED
+
+
+@dataclass(frozen=True)
+class FoundFiles:
+    """The result of searching a folder.
+
+    Attributes:
+        photographs: The photographs, sorted by path.
+        left_out: All other files and folders.
+    """
+
+    photographs: tuple[Path, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def search_folder_for_photographs(
+    folder: Path, *, is_deep: bool = True, with_dicom: bool = False
+) -> FoundFiles:
+    """Search a folder for photographs.
+
+    The folder is searched even if its own name begins with a full stop.
+
+    Args:
+        folder: The folder; a missing folder is listed as one that cannot be opened.
+        is_deep: Whether to search its subfolders, too.
+        with_dicom: Whether DICOM files count as photographs.
+    """
+    search = _Search(folder, is_deep, with_dicom)
+    for _ in search.search_folder_by_folder():
+        pass
+    return FoundFiles(tuple(sorted(search.photographs)), tuple(search.left_out))
+
+
+def iterate_photographs_in_folder(
+    folder: Path, record_left_out: Callable[[LeftOut], None], *, with_dicom: bool = False
+) -> Iterator[Path]:
+    """Yield the photographs in a folder and its subfolders while the folder is being searched.
+
+    The rule is that of :func:`search_folder_for_photographs`. Only the names in one folder at a
+    time are in memory. The photographs of a folder are sorted, and the folders are not.
+
+    Args:
+        folder: The folder; a missing folder is recorded as one that cannot be opened.
+        record_left_out: Called with each other file or folder.
+        with_dicom: Whether DICOM files count as photographs.
+    """
+    search = _Search(folder, is_deep=True, with_dicom=with_dicom)
+    for _ in search.search_folder_by_folder():
+        yield from search.photographs
+        search.photographs.clear()
+        for one in search.left_out:
+            record_left_out(one)
+        search.left_out.clear()
+
+
+def read_photograph_bytes(file: Path) -> bytes:
+    """Read a photograph from the user's own disk.
+
+    Raises:
+        OSError: The file cannot be read, or is a pipe, a socket or a device.
+        PayloadTooLarge: The file is larger than any photograph.
+    """
+    with open_regular_file(file) as stream:
+        data = stream.read(LOCAL_FILE_LIMITS.max_bytes + 1)
+    if len(data) > LOCAL_FILE_LIMITS.max_bytes:
+        raise PayloadTooLarge(f"The file has more than {LOCAL_FILE_LIMITS.max_bytes} bytes")
+    return data
+
+
+def is_dicom_file(file: Path) -> bool:
+    """Tell whether a file is DICOM, by its content, or by its suffix if it cannot be read."""
+    try:
+        with open_regular_file(file) as stream:
+            return is_dicom(stream.read(HEAD_BYTES))
+    except OSError:
+        return FOREIGN_SUFFIXES.get(file.suffix.lower()) == "DICOM"
+
+
+def find_content_type_of_photograph(data: bytes) -> str:
+    """Return the content type of a JPEG, PNG or TIFF; empty for any other content."""
+    found = (kind for mark, kind in _CONTENT_TYPES.items() if data.startswith(mark))
+    return next(found, "")
+
+
+def write_sentences_on_left_out_files(
+    left_out: Iterable[LeftOut], *, show_paths: bool = False
+) -> list[str]:
+    """Return one sentence for each reason, with the number of files and folders.
+
+    Args:
+        left_out: The files and folders that were left out.
+        show_paths: Whether to show paths of files that may be photographs; file names often
+            contain the name of a patient.
+    """
+    summary = LeftOutSummary()
+    for one in left_out:
+        summary.add(one)
+    return summary.write_sentences(show_paths=show_paths)
+
+
+@dataclass
+class _LeftOutGroup:
+    """What was left out for one reason: its number, the first paths, and the details."""
+
+    count: int = 0
+    first_paths: list[Path] = field(default_factory=list)
+    details: set[str] = field(default_factory=set)
+
+
+class LeftOutSummary:
+    """Counts of what was left out, which need no more memory for a million files than for one.
+
+    Attributes:
+        may_miss_photographs: Whether a path that was added may be a photograph of an eye.
+    """
+
+    def __init__(self) -> None:
+        self.may_miss_photographs = False
+        self._groups: dict[tuple[Cause, str], _LeftOutGroup] = {}
+
+    def add(self, one: LeftOut) -> None:
+        """Count a file or folder."""
+        self.may_miss_photographs |= one.may_be_missed_photograph
+        key = (one.cause, one.detail if one.may_be_missed_photograph else "")
+        group = self._groups.setdefault(key, _LeftOutGroup())
+        group.count += 1
+        if len(group.first_paths) < SHOWN_PATHS:
+            group.first_paths.append(one.path)
+        if one.detail:
+            group.details.add(one.detail)
+
+    def write_sentences(self, *, show_paths: bool = False) -> list[str]:
+        """Return the sentences of :func:`write_sentences_on_left_out_files`."""
+        sentences = []
+        for (cause, detail), group in sorted(self._groups.items(), key=lambda item: item[0]):
+            is_one = group.count == 1
+            sentence = _SENTENCES[cause].format(
+                n=f"{group.count:,} {_NOUNS[cause][not is_one]}",
+                are="is" if is_one else "are",
+                lead="leads" if is_one else "lead",
+                them="it" if is_one else "them",
+                they_hold="it holds" if is_one else "they hold",
+                detail=detail,
+                details=", ".join(sorted(group.details)) or "no suffix",
+            )
+            if show_paths and cause in _MAY_BE_MISSED:
+                shown = ", ".join(map(str, group.first_paths))
+                hidden = group.count - len(group.first_paths)
+                more = f" and {hidden:,} more" if hidden else ""
+                sentence = f"{sentence} ({shown}{more})"
+            sentences.append(sentence)
+        return sentences
+
+
+_NOUNS: Mapping[Cause, tuple[str, str]] = {
+    "hidden": ("hidden file or folder", "hidden files and folders"),
+    "system": ("file or folder of the operating system", "files and folders of the system"),
+    "picture": ("file", "files"),
+    "archive": ("archive", "archives"),
+    "other": ("file", "files"),
+    "closed": ("file or folder", "files and folders"),
+    "linked": ("linked folder", "linked folders"),
+    "special": ("pipe, socket or device", "pipes, sockets and devices"),
+    "broken": ("link", "links"),
+}
+_SENTENCES: Mapping[Cause, str] = {
+    "hidden": "{n} {are} left out: names that begin with a full stop",
+    "system": "{n} {are} left out: {details}",
+    "picture": "{n} {are} left out, in the format {detail}: convert {them} to JPEG, PNG or TIFF",
+    "archive": "{n} {are} left out: {details}; unpack {them} if {they_hold} photographs",
+    "other": "{n} that {are} no picture {are} left out: {details}",
+    "closed": "{n} cannot be opened: {detail}",
+    "linked": "{n} that {lead} to a folder which is searched anyway {are} left out",
+    "special": "{n} {are} left out",
+    "broken": "{n} that {lead} nowhere {are} left out",
+}
+
+
+@dataclass
+class _Search:
+    """The state of the search of a folder.
+
+    Attributes:
+        root: The folder that the user named.
+        is_deep: Whether its subfolders are searched.
+        with_dicom: Whether DICOM files count as photographs.
+        linked_folders: Links to folders that have not been searched yet.
+    """
+
+    root: Path
+    is_deep: bool
+    with_dicom: bool
+    photographs: list[Path] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    linked_folders: list[Path] = field(default_factory=list)
+    _entered: set[tuple[int, int]] = field(default_factory=set)
+
+    def search_folder_by_folder(self) -> Iterator[None]:
+        """Search the root, and stop after each folder."""
+        yield from self.search_real_folders(self.root)
+        # Real folders come first, so that a photograph has the path of its real folder.
+        while self.linked_folders:
+            yield from self.search_linked_folder(self.linked_folders.pop(0))
+
+    def search_real_folders(self, folder: Path) -> Iterator[None]:
+        """Search a folder and its subfolders, but not the folders that are links."""
+        folders = [folder]
+        while folders:
+            current = folders.pop()
+            try:
+                info = current.stat()
+                entries = sorted(os.scandir(current), key=lambda entry: os.fsencode(entry.name))
+            except OSError as err:
+                self._record_left_out(current, "closed", err.strerror or "")
+                yield
+                continue
+            self._entered.add((info.st_dev, info.st_ino))
+            within = [
+                Path(entry.path) for entry in entries if self._sort_entry_and_tell_if_folder(entry)
+            ]
+            folders += within if self.is_deep else []
+            yield
+
+    def search_linked_folder(self, link: Path) -> Iterator[None]:
+        """Search a linked folder, unless it was searched before or contains the root."""
+        info = link.stat()
+        if (info.st_dev, info.st_ino) in self._entered or self.root.resolve().is_relative_to(
+            link.resolve()
+        ):
+            self._record_left_out(link, "linked")
+            yield
+        else:
+            yield from self.search_real_folders(link)
+
+    def _sort_entry_and_tell_if_folder(self, entry: os.DirEntry[str]) -> bool:
+        """Return True for a real folder; record anything else in the lists of the search."""
+        path = Path(entry.path)
+        if entry.name.casefold() in SYSTEM_NAMES:
+            self._record_left_out(path, "system", entry.name.strip())
+        elif entry.name.startswith(".") and entry.name.endswith(_ICLOUD_SUFFIX):
+            self._record_left_out(path, "closed", "it must first be downloaded from iCloud")
+        elif entry.name.startswith("."):
+            self._record_left_out(path, "hidden")
+        else:
+            try:
+                mode = entry.stat().st_mode
+            except OSError as err:
+                self._sort_unreadable_entry(path, err)
+                return False
+            if stat.S_ISDIR(mode):
+                if not entry.is_symlink():
+                    return True
+                if self.is_deep:
+                    self.linked_folders.append(path)
+            elif stat.S_ISREG(mode):
+                self._sort_regular_file(path)
+            else:
+                self._record_left_out(path, "special")
+        return False
+
+    def _sort_unreadable_entry(self, path: Path, err: OSError) -> None:
+        if path.suffix.lower() in SUFFIXES:
+            self.photographs.append(path)  # whoever reads it says why that fails
+        elif isinstance(err, FileNotFoundError):
+            self._record_left_out(path, "broken")
+        else:
+            self._record_left_out(path, "closed", err.strerror or "")
+
+    def _sort_regular_file(self, path: Path) -> None:
+        suffix = path.suffix.lower()
+        if suffix in SUFFIXES:
+            self.photographs.append(path)
+            return
+        try:
+            with path.open("rb") as file:
+                head = file.read(HEAD_BYTES)
+        except OSError as err:
+            self._record_left_out(path, "closed", err.strerror or "")
+            return
+        foreign = FOREIGN_SUFFIXES.get(suffix) or find_name_of_foreign_format(head)
+        is_photograph = head.startswith(_SIGNATURES) and foreign != "camera raw"
+        if is_photograph or (foreign == "DICOM" and self.with_dicom):
+            self.photographs.append(path)
+        elif foreign and foreign not in _NO_PICTURES:
+            self._record_left_out(path, "picture", foreign)
+        elif suffix in ARCHIVE_SUFFIXES:
+            self._record_left_out(path, "archive", suffix)
+        else:
+            self._record_left_out(path, "other", suffix if _SHORT_SUFFIX.fullmatch(suffix) else "")
+
+    def _record_left_out(self, path: Path, cause: Cause, detail: str = "") -> None:
+        self.left_out.append(LeftOut(path, cause, detail))

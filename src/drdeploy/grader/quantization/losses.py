@@ -1,0 +1,120 @@
+"""Estimate how much worse a quantized grader's probabilities are than those of its original.
+
+Every change is the value of the quantized grader less that of the original, with the sign turned
+where a larger value is worse, so that a negative change is always a loss.  The limits are one-sided
+95 % bounds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.grader.evaluation.comparison import (
+    kappa_difference_from_cell_sums,
+    paired_confusion_cells,
+)
+from drdeploy.statistics.proportions import Z_ONE_SIDED, estimate_by_group_bootstrap
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from drdeploy.statistics.estimate import Estimate
+
+    Floats = NDArray[np.float64]
+
+ONE_SIDED_TAIL = 0.05
+
+
+def estimate_calibration_gap_change(
+    is_positive: NDArray[np.bool_],
+    first: NDArray[np.floating],
+    second: NDArray[np.floating],
+    groups: NDArray[np.generic],
+    *,
+    seed: int = 0,
+) -> Estimate:
+    """Estimate how much further the mean probability is from the share of diseased eyes.
+
+    The distance between the mean predicted probability and the observed share is called
+    calibration in the large (Van Calster et al., BMC Medicine 2019, 17:230).
+
+    Args:
+        is_positive: Whether each eye is diseased, shape ``(n,)``.
+        first: The original's probabilities of disease, shape ``(n,)``.
+        second: The quantized grader's probabilities of disease, shape ``(n,)``.
+        groups: Capture sessions or patients, shape ``(n,)``.
+        seed: Seed of the bootstrap.
+    """
+    summands = np.stack(
+        [np.ones(len(is_positive)), first - is_positive, second - is_positive], axis=1
+    )
+
+    def change(sums: Floats) -> Floats:
+        before, after = np.abs(sums[:, 1:]).T / sums[:, 0]
+        difference: Floats = before - after
+        return difference
+
+    return estimate_by_group_bootstrap(summands, change, groups, seed=seed, tail=ONE_SIDED_TAIL)
+
+
+def estimate_brier_change(
+    labels: NDArray[np.intp],
+    before: NDArray[np.floating],
+    after: NDArray[np.floating],
+    groups: NDArray[np.generic],
+    *,
+    seed: int = 0,
+) -> Estimate:
+    """Estimate the Brier score of the original less that of the quantized grader.
+
+    Args:
+        labels: Shape ``(n,)``, 0 to 4.
+        before: The original's probabilities, shape ``(n, 5)``.
+        after: The quantized grader's probabilities, shape ``(n, 5)``.
+        groups: Capture sessions or patients, shape ``(n,)``.
+        seed: Seed of the bootstrap.
+    """
+    right = np.eye(before.shape[1])[labels]
+    first, second = (((one - right) ** 2).sum(axis=1) for one in (before, after))
+    summands = np.stack([first - second, np.ones(len(labels))], axis=1)
+    return estimate_by_group_bootstrap(
+        summands, lambda sums: sums[:, 0] / sums[:, 1], groups, seed=seed, tail=ONE_SIDED_TAIL
+    )
+
+
+def estimate_kappa_change(
+    labels: NDArray[np.intp],
+    first: NDArray[np.intp],
+    second: NDArray[np.intp],
+    groups: NDArray[np.generic],
+    *,
+    seed: int = 0,
+) -> Estimate:
+    """Estimate kappa of the quantized grader less kappa of the original.
+
+    Args:
+        labels: Shape ``(n,)``, 0 to 4.
+        first: Grades by the original, shape ``(n,)``.
+        second: Grades by the quantized grader, shape ``(n,)``.
+        groups: Capture sessions or patients, shape ``(n,)``.
+        seed: Seed of the bootstrap.
+    """
+    return estimate_by_group_bootstrap(
+        paired_confusion_cells(labels, first, second),
+        kappa_difference_from_cell_sums,
+        groups,
+        seed=seed,
+        tail=ONE_SIDED_TAIL,
+    )
+
+
+def lower_bound_without_spread(value: float, n: int) -> float:
+    """Return the one-sided lower 95 % bound of a change when all photographs show the same.
+
+    If nothing varies, a bootstrap has zero width, which would prove too much from few photographs.
+    The bound is that of the score interval of a rate that changed for none of ``n`` photographs.
+    """
+    z2 = Z_ONE_SIDED**2
+    return value - z2 / (n + z2)

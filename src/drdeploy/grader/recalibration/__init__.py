@@ -1,0 +1,11 @@
+"""Adapt a grader to a clinic's own camera and patients, without training its network again.
+
+:mod:`~drdeploy.grader.recalibration.checks` refuses photographs that cannot show anything,
+:mod:`~drdeploy.grader.recalibration.fit` finds the temperature, the weights of the grades and the
+thresholds, :mod:`~drdeploy.grader.recalibration.gains` measures what they gain, and
+:mod:`~drdeploy.grader.recalibration.recalibrate` writes the new artifact.
+"""
+
+from drdeploy.grader.recalibration.recalibrate import RecalibrationOutcome, recalibrate
+
+__all__ = ["RecalibrationOutcome", "recalibrate"]

@@ -1,0 +1,92 @@
+"""Refuse photographs on which a grader cannot be recalibrated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from drdeploy.errors import InvalidInput
+from drdeploy.grader.evaluation.training_photographs import find_training_photographs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.artifacts import ModelManifest
+    from drdeploy.grader.datasets import Dataset
+
+FEWEST_PHOTOGRAPHS = 50
+"""In simulations on out-of-fold predictions of the packaged grader, fewer photographs gave worse
+probabilities as often as better ones."""
+FEWEST_ON_EACH_SIDE = 10
+"""Fewest photographs below a grade, and at or above it, for a threshold at this grade."""
+FEWEST_GROUPS = 20
+"""Fewest patients: fifty photographs of three patients say little about a fourth."""
+MOST_NAMED = 3
+
+
+def refuse_training_photographs(
+    manifest: ModelManifest, photographs: Dataset, whole: Dataset
+) -> None:
+    """Refuse photographs that the grader was trained on, as far as the manifest tells.
+
+    A network hardly errs on photographs that it was trained on, so it would seem better than it is.
+
+    Raises:
+        InvalidInput: A photograph is a copy of a training photograph.
+    """
+    known = find_training_photographs(manifest, photographs, whole)
+    if not known:
+        return
+    named = ", ".join(photographs.photographs[at].name for at in known[:MOST_NAMED])
+    more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
+    raise InvalidInput(
+        f"The grader was trained on {len(known)} of the {len(photographs)} photographs, which "
+        f"therefore say nothing about new eyes: {named}{more}",
+        where=str(whole.folder),
+        remedy="Take photographs of your own clinic, or another split with --split",
+    )
+
+
+def refuse_too_few_photographs(
+    labels: NDArray[np.intp], groups: NDArray[np.str_], *, knows_groups: bool, where: str
+) -> None:
+    """Refuse photographs that are too few to choose a temperature and thresholds.
+
+    Args:
+        labels: Shape ``(n,)``, 0 to 4.
+        groups: The patient of each photograph, shape ``(n,)``.
+        knows_groups: Whether patients or sessions are known.
+        where: The folder, for the error.
+
+    Raises:
+        InvalidInput: There are too few photographs or patients, or too few on one side of a grade.
+    """
+    n, group_count = len(labels), len(set(groups))
+    if n < FEWEST_PHOTOGRAPHS:
+        raise InvalidInput(
+            f"{n} photographs can be used, and recalibration needs at least {FEWEST_PHOTOGRAPHS}",
+            where=where,
+            remedy="Let an ophthalmologist grade more photographs of this camera",
+        )
+    if knows_groups and group_count < FEWEST_GROUPS:
+        raise InvalidInput(
+            f"The photographs are of {group_count} patients, and recalibration needs at least "
+            f"{FEWEST_GROUPS}, because photographs of one patient resemble each other",
+            where=where,
+            remedy="Add graded photographs of other patients",
+        )
+    for grade in (2, 3):
+        at_or_above = int((labels >= grade).sum())
+        for count, side in (
+            (at_or_above, f"have grade {grade} or worse"),
+            (n - at_or_above, f"are below grade {grade}"),
+        ):
+            if count < FEWEST_ON_EACH_SIDE:
+                raise InvalidInput(
+                    f"Only {count} of the {n} photographs {side}, and a threshold at grade "
+                    f"{grade} needs at least {FEWEST_ON_EACH_SIDE}",
+                    where=where,
+                    remedy="Add graded photographs of these grades; if the photographs then no "
+                    "longer have the shares of your patients, state the share of grade 2 or worse "
+                    "with --prevalence",
+                )

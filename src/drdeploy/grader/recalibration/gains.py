@@ -1,0 +1,140 @@
+"""Measure what a recalibration gains, on photographs that it was not fitted to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from drdeploy.grader.evaluation.calibration import BinaryCalibration, estimate_binary_calibration
+from drdeploy.grader.evaluation.document import estimate_as_dict
+from drdeploy.grader.evaluation.evaluation import estimate_sensitivity_and_specificity
+from drdeploy.grader.grading.grade import Grade
+from drdeploy.grader.training.calibration import SMALLEST
+from drdeploy.statistics.proportions import estimate_grouped_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.evaluation.predictions import GradedSet
+    from drdeploy.statistics.estimate import Estimate
+
+    Floats = NDArray[np.float64]
+    Flags = Mapping[tuple[str, int], NDArray[np.bool_]]
+
+Outcome = Literal["better", "worse", "no difference shown"]
+
+
+@dataclass(frozen=True)
+class GraderState:
+    """How good the probabilities and decisions are, before or after the recalibration.
+
+    Attributes:
+        calibration: Calibration of P(grade >= 2).
+        log_loss: Mean negative logarithm of the probability of the true grade; smaller is better.
+        points: Sensitivity and specificity of each operating point, by its name and grade.
+    """
+
+    calibration: BinaryCalibration
+    log_loss: Estimate
+    points: dict[tuple[str, int], tuple[Estimate, Estimate]]
+
+
+@dataclass(frozen=True)
+class RecalibrationGain:
+    """The grader before and after the recalibration, on the same photographs.
+
+    Attributes:
+        before: The grader as it was.
+        after: The recalibrated grader; each photograph is adapted by numbers that were chosen on
+            photographs of other patients.
+        log_loss_change: Change of the log loss, photograph by photograph; negative is better.
+    """
+
+    before: GraderState
+    after: GraderState
+    log_loss_change: Estimate
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether the probabilities became better, judged by the interval of the log loss."""
+        change = self.log_loss_change
+        if change.high is not None and change.high < 0:
+            return "better"
+        return "worse" if change.low is not None and change.low > 0 else "no difference shown"
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The gain as a dictionary for JSON."""
+        return {
+            "outcome": self.outcome,
+            "before": _build_state_document(self.before),
+            "after": _build_state_document(self.after),
+            "log_loss_change": estimate_as_dict(self.log_loss_change),
+        }
+
+
+def measure_gain(
+    graded: GradedSet, before: Floats, before_flags: Flags, after: Floats, after_flags: Flags
+) -> RecalibrationGain:
+    """Compare probabilities and flags before and after a recalibration.
+
+    Args:
+        graded: The photographs; only their labels and groups are used.
+        before: Probabilities of the grader as it was, shape ``(n, 5)``.
+        before_flags: Whether each of the grader's operating points flags each photograph, in shape
+            ``(n,)`` for each point.
+        after: Cross-fitted probabilities of the recalibrated grader, shape ``(n, 5)``.
+        after_flags: Whether each of the new operating points flags each photograph, cross-fitted.
+    """
+    change = _compute_log_losses(graded, after) - _compute_log_losses(graded, before)
+    return RecalibrationGain(
+        before=_measure_state(graded, before, before_flags),
+        after=_measure_state(graded, after, after_flags),
+        log_loss_change=estimate_grouped_mean(change, graded.groups),
+    )
+
+
+def _measure_state(graded: GradedSet, probabilities: Floats, flags: Flags) -> GraderState:
+    is_positive = graded.labels >= Grade.MODERATE
+    referable = probabilities[:, Grade.MODERATE :].sum(axis=1)
+    return GraderState(
+        calibration=estimate_binary_calibration(is_positive, referable, graded.groups),
+        log_loss=estimate_grouped_mean(_compute_log_losses(graded, probabilities), graded.groups),
+        points={
+            key: estimate_sensitivity_and_specificity(
+                graded.labels >= key[1], flagged, graded.groups
+            )
+            for key, flagged in flags.items()
+        },
+    )
+
+
+def _compute_log_losses(graded: GradedSet, probabilities: Floats) -> Floats:
+    of_label = probabilities[np.arange(len(graded)), graded.labels]
+    losses: Floats = -np.log(np.maximum(of_label, SMALLEST))
+    return losses
+
+
+def _build_state_document(state: GraderState) -> dict[str, Any]:
+    calibration = state.calibration
+    return {
+        "calibration_at_grade_2": {
+            "intercept": estimate_as_dict(calibration.intercept),
+            "slope": estimate_as_dict(calibration.slope),
+            "observed_over_expected": estimate_as_dict(calibration.observed_over_expected),
+        },
+        "log_loss": estimate_as_dict(state.log_loss),
+        "operating_points": [
+            {
+                "name": name,
+                "at_or_above": grade,
+                "sensitivity": estimate_as_dict(sensitivity),
+                "specificity": estimate_as_dict(specificity),
+            }
+            for (name, grade), (sensitivity, specificity) in state.points.items()
+        ],
+    }

@@ -1,0 +1,305 @@
+"""Write an artifact that is adapted to a clinic's photographs, and measure what that gains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from drdeploy.errors import InvalidInput
+from drdeploy.files import choose_output_folder
+from drdeploy.grader.artifacts import (
+    OperatingPoint,
+    Rate,
+    Recalibration,
+    open_artifact,
+    pack_archive,
+)
+from drdeploy.grader.datasets import load_dataset, split_into_grouped_folds
+from drdeploy.grader.datasets.columns import group_by_patient_column
+from drdeploy.grader.evaluation.document import describe_counts
+from drdeploy.grader.evaluation.graders import choose_test_photographs
+from drdeploy.grader.evaluation.predictions import predict_dataset
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+from drdeploy.grader.grading.grade import Grade
+from drdeploy.grader.inference import InferenceService
+from drdeploy.grader.recalibration.checks import (
+    refuse_too_few_photographs,
+    refuse_training_photographs,
+)
+from drdeploy.grader.recalibration.fit import (
+    Adjustment,
+    choose_operating_points_for_clinic,
+    cross_fit_adjustment_and_thresholds,
+    fit_adjustment,
+    move_to_stated_prevalence,
+)
+from drdeploy.grader.recalibration.gains import measure_gain
+from drdeploy.grader.runtimes.classifier import Classifier
+from drdeploy.grader.runtimes.load import load_model_in_runtime
+from drdeploy.photograph_names import PhotographNames
+from drdeploy.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.artifacts import Clinical, ModelArtifact
+    from drdeploy.grader.evaluation.graders import TestPhotographs
+    from drdeploy.grader.evaluation.predictions import GradedSet
+    from drdeploy.grader.recalibration.gains import RecalibrationGain
+    from drdeploy.grader.runtimes.runtime import RuntimeName
+    from drdeploy.statistics.estimate import Estimate
+
+FOLDS = 5
+DIGITS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class RecalibrationOutcome:
+    """The result of recalibrating a grader.
+
+    Attributes:
+        archive: The recalibrated artifact.
+        recalibration: What the new manifest says about the adaptation.
+        clinical: The new operating points, with cross-fitted rates.
+        gain: The grader before and after, on photographs that were not used for the choices.
+        left_out: The names of the clinic's photographs without a grade, with the reasons.
+        notes: Sentences about what limits the results.
+    """
+
+    archive: Path
+    recalibration: Recalibration
+    clinical: Clinical
+    gain: RecalibrationGain
+    left_out: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The result as a dictionary for JSON."""
+        return {
+            "archive": str(self.archive),
+            "recalibration": msgspec.to_builtins(self.recalibration),
+            "thresholds": [
+                {
+                    "name": point.name,
+                    "at_or_above": point.at_or_above,
+                    "threshold": point.threshold,
+                }
+                for point in self.clinical.operating_points
+            ],
+            "gain": self.gain.document,
+            "left_out": [{"file": file, "reason": reason} for file, reason in self.left_out],
+            "notes": list(self.notes),
+        }
+
+
+def recalibrate(
+    artifact: Path | str,
+    data: Path | str,
+    out: Path | str | None = None,
+    *,
+    split: str | None = None,
+    patient: str | None = None,
+    prevalence: float | None = None,
+    runtime: RuntimeName | None = None,
+    seed: int = 0,
+    own_names: bool = False,
+    track: Callable[[Sequence[Path]], Sequence[Path]] = lambda files: files,
+) -> RecalibrationOutcome:
+    """Adapt a grader's temperature, shares of the grades and thresholds to a clinic's photographs.
+
+    ::
+
+        outcome = recalibrate("model.tar.gz", "our-photographs")
+        outcome.gain.outcome, outcome.archive
+
+    The network itself does not change.  If the grader was recalibrated before, the new
+    recalibration replaces the earlier one.
+
+    Args:
+        artifact: A ``model.tar.gz``, or the folder that it was extracted to.
+        data: A folder of at least 50 photographs that the clinic graded itself.
+        out: The archive to write; None writes it beside ``artifact``.
+        split: The split of ``data`` to use; None takes ``test`` if there is one, otherwise all.
+        patient: The column of the table of labels that names the patients, if it is not recognised.
+        prevalence: The share of grade 2 or worse among the clinic's patients, if the photographs
+            have another share.
+        runtime: The library that runs the model.
+        seed: Seed of the folds.
+        own_names: Call photographs what their files are called, instead of hashing the names.
+        track: Function that wraps the iteration over the graded files, to show progress.
+
+    Raises:
+        InvalidInput: The model does not grade retinopathy, or the photographs are too few, too much
+            alike, or known to the grader from its training.
+        ArtifactError: The artifact cannot be used.
+        ModelError: The model's runtime is missing, or refuses the model.
+    """
+    target = make_path_of_recalibrated_archive(Path(artifact)) if out is None else Path(out)
+    if target.resolve() == Path(artifact).resolve():
+        raise InvalidInput(
+            "The recalibrated grader would replace the original",
+            where=str(target),
+            remedy="Give another file with --out",
+        )
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise InvalidInput(
+            f"The prevalence must be between 0 and 1, not {prevalence:g}",
+            where="--prevalence",
+            remedy="Give a number like 0.2",
+        )
+    opened = open_artifact(artifact)
+    names = PhotographNames.choose_file_names_or_hashes(own=own_names)
+    dataset = load_dataset(Path(data), keep_unreadable=True, names=names)
+    if patient is not None:
+        dataset = group_by_patient_column(dataset, patient, names)
+    choice = choose_test_photographs(dataset, split)
+    refuse_training_photographs(opened.manifest, choice.photographs, choice.whole)
+    enough: dict[str, Any] = {"knows_groups": dataset.knows_groups, "where": str(data)}
+    photographs = choice.photographs
+    refuse_too_few_photographs(photographs.grades, photographs.groups, **enough)
+    service = _load_without_recalibration(opened, runtime)
+    everything = predict_dataset(service, choice.photographs, track=track)
+    kept = [at for at, reason in enumerate(everything.reasons) if not reason]
+    graded = everything.select_by_position(kept)
+    refuse_too_few_photographs(graded.labels, graded.groups, **enough)
+    folds = split_into_grouped_folds(choice.photographs.select_by_index(kept), FOLDS, seed=seed)
+    found = cross_fit_adjustment_and_thresholds(graded, folds, prevalence=prevalence)
+    adjustment = move_to_stated_prevalence(
+        fit_adjustment(graded.labels, graded.probabilities), graded.labels, prevalence
+    )
+    before = _apply_earlier_recalibration(opened, graded)
+    gain = measure_gain(
+        graded,
+        before,
+        _flag_by_operating_points(opened.manifest.clinical, before),
+        found.probabilities,
+        found.flags,
+    )
+    recalibration = _describe_recalibration(
+        opened, graded, choice, adjustment, prevalence, knows_groups=dataset.knows_groups
+    )
+    clinical = choose_operating_points_for_clinic(
+        graded.labels,
+        adjustment.apply_to(graded.probabilities),
+        original=opened.manifest.clinical,
+        chosen_on=recalibration.adapted_on,
+    )
+    clinical = _replace_rates_by_cross_fitted_rates(clinical, gain.after.points)
+    description = msgspec.structs.replace(
+        opened.manifest,
+        clinical=clinical,
+        recalibration=recalibration,
+        provenance=msgspec.structs.replace(opened.manifest.provenance, tool_version=VERSION),
+    )
+    pack_archive(opened.entry_path, target, description)
+    left_out = tuple(
+        (everything.files[at], reason) for at, reason in enumerate(everything.reasons) if reason
+    )
+    notes = [*choice.test_set.notes, *_list_notes_on_limits(opened, prevalence)]
+    return RecalibrationOutcome(target, recalibration, clinical, gain, left_out, tuple(notes))
+
+
+def make_path_of_recalibrated_archive(artifact: Path) -> Path:
+    """Return a path: ``grader-recalibrated.tar.gz`` for ``grader.tar.gz``."""
+    name = artifact.resolve().name.removesuffix(".tar.gz").removesuffix("-recalibrated")
+    return choose_output_folder(artifact) / f"{name}-recalibrated.tar.gz"
+
+
+def _load_without_recalibration(
+    artifact: ModelArtifact, runtime: RuntimeName | None
+) -> InferenceService:
+    """Load the grader without an earlier recalibration, which the new one replaces."""
+    plain = msgspec.structs.replace(artifact.manifest, recalibration=None)
+    bare = replace(artifact, manifest=plain)
+    return InferenceService(
+        Classifier(bare, load_model_in_runtime(bare, runtime=runtime)), LOCAL_FILE_LIMITS
+    )
+
+
+def _apply_earlier_recalibration(artifact: ModelArtifact, graded: GradedSet) -> NDArray[np.float64]:
+    earlier = artifact.manifest.recalibration
+    if earlier is None:
+        return graded.probabilities
+    return Adjustment(earlier.temperature, earlier.grade_weights).apply_to(graded.probabilities)
+
+
+def _flag_by_operating_points(
+    clinical: Clinical | None, probabilities: NDArray[np.float64]
+) -> dict[tuple[str, int], NDArray[np.bool_]]:
+    return {
+        (point.name, point.at_or_above): point.reaches_threshold(
+            probabilities[:, point.at_or_above :].sum(axis=1)
+        )
+        for point in (() if clinical is None else clinical.operating_points)
+    }
+
+
+def _describe_recalibration(
+    artifact: ModelArtifact,
+    graded: GradedSet,
+    choice: TestPhotographs,
+    adjustment: Adjustment,
+    prevalence: float | None,
+    *,
+    knows_groups: bool,
+) -> Recalibration:
+    counts = [int((graded.labels == grade).sum()) for grade in Grade]
+    groups = len(set(graded.groups))
+    share = float((graded.labels >= Grade.MODERATE).mean())
+    described = describe_counts(len(graded), groups, graded.group_unit)
+    return Recalibration(
+        temperature=adjustment.temperature,
+        grade_weights=tuple(adjustment.grade_weights),  # type: ignore[arg-type]  # five of them
+        adapted_on=f"{described} in {choice.photographs.name}",
+        photographs=len(graded),
+        groups=groups if knows_groups else None,
+        photographs_per_grade=tuple(counts),  # type: ignore[arg-type]  # five of them
+        prevalence=round(share if prevalence is None else prevalence, DIGITS),
+        is_prevalence_stated=prevalence is not None,
+        original_digest=artifact.digest,
+    )
+
+
+def _replace_rates_by_cross_fitted_rates(
+    clinical: Clinical, rates: Mapping[tuple[str, int], tuple[Estimate, Estimate]]
+) -> Clinical:
+    """Replace the rates, which are optimistic: the points were chosen on the same photographs."""
+    points: list[OperatingPoint] = []
+    for point in clinical.operating_points:
+        sensitivity, specificity = map(
+            _make_rate_from_estimate, rates[(point.name, point.at_or_above)]
+        )
+        points.append(
+            msgspec.structs.replace(
+                point, sensitivity=sensitivity, specificity=specificity, cross_fitted=True
+            )
+        )
+    return msgspec.structs.replace(clinical, operating_points=tuple(points))
+
+
+def _make_rate_from_estimate(estimate: Estimate) -> Rate:
+    values = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (float("nan") if one is None else round(one, DIGITS) for one in values)
+    return Rate(value, low, high, estimate.n)
+
+
+def _list_notes_on_limits(artifact: ModelArtifact, prevalence: float | None) -> list[str]:
+    notes = []
+    if not artifact.manifest.provenance.trained_on:
+        notes.append(
+            "The artifact does not list the photographs that it was trained on, so it is not known "
+            "whether these photographs are among them."
+        )
+    if prevalence is not None:
+        notes.append(
+            "The calibration before and after is measured at the share of grade 2 or worse among "
+            "the photographs; the stated prevalence cannot be tested with these photographs."
+        )
+    return notes

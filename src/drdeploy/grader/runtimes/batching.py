@@ -1,0 +1,152 @@
+"""Form batches of the predictions that several threads ask for at the same time.
+
+A GPU predicts sixteen photographs in little more time than one. The threads of a server each ask
+for one photograph. The first thread waits for the others up to a time limit, and predicts all
+photographs in one batch. While a batch is predicted, the next one forms.
+
+A request that comes alone does not wait: a thread waits only if the batch before was shared.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from drdeploy.errors import InvalidInput, PredictionFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.runtimes.runtime import Runtime
+
+    Run = Callable[[NDArray[Any], int], NDArray[Any]]
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """A thread's photographs, and what became of them."""
+
+    data: NDArray[Any]
+    output: int
+    is_done: bool = False
+    outputs: NDArray[Any] = field(default_factory=lambda: np.empty(0))
+    error: Exception | None = None
+
+
+class BatchFormer:
+    """Predicts together what several threads ask for; :meth:`run` replaces ``OpenedModel.run``.
+
+    Args:
+        run: Predicts one batch.
+        largest: The most photographs of a batch; a single thread's photographs are never divided.
+        wait_s: The longest time that a photograph waits for others.
+        clock: Returns seconds.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        largest: int,
+        wait_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._run = run
+        self._largest = largest
+        self._wait_s = wait_s
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._waiting: list[_Waiting] = []
+        self._is_led = False
+        self._was_shared = False
+
+    def run(self, data: NDArray[Any], output: int) -> NDArray[Any]:
+        """Predict a batch, perhaps together with the batches of other threads.
+
+        Raises:
+            PredictionFailed: The library refuses the whole batch.
+        """
+        mine = _Waiting(data, output)
+        with self._changed:
+            self._waiting.append(mine)
+            self._changed.notify_all()
+        while not mine.is_done:
+            batch = self._lead_or_wait(mine)
+            if batch:
+                self._predict_together(batch)
+        if mine.error is not None:
+            # Each thread needs an exception of its own: a raised one grows a traceback.
+            raise PredictionFailed(
+                "The batch that the photograph was predicted in failed"
+            ) from mine.error
+        return mine.outputs
+
+    def _lead_or_wait(self, mine: _Waiting) -> list[_Waiting]:
+        """Return the batch that this thread is to predict; empty if another has predicted it."""
+        with self._changed:
+            while self._is_led and not mine.is_done:
+                self._changed.wait()
+            if mine.is_done:
+                return []
+            self._is_led = True
+            if self._was_shared:
+                end = self._clock() + self._wait_s
+                while self._count() < self._largest and (left := end - self._clock()) > 0:
+                    self._changed.wait(left)
+            return self._take_batch(mine)
+
+    def _count(self) -> int:
+        return sum(len(one.data) for one in self._waiting)
+
+    def _take_batch(self, mine: _Waiting) -> list[_Waiting]:
+        """Take the leader's own photographs and those of others that fit beside them."""
+        batch = [mine]
+        size = len(mine.data)
+        for one in self._waiting:
+            fits = one.output == mine.output and size + len(one.data) <= self._largest
+            if one is not mine and fits:
+                batch.append(one)
+                size += len(one.data)
+        self._waiting = [one for one in self._waiting if one not in batch]
+        return batch
+
+    def _predict_together(self, batch: list[_Waiting]) -> None:
+        error: Exception | None = None
+        try:
+            data = batch[0].data if len(batch) == 1 else np.concatenate([o.data for o in batch])
+            outputs = self._run(data, batch[0].output)
+            begin = 0
+            for one in batch:
+                one.outputs = outputs[begin : begin + len(one.data)]
+                begin += len(one.data)
+        except Exception as err:  # noqa: BLE001 - every thread of the batch must hear of it
+            error = err
+        with self._changed:
+            for one in batch:
+                one.error, one.is_done = error, True
+            self._was_shared = len(batch) > 1 or bool(self._waiting)
+            self._is_led = False
+            self._changed.notify_all()
+
+
+def form_batches_in_runtime(runtime: Runtime, *, largest: int, wait_s: float) -> Runtime:
+    """Return a runtime that predicts together what several threads ask for.
+
+    Raises:
+        InvalidInput: The model takes batches of one size only.
+    """
+    size = runtime.signature.batch_size
+    if size is not None:
+        raise InvalidInput(
+            f"No batches can be formed: the model takes batches of {size} only",
+            where="DRDEPLOY_BATCH_WAIT_MS",
+            remedy="Export the model for batches of any size, or unset the variable",
+        )
+    former = BatchFormer(runtime.opened.run, largest=largest, wait_s=wait_s)
+    return replace(runtime, opened=replace(runtime.opened, run=former.run))

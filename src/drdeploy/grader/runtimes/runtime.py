@@ -1,0 +1,85 @@
+"""The interface of a loaded model, whichever library runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.runtimes.signature import Signature, Tensor
+
+RuntimeName = Literal["tensorflow", "onnxruntime", "openvino", "cuda"]
+
+CUDA_INSTALLATION = (
+    "Use the image drdeploy:cuda, or replace the package onnxruntime: `pip uninstall onnxruntime`, "
+    "then `pip install 'onnxruntime-gpu[cuda,cudnn]'`"
+)
+"""How to install the runtime ``cuda``; a constant of this module, so that no other is imported."""
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model that a library has loaded, not yet compared with its manifest.
+
+    Attributes:
+        name: The name of the library that runs the model.
+        version: That library's version.
+        inputs: The inputs of the model.
+        outputs: The outputs of the model.
+        run: Calls the model with a batch and the position of an output, and returns that output;
+            raises :class:`PredictionFailed` if the library refuses the batch.
+        owner: An object that must exist as long as ``run``, for example the SavedModel that owns
+            the variables of the function.
+    """
+
+    name: RuntimeName
+    version: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    run: Callable[[NDArray[Any], int], NDArray[Any]]
+    owner: Any = None
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A loaded model. Several threads may call the runtime at once.
+
+    Attributes:
+        opened: The model in its library.
+        signature: How the model takes a batch.
+    """
+
+    opened: OpenedModel
+    signature: Signature
+
+    @property
+    def name(self) -> RuntimeName:
+        """The name of the library that runs the model."""
+        return self.opened.name
+
+    @property
+    def version(self) -> str:
+        """The version of the library that runs the model."""
+        return self.opened.version
+
+    def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Predict a batch.
+
+        Args:
+            batch: Photographs in shape ``(n, height, width, 3)``, which the manifest's transform
+                made.
+
+        Returns:
+            The model's raw outputs (probabilities or logits), shape ``(n, classes)``.
+
+        Raises:
+            PredictionFailed: The library refuses the batch, or the batch has another shape.
+        """
+        return self.signature.predict_in_model_shape(
+            batch, lambda data: self.opened.run(data, self.signature.output)
+        )

@@ -1,0 +1,103 @@
+"""Choose the rule that says whether a photograph is unlike the training photographs of a grader.
+
+The rule depends on the photographs alone and on no weight of the network, so that every precision
+of a grader has the same rule.  The limit is the distance that a given share of the training
+photographs exceeds if each is judged by a rule from photographs of other patients or sessions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.grader.datasets import split_into_grouped_folds
+from drdeploy.grader.fundus.appearance import compute_distance_of_measurements, measure_appearance
+from drdeploy.grader.fundus.decode import read_and_check_header
+from drdeploy.grader.fundus.eye_copies import DETAIL_PX
+from drdeploy.grader.fundus.familiarity import COLOUR_MEASUREMENTS, MEASUREMENTS, Familiarity
+from drdeploy.grader.fundus.limits import LOCAL_FILE_LIMITS
+from drdeploy.grader.fundus.photograph import decode_photograph
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from drdeploy.grader.datasets import Dataset
+    from drdeploy.grader.fundus.transform import FundusTransform
+
+    Floats = NDArray[np.float64]
+
+FLAGGED_SHARE = 0.05
+"""Share of photographs like the training photographs that may be flagged."""
+FEWEST_PHOTOGRAPHS = 100
+"""Fewest photographs from which means and correlations of the measurements are estimated."""
+SHRINKAGE = 0.02
+"""How far correlations are moved towards independence, so that every direction has some spread
+(Ledoit and Wolf, Journal of Multivariate Analysis 2004, 88:365-411)."""
+COLOUR_TOLERANCE = 0.2
+"""Additional standard deviation of light, colour and vignetting, as a natural logarithm. Training
+changes light and colour at random by about this much, so the grader tolerates it. Without the
+tolerance, pink or vignetted copies of IDRiD were all flagged, although the grader graded them as
+well as the originals; any tolerance from 0.1 to 0.5 gave nearly the same result."""
+LEAST_VARIANCE = 1e-9
+FOLDS = 5
+DIGITS = 5
+
+
+def choose_familiarity_rule(
+    dataset: Dataset, transform: FundusTransform, *, seed: int = 0
+) -> Familiarity | None:
+    """Choose the rule on a grader's training photographs; None if they are too few.
+
+    Args:
+        dataset: The training photographs, without copies.
+        transform: How a photograph becomes the model's input.
+        seed: Seed of the folds.
+    """
+    if len(dataset) < FEWEST_PHOTOGRAPHS:
+        return None
+    measured = np.array([
+        measure_appearance(
+            decode_photograph(
+                read_and_check_header(one.read_file_bytes(), limits=LOCAL_FILE_LIMITS),
+                transform,
+                eye_px=DETAIL_PX,
+            )
+        )
+        for one in dataset.photographs
+    ])  # fmt: skip
+    distances = np.empty(len(dataset))
+    for fold in split_into_grouped_folds(dataset, FOLDS, seed=seed):
+        rule = fit_familiarity_rule(measured[fold.train], limit=1.0, chosen_on="")
+        distances[fold.validation] = [
+            compute_distance_of_measurements(row, rule) for row in measured[fold.validation]
+        ]
+    limit = float(np.quantile(distances, 1 - FLAGGED_SHARE))
+    chosen_on = f"{len(dataset)} photographs of {dataset.name}"
+    return fit_familiarity_rule(measured, limit=round(limit, DIGITS), chosen_on=chosen_on)
+
+
+def fit_familiarity_rule(measured: Floats, *, limit: float, chosen_on: str) -> Familiarity:
+    """Fit means and directions to measurements in shape ``(n, measurements)``."""
+    means = measured.mean(axis=0)
+    is_colour = np.array([name in COLOUR_MEASUREMENTS for name in MEASUREMENTS])
+    covariances = np.cov(measured, rowvar=False) + np.diag(
+        np.where(is_colour, COLOUR_TOLERANCE**2, LEAST_VARIANCE)
+    )
+    spreads = np.sqrt(np.diag(covariances))
+    correlations = covariances / np.outer(spreads, spreads)
+    shrunk = (1 - SHRINKAGE) * correlations + SHRINKAGE * np.eye(len(MEASUREMENTS))
+    values, vectors = np.linalg.eigh(shrunk)
+    directions = (vectors / np.sqrt(values)).T / spreads
+    return Familiarity(
+        measurements=MEASUREMENTS,
+        means=_round_to_digits(means),
+        directions=tuple(_round_to_digits(row) for row in directions),
+        limit=limit,
+        chosen_on=chosen_on,
+        flagged_share=FLAGGED_SHARE,
+    )
+
+
+def _round_to_digits(values: Floats) -> tuple[float, ...]:
+    return tuple(float(f"{value:.{DIGITS}g}") for value in values)

@@ -1,0 +1,44 @@
+"""Check that each image's CUDA can start on the host of its endpoint, before a push."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from drdeploy.hosting.sagemaker import ServerlessConfig
+from drdeploy.hosting.sagemaker.gpu_hosts import (
+    check_gpu_host,
+    find_required_cuda,
+    parse_image_variables,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from drdeploy.hosting.deployment.variables import DesiredEndpoints
+    from drdeploy.hosting.engine import Engine
+
+
+def check_gpu_hosts_of_endpoints(engine: Engine, desired: DesiredEndpoints) -> None:
+    """Refuse images that cannot start on the hosts of their endpoints.
+
+    Raises:
+        InvalidInput: An image needs a GPU or a driver that the host of its endpoint lacks.
+        EngineError: The container engine does not have one of the images.
+    """
+    for endpoint in desired.endpoints.values():
+        config = endpoint.config
+        variables = read_image_variables(engine, desired.models[endpoint.model].image)
+        if isinstance(config, ServerlessConfig):
+            check_gpu_host(variables, None)
+        else:
+            check_gpu_host(variables, config.instance_type, config.inference_ami_version)
+
+
+def find_required_cuda_of_image(engine: Engine | None, tag: str) -> str | None:
+    """Return the CUDA that an image needs, for Terraform's own check; None without one."""
+    return None if engine is None else find_required_cuda(read_image_variables(engine, tag))
+
+
+def read_image_variables(engine: Engine, tag: str) -> Mapping[str, str]:
+    """Return the environment variables of an image in the engine."""
+    return parse_image_variables((engine.image_config(tag).get("Config") or {}).get("Env"))

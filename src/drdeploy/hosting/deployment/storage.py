@@ -1,0 +1,166 @@
+"""List and empty the buckets and image repositories of a deployment.
+
+Terraform does not delete a bucket or repository with contents (``force_destroy`` is false), because
+Terraform cannot tell an archive, which can be uploaded again, from a captured photograph. This
+module can tell archives from other objects, because drdeploy uploads archives only below
+``artifacts/`` and has pushed all images in a repository.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.errors import DeploymentError
+from drdeploy.hosting.deployment.account import call_aws_or_return_none_if_absent
+from drdeploy.hosting.deployment.archives import ARCHIVES_FOLDER
+from drdeploy.hosting.sagemaker import translate_aws_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from drdeploy.hosting.deployment.account import Account
+    from drdeploy.hosting.deployment.workspace import Resource
+
+IMAGES_AT_ONCE = 100
+"""The most images that one call of ``BatchDeleteImage`` deletes (API reference of ECR)."""
+
+
+@dataclass(frozen=True)
+class DeploymentStorage:
+    """The contents of a deployment's buckets and repositories.
+
+    Attributes:
+        archives: The number of versions of archives, by bucket.
+        others: The number of versions of other objects, by bucket and folder.
+        images: The number of images, by repository.
+    """
+
+    archives: Mapping[str, int]
+    others: Mapping[tuple[str, str], int]
+    images: Mapping[str, int]
+
+    @classmethod
+    def count_contents(cls, account: Account, resources: Iterable[Resource]) -> DeploymentStorage:
+        """Count the contents of all buckets and repositories among the given resources.
+
+        Raises:
+            EndpointError: S3 or ECR refuses to answer.
+        """
+        archives: Counter[str] = Counter()
+        others: Counter[tuple[str, str]] = Counter()
+        images: Counter[str] = Counter()
+        for one in resources:
+            if one.type == "aws_s3_bucket":
+                for version in _list_object_versions(account, one.name):
+                    if version["Key"].startswith(ARCHIVES_FOLDER):
+                        archives[one.name] += 1
+                    else:
+                        others[one.name, _find_top_folder_of_key(version["Key"])] += 1
+            elif one.type == "aws_ecr_repository":
+                images[one.name] += len(_list_image_digests(account, one.name))
+        return cls(archives, others, +images)
+
+    @property
+    def other_objects_description(self) -> str:
+        """The count and place of the other objects, for example ``12 in s3://bucket/captured/``."""
+        return ", ".join(
+            f"{count} in s3://{bucket}/{folder}"
+            for (bucket, folder), count in sorted(self.others.items())
+        )
+
+    @property
+    def contents_description(self) -> str:
+        """The counts of all contents, for example ``2 archives, 3 images``; empty if all are 0."""
+        counts = {
+            "archive": sum(self.archives.values()),
+            "other object": sum(self.others.values()),
+            "image": sum(self.images.values()),
+        }
+        return ", ".join(
+            f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items() if count
+        )
+
+
+def empty_buckets_and_repositories(
+    account: Account, stored: DeploymentStorage, *, others: bool = False
+) -> None:
+    """Delete the archives and images, and also the other objects if ``others`` is true.
+
+    Args:
+        account: The account that holds the buckets and repositories.
+        stored: The contents to delete, by bucket and repository.
+        others: Whether to delete the other objects too.
+
+    Raises:
+        DeploymentError: An object or an image was not deleted.
+        EndpointError: S3 or ECR refuses the deletion.
+    """
+    buckets = {*stored.archives, *(bucket for bucket, _ in stored.others)}
+    for bucket in sorted(buckets):
+        _empty_bucket(account, bucket, "" if others else ARCHIVES_FOLDER)
+    for repository in sorted(stored.images):
+        _empty_repository(account, repository)
+
+
+def _empty_bucket(account: Account, bucket: str, prefix: str) -> None:
+    s3 = account.boto3_client("s3")
+    with translate_aws_errors("empty the bucket", f"s3://{bucket}"):
+        for page in _list_version_pages(account, bucket, prefix):
+            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": page, "Quiet": True})
+            for error in answer.get("Errors", ()):
+                raise DeploymentError(
+                    f"An object was not deleted: {error.get('Code')}",
+                    where=f"s3://{bucket}/{error.get('Key')}",
+                )
+
+
+def _empty_repository(account: Account, repository: str) -> None:
+    ecr = account.boto3_client("ecr")
+    with translate_aws_errors("empty the image repository", repository):
+        while digests := _list_image_digests(account, repository):
+            ids = [{"imageDigest": one} for one in sorted(digests)[:IMAGES_AT_ONCE]]
+            answer = ecr.batch_delete_image(repositoryName=repository, imageIds=ids)
+            # An image that a list of images names can be deleted only after the list.
+            if not answer.get("imageIds"):
+                reasons = {one.get("failureCode") for one in answer.get("failures", ())}
+                raise DeploymentError(
+                    f"Images were not deleted: {', '.join(sorted(map(str, reasons)))}",
+                    where=repository,
+                )
+
+
+def _list_object_versions(account: Account, bucket: str) -> Iterator[Mapping[str, Any]]:
+    """Yield all versions and delete markers of a bucket, or nothing if there is no bucket."""
+    with translate_aws_errors("look into the bucket", f"s3://{bucket}"):
+        for page in _list_version_pages(account, bucket, ""):
+            yield from page
+
+
+def _list_version_pages(
+    account: Account, bucket: str, prefix: str
+) -> Iterator[list[dict[str, str]]]:
+    listing = account.boto3_client("s3").get_paginator("list_object_versions")
+    pages = iter(listing.paginate(Bucket=bucket, Prefix=prefix))
+    while (
+        page := call_aws_or_return_none_if_absent(lambda: next(pages, None), "NoSuchBucket")
+    ) is not None:
+        kept = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+        if kept:
+            yield [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in kept]
+
+
+def _list_image_digests(account: Account, repository: str) -> set[str]:
+    """Return the digests of a repository's images; no digests if the repository does not exist."""
+    listing = account.boto3_client("ecr").get_paginator("list_images")
+    with translate_aws_errors("look into the image repository", repository):
+        pages = call_aws_or_return_none_if_absent(
+            lambda: list(listing.paginate(repositoryName=repository)), "RepositoryNotFoundException"
+        )
+    return {one["imageDigest"] for page in pages or () for one in page.get("imageIds", ())}
+
+
+def _find_top_folder_of_key(key: str) -> str:
+    folder, slash, _ = key.partition("/")
+    return f"{folder}/" if slash else ""

@@ -1,0 +1,107 @@
+"""Compare the packages of Debian in an image with the lock ``containers/debian-packages.txt``.
+
+Debian removes a version from its archive when it publishes a newer version. A build that asked for
+the versions in the lock would fail after the next security fix. The lock says which versions the
+project was tested with, and a build reports the packages that differ.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from drdeploy.errors import ImageBuildFailed, InvalidInput
+from drdeploy.files import path_of_shipped_file
+from drdeploy.hosting.images.inventory import read_inventory_of_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from drdeploy.hosting.engine import Engine
+    from drdeploy.hosting.images.build import ImageRef
+    from drdeploy.hosting.images.inventory import DebianPackage
+
+LOCK = "containers/debian-packages.txt"
+ARCHITECTURE = "amd64"
+"""The architecture of the lock; on another one, some packages have other version numbers."""
+NO_LOCK_REMEDY = (
+    "Build without `--locked`: the base image and the packages of Python are locked for arm64 too"
+)
+NAMED_MAX = 3
+"""The largest number of packages that a message names."""
+
+
+def describe_difference_from_debian_lock(
+    engine: Engine, image: ImageRef, lock: Path | None = None
+) -> str:
+    """Describe how an image's Debian packages differ from the lock; empty if they are equal.
+
+    Raises:
+        EngineError: The files of the image cannot be read.
+    """
+    config = engine.image_config(image.id)
+    if config.get("Architecture") != ARCHITECTURE:
+        return f"{LOCK} is for {ARCHITECTURE}, so {image.tag} was not compared with it"
+    locked = read_debian_lock(lock or path_of_shipped_file(LOCK))
+    differing = list_packages_unlike_lock(read_inventory_of_image(engine, image.id).debian, locked)
+    if not differing:
+        return ""
+    named = ", ".join(differing[:NAMED_MAX]) + (", …" if len(differing) > NAMED_MAX else "")
+    return f"{len(differing)} packages of Debian in {image.tag} differ from {LOCK}: {named}"
+
+
+def refuse_platform_without_lock(platform: str | None) -> None:
+    """Refuse a platform that the lock is not for, before anything is built.
+
+    Args:
+        platform: The platform, for example ``linux/arm64``; None is the engine's platform.
+
+    Raises:
+        InvalidInput: The lock is not for the platform.
+    """
+    if platform is not None and platform.rpartition("/")[2] != ARCHITECTURE:
+        raise InvalidInput(
+            f"The packages of Debian cannot be checked for {platform}: {LOCK} is for "
+            f"{ARCHITECTURE}, and the versions of some packages differ",
+            where="--platform",
+            remedy=NO_LOCK_REMEDY,
+        )
+
+
+def refuse_image_unlike_lock(engine: Engine, image: ImageRef, difference: str) -> None:
+    """Refuse an image if its packages differ from the lock.
+
+    The image loses its tag, so that nothing starts it by mistake.
+
+    Raises:
+        ImageBuildFailed: A package differs from the lock.
+    """
+    if difference:
+        has_lock = engine.image_config(image.id).get("Architecture") == ARCHITECTURE
+        engine.untag(image.tag)
+        raise ImageBuildFailed(
+            f"The image {image.tag} was built and removed again: {difference}",
+            where=LOCK,
+            remedy="Debian drops old versions when newer ones come out. Build without `--locked`, "
+            "or update the locks in a clone: `make base-lock debian-lock`"
+            if has_lock
+            else NO_LOCK_REMEDY,
+        )
+
+
+def list_packages_unlike_lock(
+    packages: Iterable[DebianPackage], locked: Mapping[str, str]
+) -> list[str]:
+    """Return the packages whose version is not the version in the lock, with both versions."""
+    return [
+        f"{package.name} {package.version} (lock: {locked.get(package.name, 'none')})"
+        for package in packages
+        if locked.get(package.name) != package.version
+    ]
+
+
+def read_debian_lock(lock: Path) -> dict[str, str]:
+    """Return the versions in a lock by the name of the package."""
+    lines = (line.partition("#")[0].strip() for line in lock.read_text("utf-8").splitlines())
+    pairs = (line.partition("=") for line in lines if line)
+    return {name: version for name, _, version in pairs}

@@ -1,0 +1,53 @@
+"""The access key of a service on a shared machine, which is valid as long as the service runs."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import string
+from dataclasses import dataclass, field
+from typing import Self
+
+from drdeploy.hosting.sagemaker import LOCAL_KEY_PREFIX
+
+ID_CHARACTERS = string.ascii_uppercase + "234567"
+"""The characters of key ids: base 32, as in the key ids of AWS."""
+LOGIN_VALID_S = 12 * 3600
+"""Seconds for which ECR's authorization token is valid (API reference, ``AuthorizationData``)."""
+
+
+@dataclass(frozen=True)
+class AccessKey:
+    """An access key in the form that all AWS clients use.
+
+    Attributes:
+        id: The access key id.
+        secret: The secret access key, which is neither logged nor shown by ``repr``.
+    """
+
+    id: str
+    secret: str = field(repr=False)
+
+    @classmethod
+    def generate(cls) -> Self:
+        """Make a new key; its secret has 240 random bits."""
+        name = "".join(secrets.choice(ID_CHARACTERS) for _ in range(16))
+        return cls(LOCAL_KEY_PREFIX + name, secrets.token_urlsafe(30))
+
+    def has_id(self, key_id: str) -> bool:
+        """Return whether an id is the id of this key, in a time that does not depend on the id."""
+        return hmac.compare_digest(key_id.encode(), self.id.encode())
+
+    def make_registry_password(self, now_s: float) -> str:
+        """Return a password for the image registry: its time of expiry, and an HMAC of the time."""
+        expires = f"{now_s + LOGIN_VALID_S:.0f}"
+        return f"{expires}.{self._make_registry_mac(expires)}"
+
+    def accepts_registry_password(self, password: str, now_s: float) -> bool:
+        """Return whether this key made a password for the registry that has not expired."""
+        expires, _, mac = password.partition(".")
+        is_ours = hmac.compare_digest(mac.encode(), self._make_registry_mac(expires).encode())
+        return is_ours and float(expires) > now_s
+
+    def _make_registry_mac(self, expires: str) -> str:
+        return hmac.new(self.secret.encode(), f"registry {expires}".encode(), "sha256").hexdigest()

@@ -1,0 +1,167 @@
+"""CloudWatch Logs: moto keeps groups and streams, and this module reads them as AWS does.
+
+moto returns every line if it does not know a filter pattern, ignores prefixes of stream names, and
+keeps lines longer than the group's retention.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.files import parse_json
+from drdeploy.hosting.local.endpoints.instance_logs import GROUP_PREFIX
+from drdeploy.hosting.local.monitoring.log_patterns import make_log_matcher
+from drdeploy.hosting.local.monitoring.monitoring_errors import MonitoringError
+from drdeploy.hosting.local.resource_store import ACCOUNT
+from drdeploy.hosting.local.transform.job import LOG_GROUP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from drdeploy.hosting.local.endpoints.instance_logs import LogStreamName
+    from drdeploy.hosting.local.instances.instance import LogLine
+
+MS_PER_DAY = 86_400_000
+EVENTS_MAX = 10_000
+"""Events in one answer of ``FilterLogEvents``."""
+LINES_KEPT = 100_000
+"""The newest lines of an instance that are kept, so that a long run does not fill the memory."""
+
+
+def install_operations() -> None:
+    """Make moto answer for CloudWatch Logs with the operations of this module."""
+    from moto.logs import models, responses
+
+    replaced: tuple[tuple[Any, str, Any], ...] = (
+        (models, "EventMessageFilter", _PatternOfMoto),
+        (models.LogsBackend, "_find_log_group", _find_group),
+        (responses.LogsResponse, "filter_log_events", _filter_log_events),
+    )
+    for owner, name, value in replaced:
+        setattr(owner, name, value)
+
+
+def put_log_lines(name: LogStreamName, lines: Sequence[LogLine]) -> None:
+    """Append lines to a log stream, and create the stream and its group if they do not exist."""
+    from moto.logs.models import LogEvent, logs_backends
+
+    backend = logs_backends[ACCOUNT][name.region]
+    backend.ensure_log_group(name.group)
+    backend.ensure_log_stream(name.group, name.stream)
+    if lines:
+        stream = backend.groups[name.group].streams[name.stream]
+        stream.put_log_events(
+            [{"timestamp": line.timestamp_ms, "message": line.text} for line in lines]
+        )
+        kept: list[LogEvent] = stream.events[-LINES_KEPT:]
+        stream.events = kept
+
+
+def make_group_condition(body: bytes) -> Callable[[str], bool]:
+    """Return a function that tells whether a request names a log group of instances."""
+    text = body.decode(errors="replace")
+    if GROUP_PREFIX not in text and LOG_GROUP not in text:
+        return lambda _: False
+    return lambda group: group in text
+
+
+def drop_expired_events(region: str) -> None:
+    """Drop the events that are older than the retention of their groups."""
+    from moto.logs.models import logs_backends
+
+    now_ms = time.time() * 1000
+    for group in tuple(logs_backends[ACCOUNT][region].groups.values()):
+        days = group.retention_in_days
+        if days:
+            oldest = now_ms - int(days) * MS_PER_DAY
+            for stream in tuple(group.streams.values()):
+                stream.events = [one for one in stream.events if one.timestamp >= oldest]
+
+
+class _PatternOfMoto:
+    """The matcher of lines, with the interface that moto expects."""
+
+    def __init__(self, pattern: str | None) -> None:
+        self.matches = _make_matcher_for_moto(pattern)
+
+
+def _make_matcher_for_moto(pattern: str | None) -> Callable[[str], bool]:
+    from moto.logs.exceptions import InvalidParameterException
+
+    try:
+        return make_log_matcher(pattern or "")
+    except MonitoringError as err:
+        raise InvalidParameterException(msg=err.message) from err
+
+
+def _find_group(backend: Any, log_group_id: Any = None, log_group_name: Any = None) -> Any:
+    """Return a group by its name or ARN; moto finds any group by an ARN."""
+    from moto.logs.exceptions import InvalidParameterException, ResourceNotFoundException
+
+    if bool(log_group_id) == bool(log_group_name):
+        raise InvalidParameterException(
+            msg="Give either logGroupName or logGroupIdentifier, not both."
+        )
+    wanted = str(log_group_name or log_group_id).removesuffix(":*")
+    name = wanted.rsplit(":log-group:", maxsplit=1)[-1]
+    group = backend.groups.get(name)
+    if group is None:
+        raise ResourceNotFoundException
+    return group
+
+
+def _filter_log_events(response: Any) -> str:
+    from moto.logs.exceptions import InvalidParameterException
+
+    get = parse_json(response.body).get
+    group = _find_group(response.logs_backend, get("logGroupIdentifier"), get("logGroupName"))
+    names, prefix = get("logStreamNames"), get("logStreamNamePrefix")
+    if names and prefix:
+        raise InvalidParameterException(
+            msg="logStreamNames and logStreamNamePrefix are mutually exclusive."
+        )
+    limit = int(get("limit") or EVENTS_MAX)
+    if not 1 <= limit <= EVENTS_MAX:
+        raise InvalidParameterException(msg=f"limit must be 1 to {EVENTS_MAX}.")
+    matches = _make_matcher_for_moto(get("filterPattern"))
+    start, end = get("startTime"), get("endTime")
+    streams = [
+        stream
+        for name, stream in tuple(group.streams.items())
+        if (not names or name in names) and name.startswith(prefix or "")
+    ]
+    found = [
+        (event, stream.log_stream_name)
+        for stream in streams
+        for event in tuple(stream.events)
+        if (start is None or event.timestamp >= start)
+        and (end is None or event.timestamp <= end)
+        and matches(event.message)
+    ]
+    found.sort(
+        key=lambda pair: (pair[0].timestamp, pair[0].event_id),
+        reverse=get("startFromHead") is False,
+    )
+    token = get("nextToken")
+    if token is not None:
+        if not token.isdecimal():
+            raise InvalidParameterException(msg="The specified nextToken is invalid.")
+        # The token names the last event of the page before, because events come and expire.
+        found = _list_after(found, int(token))
+    page = found[:limit]
+    answer: dict[str, Any] = {
+        "events": [event.to_filter_dict() | {"logStreamName": name} for event, name in page],
+        "searchedLogStreams": [],
+    }
+    if len(found) > limit:
+        answer["nextToken"] = str(page[-1][0].event_id)
+    return json.dumps(answer)
+
+
+def _list_after(found: Iterable[Any], event_id: int) -> list[Any]:
+    pairs = list(found)
+    ids = list(map(attrgetter("event_id"), (event for event, _ in pairs)))
+    return pairs[ids.index(event_id) + 1 :] if event_id in ids else pairs

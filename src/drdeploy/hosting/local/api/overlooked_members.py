@@ -1,0 +1,148 @@
+"""Refuse the members of requests that moto overlooks, in the services of which moto answers all.
+
+For SageMaker, CloudWatch, CloudWatch Logs and Application Auto Scaling there are tables of what is
+served. In the other services moto reads most members, and reports success for the rest: a dry run
+would be carried out, an object would not be encrypted with the caller's key, and a user would have
+no permissions boundary. A test compares these tables with moto's code and botocore's models.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from drdeploy.files import parse_json
+from drdeploy.hosting.local.api.unserved_actions import name_action, read_form
+from drdeploy.hosting.local.api_errors import ApiError, make_not_served_error
+from drdeploy.hosting.local.resource_store import ACCOUNT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from drdeploy.hosting.local.http_server import ServiceRequest
+
+_SESSION = frozenset(
+    {
+        *("MinimumSessionTokenSize", "Policy", "PolicyArns", "ProvidedContexts", "SerialNumber"),
+        *("SourceIdentity", "Tags", "TokenCode", "TransitiveTagKeys"),
+    }
+)
+"""What restricts a session or proves who begins it. The local service gives sessions no rights."""
+
+OVERLOOKED: Mapping[str, Mapping[str, frozenset[str]]] = {
+    "budgets": {
+        "CreateBudget": frozenset({"ResourceTags"}),
+        "DescribeBudget": frozenset({"ShowFilterExpression"}),
+        "DescribeBudgets": frozenset({"ShowFilterExpression"}),
+    },
+    "ecr": {"DescribeImages": frozenset({"filter"})},
+    "iam": {
+        "CreateUser": frozenset({"PermissionsBoundary"}),
+        "ListGroups": frozenset({"PathPrefix"}),
+        "ListInstanceProfiles": frozenset({"PathPrefix"}),
+        "ListPolicies": frozenset({"PolicyUsageFilter"}),
+        "ListServerCertificates": frozenset({"PathPrefix"}),
+        "UploadServerCertificate": frozenset({"Tags"}),
+    },
+    "kms": {
+        "CreateGrant": frozenset({"DryRun", "GranteeServicePrincipal", "RetiringServicePrincipal"}),
+        "CreateKey": frozenset({"CustomKeyStoreId", "XksKeyId"}),
+        "Decrypt": frozenset({"DryRun", "DryRunModifiers", "Recipient"}),
+        "EnableKeyRotation": frozenset({"RotationPeriodInDays"}),
+        "Encrypt": frozenset({"DryRun"}),
+        "GenerateDataKey": frozenset({"DryRun", "Recipient"}),
+        "GenerateDataKeyWithoutPlaintext": frozenset({"DryRun"}),
+        "GenerateRandom": frozenset({"CustomKeyStoreId", "Recipient"}),
+        "ListGrants": frozenset({"GranteePrincipal", "GranteeServicePrincipal"}),
+        "ListKeyRotations": frozenset({"IncludeKeyMaterial"}),
+        "ListKeys": frozenset({"ResourceOwners"}),
+        "ListRetirableGrants": frozenset({"RetiringServicePrincipal"}),
+        "ReEncrypt": frozenset({"DryRun", "DryRunModifiers"}),
+        "ReplicateKey": frozenset({"Description", "Tags"}),
+        "RetireGrant": frozenset({"DryRun"}),
+        "RevokeGrant": frozenset({"DryRun"}),
+        "Sign": frozenset({"DryRun"}),
+        "Verify": frozenset({"DryRun"}),
+    },
+    "scheduler": {},
+    "sns": {"CreateTopic": frozenset({"DataProtectionPolicy"})},
+    "sqs": {"GetQueueUrl": frozenset({"QueueOwnerAWSAccountId"})},
+    "sts": {
+        "AssumeRole": _SESSION,
+        "AssumeRoleWithSAML": _SESSION | {"DurationSeconds"},
+        "AssumeRoleWithWebIdentity": _SESSION | {"ProviderId"},
+        "GetFederationToken": _SESSION,
+        "GetSessionToken": _SESSION,
+    },
+}
+"""The members of operations that moto overlooks, by the signing name of the service."""
+
+OVERLOOKED_HEADERS = frozenset(
+    {
+        "x-amz-bucket-object-lock-token",
+        "x-amz-copy-source-if-match",
+        "x-amz-copy-source-if-modified-since",
+        "x-amz-copy-source-if-unmodified-since",
+        "x-amz-if-match-initiated-time",
+        "x-amz-if-match-last-modified-time",
+        "x-amz-if-match-size",
+        "x-amz-mfa",
+        "x-amz-object-lock-event-hold",
+        "x-amz-write-offset-bytes",
+        *(
+            f"x-amz-{of}server-side-encryption-customer-{part}"
+            for of in ("", "copy-source-")
+            for part in ("algorithm", "key", "key-md5")
+        ),
+    }
+)
+"""The headers of S3 that moto overlooks."""
+OWNER_MEMBERS = frozenset({"QueueOwnerAWSAccountId"})
+"""Members that name an account, and ask for nothing if it is the only account that there is."""
+OWNER_HEADERS = ("x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner")
+
+
+def refuse_overlooked_members(service: str, request: ServiceRequest) -> None:
+    """Refuse a request with a member that moto would overlook.
+
+    Args:
+        service: The signing name of the service.
+        request: The request.
+
+    Raises:
+        ApiError: The message names the member.
+    """
+    if service == "s3":
+        _refuse_overlooked_headers(request)
+        return
+    overlooked = OVERLOOKED.get(service, {}).get(operation := name_action(request), frozenset())
+    members = _read_members(request) if overlooked else {}
+    for name in sorted(overlooked & members.keys()):
+        if name not in OWNER_MEMBERS or members[name] != ACCOUNT:
+            raise make_not_served_error(f"{name} of {operation}")
+
+
+def _refuse_overlooked_headers(request: ServiceRequest) -> None:
+    for name in OWNER_HEADERS:
+        if request.headers.get(name, ACCOUNT) != ACCOUNT:
+            raise ApiError("AccessDeniedException", f"The bucket's owner is {ACCOUNT}.", status=403)
+    for name in sorted(OVERLOOKED_HEADERS):
+        if name in request.headers:
+            raise make_not_served_error(f"the header {name}")
+
+
+def _read_members(request: ServiceRequest) -> Mapping[str, Any]:
+    """Return the members of a request that ask for something."""
+    form = read_form(request)
+    if form:
+        return {name.partition(".")[0]: values[-1] for name, values in parse_qs(form).items()}
+    request.body.seek(0)
+    try:
+        document = parse_json(request.body.read() or b"{}")
+    except ValueError:
+        document = None  # moto refuses it
+    finally:
+        request.body.seek(0)
+    # false, null and nothing ask for nothing.
+    given = document.items() if isinstance(document, dict) else ()
+    return {name: value for name, value in given if value}

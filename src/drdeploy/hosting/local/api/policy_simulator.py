@@ -1,0 +1,198 @@
+"""Simulate IAM policies, as IAM's policy simulator does.
+
+moto lacks the four actions of the policy simulator. Version 3 of the SageMaker Python SDK asks
+``SimulatePrincipalPolicy`` whether an execution role has the permissions for hosting. The actions
+decide with ``endpoints.iam_policies``, which also checks the execution roles of endpoints, so that
+a simulation decides like the check of an endpoint's role. Source: IAM API reference,
+``SimulatePrincipalPolicy``, ``SimulateCustomPolicy`` and ``EvaluationResult``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.files import parse_json
+from drdeploy.hosting.local.api.listing import cut_page_of_items
+from drdeploy.hosting.local.api.request_validation import find_violations, load_service_model
+from drdeploy.hosting.local.api_errors import ApiError
+from drdeploy.hosting.local.endpoints.iam_policies import decide_action, list_condition_keys
+from drdeploy.hosting.local.resource_store import ACCOUNT
+from drdeploy.hosting.local.served_members import refuse_unserved_members
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+Json = dict[str, Any]
+
+SIMULATIONS = (
+    "GetContextKeysForCustomPolicy",
+    "GetContextKeysForPrincipalPolicy",
+    "SimulateCustomPolicy",
+    "SimulatePrincipalPolicy",
+)
+ACTION = re.compile(r"[\w-]+:\w+")
+PAGE_SIZE = 100
+"""The results of a page without ``MaxItems`` (API reference)."""
+
+
+@dataclass(frozen=True)
+class PrincipalPolicy:
+    """A policy that counts for a principal.
+
+    Attributes:
+        name: The name of the policy.
+        kind: Where the policy comes from, as ``PolicySourceType`` spells it.
+        document: The policy as JSON.
+    """
+
+    name: str
+    kind: str
+    document: str
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A user, group or role.
+
+    Attributes:
+        policies: All policies that count for the principal.
+        boundary: The permissions boundary as JSON; None if the principal has none.
+    """
+
+    policies: tuple[PrincipalPolicy, ...]
+    boundary: str | None = None
+
+
+def answer_simulation(
+    operation: str, request: Json, find_principal: Callable[[str], Principal | None]
+) -> Json:
+    """Carry out one of the four actions of the policy simulator.
+
+    Args:
+        operation: The name of the action, for example ``SimulatePrincipalPolicy``.
+        request: The request.
+        find_principal: Takes the ARN of a user, group or role, and returns its policies; None if it
+            does not exist.
+
+    Raises:
+        ApiError: The request is refused, or the principal does not exist.
+    """
+    _refuse_invalid_simulation(operation, request)
+    given = request.get("PolicyInputList", [])
+    policies = [
+        PrincipalPolicy(f"PolicyInputList.{number}", "none", document)
+        for number, document in enumerate(given, start=1)
+    ]
+    boundary = None
+    if "PolicySourceArn" in request:
+        principal = find_principal(request["PolicySourceArn"])
+        if principal is None:
+            raise ApiError(
+                "NoSuchEntity",
+                f"The entity {request['PolicySourceArn']} does not exist.",
+                status=404,
+            )
+        policies = [*principal.policies, *policies]
+        boundary = principal.boundary
+    if operation.startswith("GetContextKeys"):
+        keys = [key for policy in policies for key in list_condition_keys(policy.document)]
+        return {"ContextKeyNames": list(dict.fromkeys(keys))}
+    for document in request.get("PermissionsBoundaryPolicyInputList", []):
+        boundary = document
+    return _cut_page(list(_evaluate_actions(request, policies, boundary)), request)
+
+
+def _refuse_invalid_simulation(operation: str, request: Json) -> None:
+    shape: Any = load_service_model("iam").operation_model(operation).input_shape
+    violations = list(find_violations(shape, request))
+    if violations:
+        raise ApiError("ValidationError", "; ".join(violations))
+    try:
+        refuse_unserved_members(operation, request)
+    except ApiError as err:
+        raise ApiError("InvalidInput", err.message) from err
+    for member in ("PolicyInputList", "PermissionsBoundaryPolicyInputList"):
+        for number, document in enumerate(request.get(member, []), start=1):
+            if not _is_policy(document):
+                raise ApiError("InvalidInput", f"{member}.{number} is not a policy in JSON.")
+    for action in request.get("ActionNames", []):
+        if not ACTION.fullmatch(action):
+            raise ApiError("InvalidInput", f"Invalid action {action}: write it as s3:GetObject.")
+
+
+def _is_policy(document: str) -> bool:
+    """Return whether a string is a policy whose statements can be evaluated."""
+    try:
+        statements = parse_json(document)["Statement"]
+    except (ValueError, KeyError, TypeError):
+        return False
+    listed = statements if isinstance(statements, list) else [statements]
+    return all(
+        isinstance(one, dict)
+        and one.get("Effect") in {"Allow", "Deny"}
+        and ("Action" in one) != ("NotAction" in one)
+        and ("Resource" in one) != ("NotResource" in one)
+        for one in listed
+    )
+
+
+def _evaluate_actions(
+    request: Json, policies: Sequence[PrincipalPolicy], boundary: str | None
+) -> Iterator[Json]:
+    """Yield a result for each action on each resource."""
+    context = {
+        entry["ContextKeyName"]: entry.get("ContextKeyValues", [])
+        for entry in request.get("ContextEntries", [])
+    }
+    known = {name.lower() for name in context}
+    # Everything is of one account here, and a simulation of AWS knows the account too.
+    context = {"s3:ResourceAccount": [ACCOUNT], "aws:ResourceAccount": [ACCOUNT], **context}
+    for action in request["ActionNames"]:
+        keys = [key for one in policies for key in list_condition_keys(one.document, action)]
+        missing = [
+            key
+            for key in dict.fromkeys(keys)
+            if key.lower() not in known | {"s3:resourceaccount", "aws:resourceaccount"}
+        ]
+        for resource in request.get("ResourceArns") or ["*"]:
+            decided = decide_action(
+                [one.document for one in policies], action, resource, context, boundary=boundary
+            )
+            matched = [
+                {"SourcePolicyId": policies[at].name, "SourcePolicyType": policies[at].kind}
+                for at in decided.documents
+            ]
+            result: Json = {
+                "EvalActionName": action,
+                "EvalResourceName": resource,
+                "EvalDecision": decided.decision,
+                "MatchedStatements": matched,
+                "MissingContextValues": missing if resource == "*" else [],
+            }
+            detail = {}
+            if decided.allowed_by_boundary is not None:
+                allowed = {"AllowedByPermissionsBoundary": decided.allowed_by_boundary}
+                detail = {"PermissionsBoundaryDecisionDetail": allowed}
+            if resource != "*":
+                specific = {
+                    "EvalResourceName": resource,
+                    "EvalResourceDecision": decided.decision,
+                    "MatchedStatements": matched,
+                    "MissingContextValues": missing,
+                }
+                result["ResourceSpecificResults"] = [specific | detail]
+            yield result | detail
+
+
+def _cut_page(results: Sequence[Json], request: Json) -> Json:
+    page = {"MaxResults": request.get("MaxItems", PAGE_SIZE)}
+    if "Marker" in request:
+        page["NextToken"] = request["Marker"]
+    try:
+        found, marker = cut_page_of_items(results, page)
+    except ApiError as err:
+        raise ApiError("InvalidInput", "The Marker does not come from this service.") from err
+    answer: Json = {"EvaluationResults": found, "IsTruncated": marker is not None}
+    return answer | ({"Marker": marker} if marker else {})

@@ -1,0 +1,72 @@
+"""Refuse an object whose content does not have the digest that its sender states, as S3 does.
+
+moto stores the object and reports success, so that an upload that was damaged on its way would
+count as complete.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import zlib
+from typing import TYPE_CHECKING
+
+from drdeploy.files import CHUNK_BYTES
+from drdeploy.hosting.local.api_errors import ApiError
+
+if TYPE_CHECKING:
+    from drdeploy.hosting.local.http_server import ServiceRequest
+
+MD5_HEADER = "Content-MD5"
+HASHES = {
+    MD5_HEADER: "md5",
+    "x-amz-checksum-md5": "md5",
+    "x-amz-checksum-sha1": "sha1",
+    "x-amz-checksum-sha256": "sha256",
+    "x-amz-checksum-sha512": "sha512",
+}
+DECODED_LENGTH_HEADER = "x-amz-decoded-content-length"
+"""The header of a body in pieces."""
+CRC32_HEADER = "x-amz-checksum-crc32"
+"""Python's library computes these; CRC-32C, CRC-64 and XXHash are stored and not verified."""
+
+
+def refuse_wrong_digest(request: ServiceRequest) -> None:
+    """Refuse a request to S3 with a body of another digest than its headers state.
+
+    The checksum of a multipart upload is one of its parts, and a body in pieces (``aws-chunked``)
+    has its checksum at its end; both are left to moto.
+
+    Raises:
+        ApiError: The digest is another (``BadDigest``), or is no digest (``InvalidDigest``).
+    """
+    stated = {name: request.headers[name] for name in HASHES if name in request.headers}
+    crc32 = request.headers.get(CRC32_HEADER)
+    is_checked = request.method == "PUT" or MD5_HEADER in stated
+    if not is_checked or not (stated or crc32) or DECODED_LENGTH_HEADER in request.headers:
+        return
+    hashes = {name: hashlib.new(HASHES[name], usedforsecurity=False) for name in stated}
+    sum_of_crc = 0
+    request.body.seek(0)
+    while chunk := request.body.read(CHUNK_BYTES):
+        for one in hashes.values():
+            one.update(chunk)
+        if crc32 is not None:
+            sum_of_crc = zlib.crc32(chunk, sum_of_crc)
+    request.body.seek(0)
+    for name, value in stated.items():
+        _compare(name, value, hashes[name].digest())
+    if crc32 is not None:
+        _compare(CRC32_HEADER, crc32, sum_of_crc.to_bytes(4))
+
+
+def _compare(name: str, stated: str, found: bytes) -> None:
+    try:
+        digest = base64.b64decode(stated, validate=True)
+    except (binascii.Error, ValueError):
+        digest = b""
+    if len(digest) != len(found):
+        raise ApiError("InvalidDigest", f"The {name} you specified was invalid.")
+    if digest != found:
+        raise ApiError("BadDigest", f"The {name} you specified did not match what we received.")

@@ -1,0 +1,279 @@
+"""List the operations of five services that the local service answers, with their members.
+
+The tables are the only place that says what is served: an operation or a member that is in no table
+is refused by its name. moto would keep a member that it does not know, or an operation whose result
+nothing reads, and report success. ``docs/reference/local-service.md`` is written from the tables.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.files import parse_json
+from drdeploy.hosting.local.api.unserved_actions import SERVED_SERVICES
+from drdeploy.hosting.local.api_errors import (
+    ApiError,
+    make_malformed_error,
+    make_not_served_error,
+    make_unknown_operation_error,
+)
+from drdeploy.hosting.local.served_members import (
+    ANY,
+    SERVED_MEMBERS,
+    Members,
+    describe_unserved_member,
+    find_unserved_members,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def _serve(*names: str, **limited: object) -> Members:
+    """Return a table of members with every value, and of members with a table of their own."""
+    return {**dict.fromkeys(names, ANY), **limited}
+
+
+_SEVERAL = (
+    *("CreationTimeAfter", "CreationTimeBefore", "MaxResults", "NameContains", "NextToken"),
+    *("SortBy", "SortOrder"),
+)
+_MODIFIED = ("LastModifiedTimeAfter", "LastModifiedTimeBefore", "StatusEquals")
+_TAGS = _serve("Key", "Value")
+_DIMENSIONS = _serve("Name", "Value")
+_METRIC_STAT: Members = {
+    **_serve("Period", "Stat", "Unit"),
+    "Metric": _serve("MetricName", "Namespace", Dimensions=_DIMENSIONS),
+}
+_QUERIES = _serve("Expression", "Id", "Label", "Period", "ReturnData", MetricStat=_METRIC_STAT)
+_ONE_TARGET = ("ResourceId", "ScalableDimension", "ServiceNamespace")
+_PAGE = ("MaxResults", "NextToken")
+_EVENTS = ("endTime", "limit", "logGroupIdentifier", "logGroupName", "nextToken", "startTime")
+
+
+def _take_members(*operations: str) -> dict[str, Members]:
+    return {operation: SERVED_MEMBERS[operation] for operation in operations}
+
+
+SERVED_OPERATIONS: Mapping[str, Mapping[str, Members]] = {
+    "sagemaker": {
+        **_take_members(
+            *("CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint"),
+            *("UpdateEndpointWeightsAndCapacities", "CreateTransformJob"),
+            *("CreateInferenceComponent", "UpdateInferenceComponent"),
+        ),
+        "AddTags": _serve("ResourceArn", Tags=_TAGS),
+        "DeleteEndpoint": _serve("EndpointName"),
+        "DeleteEndpointConfig": _serve("EndpointConfigName"),
+        "DeleteInferenceComponent": _serve("InferenceComponentName"),
+        "DeleteModel": _serve("ModelName"),
+        "DeleteTags": _serve("ResourceArn", "TagKeys"),
+        "DescribeEndpoint": _serve("EndpointName"),
+        "DescribeEndpointConfig": _serve("EndpointConfigName"),
+        "DescribeInferenceComponent": _serve("InferenceComponentName"),
+        "DescribeModel": _serve("ModelName"),
+        "DescribeTransformJob": _serve("TransformJobName"),
+        "ListEndpointConfigs": _serve(*_SEVERAL),
+        "ListEndpoints": _serve(*_SEVERAL, *_MODIFIED),
+        "ListInferenceComponents": _serve(
+            *_SEVERAL, *_MODIFIED, "EndpointNameEquals", "VariantNameEquals"
+        ),
+        "ListModels": _serve(*_SEVERAL),
+        "ListTags": _serve("ResourceArn", *_PAGE),
+        "ListTransformJobs": _serve(*_SEVERAL, *_MODIFIED),
+        "StopTransformJob": _serve("TransformJobName"),
+        "UpdateInferenceComponentRuntimeConfig": _serve(
+            "InferenceComponentName", DesiredRuntimeConfig=_serve("CopyCount")
+        ),
+    },
+    "application-autoscaling": {
+        **_take_members("PutScalingPolicy", "PutScheduledAction", "RegisterScalableTarget"),
+        "DeleteScalingPolicy": _serve(*_ONE_TARGET, "PolicyName"),
+        "DeleteScheduledAction": _serve(*_ONE_TARGET, "ScheduledActionName"),
+        "DeregisterScalableTarget": _serve(*_ONE_TARGET),
+        "DescribeScalableTargets": _serve(
+            "ResourceIds", "ScalableDimension", "ServiceNamespace", *_PAGE
+        ),
+        "DescribeScalingActivities": _serve(*_ONE_TARGET, "IncludeNotScaledActivities", *_PAGE),
+        "DescribeScalingPolicies": _serve(*_ONE_TARGET, "PolicyNames", *_PAGE),
+        "DescribeScheduledActions": _serve(*_ONE_TARGET, "ScheduledActionNames", *_PAGE),
+        "ListTagsForResource": _serve("ResourceARN"),
+        "TagResource": _serve("ResourceARN", "Tags"),
+        "UntagResource": _serve("ResourceARN", "TagKeys"),
+    },
+    "cloudwatch": {
+        "DeleteAlarms": _serve("AlarmNames"),
+        "DeleteDashboards": _serve("DashboardNames"),
+        "DescribeAlarmHistory": _serve(
+            *("AlarmName", "AlarmTypes", "EndDate", "HistoryItemType", "MaxRecords"),
+            *("NextToken", "ScanBy", "StartDate"),
+        ),
+        "DescribeAlarms": _serve(
+            *("ActionPrefix", "AlarmNamePrefix", "AlarmNames", "AlarmTypes", "MaxRecords"),
+            *("NextToken", "StateValue"),
+        ),
+        "DescribeAlarmsForMetric": _serve(
+            *("ExtendedStatistic", "MetricName", "Namespace", "Period", "Statistic", "Unit"),
+            Dimensions=_DIMENSIONS,
+        ),
+        "DisableAlarmActions": _serve("AlarmNames"),
+        "EnableAlarmActions": _serve("AlarmNames"),
+        "GetDashboard": _serve("DashboardName"),
+        "GetMetricData": _serve(
+            *("EndTime", "MaxDatapoints", "NextToken", "ScanBy", "StartTime"),
+            MetricDataQueries=_QUERIES,
+        ),
+        "GetMetricStatistics": _serve(
+            *("EndTime", "ExtendedStatistics", "MetricName", "Namespace", "Period"),
+            *("StartTime", "Statistics", "Unit"),
+            Dimensions=_DIMENSIONS,
+        ),
+        "ListDashboards": _serve("DashboardNamePrefix"),  # one page has all
+        "ListMetrics": _serve(
+            *("MetricName", "Namespace", "NextToken", "RecentlyActive"), Dimensions=_DIMENSIONS
+        ),
+        "ListTagsForResource": _serve("ResourceARN"),
+        "PutDashboard": _serve("DashboardBody", "DashboardName"),
+        "PutMetricAlarm": _serve(
+            *("ActionsEnabled", "AlarmActions", "AlarmDescription", "AlarmName"),
+            *("ComparisonOperator", "DatapointsToAlarm", "EvaluateLowSampleCountPercentile"),
+            *("EvaluationPeriods", "ExtendedStatistic", "InsufficientDataActions", "MetricName"),
+            *("Namespace", "OKActions", "Period", "Statistic", "Threshold", "TreatMissingData"),
+            "Unit",
+            Dimensions=_DIMENSIONS,
+            Metrics=_QUERIES,
+            Tags=_TAGS,
+        ),
+        "PutMetricData": _serve(
+            "Namespace",
+            MetricData=_serve(
+                # Every sample is kept to the second, as StorageResolution 1 asks; 60 asks for less.
+                *("Counts", "MetricName", "StorageResolution", "Timestamp", "Unit", "Value"),
+                "Values",
+                Dimensions=_DIMENSIONS,
+                StatisticValues=_serve("Maximum", "Minimum", "SampleCount", "Sum"),
+            ),
+        ),
+        "SetAlarmState": _serve("AlarmName", "StateReason", "StateReasonData", "StateValue"),
+        "TagResource": _serve("ResourceARN", Tags=_TAGS),
+        "UntagResource": _serve("ResourceARN", "TagKeys"),
+    },
+    "logs": {
+        "CreateLogGroup": _serve("kmsKeyId", "logGroupName", "tags", logGroupClass={"STANDARD"}),
+        "CreateLogStream": _serve("logGroupName", "logStreamName"),
+        "DeleteLogGroup": _serve("logGroupName"),
+        "DeleteLogStream": _serve("logGroupName", "logStreamName"),
+        "DeleteRetentionPolicy": _serve("logGroupName"),
+        "DescribeLogGroups": _serve("limit", "logGroupNamePrefix", "nextToken"),
+        "DescribeLogStreams": _serve(
+            *("descending", "limit", "logGroupIdentifier", "logGroupName", "logStreamNamePrefix"),
+            *("nextToken", "orderBy"),
+        ),
+        "FilterLogEvents": _serve(
+            *(*_EVENTS, "filterPattern", "logStreamNamePrefix", "logStreamNames"),
+            # AWS, too, always interleaves. No line is ever masked.
+            *("interleaved", "startFromHead", "unmask"),
+        ),
+        "GetLogEvents": _serve(*_EVENTS, "logStreamName", "startFromHead", "unmask"),
+        "ListTagsForResource": _serve("resourceArn"),
+        "ListTagsLogGroup": _serve("logGroupName"),
+        "PutLogEvents": _serve(
+            # AWS, too, no longer reads the token.
+            *("logGroupName", "logStreamName", "sequenceToken"),
+            logEvents=_serve("message", "timestamp"),
+        ),
+        "PutRetentionPolicy": _serve("logGroupName", "retentionInDays"),
+        "TagLogGroup": _serve("logGroupName", "tags"),
+        "TagResource": _serve("resourceArn", "tags"),
+        "UntagLogGroup": _serve("logGroupName", "tags"),
+        "UntagResource": _serve("resourceArn", "tagKeys"),
+    },
+}
+"""The table of served members of each served operation, by the service's name in botocore."""
+
+REFUSAL_CODES = {"cloudwatch": "ValidationError", "logs": "InvalidParameterException"}
+"""The code that a service has for a member that it refuses, if not ``ValidationException``."""
+
+
+def refuse_unserved_operation(service: str, operation: str) -> None:
+    """Refuse an operation that the local service does not answer.
+
+    Args:
+        service: The name of the service in botocore.
+        operation: The name of the operation.
+
+    Raises:
+        ApiError: The operation is in no table; the message names it.
+    """
+    if operation not in SERVED_OPERATIONS[service]:
+        owner = SERVED_SERVICES[{"cloudwatch": "monitoring"}.get(service, service)]
+        is_own = service == "sagemaker"
+        raise make_unknown_operation_error(operation if is_own else f"{operation} of {owner}")
+
+
+def refuse_members_without_effect(service: str, operation: str, request: Members) -> None:
+    """Refuse a request that sets a member without an effect.
+
+    Args:
+        service: The name of the service in botocore.
+        operation: The name of a served operation.
+        request: The request.
+
+    Raises:
+        ApiError: A member is in no table; the message names the member.
+    """
+    for refused in find_unserved_members(SERVED_OPERATIONS[service][operation], request):
+        err = make_not_served_error(describe_unserved_member(operation, refused))
+        raise ApiError(REFUSAL_CODES.get(service, err.code), err.message)
+
+
+def find_served_values(service: str, operation: str, path: str) -> set[str] | None:
+    """Return the served values of a member; None if all of its values are served, or none.
+
+    Args:
+        service: The name of the service in botocore.
+        operation: The name of a served operation.
+        path: The names of the structures around the member and of the member, with dots.
+    """
+    entry: Any = SERVED_OPERATIONS[service][operation]
+    for name in path.split("."):
+        entry = entry.get(name, ANY) if isinstance(entry, dict) else ANY
+    return entry if isinstance(entry, set) else None
+
+
+@cache
+def install_refusals() -> None:
+    """Make moto refuse what is in no table (once per process)."""
+    from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
+    from moto.cloudwatch.responses import CloudWatchResponse
+    from moto.logs.responses import LogsResponse
+
+    for service, responses in (
+        ("application-autoscaling", ApplicationAutoScalingResponse),
+        ("cloudwatch", CloudWatchResponse),
+        ("logs", LogsResponse),
+    ):
+        _install_refusals_of(service, responses)
+
+
+def _install_refusals_of(service: str, responses: Any) -> None:
+    carry_out: Callable[[Any], Any] = responses.call_action
+
+    def call_action(response: Any) -> Any:
+        operation = response._get_action() or ""  # noqa: SLF001  moto has no public way
+        refuse_unserved_operation(service, operation)
+        refuse_members_without_effect(service, operation, _read_request(response))
+        return carry_out(response)
+
+    responses.call_action = call_action
+
+
+def _read_request(response: Any) -> Any:
+    """Return a request as moto has parsed it; CloudWatch's clients choose among three formats."""
+    if response.automated_parameter_parsing:
+        return response.params
+    try:
+        return parse_json(response.body or "{}")
+    except ValueError as err:
+        raise make_malformed_error("The body is not valid JSON.") from err

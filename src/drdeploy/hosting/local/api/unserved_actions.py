@@ -1,0 +1,206 @@
+"""Refuse the services of AWS, and their actions, that the local service does not answer.
+
+moto answers for more services than this project knows, some of them with invented values; for an
+action that it lacks, it raises an error or answers with a web page. For a refused action, a client
+gets an error of its own protocol, which names the action.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from functools import cache
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, unquote_plus
+
+from drdeploy.errors import escape_control_characters
+from drdeploy.hosting.local.api.request_validation import load_service_model
+from drdeploy.hosting.local.api_errors import (
+    make_unknown_operation_error,
+    make_validation_error,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from drdeploy.hosting.local.http_server import ServiceRequest, ServiceResponse
+
+SERVED_SERVICES = {
+    "application-autoscaling": "Application Auto Scaling",
+    "budgets": "Budgets",
+    "ecr": "ECR",
+    "iam": "IAM",
+    "kms": "KMS",
+    "logs": "CloudWatch Logs",
+    "monitoring": "CloudWatch",
+    "s3": "S3",
+    "sagemaker": "SageMaker",
+    "scheduler": "EventBridge Scheduler",
+    "sns": "SNS",
+    "sqs": "SQS",
+    "sts": "STS",
+}
+"""The name of each service that the local service answers for, by signing name."""
+
+S3_SUBRESOURCES_SERVED = frozenset(
+    {
+        *("accelerate", "acl", "attributes", "cors", "delete", "encryption", "inventory"),
+        *("legal-hold", "lifecycle", "list-type", "location", "logging", "notification"),
+        *("object-lock", "ownershipControls", "policy", "policyStatus", "publicAccessBlock"),
+        *("replication", "restore", "retention", "select", "select-type", "tagging", "uploads"),
+        *("versioning", "versions", "website"),
+    }
+)
+"""The subresources of S3, such as ``?tagging``, that moto knows.  It overlooks any other: it lists
+the bucket, or creates an object, and reports success."""
+
+RPC_PATH = re.compile(r"/service/\w+/operation/(\w+)")
+FORM_BYTES_MAX = 1 << 20
+REASON_CHARACTERS = 200
+NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""A character that is none of XML's (XML 1.0, 2.2)."""
+
+log = logging.getLogger(__name__)
+
+
+def refuse_unserved_service(service: str, request: ServiceRequest) -> None:
+    """Refuse a request for a service that the local service does not answer for.
+
+    Args:
+        service: The signing name of the service; empty if the request is not signed.
+        request: The request.
+
+    Raises:
+        ApiError: The local service does not serve the service, or the subresource of S3.
+    """
+    if service and service not in SERVED_SERVICES:
+        raise make_unknown_operation_error(
+            f"{name_action(request)} of {service}. It answers for "
+            f"{', '.join(sorted(SERVED_SERVICES.values()))}"
+        )
+    if service == "s3":
+        query = parse_qs(request.target.partition("?")[2], keep_blank_values=True)
+        unserved = (query.keys() & _list_subresources_of_s3()) - S3_SUBRESOURCES_SERVED
+        for name in sorted(unserved):
+            raise make_unknown_operation_error(f"{request.method} ?{name} of S3")
+
+
+def refuse_unserved_action(
+    service: str, request: ServiceRequest, answer: Callable[[], ServiceResponse]
+) -> ServiceResponse:
+    """Return moto's answer to a request.
+
+    Raises:
+        ApiError: moto does not serve the action, or cannot carry it out with the values of the
+            request.
+    """
+    name = SERVED_SERVICES.get(service, "AWS")
+    if service != "s3":  # an object may have this content type, which urllib and curl send
+        _refuse_characters_without_xml(request)
+    try:
+        answered = answer()
+    except (OSError, MemoryError):  # this machine's trouble, and not the client's
+        raise
+    except NotImplementedError as err:
+        action = name_action(request)
+        is_whole_action = str(err).endswith("action has not been implemented")
+        reason = "" if is_whole_action else f" as asked: {err}".rstrip(".")
+        raise make_unknown_operation_error(f"{action} of {name}{reason}") from err
+    except Exception as err:
+        # moto is not made for threads: "dictionary changed size during iteration" is no fault of
+        # the request, and a client repeats it after a status of 500.
+        is_race = isinstance(err, RuntimeError) and not isinstance(err, RecursionError)
+        if is_race or not _is_raised_in_moto(err):
+            raise
+        # moto looks up what it was not given, and converts what is no number. AWS refuses such
+        # values, and a client would repeat a request that is answered with status 500.
+        action = f"{name_action(request)} of {name}"
+        # The message may quote a value of the request, which has up to 16 MiB.
+        reason = escape_control_characters(f"{type(err).__name__}: {err}"[:REASON_CHARACTERS])
+        log.info("%s: moto raised %s", action[:REASON_CHARACTERS], reason)
+        raise make_validation_error(
+            f"The local service cannot carry out {action} with these values: one is missing, has "
+            f"another form than AWS allows, or names what does not exist "
+            f"({reason})."
+        ) from err
+    headers = {header.lower(): value for header, value in answered.header_items()}
+    # Flask has a web page for a path that no action has.  S3 keeps objects that are web pages.
+    body = answered.body if isinstance(answered.body, bytes) else b"..."
+    is_page = headers.get("content-type", "").startswith("text/html")
+    if (
+        service != "s3"
+        and service
+        and answered.status in {404, 405}
+        and ((is_page and b"<!doctype html>" in body[:200]) or not body)
+    ):
+        raise make_unknown_operation_error(f"{name_action(request)} of {name}")
+    return answered
+
+
+def _is_raised_in_moto(err: Exception) -> bool:
+    """Return whether moto's code failed, or what it called, and not the code of this project."""
+    packages = (
+        str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        for frame, _ in traceback.walk_tb(err.__traceback__)
+    )
+    return next((one for one in [*packages][::-1] if one in {"moto", "drdeploy"}), "") == "moto"
+
+
+def _refuse_characters_without_xml(request: ServiceRequest) -> None:
+    """Refuse a form with a character that XML cannot hold.
+
+    moto would keep it, and the client could read neither this answer nor any later list.
+    """
+    found = NO_XML.search(unquote_plus(read_form(request)))
+    if found:
+        raise make_validation_error(
+            f"The request has the character {found[0]!r}, which the XML of the answers cannot hold."
+        )
+
+
+def read_form(request: ServiceRequest) -> str:
+    """Return the form in a request's body; empty if there is none."""
+    if "x-www-form-urlencoded" not in (request.headers.get("Content-Type") or ""):
+        return ""
+    request.body.seek(0)
+    form = request.body.read(FORM_BYTES_MAX).decode("latin-1")
+    request.body.seek(0)
+    return form
+
+
+def name_action(request: ServiceRequest) -> str:
+    """Return the name of the action that a request asks for, or its method and path."""
+    target = request.headers.get("X-Amz-Target") or ""
+    if target:
+        return target.rpartition(".")[2]
+    rpc = RPC_PATH.search(request.path)
+    if rpc:
+        return rpc[1]
+    texts = [request.target.partition("?")[2], read_form(request)]
+    found = re.search(r"(?:^|&)Action=(\w+)", "&".join(texts))
+    return found[1] if found else f"{request.method} {request.path}"
+
+
+def name_runtime_operation(request: ServiceRequest) -> str:
+    """Return the name of the operation of SageMaker's runtime that a request asks for.
+
+    A request that is for no operation has its method and its path as name.
+    """
+    model = load_service_model("sagemaker-runtime")
+    for name in model.operation_names:
+        http = model.operation_model(name).http
+        pattern = re.sub(r"\{\w+\}", "[^/]+", http["requestUri"])
+        if request.method == http["method"] and re.fullmatch(pattern, request.path):
+            return str(name)
+    return f"{request.method} {request.path}"
+
+
+@cache
+def _list_subresources_of_s3() -> frozenset[str]:
+    """Return the names in the queries of S3's paths, such as ``tagging`` in ``?tagging``."""
+    model = load_service_model("s3")
+    uris = [model.operation_model(name).http["requestUri"] for name in model.operation_names]
+    return frozenset(
+        name for uri in uris for name in parse_qs(uri.partition("?")[2], keep_blank_values=True)
+    )

@@ -1,0 +1,8 @@
+"""Inference components: models that share the instances of an endpoint without a model.
+
+- ``checks`` refuses endpoint configurations and components that contradict themselves.
+- ``deployment`` holds the pinned image and archive of a component, and the pool of its copies.
+- ``component`` holds the status of a component, and the threads that change it.
+
+The instances on which copies are placed are in ``endpoints.instance_group``.
+"""

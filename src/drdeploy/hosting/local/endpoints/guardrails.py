@@ -1,0 +1,172 @@
+"""Read the guardrails of an update from ``DeploymentConfig``: its steps, its watch and its undoing.
+
+An update moves the traffic of an endpoint to new instances in steps (developer guide, "Blue/Green
+Deployments" and "Rolling Deployments"). ``ALL_AT_ONCE`` is one step, ``CANARY`` is two, and
+``LINEAR`` has as many steps as its step size requires. ``ALL_AT_ONCE``, ``CANARY`` and ``LINEAR``
+start all new instances first. A rolling update starts the instances of one step at a time, and
+stops an equal number of old instances. After each step, the alarms are watched for
+``WaitIntervalInSeconds``; an alarm in the state ``ALARM`` brings the old instances back
+("Auto-Rollback Configuration and Monitoring"). At the end of an update, the old instances are kept
+for ``TerminationWaitInSeconds``. CloudWatch gives the state of an alarm.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+from drdeploy.hosting.local.api_errors import make_validation_error
+from drdeploy.hosting.local.constraints import is_serverless
+
+Json = dict[str, Any]
+
+DEFAULT_MAXIMUM_S = 14_400.0
+"""The most seconds of an update without ``MaximumExecutionTimeoutInSeconds`` (API reference,
+``BlueGreenUpdatePolicy``)."""
+ROUTING = "DeploymentConfig.BlueGreenUpdatePolicy.TrafficRoutingConfiguration"
+ROLLING = "DeploymentConfig.RollingUpdatePolicy"
+SIZE_OF_TYPE = {"CANARY": ("CanarySize", 0.0), "LINEAR": ("LinearStepSize", 0.1)}
+"""The member with the size of a step, and its smallest share, by type of traffic routing (API
+reference, ``TrafficRoutingConfig``)."""
+LARGEST_STEP = 0.5
+INSTANCES_MIN = 2
+SMALLEST_BATCH = 0.05
+
+
+@dataclass(frozen=True)
+class Guardrails:
+    """The guardrails of an update; the defaults apply without a ``DeploymentConfig``.
+
+    Attributes:
+        steps: The share of the traffic that the new instances get in each step; the last is 1.
+        is_rolling: Whether the instances are replaced in the same steps as the traffic moves.
+        rollback_steps: The share of the old instances that is back after each step of a rollback;
+            the last is 1.
+        bake_s: Seconds for which the alarms are watched after each step.
+        termination_s: Seconds for which the old instances are kept after the update is done.
+        maximum_s: The most seconds that the whole update may take.
+        alarms: The names of the alarms that bring the old instances back.
+    """
+
+    steps: tuple[float, ...] = (1.0,)
+    is_rolling: bool = False
+    rollback_steps: tuple[float, ...] = (1.0,)
+    bake_s: float = 0.0
+    termination_s: float = 0.0
+    maximum_s: float = DEFAULT_MAXIMUM_S
+    alarms: tuple[str, ...] = ()
+
+    @property
+    def waits_s(self) -> float:
+        """Seconds that the update waits, without the time that the instances take to start."""
+        return len(self.steps) * self.bake_s + self.termination_s
+
+    @classmethod
+    def from_deployment_config(cls, config: Json | None, variants: list[Json]) -> Self:
+        """Return the guardrails of a ``DeploymentConfig``.
+
+        Args:
+            config: The ``DeploymentConfig``; None is a request without one.
+            variants: The production variants of the endpoint configuration that is deployed.
+
+        Raises:
+            ApiError: The members of the ``DeploymentConfig`` contradict each other or the variants.
+        """
+        if not config:
+            return cls()
+        if is_serverless({"ProductionVariants": variants}):
+            raise make_validation_error(
+                "DeploymentConfig does not apply to a serverless endpoint: deployment guardrails "
+                "shift traffic between instances."
+            )
+        blue_green, rolling = config.get("BlueGreenUpdatePolicy"), config.get("RollingUpdatePolicy")
+        if blue_green and rolling:
+            raise make_validation_error(
+                "DeploymentConfig has one update policy: BlueGreenUpdatePolicy and "
+                "RollingUpdatePolicy are mutually exclusive."
+            )
+        policy = blue_green or rolling or {}
+        routing = (blue_green or {}).get("TrafficRoutingConfiguration", {})
+        batch = _read_batch(rolling, "MaximumBatchSize", variants) if rolling else 1.0
+        undo = 1.0
+        if rolling and "RollbackMaximumBatchSize" in rolling:
+            undo = _read_batch(rolling, "RollbackMaximumBatchSize", variants)
+        guardrails = cls(
+            steps=_list_steps(batch) if rolling else _list_steps_of_routing(routing, variants),
+            is_rolling=bool(rolling),
+            rollback_steps=_list_steps(undo),
+            bake_s=(rolling or routing).get("WaitIntervalInSeconds", 0),
+            termination_s=policy.get("TerminationWaitInSeconds", 0),
+            maximum_s=policy.get("MaximumExecutionTimeoutInSeconds", DEFAULT_MAXIMUM_S),
+            alarms=list_alarms(config),
+        )
+        if guardrails.waits_s >= guardrails.maximum_s:
+            raise make_validation_error(
+                f"MaximumExecutionTimeoutInSeconds ({guardrails.maximum_s:g}) must be larger than "
+                "all waits of WaitIntervalInSeconds and TerminationWaitInSeconds together "
+                f"({guardrails.waits_s:g})."
+            )
+        return guardrails
+
+
+def list_alarms(config: Json | None) -> tuple[str, ...]:
+    """Return the names of the alarms in a ``DeploymentConfig``; None is a request without one."""
+    alarms = (config or {}).get("AutoRollbackConfiguration", {}).get("Alarms", ())
+    return tuple(alarm["AlarmName"] for alarm in alarms)
+
+
+def _list_steps_of_routing(routing: Json, variants: list[Json]) -> tuple[float, ...]:
+    kind = routing.get("Type", "ALL_AT_ONCE")
+    for other, (member, _) in SIZE_OF_TYPE.items():
+        if (member in routing) != (other == kind):
+            must = "must be set" if other == kind else "must not be set"
+            raise make_validation_error(f"{ROUTING}.{member} {must} if Type is {kind}.")
+    if kind not in SIZE_OF_TYPE:
+        return (1.0,)
+    member, smallest = SIZE_OF_TYPE[kind]
+    share = _compute_share(routing[member], variants)
+    if not smallest <= share <= LARGEST_STEP:
+        least = f"{smallest:.0%} to " if smallest else "at most "
+        raise make_validation_error(
+            f"{ROUTING}.{member} must be {least}{LARGEST_STEP:.0%} of a variant's instances: "
+            f"it is {share:.0%}."
+        )
+    if min(variant["InitialInstanceCount"] for variant in variants) < INSTANCES_MIN:
+        raise make_validation_error(
+            f"{ROUTING}.Type {kind} needs at least {INSTANCES_MIN} instances of each variant, "
+            f"because {member} is at most {LARGEST_STEP:.0%} of them."
+        )
+    return (share, 1.0) if kind == "CANARY" else _list_steps(share)
+
+
+def _read_batch(policy: Json, member: str, variants: list[Json]) -> float:
+    if len(variants) > 1:
+        raise make_validation_error(
+            f"{ROLLING} does not apply to an endpoint with several production variants."
+        )
+    count = variants[0]["InitialInstanceCount"]
+    # A batch has whole instances, and at least one of them.
+    batch = max(1, math.floor(_compute_share(policy[member], variants) * count + 1e-9))
+    share = float(batch / count)
+    largest = LARGEST_STEP if member == "MaximumBatchSize" else 1.0
+    if not SMALLEST_BATCH <= share <= largest:
+        raise make_validation_error(
+            f"{ROLLING}.{member} must be {SMALLEST_BATCH:.0%} to {largest:.0%} of the variant's "
+            f"instances: it is {share:.0%} of {count}."
+        )
+    return share
+
+
+def _compute_share(size: Json, variants: list[Json]) -> float:
+    """Return the share of a ``CapacitySize`` in the instances of all variants."""
+    if size["Type"] == "CAPACITY_PERCENT":
+        return float(size["Value"]) / 100
+    count: int = sum(variant["InitialInstanceCount"] for variant in variants)
+    return float(size["Value"] * len(variants) / count)
+
+
+def _list_steps(share: float) -> tuple[float, ...]:
+    # The quotient of two shares, such as 0.3 / 0.1, may be a little off the whole number.
+    number = math.ceil(1 / share - 1e-9)
+    return (*(step * share for step in range(1, number)), 1.0)

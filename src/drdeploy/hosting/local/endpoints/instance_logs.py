@@ -1,0 +1,127 @@
+"""Copy the lines of instances to CloudWatch Logs when a client reads or an instance ends.
+
+The group is ``/aws/sagemaker/Endpoints/ENDPOINT`` and the stream ``VARIANT/INSTANCE-ID``, as on
+SageMaker (developer guide, "Log groups and streams that Amazon SageMaker AI sends to Amazon
+CloudWatch Logs"). An engine keeps the lines of a container and their times, so the lines are read
+only when a client asks for them, and an idle service costs nothing. The lines of a process have no
+times, so they are fetched every second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from drdeploy.hosting.local.instances.instance import Instance, LogLine
+
+log = logging.getLogger(__name__)
+
+GROUP_PREFIX = "/aws/sagemaker/Endpoints/"
+COMPONENT_GROUP_PREFIX = "/aws/sagemaker/InferenceComponents/"
+PROCESS_EVERY_S = 1.0
+"""Seconds between two looks at the log files of processes."""
+
+
+@dataclass(frozen=True)
+class LogStreamName:
+    """The region, the group and the name of a log stream."""
+
+    region: str
+    group: str
+    stream: str
+
+
+@dataclass(frozen=True)
+class InstanceOrigin:
+    """The variant of an endpoint, in a region, for which an instance was started.
+
+    Attributes:
+        component: The inference component that the instance is a copy of; empty without one.
+    """
+
+    region: str
+    endpoint: str
+    variant: str
+    component: str = ""
+
+    def name_log_stream(self, instance: Instance) -> LogStreamName:
+        """Return the log stream of one instance."""
+        number = hashlib.sha256(instance.name.encode()).hexdigest()[:17]
+        group = f"{GROUP_PREFIX}{self.endpoint}"
+        if self.component:
+            group = f"{COMPONENT_GROUP_PREFIX}{self.component}"
+        return LogStreamName(self.region, group, f"{self.variant}/i-{number}")
+
+
+class LogOrigin(Protocol):
+    """The resource for which an instance was started, for example the variant of an endpoint."""
+
+    def name_log_stream(self, instance: Instance) -> LogStreamName:
+        """Return the log stream of one instance."""
+
+
+class InstanceLogs:
+    """The logs of all instances; safe to use from several threads.
+
+    Args:
+        put: Called as ``put(name, lines)`` to append lines to a log stream, which is created if it
+            does not exist.
+    """
+
+    def __init__(self, put: Callable[[LogStreamName, Sequence[LogLine]], None]) -> None:
+        self._put = put
+        self._streams: dict[Instance, LogStreamName] = {}
+        self._lock = threading.Lock()
+        # One at a time, so that the lines of a stream stay in order.
+        self._fetching = threading.Lock()
+        self._processes_due_s = 0.0
+
+    def add_instance(self, instance: Instance, origin: LogOrigin) -> None:
+        """Create the log stream of an instance that has been started."""
+        name = origin.name_log_stream(instance)
+        with self._lock:
+            self._streams[instance] = name
+        self._put(name, ())
+
+    def put_lines(self, name: LogStreamName, lines: Sequence[LogLine]) -> None:
+        """Append lines that the service itself writes to a log stream."""
+        self._put(name, lines)
+
+    def finish_instance(self, instance: Instance) -> None:
+        """Copy the last lines of an instance that has been stopped."""
+        self._fetch_lines(instance)
+        with self._lock:
+            self._streams.pop(instance, None)
+
+    def fetch_lines_of_groups(self, region: str, is_wanted: Callable[[str], bool]) -> None:
+        """Copy the log lines of the groups with the given names."""
+        for instance, name in self._list_streams():
+            if name.region == region and is_wanted(name.group):
+                self._fetch_lines(instance)
+
+    def fetch_lines_without_times(self) -> None:
+        """Copy the lines of instances whose lines have no times of their own."""
+        now_s = time.monotonic()
+        if now_s >= self._processes_due_s:
+            self._processes_due_s = now_s + PROCESS_EVERY_S
+            for instance, _ in self._list_streams():
+                if not instance.has_line_times:
+                    self._fetch_lines(instance)
+
+    def _list_streams(self) -> tuple[tuple[Instance, LogStreamName], ...]:
+        with self._lock:
+            return tuple(self._streams.items())
+
+    def _fetch_lines(self, instance: Instance) -> None:
+        with self._fetching:
+            name = self._streams.get(instance)
+            lines = instance.read_new_lines()
+            if name is not None and lines:
+                self._put(name, lines)

@@ -1,0 +1,94 @@
+"""Find servers that answer pings while their workers fail for lack of rights and are restarted.
+
+Some servers, for example multi-model-server, answer ``GET /ping`` in one process and requests in
+others. If a worker of such a server may not write where it must, the server starts the worker
+again, for ever: every ping is answered, and every request waits until it times out. AWS does not
+publish as which user a serverless container runs. The local service chooses a user without rights,
+so it must say so if a server fails on this account, instead of leaving the user with requests that
+time out.
+
+Most servers that are refused a file write one line about it and go on. So a refusal counts only
+if the same line is written again and again after the ping was answered, while no request arrives.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from drdeploy.hosting.local.instances.instance import Instance, StartFailed
+
+if TYPE_CHECKING:
+    from drdeploy.hosting.sagemaker import Clock
+
+SETTLE_S = 1.0
+"""Seconds after the ping in which each worker of a healthy server may write its line."""
+WATCH_S = 10.0
+"""Seconds for which a server is watched that has written of a refusal.  multi-model-server waits
+1, 1, 2, 3, 5 … s before it starts a worker again."""
+LOOK_AGAIN_S = 0.5
+RETURNS = 2
+"""How often a line must return after ``SETTLE_S``."""
+_REFUSAL = re.compile(
+    r"permission ?denied|PermissionError|read-only file system|operation not permitted"
+    r"|AccessDeniedException|\bEACCES\b|\bEROFS\b|\bEPERM\b",
+    re.IGNORECASE,
+)
+_CHANGING = re.compile(r"[0-9a-f]+", re.IGNORECASE)
+"""The characters of times, process ids and random names, in which two lines about the same thing
+differ. Without them, words are still told apart."""
+_LINE_CHARACTERS = 300
+
+
+def refuse_restart_loop(instance: Instance, clock: Clock) -> None:
+    """Raise an error if the server of an instance fails again and again for lack of rights.
+
+    Args:
+        instance: An instance that has answered a ping and has had no request.
+        clock: The clock that measures how long the instance is watched.
+
+    Raises:
+        StartFailed: The message quotes the line of the log that returns.
+    """
+    clock.sleep(SETTLE_S)
+    deadline = clock.monotonic() + WATCH_S
+    before = _count_refusals(instance)
+    returns: Counter[str] = Counter()
+    while before and clock.monotonic() < deadline:
+        clock.sleep(LOOK_AGAIN_S)
+        now = _count_refusals(instance)
+        returns.update(text for text in now if now[text] > before[text])
+        before = now
+        for text, times in returns.items():
+            if times >= RETURNS:
+                raise StartFailed(
+                    "The container answers pings, but its server fails again and again, and would "
+                    f"answer no request: {_find_last_line(instance, text)}",
+                    where=instance.name,
+                    remedy=(
+                        "The container runs without the rights of its image's user. Let every user "
+                        "write where the server writes, with `RUN chmod -R o+rwX FOLDER` in the "
+                        "Dockerfile, or let the server write below /tmp, for example with "
+                        "TEMP=/tmp or TMPDIR=/tmp in the model's Environment"
+                    ),
+                )
+
+
+def _count_refusals(instance: Instance) -> Counter[str]:
+    """Return how often the log has each line about a refusal, without what changes in it."""
+    return Counter(_remove_changing_parts(line) for line in _list_refusals(instance))
+
+
+def _find_last_line(instance: Instance, text: str) -> str:
+    lines = reversed(_list_refusals(instance))
+    return next((line for line in lines if _remove_changing_parts(line) == text), text).strip()
+
+
+def _list_refusals(instance: Instance) -> list[str]:
+    lines = (line[:_LINE_CHARACTERS] for line in instance.read_log().splitlines())
+    return [line for line in lines if _REFUSAL.search(line)]
+
+
+def _remove_changing_parts(line: str) -> str:
+    return _CHANGING.sub("", line)

@@ -1,0 +1,72 @@
+"""Copy requests to a shadow variant, whose answers nobody receives.
+
+The share of the requests that are copied is the weight of the shadow variant divided by the weight
+of the production variant, but at most 1 (developer guide, "Shadow variants"). A copy is sent in a
+thread of its own, so that neither a failure nor a delay of the shadow variant reaches the caller.
+The number of copies in progress is limited; a copy beyond the limit is not sent, and the log says
+so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+from typing import TYPE_CHECKING
+
+from drdeploy.hosting.local.api_errors import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+log = logging.getLogger(__name__)
+
+COPIES_MAX = 32
+"""The most copies in progress for all endpoints of a region. Each holds the body of a request."""
+
+
+class ShadowTraffic:
+    """The copies of requests in progress; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._places = threading.BoundedSemaphore(COPIES_MAX)
+
+    def send_copy(
+        self, work: Callable[[], object], name: str, hold: AbstractContextManager[None]
+    ) -> None:
+        """Send the copy of a request in the background, and return at once.
+
+        Args:
+            work: Sends the copy and drops the answer.
+            name: The name of the shadow variant, for the log.
+            hold: Keeps the shadow variant's workers running; entered before the method returns.
+        """
+        if not self._places.acquire(blocking=False):
+            log.warning("a request was not copied to %s: %d copies wait", name, COPIES_MAX)
+            return
+
+        # Here, not in the thread: the deployment might be closed before the thread begins.
+        held = contextlib.ExitStack()
+        held.enter_context(hold)
+
+        def run() -> None:
+            try:
+                with held:
+                    work()
+            except ApiError as err:
+                log.info("the shadow variant %s failed: %s", name, err)
+            except Exception:
+                log.exception("a request was not copied to %s", name)
+            finally:
+                self._places.release()
+
+        threading.Thread(target=run, name=f"shadow {name}", daemon=True).start()
+
+
+def choose_whether_to_copy(production_weight: float, shadow_weight: float) -> bool:
+    """Decide at random whether a request is copied to the shadow variant."""
+    if production_weight <= 0:
+        return False
+    return random.random() < shadow_weight / production_weight

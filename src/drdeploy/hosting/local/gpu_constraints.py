@@ -1,0 +1,52 @@
+"""Refuse variants whose image and host do not fit, as far as GPUs are concerned.
+
+SageMaker accepts them, and the endpoint fails a quarter of an hour later. Instances on this machine
+get no GPU, so that the local service refuses instances with a GPU after the other checks: whoever
+tries a configuration learns first whether it could start on AWS.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.errors import InvalidInput
+from drdeploy.hosting.local.api_errors import make_not_served_error, make_validation_error
+from drdeploy.hosting.sagemaker.gpu_hosts import check_gpu_host, find_gpu_family
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+Json = dict[str, Any]
+
+
+def check_gpu_hosts_of_variants(
+    config: Json, find_image_variables: Callable[[str], Mapping[str, str]]
+) -> None:
+    """Refuse an endpoint configuration with a variant that no host could start.
+
+    Args:
+        config: The request of ``CreateEndpointConfig``.
+        find_image_variables: Takes the name of a model, and returns the environment variables of
+            its image; empty if they are not known.
+
+    Raises:
+        ApiError: The message says why the variant could not start, and what would work.
+    """
+    variants: Iterable[Json] = (
+        *config["ProductionVariants"],
+        *config.get("ShadowProductionVariants", []),
+    )
+    for variant in variants:
+        variables = find_image_variables(variant["ModelName"]) if "ModelName" in variant else {}
+        instance_type = variant.get("InstanceType")
+        try:
+            check_gpu_host(variables, instance_type, variant.get("InferenceAmiVersion"))
+        except InvalidInput as err:
+            raise make_validation_error(
+                f"Variant {variant['VariantName']} could not start: {err.what}. {err.remedy}."
+            ) from err
+        if instance_type and find_gpu_family(instance_type):
+            raise make_not_served_error(
+                f"InstanceType={instance_type!r}, because instances on this machine get no GPU. "
+                "Measure the configuration on AWS"
+            )

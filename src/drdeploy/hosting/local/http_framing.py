@@ -1,0 +1,102 @@
+"""Find out where the body of a request to the local service ends, and refuse what is ambiguous.
+
+``http.server`` reads headers as those of an e-mail: it joins folded lines, drops the rest after a
+line that is no header, and leaves repeated headers to its user.
+"""
+
+from __future__ import annotations
+
+import re
+from email.errors import (
+    FirstHeaderLineIsContinuationDefect,
+    InvalidHeaderDefect,
+    MisplacedEnvelopeHeaderDefect,
+    MissingHeaderBodySeparatorDefect,
+)
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from email.message import Message
+    from io import BufferedIOBase
+
+_HEADER_DEFECTS = (
+    FirstHeaderLineIsContinuationDefect,
+    InvalidHeaderDefect,
+    MisplacedEnvelopeHeaderDefect,
+    MissingHeaderBodySeparatorDefect,
+)
+"""What the standard library notes about a line of the headers.  It goes on and drops the rest, so
+that a blank before the colon of Content-Length made the body the next request."""
+
+
+class MalformedHttp(ValueError):
+    """A request in which two readers might see different requests; the text is the answer."""
+
+
+class HeaderLines:
+    """Reads the lines of the headers, and refuses a carriage return within a line.
+
+    The standard library takes it for the end of the line, so that the value of one header could
+    hold the length of the body in a second one.
+
+    Args:
+        file: What the client sends.
+    """
+
+    def __init__(self, file: BufferedIOBase) -> None:
+        self._file = file
+
+    def readline(self, limit: int = -1) -> bytes:
+        """Return the next line.
+
+        Raises:
+            MalformedHttp: The line has a carriage return before its end.
+        """
+        line = self._file.readline(limit)
+        if b"\r" in line.removesuffix(b"\n").removesuffix(b"\r"):
+            raise MalformedHttp("A line of the headers has a carriage return before its end")
+        return line
+
+    def read(self, size: int = -1) -> bytes:
+        """Return what follows, after a refusal."""
+        return self._file.read(size)
+
+
+def read_body_length(headers: Message, version: str) -> int | None:
+    """Return the length of the body that the headers state; None if the body is chunked.
+
+    Whatever leaves open where the body ends, or for which host it is, is refused as the model
+    server refuses it (RFC 9112, sections 3.2, 5 and 6).
+
+    Raises:
+        MalformedHttp: The headers are ambiguous.
+    """
+    has_defect = any(isinstance(defect, _HEADER_DEFECTS) for defect in headers.defects)
+    if has_defect or headers.get_unixfrom():
+        raise MalformedHttp("A line of the headers is not a name, a colon and a value")
+    if any(character in value for value in headers.values() for character in "\r\n\0"):
+        raise MalformedHttp("The value of a header has a line break or a null character")
+    hosts, lengths, codings = (
+        headers.get_all(name) or [] for name in ("Host", "Content-Length", "Transfer-Encoding")
+    )
+    if len(hosts) > 1 or (not hosts and version == "HTTP/1.1"):
+        raise MalformedHttp("The request must have one Host header")
+    if len(lengths) > 1 or (lengths and codings):
+        raise MalformedHttp("The headers state more than one length of the body")
+    if not codings:
+        return parse_body_length(lengths[0].strip()) if lengths else 0
+    if [coding.strip().lower() for coding in codings] != ["chunked"] or version == "HTTP/1.0":
+        raise MalformedHttp("The only Transfer-Encoding of the service is chunked in HTTP/1.1")
+    return None
+
+
+def parse_body_length(text: str, base: int = 10) -> int:
+    """Read a length that consists only of digits; ``int`` would also accept "-5".
+
+    Raises:
+        MalformedHttp: The text is not such a length.
+    """
+    digits = r"[0-9]{1,15}" if base == 10 else r"[0-9A-Fa-f]{1,15}"
+    if not re.fullmatch(digits, text):
+        raise MalformedHttp(f"{text[:20]!r} is not a valid length of a body")
+    return int(text, base)

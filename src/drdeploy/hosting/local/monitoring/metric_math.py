@@ -1,0 +1,512 @@
+"""Compute expressions of metric math.
+
+Source: CloudWatch user guide, "Using math expressions with CloudWatch metrics". In an operation on
+two series, a number that one series lacks counts as 0. A point is left out if it would need a
+division by 0. The standard deviation is computed for a population, because the guide does not say
+whether it is meant for a population or a sample.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import statistics
+from collections.abc import Callable, Sequence  # noqa: TC003 - annotations of a dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeVar
+
+from drdeploy.hosting.local.monitoring.expression_parser import (
+    Call,
+    Group,
+    Name,
+    Node,
+    Number,
+    Operation,
+    Text,
+    parse_expression,
+)
+from drdeploy.hosting.local.monitoring.monitoring_errors import (
+    MonitoringError,
+    make_validation_error,
+)
+from drdeploy.hosting.local.monitoring.time_series import TimeRange, TimeSeries, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+
+NOT_SERVED = {
+    "ANOMALY_DETECTION_BAND",
+    "DB_PERF_INSIGHTS",
+    "INSIGHT_RULE_METRIC",
+    "LAMBDA",
+    "SERVICE_QUOTA",
+}
+"""Functions of CloudWatch that the local service refuses by name."""
+DEFAULT_PERIOD_S = 60
+
+
+POINTS_MAX = 100_800
+"""Values of a series that an expression fills: CloudWatch returns at most as many in an answer."""
+
+
+@dataclass(frozen=True)
+class MathContext:
+    """What the expressions of one request may use.
+
+    Attributes:
+        range: The range of the request.
+        metrics: The metrics of the request by id, in the order of the request.
+        expressions: The other expressions of the request by id.
+        search: Takes the text, the statistic and the period of ``SEARCH``, and returns what it
+            finds; None where ``SEARCH`` is not allowed.
+        period_s: The period of a series that no metric gives a period, as of ``TIME_SERIES(1)``.
+    """
+
+    range: TimeRange
+    metrics: Mapping[str, TimeSeries]
+    expressions: Mapping[str, str]
+    search: Callable[[str, str, int], list[TimeSeries]] | None
+    period_s: int = DEFAULT_PERIOD_S
+    computed: dict[str, Value] = field(default_factory=dict)
+    """The results of expressions, so that each is computed once."""
+
+
+def evaluate_expression(query_id: str, context: MathContext) -> TimeSeries | list[TimeSeries]:
+    """Return what an expression of the request stands for.
+
+    Raises:
+        MonitoringError: The expression cannot be read or computed, or is a number.
+    """
+    try:
+        value = _evaluate_by_id(query_id, context, ())
+        if isinstance(value, float):
+            raise make_validation_error(
+                "The result is a number, but must be a time series. Use TIME_SERIES()"
+            )
+    except MonitoringError as err:
+        raise make_validation_error(f"Error in expression '{query_id}': {err.message}") from err
+    except RecursionError as err:
+        raise make_validation_error(f"Expression '{query_id}' is nested too deeply") from err
+    except (OverflowError, ValueError) as err:
+        raise make_validation_error(f"Expression '{query_id}' has a value out of range") from err
+    return value
+
+
+def _evaluate_by_id(query_id: str, context: MathContext, pending: tuple[str, ...]) -> Value:
+    if query_id in context.metrics:
+        return context.metrics[query_id]
+    if query_id in context.computed:
+        return context.computed[query_id]
+    if query_id in pending:
+        raise make_validation_error(f"'{query_id}' refers to itself")
+    if query_id not in context.expressions:
+        raise make_validation_error(f"'{query_id}' is not the Id of a metric or expression")
+    text = context.expressions[query_id]
+    if text.lstrip().upper().startswith("SELECT"):
+        raise make_validation_error(
+            "The local service does not serve queries of Metrics Insights (SELECT). Use SEARCH()"
+        )
+    value = _Evaluation(context, (*pending, query_id)).evaluate(parse_expression(text))
+    context.computed[query_id] = value
+    return value
+
+
+class _Evaluation:
+    """Computes one expression; ``pending`` names the expressions that wait for its result."""
+
+    def __init__(self, context: MathContext, pending: tuple[str, ...]) -> None:
+        self._context = context
+        self._pending = pending
+
+    def evaluate(self, node: Node) -> Value:
+        match node:
+            case Number(value):
+                return value
+            case Name(name):
+                return _evaluate_by_id(name, self._context, self._pending)
+            case Group(members):
+                return [one for member in members for one in _as_list(self.evaluate(member))]
+            case Operation(sign, (operand,)):
+                return _apply_to_each_value(lambda value: -value, self.evaluate(operand), sign)
+            case Operation(sign, (left, right)):
+                return _apply_operator(sign, self.evaluate(left), self.evaluate(right))
+            case Call(function, arguments):
+                return self._call(function, arguments)
+        raise make_validation_error("A string can only be an argument of a function")
+
+    def _call(self, function: str, arguments: tuple[Node, ...]) -> Value:
+        if function in NOT_SERVED:
+            raise make_validation_error(f"The local service does not serve {function}()")
+        special = {
+            "METRICS": self._select_metrics,
+            "SEARCH": self._search,
+            "SORT": self._sort,
+            "FILL": self._fill,
+            "PERIOD": self._read_period,
+            "IF": self._choose,
+        }
+        if function in special:
+            return special[function](arguments)
+        values = [self.evaluate(argument) for argument in arguments]
+        if function == "TIME_SERIES":
+            (value,) = _check_count(function, values, 1)
+            number = _as_number(value, function)
+            return self._make_full_series(lambda _: number)
+        if function in CALENDAR:
+            (value,) = _check_count(function, values, 1)
+            series = _as_series(value, function)
+            return self._make_full_series(CALENDAR[function], series)
+        if function == "SLICE":
+            return _slice(values)
+        if function in FUNCTIONS:
+            (value,) = _check_count(function, values, 1)
+            return FUNCTIONS[function](value)
+        raise make_validation_error(f"'{function}' is not a function of metric math")
+
+    def _list_starts(self, period_s: int) -> range:
+        starts = self._context.range.list_period_starts(period_s)
+        if len(starts) > POINTS_MAX:
+            raise make_validation_error(f"the range has more than {POINTS_MAX} periods")
+        return starts
+
+    def _make_full_series(
+        self, compute: Callable[[int], float], like: TimeSeries | None = None
+    ) -> TimeSeries:
+        """Return a series that has a value in each period of the request."""
+        series = like or TimeSeries(period_s=self._context.period_s)
+        starts = self._list_starts(series.period_s)
+        return series.with_points({at: compute(at) for at in starts})
+
+    def _select_metrics(self, arguments: tuple[Node, ...]) -> Value:
+        wanted = "".join(_read_text(one, "METRICS") for one in arguments)
+        return [one for name, one in self._context.metrics.items() if wanted in name]
+
+    def _search(self, arguments: tuple[Node, ...]) -> Value:
+        if self._context.search is None:
+            raise make_validation_error("SEARCH() is not allowed in an alarm")
+        given = _check_count("SEARCH", arguments, 2, 3)
+        text, statistic = (_read_text(one, "SEARCH") for one in given[:2])
+        period = self._context.period_s
+        if len(given) > 2:
+            period = round(_as_number(self.evaluate(given[2]), "SEARCH"))
+        return self._context.search(text, statistic, period)
+
+    def _sort(self, arguments: tuple[Node, ...]) -> Value:
+        given = _check_count("SORT", arguments, 3, 4)
+        function, order = (_read_word(one, "SORT") for one in given[1:3])
+        if function not in {"AVG", "MIN", "MAX", "SUM"} or order not in {"ASC", "DESC"}:
+            raise make_validation_error("SORT() takes AVG, MIN, MAX or SUM, and ASC or DESC")
+        compute = AGGREGATES[function]
+        series = _as_list(self.evaluate(given[0]))
+        limit = None
+        if len(given) > 3:
+            limit = round(_as_number(self.evaluate(given[3]), "SORT"))
+
+        def key(one: TimeSeries) -> float:
+            return compute(list(one.points.values())) if one.points else -math.inf
+
+        return sorted(series, key=key, reverse=order == "DESC")[:limit]
+
+    def _fill(self, arguments: tuple[Node, ...]) -> Value:
+        value, filler = _check_count("FILL", arguments, 2)
+        given = self.evaluate(value)
+        word = filler.value if isinstance(filler, Name) else ""
+        other = None if word in {"REPEAT", "LINEAR"} else self.evaluate(filler)
+        filled = [self._fill_series(one, word, other) for one in _as_list(given)]
+        return filled if isinstance(given, list) else filled[0]
+
+    def _fill_series(self, series: TimeSeries, word: str, other: Value | None) -> TimeSeries:
+        starts = self._list_starts(series.period_s)
+        points = dict(series.points)
+        missing = [at for at in starts if at not in points]
+        known = list(series.points.items())
+        for at in missing:
+            if isinstance(other, float):
+                points[at] = other
+            elif isinstance(other, TimeSeries):
+                if at in other.points:
+                    points[at] = other.points[at]
+            elif other is not None:
+                raise make_validation_error(
+                    "FILL() needs a single time series for the missing values"
+                )
+            else:
+                before = [one for one in known if one[0] < at]
+                after = [one for one in known if one[0] > at]
+                if word == "REPEAT" and before:
+                    points[at] = before[-1][1]
+                elif word == "LINEAR" and before and after:
+                    points[at] = _interpolate(at, before[-1], after[0])
+        return replace(series.with_points(points), id=series.id)
+
+    def _read_period(self, arguments: tuple[Node, ...]) -> Value:
+        (given,) = _check_count("PERIOD", arguments, 1)
+        if not isinstance(given, Name) or given.value not in self._context.metrics:
+            raise make_validation_error("PERIOD() takes the Id of a metric")
+        return float(self._context.metrics[given.value].period_s)
+
+    def _choose(self, arguments: tuple[Node, ...]) -> Value:
+        given = _check_count("IF", arguments, 2, 3)
+        condition, chosen, *rest = (self.evaluate(one) for one in given)
+        other = rest[0] if rest else None
+        if any(isinstance(one, list) for one in (condition, chosen, other)):
+            raise make_validation_error("IF() takes numbers and single time series")
+        if isinstance(condition, float):
+            picked = chosen if condition else other
+            return TimeSeries() if picked is None else picked
+        series = _as_series(condition, "IF")
+        points = {}
+        for at, value in series.points.items():
+            found = _point_of(chosen, at, 0.0) if value else _point_of(other, at, None)
+            if found is not None:
+                points[at] = found
+        return series.with_points(points)
+
+
+def _point_of(value: Value | None, at: int, default: float | None) -> float | None:
+    if isinstance(value, TimeSeries):
+        return value.points.get(at, default)
+    return value if isinstance(value, float) else None
+
+
+def _interpolate(at: int, before: tuple[int, float], after: tuple[int, float]) -> float:
+    part = (at - before[0]) / (after[0] - before[0])
+    return before[1] + part * (after[1] - before[1])
+
+
+# -- arguments -----------------------------------------------------------------------------
+
+
+def _check_count(function: str, given: Sequence[T], least: int, most: int = 0) -> Sequence[T]:
+    if not least <= len(given) <= max(least, most):
+        wanted = f"{least} or {most}" if most else str(least)
+        raise make_validation_error(f"{function}() takes {wanted} arguments, not {len(given)}")
+    return given
+
+
+def _read_text(node: Node, function: str) -> str:
+    if not isinstance(node, Text):
+        raise make_validation_error(f"{function}() takes a string in quotation marks")
+    return node.value
+
+
+def _read_word(node: Node, function: str) -> str:
+    if not isinstance(node, Name):
+        raise make_validation_error(f"{function}() takes a word, such as AVG or DESC")
+    return node.value
+
+
+def _as_list(value: Value) -> list[TimeSeries]:
+    if isinstance(value, list):
+        return value
+    return [_as_series(value, "An array")]
+
+
+def _as_series(value: Value, function: str) -> TimeSeries:
+    if not isinstance(value, TimeSeries):
+        raise make_validation_error(f"{function} needs a time series at this place")
+    return value
+
+
+def _as_number(value: Value, function: str) -> float:
+    if not isinstance(value, float):
+        raise make_validation_error(f"{function} needs a number at this place")
+    return value
+
+
+# -- operators -----------------------------------------------------------------------------
+
+
+def _divide(left: float, right: float) -> float | None:
+    return left / right if right else None
+
+
+def _raise_to_power(left: float, right: float) -> float | None:
+    try:
+        value = left**right
+    except (OverflowError, ZeroDivisionError):
+        return None
+    return value if isinstance(value, float) else None  # a root of a negative number is complex
+
+
+OPERATORS: dict[str, Callable[[float, float], float | None]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": _divide,
+    "^": _raise_to_power,
+    "==": lambda left, right: float(left == right),
+    "!=": lambda left, right: float(left != right),
+    "<": lambda left, right: float(left < right),
+    ">": lambda left, right: float(left > right),
+    "<=": lambda left, right: float(left <= right),
+    ">=": lambda left, right: float(left >= right),
+    "&&": lambda left, right: float(bool(left) and bool(right)),
+    "||": lambda left, right: float(bool(left) or bool(right)),
+}
+
+
+def _apply_operator(sign: str, left: Value, right: Value) -> Value:
+    if isinstance(left, list) and isinstance(right, list):
+        raise make_validation_error(f"'{sign}' takes at most one array of time series")
+    compute = OPERATORS[sign]
+    if isinstance(right, float):
+        number = right
+        return _apply_to_each_value(lambda value: compute(value, number), left, sign)
+    if isinstance(left, float):
+        number = left
+        return _apply_to_each_value(lambda value: compute(number, value), right, sign)
+    if isinstance(left, list):
+        return [_combine(compute, one, _as_series(right, sign)) for one in left]
+    if isinstance(right, list):
+        return [_combine(compute, left, one) for one in right]
+    return _combine(compute, left, right)
+
+
+def _apply_to_each_value(
+    compute: Callable[[float], float | None], value: Value, sign: str
+) -> Value:
+    if isinstance(value, list):
+        return [one.map_values(compute) for one in value]
+    if isinstance(value, TimeSeries):
+        return value.map_values(compute)
+    result = compute(value)
+    if result is None:
+        raise make_validation_error(f"'{sign}' has no result for these numbers")
+    return float(result)
+
+
+def _combine(
+    compute: Callable[[float, float], float | None], left: TimeSeries, right: TimeSeries
+) -> TimeSeries:
+    points = {}
+    for at in left.points.keys() | right.points.keys():
+        value = compute(left.points.get(at, 0.0), right.points.get(at, 0.0))
+        if value is not None:
+            points[at] = value
+    return left.with_points(points)
+
+
+# -- functions -----------------------------------------------------------------------------
+
+
+AGGREGATES: dict[str, Callable[[list[float]], float]] = {
+    "SUM": math.fsum,
+    "AVG": statistics.fmean,
+    "MIN": min,
+    "MAX": max,
+    "STDDEV": statistics.pstdev,
+    "DATAPOINT_COUNT": lambda values: float(len(values)),
+}
+
+
+def _make_aggregate(name: str) -> Callable[[Value], Value]:
+    """Return a function that turns one series into a number, and several series into one series."""
+    compute = AGGREGATES[name]
+
+    def aggregate(value: Value) -> Value:
+        if isinstance(value, float):
+            raise make_validation_error(f"{name}() takes a time series")
+        if isinstance(value, TimeSeries):
+            points = list(value.points.values())
+            return compute(points) if points else 0.0
+        moments = sorted({at for one in value for at in one.points})
+        found = {at: [one.points[at] for one in value if at in one.points] for at in moments}
+        if name == "AVG":  # a missing value counts as 0 there
+            return _like(value, {at: math.fsum(one) / len(value) for at, one in found.items()})
+        return _like(value, {at: compute(one) for at, one in found.items()})
+
+    return aggregate
+
+
+def _like(series: list[TimeSeries], points: dict[int, float]) -> TimeSeries:
+    return TimeSeries(points, max((one.period_s for one in series), default=DEFAULT_PERIOD_S))
+
+
+def _make_elementwise(compute: Callable[[float], float | None]) -> Callable[[Value], Value]:
+    return lambda value: _apply_to_each_value(compute, value, "The function")
+
+
+def _make_series_function(
+    compute: Callable[[dict[int, float]], dict[int, float]],
+) -> Callable[[Value], Value]:
+    def apply(value: Value) -> Value:
+        if isinstance(value, list):
+            return [one.with_points(compute(one.points)) for one in value]
+        series = _as_series(value, "The function")
+        return series.with_points(compute(series.points))
+
+    return apply
+
+
+def _compute_running_sum(points: dict[int, float]) -> dict[int, float]:
+    total, sums = 0.0, {}
+    for at, value in points.items():
+        total += value
+        sums[at] = total
+    return sums
+
+
+def _make_change(
+    compute: Callable[[float, int], float],
+) -> Callable[[dict[int, float]], dict[int, float]]:
+    """Return a function of each value's difference to the value before and the seconds between."""
+    return lambda points: {
+        at: compute(value - before, at - at_before)
+        for (at_before, before), (at, value) in pairwise(points.items())
+    }
+
+
+def _logarithm(compute: Callable[[float], float]) -> Callable[[float], float | None]:
+    return lambda value: compute(value) if value > 0 else None
+
+
+def _slice(values: Sequence[Value]) -> Value:
+    given = _check_count("SLICE", values, 2, 3)
+    bounds = [round(_as_number(one, "SLICE")) for one in given[1:]]
+    return _as_list(given[0])[bounds[0] : bounds[1] if len(bounds) > 1 else None]
+
+
+def _take_member(place: int) -> Callable[[Value], Value]:
+    def take(value: Value) -> Value:
+        members = _as_list(value)
+        return members[place] if members else TimeSeries()
+
+    return take
+
+
+FUNCTIONS: dict[str, Callable[[Value], Value]] = {
+    **{name: _make_aggregate(name) for name in AGGREGATES},
+    "ABS": _make_elementwise(abs),
+    "CEIL": _make_elementwise(lambda value: float(math.ceil(value))),
+    "FLOOR": _make_elementwise(lambda value: float(math.floor(value))),
+    "LOG": _make_elementwise(_logarithm(math.log)),
+    "LOG10": _make_elementwise(_logarithm(math.log10)),
+    "DIFF": _make_series_function(_make_change(lambda difference, _: difference)),
+    "DIFF_TIME": _make_series_function(_make_change(lambda _, seconds: float(seconds))),
+    "RATE": _make_series_function(_make_change(lambda difference, seconds: difference / seconds)),
+    "RUNNING_SUM": _make_series_function(_compute_running_sum),
+    "FIRST": _take_member(0),
+    "LAST": _take_member(-1),
+    "METRIC_COUNT": lambda value: float(len(_as_list(value))),
+    "REMOVE_EMPTY": lambda value: [one for one in _as_list(value) if one.points],
+}
+
+
+def _calendar(read: Callable[[datetime], float]) -> Callable[[int], float]:
+    return lambda at: float(read(datetime.fromtimestamp(at, UTC)))
+
+
+CALENDAR: dict[str, Callable[[int], float]] = {
+    "MINUTE": _calendar(lambda at: at.minute),
+    "HOUR": _calendar(lambda at: at.hour),
+    "DAY": _calendar(lambda at: at.isoweekday()),
+    "DATE": _calendar(lambda at: at.day),
+    "MONTH": _calendar(lambda at: at.month),
+    "YEAR": _calendar(lambda at: at.year),
+    "EPOCH": float,
+}

@@ -1,0 +1,57 @@
+"""A time series of metric math, and the range of time in which a request computes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class TimeRange:
+    """The range of a request, in seconds since 1970; the end is exclusive."""
+
+    start_s: int
+    end_s: int
+
+    def list_period_starts(self, period_s: int) -> range:
+        """Return the first second of each period in the range."""
+        return range(self.start_s, self.end_s, period_s)
+
+
+@dataclass(frozen=True)
+class TimeSeries:
+    """Values by the first second of their periods, in order.
+
+    Attributes:
+        points: The values; a period without a value is left out.
+        period_s: The seconds of a period.
+        id: The ``Id`` of the metric in the request; empty for the result of a function.
+        label: The label of the metric.
+    """
+
+    points: dict[int, float] = field(default_factory=dict)
+    period_s: int = 60
+    id: str = ""
+    label: str = ""
+
+    def with_points(self, points: dict[int, float]) -> TimeSeries:
+        """Return a series with other values, in order."""
+        return replace(self, points=dict(sorted(points.items())), id="")
+
+    def map_values(self, function: Callable[[float], float | None]) -> TimeSeries:
+        """Return a series with ``function`` of each value; None leaves out the value."""
+        mapped = ((second, function(value)) for second, value in self.points.items())
+        return self.with_points({at: value for at, value in mapped if value is not None})
+
+
+Value = float | TimeSeries | list[TimeSeries]
+"""What an expression of metric math can be: a number, a time series, or several."""
+
+
+def to_epoch_s(moment: datetime) -> float:
+    """Return the seconds since 1970 of a moment, which is in UTC if it names no time zone."""
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,7 @@
+"""Scale variants as Application Auto Scaling does.
+
+- ``schedules`` reads when a scheduled action runs.
+- ``adjustments`` computes how many instances a policy asks for.
+- ``activities`` records what was changed, and why.
+- ``scaler`` reads the alarms and schedules of every registered target, and changes the endpoints.
+"""

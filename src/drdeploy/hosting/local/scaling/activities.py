@@ -1,0 +1,106 @@
+"""The scaling activities of one region, as ``DescribeScalingActivities`` shows them."""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Callable  # noqa: TC003 - a dataclass field's annotation
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+ACTIVITIES_MAX = 1000
+
+ActivityStatus = Literal["InProgress", "Successful", "Overridden", "Failed"]
+
+
+@dataclass(eq=False)
+class ScalingActivity:
+    """One change that Application Auto Scaling made, tried to make, or did not need to make.
+
+    Attributes:
+        resource_id: The id of the scaled resource.
+        dimension: The scalable dimension.
+        description: What the activity sets.
+        cause: Why the activity began.
+        start_s: When the activity began, in seconds since 1970.
+        status: Whether the activity is in progress, or how it ended.
+        message: What the activity has done so far.
+        is_done: Returns whether as much capacity runs as the activity has set.
+        end_s: When the activity ended; None while it is in progress.
+        not_scaled: Why the activity changed nothing; empty if it changed something.
+    """
+
+    resource_id: str
+    dimension: str
+    description: str
+    cause: str
+    start_s: float
+    status: ActivityStatus
+    message: str = ""
+    is_done: Callable[[], bool] = lambda: True
+    end_s: float | None = None
+    not_scaled: tuple[dict[str, Any], ...] = ()
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    def finish(self, status: ActivityStatus, message: str, now_s: float) -> None:
+        """Record how and when the activity ended."""
+        self.status, self.message, self.end_s = status, message, now_s
+
+    def describe(self) -> dict[str, Any]:
+        """Return the activity as ``DescribeScalingActivities`` shows it."""
+        shown = {
+            "ActivityId": self.id,
+            "ServiceNamespace": "sagemaker",
+            "ResourceId": self.resource_id,
+            "ScalableDimension": self.dimension,
+            "Description": self.description,
+            "Cause": self.cause,
+            "StartTime": self.start_s,
+            "StatusCode": self.status,
+            "StatusMessage": self.message,
+        }
+        if self.end_s is not None:
+            shown["EndTime"] = self.end_s
+        if self.not_scaled:
+            shown["NotScaledReasons"] = list(self.not_scaled)
+        return shown
+
+
+class ActivityLog:
+    """The newest activities of one region; older ones are forgotten."""
+
+    def __init__(self) -> None:
+        self._activities: deque[ScalingActivity] = deque(maxlen=ACTIVITIES_MAX)
+
+    def add(self, activity: ScalingActivity) -> None:
+        """Add an activity, and end an older one of the same resource that is in progress.
+
+        An activity that changes nothing is left out if the newest activity of the resource changed
+        nothing for the same reason.
+        """
+        before = self._find_newest(activity.resource_id, activity.dimension)
+        if activity.not_scaled and before is not None:
+            if (before.not_scaled, before.cause) == (activity.not_scaled, activity.cause):
+                return
+        elif before is not None and before.status == "InProgress":
+            before.finish("Overridden", "A newer activity has set the capacity.", activity.start_s)
+        self._activities.append(activity)
+
+    def finish_done_activities(self, resource_id: str, now_s: float) -> None:
+        """End each activity of a resource for which as much capacity runs as it has set."""
+        for activity in tuple(self._activities):
+            is_open = activity.resource_id == resource_id and activity.status == "InProgress"
+            if is_open and activity.is_done():
+                message = activity.message.removesuffix(" Waiting for change to be fulfilled.")
+                done = f"{message} Change successfully fulfilled by sagemaker."
+                activity.finish("Successful", done, now_s)
+
+    def list_activities_newest_first(self) -> list[ScalingActivity]:
+        """Return all activities, the newest first."""
+        return list(reversed(self._activities))
+
+    def _find_newest(self, resource_id: str, dimension: str) -> ScalingActivity | None:
+        for activity in self.list_activities_newest_first():
+            if (activity.resource_id, activity.dimension) == (resource_id, dimension):
+                return activity
+        return None

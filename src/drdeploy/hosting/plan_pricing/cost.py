@@ -1,0 +1,136 @@
+"""What each resource of a plan costs: every month, by use, or not known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from drdeploy.hosting.plan_pricing.document import RemovedResource
+    from drdeploy.hosting.sagemaker import Price
+
+CostVerdict = Literal["priced", "partly priced", "free", "not known"]
+
+
+@dataclass(frozen=True)
+class MonthlyCost:
+    """A cost that arises every month, whether or not anybody sends requests.
+
+    Attributes:
+        what: What is paid for, for example ``2 to 4 x ml.m5.xlarge (variant a)``.
+        price: The price of a unit.
+        lowest_quantity: The units of a month at the lower bound of scaling.
+        highest_quantity: The units of a month at the upper bound of scaling.
+    """
+
+    what: str
+    price: Price
+    lowest_quantity: float
+    highest_quantity: float
+
+    @property
+    def lowest_usd(self) -> float:
+        """The cost of a month at the lower bound of scaling, USD."""
+        return self.lowest_quantity * self.price.usd
+
+    @property
+    def highest_usd(self) -> float:
+        """The cost of a month at the upper bound of scaling, USD."""
+        return self.highest_quantity * self.price.usd
+
+
+@dataclass(frozen=True)
+class UsageCost:
+    """A cost that depends on use.
+
+    Attributes:
+        what: What is paid for, for example ``work of a container with 2048 MB``.
+        price: The price of a unit.
+        quantity_per_request: The units that one request to the endpoint uses; None if the cost does
+            not depend on requests to the endpoint alone.
+    """
+
+    what: str
+    price: Price
+    quantity_per_request: float | None = None
+
+
+@dataclass(frozen=True)
+class ResourceCost:
+    """The cost of one resource of a plan.
+
+    Attributes:
+        address: The resource's name in Terraform, with modules and keys.
+        type: The resource's type.
+        region: The region whose prices are used; empty for a free resource.
+        monthly: What is paid for every month.
+        usage: What is paid for by use.
+        reason: Why the resource itself is free; empty for a resource that is paid for.
+        not_known: A sentence for each part of the cost that is not known.
+    """
+
+    address: str
+    type: str
+    region: str = ""
+    monthly: tuple[MonthlyCost, ...] = ()
+    usage: tuple[UsageCost, ...] = ()
+    reason: str = ""
+    not_known: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> CostVerdict:
+        """Whether the resource is priced, free, or not known."""
+        if self.monthly or self.usage:
+            return "partly priced" if self.not_known else "priced"
+        return "not known" if self.not_known else "free"
+
+    @property
+    def request_usd(self) -> float | None:
+        """The cost of one request, USD; None for a resource that takes no requests."""
+        parts = [
+            one.quantity_per_request * one.price.usd
+            for one in self.usage
+            if one.quantity_per_request is not None
+        ]
+        return sum(parts) if parts else None
+
+
+@dataclass(frozen=True)
+class PlanCost:
+    """The cost of a plan.
+
+    Attributes:
+        made_by: The version of Terraform or OpenTofu that made the plan.
+        resources: The cost of every resource that exists after the plan is applied.
+        removed: The resources that the plan deletes, or that Terraform forgets without deleting
+            them.
+        warnings: Sentences about what the plan lacks, and about what was assumed.
+    """
+
+    made_by: str
+    resources: tuple[ResourceCost, ...]
+    removed: tuple[RemovedResource, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def lowest_usd(self) -> float:
+        """The cost of a month at the lower bounds of scaling, without any request, USD."""
+        return sum(cost.lowest_usd for one in self.resources for cost in one.monthly)
+
+    @property
+    def highest_usd(self) -> float:
+        """The cost of a month at the upper bounds of scaling, without any request, USD."""
+        return sum(cost.highest_usd for one in self.resources for cost in one.monthly)
+
+    @property
+    def has_endpoint(self) -> bool:
+        """Whether the plan has a SageMaker endpoint."""
+        return any(one.type == "aws_sagemaker_endpoint" for one in self.resources)
+
+    def list_prices(self) -> Iterator[Price]:
+        """Yield the prices that were used."""
+        for one in self.resources:
+            yield from (cost.price for cost in one.monthly)
+            yield from (cost.price for cost in one.usage)

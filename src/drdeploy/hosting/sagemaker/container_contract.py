@@ -1,0 +1,10 @@
+"""Labels that SageMaker reads from an image, and the user of a serverless container."""
+
+BIND_TO_PORT_LABEL = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
+"""The label with which an image says that its server listens on the port that
+``SAGEMAKER_BIND_TO_PORT`` names (developer guide, "Inference pipelines")."""
+
+UNPRIVILEGED_USER = "12345:12345"
+"""A user and a group that no image knows.  AWS does not publish which user a serverless container
+has; the advice for files that the container must write is ``chmod o+rwX`` (developer guide,
+"Troubleshooting" of Serverless Inference), so the user owns no file and is in no group."""

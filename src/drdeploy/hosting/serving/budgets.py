@@ -1,0 +1,312 @@
+"""All limits of the server on what a request, a client or a flood of requests may cost.
+
+The sender of a request may be an attacker. Everything that a client decides has a limit: how much
+the client sends, how slowly, in how many pieces, and what the answer costs. Both profiles read the
+limits from this module, and NGINX's configuration is rendered from the same limits. The table in
+``SECURITY.md`` is generated from the descriptions in this module.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, NamedTuple, get_args, get_type_hints
+
+import msgspec
+
+from drdeploy.grader.fundus.limits import ImageLimits
+from drdeploy.units import KIB, MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from drdeploy.hosting.serving.capacity import Capacity
+    from drdeploy.hosting.serving.settings import Settings
+
+PLACE_BYTES = 68_000_000
+"""The most memory that decoding an ordinary photograph takes; this much memory is one place. It
+suffices for a PNG or TIFF of 4 million pixels, a JPEG of 17 million pixels, or a progressive JPEG
+of 8.5 million pixels. An image that takes more is a large image (see ``large_images``)."""
+
+IMAGE_PLACES = 10
+"""How many places the largest image takes: 17 bytes for each of 40 million pixels."""
+
+BODIES_BYTES = 64 * MIB
+"""Memory for the request bodies of all workers in a container: a hundred usual photographs."""
+
+STUCK_S = 30.0
+"""The least time after which a thread counts as stuck.  A client chooses what its request costs: up
+to five seconds of CPU time, which a small or busy machine stretches.  With less time than that, one
+request could end a worker and all that others have in it."""
+
+LOG_WINDOW_S = 10.0
+LOG_LINES = 50
+LOG_LINE_BYTES = 8 * KIB
+
+
+def _make_budget_meta(unit: str, beyond: str, why: str) -> msgspec.Meta:
+    return msgspec.Meta(description=why, extra={"unit": unit, "beyond": beyond})
+
+
+class Budgets(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits of one worker process; :func:`make_worker_budgets` makes them."""
+
+    connections: Annotated[
+        int,
+        _make_budget_meta(
+            "connections",
+            "the connection that has been idle longest is closed; 503 if none is idle",
+            "A container may have as few as 1,024 file descriptors.",
+        ),
+    ] = 512
+    head_bytes: Annotated[
+        int,
+        _make_budget_meta(
+            "bytes", "431", "Size of request line and header fields (`DRDEPLOY_MAX_HEADER_KB`)."
+        ),
+    ]
+    header_fields: Annotated[
+        int, _make_budget_meta("fields", "431", "SageMaker and its proxies send about fifteen.")
+    ] = 100
+    head_s: Annotated[
+        float,
+        _make_budget_meta(
+            "s",
+            "408; closed without an answer if nothing came, and by NGINX",
+            "Time from the connection, or from the first byte of a later request, to the end of "
+            "the headers "
+            "(`DRDEPLOY_READ_TIMEOUT_S`).",
+        ),
+    ]
+    idle_s: Annotated[
+        float,
+        _make_budget_meta(
+            "s", "closed", "Time between two requests of a connection (`DRDEPLOY_KEEP_ALIVE_S`)."
+        ),
+    ]
+    body_bytes: Annotated[
+        int,
+        _make_budget_meta(
+            "bytes", "413", "InvokeEndpoint has the same limit (`DRDEPLOY_MAX_PAYLOAD_MB`)."
+        ),
+    ]
+    body_s: Annotated[
+        float,
+        _make_budget_meta(
+            "s", "408", "Time from the headers to the end of the body (`DRDEPLOY_READ_TIMEOUT_S`)."
+        ),
+    ]
+    body_grace_s: Annotated[
+        float,
+        _make_budget_meta(
+            "s", "408", "Time at the start of a body in which no minimum rate is required."
+        ),
+    ] = 5.0
+    body_bytes_per_s: Annotated[
+        int,
+        _make_budget_meta(
+            "bytes/s",
+            "408",
+            "Least average rate of a body; a poor mobile connection is three times as fast.",
+        ),
+    ] = 16 * KIB
+    body_chunks: Annotated[
+        int,
+        _make_budget_meta(
+            "chunks",
+            "413",
+            "Chunks of a body in chunked coding; each chunk costs a microsecond of the event loop. "
+            "In the classic profile, NGINX decodes the chunks.",
+        ),
+    ] = 65_536
+    framing_bytes: Annotated[
+        int,
+        _make_budget_meta(
+            "bytes",
+            "431 (classic: 408)",
+            "Size of chunk extensions between two pieces of a body, and of trailers after the "
+            "body; the server ignores both.",
+        ),
+    ] = 16 * KIB
+    bodies_bytes: Annotated[
+        int,
+        _make_budget_meta(
+            "bytes",
+            "503 for the slowest upload",
+            "Size of all bodies together, each from its first byte to its answer.",
+        ),
+    ]
+    ahead_requests: Annotated[
+        int,
+        _make_budget_meta(
+            "requests",
+            "closed after the answer",
+            "Requests that are sent before an earlier request is answered. Each is answered on the "
+            "event loop, where `/metrics` takes a millisecond. In the classic profile, NGINX reads "
+            "one request after the other.",
+        ),
+    ] = 16
+    ahead_bytes: Annotated[
+        int,
+        _make_budget_meta(
+            "bytes",
+            "closed after the answer",
+            "Size of requests that are sent before an earlier request is answered; hardly any "
+            "client does this. In the classic profile, NGINX reads one request after the other.",
+        ),
+    ] = 16 * KIB
+    images: Annotated[
+        int, _make_budget_meta("images", "413", "Images in a request (`DRDEPLOY_MAX_IMAGES`).")
+    ]
+    form_fields: Annotated[
+        int,
+        _make_budget_meta(
+            "fields", "413", "Fields of a form other than images; real forms have a few."
+        ),
+    ] = 32
+    json_commas: Annotated[
+        int,
+        _make_budget_meta(
+            "commas",
+            "413",
+            "Commas in a JSON body; each value becomes an object of 40 bytes or more.",
+        ),
+    ] = 4096
+    image_pixels: Annotated[
+        int,
+        _make_budget_meta(
+            "pixels", "413", "The largest fundus camera that we know of takes 36 million."
+        ),
+    ] = ImageLimits().max_pixels
+    image_side_px: Annotated[
+        int,
+        _make_budget_meta("pixels", "413", "Maximum width and maximum height of an image."),
+    ] = ImageLimits().max_side_px
+    image_places: Annotated[
+        int,
+        _make_budget_meta(
+            "places",
+            "413",
+            "Memory to decode one image, in places of 68 MB: ten places for a PNG of 40 million "
+            "pixels. The limit is lower if the container has too little memory.",
+        ),
+    ]
+    request_places: Annotated[
+        int,
+        _make_budget_meta(
+            "places",
+            "413",
+            "Places to decode all images of a request, one after the other: enough for four of the "
+            "largest PNG files, or sixteen of the largest JPEG files, which take five seconds of "
+            "CPU time.",
+        ),
+    ] = 40
+    ordinary_places: Annotated[
+        int,
+        _make_budget_meta(
+            "places",
+            "503",
+            "Places of requests with ordinary images that are handled or wait "
+            "(`DRDEPLOY_CONCURRENCY` and `DRDEPLOY_QUEUE_LENGTH`). A request with several images "
+            "takes several places.",
+        ),
+    ]
+    large_places: Annotated[
+        int,
+        _make_budget_meta(
+            "places",
+            "503",
+            "Places of requests with large images, which wait in a separate queue: enough for "
+            "eight of the largest PNG files.",
+        ),
+    ] = 80
+    processing_s: Annotated[
+        float,
+        _make_budget_meta(
+            "s",
+            "504",
+            "Time from the end of the request to its answer (`MODEL_SERVER_TIMEOUT`).",
+        ),
+    ]
+    stuck_s: Annotated[
+        float,
+        _make_budget_meta(
+            "s",
+            "the worker is replaced",
+            "Time that a thread works on one request: twice `processing_s`, and at least as long "
+            "as the costliest request takes on a sixth of a vCPU.",
+        ),
+    ]
+    answer_s: Annotated[
+        float,
+        _make_budget_meta(
+            "s",
+            "closed",
+            "Time for a client to read its answer, which has some kilobytes. In the classic "
+            "profile, the limit applies to the time between two reads.",
+        ),
+    ] = 10.0
+    linger_s: Annotated[
+        float,
+        _make_budget_meta(
+            "s", "closed", "Time for a client to stop sending, and to read why it was refused."
+        ),
+    ] = 2.0
+    log_lines: Annotated[
+        int,
+        _make_budget_meta(
+            "lines",
+            "one line with the number of withheld lines",
+            "Lines of one kind in ten seconds. Refused requests are only counted.",
+        ),
+    ] = LOG_LINES
+    log_line_bytes: Annotated[
+        int,
+        _make_budget_meta(
+            "bytes", "cut off", "Length of a log line; NGINX and libraries quote what clients send."
+        ),
+    ] = LOG_LINE_BYTES
+
+
+class BudgetFacts(NamedTuple):
+    """One limit, as listed in ``SECURITY.md``."""
+
+    name: str
+    value: str
+    beyond: str
+    why: str
+
+
+def make_worker_budgets(
+    settings: Settings, capacity: Capacity, *, image_places: int = IMAGE_PLACES
+) -> Budgets:
+    """Return the limits of one worker.
+
+    Args:
+        settings: The settings of the server.
+        capacity: The capacity of the server.
+        image_places: How many places the container's memory leaves for one image.
+    """
+    body_bytes = settings.max_payload_bytes
+    return Budgets(
+        head_bytes=settings.max_header_bytes,
+        head_s=settings.read_timeout_s,
+        idle_s=settings.keep_alive_s,
+        body_bytes=body_bytes,
+        body_s=settings.read_timeout_s,
+        # Two bodies of the largest size always fit in: one that is worked on, one that arrives.
+        bodies_bytes=max(BODIES_BYTES // capacity.workers, 2 * body_bytes),
+        images=settings.max_images,
+        image_places=image_places,
+        ordinary_places=capacity.concurrency + settings.queue_length,
+        processing_s=settings.timeout_s,
+        stuck_s=max(2 * settings.timeout_s, STUCK_S),
+    )
+
+
+def list_budget_facts(budgets: Budgets) -> Iterator[BudgetFacts]:
+    """Yield every limit, in the order of :class:`Budgets`."""
+    hints = get_type_hints(Budgets, include_extras=True)
+    for field in msgspec.structs.fields(Budgets):
+        meta = next(part for part in get_args(hints[field.name]) if isinstance(part, msgspec.Meta))
+        extra = meta.extra or {}
+        value = f"{getattr(budgets, field.name):,} {extra['unit']}"
+        yield BudgetFacts(field.name, value, extra["beyond"], meta.description or "")

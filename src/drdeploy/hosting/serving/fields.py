@@ -1,0 +1,70 @@
+"""Read the header fields of a request, in the same way for both profiles (RFC 9110, section 5)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from drdeploy.errors import HeadersTooLarge, MalformedRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+ECHOED = {
+    "x-amzn-sagemaker-custom-attributes": ("X-Amzn-SageMaker-Custom-Attributes", 1024),
+    "x-amzn-sagemaker-inference-id": ("X-Amzn-SageMaker-Inference-Id", 64),
+}
+"""The header fields that a response repeats, by lower-case name: the name as it is written in the
+response, and InvokeEndpoint's limit in ASCII characters."""
+
+SINGLE = frozenset({
+    *ECHOED,
+    "authorization", "content-encoding", "content-length", "content-range", "content-type",
+    "expect", "host", "if-match", "if-modified-since", "if-none-match", "if-range",
+    "if-unmodified-since", "transfer-encoding",
+})  # fmt: skip
+"""The header fields that may occur only once; NGINX too refuses most of them when repeated.
+
+Of two equal fields, one server may use the first and the next server the second, so that the two
+servers see different requests.  Other fields are lists, which may be split over several fields (RFC
+9110, section 5.3)."""
+
+
+_AUTHORITY = re.compile(
+    # RFC 3986, section 3.2.2: a name or an IPv4 address, or an IPv6 address; and a port.
+    r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
+)
+
+
+def combine_header_fields(
+    fields: Iterable[tuple[bytes, bytes]], *, at_most: int
+) -> Mapping[str, str]:
+    """Return the values of the header fields by lower-case name; the values of a list are joined.
+
+    Args:
+        fields: The names and values as they arrived, without white space around them.
+        at_most: The most fields that a request may have.
+
+    Raises:
+        HeadersTooLarge: The request has more than ``at_most`` fields.
+        MalformedRequest: A field that may occur only once is repeated, or Host is not a host.
+    """
+    combined: dict[str, str] = {}
+    for number, (raw_name, raw_value) in enumerate(fields):
+        if number >= at_most:
+            raise HeadersTooLarge(f"The request has more than {at_most} header fields")
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if name not in combined:
+            combined[name] = value
+        elif name in SINGLE:
+            raise MalformedRequest(f"The request has the header {name} more than once")
+        else:
+            combined[name] += f", {value}"
+    if "host" in combined and not is_valid_host(combined["host"]):
+        raise MalformedRequest("The request has no valid Host header")
+    return combined
+
+
+def is_valid_host(text: str) -> bool:
+    """Return whether a string is a valid host, as in a ``Host`` field or in a URL."""
+    return bool(_AUTHORITY.fullmatch(text)) and ".." not in text

@@ -1,0 +1,15 @@
+"""Content types that clients give to the bytes of an image."""
+
+BINARY_TYPES = frozenset({
+    "application/octet-stream",
+    "binary/octet-stream",  # what S3 says of an object that was uploaded without a type
+    "application/binary",
+    "application/x-binary",
+    "application/x-octet-stream",
+    "application/x-image",  # SageMaker's built-in image classifiers are called with it
+})  # fmt: skip
+"""Content types of bytes whose meaning is not stated."""
+
+# curl sends --data-binary @photo.jpg with the content type of a form.
+RAW_TYPES = BINARY_TYPES | {"", "application/x-www-form-urlencoded"}
+"""The content types, besides ``image/*``, of bodies that are one image."""

@@ -1,0 +1,98 @@
+"""Compute how much memory the container has left for one image."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drdeploy.grader.runtimes.control_groups import (
+    iterate_folders_of_own_control_groups,
+    read_text_or_empty,
+)
+from drdeploy.hosting.serving.budgets import BODIES_BYTES, IMAGE_PLACES, PLACE_BYTES
+from drdeploy.units import MIB
+
+if TYPE_CHECKING:
+    from drdeploy.hosting.serving.capacity import Capacity
+    from drdeploy.hosting.serving.settings import Settings
+
+UNLIMITED = math.inf
+SPARE_BYTES = 32 * MIB
+"""Memory that is left for the supervisor, for NGINX and for the kernel's socket buffers."""
+
+LEAN_WORKER_BYTES = 96 * MIB
+"""Memory of a lean worker without its model: the interpreter, NumPy, Pillow and ONNX Runtime."""
+FRAMEWORK_WORKER_BYTES = 768 * MIB
+"""Memory of a worker that imports TensorFlow or OpenVINO, without its model."""
+COPIES_OF_MODEL = 3
+"""How many times the size of its files a loaded model takes: the weights are read, packed for the
+processor, and accompanied by buffers."""
+
+
+def count_workers_that_fit(settings: Settings, memory_bytes: float | None = None) -> int:
+    """Return how many workers fit into the memory together with the largest image; 0 if none fits.
+
+    The largest image that one worker would take must remain acceptable, so its memory is set aside
+    first.
+
+    Args:
+        settings: The settings of the server.
+        memory_bytes: The memory of the container; None reads the limit, or else the machine's.
+    """
+    if memory_bytes is None:
+        installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        memory_bytes = min(read_memory_limit_bytes(), installed)
+    is_small = settings.profile == "lean" and settings.runtime in {"", "onnxruntime"}
+    worker = (
+        (LEAN_WORKER_BYTES if is_small else FRAMEWORK_WORKER_BYTES)
+        + COPIES_OF_MODEL * _measure_folder_bytes(Path(settings.model_dir))
+        + max(1, settings.concurrency) * PLACE_BYTES
+    )
+    left = memory_bytes - SPARE_BYTES - BODIES_BYTES - IMAGE_PLACES * PLACE_BYTES
+    return max(0, int(left // worker))
+
+
+def _measure_folder_bytes(folder: Path) -> int:
+    """Return the size of all files in a folder; 0 if the folder cannot be read."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def compute_image_places(capacity: Capacity, root: Path = Path("/")) -> int:
+    """Return the number of places that one image may take without exhausting memory.
+
+    The memory for an image is what remains of the container's memory after the workers, an ordinary
+    photograph in each thread, and the bodies of requests.
+
+    Args:
+        capacity: The capacity of the server.
+        root: The folder that contains ``/proc`` and ``/sys``; tests make a folder of their own.
+    """
+    limit = read_memory_limit_bytes(root)
+    if limit == UNLIMITED:
+        return IMAGE_PLACES
+    worker = _read_resident_bytes(root) + capacity.concurrency * PLACE_BYTES
+    left = limit - capacity.workers * worker - BODIES_BYTES - SPARE_BYTES
+    return min(IMAGE_PLACES, max(1, int(left // PLACE_BYTES)))
+
+
+def read_memory_limit_bytes(root: Path = Path("/")) -> float:
+    """Return the memory limit of the control groups in bytes; infinite if no limit is readable."""
+    limits = (
+        _read_memory_limit_of_group(folder)
+        for folder in iterate_folders_of_own_control_groups("memory", root)
+    )
+    return min(limits, default=UNLIMITED)
+
+
+def _read_memory_limit_of_group(folder: Path) -> float:
+    text = read_text_or_empty(folder / "memory.max").strip()  # version 2
+    text = text or read_text_or_empty(folder / "memory.limit_in_bytes").strip()  # version 1
+    return int(text) if text.isdecimal() else UNLIMITED
+
+
+def _read_resident_bytes(root: Path) -> int:
+    """Return this process's resident memory (``man 5 proc_pid_statm``)."""
+    fields = read_text_or_empty(root / "proc/self/statm").split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if len(fields) > 1 else 0

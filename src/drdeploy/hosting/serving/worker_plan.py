@@ -1,0 +1,62 @@
+"""Plan the number of worker processes, and how many invocations each handles at once."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from drdeploy.grader.runtimes.cpu_limit import count_available_cpus
+from drdeploy.hosting.serving.capacity import Capacity
+from drdeploy.hosting.serving.settings import MAX_WORKERS
+
+if TYPE_CHECKING:
+    from drdeploy.hosting.serving.settings import Settings
+
+GPU_CONCURRENCY = 8
+"""How many requests a worker handles at least if a GPU predicts: a thread that waits for the GPU
+uses no CPU, and a batch has at most as many photographs as requests are handled."""
+
+
+def choose_worker_and_thread_counts(
+    settings: Settings, vcpus: float | None = None, memory_bytes: float | None = None
+) -> Capacity:
+    """Choose the values that the settings leave open, from the container's CPU and memory limits.
+
+    ``auto`` means one worker per whole vCPU, but not more workers than the memory allows. Workers
+    share no global lock of Python, so two workers on two vCPUs grade a fifth more photographs a
+    second than one. A second worker on a fraction of a vCPU would only slow down the first.
+
+    In the lean profile, the workers share the vCPUs: each uses its share for a prediction and for
+    decoding. In the classic profile, each worker's runtime uses all vCPUs, as in the 2023 study.
+
+    Args:
+        settings: The settings of the server.
+        vcpus: The container's CPU limit; None reads the limit from the system.
+        memory_bytes: The container's memory limit; None reads the limit from the system.
+    """
+    cpus = count_available_cpus() if vcpus is None else vcpus
+    if isinstance(settings.workers, int):
+        workers = settings.workers
+    elif settings.runtime == "cuda":
+        workers = 1  # each would hold the model and CUDA in the memory of the one GPU
+    else:
+        workers = _choose_worker_count(settings, cpus, memory_bytes)
+    share = _round_cpus_up(cpus / workers)
+    threads = settings.threads or (_round_cpus_up(cpus) if settings.profile == "classic" else share)
+    least = GPU_CONCURRENCY if settings.runtime == "cuda" else 1
+    return Capacity(workers, settings.concurrency or max(share, least), threads)
+
+
+def _choose_worker_count(settings: Settings, cpus: float, memory_bytes: float | None) -> int:
+    """Return one worker per whole vCPU, or as many as fit into the memory, and at least one."""
+    whole_cpus = min(math.floor(cpus), MAX_WORKERS)
+    if whole_cpus < 2:
+        return 1  # a cold start on a fraction of a vCPU reads no more than it needs
+    from drdeploy.hosting.serving.memory import count_workers_that_fit
+
+    return max(1, min(whole_cpus, count_workers_that_fit(settings, memory_bytes)))
+
+
+def _round_cpus_up(cpus: float) -> int:
+    """Round up, but ignore floating-point errors: 2.0000001 vCPUs are two."""
+    return max(1, math.ceil(round(cpus, 2)))

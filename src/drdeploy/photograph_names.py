@@ -1,0 +1,207 @@
+"""Name photographs in results by a keyed hash, because file names often name a patient.
+
+Every table, page, log and note calls a photograph ``photo-`` followed by twelve hexadecimal digits.
+The digits come from the HMAC-SHA256 (RFC 2104) of the file's content under a random key. A
+photograph has the same name in all results made with one key, whatever its file is called. Without
+the key nobody can find out which photograph or patient a name belongs to.
+
+If a file cannot be read, its absolute path is hashed instead of its content.  In a table of labels,
+the name of a capture session or patient is ``group-`` and twelve hexadecimal digits (48 bits).
+Among 100,000 photographs, the probability that two share a name is one in 56,000; among a million
+photographs, it is one in 560.
+
+The key is created on first use and kept in the user's state folder, readable only by the user.
+To give the same names on two machines, copy the key file and set ``DRDEPLOY_NAMES_KEY`` to the path
+of the copy.  If the key is lost, results stay valid, but their photographs can no longer be found,
+because ``drdeploy names`` gives new names.  A person with the key and the photographs can tell
+which photograph each result belongs to.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
+
+from drdeploy.errors import InvalidInput, escape_control_characters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KEY_VARIABLE = "DRDEPLOY_NAMES_KEY"
+KEY_BYTES = 32
+DIGITS = 12
+
+Named = Literal["photo", "group"]
+
+_HASHED = re.compile(rf"(photo|group)-[0-9a-f]{{{DIGITS}}}")
+_SHORT_NUMBER = re.compile(r"[+-]?\d{0,2}(\.\d?)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class PhotographNames:
+    """The names that results give to photographs, and to sessions and patients.
+
+    ::
+
+        names = PhotographNames.keyed()
+        digest = sha256_of_bytes(content)
+        names.name_of_photograph(file, "left/eye.jpg", digest)  # photo-3f9a1c2b4d5e
+
+    Attributes:
+        key: Key of the hash; if None, a photograph is called what its file is called.
+    """
+
+    key: bytes | None = field(repr=False)
+
+    @classmethod
+    def with_user_key(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Return names that are hashed with the user's key; the key is created if there is none.
+
+        Raises:
+            InvalidInput: The key cannot be read or stored, or the key file contains something else.
+        """
+        named = environ.get(KEY_VARIABLE)
+        return cls(_read_key_file(Path(named)) if named else _read_or_create_user_key(environ))
+
+    @classmethod
+    def choose_file_names_or_hashes(cls, *, own: bool) -> Self:
+        """Return file names if ``own`` is true, otherwise names hashed with the user's key."""
+        return cls(None) if own else cls.with_user_key()
+
+    @property
+    def are_file_names(self) -> bool:
+        """Whether photographs are called what their files are called."""
+        return self.key is None
+
+    @property
+    def naming_scheme(self) -> str:
+        """An identifier of the key, for the facts of a run."""
+        if self.key is None:
+            return "file names"
+        return f"keyed hash, key {self._hex_hmac_of_message(b'key')[:8]}"
+
+    def name_of_photograph(self, file: Path, own: str, sha256: str = "") -> str:
+        """Return the name of a photograph, which any table, page or terminal can show.
+
+        Bytes that are not UTF-8 and control characters become visible escapes.
+
+        Args:
+            file: Path of the photograph.
+            own: The name to return if photographs are named by their files.
+            sha256: SHA-256 of the file's content; empty if the file cannot be read.
+        """
+        if self.key is None:
+            return escape_control_characters(own)
+        if sha256:
+            return self._make_hashed_name("photo", "content", sha256.encode())
+        return self._make_hashed_name("photo", "path", os.fsencode(os.path.abspath(file)))  # noqa: PTH100 - links stay
+
+    def name_of_table_entry(self, kind: Named, text: str) -> str:
+        """Return the name for a photograph, a session or a patient in a table.
+
+        A string that is already a hashed name stays unchanged.
+        """
+        if self.key is None or _HASHED.fullmatch(text):
+            return escape_control_characters(text)
+        return self._make_hashed_name(kind, "text", text.encode("utf-8", "surrogateescape"))
+
+    def quote_table_cell(self, cell: str) -> str:
+        """Return a table's cell for a message, as :func:`quote_cell_if_number` does."""
+        return f"'{cell}'" if self.key is None else quote_cell_if_number(cell)
+
+    def _make_hashed_name(self, kind: Named, of_what: str, value: bytes) -> str:
+        # What is hashed stands before it, so that no patient's name is a photograph's content.
+        return f"{kind}-{self._hex_hmac_of_message(f'{kind} {of_what} '.encode() + value)[:DIGITS]}"
+
+    def _hex_hmac_of_message(self, message: bytes) -> str:
+        return hmac.digest(self.key or b"", message, "sha256").hex()
+
+
+OWN_NAMES = PhotographNames(None)
+"""Every photograph is called what its file is called; for photographs whose names are public."""
+
+
+def quote_cell_if_number(cell: str) -> str:
+    """Return the quoted cell of a table for a message, or other words if it is not a small number.
+
+    Text that is not a small number may name a patient.
+    """
+    return f"'{cell}'" if _SHORT_NUMBER.fullmatch(cell) else "The text of the cell"
+
+
+def path_of_user_key(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the path of the user's key in the state folder (XDG base directories)."""
+    base = environ.get("XDG_STATE_HOME")
+    try:
+        folder = Path(base) if base else Path.home() / ".local" / "state"
+    except RuntimeError as err:  # a container's user may have no home
+        raise _key_not_stored_error("this user has no home folder", "") from err
+    return folder / "drdeploy" / "photograph-names.key"
+
+
+def _read_or_create_user_key(environ: Mapping[str, str]) -> bytes:
+    path = path_of_user_key(environ)
+    try:
+        if not path.exists():
+            _create_key_file(path)
+    except OSError as err:
+        raise _key_not_stored_error(err.strerror or "", str(path)) from err
+    return _read_key_file(path)
+
+
+def _create_key_file(path: Path) -> None:
+    """Write a new key, unless another process has done so at the same moment."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        # Private from the start: a mode that is set later leaves a moment for others to read.
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"{secrets.token_hex(KEY_BYTES)}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # A link appears whole, or not at all where a key exists: never does one replace another.
+        with suppress(FileExistsError):
+            path.hardlink_to(draft)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _read_key_file(path: Path) -> bytes:
+    try:
+        text = path.read_text("ascii").strip()
+        key = bytes.fromhex(text)
+    except OSError as err:
+        raise InvalidInput(
+            f"The key for the names of photographs cannot be read: {err.strerror}",
+            where=str(path),
+            remedy=f"Set {KEY_VARIABLE} to the path of a key file, or unset the variable",
+        ) from err
+    except ValueError as err:
+        raise _invalid_key_file_error(path) from err
+    if len(key) != KEY_BYTES:
+        raise _invalid_key_file_error(path)
+    return key
+
+
+def _invalid_key_file_error(path: Path) -> InvalidInput:
+    return InvalidInput(
+        "The file does not contain a key for the names of photographs",
+        where=str(path),
+        remedy=f"A key file is one line of {2 * KEY_BYTES} hexadecimal digits: copy "
+        "~/.local/state/drdeploy/photograph-names.key from the machine whose names you want",
+    )
+
+
+def _key_not_stored_error(why: str, where: str) -> InvalidInput:
+    return InvalidInput(
+        f"The key for the names of photographs cannot be stored: {why}",
+        where=where,
+        remedy=f"Set XDG_STATE_HOME to a writable folder, or {KEY_VARIABLE} to a key file; "
+        "with --names no key is needed",
+    )

@@ -1,0 +1,156 @@
+"""The result of ``drdeploy capacity``, and the file that holds it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from drdeploy.errors import InvalidInput
+from drdeploy.files import write_json_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE_BYTES_MAX = 10_000_000
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CapacityPayload(_Part):
+    """The photographs of one kind, and their share of the requests."""
+
+    name: str
+    share: Share
+    photographs: Count
+    mean_bytes: Positive
+
+
+class ConcurrencyStep(_Part):
+    """The answers to a number of clients, each of which sends one request after the other.
+
+    Attributes:
+        clients: The number of requests that were in progress at once.
+        per_s: The number of answers in a second.
+        median_s: The median latency.
+        p95_s: The 95th percentile of the latency.
+        failed: The number of requests that failed.
+    """
+
+    clients: Annotated[int, Field(ge=1)]
+    requests: Count
+    per_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    median_s: Positive
+    p95_s: Positive
+    failed: Count
+
+
+class RateRun(_Part):
+    """One run of requests that arrive at random, whether or not earlier requests are answered.
+
+    Attributes:
+        rate_per_s: The mean number of arrivals in a second.
+        seed: The seed of the arrivals and of the order of the photographs.
+        requests: The number of requests, without those at the beginning that do not count.
+        late: The number of requests that were answered too late; a failed request is late.
+        failed: The number of requests that failed.
+        p95_s: The 95th percentile of the latency, from the scheduled time; None if the run was
+            stopped early, because it could not meet the requirement any more.
+        delayed_share: The share of the requests that left this machine later than scheduled.
+    """
+
+    rate_per_s: Positive
+    seed: str
+    requests: Count
+    late: Count
+    failed: Count
+    p95_s: Positive | None
+    delayed_share: Share
+
+    @property
+    def late_share(self) -> float:
+        """The share of the requests that were late."""
+        return self.late / self.requests if self.requests else 1.0
+
+
+class CapacityResult(_Part):
+    """The highest rate at which an endpoint meets a latency requirement.
+
+    Attributes:
+        endpoint: The name of the endpoint, or the tag of the image.
+        platform: ``local`` or ``aws``.
+        hosting: The instance type, or the memory of a serverless endpoint.
+        instances: The number of instances; 0 for a serverless endpoint.
+        p95_s: The latency that 95 of 100 requests must meet.
+        rate_per_s: The highest rate at which all runs together met the requirement; None if no
+            rate did.
+        low_per_s: The highest rate at which each run met the requirement; None if no rate did.
+        high_per_s: The lowest rate at which each run missed the requirement; None if the search
+            ended before one was found.
+        requests_at_once: How many requests one instance works on at once, estimated as its highest
+            throughput times the latency of a single request. None for a serverless endpoint,
+            where each container works on one request.
+        stopped: Why the search ended.
+        notes: Sentences on what may have changed the result.
+    """
+
+    kind: Literal["drdeploy capacity"] = "drdeploy capacity"
+    endpoint: str
+    platform: Literal["local", "aws"]
+    hosting: str
+    instances: Count
+    p95_s: Positive
+    measured_at: str
+    rate_per_s: Positive | None
+    low_per_s: Positive | None
+    high_per_s: Positive | None
+    requests_at_once: Annotated[int, Field(ge=1)] | None
+    payloads: tuple[CapacityPayload, ...]
+    steps: tuple[ConcurrencyStep, ...]
+    runs: tuple[RateRun, ...]
+    stopped: str
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file that :meth:`write` wrote.
+
+        Raises:
+            InvalidInput: The file is not a result of ``drdeploy capacity``.
+        """
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES_MAX)
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError as err:
+            first = err.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise InvalidInput(
+                f"The file is not a result of `drdeploy capacity`: {place}: {first['msg']}",
+                where=str(path),
+                remedy="Give the file that `drdeploy capacity --out` wrote",
+            ) from err
+
+    def write(self, path: Path) -> None:
+        """Write the result as JSON."""
+        write_json_file(path, self.model_dump(mode="json"))
+
+    def require_requests_at_once(self, where: str) -> int:
+        """Return how many requests one instance works on at once.
+
+        Raises:
+            InvalidInput: The endpoint is serverless, so it has no instances.
+        """
+        if self.requests_at_once is None:
+            raise InvalidInput(
+                "The capacity is that of a serverless endpoint, which has no instances",
+                where=where,
+                remedy="Measure the capacity of a real-time endpoint, or give --requests-at-once",
+            )
+        return self.requests_at_once

@@ -1,0 +1,72 @@
+"""Choose among options that meet every requirement, without splitting hairs.
+
+Options whose monthly costs differ by little count as equal: a third of a cent decides nothing.
+Among the options that cost as much as the cheapest, the simplest to run is chosen; among equally
+simple ones the fastest, and among equally fast ones the cheapest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from drdeploy.study.recommendation.requirements import Requirements
+
+SAME_SPEED_SHARE = 0.05
+"""Two p95 latencies that differ by at most this share count as equal; few rows tell no more."""
+NONE = -1
+"""The index that stands for no option."""
+
+
+@dataclass(frozen=True)
+class SameCost:
+    """The difference up to which two monthly costs count as the same.
+
+    Attributes:
+        share: The difference as a share of the lower cost.
+        usd: The difference in USD a month; the larger of the two counts.
+    """
+
+    share: float
+    usd: float
+
+    @classmethod
+    def from_requirements(cls, required: Requirements) -> SameCost:
+        """Return the difference that the requirements state."""
+        return cls(required.same_cost_share, required.same_cost_usd)
+
+    def compute_highest_same_usd(self, usd: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the highest monthly cost that counts as the same as each given cost."""
+        return np.maximum(usd * (1 + self.share), usd + self.usd)
+
+
+def choose_option_in_each_case(
+    usd: NDArray[np.float64],
+    p95_s: NDArray[np.float64],
+    parts: NDArray[np.int64],
+    same: SameCost,
+) -> NDArray[np.int64]:
+    """Return the index of the chosen option in each case; :data:`NONE` if no option is possible.
+
+    Args:
+        usd: The monthly cost of each option in each case; infinite if the option is not possible.
+            Shape ``(options, cases)``.
+        p95_s: The p95 latency of each option in each case; the same shape.
+        parts: The number of parts that somebody must run for each option; shape ``(options,)``.
+        same: The difference up to which costs are the same.
+    """
+    if not usd.shape[0]:
+        return np.full(usd.shape[1], NONE)
+    cheapest = usd.min(axis=0)
+    left = np.isfinite(usd) & (usd <= same.compute_highest_same_usd(cheapest))
+    many = np.where(left, parts[:, None], np.iinfo(np.int64).max)
+    left &= many == many.min(axis=0)
+    fastest = np.where(left, p95_s, np.inf).min(axis=0)
+    left &= p95_s <= fastest * (1 + SAME_SPEED_SHARE)
+    chosen = np.where(left, usd, np.inf).argmin(axis=0)
+    return np.where(np.isfinite(cheapest), chosen, NONE)

@@ -1,0 +1,148 @@
+"""Simulate every option at several volumes, so that a page can decide again in the browser.
+
+The page applies the requirements on latency and budget itself, because they need no new simulation.
+An option is possible if it can be deployed, and meets both requirements and all others. Each volume
+needs a simulation of its own, so the grid holds a few volumes, and always that of the decision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from drdeploy.study.recommendation.choice import SAME_SPEED_SHARE
+from drdeploy.study.recommendation.configurations import collect_measured_configurations
+from drdeploy.study.recommendation.decide import make_simulation_context
+from drdeploy.study.recommendation.evaluated import describe_missed_requirements
+from drdeploy.study.recommendation.options import Option, simulate_all_options
+from drdeploy.study.recommendation.traffic import Arrivals, Traffic
+from drdeploy.study.recommendation.transfer import expect_configurations_on_aws
+
+if TYPE_CHECKING:
+    from drdeploy.hosting.sagemaker import PriceSheet
+    from drdeploy.study.measurements.load import Measurements
+    from drdeploy.study.recommendation.requirements import DecisionInputs, Requirements
+
+FACTORS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""The volumes of the grid as multiples of the decision's volume."""
+MOST_REQUESTS = 3_000_000.0
+"""The largest volume that is simulated for the grid, unless the decision has a larger one."""
+
+
+@dataclass(frozen=True)
+class GridOption:
+    """One option at one volume, before latency and budget are required.
+
+    Attributes:
+        name: The name of the option, as in the decision.
+        kind: The kind of hosting.
+        usd: The cost of a month in USD; None if a price is not known.
+        p95_s: The 95th percentile of the latency; None if more than 5 % of the requests are
+            refused.
+        parts: The number of parts that somebody must run, besides the endpoint.
+        why_not: Why the option is impossible whatever the latency and the budget; empty if it is
+            possible.
+    """
+
+    name: str
+    kind: str
+    usd: float | None
+    p95_s: float | None
+    parts: int
+    why_not: str
+
+
+@dataclass(frozen=True)
+class DecisionGrid:
+    """All options at several volumes.
+
+    Attributes:
+        volumes: The volumes in requests a month, ascending.
+        options: The options at each volume, the cheapest first.
+        chosen_volume: The volume of the decision.
+        required: The requirements of the decision.
+    """
+
+    volumes: tuple[float, ...]
+    options: tuple[tuple[GridOption, ...], ...]
+    chosen_volume: float
+    required: Requirements
+
+    def convert_to_json(self) -> dict[str, Any]:
+        """Return what the page needs, as plain values."""
+        return {
+            "volumes": list(self.volumes),
+            "options": [[vars(one) for one in column] for column in self.options],
+            "volume": self.chosen_volume,
+            "p95_s": self.required.p95_s,
+            "budget_usd": self.required.budget_usd,
+            "same_cost_share": self.required.same_cost_share,
+            "same_cost_usd": self.required.same_cost_usd,
+            "same_speed_share": SAME_SPEED_SHARE,
+        }
+
+
+def simulate_decision_grid(
+    measurements: Measurements, sheet: PriceSheet, inputs: DecisionInputs
+) -> DecisionGrid:
+    """Simulate every option at each volume of the grid.
+
+    A trace has only one volume, and its grid has only this volume.
+    """
+    # The requirements of the decision, except the two that the page applies itself.
+    required = replace(inputs.required, p95_s=None, budget_usd=None)
+    columns = {}
+    configurations = expect_configurations_on_aws(
+        collect_measured_configurations(measurements),
+        inputs.transfer,
+        inputs.assumptions.image_gb,
+    )
+    for traffic in list_grid_traffic(inputs.traffic):
+        context = make_simulation_context(sheet, replace(inputs, traffic=traffic))
+        options = [
+            one
+            for one in simulate_all_options(configurations, context)
+            if one.differs_from_doing_nothing
+        ]
+        columns[traffic.requests_per_month] = tuple(
+            _make_grid_option(one, required) for one in sorted(options, key=lambda one: one.usd)
+        )
+    volumes = tuple(sorted(columns))
+    return DecisionGrid(
+        volumes,
+        tuple(columns[volume] for volume in volumes),
+        inputs.traffic.requests_per_month,
+        inputs.required,
+    )
+
+
+def list_grid_traffic(traffic: Traffic | Arrivals) -> list[Traffic | Arrivals]:
+    """Return the traffic at each volume of the grid; a trace has one volume."""
+    if isinstance(traffic, Arrivals):
+        return [traffic]
+    own = traffic.requests_per_month
+    volumes = (own * factor for factor in FACTORS)
+    return [
+        replace(traffic, requests_per_month=volume)
+        for volume in volumes
+        if volume == own or 1 <= volume <= max(own, MOST_REQUESTS)
+    ]
+
+
+def _make_grid_option(option: Option, required: Requirements) -> GridOption:
+    missed = list(describe_missed_requirements(option, required))
+    if not option.is_deployable:
+        missed.append(
+            "it exists in the simulation alone and cannot be deployed"
+            if option.policy
+            else "this project has no Terraform for it"
+        )
+    return GridOption(
+        name=option.name,
+        kind=option.kind,
+        usd=option.usd if isfinite(option.usd) else None,
+        p95_s=option.p95_s if isfinite(option.p95_s) else None,
+        parts=len(option.operated_parts),
+        why_not="; ".join(missed),
+    )

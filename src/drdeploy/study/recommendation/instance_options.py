@@ -1,0 +1,295 @@
+"""Simulate and price the ways to run instances other than around the clock.
+
+- Autoscaled: the number of instances follows the load, up to the number of the busiest hour.
+- Scheduled: the endpoint exists in the hours in which photographs arrive, and at no other time. It
+  always has the number of instances that the busiest hour of the week needs.
+- Asynchronous: requests wait in a queue; while the queue is empty, the endpoint has no instances.
+- Components: an inference component without instances starts one when it is called, and calls fail
+  until the instance answers.
+- Batch: batch transform jobs grade what has arrived since the last job.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from drdeploy.hosting.sagemaker.quotas import (
+    ASYNCHRONOUS_TIME_TO_LIVE_S,
+    BATCH_TRANSFORMS_AT_ONCE,
+    INVOCATION_TIMEOUT_S,
+    read_transform_instance_types,
+)
+from drdeploy.study.recommendation.bill import MonthlyUsage
+from drdeploy.study.recommendation.mitigation.policies import (
+    average_requests_by_hour_of_week,
+    repeat_weekly_plan,
+)
+from drdeploy.study.recommendation.mitigation.settings import (
+    make_asynchronous_terraform_variables,
+    make_autoscaled_terraform_variables,
+    make_batch_variables,
+    make_scheduled_terraform_variables,
+)
+from drdeploy.study.recommendation.simulation.instances import (
+    InstanceCounts,
+    InstanceScaling,
+    choose_batch_plan,
+    count_instances_by_hour,
+    count_instances_by_load,
+    simulate_batch_jobs,
+    simulate_changing_instances,
+)
+from drdeploy.study.recommendation.traffic import SENDING_SHARE
+from drdeploy.units import SECONDS_PER_HOUR, SECONDS_PER_MINUTE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from drdeploy.study.recommendation.bill import DataVolumes
+    from drdeploy.study.recommendation.requirements import Assumptions
+    from drdeploy.study.recommendation.simulation.outcome import SimulationSummary
+    from drdeploy.study.recommendation.simulation.service import Times
+    from drdeploy.study.recommendation.traffic import Arrivals
+    from drdeploy.study.recommendation.ways import WayName
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedInstances:
+    """One way to run instances, simulated.
+
+    Attributes:
+        way: The way of hosting.
+        instances: The largest number of instances.
+        description: How many instances run, and when.
+        simulated: The result of the simulation.
+        usage: The resources that are used in a month.
+        variables: The Terraform variables; empty if the way cannot be deployed.
+    """
+
+    way: WayName
+    instances: int
+    description: str
+    simulated: SimulationSummary
+    usage: MonthlyUsage
+    variables: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class InstanceLoad:
+    """The traffic on instances of one configuration, and what is assumed about the instances.
+
+    Attributes:
+        instances: The number of instances that the busiest hour needs.
+    """
+
+    arrivals: Arrivals
+    times: Times
+    assumed: Assumptions
+    volumes: DataVolumes
+    instance_type: str
+    instances: int
+    may_wait_s: float | None
+    seed: int
+
+    @property
+    def target_per_minute(self) -> float:
+        """The number of requests that an instance answers in a minute, with headroom."""
+        each_s = self.times.mean_busy_s / (
+            self.assumed.requests_at_once * (1 - self.assumed.headroom)
+        )
+        return SECONDS_PER_MINUTE / each_s
+
+    def count_instances_behind_queue(self) -> int:
+        """Return the number of instances with which no request of an archive expires.
+
+        A queue gets all photographs of an archive at once, and keeps each for a limited time.
+        """
+        if not self.arrivals.is_archive:
+            return self.instances
+        within_s = SENDING_SHARE * ASYNCHRONOUS_TIME_TO_LIVE_S
+        per_minute = self.arrivals.n / within_s * SECONDS_PER_MINUTE
+        return max(self.instances, ceil(per_minute / self.target_per_minute))
+
+    def make_monthly_usage(
+        self, billed_s: float, answered: int, *, has_data: bool = True
+    ) -> MonthlyUsage:
+        """Return the resources of a month for simulated instance seconds and answers."""
+        months = self.arrivals.months
+        requests = answered / months
+        return MonthlyUsage(
+            requests=requests,
+            instance_hours=billed_s / SECONDS_PER_HOUR / months,
+            data_gb=requests * self.volumes.transferred_gb_per_request * has_data,
+            image_gb=self.volumes.image_gb,
+            artifact_gb=self.volumes.artifact_gb,
+        )
+
+    def simulate(
+        self,
+        way: WayName,
+        counts: InstanceCounts,
+        description: str,
+        variables: dict[str, Any] | None = None,
+        *,
+        arrivals: Arrivals | None = None,
+        has_queue: bool = True,
+        answered_within_s: float = INVOCATION_TIMEOUT_S,
+    ) -> SimulatedInstances:
+        """Simulate the traffic on instances whose number changes."""
+        simulated = simulate_changing_instances(
+            arrivals or self.arrivals,
+            self.times,
+            counts,
+            self.assumed.requests_at_once,
+            seed=self.seed,
+            has_queue=has_queue,
+            answered_within_s=answered_within_s,
+        ).make_summary()
+        usage = self.make_monthly_usage(counts.billed_s, simulated.answered_requests)
+        most = int(counts.ready.max(initial=0))
+        return SimulatedInstances(way, most, description, simulated, usage, variables or {})
+
+
+def simulate_ways_to_run_instances(load: InstanceLoad) -> Iterator[SimulatedInstances]:
+    """Yield each way to run instances that differs from running them around the clock."""
+    fewest = load.assumed.fewest_instances
+    if load.instances > fewest:
+        yield _simulate_autoscaled(load, fewest)
+    scheduled = _simulate_scheduled(load)
+    if scheduled is not None:
+        yield scheduled
+    yield _simulate_asynchronous(load)
+    if load.assumed.has_zero_instances:
+        yield _simulate_components(load)
+    yield _simulate_batch(load)
+
+
+def _simulate_autoscaled(load: InstanceLoad, fewest: int) -> SimulatedInstances:
+    scaling = InstanceScaling(
+        fewest, load.instances, load.target_per_minute, load.assumed.instance_start_s
+    )
+    target = round(load.target_per_minute, 1)
+    return load.simulate(
+        "real-time, autoscaled",
+        count_instances_by_load(load.arrivals, scaling),
+        f"{fewest} to {load.instances} instances, about {target:g} requests a minute on each",
+        make_autoscaled_terraform_variables(load.instance_type, fewest, load.instances, target),
+    )
+
+
+def _simulate_scheduled(load: InstanceLoad) -> SimulatedInstances | None:
+    if load.arrivals.is_archive:  # is graded once: there are no hours of the week to open in
+        return None
+    weekly = average_requests_by_hour_of_week(load.arrivals)
+    each = load.target_per_minute * SECONDS_PER_HOUR / SECONDS_PER_MINUTE
+    start_s = load.assumed.instance_start_s
+    is_open = keep_open_during_short_breaks(weekly > 0, start_s)
+    if is_open.all():
+        return None
+    # A schedule creates and deletes an endpoint, whose configuration holds one number of instances.
+    instances = int(np.ceil(weekly.max() / each))
+    counts = count_instances_by_hour(
+        repeat_weekly_plan(instances * is_open.astype(np.int64), load.arrivals), start_s
+    )
+    return load.simulate(
+        "real-time, scheduled",
+        counts,
+        f"{instances} instance{'s' * (instances > 1)} in {int(is_open.sum())} hours of the week, "
+        "and no endpoint at other times",
+        make_scheduled_terraform_variables(
+            load.instance_type, instances, is_open.tolist(), start_s
+        ),
+        has_queue=False,
+    )
+
+
+def keep_open_during_short_breaks(is_open: NDArray[np.bool_], start_s: float) -> NDArray[np.bool_]:
+    """Return the hours of a week in which an endpoint exists.
+
+    An endpoint that is closed for a break, and must soon be created again, may not be deleted yet
+    when it is created: it stays open in breaks that are shorter than twice its start.
+
+    Args:
+        is_open: Whether photographs arrive in each hour of the week, from Monday.
+        start_s: The time until a created endpoint answers.
+    """
+    opened = np.flatnonzero(is_open)
+    kept = is_open.copy()
+    for last, following in zip(opened, np.roll(opened, -1), strict=True):
+        hours = (following - last - 1) % is_open.size
+        if hours * SECONDS_PER_HOUR < 2 * start_s:
+            kept[(last + 1 + np.arange(hours)) % is_open.size] = True
+    return kept
+
+
+def _simulate_asynchronous(load: InstanceLoad) -> SimulatedInstances:
+    arrivals = load.arrivals.move_archive_to_beginning()
+    most = load.count_instances_behind_queue()
+    scaling = InstanceScaling(
+        0,
+        most,
+        load.target_per_minute,
+        load.assumed.instance_start_s,
+        has_queue=True,
+        headroom=load.assumed.headroom,
+    )
+    return load.simulate(
+        "asynchronous",
+        count_instances_by_load(arrivals, scaling),
+        f"{_count_instances(most)} behind a queue",
+        make_asynchronous_terraform_variables(
+            load.instance_type,
+            most,
+            load.assumed.requests_at_once,
+            round(load.target_per_minute, 1),
+        ),
+        arrivals=arrivals,
+        answered_within_s=ASYNCHRONOUS_TIME_TO_LIVE_S,
+    )
+
+
+def _simulate_components(load: InstanceLoad) -> SimulatedInstances:
+    scaling = InstanceScaling(
+        0, load.instances, load.target_per_minute, load.assumed.instance_start_s
+    )
+    return load.simulate(
+        "components",
+        count_instances_by_load(load.arrivals, scaling),
+        f"{_count_instances(load.instances)}; calls fail until a sleeping component answers",
+        has_queue=False,
+    )
+
+
+def _count_instances(most: int) -> str:
+    """Return how many instances a number that begins at zero may reach."""
+    return "0 or 1 instance" if most == 1 else f"0 to {most} instances"
+
+
+def _simulate_batch(load: InstanceLoad) -> SimulatedInstances:
+    arrivals, assumed = load.arrivals.move_archive_to_beginning(), load.assumed
+    start_s = assumed.instance_start_s
+    at_once = min(assumed.requests_at_once, BATCH_TRANSFORMS_AT_ONCE)
+    plan = choose_batch_plan(arrivals, load.times, load.may_wait_s, start_s, at_once)
+    outcome, billed_s = simulate_batch_jobs(
+        arrivals, load.times, plan, start_s, at_once, seed=load.seed
+    )
+    many = "s" * (plan.instances > 1)
+    hours = plan.interval_s / SECONDS_PER_HOUR
+    when = "one job" if arrivals.is_archive else f"a job every {ceil(hours)} hours"
+    return SimulatedInstances(
+        "batch",
+        plan.instances,
+        f"{when} on {plan.instances} instance{many}",
+        outcome.make_summary(),
+        # Batch transform has no price for processed data (pricing page, "Batch Transform").
+        load.make_monthly_usage(billed_s, arrivals.n, has_data=False),
+        make_batch_variables(load.instance_type, plan.instances, at_once)
+        if load.instance_type in read_transform_instance_types()
+        else {},
+    )

@@ -1,0 +1,106 @@
+"""Compute how far each price can move before another option is chosen.
+
+A bill is a linear function of each price.  The bills at another price are therefore computed
+directly, without a second simulation, and the choice is made again from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from drdeploy.hosting.sagemaker import Price
+    from drdeploy.study.recommendation.bill import Bill
+
+    Floats = NDArray[np.float64]
+    Choose = Callable[[Floats], NDArray[np.int64]]
+
+HIGHEST_FACTOR = 100.0
+"""Prices are multiplied by at most this factor; none of AWS has ever risen so far."""
+DEARER = np.logspace(0, np.log10(HIGHEST_FACTOR), 400)
+CHEAPER = np.linspace(1, 0, 400)
+HALVINGS = 40
+
+
+@dataclass(frozen=True)
+class WinnerChange:
+    """The option that is chosen if a price is multiplied by ``factor``."""
+
+    factor: float
+    option: str
+
+
+@dataclass(frozen=True)
+class PriceSensitivity:
+    """How the winner's bill, and the choice of the winner, depend on one price.
+
+    Attributes:
+        usd: The part of the winner's monthly bill that is billed at the price, in USD.
+        share: The same part as a share of the winner's monthly bill.
+        dearer: The first other option that is chosen if the price rises; None if the winner stays
+            up to :data:`HIGHEST_FACTOR` times the price.
+        cheaper: The first other option that is chosen if the price falls; None if the winner stays
+            even without the price.
+    """
+
+    price: Price
+    usd: float
+    share: float
+    dearer: WinnerChange | None
+    cheaper: WinnerChange | None
+
+
+def compute_price_sensitivities(
+    winner: str, bills: Mapping[str, Bill], choose: Choose
+) -> tuple[PriceSensitivity, ...]:
+    """Return the sensitivity to each price, starting with the largest part of the winner's bill.
+
+    Args:
+        winner: Name of the winner, a key of ``bills``.
+        bills: The bill of every option that meets the requirements, by the option's name.
+        choose: Takes the monthly costs of these options in some cases, of shape ``(options,
+            cases)``, and returns the index of the chosen option in each case.
+    """
+    prices = {entry.price: None for bill in bills.values() for entry in bill.entries}
+    found = [_compute_sensitivity_to_price(price, winner, bills, choose) for price in prices]
+    return tuple(sorted(found, key=lambda one: -one.usd))
+
+
+def _compute_sensitivity_to_price(
+    price: Price, winner: str, bills: Mapping[str, Bill], choose: Choose
+) -> PriceSensitivity:
+    names, own = list(bills), bills[winner]
+    totals = np.array([[bill.usd] for bill in bills.values()])
+    due = np.array([[bill.usd_due_to_price(price)] for bill in bills.values()])
+
+    def choose_at_factors(factors: Floats) -> NDArray[np.int64]:
+        # With the price times f, a bill is its total plus (f - 1) times what the price makes up.
+        return choose(totals + (factors - 1) * due)
+
+    def find_first_change(factors: Floats) -> WinnerChange | None:
+        changed = np.flatnonzero(choose_at_factors(factors) != names.index(winner))
+        if not changed.size:
+            return None
+        stays, changes = factors[max(changed[0] - 1, 0)], factors[changed[0]]
+        for _ in range(HALVINGS):
+            middle = (stays + changes) / 2
+            if choose_at_factors(np.array([middle]))[0] == names.index(winner):
+                stays = middle
+            else:
+                changes = middle
+        return WinnerChange(float(changes), names[int(choose_at_factors(np.array([changes]))[0])])
+
+    return PriceSensitivity(
+        price=price,
+        usd=own.usd_due_to_price(price),
+        share=own.usd_due_to_price(price) / own.usd if own.usd else 0.0,
+        dearer=find_first_change(DEARER),
+        cheaper=find_first_change(CHEAPER),
+    )

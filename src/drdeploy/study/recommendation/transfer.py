@@ -1,0 +1,334 @@
+"""Estimate the latency on AWS from latency that was measured on this machine.
+
+A warm request is estimated to take the time in the container times a CPU ratio, plus the platform's
+overhead.  A cold start is expected to take the platform's placement, the pull of the image, which
+depends on its compressed size, and the start of the container with its first prediction, times
+another CPU ratio.  :mod:`drdeploy.study.transfer` fits the coefficients.
+
+The interval of an expected latency accounts for the uncertainty of the coefficients, and for the
+errors that the model makes on series that were left out of the fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.statistics.estimate import TAIL
+from drdeploy.study.recommendation.simulation.service import ServiceTimes, Times
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from drdeploy.study.recommendation.configurations import MeasuredConfiguration
+
+    Floats = NDArray[np.float64]
+
+SERVERLESS_OVERHEAD, INSTANCE_OVERHEAD = "serverless overhead", "real-time overhead"
+SERVERLESS_RATIO, INSTANCE_RATIO = "CPU ratio, serverless", "CPU ratio, instances"
+PLACEMENT, PULL, COLD_RATIO = "placement", "pull", "CPU ratio, cold start"
+NAMES = (
+    *(SERVERLESS_OVERHEAD, INSTANCE_OVERHEAD, SERVERLESS_RATIO, INSTANCE_RATIO),
+    *(PLACEMENT, PULL, COLD_RATIO),
+)
+
+
+def name_ratio_of_instance(instance_type: str) -> str:
+    """Return the name of an instance type's CPU ratio."""
+    return f"CPU ratio, {instance_type}"
+
+
+@dataclass(frozen=True)
+class Coefficient:
+    """One coefficient of the model.
+
+    Attributes:
+        low: Lower 95 % limit, from a bootstrap of the series and of their rows.
+        high: Upper 95 % limit.
+        unit: ``s``, ``s/GB``, or ``1`` for a ratio.
+        date: When the rows on AWS were measured.
+        source: The rows to which the coefficient is fitted.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    unit: str
+    date: str
+    source: str
+
+
+@dataclass(frozen=True)
+class LeftOutSeries:
+    """One series on AWS, and what the model expects if it is fitted without the series.
+
+    Attributes:
+        name: For example ``MobileNet, 1024 MB, cold``.
+        start: ``warm`` or ``cold``.
+        here_s: The median time in the container on this machine; with its start if it is cold.
+        expected_s: The expected latency on AWS.
+        aws_s: The median latency on AWS.
+    """
+
+    name: str
+    start: str
+    here_s: float
+    expected_s: float
+    aws_s: float
+
+    @property
+    def error(self) -> float:
+        """The relative error of the expected latency; negative if it is too low."""
+        return self.expected_s / self.aws_s - 1
+
+
+@dataclass(frozen=True, eq=False)
+class TransferModel:
+    """The fitted model.
+
+    Attributes:
+        values: The value of each coefficient by name.
+        draws: The value of each coefficient in each bootstrap resample, by name.
+        errors: By ``warm`` and ``cold``, a factor for each resample, by which the model may be
+            wrong about a series that it does not know.
+        coefficients: The coefficients with intervals and sources.
+        left_out: Every series, with what the model expects without it.
+        notes: Sentences on the limits of the fit.
+    """
+
+    values: Mapping[str, float]
+    draws: Mapping[str, Floats]
+    errors: Mapping[str, Floats]
+    coefficients: tuple[Coefficient, ...]
+    left_out: tuple[LeftOutSeries, ...]
+    notes: tuple[str, ...] = ()
+
+    def compute_median_error(self, start: str) -> float:
+        """Return the median absolute relative error of the series that were left out."""
+        errors = [abs(one.error) for one in self.left_out if one.start == start]
+        return float(np.median(errors))
+
+    def expect_times(
+        self, local: ServiceTimes, instance_type: str, image_gb: float
+    ) -> ExpectedServiceTimes:
+        """Return the times that are expected on AWS.
+
+        Args:
+            local: The times measured on this machine.
+            instance_type: The instance type; empty for a serverless endpoint.
+            image_gb: The compressed size of the image in GB.
+        """
+        steps = [
+            _Steps.from_coefficients(
+                {name: float(values[at]) for name, values in self.draws.items()},
+                instance_type,
+                image_gb,
+                {start: float(factors[at]) for start, factors in self.errors.items()},
+            )
+            for at in range(self.errors["warm"].size)
+        ]
+        best = _Steps.from_coefficients(self.values, instance_type, image_gb)
+        expected = best.apply(local)
+        return ExpectedServiceTimes(expected.warm, expected.cold, local=local, steps=tuple(steps))
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The coefficients that apply to one configuration."""
+
+    ratio: float
+    overhead_s: float
+    placed_and_pulled_s: float
+    cold_ratio: float
+    warm_error: float = 1.0
+    cold_error: float = 1.0
+
+    @classmethod
+    def from_coefficients(
+        cls,
+        values: Mapping[str, float],
+        instance_type: str,
+        image_gb: float,
+        errors: Mapping[str, float] | None = None,
+    ) -> _Steps:
+        known = name_ratio_of_instance(instance_type)
+        # For an instance type without a series on AWS: the mean of those that have one.
+        ratio = values.get(known, values[INSTANCE_RATIO])
+        return cls(
+            ratio=ratio if instance_type else values[SERVERLESS_RATIO],
+            overhead_s=values[INSTANCE_OVERHEAD if instance_type else SERVERLESS_OVERHEAD],
+            placed_and_pulled_s=values[PLACEMENT] + values[PULL] * image_gb,
+            cold_ratio=values[COLD_RATIO],
+            **{f"{start}_error": factor for start, factor in (errors or {}).items()},
+        )
+
+    def apply(self, local: ServiceTimes) -> ServiceTimes:
+        """Return the times on AWS; a container is occupied only for its own time."""
+        busy = local.warm.busy_s * self.ratio
+        warm = Times((busy + self.overhead_s) * self.warm_error, busy * self.warm_error)
+        if local.cold is None:
+            return ServiceTimes(warm)
+        busy = local.cold.busy_s * self.cold_ratio
+        total = (busy + self.placed_and_pulled_s) * self.cold_error
+        return ServiceTimes(warm, Times(total, busy * self.cold_error))
+
+
+@dataclass(frozen=True, eq=False)
+class ExpectedServiceTimes(ServiceTimes):
+    """Times that are expected on AWS.
+
+    Attributes:
+        local: The times measured on this machine.
+        steps: The coefficients of each resample.
+    """
+
+    local: ServiceTimes = field(kw_only=True)
+    steps: tuple[_Steps, ...] = field(kw_only=True)
+
+    def draw_bootstrap_resample(self, rng: np.random.Generator, number: int = 0) -> ServiceTimes:
+        """Return resampled rows of this machine with the coefficients of a resample.
+
+        All configurations have the same coefficients in the resample with the same number.
+        """
+        steps = self.steps[number % len(self.steps)]
+        return steps.apply(self.local.draw_bootstrap_resample(rng, number))
+
+    @property
+    def as_measured(self) -> ServiceTimes:
+        """The times measured on this machine."""
+        return self.local
+
+
+@dataclass(frozen=True)
+class ExpectedLatency:
+    """The median latency of one configuration, as measured here and as expected on AWS.
+
+    Attributes:
+        name: The name of the configuration.
+        start: ``warm`` or ``cold``.
+        here_s: The median of the rows measured on this machine.
+        aws_s: The median that is expected on AWS.
+        low_s: Lower 95 % limit of the expectation.
+        high_s: Upper 95 % limit of the expectation.
+    """
+
+    name: str
+    start: str
+    here_s: float
+    aws_s: float
+    low_s: float
+    high_s: float
+
+
+@dataclass(frozen=True)
+class AppliedTransfer:
+    """How a decision went from this machine to AWS, as plain values.
+
+    Attributes:
+        image_gb: The compressed size of the image that is pulled.
+        latencies: Both figures of each configuration.
+        coefficients: The coefficients that were used.
+        left_out: Every series, with what the model expects without it.
+        median_warm_error: The median error of the warm series that were left out.
+        median_cold_error: The median error of the cold series that were left out.
+        limits: Sentences on what the model cannot say.
+    """
+
+    image_gb: float
+    latencies: tuple[ExpectedLatency, ...]
+    coefficients: tuple[Coefficient, ...]
+    left_out: tuple[LeftOutSeries, ...]
+    median_warm_error: float
+    median_cold_error: float
+    limits: tuple[str, ...]
+
+
+def expect_configurations_on_aws(
+    configurations: Sequence[MeasuredConfiguration],
+    model: TransferModel | None,
+    image_gb: float,
+) -> tuple[MeasuredConfiguration, ...]:
+    """Return the configurations with times that are expected on AWS.
+
+    Configurations that were measured on AWS, and all configurations without a model, stay as they
+    were measured.
+    """
+    if model is None:
+        return tuple(configurations)
+    return tuple(
+        replace(
+            one,
+            service=model.expect_times(one.service, one.configuration.instance_type, image_gb),
+        )
+        if one.service is not None and one.platform == "local"
+        else one
+        for one in configurations
+    )
+
+
+def describe_applied_transfer(
+    configurations: Sequence[MeasuredConfiguration],
+    model: TransferModel | None,
+    image_gb: float,
+    seed: int,
+) -> AppliedTransfer | None:
+    """Return what the transfer did to the configurations; None if it did nothing."""
+    latencies = [
+        latency
+        for one in configurations
+        if isinstance(one.service, ExpectedServiceTimes)
+        for latency in _compute_both_latencies(one.name, one.service, seed)
+    ]
+    if model is None or not latencies:
+        return None
+    warm, cold = (model.compute_median_error(start) for start in ("warm", "cold"))
+    return AppliedTransfer(
+        image_gb=image_gb,
+        latencies=tuple(latencies),
+        coefficients=model.coefficients,
+        left_out=model.left_out,
+        median_warm_error=warm,
+        median_cold_error=cold,
+        limits=model.notes,
+    )
+
+
+def write_basis_of_latencies(platforms: set[str], transfer: AppliedTransfer | None) -> str:
+    """Return a sentence that says where the latencies of a decision come from."""
+    if transfer is not None:
+        return (
+            "Latencies are expected values for AWS, computed from times measured on this machine. "
+            "For a series of AWS measurements that the fit did not use, the median error is "
+            f"{transfer.median_warm_error:.0%} for warm and {transfer.median_cold_error:.0%} for "
+            f"cold requests. The compressed image is assumed to have {transfer.image_gb:g} GB "
+            "(--image-gb)."
+        )
+    if platforms == {"aws"}:
+        return "Latencies are as measured on AWS."
+    return "Latencies are as measured here: they hold no network, no placement and no image pull."
+
+
+def _compute_both_latencies(
+    name: str, times: ExpectedServiceTimes, seed: int
+) -> Iterator[ExpectedLatency]:
+    rng = np.random.default_rng(seed)
+    drawn = [times.draw_bootstrap_resample(rng, at) for at in range(len(times.steps))]
+    for start in ("warm", "cold"):
+        here, aws = getattr(times.local, start), getattr(times, start)
+        if here is None:
+            continue
+        medians = [float(np.median(getattr(one, start).total_s)) for one in drawn]
+        low, high = np.quantile(medians, [TAIL, 1 - TAIL])
+        yield ExpectedLatency(
+            name,
+            start,
+            float(np.median(here.total_s)),
+            float(np.median(aws.total_s)),
+            float(low),
+            float(high),
+        )

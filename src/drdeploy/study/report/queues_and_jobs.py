@@ -1,0 +1,134 @@
+"""Summarise asynchronous requests and their queue, and Batch Transform jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from drdeploy.errors import UnknownPrice
+from drdeploy.statistics import means as statistics
+from drdeploy.statistics import percentiles
+from drdeploy.study.measurements.scenarios import label_scenarios
+from drdeploy.study.recommendation.inference_cost import (
+    MILLION,
+    compute_cost_of_each_photograph_usd,
+    look_up_price_per_second,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from drdeploy.hosting.sagemaker import PriceSheet
+    from drdeploy.statistics.estimate import Estimate
+    from drdeploy.study.measurements.scenarios import Scenario
+    from drdeploy.study.recommendation.inference_cost import SecondPrice
+
+
+@dataclass(frozen=True, eq=False)
+class QueueSummary:
+    """The queue of an asynchronous scenario.
+
+    Attributes:
+        label: The size of the endpoint and what else tells it from the others.
+        arrival_to_output: The mean time from the scheduled time of a request to its result in S3.
+        p95: The 95th percentile of the same time.
+        container: The mean time in the container.
+        outside: The mean time outside the container: the queue, and the way through S3.
+        longest_queue: The most requests that had no result when another one was sent.
+    """
+
+    scenario: Scenario
+    label: str
+    arrival_to_output: Estimate
+    p95: Estimate
+    container: Estimate
+    outside: Estimate
+    longest_queue: int
+
+
+@dataclass(frozen=True, eq=False)
+class JobSummary:
+    """The transform jobs of a batch scenario; each estimate is over jobs.
+
+    Attributes:
+        label: The instances and what else tells them from the others.
+        photographs: The number of photographs of a job.
+        total: The mean time from the creation of a job to its end.
+        startup: The mean time until the instances worked.
+        per_photograph: The mean time of work for each photograph.
+        cost_per_million_usd: The cost of a million photographs; None if the price is not known.
+        price: The price of a second of an instance; None if it is not known.
+        no_cost: A sentence that names the unknown price; empty if the price is known.
+    """
+
+    scenario: Scenario
+    label: str
+    photographs: int
+    total: Estimate
+    startup: Estimate
+    per_photograph: Estimate
+    cost_per_million_usd: Estimate | None
+    price: SecondPrice | None
+    no_cost: str
+
+
+def summarise_queues(scenarios: Iterable[Scenario]) -> tuple[QueueSummary, ...]:
+    """Summarise each asynchronous scenario that has rows which count."""
+    chosen = [one for one in scenarios if one.has_queue_in_s3 and one.n]
+    labels = _label_with_model(chosen)
+    return tuple(_summarise_queue(*pair) for pair in zip(chosen, labels, strict=True))
+
+
+def summarise_jobs(scenarios: Iterable[Scenario], sheet: PriceSheet) -> tuple[JobSummary, ...]:
+    """Summarise each batch scenario that has rows which count."""
+    chosen = [one for one in scenarios if one.is_of_jobs and one.n]
+    labels = _label_with_model(chosen)
+    return tuple(_summarise_jobs(*pair, sheet) for pair in zip(chosen, labels, strict=True))
+
+
+def _label_with_model(scenarios: Sequence[Scenario]) -> list[str]:
+    labels = label_scenarios(scenarios, among=[one.configuration for one in scenarios])
+    return [
+        f"{one.configuration.model}, {label}" for one, label in zip(scenarios, labels, strict=True)
+    ]
+
+
+def _summarise_queue(scenario: Scenario, label: str) -> QueueSummary:
+    rows = scenario.rows.dropna(subset=["container_latency_s"])
+    outside_s = (rows["total_latency_s"] - rows["container_latency_s"]).to_numpy(dtype=float)
+    total_s = scenario.known_values_of_column("total_latency_s")
+    ahead = scenario.known_values_of_column("requests_ahead")
+    return QueueSummary(
+        scenario=scenario,
+        label=label,
+        arrival_to_output=statistics.estimate_mean(total_s),
+        p95=percentiles.estimate_percentile(total_s, 0.95),
+        container=statistics.estimate_mean(scenario.known_values_of_column("container_latency_s")),
+        outside=statistics.estimate_mean(outside_s),
+        longest_queue=int(ahead.max()) if ahead.size else 0,
+    )
+
+
+def _summarise_jobs(scenario: Scenario, label: str, sheet: PriceSheet) -> JobSummary:
+    rows = scenario.rows
+    work_s = (rows["total_latency_s"] - rows["startup_s"]) / rows["photograph_count"]
+    price, no_cost = None, ""
+    try:
+        price = look_up_price_per_second("batch", None, scenario.configuration.instance_type, sheet)
+    except UnknownPrice as err:
+        no_cost = f"{err.what}."
+    return JobSummary(
+        scenario=scenario,
+        label=label,
+        photographs=int(rows["photograph_count"].max()),
+        total=statistics.estimate_mean(scenario.known_values_of_column("total_latency_s")),
+        startup=statistics.estimate_mean(scenario.known_values_of_column("startup_s")),
+        per_photograph=statistics.estimate_mean(work_s.dropna().to_numpy(dtype=float)),
+        cost_per_million_usd=None
+        if price is None
+        else statistics.estimate_mean(
+            compute_cost_of_each_photograph_usd(rows, price)
+        ).multiplied_by(MILLION),
+        price=price,
+        no_cost=no_cost,
+    )

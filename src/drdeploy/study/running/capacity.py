@@ -1,0 +1,408 @@
+"""Search the highest rate at which an endpoint answers in time.
+
+1. First 1 client, then 2, then 4 and so on send requests, each client one after the other. This
+   shows the latency of a single request, and the highest throughput.
+2. Then requests arrive at random (Poisson), whether or not earlier requests are answered. This
+   shows how many requests are late at a rate. The search begins at half of the highest throughput,
+   and narrows down the rate between a lower limit, at which every run met the requirement, and an
+   upper limit, at which every run missed it.
+
+The search stops when the two limits differ by less than the precision, when only chance decides
+whether a run at a rate between the limits meets the requirement, or when the time is up.
+"""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from drdeploy.errors import EndpointError
+from drdeploy.study.design.scenarios import MAX_IN_FLIGHT, OpenLoop
+from drdeploy.study.measurements.capacity import ConcurrencyStep, RateRun
+from drdeploy.study.running.sending import TrialContext, send_missing_requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from drdeploy.hosting.sagemaker import Clock, Invocation
+    from drdeploy.study.running.photographs import Photograph
+    from drdeploy.study.running.sending import ObservedInvocation
+
+LATE_SHARE = 0.05
+"""The largest share of late requests: the requirement is on the 95th percentile."""
+HOPELESS_SHARE = 0.25
+"""A run is stopped when this share of its requests is late, because it misses the requirement."""
+SETTLING_SHARE = 0.15
+"""The share of a run's requests that do not count, because they find an idle endpoint."""
+GROWTH = 1.05
+"""The number of clients is doubled as long as that raises the throughput by this factor."""
+ROUNDS_MAX = 24
+SHORT_RUN_S = 60.0
+"""A run that takes at most this time may begin even if less time is left."""
+DELAYED_S = 0.01
+"""A request that leaves this machine later than this is delayed."""
+
+
+@dataclass(frozen=True)
+class WeightedPhotographs:
+    """Photographs of one kind, and a weight that says how often they are sent."""
+
+    name: str
+    weight: float
+    photographs: tuple[Photograph, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapacitySearch:
+    """What is searched for, and how thoroughly.
+
+    Attributes:
+        p95_s: The latency that 95 of 100 requests must meet.
+        requests: The number of requests of a run.
+        runs: The number of runs at a rate; each run has other random arrivals.
+        precision: The search stops when the limits of the rate differ by less than this share.
+        time_limit_s: The search stops after this time.
+        max_clients: The largest number of clients that each wait for their answer.
+        seed: The seed of all random numbers.
+    """
+
+    p95_s: float
+    requests: int = 400
+    runs: int = 3
+    precision: float = 0.1
+    time_limit_s: float = 900.0
+    max_clients: int = 64
+    seed: int = 2023
+
+
+@dataclass(frozen=True)
+class FoundCapacity:
+    """The result of a search; see :class:`~drdeploy.study.measurements.capacity.CapacityResult`."""
+
+    rate_per_s: float | None
+    low_per_s: float | None
+    high_per_s: float | None
+    requests_at_once: float
+    steps: tuple[ConcurrencyStep, ...]
+    runs: tuple[RateRun, ...]
+    stopped: str
+    notes: tuple[str, ...]
+
+
+class CapacityProbe(Protocol):
+    """Measures how an endpoint answers under a load."""
+
+    def measure_concurrency(self, clients: int) -> ConcurrencyStep:
+        """Measure a number of clients that each send one request after the other."""
+
+    def run_at_rate(self, rate_per_s: float, seed: str) -> RateRun:
+        """Measure requests that arrive at random at a rate."""
+
+
+@dataclass
+class CapacityFinder:
+    """Searches the highest rate at which one endpoint meets the requirement.
+
+    Attributes:
+        search: What is searched for.
+        probe: Measures the endpoint.
+        clock: The clock of the time limit.
+        report: Called with a sentence after each step.
+    """
+
+    search: CapacitySearch
+    probe: CapacityProbe
+    clock: Clock
+    report: Callable[[str], None] = lambda _: None
+    _steps: list[ConcurrencyStep] = field(default_factory=list)
+    _runs: list[RateRun] = field(default_factory=list)
+    _deadline: float = 0.0
+
+    def find_highest_rate(self) -> FoundCapacity:
+        """Search the highest rate, and return it with all measurements.
+
+        Raises:
+            EndpointError: No request is answered.
+        """
+        self._deadline = self.clock.monotonic() + self.search.time_limit_s
+        self._measure_growing_concurrency()
+        best = max(self._steps, key=lambda step: step.per_s)
+        if self._steps[0].median_s > self.search.p95_s:
+            stopped = (
+                f"A single request takes {self._steps[0].median_s:.3g} s, which is longer "
+                f"than {self.search.p95_s:g} s"
+            )
+        else:
+            stopped = self._narrow_down_rate(best.per_s)
+        met = [rate for rate in self._list_rates() if self._is_requirement_met_at_rate(rate)]
+        low, high = self._find_limits_of_rate()
+        return FoundCapacity(
+            rate_per_s=max(met, default=None),
+            low_per_s=low,
+            high_per_s=high,
+            requests_at_once=best.per_s * self._steps[0].median_s,
+            steps=tuple(self._steps),
+            runs=tuple(self._runs),
+            stopped=stopped,
+            notes=tuple(self._list_notes()),
+        )
+
+    # -- clients that wait for their answer ----------------------------------------------
+
+    def _measure_growing_concurrency(self) -> None:
+        clients, best_per_s = 1, 0.0
+        while clients <= self.search.max_clients:
+            step = self.probe.measure_concurrency(clients)
+            self._steps.append(step)
+            self.report(
+                f"{clients} client{'s' * (clients > 1)}: {step.per_s:.3g} answers a second, "
+                f"p95 {step.p95_s:.3g} s"
+            )
+            if step.per_s < GROWTH * best_per_s or step.failed or self._is_time_up():
+                break
+            best_per_s = step.per_s
+            clients *= 2
+
+    # -- requests that arrive at random --------------------------------------------------
+
+    def _narrow_down_rate(self, throughput_per_s: float) -> str:
+        rate = throughput_per_s / 2
+        for _ in range(ROUNDS_MAX):
+            too_long = self._describe_run_that_lasts_too_long(rate)
+            if too_long:
+                return too_long
+            self._measure_rate(rate)
+            low, high = self._find_limits_of_rate()
+            if low and high and high <= low * (1 + self.search.precision):
+                return f"The limits differ by less than {self.search.precision:.0%}"
+            if self._is_time_up():
+                return f"The time of {self.search.time_limit_s:g} s is up"
+            following = self._choose_next_rate()
+            if following is None:
+                return (
+                    "Between the limits, some runs met the requirement and others missed it; "
+                    "longer runs (--requests) would bring the limits closer together"
+                )
+            rate = following
+        return f"{ROUNDS_MAX} rates were tried"
+
+    def _choose_next_rate(self) -> float | None:
+        """Return the rate to measure next; None if only chance decides between the limits."""
+        low, high = self._find_limits_of_rate()
+        if low is None:
+            # Also below the rates that some runs met: the limit is still unknown.
+            return min(self._list_rates()) / 1.5
+        if high is None:
+            return max(self._list_rates()) * 1.3
+        # Rates between the limits were met by some runs and missed by others, so that the middle of
+        # the widest gap says most.
+        inside = sorted({low, high, *(one for one in self._list_rates() if low < one < high)})
+        widest, left, right = max((right / left, left, right) for left, right in pairwise(inside))
+        if widest <= 1 + self.search.precision / 2:
+            return None
+        return float(np.sqrt(left * right))
+
+    def _measure_rate(self, rate: float) -> None:
+        for _ in range(self.search.runs):
+            seed = f"{self.search.seed}-{rate:.6g}-{len(self._runs)}"
+            run = self.probe.run_at_rate(rate, seed)
+            self._runs.append(run)
+            if self._is_time_up() or self._describe_run_that_lasts_too_long(rate):
+                break
+            # A rate that is far from the limit needs no second run.  A run that meets a rate by
+            # chance, above one that another run missed, says nothing about the limit.
+            is_below = all(one.rate_per_s >= rate for one in self._runs if not _is_met(one))
+            if run.late_share >= HOPELESS_SHARE or (run.late_share <= LATE_SHARE / 5 and is_below):
+                break
+        runs = [one for one in self._runs if one.rate_per_s == rate]
+        met = sum(one.late_share <= LATE_SHARE for one in runs)
+        self.report(f"{rate:.3g} requests a second: {met} of {len(runs)} runs met the requirement")
+
+    # -- what the runs say ---------------------------------------------------------------
+
+    def _list_rates(self) -> list[float]:
+        return sorted({one.rate_per_s for one in self._runs})
+
+    def _list_late_shares(self, rate: float) -> list[float]:
+        return [one.late_share for one in self._runs if one.rate_per_s == rate]
+
+    def _is_requirement_met_at_rate(self, rate: float) -> bool:
+        return float(np.mean(self._list_late_shares(rate))) <= LATE_SHARE
+
+    def _find_limits_of_rate(self) -> tuple[float | None, float | None]:
+        """Return the highest rate that every run met, and the lowest rate that every run missed.
+
+        A run meets a rate if it meets the requirement at the rate. An unknown limit is None.
+        """
+        rates = self._list_rates()
+        met = [one for one in rates if max(self._list_late_shares(one)) <= LATE_SHARE]
+        low = max(met, default=None)
+        missed = [
+            one
+            for one in rates
+            if (low is None or one > low) and min(self._list_late_shares(one)) > LATE_SHARE
+        ]
+        return low, min(missed, default=None)
+
+    def _describe_run_that_lasts_too_long(self, rate: float) -> str:
+        """Return why there is no time for a run at a rate; empty if there is."""
+        run_s = self.search.requests * (1 + SETTLING_SHARE) / rate
+        left_s = self._deadline - self.clock.monotonic()
+        if run_s <= max(left_s, SHORT_RUN_S):
+            return ""
+        return (
+            f"A run at {rate:.3g} requests a second takes {run_s:.0f} s, and "
+            f"{max(left_s, 0):.0f} s of {self.search.time_limit_s:g} s are left; more time "
+            "(--minutes) or shorter runs (--requests) would allow it"
+        )
+
+    def _is_time_up(self) -> bool:
+        return self.clock.monotonic() >= self._deadline
+
+    def _list_notes(self) -> list[str]:
+        notes = []
+        low, high = self._find_limits_of_rate()
+        if low is None and self._runs:
+            notes.append("No rate was found at which every run met the requirement")
+        if high is None and self._runs:
+            notes.append("No rate was found at which every run missed the requirement")
+        delayed = max((one.delayed_share for one in self._runs if one.p95_s), default=0.0)
+        if delayed > LATE_SHARE:
+            notes.append(
+                f"Up to {delayed:.0%} of the requests of a run left this machine later than "
+                "scheduled, so this machine, and not the endpoint, may be the limit"
+            )
+        if any(step.failed for step in self._steps):
+            notes.append(
+                "Requests failed while more clients were tried: a serverless endpoint refuses "
+                "requests beyond its largest number of containers"
+            )
+        return notes
+
+
+@dataclass(frozen=True)
+class EndpointProbe:
+    """Measures an endpoint by sending it photographs.
+
+    Attributes:
+        search: What is searched for.
+        send: Sends one photograph to the endpoint.
+        payloads: The photographs, with the weights of their kinds.
+        clock: The clock of all latencies.
+    """
+
+    search: CapacitySearch
+    send: Callable[[Photograph], Invocation]
+    payloads: Sequence[WeightedPhotographs]
+    clock: Clock
+
+    def measure_concurrency(self, clients: int) -> ConcurrencyStep:
+        """Measure a number of clients that each send one request after the other.
+
+        Raises:
+            EndpointError: The endpoint fails.
+        """
+        count = max(20, min(self.search.requests // 2, 20 * clients))
+        sequence = self._draw_photographs(f"clients-{clients}", count + clients)
+        for photograph in sequence[:clients]:  # starts the containers, and is not counted
+            self._refuse_endpoint_that_fails(self.send(photograph))
+        begin = self.clock.monotonic()
+        with ThreadPoolExecutor(clients, "capacity") as pool:
+            answers = list(pool.map(self.send, sequence[clients:]))
+        duration_s = self.clock.monotonic() - begin
+        good = [one.latency_s for one in answers if one.outcome == "ok"]
+        if not good:
+            self._refuse_endpoint_that_fails(answers[0])
+        return ConcurrencyStep(
+            clients=clients,
+            requests=count,
+            per_s=len(good) / duration_s,
+            median_s=float(np.median(good)),
+            p95_s=float(np.quantile(good, 1 - LATE_SHARE)),
+            failed=count - len(good),
+        )
+
+    @staticmethod
+    def _refuse_endpoint_that_fails(answer: Invocation) -> None:
+        if answer.outcome not in {"ok", "throttled"}:
+            raise EndpointError(
+                f"The endpoint does not answer a single request: {answer.error}",
+                remedy="Send a photograph with `drdeploy endpoint invoke`, and read the logs of "
+                "the endpoint",
+            )
+
+    def run_at_rate(self, rate_per_s: float, seed: str) -> RateRun:
+        """Measure requests that arrive at random at a rate."""
+        settling = int(self.search.requests * SETTLING_SHARE)
+        count = self.search.requests + settling
+        tally = _RateTally(self.search, settling)
+        context = TrialContext(
+            send=self.send,
+            record=tally.record,
+            photographs=self._draw_photographs(seed, count + 1),
+            clock=self.clock,
+            seed=seed,
+        )
+        scenario = OpenLoop(n=count, rate_per_s=rate_per_s, max_in_flight=MAX_IN_FLIGHT)
+        with suppress(_HopelessRun):
+            send_missing_requests(scenario, range(1, count + 1), context)
+        return tally.make_run(rate_per_s, seed)
+
+    def _draw_photographs(self, seed: str, count: int) -> tuple[Photograph, ...]:
+        rng = random.Random(f"{self.search.seed}-{seed}")
+        kinds = rng.choices(self.payloads, [one.weight for one in self.payloads], k=count)
+        return tuple(rng.choice(kind.photographs) for kind in kinds)
+
+
+def _is_met(run: RateRun) -> bool:
+    return run.late_share <= LATE_SHARE
+
+
+class _HopelessRun(Exception):
+    """A run will miss the requirement, whatever happens to its other requests."""
+
+
+class _RateTally:
+    """Counts the late requests of one run."""
+
+    def __init__(self, search: CapacitySearch, settling: int) -> None:
+        self._search = search
+        self._settling = settling
+        self._lock = Lock()
+        self._latencies_s: list[float] = []
+        self._late = self._failed = self._delayed = 0
+        self._is_stopped = False
+
+    def record(self, observed: ObservedInvocation) -> None:
+        if observed.is_warmup or observed.sequence <= self._settling:
+            return
+        failed = observed.outcome not in {"ok", "ungradable"}
+        late = failed or observed.total_latency_s > self._search.p95_s
+        with self._lock:  # each request has a thread of its own
+            self._latencies_s.append(observed.total_latency_s)
+            self._failed += failed
+            self._late += late
+            self._delayed += observed.total_latency_s - observed.invocation.latency_s > DELAYED_S
+            self._is_stopped = self._late > HOPELESS_SHARE * self._search.requests
+        if self._is_stopped:
+            raise _HopelessRun
+
+    def make_run(self, rate: float, seed: str) -> RateRun:
+        n = len(self._latencies_s)
+        p95_s = None if self._is_stopped else float(np.quantile(self._latencies_s, 1 - LATE_SHARE))
+        return RateRun(
+            rate_per_s=rate,
+            seed=seed,
+            requests=n,
+            late=self._late,
+            failed=self._failed,
+            p95_s=p95_s,
+            delayed_share=self._delayed / n if n else 0.0,
+        )

@@ -1,0 +1,214 @@
+"""Run the Batch Transform jobs of a trial, one after another, and observe their times.
+
+SageMaker itself reports when a job was created, when its instances began to work, and when it
+ended. The times therefore do not depend on how often the client asks.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import TYPE_CHECKING, Self
+
+from drdeploy.errors import EndpointError
+from drdeploy.hosting.sagemaker import BatchJob
+from drdeploy.hosting.sagemaker.quotas import INVOCATION_TIMEOUT_S
+from drdeploy.study.running.sending import ContainerAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from drdeploy.hosting.sagemaker import BatchConfig, BatchTransform, EndedJob
+    from drdeploy.study.design.scenarios import Batch
+    from drdeploy.study.measurements.measurement import Outcome
+    from drdeploy.study.running.photographs import Photograph
+
+JOB_NAME_CHARS = 63
+"""SageMaker's limit (API reference, ``CreateTransformJob``)."""
+
+
+@dataclass(frozen=True)
+class JobPlace:
+    """Where the transform jobs of a trial run, and where their photographs are.
+
+    Attributes:
+        image: The URI of the container image.
+        model_data_url: The ``s3://`` URI of the ``model.tar.gz``.
+        bucket: The bucket of photographs and answers.
+        role_arn: The role with which SageMaker reads the photographs and writes the answers.
+    """
+
+    image: str
+    model_data_url: str
+    bucket: str
+    role_arn: str
+
+
+@dataclass(frozen=True)
+class ObservedJob:
+    """One transform job that has ended.
+
+    Attributes:
+        sequence: The number of the job in the trial, from 1.
+        created_at: When the job was created.
+        total_latency_s: The time from the creation of the job to its end.
+        startup_s: The time from the creation of the job until its instances worked; None if they
+            never did.
+        photograph_count: The number of photographs of the job.
+        payload_bytes: The size of all photographs of the job.
+        outcome: ``ok`` if each photograph was graded.
+        error: Why the job does not count, in one line; empty if it counts.
+        model_digest: The digest of the artifact that answered; empty if no answer names it.
+    """
+
+    sequence: int
+    created_at: datetime
+    total_latency_s: float
+    startup_s: float | None
+    photograph_count: int
+    payload_bytes: int
+    outcome: Outcome
+    error: str
+    model_digest: str
+
+
+def run_missing_jobs(
+    scenario: Batch,
+    missing: Sequence[int],
+    runner: JobRunner,
+    record: Callable[[ObservedJob], None],
+) -> None:
+    """Run and record a job for each missing sequence number, in order.
+
+    Raises:
+        EndpointError: S3 refuses the photographs, or SageMaker refuses a job.
+    """
+    with runner.store_photographs(scenario.photographs) as stored:
+        for sequence in missing:
+            record(runner.run_job(sequence, stored))
+
+
+@dataclass(frozen=True)
+class JobRunner:
+    """Runs the transform jobs of one trial.
+
+    Attributes:
+        name: The name of the trial, with which the names of its jobs begin.
+        photographs: The photographs in the order in which they are stored; the first photograph
+            follows the last again.
+        environment: The environment variables of the container.
+    """
+
+    batch: BatchTransform
+    place: JobPlace
+    config: BatchConfig
+    name: str
+    photographs: Sequence[Photograph]
+    environment: Mapping[str, str]
+
+    @contextmanager
+    def store_photographs(self, count: int) -> Iterator[_StoredPhotographs]:
+        """Store photographs in S3 for all jobs, and delete them and all answers at the end."""
+        self.batch.delete_folder(self._folder_uri)  # a run that was killed had no chance to
+        stored = _StoredPhotographs(f"{self._folder_uri}input/")
+        try:
+            for photograph in islice(cycle(self.photographs), count):
+                key = stored.add(photograph)
+                self.batch.upload(f"{stored.uri}{key}", photograph.data, photograph.content_type)
+            yield stored
+        finally:
+            self.batch.delete_folder(self._folder_uri)
+
+    def run_job(self, sequence: int, stored: _StoredPhotographs) -> ObservedJob:
+        """Run one job, and read its answers."""
+        token = secrets.token_hex(4)
+        job = BatchJob(
+            name=f"{self.name[: JOB_NAME_CHARS - 9].rstrip('-')}-{token}",
+            image=self.place.image,
+            model_data_url=self.place.model_data_url,
+            input_uri=stored.uri,
+            output_uri=f"{self._folder_uri}output/{token}",
+            instance_type=self.config.instance_type,
+            instance_count=self.config.instance_count,
+            concurrency=self.config.max_concurrent_transforms,
+            role_arn=self.place.role_arn,
+            environment=self.environment,
+            # What the worst case of a plan assumes; and a photograph that was sent twice would
+            # count as one that is slow.
+            timeout_s=round(INVOCATION_TIMEOUT_S),
+            retries=0,
+        )
+        ended = self.batch.run(job)
+        if ended.started_at is None:
+            raise EndpointError(
+                f"The job is {ended.status}: {ended.failure_reason}", where=job.name
+            )
+        answers = _CountedAnswers.read_all(self.batch, job, stored.keys)
+        outcome, error = _classify_job(ended, answers, len(stored.keys))
+        return ObservedJob(
+            sequence=sequence,
+            created_at=ended.created_at,
+            total_latency_s=(ended.ended_at - ended.created_at).total_seconds(),
+            startup_s=ended.startup_s,
+            photograph_count=len(stored.keys),
+            payload_bytes=stored.size_bytes,
+            outcome=outcome,
+            error=error,
+            model_digest=answers.model_digest,
+        )
+
+    @property
+    def _folder_uri(self) -> str:
+        return f"s3://{self.place.bucket}/batch/{self.name}/"
+
+
+class _StoredPhotographs:
+    """The photographs of a job, below one prefix."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.keys: list[str] = []
+        self.size_bytes = 0
+
+    def add(self, photograph: Photograph) -> str:
+        """Return the key of the next photograph below the prefix."""
+        key = f"{len(self.keys):06d}"
+        self.keys.append(key)
+        self.size_bytes += len(photograph.data)
+        return key
+
+
+@dataclass(frozen=True)
+class _CountedAnswers:
+    """How many photographs of a job were answered, and how many of them cannot be graded."""
+
+    answered: int
+    ungradable: int
+    model_digest: str
+
+    @classmethod
+    def read_all(cls, batch: BatchTransform, job: BatchJob, keys: Sequence[str]) -> Self:
+        answered, ungradable, digest = 0, 0, ""
+        for key in keys:
+            body = batch.read_answer(job.output_uri, key)
+            if body is None:
+                continue
+            answer = ContainerAnswer.read_fields_of_body(body)
+            answered += 1
+            ungradable += answer.is_ungradable
+            digest = digest or answer.model_digest
+        return cls(answered, ungradable, digest)
+
+
+def _classify_job(ended: EndedJob, answers: _CountedAnswers, expected: int) -> tuple[Outcome, str]:
+    """Return the outcome of a job, and why the job does not count."""
+    if ended.status != "Completed":
+        return "model_error", f"The job is {ended.status}: {ended.failure_reason}"
+    if answers.answered < expected:
+        return "model_error", f"{expected - answers.answered} of {expected} answers are missing"
+    if answers.ungradable:
+        return "ungradable", f"{answers.ungradable} of {expected} photographs cannot be graded"
+    return "ok", ""

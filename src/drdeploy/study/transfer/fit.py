@@ -1,0 +1,160 @@
+"""Fit the coefficients of the transfer from this machine to AWS.
+
+Ratios are averaged on a logarithmic scale, so that half as fast and twice as fast cancel.  The
+placement and the CPU ratio of a cold start are fitted together, by least squares of relative errors
+with both at least zero, after the pull has been subtracted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import optimize
+
+from drdeploy.study.recommendation.transfer import (
+    COLD_RATIO,
+    INSTANCE_OVERHEAD,
+    INSTANCE_RATIO,
+    PLACEMENT,
+    PULL,
+    SERVERLESS_OVERHEAD,
+    SERVERLESS_RATIO,
+    name_ratio_of_instance,
+)
+from drdeploy.study.thesis.printed import read_printed_figures
+from drdeploy.study.thesis.raw_rows import STUDY_FOLDER
+from drdeploy.study.transfer.series import KINDS, STUDY_IMAGE_GB, STUDY_SOURCE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from drdeploy.study.transfer.series import PairedSeries, SeriesSummary
+
+BASE_MB = 1024
+"""The memory with which the study measured its larger images."""
+LARGEST_IMAGE_GB = 1.79827
+"""The compressed size of the study's largest image (table 5.2, no optimisation)."""
+ENOUGH_OWN_SERIES = 3
+"""From this number of series on, rows of the user's account replace the study's."""
+
+
+def fit_coefficients(summaries: Sequence[SeriesSummary], pull_s_per_gb: float) -> dict[str, float]:
+    """Fit every coefficient except the pull, which is given.
+
+    Args:
+        summaries: The series, with at least one of warm serverless rows, of instances and of cold
+            starts.
+        pull_s_per_gb: The seconds to pull a compressed GB, from :func:`fit_pull_s_per_gb`.
+    """
+    by_kind: dict[str, list[SeriesSummary]] = defaultdict(list)
+    for one in summaries:
+        by_kind[one.series.kind].append(one)
+        if one.series.instance_type:
+            by_kind[name_ratio_of_instance(one.series.instance_type)].append(one)
+    chosen = {kind: choose_series_to_fit(those) for kind, those in by_kind.items()}
+    warm, instances, cold = (chosen.pop(kind) for kind in KINDS)
+    placement, cold_ratio = _fit_placement_and_ratio(cold, pull_s_per_gb)
+    return {
+        SERVERLESS_OVERHEAD: _average_overhead_s(warm),
+        INSTANCE_OVERHEAD: _average_overhead_s(instances),
+        SERVERLESS_RATIO: _average_ratio(warm),
+        INSTANCE_RATIO: _average_ratio(instances),
+        **{name: _average_ratio(those) for name, those in chosen.items()},
+        PLACEMENT: placement,
+        PULL: pull_s_per_gb,
+        COLD_RATIO: cold_ratio,
+    }
+
+
+def choose_series_to_fit(summaries: Sequence[SeriesSummary]) -> list[SeriesSummary]:
+    """Return the series of the user's account if there are enough, otherwise all series."""
+    own = [one for one in summaries if one.series.source != STUDY_SOURCE]
+    return own if len(own) >= ENOUGH_OWN_SERIES else list(summaries)
+
+
+def expect_median_s(one: SeriesSummary, values: Mapping[str, float]) -> float:
+    """Return the median latency on AWS that coefficients expect of a series."""
+    series = one.series
+    if series.start == "cold":
+        placed_and_pulled_s = values[PLACEMENT] + values[PULL] * series.image_gb
+        return placed_and_pulled_s + values[COLD_RATIO] * one.here_s
+    if series.memory_mb:
+        return values[SERVERLESS_RATIO] * one.here_s + values[SERVERLESS_OVERHEAD]
+    name = name_ratio_of_instance(series.instance_type)
+    return values.get(name, values[INSTANCE_RATIO]) * one.here_s + values[INSTANCE_OVERHEAD]
+
+
+def fit_pull_s_per_gb(summaries: Sequence[SeriesSummary]) -> float:
+    """Return the seconds to pull a compressed GB, from :func:`list_series_of_pull`.
+
+    The cold start with the largest image is printed; the rows of the smallest image are published.
+    """
+    printed = _read_cold_starts_with_largest_image()
+    slopes = [
+        (printed[one.series.network] - one.mean_aws_s) / (LARGEST_IMAGE_GB - STUDY_IMAGE_GB)
+        for one in summaries
+    ]
+    return float(np.mean(slopes))
+
+
+def list_series_of_pull(series: Sequence[PairedSeries]) -> list[PairedSeries]:
+    """Return the study's cold starts with the memory with which it measured larger images."""
+    return [
+        one
+        for one in series
+        if one.start == "cold" and one.memory_mb == BASE_MB and one.source == STUDY_SOURCE
+    ]
+
+
+def draw_series(
+    resampled: Sequence[Sequence[SeriesSummary]], at: int, rng: np.random.Generator
+) -> list[SeriesSummary]:
+    """Draw series with replacement, within each kind and source, of one resample of their rows.
+
+    Args:
+        resampled: The resamples of the rows of each series.
+        at: The number of the resample.
+        rng: The source of chance.
+    """
+    groups: dict[tuple[str, ...], list[SeriesSummary]] = defaultdict(list)
+    for one in resampled:
+        series = one[at].series
+        groups[series.source, series.start, series.instance_type].append(one[at])
+    return [
+        those[number]
+        for those in groups.values()
+        for number in rng.integers(0, len(those), len(those))
+    ]
+
+
+@cache
+def _read_cold_starts_with_largest_image() -> dict[str, float]:
+    return {
+        one.model: one.value
+        for one in read_printed_figures(STUDY_FOLDER)
+        if one.quantity == "cold-start latency before optimisation"
+    }
+
+
+def _fit_placement_and_ratio(
+    summaries: Sequence[SeriesSummary], pull_s_per_gb: float
+) -> tuple[float, float]:
+    total = np.array([one.aws_s for one in summaries])
+    here = np.array([one.here_s for one in summaries])
+    pulled = np.array([one.series.image_gb * pull_s_per_gb for one in summaries])
+    relative: NDArray[np.float64] = np.column_stack([np.ones(total.size), here]) / total[:, None]
+    (placement, ratio), _ = optimize.nnls(relative, (total - pulled) / total)
+    return float(placement), float(ratio)
+
+
+def _average_ratio(summaries: Sequence[SeriesSummary]) -> float:
+    return float(np.exp(np.mean(np.log([one.ratio for one in summaries]))))
+
+
+def _average_overhead_s(summaries: Sequence[SeriesSummary]) -> float:
+    return float(np.mean([one.overhead_s for one in summaries]))

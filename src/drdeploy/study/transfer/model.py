@@ -1,0 +1,212 @@
+"""Fit the transfer model with intervals, and validate it on series that were left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.statistics.estimate import TAIL
+from drdeploy.study.measurements.load import load_results_folder
+from drdeploy.study.recommendation.confidence import RESAMPLES
+from drdeploy.study.recommendation.requirements import SEED
+from drdeploy.study.recommendation.transfer import (
+    COLD_RATIO,
+    INSTANCE_OVERHEAD,
+    INSTANCE_RATIO,
+    PLACEMENT,
+    PULL,
+    SERVERLESS_OVERHEAD,
+    SERVERLESS_RATIO,
+    Coefficient,
+    LeftOutSeries,
+    TransferModel,
+    name_ratio_of_instance,
+)
+from drdeploy.study.transfer.fit import (
+    choose_series_to_fit,
+    draw_series,
+    expect_median_s,
+    fit_coefficients,
+    fit_pull_s_per_gb,
+    list_series_of_pull,
+)
+from drdeploy.study.transfer.series import (
+    COLD,
+    INSTANCE,
+    STACK_ROWS,
+    STACK_STUDY,
+    STUDY_DATE,
+    WARM,
+    pair_series_of_account,
+    pair_series_of_study,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from drdeploy.study.measurements.load import Measurements
+    from drdeploy.study.transfer.series import PairedSeries
+
+
+def fit_transfer_model(
+    measurements: Measurements,
+    *,
+    image_gb: float,
+    account: Measurements | None = None,
+    stack: Measurements | None = None,
+    seed: int = SEED,
+) -> TransferModel | None:
+    """Fit the model for rows of this machine; None if all rows were measured on AWS.
+
+    Args:
+        measurements: The rows of the decision.
+        image_gb: The compressed size of their image in GB.
+        account: Rows of the same stack in the user's account, which ``study run --target aws``
+            measured.
+        stack: Rows of the study ``study-stack`` on the machine of the measurements; None for the
+            packaged rows, which another machine may have measured.
+        seed: The seed of the bootstrap.
+
+    Raises:
+        AnalysisError: The rows of the account or of the stack cannot be paired.
+    """
+    if "local" not in set(measurements.frame["platform"]):
+        return None
+    packaged = stack is None
+    stack = load_results_folder(STACK_ROWS) if stack is None else stack
+    series = [*pair_series_of_study(stack)]
+    if account is not None:
+        series += pair_series_of_account(measurements, account, image_gb)
+    notes = _write_limits(measurements, stack, packaged=packaged)
+    return fit_model_to_series(series, seed=seed, notes=tuple(notes))
+
+
+def fit_model_to_series(
+    series: Sequence[PairedSeries], *, seed: int = SEED, notes: tuple[str, ...] = ()
+) -> TransferModel:
+    """Fit the model to series, and validate it by leaving each series out."""
+    rng = np.random.default_rng(seed)
+    resampled = [one.summarise_resamples(rng, RESAMPLES) for one in series]
+    pulls = [one.summarise_resamples(rng, RESAMPLES) for one in list_series_of_pull(series)]
+    values = _fit_with_pull(series)
+    fits = [
+        fit_coefficients(
+            draw_series(resampled, at, rng), fit_pull_s_per_gb(draw_series(pulls, at, rng))
+        )
+        for at in range(RESAMPLES)
+    ]
+    draws = {name: np.array([fit[name] for fit in fits]) for name in values}
+    left_out = tuple(_leave_each_series_out(series))
+    return TransferModel(
+        values=values,
+        draws=draws,
+        errors={
+            start: _draw_errors([one for one in left_out if one.start == start], rng)
+            for start in ("warm", "cold")
+        },
+        coefficients=tuple(
+            _describe_coefficient(name, values[name], draws[name], series) for name in values
+        ),
+        left_out=left_out,
+        notes=notes,
+    )
+
+
+def _fit_with_pull(series: Sequence[PairedSeries]) -> dict[str, float]:
+    pull = fit_pull_s_per_gb([one.summarise() for one in list_series_of_pull(series)])
+    return fit_coefficients([one.summarise() for one in series], pull)
+
+
+def _leave_each_series_out(series: Sequence[PairedSeries]) -> Iterator[LeftOutSeries]:
+    for at, one in enumerate(series):
+        summary = one.summarise()
+        values = _fit_with_pull([*series[:at], *series[at + 1 :]])
+        yield LeftOutSeries(
+            name=one.name,
+            start=one.start,
+            here_s=summary.here_s,
+            expected_s=expect_median_s(summary, values),
+            aws_s=summary.aws_s,
+        )
+
+
+def _draw_errors(
+    left_out: Sequence[LeftOutSeries], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return factors as far from 1 as the model was wrong; half of them too low."""
+    sizes = np.array([abs(np.log(one.expected_s / one.aws_s)) for one in left_out])
+    factors: NDArray[np.float64] = np.exp(
+        rng.choice([-1.0, 1.0], RESAMPLES) * rng.choice(sizes, RESAMPLES)
+    )
+    return factors
+
+
+def _find_unit(name: str) -> str:
+    if name == PULL:
+        return "s/GB"
+    return "1" if name.startswith("CPU ratio") else "s"
+
+
+def _describe_coefficient(
+    name: str, value: float, draws: NDArray[np.float64], series: Sequence[PairedSeries]
+) -> Coefficient:
+    low, high = np.quantile(draws, [TAIL, 1 - TAIL])
+    date, source = _describe_source(name, series)
+    return Coefficient(name, value, float(low), float(high), _find_unit(name), date, source)
+
+
+def _describe_source(name: str, series: Sequence[PairedSeries]) -> tuple[str, str]:
+    """Return when the rows of a coefficient were measured on AWS, and which rows they are."""
+    if name == PULL:
+        return STUDY_DATE, "rows and tables 5.2 and 6.5 of the 2023 study"
+    fitted = [one.summarise() for one in series if _is_fitted_to(name, one)]
+    used = [one.series for one in choose_series_to_fit(fitted)]
+    counts = Counter(one.source for one in used)
+    return (
+        ", ".join(sorted({one.date for one in used})),
+        " and ".join(f"{count} series of {source}" for source, count in counts.items()),
+    )
+
+
+def _is_fitted_to(name: str, one: PairedSeries) -> bool:
+    kinds = {
+        **dict.fromkeys((PLACEMENT, COLD_RATIO), COLD),
+        **dict.fromkeys((SERVERLESS_OVERHEAD, SERVERLESS_RATIO), WARM),
+        **dict.fromkeys((INSTANCE_OVERHEAD, INSTANCE_RATIO), INSTANCE),
+    }
+    return one.kind == kinds.get(name) or name == name_ratio_of_instance(one.instance_type)
+
+
+def _write_limits(
+    measurements: Measurements, stack: Measurements, *, packaged: bool
+) -> Iterator[str]:
+    ours, theirs = (_name_machine(one) for one in (measurements, stack))
+    if packaged and ours != theirs:
+        yield (
+            f"The CPU ratios compare AWS with {theirs or 'a machine that is not known'}, and your "
+            f"rows were measured on {ours or 'a machine that is not known'}. Run `drdeploy study "
+            f"run {STACK_STUDY}` on your machine, and name its results with --stack."
+        )
+    yield (
+        "The transfer is fitted to two networks on TensorFlow that the 2023 study measured in one "
+        "region. Another runtime may gain more or less from the CPU of AWS, and AWS has changed "
+        "since 2023: measure on AWS before you promise a latency, and name the rows with --account."
+    )
+    yield (
+        "The study's instances have four vCPU, and the rows of this machine use two. For an "
+        "instance type that was not measured on AWS, the mean CPU ratio of those that were is used."
+    )
+
+
+def _name_machine(measurements: Measurements) -> str:
+    """Return the CPU of the machine with the number of its cores; empty if it is not known."""
+    machines = {
+        f"{facts['cpu_model']} with {facts['cpu_count']} cores"
+        for facts in measurements.environment.values()
+        if facts.get("cpu_model") and facts.get("cpu_count")
+    }
+    return ", ".join(sorted(machines))

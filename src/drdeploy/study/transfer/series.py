@@ -1,0 +1,233 @@
+"""Pair rows that were measured on AWS with rows of the same stack on this machine.
+
+The rows of the 2023 study are paired with the rows in the folder ``studies/study-stack-local``, or
+with rows of the user's machine: the study's networks on its server and in its smallest image.  Rows
+of the user's account are paired with local rows of the same model, precision, profile and size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drdeploy.errors import AnalysisError
+from drdeploy.files import path_of_shipped_file
+from drdeploy.study.measurements.load import load_results_folder
+from drdeploy.study.recommendation.configurations import collect_measured_configurations
+from drdeploy.study.thesis.raw_rows import load_raw_rows_of_study
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from drdeploy.study.measurements.load import Measurements
+    from drdeploy.study.recommendation.configurations import MeasuredConfiguration
+
+    Floats = NDArray[np.float64]
+
+STACK_STUDY = "study-stack"
+"""The study that measures the 2023 study's stack on a machine."""
+STACK_ROWS = path_of_shipped_file("studies/study-stack-local")
+STUDY_DATE = "2023"
+STUDY_IMAGE_GB = 0.51723
+"""The compressed size of the image of the study's rows (table 5.2, reduced dependencies)."""
+STUDY_SOURCE, ACCOUNT_SOURCE = "rows of the 2023 study", "rows of your own account"
+
+
+WARM, INSTANCE, COLD = KINDS = ("warm serverless", "instance", "cold")
+"""The kinds of series, each of which has coefficients of its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class PairedSeries:
+    """One series of rows on AWS, with the rows of the same stack on this machine.
+
+    Attributes:
+        network: The name of the model.
+        memory_mb: Memory of a serverless endpoint; 0 for an instance.
+        instance_type: Instance type on AWS; empty for a serverless endpoint.
+        start: ``warm`` or ``cold``.
+        here_s: The times in the container on this machine, with its start if it is cold.
+        aws_container_s: The times in the container on AWS; for a cold start, not used.
+        aws_total_s: The latencies on AWS.
+        image_gb: The compressed size of the image.
+        source: Where the rows on AWS come from.
+        date: When the rows on AWS were measured.
+    """
+
+    network: str
+    memory_mb: int
+    instance_type: str
+    start: str
+    here_s: Floats
+    aws_container_s: Floats
+    aws_total_s: Floats
+    image_gb: float
+    source: str
+    date: str
+
+    @property
+    def name(self) -> str:
+        """The name of the series, for example ``MobileNet, 1024 MB, cold``."""
+        size = self.instance_type or f"{self.memory_mb} MB"
+        return ", ".join([self.network, size, *([] if self.instance_type else [self.start])])
+
+    @property
+    def kind(self) -> str:
+        """The kind of the series."""
+        if self.start == "cold":
+            return COLD
+        return INSTANCE if self.instance_type else WARM
+
+    def summarise(self) -> SeriesSummary:
+        """Return what a fit needs of the series."""
+        return _summarise_rows(
+            self, self.here_s[None], self.aws_container_s[None], self.aws_total_s[None]
+        )[0]
+
+    def summarise_resamples(self, rng: np.random.Generator, count: int) -> list[SeriesSummary]:
+        """Return what a fit needs of resamples of the rows, here and on AWS."""
+        aws = rng.integers(0, self.aws_total_s.size, (count, self.aws_total_s.size))
+        here = rng.integers(0, self.here_s.size, (count, self.here_s.size))
+        return _summarise_rows(
+            self, self.here_s[here], self.aws_container_s[aws], self.aws_total_s[aws]
+        )
+
+
+@dataclass(frozen=True)
+class SeriesSummary:
+    """What a fit needs of a series, or of a resample of its rows.
+
+    Attributes:
+        here_s: The median time in the container on this machine.
+        ratio: The median time in the container on AWS divided by ``here_s``.
+        overhead_s: The median of the latency on AWS beyond the time in the container.
+        aws_s: The median latency on AWS.
+        mean_aws_s: The mean latency on AWS.
+    """
+
+    series: PairedSeries
+    here_s: float
+    ratio: float
+    overhead_s: float
+    aws_s: float
+    mean_aws_s: float
+
+
+def _summarise_rows(
+    series: PairedSeries, here: Floats, container: Floats, total: Floats
+) -> list[SeriesSummary]:
+    """Summarise samples of rows, one sample in each row of the arrays."""
+    here_s = np.median(here, axis=1)
+    columns = (
+        here_s,
+        np.median(container, axis=1) / here_s,
+        np.median(total - container, axis=1),
+        np.median(total, axis=1),
+        total.mean(axis=1),
+    )
+    return [SeriesSummary(series, *map(float, one)) for one in zip(*columns, strict=True)]
+
+
+def pair_series_of_study(stack: Measurements | None = None) -> tuple[PairedSeries, ...]:
+    """Return the study's twenty series, each with local rows of the study's own stack.
+
+    Args:
+        stack: Local rows of the study ``study-stack``; None for the packaged rows.
+
+    Raises:
+        AnalysisError: The local rows lack a network or a size of the study.
+    """
+    local = stack or load_results_folder(STACK_ROWS)
+    here = {
+        (_name_network(one), one.configuration.memory_mb): one
+        for one in collect_measured_configurations(local)
+        if one.platform == "local" and one.service is not None
+    }
+    series: list[PairedSeries] = []
+    for one in collect_measured_configurations(load_raw_rows_of_study()):
+        # Any small instance stands for the study's: no machine here is one of them.
+        found = here.get((_name_network(one), one.configuration.memory_mb))
+        if found is None:
+            raise AnalysisError(
+                f"The local rows lack {one.configuration.model} on {one.configuration.size}",
+                where=str(local.source),
+                remedy=f"Measure the 2023 study's stack with `drdeploy study run {STACK_STUDY}`",
+            )
+        series += _pair_rows(one, found, STUDY_IMAGE_GB, STUDY_SOURCE, STUDY_DATE)
+    return tuple(series)
+
+
+def pair_series_of_account(
+    local: Measurements, account: Measurements, image_gb: float
+) -> tuple[PairedSeries, ...]:
+    """Return the series of the user's account whose stack was measured on this machine too.
+
+    Args:
+        local: Rows of this machine.
+        account: Rows that ``study run --target aws`` measured.
+        image_gb: The compressed size of the image.
+
+    Raises:
+        AnalysisError: The rows of the account were not measured on AWS, or no configuration is
+            the same here and there.
+    """
+    if set(account.frame["platform"]) != {"aws"}:
+        raise AnalysisError(
+            "The rows of your own account were not measured on AWS",
+            where=str(account.source),
+            remedy="Give the results of `drdeploy study run STUDY --target aws`",
+        )
+    here = {_name_stack(one): one for one in collect_measured_configurations(local)}
+    date = min(account.frame["started_at"].astype(str))[: len("2026-11")]
+    series: list[PairedSeries] = []
+    for one in collect_measured_configurations(account):
+        found = here.get(_name_stack(one))
+        if one.service is not None and found is not None and found.service is not None:
+            series += _pair_rows(one, found, image_gb, ACCOUNT_SOURCE, date)
+    if not series:
+        raise AnalysisError(
+            "No configuration was measured both here and in your own account",
+            where=str(account.source),
+            remedy="Run the same study here and with --target aws: model, precision, profile and "
+            "size must be the same",
+        )
+    return tuple(series)
+
+
+def _name_network(one: MeasuredConfiguration) -> str:
+    return one.configuration.model.lower()
+
+
+def _name_stack(one: MeasuredConfiguration) -> tuple[object, ...]:
+    # Not the image: on AWS its name holds the registry and a digest.
+    here = one.configuration
+    return here.model, here.precision, here.profile, here.memory_mb, here.instance_type
+
+
+def _pair_rows(
+    aws: MeasuredConfiguration,
+    here: MeasuredConfiguration,
+    image_gb: float,
+    source: str,
+    date: str,
+) -> Iterator[PairedSeries]:
+    for start in ("warm", "cold"):
+        there, local = getattr(aws.times, start), getattr(here.times, start)
+        if there is None or local is None:
+            continue
+        yield PairedSeries(
+            network=aws.configuration.model,
+            memory_mb=aws.configuration.memory_mb,
+            instance_type=aws.configuration.instance_type,
+            start=start,
+            here_s=local.busy_s,
+            aws_container_s=there.busy_s,
+            aws_total_s=there.total_s,
+            image_gb=image_gb,
+            source=source,
+            date=date,
+        )
