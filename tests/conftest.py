@@ -12,14 +12,14 @@ import shutil
 import subprocess
 import tempfile
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from required import require
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from drdeploy.grader.artifacts import ModelFormat
     from drdeploy.hosting.engine import Engine
@@ -27,6 +27,47 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+
+
+# What builds images, runs containers or waits on a clock: one after the other. The rest of the
+# packages and files run beside them.
+ONE_AFTER_THE_OTHER = (
+    *(
+        f"tests/hosting/{name}"
+        for name in (
+            *("clients", "conformance", "contract", "deployment", "engine", "images", "local"),
+            "serving",
+        )
+    ),
+    "tests/test_wheel.py",
+)
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which users may not have
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep what shares a fixture or the container engine in one process of ``pytest -n``."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = PurePosixPath(nodeid.split("::", maxsplit=1)[0])
+            if any(file.is_relative_to(one) for one in ONE_AFTER_THE_OTHER):
+                return "what needs the engine"
+            return str(file.parent if len(file.parts) > 2 else file)
+
+    return Scheduling(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder of the tests' own, where the key of photographs' names is made."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+        monkeypatch.delenv("DRDEPLOY_NAMES_KEY", raising=False)
+        # The processes of pytest-xdist have a width, and commands would wrap their lines.
+        monkeypatch.delenv("COLUMNS", raising=False)
+        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -124,11 +165,11 @@ def exported() -> Callable[[str], dict[ModelFormat, Path]]:
     def archives(architecture: str) -> dict[ModelFormat, Path]:
         folder = cache / architecture
         if not folder.is_dir():
-            from drdeploy.grader.networks.export import export_model
+            from drdeploy.grader.networks.export import build_and_export_model
 
             cache.mkdir(parents=True, exist_ok=True)
             part = Path(tempfile.mkdtemp(dir=cache))
-            export_model(architecture, part, weights="random", seed=0)
+            build_and_export_model(architecture, part, weights="random", seed=0)
             part.replace(folder)
         formats: tuple[ModelFormat, ...] = ("saved_model", "onnx")
         return {name: folder / f"{architecture}-fp32-{name}.tar.gz" for name in formats}

@@ -43,7 +43,8 @@ def run_script(script: Path, *arguments, programs, **settings):
 @pytest.fixture
 def checkout(tmp_path, programs):
     """A checkout of the scripts alone, on a machine whose Docker does not answer."""
-    for name in ("make", "nginx", "chromium", "python3.11"):
+    installed = ("make", "nginx", "chromium", "dcmdump", "npm", "curl", "faketime", "python3.11")
+    for name in installed:
         programs(name, f'echo "{name} $*" >> {tmp_path}/called')
     programs("docker", "exit 1")
     shutil.copytree(ROOT / ".ci", tmp_path / "checkout/.ci")

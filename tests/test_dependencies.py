@@ -11,14 +11,21 @@ SOURCE = ROOT / "src"
 
 NEEDS = {
     "drdeploy": (),
+    "drdeploy.cli.capacity": ("study",),
     "drdeploy.cli.endpoint_deploy": ("cloud",),
+    "drdeploy.cli.local": ("study",),
     "drdeploy.cli.prices": ("cloud",),
+    "drdeploy.clinic": ("clinic",),
+    "drdeploy.clinic.archive_grading": ("archive",),
     "drdeploy.grader.datasets.folds": ("train",),
     "drdeploy.grader.datasets.pictures": ("study", "train"),
+    "drdeploy.grader.dicom": ("clinic",),
     "drdeploy.grader.evaluation": ("study", "train"),
+    "drdeploy.grader.importing.keras_files": ("train",),
     "drdeploy.grader.networks": ("train",),
     "drdeploy.grader.networks.vgg19_onnx": ("study",),
     "drdeploy.grader.quantization": ("study", "train"),
+    "drdeploy.grader.recalibration": ("study", "train"),
     "drdeploy.grader.runtimes.openvino_runtime": ("openvino",),
     "drdeploy.grader.runtimes.tensorflow_runtime": ("tensorflow", "tensorflow-full", "train"),
     "drdeploy.grader.training": ("train",),
@@ -37,10 +44,11 @@ NEEDS = {
 
 NOT_IMPORTED = {
     "gunicorn": "a program",
-    "uvicorn": "serves FastAPI inside uvicorn-worker",
-    "uvicorn-worker": "named to Gunicorn",
+    "httptools": "Uvicorn's parser",
     "flask": "moto's server",
     "flask-cors": "moto's server",
+    "itsdangerous": "Starlette's sessions",
+    "pg8000": "SQLAlchemy's way to PostgreSQL",
 }
 """Declared and not imported, each with its reason."""
 

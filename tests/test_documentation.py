@@ -28,7 +28,11 @@ def reference():
 
 
 @pytest.mark.parametrize(
-    "page", ["command-line.md", "conformance.md", "measurements.md", "python.md"]
+    "page",
+    [
+        *("command-line.md", "conformance.md", "local-service.md", "measurements.md"),
+        *("python.md", "requests.md"),
+    ],
 )
 def test_a_reference_page_says_what_the_code_says(page, reference):
     written = reference["PAGES"][page]()
@@ -81,10 +85,10 @@ def test_the_studies_of_the_tutorial_can_be_planned(tmp_path):
 
 
 def test_the_boto3_example_lives_a_whole_endpoint(local_service, exported, tmp_path):
-    from drdeploy.grader.synthetic.photograph import synthetic_photograph
+    from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
 
     photograph = tmp_path / "photograph.jpg"
-    photograph.write_bytes(synthetic_photograph(1, width_px=1200, height_px=800))
+    photograph.write_bytes(paint_synthetic_photograph(1, width_px=1200, height_px=800))
     answer = subprocess.run(
         [
             sys.executable,

@@ -13,9 +13,9 @@ from drdeploy.errors import (
     RequestRefused,
     UnknownPath,
     UnknownPrice,
-    printable,
-    reason_of,
-    requires_extra,
+    escape_control_characters,
+    one_line_error_message,
+    turn_import_error_into_missing_extra,
 )
 
 CLASSES = [
@@ -86,21 +86,24 @@ def test_a_client_reads_one_sentence_without_a_place():
 
 
 def test_the_reason_of_an_error_without_a_message_is_its_class():
-    assert reason_of(ValueError("two\n  lines")) == "two lines"
-    assert reason_of(KeyError()) == "KeyError"
+    assert one_line_error_message(ValueError("two\n  lines")) == "two lines"
+    assert one_line_error_message(KeyError()) == "KeyError"
 
 
 def test_a_package_that_is_not_installed_names_its_extra():
     with (
         pytest.raises(MissingExtra, match=r"Drawing needs the package no_such_package.*study") as e,
-        requires_extra("study", "Drawing"),
+        turn_import_error_into_missing_extra("study", "Drawing"),
     ):
         import no_such_package  # noqa: F401
     assert isinstance(e.value, ImportError)
 
 
 def test_a_module_of_our_own_that_is_missing_is_no_missing_extra():
-    with pytest.raises(ModuleNotFoundError) as e, requires_extra("study", "Drawing"):
+    with (
+        pytest.raises(ModuleNotFoundError) as e,
+        turn_import_error_into_missing_extra("study", "Drawing"),
+    ):
         import drdeploy.no_such_module  # noqa: F401
     assert not isinstance(e.value, MissingExtra)
 
@@ -117,8 +120,8 @@ def test_a_module_of_our_own_that_is_missing_is_no_missing_extra():
     ],
 )
 def test_foreign_text_shows_its_control_characters(text, shown):
-    assert printable(text) == shown
-    printable(text).encode()
+    assert escape_control_characters(text) == shown
+    escape_control_characters(text).encode()
 
 
 def test_an_error_shows_what_it_quotes_and_does_nothing_else():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import drdeploy
-from drdeploy.errors import DrdeployError, MissingExtra, requires_extra
+from drdeploy.errors import DrdeployError, MissingExtra, turn_import_error_into_missing_extra
 
 PROMISED = {
     "Grade",
@@ -36,7 +36,9 @@ class OnlyThePlainInstall:
     allowed = {"drdeploy", "msgspec", "numpy", "onnxruntime", "PIL", *sys.stdlib_module_names}
 
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] not in self.allowed:
+        # The interpreter's own record of how it was built is not in the list of its modules.
+        is_own = name.startswith("_sysconfigdata") or name.partition(".")[0] in self.allowed
+        if not is_own:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, OnlyThePlainInstall())
@@ -114,7 +116,10 @@ except drdeploy.MissingExtra as error:
 
 def test_a_missing_package_is_reported_with_the_extra_that_brings_it():
     reported = r"The report needs the package nowhere.*\[study\]"
-    with pytest.raises(MissingExtra, match=reported), requires_extra("study", "The report"):
+    with (
+        pytest.raises(MissingExtra, match=reported),
+        turn_import_error_into_missing_extra("study", "The report"),
+    ):
         import nowhere.at.all  # noqa: F401
     assert issubclass(MissingExtra, ImportError)
     assert issubclass(MissingExtra, DrdeployError)
@@ -124,7 +129,7 @@ def test_a_missing_module_of_our_own_is_not_blamed_on_an_extra():
     missing = r"drdeploy\.nowhere"
     with (
         pytest.raises(ModuleNotFoundError, match=missing),
-        requires_extra("study", "The report"),
+        turn_import_error_into_missing_extra("study", "The report"),
     ):
         import drdeploy.nowhere  # noqa: F401
     assert find_spec("drdeploy.nowhere") is None

@@ -22,13 +22,23 @@ WRITES = {
     "servers": (["--only", "lean", "mosec"], {"server", "p50_ms", "per_s", "failures"}),
     "server_overhead": ([], {"way", "whole_ms", "model_ms"}),
     "soak": ([], {"phase", "at_s", "memory_mb"}),
+    "batch_transform": ([], {"at_s", "photographs", "service_mb", "instance_mb"}),
+    "asynchronous_queue": ([], {"at_s", "backlog_metric", "without_result", "instances"}),
+    "idle_endpoints": ([], {"source", "endpoints", "service_percent", "total_percent"}),
+    "archive": (["--only", "rates", "kills"], {"part", "way", "round", "value"}),
+    "clinic": ([], {"at_s", "sent", "graded", "memory_mb", "page_memory_mb", "answer_s"}),
     "cold_start": (["--only", "minimal"], {"image", "memory_mb", "total_s", "load_s"}),
 }
 """Benchmarks that leave a page and a CSV file: more arguments, and columns of the file."""
 
 PRINTS = {
+    "gpu": r"^Nothing was measured, because no GPU can be used: .*\. Use the image drdeploy:cuda",
+    "capacity": r"drdeploy: .* requests a second at p95 .*\nLoadGen: .* requests a second",
+    "capacity_of_service": r"drdeploy capacity: .* a second at p95 .*\n(open loop at .*\n){2}",
     "interval_coverage": r"p95 +n = 100\n(sigma .* \d+\.\d[ *]\n){8}",
-    "simulation_speed": r"serverless: [\d,]+ arrivals .*\nreal-time, 4 workers: [\d,]+ arrivals",
+    "slow_clients": r"classic, a process, beside slow clients: \d+ x 200; p50 .* p95 .* max",
+    "simulation_speed": r"serverless, nothing: [\d,]+ arrivals(.*\n)+instances, batch: "
+    r"(.*\n)+instances with a GPU, batch: .*\nslowest: ",
     "simulation_against_service": r"tiny-fp32-lean-2048mb-open-loop \| 20 \| .*\n\d of 1 trials",
 }
 """Benchmarks that print: what stands in their output."""
@@ -134,11 +144,11 @@ def test_a_ratio_is_formed_within_its_round(harness):
 
 def test_operations_are_counted_as_the_literature_counts_them(harness, tmp_path):
     del harness  # puts the folder on the path
-    from drdeploy.grader.artifacts import extract
+    from drdeploy.grader.artifacts import extract_archive
     from drdeploy.grader.box import FOLDER as BOX
     from drdeploy.grader.box import NAME
     from harness.models import count_flop
 
-    graph = extract(BOX / f"{NAME}-fp32.tar.gz", tmp_path / "model").entry_path
+    graph = extract_archive(BOX / f"{NAME}-fp32.tar.gz", tmp_path / "model").entry_path
     # 568 million multiplications with additions (Howard et al., 2017), less the classes' layer.
     assert count_flop(graph) == pytest.approx(2 * 568e6, rel=0.01)

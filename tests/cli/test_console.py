@@ -1,5 +1,9 @@
 """Tables and sentences on a terminal, and the same in a pipe."""
 
+import errno
+import subprocess
+import sys
+
 import pytest
 from rich.console import Console
 from typer.main import get_command
@@ -7,7 +11,13 @@ from typer.testing import CliRunner
 
 from drdeploy.cli import console
 from drdeploy.cli.app import build_app
-from drdeploy.cli.console import Column, Table, print_facts, print_line, relative_names
+from drdeploy.cli.console import (
+    Column,
+    Table,
+    print_facts,
+    print_line,
+    shorten_paths_to_common_folder,
+)
 
 LONG = "photographs/of/a/camera/IDRiD_029_grade0_left.jpg"
 
@@ -30,9 +40,9 @@ def terminal(monkeypatch, capsys):
 
 
 def table():
-    made = Table([Column.name("file"), Column.number("grade"), Column.sentence("note")])
-    made.add(LONG, "3", "a sentence that is too long for what is left of the line")
-    made.add("b.jpg", "10", "short")
+    made = Table([Column.of_names("file"), Column.of_numbers("grade"), Column.of_sentences("note")])
+    made.add_row(LONG, "3", "a sentence that is too long for what is left of the line")
+    made.add_row("b.jpg", "10", "short")
     return made
 
 
@@ -69,8 +79,8 @@ def test_a_pipe_gets_every_name_whole(terminal):
 
 def test_numbers_are_never_shortened(terminal):
     printed = terminal(20)
-    made = Table([Column.name("f"), Column.number("n")])
-    made.add(LONG, "1234567890123")
+    made = Table([Column.of_names("f"), Column.of_numbers("n")])
+    made.add_row(LONG, "1234567890123")
     made.print()
     assert printed()[2].endswith("1234567890123")
 
@@ -93,11 +103,11 @@ def test_values_are_aligned(terminal):
 
 
 def test_names_are_relative_to_the_folder_that_all_files_are_in():
-    assert relative_names(["a/b/x.jpg", "a/b/y.jpg"]) == ["x.jpg", "y.jpg"]
-    assert relative_names(["a/b/x.jpg", "a/c/y.jpg"]) == ["b/x.jpg", "c/y.jpg"]
-    assert relative_names(["/a/x.jpg", "b/y.jpg"]) == ["/a/x.jpg", "b/y.jpg"]
-    assert relative_names(["x.jpg"]) == ["x.jpg"]
-    assert relative_names([]) == []
+    assert shorten_paths_to_common_folder(["a/b/x.jpg", "a/b/y.jpg"]) == ["x.jpg", "y.jpg"]
+    assert shorten_paths_to_common_folder(["a/b/x.jpg", "a/c/y.jpg"]) == ["b/x.jpg", "c/y.jpg"]
+    assert shorten_paths_to_common_folder(["/a/x.jpg", "b/y.jpg"]) == ["/a/x.jpg", "b/y.jpg"]
+    assert shorten_paths_to_common_folder(["x.jpg"]) == ["x.jpg"]
+    assert shorten_paths_to_common_folder([]) == []
 
 
 def commands():
@@ -121,11 +131,42 @@ def test_the_help_of_a_command_fits_80_columns(words):
 def test_a_name_with_escape_sequences_is_shown_and_not_obeyed(terminal, width):
     printed = terminal(width)
     name = "\x1b[2J\x1b]8;;evil\x07a.jpg"
-    shown = Table([Column.name("image"), Column.number("grade")])
-    shown.add(name, "3")
+    shown = Table([Column.of_names("image"), Column.of_numbers("grade")])
+    shown.add_row(name, "3")
     shown.print()
     print_line(f"Graded {name}")
     print_facts([("image", name)])
     text = "\n".join(printed())
     assert "\x1b" not in text
     assert text.count(r"\x1b[2J\x1b]8;;evil\x07a.jpg") == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "on device. Free or repair"),
+        (OSError(errno.EROFS, "Read-only file system", "a.csv"), "a.csv: Read-only file system."),
+        (PermissionError(errno.EACCES, "Permission denied", "a.csv"), "a.csv: Permission denied."),
+    ],
+)
+def test_what_a_disk_refuses_is_a_sentence(capsys, error, sentence):
+    with pytest.raises(SystemExit) as end, console.print_errors_and_exit():
+        raise error
+    assert end.value.code == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_an_interruption_while_the_command_is_imported_is_a_word():
+    # The first import of the command's own modules is where Ctrl-C arrives.
+    program = (
+        "import builtins, sys, drdeploy.cli\n"
+        "ordinary = builtins.__import__\n"
+        "def interrupted(name, *more):\n"
+        "    if name == 'drdeploy.cli.app': raise KeyboardInterrupt\n"
+        "    return ordinary(name, *more)\n"
+        "builtins.__import__ = interrupted\n"
+        "sys.argv = ['drdeploy', 'study', 'run', 'quick']\n"
+        "drdeploy.cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"interrupted\n")

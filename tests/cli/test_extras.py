@@ -9,7 +9,10 @@ from drdeploy.cli.app import COMMANDS, NOUNS
 from drdeploy.errors import InvalidInput, MissingExtra
 
 FILES = {
+    "archive": "archive",
     "artifact push": "push",
+    "capacity": "capacity",
+    "clinic": "clinic",
     "endpoint": "endpoint",
     "image": "image_conform",
     "image cold-start": "image_cold_start",
@@ -30,8 +33,10 @@ FILES = {
 }
 """The file of ``drdeploy.cli`` that holds a command and nothing that needs another extra."""
 
-SAID_WHERE_NEEDED = {"keras", "tensorflow", "tf2onnx", "sklearn"}
-"""A command that only sometimes needs TensorFlow says so there (RuntimeUnavailable)."""
+DICOM = {"gdcm", "highdicom", "jpeg_ls", "openjpeg", "pydicom", "reportlab"}
+SAID_WHERE_NEEDED = {"keras", "tensorflow", "tf2onnx", "sklearn", *DICOM}
+"""A command that only sometimes needs TensorFlow or DICOM says so there (RuntimeUnavailable,
+MissingExtra)."""
 
 TEST_SUPPORT = {"aws_provider"}
 
@@ -88,27 +93,28 @@ def nothing_installed(monkeypatch):
         (["model", "train", "photographs"], "train"),
         (["model", "compare", "photographs"], "study,train"),
         (["serve"], "serve"),
+        (["archive", "grade", "photographs", "--out", "t.parquet"], "archive"),
     ],
 )
 def test_a_command_without_its_packages_names_the_extra_to_install(words, extra, nothing_installed):
     with pytest.raises(MissingExtra, match=rf"pip install -e '\.\[{extra}\]'"):
-        extras.check_command(words, {})
+        extras.check_extras_and_system_of_command(words, {})
 
 
 def test_a_classic_server_asks_for_the_extra_that_holds_it(nothing_installed):
     with pytest.raises(MissingExtra, match=r"\[tensorflow\]"):
-        extras.check_command(["serve"], {"DRDEPLOY_PROFILE": "classic"})
+        extras.check_extras_and_system_of_command(["serve"], {"DRDEPLOY_PROFILE": "classic"})
 
 
 @pytest.mark.parametrize(
     "words", [[], ["--version"], ["grade", "."], ["study", "run", "--help"], ["model", "list"]]
 )
 def test_help_and_the_plain_commands_need_no_extra(words, nothing_installed):
-    extras.check_command(words, {})
+    extras.check_extras_and_system_of_command(words, {})
 
 
 def test_a_command_that_limits_processes_is_declined_on_macos(monkeypatch):
     monkeypatch.setattr(extras.sys, "platform", "darwin")
-    with pytest.raises(InvalidInput, match="runs on Linux alone, and this is darwin"):
-        extras.check_command(["serve"], {})
-    extras.check_command(["grade", "."], {})
+    with pytest.raises(InvalidInput, match="runs only on Linux, and this system is darwin"):
+        extras.check_extras_and_system_of_command(["serve"], {})
+    extras.check_extras_and_system_of_command(["grade", "."], {})

@@ -24,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target")
     parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--runs", type=int, default=-1, help="inputs after which to end")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, default=Path("build/fuzz"))
     options = parser.parse_args()
@@ -56,6 +57,7 @@ def main() -> None:
     arguments = [
         sys.argv[0],
         f"-max_total_time={options.seconds}",
+        f"-runs={options.runs}",
         f"-max_len={target.max_bytes}",
         f"-rss_limit_mb={target.memory_mb}",
         f"-seed={options.seed}",

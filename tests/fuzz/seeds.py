@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from dicom_files import as_bytes, encapsulate, make_dataset
 from image_files import encoded, gradient
 from PIL import Image
 
-from drdeploy.files import shipped
+from drdeploy.files import path_of_shipped_file
 
 
 def seeds(name: str) -> list[bytes]:
@@ -50,6 +51,24 @@ def _tiffs():
     yield encoded(Image.fromarray(np.arange(400, dtype=">u2").reshape(20, 20)), "TIFF")
 
 
+def _dicoms():
+    from pydicom.uid import JPEGBaseline8Bit
+
+    def write(dataset):
+        # Otherwise of chance, and the same seed would start from other inputs each time.
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.4", "1.2.5"
+        return as_bytes(dataset)
+
+    colours = np.asarray(gradient(24, 20))
+    yield write(make_dataset(colours))
+    grey = colours[:, :, 0]
+    yield write(make_dataset(grey, photometric="MONOCHROME1", RescaleSlope=2, RescaleIntercept=1))
+    yield write(make_dataset(grey.astype(np.uint16) * 16, bits=12, WindowCenter=9, WindowWidth=9))
+    jpeg = encoded(gradient(24, 20), "JPEG")
+    yield write(encapsulate(make_dataset(colours), [jpeg, jpeg], JPEGBaseline8Bit))
+
+
 def _exif():
     exif = Image.Exif()
     exif[274] = 6
@@ -69,16 +88,21 @@ def _tar(members: dict[str, bytes], tar_format: int, headers: dict[str, str] | N
 
 
 def _archives():
-    from drdeploy.grader.artifacts import pack
+    from drdeploy.grader.artifacts import ModelDescription, pack_archive
 
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "grader.onnx")
-        model.write_bytes(b"model")
-        pack(model, Path(folder, "model.tar.gz"), name="grader")
+        model.write_bytes(next(_onnx()))
+        description = ModelDescription(name="grader", architecture="Tiny", weights="random")
+        pack_archive(model, Path(folder, "model.tar.gz"), description)
         with tarfile.open(Path(folder, "model.tar.gz")) as tar:
             members = {info.name: tar.extractfile(info).read() for info in tar}
     for tar_format in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT):
         yield _tar(members, tar_format)
+    extras = {"._mine": b"x", "mine/README": b"x", "mine/code/inference.py": b"x"}
+    wrapped = {f"mine/{name}": content for name, content in members.items()}
+    yield _tar(extras | wrapped, tarfile.USTAR_FORMAT)
+    yield _tar({"._mine": b"x", **wrapped}, tarfile.USTAR_FORMAT)
     yield _tar({"saved_model.pb": b"graph", "variables/" + "v" * 120: b"x"}, tarfile.GNU_FORMAT)
     sparse = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "99999999"}
     yield _tar({"saved_model.pb": b"1\n0\n5\n".ljust(512, b"\0")}, tarfile.PAX_FORMAT, sparse)
@@ -127,6 +151,18 @@ def _onnx():
         yield onnx.helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
 
 
+def _onnx_with_weights():
+    import onnx
+
+    yield from _onnx()
+    for location in ("grader.onnx.data", "../outside", "/etc/passwd", "absent"):
+        model = onnx.load_from_string(next(_onnx()))
+        tensor = model.graph.initializer.add(name="w", dims=[2], data_type=1, data_location=1)
+        tensor.external_data.add(key="location", value=location)
+        tensor.external_data.add(key="length", value="8")
+        yield model.SerializeToString()
+
+
 def _transforms():
     yield b'{"width_px": 224, "height_px": 224, "crop": "field_of_view"}'
     yield b"width_px = 224\nheight_px = 224\nmean = [0.1, 0.2, 0.3]\nstd = [1.0, 1.0, 1.0]\n"
@@ -136,12 +172,21 @@ def _multiparts():
     part = '--b\r\nContent-Disposition: form-data; name="i"; filename="i.jpg"\r\n\r\nbytes\r\n'
     yield f"; boundary=b\n{part}{part}--b--\r\n".encode()
     yield b'; boundary="b"\n--b\r\nContent-Disposition: form-data; name="t"\r\n\r\n1\r\n--b--'
+    unfilled = '--b\r\nContent-Disposition: form-data; name="i"; filename=""\r\n\r\n\r\n'
+    text = "--b\r\nContent-Type: text/plain\r\n\r\ndata:image/jpeg;base64,/9j/4A\r\n"
+    yield f"\n{unfilled}{text}--b--\r\n".encode()
 
 
 def _json_bodies():
     image = base64.b64encode(b"bytes").decode()
     yield json.dumps([image, image]).encode()
     yield json.dumps({"instances": [{"b64": image}]}).encode()
+    photograph = base64.b64encode(b"\xff\xd8\xff\xe0").decode()
+    yield json.dumps({"inputs": [{"name": "x", "data": [image]}], "id": 1}).encode("utf-16")
+    yield json.dumps({"photo": f"data:image/jpeg;base64,{photograph}"}).encode("utf-8-sig")
+    yield json.dumps(json.dumps([photograph.rstrip("=")])).encode()
+    yield f'["{base64.encodebytes(bytes(90)).decode()}", "b\'{photograph}\'"]'.encode()
+    yield photograph.encode()
 
 
 def _answers():
@@ -166,7 +211,7 @@ def _http():
 
 
 def _studies():
-    for path in sorted(shipped("studies").glob("*.toml")):
+    for path in sorted(path_of_shipped_file("studies").glob("*.toml")):
         yield path.read_bytes()
 
 
@@ -211,7 +256,7 @@ def _labels():
 
 
 def _prices():
-    path = shipped("src/drdeploy/hosting/sagemaker/prices.toml")
+    path = path_of_shipped_file("src/drdeploy/hosting/sagemaker/prices.toml")
     text = path.read_bytes() if path.is_file() else b""
     yield text[:3000].rpartition(b"[[")[0]
     origin = b'region = "eu-west-1"\ndate = "2026-01-01"\nsource = "list"\n'
@@ -224,6 +269,7 @@ _SEEDS = {
     "accept_header": _accepts,
     "answer": _answers,
     "archive": _archives,
+    "dicom": _dicoms,
     "exif": _exif,
     "http": _http,
     "jpeg": _jpegs,
@@ -233,6 +279,7 @@ _SEEDS = {
     "measurements": _measurements,
     "multipart": _multiparts,
     "onnx_signature": _onnx,
+    "onnx_weights": _onnx_with_weights,
     "png": _pngs,
     "prices": _prices,
     "saved_image": _saved_images,

@@ -40,6 +40,7 @@ class Target:
         max_bytes: Longest input.
         budget_s: CPU time for one input.
         memory_mb: For the whole process, with Python, the parser and the fuzzer.
+        inputs: How many inputs the tests try: about ten seconds' worth.
     """
 
     parse: Callable[[bytes], object]
@@ -47,6 +48,7 @@ class Target:
     max_bytes: int = 4096
     budget_s: float = 1.0
     memory_mb: int = 768
+    inputs: int = 50_000
 
 
 TARGETS: dict[str, Target] = {}
@@ -91,9 +93,9 @@ def written(name: str, data: bytes) -> Path:
 
 
 def decode(data: bytes) -> None:
-    from drdeploy.grader.fundus.decode import ImageLimits, decode
+    from drdeploy.grader.fundus.decode import ImageLimits, decode_image
 
-    pixels = decode(data, limits=ImageLimits(max_pixels=MAX_PIXELS), min_side_px=20)
+    pixels = decode_image(data, limits=ImageLimits(max_pixels=MAX_PIXELS), min_side_px=20)
     assert pixels.ndim == 3
     assert pixels.shape[2] == 3
 
@@ -131,25 +133,56 @@ def tiff(data: bytes) -> None:
 
 @target("drdeploy.grader.fundus")
 def exif(data: bytes) -> None:
-    from drdeploy.grader.fundus.formats.ifd import exif_orientation
+    from drdeploy.grader.fundus.formats.ifd import read_exif_orientation
 
-    assert 1 <= exif_orientation(data) <= 8
+    assert 1 <= read_exif_orientation(data) <= 8
+
+
+@target("drdeploy.grader.dicom", "pydicom", budget_s=2, memory_mb=1024, inputs=8_000)
+def dicom(data: bytes) -> None:
+    """Whatever is compressed goes to the decoders of other people, so that is only cut out."""
+    from drdeploy.grader.dicom import opening
+    from drdeploy.grader.dicom.decoding import cut_out_frames
+    from drdeploy.grader.dicom.photographs import DicomFile
+    from drdeploy.grader.fundus.limits import ImageLimits
+
+    limits = ImageLimits(max_pixels=MAX_PIXELS, max_bytes=MIB)
+    file = DicomFile.open(data[:128] + b"DICM" + data[132:], limits=limits)
+    assert file.laterality in {"left", "right", ""}
+    for tag in file.dataset.keys():  # noqa: SIM118 - a loop over it would read vendors' elements
+        if not tag.is_private and tag.group < 0x7FE0:
+            str(file.dataset[tag].value)  # as reports and exports do
+    if file.pixels.syntax in opening.NATIVE:
+        assert all(photograph.data for photograph in file.decode_photographs())
+        return
+    with opening.refuse_damaged_file():
+        cut_out_frames(file.dataset, file.pixels)
 
 
 # ---- models -------------------------------------------------------------------------------
 
 
-@target("drdeploy.grader.artifacts", "tarfile", max_bytes=16_384)
+@target("drdeploy.grader.artifacts", "tarfile", max_bytes=16_384, inputs=6_000)
 def archive(data: bytes) -> None:
-    from drdeploy.grader.artifacts import ArchiveLimits, extract, verify
+    from drdeploy.grader.artifacts import (
+        ArchiveLimits,
+        extract_archive,
+        open_artifact,
+        verify_archive,
+    )
 
     limits = ArchiveLimits(max_bytes=2 * MIB, max_files=100)
     tar = gzip.compress(with_tar_checksums(data), 1)
     file = written("archive/model.tar.gz", tar)
     folder = file.with_name("extracted")
     try:
-        verified = verify(file, limits=limits)
-        assert extract(file, folder, limits=limits).manifest == verified
+        verified = verify_archive(file, limits=limits)
+        extracted = extract_archive(file, folder, limits=limits)
+        assert extracted.manifest == verified
+        # A server opens what SageMaker extracted, and must see the same model.
+        opened = open_artifact(folder)
+        assert (opened.folder, opened.digest) == (extracted.folder, extracted.digest)
+        assert opened.unused == extracted.unused
     finally:
         unpacked = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         shutil.rmtree(folder, ignore_errors=True)
@@ -176,9 +209,9 @@ def with_tar_checksums(data: bytes) -> bytes:
 
 @target("drdeploy.hosting.images", "tarfile", max_bytes=16_384)
 def saved_image(data: bytes) -> None:
-    from drdeploy.hosting.images.archive import read_archive
+    from drdeploy.hosting.images.archive import read_saved_image
 
-    read_archive(iter([with_tar_checksums(data)]), skips=lambda _: False)
+    read_saved_image(iter([with_tar_checksums(data)]), is_known_layer=lambda _: False)
 
 
 @target("drdeploy.grader.artifacts")
@@ -189,54 +222,78 @@ def manifest(data: bytes) -> None:
     assert decode_manifest(encode_manifest(decoded)) == decoded
 
 
-@target("drdeploy.grader.runtimes")
+@target("drdeploy.grader.runtimes", inputs=12_000)
 def onnx_signature(data: bytes) -> None:
-    from drdeploy.grader.runtimes import onnxruntime_runtime
+    from drdeploy.grader.artifacts import ModelArtifact, ModelManifest
+    from drdeploy.grader.runtimes.load import load_model_in_runtime
 
-    artifact = SimpleNamespace(
-        entry_path=written("model.onnx", data),
-        manifest=SimpleNamespace(
-            name="fuzzed",
-            classes=tuple("abcde"),
-            transform=SimpleNamespace(width_px=224, height_px=224),
-        ),
+    manifest = ModelManifest(
+        name="fuzzed",
+        architecture="unknown",
+        weights="unknown",
+        model_format="onnx",
+        entry="model.onnx",
     )
-    onnxruntime_runtime.load(artifact, threads=1)
+    load_model_in_runtime(
+        ModelArtifact(written("model.onnx", data).parent, manifest, ""), threads=1
+    )
+
+
+@target("drdeploy.grader.artifacts")
+def onnx_weights(data: bytes) -> None:
+    from drdeploy.grader.artifacts.packing import list_model_files_by_member_name
+
+    # What an ONNX file names is packed and published, so it names nothing from elsewhere.
+    file = written("onnx/grader.onnx", data)
+    written("onnx/grader.onnx.data", b"weights")
+    for name, path in list_model_files_by_member_name(file, "onnx").items():
+        assert path.resolve().parent == file.resolve().parent, name
 
 
 @target("drdeploy.grader.artifacts", "tomllib", "msgspec")
 def transform_file(data: bytes) -> None:
-    from drdeploy.grader.artifacts.transform_file import read_transform
+    from drdeploy.grader.artifacts.packing import read_transform_file
 
-    read_transform(written("transform.json" if data[:1] == b"{" else "transform.toml", data))
+    read_transform_file(written("transform.json" if data[:1] == b"{" else "transform.toml", data))
 
 
 # ---- requests -----------------------------------------------------------------------------
 
 
+@cache
+def budgets() -> object:
+    """Return what a request may cost a server of one worker, with bodies of a megabyte."""
+    from drdeploy.hosting.serving.budgets import make_worker_budgets
+    from drdeploy.hosting.serving.capacity import Capacity
+    from drdeploy.hosting.serving.settings import Settings
+
+    capacity = Capacity(workers=1, concurrency=1, threads=1)
+    return make_worker_budgets(Settings(max_payload_mb=1), capacity)
+
+
 @target("drdeploy.hosting.serving", "python_multipart")
 def multipart(data: bytes) -> None:
-    from drdeploy.hosting.serving.payload import images_of
+    from drdeploy.hosting.serving.payload import extract_images_from_body
 
     head, _, body = data.partition(b"\n")
     content_type = "multipart/form-data" + head.decode("latin-1")
-    for image in images_of(content_type, body, max_images=16):
+    for image in extract_images_from_body(content_type, body, budgets()):
         assert len(image) <= len(body)
 
 
 @target("drdeploy.hosting.serving")
 def json_body(data: bytes) -> None:
-    from drdeploy.hosting.serving.payload import images_of
+    from drdeploy.hosting.serving.payload import extract_images_from_body
 
-    for image in images_of("application/json", data, max_images=16):
+    for image in extract_images_from_body("application/json", data, budgets()):
         assert len(image) <= len(data)
 
 
 @target("drdeploy.hosting.serving")
 def accept_header(data: bytes) -> None:
-    from drdeploy.hosting.serving.negotiation import choose_form
+    from drdeploy.hosting.serving.negotiation import choose_answer_form
 
-    assert choose_form(data.decode("latin-1")) in {"json", "csv", "csv without header"}
+    assert choose_answer_form(data.decode("latin-1")) in {"json", "csv", "csv without header"}
 
 
 class Wire(asyncio.Transport):
@@ -266,8 +323,8 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return not self.is_open
 
-    def get_write_buffer_size(self) -> int:
-        return 0
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         return default
@@ -280,10 +337,16 @@ class EchoingGateway:
     def clock() -> float:
         return 0.0
 
-    async def answer(self, request, chunks):
-        from drdeploy.hosting.serving.exchange import json_response
+    @staticmethod
+    def count_and_refuse_request(error):
+        from drdeploy.hosting.serving.exchange import make_refusal_response
 
-        return json_response({"bytes": sum([len(chunk) async for chunk in chunks])})
+        return make_refusal_response(error)
+
+    async def answer_request(self, request, chunks):
+        from drdeploy.hosting.serving.exchange import make_json_response
+
+        return make_json_response({"bytes": sum([len(chunk) async for chunk in chunks])})
 
 
 @target("drdeploy.hosting.serving")
@@ -295,15 +358,14 @@ def http(data: bytes) -> None:
 async def talk(data: bytes, *, reads: int) -> None:
     from drdeploy.hosting.serving.lean.protocol import Connection
     from drdeploy.hosting.serving.lean.server import LeanServer
-    from drdeploy.hosting.serving.settings import Settings
 
     problems: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
     log = SimpleNamespace(
-        failure=lambda name, error, **_: problems.append((name, error)),
-        event=lambda *_, **__: None,
+        write_failure=lambda name, error, **_: problems.append((name, error)),
+        write_event=lambda *_, **__: None,
     )
-    server = LeanServer(EchoingGateway(), Settings(max_payload_mb=1), log)
+    server = LeanServer(EchoingGateway(), budgets(), log)
     wire = Wire()
     connection = Connection(server)
     connection.connection_made(wire)
@@ -331,16 +393,16 @@ def study(data: bytes) -> None:
 
 @target("drdeploy.study.recommendation.traffic")
 def trace(data: bytes) -> None:
-    from drdeploy.study.recommendation.traffic.trace import read_trace
+    from drdeploy.study.recommendation.trace import read_arrivals_from_trace
 
-    read_trace(written("trace.csv", data))
+    read_arrivals_from_trace(written("trace.csv", data))
 
 
-@target("drdeploy.study.measurements")
+@target("drdeploy.study.measurements", inputs=10_000)
 def measurements(data: bytes) -> None:
-    from drdeploy.study.measurements.load import load
+    from drdeploy.study.measurements.load import load_results_folder
 
-    load(written("measurements.csv", data))
+    load_results_folder(written("measurements.csv", data))
 
 
 # A photograph of 8 x 8 pixels, which a table may name.
@@ -351,19 +413,20 @@ SMALL_JPEG = bytes.fromhex(
 )
 
 
-@target("drdeploy.study.running.answer")
+@target("drdeploy.study.running.sending")
 def answer(data: bytes) -> None:
-    from drdeploy.study.running.answer import ContainerAnswer
+    from drdeploy.study.running.sending import ContainerAnswer
 
-    ContainerAnswer.read(data)
+    ContainerAnswer.read_fields_of_body(data)
 
 
-@target("drdeploy.grader.datasets")
+@target("drdeploy.grader.datasets", inputs=20_000)
 def labels(data: bytes) -> None:
     from drdeploy.grader.datasets.load import load_dataset
+    from drdeploy.photograph_names import PhotographNames
 
     written("labels/a.jpg", SMALL_JPEG)
-    load_dataset(written("labels/labels.csv", data))
+    load_dataset(written("labels/labels.csv", data), names=PhotographNames(bytes(32)))
 
 
 @target("drdeploy.hosting.sagemaker", "tomllib")

@@ -1,16 +1,18 @@
-"""The grader in the box is what its model card says it is."""
+"""The packaged grader is what its model card says it is."""
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from drdeploy.errors import ArtifactError
-from drdeploy.grader.artifacts import extract, inspect
+from drdeploy.grader.artifacts import extract_archive, read_manifest_in_archive
 from drdeploy.grader.box import FOLDER, box_artifact
-from drdeploy.grader.evaluation.document import evaluation_document
-from drdeploy.grader.evaluation.evaluation import evaluate_graded
+from drdeploy.grader.evaluation.document import build_evaluation_document
+from drdeploy.grader.evaluation.evaluation import evaluate_graded_set
 from drdeploy.grader.evaluation.predictions import GradedSet
+from drdeploy.grader.quantization.verdict import judge_quantized_grader
 
 EVIDENCE = Path(__file__).resolve().parents[2] / "evidence" / "mobilenet-idrid"
 MOST_BYTES = {"fp32": 14_000_000, "int8": 4_500_000}
@@ -24,7 +26,7 @@ def metrics():
 @pytest.mark.parametrize("precision", MOST_BYTES)
 def test_an_archive_in_the_box_is_sound_trained_and_small(metrics, tmp_path, precision):
     archive = box_artifact(precision)
-    manifest = extract(archive, tmp_path).manifest  # checks every digest
+    manifest = extract_archive(archive, tmp_path).manifest  # checks every digest
     assert (manifest.weights, manifest.precision) == ("trained", precision)
     (model,) = manifest.files
     assert model.size_bytes <= MOST_BYTES[precision]
@@ -42,32 +44,79 @@ def is_part_of(said, computed):
 
 
 def test_the_figures_of_the_box_follow_from_its_out_of_fold_predictions(metrics):
-    graded = GradedSet.read(EVIDENCE / "oof.csv")
-    evaluation = evaluate_graded(graded, inspect(box_artifact()).clinical)
-    computed = evaluation_document(evaluation, graded)
+    graded = GradedSet.read_csv(EVIDENCE / "oof-fp32.csv")
+    evaluation = evaluate_graded_set(graded, read_manifest_in_archive(box_artifact()).clinical)
+    computed = build_evaluation_document(evaluation, graded)
     for name in ("n", "kappa", "accuracy", "confusion", "referable", "vision_threatening", "ece"):
         assert is_part_of(metrics["out_of_fold"][name], computed[name]), f"{name}: run make model"
 
 
-def test_the_int8_grader_says_what_was_found_of_it(metrics):
-    int8 = inspect(box_artifact("int8")).quantization
+@pytest.mark.parametrize("precision", MOST_BYTES)
+def test_the_figures_of_the_test_follow_from_its_predictions(metrics, precision):
+    graded = GradedSet.read_csv(EVIDENCE / f"test-{precision}.csv")
+    clinical = read_manifest_in_archive(box_artifact(precision)).clinical
+    computed = build_evaluation_document(evaluate_graded_set(graded, clinical), graded)
+    said = metrics["test"][precision]
+    assert said["groups"]["n"] == computed["groups"]["n"] < said["n"]
+    for name in ("n", "kappa", "accuracy", "confusion", "referable", "vision_threatening", "ece"):
+        assert is_part_of(said[name], computed[name]), f"{name}: run make model"
+
+
+def read_together(precision):
+    """The predictions for every photograph that the predicting network was not trained on."""
+    parts = [GradedSet.read_csv(EVIDENCE / f"{part}-{precision}.csv") for part in ("oof", "test")]
+    return GradedSet(
+        sum((part.files for part in parts), ()),
+        np.concatenate([part.groups for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.probabilities for part in parts]),
+        sum((part.reasons for part in parts), ()),
+    )
+
+
+def test_the_int8_grader_has_the_verdict_that_its_predictions_deserve(metrics):
+    fp32, int8 = (read_manifest_in_archive(box_artifact(precision)) for precision in MOST_BYTES)
     found = metrics["int8_against_fp32"]
-    assert (int8.verdict, int8.reason) == (found["verdict"], found["reason"])
-    assert int8.verdict != "refused"
-    assert int8.images == found["n"]
-    assert inspect(box_artifact("fp32")).quantization is None
+    verdict = judge_quantized_grader(
+        read_together("fp32"),
+        read_together("int8"),
+        grade_thresholds=fp32.grade_thresholds,
+        margin=found["margin"],
+        seed=0,
+    )
+    said = (int8.quantization.verdict, int8.quantization.reason)
+    assert said == (found["verdict"], found["reason"]) == (verdict.outcome, verdict.reason)
+    assert int8.quantization.verdict != "refused"  # what is refused is not packaged
+    assert int8.quantization.images == found["n"]
+    assert fp32.quantization is None
+
+
+def test_int8_has_decisions_of_its_own(metrics):
+    fp32, int8 = (read_manifest_in_archive(box_artifact(one)).clinical for one in MOST_BYTES)
+    assert "int8" in int8.chosen_on
+    assert int8.operating_points != fp32.operating_points
+    assert int8.temperature == metrics["out_of_fold_int8"]["temperature"]
 
 
 def test_the_model_card_quotes_the_figures_and_the_limits(metrics):
     card = (FOLDER / "MODEL_CARD.md").read_text()
-    for part in (metrics["out_of_fold"], metrics["test"]["fp32"], metrics["test"]["int8"]):
-        for figure in (part["kappa"], part["referable"]["auroc"], part["ece"]):
-            text = f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
-            assert text in card
-    for promise in ("For research use. Not a medical device.", "CC BY 4.0", "Apache-2.0", "IDRiD"):
+    cross_fitted = metrics["out_of_fold"]["cross_fitted"]
+    figures = [cross_fitted["kappa"], cross_fitted["ece"]]
+    figures += [point["sensitivity"] for point in cross_fitted["operating_points"]]
+    for part in (metrics["test"]["fp32"], metrics["test"]["int8"]):
+        referable = part["referable"]
+        figures += [part["kappa"], part["ece"], referable["auroc"], referable["specificity"]]
+        figures += [referable["calibration"]["slope"]]
+    for figure in figures:
+        text = f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+        assert text in card
+    assert card.index("**Test.**") < card.index("**Out of fold.**")
+    for promise in ("For research use. Not a medical device.", "CC BY 4.0", "IDRiD", "Drusen"):
         assert promise in card
 
 
 def test_a_missing_precision_is_refused_with_what_to_do():
-    with pytest.raises(ArtifactError, match=r"no bf16 grader in the box.*make model"):
+    with pytest.raises(
+        ArtifactError, match=r"This installation has no packaged grader in bf16.*make model"
+    ):
         box_artifact("bf16")

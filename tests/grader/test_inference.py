@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from photographs import photograph
-from tiny_models import onnx_artifact, tiny_onnx
+from tiny_models import described, onnx_artifact, tiny_onnx
 
 from drdeploy.errors import UnsupportedImage
-from drdeploy.grader.artifacts import extract, pack
+from drdeploy.grader.artifacts import extract_archive, pack_archive
 from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
 from drdeploy.grader.inference import InferenceService
 
@@ -21,8 +21,10 @@ def strict(tmp_path_factory):
     """A model that grades hardly any photograph."""
     folder = tmp_path_factory.mktemp("strict")
     limits = GradabilityLimits(min_eye_px=5000)
-    pack(tiny_onnx(folder), folder / "model.tar.gz", name="strict", gradability=limits)
-    return InferenceService.load(extract(folder / "model.tar.gz", folder / "model").folder)
+    pack_archive(
+        tiny_onnx(folder), folder / "model.tar.gz", described("strict", gradability=limits)
+    )
+    return InferenceService.load(extract_archive(folder / "model.tar.gz", folder / "model").folder)
 
 
 def test_the_models_input_is_what_it_predicts_from(service):

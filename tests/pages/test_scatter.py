@@ -6,8 +6,20 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from drdeploy.pages.scatter import LAYOUTS, Axis, Key, Mark, Span, colours_of, money_tick, scatter
-from drdeploy.pages.scatter import time_tick as write_time
+from drdeploy.pages.scatter import (
+    CROSS_PT,
+    LAYOUTS,
+    MARK_ID,
+    MARK_PT,
+    Axis,
+    Key,
+    Mark,
+    Span,
+    assign_colour_to_each_name,
+    draw_scatter_pictures,
+    format_money_at_tick,
+)
+from drdeploy.pages.scatter import format_time_at_tick as write_time
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -17,11 +29,11 @@ def mark(x, y, **others):
 
 
 def drawn(marks, p95_s=None, budget_usd=None):
-    return scatter(
+    return draw_scatter_pictures(
         marks,
         (
             Axis("p95 latency", write_time, p95_s, f"required: p95 within {p95_s} s"),
-            Axis("USD a month", money_tick, budget_usd, f"budget: {budget_usd} USD"),
+            Axis("USD a month", format_money_at_tick, budget_usd, f"budget: {budget_usd} USD"),
         ),
         [Key("serverless", "o", "#111111")],
         name="test",
@@ -92,6 +104,20 @@ def test_a_hollow_mark_is_white_inside(pictures):
     assert "fill: #ffffff; stroke: #0072b2" not in filled
 
 
+def test_what_is_possible_lies_over_what_is_not_and_both_are_seen():
+    marks = [
+        mark(1.0, 1.0),
+        mark(1.0, 1.1, is_hollow=True),
+        replace(mark(1.0, 1.2), shape="+"),
+        mark(1.0, 1.3, is_chosen=True),
+    ]
+    svg = drawn(marks)["wide"].svg
+    at = [svg.index(f'{MARK_ID}{number}"') for number in range(4)]
+    assert sorted(range(4), key=at.__getitem__) == [2, 1, 0, 3]
+    # The arms of a cross are longer than what lies over them.
+    assert CROSS_PT > MARK_PT + 3
+
+
 def test_a_label_that_would_cover_other_marks_is_left_out_but_never_the_chosen_one_s():
     crowd = [mark(1.07**across, 1.02**up) for across in range(6) for up in range(20)]
     beside = mark(1.07**2.5, 1.02**10, label=("a label of many lines",) * 9)
@@ -110,9 +136,13 @@ def test_values_stand_at_the_ticks_without_powers_of_ten():
         "1 s",
         "30 s",
     ]
-    assert [money_tick(value) for value in (0.01, 0.3, 2000.0)] == ["0.01", "0.3", "2,000"]
+    assert [format_money_at_tick(value) for value in (0.01, 0.3, 2000.0)] == [
+        "0.01",
+        "0.3",
+        "2,000",
+    ]
 
 
 def test_models_have_different_colours_whatever_their_order():
-    assert colours_of(["b", "a", "b"]) == colours_of(["a", "b"])
-    assert len(set(colours_of("abcde").values())) == 5
+    assert assign_colour_to_each_name(["b", "a", "b"]) == assign_colour_to_each_name(["a", "b"])
+    assert len(set(assign_colour_to_each_name("abcde").values())) == 5

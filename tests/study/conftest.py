@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drdeploy.study.measurements.load import Measurements, load
+from drdeploy.study.measurements.load import Measurements, load_results_folder
 from drdeploy.study.measurements.measurement import Measurement, encode_header, encode_row
-from drdeploy.study.thesis.reproduction import reproduce
+from drdeploy.study.thesis.verdicts import reproduce_published_study
 
 START = datetime(2025, 3, 3, 9, 0, tzinfo=UTC)
 VCPU_PER_MB = 1 / 1769
@@ -124,7 +124,7 @@ def quick_results(tmp_path_factory, quick_rows) -> Path:
 
 @pytest.fixture(scope="session")
 def quick(quick_results) -> Measurements:
-    return load(quick_results)
+    return load_results_folder(quick_results)
 
 
 def as_instances(rows: list[Measurement]) -> list[Measurement]:
@@ -165,4 +165,4 @@ def results_of(tmp_path):
 @pytest.fixture(scope="session")
 def original():
     """The 2023 study, recomputed from the packaged rows."""
-    return reproduce()
+    return reproduce_published_study()

@@ -41,15 +41,18 @@ def find_browser() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
-def look_at(browser: str, page: Path, folder: Path, width_px: int) -> dict:
-    """What a reader at that width sees: see ``PROBE``."""
+def look_at(browser: str, page: Path, folder: Path, width_px: int, then: str = "") -> dict:
+    """What a reader at that width sees: see ``PROBE``.
+
+    ``then`` is JavaScript that runs afterwards, with ``page`` and ``view``, and adds to ``seen``.
+    """
     content = html.escape(page.read_text("utf-8"), quote=True)
     wrapper = folder / f"{page.stem}-{width_px}.html"
     wrapper.write_text(
         '<!doctype html><meta charset="utf-8"><body style="margin:0"><pre id="seen"></pre>'
         f'<iframe id="frame" style="border:0;width:{width_px}px;height:{HEIGHT_PX}px" '
         f'srcdoc="{content}"></iframe><script>const frame = document.getElementById("frame");'
-        f"frame.onload = () => {{ {PROBE} "
+        f"frame.onload = () => {{ {PROBE} {then}; "
         'document.getElementById("seen").textContent = JSON.stringify(seen); };</script>',
         "utf-8",
     )

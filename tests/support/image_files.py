@@ -71,9 +71,9 @@ def disc(
 def peak_memory_mb(data: bytes, *, min_side_px: int | None) -> float:
     """Of a fresh process that decodes the data: Python, NumPy and Pillow alone take about 40."""
     program = (
-        "import sys; from drdeploy.grader.fundus.decode import decode\n"
+        "import sys; from drdeploy.grader.fundus.decode import decode_image\n"
         "from drdeploy.errors import RequestRefused\n"
-        f"try: decode(sys.stdin.buffer.read(), min_side_px={min_side_px})\n"
+        f"try: decode_image(sys.stdin.buffer.read(), min_side_px={min_side_px})\n"
         "except RequestRefused: pass\n"
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
     )

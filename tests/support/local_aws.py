@@ -20,13 +20,15 @@ FAKE_SERVER = (sys.executable, "-S", "-E", str(Path(__file__).with_name("fake_se
 ROLE = "arn:aws:iam::123456789012:role/drdeploy"
 
 
-def client(service_name: str, url: str, region: str = "us-east-1", **config: Any) -> Any:
+def client(
+    service_name: str, url: str, region: str = "us-east-1", key: Any = None, **config: Any
+) -> Any:
     return boto3.client(
         service_name,
         endpoint_url=url,
         region_name=region,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_access_key_id=key.id if key else "test",
+        aws_secret_access_key=key.secret if key else "test",
         config=Config(retries={"total_max_attempts": 1}, **config),
     )
 
@@ -54,10 +56,10 @@ class Aws:
     names: Any
 
     @classmethod
-    def at(cls, url: str) -> Aws:
+    def at(cls, url: str, key: Any = None) -> Aws:
         names = ("sagemaker", "cloudwatch", "s3")
-        sagemaker, cloudwatch, s3 = (client(name, url) for name in names)
-        runtime = client("sagemaker-runtime", url, max_pool_connections=50)
+        sagemaker, cloudwatch, s3 = (client(name, url, key=key) for name in names)
+        runtime = client("sagemaker-runtime", url, key=key, max_pool_connections=50)
         return cls(url, sagemaker, runtime, cloudwatch, s3, itertools.count())
 
     def name(self) -> str:
@@ -119,11 +121,13 @@ class Aws:
         self.sagemaker.delete_endpoint(EndpointName=name)
         self.wait(name, "Deleted")
 
-    def metric(self, name: str, metric: str, *statistics: str) -> list[dict[str, Any]]:
+    def metric(
+        self, name: str, metric: str, *statistics: str, namespace: str = "AWS/SageMaker"
+    ) -> list[dict[str, Any]]:
         """Return everything recorded so far, as one datapoint."""
         now = datetime.now(UTC)
         return self.cloudwatch.get_metric_statistics(
-            Namespace="AWS/SageMaker",
+            Namespace=namespace,
             MetricName=metric,
             Dimensions=[
                 {"Name": "EndpointName", "Value": name},
@@ -161,6 +165,21 @@ class Hold:
     def release(self) -> None:
         """Let the fake server answer them."""
         (self.folder / "go").touch()
+
+
+def put_key(arn: str) -> None:
+    """Put a key with this ARN into the KMS of the local services of this process.
+
+    KMS chooses the ids of its keys, but what a policy allows is tabled with a known one.
+    """
+    from moto.kms.models import kms_backends
+
+    _, _, _, region, account, name = arn.split(":")
+    kms = kms_backends[account][region]
+    key = kms.create_key("", "ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT", "", None)
+    del kms.keys[key.id]
+    key.id, key.arn = name.removeprefix("key/"), arn
+    kms.keys[key.id] = key
 
 
 def until(condition: Any, timeout_s: float = 60.0) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
-from drdeploy.hosting.engine import ContainerSpec, Mount, free_port
+from drdeploy.hosting.engine import ContainerSpec, Mount, find_free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,10 +155,10 @@ class ServedContainer(Served):
         return self.container.wait(timeout_s).exit_code
 
     def log(self) -> str:
-        return self.container.logs()
+        return self.container.read_logs()
 
     def main_pid(self) -> int:
-        return self.container.main_pid()
+        return self.container.read_main_pid()
 
     def close(self) -> None:
         super().close()
@@ -171,12 +171,15 @@ def serve_container(
     model_dir: Path,
     *,
     ready_s: float = READY_WITHIN_S,
+    memory_mb: int = 2048,
     **settings: object,
 ) -> ServedContainer:
     """Run ``IMAGE serve`` with settings given by variable."""
     environment = {name: str(value) for name, value in settings.items()}
     mounts = (Mount(model_dir, "/opt/ml/model"),)
-    container = engine.run(ContainerSpec(image, env=environment, mounts=mounts, memory_mb=2048))
+    container = engine.run(
+        ContainerSpec(image, env=environment, mounts=mounts, memory_mb=memory_mb)
+    )
     served = ServedContainer(container.url, container)
     try:
         served.wait_until_ready(ready_s)
@@ -190,12 +193,13 @@ def serve_process(
     model_dir: Path, log_path: Path, *, is_awaited: bool = True, **settings: object
 ) -> ServedProcess:
     """Start ``python -m drdeploy.hosting.serving`` with settings given by variable."""
-    port = free_port()
+    port = find_free_port()
     environment = {
         **os.environ,
         "DRDEPLOY_BIND_HOST": "127.0.0.1",
         "DRDEPLOY_MODEL_DIR": str(model_dir),
         "SAGEMAKER_BIND_TO_PORT": str(port),
+        "MODEL_SERVER_WORKERS": "1",  # on every machine, unless a test says otherwise
         **{name: str(value) for name, value in settings.items()},
     }
     with log_path.open("wb") as log:

@@ -135,4 +135,11 @@ def serverless(memory_mb: int = 1024, model: str = "mobilenet", **more: Any) -> 
 
 
 def realtime(instance_type: str = "ml.m5.xlarge", model: str = "mobilenet", **more: Any):
-    return {"model": model, "kind": "realtime", "instance_type": instance_type, **more}
+    # An update is watched for ten minutes by default, and the local service does so, too.
+    guardrails = {"guardrails": {"wait_s": 0, "termination_wait_s": 0}}
+    described = {"model": model, "kind": "realtime", "instance_type": instance_type}
+    return described | guardrails | more
+
+
+def asynchronous(instance_type: str = "ml.m5.xlarge", model: str = "mobilenet", **more: Any):
+    return {"model": model, "kind": "asynchronous", "instance_type": instance_type} | more

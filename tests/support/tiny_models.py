@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tarfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from drdeploy.grader.artifacts import extract, pack
+from drdeploy.grader.artifacts import ModelDescription, extract_archive, pack_archive
 from drdeploy.grader.grading import ICDR_CLASSES
 
 if TYPE_CHECKING:
@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 SIDE_PX = 224
 
 
-def tiny_onnx(folder: Path, classes: int = 5, *, rounds: int = 0) -> Path:
+def described(name: str = "tiny", **fields: Any) -> ModelDescription:
+    """What a manifest says of a model, with what a test leaves out filled in."""
+    return ModelDescription(**{"architecture": "Tiny", "weights": "random"} | fields, name=name)
+
+
+def tiny_onnx(
+    folder: Path,
+    classes: int = 5,
+    *,
+    rounds: int = 0,
+    ballast: bytes = b"",
+    sides_px: tuple[int | str, int | str] = (SIDE_PX, SIDE_PX),
+) -> Path:
     """Softmax of the mean colour; ``rounds`` of useless convolution make it slow."""
     seed = np.random.default_rng(3)
     weights = {
@@ -44,10 +56,12 @@ def tiny_onnx(folder: Path, classes: int = 5, *, rounds: int = 0) -> Path:
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", SIDE_PX, SIDE_PX, 3])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *sides_px, 3])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", classes])],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
+    if ballast:
+        graph.initializer.append(numpy_helper.from_array(np.frombuffer(ballast, np.uint8), "b"))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     path = folder / "tiny.onnx"
     onnx.save(model, str(path))
@@ -61,8 +75,8 @@ def onnx_artifact(
     folder.mkdir(parents=True, exist_ok=True)
     model = tiny_onnx(folder, len(classes), rounds=rounds)
     archive = folder / "model.tar.gz"
-    pack(model, archive, name="tiny", architecture="Tiny", weights="random", classes=classes)
-    extract(archive, folder / "model")
+    pack_archive(model, archive, described(classes=classes))
+    extract_archive(archive, folder / "model")
     return folder / "model"
 
 
@@ -89,8 +103,8 @@ def saved_model_artifact(folder: Path, *, rounds: int = 0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     tf.saved_model.save(model, str(folder / "exported"), {"serving_default": model.__call__})
     archive = folder / "model.tar.gz"
-    pack(folder / "exported", archive, name="tiny", architecture="Tiny", weights="random")
-    extract(archive, folder / "model")
+    pack_archive(folder / "exported", archive, described())
+    extract_archive(archive, folder / "model")
     return folder / "model"
 
 
@@ -105,5 +119,5 @@ def bare_saved_model(folder: Path) -> Path:
     archive = folder / "model.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder / "exported", arcname=".")
-    extract(archive, folder / "model")
+    extract_archive(archive, folder / "model")
     return folder / "model"

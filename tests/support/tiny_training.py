@@ -6,7 +6,7 @@ from PIL import Image
 
 from drdeploy.grader.datasets import load_dataset
 from drdeploy.grader.grading import Grade
-from drdeploy.grader.synthetic.photograph import synthetic_photograph
+from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
 from drdeploy.grader.training.recipe import Augmentation, Recipe
 from drdeploy.grader.training.train import TrainingPlan
 
@@ -26,7 +26,7 @@ def tiny_network(architecture, class_count=5):
     """What is built instead of any architecture."""
     import keras
 
-    inputs = keras.Input(architecture.input_shape)
+    inputs = keras.Input(architecture.shape_of_input)
     features = keras.layers.Conv2D(8, 5, strides=3, activation="relu")(inputs)
     features = keras.layers.BatchNormalization()(features)
     features = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(features)
@@ -41,7 +41,7 @@ def paint_eyes(folder):
     rows = ["file,icdr_grade,session_group"]
     for at in range(EYES):
         grade = Grade(at % 5)
-        data = synthetic_photograph(at, grade=grade, width_px=96, height_px=72)
+        data = paint_synthetic_photograph(at, grade=grade, width_px=96, height_px=72)
         eye = Image.open(io.BytesIO(data)).point(lambda value, g=grade: int(value * (1 - g / 6)))
         eye.save(folder / f"{at}.jpg")
         rows.append(f"{at}.jpg,{int(grade)},{at // 10}-{at % 5}")
@@ -52,4 +52,6 @@ def paint_eyes(folder):
 def tiny_plan(folder, **choices):
     """Three folds, two epochs."""
     recipe = Recipe(**{**QUICK, **choices})
-    return TrainingPlan.make("MobileNet", load_dataset(folder), recipe, side_px=SIDE_PX, folds=3)
+    return TrainingPlan.for_training_split(
+        "MobileNet", load_dataset(folder), recipe, side_px=SIDE_PX, folds=3
+    )

@@ -1,15 +1,14 @@
-"""Models that are files to an archive and nothing more."""
+"""Models of a few hundred bytes, and a SavedModel that is files to an archive and nothing more."""
 
 import pytest
+from tiny_models import described, tiny_onnx
 
-from drdeploy.grader.artifacts import pack
+from drdeploy.grader.artifacts import pack_archive
 
 
 @pytest.fixture
 def onnx_file(tmp_path):
-    path = tmp_path / "grader.onnx"
-    path.write_bytes(bytes(range(256)) * 64)
-    return path
+    return tiny_onnx(tmp_path).rename(tmp_path / "grader.onnx")
 
 
 @pytest.fixture
@@ -27,5 +26,5 @@ def saved_model(tmp_path):
 @pytest.fixture
 def archive(tmp_path, onnx_file):
     path = tmp_path / "model.tar.gz"
-    pack(onnx_file, path, name="grader", weights="random")
+    pack_archive(onnx_file, path, described("grader", weights="random"))
     return path

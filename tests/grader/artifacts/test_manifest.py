@@ -8,7 +8,7 @@ import pytest
 from drdeploy.errors import InvalidInput, ManifestError
 from drdeploy.grader.artifacts import FileDigest, ModelManifest
 from drdeploy.grader.artifacts.manifest import decode_manifest, encode_manifest
-from drdeploy.grader.artifacts.transform_file import read_transform
+from drdeploy.grader.artifacts.packing import read_transform_file
 from drdeploy.grader.fundus.transform import FundusTransform
 
 GOOD = ModelManifest(
@@ -92,4 +92,4 @@ def test_a_manifest_that_nests_without_end_is_refused():
 def test_a_transform_file_that_cannot_be_read_is_named(tmp_path, name, content):
     (tmp_path / name).write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(InvalidInput, match=name):
-        read_transform(tmp_path / name)
+        read_transform_file(tmp_path / name)

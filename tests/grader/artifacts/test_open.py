@@ -7,13 +7,19 @@ import pytest
 
 from drdeploy.errors import ArtifactError, DigestMismatch, ManifestError, UnsafeArchive
 from drdeploy.files import sha256_of_file
-from drdeploy.grader.artifacts import ArchiveLimits, extract, inspect, open_artifact, verify
+from drdeploy.grader.artifacts import (
+    ArchiveLimits,
+    extract_archive,
+    open_artifact,
+    read_manifest_in_archive,
+    verify_archive,
+)
 from drdeploy.grader.fundus.transform import STUDY_TRANSFORM
 
 
 @pytest.fixture
 def opened(tmp_path, archive):
-    return extract(archive, tmp_path / "model")
+    return extract_archive(archive, tmp_path / "model")
 
 
 def bare(saved_model, path, place):
@@ -58,7 +64,7 @@ def test_a_missing_folder_is_named(tmp_path):
 @pytest.mark.parametrize("place", [".", "model", "1", "export/Servo/1"])
 def test_a_bare_saved_model_gets_the_study_s_preprocessing(tmp_path, saved_model, place):
     archive = bare(saved_model, tmp_path / "bare.tar.gz", place)
-    artifact = extract(archive, tmp_path / "model")
+    artifact = extract_archive(archive, tmp_path / "model")
     assert (artifact.entry_path / "saved_model.pb").is_file()
     assert artifact.manifest.transform == STUDY_TRANSFORM
     assert (artifact.manifest.weights, artifact.manifest.classes) == ("unknown", ())
@@ -67,9 +73,9 @@ def test_a_bare_saved_model_gets_the_study_s_preprocessing(tmp_path, saved_model
 
 def test_a_bare_archive_looks_the_same_from_every_side(tmp_path, saved_model):
     archive = bare(saved_model, tmp_path / "bare.tar.gz", "1")
-    artifact = extract(archive, tmp_path / "model")
+    artifact = extract_archive(archive, tmp_path / "model")
     opened = open_artifact(tmp_path / "model")
-    assert inspect(archive) == verify(archive) == artifact.manifest
+    assert read_manifest_in_archive(archive) == verify_archive(archive) == artifact.manifest
     assert (opened.digest, opened.manifest.entry) == (artifact.digest, artifact.manifest.entry)
     assert opened.digest == sha256_of_file(saved_model / "saved_model.pb")
 
@@ -83,7 +89,7 @@ def test_the_newest_of_numbered_versions_is_taken(tmp_path, saved_model):
 def test_several_saved_models_are_refused(tmp_path, saved_model):
     for name in ("left", "right"):
         shutil.copytree(saved_model, tmp_path / "model" / name)
-    with pytest.raises(ManifestError, match="several"):
+    with pytest.raises(ManifestError, match="2 SavedModels instead of one: 'left/"):
         open_artifact(tmp_path / "model")
 
 
@@ -96,13 +102,13 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 def test_a_bare_archive_is_bounded_too(tmp_path, saved_model):
     archive = bare(saved_model, tmp_path / "bare.tar.gz", ".")
     with pytest.raises(UnsafeArchive):
-        inspect(archive, limits=ArchiveLimits(max_bytes=4096))
+        read_manifest_in_archive(archive, limits=ArchiveLimits(max_bytes=4096))
 
 
-def test_an_archive_opens_into_a_folder_that_goes_with_the_artifact(archive):
+def test_an_archive_opens_into_a_folder_that_goes_with_the_artifact(archive, onnx_file):
     artifact = open_artifact(str(archive))
     folder = artifact.folder
-    assert artifact.entry_path.read_bytes() == bytes(range(256)) * 64
+    assert artifact.entry_path.read_bytes() == onnx_file.read_bytes()
     del artifact
     assert not folder.exists()
 

@@ -4,6 +4,7 @@ import pytest
 from labelled_folders import write_photograph, write_table
 
 from drdeploy.grader.datasets import load_dataset
+from drdeploy.photograph_names import OWN_NAMES
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def labelled(tmp_path):
             write_photograph(tmp_path / f"{at}.jpg", seed)
             lines.append((f"{at}.jpg", grade, split, group))
         write_table(tmp_path / "labels.csv", ("file", "icdr_grade", "split", "group"), *lines)
-        return load_dataset(tmp_path)
+        return load_dataset(tmp_path, names=OWN_NAMES)
 
     return make
 

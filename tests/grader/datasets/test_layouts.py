@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+from unicodedata import normalize
 
 import pytest
 from labelled_folders import write_photograph, write_table
@@ -10,6 +11,7 @@ from labelled_folders import write_photograph, write_table
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.datasets import load_dataset
 from drdeploy.grader.grading import Grade
+from drdeploy.photograph_names import OWN_NAMES
 
 
 def grades_by_id(dataset):
@@ -17,14 +19,14 @@ def grades_by_id(dataset):
 
 
 def reasons(dataset):
-    return {one.file.rpartition("/")[2]: one.reason for one in dataset.set_aside}
+    return {one.file.name: one.reason for one in dataset.set_aside}
 
 
 def test_the_real_photographs_have_the_counts_that_their_readme_gives(shared):
     dataset = load_dataset(shared / "data" / "idrid_512")
     assert dataset.layout == "labels.csv"
-    assert list(dataset.of_split("train").counts().values()) == [134, 20, 136, 74, 49]
-    assert list(dataset.of_split("test").counts().values()) == [34, 5, 32, 19, 13]
+    assert list(dataset.select_split("train").count_per_grade().values()) == [134, 20, 136, 74, 49]
+    assert list(dataset.select_split("test").count_per_grade().values()) == [34, 5, 32, 19, 13]
     assert dataset.set_aside == dataset.notes == ()
 
 
@@ -87,8 +89,10 @@ def test_photographs_that_no_table_names_are_noted(tmp_path):
     for name in ("a.jpg", "b.jpg", "c.jpg"):
         write_photograph(tmp_path / "eyes" / name, 1)
     write_table(tmp_path / "labels.csv", ("file", "icdr_grade"), ("eyes/a.jpg", 0))
+    (note,) = load_dataset(tmp_path, names=OWN_NAMES).notes
+    assert note == "Photographs in eyes without a label, not read: 2."
     (note,) = load_dataset(tmp_path).notes
-    assert note == "Photographs in eyes that no table labels, not read: 2."
+    assert note == "Photographs in a folder of the data set without a label, not read: 2."
 
 
 def test_aptos_is_read_and_its_unlabelled_part_is_noted(aptos):
@@ -102,7 +106,7 @@ def test_aptos_is_read_and_its_unlabelled_part_is_noted(aptos):
 def test_a_labelled_test_part_of_aptos_is_read(aptos):
     write_table(aptos / "test.csv", ("id_code", "diagnosis"), ("dd", 1))
     write_photograph(aptos / "test_images" / "dd.png", 9, "PNG")
-    assert grades_by_id(load_dataset(aptos).of_split("test")) == {"dd": 1}
+    assert grades_by_id(load_dataset(aptos).select_split("test")) == {"dd": 1}
 
 
 def test_a_photograph_that_aptos_lists_but_lacks_is_set_aside(aptos):
@@ -127,14 +131,14 @@ def test_folders_of_grades_are_found_however_deep_they_were_unpacked(tmp_path, i
 
 def test_a_grade_without_a_folder_is_noted(tmp_path):
     write_photograph(tmp_path / "No_DR" / "a.png", 1, "PNG")
-    assert "There is no folder Severe." in load_dataset(tmp_path).notes
+    assert "There is no folder of grade 3." in load_dataset(tmp_path).notes
 
 
 def test_idrid_is_read_as_it_is_distributed(idrid):
     dataset = load_dataset(idrid)
     assert dataset.layout == "idrid"
-    assert dataset.of_split("train").grades.tolist() == [3, 0, 1]
-    assert dataset.of_split("test").grades.tolist() == [4, 2]
+    assert dataset.select_split("train").grades.tolist() == [3, 0, 1]
+    assert dataset.select_split("test").grades.tolist() == [4, 2]
     assert dataset.set_aside == dataset.notes == ()
 
 
@@ -165,13 +169,14 @@ def test_a_folder_of_no_layout_is_refused_with_the_known_ones(tmp_path):
 
 
 def test_a_missing_folder_is_refused(tmp_path):
-    with pytest.raises(InvalidInput, match="no such folder"):
+    with pytest.raises(InvalidInput, match="folder of the data set does not exist"):
         load_dataset(tmp_path / "nowhere")
 
 
 def test_a_table_without_its_column_is_refused(tmp_path):
-    write_table(tmp_path / "labels.csv", ("file", "grade"), ("a.jpg", 0))
-    with pytest.raises(InvalidInput, match=r"labels\.csv: The table has no column 'icdr_grade'"):
+    write_table(tmp_path / "labels.csv", ("file", "note"), ("a.jpg", 0))
+    why = r"labels\.csv: The table needs a column of photographs and a column of grades.*icdr_grade"
+    with pytest.raises(InvalidInput, match=why):
         load_dataset(tmp_path)
 
 
@@ -183,10 +188,61 @@ def test_a_table_that_is_no_text_is_refused(tmp_path):
 
 def test_a_data_set_without_any_usable_photograph_says_why(tmp_path):
     write_table(tmp_path / "labels.csv", ("file", "icdr_grade"), ("a.jpg", 0))
-    with pytest.raises(InvalidInput, match=r"no usable photograph: .*a\.jpg: the file is missing"):
-        load_dataset(tmp_path)
+    with pytest.raises(InvalidInput, match=r"no usable photograph: a\.jpg: the file is missing"):
+        load_dataset(tmp_path, names=OWN_NAMES)
+
+
+@pytest.mark.parametrize("name", ["there\0/b.jpg", "nowhere/b.jpg", f"{'a' * 300}/b.jpg"])
+def test_a_folder_that_cannot_exist_is_a_row_and_no_note(tmp_path, name):
+    write_photograph(tmp_path / "a.jpg", 1)
+    write_table(tmp_path / "labels.csv", ("file", "icdr_grade"), ("a.jpg", 0), (name, 1))
+    dataset = load_dataset(tmp_path)
+    assert (len(dataset), len(dataset.set_aside), dataset.notes) == (1, 1, ())
 
 
 def test_an_unknown_split_is_answered_with_the_known_ones(idrid):
-    with pytest.raises(InvalidInput, match=r"no split 'valid'. Its splits: test, train"):
-        load_dataset(idrid).of_split("valid")
+    with pytest.raises(InvalidInput, match=r"no split 'valid'. The splits are: test, train"):
+        load_dataset(idrid).select_split("valid")
+
+
+def test_photographs_in_folders_within_a_folder_of_a_grade_are_read(tmp_path):
+    for seed, name in enumerate(("No_DR", "Mild", "Moderate", "Severe", "Proliferate_DR")):
+        write_photograph(tmp_path / name / "clinic" / f"{name}.jfif", seed)
+    (tmp_path / "No_DR" / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "No_DR" / "._b.jpg").touch()
+    dataset = load_dataset(tmp_path)
+    assert list(dataset.count_per_grade().values()) == [1] * 5
+    assert dataset.notes == (
+        "1 hidden file or folder is left out: names that begin with a full stop.",
+        "1 file is left out, in the format HEIC: convert it to JPEG, PNG or TIFF.",
+    )
+
+
+def test_pictures_beside_labelled_photographs_that_are_not_read_are_noted(tmp_path):
+    write_photograph(tmp_path / "eyes" / "a.jpg", 1)
+    write_photograph(tmp_path / "eyes" / "more" / "b.jfif", 2)
+    (tmp_path / "eyes" / "c.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    write_table(tmp_path / "labels.csv", ("file", "icdr_grade"), ("eyes/a.jpg", 0))
+    heic = "1 file is left out, in the format HEIC: convert it to JPEG, PNG or TIFF"
+    assert load_dataset(tmp_path, names=OWN_NAMES).notes == (
+        "Photographs in eyes/more without a label, not read: 1.",
+        f"{heic} ({tmp_path}/eyes/c.heic).",
+    )
+
+
+@pytest.mark.parametrize(("in_table", "on_disk"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_an_umlaut_may_be_spelt_in_two_ways(tmp_path, aptos, in_table, on_disk):
+    name = "M\u00fcller"
+    write_photograph(tmp_path / "own" / f"{normalize(on_disk, name)}.jpg", 1)
+    row = (f"{normalize(in_table, name)}.jpg", 3)
+    write_table(tmp_path / "own" / "labels.csv", ("file", "icdr_grade"), row)
+    assert load_dataset(tmp_path / "own").set_aside == ()
+    write_photograph(aptos / "train_images" / f"{normalize(on_disk, name)}.png", 9, "PNG")
+    write_table(aptos / "train.csv", ("id_code", "diagnosis"), (normalize(in_table, name), 2))
+    assert load_dataset(aptos).set_aside == ()
+
+
+def test_a_picture_is_no_data_set(tmp_path):
+    write_photograph(tmp_path / "a.jpg", 1)
+    with pytest.raises(InvalidInput, match=r"a picture, not a data set.*`drdeploy grade`"):
+        load_dataset(tmp_path / "a.jpg")

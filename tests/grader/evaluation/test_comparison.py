@@ -3,13 +3,17 @@
 import numpy as np
 import pytest
 
-from drdeploy.grader.evaluation.comparison import compare, mcnemar, paired_rate
+from drdeploy.grader.evaluation.comparison import (
+    compare_grades,
+    estimate_paired_rate,
+    mcnemar_p_value,
+)
 from drdeploy.grader.grading import Grade
 
 
 def test_the_same_grades_differ_in_nothing():
     labels = np.arange(5).repeat(20)
-    found = compare(labels, labels, labels)
+    found = compare_grades(labels, labels, labels)
     assert found.changes == ()
     assert found.kappa.value == 0
     assert found.sensitivity[Grade.SEVERE].difference.value == 0
@@ -17,7 +21,7 @@ def test_the_same_grades_differ_in_nothing():
 
 def test_grades_that_never_differ_are_no_proof_that_kappa_cannot():
     labels = np.arange(5).repeat(2)
-    found = compare(labels, labels, labels).kappa
+    found = compare_grades(labels, labels, labels).kappa
     assert found.low is None
     assert "every resample" in found.reason
 
@@ -29,7 +33,7 @@ def test_the_difference_of_kappa_is_scikit_learn_s():
     labels = random.integers(0, 5, 200)
     first, second = (np.clip(labels + random.integers(-1, 2, 200), 0, 4) for _ in range(2))
     one, two = (cohen_kappa_score(labels, x, weights="quadratic") for x in (first, second))
-    found = compare(labels, first, second).kappa
+    found = compare_grades(labels, first, second).kappa
     assert found.value == pytest.approx(two - one)
     assert found.low < found.value < found.high
 
@@ -37,7 +41,7 @@ def test_the_difference_of_kappa_is_scikit_learn_s():
 def test_without_a_discordant_pair_the_bound_still_knows_how_few_there_were():
     z2 = 1.6448536**2
     for n in (10, 100, 1000):
-        found = paired_rate(0, 0, n)
+        found = estimate_paired_rate(0, 0, n)
         assert found.difference.value == 0
         assert found.lower_bound == pytest.approx(-z2 / (n + z2), abs=1e-6)
 
@@ -45,7 +49,7 @@ def test_without_a_discordant_pair_the_bound_still_knows_how_few_there_were():
 @pytest.mark.parametrize(("gained", "lost", "n"), [(8, 1, 21), (2, 9, 60), (0, 3, 40)])
 def test_at_its_limits_the_score_statistic_is_the_normal_quantile(gained, lost, n):
     """With the nuisance rate found by brute force instead of Tango's closed form."""
-    found = paired_rate(gained, lost, n).difference
+    found = estimate_paired_rate(gained, lost, n).difference
     for limit in (found.low, found.high):
         rates = np.linspace(max(0, -limit), (1 - limit) / 2, 400_001)[1:-1]
         gain = rates + limit
@@ -65,7 +69,7 @@ def test_the_lower_bound_holds_its_level():
     bounds = []
     for _ in range(1500):
         gained, lost, _ = random.multinomial(n, [gain, loss, 1 - gain - loss])
-        bounds.append(paired_rate(int(gained), int(lost), n).lower_bound)
+        bounds.append(estimate_paired_rate(int(gained), int(lost), n).lower_bound)
     assert 0.93 <= np.mean(np.array(bounds) <= gain - loss) <= 0.975
 
 
@@ -74,12 +78,12 @@ def test_mcnemar_s_exact_test_is_the_binomial_one():
 
     for gained, lost in [(0, 0), (1, 0), (3, 9), (7, 7)]:
         expected = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
-        assert mcnemar(gained, lost) == pytest.approx(expected)
+        assert mcnemar_p_value(gained, lost) == pytest.approx(expected)
 
 
 def test_every_changed_grade_is_listed_and_new_misses_are_marked():
     labels, first, second = [0, 3, 4, 2], [0, 3, 4, 2], [1, 2, 3, 2]
-    found = compare(labels, first, second)
+    found = compare_grades(labels, first, second)
     assert [change.position for change in found.changes] == [0, 1, 2]
     assert [change.position for change in found.new_misses] == [1]
     assert found.sensitivity[Grade.SEVERE].lost == 1
@@ -87,6 +91,6 @@ def test_every_changed_grade_is_listed_and_new_misses_are_marked():
 
 
 def test_no_diseased_photograph_means_no_difference_of_sensitivity():
-    found = compare([0, 0], [0, 0], [0, 1])
+    found = compare_grades([0, 0], [0, 0], [0, 1])
     assert found.sensitivity[Grade.MODERATE].difference.reason
     assert found.specificity[Grade.MODERATE].lost == 0

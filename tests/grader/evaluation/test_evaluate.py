@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from drdeploy.errors import InvalidInput
-from drdeploy.grader.evaluation.evaluate import evaluate, open_grader
+from drdeploy.grader.evaluation.evaluate import evaluate, read_grader_from_artifact
 from drdeploy.grader.grading import Grade
-from drdeploy.grader.synthetic.photograph import synthetic_photograph
+from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def labelled(tmp_path_factory):
     rows = [("file", "icdr_grade", "split")]
     for at in range(10):
         grade = Grade(at // 2)
-        data = synthetic_photograph(at, grade=grade, width_px=640, height_px=480)
+        data = paint_synthetic_photograph(at, grade=grade, width_px=640, height_px=480)
         (folder / f"{at}.jpg").write_bytes(data)
         rows.append((f"{at}.jpg", int(grade), "train" if at % 2 else "test"))
     with (folder / "labels.csv").open("w", newline="") as file:
@@ -44,4 +44,4 @@ def test_a_missing_artifact_is_named(labelled):
     with pytest.raises(InvalidInput, match="nowhere"):
         evaluate(labelled, "nowhere.tar.gz")
     with pytest.raises(InvalidInput, match="nowhere"):
-        open_grader("nowhere")
+        read_grader_from_artifact("nowhere")

@@ -7,12 +7,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from labelled_folders import write_photograph, write_table
-from tiny_models import onnx_artifact, tiny_onnx
+from tiny_models import described, onnx_artifact, tiny_onnx
 from typer.testing import CliRunner
 
 from drdeploy.cli.app import build_app
 from drdeploy.errors import InvalidInput
-from drdeploy.grader.artifacts import Clinical, OperatingPoint, Rate, pack
+from drdeploy.grader.artifacts import Clinical, OperatingPoint, Rate, pack_archive
 from drdeploy.grader.evaluation.predictions import GradedSet
 
 LOCKED = Clinical(
@@ -45,7 +45,7 @@ def artifact(tmp_path_factory):
     """The mean colour decides; an archive with locked thresholds."""
     folder = tmp_path_factory.mktemp("locked")
     archive = folder / "locked.tar.gz"
-    pack(tiny_onnx(folder), archive, name="tiny", weights="trained", clinical=LOCKED)
+    pack_archive(tiny_onnx(folder), archive, described("tiny", weights="trained", clinical=LOCKED))
     return archive
 
 
@@ -84,7 +84,7 @@ def tables(tmp_path_factory):
             labels=labels,
             probabilities=shares / shares.sum(axis=1, keepdims=True),
             reasons=("",) * labels.size,
-        ).write(folder / f"{name}.csv")
+        ).write_csv(folder / f"{name}.csv")
     return folder
 
 
@@ -108,7 +108,7 @@ def test_json_holds_every_figure_with_its_interval_and_n(artifact, data):
 def test_standard_output_carries_json_alone(artifact, data):
     result = run(artifact, "--data", data, "--json")
     json.loads(result.stdout)
-    assert "grading" not in result.stdout
+    assert "grading with" not in result.stdout
 
 
 def test_thresholds_are_the_artifact_s(artifact, data):
@@ -118,11 +118,11 @@ def test_thresholds_are_the_artifact_s(artifact, data):
 
 
 def test_what_cannot_be_read_is_ungradable_and_what_is_twice_is_set_aside(artifact, data):
-    found = document(artifact, "--data", data)
+    found = document(artifact, "--data", data, "--names")
     assert found["ungradable"]["value"] == pytest.approx(1 / 13, abs=1e-6)
     (refused,) = found["ungradable"]["files"]
     assert refused["file"] == "text.jpg"
-    causes = {one["file"].rpartition("/")[2]: one["cause"] for one in found["data"]["set_aside"]}
+    causes = {one["file"]: one["cause"] for one in found["data"]["set_aside"]}
     assert causes == {"copy.jpg": "duplicate", "gone.jpg": "missing"}
     referring = found["referable"]["ungradable_referred"]["sensitivity"]
     assert referring["n"] == found["referable"]["sensitivity"]["n"] + 1
@@ -193,18 +193,51 @@ def test_the_terminal_says_the_same_and_names_severe_eyes_graded_0(artifact, dat
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "Either photographs or predictions are needed"),
-        (["--data", "x", "--oof", "y"], "Either photographs or predictions are needed"),
-        (["--oof", "missing.csv"], "no such file of predictions"),
-        (["missing.tar.gz", "--oof", "y"], "no such artifact"),
-        (["a", "b", "--oof", "y"], "thresholds of one artifact"),
-        (["--data", "x", "--prevalence", "1"], "prevalence of 1 is not between"),
-        (["--data", "missing-folder"], "no such folder"),
+        ([], "An evaluation needs either photographs or predictions"),
+        (["--data", "x", "--oof", "y"], "An evaluation needs either photographs or predictions"),
+        (["--oof", "missing.csv"], "file of predictions does not exist"),
+        (["missing.tar.gz", "--oof", "y"], "artifact does not exist"),
+        (["a", "b", "--oof", "y"], "only one artifact"),
+        (["--data", "x", "--prevalence", "1"], "prevalence must be between 0 and 1"),
+        (["--data", "missing-folder"], "folder of the data set does not exist"),
     ],
 )
 def test_what_cannot_be_evaluated_is_an_error_that_says_why(arguments, complaint):
     with pytest.raises(InvalidInput, match=complaint):
         run(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--by", "site"], r"--by names the column 'site', which the table.*icdr_grade"),
+        (["--by", "file"], "has 80 different values; subgroups need 2 to 20"),
+        (["--second-label", "file"], "no ICDR grade from 0 to 4"),
+        (["--patient", "nobody"], "--patient names the column 'nobody', which the table"),
+        (["--prevalence", "estimate"], "artifact has no operating points at grades 2 and 3"),
+        (["--prevalence", "often"], "prevalence must be between 0 and 1, not often"),
+    ],
+)
+def test_what_the_table_does_not_have_is_an_error_that_says_so(tables, arguments, complaint):
+    with pytest.raises(InvalidInput) as caught:
+        run("--oof", tables / "good.csv", *arguments)
+    assert re.search(complaint, f"{caught.value}")
+
+
+def test_patients_and_cameras_come_from_the_table_of_labels(artifact, data, tmp_path):
+    rows = [(data / f"{at}.jpg", at % 5, f"person {at // 2}", "AB"[at % 2]) for at in range(12)]
+    write_table(tmp_path / "labels.csv", ("file", "icdr_grade", "who", "Camera"), *rows)
+    asked = ["--by", "patient", "--by", "camera", "--patient", "who"]
+    found = document(artifact, "--data", tmp_path, *asked)
+    assert found["groups"] == {"unit": "patient", "n": 6}
+    assert (found["patients"]["unit"], found["patients"]["n"]) == ("patient", 6)
+    assert [(one["value"], one["n"]) for one in found["subgroups"]["camera"]] == [
+        ("A", 6),
+        ("B", 6),
+    ]
+    assert found["flow"]["read"] == 12
+    with pytest.raises(InvalidInput, match="no patients or sessions, which --by patient needs"):
+        run(artifact, "--data", data, "--by", "patient")
 
 
 def test_the_grader_in_the_box_is_evaluated_if_none_is_named(shared, tmp_path):
@@ -247,7 +280,7 @@ class Parsed(HTMLParser):
 @pytest.fixture(scope="module")
 def written(artifact, other, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("out") / "evaluation"
-    run(artifact, other, "--data", data, "--against", other, "--out", folder)
+    run(artifact, other, "--data", data, "--against", other, "--out", folder, "--names")
     return folder
 
 
@@ -288,7 +321,7 @@ def test_the_page_lists_what_was_missed_refused_set_aside_and_changed(written):
 
 def test_predictions_are_kept_and_can_be_evaluated_again(written, artifact):
     first = json.loads((written / "evaluation.json").read_text())["evaluations"][0]
-    again = document(artifact, "--oof", written / "predictions-1.csv")
+    again = document(artifact, "--oof", written / "predictions-1.csv", "--names")
     assert again["kappa"] == first["kappa"]
     assert again["ungradable"] == first["ungradable"]
 

@@ -7,16 +7,20 @@ from hypothesis import strategies as st
 
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.artifacts import OperatingPoint, Rate
-from drdeploy.grader.evaluation.curves import reliability
-from drdeploy.grader.evaluation.evaluation import evaluate_probabilities, predictive_values
+from drdeploy.grader.evaluation.evaluation import estimate_predictive_values, evaluate_probabilities
 from drdeploy.grader.evaluation.metrics import (
-    confusion_matrix,
-    expected_calibration_error,
-    kappa,
-    quadratic_weighted_kappa,
+    compute_quadratic_weighted_kappa,
+    compute_reliability_bins,
+    count_confusion_matrix,
+    estimate_calibration_error,
+    estimate_kappa,
 )
 from drdeploy.grader.grading import Grade
-from drdeploy.statistics.proportions import auroc, newcombe_limits, wilson
+from drdeploy.statistics.proportions import (
+    estimate_auroc,
+    estimate_proportion,
+    newcombe_limits_of_auroc,
+)
 
 
 def grader(n=300, seed=0, noise=0.8):
@@ -46,7 +50,9 @@ def test_auroc_is_scikit_learn_s_also_with_ties():
 
     labels, probabilities = grader()
     scores = np.round(probabilities[:, 2:].sum(axis=1), 1)
-    assert auroc(labels >= 2, scores).value == pytest.approx(roc_auc_score(labels >= 2, scores))
+    assert estimate_auroc(labels >= 2, scores).value == pytest.approx(
+        roc_auc_score(labels >= 2, scores)
+    )
 
 
 def test_delong_s_interval_covers_the_truth():
@@ -55,7 +61,7 @@ def test_delong_s_interval_covers_the_truth():
     covered = 0
     for _ in range(400):
         scores = np.concatenate([random.normal(1, 1, 40), random.normal(0, 1, 60)])
-        covered += not auroc(np.arange(100) < 40, scores).excludes(truth)
+        covered += not estimate_auroc(np.arange(100) < 40, scores).interval_excludes(truth)
     assert 0.92 <= covered / 400 <= 0.98
 
 
@@ -64,17 +70,17 @@ def test_delong_s_interval_is_about_the_bootstrap_s():
     is_ill, scores = labels >= 2, probabilities[:, 2:].sum(axis=1)
     random = np.random.default_rng(3)
     drawn = [random.integers(0, 150, 150) for _ in range(800)]
-    areas = [auroc(is_ill[chosen], scores[chosen]).value for chosen in drawn]
-    found = auroc(is_ill, scores)
+    areas = [estimate_auroc(is_ill[chosen], scores[chosen]).value for chosen in drawn]
+    found = estimate_auroc(is_ill, scores)
     assert (found.low, found.high) == pytest.approx(np.quantile(areas, [0.025, 0.975]), abs=0.012)
 
 
 def test_copies_of_a_photograph_do_not_narrow_the_interval_of_the_area():
     labels, probabilities = grader(100)
     is_ill, scores = labels >= 2, probabilities[:, 2:].sum(axis=1)
-    alone = auroc(is_ill, scores)
-    together = auroc(is_ill.repeat(3), scores.repeat(3), np.arange(100).repeat(3))
-    apart = auroc(is_ill.repeat(3), scores.repeat(3))
+    alone = estimate_auroc(is_ill, scores)
+    together = estimate_auroc(is_ill.repeat(3), scores.repeat(3), np.arange(100).repeat(3))
+    apart = estimate_auroc(is_ill.repeat(3), scores.repeat(3))
     assert (together.low, together.high) == pytest.approx((alone.low, alone.high), abs=1e-9)
     assert apart.high - apart.low < 0.7 * (alone.high - alone.low)
 
@@ -87,18 +93,18 @@ def test_sessions_with_both_eyes_get_the_interval_that_a_bootstrap_over_sessions
     scores = is_ill + common + random.normal(0, 0.5, 160)
     eyes = np.arange(160).reshape(80, 2)
     drawn = [eyes[random.integers(0, 80, 80)].ravel() for _ in range(800)]
-    areas = [auroc(is_ill[chosen], scores[chosen]).value for chosen in drawn]
-    found = auroc(is_ill, scores, session)
+    areas = [estimate_auroc(is_ill[chosen], scores[chosen]).value for chosen in drawn]
+    found = estimate_auroc(is_ill, scores, session)
     assert (found.low, found.high) == pytest.approx(np.quantile(areas, [0.025, 0.975]), abs=0.02)
 
 
 @pytest.mark.parametrize(("ill", "well"), [(1, 1), (1, 30), (5, 9), (60, 200)])
 def test_two_sides_that_do_not_overlap_are_no_proof_of_a_perfect_area(ill, well):
     is_ill = np.arange(ill + well) < ill
-    found = auroc(is_ill, is_ill * 1.0)
+    found = estimate_auroc(is_ill, is_ill * 1.0)
     assert found.value == found.high == 1
     assert 0 < found.low < 1
-    assert found.low == pytest.approx(1 - newcombe_limits(0.0, well, ill)[1])
+    assert found.low == pytest.approx(1 - newcombe_limits_of_auroc(0.0, well, ill)[1])
 
 
 def test_newcombe_s_interval_covers_the_truth_of_a_very_good_grader():
@@ -107,14 +113,14 @@ def test_newcombe_s_interval_covers_the_truth_of_a_very_good_grader():
     covered = 0
     for _ in range(400):
         scores = np.concatenate([random.normal(3.09, 1, 12), random.normal(0, 1, 15)])
-        covered += not auroc(np.arange(27) < 12, scores).excludes(truth)
+        covered += not estimate_auroc(np.arange(27) < 12, scores).interval_excludes(truth)
     assert covered / 400 >= 0.92
 
 
 def test_wilson_s_interval_is_the_published_one():
     # Newcombe, Stat. Med. 1998, 17:857-872, table I.
     for successes, n, low, high in [(81, 263, 0.2553, 0.3662), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)]:  # fmt: skip # noqa: E501
-        found = wilson(successes, n)
+        found = estimate_proportion(successes, n)
         assert (found.low, found.high) == pytest.approx((low, high), abs=1e-4)
 
 
@@ -143,7 +149,9 @@ def test_operating_points_are_evaluated_at_their_own_threshold():
     assert result.vision_threatening.operating_points == ()
     flagged = probabilities[:, 2:].sum(axis=1) >= 0.1
     assert found.sensitivity.value == pytest.approx(flagged[labels >= 2].mean())
-    assert (found.ppv, found.npv) == predictive_values(found.sensitivity, found.specificity, 0.3)
+    assert (found.ppv, found.npv) == estimate_predictive_values(
+        found.sensitivity, found.specificity, 0.3
+    )
 
 
 def test_ungradable_photographs_count_in_their_share_alone():
@@ -175,14 +183,16 @@ def test_an_eye_that_cannot_be_graded_counts_as_referred_where_that_is_asked():
 
 
 def test_predictive_values_follow_bayes():
-    ppv, npv = predictive_values(wilson(90, 100), wilson(80, 100), 0.2)
+    ppv, npv = estimate_predictive_values(
+        estimate_proportion(90, 100), estimate_proportion(80, 100), 0.2
+    )
     assert ppv.value == pytest.approx(0.18 / (0.18 + 0.16))
     assert npv.value == pytest.approx(0.64 / (0.64 + 0.02))
     assert ppv.low < ppv.value < ppv.high
 
 
 def test_a_predictive_value_of_what_nobody_gets_is_no_number():
-    ppv, npv = predictive_values(wilson(9, 9), wilson(0, 9), 0.2)
+    ppv, npv = estimate_predictive_values(estimate_proportion(9, 9), estimate_proportion(0, 9), 0.2)
     assert ppv.value == pytest.approx(0.2)
     assert (npv.value, npv.low, npv.reason) == (None, None, "no eye is cleared")
 
@@ -196,11 +206,11 @@ def test_a_grader_that_is_right_has_no_calibration_error():
 def test_all_right_is_no_proof_of_never_wrong():
     labels = np.arange(5).repeat(4)
     found = evaluate_probabilities(labels, np.eye(5)[labels])
-    assert found.accuracy.low == pytest.approx(wilson(20, 20).low)
+    assert found.accuracy.low == pytest.approx(estimate_proportion(20, 20).low)
     assert found.kappa.low is None
     assert "every resample" in found.kappa.reason
     by_pair = evaluate_probabilities(labels, np.eye(5)[labels], groups=np.arange(20) // 2).accuracy
-    assert (by_pair.low, by_pair.n) == (pytest.approx(wilson(10, 10).low), 20)
+    assert (by_pair.low, by_pair.n) == (pytest.approx(estimate_proportion(10, 10).low), 20)
 
 
 def test_the_calibration_error_s_interval_knows_that_small_samples_look_worse():
@@ -218,9 +228,9 @@ def test_the_calibration_error_s_interval_knows_that_small_samples_look_worse():
     labels, said = drawn(400_000)
     truth = sum(  # of a large sample, without its interval
         abs(one.share.value - one.probability) * one.share.n / labels.size
-        for one in reliability(said.max(axis=1), said.argmax(axis=1) == labels)
+        for one in compute_reliability_bins(said.max(axis=1), said.argmax(axis=1) == labels)
     )
-    found = [expected_calibration_error(*drawn(200)) for _ in range(60)]
+    found = [estimate_calibration_error(*drawn(200)) for _ in range(60)]
     assert all(one.low <= one.value <= one.high for one in found)
     assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.85
 
@@ -240,9 +250,9 @@ def test_kappa_s_interval_covers_the_truth():
         labels, probabilities = grader(n, seed)
         return labels, probabilities.argmax(axis=1)
 
-    truth = kappa(*graded(200_000, 0)).value
-    found = [kappa(*graded(150, seed)) for seed in range(1, 121)]
-    assert 0.87 <= np.mean([not one.excludes(truth) for one in found]) <= 1
+    truth = estimate_kappa(*graded(200_000, 0)).value
+    found = [estimate_kappa(*graded(150, seed)) for seed in range(1, 121)]
+    assert 0.87 <= np.mean([not one.interval_excludes(truth) for one in found]) <= 1
 
 
 def test_sessions_that_agree_within_themselves_widen_the_interval():
@@ -296,8 +306,8 @@ def test_labels_and_probabilities_that_do_not_fit_are_refused(labels, shape):
 @settings(max_examples=50, deadline=None)
 def test_kappa_is_symmetric_at_most_one_and_undefined_for_a_single_grade(pairs):
     labels, answers = np.array(pairs).T
-    one = quadratic_weighted_kappa(confusion_matrix(labels, answers))
-    other = quadratic_weighted_kappa(confusion_matrix(answers, labels))
+    one = compute_quadratic_weighted_kappa(count_confusion_matrix(labels, answers))
+    other = compute_quadratic_weighted_kappa(count_confusion_matrix(answers, labels))
     assert one == pytest.approx(other, nan_ok=True)
     assert np.isnan(one) == (len({*labels, *answers}) == 1)
     assert not one > 1

@@ -8,16 +8,18 @@ from tiny_models import onnx_artifact
 
 from drdeploy.errors import InvalidInput
 from drdeploy.grader.artifacts import Provenance, open_artifact
-from drdeploy.grader.datasets import deduplicate, load_dataset
+from drdeploy.grader.datasets import load_dataset, set_copies_aside
+from drdeploy.grader.evaluation.details import EvaluationOptions, compute_evaluation_details
+from drdeploy.grader.evaluation.evaluation import evaluate_graded_set
 from drdeploy.grader.evaluation.graders import (
     Grader,
+    GraderEvaluation,
     TestSet,
-    choose_photographs,
-    compare_pairwise,
-    evaluate_file,
-    evaluate_grader,
-    notes_on,
-    with_distinct_names,
+    choose_test_photographs,
+    collect_notes_on_grader,
+    compare_on_common_photographs,
+    evaluate_prediction_table,
+    make_names_distinct,
 )
 from drdeploy.grader.evaluation.predictions import GradedSet
 from drdeploy.grader.grading import Grade
@@ -64,34 +66,37 @@ def graded(labels, answers, files=None, reasons=None):
 
 
 def evaluated(name, *args, **kwargs):
-    return evaluate_grader(Grader(name, name), TestSet("set", "set"), graded(*args, **kwargs))
+    answers = graded(*args, **kwargs)
+    found = evaluate_graded_set(answers, None)
+    details = compute_evaluation_details(answers, None, EvaluationOptions())
+    return GraderEvaluation(Grader(name, name), TestSet("set", "set"), answers, found, details)
 
 
 def test_the_test_split_is_taken_where_there_is_one(dataset):
-    choice = choose_photographs(dataset)
+    choice = choose_test_photographs(dataset)
     assert choice.test_set.split == "test"
     assert names(choice) == ["c", "d", "copy", "e"]
 
 
 def test_another_split_or_all_are_taken_where_they_are_named(dataset):
-    assert names(choose_photographs(dataset, "train")) == ["a", "b"]
-    assert choose_photographs(dataset, "all").test_set.split == "all"
-    assert len(choose_photographs(dataset, "all").photographs) == 6
+    assert names(choose_test_photographs(dataset, "train")) == ["a", "b"]
+    assert choose_test_photographs(dataset, "all").test_set.split == "all"
+    assert len(choose_test_photographs(dataset, "all").photographs) == 6
     with pytest.raises(InvalidInput, match="no split 'validation'"):
-        choose_photographs(dataset, "validation")
+        choose_test_photographs(dataset, "validation")
 
 
 def test_what_is_set_aside_of_the_split_is_listed_and_nothing_of_another(dataset):
-    (conflict,) = choose_photographs(dataset).test_set.set_aside[-1:]
-    assert conflict.file.endswith("test/conflict.jpg")
-    files = {one.file.rpartition("/")[2] for one in choose_photographs(dataset).test_set.set_aside}
+    (conflict,) = choose_test_photographs(dataset).test_set.set_aside[-1:]
+    assert conflict.file == dataset.folder / "test" / "conflict.jpg"
+    files = {one.file.name for one in choose_test_photographs(dataset).test_set.set_aside}
     assert files == {"conflict.jpg", "gone.jpg"}  # of a missing file the split is not known
 
 
 def test_sessions_of_another_split_are_noted_and_can_be_set_aside(dataset):
-    (note,) = choose_photographs(dataset).test_set.notes
+    (note,) = choose_test_photographs(dataset).test_set.notes
     assert note.startswith("2 of the 4 photographs share")
-    strict = choose_photographs(dataset, new_sessions=True)
+    strict = choose_test_photographs(dataset, new_sessions=True)
     assert names(strict) == ["d", "e"]
     reasons = [one.reason for one in strict.test_set.set_aside]
     assert reasons.count("its session or patient is in another split too") == 2
@@ -101,30 +106,35 @@ def test_sessions_of_another_split_are_noted_and_can_be_set_aside(dataset):
 def test_without_sessions_a_note_says_what_that_does_to_intervals(tmp_path):
     write_photograph(tmp_path / "a.jpg", 1)
     write_table(tmp_path / "labels.csv", ("file", "icdr_grade"), ("a.jpg", 2))
-    (note,) = choose_photographs(load_dataset(tmp_path)).test_set.notes
+    (note,) = choose_test_photographs(load_dataset(tmp_path)).test_set.notes
     assert "may be too narrow" in note
 
 
 def test_a_note_says_that_a_grader_was_trained_on_the_photographs(dataset, tmp_path):
     manifest = open_artifact(onnx_artifact(tmp_path / "tiny")).manifest
-    digest = deduplicate(dataset).training_part().digest
+    digest = set_copies_aside(dataset).select_training_part().digest
     provenance = Provenance(dataset=f"mine, sha256:{digest}")
     tiny = Grader("tiny", "", msgspec.structs.replace(manifest, provenance=provenance))
-    notes = notes_on(tiny, choose_photographs(dataset, "train"))
+    notes = collect_notes_on_grader(tiny, choose_test_photographs(dataset, "train"))
     assert any("was trained on 2 of the 2 photographs" in note for note in notes)
-    assert not any("trained on" in note for note in notes_on(tiny, choose_photographs(dataset)))
+    assert not any(
+        "trained on" in note
+        for note in collect_notes_on_grader(tiny, choose_test_photographs(dataset))
+    )
 
 
 def test_a_note_says_that_the_weights_are_random(dataset, tmp_path):
     manifest = open_artifact(onnx_artifact(tmp_path / "tiny")).manifest
-    (note,) = notes_on(Grader("tiny", "tiny", manifest), choose_photographs(dataset))
+    (note,) = collect_notes_on_grader(
+        Grader("tiny", "tiny", manifest), choose_test_photographs(dataset)
+    )
     assert "mean nothing" in note
 
 
 def test_two_graders_are_compared_on_what_both_graded():
     first = evaluated("old", [0, 3, 4, 2], [0, 3, 4, 2])
     second = evaluated("new", [0, 3, 4, 2], [0, 2, 4, 2], reasons=["too dark", "", "", ""])
-    found = compare_pairwise(first, second)
+    found = compare_on_common_photographs(first, second)
     assert (found.comparison.n, found.left_out) == (3, 1)
     (change,) = found.comparison.changes
     assert found.graded.files[change.position] == "1"
@@ -135,7 +145,7 @@ def test_two_graders_are_compared_on_what_both_graded():
 def test_two_tables_are_matched_by_their_files_not_by_their_order():
     first = evaluated("old", [0, 3, 4], [0, 3, 4], files=["a", "b", "c"])
     second = evaluated("new", [4, 0, 1], [4, 0, 1], files=["c", "a", "x"])
-    found = compare_pairwise(first, second)
+    found = compare_on_common_photographs(first, second)
     assert found.graded.files == ("a", "c")
     assert found.comparison.changes == ()
     assert found.left_out == 2
@@ -144,20 +154,20 @@ def test_two_tables_are_matched_by_their_files_not_by_their_order():
 def test_graders_with_other_labels_or_nothing_in_common_are_not_compared():
     first = evaluated("old", [0, 3], [0, 3])
     with pytest.raises(InvalidInput, match="different labels for 1"):
-        compare_pairwise(first, evaluated("new", [0, 4], [0, 3]))
+        compare_on_common_photographs(first, evaluated("new", [0, 4], [0, 3]))
     with pytest.raises(InvalidInput, match="in common"):
-        compare_pairwise(first, evaluated("new", [0, 3], [0, 3], files=["x", "y"]))
+        compare_on_common_photographs(first, evaluated("new", [0, 3], [0, 3], files=["x", "y"]))
 
 
 def test_a_table_without_an_artifact_is_evaluated_by_its_most_probable_grades(tmp_path):
     path = tmp_path / "run" / "oof.csv"
-    graded([0, 3, 4], [0, 3, 3]).write(path)
-    found = evaluate_file(path, None)
+    graded([0, 3, 4], [0, 3, 3]).write_csv(path)
+    found = evaluate_prediction_table(path, None)
     assert found.grader.name == "run/oof.csv"
     assert found.evaluation.accuracy.value == pytest.approx(2 / 3)
     assert "most probable grade" in found.notes[0]
 
 
 def test_those_of_the_same_name_are_called_by_their_paths():
-    named = with_distinct_names([Grader("m", "a/m"), Grader("m", "b/m"), Grader("n", "n")])
+    named = make_names_distinct([Grader("m", "a/m"), Grader("m", "b/m"), Grader("n", "n")])
     assert [one.name for one in named] == ["a/m", "b/m", "n"]

@@ -12,6 +12,7 @@ from drdeploy.errors import InvalidInput
 from drdeploy.grader.datasets import load_dataset
 from drdeploy.grader.evaluation.predictions import GradedSet, predict_dataset
 from drdeploy.grader.inference import InferenceService
+from drdeploy.photograph_names import OWN_NAMES
 
 TABLE = "file,icdr_grade,p0,p1,p2,p3,p4\n"
 
@@ -30,7 +31,7 @@ def labelled(tmp_path_factory):
         write_photograph(folder / f"{at}.jpg", at)
     (folder / "3.jpg").write_text("no photograph")
     write_table(folder / "labels.csv", ("file", "icdr_grade", "session_group"), *rows)
-    return load_dataset(folder, keep_unreadable=True)
+    return load_dataset(folder, keep_unreadable=True, names=OWN_NAMES)
 
 
 def test_photographs_are_graded_as_a_server_would(service, labelled):
@@ -69,8 +70,8 @@ def test_a_classifier_of_something_else_is_refused(tmp_path, labelled):
 
 def test_a_table_that_was_written_is_read_back(service, labelled, tmp_path):
     written = predict_dataset(service, labelled)
-    written.write(tmp_path / "run" / "predictions.csv")
-    read = GradedSet.read(tmp_path / "run" / "predictions.csv")
+    written.write_csv(tmp_path / "run" / "predictions.csv")
+    read = GradedSet.read_csv(tmp_path / "run" / "predictions.csv")
     assert (read.files, read.reasons) == (written.files, written.reasons)
     assert read.labels.tolist() == written.labels.tolist()
     assert read.groups.tolist() == written.groups.tolist()
@@ -81,15 +82,15 @@ def test_file_names_are_no_formulas_in_the_table(service, labelled, tmp_path):
     graded = predict_dataset(service, labelled)
     files = ("=HYPERLINK(1)", "-1+1.jpg", *graded.files[2:])
     path = tmp_path / "predictions.csv"
-    replace(graded, files=files).write(path)
+    replace(graded, files=files).write_csv(path)
     assert [row["file"][:2] for row in csv.DictReader(path.open())][:2] == ["'=", "'-"]
-    assert GradedSet.read(path).files == files
+    assert GradedSet.read_csv(path).files == files
 
 
 def test_files_labels_and_probabilities_are_enough(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text(f"{TABLE}a.jpg,2,0.1,0.1,0.6,0.1,0.1\nb.jpg,0,1,0,0,0,0\n")
-    read = GradedSet.read(path)
+    read = GradedSet.read_csv(path)
     assert read.groups.tolist() == ["a.jpg", "b.jpg"]
     assert read.is_gradable.all()
 
@@ -98,13 +99,13 @@ def test_files_labels_and_probabilities_are_enough(tmp_path):
     ("text", "complaint"),
     [
         ("file,icdr_grade\na.jpg,0\n", "no column 'p0'"),
-        (TABLE, "no row"),
+        (TABLE, "is empty"),
         (f"{TABLE}a.jpg,7,1,0,0,0,0\n", r"row 1: '7' is not an ICDR grade"),
         (f"{TABLE}a.jpg,1,1,0,0,0,0\nb.jpg,1,1,x,0,0,0\n", "row 2: A probability is not a number"),
         (f"{TABLE}a.jpg,1,,,,,\n", "row 1: A probability is not a number"),
-        (f"{TABLE}a.jpg,1,0.9,0.9,0,0,0\n", "row 1: These are not probabilities"),
-        (f"{TABLE}a.jpg,1,2,-1,0,0,0\n", "row 1: These are not probabilities"),
-        (f"{TABLE}a.jpg,1,nan,1,0,0,0\n", "row 1: These are not probabilities"),
+        (f"{TABLE}a.jpg,1,0.9,0.9,0,0,0\n", "row 1: The values p0 to p4 are not probabilities"),
+        (f"{TABLE}a.jpg,1,2,-1,0,0,0\n", "row 1: The values p0 to p4 are not probabilities"),
+        (f"{TABLE}a.jpg,1,nan,1,0,0,0\n", "row 1: The values p0 to p4 are not probabilities"),
         (f"{TABLE}a.jpg,1,1\n", "row 1: A probability is not a number"),
     ],
 )
@@ -112,9 +113,9 @@ def test_a_table_that_holds_no_predictions_says_where(tmp_path, text, complaint)
     path = tmp_path / "wrong.csv"
     path.write_text(text)
     with pytest.raises(InvalidInput, match=complaint):
-        GradedSet.read(path)
+        GradedSet.read_csv(path)
 
 
 def test_a_table_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(InvalidInput, match="no such file"):
-        GradedSet.read(tmp_path / "oof.csv")
+    with pytest.raises(InvalidInput, match="predictions does not exist"):
+        GradedSet.read_csv(tmp_path / "oof.csv")

@@ -5,9 +5,9 @@ import pytest
 from image_files import disc, encoded, gradient
 from PIL import Image
 
-from drdeploy.grader.fundus.apply import apply, model_input
-from drdeploy.grader.fundus.decode import decode, read_header
-from drdeploy.grader.fundus.field_of_view import field_of_view
+from drdeploy.grader.fundus.apply import apply_transform, make_model_input
+from drdeploy.grader.fundus.decode import decode_image, read_and_check_header
+from drdeploy.grader.fundus.field_of_view import find_field_of_view
 from drdeploy.grader.fundus.photograph import DecodedPhotograph, decode_photograph
 from drdeploy.grader.fundus.transform import CAFFE_BGR_MEAN, STUDY_TRANSFORM, FundusTransform
 
@@ -16,7 +16,7 @@ RAW = {"value_range": (0.0, 255.0)}
 
 def input_from(transform, image):
     """The model's input from pixels that are decoded already."""
-    return apply(transform, DecodedPhotograph.of(image))
+    return apply_transform(transform, DecodedPhotograph.from_pixels(image))
 
 
 @pytest.mark.parametrize("crop", ["none", "field_of_view"])
@@ -113,7 +113,7 @@ def photographs(shared):
     """Files of camera resolution, each with its full decode."""
     paths = sorted((shared / "data/full_resolution").glob("*.jpg"))[::5]
     files = [path.read_bytes() for path in paths]
-    return [(data, DecodedPhotograph.of(decode(data))) for data in files]
+    return [(data, DecodedPhotograph.from_pixels(decode_image(data))) for data in files]
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,11 @@ def test_a_reduced_decode_gives_nearly_the_same_input(
 ):
     transform = FundusTransform(crop=crop, filter=image_filter, interpolation=interpolation, **RAW)
     for data, full in photographs:
-        reduced = decode_photograph(read_header(data), transform)
+        reduced = decode_photograph(read_and_check_header(data), transform)
         assert reduced.image.shape[0] < 400
-        difference = np.abs(apply(transform, reduced) - apply(transform, full)).mean()
+        difference = np.abs(
+            apply_transform(transform, reduced) - apply_transform(transform, full)
+        ).mean()
         assert difference < allowed  # of 255
 
 
@@ -140,11 +142,11 @@ def test_a_reduced_decode_gives_nearly_the_same_input(
 def test_what_shrinks_by_averaging_is_the_same_input_however_far_it_was_decoded(crop):
     data = encoded(Image.fromarray(disc(1200, 1200, (600, 600), 590)), "PNG")
     transform = FundusTransform(crop=crop, height_px=64, width_px=64, **RAW)
-    whole, half, least = (decode(data, min_side_px=px) for px in (None, 600, 96))
+    whole, half, least = (decode_image(data, min_side_px=px) for px in (None, 600, 96))
     assert (whole.shape[0], half.shape[0], least.shape[0]) == (1200, 600, 150)
-    view = field_of_view(whole)
+    view = find_field_of_view(whole)
     inputs = [
-        apply(transform, DecodedPhotograph(image, view.shrunk(1200 / len(image))))
+        apply_transform(transform, DecodedPhotograph(image, view.scaled_down(1200 / len(image))))
         for image in (whole, half, least)
     ]
     assert np.abs(inputs[1] - inputs[0]).max() <= 1.0  # the half was rounded once more
@@ -155,4 +157,4 @@ def test_what_shrinks_by_averaging_is_the_same_input_however_far_it_was_decoded(
 def test_the_thinnest_pictures_still_become_input(size):
     data = encoded(Image.new("RGB", size, (90, 40, 10)), "PNG")
     transform = FundusTransform(filter="graham")
-    assert model_input(transform, data).shape == (224, 224, 3)
+    assert make_model_input(transform, data).shape == (224, 224, 3)

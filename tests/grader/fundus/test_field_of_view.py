@@ -7,8 +7,20 @@ import pytest
 from image_files import disc, gradient
 from PIL import Image
 
-from drdeploy.grader.fundus.decode import decode
-from drdeploy.grader.fundus.field_of_view import FieldOfView, field_of_view
+from drdeploy.grader.fundus.apply import apply_transform
+from drdeploy.grader.fundus.decode import decode_image
+from drdeploy.grader.fundus.field_of_view import (
+    FieldOfView,
+    find_field_of_view,
+    paint_surround_black,
+)
+from drdeploy.grader.fundus.gradability import (
+    find_ungradable_reason,
+    measure_photograph_quality,
+)
+from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
+from drdeploy.grader.fundus.photograph import DecodedPhotograph
+from drdeploy.grader.fundus.transform import FundusTransform
 
 IDRID = sorted(Path(__file__).parents[3].glob("examples/photographs/IDRiD_*.jpg"))
 
@@ -29,13 +41,15 @@ def edges(view):
     ],
 )
 def test_the_disc_is_found_within_one_percent(name, image, expected):
-    np.testing.assert_allclose(edges(field_of_view(image)), expected, atol=0.01 * max(image.shape))
+    np.testing.assert_allclose(
+        edges(find_field_of_view(image)), expected, atol=0.01 * max(image.shape)
+    )
 
 
 def test_a_label_in_the_corner_is_not_the_eye():
     image = disc(600, 400, (300, 200), 190)
     image[5:20, 5:100] = 255
-    np.testing.assert_allclose(edges(field_of_view(image)), (110, 10, 490, 390), atol=8)
+    np.testing.assert_allclose(edges(find_field_of_view(image)), (110, 10, 490, 390), atol=8)
 
 
 def test_a_few_hot_pixels_are_not_the_eye():
@@ -43,13 +57,13 @@ def test_a_few_hot_pixels_are_not_the_eye():
     image[
         np.random.default_rng(0).integers(0, 400, 60), np.random.default_rng(1).integers(0, 600, 60)
     ] = 255
-    np.testing.assert_allclose(edges(field_of_view(image)), (150, 50, 450, 350), atol=6)
+    np.testing.assert_allclose(edges(find_field_of_view(image)), (150, 50, 450, 350), atol=6)
 
 
 def test_a_bright_optic_disc_does_not_hide_the_rest():
     image = disc(600, 400, (300, 200), 190, colour=(90, 40, 15))
     image[170:230, 150:210] = 255
-    np.testing.assert_allclose(edges(field_of_view(image)), (110, 10, 490, 390), atol=6)
+    np.testing.assert_allclose(edges(find_field_of_view(image)), (110, 10, 490, 390), atol=6)
 
 
 @pytest.mark.parametrize(
@@ -67,25 +81,27 @@ def test_a_bright_optic_disc_does_not_hide_the_rest():
     ids=["black", "flat", "noise", "dark noise", "pixel", "row", "column", "already cropped"],
 )
 def test_without_a_dark_surround_the_whole_frame_is_the_view(image):
-    assert field_of_view(image) == FieldOfView.whole(image.shape[1], image.shape[0])
+    assert find_field_of_view(image) == FieldOfView.covering_whole_frame(
+        image.shape[1], image.shape[0]
+    )
 
 
 def test_a_photograph_of_something_else_is_kept_whole(shared):
     cat = np.asarray(Image.open(shared / "data/not_fundus/cat.bmp").convert("RGB"))
-    assert field_of_view(cat) == FieldOfView.whole(cat.shape[1], cat.shape[0])
+    assert find_field_of_view(cat) == FieldOfView.covering_whole_frame(cat.shape[1], cat.shape[0])
 
 
 def test_the_answer_hardly_depends_on_the_resolution():
     large = disc(1200, 800, (600, 400), 385)
     small = np.asarray(Image.fromarray(large).reduce(2))
-    difference = edges(field_of_view(small)) * 2 - edges(field_of_view(large))
+    difference = edges(find_field_of_view(small)) * 2 - edges(find_field_of_view(large))
     assert np.abs(difference).max() < 2.0
 
 
 @pytest.mark.parametrize("path", IDRID, ids=lambda path: path.stem)
 def test_every_idrid_photograph_shows_the_same_disc(path):
     """All were taken with one camera at one magnification: 3,400 of 4,288 pixels."""
-    view = field_of_view(decode(path.read_bytes(), min_side_px=336))
+    view = find_field_of_view(decode_image(path.read_bytes(), min_side_px=336))
     assert view.left == pytest.approx(0.065 * 536, abs=3)
     assert view.side_px == pytest.approx(0.795 * 536, abs=4)
 
@@ -95,7 +111,7 @@ def test_small_copies_of_photographs_are_barely_cut(shared):
     paths = sorted((shared / "data/idrid_512").glob("*/*.jpg"))[::10]
     assert len(paths) > 20
     for path in paths:
-        view = field_of_view(decode(path.read_bytes()))
+        view = find_field_of_view(decode_image(path.read_bytes()))
         assert view.width_px > 490, path.name
         assert 410 < view.height_px < 440, path.name
 
@@ -107,4 +123,99 @@ def test_the_side_is_the_longer_one():
 
 def test_a_gradient_without_dark_corners_is_kept_whole():
     image = 128 + np.asarray(gradient(400, 300)) // 2
-    assert field_of_view(image) == FieldOfView.whole(400, 300)
+    assert find_field_of_view(image) == FieldOfView.covering_whole_frame(400, 300)
+
+
+def squashed(image, aspect):
+    """The picture with its width multiplied by ``aspect``."""
+    height, width = image.shape[:2]
+    return np.asarray(Image.fromarray(image).resize((round(width * aspect), height)))
+
+
+@pytest.mark.parametrize("aspect", [0.6, 0.7, 0.8, 1.25, 1.4, 1.6])
+@pytest.mark.parametrize(
+    "image",
+    [
+        disc(600, 400, (300, 200), 190),
+        disc(600, 400, (300, 200), 230),  # cut off above and below
+        disc(400, 600, (200, 300), 230),  # cut off left and right
+        disc(900, 600, (250, 230), 200, noise=9),
+    ],
+    ids=["whole", "cut above and below", "cut left and right", "off centre"],
+)
+def test_a_squashed_disc_is_found_and_its_squash_is_known(image, aspect):
+    plain = find_field_of_view(image)
+    view = find_field_of_view(squashed(image, aspect))
+    assert plain.aspect == 1.0
+    assert view.aspect == pytest.approx(aspect, rel=0.03)
+    assert view.eye_width_px / view.eye_height_px == pytest.approx(view.aspect)
+    assert view.eye_height_px == pytest.approx(plain.side_px, rel=0.03)
+    assert view.roundness == pytest.approx(plain.roundness, abs=0.03)
+
+
+def test_a_disc_is_no_ellipse_although_a_pixel_is_missing():
+    for width in (590, 600, 612):
+        assert find_field_of_view(disc(width, 400, (300, 200), 190, noise=6)).aspect == 1.0
+
+
+def test_a_square_is_not_taken_for_a_squashed_disc():
+    image = np.zeros((400, 600, 3), np.uint8)
+    image[60:340, 150:450] = (180, 90, 30)
+    assert find_field_of_view(image).aspect == 1.0
+
+
+@pytest.mark.parametrize("level", [24, 60, 128, 250])
+@pytest.mark.parametrize("noise", [0, 5])
+def test_a_grey_surround_is_told_from_the_eye(level, noise):
+    eye = disc(600, 400, (300, 200), 190, noise=0)
+    random = np.random.default_rng(0).normal(level, noise, eye.shape)
+    image = np.where(eye.max(axis=2, keepdims=True) > 20, eye, random.clip(0, 255).astype(np.uint8))
+    view = find_field_of_view(image)
+    np.testing.assert_allclose(edges(view), (110, 10, 490, 390), atol=6)
+    assert view.surround == pytest.approx((level,) * 3, abs=4)
+    painted = paint_surround_black(image, view)
+    assert painted[:20, :100].max() == 0
+    assert np.array_equal(painted[150:250, 200:400], image[150:250, 200:400])
+
+
+def test_a_coloured_or_uneven_surround_is_no_surround():
+    whole = FieldOfView.covering_whole_frame(600, 400)
+    eye = disc(600, 400, (300, 200), 190, noise=0)
+    is_eye = eye.max(axis=2, keepdims=True) > 20
+    sky = np.full_like(eye, (90, 140, 220))
+    ramp = np.linspace(60, 250, 600)[None, :, None].repeat(400, axis=0).repeat(3, axis=2)
+    for surround in (sky, ramp.astype(np.uint8)):
+        assert find_field_of_view(np.where(is_eye, eye, surround)) == whole
+
+
+KINDS = {
+    "squashed to a square": lambda image: squashed(image, 0.66),
+    "stretched": lambda image: squashed(image, 1.35),
+    "cut, then squashed": lambda image: squashed(image[len(image) // 16 : -len(image) // 16], 0.75),
+    "grey surround": lambda image: np.where(image.max(axis=2, keepdims=True) > 25, image, 110),
+    "white surround": lambda image: np.where(image.max(axis=2, keepdims=True) > 25, image, 250),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("path", IDRID[::3], ids=lambda path: path.stem)
+def test_a_real_photograph_of_another_shape_or_surround_can_be_graded(path, kind):
+    image = decode_image(path.read_bytes(), min_side_px=700)
+    altered = DecodedPhotograph.from_pixels(KINDS[kind](image).astype(np.uint8))
+    quality = measure_photograph_quality(altered)
+    assert find_ungradable_reason(quality, GradabilityLimits()) is None
+    assert quality.is_framed
+    plain = DecodedPhotograph.from_pixels(image)
+    # The model sees nearly the same picture.
+    transform = FundusTransform(height_px=64, width_px=64, value_range=(0, 255))
+    seen, expected = (apply_transform(transform, one) for one in (altered, plain))
+    inside = np.s_[16:48, 16:48]
+    assert np.abs(seen[inside] - expected[inside]).mean() < 12
+
+
+@pytest.mark.parametrize("aspect", [0.7, 1.0, 1.4])
+def test_no_cat_becomes_a_fundus(shared, aspect):
+    cat = np.asarray(Image.open(shared / "data/not_fundus/cat.bmp").convert("RGB"))
+    for image in (cat, np.pad(cat, ((90, 90), (90, 90), (0, 0)), constant_values=128)):
+        quality = measure_photograph_quality(DecodedPhotograph.from_pixels(squashed(image, aspect)))
+        assert find_ungradable_reason(quality, GradabilityLimits()) == "no_field_of_view"

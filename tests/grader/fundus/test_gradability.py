@@ -9,30 +9,30 @@ import pytest
 from image_files import disc, encoded
 from PIL import Image, ImageDraw, ImageFilter
 
-from drdeploy.grader.fundus.apply import apply
-from drdeploy.grader.fundus.decode import decode, read_header
+from drdeploy.grader.fundus.apply import apply_transform
+from drdeploy.grader.fundus.decode import decode_image, read_and_check_header
+from drdeploy.grader.fundus.eye_copies import DETAIL_PX
 from drdeploy.grader.fundus.gradability import (
-    MEASURED_PX,
     SENTENCES,
     Reason,
-    measure,
-    ungradable_reason,
+    find_ungradable_reason,
+    measure_photograph_quality,
 )
 from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
 from drdeploy.grader.fundus.photograph import DecodedPhotograph, decode_photograph
 from drdeploy.grader.fundus.transform import FundusTransform
-from drdeploy.grader.synthetic.photograph import synthetic_photograph
+from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
 
 LIMITS = GradabilityLimits()
 EXAMPLES = sorted(Path(__file__).parents[3].glob("examples/photographs/*.jpg"))
 
 
 def quality(image, reduction=1.0):
-    return measure(DecodedPhotograph.of(image, reduction=reduction))
+    return measure_photograph_quality(DecodedPhotograph.from_pixels(image, reduction=reduction))
 
 
 def reason(image, reduction=1.0):
-    return ungradable_reason(quality(image, reduction), LIMITS)
+    return find_ungradable_reason(quality(image, reduction), LIMITS)
 
 
 def changed(image, change):
@@ -44,24 +44,24 @@ def eyes(shared):
     """Every twentieth photograph of IDRiD."""
     files = sorted((shared / "data/idrid_512").glob("*/*.jpg"))[::20]
     assert len(files) > 10
-    return [decode(file.read_bytes()) for file in files]
+    return [decode_image(file.read_bytes()) for file in files]
 
 
 def test_at_least_96_percent_of_real_photographs_are_accepted(shared):
     files = sorted((shared / "data/idrid_512").glob("*/*.jpg"))
     assert len(files) > 400
-    refused = [file for file in files if reason(decode(file.read_bytes()))]
+    refused = [file for file in files if reason(decode_image(file.read_bytes()))]
     assert len(refused) <= 0.04 * len(files)
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda path: path.stem)
 def test_it_hardly_matters_how_far_a_photograph_was_decoded(file):
     data = file.read_bytes()
-    whole = decode(data)
-    small = decode_photograph(read_header(data), FundusTransform(), eye_px=MEASURED_PX)
+    whole = decode_image(data)
+    small = decode_photograph(read_and_check_header(data), FundusTransform(), eye_px=DETAIL_PX)
     assert small.reduction > 3
-    one, two = quality(whole), measure(small)
-    assert ungradable_reason(one, LIMITS) is None is ungradable_reason(two, LIMITS)
+    one, two = quality(whole), measure_photograph_quality(small)
+    assert find_ungradable_reason(one, LIMITS) is None is find_ungradable_reason(two, LIMITS)
     assert two.sharpness == pytest.approx(one.sharpness, rel=0.1)
     assert two.brightness == pytest.approx(one.brightness, rel=0.02)
     assert two.eye_px == pytest.approx(one.eye_px, rel=0.01)
@@ -70,15 +70,17 @@ def test_it_hardly_matters_how_far_a_photograph_was_decoded(file):
 def test_blur_is_recognised_at_camera_resolution_too(shared):
     """The eye is cut off above and below; that edge must not pass for detail."""
     data = (shared / "data/full_resolution/IDRiD_029_grade0.jpg").read_bytes()
-    photograph = Image.fromarray(decode(data)).filter(ImageFilter.GaussianBlur(8 * 3408 / 512))
-    small = decode(encoded(photograph, "JPEG", quality=90), min_side_px=336)
+    photograph = Image.fromarray(decode_image(data)).filter(
+        ImageFilter.GaussianBlur(8 * 3408 / 512)
+    )
+    small = decode_image(encoded(photograph, "JPEG", quality=90), min_side_px=336)
     assert reason(small, reduction=8) == "too_blurred"
 
 
 def test_a_cat_is_not_graded(shared):
     cat = Image.open(shared / "data/not_fundus/cat.bmp").convert("RGB")
     for picture in (cat, cat.crop((0, 0, 341, 341)), cat.resize((1024, 682))):
-        assert reason(decode(encoded(picture, "JPEG", quality=92))) == "no_field_of_view"
+        assert reason(decode_image(encoded(picture, "JPEG", quality=92))) == "no_field_of_view"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_a_spoilt_photograph_is_refused_for_what_spoils_it(eyes, change, expecte
 def test_blocks_of_compression_do_not_pass_for_detail(eyes, quality):
     for eye in eyes:
         blurred = Image.fromarray(eye).filter(ImageFilter.GaussianBlur(8))
-        assert reason(decode(encoded(blurred, "JPEG", quality=quality))) == "too_blurred"
+        assert reason(decode_image(encoded(blurred, "JPEG", quality=quality))) == "too_blurred"
 
 
 @pytest.mark.parametrize("level", [0, 4])
@@ -147,13 +149,16 @@ def test_a_crop_within_the_eye_is_accepted(eyes):
 def test_a_photograph_that_was_filtered_to_grey_is_accepted(eyes):
     transform = FundusTransform(filter="graham", value_range=(0.0, 255.0))
     for eye in eyes:
-        filtered = apply(transform, DecodedPhotograph.of(eye))
+        filtered = apply_transform(transform, DecodedPhotograph.from_pixels(eye))
         assert reason(np.clip(filtered, 0, 255).astype(np.uint8)) is None
 
 
 def test_synthetic_photographs_are_accepted():
     for seed in range(5):
-        assert reason(decode(synthetic_photograph(seed, width_px=1072, height_px=712))) is None
+        assert (
+            reason(decode_image(paint_synthetic_photograph(seed, width_px=1072, height_px=712)))
+            is None
+        )
 
 
 def pictures_of_nothing():
@@ -206,8 +211,8 @@ def test_what_is_measured_hardly_depends_on_the_size(eyes):
 def test_the_limits_are_those_of_the_manifest(eyes):
     found = quality(eyes[0])
     strict = GradabilityLimits(min_sharpness=1.0, max_sharpness=2.0)
-    assert ungradable_reason(found, strict) == "too_blurred"
-    assert ungradable_reason(replace(found, eye_px=100), LIMITS) == "too_small"
+    assert find_ungradable_reason(found, strict) == "too_blurred"
+    assert find_ungradable_reason(replace(found, eye_px=100), LIMITS) == "too_small"
 
 
 def test_every_reason_has_a_sentence():

@@ -7,19 +7,23 @@ from PIL import Image
 
 from drdeploy.errors import PayloadTooLarge, UnsupportedImage
 from drdeploy.grader.fundus import photograph
-from drdeploy.grader.fundus.apply import model_input
-from drdeploy.grader.fundus.decode import ImageLimits, read_header
-from drdeploy.grader.fundus.field_of_view import FieldOfView, field_of_view
+from drdeploy.grader.fundus.appearance import measure_appearance
+from drdeploy.grader.fundus.apply import make_model_input
+from drdeploy.grader.fundus.decode import ImageLimits, read_and_check_header
+from drdeploy.grader.fundus.eye_copies import DETAIL_PX
+from drdeploy.grader.fundus.familiarity import BLURS_PX
+from drdeploy.grader.fundus.field_of_view import FieldOfView, find_field_of_view
+from drdeploy.grader.fundus.gradability import measure_photograph_quality
 from drdeploy.grader.fundus.photograph import decode_photograph
 from drdeploy.grader.fundus.transform import OVERSAMPLING, STUDY_TRANSFORM, FundusTransform
-from drdeploy.grader.synthetic.photograph import synthetic_photograph
+from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
 
 SMALL_INPUT = FundusTransform(height_px=64, width_px=64)
 STRETCHED = FundusTransform(height_px=64, width_px=64, crop="none")
 
 
 def decoded(transform, data, eye_px=0):
-    return decode_photograph(read_header(data), transform, eye_px=eye_px)
+    return decode_photograph(read_and_check_header(data), transform, eye_px=eye_px)
 
 
 def shape(transform, data, eye_px=0):
@@ -68,23 +72,23 @@ def test_the_eye_is_looked_for_once(monkeypatch, image_format, transform):
 
     def counted(image):
         looked.append(image.shape)
-        return field_of_view(image)
+        return find_field_of_view(image)
 
-    monkeypatch.setattr(photograph, "field_of_view", counted)
-    model_input(transform, small_eye(image_format), eye_px=256)
+    monkeypatch.setattr(photograph, "find_field_of_view", counted)
+    make_model_input(transform, small_eye(image_format), eye_px=256)
     assert len(looked) == 1
 
 
 def test_the_eye_is_not_looked_for_where_nothing_depends_on_it(monkeypatch):
-    monkeypatch.delattr(photograph, "field_of_view")
+    monkeypatch.delattr(photograph, "find_field_of_view")
     found = decoded(STRETCHED, small_eye())
-    assert found.view == FieldOfView.whole(150, 113)
+    assert found.view == FieldOfView.covering_whole_frame(150, 113)
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
 def test_the_eye_is_where_the_larger_decode_shows_it(image_format):
     found = decoded(SMALL_INPUT, small_eye(image_format), eye_px=256)
-    sought = field_of_view(found.image)
+    sought = find_field_of_view(found.image)
     for edge in ("left", "top", "right", "bottom"):
         assert getattr(found.view, edge) == pytest.approx(getattr(sought, edge), abs=2)
 
@@ -98,28 +102,49 @@ def test_an_eye_that_the_frame_cuts_off_ends_at_the_edge_of_the_larger_decode():
 
 
 def test_how_much_smaller_it_was_decoded_is_known():
-    data = synthetic_photograph(3, width_px=2144, height_px=1424)
+    data = paint_synthetic_photograph(3, width_px=2144, height_px=1424)
     assert decoded(FundusTransform(), data).reduction == 4
     assert decoded(STUDY_TRANSFORM, data).reduction == 1
 
 
 def test_where_the_eye_is_comes_with_the_pixels():
-    found = decoded(FundusTransform(), synthetic_photograph(3, width_px=2144, height_px=1424))
-    assert found.view == field_of_view(found.image)
+    found = decoded(FundusTransform(), paint_synthetic_photograph(3, width_px=2144, height_px=1424))
+    assert found.view == find_field_of_view(found.image)
 
 
 def test_the_limits_hold():
     data = encoded(gradient(), "JPEG")
     with pytest.raises(PayloadTooLarge):
-        model_input(FundusTransform(), data, limits=ImageLimits(max_pixels=10))
+        make_model_input(FundusTransform(), data, limits=ImageLimits(max_pixels=10))
 
 
 def test_what_is_no_image_is_refused():
     with pytest.raises(UnsupportedImage):
-        model_input(FundusTransform(), b"not an image")
+        make_model_input(FundusTransform(), b"not an image")
 
 
 def test_one_pixel_is_a_photograph_too():
     found = decoded(FundusTransform(), encoded(Image.new("RGB", (1, 1)), "PNG"))
     assert (found.image.shape, found.reduction) == ((1, 1, 3), 1)
     assert np.array_equal(found.image[0, 0], (0, 0, 0))
+
+
+def test_each_copy_of_the_eye_is_scaled_and_blurred_once(monkeypatch):
+    """Gradability and appearance measure the same copies, and blurs cost more than measuring."""
+    done = []
+
+    def count_calls(name):
+        original = getattr(Image.Image, name)
+
+        def counted(picture, *arguments, **options):
+            done.append(name)
+            return original(picture, *arguments, **options)
+
+        monkeypatch.setattr(Image.Image, name, counted)
+
+    found = decoded(FundusTransform(), small_eye(), eye_px=DETAIL_PX)
+    count_calls("filter")
+    count_calls("resize")
+    measure_photograph_quality(found)
+    measure_appearance(found)
+    assert sorted(done) == ["filter"] * len(BLURS_PX) + ["resize"] * 2

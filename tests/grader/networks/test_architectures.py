@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from drdeploy.errors import InvalidInput
-from drdeploy.grader.fundus.apply import apply
+from drdeploy.grader.fundus.apply import apply_transform
 from drdeploy.grader.fundus.photograph import DecodedPhotograph
 from drdeploy.grader.networks.architectures import ARCHITECTURES, find_architecture
-from drdeploy.grader.networks.network import base_of, build_network
+from drdeploy.grader.networks.network import base_of_network, build_network
 
 EVERY = ARCHITECTURES.values()
 
@@ -34,7 +34,7 @@ def test_the_head_is_the_study_s_and_alone_is_trainable(built):
     assert [layer["units"] for layer in head] == [128, 128, 5]
     assert [layer["activation"] for layer in head] == ["relu", "relu", "softmax"]
     assert type(network.layers[-4]).__name__ == "GlobalAveragePooling2D"
-    assert base_of(network).trainable_weights == []
+    assert base_of_network(network).trainable_weights == []
     assert len(network.trainable_weights) == 6
 
 
@@ -54,7 +54,7 @@ def test_the_transform_is_the_preprocessing_that_keras_documents(architecture):
 
     module = sys.modules[getattr(keras.applications, architecture.name).__module__]
     image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
-    ours = apply(architecture.transform, DecodedPhotograph.of(image))
+    ours = apply_transform(architecture.transform, DecodedPhotograph.from_pixels(image))
     keras_own = module.preprocess_input(image.astype(np.float32))
     assert np.allclose(ours, keras_own, atol=1e-3)
 
@@ -67,8 +67,8 @@ def test_a_network_that_takes_all_pixel_values_scales_them_itself():
 
 
 def test_another_size_of_input_keeps_the_preprocessing():
-    larger = find_architecture("DenseNet121").at_side(300)
-    assert larger.input_shape == (300, 300, 3)
+    larger = find_architecture("DenseNet121").with_input_side(300)
+    assert larger.shape_of_input == (300, 300, 3)
     assert (larger.transform.height_px, larger.transform.width_px) == (300, 300)
     assert larger.transform.std == find_architecture("DenseNet121").transform.std
 

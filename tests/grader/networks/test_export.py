@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from drdeploy.errors import InvalidInput, ModelError
-from drdeploy.grader.artifacts import extract, inspect, verify
+from drdeploy.grader.artifacts import extract_archive, read_manifest_in_archive, verify_archive
 from drdeploy.grader.networks import export
 from drdeploy.grader.networks.architectures import find_architecture
-from drdeploy.grader.networks.convert import convert_keras_file, convert_to_onnx
+from drdeploy.grader.networks.convert import save_as_onnx
 
 FORMATS = pytest.mark.parametrize("model_format", ["saved_model", "onnx"])
 
 
 @FORMATS
 def test_the_manifest_says_all_that_a_server_needs(exported, model_format):
-    manifest = inspect(exported("mobilenet")[model_format])
+    manifest = read_manifest_in_archive(exported("mobilenet")[model_format])
     assert (manifest.name, manifest.architecture) == ("mobilenet", "MobileNet")
     assert (manifest.model_format, manifest.precision) == (model_format, "fp32")
     assert manifest.transform == find_architecture("MobileNet").transform
@@ -27,7 +27,7 @@ def test_the_manifest_says_all_that_a_server_needs(exported, model_format):
 
 @FORMATS
 def test_random_weights_are_admitted_in_the_manifest(exported, model_format):
-    manifest = inspect(exported("mobilenet")[model_format])
+    manifest = read_manifest_in_archive(exported("mobilenet")[model_format])
     assert (manifest.weights, manifest.provenance.seed) == ("random", 0)
     assert "mean nothing" in manifest.provenance.notes
 
@@ -35,16 +35,16 @@ def test_random_weights_are_admitted_in_the_manifest(exported, model_format):
 @pytest.mark.parametrize(("name", "size_mb"), [("mobilenet", 13.5), ("vgg19", 80.4)])
 @FORMATS
 def test_every_weight_is_stored_once(exported, name, size_mb, model_format):
-    files = verify(exported(name)[model_format]).files
+    files = verify_archive(exported(name)[model_format]).files
     assert sum(file.size_bytes for file in files) / 1e6 == pytest.approx(size_mb, rel=0.05)
 
 
 def test_a_deep_network_exports_to_both_formats(tmp_path):
     """Each export is compared with its network; ``make architectures`` does this for all 27."""
     architecture = find_architecture("MobileNetV3Small")
-    archives = export.export_model(architecture.name, tmp_path)
+    archives = export.build_and_export_model(architecture.name, tmp_path)
     for model_format in ("saved_model", "onnx"):
-        manifest = verify(archives[model_format])
+        manifest = verify_archive(archives[model_format])
         assert manifest.transform == architecture.transform
         assert manifest.transform.value_range == (0.0, 255.0)
 
@@ -59,7 +59,7 @@ def test_a_network_s_own_normalization_is_part_of_the_graph(tmp_path):
     network = keras.Model(inputs, features)
     normalization.set_weights([np.array([1, 2, 3]), np.array([4, 9, 16]), np.array(0)])
     normalization.finalize_state()
-    session = onnxruntime.InferenceSession(convert_to_onnx(network, tmp_path))
+    session = onnxruntime.InferenceSession(save_as_onnx(network, tmp_path))
     image = np.full((1, 8, 8, 3), 7, np.float32)
     (answered,) = session.run(None, {session.get_inputs()[0].name: image})
     assert len(session.get_inputs()) == 1
@@ -70,9 +70,9 @@ SCRIPT = """
 import runpy, sys
 from pathlib import Path
 from drdeploy.grader.networks.convert import CONVERTERS
-from drdeploy.grader.networks.frameworks import import_frameworks
+from drdeploy.grader.networks.frameworks import import_tensorflow_and_keras
 
-import_frameworks().keras.utils.set_random_seed(1)
+import_tensorflow_and_keras().keras.utils.set_random_seed(1)
 network = runpy.run_path(sys.argv[1])["build_tiny"]()
 for converter in CONVERTERS.values():
     converter(network, Path(sys.argv[2]))
@@ -99,10 +99,10 @@ def test_two_processes_write_the_same_bytes(tmp_path):
 
 @FORMATS
 def test_the_archive_answers_as_the_network_does(tiny, tmp_path, model_format):
-    from drdeploy.grader.runtimes.load import load_runtime
+    from drdeploy.grader.runtimes.load import load_model_in_runtime
 
-    archives = export.export_model("mobilenet", tmp_path, formats=[model_format])
-    runtime = load_runtime(extract(archives[model_format], tmp_path / "out"))
+    archives = export.build_and_export_model("mobilenet", tmp_path, formats=[model_format])
+    runtime = load_model_in_runtime(extract_archive(archives[model_format], tmp_path / "out"))
     batch = np.random.default_rng(2).uniform(-1, 1, (3, 224, 224, 3)).astype(np.float32)
     assert np.abs(runtime.predict(batch) - tiny(batch).numpy()).max() < 1e-4
 
@@ -118,30 +118,12 @@ def test_an_export_that_disagrees_is_refused_and_not_written(
 
     converter = export.CONVERTERS[model_format]
     monkeypatch.setitem(export.CONVERTERS, model_format, convert_another)
-    with pytest.raises(ModelError, match="differs from its network by"):
-        export.export_model("mobilenet", tmp_path / "out", formats=[model_format])
+    with pytest.raises(ModelError, match="differ from those of its network by"):
+        export.build_and_export_model("mobilenet", tmp_path / "out", formats=[model_format])
     assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_architecture_is_refused_before_anything_is_built(tmp_path):
     with pytest.raises(InvalidInput):
-        export.export_model("lenet", tmp_path / "out")
+        export.build_and_export_model("lenet", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_keras_file_becomes_a_saved_model_that_answers_alike(tiny, tmp_path):
-    import tensorflow as tf
-
-    tiny.save(tmp_path / "grader.keras")
-    folder = convert_keras_file(tmp_path / "grader.keras", tmp_path)
-    batch = np.random.default_rng(0).uniform(-1, 1, (2, *tiny.input_shape[1:])).astype(np.float32)
-    (answer,) = (
-        tf.saved_model.load(folder).signatures["serving_default"](tf.constant(batch)).values()
-    )
-    assert answer.numpy() == pytest.approx(tiny(batch).numpy(), abs=1e-5)
-
-
-def test_what_is_no_keras_file_is_refused(tmp_path):
-    (tmp_path / "x.keras").write_bytes(b"nothing")
-    with pytest.raises(ModelError, match="Keras refuses"):
-        convert_keras_file(tmp_path / "x.keras", tmp_path)

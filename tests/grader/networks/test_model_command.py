@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from drdeploy.cli import model_compare
 from drdeploy.cli.model import app
 from drdeploy.errors import InvalidInput
-from drdeploy.grader.artifacts import verify
+from drdeploy.grader.artifacts import verify_archive
 from drdeploy.grader.networks import export
 
 
@@ -42,7 +42,7 @@ def test_export_writes_the_format_asked_for_and_says_what_the_weights_are(tiny, 
     assert row["weights"] == "random"
     assert "mean nothing" in row["notes"]
     assert [path.name for path in tmp_path.iterdir()] == ["mobilenet-fp32-onnx.tar.gz"]
-    assert verify(tmp_path / "mobilenet-fp32-onnx.tar.gz").model_format == "onnx"
+    assert verify_archive(tmp_path / "mobilenet-fp32-onnx.tar.gz").model_format == "onnx"
 
 
 def test_an_unknown_format_is_refused(tmp_path):
@@ -78,7 +78,7 @@ def test_compare_shows_what_networks_find_and_cost_and_that_random_ones_mean_not
 
 def test_all_are_the_27_and_each_may_have_weights_of_its_own(tmp_path):
     own = tmp_path / "base.weights.h5"
-    candidates = model_compare._candidates(["all"], ["imagenet", f"MobileNet={own}"])
+    candidates = model_compare._make_candidates(["all"], ["imagenet", f"MobileNet={own}"])
     assert len(candidates) == 27
     weights = {candidate.architecture.name: candidate.weights for candidate in candidates}
     assert weights.pop("MobileNet") == own
@@ -86,10 +86,10 @@ def test_all_are_the_27_and_each_may_have_weights_of_its_own(tmp_path):
 
 
 def test_one_file_of_weights_fills_one_network():
-    with pytest.raises(InvalidInput, match=r"cannot fill several.*ARCHITECTURE=FILE"):
-        model_compare._candidates(["mobilenet", "vgg19"], ["base.weights.h5"])
+    with pytest.raises(InvalidInput, match=r"cannot be used for several.*ARCHITECTURE=FILE"):
+        model_compare._make_candidates(["mobilenet", "vgg19"], ["base.weights.h5"])
 
 
 def test_weights_for_a_network_that_is_not_compared_are_refused():
-    with pytest.raises(InvalidInput, match="'vgg19', which is not compared"):
-        model_compare._candidates(["mobilenet"], ["vgg19=base.weights.h5"])
+    with pytest.raises(InvalidInput, match="'vgg19', but this network is not in the comparison"):
+        model_compare._make_candidates(["mobilenet"], ["vgg19=base.weights.h5"])

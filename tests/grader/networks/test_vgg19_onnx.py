@@ -8,23 +8,23 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from drdeploy.grader.artifacts import extract
+from drdeploy.grader.artifacts import extract_archive
 from drdeploy.grader.networks.architectures import find_architecture
-from drdeploy.grader.networks.sample import sample_batch
-from drdeploy.grader.networks.vgg19_onnx import export_vgg19_onnx
-from drdeploy.grader.runtimes.load import load_runtime
+from drdeploy.grader.networks.sample import make_sample_batch
+from drdeploy.grader.networks.vgg19_onnx import export_random_vgg19_as_onnx
+from drdeploy.grader.runtimes.load import load_model_in_runtime
 
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory):
     folder = tmp_path_factory.mktemp("vgg")
-    return extract(export_vgg19_onnx(folder, seed=0), folder / "ours")
+    return extract_archive(export_random_vgg19_as_onnx(folder, seed=0), folder / "ours")
 
 
 def test_it_answers_as_the_network_that_tensorflow_exports(ours, exported, tmp_path):
-    theirs = extract(exported("vgg19")["onnx"], tmp_path / "theirs")
-    batch = sample_batch(find_architecture("VGG19").transform)[:2]
-    one, two = (load_runtime(artifact).predict(batch) for artifact in (ours, theirs))
+    theirs = extract_archive(exported("vgg19")["onnx"], tmp_path / "theirs")
+    batch = make_sample_batch(find_architecture("VGG19").transform)[:2]
+    one, two = (load_model_in_runtime(artifact).predict(batch) for artifact in (ours, theirs))
     assert np.abs(one - two).max() < 1e-4
     assert ours.manifest.provenance.seed == theirs.manifest.provenance.seed == 0
     assert ours.manifest.weights == theirs.manifest.weights == "random"

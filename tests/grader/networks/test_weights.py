@@ -8,22 +8,26 @@ import pytest
 from drdeploy.errors import InvalidInput, ModelLoadFailed
 from drdeploy.grader.networks import random_weights
 from drdeploy.grader.networks.architectures import find_architecture
-from drdeploy.grader.networks.network import base_of, build_network
-from drdeploy.grader.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
-from drdeploy.grader.networks.sample import sample_batch
-from drdeploy.grader.networks.weights import fill
+from drdeploy.grader.networks.network import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    base_of_network,
+    build_network,
+)
+from drdeploy.grader.networks.sample import make_sample_batch
+from drdeploy.grader.networks.weights import set_network_weights
 
 MOBILENET = find_architecture("MobileNet")
 
 
 @pytest.fixture(scope="module")
 def sample():
-    return sample_batch(MOBILENET.transform)
+    return make_sample_batch(MOBILENET.transform)
 
 
 def filled(source, sample, seed=0):
     network = build_network(MOBILENET)
-    return network, fill(network, MOBILENET, source, seed=seed, sample=sample)
+    return network, set_network_weights(network, MOBILENET, source, seed=seed, sample=sample)
 
 
 def same(left, right):
@@ -52,8 +56,8 @@ def test_every_kind_of_kernel_keeps_the_scale_of_what_it_sees(name, monkeypatch)
         drawn.append((shape, fan_in))
         return np.zeros(shape, np.float32)
 
-    monkeypatch.setattr(random_weights, "he_normal", record)
-    random_weights.randomise(build_network(find_architecture(name)), seed=0)
+    monkeypatch.setattr(random_weights, "draw_he_normal_kernel", record)
+    random_weights.draw_random_kernels(build_network(find_architecture(name)), seed=0)
     depthwise = [(shape, fan_in) for shape, fan_in in drawn if len(shape) == 4 and shape[3] == 1]
     assert len(depthwise) >= 13
     assert {fan_in for _, fan_in in depthwise} <= {9, 25}
@@ -62,12 +66,12 @@ def test_every_kind_of_kernel_keeps_the_scale_of_what_it_sees(name, monkeypatch)
 @pytest.mark.parametrize("name", ["MobileNetV2", "EfficientNetB0"])
 def test_random_weights_keep_the_scale_through_a_deep_network(name):
     architecture = find_architecture(name)
-    photographs = sample_batch(architecture.transform)
+    photographs = make_sample_batch(architecture.transform)
     network = build_network(architecture)
-    fill(network, architecture, "random", seed=0, sample=photographs)
-    features = base_of(network)(photographs, training=False).numpy()
+    set_network_weights(network, architecture, "random", seed=0, sample=photographs)
+    features = base_of_network(network)(photographs, training=False).numpy()
     assert 0.05 < np.abs(features).mean() < 5
-    assert base_of(network).trainable_weights == []
+    assert base_of_network(network).trainable_weights == []
 
 
 def test_random_weights_are_called_random(sample):
@@ -81,15 +85,15 @@ def base_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "base.weights.h5"
     network = build_network(MOBILENET)
     network.layers[1].set_weights([np.full((3, 3, 3, 32), 0.25, np.float32)])
-    base_of(network).save_weights(path)
+    base_of_network(network).save_weights(path)
     return path
 
 
 def test_a_file_fills_the_base_and_the_head_stays_random(base_file, sample):
     network, _ = filled(base_file, sample)
     expected = build_network(MOBILENET)
-    base_of(expected).load_weights(base_file)
-    assert same(base_of(network), base_of(expected))
+    base_of_network(expected).load_weights(base_file)
+    assert same(base_of_network(network), base_of_network(expected))
     assert network.get_layer("hidden_1").kernel.numpy().std() > 0.01
 
 
@@ -103,7 +107,7 @@ def test_an_untrained_head_on_imagenet_weights_is_not_to_be_trusted(base_file, s
 def test_the_imagenet_weights_beside_the_project_fit(shared, sample):
     path = shared / "weights" / "mobilenet_1_0_224_imagenet_notop.weights.h5"
     network, _ = filled(path, sample)
-    features = base_of(network)(sample, training=False).numpy()
+    features = base_of_network(network)(sample, training=False).numpy()
     assert np.abs(features).mean() > 0.1
 
 
@@ -130,20 +134,20 @@ def test_efficientnet_s_own_normalization_is_the_one_it_was_trained_with(
         "keras.src.utils.file_utils.get_file", lambda *_args, **_options: str(efficientnet_file)
     )
     efficientnet = find_architecture("EfficientNetB0")
-    photographs = sample_batch(efficientnet.transform)[:2]
+    photographs = make_sample_batch(efficientnet.transform)[:2]
     keras_own = keras.applications.EfficientNetB0(
         include_top=False, weights="imagenet", pooling="avg"
     )
     network = build_network(efficientnet)
     source = "imagenet" if is_downloaded else efficientnet_file
-    fill(network, efficientnet, source, seed=0, sample=photographs)
-    ours = base_of(network)(photographs, training=False).numpy()
+    set_network_weights(network, efficientnet, source, seed=0, sample=photographs)
+    ours = base_of_network(network)(photographs, training=False).numpy()
     expected = keras_own(photographs, training=False).numpy()
     assert np.abs(ours - expected).max() < 1e-3 * np.abs(expected).max()
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path, sample):
-    with pytest.raises(InvalidInput, match=r"absent\.h5: There is no such file"):
+    with pytest.raises(InvalidInput, match=r"absent\.h5: The weights file does not exist"):
         filled(tmp_path / "absent.h5", sample)
 
 
@@ -171,5 +175,5 @@ def test_without_a_network_imagenet_weights_are_refused_with_the_remedy(sample, 
 
     monkeypatch.setattr(keras.utils, "get_file", unreachable)
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", unreachable)
-    with pytest.raises(ModelLoadFailed, match=r"cannot download.*give the file"):
+    with pytest.raises(ModelLoadFailed, match=r"cannot download.*name the file"):
         filled("imagenet", sample)

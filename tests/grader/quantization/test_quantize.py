@@ -7,16 +7,26 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from tiny_models import described
 from typer.testing import CliRunner
 
 from drdeploy.cli.app import build_app
 from drdeploy.errors import InvalidInput, ModelLoadFailed
-from drdeploy.grader.artifacts import Clinical, extract, inspect, pack
+from drdeploy.grader.artifacts import (
+    Clinical,
+    extract_archive,
+    pack_archive,
+    read_manifest_in_archive,
+)
 from drdeploy.grader.grading import Grade
 from drdeploy.grader.quantization import quantize as quantization
-from drdeploy.grader.quantization.convert import quantize_onnx, round_to_bf16
-from drdeploy.grader.runtimes.load import load_runtime
-from drdeploy.grader.synthetic.photograph import synthetic_photograph
+from drdeploy.grader.quantization.convert import (
+    divide_onnx_logits_by_temperature,
+    round_values_to_bf16,
+    write_quantized_onnx,
+)
+from drdeploy.grader.runtimes.load import load_model_in_runtime
+from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
 
 SIDE_PX = 224
 
@@ -79,14 +89,21 @@ def answer(path, inputs):
     ("precision", "tolerance"), [("int8", 0.1), ("bf16", 0.01), ("fp16", 0.01)]
 )
 def test_a_smaller_graph_answers_nearly_the_same(net, inputs, tmp_path, precision, tolerance):
-    small = quantize_onnx(net, tmp_path / "s.onnx", precision, [one[None] for one in inputs])
+    small = write_quantized_onnx(net, tmp_path / "s.onnx", precision, [one[None] for one in inputs])
     before, after = answer(net, inputs), answer(small, inputs)
     assert np.abs(before - after).max() < tolerance
     assert not np.array_equal(before, after)
 
 
+def test_int8_moves_no_logit_in_one_direction(net, inputs, tmp_path):
+    small = write_quantized_onnx(net, tmp_path / "s.onnx", "int8", [one[None] for one in inputs])
+    before, after = (np.log(answer(path, inputs)) for path in (net, small))
+    centred = [one - one.mean(axis=1, keepdims=True) for one in (before, after)]
+    assert (centred[1] - centred[0]).mean(axis=0) == pytest.approx(np.zeros(5), abs=1e-5)
+
+
 def test_int8_is_a_quarter_of_the_size_and_per_channel(net, inputs, tmp_path):
-    small = quantize_onnx(net, tmp_path / "s.onnx", "int8", [inputs[:1]])
+    small = write_quantized_onnx(net, tmp_path / "s.onnx", "int8", [inputs[:1]])
     assert small.stat().st_size < 0.65 * net.stat().st_size  # k1 and the head are a third
     tensors = {one.name: one for one in onnx.load(small).graph.initializer}
     scales = numpy_helper.to_array(tensors["k2_scale"])
@@ -95,32 +112,32 @@ def test_int8_is_a_quarter_of_the_size_and_per_channel(net, inputs, tmp_path):
 
 
 def test_the_first_convolution_and_the_head_stay_in_float(net, inputs, tmp_path):
-    small = quantize_onnx(net, tmp_path / "s.onnx", "int8", [inputs[:1]])
+    small = write_quantized_onnx(net, tmp_path / "s.onnx", "int8", [inputs[:1]])
     types = {one.name: one.data_type for one in onnx.load(small).graph.initializer}
     assert types["k1"] == types["w"] == TensorProto.FLOAT
     assert types["k2_quantized"] == TensorProto.INT8
 
 
 def test_probabilities_sum_to_one(net, inputs, tmp_path):
-    small = quantize_onnx(net, tmp_path / "s.onnx", "int8", [inputs[:1]])
+    small = write_quantized_onnx(net, tmp_path / "s.onnx", "int8", [inputs[:1]])
     assert answer(small, inputs).sum(axis=1) == pytest.approx(np.ones(6), abs=1e-6)
 
 
 def test_bf16_rounds_to_the_nearest_with_ties_to_even():
     values = np.array([1.0, 1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-7, 3.14159], np.float32)
     expected = [1.0, 1.0, 1 + 2**-6, -1 - 2**-7, 3.140625]
-    assert round_to_bf16(values).tolist() == expected
+    assert round_values_to_bf16(values).tolist() == expected
 
 
 def test_an_unknown_precision_is_refused(net, tmp_path):
     with pytest.raises(InvalidInput, match="int4"):
-        quantize_onnx(net, tmp_path / "s.onnx", "int4", [])
+        write_quantized_onnx(net, tmp_path / "s.onnx", "int4", [])
 
 
 def test_a_file_that_is_no_graph_is_refused(tmp_path):
     (tmp_path / "no.onnx").write_bytes(b"no graph")
     with pytest.raises(ModelLoadFailed):
-        quantize_onnx(tmp_path / "no.onnx", tmp_path / "s.onnx", "bf16", [])
+        write_quantized_onnx(tmp_path / "no.onnx", tmp_path / "s.onnx", "bf16", [])
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +147,7 @@ def labelled(tmp_path_factory):
     lines = ["file,icdr_grade"]
     for at in range(40):
         grade = Grade(at % 5)
-        data = synthetic_photograph(at, grade=grade, width_px=320, height_px=240)
+        data = paint_synthetic_photograph(at, grade=grade, width_px=320, height_px=240)
         (folder / f"{at}.jpg").write_bytes(data)
         lines.append(f"{at}.jpg,{int(grade)}")
     (folder / "labels.csv").write_text("\n".join(lines))
@@ -141,7 +158,7 @@ def labelled(tmp_path_factory):
 def archive(net, tmp_path):
     path = tmp_path / "net-fp32.tar.gz"
     clinical = Clinical(chosen_on="nothing", grade_thresholds=(0.5, 0.5, 0.5, 0.5))
-    pack(net, path, name="net", clinical=clinical)
+    pack_archive(net, path, described("net", clinical=clinical))
     return path
 
 
@@ -155,17 +172,25 @@ def test_the_command_writes_an_archive_that_says_what_it_is(archive, labelled):
     assert result.exit_code == 0, result.output
     assert document["verdict"] == "undecided"
     assert document["images_needed"] > 40
-    manifest = inspect(archive.with_name("net-int8.tar.gz"))
+    manifest = read_manifest_in_archive(archive.with_name("net-int8.tar.gz"))
     assert manifest.precision == "int8"
     assert manifest.quantization.verdict == "undecided"
-    assert manifest.clinical == inspect(archive).clinical
+    assert (
+        manifest.clinical.chosen_on
+        == f"predictions of this model for 35 photographs of {labelled.name}"
+    )
+    assert manifest.clinical.grade_thresholds == (0.5, 0.5, 0.5, 0.5)
+    assert len(manifest.clinical.operating_points) == 4
+    assert {test["measure"] for test in document["tests"]} >= {"specificity at grade >= 2"}
     assert archive.with_name("net-int8-quantization.json").is_file()
 
 
 def test_both_runtimes_give_the_same_grades(archive, labelled, inputs, tmp_path):
     run(archive, "--calibration", labelled, "--images", 5)
-    artifact = extract(archive.with_name("net-int8.tar.gz"), tmp_path / "int8")
-    one, two = (load_runtime(artifact, runtime=name) for name in ("onnxruntime", "openvino"))
+    artifact = extract_archive(archive.with_name("net-int8.tar.gz"), tmp_path / "int8")
+    one, two = (
+        load_model_in_runtime(artifact, runtime=name) for name in ("onnxruntime", "openvino")
+    )
     assert np.array_equal(one.predict(inputs).argmax(axis=1), two.predict(inputs).argmax(axis=1))
 
 
@@ -179,14 +204,14 @@ def test_a_refused_model_is_not_written_unless_forced(archive, labelled, monkeyp
         onnx.save(loaded, out)
         return out
 
-    monkeypatch.setattr(quantization, "quantize_onnx", spoilt)
+    monkeypatch.setattr(quantization, "write_quantized_onnx", spoilt)
     target = archive.with_name("net-int8.tar.gz")
     result = run(archive, "--calibration", labelled, "--json")
     assert (json.loads(result.stdout)["verdict"], result.exit_code) == ("refused", 1)
     assert not target.exists()
     forced = run(archive, "--calibration", labelled, "--force")
     assert forced.exit_code == 0
-    assert inspect(target).quantization.verdict == "refused"
+    assert read_manifest_in_archive(target).quantization.verdict == "refused"
 
 
 def test_what_is_no_fp32_onnx_archive_is_refused(archive, labelled):
@@ -204,4 +229,44 @@ def test_a_folder_of_photographs_is_all_that_the_library_needs(archive, labelled
     assert outcome.archive == archive.with_name("net-int8.tar.gz")
     assert outcome.calibrated_on == f"5 photographs of {labelled.name}"
     assert outcome.validated_on == f"35 photographs of {labelled.name}"
-    assert inspect(outcome.archive).quantization.verdict == outcome.verdict.outcome
+    assert read_manifest_in_archive(outcome.archive).quantization.verdict == outcome.verdict.outcome
+
+
+def predict_gray(archive, folder):
+    """What a packed model answers to a gray picture."""
+    runtime = load_model_in_runtime(extract_archive(archive, folder))
+    return runtime.predict(np.zeros((1, SIDE_PX, SIDE_PX, 3), np.float32))
+
+
+def test_the_smaller_model_is_calibrated_on_its_own_predictions(archive, labelled, tmp_path):
+    outcome = quantization.quantize(archive, labelled, validation=labelled, images=5, force=True)
+    assert read_manifest_in_archive(outcome.archive).clinical.temperature == 1  # 40 are too few
+    before = predict_gray(outcome.archive, tmp_path / "plain")
+    folder = tmp_path / "more"
+    folder.mkdir()
+    lines = ["file,icdr_grade"]
+    for at in range(60):
+        data = paint_synthetic_photograph(
+            100 + at, grade=Grade(at % 5), width_px=320, height_px=240
+        )
+        (folder / f"{at}.jpg").write_bytes(data)
+        lines.append(f"{at}.jpg,{at % 5}")
+    (folder / "labels.csv").write_text("\n".join(lines))
+    calibrated = quantization.quantize(archive, labelled, validation=folder, images=5, force=True)
+    manifest = read_manifest_in_archive(calibrated.archive)
+    assert manifest.clinical.temperature != 1
+    after = predict_gray(calibrated.archive, tmp_path / "calibrated")
+    logits = np.log(before) / manifest.clinical.temperature
+    expected = np.exp(logits) / np.exp(logits).sum()
+    assert after == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_temperature_is_inside_every_precision(net, inputs, tmp_path):
+    for precision in ("int8", "bf16", "fp16"):
+        small = write_quantized_onnx(net, tmp_path / "t.onnx", precision, [inputs[:1]])
+        plain = answer(small, inputs)
+        divide_onnx_logits_by_temperature(small, 2.0)
+        softened = np.sqrt(plain)
+        assert answer(small, inputs) == pytest.approx(
+            softened / softened.sum(axis=1, keepdims=True), abs=2e-3
+        )

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
-from drdeploy.grader.evaluation.comparison import paired_rate
+from drdeploy.grader.evaluation.comparison import estimate_paired_rate
 from drdeploy.grader.evaluation.predictions import GradedSet
-from drdeploy.grader.quantization.verdict import compare_quantized, images_needed
+from drdeploy.grader.quantization.verdict import (
+    count_images_needed_for_decision,
+    judge_quantized_grader,
+)
 
 
 def graded(grades, labels=None):
@@ -24,7 +27,7 @@ def verdict_on(labels, changed, margin=0.02):
     after = np.array(labels)
     for at, grade in changed.items():
         after[at] = grade
-    return compare_quantized(
+    return judge_quantized_grader(
         graded(labels), graded(after, labels), grade_thresholds=None, margin=margin
     )
 
@@ -59,7 +62,7 @@ def test_a_small_loss_is_left_open_until_there_are_many():
 
 
 def test_a_loss_of_the_margin_itself_is_never_shown_to_be_less():
-    assert images_needed(paired_rate(0, 2, 100), 200, 0.02) is None
+    assert count_images_needed_for_decision(estimate_paired_rate(0, 2, 100), 200, 0.02) is None
 
 
 def test_without_a_diseased_eye_nothing_is_accepted():
@@ -76,4 +79,111 @@ def test_a_photograph_that_one_of_them_could_not_grade_counts_for_neither():
         np.where(np.arange(400)[:, None] == 0, np.nan, first.probabilities),
         ("too_dark", *first.reasons[1:]),
     )
-    assert compare_quantized(first, second, grade_thresholds=None).comparison.n == 399
+    assert judge_quantized_grader(first, second, grade_thresholds=None).comparison.n == 399
+
+
+RANDOM = np.random.default_rng(5)
+LABELS = np.repeat(np.arange(5), (400, 60, 300, 150, 90))
+
+
+def sound_probabilities(noise=1.0):
+    """Probabilities of a grader that is often right and never certain."""
+    logits = -((np.arange(5) - LABELS[:, None] + RANDOM.normal(0, noise, (1000, 1))) ** 2)
+    shares = np.exp(logits)
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+SOUND = sound_probabilities()
+
+
+def probable(probabilities, groups=None):
+    return GradedSet(
+        files=tuple(f"{at}.jpg" for at in range(1000)),
+        groups=np.arange(1000).astype(str) if groups is None else groups,
+        labels=LABELS,
+        probabilities=probabilities,
+        reasons=("",) * 1000,
+    )
+
+
+def judge_sound_against(after, **options):
+    return judge_quantized_grader(
+        probable(SOUND), probable(after), grade_thresholds=(0.5,) * 4, **options
+    )
+
+
+def test_rounding_that_changes_next_to_nothing_is_accepted():
+    rounded = SOUND + RANDOM.uniform(-0.002, 0.002, SOUND.shape).clip(-SOUND)
+    verdict = judge_sound_against(rounded / rounded.sum(axis=1, keepdims=True))
+    assert verdict.outcome == "accepted", verdict.reason
+    assert len(verdict.tests) == 10
+    assert all(test.has_passed and test.lower_bound <= test.change for test in verdict.tests)
+
+
+@pytest.mark.parametrize("grade", range(5))
+def test_a_model_that_always_answers_the_same_grade_is_refused(grade):
+    constant = np.full((1000, 5), 0.025)
+    constant[:, grade] = 0.9
+    assert judge_sound_against(constant).outcome == "refused"
+
+
+def test_a_model_that_always_answers_grade_4_fails_on_specificity():
+    """It finds every diseased eye, so sensitivity alone would accept it."""
+    verdict = judge_sound_against(np.tile(np.eye(5)[4], (1000, 1)))
+    assert verdict.outcome == "refused"
+    failed = {test.measure for test in verdict.tests if test.has_failed}
+    assert "specificity at grade >= 2" in failed
+    assert "specificity at grade >= 3" in failed
+    assert not any("sensitivity" in measure for measure in failed)
+    assert "specificity at grade >= 2: it lost" in verdict.reason
+
+
+def test_permuted_classes_are_refused():
+    assert judge_sound_against(SOUND[:, ::-1]).outcome == "refused"
+    assert judge_sound_against(SOUND[:, [1, 0, 2, 4, 3]]).outcome == "refused"
+
+
+def test_answers_shuffled_among_the_photographs_are_refused():
+    assert judge_sound_against(RANDOM.permutation(SOUND)).outcome == "refused"
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.7])
+def test_moved_thresholds_are_refused(threshold):
+    verdict = judge_sound_against(SOUND, quantized_thresholds=(threshold,) * 4)
+    assert verdict.outcome == "refused"
+    rate = "specificity" if threshold < 0.5 else "sensitivity"
+    assert f"{rate} at grade >= 2" in verdict.reason
+
+
+@pytest.mark.parametrize("temperature", [0.4, 6.0])
+def test_wrong_probabilities_behind_right_grades_are_refused(temperature):
+    """Sharper or flatter probabilities keep the order, and most grades."""
+    scaled = SOUND ** (1 / temperature)
+    verdict = judge_sound_against(scaled / scaled.sum(axis=1, keepdims=True))
+    assert verdict.outcome == "refused"
+    assert "Brier score" in verdict.reason or "calibration" in verdict.reason
+
+
+def test_a_shift_that_flags_a_few_healthy_eyes_more_is_not_accepted():
+    """The kind of change that int8 makes: all logits of the diseased grades rise by 0.22."""
+    shifted = SOUND * np.exp([0, 0, 0.22, 0.22, 0.22])
+    verdict = judge_sound_against(shifted / shifted.sum(axis=1, keepdims=True))
+    assert verdict.outcome != "accepted"
+
+
+def test_eyes_of_one_patient_are_not_counted_as_many():
+    """Ten photographs of each patient change together."""
+    after = SOUND.copy()
+    after[:400:80] = np.eye(5)[3]  # five healthy eyes are flagged
+    alone = judge_sound_against(after)
+    together = SOUND.copy()
+    together[:5] = np.eye(5)[3]
+    patients = np.repeat(np.arange(100), 10).astype(str)
+    clustered = judge_quantized_grader(
+        probable(SOUND, patients), probable(together, patients), grade_thresholds=(0.5,) * 4
+    )
+    named = {test.measure: test for test in clustered.tests}
+    for test in alone.tests:
+        if "specificity" in test.measure:
+            assert named[test.measure].change == pytest.approx(test.change, abs=0.005)
+            assert named[test.measure].lower_bound < test.lower_bound

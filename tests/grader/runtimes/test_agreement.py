@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from drdeploy.errors import PredictionFailed
-from drdeploy.grader.artifacts import extract
-from drdeploy.grader.networks.sample import sample_batch
+from drdeploy.grader.artifacts import extract_archive
+from drdeploy.grader.networks.sample import make_sample_batch
 from drdeploy.grader.runtimes.classifier import Classifier
-from drdeploy.grader.runtimes.load import load_runtime
+from drdeploy.grader.runtimes.load import load_model_in_runtime
 
 WAYS = [
     ("saved_model", "tensorflow"),
@@ -26,10 +26,11 @@ def classifiers(exported, tmp_path_factory):
     def load(architecture):
         folder = tmp_path_factory.mktemp(architecture)
         archives = exported(architecture)
-        artifacts = {name: extract(path, folder / name) for name, path in archives.items()}
+        artifacts = {name: extract_archive(path, folder / name) for name, path in archives.items()}
         return {
             (model_format, runtime): Classifier(
-                artifacts[model_format], load_runtime(artifacts[model_format], runtime=runtime)
+                artifacts[model_format],
+                load_model_in_runtime(artifacts[model_format], runtime=runtime),
             )
             for model_format, runtime in WAYS
         }
@@ -48,7 +49,7 @@ def answers(classifier, batch):
 
 @pytest.fixture(scope="session")
 def batch(mobilenets):
-    return sample_batch(next(iter(mobilenets.values())).artifact.manifest.transform)
+    return make_sample_batch(next(iter(mobilenets.values())).artifact.manifest.transform)
 
 
 @pytest.mark.parametrize("way", WAYS[1:], ids="-".join)
@@ -86,7 +87,7 @@ def test_a_batch_of_another_size_is_refused_as_an_error_of_ours(mobilenets, way)
 
 def test_vgg19_answers_the_same_within_a_thousandth(classifiers):
     loaded = classifiers("vgg19")
-    batch = sample_batch(next(iter(loaded.values())).artifact.manifest.transform)[:2]
+    batch = make_sample_batch(next(iter(loaded.values())).artifact.manifest.transform)[:2]
     got = [answers(classifier, batch) for classifier in loaded.values()]
     assert np.ptp(np.stack(got), axis=0).max() < 1e-3
     assert np.abs(got[0][0] - got[0][1]).max() > 0.01

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from drdeploy.errors import PredictionFailed
 from drdeploy.grader.artifacts import ModelArtifact, ModelManifest
 from drdeploy.grader.grading import ICDR_CLASSES, Grade
-from drdeploy.grader.runtimes.classifier import Classifier, softmax
+from drdeploy.grader.runtimes.classifier import Classifier, softmax_of_logits
 
 BATCH = np.zeros((2, 4, 4, 3), np.float32)
 
@@ -62,7 +62,7 @@ def test_one_row_per_image_is_required(outputs):
 
 @given(arrays(np.float32, (3, 5), elements=st.floats(-1e4, 1e4, width=32)))
 def test_softmax_is_a_distribution_in_the_order_of_the_logits(logits):
-    probabilities = softmax(logits)
+    probabilities = softmax_of_logits(logits)
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     top = np.take_along_axis(probabilities, logits.argmax(axis=1)[:, None], axis=1)
     assert (top[:, 0] == probabilities.max(axis=1)).all()

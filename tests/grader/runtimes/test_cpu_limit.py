@@ -2,7 +2,11 @@
 
 import pytest
 
-from drdeploy.grader.runtimes.cpu_limit import available_cpus, quota_cpus, thread_count
+from drdeploy.grader.runtimes.cpu_limit import (
+    choose_thread_count,
+    count_available_cpus,
+    cpu_quota_of_control_groups,
+)
 
 V1_MOUNT = "33 31 0:30 {root} /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct"
 V2_MOUNT = "29 23 0:26 {root} /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw"
@@ -36,12 +40,12 @@ def v1(quota, period="100000", folder=""):
 
 def test_version_2_in_a_container_of_its_own_namespace(host):
     root = host("0::/", V2_MOUNT.format(root="/"), {f"{V2}/cpu.max": "58000 100000"})
-    assert quota_cpus(root) == pytest.approx(0.58)
+    assert cpu_quota_of_control_groups(root) == pytest.approx(0.58)
 
 
 def test_version_2_without_a_limit(host):
     root = host("0::/", V2_MOUNT.format(root="/"), {f"{V2}/cpu.max": "max 100000"})
-    assert available_cpus(root, affinity=3) == 3
+    assert count_available_cpus(root, affinity=3) == 3
 
 
 def test_version_2_on_a_host_below_nested_groups(host):
@@ -54,47 +58,47 @@ def test_version_2_on_a_host_below_nested_groups(host):
             f"{V2}/machine/cpu.max": "400000 100000",
         },
     )
-    assert quota_cpus(root) == pytest.approx(1.5)
+    assert cpu_quota_of_control_groups(root) == pytest.approx(1.5)
 
 
 def test_version_1_in_a_container_that_sees_the_host_s_path(host):
     """Docker without group namespaces mounts the container's own group as the root."""
     root = host("4:cpu,cpuacct:/docker/abc", V1_MOUNT.format(root="/docker/abc"), v1("116000"))
-    assert quota_cpus(root) == pytest.approx(1.16)
+    assert cpu_quota_of_control_groups(root) == pytest.approx(1.16)
 
 
 def test_version_1_below_nested_groups(host):
     files = {**v1("-1", folder="outer/inner"), **v1("50000", "25000", folder="outer")}
     root = host("4:cpu,cpuacct:/outer/inner", V1_MOUNT.format(root="/"), files)
-    assert quota_cpus(root) == pytest.approx(2.0)
+    assert cpu_quota_of_control_groups(root) == pytest.approx(2.0)
 
 
 def test_version_1_without_a_limit(host):
     root = host("4:cpu,cpuacct:/", V1_MOUNT.format(root="/"), v1("-1"))
-    assert available_cpus(root, affinity=2) == 2
+    assert count_available_cpus(root, affinity=2) == 2
 
 
 def test_a_hybrid_host_keeps_the_limit_in_version_1(host):
     mounts = V1_MOUNT.format(root="/") + "\n" + HYBRID_V2_MOUNT
     root = host("1:cpu,cpuacct:/box\n0::/box", mounts, v1("58000", folder="box"))
-    assert quota_cpus(root) == pytest.approx(0.58)
+    assert cpu_quota_of_control_groups(root) == pytest.approx(0.58)
 
 
 def test_a_group_outside_the_namespace_is_read_at_the_mount(host):
     root = host("0::/../other", V2_MOUNT.format(root="/"), {f"{V2}/cpu.max": "100000 100000"})
-    assert quota_cpus(root) == pytest.approx(1.0)
+    assert cpu_quota_of_control_groups(root) == pytest.approx(1.0)
 
 
 def test_the_cpuacct_hierarchy_alone_is_not_mistaken_for_cpu(host):
     mount = "32 31 0:29 / /sys/fs/cgroup/cpuacct rw - cgroup cgroup rw,cpuacct"
     files = {"sys/fs/cgroup/cpuacct/cpu.cfs_quota_us": "1000"}
     root = host("2:cpuacct:/", mount, files)
-    assert available_cpus(root, affinity=4) == 4
+    assert count_available_cpus(root, affinity=4) == 4
 
 
 def test_affinity_limits_where_the_quota_is_larger(host):
     root = host("0::/", V2_MOUNT.format(root="/"), {f"{V2}/cpu.max": "800000 100000"})
-    assert available_cpus(root, affinity=2) == 2
+    assert count_available_cpus(root, affinity=2) == 2
 
 
 @pytest.mark.parametrize(
@@ -102,11 +106,11 @@ def test_affinity_limits_where_the_quota_is_larger(host):
 )
 def test_what_cannot_be_read_is_no_limit(host, content):
     root = host("0::/", V2_MOUNT.format(root="/"), {f"{V2}/cpu.max": content})
-    assert available_cpus(root, affinity=2) == 2
+    assert count_available_cpus(root, affinity=2) == 2
 
 
 def test_no_control_groups_at_all(tmp_path):
-    assert available_cpus(tmp_path, affinity=2) == 2
+    assert count_available_cpus(tmp_path, affinity=2) == 2
 
 
 @pytest.mark.parametrize(
@@ -114,8 +118,8 @@ def test_no_control_groups_at_all(tmp_path):
 )
 def test_threads_are_the_limit_rounded_up(host, quota, threads):
     root = host("0::/", V2_MOUNT.format(root="/"), {f"{V2}/cpu.max": f"{quota} 100000"})
-    assert thread_count(root, affinity=8) == threads
+    assert choose_thread_count(root, affinity=8) == threads
 
 
 def test_this_machine_has_at_least_one_thread():
-    assert thread_count() >= 1
+    assert choose_thread_count() >= 1

@@ -7,12 +7,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from tiny_models import described
 
 from drdeploy.errors import InvalidInput, ModelLoadFailed, RuntimeUnavailable
-from drdeploy.grader.artifacts import ModelArtifact, ModelManifest, extract, pack
+from drdeploy.grader.artifacts import ModelArtifact, ModelManifest, extract_archive, pack_archive
 from drdeploy.grader.fundus.transform import FundusTransform
 from drdeploy.grader.runtimes.classifier import Classifier
-from drdeploy.grader.runtimes.load import load_runtime
+from drdeploy.grader.runtimes.load import load_model_in_runtime
 
 SIDE_PX = 8
 PETS = ("cat", "dog", "eye")
@@ -54,8 +55,10 @@ def pets(tmp_path):
         model = write_onnx(tmp_path / "pets.onnx", **shape)
         output = "probabilities" if shape.get("softmax", True) else "logits"
         archive = tmp_path / "model.tar.gz"
-        pack(model, archive, name="pets", classes=PETS, transform=SMALL, output=output)
-        return extract(archive, tmp_path / "model")
+        pack_archive(
+            model, archive, described("pets", classes=PETS, transform=SMALL, output=output)
+        )
+        return extract_archive(archive, tmp_path / "model")
 
     return build
 
@@ -84,7 +87,7 @@ BATCH = np.random.default_rng(6).uniform(-1, 1, (3, SIDE_PX, SIDE_PX, 3)).astype
 )
 def test_another_classifier_in_any_usual_shape_is_predicted(pets, shape, runtime):
     artifact = pets(**shape)
-    got = Classifier(artifact, load_runtime(artifact, runtime=runtime)).predict(BATCH)
+    got = Classifier(artifact, load_model_in_runtime(artifact, runtime=runtime)).predict(BATCH)
     probabilities = np.stack([one.probabilities for one in got])
     tolerance = 1e-2 if "dtype" in shape else 1e-3
     assert np.abs(probabilities - expected(BATCH)).max() < tolerance
@@ -115,9 +118,11 @@ def save_pets(folder, *, input_name="pixels", signatures=("serving_default",)):
 )
 def test_a_saved_model_is_called_by_whatever_way_it_has(tmp_path, saved):
     save_pets(tmp_path / "pets", **saved)
-    pack(tmp_path / "pets", tmp_path / "m.tar.gz", name="pets", classes=PETS, transform=SMALL)
-    artifact = extract(tmp_path / "m.tar.gz", tmp_path / "model")
-    assert np.abs(load_runtime(artifact).predict(BATCH) - expected(BATCH)).max() < 1e-3
+    pack_archive(
+        tmp_path / "pets", tmp_path / "m.tar.gz", described("pets", classes=PETS, transform=SMALL)
+    )
+    artifact = extract_archive(tmp_path / "m.tar.gz", tmp_path / "model")
+    assert np.abs(load_model_in_runtime(artifact).predict(BATCH) - expected(BATCH)).max() < 1e-3
 
 
 def test_a_saved_model_with_nothing_to_call_is_refused(tmp_path):
@@ -126,18 +131,22 @@ def test_a_saved_model_with_nothing_to_call_is_refused(tmp_path):
     module = tf.Module()
     module.w = tf.Variable(WEIGHTS)
     tf.saved_model.save(module, str(tmp_path / "pets"))
-    pack(tmp_path / "pets", tmp_path / "m.tar.gz", name="pets", classes=PETS, transform=SMALL)
-    artifact = extract(tmp_path / "m.tar.gz", tmp_path / "model")
+    pack_archive(
+        tmp_path / "pets", tmp_path / "m.tar.gz", described("pets", classes=PETS, transform=SMALL)
+    )
+    artifact = extract_archive(tmp_path / "m.tar.gz", tmp_path / "model")
     with pytest.raises(ModelLoadFailed, match="no signature"):
-        load_runtime(artifact)
+        load_model_in_runtime(artifact)
 
 
 @pytest.mark.parametrize("runtime", ["tensorflow", "openvino"])
 def test_another_classifier_as_saved_model_is_predicted(tmp_path, runtime):
     save_pets(tmp_path / "pets")
-    pack(tmp_path / "pets", tmp_path / "m.tar.gz", name="pets", classes=PETS, transform=SMALL)
-    artifact = extract(tmp_path / "m.tar.gz", tmp_path / "model")
-    got = Classifier(artifact, load_runtime(artifact, runtime=runtime)).predict(BATCH)
+    pack_archive(
+        tmp_path / "pets", tmp_path / "m.tar.gz", described("pets", classes=PETS, transform=SMALL)
+    )
+    artifact = extract_archive(tmp_path / "m.tar.gz", tmp_path / "model")
+    got = Classifier(artifact, load_model_in_runtime(artifact, runtime=runtime)).predict(BATCH)
     assert np.abs(np.stack([one.probabilities for one in got]) - expected(BATCH)).max() < 1e-3
     assert {one.classes for one in got} == {PETS}
 
@@ -154,7 +163,7 @@ def test_a_keras_export_without_manifest_is_predicted(tmp_path):
 
     artifact = open_artifact(tmp_path / "model")
     batch = np.random.default_rng(1).uniform(-1, 1, (2, 224, 224, 3)).astype(np.float32)
-    got = Classifier(artifact, load_runtime(artifact)).predict(batch)
+    got = Classifier(artifact, load_model_in_runtime(artifact)).predict(batch)
     assert np.allclose(got[1].probabilities, network(batch).numpy()[1], atol=1e-4)
     assert got[0].classes == ("class_0", "class_1", "class_2", "class_3")
 
@@ -162,8 +171,8 @@ def test_a_keras_export_without_manifest_is_predicted(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "shape", "reason"),
     [
-        ({"transform": FundusTransform()}, {}, "takes images of"),
-        ({"classes": ("cat", "dog")}, {}, "3 outputs, the manifest names 2 classes"),
+        ({"transform": FundusTransform()}, {}, "does not fit the images"),
+        ({"classes": ("cat", "dog")}, {}, "3 outputs, but the manifest names 2 classes"),
         ({}, {"shape": ("n", SIDE_PX, SIDE_PX, 1)}, "not a batch of RGB images"),
         ({}, {"shape": ("n", SIDE_PX, 3)}, "not a batch of RGB images"),
     ],
@@ -173,16 +182,16 @@ def test_a_model_that_does_not_fit_its_manifest_is_refused(tmp_path, fields, sha
     manifest = {"name": "pets", "architecture": "x", "weights": "random", "entry": "model.onnx"}
     manifest |= {"model_format": "onnx", "classes": PETS, "transform": SMALL, **fields}
     with pytest.raises(ModelLoadFailed, match=reason):
-        load_runtime(ModelArtifact(tmp_path, ModelManifest(**manifest), ""))
+        load_model_in_runtime(ModelArtifact(tmp_path, ModelManifest(**manifest), ""))
 
 
 @pytest.mark.parametrize(
     ("model_format", "runtime", "reason"),
     [
-        ("onnx", "onnxruntime", "ONNX Runtime refuses the model: .*Protobuf parsing failed"),
-        ("onnx", "openvino", "OpenVINO refuses the model: Unable to read the model"),
-        ("saved_model", "tensorflow", "TensorFlow refuses the model: Cannot parse file"),
-        ("saved_model", "openvino", "OpenVINO refuses the model: .*cannot be parsed"),
+        ("onnx", "onnxruntime", "ONNX Runtime cannot load the model: .*Protobuf parsing failed"),
+        ("onnx", "openvino", "OpenVINO cannot load the model: Unable to read the model"),
+        ("saved_model", "tensorflow", "TensorFlow cannot load the model: Cannot parse file"),
+        ("saved_model", "openvino", "OpenVINO cannot load the model: .*cannot be parsed"),
     ],
 )
 def test_a_damaged_model_is_refused_with_the_reason(tmp_path, model_format, runtime, reason):
@@ -193,44 +202,44 @@ def test_a_damaged_model_is_refused_with_the_reason(tmp_path, model_format, runt
         name="x", architecture="x", weights="random", entry="model", model_format=model_format
     )
     with pytest.raises(ModelLoadFailed, match=reason):
-        load_runtime(ModelArtifact(tmp_path, manifest, ""), runtime=runtime)
+        load_model_in_runtime(ModelArtifact(tmp_path, manifest, ""), runtime=runtime)
 
 
 def test_a_format_that_the_runtime_does_not_read_names_the_one_that_does(pets):
     with pytest.raises(ModelLoadFailed, match="Use onnxruntime"):
-        load_runtime(pets(), runtime="tensorflow")
+        load_model_in_runtime(pets(), runtime="tensorflow")
 
 
 def test_an_unknown_runtime_is_refused(pets):
     with pytest.raises(InvalidInput, match="Choose one of tensorflow"):
-        load_runtime(pets(), runtime="torch")
+        load_model_in_runtime(pets(), runtime="torch")
 
 
 def test_zero_threads_are_refused(pets):
     with pytest.raises(InvalidInput, match="0 threads"):
-        load_runtime(pets(), threads=0)
+        load_model_in_runtime(pets(), threads=0)
 
 
 def test_a_library_that_is_not_installed_is_named_with_its_extra(pets, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.delitem(sys.modules, "drdeploy.grader.runtimes.openvino_runtime", raising=False)
     with pytest.raises(RuntimeUnavailable, match=r"pip install -e '\.\[openvino\]'"):
-        load_runtime(pets(), runtime="openvino")
+        load_model_in_runtime(pets(), runtime="openvino")
 
 
 def test_idle_threads_wait_where_the_limit_is_below_their_number():
-    from drdeploy.grader.runtimes.onnxruntime_runtime import session_entries
+    from drdeploy.grader.runtimes.onnxruntime_runtime import choose_session_settings
 
     entry = "session.intra_op.allow_spinning"
-    assert session_entries(2, cpus=1.16)[entry] == "0"
-    assert session_entries(2, cpus=2.0)[entry] == "1"
+    assert choose_session_settings(2, cpus=1.16)[entry] == "0"
+    assert choose_session_settings(2, cpus=2.0)[entry] == "1"
 
 
 def test_idle_threads_spin_no_longer_than_between_two_layers():
     # By default they go on for a millisecond after the last, which doubles the CPU of a request.
-    from drdeploy.grader.runtimes.onnxruntime_runtime import session_entries
+    from drdeploy.grader.runtimes.onnxruntime_runtime import choose_session_settings
 
-    spin_us = session_entries(2, cpus=2.0)["session.intra_op.spin_duration_us"]
+    spin_us = choose_session_settings(2, cpus=2.0)["session.intra_op.spin_duration_us"]
     assert 0 < int(spin_us) <= 200
 
 
@@ -240,8 +249,8 @@ def test_onnx_is_loaded_without_importing_another_runtime(pets):
 import sys
 from pathlib import Path
 from drdeploy.grader.artifacts import open_artifact
-from drdeploy.grader.runtimes.load import load_runtime
-load_runtime(open_artifact(Path({str(artifact.folder)!r})))
+from drdeploy.grader.runtimes.load import load_model_in_runtime
+load_model_in_runtime(open_artifact(Path({str(artifact.folder)!r})))
 heavy = {{"tensorflow", "openvino", "onnx", "PIL", "pydantic", "boto3", "keras"}}
 print(sorted(heavy & set(sys.modules)))
 """

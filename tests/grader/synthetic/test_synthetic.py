@@ -8,23 +8,23 @@ import pytest
 from docker.utils.build import exclude_paths
 from PIL import Image
 
-from drdeploy.grader.fundus.decode import decode, read_header
-from drdeploy.grader.fundus.field_of_view import field_of_view
+from drdeploy.grader.fundus.decode import decode_image, read_and_check_header
+from drdeploy.grader.fundus.field_of_view import find_field_of_view
 from drdeploy.grader.fundus.photograph import decode_photograph
 from drdeploy.grader.fundus.transform import FundusTransform
 from drdeploy.grader.grading import Grade
-from drdeploy.grader.synthetic.photograph import synthetic_photograph
+from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
 
 SMALL = {"width_px": 1072, "height_px": 712}
 
 
 def pixels(seed, grade=Grade.NO_DR):
-    return decode(synthetic_photograph(seed, grade=grade, **SMALL)).astype(int)
+    return decode_image(paint_synthetic_photograph(seed, grade=grade, **SMALL)).astype(int)
 
 
 @pytest.fixture(scope="module")
 def default():
-    return synthetic_photograph(1)
+    return paint_synthetic_photograph(1)
 
 
 def test_the_default_is_a_jpeg_of_a_cameras_size(default):
@@ -34,8 +34,8 @@ def test_the_default_is_a_jpeg_of_a_cameras_size(default):
 
 
 def test_the_same_seed_gives_the_same_bytes():
-    first = synthetic_photograph(5, grade=Grade.PDR, **SMALL)
-    assert synthetic_photograph(5, grade=Grade.PDR, **SMALL) == first
+    first = paint_synthetic_photograph(5, grade=Grade.PDR, **SMALL)
+    assert paint_synthetic_photograph(5, grade=Grade.PDR, **SMALL) == first
 
 
 def test_another_seed_is_another_eye():
@@ -52,7 +52,7 @@ def test_it_has_a_dark_surround_and_an_orange_eye(grade):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_eye_is_found_in_it(seed):
-    view = field_of_view(decode(synthetic_photograph(seed, **SMALL)))
+    view = find_field_of_view(decode_image(paint_synthetic_photograph(seed, **SMALL)))
     assert view.side_px == pytest.approx(0.8 * 1072, rel=0.03)
 
 
@@ -76,14 +76,14 @@ def test_the_same_eye_shows_more_lesions_at_a_higher_grade():
 
 
 def test_a_decoder_may_reduce_it_like_a_real_one(default):
-    small = decode_photograph(read_header(default), FundusTransform())
+    small = decode_photograph(read_and_check_header(default), FundusTransform())
     assert small.image.shape == (356, 536, 3)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (300, 500), (640, 480)])
 def test_any_size_can_be_painted(size):
-    data = synthetic_photograph(1, grade=Grade.PDR, width_px=size[0], height_px=size[1])
-    assert decode(data).shape == (size[1], size[0], 3)
+    data = paint_synthetic_photograph(1, grade=Grade.PDR, width_px=size[0], height_px=size[1])
+    assert decode_image(data).shape == (size[1], size[0], 3)
 
 
 def test_no_lean_image_holds_painted_eyes():

@@ -12,10 +12,10 @@ from drdeploy.grader.datasets import Fold, load_dataset
 from drdeploy.grader.networks import export
 from drdeploy.grader.networks.architectures import find_architecture
 from drdeploy.grader.training import compare as module
-from drdeploy.grader.training.baseline import predict_out_of_fold
+from drdeploy.grader.training.baseline import train_heads_and_predict_out_of_fold
 from drdeploy.grader.training.compare import PREDICTIONS, Candidate, NetworkComparison
 
-MOBILENET = find_architecture("MobileNet").at_side(SIDE_PX)
+MOBILENET = find_architecture("MobileNet").with_input_side(SIDE_PX)
 CANDIDATE = Candidate(MOBILENET, "random")
 
 
@@ -38,66 +38,79 @@ def comparison(dataset, tmp_path_factory):
     made = NetworkComparison(dataset, 3, 0, tmp_path_factory.mktemp("compare"))
     with pytest.MonkeyPatch.context() as patch:
         use_tiny_networks(patch)
-        made.run(CANDIDATE, clock=itertools.count().__next__)
+        made.measure_or_read_result(CANDIDATE, clock=itertools.count().__next__)
     return made
 
 
 def test_every_photograph_is_predicted(comparison, dataset):
-    probabilities = comparison.finished(CANDIDATE).out_of_fold.probabilities
+    probabilities = comparison.read_finished_result(CANDIDATE).out_of_fold.probabilities
     assert probabilities.shape == (len(dataset), 5)
     assert np.allclose(probabilities.sum(axis=1), 1)
 
 
 def test_every_timed_prediction_is_kept(comparison):
-    assert comparison.finished(CANDIDATE).measured.predict_s == (1.0,) * PREDICTIONS
+    assert comparison.read_finished_result(CANDIDATE).measured.predict_s == (1.0,) * PREDICTIONS
 
 
 def test_random_weights_are_called_random(comparison):
-    assert comparison.finished(CANDIDATE).measured.weights == "random"
+    assert comparison.read_finished_result(CANDIDATE).measured.weights == "random"
 
 
 def test_what_is_finished_is_not_done_again(comparison, monkeypatch):
-    first = comparison.finished(CANDIDATE)
-    for name in ("build_filled", "predict_out_of_fold", "_measure"):
+    first = comparison.read_finished_result(CANDIDATE)
+    for name in (
+        "build_network_with_weights",
+        "train_heads_and_predict_out_of_fold",
+        "_measure_size_and_speed",
+    ):
         monkeypatch.setattr(module, name, refuse)
-    again = comparison.run(CANDIDATE)
+    again = comparison.measure_or_read_result(CANDIDATE)
     assert again.measured == first.measured
     assert np.array_equal(again.out_of_fold.probabilities, first.out_of_fold.probabilities)
 
 
 def test_other_folds_need_no_network(comparison, monkeypatch):
-    monkeypatch.setattr(module, "build_filled", refuse)
+    monkeypatch.setattr(module, "build_network_with_weights", refuse)
     other = replace(comparison, folds=2)
-    assert other.finished(CANDIDATE) is None
-    assert len(other.run(CANDIDATE).out_of_fold) == len(comparison.dataset)
+    assert other.read_finished_result(CANDIDATE) is None
+    assert len(other.measure_or_read_result(CANDIDATE).out_of_fold) == len(comparison.dataset)
 
 
 def test_other_photographs_and_other_weights_are_another_candidate(comparison, dataset):
-    assert replace(comparison, dataset=dataset.take(range(20))).finished(CANDIDATE) is None
-    assert comparison.finished(Candidate(MOBILENET, "imagenet")) is None
-    assert replace(comparison, seed=1).finished(CANDIDATE) is None
-    assert comparison.finished(Candidate(MOBILENET.at_side(64), "random")) is None
+    assert (
+        replace(comparison, dataset=dataset.select_by_index(range(20))).read_finished_result(
+            CANDIDATE
+        )
+        is None
+    )
+    assert comparison.read_finished_result(Candidate(MOBILENET, "imagenet")) is None
+    assert replace(comparison, seed=1).read_finished_result(CANDIDATE) is None
+    assert (
+        comparison.read_finished_result(Candidate(MOBILENET.with_input_side(64), "random")) is None
+    )
 
 
 def test_the_same_seed_gives_the_same_predictions(comparison, tmp_path, monkeypatch):
     use_tiny_networks(monkeypatch)
-    again = replace(comparison, folder=tmp_path).run(CANDIDATE)
-    first = comparison.finished(CANDIDATE)
+    again = replace(comparison, folder=tmp_path).measure_or_read_result(CANDIDATE)
+    first = comparison.read_finished_result(CANDIDATE)
     assert np.array_equal(again.out_of_fold.probabilities, first.out_of_fold.probabilities)
 
 
 def test_a_result_that_cannot_be_read_is_named(comparison, dataset, tmp_path):
     broken = replace(comparison, folder=tmp_path)
-    row = broken.result_file(CANDIDATE)
+    row = broken.path_of_result(CANDIDATE)
     row.parent.mkdir(parents=True)
     row.write_text("{")
-    with pytest.raises(InvalidInput, match=r"random-0/.*seed-0\.json: The result cannot be read"):
-        broken.finished(CANDIDATE)
+    with pytest.raises(
+        InvalidInput, match=r"random-0/.*seed-0\.json: The stored result cannot be read"
+    ):
+        broken.read_finished_result(CANDIDATE)
 
 
 def test_weights_that_are_not_there_are_named(comparison, tmp_path):
-    with pytest.raises(InvalidInput, match=r"absent\.h5: There is no such file"):
-        comparison.finished(Candidate(MOBILENET, tmp_path / "absent.h5"))
+    with pytest.raises(InvalidInput, match=r"absent\.h5: The weights file does not exist"):
+        comparison.read_finished_result(Candidate(MOBILENET, tmp_path / "absent.h5"))
 
 
 # ---- heads --------------------------------------------------------------------------------
@@ -117,7 +130,9 @@ def test_a_head_finds_grades_that_the_features_tell():
     random = np.random.default_rng(0)
     labels = random.integers(0, 5, 200)
     features = features_that_tell(labels, 5, random)
-    answered = predict_out_of_fold(features, labels, halves(200), seed=0).argmax(axis=1)
+    answered = train_heads_and_predict_out_of_fold(features, labels, halves(200), seed=0).argmax(
+        axis=1
+    )
     assert (answered == labels).mean() > 0.95
 
 
@@ -125,14 +140,16 @@ def test_a_head_is_not_trained_on_what_it_predicts():
     """Every photograph has a feature of its own: it gives away the label if it was trained on."""
     labels = np.random.default_rng(0).integers(0, 5, 200)
     features = np.eye(200, dtype=np.float32)
-    answered = predict_out_of_fold(features, labels, halves(200), seed=0).argmax(axis=1)
+    answered = train_heads_and_predict_out_of_fold(features, labels, halves(200), seed=0).argmax(
+        axis=1
+    )
     assert (answered == labels).mean() < 0.4
 
 
 def test_a_grade_that_only_the_validated_fold_has_is_never_answered():
     labels = np.array([0, 1] * 10 + [2, 3] * 10)
     features = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
-    probabilities = predict_out_of_fold(features, labels, halves(40), seed=0)
+    probabilities = train_heads_and_predict_out_of_fold(features, labels, halves(40), seed=0)
     assert np.all(probabilities[:20, [0, 1, 4]] == 0)
     assert np.all(probabilities[20:, [2, 3, 4]] == 0)
     assert np.allclose(probabilities.sum(axis=1), 1)

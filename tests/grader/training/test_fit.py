@@ -4,12 +4,18 @@ import numpy as np
 import pytest
 
 from drdeploy.errors import InvalidInput
-from drdeploy.grader.training.augmentation import augment
-from drdeploy.grader.training.calibration import fit_temperature, with_temperature
+from drdeploy.grader.datasets import Fold
+from drdeploy.grader.evaluation.predictions import GradedSet
+from drdeploy.grader.training.augmentation import augment_photographs
+from drdeploy.grader.training.calibration import (
+    apply_temperature,
+    choose_operating_points,
+    evaluate_cross_fitted_choices,
+    fit_temperature,
+)
 from drdeploy.grader.training.checkpoint import Checkpoint, History
-from drdeploy.grader.training.fit import sample_weights, soft_labels
-from drdeploy.grader.training.operating_points import choose_operating_points
-from drdeploy.grader.training.recipe import Augmentation, find_recipe
+from drdeploy.grader.training.fit import compute_sample_weights, smooth_labels_to_neighbours
+from drdeploy.grader.training.recipe import Augmentation, read_recipe_or_preset
 
 
 def test_an_unusable_recipe_says_which_field(tmp_path):
@@ -17,13 +23,13 @@ def test_an_unusable_recipe_says_which_field(tmp_path):
     for text in ("epochs = 0", "epoch = 3", "epochs = 'ten'", "epochs ="):
         file.write_text(text)
         with pytest.raises(InvalidInput):
-            find_recipe(file=file)
+            read_recipe_or_preset(file=file)
     with pytest.raises(InvalidInput, match="study"):
-        find_recipe("best")
+        read_recipe_or_preset("best")
 
 
 def test_the_study_s_recipe_leaves_the_base_as_it_is():
-    recipe = find_recipe("study")
+    recipe = read_recipe_or_preset("study")
     assert (recipe.trainable, recipe.augmentation, recipe.class_weight_power) == ("head", None, 0)
 
 
@@ -43,7 +49,7 @@ def augmented(images, seed=(0, 0), **choices):
         "colour": 0.0, "gamma": 0.0, "saturation": 0.0, "flips": False,
     }  # fmt: skip
     chosen = Augmentation(**{**still, **choices})
-    return augment(images, 56, 56, np.array(seed, np.int32), chosen).numpy()
+    return augment_photographs(images, 56, 56, np.array(seed, np.int32), chosen).numpy()
 
 
 def test_without_any_choice_an_augmented_photograph_is_the_scaled_one():
@@ -78,15 +84,15 @@ def test_light_and_colour_stay_within_their_ranges():
 
 
 def test_a_smoothed_label_goes_to_its_neighbours():
-    labels = soft_labels(np.array([0, 2]), 0.1)
+    labels = smooth_labels_to_neighbours(np.array([0, 2]), 0.1)
     assert labels.sum(axis=1) == pytest.approx([1, 1])
     assert labels[1, 1] == labels[1, 3] > labels[1, 0] > 0
-    assert np.array_equal(soft_labels(np.array([3]), 0.0)[0], np.eye(5)[3])
+    assert np.array_equal(smooth_labels_to_neighbours(np.array([3]), 0.0)[0], np.eye(5)[3])
 
 
 def test_rare_grades_weigh_more():
     labels = np.array([0] * 90 + [1] * 10)
-    even, full = (sample_weights(labels, power) for power in (0.0, 1.0))
+    even, full = (compute_sample_weights(labels, power) for power in (0.0, 1.0))
     assert np.all(even == 1)
     assert full[-1] == pytest.approx(9 * full[0], rel=1e-5)
     assert full.mean() == pytest.approx(1, rel=1e-5)
@@ -97,9 +103,9 @@ def test_the_temperature_undoes_what_made_probabilities_too_sure():
     logits = random.normal(size=(4000, 5)) * 1.5
     honest = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     labels = np.array([random.choice(5, p=row) for row in honest])
-    sure = with_temperature(honest, 0.5)
+    sure = apply_temperature(honest, 0.5)
     assert fit_temperature(labels, sure) == pytest.approx(2.0, rel=0.07)
-    assert np.allclose(with_temperature(sure, 2.0), honest)
+    assert np.allclose(apply_temperature(sure, 2.0), honest)
 
 
 def test_operating_points_are_chosen_as_they_are_named():
@@ -119,6 +125,45 @@ def test_operating_points_are_chosen_as_they_are_named():
         assert total >= sensitive.sensitivity.value + sensitive.specificity.value
 
 
+def test_rates_of_a_point_with_folds_are_those_of_thresholds_from_other_folds():
+    random = np.random.default_rng(1)
+    sessions = np.arange(60).repeat(2)
+    labels = random.integers(0, 5, 60).repeat(2)
+    centre = labels + random.normal(0, 1.2, 60).repeat(2)
+    probabilities = np.exp(-((np.arange(5) - centre[:, None]) ** 2))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    folds = [
+        Fold(np.flatnonzero(sessions % 3 != at), np.flatnonzero(sessions % 3 == at))
+        for at in range(3)
+    ]
+    how = {"chosen_on": "test", "temperature": 1.0, "groups": sessions}
+    naive = choose_operating_points(labels, probabilities, **how).operating_points
+    honest = choose_operating_points(labels, probabilities, **how, folds=folds).operating_points
+    assert [one.threshold for one in naive] == [one.threshold for one in honest]
+    assert [one.cross_fitted for one in honest] == [True] * 4
+    assert not any(one.cross_fitted for one in naive)
+    found = evaluate_cross_fitted_choices(
+        GradedSet(
+            files=tuple(map(str, range(120))),
+            groups=sessions.astype(str),
+            labels=labels,
+            probabilities=probabilities,
+            reasons=("",) * 120,
+        ),
+        folds,
+    )
+    for point in found["operating_points"]:
+        [same] = [
+            one
+            for one in honest
+            if (one.name, one.at_or_above) == (point["name"], point["at_or_above"])
+        ]
+        assert same.specificity.low == pytest.approx(point["specificity"]["low"], abs=1e-4)
+    # Two photographs of one session are no two patients: the interval knows.
+    alone = choose_operating_points(labels, probabilities, chosen_on="test", temperature=1.0)
+    assert naive[0].specificity.low < alone.operating_points[0].specificity.low
+
+
 def test_one_kind_of_eye_alone_has_no_operating_point():
     healthy = np.zeros(10, int)
     clinical = choose_operating_points(
@@ -131,9 +176,9 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     import tensorflow as tf
 
     checkpoint = Checkpoint(tmp_path / "c.npz")
-    checkpoint.save([tf.Variable([1.0, 2.0])], History((0.5,), (None,)))
+    checkpoint.save_state([tf.Variable([1.0, 2.0])], History((0.5,), (None,)))
     restored = tf.Variable([0.0, 0.0])
-    assert checkpoint.restore([restored]) == History((0.5,), (None,))
+    assert checkpoint.restore_state([restored]) == History((0.5,), (None,))
     assert restored.numpy().tolist() == [1.0, 2.0]
     with pytest.raises(InvalidInput, match="another network"):
-        checkpoint.restore([tf.Variable([1.0])])
+        checkpoint.restore_state([tf.Variable([1.0])])

@@ -17,23 +17,33 @@ from typer.testing import CliRunner
 
 from drdeploy.cli.app import build_app
 from drdeploy.errors import InvalidInput
-from drdeploy.grader.artifacts import inspect
-from drdeploy.grader.datasets import grouped_folds
-from drdeploy.grader.evaluation.metrics import confusion_matrix, quadratic_weighted_kappa
+from drdeploy.grader.artifacts import read_manifest_in_archive
+from drdeploy.grader.datasets import Fold, split_into_grouped_folds
+from drdeploy.grader.evaluation.metrics import (
+    compute_quadratic_weighted_kappa,
+    count_confusion_matrix,
+)
 from drdeploy.grader.evaluation.predictions import GradedSet
-from drdeploy.grader.grading.prediction import grades_of
+from drdeploy.grader.grading.prediction import grades_from_probabilities
 from drdeploy.grader.networks import network as network_module
-from drdeploy.grader.networks.network import base_of
-from drdeploy.grader.networks.sample import sample_batch
-from drdeploy.grader.networks.weights import fill
+from drdeploy.grader.networks.network import base_of_network
+from drdeploy.grader.networks.sample import make_sample_batch
+from drdeploy.grader.networks.weights import set_network_weights
 from drdeploy.grader.training import train as train_module
-from drdeploy.grader.training.calibration import with_temperature
-from drdeploy.grader.training.cross_fitting import cross_fit
-from drdeploy.grader.training.fit import MEDIAN_GRADE, FoldPhotographs, fit, predict
-from drdeploy.grader.training.operating_points import choose_operating_points
-from drdeploy.grader.training.prepared import prepare
+from drdeploy.grader.training.calibration import (
+    apply_temperature,
+    choose_operating_points,
+    evaluate_cross_fitted_choices,
+)
+from drdeploy.grader.training.fit import MEDIAN_GRADE, fit_network, make_prediction_function
+from drdeploy.grader.training.prepared import prepare_photographs
 from drdeploy.grader.training.run_folder import RunFolder
-from drdeploy.grader.training.train import TrainedGrader, TrainingPlan, network_of_fold, train
+from drdeploy.grader.training.train import (
+    TrainedGrader,
+    TrainingPlan,
+    restore_network_of_fold,
+    train_grader,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +61,8 @@ def unexported(monkeypatch):
 
 def leave_out_exports(monkeypatch):
     monkeypatch.setattr(train_module, "build_network", tiny_network)
-    monkeypatch.setattr(train_module, "export_network", lambda *_, **__: {})
-    monkeypatch.setattr(train_module, "export_keras", lambda _, file, **__: file)
+    monkeypatch.setattr(train_module, "export_network_as_archives", lambda *_, **__: {})
+    monkeypatch.setattr(train_module, "export_network_as_keras_file", lambda _, file, **__: file)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +90,7 @@ def uninterrupted(folder, tmp_path_factory):
         plan, path = tiny_plan(folder, **choices), tmp_path_factory.mktemp("run")
         with pytest.MonkeyPatch.context() as monkeypatch:
             leave_out_exports(monkeypatch)
-            return Run(path, plan, train(plan, path))
+            return Run(path, plan, train_grader(plan, path))
 
     return run
 
@@ -88,7 +98,10 @@ def uninterrupted(folder, tmp_path_factory):
 def test_the_same_seed_gives_the_same_predictions_to_the_last_bit(
     unexported, folder, uninterrupted, tmp_path
 ):
-    one, two = uninterrupted(**TO_THE_END).trained, train(tiny_plan(folder, **TO_THE_END), tmp_path)
+    one, two = (
+        uninterrupted(**TO_THE_END).trained,
+        train_grader(tiny_plan(folder, **TO_THE_END), tmp_path),
+    )
     assert np.array_equal(one.out_of_fold.probabilities, two.out_of_fold.probabilities)
     assert one.clinical == two.clinical
 
@@ -102,10 +115,10 @@ from drdeploy.grader.training import train as train_module
 train_module.build_network = tiny_network
 
 def cut(name, history):
-    if (name, history.epochs) == ("fold_1", 2):
+    if (name, history.finished_epochs) == ("fold_1", 2):
         os.kill(os.getpid(), signal.SIGKILL)
 
-train_module.train(
+train_module.train_grader(
     tiny_plan(Path(sys.argv[1]), **{choices}), Path(sys.argv[2]), on_epoch=cut
 )
 """
@@ -122,10 +135,10 @@ def test_a_killed_run_ends_where_an_uninterrupted_one_does(
     )
     assert killed.returncode == -signal.SIGKILL
     epochs = []
-    resumed = train(
+    resumed = train_grader(
         tiny_plan(folder, **choices),
         tmp_path,
-        on_epoch=lambda name, history: epochs.append((name, history.epochs)),
+        on_epoch=lambda name, history: epochs.append((name, history.finished_epochs)),
     )
     assert epochs[0] == ("fold_1", 3)
     whole = uninterrupted(**choices)
@@ -136,9 +149,9 @@ def test_a_killed_run_ends_where_an_uninterrupted_one_does(
 
 
 def test_a_folder_with_another_run_is_refused(folder, tmp_path):
-    RunFolder(tmp_path).claim(tiny_plan(folder, smoothing=0.1).settings)
+    RunFolder(tmp_path).claim_for_settings(tiny_plan(folder, smoothing=0.1).settings_of_run)
     with pytest.raises(InvalidInput, match="other settings"):
-        train(tiny_plan(folder, smoothing=0.0), tmp_path)
+        train_grader(tiny_plan(folder, smoothing=0.0), tmp_path)
 
 
 def test_the_command_trains_exports_and_says_how_good_it_is(folder, tmp_path, monkeypatch):
@@ -154,14 +167,14 @@ def test_the_command_trains_exports_and_says_how_good_it_is(folder, tmp_path, mo
     assert document["kappa"]["n"] == 30
     assert document["cross_fitted"]["kappa"]["n"] == 30
     run = tmp_path / "build/training/mobilenet"
-    manifest = inspect(run / "exports/mobilenet-fp32-onnx.tar.gz")
+    manifest = read_manifest_in_archive(run / "exports/mobilenet-fp32-onnx.tar.gz")
     assert (manifest.weights, manifest.transform.height_px) == ("trained", SIDE_PX)
     assert manifest.clinical.grade_thresholds == (0.5, 0.5, 0.5, 0.5)
     assert {point.at_or_above for point in manifest.clinical.operating_points} == {2, 3}
     assert (run / "exports/mobilenet-fp32.keras").is_file()
     assert (run / "history.svg").is_file()
     rows = list(csv.DictReader((run / "oof.csv").open()))
-    assert [row["file"] for row in rows] == [f"{at}.jpg" for at in range(30)]
+    assert len({row["file"] for row in rows if row["file"].startswith("photo-")}) == len(rows) == 30
 
 
 def test_a_stalled_network_stops_early_and_keeps_its_best_weights(uninterrupted):
@@ -170,31 +183,35 @@ def test_a_stalled_network_stops_early_and_keeps_its_best_weights(uninterrupted)
     kappas = [float(row["validation_kappa"]) for row in rows if row["network"] == "fold_0"]
     assert len(kappas) < 8
     assert max(kappas) == kappas[-3]
-    fold = grouped_folds(run.plan.dataset, 3)[0]
-    exact = prepare(run.plan.dataset, run.plan.architecture.transform).exact[fold.validation]
-    network = network_of_fold(run.plan, run.folder, 0, 1.0)
-    probabilities = predict(network, run.plan.architecture.transform, exact)
-    confusion = confusion_matrix(
-        run.plan.dataset.grades[fold.validation], grades_of(probabilities, MEDIAN_GRADE)
+    fold = split_into_grouped_folds(run.plan.dataset, 3)[0]
+    exact = prepare_photographs(run.plan.dataset, run.plan.architecture.transform).exact[
+        fold.validation
+    ]
+    network = restore_network_of_fold(run.plan, run.folder, 0, 1.0)
+    probabilities = make_prediction_function(network, run.plan.architecture.transform)(exact)
+    confusion = count_confusion_matrix(
+        run.plan.dataset.grades[fold.validation],
+        grades_from_probabilities(probabilities, MEDIAN_GRADE),
     )
-    assert quadratic_weighted_kappa(confusion) == pytest.approx(max(kappas), abs=1e-4)
-    calibrated = network_of_fold(run.plan, run.folder, 0, run.trained.clinical.temperature)
-    answered = predict(calibrated, run.plan.architecture.transform, exact)
+    assert compute_quadratic_weighted_kappa(confusion) == pytest.approx(max(kappas), abs=1e-4)
+    calibrated = restore_network_of_fold(run.plan, run.folder, 0, run.trained.clinical.temperature)
+    answered = make_prediction_function(calibrated, run.plan.architecture.transform)(exact)
     expected = run.trained.out_of_fold.probabilities[fold.validation]
     assert np.allclose(answered, expected, atol=1e-5)
 
 
 def test_a_frozen_base_stays_as_it_was_and_the_head_learns(folder, tmp_path):
     plan = tiny_plan(folder, trainable="head", augmentation=None)
-    transform, everything = plan.architecture.transform, np.arange(EYES)
+    transform = plan.architecture.transform
     network = tiny_network(plan.architecture)
-    fill(network, plan.architecture, "random", seed=0, sample=sample_batch(transform))
-    before = network.get_weights()
-    parts = FoldPhotographs.of(
-        prepare(plan.dataset, transform), plan.dataset.grades, everything, None
+    set_network_weights(
+        network, plan.architecture, "random", seed=0, sample=make_sample_batch(transform)
     )
-    fit(network, transform, parts, plan.recipe, seed=0)
-    base = len(base_of(network).weights)
+    before = network.get_weights()
+    everything = Fold(np.arange(EYES), np.empty(0, dtype=np.intp))
+    prepared = prepare_photographs(plan.dataset, transform)
+    fit_network(network, transform, prepared, everything, plan.recipe, seed=0)
+    base = len(base_of_network(network).weights)
     same = [
         np.array_equal(one, two) for one, two in zip(before, network.get_weights(), strict=True)
     ]
@@ -212,35 +229,39 @@ def test_a_network_in_half_precision_learns_and_is_kept_in_single(folder, tmp_pa
     policy = keras.mixed_precision
     monkeypatch.setattr(
         train_module,
-        "make_deterministic",
+        "make_training_deterministic",
         lambda _: policy.set_dtype_policy("mixed_float16"),
     )
     try:
-        result = train(tiny_plan(folder, epochs=16), tmp_path / "run")
+        result = train_grader(tiny_plan(folder, epochs=16), tmp_path / "run")
     finally:
         policy.set_dtype_policy("float32")
-    confusion = confusion_matrix(
-        result.out_of_fold.labels, grades_of(result.out_of_fold.probabilities, MEDIAN_GRADE)
+    confusion = count_confusion_matrix(
+        result.out_of_fold.labels,
+        grades_from_probabilities(result.out_of_fold.probabilities, MEDIAN_GRADE),
     )
-    assert quadratic_weighted_kappa(confusion) > 0.5
+    assert compute_quadratic_weighted_kappa(confusion) > 0.5
     kept = keras.models.load_model(result.keras_file)
     assert {layer.compute_dtype for layer in kept.layers} == {"float32"}
 
 
 def test_figures_are_also_computed_with_what_the_other_folds_would_choose(folder):
     plan = tiny_plan(folder)
-    folds = grouped_folds(plan.dataset, 3)
+    folds = split_into_grouped_folds(plan.dataset, 3)
     logits = np.random.default_rng(0).normal(size=(EYES, 5)) + np.eye(5)[plan.dataset.grades]
     guesses = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    found = cross_fit(GradedSet.of(plan.dataset, guesses), folds)
-    again = cross_fit(GradedSet.of(plan.dataset, with_temperature(guesses, 1.3)), folds)
-    assert found.ece.value == pytest.approx(again.ece.value, rel=0.01)
-    assert {(point.name, point.at_or_above) for point in found.points} == {
+    found = evaluate_cross_fitted_choices(GradedSet.from_dataset(plan.dataset, guesses), folds)
+    again = evaluate_cross_fitted_choices(
+        GradedSet.from_dataset(plan.dataset, apply_temperature(guesses, 1.3)), folds
+    )
+    assert found["ece"]["value"] == pytest.approx(again["ece"]["value"], rel=0.01)
+    points = found["operating_points"]
+    assert {(point["name"], point["at_or_above"]) for point in points} == {
         (name, grade) for name in ("high_sensitivity", "balanced") for grade in (2, 3)
     }
     naive = choose_operating_points(
         plan.dataset.grades, guesses, chosen_on="the same photographs", temperature=1.0
     )
     flattered = sum(one.sensitivity.value + one.specificity.value for one in naive.operating_points)
-    honest = sum(one.sensitivity.value + one.specificity.value for one in found.points)
+    honest = sum(one["sensitivity"]["value"] + one["specificity"]["value"] for one in points)
     assert honest < flattered

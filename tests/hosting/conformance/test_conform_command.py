@@ -57,31 +57,58 @@ def test_one_line_a_clause_a_summary_and_status_0(conform, broken_image):
     assert done.returncode == 0, done.stderr  # a clause that should be kept is failed
     lines = done.stdout.splitlines()
     assert [line.split()[:3] for line in lines[:2]] == [
-        ["pass", "must", "exec-form"],
+        ["pass", "should", "exec-form"],
         ["fail", "should", "refuses-empty-body"],
     ]
     assert "answered 500" in lines[1]
     assert lines[2].startswith("1 passed, 1 failed (0 must, 1 should, 0 optional)")
+    assert [" ".join(line.split()) for line in lines[3:]] == [
+        f"{kind} conforms; advice: refuses-empty-body"
+        for kind in ("real-time", "serverless", "batch")
+    ]
 
 
 @pytest.mark.engine
 def test_status_1_if_a_clause_that_must_be_kept_is_failed_and_all_of_it_as_json(
     engine, conform, broken_image
 ):
-    done = conform(broken_image("shell-form"), "--json", *only("exec-form", "image-size"))
+    tag, clauses = broken_image("own-user+root-writing"), only("exec-form", "arbitrary-user")
+    done = conform(tag, "--json", *clauses)
     assert done.returncode == 1, done.stderr
     document = json.loads(done.stdout)
     assert document["conforms"] is False
-    assert document["image_id"] == engine.image_id("drdeploy-broken:shell-form")
-    assert [clause["outcome"] for clause in document["clauses"]] == ["fail", "pass"]
+    assert document["hosting"]["serverless"] == {
+        "conforms": False,
+        "must": ["arbitrary-user"],
+        "should": [],
+        "optional": [],
+    }
+    assert document["hosting"]["real-time"]["conforms"] is True
+    assert document["hosting"]["real-time"]["should"] == ["arbitrary-user"]
+    assert document["image_id"] == engine.image_id(tag)
+    assert [clause["outcome"] for clause in document["clauses"]] == ["pass", "fail"]
     assert set(document["clauses"][0]) == {
         "id",
         "title",
         "severity",
+        "severities",
         "source",
         "outcome",
         "evidence",
     }
+
+
+@pytest.mark.engine
+def test_status_0_if_the_image_conforms_for_the_kinds_of_hosting_that_are_asked_for(
+    conform, broken_image
+):
+    tag = broken_image("own-user+root-writing")
+    done = conform(tag, "--hosting", "real-time", *only("exec-form", "arbitrary-user", "batch"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].split() == (
+        ["real-time", "conforms;", "advice:", "arbitrary-user"]
+    )
+    assert not any(" batch " in line for line in done.stdout.splitlines())
 
 
 @pytest.mark.engine
@@ -93,13 +120,13 @@ def test_a_check_that_is_interrupted_leaves_no_container(
     words = [*COMMAND, tag, "--artifact", str(weights), "--image", str(eye)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as check:
         deadline = time.monotonic() + 60
-        while not (started := engine.containers(LABEL)):
+        while not (started := engine.list_container_ids(LABEL)):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         check.send_signal(number)
         check.communicate(timeout=120)
     assert check.returncode == 128 + number
-    assert not set(started) & set(engine.containers(LABEL))
+    assert not set(started) & set(engine.list_container_ids(LABEL))
 
 
 @pytest.mark.engine
@@ -114,13 +141,19 @@ def test_an_image_that_does_not_exist_cannot_be_checked(engine, conform):
 def test_an_artifact_that_is_none_cannot_be_used(engine, conform, broken_image, eye):
     done = conform(broken_image("sound"), artifact=eye)
     assert done.returncode == 2
-    assert "TruncatedArchive" in done.stderr
+    assert "The file is a picture" in done.stderr
 
 
 def test_an_unknown_clause_is_refused_with_those_there_are(conform):
     done = conform("any", *only("exec-from"))
     assert done.returncode == 2
     assert "exec-form" in done.stderr
+
+
+def test_an_unknown_kind_of_hosting_is_refused_with_those_there_are(conform):
+    done = conform("any", "--hosting", "async")
+    assert done.returncode == 2
+    assert "real-time, serverless, batch" in " ".join(done.stderr.split())
 
 
 def test_without_an_engine_it_says_so(conform, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import socket
@@ -13,28 +12,36 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from drdeploy.errors import InvalidInput, TruncatedArchive
-from drdeploy.grader.fundus.decode import decode
+from drdeploy.errors import InvalidInput
+from drdeploy.grader.fundus.decode import decode_image
 from drdeploy.hosting.conformance import (
     CLAUSES,
     ClauseOutcome,
     Contract,
+    HostingKind,
     ProbePhotograph,
     Severity,
-    select_clauses,
+    select_clauses_by_id,
 )
-from drdeploy.hosting.conformance.client import ProbeAnswer, ask
-from drdeploy.hosting.conformance.conditions import ConditionedStarts, observe_conditions
-from drdeploy.hosting.conformance.containers import ContainerStart, ContainerUnderTest, unpack
-from drdeploy.hosting.conformance.image import ImageFacts, observe_image
+from drdeploy.hosting.conformance.client import ProbeAnswer, send_request_and_read_answer
+from drdeploy.hosting.conformance.conditions import (
+    ConditionedStarts,
+    observe_starts_under_conditions,
+)
+from drdeploy.hosting.conformance.containers import (
+    ContainerStart,
+    ContainerUnderTest,
+)
+from drdeploy.hosting.conformance.image import ImageFacts, observe_image_configuration
 from drdeploy.hosting.conformance.inspection import (
     FirstStart,
     ImageInspection,
     Undetermined,
-    observe_first_start,
+    observe_first_container_start,
 )
-from drdeploy.hosting.conformance.loading import Load, observe_load
-from drdeploy.hosting.conformance.requests import Requests, observe_requests
+from drdeploy.hosting.conformance.loading import Load, observe_container_under_load
+from drdeploy.hosting.conformance.requests import Requests, observe_single_requests
+from drdeploy.hosting.sagemaker.container_contract import BIND_TO_PORT_LABEL
 
 BY_ID = {clause.id: clause for clause in CLAUSES}
 
@@ -46,7 +53,7 @@ def inspection_with(observed, photograph=None):
         memory_mb=1000, cpus=1.0, photograph=photograph, contract=Contract(), engine=None
     )
     inspection = ImageInspection(host)
-    inspection._observed = {observe_first_start: FirstStart(start, start), **observed}
+    inspection._observed = {observe_first_container_start: FirstStart(start, start), **observed}
     return inspection
 
 
@@ -64,31 +71,21 @@ def answered(status=200, **times):
 
 @pytest.mark.parametrize("size_bytes", [5_000, 70_000, 4 * 1024 * 1024, 6 * 1024 * 1024 - 1])
 def test_a_padded_photograph_is_the_same_picture_in_so_many_bytes(small_photograph, size_bytes):
-    padded = small_photograph.padded(size_bytes)
+    padded = small_photograph.pad_jpeg_to_size(size_bytes)
     assert size_bytes - 3 <= len(padded) <= size_bytes
     same = Image.open(io.BytesIO(padded)).tobytes()
     assert same == Image.open(io.BytesIO(small_photograph.data)).tobytes()
-    assert (decode(padded) == decode(small_photograph.data)).all()
+    assert (decode_image(padded) == decode_image(small_photograph.data)).all()
 
 
 def test_a_photographs_type_follows_from_its_name_unless_given(tmp_path):
     path = tmp_path / "eye.png"
     path.write_bytes(b"png")
-    assert ProbePhotograph.read(path).content_type == "image/png"
-    assert ProbePhotograph.read(path, "application/x-image").content_type == "application/x-image"
-
-
-def test_any_archive_is_unpacked_for_any_user(weights, tmp_path):
-    unpack(weights, tmp_path / "model")
-    assert (tmp_path / "model" / "weights").stat().st_mode & 0o777 == 0o644
-    assert (tmp_path / "model").stat().st_mode & 0o777 == 0o755
-
-
-def test_an_archive_without_a_file_is_refused(tmp_path):
-    path = tmp_path / "model.tar.gz"
-    path.write_bytes(gzip.compress(bytes(10240)))
-    with pytest.raises(TruncatedArchive, match="no file"):
-        unpack(path, tmp_path / "model")
+    assert ProbePhotograph.read_from_file(path).content_type == "image/png"
+    assert (
+        ProbePhotograph.read_from_file(path, "application/x-image").content_type
+        == "application/x-image"
+    )
 
 
 # ---- what is received ----
@@ -125,7 +122,9 @@ def early_port():
 
 
 def test_an_answer_carries_status_body_and_times(early_port):
-    answer = ask(early_port, "GET", "/ping", headers={"X-One": "1"}, timeout_s=5)
+    answer = send_request_and_read_answer(
+        early_port, "GET", "/ping", headers={"X-One": "1"}, timeout_s=5
+    )
     assert answer.is_success
     assert json.loads(answer.body)["x-one"] == "1"
     assert 0 < answer.connect_s <= answer.total_s
@@ -133,13 +132,20 @@ def test_an_answer_carries_status_body_and_times(early_port):
 
 
 def test_a_refusal_is_received_though_the_body_was_not_read(early_port):
-    assert ask(early_port, "POST", "/invocations", b"short", timeout_s=5).status == 413
+    assert (
+        send_request_and_read_answer(
+            early_port, "POST", "/invocations", b"short", timeout_s=5
+        ).status
+        == 413
+    )
 
 
 def test_a_failed_connection_is_an_answer_with_its_failure_and_not_raised():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        answer = ask(listener.getsockname()[1], "GET", "/ping", timeout_s=1)
+        answer = send_request_and_read_answer(
+            listener.getsockname()[1], "GET", "/ping", timeout_s=1
+        )
     assert (answer.status, answer.failure) == (0, "ConnectionRefusedError")
     assert (answer.is_success, answer.is_refusal) == (False, False)
 
@@ -148,7 +154,9 @@ def test_a_server_that_says_nothing_times_out():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        answer = ask(listener.getsockname()[1], "POST", "/invocations", b"x", timeout_s=0.1)
+        answer = send_request_and_read_answer(
+            listener.getsockname()[1], "POST", "/invocations", b"x", timeout_s=0.1
+        )
     assert answer.failure == "TimeoutError"
 
 
@@ -167,13 +175,62 @@ def test_a_server_that_says_nothing_times_out():
 )
 def test_a_shell_between_host_and_server_is_found(entrypoint, outcome):
     facts = ImageFacts(entrypoint, {}, 1)
-    assert outcome_of("exec-form", {observe_image: facts}) is outcome
+    assert outcome_of("exec-form", {observe_image_configuration: facts}) is outcome
+
+
+def test_a_manifest_of_oci_is_refused_by_create_model():
+    oci = "application/vnd.oci.image.manifest.v1+json"
+    facts = ImageFacts((), {}, 1, manifest_type=oci)
+    assert outcome_of("image-manifest", {observe_image_configuration: facts}) is ClauseOutcome.FAIL
+    assert (
+        outcome_of("image-manifest", {observe_image_configuration: ImageFacts((), {}, 1)})
+        is ClauseOutcome.PASS
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_serving", "outcome"),
+    [
+        ({}, False, ClauseOutcome.NOT_APPLICABLE),
+        ({BIND_TO_PORT_LABEL: "false"}, False, ClauseOutcome.NOT_APPLICABLE),
+        ({BIND_TO_PORT_LABEL: "true"}, False, ClauseOutcome.FAIL),
+        ({BIND_TO_PORT_LABEL: "true"}, True, ClauseOutcome.PASS),
+    ],
+)
+def test_another_port_is_asked_for_by_the_label_alone(labels, is_serving, outcome):
+    start = ContainerStart(None, 1.0, answered(), 1.1 if is_serving else None)
+    observed = {
+        observe_image_configuration: ImageFacts((), labels, 1),
+        observe_starts_under_conditions: ConditionedStarts({"port": start}, None),
+    }
+    assert outcome_of("bind-to-port", observed) is outcome
+
+
+@pytest.mark.parametrize(
+    ("names", "ready_s", "outcome"),
+    [
+        (["model/weights"], None, ClauseOutcome.FAIL),
+        (["model/weights"], 1.0, ClauseOutcome.PASS),
+        (["weights", "code/inference.py"], None, ClauseOutcome.PASS),
+        ([], None, ClauseOutcome.PASS),
+    ],
+)
+def test_one_more_folder_in_the_archive_is_named_if_the_server_does_not_start(
+    tmp_path, names, ready_s, outcome
+):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    start = ContainerStart(None, ready_s)
+    inspection = inspection_with({observe_first_container_start: FirstStart(start, start)})
+    inspection.host.model_folder = tmp_path
+    assert BY_ID["archive-layout"].check(inspection).outcome is outcome
 
 
 def test_an_image_beyond_ten_gigabytes_is_too_large():
     largest, larger = ImageFacts((), {}, 10**10), ImageFacts((), {}, 10**10 + 1)
-    assert outcome_of("image-size", {observe_image: largest}) is ClauseOutcome.PASS
-    assert outcome_of("image-size", {observe_image: larger}) is ClauseOutcome.FAIL
+    assert outcome_of("image-size", {observe_image_configuration: largest}) is ClauseOutcome.PASS
+    assert outcome_of("image-size", {observe_image_configuration: larger}) is ClauseOutcome.FAIL
 
 
 @pytest.mark.parametrize(
@@ -189,7 +246,7 @@ def test_an_image_beyond_ten_gigabytes_is_too_large():
 )
 def test_a_photograph_is_answered_in_time_and_in_bounds(small_photograph, warm, outcome):
     requests = Requests(tuple(warm), 1, {})
-    observed = {observe_requests: requests}
+    observed = {observe_single_requests: requests}
     assert outcome_of("answers-photographs", observed, small_photograph) is outcome
 
 
@@ -200,12 +257,17 @@ def test_a_photograph_is_answered_in_time_and_in_bounds(small_photograph, warm, 
 def test_a_first_answer_that_takes_much_longer_was_not_warmed_up(first_s, outcome):
     start = ContainerStart(None, 1.0, answered(total_s=first_s), 1.1)
     requests = Requests((answered(total_s=0.05),), 1, {})
-    observed = {observe_first_start: FirstStart(start, start), observe_requests: requests}
+    observed = {
+        observe_first_container_start: FirstStart(start, start),
+        observe_single_requests: requests,
+    }
     assert outcome_of("warmed-up", observed) is outcome
 
 
 def load(answers=(answered(),), pings=(answered(),), peak=None):
-    return {observe_load: Load(3.0, tuple(answers), tuple(pings), peak=peak, ended=None)}
+    return {
+        observe_container_under_load: Load(3.0, tuple(answers), tuple(pings), peak=peak, ended=None)
+    }
 
 
 @pytest.mark.parametrize(
@@ -255,7 +317,7 @@ def test_memory_close_to_the_limit_is_too_much():
     ],
 )
 def test_execution_parameters_are_what_batch_transform_understands(answer, outcome):
-    observed = {observe_conditions: ConditionedStarts({}, answer)}
+    observed = {observe_starts_under_conditions: ConditionedStarts({}, answer)}
     assert outcome_of("execution-parameters", observed) is outcome
 
 
@@ -270,7 +332,7 @@ def test_an_observation_is_made_once():
         return "found"
 
     inspection = inspection_with({})
-    assert [inspection.observe(observe) for _ in range(2)] == ["found", "found"]
+    assert [inspection.observe_once(observe) for _ in range(2)] == ["found", "found"]
     assert made == [inspection]
 
 
@@ -284,7 +346,7 @@ def test_an_observation_that_cannot_be_made_is_not_tried_again():
     inspection = inspection_with({})
     for _ in range(2):
         with pytest.raises(Undetermined, match="never got ready"):
-            inspection.observe(observe)
+            inspection.observe_once(observe)
     assert tried == [inspection]
 
 
@@ -296,19 +358,37 @@ def test_every_clause_has_an_id_a_sentence_and_a_source():
     for clause in CLAUSES:
         assert clause.title[0].isupper()
         assert clause.source
-        assert clause.severity in Severity
+        assert clause.severities
+        assert {*clause.severities.values()} <= {*Severity}
+        assert clause.highest_severity in clause.severities.values()
+
+
+def test_a_clause_that_applies_to_no_wanted_kind_of_hosting_is_not_checked():
+    chosen = {clause.id for clause in select_clauses_by_id([], [HostingKind.SERVERLESS])}
+    assert {"arbitrary-user", "payload-4-mb", "image-size"} <= chosen
+    assert not chosen & {"batch", "payload-6-mb", "bind-to-port"}
+
+
+def test_what_aws_recommends_is_advice():
+    """The severities that follow from the sources in docs/reference/conformance.md."""
+    real_time = {one.id: one.severities.get(HostingKind.REAL_TIME) for one in CLAUSES}
+    advice = ("exec-form", "payload-6-mb", "read-only-root", "arbitrary-user", "archive-layout")
+    assert {real_time[name] for name in advice} == {Severity.SHOULD}
+    assert BY_ID["arbitrary-user"].severities[HostingKind.SERVERLESS] is Severity.MUST
+    assert BY_ID["image-size"].severities == {HostingKind.SERVERLESS: Severity.MUST}
+    assert {*BY_ID["image-manifest"].severities.values()} == {Severity.MUST}
 
 
 def test_clauses_are_chosen_by_id_in_their_own_order():
-    ids = [clause.id for clause in select_clauses(["stops-on-sigterm", "exec-form"])]
+    ids = [clause.id for clause in select_clauses_by_id(["stops-on-sigterm", "exec-form"])]
     assert ids == ["exec-form", "stops-on-sigterm"]
-    assert select_clauses([]) == CLAUSES
+    assert select_clauses_by_id([]) == CLAUSES
     with pytest.raises(InvalidInput, match="exec-form"):
-        select_clauses(["exec-from"])
+        select_clauses_by_id(["exec-from"])
 
 
 def test_the_last_line_of_a_log_is_shortened():
-    container = SimpleNamespace(logs=lambda tail: "first\n" + "word " * 100 + "\n")
-    words = ContainerUnderTest(container, Contract()).last_log_line()
+    container = SimpleNamespace(read_logs=lambda tail: "first\n" + "word " * 100 + "\n")
+    words = ContainerUnderTest(container, Contract()).read_last_log_line()
     assert len(words) == 120
     assert words.endswith("…")

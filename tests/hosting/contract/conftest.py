@@ -10,6 +10,7 @@ A plain run takes the images that other tests build anyway, one for each way of 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -135,3 +136,27 @@ def slow_server(request, model_dir, tmp_path):
     )
     yield served
     served.close()
+
+
+@pytest.fixture
+def serve_lean(model_dir, tmp_path):
+    """Start a lean server with settings; it is stopped at the end."""
+    started: list[Served] = []
+
+    def serve(*, rounds: int = 0, **settings: Any) -> Served:
+        settings = {"MODEL_SERVER_WORKERS": 1, "DRDEPLOY_PROFILE": "lean", **settings}
+        log = tmp_path / f"log-{len(started)}"
+        started.append(serve_process(model_dir("onnx", rounds), log, **settings))
+        return started[-1]
+
+    yield serve
+    for served in started:
+        served.close()
+
+
+@pytest.fixture(params=["lean", "classic"])
+def serve_profile(request, serve_lean):
+    """Start a server of either profile with settings; it is stopped at the end."""
+    if request.param == "classic":
+        request.getfixturevalue("nginx")
+    return functools.partial(serve_lean, DRDEPLOY_PROFILE=request.param)

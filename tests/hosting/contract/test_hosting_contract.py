@@ -30,6 +30,7 @@ def test_a_photograph_is_answered_with_the_studys_fields_and_the_grade(server, p
     assert answer["grade"] == probabilities.index(max(probabilities))
     assert list(answer["probabilities"].values()) == probabilities
     assert answer["referable"] == (answer["grade"] >= 2)
+    assert answer["referable_rule"].startswith("grade >= 2")
     assert answer["probabilities"][answer["label"]] == max(probabilities)
     assert 0 < answer["predictionLatency"] <= answer["requestLatency"]
     assert set(answer["timing"]) == {"decode_s", "transform_s", "predict_s"}
@@ -111,7 +112,7 @@ def test_unknown_paths_are_404_and_wrong_methods_405(server):
     answer = server.client.get("/invocations")
     assert error_of(answer) == (405, "MethodNotAllowed")
     assert answer.headers["allow"] == "POST"
-    assert server.client.post("/ping").headers["allow"] == "GET"
+    assert server.client.post("/ping").headers["allow"] == "GET, HEAD"
 
 
 def test_batch_transform_learns_how_much_to_send(server):

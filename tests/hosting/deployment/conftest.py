@@ -37,14 +37,14 @@ class StubbedAccount(Account):
             self._stubs[service][1].activate()
         return self._stubs[service][1]
 
-    def client(self, service):
+    def boto3_client(self, service):
         self.stub(service)
         return self._stubs[service][0]
 
     @property
-    def hosting(self):
+    def hosting_client(self):
         names = ("sagemaker", "sagemaker-runtime", "cloudwatch", "s3")
-        clients = Clients(*(self.client(name) for name in names))
+        clients = Clients(*(self.boto3_client(name) for name in names))
         ticks = iter(range(0, 10**6, 600))
         clock = Clock(monotonic=lambda: float(next(ticks)), sleep=lambda _: None)
         return Hosting(clients, is_local=False, clock=clock)
@@ -63,17 +63,19 @@ def account():
 
 @dataclass
 class Scripted:
-    """An approver with one answer, who remembers what was shown."""
+    """An approver with one answer, and a reporter of a run; it remembers what was shown."""
 
     answer: bool = True
 
     def __post_init__(self):
         self.notes, self.proposals = [], []
 
-    def note(self, text):
+    def show_progress(self, text):
         self.notes.append(text)
 
-    def approves(self, proposal):
+    note = show_progress
+
+    def ask_for_approval(self, proposal):
         self.proposals.append(proposal)
         return self.answer
 
@@ -115,7 +117,7 @@ def terraform_of(tmp_path, terraform_program):
         (folder / "main.tf").write_text(configuration)
         workspace = Workspace(tmp_path / "work")
         terraform = Terraform(folder, workspace, os.environ, report, terraform_program)
-        terraform.init()
+        terraform.initialise()
         workspace.variables.write_text("{}")
         return terraform
 

@@ -3,12 +3,14 @@
 import json
 
 import pytest
+from photographs import photograph
 from tiny_models import onnx_artifact
 from typer.testing import CliRunner
 
 from drdeploy.cli.app import build_app
 from drdeploy.errors import (
     DeploymentError,
+    EndpointError,
     InvalidInput,
     PushFailed,
     TerraformUnavailable,
@@ -57,6 +59,54 @@ def test_an_endpoint_is_deployed_again_without_a_change_and_deleted(run, tmp_pat
     assert json.loads(run("endpoint", "list", "--json").stdout) == []
 
 
+def test_an_asynchronous_endpoint_is_deployed_answers_tells_failures_and_is_deleted(
+    run, url, tmp_path, aws_provider
+):
+    """The variables are a file of the form that `recommend --tfvars` writes."""
+    from local_aws import client
+
+    onnx_artifact(tmp_path / "tiny")
+    (tmp_path / "eye.jpg").write_bytes(photograph(seed=1))
+    (tmp_path / "note.txt").write_text("no photograph")
+    endpoint = {
+        "kind": "asynchronous",
+        "instance_type": "ml.m5.large",
+        "initial_instance_count": 1,
+        "max_concurrent_invocations_per_instance": 1,
+        "autoscaling": {
+            "min_capacity": 0,
+            "max_capacity": 2,
+            "target_backlog_per_instance": 5.0,
+        },
+    }
+    variables = tmp_path / "best.tfvars.json"
+    variables.write_text(json.dumps({"endpoint": endpoint, "allow_always_on": False}))
+    deploy = ("endpoint", "deploy", "queue", "--artifact", tmp_path / "tiny" / "model.tar.gz")
+    made = run(*deploy, "--variables", variables, "--target", "local", "--yes", "--json")
+    made = json.loads(made.stdout)
+    assert made["answer"]["notice"]
+    outputs = made["outputs"]["endpoint"]
+    assert (outputs["kind"], len(outputs["topic_arns"])) == ("asynchronous", 2)
+    scaling = client("application-autoscaling", url)
+    variant = "endpoint/queue/variant/AllTraffic"
+    (target,) = scaling.describe_scalable_targets(
+        ServiceNamespace="sagemaker", ResourceIds=[variant]
+    )["ScalableTargets"]
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (0, 2)
+    invoke = ("endpoint", "invoke", "queue")
+    answer = run(*invoke, tmp_path / "eye.jpg", "--asynchronous", "--json")
+    assert json.loads(answer.stdout)["notice"]
+    failed = run(*invoke, tmp_path / "note.txt", "--asynchronous")
+    assert isinstance(failed.exception, EndpointError)
+    assert "UnsupportedImage" in str(failed.exception)
+    other = run(*deploy, "--target", "local", "--yes")
+    assert "of the kind asynchronous, and cannot become serverless" in str(other.exception)
+    bucket = outputs["inputs_uri"].split("/")[2]
+    assert "Versions" not in client("s3", url).list_object_versions(Bucket=bucket)
+    deleted = run("endpoint", "delete", "queue")
+    assert "buckets: 2 deleted, 0 still there" in deleted.stdout
+
+
 def test_without_a_provider_a_deployment_says_what_is_missing_and_leaves_nothing(
     run, tmp_path, no_provider
 ):
@@ -100,15 +150,32 @@ def test_a_push_prints_what_a_model_names_and_the_second_sends_nothing(run, url,
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--memory-mb", "1500"), "--memory-mb: must be 1024 to 6144 MB in steps of 1024"),
+        (
+            ("--memory-mb", "1500"),
+            "--memory-mb: the memory must be 1024 to 6144 MB in steps of 1024",
+        ),
         (("--instance-type", "ml.m5.gigantic"), "not a SageMaker hosting instance type"),
         (("--provisioned-concurrency", "9"), "exceeds max_concurrency"),
-        (("--photograph", "notes.txt"), "not that of a photograph"),
+        (("--photograph", "notes.txt"), "not a JPEG, PNG or TIFF"),
+        (("--asynchronous",), "no instance type is given"),
+        (("--max-instances", "2"), "--max-instances is for asynchronous endpoints"),
+        (
+            (
+                *("--asynchronous", "--instance-type", "ml.m5.large"),
+                *("--instance-count", "3", "--max-instances", "2"),
+            ),
+            "--max-instances 2 is below --instance-count 3",
+        ),
+        (("--variables", "best.json", "--memory-mb", "1024"), "--memory-mb would have no effect"),
+        (("--variables", "best.json"), "Unknown: endpoint.memory_gb"),
+        (("--variables", "notes.txt"), "cannot be read as JSON"),
         (("--region", "eu-west-1"), "deployed in us-east-1"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_asked(run, tmp_path, options, reason):
     (tmp_path / "notes.txt").write_text("none")
+    misspelt = {"kind": "serverless", "memory_mb": 2048, "memory_gb": 2}
+    (tmp_path / "best.json").write_text(json.dumps({"endpoint": misspelt}))
     folder = tmp_path / "deployments" / "typed"
     folder.mkdir(parents=True)
     note = {"environment": "single-endpoint", "prefix": "typed", "region": "us-east-1"}
@@ -116,6 +183,14 @@ def test_what_cannot_be_is_refused_before_anything_is_asked(run, tmp_path, optio
     answer = run("endpoint", "deploy", "typed", "--target", "local", "--yes", *options)
     assert isinstance(answer.exception, InvalidInput), answer.output
     assert reason in str(answer.exception)
+
+
+@pytest.mark.parametrize("option", [("--inputs", "s3://b/in"), ("--timeout-s", "60")])
+def test_options_of_asynchronous_requests_are_refused_without_asynchronous(tmp_path, option):
+    (tmp_path / "eye.jpg").write_bytes(photograph(seed=1))
+    invoke = ["endpoint", "invoke", "grader", str(tmp_path / "eye.jpg"), *option]
+    answer = CliRunner().invoke(build_app(), invoke)
+    assert f"{option[0]} is for asynchronous endpoints" in str(answer.exception)
 
 
 def test_a_deployment_in_a_service_that_ended_is_forgotten(tmp_path, monkeypatch):
@@ -136,5 +211,5 @@ def test_a_deployment_elsewhere_is_not_touched_by_a_deletion_here(run, tmp_path)
     note = {"environment": "single-endpoint", "prefix": "twin", "region": "us-east-1"}
     (folder / "deployment.json").write_text(json.dumps({**note, "endpoint_url": None}))
     answer = run("endpoint", "delete", "twin")
-    assert "There is no such endpoint" in str(answer.exception)
+    assert "The endpoint does not exist" in str(answer.exception)
     assert (folder / "deployment.json").exists()

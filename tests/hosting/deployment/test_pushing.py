@@ -8,7 +8,7 @@ from tiny_models import onnx_artifact
 
 from drdeploy.errors import ArtifactError, EndpointError, EngineError, PushFailed, UploadFailed
 from drdeploy.hosting.deployment.archives import upload_archive
-from drdeploy.hosting.deployment.images import Repository, find_repository, push_image
+from drdeploy.hosting.deployment.images import Repository, find_ecr_repository, push_image_to_ecr
 
 DIGEST = "sha256:" + "a" * 64
 ID = "sha256:" + "b" * 64
@@ -52,7 +52,7 @@ def test_an_image_that_the_registry_lacks_is_pushed_under_its_id(account):
     login(ecr)
     listed(ecr, found=True)
     engine = FakeEngine()
-    pushed = push_image(account, engine, "drdeploy:lean", REPOSITORY)
+    pushed = push_image_to_ecr(account, engine, "drdeploy:lean", REPOSITORY)
     assert (pushed.uri, pushed.was_there) == (f"{REPOSITORY.uri}@{DIGEST}", False)
     credentials = {"username": "AWS", "password": "secret"}
     assert engine.pushed == [("drdeploy:lean", f"{HOST}/dr/drdeploy", TAG, credentials)]
@@ -61,7 +61,7 @@ def test_an_image_that_the_registry_lacks_is_pushed_under_its_id(account):
 def test_an_image_that_is_there_is_not_sent_again(account):
     listed(account.stub("ecr"), found=True)
     engine = FakeEngine()
-    pushed = push_image(account, engine, "drdeploy:lean", REPOSITORY)
+    pushed = push_image_to_ecr(account, engine, "drdeploy:lean", REPOSITORY)
     assert (pushed.digest, pushed.was_there, engine.pushed) == (DIGEST, True, [])
 
 
@@ -70,22 +70,24 @@ def test_a_push_that_the_registry_denies_names_the_permissions(account):
     listed(ecr, found=False)
     login(ecr)
     with pytest.raises(PushFailed, match=r"denied: not authorized.*ecr:InitiateLayerUpload") as err:
-        push_image(account, FakeEngine("denied: not authorized"), "drdeploy:lean", REPOSITORY)
+        push_image_to_ecr(
+            account, FakeEngine("denied: not authorized"), "drdeploy:lean", REPOSITORY
+        )
     assert "secret" not in str(err.value)
 
 
 @pytest.mark.parametrize(
     ("code", "remedy"),
     [
-        ("AccessDeniedException", "Grant that permission"),
+        ("AccessDeniedException", "Grant the credentials in use this permission"),
         ("ThrottlingException", "Wait a moment"),
-        ("ExpiredToken", "Grant that permission to the credentials in use, or use others"),
+        ("ExpiredToken", "Grant the credentials in use this permission, or use other credentials"),
     ],
 )
 def test_a_refused_listing_says_what_to_do(account, code, remedy):
     account.stub("ecr").add_client_error("describe_images", code, "no")
     with pytest.raises(EndpointError, match=f"{code}.*{remedy}"):
-        push_image(account, FakeEngine(), "drdeploy:lean", REPOSITORY)
+        push_image_to_ecr(account, FakeEngine(), "drdeploy:lean", REPOSITORY)
 
 
 def test_a_login_that_is_denied_pushes_nothing(account):
@@ -94,20 +96,20 @@ def test_a_login_that_is_denied_pushes_nothing(account):
     ecr.add_client_error("get_authorization_token", "AccessDeniedException", "no")
     engine = FakeEngine()
     with pytest.raises(EndpointError, match="log in to the image registry"):
-        push_image(account, engine, "drdeploy:lean", REPOSITORY)
+        push_image_to_ecr(account, engine, "drdeploy:lean", REPOSITORY)
     assert engine.pushed == []
 
 
 def test_a_repository_that_does_not_exist_is_none(account):
     ecr = account.stub("ecr")
     ecr.add_client_error("describe_repositories", "RepositoryNotFoundException")
-    assert find_repository(account, "dr/drdeploy") is None
+    assert find_ecr_repository(account, "dr/drdeploy") is None
 
 
 def test_credentials_that_are_refused_end_everything_at_once(account):
     account.stub("sts").add_client_error("get_caller_identity", "InvalidClientTokenId", "bad")
     with pytest.raises(EndpointError, match="InvalidClientTokenId"):
-        account.check()
+        account.check_credentials()
 
 
 def test_an_archive_that_the_bucket_holds_is_not_sent_again(account, tmp_path):
@@ -132,7 +134,7 @@ def sha256_of(path):
 
 def test_a_bucket_that_is_not_there_is_named(account, tmp_path):
     account.stub("s3").add_client_error("head_bucket", "404", http_status_code=404)
-    with pytest.raises(UploadFailed, match=r"s3://models: There is no such bucket"):
+    with pytest.raises(UploadFailed, match=r"s3://models: The bucket does not exist"):
         upload_archive(account, archive_in(tmp_path), "models")
 
 

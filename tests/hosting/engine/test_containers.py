@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from required import require
 
 from drdeploy.errors import EngineError
-from drdeploy.hosting.engine import ContainerSpec, Mount, free_port
+from drdeploy.hosting.engine import ContainerSpec, Mount
+from drdeploy.hosting.engine.namespace import NetworkNamespace
 
 pytestmark = pytest.mark.engine
 
@@ -40,7 +44,7 @@ def shell(started, lean_image):
             ContainerSpec(lean_image, ("-c", command), entrypoint=("sh",), **options)
         )
         state = container.wait(60)
-        return container.logs(), state
+        return container.read_logs(), state
 
     return run
 
@@ -63,7 +67,7 @@ def test_the_memory_limit_can_be_read_inside(shell):
 def test_the_runtimes_see_the_cpu_limit(shell):
     output, _ = shell(
         "python3 -c 'from drdeploy.grader.runtimes import cpu_limit as c; "
-        "print(c.available_cpus())'",
+        "print(c.count_available_cpus())'",
         cpus=0.58,
     )
     assert float(output) == pytest.approx(0.58, abs=0.005)
@@ -83,7 +87,7 @@ def test_a_container_that_ended_starts_again_with_its_files(started, lean_image)
     container.wait(30)
     container.start()
     container.wait(30)
-    assert container.logs().split() == ["up", "again", "up"]
+    assert container.read_logs().split() == ["up", "again", "up"]
 
 
 def test_the_root_cannot_be_written_to_but_tmp_can(shell):
@@ -140,9 +144,9 @@ def test_stop_lets_the_process_finish_first(started, lean_image):
     container = started(
         ContainerSpec(lean_image, ("-c", script), entrypoint=("sh",), port=None, network="none")
     )
-    _until(lambda: "up" in container.logs())
+    _until(lambda: "up" in container.read_logs())
     container.stop(10)
-    assert "finished" in container.logs()
+    assert "finished" in container.read_logs()
     assert container.exit_state().exit_code == 0
 
 
@@ -151,7 +155,7 @@ def test_stop_kills_a_process_that_ignores_sigterm(started, lean_image):
     container = started(
         ContainerSpec(lean_image, ("-c", script), entrypoint=("sh",), port=None, network="none")
     )
-    _until(lambda: "up" in container.logs())
+    _until(lambda: "up" in container.read_logs())
     container.stop(1)
     assert container.exit_state().exit_code == 137
 
@@ -170,15 +174,35 @@ def test_a_container_that_ended_or_is_gone_can_be_stopped_killed_and_removed_aga
     container.remove()
 
 
-@pytest.mark.parametrize("network", ["bridge", "host"])
-def test_a_server_answers_on_its_loopback_port(engine, started, lean_image, network):
-    if network == "host" and engine.fastest_network != "host":
-        pytest.skip("the engine does not share this machine's loopback")
-    port = free_port() if network == "host" else 8080
-    bind = "127.0.0.1" if network == "host" else "0.0.0.0"
-    container = started(python_server(lean_image, port, network=network, bind=bind))
+def test_a_server_answers_on_its_loopback_port(started, lean_image):
+    container = started(python_server(lean_image, 8080))
     with _answer(f"{container.url}/etc/hostname") as answer:
         assert answer.status == 200
+    with _connected(container) as connection:
+        assert _ask(connection).startswith(b"HTTP/1.0 200")
+
+
+def test_a_server_without_a_network_answers_whoever_may_enter_its_loopback(
+    engine, started, lean_image
+):
+    require(engine.can_enter_containers, "the right to enter a container's network (root)")
+    before = Path("/proc/thread-self/ns/net").readlink()
+    container = started(python_server(lean_image, 8080, network="none", bind="127.0.0.1"))
+    with _connected(container) as connection:
+        assert _ask(connection).startswith(b"HTTP/1.0 200")
+    assert Path("/proc/thread-self/ns/net").readlink() == before
+    with pytest.raises(EngineError, match="no port"):
+        _ = container.url
+    container.remove()
+    with pytest.raises((EngineError, ConnectionRefusedError)):
+        container.connect(1)
+
+
+def test_nobody_is_led_into_the_network_of_a_process_outside_the_container():
+    with pytest.raises(ConnectionRefusedError, match="does not belong to this container"):
+        NetworkNamespace(os.getpid(), "f" * 64)
+    with pytest.raises(ConnectionRefusedError, match="no process"):
+        NetworkNamespace(2**22 + 1, "f" * 64)
 
 
 def test_a_taken_port_is_refused_and_leaves_no_container(engine, started, lean_image):
@@ -193,7 +217,7 @@ def test_a_taken_port_is_refused_and_leaves_no_container(engine, started, lean_i
     )
     with pytest.raises(EngineError):
         started(spec)
-    assert engine.containers(label) == ()
+    assert engine.list_container_ids(label) == ()
 
 
 def test_memory_in_use_is_measured_against_the_limit(started, lean_image):
@@ -210,8 +234,8 @@ def test_memory_in_use_is_measured_against_the_limit(started, lean_image):
             network="none",
         )
     )
-    _until(lambda: "up" in container.logs())
-    stats = container.stats()
+    _until(lambda: "up" in container.read_logs())
+    stats = container.read_stats()
     assert stats.memory_limit_bytes == 256 * 1024 * 1024
     assert 50e6 < stats.memory_bytes < 100e6
     assert stats.tasks == 1
@@ -231,8 +255,8 @@ def test_stale_containers_are_removed_by_their_label_alone(engine, started, lean
         )
 
     stale, kept = sleeper("one"), sleeper("two")
-    assert engine.remove_stale(f"{LABEL}.stale=one") == (stale.id,)
-    assert engine.containers(f"{LABEL}.stale") == (kept.id,)
+    assert engine.remove_containers_with_label(f"{LABEL}.stale=one") == (stale.id,)
+    assert engine.list_container_ids(f"{LABEL}.stale") == (kept.id,)
 
 
 def test_the_error_for_a_missing_image_says_how_to_build_it(engine):
@@ -258,3 +282,23 @@ def _answer(url, timeout_s=30.0):
         except OSError:
             assert time.monotonic() < deadline, f"no answer from {url}"
             time.sleep(0.02)
+
+
+@contextmanager
+def _connected(container, timeout_s=30.0):
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            connection = container.connect(5)
+        except OSError:
+            assert time.monotonic() < deadline, "nobody listens"
+            time.sleep(0.02)
+        else:
+            break
+    with connection:
+        yield connection
+
+
+def _ask(connection):
+    connection.sendall(b"GET /etc/hostname HTTP/1.0\r\n\r\n")
+    return connection.recv(100)

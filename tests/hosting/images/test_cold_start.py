@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
 
 import pytest
 from typer.testing import CliRunner
 
 from drdeploy.cli.app import build_app
 from drdeploy.errors import EngineError
-from drdeploy.grader.artifacts import extract
+from drdeploy.grader.artifacts import extract_archive
 from drdeploy.grader.box import box_artifact
-from drdeploy.grader.synthetic.photograph import synthetic_photograph
-from drdeploy.hosting.images.cold_start import STAGES, empty_start_s, measure_cold_start
-from drdeploy.hosting.images.imports import measure_imports, read_import_times
-from drdeploy.hosting.images.server_spec import server_spec
+from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
+from drdeploy.hosting.images.cold_start import (
+    STAGES,
+    measure_cold_start_stages,
+    measure_empty_container_start_s,
+)
+from drdeploy.hosting.images.imports import measure_import_times, sum_import_times_by_package
 
-PHOTOGRAPH = synthetic_photograph(1, width_px=224, height_px=224)
+PHOTOGRAPH = paint_synthetic_photograph(1, width_px=224, height_px=224)
 
 
 @pytest.fixture(scope="module")
 def grader(tmp_path_factory):
     folder = tmp_path_factory.mktemp("grader") / "model"
-    extract(box_artifact("int8"), folder)
+    extract_archive(box_artifact("int8"), folder)
     folder.chmod(0o755)
     return folder
 
@@ -42,39 +44,16 @@ def test_import_times_are_summed_by_package():
         '{"event":"listening"}',
         "import time:       400 |        550 | drdeploy.hosting.serving",
     ]
-    first, second = read_import_times(lines)
+    first, second = sum_import_times_by_package(lines)
     assert (first.package, first.modules, first.self_s) == ("drdeploy", 1, 0.0004)
     assert (second.package, second.modules, second.self_s) == ("numpy", 2, 0.00015)
 
 
-@dataclass(frozen=True)
-class EngineWithNetwork:
-    """The one thing that a description of a server asks of an engine."""
-
-    fastest_network: str
-
-
-def test_a_server_on_this_machines_network_takes_a_free_port_of_the_loopback(tmp_path):
-    specs = [
-        server_spec(EngineWithNetwork("host"), "drdeploy:lean", tmp_path, memory_mb=1024, cpus=1)
-        for _ in range(2)
-    ]
-    for spec in specs:
-        assert spec.env["DRDEPLOY_BIND_HOST"] == "127.0.0.1"
-        assert spec.env["SAGEMAKER_BIND_TO_PORT"] == str(spec.port)
-    assert 8080 not in {spec.port for spec in specs}
-
-
-def test_a_server_on_a_network_of_its_own_keeps_the_images_settings(tmp_path):
-    spec = server_spec(
-        EngineWithNetwork("bridge"), "drdeploy:lean", tmp_path, memory_mb=1024, cpus=1
-    )
-    assert (spec.env, spec.port, spec.network) == ({}, 8080, "bridge")
-
-
 @pytest.mark.engine
 def test_the_stages_of_a_cold_start_add_up_to_it(engine, minimal_image, grader):
-    start = measure_cold_start(engine, minimal_image, grader, PHOTOGRAPH, memory_mb=1024, cpus=1)
+    start = measure_cold_start_stages(
+        engine, minimal_image, grader, PHOTOGRAPH, memory_mb=1024, cpus=1
+    )
     assert set(start.stages_s) == set(STAGES)
     assert sum(start.stages_s.values()) == pytest.approx(start.total_s, abs=1e-3)
     assert all(seconds > -0.05 for seconds in start.stages_s.values())
@@ -83,13 +62,15 @@ def test_the_stages_of_a_cold_start_add_up_to_it(engine, minimal_image, grader):
 @pytest.mark.engine
 def test_a_container_that_ends_instead_of_answering_shows_its_log(engine, minimal_image, tmp_path):
     with pytest.raises(EngineError, match="ended") as caught:
-        measure_cold_start(engine, minimal_image, tmp_path, PHOTOGRAPH, memory_mb=1024, cpus=1)
+        measure_cold_start_stages(
+            engine, minimal_image, tmp_path, PHOTOGRAPH, memory_mb=1024, cpus=1
+        )
     assert "cannot serve" in str(caught.value)
 
 
 @pytest.mark.engine
 def test_the_imports_are_those_of_the_server(engine, minimal_image, grader):
-    imports = measure_imports(engine, minimal_image, grader, memory_mb=1024, cpus=1)
+    imports = measure_import_times(engine, minimal_image, grader, memory_mb=1024, cpus=1)
     packages = {one.package for one in imports}
     assert {"drdeploy", "numpy", "PIL"} <= packages
     assert not {"onnxruntime", "typer", "site"} & packages
@@ -97,7 +78,9 @@ def test_the_imports_are_those_of_the_server(engine, minimal_image, grader):
 
 @pytest.mark.engine
 def test_an_empty_container_starts_and_ends(engine):
-    assert empty_start_s(engine, "debian:bookworm-slim", memory_mb=128, cpus=1) > 0
+    assert (
+        measure_empty_container_start_s(engine, "debian:bookworm-slim", memory_mb=128, cpus=1) > 0
+    )
 
 
 @pytest.mark.engine

@@ -11,10 +11,10 @@ import urllib.request
 import pytest
 
 from drdeploy.errors import InvalidInput
-from drdeploy.grader.artifacts import extract
-from drdeploy.grader.synthetic.photograph import synthetic_photograph
+from drdeploy.grader.artifacts import extract_archive
+from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
 from drdeploy.hosting.engine import ContainerSpec, Mount
-from drdeploy.hosting.images.build import build_context
+from drdeploy.hosting.images.build import open_build_context
 
 pytestmark = pytest.mark.engine
 
@@ -25,7 +25,7 @@ def model_dir(exported, tmp_path_factory):
 
     def extracted(model_format):
         folder = tmp_path_factory.mktemp(model_format)
-        extract(exported("mobilenet")[model_format], folder)
+        extract_archive(exported("mobilenet")[model_format], folder)
         folder.chmod(0o755)
         return folder
 
@@ -90,7 +90,7 @@ def test_the_lean_image_does_not_hold(engine, lean_image, module):
     try:
         state = container.wait(20)
         assert state.exit_code == 1
-        assert "ModuleNotFoundError" in container.logs()
+        assert "ModuleNotFoundError" in container.read_logs()
     finally:
         container.remove()
 
@@ -108,7 +108,7 @@ def test_the_command_line_lists_the_images_as_json(lean_image):
 
 def test_a_package_without_its_dockerfiles_cannot_build(tmp_path, monkeypatch):
     monkeypatch.setattr("drdeploy.files._PACKAGE", tmp_path / "site-packages" / "drdeploy")
-    with pytest.raises(InvalidInput, match="Dockerfiles are missing"), build_context():
+    with pytest.raises(InvalidInput, match="Dockerfiles are missing"), open_build_context():
         pass
 
 
@@ -116,9 +116,9 @@ def _grade(container, timeout_s=60.0):
     """One photograph's answer, once the server has loaded its model."""
     deadline = time.monotonic() + timeout_s
     while not _is_ready(container):
-        assert time.monotonic() < deadline, container.logs()
+        assert time.monotonic() < deadline, container.read_logs()
         time.sleep(0.05)
-    photograph = synthetic_photograph(1, width_px=800, height_px=600)
+    photograph = paint_synthetic_photograph(1, width_px=800, height_px=600)
     headers = {"Content-Type": "image/jpeg"}
     request = urllib.request.Request(f"{container.url}/invocations", photograph, headers)
     with urllib.request.urlopen(request, timeout=30) as answer:

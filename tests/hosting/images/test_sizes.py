@@ -12,14 +12,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from drdeploy.cli.image_sizes import _without_shell
+from drdeploy.cli.image_sizes import _shorten_instruction
 from drdeploy.errors import EngineError
-from drdeploy.hosting.images import measure_size, write_sizes
-from drdeploy.hosting.images.archive import read_archive
+from drdeploy.hosting.images import measure_image_size, write_image_sizes_csv
+from drdeploy.hosting.images.archive import read_saved_image
 from drdeploy.hosting.images.layer_cache import LayerCache
-from drdeploy.hosting.images.layers import BLOCK_BYTES, LIST_BYTES_MAX, read_layer
-from drdeploy.hosting.images.size_figure import draw_sizes
-from drdeploy.study.thesis.published_images import PUBLISHED_IMAGES
+from drdeploy.hosting.images.layers import BLOCK_BYTES, LIST_BYTES_MAX, read_layer_tar
+from drdeploy.hosting.images.size_figure import draw_image_sizes
+from drdeploy.study.thesis.printed import list_published_image_sizes
 
 SITE = "usr/lib/python3/site-packages"
 BASE = {
@@ -78,7 +78,7 @@ class FakeEngine:
     def image_config(self, image):
         return {"Id": "sha256:image", "RootFS": {"Layers": self._digests}}
 
-    def save(self, image):
+    def save_image(self, image):
         self.saves += 1
         for start in range(0, len(self._archive), 5_000):
             yield self._archive[start : start + 5_000]
@@ -91,7 +91,7 @@ def cache(tmp_path):
 
 @pytest.fixture
 def size(cache):
-    return measure_size(FakeEngine(tar_of(BASE), tar_of(SITE_LAYER)), "any:1", cache=cache)
+    return measure_image_size(FakeEngine(tar_of(BASE), tar_of(SITE_LAYER)), "any:1", cache=cache)
 
 
 def test_parts_add_up_to_the_layers_exactly(size):
@@ -133,30 +133,30 @@ def test_shared_libraries_are_listed_the_largest_first(size):
 
 def test_an_opaque_folder_hides_all_that_was_in_it(cache):
     upper = tar_of({"opt/.wh..wh..opq": b"", "opt/new": b"n"})
-    size = measure_size(FakeEngine(tar_of(BASE), upper), "any:1", cache=cache)
+    size = measure_image_size(FakeEngine(tar_of(BASE), upper), "any:1", cache=cache)
     hidden = [part.size_bytes for part in size.contents.parts if part.kind == "hidden"]
     assert hidden == pytest.approx([300_000], abs=12_000)  # with the end of the tar file
 
 
 def test_a_layer_that_the_engine_stores_compressed_is_measured_as_it_is(cache):
     pressed = gzip.compress(tar_of(BASE), 1)
-    size = measure_size(FakeEngine(pressed, instructions=["ADD"]), "any:1", cache=cache)
+    size = measure_image_size(FakeEngine(pressed, instructions=["ADD"]), "any:1", cache=cache)
     assert size.compressed_bytes == len(pressed)
     assert size.size_bytes == len(tar_of(BASE))
 
 
 def test_a_layer_is_read_from_the_engine_once(cache):
     engine = FakeEngine(tar_of(BASE), tar_of(SITE_LAYER))
-    first = measure_size(engine, "any:1", cache=cache)
-    assert measure_size(engine, "any:1", cache=LayerCache(cache.folder)) == first
+    first = measure_image_size(engine, "any:1", cache=cache)
+    assert measure_image_size(engine, "any:1", cache=LayerCache(cache.folder)) == first
     assert engine.saves == 1
 
 
 def test_a_damaged_file_of_the_cache_is_read_anew(cache):
     engine = FakeEngine(tar_of(BASE), tar_of(SITE_LAYER))
-    first = measure_size(engine, "any:1", cache=cache)
+    first = measure_image_size(engine, "any:1", cache=cache)
     next(path for path in cache.folder.iterdir() if "0001" in path.name).write_bytes(b"x")
-    assert measure_size(engine, "any:1", cache=cache) == first
+    assert measure_image_size(engine, "any:1", cache=cache) == first
     assert engine.saves == 2
 
 
@@ -164,22 +164,24 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(tmp_path):
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
     engine = FakeEngine(tar_of(BASE), tar_of(SITE_LAYER))
-    assert measure_size(engine, "any:1", cache=LayerCache(in_the_way / "below")).size_bytes
+    assert measure_image_size(engine, "any:1", cache=LayerCache(in_the_way / "below")).size_bytes
 
 
 def test_a_layer_in_an_unknown_format_is_refused(cache):
     with pytest.raises(EngineError, match="unknown format"):
-        measure_size(FakeEngine(noise(4_000), instructions=["ADD"]), "any:1", cache=cache)
+        measure_image_size(FakeEngine(noise(4_000), instructions=["ADD"]), "any:1", cache=cache)
 
 
 def test_an_empty_layer_holds_nothing():
-    layer = read_layer(io.BytesIO(tar_of({})))
+    layer = read_layer_tar(io.BytesIO(tar_of({})))
     assert layer.files == ()
     assert layer.size_bytes == len(tar_of({}))
 
 
 def test_rows_of_each_level_add_up_and_the_published_images_stand_beside(size, tmp_path):
-    write_sizes([size], tmp_path / "new" / "sizes.csv", references=PUBLISHED_IMAGES)
+    write_image_sizes_csv(
+        [size], tmp_path / "new" / "sizes.csv", references=list_published_image_sizes()
+    )
     with (tmp_path / "new" / "sizes.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
 
@@ -192,8 +194,8 @@ def test_rows_of_each_level_add_up_and_the_published_images_stand_beside(size, t
 
 
 def test_the_picture_names_our_images_and_the_published_ones(size):
-    drawn = draw_sizes([size], references=PUBLISHED_IMAGES)
-    assert drawn.svg == draw_sizes([size], references=PUBLISHED_IMAGES).svg
+    drawn = draw_image_sizes([size], references=list_published_image_sizes())
+    assert drawn.svg == draw_image_sizes([size], references=list_published_image_sizes()).svg
     for text in ("any:1", "baseline, as published", "1798", "pill-ow 13.0"):
         assert text in drawn.svg
 
@@ -207,17 +209,19 @@ def test_the_picture_names_our_images_and_the_published_ones(size):
     ],
 )
 def test_an_instruction_is_shown_as_in_the_dockerfile(instruction, shown):
-    assert _without_shell(instruction) == shown
+    assert _shorten_instruction(instruction) == shown
 
 
 @pytest.mark.engine
 def test_the_packages_of_an_image_that_was_built(engine, lean_image, cache):
-    size = measure_size(engine, lean_image, cache=cache)
+    size = measure_image_size(engine, lean_image, cache=cache)
     names = [part.name.partition(" ")[0] for part in size.contents.parts]
     assert {"onnxruntime", "numpy", "drdeploy", "libc6"} <= set(names)
     assert sum(part.size_bytes for part in size.contents.parts) == size.size_bytes > 50e6
     assert size.compressed_bytes < size.size_bytes
-    again = measure_size(SimpleNamespace(image_config=engine.image_config), lean_image, cache=cache)
+    again = measure_image_size(
+        SimpleNamespace(image_config=engine.image_config), lean_image, cache=cache
+    )
     assert again.contents == size.contents
 
 
@@ -234,17 +238,17 @@ def sparse_record(holes_bytes):
 def test_a_layer_with_a_sparse_file_is_refused_before_its_holes_are_read(tmp_path):
     engine = FakeEngine(tar_of(BASE), sparse_record(50_000_000_000))
     with pytest.raises(EngineError, match="sparse file"):
-        measure_size(engine, "image", cache=LayerCache(tmp_path))
+        measure_image_size(engine, "image", cache=LayerCache(tmp_path))
 
 
 def test_the_longest_list_of_a_package_is_read_and_a_longer_one_is_not():
     for size, packages in ((LIST_BYTES_MAX, 1), (LIST_BYTES_MAX + 1, 0)):
         record = b"a.py,,\n".ljust(size, b"\n")
-        layer = read_layer(io.BytesIO(tar_of({"site/a-1.dist-info/RECORD": record})))
+        layer = read_layer_tar(io.BytesIO(tar_of({"site/a-1.dist-info/RECORD": record})))
         assert len(layer.packages) == packages
 
 
 def test_a_document_of_a_saved_image_that_nests_too_deep_is_no_document(tmp_path):
     deep = b"[" * 100_000
     with pytest.raises(EngineError):
-        read_archive(iter([tar_of({"manifest.json": deep})]), skips=lambda _: False)
+        read_saved_image(iter([tar_of({"manifest.json": deep})]), is_known_layer=lambda _: False)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from aws_provider import provider_of
@@ -12,13 +14,17 @@ from local_aws import FAKE_SERVER, Aws
 from terraform import ENVIRONMENTS, INFRASTRUCTURE, Terraform
 
 from drdeploy.hosting.local import LocalService, ServiceOptions
+from drdeploy.hosting.local.endpoints.iam_policies import is_action_allowed
+
+if TYPE_CHECKING:
+    from iam_requests import IamRequest
 
 
 @pytest.fixture(scope="session", autouse=True)
 def home():
     """A state folder for the local services; its path is short, for the sockets in it."""
     home = Path(tempfile.mkdtemp(prefix="drl-"))
-    home.chmod(0o711)
+    home.chmod(0o700)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DRDEPLOY_LOCAL_HOME", str(home))
         yield home
@@ -58,13 +64,14 @@ def data(provider, tmp_path_factory):
 def environment(provider, data, tmp_path):
     """``environment("study", name_prefix="dr")``: terraform there, initialized.
 
-    What a failed test leaves is destroyed, so that the next one begins with nothing.
+    What a failed test leaves is destroyed, so that the next one begins with nothing; with what
+    was uploaded, which is not the default.
     """
     made = []
 
     def initialized(name: str, **values) -> Terraform:
         folder = INFRASTRUCTURE / "environments" / name
-        values = {"name_prefix": "dr-study", **values}
+        values = {"name_prefix": "dr-study", "force_destroy": True, **values}
         made.append(Terraform(folder, tmp_path / name, provider, values, data / name))
         return made[-1]
 
@@ -72,3 +79,55 @@ def environment(provider, data, tmp_path):
     for one in made:
         if one.has_resources():
             one.with_values("destroy", "-auto-approve", check=False)
+
+
+@dataclass(frozen=True)
+class DeployerPolicies:
+    """What ``modules/deployer-policy`` renders.
+
+    Attributes:
+        deployer: The policies of whoever deploys, as JSON.
+        boundary: The boundary of the roles that a deployer makes; None where it is another's.
+        boundary_arn: Its ARN.
+    """
+
+    deployer: tuple[str, ...]
+    boundary: str | None
+    boundary_arn: str
+
+    def allow(self, request: IamRequest) -> bool:
+        return is_action_allowed(
+            self.deployer, request.action, request.resource, dict(request.context)
+        )
+
+    def refused(self, requests) -> list[IamRequest]:
+        return sorted((one for one in requests if not self.allow(one)), key=repr)
+
+    def allowed(self, requests) -> list[IamRequest]:
+        return sorted((one for one in requests if self.allow(one)), key=repr)
+
+
+@pytest.fixture(scope="module")
+def rendered(provider, tmp_path_factory):
+    """``rendered("encryption-key", name_prefix="dr")``: a module's outputs; nothing of it stays."""
+
+    def outputs(module: str, **values) -> dict:
+        folder = INFRASTRUCTURE / "modules" / module
+        terraform = Terraform(folder, tmp_path_factory.mktemp(module), provider, values).init()
+        found = terraform.apply()
+        terraform.destroy()
+        return found
+
+    return outputs
+
+
+@pytest.fixture(scope="module")
+def deployer_policies(rendered):
+    """``deployer_policies("dr", allow_vpc=True)``: as the real terraform renders them."""
+
+    def made(prefix: str, **values) -> DeployerPolicies:
+        found = rendered("deployer-policy", name_prefix=prefix, **values)
+        texts = tuple(found["policy_json"].values())
+        return DeployerPolicies(texts, found.get("boundary_json"), found["boundary_arn"])
+
+    return made

@@ -1,11 +1,15 @@
 """Every file of infrastructure/ is well-formed, valid and does what its own tests say."""
 
+import re
 import runpy
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from terraform import FOLDERS, INFRASTRUCTURE, MODULES, Terraform
+from aws_provider.plugin import VERSION
+from required import require
+from terraform import ENVIRONMENTS, FOLDERS, INFRASTRUCTURE, MODULES, Terraform
 
 PARTS = ("README.md", "main.tf", "outputs.tf", "variables.tf", "versions.tf")
 
@@ -93,3 +97,39 @@ def test_a_value_of_the_wrong_type_is_refused(provider, tmp_path):
     done = Terraform(module, tmp_path / "work", provider).init().run("validate", check=False)
     assert done.returncode == 1
     assert "bool required" in done.stderr
+
+
+# What is applied as it stands; the other modules are parts of these.
+ROOTS = [f"environments/{name}" for name in ENVIRONMENTS]
+ROOTS += ["modules/deployer-policy", "modules/encryption-key"]
+PINNED = re.compile(r'^\s*version\s*=\s*"([\d.]+)"', re.MULTILINE)
+PLATFORMS = 5
+"""As many as `make terraform-lock` asks for; a package of the provider's is one checksum each."""
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environment_names_the_one_version_of_the_provider_that_is_tested(name):
+    versions = (INFRASTRUCTURE / "environments" / name / "versions.tf").read_text()
+    assert PINNED.findall(versions) == [VERSION]
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_a_lock_file_is_not_ignored(root):
+    lock = f"infrastructure/{root}/.terraform.lock.hcl"
+    project = INFRASTRUCTURE.parent
+    require((project / ".git").exists(), "a clone, not an unpacked archive")
+    ignored = subprocess.run(["git", "check-ignore", lock], cwd=project, check=False)
+    assert ignored.returncode == 1
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_a_lock_file_that_is_there_is_whole(root):
+    """None comes with the project yet: HashiCorp's registry could not be reached."""
+    lock = INFRASTRUCTURE / root / ".terraform.lock.hcl"
+    if not lock.exists():
+        return
+    text = lock.read_text()
+    versions = PINNED.findall(text)
+    assert versions == [VERSION] if root.startswith("environments/") else len(versions) == 1
+    assert text.count('"h1:') >= PLATFORMS
+    assert text.count('"zh:') >= PLATFORMS

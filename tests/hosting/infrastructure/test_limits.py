@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from terraform import INFRASTRUCTURE, Terraform
 
 from drdeploy.hosting.deployment.variables import NAME_MAX
-from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig, quotas
+from drdeploy.hosting.sagemaker import RealTimeConfig, ServerlessConfig, gpu_hosts, quotas
 
 MEMORIES = (0, 512, 1023, 1024, 1025, 1500, 2048, 3072, 4096, 5120, 6144, 6145, 7168)
 CONCURRENCIES = (-1, 0, 1, 2, 199, 200, 201)
@@ -84,7 +84,20 @@ def test_names_are_as_long_as_the_modules_allow(module):
 
 def test_the_instance_types_are_those_of_botocore():
     listed = INFRASTRUCTURE / "modules/realtime-endpoint/instance_types.json"
-    assert set(json.loads(listed.read_text())) == quotas.instance_types()
+    assert set(json.loads(listed.read_text())) == quotas.read_instance_types()
+
+
+def test_the_drivers_of_hosts_are_those_of_python():
+    listed = json.loads(
+        (INFRASTRUCTURE / "modules/realtime-endpoint/inference_amis.json").read_text()
+    )
+    amis = gpu_hosts.INFERENCE_AMIS.items()
+    assert listed["amis"] == {name: one and one.version for name, one in amis}
+    defaults = gpu_hosts.DEFAULT_DRIVERS.items()
+    assert listed["default_drivers"] == {family: one.version for family, one in defaults}
+    assert listed["last_cuda"] == gpu_hosts.LAST_CUDA_MAJORS
+    oldest = gpu_hosts.OLDEST_DRIVERS.items()
+    assert listed["oldest_drivers"] == {str(major): driver for major, driver in oldest}
 
 
 @pytest.mark.parametrize(
@@ -102,5 +115,5 @@ def test_the_instance_types_are_those_of_botocore():
 )
 def test_what_python_has_no_name_for_is_what_botocore_says(shape, minimum, maximum):
     """These stand in variables.tf as numbers; a botocore that says otherwise fails here."""
-    described = quotas._shapes()[shape]
+    described = quotas._load_service_model_shapes()[shape]
     assert (described.get("min", 0), described["max"]) == (minimum, maximum)

@@ -117,9 +117,9 @@ def test_only_what_can_change_in_place_does():
 
 
 def test_names_of_terraform_become_names_of_the_api():
-    from drdeploy.hosting.local.api.request_validation import service_model
+    from drdeploy.hosting.local.api.request_validation import load_service_model
 
-    operation = service_model("sagemaker").operation_model("CreateEndpointConfig")
+    operation = load_service_model("sagemaker").operation_model("CreateEndpointConfig")
     variant = {
         "variant_name": "AllTraffic",
         "model_name": "m",
@@ -190,7 +190,7 @@ def test_terraform_installs_and_starts_it_from_a_mirror(service, terraform_progr
     }
     values = {"name_prefix": "dr-hand"}
     terraform = Terraform(configuration, tmp_path / "work", environment, values).init()
-    assert "dr-hand" in terraform.apply()["policy_json"]
+    assert "dr-hand" in terraform.apply()["policy_json"]["hosting"]
     terraform.destroy()
     assert not terraform.has_resources()
 
@@ -230,7 +230,9 @@ def test_ctrl_c_ends_the_wait_and_what_exists_can_be_destroyed(terraform_program
         provider_of(endpoint_url=it.url) as environment,
     ):
         aws = Aws.at(it.url)
-        single = Terraform(folder, tmp_path, environment, {"name_prefix": "dr-break"}).init()
+        single = Terraform(
+            folder, tmp_path, environment, {"name_prefix": "dr-break", "force_destroy": True}
+        ).init()
         bucket = single.apply()["artifact_bucket"]
         key = f"artifacts/{'cd' * 8}/model.tar.gz"
         aws.s3.put_object(Bucket=bucket, Key=key, Body=archive())

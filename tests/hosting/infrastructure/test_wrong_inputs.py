@@ -3,11 +3,18 @@
 import re
 
 import pytest
-from terraform import DIGEST, model, realtime, serverless
+from terraform import DIGEST, asynchronous, model, realtime, serverless
 
 KMS = "arn:aws:kms:us-east-1:123456789012:key/abc"
 VPC = {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]}
 ALWAYS_ON = {"allow_always_on": True}
+NINE_TO_FIVE = {"schedules": {"clinic": {"schedule": "cron(0/9 9-17 ? * MON-FRI *)"}}}
+CLINIC = {
+    "schedules": {
+        "clinic": {"opens": "cron(50 7 ? * MON-FRI *)", "closes": "cron(0 18 ? * MON-FRI *)"}
+    }
+}
+NEVER_CLOSES = {"closes": "cron(0 8 * * ? *)"}
 
 WRONG = {
     "memory between the steps": (
@@ -42,6 +49,83 @@ WRONG = {
         {"endpoints": {"e": realtime()}},
         "allow_always_on must be true: e would be paid around the clock",
     ),
+    "kept warm without permission to be always on": (
+        {"endpoints": {"e": serverless(keep_warm=NINE_TO_FIVE)}},
+        "allow_always_on must be true: e would be paid around the clock",
+    ),
+    "a schedule of crontab": (
+        ALWAYS_ON
+        | {
+            "endpoints": {
+                "e": serverless(keep_warm={"schedules": {"a": {"schedule": "*/9 * * *"}}})
+            }
+        },
+        "endpoints must have schedules of the form cron(...) or rate(...), not */9 * * *",
+    ),
+    "kept warm without schedules": (
+        ALWAYS_ON | {"endpoints": {"e": serverless(keep_warm={"schedules": {}})}},
+        "each with at least 1 of schedules; without schedules: e",
+    ),
+    "an instance kept warm": (
+        ALWAYS_ON | {"endpoints": {"e": realtime(keep_warm=NINE_TO_FIVE)}},
+        "endpoints of kind realtime and asynchronous cannot have memory_mb",
+    ),
+    "opening hours without permission to be always on": (
+        {"endpoints": {"e": realtime(guardrails=None, opening_hours=CLINIC)}},
+        "allow_always_on must be true: e would be paid around the clock",
+    ),
+    "opening hours of crontab": (
+        ALWAYS_ON
+        | {
+            "endpoints": {
+                "e": realtime(
+                    guardrails=None,
+                    opening_hours={"schedules": {"a": {"opens": "0 8 * * *", "closes": "x"}}},
+                )
+            }
+        },
+        "whose opens and closes have the form cron(...), not 0 8 * * *, x",
+    ),
+    "an endpoint that closes when it opens": (
+        ALWAYS_ON
+        | {
+            "endpoints": {
+                "e": realtime(
+                    guardrails=None,
+                    opening_hours={
+                        "schedules": {"a": {"opens": "cron(0 8 * * ? *)"} | NEVER_CLOSES}
+                    },
+                )
+            }
+        },
+        "open and close at different times, not cron(0 8 * * ? *)",
+    ),
+    "opening hours without hours": (
+        ALWAYS_ON
+        | {"endpoints": {"e": realtime(guardrails=None, opening_hours={"schedules": {}})}},
+        "each with at least 1 of schedules; without schedules: e",
+    ),
+    "opening hours of a serverless endpoint": (
+        {"endpoints": {"e": serverless(opening_hours=CLINIC)}},
+        "endpoints of kind serverless cannot have instance_type",
+    ),
+    "opening hours with autoscaling": (
+        ALWAYS_ON
+        | {
+            "endpoints": {
+                "e": realtime(
+                    guardrails=None,
+                    opening_hours=CLINIC,
+                    autoscaling={
+                        "min_capacity": 1,
+                        "max_capacity": 2,
+                        "target_invocations_per_minute": 60,
+                    },
+                )
+            }
+        },
+        "endpoints with opening_hours cannot have autoscaling or guardrails",
+    ),
     "serverless in a VPC": (
         {"models": {"mobilenet": model(vpc_config=VPC)}, "endpoints": {"e": serverless()}},
         "serverless endpoints have no VPC (vpc_config)",
@@ -52,7 +136,7 @@ WRONG = {
     ),
     "serverless with a key": (
         {"endpoints": {"e": serverless(kms_key_arn=KMS)}},
-        "serverless cannot have instance_type, initial_instance_count, kms_key_arn, autoscaling",
+        "serverless cannot have instance_type, inference_ami_version, initial_instance_count",
     ),
     "serverless with data capture": (
         {
@@ -70,23 +154,74 @@ WRONG = {
     ),
     "realtime with memory": (
         ALWAYS_ON | {"endpoints": {"e": realtime(memory_mb=1024)}},
-        "endpoints of kind realtime cannot have memory_mb",
+        "endpoints of kind realtime and asynchronous cannot have memory_mb",
     ),
     "unknown instance type": (
         ALWAYS_ON | {"endpoints": {"e": realtime("ml.z9.huge")}},
         'hosting instance types (instance_types.json), not "ml.z9.huge"',
     ),
+    "CUDA on a serverless endpoint": (
+        {"models": {"mobilenet": model(cuda_version="13.0")}, "endpoints": {"e": serverless()}},
+        "cuda_version must be null, not 13.0: serverless endpoints have no GPU",
+    ),
+    "CUDA on an instance without a GPU": (
+        ALWAYS_ON
+        | {"models": {"mobilenet": model(cuda_version="13.0")}, "endpoints": {"e": realtime()}},
+        "cuda_version 13.0 needs an instance type with a GPU",
+    ),
+    "CUDA 13 on the driver that SageMaker gives by default": (
+        ALWAYS_ON
+        | {
+            "models": {"mobilenet": model(cuda_version="13.0")},
+            "endpoints": {"e": realtime("ml.g5.xlarge")},
+        },
+        "has driver 470: set inference_ami_version to al2023-ami-sagemaker-inference-gpu-4-1",
+    ),
+    "CUDA 13 behind a queue, on the driver that SageMaker gives by default": (
+        {
+            "models": {"mobilenet": model(cuda_version="13.0")},
+            "endpoints": {"e": asynchronous("ml.g4dn.xlarge")},
+        },
+        "has driver 470: set inference_ami_version to al2023-ami-sagemaker-inference-gpu-4-1",
+    ),
     "no instance type": (
         ALWAYS_ON | {"endpoints": {"e": realtime(None)}},
-        "endpoints of kind realtime must have instance_type; missing in e",
+        "endpoints of kind realtime and asynchronous must have instance_type; missing in e",
     ),
     "no instance": (
         ALWAYS_ON | {"endpoints": {"e": realtime(initial_instance_count=0)}},
         "initial_instance_count must be at least 1, not 0",
     ),
-    "a key for a type with disks of its own": (
-        ALWAYS_ON | {"endpoints": {"e": realtime("ml.m5d.xlarge", kms_key_arn=KMS)}},
-        "kms_key_arn must be null for ml.m5d.xlarge",
+    "an endpoint of another prefix": (
+        {"endpoints": {"e": serverless(name="dr-study2")}},
+        "endpoints must have names that are name_prefix (dr-study) or begin with it and a hyphen",
+    ),
+    "a bucket of another prefix": (
+        {"bucket_name": "dr-study2-artifacts"},
+        "bucket_name must begin with dr-study-",
+    ),
+    "a photograph captured where nothing deletes it": (
+        ALWAYS_ON
+        | {
+            "endpoints": {
+                "e": realtime(
+                    data_capture={"destination_s3_uri": "s3://b/f", "sampling_percentage": 5}
+                )
+            }
+        },
+        "elsewhere these modules expire nothing, which capture_retention_days = null accepts",
+    ),
+    "photographs kept for no day": (
+        {"capture_retention_days": 0},
+        "capture_retention_days must be a whole number of at least 1, or null",
+    ),
+    "a boundary by its name": (
+        {"permissions_boundary_arn": "dr-study-boundary"},
+        "permissions_boundary_arn must be the ARN of a policy",
+    ),
+    "a key by its alias": (
+        {"kms_key_arn": "alias/mine"},
+        "kms_key_arn must be the ARN of a KMS key",
     ),
     "begins outside of its capacities": (
         ALWAYS_ON
@@ -109,7 +244,7 @@ WRONG = {
     ),
     "unknown kind": (
         {"endpoints": {"e": {"model": "mobilenet", "kind": "batch"}}},
-        "endpoints must each have the kind serverless or realtime, not batch",
+        "endpoints must each have the kind serverless, realtime or asynchronous, not batch",
     ),
     "unknown model": (
         {"endpoints": {"e": serverless(model="vgg19")}},
@@ -200,14 +335,17 @@ def test_the_same_without_the_mistake_is_planned(environment):
             {"model": model(), "endpoint": {"kind": "serverless", "memory_mb": 1500}},
             "memory_mb must be 1024 to 6144 MB in steps of 1024, not 1500",
         ),
-        ({"model": model(), "endpoint": {"kind": "batch"}}, "serverless or realtime, not batch"),
+        (
+            {"model": model(), "endpoint": {"kind": "batch"}},
+            "serverless, realtime or asynchronous, not batch",
+        ),
         (
             {"model": model(), "endpoint": {"kind": "serverless"}},
             "kind serverless must have memory_mb",
         ),
         (
             {"model": model(), "endpoint": {"kind": "realtime"}},
-            "kind realtime must have instance_type",
+            "kind realtime and asynchronous must have instance_type",
         ),
         (
             {"model": model(), "endpoint": {"kind": "realtime", "instance_type": "ml.m5.xlarge"}},
@@ -215,7 +353,7 @@ def test_the_same_without_the_mistake_is_planned(environment):
         ),
         (
             {"model": model(), "endpoint": {"kind": "serverless", "kms_key_arn": KMS}},
-            "serverless cannot have instance_type, initial_instance_count, kms_key_arn",
+            "serverless cannot have instance_type, inference_ami_version, initial_instance_count",
         ),
     ],
 )

@@ -11,14 +11,14 @@ from local_aws import FAKE_SERVER, Aws, Hold
 
 from drdeploy.hosting.local import LocalService, ServiceOptions
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 @pytest.fixture(scope="session", autouse=True)
 def home():
     """A folder for the tests' own services; its path is short, for the Unix sockets below it."""
     home = Path(tempfile.mkdtemp(prefix="drl-"))
-    home.chmod(0o711)
+    home.chmod(0o700)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DRDEPLOY_LOCAL_HOME", str(home))
         yield home

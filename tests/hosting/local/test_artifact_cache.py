@@ -3,20 +3,20 @@
 import threading
 
 import pytest
-from tiny_models import onnx_artifact
+from tiny_models import described, onnx_artifact
 
-from drdeploy.grader.artifacts import pack
+from drdeploy.grader.artifacts import pack_archive
 from drdeploy.hosting.local.endpoints.artifact_cache import ArtifactCache
 from drdeploy.hosting.local.instances.instance import StartFailed
 
-WAIT_S = 30
+WAIT_S = 60
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
     folder = tmp_path_factory.mktemp("archive")
     onnx_artifact(folder)
-    pack(next(folder.rglob("*.onnx")), folder / "model.tar.gz", name="grader")
+    pack_archive(next(folder.rglob("*.onnx")), folder / "model.tar.gz", described("grader"))
     return (folder / "model.tar.gz").read_bytes()
 
 
@@ -29,13 +29,13 @@ def test_an_archive_that_takes_long_does_not_hold_up_another(tmp_path, archive):
         may_end.wait(WAIT_S)
         folder.mkdir()
 
-    slow = threading.Thread(target=cache._keep, args=("slow", extract_slowly))
+    slow = threading.Thread(target=cache._get_or_extract, args=("slow", extract_slowly))
     slow.start()
     assert started.wait(WAIT_S)
-    other = cache.pin("s3://bucket/model.tar.gz")
+    other = cache.extract_and_pin_archive("s3://bucket/model.tar.gz")
     assert slow.is_alive()
     assert (other.folder / "manifest.json").is_file()
-    cache.release(other)
+    cache.release_archive(other)
     may_end.set()
     slow.join(WAIT_S)
     assert (tmp_path / "slow").is_dir()
@@ -49,7 +49,9 @@ def test_endpoints_that_ask_at_once_share_one_extraction(tmp_path):
         made.append(folder)
         folder.mkdir()
 
-    threads = [threading.Thread(target=cache._keep, args=("key", extract)) for _ in range(8)]
+    threads = [
+        threading.Thread(target=cache._get_or_extract, args=("key", extract)) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -59,11 +61,14 @@ def test_endpoints_that_ask_at_once_share_one_extraction(tmp_path):
 
 def test_the_last_user_takes_the_folder_along(tmp_path, archive):
     cache = ArtifactCache(tmp_path, lambda _: archive)
-    first, second = cache.pin("s3://b/model.tar.gz"), cache.pin("s3://b/copy.tar.gz")
+    first, second = (
+        cache.extract_and_pin_archive("s3://b/model.tar.gz"),
+        cache.extract_and_pin_archive("s3://b/copy.tar.gz"),
+    )
     assert first == second
-    cache.release(first)
+    cache.release_archive(first)
     assert second.folder.is_dir()
-    cache.release(second)
+    cache.release_archive(second)
     assert not second.folder.exists()
 
 
@@ -71,6 +76,12 @@ def test_a_refused_archive_leaves_nothing_and_the_next_one_is_tried(tmp_path, ar
     bodies = [archive[:100], archive]
     cache = ArtifactCache(tmp_path, lambda _: bodies.pop(0))
     with pytest.raises(StartFailed, match="Failed to extract model data archive"):
-        cache.pin("s3://bucket/model.tar.gz")
+        cache.extract_and_pin_archive("s3://bucket/model.tar.gz")
     assert list(tmp_path.iterdir()) == []
-    assert cache.pin("s3://bucket/model.tar.gz").folder.is_dir()
+    assert cache.extract_and_pin_archive("s3://bucket/model.tar.gz").folder.is_dir()
+
+
+def test_one_uncompressed_file_lies_under_its_name(tmp_path):
+    cache = ArtifactCache(tmp_path, lambda _: b"", lambda _: {"model.onnx": b"weights"})
+    artifact = cache.extract_and_pin_archive("s3://b/model.onnx", is_judged=False, is_archive=False)
+    assert (artifact.folder / "model.onnx").read_bytes() == b"weights"

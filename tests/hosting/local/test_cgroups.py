@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from drdeploy.hosting.local.instances.cgroups import find_control_groups
-from drdeploy.hosting.local.instances.cgroups.v2 import GroupsV2, find_v2
+from drdeploy.hosting.local.instances.cgroups.v2 import GroupsV2, find_group_folders_of_version_2
 
 BURN = (
     "import time, os; end = time.time() + 1\nwhile time.time() < end: pass\nprint(os.times().user)"
@@ -34,23 +34,23 @@ def run_in(group, code):
 
 def test_cpu_time_is_limited(groups):
     group = groups.create("slow", memory_mb=256, cpus=0.2)
-    output, _ = run_in(group, BURN).communicate(timeout=20)
+    output, _ = run_in(group, BURN).communicate(timeout=60)
     assert float(output) < 0.45
 
 
 def test_a_process_beyond_its_memory_is_killed_and_counted(groups):
     group = groups.create("small", memory_mb=64, cpus=None)
-    assert run_in(group, HOG).wait(20) != 0
-    assert group.oom_kills() > 0
+    assert run_in(group, HOG).wait(60) != 0
+    assert group.count_oom_kills() > 0
 
 
 def test_memory_in_use_is_reported(groups):
     group = groups.create("used", memory_mb=256, cpus=None)
     process = run_in(
-        group, "x = b'x' * 50_000_000; print(1, flush=True); import time; time.sleep(9)"
+        group, "x = b'x' * 50_000_000; print(1, flush=True); import time; time.sleep(60)"
     )
     process.stdout.readline()
-    assert 50_000_000 < group.memory_bytes() < 120_000_000
+    assert 50_000_000 < group.read_memory_bytes() < 120_000_000
     process.kill()
     process.communicate()
 
@@ -60,7 +60,7 @@ def test_removing_a_group_kills_what_is_in_it(groups):
     process = run_in(group, "import time; print(1, flush=True); time.sleep(60)")
     process.stdout.readline()
     group.remove()
-    assert process.wait(30) == -9
+    assert process.wait(60) == -9
     assert not any(path.parent.exists() for path in group.entry_files)
     process.communicate()
 
@@ -110,7 +110,7 @@ def test_version_2_counts_kills_and_leaves_out_cache_that_can_be_dropped(tmp_pat
     (tree.group / "memory.events").write_text("low 0\noom 2\noom_kill 1\n")
     (tree.group / "memory.current").write_text("1000\n")
     (tree.group / "memory.stat").write_text("anon 500\ninactive_file 300\n")
-    assert (group.oom_kills(), group.memory_bytes()) == (1, 700)
+    assert (group.count_oom_kills(), group.read_memory_bytes()) == (1, 700)
     assert group.entry_files == (tree.group / "cgroup.procs",)
 
 
@@ -126,6 +126,8 @@ def test_version_2_uses_a_group_that_was_delegated_and_leaves_it_free_of_process
         (folder / "cgroup.controllers").write_text("cpu memory\n")
     (own / "cgroup.subtree_control").write_text("")
     (leaf / "cgroup.procs").write_text("")
-    assert list(find_v2("drdeploy-test", tmp_path)) == [GroupsV2(own / "drdeploy-test")]
+    assert list(find_group_folders_of_version_2("drdeploy-test", tmp_path)) == [
+        GroupsV2(own / "drdeploy-test")
+    ]
     assert (leaf / "cgroup.procs").read_text() == str(os.getpid())
     assert (own / "cgroup.subtree_control").read_text() == "+cpu +memory"

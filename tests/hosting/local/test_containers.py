@@ -2,13 +2,15 @@
 
 import json
 import shutil
+import time
 
 import pytest
-from local_aws import FAKE_SERVER, Aws, until
+from botocore.exceptions import ClientError
+from local_aws import FAKE_SERVER, Aws, client, until
 from photographs import photograph
 from tiny_models import onnx_artifact
 
-from drdeploy.hosting.engine import ContainerSpec
+from drdeploy.hosting.engine import ContainerSpec, RunningContainer
 from drdeploy.hosting.local import LocalService, ServiceOptions
 from drdeploy.hosting.local.instances.service_folders import LABEL
 
@@ -32,7 +34,7 @@ def contained(engine, lean_image):
     options = ServiceOptions(idle_s=IDLE_S, trial_start=False)
     with LocalService(isolation="container", options=options) as service:
         yield service
-    assert engine.containers(label_of(service)) == ()
+    assert engine.list_container_ids(label_of(service)) == ()
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +66,8 @@ def test_a_photograph_is_graded_in_a_container(aws, contained, engine, model_url
     assert contained.isolation == "container"
     name = aws.endpoint(url=model_url)
     assert aws.invoke(name, photograph())["container"]["invocation"] == 1
-    assert len(engine.containers(label_of(contained))) == 1
-    until(lambda: not engine.containers(label_of(contained)))
+    assert len(engine.list_container_ids(label_of(contained))) == 1
+    until(lambda: not engine.list_container_ids(label_of(contained)))
     assert aws.invoke(name, photograph())["container"]["invocation"] == 1
     aws.delete(name)
 
@@ -77,10 +79,55 @@ def test_the_containers_memory_is_recorded(aws, model_url):
     aws.delete(name)
 
 
+def test_the_use_and_the_lines_of_a_container_are_known(aws, foreign):
+    real_time = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    name = aws.endpoint(image=foreign(), **real_time)
+    namespace = "/aws/sagemaker/Endpoints"
+    for metric in ("CPUUtilization", "MemoryUtilization", "DiskUtilization"):
+        until(lambda metric=metric: aws.metric(name, metric, namespace=namespace))
+        assert 0 < aws.metric(name, metric, namespace=namespace)[0]["Average"] < 400
+    logs = client("logs", aws.url)
+    group = f"{namespace}/{name}"
+
+    def lines():
+        return [one["message"] for one in logs.filter_log_events(logGroupName=group)["events"]]
+
+    for place in range(3):
+        aws.invoke(name, f"!print line {place}".encode())
+        expected = [f"line {one}" for one in range(place + 1)]
+        until(lambda expected=expected: lines() == expected)
+    aws.invoke(name, b"!print last words")
+    aws.delete(name)
+    assert lines()[-1] == "last words"
+
+
+def test_the_engine_reports_the_end_of_a_container_and_is_not_asked(
+    aws, contained, engine, foreign, monkeypatch
+):
+    real_time = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    name = aws.endpoint(image=foreign(), **real_time)
+    asked = []
+    inspect = RunningContainer.exit_state
+
+    def count(container):
+        asked.append(container.id)
+        return inspect(container)
+
+    monkeypatch.setattr(RunningContainer, "exit_state", count)
+    time.sleep(2.5)
+    assert asked == []
+    (container_id,) = engine.list_container_ids(label_of(contained))
+    engine._api.kill(container_id, signal="SIGKILL")
+    until(lambda: asked)
+    until(lambda: set(engine.list_container_ids(label_of(contained))) - {container_id})
+    aws.invoke(name)
+    aws.delete(name)
+
+
 def test_kill_9_of_the_container_costs_one_model_error_at_most(aws, contained, engine, model_url):
     name = aws.endpoint(url=model_url)
     aws.invoke(name, photograph())
-    for container_id in engine.containers(label_of(contained)):
+    for container_id in engine.list_container_ids(label_of(contained)):
         engine._api.kill(container_id, signal="SIGKILL")
     errors = 0
     for _ in range(2):
@@ -107,20 +154,27 @@ def test_an_endpoint_keeps_the_image_that_it_was_created_with(aws, contained, en
     assert aws.invoke(name)["environment"]["COLOUR"] == "blue"
     other = aws.endpoint(image=foreign("green"))
     assert aws.invoke(other)["environment"]["COLOUR"] == "green"
-    until(lambda: not engine.containers(label_of(contained)))
+    until(lambda: not engine.list_container_ids(label_of(contained)))
     cold = aws.invoke(name)
     assert (cold["invocation"], cold["environment"]["COLOUR"]) == (1, "blue")
     aws.delete(name)
     aws.delete(other)
 
 
-def test_an_absent_image_fails_the_endpoint(aws, model_url):
-    name = aws.name()
-    aws.model(name, image="no-such-image:1", url=model_url)
-    aws.config(name)
-    aws.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    aws.wait(name, "Failed")
-    assert "has no image no-such-image:1" in aws.failure_reason(name)
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ("no-such-image:1", "has no image no-such-image:1"),
+        (f"123456789012.dkr.ecr.us-east-1.amazonaws.com/a@sha256:{'0' * 64}", "cannot be pulled"),
+    ],
+)
+def test_a_model_with_an_absent_image_is_refused(aws, model_url, image, reason):
+    with pytest.raises(ClientError) as caught:
+        aws.model(aws.name(), image=image, url=model_url)
+    error = caught.value.response["Error"]
+    assert error["Code"] == "ValidationException"
+    assert error["Message"].startswith(f"Requested image {image} not found. ")
+    assert reason in error["Message"]
 
 
 def test_an_image_is_found_under_its_name_without_the_registry(aws, model_url):
@@ -133,11 +187,11 @@ def test_an_image_is_found_under_its_name_without_the_registry(aws, model_url):
 
 
 def test_the_next_service_removes_the_containers_of_a_killed_one(engine, lean_image, home):
-    folder = home / "drdeploy-gone"
+    folder = home / "drdeploy-00000000"
     folder.mkdir()
-    note = {"name": "drdeploy-gone", "port": 1, "pid": 1, "began": 1.0}
+    note = {"name": "drdeploy-00000000", "port": 1, "pid": 1, "began": "another boot/1"}
     (folder / "service.json").write_text(json.dumps(note))
-    label = {LABEL: "drdeploy-gone"}
+    label = {LABEL: "drdeploy-00000000"}
     engine.run(ContainerSpec(lean_image, ("60",), entrypoint=("sleep",), port=None, labels=label))
     LocalService(isolation="container").stop()
-    assert engine.containers(f"{LABEL}=drdeploy-gone") == ()
+    assert engine.list_container_ids(f"{LABEL}=drdeploy-00000000") == ()

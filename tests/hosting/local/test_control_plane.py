@@ -8,6 +8,10 @@ ARN = "arn:aws:sagemaker:us-east-1:123456789012"
 SERVERLESS = {"MemorySizeInMB": 1024, "MaxConcurrency": 1}
 
 
+SERIAL, DIRECT = {"Mode": "Serial"}, {"Mode": "Direct"}
+CACHED = {"ModelCacheSetting": "Disabled"}
+
+
 def refused(call, **arguments):
     with pytest.raises(ClientError) as caught:
         call(**arguments)
@@ -23,14 +27,15 @@ def model(aws):
 
 def test_a_model_is_described_as_it_was_created(aws):
     name = aws.name()
-    aws.model(name, image="registry.example/drdeploy:lean", url="s3://models/a.tar.gz", A="1")
+    url = aws.put_archive(key="a.tar.gz")
+    aws.model(name, image="registry.example/drdeploy:lean", url=url, SAGEMAKER_A="1")
     described = aws.sagemaker.describe_model(ModelName=name)
     assert described["ModelArn"] == f"{ARN}:model/{name}"
     assert described["ExecutionRoleArn"] == ROLE
     assert described["PrimaryContainer"] == {
         "Image": "registry.example/drdeploy:lean",
         "ModelDataUrl": "s3://models/a.tar.gz",
-        "Environment": {"A": "1"},
+        "Environment": {"SAGEMAKER_A": "1"},
     }
 
 
@@ -108,7 +113,7 @@ def config_refusal(aws, model, **request):
 def test_memory_between_the_steps_is_refused(aws, model):
     serverless = {"MemorySizeInMB": 1500, "MaxConcurrency": 1}
     code, message = config_refusal(aws, model, variant={"ServerlessConfig": serverless})
-    assert code == "ValidationError"
+    assert code == "ValidationException"
     assert "'1500' at 'productionVariants.1.member.serverlessConfig.memorySizeInMB'" in message
     assert "[1024, 2048, 3072, 4096, 5120, 6144]" in message
 
@@ -116,14 +121,14 @@ def test_memory_between_the_steps_is_refused(aws, model):
 def test_concurrency_beyond_the_limit_is_refused(aws, model):
     serverless = {"MemorySizeInMB": 1024, "MaxConcurrency": 5000}
     code, message = config_refusal(aws, model, variant={"ServerlessConfig": serverless})
-    assert code == "ValidationError"
+    assert code == "ValidationException"
     assert "less than or equal to 200" in message
 
 
 def test_more_provisioned_than_permitted_concurrency_is_refused(aws, model):
     serverless = SERVERLESS | {"ProvisionedConcurrency": 2}
     code, message = config_refusal(aws, model, variant={"ServerlessConfig": serverless})
-    assert code == "ValidationError"
+    assert code == "ValidationException"
     assert "provisionedConcurrency" in message
 
 
@@ -145,7 +150,7 @@ def test_more_provisioned_than_permitted_concurrency_is_refused(aws, model):
 )
 def test_serverless_excludes_network_settings_and_data_capture(aws, model, request_part):
     code, message = config_refusal(aws, model, **request_part)
-    assert code == "ValidationError"
+    assert code == "ValidationException"
     assert "Serverless endpoints do not support" in message
 
 
@@ -155,7 +160,7 @@ def test_serverless_excludes_a_second_variant(aws, model):
     ]
     code, message = config_refusal(aws, model, variants=variants)
     assert (code, message) == (
-        "ValidationError",
+        "ValidationException",
         "A serverless endpoint can have one production variant only.",
     )
 
@@ -163,7 +168,7 @@ def test_serverless_excludes_a_second_variant(aws, model):
 def test_serverless_excludes_an_instance_type(aws, model):
     variant = {"ServerlessConfig": SERVERLESS, "InstanceType": "ml.m5.large"}
     code, message = config_refusal(aws, model, variant=variant)
-    assert code == "ValidationError"
+    assert code == "ValidationException"
     assert "InstanceType cannot be set" in message
 
 
@@ -176,30 +181,63 @@ def test_serverless_excludes_a_model_in_network_isolation(aws):
         EnableNetworkIsolation=True,
     )
     code, message = config_refusal(aws, name)
-    assert code == "ValidationError"
+    assert code == "ValidationException"
     assert "network isolation" in message
 
 
 def test_a_variant_neither_serverless_nor_real_time_is_refused(aws, model):
     code, message = config_refusal(aws, model, variant={"InitialVariantWeight": 1.0})
-    assert code == "ValidationError"
+    assert code == "ValidationException"
     assert "InstanceType and InitialInstanceCount must be set" in message
 
 
 @pytest.mark.parametrize(
-    "containers",
+    ("containers", "message"),
     [
-        {"Containers": [{"Image": "a"}, {"Image": "b"}]},
-        {"PrimaryContainer": {"Image": "a", "Mode": "MultiModel"}},
-        {"PrimaryContainer": {"ModelDataUrl": "s3://b/k"}},
+        (
+            {"Containers": [{"Image": "a"}, {"Image": "b"}]},
+            "Containers with 2 containers, an inference pipeline: put all steps into one container",
+        ),
+        (
+            {"Containers": [{"Image": "a"}, {"Image": "b"}], "InferenceExecutionConfig": SERIAL},
+            "Containers with 2 containers, an inference pipeline: put all steps into one container",
+        ),
+        (
+            {"Containers": [{"Image": "a"}, {"Image": "b"}], "InferenceExecutionConfig": DIRECT},
+            "a multi-container endpoint with direct invocation: create a model for each container",
+        ),
+        (
+            {"PrimaryContainer": {"Image": "a"}, "InferenceExecutionConfig": DIRECT},
+            "Mode='Direct', direct invocation of several containers: leave",
+        ),
+        *(
+            (
+                {which: [asked] if which == "Containers" else asked},
+                f"{member}, a multi-model endpoint: create a model for each archive",
+            )
+            for which in ("PrimaryContainer", "Containers")
+            for asked, member in (
+                ({"Image": "a", "Mode": "MultiModel"}, "Mode='MultiModel'"),
+                ({"Image": "a", "MultiModelConfig": CACHED}, "MultiModelConfig"),
+                (
+                    {"Image": "a", "Mode": "MultiModel", "ModelDataUrl": "s3://b/models/"},
+                    "Mode='MultiModel'",
+                ),
+            )
+        ),
+        ({"PrimaryContainer": {"ModelDataUrl": "s3://b/k"}}, "names no container image"),
     ],
-    ids=["pipeline", "multi-model", "no image"],
 )
-def test_models_that_cannot_be_hosted_are_refused(aws, containers):
-    code, _ = refused(
-        aws.sagemaker.create_model, ModelName=aws.name(), ExecutionRoleArn=ROLE, **containers
+def test_models_that_cannot_be_hosted_are_refused_with_a_remedy_and_not_made(
+    aws, containers, message
+):
+    name = aws.name()
+    code, found = refused(
+        aws.sagemaker.create_model, ModelName=name, ExecutionRoleArn=ROLE, **containers
     )
-    assert code == "ValidationError"
+    assert code == "ValidationException"
+    assert message in found
+    assert refused(aws.sagemaker.describe_model, ModelName=name)[0] == "ValidationException"
 
 
 def test_the_regions_serverless_concurrency_is_limited(aws):
@@ -261,10 +299,82 @@ def test_tags_of_an_unknown_resource_are_refused(aws):
     assert refused(aws.sagemaker.list_tags, ResourceArn=arn)[0] == "ValidationException"
 
 
-def test_an_endpoint_is_tagged_with_its_isolation(aws, service):
+def test_a_resource_has_the_tags_that_its_user_gave_it_and_no_others(aws):
     arn = aws.sagemaker.describe_endpoint(EndpointName=aws.endpoint())["EndpointArn"]
-    tags = aws.sagemaker.list_tags(ResourceArn=arn)["Tags"]
-    assert tags == [{"Key": "drdeploy:isolation", "Value": service.isolation}]
+    assert aws.sagemaker.list_tags(ResourceArn=arn)["Tags"] == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        (["aws:cost"], "begins with aws:"),
+        (["a", "a"], "a occurs 2 times"),
+        ([f"k{number}" for number in range(50)] + ["one-more"], "at most 50"),
+    ],
+)
+def test_tags_that_aws_does_not_allow_are_refused(aws, model, keys, reason):
+    arn = aws.sagemaker.describe_model(ModelName=model)["ModelArn"]
+    tags = [{"Key": key, "Value": "1"} for key in keys]
+    batches = [tags[:50], tags[50:]] if len(tags) > 50 else [tags]
+    *allowed, last = batches
+    for batch in allowed:
+        aws.sagemaker.add_tags(ResourceArn=arn, Tags=batch)
+    code, message = refused(aws.sagemaker.add_tags, ResourceArn=arn, Tags=last)
+    assert code == "ValidationException"
+    assert reason in message
+
+
+@pytest.mark.parametrize(
+    ("container", "message"),
+    [
+        (
+            {"Image": "drdeploy:lean", "ModelDataUrl": "s3://models/absent.tar.gz"},
+            "Could not find model data at s3://models/absent.tar.gz.",
+        ),
+        (
+            {"Image": "drdeploy:lean", "ModelDataUrl": "s3://no-such-bucket/a.tar.gz"},
+            "Could not find model data at s3://no-such-bucket/a.tar.gz.",
+        ),
+        (
+            {"Image": "drdeploy:lean", "ModelDataUrl": "https://models/a.tar.gz"},
+            "Write it as s3://BUCKET/KEY",
+        ),
+        ({"Image": "python:3.11"}, "Requested image python:3.11 not found."),
+        (
+            {"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/absent:1"},
+            "Requested image 123456789012.dkr.ecr.us-east-1.amazonaws.com/absent:1 not found.",
+        ),
+    ],
+)
+def test_a_model_whose_archive_or_image_does_not_exist_is_refused(aws, container, message):
+    code, found = refused(
+        aws.sagemaker.create_model,
+        ModelName=aws.name(),
+        ExecutionRoleArn=ROLE,
+        PrimaryContainer=container,
+    )
+    assert code == "ValidationException"
+    assert message in found
+
+
+def test_a_model_with_two_archives_is_refused(aws):
+    url = aws.put_archive()
+    source = {"S3Uri": url, "S3DataType": "S3Object", "CompressionType": "Gzip"}
+    container = {
+        "Image": "drdeploy:lean",
+        "ModelDataUrl": url,
+        "ModelDataSource": {"S3DataSource": source},
+    }
+    code, message = refused(
+        aws.sagemaker.create_model,
+        ModelName=aws.name(),
+        ExecutionRoleArn=ROLE,
+        PrimaryContainer=container,
+    )
+    assert (code, message) == (
+        "ValidationException",
+        "ModelDataUrl and ModelDataSource are mutually exclusive.",
+    )
 
 
 def test_an_operation_that_is_not_served_is_an_error_that_says_so(aws):

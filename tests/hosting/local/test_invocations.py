@@ -172,7 +172,9 @@ def test_a_container_that_does_not_answer_in_time_is_a_model_error(impatient):
 
 
 def test_a_start_that_takes_too_long_for_a_request_is_not_ready_yet(impatient):
-    name = impatient.endpoint(environment={"FAKE_START_S": "2"}, ServerlessConfig=SERVERLESS)
+    name = impatient.endpoint(
+        environment={"SAGEMAKER_FAKE_START_S": "2"}, ServerlessConfig=SERVERLESS
+    )
     response = refused(impatient, name)
     assert response["Error"]["Code"] == "ModelNotReadyException"
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 429

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
+from local_aws import until
 
 SERVERLESS = {"MemorySizeInMB": 1024, "MaxConcurrency": 4}
 
@@ -11,7 +12,7 @@ SERVERLESS = {"MemorySizeInMB": 1024, "MaxConcurrency": 4}
 @pytest.fixture(scope="module")
 def invoked(aws):
     """One cold and three warm calls, one refused by the container."""
-    name = aws.endpoint(environment={"FAKE_START_S": "1.5"}, ServerlessConfig=SERVERLESS)
+    name = aws.endpoint(environment={"SAGEMAKER_FAKE_START_S": "1.5"}, ServerlessConfig=SERVERLESS)
     for body in (b"a", b"b", b"!sleep 0.2"):
         aws.invoke(name, body)
     with pytest.raises(ClientError):
@@ -57,8 +58,94 @@ def test_memory_is_a_percentage_of_the_limit(aws, invoked):
     assert point["Unit"] == "Percent"
 
 
-def test_concurrency_is_a_percentage_of_the_maximum(aws, invoked):
-    assert only(aws.metric(invoked, "ServerlessConcurrentExecutionsUtilization"))["Average"] == 25
+def test_concurrency_is_a_share_of_the_maximum(aws, invoked):
+    point = only(aws.metric(invoked, "ServerlessConcurrentExecutionsUtilization"))
+    assert (point["Average"], point["Unit"]) == (0.25, "None")
+
+
+def test_a_serverless_variant_has_the_metrics_of_its_table_alone(aws, invoked):
+    dimensions = [{"Name": "EndpointName", "Value": invoked}]
+    listed = aws.cloudwatch.list_metrics(Dimensions=dimensions)["Metrics"]
+    assert {(one["Namespace"], one["MetricName"]) for one in listed} == {
+        ("AWS/SageMaker", name)
+        for name in (
+            "Invocations",
+            "Invocation4XXErrors",
+            "Invocation5XXErrors",
+            "ModelLatency",
+            "ModelSetupTime",
+            "OverheadLatency",
+            "MemoryUtilization",
+            "ServerlessConcurrentExecutionsUtilization",
+        )
+    }
+
+
+@pytest.fixture(scope="module")
+def real_time(aws):
+    """A real-time endpoint of two instances, three calls, one of which the model refused."""
+    name = aws.endpoint(InstanceType="ml.m5.large", InitialInstanceCount=2)
+    aws.invoke(name)
+    aws.invoke(name)
+    with pytest.raises(ClientError):
+        aws.invoke(name, b"!status 500")
+    return name
+
+
+@pytest.mark.parametrize(
+    ("metric", "total"),
+    [("InvocationsPerInstance", 1.5), ("InvocationModelErrors", 1), ("Invocation5XXErrors", 1)],
+)
+def test_a_real_time_variant_counts_by_instance_and_by_error(aws, real_time, metric, total):
+    assert only(aws.metric(real_time, metric))["Sum"] == total
+
+
+def test_p95_is_what_the_container_says_and_the_same_in_both_answers(aws):
+    name = aws.endpoint(InstanceType="ml.m5.large", InitialInstanceCount=1)
+    took_us = [
+        1e6 * aws.invoke(name, b"!sleep %f" % (0.001 * place))["took_s"] for place in range(20)
+    ]
+    now = datetime.now(UTC)
+    span = {"StartTime": now - timedelta(hours=1), "EndTime": now + timedelta(seconds=1)}
+    metric = {
+        "Namespace": "AWS/SageMaker",
+        "MetricName": "ModelLatency",
+        "Dimensions": [
+            {"Name": "EndpointName", "Value": name},
+            {"Name": "VariantName", "Value": "AllTraffic"},
+        ],
+    }
+    (point,) = aws.cloudwatch.get_metric_statistics(
+        **metric, **span, Period=7200, ExtendedStatistics=["p95"]
+    )["Datapoints"]
+    stat = {"Metric": metric, "Period": 7200, "Stat": "p95"}
+    answer = aws.cloudwatch.get_metric_data(
+        MetricDataQueries=[{"Id": "a", "MetricStat": stat}], **span
+    )
+    assert answer["MetricDataResults"][0]["Values"] == [point["ExtendedStatistics"]["p95"]]
+    # It includes the way to the container and back.
+    own = sorted(took_us)[18]
+    assert own < point["ExtendedStatistics"]["p95"]
+
+
+def test_concurrent_requests_are_counted(aws, real_time):
+    assert only(aws.metric(real_time, "ConcurrentRequestsPerModel"))["Average"] == 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "most"),
+    [("CPUUtilization", 400), ("MemoryUtilization", 100), ("DiskUtilization", 100)],
+)
+def test_instances_report_what_they_use(aws, real_time, metric, most):
+    namespace = "/aws/sagemaker/Endpoints"
+
+    def points():
+        return aws.metric(real_time, metric, namespace=namespace)
+
+    until(lambda: points() and points()[0]["SampleCount"] == 2)
+    point = only(points())
+    assert point["Unit"] == "Percent"
+    assert 0 < point["Average"] < most
 
 
 def test_metrics_are_listed(aws, invoked):

@@ -18,6 +18,44 @@ def test_iam_stores_a_role(aws):
     assert iam.get_role(RoleName="drdeploy-hosting")["Role"]["Arn"].endswith("/drdeploy-hosting")
 
 
+TRUST = """{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
+  "Principal": {"Service": "sagemaker.amazonaws.com"}}]}"""
+READ = """{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject",
+  "Resource": "*"}]}"""
+NOTHING = READ.replace("Allow", "Deny")
+
+
+@pytest.mark.parametrize(
+    ("name", "trust", "granted", "boundary", "refusal"),
+    [
+        ("may", TRUST, READ, None, ""),
+        ("may-within", TRUST, READ, READ, ""),
+        ("may-not", TRUST, NOTHING, None, "does not have s3:GetObject permission"),
+        ("bounded", TRUST, READ, NOTHING, "does not have s3:GetObject permission"),
+        ("others", TRUST.replace("sagemaker", "ec2"), READ, None, "Could not assume role"),
+        ("nobody", "{}", READ, None, "Could not assume role"),
+    ],
+)
+def test_a_role_that_iam_knows_is_asked_for_trust_policy_and_boundary(
+    aws, name, trust, granted, boundary, refusal
+):
+    iam = client("iam", aws.url)
+    policy = iam.create_policy(PolicyName=name, PolicyDocument=granted)["Policy"]["Arn"]
+    limit = {}
+    if boundary:
+        made = iam.create_policy(PolicyName=f"{name}-boundary", PolicyDocument=boundary)
+        limit = {"PermissionsBoundary": made["Policy"]["Arn"]}
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust, **limit)["Role"]["Arn"]
+    iam.attach_role_policy(RoleName=name, PolicyArn=policy)
+    container = {"Image": "drdeploy:lean", "ModelDataUrl": aws.put_archive()}
+    aws.sagemaker.create_model(ModelName=name, ExecutionRoleArn=role, PrimaryContainer=container)
+    aws.config(name)
+    aws.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    aws.wait(name, "Failed" if refusal else "InService")
+    assert not refusal or refusal in aws.failure_reason(name)
+    aws.delete(name)
+
+
 def test_ecr_stores_a_repository(aws):
     ecr = client("ecr", aws.url)
     ecr.create_repository(repositoryName="drdeploy")

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from botocore.exceptions import ClientError
 from local_aws import client
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -43,8 +44,9 @@ class Pusher:
         send("PATCH", location, content[3:])
         return send("PUT", f"{location}?digest={digest_of(content)}")
 
-    def image(self, tag, profile="lean"):
-        config = json.dumps({"config": {"Env": [f"DRDEPLOY_PROFILE={profile}"]}}).encode()
+    def image(self, tag, profile="lean", program="/usr/local/bin/drdeploy-serve.py"):
+        settings = {"Env": [f"DRDEPLOY_PROFILE={profile}"], "Entrypoint": [program]}
+        config = json.dumps({"config": settings}).encode()
         layer = f"layer of {profile}".encode()
         for content in (config, layer):
             assert self.blob(content)[0] == 201
@@ -141,12 +143,14 @@ def test_a_process_runs_the_profile_of_the_image_that_its_digest_names(aws, repo
     aws.delete(name)
 
 
-def test_an_endpoint_of_an_image_that_was_not_pushed_fails_with_its_reason(aws, repository):
-    name = aws.name()
+def test_a_process_never_stands_in_for_another_server_in_an_image_built_on_ours(aws, repository):
+    _, digest = Pusher(aws.url, repository).image("other-1", program="/opt/program/serve")
     host = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
-    aws.model(name, image=f"{host}/{repository}@sha256:{'0' * 64}")
-    aws.config(name)
-    aws.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    aws.wait(name, "Failed")
-    assert repository in aws.failure_reason(name)
-    aws.delete(name)
+    with pytest.raises(ClientError, match="cannot run without a container engine"):
+        aws.model(aws.name(), image=f"{host}/{repository}@{digest}")
+
+
+def test_a_model_of_an_image_that_was_not_pushed_is_refused_with_its_reason(aws, repository):
+    host = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+    with pytest.raises(ClientError, match=f"{repository}@sha256:0{{64}} not found"):
+        aws.model(aws.name(), image=f"{host}/{repository}@sha256:{'0' * 64}")

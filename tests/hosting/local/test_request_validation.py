@@ -2,11 +2,12 @@
 
 import pytest
 
+from drdeploy.hosting.local.api import policy_simulator, scaling
 from drdeploy.hosting.local.api.request_validation import (
-    check,
-    check_request,
-    python_pattern,
-    service_model,
+    compile_java_pattern,
+    load_service_model,
+    refuse_invalid_request,
+    refuse_invalid_value,
 )
 from drdeploy.hosting.local.api_errors import ApiError
 
@@ -24,7 +25,7 @@ OPERATIONS = (
 
 def refusal(operation, request):
     with pytest.raises(ApiError) as caught:
-        check_request(service_model("sagemaker").operation_model(operation), request)
+        refuse_invalid_request(load_service_model("sagemaker").operation_model(operation), request)
     return caught.value
 
 
@@ -36,7 +37,7 @@ def config(**variant):
 def test_a_number_over_its_maximum_is_named_with_its_path():
     serverless = {"MemorySizeInMB": 1024, "MaxConcurrency": 5000}
     error = refusal("CreateEndpointConfig", config(ServerlessConfig=serverless))
-    assert error.code == "ValidationError"
+    assert error.code == "ValidationException"
     assert error.message == (
         f"1 validation error detected: Value '5000' at '{VARIANT}.serverlessConfig.maxConcurrency'"
         " failed to satisfy constraint: Member must have value less than or equal to 200"
@@ -75,8 +76,9 @@ def test_a_name_outside_its_pattern_is_refused():
 
 def test_the_error_of_an_unknown_instance_type_lists_the_known_ones():
     error = refusal("CreateEndpointConfig", config(InstanceType="ml.x9.huge"))
-    assert "Member must satisfy enum value set: [" in error.message
-    assert "ml.m5.xlarge" in error.message
+    values = error.message.rpartition("Member must satisfy enum value set: [")[2].split("]")[0]
+    assert "ml.m5.xlarge" in values
+    assert values.split(", ") == sorted(values.split(", "))
 
 
 def test_a_list_over_its_length_is_refused():
@@ -101,8 +103,8 @@ def test_a_value_of_the_wrong_type_is_a_serialization_error(value):
 
 def test_a_valid_request_passes():
     serverless = {"MemorySizeInMB": 6144, "MaxConcurrency": 200, "ProvisionedConcurrency": 1}
-    operation = service_model("sagemaker").operation_model("CreateEndpointConfig")
-    check_request(operation, config(ServerlessConfig=serverless))
+    operation = load_service_model("sagemaker").operation_model("CreateEndpointConfig")
+    refuse_invalid_request(operation, config(ServerlessConfig=serverless))
 
 
 def test_every_pattern_of_the_served_operations_can_be_compiled():
@@ -113,7 +115,7 @@ def test_every_pattern_of_the_served_operations_can_be_compiled():
             return
         seen.add(shape.name)
         if "pattern" in shape.metadata:
-            python_pattern(shape.metadata["pattern"])
+            compile_java_pattern(shape.metadata["pattern"])
         for inner in [
             *getattr(shape, "members", {}).values(),
             *(getattr(shape, name) for name in ("member", "key", "value") if hasattr(shape, name)),
@@ -121,19 +123,31 @@ def test_every_pattern_of_the_served_operations_can_be_compiled():
             walk(inner)
 
     for name in OPERATIONS:
-        walk(service_model("sagemaker").operation_model(name).input_shape)
-    walk(service_model("sagemaker-runtime").operation_model("InvokeEndpoint").input_shape)
+        walk(load_service_model("sagemaker").operation_model(name).input_shape)
+    walk(load_service_model("sagemaker-runtime").operation_model("InvokeEndpoint").input_shape)
+    for service, names in (
+        ("application-autoscaling", sorted(scaling.CHECKED)),
+        ("iam", policy_simulator.SIMULATIONS),
+    ):
+        for name in names:
+            walk(load_service_model(service).operation_model(name).input_shape)
     assert len(seen) > 100
 
 
 def test_character_classes_that_python_lacks_are_translated():
-    assert python_pattern(r"\p{ASCII}*").fullmatch("a b~")
-    assert not python_pattern(r"\p{ASCII}*").fullmatch("é")
-    assert python_pattern(r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)").fullmatch("grade é 4")
-    assert not python_pattern(r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)").fullmatch("a;b")
+    assert compile_java_pattern(r"\p{ASCII}*").fullmatch("a b~")
+    assert not compile_java_pattern(r"\p{ASCII}*").fullmatch("é")
+    assert compile_java_pattern(r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)").fullmatch("grade é 4")
+    assert not compile_java_pattern(r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)").fullmatch("a;b")
 
 
 def test_the_message_of_a_bad_header_names_its_member():
-    members = service_model("sagemaker-runtime").shape_for("InvokeEndpointInput").members
+    members = load_service_model("sagemaker-runtime").shape_for("InvokeEndpointInput").members
     with pytest.raises(ApiError, match="at 'customAttributes' failed"):
-        check(members["CustomAttributes"], "x" * 1025, "CustomAttributes")
+        refuse_invalid_value(members["CustomAttributes"], "x" * 1025, "CustomAttributes")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_is_not_finite_is_a_serialization_error(value):
+    error = refusal("CreateEndpointConfig", config(InitialVariantWeight=value))
+    assert (error.code, "not a finite number" in error.message) == ("SerializationException", True)

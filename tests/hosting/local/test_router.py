@@ -7,9 +7,9 @@ from urllib.error import HTTPError
 
 import pytest
 from botocore.exceptions import ClientError
-from local_aws import FAKE_SERVER, Aws
+from local_aws import FAKE_SERVER, Aws, client, until
 
-from drdeploy.hosting.local import LocalService, ServiceOptions
+from drdeploy.hosting.local import LocalService, ServiceOptions, http_server
 
 
 @pytest.fixture
@@ -36,6 +36,37 @@ def test_a_request_from_a_web_page_is_refused(aws):
     assert status_of(url, Host="example.org") == 403
     assert status_of(url, Host="127.0.0.1") == 200
     assert status_of(url, Host="localhost:8765") == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "rebound.example:8765"},  # DNS rebinding: the page's own name leads here
+        {"Host": "127.0.0.1.example"},
+        {"Host": "localhost.example"},
+        {"Origin": "https://example.org"},  # a form or a script that posts
+        {"Origin": "null"},  # from a file or a sandboxed frame
+        {"Origin": "http://127.0.0.1:9999"},  # another service of this machine
+        {"Sec-Fetch-Site": "cross-site"},  # a picture whose address is a call
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "same-origin"},  # an object of S3, opened as a page
+        {"Referer": "https://example.org/"},  # a browser without Sec-Fetch-Site
+    ],
+    ids=str,
+)
+def test_no_web_page_can_make_a_browser_call_an_api(aws, headers):
+    action = "Action=CreateUser&UserName=mallory&Version=2010-05-08"
+    scope = "X-Amz-Credential=a/20240101/us-east-1/iam/aws4_request"
+    assert status_of(f"{aws.url}/?{action}&{scope}", **headers) == 403
+    users = client("iam", aws.url).list_users()["Users"]
+    assert "mallory" not in {user["UserName"] for user in users}
+    target = {"X-Amz-Target": "SageMaker.ListModels"}
+    assert status_of(aws.url, **target, **headers) == 403
+    assert status_of(f"{aws.url}/v2/", **headers) == 403
+
+
+def test_an_address_that_the_user_typed_is_answered(aws):
+    assert status_of(f"{aws.url}/_drdeploy/status", **{"Sec-Fetch-Site": "none"}) == 200
 
 
 def test_a_body_that_is_not_json_is_refused(aws):
@@ -68,19 +99,33 @@ def test_a_service_that_is_stopping_is_unavailable(own):
 
 
 def test_a_bug_of_the_service_is_an_internal_failure(own, monkeypatch):
-    monkeypatch.setattr(own._router._aws, "answer", lambda request: 1 / 0)
+    monkeypatch.setattr(own._router._aws, "answer_request", lambda request: 1 / 0)
     with pytest.raises(ClientError) as caught:
         Aws.at(own.url).s3.list_buckets()
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"Content-Length: -5\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n-5\r\n"],
-    ids=["body", "chunk"],
-)
-def test_a_body_of_negative_length_ends_the_connection(aws, body):
+@pytest.mark.parametrize("framing", ["Content-Length: 10000000000", "Transfer-Encoding: chunked"])
+def test_a_longer_body_than_any_request_has_is_refused(aws, framing):
+    head = (
+        f"POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: SageMaker.ListModels\r\n{framing}\r\n"
+    )
     port = int(aws.url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-        connection.sendall(b"PUT /bucket/key HTTP/1.1\r\nHost: localhost\r\n" + body)
-        assert connection.recv(100) == b""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(f"{head}\r\n".encode())
+        if "chunked" in framing:
+            connection.sendall(b"1000001\r\n" + b"x" * 0x1000001)
+        assert b" 413 " in connection.recv(20)
+
+
+def test_connections_beyond_the_bound_are_closed_and_give_their_places_back(own, monkeypatch):
+    monkeypatch.setattr(http_server, "CONNECTIONS_MAX", 3)
+    port = int(own.url.rpartition(":")[2])
+    kept = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+    until(lambda: len(own._server._open) == 3)
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as surplus:
+        assert surplus.recv(1) == b""
+    for connection in kept:
+        connection.close()
+    until(lambda: not own._server._open)
+    assert status_of(f"{own.url}/_drdeploy/status") == 200

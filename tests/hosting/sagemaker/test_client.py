@@ -16,11 +16,11 @@ from drdeploy.hosting.sagemaker import (
     Hosting,
     RealTimeConfig,
     ServerlessConfig,
-    connect,
-    is_loopback,
+    is_loopback_url,
+    make_hosting_clients,
 )
+from drdeploy.hosting.sagemaker.configs import VARIANT
 from drdeploy.hosting.sagemaker.connection import READ_TIMEOUT_S
-from drdeploy.hosting.sagemaker.endpoint_definition import VARIANT
 
 URL = "http://127.0.0.1:9"
 ARN = "arn:aws:sagemaker:us-east-1:000000000000:thing/demo"
@@ -41,7 +41,7 @@ class FakeTime:
 
 @pytest.fixture(scope="module")
 def clients():
-    return connect(URL)
+    return make_hosting_clients(URL)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_an_endpoint_that_never_starts_times_out(hosting, control):
 
 def test_a_denial_names_the_action_and_the_remedy(hosting, control):
     control.add_client_error("create_model", "AccessDeniedException", "not authorized")
-    with pytest.raises(EndpointError, match=r"create the model: AccessDenied.* Grant"):
+    with pytest.raises(EndpointError, match=r"create the model: AWS answered AccessDenied.* Grant"):
         hosting.create(DEPLOYMENT)
 
 
@@ -136,14 +136,14 @@ def test_a_failure_says_what_could_not_be_deleted_after_it(hosting, control):
     control.add_response("create_endpoint", {"EndpointArn": ARN})
     control.add_response("describe_endpoint", endpoint("Failed", FailureReason="no ping"))
     add_deletions(control, failing=("endpoint",))
-    message = r"no ping; and then: .*not yours.* remains and may cost money: endpoint"
+    message = r"no ping; the deletion after .*not yours.* because they may cost money: endpoint"
     with pytest.raises(EndpointFailed, match=message), hosting.deployed(DEPLOYMENT):
         pass
 
 
 def test_deletion_goes_on_after_a_refusal_and_names_what_remains(hosting, control):
     add_deletions(control, failing=("endpoint", "model"))
-    with pytest.raises(EndpointError, match="remains and may cost money: endpoint, model"):
+    with pytest.raises(EndpointError, match="because they may cost money: endpoint, model"):
         hosting.delete("demo")
 
 
@@ -317,7 +317,7 @@ def test_made_up_credentials_never_leave_the_machine(monkeypatch):
     ],
 )
 def test_loopback_is_recognised_by_address(url, expected):
-    assert is_loopback(url) is expected
+    assert is_loopback_url(url) is expected
 
 
 def test_metrics_are_read_of_the_variant_that_is_created():

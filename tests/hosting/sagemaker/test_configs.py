@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from drdeploy.errors import InvalidInput
 from drdeploy.hosting.sagemaker import quotas
-from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig, endpoint_config
-from drdeploy.hosting.sagemaker.instance_types import instance_resources
+from drdeploy.hosting.sagemaker.configs import RealTimeConfig, ServerlessConfig, hosting_config
+from drdeploy.hosting.sagemaker.instance_types import find_instance_resources
 
 
 @pytest.mark.parametrize("memory_mb", [1024, 2048, 3072, 4096, 5120, 6144])
@@ -40,23 +40,23 @@ def test_unknown_instance_type_is_refused():
 
 def test_kind_decides_which_of_the_two_it_is():
     assert isinstance(
-        endpoint_config.validate_python({"kind": "realtime", "instance_type": "ml.m5.xlarge"}),
+        hosting_config.validate_python({"kind": "realtime", "instance_type": "ml.m5.xlarge"}),
         RealTimeConfig,
     )
     with pytest.raises(ValidationError, match="kind"):
-        endpoint_config.validate_python({"memory_mb": 1024})
+        hosting_config.validate_python({"memory_mb": 1024})
 
 
 def test_a_field_of_the_other_kind_is_refused():
     with pytest.raises(ValidationError, match="instance_type"):
-        endpoint_config.validate_python(
+        hosting_config.validate_python(
             {"kind": "serverless", "memory_mb": 1024, "instance_type": "ml.m5.xlarge"}
         )
 
 
 def test_limits_are_those_of_botocores_service_model():
-    assert quotas.serverless_memory_mb() == quotas.IntegerRange(1024, 6144)
-    assert "ml.c7g.xlarge" in quotas.instance_types()
+    assert quotas.read_serverless_memory_range_mb() == quotas.IntegerRange(1024, 6144)
+    assert "ml.c7g.xlarge" in quotas.read_instance_types()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_limits_are_those_of_botocores_service_model():
     ],
 )
 def test_resources_are_those_that_aws_publishes(instance_type, vcpu, memory_gib, architecture):
-    resources = instance_resources(instance_type)
+    resources = find_instance_resources(instance_type)
     assert (resources.vcpu, resources.memory_mb, resources.architecture) == (
         vcpu,
         memory_gib * 1024,
@@ -85,16 +85,16 @@ def test_resources_are_those_that_aws_publishes(instance_type, vcpu, memory_gib,
 
 def test_every_type_of_a_known_family_has_resources():
     accelerated = ("p", "g", "inf", "trn", "dl")
-    for name in quotas.instance_types():
+    for name in quotas.read_instance_types():
         if not name.removeprefix("ml.").startswith(accelerated):
-            assert instance_resources(name).vcpu >= 1
+            assert find_instance_resources(name).vcpu >= 1
 
 
 def test_accelerators_are_not_guessed():
     with pytest.raises(InvalidInput, match=r"ml\.inf1\.xlarge are not known"):
-        instance_resources("ml.inf1.xlarge")
+        find_instance_resources("ml.inf1.xlarge")
 
 
 def test_misspelt_type_gets_a_suggestion():
     with pytest.raises(InvalidInput, match=r"ml\.m5\.xlarge"):
-        instance_resources("ml.m5.xlarg")
+        find_instance_resources("ml.m5.xlarg")

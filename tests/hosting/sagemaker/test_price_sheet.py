@@ -22,12 +22,20 @@ def sheet():
 )
 def test_serverless_seconds_cost_what_the_study_says(sheet, memory_mb, usd):
     price = sheet.serverless_second(memory_mb)
-    assert (price.usd, price.unit, price.region, price.date) == (
-        usd,
-        "second",
-        "us-east-1",
-        "2023-03",
-    )
+    assert (price.usd, price.unit, price.region) == (usd, "second", "us-east-1")
+    # The study's prices of 2023 were read again in 2026 for the two smallest sizes.
+    assert price.date == ("2026-05" if memory_mb <= 2048 else "2023-03")
+
+
+def test_provisioned_concurrency_costs_what_the_public_source_says(sheet):
+    # Its golden files have 9.32 USD for 400,000 s and 122.46 USD for 5,256,000 s of work.
+    held, at_work = sheet.provisioned_held_second(2048), sheet.provisioned_processing_second(2048)
+    assert held.usd * 400_000 == pytest.approx(4.00)
+    assert round(at_work.usd * 400_000, 2) == 9.32
+    assert round(at_work.usd * 5_256_000, 2) == 122.46
+    assert held.date == at_work.date == "2026-05"
+    with pytest.raises(UnknownPrice, match=r"3072 MB.*us-east-1"):
+        sheet.provisioned_held_second(3072)
 
 
 def test_instance_hours_carry_their_source(sheet):
@@ -66,9 +74,13 @@ def test_the_newest_of_two_prices_wins(tmp_path):
     [
         "not toml",
         "a = " + "[" * 5000,
+        "a = " + "9" * 5000,
+        "# " + "long" * 1_100_000,
         '[[data_processed_gb]]\nregion = "r"\ndate = "2025-01"\nusd = 1.0\n',
         '[[data_processed_gb]]\nregion = "r"\nsource = "s"\ndate = "soon"\nusd = 1.0\n',
         '[[data_processed_gb]]\nregion = "r"\nsource = "s"\ndate = "2025-01"\nusd = -1.0\n',
+        '[[data_processed_gb]]\nregion = "r"\nsource = "s"\ndate = "2025-13"\nusd = 1.0\n',
+        '[[data_processed_gb]]\nregion = "r"\nsource = "s"\ndate = "2025-02-30"\nusd = 1.0\n',
     ],
 )
 def test_a_price_without_source_date_or_sense_is_refused(tmp_path, text):
@@ -102,5 +114,6 @@ def test_the_example_sheet_adds_provisioned_concurrency(sheet):
         on_demand = joined.serverless_second(memory_mb).usd
         held = joined.provisioned_held_second(memory_mb)
         assert held.usd == pytest.approx(on_demand / 4)
-        assert held.usd < joined.provisioned_duration_second(memory_mb).usd < on_demand
-        assert "ASSUMED" in held.source
+        assert held.usd < joined.provisioned_processing_second(memory_mb).usd < on_demand
+        # The real price of one size is newer than the assumption, and confirms it.
+        assert ("ASSUMED" in held.source) == (memory_mb != 2048)

@@ -4,12 +4,13 @@ import csv
 import io
 
 import pytest
-from tiny_models import onnx_artifact, tiny_onnx
+from image_files import encoded, gradient
+from tiny_models import described, onnx_artifact, tiny_onnx
 
-from drdeploy.grader.artifacts import Clinical, OperatingPoint, Rate, extract, pack
+from drdeploy.grader.artifacts import Clinical, OperatingPoint, Rate, extract_archive, pack_archive
 from drdeploy.grader.fundus.gradability import SENTENCES
 from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
-from drdeploy.grader.synthetic.photograph import synthetic_photograph
+from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
 
 ANIMALS = ("cat", "dog", "horse")
 
@@ -51,19 +52,15 @@ def grader_dir(tmp_path_factory):
         )
         for name, grade, threshold in [("high_sensitivity", 2, 0.0), ("balanced", 2, 1.0)]
     )
-    pack(
-        tiny_onnx(folder),
-        folder / "model.tar.gz",
-        name="tiny",
-        gradability=GradabilityLimits(),
-        clinical=Clinical(chosen_on="nothing", operating_points=points),
-    )
-    return extract(folder / "model.tar.gz", folder / "model").folder
+    clinical = Clinical(chosen_on="nothing", operating_points=points)
+    said = described(gradability=GradabilityLimits(), clinical=clinical)
+    pack_archive(tiny_onnx(folder), folder / "model.tar.gz", said)
+    return extract_archive(folder / "model.tar.gz", folder / "model").folder
 
 
 @pytest.fixture(scope="module")
 def eye():
-    return synthetic_photograph(1, width_px=1072, height_px=712)
+    return paint_synthetic_photograph(1, width_px=1072, height_px=712)
 
 
 def test_a_photograph_that_cannot_be_graded_is_answered_with_the_reason(grader_dir, serve, photo):
@@ -82,7 +79,9 @@ def test_a_gradable_photograph_says_which_operating_points_flag_it(grader_dir, s
     said = serve(grader_dir).invoke(eye).json()
     assert said["gradable"] is True
     assert said["screening"] == {"referable": {"high_sensitivity": True, "balanced": False}}
-    assert said["referable"] == (said["grade"] >= 2)
+    assert said["referable"] is True  # the high-sensitivity point decides, whatever the grade
+    assert said["referable_rule"].startswith("P(grade >= 2) >= 0, the high-sensitivity point")
+    assert "sensitivity 0.90, specificity 0.90" in said["referable_rule"]
 
 
 def test_each_of_several_photographs_has_its_own_answer(grader_dir, serve, eye, photo):
@@ -111,3 +110,20 @@ def test_without_limits_in_the_manifest_nothing_is_refused(model_dir, serve, pho
     said = serve(model_dir).invoke(photo).json()
     assert "gradable" not in said
     assert "grade" in said
+
+
+def test_a_file_with_several_pictures_is_refused_with_the_decoders_reason(model_dir, serve):
+    pages = encoded(gradient(), "TIFF", save_all=True, append_images=[gradient()])
+    stereo = encoded(gradient(), "MPO", save_all=True, append_images=[gradient()])
+    server = serve(model_dir)
+    for body, name in ((pages, "TIFF"), (stereo, "JPEG")):
+        answer = server.invoke(body)
+        assert answer.status_code == 415
+        assert f"The {name} holds more than one picture" in answer.text
+
+
+def test_a_jpeg_without_its_end_marker_is_answered_with_a_note(model_dir, serve, photo):
+    server = serve(model_dir)
+    answer = server.invoke(photo[:-2]).json()
+    assert answer["note"] == "The JPEG lacks its end marker; its picture is complete."
+    assert "note" not in server.invoke(photo).json()

@@ -1,6 +1,8 @@
 """The classic profile: NGINX, Gunicorn, Uvicorn and FastAPI."""
 
 import signal
+import tempfile
+from pathlib import Path
 
 import psutil
 import pytest
@@ -65,16 +67,26 @@ def test_endless_headers_are_refused_by_nginx_as_by_the_lean_server(model_dir, n
 
 
 @pytest.mark.nginx
-def test_nothing_is_left_behind(model_dir, nginx, serve, tmp_path):
-    (tmp_path / "tmp").mkdir()
+@pytest.mark.parametrize("name", ["a b", 'a;"b" {c} $d', "a\\b'c#d"])
+def test_a_state_folder_may_have_any_name(model_dir, nginx, serve, tmp_path, photo, name):
+    folder = tmp_path / name
     server = serve(
-        model_dir, DRDEPLOY_PROFILE="classic", MODEL_SERVER_WORKERS=1, TMPDIR=tmp_path / "tmp"
+        model_dir, DRDEPLOY_PROFILE="classic", MODEL_SERVER_WORKERS=1, DRDEPLOY_STATE_DIR=folder
     )
+    assert server.invoke(photo).status_code == 200
+    assert {"gunicorn.sock", "nginx.pid", "nginx-body"} <= {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.nginx
+def test_nothing_is_left_behind(model_dir, nginx, serve):
+    # Not pytest's folder, whose path may be longer than that of a socket.
+    folder = Path(tempfile.mkdtemp(prefix="drl-"))
+    server = serve(model_dir, DRDEPLOY_PROFILE="classic", MODEL_SERVER_WORKERS=1, TMPDIR=folder)
     below = psutil.Process(server.process.pid).children(recursive=True)
     server.signal(signal.SIGTERM)
     assert server.wait(60) == 0
     assert not any(process.is_running() for process in below)
-    assert not list((tmp_path / "tmp").iterdir())
+    folder.rmdir()  # raises if something is in it
 
 
 @pytest.mark.nginx

@@ -2,19 +2,24 @@
 
 import csv
 import json
+import os
 import shutil
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from dicom_files import as_bytes, make_dataset
 from PIL import Image, ImageFilter
 from rich.console import Console
-from tiny_models import onnx_artifact
+from tiny_models import described, onnx_artifact
 from typer import Typer
 from typer.testing import CliRunner
 
-from drdeploy.cli.grade import grade
-from drdeploy.cli.grade_rows import Row, in_order, print_table
-from drdeploy.errors import InvalidInput
-from drdeploy.grader.artifacts import pack
+from drdeploy.cli.grade import grade, print_rows_as_table, sort_rows_by_order
+from drdeploy.clinic.graded_rows import GradedRow
+from drdeploy.errors import InvalidInput, MissingExtra
+from drdeploy.grader.artifacts import pack_archive
 from drdeploy.grader.fundus.gradability_limits import GradabilityLimits
 
 
@@ -35,7 +40,7 @@ def folder(tmp_path, photo):
 
 
 def test_folders_are_searched_and_every_photograph_has_a_row(run, folder, model_dir):
-    result = run(folder, "--artifact", model_dir, "--json")
+    result = run(folder, "--artifact", model_dir, "--json", "--names")
     document = json.loads(result.stdout)
     assert [row["image"] for row in document["results"]] == [
         str(folder / "a.jpg"),
@@ -49,7 +54,7 @@ def test_folders_are_searched_and_every_photograph_has_a_row(run, folder, model_
 def test_the_table_of_grades_holds_no_formula(run, tmp_path, folder, model_dir, monkeypatch):
     shutil.copy(folder / "a.jpg", tmp_path / "=1+1.jpg")
     monkeypatch.chdir(tmp_path)
-    run("./=1+1.jpg", "--artifact", model_dir, "--csv", "grades.csv")
+    run("./=1+1.jpg", "--artifact", model_dir, "--csv", "grades.csv", "--names")
     (row,) = csv.DictReader((tmp_path / "grades.csv").open())
     assert row["image"] == "'=1+1.jpg"
     assert float(row["decode_s"]) > 0
@@ -66,7 +71,7 @@ def test_what_cannot_be_graded_has_a_row_with_the_reason_and_the_status_says_so(
     rows = list(csv.DictReader(table.open()))
     assert [bool(row["grade"]) for row in rows] == [True, False, False]
     assert [row["error"] for row in rows[1:]] == [
-        "The body is not a JPEG, PNG or TIFF; send one of these.",
+        "The file is not a JPEG, PNG or TIFF; send the photograph as one of these.",
         "No such file or directory.",
     ]
     assert result.exit_code == 1
@@ -84,7 +89,7 @@ def test_a_long_name_is_shortened_in_the_middle_on_a_narrow_terminal(capsys, mon
     monkeypatch.setattr("drdeploy.cli.console.out", Console(width=80))
     names = [f"photographs/{'IDRiD_029_' * 8}{side}.jpg" for side in ("left", "right")]
     graded = {"grade": 2, "label": "Moderate NPDR", "referable": True, "probabilities": (1.0,)}
-    print_table([Row(name, **graded) for name in names])
+    print_rows_as_table([GradedRow(name, **graded) for name in names])
     header, _, *rows = capsys.readouterr().out.splitlines()
     assert header.startswith("photograph")
     assert [row.split()[0][-9:] for row in rows] == ["_left.jpg", "right.jpg"]
@@ -94,8 +99,22 @@ def test_a_long_name_is_shortened_in_the_middle_on_a_narrow_terminal(capsys, mon
 def test_a_name_is_shown_whole_where_no_terminal_shows_it(capsys, monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     name = f"photographs/{'IDRiD_029_' * 8}left.jpg"
-    print_table([Row(name, grade=2, label="Moderate NPDR", referable=True, probabilities=(1.0,))])
+    print_rows_as_table(
+        [GradedRow(name, grade=2, label="Moderate NPDR", referable=True, probabilities=(1.0,))]
+    )
     assert name.removeprefix("photographs/") in capsys.readouterr().out
+
+
+def test_the_classes_of_another_classifier_are_not_shown_as_grades(capsys):
+    rows = [
+        GradedRow("a.jpg", label="cat", probabilities=(0.25, 0.75)),
+        GradedRow("b.txt", error="It is no image."),
+    ]
+    print_rows_as_table(rows, is_icdr=False)
+    header, _, first, second, *_ = capsys.readouterr().out.splitlines()
+    assert header.split() == ["photograph", "class", "probability"]
+    assert first.split() == ["a.jpg", "cat", "0.750"]
+    assert second.split() == ["b.txt", "failed", "-"]
 
 
 def test_a_link_that_leads_nowhere_has_a_row(run, folder, model_dir):
@@ -107,7 +126,7 @@ def test_a_link_that_leads_nowhere_has_a_row(run, folder, model_dir):
 
 
 def test_rows_that_cannot_be_written_to_a_file_are_shown_first(run, folder, model_dir):
-    result = run(folder, "--artifact", model_dir, "--csv", "/dev/full")
+    result = run(folder, "--artifact", model_dir, "--csv", "/dev/full", "--names")
     assert isinstance(result.exception, OSError)
     assert "a.jpg" in result.output
 
@@ -120,7 +139,7 @@ def test_a_missing_artifact_is_bad_input(run, folder, tmp_path):
 
 def row(name, *, severe=None, referable=0.0, **fields):
     graded = {} if severe is None else {"probabilities": (1.0,), "grade": 0}
-    return Row(
+    return GradedRow(
         name,
         probability_vision_threatening=severe,
         probability_referable=referable,
@@ -138,24 +157,20 @@ def test_the_most_severe_comes_first_and_what_needs_a_human_stands_apart():
         row("b.jpg", severe=0.1, referable=0.2),
         row("a.jpg", severe=0.1, referable=0.2),
     ]
-    assert [one.image for one in in_order(rows, "severity")] == [
+    assert [one.image for one in sort_rows_by_order(rows, "severity")] == [
         *("severe.jpg", "mild.jpg", "a.jpg", "b.jpg"),
         "dark.jpg",
         "broken.jpg",
     ]
-    assert in_order(rows, "input") == rows
+    assert sort_rows_by_order(rows, "input") == rows
 
 
 def test_an_ungradable_photograph_is_a_row_with_its_reason_and_no_failure(
     run, tmp_path, model_dir, photo
 ):
     folder = tmp_path / "strict"
-    pack(
-        model_dir / "model.onnx",
-        folder / "model.tar.gz",
-        name="strict",
-        gradability=GradabilityLimits(),
-    )
+    said = described("strict", gradability=GradabilityLimits())
+    pack_archive(model_dir / "model.onnx", folder / "model.tar.gz", said)
     (tmp_path / "a.jpg").write_bytes(photo)
     result = run(tmp_path / "a.jpg", "--artifact", folder / "model.tar.gz", "--json")
     (found,) = json.loads(result.stdout)["results"]
@@ -193,3 +208,157 @@ def test_the_grader_in_the_box_is_the_default_and_ungradable_eyes_are_apart(run,
     assert severities == sorted(severities, reverse=True)
     assert all(row["gradable"] for row in rows[:-1])
     assert set(rows[0]["screening"]) == {"referable", "vision_threatening"}
+
+
+def test_whatever_the_decoder_reads_is_graded_and_everything_else_is_counted(
+    run, tmp_path, model_dir, photo
+):
+    for name in ("a.JPG", "b.jfif", "c.jpe", "without_suffix"):
+        (tmp_path / "eyes" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "eyes" / name).write_bytes(photo)
+    (tmp_path / "eyes" / "d.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "eyes" / "notes.txt").write_text("none")
+    (tmp_path / "eyes" / "._a.JPG").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "eyes" / "Thumbs.db").touch()
+    result = run(tmp_path / "eyes", "--artifact", model_dir, "--json", "--names")
+    document = json.loads(result.stdout)
+    assert [row["error"] for row in document["results"]] == [""] * 4
+    heic = "1 file is left out, in the format HEIC: convert it to JPEG, PNG or TIFF"
+    assert document["notes"] == [
+        "1 hidden file or folder is left out: names that begin with a full stop",
+        "1 file that is no picture is left out: .txt",
+        f"{heic} ({tmp_path}/eyes/d.heic)",
+        "1 file or folder of the operating system is left out: Thumbs.db",
+    ]
+    assert all(note in result.stderr for note in document["notes"])
+    assert result.exit_code == 1  # the eye in d.heic is not graded
+    (tmp_path / "eyes" / "d.heic").unlink()
+    assert run(tmp_path / "eyes", "--artifact", model_dir).exit_code == 0
+
+
+def test_without_names_a_note_names_no_file(run, tmp_path, model_dir, photo):
+    (tmp_path / "a.jpg").write_bytes(photo)
+    (tmp_path / "Mueller.webp").write_bytes(b"RIFF\0\0\0\0WEBP")
+    result = run(tmp_path, "--artifact", model_dir)
+    assert "1 file is left out, in the format WebP" in result.stderr
+    assert "--names shows which" in result.stderr
+    assert "Mueller" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["missing"], "missing: There is no such file or folder."),
+        (["empty"], "empty: The folder holds no JPEG, PNG, TIFF or DICOM file."),
+        (["texts"], "DICOM file: 1 file that is no picture is left out: .txt."),
+        (["missing", "empty"], "file or folder. empty: The folder holds"),
+    ],
+)
+def test_arguments_without_any_photograph_are_bad_input(
+    run, tmp_path, monkeypatch, arguments, sentence
+):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert isinstance(result.exception, InvalidInput)
+    assert sentence in str(result.exception)
+
+
+def test_what_is_named_twice_is_graded_once(run, folder, model_dir, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    result = run("eyes", folder, "eyes/a.jpg", "--artifact", model_dir, "--json")
+    document = json.loads(result.stdout)
+    assert len(document["results"]) == 2
+    assert document["notes"][-1] == "photographs named more than once, taken once: 3"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"M\xfcller.jpg", "M\\udcfcller.jpg"),
+        (b"a\x1b[8mb.jpg", "a\\x1b[8mb.jpg"),
+        (b"p:eye:left.jpg", "p:eye:left.jpg"),
+        ("Mu\u0308ller.jpg".encode(), "Mu\u0308ller.jpg"),
+    ],
+)
+def test_a_name_of_any_bytes_is_in_every_result(
+    run, tmp_path, model_dir, photo, monkeypatch, name, shown
+):
+    monkeypatch.chdir(tmp_path)
+    Path(os.fsdecode(name)).write_bytes(photo)
+    result = run(".", "--artifact", model_dir, "--csv", "grades.csv", "--names")
+    assert shown in result.stdout
+    assert "\x1b" not in result.output
+    (row,) = csv.DictReader((tmp_path / "grades.csv").open(encoding="utf-8"))
+    assert row["image"] == shown
+    result = run(".", "--artifact", model_dir, "--json", "--names")
+    assert json.loads(result.stdout)["results"][0]["image"] == shown
+
+
+def test_a_jpeg_without_its_end_marker_is_graded_with_a_note(run, tmp_path, model_dir, photo):
+    (tmp_path / "a.jpg").write_bytes(photo[:-2])
+    result = run(tmp_path, "--artifact", model_dir, "--json")
+    (row,) = json.loads(result.stdout)["results"]
+    assert row["note"] == "The JPEG lacks its end marker; its picture is complete."
+    assert row["grade"] is not None
+    assert result.exit_code == 0
+
+
+def test_an_empty_file_has_a_row_that_says_so(run, tmp_path, model_dir):
+    (tmp_path / "a.jpg").touch()
+    result = run(tmp_path, "--artifact", model_dir, "--json")
+    (row,) = json.loads(result.stdout)["results"]
+    assert row["error"] == "The file is empty."
+
+
+@pytest.fixture
+def dicom(folder):
+    if os.environ.get("CI") != "true":
+        pytest.importorskip("pydicom", reason="needs the extra clinic")
+    pixels = np.asarray(Image.open(folder / "a.jpg"))
+    dataset = make_dataset(pixels, NumberOfFrames=2, ImageLaterality="R")
+    dataset.PixelData = pixels.tobytes() * 2
+    (folder / "IM0001").write_bytes(as_bytes(dataset))
+    return folder / "IM0001"
+
+
+def test_each_frame_of_a_dicom_file_has_a_row_with_the_side_of_the_eye(
+    run, folder, dicom, model_dir, tmp_path
+):
+    result = run(folder, "--artifact", model_dir, "--json", "--names", "--csv", tmp_path / "g.csv")
+    rows = json.loads(result.stdout)["results"]
+    assert [(row["image"], row["laterality"]) for row in rows[:3]] == [
+        (f"{dicom} frame 1", "right"),
+        (f"{dicom} frame 2", "right"),
+        (str(folder / "a.jpg"), ""),
+    ]
+    assert [row["laterality"] for row in csv.DictReader((tmp_path / "g.csv").open())][:2] == [
+        "right",
+        "right",
+    ]
+    assert result.exit_code == 0
+
+
+def test_a_dicom_file_that_cannot_be_decoded_has_a_row_with_the_reason(run, dicom, model_dir):
+    dicom.write_bytes(dicom.read_bytes()[:-5000])
+    no_dicom = dicom.with_name("notes.dcm")
+    no_dicom.write_text("not DICOM")
+    result = run(dicom, no_dicom, "--artifact", model_dir, "--json")
+    first, second = json.loads(result.stdout)["results"]
+    assert "fewer pixels than its header says" in first["error"]
+    assert "lacks the mark DICM" in second["error"]
+    assert result.exit_code == 1
+
+
+def test_without_the_extra_a_dicom_file_is_refused_before_anything_is_graded(
+    run, dicom, model_dir, monkeypatch
+):
+    for name in [name for name in sys.modules if name.startswith("drdeploy.grader.dicom.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    result = run(dicom, "--artifact", model_dir)
+    assert isinstance(result.exception, MissingExtra)
+    assert "A DICOM file needs the package pydicom" in str(result.exception)
+    assert "[clinic]" in str(result.exception)

@@ -1,16 +1,22 @@
 """Large images wait for each other, whatever thread or process they are in."""
 
-import os
+import subprocess
+import sys
 import threading
 
 import pytest
-from image_files import encoded, gradient, png
 
-from drdeploy.grader.fundus.decode import read_header
 from drdeploy.hosting.serving.large_images import LargeImages
 
-LARGE = read_header(png(3000, 2000, rows=b""))
-SMALL = read_header(encoded(gradient(), "PNG"))
+# A worker process that never gives its turn back.
+HOLDER = """
+import sys, time
+from pathlib import Path
+from drdeploy.hosting.serving.large_images import LargeImages
+with LargeImages(Path(sys.argv[1])).wait_for_turn_and_hold_it(is_large=True):
+    print("holds", flush=True)
+    time.sleep(60)
+"""
 
 
 @pytest.fixture
@@ -18,16 +24,16 @@ def lock(tmp_path):
     return tmp_path / "lock"
 
 
-def enter(lock, image, entered):
-    with LargeImages(lock).turn(image):
+def enter(lock, is_large, entered):
+    with LargeImages(lock).wait_for_turn_and_hold_it(is_large=is_large):
         entered.set()
 
 
-def enters_meanwhile(lock, image, *, within_s):
+def enters_meanwhile(lock, *, is_large, within_s):
     """Whether a thread gets its turn while this one has its own."""
     entered = threading.Event()
-    thread = threading.Thread(target=enter, args=(lock, image, entered))
-    with LargeImages(lock).turn(LARGE):
+    thread = threading.Thread(target=enter, args=(lock, is_large, entered))
+    with LargeImages(lock).wait_for_turn_and_hold_it(is_large=True):
         thread.start()
         got_in = entered.wait(within_s)
     thread.join(30)
@@ -36,25 +42,17 @@ def enters_meanwhile(lock, image, *, within_s):
 
 
 def test_two_large_images_are_not_decoded_at_once(lock):
-    assert not enters_meanwhile(lock, LARGE, within_s=0.3)
+    assert not enters_meanwhile(lock, is_large=True, within_s=0.3)
 
 
 def test_an_ordinary_photograph_does_not_wait(lock):
-    assert enters_meanwhile(lock, SMALL, within_s=30)
+    assert enters_meanwhile(lock, is_large=False, within_s=30)
 
 
 def test_the_turn_of_a_killed_worker_is_free_again(lock):
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        with LargeImages(lock).turn(LARGE):
-            os.write(writer, b"1")
-            threading.Event().wait(30)
-            os._exit(0)
-    os.read(reader, 1)
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)
-    with LargeImages(lock).turn(LARGE):
+    worker = subprocess.Popen([sys.executable, "-c", HOLDER, lock], stdout=subprocess.PIPE)
+    assert worker.stdout.readline() == b"holds\n"
+    worker.kill()
+    worker.communicate()
+    with LargeImages(lock).wait_for_turn_and_hold_it(is_large=True):
         pass
-    os.close(reader)
-    os.close(writer)

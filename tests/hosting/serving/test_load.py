@@ -20,7 +20,7 @@ def busy(slow_model_dir, tmp_path_factory):
         DRDEPLOY_THREADS=1,
         DRDEPLOY_CONCURRENCY=1,
         DRDEPLOY_QUEUE_LENGTH=1,
-        MODEL_SERVER_TIMEOUT=20,
+        MODEL_SERVER_TIMEOUT=50,
     )
     yield server
     server.close()
@@ -92,14 +92,15 @@ def test_several_images_are_answered_together_and_a_bad_one_is_named(model_dir, 
     assert server.client.post("/invocations", files=files * 2).status_code == 413
 
 
-FOR_A_FIRST_ANSWER = {"PIL", "drdeploy", "httptools", "msgspec", "numpy"}
+FOR_A_FIRST_ANSWER = {"PIL", "drdeploy", "msgspec", "numpy"}
 """Of what is no part of Python: a new one is weighed (``drdeploy image``, cold start) first."""
 
 TRIED = {"org", "typing_extensions"}
 """By ``pickle`` (for Jython) and ``msgspec``, which do without; no image has them."""
 
 NOT_FOR_A_FIRST_ANSWER = {
-    "boto3", "click", "fastapi", "h11", "logging.config", "matplotlib", "multiprocessing",
+    "boto3", "click", "fastapi", "h11", "httptools", "logging.config", "matplotlib",
+    "multiprocessing",
     "openvino", "pandas", "prometheus_client", "pydantic", "python_multipart", "rich", "scipy",
     "starlette", "tensorflow", "typer", "uvicorn", "csv", "numpy.ma", "tarfile",
     "tempfile", "unittest",
@@ -126,3 +127,26 @@ def test_the_supervisor_loads_no_model_library(model_dir, serve):
     ).stdout
     assert "onnxruntime" not in maps
     assert "numpy" not in maps
+
+
+def test_requests_share_a_batch_if_the_setting_says_so(model_dir, serve, photo):
+    alone = serve(model_dir).invoke(photo).json()
+    server = serve(model_dir, DRDEPLOY_BATCH_WAIT_MS=20, DRDEPLOY_CONCURRENCY=4)
+    for answer in at_once(server, photo, 8):
+        assert answer.status_code == 200
+        assert answer.json()["grade"] == alone["grade"]
+        assert answer.json()["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"DRDEPLOY_BATCH_WAIT_MS": 2, "DRDEPLOY_CONCURRENCY": 1}, "one request at a time"),
+        ({"DRDEPLOY_RUNTIME": "cuda"}, "was built without CUDA"),
+    ],
+)
+def test_a_server_that_cannot_do_what_its_settings_ask_does_not_start(
+    model_dir, serve, settings, reason
+):
+    with pytest.raises(Exception, match=reason):
+        serve(model_dir, **settings)

@@ -1,7 +1,7 @@
 import pytest
 
 from drdeploy.errors import NotAcceptable
-from drdeploy.hosting.serving.negotiation import choose_form
+from drdeploy.hosting.serving.negotiation import choose_answer_form
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from drdeploy.hosting.serving.negotiation import choose_form
     ],
 )
 def test_the_form_that_accept_prefers_is_chosen(accept, form):
-    assert choose_form(accept) == form
+    assert choose_answer_form(accept) == form
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,4 @@ def test_the_form_that_accept_prefers_is_chosen(accept, form):
 )
 def test_an_accept_header_without_json_and_csv_is_refused(accept):
     with pytest.raises(NotAcceptable):
-        choose_form(accept)
+        choose_answer_form(accept)

@@ -3,9 +3,9 @@ import pytest
 from drdeploy.errors import InvalidInput
 from drdeploy.hosting.serving.settings import (
     Settings,
-    describe_settings,
+    list_setting_facts,
+    make_environment_variables,
     read_settings,
-    to_environment,
 )
 from drdeploy.units import MIB
 
@@ -36,7 +36,7 @@ def test_sagemakers_own_variables_are_read():
     [
         ("SAGEMAKER_BIND_TO_PORT", "http"),
         ("SAGEMAKER_BIND_TO_PORT", "70000"),
-        ("MODEL_SERVER_WORKERS", "-1"),
+        *(("MODEL_SERVER_WORKERS", value) for value in ("-1", "0", "129", "2.5", "many", "AUTO")),
         ("MODEL_SERVER_TIMEOUT", "0"),
         ("SAGEMAKER_BATCH", "perhaps"),
         ("DRDEPLOY_PROFILE", "fat"),
@@ -52,13 +52,19 @@ def test_a_bad_value_names_its_variable_and_itself(variable, value):
     assert repr(value) in caught.value.what
 
 
-def test_settings_survive_the_environment_of_another_process():
-    settings = Settings(workers=2, is_batch=True, read_timeout_s=0.5, container_id="box-1")
-    assert read_settings(to_environment(settings)) == settings
+def test_what_is_no_number_of_workers_is_answered_with_what_is():
+    with pytest.raises(InvalidInput, match="`auto`, or a whole number from 1 to 128"):
+        read_settings({"MODEL_SERVER_WORKERS": "2.5"})
+
+
+@pytest.mark.parametrize("workers", [2, "auto"])
+def test_settings_survive_the_environment_of_another_process(workers):
+    settings = Settings(workers=workers, is_batch=True, read_timeout_s=0.5, container_id="box-1")
+    assert read_settings(make_environment_variables(settings)) == settings
 
 
 def test_every_setting_is_documented_once():
-    described = list(describe_settings())
+    described = list(list_setting_facts())
     assert len({setting.variable for setting in described}) == len(Settings.__struct_fields__)
     assert all(setting.meaning for setting in described)
 

@@ -1,7 +1,9 @@
 """A row survives the round trip, the kill and the half-written line."""
 
 import csv
+import errno
 import io
+import os
 import string
 from datetime import UTC, datetime
 
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drdeploy.errors import StudyError
-from drdeploy.study.measurements.journal import Journal, read_measurements
+from drdeploy.study.measurements.journal import Journal, read_complete_rows
 from drdeploy.study.measurements.measurement import (
     COLUMNS,
     Measurement,
@@ -22,8 +24,9 @@ from drdeploy.study.measurements.results import Results
 
 BRIEF_COLUMNS = (
     "study, trial, platform, isolation, model, architecture, weights, precision, profile, image, "
-    "endpoint_kind, memory_mb, instance_type, vcpu, scenario, sequence, is_warmup, start, "
-    "outcome, status, error, scheduled_at, started_at, total_latency_s, container_latency_s, "
+    "endpoint_kind, memory_mb, instance_type, instance_count, vcpu, scenario, sequence, is_warmup, "
+    "start, outcome, status, error, scheduled_at, started_at, total_latency_s, requests_ahead, "
+    "startup_s, photograph_count, container_latency_s, "
     "prediction_s, decode_s, transform_s, model_setup_s, model_latency_s, "
     "overhead_latency_s, photograph, payload_bytes, label, "
     "grade, model_digest, container_id, container_invocation, run_id"
@@ -122,8 +125,8 @@ def test_rows_come_back_in_the_order_they_were_appended(tmp_path):
     rows = [Measurement(**{**vars(ROW), "sequence": n}) for n in range(3)]
     for row in rows:
         with Journal(path) as journal:
-            journal.append(row)
-    assert read_measurements(path) == rows
+            journal.append_row(row)
+    assert read_complete_rows(path) == rows
     assert path.read_bytes().count(encode_header()) == 1
 
 
@@ -131,24 +134,71 @@ def test_rows_come_back_in_the_order_they_were_appended(tmp_path):
 def test_a_half_written_line_is_cut_off_and_the_rest_kept(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("journal") / "measurements.csv"
     path.write_bytes(encode_header() + encode_row(ROW) + encode_row(ROW)[:-cut])
-    assert read_measurements(path) == [ROW]
+    assert read_complete_rows(path) == [ROW]
     with Journal(path) as journal:
-        journal.append(ROW)
-    assert read_measurements(path) == [ROW, ROW]
+        journal.append_row(ROW)
+    assert read_complete_rows(path) == [ROW, ROW]
+
+
+def test_a_row_that_does_not_fit_on_the_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "measurements.csv"
+    write, is_full = os.write, False
+
+    def limited(file, content):
+        nonlocal is_full
+        if not is_full and len(content) > 50:
+            is_full = True
+            return write(file, content[:50])
+        if is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, content)
+
+    with Journal(path) as journal:
+        journal.append_row(ROW)
+        before = path.read_bytes()
+        monkeypatch.setattr(os, "write", limited)
+        with pytest.raises(OSError, match="No space left") as failure:
+            journal.append_row(ROW)
+        assert failure.value.filename == str(path)
+        assert path.read_bytes() == before
+        monkeypatch.undo()
+        journal.append_row(ROW)  # of another thread, or after room was made
+        assert journal.read_rows() == [ROW, ROW]
+
+
+def test_a_row_that_the_disk_took_and_does_not_promise_to_keep_stays_once(tmp_path, monkeypatch):
+    path = tmp_path / "measurements.csv"
+
+    def refuse(_file):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")  # as a network file system does
+
+    with Journal(path) as journal:
+        monkeypatch.setattr(os, "fsync", refuse)
+        with pytest.raises(OSError, match="quota") as failure:
+            journal.append_row(ROW)
+        assert failure.value.filename == str(path)
+        assert journal.read_rows() == [ROW]
+
+
+def test_a_run_that_is_killed_while_it_replaces_a_file_leaves_no_draft_to_the_next(tmp_path):
+    draft = tmp_path / ".measurements.csv.0123abcd.part"
+    draft.touch()
+    with Results(tmp_path).hold_folder_lock():
+        assert not draft.exists()
 
 
 def test_a_half_written_header_is_written_anew(tmp_path):
     path = tmp_path / "measurements.csv"
     path.write_bytes(encode_header()[:20])
     with Journal(path) as journal:
-        journal.append(ROW)
-    assert read_measurements(path) == [ROW]
+        journal.append_row(ROW)
+    assert read_complete_rows(path) == [ROW]
 
 
 def test_a_file_with_other_columns_is_refused_and_left_alone(tmp_path):
     path = tmp_path / "measurements.csv"
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(StudyError, match="unknown a, b"), Journal(path):
+    with pytest.raises(StudyError, match="unknown columns a, b"), Journal(path):
         pass
     assert path.read_text() == "a,b\n1,2\n"
 
@@ -157,42 +207,61 @@ def test_a_value_that_does_not_fit_names_its_row(tmp_path):
     path = tmp_path / "measurements.csv"
     path.write_bytes(encode_header() + encode_row(ROW).replace(b"false", b"maybe"))
     with pytest.raises(StudyError, match=r"row 1.*'maybe'"):
-        read_measurements(path)
+        read_complete_rows(path)
 
 
 def test_a_second_writer_is_refused(tmp_path):
     results = Results(tmp_path)
-    with results.locked(), pytest.raises(StudyError, match="Another run"), results.locked():
+    with (
+        results.hold_folder_lock(),
+        pytest.raises(StudyError, match="Another run"),
+        results.hold_folder_lock(),
+    ):
         pass
 
 
 def test_a_fresh_start_keeps_the_old_rows_aside(tmp_path):
     results = Results(tmp_path)
     with Journal(results.measurements) as journal:
-        journal.append(ROW)
-    results.set_aside(datetime(2025, 1, 1, tzinfo=UTC))
+        journal.append_row(ROW)
+    results.move_earlier_files_aside(datetime(2025, 1, 1, tzinfo=UTC))
     assert not results.measurements.exists()
     (kept,) = tmp_path.glob("earlier/*/measurements.csv")
-    assert read_measurements(kept) == [ROW]
+    assert read_complete_rows(kept) == [ROW]
 
 
 def test_rewriting_replaces_rows_and_appending_goes_on(tmp_path):
     path = tmp_path / "measurements.csv"
     later = Measurement(**{**vars(ROW), "model_setup_s": 1.5})
     with Journal(path) as journal:
-        journal.append(ROW)
-        journal.rewrite([later])
-        journal.append(ROW)
-        assert journal.read() == [later, ROW]
+        journal.append_row(ROW)
+        journal.replace_all_rows([later])
+        journal.append_row(ROW)
+        assert journal.read_rows() == [later, ROW]
+
+
+def test_a_file_that_cannot_be_opened_again_is_the_error_that_is_told(tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    def rewrite():
+        with Journal(tmp_path / "measurements.csv") as journal:
+            monkeypatch.setattr(Journal, "_open_file_for_appending", refused)
+            journal.replace_all_rows([ROW])
+
+    with pytest.raises(OSError, match="Too many open files"):
+        rewrite()
+    assert read_complete_rows(tmp_path / "measurements.csv") == [ROW]
 
 
 def test_a_file_of_an_older_version_is_read_and_brought_up_to_date(tmp_path):
     path = tmp_path / "measurements.csv"
-    added = [COLUMNS.index(name) for name in ("model_latency_s", "overhead_latency_s")]
+    names = "model_latency_s", "overhead_latency_s", "instance_count", "requests_ahead"
+    added = [COLUMNS.index(name) for name in (*names, "startup_s", "photograph_count")]
     lines = (encode_header() + encode_row(ROW)).decode().splitlines()
     rows = [[v for n, v in enumerate(row) if n not in added] for row in csv.reader(lines)]
     path.write_text("".join(",".join(row) + "\n" for row in rows))
-    assert read_measurements(path) == [ROW]
+    assert read_complete_rows(path) == [ROW]
     with Journal(path) as journal:
-        journal.append(ROW)
+        journal.append_row(ROW)
     assert path.read_bytes() == encode_header() + encode_row(ROW) * 2

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import pytest
 
 from drdeploy.study.measurements.measurement import REQUIRED, SCHEMA
-from drdeploy.study.measurements.schema import OPTIONAL, columns_of, encode
+from drdeploy.study.measurements.schema import OPTIONAL, encode_cell, list_declared_columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class Row:
     state: Annotated[Literal["on", "off", "broken"], "How it went."]
 
 
-NAME, LATENCY, STATE = columns_of(Row)
+NAME, LATENCY, STATE = list_declared_columns(Row)
 
 
 def test_a_column_is_what_its_field_says():
@@ -51,13 +51,13 @@ VALUES = {
 @pytest.mark.parametrize("column", SCHEMA, ids=lambda column: column.name)
 def test_a_column_reads_the_values_that_are_written_into_it(column):
     for value in VALUES[column.kind]:
-        assert column.decode(encode(value)) == value
+        assert column.decode_cell(encode_cell(value)) == value
     if column.is_nullable:
-        assert column.decode(encode(None)) is None
+        assert column.decode_cell(encode_cell(None)) is None
 
 
 @pytest.mark.parametrize("text", ["True", "1", ""])
 def test_a_truth_value_is_spelled_one_way(text):
     (is_warmup,) = (column for column in SCHEMA if column.kind is bool)
     with pytest.raises(ValueError, match="neither true nor false"):
-        is_warmup.decode(text)
+        is_warmup.decode_cell(text)

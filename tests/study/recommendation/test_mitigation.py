@@ -1,5 +1,6 @@
 """Policies against cold starts: what each does, and that none of them knows the future."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -7,28 +8,42 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drdeploy.hosting.sagemaker import endpoint_config
-from drdeploy.study.recommendation.mitigation.comparison import SimulatedPolicy, compare
-from drdeploy.study.recommendation.mitigation.demand import (
-    containers_for,
-    forecast_by_hour,
-    repeat_weekly,
-    weekly_profile,
+from drdeploy.hosting.sagemaker import hosting_config
+from drdeploy.study.recommendation.mitigation.comparison import (
+    SimulatedPolicy,
+    compare_cold_start_policies,
 )
-from drdeploy.study.recommendation.mitigation.histogram import BINS, IdleTimes, keep_warm_moments
-from drdeploy.study.recommendation.mitigation.policies import POLICIES, make_policy
+from drdeploy.study.recommendation.mitigation.histogram import (
+    BINS,
+    IdleTimes,
+    compute_keep_warm_times_s,
+)
+from drdeploy.study.recommendation.mitigation.policies import (
+    POLICIES,
+    average_requests_by_hour_of_week,
+    compute_containers_by_hour,
+    fit_policy_to_traffic,
+    forecast_requests_by_hour,
+    repeat_weekly_plan,
+)
 from drdeploy.study.recommendation.mitigation.settings import (
-    real_time_variables,
-    serverless_variables,
-    weekly_schedule,
+    DAYS,
+    list_daily_container_periods,
+    make_real_time_terraform_variables,
+    make_serverless_terraform_variables,
 )
 from drdeploy.study.recommendation.simulation.serverless import (
     SimulatedScaling,
     simulate_serverless,
 )
 from drdeploy.study.recommendation.simulation.service import ServiceTimes, Times
-from drdeploy.study.recommendation.traffic.arrivals import Arrivals, Traffic
-from drdeploy.study.recommendation.traffic.shape import HOURS_PER_WEEK, SHAPES
+from drdeploy.study.recommendation.traffic import (
+    HOURS_PER_WEEK,
+    SHAPES,
+    Arrivals,
+    Traffic,
+    make_archive_arrivals,
+)
 
 IDLE_S = 600.0
 SERVICE = ServiceTimes(
@@ -42,12 +57,12 @@ def clinic():
 
 
 def simulated(name, arrivals):
-    policy = make_policy(name, arrivals, busy_s=0.2, idle_s=IDLE_S)
+    policy = fit_policy_to_traffic(name, arrivals, busy_s=0.2, idle_s=IDLE_S)
     outcome = simulate_serverless(
         arrivals, SERVICE, SimulatedScaling(200, IDLE_S), policy.actions, seed=1
     )
     usd = 1.0 + outcome.on_demand_s * 1e-4
-    return SimulatedPolicy(policy, outcome.summary(), arrivals.months, usd)
+    return SimulatedPolicy(policy, outcome.make_summary(), arrivals.months, usd)
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +80,35 @@ def test_keep_warm_requests_in_opening_hours_leave_hardly_a_cold_start(all_simul
     assert all_simulated["keep-warm"].simulated.cold_share < 0.01
 
 
+@pytest.mark.parametrize(
+    ("idle_s", "interval_s"),
+    [(600.0, 540.0), (400.0, 300.0), (1000.0, 900.0), (45.0, 60.0), (9000.0, 8100.0)],
+)
+def test_the_simulated_requests_are_those_of_the_cron_lines(clinic, idle_s, interval_s):
+    policy = fit_policy_to_traffic("keep-warm", clinic, busy_s=0.2, idle_s=idle_s)
+    assert policy.interval_s == interval_s
+    variables = make_serverless_terraform_variables(2048, policy, peak_concurrency=2, headroom=0.3)
+    assert variables["allow_always_on"] is True
+    schedules = variables["endpoint"]["keep_warm"]["schedules"]
+    minutes = set()
+    for one in schedules.values():
+        found = re.fullmatch(r"cron\(0(?:/(\d+))? ([\d,-]+) \? \* ([A-Z,]+) \*\)", one["schedule"])
+        step, hours, days = found.groups()
+        within = range(0, 60, int(step)) if step else [0]
+        for day in days.split(","):
+            for part in hours.split(","):
+                first, _, last = part.partition("-")
+                for hour in range(int(first), int(last or first) + 1):
+                    at = ([name[:3].upper() for name in DAYS].index(day) * 24 + hour) * 60
+                    minutes |= {at + minute for minute in within}
+    of_week = policy.actions.keep_warm_s % (HOURS_PER_WEEK * 3600) / 60
+    assert minutes == set(of_week.tolist())
+    # A request that comes a minute late still finds the container.
+    assert interval_s + 60 <= idle_s or interval_s == 60
+
+
 def test_the_best_is_the_cheapest_that_is_quick_enough(all_simulated):
-    found = compare(list(all_simulated.values()), p95_s=1.0)
+    found = compare_cold_start_policies(list(all_simulated.values()), p95_s=1.0)
     quick = [line for line in found.lines if line.p95_s <= 1.0]
     assert found.best == min(quick, key=lambda line: line.usd).policy
     assert found.best != "nothing"
@@ -79,13 +121,13 @@ def test_doing_nothing_is_best_where_it_is_quick_enough(all_simulated):
         )
         for name, one in all_simulated.items()
     }
-    assert compare(list(costly.values()), p95_s=60.0).best == "nothing"
+    assert compare_cold_start_policies(list(costly.values()), p95_s=60.0).best == "nothing"
 
 
 def test_an_unknown_cost_is_reported_and_never_wins(all_simulated):
     nothing, warm = all_simulated["nothing"], all_simulated["keep-warm"]
     unpriced = SimulatedPolicy(warm.policy, warm.simulated, warm.months, None, "No price is known.")
-    found = compare([nothing, unpriced], p95_s=1.0)
+    found = compare_cold_start_policies([nothing, unpriced], p95_s=1.0)
     assert found.lines[1].usd is None
     assert found.lines[1].usd_per_avoided is None
     assert found.lines[1].note == "No price is known."
@@ -93,14 +135,19 @@ def test_an_unknown_cost_is_reported_and_never_wins(all_simulated):
 
 
 def test_a_forecast_knows_nothing_of_the_week_to_come(clinic):
-    whole = forecast_by_hour(clinic)
+    whole = forecast_requests_by_hour(clinic)
     until = 5 * HOURS_PER_WEEK * 3600.0
     past = clinic.times_s[clinic.times_s < until]
     cut = Arrivals(past, until, 0.0, clinic.requests_per_month, "the past")
-    known = forecast_by_hour(cut)
+    known = forecast_requests_by_hour(cut)
     assert np.allclose(whole[: 5 * HOURS_PER_WEEK], known)
     assert (whole[:HOURS_PER_WEEK] == 0).all()
-    assert np.corrcoef(whole[HOURS_PER_WEEK:], np.tile(weekly_profile(clinic), 11))[0, 1] > 0.8
+    assert (
+        np.corrcoef(whole[HOURS_PER_WEEK:], np.tile(average_requests_by_hour_of_week(clinic), 11))[
+            0, 1
+        ]
+        > 0.8
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -108,55 +155,73 @@ def test_a_forecast_knows_nothing_of_the_week_to_come(clinic):
 def test_the_histogram_knows_nothing_of_what_is_to_come(gaps, cut):
     times = np.cumsum(gaps)
     end = float(times[-1]) + 1
-    moments = keep_warm_moments(times, 540.0, end)
+    moments = compute_keep_warm_times_s(times, 540.0, end)
     early = times[: min(cut, len(times))]
-    known = keep_warm_moments(early, 540.0, float(early[-1]))
+    known = compute_keep_warm_times_s(early, 540.0, float(early[-1]))
     assert np.allclose(moments[: known.size], known)
     assert (np.diff(moments) > 0).all()
 
 
 def test_a_histogram_of_regular_idle_times_narrows_the_window():
     idle = IdleTimes()
-    assert idle.window_s() == (0.0, BINS * 60.0)
-    idle.add(np.full(200, 3600.0))
-    head, tail = idle.window_s()
+    assert idle.predict_window_of_next_request_s() == (0.0, BINS * 60.0)
+    idle.add_idle_times(np.full(200, 3600.0))
+    head, tail = idle.predict_window_of_next_request_s()
     assert 0.8 * 3600 < head <= 3600 < tail < 1.2 * 3600
-    idle.add(np.full(400, 1e6))
-    assert idle.window_s() == (0.0, BINS * 60.0)
+    idle.add_idle_times(np.full(400, 1e6))
+    assert idle.predict_window_of_next_request_s() == (0.0, BINS * 60.0)
 
 
 def test_containers_grow_with_demand_and_quiet_hours_have_none():
-    assert containers_for(np.array([0.0, 10.0, 1e6]), 0.2).tolist()[:2] == [0, 1]
-    assert containers_for(np.array([1e6]), 0.2)[0] > 1e6 * 0.2 / 3600
+    assert compute_containers_by_hour(np.array([0.0, 10.0, 1e6]), 0.2).tolist()[:2] == [0, 1]
+    assert compute_containers_by_hour(np.array([1e6]), 0.2)[0] > 1e6 * 0.2 / 3600
 
 
 def test_a_week_is_laid_over_a_horizon_that_begins_in_its_middle():
     arrivals = Arrivals(np.array([1.0]), 4 * 3600.0, 166.0, 1.0, "a Sunday evening")
-    assert repeat_weekly(np.arange(HOURS_PER_WEEK), arrivals).tolist() == [166, 167, 0, 1]
+    assert repeat_weekly_plan(np.arange(HOURS_PER_WEEK), arrivals).tolist() == [166, 167, 0, 1]
+
+
+def test_an_archive_is_averaged_over_the_hours_in_which_it_is_sent_and_comes_once():
+    archive = make_archive_arrivals(1000, 10 * 3600.0)  # sent in nine hours
+    average = average_requests_by_hour_of_week(archive)
+    assert average[:9] == pytest.approx(1000 / 9, abs=1)
+    plan = compute_containers_by_hour(average, 0.2)
+    assert np.flatnonzero(repeat_weekly_plan(plan, archive)).tolist()[-1] <= 9
+    after = repeat_weekly_plan(plan, archive, after_archive=1)
+    assert (after > 0).all()
 
 
 def test_settings_are_what_terraform_and_sagemaker_take(clinic):
-    policy = make_policy("provisioned", clinic, busy_s=0.2, idle_s=IDLE_S)
-    variables = serverless_variables(2048, policy, peak_concurrency=4, headroom=0.3)
-    assert endpoint_config.validate_python(variables["endpoint"]).max_concurrency == 6
+    policy = fit_policy_to_traffic("provisioned", clinic, busy_s=0.2, idle_s=IDLE_S)
+    variables = make_serverless_terraform_variables(2048, policy, peak_concurrency=4, headroom=0.3)
+    assert hosting_config.validate_python(variables["endpoint"]).max_concurrency == 6
     assert variables["endpoint"]["provisioned_concurrency"] == 1
     assert "provisioned_scaling" not in variables["endpoint"]  # always one
     assert variables["allow_always_on"] is True
-    nothing = make_policy("nothing", clinic, busy_s=0.2, idle_s=IDLE_S)
-    variables = serverless_variables(1024, nothing, peak_concurrency=500, headroom=0.3)
-    assert endpoint_config.validate_python(variables["endpoint"]).max_concurrency == 200
+    nothing = fit_policy_to_traffic("nothing", clinic, busy_s=0.2, idle_s=IDLE_S)
+    variables = make_serverless_terraform_variables(
+        1024, nothing, peak_concurrency=500, headroom=0.3
+    )
+    assert hosting_config.validate_python(variables["endpoint"]).max_concurrency == 200
     assert variables["allow_always_on"] is False
-    assert endpoint_config.validate_python(real_time_variables("ml.m5.xlarge", 2)["endpoint"])
+    assert hosting_config.validate_python(
+        make_real_time_terraform_variables("ml.m5.xlarge", 2)["endpoint"]
+    )
 
 
 def test_provisioned_containers_are_scheduled_where_their_number_changes():
     busy = Traffic(requests_per_month=2_000_000, shape=SHAPES["working-hours"])
-    policy = make_policy("provisioned", busy.arrivals(1, weeks=1), busy_s=0.2, idle_s=IDLE_S)
+    policy = fit_policy_to_traffic(
+        "provisioned", busy.arrivals(1, weeks=1), busy_s=0.2, idle_s=IDLE_S
+    )
     steady = replace(
         policy,
         containers_by_hour=tuple(4 if 8 <= at % 24 < 18 and at < 120 else 1 for at in range(168)),
     )
-    variables = serverless_variables(2048, steady, peak_concurrency=3, headroom=0.3)["endpoint"]
+    variables = make_serverless_terraform_variables(2048, steady, peak_concurrency=3, headroom=0.3)[
+        "endpoint"
+    ]
     assert variables["provisioned_scaling"] == {
         "min_capacity": 1,
         "max_capacity": 4,
@@ -177,7 +242,9 @@ def test_provisioned_containers_are_scheduled_where_their_number_changes():
 
 
 def test_a_schedule_is_given_in_stretches_of_a_day(clinic):
-    stretches = weekly_schedule(make_policy("keep-warm", clinic, busy_s=0.2, idle_s=IDLE_S))
+    stretches = list_daily_container_periods(
+        fit_policy_to_traffic("keep-warm", clinic, busy_s=0.2, idle_s=IDLE_S)
+    )
     assert [stretch["day"] for stretch in stretches] == [
         *("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
     ]

@@ -6,26 +6,28 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from queueing import erlang_c, mean_waiting_s, share_waiting_longer
 
 from drdeploy.errors import AnalysisError
 from drdeploy.hosting.local.endpoints.pool import ConcurrencyLimitReached
 from drdeploy.hosting.local.endpoints.serverless_pool import PoolScaling, ServerlessPool
-from drdeploy.study.recommendation.simulation.erlang import (
-    erlang_b,
-    erlang_c,
-    mean_waiting_s,
-    share_waiting_longer,
-    workers_for,
+from drdeploy.study.recommendation.mitigation.policies import (
+    REFUSED_AT_MOST,
+    compute_fewest_workers_for_load,
+    erlang_b_blocking_probability,
 )
-from drdeploy.study.recommendation.simulation.outcome import SimulatedStart, billed_s
-from drdeploy.study.recommendation.simulation.real_time import simulate_real_time, waiting_s
+from drdeploy.study.recommendation.simulation.outcome import SimulatedStart, compute_billed_s
+from drdeploy.study.recommendation.simulation.real_time import (
+    compute_waiting_time_of_each_request_s,
+    simulate_real_time,
+)
 from drdeploy.study.recommendation.simulation.serverless import (
     MitigationActions,
     SimulatedScaling,
     simulate_serverless,
 )
 from drdeploy.study.recommendation.simulation.service import ServiceTimes, Times
-from drdeploy.study.recommendation.traffic.arrivals import Arrivals
+from drdeploy.study.recommendation.traffic import Arrivals
 
 WARM_S, COLD_S = 0.25, 2.0
 
@@ -61,11 +63,15 @@ scalings = st.builds(SimulatedScaling, st.integers(1, 5), st.floats(0.5, 2_000))
 def test_every_request_is_warm_cold_provisioned_or_refused(times, scaling, seed, held):
     actions = MitigationActions(provisioned_by_hour=np.array([held, 0]))
     outcome = simulate_serverless(arrivals_at(times), constant(), scaling, actions, seed=seed)
-    assert sum(outcome.count(start) for start in SimulatedStart) == outcome.n == len(times)
+    assert (
+        sum(outcome.count_requests_with_start(start) for start in SimulatedStart)
+        == outcome.n
+        == len(times)
+    )
     refused = outcome.starts == SimulatedStart.THROTTLED
     assert np.isinf(outcome.latency_s[refused]).all()
     assert (outcome.busy_s[refused] == 0).all()
-    assert outcome.peak_concurrency() <= scaling.max_concurrency
+    assert outcome.compute_peak_concurrency() <= scaling.max_concurrency
     assert set(outcome.latency_s[~refused]) <= {WARM_S, COLD_S}
     seconds = outcome.on_demand_s + outcome.provisioned_duration_s
     assert seconds == pytest.approx(outcome.busy_s.sum())
@@ -145,10 +151,10 @@ def test_the_rules_are_those_of_the_local_service(times, most, idle_s):
     for number, now in enumerate(times):
         while under_way and under_way[0][0] <= now:
             clock.now, _, lease = heapq.heappop(under_way)
-            pool.release(lease, broken=False)
+            pool.return_worker(lease, broken=False)
         clock.now = now
         try:
-            lease = pool.acquire(5.0)
+            lease = pool.lease_worker(5.0)
         except ConcurrencyLimitReached:
             expected.append(SimulatedStart.THROTTLED)
             continue
@@ -165,7 +171,7 @@ def test_the_rules_are_those_of_the_local_service(times, most, idle_s):
 @given(times=random_traffic, workers=st.integers(1, 4))
 def test_nobody_waits_while_a_worker_is_free(times, workers):
     times, busy = np.array(times), np.full(len(times), 3.0)
-    waits = waiting_s(times, busy, workers)
+    waits = compute_waiting_time_of_each_request_s(times, busy, workers)
     begins = times + waits
     assert (waits >= 0).all()
     for at in np.flatnonzero(waits > 1e-9):
@@ -192,7 +198,7 @@ def test_keep_warm_requests_keep_warm_and_are_billed():
     outcome = simulate_serverless(
         arrivals_at([1000.5, 5999.0]), constant(), SimulatedScaling(5, 600.0), actions, seed=0
     )
-    assert outcome.summary().cold_share == 0
+    assert outcome.make_summary().cold_share == 0
     assert outcome.keep_warm_requests == 12
     assert outcome.on_demand_s == pytest.approx(COLD_S + 13 * WARM_S)
 
@@ -225,7 +231,7 @@ def test_without_cold_rows_a_serverless_endpoint_cannot_be_simulated():
 
 
 def test_invocations_are_billed_by_the_millisecond_rounded_up():
-    assert billed_s(np.array([0.0101, 0.010, 0.0])) == pytest.approx(0.021)
+    assert compute_billed_s(np.array([0.0101, 0.010, 0.0])) == pytest.approx(0.021)
 
 
 @pytest.mark.parametrize(("rate_per_s", "workers"), [(1.6, 1), (3.0, 2), (7.5, 4)])
@@ -249,14 +255,15 @@ def test_refusals_agree_with_erlang_b(most):
         SimulatedScaling(most, 1e9),
         seed=4,
     )
-    assert outcome.summary().throttled_share == pytest.approx(erlang_b(2.0, most), abs=0.01)
-
-
-def test_a_queue_that_grows_for_ever_has_no_closed_formula():
-    with pytest.raises(AnalysisError):
-        erlang_c(2.0, 2)
+    assert outcome.make_summary().throttled_share == pytest.approx(
+        erlang_b_blocking_probability(2.0, most), abs=0.01
+    )
 
 
 def test_the_fewest_workers_that_refuse_few_enough():
-    workers = workers_for(3.0, refused_at_most=0.01)
-    assert erlang_b(3.0, workers) <= 0.01 < erlang_b(3.0, workers - 1)
+    workers = compute_fewest_workers_for_load(3.0)
+    assert (
+        erlang_b_blocking_probability(3.0, workers)
+        <= REFUSED_AT_MOST
+        < erlang_b_blocking_probability(3.0, workers - 1)
+    )

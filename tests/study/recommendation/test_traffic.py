@@ -1,14 +1,21 @@
 """Traffic is drawn from a shape, or read from a trace whose faults are errors or noted."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drdeploy.errors import InvalidInput
-from drdeploy.study.recommendation.traffic.arrivals import Traffic, weeks_for
-from drdeploy.study.recommendation.traffic.shape import HOURS_PER_WEEK, SHAPES, Shape
-from drdeploy.study.recommendation.traffic.trace import read_trace
+from drdeploy.study.recommendation.trace import read_arrivals_from_trace
+from drdeploy.study.recommendation.traffic import (
+    HOURS_PER_WEEK,
+    SHAPES,
+    Traffic,
+    TrafficShape,
+    choose_weeks_to_simulate,
+)
 
 
 @pytest.mark.parametrize("name", sorted(SHAPES))
@@ -23,7 +30,7 @@ def test_shares_of_a_shape_sum_to_one(name):
 )
 def test_weights_that_make_no_shape_are_refused(hours, days):
     with pytest.raises(InvalidInput):
-        Shape.of("mine", hours, days)
+        TrafficShape.from_weights("mine", hours, days)
 
 
 @settings(max_examples=30, deadline=None)
@@ -40,7 +47,11 @@ def test_arrivals_are_ascending_and_as_many_as_asked_for(requests, per_patient, 
     arrivals = traffic.arrivals(seed)
     assert (np.diff(arrivals.times_s) >= 0).all()
     assert arrivals.n % per_patient == 0
-    patients = traffic.requests_per_week * weeks_for(traffic.requests_per_week) / per_patient
+    patients = (
+        traffic.requests_per_week
+        * choose_weeks_to_simulate(traffic.requests_per_week)
+        / per_patient
+    )
     assert abs(arrivals.n / per_patient - patients) < 7 * np.sqrt(patients)
     assert np.array_equal(arrivals.times_s, traffic.arrivals(seed).times_s)
 
@@ -48,7 +59,7 @@ def test_arrivals_are_ascending_and_as_many_as_asked_for(requests, per_patient, 
 def test_arrivals_follow_the_shape():
     traffic = Traffic(requests_per_month=400_000, between_photographs_s=0.0)
     arrivals = traffic.arrivals(1, weeks=1)
-    counts = np.bincount(arrivals.hours_of_week(), minlength=HOURS_PER_WEEK)
+    counts = np.bincount(arrivals.compute_hour_of_week_of_each_arrival(), minlength=HOURS_PER_WEEK)
     shares = np.array(traffic.shape.by_hour)
     assert counts[shares == 0].sum() == 0
     assert np.corrcoef(counts, shares)[0, 1] > 0.99
@@ -71,7 +82,7 @@ def trace(tmp_path):
 
 
 def test_moments_out_of_order_are_sorted_and_noted(trace):
-    arrivals = read_trace(
+    arrivals = read_arrivals_from_trace(
         trace("arrived_at\n2025-03-03T09:00:10\n2025-03-03T09:00:00\n2025-03-03T10:00:00\n")
     )
     assert list(arrivals.times_s) == [0.0, 10.0, 3600.0]
@@ -80,41 +91,76 @@ def test_moments_out_of_order_are_sorted_and_noted(trace):
 
 
 def test_minutes_that_are_missing_count_as_empty_and_are_noted(trace):
-    arrivals = read_trace(
+    arrivals = read_arrivals_from_trace(
         trace("minute,count\n2025-03-03T09:00,2\n2025-03-03T09:05,3\n2025-03-03T09:01,0\n")
     )
     assert arrivals.n == 5
     assert arrivals.horizon_s == 360.0
     assert (np.floor(arrivals.times_s / 60) == [0, 0, 5, 5, 5]).all()
-    assert any("3 minutes are missing" in note for note in arrivals.notes)
+    assert any("lacks 3 minutes" in note for note in arrivals.notes)
     assert any("out of order" in note for note in arrivals.notes)
 
 
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("", "has none"),
+        ("", "has no columns"),
         ("when\n2025-03-03\n", "when"),
         ("arrived_at\n2025-03-03T09:00:00\nsoon\n", "line 3"),
         ("arrived_at\n2025-03-03T09:00:00\n", "1 arrival"),
-        ("arrived_at\n2025-03-03T09:00:00\n2025-03-03T09:00:00\n", "same moment"),
+        ("arrived_at\n2025-03-03T09:00:00\n2025-03-03T09:00:00\n", "same time"),
         ("arrived_at\n2025-03-03T09:00:00\n2025-03-03T09:00:00+00:00\n", "time zone"),
         ("minute,count\n2025-03-03T09:00,2\n2025-03-03T09:00,3\n", "twice"),
-        ("minute,count\n2025-03-03T09:00,-2\n", "not a count"),
+        ("minute,count\n2025-03-03T09:00,-2\n", "not a number of arrivals"),
         ("minute,count\n2025-03-03T09:00,0\n", "0 arrivals"),
+        ("arrived_at\n0225-03-03T09:00\n2025-03-03T09:00\n", "657,437 days.*wrong year"),
+        ("minute,count\n2025-03-03T09:00,1\n2125-03-03T09:00,1\n", "36,524 days.*wrong year"),
     ],
 )
 def test_a_trace_that_makes_no_sense_is_an_error(trace, text, what):
     with pytest.raises(InvalidInput, match=what):
-        read_trace(trace(text))
+        read_arrivals_from_trace(trace(text))
 
 
 @pytest.mark.parametrize("count", ["99999999999", "9" * 5000, "50000001"])
 def test_a_trace_of_more_arrivals_than_fit_in_memory_is_refused(trace, count):
-    with pytest.raises(InvalidInput, match=r"50,000,000|not a count"):
-        read_trace(trace(f"minute,count\n2025-03-03T09:00,{count}\n2025-03-03T09:01,1\n"))
+    with pytest.raises(InvalidInput, match=r"50,000,000|not a number of arrivals"):
+        read_arrivals_from_trace(
+            trace(f"minute,count\n2025-03-03T09:00,{count}\n2025-03-03T09:01,1\n")
+        )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["arrived_at\n{0}:00\n{0}:01\n{0}:02\n", "minute,count\n{0}:00,1\n{0}:01,1\n{0}:02,1\n"],
+)
+def test_a_trace_of_more_rows_than_fit_in_memory_is_refused_while_it_is_read(
+    trace, text, monkeypatch
+):
+    monkeypatch.setattr("drdeploy.study.recommendation.trace.MAX_ARRIVALS", 2)
+    with pytest.raises(InvalidInput, match="more than 2 arrivals"):
+        read_arrivals_from_trace(trace(text.format("2025-03-03T09")))
+
+
+def test_a_row_of_a_trace_costs_no_memory_for_the_columns_that_nobody_reads(trace):
+    wide = "arrived_at" + "," * 300_000 + "\n"
+    rows = "".join(f"2025-03-03T09:{at // 60:02}:{at % 60:02}\n" for at in range(2000))
+    path = trace(wide + rows)
+    tracemalloc.start()
+    try:
+        assert read_arrivals_from_trace(path).n == 2000
+        # A cell for each column of each row would take 5 GB.
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_error_quotes_little_of_a_long_cell(trace):
+    with pytest.raises(InvalidInput) as refused:
+        read_arrivals_from_trace(trace("arrived_at\n" + "x" * 100_000))
+    assert len(str(refused.value)) < 500
 
 
 def test_a_trace_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(InvalidInput, match="cannot be read"):
-        read_trace(tmp_path / "none.csv")
+        read_arrivals_from_trace(tmp_path / "none.csv")

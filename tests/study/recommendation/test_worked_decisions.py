@@ -14,7 +14,7 @@ def script():
 
 
 def test_the_clinic_of_the_original_rows_is_decided_as_the_page_says(script):
-    study = script["load_study"]()
+    study = script["load_raw_rows_of_study"]()
     written = script["section"](script["CASES"][0], study, None)
     page = (ROOT / "docs/worked-decisions.md").read_text()
     assert written in page, "run scripts/write_worked_decisions.py"

@@ -7,21 +7,24 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from drdeploy.hosting.sagemaker import PriceSheet
-from drdeploy.study.measurements.load import load
-from drdeploy.study.measurements.scenarios import scenarios_of
-from drdeploy.study.report.figures import drawings_of
-from drdeploy.study.report.panels import panels_of
-from drdeploy.study.report.summaries import summarise
+from drdeploy.study.measurements.load import load_results_folder
+from drdeploy.study.measurements.scenarios import group_rows_into_scenarios
+from drdeploy.study.report.figures import draw_all_panels
+from drdeploy.study.report.panels import group_scenarios_into_panels
+from drdeploy.study.report.summaries import summarise_scenario
 
 
 @pytest.fixture(scope="module")
 def summaries(quick):
-    return [summarise(scenario, PriceSheet.load()) for scenario in scenarios_of(quick)]
+    return [
+        summarise_scenario(scenario, PriceSheet.load())
+        for scenario in group_rows_into_scenarios(quick)
+    ]
 
 
 @pytest.fixture(scope="module")
 def drawings(summaries):
-    return drawings_of(summaries)
+    return draw_all_panels(summaries)
 
 
 def test_each_model_and_start_has_its_latency_its_parts_and_its_cost(drawings):
@@ -48,15 +51,18 @@ def test_instances_and_images_have_panels_of_their_own(quick_rows, results_of):
             for name in ("ml.m5.xlarge", "ml.m4.xlarge")
         ),
     ]
-    summaries = [summarise(s, PriceSheet.load()) for s in scenarios_of(load(results_of(rows)))]
-    panels = {panel.by: panel.labels for panel in panels_of(summaries)}
+    summaries = [
+        summarise_scenario(s, PriceSheet.load())
+        for s in group_rows_into_scenarios(load_results_folder(results_of(rows)))
+    ]
+    panels = {panel.by: panel.labels for panel in group_scenarios_into_panels(summaries)}
     assert panels["memory"] == ("1024 MB", "2048 MB")
     assert panels["instance"] == ("ml.m5\nxlarge", "ml.m4\nxlarge")  # as measured
     assert panels["image"] == ("1024 MB\nlean", "1024 MB\nsmall")
 
 
 def test_the_same_rows_give_the_same_bytes(summaries, drawings):
-    assert [drawing.svg for drawing in drawings_of(summaries)] == [d.svg for d in drawings]
+    assert [drawing.svg for drawing in draw_all_panels(summaries)] == [d.svg for d in drawings]
 
 
 def test_every_figure_is_well_formed_and_scales(drawings):
@@ -82,10 +88,10 @@ def test_text_stays_text(drawings):
 
 def test_a_scenario_without_rows_or_prices_draws_nothing(quick_rows, results_of):
     failed = [replace(row, outcome="timeout") for row in quick_rows[1:5]]
-    scenarios = scenarios_of(load(results_of(failed)))
-    assert drawings_of([summarise(s, PriceSheet.load()) for s in scenarios]) == ()
+    scenarios = group_rows_into_scenarios(load_results_folder(results_of(failed)))
+    assert draw_all_panels([summarise_scenario(s, PriceSheet.load()) for s in scenarios]) == ()
 
 
 def test_one_row_can_be_drawn(quick_rows, results_of):
-    scenarios = scenarios_of(load(results_of([quick_rows[1]])))
-    assert len(drawings_of([summarise(s, PriceSheet.load()) for s in scenarios])) == 4
+    scenarios = group_rows_into_scenarios(load_results_folder(results_of([quick_rows[1]])))
+    assert len(draw_all_panels([summarise_scenario(s, PriceSheet.load()) for s in scenarios])) == 4

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from drdeploy.hosting.sagemaker import PriceSheet
-from drdeploy.study.measurements.load import load
-from drdeploy.study.measurements.scenarios import scenarios_of
-from drdeploy.study.report.findings import findings_of
-from drdeploy.study.report.summaries import summarise
+from drdeploy.study.measurements.load import load_results_folder
+from drdeploy.study.measurements.scenarios import group_rows_into_scenarios
+from drdeploy.study.report.findings import write_findings_per_model
+from drdeploy.study.report.summaries import summarise_scenario
 
 TRIAL = "vgg19-fp32-lean-{}mb-warm"
 
@@ -18,8 +18,10 @@ def finding_of(results_of):
     """The one finding on rows."""
 
     def model_finding(rows):
-        scenarios = scenarios_of(load(results_of(rows)))
-        (found,) = findings_of([summarise(scenario, PriceSheet.load()) for scenario in scenarios])
+        scenarios = group_rows_into_scenarios(load_results_folder(results_of(rows)))
+        (found,) = write_findings_per_model(
+            [summarise_scenario(scenario, PriceSheet.load()) for scenario in scenarios]
+        )
         return found
 
     return model_finding
@@ -100,7 +102,11 @@ def test_serverless_and_real_time_endpoints_are_ranked_apart(quick_rows, results
         )
         for row in warm(quick_rows, 1024)
     ]  # fmt: skip
-    scenarios = scenarios_of(load(results_of([*warm(quick_rows, 1024), *instance])))
-    found = findings_of([summarise(scenario, PriceSheet.load()) for scenario in scenarios])
+    scenarios = group_rows_into_scenarios(
+        load_results_folder(results_of([*warm(quick_rows, 1024), *instance]))
+    )
+    found = write_findings_per_model(
+        [summarise_scenario(scenario, PriceSheet.load()) for scenario in scenarios]
+    )
     assert [model_finding.endpoint_kind for model_finding in found] == ["realtime", "serverless"]
-    assert "if it is never idle" in found[0].sentences[0]
+    assert "if the endpoint is never idle" in found[0].sentences[0]

@@ -6,14 +6,13 @@ import pytest
 from browser import look_at, print_page
 
 from drdeploy.hosting.sagemaker import PriceSheet
-from drdeploy.study.measurements.load import load
-from drdeploy.study.recommendation.decide import decide
+from drdeploy.study.measurements.load import load_results_folder
+from drdeploy.study.recommendation.decide import choose_cheapest_hosting
 from drdeploy.study.recommendation.requirements import DecisionInputs
-from drdeploy.study.recommendation.traffic.arrivals import Traffic
-from drdeploy.study.recommendation.traffic.shape import SHAPES
-from drdeploy.study.report.evidence import gather
-from drdeploy.study.report.report import write_report
-from drdeploy.study.thesis.page import write_reproduction
+from drdeploy.study.recommendation.traffic import SHAPES, Traffic
+from drdeploy.study.report.evidence import compute_evidence
+from drdeploy.study.report.report import write_report_page_and_files
+from drdeploy.study.thesis.page import write_reproduction_page_and_files
 
 WRITTEN_AT = datetime(2025, 3, 4, tzinfo=UTC)
 PHONE_PX, DESK_PX = 390, 1280
@@ -27,16 +26,16 @@ FIRST = {"report": "picture", "reproduction": "answer"}
 def pages(quick_results, original, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     sheet = PriceSheet.load()
-    report, rows = folder / "report.html", load(quick_results)
+    report, rows = folder / "report.html", load_results_folder(quick_results)
     inputs = DecisionInputs(traffic=Traffic(requests_per_month=5_000, shape=SHAPES["clinic"]))
-    write_report(
-        gather(rows, sheet),
+    write_report_page_and_files(
+        compute_evidence(rows, sheet),
         report,
         written_at=WRITTEN_AT,
-        decision=decide(rows, sheet, inputs),
+        decision=choose_cheapest_hosting(rows, sheet, inputs),
     )
-    written = write_reproduction(original, folder, sheet, written_at=WRITTEN_AT)
-    return {"report": report, "reproduction": written.page}
+    reproduction = write_reproduction_page_and_files(original, folder, sheet, written_at=WRITTEN_AT)
+    return {"report": report, "reproduction": reproduction}
 
 
 @pytest.fixture(scope="module")

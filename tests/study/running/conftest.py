@@ -14,7 +14,7 @@ from drdeploy.hosting.sagemaker import Clock, Datapoint, Invocation
 from drdeploy.study.design.plan import make_plan
 from drdeploy.study.design.study import Study
 from drdeploy.study.measurements.journal import Journal
-from drdeploy.study.running.models import Artifact, artifact_key
+from drdeploy.study.running.models import Artifact, artifact_key_of_trial
 from drdeploy.study.running.photographs import Photograph, PhotographSet
 from drdeploy.study.running.runner import Runner, TrialInputs
 from drdeploy.study.running.target import Target
@@ -149,7 +149,7 @@ class Listener:
     def trial_started(self, trial, missing):
         pass
 
-    def measured(self, trial, measurement):
+    def row_recorded(self, trial, measurement):
         self.rows.append(measurement)
 
     def trial_ended(self, trial, error):
@@ -221,7 +221,7 @@ def runner_for(tmp_path, hosting, fake_time, listener):
             weights="random",
         )
         artifact = Artifact(tmp_path / "mobilenet.tar.gz", manifest, "0" * 64)
-        artifacts = {artifact_key(trial): artifact for trial in plan.trials}
+        artifacts = {artifact_key_of_trial(trial): artifact for trial in plan.trials}
         target = Target(
             hosting=hosting,
             platform="local",
@@ -252,7 +252,7 @@ def run(tmp_path, runner_for):
 
     def run_plan(plan, **options):
         with Journal(tmp_path / "measurements.csv") as journal:
-            runner_for(plan, journal, **options).run()
-            return journal.read()
+            runner_for(plan, journal, **options).measure_missing_rows()
+            return journal.read_rows()
 
     return run_plan

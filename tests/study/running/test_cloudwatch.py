@@ -7,7 +7,7 @@ import pytest
 
 from drdeploy.hosting.sagemaker import Datapoint
 from drdeploy.study.measurements.measurement import Measurement
-from drdeploy.study.running.cloudwatch import join_metrics
+from drdeploy.study.running.rows import add_metrics_to_rows, read_cloudwatch_metrics_of_rows
 
 NOON = datetime(2025, 1, 1, 12, tzinfo=UTC)
 
@@ -28,7 +28,7 @@ def point(second, microseconds=250_000.0, samples=1):
 
 
 def joined(rows, period_s=60, **points):
-    return join_metrics(rows, points, period_s=period_s)
+    return add_metrics_to_rows(rows, points, period_s=period_s)
 
 
 def test_a_cold_start_gets_all_three_and_a_warm_request_two():
@@ -90,3 +90,28 @@ def test_seconds_of_the_local_service_tell_closely_spaced_requests_apart():
     found = joined(rows, period_s=1, ModelLatency=points)
     assert [one.model_latency_s for one in found] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert [replace(one, model_latency_s=None) for one in found] == rows
+
+
+def test_the_months_between_two_rows_are_not_asked_for():
+    class Asked:
+        def __init__(self):
+            self.times = []
+
+        def metric(self, name, metric, *, start, end, period_s):
+            self.times.append((metric, start, end))
+            return (Datapoint(start, 1.0, 1),)
+
+    hosting = Asked()
+    months = 400 * 86400
+    rows = [row(months), row(0), row(50, took_s=70)]  # the clock was set, or it was continued late
+    points = read_cloudwatch_metrics_of_rows(hosting, "e", rows, period_s=60)
+    latency = [(start, end) for metric, start, end in hosting.times if metric == "ModelLatency"]
+    minute = timedelta(seconds=60)
+    assert latency == [
+        (NOON - minute, NOON + timedelta(seconds=120) + minute),
+        (
+            NOON + timedelta(seconds=months) - minute,
+            NOON + timedelta(seconds=months + 0.1) + minute,
+        ),
+    ]
+    assert [len(one) for one in points.values()] == [2, 2, 2]

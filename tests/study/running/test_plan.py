@@ -4,13 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from drdeploy.cli.app import build_app
 from drdeploy.errors import StudyError, UnknownPrice
 from drdeploy.hosting.images import IMAGE_NAMES
 from drdeploy.hosting.sagemaker import PriceSheet
 from drdeploy.study.design.plan import DEPLOYMENT_ALLOWANCE_S, make_plan
 from drdeploy.study.design.scenarios import Cold, OpenLoop, RealTime, Warm
-from drdeploy.study.design.study import Study, find_study
+from drdeploy.study.design.study import Study, find_study_file
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -29,6 +31,10 @@ scenarios = [{SCENARIO}]
 """
 SERVERLESS = '{kind = "serverless", memory_mb = 1024}'
 REALTIME = '{kind = "realtime", instance_type = "ml.m5.xlarge"}'
+ASYNCHRONOUS = '{kind = "asynchronous", instance_type = "ml.m5.xlarge"}'
+BATCH = '{kind = "batch", instance_type = "ml.m5.xlarge", instance_count = 2}'
+QUEUE = '{kind = "asynchronous", n = 8, rate_per_s = 2, timeout_s = 600}'
+JOBS = '{kind = "batch", n = 3, photographs = 20}'
 WARM = '{kind = "warm", n = 25, interval_s = 5}'
 COLD = '{kind = "cold", n = 10, interval_s = 900}'
 
@@ -64,7 +70,7 @@ def test_the_thesis_keeps_its_counts_and_intervals(thesis):
     warm, cold, real_time = (of_kind(thesis, kind) for kind in (Warm, Cold, RealTime))
     assert {(t.scenario.n, t.scenario.interval_s) for t in warm + real_time} == {(25, 5)}
     assert {(t.scenario.n, t.scenario.interval_s) for t in cold} == {(10, 900)}
-    assert thesis.invocations == 14 * 26 + 12 * 10
+    assert thesis.expected_invocation_count == 14 * 26 + 12 * 10
 
 
 def test_the_thesis_takes_a_day_and_a_bit(thesis):
@@ -73,11 +79,11 @@ def test_the_thesis_takes_a_day_and_a_bit(thesis):
 
 
 def test_an_image_that_is_not_of_the_ladder_is_said_to_be_foreign(thesis):
-    assert thesis.notes == ()
+    assert thesis.notes_on_foreign_images == ()
     trial = thesis.trials[0]
     foreign = replace(trial, image=trial.image.model_copy(update={"tag": "registry/mine:3"}))
-    (note,) = replace(thesis, trials=(foreign,)).notes
-    assert "registry/mine:3) is not built here" in note
+    (note,) = replace(thesis, trials=(foreign,)).notes_on_foreign_images
+    assert "registry/mine:3' must exist" in note
 
 
 def test_quick_has_12_trials_within_six_minutes():
@@ -107,14 +113,15 @@ def test_quick_pauses_longer_than_its_endpoints_take_to_scale_down():
 
 def test_worst_case_cost_is_60_s_and_4_mb_each_way(tmp_path):
     plan = plan_of(small(tmp_path))
-    seconds_usd = 26 * 60 * 0.00002
-    data_usd = 26 * 8 / 1024 * 0.016
+    sent = 3 * 25 + 1  # a cold answer in a warm trial is asked again, twice at most
+    seconds_usd = sent * 60 * 0.00002
+    data_usd = sent * 8 / 1024 * 0.016
     assert plan.worst_case_cost_usd(PriceSheet.load()) == pytest.approx(seconds_usd + data_usd)
 
 
 def test_worst_case_of_a_cold_trial_pays_for_every_attempt(tmp_path):
     (trial,) = plan_of(small(tmp_path, scenario=COLD)).trials
-    assert (trial.invocations, trial.invocations_max) == (10, 30)
+    assert (trial.expected_invocation_count, trial.max_invocation_count) == (10, 30)
 
 
 def test_an_always_on_endpoint_is_paid_while_it_waits(tmp_path):
@@ -132,10 +139,33 @@ def test_every_always_on_endpoint_is_paid_until_the_last_is_measured(tmp_path):
     assert plan.worst_case_cost_usd(PriceSheet.load()) == pytest.approx(hours * (0.23 + 0.204))
 
 
+def with_assumed_prices():
+    assumed = ROOT / "examples" / "assumed-asynchronous-and-batch-prices.toml"
+    return PriceSheet.load().joined(PriceSheet.load(assumed))
+
+
+def test_an_asynchronous_endpoint_is_paid_by_the_hour_and_a_job_for_its_instances(tmp_path):
+    sheet = with_assumed_prices()
+    queue = plan_of(small(tmp_path, ASYNCHRONOUS, QUEUE))
+    hours = (2 * 600 + 8 / 2 + DEPLOYMENT_ALLOWANCE_S) / 3600
+    assert queue.worst_case_cost_usd(sheet) == pytest.approx(hours * 0.23)
+    jobs = plan_of(small(tmp_path, BATCH, JOBS))
+    assert jobs.expected_invocation_count == 60
+    assert jobs.worst_case_cost_usd(sheet) == pytest.approx(2 * 60 * 60 / 3600 * 0.23)
+
+
+def test_a_sheet_of_ones_own_prices_what_the_packaged_sheet_does_not():
+    words = ["study", "run", "asynchronous-and-batch", "--target", "aws"]
+    assert isinstance(CliRunner().invoke(build_app(), words).exception, UnknownPrice)
+    assumed = ROOT / "examples" / "assumed-asynchronous-and-batch-prices.toml"
+    refused = CliRunner().invoke(build_app(), [*words, "--prices", str(assumed)]).exception
+    assert "may cost up to" in str(refused)
+
+
 def test_an_unknown_price_is_an_error_not_a_zero(tmp_path):
-    endpoint = '{kind = "realtime", instance_type = "ml.m5.large"}'
+    endpoint = '{kind = "realtime", instance_type = "ml.c4.xlarge"}'
     plan = plan_of(small(tmp_path, endpoint, WARM.replace("warm", "real-time")))
-    with pytest.raises(UnknownPrice, match=r"ml\.m5\.large"):
+    with pytest.raises(UnknownPrice, match=r"ml\.c4\.xlarge"):
         plan.worst_case_cost_usd(PriceSheet.load())
 
 
@@ -146,7 +176,18 @@ def test_an_unknown_price_is_an_error_not_a_zero(tmp_path):
         (REALTIME, WARM, "needs a serverless endpoint"),
         (SERVERLESS, WARM.replace("warm", "real-time"), "needs an endpoint with an instance"),
         (SERVERLESS.replace("}", ", provisioned_concurrency = 1}"), COLD, "never starts cold"),
-        (f"{SERVERLESS}, {SERVERLESS}", WARM, "appears twice"),
+        (f"{SERVERLESS}, {SERVERLESS}", WARM, "Two trials have the id"),
+        (REALTIME, QUEUE, "needs an endpoint of the kind asynchronous"),
+        (REALTIME, JOBS, "needs instances of the kind batch"),
+        (ASYNCHRONOUS, JOBS, "needs instances of the kind batch"),
+        (ASYNCHRONOUS, WARM, "needs a serverless endpoint"),
+        (BATCH, WARM.replace("warm", "real-time"), "cannot be measured on the kind batch"),
+        (
+            ASYNCHRONOUS,
+            QUEUE.replace("asynchronous", "open-loop").replace(", timeout_s = 600", ""),
+            "cannot be measured on the kind asynchronous",
+        ),
+        (BATCH.replace("m5.xlarge", "z9.tiny"), JOBS, "not a SageMaker instance type for transf"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(tmp_path, endpoint, scenario, reason):
@@ -157,9 +198,13 @@ def test_what_cannot_be_measured_is_refused(tmp_path, endpoint, scenario, reason
 @pytest.mark.parametrize(
     ("old", "new", "field_and_limit"),
     [
-        ("1024", "1500", r"trials\.0\.endpoints\.0\.serverless\.memory_mb: must be 1024 to 6144"),
+        ("1024", "1500", r"0\.serverless\.memory_mb: the memory must be 1024 to 6144"),
         ("n = 25", "n = 0", r"scenarios\.0\.warm\.n: .*greater than or equal to 1"),
-        ('images = ["lean"]', 'images = ["fat"]', "image 'fat' is not defined; there are lean"),
+        (
+            'images = ["lean"]',
+            'images = ["fat"]',
+            "image 'fat' is not defined; the defined names are lean",
+        ),
         ('title = "small"', "", "title: is missing"),
         ('title = "small"', 'title = "small"\ncolour = 1', "colour: there is no such field"),
         ('architecture = "MobileNet"', "", "either an architecture or an artifact"),
@@ -185,19 +230,19 @@ def test_an_artifact_is_found_beside_the_study(tmp_path):
 
 def test_a_bare_name_is_looked_up_in_studies(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert find_study("thesis") == ROOT / "studies" / "thesis.toml"
+    assert find_study_file("thesis") == ROOT / "studies" / "thesis.toml"
 
 
 def test_an_unknown_study_names_those_there_are():
     with pytest.raises(StudyError, match=r"images.*profiles.*quick.*thesis"):
-        find_study("nonesuch")
+        find_study_file("nonesuch")
 
 
 def test_only_takes_a_part_of_the_id_or_a_pattern(thesis):
-    assert len(thesis.only("vgg19").trials) == 13
-    assert len(thesis.only("*-1024mb-warm").trials) == 2
+    assert len(thesis.select_trials_by_id("vgg19").trials) == 13
+    assert len(thesis.select_trials_by_id("*-1024mb-warm").trials) == 2
     with pytest.raises(StudyError, match="No trial matches"):
-        thesis.only("resnet")
+        thesis.select_trials_by_id("resnet")
 
 
 def test_a_fingerprint_changes_with_what_is_measured(tmp_path):
@@ -209,16 +254,16 @@ def test_a_fingerprint_changes_with_what_is_measured(tmp_path):
 
 def test_arrivals_are_the_same_for_the_same_seed():
     scenario = OpenLoop(n=50, rate_per_s=10)
-    assert scenario.arrival_times_s("7") == scenario.arrival_times_s("7")
-    assert scenario.arrival_times_s("7") != scenario.arrival_times_s("8")
+    assert scenario.draw_arrival_times_s("7") == scenario.draw_arrival_times_s("7")
+    assert scenario.draw_arrival_times_s("7") != scenario.draw_arrival_times_s("8")
 
 
 def test_poisson_arrivals_come_at_the_rate_asked_for():
-    times = OpenLoop(n=4000, rate_per_s=10).arrival_times_s("7")
+    times = OpenLoop(n=4000, rate_per_s=10).draw_arrival_times_s("7")
     assert times[-1] == pytest.approx(400, rel=0.1)
     assert list(times) == sorted(times)
 
 
 def test_constant_arrivals_are_evenly_spaced():
-    times = OpenLoop(n=4, rate_per_s=2, arrivals="constant").arrival_times_s("7")
+    times = OpenLoop(n=4, rate_per_s=2, arrivals="constant").draw_arrival_times_s("7")
     assert times == pytest.approx((0.5, 1.0, 1.5, 2.0))

@@ -8,8 +8,8 @@ import pytest
 
 from drdeploy.hosting.sagemaker import Clock, Invocation
 from drdeploy.study.design.scenarios import OpenLoop
-from drdeploy.study.running.photographs import Photograph, TrialPhotographs
-from drdeploy.study.running.sending import TrialContext, run_scenario
+from drdeploy.study.running.photographs import Photograph
+from drdeploy.study.running.sending import TrialContext, send_missing_requests
 
 WARM = '{kind = "warm", n = 5, interval_s = 2}'
 COLD = '{kind = "cold", n = 3, interval_s = 12}'
@@ -140,7 +140,7 @@ def context_that_takes(service_s, observations, photographs, clock=None):
 
 @pytest.fixture
 def photographs():
-    return TrialPhotographs((Photograph("a.jpg", b"a", "image/jpeg"),))
+    return (Photograph("a.jpg", b"a", "image/jpeg"),)
 
 
 @pytest.mark.parametrize("max_in_flight", [1, 16])
@@ -151,7 +151,9 @@ def test_open_loop_latency_counts_the_queue(photographs, max_in_flight):
     """
     observations = []
     scenario = OpenLoop(n=20, rate_per_s=100, arrivals="constant", max_in_flight=max_in_flight)
-    run_scenario(scenario, range(1, 21), context_that_takes(0.02, observations, photographs))
+    send_missing_requests(
+        scenario, range(1, 21), context_that_takes(0.02, observations, photographs)
+    )
     latencies = {o.sequence: o.total_latency_s for o in observations if not o.is_warmup}
     assert len(latencies) == 20
     assert latencies[20] >= 20 * 0.02 - 19 * 0.01
@@ -160,7 +162,9 @@ def test_open_loop_latency_counts_the_queue(photographs, max_in_flight):
 def test_open_loop_schedules_do_not_wait_for_answers(photographs):
     observations = []
     scenario = OpenLoop(n=10, rate_per_s=100, arrivals="constant", max_in_flight=1)
-    run_scenario(scenario, range(1, 11), context_that_takes(0.03, observations, photographs))
+    send_missing_requests(
+        scenario, range(1, 11), context_that_takes(0.03, observations, photographs)
+    )
     due = sorted(o.scheduled_at for o in observations if not o.is_warmup)
     gaps = [(b - a).total_seconds() for a, b in pairwise(due)]
     assert gaps == pytest.approx([0.01] * 9, abs=1e-5)
@@ -178,5 +182,5 @@ def test_an_open_loop_that_is_interrupted_stops_sending(photographs):
     context = TrialContext(**{**vars(context), "record": fail})
     scenario = OpenLoop(n=30, rate_per_s=200, arrivals="constant", max_in_flight=2)
     with pytest.raises(KeyboardInterrupt):
-        run_scenario(scenario, range(1, 31), context)
+        send_missing_requests(scenario, range(1, 31), context)
     assert len(observations) < 30

@@ -37,7 +37,7 @@ def test_status_of_a_study_that_was_not_begun_is_nothing_measured(tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--target", "aws"], "At worst this costs 0.85 USD, and only 0.00 USD are allowed"),
+        (["--target", "aws"], "The study may cost up to 1.61 USD, but only 0.00 USD are allowed"),
         (["--only", "nonesuch"], "No trial matches"),
     ],
 )
@@ -49,14 +49,14 @@ def test_what_cannot_or_must_not_run_is_refused(tmp_path, options, reason):
 
 
 def test_a_local_service_that_is_not_there_is_named():
-    from drdeploy.study.running.target import local_target
+    from drdeploy.study.running.target import connect_to_local_service
 
     with pytest.raises(EndpointError, match=r"drdeploy local up"):
-        local_target("http://127.0.0.1:9")
+        connect_to_local_service("http://127.0.0.1:9")
 
 
 def test_a_local_service_elsewhere_is_refused():
-    from drdeploy.study.running.target import local_target
+    from drdeploy.study.running.target import connect_to_local_service
 
     with pytest.raises(StudyError, match="on this machine"):
-        local_target("http://192.0.2.1:8765")
+        connect_to_local_service("http://192.0.2.1:8765")

@@ -13,7 +13,7 @@ import pytest
 from photographs import photograph
 from tiny_models import onnx_artifact
 
-from drdeploy.study.measurements.journal import read_measurements
+from drdeploy.study.measurements.journal import read_complete_rows
 
 STUDY = """
 title = "A tiny model of one's own"
@@ -44,11 +44,11 @@ COMMAND = [sys.executable, "-c", "from drdeploy.cli import main; main()", "study
 
 @pytest.fixture
 def workplace(tmp_path):
-    """A folder with a study, its artifact and two photographs."""
+    """A folder with a study, its artifact and two photographs of a patient."""
     onnx_artifact(tmp_path / "tiny")
     (tmp_path / "photographs").mkdir()
     for seed in (1, 2):
-        (tmp_path / "photographs" / f"{seed}.jpg").write_bytes(photograph(seed=seed))
+        (tmp_path / "photographs" / f"Mueller_{seed}.jpg").write_bytes(photograph(seed=seed))
     (tmp_path / "own.toml").write_text(STUDY)
     return tmp_path
 
@@ -69,11 +69,12 @@ def start(workplace, *options):
 def finish(process):
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
+    assert "Mueller" not in output + errors
     return json.loads(output)
 
 
 def rows_of(workplace):
-    return read_measurements(workplace / "results" / "own" / "measurements.csv")
+    return read_complete_rows(workplace / "results" / "own" / "measurements.csv")
 
 
 def wait_for_rows(workplace, count, process):
@@ -121,13 +122,69 @@ def test_a_study_of_a_model_of_ones_own_is_measured_whole(workplace):
     assert all(0 < row.model_setup_s < row.total_latency_s for row in cold)
     assert all(0 < row.model_latency_s < row.total_latency_s for row in cold)
     assert all(row.model_setup_s <= row.overhead_latency_s for row in cold)
-    assert {row.photograph for row in rows} == {"1.jpg", "2.jpg"}
+    assert all(row.photograph.startswith("photo-") for row in rows)
+    assert len({row.photograph for row in rows}) == 2
+    assert not any(
+        b"Mueller" in file.read_bytes()
+        for file in (workplace / "results").rglob("*")
+        if file.is_file()
+    )
     (facts,) = json.loads((workplace / "results/own/environment.json").read_text()).values()
     assert facts["isolation"] == rows[0].isolation
     assert facts["ended_at"] > facts["started_at"]
     assert 0 <= facts["cpu_busy_percent_before"] <= 100
     assert 0 <= facts["cpu_busy_percent_after"] <= 100
     wait_for_no_processes(workplace)
+
+
+QUEUE_AND_JOBS = """
+title = "A queue and two jobs"
+[models.tiny]
+artifact = "tiny/model.tar.gz"
+[images.lean]
+tag = "drdeploy:lean"
+profile = "lean"
+[[trials]]
+models = ["tiny"]
+images = ["lean"]
+endpoints = [{ kind = "asynchronous", instance_type = "ml.c5.large" }]
+scenarios = [{ kind = "asynchronous", n = 12, rate_per_s = 40 }]
+[[trials]]
+models = ["tiny"]
+images = ["lean"]
+endpoints = [{ kind = "batch", instance_type = "ml.c5.xlarge" }]
+scenarios = [{ kind = "batch", n = 2, photographs = 5 }]
+"""
+
+
+def test_a_queue_and_transform_jobs_are_rows_like_any_other(workplace):
+    (workplace / "own.toml").write_text(QUEUE_AND_JOBS)
+    assert finish(start(workplace))["problems"] == {}
+    rows = rows_of(workplace)
+    assert {row.outcome for row in rows} == {"ok"}
+    queued = [row for row in rows if row.scenario == "asynchronous"]
+    assert counted(queued, "tiny-fp32-lean-c5.large-async-asynchronous") == list(range(1, 13))
+    assert all(0 < row.container_latency_s < row.total_latency_s for row in queued)
+    assert all(row.requests_ahead >= 0 and row.status == 202 for row in queued)
+    jobs = [row for row in rows if row.scenario == "batch"]
+    assert counted(jobs, "tiny-fp32-lean-c5.xlarge-batch") == [1, 2]
+    assert all(0 < row.startup_s < row.total_latency_s for row in jobs)
+    assert {(row.photograph_count, row.instance_count, row.photograph) for row in jobs} == {
+        (5, 1, "")
+    }
+    assert len({row.model_digest for row in rows}) == 1
+    # What is measured is not measured again, and what was measured is not lost.
+    assert finish(start(workplace))["problems"] == {}
+    assert rows_of(workplace) == rows
+    wait_for_no_processes(workplace)
+
+
+def test_rows_name_the_files_where_that_is_asked_for(workplace):
+    finish(start(workplace, "--only", "cold", "--names"))
+    assert {row.photograph for row in rows_of(workplace)} <= {"Mueller_1.jpg", "Mueller_2.jpg"}
+    _, errors = start(workplace, "--only", "warm").communicate(timeout=120)
+    assert "Continue with --names" in " ".join(errors.split())
+    assert {row.scenario for row in rows_of(workplace)} == {"cold"}
 
 
 def test_a_killed_run_leaves_no_process_and_the_same_command_goes_on(workplace):
@@ -147,16 +204,28 @@ def test_a_killed_run_leaves_no_process_and_the_same_command_goes_on(workplace):
     assert len({row.run_id for row in rows}) == 2
 
 
+def test_what_a_killed_service_had_started_ends_with_the_run(workplace):
+    process = start(workplace, "--only", "warm")
+    wait_for_rows(workplace, 2, process)
+    assert servers_below(process)
+    (service,) = psutil.Process(process.pid).children()
+    service.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == 1
+    wait_for_no_processes(workplace)
+
+
 def test_a_killed_container_costs_at_most_its_own_request(workplace):
     process = start(workplace, "--only", "warm")
     wait_for_rows(workplace, 2, process)
     for server in servers_below(process):
         server.kill()
-    assert finish(process)["problems"] == {}
+    output, _ = process.communicate(timeout=120)
     rows = rows_of(workplace)
     assert set(counted(rows, "tiny-fp32-lean-2048mb-warm")) == set(range(1, 7))
     failures = [row.outcome for row in rows if row.outcome not in {"ok", "wrong_start"}]
     assert failures in ([], ["model_error"])
+    assert len(json.loads(output)["problems"]) == len(failures) == process.returncode
     assert len({row.container_id for row in rows if row.container_id}) == 2
     assert rows[-1].outcome == "ok"
 
@@ -172,6 +241,6 @@ def test_ctrl_c_deletes_stops_and_keeps_the_rows(workplace):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on from there" in errors
+    assert "the same command continues" in errors
     assert counted(rows_of(workplace), "tiny-fp32-lean-2048mb-cold")[:1] == [1]
     wait_for_no_processes(workplace)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from drdeploy.study.thesis.reproduction import reproduce
+from drdeploy.study.thesis.verdicts import reproduce_published_study
 
 HEADER = "id,where,quantity,model,configuration,value,unit\n"
 
@@ -45,4 +45,4 @@ def made_up(tmp_path):
 @pytest.fixture
 def verdict_on(made_up):
     """The one verdict on one printed figure."""
-    return lambda *printed: reproduce(made_up(*printed)).figures[0]
+    return lambda *printed: reproduce_published_study(made_up(*printed)).figures[0]

@@ -8,9 +8,9 @@ import pytest
 
 from drdeploy.grader.grading.grade import RESEARCH_USE_NOTICE
 from drdeploy.hosting.sagemaker import PriceSheet
-from drdeploy.study.measurements.load import load
-from drdeploy.study.thesis.page import write_reproduction
-from drdeploy.study.thesis.reproduction import reproduce
+from drdeploy.study.measurements.load import load_results_folder
+from drdeploy.study.thesis.page import write_reproduction_page_and_files
+from drdeploy.study.thesis.verdicts import reproduce_published_study
 
 WRITTEN_AT = datetime(2025, 3, 4, tzinfo=UTC)
 
@@ -18,7 +18,7 @@ WRITTEN_AT = datetime(2025, 3, 4, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def folder(original, tmp_path_factory):
     target = tmp_path_factory.mktemp("reproduction")
-    write_reproduction(original, target, PriceSheet.load(), written_at=WRITTEN_AT)
+    write_reproduction_page_and_files(original, target, PriceSheet.load(), written_at=WRITTEN_AT)
     return target
 
 
@@ -58,7 +58,7 @@ def test_every_figure_is_in_the_table_with_the_files_of_its_rows(folder):
 
 
 def test_the_rows_can_be_read_as_any_other_study_s(folder, original):
-    again = load(folder / "measurements.csv")
+    again = load_results_folder(folder / "measurements.csv")
     assert len(again.counted) == len(original.measurements.counted) == 410
     mine = again.counted.groupby("trial")["total_latency_s"].mean()
     theirs = original.measurements.counted.groupby("trial")["total_latency_s"].mean()
@@ -66,16 +66,24 @@ def test_the_rows_can_be_read_as_any_other_study_s(folder, original):
 
 
 def test_a_study_without_some_rows_says_which_figures_it_cannot_draw(made_up, tmp_path_factory):
-    found = reproduce(made_up("x,Table 6.1,mean ModelSetupTime,Net,1024 MB,2,s"))
+    found = reproduce_published_study(made_up("x,Table 6.1,mean ModelSetupTime,Net,1024 MB,2,s"))
     target = tmp_path_factory.mktemp("partly")
-    written = write_reproduction(found, target, PriceSheet.load(), written_at=WRITTEN_AT)
-    text = written.page.read_text()
-    assert text.count("The raw rows are not there.") == 12
-    assert "Nothing: every figure that the rows allow is reproduced, or close." in text
+    page = write_reproduction_page_and_files(
+        found, target, PriceSheet.load(), written_at=WRITTEN_AT
+    )
+    text = page.read_text()
+    assert text.count("The raw rows are missing.") == 12
+    assert (
+        "Every printed number that can be recomputed from the rows is reproduced or close." in text
+    )
 
 
 def test_a_name_from_a_file_cannot_become_markup(made_up, tmp_path_factory):
-    found = reproduce(made_up('x,Table 1,<script>alert(1)</script>,Net,"1 & 2",2,s'))
+    found = reproduce_published_study(
+        made_up('x,Table 1,<script>alert(1)</script>,Net,"1 & 2",2,s')
+    )
     target = tmp_path_factory.mktemp("hostile")
-    written = write_reproduction(found, target, PriceSheet.load(), written_at=WRITTEN_AT)
-    assert "<script" not in written.page.read_text()
+    page = write_reproduction_page_and_files(
+        found, target, PriceSheet.load(), written_at=WRITTEN_AT
+    )
+    assert "<script" not in page.read_text()

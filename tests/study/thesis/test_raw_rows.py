@@ -3,13 +3,13 @@
 import pytest
 
 from drdeploy.errors import AnalysisError
-from drdeploy.study.measurements.scenarios import scenarios_of
-from drdeploy.study.thesis.printed import read_printed
-from drdeploy.study.thesis.raw_rows import load_study
+from drdeploy.study.measurements.scenarios import group_rows_into_scenarios
+from drdeploy.study.thesis.printed import read_printed_figures
+from drdeploy.study.thesis.raw_rows import load_raw_rows_of_study
 
 
 def test_each_file_is_one_scenario_of_the_same_kind_as_a_study_s_own(made_up):
-    scenarios = {s.trial: s for s in scenarios_of(load_study(made_up()))}
+    scenarios = {s.trial: s for s in group_rows_into_scenarios(load_raw_rows_of_study(made_up()))}
     assert len(scenarios) == 9
     cold = scenarios["cold-start-Net-2gb"]
     assert (cold.start, cold.n, cold.configuration.size) == ("cold", 10, "2048 MB")
@@ -20,7 +20,7 @@ def test_each_file_is_one_scenario_of_the_same_kind_as_a_study_s_own(made_up):
 def test_a_file_of_another_name_is_skipped_and_reported(made_up):
     folder = made_up()
     (folder / "notes from the lab.csv").write_text("a,b\n1,2\n")
-    (note,) = load_study(folder).notes
+    (note,) = load_raw_rows_of_study(folder).notes
     assert "notes from the lab.csv" in note
 
 
@@ -28,16 +28,16 @@ def test_row_numbers_out_of_order_are_reported_and_the_rows_kept(made_up):
     folder = made_up()
     path = folder / "Net-m5.csv"
     path.write_text(path.read_text().replace("\n16,", "\n17,"))
-    study = load_study(folder)
-    assert "missing 16; more than once 17" in study.notes[0]
+    study = load_raw_rows_of_study(folder)
+    assert "missing numbers: 16; repeated numbers: 17" in study.notes[0]
     assert (study.counted["trial"] == "Net-m5").sum() == 25
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (",requestLatency,predictionLatency\n0,1,1\n", "lacks fullLatency"),
-        (",requestLatency,predictionLatency,fullLatency\n", "holds no row"),
+        (",requestLatency,predictionLatency\n0,1,1\n", "lacks the columns fullLatency"),
+        (",requestLatency,predictionLatency,fullLatency\n", "has no rows"),
         (",requestLatency,predictionLatency,fullLatency\n0,1,1,2\n1,1,1,-2\n", "line 3"),
         (",requestLatency,predictionLatency,fullLatency\n0,1,1,fast\n", "not a time in seconds"),
         (",requestLatency,predictionLatency,fullLatency\n0,1,,2\n", "predictionLatency"),
@@ -48,13 +48,13 @@ def test_rows_that_make_no_sense_are_refused_with_their_place(made_up, text, mes
     folder = made_up()
     (folder / "Net-m4.csv").write_text(text)
     with pytest.raises(AnalysisError, match="Net-m4") as refused:
-        load_study(folder)
+        load_raw_rows_of_study(folder)
     assert message in str(refused.value)
 
 
 def test_a_folder_without_raw_files_is_refused(tmp_path):
     with pytest.raises(AnalysisError, match="no raw rows"):
-        load_study(tmp_path)
+        load_raw_rows_of_study(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -62,17 +62,17 @@ def test_a_folder_without_raw_files_is_refused(tmp_path):
     [
         (["x,T,q,m,c,about 2,s"], "is not a number"),
         (["x,T,q,m,c,nan,s"], "is not a number"),
-        (["x,T,q,m,c,1,s", "x,T,q,m,c,2,s"], "stands twice"),
-        ([], "are none"),
+        (["x,T,q,m,c,1,s", "x,T,q,m,c,2,s"], "Two printed numbers have the id"),
+        ([], "has no rows"),
     ],
 )
 def test_printed_figures_that_make_no_sense_are_refused(made_up, lines, message):
     with pytest.raises(AnalysisError, match=message):
-        read_printed(made_up(*lines))
+        read_printed_figures(made_up(*lines))
 
 
 def test_without_printed_figures_there_is_nothing_to_recompute(made_up):
     folder = made_up()
     (folder / "published.csv").unlink()
     with pytest.raises(AnalysisError, match=r"published\.csv"):
-        read_printed(folder)
+        read_printed_figures(folder)

@@ -11,17 +11,20 @@ from typer.testing import CliRunner
 
 from drdeploy.cli.reproduce import reproduce as reproduce_command
 from drdeploy.errors import AnalysisError
-from drdeploy.statistics.means import percentile
-from drdeploy.study.measurements.scenarios import scenarios_of
-from drdeploy.study.thesis.findings import counts_of, does_not_hold
+from drdeploy.statistics.percentiles import estimate_percentile
+from drdeploy.study.measurements.scenarios import group_rows_into_scenarios
+from drdeploy.study.thesis.document import (
+    count_figures_by_verdict,
+    write_sentences_on_differing_figures,
+)
 from drdeploy.study.thesis.printed import ReproductionVerdict
 from drdeploy.study.thesis.raw_rows import (
     PUBLISHED_FILE,
     ROWS_FILE,
     STUDY_FOLDER,
     STUDY_NAME,
-    load_results,
-    load_study,
+    load_raw_rows_of_study,
+    load_results_or_published_study,
 )
 
 DIFFERS = {
@@ -93,9 +96,11 @@ def test_what_rests_on_unpublished_rows_agrees_with_the_rows_that_there_are(verd
 
 
 def test_each_figure_that_differs_has_a_sentence(original):
-    sentences = does_not_hold(original.figures)
+    sentences = write_sentences_on_differing_figures(original.figures)
     assert (
-        len(sentences) == len(DIFFERS) == counts_of(original.figures)[ReproductionVerdict.DIFFERS]
+        len(sentences)
+        == len(DIFFERS)
+        == count_figures_by_verdict(original.figures)[ReproductionVerdict.DIFFERS]
     )
     assert (
         "printed 57.42, the rows give 34.527 (33.3 to 35.7, n = 10 and 25), 40 % less"
@@ -113,7 +118,7 @@ def test_the_command_lists_every_figure_and_counts_the_verdicts(run, original, t
 @pytest.mark.shared
 def test_the_packaged_rows_are_those_that_the_study_published(shared, original):
     published = shared / "data" / "thesis-results"
-    theirs, ours = load_study(published), original.measurements
+    theirs, ours = load_raw_rows_of_study(published), original.measurements
     pd.testing.assert_frame_equal(ours.frame, theirs.frame)
     assert len(ours.frame) == 410
     assert ours.notes == theirs.notes
@@ -135,13 +140,15 @@ def test_every_published_row_is_in_the_package_digit_by_digit(shared):
 
 def test_a_command_takes_the_study_by_its_name_or_by_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    by_name = load_results(Path(STUDY_NAME))
+    by_name = load_results_or_published_study(Path(STUDY_NAME))
     assert len(by_name.counted) == 410
     assert by_name.source.name == STUDY_NAME
     shutil.copytree(STUDY_FOLDER, tmp_path / "copy")
-    pd.testing.assert_frame_equal(load_results(Path("copy")).frame, by_name.frame)
+    pd.testing.assert_frame_equal(
+        load_results_or_published_study(Path("copy")).frame, by_name.frame
+    )
     with pytest.raises(AnalysisError, match="cannot be read"):
-        load_results(Path("thesis-2024"))
+        load_results_or_published_study(Path("thesis-2024"))
 
 
 def test_a_file_with_odd_row_numbers_is_noted(original):
@@ -149,8 +156,10 @@ def test_a_file_with_odd_row_numbers_is_noted(original):
 
 
 def test_ten_cold_rows_allow_no_interval_for_p95(original):
-    rows = {scenario.trial: scenario for scenario in scenarios_of(original.measurements)}
-    seconds = rows["cold-start-VGG19-1gb"].seconds("total_latency_s")
-    p95 = percentile(seconds, 0.95)
+    rows = {
+        scenario.trial: scenario for scenario in group_rows_into_scenarios(original.measurements)
+    }
+    seconds = rows["cold-start-VGG19-1gb"].known_values_of_column("total_latency_s")
+    p95 = estimate_percentile(seconds, 0.95)
     assert p95.low is None
     assert p95.reason == "no interval: 10 rows, 59 needed"

@@ -3,7 +3,7 @@
 import pytest
 
 from drdeploy.study.thesis.printed import Printed, ReproductionVerdict
-from drdeploy.study.thesis.reproduction import reproduce
+from drdeploy.study.thesis.verdicts import reproduce_published_study
 
 WARM = "w,Section 1,warm total latency speed-up,Net,1024 MB / 2048 MB"
 
@@ -29,7 +29,7 @@ def printed(text: str) -> Printed:
     ],
 )
 def test_rounding_and_truncation_to_the_printed_digits_are_both_reproduced(text, value, verdict):
-    assert printed(text).verdict_on(value) == verdict
+    assert printed(text).judge_recomputed_value(value) == verdict
 
 
 def test_a_figure_that_follows_from_the_rows_is_reproduced_with_its_interval(verdict_on):
@@ -47,7 +47,7 @@ def test_swapped_sizes_are_found_as_the_reading_that_gives_the_number(verdict_on
     (reading, value), *_ = figure.search.matches
     assert reading.departures == ("3072 MB in place of 2048 MB (warm-up-Net-3gb)",)
     assert value == pytest.approx(2.5)
-    assert figure.search.is_telling
+    assert figure.search.has_match_beyond_chance
 
 
 def test_a_number_that_no_reading_gives_has_none(verdict_on):
@@ -62,7 +62,7 @@ def test_a_vague_number_has_readings_that_say_little(verdict_on):
                         "p,Table 1,serverless price per second,,1024 MB,0.00002,USD/s",
                         "q,Table 1,serverless price per second,,2048 MB,0.00004,USD/s")  # fmt: skip
     assert figure.verdict is ReproductionVerdict.DIFFERS
-    assert not figure.search.is_telling
+    assert not figure.search.has_match_beyond_chance
 
 
 def test_a_cost_rests_on_the_printed_price(verdict_on):
@@ -96,9 +96,9 @@ def test_arithmetic_on_prices_is_exact_and_has_no_interval(verdict_on):
     [
         ("x,T,warm total latency speed-up,Net,1024 MB / 4096 MB,2,ratio", "warm-up-Net-4gb"),
         ("x,T,warm total latency speed-up,Net,1024 MB,2,ratio", "names 1 memory sizes, not 2"),
-        ("x,T,prediction time speed-up,Other,m4 / m5,2,ratio", "Other-m4, Other-m5 are not there"),
+        ("x,T,prediction time speed-up,Other,m4 / m5,2,ratio", "Other-m4, Other-m5 are missing"),
         ("x,T,mean ModelSetupTime,Net,1024 MB,2,s", "no rows of CloudWatch"),
-        ("x,T,colour of the image,Net,,2,count", "nobody has defined"),
+        ("x,T,colour of the image,Net,,2,count", "has no definition of"),
         ("x,T,largest total latency speed-up between instances,Other,,2,ratio", "Other"),
         ("x,T,price reduction,,m4 to m5,2,percent", "not printed"),
     ],
@@ -121,5 +121,5 @@ def test_a_figure_whose_other_half_was_only_printed_is_checked_against_it(verdic
 
 
 def test_the_definition_does_not_look_at_the_number(made_up):
-    figures = reproduce(made_up(f"{WARM},2.0,ratio", f"v{WARM},9.9,ratio")).figures
+    figures = reproduce_published_study(made_up(f"{WARM},2.0,ratio", f"v{WARM},9.9,ratio")).figures
     assert figures[0].value == figures[1].value

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 from urllib.parse import urlsplit
 
+from aws_provider.arguments import member_named
 from drdeploy.errors import InvalidInput
 
 ATTEMPTS = 3
@@ -104,11 +105,9 @@ def translated(shape: Any, value: Any) -> Any:
 
 
 def _structure(shape: Any, block: dict[str, Any]) -> dict[str, Any]:
-    members = {name.lower(): name for name in shape.members}
     found = {}
     for key, value in block.items():
-        plain = key.replace("_", "").lower()
-        name = members.get(plain) or members.get(f"{plain}s")
+        name = member_named(shape, key)
         if name is not None and value is not None and value != []:
             found[name] = translated(shape.members[name], value)
     return found

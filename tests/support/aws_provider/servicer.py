@@ -6,6 +6,7 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
+from aws_provider.arguments import unused_arguments
 from aws_provider.planning import plan_creation, plan_update, replaced_by
 from aws_provider.resources import DATA_SOURCES, RESOURCES
 from aws_provider.resources.base import CreatedButUnusable
@@ -136,6 +137,7 @@ class Servicer:
         answer = message("PlanResourceChangeResponse")
         if proposed is None:
             return answer(planned_state=_value(None))
+        _refuse_unused_arguments(request, config)
         if prior is None:
             planned = self._with_defaults(block, plan_creation(block, proposed, config), config)
             return answer(planned_state=_value(planned))
@@ -209,6 +211,22 @@ def _handler(request: Any) -> Resource:
             where=request.type_name,
             remedy="Leave it out here; on AWS, HashiCorp's provider creates it",
         ) from err
+
+
+def _refuse_unused_arguments(request: Any, config: State) -> None:
+    """Refuse a resource with an argument that would have no effect here.
+
+    Raises:
+        DrdeployError: There is one or more of them; the message names them.
+    """
+    handler = RESOURCES.get(request.type_name)
+    unused = unused_arguments(handler, config) if handler is not None else []
+    if unused:
+        raise DrdeployError(
+            f"The test provider does not use {', '.join(unused)}",
+            where=request.type_name,
+            remedy="Leave it out here, or teach the handler in tests/support/aws_provider",
+        )
 
 
 def _capabilities() -> Any:

@@ -12,9 +12,11 @@ from aws_provider.resources.autoscaling import AUTOSCALING
 from aws_provider.resources.ecr import ECR
 from aws_provider.resources.iam import IAM
 from aws_provider.resources.identity import DATA_SOURCES
+from aws_provider.resources.kms import KMS
 from aws_provider.resources.observability import OBSERVABILITY
 from aws_provider.resources.s3 import S3
 from aws_provider.resources.sagemaker import SAGEMAKER
+from aws_provider.resources.scheduler import SCHEDULER
 
 if TYPE_CHECKING:
     from aws_provider.resources.base import Resource
@@ -23,9 +25,11 @@ RESOURCES: dict[str, Resource] = {
     **AUTOSCALING,
     **ECR,
     **IAM,
+    **KMS,
     **OBSERVABILITY,
     **S3,
     **SAGEMAKER,
+    **SCHEDULER,
 }
 """Handlers by the type of the resource."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aws_provider.resources.base import TAGS, Resource, found
+from aws_provider.resources.base import TAGS, Resource, change_tags, found
 
 if TYPE_CHECKING:
     from aws_provider.aws import Aws
@@ -26,9 +26,11 @@ class Target(Resource):
     """The handler of ``aws_appautoscaling_target``."""
 
     in_place = TAGS | {"min_capacity", "max_capacity", "role_arn"}
+    operation = (SERVICE, "register_scalable_target")
 
     def create(self, aws: Aws, new: State) -> State:
-        answer = aws.call(SERVICE, "register_scalable_target", {**new, "tags": None})
+        request = {**new, "tags": new["tags_all"]}
+        answer = aws.call(SERVICE, "register_scalable_target", request)
         arn = answer.get("ScalableTargetARN", "")
         return {"id": new["resource_id"], "arn": arn, "role_arn": ""}
 
@@ -44,8 +46,16 @@ class Target(Resource):
         }
 
     def update(self, aws: Aws, old: State, new: State) -> State:
-        del old
-        aws.call(SERVICE, "register_scalable_target", {**new, "tags": None, "role_arn": None})
+        client, arn = aws.client(SERVICE), old["arn"]
+        change_tags(
+            old,
+            new,
+            lambda tags: client.tag_resource(ResourceARN=arn, Tags=tags),
+            lambda keys: client.untag_resource(ResourceARN=arn, TagKeys=keys),
+        )
+        # A role that nobody gave is an empty text in the state.
+        request = {**new, "tags": None, "role_arn": new.get("role_arn") or None}
+        aws.call(SERVICE, "register_scalable_target", request)
         return {}
 
     def delete(self, aws: Aws, old: State) -> None:
@@ -56,6 +66,8 @@ class Policy(Resource):
     """The handler of ``aws_appautoscaling_policy``."""
 
     in_place = frozenset({"target_tracking_scaling_policy_configuration"})
+    operation = (SERVICE, "put_scaling_policy")
+    own_arguments = frozenset({"name"})
 
     def create(self, aws: Aws, new: State) -> State:
         answer = self._put(aws, new)
@@ -84,6 +96,8 @@ class ScheduledAction(Resource):
     """The handler of ``aws_appautoscaling_scheduled_action``."""
 
     in_place = frozenset({"schedule", "timezone", "scalable_target_action"})
+    operation = (SERVICE, "put_scheduled_action")
+    own_arguments = frozenset({"name"})
 
     def create(self, aws: Aws, new: State) -> State:
         self._put(aws, new)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from drdeploy.errors import EndpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from aws_provider.aws import Aws
     from aws_provider.values import State
@@ -38,6 +40,10 @@ GONE = frozenset(
 """Error codes that mean that there is no such resource."""
 
 
+_NUMBERS = itertools.count(time.time_ns())
+"""Numbers for generated names, which are as long as HashiCorp's provider makes them."""
+
+
 class CreatedButUnusable(EndpointError):
     """A resource was created and failed; Terraform keeps it in the state, to replace it later.
 
@@ -55,9 +61,19 @@ class Resource(ABC):
 
     Attributes:
         in_place: Arguments that can change without a new resource.
+        operation: boto3's names of the service and the operation to which :meth:`Aws.call` hands
+            all arguments that the API has by the same names; None if there is none.
+        within_parameter: The parameter of the operation that the arguments make up; empty if they
+            are its parameters.
+        own_arguments: Arguments that the handler uses in another way.
+        own_blocks: Blocks that the handler uses in another way, with the arguments in them.
     """
 
     in_place: ClassVar[frozenset[str]] = TAGS
+    operation: ClassVar[tuple[str, str] | None] = None
+    within_parameter: ClassVar[str] = ""
+    own_arguments: ClassVar[frozenset[str]] = frozenset()
+    own_blocks: ClassVar[Mapping[str, frozenset[str]]] = {}
 
     @abstractmethod
     def create(self, aws: Aws, new: State) -> State:
@@ -74,6 +90,23 @@ class Resource(ABC):
     @abstractmethod
     def delete(self, aws: Aws, old: State) -> None:
         """Delete the resource and wait until it is gone."""
+
+
+def name_of(new: State, argument: str = "name", prefix: str = "name_prefix") -> str:
+    """Return a resource's name: the given one, or one that is made from the given prefix."""
+    if new.get(argument):
+        return str(new[argument])
+    return f"{new.get(prefix) or 'terraform-'}{next(_NUMBERS):026d}"
+
+
+def unless_default(old: State, name: str, value: Any, default: Any) -> State:
+    """Return what the API reports of an argument; nothing for a default that nobody has set."""
+    return {} if old.get(name) is None and value == default else {name: value}
+
+
+def known_values(new: State) -> State:
+    """Return the values that are set."""
+    return {name: value for name, value in new.items() if value is not None}
 
 
 def is_gone(err: Exception) -> bool:

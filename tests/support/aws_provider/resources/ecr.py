@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aws_provider.resources.base import TAGS, Resource, change_tags, found, pairs
+from aws_provider.resources.base import TAGS, Resource, change_tags, found, pairs, unless_default
 
 if TYPE_CHECKING:
     from aws_provider.aws import Aws
@@ -15,6 +15,8 @@ class Repository(Resource):
     """The handler of ``aws_ecr_repository``."""
 
     in_place = TAGS | {"force_delete", "image_scanning_configuration", "image_tag_mutability"}
+    operation = ("ecr", "create_repository")
+    own_arguments = frozenset({"force_delete", "name", "tags"})
 
     def create(self, aws: Aws, new: State) -> State:
         request = {**new, "repository_name": new["name"], "tags": new["tags_all"]}
@@ -31,7 +33,8 @@ class Repository(Resource):
         answer = found(lambda: describe(repositoryNames=[old["id"]]))
         if answer is None:
             return None
-        return {"image_tag_mutability": answer["repositories"][0]["imageTagMutability"]}
+        mutability = answer["repositories"][0]["imageTagMutability"]
+        return unless_default(old, "image_tag_mutability", mutability, "MUTABLE")
 
     def update(self, aws: Aws, old: State, new: State) -> State:
         client, arn = aws.client("ecr"), old["arn"]
@@ -42,9 +45,11 @@ class Repository(Resource):
             lambda keys: client.untag_resource(resourceArn=arn, tagKeys=keys),
         )
         named = {**new, "repository_name": new["name"]}
-        aws.call("ecr", "put_image_tag_mutability", named)
-        if new["image_scanning_configuration"]:
-            aws.call("ecr", "put_image_scanning_configuration", named)
+        mutability = new.get("image_tag_mutability") or "MUTABLE"
+        aws.call("ecr", "put_image_tag_mutability", {**named, "image_tag_mutability": mutability})
+        scanning = new.get("image_scanning_configuration") or [{"scan_on_push": False}]
+        named |= {"image_scanning_configuration": scanning}
+        aws.call("ecr", "put_image_scanning_configuration", named)
         return {}
 
     def delete(self, aws: Aws, old: State) -> None:
@@ -57,6 +62,7 @@ class LifecyclePolicy(Resource):
     """The handler of ``aws_ecr_lifecycle_policy``."""
 
     in_place = frozenset({"policy"})
+    own_arguments = frozenset({"policy", "repository"})
 
     def create(self, aws: Aws, new: State) -> State:
         put = aws.client("ecr").put_lifecycle_policy

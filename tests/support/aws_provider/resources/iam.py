@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from aws_provider.resources.base import TAGS, Resource, change_tags, found, pairs
+from aws_provider.resources.base import TAGS, Resource, change_tags, found, name_of, pairs
 
 if TYPE_CHECKING:
     from aws_provider.aws import Aws
@@ -14,19 +14,28 @@ if TYPE_CHECKING:
 class Role(Resource):
     """The handler of ``aws_iam_role``."""
 
-    in_place = TAGS | {"assume_role_policy", "description", "max_session_duration"}
+    in_place = TAGS | {
+        "assume_role_policy",
+        "description",
+        "max_session_duration",
+        "permissions_boundary",
+    }
+    operation = ("iam", "create_role")
+    own_arguments = frozenset({"assume_role_policy", "name", "name_prefix", "tags"})
 
     def create(self, aws: Aws, new: State) -> State:
+        name = name_of(new)
         request = {
             **new,
-            "role_name": new["name"],
+            "role_name": name,
             "assume_role_policy_document": new["assume_role_policy"],
             "path": new.get("path") or "/",
             "tags": new["tags_all"],
         }
         role = aws.call("iam", "create_role", request)["Role"]
         return {
-            "id": new["name"],
+            "id": name,
+            "name": name,
             "arn": role["Arn"],
             "create_date": role["CreateDate"].isoformat(),
             "unique_id": role["RoleId"],
@@ -45,13 +54,27 @@ class Role(Resource):
             lambda tags: client.tag_role(RoleName=name, Tags=pairs(tags)),
             lambda keys: client.untag_role(RoleName=name, TagKeys=keys),
         )
-        client.update_assume_role_policy(RoleName=name, PolicyDocument=new["assume_role_policy"])
-        client.update_role(
-            RoleName=name,
-            Description=new.get("description") or "",
-            MaxSessionDuration=int(new.get("max_session_duration") or 3600),
-        )
+        # Each only where it changes, as HashiCorp's provider does: each takes a permission.
+        if old["assume_role_policy"] != new["assume_role_policy"]:
+            client.update_assume_role_policy(
+                RoleName=name, PolicyDocument=new["assume_role_policy"]
+            )
+        if any(old.get(key) != new.get(key) for key in ("description", "max_session_duration")):
+            client.update_role(
+                RoleName=name,
+                Description=new.get("description") or "",
+                MaxSessionDuration=int(new.get("max_session_duration") or 3600),
+            )
+        self._bound(client, name, old.get("permissions_boundary"), new.get("permissions_boundary"))
         return {}
+
+    def _bound(self, client: Any, name: str, before: str | None, after: str | None) -> None:
+        if before == after:
+            return
+        if after is None:
+            client.delete_role_permissions_boundary(RoleName=name)
+        else:
+            client.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=after)
 
     def delete(self, aws: Aws, old: State) -> None:
         found(lambda: aws.client("iam").delete_role(RoleName=old["id"]))
@@ -61,10 +84,12 @@ class RolePolicy(Resource):
     """The handler of ``aws_iam_role_policy``, a policy that is part of its role."""
 
     in_place = frozenset({"policy"})
+    own_arguments = frozenset({"name", "name_prefix", "policy", "role"})
 
     def create(self, aws: Aws, new: State) -> State:
-        self._put(aws, new)
-        return {"id": f"{new['role']}:{new['name']}", "name_prefix": ""}
+        name = name_of(new)
+        self._put(aws, {**new, "name": name})
+        return {"id": f"{new['role']}:{name}", "name": name, "name_prefix": ""}
 
     def read(self, aws: Aws, old: State) -> State | None:
         get = aws.client("iam").get_role_policy
@@ -89,10 +114,14 @@ class RolePolicy(Resource):
 class Policy(Resource):
     """The handler of ``aws_iam_policy``, a policy that can be attached to anybody."""
 
+    operation = ("iam", "create_policy")
+    own_arguments = frozenset({"name", "name_prefix", "policy", "tags"})
+
     def create(self, aws: Aws, new: State) -> State:
+        name = name_of(new)
         request = {
             **new,
-            "policy_name": new["name"],
+            "policy_name": name,
             "policy_document": new["policy"],
             "path": new.get("path") or "/",
             "tags": new["tags_all"],
@@ -100,6 +129,7 @@ class Policy(Resource):
         policy = aws.call("iam", "create_policy", request)["Policy"]
         return {
             "id": policy["Arn"],
+            "name": name,
             "arn": policy["Arn"],
             "policy_id": policy["PolicyId"],
             "attachment_count": 0,

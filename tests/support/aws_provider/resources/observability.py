@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aws_provider.resources.base import TAGS, Resource, change_tags, found, pairs
+from aws_provider.resources.base import (
+    TAGS,
+    Resource,
+    change_tags,
+    found,
+    name_of,
+    pairs,
+    unless_default,
+)
 
 if TYPE_CHECKING:
     from aws_provider.aws import Aws
@@ -14,15 +22,20 @@ if TYPE_CHECKING:
 class LogGroup(Resource):
     """The handler of ``aws_cloudwatch_log_group``."""
 
-    in_place = TAGS | {"retention_in_days", "skip_destroy"}
+    in_place = TAGS | {"kms_key_id", "retention_in_days", "skip_destroy"}
+    own_arguments = frozenset(
+        {"kms_key_id", "name", "name_prefix", "retention_in_days", "skip_destroy", "tags"}
+    )
 
     def create(self, aws: Aws, new: State) -> State:
-        request = {"log_group_name": new["name"], "kms_key_id": new.get("kms_key_id")}
+        name = name_of(new)
+        request = {"log_group_name": name, "kms_key_id": new.get("kms_key_id")}
         aws.call("logs", "create_log_group", {**request, "tags": new["tags_all"] or None})
-        self._retain(aws, new)
-        arn = f"arn:aws:logs:{aws.region}:{aws.account}:log-group:{new['name']}"
+        self._retain(aws, {**new, "name": name})
+        arn = f"arn:aws:logs:{aws.region}:{aws.account}:log-group:{name}"
         return {
-            "id": new["name"],
+            "id": name,
+            "name": name,
             "arn": arn,
             "name_prefix": "",
             "log_group_class": "STANDARD",
@@ -33,7 +46,9 @@ class LogGroup(Resource):
         describe = aws.client("logs").describe_log_groups
         groups = describe(logGroupNamePrefix=old["id"])["logGroups"]
         (group,) = [one for one in groups if one["logGroupName"] == old["id"]] or [None]
-        return None if group is None else {"retention_in_days": group.get("retentionInDays", 0)}
+        if group is None:
+            return None
+        return unless_default(old, "retention_in_days", group.get("retentionInDays", 0), 0)
 
     def update(self, aws: Aws, old: State, new: State) -> State:
         client, arn = aws.client("logs"), old["arn"]
@@ -44,9 +59,16 @@ class LogGroup(Resource):
             lambda keys: client.untag_resource(resourceArn=arn, tagKeys=keys),
         )
         self._retain(aws, new)
+        before, after = old.get("kms_key_id"), new.get("kms_key_id")
+        if after and after != before:
+            client.associate_kms_key(logGroupName=old["id"], kmsKeyId=after)
+        elif before and not after:
+            client.disassociate_kms_key(logGroupName=old["id"])
         return {}
 
     def delete(self, aws: Aws, old: State) -> None:
+        if old.get("skip_destroy"):
+            return
         found(lambda: aws.client("logs").delete_log_group(logGroupName=old["id"]))
 
     def _retain(self, aws: Aws, new: State) -> None:
@@ -54,6 +76,8 @@ class LogGroup(Resource):
             aws.client("logs").put_retention_policy(
                 logGroupName=new["name"], retentionInDays=int(new["retention_in_days"])
             )
+        else:
+            aws.client("logs").delete_retention_policy(logGroupName=new["name"])
 
 
 class MetricAlarm(Resource):
@@ -76,6 +100,8 @@ class MetricAlarm(Resource):
         "threshold",
         "treat_missing_data",
     }
+    operation = ("cloudwatch", "put_metric_alarm")
+    own_arguments = frozenset({"metric_query", "tags"})
 
     def create(self, aws: Aws, new: State) -> State:
         self._put(aws, new)
@@ -109,6 +135,8 @@ class MetricAlarm(Resource):
 def _metric_data_query(query: State) -> dict[str, Any]:
     """Return a ``metric_query`` block in the form of the API's ``MetricDataQuery``."""
     found_query = {name: value for name, value in query.items() if name != "metric"}
+    # HashiCorp's provider always sends it; the API takes an absent one for true.
+    found_query["return_data"] = bool(query.get("return_data"))
     for metric in query.get("metric") or []:
         found_query["metric_stat"] = {
             "metric": {
@@ -127,6 +155,7 @@ class Dashboard(Resource):
     """The handler of ``aws_cloudwatch_dashboard``."""
 
     in_place = frozenset({"dashboard_body"})
+    own_arguments = frozenset({"dashboard_body", "dashboard_name"})
 
     def create(self, aws: Aws, new: State) -> State:
         name = new["dashboard_name"]
@@ -152,12 +181,14 @@ class Dashboard(Resource):
 class Topic(Resource):
     """The handler of ``aws_sns_topic``."""
 
-    in_place = TAGS | {"display_name", "kms_master_key_id", "policy"}
+    in_place = TAGS
+    own_arguments = frozenset({"kms_master_key_id", "name", "name_prefix", "tags"})
 
     def create(self, aws: Aws, new: State) -> State:
+        name = name_of(new)
         attributes = {"KmsMasterKeyId": new["kms_master_key_id"]}
         created = aws.client("sns").create_topic(
-            Name=new["name"],
+            Name=name,
             Attributes={name: value for name, value in attributes.items() if value},
             Tags=pairs(new["tags_all"]),
         )
@@ -167,6 +198,7 @@ class Topic(Resource):
         return {
             "id": arn,
             "arn": arn,
+            "name": name,
             "owner": aws.account,
             "policy": policy,
             "name_prefix": "",
@@ -193,6 +225,8 @@ class Topic(Resource):
 
 class Subscription(Resource):
     """The handler of ``aws_sns_topic_subscription``."""
+
+    own_arguments = frozenset({"endpoint", "protocol", "topic_arn"})
 
     def create(self, aws: Aws, new: State) -> State:
         created = aws.client("sns").subscribe(
@@ -227,13 +261,29 @@ class Budget(Resource):
     """The handler of ``aws_budgets_budget``, with its notifications."""
 
     in_place = TAGS
+    own_arguments = frozenset(
+        {"budget_type", "limit_amount", "limit_unit", "name", "name_prefix", "tags", "time_unit"}
+    )
+    own_blocks = {  # noqa: RUF012  declared in the base class
+        "cost_filter": frozenset({"name", "values"}),
+        "notification": frozenset(
+            {
+                "comparison_operator",
+                "notification_type",
+                "subscriber_email_addresses",
+                "threshold",
+                "threshold_type",
+            }
+        ),
+    }
 
     def create(self, aws: Aws, new: State) -> State:
+        name = name_of(new)
         filters = {one["name"]: list(one["values"]) for one in new.get("cost_filter") or []}
         request: dict[str, Any] = {
             "AccountId": aws.account,
             "Budget": {
-                "BudgetName": new["name"],
+                "BudgetName": name,
                 "BudgetType": new["budget_type"],
                 "TimeUnit": new["time_unit"],
                 "BudgetLimit": {"Amount": new["limit_amount"], "Unit": new["limit_unit"]},
@@ -245,9 +295,10 @@ class Budget(Resource):
         }
         aws.client("budgets").create_budget(**request)
         return {
-            "id": f"{aws.account}:{new['name']}",
+            "id": f"{aws.account}:{name}",
+            "name": name,
             "account_id": aws.account,
-            "arn": f"arn:aws:budgets::{aws.account}:budget/{new['name']}",
+            "arn": f"arn:aws:budgets::{aws.account}:budget/{name}",
             "billing_view_arn": "",
             "name_prefix": "",
             "time_period_start": "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aws_provider.resources.base import TAGS, Resource, found, pairs
+from aws_provider.resources.base import TAGS, Resource, found, name_of, pairs
 
 if TYPE_CHECKING:
     from aws_provider.aws import Aws
@@ -19,9 +19,10 @@ class Bucket(Resource):
     """The handler of ``aws_s3_bucket``."""
 
     in_place = TAGS | {"force_destroy"}
+    own_arguments = frozenset({"bucket", "bucket_prefix", "force_destroy", "tags"})
 
     def create(self, aws: Aws, new: State) -> State:
-        name = new["bucket"]
+        name = name_of(new, "bucket", "bucket_prefix")
         client = aws.client("s3")
         if aws.region == HOME_REGION:
             client.create_bucket(Bucket=name)
@@ -29,9 +30,10 @@ class Bucket(Resource):
             client.create_bucket(
                 Bucket=name, CreateBucketConfiguration={"LocationConstraint": aws.region}
             )
-        self._tag(aws, new)
+        self._tag(aws, {**new, "bucket": name})
         return {
             "id": name,
+            "bucket": name,
             "arn": f"arn:aws:s3:::{name}",
             "bucket_domain_name": f"{name}.s3.amazonaws.com",
             "bucket_regional_domain_name": f"{name}.s3.{aws.region}.amazonaws.com",
@@ -89,10 +91,22 @@ class Setting(Resource):
     removable: bool = True
     listed_as: str = ""
 
+    own_arguments = frozenset({"bucket"})
+
     @property
     def in_place(self) -> frozenset[str]:  # type: ignore[override]  # the same for every bucket
         """Every argument but the bucket."""
         return frozenset(self.within)
+
+    @property
+    def operation(self) -> tuple[str, str]:  # type: ignore[override]  # one of each setting's own
+        """The operation that writes the setting."""
+        return ("s3", f"put_{self.noun}")
+
+    @property
+    def within_parameter(self) -> str:  # type: ignore[override]  # one of each setting's own
+        """The parameter that the arguments make up; empty where one argument is the parameter."""
+        return "" if list(self.within) == [self.member] else self.member
 
     def create(self, aws: Aws, new: State) -> State:
         self._put(aws, new)

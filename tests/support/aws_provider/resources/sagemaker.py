@@ -11,6 +11,7 @@ from aws_provider.resources.base import (
     Resource,
     change_tags,
     found,
+    name_of,
     pairs,
 )
 from drdeploy.errors import EndpointError
@@ -37,12 +38,16 @@ def _retag(aws: Aws, old: State, new: State) -> None:
 class Model(Resource):
     """The handler of ``aws_sagemaker_model``; SageMaker cannot change a model."""
 
+    operation = ("sagemaker", "create_model")
+    own_arguments = frozenset({"name", "tags"})
+
     def create(self, aws: Aws, new: State) -> State:
-        request = {**new, "model_name": new["name"], "tags": new["tags_all"]}
+        name = name_of(new)
+        request = {**new, "model_name": name, "tags": new["tags_all"]}
         if new.get("container"):
             request["containers"] = new["container"]
         created = aws.call("sagemaker", "create_model", request)
-        return {"id": new["name"], "arn": created["ModelArn"]}
+        return {"id": name, "name": name, "arn": created["ModelArn"]}
 
     def read(self, aws: Aws, old: State) -> State | None:
         describe = aws.client("sagemaker").describe_model
@@ -59,8 +64,11 @@ class Model(Resource):
 class EndpointConfiguration(Resource):
     """The handler of ``aws_sagemaker_endpoint_configuration``, which cannot be changed either."""
 
+    operation = ("sagemaker", "create_endpoint_config")
+    own_arguments = frozenset({"kms_key_arn", "name", "name_prefix", "tags"})
+
     def create(self, aws: Aws, new: State) -> State:
-        name = new["name"]
+        name = name_of(new)
         request = {
             **new,
             "endpoint_config_name": name,
@@ -87,12 +95,14 @@ class Endpoint(Resource):
     """The handler of ``aws_sagemaker_endpoint``; waits until it is in service or has failed."""
 
     in_place = TAGS | {"endpoint_config_name", "deployment_config"}
+    operation = ("sagemaker", "create_endpoint")
+    own_arguments = frozenset({"name", "tags"})
 
     def create(self, aws: Aws, new: State) -> State:
-        name = new["name"]
+        name = name_of(new)
         request = {**new, "endpoint_name": name, "tags": new["tags_all"]}
         created = aws.call("sagemaker", "create_endpoint", request)
-        values = {"id": name, "arn": created["EndpointArn"]}
+        values = {"id": name, "name": name, "arn": created["EndpointArn"]}
         try:
             answer = _wait_until_settled(aws, name)
         except EndpointError as err:

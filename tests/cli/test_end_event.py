@@ -1,0 +1,75 @@
+"""The event that ends a command which serves until it is stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from drdeploy.cli.end_event import EndEvent, make_end_event
+
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@pytest.fixture
+def handlers_kept():
+    before = {number: signal.getsignal(number) for number in STOPS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers_kept")
+@pytest.mark.parametrize("number", STOPS)
+def test_a_signal_sets_the_event(number):
+    over = make_end_event(until_stdin_closes=False)
+    os.kill(os.getpid(), number)
+    over.wait()
+
+
+def test_a_set_event_stays_set():
+    over = EndEvent()
+    over.set()
+    over.set()
+    over.wait()
+    over.wait()
+
+
+def test_the_event_may_be_set_at_any_step_of_a_wait():
+    """A handler runs between any two steps of the code that it interrupts, on the same thread."""
+    steps = 0
+
+    def interrupt_at(place):
+        over, seen = EndEvent(), 0
+
+        def trace(frame, kind, _):
+            nonlocal seen
+            frame.f_trace_opcodes = True
+            if kind == "opcode":
+                seen += 1
+                if seen == place:
+                    sys.settrace(None)
+                    over.set()
+            return trace
+
+        threading.Timer(0.2, over.set).start()  # ends a wait that was interrupted too late
+        sys.settrace(trace)
+        try:
+            over.wait()
+        finally:
+            sys.settrace(None)
+        return seen
+
+    while interrupt_at(steps + 1) > steps:
+        steps += 1
+    assert steps > 5
+
+
+def test_input_that_ends_sets_the_event():
+    program = (
+        "from drdeploy.cli.end_event import make_end_event\n"
+        "make_end_event(until_stdin_closes=True).wait()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], input=b"x" * 9000, timeout=60, check=True)

@@ -1,0 +1,313 @@
+"""Results and photographs arrive in an archive: Orthanc, as a clinic would run it."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from dicom_files import EYE, as_bytes, encapsulate, make_dataset
+from orthanc import run_orthanc
+from PIL import Image
+from required import require
+from typer.testing import CliRunner
+
+if os.environ.get("CI") != "true":  # CI has it
+    pytest.importorskip("highdicom", reason="needs the extra clinic")
+
+from pydicom import dcmread, uid
+
+from drdeploy.cli.clinic import app
+from drdeploy.clinic import retrieval
+from drdeploy.clinic.archive import AUTHORIZATION_VARIABLE, store_file
+from drdeploy.errors import ClinicError, InvalidInput
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    with run_orthanc(tmp_path_factory.mktemp("orthanc")) as running:
+        yield running
+
+
+def photograph(**fields):
+    with Image.open(EYE) as image:
+        rows, columns = image.height, image.width
+    dataset = make_dataset(
+        np.zeros((1, 1, 3), np.uint8), photometric="YBR_FULL_422", Rows=rows, Columns=columns,
+        **fields,
+    )  # fmt: skip
+    return as_bytes(encapsulate(dataset, [EYE.read_bytes()], uid.JPEGBaseline8Bit))
+
+
+def test_a_study_arrives_once_with_its_photographs_report_and_page(archive, tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # would fail: it is not asked
+    study = uid.generate_uid()
+    for side in "LR":
+        file = tmp_path / f"{side}.dcm"
+        file.write_bytes(photograph(StudyInstanceUID=study, ImageLaterality=side))
+    for _ in range(2):
+        sent = CliRunner().invoke(app, ["triage", str(tmp_path), "--stow", archive.dicomweb])
+        assert sent.exit_code == 0, sent.output
+        assert "results sent" in sent.output
+        found = archive.list_classes(study)
+        assert {kind: len(one) for kind, one in found.items()} == {"OP": 2, "SR": 1, "DOC": 1}
+    assert len(archive.get("/patients")) == 1
+
+
+def test_an_archive_says_why_it_refuses_a_file(archive):
+    assert "refuses the file" in store_file(archive.dicomweb, b"no DICOM")
+
+
+def test_an_address_without_an_archive_is_an_error(archive):
+    with pytest.raises(ClinicError, match="status 404"):
+        store_file(f"{archive.url}/elsewhere", b"")
+
+
+def test_an_archive_that_does_not_answer_is_an_error_and_the_results_are_written(tmp_path):
+    (tmp_path / "eye.dcm").write_bytes(photograph())
+    sent = CliRunner().invoke(
+        app,
+        ["triage", str(tmp_path / "eye.dcm"), "--sr", str(tmp_path / "sr"),
+         "--stow", "http://127.0.0.1:9/dicom-web"],
+    )  # fmt: skip
+    assert isinstance(sent.exception, ClinicError)
+    assert "cannot be reached" in str(sent.exception)
+    assert len([*(tmp_path / "sr").iterdir()]) == 1
+
+
+@pytest.fixture
+def foreign_archive():
+    """An archive that gives a chosen answer, and keeps what it was asked."""
+    received = []
+
+    class Handler(BaseHTTPRequestHandler):
+        answer = (200, b"")
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"] or 0))
+            received.append(self.headers)
+            status, body = self.answer
+            self.send_response(status)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST  # noqa: N815 - the standard library's name
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=lambda: running.serve_forever(0.05), daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}/", received, Handler
+        running.shutdown()
+
+
+def failure(reason):
+    item = {"00081197": {"vr": "US", "Value": [reason]}}
+    return json.dumps({"00081198": {"vr": "SQ", "Value": [item]}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ((200, b""), ""),
+        ((409, failure(0x0111)), ""),
+        ((202, failure(0xA700)), "failure reason A700H"),
+        ((200, failure(0x0110)), "failure reason 0110H"),
+        ((409, b"[" * 100_000), "status 409"),
+        ((400, b"null"), "status 400"),
+        # A reason has 16 bits. Others are no reasons, and the status counts.
+        ((200, failure(0).replace(b"[0]", b"[1e999]")), ""),
+        ((409, failure(0).replace(b"[0]", b"[NaN]")), "status 409"),
+        ((400, failure(10**4000)), "status 400"),
+        ((202, failure(-1)), "status 202"),
+        ((202, b'{"00081198": {"vr": "SQ", "Value": [{}]}}'), "status 202"),
+        ((202, b'{"00081199": {"vr": "SQ", "Value": [{}]}}'), ""),
+    ],
+)
+def test_a_file_counts_as_stored_if_the_archive_has_it(answer, reason, foreign_archive):
+    url, _, handler = foreign_archive
+    handler.answer = answer
+    said = store_file(url, b"file")
+    assert reason in said
+    assert bool(said) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ((401, b""), "status 401"),
+        ((307, b""), "status 307"),
+        ((503, b""), "status 503"),
+        ((200, bytes(5 * 1024**2)), "more than 4194304 bytes"),
+    ],
+)
+def test_an_archive_that_takes_nothing_is_an_error(answer, reason, foreign_archive):
+    url, received, handler = foreign_archive
+    handler.answer = answer
+    with pytest.raises(ClinicError, match=reason):
+        store_file(url, b"file")
+    assert len(received) == 1
+
+
+def test_an_archive_gets_the_sign_in_of_the_environment(foreign_archive, monkeypatch):
+    url, received, _ = foreign_archive
+    monkeypatch.setenv(AUTHORIZATION_VARIABLE, "Bearer token")
+    store_file(url, b"file")
+    assert received[0]["Authorization"] == "Bearer token"
+
+
+@pytest.mark.parametrize(
+    "value", ["Basic Zo\N{LATIN SMALL LETTER E WITH DIAERESIS}", "a\r\nX-Other: b"]
+)
+def test_a_sign_in_that_no_header_may_have_is_refused_before_anything_is_sent(
+    foreign_archive, monkeypatch, value
+):
+    url, received, _ = foreign_archive
+    monkeypatch.setenv(AUTHORIZATION_VARIABLE, value)
+    with pytest.raises(ClinicError, match="characters that no header may have") as caught:
+        store_file(url, b"file")
+    assert caught.value.where == AUTHORIZATION_VARIABLE
+    assert value not in str(caught.value)  # it is a secret
+    assert not received
+
+
+@pytest.fixture(scope="module")
+def camera_roll(archive):
+    """Three photographs in the archive: two days, two cameras."""
+    files = [
+        photograph(StudyDate=day, StationName=station, ImageLaterality=side)
+        for day, station, side in [
+            ("20200103", "NORTH", "L"), ("20200103", "SOUTH", "R"), ("20200104", "NORTH", "L"),
+        ]
+    ]  # fmt: skip
+    assert [store_file(archive.dicomweb, one) for one in files] == ["", "", ""]
+    return files
+
+
+def pull(archive, folder, *options):
+    return CliRunner().invoke(app, ["pull", archive.dicomweb, str(folder), *options])
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (["--since", "2020-01-03", "--until", "2020-01-03"], [0, 1]),
+        (["--until", "2020-01-04", "--station", "NORTH"], [0, 2]),
+        (["--until", "2020-01-04", "--modality", "SR"], []),
+    ],
+)
+def test_a_pull_fetches_what_was_asked_for_as_it_was_sent(
+    options, wanted, archive, camera_roll, tmp_path
+):
+    done = pull(archive, tmp_path / "in", *options)
+    assert done.exit_code == 0, done.output
+    found = {dcmread(file).SOPInstanceUID: file for file in (tmp_path / "in").iterdir()}
+    sent = [dcmread(io.BytesIO(camera_roll[place])) for place in wanted]
+    assert found.keys() == {one.SOPInstanceUID for one in sent}
+    for one in sent:
+        there = dcmread(found[one.SOPInstanceUID])
+        assert there.file_meta.TransferSyntaxUID == one.file_meta.TransferSyntaxUID
+        assert there.PixelData == one.PixelData
+        assert one.SOPInstanceUID not in found[one.SOPInstanceUID].name
+
+
+def test_what_curl_stores_is_pulled_and_graded(archive, tmp_path):
+    require(shutil.which("curl") is not None, "curl")
+    file = photograph(StudyDate="20210607", ImageLaterality="L")
+    head = b"--cut\r\nContent-Type: application/dicom\r\n\r\n"
+    body = tmp_path / "body"
+    body.write_bytes(head + file + b"\r\n--cut--\r\n")
+    kind = 'Content-Type: multipart/related; type="application/dicom"; boundary=cut'
+    command = ["curl", "--fail", "--noproxy", "*", "-H", kind, "--data-binary", f"@{body}"]
+    subprocess.run([*command, f"{archive.dicomweb}/studies"], check=True, capture_output=True)
+    days = ["--since", "2021-06-07", "--until", "2021-06-07"]
+    assert pull(archive, tmp_path / "in", *days).exit_code == 0
+    graded = CliRunner().invoke(app, ["triage", str(tmp_path / "in"), "--json"])
+    assert graded.exit_code == 0, graded.output
+    (found,) = json.loads(graded.stdout)["patients"]
+    assert found["eyes"]["left"]["gradable"] == 1
+
+
+def test_a_pull_goes_on_where_it_was(archive, camera_roll, tmp_path, monkeypatch):
+    monkeypatch.setattr(retrieval, "ENTRIES_PER_PAGE", 1)  # every entry is a page
+    days = ["--until", "2020-01-04"]
+    first = pull(archive, tmp_path, *days, "--limit", "2")
+    assert first.exit_code == 1
+    assert "more than 2 files" in first.output
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+    second = pull(archive, tmp_path, *days)
+    assert second.exit_code == 0
+    assert "1 files fetched" in second.output.replace("\n", " ")
+    assert len([*tmp_path.iterdir()]) == len(camera_roll)
+    assert before.items() <= {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}.items()
+
+
+SERIES = {"0020000D": {"Value": ["1.2"]}, "0020000E": {"Value": ["1.3"]}}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"", b"{}", b"[1]", b"[{}]", b"[" * 100_000,
+        json.dumps([SERIES | {"0020000E": {"Value": ["../../admin"]}}]).encode(),
+        json.dumps([SERIES | {"0020000D": {"Value": ["1." * 40 + "1"]}}]).encode(),
+        json.dumps([SERIES | {"0020000E": {"Value": [7]}}]).encode(),
+    ],
+)  # fmt: skip
+def test_a_list_that_cannot_be_used_is_an_error(answer, foreign_archive):
+    url, received, handler = foreign_archive
+    handler.answer = (200, answer)
+    with pytest.raises(ClinicError, match="cannot be used"):
+        list(retrieval.list_archived_files(url, retrieval.PhotographQuery()))
+    assert len(received) == 1
+
+
+def test_an_archive_that_always_answers_everything_does_not_keep_us_for_ever(
+    foreign_archive, monkeypatch
+):
+    url, received, handler = foreign_archive
+    monkeypatch.setattr(retrieval, "ENTRIES_PER_PAGE", 1)
+    handler.answer = (200, json.dumps([SERIES | {"00080018": {"Value": ["1.4"]}}]).encode())
+    (found,) = retrieval.list_archived_files(url, retrieval.PhotographQuery())
+    assert (found.study, found.series, found.instance) == ("1.2", "1.3", "1.4")
+    assert len(received) == 4
+
+
+def test_an_archive_whose_list_never_ends_is_an_error(foreign_archive, monkeypatch):
+    url, received, handler = foreign_archive
+    monkeypatch.setattr(retrieval, "ENTRIES_MAX", 3)
+
+    def list_another_series(asked):
+        another = SERIES | {"0020000E": {"Value": [f"1.{len(received)}"]}}
+        return 200, json.dumps([] if "/instances" in asked.path else [another]).encode()
+
+    handler.answer = property(list_another_series)
+    with pytest.raises(ClinicError, match="more than 3 entries"):
+        list(retrieval.list_archived_files(url, retrieval.PhotographQuery()))
+
+
+@pytest.mark.parametrize("answer", [(404, b""), (200, b""), (200, b"--x\r\n\r\n" + bytes(200))])
+def test_a_file_that_an_archive_does_not_give_has_a_reason(answer, foreign_archive):
+    url, _, handler = foreign_archive
+    handler.answer = answer
+    said = retrieval.fetch_archived_file(url, retrieval.ArchivedFile("1", "2", "3"))
+    assert said.startswith("The archive answers with")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["http://archive.example.org"], ["https://a:b@archive.example.org"],
+     ["https://archive.example.org", "--since", "2026-01-02", "--until", "2026-01-01"]],
+)  # fmt: skip
+def test_a_pull_that_cannot_be_meant_is_refused_before_anything_is_asked(arguments, tmp_path):
+    url, *options = arguments
+    done = CliRunner().invoke(app, ["pull", url, str(tmp_path / "in"), *options])
+    assert isinstance(done.exception, InvalidInput)
+    assert not (tmp_path / "in").exists()

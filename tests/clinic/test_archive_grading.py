@@ -1,0 +1,246 @@
+"""``drdeploy archive grade``: every photograph has one row, whatever is killed meanwhile."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+from photographs import photograph
+from tiny_models import onnx_artifact
+from typer.testing import CliRunner
+
+# Ray reads how it authenticates when it is imported.
+if find_spec("ray") is None and os.environ.get("CI") != "true":
+    pytest.skip("needs the extra archive", allow_module_level=True)
+
+import pyarrow.parquet as pq
+
+from drdeploy.cli.app import build_app
+from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint, ArchiveSettings
+from drdeploy.clinic.archive_grading.grading import WorkerSettings, grade_places
+from drdeploy.clinic.archive_grading.planning import WORKER_EFFICIENCY, MeasuredPhotographs
+from drdeploy.clinic.archive_grading.ray_job import ENDED_WORKER, RayArchiveJob
+from drdeploy.clinic.archive_grading.ray_session import running_ray
+from drdeploy.clinic.archive_grading.sources import ManifestSource, open_source
+from drdeploy.clinic.graded_rows import list_columns_of_model
+from drdeploy.errors import InvalidInput
+from drdeploy.grader.inference import InferenceService
+from drdeploy.photograph_names import PhotographNames
+
+NO_S3 = None
+KILLER = "killer.jpg"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return onnx_artifact(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory):
+    """Nine photographs, of which one is not a photograph and one will kill its worker."""
+    folder = tmp_path_factory.mktemp("eyes")
+    for number in range(7):
+        (folder / f"{number}.jpg").write_bytes(photograph(seed=number))
+    (folder / "text.jpg").write_text("no photograph")
+    (folder / KILLER).write_bytes(photograph(seed=9))
+    (folder / "labels.csv").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def grader(model):
+    return InferenceService.load(model, threads=1)
+
+
+@pytest.fixture(scope="module")
+def ray():
+    with running_ray(None, 2) as it:
+        # This module is not on the path of the workers.
+        it.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+        yield it
+
+
+def grade_or_die(places, settings):
+    if any(place.endswith(KILLER) for place in places):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return grade_places(places, settings)
+
+
+def worker_settings(model, folder):
+    return WorkerSettings(str(model), None, str(folder), None, None)
+
+
+def archive_settings(folder, grader):
+    names = PhotographNames.with_user_key()
+    digest = grader.classifier.artifact.digest
+    return ArchiveSettings(str(folder), digest, "", names.naming_scheme)
+
+
+def run_command(*words):
+    return CliRunner().invoke(build_app(), [str(word) for word in words])
+
+
+def as_csv_text(cell):
+    if cell is None:
+        return ""
+    return str(cell).lower() if isinstance(cell, bool) else str(cell)
+
+
+def read_rows(table):
+    return pq.read_table(table).to_pylist()
+
+
+def test_every_photograph_has_one_row_that_grade_gives_too(
+    ray, eyes, model, grader, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("drdeploy.clinic.archive_grading.checkpoint.LEAST_SHARDS", 2)
+    table, columns = tmp_path / "t.parquet", list_columns_of_model(grader)
+    with ArchiveCheckpoint.open(table) as checkpoint:
+        source = open_source(str(eyes), NO_S3)
+        settings = archive_settings(eyes, grader)
+        job = checkpoint.prepare_job(source, settings, show_paths=False)
+        RayArchiveJob(
+            ray, checkpoint, columns, PhotographNames.with_user_key(),
+            worker_settings(model, eyes), grade=grade_or_die,
+        ).run(job, lambda _: None)  # fmt: skip
+        counts = checkpoint.join_rows(job, columns)
+        checkpoint.remove()
+    assert counts == {"rows": 9, "graded": 7, "need_a_human": 0, "failed": 2}
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
+    graded = tmp_path / "grades.csv"
+    run_command("grade", eyes, "--artifact", model, "--csv", graded)
+    with graded.open(newline="") as file:
+        expected = {row["image"]: row for row in csv.DictReader(file)}
+    killed = []
+    for row in read_rows(table):
+        assert list(row) == list(next(iter(expected.values())))
+        if row["error"] == ENDED_WORKER:
+            killed.append(row["image"])
+            continue
+        for name, cell in row.items():
+            if not name.endswith("_s"):
+                assert as_csv_text(cell) == expected[row["image"]][name], name
+    assert len(killed) == 1
+    assert len({row["image"] for row in read_rows(table)}) == len(expected) == 9
+
+
+KILLED_RUN = """
+import os, signal, sys
+from drdeploy.cli import main
+from drdeploy.clinic.archive_grading.checkpoint import ArchiveCheckpoint
+
+write_rows = ArchiveCheckpoint.write_rows
+
+def write_rows_and_die(self, *arguments):
+    write_rows(self, *arguments)
+    if len(list(self.folder.glob("*.parquet"))) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+ArchiveCheckpoint.write_rows = write_rows_and_die
+main()
+"""
+"""The command, which kills itself when three shards have their rows."""
+
+
+def test_a_run_that_is_killed_goes_on_with_no_row_twice_or_missing(
+    ray, eyes, model, grader, tmp_path
+):
+    folder, table = tmp_path / "eyes", tmp_path / "t.parquet"
+    folder.mkdir()
+    for number in range(24):
+        (folder / f"{number}.jpg").symlink_to(eyes / f"{number % 7}.jpg")
+    words = ["archive", "grade", folder, "--out", table, "--artifact", model, "--names"]
+    command = [sys.executable, "-c", KILLED_RUN, *map(str, words)]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    parts = tmp_path / "t.parquet.parts"
+    finished = {path.name: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}
+    assert len(finished) == 3
+    with ArchiveCheckpoint.open(table) as checkpoint:
+        job = checkpoint.load_job()
+        columns = list_columns_of_model(grader)
+        RayArchiveJob(
+            ray, checkpoint, columns, PhotographNames(None), worker_settings(model, folder)
+        ).run(job, lambda _: None)
+        again = {path.name: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}
+        assert finished.items() <= again.items()
+    other = run_command("archive", "grade", folder, "--out", table, "--artifact", model)
+    assert "with other settings" in str(other.exception)  # hashed names, and those are not
+    done = run_command(*words, "--json")  # has nothing left to grade, and joins
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["rows"] == 24
+    images = [row["image"] for row in read_rows(table)]
+    assert images == sorted(str(folder / f"{number}.jpg") for number in range(24))
+    assert "exists already" in str(run_command(*words).exception)
+
+
+@pytest.mark.parametrize("piece", [1, 7, 4096])
+def test_a_manifest_is_read_in_pieces(piece, tmp_path, monkeypatch):
+    monkeypatch.setattr("drdeploy.clinic.archive_grading.sources.CHUNK_BYTES", piece)
+    names = ["a.jpg", 'M\u00fcller, "Jo" [1].jpg', "deep/b.png"]
+    file = tmp_path / "eyes.manifest"
+    file.write_text(json.dumps([{"prefix": "s3://eyes/in/"}, *names], indent=1))
+    source = open_source(str(file), NO_S3)
+    assert isinstance(source, ManifestSource)
+    listed = [one.place for one in source.iterate_photographs(print)]
+    assert listed == [f"s3://eyes/in/{name}" for name in names]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        "[" * 9000,
+        '["a.jpg"]',
+        '[{"prefix": "s3://a/"}, 5]',
+        '[{"prefix": "s3://a/"}',
+    ],
+)
+def test_what_is_no_manifest_is_refused(text, tmp_path):
+    (tmp_path / "eyes.json").write_text(text)
+    with pytest.raises(InvalidInput, match="this file is not"):
+        list(open_source(str(tmp_path / "eyes.json"), NO_S3).iterate_photographs(print))
+
+
+def test_a_source_is_refused_with_its_reason(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    for name, reason in (("missing", "no such file"), ("a.jpg", "not a manifest")):
+        with pytest.raises(InvalidInput, match=reason):
+            open_source(str(tmp_path / name), NO_S3)
+    with pytest.raises(InvalidInput, match="names no bucket"):
+        open_source("s3://", NO_S3)
+    result = run_command("archive", "grade", tmp_path / "no", "--out", tmp_path / "t.parquet")
+    assert "no such file" in str(result.exception)
+    (tmp_path / "empty").mkdir()
+    result = run_command("archive", "grade", tmp_path / "empty", "--out", tmp_path / "t.parquet")
+    assert "There is no JPEG" in str(result.exception)
+    assert not (tmp_path / "t.parquet.parts").exists()
+
+
+def test_a_plan_grades_a_sample_and_nothing_else(eyes, model, tmp_path):
+    table = tmp_path / "t.parquet"
+    result = run_command(
+        "archive", "grade", eyes, "--out", table, "--artifact", model, "--plan", "--json"
+    )
+    plan = json.loads(result.stdout)
+    assert (plan["photographs"], plan["finished"], plan["cost_usd"]) == (9, 0, 0)
+    assert plan["notes"] == ["1 file that is no picture is left out: .csv"]
+    assert not table.exists()
+
+
+def test_nodes_are_limited_by_processors_by_reading_or_by_the_table():
+    small = MeasuredPhotographs(seconds=0.01, size_bytes=1e5, measured=12)
+    assert small.project(1, 2).photographs_per_hour == pytest.approx(2 * WORKER_EFFICIENCY * 360000)
+    assert small.project(3, 2).photographs_per_hour == pytest.approx(6 * WORKER_EFFICIENCY * 360000)
+    large = MeasuredPhotographs(seconds=0.01, size_bytes=1e6, measured=12)
+    limits = [small.project(1, 2), large.project(1, 2), small.project(200, 2)]
+    assert [one.limit for one in limits] == ["processors", "reading", "writing the table"]
+    (one, _, many) = limits
+    assert many.cost_usd_per_million(0.1) > one.cost_usd_per_million(0.1)

@@ -1,0 +1,602 @@
+"""The worklist page over HTTP: who may do what, what is refused, and what the records say of it."""
+
+import csv
+import io
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+if os.environ.get("CI") != "true":  # CI has it
+    pytest.importorskip("starlette", reason="needs the extra clinic")
+
+from dicom_files import EYE, as_bytes, encapsulate, make_dataset
+from PIL import Image
+from pydicom import uid
+from starlette.testclient import TestClient
+from typer.testing import CliRunner
+
+from drdeploy.cli.clinic import app as cli
+from drdeploy.clinic.intake import Destinations, StudyGrader
+from drdeploy.clinic.page import server
+from drdeploy.clinic.page.access import PageOptions
+from drdeploy.clinic.page.app import WorklistPage
+from drdeploy.clinic.page.endpoint import EndpointService
+from drdeploy.clinic.page.grading import GradingPool
+from drdeploy.clinic.page.server import PageAddress
+from drdeploy.clinic.page.sessions import Sessions
+from drdeploy.clinic.page.texts import _PORTUGUESE, SENTENCES_OF_HTTP, TEXTS_OF_SCRIPT
+from drdeploy.clinic.page.views import choose_word
+from drdeploy.clinic.records import ClinicRecords
+from drdeploy.clinic.records.records import MAX_GRADING_ATTEMPTS
+from drdeploy.clinic.rules import ReferralRules
+from drdeploy.errors import InvalidInput, PredictionFailed, StudyChanged
+from drdeploy.grader.box import box_artifact
+from drdeploy.grader.dicom.photographs import DicomFile
+from drdeploy.grader.inference import WARM_UP_PHOTOGRAPH, InferenceService
+from drdeploy.hosting.serving.answer import ContainerFacts, ModelFacts, make_json_answer
+from drdeploy.photograph_names import PhotographNames
+
+URL = "https://127.0.0.1"
+PAGE = Path(server.__file__).parent
+PASSWORD = "four words of a nurse"
+WORST = EYE.with_name("IDRiD_001_grade4.jpg")
+OTHER = EYE.with_name("IDRiD_006_grade3.jpg")
+
+
+@pytest.fixture(scope="module")
+def service():
+    return InferenceService.load(box_artifact())
+
+
+@pytest.fixture
+def records(tmp_path):
+    opened = ClinicRecords.open(tmp_path / "records", names=PhotographNames(b"k" * 32))
+    yield opened
+    opened.close()
+
+
+def open_page(records, **more):
+    options = PageOptions(hosts={"127.0.0.1"}, **more)
+    app = WorklistPage(records, options).make_app()
+    return TestClient(app, base_url=URL, follow_redirects=False)
+
+
+def token_of(client, path="/"):
+    return re.search(r'data-token="([^"]+)"', client.get(path).text)[1]
+
+
+def sign_in(records, role):
+    records.accounts.set_account(role, role, PASSWORD)
+    client = open_page(records, is_tls=True, needs_sign_in=True)
+    form = {"name": role, "password": PASSWORD, "token": token_of(client, "/sign-in")}
+    assert client.post("/sign-in", data=form).headers["location"] == "/"
+    return client
+
+
+def drop(client, content, *, name="photograph", token=None, **fields):
+    return client.post(
+        "/photographs",
+        files={"photograph": (name, content)},
+        data=fields,
+        headers={"X-Token": token_of(client) if token is None else token},
+    )
+
+
+def grade_all(records, service):
+    grader = StudyGrader(records, service, ReferralRules.load(), Destinations(), quiet_s=0)
+    pool = GradingPool(grader, 2)
+    pool.grade_due_studies()
+    pool.stop()
+
+
+def wrap(photograph=EYE, **fields):
+    import numpy as np
+
+    with Image.open(photograph) as image:
+        size = {"Rows": image.height, "Columns": image.width}
+    dataset = make_dataset(
+        np.zeros((1, 1, 3), np.uint8), photometric="YBR_FULL_422", **size, **fields
+    )
+    return as_bytes(encapsulate(dataset, [photograph.read_bytes()], uid.JPEGBaseline8Bit))
+
+
+def actions_of(records):
+    entries = records.worklist.list_audit_entries(100)
+    return [(entry["who"], entry["action"]) for entry in reversed(entries)]
+
+
+def decide(client, number=1, **fields):
+    page = client.get(f"/studies/{number}").text
+    graded = re.search(r'name="graded" value="([^"]+)"', page)
+    decided = re.search(r'name="decided" value="([^"]+)"', page)
+    form = {
+        "token": token_of(client), "graded": graded[1] if graded else "",
+        "decided": decided[1] if decided else "", **fields,
+    }  # fmt: skip
+    return client.post(f"/studies/{number}/decision", data=form)
+
+
+def test_a_nurse_drops_decides_undoes_and_exports(records, service):
+    client = open_page(records, user="nurse")
+    assert drop(client, WORST.read_bytes()).json() == {"needs": ["patient", "eye"]}
+    assert drop(client, WORST.read_bytes(), patient="77", eye="right").json() == {"new": True}
+    assert drop(client, WORST.read_bytes(), patient="77", eye="right").json() == {"new": False}
+    assert drop(client, wrap(ImageLaterality="", PatientID="88")).json() == {"needs": ["eye"]}
+    assert drop(client, wrap(PatientID="88")).json() == {"new": True}
+    grade_all(records, service)
+
+    listed = client.get("/").text
+    assert listed.index(">77<") < listed.index(">88<")  # worst first
+    assert "For research use. Not a medical device." in listed
+    page = client.get("/studies/1").text
+    assert "Proliferative DR" in page
+    assert "of 100)" in page
+    picture = client.get(re.search(r"/studies/1/photographs/\d+/1", page)[0])
+    assert picture.headers["content-type"] == "image/jpeg"
+    with Image.open(io.BytesIO(picture.content)) as shown, Image.open(WORST) as sent:
+        assert shown.size == sent.size  # full resolution
+
+    assert decide(client, kind="overrule", outcome="refer", reason=" ").status_code == 400
+    chosen = {"outcome": "refer", "reason": "an old scar", "grade-right": "2"}
+    assert decide(client, kind="overrule", **chosen).status_code == 303
+    assert ">77<" not in client.get("/").text  # nobody needs to decide on it any more
+    assert ">77<" in client.get("/?show=decided").text
+    table = client.get("/worklist.csv?show=all").content.decode("utf-8-sig")
+    row = next(row for row in csv.DictReader(io.StringIO(table)) if row["patient"] == "77")
+    assert (row["outcome"], row["decided_by"], row["right_person_grade"]) == ("refer", "nurse", "2")
+    bundle = client.get("/studies/1/bundle.json").json()
+    (report,) = [
+        one["resource"] for one in bundle["entry"]
+        if one["resource"]["resourceType"] == "DiagnosticReport"
+    ]  # fmt: skip
+    said = "nurse decided (overrule): refer, right eye grade 2. Reason: an old scar"
+    assert said in report["conclusion"]
+    assert client.get("/studies/1/page.pdf").content.startswith(b"%PDF")
+    assert decide(client, kind="undo").status_code == 303
+    assert ">77<" in client.get("/").text
+
+    assert records.verify_audit_log()[0]
+    done = actions_of(records)
+    for action in ("see study", "overrule", "undo", "export worklist", "export FHIR bundle"):
+        assert ("nurse", action) in done
+    log = json.dumps(records.worklist.list_audit_entries(100))
+    assert "an old scar" not in log  # a reason may name the patient, and is erased with the study
+    assert "77" not in re.sub(r'"(sha256|at|subject)": "[^"]*"', "", log)
+
+
+def test_a_photograph_that_is_no_dicom_file_gets_the_same_probabilities(records, service):
+    client = open_page(records)
+    with Image.open(WORST) as image:
+        stream = io.BytesIO()
+        image.save(stream, "PNG")
+    assert drop(client, WORST.read_bytes(), patient="1", eye="left").json() == {"new": True}
+    assert drop(client, stream.getvalue(), patient="2", eye="left").json() == {"new": True}
+    grade_all(records, service)
+    expected = service.infer([WORST.read_bytes()])[0].prediction.probabilities
+    for study in records.worklist.list_studies():
+        assert study.eyes["left"]["probabilities"] == pytest.approx(expected, abs=0.02)
+
+
+def test_a_stranger_cannot_read(records, service):
+    sent = drop(open_page(records), WORST.read_bytes(), patient="4711", eye="right")
+    assert sent.json() == {"new": True}
+    grade_all(records, service)
+    records.accounts.set_account("grader", "grader", PASSWORD)
+    stranger = open_page(records, is_tls=True, needs_sign_in=True)
+    assert stranger.get("/list").status_code == 401  # the script goes to the page for signing in
+    for path in (
+        "/", "/list", "/audit", "/worklist.csv", "/studies/1", "/studies/1/bundle.json",
+        "/studies/1/page.pdf", "/studies/1/photographs/1/1",
+    ):  # fmt: skip
+        answer = stranger.get(path)
+        assert answer.status_code in {303, 401}, path
+        assert "4711" not in answer.text
+    token = token_of(stranger, "/sign-in")
+    assert drop(stranger, WORST.read_bytes(), token=token).status_code == 401
+    for password in ("wrong", *["wrong again"] * 5, PASSWORD):
+        form = {"name": "grader", "password": password, "token": token}
+        refused = stranger.post("/sign-in", data=form)
+        assert refused.status_code == 403
+    assert "Too many wrong passwords" in refused.text
+    assert ("grader", "fail to sign in") in actions_of(records)
+
+
+def test_a_viewer_looks_and_cannot_decide(records, service):
+    drop(open_page(records), EYE.read_bytes(), patient="5", eye="left")
+    grade_all(records, service)
+    viewer = sign_in(records, "viewer")
+    assert "not decide" in viewer.get("/studies/1").text
+    (study,) = records.worklist.list_studies()
+    fields = {"token": token_of(viewer), "graded": repr(study.graded_s), "kind": "accept"}
+    assert viewer.post("/studies/1/decision", data=fields).status_code == 403
+    assert drop(viewer, EYE.read_bytes(), patient="6", eye="left").status_code == 403
+    assert viewer.get("/audit").status_code == 403
+    assert viewer.post("/studies/1/erasure", data={**fields, "confirm": "yes"}).status_code == 403
+    assert records.worklist.list_studies() == [study]
+    assert decide(sign_in(records, "grader"), kind="accept").status_code == 303
+
+
+def test_a_session_that_is_forged_or_was_ended_is_refused(records):
+    client = sign_in(records, "grader")
+    cookie = client.cookies["drdeploy_clinic"]
+    assert client.get("/").status_code == 200
+    content, _, signature = cookie.partition(".")
+    for forged in (f"{content}x.{signature}", cookie[:-2], content, ""):
+        stranger = open_page(records, is_tls=True, needs_sign_in=True)
+        stranger.cookies.set("drdeploy_clinic", forged)
+        assert stranger.get("/").status_code == 303
+    # The cookie of another program is signed with another key.
+    other = open_page(records, is_tls=True, needs_sign_in=True)
+    other.cookies.set("drdeploy_clinic", cookie)
+    assert other.get("/").status_code == 303
+    client.post("/sign-out", data={"token": token_of(client)})
+    client.cookies.set("drdeploy_clinic", cookie)
+    assert client.get("/").status_code == 303
+
+    again = sign_in(records, "grader")
+    records.accounts.set_account("grader", "viewer", PASSWORD)  # a new salt, so a new password
+    assert again.get("/").status_code == 303
+
+
+def test_cookies_are_for_this_site_and_not_for_scripts(records):
+    records.accounts.set_account("v", "viewer", PASSWORD)
+    answer = open_page(records, is_tls=True, needs_sign_in=True).get("/sign-in")
+    cookie = answer.headers["set-cookie"].lower()
+    for mark in ("httponly", "samesite=strict", "secure"):
+        assert mark in cookie
+    assert "unsafe-inline" not in answer.headers["content-security-policy"]
+    assert not re.search(r"<script(?![^>]*src=)|<style| style=| on\w+=", answer.text)
+
+
+def test_requests_of_other_sites_and_by_other_names_are_refused(records):
+    client = open_page(records)
+    token = token_of(client)
+    assert client.get("/", headers={"Host": "attacker.example"}).status_code == 421
+    form = {"token": token, "kind": "accept", "graded": "0"}
+    for headers in ({"Origin": "https://attacker.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        assert client.post("/studies/1/decision", data=form, headers=headers).status_code == 403
+    assert client.post("/studies/1/decision", data={**form, "token": "x"}).status_code == 403
+    assert drop(client, EYE.read_bytes(), token="").status_code == 403
+
+
+def test_a_path_in_an_upload_and_what_is_no_photograph_are_refused(records):
+    client = open_page(records)
+    before = sorted(records.store.folder.parent.rglob("*"))
+    for name in ("../../etc/passwd", "eyes\\photo.dcm", "/etc/passwd", ".."):
+        refused = drop(client, WORST.read_bytes(), name=name, patient="1", eye="left")
+        assert refused.status_code == 400, name
+        assert "path" in refused.json()["error"]
+    assert drop(client, b"MZ no photograph").status_code == 415
+    assert drop(client, WORST.read_bytes()[:5000], patient="1", eye="left").status_code == 422
+    assert drop(client, EYE.read_bytes(), patient="a\x00b", eye="left").status_code == 400
+    huge = {"X-Token": token_of(client), "Content-Length": str(10**9)}
+    assert client.post("/photographs", content=b"x", headers=huge).status_code == 413
+    assert client.post("/sign-in", content=b"x" * 10**5).status_code == 413
+    assert sorted(records.store.folder.parent.rglob("*")) == before
+
+
+def test_a_decision_about_an_older_grading_does_not_count(records, service):
+    client = open_page(records)
+    drop(client, EYE.read_bytes(), patient="9", eye="left")
+    grade_all(records, service)
+    (seen,) = records.worklist.list_studies()
+    assert decide(client, kind="refer").status_code == 303
+    time.sleep(0.01)
+    drop(client, WORST.read_bytes(), patient="9", eye="left")
+    grade_all(records, service)
+    (study,) = records.worklist.list_studies()
+    assert study.decision is None
+    with pytest.raises(InvalidInput, match="has changed"):
+        records.worklist.decide(
+            seen, who="me", kind="accept", outcome="refer", grades={}, reason=""
+        )
+    assert decide(client, kind="refer", graded=repr(seen.graded_s)).status_code == 409
+    drop(client, OTHER.read_bytes(), patient="9", eye="left")
+    assert client.get("/studies/1/bundle.json").status_code == 404  # it is of fewer photographs
+
+
+def test_of_two_who_decide_at_once_one_is_told(records, service):
+    client = open_page(records)
+    drop(client, EYE.read_bytes(), patient="9", eye="left")
+    grade_all(records, service)
+    (seen,) = records.worklist.list_studies()
+    graded = repr(seen.graded_s)
+    with ThreadPoolExecutor(2) as pool:
+        both = pool.map(
+            lambda kind: decide(client, kind=kind, graded=graded).status_code, ("accept", "refer")
+        )
+        assert sorted(both) == [303, 409]
+    (study,) = records.worklist.list_studies()
+    earlier = repr(study.decision.decided_s)
+    assert decide(client, kind="undo").status_code == 303
+    assert decide(client, kind="undo", decided=earlier).status_code == 409
+    assert decide(client, kind="refer").status_code == 303
+    assert decide(client, kind="undo", decided=earlier).status_code == 409  # not what was seen
+    assert decide(client, kind="undo").status_code == 303
+
+
+def test_a_decision_without_effect_or_with_unusable_fields_is_refused(records, service):
+    client = open_page(records)
+    drop(client, WORST.read_bytes(), patient="9", eye="left")
+    grade_all(records, service)
+    (study,) = records.worklist.list_studies()
+    good = {"kind": "overrule", "outcome": "refer", "reason": "a scar"}
+    for bad in (
+        {"outcome": study.outcome}, {"grade-left": "9"}, {"grade-right": "1"}, {"reason": "a\0b"},
+        {"reason": "x" * 1001},
+    ):  # fmt: skip
+        assert decide(client, **good | bad).status_code == 400, bad
+    lines = "\r\n".join(["x" * 9] * 100)  # 999 characters for the browser
+    assert decide(client, **good | {"reason": lines}).status_code == 303
+    assert "Decisão" in client.get("/studies/1?language=pt").text
+    assert client.get(f"/studies/{10**30}").status_code == 404
+    assert client.get(f"/studies/{10**30}/photographs/1/1").status_code == 404
+    assert "Esta página não existe." in client.get("/studies/99").text
+
+
+def test_whoever_sees_patients_without_the_page_is_in_the_audit_log(records, service):
+    client = open_page(records, user="ana")
+    drop(client, EYE.read_bytes(), patient="9", eye="left")
+    page = client.get("/studies/1")  # it waits, and loads itself again and again
+    client.get("/studies/1")
+    picture = re.search(r"/studies/1/photographs/\d+/1", page.text)[0]
+    client.get(picture)
+    assert actions_of(records).count(("ana", "see study")) == 1
+    assert ("ana", "see photograph") not in actions_of(records)
+    other = open_page(records, user="eve")
+    for _ in range(3):
+        other.get("/list")
+        other.get(picture)
+    assert actions_of(records).count(("eve", "see worklist")) == 1
+    assert actions_of(records).count(("eve", "see photograph")) == 1
+
+
+def test_a_page_says_who_grades(records):
+    listener, mine = records.make_grading_lock(), records.make_grading_lock()
+    assert listener.acquire()
+    assert not mine.acquire()
+    client = open_page(records, is_grading=False, is_graded_elsewhere=mine.is_taken)
+    drop(client, EYE.read_bytes(), patient="9", eye="left")
+    assert "Another program grades" in client.get("/list").text
+    listener.release()
+    assert "No program grades" in client.get("/list").text
+    assert mine.acquire()  # whoever looks does not keep it
+
+
+def test_a_fault_is_answered_without_its_details(records, monkeypatch):
+    client = open_page(records)
+    client = TestClient(client.app, base_url=URL, raise_server_exceptions=False)
+    headers = {"X-Token": token_of(client)}
+    monkeypatch.setattr(records.store.__class__, "add_file", lambda *_: 1 / 0)
+    answer = client.post(
+        "/photographs", files={"photograph": ("p", EYE.read_bytes())}, headers=headers,
+        data={"patient": "1", "eye": "left"},
+    )  # fmt: skip
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "The photograph could not be kept. Send it again later."}
+    assert answer.headers["cache-control"] == "no-store"
+    assert client.post("/sign-in", headers={"Origin": "http://["}).status_code == 403
+
+
+def test_many_passwords_at_once_are_not_all_tried(records):
+    records.accounts.set_account("ana", "viewer", PASSWORD)
+    tried = []
+    accounts = SimpleNamespace(check_password=lambda *_: tried.append(1) or time.sleep(0.01))
+    sessions = Sessions(accounts)
+    with ThreadPoolExecutor(40) as pool:
+        list(pool.map(lambda number: sessions.sign_in("ana", str(number)), range(40)))
+    assert 5 <= len(tried) <= 6
+    assert records.accounts.check_password("a\0b", PASSWORD) is None
+
+
+def test_a_connection_without_a_request_is_closed(records, monkeypatch):
+    monkeypatch.setattr(server, "HEAD_S", 0.2)
+    app = WorklistPage(records, PageOptions(hosts={"127.0.0.1"})).make_app()
+    with server.PageServer(PageAddress(port=0), app) as running:
+        port = int(running.address.rsplit(":", 1)[1].rstrip("/"))
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost:")
+            assert connection.recv(1) == b""
+
+
+def test_a_number_of_another_issuer_is_named_before_a_patient_is_erased(records):
+    client = open_page(records)
+    drop(client, EYE.read_bytes(), patient="77", eye="left")
+    assert drop(client, wrap(PatientID="77", IssuerOfPatientID="X")).json() == {"new": True}
+    assert "by another issuer, which stay: 1" in client.get("/studies/1").text
+
+
+def test_a_photograph_that_is_gone_from_the_disk_is_said_to_be(records):
+    client = open_page(records)
+    drop(client, EYE.read_bytes(), patient="77", eye="left")
+    for _ in range(2):
+        assert "/studies/1/photographs/" in client.get("/studies/1").text
+    (sha256,) = records.store.list_hashes()
+    records.store.remove_file(sha256)
+    page = client.get("/studies/1").text
+    assert "1 photographs cannot be read from the disk" in page
+    assert "/studies/1/photographs/" not in page
+
+
+def test_a_dropped_picture_does_not_claim_that_nothing_is_written_in_it(records):
+    drop(open_page(records), EYE.read_bytes(), patient="77", eye="left")
+    (sha256,) = records.store.list_hashes()
+    assert "BurnedInAnnotation" not in DicomFile.open(records.store.read_file(sha256)).dataset
+
+
+def test_an_administrator_erases_a_patient_and_reads_the_log(records, service):
+    client = open_page(records)
+    drop(client, EYE.read_bytes(), patient="Garcia-4711", eye="left")
+    grade_all(records, service)
+    assert decide(client, kind="overrule", outcome="refer", reason="Garcia").status_code == 303
+    form = {"token": token_of(client), "confirm": "yes"}
+    assert client.post("/studies/1/erasure", data=form).status_code == 303
+    assert records.worklist.list_studies() == []
+    assert "erase study" in client.get("/audit").text
+    kept = b"".join(
+        one.read_bytes() for one in records.store.folder.parent.rglob("*") if one.is_file()
+    )
+    assert b"Garcia" not in kept
+
+
+def test_a_wider_address_needs_tls_accounts_and_a_name(tmp_path):
+    def refuse(match, *, has_accounts=True, **more):
+        with pytest.raises(InvalidInput, match=match):
+            PageAddress("0.0.0.0", **more).check(has_accounts=has_accounts)
+
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=clinic"]
+    pair = [tmp_path / "clinic.pem", tmp_path / "clinic.key"]
+    subprocess.run([*make, "-out", pair[0], "-keyout", pair[1]], check=True, capture_output=True)
+    tls = {"certificate": pair[0], "key": pair[1]}
+    refuse("in the clear")
+    refuse("no account", has_accounts=False, **tls)
+    refuse("is not known", **tls)
+    refuse("cannot be used", names=("clinic",), certificate=pair[1], key=pair[0])
+    PageAddress("0.0.0.0", names=("clinic",), **tls).check(has_accounts=True)
+    PageAddress().check(has_accounts=False)
+
+
+def test_the_commands_make_accounts_and_serve_the_page(records, tmp_path):
+    folder = records.store.folder.parent
+    command = [sys.executable, "-m", "drdeploy", "clinic"]
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    short = CliRunner().invoke(
+        cli, ["account", "add", str(folder), "ana", "--role", "grader"], input="short\n"
+    )
+    assert isinstance(short.exception, InvalidInput)
+    made = CliRunner().invoke(
+        cli, ["account", "add", str(folder), "ana", "--role", "grader"], input=f"{PASSWORD}\n"
+    )
+    assert made.exit_code == 0, made.output
+    assert records.accounts.check_password("ana", PASSWORD).role == "grader"
+    lock = records.make_grading_lock()
+    assert lock.acquire()
+    with subprocess.Popen(
+        [*command, "serve", folder, "--port", "0", "--until-stdin-closes"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True,
+    ) as process:  # fmt: skip
+        address = re.search(r"http://\S+", process.stdout.readline())[0]
+        with urllib.request.urlopen(address) as answer:
+            assert answer.url.endswith("/sign-in")
+        process.stdin.close()
+        assert process.wait(60) == 0
+        assert "another program grades" in process.stderr.read()
+
+
+def test_every_text_of_the_page_is_there_in_portuguese(records):
+    from importlib.resources import files
+
+    folder = files("drdeploy.clinic.page") / "templates"
+    texts = {
+        text
+        for file in folder.iterdir()
+        for text in re.findall(r"""_\(["']([^"'~]+)["']\)""", file.read_text("utf-8"))
+    }
+    assert len(texts) > 60
+    for file in PAGE.glob("*.py"):
+        texts |= {*re.findall(r'HTTPException\(\d+, "([^"]+)"', file.read_text("utf-8"))}
+    script = (PAGE / "static" / "page.js").read_text("utf-8")
+    assert {*TEXTS_OF_SCRIPT} == {*re.findall(r'texts\["([^"]+)"\]', script)}
+    texts |= {
+        StudyChanged().sentence,
+        f"The program ended {MAX_GRADING_ATTEMPTS} times while it graded this study.",
+        *(
+            records.store._make_error(what).sentence
+            for what in ("is missing", "has changed on the disk")
+        ),
+    }
+    assert {*texts, *TEXTS_OF_SCRIPT, *SENTENCES_OF_HTTP.values()} - set(_PORTUGUESE) == set()
+    page = open_page(records).get("/?language=pt").text
+    assert 'lang="pt-BR"' in page
+    assert "Para uso em pesquisa. Não é um dispositivo médico." in page
+
+
+def test_an_error_with_one_study_leaves_no_other_one_running():
+    done = []
+
+    def grade_study(study):
+        if study == 0:
+            raise ValueError
+        time.sleep(0.05)
+        done.append(study)
+
+    grader = SimpleNamespace(list_due_studies=lambda: range(5), grade_study=grade_study)
+    pool = GradingPool(grader, 2)
+    with pytest.raises(ValueError):  # noqa: PT011 - it has no text
+        pool.grade_due_studies()
+    assert sorted(done) == [1, 2, 3, 4]
+    pool.stop()
+
+
+def test_a_pool_that_is_stopped_grades_no_further_study_and_does_not_hang():
+    done, stopping = [], threading.Event()
+
+    def grade_study(study):
+        stopping.wait(5)
+        done.append(study)
+
+    grader = SimpleNamespace(list_due_studies=lambda: range(5), grade_study=grade_study)
+    pool = GradingPool(grader, 1)
+    thread = threading.Thread(target=pool.grade_due_studies, daemon=True)
+    thread.start()
+    while pool._pool._work_queue.qsize() != 4:
+        time.sleep(0.01)
+    threading.Timer(0.1, stopping.set).start()
+    pool.stop()
+    thread.join(5)
+    assert (done, thread.is_alive()) == ([0], False)
+
+
+def test_probabilities_have_words():
+    words = [choose_word(share) for share in (1, 0.95, 0.7, 0.5, 0.2, 0.0)]
+    assert words[0] == "virtually certain"
+    assert len(set(words)) == 6
+
+
+class OneEndpoint:
+    """SageMaker with one endpoint, which answers as our images do."""
+
+    def __init__(self, service, digest):
+        self._service = service
+        self._model = ModelFacts("grader", digest, "int8", "packaged", "onnxruntime")
+
+    def invoke(self, name, body, *, content_type):
+        assert (name, content_type) == ("eyes", "image/jpeg")
+        answer = make_json_answer(
+            self._service.infer([body]), manifest=self._service.manifest, model=self._model,
+            container=ContainerFacts("c", 1), request_latency_s=0.0,
+        )  # fmt: skip
+        return SimpleNamespace(outcome="ok", error="", body=msgspec.json.encode(answer))
+
+
+def test_an_endpoint_grades_as_this_machine_does_and_another_model_is_refused(service):
+    artifact = service.classifier.artifact
+    images = [WORST.read_bytes(), WARM_UP_PHOTOGRAPH.read_bytes()]
+    asked = EndpointService(
+        service.classifier, hosting=OneEndpoint(service, artifact.digest), endpoint="eyes"
+    )
+    for mine, theirs in zip(service.infer(images), asked.infer(images), strict=True):
+        assert theirs.ungradable == mine.ungradable
+        assert theirs.is_unlike_training == mine.is_unlike_training
+        if mine.prediction is not None:
+            assert theirs.prediction.index == mine.prediction.index
+            assert theirs.prediction.probabilities == pytest.approx(
+                mine.prediction.probabilities, abs=1e-4
+            )
+    other = EndpointService(
+        service.classifier, hosting=OneEndpoint(service, "0" * 64), endpoint="eyes"
+    )
+    with pytest.raises(PredictionFailed, match="not the one in the artifact"):
+        other.infer(images)

@@ -1,0 +1,416 @@
+"""A clinic's records in SQLite and PostgreSQL: complete, chained, and erased without a trace."""
+
+import os
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+import pytest
+
+if os.environ.get("CI") != "true":  # CI has it
+    pytest.importorskip("sqlalchemy", reason="needs the extra clinic")
+
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from typer.testing import CliRunner
+
+from drdeploy.cli.clinic import app
+from drdeploy.clinic.records import ClinicRecords
+from drdeploy.clinic.records.schema import METADATA
+from drdeploy.errors import AnalysisError, ClinicError, InvalidInput, StudyChanged, UnsupportedImage
+from drdeploy.photograph_names import PhotographNames
+
+PATIENT = "clinic\nGarcia-4711"
+
+
+def open_again(records, folder=None):
+    """The same records in another program."""
+    url = records._engine.url.render_as_string(hide_password=False)
+    own = records.store.folder.parent
+    is_sqlite = records._engine.dialect.name == "sqlite" and folder is None
+    return ClinicRecords.open(
+        folder or own, names=records.names, database=None if is_sqlite else url
+    )
+
+
+def add(records, content=b"photograph", *, patient=PATIENT, number="1"):
+    return records.add_photograph(
+        content, patient=patient, study_uid="1.2.3", sop_instance_uid=f"1.2.3.{number}"
+    )
+
+
+def grade(records, **more):
+    (study,) = records.list_due_studies(float("inf"))
+    return records.record_grading(
+        study,
+        outcome="refer",
+        eyes={},
+        results={"report": b"about Garcia", "bundle": b"{}"},
+        destinations=[("stow https://a", ["report"]), ("post https://f", ["bundle"])],
+        with_photographs=["stow https://a"],
+        **more,
+    )
+
+
+def test_the_migrations_make_the_tables_of_the_schema(records):
+    with records._engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        differences = compare_metadata(context, METADATA)
+    assert [one for one in differences if "alembic_version" not in str(one)] == []
+
+
+def test_a_photograph_that_comes_again_changes_nothing_and_another_of_its_name_is_refused(records):
+    assert add(records)
+    assert not add(records)
+    with pytest.raises(UnsupportedImage, match="same SOP Instance UID"):
+        add(records, b"another")
+    assert [len(one.photographs) for one in records.list_due_studies(float("inf"))] == [1]
+    assert len(list(records.store.list_hashes())) == 1
+
+
+def test_a_photograph_that_arrives_during_grading_makes_the_study_due_again(records):
+    add(records)
+    (study,) = records.list_due_studies(float("inf"))
+    add(records, b"second", number="2")
+    assert not records.record_grading(
+        study, outcome="refer", eyes={}, results={}, destinations=[], with_photographs=[]
+    )
+    assert grade(records)
+    (listed,) = records.list_studies()
+    assert listed["deliveries"] == {"queued": 4}  # two photographs, a report and a bundle
+
+
+def test_a_study_on_which_the_program_dies_comes_last_and_is_left_alone_after_five_times(records):
+    add(records)
+    (study,) = records.list_due_studies(float("inf"))
+    assert records.count_grading_attempt(study)
+    records.add_photograph(b"later", patient="c\n2", study_uid="1.9", sop_instance_uid="2.9")
+    due = [one.number for one in records.list_due_studies(float("inf"))]
+    assert due == [study.number + 1, study.number]
+    (later,) = [one for one in records.list_due_studies(float("inf")) if one.number != study.number]
+    assert records.erasure.erase_patient("c\n2") == 1
+    assert not records.count_grading_attempt(later)
+    tries = [records.count_grading_attempt(study) for _ in range(5)]
+    assert tries == [True, True, True, True, False]
+    (listed,) = records.list_studies()
+    assert (listed["state"], records.list_due_studies(float("inf"))) == ("failed", [])
+    assert "ended 5 times" in listed["reason"]
+    assert records.requeue_failures() == 1
+    assert records.list_due_studies(float("inf"))
+
+
+def test_the_audit_log_cannot_be_changed_and_a_forced_change_shows(records):
+    add(records)
+    grade(records)
+    entries, _ = records.verify_audit_log()
+    assert entries == 2
+    for change in ("UPDATE audit SET who = 'me'", "DELETE FROM audit"):
+        with (
+            pytest.raises(DBAPIError, match="only grows"),
+            records._engine.begin() as connection,
+        ):
+            connection.execute(text(change))
+    with records._engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.execute(text("DROP TRIGGER audit_refuses_update"))
+        else:
+            connection.execute(text("ALTER TABLE audit DISABLE TRIGGER ALL"))
+        connection.execute(text("UPDATE audit SET who = 'me' WHERE number = 1"))
+    with pytest.raises(AnalysisError, match="Entry 1 of the audit log"):
+        records.verify_audit_log()
+
+
+def test_erasure_leaves_no_byte_of_the_photograph_or_the_patient(records, tmp_path):
+    add(records, b"pixels of Garcia")
+    add(records, b"pixels of another", patient="clinic\nother", number="9")
+    for study in records.list_due_studies(float("inf")):
+        records.record_grading(
+            study, outcome="refer", eyes={}, results={"report": b"about Garcia"},
+            destinations=[("stow https://a", ["report"])], with_photographs=["stow https://a"],
+        )  # fmt: skip
+    assert records.erasure.erase_patient(PATIENT) == 1
+    assert records.erasure.erase_patient(PATIENT) == 0
+    assert [one["deliveries"] for one in records.list_studies()] == [{"queued": 2}]
+    assert records.verify_audit_log()[0] == 5
+    kept = b"".join(one.read_bytes() for one in tmp_path.rglob("*") if one.is_file())
+    assert b"pixels of another" in kept
+    if records._engine.dialect.name == "sqlite":
+        assert b"other" in kept
+    assert b"Garcia-4711" not in kept
+    assert b"pixels of Garcia" not in kept
+
+
+def test_a_study_without_a_patient_number_is_erased_by_its_identifier(records):
+    add(records, patient="1.2.3")
+    add(records, b"other", patient="\n4711", number="2")
+    with pytest.raises(InvalidInput, match="of 2 patients"):
+        records.erasure.erase_study("1.2.3")
+    assert records.erasure.erase_patient("\n4711") == 1
+    assert [records.erasure.erase_study("1.2.3") for _ in range(2)] == [1, 0]
+    assert not list(records.store.list_hashes())
+
+
+def test_the_same_number_of_another_issuer_is_counted_and_stays(tmp_path):
+    folder = tmp_path / "records"
+    records = ClinicRecords.open(folder, names=PhotographNames(b"k" * 32))
+    for place, patient in enumerate(("\n47_1a", "A\n47_1a", "B\n47_1a", "B\n47x1a", "B\n47_1A")):
+        records.add_photograph(
+            b"%d" % place, patient=patient, study_uid=f"1.{place}", sop_instance_uid=f"2.{place}"
+        )
+    records.close()
+
+    def erase(*options):
+        return CliRunner().invoke(app, ["erase", str(folder), *options])
+
+    first = erase("--patient", "47_1a")
+    assert first.exit_code == 0
+    said = " ".join(first.output.split())
+    assert "1 studies deleted" in said
+    assert "2 studies of the same number under another issuer were not deleted" in said
+    second = str(erase("--patient", "47_1a").exception)
+    assert "no study of this patient, but 2 studies of the same number under" in second
+    assert "of the same number" not in str(erase("--patient", "nobody").exception)
+    assert "--patient too" in str(erase("--study", "1.1", "--issuer", "A").exception)
+    assert "1 studies deleted" in erase("--study", "1.1").output
+    assert "no study with this identifier" in str(erase("--study", "1.1").exception)
+
+
+def test_files_of_a_killed_program_are_removed_and_a_changed_one_is_not_sent(records):
+    add(records)
+    grade(records)
+    records.store.add_file(b"of a killed program")
+    assert records.erasure.remove_unused_files() == 1
+    (sha256,) = records.store.list_hashes()
+    records.store._path_of(sha256).write_bytes(b"changed")
+    with pytest.raises(ClinicError, match="has changed on the disk"):
+        records.deliveries.load(records.deliveries.list_due()[0])
+
+
+def test_records_of_a_newer_version_are_refused(records, tmp_path):
+    with records._engine.begin() as connection:
+        present = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    url = records._engine.url.render_as_string(hide_password=False)
+    with pytest.raises(ClinicError, match="newer version"):
+        ClinicRecords.open(tmp_path, names=records.names, database=url)
+    with records._engine.begin() as connection:
+        connection.execute(text(f"UPDATE alembic_version SET version_num = '{present}'"))
+
+
+def test_a_late_word_about_an_old_delivery_or_study_changes_nothing_new(records):
+    add(records)
+    grade(records)
+    old = records.deliveries.list_due()[1:]
+    add(records, b"second", number="2")
+    (study,) = records.list_due_studies(float("inf"))
+    add(records, b"third", number="3")
+    records.record_failure(study, "It failed before the third photograph came.")
+    assert [one.number for one in records.list_due_studies(float("inf"))] == [study.number]
+    grade(records)
+    for number in old:
+        records.deliveries.record_delivery(number, name="n", destination="d")
+    assert records.list_studies()[0]["deliveries"] == {"queued": 5}
+
+
+def test_one_program_grades_the_studies_of_a_database_whatever_folder_it_names(records, tmp_path):
+    link = tmp_path / "same records"
+    link.symlink_to(records.store.folder.parent)
+    url = records._engine.url.render_as_string(hide_password=False)
+    is_sqlite = records._engine.dialect.name == "sqlite"
+    again = ClinicRecords.open(link, names=records.names, database=None if is_sqlite else url)
+    first, second = records.make_grading_lock(), again.make_grading_lock()
+    assert first.acquire()
+    assert second.is_taken()
+    assert not second.acquire()
+    assert not second.keep()
+    assert first.keep()
+    first.release()
+    assert not second.is_taken()
+    assert second.acquire()
+    assert not first.keep()
+    second.release()
+    again.close()
+
+
+def test_a_program_whose_connection_broke_does_not_grade_while_another_does(postgres, tmp_path):
+    def open_records():
+        return ClinicRecords.open(
+            tmp_path, names=PhotographNames(b"k" * 32), database=postgres, who="test"
+        )
+
+    mine, other = open_records(), open_records()
+    first, second = mine.make_grading_lock(), other.make_grading_lock()
+    assert first.acquire()
+    ended = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+    with other._engine.begin() as connection:
+        connection.execute(text(ended))
+    assert first.keep()  # nobody else has it: taken again
+    with other._engine.begin() as connection:
+        connection.execute(text(ended))
+    assert second.acquire()
+    assert not first.keep()
+    second.release()
+    assert first.keep()
+    with mine._engine.begin() as connection:
+        connection.execute(METADATA.tables["photograph_folders"].delete())
+    for one in (first, mine, other):
+        (one.release if one is first else one.close)()
+
+
+def test_records_whose_photographs_lie_in_another_folder_are_refused(records, tmp_path):
+    if records._engine.dialect.name == "sqlite":
+        url = f"sqlite:///{tmp_path}/a.db"
+        records = ClinicRecords.open(tmp_path / "first", names=records.names, database=url)
+    add(records)
+    with pytest.raises(ClinicError, match="lie in another folder"):
+        open_again(records, tmp_path / "second")
+    open_again(records, records.store.folder.parent).close()
+    # A database of an older version has no word of its folder: the photographs tell.
+    with records._engine.begin() as connection:
+        connection.execute(METADATA.tables["photograph_folders"].delete())
+    with pytest.raises(ClinicError, match="lie in another folder"):
+        open_again(records, tmp_path / "second")
+    open_again(records, records.store.folder.parent).close()
+
+
+class OneRefused(BaseHTTPRequestHandler):
+    """A FHIR server that refuses the first bundle."""
+
+    statuses: ClassVar[list[int]] = []
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(self.statuses.pop() if self.statuses else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_what_a_server_or_the_network_refuses_does_not_hold_up_the_rest(records):
+    from drdeploy.clinic.intake import ResultSender
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), OneRefused) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        OneRefused.statuses[:] = [422]
+        add(records)
+        (study,) = records.list_due_studies(float("inf"))
+        # No DICOM file, an unknown host, and a server that refuses the first of two bundles.
+        records.record_grading(
+            study, outcome="refer", eyes={}, results={"report": b"no DICOM", "bundle": b"{}"},
+            destinations=[
+                ("send A@127.0.0.1:9", ["report"]), ("send A@no.such.invalid:104", ["report"]),
+                (f"post {url}", ["bundle"]), (f"post {url}", ["bundle"]),
+            ],
+            with_photographs=[],
+        )  # fmt: skip
+        assert ResultSender(records).send_due_deliveries() == 1
+        server.shutdown()
+    assert records.list_studies()[0]["deliveries"] == {"delivered": 1, "refused": 3}
+
+
+def test_the_pause_of_a_destination_that_never_answers_stays_finite(records):
+    assert records.deliveries.postpone("stow https://a", attempts=5000, reason="") == 600
+
+
+def test_photographs_of_another_database_are_not_taken_for_left_behind(tmp_path):
+    names = PhotographNames(b"k" * 32)
+    other = ClinicRecords.open(tmp_path / "r", names=names, database=f"sqlite:///{tmp_path}/a.db")
+    add(other)
+    other.close()
+    with pytest.raises(ClinicError, match="belong to records in another database"):
+        ClinicRecords.open(tmp_path / "r", names=names)
+    assert len(list(other.store.list_hashes())) == 1
+
+
+def test_half_written_photographs_of_a_killed_program_are_removed(records):
+    add(records)
+    (sha256,) = records.store.list_hashes()
+    draft = records.store.folder / sha256[:2] / f".{sha256}.dcm.abcdefgh.part"
+    draft.write_bytes(b"half")
+    records.erasure.remove_unused_files()
+    assert not draft.exists()
+
+
+def test_two_graders_cannot_both_decide_and_a_decision_is_erased(records):
+    """On PostgreSQL, too, where two transactions can run at the same time."""
+    add(records)
+    grade(records)
+    (seen,) = records.worklist.list_studies()
+
+    def decide(who):
+        try:
+            records.worklist.decide(
+                seen, who=who, kind="overrule", outcome="refer", grades={"left": None}, reason="r"
+            )
+        except StudyChanged:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(decide, "abcd")) == [False, False, False, True]
+    (study,) = records.worklist.list_studies()
+    assert study.decision.grades == {"left": None}
+    records.worklist.undo(study.number, "me", study.decision.decided_s)
+    assert decide("me")
+    assert records.accounts.set_account("ana", "grader", "four words of a nurse")
+    assert records.accounts.check_password("ana\0", "four words of a nurse") is None
+    assert records.accounts.check_password("ana", "four words of a nurse").role == "grader"
+    assert records.accounts.remove_account("ana")
+    assert records.erasure.erase_patient(PATIENT) == 1
+    assert not decide("late")
+    assert records.verify_audit_log()[0]
+
+
+def test_a_decision_is_not_undone_while_a_new_photograph_waits_for_its_grade(records):
+    """Archives would get a page that says nothing, in place of what was decided."""
+    add(records)
+    grade(records)
+    (seen,) = records.worklist.list_studies()
+    records.worklist.decide(seen, who="a", kind="accept", outcome="refer", grades={}, reason="")
+    decided_s = records.worklist.find_study(seen.number).decision.decided_s
+    before = records.list_studies()[0]["deliveries"]
+
+    def decide_while_a_photograph_arrives(kind, content, study, changed_s):
+        add(records, b"second", number="2")
+        return b"of one photograph"
+
+    for _ in range(2):  # it arrives meanwhile, and then it waits
+        with pytest.raises(StudyChanged):
+            records.worklist.undo(seen.number, "a", decided_s, decide_while_a_photograph_arrives)
+    assert records.list_studies()[0]["deliveries"] == before
+
+
+def test_a_database_that_another_program_keeps_writing_to_is_given_up(tmp_path, monkeypatch):
+    opened = ClinicRecords.open(tmp_path, names=PhotographNames(b"k" * 32))
+    monkeypatch.setattr("drdeploy.clinic.records.database.BUSY_S", 0.2)
+    other = sqlite3.connect(tmp_path / "records.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(OperationalError, match="locked"):
+        add(opened)
+    other.execute("COMMIT")
+    assert add(opened)
+    other.close()
+    opened.close()
+
+
+def test_erasure_says_if_bytes_are_left_in_the_log_of_sqlite(tmp_path, monkeypatch):
+    monkeypatch.setattr("drdeploy.clinic.records.database.BUSY_S", 0.2)
+    opened = ClinicRecords.open(tmp_path, names=PhotographNames(b"k" * 32))
+    add(opened)
+    reader = sqlite3.connect(tmp_path / "records.sqlite")
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM studies").fetchall()
+    with pytest.raises(ClinicError, match="still has some of their bytes"):
+        opened.erasure.erase_patient(PATIENT)
+    reader.close()
+    assert opened.erasure.erase_patient(PATIENT) == 0  # empties the log
+    kept = b"".join(one.read_bytes() for one in tmp_path.rglob("*") if one.is_file())
+    assert b"Garcia" not in kept
+    opened.close()

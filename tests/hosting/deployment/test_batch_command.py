@@ -1,0 +1,194 @@
+"""`drdeploy batch run` grades as InvokeEndpoint does, and lists what fails with its reason."""
+
+import csv
+import json
+
+import pytest
+from botocore.exceptions import ClientError
+from local_aws import Aws
+from photographs import photograph
+from tiny_models import onnx_artifact
+from typer.testing import CliRunner
+
+from drdeploy.cli.app import build_app
+from drdeploy.errors import EndpointError, InvalidInput
+from drdeploy.hosting.local import LocalService
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DRDEPLOY_LOCAL_HOME", str(home))
+        with LocalService(0, isolation="process") as service:
+            yield service.url
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return onnx_artifact(tmp_path_factory.mktemp("tiny")).with_name("model.tar.gz")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"eye{number}.jpg").write_bytes(photograph(256, seed=number))
+    (folder / "scan.png").write_bytes(photograph(256, kind="PNG"))
+    (folder / "torn.jpg").write_bytes(photograph(256)[:200])
+    (folder / "empty.jpg").write_bytes(b"")
+    return folder
+
+
+def run(*arguments):
+    return CliRunner().invoke(build_app(), [*map(str, arguments)])
+
+
+def parse(result):
+    assert result.exit_code in {0, 1}, result.output
+    return json.loads(result.stdout)
+
+
+def without_times(answer):
+    times = ("requestLatency", "predictionLatency", "timing", "container")
+    return {name: value for name, value in answer.items() if name not in times}
+
+
+def test_a_job_answers_as_an_endpoint_does_and_lists_the_same_failures(
+    url, archive, folder, tmp_path
+):
+    table = tmp_path / "rows.csv"
+    command = ("batch", "run", folder, "--artifact", archive, "--endpoint-url", url, "--names")
+    printed = parse(run(*command, "--csv", table, "--json"))
+    assert printed["status"] == "Failed"
+    rows = {row["image"].rpartition("/")[2]: row for row in printed["results"]}
+    with table.open(newline="") as file:
+        assert [line["error"] for line in csv.DictReader(file)] == [
+            row["error"] for row in printed["results"]
+        ]
+    aws = Aws.at(url)
+    uploaded = aws.s3.put_object(Bucket="drdeploy", Key="tiny.tar.gz", Body=archive.read_bytes())[
+        "ResponseMetadata"
+    ]["HTTPStatusCode"]
+    assert uploaded == 200
+    endpoint = aws.endpoint(
+        url="s3://drdeploy/tiny.tar.gz", InstanceType="ml.m5.large", InitialInstanceCount=1
+    )
+    keys = aws.s3.list_objects_v2(Bucket="drdeploy", Prefix=f"batch/{printed['job']}/")["Contents"]
+    outputs = [one["Key"] for one in keys]
+    assert [key for key in outputs if "/input/" in key] == []
+    answered = 0
+    for number, path in enumerate(sorted(folder.iterdir())):
+        key = f"batch/{printed['job']}/output/{number:06d}.out"
+        try:
+            invoked = aws.invoke(endpoint, path.read_bytes(), ContentType="application/x-image")
+        except ClientError as err:
+            message = json.loads(err.response["OriginalMessage"])["error"]["message"]
+            assert rows[path.name]["error"] == message
+            assert key not in outputs
+            continue
+        written = json.loads(aws.s3.get_object(Bucket="drdeploy", Key=key)["Body"].read())
+        assert without_times(written) == without_times(invoked)
+        assert rows[path.name]["probabilities"] == invoked["predictions"][0]
+        answered += 1
+    assert answered == 4
+
+
+def test_photographs_in_s3_are_graded_where_they_lie(url, archive):
+    s3 = Aws.at(url).s3
+    s3.create_bucket(Bucket="eyes")
+    for number in range(2):
+        s3.put_object(Bucket="eyes", Key=f"day/{number}.jpg", Body=photograph(256, seed=number))
+    printed = parse(
+        run("batch", "run", "s3://eyes/day", "-a", archive, "--endpoint-url", url, "--json")
+    )
+    assert printed["status"] == "Completed"
+    assert len(printed["results"]) == 2
+    assert printed["startup_s"] > 0
+    kept = s3.list_objects_v2(Bucket="eyes", Prefix="day/")["Contents"]
+    assert len(kept) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("s3://eyes/none/",), "holds no object"),
+        (("s3://eyes/day/", "here"), "A job has one s3://BUCKET/FOLDER/"),
+        (("s3://eyes/day/", "--artifact", "no.tar.gz"), "The artifact does not exist"),
+        (("nowhere",), "There is no such file or folder"),
+        (("s3://eyes/day/", "--instance-type", "ml.none"), "Member must satisfy enum value set"),
+    ],
+)
+def test_what_cannot_be_a_job_is_refused(url, archive, arguments, message):
+    s3 = Aws.at(url).s3
+    s3.create_bucket(Bucket="eyes")
+    s3.put_object(Bucket="eyes", Key="day/0.jpg", Body=photograph(256))
+    result = run("batch", "run", "-a", archive, *arguments, "--endpoint-url", url)
+    assert isinstance(result.exception, InvalidInput | EndpointError)
+    assert message in str(result.exception)
+
+
+def test_aws_needs_a_bucket_a_role_and_an_image_in_ecr(folder, monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.delenv("DRDEPLOY_ENDPOINT_URL", raising=False)
+    place = ()
+    for option, value in (("--bucket", "b"), ("--role", "arn:aws:iam::1:role/r"), ("--image", "")):
+        result = run("batch", "run", folder, "--region", "us-east-1", *place)
+        assert isinstance(result.exception, InvalidInput)
+        assert result.exception.where == option
+        place = (*place, option, value)
+
+
+LARGE = {"instance_type": "ml.m5.large"}
+
+
+def test_the_file_of_a_recommendation_describes_the_job(url, archive, folder, tmp_path):
+    file = tmp_path / "best.tfvars.json"
+    instances = {
+        "instance_type": "ml.m5.large",
+        "instance_count": 1,
+        "max_concurrent_transforms": 2,
+    }
+    file.write_text(json.dumps({"batch": instances}))
+    torn = [folder / name for name in ("torn.jpg", "empty.jpg")]
+    for one in torn:
+        one.unlink()
+    job = parse(
+        run("batch", "run", folder, "-a", archive, "--endpoint-url", url, "--variables", file,
+            "--json")
+    )["job"]  # fmt: skip
+    made = Aws.at(url).sagemaker.describe_transform_job(TransformJobName=job)
+    assert made["TransformResources"] == {"InstanceType": "ml.m5.large", "InstanceCount": 1}
+    assert made["MaxConcurrentTransforms"] == 2
+
+
+@pytest.mark.parametrize(
+    ("document", "arguments", "message"),
+    [
+        (
+            {"batch": {"instance_type": "ml.m5.large"}},
+            ["--concurrency", "2"],
+            "--concurrency would",
+        ),
+        ({"endpoint": {}}, [], "describes an endpoint"),
+        (
+            {"batch": {"instance_type": "ml.c5.large"}},
+            [],
+            "for transform jobs",
+        ),
+        ({"batch": {"instance_type": "ml.m5.large"}, "more": 1}, [], "and no other"),
+        (
+            {"batch": {"instance_type": "ml.m5.large", "max_concurrent_transforms": 101}},
+            [],
+            "less than or equal",
+        ),
+        ([], [], "the member `batch`"),
+    ],
+)
+def test_a_file_that_describes_no_job_is_refused(tmp_path, document, arguments, message):
+    file = tmp_path / "best.tfvars.json"
+    file.write_text(json.dumps(document))
+    result = run("batch", "run", tmp_path, "--variables", file, *arguments)
+    assert isinstance(result.exception, InvalidInput)
+    assert message in str(result.exception)

@@ -1,0 +1,61 @@
+import pytest
+
+from drdeploy.hosting.serving.capacity import Capacity
+from drdeploy.hosting.serving.settings import Settings
+from drdeploy.hosting.serving.worker_plan import choose_worker_and_thread_counts
+from drdeploy.units import MIB
+
+PLENTY = 64_000 * MIB
+
+
+@pytest.mark.parametrize("profile", ["lean", "classic"])
+@pytest.mark.parametrize(
+    ("vcpus", "workers"),
+    [(0.58, 1), (1.16, 1), (1.74, 1), (2.0, 2), (2.9, 2), (4.0, 4), (400, 128)],
+)
+def test_there_is_one_worker_per_whole_vcpu(profile, vcpus, workers):
+    settings = Settings(profile=profile, model_dir="nowhere")
+    memory_bytes = 1000 * PLENTY
+    assert choose_worker_and_thread_counts(settings, vcpus, memory_bytes).workers == workers
+
+
+@pytest.mark.parametrize(
+    ("vcpus", "expected"),
+    [(0.58, (1, 1, 1)), (1.16, (1, 2, 2)), (2.0, (2, 1, 1)), (2.9, (2, 2, 2)), (4.0, (4, 1, 1))],
+)
+def test_lean_workers_share_the_vcpus(vcpus, expected):
+    settings = Settings(profile="lean", model_dir="nowhere")
+    assert choose_worker_and_thread_counts(settings, vcpus, PLENTY) == Capacity(*expected)
+
+
+def test_each_classic_worker_has_threads_for_all_vcpus():
+    settings = Settings(profile="classic", model_dir="nowhere")
+    assert choose_worker_and_thread_counts(settings, 4.0, PLENTY).threads == 4
+
+
+@pytest.mark.parametrize(("memory_mb", "workers"), [(512, 1), (1024, 1), (1200, 2), (4096, 4)])
+def test_no_more_workers_than_fit_into_memory_beside_the_largest_image(
+    tmp_path, memory_mb, workers
+):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.onnx").write_bytes(bytes(8 * MIB))
+    settings = Settings(profile="lean", model_dir=str(tmp_path))
+    assert choose_worker_and_thread_counts(settings, 4.0, memory_mb * MIB).workers == workers
+
+
+def test_a_framework_takes_more_memory_than_a_lean_worker():
+    settings = Settings(profile="lean", runtime="tensorflow", model_dir="nowhere")
+    assert choose_worker_and_thread_counts(settings, 4.0, 3072 * MIB).workers == 2
+
+
+def test_settings_override_the_plan():
+    assert choose_worker_and_thread_counts(Settings(workers=3, concurrency=5), 2.0) == Capacity(
+        3, 5, 1
+    )
+
+
+def test_a_gpu_has_one_worker_that_asks_for_more_photographs_than_there_are_vcpus():
+    assert choose_worker_and_thread_counts(Settings(runtime="cuda"), 4.0) == Capacity(1, 8, 4)
+    assert choose_worker_and_thread_counts(
+        Settings(runtime="cuda", workers=2, concurrency=2), 4.0
+    ) == Capacity(2, 2, 2)
