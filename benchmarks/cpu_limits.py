@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drdeploy.statistics.means import median
+from drdeploy.statistics.percentiles import estimate_median
 from harness.limits import control_groups
 from harness.loaders import Spec
 from harness.models import forms_of
@@ -49,10 +49,11 @@ IDLE = (
 """Kinds of predictor under a CPU limit, their threads, and what idle threads do."""
 
 INTRODUCTION = """
-MobileNet in int8, the grader that ships, with decoded input: the prediction alone, in control
-groups with the kernel's quota.  *Now and then* is the median latency with a pause of 150 ms before
-each photograph; *photographs/s* is the throughput of as many threads as CPUs (rounded up).
-*spin* is ONNX Runtime's default; *chooses* is what our own path does.
+The model is the packaged grader, a MobileNet in int8.  Only the prediction is measured, with
+decoded input, in control groups with a CPU quota.  *Now and then* is the median latency with a
+pause of 150 ms before each photograph.  *Photographs/s* is the throughput with as many threads as
+CPUs, rounded up.  *Spin* is ONNX Runtime's default, and *chooses* is the setting that drdeploy
+chooses.
 """
 
 
@@ -105,7 +106,8 @@ def under_limits(page: Page, forms: Forms, options: Options, groups: ControlGrou
             kind, threads, idle = cell
             rows.append([
                 cpus, kind, threads or "own choice", idle,
-                written(median(latency[cell]).scaled(1e3), "ms"), written(median(throughput[cell])),
+                written(estimate_median(latency[cell]).multiplied_by(1e3), "ms"),
+                written(estimate_median(throughput[cell])),
             ])  # fmt: skip
             label = f"{kind} {idle} x{threads}" if threads else "drdeploy"
             lines.setdefault(label, []).append((cpus, float(np.median(throughput[cell]))))
@@ -149,7 +151,7 @@ def check_choice(
     ]
     page.targets += [
         Target(
-            f"own choice at {cpus:g} CPUs within 15 % of the best setting's {what}",
+            f"drdeploy's choice at {cpus:g} CPUs: {what} within 15 % of the best setting",
             (share.high or share.value or 0) >= SHARE_OF_BEST,
             written(share),
         )
@@ -188,7 +190,7 @@ def batches(page: Page, forms: Forms, options: Options) -> None:
     page.table(
         ["MobileNet", "batch", "per photograph", "x one at a time"],
         [
-            [precision, size, written(median(values).scaled(1e3), "ms"),
+            [precision, size, written(estimate_median(values).multiplied_by(1e3), "ms"),
              written(ratio(each[precision.split(",")[0], 1], values))]
             for (precision, size), values in each.items()
         ],
@@ -198,9 +200,9 @@ def batches(page: Page, forms: Forms, options: Options) -> None:
         key=lambda estimate: estimate.value or 0.0,
     )
     page.text(
-        "Threads that predict one photograph each already keep both cores busy.  The best batch "
-        f"is {written(gain)} x as fast as they are: "
-        + ("worth building." if (gain.low or 0) > 1.1 else "not worth the wait for a full batch.")
+        "Two threads that predict one photograph each already keep both cores busy.  "
+        f"The best batch is {written(gain)} times as fast as these threads, which "
+        + ("justifies batching." if (gain.low or 0) > 1.1 else "does not justify batching.")
     )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import stats
 
 from drdeploy.statistics import means as statistics
-from drdeploy.statistics.differences import difference_of_means, paired_ratio
+from drdeploy.statistics import percentiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,18 +92,30 @@ class EstimatedStatistic:
             shared = rng.lognormal(0, latencies.sigma, n)
             drawn = [sample * shared for sample in drawn]
         found = self.estimate(*drawn)
-        return found.has_interval and not found.excludes(self.truth(latencies))
+        return found.has_interval and not found.interval_excludes(self.truth(latencies))
 
 
 STATISTICS = (
-    EstimatedStatistic("mean", statistics.mean, lambda d: d.mean),
-    EstimatedStatistic("median", statistics.median, lambda d: d.quantile(0.5)),
-    EstimatedStatistic("ratio of means", statistics.ratio_of_means, lambda _: 1.0, samples=2),
-    EstimatedStatistic("ratio of medians", statistics.ratio_of_medians, lambda _: 1.0, samples=2),
-    EstimatedStatistic("paired ratio", paired_ratio, lambda _: 1.0, samples=2, is_paired=True),
-    EstimatedStatistic("difference of means", difference_of_means, lambda _: 0.0, samples=2),
+    EstimatedStatistic("mean", statistics.estimate_mean, lambda d: d.mean),
+    EstimatedStatistic("median", percentiles.estimate_median, lambda d: d.quantile(0.5)),
     EstimatedStatistic(
-        "p95", lambda x: statistics.percentile(x, 0.95), lambda d: d.quantile(0.95), (100,)
+        "ratio of means", statistics.estimate_ratio_of_means, lambda _: 1.0, samples=2
+    ),
+    EstimatedStatistic(
+        "ratio of medians", statistics.estimate_ratio_of_medians, lambda _: 1.0, samples=2
+    ),
+    EstimatedStatistic(
+        "paired ratio",
+        statistics.estimate_paired_ratio_of_means,
+        lambda _: 1.0,
+        samples=2,
+        is_paired=True,
+    ),
+    EstimatedStatistic(
+        "p95",
+        lambda x: percentiles.estimate_percentile(x, 0.95),
+        lambda d: d.quantile(0.95),
+        (100,),
     ),
 )
 
@@ -138,7 +150,7 @@ def main() -> int:
             )
             print(f"{latencies!s:22s}{cells}", flush=True)
     print(f"\n{outside} outside {100 * LEAST:.0f}-{100 * MOST:.0f} %")
-    short = statistics.percentile(np.arange(1.0, 11.0), 0.95)
+    short = percentiles.estimate_percentile(np.arange(1.0, 11.0), 0.95)
     print(f"p95 of 10 rows: {short.reason}")
     return int(outside > 0 and not options.smoke)
 

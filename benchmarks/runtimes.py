@@ -20,7 +20,7 @@ import numpy as np
 
 from drdeploy.grader.artifacts import open_artifact
 from drdeploy.grader.inference import InferenceService
-from drdeploy.statistics.means import median
+from drdeploy.statistics.percentiles import estimate_median
 from harness.loaders import Spec
 from harness.models import Forms, forms_of, photographs
 from harness.options import Options, parser_for, read_options
@@ -62,13 +62,14 @@ def main() -> int:
 
 
 INTRODUCTION = """
-One photograph of 224 x 224, already decoded: the prediction alone.  `keras` is `model.predict`, as
-the 2023 study; `signature` the same SavedModel called directly; `drdeploy` our whole
-path around ONNX Runtime.  MobileNet is the grader that ships, whose int8 form was accepted by the
-quantization verdict; VGG19 has random weights, so its latency is real and its grades mean nothing.
-bf16 is computed by OpenVINO alone (ONNX Runtime widens it to fp32).  The peak is what a matrix
-product of 1536 x 1536 reaches in that precision in the same rounds.  A round's value is its
-fastest call, which other work on the machine disturbs least.
+Only the prediction is measured, for one photograph of 224 x 224 pixels that is already decoded.
+`keras` is `model.predict`, which the 2023 study used.  `signature` calls the SavedModel directly.
+`drdeploy` is drdeploy's whole path around ONNX Runtime.  MobileNet is the packaged grader; its
+int8 form was accepted by the quantization verdict.  VGG19 has random weights, so its latency is
+valid but its grades mean nothing.  Only OpenVINO computes in bf16, because ONNX Runtime converts
+bf16 to fp32.  The peak is the speed of a matrix product of 1536 x 1536 in the same precision and
+the same rounds.  The value of a round is its fastest call, which other work on the machine
+disturbs least.
 """
 
 
@@ -89,10 +90,12 @@ def matrix(page: Page, forms: Forms, options: Options) -> None:
     page.text(f"## {forms.name}: prediction alone")
     peaks = {cell[1:]: 2 * 1536**3 / min(s) for cell, s in found.items() if cell[0] == "gemm"}
     rows, bars = [], []
-    for cell in sorted((c for c in found if c[0] != "gemm"), key=lambda c: median(found[c]).value):
+    for cell in sorted(
+        (c for c in found if c[0] != "gemm"), key=lambda c: estimate_median(found[c]).value
+    ):
         kind, precision, threads = cell
-        latency = median(found[cell]).scaled(1e3)
-        speed = forms.flop / median(found[cell]).value
+        latency = estimate_median(found[cell]).multiplied_by(1e3)
+        speed = forms.flop / estimate_median(found[cell]).value
         rows.append([
             kind, precision, threads, written(latency, "ms"), f"{speed / 1e9:.0f}",
             f"{100 * speed / peaks[precision, threads]:.0f} %",

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drdeploy.grader.inference import InferenceService
-from drdeploy.grader.synthetic.photograph import synthetic_photograph
-from drdeploy.statistics.means import median
+from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
+from drdeploy.statistics.percentiles import estimate_median
 from harness.load import closed_loop, request_of
 from harness.models import forms_of
 from harness.options import Options, parser_for, read_options
@@ -36,9 +36,9 @@ SECONDS = 1.0
 UNCOUNTED = 3
 
 INTRODUCTION = """
-MobileNet in fp32 on ONNX Runtime; a painted photograph of 224 x 224 as JPEG; one client on a kept
-connection.  *In process* decodes, checks, transforms and predicts without a server; *model alone*
-is the prediction within the same calls.
+The model is MobileNet in fp32 on ONNX Runtime.  One client sends a painted photograph of 224 x
+224 pixels as JPEG over one connection that stays open.  *In process* decodes, checks, transforms
+and predicts without a server.  *Model alone* is the prediction within the calls in process.
 """
 
 
@@ -47,21 +47,24 @@ def main() -> int:
     options = read_options(parser_for(__doc__))
     page = Page("server_overhead", "Overhead of the server", INTRODUCTION, options)
     model = forms_of("mobilenet").fp32
-    photograph = synthetic_photograph(1, width_px=224, height_px=224)
+    photograph = paint_synthetic_photograph(1, width_px=224, height_px=224)
     service = InferenceService.load(model)
     with ExitStack() as stack:
         port = stack.enter_context(running(ours("lean", model), photograph)).port
         found = interleaved(ways(service, port, photograph, options), options.budget.rounds)
     served, local = (np.array(found[name]) for name in ("over loopback", "in process"))
-    overhead = median(served[:, 0] - local[:, 0])
+    overhead = estimate_median(served[:, 0] - local[:, 0])
     page.table(
         ["way", "median of a round"],
         [
-            ["over loopback", written(median(served[:, 0]), "ms")],
-            ["in process", written(median(local[:, 0]), "ms")],
-            ["model alone", written(median(local[:, 1]), "ms")],
+            ["over loopback", written(estimate_median(served[:, 0]), "ms")],
+            ["in process", written(estimate_median(local[:, 0]), "ms")],
+            ["model alone", written(estimate_median(local[:, 1]), "ms")],
             ["server's share: over loopback - in process", written(overhead, "ms")],
-            ["over loopback - model alone", written(median(served[:, 0] - local[:, 1]), "ms")],
+            [
+                "over loopback - model alone",
+                written(estimate_median(served[:, 0] - local[:, 1]), "ms"),
+            ],
         ],
     )
     page.rows += [

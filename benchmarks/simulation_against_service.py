@@ -22,18 +22,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from drdeploy.study.measurements.load import Measurements, load
+from drdeploy.study.measurements.load import Measurements, load_results_folder
 from drdeploy.study.recommendation.configurations import (
-    OPEN_LOOP,
     MeasuredConfiguration,
-    measured_configurations,
+    collect_measured_configurations,
 )
 from drdeploy.study.recommendation.simulation.outcome import SimulatedStart
 from drdeploy.study.recommendation.simulation.serverless import (
     SimulatedScaling,
     simulate_serverless,
 )
-from drdeploy.study.recommendation.traffic.arrivals import Arrivals
+from drdeploy.study.recommendation.traffic import Arrivals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,8 +63,10 @@ def main() -> int:
     if not options.results.exists():
         print(f"nothing to compare in {options.results}: run the study open-loop first")
         return 0
-    measurements = load(options.results)
-    by_configuration = {one.configuration: one for one in measured_configurations(measurements)}
+    measurements = load_results_folder(options.results)
+    by_configuration = {
+        one.configuration: one for one in collect_measured_configurations(measurements)
+    }
     print("trial | n | cold: measured, simulated | p95: measured, simulated | refused: both")
     is_close = [
         compare(str(trial), rows, measured_on, options.idle, seeds)
@@ -79,7 +80,7 @@ def main() -> int:
 def open_loops(measurements: Measurements) -> list[tuple[object, pd.DataFrame]]:
     """The trials with arrivals of their own, in a stable order."""
     frame = measurements.frame
-    return list(frame[frame["scenario"] == OPEN_LOOP].groupby("trial", sort=True))
+    return list(frame[frame["scenario"] == "open-loop"].groupby("trial", sort=True))
 
 
 def configuration_of(

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from drdeploy.hosting.local.instances.cgroups import find_control_groups
-from drdeploy.hosting.local.instances.processes import ENTER_GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
 
 MEMORY_MB = 6144
 """Memory is not measured here: this is enough for every process."""
+
+ENTER_GROUPS = 'for file in $1; do echo $$ > "$file" || exit 125; done; shift; exec "$@"'
+"""A shell script that enters control groups and then becomes the command."""
 
 
 @contextmanager

@@ -123,11 +123,11 @@ def _openvino(spec: Spec, model: object = None) -> Predict:
 def _drdeploy(spec: Spec) -> Predict:
     from drdeploy.grader.artifacts import open_artifact
     from drdeploy.grader.runtimes.classifier import Classifier
-    from drdeploy.grader.runtimes.load import load_runtime
+    from drdeploy.grader.runtimes.load import load_model_in_runtime
 
     artifact = open_artifact(Path(spec.model))
     runtime: Any = spec.runtime
-    loaded = load_runtime(artifact, runtime=runtime, threads=spec.threads or None)
+    loaded = load_model_in_runtime(artifact, runtime=runtime, threads=spec.threads or None)
     classifier = Classifier(artifact, loaded)
     batch = _batch(spec)
     return lambda: classifier.predict(batch)

@@ -9,6 +9,7 @@ changes nothing else.  VGG19 has random weights: its latency is real, its grades
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from drdeploy.grader.box import FOLDER, NAME
-from drdeploy.grader.synthetic.photograph import synthetic_photograph
+from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
 from harness.options import BUILD, ROOT
 
 if TYPE_CHECKING:
@@ -82,31 +83,32 @@ def photographs() -> list[bytes]:
     real = sorted((SHARED / "idrid_512" / "train").glob("*.jpg"))[:CALIBRATION_IMAGES]
     if real:
         return [file.read_bytes() for file in real]
-    return [synthetic_photograph(seed, width_px=512, height_px=512)
+    return [paint_synthetic_photograph(seed, width_px=512, height_px=512)
             for seed in range(SYNTHETIC_IMAGES)]  # fmt: skip
 
 
 def build(name: str) -> None:
     """Write all forms of one network."""
     folder = BUILD / "models" / name
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run has left
+    folder.mkdir(parents=True)
     network = _mobilenet(folder) if name == "mobilenet" else _vgg19(folder)
     network.save(folder / "model.keras")
-    from drdeploy.grader.networks.convert import convert_to_saved_model
+    from drdeploy.grader.networks.convert import save_as_saved_model
 
-    convert_to_saved_model(network, folder).rename(folder / "saved_model")
+    save_as_saved_model(network, folder).rename(folder / "saved_model")
     flop = count_flop(folder / "fp32" / "model.onnx")
     (folder / "flop").write_text(f"{flop:g}", encoding="ascii")
     (folder / "done").touch()
 
 
 def _mobilenet(folder: Path) -> Any:
-    from drdeploy.grader.artifacts import extract
+    from drdeploy.grader.artifacts import extract_archive
     from drdeploy.grader.networks.architectures import find_architecture
     from drdeploy.grader.networks.network import build_network
 
     for precision in ("fp32", "int8"):
-        extract(FOLDER / f"{NAME}-{precision}.tar.gz", folder / precision)
+        extract_archive(FOLDER / f"{NAME}-{precision}.tar.gz", folder / precision)
     network = build_network(find_architecture("MobileNet"))
     _fill(network, folder / "fp32" / "model.onnx")
     _check(network, folder / "fp32")
@@ -122,55 +124,63 @@ def _fill(network: Any, graph: Path) -> None:
     tensors = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     products = [node for node in model.graph.node if node.op_type == "MatMul"]
-    biases = [node for node in model.graph.node if node.op_type == "Add"]
+    reader = {name: node for node in model.graph.node for name in node.input}
     filled = [layer for layer in network.layers if "Conv" in type(layer).__name__]
     normalizations = [layer for layer in network.layers if "Norm" in type(layer).__name__]
     for node, layer, after in zip(convolutions, filled, normalizations, strict=True):
-        kernel, bias = tensors[node.input[1]], tensors[node.input[2]]
+        kernel = tensors[node.input[1]]
+        if len(node.input) > 2:
+            bias = tensors[node.input[2]]
+            scale = np.ones_like(bias)
+        else:  # a depthwise convolution keeps its normalization as a product and a sum
+            product = reader[node.output[0]]
+            scale = tensors[product.input[1]].ravel()
+            bias = tensors[reader[product.output[0]].input[1]].ravel()
         is_depthwise = "Depthwise" in type(layer).__name__
         layer.set_weights([kernel.transpose((2, 3, 0, 1) if is_depthwise else (2, 3, 1, 0))])
         one, none = np.ones_like(bias), np.zeros_like(bias)
-        after.set_weights([one, bias, none, one - np.float32(after.epsilon)])
+        after.set_weights([scale, bias, none, one - np.float32(after.epsilon)])
     dense = [layer for layer in network.layers if type(layer).__name__ == "Dense"]
-    for product, add, layer in zip(products, biases, dense, strict=True):
-        layer.set_weights([tensors[product.input[1]], tensors[add.input[1]]])
+    for product, layer in zip(products, dense, strict=True):
+        layer.set_weights([tensors[product.input[1]], tensors[reader[product.output[0]].input[1]]])
 
 
 def _check(network: Any, artifact: Path) -> None:
     """Check that the Keras network and the artifact give the same answers."""
     from drdeploy.grader.artifacts import open_artifact
-    from drdeploy.grader.runtimes.load import load_runtime
+    from drdeploy.grader.runtimes.load import load_model_in_runtime
 
     opened = open_artifact(artifact)
     batch = np.stack(list(_inputs(opened.manifest.transform, photographs()[:4])))
-    difference = load_runtime(opened).predict(batch) - network.predict(batch, verbose=0)
+    difference = load_model_in_runtime(opened).predict(batch) - network.predict(batch, verbose=0)
     if not np.abs(difference).max() <= TOLERANCE:
         raise SystemExit(f"the Keras network differs by {np.abs(difference).max():.2g}")
 
 
 def _inputs(transform: Any, files: list[bytes]) -> Iterator[NDArray[np.float32]]:
-    from drdeploy.grader.fundus.apply import model_input
+    from drdeploy.grader.fundus.apply import make_model_input
 
     for data in files:
-        yield model_input(transform, data)
+        yield make_model_input(transform, data)
 
 
 def _vgg19(folder: Path) -> Any:
-    from drdeploy.grader.artifacts import extract
+    from drdeploy.grader.artifacts import extract_archive
     from drdeploy.grader.networks.architectures import find_architecture
-    from drdeploy.grader.networks.export import build_filled, export_network
-    from drdeploy.grader.quantization.convert import quantize_onnx
-    from drdeploy.grader.quantization.quantize import pack_quantized
+    from drdeploy.grader.networks.export import (
+        build_network_with_weights,
+        export_network_as_archives,
+    )
+    from drdeploy.grader.quantization.convert import write_quantized_onnx
+    from drdeploy.grader.quantization.quantize import pack_quantized_model
 
-    built = build_filled(find_architecture("VGG19"), "random", seed=0)
-    archive = export_network(
-        built.network, built.description, folder, sample=built.sample, formats=("onnx",)
-    )["onnx"]
-    artifact = extract(archive, folder / "fp32")
+    built = build_network_with_weights(find_architecture("VGG19"), "random", seed=0)
+    archive = export_network_as_archives(built, folder, formats=("onnx",))["onnx"]
+    artifact = extract_archive(archive, folder / "fp32")
     batches = (one[None] for one in _inputs(artifact.manifest.transform, photographs()))
-    small = quantize_onnx(artifact.entry_path, folder / "int8.onnx", "int8", batches)
-    pack_quantized(small, folder / "int8.tar.gz", artifact, "int8", None)
-    extract(folder / "int8.tar.gz", folder / "int8")
+    small = write_quantized_onnx(artifact.entry_path, folder / "int8.onnx", "int8", batches)
+    pack_quantized_model(small, folder / "int8.tar.gz", artifact, "int8", None, clinical=None)
+    extract_archive(folder / "int8.tar.gz", folder / "int8")
     for left in (archive, small, folder / "int8.tar.gz"):
         left.unlink()
     return built.network

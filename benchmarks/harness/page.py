@@ -13,7 +13,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from drdeploy.pages.style import BLUE, GREY, INK, ORANGE, STYLE
-from drdeploy.study.measurements.environment import cpu_busy_percent, host_facts
+from drdeploy.study.measurements.environment import collect_host_facts, measure_cpu_busy_percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +46,12 @@ def at_least(claim: str, estimate: Estimate, target: float, found: str) -> Targe
     return Target(claim, low is not None and low >= target, found)
 
 
+def at_most(claim: str, estimate: Estimate, target: float, found: str) -> Target:
+    """Return a target that is met if the interval's upper end, or else the value, reaches it."""
+    high = estimate.high if estimate.high is not None else estimate.value
+    return Target(claim, high is not None and high <= target, found)
+
+
 @dataclass
 class Page:
     """The results of a benchmark while it runs.
@@ -66,7 +72,7 @@ class Page:
     rows: list[dict[str, Any]] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
     _parts: list[str] = field(default_factory=list)
-    _busy_before: float = field(default_factory=cpu_busy_percent)
+    _busy_before: float = field(default_factory=measure_cpu_busy_percent)
 
     def __post_init__(self) -> None:
         self.options.out.mkdir(parents=True, exist_ok=True)
@@ -162,13 +168,15 @@ class Page:
             writer.writerows(self.rows)
 
     def _facts(self) -> str:
-        facts = host_facts()
+        facts = collect_host_facts()
         versions = ", ".join(f"{name} {value}" for name, value in facts["packages"].items())
-        busy = f"{self._busy_before:.0f} % before and {cpu_busy_percent():.0f} % after"
+        rounds = self.options.budget.rounds
+        noun = "round" if rounds == 1 else "rounds"
+        busy = f"{self._busy_before:.0f} % before and {measure_cpu_busy_percent():.0f} % after"
         return (
             f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC on {os.cpu_count()} cores of "
             f"{facts['cpu_model']}, {platform.system()} {platform.release().split('-')[0]}, Python "
-            f"{facts['python']}; {versions}.  {self.options.budget.rounds} interleaved rounds; "
+            f"{facts['python']}; {versions}.  {rounds} interleaved {noun}; "
             f"95 % intervals in brackets; the machine was busy {busy}.  {NOTICE}"
         )
 

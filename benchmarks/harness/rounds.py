@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from drdeploy.statistics.means import Estimate, median
-from drdeploy.statistics.notation import interval, number
+from drdeploy.statistics.notation import format_interval, format_number
+from drdeploy.statistics.percentiles import estimate_median
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import ArrayLike
+
+    from drdeploy.statistics.estimate import Estimate
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -45,13 +47,15 @@ def interleaved(
 
 def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
     """Return the median of the rounds' ratios, with its 95 % interval."""
-    return median(np.asarray(numerator, dtype=float) / np.asarray(denominator, dtype=float))
+    return estimate_median(
+        np.asarray(numerator, dtype=float) / np.asarray(denominator, dtype=float)
+    )
 
 
 def written(estimate: Estimate, unit: str = "") -> str:
     """Return ``2.11 ms (2.09 to 2.15)``, or the value alone if there is no interval."""
     if estimate.value is None:
         return "—"
-    limits = interval(estimate)
-    value = f"{number(estimate.value)} {unit}".rstrip()
+    limits = format_interval(estimate)
+    value = f"{format_number(estimate.value)} {unit}".rstrip()
     return f"{value} ({limits})" if limits else value

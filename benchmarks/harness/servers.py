@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from drdeploy.hosting.engine import free_port
+from drdeploy.hosting.engine import find_free_port
 from drdeploy.hosting.serving.classic.nginx import SBIN
 from harness.options import BUILD, ROOT
 
@@ -82,7 +82,7 @@ class Running:
 def running(server: Server, photograph: bytes) -> Iterator[Running]:
     """Start a server, wait for its first grade; stop it, and all that it started, at the end."""
     with tempfile.TemporaryDirectory(prefix="drdeploy-bench-") as folder:
-        port = free_port()
+        port = find_free_port()
         names = {"port": str(port), "folder": folder}
         for name, text in server.files.items():
             (Path(folder) / name).write_text(fill(text, names), encoding="utf-8")
@@ -207,7 +207,12 @@ def installed(name: str) -> Path:
 
 def uvicorn(forms: Forms) -> Server:
     """Return our gateway on Uvicorn, with the settings of our lean profile."""
-    lean = ours("lean", forms.int8, DRDEPLOY_QUEUE_LENGTH=str(QUEUE_LENGTH))
+    lean = ours(
+        "lean",
+        forms.int8,
+        DRDEPLOY_QUEUE_LENGTH=str(QUEUE_LENGTH),
+        MODEL_SERVER_WORKERS="1",  # the gateway runs in one process there
+    )
     environment = {
         **lean.environment, "PEER_PORT": "$port", "PEER_WORKERS": "1", "PEER_THREADS": "2",
         "PEER_MODEL": str(forms.int8),

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import uvicorn
 
-from drdeploy.hosting.serving.capacity import plan_capacity
 from drdeploy.hosting.serving.exchange import ClientGone, Request
 from drdeploy.hosting.serving.gateway import Gateway
-from drdeploy.hosting.serving.load import load_handlers
+from drdeploy.hosting.serving.load import load_model_and_make_handlers
 from drdeploy.hosting.serving.log import Log
 from drdeploy.hosting.serving.settings import read_settings
+from drdeploy.hosting.serving.worker_plan import choose_worker_and_thread_counts
 from grader import PORT
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Application:
         }
         request = Request(scope["method"], scope["path"], headers, self._gateway.clock())
         try:
-            response = await self._gateway.answer(request, body_of(receive))
+            response = await self._gateway.answer_request(request, body_of(receive))
         except ClientGone:
             return
         fields = [
@@ -74,7 +74,10 @@ if __name__ == "__main__":
             read_settings(os.environ), state_dir=folder, container_id="uvicorn"
         )
         log = Log("error")
-        gateway = Gateway(load_handlers(settings, plan_capacity(settings), log), log)
+        gateway = Gateway(
+            load_model_and_make_handlers(settings, choose_worker_and_thread_counts(settings), log),
+            log,
+        )
         uvicorn.run(
             Application(gateway), host="127.0.0.1", port=PORT,
             http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,

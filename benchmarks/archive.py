@@ -1,0 +1,425 @@
+"""``drdeploy archive grade``: share of the processors, memory, kills, and a second Ray node.
+
+Run ``python benchmarks/archive.py`` (``--quick`` for less, ``--photographs N`` for the memory).
+
+- Two processes of Ray grade at least 90 % of cores x the rate of one thread.
+- Memory at the end of many photographs is within 10 % of what it was after a quarter.
+- Runs whose command or a worker is killed at random times give every photograph exactly one row.
+- Two Ray nodes of one processor each take at most 0.6 of the time of one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pyarrow.parquet as pq
+
+from drdeploy.grader.box import box_artifact
+from drdeploy.hosting.engine.ports import find_free_port
+from harness.models import photographs
+from harness.options import Options, parser_for, read_options
+from harness.page import Page, Target, at_least, at_most, rounded
+from harness.rounds import interleaved, ratio, written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+CORES = os.cpu_count() or 1
+ROUNDS = {"full": 7, "quick": 3, "smoke": 1}
+RATE_PHOTOGRAPHS = {"full": 4000, "quick": 600, "smoke": 64}
+MEMORY_PHOTOGRAPHS = {"full": 100_000, "quick": 5000, "smoke": 64}
+KILLED_PHOTOGRAPHS = {"full": 1000, "quick": 300, "smoke": 64}
+KILLED_RUNS = {"full": 20, "quick": 6, "smoke": 1}
+EFFICIENCY, GROWTH, TWO_NODES = 0.9, 0.10, 0.6
+SEED = 18
+KILLED_AFTER_S = (0.5, 15.0)
+MOST_ATTEMPTS = 4
+MB = 1e6
+_DONE = re.compile(r"([\d,]+) of [\d,]+ photographs are graded")
+
+INTRODUCTION = """
+The command `drdeploy archive grade` on links to the example photographs, JPEG files of 512 x 512
+pixels, with the packaged MobileNet in int8.  A rate is taken between the first and the last line of
+progress, so that neither the start of Ray nor the writing of the table counts.  *One thread* is the
+same code in one process without Ray, and *plain processes* are as many of those as there are cores,
+at the same time: what the machine has to give.  The kills come at random times of a fixed seed.
+"""
+
+ONE_THREAD = """
+import sys, time
+from pathlib import Path
+from drdeploy.clinic.archive_grading.grading import WorkerSettings, grade_places
+folder, artifact, number = sys.argv[1:]
+places = sorted(map(str, Path(folder).iterdir()))[: int(number)]
+settings = WorkerSettings(artifact, None, folder, None, None)
+grade_places(places[:20], settings)
+print("ready", flush=True)
+sys.stdin.readline()
+began = time.perf_counter()
+grade_places(places, settings)
+print(len(places) / (time.perf_counter() - began))
+"""
+
+
+@dataclass
+class GradingRun:
+    """What was seen of one run of the command.
+
+    Attributes:
+        status: The exit status.
+        times_s: When each line of progress came.
+        photographs: How many photographs were graded then.
+        memory: Seconds, MB of the command, and MB of all its processes, again and again.
+        errors: What was last on stderr.
+        was_killed: Whether the command or a worker was killed.
+    """
+
+    status: int = 0
+    times_s: list[float] = field(default_factory=list)
+    photographs: list[int] = field(default_factory=list)
+    memory: list[tuple[float, float, float]] = field(default_factory=list)
+    errors: str = ""
+    was_killed: bool = False
+
+    @property
+    def per_s(self) -> float:
+        """Photographs a second between the first and the last line of progress."""
+        return (self.photographs[-1] - self.photographs[0]) / (self.times_s[-1] - self.times_s[0])
+
+
+def main() -> int:
+    """Measure, write the page, say which targets are met."""
+    parser = parser_for(__doc__)
+    parser.add_argument("--photographs", type=int, help="whose memory is followed [100,000]")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to measure"
+    )
+    given = read_options(parser)
+    size = "smoke" if given.is_smoke else "quick" if given.is_quick else "full"
+    options = replace(given, budget=replace(given.budget, rounds=ROUNDS[size]))
+    page = Page("archive", "An archive on all processors", INTRODUCTION, options)
+    with tempfile.TemporaryDirectory() as name:
+        for part in given.more.only:
+            PARTS[part](page, Path(name), options, size)
+    return page.finish()
+
+
+def measure_rates(page: Page, folder: Path, options: Options, size: str) -> None:
+    """Compare the rate of the command with cores x the rate of one thread."""
+    eyes = link_photographs(folder / "rate", RATE_PHOTOGRAPHS[size])
+    number = RATE_PHOTOGRAPHS[size] // 2
+    ways: Mapping[str, Callable[[], float]] = {
+        "one thread": lambda: grade_in_plain_processes(eyes, number, 1),
+        "plain processes": lambda: grade_in_plain_processes(eyes, number, CORES),
+        "archive grade": lambda: grade_archive(eyes, folder / "rate.parquet").per_s,
+    }
+    rates = interleaved(ways, options.budget.rounds)
+    for name, values in rates.items():
+        page.rows += [
+            {"part": "rate", "way": name, "round": round_, "value": rounded(value)}
+            for round_, value in enumerate(values)
+        ]
+    ideal = [CORES * value for value in rates["one thread"]]
+    found = {name: ratio(values, ideal) for name, values in rates.items()}
+    page.text("## Share of the processors")
+    page.table(
+        ["way", "photographs a second, by round", f"share of {CORES} x one thread"],
+        [
+            [name, ", ".join(f"{value:.0f}" for value in values), written(found[name])]
+            for name, values in rates.items()
+            if name != "one thread"
+        ]
+        + [["one thread", ", ".join(f"{value:.0f}" for value in rates["one thread"]), "—"]],
+    )
+    page.targets.append(
+        at_least(
+            f"at least {EFFICIENCY:.0%} of {CORES} x the rate of one thread",
+            found["archive grade"], EFFICIENCY,
+            f"{written(found['archive grade'])}; plain processes without Ray reach "
+            f"{written(found['plain processes'])}",
+        )
+    )  # fmt: skip
+
+
+def measure_memory(page: Page, folder: Path, options: Options, size: str) -> None:
+    """Follow the memory of the command and of its processes."""
+    number = options.more.photographs or MEMORY_PHOTOGRAPHS[size]
+    eyes = link_photographs(folder / "memory", number)
+    table = folder / "memory.parquet"
+    seen = grade_archive(eyes, table)
+    rows = pq.read_metadata(table).num_rows
+    page.rows += [
+        {"part": "memory", "at_s": rounded(at), "command_mb": rounded(own), "all_mb": rounded(all_)}
+        for at, own, all_ in seen.memory
+    ]
+    graded = [one for one in seen.memory if seen.times_s[0] <= one[0] <= seen.times_s[-1]]
+    graded = graded or seen.memory
+    quarter = graded[len(graded) // 4]
+    page.text("## Memory")
+    page.table(
+        ["photographs", "rows", "a second", "command: after a quarter, at the end, MB", "all: MB"],
+        [[f"{number:,}", f"{rows:,}", f"{seen.per_s:.0f}",
+          f"{quarter[1]:.0f}, {graded[-1][1]:.0f}", f"{quarter[2]:.0f}, {graded[-1][2]:.0f}"]],
+    )  # fmt: skip
+    page.line_plot(
+        "memory", f"Memory while {number:,} photographs are graded", ("s", "MB"),
+        [
+            ("command", [one[0] for one in graded], [one[1] for one in graded]),
+            ("with Ray's processes", [one[0] for one in graded], [one[2] for one in graded]),
+        ],
+    )  # fmt: skip
+    page.targets.append(
+        Target(
+            f"memory at the end within {GROWTH:.0%} of that after a quarter, every photograph has "
+            "a row",
+            graded[-1][2] <= quarter[2] * (1 + GROWTH) and rows == number,
+            f"{quarter[2]:.0f} MB, then {graded[-1][2]:.0f} MB, of {number:,} photographs",
+        )
+    )
+
+
+def measure_kills(page: Page, folder: Path, options: Options, size: str) -> None:
+    """Kill the command or a worker at random times, go on, and compare the rows."""
+    del options
+    number = KILLED_PHOTOGRAPHS[size]
+    eyes = link_photographs(folder / "killed", number)
+    chance = random.Random(SEED)
+    expected = sorted(str(path) for path in eyes.iterdir())
+    wrong: list[str] = []
+    kills = {"command": 0, "worker": 0}
+    for run in range(KILLED_RUNS[size]):
+        table = folder / f"killed-{run}.parquet"
+        victim = ("command", "worker")[run % 2]
+        seen = grade_archive(eyes, table, kill=(victim, chance.uniform(*KILLED_AFTER_S)))
+        kills[victim] += seen.was_killed
+        attempts = 1
+        while seen.status and attempts < MOST_ATTEMPTS:
+            seen = grade_archive(eyes, table)
+            attempts += 1
+        found = pq.read_table(table).to_pylist() if table.exists() else []
+        is_right = [row["image"] for row in found] == expected
+        failed = sum(bool(row["error"]) for row in found)
+        page.rows.append({"part": "kill", "way": victim, "round": run, "value": attempts})
+        if not is_right or failed:
+            wrong.append(
+                f"run {run} ({victim}): {len(found)} rows, {failed} failed; {seen.errors[-300:]}"
+            )
+    page.text("## Kills")
+    page.table(["killed", "times"], list(kills.items()))
+    page.targets.append(
+        Target(
+            "no row twice or missing, whatever was killed",
+            not wrong, "; ".join(wrong) or f"{KILLED_RUNS[size]} runs of {number} photographs",
+        )
+    )  # fmt: skip
+
+
+def measure_nodes(page: Page, folder: Path, options: Options, size: str) -> None:
+    """Compare two Ray nodes of one processor each with one."""
+    eyes = link_photographs(folder / "nodes", RATE_PHOTOGRAPHS[size])
+
+    def grade_on(nodes: int) -> float:
+        with ray_nodes(nodes) as address:
+            return 1 / grade_archive(eyes, folder / "nodes.parquet", cluster=address).per_s
+
+    ways = {nodes: partial(grade_on, nodes) for nodes in (1, 2)}
+    times = interleaved(ways, options.budget.rounds)
+    found = ratio(times[2], times[1])
+    page.rows += [
+        {"part": "nodes", "way": f"{nodes}", "round": round_, "value": rounded(value)}
+        for nodes, values in times.items()
+        for round_, value in enumerate(values)
+    ]
+    page.text("## Two nodes")
+    rates = {nodes: [f"{1 / value:.0f}" for value in values] for nodes, values in times.items()}
+    page.table(
+        ["nodes of one processor", "photographs a second, by round"],
+        [[nodes, ", ".join(values)] for nodes, values in rates.items()],
+    )
+    page.targets.append(
+        at_most(f"two nodes take at most {TWO_NODES} of the time of one", found, TWO_NODES,
+                written(found))
+    )  # fmt: skip
+
+
+PARTS: dict[str, Callable[[Page, Path, Options, str], None]] = {
+    "rates": measure_rates,
+    "nodes": measure_nodes,
+    "kills": measure_kills,
+    "memory": measure_memory,
+}
+
+
+def link_photographs(folder: Path, number: int) -> Path:
+    """Make a folder with links to a few photographs."""
+    originals = folder.with_name("originals")
+    if not originals.exists():
+        originals.mkdir()
+        for place, content in enumerate(photographs()):
+            (originals / f"{place}.jpg").write_bytes(content)
+    sources = sorted(originals.iterdir())
+    folder.mkdir()
+    for place in range(number):
+        os.link(sources[place % len(sources)], folder / f"{place:06d}.jpg")
+    return folder
+
+
+def grade_in_plain_processes(eyes: Path, number: int, processes: int) -> float:
+    """Grade with the code of a worker, without Ray; return the photographs a second."""
+    command = [sys.executable, "-c", ONE_THREAD, str(eyes), str(box_artifact()), str(number)]
+    started = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(processes)
+    ]
+    for one in started:
+        one.stdout.readline()  # the model is loaded
+    for one in started:
+        one.stdin.write("\n")
+        one.stdin.flush()
+    return sum(float(one.communicate()[0]) for one in started)
+
+
+def grade_archive(
+    eyes: Path,
+    table: Path,
+    *,
+    cluster: str | None = None,
+    kill: tuple[str, float] | None = None,
+) -> GradingRun:
+    """Run the command, and watch it.
+
+    Args:
+        eyes: The photographs.
+        table: The table; one that is there is graded again, unless the command was killed.
+        cluster: The address of the head node of Ray.
+        kill: Whether the command or a worker is killed, and after how many seconds.
+    """
+    seen = GradingRun()
+    with suppress(FileNotFoundError):
+        table.unlink()
+    words = ["archive", "grade", str(eyes), "--out", str(table), "--names"]
+    words += ["--cluster", cluster] if cluster else []
+    command = [sys.executable, "-m", "drdeploy", *words]
+    began, over = time.monotonic(), threading.Event()
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        watch = (
+            threading.Thread(target=kill_later, args=(process.pid, kill, seen, over))
+            if kill
+            else threading.Thread(target=watch_memory, args=(process.pid, began, seen, over))
+        )
+        watch.start()
+        for line in process.stderr:
+            if found := _DONE.match(line):
+                seen.times_s.append(time.monotonic() - began)
+                seen.photographs.append(int(found[1].replace(",", "")))
+            seen.errors = (seen.errors + line)[-2000:]
+        seen.status = process.wait()
+        over.set()
+        watch.join()
+    return seen
+
+
+def watch_memory(pid: int, began: float, seen: GradingRun, over: threading.Event) -> None:
+    """Note the memory of a process and of all below it, twice a second."""
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        while not over.wait(0.5):
+            own = process.memory_info().rss / MB
+            below = 0.0
+            for child in process.children(recursive=True):
+                with suppress(psutil.Error):
+                    below += child.memory_info().rss / MB
+            seen.memory.append((time.monotonic() - began, own, own + below))
+
+
+def kill_later(pid: int, kill: tuple[str, float], seen: GradingRun, over: threading.Event) -> None:
+    """Kill a process, or a worker of Ray below it that grades, after some seconds."""
+    victim, after_s = kill
+    over.wait(after_s)
+    while not over.wait(0.05):
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            below = [] if victim == "command" else find_grading_workers(process)
+            for one in below if victim == "worker" else [process]:
+                one.kill()
+                seen.was_killed = True
+                return
+
+
+def find_grading_workers(process: psutil.Process) -> list[psutil.Process]:
+    """Return the processes that grade, by the title that Ray gives them."""
+    return [
+        child
+        for child in process.children(recursive=True)
+        if "MapBatches" in " ".join(child.cmdline())
+    ]
+
+
+@contextmanager
+def ray_nodes(number: int) -> Iterator[str]:
+    """Run nodes of a Ray cluster on this machine, of one processor each; yield the address."""
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    os.environ.update(token)  # the command is a client of the cluster
+    port = find_free_port()
+    common = ["--num-cpus=1", "--block", "--object-store-memory=134217728"]
+    common += ["--disable-usage-stats"]
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder, ExitStack() as stack:
+        head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}"]
+        address = stack.enter_context(_ray_node([*head, *common], port))
+        for _ in range(number - 1):
+            stack.enter_context(_ray_node([f"--address={address}", *common], port))
+        yield address
+    for name in token:
+        os.environ.pop(name)
+
+
+@contextmanager
+def _ray_node(arguments: list[str], port: int) -> Iterator[str]:
+    """Run ``ray start --block`` until the block ends."""
+    command = [str(Path(sys.executable).with_name("ray")), "start", *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True, env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+    ) as process:  # fmt: skip
+        address, said = "", []
+        for line in process.stdout:
+            said.append(line)
+            if found := re.search(r"Local node IP: (\S+)", line):
+                address = f"{found[1]}:{port}"
+            if "Ray runtime started" in line:
+                break
+        else:
+            raise RuntimeError("".join(said[-5:]))
+        drain = threading.Thread(target=process.stdout.read, daemon=True)
+        drain.start()
+        try:
+            yield address
+        finally:
+            below = psutil.Process(process.pid).children(recursive=True)
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            for child in below:
+                with suppress(psutil.Error):
+                    child.kill()
+            process.kill()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""A server that handles one request at a time and takes a fixed time for it, by sleeping.
+
+    sleeping_server.py SERVICE_S
+
+prints its port.  The noise of a busy machine matters little to a sleep.
+"""
+
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+ONE = threading.Lock()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers each request after all that came before it."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        """Be healthy, for who asks before sending requests."""
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        """Wait for the turn, and sleep."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        with ONE:
+            time.sleep(float(sys.argv[1]))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+class Server(ThreadingHTTPServer):
+    """Accepts as many connections at once as an open loop opens."""
+
+    request_queue_size = 512
+    daemon_threads = True
+
+
+if __name__ == "__main__":
+    server = Server(("127.0.0.1", 0), Handler)
+    print(server.server_port, flush=True)
+    server.serve_forever()

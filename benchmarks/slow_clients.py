@@ -1,0 +1,165 @@
+"""What honest clients lose beside slow ones: 64 of each kind, against both server profiles.
+
+Run ``python benchmarks/slow_clients.py`` (ten minutes; two with ``--quick``).  The servers are
+processes of this machine and, where a container engine answers, containers of 1024 MB.
+
+Slow clients send a byte of a head, of a body or of a chunk four times a second, send nothing at
+all, or ask for answers and read a byte of them four times a second.  They run in a process of
+their own.  Two honest clients send photographs, each over a new connection.  In each round they are
+timed alone and beside the slow clients of all kinds together, in an order that changes.
+
+Exit status 1 if an honest client was refused, or if the whole interval of the ratio of the p95 is
+above 1.5: a slow client takes a little CPU time of this machine, which honest clients miss too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "support"))
+
+from bad_clients import KINDS, honest, slow_clients_elsewhere
+from served import serve_container
+from tiny_models import saved_model_artifact
+
+from drdeploy.grader.artifacts import extract_archive
+from drdeploy.grader.box import FOLDER, NAME
+from drdeploy.grader.synthetic.photograph import paint_synthetic_photograph
+from drdeploy.hosting.engine import Engine
+from drdeploy.hosting.images import build_image
+from harness.options import FULL, QUICK, SMOKE
+from harness.rounds import interleaved, ratio, written
+from harness.servers import ours, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from drdeploy.hosting.images import ImageName
+
+COUNT, SMOKE_COUNT = 64, 4
+SECONDS = 18.0
+"""Of one measurement: the server cuts a slow upload off after 5 to 15 seconds."""
+CLIENTS = 2
+MEMORY_MB = 1024
+SLOWER = 1.5
+OK = 200
+PROFILES = ("lean", "classic")
+IMAGES: tuple[ImageName, ...] = ("lean", "reduced")
+ALONE, BESIDE = "alone", "beside slow clients"
+
+
+@dataclass
+class Heard:
+    """What honest clients got in all rounds.
+
+    Attributes:
+        statuses: Number of answers by status; 0 stands for none.
+        latencies_ms: Of all requests.
+        p95_ms: Of each round.
+    """
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    latencies_ms: list[float] = field(default_factory=list)
+    p95_ms: list[float] = field(default_factory=list)
+
+    def add(self, url: str, photograph: bytes, seconds: float) -> None:
+        """Send photographs for a while."""
+        answers = honest(url, photograph, clients=CLIENTS, seconds=seconds)
+        latencies_ms = [1e3 * latency for latency in answers.latencies_s]
+        self.statuses.update(answers.statuses)
+        self.latencies_ms += latencies_ms
+        self.p95_ms.append(float(np.percentile(latencies_ms, 95)))
+
+    def __str__(self) -> str:
+        p50, p95, most = np.percentile(self.latencies_ms, (50, 95, 100))
+        statuses = ", ".join(f"{number} x {status}" for status, number in self.statuses.items())
+        return f"{statuses}; p50 {p50:.1f} ms, p95 {p95:.1f} ms, max {most:.1f} ms"
+
+
+def main() -> int:
+    """Print what honest clients got from each server; 1 if they lost something."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    size.add_argument("--smoke", action="store_true", help="one short round, few slow clients")
+    given = parser.parse_args()
+    budget = SMOKE if given.smoke else QUICK if given.quick else FULL
+    count = SMOKE_COUNT if given.smoke else COUNT
+    seconds, rounds = budget.seconds(SECONDS), -(-budget.rounds // 2)
+    photograph = paint_synthetic_photograph(1, width_px=512, height_px=512)
+    print(f"{count} slow clients of each kind ({', '.join(KINDS)}); {rounds} rounds of "
+          f"{seconds:.1f} s")  # fmt: skip
+    is_unharmed = True
+    with tempfile.TemporaryDirectory() as folder:
+        servers = [as_process(name, Path(folder), photograph) for name in PROFILES]
+        engine = None if given.smoke else Engine.find()
+        if engine is not None:
+            servers += [as_container(engine, name, Path(folder)) for name in IMAGES]
+        elif not given.smoke:
+            print("no container engine answers: containers are left out")
+        for server in servers:
+            with server as (name, url):
+                is_unharmed &= compare(name, url, photograph, count, seconds, rounds)
+    return int(not (given.smoke or is_unharmed))
+
+
+@contextmanager
+def as_process(profile: str, folder: Path, photograph: bytes) -> Iterator[tuple[str, str]]:
+    """Run a profile with the packaged MobileNet; give a description and the address."""
+    model = folder / "box"
+    if not model.exists():
+        extract_archive(FOLDER / f"{NAME}-fp32.tar.gz", model)
+    with running(ours(profile, model), photograph) as server:
+        yield f"{profile}, a process", f"http://127.0.0.1:{server.port}"
+
+
+@contextmanager
+def as_container(engine: Engine, image: ImageName, folder: Path) -> Iterator[tuple[str, str]]:
+    """Run an image; ``reduced`` has TensorFlow alone, and a small SavedModel."""
+    model = folder / "box" if image == "lean" else saved_model_artifact(folder / image)
+    for path in (folder, model, *model.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    server = serve_container(
+        engine, build_image(engine, image).tag, model, ready_s=180, memory_mb=MEMORY_MB
+    )
+    try:
+        yield f"{image}, a container", server.url
+    finally:
+        server.close()
+
+
+def compare(  # noqa: PLR0917 - one line of the loop above
+    name: str, url: str, photograph: bytes, count: int, seconds: float, rounds: int
+) -> bool:
+    """Print what honest clients got with and without slow ones; whether they lost nothing."""
+    heard = {ALONE: Heard(), BESIDE: Heard()}
+
+    def ask(situation: str) -> Callable[[], None]:
+        def measure() -> None:
+            beside = slow_clients_elsewhere(url, count) if situation == BESIDE else nullcontext()
+            with beside:
+                heard[situation].add(url, photograph, seconds)
+
+        return measure
+
+    honest(url, photograph, clients=CLIENTS, seconds=0.5)
+    interleaved({situation: ask(situation) for situation in heard}, rounds)
+    slower = ratio(heard[BESIDE].p95_ms, heard[ALONE].p95_ms)
+    for situation, found in heard.items():
+        print(f"{name}, {situation}: {found}")
+    print(f"{name}: p95 beside slow clients / p95 alone: {written(slower)}", flush=True)
+    low = slower.low if slower.low is not None else slower.value
+    return set(heard[BESIDE].statuses) == {OK} and low is not None and low <= SLOWER
+
+
+if __name__ == "__main__":
+    sys.exit(main())
