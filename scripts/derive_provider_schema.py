@@ -34,6 +34,8 @@ RESOURCES = (
     "iam-policy",
     "iam-role",
     "iam-role-policy",
+    "kms-alias",
+    "kms-key",
     "s3-bucket",
     "s3-bucket-lifecycle-configuration",
     "s3-bucket-ownership-controls",
@@ -44,6 +46,7 @@ RESOURCES = (
     "sagemaker-endpoint",
     "sagemaker-endpoint-configuration",
     "sagemaker-model",
+    "scheduler-schedule",
     "sns-topic",
     "sns-topic-subscription",
 )

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from drdeploy.errors import DrdeployError
-from drdeploy.grader.artifacts import extract, verify
+from drdeploy.grader.artifacts import extract_archive, verify_archive
 from drdeploy.grader.networks.architectures import ARCHITECTURES, Architecture, find_architecture
-from drdeploy.grader.networks.export import TOLERANCE, export_model
+from drdeploy.grader.networks.export import TOLERANCE, build_and_export_model
 from drdeploy.grader.networks.network import build_network
-from drdeploy.grader.networks.sample import sample_batch
-from drdeploy.grader.runtimes.load import load_runtime
+from drdeploy.grader.networks.sample import make_sample_batch
+from drdeploy.grader.runtimes.load import load_model_in_runtime
 
 HEADER = "architecture        parameters  SavedModel MB  ONNX MB  difference  grades  seconds"
 
@@ -53,7 +53,7 @@ def export_and_compare(architecture: Architecture) -> str:
     """Export one network and return its line.
 
     Raises:
-        DrdeployError: It has another size than stated, or the two formats disagree.
+        DrdeployError: Its size is not the stated size, or the two formats disagree.
     """
     started = time.perf_counter()
     parameters = build_network(architecture).count_params()
@@ -62,11 +62,11 @@ def export_and_compare(architecture: Architecture) -> str:
             f"It has {parameters:,} parameters, not {architecture.parameter_count:,}"
         )
     with tempfile.TemporaryDirectory(prefix="drdeploy-architectures-") as scratch:
-        archives = export_model(architecture.name, Path(scratch))
+        archives = build_and_export_model(architecture.name, Path(scratch))
         sizes_mb = {name: unpacked_mb(archive) for name, archive in archives.items()}
         answers = [
-            load_runtime(extract(archive, Path(scratch) / name)).predict(
-                sample_batch(architecture.transform)
+            load_model_in_runtime(extract_archive(archive, Path(scratch) / name)).predict(
+                make_sample_batch(architecture.transform)
             )
             for name, archive in archives.items()
         ]
@@ -83,7 +83,7 @@ def export_and_compare(architecture: Architecture) -> str:
 
 def unpacked_mb(archive: Path) -> float:
     """Return the size of the files in an archive."""
-    return sum(file.size_bytes for file in verify(archive).files) / 1e6
+    return sum(file.size_bytes for file in verify_archive(archive).files) / 1e6
 
 
 def print_line(line: str) -> None:

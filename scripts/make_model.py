@@ -1,4 +1,4 @@
-"""Train the grader in the box, quantize it, evaluate both, and write the model card.
+"""Train the packaged grader, quantize it, evaluate both, and write the model card.
 
     make model                        # with the photographs and weights beside the checkout
     make model DATA=DIR WEIGHTS=FILE  # with a downloaded IDRiD and other ImageNet weights
@@ -13,29 +13,46 @@ import argparse
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
+from quantize_out_of_fold import quantized_out_of_fold
 
-from drdeploy.grader.artifacts import extract, inspect
+from drdeploy.grader.artifacts import Clinical, extract_archive, read_manifest_in_archive
 from drdeploy.grader.box import FOLDER, NAME
-from drdeploy.grader.datasets import deduplicate, load_dataset
-from drdeploy.grader.evaluation.document import comparison_document, evaluation_document
-from drdeploy.grader.evaluation.evaluation import evaluate_graded
+from drdeploy.grader.datasets import (
+    load_dataset,
+    set_copies_aside,
+    split_into_grouped_folds,
+)
+from drdeploy.grader.evaluation.document import build_comparison_document, build_evaluation_document
+from drdeploy.grader.evaluation.evaluation import evaluate_graded_set
 from drdeploy.grader.evaluation.predictions import GradedSet, predict_dataset
 from drdeploy.grader.inference import InferenceService
-from drdeploy.grader.quantization import compare_quantized, quantize_onnx
-from drdeploy.grader.quantization.out_of_fold import quantized_out_of_fold
+from drdeploy.grader.quantization.convert import (
+    divide_onnx_logits_by_temperature,
+    write_quantized_onnx,
+)
 from drdeploy.grader.quantization.quantize import (
-    calibration_inputs,
-    pack_quantized,
+    build_tests_document,
+    iterate_calibration_inputs,
+    pack_quantized_model,
     split_for_calibration,
 )
-from drdeploy.grader.training.recipe import find_recipe
-from drdeploy.grader.training.run_document import run_document
-from drdeploy.grader.training.train import TrainedGrader, TrainingPlan, train
+from drdeploy.grader.quantization.verdict import judge_quantized_grader
+from drdeploy.grader.training.calibration import (
+    apply_temperature,
+    choose_operating_points,
+    evaluate_cross_fitted_choices,
+    fit_temperature,
+)
+from drdeploy.grader.training.recipe import read_recipe_or_preset
+from drdeploy.grader.training.run_document import build_training_run_document
+from drdeploy.grader.training.train import TrainedGrader, TrainingPlan, train_grader
+from drdeploy.photograph_names import OWN_NAMES
 
 RUN = Path("build/training") / NAME
 LICENCE = "CC BY 4.0 (IDRiD: Porwal et al., 2018); initial weights Apache-2.0 (Keras Applications)"
@@ -64,22 +81,30 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Train, quantize, evaluate, and write archives, figures and the model card."""
     options = _arguments()
-    dataset = load_dataset(options.data)
+    dataset = load_dataset(options.data, names=OWN_NAMES)  # IDRiD's names are public
     weights: Any = options.weights if options.weights.is_file() else "imagenet"
-    plan = TrainingPlan.make(
-        "MobileNet", dataset, find_recipe("fine-tuned"), weights=weights, licence=LICENCE
+    plan = TrainingPlan.for_training_split(
+        "MobileNet", dataset, read_recipe_or_preset("fine-tuned"), weights=weights, licence=LICENCE
     )
-    trained = train(
+    trained = train_grader(
         plan,
         options.run,
         cache=Path("build/cache"),
-        on_epoch=lambda name, history: _say(f"{name}: epoch {history.epochs}"),
+        on_epoch=lambda name, history: _say(f"{name}: epoch {history.finished_epochs}"),
     )
-    int8_out_of_fold = quantized_out_of_fold(
-        plan, options.run, trained.clinical.temperature, note=_say
+    raw = quantized_out_of_fold(plan, options.run, trained.clinical.temperature, note=_say)
+    temperature = fit_temperature(raw.labels, raw.probabilities)
+    int8_out_of_fold = replace(raw, probabilities=apply_temperature(raw.probabilities, temperature))
+    int8_clinical = choose_operating_points(
+        raw.labels,
+        int8_out_of_fold.probabilities,
+        chosen_on=trained.clinical.chosen_on.replace("out-of-fold", "int8's out-of-fold"),
+        temperature=round(trained.clinical.temperature * temperature, 3),
+        groups=raw.groups,
+        folds=split_into_grouped_folds(plan.dataset, plan.folds, seed=plan.seed),
     )
-    int8_out_of_fold.write(options.run / "oof-int8.csv")
-    drafts = _quantized_drafts(trained, options.run)
+    drafts = _quantized_drafts(trained, options.run, temperature)
+    clinical = {"fp32": trained.clinical, "int8": int8_clinical}
     unseen = _test_part(dataset, plan)
     _say(f"IDRiD test, {len(unseen)} photographs, once")
     tested = {
@@ -87,41 +112,47 @@ def main() -> None:
         for precision in PRECISIONS
     }
     # int8 against fp32, on all photographs that the predicting network was not trained on.
-    verdict = compare_quantized(
+    verdict = judge_quantized_grader(
         _together(trained.out_of_fold, tested["fp32"]),
         _together(int8_out_of_fold, tested["int8"]),
         grade_thresholds=trained.clinical.grade_thresholds,
         margin=MARGIN,
         seed=plan.seed,
     )
-    _publish(drafts, verdict, options.out)
+    _publish(drafts, verdict, int8_clinical, options.out)
     options.evidence.mkdir(parents=True, exist_ok=True)
-    trained.out_of_fold.write(options.evidence / "oof.csv")
-    _write_documents(trained, tested, verdict, plan, options)
+    out_of_fold = {"fp32": trained.out_of_fold, "int8": int8_out_of_fold}
+    for precision, graded in out_of_fold.items():
+        graded.write_csv(options.evidence / f"oof-{precision}.csv")
+        tested[precision].write_csv(options.evidence / f"test-{precision}.csv")
+    _write_documents(trained, out_of_fold, tested, clinical, verdict=verdict, options=options)
     _say(f"wrote {options.out}: int8 {verdict.outcome}: {verdict.reason}")
 
 
-def _quantized_drafts(trained: TrainedGrader, run: Path) -> dict[str, Path]:
+def _quantized_drafts(trained: TrainedGrader, run: Path, temperature: float) -> dict[str, Path]:
     """The two archives, the int8 one still without a verdict."""
     fp32 = trained.archives["onnx"]
-    artifact = extract(fp32, _fresh(run / "fp32"))
+    artifact = extract_archive(fp32, _fresh(run / "fp32"))
     calibration, _ = split_for_calibration(trained.plan.dataset, seed=trained.plan.seed)
-    model = quantize_onnx(
+    model = write_quantized_onnx(
         artifact.entry_path,
         run / "int8.onnx",
         "int8",
-        calibration_inputs(artifact, calibration),
+        iterate_calibration_inputs(artifact, calibration),
     )
+    divide_onnx_logits_by_temperature(model, temperature)
     draft = run / "int8-draft.tar.gz"
-    pack_quantized(model, draft, artifact, "int8", None)
+    pack_quantized_model(model, draft, artifact, "int8", None, clinical=None)
     return {"fp32": fp32, "int8": draft}
 
 
 def _test_part(dataset: Any, plan: TrainingPlan) -> Any:
     """The test split, without copies and without the sessions of training photographs."""
-    test = deduplicate(dataset).of_split("test")
+    test = set_copies_aside(dataset).select_split("test")
     trained_on = set(plan.dataset.groups)
-    return test.take([at for at, group in enumerate(test.groups) if group not in trained_on])
+    return test.select_by_index(
+        [at for at, group in enumerate(test.groups) if group not in trained_on]
+    )
 
 
 def _together(one: GradedSet, two: GradedSet) -> GradedSet:
@@ -134,25 +165,40 @@ def _together(one: GradedSet, two: GradedSet) -> GradedSet:
     )
 
 
-def _publish(drafts: dict[str, Path], verdict: Any, out: Path) -> None:
+def _publish(drafts: dict[str, Path], verdict: Any, clinical: Clinical, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(drafts["fp32"], out / f"{NAME}-fp32.tar.gz")
-    artifact = extract(drafts["fp32"], _fresh(drafts["int8"].parent / "fp32"))
+    artifact = extract_archive(drafts["fp32"], _fresh(drafts["int8"].parent / "fp32"))
     model = drafts["int8"].with_name("int8.onnx")
-    pack_quantized(model, out / f"{NAME}-int8.tar.gz", artifact, "int8", verdict)
+    pack_quantized_model(
+        model, out / f"{NAME}-int8.tar.gz", artifact, "int8", verdict, clinical=clinical
+    )
 
 
 def _write_documents(
     trained: TrainedGrader,
+    out_of_fold: dict[str, GradedSet],
     tested: dict[str, GradedSet],
+    clinical: dict[str, Clinical],
+    *,
     verdict: Any,
-    plan: TrainingPlan,
     options: argparse.Namespace,
 ) -> None:
+    plan = trained.plan
+    folds = split_into_grouped_folds(plan.dataset, plan.folds, seed=plan.seed)
     document = {
-        "out_of_fold": _without_paths(run_document(trained)),
+        "out_of_fold": _without_paths(build_training_run_document(trained)),
+        "out_of_fold_int8": {
+            **build_evaluation_document(
+                evaluate_graded_set(out_of_fold["int8"], clinical["int8"]), out_of_fold["int8"]
+            ),
+            "cross_fitted": evaluate_cross_fitted_choices(out_of_fold["int8"], folds),
+            "temperature": clinical["int8"].temperature,
+        },
         "test": {
-            precision: evaluation_document(evaluate_graded(graded, trained.clinical), graded)
+            precision: build_evaluation_document(
+                evaluate_graded_set(graded, clinical[precision]), graded
+            )
             for precision, graded in tested.items()
         },
         "int8_against_fp32": {
@@ -160,8 +206,9 @@ def _write_documents(
             "reason": verdict.reason,
             "margin": verdict.margin,
             "images_needed": verdict.images_needed,
+            "tests": build_tests_document(verdict),
             "ece": {"fp32": verdict.ece_before, "int8": verdict.ece_after},
-            **comparison_document(
+            **build_comparison_document(
                 verdict.comparison, _together(trained.out_of_fold, tested["fp32"])
             ),
         },
@@ -186,7 +233,7 @@ def _write_documents(
 
 
 def _described(archive: Path) -> dict[str, Any]:
-    manifest = inspect(archive)
+    manifest = read_manifest_in_archive(archive)
     (model,) = (file for file in manifest.files if file.path == manifest.entry)
     return {
         "file": archive.name,

@@ -15,7 +15,7 @@ readonly ENVIRONMENTS=build/pythons
 # Most of the package in a minute and a half of one core: no TensorFlow, container, Terraform,
 # browser, training or long simulation.
 readonly FAST_TESTS=(
-  tests/statistics/test_{differences,stability}.py tests/test_files.py tests/test_errors.py
+  tests/statistics/test_{means,stability}.py tests/test_files.py tests/test_errors.py
   tests/grader/artifacts/test_{manifest,open,pack}.py
   tests/grader/fundus/test_{apply,decode,field_of_view,graham,photograph,hostile_images}.py
   tests/grader/grading tests/grader/test_inference.py
@@ -23,7 +23,7 @@ readonly FAST_TESTS=(
   tests/grader/runtimes/test_{classifier,cpu_limit}.py
   tests/grader/quantization/test_verdict.py
   tests/hosting/sagemaker
-  tests/hosting/serving/test_{capacity,counters,gateway,large_images,lean_http}.py
+  tests/hosting/serving/test_{counters,gateway,large_images,lean_http,worker_plan}.py
   tests/hosting/serving/test_{negotiation,payload,settings}.py
   tests/hosting/local/test_{control_plane,iam_policies,metrics,request_validation}.py
   tests/study/measurements
@@ -74,6 +74,8 @@ set_up() {
 }
 
 failed=() absent=()
+declare -A runs=()
+trap '[[ ${#runs[@]} -eq 0 ]] || kill "${runs[@]}" 2>/dev/null || true' EXIT
 for version in "$@"; do
   status=0
   python=$(provide_python "$version") || status=$?
@@ -84,10 +86,17 @@ for version in "$@"; do
   esac
   environment=$ENVIRONMENTS/$version
   set_up "$python" "$environment"
+  # Not the installed package but these sources, also in the processes that tests start. All the
+  # versions at once: each uses one processor.
+  PYTHONPATH=$PWD/src "$environment/bin/python" -m pytest -q -p no:cacheprovider "${FAST_TESTS[@]}" \
+    >"$environment.log" 2>&1 &
+  runs[$version]=$!
+done
+for version in "${!runs[@]}"; do
+  wait "${runs[$version]}" || failed+=("$version")
   say "Python $version"
-  # Not the installed package but these sources, also in the processes that tests start.
-  PYTHONPATH=$PWD/src "$environment/bin/python" -m pytest -q -p no:cacheprovider "${FAST_TESTS[@]}" ||
-    failed+=("$version")
+  cat "$ENVIRONMENTS/$version.log"
+  unset "runs[$version]"
 done
 if [[ ${#absent[@]} -gt 0 ]]; then
   say "not tested for want of an interpreter: Python ${absent[*]} (no package of this system, no pyenv)"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "environment.yml"
-EXTRAS = ("serve", "cloud", "study", "train", "tensorflow")
+EXTRAS = ("serve", "cloud", "clinic", "study", "train", "tensorflow")
 
 HEADER = """\
 # For Conda users: `conda env create -f environment.yml && conda activate drdeploy`, then

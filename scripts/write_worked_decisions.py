@@ -1,4 +1,4 @@
-"""Write docs/worked-decisions.md: three decisions, from the 2023 study's rows and from ours.
+"""Write docs/worked-decisions.md: five decisions, from the 2023 study's rows and from ours.
 
     drdeploy study run decision
     python scripts/write_worked_decisions.py [--keep results/decision]
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +21,17 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from drdeploy.hosting.sagemaker import PriceSheet
-from drdeploy.study.measurements.load import Measurements, load
+from drdeploy.study.measurements.load import Measurements, load_results_folder
 from drdeploy.study.measurements.measurement import REQUIRED
 from drdeploy.study.measurements.results import ENVIRONMENT_FILE, MEASUREMENTS_FILE
 from drdeploy.study.recommendation import wording
-from drdeploy.study.recommendation.decide import decide
+from drdeploy.study.recommendation.choice import SAME_SPEED_SHARE
+from drdeploy.study.recommendation.decide import choose_cheapest_hosting
 from drdeploy.study.recommendation.requirements import Assumptions, DecisionInputs, Requirements
-from drdeploy.study.recommendation.traffic.arrivals import Traffic
-from drdeploy.study.recommendation.traffic.shape import SHAPES
-from drdeploy.study.thesis.raw_rows import load_study
+from drdeploy.study.recommendation.traffic import SHAPES, Traffic, make_archive_arrivals
+from drdeploy.study.recommendation.ways import WAYS
+from drdeploy.study.thesis.raw_rows import load_raw_rows_of_study
+from drdeploy.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +42,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "worked-decisions.md"
 OURS = ROOT / "examples" / "decision"
 ASSUMED_PRICES = ROOT / "examples" / "assumed-provisioned-prices.toml"
+ASSUMED_HOURS = ROOT / "examples" / "assumed-asynchronous-and-batch-prices.toml"
+WAYS_SHOWN_ONCE = {name for name in WAYS if name not in {"serverless", "real-time"}}
 
 
 @dataclass(frozen=True)
@@ -47,44 +52,70 @@ class Case:
 
     Attributes:
         description: How much traffic they have, for the heading.
-        p95_s: Seconds within which 95 of 100 results must be there.
+        p95_s: Seconds within which 95 of 100 results must be there; None if results may wait.
+        needs_vpc: Whether the model must run in a VPC.
+        may_wait_s: Seconds for which the results of an archive may wait; None if there is none.
     """
 
     name: str
     description: str
     requests_per_month: float
     shape: str
-    p95_s: float
+    p95_s: float | None
+    needs_vpc: bool = False
+    may_wait_s: float | None = None
 
 
 CASES = (
     Case("A clinic", "500 photographs a month", 500, "clinic", 5.0),
     Case("A city", "50,000 photographs a month", 50_000, "clinic", 2.0),
     Case("A country", "10 million photographs a year", 10e6 / 12, "working-hours", 1.0),
+    Case("A hospital", "5,000 photographs a month, in a VPC", 5_000, "clinic", 2.0, needs_vpc=True),
+    Case(
+        "An archive",
+        "a million photographs that may wait a night",
+        1_000_000,
+        "",
+        None,
+        may_wait_s=12.0 * SECONDS_PER_HOUR,
+    ),
 )
 
 HEAD = """\
 <!-- Written by scripts/write_worked_decisions.py; do not edit. -->
 
-# Three worked decisions
+# Worked decisions
 
-A clinic, a city and a country ask `drdeploy recommend` how to host: first with the rows that the
-2023 study published (SageMaker, us-east-1), then with this project's own rows. Each answer is the
-cheapest option that meets the requirements, at the dated prices of `drdeploy prices show`. The
-assumptions stand at the end. A negative cost per avoided cold start is a saving: cold starts
-are billed too, and avoiding one saved more than it cost. Results are for research use; this is
-not a medical device.
+A clinic, a city, a country, a hospital that requires a VPC, and an archive use `drdeploy recommend`
+to decide how to host a grader. The first five decisions use the rows that the 2023 study published
+(SageMaker, us-east-1), and the last five use this project's own rows. Latencies are taken from the
+rows as they were measured. Each decision meets the requirements at the lowest cost, at the dated
+prices that `drdeploy prices show` prints. Options whose costs differ by at most 5 %, or by at most
+1 USD a month if that is more, count as equally expensive. Of these options, the simplest to run
+wins; if several are equally simple, the fastest wins. A policy that exists only in the simulation
+is shown as research and never wins. Inference components, for which Terraform's AWS provider has no
+resource, never win either. The assumptions are listed at the end of the page. The cost per avoided
+cold start is negative if the avoided cold starts would have cost more than the policy costs.
+Results are for research use; `drdeploy` is not a medical device.
 
-The first one is this command:
+The following command makes the first decision:
 
 ```sh
 drdeploy recommend thesis-2023 --requests 500 --p95 5 --page decision.html
 ```
+
+The decisions of the hospital and of the archive have constraints, which are given as options:
+
+```sh
+drdeploy recommend thesis-2023 --requests 5000 --p95 2 --vpc
+drdeploy recommend thesis-2023 --archive 1000000 --may-wait-hours 12
+```
 """
 
 OF_STUDY = (
-    "Two models on TensorFlow behind NGINX and Gunicorn, 25 warm and 10 cold rows each. The study "
-    "printed no sensitivity, so none is required here."
+    "The study measured two models on TensorFlow behind NGINX and Gunicorn. Each memory size has "
+    "25 warm and 10 cold rows. The study printed no sensitivity, so no sensitivity is required "
+    "here."
 )
 OUR_SENSITIVITY = 0.9
 KEPT_BESIDES = ("vcpu", "model_setup_s", "payload_bytes", "run_id")
@@ -102,19 +133,32 @@ def main() -> int:
     options = parser.parse_args()
     if options.keep:
         keep(options.keep)
-    study = load_study()
+    study = load_raw_rows_of_study()
     parts = [HEAD, f"## The 2023 study's rows\n\n{OF_STUDY}\n"]
     parts += [section(case, study, None) for case in CASES]
     if options.ours.exists():
-        ours = load(options.ours)
-        parts.append(f"## Our rows\n\n{about(ours)}\n")
+        ours = load_results_folder(options.ours)
+        parts.append(f"## This project's rows\n\n{about(ours)}\n")
         parts += [section(case, ours, OUR_SENSITIVITY) for case in CASES]
     parts.append(
-        "\n".join(["## Assumptions", "", *(f"- {s}" for s in Assumptions().sentences), ""])
+        "\n\n".join(["## Assumptions", *(f"- {s}" for s in Assumptions().sentences)]) + "\n"
     )
     PAGE.write_text("\n".join(parts), "utf-8")
     sys.stdout.write(f"wrote {PAGE.relative_to(ROOT)}\n")
     return 0
+
+
+def mark_option_names(page: str) -> str:
+    """Put the names of options in code marks in sentences, because the names contain commas."""
+    name = re.compile(
+        r"(?:mobilenet|vgg19) \w+ (?:classic|lean), (?:\d+ MB|ml\.[\w.]+ x \d+)"
+        r"(?:, (?:keep-warm|provisioned-fixed|provisioned|hybrid-histogram|forecast|autoscaled"
+        r"|scheduled|asynchronous|components|batch))?",
+        re.IGNORECASE,
+    )
+    return "\n".join(
+        line if line.startswith("|") else name.sub(r"`\g<0>`", line) for line in page.split("\n")
+    )
 
 
 def keep(results: Path) -> None:
@@ -133,12 +177,15 @@ def keep(results: Path) -> None:
 
 def section(case: Case, measurements: Measurements, min_sensitivity: float | None) -> str:
     """One case as Markdown."""
-    decision = decide(measurements, PriceSheet.load(), inputs_of(case, min_sensitivity))
+    decision = choose_cheapest_hosting(
+        measurements, PriceSheet.load(), inputs_of(case, min_sensitivity)
+    )
     lines = [
         f"### {case.name}: {case.description}\n",
-        f"Required: {wording.requirements_sentence(decision.required)}.",
-        f"Traffic: {decision.traffic}.\n",
+        f"Each option must have {wording.write_requirements_in_one_line(decision.required)}.",
+        f"The traffic is {decision.traffic}.\n",
         *(f"- {sentence}" for sentence in decision.answer),
+        *(_variables(decision.winner) if decision.winner else ()),
         *_otherwise(case, measurements, min_sensitivity, decision),
         "",
         "| option | USD a month | per patient | p95 | cold starts | why it loses |",
@@ -147,14 +194,21 @@ def section(case: Case, measurements: Measurements, min_sensitivity: float | Non
         "",
         *_mitigation(decision),
     ]
-    return "\n".join(lines) + "\n"
+    return mark_option_names("\n".join(lines) + "\n")
 
 
 def inputs_of(case: Case, min_sensitivity: float | None, *, at_once: int = 1) -> DecisionInputs:
     """Traffic, requirements and assumptions of the case."""
     return DecisionInputs(
-        traffic=Traffic(requests_per_month=case.requests_per_month, shape=SHAPES[case.shape]),
-        required=Requirements(p95_s=case.p95_s, min_sensitivity=min_sensitivity),
+        traffic=make_archive_arrivals(int(case.requests_per_month), case.may_wait_s)
+        if case.may_wait_s is not None
+        else Traffic(requests_per_month=case.requests_per_month, shape=SHAPES[case.shape]),
+        required=Requirements(
+            p95_s=case.p95_s,
+            min_sensitivity=min_sensitivity,
+            needs_vpc=case.needs_vpc,
+            may_wait_s=case.may_wait_s,
+        ),
         assumptions=Assumptions(requests_at_once=at_once),
     )
 
@@ -164,13 +218,14 @@ def about(measurements: Measurements) -> str:
     frame = measurements.frame
     facts = next(iter(measurements.environment.values()), {})
     return (
-        f"Measured on this project's local service (platform {_all(frame['platform'])}, isolation "
-        f"{_all(frame['isolation'])}) on {facts.get('cpu_count', '?')} cores of "
-        f"{facts.get('cpu_model', 'an unknown processor')}, study {_all(frame['study'])}: no "
-        "network, no image pull and no placement time of AWS is in them, so rely on the order and "
-        "the ratios, not on the seconds. The profile is lean; MobileNet is the grader in the box, "
-        "VGG19 has random weights. A sensitivity of 90 % at grade >= 2 is required as well. The "
-        "instance is ml.c5.large."
+        f"The study `{_all(frame['study'])}` measured these rows on this project's local service "
+        f"(platform {_all(frame['platform'])}, isolation {_all(frame['isolation'])}). The machine "
+        f"has {facts.get('cpu_count', '?')} cores of "
+        f"{facts.get('cpu_model', 'an unknown processor')}. Local rows include no network, no "
+        "image pull and no placement time of AWS. Rely on the order of the options and on the "
+        "ratios, not on the seconds. The server profile is lean. MobileNet is the packaged "
+        "grader, and VGG19 has random weights. Each option must also show a sensitivity of 90 % "
+        "at grade >= 2. The instance is ml.c5.large."
     )
 
 
@@ -181,8 +236,14 @@ def _all(column: pd.Series) -> str:
 def _rows(decision: Decision) -> Iterator[str]:
     """The winner, then the best of each other model, size and kind."""
     shown: set[tuple[str, str, str]] = set()
-    for option in (decision.winner, *decision.runners_up, *decision.excluded):
-        if option is None or (option.model, option.size, option.kind) in shown:
+    for option in decision.options:
+        if (option.model, option.size, option.kind) in shown:
+            continue
+        if option.kind in WAYS_SHOWN_ONCE:
+            if option.kind in {kind for _, _, kind in shown}:
+                continue
+            shown.add((option.model, option.size, option.kind))
+            yield _row(option, decision)
             continue
         shown.add((option.model, option.size, option.kind))
         if len(shown) <= 1 or _is_shown(option, decision):
@@ -199,9 +260,9 @@ def _is_shown(option: EvaluatedOption, decision: Decision) -> bool:
 def _row(option: EvaluatedOption, decision: Decision) -> str:
     cold = f"{option.cold_share:.2%}" if option.policy else "none"
     return (
-        f"| {option.name} | {wording.usd(option.usd_per_month).removesuffix(' USD')} | "
-        f"{wording.usd(option.usd_per_patient)} | {wording.seconds(option.p95_s)} | {cold} | "
-        f"{_why(option, decision)} |"
+        f"| {option.name} | {wording.format_usd(option.usd_per_month).removesuffix(' USD')} | "
+        f"{wording.format_usd(option.usd_per_patient)} | {wording.format_seconds(option.p95_s)} | "
+        f"{cold} | {_why(option, decision)} |"
     )
 
 
@@ -211,52 +272,98 @@ def _why(option: EvaluatedOption, decision: Decision) -> str:
         return "**it wins**"
     if option.failures:
         return "; ".join(option.failures)
+    if not option.is_deployable and not option.policy:
+        return "this project has no Terraform for it"
+    if not option.is_deployable:
+        return "research: it exists only in the simulation"
+    if winner and option.name in decision.equivalent:
+        return _why_in_tie(option, winner)
     more = (option.usd_per_month or 0.0) - ((winner.usd_per_month if winner else 0.0) or 0.0)
-    return f"{wording.usd(more)} a month more"
+    return f"{wording.format_usd(more)} a month more"
+
+
+def _why_in_tie(option: EvaluatedOption, winner: EvaluatedOption) -> str:
+    if len(option.operated_parts) > len(winner.operated_parts):
+        return f"a tie, and it also needs {' and '.join(option.operated_parts)}"
+    if (option.p95_s or 0.0) > (winner.p95_s or 0.0) * (1 + SAME_SPEED_SHARE):
+        return "a tie, and it is slower"
+    return "a tie, and as fast within 5 %, but dearer"
+
+
+def _variables(winner: EvaluatedOption) -> Iterator[str]:
+    """The winner's variables, and the command that takes them."""
+    name = " NAME" * (winner.command == "endpoint deploy")
+    command = f"drdeploy {winner.command}{name} --variables"
+    yield f"- `{command} FILE` takes these variables, which `--tfvars` writes:"
+    yield ""
+    yield "  ```json"
+    yield from (f"  {line}" for line in json.dumps(winner.settings, indent=1).splitlines())
+    yield "  ```"
+    yield ""
 
 
 def _otherwise(
     case: Case, measurements: Measurements, min_sensitivity: float | None, decision: Decision
 ) -> Iterator[str]:
     """The decision with a price for provisioned concurrency, and instances that do more at once."""
-    sheet = PriceSheet.load().joined(PriceSheet.load(ASSUMED_PRICES))
-    other = decide(measurements, sheet, inputs_of(case, min_sensitivity, at_once=4))
+    sheet = PriceSheet.load()
+    for assumed in (ASSUMED_PRICES, ASSUMED_HOURS):
+        sheet = sheet.joined(PriceSheet.load(assumed))
+    other = choose_cheapest_hosting(
+        measurements, sheet, inputs_of(case, min_sensitivity, at_once=4)
+    )
     yield (
-        "\nIf provisioned concurrency were priced in Lambda's proportions ([an assumed price "
-        "sheet](../examples/assumed-provisioned-prices.toml)), and an instance handled four "
-        "requests at once:\n"
+        "\nNow assume three things. Provisioned concurrency of a memory size without a public "
+        "price costs as much as the proportions of Lambda's prices suggest ([an assumed price "
+        "sheet](../examples/assumed-provisioned-prices.toml)). An hour of an asynchronous endpoint "
+        "or of batch transform costs as much as an hour of a real-time endpoint ([another assumed "
+        "price sheet](../examples/assumed-asynchronous-and-batch-prices.toml)). An instance "
+        "handles four requests at once. Then the decision is:\n"
     )
     winner = other.winner
     same = winner and decision.winner and winner.name == decision.winner.name
     if winner:
         kept = "would still win" if same else "would win"
-        yield f"- {winner.name} {kept}, at {wording.usd(winner.usd_per_month)} a month."
+        yield f"- {winner.name} {kept}, at {wording.format_usd(winner.usd_per_month)} a month."
+    if winner and not same:
+        yield from _variables(winner)
     provisioned = [
         one
-        for one in (other.winner, *other.runners_up, *other.excluded)
-        if one and one.policy == "provisioned" and one.usd_per_month is not None
+        for one in other.options
+        if one.policy == "provisioned" and one.usd_per_month is not None
     ]
     if provisioned:
         best = min(provisioned, key=lambda one: one.usd_per_month or 0.0)
         yield (
-            f"- The cheapest with provisioned concurrency: {best.name}, "
-            f"{wording.usd(best.usd_per_month)} a month, p95 {wording.seconds(best.p95_s)}, "
-            f"{best.cold_share:.2%} cold starts."
+            f"- The cheapest option with provisioned concurrency is {best.name}: "
+            f"{wording.format_usd(best.usd_per_month)} a month, "
+            f"p95 {wording.format_seconds(best.p95_s)}, {best.cold_share:.2%} cold starts."
         )
-    yield from (f"- {wording.break_even_sentence(one)}" for one in other.break_even)
+    waiting = [
+        one
+        for one in other.runners_up
+        if one.kind in {"asynchronous", "batch", "real-time, scheduled"}
+    ]
+    for one in sorted(waiting, key=lambda one: one.usd_per_month or 0.0)[:2]:
+        yield (
+            f"- {one.name} would cost {wording.format_usd(one.usd_per_month)} a month "
+            f"({one.description})."
+        )
+    yield from (f"- {wording.write_break_even_sentence(one)}" for one in other.break_even)
 
 
 def _mitigation(decision: Decision) -> Iterator[str]:
     if decision.mitigation is None:
         return
-    yield f"{wording.best_policy_sentence(decision)}\n"
+    yield f"{wording.write_best_policy_sentence(decision)}\n"
     yield "| policy | cold starts a month | p95 | USD a month | USD per avoided cold start |"
     yield "|---|---|---|---|---|"
     for line in decision.mitigation.lines:
         avoided = "" if line.usd_per_avoided is None else f"{line.usd_per_avoided:.2g}"
+        policy = line.policy if line.is_deployable else f"{line.policy} (research)"
         yield (
-            f"| {line.policy} | {line.cold_starts:.3g} | {wording.seconds(line.p95_s)} | "
-            f"{wording.usd(line.usd).removesuffix(' USD')} | {avoided or line.note or '-'} |"
+            f"| {policy} | {line.cold_starts:.3g} | {wording.format_seconds(line.p95_s)} | "
+            f"{wording.format_usd(line.usd).removesuffix(' USD')} | {avoided or line.note or '-'} |"
         )
     yield ""
 

@@ -1,0 +1,109 @@
+"""Write ``bases.toml`` anew, with the digests that the registry has today.
+
+    python scripts/lock_bases.py
+
+The registry is asked through its API (OCI distribution specification 1.1, end-3).  The answer is
+hashed here, and a digest in a header that is another one is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import requests
+
+from drdeploy.hosting.images.bases import LOCK, LockedBase, read_locked_bases
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KINDS = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+TIMEOUT_S = 30
+_FIELD = re.compile(r'(\w+)="([^"]*)"')
+
+
+def main(lock: Path = LOCK) -> int:
+    """Move every base of the lock; the header of the file stays."""
+    header = lock.read_text("utf-8").partition("[[base]]")[0]
+    today = datetime.now(UTC).date().isoformat()
+    entries = [entry_of(moved(base, today)) for base in read_locked_bases(lock)]
+    lock.write_text(header + "\n".join(entries), "utf-8")
+    return 0
+
+
+def moved(base: LockedBase, today: str) -> LockedBase:
+    """Return a base with the digests that its tag has now."""
+    digest, index = read_manifest(base)
+    arm64 = [
+        entry["digest"]
+        for entry in index.get("manifests", ())
+        if entry.get("platform", {}).get("os") == "linux"
+        and entry.get("platform", {}).get("architecture") == "arm64"
+    ]
+    sys.stdout.write(f"{base.image}  {digest}  (was {base.digest or 'not locked'})\n")
+    return LockedBase(base.debian, base.image, digest, (*arm64, "")[0], today, "the registry")
+
+
+def read_manifest(base: LockedBase) -> tuple[str, dict[str, Any]]:
+    """Return the digest of what a tag names, and the document itself."""
+    url, scheme = manifest_url(base)
+    headers = {"Accept": ", ".join(KINDS)}
+    answer = requests.get(url, headers=headers, timeout=TIMEOUT_S)
+    challenge = answer.headers.get("WWW-Authenticate", "")
+    if answer.status_code == requests.codes.unauthorized and challenge.startswith("Bearer "):
+        headers["Authorization"] = f"Bearer {fetch_token(challenge)}"
+        answer = requests.get(url, headers=headers, timeout=TIMEOUT_S)
+    answer.raise_for_status()
+    digest = f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
+    claimed = answer.headers.get("Docker-Content-Digest", digest)
+    if claimed != digest:
+        sys.exit(f"{scheme}: the registry says {claimed}, and what it sends has {digest}")
+    return digest, json.loads(answer.content)
+
+
+def manifest_url(base: LockedBase) -> tuple[str, str]:
+    """Return where the registry has the manifest of a tag; ``debian`` is one of Docker Hub's."""
+    repository, _, tag = base.image.rpartition(":")
+    host, _, path = repository.partition("/")
+    if not path or not ({".", ":"} & set(host)):
+        host, path = "registry-1.docker.io", repository if path else f"library/{repository}"
+    # Docker takes a registry on the loopback for one without TLS, too.
+    scheme = "http" if host.partition(":")[0] in {"127.0.0.1", "localhost"} else "https"
+    return f"{scheme}://{host}/v2/{path}/manifests/{tag}", host
+
+
+def fetch_token(challenge: str) -> str:
+    """Get a token for reading, without an account, where the registry's challenge says."""
+    fields = dict(_FIELD.findall(challenge))
+    query = urlencode({name: fields[name] for name in ("service", "scope") if name in fields})
+    answer = requests.get(f"{fields['realm']}?{query}", timeout=TIMEOUT_S)
+    answer.raise_for_status()
+    return str(answer.json().get("token") or answer.json()["access_token"])
+
+
+def entry_of(base: LockedBase) -> str:
+    """Return a base as the lock has it."""
+    return (
+        "[[base]]\n"
+        f"debian = {base.debian}\n"
+        f'image = "{base.image}"\n'
+        f'digest = "{base.digest}"\n'
+        f'arm64_digest = "{base.arm64_digest}"\n'
+        f'locked_on = "{base.locked_on}"\n'
+        f'source = "{base.source}"\n'
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

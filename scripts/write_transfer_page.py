@@ -1,0 +1,141 @@
+"""Write docs/transfer-to-aws.md: the transfer model, its coefficients and its errors.
+
+Run it again when the rows in studies/study-stack-local or the model have changed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drdeploy.statistics.notation import format_number
+from drdeploy.study.measurements.load import load_results_folder
+from drdeploy.study.recommendation.wording import format_seconds
+from drdeploy.study.transfer.model import fit_transfer_model
+from drdeploy.study.transfer.series import STACK_ROWS, STUDY_IMAGE_GB
+
+if TYPE_CHECKING:
+    from drdeploy.study.recommendation.transfer import TransferModel
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "transfer-to-aws.md"
+TARGETS = {"warm": 0.15, "cold": 0.30}
+
+HEAD = """\
+<!-- Written by scripts/write_transfer_page.py; do not edit. -->
+
+# From this machine to AWS
+
+`drdeploy recommend` and `drdeploy report` estimate latencies on AWS from rows that were measured on
+your machine, and give both figures. `--as-measured` keeps the latencies as they were measured. Rows
+that were measured on AWS are never changed.
+
+```sh
+drdeploy recommend results/decision --requests 5000 --p95 2                 # as expected on AWS
+drdeploy recommend results/decision --requests 5000 --p95 2 --as-measured   # as measured here
+```
+
+- A warm request takes the time in the container x a CPU ratio + the overhead of the platform.
+- A cold start takes the placement + the pull (seconds per compressed GB x `--image-gb`) + the start
+  with the first prediction x a CPU ratio.
+
+The model is fitted to the rows that the 2023 study measured on SageMaker, paired with rows of the
+study's own stack (image `reduced`, profile `classic`) on one machine, and to nothing else.
+
+The CPU ratios hold for the machine that measured that stack. Measure it on yours, on photographs of
+224 x 224 pixels, and name the results. If you have measured the same configurations in your own
+account, name these results too: from three series of a kind on, they replace the study's.
+
+```sh
+drdeploy study run study-stack --images photographs-224 --out results/stack
+drdeploy recommend results/decision --requests 5000 --stack results/stack --account results/aws
+```
+"""
+
+INTERVALS = (
+    "The interval of an expected latency accounts for these errors, and for the uncertainty of "
+    "the coefficients."
+)
+BUSY = (
+    "The packaged local rows were measured while other programs kept both cores busy; from "
+    "the second of 14 trials on, the containers had priority. A cold start took about twice as "
+    "long as on the quiet machine of "
+    "[the benchmark](benchmarks/cold_start.md), so the CPU ratio of cold starts may be too low."
+)
+TWO_CORES = (
+    "The largest errors are those of VGG19 on instances. VGG19 uses all four vCPU of an xlarge, "
+    "MobileNet does not, and a machine of two cores cannot show the difference. Local rows from a "
+    "quiet machine of four cores, or three series of your own networks on AWS, would close the "
+    "gap. The model does not account for the number of vCPU: times at one and at two threads would "
+    "have to be measured for every network on a quiet machine, and nothing here could test what "
+    "they say about four."
+)
+
+
+def main() -> int:
+    """Write the page."""
+    PAGE.write_text(write_page(fit_packaged_model()), "utf-8")
+    sys.stdout.write(f"wrote {PAGE.relative_to(ROOT)}\n")
+    return 0
+
+
+def fit_packaged_model() -> TransferModel:
+    """Fit the model to the packaged rows."""
+    model = fit_transfer_model(load_results_folder(STACK_ROWS), image_gb=STUDY_IMAGE_GB)
+    if model is None:
+        raise SystemExit("the packaged rows of this machine are missing")
+    return model
+
+
+def write_page(model: TransferModel) -> str:
+    """Return the page as Markdown."""
+    lines = [
+        HEAD,
+        "## The coefficients",
+        "",
+        "The intervals come from a bootstrap of the series and of their rows.",
+        "",
+        "| coefficient | value | 95 % interval | measured | source |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {one.name} | {format_number(one.value)}{_name_unit(one.unit)} | "
+            f"{format_number(one.low)} to {format_number(one.high)} | {one.date} | {one.source} |"
+            for one in model.coefficients
+        ),
+        "",
+        "## The error on each of the study's twenty series",
+        "",
+        "Each series is left out of the fit, and then estimated from its local rows.",
+        "",
+        *(_describe_target(model, start) for start in TARGETS),
+        "",
+        "| series | in the container, here | expected on AWS | measured on AWS | error |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {one.name} | {format_seconds(one.here_s)} | {format_seconds(one.expected_s)} | "
+            f"{format_seconds(one.aws_s)} | {one.error:+.0%} |"
+            for one in model.left_out
+        ),
+        "",
+        INTERVALS,
+        "",
+        "## Limits",
+        "",
+        *(f"- {sentence}" for sentence in (*model.notes, BUSY, TWO_CORES)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _name_unit(unit: str) -> str:
+    return "" if unit == "1" else f" {unit}"
+
+
+def _describe_target(model: TransferModel, start: str) -> str:
+    error, target = model.compute_median_error(start), TARGETS[start]
+    met = "met" if error <= target else "missed"
+    return f"- {start}: the median error is {error:.1%}; the target of {target:.0%} is **{met}**."
+
+
+if __name__ == "__main__":
+    sys.exit(main())
