@@ -185,7 +185,7 @@ class InferenceComponent:
     def _run_creation(self) -> None:
         failure = _start_deployment(self._deployment)
         if failure:
-            self._deployment.close()
+            self._deployment.close_and_wait(DELETION_S)
         with self._lock:
             self._set_status("Failed" if failure else "InService", failure)
 
@@ -198,6 +198,8 @@ class InferenceComponent:
             failure = "" if deployment.has_capacity() else deployment.find_failure()
             if failure:
                 deployment.set_copy_count(before)
+            # Before the change ends, because the next one may need the room of these copies.
+            deployment.wait_until_workers_stopped(DELETION_S)
         except Exception:
             # Otherwise the component would be Updating forever, and could not even be deleted.
             log.exception("the copies of the inference component %s cannot be changed", self.name)
@@ -215,12 +217,13 @@ class InferenceComponent:
             obsolete = deployment if failure else self._deployment
             if not failure:
                 self._deployment, self.copy_count = deployment, count
+        # Before the change ends, because the next one may need the room of these copies.
+        obsolete.close_and_wait(DELETION_S)
+        with self._lock:
             self._set_status("InService", failure)
-        obsolete.close()
 
     def _run_deletion(self, forget: Callable[[], object]) -> None:
-        self._deployment.close()
-        self._deployment.wait_until_workers_stopped(DELETION_S)
+        self._deployment.close_and_wait(DELETION_S)
         forget()
 
     def _run_in_background(self, work: Callable[[], None]) -> None:

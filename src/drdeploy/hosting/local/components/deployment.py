@@ -7,6 +7,7 @@ form a real-time pool, so dead copies are replaced like the instances of a model
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -182,8 +183,13 @@ class ComponentDeployment(EndpointDeployment):
 
     def _retire_worker(self, worker: InstanceWorker) -> None:
         reservation = self._reservations.pop(worker)
-        stop = self._fleet.retire_instance(worker)
-        # Only when the copy has stopped is there room for another.
-        stop.add_done_callback(lambda _: reservation.release())
+        freed: Future[None] = Future()
+
+        def free(_: Future[None]) -> None:
+            reservation.release()
+            freed.set_result(None)
+
         self._stops = [one for one in self._stops if not one.done()]
-        self._stops.append(stop)
+        self._stops.append(freed)
+        # Only when the copy has stopped is there room for another.
+        self._fleet.retire_instance(worker).add_done_callback(free)
