@@ -105,7 +105,7 @@ model-vgg19: $(VENV)/.dev $(VGG16)  ## train a VGG19 for studies (hours without 
 
 test: $(VENV)/.dev $(CHECKOV)/.ready $(CLIENTS_READY) $(AXE)/.ready  ## style, types, layers, and every test
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/python scripts/run_tests.py $(PYTEST_ARGS)
 
 # The other interpreters that pyproject.toml names, beside that of $(VENV), which runs every test.
 PYTHONS = $(filter-out $(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'),3.11 3.12 3.13)

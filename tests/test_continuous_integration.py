@@ -6,6 +6,7 @@ The scripts are real; programs that would change this machine are replaced on ``
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,51 @@ def test_the_fast_tests_of_the_other_pythons_exist():
     ).stdout.split()
     assert len(names) > 20
     assert [name for name in names if not (ROOT / name).exists()] == []
+
+
+UNSTEADY = """
+from pathlib import Path
+
+def test_it():
+    seen = Path(__file__).with_suffix(".seen")
+    first = not seen.exists()
+    seen.touch()
+    assert not first
+"""
+FAULT = "def test_it():\n    assert False\n"
+
+
+def run_tests(folder: Path, tests: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    for name, content in tests.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts/run_tests.py", "-q", "-p", "no:warnings"],
+        cwd=folder,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_a_test_of_other_programs_that_passes_alone_is_named_and_does_not_fail_the_run(tmp_path):
+    done = run_tests(tmp_path, {"tests/cli/test_a.py": UNSTEADY, "tests/cli/test_b.py": "x = 1"})
+    assert done.returncode == 0, done.stdout
+    assert "unsteady, passed alone: tests/cli/test_a.py::test_it" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        {"tests/cli/test_a.py": FAULT},
+        {"tests/grader/test_a.py": UNSTEADY},
+        {"tests/cli/test_a.py": UNSTEADY, "tests/grader/test_b.py": FAULT},
+        {f"tests/cli/test_{letter}.py": UNSTEADY for letter in "abcd"},
+    ],
+    ids=["it fails again", "it computes alone", "beside a fault", "too many"],
+)
+def test_other_failures_fail_the_run(tmp_path, tests):
+    done = run_tests(tmp_path, tests)
+    assert done.returncode == 1, done.stdout
+    assert "unsteady" not in done.stdout

@@ -1,0 +1,72 @@
+"""Run the tests in two processes, then run a few failed tests of other programs again, alone.
+
+    python scripts/run_tests.py [arguments of pytest]
+
+Many tests start servers, containers, browsers and databases and wait for them, beside tests that
+keep all processors busy.  A test that fails there and passes alone has found the load, not a fault,
+and one such test would hide what the other thousands found.  So the failed tests are run once more,
+one after another with nothing beside them, if all of them are in the folders below and in at most
+three files.  A fault fails again.  A test that passes alone is named at the end as unsteady: it
+waits for the wrong thing and must be mended.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+TESTS_OF_OTHER_PROGRAMS = tuple(
+    PurePosixPath("tests", name)
+    for name in (
+        *("benchmarks", "cli", "clinic", "faults", "hosting", "pages", "study/running"),
+        *("test_library.py", "test_wheel.py"),
+    )
+)
+"""Folders and files of tests that wait for programs which the tests start."""
+FILES_AT_MOST = 3
+"""The most files whose failed tests are repeated. Load disturbs one or two; more is a fault."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the tests with the arguments of pytest, and return the exit status."""
+    status = _run_pytest("-n", "2", *arguments)
+    if status != pytest.ExitCode.TESTS_FAILED:
+        return status
+    failed = _read_failed_tests()
+    if not failed or not may_be_disturbed(failed):
+        return status
+    print(f"\nrun_tests: again, alone: {', '.join(failed)}", flush=True)
+    status = _run_pytest("--last-failed", "--last-failed-no-failures=none", *arguments)
+    if status == pytest.ExitCode.OK:
+        print(f"\nrun_tests: unsteady, passed alone: {', '.join(failed)}", flush=True)
+    return status
+
+
+def may_be_disturbed(failed: list[str]) -> bool:
+    """Return whether failed tests may have failed because of the load beside them.
+
+    Args:
+        failed: The node ids of the tests, such as ``tests/cli/test_main.py::test_version``.
+    """
+    files = {PurePosixPath(name.partition("::")[0]) for name in failed}
+    return len(files) <= FILES_AT_MOST and all(
+        any(file.is_relative_to(one) for one in TESTS_OF_OTHER_PROGRAMS) for file in files
+    )
+
+
+def _run_pytest(*arguments: str) -> int:
+    return subprocess.run([sys.executable, "-m", "pytest", *arguments], check=False).returncode
+
+
+def _read_failed_tests() -> list[str]:
+    """Return the node ids that pytest has kept of the tests that failed in its last run."""
+    kept = Path(".pytest_cache/v/cache/lastfailed")
+    return sorted(json.loads(kept.read_text())) if kept.exists() else []
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
