@@ -39,10 +39,10 @@ def main(arguments: list[str]) -> int:
     failed = _read_failed_tests()
     if not failed or not may_be_disturbed(failed):
         return status
-    print(f"\nrun_tests: again, alone: {', '.join(failed)}", flush=True)
+    _say(f"again, alone: {', '.join(failed)}")
     status = _run_pytest("--last-failed", "--last-failed-no-failures=none", *arguments)
     if status == pytest.ExitCode.OK:
-        print(f"\nrun_tests: unsteady, passed alone: {', '.join(failed)}", flush=True)
+        _say(f"unsteady, passed alone: {', '.join(failed)}")
     return status
 
 
@@ -60,6 +60,11 @@ def may_be_disturbed(failed: list[str]) -> bool:
 
 def _run_pytest(*arguments: str) -> int:
     return subprocess.run([sys.executable, "-m", "pytest", *arguments], check=False).returncode
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"\nrun_tests: {text}\n")
+    sys.stdout.flush()  # before what pytest writes next
 
 
 def _read_failed_tests() -> list[str]:
