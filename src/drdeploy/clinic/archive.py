@@ -59,7 +59,7 @@ def store_file(url: str, data: bytes) -> str:
         ),
     )
     failures = _list_failures(answer)
-    reasons = {reason for one in failures if (reason := _read_reason(one)) is not None}
+    reasons = {reason for one in failures if (reason := _read_failure_reason(one)) is not None}
     if reasons - {_DUPLICATE}:
         numbers = ", ".join(f"{one:04X}H" for one in sorted(reasons)[:_REASONS_SHOWN])
         return f"The archive refuses the file with failure reason {numbers}."
@@ -81,7 +81,7 @@ def _list_failures(answer: ServerAnswer) -> list[Any]:
     return failed if isinstance(failed, list) else []
 
 
-def _read_reason(failure: Any) -> int | None:
+def _read_failure_reason(failure: Any) -> int | None:
     """Return why an object was not stored; None without a reason of 16 bits."""
     try:
         reason = int(failure[_REASON]["Value"][0])

@@ -53,7 +53,7 @@ class Deidentifier:
 
     def make_uid(self, original: str) -> str:
         """Return the unique identifier that stands for another (PS3.5, B.2)."""
-        return f"2.25.{uuid.UUID(bytes=self._hash(f'uid {original}')[:16]).int}"
+        return f"2.25.{uuid.UUID(bytes=self._compute_keyed_hash(f'uid {original}')[:16]).int}"
 
     def shift_day(self, day: str, patient: str) -> str:
         """Return a DICOM date, moved back by the same number of days as all dates of the patient.
@@ -62,13 +62,13 @@ class Deidentifier:
         """
         try:
             parsed = datetime.strptime(day, _DAY)  # noqa: DTZ007 - a day has no time zone
-            number = int.from_bytes(self._hash(f"days {patient}")[:8])
+            number = int.from_bytes(self._compute_keyed_hash(f"days {patient}")[:8])
             shifted = parsed - timedelta(days=1 + number % SHIFT_DAYS_MAX)
         except (ValueError, OverflowError):
             return ""
         return f"{shifted.year:04d}{shifted:%m%d}"
 
-    def _hash(self, text: str) -> bytes:
+    def _compute_keyed_hash(self, text: str) -> bytes:
         message = f"deidentified {text}".encode("utf-8", "surrogateescape")
         return hmac.digest(self.names.key or b"", message, "sha256")
 

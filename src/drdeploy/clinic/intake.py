@@ -239,7 +239,9 @@ class BackgroundLoop:
         self._work = work
         self._woken = threading.Event()
         self._is_over = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = threading.Thread(
+            target=self._call_function_until_stopped, name=name, daemon=True
+        )
 
     def start(self) -> None:
         """Start the thread."""
@@ -256,7 +258,7 @@ class BackgroundLoop:
         with suppress(RuntimeError):  # it was never started
             self._thread.join(timeout_s)
 
-    def _run(self) -> None:
+    def _call_function_until_stopped(self) -> None:
         while not self._is_over:
             try:
                 self._work()

@@ -210,8 +210,8 @@ class PhotographListener:
             (evt.EVT_C_STORE, self._store_photograph_and_answer),
             (evt.EVT_CONN_OPEN, self._limit_reading),
             (evt.EVT_PDU_RECV, self._cut_off_large_or_slow_message),
-            (evt.EVT_DIMSE_RECV, self._end_message),
-            (evt.EVT_CONN_CLOSE, self._end_connection),
+            (evt.EVT_DIMSE_RECV, self._finish_message_or_close_connection),
+            (evt.EVT_CONN_CLOSE, self._clean_up_after_connection),
         ]
         try:
             self._server = self._entity.start_server(
@@ -319,7 +319,7 @@ class PhotographListener:
             # Otherwise the library would read nevertheless what has arrived.
             unit.presentation_data_value_items.clear()
 
-    def _end_message(self, event: evt.Event) -> None:
+    def _finish_message_or_close_connection(self, event: evt.Event) -> None:
         self._forget_progress(event)
         # No window of asynchronous operations was negotiated: a peer waits for each answer. One
         # that does not would fill the memory with photographs that wait.
@@ -327,7 +327,7 @@ class PhotographListener:
             _log.warning("an association was cut off: it does not wait for answers")
             _close_connection(event)
 
-    def _end_connection(self, event: evt.Event) -> None:
+    def _clean_up_after_connection(self, event: evt.Event) -> None:
         self._forget_progress(event)
         if event.assoc.requestor.primitive is None:
             # Closed before it asked for anything: the library would wait for the question.

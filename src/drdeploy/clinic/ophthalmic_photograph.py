@@ -95,8 +95,10 @@ def encode_ophthalmic_photograph(
     dataset.FrameIncrementPointer, dataset.FrameTime = _FRAME_TIME, 0
     dataset.ImageType = ["ORIGINAL", "PRIMARY"]
     dataset.BurnedInAnnotation = "NO"
-    dataset.AcquisitionDeviceTypeCodeSequence = [_code("409898007", "SCT", "Fundus Camera")]
-    dataset.AnatomicRegionSequence = [_code("5665001", "SCT", "Retina")]
+    dataset.AcquisitionDeviceTypeCodeSequence = [
+        _make_dicom_code("409898007", "SCT", "Fundus Camera")
+    ]
+    dataset.AnatomicRegionSequence = [_make_dicom_code("5665001", "SCT", "Retina")]
     dataset.SynchronizationTrigger, dataset.AcquisitionTimeSynchronized = "NO TRIGGER", "N"
     if day:
         dataset.AcquisitionDateTime = day
@@ -106,7 +108,7 @@ def encode_ophthalmic_photograph(
         setattr(dataset, keyword, value)
         if value is None:
             delattr(dataset, keyword)
-    _add_pixels(dataset, pixels)
+    _add_pixels_to_dataset(dataset, pixels)
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = UID(pixels.syntax)
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
@@ -114,7 +116,7 @@ def encode_ophthalmic_photograph(
     return encode_result(dataset)
 
 
-def _add_pixels(dataset: pydicom.Dataset, pixels: EncodedPixels) -> None:
+def _add_pixels_to_dataset(dataset: pydicom.Dataset, pixels: EncodedPixels) -> None:
     dataset.Rows, dataset.Columns = pixels.height_px, pixels.width_px
     dataset.SamplesPerPixel = 1 if pixels.photometric.startswith("MONOCHROME") else 3
     if dataset.SamplesPerPixel > 1:
@@ -136,7 +138,7 @@ def _add_pixels(dataset: pydicom.Dataset, pixels: EncodedPixels) -> None:
     dataset["PixelData"].is_undefined_length = not is_native
 
 
-def _code(value: str, scheme: str, meaning: str) -> pydicom.Dataset:
+def _make_dicom_code(value: str, scheme: str, meaning: str) -> pydicom.Dataset:
     code = pydicom.Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
     return code

@@ -79,7 +79,7 @@ class GradedEye:
     def worst(self) -> Prediction | None:
         """The worst grade of its photographs; None if none can be graded."""
         graded = [one.prediction for one in self.photographs if one.prediction is not None]
-        return max(graded, key=_severity, default=None)
+        return max(graded, key=_sort_key_of_severity, default=None)
 
     @property
     def ungradable_reasons(self) -> list[str]:
@@ -118,7 +118,12 @@ def sort_by_urgency(studies: Iterable[GradedStudy]) -> list[GradedStudy]:
         studies,
         key=lambda study: (
             OUTCOMES.index(study.outcome),
-            [-share for share in max(map(_severity, _worst_grades(study)), default=(0.0, 0.0))],
+            [
+                -share
+                for share in max(
+                    map(_sort_key_of_severity, _worst_grades(study)), default=(0.0, 0.0)
+                )
+            ],
             study.identity,
         ),
     )
@@ -190,14 +195,14 @@ def group_by_study(
         dataset = photograph.dataset
         key = (identify_patient(dataset), str(dataset.StudyInstanceUID))
         groups.setdefault(key, []).append(photograph)
-    return [_judge_study(group, rules, manifest) for group in groups.values()]
+    return [_decide_outcome_of_study(group, rules, manifest) for group in groups.values()]
 
 
-def _judge_study(
+def _decide_outcome_of_study(
     photographs: list[GradedPhotograph], rules: ReferralRules, manifest: ModelManifest
 ) -> GradedStudy:
     eyes = tuple(
-        _judge_eye(eye, [one for one in photographs if one.eye == eye], rules, manifest)
+        _decide_outcome_of_eye(eye, [one for one in photographs if one.eye == eye], rules, manifest)
         for eye in EYES
     )
     return GradedStudy(
@@ -205,7 +210,7 @@ def _judge_study(
     )
 
 
-def _judge_eye(
+def _decide_outcome_of_eye(
     eye: Eye, photographs: list[GradedPhotograph], rules: ReferralRules, manifest: ModelManifest
 ) -> GradedEye:
     graded = [one.prediction for one in photographs if one.prediction is not None]
@@ -214,7 +219,7 @@ def _judge_eye(
     if not graded:
         return GradedEye(eye, tuple(photographs), rules.eyes.ungradable)
     marks: list[Mark] = []
-    worst = max(graded, key=_severity)
+    worst = max(graded, key=_sort_key_of_severity)
     if float(worst.probabilities[worst.index]) < rules.marks.low_certainty_below:
         marks.append("low certainty")
     grades = [one.index for one in graded]
@@ -227,7 +232,7 @@ def _judge_eye(
     return GradedEye(eye, tuple(photographs), outcome, tuple(marks))
 
 
-def _severity(prediction: Prediction) -> tuple[float, float, float]:
+def _sort_key_of_severity(prediction: Prediction) -> tuple[float, float, float]:
     return (
         float(prediction.index),
         prediction.probability_at_or_above(Grade.SEVERE),

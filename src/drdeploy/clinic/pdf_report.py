@@ -177,11 +177,11 @@ def make_table(rows: list[list[str]], widths: tuple[float, ...]) -> Table:
 def make_paragraph(text: str) -> Paragraph:
     """Return a paragraph of plain text; a line break in the text is a line break."""
     return Paragraph(
-        "<br/>".join(escape(_make_drawable(line)) for line in text.split("\n")),
+        "<br/>".join(escape(_replace_characters_not_in_font(line)) for line in text.split("\n")),
         getSampleStyleSheet()["Normal"],
     )
 
 
-def _make_drawable(text: str) -> str:
+def _replace_characters_not_in_font(text: str) -> str:
     """Return a string in the characters of the font, which are those of Latin-1."""
     return escape_control_characters(text).encode("latin-1", "backslashreplace").decode("latin-1")

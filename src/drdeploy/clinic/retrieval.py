@@ -77,10 +77,13 @@ def list_archived_files(url: str, query: PhotographQuery) -> Iterator[ArchivedFi
     """
     base = url.rstrip("/")
     for series in _list_entries(f"{base}/series", query.make_parameters(), _SERIES):
-        parents = (_read_uid(base, series, _STUDY), _read_uid(base, series, _SERIES))
+        parents = (
+            _read_and_check_uid(base, series, _STUDY),
+            _read_and_check_uid(base, series, _SERIES),
+        )
         path = f"{base}/studies/{parents[0]}/series/{parents[1]}/instances"
         for instance in _list_entries(path, {}, _INSTANCE):
-            yield ArchivedFile(*parents, _read_uid(base, instance, _INSTANCE))
+            yield ArchivedFile(*parents, _read_and_check_uid(base, instance, _INSTANCE))
 
 
 def fetch_archived_file(url: str, file: ArchivedFile) -> bytes | str:
@@ -129,7 +132,7 @@ def _list_entries(url: str, parameters: dict[str, str], tag: str) -> Iterator[di
     while True:
         page = {"limit": str(ENTRIES_PER_PAGE), "offset": str(len(known))}
         entries = _ask_for_entries(f"{url}?{urlencode(parameters | page)}", url)
-        fresh = {_read_uid(url, entry, tag): entry for entry in entries}
+        fresh = {_read_and_check_uid(url, entry, tag): entry for entry in entries}
         fresh = {
             identifier: entry for identifier, entry in fresh.items() if identifier not in known
         }
@@ -165,7 +168,7 @@ def _ask_for_entries(address: str, url: str) -> list[Any]:
     return entries
 
 
-def _read_uid(url: str, entry: Any, tag: str) -> str:
+def _read_and_check_uid(url: str, entry: Any, tag: str) -> str:
     """Return an identifier of an entry; it becomes part of an address, so it is checked."""
     try:
         value = entry[tag]["Value"][0]

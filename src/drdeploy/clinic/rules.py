@@ -105,7 +105,7 @@ class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             InvalidInput: The model does not grade retinopathy, or a point is missing.
         """
         for rule in self.rules:
-            if not manifest.is_icdr or _find_point(rule, manifest) is None:
+            if not manifest.is_icdr or _find_operating_point(rule, manifest) is None:
                 raise InvalidInput(
                     f"The grader has no operating point {rule.operating_point} at grade "
                     f"{rule.at_or_above}, which the rule for {rule.outcome!r} needs",
@@ -118,7 +118,7 @@ class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the outcome of an eye with gradable photographs."""
         photographs = list(predictions)
         for rule in self.rules:
-            point = _find_point(rule, manifest)
+            point = _find_operating_point(rule, manifest)
             for prediction in photographs if point is not None else ():
                 share = prediction.probability_at_or_above(Grade(rule.at_or_above))
                 if point is not None and point.reaches_threshold(share):
@@ -126,7 +126,7 @@ class ReferralRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "no referral"
 
 
-def _find_point(rule: ReferralRule, manifest: ModelManifest) -> OperatingPoint | None:
+def _find_operating_point(rule: ReferralRule, manifest: ModelManifest) -> OperatingPoint | None:
     points = () if manifest.clinical is None else manifest.clinical.operating_points
     return next(
         (

@@ -101,7 +101,7 @@ def _make_content(
         observation_context=sr.ObservationContext(observer_device_context=observer),
         procedure_reported=_make_own_code("FUNDUS-PHOTOGRAPHY", "Fundus photography"),
         imaging_measurements=[
-            _make_group(eye, artifact, identifiers) for eye in study.eyes if eye.photographs
+            _make_answer_of_eye(eye, artifact, identifiers) for eye in study.eyes if eye.photographs
         ],
         language_of_content_item_and_descendants=sr.LanguageOfContentItemAndDescendants(
             language=sr.CodedConcept("en", "RFC5646", "English")
@@ -119,26 +119,26 @@ def _make_conclusion(study: GradedStudy) -> sr.ContainerContentItem:
     )
     conclusion.ContentSequence = sr.ContentSequence(
         [
-            _make_text(_make_own_code("OUTCOME", "Suggested outcome"), study.outcome),
+            _make_text_item(_make_own_code("OUTCOME", "Suggested outcome"), study.outcome),
             *(
-                _make_text(
+                _make_text_item(
                     _make_own_code("MARK", "Reason to look again"),
                     f"{eye.eye} eye: {text}",
                 )
                 for eye in study.eyes
                 for text in eye.doubts
             ),
-            _make_text(codes.DCM.Comment, RESEARCH_USE_NOTICE),
+            _make_text_item(codes.DCM.Comment, RESEARCH_USE_NOTICE),
         ]
     )
     return conclusion
 
 
-def _make_text(name: sr.CodedConcept, text: str) -> sr.TextContentItem:
+def _make_text_item(name: sr.CodedConcept, text: str) -> sr.TextContentItem:
     return sr.TextContentItem(name=name, value=text, relationship_type=_CONTAINS)
 
 
-def _make_group(
+def _make_answer_of_eye(
     eye: GradedEye, artifact: ModelArtifact, identifiers: Identifiers
 ) -> sr.MeasurementsAndQualitativeEvaluations:
     """Return the answer for an eye with the probabilities of its worst photograph (TID 1501)."""

@@ -74,8 +74,8 @@ def grade_places(places: Sequence[str], settings: WorkerSettings) -> bytes:
     """
     try:
         _require_folder(settings.folder)
-        service = _load_service(settings.artifact, settings.runtime)
-        graded = [_grade_place(place, service, settings) for place in places]
+        service = _load_service_with_one_thread(settings.artifact, settings.runtime)
+        graded = [_read_and_grade_photograph(place, service, settings) for place in places]
     except ArchiveUnreadable as error:
         return json.dumps({"stopped": str(error)}).encode()
     except (DrdeployError, OSError) as error:
@@ -106,7 +106,7 @@ def read_graded_files(result: bytes) -> list[GradedFile]:
 
 
 @cache
-def _load_service(artifact: str, runtime: RuntimeName | None) -> InferenceService:
+def _load_service_with_one_thread(artifact: str, runtime: RuntimeName | None) -> InferenceService:
     from drdeploy.grader.inference import InferenceService
 
     # As many processes as processors, with a thread each: photographs are many, and a photograph
@@ -114,10 +114,14 @@ def _load_service(artifact: str, runtime: RuntimeName | None) -> InferenceServic
     return InferenceService.load(artifact, runtime=runtime, threads=1)
 
 
-def _grade_place(place: str, service: InferenceService, settings: WorkerSettings) -> GradedFile:
+def _read_and_grade_photograph(
+    place: str, service: InferenceService, settings: WorkerSettings
+) -> GradedFile:
     try:
         data = (
-            _read_object(place, settings) if place.startswith(S3) else _read_file(place, settings)
+            _read_s3_object(place, settings)
+            if place.startswith(S3)
+            else _read_file(place, settings)
         )
     except RequestRefused as error:
         return GradedFile(place, "", (GradedRow("", error=error.sentence),))
@@ -145,7 +149,7 @@ def _require_folder(folder: str) -> None:
         raise ArchiveUnreadable(f"The folder {folder} does not exist on this machine.")
 
 
-def _read_object(place: str, settings: WorkerSettings) -> bytes:
+def _read_s3_object(place: str, settings: WorkerSettings) -> bytes:
     """Read an object of S3.
 
     Raises:
@@ -156,7 +160,7 @@ def _read_object(place: str, settings: WorkerSettings) -> bytes:
     from drdeploy.hosting.sagemaker import translate_aws_errors
 
     bucket, _, key = place.removeprefix(S3).partition("/")
-    s3 = _open_s3(settings.endpoint_url, settings.region)
+    s3 = _make_s3_client(settings.endpoint_url, settings.region)
     try:
         with translate_aws_errors("read a photograph", f"{S3}{bucket}"):
             try:
@@ -173,7 +177,7 @@ def _read_object(place: str, settings: WorkerSettings) -> bytes:
 
 
 @cache
-def _open_s3(endpoint_url: str | None, region: str | None) -> Any:
+def _make_s3_client(endpoint_url: str | None, region: str | None) -> Any:
     from drdeploy.hosting.sagemaker import make_boto3_client
 
     return make_boto3_client("s3", endpoint_url, region=region)

@@ -87,7 +87,7 @@ class RayArchiveJob:
         shards = self._checkpoint.iterate_open_shards(job)
         while window := list(islice(shards, WINDOW_SHARDS * self.workers)):
             try:
-                self._grade_window(window, report)
+                self._grade_shards_in_parallel(window, report)
             except ArchiveUnreadable as error:
                 raise ClinicError(
                     str(error), remedy="Repair this, then run the same command again"
@@ -119,20 +119,22 @@ class RayArchiveJob:
                     "and put the photographs and the model at the same paths",
                 ) from error
 
-    def _grade_window(self, window: Sequence[Shard], report: Callable[[int], None]) -> None:
+    def _grade_shards_in_parallel(
+        self, window: Sequence[Shard], report: Callable[[int], None]
+    ) -> None:
         missing = {shard.number: shard for shard in window}
         tasks = {f"{shard.number}": [one.place for one in shard.photographs] for shard in window}
-        for key, files in self._grade_tasks(tasks, SHARD_RETRIES):
+        for key, files in self._yield_results_of_tasks(tasks, SHARD_RETRIES):
             shard = missing.pop(int(key))
-            self._write_shard(shard, files)
+            self._write_rows_of_shard(shard, files)
             report(len(shard.photographs))
         for shard in missing.values():  # their workers were killed
-            self._write_shard(shard, self._grade_one_by_one(shard))
+            self._write_rows_of_shard(shard, self._grade_one_by_one(shard))
             report(len(shard.photographs))
 
     def _grade_one_by_one(self, shard: Shard) -> list[GradedFile]:
         tasks = {f"{at}": [one.place] for at, one in enumerate(shard.photographs)}
-        found = dict(self._grade_tasks(tasks, PHOTOGRAPH_RETRIES))
+        found = dict(self._yield_results_of_tasks(tasks, PHOTOGRAPH_RETRIES))
         return [
             *(
                 found[key][0]
@@ -142,11 +144,11 @@ class RayArchiveJob:
             )
         ]
 
-    def _write_shard(self, shard: Shard, files: Sequence[GradedFile]) -> None:
+    def _write_rows_of_shard(self, shard: Shard, files: Sequence[GradedFile]) -> None:
         rows = [row for one in files for row in one.name_rows(self._names)]
         self._checkpoint.write_rows(shard.number, rows, self._columns)
 
-    def _grade_tasks(
+    def _yield_results_of_tasks(
         self, tasks: Mapping[str, Sequence[str]], retries: int
     ) -> Iterator[tuple[str, list[GradedFile]]]:
         """Yield the results of tasks as they come; a task whose worker was killed has none."""

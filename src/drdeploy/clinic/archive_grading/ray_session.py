@@ -86,25 +86,25 @@ def running_ray(cluster: str | None, workers: int) -> Iterator[Any]:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         os.environ.pop("RAY_ADDRESS", None)
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    ray = _import_quietly()
+    ray = _import_and_quieten_ray()
     try:
         if cluster is not None:
-            _join_cluster(ray, cluster)
+            _connect_to_ray_cluster(ray, cluster)
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set its own
             yield ray
             return
-        with _own_folder() as folder:
-            node = _start_session(ray, workers, folder)
+        with _make_folder_of_session() as folder:
+            node = _start_ray_and_connect(ray, workers, folder)
             signal.signal(signal.SIGTERM, on_sigterm)
             try:
                 yield ray
             finally:
-                _end_session(ray, node)
+                _end_ray_session(ray, node)
     finally:
         ray.shutdown()
 
 
-def _import_quietly() -> Any:
+def _import_and_quieten_ray() -> Any:
     import ray
     import ray.data
 
@@ -122,15 +122,15 @@ def _import_quietly() -> Any:
     return ray
 
 
-def _start_session(ray: Any, workers: int, folder: Path) -> Any:
+def _start_ray_and_connect(ray: Any, workers: int, folder: Path) -> Any:
     """Start the processes of Ray, connect to them, and return what ends them."""
     for attempt in range(1, _STARTS + 1):
         node = None
         try:
-            node = _start_node(workers, folder / str(attempt))
+            node = _start_ray_processes_on_this_machine(workers, folder / str(attempt))
             ray.init(address=node.gcs_address, log_to_driver=False, logging_level=logging.CRITICAL)
         except Exception as error:  # Ray raises Exception itself
-            _end_session(ray, node)
+            _end_ray_session(ray, node)
             if attempt == _STARTS:
                 raise ClinicError(
                     f"Ray does not start: {' '.join(str(error).split())[:300]}",
@@ -141,7 +141,7 @@ def _start_session(ray: Any, workers: int, folder: Path) -> Any:
     return None
 
 
-def _start_node(workers: int, folder: Path) -> Any:
+def _start_ray_processes_on_this_machine(workers: int, folder: Path) -> Any:
     """Start the processes of Ray.
 
     ``ray.init`` would do the same, but lets an agent choose its ports, and gives up if the agent
@@ -216,13 +216,13 @@ def _wait_until_node_is_known(node: Any) -> None:
             return
 
 
-def _end_session(ray: Any, node: Any) -> None:
+def _end_ray_session(ray: Any, node: Any) -> None:
     ray.shutdown()
     if node is not None:
         node.kill_all_processes(check_alive=False, allow_graceful=True, wait=True)
 
 
-def _join_cluster(ray: Any, cluster: str) -> None:
+def _connect_to_ray_cluster(ray: Any, cluster: str) -> None:
     if "://" in cluster:
         raise InvalidInput(
             "The address of a cluster has the form HOST:PORT",
@@ -242,7 +242,7 @@ def _join_cluster(ray: Any, cluster: str) -> None:
 
 
 @contextmanager
-def _own_folder() -> Iterator[Path]:
+def _make_folder_of_session() -> Iterator[Path]:
     """Make a folder of this user; delete those that killed processes left behind."""
     root = Path(tempfile.gettempdir())
     for left_behind in root.glob(f"{_FOLDER_PREFIX}*"):

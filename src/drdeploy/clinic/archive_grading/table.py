@@ -66,12 +66,12 @@ class ArchiveTable:
             for part in parts:
                 waiting.append(pq.read_table(part, partitioning=None))
                 if sum(one.num_rows for one in waiting) >= _JOINED_ROWS:
-                    self._write_group(writer, waiting, counts)
+                    self._write_row_group(writer, waiting, counts)
             if waiting:
-                self._write_group(writer, waiting, counts)
+                self._write_row_group(writer, waiting, counts)
         return counts
 
-    def _write_group(
+    def _write_row_group(
         self, writer: pq.ParquetWriter, tables: list[pa.Table], counts: dict[str, int]
     ) -> None:
         joined = pa.concat_tables(tables).replace_schema_metadata(self.schema.metadata)

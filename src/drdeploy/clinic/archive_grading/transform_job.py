@@ -127,23 +127,23 @@ class TransformArchiveJob:
         """
         self._refuse_dicom_files()
         with self._pool:
-            while pending := self._load_pending() or self._make_pending(job, settings.bucket):
-                self._finish(pending, job, settings, report)
+            while pending := self._load_pending_job() or self._plan_next_job(job, settings.bucket):
+                self._run_job_to_its_end(pending, job, settings, report)
 
     def abandon(self) -> None:
         """Stop the job of an earlier run, and delete what was uploaded for it."""
-        pending = self._load_pending()
+        pending = self._load_pending_job()
         if pending is not None:
             self._batch.create_local_bucket(pending.bucket)  # of a service that began anew
             self._batch.stop(pending.name)
-            self._forget(pending)
+            self._delete_files_of_job(pending)
 
     # -- one job ---------------------------------------------------------------------------------
 
-    def _load_pending(self) -> PendingTransform | None:
+    def _load_pending_job(self) -> PendingTransform | None:
         return PendingTransform.load(self._checkpoint.transform_file)
 
-    def _make_pending(self, job: ArchiveJob, bucket: str) -> PendingTransform | None:
+    def _plan_next_job(self, job: ArchiveJob, bucket: str) -> PendingTransform | None:
         most = max(1, JOB_PHOTOGRAPHS // job.shard_photographs)
         name = make_job_name()
         first, last, prefix = None, 0, ""
@@ -168,7 +168,7 @@ class TransformArchiveJob:
         write_json_file(self._checkpoint.transform_file, asdict(pending))
         return pending
 
-    def _finish(
+    def _run_job_to_its_end(
         self,
         pending: PendingTransform,
         job: ArchiveJob,
@@ -177,23 +177,23 @@ class TransformArchiveJob:
     ) -> None:
         if self._batch.exists(pending.name):
             self._report_state(f"the job {pending.name} of an earlier run goes on")
-        elif not self._create(pending, job, settings):
-            self._join(pending, job, {}, report)  # no photograph can be read
-            self._forget(pending)
+        elif not self._upload_and_create_job(pending, job, settings):
+            self._write_rows_of_answers(pending, job, {}, report)  # no photograph can be read
+            self._delete_files_of_job(pending)
             return
         ended = self._batch.wait(
             pending.name, lambda state: self._report_state(f"the job {pending.name} is {state}")
         )
         if ended.started_at is None:  # nothing was graded, and there may be no log
-            self._forget(pending)
+            self._delete_files_of_job(pending)
             raise ClinicError(
                 f"The job is {ended.status}: {ended.failure_reason}",
                 where=pending.name,
                 remedy="When this is repaired, the same command goes on with a new job",
             )
         failures = self._batch.read_failures(pending.name) if ended.status == "Failed" else {}
-        unanswered = self._join(pending, job, failures, report)
-        self._forget(pending)
+        unanswered = self._write_rows_of_answers(pending, job, failures, report)
+        self._delete_files_of_job(pending)
         if unanswered:
             raise ClinicError(
                 f"The job is {ended.status}, and {unanswered} photographs have no answer: "
@@ -202,21 +202,21 @@ class TransformArchiveJob:
                 remedy="When this is repaired, the same command goes on with a new job",
             )
 
-    def _create(
+    def _upload_and_create_job(
         self, pending: PendingTransform, job: ArchiveJob, settings: TransformJobSettings
     ) -> bool:
         """Upload, write the manifest, and create the job; False if there is nothing to grade."""
         self._batch.create_local_bucket(pending.bucket)
         if pending.is_uploaded:
             try:
-                self._upload(pending, job)
+                self._upload_photographs(pending, job)
             except InvalidInput:  # no run could go on with it
-                self._forget(pending)
+                self._delete_files_of_job(pending)
                 raise
         keys = [
             key
-            for shard in self._iterate_shards(pending, job)
-            for key in self._find_keys(pending, shard)
+            for shard in self._iterate_shards_of_job(pending, job)
+            for key in self._list_sent_keys(pending, shard)
             if key
         ]
         if not keys:
@@ -242,43 +242,43 @@ class TransformArchiveJob:
         )
         return True
 
-    def _forget(self, pending: PendingTransform) -> None:
+    def _delete_files_of_job(self, pending: PendingTransform) -> None:
         self._batch.delete_model(pending.name)
         left = [pending.manifest_uri]
         if pending.is_uploaded:
             keys = self._batch.list_keys(pending.prefix)
             left += [f"{S3}{pending.bucket}/{key}" for key in keys]
-        self._delete(left)
+        self._delete_s3_objects(left)
         for path in self._checkpoint.folder.glob("*.uploaded.json"):
             path.unlink()
         self._checkpoint.transform_file.unlink()
 
     # -- its photographs -------------------------------------------------------------------------
 
-    def _iterate_shards(self, pending: PendingTransform, job: ArchiveJob) -> Iterator[Shard]:
+    def _iterate_shards_of_job(self, pending: PendingTransform, job: ArchiveJob) -> Iterator[Shard]:
         for shard in self._checkpoint.iterate_open_shards(job):
             if pending.first_shard <= shard.number <= pending.last_shard:
                 yield shard
 
-    def _upload(self, pending: PendingTransform, job: ArchiveJob) -> None:
+    def _upload_photographs(self, pending: PendingTransform, job: ArchiveJob) -> None:
         """Upload the photographs, but those that a killed run has uploaded."""
         there = {
             f"{S3}{pending.bucket}/{key}".removeprefix(pending.prefix)
             for key in self._batch.list_keys(pending.prefix)
         }
         self._report_state("uploading photographs")
-        for shard in self._iterate_shards(pending, job):
-            path = self._path_of_sent(shard.number)
-            if path.exists() and set(filter(None, self._find_keys(pending, shard))) <= there:
+        for shard in self._iterate_shards_of_job(pending, job):
+            path = self._path_of_upload_record(shard.number)
+            if path.exists() and set(filter(None, self._list_sent_keys(pending, shard))) <= there:
                 continue
             places = [one.place for one in shard.photographs]
             uris = [
                 f"{pending.prefix}{pending.make_key(shard.number, number)}"
                 for number in range(len(places))
             ]
-            write_json_file(path, list(self._pool.map(self._upload_file, places, uris)))
+            write_json_file(path, list(self._pool.map(self._upload_photograph, places, uris)))
 
-    def _upload_file(self, place: str, uri: str) -> SentPhotograph:
+    def _upload_photograph(self, place: str, uri: str) -> SentPhotograph:
         try:
             data = read_photograph_bytes(Path(place))
         except RequestRefused as error:
@@ -316,7 +316,7 @@ class TransformArchiveJob:
             remedy="Grade with --on ray, which grades DICOM files too",
         )
 
-    def _find_keys(self, pending: PendingTransform, shard: Shard) -> list[str]:
+    def _list_sent_keys(self, pending: PendingTransform, shard: Shard) -> list[str]:
         """Return the key of each photograph below the prefix; empty if it is not sent."""
         return [
             "" if sent.error
@@ -329,13 +329,13 @@ class TransformArchiveJob:
 
     def _read_sent(self, pending: PendingTransform, shard: Shard) -> list[SentPhotograph]:
         if pending.is_uploaded:
-            document = parse_json(self._path_of_sent(shard.number).read_text("utf-8"))
+            document = parse_json(self._path_of_upload_record(shard.number).read_text("utf-8"))
             return [SentPhotograph(*one) for one in document]
         return [
             SentPhotograph("", _EMPTY if one.size_bytes == 0 else "") for one in shard.photographs
         ]
 
-    def _join(
+    def _write_rows_of_answers(
         self,
         pending: PendingTransform,
         job: ArchiveJob,
@@ -348,9 +348,11 @@ class TransformArchiveJob:
             How many photographs have neither.
         """
         unanswered = 0
-        for shard in self._iterate_shards(pending, job):
-            keys = self._find_keys(pending, shard)
-            answers = list(self._pool.map(lambda key: self._read_answer(pending, key), keys))
+        for shard in self._iterate_shards_of_job(pending, job):
+            keys = self._list_sent_keys(pending, shard)
+            answers = list(
+                self._pool.map(lambda key: self._read_answer_from_s3(pending, key), keys)
+            )
             rows = [
                 self._make_row(one.place, sent, answer, failures.get(pending.make_log_name(key)))
                 for one, sent, key, answer in zip(
@@ -364,7 +366,7 @@ class TransformArchiveJob:
                 report(len(rows))
         return unanswered
 
-    def _read_answer(self, pending: PendingTransform, key: str) -> bytes | None:
+    def _read_answer_from_s3(self, pending: PendingTransform, key: str) -> bytes | None:
         return self._batch.read_answer(pending.output_uri, key) if key else None
 
     def _make_row(
@@ -379,7 +381,7 @@ class TransformArchiveJob:
         error = sent.error or reason
         return GradedRow(name, error=error) if error else None
 
-    def _delete(self, uris: Sequence[str]) -> None:
+    def _delete_s3_objects(self, uris: Sequence[str]) -> None:
         def delete(uri: str) -> None:
             bucket, _, key = uri.removeprefix(S3).partition("/")
             self._batch.delete_objects(bucket, [key])
@@ -387,5 +389,5 @@ class TransformArchiveJob:
         with ThreadPoolExecutor(TRANSFERS) as pool:
             list(pool.map(delete, uris))
 
-    def _path_of_sent(self, number: int) -> Path:
+    def _path_of_upload_record(self, number: int) -> Path:
         return self._checkpoint.folder / f"{number:08d}.uploaded.json"

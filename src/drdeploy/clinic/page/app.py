@@ -155,16 +155,20 @@ class WorklistPage:
         account = self._access.find_account(request)
         if account is None:
             return RedirectResponse("/sign-in", 303)
-        self._note_view(account, "see worklist")
-        return self._renderer.render(request, "worklist.html.j2", **self._make_list(request))
+        self._record_view_in_audit_log(account, "see worklist")
+        return self._renderer.render(
+            request, "worklist.html.j2", **self._make_values_of_worklist(request)
+        )
 
     def show_list(self, request: Request) -> Response:
         """Show only the list, which an open page requests repeatedly."""
         account = self._access.require(request, "viewer")
-        self._note_going_on(account, "see worklist")
-        return self._renderer.render(request, "list.html.j2", **self._make_list(request))
+        self._record_view_if_page_was_not_opened(account, "see worklist")
+        return self._renderer.render(
+            request, "list.html.j2", **self._make_values_of_worklist(request)
+        )
 
-    def _make_list(self, request: Request) -> dict[str, Any]:
+    def _make_values_of_worklist(self, request: Request) -> dict[str, Any]:
         chosen = WorklistFilter.parse(request.query_params)
         view = make_worklist_view(self._records.worklist.load_page(chosen))
         who = "this"
@@ -174,11 +178,13 @@ class WorklistPage:
 
     # ---- the audit log says who saw what
 
-    def _note_view(self, account: ClinicAccount, action: str, number: int | None = None) -> None:
+    def _record_view_in_audit_log(
+        self, account: ClinicAccount, action: str, number: int | None = None
+    ) -> None:
         self._views.note((account.name, number))
         self._records.worklist.record_view(account.name, action, number)
 
-    def _note_going_on(
+    def _record_view_if_page_was_not_opened(
         self, account: ClinicAccount, action: str, number: int | None = None
     ) -> None:
         """Record what belongs to a page that is open only if nobody has opened the page."""
@@ -188,9 +194,13 @@ class WorklistPage:
     def show_study(self, request: Request) -> Response:
         """Show a study."""
         account = self._access.require(request, "viewer")
-        study = self._find_study(request)
+        study = self._load_study_or_raise_404(request)
         # A page that waits for the grades loads itself again.
-        note = self._note_going_on if study.state == "waiting" else self._note_view
+        note = (
+            self._record_view_if_page_was_not_opened
+            if study.state == "waiting"
+            else self._record_view_in_audit_log
+        )
         note(account, "see study", study.number)
         earlier, later = self._records.worklist.find_neighbours(study.number)
         pictures = list(self._headers.list_shown_photographs(study.number))
@@ -202,7 +212,7 @@ class WorklistPage:
             others=others, sent=self._records.deliveries.list_of_study(study.number),
         )  # fmt: skip
 
-    def _find_study(self, request: Request) -> ListedStudy:
+    def _load_study_or_raise_404(self, request: Request) -> ListedStudy:
         study = self._records.worklist.find_study(read_study_number(request))
         if study is None:
             raise HTTPException(404)
@@ -215,7 +225,7 @@ class WorklistPage:
         sha256 = self._records.worklist.list_photographs(study).get(number)
         if sha256 is None:
             raise HTTPException(404)
-        self._note_going_on(account, "see photograph", study)
+        self._record_view_if_page_was_not_opened(account, "see photograph", study)
         with self._decoding:
             content, media_type = read_picture(self._records, sha256, request.path_params["frame"])
         return Response(content, media_type=media_type)
@@ -253,9 +263,11 @@ class WorklistPage:
                     content, fields = await read_photograph(request)
             except TimeoutError:
                 raise HTTPException(408) from None
-            return await run_in_threadpool(self._receive, account, content, fields, request)
+            return await run_in_threadpool(
+                self._store_uploaded_photograph, account, content, fields, request
+            )
 
-    def _receive(
+    def _store_uploaded_photograph(
         self, account: ClinicAccount, content: bytes, fields: dict[str, str], request: Request
     ) -> Response:
         language = request.session.get("language", "en")
@@ -280,11 +292,11 @@ class WorklistPage:
     async def decide(self, request: Request) -> Response:
         """Record a decision, or undo the last one."""
         fields = await self._access.read_form(request)
-        return await run_in_threadpool(self._decide, request, fields)
+        return await run_in_threadpool(self._record_or_undo_decision, request, fields)
 
-    def _decide(self, request: Request, fields: dict[str, str]) -> Response:
+    def _record_or_undo_decision(self, request: Request, fields: dict[str, str]) -> Response:
         account = self._access.require(request, "grader")
-        study = self._find_study(request)
+        study = self._load_study_or_raise_404(request)
         here = f"/studies/{study.number}"
         kind = fields.get("kind", "")
         if kind == "undo":
@@ -323,11 +335,11 @@ class WorklistPage:
     async def erase(self, request: Request) -> Response:
         """Erase a patient."""
         fields = await self._access.read_form(request)
-        return await run_in_threadpool(self._erase, request, fields)
+        return await run_in_threadpool(self._erase_patient, request, fields)
 
-    def _erase(self, request: Request, fields: dict[str, str]) -> Response:
+    def _erase_patient(self, request: Request, fields: dict[str, str]) -> Response:
         account = self._access.require(request, "administrator")
-        study = self._find_study(request)
+        study = self._load_study_or_raise_404(request)
         if fields.get("confirm") != "yes":
             raise InvalidInput("The patient is erased only if you confirm it", where="erasure")
         self._records.acting_as(account.name).erasure.erase_patient(study.identity)
@@ -346,7 +358,7 @@ class WorklistPage:
     def export_bundle(self, request: Request) -> Response:
         """Send a study as a FHIR bundle."""
         account = self._access.require(request, "viewer")
-        study = self._find_study(request)
+        study = self._load_study_or_raise_404(request)
         bundle = self._records.worklist.read_result(study.number, "bundle")
         # While a study waits to be graded again, its bundle is that of fewer photographs.
         if bundle is None or study.state != "graded":
@@ -358,7 +370,7 @@ class WorklistPage:
     def export_page(self, request: Request) -> Response:
         """Send a study as a PDF."""
         account = self._access.require(request, "viewer")
-        study = self._find_study(request)
+        study = self._load_study_or_raise_404(request)
         if study.state != "graded":
             raise HTTPException(404)
         self._records.worklist.record_view(account.name, "export PDF", study.number)

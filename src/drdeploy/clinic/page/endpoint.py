@@ -159,10 +159,12 @@ def _make_body(image: bytes) -> tuple[bytes, str]:
             return image, "image/png"
     with Image.open(io.BytesIO(image)) as picture:
         if not image.startswith((jpeg.SIGNATURE, png.SIGNATURE)):
-            body = _encode(picture, "PNG")
+            body = _encode_as_jpeg(picture, "PNG")
             if len(body) <= BODY_BYTES_MAX:
                 return body, "image/png"
-        body = _encode(ImageOps.exif_transpose(picture).convert("RGB"), "JPEG", **_LITTLE_LOSS)
+        body = _encode_as_jpeg(
+            ImageOps.exif_transpose(picture).convert("RGB"), "JPEG", **_LITTLE_LOSS
+        )
     if len(body) > BODY_BYTES_MAX:
         raise PredictionFailed(
             f"The photograph has {len(body)} bytes as a JPEG, and an endpoint takes at most "
@@ -172,7 +174,7 @@ def _make_body(image: bytes) -> tuple[bytes, str]:
     return body, "image/jpeg"
 
 
-def _encode(picture: Image.Image, name: str, **options: Any) -> bytes:
+def _encode_as_jpeg(picture: Image.Image, name: str, **options: Any) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, name, **options)
     return stream.getvalue()

@@ -38,13 +38,13 @@ def write_csv(studies: Iterable[ListedStudy]) -> bytes:
     table = csv.DictWriter(stream, _COLUMNS, lineterminator="\r\n")
     table.writeheader()
     for study in studies:
-        row = _make_row(study)
+        row = _make_csv_row(study)
         table.writerow({name: escape_formula_in_csv_cell(value) for name, value in row.items()})
     # A spreadsheet reads UTF-8 only with the mark.
     return stream.getvalue().encode("utf-8-sig")
 
 
-def _make_row(study: ListedStudy) -> dict[str, Any]:
+def _make_csv_row(study: ListedStudy) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(_COLUMNS, "")
     row |= {
         "patient": study.patient,

@@ -75,12 +75,12 @@ class RequestGuard:
 
     def _find_refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)
-        if _read_host_name(headers.get("host", "")) not in self._hosts:
+        if _remove_port_of_host(headers.get("host", "")) not in self._hosts:
             return 421, "This name is not known here. Give it with --name when the page starts."
         if scope["method"] in {"GET", "HEAD"}:
             return None
         origin = headers.get("origin")
-        is_ours = origin is None or _read_host(origin) == headers.get("host", "")
+        is_ours = origin is None or _parse_host_of_origin(origin) == headers.get("host", "")
         if not is_ours or headers.get("sec-fetch-site", "same-origin") != "same-origin":
             return 403, "Another site sent this request."
         length = headers.get("content-length", "")
@@ -91,7 +91,7 @@ class RequestGuard:
         return None
 
 
-def _read_host(origin: str) -> str:
+def _parse_host_of_origin(origin: str) -> str:
     """Return the host and the port in the header ``Origin``."""
     try:
         return urlsplit(origin).netloc
@@ -99,7 +99,7 @@ def _read_host(origin: str) -> str:
         return ""
 
 
-def _read_host_name(host: str) -> str:
+def _remove_port_of_host(host: str) -> str:
     """Return the header ``Host`` without its port."""
     try:
         return (urlsplit(f"//{host}").hostname or "").lower()

@@ -87,7 +87,7 @@ def receive_photograph(
         if eye is None:
             raise DetailsMissing("eye")
         file.dataset.ImageLaterality = _SIDES[eye]
-        content = _write_again(file)
+        content = _encode_changed_dicom_file(file)
     if shutil.disk_usage(records.store.folder.parent).free < FREE_BYTES_MIN:
         raise ClinicError("The disk is full", where="the clinic's records")
     return records.add_photograph(
@@ -158,7 +158,7 @@ def _make_uid(text: str) -> str:
     return f"2.25.{uuid.uuid5(_NAMESPACE, text).int}"
 
 
-def _write_again(file: DicomFile) -> bytes:
+def _encode_changed_dicom_file(file: DicomFile) -> bytes:
     """Return a DICOM file with its changed data elements, in the transfer syntax that it has."""
     stream = io.BytesIO()
     with refuse_damaged_file():

@@ -94,32 +94,32 @@ class ErrorPages:
         status = getattr(error, "status_code", 500)
         detail = str(getattr(error, "detail", ""))
         return await run_in_threadpool(
-            self._make_error, request, status, detail, getattr(error, "headers", None)
+            self._make_answer_to_error, request, status, detail, getattr(error, "headers", None)
         )
 
     async def show_error(self, request: Request, error: Exception) -> Response:
         """Answer a request that this program refuses, with the sentence of the error."""
         status = getattr(error, "http_status", 500)
         sentence = getattr(error, "sentence", "")
-        return await run_in_threadpool(self._make_error, request, status, sentence, None)
+        return await run_in_threadpool(self._make_answer_to_error, request, status, sentence, None)
 
     async def show_fault(self, request: Request, _error: Exception) -> Response:
         """Answer after a fault of the disk, of the database or of this program, which is logged."""
         sentence = "The program could not do it. Whoever looks after it finds the cause in its log."
         if request.url.path == UPLOAD_PATH:
             sentence = "The photograph could not be kept. Send it again later."
-        answer = await run_in_threadpool(self._make_fault, request, sentence)
+        answer = await run_in_threadpool(self._make_answer_to_fault, request, sentence)
         answer.headers.update(HEADERS)  # the guard does not see this answer
         return answer
 
-    def _make_fault(self, request: Request, sentence: str) -> Response:
+    def _make_answer_to_fault(self, request: Request, sentence: str) -> Response:
         language = request.session.get("language", "en") if "session" in request.scope else "en"
         shown = translate(sentence, language)
         if request.url.path == UPLOAD_PATH:
             return JSONResponse({"error": shown}, 500)
         return PlainTextResponse(shown, 500)
 
-    def _make_error(
+    def _make_answer_to_error(
         self, request: Request, status: int, sentence: str, headers: dict[str, str] | None
     ) -> Response:
         if (

@@ -91,7 +91,7 @@ class PageAddress:
         if self.certificate is not None:
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-                    self.certificate, self.key, password=_refuse_to_ask
+                    self.certificate, self.key, password=_return_empty_key_password
                 )
             except (OSError, ValueError) as error:
                 raise InvalidInput(
@@ -124,7 +124,7 @@ class PageAddress:
             )
 
 
-def _refuse_to_ask() -> str:
+def _return_empty_key_password() -> str:
     """Give no password, where the library would ask for it on the terminal."""
     return ""
 
@@ -144,9 +144,9 @@ class _ImpatientProtocol(H11Protocol):
         self._wait_for_head()
 
     def _wait_for_head(self) -> None:
-        self.loop.call_later(HEAD_S, self._check_head, self.cycle)
+        self.loop.call_later(HEAD_S, self._close_connection_if_no_request_came, self.cycle)
 
-    def _check_head(self, earlier: object) -> None:
+    def _close_connection_if_no_request_came(self, earlier: object) -> None:
         if self.transport.is_closing():
             return
         if self.conn.their_state is h11.IDLE and self.cycle is earlier:
@@ -171,7 +171,7 @@ class PageServer:
             ClinicError: The port cannot be opened.
         """
         self._address = address
-        self._socket = _open_port(address)
+        self._socket = _open_listening_socket(address)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -215,7 +215,7 @@ class PageServer:
         return f"{scheme}://{self._address.shown_name}:{self._socket.getsockname()[1]}/"
 
 
-def _open_port(address: PageAddress) -> socket.socket:
+def _open_listening_socket(address: PageAddress) -> socket.socket:
     try:
         family = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((address.host, address.port), family=family, backlog=128)

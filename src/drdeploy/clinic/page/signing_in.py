@@ -35,9 +35,11 @@ class SignInPages:
     async def sign_in(self, request: Request) -> Response:
         """Sign somebody in."""
         fields = await self._access.read_form(request)
-        return await run_in_threadpool(self._sign_in, request, fields)
+        return await run_in_threadpool(self._check_password_and_start_session, request, fields)
 
-    def _sign_in(self, request: Request, fields: dict[str, str]) -> Response:
+    def _check_password_and_start_session(
+        self, request: Request, fields: dict[str, str]
+    ) -> Response:
         name, password = fields.get("name", "")[:64], fields.get("password", "")
         paused = self._access.sessions.is_paused(name)
         identifier = self._access.sessions.sign_in(name, password)

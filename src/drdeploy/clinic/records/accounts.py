@@ -98,7 +98,11 @@ class Accounts:
     def find_account(self, name: str) -> ClinicAccount | None:
         """Return an account as it is now."""
         found = self._find_row(name)
-        return None if found is None else ClinicAccount(name, found[0], _fingerprint(found[1]))
+        return (
+            None
+            if found is None
+            else ClinicAccount(name, found[0], _fingerprint_of_stored_password(found[1]))
+        )
 
     def check_password(self, name: str, password: str) -> ClinicAccount | None:
         """Return the account if the password is right.
@@ -108,7 +112,7 @@ class Accounts:
         role, stored = self._find_row(name) or (None, _NOBODY)
         is_right = _is_right_password(password[:PASSWORD_CHARACTERS_MAX], stored)
         return (
-            ClinicAccount(name, role, _fingerprint(stored))
+            ClinicAccount(name, role, _fingerprint_of_stored_password(stored))
             if is_right and role is not None
             else None
         )
@@ -157,7 +161,7 @@ def _compute_digest(password: str, salt: bytes) -> str:
     return base64.b64encode(digest).decode()
 
 
-def _fingerprint(stored: str) -> str:
+def _fingerprint_of_stored_password(stored: str) -> str:
     return hashlib.sha256(stored.encode()).hexdigest()[:16]
 
 

@@ -129,7 +129,7 @@ class Worklist:
         self._engine = engine
         self._name_of_study = name_of_study
 
-    def _read(self) -> Connection:
+    def _open_read_only_connection(self) -> Connection:
         return self._engine.connect().execution_options(**{ONLY_READS: True})
 
     def list_studies(self, chosen: WorklistFilter | None = None) -> list[ListedStudy]:
@@ -139,12 +139,12 @@ class Worklist:
             chosen: The filter; None for every study.
         """
         conditions = [] if chosen is None else chosen.make_conditions()
-        with self._read() as connection:
+        with self._open_read_only_connection() as connection:
             return _load_studies(connection, conditions)
 
     def load_page(self, chosen: WorklistFilter) -> ListedPage:
         """Return a page of the list, the most pressing studies first."""
-        with self._read() as connection:
+        with self._open_read_only_connection() as connection:
             matching = count_matching(connection, chosen)
             # Whoever decides on the last study of the last page still sees those before it.
             chosen = replace(chosen, page=min(chosen.page, count_pages(matching)))
@@ -161,18 +161,18 @@ class Worklist:
 
     def find_study(self, number: int) -> ListedStudy | None:
         """Return a study; None if it no longer exists."""
-        with self._read() as connection:
+        with self._open_read_only_connection() as connection:
             return next(iter(_load_studies(connection, [STUDIES.c.id == number])), None)
 
     def find_neighbours(self, number: int) -> tuple[int | None, int | None]:
         """Return the numbers of the studies before and after a study that nobody has decided on."""
-        with self._read() as connection:
+        with self._open_read_only_connection() as connection:
             return find_neighbours(connection, number)
 
     def list_photographs(self, number: int) -> dict[int, str]:
         """Return the SHA-256 of a study's photographs by their numbers."""
         rows = select(PHOTOGRAPHS.c.id, PHOTOGRAPHS.c.sha256).order_by(PHOTOGRAPHS.c.id)
-        with self._read() as connection:
+        with self._open_read_only_connection() as connection:
             found = connection.execute(rows.where(PHOTOGRAPHS.c.study_id == number)).all()
         return dict(map(tuple, found))
 
@@ -184,7 +184,7 @@ class Worklist:
             kind: ``report``, ``page`` or ``bundle``.
         """
         rows = select(RESULTS.c.content).where(RESULTS.c.study_id == number, RESULTS.c.kind == kind)
-        with self._read() as connection:
+        with self._open_read_only_connection() as connection:
             found: bytes | None = connection.execute(rows).scalar_one_or_none()
         return found
 
@@ -245,7 +245,7 @@ class Worklist:
             )  # fmt: skip
             named = [f"{eye} eye {'ungradable' if n is None else n}" for eye, n in grades.items()]
             details = ", ".join([f"{study.outcome} becomes {outcome}", *named])
-            self._place_study(connection, study.number, outcome)
+            self._update_urgency_of_study(connection, study.number, outcome)
             queue_decided_results(connection, study.number, results)
             self._append_entry(connection, who, kind, study.number, details)
 
@@ -255,7 +255,7 @@ class Worklist:
         """Make the results before the transaction: nobody has to wait for a page to be drawn."""
         if decide_result is None:
             return {}
-        with self._read() as connection:
+        with self._open_read_only_connection() as connection:
             earlier = list_results_to_decide(connection, study.number)
         return {
             kind: decide_result(kind, content, study, changed_s)
@@ -294,12 +294,14 @@ class Worklist:
             connection.execute(
                 update(DECISIONS).where(DECISIONS.c.id == found.id).values(undone_s=now)
             )
-            self._place_study(connection, number, None)
+            self._update_urgency_of_study(connection, number, None)
             queue_decided_results(connection, number, results)
             self._append_entry(connection, who, "undo", number, f"{found.kind} by {found.who}")
 
     @staticmethod
-    def _place_study(connection: Connection, number: int, decided_outcome: str | None) -> None:
+    def _update_urgency_of_study(
+        connection: Connection, number: int, decided_outcome: str | None
+    ) -> None:
         mine = STUDIES.c.id == number
         columns = select(STUDIES.c.state, STUDIES.c.outcome, STUDIES.c.eyes).where(mine)
         place = place_study(*connection.execute(columns).one(), decided_outcome)
@@ -308,7 +310,7 @@ class Worklist:
     def list_audit_entries(self, limit: int) -> list[dict[str, Any]]:
         """Return the newest entries of the audit log."""
         rows = select(AUDIT).order_by(AUDIT.c.number.desc()).limit(limit)
-        with self._read() as connection:
+        with self._open_read_only_connection() as connection:
             return [dict(row) for row in connection.execute(rows).mappings()]
 
     def _append_entry(
