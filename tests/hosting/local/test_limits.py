@@ -125,7 +125,7 @@ class LargeStore:
 def test_an_input_that_is_too_large_is_measured_and_not_read(tmp_path):
     store = LargeStore()
     invocations = AsynchronousInvocations(None, None, store, Clock())
-    assert invocations._copy_input("s3://b/in") is None
+    assert invocations._copy_input_from_s3("s3://b/in") is None
     processor = RequestProcessor("e", "run", store, Clock())
     variant = SimpleNamespace(name="v", pool=SimpleNamespace(return_worker=lambda *_, **__: None))
     outcome, _ = processor.process_request(

@@ -84,9 +84,9 @@ def check_endpoint_config(request: Json) -> None:
     shadows = request.get("ShadowProductionVariants", [])
     check_names_are_unique([*variants, *shadows])
     for number, variant in enumerate(variants, start=1):
-        _check_variant(variant, f"productionVariants.{number}.member")
+        _check_production_variant(variant, f"productionVariants.{number}.member")
     for number, variant in enumerate(shadows, start=1):
-        _check_variant(variant, f"shadowProductionVariants.{number}.member")
+        _check_production_variant(variant, f"shadowProductionVariants.{number}.member")
     _check_shadow_variants(variants, shadows)
     if shadows and request.get("AsyncInferenceConfig"):
         raise make_validation_error(
@@ -352,7 +352,7 @@ def is_network_isolated(*requests: Json) -> bool:
     return any(request.get("EnableNetworkIsolation") for request in requests)
 
 
-def _check_variant(variant: Json, path: str) -> None:
+def _check_production_variant(variant: Json, path: str) -> None:
     name = variant["VariantName"]
     if "ServerlessConfig" in variant:
         check_serverless_size(variant["ServerlessConfig"], f"{path}.serverlessConfig")

@@ -112,8 +112,10 @@ class AlarmBook:
         periods = request["EvaluationPeriods"]
         if (request.get("DatapointsToAlarm") or periods) > periods:
             raise make_validation_error("DatapointsToAlarm must be at most EvaluationPeriods.")
-        _check_choice(request, "TreatMissingData", MISSING_DATA)
-        _check_choice(request, "EvaluateLowSampleCountPercentile", ("evaluate", "ignore"))
+        _refuse_value_not_offered(request, "TreatMissingData", MISSING_DATA)
+        _refuse_value_not_offered(
+            request, "EvaluateLowSampleCountPercentile", ("evaluate", "ignore")
+        )
         queries = _list_queries_of_request(request)
         period_s = find_shortest_period(queries)
         if period_s < SHORTEST_PERIOD_S:
@@ -126,7 +128,7 @@ class AlarmBook:
                 f"must be <= {EVALUATED_S_MAX})."
             )
         span = TimeRange(int(now_s), int(now_s) + period_s)
-        self._evaluate(queries, span)
+        self._compute_series_of_queries(queries, span)
 
     def keep_new_alarm(self, request: Mapping[str, Any], before: Any, now_s: float) -> None:
         """Complete an alarm that moto has stored; ``before`` is the alarm that it replaces."""
@@ -144,7 +146,9 @@ class AlarmBook:
                 alarm.state_updated_timestamp = before.state_updated_timestamp
             done = "created" if before is None else "updated"
             data = {"version": "1.0", "type": done.removesuffix("d").capitalize()}
-            self._note(alarm, "ConfigurationUpdate", f'Alarm "{alarm.name}" {done}', data, now_s)
+            self._append_to_history(
+                alarm, "ConfigurationUpdate", f'Alarm "{alarm.name}" {done}', data, now_s
+            )
 
     def describe_alarms(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer ``DescribeAlarms``.
@@ -163,24 +167,24 @@ class AlarmBook:
             and (not names or alarm.name in names)
             and alarm.name.startswith(prefix or "")
             and request.get("StateValue") in {None, alarm.state_value}
-            and _has_action(alarm, request.get("ActionPrefix"))
+            and _has_action_with_prefix(alarm, request.get("ActionPrefix"))
         ]
-        return _make_page("MetricAlarms", found, request)
+        return _cut_page_of_alarms("MetricAlarms", found, request)
 
     def describe_alarms_for_metric(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer ``DescribeAlarmsForMetric``."""
         wanted = _list_queries_of_request(
             {**request, "ExtendedStatistic": None, "Statistic": "Sum", "Period": 60}
         )
-        metric = _normalize_metric(wanted[0]["MetricStat"]["Metric"])
+        metric = _sort_dimensions_of_metric(wanted[0]["MetricStat"]["Metric"])
         given = ("Statistic", "ExtendedStatistic", "Period", "Unit")
         attributes = ("statistic", "extended_statistic", "period", "unit")
         found = [
             alarm
             for alarm in self._list_alarms()
             if any(
-                _normalize_metric(query["MetricStat"]["Metric"]) == metric
-                for query in _list_queries(alarm)
+                _sort_dimensions_of_metric(query["MetricStat"]["Metric"]) == metric
+                for query in _list_queries_of_alarm(alarm)
                 if query.get("MetricStat")
             )
             and all(
@@ -204,7 +208,7 @@ class AlarmBook:
         ]
         if request.get("ScanBy") != "TimestampAscending":
             found.reverse()
-        return _make_page("AlarmHistoryItems", found, request)
+        return _cut_page_of_alarms("AlarmHistoryItems", found, request)
 
     def set_alarm_state(self, request: Mapping[str, Any], now_s: float) -> None:
         """Carry out ``SetAlarmState``; the state lasts for a period of the alarm, at most a minute.
@@ -223,12 +227,12 @@ class AlarmBook:
                 parse_json(data)
             except ValueError as err:
                 raise MonitoringError("InvalidFormat", "StateReasonData is not JSON.") from err
-        _check_choice(request, "StateValue", tuple(STATES))
+        _refuse_value_not_offered(request, "StateValue", tuple(STATES))
         with self._lock:
             alarm = self._backend.alarms.get(request["AlarmName"])
             if alarm is None:
                 raise MonitoringError("ResourceNotFound", "No alarm has this name.")
-            period_s = find_shortest_period(_list_queries(alarm))
+            period_s = find_shortest_period(_list_queries_of_alarm(alarm))
             alarm.drdeploy_held_until_s = now_s + min(period_s, EVALUATION_S)
             self._change_state(
                 alarm, STATES[request["StateValue"]], request["StateReason"], data or "{}", now_s
@@ -260,9 +264,11 @@ class AlarmBook:
         If there are no datapoints, return the ``recentDatapoints`` in the reason of the alarm's
         state, which a client of ``SetAlarmState`` can state.
         """
-        queries = _list_queries(alarm)
-        rule = _make_rule(alarm)
-        series = self._evaluate(queries, _find_evaluated_time_range(queries, rule, now_s))
+        queries = _list_queries_of_alarm(alarm)
+        rule = _make_alarm_rule(alarm)
+        series = self._compute_series_of_queries(
+            queries, _find_evaluated_time_range(queries, rule, now_s)
+        )
         values = list(series.points.values())[-rule.evaluation_periods :]
         if not values:
             reason = parse_json(alarm.state_reason_data or "{}")
@@ -278,7 +284,7 @@ class AlarmBook:
         data = {"actionState": "Failed" if problem else "Succeeded"}
         if problem:
             data["error"] = problem
-        self._note(alarm, "Action", f"{done} action {policy_arn}", data, now_s)
+        self._append_to_history(alarm, "Action", f"{done} action {policy_arn}", data, now_s)
 
     # -- evaluation ------------------------------------------------------------------------
 
@@ -301,21 +307,23 @@ class AlarmBook:
         return [one for one in tuple(self._backend.alarms.values()) if one.rule is None]
 
     def _make_evaluation_mark(self, alarm: Any, now_s: float) -> tuple[int, int]:
-        return int(now_s // find_shortest_period(_list_queries(alarm))), self._store.version
+        return int(
+            now_s // find_shortest_period(_list_queries_of_alarm(alarm))
+        ), self._store.version
 
     def _evaluate_alarm(self, alarm: Any, now_s: float) -> None:
-        queries = _list_queries(alarm)
+        queries = _list_queries_of_alarm(alarm)
         period_s = find_shortest_period(queries)
-        rule = _make_rule(alarm)
+        rule = _make_alarm_rule(alarm)
         span = _find_evaluated_time_range(queries, rule, now_s)
         if self._has_too_few_samples(alarm, queries, rule, span, period_s):
             return
-        series = self._evaluate(queries, span)
+        series = self._compute_series_of_queries(queries, span)
         starts = span.list_period_starts(period_s)
         state = rule.decide_state([series.points.get(at) for at in starts], alarm.state_value)
         if state != alarm.state_value:
             recent = list(series.points.items())[-rule.evaluation_periods :]
-            reason = _explain_state(state, rule, recent)
+            reason = _write_reason_of_state(state, rule, recent)
             data = {
                 "version": "1.0",
                 "queryDate": _format_time(now_s),
@@ -327,7 +335,9 @@ class AlarmBook:
             }
             self._change_state(alarm, state, reason, json.dumps(data), now_s)
 
-    def _evaluate(self, queries: Sequence[Mapping[str, Any]], span: TimeRange) -> TimeSeries:
+    def _compute_series_of_queries(
+        self, queries: Sequence[Mapping[str, Any]], span: TimeRange
+    ) -> TimeSeries:
         reader = MetricReader(self._store, float(span.end_s))
         results = reader.evaluate_queries(queries, span, may_search=False)
         if len(results) != 1 or isinstance(results[0][1], list):
@@ -370,20 +380,22 @@ class AlarmBook:
         alarm.drdeploy_changed_s = now_s
         after = {"stateValue": state, "stateReason": reason}
         data = {"version": "1.0", "oldState": before, "newState": after}
-        self._note(alarm, "StateUpdate", f"Alarm updated from {old} to {state}", data, now_s)
+        self._append_to_history(
+            alarm, "StateUpdate", f"Alarm updated from {old} to {state}", data, now_s
+        )
         actions = {
             "OK": alarm.ok_actions,
             "ALARM": alarm.alarm_actions,
             "INSUFFICIENT_DATA": alarm.insufficient_data_actions,
         }[state]
         if alarm.actions_enabled:
-            message = self._make_message(alarm, old, now_s)
+            message = self._make_notification_message(alarm, old, now_s)
             for action in actions:
                 if action.startswith(SCALING):
                     continue  # Application Auto Scaling looks at the states of alarms itself
                 self._send_notification(alarm, action, message, now_s)
 
-    def _make_message(self, alarm: Any, old: str, now_s: float) -> str:
+    def _make_notification_message(self, alarm: Any, old: str, now_s: float) -> str:
         return json.dumps(
             {
                 "AlarmName": alarm.name,
@@ -423,19 +435,19 @@ class AlarmBook:
             except Exception as err:  # noqa: BLE001  whatever a subscriber or moto raises
                 log.warning("the alarm %s cannot notify %s: %s", alarm.name, action, err)
                 summary, outcome = f"Failed to execute action {action}", "Failed"
-            self._note(alarm, "Action", summary, {"actionState": outcome}, now_s)
+            self._append_to_history(alarm, "Action", summary, {"actionState": outcome}, now_s)
 
         # moto sends to subscribers over HTTP, who may be slow.
         threading.Thread(target=send, name=f"alarm {alarm.name}", daemon=True).start()
 
-    def _note(
+    def _append_to_history(
         self, alarm: Any, kind: str, summary: str, data: Mapping[str, Any], now_s: float
     ) -> None:
         moment = datetime.fromtimestamp(now_s, UTC)
         self._history.append(HistoryItem(alarm.name, moment, kind, summary, json.dumps(data)))
 
 
-def _make_rule(alarm: Any) -> AlarmRule:
+def _make_alarm_rule(alarm: Any) -> AlarmRule:
     periods = int(alarm.evaluation_periods)
     return AlarmRule(
         alarm.comparison_operator,
@@ -454,7 +466,7 @@ def _find_evaluated_time_range(
     return TimeRange(end_s - rule.range_periods * period_s, end_s)
 
 
-def _list_queries(alarm: Any) -> list[dict[str, Any]]:
+def _list_queries_of_alarm(alarm: Any) -> list[dict[str, Any]]:
     """Return the queries of an alarm, which moto's Application Auto Scaling may have made."""
     kept: list[dict[str, Any]] | None = vars(alarm).get("drdeploy_queries")
     if kept is not None:
@@ -509,7 +521,7 @@ def _list_queries_of_request(request: Mapping[str, Any]) -> list[dict[str, Any]]
     return [{"Id": "m1", "MetricStat": metric_stat, "ReturnData": True}]
 
 
-def _normalize_metric(metric: Mapping[str, Any]) -> tuple[Any, ...]:
+def _sort_dimensions_of_metric(metric: Mapping[str, Any]) -> tuple[Any, ...]:
     dimensions = sorted((one["Name"], one["Value"]) for one in metric.get("Dimensions") or ())
     return (metric.get("Namespace"), metric["MetricName"], tuple(dimensions))
 
@@ -535,7 +547,9 @@ def _check_actions(request: Mapping[str, Any]) -> None:
                 )
 
 
-def _check_choice(request: Mapping[str, Any], name: str, choices: Sequence[str]) -> None:
+def _refuse_value_not_offered(
+    request: Mapping[str, Any], name: str, choices: Sequence[str]
+) -> None:
     value = request.get(name)
     if value is not None and value not in choices:
         raise make_validation_error(f"{name} must be one of {', '.join(choices)}, not {value}.")
@@ -546,12 +560,14 @@ def _wants_metric_alarms(request: Mapping[str, Any]) -> bool:
     return "MetricAlarm" in (request.get("AlarmTypes") or ["MetricAlarm"])
 
 
-def _has_action(alarm: Any, prefix: str | None) -> bool:
+def _has_action_with_prefix(alarm: Any, prefix: str | None) -> bool:
     actions = [*alarm.alarm_actions, *alarm.ok_actions, *alarm.insufficient_data_actions]
     return prefix is None or any(one.startswith(prefix) for one in actions)
 
 
-def _make_page(name: str, found: Sequence[Any], request: Mapping[str, Any]) -> dict[str, Any]:
+def _cut_page_of_alarms(
+    name: str, found: Sequence[Any], request: Mapping[str, Any]
+) -> dict[str, Any]:
     size = request.get("MaxRecords") or PAGE_ALARMS
     start = read_page_start(request.get("NextToken"))
     page: dict[str, Any] = {name: found[start : start + size]}
@@ -560,7 +576,9 @@ def _make_page(name: str, found: Sequence[Any], request: Mapping[str, Any]) -> d
     return page
 
 
-def _explain_state(state: AlarmState, rule: AlarmRule, recent: Sequence[tuple[int, float]]) -> str:
+def _write_reason_of_state(
+    state: AlarmState, rule: AlarmRule, recent: Sequence[tuple[int, float]]
+) -> str:
     if state == "INSUFFICIENT_DATA":
         return f"Insufficient Data: {rule.evaluation_periods} datapoints were unknown."
     wanted = [(at, one) for at, one in recent if rule.is_breaching(one) == (state == "ALARM")]

@@ -85,18 +85,20 @@ class AsynchronousInvocations:
             )
         body = request.body.read()
         members = _read_members_in_headers(request)
-        location = _check_input(members, body)
+        location = _find_and_check_input_location(members, body)
         queue = self._queues.find_queue(account_region.region, endpoint)
         queued = self._make_queued_request(queue.make_request_number(), members, settings)
         try:
-            queue.add_request(queued, body if location is None else self._copy_input(location))
+            queue.add_request(
+                queued, body if location is None else self._copy_input_from_s3(location)
+            )
         except OSError as err:
             raise ApiError(
                 "ServiceUnavailable",
                 f"The request cannot be stored: {err.strerror}.",
                 status=HTTPStatus.SERVICE_UNAVAILABLE,
             ) from err
-        return _make_answer(queued)
+        return _make_accepted_answer(queued)
 
     def _make_queued_request(
         self, number: int, members: Mapping[str, Any], settings: AsynchronousSettings
@@ -125,7 +127,7 @@ class AsynchronousInvocations:
             timeout_s=members.get("InvocationTimeoutSeconds", quotas.ASYNCHRONOUS_TIMEOUT_S),
         )
 
-    def _copy_input(self, location: str) -> bytes | None:
+    def _copy_input_from_s3(self, location: str) -> bytes | None:
         """Return a copy of the input, because S3 is empty after a restart of the service.
 
         SageMaker, too, answers before it looks for the input; a request whose input is absent or
@@ -174,7 +176,7 @@ def _read_integer(member: str, value: str) -> int:
         raise api_errors.make_malformed_error(f"{member} is not a whole number: {value}.") from err
 
 
-def _check_input(members: Mapping[str, Any], body: bytes) -> str | None:
+def _find_and_check_input_location(members: Mapping[str, Any], body: bytes) -> str | None:
     """Return the location of the input; None if the body is the input."""
     location: str | None = members.get("InputLocation")
     if location is not None and body:
@@ -192,7 +194,7 @@ def _check_input(members: Mapping[str, Any], body: bytes) -> str | None:
     return location
 
 
-def _make_answer(queued: QueuedRequest) -> ServiceResponse:
+def _make_accepted_answer(queued: QueuedRequest) -> ServiceResponse:
     headers = {
         "Content-Type": "application/json",
         "x-amzn-RequestId": str(uuid.uuid4()),

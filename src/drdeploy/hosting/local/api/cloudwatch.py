@@ -29,7 +29,11 @@ def install_operations() -> None:
     put_alarm_into_moto = _find_put_metric_alarm_of_moto()
 
     def put_metric_alarm(response: Any) -> dict[str, Any]:
-        book, request, now_s = _find_book(response), dict(response.params), time.time()
+        book, request, now_s = (
+            _find_alarm_book_of_backend(response),
+            dict(response.params),
+            time.time(),
+        )
         book.check_new_alarm(request, now_s)
         before = response.cloudwatch_backend.alarms.get(request["AlarmName"])
         response.params.pop("ExtendedStatistic", None)  # moto takes percentiles alone
@@ -39,20 +43,26 @@ def install_operations() -> None:
 
     operations: dict[str, Callable[[Any], dict[str, Any]]] = {
         "put_metric_alarm": put_metric_alarm,
-        "describe_alarms": lambda response: _find_book(response).describe_alarms(response.params),
-        "describe_alarms_for_metric": lambda response: _find_book(
+        "describe_alarms": lambda response: _find_alarm_book_of_backend(response).describe_alarms(
+            response.params
+        ),
+        "describe_alarms_for_metric": lambda response: _find_alarm_book_of_backend(
             response
         ).describe_alarms_for_metric(dict(response.params)),
-        "describe_alarm_history": lambda response: _find_book(response).describe_alarm_history(
-            response.params
-        ),
+        "describe_alarm_history": lambda response: _find_alarm_book_of_backend(
+            response
+        ).describe_alarm_history(response.params),
         "set_alarm_state": _set_alarm_state,
         "put_metric_data": _put_metric_data,
-        "get_metric_data": lambda response: _make_reader(response).get_metric_data(response.params),
-        "get_metric_statistics": lambda response: _make_reader(response).get_metric_statistics(
+        "get_metric_data": lambda response: _make_metric_reader(response).get_metric_data(
             response.params
         ),
-        "list_metrics": lambda response: _make_reader(response).list_metrics(response.params),
+        "get_metric_statistics": lambda response: _make_metric_reader(
+            response
+        ).get_metric_statistics(response.params),
+        "list_metrics": lambda response: _make_metric_reader(response).list_metrics(
+            response.params
+        ),
     }
     for name, operation in operations.items():
         setattr(CloudWatchResponse, name, _make_moto_operation(name, operation))
@@ -112,16 +122,16 @@ def _make_moto_operation(
     return answer
 
 
-def _find_book(response: Any) -> AlarmBook:
+def _find_alarm_book_of_backend(response: Any) -> AlarmBook:
     return find_alarm_book(response.cloudwatch_backend)
 
 
 def _set_alarm_state(response: Any) -> dict[str, Any]:
-    _find_book(response).set_alarm_state(response.params, time.time())
+    _find_alarm_book_of_backend(response).set_alarm_state(response.params, time.time())
     return {}
 
 
-def _make_reader(response: Any) -> MetricReader:
+def _make_metric_reader(response: Any) -> MetricReader:
     return MetricReader(find_metric_store(response.cloudwatch_backend), time.time())
 
 

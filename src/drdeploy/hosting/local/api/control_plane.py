@@ -92,7 +92,7 @@ class ControlPlane:
         self._operations |= self.transform_jobs.operations
         self._stores["TransformJob"] = self.transform_jobs.store
         self._component_operations = ComponentOperations(
-            account_region, self.endpoints, self._models, self._check_model, fleet
+            account_region, self.endpoints, self._models, self._refuse_unusable_model, fleet
         )
         self.components = self._component_operations.components
         self._stores["InferenceComponent"] = self.components
@@ -134,10 +134,10 @@ class ControlPlane:
     # -- models and endpoint configurations ----------------------------------------------
 
     def _create_model(self, request: Json) -> Json:
-        self._check_model(request)
+        self._refuse_unusable_model(request)
         return self._store_resource("Model", request)
 
-    def _check_model(self, request: Json) -> None:
+    def _refuse_unusable_model(self, request: Json) -> None:
         constraints.check_model(request)
         refuse_unserved_members("CreateModel", request)
         self._refuse_unsupported_model(

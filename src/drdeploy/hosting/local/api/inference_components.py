@@ -57,7 +57,7 @@ class ComponentOperations:
         )
         self._endpoints = endpoints
         self._models = models
-        self._check_model = check_model
+        self._refuse_unusable_model = check_model
         self._fleet = fleet
         self.operations: dict[str, Callable[[Json], Json]] = {
             "CreateInferenceComponent": self._create_component,
@@ -119,7 +119,7 @@ class ComponentOperations:
             described = {"ExecutionRoleArn": role, **model.request}
         else:
             described = checks.make_model_from_specification(specification, role)
-            self._check_model(described)
+            self._refuse_unusable_model(described)
         record = ResourceRecord("Model", "", "", self._fleet.clock.now(), {}, described)
         return ComponentDeployment(
             endpoint.config,

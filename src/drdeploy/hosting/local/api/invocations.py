@@ -197,7 +197,7 @@ class Invocations:
                     "InvokeEndpoint. Use InvokeEndpointAsync."
                 )
             _refuse_headers_of_other_endpoints(name, request)
-            component = self._find_component(name, deployment, request)
+            component = self._find_inference_component(name, deployment, request)
             if component is None:
                 variant = deployment.choose_variant(headers.get(TARGET_VARIANT))
                 log_stream_arn = account_region.make_log_stream_arn(name)
@@ -240,17 +240,17 @@ class Invocations:
         for shadow in deployment.shadows:
             if choose_whether_to_copy(variant.weight, shadow.weight):
                 self._shadows.send_copy(
-                    partial(self._invoke_shadow, call, shadow),
+                    partial(self._invoke_shadow_and_discard_answer, call, shadow),
                     shadow.name,
                     deployment.keep_open_for_invocation(),
                 )
 
-    def _invoke_shadow(self, call: _Call, shadow: Variant) -> None:
+    def _invoke_shadow_and_discard_answer(self, call: _Call, shadow: Variant) -> None:
         metrics = replace(call.metrics, variant=shadow.name)
         received = self._clock.monotonic()
         self._invoke_variant(replace(call, metrics=metrics, received=received), shadow)
 
-    def _find_component(
+    def _find_inference_component(
         self, endpoint: str, deployment: EndpointDeployment, request: ServiceRequest
     ) -> InferenceComponent | None:
         """Return the inference component that a request names; None for an endpoint of models."""

@@ -30,7 +30,7 @@ def filter_and_page_resources(
     attributes = {"Name": "name", "CreationTime": "created", "Status": "status"}
     sorted_by = attributes[request.get("SortBy", "CreationTime")]
     chosen = sorted(
-        (resource for resource in resources if _matches_filters(resource, request)),
+        (resource for resource in resources if _has_requested_name_and_times(resource, request)),
         # The name comes second, so that resources of the same moment are always in the same order.
         key=lambda resource: (getattr(resource, sorted_by), resource.name),
         reverse=request.get("SortOrder", "Descending") == "Descending",
@@ -54,7 +54,7 @@ def cut_page_of_items(
     return list(items[start:end]), str(end) if end < len(items) else None
 
 
-def _matches_filters(resource: Any, request: dict[str, Any]) -> bool:
+def _has_requested_name_and_times(resource: Any, request: dict[str, Any]) -> bool:
     status = request.get("StatusEquals")
     modified = getattr(resource, "modified", resource.created)
     return (

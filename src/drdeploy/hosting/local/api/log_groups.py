@@ -150,7 +150,7 @@ def _filter_log_events(response: Any) -> str:
         if not token.isdecimal():
             raise InvalidParameterException(msg="The specified nextToken is invalid.")
         # The token names the last event of the page before, because events come and expire.
-        found = _list_after(found, int(token))
+        found = _list_events_after_id(found, int(token))
     page = found[:limit]
     answer: dict[str, Any] = {
         "events": [event.to_filter_dict() | {"logStreamName": name} for event, name in page],
@@ -161,7 +161,7 @@ def _filter_log_events(response: Any) -> str:
     return json.dumps(answer)
 
 
-def _list_after(found: Iterable[Any], event_id: int) -> list[Any]:
+def _list_events_after_id(found: Iterable[Any], event_id: int) -> list[Any]:
     pairs = list(found)
     ids = list(map(attrgetter("event_id"), (event for event, _ in pairs)))
     return pairs[ids.index(event_id) + 1 :] if event_id in ids else pairs

@@ -101,9 +101,9 @@ class InvocationMetrics:
         if self.load is not None:
             is_serverless = self.load.max_concurrency is not None
             values += self._list_serverless_values() if is_serverless else self._list_own_values()
-        data = self._make_data(values, make_dimensions(self.endpoint, self.variant))
+        data = self._make_data_of_values(values, make_dimensions(self.endpoint, self.variant))
         if self.component:
-            data += self._make_data(
+            data += self._make_data_of_values(
                 [
                     *(one for one in values if one[0] not in PER_INSTANCE),
                     *self._list_values_per_copy(),
@@ -112,7 +112,7 @@ class InvocationMetrics:
             )
         return data
 
-    def _make_data(
+    def _make_data_of_values(
         self, values: list[tuple[str, float | None, str]], dimensions: list[dict[str, str]]
     ) -> list[dict[str, Any]]:
         return [

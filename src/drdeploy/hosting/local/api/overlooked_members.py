@@ -116,7 +116,7 @@ def refuse_overlooked_members(service: str, request: ServiceRequest) -> None:
         _refuse_overlooked_headers(request)
         return
     overlooked = OVERLOOKED.get(service, {}).get(operation := name_action(request), frozenset())
-    members = _read_members(request) if overlooked else {}
+    members = _list_members_with_effect(request) if overlooked else {}
     for name in sorted(overlooked & members.keys()):
         if name not in OWNER_MEMBERS or members[name] != ACCOUNT:
             raise make_not_served_error(f"{name} of {operation}")
@@ -131,7 +131,7 @@ def _refuse_overlooked_headers(request: ServiceRequest) -> None:
             raise make_not_served_error(f"the header {name}")
 
 
-def _read_members(request: ServiceRequest) -> Mapping[str, Any]:
+def _list_members_with_effect(request: ServiceRequest) -> Mapping[str, Any]:
     """Return the members of a request that ask for something."""
     form = read_form(request)
     if form:

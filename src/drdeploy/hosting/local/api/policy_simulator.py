@@ -101,7 +101,7 @@ def answer_simulation(
         return {"ContextKeyNames": list(dict.fromkeys(keys))}
     for document in request.get("PermissionsBoundaryPolicyInputList", []):
         boundary = document
-    return _cut_page(list(_evaluate_actions(request, policies, boundary)), request)
+    return _cut_page_of_results(list(_evaluate_actions(request, policies, boundary)), request)
 
 
 def _refuse_invalid_simulation(operation: str, request: Json) -> None:
@@ -186,7 +186,7 @@ def _evaluate_actions(
             yield result | detail
 
 
-def _cut_page(results: Sequence[Json], request: Json) -> Json:
+def _cut_page_of_results(results: Sequence[Json], request: Json) -> Json:
     page = {"MaxResults": request.get("MaxItems", PAGE_SIZE)}
     if "Marker" in request:
         page["NextToken"] = request["Marker"]

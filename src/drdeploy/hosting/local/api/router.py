@@ -253,7 +253,7 @@ class ApiRouter:
             self._logs.metrics.write_queued_metrics()
             self._backlogs.write_samples()
         if addressed.service == "logs":
-            request = self._bring_lines(addressed.region, request)
+            request = self._fetch_log_lines_before_answer(addressed.region, request)
         refuse_unserved_service(addressed.service, request)
         refuse_overlooked_members(addressed.service, request)
         if addressed.service == "s3":
@@ -271,7 +271,9 @@ class ApiRouter:
             )
         return answer
 
-    def _bring_lines(self, region: str, request: ServiceRequest) -> ServiceRequest:
+    def _fetch_log_lines_before_answer(
+        self, region: str, request: ServiceRequest
+    ) -> ServiceRequest:
         """Fetch the newest lines of the log groups that a request names, and return the request."""
         body = request.body.read()
         self._fleet.logs.fetch_lines_of_groups(region, make_group_condition(body))

@@ -56,12 +56,12 @@ def refuse_wrong_digest(request: ServiceRequest) -> None:
             sum_of_crc = zlib.crc32(chunk, sum_of_crc)
     request.body.seek(0)
     for name, value in stated.items():
-        _compare(name, value, hashes[name].digest())
+        _refuse_different_digest(name, value, hashes[name].digest())
     if crc32 is not None:
-        _compare(CRC32_HEADER, crc32, sum_of_crc.to_bytes(4))
+        _refuse_different_digest(CRC32_HEADER, crc32, sum_of_crc.to_bytes(4))
 
 
-def _compare(name: str, stated: str, found: bytes) -> None:
+def _refuse_different_digest(name: str, stated: str, found: bytes) -> None:
     try:
         digest = base64.b64decode(stated, validate=True)
     except (binascii.Error, ValueError):

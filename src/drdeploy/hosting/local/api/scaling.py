@@ -281,7 +281,7 @@ def install_operations() -> None:
     def register_scalable_target(response: Any) -> str:
         answer = register(response)
         tags = response._get_param("Tags") or {}  # noqa: SLF001  moto's way to read a request
-        _find_tags(response, parse_json(answer)["ScalableTargetARN"]).update(tags)
+        _find_tags_of_target(response, parse_json(answer)["ScalableTargetARN"]).update(tags)
         return answer
 
     def list_tags_for_resource(response: Any) -> str:
@@ -304,7 +304,7 @@ def install_operations() -> None:
             request.get("ResourceIds"),
             request.get("ScalableDimension"),
         )
-        return _write_page("ScalableTargets", map(responses._build_target, found), request)  # noqa: SLF001
+        return _encode_page_as_json("ScalableTargets", map(responses._build_target, found), request)  # noqa: SLF001
 
     def describe_scaling_policies(response: Any) -> str:
         request = parse_json(response.body)
@@ -315,7 +315,7 @@ def install_operations() -> None:
             for one in kept
             if _is_of_target(one, request) and (not names or one.policy_name in names)
         ]
-        return _write_page("ScalingPolicies", map(responses._build_policy, found), request)  # noqa: SLF001
+        return _encode_page_as_json("ScalingPolicies", map(responses._build_policy, found), request)  # noqa: SLF001
 
     def describe_scheduled_actions(response: Any) -> str:
         request = parse_json(response.body)
@@ -327,7 +327,7 @@ def install_operations() -> None:
             if _is_of_target(one, request) and (not names or one.scheduled_action_name in names)
         ]
         actions = map(responses._build_scheduled_action, found)  # noqa: SLF001
-        return _write_page("ScheduledActions", actions, request)
+        return _encode_page_as_json("ScheduledActions", actions, request)
 
     for operation in (
         describe_scalable_targets,
@@ -352,16 +352,16 @@ def _is_of_target(kept: Any, request: Json) -> bool:
     )
 
 
-def _write_page(name: str, found: Iterable[Any], request: Json) -> str:
+def _encode_page_as_json(name: str, found: Iterable[Any], request: Json) -> str:
     page, token = cut_page_of_items(list(found), request, default_max=PAGE_ITEMS)
     return json.dumps({name: page} | ({"NextToken": token} if token else {}))
 
 
 def _find_tags_of_request(response: Any) -> dict[str, str]:
-    return _find_tags(response, response._get_param("ResourceARN"))  # noqa: SLF001
+    return _find_tags_of_target(response, response._get_param("ResourceARN"))  # noqa: SLF001
 
 
-def _find_tags(response: Any, arn: str) -> dict[str, str]:
+def _find_tags_of_target(response: Any, arn: str) -> dict[str, str]:
     """Return the tags of one of moto's scalable targets, to be changed in place."""
     for targets in response.applicationautoscaling_backend.targets.values():
         for target in targets.values():

@@ -80,7 +80,7 @@ class Autoscaler:
     def _make_scaler(self, region: str, backend: Any) -> RegionScaler:
         return RegionScaler(
             backend,
-            cloudwatch.find_alarm_book(_find_cloudwatch(region)),
+            cloudwatch.find_alarm_book(_find_cloudwatch_backend(region)),
             _find_or_make_activity_log(backend),
             partial(self._find_variant, region),
             partial(_deregister_target, backend),
@@ -125,9 +125,9 @@ def _install_put_operations(responses: Any) -> None:
 
     def put_scaling_policy(response: Any) -> str:
         backend, request = response.applicationautoscaling_backend, parse_json(response.body)
-        before = _find_policy(backend, request)
+        before = _find_scaling_policy(backend, request)
         put_policy(response)
-        policy = _find_policy(backend, request)
+        policy = _find_scaling_policy(backend, request)
         if before is not None:
             # An update keeps the ARN, which alarms name.
             policy._guid, policy.policy_arn = before._guid, before.policy_arn  # noqa: SLF001
@@ -156,7 +156,7 @@ def _install_put_operations(responses: Any) -> None:
     responses.put_scheduled_action = put_scheduled_action
 
 
-def _find_cloudwatch(region: str) -> Any:
+def _find_cloudwatch_backend(region: str) -> Any:
     from moto.cloudwatch.models import cloudwatch_backends
 
     return cloudwatch_backends[ACCOUNT][region]
@@ -168,7 +168,7 @@ def _find_or_make_activity_log(backend: Any) -> ActivityLog:
     return found
 
 
-def _find_policy(backend: Any, request: Json) -> Any:
+def _find_scaling_policy(backend: Any, request: Json) -> Any:
     from moto.applicationautoscaling.models import FakeApplicationAutoscalingPolicy
 
     members = ("ServiceNamespace", "ResourceId", "ScalableDimension", "PolicyName")
@@ -207,7 +207,7 @@ def _make_alarms_of_policy(policy: Any, region: str) -> list[Any]:
     """
     if policy.policy_type != "TargetTrackingScaling":
         return []
-    backend = _find_cloudwatch(region)
+    backend = _find_cloudwatch_backend(region)
     rules = policy.target_tracking_scaling_policy_configuration
     target = float(rules["TargetValue"])
     metric, period_s = _make_alarm_metric(policy, rules)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def _serve(*names: str, **limited: object) -> Members:
+def _make_table_of_served_members(*names: str, **limited: object) -> Members:
     """Return a table of members with every value, and of members with a table of their own."""
     return {**dict.fromkeys(names, ANY), **limited}
 
@@ -40,102 +40,113 @@ _SEVERAL = (
     *("SortBy", "SortOrder"),
 )
 _MODIFIED = ("LastModifiedTimeAfter", "LastModifiedTimeBefore", "StatusEquals")
-_TAGS = _serve("Key", "Value")
-_DIMENSIONS = _serve("Name", "Value")
+_TAGS = _make_table_of_served_members("Key", "Value")
+_DIMENSIONS = _make_table_of_served_members("Name", "Value")
 _METRIC_STAT: Members = {
-    **_serve("Period", "Stat", "Unit"),
-    "Metric": _serve("MetricName", "Namespace", Dimensions=_DIMENSIONS),
+    **_make_table_of_served_members("Period", "Stat", "Unit"),
+    "Metric": _make_table_of_served_members("MetricName", "Namespace", Dimensions=_DIMENSIONS),
 }
-_QUERIES = _serve("Expression", "Id", "Label", "Period", "ReturnData", MetricStat=_METRIC_STAT)
+_QUERIES = _make_table_of_served_members(
+    "Expression", "Id", "Label", "Period", "ReturnData", MetricStat=_METRIC_STAT
+)
 _ONE_TARGET = ("ResourceId", "ScalableDimension", "ServiceNamespace")
 _PAGE = ("MaxResults", "NextToken")
 _EVENTS = ("endTime", "limit", "logGroupIdentifier", "logGroupName", "nextToken", "startTime")
 
 
-def _take_members(*operations: str) -> dict[str, Members]:
+def _select_served_members(*operations: str) -> dict[str, Members]:
     return {operation: SERVED_MEMBERS[operation] for operation in operations}
 
 
 SERVED_OPERATIONS: Mapping[str, Mapping[str, Members]] = {
     "sagemaker": {
-        **_take_members(
+        **_select_served_members(
             *("CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint"),
             *("UpdateEndpointWeightsAndCapacities", "CreateTransformJob"),
             *("CreateInferenceComponent", "UpdateInferenceComponent"),
         ),
-        "AddTags": _serve("ResourceArn", Tags=_TAGS),
-        "DeleteEndpoint": _serve("EndpointName"),
-        "DeleteEndpointConfig": _serve("EndpointConfigName"),
-        "DeleteInferenceComponent": _serve("InferenceComponentName"),
-        "DeleteModel": _serve("ModelName"),
-        "DeleteTags": _serve("ResourceArn", "TagKeys"),
-        "DescribeEndpoint": _serve("EndpointName"),
-        "DescribeEndpointConfig": _serve("EndpointConfigName"),
-        "DescribeInferenceComponent": _serve("InferenceComponentName"),
-        "DescribeModel": _serve("ModelName"),
-        "DescribeTransformJob": _serve("TransformJobName"),
-        "ListEndpointConfigs": _serve(*_SEVERAL),
-        "ListEndpoints": _serve(*_SEVERAL, *_MODIFIED),
-        "ListInferenceComponents": _serve(
+        "AddTags": _make_table_of_served_members("ResourceArn", Tags=_TAGS),
+        "DeleteEndpoint": _make_table_of_served_members("EndpointName"),
+        "DeleteEndpointConfig": _make_table_of_served_members("EndpointConfigName"),
+        "DeleteInferenceComponent": _make_table_of_served_members("InferenceComponentName"),
+        "DeleteModel": _make_table_of_served_members("ModelName"),
+        "DeleteTags": _make_table_of_served_members("ResourceArn", "TagKeys"),
+        "DescribeEndpoint": _make_table_of_served_members("EndpointName"),
+        "DescribeEndpointConfig": _make_table_of_served_members("EndpointConfigName"),
+        "DescribeInferenceComponent": _make_table_of_served_members("InferenceComponentName"),
+        "DescribeModel": _make_table_of_served_members("ModelName"),
+        "DescribeTransformJob": _make_table_of_served_members("TransformJobName"),
+        "ListEndpointConfigs": _make_table_of_served_members(*_SEVERAL),
+        "ListEndpoints": _make_table_of_served_members(*_SEVERAL, *_MODIFIED),
+        "ListInferenceComponents": _make_table_of_served_members(
             *_SEVERAL, *_MODIFIED, "EndpointNameEquals", "VariantNameEquals"
         ),
-        "ListModels": _serve(*_SEVERAL),
-        "ListTags": _serve("ResourceArn", *_PAGE),
-        "ListTransformJobs": _serve(*_SEVERAL, *_MODIFIED),
-        "StopTransformJob": _serve("TransformJobName"),
-        "UpdateInferenceComponentRuntimeConfig": _serve(
-            "InferenceComponentName", DesiredRuntimeConfig=_serve("CopyCount")
+        "ListModels": _make_table_of_served_members(*_SEVERAL),
+        "ListTags": _make_table_of_served_members("ResourceArn", *_PAGE),
+        "ListTransformJobs": _make_table_of_served_members(*_SEVERAL, *_MODIFIED),
+        "StopTransformJob": _make_table_of_served_members("TransformJobName"),
+        "UpdateInferenceComponentRuntimeConfig": _make_table_of_served_members(
+            "InferenceComponentName",
+            DesiredRuntimeConfig=_make_table_of_served_members("CopyCount"),
         ),
     },
     "application-autoscaling": {
-        **_take_members("PutScalingPolicy", "PutScheduledAction", "RegisterScalableTarget"),
-        "DeleteScalingPolicy": _serve(*_ONE_TARGET, "PolicyName"),
-        "DeleteScheduledAction": _serve(*_ONE_TARGET, "ScheduledActionName"),
-        "DeregisterScalableTarget": _serve(*_ONE_TARGET),
-        "DescribeScalableTargets": _serve(
+        **_select_served_members(
+            "PutScalingPolicy", "PutScheduledAction", "RegisterScalableTarget"
+        ),
+        "DeleteScalingPolicy": _make_table_of_served_members(*_ONE_TARGET, "PolicyName"),
+        "DeleteScheduledAction": _make_table_of_served_members(*_ONE_TARGET, "ScheduledActionName"),
+        "DeregisterScalableTarget": _make_table_of_served_members(*_ONE_TARGET),
+        "DescribeScalableTargets": _make_table_of_served_members(
             "ResourceIds", "ScalableDimension", "ServiceNamespace", *_PAGE
         ),
-        "DescribeScalingActivities": _serve(*_ONE_TARGET, "IncludeNotScaledActivities", *_PAGE),
-        "DescribeScalingPolicies": _serve(*_ONE_TARGET, "PolicyNames", *_PAGE),
-        "DescribeScheduledActions": _serve(*_ONE_TARGET, "ScheduledActionNames", *_PAGE),
-        "ListTagsForResource": _serve("ResourceARN"),
-        "TagResource": _serve("ResourceARN", "Tags"),
-        "UntagResource": _serve("ResourceARN", "TagKeys"),
+        "DescribeScalingActivities": _make_table_of_served_members(
+            *_ONE_TARGET, "IncludeNotScaledActivities", *_PAGE
+        ),
+        "DescribeScalingPolicies": _make_table_of_served_members(
+            *_ONE_TARGET, "PolicyNames", *_PAGE
+        ),
+        "DescribeScheduledActions": _make_table_of_served_members(
+            *_ONE_TARGET, "ScheduledActionNames", *_PAGE
+        ),
+        "ListTagsForResource": _make_table_of_served_members("ResourceARN"),
+        "TagResource": _make_table_of_served_members("ResourceARN", "Tags"),
+        "UntagResource": _make_table_of_served_members("ResourceARN", "TagKeys"),
     },
     "cloudwatch": {
-        "DeleteAlarms": _serve("AlarmNames"),
-        "DeleteDashboards": _serve("DashboardNames"),
-        "DescribeAlarmHistory": _serve(
+        "DeleteAlarms": _make_table_of_served_members("AlarmNames"),
+        "DeleteDashboards": _make_table_of_served_members("DashboardNames"),
+        "DescribeAlarmHistory": _make_table_of_served_members(
             *("AlarmName", "AlarmTypes", "EndDate", "HistoryItemType", "MaxRecords"),
             *("NextToken", "ScanBy", "StartDate"),
         ),
-        "DescribeAlarms": _serve(
+        "DescribeAlarms": _make_table_of_served_members(
             *("ActionPrefix", "AlarmNamePrefix", "AlarmNames", "AlarmTypes", "MaxRecords"),
             *("NextToken", "StateValue"),
         ),
-        "DescribeAlarmsForMetric": _serve(
+        "DescribeAlarmsForMetric": _make_table_of_served_members(
             *("ExtendedStatistic", "MetricName", "Namespace", "Period", "Statistic", "Unit"),
             Dimensions=_DIMENSIONS,
         ),
-        "DisableAlarmActions": _serve("AlarmNames"),
-        "EnableAlarmActions": _serve("AlarmNames"),
-        "GetDashboard": _serve("DashboardName"),
-        "GetMetricData": _serve(
+        "DisableAlarmActions": _make_table_of_served_members("AlarmNames"),
+        "EnableAlarmActions": _make_table_of_served_members("AlarmNames"),
+        "GetDashboard": _make_table_of_served_members("DashboardName"),
+        "GetMetricData": _make_table_of_served_members(
             *("EndTime", "MaxDatapoints", "NextToken", "ScanBy", "StartTime"),
             MetricDataQueries=_QUERIES,
         ),
-        "GetMetricStatistics": _serve(
+        "GetMetricStatistics": _make_table_of_served_members(
             *("EndTime", "ExtendedStatistics", "MetricName", "Namespace", "Period"),
             *("StartTime", "Statistics", "Unit"),
             Dimensions=_DIMENSIONS,
         ),
-        "ListDashboards": _serve("DashboardNamePrefix"),  # one page has all
-        "ListMetrics": _serve(
+        "ListDashboards": _make_table_of_served_members("DashboardNamePrefix"),  # one page has all
+        "ListMetrics": _make_table_of_served_members(
             *("MetricName", "Namespace", "NextToken", "RecentlyActive"), Dimensions=_DIMENSIONS
         ),
-        "ListTagsForResource": _serve("ResourceARN"),
-        "PutDashboard": _serve("DashboardBody", "DashboardName"),
-        "PutMetricAlarm": _serve(
+        "ListTagsForResource": _make_table_of_served_members("ResourceARN"),
+        "PutDashboard": _make_table_of_served_members("DashboardBody", "DashboardName"),
+        "PutMetricAlarm": _make_table_of_served_members(
             *("ActionsEnabled", "AlarmActions", "AlarmDescription", "AlarmName"),
             *("ComparisonOperator", "DatapointsToAlarm", "EvaluateLowSampleCountPercentile"),
             *("EvaluationPeriods", "ExtendedStatistic", "InsufficientDataActions", "MetricName"),
@@ -145,49 +156,59 @@ SERVED_OPERATIONS: Mapping[str, Mapping[str, Members]] = {
             Metrics=_QUERIES,
             Tags=_TAGS,
         ),
-        "PutMetricData": _serve(
+        "PutMetricData": _make_table_of_served_members(
             "Namespace",
-            MetricData=_serve(
+            MetricData=_make_table_of_served_members(
                 # Every sample is kept to the second, as StorageResolution 1 asks; 60 asks for less.
                 *("Counts", "MetricName", "StorageResolution", "Timestamp", "Unit", "Value"),
                 "Values",
                 Dimensions=_DIMENSIONS,
-                StatisticValues=_serve("Maximum", "Minimum", "SampleCount", "Sum"),
+                StatisticValues=_make_table_of_served_members(
+                    "Maximum", "Minimum", "SampleCount", "Sum"
+                ),
             ),
         ),
-        "SetAlarmState": _serve("AlarmName", "StateReason", "StateReasonData", "StateValue"),
-        "TagResource": _serve("ResourceARN", Tags=_TAGS),
-        "UntagResource": _serve("ResourceARN", "TagKeys"),
+        "SetAlarmState": _make_table_of_served_members(
+            "AlarmName", "StateReason", "StateReasonData", "StateValue"
+        ),
+        "TagResource": _make_table_of_served_members("ResourceARN", Tags=_TAGS),
+        "UntagResource": _make_table_of_served_members("ResourceARN", "TagKeys"),
     },
     "logs": {
-        "CreateLogGroup": _serve("kmsKeyId", "logGroupName", "tags", logGroupClass={"STANDARD"}),
-        "CreateLogStream": _serve("logGroupName", "logStreamName"),
-        "DeleteLogGroup": _serve("logGroupName"),
-        "DeleteLogStream": _serve("logGroupName", "logStreamName"),
-        "DeleteRetentionPolicy": _serve("logGroupName"),
-        "DescribeLogGroups": _serve("limit", "logGroupNamePrefix", "nextToken"),
-        "DescribeLogStreams": _serve(
+        "CreateLogGroup": _make_table_of_served_members(
+            "kmsKeyId", "logGroupName", "tags", logGroupClass={"STANDARD"}
+        ),
+        "CreateLogStream": _make_table_of_served_members("logGroupName", "logStreamName"),
+        "DeleteLogGroup": _make_table_of_served_members("logGroupName"),
+        "DeleteLogStream": _make_table_of_served_members("logGroupName", "logStreamName"),
+        "DeleteRetentionPolicy": _make_table_of_served_members("logGroupName"),
+        "DescribeLogGroups": _make_table_of_served_members(
+            "limit", "logGroupNamePrefix", "nextToken"
+        ),
+        "DescribeLogStreams": _make_table_of_served_members(
             *("descending", "limit", "logGroupIdentifier", "logGroupName", "logStreamNamePrefix"),
             *("nextToken", "orderBy"),
         ),
-        "FilterLogEvents": _serve(
+        "FilterLogEvents": _make_table_of_served_members(
             *(*_EVENTS, "filterPattern", "logStreamNamePrefix", "logStreamNames"),
             # AWS, too, always interleaves. No line is ever masked.
             *("interleaved", "startFromHead", "unmask"),
         ),
-        "GetLogEvents": _serve(*_EVENTS, "logStreamName", "startFromHead", "unmask"),
-        "ListTagsForResource": _serve("resourceArn"),
-        "ListTagsLogGroup": _serve("logGroupName"),
-        "PutLogEvents": _serve(
+        "GetLogEvents": _make_table_of_served_members(
+            *_EVENTS, "logStreamName", "startFromHead", "unmask"
+        ),
+        "ListTagsForResource": _make_table_of_served_members("resourceArn"),
+        "ListTagsLogGroup": _make_table_of_served_members("logGroupName"),
+        "PutLogEvents": _make_table_of_served_members(
             # AWS, too, no longer reads the token.
             *("logGroupName", "logStreamName", "sequenceToken"),
-            logEvents=_serve("message", "timestamp"),
+            logEvents=_make_table_of_served_members("message", "timestamp"),
         ),
-        "PutRetentionPolicy": _serve("logGroupName", "retentionInDays"),
-        "TagLogGroup": _serve("logGroupName", "tags"),
-        "TagResource": _serve("resourceArn", "tags"),
-        "UntagLogGroup": _serve("logGroupName", "tags"),
-        "UntagResource": _serve("resourceArn", "tagKeys"),
+        "PutRetentionPolicy": _make_table_of_served_members("logGroupName", "retentionInDays"),
+        "TagLogGroup": _make_table_of_served_members("logGroupName", "tags"),
+        "TagResource": _make_table_of_served_members("resourceArn", "tags"),
+        "UntagLogGroup": _make_table_of_served_members("logGroupName", "tags"),
+        "UntagResource": _make_table_of_served_members("resourceArn", "tagKeys"),
     },
 }
 """The table of served members of each served operation, by the service's name in botocore."""

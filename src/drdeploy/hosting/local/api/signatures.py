@@ -130,7 +130,7 @@ class SignatureVerifier:
                 or made with another key; or the headers state the body's hash, and the signature
                 is wrong.
         """
-        claim = _read_claim(request)
+        claim = _read_signed_claim(request)
         if not self._key.has_id(claim.key_id) or "x-amz-security-token" in _list_header_names(
             request
         ):
@@ -226,7 +226,7 @@ def _compute_signature(
     return signed
 
 
-def _read_claim(request: ServiceRequest) -> SignedClaim:
+def _read_signed_claim(request: ServiceRequest) -> SignedClaim:
     """Read a signature from the ``Authorization`` header, or from the query of a presigned URL."""
     if not _TARGET.fullmatch(request.target):
         raise _make_incomplete_error(
@@ -265,7 +265,7 @@ def _read_claim_of_header(request: ServiceRequest, given: str) -> SignedClaim:
         raise _make_incomplete_error(
             "Authorization header requires existence of an 'X-Amz-Date' header."
         )
-    return _make_claim(
+    return _make_signed_claim(
         found["credential"],
         timestamp,
         found["headers"],
@@ -288,7 +288,7 @@ def _read_claim_of_query(query: Mapping[str, str], target: str) -> SignedClaim:
         raise _make_incomplete_error(f"X-Amz-Expires must be 0 to {PRESIGNED_S_MAX} seconds.")
     credential = query["X-Amz-Credential"]
     is_s3 = credential.split("/")[3:4] == ["s3"]
-    return _make_claim(
+    return _make_signed_claim(
         credential,
         query["X-Amz-Date"],
         query["X-Amz-SignedHeaders"],
@@ -299,7 +299,7 @@ def _read_claim_of_query(query: Mapping[str, str], target: str) -> SignedClaim:
     )
 
 
-def _make_claim(
+def _make_signed_claim(
     credential: str,
     timestamp: str,
     headers: str,

@@ -98,7 +98,7 @@ class SimulatedAws:
         Raises:
             KeyError: The object or the bucket does not exist.
         """
-        found = self._find_object(uri)
+        found = self._find_s3_object(uri)
         if found is None:
             raise KeyError(uri)
         return bytes(found.value)
@@ -109,7 +109,7 @@ class SimulatedAws:
         Raises:
             KeyError: The object or the bucket does not exist.
         """
-        found = self._find_object(uri)
+        found = self._find_s3_object(uri)
         if found is None:
             raise KeyError(uri)
         return int(found.size)
@@ -121,7 +121,7 @@ class SimulatedAws:
         """
         if uri.endswith("/"):
             return bool(self._list_keys_below(uri))
-        return self._find_object(uri) is not None
+        return self._find_s3_object(uri) is not None
 
     def read_files(self, uri: str) -> dict[str, bytes]:
         """Return the content of the objects that a URI names, by the part of their key below it.
@@ -151,7 +151,7 @@ class SimulatedAws:
             return self.list_keys(parts.netloc, unquote(parts.path.lstrip("/")))
         return []
 
-    def _find_object(self, uri: str) -> Any:
+    def _find_s3_object(self, uri: str) -> Any:
         parts = urlsplit(uri)
         return self._find_object_of_bucket(parts.netloc, unquote(parts.path.lstrip("/")))
 
@@ -249,7 +249,7 @@ class SimulatedAws:
             problem = self.find_problem_with_key(region, kms_key_id)
             if problem:
                 raise OSError(f"the KMS key {kms_key_id} {problem}")
-            arn = self._find_key(region, kms_key_id).arn
+            arn = self._find_kms_key(region, kms_key_id).arn
             encryption = {"encryption": "aws:kms", "kms_key_id": arn}
         try:
             made = self._s3.put_object(bucket, key, body, **encryption)
@@ -260,7 +260,7 @@ class SimulatedAws:
 
     def has_topic(self, arn: str) -> bool:
         """Return whether SNS has the topic with an ARN."""
-        return self._find_topic(arn) is not None
+        return self._find_sns_topic(arn) is not None
 
     def publish_notification(self, topic: str, message: str) -> None:
         """Publish a message to a topic of SNS, which delivers it to the topic's subscribers.
@@ -268,7 +268,7 @@ class SimulatedAws:
         Raises:
             OSError: The topic does not exist, or a delivery fails.
         """
-        found = self._find_topic(topic)
+        found = self._find_sns_topic(topic)
         if found is None:
             raise OSError(f"the topic {topic} does not exist")
         try:
@@ -276,7 +276,7 @@ class SimulatedAws:
         except Exception as err:  # whatever a subscriber's HTTP server or queue raises in moto
             raise OSError(f"the message cannot be delivered: {err}") from err
 
-    def _find_topic(self, arn: str) -> Any:
+    def _find_sns_topic(self, arn: str) -> Any:
         """Return moto's topic with an ARN; None if there is none."""
         self.import_moto()
         from moto.sns.models import sns_backends
@@ -295,7 +295,7 @@ class SimulatedAws:
             key_id: Id, ARN, alias or ARN of an alias.
         """
         self.import_moto()
-        key = self._find_key(region, key_id)
+        key = self._find_kms_key(region, key_id)
         if key is None:
             return f"does not exist in {region}"
         if key.key_state != "Enabled":
@@ -304,7 +304,7 @@ class SimulatedAws:
             return f"cannot be used: it is not a symmetric key for encryption ({key.key_spec})"
         return ""
 
-    def _find_key(self, region: str, key_id: str) -> Any:
+    def _find_kms_key(self, region: str, key_id: str) -> Any:
         """Return moto's key with an id, ARN, alias or ARN of an alias; None if there is none."""
         from moto.kms.models import kms_backends
 
@@ -335,7 +335,7 @@ class SimulatedAws:
     def find_policies_of_role(self, role_arn: str) -> RolePolicies | None:
         """Return the policies of a role; None if IAM does not have the role."""
         self.import_moto()
-        principal = _find_principal(role_arn)
+        principal = _find_policies_of_principal(role_arn)
         role = next(
             (one for one in _load_iam_backend().roles.values() if one.arn == role_arn), None
         )
@@ -420,7 +420,7 @@ def _fill_gaps_in_moto() -> None:
 
     def make_simulation(operation: str) -> Callable[[Any], Any]:
         return lambda response: ActionResult(
-            answer_simulation(operation, dict(response.params), _find_principal)
+            answer_simulation(operation, dict(response.params), _find_policies_of_principal)
         )
 
     # moto finds the method of an action by the action's name.
@@ -443,7 +443,7 @@ def _limit_wait_for_subscribers() -> None:
     module["requests"] = SimpleNamespace(post=post)
 
 
-def _find_principal(arn: str) -> Principal | None:
+def _find_policies_of_principal(arn: str) -> Principal | None:
     """Return the policies that count for a user, group or role; None if IAM does not have it."""
     iam = _load_iam_backend()
     for kind, entities in (("role", iam.roles), ("user", iam.users), ("group", iam.groups)):
@@ -451,12 +451,14 @@ def _find_principal(arn: str) -> Principal | None:
             if entity.arn == arn:
                 groups = iam.get_groups_for_user(entity.name) if kind == "user" else []
                 members = [(kind, entity), *(("group", group) for group in groups)]
-                policies = [one for member in members for one in _list_policies(*member)]
-                return Principal(tuple(policies), _find_boundary(entity))
+                policies = [
+                    one for member in members for one in _list_policies_of_identity(*member)
+                ]
+                return Principal(tuple(policies), _find_permissions_boundary(entity))
     return None
 
 
-def _list_policies(kind: str, entity: Any) -> Iterator[PrincipalPolicy]:
+def _list_policies_of_identity(kind: str, entity: Any) -> Iterator[PrincipalPolicy]:
     for name, document in entity.policies.items():
         yield PrincipalPolicy(name, kind, document)
     for policy in entity.managed_policies.values():
@@ -465,7 +467,7 @@ def _list_policies(kind: str, entity: Any) -> Iterator[PrincipalPolicy]:
         yield PrincipalPolicy(policy.name, source, _read_policy_document(policy))
 
 
-def _find_boundary(entity: Any) -> str | None:
+def _find_permissions_boundary(entity: Any) -> str | None:
     """Return the permissions boundary of a role or user as JSON; None if it has none."""
     arn = getattr(entity, "permissions_boundary_arn", None)
     if not arn:

@@ -84,7 +84,9 @@ class RequestDispatcher:
         self._expiry_check_due = 0.0
         self._executor = ThreadPoolExecutor(CONCURRENCY_MAX, f"asynchronous {endpoint.name}")
         self._thread = threading.Thread(
-            target=self._run, name=f"asynchronous {endpoint.name}", daemon=True
+            target=self._process_requests_until_stopped,
+            name=f"asynchronous {endpoint.name}",
+            daemon=True,
         )
         self._thread.start()
 
@@ -101,7 +103,7 @@ class RequestDispatcher:
         instances = sum(len(variant.pool.workers()) for variant in variants)
         return BacklogSample(self.queue.measure_backlog(self._clock.now().timestamp()), instances)
 
-    def _run(self) -> None:
+    def _process_requests_until_stopped(self) -> None:
         while not self._is_over:
             try:
                 self._expire_requests_if_due()
@@ -177,11 +179,15 @@ class RequestDispatcher:
             for request in self.queue.take_expired_requests(self._clock.now().timestamp()):
                 # In a thread of its own: a subscriber may take seconds to be notified.
                 with contextlib.suppress(RuntimeError):  # the service stops
-                    self._executor.submit(self._expire, request, deployment.asynchronous, variant)
+                    self._executor.submit(
+                        self._record_request_as_expired, request, deployment.asynchronous, variant
+                    )
 
     # -- in a thread for each request ----------------------------------------------------
 
-    def _expire(self, request: QueuedRequest, settings: AsynchronousSettings, variant: str) -> None:
+    def _record_request_as_expired(
+        self, request: QueuedRequest, settings: AsynchronousSettings, variant: str
+    ) -> None:
         try:
             outcome, response = self._processor.make_expired_outcome(request, settings, variant)
             self._remove_and_record_request(

@@ -163,17 +163,17 @@ class RequestProcessor:
         try:
             begin = self._clock.monotonic()
             try:
-                body = self._read_input(request, queue)
+                body = self._read_input_of_request(request, queue)
             except KeyError:
                 reason = (
                     f"ClientError: Failed to download the input from {request.input_location}. "
                     "Please ensure that there is an object located at the URL and that the role "
                     "passed to CreateModel has permissions to download it."
                 )
-                return _make_failure(replace(outcome, has_download_failed=True), reason)
+                return _make_failure_outcome(replace(outcome, has_download_failed=True), reason)
             except _InputTooLarge as err:
                 reason = f"ClientError: {err}."
-                return _make_failure(replace(outcome, has_download_failed=True), reason)
+                return _make_failure_outcome(replace(outcome, has_download_failed=True), reason)
             if request.input_location is not None:
                 outcome = replace(outcome, download_s=self._clock.monotonic() - begin)
             begin = self._clock.monotonic()
@@ -194,12 +194,12 @@ class RequestProcessor:
                 "ClientError: The model did not answer within the InvocationTimeoutSeconds of "
                 f"{request.timeout_s:g}."
             )
-            return _make_failure(outcome, reason)
+            return _make_failure_outcome(outcome, reason)
         except InstanceAnswerTooLarge as err:
             is_broken = False
-            return _make_failure(outcome, f"ClientError: The response is too large: {err}.")
+            return _make_failure_outcome(outcome, f"ClientError: The response is too large: {err}.")
         except InstanceConnectionLost as err:
-            return _make_failure(
+            return _make_failure_outcome(
                 outcome,
                 f"InternalServerError: {explain_lost_connection(lease.worker, self._clock, err)}",
             )
@@ -211,7 +211,7 @@ class RequestProcessor:
     ) -> tuple[RequestOutcome, _ModelResponse]:
         """Return the outcome of a request that has waited too long."""
         outcome = replace(self._make_first_outcome(request, settings, variant), is_expired=True)
-        return _make_failure(
+        return _make_failure_outcome(
             outcome,
             "ClientError: The request expired: it waited longer than its RequestTTLSeconds of "
             f"{request.time_to_live_s:g}.",
@@ -255,7 +255,7 @@ class RequestProcessor:
                 outcome = replace(outcome, has_upload_failed=True)
                 if not outcome.failure_reason:
                     reason = f"ClientError: Failed to upload the response to {place}: {err}."
-                    outcome, response = _make_failure(outcome, reason)
+                    outcome, response = _make_failure_outcome(outcome, reason)
                     return self.store_result(request, settings, outcome, response)
         topic = settings.error_topic if outcome.failure_reason else settings.success_topic
         if topic is not None:
@@ -279,7 +279,7 @@ class RequestProcessor:
             backlog_s=max(0.0, self._now_s() - request.received_s),
         )
 
-    def _read_input(self, request: QueuedRequest, queue: RequestQueue) -> bytes:
+    def _read_input_of_request(self, request: QueuedRequest, queue: RequestQueue) -> bytes:
         """Return the input of a request.
 
         Raises:
@@ -384,7 +384,9 @@ class RequestProcessor:
         return self._clock.now().timestamp()
 
 
-def _make_failure(outcome: RequestOutcome, reason: str) -> tuple[RequestOutcome, _ModelResponse]:
+def _make_failure_outcome(
+    outcome: RequestOutcome, reason: str
+) -> tuple[RequestOutcome, _ModelResponse]:
     return replace(outcome, failure_reason=reason), _ModelResponse(TEXT, reason.encode())
 
 

@@ -136,7 +136,7 @@ class RequestQueue:
             _write_private_file(draft, json.dumps(asdict(request)).encode())
             draft.rename(path.with_suffix(RECORD))
         except OSError:
-            self._remove_files(request)
+            self._remove_files_of_request(request)
             raise
         with self.changed:
             self._waiting.append(request)
@@ -178,7 +178,7 @@ class RequestQueue:
     def finish_request(self, request: QueuedRequest) -> None:
         """Remove a request whose result is stored."""
         try:
-            self._remove_files(request)
+            self._remove_files_of_request(request)
         except OSError as err:
             # Its result is stored: it must not be processed again now.
             log.warning("the finished request %s stays on disk: %s", request.inference_id, err)
@@ -208,7 +208,7 @@ class RequestQueue:
             self._waiting.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _remove_files(self, request: QueuedRequest) -> None:
+    def _remove_files_of_request(self, request: QueuedRequest) -> None:
         path = self._folder / request.file_name
         for suffix in (RECORD, DRAFT, INPUT):  # the record first: an input alone is not a request
             path.with_suffix(suffix).unlink(missing_ok=True)

@@ -91,7 +91,7 @@ class InferenceComponent:
 
     def create(self) -> None:
         """Begin to start the first copies."""
-        self._run_in_background(self._run_creation)
+        self._run_in_background(self._start_copies_and_report)
 
     def change_copy_count(self, count: int) -> None:
         """Begin to start or stop copies, until ``count`` of them run.
@@ -117,7 +117,7 @@ class InferenceComponent:
         """
         with self._lock:
             self._begin_update()
-        self._run_in_background(lambda: self._run_update(deployment, count))
+        self._run_in_background(lambda: self._start_new_copies_and_replace(deployment, count))
 
     def delete(self, forget: Callable[[], object]) -> None:
         """Begin to stop all copies, and call ``forget`` when they have stopped.
@@ -133,7 +133,7 @@ class InferenceComponent:
                     f'Cannot delete inference component "{self.arn}" in {self.status} status.'
                 )
             self._set_status("Deleting")
-        self._run_in_background(lambda: self._run_deletion(forget))
+        self._run_in_background(lambda: self._stop_copies_and_forget(forget))
 
     def describe(self) -> dict[str, Any]:
         """Return the response of ``DescribeInferenceComponent``."""
@@ -182,7 +182,7 @@ class InferenceComponent:
 
     # -- in threads of their own ---------------------------------------------------------
 
-    def _run_creation(self) -> None:
+    def _start_copies_and_report(self) -> None:
         failure = _start_deployment(self._deployment)
         if failure:
             self._deployment.close_and_wait(DELETION_S)
@@ -211,7 +211,7 @@ class InferenceComponent:
                 self.copy_count = before
             self._set_status("InService", failure[:FAILURE_REASON_LENGTH_MAX])
 
-    def _run_update(self, deployment: ComponentDeployment, count: int) -> None:
+    def _start_new_copies_and_replace(self, deployment: ComponentDeployment, count: int) -> None:
         failure = _start_deployment(deployment)
         with self._lock:
             obsolete = deployment if failure else self._deployment
@@ -222,7 +222,7 @@ class InferenceComponent:
         with self._lock:
             self._set_status("InService", failure)
 
-    def _run_deletion(self, forget: Callable[[], object]) -> None:
+    def _stop_copies_and_forget(self, forget: Callable[[], object]) -> None:
         self._deployment.close_and_wait(DELETION_S)
         forget()
 

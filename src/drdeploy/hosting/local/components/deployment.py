@@ -125,7 +125,7 @@ class ComponentDeployment(EndpointDeployment):
             memory_share: The memory that the copy uses, as a share of its limit; None if it is not
                 known.
         """
-        size = self._compute_size(self.config.request["ProductionVariants"][0])
+        size = self._compute_worker_size(self.config.request["ProductionVariants"][0])
         limit = size.memory_mb / self._needed.memory_mb
         return {
             "CPUUtilizationNormalized": cpus / size.cpus,
@@ -140,8 +140,8 @@ class ComponentDeployment(EndpointDeployment):
         del request
         return f"Inference component {self._place.component}"
 
-    def _compute_size(self, request: dict[str, Any]) -> InstanceSize:
-        whole = super()._compute_size(request)
+    def _compute_worker_size(self, request: dict[str, Any]) -> InstanceSize:
+        whole = super()._compute_worker_size(request)
         return replace(
             whole,
             memory_mb=min(whole.memory_mb, self._needed.memory_limit_mb or whole.memory_mb),
@@ -151,9 +151,9 @@ class ComponentDeployment(EndpointDeployment):
     def _make_log_origin(self, request: dict[str, Any]) -> InstanceOrigin:
         return replace(super()._make_log_origin(request), component=self._place.component)
 
-    def _pin_variant(self, request: dict[str, Any]) -> Variant:
+    def _pin_image_and_archive(self, request: dict[str, Any]) -> Variant:
         begin = time.monotonic()
-        variant = super()._pin_variant(request)
+        variant = super()._pin_image_and_archive(request)
         if self._download_s is not None and time.monotonic() - begin > self._download_s:
             self._release_variant(variant)
             raise StartFailed(

@@ -89,7 +89,7 @@ class ArtifactCache:
             archive = (
                 self._fetch(model_data_url)
                 if is_archive
-                else _pack_files(self._fetch_files(model_data_url))
+                else _pack_files_as_archive(self._fetch_files(model_data_url))
             )
         except KeyError as err:
             raise StartFailed(
@@ -138,7 +138,7 @@ class ArtifactCache:
         return artifact
 
 
-def _pack_files(files: Mapping[str, bytes]) -> bytes:
+def _pack_files_as_archive(files: Mapping[str, bytes]) -> bytes:
     """Pack uncompressed files into an archive, which is then checked like any other archive.
 
     Raises:

@@ -223,7 +223,7 @@ class CaptureLog:
     def write_queued_captures(self) -> None:
         """Write all that is queued, and log what was lost."""
         with self._writing:
-            while batch := self._take_batch():
+            while batch := self._take_queued_captures():
                 batch.sort(
                     key=_make_file_key_of_capture
                 )  # stable: within a file, the order of arrival stays
@@ -234,7 +234,7 @@ class CaptureLog:
         if unreported:
             log.warning("%d requests were not captured: too many waited to be written", unreported)
 
-    def _take_batch(self) -> list[CapturedInvocation]:
+    def _take_queued_captures(self) -> list[CapturedInvocation]:
         batch: list[CapturedInvocation] = []
         taken_bytes = 0
         with self._lock:
@@ -259,12 +259,12 @@ class CaptureLog:
                 settings.region, settings.bucket, first.folder + name, body, settings.kms_key_id
             )
         except OSError as err:
-            self._report_loss(batch, str(err))
+            self._log_lost_captures(batch, str(err))
             return
         with self._lock:
             self._written += len(batch)
 
-    def _report_loss(self, batch: Sequence[CapturedInvocation], why: str) -> None:
+    def _log_lost_captures(self, batch: Sequence[CapturedInvocation], why: str) -> None:
         with self._lock:
             self._lost += len(batch)
         # Once for each endpoint and reason: a wrong bucket would otherwise fill the log.

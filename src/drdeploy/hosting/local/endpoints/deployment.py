@@ -145,8 +145,8 @@ class EndpointDeployment:
         shadows = self.config.request.get("ShadowProductionVariants", [])
         for request in (*self.config.request["ProductionVariants"], *shadows):
             try:
-                variant = self._pin_variant(request)
-                self._add_variant(variant, is_shadow=request in shadows)
+                variant = self._pin_image_and_archive(request)
+                self._put_variant_in_service(variant, is_shadow=request in shadows)
                 variant.set_capacity(capacity)
                 variant.pool.start_first_workers()
                 if "ServerlessConfig" in request or self._fleet.options.strict_containers:
@@ -258,7 +258,7 @@ class EndpointDeployment:
         self._are_pools_closed.wait(timeout_s)
         self.wait_until_workers_stopped(timeout_s)
 
-    def _add_variant(self, variant: Variant, *, is_shadow: bool) -> None:
+    def _put_variant_in_service(self, variant: Variant, *, is_shadow: bool) -> None:
         with self._lock:
             is_late = self._is_closing
             if is_shadow and not is_late:
@@ -284,7 +284,7 @@ class EndpointDeployment:
         self._stops = [stop for stop in self._stops if not stop.done()]
         self._stops.append(self._fleet.retire_instance(worker))
 
-    def _pin_variant(self, request: dict[str, Any]) -> Variant:
+    def _pin_image_and_archive(self, request: dict[str, Any]) -> Variant:
         """Resolve a variant to the image and archive that its model names now."""
         if "ModelName" not in request:
             return self._make_variant_without_model(request)
@@ -296,7 +296,7 @@ class EndpointDeployment:
             model, region, self._fleet.policies_of_role, captured, further=tuple(further)
         )
         container = find_container_of_model(model)
-        size = self._compute_size(request)
+        size = self._compute_worker_size(request)
         isolated = is_network_isolated(model, self.config.request)
         resolved = self._fleet.backend.pin_image_and_network(container["Image"], isolated=isolated)
         try:
@@ -367,7 +367,7 @@ class EndpointDeployment:
         """Return the name of the part of the endpoint that failed, for a failure's message."""
         return f"Production variant {request['VariantName']}"
 
-    def _compute_size(self, request: dict[str, Any]) -> InstanceSize:
+    def _compute_worker_size(self, request: dict[str, Any]) -> InstanceSize:
         serverless = request.get("ServerlessConfig")
         if serverless:
             return self._fleet.compute_serverless_size(serverless["MemorySizeInMB"])

@@ -88,14 +88,16 @@ class Guardrails:
             )
         policy = blue_green or rolling or {}
         routing = (blue_green or {}).get("TrafficRoutingConfiguration", {})
-        batch = _read_batch(rolling, "MaximumBatchSize", variants) if rolling else 1.0
+        batch = _read_batch_size(rolling, "MaximumBatchSize", variants) if rolling else 1.0
         undo = 1.0
         if rolling and "RollbackMaximumBatchSize" in rolling:
-            undo = _read_batch(rolling, "RollbackMaximumBatchSize", variants)
+            undo = _read_batch_size(rolling, "RollbackMaximumBatchSize", variants)
         guardrails = cls(
-            steps=_list_steps(batch) if rolling else _list_steps_of_routing(routing, variants),
+            steps=_list_shares_after_each_step(batch)
+            if rolling
+            else _list_steps_of_routing(routing, variants),
             is_rolling=bool(rolling),
-            rollback_steps=_list_steps(undo),
+            rollback_steps=_list_shares_after_each_step(undo),
             bake_s=(rolling or routing).get("WaitIntervalInSeconds", 0),
             termination_s=policy.get("TerminationWaitInSeconds", 0),
             maximum_s=policy.get("MaximumExecutionTimeoutInSeconds", DEFAULT_MAXIMUM_S),
@@ -137,10 +139,10 @@ def _list_steps_of_routing(routing: Json, variants: list[Json]) -> tuple[float, 
             f"{ROUTING}.Type {kind} needs at least {INSTANCES_MIN} instances of each variant, "
             f"because {member} is at most {LARGEST_STEP:.0%} of them."
         )
-    return (share, 1.0) if kind == "CANARY" else _list_steps(share)
+    return (share, 1.0) if kind == "CANARY" else _list_shares_after_each_step(share)
 
 
-def _read_batch(policy: Json, member: str, variants: list[Json]) -> float:
+def _read_batch_size(policy: Json, member: str, variants: list[Json]) -> float:
     if len(variants) > 1:
         raise make_validation_error(
             f"{ROLLING} does not apply to an endpoint with several production variants."
@@ -166,7 +168,7 @@ def _compute_share(size: Json, variants: list[Json]) -> float:
     return float(size["Value"] * len(variants) / count)
 
 
-def _list_steps(share: float) -> tuple[float, ...]:
+def _list_shares_after_each_step(share: float) -> tuple[float, ...]:
     # The quotient of two shares, such as 0.3 / 0.1, may be a little off the whole number.
     number = math.ceil(1 / share - 1e-9)
     return (*(step * share for step in range(1, number)), 1.0)

@@ -92,12 +92,12 @@ def decide_action(
     effects = [
         _find_effects_of_statements([document], action, resource, context) for document in documents
     ]
-    found = _decide_effects(set().union(*effects))
+    found = _combine_effects(set().union(*effects))
     wanted = {"explicitDeny": "Deny", "allowed": "Allow"}.get(found)
     deciding = tuple(position for position, one in enumerate(effects) if wanted in one)
     if boundary is None:
         return ActionDecision(found, deciding)
-    bound = _decide_effects(_find_effects_of_statements([boundary], action, resource, context))
+    bound = _combine_effects(_find_effects_of_statements([boundary], action, resource, context))
     if "explicitDeny" == bound != found or found == "allowed" != bound:
         found, deciding = bound, ()  # the boundary decided
     return ActionDecision(found, deciding, bound == "allowed")
@@ -121,7 +121,7 @@ def list_condition_keys(document: str, action: str | None = None) -> list[str]:
     return list(dict.fromkeys(keys + variables))
 
 
-def _decide_effects(effects: set[str]) -> Decision:
+def _combine_effects(effects: set[str]) -> Decision:
     if "Deny" in effects:
         return "explicitDeny"
     return "allowed" if effects else "implicitDeny"
@@ -161,7 +161,7 @@ def _find_effects_of_statements(
     known = _make_context_values(context)
 
     def fill(pattern: str) -> str:
-        return _fill_variables(pattern, known)
+        return _fill_policy_variables(pattern, known)
 
     return {
         statement["Effect"]
@@ -174,7 +174,7 @@ def _find_effects_of_statements(
     }
 
 
-def _fill_variables(text: str, known: Mapping[str, list[str]]) -> str:
+def _fill_policy_variables(text: str, known: Mapping[str, list[str]]) -> str:
     """Replace policy variables, such as ``${aws:username}``, if the variable's key has one value.
 
     A variable without a value stays, so that the text matches nothing, as in IAM.
@@ -221,7 +221,7 @@ def _do_conditions_hold(statement: Json, known: Mapping[str, list[str]]) -> bool
             name,
             known.get(key.lower()),
             [
-                _fill_variables(value, known) if isinstance(value, str) else value
+                _fill_policy_variables(value, known) if isinstance(value, str) else value
                 for value in _wrap_in_list(values)
             ],
             statement["Effect"],
@@ -283,7 +283,7 @@ def _parse_date(text: str) -> datetime:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
-def _make_comparisons(kind: str, parse: Callable[[str], Any]) -> dict[str, _Test]:
+def _make_comparison_operators(kind: str, parse: Callable[[str], Any]) -> dict[str, _Test]:
     """Return the operators that compare numbers or dates, such as ``NumericLessThan``."""
     comparisons: dict[str, Callable[[Any, Any], bool]] = {
         "Equals": operator.eq,
@@ -320,8 +320,8 @@ _TESTS: dict[str, _Test] = {
     "Bool": lambda expected, actual: expected.lower() == actual.lower(),
     "BinaryEquals": operator.eq,
     "IpAddress": lambda expected, actual: ip_address(actual) in ip_network(expected, strict=False),
-    **_make_comparisons("Numeric", float),
-    **_make_comparisons("Date", _parse_date),
+    **_make_comparison_operators("Numeric", float),
+    **_make_comparison_operators("Date", _parse_date),
 }
 
 

@@ -96,30 +96,30 @@ class InstanceLogs:
 
     def finish_instance(self, instance: Instance) -> None:
         """Copy the last lines of an instance that has been stopped."""
-        self._fetch_lines(instance)
+        self._fetch_lines_of_instance(instance)
         with self._lock:
             self._streams.pop(instance, None)
 
     def fetch_lines_of_groups(self, region: str, is_wanted: Callable[[str], bool]) -> None:
         """Copy the log lines of the groups with the given names."""
-        for instance, name in self._list_streams():
+        for instance, name in self._list_instances_with_log_streams():
             if name.region == region and is_wanted(name.group):
-                self._fetch_lines(instance)
+                self._fetch_lines_of_instance(instance)
 
     def fetch_lines_without_times(self) -> None:
         """Copy the lines of instances whose lines have no times of their own."""
         now_s = time.monotonic()
         if now_s >= self._processes_due_s:
             self._processes_due_s = now_s + PROCESS_EVERY_S
-            for instance, _ in self._list_streams():
+            for instance, _ in self._list_instances_with_log_streams():
                 if not instance.has_line_times:
-                    self._fetch_lines(instance)
+                    self._fetch_lines_of_instance(instance)
 
-    def _list_streams(self) -> tuple[tuple[Instance, LogStreamName], ...]:
+    def _list_instances_with_log_streams(self) -> tuple[tuple[Instance, LogStreamName], ...]:
         with self._lock:
             return tuple(self._streams.items())
 
-    def _fetch_lines(self, instance: Instance) -> None:
+    def _fetch_lines_of_instance(self, instance: Instance) -> None:
         with self._fetching:
             name = self._streams.get(instance)
             lines = instance.read_new_lines()

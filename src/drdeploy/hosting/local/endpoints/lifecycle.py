@@ -117,7 +117,7 @@ class LocalEndpoint:
 
     def create(self) -> None:
         """Begin to prepare the first deployment."""
-        self._run_in_background(self._run_creation)
+        self._run_in_background(self._start_first_deployment)
 
     def update(
         self,
@@ -138,10 +138,10 @@ class LocalEndpoint:
         with self._lock:
             self._check_in_service()
             self._arriving, self._arrived_share = deployment, 0.0
-            self._set_stage("Creating")
+            self._set_stage_of_update("Creating")
             self.deployment_config = deployment_config
             self._set_status("Updating")
-        self._run_in_background(lambda: self._run_update(deployment, guardrails))
+        self._run_in_background(lambda: self._shift_traffic_or_roll_back(deployment, guardrails))
 
     def change_capacity(self, changes: list[dict[str, Any]]) -> None:
         """Change weights, instance counts and concurrency of the deployment in service.
@@ -169,7 +169,7 @@ class LocalEndpoint:
                 return
             self._set_status("Deleting")
             deployments = [one for one in (self._deployment, self._arriving) if one is not None]
-        self._run_in_background(lambda: self._run_deletion(deployments, forget))
+        self._run_in_background(lambda: self._stop_workers_and_forget(deployments, forget))
 
     def describe(self) -> dict[str, Any]:
         """Return the response of ``DescribeEndpoint``."""
@@ -244,7 +244,7 @@ class LocalEndpoint:
 
     # -- in threads of their own ---------------------------------------------------------
 
-    def _run_creation(self) -> None:
+    def _start_first_deployment(self) -> None:
         failure = _prepare_deployment(self._deployment)
         with self._lock:
             is_current = self.status == "Creating"  # it may have been deleted meanwhile
@@ -253,14 +253,16 @@ class LocalEndpoint:
         if failure or not is_current:
             self._deployment.close()
 
-    def _run_update(self, deployment: EndpointDeployment, guardrails: Guardrails) -> None:
+    def _shift_traffic_or_roll_back(
+        self, deployment: EndpointDeployment, guardrails: Guardrails
+    ) -> None:
         deadline = self._clock.monotonic() + guardrails.maximum_s - guardrails.waits_s
         first = guardrails.steps[0] if guardrails.is_rolling else 1.0
         failure = _prepare_deployment(deployment, first)
         if self._clock.monotonic() > deadline:
             failure = failure or TOO_SLOW
         for share in () if failure else guardrails.steps:
-            failure = self._take_step(deployment, guardrails, share, deadline)
+            failure = self._move_share_and_watch_alarms(deployment, guardrails, share, deadline)
             if failure or self.status != "Updating":
                 break
         if not failure:
@@ -278,7 +280,7 @@ class LocalEndpoint:
                 self._set_status("InService", failure)
         obsolete.close()
 
-    def _take_step(
+    def _move_share_and_watch_alarms(
         self, deployment: EndpointDeployment, guardrails: Guardrails, share: float, deadline: float
     ) -> str:
         """Move a share of the traffic and watch the alarms; return a reason to roll back, or ""."""
@@ -288,11 +290,11 @@ class LocalEndpoint:
                 return TOO_SLOW
         with self._lock:
             self._arrived_share = share
-            self._set_stage("ActivatingTraffic")
+            self._set_stage_of_update("ActivatingTraffic")
         if guardrails.is_rolling:
             self._deployment.set_capacity(1 - share)
         with self._lock:
-            self._set_stage("Baking")
+            self._set_stage_of_update("Baking")
         return self._watch_alarms(guardrails.bake_s, guardrails.alarms)
 
     def _roll_back(self, deployment: EndpointDeployment, guardrails: Guardrails) -> None:
@@ -337,7 +339,7 @@ class LocalEndpoint:
             self._clock.sleep(min(WATCH_S, left_s))
         return ""
 
-    def _run_deletion(
+    def _stop_workers_and_forget(
         self, deployments: Sequence[EndpointDeployment], forget: Callable[[], object]
     ) -> None:
         for deployment in deployments:
@@ -358,7 +360,7 @@ class LocalEndpoint:
             return arriving
         return self._deployment
 
-    def _set_stage(self, stage: Stage) -> None:
+    def _set_stage_of_update(self, stage: Stage) -> None:
         self._stage = (stage, self._clock.now())
 
     def _set_status(self, status: Status, failure: str = "") -> None:

@@ -53,11 +53,11 @@ def refuse_restart_loop(instance: Instance, clock: Clock) -> None:
     """
     clock.sleep(SETTLE_S)
     deadline = clock.monotonic() + WATCH_S
-    before = _count_refusals(instance)
+    before = _count_log_lines_of_refusals(instance)
     returns: Counter[str] = Counter()
     while before and clock.monotonic() < deadline:
         clock.sleep(LOOK_AGAIN_S)
-        now = _count_refusals(instance)
+        now = _count_log_lines_of_refusals(instance)
         returns.update(text for text in now if now[text] > before[text])
         before = now
         for text, times in returns.items():
@@ -75,17 +75,17 @@ def refuse_restart_loop(instance: Instance, clock: Clock) -> None:
                 )
 
 
-def _count_refusals(instance: Instance) -> Counter[str]:
+def _count_log_lines_of_refusals(instance: Instance) -> Counter[str]:
     """Return how often the log has each line about a refusal, without what changes in it."""
-    return Counter(_remove_changing_parts(line) for line in _list_refusals(instance))
+    return Counter(_remove_changing_parts(line) for line in _list_log_lines_of_refusals(instance))
 
 
 def _find_last_line(instance: Instance, text: str) -> str:
-    lines = reversed(_list_refusals(instance))
+    lines = reversed(_list_log_lines_of_refusals(instance))
     return next((line for line in lines if _remove_changing_parts(line) == text), text).strip()
 
 
-def _list_refusals(instance: Instance) -> list[str]:
+def _list_log_lines_of_refusals(instance: Instance) -> list[str]:
     lines = (line[:_LINE_CHARACTERS] for line in instance.read_log().splitlines())
     return [line for line in lines if _REFUSAL.search(line)]
 

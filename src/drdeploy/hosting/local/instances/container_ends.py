@@ -65,9 +65,11 @@ class ContainerEndListener:
         with self._lock:
             if self._thread is None and not self._is_closed.is_set():
                 self._thread = threading.Thread(
-                    target=self._listen, args=(datetime.now(UTC),), name="container ends",
+                    target=self._listen_to_engine_events,
+                    args=(datetime.now(UTC),),
+                    name="container ends",
                     daemon=True,
-                )  # fmt: skip
+                )
                 self._thread.start()
             self._callbacks[container_id] = on_end
             has_ended = container_id in self._ended
@@ -91,7 +93,7 @@ class ContainerEndListener:
         if stream is not None:
             stream.close()
 
-    def _listen(self, since: datetime) -> None:
+    def _listen_to_engine_events(self, since: datetime) -> None:
         while not self._is_closed.is_set():
             opened = datetime.now(UTC)
             try:
@@ -101,9 +103,9 @@ class ContainerEndListener:
                 if self._is_closed.is_set():  # close() came while the stream was being opened
                     stream.close()
                     return
-                self._note_open_stream()
+                self._report_ends_missed_while_broken()
                 for container_id in stream:
-                    self._report_end(container_id)
+                    self._call_on_end_of_container(container_id)
                 reason = "the engine ended it"
             except (EngineError, OSError, ValueError) as err:
                 reason = str(err)
@@ -120,7 +122,7 @@ class ContainerEndListener:
             since = opened
             self._is_closed.wait(self._ask_again_s)
 
-    def _note_open_stream(self) -> None:
+    def _report_ends_missed_while_broken(self) -> None:
         if self._is_broken:
             log.warning("the engine's stream of events is back")
             self._is_broken = False
@@ -129,7 +131,7 @@ class ContainerEndListener:
             for on_end in callbacks:  # whatever ended meanwhile is found when it is asked once
                 on_end()
 
-    def _report_end(self, container_id: str) -> None:
+    def _call_on_end_of_container(self, container_id: str) -> None:
         with self._lock:
             self._ended.append(container_id)
             on_end = self._callbacks.get(container_id)

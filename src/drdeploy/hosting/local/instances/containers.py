@@ -357,11 +357,11 @@ class ContainerInstance:
         """Return the lines written since the last call, with the engine's times."""
         with self._reading:
             if not self._is_stopped:
-                self._read_log()
+                self._fetch_new_log_lines()
             lines, self._unread_lines = self._unread_lines, []
         return lines
 
-    def _read_log(self) -> None:
+    def _fetch_new_log_lines(self) -> None:
         """Ask for the lines since the last known second, and keep the new lines.
 
         Podman 4.3 writes times in whole seconds, so the last second is asked for again.
@@ -392,7 +392,7 @@ class ContainerInstance:
                     self._container.kill()
             finally:
                 with self._reading:
-                    self._read_log()
+                    self._fetch_new_log_lines()
                 self._container.remove()
                 self._on_removal()
 

@@ -187,7 +187,7 @@ class ProcessBackend:
             scratch.mkdir(FOLDER_MODE, parents=True)
             if self._groups is not None:
                 group = self._groups.create(spec.name, memory_mb=spec.memory_mb, cpus=spec.cpus)
-            process = self._spawn_server(spec, scratch, group)
+            process = self._spawn_server_process(spec, scratch, group)
         except OSError as err:
             shutil.rmtree(scratch, ignore_errors=True)
             if group is not None:
@@ -200,7 +200,7 @@ class ProcessBackend:
         if self._groups is not None:
             self._groups.remove()
 
-    def _spawn_server(
+    def _spawn_server_process(
         self, spec: InstanceSpec, scratch: Path, group: ControlGroup | None
     ) -> subprocess.Popen[bytes]:
         isolation = find_unshare_command() if spec.image.network == NO_NETWORK else ()
@@ -257,7 +257,7 @@ class ProcessInstance:
             seconds, fraction = divmod(timeout_s, 1)
             timeval = struct.pack("@ll", int(seconds), int(fraction * MICROSECONDS_PER_S))
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
-            # By a handle on the folder, for the same reason as in _spawn_server.
+            # By a handle on the folder, for the same reason as in _spawn_server_process.
             folder = os.open(self.scratch, os.O_PATH | os.O_DIRECTORY)
             try:
                 connection.connect(f"/proc/self/fd/{folder}/{SOCKET_FILE}")

@@ -135,7 +135,11 @@ def read_access_key(record: ServiceRecord) -> AccessKey | None:
 def find_service(port: int) -> ServiceRecord | None:
     """Return the record of the running service on a port, if there is one."""
     return next(
-        (record for record, _ in _read_records() if record.port == port and record.is_running()),
+        (
+            record
+            for record, _ in _read_records_of_services()
+            if record.port == port and record.is_running()
+        ),
         None,
     )
 
@@ -149,7 +153,11 @@ def remove_stale_services(clear: Callable[[str], None]) -> tuple[str, ...]:
     Returns:
         The names of the ended services.
     """
-    stale = [(record, folder) for record, folder in _read_records() if not record.is_running()]
+    stale = [
+        (record, folder)
+        for record, folder in _read_records_of_services()
+        if not record.is_running()
+    ]
     for record, folder in stale:
         for file in folder.glob(f"*/{PROCESS_FILE}"):
             with contextlib.suppress(OSError, ValueError):
@@ -162,7 +170,7 @@ def remove_stale_services(clear: Callable[[str], None]) -> tuple[str, ...]:
     return tuple(record.name for record, _ in stale)
 
 
-def _read_records() -> Iterator[tuple[ServiceRecord, Path]]:
+def _read_records_of_services() -> Iterator[tuple[ServiceRecord, Path]]:
     for folder in sorted(make_services_folder().glob(SERVICE_FOLDERS)):
         try:
             facts = parse_json((folder / SERVICE_FILE).read_text(encoding="utf-8"))

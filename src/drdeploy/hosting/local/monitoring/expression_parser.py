@@ -134,13 +134,13 @@ class _Parser:
             raise make_validation_error("the expression is nested too deeply")
         node = self._parse_operand()
         while self.kind == "sign" and BINDING.get(self.symbol, 0) > binding:
-            operator = self._take()
+            operator = self._take_symbol()
             node = Operation(operator, (node, self.parse_operation(BINDING[operator])))
         self._depth -= 1
         return node
 
     def _parse_operand(self) -> Node:
-        kind, symbol = self.kind, self._take()
+        kind, symbol = self.kind, self._take_symbol()
         if kind == "number":
             return Number(float(symbol))
         if kind == "text":
@@ -148,33 +148,33 @@ class _Parser:
         if kind == "name":
             if self.symbol != "(":
                 return Name(symbol)
-            self._take()
-            return Call(symbol, self._parse_members(")"))
+            self._take_symbol()
+            return Call(symbol, self._parse_list_members(")"))
         if symbol == "-":
             return Operation("-", (self.parse_operation(UNARY_BINDING),))
         if symbol == "[":
-            return Group(self._parse_members("]"))
+            return Group(self._parse_list_members("]"))
         if symbol == "(":
             node = self.parse_operation(0)
-            self._expect(")")
+            self._take_expected_symbol(")")
             return node
         raise make_validation_error(f"unexpected '{symbol}'" if symbol else "unexpected end")
 
-    def _parse_members(self, end: str) -> tuple[Node, ...]:
+    def _parse_list_members(self, end: str) -> tuple[Node, ...]:
         members: list[Node] = []
         while self.symbol != end or not self.kind:
             if members:
-                self._expect(",")
+                self._take_expected_symbol(",")
             members.append(self.parse_operation(0))
-        self._take()
+        self._take_symbol()
         return tuple(members)
 
-    def _expect(self, symbol: str) -> None:
+    def _take_expected_symbol(self, symbol: str) -> None:
         if self.kind != "sign" or self.symbol != symbol:
             raise make_validation_error(f"'{symbol}' is missing")
-        self._take()
+        self._take_symbol()
 
-    def _take(self) -> str:
+    def _take_symbol(self) -> str:
         symbol = self.symbol
         self._place += 1
         return symbol

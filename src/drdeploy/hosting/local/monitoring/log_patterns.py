@@ -67,7 +67,7 @@ def _make_pattern_error(message: str) -> MonitoringError:
     return MonitoringError("InvalidParameterException", f"Invalid filter pattern: {message}")
 
 
-def _read_quoted(term: str) -> str:
+def _remove_quotes(term: str) -> str:
     try:
         return str(json.loads(term, strict=False))  # noqa: TID251 - a string, and no array
     except ValueError as err:
@@ -101,7 +101,7 @@ def _make_term_matcher(pattern: str) -> Matcher:
 def _make_text_matcher(term: str) -> Matcher:
     if term.startswith("%"):
         return _make_regular_expression(term).search
-    text = _read_quoted(term) if term.startswith('"') else term
+    text = _remove_quotes(term) if term.startswith('"') else term
     return lambda line: text in line
 
 
@@ -137,15 +137,15 @@ class _FieldPattern:
         self._place = 0
 
     def parse_whole(self) -> Callable[[Any], bool]:
-        condition = self._parse_any()
+        condition = self._parse_or()
         if self._place < len(self._tokens):
-            raise _make_pattern_error(f"unexpected '{self._peek()}'.")
+            raise _make_pattern_error(f"unexpected '{self._peek_at_token()}'.")
         return condition
 
-    def _peek(self) -> str:
+    def _peek_at_token(self) -> str:
         return self._tokens[self._place][1] if self._place < len(self._tokens) else ""
 
-    def _take(self, kind: str | None = None) -> str:
+    def _take_token(self, kind: str | None = None) -> str:
         if self._place >= len(self._tokens):
             raise _make_pattern_error("unexpected end.")
         found, text = self._tokens[self._place]
@@ -154,35 +154,35 @@ class _FieldPattern:
         self._place += 1
         return text
 
-    def _parse_any(self) -> Callable[[Any], bool]:
-        options = [self._parse_all()]
-        while self._peek() == "||":
-            self._take()
-            options.append(self._parse_all())
+    def _parse_or(self) -> Callable[[Any], bool]:
+        options = [self._parse_and()]
+        while self._peek_at_token() == "||":
+            self._take_token()
+            options.append(self._parse_and())
         return lambda value: any(one(value) for one in options)
 
-    def _parse_all(self) -> Callable[[Any], bool]:
-        parts = [self._parse_one()]
-        while self._peek() == "&&":
-            self._take()
-            parts.append(self._parse_one())
+    def _parse_and(self) -> Callable[[Any], bool]:
+        parts = [self._parse_single_condition()]
+        while self._peek_at_token() == "&&":
+            self._take_token()
+            parts.append(self._parse_single_condition())
         return lambda value: all(one(value) for one in parts)
 
-    def _parse_one(self) -> Callable[[Any], bool]:
-        if self._peek() == "(":
-            self._take()
-            condition = self._parse_any()
-            if self._take() != ")":
+    def _parse_single_condition(self) -> Callable[[Any], bool]:
+        if self._peek_at_token() == "(":
+            self._take_token()
+            condition = self._parse_or()
+            if self._take_token() != ")":
                 raise _make_pattern_error("')' is missing.")
             return condition
-        path = self._take("field")
-        sign = self._take()
+        path = self._take_token("field")
+        sign = self._take_token()
         if sign in {"IS", "NOT"}:
-            return _make_word_condition(path, f"{sign} {self._take('word')}")
+            return _make_word_condition(path, f"{sign} {self._take_token('word')}")
         if sign not in COMPARE:
             raise _make_pattern_error(f"unexpected '{sign}'.")
         kind = self._tokens[self._place][0] if self._place < len(self._tokens) else ""
-        return _make_comparison(path, sign, kind, self._take())
+        return _make_comparison(path, sign, kind, self._take_token())
 
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -205,7 +205,7 @@ def _make_word_condition(path: str, words: str) -> Callable[[Any], bool]:
     if words not in WORDS:
         raise _make_pattern_error(f"unexpected '{words}'.")
     condition = WORDS[words]
-    return lambda value: condition(_find_field(value, path))
+    return lambda value: condition(_find_field_of_json(value, path))
 
 
 def _make_comparison(path: str, sign: str, kind: str, given: str) -> Callable[[Any], bool]:
@@ -216,7 +216,7 @@ def _make_comparison(path: str, sign: str, kind: str, given: str) -> Callable[[A
         compare = COMPARE[sign]
 
         def compares(value: Any) -> bool:
-            found = _find_field(value, path)
+            found = _find_field_of_json(value, path)
             is_number = isinstance(found, int | float) and not isinstance(found, bool)
             return is_number and compare(found, number)
 
@@ -226,11 +226,11 @@ def _make_comparison(path: str, sign: str, kind: str, given: str) -> Callable[[A
     if given.startswith("%"):
         is_like: Callable[[str], Any] = _make_regular_expression(given).search
     else:
-        text = _read_quoted(given) if kind == "text" else given
+        text = _remove_quotes(given) if kind == "text" else given
         is_like = re.compile(fnmatch.translate(text.replace("[", "[[]").replace("?", "[?]"))).match
 
     def equals(value: Any) -> bool:
-        found = _find_field(value, path)
+        found = _find_field_of_json(value, path)
         if found is NOTHING:
             return False
         shown = found if isinstance(found, str) else json.dumps(found)
@@ -246,7 +246,7 @@ def _read_number(text: str) -> float | None:
         return None
 
 
-def _find_field(value: Any, path: str) -> Any:
+def _find_field_of_json(value: Any, path: str) -> Any:
     for name, index, quoted in STEP.findall(path):
         if index:
             is_there = isinstance(value, list) and int(index) < len(value)

@@ -135,39 +135,39 @@ class _Evaluation:
             case Operation(sign, (left, right)):
                 return _apply_operator(sign, self.evaluate(left), self.evaluate(right))
             case Call(function, arguments):
-                return self._call(function, arguments)
+                return self._call_function(function, arguments)
         raise make_validation_error("A string can only be an argument of a function")
 
-    def _call(self, function: str, arguments: tuple[Node, ...]) -> Value:
+    def _call_function(self, function: str, arguments: tuple[Node, ...]) -> Value:
         if function in NOT_SERVED:
             raise make_validation_error(f"The local service does not serve {function}()")
         special = {
             "METRICS": self._select_metrics,
-            "SEARCH": self._search,
-            "SORT": self._sort,
-            "FILL": self._fill,
+            "SEARCH": self._search_metrics,
+            "SORT": self._sort_series,
+            "FILL": self._fill_gaps,
             "PERIOD": self._read_period,
-            "IF": self._choose,
+            "IF": self._choose_by_condition,
         }
         if function in special:
             return special[function](arguments)
         values = [self.evaluate(argument) for argument in arguments]
         if function == "TIME_SERIES":
-            (value,) = _check_count(function, values, 1)
+            (value,) = _check_argument_count(function, values, 1)
             number = _as_number(value, function)
             return self._make_full_series(lambda _: number)
         if function in CALENDAR:
-            (value,) = _check_count(function, values, 1)
+            (value,) = _check_argument_count(function, values, 1)
             series = _as_series(value, function)
             return self._make_full_series(CALENDAR[function], series)
         if function == "SLICE":
-            return _slice(values)
+            return _slice_list_of_series(values)
         if function in FUNCTIONS:
-            (value,) = _check_count(function, values, 1)
+            (value,) = _check_argument_count(function, values, 1)
             return FUNCTIONS[function](value)
         raise make_validation_error(f"'{function}' is not a function of metric math")
 
-    def _list_starts(self, period_s: int) -> range:
+    def _list_period_starts(self, period_s: int) -> range:
         starts = self._context.range.list_period_starts(period_s)
         if len(starts) > POINTS_MAX:
             raise make_validation_error(f"the range has more than {POINTS_MAX} periods")
@@ -178,25 +178,25 @@ class _Evaluation:
     ) -> TimeSeries:
         """Return a series that has a value in each period of the request."""
         series = like or TimeSeries(period_s=self._context.period_s)
-        starts = self._list_starts(series.period_s)
+        starts = self._list_period_starts(series.period_s)
         return series.with_points({at: compute(at) for at in starts})
 
     def _select_metrics(self, arguments: tuple[Node, ...]) -> Value:
         wanted = "".join(_read_text(one, "METRICS") for one in arguments)
         return [one for name, one in self._context.metrics.items() if wanted in name]
 
-    def _search(self, arguments: tuple[Node, ...]) -> Value:
+    def _search_metrics(self, arguments: tuple[Node, ...]) -> Value:
         if self._context.search is None:
             raise make_validation_error("SEARCH() is not allowed in an alarm")
-        given = _check_count("SEARCH", arguments, 2, 3)
+        given = _check_argument_count("SEARCH", arguments, 2, 3)
         text, statistic = (_read_text(one, "SEARCH") for one in given[:2])
         period = self._context.period_s
         if len(given) > 2:
             period = round(_as_number(self.evaluate(given[2]), "SEARCH"))
         return self._context.search(text, statistic, period)
 
-    def _sort(self, arguments: tuple[Node, ...]) -> Value:
-        given = _check_count("SORT", arguments, 3, 4)
+    def _sort_series(self, arguments: tuple[Node, ...]) -> Value:
+        given = _check_argument_count("SORT", arguments, 3, 4)
         function, order = (_read_word(one, "SORT") for one in given[1:3])
         if function not in {"AVG", "MIN", "MAX", "SUM"} or order not in {"ASC", "DESC"}:
             raise make_validation_error("SORT() takes AVG, MIN, MAX or SUM, and ASC or DESC")
@@ -211,16 +211,18 @@ class _Evaluation:
 
         return sorted(series, key=key, reverse=order == "DESC")[:limit]
 
-    def _fill(self, arguments: tuple[Node, ...]) -> Value:
-        value, filler = _check_count("FILL", arguments, 2)
+    def _fill_gaps(self, arguments: tuple[Node, ...]) -> Value:
+        value, filler = _check_argument_count("FILL", arguments, 2)
         given = self.evaluate(value)
         word = filler.value if isinstance(filler, Name) else ""
         other = None if word in {"REPEAT", "LINEAR"} else self.evaluate(filler)
-        filled = [self._fill_series(one, word, other) for one in _as_list(given)]
+        filled = [self._fill_gaps_of_series(one, word, other) for one in _as_list(given)]
         return filled if isinstance(given, list) else filled[0]
 
-    def _fill_series(self, series: TimeSeries, word: str, other: Value | None) -> TimeSeries:
-        starts = self._list_starts(series.period_s)
+    def _fill_gaps_of_series(
+        self, series: TimeSeries, word: str, other: Value | None
+    ) -> TimeSeries:
+        starts = self._list_period_starts(series.period_s)
         points = dict(series.points)
         missing = [at for at in starts if at not in points]
         known = list(series.points.items())
@@ -240,17 +242,17 @@ class _Evaluation:
                 if word == "REPEAT" and before:
                     points[at] = before[-1][1]
                 elif word == "LINEAR" and before and after:
-                    points[at] = _interpolate(at, before[-1], after[0])
+                    points[at] = _interpolate_linearly(at, before[-1], after[0])
         return replace(series.with_points(points), id=series.id)
 
     def _read_period(self, arguments: tuple[Node, ...]) -> Value:
-        (given,) = _check_count("PERIOD", arguments, 1)
+        (given,) = _check_argument_count("PERIOD", arguments, 1)
         if not isinstance(given, Name) or given.value not in self._context.metrics:
             raise make_validation_error("PERIOD() takes the Id of a metric")
         return float(self._context.metrics[given.value].period_s)
 
-    def _choose(self, arguments: tuple[Node, ...]) -> Value:
-        given = _check_count("IF", arguments, 2, 3)
+    def _choose_by_condition(self, arguments: tuple[Node, ...]) -> Value:
+        given = _check_argument_count("IF", arguments, 2, 3)
         condition, chosen, *rest = (self.evaluate(one) for one in given)
         other = rest[0] if rest else None
         if any(isinstance(one, list) for one in (condition, chosen, other)):
@@ -261,19 +263,23 @@ class _Evaluation:
         series = _as_series(condition, "IF")
         points = {}
         for at, value in series.points.items():
-            found = _point_of(chosen, at, 0.0) if value else _point_of(other, at, None)
+            found = (
+                _find_value_at_time(chosen, at, 0.0)
+                if value
+                else _find_value_at_time(other, at, None)
+            )
             if found is not None:
                 points[at] = found
         return series.with_points(points)
 
 
-def _point_of(value: Value | None, at: int, default: float | None) -> float | None:
+def _find_value_at_time(value: Value | None, at: int, default: float | None) -> float | None:
     if isinstance(value, TimeSeries):
         return value.points.get(at, default)
     return value if isinstance(value, float) else None
 
 
-def _interpolate(at: int, before: tuple[int, float], after: tuple[int, float]) -> float:
+def _interpolate_linearly(at: int, before: tuple[int, float], after: tuple[int, float]) -> float:
     part = (at - before[0]) / (after[0] - before[0])
     return before[1] + part * (after[1] - before[1])
 
@@ -281,7 +287,9 @@ def _interpolate(at: int, before: tuple[int, float], after: tuple[int, float]) -
 # -- arguments -----------------------------------------------------------------------------
 
 
-def _check_count(function: str, given: Sequence[T], least: int, most: int = 0) -> Sequence[T]:
+def _check_argument_count(
+    function: str, given: Sequence[T], least: int, most: int = 0
+) -> Sequence[T]:
     if not least <= len(given) <= max(least, most):
         wanted = f"{least} or {most}" if most else str(least)
         raise make_validation_error(f"{function}() takes {wanted} arguments, not {len(given)}")
@@ -321,7 +329,7 @@ def _as_number(value: Value, function: str) -> float:
 # -- operators -----------------------------------------------------------------------------
 
 
-def _divide(left: float, right: float) -> float | None:
+def _divide_or_none(left: float, right: float) -> float | None:
     return left / right if right else None
 
 
@@ -337,7 +345,7 @@ OPERATORS: dict[str, Callable[[float, float], float | None]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
-    "/": _divide,
+    "/": _divide_or_none,
     "^": _raise_to_power,
     "==": lambda left, right: float(left == right),
     "!=": lambda left, right: float(left != right),
@@ -361,10 +369,10 @@ def _apply_operator(sign: str, left: Value, right: Value) -> Value:
         number = left
         return _apply_to_each_value(lambda value: compute(number, value), right, sign)
     if isinstance(left, list):
-        return [_combine(compute, one, _as_series(right, sign)) for one in left]
+        return [_combine_two_series(compute, one, _as_series(right, sign)) for one in left]
     if isinstance(right, list):
-        return [_combine(compute, left, one) for one in right]
-    return _combine(compute, left, right)
+        return [_combine_two_series(compute, left, one) for one in right]
+    return _combine_two_series(compute, left, right)
 
 
 def _apply_to_each_value(
@@ -380,7 +388,7 @@ def _apply_to_each_value(
     return float(result)
 
 
-def _combine(
+def _combine_two_series(
     compute: Callable[[float, float], float | None], left: TimeSeries, right: TimeSeries
 ) -> TimeSeries:
     points = {}
@@ -404,7 +412,7 @@ AGGREGATES: dict[str, Callable[[list[float]], float]] = {
 }
 
 
-def _make_aggregate(name: str) -> Callable[[Value], Value]:
+def _make_aggregate_function(name: str) -> Callable[[Value], Value]:
     """Return a function that turns one series into a number, and several series into one series."""
     compute = AGGREGATES[name]
 
@@ -417,17 +425,25 @@ def _make_aggregate(name: str) -> Callable[[Value], Value]:
         moments = sorted({at for one in value for at in one.points})
         found = {at: [one.points[at] for one in value if at in one.points] for at in moments}
         if name == "AVG":  # a missing value counts as 0 there
-            return _like(value, {at: math.fsum(one) / len(value) for at, one in found.items()})
-        return _like(value, {at: compute(one) for at, one in found.items()})
+            return _make_series_with_longest_period(
+                value, {at: math.fsum(one) / len(value) for at, one in found.items()}
+            )
+        return _make_series_with_longest_period(
+            value, {at: compute(one) for at, one in found.items()}
+        )
 
     return aggregate
 
 
-def _like(series: list[TimeSeries], points: dict[int, float]) -> TimeSeries:
+def _make_series_with_longest_period(
+    series: list[TimeSeries], points: dict[int, float]
+) -> TimeSeries:
     return TimeSeries(points, max((one.period_s for one in series), default=DEFAULT_PERIOD_S))
 
 
-def _make_elementwise(compute: Callable[[float], float | None]) -> Callable[[Value], Value]:
+def _make_elementwise_function(
+    compute: Callable[[float], float | None],
+) -> Callable[[Value], Value]:
     return lambda value: _apply_to_each_value(compute, value, "The function")
 
 
@@ -451,7 +467,7 @@ def _compute_running_sum(points: dict[int, float]) -> dict[int, float]:
     return sums
 
 
-def _make_change(
+def _make_change_function(
     compute: Callable[[float, int], float],
 ) -> Callable[[dict[int, float]], dict[int, float]]:
     """Return a function of each value's difference to the value before and the seconds between."""
@@ -465,13 +481,13 @@ def _logarithm(compute: Callable[[float], float]) -> Callable[[float], float | N
     return lambda value: compute(value) if value > 0 else None
 
 
-def _slice(values: Sequence[Value]) -> Value:
-    given = _check_count("SLICE", values, 2, 3)
+def _slice_list_of_series(values: Sequence[Value]) -> Value:
+    given = _check_argument_count("SLICE", values, 2, 3)
     bounds = [round(_as_number(one, "SLICE")) for one in given[1:]]
     return _as_list(given[0])[bounds[0] : bounds[1] if len(bounds) > 1 else None]
 
 
-def _take_member(place: int) -> Callable[[Value], Value]:
+def _make_member_function(place: int) -> Callable[[Value], Value]:
     def take(value: Value) -> Value:
         members = _as_list(value)
         return members[place] if members else TimeSeries()
@@ -480,33 +496,35 @@ def _take_member(place: int) -> Callable[[Value], Value]:
 
 
 FUNCTIONS: dict[str, Callable[[Value], Value]] = {
-    **{name: _make_aggregate(name) for name in AGGREGATES},
-    "ABS": _make_elementwise(abs),
-    "CEIL": _make_elementwise(lambda value: float(math.ceil(value))),
-    "FLOOR": _make_elementwise(lambda value: float(math.floor(value))),
-    "LOG": _make_elementwise(_logarithm(math.log)),
-    "LOG10": _make_elementwise(_logarithm(math.log10)),
-    "DIFF": _make_series_function(_make_change(lambda difference, _: difference)),
-    "DIFF_TIME": _make_series_function(_make_change(lambda _, seconds: float(seconds))),
-    "RATE": _make_series_function(_make_change(lambda difference, seconds: difference / seconds)),
+    **{name: _make_aggregate_function(name) for name in AGGREGATES},
+    "ABS": _make_elementwise_function(abs),
+    "CEIL": _make_elementwise_function(lambda value: float(math.ceil(value))),
+    "FLOOR": _make_elementwise_function(lambda value: float(math.floor(value))),
+    "LOG": _make_elementwise_function(_logarithm(math.log)),
+    "LOG10": _make_elementwise_function(_logarithm(math.log10)),
+    "DIFF": _make_series_function(_make_change_function(lambda difference, _: difference)),
+    "DIFF_TIME": _make_series_function(_make_change_function(lambda _, seconds: float(seconds))),
+    "RATE": _make_series_function(
+        _make_change_function(lambda difference, seconds: difference / seconds)
+    ),
     "RUNNING_SUM": _make_series_function(_compute_running_sum),
-    "FIRST": _take_member(0),
-    "LAST": _take_member(-1),
+    "FIRST": _make_member_function(0),
+    "LAST": _make_member_function(-1),
     "METRIC_COUNT": lambda value: float(len(_as_list(value))),
     "REMOVE_EMPTY": lambda value: [one for one in _as_list(value) if one.points],
 }
 
 
-def _calendar(read: Callable[[datetime], float]) -> Callable[[int], float]:
+def _make_calendar_function(read: Callable[[datetime], float]) -> Callable[[int], float]:
     return lambda at: float(read(datetime.fromtimestamp(at, UTC)))
 
 
 CALENDAR: dict[str, Callable[[int], float]] = {
-    "MINUTE": _calendar(lambda at: at.minute),
-    "HOUR": _calendar(lambda at: at.hour),
-    "DAY": _calendar(lambda at: at.isoweekday()),
-    "DATE": _calendar(lambda at: at.day),
-    "MONTH": _calendar(lambda at: at.month),
-    "YEAR": _calendar(lambda at: at.year),
+    "MINUTE": _make_calendar_function(lambda at: at.minute),
+    "HOUR": _make_calendar_function(lambda at: at.hour),
+    "DAY": _make_calendar_function(lambda at: at.isoweekday()),
+    "DATE": _make_calendar_function(lambda at: at.day),
+    "MONTH": _make_calendar_function(lambda at: at.month),
+    "YEAR": _make_calendar_function(lambda at: at.year),
     "EPOCH": float,
 }

@@ -87,7 +87,7 @@ class MetricReader:
         results = []
         for query, found in self.evaluate_queries(queries, span, may_search=True):
             for series in found if isinstance(found, list) else [found]:
-                label = _make_label(query, series, is_one_of_many=isinstance(found, list))
+                label = _make_label_of_result(query, series, is_one_of_many=isinstance(found, list))
                 results.append((query["Id"], label, list(series.points.items())))
         if request.get("ScanBy") != "TimestampAscending":
             results = [(name, label, points[::-1]) for name, label, points in results]
@@ -305,7 +305,9 @@ def find_shortest_period(queries: Sequence[Mapping[str, Any]]) -> int:
     return min(periods, default=MINUTE_S)
 
 
-def _make_label(query: Mapping[str, Any], series: TimeSeries, *, is_one_of_many: bool) -> str:
+def _make_label_of_result(
+    query: Mapping[str, Any], series: TimeSeries, *, is_one_of_many: bool
+) -> str:
     own = query.get("Label")
     if query.get("MetricStat"):
         return str(own or series.label)

@@ -68,30 +68,30 @@ class _Search:
     def parse_whole(self) -> Callable[[MetricName], bool]:
         if not self._terms:
             return lambda _: True
-        condition = self._parse_any()
+        condition = self._parse_or()
         if self._place < len(self._terms):
             raise make_validation_error("SEARCH() has a ')' without a '('")
         return condition
 
-    def _peek(self) -> str:
+    def _peek_at_token(self) -> str:
         return self._terms[self._place][0].strip() if self._place < len(self._terms) else ""
 
-    def _parse_any(self) -> Callable[[MetricName], bool]:
-        options = [self._parse_all()]
-        while self._peek() == "OR":
+    def _parse_or(self) -> Callable[[MetricName], bool]:
+        options = [self._parse_and()]
+        while self._peek_at_token() == "OR":
             self._place += 1
-            options.append(self._parse_all())
+            options.append(self._parse_and())
         return lambda metric: any(one(metric) for one in options)
 
-    def _parse_all(self) -> Callable[[MetricName], bool]:
-        parts = [self._parse_one()]
-        while self._peek() not in {"", ")", "OR"}:
-            if self._peek() == "AND":
+    def _parse_and(self) -> Callable[[MetricName], bool]:
+        parts = [self._parse_single_term()]
+        while self._peek_at_token() not in {"", ")", "OR"}:
+            if self._peek_at_token() == "AND":
                 self._place += 1
-            parts.append(self._parse_one())
+            parts.append(self._parse_single_term())
         return lambda metric: all(one(metric) for one in parts)
 
-    def _parse_inner(
+    def _parse_one_level_deeper(
         self, parse: Callable[[], Callable[[MetricName], bool]]
     ) -> Callable[[MetricName], bool]:
         self._depth += 1
@@ -101,30 +101,34 @@ class _Search:
         self._depth -= 1
         return condition
 
-    def _parse_one(self) -> Callable[[MetricName], bool]:
-        if self._place >= len(self._terms) or self._peek() == ")":
+    def _parse_single_term(self) -> Callable[[MetricName], bool]:
+        if self._place >= len(self._terms) or self._peek_at_token() == ")":
             raise make_validation_error("SEARCH() lacks a term")
         term = self._terms[self._place]
         self._place += 1
         if term[0].strip() == "NOT":
-            excluded = self._parse_inner(self._parse_one)
+            excluded = self._parse_one_level_deeper(self._parse_single_term)
             return lambda metric: not excluded(metric)
         if term["sign"]:
-            condition = self._parse_inner(self._parse_any)
-            if self._peek() != ")":
+            condition = self._parse_one_level_deeper(self._parse_or)
+            if self._peek_at_token() != ")":
                 raise make_validation_error("SEARCH() lacks a ')'")
             self._place += 1
             return condition
         if term["key"] is None:
             wanted = term["term"]
-            return lambda metric: any(_matches(wanted, one) for one in _list_texts(metric))
+            return lambda metric: any(
+                _matches_search_term(wanted, one) for one in _list_texts(metric)
+            )
         key, value = term["key"], term["value"]
         if not value:
             raise make_validation_error(
                 f"The local service does not serve a group of values after {key}= in SEARCH()"
             )
         return lambda metric: any(
-            _matches(value, found) for name, found in _list_fields(metric) if name == key
+            _matches_search_term(value, found)
+            for name, found in _list_fields(metric)
+            if name == key
         )
 
 
@@ -141,7 +145,7 @@ def _list_texts(metric: MetricName) -> list[str]:
     return [metric.name, metric.namespace, *named]
 
 
-def _matches(wanted: str, text: str) -> bool:
+def _matches_search_term(wanted: str, text: str) -> bool:
     if wanted.startswith('"'):
         return wanted.strip('"') == text
     return _split_into_words(wanted) <= _split_into_words(text) | {text.lower()}

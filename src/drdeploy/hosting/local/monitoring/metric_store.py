@@ -110,7 +110,7 @@ class MetricStore:
             MonitoringError: A datum has no value, several kinds of values, or a value that is not
                 a number.
         """
-        read = [_read_datum(datum, number) for number, datum in enumerate(data, 1)]
+        read = [_parse_metric_datum(datum, number) for number, datum in enumerate(data, 1)]
         with self._lock:
             for datum, samples in zip(data, read, strict=True):
                 key = MetricName.from_request(datum, namespace)
@@ -153,7 +153,7 @@ class MetricStore:
         yield from periods.items()
 
 
-def _read_datum(datum: Mapping[str, Any], number: int) -> MetricSamples:
+def _parse_metric_datum(datum: Mapping[str, Any], number: int) -> MetricSamples:
     """Return the samples of one member of ``MetricData``."""
     where = f"MetricData.member.{number}"
     kinds = [one for one in ("Value", "Values", "StatisticValues") if datum.get(one) is not None]

@@ -61,18 +61,18 @@ class RegularExpression:
             state
             for number, one in enumerate(self._alternatives)
             if not one.is_at_start
-            for state in self._skip_optional(number, 0)
+            for state in self._add_states_after_optional_characters(number, 0)
         )
         states = again.union(
             state
             for number, one in enumerate(self._alternatives)
             if one.is_at_start
-            for state in self._skip_optional(number, 0)
+            for state in self._add_states_after_optional_characters(number, 0)
         )
         for character in text:
             if self._has_match(states, is_end=False):
                 return True
-            states = self._advance(states, character) | again
+            states = self._find_states_after_character(states, character) | again
         return self._has_match(states, is_end=True)
 
     def _has_match(self, states: frozenset[_State], *, is_end: bool) -> bool:
@@ -81,28 +81,30 @@ class RegularExpression:
             for number, place in states
         )
 
-    def _advance(self, states: frozenset[_State], character: str) -> frozenset[_State]:
+    def _find_states_after_character(
+        self, states: frozenset[_State], character: str
+    ) -> frozenset[_State]:
         known = self._transitions.get((states, character))
         if known is None:
             known = frozenset(
                 after
                 for number, place in states
                 if place != _END
-                for after in self._advance_one(number, place, character)
+                for after in self._find_next_states(number, place, character)
             )
             if len(self._transitions) >= TRANSITIONS_MAX:
                 self._transitions.clear()
             self._transitions[states, character] = known
         return known
 
-    def _advance_one(self, number: int, place: int, character: str) -> list[_State]:
+    def _find_next_states(self, number: int, place: int, character: str) -> list[_State]:
         expected = self._alternatives[number].characters[place]
         if not expected.pattern.fullmatch(character):
             return []
         repeated = [(number, place)] if expected.is_repeated else []
-        return repeated + self._skip_optional(number, place + 1)
+        return repeated + self._add_states_after_optional_characters(number, place + 1)
 
-    def _skip_optional(self, number: int, place: int) -> list[_State]:
+    def _add_states_after_optional_characters(self, number: int, place: int) -> list[_State]:
         """Return a state, and the states after the optional characters that follow it."""
         characters = self._alternatives[number].characters
         states = []
@@ -120,7 +122,7 @@ def compile_expression(text: str) -> RegularExpression:
     Raises:
         ExpressionRefused: The expression has parentheses, or cannot be read.
     """
-    bars = [-1, *_find_bars(text), len(text)]
+    bars = [-1, *_find_alternation_bars(text), len(text)]
     parts = [text[before + 1 : after] for before, after in pairwise(bars)]
     alternatives = tuple(map(_parse_alternative, parts))
     if sum(len(one.characters) for one in alternatives) > POSITIONS_MAX:
@@ -128,7 +130,7 @@ def compile_expression(text: str) -> RegularExpression:
     return RegularExpression(alternatives)
 
 
-def _find_bars(text: str) -> list[int]:
+def _find_alternation_bars(text: str) -> list[int]:
     """Return the positions of the bars between alternatives, and refuse parentheses."""
     bars, place = [], 0
     while place < len(text):

@@ -218,7 +218,7 @@ def _parse_percent_bound(bound: str | None, default: float) -> float:
     return (default if bound is None else float(bound.rstrip("%"))) / 100
 
 
-def _average_kept(ranked: _Ranked) -> float | None:
+def _average_trimmed(ranked: _Ranked) -> float | None:
     count = ranked.kept.sum()
     return float((ranked.values * ranked.kept).sum() / count) if count else None
 
@@ -229,7 +229,7 @@ def _average_winsorized(ranked: _Ranked) -> float | None:
 
 
 _COMPUTE_BOUNDED: dict[str, Callable[[_Ranked], float | None]] = {
-    "TM": _average_kept,
+    "TM": _average_trimmed,
     "WM": _average_winsorized,
     "TC": lambda ranked: float(ranked.kept.sum()),
     "TS": lambda ranked: float((ranked.values * ranked.kept).sum()),

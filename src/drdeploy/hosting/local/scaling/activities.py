@@ -78,7 +78,7 @@ class ActivityLog:
         An activity that changes nothing is left out if the newest activity of the resource changed
         nothing for the same reason.
         """
-        before = self._find_newest(activity.resource_id, activity.dimension)
+        before = self._find_newest_activity_of_resource(activity.resource_id, activity.dimension)
         if activity.not_scaled and before is not None:
             if (before.not_scaled, before.cause) == (activity.not_scaled, activity.cause):
                 return
@@ -99,7 +99,9 @@ class ActivityLog:
         """Return all activities, the newest first."""
         return list(reversed(self._activities))
 
-    def _find_newest(self, resource_id: str, dimension: str) -> ScalingActivity | None:
+    def _find_newest_activity_of_resource(
+        self, resource_id: str, dimension: str
+    ) -> ScalingActivity | None:
         for activity in self.list_activities_newest_first():
             if (activity.resource_id, activity.dimension) == (resource_id, dimension):
                 return activity

@@ -38,7 +38,7 @@ def compute_step_scaling_capacity(
         metric: The metric of the alarm.
         threshold: The threshold of the alarm.
     """
-    adjustment = _find_adjustment(policy["StepAdjustments"], metric - threshold)
+    adjustment = _find_step_adjustment(policy["StepAdjustments"], metric - threshold)
     if adjustment is None:
         return None
     kind = policy["AdjustmentType"]
@@ -64,7 +64,7 @@ def aggregate_metric(kind: str, values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _find_adjustment(steps: Sequence[Mapping[str, Any]], difference: float) -> int | None:
+def _find_step_adjustment(steps: Sequence[Mapping[str, Any]], difference: float) -> int | None:
     """Return the adjustment of the step whose interval contains the difference to the threshold.
 
     Above the threshold, an interval includes its lower bound; below the threshold, an interval

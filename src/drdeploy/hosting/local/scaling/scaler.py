@@ -154,12 +154,12 @@ class RegionScaler:
         targets = [one for some in tuple(self._backend.targets.values()) for one in some.values()]
         for target in targets:
             try:
-                self._scale_target(target, looked_s, now_s)
+                self._scale_target_if_due(target, looked_s, now_s)
             except Exception:
                 # One target's trouble must not keep the others from being scaled.
                 log.exception("%s was not scaled", target.resource_id)
 
-    def _scale_target(self, target: Any, looked_s: float, now_s: float) -> None:
+    def _scale_target_if_due(self, target: Any, looked_s: float, now_s: float) -> None:
         variant = self._find_variant(target.resource_id, target.scalable_dimension)
         if variant is None:
             # SageMaker deregisters the targets of an endpoint that is deleted (developer guide,
@@ -234,10 +234,10 @@ class RegionScaler:
         current = variant.capacity
         if current < target.min_capacity:
             cause = f"minimum capacity was set to {target.min_capacity}"
-            self._set_capacity(target, variant, target.min_capacity, cause, now_s)
+            self._set_capacity_and_record(target, variant, target.min_capacity, cause, now_s)
         elif current > target.max_capacity:
             cause = f"maximum capacity was set to {target.max_capacity}"
-            self._set_capacity(target, variant, target.max_capacity, cause, now_s)
+            self._set_capacity_and_record(target, variant, target.max_capacity, cause, now_s)
 
     # -- policies --------------------------------------------------------------------------
 
@@ -327,7 +327,9 @@ class RegionScaler:
         since_s, cooldown_s = memory.scaled_in_s, _find_cooldown(call.policy, "ScaleInCooldown")
         if not is_out and since_s is not None and call.now_s - since_s < cooldown_s:
             return ""
-        problem = self._set_capacity(target, call.variant, bounded, call.cause, call.now_s)
+        problem = self._set_capacity_and_record(
+            target, call.variant, bounded, call.cause, call.now_s
+        )
         if not problem and is_out:
             memory.scaled_out_s, memory.scaled_out_from = call.now_s, current
             memory.scaled_in_s = None  # scaling out ends the cooldown of scaling in
@@ -337,7 +339,7 @@ class RegionScaler:
 
     # -- policies and scheduled actions ----------------------------------------------------
 
-    def _set_capacity(
+    def _set_capacity_and_record(
         self, target: Any, variant: ScaledVariant, capacity: int, cause: str, now_s: float
     ) -> str:
         """Set the capacity, and record the activity.

@@ -68,7 +68,7 @@ class Schedule:
         Raises:
             ScheduleRefused: The schedule or the time zone is not valid.
         """
-        zone = _find_zone(timezone)
+        zone = _find_time_zone(timezone)
         if found := AT.fullmatch(text):
             try:
                 moment = datetime.fromisoformat(found[1]).replace(tzinfo=zone)
@@ -124,7 +124,7 @@ class Schedule:
         return any(self.matches(datetime.fromtimestamp(one, self.zone)) for one in minutes)
 
 
-def _find_zone(name: str | None) -> tzinfo:
+def _find_time_zone(name: str | None) -> tzinfo:
     if name is None:
         return UTC
     try:

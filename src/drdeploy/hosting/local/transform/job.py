@@ -169,7 +169,9 @@ class TransformJob:
 
     def start(self) -> None:
         """Begin the job."""
-        threading.Thread(target=self._run, name=f"transform job {self.name}", daemon=True).start()
+        threading.Thread(
+            target=self._run_job_until_it_ended, name=f"transform job {self.name}", daemon=True
+        ).start()
 
     def stop(self, *, ends_instances: bool = True) -> None:
         """Begin to stop the job.
@@ -228,7 +230,10 @@ class TransformJob:
         """Write the output of an object; raises OSError if it cannot be written."""
         output = self._request["TransformOutput"]
         self._source.storage.put_object(
-            self.region, *self._locate_output(source), body, output.get("KmsKeyId") or None
+            self.region,
+            *self._make_bucket_and_key_of_output(source),
+            body,
+            output.get("KmsKeyId") or None,
         )
         with self._lock:
             self._written.append(source.number)
@@ -243,11 +248,11 @@ class TransformJob:
             else:
                 self._failed_by_algorithm += 1
         name = f"{source.bucket}/{source.key}"
-        self._write_log(stream, *(f"{name}: {line}" for line in str(failure).splitlines()))
+        self._write_log_line(stream, *(f"{name}: {line}" for line in str(failure).splitlines()))
 
     # -- in the thread of the job --------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run_job_until_it_ended(self) -> None:
         try:
             reason = self._run_stages()
         except DrdeployError as err:
@@ -284,7 +289,7 @@ class TransformJob:
         self._check_output_bucket_exists()
         resources = self._request["TransformResources"]
         size = self._fleet.compute_instance_size(resources["InstanceType"], START_S)
-        with self._pin_model() as (image, artifact):
+        with self._pin_image_and_archive() as (image, artifact):
             try:
                 self._workers = self._launch_instances(
                     resources["InstanceCount"], image, artifact, size
@@ -298,7 +303,7 @@ class TransformJob:
             return ""
         with self._lock:
             self._started = self._clock.now()
-        settings = self._choose_settings()
+        settings = self._choose_transform_settings()
         objects = _SharedObjects(listed, self.is_stopping)
         with ThreadPoolExecutor(len(self._workers)) as pool:
             works = [
@@ -316,7 +321,7 @@ class TransformJob:
         self, worker: InstanceWorker, settings: TransformSettings, objects: _SharedObjects
     ) -> None:
         stream = self._origin.name_data_log_stream(worker.instance)
-        self._write_log(stream, settings.describe())
+        self._write_log_line(stream, settings.describe())
         task = JobTask(
             self._request,
             settings,
@@ -328,10 +333,10 @@ class TransformJob:
         try:
             work.transform_objects(objects)
         except InstanceLost as err:
-            self._write_log(stream, f"{err}.")
+            self._write_log_line(stream, f"{err}.")
             raise
 
-    def _choose_settings(self) -> TransformSettings:
+    def _choose_transform_settings(self) -> TransformSettings:
         is_open = any(not self._request.get(name) for name in DEFAULTS)
         container = read_execution_parameters(self._workers[0].client) if is_open else {}
         return TransformSettings.from_request(self._request, container)
@@ -372,7 +377,7 @@ class TransformJob:
             raise NoInput(f"The bucket {bucket} of S3OutputPath does not exist")
 
     @contextlib.contextmanager
-    def _pin_model(self) -> Iterator[tuple[PinnedImage, PinnedArtifact]]:
+    def _pin_image_and_archive(self) -> Iterator[tuple[PinnedImage, PinnedArtifact]]:
         """Pin the image and the archive of the model during the job."""
         model = dict(self._source.model)
         backend, artifacts = self._fleet.backend, self._fleet.artifacts
@@ -432,7 +437,7 @@ class TransformJob:
                     self._retirements[worker] = self._fleet.retire_instance(worker)
             return list(self._retirements.values())
 
-    def _locate_output(self, source: InputObject) -> tuple[str, str]:
+    def _make_bucket_and_key_of_output(self, source: InputObject) -> tuple[str, str]:
         bucket, prefix = split_s3_uri(self._request["TransformOutput"]["S3OutputPath"])
         parts = (prefix.rstrip("/"), f"{source.relative_key}{OUTPUT_SUFFIX}")
         return bucket, "/".join(part for part in parts if part)
@@ -440,10 +445,10 @@ class TransformJob:
     def _delete_outputs(self) -> None:
         for number in self._written:
             if self._objects is not None:
-                place = self._locate_output(self._objects[number])
+                place = self._make_bucket_and_key_of_output(self._objects[number])
                 self._source.storage.delete_object(*place)
 
-    def _write_log(self, stream: LogStreamName, *texts: str) -> None:
+    def _write_log_line(self, stream: LogStreamName, *texts: str) -> None:
         now = self._clock.now()
         stamp = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}"
         at_ms = int(now.timestamp() * 1000)

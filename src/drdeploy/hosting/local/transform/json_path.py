@@ -79,7 +79,9 @@ class JsonPath:
         while position < len(text):
             step, position = _parse_step(text, position)
             steps.append(step)
-        repeats = math.prod(_count_repeats(one) for one in steps if isinstance(one, _Items))
+        repeats = math.prod(
+            _count_repeated_brackets(one) for one in steps if isinstance(one, _Items)
+        )
         if repeats > REPEATS_MAX:
             raise JsonPathRefused(
                 f"The JSONPath {text[:60]!r} can select the same part of the data {repeats} times, "
@@ -117,21 +119,21 @@ class JsonPath:
 
     def _select_names(self, node: Any, names: tuple[str, ...]) -> Any:
         if not isinstance(node, dict):
-            raise self._make_mismatch(f"there is no object with a member {names[0]!r}")
+            raise self._make_mismatch_error(f"there is no object with a member {names[0]!r}")
         if len(names) == 1:
             if names[0] not in node:
-                raise self._make_mismatch(f"there is no member {names[0]!r}")
+                raise self._make_mismatch_error(f"there is no member {names[0]!r}")
             return node[names[0]]
         found = {name: node[name] for name in names if name in node}
         if not found:
-            raise self._make_mismatch(f"there is none of the members {', '.join(names)}")
+            raise self._make_mismatch_error(f"there is none of the members {', '.join(names)}")
         return found
 
     def _select_items(
         self, node: Any, parts: tuple[int | tuple[int | None, int | None], ...]
     ) -> list[Any]:
         if not isinstance(node, list):
-            raise self._make_mismatch("there is no list in the place of an index")
+            raise self._make_mismatch_error("there is no list in the place of an index")
         chosen: list[Any] = []
         for part in parts:
             if isinstance(part, tuple):
@@ -145,7 +147,7 @@ class JsonPath:
     def _find_position_in_list(self, node: list[Any], index: int) -> int:
         position = index + len(node) if index < 0 else index
         if not 0 <= position < len(node):
-            raise self._make_mismatch(f"index {index} is outside of {len(node)} elements")
+            raise self._make_mismatch_error(f"index {index} is outside of {len(node)} elements")
         return position
 
     def _list_children(self, node: Any) -> list[Any]:
@@ -153,15 +155,15 @@ class JsonPath:
             return list(node.values())
         if isinstance(node, list):
             return node
-        raise self._make_mismatch("there is no list or object in the place of *")
+        raise self._make_mismatch_error("there is no list or object in the place of *")
 
-    def _make_mismatch(self, problem: str) -> JsonPathMismatch:
+    def _make_mismatch_error(self, problem: str) -> JsonPathMismatch:
         return JsonPathMismatch(f"The JSONPath {self.text} does not fit the data: {problem}")
 
 
 def _parse_step(text: str, position: int) -> tuple[_Names | _Items | _Wildcard, int]:
     if text.startswith("..", position):
-        raise _make_refusal(text, _UNSERVED[".."])
+        raise _make_expression_error(text, _UNSERVED[".."])
     if text[position] == ".":
         position += 1
         if text.startswith("*", position):
@@ -169,14 +171,14 @@ def _parse_step(text: str, position: int) -> tuple[_Names | _Items | _Wildcard, 
         if not text.startswith("[", position):
             found = _NAME.match(text, position)
             if not found:
-                raise _make_refusal(
+                raise _make_expression_error(
                     text, _describe_unsupported_character(text[position : position + 1])
                 )
             if text.startswith("(", found.end()):
-                raise _make_refusal(text, _UNSERVED["("])
+                raise _make_expression_error(text, _UNSERVED["("])
             return _Names((found[0],)), found.end()
     if text[position] != "[":
-        raise _make_refusal(text, _describe_unsupported_character(text[position]))
+        raise _make_expression_error(text, _describe_unsupported_character(text[position]))
     return _parse_brackets(text, position + 1)
 
 
@@ -184,14 +186,14 @@ def _parse_brackets(text: str, begin: int) -> tuple[_Names | _Items | _Wildcard,
     # A name may contain a bracket, but no quotation mark.
     inner = re.compile(r"(?:'[^']*'|[^'\]])*\]").match(text, begin)
     if not inner:
-        raise _make_refusal(text, "a bracket that is not closed")
+        raise _make_expression_error(text, "a bracket that is not closed")
     content = inner[0][:-1].strip()
     if content == "*":
         return _Wildcard(), inner.end()
     if _QUOTED.match(content):
         names = _QUOTED.findall(content)
         if not re.fullmatch(r"\s*'[^']*'(\s*,\s*'[^']*')*\s*", content):
-            raise _make_refusal(text, f"the brackets [{content}]")
+            raise _make_expression_error(text, f"the brackets [{content}]")
         return _Names(tuple(names)), inner.end()
     parts: list[int | tuple[int | None, int | None]] = []
     for part in (one.strip() for one in content.split(",")):
@@ -202,15 +204,15 @@ def _parse_brackets(text: str, begin: int) -> tuple[_Names | _Items | _Wildcard,
             first, last = (None if end is None else int(end) for end in sliced.groups())
             parts.append((first, last))
         elif part.count(":") > 1:
-            raise _make_refusal(text, f"the step of the slice [{part}]")
+            raise _make_expression_error(text, f"the step of the slice [{part}]")
         else:
-            raise _make_refusal(
+            raise _make_expression_error(
                 text, _describe_unsupported_character(part[:1]) if part else "empty brackets"
             )
     return _Items(tuple(parts)), inner.end()
 
 
-def _count_repeats(step: _Items) -> int:
+def _count_repeated_brackets(step: _Items) -> int:
     """Return how often brackets select one element at most, whatever the length of the list.
 
     A number and a slice with an open or a negative end may meet in a list of some length.
@@ -234,7 +236,7 @@ def _describe_unsupported_character(char: str) -> str:
     return _UNSERVED.get(char, f"{char!r}" if char else "a dot without a name")
 
 
-def _make_refusal(text: str, problem: str) -> JsonPathRefused:
+def _make_expression_error(text: str, problem: str) -> JsonPathRefused:
     return JsonPathRefused(
         f"SageMaker does not support {problem} in the JSONPath {text!r}. It supports $, .name, *, "
         "['name','name'], [1,-1] and [2:5]"

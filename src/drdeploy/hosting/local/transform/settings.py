@@ -149,13 +149,13 @@ def read_execution_parameters(client: InstanceClient) -> dict[str, Any]:
     if not isinstance(values, dict):
         return {}
     return {
-        name: _check_parameter(name, values[name])
+        name: _check_execution_parameter(name, values[name])
         for name in DEFAULTS
         if values.get(name) is not None
     }
 
 
-def _check_parameter(name: str, value: Any) -> Any:
+def _check_execution_parameter(name: str, value: Any) -> Any:
     if name == "BatchStrategy":
         strategy = _STRATEGIES.get(str(value), value)
         if strategy in _STRATEGIES.values():

@@ -201,7 +201,7 @@ class InstanceWork:
         """Take the oldest answer, or finish an object; return how many answers were taken."""
         output, future = window[0]
         if future is None:
-            self._finish_object(output)
+            self._write_output_or_report_failure(output)
         else:
             try:
                 output.add_part(future.result())
@@ -210,7 +210,7 @@ class InstanceWork:
         window.popleft()  # last, so that an object whose instance is lost is still known
         return 0 if future is None else 1
 
-    def _finish_object(self, output: _Output) -> None:
+    def _write_output_or_report_failure(self, output: _Output) -> None:
         if self._report.is_stopping():
             return
         if output.failure is None:
